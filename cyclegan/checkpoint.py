@@ -1,0 +1,557 @@
+"""THE checkpoint format: the only module that writes or reads it; where checkpoints come from.
+
+A run is a folder:
+
+    RUN/
+      epoch-0001/  epoch-0002/ …      checkpoints, what is published: see `save_checkpoint`
+      training_state/step-000002740/  what resuming needs, never published with a checkpoint: see `save_training_state`
+      metrics.jsonl  curves.png
+
+Reading a checkpoint never runs code from it: safetensors and JSON only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from cyclegan.config import DIRECTIONS, ConfigError, DataConfig, Direction, ModelConfig, TrainConfig
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from torch import Tensor, nn
+
+FORMAT_VERSION = 1
+EPOCH_NAME = re.compile(r"epoch-(\d{4,})")
+STATE_NAME = re.compile(r"step-(\d{9,})")
+GENERATOR_OF: dict[str, str] = {"ab": "gen_ab", "ba": "gen_ba"}
+_MAX_JSON_BYTES = 10_000_000
+
+
+class CheckpointError(ValueError):
+    """A checkpoint or training state that can't be written, found or read; the message says which and what to do."""
+
+
+# --- what a checkpoint says of itself -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """config.json: what rebuilds the networks and how their pictures were prepared."""
+
+    model: ModelConfig
+    data: DataConfig = field(default_factory=DataConfig)
+    method: str = "cyclegan"
+    train: Mapping[str, Any] | None = None
+    """Losses, optimiser and run settings of the training, for the record; None for imported weights."""
+
+    @classmethod
+    def of(cls, config: TrainConfig) -> CheckpointConfig:
+        """What a checkpoint tells of a run: all that matters for its result, no path of the machine it ran on."""
+        data = config.data
+        if Path(data.dataset).exists():
+            data = dataclasses.replace(data, dataset=Path(data.dataset).resolve().name)
+        run = config.run.to_json()
+        kept = {name: run[name] for name in ("seed", "mixed_precision", "save_precision", "compile")}
+        train = {"loss": config.loss.to_json(), "optim": config.optim.to_json(), "run": kept}
+        return cls(model=config.model, data=data, method=config.run.method, train=train)
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of config.json."""
+        return {
+            "format_version": FORMAT_VERSION,
+            "method": self.method,
+            "model": self.model.to_json(),
+            "data": self.data.to_json(),
+            "train": self.train,
+        }
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any], where: str) -> CheckpointConfig:
+        """Read config.json's content, of this or an older format version.
+
+        Raises:
+            CheckpointError: a newer format, or settings that make no sense.
+        """
+        values = _migrated(values, where)
+        try:
+            return cls(
+                model=ModelConfig.from_json(values["model"]),
+                data=DataConfig.from_json(values["data"]),
+                method=values["method"],
+                train=values["train"],
+            )
+        except (KeyError, TypeError, ConfigError) as error:
+            raise CheckpointError(f"{where}: config.json is damaged ({error}); get the checkpoint again") from error
+
+
+def _migrated(values: dict[str, Any], where: str) -> dict[str, Any]:
+    """Bring config.json to this format version, by named functions from version to version (none yet)."""
+    found = values.get("format_version")
+    if not isinstance(found, int) or found < 1:
+        raise CheckpointError(f"{where}: config.json has no format_version; it is not a checkpoint of this program")
+    if found > FORMAT_VERSION:
+        raise CheckpointError(
+            f"{where} was written by a newer version of this program (format {found}, "
+            f"this one reads up to {FORMAT_VERSION}); update the program"
+        )
+    return values
+
+
+@dataclass(frozen=True)
+class CheckpointInfo:
+    """One epoch as a source lists it, without weights."""
+
+    epoch: int
+    commit_sha: str
+    """40 hex digits that pin the content: the Hub's commit, or for a local folder a digest of its files."""
+    created: str
+    """ISO 8601, UTC."""
+    global_step: int = 0
+    losses: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    config: CheckpointConfig | None = None
+    directions: tuple[Direction, ...] = DIRECTIONS
+
+    @property
+    def tag(self) -> str:
+        """`epoch-0012`."""
+        return epoch_name(self.epoch)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Generators that are ready to run, and where they come from."""
+
+    info: CheckpointInfo
+    config: CheckpointConfig
+    generators: Mapping[str, nn.Module]
+    """By direction; a checkpoint may hold one direction only."""
+
+
+class CheckpointSource(Protocol):
+    """Where checkpoints come from: a local run now, a Hub repository through the same three members."""
+
+    name: str
+    """What people call it: a folder's name or USER/NAME."""
+
+    def list(self) -> list[CheckpointInfo]:
+        """What there is, newest epoch first, without reading weights. Raises CheckpointError."""
+        ...
+
+    def load(self, epoch: int | None = None, directions: tuple[Direction, ...] | None = None) -> Checkpoint:
+        """The checkpoint of `epoch`, None for the newest. Raises CheckpointError."""
+        ...
+
+
+def epoch_name(epoch: int) -> str:
+    """Folder and tag of a completed epoch, counted from 1: `epoch-0012`."""
+    return f"epoch-{epoch:04d}"
+
+
+# --- folders that are there whole or not at all -------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """Yield a hidden sibling of `target` to fill; at the end it is flushed to disk and takes `target`'s name.
+
+    A crash at any moment leaves either the old `target`, or none, or the new one; never a part. What a crash
+    left behind begins with a dot, is never listed, and is removed by `sweep`.
+
+    Raises:
+        CheckpointError: the disk is full, or the folder can't be written.
+    """
+    part = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        part.mkdir(parents=True)
+        yield part
+        for path in sorted(part.rglob("*"), reverse=True):
+            _fsync(path)
+        _fsync(part)
+        if target.exists():
+            old = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.old")
+            os.rename(target, old)
+            os.rename(part, target)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            os.rename(part, target)
+        _fsync(target.parent)
+    except OSError as error:
+        raise write_error(error, target) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def write_error(error: OSError, target: Path) -> CheckpointError:
+    """What to tell a person whose disk refused `target`."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return CheckpointError(
+            f"the disk is full: {target.name} could not be written to {target.parent}. Earlier epochs are intact. "
+            "Free some space, then run the same command with --resume auto"
+        )
+    return CheckpointError(
+        f"{target} could not be written ({error.strerror or error}). Earlier epochs are intact. "
+        "Make the folder writable, then run the same command with --resume auto"
+    )
+
+
+def sweep(run: Path) -> None:
+    """Remove what an interrupted write left behind in a run that no other process is writing."""
+    for folder in (run, run / "training_state"):
+        for pattern in (".*.part", ".*.old"):
+            for leftover in folder.glob(pattern):
+                shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _fsync(path: Path) -> None:
+    """Flush a file or a folder's entries; folders can't be opened on Windows, where renames are journalled anyway."""
+    if path.is_dir() and os.name == "nt":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+# --- writing ------------------------------------------------------------------------------------------------
+
+
+def save_checkpoint(
+    run: Path,
+    *,
+    epoch: int,
+    weights: Mapping[str, Mapping[str, Tensor]],
+    config: CheckpointConfig,
+    record: Mapping[str, Any],
+    samples: Mapping[str, Image.Image] | None = None,
+    half: bool = False,
+) -> Path:
+    """Write one epoch's checkpoint and return its folder; an existing one of that epoch is replaced whole.
+
+        RUN/epoch-0012/
+          gen_ab.safetensors  gen_ba.safetensors   the generators' weights, fp32 or fp16; one of them may be missing
+          config.json                              rebuilds the networks; format_version; method; domain names
+          checkpoint.json                          epoch, global_step, losses, metrics, seeds, package versions, run_id,
+                                                   parent, created, sha256 of the weights
+          samples/ab.png  samples/ba.png           fixed test pictures: real, fake, rec, one grid per direction
+
+    Args:
+        run: the run's folder.
+        epoch: completed epochs, from 1.
+        weights: by generator name (`gen_ab`, `gen_ba`), state dicts.
+        record: what goes into checkpoint.json beside what is added here: global_step, losses, metrics, seeds,
+            run_id, parent, weights ("raw", "ema" or "imported").
+        samples: pictures by file stem.
+        half: store in fp16.
+
+    Raises:
+        CheckpointError: the disk is full, or the folder can't be written.
+    """
+    import torch
+    from safetensors.torch import save_file
+
+    target = run / epoch_name(epoch)
+    with whole_folder(target) as folder:
+        digests = {}
+        for name, state in weights.items():
+            path = folder / f"{name}.safetensors"
+            tensors = {
+                key: value.detach().to("cpu", torch.float16 if half and value.is_floating_point() else None)
+                .clone(memory_format=torch.contiguous_format)
+                for key, value in state.items()
+            }
+            save_file(tensors, path)
+            digests[path.name] = _sha256(path)
+        written = {
+            "format_version": FORMAT_VERSION,
+            "epoch": epoch,
+            **record,
+            "precision": "fp16" if half else "fp32",
+            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "versions": package_versions(),
+            "sha256": digests,
+        }
+        write_json(folder / "config.json", config.to_json())
+        write_json(folder / "checkpoint.json", written)
+        if samples:
+            (folder / "samples").mkdir()
+            for stem, image in samples.items():
+                image.save(folder / "samples" / f"{stem}.png")
+    return target
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Write readable JSON; not-a-number, which JSON has no word for, becomes null."""
+    path.write_text(json.dumps(_without_nan(values), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _without_nan(values: Any) -> Any:
+    if isinstance(values, Mapping):
+        return {key: _without_nan(value) for key, value in values.items()}
+    if isinstance(values, (list, tuple)):
+        return [_without_nan(value) for value in values]
+    return None if isinstance(values, float) and values - values != 0 else values
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of what the result depends on."""
+    versions = {}
+    for name in ("torch", "torchvision", "accelerate", "pillow", "numpy", "safetensors"):
+        with contextlib.suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return versions
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else (
+            hashlib.sha256(file.read()).hexdigest()
+        )
+
+
+# --- reading ------------------------------------------------------------------------------------------------
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > _MAX_JSON_BYTES:
+            raise CheckpointError(f"{path.parent.name}/{path.name} is too large to be a checkpoint's")
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path.parent.name} has no {path.name}; it is not a whole checkpoint") from error
+    except (OSError, ValueError, RecursionError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"{path.parent.name}/{path.name} can't be read ({error}); get it again") from error
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{path.parent.name}/{path.name} is damaged: a JSON object was expected")
+    return values
+
+
+def read_info(folder: Path) -> CheckpointInfo:
+    """What the checkpoint in `folder` says of itself, without its weights.
+
+    Raises:
+        CheckpointError: it is not a checkpoint, damaged, or of a newer format.
+    """
+    config_values, record = read_json(folder / "config.json"), read_json(folder / "checkpoint.json")
+    config = CheckpointConfig.from_json(config_values, folder.name)
+    directions = tuple(d for d in DIRECTIONS if (folder / f"{GENERATOR_OF[d]}.safetensors").is_file())
+    if not directions:
+        pickles = [p.name for p in folder.glob("*.pth")] + [p.name for p in folder.glob("*.bin")]
+        hint = f"; {pickles[0]} is a pickle, which is never loaded: use `python -m cyclegan import`" if pickles else ""
+        raise CheckpointError(f"{folder.name} has no gen_ab.safetensors or gen_ba.safetensors{hint}")
+    epoch, step = record.get("epoch"), record.get("global_step", 0)
+    if not isinstance(epoch, int) or not isinstance(step, int):
+        raise CheckpointError(f"{folder.name}/checkpoint.json is damaged: it names no epoch; get the checkpoint again")
+    pinned = json.dumps([config_values, record.get("sha256")], sort_keys=True).encode()
+    return CheckpointInfo(
+        epoch=epoch,
+        commit_sha=hashlib.sha256(pinned).hexdigest()[:40],
+        created=str(record.get("created", "")),
+        global_step=step,
+        losses=_figures(record.get("losses")),
+        metrics=_figures(record.get("metrics")),
+        config=config,
+        directions=directions,
+    )
+
+
+def _figures(values: Any) -> dict[str, float]:
+    values = values if isinstance(values, dict) else {}
+    return {str(key): float(value) for key, value in values.items() if isinstance(value, (int, float))}
+
+
+def load_checkpoint(folder: Path, directions: tuple[Direction, ...] | None = None) -> Checkpoint:
+    """Rebuild the generators of one epoch's folder, in fp32 and eval mode, on the CPU.
+
+    Args:
+        directions: which to load; None for all that are there.
+
+    Raises:
+        CheckpointError: damaged, of a newer format, a direction is missing, or weights don't fit the config.
+    """
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from cyclegan.networks import build_generator
+
+    info = read_info(folder)
+    recorded = read_json(folder / "checkpoint.json").get("sha256") or {}
+    generators = {}
+    for direction in directions or info.directions:
+        if direction not in info.directions:
+            raise CheckpointError(
+                f"{folder.name} translates {' and '.join(map(direction_name, info.directions))} only, "
+                f"not {direction_name(direction)}"
+            )
+        path = folder / f"{GENERATOR_OF[direction]}.safetensors"
+        if path.name in recorded and _sha256(path) != recorded[path.name]:
+            raise CheckpointError(f"{folder.name}/{path.name} is damaged: its checksum is not the recorded one")
+        try:
+            state = load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(f"{folder.name}/{path.name} can't be read ({error}); get it again") from error
+        with torch.device("meta"):
+            generator = build_generator(info.config.model)
+        generator = generator.to_empty(device="cpu")
+        try:
+            generator.load_state_dict({key: value.float() for key, value in state.items()})
+        except RuntimeError as error:
+            raise CheckpointError(
+                f"{folder.name}/{path.name} does not fit its config.json ({info.config.model.generator}, "
+                f"ngf {info.config.model.ngf}): {str(error).splitlines()[1].strip()[:200]}"
+            ) from error
+        generators[direction] = generator.eval().requires_grad_(False)
+    return Checkpoint(info=info, config=info.config, generators=generators)
+
+
+def direction_name(direction: str) -> str:
+    """`A → B` or `B → A`."""
+    return "A → B" if direction == "ab" else "B → A"
+
+
+class LocalSource:
+    """The checkpoints of a run's folder, or the single one of an epoch's folder.
+
+    Raises:
+        CheckpointError: the folder is missing or holds no checkpoint.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        if not self.folder.is_dir():
+            raise CheckpointError(f"{folder} is not a folder; name a run's folder, which holds epoch-0001 and on")
+        self.name = self.folder.resolve().name
+        self.problems: list[str] = []
+        """What `list` had to leave out, one sentence each."""
+        if not self._folders():
+            raise CheckpointError(f"{folder} holds no checkpoint: a run's folder holds epoch-0001 and on")
+
+    def _folders(self) -> list[Path]:
+        if (self.folder / "checkpoint.json").is_file():
+            return [self.folder]
+        found = [path for path in self.folder.iterdir() if EPOCH_NAME.fullmatch(path.name) and path.is_dir()]
+        return sorted(found, key=lambda path: int(path.name[6:]), reverse=True)
+
+    def list(self) -> list[CheckpointInfo]:
+        """Checkpoints that can be read, newest epoch first; damaged ones are named in `problems`."""
+        infos, self.problems = [], []
+        for folder in self._folders():
+            try:
+                infos.append(read_info(folder))
+            except CheckpointError as error:
+                self.problems.append(str(error))
+        return infos
+
+    def load(self, epoch: int | None = None, directions: tuple[Direction, ...] | None = None) -> Checkpoint:
+        """The checkpoint of `epoch`, None for the newest readable one."""
+        return load_checkpoint(self.path(epoch), directions)
+
+    def path(self, epoch: int | None = None) -> Path:
+        """The folder of `epoch`, None for the newest readable one."""
+        if epoch is None:
+            for folder in self._folders():
+                with contextlib.suppress(CheckpointError):
+                    read_info(folder)
+                    return folder
+            raise CheckpointError(f"{self.name} holds no readable checkpoint. {' '.join(self.problems)}")
+        known = {int(folder.name[6:]): folder for folder in self._folders() if EPOCH_NAME.fullmatch(folder.name)}
+        if not known:  # A single epoch's folder, under whatever name.
+            known = {read_info(self.folder).epoch: self.folder}
+        if epoch not in known:
+            have = ", ".join(str(number) for number in sorted(known))
+            raise CheckpointError(f"{self.name} has no epoch {epoch}; it has {have}")
+        return known[epoch]
+
+
+def open_source(spec: str | Path) -> CheckpointSource:
+    """The source that a person named on a command line or in the app.
+
+    Raises:
+        CheckpointError: there is no such source.
+    """
+    return LocalSource(spec)
+
+
+# --- the training state -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class StateInfo:
+    """A training state on disk."""
+
+    path: Path
+    global_step: int
+
+
+def save_training_state(folder: Path, state: Mapping[str, Any], *, process_index: int) -> None:
+    """Write one process's part of a training state into `folder`, which `whole_folder` provides.
+
+        RUN/training_state/step-000002740/
+          state.pt            networks, optimisers, averages, scaler, epoch, step (process 0)
+          process-0.pt        pools and random states of each process
+
+    Args:
+        state: {"shared": …, "process": …}, tensors and plain values only, since it is read with weights_only.
+    """
+    import torch
+
+    torch.save(state["process"], folder / f"process-{process_index}.pt")
+    if process_index == 0:
+        torch.save(state["shared"], folder / "state.pt")
+
+
+def state_folder(run: Path, global_step: int) -> Path:
+    """Where the training state after `global_step` steps belongs."""
+    return run / "training_state" / f"step-{global_step:09d}"
+
+
+def list_training_states(run: Path) -> list[StateInfo]:
+    """Whole training states of a run, newest first."""
+    root = run / "training_state"
+    found = [path for path in root.iterdir() if STATE_NAME.fullmatch(path.name)] if root.is_dir() else []
+    states = [StateInfo(path, int(path.name[5:])) for path in found if (path / "state.pt").is_file()]
+    return sorted(states, key=lambda state: state.global_step, reverse=True)
+
+
+def load_training_state(folder: Path, *, process_index: int) -> dict[str, Any]:
+    """Read a training state's shared part and this process's part ({} if that process had none), on the CPU.
+
+    Raises:
+        CheckpointError: it is missing or damaged.
+    """
+    import torch
+
+    try:
+        shared = torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
+        own = folder / f"process-{process_index}.pt"
+        process = torch.load(own, map_location="cpu", weights_only=True) if own.is_file() else {}
+    except Exception as error:  # torch.load raises whatever the damage leads to.
+        raise CheckpointError(
+            f"the training state {folder} can't be read ({type(error).__name__}); remove that folder and "
+            "run the same command again: the one before it, if any, is used"
+        ) from error
+    return {"shared": shared, "process": process}
+
+
+def prune_training_states(run: Path, keep: int) -> None:
+    """Remove all but the newest `keep` training states; call it after the newer one is safely on disk."""
+    for state in list_training_states(run)[keep:]:
+        shutil.rmtree(state.path, ignore_errors=True)

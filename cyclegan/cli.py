@@ -1,0 +1,105 @@
+"""Config dataclasses → command line flags and back; what every command says when it can't go on."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+import types
+import typing
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from cyclegan.config import ConfigError, TrainConfig
+
+GROUP_TITLES = {"data": "pictures", "model": "networks", "loss": "losses", "optim": "optimisation", "run": "run"}
+
+
+class _Formatter(argparse.HelpFormatter):
+    """Show defaults, but not the ones that say nothing."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text = action.help or ""
+        shown = action.default not in (None, "", argparse.SUPPRESS, False)
+        return f"{text} (default: {_show(action.default)})" if shown and "%(default)" not in text else text
+
+
+def _show(value: Any) -> str:
+    return {True: "on", False: "off"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+
+
+def _plain_type(hint: Any) -> type:
+    """`int` for both `int` and `int | None`."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return next(t for t in typing.get_args(hint) if t is not type(None))
+    return hint
+
+
+def add_config_flags(parser: argparse.ArgumentParser, config_type: type = TrainConfig) -> None:
+    """Add one flag for each field of each group of `config_type`, in argument groups, with help and choices."""
+    hints = typing.get_type_hints(config_type)
+    for group_field in dataclasses.fields(config_type):
+        group_type = hints[group_field.name]
+        group = parser.add_argument_group(GROUP_TITLES[group_field.name], (group_type.__doc__ or "").strip())
+        group_hints = typing.get_type_hints(group_type)
+        for f in dataclasses.fields(group_type):
+            kind, flag = _plain_type(group_hints[f.name]), f"--{f.name}"
+            text = f.metadata["help"].replace("%", "%%")
+            if kind is bool:
+                group.add_argument(flag, action=argparse.BooleanOptionalAction, default=f.default, help=text)
+            else:
+                choices = f.metadata["choices"]
+                metavar = None if choices else {int: "N", float: "X"}.get(kind, f.name.split("_")[-1].upper())
+                group.add_argument(flag, type=kind, default=f.default, choices=choices, metavar=metavar, help=text)
+
+
+def config_from_args(args: argparse.Namespace, config_type: type = TrainConfig) -> Any:
+    """The validated config that the parsed flags describe.
+
+    Raises:
+        ConfigError: a value, or a combination of values, can't work.
+    """
+    hints = typing.get_type_hints(config_type)
+    groups = {
+        group.name: hints[group.name](
+            **{f.name: getattr(args, f.name) for f in dataclasses.fields(hints[group.name])}
+        )
+        for group in dataclasses.fields(config_type)
+    }
+    config = config_type(**groups)
+    config.validate()
+    return config
+
+
+def make_parser(prog: str, description: str, epilog: str | None = None) -> argparse.ArgumentParser:
+    """An ArgumentParser in the house's style; no abbreviated flags, so that scripts stay valid."""
+    return argparse.ArgumentParser(
+        prog=prog, description=description, epilog=epilog, formatter_class=_Formatter, allow_abbrev=False
+    )
+
+
+def parse_train_config(argv: Sequence[str] | None = None) -> TrainConfig:
+    """`train_accelerate.py`'s command line → TrainConfig; exits with a sentence where it can't be."""
+    parser = make_parser(
+        "train_accelerate.py",
+        "Train a CycleGAN on two sets of unpaired pictures; one checkpoint per epoch lands in OUTPUT_DIR.",
+        "Example: python train_accelerate.py --dataset data/maps --output_dir runs/maps --resume auto",
+    )
+    add_config_flags(parser)
+    args = parser.parse_args(argv)
+    try:
+        return config_from_args(args)
+    except ConfigError as error:
+        parser.error(str(error))
+
+
+def run_command(main: Callable[[], int | None], expected: tuple[type[BaseException], ...]) -> int:
+    """Run `main`; turn the errors meant for people into one sentence on stderr and an exit status of 1."""
+    try:
+        return main() or 0
+    except expected as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130

@@ -1,0 +1,281 @@
+"""Every setting of a run, as frozen dataclasses that validate themselves and go to and from JSON.
+
+A leaf: imports nothing of the package. `cyclegan.cli` turns the fields into command line flags, so a
+field's name is its flag, and its `help` is what `--help` prints.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+PREPROCESS = ("resize_crop", "resize", "crop", "scale_width", "scale_width_crop", "none")
+GENERATORS = ("resnet_9", "resnet_6", "unet_256", "unet_128", "encoder_decoder")
+DISCRIMINATORS = ("patch", "pixel")
+UPSAMPLES = ("transpose", "resize")
+GAN_MODES = ("lsgan", "vanilla", "hinge", "wgan_gp")
+METHODS = ("cyclegan",)
+PRECISIONS = ("no", "bf16", "fp16")
+TRACKERS = ("none", "tensorboard", "trackio", "wandb")
+DIRECTIONS = ("ab", "ba")
+Direction = Literal["ab", "ba"]
+
+
+class ConfigError(ValueError):
+    """A setting that can't work. The message names the setting and the remedy."""
+
+
+def option(default: Any, help: str, *, choices: tuple[str, ...] | None = None) -> Any:
+    """A dataclass field that knows its own help text and its allowed values."""
+    return field(default=default, metadata={"help": help, "choices": choices})
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ConfigError(message)
+
+
+class _Config:
+    """JSON in and out for the dataclasses below."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The settings as a JSON-ready dictionary."""
+        return dataclasses.asdict(self)  # type: ignore[call-overload]
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]):
+        """Rebuild from `to_json()`'s dictionary and validate.
+
+        Raises:
+            ConfigError: a key is unknown, a value has the wrong type or is out of range.
+        """
+        if not isinstance(values, Mapping):
+            raise ConfigError(f"{cls.__name__} must be a JSON object, not {type(values).__name__}")
+        hints = typing.get_type_hints(cls)
+        names = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+        if unknown := sorted(set(values) - names):
+            raise ConfigError(f"{cls.__name__} has no setting {', '.join(unknown)}")
+        config = cls(**{name: _convert(name, value, hints[name]) for name, value in values.items()})
+        config.validate()
+        return config
+
+    def validate(self) -> None:
+        """Raise ConfigError for a value that can't work."""
+        for f in dataclasses.fields(self):  # type: ignore[arg-type]
+            value, choices = getattr(self, f.name), f.metadata.get("choices")
+            if choices and value is not None:
+                _require(value in choices, f"--{f.name} {value!r} is not one of {', '.join(choices)}")
+
+
+def _convert(name: str, value: Any, kind: Any) -> Any:
+    """Check one JSON value against its field's type; ints are welcome where floats are asked for."""
+    if dataclasses.is_dataclass(kind):
+        return kind.from_json(value)
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        if value is None:
+            return None
+        kind = next(k for k in typing.get_args(kind) if k is not type(None))
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise ConfigError(f"{name} must be {kind.__name__}, not {value!r}")
+    return value
+
+
+@dataclass(frozen=True)
+class DataConfig(_Config):
+    """Where the pictures come from and how they reach the network."""
+
+    dataset: str = option(
+        "",
+        "folder with trainA/trainB(/testA/testB); folder with train(/val/test) of side-by-side pairs "
+        "(left = A, right = B); Hub data set id; or 'streets', the built-in synthetic day/night scenes",
+    )
+    domain_a: str = option("A", "name of domain A, shown to people, e.g. 'aerial photo'")
+    domain_b: str = option("B", "name of domain B, shown to people, e.g. 'map'")
+    preprocess: str = option(
+        "resize_crop",
+        "resize_crop: to load_size², then a random crop_size² crop; resize: to crop_size², nothing lost; "
+        "crop: random crop only; scale_width: width to crop_size, height in proportion; scale_width_crop: "
+        "width to load_size, then crop; none: as it is, sides rounded to what the network needs",
+        choices=PREPROCESS,
+    )
+    load_size: int = option(286, "size in pixels that pictures are resized to before the crop")
+    crop_size: int = option(256, "size in pixels of what the networks are trained on")
+    flip: bool = option(True, "mirror half of the training pictures, at random")
+    max_images: int | None = option(None, "use at most this many training pictures per domain")
+    skip_bad_images: bool = option(False, "go on without pictures that can't be read, instead of stopping")
+    cache_mb: int = option(2048, "memory for decoded pictures, in MiB; what does not fit is decoded again")
+    num_workers: int = option(-1, "processes that decode pictures; -1 chooses, 0 decodes in the training process")
+
+    def validate(self) -> None:
+        super().validate()
+        _require(self.crop_size >= 16, f"--crop_size {self.crop_size} is too small: use 16 pixels or more")
+        _require(self.load_size <= 20_000, f"--load_size {self.load_size} is too large: 20000 pixels at most")
+        if self.preprocess in ("resize_crop", "scale_width_crop"):
+            _require(
+                self.load_size >= self.crop_size,
+                f"--load_size {self.load_size} is smaller than --crop_size {self.crop_size}: "
+                "raise --load_size, or use --preprocess resize to train on whole pictures",
+            )
+        _require(self.max_images is None or self.max_images >= 1, "--max_images must be 1 or more")
+        _require(self.cache_mb >= 0, "--cache_mb must be 0 or more")
+        _require(self.num_workers >= -1, "--num_workers must be -1 or more")
+
+
+@dataclass(frozen=True)
+class ModelConfig(_Config):
+    """What rebuilds the networks."""
+
+    generator: str = option("resnet_9", "generator architecture", choices=GENERATORS)
+    discriminator: str = option(
+        "patch", "patch: judges overlapping patches (70×70 at 3 layers); pixel: judges each pixel",
+        choices=DISCRIMINATORS,
+    )
+    ngf: int = option(64, "channels of the generators' first layer")
+    ndf: int = option(64, "channels of the discriminators' first layer")
+    n_layers_d: int = option(3, "stride-2 layers of the patch discriminator; 3 sees 70×70 pixels")
+    upsample: str = option(
+        "transpose", "transpose: transposed convolution, as published; resize: nearest-neighbour resize "
+        "and convolution, the cure for checkerboard patterns", choices=UPSAMPLES,
+    )
+    leaky_slope: float = option(0.2, "slope of LeakyReLU below zero in discriminators and U-Nets' encoders; 0 = ReLU")
+    dropout: bool = option(False, "dropout of 0.5 in the generators")
+    init_gain: float = option(0.02, "standard deviation of the initial weights")
+    norm_affine: bool = option(False, "scale and shift after instance norm; only old imported weights have it")
+
+    @property
+    def size_multiple(self) -> int:
+        """Sides of pictures must be multiples of this many pixels."""
+        return {"unet_256": 256, "unet_128": 128, "encoder_decoder": 16}.get(self.generator, 4)
+
+    def validate(self) -> None:
+        super().validate()
+        _require(1 <= self.ngf <= 1024, f"--ngf {self.ngf} is out of range: 1 to 1024")
+        _require(1 <= self.ndf <= 1024, f"--ndf {self.ndf} is out of range: 1 to 1024")
+        _require(1 <= self.n_layers_d <= 6, f"--n_layers_d {self.n_layers_d} is out of range: 1 to 6")
+        _require(0 <= self.leaky_slope < 1, f"--leaky_slope {self.leaky_slope} is out of range: 0 to below 1")
+        _require(self.init_gain > 0, "--init_gain must be above 0")
+
+
+@dataclass(frozen=True)
+class LossConfig(_Config):
+    """The objective's terms and their weights (paper sections 3 and 4)."""
+
+    gan_mode: str = option("lsgan", "adversarial objective", choices=GAN_MODES)
+    lambda_gan: float = option(1.0, "weight of the adversarial term; 0 trains without discriminators")
+    lambda_cycle_a: float = option(10.0, "weight of the forward cycle, a → b → a")
+    lambda_cycle_b: float = option(10.0, "weight of the backward cycle, b → a → b")
+    lambda_identity: float = option(
+        0.5, "weight of the identity term, relative to the cycle weight of the same domain (0.5 × 10 = 5)"
+    )
+    lambda_gp: float = option(10.0, "weight of the gradient penalty, for wgan_gp only")
+    pool_size: int = option(50, "how many past fakes each discriminator is shown again; 0 = only new ones")
+
+    def validate(self) -> None:
+        super().validate()
+        for name in ("lambda_gan", "lambda_cycle_a", "lambda_cycle_b", "lambda_identity", "lambda_gp"):
+            _require(getattr(self, name) >= 0, f"--{name} must be 0 or more")
+        _require(
+            self.lambda_gan + self.lambda_cycle_a + self.lambda_cycle_b > 0,
+            "every loss weight is 0: raise --lambda_gan or --lambda_cycle_a/--lambda_cycle_b",
+        )
+        _require(self.pool_size >= 0, "--pool_size must be 0 or more")
+
+
+@dataclass(frozen=True)
+class OptimConfig(_Config):
+    """How the weights move (paper section 4, appendix)."""
+
+    epochs: int = option(100, "epochs at the full learning rate")
+    decay_epochs: int = option(100, "epochs after that, over which the learning rate falls linearly to 0")
+    batch_size: int = option(1, "image pairs per step and process")
+    gradient_accumulation_steps: int = option(1, "steps whose gradients are averaged before the weights move")
+    lr: float = option(2e-4, "learning rate of Adam")
+    beta1: float = option(0.5, "Adam's decay rate of the first moment")
+    beta2: float = option(0.999, "Adam's decay rate of the second moment")
+    ema: float = option(
+        0.0, "decay of an averaged copy of the generators, e.g. 0.999, which is then what the app loads; 0 = none"
+    )
+
+    @property
+    def total_epochs(self) -> int:
+        """Epochs in all, flat and decaying."""
+        return self.epochs + self.decay_epochs
+
+    def validate(self) -> None:
+        super().validate()
+        _require(self.epochs >= 0 and self.decay_epochs >= 0, "--epochs and --decay_epochs must be 0 or more")
+        _require(self.total_epochs >= 1, "nothing to train: --epochs and --decay_epochs are both 0")
+        _require(self.batch_size >= 1, "--batch_size must be 1 or more")
+        _require(self.gradient_accumulation_steps >= 1, "--gradient_accumulation_steps must be 1 or more")
+        _require(self.lr > 0, "--lr must be above 0")
+        _require(0 <= self.beta1 < 1 and 0 <= self.beta2 < 1, "--beta1 and --beta2 must be in [0, 1)")
+        _require(0 <= self.ema < 1, "--ema must be in [0, 1), e.g. 0.999")
+
+
+@dataclass(frozen=True)
+class RunConfig(_Config):
+    """Where a run lives, how it is watched and how it survives."""
+
+    output_dir: str = option("", "folder of the run; checkpoints land in OUTPUT_DIR/epoch-0001 and on")
+    method: str = option("cyclegan", "training method", choices=METHODS)
+    seed: int = option(0, "seed of initial weights, order, crops, flips and pools")
+    resume: str = option(
+        "none", "auto: continue from the newest training state in output_dir, or start if there is none; "
+        "a folder: continue from that training state; none: start"
+    )
+    mixed_precision: str = option("no", "arithmetic of the networks; losses stay in fp32", choices=PRECISIONS)
+    compile: bool = option(False, "compile the networks with torch.compile: slow first steps, faster later ones")
+    channels_last: bool = option(True, "keep pictures channels-last in memory, which is faster; results are the same")
+    save_precision: str = option("fp32", "precision of published weights", choices=("fp32", "fp16"))
+    keep_training_state: int = option(1, "how many training states to keep; generators of every epoch are kept")
+    sample_count: int = option(4, "fixed test pictures per domain in each epoch's sample grid")
+    log_every: int = option(100, "steps between lines of losses in metrics.jsonl")
+    report_to: str = option("none", "where losses and samples are also shown", choices=TRACKERS)
+    push_to_hub: bool = option(False, "publish each epoch to the Hugging Face Hub: one commit, one tag")
+    hub_model_id: str | None = option(None, "repository to publish to, USER/NAME")
+
+    def validate(self) -> None:
+        super().validate()
+        _require(self.keep_training_state >= 1, "--keep_training_state must be 1 or more")
+        _require(self.sample_count >= 1, "--sample_count must be 1 or more")
+        _require(self.log_every >= 1, "--log_every must be 1 or more")
+        _require(0 <= self.seed < 2**63, "--seed must be 0 or more, and below 2^63")
+        _require(
+            not self.push_to_hub or bool(self.hub_model_id),
+            "--push_to_hub needs --hub_model_id USER/NAME",
+        )
+
+
+@dataclass(frozen=True)
+class TrainConfig(_Config):
+    """One training run: everything that the command line can say."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+
+    def validate(self) -> None:
+        """Validate every group, then what only shows across groups.
+
+        Raises:
+            ConfigError: names the flag and the remedy.
+        """
+        for group in (self.data, self.model, self.loss, self.optim, self.run):
+            group.validate()
+        _require(bool(self.data.dataset), "--dataset is missing: a folder, a Hub data set id, or 'streets'")
+        _require(bool(self.run.output_dir), "--output_dir is missing: the folder that the run is written to")
+        multiple = self.model.size_multiple
+        if self.data.preprocess in ("resize_crop", "resize", "crop", "scale_width_crop"):
+            _require(
+                self.data.crop_size % multiple == 0,
+                f"--crop_size {self.data.crop_size} does not fit --generator {self.model.generator}: "
+                f"use a multiple of {multiple}",
+            )

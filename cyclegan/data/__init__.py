@@ -1,0 +1,84 @@
+"""Data sets: folders, side-by-side pairs, Hub data sets and the built-in streets, behind one `open_data`.
+
+Importing this loads neither torch nor datasets; opening a data set loads what it needs.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from cyclegan.config import DataConfig
+from cyclegan.data.domains import LAYOUTS, DataError, Domain, Splits, open_streets
+from cyclegan.data.loader import Data
+from cyclegan.data.paired import open_pairs
+from cyclegan.data.unpaired import open_folders, subfolders
+
+__all__ = ["Data", "DataError", "Domain", "find_data", "open_data"]
+
+_HUB_ID = re.compile(r"[\w][\w.-]*/[\w.-]+(:[\w.-]+)?")
+
+
+def open_data(
+    config: DataConfig, *, seed: int, multiple: int = 4, paired: bool = False, progress: bool = True,
+    local_processes: int = 1,
+) -> Data:
+    """Find, check and cache a data set.
+
+    Every training and test picture is decoded once, which finds damaged files before hours of training, and
+    fills the cache. The cache holds decoded pictures at the size before the random crop, as uint8, up to
+    `config.cache_mb` MiB in all (width × height × 3 bytes per picture, both domains; nothing else counts).
+
+    Args:
+        config: `dataset` and how pictures are prepared.
+        seed: of order, crops and mirroring.
+        multiple: what sides are rounded to where `preprocess` keeps the picture's own shape.
+        paired: yield pairs (same scene, same crop). Needs a data set that knows its pairs.
+        progress: show progress bars, on stderr.
+        local_processes: training processes on this machine. Each keeps a cache of its own, so `cache_mb` and
+            the processors for workers are divided by it.
+
+    Raises:
+        DataError: not found, not understood, empty, or with pictures that can't be read (all in one message).
+    """
+    splits = find_data(config, paired=paired)
+    return Data(
+        splits, config, seed=seed, multiple=multiple, paired=paired, progress=progress,
+        local_processes=local_processes,
+    )
+
+
+def find_data(config: DataConfig, *, paired: bool = False) -> Splits:
+    """Find the data set that `config.dataset` names, opening no picture. A folder wins over a Hub id.
+
+    Raises:
+        DataError: not found, or not in a layout that is understood; the message lists the layouts.
+    """
+    text, names = config.dataset.strip(), (config.domain_a, config.domain_b)
+    root = Path(text).expanduser()
+    if text and root.is_dir():
+        return _open_folder(root, names, paired)
+    if root.is_file():
+        raise DataError(f"{text} is a file, not a data set: unpack it if it is an archive.\n{LAYOUTS}")
+    if text == "streets" or text.startswith("streets:"):
+        return open_streets(text, names, paired=paired)
+    if _HUB_ID.fullmatch(text):
+        from cyclegan.data.hub import open_hub
+
+        return open_hub(text, names, paired=paired)
+    raise DataError(f"there is no folder {text!r}, and it is no Hub data set id (USER/NAME).\n{LAYOUTS}")
+
+
+def _open_folder(root: Path, names: tuple[str, str], paired: bool) -> Splits:
+    folders = subfolders(root)
+    try:
+        if "traina" in folders or "trainb" in folders:
+            return open_folders(root, names, paired=paired)
+        if "train" in folders:
+            return open_pairs(root, names)
+    except DataError as error:
+        raise DataError(f"{error}.\n{LAYOUTS}") from error
+    found = ", ".join(sorted(p.name for p in folders.values())[:10]) or "no folders"
+    inner = next((p for p in folders.values() if {"traina", "train"} & set(subfolders(p))), None)
+    hint = f" Did you mean {inner}?" if inner else ""
+    raise DataError(f"{root} has neither trainA and trainB nor train in it, but {found}.{hint}\n{LAYOUTS}")

@@ -1,0 +1,151 @@
+"""Decoded pictures in memory, and the uint8 arrays that batches are made of."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cyclegan.config import DataConfig
+from cyclegan.data.domains import Domain
+from cyclegan.data.order import Step, sample_rng
+from cyclegan.images import ImageError, augment, normalise, resize_for_training
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["PictureCache", "Pictures", "plan_cache"]
+
+log = logging.getLogger(__name__)
+_SHM = "/dev/shm"
+Sizes = tuple[np.ndarray, np.ndarray]  # per domain int64 (n, 2): width and height
+
+
+def plan_cache(sizes: Sizes, budget: int) -> tuple[tuple[np.ndarray, np.ndarray], int]:
+    """Which pictures fit into `budget` bytes, taking a and b in turn, from the first on.
+
+    A picture counts width × height × 3 bytes at the size that training resizes it to.
+
+    Args:
+        sizes: per domain int64 (n, 2), width and height; (0, 0) for a picture that must not be cached.
+
+    Returns:
+        per domain int64 (n,), where each picture starts in the buffer or -1; and the bytes needed in all.
+    """
+    offsets = tuple(np.full(len(s), -1, dtype=np.int64) for s in sizes)
+    needs = [(s[:, 0] * s[:, 1] * 3).tolist() for s in sizes]
+    used = 0
+    for index in range(max(map(len, needs))):
+        for domain, need in enumerate(needs):
+            if index < len(need) and need[index] and used + need[index] <= budget:
+                offsets[domain][index] = used
+                used += need[index]
+    return offsets, used
+
+
+class PictureCache:
+    """One buffer of uint8, exactly as large as what it holds.
+
+    Args:
+        sizes, budget: as for `plan_cache`; memory for decoding and for Python comes on top.
+        shared: put the buffer into shared memory, so that worker processes (forked or spawned) read the same
+            pages. It is unlinked from the start: nothing is left behind when a process is killed. Where
+            /dev/shm is small, as in many containers, less is cached, with a warning.
+    """
+
+    def __init__(self, sizes: Sizes, budget: int, *, shared: bool) -> None:
+        import torch
+
+        self.sizes = sizes
+        self.offsets, self.bytes = plan_cache(sizes, budget)
+        if shared and os.path.isdir(_SHM):
+            room = int(shutil.disk_usage(_SHM).free * 0.8)  # batches on their way need some, too
+            if self.bytes > room:
+                log.warning(
+                    "shared memory (%s) has room for %d MiB of the %d MiB of decoded pictures; the rest is "
+                    "decoded again each time. Enlarge it, e.g. docker run --shm-size=4g",
+                    _SHM, room >> 20, self.bytes >> 20,
+                )
+                self.offsets, self.bytes = plan_cache(sizes, room)
+        self.buffer = torch.empty(self.bytes, dtype=torch.uint8)
+        if shared and self.bytes:
+            self.buffer.share_memory_()
+
+    @property
+    def complete(self) -> bool:
+        """Whether every picture has a place."""
+        return all(bool((o >= 0).all()) for o in self.offsets)
+
+    def get(self, domain: int, index: int) -> np.ndarray | None:
+        """The picture's place as uint8 (H, W, 3), a view of the buffer; None if it has none."""
+        offset = int(self.offsets[domain][index])
+        if offset < 0:
+            return None
+        width, height = (int(side) for side in self.sizes[domain][index])
+        return self.buffer.numpy()[offset : offset + width * height * 3].reshape(height, width, 3)
+
+    def keep(self, kept: tuple[np.ndarray, np.ndarray]) -> None:
+        """Renumber after pictures were left out: `kept` are the old numbers, per domain."""
+        self.offsets = tuple(o[k] for o, k in zip(self.offsets, kept, strict=True))
+        self.sizes = tuple(s[k] for s, k in zip(self.sizes, kept, strict=True))
+
+
+class Pictures:
+    """Makes batches out of two training domains. This is what worker processes hold.
+
+    Args:
+        domains: training domains a and b.
+        cache: filled by `fill`.
+        multiple: what sides are rounded to where the preprocessing keeps the picture's own.
+        paired: a and b share crop and mirror.
+    """
+
+    def __init__(
+        self, domains: tuple[Domain, Domain], cache: PictureCache, config: DataConfig, *,
+        seed: int, multiple: int, paired: bool,
+    ) -> None:
+        self.domains, self.cache, self.config = domains, cache, config
+        self.seed, self.multiple, self.paired = seed, multiple, paired
+
+    def decode(self, domain: int, index: int) -> np.ndarray:
+        """Decode and resize one picture: uint8 (H, W, 3). Raises ImageError, naming the file."""
+        image = self.domains[domain].load(index)
+        try:
+            return np.asarray(resize_for_training(image, self.config, multiple=self.multiple))
+        except ImageError as error:
+            raise ImageError(f"{self.domains[domain].label(index)}: {error}") from error
+
+    def fill(self, domain: int, index: int) -> None:
+        """Decode one picture, into the cache if it has a place there. Raises ImageError, naming the file."""
+        array = self.decode(domain, index)
+        place = self.cache.get(domain, index)
+        if place is None:
+            return
+        if place.shape == array.shape:
+            place[...] = array
+        else:  # a header that lies: decoded again each time
+            self.cache.offsets[domain][index] = -1
+
+    def array(self, domain: int, index: int) -> np.ndarray:
+        """One picture, resized but not cropped: uint8 (H, W, 3), not to be written to. Raises ImageError."""
+        place = self.cache.get(domain, index)
+        return self.decode(domain, index) if place is None else place
+
+    def batch(self, step: Step) -> dict[str, torch.Tensor]:
+        """{"real_a", "real_b"}: float32 (B, 3, H, W) in [-1, 1]. Raises ImageError, naming the file."""
+        return {"real_a": self._side(0, step, step.indices_a), "real_b": self._side(1, step, step.indices_b)}
+
+    def _side(self, domain: int, step: Step, indices: tuple[int, ...]) -> torch.Tensor:
+        import torch
+
+        batch = None
+        for row, (position, index) in enumerate(zip(step.positions, indices, strict=True)):
+            rng = sample_rng(self.seed, step.epoch, position, 0 if self.paired else domain)
+            array = augment(self.array(domain, index), self.config, rng)
+            if batch is None:
+                batch = np.empty((len(indices), 3, *array.shape[:2]), np.float32)
+            normalise(array, batch[row])
+        return torch.from_numpy(batch)

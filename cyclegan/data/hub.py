@@ -1,0 +1,339 @@
+"""Data sets of the Hugging Face Hub, in the shapes that unpaired pictures come in there.
+
+`fetch` downloads (and imports `datasets`, which a training cluster may not have); `analyse` finds the two
+domains in what was downloaded. Pictures are decoded by `open_image`, as everywhere: upright, RGB, limited.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from cyclegan.data.domains import DataError, Splits
+from cyclegan.images import ImageError, open_image, probe_image
+
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict
+
+__all__ = ["Rows", "analyse", "fetch", "open_hub"]
+
+Sets = Mapping[str, "DatasetDict"]  # by configuration name
+_TESTS = ("test", "validation", "valid", "val")
+_LABELS = ("label", "labels", "domain", "class", "category", "style")
+_SHAPES = (
+    "Data sets that are understood have two image columns (e.g. imageA and imageB), two configurations with "
+    "an image column each, or one image column and a label with two values"
+)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some rows of one image column; `partner`: the same scenes in the other domain, where known."""
+
+    name: str
+    table: Dataset
+    column: str
+    rows: np.ndarray
+    split: str
+    partner: Rows | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def label(self, index: int) -> str:
+        return f"{self.split}-{self.column}-{int(self.rows[index]):05d}"
+
+    def probe(self, index: int) -> tuple[int, int]:
+        return probe_image(self._source(index), name=self.label(index))
+
+    def load(self, index: int) -> Image.Image:
+        return open_image(self._source(index), name=self.label(index))
+
+    def truth(self, index: int) -> Image.Image | None:
+        return self.partner and self.partner.load(index)
+
+    def _source(self, index: int) -> bytes | str:
+        cell = self.table[int(self.rows[index])][self.column]
+        source = cell and (cell.get("bytes") or cell.get("path"))
+        if not source:
+            raise ImageError(f"{self.label(index)} is empty: remove the row from the data set")
+        return source
+
+
+def open_hub(
+    text: str, names: tuple[str, str], *, paired: bool = False,
+    fetch: Callable[[str, str | None], Sets] | None = None,
+) -> Splits:
+    """Open "USER/NAME" or "USER/NAME:CONFIG".
+
+    Args:
+        text: the data set's id.
+        names: what domains a and b are called.
+        paired: rows with two image columns are pairs; other shapes know no pairs.
+        fetch: what downloads, by default the Hub's client.
+
+    Raises:
+        DataError: not found, private, no network, `datasets` not installed, or two domains not recognised.
+    """
+    repo, _, config = text.partition(":")
+    return analyse((fetch or _fetch)(repo, config or None), text, names, paired=paired)
+
+
+def fetch(repo: str, config: str | None) -> Sets:
+    """Download a data set: one configuration, or both of two where none is asked for.
+
+    Raises:
+        DataError: with the cause in one sentence.
+    """
+    try:
+        from datasets import get_dataset_config_names, load_dataset
+    except ImportError as error:
+        raise DataError(f"the Hub data set {repo} needs the package datasets: pip install datasets") from error
+    try:
+        if config is not None:
+            return {config: load_dataset(repo, config)}
+        configs = get_dataset_config_names(repo)
+        if len(configs) > 2:
+            listed = ", ".join(configs[:20])
+            raise DataError(f"{repo} has several configurations: choose {repo}:CONFIG out of {listed}")
+        return {name: load_dataset(repo, name) for name in configs}
+    except DataError:
+        raise
+    except Exception as error:  # datasets, huggingface_hub, the network and pyarrow raise their own kinds
+        raise DataError(_why(repo, config, error)) from error
+
+
+_fetch = fetch
+
+
+def _why(repo: str, config: str | None, error: Exception) -> str:
+    """One sentence about a failed download."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    text = " ".join(str(error).split())
+    if "BuilderConfig" in text:
+        return f"{repo} has no configuration {config}: {text[:200]}"
+    if "gated" in text.lower() or "GatedRepoError" in kinds:
+        return f"{repo} is gated: accept its terms on its page, then run hf auth login"
+    if kinds & {"OfflineModeIsEnabled", "LocalEntryNotFoundError"}:
+        return f"{repo} is not in the local cache and the Hub can't be reached: check the network"
+    if kinds & {"DatasetNotFoundError", "RepositoryNotFoundError"}:
+        return (
+            f"there is no folder {repo} here, and the Hub has no data set of that name that you may read: "
+            "check the name, or run hf auth login if it is private"
+        )
+    if kinds & {"ConnectionError", "ConnectError", "Timeout", "TransportError", "TimeoutError"}:
+        return f"{repo} could not be downloaded because the Hub can't be reached: check the network"
+    return f"{repo} could not be opened ({type(error).__name__}: {text[:200]}): check the name and the network"
+
+
+def analyse(sets: Sets, name: str, names: tuple[str, str], *, paired: bool = False) -> Splits:
+    """Find two domains in a downloaded data set. Its real test split (or validation) is kept.
+
+    Understood are: two image columns (which force equal lengths; domain b is still sampled independently of
+    a, and rows that are empty in one column are used for the other); two configurations with one image
+    column each; one image column with a label of two values, or of four named trainA, trainB, testA, testB
+    as uploaded folders give; splits named trainA, trainB.
+
+    Args:
+        sets: DatasetDict by configuration name, one or two of them.
+        name: the data set's name, for messages. names: what domains a and b are called.
+        paired: the rows of two image columns are pairs.
+
+    Raises:
+        DataError: not one of these, or a domain without pictures; `paired`, and rows are no pairs.
+    """
+    if len(sets) == 2:
+        splits = _from_configs(sets, name, names)
+    else:
+        (splits_found,) = sets.values()
+        splits = _from_splits(splits_found, name, names, paired)
+    if paired and not splits.aligned:
+        raise DataError(f"{name} has no pairs: training on pairs needs two image columns of equal length")
+    return splits
+
+
+def _from_configs(sets: Sets, name: str, names: tuple[str, str]) -> Splits:
+    configs = _a_then_b(list(sets))
+    parts = []
+    for split in ("train", _test_of(set(sets[configs[0]]) & set(sets[configs[1]]))):
+        for side, config in enumerate(configs):
+            if split is None:
+                parts.append(None)
+                continue
+            table = _split(sets[config], split, name)
+            parts.append(_rows(names[side], table, _only_image(table, name), None, f"{config}-{split}"))
+    return _checked(parts, name)
+
+
+def _from_splits(found: DatasetDict, name: str, names: tuple[str, str], paired: bool) -> Splits:
+    lower = {split.lower(): split for split in found}
+    if {"traina", "trainb"} <= set(lower):
+        parts = []
+        for split in ("train", "test"):
+            for side in "ab":
+                table = found[lower[split + side]] if split + side in lower else None
+                rows = table and _rows(names[side == "b"], table, _only_image(table, name), None, split)
+                parts.append(rows)
+        return _checked(parts, name)
+    train, test_split = _split(found, "train", name), _test_of(set(found))
+    columns = _image_columns(train)
+    pair = _column_pair(columns, name)
+    tables = [("train", train)] + ([(test_split, found[test_split])] if test_split else [])
+    parts = []
+    if pair:
+        for split, table in tables:
+            parts += _two_columns(table, pair, names, split, name, paired)
+        return _checked(parts, name, aligned=paired)
+    if folders := _folder_label(train):
+        return _checked(_by_folder(train, columns[0], folders, names), name)
+    label = _label_column(train, name)
+    for split, table in tables:
+        parts += _by_label(table, columns[0], label, _values(train, label), names, split)
+    return _checked(parts, name)
+
+
+def _two_columns(
+    table: Dataset, pair: tuple[str, str], names: tuple[str, str], split: str, name: str, paired: bool
+) -> list[Rows]:
+    filled = [_filled(table, column) for column in pair]
+    if paired:
+        filled = [np.intersect1d(*filled)] * 2
+    a, b = (_rows(n, table, c, rows, split) for n, c, rows in zip(names, pair, filled, strict=True))
+    return [replace(a, partner=b), replace(b, partner=a)] if paired else [a, b]
+
+
+def _by_label(
+    table: Dataset, column: str, label: str, values: list, names: tuple[str, str], split: str
+) -> list[Rows]:
+    labels = np.array([str(v) for v in table[label]])
+    return [
+        _rows(n, table, column, np.flatnonzero(labels == str(value)), split)
+        for n, value in zip(names, values, strict=True)
+    ]
+
+
+def _folder_label(table: Dataset) -> str | None:
+    """The label whose classes are the folders trainA, trainB, …: `datasets` reads uploaded folders so."""
+    names = {c: getattr(f, "names", None) or () for c, f in table.features.items()}
+    return next((c for c, n in names.items() if {"traina", "trainb"} <= {x.lower() for x in n}), None)
+
+
+def _by_folder(table: Dataset, column: str, label: str, names: tuple[str, str]) -> list[Rows]:
+    folders = [folder.lower() for folder in table.features[label].names]
+    labels, parts = np.array(table[label][:]), []
+    for split in ("train", "test"):
+        for name, side in zip(names, "ab", strict=True):
+            wanted = folders.index(split + side) if split + side in folders else -2
+            parts.append(_rows(name, table, column, np.flatnonzero(labels == wanted), split))
+    return parts
+
+
+def _rows(name: str, table: Dataset, column: str, rows: np.ndarray | None, split: str) -> Rows:
+    """The rows of a column as stored bytes, so that only `open_image` decodes them."""
+    from datasets import Image as ImageFeature
+
+    rows = _filled(table, column) if rows is None else rows
+    table = table.with_format(None).select_columns([column]).cast_column(column, ImageFeature(decode=False))
+    return Rows(name, table, column, rows, split)
+
+
+def _filled(table: Dataset, column: str) -> np.ndarray:
+    """The numbers of the rows that have a picture in this column."""
+    if table.data.column(column).null_count == 0:
+        return np.arange(len(table))
+    cells = table.select_columns([column]).with_format("arrow")[:][column]
+    return np.flatnonzero(cells.is_valid().to_numpy())
+
+
+def _checked(parts: list[Rows | None], name: str, *, aligned: bool = False) -> Splits:
+    parts = [part if part is not None and len(part) else None for part in [*parts, None, None][:4]]
+    for part, side in zip(parts[:2], "AB", strict=True):
+        if part is None:
+            raise DataError(f"{name} has no training pictures for domain {side}. {_SHAPES}")
+    test = parts[2:] if all(parts[2:]) else [None, None]
+    return Splits(*parts[:2], *test, aligned=aligned)
+
+
+def _split(found: DatasetDict, split: str, name: str) -> Dataset:
+    if split not in found:
+        raise DataError(f"{name} has no split {split}, but {', '.join(map(str, found)) or 'none'}. {_SHAPES}")
+    return found[split]
+
+
+def _test_of(splits: set[str]) -> str | None:
+    return next((split for split in _TESTS if split in splits), None)
+
+
+def _image_columns(table: Dataset) -> list[str]:
+    from datasets import Image as ImageFeature
+
+    return [column for column, feature in table.features.items() if isinstance(feature, ImageFeature)]
+
+
+def _only_image(table: Dataset, name: str) -> str:
+    columns = _image_columns(table)
+    if len(columns) != 1:
+        raise DataError(f"{name} has {_columns(table)}, where one image column was expected. {_SHAPES}")
+    return columns[0]
+
+
+def _column_pair(columns: list[str], name: str) -> tuple[str, str] | None:
+    """Columns for a and b: those named so, else the only two; None if there is one image column."""
+    named = {side: [c for c in columns if _letter(c) == side] for side in "ab"}
+    if len(named["a"]) == len(named["b"]) == 1:
+        return named["a"][0], named["b"][0]
+    if len(columns) == 2:
+        return columns[0], columns[1]
+    if len(columns) == 1:
+        return None
+    found = ", ".join(columns) or "none"
+    raise DataError(f"{name} has {len(columns)} image columns ({found}). {_SHAPES}")
+
+
+def _letter(text: str) -> str | None:
+    """The domain that a name ends in: a for imageA, image_a, A, domain-a; None for RGB, camera."""
+    match = re.search(r"(?:^|[a-z0-9_\-. ])(A|B)$|(?:^|[_\-. ])([ab])$", text)
+    return (match[1] or match[2]).lower() if match else None
+
+
+def _a_then_b(configs: list[str]) -> list[str]:
+    return sorted(configs, key=_letter) if {_letter(c) for c in configs} == {"a", "b"} else configs
+
+
+def _label_column(table: Dataset, name: str) -> str:
+    """The column that tells the domains apart: has two values, or the four of uploaded folders."""
+    from datasets import ClassLabel, Value
+
+    candidates = [
+        column
+        for column, feature in table.features.items()
+        if (isinstance(feature, ClassLabel) or (isinstance(feature, Value) and _is_discrete(feature.dtype)))
+        and len(_values(table, column)) == 2
+    ]
+    candidates.sort(key=lambda c: (c.lower() not in _LABELS, not isinstance(table.features[c], ClassLabel)))
+    if not candidates:
+        raise DataError(f"{name} has {_columns(table)}, and no label with two values. {_SHAPES}")
+    return candidates[0]
+
+
+def _is_discrete(dtype: str) -> bool:
+    return dtype in ("string", "large_string", "bool") or "int" in dtype
+
+
+def _values(table: Dataset, label: str) -> list:
+    """The label's values: for a ClassLabel in its own order, else sorted; nothing if there are many."""
+    values: set[Any] = set()
+    for value in table[label]:
+        values.add(value)
+        if len(values) > 4:
+            return []
+    return sorted(v for v in values if v is not None)
+
+
+def _columns(table: Dataset) -> str:
+    return "the columns " + ", ".join(f"{c} ({type(f).__name__})" for c, f in table.features.items())

@@ -1,0 +1,358 @@
+"""`Data`: a checked data set, the batches of an epoch, and the fixed test pictures."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import numpy as np
+from tqdm import tqdm
+
+from cyclegan.config import DataConfig
+from cyclegan.data.cache import PictureCache, Pictures, plan_cache
+from cyclegan.data.domains import DataError, Domain, Splits, Subset
+from cyclegan.data.order import Step, step_plans, steps_in
+from cyclegan.images import ImageError, evaluation_size, prepare_for_evaluation, to_tensor, training_size
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Data"]
+
+log = logging.getLogger(__name__)
+_NAMED = 20  # bad pictures that a summary names
+_OWN_SIZE = ("none", "scale_width")  # preprocessing that keeps the picture's shape
+
+
+class Data:
+    """A data set that was checked and is ready to train on. Made by `cyclegan.data.open_data`.
+
+    Attributes:
+        train_a, train_b: the training pictures that are used.
+        test_a, test_b: the test pictures, or the training pictures if the set has no test split.
+        test_is_train: whether that is so.
+        paired: whether batches hold pairs: same scene, same crop, same mirror.
+        epoch_length: samples in an epoch: the longer domain's pictures, or the pairs.
+        num_workers: processes that decode, as chosen.
+        cache_bytes: memory that decoded pictures take.
+    """
+
+    def __init__(
+        self, splits: Splits, config: DataConfig, *, seed: int, multiple: int, paired: bool,
+        progress: bool = True, local_processes: int = 1,
+    ) -> None:
+        self.config, self.seed, self.multiple, self.paired = config, seed, multiple, paired
+        limit = config.max_images
+        train = [_first(domain, limit) for domain in (splits.train_a, splits.train_b)]
+        test = [domain for domain in (splits.test_a, splits.test_b) if domain is not None]
+        self.test_is_train = not test
+        check = _Check(train, test, config, multiple=multiple, progress=progress)
+
+        sizes = check.sizes()
+        budget = (config.cache_mb << 20) // local_processes
+        fits = all(bool((o >= 0).all()) for o in plan_cache(sizes, budget)[0])
+        self.num_workers = _workers(config.num_workers, fits, local_processes)
+        cache = PictureCache(sizes, budget, shared=self.num_workers > 0)
+        check.decode(Pictures(tuple(train), cache, config, seed=seed, multiple=multiple, paired=paired))
+        kept_train, kept_test = check.kept(splits.aligned)
+        cache.keep(kept_train)
+        self._sizes = cache.sizes
+        self.cache_bytes = cache.bytes
+
+        self.train_a, self.train_b = (_subset(d, k) for d, k in zip(train, kept_train, strict=True))
+        if self.test_is_train:
+            self.test_a, self.test_b = self.train_a, self.train_b
+            log.info("the data set has no test split: samples and scores come from training pictures")
+        else:
+            self.test_a, self.test_b = (_subset(d, k) for d, k in zip(test, kept_test, strict=True))
+        self.epoch_length = max(len(self.train_a), len(self.train_b))
+        self._pictures = Pictures(
+            (self.train_a, self.train_b), cache, config, seed=seed, multiple=multiple, paired=paired
+        )
+        self._loader = None
+        self._plans = _Plans()
+        self._running: object = None
+
+    def __enter__(self) -> Data:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def steps_per_epoch(self, global_batch: int) -> int:
+        """Full batches in an epoch; what is left over is dropped, other pictures each epoch.
+
+        Args:
+            global_batch: samples per step over all processes.
+
+        Raises:
+            DataError: not even one batch fits.
+        """
+        steps = steps_in(self.epoch_length, global_batch)
+        if steps < 1:
+            raise DataError(
+                f"a batch of {global_batch} over all processes is more than the {self.epoch_length} pictures "
+                "of an epoch: lower --batch_size, use fewer processes, or add pictures"
+            )
+        return steps
+
+    def batches(
+        self, epoch: int, *, batch_size: int, process_index: int = 0, num_processes: int = 1,
+        start_step: int = 0,
+    ) -> Iterator[dict[str, torch.Tensor]]:
+        """The batches of one process in one epoch, from step `start_step` on.
+
+        Order, crops and mirroring depend on (seed, epoch) and a sample's position in the epoch alone: not on
+        workers, processes (two see together what one sees with twice the batch) or restarts. With workers,
+        one iterator can be used at a time: starting another ends the first.
+
+        Yields:
+            {"real_a", "real_b"}: float32 (batch_size, 3, H, W) in [-1, 1], on the CPU; pinned for CUDA.
+
+        Raises:
+            DataError: at once, if no batch fits or pictures of different sizes would share a batch; later,
+                if a picture can't be read any more or a worker process died.
+        """
+        self.steps_per_epoch(batch_size * num_processes)
+        self._check_one_size(batch_size)
+        if not 0 <= process_index < num_processes:
+            raise ValueError(f"process_index {process_index} is not in 0 … {num_processes - 1}")
+        plans = step_plans(
+            self.seed, epoch, (len(self.train_a), len(self.train_b)), paired=self.paired,
+            batch_size=batch_size, process_index=process_index, num_processes=num_processes,
+            start_step=start_step,
+        )
+        return self._batches_by_workers(plans) if self.num_workers else self._batches_here(plans)
+
+    def samples(self, count: int) -> dict[str, list]:
+        """Fixed test pictures, spread evenly over each test domain, for the sample grid.
+
+        Returns:
+            "real_a", "real_b": lists of float32 (3, H, W) in [-1, 1], prepared for evaluation, at most
+            `count` each; "label_a", "label_b": their labels. Where the data set knows the same scenes in the
+            other domain, also "truth_b" (of real_a's scenes) and "truth_a" (of real_b's).
+
+        Raises:
+            DataError: a picture can't be read any more.
+        """
+        result: dict[str, list] = {}
+        for side, other, domain in (("a", "b", self.test_a), ("b", "a", self.test_b)):
+            count_here = min(max(count, 0), len(domain))
+            picked = np.linspace(0, len(domain) - 1, count_here).round().astype(int).tolist()
+            try:
+                result[f"real_{side}"] = [self._prepared(domain.load(i)) for i in picked]
+                truths = [domain.truth(i) for i in picked]
+            except ImageError as error:
+                raise DataError(str(error)) from error
+            result[f"label_{side}"] = [domain.label(i) for i in picked]
+            if truths and all(t is not None for t in truths):
+                result[f"truth_{other}"] = [self._prepared(t) for t in truths]
+        return result
+
+    def close(self) -> None:
+        """End the worker processes and let go of the cache. The data can't be used afterwards."""
+        self._drop_loader()
+        self._pictures = None
+
+    def _prepared(self, image) -> torch.Tensor:
+        return to_tensor(prepare_for_evaluation(image, self.config, multiple=self.multiple))
+
+    def _check_one_size(self, batch_size: int) -> None:
+        if batch_size == 1 or self.config.preprocess not in _OWN_SIZE:
+            return
+        for domain, sizes in zip((self.train_a, self.train_b), self._sizes, strict=True):
+            if len(different := np.unique(sizes, axis=0)) > 1:
+                first, last = ("×".join(map(str, size)) for size in (different[0], different[-1]))
+                raise DataError(
+                    f"with --preprocess {self.config.preprocess} the pictures of {domain.name} have "
+                    f"{len(different)} sizes ({first} … {last}), which can't share a batch: "
+                    "use --batch_size 1, or --preprocess resize_crop"
+                )
+
+    def _batches_here(self, plans: Iterable[Step]) -> Iterator[dict[str, torch.Tensor]]:
+        import torch
+
+        pin = torch.cuda.is_available()
+        for step in plans:
+            try:
+                batch = self._pictures.batch(step)
+            except ImageError as error:
+                raise DataError(_lost(error)) from error
+            yield {k: v.pin_memory() for k, v in batch.items()} if pin else batch
+
+    def _batches_by_workers(self, plans: Iterable[Step]) -> Iterator[dict[str, torch.Tensor]]:
+        self._running = token = object()
+        self._plans.steps = plans
+        if self._loader is None:
+            self._loader = self._new_loader()
+        try:
+            for batch in self._loader:
+                if isinstance(batch, str):
+                    raise DataError(_lost(batch))
+                yield batch
+                if self._running is not token:
+                    raise RuntimeError("another iterator over the batches was started: use one only")
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            self._drop_loader()
+            raise DataError(
+                "a process that decodes pictures died, probably for lack of memory: lower --num_workers or "
+                f"--cache_mb, or enlarge the container's shared memory ({' '.join(str(error).split())[:200]})"
+            ) from error
+
+    def _new_loader(self):
+        import torch
+
+        return torch.utils.data.DataLoader(
+            _Steps(self._pictures), sampler=self._plans, batch_size=None, num_workers=self.num_workers,
+            persistent_workers=True, prefetch_factor=4, pin_memory=torch.cuda.is_available(),
+            # its own: the loader draws a seed per epoch, and would take it from torch's global state
+            generator=torch.Generator(),
+        )
+
+    def _drop_loader(self) -> None:
+        self._loader = None  # persistent workers end with their loader
+
+
+class _Plans:
+    """The DataLoader's sampler: hands out whatever steps were set last, so that workers need no state."""
+
+    steps: Iterable[Step] = ()
+
+    def __iter__(self) -> Iterator[Step]:
+        return iter(self.steps)
+
+
+class _Steps:
+    """The DataLoader's data set: a step in, a batch out; a message (str) instead if a picture failed.
+
+    An exception would cross the process border as a traceback in a string.
+    """
+
+    def __init__(self, pictures: Pictures) -> None:
+        self.pictures = pictures
+
+    def __getitem__(self, step: Step) -> dict[str, torch.Tensor] | str:
+        try:
+            return self.pictures.batch(step)
+        except ImageError as error:
+            return str(error)
+
+
+class _Check:
+    """Opens every picture once before training: what fails after hours could have failed at the start."""
+
+    def __init__(
+        self, train: list[Domain], test: list[Domain], config: DataConfig, *, multiple: int, progress: bool
+    ) -> None:
+        self.train, self.test, self.config, self.multiple = train, test, config, multiple
+        self.progress = progress
+        self.domains = [*train, *test]
+        self.bad: dict[tuple[int, int], str] = {}  # (domain, index): why
+
+    def sizes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Per training domain int64 (n, 2): sizes after resizing, read from headers where they differ."""
+        if self.config.preprocess in ("resize", "resize_crop"):
+            size = training_size((1, 1), self.config)
+            return tuple(np.full((len(d), 2), size, np.int64) for d in self.train)
+        sizes = tuple(np.zeros((len(d), 2), np.int64) for d in self.train)
+
+        def probe(domain: int, index: int) -> None:
+            size = self.train[domain].probe(index) or self.train[domain].load(index).size
+            try:
+                sizes[domain][index] = training_size(size, self.config, multiple=self.multiple)
+            except ImageError as error:
+                raise ImageError(f"{self.train[domain].label(index)}: {error}") from error
+
+        self._each(probe, [(d, i) for d in range(2) for i in range(len(self.train[d]))], "Reading sizes")
+        return sizes
+
+    def decode(self, pictures: Pictures) -> None:
+        """Decode every picture, training pictures into the cache."""
+
+        def decode(domain: int, index: int) -> None:
+            if domain < 2:
+                pictures.fill(domain, index)
+                return
+            size = self.domains[domain].load(index).size
+            try:
+                evaluation_size(size, self.config, multiple=self.multiple)
+            except ImageError as error:
+                raise ImageError(f"{self.domains[domain].label(index)}: {error}") from error
+
+        units = [(d, i) for d, domain in enumerate(self.domains) for i in range(len(domain))]
+        self._each(decode, [u for u in units if u not in self.bad], "Checking pictures")
+
+    def kept(self, aligned: bool) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """The numbers of the pictures to use, per training and per test domain.
+
+        Raises:
+            DataError: pictures are bad and `skip_bad_images` is off; or no picture is left in a domain.
+        """
+        if self.bad and not self.config.skip_bad_images:
+            remedy = "Repair or remove them, or pass --skip_bad_images to go on without them."
+            raise DataError(f"{self._summary()}\n{remedy}")
+        if self.bad:
+            log.warning("%s\nThey are left out.", self._summary())
+        bad = [{i for d, i in self.bad if d == domain} for domain in range(len(self.domains))]
+        if aligned:
+            bad = [bad[d] | bad[d ^ 1] for d in range(len(bad))]
+        kept = []
+        for domain, without in zip(self.domains, bad, strict=True):
+            kept.append(np.array([i for i in range(len(domain)) if i not in without], np.int64))
+            if not len(kept[-1]):
+                raise DataError(f"no picture of {domain.name} can be used: all {len(domain)} are bad")
+        return kept[:2], kept[2:]
+
+    def _summary(self) -> str:
+        messages = list(dict.fromkeys(self.bad[unit] for unit in sorted(self.bad)))  # a pair's file once
+        lines = [f"{len(messages)} of the data set's files can't be used:"]
+        lines += [f"  {message}" for message in messages[:_NAMED]]
+        if len(messages) > _NAMED:
+            lines.append(f"  … and {len(messages) - _NAMED} more")
+        return "\n".join(lines)
+
+    def _each(self, job: Callable[[int, int], None], units: list[tuple[int, int]], title: str) -> None:
+        """Run the job for all (domain, index), in threads as Pillow decodes without the GIL; note failures."""
+
+        def attempt(unit: tuple[int, int]) -> str | None:
+            try:
+                return job(*unit)
+            except ImageError as error:
+                return str(error)
+
+        pool = ThreadPoolExecutor(max_workers=min(16, _cpus() + 1))
+        try:
+            results = pool.map(attempt, units)
+            bar = tqdm(results, total=len(units), desc=title, unit="picture", disable=not self.progress)
+            self.bad.update({unit: text for unit, text in zip(units, bar, strict=True) if text})
+        finally:  # on Ctrl-C, don't decode the rest first
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _first(domain: Domain, limit: int | None) -> Domain:
+    """The first pictures in listing order: a limited run always means the same pictures, whatever its seed."""
+    return domain if limit is None or len(domain) <= limit else Subset(domain, range(limit))
+
+
+def _subset(domain: Domain, kept: np.ndarray) -> Domain:
+    return domain if len(kept) == len(domain) else Subset(domain, kept.tolist())
+
+
+def _workers(wanted: int, all_cached: bool, local_processes: int) -> int:
+    """-1 chooses: none if nothing is left to decode (a worker would cost more than it saves)."""
+    if wanted >= 0:
+        return wanted
+    return 0 if all_cached else max(1, min(4, _cpus() // local_processes - 1))
+
+
+def _cpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _lost(error: object) -> str:
+    return f"{error} (it could be read when training began)"

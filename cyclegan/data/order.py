@@ -1,0 +1,70 @@
+"""Which picture is shown when: pure functions of (seed, epoch), whatever the workers and processes.
+
+The reference draws B at random for every A, with replacement, so that in an epoch a third of B is not seen
+at all. Here the shorter domain goes round in fresh permutations: each of its pictures is seen equally often
+(give or take one), in an order that is independent of A's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+__all__ = ["Step", "domain_order", "sample_rng", "step_plans", "steps_in"]
+
+_ORDER, _CHANCE = 1, 2  # separate the two uses of a seed
+
+
+class Step(NamedTuple):
+    """One step of one process: which pictures of a and b, and their positions in the epoch."""
+
+    epoch: int
+    positions: tuple[int, ...]
+    indices_a: tuple[int, ...]
+    indices_b: tuple[int, ...]
+
+
+def domain_order(seed: int, epoch: int, domain: int, length: int, epoch_length: int) -> np.ndarray:
+    """int64 (epoch_length,): the picture at each position of an epoch, as repeated fresh permutations.
+
+    Args:
+        domain: 0 for a, 1 for b; the two orders are independent of each other.
+        length: pictures in the domain; epoch_length: positions in the epoch, at least 1 each.
+    """
+    rng = np.random.default_rng((_ORDER, seed, epoch, domain))
+    rounds = -(-epoch_length // length)
+    return np.concatenate([rng.permutation(length) for _ in range(rounds)])[:epoch_length]
+
+
+def sample_rng(seed: int, epoch: int, position: int, domain: int) -> np.random.Generator:
+    """The chance (crop, mirror) of the picture at one position: the same after a restart, in any process."""
+    return np.random.default_rng((_CHANCE, seed, epoch, position, domain))
+
+
+def steps_in(epoch_length: int, global_batch: int) -> int:
+    """Full batches in an epoch; the rest is dropped: other pictures in each epoch."""
+    return epoch_length // global_batch
+
+
+def step_plans(
+    seed: int, epoch: int, lengths: tuple[int, int], *, paired: bool, batch_size: int,
+    process_index: int = 0, num_processes: int = 1, start_step: int = 0,
+) -> Iterator[Step]:
+    """The steps of one process, from `start_step` on.
+
+    Step k uses positions [k × W × B, (k + 1) × W × B) of the epoch, for W processes with batches of B, and
+    rank r takes the r-th B of them: two processes together see what one sees with twice the batch.
+
+    Args:
+        lengths: pictures in a and in b. paired: b follows a's order.
+    """
+    epoch_length = max(lengths)
+    order_a = domain_order(seed, epoch, 0, lengths[0], epoch_length)
+    order_b = order_a if paired else domain_order(seed, epoch, 1, lengths[1], epoch_length)
+    for step in range(start_step, steps_in(epoch_length, batch_size * num_processes)):
+        first = (step * num_processes + process_index) * batch_size
+        at = slice(first, first + batch_size)
+        positions = tuple(range(first, first + batch_size))
+        yield Step(epoch, positions, tuple(order_a[at].tolist()), tuple(order_b[at].tolist()))

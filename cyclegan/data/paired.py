@@ -1,0 +1,80 @@
+"""Folders of pictures that show both domains side by side, as pix2pix's data sets do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from cyclegan.data.domains import DataError, Splits, short_name
+from cyclegan.data.unpaired import pictures_in, subfolders
+from cyclegan.images import ImageError, open_image, probe_image
+
+__all__ = ["Halves", "open_pairs"]
+
+
+@dataclass(frozen=True)
+class Halves:
+    """The left (side 0, domain a) or right (side 1, domain b) halves of side-by-side files.
+
+    Both halves have the same size: of an odd width the middle column belongs to neither.
+    """
+
+    name: str
+    paths: Sequence[Path]
+    side: int
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def label(self, index: int) -> str:
+        return self.paths[index].name
+
+    def probe(self, index: int) -> tuple[int, int]:
+        name = short_name(self.paths[index])
+        width, height = probe_image(self.paths[index], name=name)
+        return _half(width, name), height
+
+    def load(self, index: int) -> Image.Image:
+        return self._cut(index, self.side)
+
+    def truth(self, index: int) -> Image.Image:
+        return self._cut(index, 1 - self.side)
+
+    def _cut(self, index: int, side: int) -> Image.Image:
+        name = short_name(self.paths[index])
+        image = open_image(self.paths[index], name=name)
+        half = _half(image.width, name)
+        left = image.width - half if side else 0
+        return image.crop((left, 0, left + half, image.height))
+
+
+def open_pairs(root: Path, names: tuple[str, str]) -> Splits:
+    """Open a data set of this shape; folder names match whatever their case::
+
+        ROOT/
+          train/*.jpg     left half = domain a, right half = domain b
+          test/*.jpg      optional; without it val/ is the test split (as in "maps", which has no test)
+
+    Args:
+        root: the folder.
+        names: what domains a and b are called.
+
+    Raises:
+        DataError: train is missing or has no pictures.
+    """
+    folders = subfolders(root)
+    paths = pictures_in(folders.get("train"))
+    if not paths:
+        raise DataError(f"{root} has no pictures in train: put side-by-side pairs directly into it")
+    test = pictures_in(folders.get("test")) or pictures_in(folders.get("val"))
+    tests = [Halves(name, test, side) if test else None for side, name in enumerate(names)]
+    return Splits(Halves(names[0], paths, 0), Halves(names[1], paths, 1), *tests, aligned=True)
+
+
+def _half(width: int, name: str) -> int:
+    if width < 2:
+        raise ImageError(f"{name} is 1 pixel wide, not two pictures side by side: remove it")
+    return width // 2

@@ -1,0 +1,1 @@
+"""What is measured and drawn after each epoch. No trainer, no Hub."""

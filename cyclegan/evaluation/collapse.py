@@ -1,0 +1,56 @@
+"""Signs that training went wrong, in plain words: mode collapse, nothing translated, a discriminator that won."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+COLLAPSED = 0.15
+UNCHANGED = 1.0  # grey levels
+WON = 0.995
+
+
+def diversity(pictures: Sequence[Tensor]) -> float:
+    """Mean absolute difference between each two of the pictures, after shrinking them to 32×32.
+
+    Args:
+        pictures: (3, H, W) each, in [-1, 1], of any sizes.
+
+    Returns:
+        0 (all alike) to 2; 0 for fewer than two pictures.
+    """
+    small = [F.interpolate(p[None], size=(32, 32), mode="area")[0] for p in pictures]
+    pairs = list(combinations(small, 2))
+    return float(torch.stack([(x - y).abs().mean() for x, y in pairs]).mean()) if pairs else 0.0
+
+
+def warnings(metrics: Mapping[str, float], names: Mapping[str, str]) -> list[str]:
+    """Sentences for a person, about `sample_metrics`' figures.
+
+    Args:
+        names: domain names by `a`, `b`.
+    """
+    found = []
+    for source, target in (("a", "b"), ("b", "a")):
+        way = f"{names[source]} → {names[target]}"
+        ratio = metrics.get(f"diversity_{source}{target}", 1.0)
+        if ratio < COLLAPSED:
+            found.append(
+                f"{way}: the outputs have become alike (their diversity is {ratio:.0%} of the inputs'). "
+                "If it stays so, resume from an earlier epoch, raise --lambda_cycle_a/--lambda_cycle_b or lower --lr"
+            )
+        if metrics.get(f"change_l1_{source}{target}", 255.0) < UNCHANGED:
+            found.append(
+                f"{way}: the outputs equal their inputs. If it stays so, lower --lambda_identity, "
+                "or raise --lambda_gan"
+            )
+        if metrics.get(f"disc_accuracy_{target}", 0.0) > WON:
+            found.append(
+                f"{names[target]}: the discriminator tells every real from every fake, so the generator "
+                "learns little. Early on this passes; if it stays, lower --n_layers_d or --ndf"
+            )
+    return found

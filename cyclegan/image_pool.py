@@ -1,0 +1,56 @@
+"""The history of fakes that discriminators are trained on (paper section 4; Shrivastava et al. 2017)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class ImagePool:
+    """Keeps up to `size` past fakes and hands them out again, so that D does not chase only the newest G.
+
+    While it fills, every picture is stored and returned. Once full, each picture is, with probability one
+    half, stored in place of a random old one, which is returned instead; otherwise it is returned itself.
+    """
+
+    def __init__(self, size: int, *, seed: int = 0) -> None:
+        self.size = size
+        self.images: list[Tensor] = []
+        # A generator of its own: the pool's draws must not depend on how often others draw.
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def query(self, images: Tensor) -> Tensor:
+        """Swap new fakes for a mixture of new and old ones.
+
+        Args:
+            images: (N, 3, H, W) in [-1, 1]; taken over detached.
+
+        Returns:
+            (N, 3, H, W), detached. Pictures of other sizes are never mixed into the batch.
+        """
+        images = images.detach()
+        return images if self.size == 0 else torch.stack([self._swap(image) for image in images])
+
+    def _swap(self, image: Tensor) -> Tensor:
+        if len(self.images) < self.size:
+            self.images.append(image.clone())
+            return image
+        swap = torch.rand((), generator=self.generator).item() < 0.5
+        index = int(torch.randint(self.size, (), generator=self.generator))
+        old = self.images[index]
+        # Whole-picture training may bring pictures of several sizes; a batch can hold only one.
+        if not swap or old.shape != image.shape:
+            return image
+        self.images[index] = image.clone()
+        return old
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that continuing needs: the pictures, and the state of the draws."""
+        return {"images": list(self.images), "generator": self.generator.get_state()}
+
+    def load_state_dict(self, state: dict[str, Any], device: torch.device | str = "cpu") -> None:
+        """Continue from `state_dict()`'s result, with the pictures on `device`."""
+        self.images = [image.to(device) for image in state["images"]][: self.size]
+        self.generator.set_state(state["generator"])

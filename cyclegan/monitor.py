@@ -1,0 +1,158 @@
+"""What a person sees of a training: bar, one line per epoch, metrics.jsonl, curves, trackers."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from accelerate import Accelerator
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+from cyclegan.config import ConfigError, TrainConfig
+from cyclegan.evaluation.curves import MetricsLog, draw_curves
+from cyclegan.trainer import Sums, Trainer, lr_factor
+
+SHORT = {"gan": ("gan_ab", "gan_ba"), "cycle": ("cycle_a", "cycle_b"), "idt": ("identity_a", "identity_b"),
+         "disc": ("disc_a", "disc_b")}
+
+
+def check_tracker(name: str) -> None:
+    """Raise ConfigError if `--report_to`'s package is not installed."""
+    if name != "none" and find_spec(name) is None:
+        raise ConfigError(f"--report_to {name} needs the package {name}: pip install {name}")
+
+
+def _brief(losses: dict[str, float]) -> dict[str, str]:
+    """Each pair of losses as one short figure."""
+    values = {name: [losses[key] for key in keys if key in losses] for name, keys in SHORT.items()}
+    return {name: f"{sum(found) / len(found):.3f}" for name, found in values.items() if found}
+
+
+def _clock(seconds: float) -> str:
+    return tqdm.format_interval(max(0, int(seconds)))
+
+
+class Monitor:
+    """Shows and records a run's progress. Only the main process's does anything."""
+
+    def __init__(self, config: TrainConfig, trainer: Trainer, accelerator: Accelerator) -> None:
+        self.config, self.trainer, self.accelerator = config, trainer, accelerator
+        self.is_main = accelerator.is_main_process
+        self.log = MetricsLog(Path(config.run.output_dir))
+        self.window = Sums({}, {})
+        self.bar: tqdm | None = None
+        if self.is_main:
+            self.log.rewind(trainer.global_step)
+        if config.run.report_to != "none":
+            logging.getLogger("accelerate.tracking").setLevel(logging.ERROR)
+            flat = {k: v for group in config.to_json().values() for k, v in group.items() if v is not None}
+            accelerator.init_trackers(Path(config.run.output_dir).name or "cyclegan", config=flat)
+
+    def say(self, text: str) -> None:
+        """Print a line without tearing the bar."""
+        if self.is_main:
+            tqdm.write(text, file=sys.stderr)
+
+    def start_epoch(self) -> None:
+        """Open the epoch's bar."""
+        trainer = self.trainer
+        self.started, self.first_step = time.monotonic(), trainer.global_step
+        self._shown = 0.0
+        if self.is_main:
+            tty = sys.stderr.isatty()
+            self.bar = tqdm(
+                total=trainer.steps_per_epoch,
+                initial=trainer.step_in_epoch,
+                desc=f"epoch {trainer.epoch + 1}/{self.config.optim.total_epochs}",
+                unit="step",
+                dynamic_ncols=tty,
+                ncols=None if tty else 150,
+                mininterval=0.5 if tty else 30.0,
+                leave=False,
+                bar_format="{desc} {percentage:3.0f}%|{bar:12}| {n}/{total} [{elapsed}{postfix}]",
+            )
+
+    def on_step(self, losses: dict[str, Tensor]) -> None:
+        """After each step; reads losses off the device only when a line or the bar is due."""
+        self.window.add(list(losses.items()))
+        trainer = self.trainer
+        if trainer.global_step % self.config.run.log_every == 0:
+            means = self.window.means()
+            self.window.clear()
+            if self.is_main and means:
+                self.log.append(
+                    {"event": "step", "epoch": trainer.epoch + 1, "step": trainer.global_step, "losses": means}
+                )
+            self.accelerator.log({f"loss/{name}": value for name, value in means.items()}, step=trainer.global_step)
+        if self.bar is not None:
+            self.bar.update(1)
+            now = time.monotonic()
+            if now - self._shown >= self.bar.mininterval and losses:
+                self._shown = now
+                total = trainer.steps_per_epoch * self.config.optim.total_epochs
+                left = (total - trainer.global_step) / self.steps_per_second
+                shown = _brief({name: float(value) for name, value in losses.items()})
+                text = " ".join(f"{name} {value}" for name, value in shown.items())
+                self.bar.set_postfix_str(f"{text}, {self.images_per_second:.3g} images/s, {_clock(left)} left", False)
+
+    @property
+    def steps_per_second(self) -> float:
+        """Of this epoch, by this process."""
+        elapsed = max(1e-9, time.monotonic() - self.started)
+        return max(1, self.trainer.global_step - self.first_step) / elapsed
+
+    @property
+    def images_per_second(self) -> float:
+        """Pictures of each domain per second, over all processes."""
+        return self.steps_per_second * self.config.optim.batch_size * self.accelerator.num_processes
+
+    def close_bar(self) -> None:
+        """Take the bar off the screen."""
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
+
+    def finish_epoch(
+        self, *, losses: dict[str, float], metrics: dict[str, float], samples: dict[str, Image.Image], seconds: float
+    ) -> None:
+        """The epoch's line, its row in metrics.jsonl, the curves and the trackers."""
+        trainer, optim = self.trainer, self.config.optim
+        rate = (trainer.global_step - self.first_step) * optim.batch_size * self.accelerator.num_processes / seconds
+        lr = optim.lr * lr_factor(trainer.epoch, optim)
+        self.log.append(
+            {
+                "event": "epoch", "epoch": trainer.epoch, "step": trainer.global_step, "losses": losses,
+                "metrics": metrics, "lr": lr, "images_per_second": rate, "seconds": seconds,
+                "skipped_steps": trainer.skipped_steps,
+            }
+        )
+        values = {f"epoch/{name}": value for name, value in {**losses, **metrics}.items()}
+        self.accelerator.log({**values, "epoch/lr": lr, "epoch/images_per_second": rate}, step=trainer.global_step)
+        for tracker in self.accelerator.trackers:
+            if hasattr(tracker, "log_images"):
+                # Grids differ in size between directions, so each goes alone.
+                for name, image in samples.items():
+                    tracker.log_images({f"samples/{name}": np.asarray(image)[None]}, step=trainer.global_step)
+        run = Path(self.config.run.output_dir)
+        names = f"{self.config.data.domain_a} ↔ {self.config.data.domain_b}"
+        draw_curves(self.log.read(), run / "curves.png", names)
+        text = "  ".join(f"{name} {value}" for name, value in _brief(losses).items())
+        skipped = f"  skipped {trainer.skipped_steps}" if trainer.skipped_steps else ""
+        left = (optim.total_epochs - trainer.epoch) * trainer.steps_per_epoch / self.steps_per_second
+        self.say(
+            f"epoch {trainer.epoch}/{optim.total_epochs}  {text}  lr {lr:.2g}  {rate:.3g} images/s  "
+            f"{_clock(seconds)}{skipped}  {_clock(left)} left  → epoch-{trainer.epoch:04d}"
+        )
+
+    def close(self) -> None:
+        """Finish bar and trackers."""
+        self.close_bar()
+        if self.config.run.report_to != "none":
+            self.accelerator.end_training()

@@ -1,0 +1,321 @@
+"""Generators: picture (N, 3, H, W) in [-1, 1] → picture of the same shape in [-1, 1].
+
+All of them normalise each picture by itself (instance norm, paper section 4), so a picture's result does
+not depend on what else is in the batch. Every convolution has a bias, as in the authors' networks.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import torch
+from torch import Tensor, nn
+
+CHANNELS = 3
+
+
+class Generator(nn.Module):
+    """What all generators share: which sizes they take.
+
+    Attributes:
+        size_multiple: height and width must be multiples of this many pixels.
+        min_size: height and width must be at least this many pixels; itself such a multiple.
+    """
+
+    size_multiple: int
+    min_size: int
+
+    def check_size(self, x: Tensor) -> None:
+        """Raise ValueError unless `x` is (N, 3, H, W) with sides that this network can take."""
+        # An exporter may ask with symbolic sides, which a comparison would freeze into the exported graph.
+        if torch.jit.is_tracing() or torch.compiler.is_exporting():
+            return
+        if x.ndim != 4 or x.shape[1] != CHANNELS:
+            raise ValueError(
+                f"{type(self).__name__} takes pictures (N, {CHANNELS}, H, W), not {tuple(x.shape)}"
+            )
+        height, width = x.shape[2:]
+        if height % self.size_multiple or width % self.size_multiple or min(height, width) < self.min_size:
+            raise ValueError(
+                f"{type(self).__name__} can't take {width}×{height} pixels: width and height must be "
+                f"multiples of {self.size_multiple}, and at least {self.min_size}"
+            )
+
+
+def _stage(**layers: nn.Module | None) -> nn.Sequential:
+    """A sequence whose state-dict keys say what each layer is; None leaves a layer out."""
+    return nn.Sequential(OrderedDict((name, layer) for name, layer in layers.items() if layer is not None))
+
+
+def _norm(channels: int, affine: bool) -> nn.InstanceNorm2d:
+    return nn.InstanceNorm2d(channels, affine=affine, track_running_stats=False)
+
+
+def _upsampling(inputs: int, outputs: int, kernel: int, upsample: str) -> OrderedDict[str, nn.Module]:
+    """Layers that double height and width: (N, inputs, H, W) → (N, outputs, 2H, 2W).
+
+    `transpose` is the published transposed convolution, whose uneven overlap can leave a checkerboard;
+    `resize` doubles first and convolves then (Odena et al., Deconvolution and Checkerboard Artifacts, 2016).
+    """
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    if upsample == "transpose":
+        # An odd kernel needs one more row and column at the end to reach exactly twice the size.
+        layers["conv"] = nn.ConvTranspose2d(
+            inputs, outputs, kernel, stride=2, padding=1, output_padding=kernel % 2
+        )
+    elif upsample == "resize":
+        layers["resize"] = nn.Upsample(scale_factor=2, mode="nearest")
+        layers["conv"] = nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode="reflect")
+    else:
+        raise ValueError(f"upsample must be transpose or resize, not {upsample!r}")
+    return layers
+
+
+class ResidualBlock(nn.Module):
+    """x + conv-norm-ReLU-(dropout-)conv-norm of x, both convolutions 3×3 with reflection padding.
+
+    No ReLU after the sum (paper, appendix, which follows Gross and Wilber, 2016).
+    """
+
+    def __init__(self, channels: int, *, dropout: bool, norm_affine: bool) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect")
+        self.norm1 = _norm(channels, norm_affine)
+        self.act = nn.ReLU(inplace=True)
+        self.dropout = nn.Dropout(0.5) if dropout else nn.Identity()
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect")
+        self.norm2 = _norm(channels, norm_affine)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, channels, H, W) → the same shape."""
+        y = self.dropout(self.act(self.norm1(self.conv1(x))))
+        return x + self.norm2(self.conv2(y))
+
+
+class ResnetGenerator(Generator):
+    """The paper's generator (section 4 and appendix): c7s1-64, d128, d256, R256 × n, u128, u64, c7s1-3.
+
+    Args:
+        ngf: channels of the first layer; 64 in the paper.
+        blocks: residual blocks; 9 for 256² and above, 6 for 128² in the paper.
+        upsample: `transpose` (published) or `resize` (no checkerboard).
+        dropout: drop half of the activations inside each residual block, while training.
+        norm_affine: scale and shift after each norm, which only old imported weights have.
+    """
+
+    size_multiple = 4
+    # The residual blocks' reflection padding needs two pixels at a quarter of the size.
+    min_size = 8
+
+    def __init__(
+        self,
+        ngf: int = 64,
+        blocks: int = 9,
+        *,
+        upsample: str = "transpose",
+        dropout: bool = False,
+        norm_affine: bool = False,
+    ) -> None:
+        super().__init__()
+        self.stem = _stage(
+            conv=nn.Conv2d(CHANNELS, ngf, 7, padding=3, padding_mode="reflect"),
+            norm=_norm(ngf, norm_affine),
+            act=nn.ReLU(inplace=True),
+        )
+        self.down = nn.Sequential(
+            *(
+                _stage(
+                    conv=nn.Conv2d(width, 2 * width, 3, stride=2, padding=1),
+                    norm=_norm(2 * width, norm_affine),
+                    act=nn.ReLU(inplace=True),
+                )
+                for width in (ngf, 2 * ngf)
+            )
+        )
+        self.blocks = nn.Sequential(
+            *(ResidualBlock(4 * ngf, dropout=dropout, norm_affine=norm_affine) for _ in range(blocks))
+        )
+        self.up = nn.Sequential(
+            *(
+                _stage(
+                    **_upsampling(width, width // 2, 3, upsample),
+                    norm=_norm(width // 2, norm_affine),
+                    act=nn.ReLU(inplace=True),
+                )
+                for width in (4 * ngf, 2 * ngf)
+            )
+        )
+        self.head = nn.Conv2d(ngf, CHANNELS, 7, padding=3, padding_mode="reflect")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Translate pictures.
+
+        Args:
+            x: (N, 3, H, W) in [-1, 1].
+
+        Returns:
+            (N, 3, H, W) in [-1, 1].
+
+        Raises:
+            ValueError: H or W is no multiple of `size_multiple` or below `min_size`.
+        """
+        self.check_size(x)
+        return torch.tanh(self.head(self.up(self.blocks(self.down(self.stem(x))))))
+
+
+class UnetGenerator(Generator):
+    """Encoder and decoder with a skip connection at every size (Isola et al., 2017, section 3.2, appendix).
+
+    `n_down` stride-2 4×4 convolutions bring the picture down by 2^n_down, and as many upsamplings bring it
+    back; each but the innermost also sees the encoder's output of its size. No norm after the outermost
+    convolution, nor after the innermost one, where a picture of 2^n_down pixels is down to one value per
+    channel, which a norm would erase. `up.0` is the innermost decoder stage.
+
+    Args:
+        n_down: halvings; 8 for 256², 7 for 128².
+        ngf: channels of the first layer; the innermost have 8 × ngf.
+        upsample: `transpose` (published) or `resize` (no checkerboard).
+        dropout: drop half of what the decoder's inner 8 × ngf stages put out, while training.
+        slope: LeakyReLU's slope in the encoder; 0 = ReLU.
+        norm_affine: scale and shift after each norm, which only old imported weights have.
+    """
+
+    def __init__(
+        self,
+        n_down: int = 8,
+        ngf: int = 64,
+        *,
+        upsample: str = "transpose",
+        dropout: bool = False,
+        slope: float = 0.2,
+        norm_affine: bool = False,
+    ) -> None:
+        super().__init__()
+        if n_down < 5:
+            raise ValueError(f"n_down must be 5 or more, not {n_down}")
+        self.size_multiple = self.min_size = 2**n_down
+        widths = [ngf * min(2**level, 8) for level in range(n_down)]
+
+        last = n_down - 1
+        self.down = nn.ModuleList(
+            _stage(
+                conv=nn.Conv2d(
+                    widths[level - 1] if level else CHANNELS, widths[level], 4, stride=2, padding=1
+                ),
+                norm=_norm(widths[level], norm_affine) if 0 < level < last else None,
+                # What the skip connection carries has passed this LeakyReLU; the decoder's ReLU, which comes
+                # next, makes the same of it with or without, so it may work in place.
+                act=nn.LeakyReLU(slope, inplace=True) if level < last else None,
+            )
+            for level in range(n_down)
+        )
+        self.up = nn.ModuleList(
+            _stage(
+                act=nn.ReLU(inplace=True),
+                **_upsampling(
+                    widths[level] * (1 if level == last else 2),
+                    widths[level - 1] if level else CHANNELS,
+                    4,
+                    upsample,
+                ),
+                norm=_norm(widths[level - 1], norm_affine) if level else None,
+                dropout=nn.Dropout(0.5) if dropout and 4 <= level < last else None,
+            )
+            for level in reversed(range(n_down))
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Translate pictures.
+
+        Args:
+            x: (N, 3, H, W) in [-1, 1].
+
+        Returns:
+            (N, 3, H, W) in [-1, 1].
+
+        Raises:
+            ValueError: H or W is no multiple of `size_multiple`.
+        """
+        self.check_size(x)
+        skips: list[Tensor] = []
+        for stage in self.down:
+            x = stage(x)
+            skips.append(x)
+        skips.pop()
+        for stage in self.up:
+            x = stage(x)
+            if skips:
+                x = torch.cat([skips.pop(), x], dim=1)
+        return torch.tanh(x)
+
+
+class EncoderDecoder(Generator):
+    """DiscoGAN's generator (Kim et al., 2017, section 3): everything passes the bottleneck, no skips.
+
+    Four stride-2 4×4 convolutions ngf, 2, 4 and 8 × ngf, LeakyReLU, and the mirrored upsamplings with ReLU.
+    It differs from the published one in its norm: instance norm here as everywhere else in this package,
+    because batch norm would make a picture's result depend on the rest of the batch. And it ends in tanh,
+    for pictures in [-1, 1], where the published one ends in a sigmoid.
+
+    Args:
+        ngf: channels of the first layer; 64 as published.
+        upsample: `transpose` (published) or `resize` (no checkerboard).
+        dropout: drop half of what the first decoder stage puts out, while training; not in the published one.
+        slope: LeakyReLU's slope in the encoder; 0 = ReLU.
+        norm_affine: scale and shift after each norm.
+    """
+
+    size_multiple = 16
+    # Instance norm needs more than one value per channel, so two pixels a side at a sixteenth of the size.
+    min_size = 32
+
+    def __init__(
+        self,
+        ngf: int = 64,
+        *,
+        upsample: str = "transpose",
+        dropout: bool = False,
+        slope: float = 0.2,
+        norm_affine: bool = False,
+    ) -> None:
+        super().__init__()
+        widths = [ngf, 2 * ngf, 4 * ngf, 8 * ngf]
+        self.down = nn.Sequential(
+            *(
+                _stage(
+                    conv=nn.Conv2d(
+                        widths[level - 1] if level else CHANNELS, widths[level], 4, stride=2, padding=1
+                    ),
+                    norm=_norm(widths[level], norm_affine) if level else None,
+                    act=nn.LeakyReLU(slope, inplace=True),
+                )
+                for level in range(4)
+            )
+        )
+        self.up = nn.Sequential(
+            *(
+                _stage(
+                    **_upsampling(widths[level], widths[level - 1], 4, upsample),
+                    norm=_norm(widths[level - 1], norm_affine),
+                    act=nn.ReLU(inplace=True),
+                    dropout=nn.Dropout(0.5) if dropout and level == 3 else None,
+                )
+                for level in (3, 2, 1)
+            )
+        )
+        self.head = _stage(**_upsampling(ngf, CHANNELS, 4, upsample))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Translate pictures.
+
+        Args:
+            x: (N, 3, H, W) in [-1, 1].
+
+        Returns:
+            (N, 3, H, W) in [-1, 1].
+
+        Raises:
+            ValueError: H or W is no multiple of `size_multiple` or below `min_size`.
+        """
+        self.check_size(x)
+        return torch.tanh(self.head(self.up(self.down(x))))

@@ -1,0 +1,352 @@
+"""Import of generators trained with the CycleGAN authors' PyTorch code (`latest_net_G_A.pth` and the like).
+
+Their file is a pickled state dict of one network, without a word about the architecture, so that is read
+from the names and shapes. Ours differs in its names only: `model.10.conv_block.1.weight` there is
+`blocks.0.conv1.weight` here. The numbers are the same, and so is the picture that comes out.
+
+Nothing in a file is trusted: it is read with `weights_only=True`, so that no code in it runs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from cyclegan.config import ConfigError, Direction, ModelConfig
+from cyclegan.networks import build_generator
+
+# What instance norm also kept in files of before 2018; the authors' later code drops it too.
+_UNUSED = ("running_mean", "running_var", "num_batches_tracked")
+
+# <epoch>_net_G.pth, <epoch>_net_G_A.pth, <epoch>_net_G_B.pth
+_FILE_NAME = re.compile(r"(?P<epoch>.+)_net_(?P<network>[GD])(?:_(?P<letter>[AB]))?\.(?:pth|pt)")
+
+_BLOCK = re.compile(r"model\.(\d+)\.conv_block\.")
+
+
+class WeightsError(ValueError):
+    """Weights that can't be imported. The message names the file, the reason and the remedy."""
+
+
+def find_direction(path: Path) -> Direction:
+    """Which way a file of the reference translates, by its name.
+
+    Args:
+        path: `*_net_G_A.pth` (A → B), `*_net_G_B.pth` (B → A), or `*_net_G.pth`, the one network of a
+            single-direction download, which is taken for A → B.
+
+    Raises:
+        WeightsError: the name is none of these.
+    """
+    return "ba" if _parse_name(Path(path))["letter"] == "B" else "ab"
+
+
+def read_reference(path: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
+    """Read one generator of the reference.
+
+    Args:
+        path: file that the reference's trainer saved: ResNet with 6 or 9 blocks or U-Net 256 or 128, with
+            instance norm, with or without dropout, of any width.
+
+    Returns:
+        The settings that rebuild it, and its weights by our names, float32 on the CPU:
+        `build_generator(model).load_state_dict(weights)` fits exactly. A U-Net's dropout leaves no trace in
+        its file; it counts as off, which makes no difference to what it puts out.
+
+    Raises:
+        WeightsError: the file is missing, damaged, no plain weights, or of a network that isn't supported.
+    """
+    path = Path(path)
+    weights = _clean(path, _load(path))
+    model, names = _recognise(path, weights)
+
+    with torch.device("meta"):
+        expected = {key: tuple(tensor.shape) for key, tensor in build_generator(model).state_dict().items()}
+    our_key = {
+        f"{theirs}.{kind}": f"{ours}.{kind}"
+        for theirs, ours in names.items()
+        for kind in ("weight", "bias")
+        if f"{ours}.{kind}" in expected
+    }
+    if unknown := [key for key in weights if key not in our_key]:
+        raise WeightsError(
+            f"{path.name} looks like {model.generator} but also holds {_some(unknown)}: it comes from a "
+            "changed network, and only the unchanged ones of the authors' code can be imported"
+        )
+    if missing := [key for key in our_key if key not in weights]:
+        raise WeightsError(
+            f"{path.name} looks like {model.generator} but lacks {_some(missing)}: save the network's whole "
+            "state_dict() again"
+        )
+    for key, tensor in weights.items():
+        if tuple(tensor.shape) != expected[our_key[key]]:
+            raise WeightsError(
+                f"{path.name}: {key} has the shape {tuple(tensor.shape)} where {model.generator} at ngf "
+                f"{model.ngf} has {expected[our_key[key]]}: it comes from a changed network, and only the "
+                "unchanged ones of the authors' code can be imported"
+            )
+    return model, {our_key[key]: tensor for key, tensor in weights.items()}
+
+
+def import_reference(paths: Sequence[Path]) -> dict[Direction, tuple[ModelConfig, dict[str, Tensor]]]:
+    """Read what belongs to one model: one generator, or one for each direction.
+
+    Args:
+        paths: one file, or the two of one epoch; see `find_direction` for their names.
+
+    Returns:
+        Direction → `read_reference`'s answer, "ab" first.
+
+    Raises:
+        WeightsError: there are not one or two files, they are of one direction, of different epochs or
+            of different architectures, or one of them can't be read.
+    """
+    paths = [Path(path) for path in paths]
+    if not 1 <= len(paths) <= 2:
+        raise WeightsError(
+            f"one or two files make a model, not {len(paths)}: name *_net_G_A.pth and *_net_G_B.pth, or "
+            "*_net_G.pth"
+        )
+    by_direction = {find_direction(path): path for path in paths}
+    if len(paths) == 2:
+        first, second = (_parse_name(path) for path in paths)
+        if len(by_direction) == 1:
+            raise WeightsError(
+                f"{paths[0].name} and {paths[1].name} both translate "
+                f"{' → '.join(next(iter(by_direction)).upper())}: name one *_net_G_A.pth and "
+                "one *_net_G_B.pth"
+            )
+        if first["letter"] is None or second["letter"] is None:
+            raise WeightsError(
+                f"{paths[0].name} and {paths[1].name} are no pair: *_net_G.pth stands alone; import it by "
+                "itself, or rename it to *_net_G_A.pth if it was trained with the other"
+            )
+        if first["epoch"] != second["epoch"]:
+            raise WeightsError(
+                f"{paths[0].name} and {paths[1].name} are of different epochs: name two of the same epoch"
+            )
+    models = {d: read_reference(by_direction[d]) for d in ("ab", "ba") if d in by_direction}
+    if len(models) == 2 and models["ab"][0] != models["ba"][0]:
+        ab, ba = (dataclasses.asdict(models[d][0]) for d in ("ab", "ba"))
+        differences = ", ".join(f"{name} {ab[name]} and {ba[name]}" for name in ab if ab[name] != ba[name])
+        raise WeightsError(
+            f"{by_direction['ab'].name} and {by_direction['ba'].name} are not of one model, they differ in "
+            f"{differences}: import each by itself"
+        )
+    return models
+
+
+def _parse_name(path: Path) -> dict[str, str | None]:
+    match = _FILE_NAME.fullmatch(path.name)
+    if not match:
+        raise WeightsError(
+            f"{path.name} doesn't say which way it translates: rename it to latest_net_G_A.pth for A → B or "
+            "latest_net_G_B.pth for B → A"
+        )
+    if match["network"] == "D":
+        raise _discriminator(path)
+    return match.groupdict()
+
+
+def _load(path: Path) -> object:
+    """What a file holds, read without running anything in it."""
+    if not path.exists():
+        raise WeightsError(f"there is no file {path}: check the name")
+    if path.is_dir():
+        raise WeightsError(f"{path} is a folder: name the *_net_G*.pth files in it")
+    try:
+        with path.open("rb") as file:
+            start = file.read(4)
+    except OSError as error:
+        raise WeightsError(f"{path.name} can't be read ({error.strerror}): check its permissions") from error
+    if start != b"PK\x03\x04" and start[:1] != b"\x80":  # a zip, or the bare pickle of torch before 1.6
+        raise WeightsError(
+            f"{path.name} is no PyTorch checkpoint: a failed download often leaves a web page or an empty "
+            "file; download it again"
+        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's remarks on the age of a file; the verdict is below
+            return torch.load(path, weights_only=True, map_location="cpu")
+    except Exception as error:  # a damaged file can make the reader fail in any way
+        # torch's own text recommends weights_only=False, the one thing not to do with a stranger's file.
+        if isinstance(error, pickle.UnpicklingError) or "TorchScript" in str(error):
+            raise WeightsError(
+                f"{path.name} holds more than weights, and reading the rest could run code: load it where "
+                "you trust it and save only the network's state_dict() again"
+            ) from error
+        raise WeightsError(f"{path.name} is damaged or incomplete: download or copy it again") from error
+
+
+def _clean(path: Path, weights: object) -> dict[str, Tensor]:
+    """Weights as float32, without DataParallel's prefix and without statistics that are not used."""
+    if not isinstance(weights, Mapping) or not weights:
+        raise WeightsError(
+            f"{path.name} holds no weights by name: save the network's state_dict(), not the network "
+            "or a tensor"
+        )
+    cleaned: dict[str, Tensor] = {}
+    for key, tensor in weights.items():
+        if not isinstance(key, str) or not isinstance(tensor, Tensor):
+            raise WeightsError(
+                f"{path.name} holds {key!r}, which is no tensor: a training state, perhaps; save only the "
+                "generator's state_dict()"
+            )
+        if key.endswith(_UNUSED):
+            continue
+        plain = tensor.is_floating_point() and tensor.layout == torch.strided and tensor.device.type == "cpu"
+        # A few bytes can claim to be terabytes, by a stride of 0; the copy below would believe them.
+        if not plain or tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
+            raise WeightsError(
+                f"{path.name}: {key} ({tensor.dtype}, {tensor.layout}) is not plain floating-point numbers: "
+                "import the network as it was before it was quantised, pruned or otherwise changed"
+            )
+        tensor = tensor.detach().to(torch.float32, copy=True).contiguous()
+        if not torch.isfinite(tensor).all():
+            raise WeightsError(
+                f"{path.name}: {key} holds values that are not finite, so the training had failed: "
+                "import an earlier epoch"
+            )
+        cleaned[key.removeprefix("module.")] = tensor
+    return cleaned
+
+
+def _recognise(path: Path, weights: Mapping[str, Tensor]) -> tuple[ModelConfig, dict[str, str]]:
+    """The architecture, and where each of its layers is: {their layer's name: our layer's name}."""
+    if any(_BLOCK.match(key) for key in weights):
+        generator, dropout, names = _recognise_resnet(path, weights)
+        first, last, norm = "model.1", max(names, key=_position), "model.2"
+    elif any(key.startswith("model.model.") for key in weights):
+        generator, dropout, names = _recognise_unet(path, weights)
+        first, last, norm = "model.model.0", "model.model.3", "model.model.1.model.2"
+    elif "net.0.weight" in weights or _shape(weights, "model.0")[2:] == (4, 4):
+        raise _discriminator(path)
+    else:
+        raise WeightsError(
+            f"{path.name} holds {_some(list(weights))}, and no generator of the authors' code does: only "
+            "ResNets with 6 or 9 blocks and U-Nets 256 and 128 can be imported"
+        )
+
+    for layer, side in ((first, 1), (last, 1 if generator.startswith("unet") else 0)):
+        shape = _shape(weights, layer)
+        if len(shape) != 4:
+            raise WeightsError(
+                f"{path.name} looks like {generator} but lacks the convolution {layer}.weight: save the "
+                "network's whole state_dict() again"
+            )
+        if shape[side] != 3:
+            raise WeightsError(
+                f"{path.name} is for pictures with {shape[side]} channels: only networks from RGB to RGB can "
+                "be imported"
+            )
+    affine = f"{norm}.weight" in weights
+    # The authors' code leaves a convolution's bias out where batch norm, which has its own, comes next.
+    if affine and f"{_before(norm)}.bias" not in weights:
+        raise _batch_norm(path)
+    model = ModelConfig(
+        generator=generator,
+        ngf=_shape(weights, first)[0],
+        dropout=dropout,
+        norm_affine=affine,
+        leaky_slope=0.2,
+    )
+    try:
+        model.validate()
+    except ConfigError as error:
+        raise WeightsError(f"{path.name} can't be rebuilt: {error}") from error
+    return model, names
+
+
+def _recognise_resnet(path: Path, weights: Mapping[str, Tensor]) -> tuple[str, bool, dict[str, str]]:
+    """ResNets are one flat sequence, counted with its layers that have no weights."""
+    positions = {int(m[1]) for key in weights if (m := _BLOCK.match(key))}
+    blocks = len(positions)
+    if blocks not in (6, 9):
+        raise WeightsError(
+            f"{path.name} has {blocks} residual blocks: only ResNets with 6 or 9 can be imported"
+        )
+    # A dropout layer moves the second convolution from 5 to 6, where otherwise its norm is.
+    dropout = len(_shape(weights, f"model.{min(positions)}.conv_block.6")) == 4
+    second = 6 if dropout else 5
+    names = {
+        "model.1": "stem.conv", "model.2": "stem.norm",
+        "model.4": "down.0.conv", "model.5": "down.0.norm",
+        "model.7": "down.1.conv", "model.8": "down.1.norm",
+    }  # fmt: skip
+    for block in range(blocks):
+        theirs, ours = f"model.{10 + block}.conv_block", f"blocks.{block}"
+        names |= {
+            f"{theirs}.1": f"{ours}.conv1", f"{theirs}.2": f"{ours}.norm1",
+            f"{theirs}.{second}": f"{ours}.conv2", f"{theirs}.{second + 1}": f"{ours}.norm2",
+        }  # fmt: skip
+    end = 10 + blocks
+    names |= {
+        f"model.{end}": "up.0.conv", f"model.{end + 1}": "up.0.norm",
+        f"model.{end + 3}": "up.1.conv", f"model.{end + 4}": "up.1.norm",
+        f"model.{end + 7}": "head",
+    }  # fmt: skip
+    return f"resnet_{blocks}", dropout, names
+
+
+def _recognise_unet(path: Path, weights: Mapping[str, Tensor]) -> tuple[str, bool, dict[str, str]]:
+    """U-Nets are nested: each level is [activation, down, norm, the next level, activation, up, norm]."""
+    levels = ["model.model.1.model"]
+    while any(key.startswith(f"{levels[-1]}.3.model.") for key in weights):
+        levels.append(f"{levels[-1]}.3.model")
+    n_down = 1 + len(levels)
+    if n_down not in (7, 8):
+        raise WeightsError(
+            f"{path.name} is a U-Net that halves {n_down} times: only those for 256² (8 times) and 128² "
+            "(7 times) can be imported"
+        )
+    names = {"model.model.0": "down.0.conv", "model.model.3": f"up.{n_down - 1}.conv"}
+    for level, theirs in enumerate(levels, start=1):
+        innermost = level == n_down - 1
+        up = f"up.{n_down - 1 - level}"
+        names[f"{theirs}.1"] = f"down.{level}.conv"
+        if not innermost:
+            names[f"{theirs}.2"] = f"down.{level}.norm"
+        # The innermost has neither a norm on the way down nor a level inside: what follows moves up by two.
+        names[f"{theirs}.{3 if innermost else 5}"] = f"{up}.conv"
+        names[f"{theirs}.{4 if innermost else 6}"] = f"{up}.norm"
+    return f"unet_{2**n_down}", False, names
+
+
+def _position(layer: str) -> int:
+    return int(layer.split(".")[1])
+
+
+def _before(layer: str) -> str:
+    """The layer just before: "model.2" → "model.1"."""
+    head, _, number = layer.rpartition(".")
+    return f"{head}.{int(number) - 1}"
+
+
+def _shape(weights: Mapping[str, Tensor], layer: str) -> tuple[int, ...]:
+    tensor = weights.get(f"{layer}.weight")
+    return () if tensor is None else tuple(tensor.shape)
+
+
+def _some(keys: Sequence[str]) -> str:
+    return ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
+
+
+def _discriminator(path: Path) -> WeightsError:
+    return WeightsError(
+        f"{path.name} is a discriminator, and only generators can be imported: name the *_net_G*.pth file "
+        "instead"
+    )
+
+
+def _batch_norm(path: Path) -> WeightsError:
+    return WeightsError(
+        f"{path.name} was trained with batch norm: only networks with instance norm (--norm instance in the "
+        "authors' code) can be imported"
+    )

@@ -1,0 +1,221 @@
+"""A run's folder while it is being trained: made, locked, resumed, and written to after each epoch."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import uuid
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from cyclegan.checkpoint import (
+    CheckpointConfig,
+    CheckpointError,
+    LocalSource,
+    read_json,
+    list_training_states,
+    load_training_state,
+    prune_training_states,
+    save_checkpoint,
+    save_training_state,
+    state_folder,
+    sweep,
+    whole_folder,
+    write_error,
+    write_json,
+)
+from cyclegan.config import TrainConfig
+from cyclegan.trainer import Trainer
+
+
+class Run:
+    """OUTPUT_DIR of a training run. Every process makes one; only the main process writes, but for its state.
+
+    Raises:
+        CheckpointError: the folder can't be written, is in use, holds another run, or can't be resumed.
+    """
+
+    def __init__(self, config: TrainConfig, accelerator: Any) -> None:
+        self.config, self.accelerator = config, accelerator
+        self.folder = Path(config.run.output_dir)
+        self.is_main = accelerator.is_main_process
+        self._lock: FileLock | None = None
+        self.notes: list[str] = []
+        """Sentences for the log: what was resumed, what changed."""
+
+    def __enter__(self) -> Run:
+        if self.is_main:
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                with tempfile.TemporaryFile(dir=self.folder):
+                    pass  # Found out now rather than after the first epoch.
+            except OSError as error:
+                reason = error.strerror or error
+                raise CheckpointError(
+                    f"--output_dir {self.folder} can't be written ({reason}); choose another folder or make it writable"
+                ) from error
+            self._take_lock()
+            try:
+                sweep(self.folder)
+                self._refuse_to_overwrite()
+                self.run_id = self._describe()
+            except BaseException:
+                self.__exit__()
+                raise
+        self.accelerator.wait_for_everyone()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def _take_lock(self) -> None:
+        self._lock = FileLock(self.folder / ".lock")
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout as error:
+            self._lock = None
+            raise CheckpointError(
+                f"another process is training into {self.folder}; wait for it, or choose another --output_dir"
+            ) from error
+
+    def _refuse_to_overwrite(self) -> None:
+        states = list_training_states(self.folder)
+        has_epochs = any(self.folder.glob("epoch-*"))
+        if self.config.run.resume == "none" and (states or has_epochs):
+            raise CheckpointError(
+                f"{self.folder} already holds a run; add --resume auto to continue it, or choose another --output_dir"
+            )
+        if self.config.run.resume == "auto" and has_epochs and not states:
+            raise CheckpointError(
+                f"{self.folder} holds checkpoints but no training state to continue from; choose another --output_dir"
+            )
+
+    def _describe(self) -> str:
+        """Write run.json, or compare with it; the run's id."""
+        path, values = self.folder / "run.json", self.config.to_json()
+        if not path.is_file():
+            run_id = uuid.uuid4().hex
+            write_json(path, {"run_id": run_id, "config": values})
+            return run_id
+        before = read_json(path)
+        for group, fields in before.get("config", {}).items():
+            for name, old in fields.items():
+                new = values.get(group, {}).get(name)
+                if old == new or name in ("output_dir", "resume"):
+                    continue
+                if group == "model" or name == "method":
+                    raise CheckpointError(
+                        f"{self.folder} was trained with --{name} {old}, not {new}; "
+                        "its networks can't be continued with other ones: choose another --output_dir"
+                    )
+                self.notes.append(f"--{name} was {old} when this run began, now {new}")
+        run_id = before.get("run_id") or uuid.uuid4().hex
+        write_json(path, {"run_id": run_id, "config": values})
+        return run_id
+
+    # --- resuming -------------------------------------------------------------------------------------------
+
+    def resume(self, trainer: Trainer) -> None:
+        """Load the training state that `--resume` asks for into `trainer`, or save the very first one.
+
+        Raises:
+            CheckpointError: the named state is missing or damaged, or none can be read.
+        """
+        resume, index = self.config.run.resume, self.accelerator.process_index
+        if resume not in ("auto", "none"):
+            folder = Path(resume)
+            if not (folder / "state.pt").is_file():
+                raise CheckpointError(f"--resume {resume} is not a training state: a folder that holds state.pt")
+            candidates = [folder]
+        else:
+            candidates = [state.path for state in list_training_states(self.folder)] if resume == "auto" else []
+        error: CheckpointError | None = None
+        for folder in candidates:
+            try:
+                state = load_training_state(folder, process_index=index)
+            except CheckpointError as damage:
+                error = damage
+                self.notes.append(str(damage))
+                continue
+            processes = state["shared"]["num_processes"]
+            if processes != self.accelerator.num_processes:
+                if state["shared"]["step_in_epoch"]:
+                    raise CheckpointError(
+                        f"{folder} was saved amid an epoch by {processes} processes; resume it with as many"
+                    )
+                self.notes.append(f"the run had {processes} processes; results will differ from theirs")
+            trainer.load_state_dict(state)
+            where = f"epoch {trainer.epoch}, step {trainer.global_step}"
+            self.notes.append(f"resumed from {folder.name} ({where})")
+            return
+        if error is not None:
+            raise error
+        # A state from the beginning: a crash in the first epoch resumes too, and a disk that is too small
+        # for what each epoch will write shows now.
+        self.save_state(trainer)
+
+    # --- writing --------------------------------------------------------------------------------------------
+
+    def save_state(self, trainer: Trainer) -> Path:
+        """Save the training state, then drop the oldest beyond `--keep_training_state`. Called on every process."""
+        target = state_folder(self.folder, trainer.global_step)
+        state, index = trainer.state_dict(), self.accelerator.process_index
+        if self.accelerator.num_processes == 1:
+            with whole_folder(target) as folder:
+                save_training_state(folder, state, process_index=0)
+        else:
+            shared = target.with_name(f".{target.name}.part")
+            shared.mkdir(parents=True, exist_ok=True)
+            try:
+                save_training_state(shared, state, process_index=index)
+            except OSError as error:
+                raise write_error(error, target) from error
+            self.accelerator.wait_for_everyone()
+            if self.is_main:
+                with whole_folder(target) as folder:
+                    for path in shared.iterdir():
+                        os.rename(path, folder / path.name)
+                shared.rmdir()
+        if self.is_main:
+            prune_training_states(self.folder, self.config.run.keep_training_state)
+        self.accelerator.wait_for_everyone()
+        return target
+
+    def save_epoch(
+        self, trainer: Trainer, *, losses: dict[str, float], metrics: dict[str, float], samples: dict[str, Any]
+    ) -> Path:
+        """Write the checkpoint of the epoch just completed. Called on the main process."""
+        previous = None
+        if trainer.epoch > 1:
+            try:
+                source = LocalSource(self.folder)
+                earlier = [info for info in source.list() if info.epoch < trainer.epoch]
+                previous = earlier[0].commit_sha if earlier else None
+            except CheckpointError:
+                previous = None
+        record = {
+            "global_step": trainer.global_step,
+            "images_seen": trainer.global_step * self.config.optim.batch_size * self.accelerator.num_processes,
+            "losses": losses,
+            "metrics": metrics,
+            "skipped_steps": trainer.skipped_steps,
+            "seeds": {"run": self.config.run.seed},
+            "weights": "ema" if trainer.ema else "raw",
+            "run_id": self.run_id,
+            "parent": previous,
+        }
+        return save_checkpoint(
+            self.folder,
+            epoch=trainer.epoch,
+            weights={name: network.state_dict() for name, network in trainer.published_generators().items()},
+            config=CheckpointConfig.of(self.config),
+            record=record,
+            samples=samples,
+            half=self.config.run.save_precision == "fp16",
+        )
+
+

@@ -1,0 +1,152 @@
+"""Train on two sets of unpaired pictures; one checkpoint per epoch. `python train_accelerate.py --help`.
+
+One process: python train_accelerate.py …    Several: accelerate launch train_accelerate.py …
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+# Before torch: a visitor's screen is no place for its build notes.
+os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+
+import torch  # noqa: E402
+from accelerate import Accelerator  # noqa: E402
+
+from cyclegan.checkpoint import CheckpointError  # noqa: E402
+from cyclegan.cli import parse_train_config, run_command  # noqa: E402
+from cyclegan.config import ConfigError, TrainConfig  # noqa: E402
+from cyclegan.data import DataError, open_data  # noqa: E402
+from cyclegan.evaluation.collapse import warnings as collapse_warnings  # noqa: E402
+from cyclegan.evaluation.samples import sample_grid, sample_metrics, translate_samples  # noqa: E402
+from cyclegan.images import ImageError  # noqa: E402
+from cyclegan.methods import METHODS  # noqa: E402
+from cyclegan.monitor import Monitor, check_tracker  # noqa: E402
+from cyclegan.runs import Run  # noqa: E402
+from cyclegan.trainer import Trainer, TrainingError  # noqa: E402
+
+DIVERSITY_SAMPLES = 8  # Pictures that collapse is watched on, even where the grid shows fewer.
+EXPECTED = (ConfigError, CheckpointError, DataError, ImageError, TrainingError)
+
+
+def make_accelerator(config: TrainConfig) -> Accelerator:
+    """The devices and processes that `accelerate` or `torchrun` started, or this one alone."""
+    run = config.run
+    if run.mixed_precision == "fp16" and not torch.cuda.is_available():
+        raise ConfigError("--mixed_precision fp16 needs a GPU; use bf16 or no")
+    return Accelerator(
+        mixed_precision=run.mixed_precision,
+        gradient_accumulation_steps=config.optim.gradient_accumulation_steps,
+        log_with=None if run.report_to == "none" else run.report_to,
+        project_dir=run.output_dir,
+    )
+
+
+def finish_epoch(trainer: Trainer, run: Run, monitor: Monitor, samples: dict, seconds: float) -> None:
+    """Evaluate, write the checkpoint, and tell; on the main process, of the epoch just completed."""
+    config, device = trainer.config, trainer.accelerator.device
+    losses = trainer.epoch_sums.means()
+    with trainer.accelerator.autocast():
+        translated = translate_samples(samples, trainer.published_generators(), device)
+        metrics = sample_metrics(translated, trainer.discriminators(), config.loss.gan_mode, device)
+    names = {"a": config.data.domain_a, "b": config.data.domain_b}
+    grids = {
+        direction: sample_grid(pictures, names, count=config.run.sample_count)
+        for direction, pictures in translated.items()
+    }
+    run.save_epoch(trainer, losses=losses, metrics=metrics, samples=grids)
+    monitor.finish_epoch(losses=losses, metrics=metrics, samples=grids, seconds=seconds)
+    for sentence in collapse_warnings(metrics, names):
+        monitor.say(f"warning: {sentence}")
+
+
+def train(config: TrainConfig) -> int:
+    """Run the whole training; the exit status."""
+    check_tracker(config.run.report_to)
+    accelerator = make_accelerator(config)
+    with Run(config, accelerator) as run:
+        data = open_data(
+            config.data,
+            seed=config.run.seed,
+            multiple=config.model.size_multiple,
+            paired=METHODS[config.run.method].paired,
+            progress=accelerator.is_main_process,
+        )
+        trainer = Trainer(config, data, accelerator)
+        run.resume(trainer)
+        monitor = Monitor(config, trainer, accelerator)
+        for note in run.notes:
+            monitor.say(note)
+        samples = data.samples(max(config.run.sample_count, DIVERSITY_SAMPLES)) if run.is_main else {}
+        stop_on_signals(trainer, monitor)
+        try:
+            while trainer.epoch < config.optim.total_epochs:
+                started = time.monotonic()
+                monitor.start_epoch()
+                completed = trainer.train_epoch(monitor.on_step)
+                monitor.close_bar()
+                if completed and run.is_main:
+                    finish_epoch(trainer, run, monitor, samples, time.monotonic() - started)
+                run.save_state(trainer)
+                if trainer.stop_requested or not completed:
+                    monitor.say(f"stopped after step {trainer.global_step}; continue with: {resume_command()}")
+                    return 0
+            monitor.say(f"done: {trainer.epoch} epochs in {run.folder}; see them with: python app.py "
+                        f"--checkpoints {run.folder}")
+        finally:
+            monitor.close()
+            data.close()
+    return 0
+
+
+def stop_on_signals(trainer: Trainer, monitor: Monitor) -> None:
+    """Ctrl-C and SIGTERM end the run after the current step, with its state saved; a second one ends it at once."""
+
+    def request(number: int, _frame: object) -> None:
+        if trainer.stop_requested:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        trainer.stop_requested = True
+        monitor.say("stopping after this step, then saving; once more to stop at once")
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, request)
+
+
+def resume_command() -> str:
+    """The command line that continues this run."""
+    words, skip = [], False
+    for word in sys.argv[1:]:
+        if skip or word.startswith("--resume"):
+            skip = not skip and "=" not in word
+            continue
+        words.append(word if word.isprintable() and " " not in word else repr(word))
+    return " ".join(["python", Path(sys.argv[0]).name, *words, "--resume auto"])
+
+
+def main() -> int:
+    """Parse, train, and turn what can be foreseen into a sentence."""
+    logging.basicConfig(format="%(levelname)s: %(message)s".lower(), level=logging.WARNING)
+    config = parse_train_config()
+    try:
+        return run_command(lambda: train(config), EXPECTED)
+    except RuntimeError as error:  # torch.OutOfMemoryError is one; on CPUs it is a plain one.
+        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+            raise
+        data, optim = config.data, config.optim
+        print(
+            f"error: out of memory with --crop_size {data.crop_size} --batch_size {optim.batch_size} "
+            f"--mixed_precision {config.run.mixed_precision}. Try --batch_size 1, a smaller --crop_size, "
+            f"--mixed_precision bf16, or --ngf {max(1, config.model.ngf // 2)}",
+            file=sys.stderr,
+        )
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
