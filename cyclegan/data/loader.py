@@ -317,7 +317,7 @@ class _Check:
         return "\n".join(lines)
 
     def _each(self, job: Callable[[int, int], None], units: list[tuple[int, int]], title: str) -> None:
-        """Run the job for all (domain, index), in threads as Pillow decodes without the GIL; note failures."""
+        """Run the job for all (domain, index), in threads: Pillow decodes without the GIL. Notes failures."""
 
         def attempt(unit: tuple[int, int]) -> str | None:
             try:
@@ -335,7 +335,7 @@ class _Check:
 
 
 def _first(domain: Domain, limit: int | None) -> Domain:
-    """The first pictures in listing order: a limited run always means the same pictures, whatever its seed."""
+    """The first pictures in listing order: a limited run means the same pictures, whatever its seed."""
     return domain if limit is None or len(domain) <= limit else Subset(domain, range(limit))
 
 
