@@ -76,6 +76,7 @@ def train(config: TrainConfig) -> int:
             multiple=config.model.size_multiple,
             paired=METHODS[config.run.method].paired,
             progress=accelerator.is_main_process,
+            local_processes=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
         )
         trainer = Trainer(config, data, accelerator)
         run.resume(trainer)

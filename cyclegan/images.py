@@ -215,7 +215,7 @@ def _explained(source: Source, name: str, stream: BinaryIO | None = None) -> Ite
         raise ImageError(f"{name} does not fit in memory: make it smaller first") from error
     except (OSError, EOFError) as error:
         text = str(error).lower()
-        if any(word in text for word in ("truncated", "broken", "unexpected end", "decoder error", "eof")):
+        if any(word in text for word in ("truncated", "broken", "unexpected end", "decoder", "eof", "expected to read")):
             raise ImageError(f"{name} is truncated or damaged: copy or download it again") from error
         raise ImageError(f"{name} can't be read ({_reason(error)}): copy or download it again") from error
     except Exception as error:
@@ -237,6 +237,8 @@ def _unidentified(name: str, stream: BinaryIO | None) -> str:
     brand = head[8:12] if head[4:8] == b"ftyp" else b""
     if brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"):
         return f"{name} is a HEIC picture, which can't be read here: save it as PNG or JPEG"
+    if brand in (b"avif", b"avis") and "AVIF" in _formats():
+        return f"{name} is truncated or damaged: copy or download it again"
     if brand in (b"avif", b"avis"):
         return f"{name} is an AVIF picture, which can't be read here: save it as PNG or JPEG"
     if brand:
@@ -398,7 +400,7 @@ def training_size(size: tuple[int, int], config: Preprocessing, *, multiple: int
     it in scale_width_crop, and crops beyond the edge in crop.)
 
     Raises:
-        ImageError: an extreme shape would grow beyond MAX_PIXELS.
+        ImageError: an extreme shape would grow beyond MAX_PIXELS or MAX_SIDE.
     """
     width, height = size
     crop = config.crop_size
@@ -419,7 +421,7 @@ def evaluation_size(size: tuple[int, int], config: Preprocessing, *, multiple: i
     """Width and height that `prepare_for_evaluation` gives a picture of this (width, height).
 
     Raises:
-        ImageError: an extreme shape would grow beyond MAX_PIXELS.
+        ImageError: an extreme shape would grow beyond MAX_PIXELS or MAX_SIDE.
     """
     if config.preprocess in ("resize", "resize_crop", "crop"):
         return config.crop_size, config.crop_size
@@ -479,7 +481,7 @@ def prepare_for_evaluation(image: Image.Image, config: Preprocessing, *, multipl
     rounded to `multiple`, and are at least MIN_SIDE.
 
     Raises:
-        ImageError: an extreme shape would grow beyond MAX_PIXELS.
+        ImageError: an extreme shape would grow beyond MAX_PIXELS or MAX_SIDE.
     """
     if config.preprocess == "crop":
         image, crop = resize_for_training(image, config, multiple=multiple), config.crop_size
@@ -500,7 +502,7 @@ def _rounded(width: float, height: float, multiple: int) -> tuple[int, int]:
 
 
 def _bounded(width: int, height: int) -> tuple[int, int]:
-    if width * height > MAX_PIXELS:
+    if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
         raise ImageError(
             f"the picture's shape is too extreme: it would become {width}×{height} pixels, so crop it first"
         )

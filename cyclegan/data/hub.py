@@ -93,7 +93,7 @@ def fetch(repo: str, config: str | None) -> Sets:
     try:
         from datasets import get_dataset_config_names, load_dataset
     except ImportError as error:
-        raise DataError(f"the Hub data set {repo} needs the package datasets: pip install datasets") from error
+        raise DataError(f"{repo} on the Hub needs the package datasets: pip install datasets") from error
     try:
         if config is not None:
             return {config: load_dataset(repo, config)}
@@ -128,7 +128,8 @@ def _why(repo: str, config: str | None, error: Exception) -> str:
         )
     if kinds & {"ConnectionError", "ConnectError", "Timeout", "TransportError", "TimeoutError"}:
         return f"{repo} could not be downloaded because the Hub can't be reached: check the network"
-    return f"{repo} could not be opened ({type(error).__name__}: {text[:200]}): check the name and the network"
+    kind = type(error).__name__
+    return f"{repo} could not be opened ({kind}: {text[:200]}): check the name and the network"
 
 
 def analyse(sets: Sets, name: str, names: tuple[str, str], *, paired: bool = False) -> Splits:

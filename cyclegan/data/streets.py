@@ -72,6 +72,7 @@ def render_scene(
     size is (width, height) in pixels, each 16 to 4096; another size shows the same scene, another aspect a
     wider or taller view of it.  density maps names from ``DENSITY_CLASSES`` to factors from 0 (none at all)
     over 1 (the default) to 10; "twice as many" holds as far as there is room in the street.
+    Takes about 25 ms at 128x128, 55 ms at 256x256 and half a minute (with 3 GB of memory) at 4096x4096.
     A pure function of its arguments.  Raises ValueError for a size, seed, index or density out of range.
     """
     raster = _raster(seed, index, size, density)
@@ -455,7 +456,7 @@ class _World:
             )
             return
         ridge = (x + back) / 2
-        gable = self.upright(z0, [(x, top), (back, top), (ridge, peak)])
+        gable = self.upright(z0, [(eave, top - 0.2), (x, top - 0.2), (back, top), (ridge, peak)])
         slope = [self.view(eave, top - 0.2, z0), self.view(eave, top - 0.2, z1), self.view(ridge, peak, z1),
                  self.view(ridge, peak, z0)]  # fmt: skip
         thing.add(gable, BUILDING, _scale(wall, 0.82), facing, 0.2 if self.sun_ahead else 0.8, 0.14)
@@ -506,6 +507,10 @@ class _World:
             for i in range(count):
                 za = z0 + i * step
                 thing.add(pane(za + 0.3, za + step - 0.3, 0.45, 2.7), BUILDING, _GLASS, near, 0.3, 0.05, glow)
+                shelf = pane(za + 0.3, za + step - 0.3, 0.45, 1.0 + 0.5 * lit[0][i % columns])
+                thing.add(shelf, BUILDING, _scale(_GLASS, 0.8), near, 0.3, 0.2, _scale(glow, 0.72))
+                post = pane(za + step * 0.5 - 0.05, za + step * 0.5 + 0.05, 0.45, 2.7)
+                thing.add(post, BUILDING, _scale(color, 0.6), near, 0.3, 0.05, _scale(glow, 0.35))
         elif z0 < 50:
             za = z0 + 0.3 + (z1 - z0 - 2) * style
             door = pane(za, za + 1.2, 0.05, 2.3)
@@ -629,13 +634,7 @@ class _World:
         half = max(0.07, 0.0011 * z / _FOCAL)  # never much thinner than a pixel
         part(iron, *_rect(x - half, x + half, 0, tall))
         part(iron, *_rect(x - half * 1.9, x + half * 1.9, 0, 0.7))
-        part(
-            iron,
-            (x - half, tall - 0.2),
-            (x + half, tall - 0.2),
-            (x + reach, tall + 0.12),
-            (x + reach, tall + 0.24),
-        )
+        part(iron, (x, tall - 0.22), (x, tall - 0.04), (x + reach, tall + 0.26), (x + reach, tall + 0.12))
         lo, hi = sorted((x + reach * 0.75, x + reach * 1.35))
         part((0.4, 0.41, 0.42), *_rect(lo, hi, tall + 0.1, tall + 0.32))
         bulb = _mix(self.lamp_color, (1, 1, 1), 0.5)
@@ -665,9 +664,8 @@ class _World:
         van = u[2] < 0.2
         half, long, belt, roof = (0.95, 4.9, 1.15, 2.0) if van else (0.88, 4.2, 0.92, 1.44 + 0.2 * u[3])
         part = self.figure(z, CAR)
-        self._flank(
-            self.things[-1], x - half if self.bend(x, z) > 0 else x + half, z, long, belt, roof, paint
-        )
+        top = 0.86 if van else 0.72
+        self._flank(self.things[-1], (x, z, half, long, belt, roof, top), paint)
         for wheel in (x - half + 0.02, x + half - 0.26):
             part((0.1, 0.1, 0.11), *_rect(wheel, wheel + 0.24, 0, 0.5), sun=0.2)
 
@@ -676,7 +674,8 @@ class _World:
             left = [(x - px * half, py) for px, py in spots[::-1]]
             part(color, *[(x + px * half, py) for px, py in spots], *left, **more)
 
-        top, dark = 0.86 if van else 0.72, (0.13, 0.14, 0.15)
+        dark = (0.13, 0.14, 0.15)
+        shape(_scale(paint, 0.84), (1.0, belt - 0.05), (top, roof))  # behind the rounded corners
         shape(
             _scale(paint, 0.94), (0.94, belt), (top, roof - 0.1), (top * 0.94, roof - 0.03), (top * 0.8, roof)
         )
@@ -696,18 +695,45 @@ class _World:
         self._car_lights(part, x, z, half, belt, rear, moving)
         self.shadows.append((x - half, x + half, z - 0.15, z + long, 0.78))
 
-    def _flank(
-        self, thing: _Thing, x: float, z: float, long: float, belt: float, roof: float, paint: Color
-    ) -> None:
+    def _flank(self, thing: _Thing, car: tuple[float, ...], paint: Color) -> None:
+        """The side of a car that is turned to us, its roof and its wheels."""
+        middle, z, half, long, belt, roof, top = car
+        out = -1 if self.bend(middle, z) > 0 else 1
+        x, end = middle + out * half, z + long
         sun = 0.75 if (x > 0) != (self.sun_side > 0) else 0.15
-        end = z + long
-        side, near = self.along(x, [(z, 0.28), (end, 0.28), (end, belt - 0.1), (z, belt)])
-        thing.add(side, CAR, _scale(paint, 0.86), near, sun, 0.03)
-        side, _ = self.along(x, [(z + 0.05, belt), (end - 1.1, belt), (end - 1.7, roof), (z + 0.5, roof)])
-        thing.add(side, CAR, _scale(paint, 0.8), near, sun, 0.03)
-        side, _ = self.along(x, [(z + 0.35, belt + 0.05), (end - 1.4, belt + 0.05), (end - 1.85, roof - 0.1),
-                                 (z + 0.65, roof - 0.1)])  # fmt: skip
-        thing.add(side, CAR, (0.17, 0.21, 0.25), near, sun, 0.03)
+        near = self.slope(x, z, end)
+
+        def panel(color: Color, light: float, *spots: tuple[float, float, float]) -> None:
+            # spots: half widths outwards, height, distance
+            corners = [self.view(middle + out * half * px, py, pz) for px, py, pz in spots]
+            thing.add([v for corner in corners for v in corner], CAR, color, near, light, 0.03)
+
+        def side(color: Color, z0: float, z1: float, y0: float, y1: float, rake: float) -> None:
+            lean = (top - 1) / (roof - belt)  # the cabin's sides lean inwards
+            low, high = 1 + lean * (y0 - belt), 1 + lean * (y1 - belt)
+            panel(color, sun, (low, y0, z0), (low, y0, z1), (high, y1, z1 - rake), (high, y1, z0))
+
+        panel(_scale(paint, 0.86), sun, (1, 0.28, z), (1, 0.28, end), (1, belt - 0.1, end), (1, belt, z))
+        panel(
+            _scale(paint, 0.95),
+            0.9,
+            (-1, belt - 0.05, end),
+            (1, belt - 0.05, end),
+            (1, belt, z),
+            (-1, belt, z),
+        )
+        panel(
+            _scale(paint, 1.1),
+            1.0,
+            (-top, roof, z),
+            (top, roof, z),
+            (top, roof, end - 1.7),
+            (-top, roof, end - 1.7),
+        )
+        side(_scale(paint, 0.8), z, end - 1.0, belt, roof, 0.7)
+        pane = belt + 0.06, roof - 0.1
+        for z0, z1, rake in ((z + 0.3, z + 0.46 * long, 0.0), (z + 0.5 * long, end - 1.25, 0.5)):
+            side((0.17, 0.21, 0.25), z0, z1, *pane, rake)
         for hub in (z + 0.85, end - 0.85):
             for r, color in ((0.36, (0.1, 0.1, 0.11)), (0.2, (0.5, 0.51, 0.53))):
                 wheel, _ = self.along(x, [(hub + r * c, 0.34 + r * s) for c, s in _CIRCLE])
@@ -927,7 +953,10 @@ class _Raster:
     def window(self, x0: float, x1: float, y0: float, y1: float) -> tuple[slice, slice]:
         (w, h), u = self.size, self.unit
         cx, cy = w / 2, self.world.horizon * h
-        clip = lambda value, top: int(min(max(value, 0), top))  # noqa: E731
+
+        def clip(value: float, top: int) -> int:
+            return int(min(max(value, 0), top))
+
         rows = slice(clip(cy + y0 * u, h), clip(cy + y1 * u + 1, h))
         return rows, slice(clip(cx + x0 * u, w), clip(cx + x1 * u + 1, w))
 
@@ -1113,7 +1142,7 @@ def _stars(r: _Raster, sky: np.ndarray) -> None:
     px = w / 2 + (u[:, 0] - 0.5) * span * unit - 0.5
     py = r.world.horizon * h - (0.02 + u[:, 1] * 0.75) * unit - 0.5
     gain = 0.05 + 0.75 * u[:, 2] * u[:, 2] * u[:, 2]
-    gain *= max(1.0, unit / 300)  # a star stays a pixel wide: in large pictures it must be brighter
+    gain *= unit / 280  # a star is always one pixel wide, so its brightness must follow the picture's size
     tint = np.stack([0.85 + 0.15 * u[:, 3], np.full(len(u), 0.92), 0.95 + 0.05 * u[:, 4]], 1)
     ix, iy = np.floor(px).astype(int), np.floor(py).astype(int)
     fx, fy = px - ix, py - iy
@@ -1134,7 +1163,7 @@ def _lamp_light(r: _Raster) -> np.ndarray:
     for x, y, z in r.world.lamps:
         d2 = np.square(r.x - _F32(x)) + np.square(r.z - _F32(z)) + np.square(r.y - _F32(y - 2)) * _F32(0.8)
         total += 1 / np.square(1 + d2 * _F32(1 / 19))
-    return total / (1 + total * _F32(0.5))
+    return total / (1 + total)
 
 
 def _beam_light(r: _Raster) -> np.ndarray:
@@ -1220,7 +1249,7 @@ def _shade_night(r: _Raster) -> Image.Image:
     _, horizon = _gradient(r, _NIGHT_SKY)
     moon = {"clear": 1.0, "cloudy": 0.9, "overcast": 0.8, "rain": 0.75, "fog": 0.9}[world.weather]
     light = _lin(0.2, 0.27, 0.47) * _F32(moon)
-    light = light + _lamp_light(r)[..., None] * _lin(*world.lamp_color) * _F32(2.3)
+    light = light + _lamp_light(r)[..., None] * _lin(*world.lamp_color) * _F32(2.5)
     light = light + _beam_light(r)[..., None] * _lin(0.95, 0.93, 0.85) * _F32(0.6)
     color = r.color * light * _contact(r, 0.85)[..., None]
     sky = _night_sky(r)

@@ -14,6 +14,8 @@ from cyclegan.evaluation.collapse import diversity
 from cyclegan.images import to_image
 from cyclegan.losses import judged_correctly
 
+MIN_TILE = 96  # pixels
+
 
 @dataclass
 class Translated:
@@ -139,9 +141,11 @@ def _shorten(text: str, width: int, font: ImageFont.FreeTypeFont) -> str:
 
 
 def _fit(image: Image.Image, side: int) -> Image.Image:
-    """Scale down to `side`; small pictures are enlarged by whole factors, so that their pixels stay pixels."""
+    """Scale down to `side`; pictures too small to judge are doubled by whole factors, so that pixels stay pixels."""
     longest = max(image.size)
     if longest > side:
         scale = side / longest
-        return image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))), Image.BICUBIC)
-    return image.resize((image.width * (side // longest), image.height * (side // longest)), Image.NEAREST)
+        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+        return image.resize(size, Image.Resampling.BICUBIC)
+    factor = max(1, MIN_TILE // longest)
+    return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)

@@ -1,0 +1,189 @@
+"""One checkpoint → pictures translated and reconstructed, of any size; and the cache of loaded checkpoints."""
+
+from __future__ import annotations
+
+import os
+import threading
+import uuid
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import psutil
+import torch
+from PIL import Image, PngImagePlugin
+from torch import nn
+
+from cyclegan.checkpoint import Checkpoint, CheckpointError, CheckpointSource, direction_name
+from cyclegan.config import Direction
+from cyclegan.images import ImageError, to_image, to_tensor
+
+# What a forward pass was measured to hold at its peak, for each input pixel and channel of the first layer:
+# the widest activation, its normalised and its padded copy, in fp32 (`python -m benchmarks.translate_memory`).
+BYTES_PER_PIXEL_AND_CHANNEL = 16
+
+
+@dataclass(frozen=True)
+class Translation:
+    """What a checkpoint makes of one picture."""
+
+    direction: Direction
+    fake: Image.Image
+    """RGB, the input's size."""
+    rec: Image.Image | None
+    """The way back, F(G(x)), the input's size; None if it wasn't asked for or the checkpoint has one direction only."""
+    reconstruction_l1: float | None
+    """Mean |rec − input| over pixels and channels, in grey levels (0 to 255)."""
+
+
+class Translator:
+    """Translates pictures with one checkpoint's generators.
+
+    Args:
+        checkpoint: from a `CheckpointSource`.
+        device: where to compute; None chooses CUDA, then MPS, then the CPU.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, device: str | torch.device | None = None) -> None:
+        self.checkpoint = checkpoint
+        self.device = torch.device(device or default_device())
+        self.generators: dict[str, nn.Module] = {
+            direction: generator.to(self.device, memory_format=torch.channels_last)
+            for direction, generator in checkpoint.generators.items()
+        }
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the weights."""
+        parameters = (p for generator in self.generators.values() for p in generator.parameters())
+        return sum(p.numel() * p.element_size() for p in parameters)
+
+    def translate(
+        self, image: Image.Image, direction: Direction, *, reconstruct: bool = False, size: int | None = None
+    ) -> Translation:
+        """Translate a picture, and on request bring it back.
+
+        Sides that the network can't take are padded by reflection and cropped off again, never stretched.
+
+        Args:
+            image: RGB, as `cyclegan.images.open_image` returns it; at least 1×1.
+            direction: which way.
+            reconstruct: also compute F(G(x)), if the checkpoint has both directions.
+            size: work at this length of the shorter side and scale the result back; None works at the
+                picture's own size. Networks do best near the size of objects that they were trained on.
+
+        Raises:
+            CheckpointError: the checkpoint lacks this direction.
+            ImageError: the picture needs more memory than there is.
+        """
+        if direction not in self.generators:
+            only = " and ".join(direction_name(d) for d in self.generators)
+            raise CheckpointError(f"this checkpoint translates {only} only, not {direction_name(direction)}")
+        worked = image if size is None else _scaled(image, size)
+        back = self.generators.get(direction[::-1]) if reconstruct else None
+        self._check_memory(worked.size)
+        there = self.generators[direction]
+        padded = _padded(np.asarray(worked), there.size_multiple, there.min_size)
+        batch = to_tensor(padded)[None].to(self.device, memory_format=torch.channels_last)
+        with torch.inference_mode():
+            translated = there(batch)
+            fake = self._finish(translated, worked.size, image.size)
+            if back is None:
+                return Translation(direction, fake, None, None)
+            rec = self._finish(back(translated), worked.size, image.size)
+        return Translation(direction, fake, rec, mean_difference(rec, image))
+
+    def _check_memory(self, size: tuple[int, int]) -> None:
+        if self.device.type != "cpu":
+            return  # A GPU says so itself, at once; a CPU would swap for an hour or be killed.
+        needed = size[0] * size[1] * self.checkpoint.config.model.ngf * BYTES_PER_PIXEL_AND_CHANNEL
+        available = psutil.virtual_memory().available
+        if needed > 0.8 * available:
+            raise ImageError(
+                f"a picture of {size[0]}×{size[1]} needs about {needed / 2**30:.1f} GB of memory to translate, and "
+                f"{available / 2**30:.1f} GB are free; choose a working size, such as --size 1024"
+            )
+
+    @staticmethod
+    def _finish(output: torch.Tensor, worked: tuple[int, int], wanted: tuple[int, int]) -> Image.Image:
+        """Crop the padding off and scale back to the input's size."""
+        image = to_image(output[:, :, : worked[1], : worked[0]])
+        return image if image.size == wanted else image.resize(wanted, Image.Resampling.BICUBIC)
+
+
+def default_device() -> str:
+    """The best device that is here."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _scaled(image: Image.Image, size: int) -> Image.Image:
+    """The shorter side brought to `size`, in proportion."""
+    scale = size / min(image.size)
+    wanted = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return image if wanted == image.size else image.resize(wanted, Image.Resampling.BICUBIC)
+
+
+def _padded(array: np.ndarray, multiple: int, least: int) -> np.ndarray:
+    """uint8 (H, W, 3) with rows and columns reflected on at the bottom and the right, up to what a network takes."""
+    wanted = [max(least, -(-side // multiple) * multiple) for side in array.shape[:2]]
+    extra = [(0, want - have) for want, have in zip(wanted, array.shape[:2], strict=True)]
+    # NumPy reflects as often as it takes, where torch refuses a pad wider than the picture.
+    return np.pad(array, (*extra, (0, 0)), mode="reflect") if any(e[1] for e in extra) else array
+
+
+def mean_difference(one: Image.Image, other: Image.Image) -> float:
+    """Mean absolute difference of two RGB pictures of one size, in grey levels (0 to 255)."""
+    first, second = (np.asarray(image, dtype=np.int16) for image in (one, other))
+    return float(np.abs(first - second).mean())
+
+
+def save_png(image: Image.Image, path: Path, *, checkpoint: Checkpoint, direction: str) -> None:
+    """Write a PNG that says which checkpoint made it; there whole or not at all.
+
+    Raises:
+        OSError: the file can't be written.
+    """
+    info = PngImagePlugin.PngInfo()
+    info.add_itxt("cyclegan:commit_sha", checkpoint.info.commit_sha)
+    info.add_itxt("cyclegan:epoch", str(checkpoint.info.epoch))
+    info.add_itxt("cyclegan:direction", direction)
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        image.save(part, format="PNG", pnginfo=info)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+class TranslatorCache:
+    """Loaded checkpoints by commit SHA, the least recently used dropped when they grow beyond a bound.
+
+    Args:
+        max_bytes: bound of all weights together; the newest one is kept whatever its size.
+    """
+
+    def __init__(self, max_bytes: int = 2 * 2**30, device: str | None = None) -> None:
+        self.max_bytes, self.device = max_bytes, device
+        self._kept: OrderedDict[str, Translator] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, source: CheckpointSource, epoch: int | None = None) -> Translator:
+        """The translator of `epoch`, None for the newest; loads it if it isn't here.
+
+        Raises:
+            CheckpointError: it isn't there or can't be read.
+        """
+        infos = source.list()
+        info = next((i for i in infos if epoch is None or i.epoch == epoch), None)
+        with self._lock:
+            if info is not None and info.commit_sha in self._kept:
+                self._kept.move_to_end(info.commit_sha)
+                return self._kept[info.commit_sha]
+            translator = Translator(source.load(info.epoch if info else epoch), self.device)
+            self._kept[translator.checkpoint.info.commit_sha] = translator
+            while len(self._kept) > 1 and sum(t.nbytes for t in self._kept.values()) > self.max_bytes:
+                self._kept.popitem(last=False)
+            return translator
