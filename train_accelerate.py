@@ -97,8 +97,9 @@ def train(config: TrainConfig) -> int:
                 if trainer.stop_requested or not completed:
                     monitor.say(f"stopped after step {trainer.global_step}; continue with: {resume_command()}")
                     return 0
-            monitor.say(f"done: {trainer.epoch} epochs in {run.folder}; see them with: python app.py "
-                        f"--checkpoints {run.folder}")
+            monitor.say(
+                f"done: {trainer.epoch} epochs in {run.folder}; see them with: python app.py --checkpoints {run.folder}"
+            )
         finally:
             monitor.close()
             data.close()

@@ -28,16 +28,33 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--epoch", default="latest", type=_epoch, metavar="N", help="which epoch, or latest")
     sub.add_argument("--direction", required=True, choices=DIRECTIONS, help="ab: A → B, ba: B → A")
     sub.add_argument("--input", required=True, type=Path, metavar="PATH", help="a picture, or a folder of pictures")
-    sub.add_argument("--output", required=True, type=Path, metavar="PATH",
-                     help="a .png file for one picture, else a folder, which is made if need be")
+    sub.add_argument(
+        "--output",
+        required=True,
+        type=Path,
+        metavar="PATH",
+        help="a .png file for one picture, else a folder, which is made if need be",
+    )
     sub.add_argument("--reconstruct", action="store_true", help="also write the way back, F(G(x)), as NAME_rec.png")
-    sub.add_argument("--size", type=_positive, default=None, metavar="N",
-                     help="work at this length of the shorter side and scale back (default: the picture's own size)")
+    sub.add_argument(
+        "--size",
+        type=_positive,
+        default=None,
+        metavar="N",
+        help="work at this length of the shorter side and scale back (default: the picture's own size)",
+    )
     sub.add_argument("--device", default=None, help="cpu, cuda, cuda:1, mps; chosen if not given")
 
     sub = add("import", import_weights, "turn weights of the reference implementation into a checkpoint")
-    sub.add_argument("--from", dest="files", required=True, nargs="+", type=Path, metavar="FILE",
-                     help="latest_net_G_A.pth and latest_net_G_B.pth, or one of them")
+    sub.add_argument(
+        "--from",
+        dest="files",
+        required=True,
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="latest_net_G_A.pth and latest_net_G_B.pth, or one of them",
+    )
     sub.add_argument("--output", required=True, type=Path, metavar="RUN", help="folder of the run to write")
     sub.add_argument("--epoch", type=_positive, default=1, metavar="N", help="number of the epoch to write it as")
     sub.add_argument("--domain_a", default="A", help="name of domain A")
@@ -45,8 +62,12 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--crop_size", type=_positive, default=256, metavar="N", help="size that it was trained at")
 
     sub = add("streets", write_streets, "write the built-in day/night scenes as folders, with labels and truth")
-    sub.add_argument("--spec", default="streets", metavar="SPEC",
-                     help="as for --dataset, e.g. streets:count=400,size=256,seed=1,pedestrian_b=0")
+    sub.add_argument(
+        "--spec",
+        default="streets",
+        metavar="SPEC",
+        help="as for --dataset, e.g. streets:count=400,size=256,seed=1,pedestrian_b=0",
+    )
     sub.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder to write, empty or new")
     return parser
 
@@ -103,8 +124,9 @@ def translate(args: argparse.Namespace) -> int:
         except ImageError as error:
             failed.append(str(error))
         except OSError as error:
-            raise ConfigError(f"{target} can't be written ({error.strerror or error}): free space or choose "
-                              "another --output") from error
+            raise ConfigError(
+                f"{target} can't be written ({error.strerror or error}): free space or choose another --output"
+            ) from error
     for sentence in failed:
         print(f"error: {sentence}", file=sys.stderr)
     epoch, done = translator.checkpoint.info.epoch, len(paths) - len(failed)
@@ -135,7 +157,13 @@ def _output_names(paths: Sequence[Path]) -> dict[Path, str]:
 
 def import_weights(args: argparse.Namespace) -> int:
     """Write a checkpoint from `.pth` files of the reference implementation."""
-    from cyclegan.checkpoint import CheckpointConfig, CheckpointError, GENERATOR_OF, epoch_name, save_checkpoint
+    from cyclegan.checkpoint import (
+        GENERATOR_OF,
+        CheckpointConfig,
+        CheckpointError,
+        epoch_name,
+        save_checkpoint,
+    )
     from cyclegan.config import DataConfig
     from cyclegan.reference import import_reference
 
@@ -145,8 +173,11 @@ def import_weights(args: argparse.Namespace) -> int:
     found = import_reference(args.files)
     model = next(iter(found.values()))[0]
     data = DataConfig(
-        dataset="unknown", domain_a=args.domain_a, domain_b=args.domain_b,
-        crop_size=args.crop_size, load_size=round(args.crop_size * 286 / 256),
+        dataset="unknown",
+        domain_a=args.domain_a,
+        domain_b=args.domain_b,
+        crop_size=args.crop_size,
+        load_size=round(args.crop_size * 286 / 256),
     )
     save_checkpoint(
         args.output,
@@ -165,8 +196,10 @@ def write_streets(args: argparse.Namespace) -> int:
     from cyclegan.data.streets import StreetsSpec, write_streets
 
     write_streets(StreetsSpec.parse(args.spec), args.output)
-    print(f"written to {args.output}; train on it with: python train_accelerate.py --dataset {args.output} "
-          "--output_dir runs/streets")
+    print(
+        f"written to {args.output}; train on it with: python train_accelerate.py --dataset {args.output} "
+        "--output_dir runs/streets"
+    )
     return 0
 
 

@@ -271,7 +271,8 @@ def save_checkpoint(
         for name, state in weights.items():
             path = folder / f"{name}.safetensors"
             tensors = {
-                key: value.detach().to("cpu", torch.float16 if half and value.is_floating_point() else None)
+                key: value.detach()
+                .to("cpu", torch.float16 if half and value.is_floating_point() else None)
                 .clone(memory_format=torch.contiguous_format)
                 for key, value in state.items()
             }
@@ -319,8 +320,10 @@ def package_versions() -> dict[str, str]:
 
 def _sha256(path: Path) -> str:
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else (
-            hashlib.sha256(file.read()).hexdigest()
+        return (
+            hashlib.file_digest(file, "sha256").hexdigest()
+            if hasattr(hashlib, "file_digest")
+            else (hashlib.sha256(file.read()).hexdigest())
         )
 
 

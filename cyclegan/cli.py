@@ -12,7 +12,13 @@ from typing import Any
 
 from cyclegan.config import ConfigError, TrainConfig
 
-GROUP_TITLES = {"data": "pictures", "model": "networks", "loss": "losses", "optim": "optimisation", "run": "run"}
+GROUP_TITLES = {
+    "data": "pictures",
+    "model": "networks",
+    "loss": "losses",
+    "optim": "optimisation",
+    "run": "run",
+}
 
 
 class _Formatter(argparse.HelpFormatter):
@@ -61,9 +67,7 @@ def config_from_args(args: argparse.Namespace, config_type: type = TrainConfig) 
     """
     hints = typing.get_type_hints(config_type)
     groups = {
-        group.name: hints[group.name](
-            **{f.name: getattr(args, f.name) for f in dataclasses.fields(hints[group.name])}
-        )
+        group.name: hints[group.name](**{f.name: getattr(args, f.name) for f in dataclasses.fields(hints[group.name])})
         for group in dataclasses.fields(config_type)
     }
     config = config_type(**groups)

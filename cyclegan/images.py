@@ -57,6 +57,7 @@ _TRANSPOSE = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_TRUNCATED = ("truncated", "broken", "unexpected end", "decoder", "eof", "expected to read")
 _quiet_lock = threading.Lock()
 
 Source = str | os.PathLike | bytes | BinaryIO | Image.Image
@@ -215,7 +216,7 @@ def _explained(source: Source, name: str, stream: BinaryIO | None = None) -> Ite
         raise ImageError(f"{name} does not fit in memory: make it smaller first") from error
     except (OSError, EOFError) as error:
         text = str(error).lower()
-        if any(word in text for word in ("truncated", "broken", "unexpected end", "decoder", "eof", "expected to read")):
+        if any(word in text for word in _TRUNCATED):
             raise ImageError(f"{name} is truncated or damaged: copy or download it again") from error
         raise ImageError(f"{name} can't be read ({_reason(error)}): copy or download it again") from error
     except Exception as error:
@@ -269,8 +270,7 @@ def _check_size(size: tuple[int, int], name: str) -> None:
 
 def _orientation(image: Image.Image, *, header_only: bool = False) -> int:
     """The EXIF orientation that is still to be applied; damaged EXIF counts as none."""
-    if image.format == "TIFF":
-        return 1  # Pillow applies it while decoding
+    # TIFFs have none left: Pillow applies it while decoding, and takes it out.
     read = Image.Image.getexif if header_only else type(image).getexif  # PNG's own decodes the pixels first
     with contextlib.suppress(Exception), _quiet():
         return read(image).get(ExifTags.Base.Orientation, 1)

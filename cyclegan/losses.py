@@ -64,7 +64,7 @@ def gradient_penalty(discriminator: nn.Module, real: Tensor, fake: Tensor) -> Te
 
 
 def judged_correctly(logits: Tensor, *, real: bool, mode: str) -> Tensor:
-    """Share of patches (0 to 1) that a discriminator calls by their right name. wgan_gp has no threshold: 0 is taken."""
+    """Share of patches (0 to 1) that a discriminator calls by their right name; for wgan_gp it means nothing."""
     threshold = 0.5 if mode == "lsgan" else 0.0
     called_real = logits > threshold
     return (called_real if real else ~called_real).float().mean()

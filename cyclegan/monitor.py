@@ -7,7 +7,6 @@ import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from accelerate import Accelerator
@@ -19,8 +18,12 @@ from cyclegan.config import ConfigError, TrainConfig
 from cyclegan.evaluation.curves import MetricsLog, draw_curves
 from cyclegan.trainer import Sums, Trainer, lr_factor
 
-SHORT = {"gan": ("gan_ab", "gan_ba"), "cycle": ("cycle_a", "cycle_b"), "idt": ("identity_a", "identity_b"),
-         "disc": ("disc_a", "disc_b")}
+SHORT = {
+    "gan": ("gan_ab", "gan_ba"),
+    "cycle": ("cycle_a", "cycle_b"),
+    "idt": ("identity_a", "identity_b"),
+    "disc": ("disc_a", "disc_b"),
+}
 
 
 def check_tracker(name: str) -> None:
@@ -88,7 +91,12 @@ class Monitor:
             self.window.clear()
             if self.is_main and means:
                 self.log.append(
-                    {"event": "step", "epoch": trainer.epoch + 1, "step": trainer.global_step, "losses": means}
+                    {
+                        "event": "step",
+                        "epoch": trainer.epoch + 1,
+                        "step": trainer.global_step,
+                        "losses": means,
+                    }
                 )
             self.accelerator.log({f"loss/{name}": value for name, value in means.items()}, step=trainer.global_step)
         if self.bar is not None:
@@ -120,7 +128,12 @@ class Monitor:
             self.bar = None
 
     def finish_epoch(
-        self, *, losses: dict[str, float], metrics: dict[str, float], samples: dict[str, Image.Image], seconds: float
+        self,
+        *,
+        losses: dict[str, float],
+        metrics: dict[str, float],
+        samples: dict[str, Image.Image],
+        seconds: float,
     ) -> None:
         """The epoch's line, its row in metrics.jsonl, the curves and the trackers."""
         trainer, optim = self.trainer, self.config.optim
@@ -128,8 +141,14 @@ class Monitor:
         lr = optim.lr * lr_factor(trainer.epoch, optim)
         self.log.append(
             {
-                "event": "epoch", "epoch": trainer.epoch, "step": trainer.global_step, "losses": losses,
-                "metrics": metrics, "lr": lr, "images_per_second": rate, "seconds": seconds,
+                "event": "epoch",
+                "epoch": trainer.epoch,
+                "step": trainer.global_step,
+                "losses": losses,
+                "metrics": metrics,
+                "lr": lr,
+                "images_per_second": rate,
+                "seconds": seconds,
                 "skipped_steps": trainer.skipped_steps,
             }
         )

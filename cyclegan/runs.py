@@ -14,10 +14,10 @@ from cyclegan.checkpoint import (
     CheckpointConfig,
     CheckpointError,
     LocalSource,
-    read_json,
     list_training_states,
     load_training_state,
     prune_training_states,
+    read_json,
     save_checkpoint,
     save_training_state,
     state_folder,
@@ -186,7 +186,12 @@ class Run:
         return target
 
     def save_epoch(
-        self, trainer: Trainer, *, losses: dict[str, float], metrics: dict[str, float], samples: dict[str, Any]
+        self,
+        trainer: Trainer,
+        *,
+        losses: dict[str, float],
+        metrics: dict[str, float],
+        samples: dict[str, Any],
     ) -> Path:
         """Write the checkpoint of the epoch just completed. Called on the main process."""
         previous = None
@@ -217,5 +222,3 @@ class Run:
             samples=samples,
             half=self.config.run.save_precision == "fp16",
         )
-
-

@@ -103,7 +103,8 @@ class Trainer:
             accelerator.prepare(
                 torch.optim.Adam(
                     [p for network in networks.values() for p in network.parameters()],
-                    lr=optim.lr, betas=(optim.beta1, optim.beta2),
+                    lr=optim.lr,
+                    betas=(optim.beta1, optim.beta2),
                 )
             )
             for networks in groups
@@ -314,7 +315,13 @@ def _random_state() -> dict[str, Any]:
     return {
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
-        "numpy": [str(kind), torch.from_numpy(keys.astype(np.int64)), int(position), int(has_gauss), float(gauss)],
+        "numpy": [
+            str(kind),
+            torch.from_numpy(keys.astype(np.int64)),
+            int(position),
+            int(has_gauss),
+            float(gauss),
+        ],
         "python": random.getstate(),
     }
 

@@ -34,7 +34,8 @@ def open_data(
         seed: of order, crops and mirroring.
         multiple: what sides are rounded to where `preprocess` keeps the picture's own shape.
         paired: yield pairs (same scene, same crop). Needs a data set that knows its pairs.
-        progress: show progress bars, on stderr.
+        progress: show progress bars, on stderr, and warn of pictures that are left out; for one process of
+            several.
         local_processes: training processes on this machine. Each keeps a cache of its own, so `cache_mb` and
             the processors for workers are divided by it.
 

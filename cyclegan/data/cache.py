@@ -17,7 +17,7 @@ from cyclegan.images import ImageError, augment, normalise, resize_for_training
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["PictureCache", "Pictures", "plan_cache"]
+__all__ = ["PictureCache", "Pictures", "fits_cache", "plan_cache"]
 
 log = logging.getLogger(__name__)
 _SHM = "/dev/shm"
@@ -44,6 +44,12 @@ def plan_cache(sizes: Sizes, budget: int) -> tuple[tuple[np.ndarray, np.ndarray]
                 offsets[domain][index] = used
                 used += need[index]
     return offsets, used
+
+
+def fits_cache(sizes: Sizes, budget: int) -> bool:
+    """Whether every picture that can be cached is, as `plan_cache` sees it."""
+    offsets, _ = plan_cache(sizes, budget)
+    return all(bool(((o >= 0) | (s[:, 0] == 0)).all()) for o, s in zip(offsets, sizes, strict=True))
 
 
 class PictureCache:
@@ -73,11 +79,6 @@ class PictureCache:
         self.buffer = torch.empty(self.bytes, dtype=torch.uint8)
         if shared and self.bytes:
             self.buffer.share_memory_()
-
-    @property
-    def complete(self) -> bool:
-        """Whether every picture has a place."""
-        return all(bool((o >= 0).all()) for o in self.offsets)
 
     def get(self, domain: int, index: int) -> np.ndarray | None:
         """The picture's place as uint8 (H, W, 3), a view of the buffer; None if it has none."""
@@ -116,7 +117,7 @@ class Pictures:
         try:
             return np.asarray(resize_for_training(image, self.config, multiple=self.multiple))
         except ImageError as error:
-            raise ImageError(f"{self.domains[domain].label(index)}: {error}") from error
+            raise ImageError(f"{self.domains[domain].where(index)}: {error}") from error
 
     def fill(self, domain: int, index: int) -> None:
         """Decode one picture, into the cache if it has a place there. Raises ImageError, naming the file."""

@@ -6,11 +6,11 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from PIL import Image
 
-from cyclegan.images import ImageError, open_image, probe_image
+from cyclegan.images import open_image, probe_image
 
 LAYOUTS = """Layouts that are understood:
   DATA/trainA/*.jpg  DATA/trainB/*.jpg  (and testA/, testB/)    one folder per domain
@@ -25,9 +25,13 @@ class DataError(ValueError):
 
 
 class Domain(Protocol):
-    """Numbered pictures of one domain. Nothing is read before `probe` or `load`."""
+    """Numbered pictures of one domain. Nothing is read before `probe` or `load`.
+
+    `fallible`: pictures may turn out to be unusable, so they are checked before training.
+    """
 
     name: str
+    fallible: bool
 
     def __len__(self) -> int: ...
 
@@ -35,8 +39,12 @@ class Domain(Protocol):
         """The file's name, or an id: short, for people."""
         ...
 
-    def probe(self, index: int) -> tuple[int, int] | None:
-        """Width and height from the header; None where only `load` can tell. Raises ImageError."""
+    def where(self, index: int) -> str:
+        """What error messages call the picture: enough to find it in the data set."""
+        ...
+
+    def probe(self, index: int) -> tuple[int, int]:
+        """Width and height, from the header. Raises ImageError, naming the file."""
         ...
 
     def load(self, index: int) -> Image.Image:
@@ -70,6 +78,7 @@ class Files:
     name: str
     paths: Sequence[Path]
     truths: Sequence[Path | None] | None = None
+    fallible: ClassVar[bool] = True
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -77,11 +86,14 @@ class Files:
     def label(self, index: int) -> str:
         return self.paths[index].name
 
+    def where(self, index: int) -> str:
+        return short_name(self.paths[index])
+
     def probe(self, index: int) -> tuple[int, int]:
-        return probe_image(self.paths[index], name=short_name(self.paths[index]))
+        return probe_image(self.paths[index], name=self.where(index))
 
     def load(self, index: int) -> Image.Image:
-        return open_image(self.paths[index], name=short_name(self.paths[index]))
+        return open_image(self.paths[index], name=self.where(index))
 
     def truth(self, index: int) -> Image.Image | None:
         path = self.truths[index] if self.truths is not None else None
@@ -99,13 +111,20 @@ class Subset:
     def name(self) -> str:
         return self.whole.name
 
+    @property
+    def fallible(self) -> bool:
+        return self.whole.fallible
+
     def __len__(self) -> int:
         return len(self.indices)
 
     def label(self, index: int) -> str:
         return self.whole.label(self.indices[index])
 
-    def probe(self, index: int) -> tuple[int, int] | None:
+    def where(self, index: int) -> str:
+        return self.whole.where(self.indices[index])
+
+    def probe(self, index: int) -> tuple[int, int]:
         return self.whole.probe(self.indices[index])
 
     def load(self, index: int) -> Image.Image:
@@ -128,12 +147,15 @@ class Drawn:
     side: str
     count: int
     partner: bool = False
+    fallible: ClassVar[bool] = False
 
     def __len__(self) -> int:
         return self.count
 
     def label(self, index: int) -> str:
         return f"{self.split}-{self.side}-{index:04d}"
+
+    where = label
 
     def probe(self, index: int) -> tuple[int, int]:
         return self.spec.width, self.spec.height
@@ -177,6 +199,5 @@ def short_name(path: str | os.PathLike) -> str:
 
 
 __all__ = [
-    "LAYOUTS", "DataError", "Domain", "Drawn", "Files", "ImageError", "Splits", "Subset", "open_streets",
-    "short_name",
+    "LAYOUTS", "DataError", "Domain", "Drawn", "Files", "Splits", "Subset", "open_streets", "short_name",
 ]

@@ -7,9 +7,9 @@ domains in what was downloaded. Pictures are decoded by `open_image`, as everywh
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from PIL import Image
@@ -41,12 +41,15 @@ class Rows:
     rows: np.ndarray
     split: str
     partner: Rows | None = None
+    fallible: ClassVar[bool] = True
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def label(self, index: int) -> str:
         return f"{self.split}-{self.column}-{int(self.rows[index]):05d}"
+
+    where = label
 
     def probe(self, index: int) -> tuple[int, int]:
         return probe_image(self._source(index), name=self.label(index))
@@ -65,23 +68,19 @@ class Rows:
         return source
 
 
-def open_hub(
-    text: str, names: tuple[str, str], *, paired: bool = False,
-    fetch: Callable[[str, str | None], Sets] | None = None,
-) -> Splits:
+def open_hub(text: str, names: tuple[str, str], *, paired: bool = False) -> Splits:
     """Open "USER/NAME" or "USER/NAME:CONFIG".
 
     Args:
         text: the data set's id.
         names: what domains a and b are called.
         paired: rows with two image columns are pairs; other shapes know no pairs.
-        fetch: what downloads, by default the Hub's client.
 
     Raises:
         DataError: not found, private, no network, `datasets` not installed, or two domains not recognised.
     """
     repo, _, config = text.partition(":")
-    return analyse((fetch or _fetch)(repo, config or None), text, names, paired=paired)
+    return analyse(fetch(repo, config or None), text, names, paired=paired)
 
 
 def fetch(repo: str, config: str | None) -> Sets:
@@ -106,9 +105,6 @@ def fetch(repo: str, config: str | None) -> Sets:
         raise
     except Exception as error:  # datasets, huggingface_hub, the network and pyarrow raise their own kinds
         raise DataError(_why(repo, config, error)) from error
-
-
-_fetch = fetch
 
 
 def _why(repo: str, config: str | None, error: Exception) -> str:

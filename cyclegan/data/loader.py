@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from cyclegan.config import DataConfig
-from cyclegan.data.cache import PictureCache, Pictures, plan_cache
+from cyclegan.data.cache import PictureCache, Pictures, fits_cache
 from cyclegan.data.domains import DataError, Domain, Splits, Subset
 from cyclegan.data.order import Step, step_plans, steps_in
 from cyclegan.images import ImageError, evaluation_size, prepare_for_evaluation, to_tensor, training_size
@@ -53,8 +53,7 @@ class Data:
 
         sizes = check.sizes()
         budget = (config.cache_mb << 20) // local_processes
-        fits = all(bool((o >= 0).all()) for o in plan_cache(sizes, budget)[0])
-        self.num_workers = _workers(config.num_workers, fits, local_processes)
+        self.num_workers = _workers(config.num_workers, fits_cache(sizes, budget), local_processes)
         cache = PictureCache(sizes, budget, shared=self.num_workers > 0)
         check.decode(Pictures(tuple(train), cache, config, seed=seed, multiple=multiple, paired=paired))
         kept_train, kept_test = check.kept(splits.aligned)
@@ -262,17 +261,17 @@ class _Check:
         sizes = tuple(np.zeros((len(d), 2), np.int64) for d in self.train)
 
         def probe(domain: int, index: int) -> None:
-            size = self.train[domain].probe(index) or self.train[domain].load(index).size
+            size = self.train[domain].probe(index)
             try:
                 sizes[domain][index] = training_size(size, self.config, multiple=self.multiple)
             except ImageError as error:
-                raise ImageError(f"{self.train[domain].label(index)}: {error}") from error
+                raise ImageError(f"{self.train[domain].where(index)}: {error}") from error
 
         self._each(probe, [(d, i) for d in range(2) for i in range(len(self.train[d]))], "Reading sizes")
         return sizes
 
     def decode(self, pictures: Pictures) -> None:
-        """Decode every picture, training pictures into the cache."""
+        """Decode every picture that may be bad or that the cache has a place for."""
 
         def decode(domain: int, index: int) -> None:
             if domain < 2:
@@ -282,10 +281,14 @@ class _Check:
             try:
                 evaluation_size(size, self.config, multiple=self.multiple)
             except ImageError as error:
-                raise ImageError(f"{self.domains[domain].label(index)}: {error}") from error
+                raise ImageError(f"{self.domains[domain].where(index)}: {error}") from error
 
-        units = [(d, i) for d, domain in enumerate(self.domains) for i in range(len(domain))]
-        self._each(decode, [u for u in units if u not in self.bad], "Checking pictures")
+        def needed(domain: int, index: int) -> bool:
+            cached = domain < 2 and pictures.cache.get(domain, index) is not None
+            return (cached or self.domains[domain].fallible) and (domain, index) not in self.bad
+
+        units = [(d, i) for d, domain in enumerate(self.domains) for i in range(len(domain)) if needed(d, i)]
+        self._each(decode, units, "Checking pictures")
 
     def kept(self, aligned: bool) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """The numbers of the pictures to use, per training and per test domain.
@@ -297,7 +300,10 @@ class _Check:
             remedy = "Repair or remove them, or pass --skip_bad_images to go on without them."
             raise DataError(f"{self._summary()}\n{remedy}")
         if self.bad:
-            log.warning("%s\nThey are left out.", self._summary())
+            # Several processes find the same files, and one of them is to say so.
+            log.log(
+                logging.WARNING if self.progress else logging.INFO, "%s\nThey are left out.", self._summary()
+            )
         bad = [{i for d, i in self.bad if d == domain} for domain in range(len(self.domains))]
         if aligned:
             bad = [bad[d] | bad[d ^ 1] for d in range(len(bad))]

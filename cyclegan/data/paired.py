@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from PIL import Image
 
@@ -25,6 +26,7 @@ class Halves:
     name: str
     paths: Sequence[Path]
     side: int
+    fallible: ClassVar[bool] = True
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -32,10 +34,12 @@ class Halves:
     def label(self, index: int) -> str:
         return self.paths[index].name
 
+    def where(self, index: int) -> str:
+        return short_name(self.paths[index])
+
     def probe(self, index: int) -> tuple[int, int]:
-        name = short_name(self.paths[index])
-        width, height = probe_image(self.paths[index], name=name)
-        return _half(width, name), height
+        width, height = probe_image(self.paths[index], name=self.where(index))
+        return _half(width, self.where(index)), height
 
     def load(self, index: int) -> Image.Image:
         return self._cut(index, self.side)
@@ -44,9 +48,8 @@ class Halves:
         return self._cut(index, 1 - self.side)
 
     def _cut(self, index: int, side: int) -> Image.Image:
-        name = short_name(self.paths[index])
-        image = open_image(self.paths[index], name=name)
-        half = _half(image.width, name)
+        image = open_image(self.paths[index], name=self.where(index))
+        half = _half(image.width, self.where(index))
         left = image.width - half if side else 0
         return image.crop((left, 0, left + half, image.height))
 

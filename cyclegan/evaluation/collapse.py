@@ -45,8 +45,7 @@ def warnings(metrics: Mapping[str, float], names: Mapping[str, str]) -> list[str
             )
         if metrics.get(f"change_l1_{source}{target}", 255.0) < UNCHANGED:
             found.append(
-                f"{way}: the outputs equal their inputs. If it stays so, lower --lambda_identity, "
-                "or raise --lambda_gan"
+                f"{way}: the outputs equal their inputs. If it stays so, lower --lambda_identity, or raise --lambda_gan"
             )
         if metrics.get(f"disc_accuracy_{target}", 0.0) > WON:
             found.append(

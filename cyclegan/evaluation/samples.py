@@ -62,7 +62,10 @@ def translate_samples(
 
 @torch.no_grad()
 def sample_metrics(
-    translated: dict[str, Translated], discriminators: dict[str, nn.Module], gan_mode: str, device: torch.device | str
+    translated: dict[str, Translated],
+    discriminators: dict[str, nn.Module],
+    gan_mode: str,
+    device: torch.device | str,
 ) -> dict[str, float]:
     """Figures of an epoch on the fixed test pictures.
 
@@ -76,7 +79,10 @@ def sample_metrics(
     """
     metrics = {}
     for direction, pictures in translated.items():
-        pairs = {"reconstruction_l1": (pictures.rec, pictures.real), "change_l1": (pictures.fake, pictures.real)}
+        pairs = {
+            "reconstruction_l1": (pictures.rec, pictures.real),
+            "change_l1": (pictures.fake, pictures.real),
+        }
         if pictures.truth is not None:
             pairs["truth_l1"] = (pictures.fake, pictures.truth)
         for name, (ours, theirs) in pairs.items():

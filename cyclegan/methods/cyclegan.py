@@ -72,9 +72,7 @@ class CycleGAN:
             total = total + weights.lambda_identity * weights.lambda_cycle_b * terms.identity_b
         return total, terms, {"fake_a": fake_a.detach(), "fake_b": fake_b.detach()}
 
-    def discriminator_loss(
-        self, batch: dict[str, Tensor], fakes: dict[str, Tensor]
-    ) -> tuple[Tensor, LossTerms] | None:
+    def discriminator_loss(self, batch: dict[str, Tensor], fakes: dict[str, Tensor]) -> tuple[Tensor, LossTerms] | None:
         """Both judges on real pictures and on pictures from the pools; halved, so that D learns slower (section 4)."""
         if not self.loss.lambda_gan:
             return None

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from cyclegan.networks.norm import instance_norm
+
 CHANNELS = 3
 
 
@@ -72,7 +74,7 @@ class PatchDiscriminator(_Discriminator):
                 nn.Conv2d(
                     widths[level - 1], widths[level], 4, stride=2 if level < n_layers else 1, padding=1
                 ),
-                nn.InstanceNorm2d(widths[level]),
+                instance_norm(widths[level]),
                 nn.LeakyReLU(slope, inplace=True),
             ]
         layers.append(nn.Conv2d(widths[-1], 1, 4, stride=1, padding=1))
@@ -99,7 +101,7 @@ class PixelDiscriminator(_Discriminator):
             nn.Conv2d(CHANNELS, ndf, 1),
             nn.LeakyReLU(slope, inplace=True),
             nn.Conv2d(ndf, 2 * ndf, 1),
-            nn.InstanceNorm2d(2 * ndf),
+            instance_norm(2 * ndf),
             nn.LeakyReLU(slope, inplace=True),
             nn.Conv2d(2 * ndf, 1, 1),
         )

@@ -11,6 +11,8 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
+from cyclegan.networks.norm import instance_norm
+
 CHANNELS = 3
 
 
@@ -47,10 +49,6 @@ def _stage(**layers: nn.Module | None) -> nn.Sequential:
     return nn.Sequential(OrderedDict((name, layer) for name, layer in layers.items() if layer is not None))
 
 
-def _norm(channels: int, affine: bool) -> nn.InstanceNorm2d:
-    return nn.InstanceNorm2d(channels, affine=affine, track_running_stats=False)
-
-
 def _upsampling(inputs: int, outputs: int, kernel: int, upsample: str) -> OrderedDict[str, nn.Module]:
     """Layers that double height and width: (N, inputs, H, W) → (N, outputs, 2H, 2W).
 
@@ -80,11 +78,11 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels: int, *, dropout: bool, norm_affine: bool) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect")
-        self.norm1 = _norm(channels, norm_affine)
+        self.norm1 = instance_norm(channels, affine=norm_affine)
         self.act = nn.ReLU(inplace=True)
         self.dropout = nn.Dropout(0.5) if dropout else nn.Identity()
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect")
-        self.norm2 = _norm(channels, norm_affine)
+        self.norm2 = instance_norm(channels, affine=norm_affine)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, channels, H, W) → the same shape."""
@@ -119,14 +117,14 @@ class ResnetGenerator(Generator):
         super().__init__()
         self.stem = _stage(
             conv=nn.Conv2d(CHANNELS, ngf, 7, padding=3, padding_mode="reflect"),
-            norm=_norm(ngf, norm_affine),
+            norm=instance_norm(ngf, affine=norm_affine),
             act=nn.ReLU(inplace=True),
         )
         self.down = nn.Sequential(
             *(
                 _stage(
                     conv=nn.Conv2d(width, 2 * width, 3, stride=2, padding=1),
-                    norm=_norm(2 * width, norm_affine),
+                    norm=instance_norm(2 * width, affine=norm_affine),
                     act=nn.ReLU(inplace=True),
                 )
                 for width in (ngf, 2 * ngf)
@@ -139,7 +137,7 @@ class ResnetGenerator(Generator):
             *(
                 _stage(
                     **_upsampling(width, width // 2, 3, upsample),
-                    norm=_norm(width // 2, norm_affine),
+                    norm=instance_norm(width // 2, affine=norm_affine),
                     act=nn.ReLU(inplace=True),
                 )
                 for width in (4 * ngf, 2 * ngf)
@@ -202,7 +200,7 @@ class UnetGenerator(Generator):
                 conv=nn.Conv2d(
                     widths[level - 1] if level else CHANNELS, widths[level], 4, stride=2, padding=1
                 ),
-                norm=_norm(widths[level], norm_affine) if 0 < level < last else None,
+                norm=instance_norm(widths[level], affine=norm_affine) if 0 < level < last else None,
                 # What the skip connection carries has passed this LeakyReLU; the decoder's ReLU, which comes
                 # next, makes the same of it with or without, so it may work in place.
                 act=nn.LeakyReLU(slope, inplace=True) if level < last else None,
@@ -218,7 +216,7 @@ class UnetGenerator(Generator):
                     4,
                     upsample,
                 ),
-                norm=_norm(widths[level - 1], norm_affine) if level else None,
+                norm=instance_norm(widths[level - 1], affine=norm_affine) if level else None,
                 dropout=nn.Dropout(0.5) if dropout and 4 <= level < last else None,
             )
             for level in reversed(range(n_down))
@@ -286,7 +284,7 @@ class EncoderDecoder(Generator):
                     conv=nn.Conv2d(
                         widths[level - 1] if level else CHANNELS, widths[level], 4, stride=2, padding=1
                     ),
-                    norm=_norm(widths[level], norm_affine) if level else None,
+                    norm=instance_norm(widths[level], affine=norm_affine) if level else None,
                     act=nn.LeakyReLU(slope, inplace=True),
                 )
                 for level in range(4)
@@ -296,7 +294,7 @@ class EncoderDecoder(Generator):
             *(
                 _stage(
                     **_upsampling(widths[level], widths[level - 1], 4, upsample),
-                    norm=_norm(widths[level - 1], norm_affine),
+                    norm=instance_norm(widths[level - 1], affine=norm_affine),
                     act=nn.ReLU(inplace=True),
                     dropout=nn.Dropout(0.5) if dropout and level == 3 else None,
                 )

@@ -26,7 +26,7 @@ def initialise(module: nn.Module, *, gain: float, generator: torch.Generator | N
             layer.weight.normal_(0.0, gain, generator=generator)
             if layer.bias is not None:
                 layer.bias.zero_()
-        elif isinstance(layer, nn.InstanceNorm2d) and layer.affine:
+        elif isinstance(layer, nn.GroupNorm) and layer.affine:
             layer.weight.fill_(1.0)
             layer.bias.zero_()
     return module

@@ -1,5 +1,7 @@
 """The order of pictures: what must hold whatever the workers, processes and restarts."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -51,8 +53,6 @@ def test_start_step_skips():
 
 
 def test_chance_depends_on_every_coordinate():
-    drawn = {
-        tuple(sample_rng(s, e, p, d).random(2)) for s in (0, 1) for e in (0, 1) for p in (0, 1) for d in (0, 1)
-    }
+    drawn = {tuple(sample_rng(*at).random(2)) for at in itertools.product((0, 1), repeat=4)}
     assert len(drawn) == 16
     assert sample_rng(1, 2, 3, 1).random() == sample_rng(1, 2, 3, 1).random()

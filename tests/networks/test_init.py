@@ -48,7 +48,7 @@ def test_a_generator_of_ones_own_decides_and_leaves_the_global_one_alone():
 
 
 def test_affine_norms_start_as_no_change():
-    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.InstanceNorm2d(4, affine=True))
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.GroupNorm(4, 4))
     nn.init.constant_(network[1].weight, 7.0)
     nn.init.constant_(network[1].bias, 7.0)
     initialise(network, gain=0.02)

@@ -1,0 +1,104 @@
+"""The app: compose the pages, choose where the checkpoints come from, launch."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from cyclegan.checkpoint import CheckpointError, CheckpointSource, open_source
+
+DEMO = Path(__file__).parent / "demo"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="app.py",
+        description="Translate pictures in the browser with CycleGAN checkpoints, and bring them back again.",
+        epilog="examples:  python app.py   |   python app.py --checkpoints runs/maps runs/streets --port 7861",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--checkpoints", nargs="+", metavar="SOURCE", default=None,
+                        help="folders of runs, or of single epochs (default: the runs embedded in demo/)")
+    parser.add_argument("--host", default="127.0.0.1",
+                        help="address to serve at; 0.0.0.0 lets other computers in (default: %(default)s)")
+    parser.add_argument("--port", type=_port, default=7860, help="port to serve at (default: %(default)s)")
+    parser.add_argument("--share", action="store_true", help="also make a public link, through Gradio's servers")
+    return parser
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: 1 to 65535")
+    return int(text)
+
+
+def open_sources(specs: Sequence[str] | None) -> list[CheckpointSource]:
+    """The runs to show, each with at least one readable checkpoint; None for the embedded ones.
+
+    Raises:
+        CheckpointError: one of them can't be shown.
+    """
+    sources = [open_source(spec) for spec in (_embedded() if specs is None else specs)]
+    for source in sources:
+        if not source.list():
+            problems = " ".join(getattr(source, "problems", []))
+            raise CheckpointError(f"{source.name} holds no readable checkpoint: {problems}")
+    return sources
+
+
+def _embedded() -> list[Path]:
+    found = [folder for folder in (DEMO, *sorted(DEMO.glob("*/"))) if any(folder.glob("epoch-*/"))]
+    if not found:
+        raise CheckpointError("demo/ holds no run: name one, as in python app.py --checkpoints runs/maps")
+    return found
+
+
+def check_port(host: str, port: int) -> None:
+    """Raise OSError, with a sentence, if `host:port` can't be served."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except socket.gaierror as error:
+        raise OSError(f"--host {host} is not an address of this computer: try 127.0.0.1 or 0.0.0.0") from error
+    except OSError as error:
+        why = f"{host}:{port} can't be served ({error.strerror or error})"
+        raise OSError(f"{why}: choose another port, as in --port {port + 1}") from error
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until interrupted; the exit status."""
+    args = build_parser().parse_args(argv)
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
+    try:
+        sources = open_sources(args.checkpoints)
+        check_port(args.host, args.port)
+    except (CheckpointError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+    import gradio as gr
+
+    from cyclegan import ui
+    from cyclegan.ui import translate
+
+    bench = ui.Workbench(sources)
+    with gr.Blocks(title="CycleGAN workbench", delete_cache=(3600, 3600)) as demo:
+        translate.build(bench)
+    demo.queue(max_size=64).launch(
+        server_name=args.host, server_port=args.port, share=args.share, prevent_thread_lock=True,
+        **ui.launch_options([translate.CSS]),
+    )
+    bench.warm()
+    demo.block_thread()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
