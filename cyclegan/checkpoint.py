@@ -16,6 +16,7 @@ import contextlib
 import dataclasses
 import errno
 import hashlib
+import io
 import json
 import os
 import re
@@ -263,7 +264,7 @@ def save_checkpoint(
         CheckpointError: the disk is full, or the folder can't be written.
     """
     import torch
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     target = run / epoch_name(epoch)
     with whole_folder(target) as folder:
@@ -276,8 +277,10 @@ def save_checkpoint(
                 .clone(memory_format=torch.contiguous_format)
                 for key, value in state.items()
             }
-            save_file(tensors, path)
-            digests[path.name] = _sha256(path)
+            # As bytes first: what a full disk raises is then an OSError, whichever library made them.
+            content = save(tensors)
+            path.write_bytes(content)
+            digests[path.name] = hashlib.sha256(content).hexdigest()
         written = {
             "format_version": FORMAT_VERSION,
             "epoch": epoch,
@@ -516,9 +519,14 @@ def save_training_state(folder: Path, state: Mapping[str, Any], *, process_index
     """
     import torch
 
-    torch.save(state["process"], folder / f"process-{process_index}.pt")
+    def write(values: Any, path: Path) -> None:
+        buffer = io.BytesIO()  # As in `save_checkpoint`: torch's own writer hides what the disk said.
+        torch.save(values, buffer)
+        path.write_bytes(buffer.getbuffer())
+
+    write(state["process"], folder / f"process-{process_index}.pt")
     if process_index == 0:
-        torch.save(state["shared"], folder / "state.pt")
+        write(state["shared"], folder / "state.pt")
 
 
 def state_folder(run: Path, global_step: int) -> Path:

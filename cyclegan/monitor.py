@@ -157,8 +157,10 @@ class Monitor:
         for tracker in self.accelerator.trackers:
             if hasattr(tracker, "log_images"):
                 # Grids differ in size between directions, so each goes alone.
+                layout = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}
                 for name, image in samples.items():
-                    tracker.log_images({f"samples/{name}": np.asarray(image)[None]}, step=trainer.global_step)
+                    pixels = {f"samples/{name}": np.asarray(image)[None]}
+                    tracker.log_images(pixels, step=trainer.global_step, **layout)
         run = Path(self.config.run.output_dir)
         names = f"{self.config.data.domain_a} ↔ {self.config.data.domain_b}"
         draw_curves(self.log.read(), run / "curves.png", names)

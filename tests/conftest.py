@@ -7,3 +7,99 @@ os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 os.environ["HF_HUB_OFFLINE"] = "1"  # Tests never need a network.
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+
+import shutil  # noqa: E402
+import subprocess  # noqa: E402
+import sys  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+from PIL import Image  # noqa: E402
+
+ROOT = Path(__file__).parent.parent
+
+
+def pytest_collection_modifyitems(items):
+    """Say why a test is skipped; in CI a missing Chromium is a failure, not a skip."""
+    for item in items:
+        if "gpu" in item.keywords:
+            import torch
+
+            if not torch.cuda.is_available():
+                item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+        if "browser" in item.keywords and not os.environ.get("CI") and not find_chromium():
+            item.add_marker(pytest.mark.skip(reason="needs Chromium: install Debian's chromium, or Chrome"))
+
+
+def find_chromium():
+    """Path of a Chromium, or None."""
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    return next((path for path in map(shutil.which, names) if path), None)
+
+
+@pytest.fixture
+def run_script():
+    """Run one of the repository's programs as a person would; the finished process, with its text."""
+
+    def run(*arguments, ok=True, timeout=240, env=None, launcher=()):
+        command = [sys.executable, *map(str, launcher), *map(str, arguments)]
+        done = subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, timeout=timeout, env={**os.environ, **(env or {})}
+        )
+        if ok:
+            assert done.returncode == 0, done.stderr[-3000:]
+        assert "Traceback" not in done.stderr, done.stderr[-3000:]
+        return done
+
+    return run
+
+
+@pytest.fixture
+def picture_folders(tmp_path):
+    """A data set on disk: reddish trainA, bluish trainB, and a test set; 40×40 PNG files."""
+    rng = np.random.default_rng(0)
+    root = tmp_path / "data"
+    for folder, count, tint in (("trainA", 3, 0), ("trainB", 4, 2), ("testA", 2, 0), ("testB", 2, 2)):
+        (root / folder).mkdir(parents=True)
+        for index in range(count):
+            pixels = rng.integers(0, 120, (40, 40, 3))
+            pixels[..., tint] += 100
+            Image.fromarray(pixels.astype(np.uint8)).save(root / folder / f"{index}.png")
+    return root
+
+
+TINY = ("--generator", "resnet_6", "--ngf", "4", "--ndf", "4", "--load_size", "36", "--crop_size", "32",
+        "--sample_count", "2", "--log_every", "1")  # fmt: skip
+
+
+@pytest.fixture
+def tiny_flags(picture_folders):
+    """Flags of a training that takes seconds."""
+    return ("--dataset", str(picture_folders), *TINY)
+
+
+@pytest.fixture
+def make_checkpoint():
+    """Write an epoch of untrained networks into a run's folder."""
+
+    def make(run, epoch=1, *, directions=("ab", "ba"), generator="resnet_6", crop_size=32, half=False, seed=0):
+        import torch
+
+        from cyclegan.checkpoint import GENERATOR_OF, CheckpointConfig, save_checkpoint
+        from cyclegan.config import DataConfig, ModelConfig
+        from cyclegan.networks import build_generator
+
+        model = ModelConfig(generator=generator, ngf=4, init_gain=0.2)
+        torch.manual_seed(seed + epoch)
+        return save_checkpoint(
+            Path(run),
+            epoch=epoch,
+            weights={GENERATOR_OF[d]: build_generator(model).state_dict() for d in directions},
+            config=CheckpointConfig(model, DataConfig(dataset="d", domain_a="day", domain_b="night",
+                                                      crop_size=crop_size, load_size=crop_size + 4)),
+            record={"global_step": 10 * epoch, "losses": {"cycle_a": 1.0 / epoch}, "metrics": {"diversity_ab": 0.5}},
+            half=half,
+        )  # fmt: skip
+
+    return make

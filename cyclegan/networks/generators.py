@@ -63,7 +63,10 @@ def _upsampling(inputs: int, outputs: int, kernel: int, upsample: str) -> Ordere
         )
     elif upsample == "resize":
         layers["resize"] = nn.Upsample(scale_factor=2, mode="nearest")
-        layers["conv"] = nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode="reflect")
+        # The 4×4 architectures double a single pixel first: padded by reflection it would stay flat, and the
+        # norm after it would erase it. Zeros, which the transposed convolution has at its borders too, keep it.
+        padding_mode = "zeros" if kernel == 4 else "reflect"
+        layers["conv"] = nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode=padding_mode)
     else:
         raise ValueError(f"upsample must be transpose or resize, not {upsample!r}")
     return layers

@@ -9,7 +9,7 @@ import math
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,110 +29,107 @@ MAX_WORKED_PIXELS = {"cpu": 1_000_000}
 """What the networks are given at most, by device: four passes over this take about a minute on two cores."""
 MAX_WORKED_PIXELS_ELSEWHERE = 8_000_000
 MAX_EXAMPLES = 12
-SIZES = {"training": "training size", "original": "original size"}
+SIZES = ("training", "original")
 
 log = logging.getLogger(__name__)
 
 
 def build(bench: Workbench) -> None:
-    """Put the page into the current `gr.Blocks`."""
+    """Put the page into the current `gr.Blocks`.
+
+    Raises:
+        CheckpointError: the first run holds no readable checkpoint.
+    """
     first = next(iter(bench.runs))
+    infos = _listed(bench.run(first))
+    names = _domains(infos[0])
     gr.HTML("<h1>CycleGAN workbench</h1>", elem_classes="title")
-    lead = gr.HTML(elem_classes="lead")
+    lead = gr.HTML(_lead(names), elem_classes="lead")
     with gr.Row(elem_classes="page"):
-        with gr.Column(elem_classes="choices"):
+        with gr.Column(elem_classes="given"):
             image = gr.Image(
-                label="Your picture", type="filepath", image_mode=None, format="png", buttons=[],
-                sources=["upload", "webcam", "clipboard"], elem_classes="picture", height=220,
-                alt_text="The picture that you chose",
+                label="Your picture", type="filepath", image_mode=None, format="png", buttons=[], height=240,
+                sources=["upload", "webcam", "clipboard"], alt_text="The picture that you chose",
             )
             examples = gr.Gallery(
                 label="Or take an example", allow_preview=False, interactive=False, columns=4, buttons=[],
-                format="png", object_fit="cover", height="auto", elem_classes="examples", visible=False,
+                format="png", object_fit="cover", elem_classes="examples", visible=False,
             )
+        with gr.Column(elem_classes="results"):
+            note = gr.HTML(_busy("Starting …"), label="note", elem_classes="note")
+            rows = [Reading(direction, infos[0], names) for direction in DIRECTIONS]
+        with gr.Column(elem_classes="settings"):
             run = gr.Dropdown(
                 list(bench.runs), value=first, label="Run", visible=len(bench.runs) > 1, filterable=False
             )
-            with gr.Row(elem_classes="epoch"):
-                epoch = gr.Dropdown([], value=None, label="Epoch", filterable=False, min_width=120, scale=1)
-                refresh = gr.Button("Refresh", size="sm", scale=0, min_width=80)
-            size = gr.Radio(
-                [(label.capitalize(), name) for name, label in SIZES.items()], value="training",
-                label="Working size", info="Networks do best at the size that they were trained on.",
+            refresh = gr.Button("Refresh", render=False)
+            # No value until the page opens, so that programs that name no epoch get the newest of that moment.
+            epoch = gr.Dropdown(
+                _choices(infos), value=None, label="Epoch", filterable=False, buttons=[refresh], elem_classes="epoch"
             )
-        with gr.Column(elem_classes="results"):
-            note = gr.HTML(_note("Starting …"), elem_classes="note")
-            rows = [Reading(direction) for direction in DIRECTIONS]
+            size = gr.Radio(
+                _sizes(infos[0]), value="training", label="Working size",
+                info="What the networks see. Results come back at your picture's size.",
+            )
 
-    about = [lead, epoch, *(part for row in rows for part in row.about)]
+    about = [lead, epoch, size, *(part for row in rows for part in row.about)]
     results = [note, *(part for row in rows for part in row.results)]
 
-    def describe(run: str, wanted: str | None) -> list[Any]:
-        """Everything that depends on the run and the epoch but on no picture, in the order of `about`."""
+    def describe(run: str, tag: str | None) -> list[Any]:
+        """What depends on the run and its epoch (the newest, if it isn't there), in the order of `about`."""
         infos = _listed(bench.run(run))
-        info = next((i for i in infos if i.tag == wanted), infos[0])
+        info = next((i for i in infos if i.tag == tag), infos[0])
         names = _domains(info)
-        choices = gr.Dropdown([(_epoch_label(i), i.tag) for i in infos], value=info.tag)
-        return [_lead(names), choices, *(part for row in rows for part in row.describe(info, names))]
+        return [
+            _lead(names),
+            gr.Dropdown(_choices(infos), value=info.tag),
+            gr.Radio(_sizes(info)),
+            *(part for row in rows for part in row.describe(info, names)),
+        ]
 
-    def open_page(run: str) -> list[Any]:
-        """A visitor arrives: the newest epoch, the examples, the first of them as the picture."""
-        return [*_told(describe)(run, None), *show_examples(run)]
-
-    def change_run(run: str) -> list[Any]:
-        return [*_told(describe)(run, None), *show_examples(run)]
-
-    def show_examples(run: str) -> list[Any]:
-        thumbnails, paths = [], _examples(bench.run(run))
-        for path in paths:
+    def open_run(run: str) -> list[Any]:
+        """The newest epoch, the examples, and the first of them as the picture."""
+        thumbnails = []
+        for path in _examples(bench.run(run)):
             try:
                 thumbnail = open_image(path)
             except ImageError as error:
                 log.warning("%s", error)
                 continue
             thumbnail.thumbnail((160, 160))
-            thumbnails.append(thumbnail)
-        return [gr.Gallery(thumbnails, visible=bool(thumbnails), selected_index=None), take_example(run, 0)]
+            thumbnails.append((thumbnail, path.stem.replace("_", " ")))
+        gallery = gr.Gallery(thumbnails, visible=bool(thumbnails), selected_index=None)
+        return [*describe(run, None), gallery, take_example(run, 0)]
 
     def take_example(run: str, index: int) -> str | None:
         paths = _examples(bench.run(run))
-        return str(_served(image, paths[index].name, copy=paths[index])) if index < len(paths) else None
+        if index >= len(paths):
+            return None
+        return _served(image, paths[index].name, lambda path: shutil.copyfile(paths[index], path))
 
     def pick_example(run: str, event: gr.SelectData) -> str | None:
         return take_example(run, event.index)
 
-    def change_epoch(run: str, epoch: str) -> list[Any]:
-        return _told(describe)(run, epoch)
-
-    def look_again(run: str, epoch: str | None) -> list[Any]:
-        """Find epochs that a running training has added; who watches the newest goes on to the new newest."""
-        infos = _told(_listed)(bench.run(run))
-        new = [i for i in infos if epoch is not None and i.epoch > _epoch_number(epoch)]
-        gr.Info(f"Newest: {_epoch_label(infos[0])}." if new else "No newer epoch yet.", title="Epochs", duration=4)
-        return _told(describe)(run, infos[0].tag if new else epoch)
+    def look_again(run: str, tag: str | None) -> list[Any]:
+        """Find epochs that a running training has added, and go on to the newest if there are any."""
+        infos = _listed(bench.run(run))
+        new = [i for i in infos if tag is None or i.epoch > _epoch_number(tag)]
+        gr.Info(f"The newest is {_epoch_label(infos[0])}." if new else "No newer epoch yet.", title="", duration=4)
+        return describe(run, infos[0].tag if new else tag)
 
     def translate(
         image: dict | None, run: str | None = None, epoch: str | None = None, size: str = "training"
     ) -> Iterator[list[Any]]:
         yield from _translate(bench, rows, image, run, epoch, size)
 
-    quick = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     work = {
-        "fn": translate, "inputs": [image, run, epoch, size], "outputs": results,
+        "fn": translate, "inputs": [image, run, epoch, size], "outputs": results, "trigger_mode": "always_last",
         # The file itself reaches `open_image`; gradio would decode it first, and fail in its own words.
         "preprocess": False,
-        "concurrency_id": NETWORKS, "concurrency_limit": 1, "show_progress_on": note,
+        "concurrency_id": NETWORKS, "concurrency_limit": 1, "show_progress": "minimal", "show_progress_on": note,
     }
-    hidden = {**work, "api_visibility": "private", "trigger_mode": "always_last"}
-
-    root = gr.context.Context.root_block
-    root.load(open_page, run, [*about, examples, image], **quick).then(**hidden)
-    run.input(change_run, run, [*about, examples, image], **quick).then(**hidden)
-    epoch.input(change_epoch, [run, epoch], about, **quick).then(**hidden)
-    refresh.click(look_again, [run, epoch], about, **quick).then(**hidden)
-    examples.select(pick_example, run, image, **quick).then(**hidden)
     given = gr.on(
-        [image.input, image.clear, size.input], **work, trigger_mode="always_last", api_name="translate",
+        [image.input, image.clear, size.input], **work, api_name="translate",
         api_description=(
             "Translate a picture in both readings, and bring it back. image: a picture file. run: name of a run, "
             "the first by default. epoch: a checkpoint such as 'epoch-0012', the newest by default. size: 'training' "
@@ -141,7 +138,19 @@ def build(bench: Workbench) -> None:
             "translated, brought back (None where the checkpoint has one direction only), and a sentence on the error."
         ),
     )
+    quick = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     given.failure(_unless_bad, image, image, preprocess=False, **quick)
+
+    # Everything else changes what is on the page first, and then translates.
+    again = {**work, "api_name": "translate_again", "api_visibility": "private"}
+    page = gr.context.Context.root_block
+    page.load(_told(open_run), run, [*about, examples, image], **quick).then(**again)
+    run.input(_told(open_run), run, [*about, examples, image], **quick).then(**again)
+    epoch.input(_told(describe), [run, epoch], about, preprocess=False, **quick).then(**again)
+    refresh.click(_told(look_again), [run, epoch], about, preprocess=False, **quick).then(**again)
+    examples.select(_told(pick_example), run, image, **quick).then(**again)
+    # Screen readers are told what goes on.
+    page.load(None, js="() => document.querySelector('.note').setAttribute('role', 'status')", **quick)
 
 
 # --- one reading: input | translated | back again -----------------------------------------------------------
@@ -150,38 +159,43 @@ def build(bench: Workbench) -> None:
 class Reading:
     """One row of the page: a heading, three pictures, a sentence. Builds itself into the current layout."""
 
-    def __init__(self, direction: str) -> None:
+    def __init__(self, direction: str, info: CheckpointInfo, names: dict[str, str]) -> None:
         self.direction = direction
-        with gr.Column(elem_classes="reading") as self.box:
-            self.heading = gr.HTML()
-            with gr.Row(elem_classes="pictures", equal_height=False):
+        looks = self._looks(info, names)
+        with gr.Column(visible=direction in info.directions, elem_classes="reading") as self.box:
+            self.heading = gr.HTML(self._heading(info, names))
+            with gr.Row(elem_classes="pictures"):
                 self.pictures = [
-                    gr.Image(
-                        interactive=False, format="png", buttons=["download", "fullscreen"], min_width=100, label=label
-                    )
-                    for label in ("input", "translated", "back again")
+                    gr.Image(interactive=False, format="png", buttons=["download", "fullscreen"], **look)
+                    for look in looks
                 ]
-                self.words = gr.HTML(elem_classes="words")
+                self.words = gr.HTML(label="reconstruction error", elem_classes="words")
         self.about = [self.box, self.heading, *self.pictures]
         self.results = [*self.pictures, self.words]
 
     def describe(self, info: CheckpointInfo, names: dict[str, str]) -> list[Any]:
         """Names and visibility for a checkpoint, in the order of `about`."""
-        here, there = names[self.direction[0]], names[self.direction[1]]
-        back = self.direction[::-1] in info.directions
-        way = f"{here} → {there} → {here}" if back else f"{here} → {there}"
-        why = "" if back else (
-            f"<p>This checkpoint holds one direction only, so there is no way back from {html.escape(there)}, "
-            f"and no reading as {html.escape(there)}.</p>"
-        )
-        heading = f"<h2>Read as {html.escape(here)} <span>{html.escape(way)}</span></h2>{why}"
         return [
             gr.Column(visible=self.direction in info.directions),
-            heading,
-            gr.Image(label="input", alt_text=f"The picture, read as {here}"),
-            gr.Image(label=f"as {there}", alt_text=f"The picture translated to {there}"),
-            gr.Image(label=f"back to {here}", alt_text=f"The translation brought back to {here}", visible=back),
+            self._heading(info, names),
+            *(gr.Image(**look) for look in self._looks(info, names)),
         ]
+
+    def _looks(self, info: CheckpointInfo, names: dict[str, str]) -> list[dict[str, Any]]:
+        here, there = (names[domain] for domain in self.direction)
+        return [
+            {"label": "input", "alt_text": f"The picture, read as {here}"},
+            {"label": f"as {there}", "alt_text": f"The picture, translated to {there}"},
+            {"label": f"back to {here}", "alt_text": f"The picture as {there}, translated back to {here}",
+             "visible": self.direction[::-1] in info.directions},
+        ]
+
+    def _heading(self, info: CheckpointInfo, names: dict[str, str]) -> str:
+        here, there = (html.escape(names[domain]) for domain in self.direction)
+        if self.direction[::-1] in info.directions:
+            return f"<h2>As {here} <span>{here} → {there} → {here}</span></h2>"
+        why = f"This checkpoint has no {there} → {here} networks: no way back, and no reading as {there}."
+        return f"<h2>As {here} <span>{here} → {there}</span></h2><p>{why}</p>"
 
 
 def _translate(
@@ -189,43 +203,40 @@ def _translate(
 ) -> Iterator[list[Any]]:
     """The values of `results`, one reading after the other; cleared before an error is told."""
     empty: list[Any] = [None, None, None, ""]
+    kept = [gr.skip()] * len(empty)
     if payload is None:
-        yield [_note("Choose a picture."), *empty, *empty]
+        yield ["Choose a picture.", *empty * len(rows)]
         return
     try:
         if size not in SIZES:
             raise ImageError(f"there is no working size {size!r}: choose {' or '.join(SIZES)}")
         picture = open_image(_source_of(payload), name="This file")
-        number = _epoch_number(epoch) if epoch is not None else None
+        number = None if epoch is None else _epoch_number(epoch)
         if not bench.ready.is_set():
-            yield [_note("Loading the networks, once: some ten seconds …", busy=True), *empty, *empty]
+            yield [_busy("Loading the networks, which takes some ten seconds once …"), *kept * len(rows)]
         translator = bench.translator(run, number)
-        info = translator.checkpoint.info
-        began = time.monotonic()
-        yield [_note("Translating …", busy=True), *empty, *empty]
+        info, began = translator.checkpoint.info, time.monotonic()
         picture, remarks = _reduced(picture)
-        worked, remark = _working_size(picture.size, size, info.config.data.crop_size, translator.device.type)
-        remarks += remark
+        worked, more = _working_size(picture.size, size, info.config.data.crop_size, translator.device.type)
         names, shown = _domains(info), []
-        read = str(_served(rows[0].pictures[0], "input.png", save=lambda path: picture.save(path, compress_level=1)))
+        read = _served(rows[0].pictures[0], "input.png", lambda path: picture.save(path, compress_level=1))
         for row in rows:
+            yield [_busy("Translating …"), *shown, *kept * (len(rows) - len(shown) // len(kept))]
             if row.direction not in translator.generators:
                 shown += empty
                 continue
             result = translator.translate(picture, row.direction, reconstruct=True, size=worked)
-            there, here = names[row.direction[1]], names[row.direction[0]]
+            here, there = (names[domain] for domain in row.direction)
             shown += [
                 read,
                 _saved(row.pictures[1], result.fake, f"{info.tag} as {there}", translator, row.direction),
                 _saved(row.pictures[2], result.rec, f"{info.tag} back to {here}", translator, row.direction),
-                _words(result.reconstruction_l1, here),
+                _words(result.reconstruction_l1),
             ]
-            if len(shown) < len(rows) * len(empty):
-                yield [_note("Translating …", busy=True), *shown, *empty * (len(rows) - len(shown) // len(empty))]
         said = f"Epoch {info.epoch}, {picture.width}×{picture.height} pixels, {time.monotonic() - began:.1f} s."
-        yield [_note(" ".join([said, *remarks])), *shown]
+        yield [" ".join([said, *remarks, *more]), *shown]
     except Exception as error:
-        yield [_note("Nothing was translated."), *empty, *empty]
+        yield ["Nothing was translated.", *empty * len(rows)]
         raise _told_error(error) from error
 
 
@@ -259,27 +270,33 @@ def _working_size(size: tuple[int, int], choice: str, crop_size: int, device: st
 # --- words --------------------------------------------------------------------------------------------------
 
 
-def _note(text: str, *, busy: bool = False) -> str:
-    return f'<p role="status" class="{"busy" if busy else "done"}">{html.escape(text)}</p>'
+def _busy(text: str) -> str:
+    return f'<span class="busy">{text}</span>'
 
 
-def _words(error: float | None, here: str) -> str:
-    if error is None:
-        return ""
-    return f"<p>reconstruction error <b>{error:.1f}</b> of 255 grey levels</p>"
+def _words(error: float | None) -> str:
+    return "" if error is None else f"reconstruction error {error:.1f} of 255 grey levels"
 
 
 def _lead(names: dict[str, str]) -> str:
     a, b = html.escape(names["a"]), html.escape(names["b"])
     return (
-        f"<p>Two networks that never saw a matching pair: one turns <b>{a}</b> into <b>{b}</b>, the other "
-        f"<b>{b}</b> into <b>{a}</b>. Your picture goes through both, in both orders. "
-        "The closer a row's last picture is to its first, the less was lost on the way.</p>"
+        f"<p>One network turns <b>{a}</b> into <b>{b}</b>, another <b>{b}</b> into <b>{a}</b>; neither has ever seen "
+        "a matching pair. Your picture goes through both, in both orders. The closer the last picture of a row is "
+        "to the first, the less was lost on the way.</p>"
     )
 
 
 def _domains(info: CheckpointInfo) -> dict[str, str]:
     return {"a": info.config.data.domain_a, "b": info.config.data.domain_b}
+
+
+def _choices(infos: list[CheckpointInfo]) -> list[tuple[str, str]]:
+    return [(_epoch_label(info), info.tag) for info in infos]
+
+
+def _sizes(info: CheckpointInfo) -> list[tuple[str, str]]:
+    return [(f"Training, {info.config.data.crop_size} pixels", "training"), ("Original", "original")]
 
 
 def _epoch_label(info: CheckpointInfo) -> str:
@@ -372,23 +389,21 @@ def _examples(source: CheckpointSource) -> list[Path]:
 
 
 def _saved(component: gr.Image, picture: Image.Image | None, stem: str, translator: Any, direction: str) -> str | None:
+    """A result as a PNG that says which checkpoint made it, in its name too."""
     from cyclegan.translator import save_png
 
     if picture is None:
         return None
-    name = "".join(c if c.isalnum() or c in "-_" else "_" for c in stem) + ".png"
-    checkpoint = translator.checkpoint
-    return str(_served(
-        component, name, save=lambda path: save_png(picture, path, checkpoint=checkpoint, direction=direction)
-    ))
+    name = "".join(c if c.isalnum() or c == "-" else "_" for c in stem) + ".png"
+    return _served(
+        component, name,
+        lambda path: save_png(picture, path, checkpoint=translator.checkpoint, direction=direction),
+    )
 
 
-def _served(component: gr.Image, name: str, *, save=None, copy: Path | None = None) -> Path:
+def _served(component: gr.Image, name: str, write: Callable[[Path], Any]) -> str:
     """A new file in the component's cache: gradio serves it from there under its name, and deletes it when old."""
     path = Path(component.GRADIO_CACHE) / uuid.uuid4().hex / name
     path.parent.mkdir(parents=True)
-    if copy is not None:
-        shutil.copyfile(copy, path)
-    else:
-        save(path)
-    return path
+    write(path)
+    return str(path)
