@@ -140,8 +140,13 @@ def mean_difference(one: Image.Image, other: Image.Image) -> float:
     return float(np.abs(first - second).mean())
 
 
-def save_png(image: Image.Image, path: Path, *, checkpoint: Checkpoint, direction: str) -> None:
+def save_png(
+    image: Image.Image, path: Path, *, checkpoint: Checkpoint, direction: str, compress_level: int = 6
+) -> None:
     """Write a PNG that says which checkpoint made it; there whole or not at all.
+
+    Args:
+        compress_level: 0 to 9; 1 is six times as fast as 6, for a file a quarter larger.
 
     Raises:
         OSError: the file can't be written.
@@ -152,7 +157,7 @@ def save_png(image: Image.Image, path: Path, *, checkpoint: Checkpoint, directio
     info.add_itxt("cyclegan:direction", direction)
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
-        image.save(part, format="PNG", pnginfo=info)
+        image.save(part, format="PNG", pnginfo=info, compress_level=compress_level)
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)

@@ -45,7 +45,7 @@ class Workbench:
         self._cache: Any = None
         self._lock = threading.Lock()
         self.ready = threading.Event()
-        """Set once torch and the first checkpoint are loaded, or their loading has failed."""
+        """Set once torch and a checkpoint are loaded, or their loading in the background has failed."""
 
     def run(self, name: str | None) -> CheckpointSource:
         """The run of this name, None for the first.
@@ -70,7 +70,9 @@ class Workbench:
         with self._lock:
             if self._cache is None:
                 self._cache = TranslatorCache()
-        return self._cache.get(self.run(run), epoch)
+        translator = self._cache.get(self.run(run), epoch)
+        self.ready.set()
+        return translator
 
     def warm(self) -> None:
         """Load torch and the first run's newest checkpoint in the background."""

@@ -29,6 +29,7 @@ MAX_WORKED_PIXELS = {"cpu": 1_000_000}
 """What the networks are given at most, by device: four passes over this take about a minute on two cores."""
 MAX_WORKED_PIXELS_ELSEWHERE = 8_000_000
 MAX_EXAMPLES = 12
+NOT_FOR_BROWSERS = {".tif", ".tiff", ".jp2", ".j2k", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".heic", ".heif"}
 SIZES = ("training", "original")
 
 log = logging.getLogger(__name__)
@@ -140,6 +141,7 @@ def build(bench: Workbench) -> None:
     )
     quick = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     given.failure(_unless_bad, image, image, preprocess=False, **quick)
+    given.success(_for_browsers, image, image, preprocess=False, **quick)
 
     # Everything else changes what is on the page first, and then translates.
     again = {**work, "api_name": "translate_again", "api_visibility": "private"}
@@ -354,6 +356,13 @@ def _unless_bad(payload: dict | None) -> Any:
     return gr.skip()
 
 
+def _for_browsers(payload: dict | None) -> Any:
+    """What to show in the picture's box of a file that the networks can read and browsers can't show."""
+    if payload is None or Path(payload.get("path") or "").suffix.lower() not in NOT_FOR_BROWSERS:
+        return gr.skip()
+    return open_image(_source_of(payload))
+
+
 # --- files --------------------------------------------------------------------------------------------------
 
 
@@ -397,7 +406,9 @@ def _saved(component: gr.Image, picture: Image.Image | None, stem: str, translat
     name = "".join(c if c.isalnum() or c == "-" else "_" for c in stem) + ".png"
     return _served(
         component, name,
-        lambda path: save_png(picture, path, checkpoint=translator.checkpoint, direction=direction),
+        lambda path: save_png(
+            picture, path, checkpoint=translator.checkpoint, direction=direction, compress_level=1
+        ),
     )
 
 
