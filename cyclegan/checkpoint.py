@@ -322,18 +322,14 @@ def package_versions() -> dict[str, str]:
 
 
 def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return (
-            hashlib.file_digest(file, "sha256").hexdigest()
-            if hasattr(hashlib, "file_digest")
-            else (hashlib.sha256(file.read()).hexdigest())
-        )
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 # --- reading ------------------------------------------------------------------------------------------------
 
 
 def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file. Raises CheckpointError naming the file and its folder."""
     try:
         if path.stat().st_size > _MAX_JSON_BYTES:
             raise CheckpointError(f"{path.parent.name}/{path.name} is too large to be a checkpoint's")

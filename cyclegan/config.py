@@ -286,3 +286,11 @@ class TrainConfig(_Config):
                 f"--crop_size {self.data.crop_size} does not fit --generator {self.model.generator}: "
                 f"use a multiple of {multiple}",
             )
+        # What the networks' own layers need: see their min_size.
+        least = 3 * 2**self.model.n_layers_d if self.model.discriminator == "patch" else 2
+        least = max(least, {"unet_256": 256, "unet_128": 128, "encoder_decoder": 32}.get(self.model.generator, 8))
+        _require(
+            self.data.crop_size >= least or self.data.preprocess == "none",
+            f"--crop_size {self.data.crop_size} is too small for these networks: at least {least}, "
+            "or fewer --n_layers_d",
+        )

@@ -384,13 +384,24 @@ class Preprocessing(Protocol):
     """The settings that the geometry reads; `cyclegan.config.DataConfig` is one."""
 
     @property
-    def preprocess(self) -> str: ...
+    def preprocess(self) -> str:
+        """One of `cyclegan.config.PREPROCESS`."""
+        ...
+
     @property
-    def load_size(self) -> int: ...
+    def load_size(self) -> int:
+        """Pixels before the crop."""
+        ...
+
     @property
-    def crop_size(self) -> int: ...
+    def crop_size(self) -> int:
+        """Pixels that the networks see."""
+        ...
+
     @property
-    def flip(self) -> bool: ...
+    def flip(self) -> bool:
+        """Whether half of the pictures are mirrored."""
+        ...
 
 
 def training_size(size: tuple[int, int], config: Preprocessing, *, multiple: int = 4) -> tuple[int, int]:

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-CODE = sorted([ROOT / "app.py", ROOT / "train_accelerate.py", *ROOT.glob("cyclegan/**/*.py"), *ROOT.glob("hub/**/*.py")])
+CODE = sorted(
+    [ROOT / "app.py", ROOT / "train_accelerate.py", *ROOT.glob("cyclegan/**/*.py"), *ROOT.glob("hub/**/*.py")]
+)
 
 # What a part of the package may import of the project; itself is understood. Left to right: nothing on the left of
 # the design's flow (images → data → trainer → checkpoint → source → translator → ui) knows anything on its right.
@@ -75,9 +77,13 @@ def imports(path, *, top_only=False):
 def project_part(name):
     parts = name.split(".")
     if parts[0] == "cyclegan":
-        return parts[1] if len(parts) > 1 and (ROOT / "cyclegan" / parts[1]).exists() or (
-            len(parts) > 1 and (ROOT / "cyclegan" / f"{parts[1]}.py").exists()
-        ) else "__init__"
+        return (
+            parts[1]
+            if len(parts) > 1
+            and (ROOT / "cyclegan" / parts[1]).exists()
+            or (len(parts) > 1 and (ROOT / "cyclegan" / f"{parts[1]}.py").exists())
+            else "__init__"
+        )
     return parts[0] if parts[0] in ("hub", "app", "train_accelerate") else None
 
 

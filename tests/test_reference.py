@@ -63,9 +63,7 @@ class ReferenceResnet(nn.Module):
 
 
 class ReferenceLevel(nn.Module):
-    def __init__(
-        self, outer, inner, inside=None, outermost=False, dropout=False, norm=nn.InstanceNorm2d, rgb=3
-    ):
+    def __init__(self, outer, inner, inside=None, outermost=False, dropout=False, norm=nn.InstanceNorm2d, rgb=3):
         super().__init__()
         self.outermost = outermost
         bias = norm is not nn.BatchNorm2d
@@ -352,9 +350,7 @@ def test_a_whole_network_is_more_than_weights(tmp_path):
     refused(tmp_path / "latest_net_G.pth", "could run code", "state_dict()")
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"<!DOCTYPE html><html>404</html>", b"version https://git-lfs.github.com"]
-)
+@pytest.mark.parametrize("content", [b"", b"<!DOCTYPE html><html>404</html>", b"version https://git-lfs.github.com"])
 def test_no_checkpoint_at_all(content, tmp_path):
     path = tmp_path / "latest_net_G.pth"
     path.write_bytes(content)
@@ -407,9 +403,7 @@ def test_direction_by_name(name, direction, tmp_path):
     assert find_direction(tmp_path / name) == direction
 
 
-@pytest.mark.parametrize(
-    "name", ["horse2zebra.pth", "latest_net_G_C.pth", "net_G_A.pth", "latest_net_G_A.txt"]
-)
+@pytest.mark.parametrize("name", ["horse2zebra.pth", "latest_net_G_C.pth", "net_G_A.pth", "latest_net_G_A.txt"])
 def test_names_without_a_direction(name, tmp_path):
     with pytest.raises(WeightsError, match=rf"{re.escape(name)} .*rename"):
         find_direction(tmp_path / name)

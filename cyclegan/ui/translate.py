@@ -43,14 +43,15 @@ def build(bench: Workbench) -> None:
     """
     first = next(iter(bench.runs))
     infos = _listed(bench.run(first))
-    names = _domains(infos[0])
+    info = infos[0]
     gr.HTML("<h1>CycleGAN workbench</h1>", elem_classes="title")
-    lead = gr.HTML(_lead(names), elem_classes="lead")
+    lead = gr.HTML(_lead(info), elem_classes="lead")
     with gr.Row(elem_classes="page"):
         with gr.Column(elem_classes="given"):
             image = gr.Image(
                 label="Your picture", type="filepath", image_mode=None, format="png", buttons=[], height=240,
                 sources=["upload", "webcam", "clipboard"], alt_text="The picture that you chose",
+                placeholder="Drop a picture here\nor click to choose one",
             )
             examples = gr.Gallery(
                 label="Or take an example", allow_preview=False, interactive=False, columns=4, buttons=[],
@@ -58,7 +59,7 @@ def build(bench: Workbench) -> None:
             )
         with gr.Column(elem_classes="results"):
             note = gr.HTML(_busy("Starting …"), label="note", elem_classes="note")
-            rows = [Reading(direction, infos[0], names) for direction in DIRECTIONS]
+            rows = [Reading(direction, info) for direction in DIRECTIONS]
         with gr.Column(elem_classes="settings"):
             run = gr.Dropdown(
                 list(bench.runs), value=first, label="Run", visible=len(bench.runs) > 1, filterable=False
@@ -69,7 +70,7 @@ def build(bench: Workbench) -> None:
                 _choices(infos), value=None, label="Epoch", filterable=False, buttons=[refresh], elem_classes="epoch"
             )
             size = gr.Radio(
-                _sizes(infos[0]), value="training", label="Working size",
+                _sizes(info), value="training", label="Working size",
                 info="What the networks see. Results come back at your picture's size.",
             )
 
@@ -80,12 +81,11 @@ def build(bench: Workbench) -> None:
         """What depends on the run and its epoch (the newest, if it isn't there), in the order of `about`."""
         infos = _listed(bench.run(run))
         info = next((i for i in infos if i.tag == tag), infos[0])
-        names = _domains(info)
         return [
-            _lead(names),
+            _lead(info),
             gr.Dropdown(_choices(infos), value=info.tag),
             gr.Radio(_sizes(info)),
-            *(part for row in rows for part in row.describe(info, names)),
+            *(part for row in rows for part in row.describe(info)),
         ]
 
     def open_run(run: str) -> list[Any]:
@@ -161,30 +161,29 @@ def build(bench: Workbench) -> None:
 class Reading:
     """One row of the page: a heading, three pictures, a sentence. Builds itself into the current layout."""
 
-    def __init__(self, direction: str, info: CheckpointInfo, names: dict[str, str]) -> None:
+    def __init__(self, direction: str, info: CheckpointInfo) -> None:
         self.direction = direction
-        looks = self._looks(info, names)
         with gr.Column(visible=direction in info.directions, elem_classes="reading") as self.box:
-            self.heading = gr.HTML(self._heading(info, names))
+            self.heading = gr.HTML(self._heading(info))
             with gr.Row(elem_classes="pictures"):
                 self.pictures = [
                     gr.Image(interactive=False, format="png", buttons=["download", "fullscreen"], **look)
-                    for look in looks
+                    for look in self._looks(info)
                 ]
                 self.words = gr.HTML(label="reconstruction error", elem_classes="words")
         self.about = [self.box, self.heading, *self.pictures]
         self.results = [*self.pictures, self.words]
 
-    def describe(self, info: CheckpointInfo, names: dict[str, str]) -> list[Any]:
+    def describe(self, info: CheckpointInfo) -> list[Any]:
         """Names and visibility for a checkpoint, in the order of `about`."""
         return [
             gr.Column(visible=self.direction in info.directions),
-            self._heading(info, names),
-            *(gr.Image(**look) for look in self._looks(info, names)),
+            self._heading(info),
+            *(gr.Image(**look) for look in self._looks(info)),
         ]
 
-    def _looks(self, info: CheckpointInfo, names: dict[str, str]) -> list[dict[str, Any]]:
-        here, there = (names[domain] for domain in self.direction)
+    def _looks(self, info: CheckpointInfo) -> list[dict[str, Any]]:
+        here, there = (_domains(info)[domain] for domain in self.direction)
         return [
             {"label": "input", "alt_text": f"The picture, read as {here}"},
             {"label": f"as {there}", "alt_text": f"The picture, translated to {there}"},
@@ -192,11 +191,11 @@ class Reading:
              "visible": self.direction[::-1] in info.directions},
         ]
 
-    def _heading(self, info: CheckpointInfo, names: dict[str, str]) -> str:
-        here, there = (html.escape(names[domain]) for domain in self.direction)
+    def _heading(self, info: CheckpointInfo) -> str:
+        here, there = (html.escape(_domains(info)[domain]) for domain in self.direction)
         if self.direction[::-1] in info.directions:
             return f"<h2>As {here} <span>{here} → {there} → {here}</span></h2>"
-        why = f"This checkpoint has no {there} → {here} networks: no way back, and no reading as {there}."
+        why = f"This checkpoint has no network for {there} → {here}: no way back, and no reading as {there}."
         return f"<h2>As {here} <span>{here} → {there}</span></h2><p>{why}</p>"
 
 
@@ -280,12 +279,15 @@ def _words(error: float | None) -> str:
     return "" if error is None else f"reconstruction error {error:.1f} of 255 grey levels"
 
 
-def _lead(names: dict[str, str]) -> str:
-    a, b = html.escape(names["a"]), html.escape(names["b"])
+def _lead(info: CheckpointInfo) -> str:
+    names = {domain: f"<b>{html.escape(name)}</b>" for domain, name in _domains(info).items()}
+    if len(info.directions) == 1:
+        here, there = (names[domain] for domain in info.directions[0])
+        return f"<p>A network turns {here} into {there}, without ever having seen a matching pair.</p>"
     return (
-        f"<p>One network turns <b>{a}</b> into <b>{b}</b>, another <b>{b}</b> into <b>{a}</b>; neither has ever seen "
-        "a matching pair. Your picture goes through both, in both orders. The closer the last picture of a row is "
-        "to the first, the less was lost on the way.</p>"
+        f"<p>One network turns {names['a']} into {names['b']}, another {names['b']} into {names['a']}; neither has "
+        "ever seen a matching pair. Your picture goes through both, in both orders. The closer the last picture of "
+        "a row is to the first, the less was lost on the way.</p>"
     )
 
 

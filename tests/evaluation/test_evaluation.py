@@ -1,0 +1,100 @@
+"""The figures, sentences and pictures of an epoch."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from cyclegan.evaluation.collapse import diversity, warnings
+from cyclegan.evaluation.curves import MetricsLog, draw_curves
+from cyclegan.evaluation.samples import sample_grid, sample_metrics, translate_samples
+
+NAMES = {"a": "day", "b": "night"}
+
+
+def pictures(count, seed, size=32):
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.rand(3, 1, 1, generator=generator) * torch.ones(3, size, size) * 2 - 1 for _ in range(count)]
+
+
+class Constant(torch.nn.Module):
+    def forward(self, x):
+        return torch.full_like(x, 0.25) + 0 * x
+
+
+class Negative(torch.nn.Module):
+    def forward(self, x):
+        return -x
+
+
+def samples(count=4):
+    labels = [f"{i}.png" for i in range(count)]
+    return {"real_a": pictures(count, 0), "real_b": pictures(count, 1), "label_a": labels, "label_b": labels}
+
+
+def test_diversity_is_the_mean_difference():
+    assert diversity([torch.zeros(3, 40, 40), torch.ones(3, 16, 24)]) == pytest.approx(1.0)
+    assert diversity([torch.ones(3, 8, 8)] * 3) == 0 and diversity([torch.ones(3, 8, 8)]) == 0
+
+
+def test_figures_of_networks_whose_results_are_known():
+    given = {**samples(), "truth_b": [-x for x in samples()["real_a"]]}
+    translated = translate_samples(given, {"gen_ab": Negative(), "gen_ba": Constant()}, "cpu")
+    judge = Negative()  # Calls bright pictures fake: its logits are -x.
+    metrics = sample_metrics(translated, {"disc_a": judge, "disc_b": judge}, "vanilla", "cpu")
+    assert metrics["truth_l1_ab"] == 0 and metrics["diversity_ab"] == pytest.approx(1.0, rel=1e-4)
+    assert metrics["diversity_ba"] == pytest.approx(0.0, abs=1e-6)
+    expected = np.mean([(0.25 - x).abs().mean() for x in given["real_a"]]) * 127.5
+    assert metrics["reconstruction_l1_ab"] == pytest.approx(expected, rel=1e-5)
+    dark = np.mean([float((x < 0).float().mean()) for x in given["real_a"]])
+    # Fakes of a are all 0.25, so their logits are below 0: called fake, rightly.
+    assert metrics["disc_accuracy_a"] == pytest.approx((dark + 1) / 2)
+    assert "disc_accuracy_a" not in sample_metrics(translated, {"disc_a": judge}, "wgan_gp", "cpu")
+
+
+def test_warnings_speak_of_what_went_wrong_and_of_nothing_else():
+    good = {"diversity_ab": 0.9, "change_l1_ab": 30.0, "disc_accuracy_b": 0.8}
+    assert warnings(good, NAMES) == []
+    (collapsed,) = warnings({**good, "diversity_ab": 0.05}, NAMES)
+    assert "day → night" in collapsed and "alike" in collapsed and "5%" in collapsed
+    (unchanged,) = warnings({**good, "change_l1_ab": 0.2}, NAMES)
+    assert "equal their inputs" in unchanged
+    (won,) = warnings({**good, "disc_accuracy_b": 1.0}, NAMES)
+    assert "night" in won and "discriminator" in won
+
+
+def test_the_grid_has_a_row_per_picture_and_a_column_per_stage():
+    translated = translate_samples(samples(), {"gen_ab": Negative(), "gen_ba": Negative()}, "cpu")["ab"]
+    grid = sample_grid(translated, NAMES, count=2)
+    # 32 px pictures are tripled to 96; 22 px of captions, gaps of 4.
+    assert grid.size == (3 * 96 + 4 * 4, 22 + 2 * 96 + 3 * 4)
+    tile = np.asarray(grid.crop((4, 26, 100, 122)), dtype=np.int16)
+    assert np.abs(tile - np.asarray((translated.real[0][:, 0, 0] + 1) * 127.5)).max() <= 1
+    fake = np.asarray(grid.crop((104, 26, 200, 122)), dtype=np.int16)
+    assert np.abs(tile + fake - 255).max() <= 1
+    translated.truth = translated.real
+    assert sample_grid(translated, NAMES, count=9).size == (4 * 96 + 5 * 4, 22 + 4 * 96 + 5 * 4)
+
+
+def test_metrics_are_rewound_to_the_step_that_is_resumed(tmp_path):
+    log = MetricsLog(tmp_path)
+    for step in (1, 2, 3):
+        log.append({"event": "step", "epoch": 1, "step": step, "losses": {"cycle_a": 0.5}})
+    with open(log.path, "a") as file:
+        file.write('{"event": "st')  # A crash amid a line.
+    log.rewind(2)
+    assert [row["step"] for row in log.read()] == [1, 2]
+    assert all(json.loads(line) for line in log.path.read_text().splitlines())
+
+
+def test_curves_are_drawn_for_any_history(tmp_path):
+    losses = {"gan_ab": 0.5, "cycle_a": 0.2}
+    rows = [{"event": "step", "epoch": 1, "step": s, "losses": losses} for s in range(1, 9)]
+    sizes = []
+    for history in ([], rows, [*rows, {"event": "epoch", "epoch": 1, "step": 8, "losses": losses}]):
+        draw_curves(history, tmp_path / "curves.png", "day ↔ night")
+        with Image.open(tmp_path / "curves.png") as image:
+            sizes.append(len(np.unique(np.asarray(image.convert("RGB")).reshape(-1, 3), axis=0)))
+    assert sizes[2] > 20

@@ -1,0 +1,101 @@
+"""A run of tiny, untrained networks, and the real app serving it in a process of its own."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cyclegan.checkpoint import GENERATOR_OF, CheckpointConfig, save_checkpoint
+from cyclegan.config import DataConfig, ModelConfig
+
+ROOT = Path(__file__).parents[2]
+START_LIMIT_S = 60
+"""The app answers within 10 s on a quiet machine; a test machine need not be quiet."""
+
+
+def write_epoch(run: Path, epoch: int, directions=("ab", "ba"), domains=("day", "night")) -> Path:
+    """One epoch of untrained networks, trained, they say, at 32 pixels."""
+    import torch
+
+    from cyclegan.networks import build_generator
+
+    torch.manual_seed(epoch)
+    model = ModelConfig(generator="resnet_6", ngf=4)
+    data = DataConfig(domain_a=domains[0], domain_b=domains[1], load_size=36, crop_size=32)
+    return save_checkpoint(
+        run,
+        epoch=epoch,
+        weights={GENERATOR_OF[direction]: build_generator(model).state_dict() for direction in directions},
+        config=CheckpointConfig(model=model, data=data),
+        record={"global_step": epoch, "losses": {"cycle_a": 0.25, "cycle_b": 0.35}},
+    )
+
+
+def picture(width: int, height: int, seed: int = 0) -> Image.Image:
+    """A picture that isn't flat."""
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 255, (height, width, 3), dtype=np.uint8))
+
+
+@dataclass
+class App:
+    """The running app."""
+
+    url: str
+    run: Path
+    """Its first run, `streets`: two epochs, four examples. The second run, `oneway`, has A → B only."""
+    started_s: float
+
+
+@pytest.fixture(scope="session")
+def app(tmp_path_factory):
+    """`python app.py`, as a person starts it."""
+    folder = tmp_path_factory.mktemp("app")
+    run, oneway = folder / "streets", folder / "oneway"
+    for epoch in (1, 2):
+        write_epoch(run, epoch)
+    write_epoch(oneway, 7, directions=("ab",), domains=("<b>horse</b>", "zebra"))
+    (run / "examples").mkdir()
+    for seed, name in enumerate(("a_0", "a_1", "b_0", "b_1")):
+        picture(48, 40, seed).save(run / "examples" / f"{name}.png")
+
+    port = free_port()
+    log = open(folder / "log.txt", "w")  # noqa: SIM115
+    began = time.monotonic()
+    process = subprocess.Popen(
+        [sys.executable, "app.py", "--checkpoints", str(run), str(oneway), "--port", str(port)],
+        cwd=ROOT, stdout=log, stderr=log, env={**os.environ, "GRADIO_TEMP_DIR": str(folder / "cache")},
+    )
+    try:
+        url = f"http://127.0.0.1:{port}/"
+        wait_until_answers(url, process, folder / "log.txt")
+        yield App(url, run, time.monotonic() - began)
+    finally:
+        process.terminate()
+        process.wait(20)
+        log.close()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_until_answers(url: str, process: subprocess.Popen, log: Path) -> None:
+    for _ in range(10 * START_LIMIT_S):
+        assert process.poll() is None, log.read_text()
+        try:
+            with urllib.request.urlopen(url, timeout=5) as reply:
+                assert reply.status == 200
+                return
+        except OSError:
+            time.sleep(0.1)
+    pytest.fail(f"the app did not answer within {START_LIMIT_S} s: {log.read_text()}")

@@ -1,0 +1,166 @@
+"""The translate page in Chromium, as a visitor meets it."""
+
+import os
+import re
+import shutil
+from urllib.parse import urlsplit
+
+import pytest
+from PIL import Image
+
+from tests.ui.conftest import picture, write_epoch
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("app")]
+ARGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]
+WAIT_MS = 60_000
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+    if found is None:
+        if os.environ.get("CI"):
+            pytest.fail("Chromium is not installed, and CI must not go without it")
+        pytest.skip("Chromium is not installed")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        yield playwright.chromium, found
+
+
+class Visit:
+    """One visitor's page, and what went wrong in it."""
+
+    def __init__(self, page, url: str) -> None:
+        self.page, self.requests, self.complaints = page, [], []
+        page.on("request", lambda request: self.requests.append(request.url))
+        page.on("console", lambda message: self.complaints.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.set_default_timeout(WAIT_MS)
+        page.goto(url)
+
+    def wait_for(self, note: str) -> None:
+        """Until the line above the results begins so."""
+        self.page.locator(".note").get_by_text(re.compile(f"^{note}")).first.wait_for()
+
+    def upload(self, path) -> None:
+        """Replace the picture."""
+        self.page.get_by_label("Remove Image").click()
+        self.wait_for("Choose a picture")
+        self.page.locator(".given input[type=file]").set_input_files(path)
+
+    def pictures(self) -> list[list[int]]:
+        """Natural width and height of the result pictures in view."""
+        return self.page.locator(".pictures img").evaluate_all("all => all.map(e => [e.naturalWidth, e.naturalHeight])")
+
+    def overflow(self) -> int:
+        return self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+
+
+@pytest.fixture
+def visit(chromium, app, tmp_path):
+    """Open the page; whatever a test does there, nothing may leave the host and nothing may be complained of."""
+    browser, path = chromium
+    contexts, visits = [], []
+
+    def open_page(width=1280, height=900, scheme="light"):
+        context = browser.launch_persistent_context(
+            tmp_path / f"profile{len(contexts)}", executable_path=path, args=ARGS,
+            viewport={"width": width, "height": height}, color_scheme=scheme,
+        )
+        contexts.append(context)
+        visits.append(Visit(context.new_page(), app.url))
+        return visits[-1]
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    for opened in visits:
+        away = [url for url in opened.requests if urlsplit(url).scheme not in ("data", "blob")
+                and urlsplit(url).netloc != urlsplit(app.url).netloc]
+        assert away == []
+        assert opened.complaints == []
+
+
+@pytest.mark.parametrize("width, height, scheme", [(1280, 900, "light"), (390, 844, "dark")])
+def test_a_visitor_sees_a_result_at_once(visit, width, height, scheme):
+    here = visit(width, height, scheme)
+    here.wait_for("Epoch 2, 48×40 pixels")
+    here.page.wait_for_function("document.querySelectorAll('.pictures img').length == 6")
+    assert here.pictures() == [[48, 40]] * 6
+    assert here.overflow() <= 0
+    assert here.page.locator("h1").inner_text() == "CycleGAN workbench"
+    assert [h.split("\n")[0][:8].strip() for h in here.page.locator("h2").all_inner_texts()] == ["As day d", "As night"] or (
+        here.page.locator("h2").first.inner_text().startswith("As day")
+    )
+    alts = here.page.locator(".pictures img").evaluate_all("all => all.map(e => e.alt)")
+    assert alts[1] == "The picture, translated to night" and all(alts)
+    assert here.page.get_by_text("reconstruction error").count() == 2
+    tops = here.page.locator(".pictures").first.locator("img").evaluate_all(
+        "all => all.map(e => Math.round(e.getBoundingClientRect().top))"
+    )
+    assert len(set(tops)) == (1 if width > 600 else 2)
+
+
+def test_uploads_bad_and_good(visit, tmp_path):
+    here = visit()
+    here.wait_for("Epoch 2")
+    (tmp_path / "bad.png").write_text("no picture")
+    here.upload(tmp_path / "bad.png")
+    here.page.get_by_text("not a picture that can be read").wait_for()
+    here.wait_for("Nothing was translated")
+    assert here.pictures() == []
+    picture(70, 50).save(tmp_path / "good.png")
+    here.page.locator(".given input[type=file]").set_input_files(tmp_path / "good.png")  # the box is empty again
+    here.wait_for("Epoch 2, 70×50 pixels")
+    assert [70, 50] in here.pictures()
+
+
+def test_examples_epochs_and_sizes(visit, app):
+    here = visit()
+    here.wait_for("Epoch 2, 48×40")
+    here.page.locator(".examples button").nth(1).click()
+    first = here.page.locator(".pictures img").nth(1).get_attribute("src")
+    here.page.wait_for_function(f"document.querySelectorAll('.pictures img')[1]?.src != {first!r}")
+    here.wait_for("Epoch 2")
+
+    # By keyboard: the next older epoch.
+    here.page.get_by_label("Epoch", exact=True).focus()
+    for key in ("ArrowDown", "ArrowDown", "Enter"):
+        here.page.keyboard.press(key)
+    here.wait_for("Epoch 1, 48×40")
+    here.page.get_by_label("Original").check()
+    here.wait_for("Epoch 1, 48×40")
+
+    added = write_epoch(app.run, 3)
+    try:
+        here.page.get_by_role("button", name="Refresh").click()
+        here.wait_for("Epoch 3, 48×40")
+    finally:
+        shutil.rmtree(added)
+
+
+def test_a_run_with_one_direction_says_why(visit):
+    here = visit()
+    here.wait_for("Epoch 2")
+    here.page.get_by_label("Run", exact=True).click()
+    here.page.get_by_role("option", name="oneway").click()
+    here.page.get_by_text("no way back, and no reading as zebra").wait_for()
+    assert here.page.locator("h2").all_inner_texts()[0].startswith("As <b>horse</b>")  # a name, not markup
+    assert here.page.locator("h2:visible").count() == 1
+
+
+def test_downloads_are_png_and_named(visit, tmp_path):
+    here = visit()
+    here.wait_for("Epoch 2")
+    block = here.page.locator(".pictures .block").nth(1)
+    block.hover()
+    with here.page.expect_download() as caught:
+        block.get_by_label("Download").click()
+    assert caught.value.suggested_filename == "epoch-0002_as_night.png"
+    caught.value.save_as(tmp_path / "got.png")
+    with Image.open(tmp_path / "got.png") as image:
+        assert image.format == "PNG" and image.info["cyclegan:epoch"] == "2"

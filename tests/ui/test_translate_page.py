@@ -1,0 +1,295 @@
+"""The translate page without a browser: through the API of the running app, and by function where that is enough."""
+
+import json
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import urllib.request
+
+import pytest
+from PIL import Image
+
+import app as app_module
+from tests.ui.conftest import ROOT, picture, write_epoch
+
+pytestmark = pytest.mark.xdist_group("app")
+ERROR_WORDS = re.compile(r"reconstruction error \d+\.\d of 255 grey levels")
+
+
+@pytest.fixture(scope="module")
+def client(app):
+    from gradio_client import Client
+
+    client = Client(app.url, verbose=False)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def translate(client):
+    """Send a file, get (note, ab, ba); each reading is [input, translated, back again, words], pictures opened."""
+    from gradio_client import handle_file
+
+    def send(path, **parameters):
+        note, *rest = client.predict(handle_file(path), **parameters, api_name="/translate")
+        readings = [[Image.open(p) if p else None for p in part[:3]] + [part[3]] for part in (rest[:4], rest[4:])]
+        return note, *readings
+
+    return send
+
+
+# --- starting -----------------------------------------------------------------------------------------------
+
+
+def test_pages_are_imported_without_torch():
+    code = (
+        "import sys, app; from cyclegan.ui import translate; "
+        "print([m for m in ('torch', 'torchvision', 'datasets', 'accelerate', 'matplotlib') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_page_answers_soon_and_reports_to_nobody(app):
+    assert app.started_s < 30  # 10 s on a quiet machine
+    with urllib.request.urlopen(f"{app.url}config", timeout=20) as reply:
+        config = json.load(reply)
+    assert config["analytics_enabled"] is False
+    assert config["title"] == "CycleGAN workbench"
+
+
+@pytest.mark.parametrize("specs, said", [
+    (["nowhere"], "nowhere is not a folder"),
+    (["{tmp}"], "holds no checkpoint"),
+    (["{tmp}/damaged"], "damaged holds no readable checkpoint"),
+])
+def test_bad_checkpoints_are_one_sentence(tmp_path, capsys, specs, said):
+    (write_epoch(tmp_path / "damaged", 1) / "config.json").write_text("{")
+    assert app_module.main(["--checkpoints", *(spec.format(tmp=tmp_path) for spec in specs)]) == 1
+    out, err = capsys.readouterr()
+    assert said in err and err.startswith("error: ") and err.count("\n") == 1 and not out
+
+
+def test_without_a_demo_run_the_remedy_is_named(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(app_module, "DEMO", tmp_path)
+    assert app_module.main([]) == 1
+    assert "--checkpoints" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("inner", ["", "streets", "a b"])
+def test_demo_runs_are_found(tmp_path, monkeypatch, inner):
+    write_epoch(tmp_path / inner, 1)
+    monkeypatch.setattr(app_module, "DEMO", tmp_path)
+    assert [source.list()[0].epoch for source in app_module.open_sources(None)] == [1]
+
+
+def test_port_in_use_names_the_remedy(app, capsys):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        assert app_module.main(["--checkpoints", str(app.run), "--port", str(port)]) == 1
+    err = capsys.readouterr().err
+    assert "in use" in err and f"--port {port + 1}" in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "http"])
+def test_impossible_ports_are_refused(capsys, port):
+    with pytest.raises(SystemExit):
+        app_module.main(["--port", port])
+    assert "is not a port" in capsys.readouterr().err
+
+
+# --- translating --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", ["training", "original"])
+def test_both_readings_at_the_inputs_size(translate, tmp_path, size):
+    path = tmp_path / "odd.png"
+    picture(97, 61).save(path)
+    note, ab, ba = translate(path, size=size)
+    assert note.startswith("Epoch 2, 97×61 pixels")
+    for reading in (ab, ba):
+        assert [p.size for p in reading[:3]] == [(97, 61)] * 3
+        assert [p.format for p in reading[:3]] == ["PNG"] * 3
+        assert ERROR_WORDS.fullmatch(reading[3])
+    assert ab[0].tobytes() == picture(97, 61).tobytes()
+    assert (ab[1].info["cyclegan:direction"], ba[1].info["cyclegan:direction"]) == ("ab", "ba")
+    assert ab[1].tobytes() != ba[1].tobytes()
+
+
+def test_results_are_the_translators(translate, app, tmp_path):
+    from cyclegan.checkpoint import open_source
+    from cyclegan.translator import Translator
+
+    path = tmp_path / "in.png"
+    picture(64, 48).save(path)
+    _, ab, _ = translate(path, epoch="epoch-0001")
+    wanted = Translator(open_source(app.run).load(1), "cpu").translate(
+        picture(64, 48), "ab", reconstruct=True, size=32
+    )
+    assert ab[1].tobytes() == wanted.fake.tobytes()
+    assert ab[2].tobytes() == wanted.rec.tobytes()
+    assert f"{wanted.reconstruction_l1:.1f} of" in ab[3]
+
+
+def test_a_photograph_is_read_upright(translate, tmp_path):
+    exif = Image.Exif()
+    exif[274] = 6
+    picture(60, 40).save(tmp_path / "photo.jpg", exif=exif)
+    _, ab, _ = translate(tmp_path / "photo.jpg")
+    assert [p.size for p in ab[:3]] == [(40, 60)] * 3
+
+
+def test_sixteen_bits_keep_their_range(translate, tmp_path):
+    import numpy as np
+
+    ramp = np.linspace(0, 65535, 40 * 30).reshape(30, 40).astype(np.uint16)
+    Image.fromarray(ramp).save(tmp_path / "grey.tif")
+    _, ab, _ = translate(tmp_path / "grey.tif")
+    assert ab[0].getpixel((0, 0)) == (0, 0, 0) and ab[0].getpixel((39, 29)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize("content, said", [
+    (b"hello", "not a picture"),
+    (b"", "empty"),
+    ("half", "truncated"),
+    (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"),
+])
+def test_bad_uploads_are_one_sentence_and_the_next_works(translate, tmp_path, content, said):
+    path = tmp_path / "<i>bad.png"
+    if content == "half":
+        picture(80, 80).save(path)
+        content = path.read_bytes()[: path.stat().st_size // 2]
+    path.write_bytes(content)
+    with pytest.raises(Exception, match=said) as caught:
+        translate(path)
+    assert "Traceback" not in str(caught.value) and "\n" not in str(caught.value) and "<" not in str(caught.value)
+    picture(40, 40).save(tmp_path / "good.png")
+    assert translate(tmp_path / "good.png")[0].startswith("Epoch")
+
+
+def test_one_direction_shows_one_reading(translate, tmp_path):
+    picture(40, 32).save(tmp_path / "in.png")
+    _, ab, ba = translate(tmp_path / "in.png", run="oneway")
+    assert ab[0].size == ab[1].size == (40, 32)
+    assert ab[2:] == [None, ""] and ba == [None, None, None, ""]
+
+
+@pytest.mark.parametrize("parameters, said", [
+    ({"epoch": "epoch-0009"}, "no epoch 9"),
+    ({"epoch": "last"}, "is no epoch"),
+    ({"run": "elsewhere"}, "no run"),
+    ({"size": "huge"}, "working size"),
+])
+def test_wrong_parameters_are_told(translate, tmp_path, parameters, said):
+    picture(40, 32).save(tmp_path / "in.png")
+    with pytest.raises(Exception, match=said):
+        translate(tmp_path / "in.png", **parameters)
+
+
+def test_a_new_epoch_is_the_newest_at_once(translate, app, tmp_path):
+    picture(40, 32).save(tmp_path / "in.png")
+    added = write_epoch(app.run, 3)
+    try:
+        assert translate(tmp_path / "in.png")[0].startswith("Epoch 3")
+    finally:
+        shutil.rmtree(added)
+    assert translate(tmp_path / "in.png")[0].startswith("Epoch 2")
+
+
+def test_the_api_describes_itself(client):
+    (endpoint,) = client.view_api(return_format="dict")["named_endpoints"].items()
+    name, described = endpoint
+    assert name == "/translate" and "picture" in described["description"]
+    parameters = {p["parameter_name"]: p for p in described["parameters"]}
+    assert list(parameters) == ["image", "run", "epoch", "size"]
+    assert [p["parameter_has_default"] for p in parameters.values()] == [False, True, True, True]
+
+
+# --- what needs no running app ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size, choice, device, worked, capped", [
+    ((640, 480), "training", "cpu", 128, False),
+    ((640, 480), "original", "cpu", None, False),
+    ((128, 128), "training", "cpu", None, False),
+    ((1, 1), "training", "cpu", 128, False),
+    ((4000, 3000), "training", "cpu", 128, False),
+    ((4000, 3000), "original", "cpu", 866, True),
+    ((4000, 3000), "original", "cuda", 2449, True),
+    ((3, 2000), "training", "cpu", 38, True),
+    ((3, 2000), "original", "cpu", None, False),
+])
+def test_working_sizes_are_capped(size, choice, device, worked, capped):
+    from cyclegan.ui.translate import _working_size
+
+    found, said = _working_size(size, choice, 128, device)
+    assert found == worked and bool(said) == capped
+
+
+def test_huge_pictures_are_reduced():
+    from cyclegan.ui.translate import MAX_SHOWN_PIXELS, _reduced
+
+    reduced, said = _reduced(Image.new("RGB", (8000, 4000)))
+    assert reduced.width * reduced.height <= MAX_SHOWN_PIXELS
+    assert abs(reduced.width / reduced.height - 2) < 0.01
+    assert said == [f"Your picture of 8000×4000 was reduced to {reduced.width}×{reduced.height} first."]
+
+
+def test_examples_alternate(tmp_path):
+    from cyclegan.checkpoint import LocalSource
+    from cyclegan.ui.translate import _examples
+
+    write_epoch(tmp_path, 1)
+    assert _examples(LocalSource(tmp_path)) == []
+    (tmp_path / "examples").mkdir()
+    for name in ("a_2.png", "a_10.png", "b_1.png", "other.png", "a_3.txt"):
+        (tmp_path / "examples" / name).touch()
+    assert [path.name for path in _examples(LocalSource(tmp_path))] == ["a_2.png", "b_1.png", "a_10.png"]
+
+
+def test_epochs_are_labelled(tmp_path):
+    import dataclasses
+
+    from cyclegan.checkpoint import read_info
+    from cyclegan.ui.translate import _epoch_label
+
+    info = dataclasses.replace(read_info(write_epoch(tmp_path, 12)), created="2026-11-21T06:44:24+00:00")
+    assert _epoch_label(info) == "epoch 12 — 2026-11-21, cycle 0.30"
+    assert _epoch_label(dataclasses.replace(info, losses={})) == "epoch 12 — 2026-11-21"
+    assert _epoch_label(dataclasses.replace(info, losses={}, created="")) == "epoch 12"
+
+
+def test_the_unforeseen_is_logged_and_told_in_general(caplog):
+    from cyclegan.images import ImageError
+    from cyclegan.ui.translate import _told_error
+
+    told = _told_error(ZeroDivisionError("secret detail"))
+    assert "went wrong" in told.message and "secret" not in told.message
+    assert "secret detail" in caplog.text
+    assert "memory" in _told_error(RuntimeError("CUDA out of memory. Tried to allocate")).message
+    assert _told_error(ImageError("<x> is bad")).message == "&lt;x&gt; is bad"
+
+
+def test_runs_of_one_name_are_told_apart(tmp_path):
+    from cyclegan.checkpoint import open_source
+    from cyclegan.ui import Workbench
+
+    for parent in ("one", "two"):
+        write_epoch(tmp_path / parent / "run", 1)
+    bench = Workbench([open_source(tmp_path / parent / "run") for parent in ("one", "two")])
+    assert list(bench.runs) == ["run", "run (2)"]
+    assert bench.run("run (2)").folder == tmp_path / "two" / "run"
+
+
+def test_warming_survives_what_it_can_not_load(tmp_path):
+    from cyclegan.checkpoint import open_source
+    from cyclegan.ui import Workbench
+
+    (write_epoch(tmp_path, 1) / "gen_ab.safetensors").write_bytes(b"damaged")
+    bench = Workbench([open_source(tmp_path)])
+    bench.warm()
+    assert bench.ready.wait(30)
