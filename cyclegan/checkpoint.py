@@ -449,7 +449,10 @@ class LocalSource:
     def _folders(self) -> list[Path]:
         if (self.folder / "checkpoint.json").is_file():
             return [self.folder]
-        found = [path for path in self.folder.iterdir() if EPOCH_NAME.fullmatch(path.name) and path.is_dir()]
+        try:
+            found = [path for path in self.folder.iterdir() if EPOCH_NAME.fullmatch(path.name) and path.is_dir()]
+        except OSError as error:  # It was there once: see `__init__`.
+            raise CheckpointError(f"{self.name} can't be listed any more ({error.strerror or error})") from error
         return sorted(found, key=lambda path: int(path.name[6:]), reverse=True)
 
     def list(self) -> list[CheckpointInfo]:

@@ -109,10 +109,12 @@ class Subset:
 
     @property
     def name(self) -> str:
+        """The whole's."""
         return self.whole.name
 
     @property
     def fallible(self) -> bool:
+        """The whole's."""
         return self.whole.fallible
 
     def __len__(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -334,7 +335,11 @@ class _Check:
         pool = ThreadPoolExecutor(max_workers=min(16, _cpus() + 1))
         try:
             results = pool.map(attempt, units)
-            bar = tqdm(results, total=len(units), desc=title, unit="picture", disable=not self.progress)
+            # A log file is no screen: a line now and then is enough there.
+            every = 0.1 if sys.stderr.isatty() else 10.0
+            bar = tqdm(
+                results, total=len(units), desc=title, unit="picture", disable=not self.progress, mininterval=every
+            )
             self.bad.update({unit: text for unit, text in zip(units, bar, strict=True) if text})
         finally:  # on Ctrl-C, don't decode the rest first
             pool.shutdown(wait=True, cancel_futures=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import html
 import logging
 import math
@@ -100,7 +101,8 @@ def build(bench: Workbench) -> None:
             thumbnail.thumbnail((160, 160))
             thumbnails.append((thumbnail, path.stem.replace("_", " ")))
         gallery = gr.Gallery(thumbnails, visible=bool(thumbnails), selected_index=None)
-        return [*describe(run, None), gallery, take_example(run, 0)]
+        example = take_example(run, 0)
+        return [*describe(run, None), gallery, example, _busy("Starting …") if example else "Choose a picture."]
 
     def take_example(run: str, index: int) -> str | None:
         paths = _examples(bench.run(run))
@@ -129,8 +131,9 @@ def build(bench: Workbench) -> None:
         "preprocess": False,
         "concurrency_id": NETWORKS, "concurrency_limit": 1, "show_progress": "minimal", "show_progress_on": note,
     }
+    # Not `input`: when a picture is taken away that the server had put there, it still brings that picture.
     given = gr.on(
-        [image.input, image.clear, size.input], **work, api_name="translate",
+        [image.change, size.input], **work, api_name="translate",
         api_description=(
             "Translate a picture in both readings, and bring it back. image: a picture file. run: name of a run, "
             "the first by default. epoch: a checkpoint such as 'epoch-0012', the newest by default. size: 'training' "
@@ -143,14 +146,17 @@ def build(bench: Workbench) -> None:
     given.failure(_unless_bad, image, image, preprocess=False, **quick)
     given.success(_for_browsers, image, image, preprocess=False, **quick)
 
-    # Everything else changes what is on the page first, and then translates.
-    again = {**work, "api_name": "translate_again", "api_visibility": "private"}
+    # A run brings its first example, and a new picture is translated as it changes.
     page = gr.context.Context.root_block
-    page.load(_told(open_run), run, [*about, examples, image], **quick).then(**again)
-    run.input(_told(open_run), run, [*about, examples, image], **quick).then(**again)
-    epoch.input(_told(describe), [run, epoch], about, preprocess=False, **quick).then(**again)
-    refresh.click(_told(look_again), [run, epoch], about, preprocess=False, **quick).then(**again)
-    examples.select(_told(pick_example), run, image, **quick).then(**again)
+    page.load(_told(open_run), run, [*about, examples, image, note], **quick)
+    run.input(_told(open_run), run, [*about, examples, image, note], **quick)
+    examples.select(_told(pick_example), run, image, **quick)
+    # An epoch keeps the picture.
+    again = {**work, "api_name": "translate_again", "api_visibility": "private"}
+    epoch.input(_told(describe), [run, epoch], about, preprocess=False, **quick).success(**again)
+    # Queued: gradio shows its notice of no other event.
+    queued = {**quick, "queue": True, "concurrency_limit": None}
+    refresh.click(_told(look_again), [run, epoch], about, preprocess=False, **queued).success(**again)
     # Screen readers are told what goes on.
     page.load(None, js="() => document.querySelector('.note').setAttribute('role', 'status')", **quick)
 
@@ -339,6 +345,7 @@ def _told_error(error: Exception) -> gr.Error:
 def _told(fn):
     """`fn` with its errors told as sentences."""
 
+    @functools.wraps(fn)  # gradio reads the signature
     def told(*args):
         try:
             return fn(*args)

@@ -1,0 +1,1 @@
+"""Runnable measurements; what they wrote is in benchmarks/reports/."""

@@ -1,0 +1,170 @@
+"""What a training on side-by-side pairs came to, on pairs that it never saw: figures per epoch, curves, a grid.
+
+    python -m benchmarks.train_report --run runs/maps --pairs data/maps/val --output benchmarks/reports/maps-cpu \
+        --command "python train_accelerate.py …" --trained_at COMMIT
+
+The training saw the pictures unpaired; the pairs serve as ground truth here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import shutil
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from benchmarks.machine import describe
+from cyclegan.checkpoint import LocalSource
+from cyclegan.images import list_images, open_image
+from cyclegan.translator import Translator, mean_difference
+
+
+def halves(path: Path) -> dict[str, Image.Image]:
+    """Left half = a, right half = b."""
+    image = open_image(path)
+    middle = image.width // 2
+    return {"a": image.crop((0, 0, middle, image.height)), "b": image.crop((middle, 0, 2 * middle, image.height))}
+
+
+def psnr(one: Image.Image, other: Image.Image) -> float:
+    """Peak signal-to-noise ratio in dB."""
+    error = np.square(np.asarray(one, dtype=np.float64) - np.asarray(other, dtype=np.float64)).mean()
+    return 10 * math.log10(255**2 / max(error, 1e-10))
+
+
+def evaluate(translator: Translator, pairs: list[dict[str, Image.Image]]) -> dict[str, dict[str, float]]:
+    """Mean and standard deviation over the pairs, per direction."""
+    figures = {}
+    for direction in ("ab", "ba"):
+        source, target = direction
+        rows = []
+        for pair in pairs:
+            result = translator.translate(pair[source], direction, reconstruct=True)
+            rows.append(
+                {
+                    "truth_l1": mean_difference(result.fake, pair[target]),
+                    "reconstruction_l1": result.reconstruction_l1,
+                    "reconstruction_psnr": psnr(result.rec, pair[source]),
+                }
+            )
+        for name in rows[0]:
+            values = [row[name] for row in rows]
+            figures[f"{name}_{direction}"] = {"mean": float(np.mean(values)), "sd": float(np.std(values, ddof=1))}
+    return figures
+
+
+def baselines(pairs: list[dict[str, Image.Image]]) -> dict[str, float]:
+    """truth_l1 of doing nothing, and of answering with the target domain's mean colour: what any figure must beat."""
+    found = {}
+    for source, target in ("ab", "ba"):
+        mean = np.mean([np.asarray(pair[target], dtype=np.float64).mean(axis=(0, 1)) for pair in pairs], axis=0)
+        flat = Image.fromarray(np.broadcast_to(mean.round().astype(np.uint8), np.asarray(pairs[0]["a"]).shape).copy())
+        found[f"copy_{source}{target}"] = float(np.mean([mean_difference(p[source], p[target]) for p in pairs]))
+        found[f"mean_colour_{source}{target}"] = float(np.mean([mean_difference(flat, p[target]) for p in pairs]))
+    return found
+
+
+def grid(translator: Translator, pairs: list[dict[str, Image.Image]], names: dict[str, str], side: int) -> Image.Image:
+    """Both directions side by side: real, fake, truth, rec."""
+    columns = [(d, stage) for d in ("ab", "ba") for stage in ("real", "fake", "truth", "rec")]
+    head, gap = 24, 4
+    width = len(columns) * (side + gap) + gap
+    sheet = Image.new("RGB", (width, head + len(pairs) * (side + gap)), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
+    for c, (direction, stage) in enumerate(columns):
+        domain = {"real": direction[0], "rec": direction[0], "fake": direction[1], "truth": direction[1]}[stage]
+        draw.text((gap + c * (side + gap), 4), f"{stage}: {names[domain]}", fill="#222222", font=font)
+    for r, pair in enumerate(pairs):
+        for half, direction in enumerate(("ab", "ba")):
+            result = translator.translate(pair[direction[0]], direction, reconstruct=True)
+            shown = (pair[direction[0]], result.fake, pair[direction[1]], result.rec)
+            for c, image in enumerate(shown):
+                spot = (gap + (4 * half + c) * (side + gap), head + r * (side + gap))
+                sheet.paste(image.resize((side, side), Image.Resampling.BICUBIC), spot)
+    return sheet
+
+
+def main() -> None:
+    """Measure every epoch of a run and write the report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", required=True, type=Path, help="the run's folder")
+    parser.add_argument("--pairs", required=True, type=Path, help="folder of held-back side-by-side pairs")
+    parser.add_argument("--output", required=True, type=Path, help="folder of the report")
+    parser.add_argument("--command", required=True, help="the command that trained the run")
+    parser.add_argument("--trained_at", required=True, help="the commit that it was trained with")
+    parser.add_argument("--count", type=int, default=60, help="how many pairs, evenly spread")
+    parser.add_argument("--note", default="", help="what else a reader must know")
+    args = parser.parse_args()
+
+    paths = list_images(args.pairs)
+    picked = [paths[i] for i in np.linspace(0, len(paths) - 1, min(args.count, len(paths))).round().astype(int)]
+    pairs = [halves(path) for path in picked]
+    source = LocalSource(args.run)
+    infos = sorted(source.list(), key=lambda info: info.epoch)
+    epochs = {}
+    for info in infos:
+        epochs[info.epoch] = evaluate(Translator(source.load(info.epoch), "cpu"), pairs)
+        print(f"epoch {info.epoch}: truth_l1_ab {epochs[info.epoch]['truth_l1_ab']['mean']:.2f}", flush=True)
+    last = infos[-1]
+    names = {"a": last.config.data.domain_a, "b": last.config.data.domain_b}
+    args.output.mkdir(parents=True, exist_ok=True)
+    sheet = grid(Translator(source.load(), "cpu"), [halves(p) for p in paths[:: len(paths) // 6][:6]], names, 176)
+    sheet.save(args.output / "held_back.jpg", quality=88)
+    shutil.copy(args.run / "curves.png", args.output / "curves.png")
+    rows = [json.loads(line) for line in (args.run / "metrics.jsonl").read_text().splitlines()]
+    seconds = sum(row["seconds"] for row in rows if row["event"] == "epoch")
+    report = {
+        "command": args.command,
+        "trained_at": args.trained_at,
+        "measured_on": describe(),
+        "training_seconds": seconds,
+        "images_seen": last.global_step,
+        "pairs": len(pairs),
+        "baselines_truth_l1": baselines(pairs),
+        "epochs": epochs,
+        "note": args.note,
+    }
+    (args.output / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+    (args.output / "README.md").write_text(markdown(report, names))
+
+
+def markdown(report: dict, names: dict[str, str]) -> str:
+    """The report for people."""
+    machine, base = report["measured_on"], report["baselines_truth_l1"]
+    lines = [
+        f"# {names['a']} ↔ {names['b']}: what a training came to",
+        "",
+        f"    {report['command']}",
+        "",
+        f"Trained at commit {report['trained_at']} in {report['training_seconds'] / 60:.0f} minutes of training steps "
+        f"on {machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB, "
+        f"GPU: {machine['gpu'] or 'none'}; torch {machine['torch']}. "
+        f"{report['images_seen']} steps, one picture of each domain per step.",
+        "",
+        report["note"],
+        "",
+        f"Measured on {report['pairs']} held-back pairs that the training never saw, at their full size, by "
+        "`python -m benchmarks.train_report` (mean ± standard deviation over pairs). truth: mean |fake − truth| in "
+        "grey levels of 255, lower is better; rec: mean |rec − real| likewise, and PSNR in dB.",
+        "",
+        f"To beat: handing the input back has a truth figure of {base['copy_ab']:.1f} (A → B) and "
+        f"{base['copy_ba']:.1f} (B → A), and answering with the target domain's mean colour "
+        f"{base['mean_colour_ab']:.1f} and {base['mean_colour_ba']:.1f}.",
+        "",
+        "| epoch | truth A → B | truth B → A | rec A → B → A | rec B → A → B | PSNR A → B → A | PSNR B → A → B |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    names_of = ("truth_l1", "reconstruction_l1", "reconstruction_psnr")
+    for epoch, figures in report["epochs"].items():
+        cells = [figures[f"{name}_{d}"] for name in names_of for d in ("ab", "ba")]
+        lines.append(f"| {epoch} | " + " | ".join(f"{c['mean']:.1f} ± {c['sd']:.1f}" for c in cells) + " |")
+    lines += ["", "![held-back pictures](held_back.jpg)", "", "![loss curves](curves.png)", ""]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
