@@ -19,10 +19,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="app.py",
         description="Translate pictures in the browser with CycleGAN checkpoints, and bring them back again.",
-        epilog="examples:  python app.py   |   python app.py --checkpoints runs/maps runs/streets --port 7861",
+        epilog="example: python app.py --checkpoints runs/maps runs/streets",
         allow_abbrev=False,
     )
-    parser.add_argument("--checkpoints", nargs="+", metavar="SOURCE", default=None,
+    parser.add_argument("--checkpoints", nargs="+", metavar="SOURCE",
                         help="folders of runs, or of single epochs (default: the runs embedded in demo/)")
     parser.add_argument("--host", default="127.0.0.1",
                         help="address to serve at; 0.0.0.0 lets other computers in (default: %(default)s)")
@@ -59,17 +59,15 @@ def _embedded() -> list[Path]:
 
 
 def check_port(host: str, port: int) -> None:
-    """Raise OSError, with a sentence, if `host:port` can't be served."""
+    """Raise OSError, with a sentence, if `host:port` can't be served: before gradio's seconds of loading."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
-    except socket.gaierror as error:
-        raise OSError(f"--host {host} is not an address of this computer: try 127.0.0.1 or 0.0.0.0") from error
     except OSError as error:
         why = f"{host}:{port} can't be served ({error.strerror or error})"
-        raise OSError(f"{why}: choose another port, as in --port {port + 1}") from error
+        raise OSError(f"{why}: choose another port, as in --port {port % 65535 + 1}, or another --host") from error
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -29,9 +29,10 @@ from cyclegan.methods import METHODS  # noqa: E402
 from cyclegan.monitor import Monitor, check_tracker  # noqa: E402
 from cyclegan.runs import Run  # noqa: E402
 from cyclegan.trainer import Trainer, TrainingError  # noqa: E402
+from hub import HubError  # noqa: E402
 
 DIVERSITY_SAMPLES = 8  # Pictures that collapse is watched on, even where the grid shows fewer.
-EXPECTED = (ConfigError, CheckpointError, DataError, ImageError, TrainingError)
+EXPECTED = (ConfigError, CheckpointError, DataError, ImageError, TrainingError, HubError)
 
 
 def make_accelerator(config: TrainConfig) -> Accelerator:
@@ -65,11 +66,29 @@ def finish_epoch(trainer: Trainer, run: Run, monitor: Monitor, samples: dict, se
         monitor.say(f"warning: {sentence}")
 
 
+def open_publisher(config: TrainConfig, run: Run):
+    """Where epochs are published, found to work before any training; None if nowhere, or not by this process."""
+    if not (config.run.push_to_hub and run.is_main):
+        return None
+    from hub.publish import Publisher  # Runs that don't publish don't pay for the import.
+
+    publisher = Publisher(config.run.hub_model_id)
+    publisher.check(run.folder)
+    return publisher
+
+
+def publish(publisher, run: Run, monitor: Monitor) -> None:
+    """Publish what is not published yet; trouble with the network becomes a sentence, and training goes on."""
+    for sentence in publisher.publish_pending(run.folder) if publisher else ():
+        monitor.say(sentence)
+
+
 def train(config: TrainConfig) -> int:
     """Run the whole training; the exit status."""
     check_tracker(config.run.report_to)
     accelerator = make_accelerator(config)
     with Run(config, accelerator) as run:
+        publisher = open_publisher(config, run)
         data = open_data(
             config.data,
             seed=config.run.seed,
@@ -81,11 +100,14 @@ def train(config: TrainConfig) -> int:
         trainer = Trainer(config, data, accelerator)
         run.resume(trainer)
         monitor = Monitor(config, trainer, accelerator)
+        if data.test_is_train:
+            run.notes.append("the data set has no test pictures, so samples and figures are of training pictures")
         for note in run.notes:
             monitor.say(note)
         samples = data.samples(max(config.run.sample_count, DIVERSITY_SAMPLES)) if run.is_main else {}
         stop_on_signals(trainer, monitor)
         try:
+            publish(publisher, run, monitor)
             while trainer.epoch < config.optim.total_epochs:
                 started = time.monotonic()
                 monitor.start_epoch()
@@ -94,6 +116,8 @@ def train(config: TrainConfig) -> int:
                 if completed and run.is_main:
                     finish_epoch(trainer, run, monitor, samples, time.monotonic() - started)
                 run.save_state(trainer)
+                if completed:
+                    publish(publisher, run, monitor)
                 if trainer.stop_requested or not completed:
                     monitor.say(f"stopped after step {trainer.global_step}; continue with: {resume_command()}")
                     return 0
@@ -101,6 +125,8 @@ def train(config: TrainConfig) -> int:
                 f"done: {trainer.epoch} epochs in {run.folder}; see them with: python app.py --checkpoints {run.folder}"
             )
         finally:
+            if publisher and (left := publisher.missing(run.folder)):
+                monitor.say(left)
             monitor.close()
             data.close()
     return 0

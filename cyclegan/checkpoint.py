@@ -554,10 +554,7 @@ def load_training_state(folder: Path, *, process_index: int) -> dict[str, Any]:
         own = folder / f"process-{process_index}.pt"
         process = torch.load(own, map_location="cpu", weights_only=True) if own.is_file() else {}
     except Exception as error:  # torch.load raises whatever the damage leads to.
-        raise CheckpointError(
-            f"the training state {folder} can't be read ({type(error).__name__}); remove that folder and "
-            "run the same command again: the one before it, if any, is used"
-        ) from error
+        raise CheckpointError(f"the training state {folder} can't be read ({type(error).__name__})") from error
     return {"shared": shared, "process": process}
 
 

@@ -130,6 +130,12 @@ class Run:
             folder = Path(resume)
             if not (folder / "state.pt").is_file():
                 raise CheckpointError(f"--resume {resume} is not a training state: a folder that holds state.pt")
+            states = list_training_states(self.folder)
+            if states and folder.resolve() != states[0].path.resolve():
+                raise CheckpointError(
+                    f"{self.folder} has gone on beyond {folder.name} already; "
+                    "continue from there in another --output_dir, so that nothing is overwritten"
+                )
             candidates = [folder]
         else:
             candidates = [state.path for state in list_training_states(self.folder)] if resume == "auto" else []
@@ -139,7 +145,7 @@ class Run:
                 state = load_training_state(folder, process_index=index)
             except CheckpointError as damage:
                 error = damage
-                self.notes.append(str(damage))
+                self.notes.append(f"{damage}; trying the one before it")
                 continue
             processes = state["shared"]["num_processes"]
             if processes != self.accelerator.num_processes:
@@ -151,9 +157,11 @@ class Run:
             trainer.load_state_dict(state)
             where = f"epoch {trainer.epoch}, step {trainer.global_step}"
             self.notes.append(f"resumed from {folder.name} ({where})")
+            if folder.resolve() != state_folder(self.folder, trainer.global_step).resolve():
+                self.save_state(trainer)  # Another run's: from here on this one stands by itself.
             return
         if error is not None:
-            raise error
+            raise CheckpointError(f"{error}, and there is no other; choose another --output_dir") from error
         # A state from the beginning: a crash in the first epoch resumes too, and a disk that is too small
         # for what each epoch will write shows now.
         self.save_state(trainer)

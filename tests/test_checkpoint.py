@@ -1,7 +1,6 @@
 """The checkpoint format: whole or not there, readable by what is in it, refused in one sentence otherwise."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -202,13 +201,6 @@ def test_a_process_killed_while_writing_leaves_nothing_that_is_listed(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
-def test_an_unwritable_folder_is_a_sentence(tmp_path):
-    tmp_path.chmod(0o500)
-    with pytest.raises(CheckpointError, match="could not be written"), whole_folder(tmp_path / "epoch-0001"):
-        pass
-
-
 def test_a_file_in_the_way_is_a_sentence(tmp_path):
     (tmp_path / "run").write_text("")
     with pytest.raises(CheckpointError, match="could not be written"), whole_folder(tmp_path / "run" / "epoch-0001"):
@@ -226,5 +218,5 @@ def test_training_states_are_listed_pruned_and_refused_when_damaged(tmp_path):
     assert state["shared"] == {"step": 20} and torch.equal(state["process"]["pool"], torch.ones(2))
     assert load_training_state(newest, process_index=1)["process"] == {}
     (newest / "state.pt").write_bytes(b"junk")
-    with pytest.raises(CheckpointError, match="remove that folder"):
+    with pytest.raises(CheckpointError, match="can't be read"):
         load_training_state(newest, process_index=0)

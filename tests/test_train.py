@@ -187,3 +187,19 @@ def test_a_full_disk_stops_with_a_sentence_and_keeps_earlier_epochs(tmp_path, ti
     assert "Earlier epochs are intact" in done.stderr.strip().splitlines()[-1]
     assert sorted(p.name for p in run.iterdir() if p.name.startswith("epoch-")) == ["epoch-0001"]
     assert not [p for p in run.glob(".*") if p.suffix in (".part", ".old")]
+
+
+def test_a_damaged_state_falls_back_and_another_runs_state_starts_a_new_one(tmp_path, tiny_flags, run_script):
+    run, flags = tmp_path / "run", (*tiny_flags, "--decay_epochs", "0")
+    run_script(SCRIPT, *flags, "--output_dir", run, "--epochs", 2, "--keep_training_state", 2)
+    older, newest = sorted((run / "training_state").iterdir())
+    refused = run_script(SCRIPT, *flags, "--output_dir", run, "--epochs", 3, "--resume", older, ok=False)
+    assert refused.returncode == 1 and "another --output_dir" in refused.stderr
+    branch = tmp_path / "branch"
+    run_script(SCRIPT, *flags, "--output_dir", branch, "--epochs", 2, "--resume", older)
+    assert_same_generators(run, branch, 2)
+    (newest / "state.pt").write_bytes(b"damaged")
+    done = run_script(SCRIPT, *flags, "--output_dir", run, "--epochs", 3, "--resume", "auto")
+    assert "trying the one before it" in done.stderr and f"resumed from {older.name}" in done.stderr
+    assert_same_generators(run, branch, 2)
+    assert (run / "epoch-0003").is_dir()

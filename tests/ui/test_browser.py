@@ -93,9 +93,8 @@ def test_a_visitor_sees_a_result_at_once(visit, width, height, scheme):
     assert here.pictures() == [[48, 40]] * 6
     assert here.overflow() <= 0
     assert here.page.locator("h1").inner_text() == "CycleGAN workbench"
-    assert [h.split("\n")[0][:8].strip() for h in here.page.locator("h2").all_inner_texts()] == ["As day d", "As night"] or (
-        here.page.locator("h2").first.inner_text().startswith("As day")
-    )
+    headings = [" ".join(text.split()) for text in here.page.locator("h2").all_inner_texts()]
+    assert headings == ["As day day → night → day", "As night night → day → night"]
     alts = here.page.locator(".pictures img").evaluate_all("all => all.map(e => e.alt)")
     assert alts[1] == "The picture, translated to night" and all(alts)
     assert here.page.get_by_text("reconstruction error").count() == 2
@@ -129,7 +128,7 @@ def test_examples_epochs_and_sizes(visit, app):
 
     # By keyboard: the next older epoch.
     here.page.get_by_label("Epoch", exact=True).focus()
-    for key in ("ArrowDown", "ArrowDown", "Enter"):
+    for key in ("ArrowDown", "Enter"):
         here.page.keyboard.press(key)
     here.wait_for("Epoch 1, 48×40")
     here.page.get_by_label("Original").check()
@@ -138,6 +137,7 @@ def test_examples_epochs_and_sizes(visit, app):
     added = write_epoch(app.run, 3)
     try:
         here.page.get_by_role("button", name="Refresh").click()
+        here.page.get_by_text("The newest is epoch 3").wait_for()
         here.wait_for("Epoch 3, 48×40")
     finally:
         shutil.rmtree(added)

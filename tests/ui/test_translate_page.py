@@ -19,10 +19,10 @@ ERROR_WORDS = re.compile(r"reconstruction error \d+\.\d of 255 grey levels")
 
 
 @pytest.fixture(scope="module")
-def client(app):
+def client(app, tmp_path_factory):
     from gradio_client import Client
 
-    client = Client(app.url, verbose=False)
+    client = Client(app.url, verbose=False, download_files=str(tmp_path_factory.mktemp("downloads")))
     yield client
     client.close()
 
@@ -34,8 +34,15 @@ def translate(client):
 
     def send(path, **parameters):
         note, *rest = client.predict(handle_file(path), **parameters, api_name="/translate")
-        readings = [[Image.open(p) if p else None for p in part[:3]] + [part[3]] for part in (rest[:4], rest[4:])]
+        readings = [[opened(p) for p in part[:3]] + [part[3]] for part in (rest[:4], rest[4:])]
         return note, *readings
+
+    def opened(path):
+        if path is None:
+            return None
+        with Image.open(path) as image:
+            image.load()
+            return image
 
     return send
 
@@ -237,6 +244,17 @@ def test_huge_pictures_are_reduced():
     assert reduced.width * reduced.height <= MAX_SHOWN_PIXELS
     assert abs(reduced.width / reduced.height - 2) < 0.01
     assert said == [f"Your picture of 8000×4000 was reduced to {reduced.width}×{reduced.height} first."]
+
+
+def test_a_run_that_went_away_is_told(tmp_path):
+    from cyclegan.checkpoint import CheckpointError, open_source
+    from cyclegan.ui.translate import _listed
+
+    write_epoch(tmp_path / "run", 1)
+    source = open_source(tmp_path / "run")
+    shutil.rmtree(tmp_path / "run")
+    with pytest.raises(CheckpointError, match="run can't be listed any more"):
+        _listed(source)
 
 
 def test_examples_alternate(tmp_path):
