@@ -19,8 +19,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="app.py",
         description="Translate pictures in the browser with CycleGAN checkpoints, and bring them back again.",
-        epilog="example: python app.py --checkpoints runs/maps runs/streets",
-        allow_abbrev=False,
+        epilog="example: python app.py --checkpoints runs/maps runs/streets", allow_abbrev=False,
     )
     parser.add_argument("--checkpoints", nargs="+", metavar="SOURCE",
                         help="folders of runs, or of single epochs (default: the runs embedded in demo/)")
@@ -32,9 +31,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _port(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port: 1 to 65535")
-    return int(text)
+    if text.isdecimal() and 1 <= int(text) <= 65535:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a port: 1 to 65535")
 
 
 def open_sources(specs: Sequence[str] | None) -> list[CheckpointSource]:
@@ -52,7 +51,7 @@ def open_sources(specs: Sequence[str] | None) -> list[CheckpointSource]:
 
 
 def _embedded() -> list[Path]:
-    found = [folder for folder in (DEMO, *sorted(DEMO.glob("*/"))) if any(folder.glob("epoch-*/"))]
+    found = [folder for folder in (DEMO, *sorted(DEMO.glob("*"))) if any(folder.glob("epoch-*"))]
     if not found:
         raise CheckpointError("demo/ holds no run: name one, as in python app.py --checkpoints runs/maps")
     return found
@@ -91,8 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         translate.build(bench)
     demo.queue(max_size=64).launch(
         server_name=args.host, server_port=args.port, share=args.share, prevent_thread_lock=True,
-        **ui.launch_options([translate.CSS]),
-    )
+        **ui.launch_options([translate.CSS]))
     bench.warm()
     demo.block_thread()
     return 0

@@ -18,7 +18,7 @@ import gradio as gr
 from PIL import Image
 
 from cyclegan.checkpoint import CheckpointError, CheckpointInfo, CheckpointSource, epoch_name
-from cyclegan.config import DIRECTIONS
+from cyclegan.config import DIRECTIONS, DataConfig
 from cyclegan.images import ImageError, list_images, open_image
 from cyclegan.ui import NETWORKS, Workbench
 
@@ -224,7 +224,7 @@ def _translate(
         translator = bench.translator(run, number)
         info, began = translator.checkpoint.info, time.monotonic()
         picture, remarks = _reduced(picture)
-        worked, more = _working_size(picture.size, size, info.config.data.crop_size, translator.device.type)
+        worked, more = _working_size(picture.size, size, info.config.data, translator.device.type)
         names, shown = _domains(info), []
         read = _served(rows[0].pictures[0], "input.png", lambda path: picture.save(path, compress_level=1))
         for row in rows:
@@ -260,10 +260,10 @@ def _reduced(picture: Image.Image) -> tuple[Image.Image, list[str]]:
     return smaller, [f"Your picture of {width}×{height} was reduced to {smaller.width}×{smaller.height} first."]
 
 
-def _working_size(size: tuple[int, int], choice: str, crop_size: int, device: str) -> tuple[int | None, list[str]]:
+def _working_size(size: tuple[int, int], choice: str, data: DataConfig, device: str) -> tuple[int | None, list[str]]:
     """The shorter side to work at, None for the picture's own, and what to say of it."""
     shorter = min(size)
-    wanted = crop_size if choice == "training" else shorter
+    wanted = shorter if choice == "original" else _training_side(size, data)
     most = MAX_WORKED_PIXELS.get(device, MAX_WORKED_PIXELS_ELSEWHERE)
     scale = wanted / shorter
     if size[0] * size[1] * scale * scale <= most:
@@ -272,6 +272,22 @@ def _working_size(size: tuple[int, int], choice: str, crop_size: int, device: st
     width, height = (max(1, round(side * worked / shorter)) for side in size)
     said = f"It was worked at {width}×{height} and scaled back, because more would take this computer too long."
     return worked, [said]
+
+
+def _training_side(size: tuple[int, int], data: DataConfig) -> int:
+    """The shorter side at which things are as large as they were in training."""
+    shorter = min(size)
+    match data.preprocess:
+        case "none":
+            return shorter
+        case "crop":
+            return max(shorter, data.crop_size)
+        case "scale_width":
+            return max(1, round(shorter * data.crop_size / size[0]))
+        case "scale_width_crop":
+            return max(data.crop_size, round(shorter * data.load_size / size[0]))
+        case _:  # Whole pictures were squeezed to a square.
+            return data.crop_size
 
 
 # --- words --------------------------------------------------------------------------------------------------
@@ -306,7 +322,9 @@ def _choices(infos: list[CheckpointInfo]) -> list[tuple[str, str]]:
 
 
 def _sizes(info: CheckpointInfo) -> list[tuple[str, str]]:
-    return [(f"Training, {info.config.data.crop_size} pixels", "training"), ("Original", "original")]
+    data = info.config.data
+    fixed = data.preprocess in ("resize", "resize_crop")
+    return [(f"Training, {data.crop_size} pixels" if fixed else "Training", "training"), ("Original", "original")]
 
 
 def _epoch_label(info: CheckpointInfo) -> str:

@@ -231,10 +231,28 @@ def test_the_api_describes_itself(client):
     ((3, 2000), "original", "cpu", None, False),
 ])
 def test_working_sizes_are_capped(size, choice, device, worked, capped):
+    from cyclegan.config import DataConfig
     from cyclegan.ui.translate import _working_size
 
-    found, said = _working_size(size, choice, 128, device)
+    found, said = _working_size(size, choice, DataConfig(crop_size=128), device)
     assert found == worked and bool(said) == capped
+
+
+@pytest.mark.parametrize("preprocess, size, side", [
+    ("resize_crop", (640, 480), 128),
+    ("resize", (480, 640), 128),
+    ("crop", (640, 480), 480),
+    ("crop", (640, 48), 128),
+    ("none", (640, 48), 48),
+    ("scale_width", (640, 480), 96),
+    ("scale_width_crop", (640, 480), 150),
+    ("scale_width_crop", (640, 48), 128),
+])
+def test_training_size_is_the_scale_of_training(preprocess, size, side):
+    from cyclegan.config import DataConfig
+    from cyclegan.ui.translate import _training_side
+
+    assert _training_side(size, DataConfig(crop_size=128, load_size=200, preprocess=preprocess)) == side
 
 
 def test_huge_pictures_are_reduced():
