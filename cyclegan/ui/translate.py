@@ -31,7 +31,7 @@ MAX_WORKED_PIXELS = {"cpu": 1_000_000}
 MAX_WORKED_PIXELS_ELSEWHERE = 8_000_000
 MAX_EXAMPLES = 12
 NOT_FOR_BROWSERS = {".tif", ".tiff", ".jp2", ".j2k", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".heic", ".heif"}
-SIZES = ("training", "original")
+SIZES = ("auto", "training", "original")
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ def build(bench: Workbench) -> None:
                 _choices(infos), value=None, label="Epoch", filterable=False, buttons=[refresh], elem_classes="epoch"
             )
             size = gr.Radio(
-                _sizes(info), value="training", label="Working size",
+                _sizes(info), value="auto", label="Working size",
                 info="What the networks see. Results come back at your picture's size.",
             )
 
@@ -121,7 +121,7 @@ def build(bench: Workbench) -> None:
         return describe(run, infos[0].tag if new else tag)
 
     def translate(
-        image: dict | None, run: str | None = None, epoch: str | None = None, size: str = "training"
+        image: dict | None, run: str | None = None, epoch: str | None = None, size: str = "auto"
     ) -> Iterator[list[Any]]:
         yield from _translate(bench, rows, image, run, epoch, size)
 
@@ -136,7 +136,8 @@ def build(bench: Workbench) -> None:
         [image.change, size.input], **work, api_name="translate",
         api_description=(
             "Translate a picture in both readings, and bring it back. image: a picture file. run: name of a run, "
-            "the first by default. epoch: a checkpoint such as 'epoch-0012', the newest by default. size: 'training' "
+            "the first by default. epoch: a checkpoint such as 'epoch-0012', the newest by default. size: 'auto' "
+            "works at the picture's own size up to twice the one that the networks were trained on, 'training' "
             "works at the size that the networks were trained on and scales the result back, 'original' at the "
             "picture's own. Returns a sentence; then for A → B and for B → A: the picture as it was read, "
             "translated, brought back (None where the checkpoint has one direction only), and a sentence on the error."
@@ -263,7 +264,9 @@ def _reduced(picture: Image.Image) -> tuple[Image.Image, list[str]]:
 def _working_size(size: tuple[int, int], choice: str, data: DataConfig, device: str) -> tuple[int | None, list[str]]:
     """The shorter side to work at, None for the picture's own, and what to say of it."""
     shorter = min(size)
-    wanted = shorter if choice == "original" else _training_side(size, data)
+    training = _training_side(size, data)
+    # Up to twice the training size, things are still of a size that the networks know, and results are sharper.
+    wanted = {"original": shorter, "training": training, "auto": min(max(shorter, training), 2 * training)}[choice]
     most = MAX_WORKED_PIXELS.get(device, MAX_WORKED_PIXELS_ELSEWHERE)
     scale = wanted / shorter
     if size[0] * size[1] * scale * scale <= most:
@@ -324,7 +327,8 @@ def _choices(infos: list[CheckpointInfo]) -> list[tuple[str, str]]:
 def _sizes(info: CheckpointInfo) -> list[tuple[str, str]]:
     data = info.config.data
     fixed = data.preprocess in ("resize", "resize_crop")
-    return [(f"Training, {data.crop_size} pixels" if fixed else "Training", "training"), ("Original", "original")]
+    training = f"Training, {data.crop_size} pixels" if fixed else "Training"
+    return [("Automatic", "auto"), (training, "training"), ("Original", "original")]
 
 
 def _epoch_label(info: CheckpointInfo) -> str:

@@ -112,7 +112,7 @@ def test_impossible_ports_are_refused(capsys, port):
 # --- translating --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("size", ["training", "original"])
+@pytest.mark.parametrize("size", ["auto", "training", "original"])
 def test_both_readings_at_the_inputs_size(translate, tmp_path, size):
     path = tmp_path / "odd.png"
     picture(97, 61).save(path)
@@ -220,6 +220,9 @@ def test_the_api_describes_itself(client):
 
 
 @pytest.mark.parametrize("size, choice, device, worked, capped", [
+    ((640, 480), "auto", "cpu", 256, False),
+    ((200, 160), "auto", "cpu", None, False),
+    ((100, 90), "auto", "cpu", 128, False),
     ((640, 480), "training", "cpu", 128, False),
     ((640, 480), "original", "cpu", None, False),
     ((128, 128), "training", "cpu", None, False),
