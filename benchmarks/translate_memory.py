@@ -1,4 +1,4 @@
-"""Peak memory of translating one picture, per pixel and channel of the first layer: `python -m benchmarks.translate_memory`.
+"""Peak memory of translating a picture, per pixel and first-layer channel: `python -m benchmarks.translate_memory`.
 
 `cyclegan.translator` refuses pictures by this figure. Each case runs in a process of its own, since a process's peak
 never falls.

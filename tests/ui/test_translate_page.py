@@ -133,7 +133,7 @@ def test_results_are_the_translators(translate, app, tmp_path):
 
     path = tmp_path / "in.png"
     picture(64, 48).save(path)
-    _, ab, _ = translate(path, epoch="epoch-0001")
+    _, ab, _ = translate(path, epoch="epoch-0001", size="training")
     wanted = Translator(open_source(app.run).load(1), "cpu").translate(
         picture(64, 48), "ab", reconstruct=True, size=32
     )
