@@ -237,7 +237,7 @@ class RunConfig(_Config):
     mixed_precision: str = option("no", "arithmetic of the networks; losses stay in fp32", choices=PRECISIONS)
     compile: bool = option(False, "compile the networks with torch.compile: slow first steps, faster later ones")
     channels_last: bool = option(
-        False, "keep pictures channels-last in memory: same results; measured 1.1 times slower on a CPU, may help on GPUs"
+        False, "keep pictures channels-last in memory: same results; 1.1 times slower on a CPU, may help on GPUs"
     )
     save_precision: str = option("fp32", "precision of published weights", choices=("fp32", "fp16"))
     keep_training_state: int = option(1, "how many training states to keep; generators of every epoch are kept")

@@ -43,6 +43,25 @@ class Generator(nn.Module):
                 f"multiples of {self.size_multiple}, and at least {self.min_size}"
             )
 
+    def body(self, x: Tensor) -> Tensor:
+        """What each architecture does: (N, 3, H, W) → the same shape, before the tanh."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Translate pictures.
+
+        Args:
+            x: (N, 3, H, W) in [-1, 1].
+
+        Returns:
+            (N, 3, H, W) in [-1, 1].
+
+        Raises:
+            ValueError: H or W is no multiple of `size_multiple` or below `min_size`.
+        """
+        self.check_size(x)
+        return torch.tanh(self.body(x))
+
 
 def _stage(**layers: nn.Module | None) -> nn.Sequential:
     """A sequence whose state-dict keys say what each layer is; None leaves a layer out."""
@@ -148,20 +167,9 @@ class ResnetGenerator(Generator):
         )
         self.head = nn.Conv2d(ngf, CHANNELS, 7, padding=3, padding_mode="reflect")
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Translate pictures.
-
-        Args:
-            x: (N, 3, H, W) in [-1, 1].
-
-        Returns:
-            (N, 3, H, W) in [-1, 1].
-
-        Raises:
-            ValueError: H or W is no multiple of `size_multiple` or below `min_size`.
-        """
-        self.check_size(x)
-        return torch.tanh(self.head(self.up(self.blocks(self.down(self.stem(x))))))
+    def body(self, x: Tensor) -> Tensor:
+        """(N, 3, H, W) → the same shape, before the tanh."""
+        return self.head(self.up(self.blocks(self.down(self.stem(x)))))
 
 
 class UnetGenerator(Generator):
@@ -225,19 +233,8 @@ class UnetGenerator(Generator):
             for level in reversed(range(n_down))
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Translate pictures.
-
-        Args:
-            x: (N, 3, H, W) in [-1, 1].
-
-        Returns:
-            (N, 3, H, W) in [-1, 1].
-
-        Raises:
-            ValueError: H or W is no multiple of `size_multiple`.
-        """
-        self.check_size(x)
+    def body(self, x: Tensor) -> Tensor:
+        """(N, 3, H, W) → the same shape, before the tanh."""
         skips: list[Tensor] = []
         for stage in self.down:
             x = stage(x)
@@ -247,7 +244,7 @@ class UnetGenerator(Generator):
             x = stage(x)
             if skips:
                 x = torch.cat([skips.pop(), x], dim=1)
-        return torch.tanh(x)
+        return x
 
 
 class EncoderDecoder(Generator):
@@ -306,17 +303,6 @@ class EncoderDecoder(Generator):
         )
         self.head = _stage(**_upsampling(ngf, CHANNELS, 4, upsample))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Translate pictures.
-
-        Args:
-            x: (N, 3, H, W) in [-1, 1].
-
-        Returns:
-            (N, 3, H, W) in [-1, 1].
-
-        Raises:
-            ValueError: H or W is no multiple of `size_multiple` or below `min_size`.
-        """
-        self.check_size(x)
-        return torch.tanh(self.head(self.up(self.down(x))))
+    def body(self, x: Tensor) -> Tensor:
+        """(N, 3, H, W) → the same shape, before the tanh."""
+        return self.head(self.up(self.down(x)))
