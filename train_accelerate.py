@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import signal
 import sys
 import time
@@ -38,6 +39,8 @@ EXPECTED = (ConfigError, CheckpointError, DataError, ImageError, TrainingError, 
 def make_accelerator(config: TrainConfig) -> Accelerator:
     """The devices and processes that `accelerate` or `torchrun` started, or this one alone."""
     run = config.run
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.cuda.is_available():
+        os.environ.setdefault("ACCELERATE_USE_CPU", "true")  # Else each process would take itself for the only one.
     if run.mixed_precision == "fp16" and not torch.cuda.is_available():
         raise ConfigError("--mixed_precision fp16 needs a GPU; use bf16 or no")
     return Accelerator(
@@ -121,9 +124,8 @@ def train(config: TrainConfig) -> int:
                 if trainer.stop_requested or not completed:
                     monitor.say(f"stopped after step {trainer.global_step}; continue with: {resume_command()}")
                     return 0
-            monitor.say(
-                f"done: {trainer.epoch} epochs in {run.folder}; see them with: python app.py --checkpoints {run.folder}"
-            )
+            command = shlex.join(["python", "app.py", "--checkpoints", str(run.folder)])
+            monitor.say(f"done: {trainer.epoch} epochs in {run.folder}; see them with: {command}")
         finally:
             if publisher and (left := publisher.missing(run.folder)):
                 monitor.say(left)
@@ -147,14 +149,16 @@ def stop_on_signals(trainer: Trainer, monitor: Monitor) -> None:
 
 
 def resume_command() -> str:
-    """The command line that continues this run."""
+    """The command line that continues this run, ready to paste."""
     words, skip = [], False
     for word in sys.argv[1:]:
-        if skip or word.startswith("--resume"):
+        if skip or word.split("=")[0] == "--resume":
             skip = not skip and "=" not in word
             continue
-        words.append(word if word.isprintable() and " " not in word else repr(word))
-    return " ".join(["python", Path(sys.argv[0]).name, *words, "--resume auto"])
+        words.append(word)
+    processes = os.environ.get("WORLD_SIZE", "1")
+    launcher = ["python"] if processes == "1" else ["torchrun", f"--nproc_per_node={processes}"]
+    return shlex.join([*launcher, Path(sys.argv[0]).name, *words, "--resume", "auto"])
 
 
 def main() -> int:
@@ -164,6 +168,9 @@ def main() -> int:
     try:
         return run_command(lambda: train(config), EXPECTED)
     except RuntimeError as error:  # torch.OutOfMemoryError is one; on CPUs it is a plain one.
+        if any(word in str(error) for word in ("Connection closed by peer", "Connection reset", "NCCL")):
+            print(f"error: another process of this run ended; continue with: {resume_command()}", file=sys.stderr)
+            return 1
         if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
             raise
         data, optim = config.data, config.optim

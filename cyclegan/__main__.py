@@ -87,7 +87,7 @@ def translate(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from cyclegan.checkpoint import CheckpointError, open_source
-    from cyclegan.images import ImageError, list_images, open_image
+    from cyclegan.images import IMAGE_SUFFIXES, ImageError, list_images, open_image
     from cyclegan.translator import Translator, save_png
 
     single = not args.input.is_dir()
@@ -97,6 +97,8 @@ def translate(args: argparse.Namespace) -> int:
     if not paths:
         raise ConfigError(f"--input {args.input} holds no pictures")
     to_file = single and args.output.suffix.lower() == ".png" and not args.output.is_dir()
+    if args.output.suffix.lower() in IMAGE_SUFFIXES - {".png"} and not args.output.is_dir():
+        raise ConfigError(f"--output {args.output.name} is no PNG: results are written as .png, or into a folder")
     folder = args.output.parent if to_file else args.output
     if folder.resolve() == (args.input.parent if single else args.input).resolve() and not to_file:
         raise ConfigError("--output is the folder of the input: choose another, so that no picture is overwritten")
@@ -111,7 +113,7 @@ def translate(args: argparse.Namespace) -> int:
         raise ConfigError(f"--output {folder} can't be made ({error.strerror}): choose another folder") from error
 
     failed = []
-    names = _output_names(paths)
+    names = _output_names(paths, reconstruct=args.reconstruct)
     for path in tqdm(paths, unit="picture", disable=single):
         target = args.output if to_file else folder / names[path]
         try:
@@ -146,13 +148,22 @@ def _device(name: str | None) -> str | None:
     return name
 
 
-def _output_names(paths: Sequence[Path]) -> dict[Path, str]:
-    """NAME.png for each input; the whole input name where two inputs differ in their suffix only."""
+def _output_names(paths: Sequence[Path], *, reconstruct: bool) -> dict[Path, str]:
+    """NAME.png for each input, or NAME.SUFFIX.png where inputs differ in their suffix only; no two alike."""
     stems = [path.stem.casefold() for path in paths]
-    return {
-        path: f"{path.stem}.png" if stems.count(stem) == 1 else f"{path.name}.png"
-        for path, stem in zip(paths, stems, strict=True)
-    }
+    names: dict[Path, str] = {}
+    taken: set[str] = set()
+    for path in paths:
+        first = [path.stem] if stems.count(path.stem.casefold()) == 1 else []
+        for name in (*first, path.name, *(f"{path.name}-{n}" for n in range(2, len(paths) + 2))):
+            wanted = {f"{name}.png".casefold()}
+            if reconstruct:
+                wanted.add(f"{name}_rec.png".casefold())
+            if not wanted & taken:
+                break
+        taken |= wanted
+        names[path] = f"{name}.png"
+    return names
 
 
 def import_weights(args: argparse.Namespace) -> int:
@@ -179,6 +190,7 @@ def import_weights(args: argparse.Namespace) -> int:
         crop_size=args.crop_size,
         load_size=round(args.crop_size * 286 / 256),
     )
+    data.validate()
     save_checkpoint(
         args.output,
         epoch=args.epoch,

@@ -63,8 +63,10 @@ class CheckpointConfig:
     def of(cls, config: TrainConfig) -> CheckpointConfig:
         """What a checkpoint tells of a run: all that matters for its result, no path of the machine it ran on."""
         data = config.data
-        if Path(data.dataset).exists():
-            data = dataclasses.replace(data, dataset=Path(data.dataset).resolve().name)
+        folder = Path(os.path.expanduser(data.dataset))
+        with contextlib.suppress(OSError):
+            if folder.exists():
+                data = dataclasses.replace(data, dataset=folder.resolve().name)
         run = config.run.to_json()
         kept = {name: run[name] for name in ("seed", "mixed_precision", "save_precision", "compile")}
         train = {"loss": config.loss.to_json(), "optim": config.optim.to_json(), "run": kept}
@@ -300,8 +302,20 @@ def save_checkpoint(
 
 
 def write_json(path: Path, values: Any) -> None:
-    """Write readable JSON; not-a-number, which JSON has no word for, becomes null."""
-    path.write_text(json.dumps(_without_nan(values), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    """Write readable JSON in place of an old file, whole or not at all; not-a-number, unknown to JSON, becomes null.
+
+    Raises:
+        OSError: the file can't be written; an old one is as it was.
+    """
+    text = json.dumps(_without_nan(values), indent=2, ensure_ascii=False) + "\n"
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        # A file name that is no Unicode becomes a JSON escape.
+        part.write_bytes(text.encode("utf-8", "backslashreplace"))
+        _fsync(part)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _without_nan(values: Any) -> Any:
@@ -322,7 +336,11 @@ def package_versions() -> dict[str, str]:
 
 
 def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(2**20):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 # --- reading ------------------------------------------------------------------------------------------------
@@ -331,9 +349,13 @@ def _sha256(path: Path) -> str:
 def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in a file. Raises CheckpointError naming the file and its folder."""
     try:
-        if path.stat().st_size > _MAX_JSON_BYTES:
+        if path.exists() and not path.is_file():  # A pipe would be waited for, a device read for ever.
+            raise CheckpointError(f"{path.parent.name}/{path.name} is not a regular file")
+        with open(path, "rb") as file:
+            content = file.read(_MAX_JSON_BYTES + 1)
+        if len(content) > _MAX_JSON_BYTES:
             raise CheckpointError(f"{path.parent.name}/{path.name} is too large to be a checkpoint's")
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(content.decode("utf-8"))
     except FileNotFoundError as error:
         raise CheckpointError(f"{path.parent.name} has no {path.name}; it is not a whole checkpoint") from error
     except (OSError, ValueError, RecursionError) as error:
@@ -359,7 +381,7 @@ def read_info(folder: Path) -> CheckpointInfo:
         hint = f"; {pickles[0]} is a pickle, which is never loaded: use `python -m cyclegan import`" if pickles else ""
         raise CheckpointError(f"{folder.name} has no gen_ab.safetensors or gen_ba.safetensors{hint}")
     epoch, step = record.get("epoch"), record.get("global_step", 0)
-    if not isinstance(epoch, int) or not isinstance(step, int):
+    if type(epoch) is not int or type(step) is not int or not 1 <= epoch < 10**9:
         raise CheckpointError(f"{folder.name}/checkpoint.json is damaged: it names no epoch; get the checkpoint again")
     pinned = json.dumps([config_values, record.get("sha256")], sort_keys=True).encode()
     return CheckpointInfo(
@@ -375,8 +397,12 @@ def read_info(folder: Path) -> CheckpointInfo:
 
 
 def _figures(values: Any) -> dict[str, float]:
-    values = values if isinstance(values, dict) else {}
-    return {str(key): float(value) for key, value in values.items() if isinstance(value, (int, float))}
+    figures = {}
+    for key, value in values.items() if isinstance(values, dict) else ():
+        if isinstance(value, (int, float)):
+            with contextlib.suppress(OverflowError):
+                figures[str(key)] = float(value)
+    return figures
 
 
 def load_checkpoint(folder: Path, directions: tuple[Direction, ...] | None = None) -> Checkpoint:
@@ -389,13 +415,14 @@ def load_checkpoint(folder: Path, directions: tuple[Direction, ...] | None = Non
         CheckpointError: damaged, of a newer format, a direction is missing, or weights don't fit the config.
     """
     import torch
-    from safetensors import SafetensorError
+    from safetensors import SafetensorError, safe_open
     from safetensors.torch import load_file
 
     from cyclegan.networks import build_generator
 
     info = read_info(folder)
-    recorded = read_json(folder / "checkpoint.json").get("sha256") or {}
+    recorded = read_json(folder / "checkpoint.json").get("sha256")
+    recorded = recorded if isinstance(recorded, dict) else {}
     generators = {}
     for direction in directions or info.directions:
         if direction not in info.directions:
@@ -404,22 +431,27 @@ def load_checkpoint(folder: Path, directions: tuple[Direction, ...] | None = Non
                 f"not {direction_name(direction)}"
             )
         path = folder / f"{GENERATOR_OF[direction]}.safetensors"
-        if path.name in recorded and _sha256(path) != recorded[path.name]:
-            raise CheckpointError(f"{folder.name}/{path.name} is damaged: its checksum is not the recorded one")
-        try:
-            state = load_file(path)
-        except (SafetensorError, OSError) as error:
-            raise CheckpointError(f"{folder.name}/{path.name} can't be read ({error}); get it again") from error
         with torch.device("meta"):
             generator = build_generator(info.config.model)
-        generator = generator.to_empty(device="cpu")
+        expected = {key: list(value.shape) for key, value in generator.state_dict().items()}
         try:
-            generator.load_state_dict({key: value.float() for key, value in state.items()})
-        except RuntimeError as error:
-            raise CheckpointError(
-                f"{folder.name}/{path.name} does not fit its config.json ({info.config.model.generator}, "
-                f"ngf {info.config.model.ngf}): {str(error).splitlines()[1].strip()[:200]}"
-            ) from error
+            # By the header alone, so that nothing is read or allocated for what can't fit.
+            with safe_open(path, framework="pt") as file:
+                found = {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118
+            if found != expected:
+                wrong = sorted(key for key in found.keys() | expected.keys() if found.get(key) != expected.get(key))
+                raise CheckpointError(
+                    f"{folder.name}/{path.name} does not fit its config.json ({info.config.model.generator}, "
+                    f"ngf {info.config.model.ngf}): {wrong[0][:100]} and {len(wrong) - 1} more differ"
+                )
+            if path.name in recorded and _sha256(path) != recorded[path.name]:
+                raise CheckpointError(f"{folder.name}/{path.name} is damaged: its checksum is not the recorded one")
+            state = {key: value.float() for key, value in load_file(path).items()}
+        except (SafetensorError, OSError, RuntimeError, MemoryError) as error:
+            reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+            raise CheckpointError(f"{folder.name}/{path.name} is damaged ({reason}); get it again") from error
+        generator = generator.to_empty(device="cpu")
+        generator.load_state_dict(state)
         generators[direction] = generator.eval().requires_grad_(False)
     return Checkpoint(info=info, config=info.config, generators=generators)
 
@@ -472,11 +504,14 @@ class LocalSource:
     def path(self, epoch: int | None = None) -> Path:
         """The folder of `epoch`, None for the newest readable one."""
         if epoch is None:
+            problems = []
             for folder in self._folders():
-                with contextlib.suppress(CheckpointError):
+                try:
                     read_info(folder)
                     return folder
-            raise CheckpointError(f"{self.name} holds no readable checkpoint. {' '.join(self.problems)}")
+                except CheckpointError as error:
+                    problems.append(str(error))
+            raise CheckpointError(f"{self.name} holds no readable checkpoint: {problems[0]}")
         known = {int(folder.name[6:]): folder for folder in self._folders() if EPOCH_NAME.fullmatch(folder.name)}
         if not known:  # A single epoch's folder, under whatever name.
             known = {read_info(self.folder).epoch: self.folder}
@@ -542,7 +577,7 @@ def list_training_states(run: Path) -> list[StateInfo]:
 
 
 def load_training_state(folder: Path, *, process_index: int) -> dict[str, Any]:
-    """Read a training state's shared part and this process's part ({} if that process had none), on the CPU.
+    """Read a training state's shared part and this process's part ({} if there was no such process), on the CPU.
 
     Raises:
         CheckpointError: it is missing or damaged.
@@ -551,8 +586,10 @@ def load_training_state(folder: Path, *, process_index: int) -> dict[str, Any]:
 
     try:
         shared = torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
-        own = folder / f"process-{process_index}.pt"
-        process = torch.load(own, map_location="cpu", weights_only=True) if own.is_file() else {}
+        process = {}
+        if process_index < shared["num_processes"]:
+            own = folder / f"process-{process_index}.pt"
+            process = torch.load(own, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises whatever the damage leads to.
         raise CheckpointError(f"the training state {folder} can't be read ({type(error).__name__})") from error
     return {"shared": shared, "process": process}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import sys
 import types
 import typing
@@ -91,6 +92,7 @@ def parse_train_config(argv: Sequence[str] | None = None) -> TrainConfig:
     )
     add_config_flags(parser)
     args = parser.parse_args(argv)
+    args.output_dir = os.path.expanduser(args.output_dir)  # The shell leaves --output_dir=~/runs as it is.
     try:
         return config_from_args(args)
     except ConfigError as error:
@@ -99,6 +101,9 @@ def parse_train_config(argv: Sequence[str] | None = None) -> TrainConfig:
 
 def run_command(main: Callable[[], int | None], expected: tuple[type[BaseException], ...]) -> int:
     """Run `main`; turn the errors meant for people into one sentence on stderr and an exit status of 1."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # A name that a terminal can't show is no reason to fail.
+            stream.reconfigure(errors="backslashreplace")
     try:
         return main() or 0
     except expected as error:

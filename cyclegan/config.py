@@ -7,6 +7,7 @@ field's name is its flag, and its `help` is what `--help` prints.
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -69,6 +70,8 @@ class _Config:
             value, choices = getattr(self, f.name), f.metadata.get("choices")
             if choices and value is not None:
                 _require(value in choices, f"--{f.name} {value!r} is not one of {', '.join(choices)}")
+            if isinstance(value, float):
+                _require(math.isfinite(value), f"--{f.name} {value} is no number to work with")
 
 
 def _convert(name: str, value: Any, kind: Any) -> Any:
@@ -80,7 +83,10 @@ def _convert(name: str, value: Any, kind: Any) -> Any:
             return None
         kind = next(k for k in typing.get_args(kind) if k is not type(None))
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError as error:
+            raise ConfigError(f"{name} is too large") from error
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise ConfigError(f"{name} must be {kind.__name__}, not {value!r}")
     return value

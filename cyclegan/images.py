@@ -26,9 +26,24 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = [
-    "IMAGE_SUFFIXES", "MAX_PIXELS", "MAX_SIDE", "MIN_SIDE", "ImageError", "Preprocessing", "augment",
-    "crop_box", "evaluation_size", "list_images", "normalise", "open_image", "prepare_for_evaluation",
-    "probe_image", "resize_for_training", "to_image", "to_tensor", "training_size",
+    "IMAGE_SUFFIXES",
+    "MAX_PIXELS",
+    "MAX_SIDE",
+    "MIN_SIDE",
+    "ImageError",
+    "Preprocessing",
+    "augment",
+    "crop_box",
+    "evaluation_size",
+    "list_images",
+    "normalise",
+    "open_image",
+    "prepare_for_evaluation",
+    "probe_image",
+    "resize_for_training",
+    "to_image",
+    "to_tensor",
+    "training_size",
 ]
 
 MAX_PIXELS = 50_000_000
@@ -38,14 +53,49 @@ MAX_SIDE = 20_000
 MIN_SIDE = 32
 
 # What a folder listing takes for a picture. HEIC and SVG are here so that they are reported, not overlooked.
-IMAGE_SUFFIXES = frozenset({
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff",
-    ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".jp2", ".j2k", ".avif", ".heic", ".heif", ".svg",
-})
+IMAGE_SUFFIXES = frozenset(
+    {
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".png",
+        ".apng",
+        ".webp",
+        ".bmp",
+        ".dib",
+        ".gif",
+        ".tif",
+        ".tiff",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+        ".pnm",
+        ".tga",
+        ".jp2",
+        ".j2k",
+        ".avif",
+        ".heic",
+        ".heif",
+        ".svg",
+    }
+)
 
 # Pillow opens more than this, and some of it should never meet a stranger's file: EPS starts Ghostscript.
 _FORMATS = (
-    "JPEG", "PNG", "WEBP", "MPO", "BMP", "DIB", "GIF", "TIFF", "PPM", "TGA", "JPEG2000", "AVIF", "ICO",
+    "JPEG",
+    "PNG",
+    "WEBP",
+    "MPO",
+    "BMP",
+    "DIB",
+    "GIF",
+    "TIFF",
+    "PPM",
+    "TGA",
+    "JPEG2000",
+    "AVIF",
+    "ICO",
     "HEIF",
 )
 _TRANSPOSE = {
@@ -450,9 +500,7 @@ def resize_for_training(image: Image.Image, config: Preprocessing, *, multiple: 
     return _resize(image, training_size(image.size, config, multiple=multiple))
 
 
-def crop_box(
-    size: tuple[int, int], config: Preprocessing, rng: np.random.Generator
-) -> tuple[int, int, int, int]:
+def crop_box(size: tuple[int, int], config: Preprocessing, rng: np.random.Generator) -> tuple[int, int, int, int]:
     """(left, top, right, bottom) of a random crop, or of the whole where `config.preprocess` crops nothing.
 
     Args:

@@ -7,6 +7,7 @@ import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from accelerate import Accelerator
@@ -14,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
+from cyclegan.checkpoint import write_error
 from cyclegan.config import ConfigError, TrainConfig
 from cyclegan.evaluation.curves import MetricsLog, draw_curves
 from cyclegan.trainer import Sums, Trainer, lr_factor
@@ -52,7 +54,10 @@ class Monitor:
         self.window = Sums({}, {})
         self.bar: tqdm | None = None
         if self.is_main:
-            self.log.rewind(trainer.global_step)
+            try:
+                self.log.rewind(trainer.global_step)
+            except OSError as error:
+                raise write_error(error, self.log.path) from error
         if config.run.report_to != "none":
             logging.getLogger("accelerate.tracking").setLevel(logging.ERROR)
             flat = {k: v for group in config.to_json().values() for k, v in group.items() if v is not None}
@@ -89,8 +94,8 @@ class Monitor:
         if trainer.global_step % self.config.run.log_every == 0:
             means = self.window.means()
             self.window.clear()
-            if self.is_main and means:
-                self.log.append(
+            if means:
+                self._record(
                     {
                         "event": "step",
                         "epoch": trainer.epoch + 1,
@@ -121,6 +126,14 @@ class Monitor:
         """Pictures of each domain per second, over all processes."""
         return self.steps_per_second * self.config.optim.batch_size * self.accelerator.num_processes
 
+    def _record(self, row: dict[str, Any]) -> None:
+        """Add a row to metrics.jsonl. The record of a training is not worth ending it for."""
+        if self.is_main:
+            try:
+                self.log.append(row)
+            except OSError as error:
+                self.say(f"warning: metrics.jsonl could not be written ({error.strerror or error})")
+
     def close_bar(self) -> None:
         """Take the bar off the screen."""
         if self.bar is not None:
@@ -139,7 +152,7 @@ class Monitor:
         trainer, optim = self.trainer, self.config.optim
         rate = (trainer.global_step - self.first_step) * optim.batch_size * self.accelerator.num_processes / seconds
         lr = optim.lr * lr_factor(trainer.epoch, optim)
-        self.log.append(
+        self._record(
             {
                 "event": "epoch",
                 "epoch": trainer.epoch,
@@ -163,7 +176,10 @@ class Monitor:
                     tracker.log_images(pixels, step=trainer.global_step, **layout)
         run = Path(self.config.run.output_dir)
         names = f"{self.config.data.domain_a} ↔ {self.config.data.domain_b}"
-        draw_curves(self.log.read(), run / "curves.png", names)
+        try:
+            draw_curves(self.log.read(), run / "curves.png", names)
+        except OSError as error:
+            self.say(f"warning: curves.png could not be written ({error.strerror or error})")
         text = "  ".join(f"{name} {value}" for name, value in _brief(losses).items())
         skipped = f"  skipped {trainer.skipped_steps}" if trainer.skipped_steps else ""
         left = (optim.total_epochs - trainer.epoch) * trainer.steps_per_epoch / self.steps_per_second

@@ -111,8 +111,7 @@ def import_reference(paths: Sequence[Path]) -> dict[Direction, tuple[ModelConfig
     paths = [Path(path) for path in paths]
     if not 1 <= len(paths) <= 2:
         raise WeightsError(
-            f"one or two files make a model, not {len(paths)}: name *_net_G_A.pth and *_net_G_B.pth, or "
-            "*_net_G.pth"
+            f"one or two files make a model, not {len(paths)}: name *_net_G_A.pth and *_net_G_B.pth, or *_net_G.pth"
         )
     by_direction = {find_direction(path): path for path in paths}
     if len(paths) == 2:
@@ -189,8 +188,7 @@ def _clean(path: Path, weights: object) -> dict[str, Tensor]:
     """Weights as float32, without DataParallel's prefix and without statistics that are not used."""
     if not isinstance(weights, Mapping) or not weights:
         raise WeightsError(
-            f"{path.name} holds no weights by name: save the network's state_dict(), not the network "
-            "or a tensor"
+            f"{path.name} holds no weights by name: save the network's state_dict(), not the network or a tensor"
         )
     cleaned: dict[str, Tensor] = {}
     for key, tensor in weights.items():
@@ -269,9 +267,7 @@ def _recognise_resnet(path: Path, weights: Mapping[str, Tensor]) -> tuple[str, b
     positions = {int(m[1]) for key in weights if (m := _BLOCK.match(key))}
     blocks = len(positions)
     if blocks not in (6, 9):
-        raise WeightsError(
-            f"{path.name} has {blocks} residual blocks: only ResNets with 6 or 9 can be imported"
-        )
+        raise WeightsError(f"{path.name} has {blocks} residual blocks: only ResNets with 6 or 9 can be imported")
     # A dropout layer moves the second convolution from 5 to 6, where otherwise its norm is.
     dropout = len(_shape(weights, f"model.{min(positions)}.conv_block.6")) == 4
     second = 6 if dropout else 5
@@ -340,8 +336,7 @@ def _some(keys: Sequence[str]) -> str:
 
 def _discriminator(path: Path) -> WeightsError:
     return WeightsError(
-        f"{path.name} is a discriminator, and only generators can be imported: name the *_net_G*.pth file "
-        "instead"
+        f"{path.name} is a discriminator, and only generators can be imported: name the *_net_G*.pth file instead"
     )
 
 

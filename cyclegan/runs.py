@@ -8,6 +8,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import torch
 from filelock import FileLock, Timeout
 
 from cyclegan.checkpoint import (
@@ -97,24 +98,29 @@ class Run:
     def _describe(self) -> str:
         """Write run.json, or compare with it; the run's id."""
         path, values = self.folder / "run.json", self.config.to_json()
-        if not path.is_file():
-            run_id = uuid.uuid4().hex
-            write_json(path, {"run_id": run_id, "config": values})
-            return run_id
-        before = read_json(path)
-        for group, fields in before.get("config", {}).items():
-            for name, old in fields.items():
-                new = values.get(group, {}).get(name)
-                if old == new or name in ("output_dir", "resume"):
+        before: dict[str, Any] = {}
+        if path.exists():
+            try:
+                before = read_json(path)
+            except CheckpointError as error:
+                self.notes.append(f"{error}; a new one is written, and the settings can't be compared")
+        groups = before.get("config") if isinstance(before.get("config"), dict) else {}
+        for group, new in values.items():
+            old = groups.get(group) if isinstance(groups.get(group), dict) else {}
+            for name in sorted(new.keys() & old.keys() - {"output_dir", "resume"}):
+                if old[name] == new[name]:
                     continue
                 if group == "model" or name == "method":
                     raise CheckpointError(
-                        f"{self.folder} was trained with --{name} {old}, not {new}; "
+                        f"{self.folder} was trained with --{name} {old[name]}, not {new[name]}; "
                         "its networks can't be continued with other ones: choose another --output_dir"
                     )
-                self.notes.append(f"--{name} was {old} when this run began, now {new}")
-        run_id = before.get("run_id") or uuid.uuid4().hex
-        write_json(path, {"run_id": run_id, "config": values})
+                self.notes.append(f"--{name} was {old[name]} when this run began, now {new[name]}")
+        run_id = str(before.get("run_id") or uuid.uuid4().hex)
+        try:
+            write_json(path, {"run_id": run_id, "config": values})
+        except OSError as error:
+            raise write_error(error, path) from error
         return run_id
 
     # --- resuming -------------------------------------------------------------------------------------------
@@ -141,30 +147,54 @@ class Run:
             candidates = [state.path for state in list_training_states(self.folder)] if resume == "auto" else []
         error: CheckpointError | None = None
         for folder in candidates:
+            state = None
             try:
                 state = load_training_state(folder, process_index=index)
             except CheckpointError as damage:
                 error = damage
-                self.notes.append(f"{damage}; trying the one before it")
+            if not self._everywhere(state is not None):
+                error = error or CheckpointError(f"another process can't read its part of {folder}")
+                self.notes.append(f"{error}; trying the one before it")
                 continue
-            processes = state["shared"]["num_processes"]
-            if processes != self.accelerator.num_processes:
-                if state["shared"]["step_in_epoch"]:
-                    raise CheckpointError(
-                        f"{folder} was saved amid an epoch by {processes} processes; resume it with as many"
-                    )
-                self.notes.append(f"the run had {processes} processes; results will differ from theirs")
-            trainer.load_state_dict(state)
-            where = f"epoch {trainer.epoch}, step {trainer.global_step}"
-            self.notes.append(f"resumed from {folder.name} ({where})")
-            if folder.resolve() != state_folder(self.folder, trainer.global_step).resolve():
-                self.save_state(trainer)  # Another run's: from here on this one stands by itself.
+            self._load(trainer, state, folder)
             return
         if error is not None:
             raise CheckpointError(f"{error}, and there is no other; choose another --output_dir") from error
         # A state from the beginning: a crash in the first epoch resumes too, and a disk that is too small
         # for what each epoch will write shows now.
         self.save_state(trainer)
+
+    def _everywhere(self, good: bool) -> bool:
+        """Whether all processes say so: they must all continue from the same state."""
+        if self.accelerator.num_processes == 1:
+            return good
+        flag = torch.tensor(float(good), device=self.accelerator.device)
+        return self.accelerator.reduce(flag, reduction="sum").item() == self.accelerator.num_processes
+
+    def _load(self, trainer: Trainer, state: dict[str, Any], folder: Path) -> None:
+        """Continue from a state that was read."""
+        shared, processes = state["shared"], state["shared"]["num_processes"]
+        if processes != self.accelerator.num_processes:
+            if shared["step_in_epoch"]:
+                raise CheckpointError(
+                    f"{folder} was saved amid an epoch by {processes} processes; resume it with as many"
+                )
+            self.notes.append(f"the run had {processes} processes; results will differ from theirs")
+        if shared["step_in_epoch"] >= trainer.steps_per_epoch:
+            raise CheckpointError(
+                f"{folder} was saved after step {shared['step_in_epoch']} of an epoch, which now has "
+                f"{trainer.steps_per_epoch}; resume it with the pictures and the --batch_size that it had"
+            )
+        try:
+            trainer.load_state_dict(state)
+        except (RuntimeError, KeyError, ValueError) as error:
+            raise CheckpointError(
+                f"{folder} holds other networks than these flags describe; resume it with the --generator, --ngf, "
+                "--discriminator, --ndf and so on that it was trained with"
+            ) from error
+        self.notes.append(f"resumed from {folder.name} (epoch {trainer.epoch}, step {trainer.global_step})")
+        if folder.resolve() != state_folder(self.folder, trainer.global_step).resolve():
+            self.save_state(trainer)  # Another run's: from here on this one stands by itself.
 
     # --- writing --------------------------------------------------------------------------------------------
 
@@ -177,8 +207,8 @@ class Run:
                 save_training_state(folder, state, process_index=0)
         else:
             shared = target.with_name(f".{target.name}.part")
-            shared.mkdir(parents=True, exist_ok=True)
             try:
+                shared.mkdir(parents=True, exist_ok=True)
                 save_training_state(shared, state, process_index=index)
             except OSError as error:
                 raise write_error(error, target) from error

@@ -19,6 +19,10 @@ from cyclegan.data import Data
 from cyclegan.methods import build_method
 
 BAD_STEPS_IN_A_ROW = 10
+NOT_FINITE_ADVICE = (
+    "resume from the last epoch with a lower --lr, with --mixed_precision no or bf16 instead of fp16, "
+    "and look for pictures of a single colour"
+)
 
 
 class TrainingError(RuntimeError):
@@ -179,9 +183,8 @@ class Trainer:
         self._bad_in_a_row += 1
         if self._bad_in_a_row >= BAD_STEPS_IN_A_ROW:
             raise TrainingError(
-                f"the losses were not finite in {BAD_STEPS_IN_A_ROW} steps in a row (step {self.global_step + 1}). "
-                "Resume from the last epoch with a lower --lr, with --mixed_precision no or bf16 instead of fp16, "
-                "and look for pictures of a single colour"
+                f"the losses were not finite in {BAD_STEPS_IN_A_ROW} steps in a row (step {self.global_step + 1}); "
+                f"{NOT_FINITE_ADVICE}"
             )
         return {}
 
@@ -208,7 +211,9 @@ class Trainer:
             self.epoch_sums.clear()
         for optimiser in (self.optim_gen, self.optim_disc):
             for group in optimiser.param_groups:
+                # Both from the flags, also after resuming with other ones.
                 group["lr"] = self.config.optim.lr * lr_factor(self.epoch + 1, self.config.optim)
+                group["betas"] = (self.config.optim.beta1, self.config.optim.beta2)
         for network in self._networks().values():
             network.train()
         steps = self.steps_per_epoch
@@ -227,6 +232,8 @@ class Trainer:
             on_step(losses)
             if self._should_stop() and self.step_in_epoch < steps:
                 return False
+        if not self.epoch_sums.counts:
+            raise TrainingError(f"no step of epoch {self.epoch + 1} had finite losses; {NOT_FINITE_ADVICE}")
         self.epoch += 1
         self.step_in_epoch = 0
         return True

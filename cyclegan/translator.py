@@ -22,6 +22,8 @@ from cyclegan.images import ImageError, to_image, to_tensor
 # What a forward pass was measured to hold at its peak, for each input pixel and channel of the first layer:
 # the worst case of benchmarks/reports/translate_memory.json (`python -m benchmarks.translate_memory`).
 BYTES_PER_PIXEL_AND_CHANNEL = 18
+# Beside the networks: the input, the translation and the way back as tensors, arrays and pictures.
+BYTES_PER_PIXEL = 60
 
 
 @dataclass(frozen=True)
@@ -80,9 +82,9 @@ class Translator:
         if direction not in self.generators:
             only = " and ".join(direction_name(d) for d in self.generators)
             raise CheckpointError(f"this checkpoint translates {only} only, not {direction_name(direction)}")
+        self._check_memory(_scaled_size(image.size, size))
         worked = image if size is None else _scaled(image, size)
         back = self.generators.get(direction[::-1]) if reconstruct else None
-        self._check_memory(worked.size)
         there = self.generators[direction]
         padded = _padded(np.asarray(worked), there.size_multiple, there.min_size)
         batch = to_tensor(padded)[None].to(self.device, memory_format=torch.channels_last)
@@ -97,7 +99,8 @@ class Translator:
     def _check_memory(self, size: tuple[int, int]) -> None:
         if self.device.type != "cpu":
             return  # A GPU says so itself, at once; a CPU would swap for an hour or be killed.
-        needed = size[0] * size[1] * self.checkpoint.config.model.ngf * BYTES_PER_PIXEL_AND_CHANNEL
+        channels = self.checkpoint.config.model.ngf * BYTES_PER_PIXEL_AND_CHANNEL
+        needed = size[0] * size[1] * (channels + BYTES_PER_PIXEL)
         available = psutil.virtual_memory().available
         if needed > 0.8 * available:
             raise ImageError(
@@ -119,10 +122,14 @@ def default_device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def _scaled(image: Image.Image, size: int) -> Image.Image:
-    """The shorter side brought to `size`, in proportion."""
-    scale = size / min(image.size)
-    wanted = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+def _scaled_size(size: tuple[int, int], shorter: int | None) -> tuple[int, int]:
+    """Width and height with the shorter side brought to `shorter`, in proportion; as they are for None."""
+    scale = 1.0 if shorter is None else shorter / min(size)
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def _scaled(image: Image.Image, shorter: int) -> Image.Image:
+    wanted = _scaled_size(image.size, shorter)
     return image if wanted == image.size else image.resize(wanted, Image.Resampling.BICUBIC)
 
 

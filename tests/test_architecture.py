@@ -27,7 +27,7 @@ MAY = {
     "reference": {"config", "networks"},
     "translator": {"config", "images", "checkpoint"},
     "runs": {"config", "checkpoint", "trainer"},
-    "monitor": {"config", "evaluation", "trainer"},
+    "monitor": {"checkpoint", "config", "evaluation", "trainer"},
     "ui": {"config", "images", "checkpoint", "translator"},
     "__main__": {"cli", "config", "checkpoint", "data", "images", "reference", "translator"},
     "__init__": set(),

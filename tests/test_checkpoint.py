@@ -1,6 +1,7 @@
 """The checkpoint format: whole or not there, readable by what is in it, refused in one sentence otherwise."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,7 @@ from cyclegan.checkpoint import (
     state_folder,
     sweep,
     whole_folder,
+    write_json,
 )
 from cyclegan.config import DataConfig, RunConfig, TrainConfig
 
@@ -138,9 +140,38 @@ def damage_pickle(folder):
         (folder / f"{name}.safetensors").rename(folder / f"{name}.pth")
 
 
+def damage_huge_number(folder):
+    path = folder / "config.json"
+    path.write_text(path.read_text().replace('"leaky_slope": 0.2', '"leaky_slope": 1' + "0" * 400))
+
+
+def damage_epoch(folder):
+    edit(folder / "checkpoint.json", epoch=-5)
+
+
+def damage_dtype(folder):
+    path = folder / "gen_ab.safetensors"
+    path.write_bytes(path.read_bytes().replace(b'"F32"', b'"F4" '))
+
+
+def damage_fifo(folder):
+    (folder / "config.json").unlink()
+    os.mkfifo(folder / "config.json")
+
+
+def damage_sparse(folder):
+    """A header that promises, and a file that has, far more than the network takes."""
+    header = b'{"x":{"dtype":"F32","shape":[500000000],"data_offsets":[0,2000000000]}}'
+    with open(folder / "gen_ab.safetensors", "wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        file.truncate(8 + len(header) + 2_000_000_000)
+
+
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
+        (damage_huge_number, "too large"), (damage_epoch, "names no epoch"), (damage_dtype, "damaged"),
+        (damage_fifo, "not a regular file"), (damage_sparse, "does not fit"),
         (damage_newer, "newer version"), (damage_unknown, "no format_version"), (damage_list, "JSON object"),
         (damage_deep, "can't be read"), (damage_big, "too large"), (damage_gone, "no checkpoint.json"),
         (damage_truncated, "damaged"), (damage_bits, "checksum"), (damage_fit, "does not fit"),
@@ -154,6 +185,29 @@ def test_damage_is_one_sentence(tmp_path, make_checkpoint, damage, says):
         load_checkpoint(folder)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
     assert str(tmp_path) not in str(caught.value)
+
+
+def test_odd_records_do_no_harm(tmp_path, make_checkpoint):
+    folder = make_checkpoint(tmp_path, 1)
+    for odd in (["gen_ab.safetensors"], 5, "gen_ab.safetensors"):
+        edit(folder / "checkpoint.json", sha256=odd, losses={"a": 10**400, "b": 0.5, "c": "x"})
+        assert LocalSource(tmp_path).list()[0].losses == {"b": 0.5}
+        assert load_checkpoint(folder).info.epoch == 1
+
+
+def test_a_run_without_a_readable_checkpoint_says_why(tmp_path, make_checkpoint):
+    folder = make_checkpoint(tmp_path, 1)
+    (folder / "config.json").write_text("{")
+    with pytest.raises(CheckpointError, match="epoch-0001/config.json can't be read"):
+        LocalSource(tmp_path).load()
+
+
+def test_json_is_replaced_whole_and_takes_any_file_name(tmp_path):
+    write_json(tmp_path / "x.json", {"name": "d\udcff", "loss": float("nan")})
+    assert json.loads((tmp_path / "x.json").read_text()) == {"name": "d\udcff", "loss": None}
+    with pytest.raises(TypeError):
+        write_json(tmp_path / "x.json", {"name": object()})
+    assert json.loads((tmp_path / "x.json").read_text())["loss"] is None and len(list(tmp_path.iterdir())) == 1
 
 
 def test_sources_that_are_none(tmp_path):
@@ -210,12 +264,16 @@ def test_a_file_in_the_way_is_a_sentence(tmp_path):
 def test_training_states_are_listed_pruned_and_refused_when_damaged(tmp_path):
     for step in (5, 10, 20):
         with whole_folder(state_folder(tmp_path, step)) as part:
-            save_training_state(part, {"shared": {"step": step}, "process": {"pool": torch.ones(2)}}, process_index=0)
+            save_training_state(
+                part,
+                {"shared": {"step": step, "num_processes": 1}, "process": {"pool": torch.ones(2)}},
+                process_index=0,
+            )
     prune_training_states(tmp_path, 2)
     assert [state.global_step for state in list_training_states(tmp_path)] == [20, 10]
     newest = list_training_states(tmp_path)[0].path
     state = load_training_state(newest, process_index=0)
-    assert state["shared"] == {"step": 20} and torch.equal(state["process"]["pool"], torch.ones(2))
+    assert state["shared"]["step"] == 20 and torch.equal(state["process"]["pool"], torch.ones(2))
     assert load_training_state(newest, process_index=1)["process"] == {}
     (newest / "state.pt").write_bytes(b"junk")
     with pytest.raises(CheckpointError, match="can't be read"):

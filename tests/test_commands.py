@@ -36,6 +36,21 @@ def test_a_folder_with_a_broken_file(tmp_path, pictures, make_checkpoint, run_sc
         assert image.size == (33, 21)
 
 
+def test_no_result_overwrites_another():
+    from pathlib import Path
+
+    from cyclegan.__main__ import _output_names
+
+    paths = [Path(name) for name in ("a.png", "a_rec.png", "b.jpg", "b.png", "b.jpg.png", "B.gif")]
+    for reconstruct in (False, True):
+        names = _output_names(paths, reconstruct=reconstruct)
+        written = [name.casefold() for name in names.values()]
+        if reconstruct:
+            written += [f"{name[:-4]}_rec.png".casefold() for name in names.values()]
+        assert len(set(written)) == len(written) == len(paths) * (1 + reconstruct)
+    assert names[paths[0]] == "a.png"
+
+
 def test_one_picture_to_one_file(tmp_path, pictures, make_checkpoint, run_script):
     for epoch in (1, 2):
         make_checkpoint(tmp_path / "run", epoch)
@@ -55,6 +70,8 @@ def test_one_picture_to_one_file(tmp_path, pictures, make_checkpoint, run_script
         ({"--epoch": "7"}, "has no epoch 7"),
         ({"--epoch": "0"}, "whole number above 0"),
         ({"--output": "pictures"}, "folder of the input"),
+        ({"--input": "pictures/a.png", "--output": "x.jpg"}, "is no PNG"),
+        ({"--input": "pictures/a.png", "--output": "x.png", "--size": "9999999"}, "working size"),
         ({"--input": "pictures/a.png", "--output": "pictures/a.png"}, "input itself"),
         ({"--device": "cuda:99"}, "is not here"),
         ({"--input": "run/epoch-0001/config.json", "--output": "o.png"}, "not a picture"),

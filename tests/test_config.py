@@ -68,6 +68,8 @@ def test_what_cannot_work_is_refused_by_name(group, values, says):
         ([*ENOUGH, "--crop_size", "130"], "multiple of 4"),
         ([*ENOUGH, "--generator", "unet_256", "--crop_size", "128"], "multiple of 256"),
         ([*ENOUGH, "--crop", "128"], "unrecognized"),
+        ([*ENOUGH, "--lr", "inf"], "--lr inf"),
+        ([*ENOUGH, "--lambda_cycle_a", "nan"], "--lambda_cycle_a nan"),
         ([*ENOUGH, "--crop_size", "20", "--load_size", "20"], "at least 24"),
     ],
 )

@@ -203,3 +203,24 @@ def test_a_damaged_state_falls_back_and_another_runs_state_starts_a_new_one(tmp_
     assert "trying the one before it" in done.stderr and f"resumed from {older.name}" in done.stderr
     assert_same_generators(run, branch, 2)
     assert (run / "epoch-0003").is_dir()
+
+
+def test_a_resume_survives_what_people_do_to_a_run(tmp_path, tiny_flags, run_script):
+    run, flags = tmp_path / "run", (*tiny_flags, "--decay_epochs", "0")
+    run_script(SCRIPT, *flags, "--output_dir", run, "--epochs", 1)
+    (state,) = (run / "training_state").iterdir()
+    (run / "run.json").write_text("[")
+    with open(run / "metrics.jsonl", "ab") as file:
+        file.write(b'5\n{"event":"epoch"}\n\xff\xfe\n{"step":')
+    done = run_script(SCRIPT, *flags, "--output_dir", run, "--epochs", 2, "--resume", "auto", "--beta1", "0.9")
+    assert "a new one is written" in done.stderr
+    (state,) = (run / "training_state").iterdir()
+    saved = torch.load(state / "state.pt", weights_only=True)
+    assert all(group["betas"] == (0.9, 0.999) for o in saved["optimisers"] for group in o["param_groups"])
+    assert len((run / "metrics.jsonl").read_text().splitlines()) == 10  # Two epochs of four steps and a line each.
+
+    other = run_script(SCRIPT, *flags, "--ngf", 8, "--output_dir", tmp_path / "other", "--resume", state, ok=False)
+    assert other.returncode == 1 and "other networks" in other.stderr
+    (state / "process-0.pt").unlink()
+    lost = run_script(SCRIPT, *flags, "--output_dir", run, "--epochs", 3, "--resume", "auto", ok=False)
+    assert lost.returncode == 1 and "can't be read" in lost.stderr

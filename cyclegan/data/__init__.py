@@ -56,10 +56,14 @@ def find_data(config: DataConfig, *, paired: bool = False) -> Splits:
         DataError: not found, or not in a layout that is understood; the message lists the layouts.
     """
     text, names = config.dataset.strip(), (config.domain_a, config.domain_b)
-    root = Path(text).expanduser()
-    if text and root.is_dir():
+    try:
+        root = Path(text).expanduser()
+        is_folder, is_file = root.is_dir(), root.is_file()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise DataError(f"--dataset {text[:80]!r} is no name of a folder ({error}).\n{LAYOUTS}") from error
+    if text and is_folder:
         return _open_folder(root, names, paired)
-    if root.is_file():
+    if is_file:
         raise DataError(f"{text} is a file, not a data set: unpack it if it is an archive.\n{LAYOUTS}")
     if text == "streets" or text.startswith("streets:"):
         return open_streets(text, names, paired=paired)

@@ -32,14 +32,21 @@ class MetricsLog:
             file.write(json.dumps(values) + "\n")
 
     def read(self) -> list[dict[str, Any]]:
-        """All lines that are whole; a crash may have cut the last one."""
+        """All lines that this class wrote; a crash may have cut the last one."""
         rows = []
         if self.path.is_file():
-            for line in self.path.read_text(encoding="utf-8").splitlines():
+            for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
                 try:
-                    rows.append(json.loads(line))
-                except ValueError:
+                    row = json.loads(line)
+                except (ValueError, RecursionError):
                     continue
+                if (
+                    isinstance(row, dict)
+                    and row.get("event") in ("step", "epoch")
+                    and all(type(row.get(key)) is int for key in ("epoch", "step"))
+                    and isinstance(row.get("losses"), dict)
+                ):
+                    rows.append(row)
         return rows
 
     def rewind(self, global_step: int) -> None:
