@@ -108,6 +108,8 @@ def train(config: TrainConfig) -> int:
         for note in run.notes:
             monitor.say(note)
         samples = data.samples(max(config.run.sample_count, DIVERSITY_SAMPLES)) if run.is_main else {}
+        if run.is_main:
+            run.save_examples(samples)
         stop_on_signals(trainer, monitor)
         try:
             publish(publisher, run, monitor)
@@ -125,7 +127,7 @@ def train(config: TrainConfig) -> int:
                     monitor.say(f"stopped after step {trainer.global_step}; continue with: {resume_command()}")
                     return 0
             command = shlex.join(["python", "app.py", "--checkpoints", str(run.folder)])
-            monitor.say(f"done: {trainer.epoch} epochs in {run.folder}; see them with: {command}")
+            monitor.say(f"done, with {trainer.epoch} of {config.optim.total_epochs} epochs; see them with: {command}")
         finally:
             if publisher and (left := publisher.missing(run.folder)):
                 monitor.say(left)

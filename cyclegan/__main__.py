@@ -97,6 +97,8 @@ def translate(args: argparse.Namespace) -> int:
     if not paths:
         raise ConfigError(f"--input {args.input} holds no pictures")
     to_file = single and args.output.suffix.lower() == ".png" and not args.output.is_dir()
+    if not single and args.output.suffix.lower() == ".png" and not args.output.is_dir():
+        raise ConfigError(f"--output {args.output.name} names one picture, but --input is a folder: name a folder")
     if args.output.suffix.lower() in IMAGE_SUFFIXES - {".png"} and not args.output.is_dir():
         raise ConfigError(f"--output {args.output.name} is no PNG: results are written as .png, or into a folder")
     folder = args.output.parent if to_file else args.output

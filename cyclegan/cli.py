@@ -9,7 +9,7 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from cyclegan.config import ConfigError, TrainConfig
 
@@ -76,11 +76,16 @@ def config_from_args(args: argparse.Namespace, config_type: type = TrainConfig) 
     return config
 
 
+class _Parser(argparse.ArgumentParser):
+    """Say what is wrong, not the whole usage around it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message} (all flags: {self.prog} --help)\n")
+
+
 def make_parser(prog: str, description: str, epilog: str | None = None) -> argparse.ArgumentParser:
     """An ArgumentParser in the house's style; no abbreviated flags, so that scripts stay valid."""
-    return argparse.ArgumentParser(
-        prog=prog, description=description, epilog=epilog, formatter_class=_Formatter, allow_abbrev=False
-    )
+    return _Parser(prog=prog, description=description, epilog=epilog, formatter_class=_Formatter, allow_abbrev=False)
 
 
 def parse_train_config(argv: Sequence[str] | None = None) -> TrainConfig:

@@ -98,7 +98,7 @@ class DataConfig(_Config):
 
     dataset: str = option(
         "",
-        "folder with trainA/trainB(/testA/testB); folder with train(/val/test) of side-by-side pairs "
+        "required: folder with trainA/trainB(/testA/testB); folder with train(/val/test) of side-by-side pairs "
         "(left = A, right = B); Hub data set id; or 'streets', the built-in synthetic day/night scenes",
     )
     domain_a: str = option("A", "name of domain A, shown to people, e.g. 'aerial photo'")
@@ -232,7 +232,7 @@ class OptimConfig(_Config):
 class RunConfig(_Config):
     """Where a run lives, how it is watched and how it survives."""
 
-    output_dir: str = option("", "folder of the run; checkpoints land in OUTPUT_DIR/epoch-0001 and on")
+    output_dir: str = option("", "required: folder of the run; checkpoints land in OUTPUT_DIR/epoch-0001 and on")
     method: str = option("cyclegan", "training method", choices=METHODS)
     seed: int = option(0, "seed of initial weights, order, crops, flips and pools")
     resume: str = option(

@@ -113,7 +113,7 @@ class Monitor:
                 left = (total - trainer.global_step) / self.steps_per_second
                 shown = _brief({name: float(value) for name, value in losses.items()})
                 text = " ".join(f"{name} {value}" for name, value in shown.items())
-                self.bar.set_postfix_str(f"{text}, {self.images_per_second:.3g} images/s, {_clock(left)} left", False)
+                self.bar.set_postfix_str(f"{self.images_per_second:.3g} images/s, {_clock(left)} left, {text}", False)
 
     @property
     def steps_per_second(self) -> float:

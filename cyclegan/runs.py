@@ -28,6 +28,7 @@ from cyclegan.checkpoint import (
     write_json,
 )
 from cyclegan.config import TrainConfig
+from cyclegan.images import to_image
 from cyclegan.trainer import Trainer
 
 
@@ -104,7 +105,9 @@ class Run:
                 before = read_json(path)
             except CheckpointError as error:
                 self.notes.append(f"{error}; a new one is written, and the settings can't be compared")
-        groups = before.get("config") if isinstance(before.get("config"), dict) else {}
+        # A run that ended before it had anything to continue from binds nobody.
+        begun = bool(list_training_states(self.folder))
+        groups = before.get("config") if begun and isinstance(before.get("config"), dict) else {}
         for group, new in values.items():
             old = groups.get(group) if isinstance(groups.get(group), dict) else {}
             for name in sorted(new.keys() & old.keys() - {"output_dir", "resume"}):
@@ -222,6 +225,16 @@ class Run:
             prune_training_states(self.folder, self.config.run.keep_training_state)
         self.accelerator.wait_for_everyone()
         return target
+
+    def save_examples(self, samples: dict[str, Any], count: int = 4) -> None:
+        """Put the first fixed test pictures into RUN/examples, which the app offers: a_1.png …, b_1.png …"""
+        folder = self.folder / "examples"
+        if folder.exists():
+            return
+        with whole_folder(folder) as part:
+            for domain in ("a", "b"):
+                for number, picture in enumerate(samples[f"real_{domain}"][:count], 1):
+                    to_image(picture).save(part / f"{domain}_{number}.png")
 
     def save_epoch(
         self,

@@ -54,7 +54,8 @@ def flags_page() -> str:
                 lines += [f"### {group.title}", ""]
             lines += ["| flag | default | meaning |", "|---|---|---|"]
             for action in actions:
-                names = ", ".join(f"`{name}`" for name in action.option_strings) or f"`{action.dest.upper()}`"
+                names = action.option_strings or [action.metavar or action.dest.upper()]
+                names = ", ".join(f"`{name}`" for name in names)
                 choices = f" One of {', '.join(f'`{c}`' for c in action.choices)}." if action.choices else ""
                 meaning = ((action.help or "") % vars(action)).replace("|", "\\|").rstrip(".") + "." + choices
                 lines.append(f"| {names} | {_default(action)} | {meaning} |")

@@ -26,7 +26,7 @@ MAY = {
     "checkpoint": {"config", "networks"},
     "reference": {"config", "networks"},
     "translator": {"config", "images", "checkpoint"},
-    "runs": {"config", "checkpoint", "trainer"},
+    "runs": {"config", "checkpoint", "images", "trainer"},
     "monitor": {"checkpoint", "config", "evaluation", "trainer"},
     "ui": {"config", "images", "checkpoint", "translator"},
     "__main__": {"cli", "config", "checkpoint", "data", "images", "reference", "translator"},

@@ -66,6 +66,7 @@ def test_a_run_leaves_what_the_guide_says(tmp_path, tiny_flags, run_script):
     assert [row["lr"] for row in epochs] == pytest.approx([2e-4, 1e-4])
     assert all(row["images_per_second"] > 0 for row in epochs)
     assert (run / "curves.png").stat().st_size > 1000
+    assert {p.name for p in (run / "examples").iterdir()} == {"a_1.png", "a_2.png", "b_1.png", "b_2.png"}
     assert [p.name for p in (run / "training_state").iterdir()] == ["step-000000008"]
     assert list(run.rglob("events.out.tfevents*"))
     config = (run / "epoch-0002" / "config.json").read_text()

@@ -67,11 +67,12 @@ def find_data(config: DataConfig, *, paired: bool = False) -> Splits:
         raise DataError(f"{text} is a file, not a data set: unpack it if it is an archive.\n{LAYOUTS}")
     if text == "streets" or text.startswith("streets:"):
         return open_streets(text, names, paired=paired)
-    if _HUB_ID.fullmatch(text):
+    # Where a folder of the first name is here, a missing second one is a slip, not a request to the Hub.
+    if _HUB_ID.fullmatch(text) and not root.parent.is_dir():
         from cyclegan.data.hub import open_hub
 
         return open_hub(text, names, paired=paired)
-    raise DataError(f"there is no folder {text!r}, and it is no Hub data set id (USER/NAME).\n{LAYOUTS}")
+    raise DataError(f"there is no folder {text!r}, and it is no id of a data set on the Hub.\n{LAYOUTS}")
 
 
 def _open_folder(root: Path, names: tuple[str, str], paired: bool) -> Splits:

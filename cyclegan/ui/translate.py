@@ -75,7 +75,8 @@ def build(bench: Workbench) -> None:
                 info="What the networks see. Results come back at your picture's size.",
             )
 
-    about = [lead, epoch, size, *(part for row in rows for part in row.about)]
+    known = gr.State(None)  # The newest epoch that the page has heard of.
+    about = [known, lead, epoch, size, *(part for row in rows for part in row.about)]
     results = [note, *(part for row in rows for part in row.results)]
 
     def describe(run: str, tag: str | None) -> list[Any]:
@@ -83,14 +84,15 @@ def build(bench: Workbench) -> None:
         infos = _listed(bench.run(run))
         info = next((i for i in infos if i.tag == tag), infos[0])
         return [
+            infos[0].tag,
             _lead(info),
             gr.Dropdown(_choices(infos), value=info.tag),
             gr.Radio(_sizes(info)),
             *(part for row in rows for part in row.describe(info)),
         ]
 
-    def open_run(run: str) -> list[Any]:
-        """The newest epoch, the examples, and the first of them as the picture."""
+    def open_run(run: str, payload: dict | None) -> list[Any]:
+        """The newest epoch, the examples, and as the picture the visitor's own, or the first example."""
         thumbnails = []
         for path in _examples(bench.run(run)):
             try:
@@ -101,8 +103,14 @@ def build(bench: Workbench) -> None:
             thumbnail.thumbnail((160, 160))
             thumbnails.append((thumbnail, path.stem.replace("_", " ")))
         gallery = gr.Gallery(thumbnails, visible=bool(thumbnails), selected_index=None)
-        example = take_example(run, 0)
-        return [*describe(run, None), gallery, example, _busy("Starting …") if example else "Choose a picture."]
+        given = Path(payload["path"]) if payload and payload.get("path") else None
+        shown = {path.name for source in bench.runs.values() for path in _examples(source)}
+        if given is not None and given.name not in shown:
+            # Under a new name, so that it counts as changed and is translated with this run's networks.
+            picture = _served(image, given.name, lambda path: shutil.copyfile(given, path))
+        else:
+            picture = take_example(run, 0)
+        return [*describe(run, None), gallery, picture, _busy("Starting …") if picture else "Choose a picture."]
 
     def take_example(run: str, index: int) -> str | None:
         paths = _examples(bench.run(run))
@@ -113,10 +121,10 @@ def build(bench: Workbench) -> None:
     def pick_example(run: str, event: gr.SelectData) -> str | None:
         return take_example(run, event.index)
 
-    def look_again(run: str, tag: str | None) -> list[Any]:
-        """Find epochs that a running training has added, and go on to the newest if there are any."""
+    def look_again(run: str, tag: str | None, known: str | None) -> list[Any]:
+        """Find epochs that a running training has added since the last look, and go on to the newest of those."""
         infos = _listed(bench.run(run))
-        new = [i for i in infos if tag is None or i.epoch > _epoch_number(tag)]
+        new = known is None or infos[0].epoch > _epoch_number(known)
         gr.Info(f"The newest is {_epoch_label(infos[0])}." if new else "No newer epoch yet.", title="", duration=4)
         return describe(run, infos[0].tag if new else tag)
 
@@ -149,15 +157,16 @@ def build(bench: Workbench) -> None:
 
     # A run brings its first example, and a new picture is translated as it changes.
     page = gr.context.Context.root_block
-    page.load(_told(open_run), run, [*about, examples, image, note], **quick)
-    run.input(_told(open_run), run, [*about, examples, image, note], **quick)
+    opened = [*about, examples, image, note]
+    page.load(_told(open_run), [run, image], opened, preprocess=False, **quick)
+    run.input(_told(open_run), [run, image], opened, preprocess=False, **quick)
     examples.select(_told(pick_example), run, image, **quick)
     # An epoch keeps the picture.
     again = {**work, "api_name": "translate_again", "api_visibility": "private"}
     epoch.input(_told(describe), [run, epoch], about, preprocess=False, **quick).success(**again)
     # Queued: gradio shows its notice of no other event.
     queued = {**quick, "queue": True, "concurrency_limit": None}
-    refresh.click(_told(look_again), [run, epoch], about, preprocess=False, **queued).success(**again)
+    refresh.click(_told(look_again), [run, epoch, known], about, preprocess=False, **queued).success(**again)
     # Screen readers are told what goes on.
     page.load(None, js="() => document.querySelector('.note').setAttribute('role', 'status')", **quick)
 
@@ -311,8 +320,8 @@ def _lead(info: CheckpointInfo) -> str:
         return f"<p>A network turns {here} into {there}, without ever having seen a matching pair.</p>"
     return (
         f"<p>One network turns {names['a']} into {names['b']}, another {names['b']} into {names['a']}; neither has "
-        "ever seen a matching pair. Your picture goes through both, in both orders. The closer the last picture of "
-        "a row is to the first, the less was lost on the way.</p>"
+        "ever seen a matching pair. Your picture goes through both, in both orders; the reading that does not fit it "
+        "comes out odd. The closer the last picture of a row is to the first, the less was lost on the way.</p>"
     )
 
 
