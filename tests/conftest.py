@@ -8,7 +8,6 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # Tests never need a network.
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
-import shutil  # noqa: E402
 import subprocess  # noqa: E402
 import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
@@ -21,21 +20,13 @@ ROOT = Path(__file__).parent.parent
 
 
 def pytest_collection_modifyitems(items):
-    """Say why a test is skipped; in CI a missing Chromium is a failure, not a skip."""
+    """Say why a test is skipped; the browser tests' own fixture does so for Chromium."""
     for item in items:
         if "gpu" in item.keywords:
             import torch
 
             if not torch.cuda.is_available():
                 item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
-        if "browser" in item.keywords and not os.environ.get("CI") and not find_chromium():
-            item.add_marker(pytest.mark.skip(reason="needs Chromium: install Debian's chromium, or Chrome"))
-
-
-def find_chromium():
-    """Path of a Chromium, or None."""
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    return next((path for path in map(shutil.which, names) if path), None)
 
 
 @pytest.fixture

@@ -138,6 +138,10 @@ def test_examples_epochs_and_sizes(visit, app):
     here.page.get_by_label("Original").check()
     here.wait_for("Epoch 1, 48×40")
 
+    here.page.get_by_role("button", name="Refresh").click()
+    here.page.get_by_text("No newer epoch yet").wait_for()
+    here.wait_for("Epoch 1, 48×40")  # Nothing is new, so the choice stays.
+
     added = write_epoch(app.run, 3)
     try:
         here.page.get_by_role("button", name="Refresh").click()
@@ -145,6 +149,17 @@ def test_examples_epochs_and_sizes(visit, app):
         here.wait_for("Epoch 3, 48×40")
     finally:
         shutil.rmtree(added)
+
+
+def test_another_run_keeps_the_visitors_picture(visit, tmp_path):
+    here = visit()
+    here.wait_for("Epoch 2")
+    picture(70, 50).save(tmp_path / "mine.png")
+    here.upload(tmp_path / "mine.png")
+    here.wait_for("Epoch 2, 70×50 pixels")
+    here.page.get_by_label("Run", exact=True).click()
+    here.page.get_by_role("option", name="oneway").click()
+    here.wait_for("Epoch 7, 70×50 pixels")
 
 
 def test_a_run_with_one_direction_says_why(visit):
