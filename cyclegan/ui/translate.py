@@ -91,8 +91,8 @@ def build(bench: Workbench) -> None:
             *(part for row in rows for part in row.describe(info)),
         ]
 
-    def open_run(run: str, payload: dict | None) -> list[Any]:
-        """The newest epoch, the examples, and as the picture the visitor's own, or the first example."""
+    def open_run(run: str) -> list[Any]:
+        """The newest epoch and the examples."""
         thumbnails = []
         for path in _examples(bench.run(run)):
             try:
@@ -102,7 +102,10 @@ def build(bench: Workbench) -> None:
                 continue
             thumbnail.thumbnail((160, 160))
             thumbnails.append((thumbnail, path.stem.replace("_", " ")))
-        gallery = gr.Gallery(thumbnails, visible=bool(thumbnails), selected_index=None)
+        return [*describe(run, None), gr.Gallery(thumbnails, visible=bool(thumbnails), selected_index=None)]
+
+    def first_picture(run: str, payload: dict | None) -> list[Any]:
+        """As the picture the visitor's own, or else the run's first example; it is translated as it changes."""
         given = Path(payload["path"]) if payload and payload.get("path") else None
         shown = {path.name for source in bench.runs.values() for path in _examples(source)}
         if given is not None and given.name not in shown:
@@ -110,7 +113,7 @@ def build(bench: Workbench) -> None:
             picture = _served(image, given.name, lambda path: shutil.copyfile(given, path))
         else:
             picture = take_example(run, 0)
-        return [*describe(run, None), gallery, picture, _busy("Starting …") if picture else "Choose a picture."]
+        return [picture, _busy("Starting …") if picture else "Choose a picture."]
 
     def take_example(run: str, index: int) -> str | None:
         paths = _examples(bench.run(run))
@@ -155,11 +158,12 @@ def build(bench: Workbench) -> None:
     given.failure(_unless_bad, image, image, preprocess=False, **quick)
     given.success(_for_browsers, image, image, preprocess=False, **quick)
 
-    # A run brings its first example, and a new picture is translated as it changes.
+    # First the run's own epoch, then the picture: what translates it as it changes must not see another run's epoch.
     page = gr.context.Context.root_block
-    opened = [*about, examples, image, note]
-    page.load(_told(open_run), [run, image], opened, preprocess=False, **quick)
-    run.input(_told(open_run), [run, image], opened, preprocess=False, **quick)
+    for opened in (page.load, run.input):
+        opened(_told(open_run), run, [*about, examples], **quick).success(
+            _told(first_picture), [run, image], [image, note], preprocess=False, **quick
+        )
     examples.select(_told(pick_example), run, image, **quick)
     # An epoch keeps the picture.
     again = {**work, "api_name": "translate_again", "api_visibility": "private"}
