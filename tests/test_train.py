@@ -225,3 +225,25 @@ def test_a_resume_survives_what_people_do_to_a_run(tmp_path, tiny_flags, run_scr
     (state / "process-0.pt").unlink()
     lost = run_script(SCRIPT, *flags, "--output_dir", run, "--epochs", 3, "--resume", "auto", ok=False)
     assert lost.returncode == 1 and "can't be read" in lost.stderr
+
+
+@pytest.mark.parametrize(
+    ("raised", "says"),
+    [
+        ("torch.OutOfMemoryError('CUDA out of memory')", "--batch_size 1"),
+        ('RuntimeError("DefaultCPUAllocator: can\'t allocate memory")', "--crop_size 32"),
+        ("RuntimeError('[gloo] Connection closed by peer')", "another process"),
+    ],
+)
+def test_what_torch_raises_becomes_a_sentence(tmp_path, tiny_flags, raised, says):
+    code = (
+        "import runpy, sys, torch\n"
+        "from cyclegan.trainer import Trainer\n"
+        f"def step(self, batch): raise {raised}\n"
+        "Trainer.step = step\n"
+        f"sys.argv = {['train_accelerate.py', *tiny_flags, '--output_dir', str(tmp_path / 'run')]!r}\n"
+        "runpy.run_path('train_accelerate.py', run_name='__main__')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert says in done.stderr.strip().splitlines()[-1]

@@ -1,0 +1,59 @@
+"""Seconds from `python app.py` until its page answers, with the embedded run: `python -m benchmarks.app_start`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import socket
+import statistics
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+from benchmarks.machine import ROOT, describe
+
+REPORT = Path(__file__).parent / "reports" / "app_start.json"
+
+
+def start_once() -> float:
+    """Start the app on a free port, wait for its page, end it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    started = time.perf_counter()
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen([sys.executable, "app.py", "--port", str(port)], cwd=ROOT, **quiet)
+    try:
+        while process.poll() is None:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5):
+                    return time.perf_counter() - started
+            except OSError:
+                time.sleep(0.05)
+        raise SystemExit("the app ended by itself; start it by hand to see why")
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def main() -> None:
+    """Measure and write the report. The first start, which reads everything from disk, is told apart."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=5, help="starts after the first one")
+    args = parser.parse_args()
+    first, *later = [round(start_once(), 2) for _ in range(args.repeats + 1)]
+    report = {
+        "command": f"python -m benchmarks.app_start --repeats {args.repeats}",
+        "machine": describe(),
+        "first_s": first,
+        "later_s": later,
+        "later_median_s": round(statistics.median(later), 2),
+    }
+    REPORT.write_text(json.dumps(report, indent=2) + "\n")
+    print(report)
+
+
+if __name__ == "__main__":
+    main()
