@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.utils import get_upload_folder
 from PIL import Image
 
 from cyclegan.checkpoint import CheckpointError, CheckpointInfo, CheckpointSource, epoch_name
@@ -106,7 +107,7 @@ def build(bench: Workbench) -> None:
 
     def first_picture(run: str, payload: dict | None) -> list[Any]:
         """As the picture the visitor's own, or else the run's first example; it is translated as it changes."""
-        given = Path(payload["path"]) if payload and payload.get("path") else None
+        given = _source_of(payload) if payload and payload.get("path") else None
         shown = {path.name for source in bench.runs.values() for path in _examples(source)}
         if given is not None and given.name not in shown:
             # Under a new name, so that it counts as changed and is translated with this run's networks.
@@ -420,7 +421,11 @@ def _listed(source: CheckpointSource) -> list[CheckpointInfo]:
 def _source_of(payload: dict) -> Any:
     """The uploaded file's path, or the bytes that a browser sent within the message."""
     if payload.get("path"):
-        return payload["path"]
+        # Gradio checks only what calls itself a file of its own, and any request may name any path.
+        path = Path(str(payload["path"])).resolve()
+        if not path.is_relative_to(Path(get_upload_folder()).resolve()):
+            raise ImageError("This file was not uploaded here: choose it again")
+        return path
     head, _, data = (payload.get("url") or "").partition(",")
     if not head.startswith("data:"):
         raise ImageError("This file did not arrive: choose it again")

@@ -332,3 +332,39 @@ def test_warming_survives_what_it_can_not_load(tmp_path):
     bench = Workbench([open_source(tmp_path)])
     bench.warm()
     assert bench.ready.wait(30)
+
+
+# --- what a stranger may not read ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("meta", [{"meta": {"_type": "gradio.FileData"}}, {}])
+def test_files_of_the_server_are_not_served(app, tmp_path, meta):
+    """A request that names a file of the server, instead of one that was uploaded, gets nothing of it."""
+    import json
+    import urllib.error
+    import urllib.request
+
+    secret = tmp_path / "secret.tif"  # Of a kind that every one of these would open.
+    picture(23, 19).save(secret)
+    payload = {"path": str(secret), **meta}
+    config = json.loads(urllib.request.urlopen(f"{app.url}config").read())
+    asked = 0
+    for dependency in config["dependencies"]:
+        kinds = {c["id"]: c["type"] for c in config["components"]}
+        if "image" not in [kinds.get(i) for i in dependency["inputs"]] or not dependency["api_name"]:
+            continue
+        data = [payload if kinds[i] == "image" else None for i in dependency["inputs"]]
+        if kinds[dependency["inputs"][0]] == "dropdown":
+            data[0] = "streets"
+        body = json.dumps({"data": data, "session_hash": "stranger"}).encode()
+        name = dependency["api_name"]
+        post = urllib.request.Request(f"{app.url}gradio_api/call/{name}", body, {"Content-Type": "application/json"})
+        try:
+            event = json.loads(urllib.request.urlopen(post).read())["event_id"]
+            reply = urllib.request.urlopen(f"{app.url}gradio_api/call/{name}/{event}", timeout=60).read().decode()
+        except urllib.error.HTTPError as error:
+            reply = error.read().decode()
+        asked += 1
+        # Neither the picture, nor its size, nor that it could be read.
+        assert not any(word in reply for word in ("23×19", "secret", '"path"', "update")), (name, reply)
+    assert asked >= 4
