@@ -8,7 +8,6 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-import torch
 from filelock import FileLock, Timeout
 
 from cyclegan.checkpoint import (
@@ -155,7 +154,7 @@ class Run:
                 state = load_training_state(folder, process_index=index)
             except CheckpointError as damage:
                 error = damage
-            if not self._everywhere(state is not None):
+            if trainer.any_process(state is None):  # All must continue from the same state.
                 error = error or CheckpointError(f"another process can't read its part of {folder}")
                 self.notes.append(f"{error}; trying the one before it")
                 continue
@@ -166,13 +165,6 @@ class Run:
         # A state from the beginning: a crash in the first epoch resumes too, and a disk that is too small
         # for what each epoch will write shows now.
         self.save_state(trainer)
-
-    def _everywhere(self, good: bool) -> bool:
-        """Whether all processes say so: they must all continue from the same state."""
-        if self.accelerator.num_processes == 1:
-            return good
-        flag = torch.tensor(float(good), device=self.accelerator.device)
-        return self.accelerator.reduce(flag, reduction="sum").item() == self.accelerator.num_processes
 
     def _load(self, trainer: Trainer, state: dict[str, Any], folder: Path) -> None:
         """Continue from a state that was read."""

@@ -170,10 +170,14 @@ class Trainer:
             gradients = [p.grad for network in networks.values() for p in network.parameters() if p.grad is not None]
             if gradients:
                 checked = torch.cat([checked, torch.nn.utils.get_total_norm(gradients).float().reshape(1)])
-        bad = (~torch.isfinite(checked)).any().float()
-        if self.accelerator.num_processes > 1:
-            bad = self.accelerator.reduce(bad, reduction="sum")
-        return not bad.item()
+        return not self.any_process((~torch.isfinite(checked)).any())
+
+    def any_process(self, flag: Tensor | bool) -> bool:
+        """Whether `flag` holds on any process: what one must do, all must do. Called on every process."""
+        if self.accelerator.num_processes == 1:
+            return bool(flag)
+        shared = torch.as_tensor(flag, device=self.accelerator.device).float()
+        return self.accelerator.reduce(shared, reduction="sum").item() > 0
 
     def _skip(self) -> dict[str, Tensor]:
         for optimiser in (self.optim_gen, self.optim_disc):
@@ -249,10 +253,7 @@ class Trainer:
         """Whether any process was asked to stop; all must leave after the same step, and not amid an accumulation."""
         if self.step_in_epoch % self.config.optim.gradient_accumulation_steps:
             return False
-        if self.accelerator.num_processes == 1:
-            return self.stop_requested
-        flag = torch.tensor(float(self.stop_requested), device=self.accelerator.device)
-        return self.accelerator.reduce(flag, reduction="sum").item() > 0
+        return self.any_process(self.stop_requested)
 
     # --- what is published ----------------------------------------------------------------------------------
 
