@@ -113,10 +113,12 @@ def test_uploads_bad_and_good(visit, tmp_path):
     (tmp_path / "bad.png").write_text("no picture")
     here.upload(tmp_path / "bad.png")
     here.page.get_by_text("not a picture that can be read").wait_for()
-    here.wait_for("Nothing was translated")
+    box = here.page.locator(".given input[type=file]")
+    box.wait_for(state="attached")  # It is empty again, and can take another.
+    here.wait_for("Choose a picture")
     assert here.page.locator(".pictures img").count() == 0
     picture(70, 50).save(tmp_path / "good.png")
-    here.page.locator(".given input[type=file]").set_input_files(tmp_path / "good.png")  # the box is empty again
+    box.set_input_files(tmp_path / "good.png")
     here.wait_for("Epoch 2, 70×50 pixels")
     here.wait_for_pictures(70, 50)
 
