@@ -1,5 +1,51 @@
-"""Checkpoints on the Hugging Face Hub. Nothing outside this package imports huggingface_hub."""
+"""Checkpoints, votes and Spaces on the Hugging Face Hub. Nothing outside this package imports huggingface_hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cyclegan.checkpoint import CheckpointSource
+
+__all__ = ["HubError", "open_source"]
 
 
 class HubError(RuntimeError):
-    """What the Hub, the network or the token did not allow: one sentence with the remedy, fit to be shown."""
+    """What the Hub, the network or the token did not allow: one sentence with the remedy, fit to be shown.
+
+    Attributes:
+        temporary: whether the same call may well succeed later.
+        status: the HTTP status of the Hub's answer; None if there was none.
+        retry_after_s: seconds that the Hub asked to wait for; None if it did not.
+    """
+
+    def __init__(
+        self, message: str, *, temporary: bool = False, status: int | None = None, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.temporary, self.status, self.retry_after_s = temporary, status, retry_after_s
+
+
+def open_source(spec: str | Path) -> CheckpointSource:
+    """The checkpoints that a person named on a command line or in the app.
+
+    Args:
+        spec: a run's or an epoch's folder, or USER/NAME, USER/NAME@epoch-0012, USER/NAME@COMMIT on the Hub.
+            A folder that exists goes before a repository of that name.
+
+    Raises:
+        CheckpointError: it is neither, or a folder without checkpoints.
+    """
+    from cyclegan.checkpoint import CheckpointError, LocalSource
+
+    text = str(spec)
+    if isinstance(spec, Path) or Path(text).exists():
+        return LocalSource(spec)
+    from hub.source import HubSource, parse_spec
+
+    try:
+        parse_spec(text)
+    except CheckpointError:
+        return LocalSource(spec)  # Says what a run's folder is.
+    return HubSource(text)
