@@ -9,7 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cyclegan.checkpoint import CheckpointError, CheckpointSource, open_source
+from cyclegan.checkpoint import CheckpointError, CheckpointSource
+from hub import open_source
 
 DEMO = Path(__file__).parent / "demo"
 
@@ -22,7 +23,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="example: python app.py --checkpoints runs/maps runs/streets", allow_abbrev=False,
     )
     parser.add_argument("--checkpoints", nargs="+", metavar="SOURCE",
-                        help="folders of runs, or of single epochs (default: the runs embedded in demo/)")
+                        help="folders of runs or single epochs, USER/NAME on the Hub (default: what demo/ holds)")
     parser.add_argument("--host", default="127.0.0.1",
                         help="address to serve at; 0.0.0.0 lets other computers in (default: %(default)s)")
     parser.add_argument("--port", type=_port, default=7860, help="port to serve at (default: %(default)s)")
@@ -45,8 +46,7 @@ def open_sources(specs: Sequence[str] | None) -> list[CheckpointSource]:
     sources = [open_source(spec) for spec in (_embedded() if specs is None else specs)]
     for source in sources:
         if not source.list():
-            problems = " ".join(getattr(source, "problems", []))
-            raise CheckpointError(f"{source.name} holds no readable checkpoint: {problems}")
+            raise CheckpointError(f"{source.name} holds no readable checkpoint: {' '.join(source.problems)}")
     return sources
 
 

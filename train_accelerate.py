@@ -18,6 +18,7 @@ os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
 import torch  # noqa: E402
 from accelerate import Accelerator  # noqa: E402
+from tqdm import tqdm  # noqa: E402
 
 from cyclegan.checkpoint import CheckpointError  # noqa: E402
 from cyclegan.cli import parse_train_config, run_command  # noqa: E402
@@ -69,29 +70,23 @@ def finish_epoch(trainer: Trainer, run: Run, monitor: Monitor, samples: dict, se
         monitor.say(f"warning: {sentence}")
 
 
-def open_publisher(config: TrainConfig, run: Run):
+def open_hub(config: TrainConfig, accelerator: Accelerator):
     """Where epochs are published, found to work before any training; None if nowhere, or not by this process."""
-    if not (config.run.push_to_hub and run.is_main):
+    if not (config.run.push_to_hub and accelerator.is_main_process):
         return None
-    from hub.publish import Publisher  # Runs that don't publish don't pay for the import.
+    from hub.training import TrainingHub  # Runs that don't publish don't pay for the import.
 
-    publisher = Publisher(config.run.hub_model_id)
-    publisher.check(run.folder)
-    return publisher
-
-
-def publish(publisher, run: Run, monitor: Monitor) -> None:
-    """Publish what is not published yet; trouble with the network becomes a sentence, and training goes on."""
-    for sentence in publisher.publish_pending(run.folder) if publisher else ():
-        monitor.say(sentence)
+    return TrainingHub(config.run, say=lambda text: tqdm.write(text, file=sys.stderr))
 
 
 def train(config: TrainConfig) -> int:
     """Run the whole training; the exit status."""
     check_tracker(config.run.report_to)
     accelerator = make_accelerator(config)
-    with Run(config, accelerator) as run:
-        publisher = open_publisher(config, run)
+    hub = open_hub(config, accelerator)
+    with Run(config, accelerator, restore=hub and hub.restore) as run:
+        if hub:
+            hub.check_run()
         data = open_data(
             config.data,
             seed=config.run.seed,
@@ -111,8 +106,10 @@ def train(config: TrainConfig) -> int:
         if run.is_main:
             run.save_examples(samples)
         stop_on_signals(trainer, monitor)
+        published = True
         try:
-            publish(publisher, run, monitor)
+            if hub:
+                hub.start(trainer.epoch)
             while trainer.epoch < config.optim.total_epochs:
                 started = time.monotonic()
                 monitor.start_epoch()
@@ -121,19 +118,24 @@ def train(config: TrainConfig) -> int:
                 if completed and run.is_main:
                     finish_epoch(trainer, run, monitor, samples, time.monotonic() - started)
                 run.save_state(trainer)
-                if completed:
-                    publish(publisher, run, monitor)
-                if trainer.stop_requested or not completed:
+                stopped = trainer.stop_requested or not completed
+                if hub:
+                    ending = stopped or trainer.epoch == config.optim.total_epochs
+                    hub.add(trainer.epoch, trainer.global_step, ending=ending)
+                if stopped:
                     monitor.say(f"stopped after step {trainer.global_step}; continue with: {resume_command()}")
-                    return 0
-            command = shlex.join(["python", "app.py", "--checkpoints", str(run.folder)])
-            monitor.say(f"done, with {trainer.epoch} of {config.optim.total_epochs} epochs; see them with: {command}")
+                    break
+            else:
+                see = shlex.join(["python", "app.py", "--checkpoints", str(run.folder)])
+                monitor.say(f"done, with {trainer.epoch} of {config.optim.total_epochs} epochs; see them with: {see}")
         finally:
-            if publisher and (left := publisher.missing(run.folder)):
-                monitor.say(left)
+            if hub:
+                for number in (signal.SIGINT, signal.SIGTERM):  # Now either ends the waiting for the Hub.
+                    signal.signal(number, signal.default_int_handler)
+                published = hub.finish()
             monitor.close()
             data.close()
-    return 0
+    return 0 if published else 1
 
 
 def stop_on_signals(trainer: Trainer, monitor: Monitor) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cyclegan.cli import make_parser, run_command
 from cyclegan.config import DIRECTIONS, ConfigError
+from hub import HubError
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -24,7 +25,8 @@ def build_parser() -> argparse.ArgumentParser:
         return sub
 
     sub = add("translate", translate, "translate a picture or a folder of pictures")
-    sub.add_argument("--checkpoints", required=True, metavar="SOURCE", help="folder of a run or of one epoch")
+    sub.add_argument("--checkpoints", required=True, metavar="SOURCE",
+                     help="folder of a run or of one epoch; or USER/NAME, USER/NAME@epoch-0012 on the Hub")
     sub.add_argument("--epoch", default="latest", type=_epoch, metavar="N", help="which epoch, or latest")
     sub.add_argument("--direction", required=True, choices=DIRECTIONS, help="ab: A → B, ba: B → A")
     sub.add_argument("--input", required=True, type=Path, metavar="PATH", help="a picture, or a folder of pictures")
@@ -51,9 +53,8 @@ def build_parser() -> argparse.ArgumentParser:
         dest="files",
         required=True,
         nargs="+",
-        type=Path,
         metavar="FILE",
-        help="latest_net_G_A.pth and latest_net_G_B.pth, or one of them",
+        help="latest_net_G_A.pth and latest_net_G_B.pth, or one of them; hub:USER/NAME:FILE downloads one from the Hub",
     )
     sub.add_argument("--output", required=True, type=Path, metavar="RUN", help="folder of the run to write")
     sub.add_argument("--epoch", type=_positive, default=1, metavar="N", help="number of the epoch to write it as")
@@ -86,9 +87,10 @@ def translate(args: argparse.Namespace) -> int:
     """Translate one picture or a folder; 1 if any picture failed."""
     from tqdm import tqdm
 
-    from cyclegan.checkpoint import CheckpointError, open_source
+    from cyclegan.checkpoint import CheckpointError
     from cyclegan.images import IMAGE_SUFFIXES, ImageError, list_images, open_image
     from cyclegan.translator import Translator, save_png
+    from hub import open_source
 
     single = not args.input.is_dir()
     if single and not args.input.exists():
@@ -183,7 +185,8 @@ def import_weights(args: argparse.Namespace) -> int:
     target = args.output / epoch_name(args.epoch)
     if target.exists():
         raise CheckpointError(f"{target} exists already: choose another --epoch or --output")
-    found = import_reference(args.files)
+    files = [_fetched(name) for name in args.files]
+    found = import_reference(files)
     model = next(iter(found.values()))[0]
     data = DataConfig(
         dataset="unknown",
@@ -198,11 +201,20 @@ def import_weights(args: argparse.Namespace) -> int:
         epoch=args.epoch,
         weights={GENERATOR_OF[direction]: state for direction, (_, state) in found.items()},
         config=CheckpointConfig(model=model, data=data),
-        record={"global_step": 0, "weights": "imported", "files": [path.name for path in args.files]},
+        record={"global_step": 0, "weights": "imported", "files": [path.name for path in files]},
     )
     ways = " and ".join("A → B" if d == "ab" else "B → A" for d in found)
     print(f"{model.generator}, ngf {model.ngf}, {ways}: written to {target}")
     return 0
+
+
+def _fetched(name: str) -> Path:
+    """The file itself, or where one of the Hub was downloaded to."""
+    if not name.startswith("hub:"):
+        return Path(name)
+    from hub.source import fetch_file
+
+    return fetch_file(name.removeprefix("hub:"))
 
 
 def write_streets(args: argparse.Namespace) -> int:
@@ -218,9 +230,9 @@ def write_streets(args: argparse.Namespace) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one subcommand; the exit status. Every error meant for people is a ValueError of this package."""
+    """Run one subcommand; the exit status. Every error meant for people is a ValueError of ours, or the Hub's."""
     args = build_parser().parse_args(argv)
-    return run_command(lambda: args.run(args), (ValueError,))
+    return run_command(lambda: args.run(args), (ValueError, HubError))
 
 
 if __name__ == "__main__":

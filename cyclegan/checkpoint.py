@@ -22,7 +22,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
@@ -39,6 +39,7 @@ FORMAT_VERSION = 1
 EPOCH_NAME = re.compile(r"epoch-(\d{4,})")
 STATE_NAME = re.compile(r"step-(\d{9,})")
 GENERATOR_OF: dict[str, str] = {"ab": "gen_ab", "ba": "gen_ba"}
+EXAMPLE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 _MAX_JSON_BYTES = 10_000_000
 
 
@@ -146,10 +147,20 @@ class Checkpoint:
 
 
 class CheckpointSource(Protocol):
-    """Where checkpoints come from: a local run now, a Hub repository through the same three members."""
+    """Where checkpoints come from: the folder of a run, or a repository of the Hub."""
 
     name: str
     """What people call it: a folder's name or USER/NAME."""
+    problems: list[str]
+    """What the last `list` had to leave out or could not ask, one sentence each."""
+
+    def refresh(self) -> None:
+        """Make the next `list` look again rather than remember."""
+        ...
+
+    def examples(self) -> list[Path]:
+        """Pictures of both domains to try it on, named a_*.png and b_*.png; may be none."""
+        ...
 
     def list(self) -> list[CheckpointInfo]:
         """What there is, newest epoch first, without reading weights. Raises CheckpointError."""
@@ -374,29 +385,54 @@ def read_info(folder: Path) -> CheckpointInfo:
         CheckpointError: it is not a checkpoint, damaged, or of a newer format.
     """
     config_values, record = read_json(folder / "config.json"), read_json(folder / "checkpoint.json")
-    config = CheckpointConfig.from_json(config_values, folder.name)
-    directions = tuple(d for d in DIRECTIONS if (folder / f"{GENERATOR_OF[d]}.safetensors").is_file())
+    files = {path.name for path in folder.iterdir() if path.is_file()}
+    return make_info(config_values, record, files=files, where=folder.name)
+
+
+def make_info(
+    config_values: dict[str, Any],
+    record: Mapping[str, Any],
+    *,
+    files: Collection[str],
+    where: str,
+    commit_sha: str | None = None,
+) -> CheckpointInfo:
+    """What a checkpoint says of itself.
+
+    Args:
+        config_values: config.json.
+        record: checkpoint.json.
+        files: names of the files beside them.
+        where: how messages call it.
+        commit_sha: the commit that holds it; None for a digest of its configuration and its weights' checksums.
+
+    Raises:
+        CheckpointError: it is damaged, of a newer format, or without weights that are ever loaded.
+    """
+    config = CheckpointConfig.from_json(config_values, where)
+    directions = tuple(d for d in DIRECTIONS if f"{GENERATOR_OF[d]}.safetensors" in files)
     if not directions:
-        pickles = [p.name for p in folder.glob("*.pth")] + [p.name for p in folder.glob("*.bin")]
+        pickles = sorted(name for name in files if name.endswith((".pth", ".bin", ".pt", ".ckpt")))
         hint = f"; {pickles[0]} is a pickle, which is never loaded: use `python -m cyclegan import`" if pickles else ""
-        raise CheckpointError(f"{folder.name} has no gen_ab.safetensors or gen_ba.safetensors{hint}")
+        raise CheckpointError(f"{where} has no gen_ab.safetensors or gen_ba.safetensors{hint}")
     epoch, step = record.get("epoch"), record.get("global_step", 0)
     if type(epoch) is not int or type(step) is not int or not 1 <= epoch < 10**9:
-        raise CheckpointError(f"{folder.name}/checkpoint.json is damaged: it names no epoch; get the checkpoint again")
+        raise CheckpointError(f"{where}/checkpoint.json is damaged: it names no epoch; get the checkpoint again")
     pinned = json.dumps([config_values, record.get("sha256")], sort_keys=True).encode()
     return CheckpointInfo(
         epoch=epoch,
-        commit_sha=hashlib.sha256(pinned).hexdigest()[:40],
+        commit_sha=commit_sha or hashlib.sha256(pinned).hexdigest()[:40],
         created=str(record.get("created", "")),
         global_step=step,
-        losses=_figures(record.get("losses")),
-        metrics=_figures(record.get("metrics")),
+        losses=read_figures(record.get("losses")),
+        metrics=read_figures(record.get("metrics")),
         config=config,
         directions=directions,
     )
 
 
-def _figures(values: Any) -> dict[str, float]:
+def read_figures(values: Any) -> dict[str, float]:
+    """The losses or metrics in a JSON object; what is no number is left out."""
     figures = {}
     for key, value in values.items() if isinstance(values, dict) else ():
         if isinstance(value, (int, float)):
@@ -456,6 +492,24 @@ def load_checkpoint(folder: Path, directions: tuple[Direction, ...] | None = Non
     return Checkpoint(info=info, config=info.config, generators=generators)
 
 
+def weights_bytes(config: CheckpointConfig) -> int:
+    """How many bytes a file of one generator's weights has at most: fp32, with its header.
+
+    Raises:
+        CheckpointError: the configuration describes no network that can be built.
+    """
+    import torch
+
+    from cyclegan.networks import build_generator
+
+    try:
+        with torch.device("meta"):
+            state = build_generator(config.model).state_dict()
+    except (ConfigError, RuntimeError, ValueError, MemoryError, OverflowError) as error:
+        raise CheckpointError(f"config.json describes no network that can be built ({error})") from error
+    return sum(value.numel() * 4 for value in state.values()) + 1_000_000
+
+
 def direction_name(direction: str) -> str:
     """`A → B` or `B → A`."""
     return "A → B" if direction == "ab" else "B → A"
@@ -477,6 +531,13 @@ class LocalSource:
         """What `list` had to leave out, one sentence each."""
         if not self._folders():
             raise CheckpointError(f"{folder} holds no checkpoint: a run's folder holds epoch-0001 and on")
+
+    def refresh(self) -> None:
+        """Nothing is remembered."""
+
+    def examples(self) -> list[Path]:
+        """The pictures in RUN/examples."""
+        return sorted(path for path in (self.folder / "examples").glob("*") if path.suffix.lower() in EXAMPLE_SUFFIXES)
 
     def _folders(self) -> list[Path]:
         if (self.folder / "checkpoint.json").is_file():
@@ -519,15 +580,6 @@ class LocalSource:
             have = ", ".join(str(number) for number in sorted(known))
             raise CheckpointError(f"{self.name} has no epoch {epoch}; it has {have}")
         return known[epoch]
-
-
-def open_source(spec: str | Path) -> CheckpointSource:
-    """The source that a person named on a command line or in the app.
-
-    Raises:
-        CheckpointError: there is no such source.
-    """
-    return LocalSource(spec)
 
 
 # --- the training state -------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -252,6 +253,15 @@ class RunConfig(_Config):
     report_to: str = option("none", "where losses and samples are also shown", choices=TRACKERS)
     push_to_hub: bool = option(False, "publish each epoch to the Hugging Face Hub: one commit, one tag")
     hub_model_id: str | None = option(None, "repository to publish to, USER/NAME")
+    hub_private: bool = option(False, "make the repository private if it has to be made; refuse one that is public")
+    hub_license: str | None = option(
+        None, "licence of the weights as the Hub spells it, e.g. mit or cc-by-4.0, for the model card"
+    )
+    hub_training_state: str = option(
+        "none",
+        "what of the training state is published too, so that --resume auto can go on from there on another machine: "
+        "every:N, after every N epochs and at the end; last, when the training ends or is stopped; none",
+    )
 
     def validate(self) -> None:
         super().validate()
@@ -262,6 +272,14 @@ class RunConfig(_Config):
         _require(
             not self.push_to_hub or bool(self.hub_model_id),
             "--push_to_hub needs --hub_model_id USER/NAME",
+        )
+        _require(
+            re.fullmatch(r"none|last|every:[1-9]\d*", self.hub_training_state) is not None,
+            f"--hub_training_state {self.hub_training_state!r} must be every:N, e.g. every:5, or last, or none",
+        )
+        _require(
+            self.hub_training_state == "none" or self.push_to_hub,
+            "--hub_training_state needs --push_to_hub, which publishes",
         )
 
 

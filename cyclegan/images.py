@@ -175,13 +175,13 @@ def list_images(folder: str | os.PathLike) -> list[Path]:
     folder = Path(folder)
     try:
         seen = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.name[0] != "."]
-        return sorted((p for p in seen if not p.is_dir()), key=lambda p: _natural(p.name))
+        return sorted((p for p in seen if not p.is_dir()), key=lambda p: natural_order(p.name))
     except OSError as error:
         message = f"{folder} can't be listed ({_reason(error)}): give a folder that can be read"
         raise ImageError(message) from error
 
 
-def _natural(name: str) -> tuple:
+def natural_order(name: str) -> tuple:
     """A sort key that counts: digits compare as numbers; the name itself breaks ties such as 01 and 1."""
     parts = re.split(r"([0-9]+)", name.lower())
     return [(int(p), "") if p.isdigit() else (-1, p) for p in parts], name

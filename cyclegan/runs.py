@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +35,16 @@ from cyclegan.trainer import Trainer
 class Run:
     """OUTPUT_DIR of a training run. Every process makes one; only the main process writes, but for its state.
 
+    Args:
+        restore: for `--resume auto` into a folder without a run: puts one there that is kept elsewhere, if there is
+            one, and returns what to say of it.
+
     Raises:
         CheckpointError: the folder can't be written, is in use, holds another run, or can't be resumed.
     """
 
-    def __init__(self, config: TrainConfig, accelerator: Any) -> None:
-        self.config, self.accelerator = config, accelerator
+    def __init__(self, config: TrainConfig, accelerator: Any, *, restore: Callable[[], str] | None = None) -> None:
+        self.config, self.accelerator, self._restore = config, accelerator, restore
         self.folder = Path(config.run.output_dir)
         self.is_main = accelerator.is_main_process
         self._lock: FileLock | None = None
@@ -60,6 +65,7 @@ class Run:
             self._take_lock()
             try:
                 sweep(self.folder)
+                self._fetch()
                 self._refuse_to_overwrite()
                 self.run_id = self._describe()
             except BaseException:
@@ -82,6 +88,11 @@ class Run:
             raise CheckpointError(
                 f"another process is training into {self.folder}; wait for it, or choose another --output_dir"
             ) from error
+
+    def _fetch(self) -> None:
+        empty = not list_training_states(self.folder) and not any(self.folder.glob("epoch-*"))
+        if empty and self._restore and self.config.run.resume == "auto" and (said := self._restore()):
+            self.notes.append(said)
 
     def _refuse_to_overwrite(self) -> None:
         states = list_training_states(self.folder)

@@ -32,7 +32,7 @@ def open_source(spec: str | Path) -> CheckpointSource:
 
     Args:
         spec: a run's or an epoch's folder, or USER/NAME, USER/NAME@epoch-0012, USER/NAME@COMMIT on the Hub.
-            A folder that exists goes before a repository of that name.
+            A folder goes before a repository, also where only its first part is here.
 
     Raises:
         CheckpointError: it is neither, or a folder without checkpoints.
@@ -40,8 +40,8 @@ def open_source(spec: str | Path) -> CheckpointSource:
     from cyclegan.checkpoint import CheckpointError, LocalSource
 
     text = str(spec)
-    if isinstance(spec, Path) or Path(text).exists():
-        return LocalSource(spec)
+    if isinstance(spec, Path) or Path(text).exists() or Path(text.split("/")[0]).is_dir():
+        return LocalSource(spec)  # runs/mni is a slip, not a repository of the user "runs".
     from hub.source import HubSource, parse_spec
 
     try:

@@ -1,4 +1,4 @@
-"""`python -m hub`: push."""
+"""`python -m hub`: list, push, tag, space."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cyclegan.checkpoint import CheckpointError, LocalSource
+from cyclegan.checkpoint import CheckpointError, CheckpointInfo, LocalSource, list_training_states
 from cyclegan.cli import make_parser, run_command
 from hub import HubError
 
@@ -16,31 +16,132 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of all subcommands."""
     parser = make_parser("python -m hub", "Checkpoints on the Hugging Face Hub.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    text = "publish each epoch of a run that is not on the Hub yet: one commit and one tag each"
-    sub = commands.add_parser(
-        "push", help=text, description=text, formatter_class=parser.formatter_class, allow_abbrev=False
-    )
+
+    def add(name: str, run, help: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(
+            name, help=help, description=help, formatter_class=parser.formatter_class, allow_abbrev=False
+        )
+        sub.set_defaults(run=run)
+        return sub
+
+    sub = add("list", list_epochs, "show the epochs of a run or of a repository, newest first")
+    sub.add_argument("source", metavar="SOURCE", help="folder of a run, or USER/NAME on the Hub")
+
+    sub = add("push", push, "publish each epoch of a run that is not on the Hub yet: one commit and one tag each")
     sub.add_argument("folder", type=Path, metavar="RUN", help="folder of a run, which holds epoch-0001 and on")
     sub.add_argument("repo_id", metavar="USER/NAME", help="model repository; made if there is none")
     sub.add_argument("--private", action="store_true", help="make the repository private, if it has to be made")
-    sub.set_defaults(run=push)
+    sub.add_argument("--license", metavar="ID", help="licence of the weights as the Hub spells it, e.g. mit")
+    sub.add_argument("--training_state", action="store_true",
+                     help="also publish the newest training state, so that another machine can go on")
+
+    sub = add("tag", tag, "repair a repository: set the tag of each epoch's commit that lacks it")
+    sub.add_argument("repo_id", metavar="USER/NAME", help="model repository")
+
+    sub = add("space", space, "make or update a Space that runs the app with these checkpoints")
+    sub.add_argument("repo_id", metavar="USER/NAME", help="the Space; made if there is none")
+    sub.add_argument("--checkpoints", nargs="+", required=True, metavar="SOURCE",
+                     help="USER/NAME on the Hub, or folders of runs, which are put into the Space")
+    sub.add_argument("--private", action="store_true", help="make the Space private, if it has to be made")
     return parser
 
 
-def push(args: argparse.Namespace) -> None:
-    """Publish what is missing, a line for each epoch."""
-    from hub.publish import Publisher
+def list_epochs(args: argparse.Namespace) -> None:
+    """Print a line for each epoch."""
+    if Path(args.source).exists():
+        source = LocalSource(args.source)
+        _print_table([(info, "") for info in source.list()])
+        for sentence in source.problems:
+            print(f"warning: {sentence}", file=sys.stderr)
+        return
+    from hub.layout import epoch_commits, tagged_epochs
+    from hub.source import HubSource
 
-    LocalSource(args.folder)  # Says what a run's folder is, if this is none.
-    publisher = Publisher(args.repo_id, private=args.private)
-    publisher.check(args.folder)
-    sentences = publisher.push(args.folder)
-    if not publisher.unpublished(args.folder):
-        print(f"nothing to do: all epochs of {args.folder} are at {publisher.url}")
-    for sentence in sentences:
-        print(sentence, flush=True)
-    if left := publisher.unpublished(args.folder):
-        raise HubError(f"{len(left)} of the run's epochs could not be published, as said above; mend them, push again")
+    source = HubSource(args.source)
+    infos = source.list()
+    if source.down or source.spec.revision is not None:
+        _print_table([(info, "") for info in infos])
+    else:
+        refs = source.repository.refs()
+        tags = set(tagged_epochs(refs).values())
+        untagged = [info for info in infos if info.commit_sha not in tags]
+        _print_table([(info, "no tag" if info in untagged else "") for info in infos])
+        commits = len(epoch_commits(source.repository, refs))
+        print(f"{len(infos)} epochs, {len(tags)} tags, {commits} epoch commits at {source.repository.url}")
+        if untagged:
+            print(f"set the missing tags with: python -m hub tag {source.repository.repo_id}")
+    for sentence in source.problems:
+        print(f"warning: {sentence}", file=sys.stderr)
+
+
+def _print_table(rows: Sequence[tuple[CheckpointInfo, str]]) -> None:
+    """Epoch, date, step, figures, commit."""
+    table = [("epoch", "date (UTC)", "step", "cycle loss", "reconstruction", "commit", "")]
+    for info, remark in rows:
+        cycle = _mean(info.losses, "cycle_a", "cycle_b")
+        back = _mean(info.metrics, "reconstruction_l1_ab", "reconstruction_l1_ba")
+        when = info.created[:16].replace("T", " ")
+        table.append((info.tag, when, str(info.global_step), cycle, back, info.commit_sha[:10], remark))
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
+    for row in table:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _mean(figures, *keys: str) -> str:
+    found = [figures[key] for key in keys if key in figures]
+    return f"{sum(found) / len(found):.3f}" if found else "-"
+
+
+def push(args: argparse.Namespace) -> int:
+    """Publish what is missing, a line for each epoch; 1 if something is left."""
+    from hub.outbox import Outbox, names
+    from hub.publish import Publisher
+    from hub.state import push_state, stage_state
+
+    def say(sentence: str) -> None:
+        print(sentence, flush=True, file=sys.stderr if sentence.startswith("warning") else sys.stdout)
+
+    source = LocalSource(args.folder)  # Says what a run's folder is, if this is none.
+    states = list_training_states(args.folder)
+    if args.training_state and not states:
+        raise CheckpointError(f"{args.folder} holds no training state to publish: leave out --training_state")
+    publisher = Publisher(args.folder, args.repo_id, private=args.private, license=args.license)
+    publisher.check_repository()
+    for sentence in publisher.check_run():
+        say(sentence)
+    todo = publisher.unpublished()
+    if not todo and not args.training_state:
+        print(f"nothing to do: all epochs of {args.folder} are at {publisher.repository.url}")
+    staged = stage_state(args.folder, states[0].global_step) if args.training_state else None
+    outbox = Outbox(publisher, say, push_state=lambda folder: push_state(publisher.repository, folder))
+    newest = max((int(folder.name[6:]) for folder in source.folder.glob("epoch-*") if folder.name[6:].isdecimal()),
+                 default=0)
+    outbox.add(newest, staged)
+    outbox.start()
+    left = outbox.finish()
+    if left:
+        raise HubError(f"not on the Hub: {names(left)}; mend what is said above, then push again")
+    return 0
+
+
+def tag(args: argparse.Namespace) -> None:
+    """Set the tags that are missing."""
+    from hub.client import Repository
+    from hub.publish import repair_tags
+
+    repository = Repository(args.repo_id)
+    said = repair_tags(repository)
+    for sentence in said:
+        print(sentence)
+    if not said:
+        print(f"nothing to do: every epoch's commit at {repository.url} has its tag")
+
+
+def space(args: argparse.Namespace) -> None:
+    """Make or update a Space."""
+    from hub.space import publish_space
+
+    print(publish_space(args.repo_id, args.checkpoints, private=args.private))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

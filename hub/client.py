@@ -8,12 +8,13 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_session, get_token
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelCard, get_session, get_token
 from huggingface_hub.errors import (
     EntryNotFoundError,
     HFValidationError,
@@ -36,11 +37,18 @@ BRANCH = "main"
 # Of silence, on reading and writing alike. The client's own default is to wait for ever.
 TIMEOUT_S = float(os.environ.get("HF_HUB_DOWNLOAD_TIMEOUT") or 60)
 MAX_JSON_BYTES = 10_000_000
+FEW_TRIES, WAIT_S, LONGEST_WAIT_S = 3, 1.0, 10.0
 TOKENS_URL = "https://huggingface.co/settings/tokens"
 NO_TOKEN = f"make one that can write at {TOKENS_URL}, then run `hf auth login` or set HF_TOKEN"
 
 if "HF_HUB_VERBOSITY" not in os.environ:
     logging.set_verbosity_error()  # What matters of a retry is said by this package, in its own words.
+
+T = TypeVar("T")
+
+
+class CardError(HubError):
+    """A commit was refused for the front matter of its README.md."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +82,7 @@ class Repository:
         repo_type: model, dataset or space.
         endpoint: address of the Hub; None for HF_ENDPOINT or huggingface.co.
         token: None for HF_TOKEN or the one that `hf auth login` saved.
+        timeout_s: how long the Hub may be silent.
 
     Every method raises HubError where the Hub can't be reached or refuses.
 
@@ -82,9 +91,15 @@ class Repository:
     """
 
     def __init__(
-        self, repo_id: str, *, repo_type: str = "model", endpoint: str | None = None, token: str | None = None
+        self,
+        repo_id: str,
+        *,
+        repo_type: str = "model",
+        endpoint: str | None = None,
+        token: str | None = None,
+        timeout_s: float | None = None,
     ) -> None:
-        self.repo_id, self.repo_type = repo_id, repo_type
+        self.repo_id, self.repo_type, self._timeout_s = repo_id, repo_type, timeout_s
         self._api = HfApi(endpoint=endpoint, token=token)
         try:
             validate_repo_id(repo_id)
@@ -120,10 +135,20 @@ class Repository:
             # ask for more than that; with them it shows at the first commit.
             writing = {"write": True} if "write" in inspect.signature(api.auth_check).parameters else {}
             api.auth_check(self.repo_id, repo_type=self.repo_type, **writing)
-            if private and not api.repo_info(self.repo_id, repo_type=self.repo_type, timeout=TIMEOUT_S).private:
+            if private and not api.repo_info(self.repo_id, repo_type=self.repo_type).private:
                 raise HubError(
                     f"{self.repo_id} exists and is public; make it private in its settings, or ask for no private one"
                 )
+
+    def check_license(self, license: str) -> None:
+        """Make sure that the Hub knows a licence; raises HubError if it doesn't."""
+        with self.calls():
+            try:
+                ModelCard(f"---\nlicense: {json.dumps(license)}\n---\n").validate(repo_type=self.repo_type)
+            except ValueError as error:
+                raise HubError(
+                    f"the Hub knows no licence {license!r}; name one as it does: mit, apache-2.0, cc-by-4.0, other …"
+                ) from error
 
     # --- reading --------------------------------------------------------------------------------------------
 
@@ -168,7 +193,7 @@ class Repository:
                 raise  # An EntryNotFoundError too, but it says that the Hub did not answer.
             except EntryNotFoundError:
                 return None
-            return Path(path).read_text(encoding="utf-8", errors="replace")
+            return Path(path).read_bytes().decode("utf-8", "replace")  # Line ends stay as they are.
 
     def json(self, revision: str, name: str) -> dict[str, Any] | None:
         """A JSON object, past the cache; None if there is no such file, empty if it is something else."""
@@ -191,6 +216,14 @@ class Repository:
             path = api.hf_hub_download(
                 self.repo_id, name, repo_type=self.repo_type, revision=revision, force_download=again,
                 local_files_only=local_only,
+            )
+        return Path(path)
+
+    def fetch(self, revision: str, name: str, folder: Path) -> Path:
+        """A file's path below `folder`, past the cache: for what is large and wanted once."""
+        with self.calls() as api:
+            path = api.hf_hub_download(
+                self.repo_id, name, repo_type=self.repo_type, revision=revision, local_dir=folder
             )
         return Path(path)
 
@@ -217,7 +250,7 @@ class Repository:
             for name, content in files.items()
         ]
         operations += [CommitOperationDelete(path_in_repo=name) for name in delete]
-        with self.calls() as api:
+        with self.calls() as api, _front_matter_errors():
             done = api.create_commit(
                 self.repo_id, operations, commit_message=message, parent_commit=parent, repo_type=self.repo_type,
                 revision=branch,
@@ -239,7 +272,7 @@ class Repository:
     @contextlib.contextmanager
     def calls(self) -> Iterator[HfApi]:
         """The Hub's client for a few calls."""
-        get_session().timeout = TIMEOUT_S
+        get_session().timeout = self._timeout_s or TIMEOUT_S
         show_bars = not are_progress_bars_disabled()
         if show_bars:
             disable_progress_bars()
@@ -306,8 +339,38 @@ class Repository:
         return f"the Hub refused ({status}: {' '.join((said or 'without a reason').split())[:300]}); mend that first"
 
 
+def patiently(call: Callable[[], T]) -> T:
+    """`call`'s result, tried a few times where the Hub has a hiccup; for someone who is waiting.
+
+    Raises:
+        HubError: it failed each time, or for a reason that waiting some seconds does not mend.
+    """
+    for number in range(1, FEW_TRIES + 1):
+        try:
+            return call()
+        except HubError as error:
+            wait = max(WAIT_S * number, error.retry_after_s or 0)
+            # No answer at all, as without a network: the cache is the better answer.
+            if not error.temporary or error.status is None or number == FEW_TRIES or wait > LONGEST_WAIT_S:
+                raise
+            time.sleep(wait)
+    raise AssertionError("unreachable")
+
+
+@contextlib.contextmanager
+def _front_matter_errors() -> Iterator[None]:
+    """The client has the Hub judge README.md's front matter before it commits, and raises a plain ValueError."""
+    try:
+        yield
+    except ValueError as error:
+        if "metadata in README" not in str(error):
+            raise
+        said = " ".join(str(error).split())[:300]
+        raise CardError(f"the Hub refuses the front matter of README.md ({said}); mend it there") from error
+
+
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait by a Retry-After header (a date, which the Hub does not send, counts as none), or by RateLimit."""
+    """Seconds to wait, by a Retry-After header (the Hub sends no dates) or a RateLimit header."""
     if (value := headers.get("retry-after") or "").isdecimal():
         return float(value)
     match = re.search(r"\bt=(\d+)", headers.get("ratelimit") or "")

@@ -17,7 +17,6 @@ from cyclegan.checkpoint import (
     list_training_states,
     load_checkpoint,
     load_training_state,
-    open_source,
     prune_training_states,
     read_info,
     save_training_state,
@@ -58,7 +57,7 @@ def test_a_source_lists_the_newest_first_and_names_what_it_left_out(tmp_path, ma
     (tmp_path / "epoch-0002" / "config.json").write_text("{")
     (tmp_path / ".epoch-0011.abc.part").mkdir()
     (tmp_path / "epoch-0012").mkdir()
-    source = open_source(tmp_path)
+    source = LocalSource(tmp_path)
     assert [info.epoch for info in source.list()] == [10, 1]
     assert len(source.problems) == 2 and any("epoch-0002" in sentence for sentence in source.problems)
     assert source.load().info.epoch == 10 and source.load(1).info.epoch == 1
@@ -213,7 +212,7 @@ def test_json_is_replaced_whole_and_takes_any_file_name(tmp_path):
 def test_sources_that_are_none(tmp_path):
     for spec, says in ((tmp_path / "none", "not a folder"), (tmp_path, "holds no checkpoint")):
         with pytest.raises(CheckpointError, match=says):
-            open_source(spec)
+            LocalSource(spec)
 
 
 def test_a_published_config_names_no_folder_of_the_machine(tmp_path):

@@ -9,13 +9,18 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 # Read by gradio and huggingface_hub as they are imported: nothing is reported to anyone.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+
+try:
+    import spaces  # Of the Hub's Spaces; it rearranges torch, so it has to come before that.
+except ImportError:
+    spaces = None
 
 import gradio as gr  # noqa: E402
 
@@ -27,7 +32,20 @@ if TYPE_CHECKING:
 NETWORKS = "networks"
 """The concurrency_id of every event that runs a network: one at a time, the others wait in the queue."""
 
+GPU_IS_LENT = os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
+"""Whether this is a Space without a GPU of its own, which is lent one for each call (ZeroGPU)."""
+
 log = logging.getLogger(__name__)
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def on_gpu(fn: Function) -> Function:
+    """A function that runs networks, on a GPU that a Space is lent for the call; `fn` itself everywhere else.
+
+    There it runs in a process of its own, forked for it: what it is given, yields and raises is pickled, of errors
+    only gr.Error arrives as it was, and what it loads stays there.
+    """
+    return fn if spaces is None else spaces.GPU(fn)
 
 
 class Workbench:
@@ -76,6 +94,9 @@ class Workbench:
 
     def warm(self) -> None:
         """Load torch and the first run's newest checkpoint in the background."""
+        if GPU_IS_LENT:
+            self.ready.set()  # This process can't put networks on a GPU; torch came with `spaces`.
+            return
         threading.Thread(target=self._warm, name="warm", daemon=True).start()
 
     def _warm(self) -> None:

@@ -20,8 +20,8 @@ from PIL import Image
 
 from cyclegan.checkpoint import CheckpointError, CheckpointInfo, CheckpointSource, epoch_name
 from cyclegan.config import DIRECTIONS, DataConfig
-from cyclegan.images import ImageError, list_images, open_image
-from cyclegan.ui import NETWORKS, Workbench
+from cyclegan.images import ImageError, natural_order, open_image
+from cyclegan.ui import NETWORKS, Workbench, on_gpu
 
 CSS = Path(__file__).with_name("translate.css")
 
@@ -33,6 +33,10 @@ MAX_WORKED_PIXELS_ELSEWHERE = 8_000_000
 MAX_EXAMPLES = 12
 NOT_FOR_BROWSERS = {".tif", ".tiff", ".jp2", ".j2k", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".heic", ".heif"}
 SIZES = ("auto", "training", "original")
+EMPTY: list[Any] = [None, None, None, ""]
+"""What a row shows of no reading."""
+KEPT = [gr.skip()] * len(EMPTY)
+"""What leaves a row as it is."""
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +51,7 @@ def build(bench: Workbench) -> None:
     infos = _listed(bench.run(first))
     info = infos[0]
     gr.HTML("<h1>CycleGAN workbench</h1>", elem_classes="title")
-    lead = gr.HTML(_lead(info), elem_classes="lead")
+    lead = gr.HTML(_lead(info, bench.run(first).problems), elem_classes="lead")
     with gr.Row(elem_classes="page"):
         with gr.Column(elem_classes="given"):
             image = gr.Image(
@@ -82,11 +86,12 @@ def build(bench: Workbench) -> None:
 
     def describe(run: str, tag: str | None) -> list[Any]:
         """What depends on the run and its epoch (the newest, if it isn't there), in the order of `about`."""
-        infos = _listed(bench.run(run))
+        source = bench.run(run)
+        infos = _listed(source)
         info = next((i for i in infos if i.tag == tag), infos[0])
         return [
             infos[0].tag,
-            _lead(info),
+            _lead(info, source.problems),
             gr.Dropdown(_choices(infos), value=info.tag),
             gr.Radio(_sizes(info)),
             *(part for row in rows for part in row.describe(info)),
@@ -127,15 +132,25 @@ def build(bench: Workbench) -> None:
 
     def look_again(run: str, tag: str | None, known: str | None) -> list[Any]:
         """Find epochs that a running training has added since the last look, and go on to the newest of those."""
+        bench.run(run).refresh()
         infos = _listed(bench.run(run))
         new = known is None or infos[0].epoch > _epoch_number(known)
         gr.Info(f"The newest is {_epoch_label(infos[0])}." if new else "No newer epoch yet.", title="", duration=4)
         return describe(run, infos[0].tag if new else tag)
 
+    @on_gpu
+    def run_networks(
+        picture: Image.Image, remarks: list[str], run: str | None, epoch: int | None, size: str
+    ) -> Iterator[list[Any]]:
+        try:
+            yield from _run_networks(bench, rows, picture, remarks, run, epoch, size)
+        except Exception as error:
+            raise _told_error(error) from error
+
     def translate(
         image: dict | None, run: str | None = None, epoch: str | None = None, size: str = "auto"
     ) -> Iterator[list[Any]]:
-        yield from _translate(bench, rows, image, run, epoch, size)
+        yield from _translate(bench, rows, run_networks, image, run, epoch, size)
 
     work = {
         "fn": translate, "inputs": [image, run, epoch, size], "outputs": results, "trigger_mode": "always_last",
@@ -221,45 +236,62 @@ class Reading:
 
 
 def _translate(
-    bench: Workbench, rows: list[Reading], payload: dict | None, run: str | None, epoch: str | None, size: str
+    bench: Workbench,
+    rows: list[Reading],
+    run_networks: Callable[..., Iterator[list[Any]]],
+    payload: dict | None,
+    run: str | None,
+    epoch: str | None,
+    size: str,
 ) -> Iterator[list[Any]]:
     """The values of `results`, one reading after the other; cleared before an error is told."""
-    empty: list[Any] = [None, None, None, ""]
-    kept = [gr.skip()] * len(empty)
     if payload is None:
-        yield ["Choose a picture.", *empty * len(rows)]
+        yield ["Choose a picture.", *EMPTY * len(rows)]
         return
     try:
         if size not in SIZES:
             raise ImageError(f"there is no working size {size!r}: choose {' or '.join(SIZES)}")
-        picture = open_image(_source_of(payload), name="This file")
+        picture, remarks = _reduced(open_image(_source_of(payload), name="This file"))
         number = None if epoch is None else _epoch_number(epoch)
         if not bench.ready.is_set():
-            yield [_busy("Loading the networks, which takes some ten seconds once …"), *kept * len(rows)]
-        translator = bench.translator(run, number)
-        info, began = translator.checkpoint.info, time.monotonic()
-        picture, remarks = _reduced(picture)
-        worked, more = _working_size(picture.size, size, info.config.data, translator.device.type)
-        names, shown = _domains(info), []
-        read = _served(rows[0].pictures[0], "input.png", lambda path: picture.save(path, compress_level=1))
-        for row in rows:
-            yield [_busy("Translating …"), *shown, *kept * (len(rows) - len(shown) // len(kept))]
-            if row.direction not in translator.generators:
-                shown += empty
-                continue
-            result = translator.translate(picture, row.direction, reconstruct=True, size=worked)
-            here, there = (names[domain] for domain in row.direction)
-            shown += [
-                read,
-                _saved(row.pictures[1], result.fake, f"{info.tag} as {there}", translator, row.direction),
-                _saved(row.pictures[2], result.rec, f"{info.tag} back to {here}", translator, row.direction),
-                _words(result.reconstruction_l1),
-            ]
-        said = f"Epoch {info.epoch}, {picture.width}×{picture.height} pixels, {time.monotonic() - began:.1f} s."
-        yield [" ".join([said, *remarks, *more]), *shown]
+            yield [_busy("Loading the networks, which takes some ten seconds once …"), *KEPT * len(rows)]
+        yield from run_networks(picture, remarks, run, number, size)
     except Exception as error:
-        yield ["Nothing was translated.", *empty * len(rows)]
-        raise _told_error(error) from error
+        yield ["Nothing was translated.", *EMPTY * len(rows)]
+        told = _told_error(error)
+        raise told from (None if told is error else error)
+
+
+def _run_networks(
+    bench: Workbench,
+    rows: list[Reading],
+    picture: Image.Image,
+    remarks: list[str],
+    run: str | None,
+    epoch: int | None,
+    size: str,
+) -> Iterator[list[Any]]:
+    """`_translate`, once the picture is known to be one."""
+    translator = bench.translator(run, epoch)
+    info, began = translator.checkpoint.info, time.monotonic()
+    worked, more = _working_size(picture.size, size, info.config.data, translator.device.type)
+    names, shown = _domains(info), []
+    read = _served(rows[0].pictures[0], "input.png", lambda path: picture.save(path, compress_level=1))
+    for row in rows:
+        yield [_busy("Translating …"), *shown, *KEPT * (len(rows) - len(shown) // len(KEPT))]
+        if row.direction not in translator.generators:
+            shown += EMPTY
+            continue
+        result = translator.translate(picture, row.direction, reconstruct=True, size=worked)
+        here, there = (names[domain] for domain in row.direction)
+        shown += [
+            read,
+            _saved(row.pictures[1], result.fake, f"{info.tag} as {there}", translator, row.direction),
+            _saved(row.pictures[2], result.rec, f"{info.tag} back to {here}", translator, row.direction),
+            _words(result.reconstruction_l1),
+        ]
+    said = f"Epoch {info.epoch}, {picture.width}×{picture.height} pixels, {time.monotonic() - began:.1f} s."
+    yield [" ".join([said, *remarks, *more]), *shown]
 
 
 # --- sizes --------------------------------------------------------------------------------------------------
@@ -318,7 +350,12 @@ def _words(error: float | None) -> str:
     return "" if error is None else f"reconstruction error {error:.1f} of 255 grey levels"
 
 
-def _lead(info: CheckpointInfo) -> str:
+def _lead(info: CheckpointInfo, problems: list[str]) -> str:
+    """What the page is about, and what could not be shown of the run."""
+    return _about(info) + "".join(f'<p class="notice">{html.escape(sentence)}</p>' for sentence in problems[:3])
+
+
+def _about(info: CheckpointInfo) -> str:
     names = {domain: f"<b>{html.escape(name)}</b>" for domain, name in _domains(info).items()}
     if len(info.directions) == 1:
         here, there = (names[domain] for domain in info.directions[0])
@@ -436,11 +473,8 @@ def _source_of(payload: dict) -> Any:
 
 
 def _examples(source: CheckpointSource) -> list[Path]:
-    """RUN/examples/a_*.png and b_*.png, a and b in turn."""
-    folder = getattr(source, "folder", None)
-    if folder is None or not (folder / "examples").is_dir():
-        return []
-    found = list_images(folder / "examples")
+    """The source's examples, a_*.png and b_*.png in turn."""
+    found = sorted(source.examples(), key=lambda path: natural_order(path.name))
     a, b = ([p for p in found if p.name.startswith(prefix)] for prefix in ("a_", "b_"))
     turns = [path for pair in zip(a, b, strict=False) for path in pair]
     return [*turns, *a[len(b):], *b[len(a):]][:MAX_EXAMPLES]

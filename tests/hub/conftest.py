@@ -65,6 +65,9 @@ def make_run(tmp_path, make_checkpoint):
             Image.new("RGB", (4, 4), (0, epoch, 0)).save(run / "curves.png")
         if run_id:
             (run / "run.json").write_text(json.dumps({"run_id": run_id}))
+        (run / "examples").mkdir(exist_ok=True)
+        for name in ("a_1", "b_1"):
+            Image.new("RGB", (4, 4), (9, 0, 9)).save(run / "examples" / f"{name}.png")
         (run / "training_state").mkdir(exist_ok=True)
         (run / "training_state" / "secret.pt").write_bytes(b"never published")
         return run

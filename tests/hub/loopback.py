@@ -21,6 +21,19 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import yaml
 
 TOKEN = "hf_loopbackSecretToken"
+SPACE_README = """---
+title: {name}
+emoji: 🏢
+colorFrom: pink
+colorTo: gray
+sdk: {sdk}
+sdk_version: 5.0.0
+app_file: app.py
+pinned: false
+---
+
+Check out the configuration reference at https://huggingface.co/docs/hub/spaces-config-reference
+"""
 
 
 @dataclass
@@ -93,6 +106,7 @@ class LoopbackHub:
         self.readonly = set()  # repositories that the user may see but not write to
         self.faults, self.requests = [], []
         self.lock = threading.RLock()
+        self.closed = False
         hub = self
 
         class Handler(_Handler):
@@ -105,6 +119,7 @@ class LoopbackHub:
         self.thread.start()
 
     def close(self):
+        self.closed = True  # For connections that are still open.
         self.server.shutdown()
         self.server.server_close()
 
@@ -125,7 +140,8 @@ class LoopbackHub:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    prefix, truncate = "", False
+    disable_nagle_algorithm = True  # Else most replies wait 40 ms for an acknowledgement.
+    truncate = False
 
     def log_message(self, *_):
         pass
@@ -134,6 +150,9 @@ class _Handler(BaseHTTPRequestHandler):
         hub, path = self.loopback, unquote(urlsplit(self.path).path)
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         line = f"{self.command} {path}"
+        if hub.closed:
+            self.close_connection = True
+            return
         with hub.lock:
             hub.requests.append(line)
             fault = next((f for f in hub.faults if f.times > 0 and re.search(f.match, line)), None)
@@ -214,7 +233,7 @@ class _Handler(BaseHTTPRequestHandler):
                 if self.repo is None or self.repo.private and role is None:
                     status = 404 if role else 401
                     return status, {"error": "Repository not found"}, {"X-Error-Code": "RepoNotFound"}
-                self.kind, self.name = kind, name
+                self.key, self.name = key, name
                 reading = self.command in ("GET", "HEAD") or call == self.paths_info
                 if not reading and (role != "write" or key in self.loopback.readonly):
                     return 403, {"error": "Forbidden"}, {"X-Error-Message": "Forbidden"}
@@ -223,7 +242,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def validate_yaml(self, content):
         try:
-            assert isinstance(yaml.safe_load(content.split("---")[1]), dict)
+            values = yaml.safe_load(content.split("---")[1])
+            assert isinstance(values, dict) and values.get("license", "mit") in ("mit", "other", "cc-by-4.0")
         except (AssertionError, IndexError, yaml.YAMLError) as error:
             return 400, {"errors": [{"message": f"bad front matter: {error}"}], "warnings": []}
         return 200, {"errors": [], "warnings": []}
@@ -237,11 +257,14 @@ class _Handler(BaseHTTPRequestHandler):
             return 403, {"error": "no"}, {"X-Error-Message": f"You don't have the rights to create a {kind} there"}
         private = values.get("visibility") == "private" or bool(values.get("private"))
         repo = self.loopback.repos[key] = Repo(private=private)
-        repo.commit("initial commit", {".gitattributes": b"*.safetensors filter=lfs diff=lfs merge=lfs -text\n"})
+        files = {".gitattributes": b"*.safetensors filter=lfs diff=lfs merge=lfs -text\n"}
+        if kind == "space":
+            files["README.md"] = SPACE_README.format(name=values["name"], sdk=values["sdk"]).encode()
+        repo.commit("initial commit", files)
         return 200, {"url": f"{self.loopback.url}/{key}"}
 
     def auth_check(self, body, write):
-        if write and f"{self.name}" in self.loopback.readonly:
+        if write and self.key in self.loopback.readonly:
             return 403, {"error": "Forbidden"}, {"X-Error-Message": "Forbidden"}
         return 200, {}
 

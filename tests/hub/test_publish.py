@@ -1,16 +1,23 @@
 """Publishing epochs: the real client against a Hub on this machine, through what breaks on the way."""
 
 import json
+import re
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from cyclegan.checkpoint import load_checkpoint, read_info
 from hub import HubError
-from hub.publish import BEGIN, END, Publisher
+from hub.card import BEGIN, END
+from hub.client import Repository
+from hub.layout import STATE_BRANCH
+from hub.outbox import CommitBudget, Outbox
+from hub.publish import Publisher, repair_tags
+from hub.state import fetch_state, push_state, stage_state
 
 # The client's own upload of large files uses a deprecated argument of its HTTP library.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
@@ -18,41 +25,75 @@ pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning
 ROOT = Path(__file__).parent.parent.parent
 NAME = "alice/day-night"
 FILES = {
-    ".gitattributes", "README.md", "checkpoint.json", "config.json", "curves.png", "gen_ab.safetensors",
-    "gen_ba.safetensors", "metrics.jsonl", "samples/ab.png", "samples/ba.png",
+    ".gitattributes", "README.md", "checkpoint.json", "config.json", "curves.png", "epochs.json",
+    "examples/a_1.png", "examples/b_1.png", "gen_ab.safetensors", "gen_ba.safetensors", "metrics.jsonl",
+    "samples/ab.png", "samples/ba.png",
 }  # fmt: skip
 
 
 @pytest.fixture
-def publisher(loopback, online):
-    made = Publisher(NAME, endpoint=loopback.url)
-    made.check()
-    return made
+def publisher(loopback, online, monkeypatch):
+    """Makes the publisher of a run, as a training does in its first seconds."""
+    monkeypatch.setattr("hub.outbox.FIRST_WAIT_S", 0.02)
+
+    def make(run, name=NAME):
+        made = Publisher(run, name, endpoint=loopback.url)
+        made.check_repository()
+        made.check_run()
+        return made
+
+    return make
 
 
-def assert_whole(repo, run, epochs):
-    """Each epoch exactly once, in order, one commit on top of the other, with its tag and its very files."""
+@pytest.fixture
+def push(loopback, publisher):
+    """Publish a run's epochs, as a training does; what was said, and what is left."""
+
+    def run_outbox(run, budget=None, state=None, fault=None):
+        said, made = [], publisher(run)
+        repository = made.repository
+        if fault:
+            loopback.fail(**fault)
+        box = Outbox(made, said.append, budget=budget, push_state=lambda staged: push_state(repository, staged))
+        box.add(max(made.unpublished(), default=0), state)
+        left = box.start().finish(patience_s=30)
+        return said, left
+
+    return run_outbox
+
+
+def on_hub(loopback, *epochs):
+    return [f"epoch {epoch} is on the Hub: {loopback.url}/{NAME}/tree/epoch-{epoch:04d}" for epoch in epochs]
+
+
+def assert_whole(repo, run, epochs, *, order=None):
+    """Each epoch exactly once, one commit on top of the other, with its tag and its very files; the newest at the root.
+
+    order: the epochs in the order of their commits; ascending if not given.
+    """
     commits = repo.epoch_commits()
-    assert [commit["title"] for commit in commits] == [f"Epoch {epoch}" for epoch in epochs]
-    assert repo.tags == {f"epoch-{epoch:04d}": commit["id"] for epoch, commit in zip(epochs, commits, strict=True)}
-    for epoch, commit in zip(epochs, commits, strict=True):
-        assert set(commit["files"]) == FILES
+    order = order or epochs
+    assert [commit["title"] for commit in commits] == [f"Epoch {epoch}" for epoch in order]
+    assert repo.tags == {f"epoch-{epoch:04d}": commit["id"] for epoch, commit in zip(order, commits, strict=True)}
+    for epoch, commit in zip(order, commits, strict=True):
+        assert set(commit["files"]) >= FILES
         folder = run / f"epoch-{epoch:04d}"
         for path in folder.rglob("*.*"):
             assert commit["files"][path.relative_to(folder).as_posix()] == path.read_bytes()
     for before, after in zip(repo.commits, repo.commits[1:], strict=False):
         assert after["parent"] == before["id"]
+    assert json.loads(repo.head["files"]["checkpoint.json"])["epoch"] == max(epochs)
+    assert [entry["epoch"] for entry in json.loads(repo.head["files"]["epochs.json"])["epochs"]] == sorted(epochs)
 
 
-def test_three_epochs_are_three_commits_and_three_tags(loopback, publisher, make_run, tmp_path):
-    run = make_run(1)
-    for epoch in (1, 2, 3):  # As the training loop does.
-        make_run(epoch)
-        said = publisher.publish_pending(run)
-        assert said == [f"epoch {epoch} is on the Hub: {loopback.url}/{NAME}/tree/epoch-{epoch:04d}"]
-    assert publisher.missing(run) == ""
-    assert_whole(loopback.repos[NAME], run, [1, 2, 3])
-    assert len(loopback.repos[NAME].head["files"]["metrics.jsonl"].splitlines()) == 3
+def test_three_epochs_are_three_commits_and_three_tags(loopback, push, make_run, tmp_path):
+    for epoch in (1, 2, 3):
+        run = make_run(epoch)
+        assert push(run) == (on_hub(loopback, epoch), [])
+    repo = loopback.repos[NAME]
+    assert_whole(repo, run, [1, 2, 3])
+    assert set(repo.head["files"]) == FILES
+    assert len(repo.head["files"]["metrics.jsonl"].splitlines()) == 3
 
     from huggingface_hub import snapshot_download
 
@@ -62,132 +103,302 @@ def test_three_epochs_are_three_commits_and_three_tags(loopback, publisher, make
     assert set(load_checkpoint(folder).generators) == {"ab", "ba"}
 
 
-def test_publishing_again_changes_nothing(loopback, publisher, make_run):
+def test_publishing_again_changes_nothing(loopback, push, publisher, make_run):
     run = make_run(2)
-    publisher.publish_pending(run)
-    shas = dict(publisher.published[run])
-    again = Publisher(NAME, endpoint=loopback.url)
-    again.check(run)
+    push(run)
+    again = publisher(run)
     loopback.requests.clear()
-    assert again.publish_pending(run) == []
-    assert [again.publish(run, epoch) for epoch in (1, 2)] == [shas[1], shas[2]]
-    assert loopback.count("POST") == 0
+    shas = [again.publish(epoch) for epoch in (1, 2)]
+    assert shas == [commit["id"] for commit in loopback.repos[NAME].epoch_commits()]
+    assert loopback.count("POST .*/(commit|tag|preupload)/") == 0
     assert_whole(loopback.repos[NAME], run, [1, 2])
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        {"match": "POST .*/tag/", "status": 500},
-        {"match": "POST .*/tag/", "after": True},
-        {"match": "POST .*/commit/", "after": True},
-        {"match": "POST .*/commit/"},
-    ],
-)
-def test_a_break_between_commit_and_tag_doubles_nothing(loopback, publisher, make_run, fault):
-    run = make_run(2)
-    loopback.fail(**fault)
-    with pytest.raises(HubError, match="try again"):
-        publisher.publish(run, 1)
-    other = Publisher(NAME, endpoint=loopback.url)  # As after a crash.
-    other.check(run)
-    assert len(other.publish_pending(run)) in (1, 2) and other.missing(run) == ""
-    assert_whole(loopback.repos[NAME], run, [1, 2])
+EVERY_FAULT = {
+    "429": {"match": "POST .*/commit/", "status": 429, "headers": {"Retry-After": "1"}},
+    "500 thrice": {"match": "POST .*/commit/", "status": 500, "times": 3},
+    "503 on looking": {"match": "GET .*/refs", "status": 503},
+    "reset": {"match": "POST .*/commit/", "reset": True},
+    "closed": {"match": "POST .*/preupload/"},
+    "silence, and late effect": {"match": "POST .*/commit/", "status": None, "delay_s": 1.5},
+    "lost reply": {"match": "POST .*/commit/", "after": True},
+    "lost reply, by reset": {"match": "POST .*/commit/", "after": True, "reset": True},
+    "moved": {"match": "POST .*/commit/", "status": 412},
+    "tag": {"match": "POST .*/tag/", "status": 500},
+    "tag's lost reply": {"match": "POST .*/tag/", "after": True},
+    "truncated reading": {"match": "GET .*/resolve/.*epochs.json", "truncate": True},
+}
 
 
-def test_an_old_commit_without_its_tag_is_found_below_later_ones(loopback, publisher, make_run):
+@pytest.mark.parametrize("fault", EVERY_FAULT.values(), ids=EVERY_FAULT.keys())
+def test_nothing_is_lost_and_nothing_is_doubled(loopback, push, make_run, fault, monkeypatch):
+    monkeypatch.setattr("hub.client.TIMEOUT_S", 0.5)
+    push(make_run(1))
     run = make_run(3)
-    publisher.publish_pending(run)
-    repo = loopback.repos[NAME]
-    repo.commit("Update README.md", dict(repo.head["files"]))
-    lost = repo.tags.pop("epoch-0002")
-    other = Publisher(NAME, endpoint=loopback.url)
-    other.check(run)
-    assert other.publish(run, 2) == lost == repo.tags["epoch-0002"]
-    assert len(repo.epoch_commits()) == 3
-
-
-def test_without_network_training_goes_on_and_the_next_epoch_catches_up(loopback, publisher, make_run):
-    run = make_run(2)
-    loopback.fail("", times=1000)
-    (said,) = publisher.publish_pending(run)
-    assert said == (
-        f"warning: epoch-0001, epoch-0002 not published yet: the Hub ({loopback.url}) can't be reached; "
-        "check the network, then try again"
-    )
-    assert publisher.missing(run) == (
-        f"warning: not on the Hub: epoch-0001, epoch-0002; publish later with: python -m hub push {run} {NAME}"
-    )
-    loopback.faults.clear()
-    make_run(3)
-    assert len(publisher.publish_pending(run)) == 3
+    said, left = push(run, fault=fault)
+    assert left == []
+    assert said[-2:] == on_hub(loopback, 2, 3)
+    assert loopback.faults[0].times == 0
+    if "delay_s" in fault:
+        wait_until(lambda: loopback.count("POST .*/commit/") >= 4)
+        time.sleep(1.5)  # The late one has been refused by then.
     assert_whole(loopback.repos[NAME], run, [1, 2, 3])
 
 
-def test_a_branch_that_moved_meanwhile_is_not_overwritten(loopback, publisher, make_run, monkeypatch):
+def test_what_will_not_get_better_is_said_once_and_not_repeated(loopback, push, make_run):
+    run = make_run(2)
+    said, left = push(run, fault={"match": "POST .*/commit/", "status": 403, "times": 100})
+    assert left == ["epoch-0001", "epoch-0002"] and loopback.count("POST .*/commit/") == 1
+    (sentence,) = said
+    assert sentence.startswith("warning: epoch-0001, epoch-0002 not up to date: the token may not write to alice/day")
+
+
+def test_the_hub_is_waited_for_as_long_as_it_asks(loopback, push, make_run):
     run = make_run(1)
+    began = time.monotonic()
+    said, left = push(run, fault={"match": "POST .*/commit/", "status": 429, "headers": {"Retry-After": "1"}})
+    assert time.monotonic() - began >= 1 and left == []
+    assert said[0].startswith("warning: epoch-0001 not up to date: the Hub takes no more for now")
+    assert said[0].endswith("; trying again in 1 s")
+
+
+def test_an_old_commit_without_its_tag_is_found_below_later_ones(loopback, push, publisher, make_run):
+    run = make_run(3)
+    push(run)
     repo = loopback.repos[NAME]
-    made_card = Publisher._card
-
-    def card_while_someone_commits(*args):
-        repo.commit("Add notes", {**repo.head["files"], "notes.md": b"mine"})
-        return made_card(*args)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Publisher, "_card", card_while_someone_commits)
-        with pytest.raises(HubError, match="changed by someone else just now; try again"):
-            publisher.publish(run, 1)
-    publisher.publish(run, 1)
-    assert repo.head["files"]["notes.md"] == b"mine" and len(repo.epoch_commits()) == 1
+    repo.commit("Update README.md", dict(repo.head["files"]))
+    lost = repo.tags.pop("epoch-0002")
+    assert repair_tags(Repository(NAME, endpoint=loopback.url)) == [
+        f"epoch-0002 had no tag: set on commit {lost[:10]}"
+    ]
+    assert repo.tags["epoch-0002"] == lost
+    del repo.tags["epoch-0002"]
+    assert publisher(run).publish(2) == lost == repo.tags["epoch-0002"]  # A resumed training repairs it too.
+    assert len(repo.epoch_commits()) == 3
 
 
-def test_the_card_tells_what_it_is_and_keeps_what_people_wrote(loopback, publisher, make_run):
+def test_without_network_nothing_is_lost_and_one_line_is_said(loopback, push, make_run):
+    push(make_run(1))
+    run = make_run(2)
+    said, left = push(run, fault={"match": "POST .*/commit/", "times": 1000})
+    assert left == ["epoch-0002"]
+    assert [re.sub(r"127.0.0.1:\d+", "HUB", sentence) for sentence in said] == [
+        "warning: epoch-0002 not up to date: the Hub (http://HUB) can't be reached; check the network, then try again; "
+        "trying again in 0 s"
+    ]
+    loopback.faults.clear()
+    make_run(3)
+    assert push(run) == (on_hub(loopback, 2, 3), [])
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_the_hub_takes_no_more_than_its_hourly_share():
+    """By a clock of the test's own: an hour of epochs every second, as fast as the budget lets them."""
+    clock = Clock()
+    budget, made = CommitBudget(clock), []
+    for second in range(3 * 3600):
+        clock.now = float(second)
+        if budget.wait_s() == 0:
+            budget.spend()
+            made.append(second)
+    worst = max(sum(start <= at < start + 3600 for at in made) for start in made)
+    assert worst <= 120 and len(made) >= 3 * 60
+    assert made[:60] == list(range(60))  # Most runs never wait.
+    assert made[60] - made[59] == 60
+    budget = CommitBudget(clock)
+    for _ in range(119):
+        budget.spend()
+    assert budget.wait_s() == 60 and budget.wait_s(spread=False) == 0
+    budget.spend()
+    assert budget.wait_s(spread=False) == 3600
+
+
+def test_fast_epochs_go_newest_first_and_the_rest_at_the_end(loopback, publisher, make_run, monkeypatch):
+    run = make_run(5)
+    made, said, clock = publisher(run), [], Clock()
+    budget = CommitBudget(clock)
+    monkeypatch.setattr("hub.outbox.FREE_COMMITS", 1)
+    budget.spend()  # So that it is tight from the beginning.
+    box = Outbox(made, said.append, budget=budget).start()
+    box.add(2)
+    wait_until(lambda: said)
+    assert "the newest is published every minute, and those between at the end" in said[0]
+    clock.now = 31.0
+    box.add(4)
+    wait_until(lambda: box.left() == ["epoch-0001", "epoch-0002", "epoch-0003"])  # And 5 is not complete yet.
+    assert box.finish(patience_s=30) == []
+    assert_whole(loopback.repos[NAME], run, [1, 2, 3, 4], order=[4, 1, 2, 3])
+    assert loopback.repos[NAME].head["title"] == "Back to the root: epoch 4"
+
+
+def wait_until(happened, seconds=20):
+    end = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.01)
+
+
+def test_what_another_process_published_is_not_published_again(loopback, publisher, make_run):
+    """Two at once: each commit is made for a head, and one of them comes too late for it."""
+    run = make_run(4)
+    boxes = [Outbox(publisher(run), lambda _: None).start() for _ in range(3)]
+    for box in boxes:
+        box.add(4)
+    assert [box.finish(patience_s=60) for box in boxes] == [[], [], []]
+    assert_whole(loopback.repos[NAME], run, [1, 2, 3, 4])
+
+
+def test_a_branch_that_moved_meanwhile_is_not_overwritten(loopback, push, make_run):
     run = make_run(1)
-    publisher.publish_pending(run)
+    push(run)
+    repo = loopback.repos[NAME]
+    edited = repo.head["files"]["README.md"] + b"\nMine.\n"
+
+    def someone_edits():
+        repo.commit("Edit the card", {**repo.head["files"], "README.md": edited, "notes.md": b"mine"})
+
+    loopback.fail("POST .*/commit/", None, action=someone_edits)
+    make_run(2)
+    assert push(run)[1] == []
+    assert repo.head["title"] == "Epoch 2" and repo.head["files"]["notes.md"] == b"mine"
+    assert repo.head["files"]["README.md"].endswith(b"\nMine.\n")
+    assert_whole(repo, run, [1, 2])
+
+
+def test_the_card_tells_what_it_is_and_keeps_what_people_wrote(loopback, push, make_run):
+    run = make_run(1)
+    push(run)
     repo = loopback.repos[NAME]
     card = repo.head["files"]["README.md"].decode()
-    assert card.startswith("---\npipeline_tag: image-to-image\ntags:\n- cyclegan\n- gan\n")
-    assert "# day ↔ night" in card and "![A → B](samples/ab.png)" in card and f'"{NAME}", revision="epoch-0001"' in card
-
+    assert "pipeline_tag: image-to-image" in card and "day ↔ night" in card and "samples/ab.png" in card
     edited = card.replace("tags:", "license: mit\ntags:").replace(BEGIN, f"Above.\n{BEGIN}") + "\nBelow.\n"
     repo.commit("Edit", {**repo.head["files"], "README.md": edited.encode()})
     make_run(2)
-    publisher.publish_pending(run)
+    push(run)
     card = repo.head["files"]["README.md"].decode()
-    assert card == edited.replace("epoch 1;", "epoch 2;").replace('revision="epoch-0001"', 'revision="epoch-0002"')
-    assert card.count(BEGIN) == card.count(END) == 1
-
-    repo.commit("Mine alone", {**repo.head["files"], "README.md": b"---\nlicense: mit\n---\nMine.\n"})
-    make_run(3)
-    publisher.publish_pending(run)
-    assert repo.head["title"] == "Epoch 3" and repo.head["files"]["README.md"].endswith(b"Mine.\n")
+    assert f"Above.\n{BEGIN}" in card and card.endswith("\nBelow.\n") and "license: mit" in card
+    assert "epoch-0002" in card and card.count(BEGIN) == card.count(END) == 1
 
 
-def test_another_run_is_not_mixed_in(loopback, publisher, make_run):
-    publisher.publish_pending(make_run(1))
-    other = make_run(2, name="other", run_id="2" * 32)
+def test_front_matter_that_the_hub_refuses_does_not_keep_the_weights_from_it(loopback, push, make_run):
+    push(make_run(1))
+    repo = loopback.repos[NAME]
+    broken = b"---\nlicense: [\n---\nMine.\n"
+    repo.commit("Break it", {**repo.head["files"], "README.md": broken})
+    run = make_run(2)
+    assert push(run)[1] == []
+    assert_whole(repo, run, [1, 2])
+    assert repo.head["files"]["README.md"] == broken
+
+
+def test_a_licence_that_the_hub_does_not_know_is_said_at_once(loopback, online, make_run, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", loopback.url)
+    with pytest.raises(HubError, match="the Hub knows no licence 'mine'; name one as it does: mit"):
+        Publisher(make_run(1), NAME, license="mine", endpoint=loopback.url).check_repository()
+    Publisher(make_run(1), NAME, license="mit", endpoint=loopback.url).check_repository()
+
+
+def test_another_run_is_not_mixed_in(loopback, push, publisher, make_run):
+    push(make_run(1))
     with pytest.raises(HubError, match="alice/day-night holds the epochs of another run; choose another USER/NAME"):
-        Publisher(NAME, endpoint=loopback.url).check(other)
-    assert "another run" in publisher.publish_pending(other)[0]
+        publisher(make_run(2, name="other", run_id="2" * 32))
     assert len(loopback.repos[NAME].epoch_commits()) == 1
 
 
 def test_imported_weights_have_no_run_and_are_told_apart_by_their_sums(loopback, publisher, make_run, make_checkpoint):
     run = make_run(1, run_id=None)
-    sha = publisher.publish(run, 1)
-    assert Publisher(NAME, endpoint=loopback.url).publish(run, 1) == sha
+    sha = publisher(run).publish(1)
+    assert publisher(run).publish(1) == sha
     make_checkpoint(run, 1, seed=5)
     with pytest.raises(HubError, match="holds another epoch 1 already"):
-        Publisher(NAME, endpoint=loopback.url).publish(run, 1)
+        publisher(run).publish(1)
 
 
-def test_a_damaged_epoch_does_not_bar_the_way(loopback, publisher, make_run):
+def test_a_damaged_epoch_does_not_bar_the_way(loopback, push, make_run):
     run = make_run(3)
+    whole = (run / "epoch-0002" / "config.json").read_text()
     (run / "epoch-0002" / "config.json").write_text("{")
-    said = publisher.publish_pending(run)
+    said, left = push(run)
     assert ["warning: not published: epoch-0002/config.json" in sentence for sentence in said] == [False, True, False]
-    assert list(loopback.repos[NAME].tags) == ["epoch-0001", "epoch-0003"]
-    assert "not on the Hub: epoch-0002;" in publisher.missing(run)
+    assert list(loopback.repos[NAME].tags) == ["epoch-0001", "epoch-0003"] and left == ["epoch-0002"]
+    (run / "epoch-0002" / "config.json").write_text(whole)  # Mended later: the root still shows the newest.
+    assert push(run)[1] == []
+    assert_whole(loopback.repos[NAME], run, [1, 2, 3], order=[1, 3, 2])
+
+
+def test_an_epoch_that_was_trained_again_stays_as_published(loopback, publisher, push, make_run, make_checkpoint):
+    run = make_run(2)
+    push(run)
+    first = loopback.repos[NAME].tags["epoch-0002"]
+    folder = make_checkpoint(run, 2, seed=7)
+    record = json.loads((folder / "checkpoint.json").read_text())
+    (folder / "checkpoint.json").write_text(json.dumps({**record, "run_id": "1" * 32}))
+    said = []
+    box = Outbox(publisher(run), said.append).start()
+    box.add(2)
+    assert box.finish() == []
+    assert said == ["epoch 2 was on the Hub already, trained before the restart; that one stays there"]
+    assert loopback.repos[NAME].tags["epoch-0002"] == first
+
+
+# --- the training state -------------------------------------------------------------------------------------
+
+
+def add_state(run, step):
+    folder = run / "training_state" / f"step-{step:09d}"
+    folder.mkdir(parents=True)
+    for name in ("state.pt", "process-0.pt"):
+        (folder / name).write_bytes(f"{name} after {step}".encode())
+
+
+def test_the_training_state_travels_on_its_own_branch(loopback, push, make_run, tmp_path):
+    run = make_run(1)
+    for step in (10, 20):
+        add_state(run, step)
+        assert push(run, state=stage_state(run, step))[1] == []
+    repo = loopback.repos[NAME]
+    files = repo.resolve(STATE_BRANCH)["files"]
+    assert set(files) == {
+        ".gitattributes", "training_state/step-000000020/state.pt", "training_state/step-000000020/process-0.pt",
+        "run.json", "metrics.jsonl", "examples/a_1.png", "examples/b_1.png",
+    }  # fmt: skip
+    assert not any("training_state" in name for commit in repo.commits for name in commit["files"])
+    assert not list(run.glob(".hub-state*"))
+
+    fresh = tmp_path / "fresh"
+    fresh.mkdir()
+    assert "step-000000020" in fetch_state(Repository(NAME, endpoint=loopback.url), fresh)
+    for name in files.keys() - {".gitattributes"}:
+        assert (fresh / name).read_bytes() == files[name] == (run / name).read_bytes()
+    assert {path.name for path in fresh.iterdir()} == {"training_state", "run.json", "metrics.jsonl", "examples"}
+
+
+def test_a_state_is_published_once_through_a_lost_reply(loopback, push, make_run):
+    run = make_run(1)
+    add_state(run, 10)
+    loopback.fail(f"POST .*/commit/{STATE_BRANCH}", after=True)
+    assert push(run, state=stage_state(run, 10))[1] == []
+    assert loopback.count(f"POST .*/commit/{STATE_BRANCH}") == 1
+    assert [c["title"] for c in loopback.repos[NAME].history(STATE_BRANCH)][0] == "Training state step-000000010"
+
+
+def test_a_strangers_state_can_not_write_elsewhere(loopback, push, make_run, tmp_path):
+    run = make_run(1)
+    add_state(run, 10)
+    push(run, state=stage_state(run, 10))
+    repo = loopback.repos[NAME]
+    files = dict(repo.resolve(STATE_BRANCH)["files"])
+    repo.commit("x", {**files, "app.py": b"evil", "training_state/step-000000010/../../x.pt": b"evil"}, STATE_BRANCH)
+    fresh = tmp_path / "fresh"
+    fresh.mkdir()
+    fetch_state(Repository(NAME, endpoint=loopback.url), fresh)
+    assert {path.name for path in fresh.iterdir()} == {"training_state", "run.json", "metrics.jsonl", "examples"}
 
 
 # --- at the start -------------------------------------------------------------------------------------------
@@ -200,8 +411,9 @@ def closed_port():
 
 
 def refusal(name=NAME, **settings):
+    private = settings.pop("private", False)
     with pytest.raises(HubError) as caught:
-        Publisher(name, **settings).check()
+        Repository(name, **settings).make(private=private)
     sentence = str(caught.value)
     assert "\n" not in sentence and len(sentence) < 250
     return sentence
@@ -224,28 +436,30 @@ def test_what_can_not_work_is_said_before_training(loopback, online, monkeypatch
     assert not loopback.repos
 
 
-def test_a_repository_that_may_only_be_read_is_refused(loopback, publisher):
+def test_a_repository_that_may_only_be_read_is_refused(loopback, online):
+    Repository(NAME, endpoint=loopback.url).make()
     loopback.readonly.add(NAME)
     assert f"may not write to {NAME}" in refusal(endpoint=loopback.url)
 
 
-def test_private_means_private(loopback, publisher):
+def test_private_means_private(loopback, online):
+    Repository(NAME, endpoint=loopback.url).make()
     assert "is public" in refusal(private=True, endpoint=loopback.url)
-    Publisher("alice/secret", private=True, endpoint=loopback.url).check()
+    Repository("alice/secret", endpoint=loopback.url).make(private=True)
     assert loopback.repos["alice/secret"].private and not loopback.repos[NAME].private
 
 
 def test_a_silent_hub_does_not_stop_training_for_ever(online, monkeypatch):
-    monkeypatch.setattr("hub.publish.TIMEOUT_S", 0.2)
+    monkeypatch.setattr("hub.client.TIMEOUT_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as server:
         assert "can't be reached" in refusal(endpoint=f"http://127.0.0.1:{server.getsockname()[1]}")
 
 
-def test_the_token_is_never_repeated(loopback, publisher, make_run, hub_env):
+def test_the_token_is_never_repeated(loopback, push, make_run, hub_env):
     run = make_run(1)
     loopback.fail("POST .*/commit/", 400, message=f"you sent Bearer {hub_env['HF_TOKEN']}")
-    (said,) = publisher.publish_pending(run)
-    assert "the Hub refused (400: you sent Bearer ***)" in said
+    (said,), left = push(run)
+    assert "the Hub refused (400: you sent Bearer ***)" in said and left == ["epoch-0001"]
 
 
 # --- from the shell -----------------------------------------------------------------------------------------
@@ -281,9 +495,8 @@ def test_the_error_alone_does_not_import_the_client():
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
-def test_nothing_but_the_checkpoint_is_published(loopback, publisher, make_run):
+def test_nothing_but_the_checkpoint_is_published(loopback, push, make_run):
     run = make_run(1)
     (run / "epoch-0001" / "notes.txt").write_text("mine")
-    publisher.publish_pending(run)
+    push(run)
     assert set(loopback.repos[NAME].head["files"]) == FILES
-    assert json.loads(loopback.repos[NAME].head["files"]["checkpoint.json"])["epoch"] == 1

@@ -1,18 +1,150 @@
-"""The real training script with --push_to_hub, against the Hub on this machine."""
+"""The real training script with --push_to_hub, against the Hub on this machine, through what breaks on the way."""
 
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cyclegan.checkpoint import LocalSource
+
+ROOT = Path(__file__).parent.parent.parent
 SCRIPT = "train_accelerate.py"
+NAME = "alice/day-night"
 
 
-def test_publishing_from_the_training_and_after_it(tmp_path, tiny_flags, run_script, loopback, hub_env):
-    run, name = tmp_path / "run", "alice/day-night"
-    flags = (*tiny_flags, "--decay_epochs", "0", "--output_dir", run, "--push_to_hub", "--hub_model_id", name)
-    run_script(SCRIPT, *flags, "--epochs", 1, env=hub_env)
-    assert set(loopback.repos[name].tags) == {"epoch-0001"}
-    loopback.fail("POST .*/commit/", status=500, times=100)
-    done = run_script(SCRIPT, *flags, "--epochs", 2, "--resume", "auto", env=hub_env)
-    assert "epoch-0002" in done.stderr and f"python -m hub push {run} {name}" in done.stderr
-    assert set(loopback.repos[name].tags) == {"epoch-0001"} and (run / "epoch-0002").is_dir()
-    wrong = run_script(
-        SCRIPT, *flags, "--epochs", 3, "--resume", "auto", env={**hub_env, "HF_TOKEN": "hf_no"}, ok=False
+@pytest.fixture
+def flags(tmp_path, tiny_flags):
+    return (*tiny_flags, "--epochs", "3", "--decay_epochs", "0", "--output_dir", tmp_path / "run",
+            "--push_to_hub", "--hub_model_id", NAME)  # fmt: skip
+
+
+def start(*arguments, env):
+    return subprocess.Popen(
+        [sys.executable, SCRIPT, *map(str, arguments)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, env={**os.environ, **env},
     )
-    assert wrong.returncode == 1 and "token" in wrong.stderr and not (run / "epoch-0003").exists()
+
+
+def assert_each_epoch_once(repo, epochs=(1, 2, 3)):
+    commits = repo.epoch_commits()
+    assert [commit["title"] for commit in commits] == [f"Epoch {epoch}" for epoch in epochs]
+    assert repo.tags == {f"epoch-{epoch:04d}": commit["id"] for epoch, commit in zip(epochs, commits, strict=True)}
+    for epoch, commit in zip(epochs, commits, strict=True):
+        assert json.loads(commit["files"]["checkpoint.json"])["epoch"] == epoch
+    assert [entry["epoch"] for entry in json.loads(repo.head["files"]["epochs.json"])["epochs"]] == [*epochs]
+
+
+FAULTS = {
+    "429": {"match": "POST .*/commit/", "status": 429, "headers": {"Retry-After": "1"}},
+    "500": {"match": "POST .*/commit/", "status": 500},
+    "503": {"match": "POST .*/commit/", "status": 503},
+    "timeout": {"match": "POST .*/commit/", "status": None, "delay_s": 3},
+    "reset": {"match": "POST .*/commit/", "reset": True},
+    "lost reply": {"match": "POST .*/commit/", "after": True},
+    "tag": {"match": "POST .*/tag/", "status": 500},
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
+def test_three_epochs_through_a_fault(flags, run_script, loopback, hub_env, fault):
+    loopback.fail(**fault)
+    done = run_script(SCRIPT, *flags, env={**hub_env, "HF_HUB_DOWNLOAD_TIMEOUT": "1"})
+    assert "trying again in" in done.stderr and "not on the Hub" not in done.stderr
+    assert_each_epoch_once(loopback.repos[NAME])
+
+
+def test_a_hiccup_at_the_start_is_waited_for(flags, run_script, loopback, hub_env):
+    loopback.fail("GET /api/whoami", 503)
+    loopback.fail("GET .*/refs", 500)
+    run_script(SCRIPT, *flags, env=hub_env)
+    assert_each_epoch_once(loopback.repos[NAME])
+
+
+def test_three_epochs_while_someone_edits_the_card(flags, run_script, loopback, hub_env):
+    def edit():
+        repo = loopback.repos[NAME]
+        card = repo.head["files"].get("README.md", b"") + b"\nMine.\n"
+        repo.commit("Edit the card", {**repo.head["files"], "README.md": card})
+
+    loopback.fail("POST .*/commit/", None, times=2, action=edit)
+    done = run_script(SCRIPT, *flags, "--hub_private", "--hub_license", "mit", env=hub_env)
+    repo = loopback.repos[NAME]
+    assert repo.private and "warning" not in done.stderr
+    assert_each_epoch_once(repo)
+    card = repo.head["files"]["README.md"].decode()
+    assert card.count("Mine.") == 2 and "license: mit" in card
+
+
+def test_training_goes_on_without_the_hub_and_a_command_makes_up_for_it(flags, run_script, loopback, hub_env):
+    loopback.fail("POST .*/commit/", status=403, times=100)
+    done = run_script(SCRIPT, *flags, env=hub_env, ok=False)
+    run = flags[flags.index("--output_dir") + 1]
+    command = f"python -m hub push {run} {NAME}"
+    assert done.returncode == 1  # What runs after it, such as switching the machine off, must know.
+    assert f"warning: not on the Hub: epoch-0001, epoch-0002, epoch-0003; publish later with: {command}" in done.stderr
+    assert "done, with 3 of 3 epochs" in done.stderr and len(LocalSource(run).list()) == 3
+    loopback.faults.clear()
+    run_script(*command.split()[1:], env=hub_env)
+    assert_each_epoch_once(loopback.repos[NAME])
+
+
+def test_a_fresh_machine_goes_on_from_the_hub(flags, run_script, loopback, hub_env, tmp_path):
+    """Killed while the second epoch is being published, and the disk is gone."""
+    run = tmp_path / "run"
+    flags = (*flags, "--resume", "auto", "--hub_training_state", "every:1")
+    whole = run_script(SCRIPT, *flags[:-4], env={**hub_env})  # Without an accident, to compare with.
+    assert whole.returncode == 0
+    expected = (run / "epoch-0003" / "gen_ab.safetensors").read_bytes()
+    shutil.rmtree(run)
+    loopback.repos.clear()
+
+    # The first state to be published is on the Hub, whichever it is; the second never gets there.
+    loopback.fail("POST .*/commit/training-state", None)
+    first = start(*flags, env=hub_env)
+    loopback.fail("POST .*/commit/training-state", action=first.kill)
+    first.communicate(timeout=120)
+    repo = loopback.repos[NAME]
+    published = sorted(repo.tags)
+    (state,) = {name.split("/")[1] for name in repo.resolve("training-state")["files"] if "state.pt" in name}
+    epoch = int(state[5:]) // 4
+    shutil.rmtree(run)
+    loopback.faults.clear()
+    done = run_script(SCRIPT, *flags, env=hub_env)
+    assert f"fetched the training state {state}" in done.stderr
+    assert f"resumed from {state} (epoch {epoch}, step {4 * epoch})" in done.stderr
+    assert_each_epoch_once(repo)
+    assert published == sorted(repo.tags)[: len(published)]
+    assert sorted(path.name for path in run.glob("epoch-*")) == [f"epoch-{e:04d}" for e in range(epoch + 1, 4)]
+    assert (run / "epoch-0003" / "gen_ab.safetensors").read_bytes() == expected
+    assert len({json.loads(c["files"]["checkpoint.json"])["run_id"] for c in repo.epoch_commits()}) == 1
+
+
+def test_a_fresh_machine_without_a_published_state_is_told(flags, run_script, loopback, hub_env, tmp_path):
+    run_script(SCRIPT, *flags, env=hub_env)
+    shutil.rmtree(tmp_path / "run")
+    done = run_script(SCRIPT, *flags, "--resume", "auto", env=hub_env, ok=False)
+    assert done.returncode == 1 and "holds the epochs of another run; choose another USER/NAME" in done.stderr
+    assert_each_epoch_once(loopback.repos[NAME])
+
+
+@pytest.mark.parametrize(
+    "env, name, sentence",
+    [
+        ({"HF_TOKEN": "hf_no"}, NAME, "the Hub does not accept the Hugging Face token; make one"),
+        ({}, "bob/model", "the token may not write to bob/model; use a token that may, or another USER/NAME"),
+        ({"HF_ENDPOINT": "http://127.0.0.1:9"}, NAME, "the Hub (http://127.0.0.1:9) can't be reached;"),
+        ({"HF_HUB_OFFLINE": "1"}, NAME, "HF_HUB_OFFLINE is set"),
+        ({}, "model", "'model' can't be a repository's name; use USER/NAME"),
+    ],
+    ids=["token", "permission", "network", "offline", "name"],
+)
+def test_what_can_not_work_is_said_before_anything_is_trained(
+    flags, run_script, loopback, hub_env, tmp_path, env, name, sentence
+):
+    done = run_script(SCRIPT, *flags[:-1], name, env={**hub_env, **env}, ok=False)
+    assert done.returncode == 1 and f"error: {sentence}" in done.stderr
+    assert not (tmp_path / "run").exists() and not loopback.repos

@@ -128,8 +128,8 @@ def test_both_readings_at_the_inputs_size(translate, tmp_path, size):
 
 
 def test_results_are_the_translators(translate, app, tmp_path):
-    from cyclegan.checkpoint import open_source
     from cyclegan.translator import Translator
+    from hub import open_source
 
     path = tmp_path / "in.png"
     picture(64, 48).save(path)
@@ -268,8 +268,9 @@ def test_huge_pictures_are_reduced():
 
 
 def test_a_run_that_went_away_is_told(tmp_path):
-    from cyclegan.checkpoint import CheckpointError, open_source
+    from cyclegan.checkpoint import CheckpointError
     from cyclegan.ui.translate import _listed
+    from hub import open_source
 
     write_epoch(tmp_path / "run", 1)
     source = open_source(tmp_path / "run")
@@ -314,8 +315,8 @@ def test_the_unforeseen_is_logged_and_told_in_general(caplog):
 
 
 def test_runs_of_one_name_are_told_apart(tmp_path):
-    from cyclegan.checkpoint import open_source
     from cyclegan.ui import Workbench
+    from hub import open_source
 
     for parent in ("one", "two"):
         write_epoch(tmp_path / parent / "run", 1)
@@ -325,8 +326,8 @@ def test_runs_of_one_name_are_told_apart(tmp_path):
 
 
 def test_warming_survives_what_it_can_not_load(tmp_path):
-    from cyclegan.checkpoint import open_source
     from cyclegan.ui import Workbench
+    from hub import open_source
 
     (write_epoch(tmp_path, 1) / "gen_ab.safetensors").write_bytes(b"damaged")
     bench = Workbench([open_source(tmp_path)])

@@ -1,0 +1,141 @@
+"""What a repository of epochs looks like; the only module that knows.
+
+On the main branch each epoch is one commit titled `Epoch 12`, with the tag `epoch-0012` on it. The root mirrors the
+epoch's folder, so that `USER/NAME@epoch-0012` is what RUN/epoch-0012 was:
+
+    gen_ab.safetensors  gen_ba.safetensors  config.json  checkpoint.json  samples/
+    metrics.jsonl  curves.png  examples/    the run's, as they were when the commit was made
+    epochs.json                             date, losses and metrics of every epoch up to this commit
+    README.md                               the card; what people write outside its generated block is kept
+
+What is published is told by the repository alone: the tags, and the commits whose tag is missing because something
+broke between the two calls. Nothing is noted elsewhere that could differ from it.
+
+On the branch `training-state`, which the app never reads: the newest state of the training, and what a fresh machine
+needs beside it to go on.
+
+    training_state/step-000002740/  run.json  metrics.jsonl  examples/
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cyclegan.checkpoint import EPOCH_NAME, CheckpointInfo, epoch_name, read_figures
+from cyclegan.config import DIRECTIONS
+from hub.client import Refs, Repository
+
+CHECKPOINT_FILES = ("gen_*.safetensors", "config.json", "checkpoint.json", "samples/*.png")
+RUN_FILES = ("metrics.jsonl", "curves.png", "examples/*.png")
+INDEX = "epochs.json"
+INDEX_VERSION = 1
+STATE_BRANCH = "training-state"
+_TITLE = re.compile(r"Epoch (\d+)")
+
+
+@dataclass(frozen=True)
+class PublishedEpoch:
+    """An epoch that a repository holds."""
+
+    epoch: int
+    commit_sha: str
+    tagged: bool
+
+    @property
+    def tag(self) -> str:
+        """`epoch-0012`, whether it has been set or is still missing."""
+        return epoch_name(self.epoch)
+
+
+def commit_title(epoch: int) -> str:
+    """The title of an epoch's commit: `Epoch 12`."""
+    return f"Epoch {epoch}"
+
+
+def tagged_epochs(refs: Refs) -> dict[int, str]:
+    """By epoch, the SHA that its tag is on."""
+    return {int(match[1]): sha for name, sha in refs.tags.items() if (match := EPOCH_NAME.fullmatch(name))}
+
+
+def epoch_commits(repository: Repository, refs: Refs) -> list[tuple[int, str]]:
+    """Epoch and SHA of each commit of the main branch that is titled as an epoch's, newest first.
+
+    Raises:
+        HubError: no answer.
+    """
+    commits = repository.commits(refs.head) if refs.head else []
+    return [(int(match[1]), commit.sha) for commit in commits if (match := _TITLE.fullmatch(commit.title))]
+
+
+def untagged_epochs(repository: Repository, refs: Refs) -> dict[int, str]:
+    """By epoch, the SHA of the commit whose tag is missing; where there are several of one epoch, the newest.
+
+    A commit counts by its title and by what its own checkpoint.json says; other programs have such titles too.
+
+    Raises:
+        HubError: no answer.
+    """
+    tags, found = tagged_epochs(refs), {}
+    for epoch, sha in epoch_commits(repository, refs):
+        if epoch in tags or epoch in found:
+            continue
+        record = repository.json(sha, "checkpoint.json")
+        if record and record.get("epoch") == epoch:
+            found[epoch] = sha
+    return found
+
+
+def published_epochs(repository: Repository, refs: Refs) -> list[PublishedEpoch]:
+    """Every epoch of a repository, newest first.
+
+    Raises:
+        HubError: no answer.
+    """
+    tags, rest = tagged_epochs(refs), untagged_epochs(repository, refs)
+    found = [PublishedEpoch(epoch, sha, epoch in tags) for epoch, sha in {**rest, **tags}.items()]
+    return sorted(found, key=lambda published: published.epoch, reverse=True)
+
+
+# --- epochs.json --------------------------------------------------------------------------------------------
+
+
+def index_entry(info: CheckpointInfo) -> dict[str, Any]:
+    """What epochs.json says of one epoch: all that a list of epochs shows."""
+    return {
+        "epoch": info.epoch,
+        "created": info.created,
+        "global_step": info.global_step,
+        "losses": dict(info.losses),
+        "metrics": dict(info.metrics),
+        "directions": list(info.directions),
+    }
+
+
+def index_content(entries: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+    """The content of epochs.json."""
+    return {"format_version": INDEX_VERSION, "epochs": [entries[epoch] for epoch in sorted(entries)]}
+
+
+def read_index(values: Mapping[str, Any] | None) -> dict[int, dict[str, Any]]:
+    """Entries by epoch; without what is damaged or newer than this program, which each checkpoint.json has too."""
+    if not values or values.get("format_version") != INDEX_VERSION or not isinstance(values.get("epochs"), list):
+        return {}
+    found = {}
+    for entry in values["epochs"]:
+        if not isinstance(entry, dict) or any(type(entry.get(key)) is not int for key in ("epoch", "global_step")):
+            continue
+        ways = entry.get("directions")
+        directions = [way for way in DIRECTIONS if isinstance(ways, list) and way in ways]
+        if directions:
+            found[entry["epoch"]] = {
+                "epoch": entry["epoch"],
+                "created": str(entry.get("created", "")),
+                "global_step": entry["global_step"],
+                "losses": read_figures(entry.get("losses")),
+                "metrics": read_figures(entry.get("metrics")),
+                "directions": directions,
+            }
+    return found

@@ -1,0 +1,380 @@
+"""A Space of the Hub that runs the app with some checkpoints.
+
+    space.py             what the Space starts: the app, with these checkpoints
+    app.py  cyclegan/  hub/     the modules that app.py reaches by its imports, and the styles and scripts beside them
+    requirements.txt     what those modules import; gradio comes by `sdk_version` of the README
+    demo/NAME/           local runs: checkpoints and examples, nothing else of their folders
+    LICENSE
+    README.md            front matter and text; what a person changes there is kept
+
+Epochs of a model repository are not copied: the app loads them from the Hub. What else is in a Space is a person's and
+stays as it is.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+from huggingface_hub.repocard import REGEX_YAML_BLOCK
+from huggingface_hub.utils import yaml_dump
+
+from cyclegan import __version__
+from cyclegan.checkpoint import CheckpointError, LocalSource
+from hub import HubError, open_source
+from hub.card import BEGIN, END
+from hub.client import Repository
+from hub.layout import CHECKPOINT_FILES
+from hub.source import HubSource, parse_spec
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("cyclegan", "hub")
+OWN_FOLDERS = (*(f"{name}/" for name in PACKAGES), "demo/")
+"""In these nothing is a person's: what is no longer needed is deleted."""
+BESIDE = ("*.css", "*.js")
+DISTRIBUTIONS = {"PIL": "pillow"}
+"""Names to install by, where they differ from the names to import by."""
+PYTHON = "3.12"
+"""ZeroGPU has this one and 3.10."""
+MAX_BYTES = 1_000_000_000
+"""What the Hub lets a Space's repository hold, paid plans aside."""
+MOVED_TRIES = 5
+"""How often a commit is made anew for a branch that others keep moving."""
+UNTOUCHED = "Check out the configuration reference at https://huggingface.co/docs/hub/spaces-config-reference"
+"""The text of a README.md that the Hub makes with a new Space."""
+START = '''\
+"""Starts the app with this Space's checkpoints. Written by `python -m hub space`, every time anew."""
+
+import os
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+CHECKPOINTS = {checkpoints}
+HOST, PORT = os.environ.get("GRADIO_SERVER_NAME", "0.0.0.0"), os.environ.get("GRADIO_SERVER_PORT", "7860")
+
+if __name__ == "__main__":
+    os.chdir(HERE)  # Folders among the checkpoints are named from here.
+    sys.path.insert(0, str(HERE))  # Not there by itself where Python is told to be careful (-P).
+    import app
+
+    sys.exit(app.main(["--checkpoints", *CHECKPOINTS, "--host", HOST, "--port", PORT]))
+'''
+
+
+def publish_space(
+    repo_id: str,
+    checkpoints: Sequence[str],
+    *,
+    private: bool = False,
+    endpoint: str | None = None,
+    token: str | None = None,
+    say: Callable[[str], None] = print,
+) -> str:
+    """Make a Space that runs the app with these checkpoints, or bring it up to date; its address.
+
+    Files that this wrote before and that are no longer needed are deleted, all in one commit; there is none if
+    nothing has changed. The README keeps a person's text and front matter.
+
+    Args:
+        repo_id: USER/NAME, or ORGANIZATION/NAME.
+        checkpoints: as `space_files`.
+        private: make it private if it has to be made; refuse one that is public.
+        endpoint: address of the Hub; None for HF_ENDPOINT or huggingface.co.
+        token: None for HF_TOKEN or the one that `hf auth login` saved.
+        say: is given sentences on what a person should know.
+
+    Raises:
+        CheckpointError: a source is not there, or holds no readable checkpoint; nothing was sent.
+        HubError: the Hub can't be reached or refuses, or the Space is not one of this app.
+    """
+    repository = Repository(repo_id, repo_type="space", endpoint=endpoint, token=token)
+    sources = _open(checkpoints)
+    files = _files(repo_id, sources)
+    for sentence in (*_check_models(sources, endpoint, token), *_check_size(files)):
+        say(f"warning: {sentence}")
+    for source in sources:
+        for problem in source.problems:
+            say(f"warning: left out: {problem}")
+    repository.make(private=private, space_sdk="gradio")
+    for left in reversed(range(MOVED_TRIES)):
+        try:
+            changed = _commit(repository, files, sources)
+            break
+        except HubError as error:
+            if error.status not in (409, 412) or not left:
+                raise
+    if not changed:
+        say("nothing to do: the Space is up to date")
+    return repository.url
+
+
+def space_files(repo_id: str, checkpoints: Sequence[str]) -> dict[str, Path | bytes]:
+    """What a new Space is made of: by path in it, a file or its content.
+
+    Args:
+        repo_id: the Space.
+        checkpoints: USER/NAME or USER/NAME@REVISION on the Hub, which are only named; or folders of runs or single
+            epochs, which are put into the Space.
+
+    Raises:
+        CheckpointError: a source is not there, or a folder holds no readable checkpoint.
+        HubError: gradio is not installed here.
+    """
+    return _files(repo_id, _open(checkpoints))
+
+
+# --- the checkpoints ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Source:
+    """One of the sources that the Space shows."""
+
+    name: str
+    """How space.py names it: demo/NAME, or USER/NAME@REVISION."""
+    model: str | None
+    """The model repository; None for a local run."""
+    files: Mapping[str, Path]
+    """What is put into the Space of a local run."""
+    epochs: int = 0
+    problems: Sequence[str] = ()
+    """What is left out of a local run, one sentence each."""
+
+
+def _open(checkpoints: Sequence[str]) -> list[_Source]:
+    found: list[_Source] = []
+    for text in dict.fromkeys(map(str, checkpoints)):
+        source = open_source(text)
+        if isinstance(source, LocalSource):
+            found.append(_local(source, {known.name for known in found}))
+        else:
+            found.append(_Source(text, parse_spec(text).repo_id, {}))
+    if not found:
+        raise CheckpointError("a Space needs checkpoints to show: name a run's folder, or USER/NAME on the Hub")
+    return found
+
+
+def _local(source: LocalSource, taken: set[str]) -> _Source:
+    infos = source.list()
+    if not infos:
+        raise CheckpointError(f"{source.name} holds no readable checkpoint: {' '.join(source.problems)}")
+    plain = re.sub(r"[^\w.-]+", "-", source.name).strip(".-") or "run"
+    name, number = f"demo/{plain}", 1
+    while name in taken:
+        name, number = f"demo/{plain}-{number + 1}", number + 1
+    folders = [source.path(info.epoch) for info in infos]
+    paths = [path for folder in folders for pattern in CHECKPOINT_FILES for path in folder.glob(pattern)]
+    files = {f"{name}/{path.relative_to(source.folder).as_posix()}": path for path in [*paths, *source.examples()]}
+    return _Source(name, None, files, len(infos), tuple(source.problems))
+
+
+def _check_models(sources: Sequence[_Source], endpoint: str | None, token: str | None) -> Iterator[str]:
+    """Make sure that each model repository holds a checkpoint; a sentence for each that the Space may not read."""
+    for source in sources:
+        if source.model is None:
+            continue
+        there = HubSource(source.name, endpoint=endpoint, token=token)
+        if not there.list():
+            raise CheckpointError(f"{source.name} holds no readable checkpoint: {' '.join(there.problems)}")
+        with there.repository.calls() as api:
+            hidden = api.model_info(source.model).private
+        if hidden:
+            yield f"{source.model} is private: in the Space's settings, add a secret HF_TOKEN that may read it"
+
+
+def _check_size(files: Mapping[str, Path | bytes]) -> Iterator[str]:
+    size = sum(content.stat().st_size for content in files.values() if isinstance(content, Path))
+    if size > MAX_BYTES:
+        yield (
+            f"these checkpoints have {size / 1e9:.1f} GB, and the Hub may refuse a Space of more than "
+            f"{MAX_BYTES / 1e9:.0f} GB; publish the run with `python -m hub push`, then name USER/NAME here"
+        )
+
+
+# --- the files ----------------------------------------------------------------------------------------------
+
+
+def _files(repo_id: str, sources: Sequence[_Source]) -> dict[str, Path | bytes]:
+    modules = _modules()
+    start = START.format(checkpoints=[source.name for source in sources])
+    files: dict[str, Path | bytes] = {
+        "README.md": _readme(repo_id, sources).encode(),
+        "LICENSE": ROOT / "LICENSE",
+        "requirements.txt": _requirements(modules).encode(),
+        "space.py": start.encode(),
+    }
+    for path in modules:
+        beside = [] if path.parent == ROOT else [found for glob in BESIDE for found in path.parent.glob(glob)]
+        files |= {found.relative_to(ROOT).as_posix(): found for found in (path, *beside)}
+    for source in sources:
+        files |= source.files
+    return dict(sorted(files.items()))
+
+
+def _modules() -> dict[Path, set[str]]:
+    """app.py and every module of ours that it reaches by imports, those within functions too; what each imports."""
+    reached: dict[Path, set[str]] = {}
+    queue = [ROOT / "app.py"]
+    while queue:
+        path = queue.pop()
+        if path in reached:
+            continue
+        reached[path] = set(_imports(ast.parse(path.read_text(encoding="utf-8"))))
+        for name in reached[path]:
+            parts = name.split(".")
+            if parts[0] not in PACKAGES:
+                continue
+            for depth in range(1, len(parts) + 1):
+                module = ROOT.joinpath(*parts[:depth])
+                queue += [p for p in (module.with_suffix(".py"), module / "__init__.py") if p.is_file()]
+    return reached
+
+
+def _imports(node: ast.AST) -> Iterator[str]:
+    """Full names of what is imported; under `if TYPE_CHECKING` nothing is."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        yield from (f"{node.module}.{alias.name}" for alias in node.names)
+    elif not (isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"):
+        for child in ast.iter_child_nodes(node):
+            yield from _imports(child)
+
+
+def _requirements(modules: Mapping[Path, set[str]]) -> str:
+    """The lines of requirements.txt that are for what the modules import."""
+    imported = {name.split(".")[0] for names in modules.values() for name in names} - {"gradio"}
+    needed = {DISTRIBUTIONS.get(name, name).replace("_", "-").lower() for name in imported}
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    kept = [line for line in lines if (match := re.match(r"[\w.-]+", line)) and match[0].lower() in needed]
+    head = "# Written by `python -m hub space`, every time anew. The Space brings gradio, by sdk_version in README.md."
+    return "\n".join([head, *kept, ""])
+
+
+# --- the README ---------------------------------------------------------------------------------------------
+
+
+def _readme(repo_id: str, sources: Sequence[_Source], existing: str | None = None) -> str:
+    """README.md: the one that is there, brought up to date; without one, a new one.
+
+    Raises:
+        HubError: the existing one is of another kind of Space, or can't be understood.
+    """
+    models = list(dict.fromkeys(source.model for source in sources if source.model))
+    needed: dict[str, Any] = {"sdk": "gradio", "sdk_version": _gradio_version(), "app_file": "space.py"}
+    needed |= {"models": models} if models else {}
+    suggested: dict[str, Any] = {
+        "title": re.sub(r"[-_]+", " ", repo_id.split("/")[1]).strip(),
+        "emoji": "🔁",
+        "colorFrom": "green",
+        "colorTo": "gray",
+        "short_description": "Translate pictures with CycleGAN, and bring them back",
+        "python_version": PYTHON,
+    }
+    text = (existing or "").removeprefix("\ufeff")
+    match = REGEX_YAML_BLOCK.match(text)
+    front, body = (f"{match[2]}\n", text[match.end() :]) if match else ("", text)
+    data = _parsed(front, repo_id)
+    if data.get("sdk", "gradio") != "gradio":
+        raise HubError(f"{repo_id} is a Space of the kind {data['sdk']}; choose another USER/NAME")
+    untouched = body.strip() in ("", UNTOUCHED)
+    wanted = {**(suggested if untouched else {}), **data, **needed}
+    if not models:
+        wanted.pop("models", None)
+    block = _block(wanted.get("title"), sources)
+    body = f"\n{block}\n" if untouched else _with_block(body, block)
+    return f"---\n{_patched(front, data, wanted)}---\n{body}"
+
+
+def _parsed(front: str, repo_id: str) -> dict[str, Any]:
+    try:
+        data = yaml.safe_load(front) or {}
+    except (yaml.YAMLError, ValueError):
+        data = None
+    if not isinstance(data, dict):
+        raise HubError(f"the front matter of README.md in the Space {repo_id} is no YAML; mend it there first")
+    return data
+
+
+def _patched(text: str, data: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """The YAML `text` of `data`, made to say `wanted`; keys that say it already stay to the letter."""
+    for key in {**data, **wanted}:
+        if key in wanted and data.get(key) == wanted[key]:
+            continue
+        new = yaml_dump({key: wanted[key]}, sort_keys=False) if key in wanted else ""
+        if key in data:
+            line = re.compile(rf"^{re.escape(str(key))}[ \t]*:.*\n(?:[ \t-].*\n)*", re.MULTILINE)
+            if not line.search(text):
+                break
+            text = line.sub(lambda _, new=new: new, text, count=1)
+        else:
+            text += new
+    with contextlib.suppress(yaml.YAMLError):
+        if yaml.safe_load(text) == wanted:
+            return text
+    return yaml_dump(dict(wanted), sort_keys=False)  # It was written in a way that can't be patched, as {sdk: gradio}.
+
+
+def _with_block(body: str, block: str) -> str:
+    """The text with `block` in place of the one in it; as it is, if a person has taken that out."""
+    start, end = body.find(BEGIN), body.find(END)
+    if 0 <= start < end:
+        return body[:start] + block + body[end + len(END) :]
+    return body
+
+
+def _block(title: Any, sources: Sequence[_Source]) -> str:
+    def line(source: _Source) -> str:
+        if source.model is None:
+            return f"- `{source.name}`, {source.epochs} epoch{'s' if source.epochs > 1 else ''}, in this repository"
+        revision = parse_spec(source.name).revision
+        where = f"{source.model}/tree/{revision}" if revision else source.model
+        return f"- [{source.name}](https://huggingface.co/{where}), loaded from the Hub"
+
+    return "\n".join(
+        [
+            BEGIN,
+            f"# {title}",
+            "",
+            "Translates pictures with [CycleGAN](https://arxiv.org/abs/1703.10593), and brings them back. It shows:",
+            "",
+            *map(line, sources),
+            "",
+            "Made by `python -m hub space` of the CycleGAN workbench. Running that again writes the program's files",
+            "anew and leaves all others, and what you change in this one outside of this block.",
+            END,
+        ]
+    )
+
+
+def _gradio_version() -> str:
+    try:
+        return version("gradio")
+    except PackageNotFoundError as error:
+        raise HubError(
+            "gradio is not installed here, so there is no version to give the Space; pip install -r requirements.txt"
+        ) from error
+
+
+# --- the commit ---------------------------------------------------------------------------------------------
+
+
+def _commit(repository: Repository, files: Mapping[str, Path | bytes], sources: Sequence[_Source]) -> bool:
+    """Commit what has changed on top of the head; whether there was anything."""
+    head = repository.refs().head
+    there = set(repository.files(head)) if head else set()
+    readme = _readme(repository.repo_id, sources, repository.text(head, "README.md") if head else None)
+    if "app.py" in there and "space.py" not in there:
+        raise HubError(f"{repository.repo_id} holds another app; choose another USER/NAME, or delete its app.py first")
+    stale = sorted(path for path in there - files.keys() if path.startswith(OWN_FOLDERS))
+    # The client leaves out files that are there already; of nothing, it makes no commit.
+    title = f"CycleGAN workbench {__version__}"
+    return repository.commit({**files, "README.md": readme.encode()}, title, parent=head, delete=stale) != head

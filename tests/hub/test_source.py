@@ -1,0 +1,356 @@
+"""Checkpoints of the Hub behind the same protocol as those of a folder."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save
+
+from cyclegan.checkpoint import CheckpointError, LocalSource
+from hub import HubError, open_source
+from hub.outbox import Outbox
+from hub.publish import Publisher
+from hub.source import HubSource, fetch_file, parse_spec
+
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
+NAME = "alice/day-night"
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """An empty cache, as on a new machine."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def published(loopback, online, cache, make_run):
+    """Three epochs on the Hub; the run's folder, and the repository."""
+    run = make_run(3)
+    publisher = Publisher(run, NAME, endpoint=loopback.url)
+    publisher.check_repository()
+    box = Outbox(publisher, lambda _: None).start()
+    box.add(3)
+    assert box.finish() == []
+    return run, loopback.repos[NAME]
+
+
+@pytest.fixture
+def source(loopback, published):
+    return HubSource(NAME, endpoint=loopback.url)
+
+
+def weights(checkpoint):
+    return {way: network.state_dict() for way, network in checkpoint.generators.items()}
+
+
+def assert_equal_weights(one, other):
+    assert one.keys() == other.keys()
+    for way in one:
+        assert all(torch.equal(one[way][key], other[way][key]) for key in one[way])
+
+
+def test_lists_newest_first_without_downloading_weights(loopback, published, source):
+    run, repo = published
+    loopback.requests.clear()
+    infos = source.list()
+    local = LocalSource(run).list()
+    assert [info.epoch for info in infos] == [3, 2, 1]
+    for info, ours in zip(infos, local, strict=True):
+        assert info.commit_sha == repo.tags[info.tag]
+        assert (info.created, info.global_step, info.losses, info.metrics, info.config, info.directions) == (
+            ours.created, ours.global_step, ours.losses, ours.metrics, ours.config, ours.directions
+        )  # fmt: skip
+    assert loopback.count("safetensors") == 0
+    assert loopback.count("checkpoint.json") == 0  # epochs.json has it all: two hundred epochs cost no more requests.
+    asked = len(loopback.requests)
+    assert source.list() == infos and len(loopback.requests) == asked
+    source.refresh()
+    assert source.list() == infos and len(loopback.requests) > asked
+
+
+def test_an_epoch_whose_tag_is_missing_is_listed_too(loopback, published, source):
+    run, repo = published
+    sha = repo.tags.pop("epoch-0002")
+    infos = source.list()
+    assert [(info.epoch, info.commit_sha) for info in infos][1] == (2, sha)
+    assert_equal_weights(weights(source.load(2)), weights(LocalSource(run).load(2)))
+
+
+def test_loads_only_the_chosen_epochs_generators_and_asks_nothing_for_cached_ones(loopback, published, source):
+    run, repo = published
+    loopback.requests.clear()
+    checkpoint = source.load(2, ("ab",))
+    assert [r for r in loopback.requests if r.startswith("GET") and "safetensors" in r] == [
+        f"GET /{NAME}/resolve/{repo.tags['epoch-0002']}/gen_ab.safetensors"
+    ]
+    assert checkpoint.info.commit_sha == repo.tags["epoch-0002"] and checkpoint.info.epoch == 2
+    assert_equal_weights(weights(checkpoint), weights(LocalSource(run).load(2, ("ab",))))
+    assert source.load().info.epoch == 3
+    source.load(2)
+    loopback.requests.clear()
+    assert_equal_weights(weights(source.load(2)), weights(LocalSource(run).load(2)))
+    assert loopback.requests == []
+
+
+@pytest.mark.parametrize("how", ["stopped", "offline", "out of order"])
+def test_without_the_hub_what_is_cached_is_offered(loopback, published, source, monkeypatch, how):
+    source.load(2)
+    if how == "stopped":
+        loopback.close()
+    elif how == "offline":
+        from huggingface_hub import constants
+
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    else:
+        monkeypatch.setattr("hub.client.WAIT_S", 0.01)
+        loopback.fail("", 503, times=1000)
+    again = HubSource(NAME, endpoint=loopback.url)  # As after a restart.
+    assert [info.epoch for info in again.list()] == [2]
+    (said,) = again.problems
+    assert said.endswith("Until then, this epoch is what is kept here of alice/day-night.")
+    loaded = again.load(2)
+    assert loaded.info.commit_sha == published[1].tags["epoch-0002"]
+    assert_equal_weights(weights(loaded), weights(LocalSource(published[0]).load(2)))
+    with pytest.raises(CheckpointError, match="has no epoch 1; it has 2"):
+        again.load(1)
+    for spec in (f"{NAME}@epoch-0002", f"{NAME}@{published[1].tags['epoch-0002']}"):
+        assert HubSource(spec, endpoint=loopback.url).load().info.epoch == 2
+
+
+def test_without_the_hub_and_without_a_cache_there_is_a_sentence(loopback, published, source):
+    loopback.close()
+    with pytest.raises(CheckpointError, match="can't be reached; check the network"):
+        source.list()
+
+
+def test_a_hiccup_is_waited_for(loopback, published, source, monkeypatch):
+    monkeypatch.setattr("hub.client.WAIT_S", 0.01)
+    loopback.fail("GET .*/refs", 503)
+    loopback.fail("GET .*/resolve/.*safetensors", 500)
+    assert len(source.list()) == 3 and source.problems == []
+    assert source.load(3).info.epoch == 3
+
+
+def test_pinned_revisions(loopback, published):
+    run, repo = published
+    for revision in ("epoch-0002", repo.tags["epoch-0002"]):
+        source = HubSource(f"{NAME}@{revision}", endpoint=loopback.url)
+        assert [info.epoch for info in source.list()] == [2] and source.name == f"{NAME}@{revision}"
+        assert source.list()[0].commit_sha == repo.tags["epoch-0002"]
+        assert_equal_weights(weights(source.load()), weights(LocalSource(run).load(2)))
+    assert HubSource(f"{NAME}@main", endpoint=loopback.url).load().info.epoch == 3
+    with pytest.raises(CheckpointError, match="has no revision 'epoch-0099'; it has epoch-0003, epoch-0002"):
+        HubSource(f"{NAME}@epoch-0099", endpoint=loopback.url).list()
+    with pytest.raises(CheckpointError, match="no such revision"):
+        HubSource(f"{NAME}@{'0' * 40}", endpoint=loopback.url).list()
+
+
+def test_examples_come_with_it(loopback, published, source):
+    names = [path.name for path in source.examples()]
+    assert names == ["a_1.png", "b_1.png"] and all(path.is_file() for path in source.examples())
+    loopback.close()
+    source.load  # noqa: B018  (nothing is loaded: the examples alone are cached)
+    assert [path.name for path in source.examples()] == names
+
+
+def test_names_and_folders(tmp_path, make_run, loopback):
+    assert parse_spec("alice/x") == ("alice/x", None) and parse_spec("a/b@epoch-0003") == ("a/b", "epoch-0003")
+    for bad in ("", "x", "a/b/c", "a/b@", "a b/c", "https://huggingface.co/a/b", "../x", "a/.."):
+        with pytest.raises(CheckpointError):
+            parse_spec(bad)
+    run = make_run(1)
+    assert isinstance(open_source(run), LocalSource) and isinstance(open_source(str(run)), LocalSource)
+    assert isinstance(open_source("alice/x@epoch-0001"), HubSource)
+    for slip in ("runs/a/b", "tests/mine", "mine"):
+        with pytest.raises(CheckpointError, match="is not a folder"):
+            open_source(slip)
+
+
+# --- what others may have put there -------------------------------------------------------------------------
+
+
+def put(repo, **changes):
+    """Change files of the newest epoch, under a new commit and tag epoch-0004."""
+    files = {**repo.head["files"], **{name.replace("__", "."): content for name, content in changes.items()}}
+    record = json.loads(files["checkpoint.json"])
+    files["checkpoint.json"] = json.dumps({**record, "epoch": 4}).encode() if files["checkpoint.json"] else b""
+    repo.tags["epoch-0004"] = repo.commit("Epoch 4", {name: content for name, content in files.items() if content})
+
+
+def edited(content, **changes):
+    return json.dumps({**json.loads(content), **changes}).encode()
+
+
+def refused(source, epoch=4):
+    with pytest.raises(CheckpointError) as caught:
+        source.load(epoch)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
+    return str(caught.value)
+
+
+def test_a_newer_format_is_said_and_the_others_still_open(loopback, published, source):
+    put(published[1], config__json=edited(published[1].head["files"]["config.json"], format_version=99))
+    assert [info.epoch for info in source.list()] == [3, 2, 1]
+    assert source.problems == [
+        "alice/day-night@epoch-0004 was written by a newer version of this program (format 99, this one reads up to "
+        "1); update the program"
+    ]
+    assert source.load().info.epoch == 3
+
+
+def test_weights_that_do_not_fit(loopback, published, source):
+    other = save({"x": torch.zeros(3)})
+    put(published[1], gen_ab__safetensors=other)
+    loopback.lfs.clear()
+    assert "alice/day-night@epoch-0004/gen_ab.safetensors does not fit its config.json" in refused(source)
+    assert source.load(3).info.epoch == 3
+
+
+def test_an_oversized_file_is_not_downloaded(loopback, published, source):
+    put(published[1], gen_ab__safetensors=b"x" * 3_000_000)
+    source.list()
+    loopback.requests.clear()
+    assert "gen_ab.safetensors has 3 MB where its config.json describes" in refused(source)
+    assert loopback.count("GET .*safetensors") == 0
+
+
+def test_an_oversized_json_is_not_downloaded(loopback, published, source):
+    put(published[1], config__json=b" " * 11_000_000)
+    assert [info.epoch for info in source.list()] == [3, 2, 1]
+    assert "config.json is too large to be a checkpoint's" in source.problems[0]
+
+
+def test_a_truncated_download_is_no_checkpoint(loopback, published, source, monkeypatch):
+    monkeypatch.setattr("hub.client.WAIT_S", 0.01)
+    source.list()
+    loopback.fail("GET .*gen_ab.safetensors", truncate=True, times=1000)
+    assert "alice/day-night@epoch-0003 could not be loaded" in refused(source, 3)
+    loopback.faults.clear()
+    assert source.load(3).info.epoch == 3
+
+
+def test_a_damaged_cache_is_downloaded_again(loopback, published, source, cache):
+    source.load(3)
+    (path,) = cache.glob("*/snapshots/*/gen_ab.safetensors")
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.resolve().write_bytes(content)
+    assert_equal_weights(weights(source.load(3)), weights(LocalSource(published[0]).load(3)))
+    path.resolve().write_bytes(content)
+    loopback.close()
+    offline = HubSource(NAME, endpoint=loopback.url)
+    assert "alice/day-night@epoch-0003/gen_ab.safetensors is damaged" in refused(offline, 3)
+
+
+def test_a_truncated_file_that_was_published_so(loopback, published, source):
+    content = published[1].head["files"]["gen_ab.safetensors"]
+    put(published[1], gen_ab__safetensors=content[: len(content) // 2])
+    assert "alice/day-night@epoch-0004/gen_ab.safetensors is damaged" in refused(source)
+
+
+def test_a_repository_of_pickles_is_refused_with_the_way_to_import(loopback, online, cache):
+    repo = make_repo(loopback, {"latest_net_G_A.pth": b"\x80pickle", "README.md": b"hi"})
+    with pytest.raises(CheckpointError) as caught:
+        HubSource("alice/foreign", endpoint=loopback.url).list()
+    assert "pickles such as latest_net_G_A.pth, which are never loaded" in str(caught.value)
+    assert "python -m cyclegan import --from hub:alice/foreign:latest_net_G_A.pth" in str(caught.value)
+    repo.commit("empty", {})
+    with pytest.raises(CheckpointError, match="holds no checkpoint of this program"):
+        HubSource("alice/foreign", endpoint=loopback.url).list()
+    with pytest.raises(CheckpointError, match="alice/none is not on the Hub, or hidden"):
+        HubSource("alice/none", endpoint=loopback.url).list()
+
+
+def make_repo(loopback, files, name="alice/foreign"):
+    from tests.hub.loopback import Repo
+
+    repo = loopback.repos[name] = Repo()
+    repo.commit("initial", files)
+    return repo
+
+
+def test_a_checkpoint_uploaded_by_hand_is_one_epoch(loopback, online, cache, make_run):
+    run = make_run(1)
+    make_repo(loopback, {path.name: path.read_bytes() for path in (run / "epoch-0001").glob("*.*")})
+    source = HubSource("alice/foreign", endpoint=loopback.url)
+    assert [info.epoch for info in source.list()] == [1] and source.load(1).info.epoch == 1
+
+
+def test_titles_of_other_programs_are_no_epochs(loopback, published, source):
+    repo = published[1]
+    repo.commit("Epoch 7", {"model.bin": b"x"})
+    repo.commit("Epoch 8", repo.resolve("epoch-0003")["files"])  # Says itself that it is epoch 3.
+    assert [info.epoch for info in source.list()] == [3, 2, 1]
+
+
+def test_public_ones_need_no_token(loopback, published, monkeypatch):
+    monkeypatch.delenv("HF_TOKEN")
+    assert len(HubSource(NAME, endpoint=loopback.url).list()) == 3
+    published[1].private = True
+    with pytest.raises(CheckpointError, match="not on the Hub, or hidden from the token"):
+        HubSource(NAME, endpoint=loopback.url).list()
+
+
+# --- from the shell -----------------------------------------------------------------------------------------
+
+
+def test_import_of_a_reference_file_of_the_hub(loopback, hub_env, run_script, tmp_path):
+    from cyclegan.config import ModelConfig
+    from cyclegan.networks import build_generator
+    from tests.test_commands import reference_state
+
+    network = build_generator(ModelConfig(generator="resnet_6", ngf=4))
+    torch.save(reference_state(network, 6), tmp_path / "latest_net_G_A.pth")
+    content = (tmp_path / "latest_net_G_A.pth").read_bytes()
+    make_repo(loopback, {"weights/latest_net_G_A.pth": content})
+    done = run_script("-m", "cyclegan", "import", "--from", "hub:alice/foreign:weights/latest_net_G_A.pth",
+                      "--output", tmp_path / "imported", env=hub_env)  # fmt: skip
+    assert "A → B: written to" in done.stdout
+    assert list(LocalSource(tmp_path / "imported").load(1).generators) == ["ab"]
+    for spec, sentence in (
+        ("hub:alice/foreign:nothing.pth", "alice/foreign has no file nothing.pth"),
+        ("hub:alice/none:x.pth", "alice/none is not on the Hub"),
+        ("hub:alice/foreign", "names no file: use hub:USER/NAME:FILE"),
+        ("hub:alice/foreign:../x", "names no file"),
+    ):
+        done = run_script("-m", "cyclegan", "import", "--from", spec, "--output", tmp_path / "x", env=hub_env, ok=False)
+        assert done.returncode == 1 and sentence in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_translate_from_the_shell(loopback, published, hub_env, run_script, tmp_path):
+    from tests.ui.conftest import picture
+
+    picture(40, 36).save(tmp_path / "in.png")
+    done = run_script("-m", "cyclegan", "translate", "--checkpoints", f"{NAME}@epoch-0002", "--direction", "ab",
+                      "--input", tmp_path / "in.png", "--output", tmp_path / "out.png", env=hub_env)  # fmt: skip
+    assert "translated with epoch 2" in done.stdout and (tmp_path / "out.png").is_file()
+
+
+def test_list_and_tag_from_the_shell(loopback, published, hub_env, run_script, tmp_path):
+    run, repo = published
+    done = run_script("-m", "hub", "list", run, env=hub_env)
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["epoch", "epoch-0003", "epoch-0002", "epoch-0001"]
+    sha = repo.tags.pop("epoch-0001")
+    done = run_script("-m", "hub", "list", NAME, env=hub_env)
+    assert "3 epochs, 2 tags, 3 epoch commits" in done.stdout
+    done = run_script("-m", "hub", "tag", NAME, env=hub_env)
+    assert done.stdout == f"epoch-0001 had no tag: set on commit {sha[:10]}\n" and repo.tags["epoch-0001"] == sha
+    done = run_script("-m", "hub", "tag", NAME, env=hub_env)
+    assert done.stdout.startswith("nothing to do")
+    done = run_script("-m", "hub", "list", "alice/none", env=hub_env, ok=False)
+    assert done.returncode == 1 and done.stderr.startswith("error: alice/none is not on the Hub")
+
+
+def test_single_files_have_a_limit(loopback, online, cache, monkeypatch):
+    monkeypatch.setattr("hub.source.MAX_PICKLE_BYTES", 10)
+    make_repo(loopback, {"big.pth": b"x" * 11})
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", loopback.url)
+    with pytest.raises(HubError, match="too much for a generator"):
+        fetch_file("alice/foreign:big.pth")
+    assert not Path(str(cache)).exists()
+    shutil.rmtree(cache, ignore_errors=True)

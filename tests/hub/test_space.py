@@ -1,0 +1,492 @@
+"""Spaces: that what goes into one is enough to run the app and nothing else, and keeping one up to date."""
+
+import base64
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from PIL import Image
+
+import hub.space as space
+from cyclegan.checkpoint import CheckpointError
+from hub import HubError
+from hub.card import BEGIN, END
+from hub.space import publish_space, space_files
+from tests.hub.loopback import TOKEN, Repo
+from tests.ui.conftest import free_port, wait_until_answers
+
+# The client's own upload of large files uses a deprecated argument of its HTTP library.
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
+
+ROOT = Path(__file__).parents[2]
+NAME, KEY = "alice/night-drive", "spaces/alice/night-drive"
+MODEL = "alice/day-night"
+
+
+@pytest.fixture
+def publish(loopback, online):
+    """`publish_space` as alice; the Space's address, and what was said."""
+
+    def run(*checkpoints, name=NAME, **settings):
+        said = []
+        url = publish_space(name, [str(c) for c in checkpoints], endpoint=loopback.url, say=said.append, **settings)
+        return url, said
+
+    return run
+
+
+@pytest.fixture
+def model(loopback, make_run, tmp_path, monkeypatch):
+    """A model repository with two epochs, and an empty cache."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    run = make_run(2, name="published")
+    repo = loopback.repos[MODEL] = Repo()
+    for epoch in (1, 2):
+        folder = run / f"epoch-{epoch:04d}"
+        paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+        paths |= {f"examples/{path.name}": path for path in (run / "examples").iterdir()}
+        sha = repo.commit(f"Epoch {epoch}", {name: path.read_bytes() for name, path in paths.items()})
+        repo.tags[f"epoch-{epoch:04d}"] = sha
+    return repo
+
+
+def content(file):
+    return file if isinstance(file, bytes) else file.read_bytes()
+
+
+def front_matter(readme):
+    return yaml.safe_load(readme.decode().split("---")[1])
+
+
+def size_of(picture):
+    with Image.open(picture) as image:
+        return image.size
+
+
+def in_run(run):
+    """Files of a run that a Space shows."""
+    kept = [*run.glob("epoch-*/*.*"), *run.glob("epoch-*/samples/*.png"), *run.glob("examples/*.png")]
+    return {path.relative_to(run).as_posix() for path in kept}
+
+
+# --- what goes in -------------------------------------------------------------------------------------------
+
+
+def test_a_space_has_what_the_app_needs_and_nothing_else(make_run):
+    run = make_run(2, name="streets")
+    (run / "epoch-0001" / "notes.txt").write_text("/home/alice")
+    (run / ".hub-state-1").mkdir()
+    files = space_files(NAME, [str(run), f"{MODEL}@epoch-0001"])
+    code = {name for name in files if name.startswith(("cyclegan/", "hub/"))}
+    demo = {name for name in files if name.startswith("demo/")}
+    assert files.keys() - code - demo == {"LICENSE", "README.md", "app.py", "requirements.txt", "space.py"}
+    assert demo == {f"demo/streets/{name}" for name in in_run(run) - {"epoch-0001/notes.txt"}}
+    assert {f"demo/streets/epoch-0001/{name}" for name in ("gen_ab.safetensors", "checkpoint.json")} < demo
+    assert {"cyclegan/ui/translate.py", "cyclegan/ui/translate.css", "cyclegan/__init__.py", "hub/source.py"} < code
+    needless = r"(trainer|runs|losses|cli|methods|data|evaluation|__main__|publish|outbox|space|card)\b|__pycache__"
+    assert not [name for name in code if re.search(needless, name)]
+    assert {Path(name).suffix for name in code} == {".py", ".css"}
+
+    front = front_matter(files["README.md"])
+    assert front["sdk"] == "gradio" and front["sdk_version"] == version("gradio") and front["app_file"] == "space.py"
+    assert front["python_version"] == "3.12" and front["models"] == [MODEL] and "license" not in front
+    assert len(front["short_description"]) <= 60
+    colors = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
+    assert {front["colorFrom"], front["colorTo"]} <= colors
+    everything = b"".join(map(content, files.values()))
+    assert str(run.parent).encode() not in everything and TOKEN.encode() not in everything
+
+
+def test_its_requirements_are_what_its_modules_import(make_run):
+    lines = content(space_files(NAME, [str(make_run(1))])["requirements.txt"]).decode().splitlines()[1:]
+    assert set(lines) < set((ROOT / "requirements.txt").read_text().splitlines())
+    named = {Requirement(line).name for line in lines}
+    assert not named & {"gradio", "accelerate", "datasets", "matplotlib", "torchvision", "tqdm"}
+    imported = {name.split(".")[0] for names in space._modules().values() for name in names}
+    others = imported - set(sys.stdlib_module_names) - {"cyclegan", "hub", "gradio", "spaces"}
+    assert {"pillow" if name == "PIL" else name.replace("_", "-") for name in others} == named
+
+
+def test_runs_of_one_name_get_names_of_their_own(make_run, tmp_path):
+    runs = [shutil.copytree(make_run(1), tmp_path / parent / "a run!") for parent in ("one", "two", "three")]
+    files = space_files(NAME, [*map(str, runs), str(runs[0]), f"{MODEL}@epoch-0001", MODEL])
+    names = sorted({name.split("/")[1] for name in files if name.startswith("demo/")})
+    assert names == ["a-run", "a-run-2", "a-run-3"]
+    shown = ["demo/a-run", "demo/a-run-2", "demo/a-run-3", f"{MODEL}@epoch-0001", MODEL]
+    assert f"CHECKPOINTS = {shown}\n" in files["space.py"].decode()
+    assert front_matter(files["README.md"])["models"] == [MODEL]
+
+
+def test_a_single_epoch_is_shown_alone(make_run):
+    run = make_run(2)
+    files = space_files(NAME, [str(run / "epoch-0002")])
+    demo = {name for name in files if name.startswith("demo/")}
+    names = {"checkpoint.json", "config.json", "gen_ab.safetensors", "gen_ba.safetensors", "samples/ab.png",
+             "samples/ba.png"}  # fmt: skip
+    assert demo == {f"demo/epoch-0002/{name}" for name in names}
+
+
+GUARD = '''
+import os, sys
+BLOCKED, ROOT, PREFIX = {blocked!r}, {root!r}, os.path.realpath(sys.prefix)
+
+class Guard:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in BLOCKED:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+def watch(event, args):
+    if event == "open" and isinstance(args[0], str):
+        path = os.path.realpath(args[0])
+        if path.startswith(ROOT + os.sep) and not path.startswith(PREFIX + os.sep):
+            os.write(2, f"READ IN THE REPOSITORY: {{path}}\\n".encode())
+            os._exit(3)
+
+sys.meta_path.insert(0, Guard())
+sys.addaudithook(watch)
+'''
+
+
+def installed_with(names):
+    """Distributions that come with these, by what they require."""
+    found, queue = set(), list(names)
+    while queue:
+        name = queue.pop().lower().replace("_", "-")
+        if name in found:
+            continue
+        found.add(name)
+        try:
+            needed = map(Requirement, requires(name) or [])
+        except PackageNotFoundError:
+            continue
+        queue += [r.name for r in needed if r.marker is None or r.marker.evaluate({"extra": ""})]
+    return found
+
+
+def test_exactly_these_files_start_and_translate(loopback, model, make_run, tmp_path):
+    """In an empty folder, where neither the repository nor what the Space's requirements leave out can be reached."""
+    from gradio_client import Client, handle_file
+
+    run = make_run(1, name="streets")
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 48, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(run / "examples" / "a_1.png")
+    files = space_files(NAME, [str(run), MODEL])
+    for name, file in files.items():
+        path = tmp_path / "home" / "app" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content(file))
+
+    listed = [Requirement(line).name for line in files["requirements.txt"].decode().splitlines()[1:]]
+    everything = re.findall(r"^[\w-]+", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
+    blocked = set(everything) - installed_with([*listed, "gradio"])
+    assert {"accelerate", "datasets", "matplotlib", "torchvision"} <= blocked
+    guard = tmp_path / "guard" / "sitecustomize.py"
+    guard.parent.mkdir()
+    guard.write_text(GUARD.format(blocked=blocked, root=str(ROOT)))
+
+    port, log = free_port(), tmp_path / "log.txt"
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "PYTHON"))}
+    env |= {
+        "HOME": str(tmp_path / "home"), "PYTHONPATH": str(guard.parent), "PYTHONSAFEPATH": "1",
+        "GRADIO_SERVER_NAME": "127.0.0.1", "GRADIO_SERVER_PORT": str(port), "GRADIO_TEMP_DIR": str(tmp_path / "temp"),
+        "HF_ENDPOINT": loopback.url, "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1",
+    }  # fmt: skip
+    with open(log, "w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "space.py"], cwd=tmp_path / "home" / "app", stdout=output, stderr=output, env=env
+        )
+        try:
+            url = f"http://127.0.0.1:{port}/"
+            wait_until_answers(url, process, log)
+            client = Client(url, verbose=False, download_files=str(tmp_path / "downloads"))
+            example = handle_file(tmp_path / "home/app/demo/streets/examples/a_1.png")
+            for name, epoch in (("streets", 1), (MODEL, 2)):
+                note, real, fake, rec, words, *_ = client.predict(example, run=name, api_name="/translate")
+                assert note.startswith(f"Epoch {epoch}, 48×40 pixels"), log.read_text()
+                assert size_of(fake) == size_of(rec) == size_of(real) == (48, 40) and "grey levels" in words
+            client.close()
+        finally:
+            process.terminate()
+            process.wait(20)
+    assert "Traceback" not in log.read_text() and "READ IN THE REPOSITORY" not in log.read_text()
+
+
+# --- on the Hub ---------------------------------------------------------------------------------------------
+
+
+def test_a_space_is_made_and_not_made_again(loopback, publish, model, make_run):
+    run = make_run(2, name="streets")
+    assert publish(run, MODEL) == (f"{loopback.url}/spaces/{NAME}", [])
+    repo = loopback.repos[KEY]
+    files = space_files(NAME, [str(run), MODEL])
+    assert set(repo.head["files"]) == {*files, ".gitattributes"}
+    for name in files.keys() - {"README.md"}:
+        assert repo.head["files"][name] == content(files[name])
+    front = front_matter(repo.head["files"]["README.md"])
+    assert front["app_file"] == "space.py" and front["sdk_version"] == version("gradio") and front["models"] == [MODEL]
+    assert front["pinned"] is False and front["short_description"]
+    assert b"configuration reference" not in repo.head["files"]["README.md"]
+    assert len(repo.commits) == 2 and repo.head["title"].startswith("CycleGAN workbench") and not repo.private
+
+    assert publish(run, MODEL) == (f"{loopback.url}/spaces/{NAME}", ["nothing to do: the Space is up to date"])
+    assert len(repo.commits) == 2 and loopback.count(f"POST /api/spaces/{NAME}/commit/") == 1
+
+
+def test_an_update_deletes_what_is_stale_and_keeps_what_is_a_persons(loopback, publish, model, make_run):
+    run = make_run(2, name="streets")
+    publish(run, MODEL)
+    repo = loopback.repos[KEY]
+    theirs = {"photo.png": b"mine", "static/more.css": b"mine", "cyclegan/old.py": b"old", "hub/old.css": b"old"}
+    card = repo.head["files"]["README.md"].decode()
+    card = re.sub("title: .*", 'title: "Night drive"  # ours', card).replace("emoji: 🏢", "emoji: 🌃")
+    card = re.sub("sdk_version: .*", "sdk_version: 5.1.0", card)
+    card = card.replace("pinned: false", "pinned: true\nlicense: mit\ntags:\n- cars\nhf_oauth: true")
+    card = card.replace(BEGIN, f"Above.\n\n{BEGIN}").replace(END, f"{END}\n\nBelow, with {MODEL}.")
+    repo.commit("Edit", {**repo.head["files"], **theirs, "README.md": card.encode()})
+
+    shutil.rmtree(run / "epoch-0001")
+    assert publish(run) == (f"{loopback.url}/spaces/{NAME}", [])
+    files = repo.head["files"]
+    assert set(files) == {*space_files(NAME, [str(run)]), ".gitattributes", "photo.png", "static/more.css"}
+    readme = files["README.md"].decode()
+    front = front_matter(files["README.md"])
+    assert front["sdk_version"] == version("gradio") and "models" not in front
+    assert front["emoji"] == "🌃" and front["pinned"] is True and front["license"] == "mit" and front["hf_oauth"]
+    assert front["tags"] == ["cars"] and front["colorFrom"] == "pink"
+    assert 'title: "Night drive"  # ours\n' in readme
+    assert f"Above.\n\n{BEGIN}" in readme and readme.endswith(f"{END}\n\nBelow, with {MODEL}.\n")
+    assert MODEL not in readme[readme.index(BEGIN) : readme.index(END)] and "1 epoch," in readme
+    assert len(repo.commits) == 4
+    assert publish(run)[1] == ["nothing to do: the Space is up to date"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("", "the whole"),
+        ("{sdk: gradio, title: x, models: [a/b]}", "title: x"),
+        ("sdk: 'gradio'\n'sdk_version': 1.0\ntitle: x # mine\nmodels: [a/b]", "title: x"),
+        ("models:\n# a comment between\n- a/b\ntitle: x", "title: x"),
+        ("title: x # mine\nmodels:\n  - a/b\n# kept\nlicense: mit", "title: x # mine"),
+    ],
+)
+def test_front_matter_says_what_it_should_however_it_was_written(make_run, before, after):
+    sources = space._open([str(make_run(1)), MODEL])
+    existing = f"---\n{before}\n---\nMy text.\n" if before else "My text, without front matter.\n"
+    card = space._readme(NAME, sources, existing)
+    front = front_matter(card.encode())
+    needed = {"sdk": "gradio", "sdk_version": version("gradio"), "app_file": "space.py", "models": [MODEL]}
+    assert front.items() >= needed.items()
+    assert front == {**(yaml.safe_load(before) or {}), **needed}
+    assert len(re.findall(r"^.?sdk_version", card, re.MULTILINE)) == 1
+    assert after in card or not before
+    assert card.split("---\n")[2] == existing.split("---\n")[-1]
+    assert space._readme(NAME, sources, card) == card
+
+
+def test_a_branch_that_moved_meanwhile_is_not_overwritten(loopback, publish, make_run):
+    run = make_run(1)
+    publish(run)
+    repo = loopback.repos[KEY]
+
+    def someone_edits():
+        edited = repo.head["files"]["README.md"].replace(b"pinned: false", b"pinned: true")
+        repo.commit("Edit", {**repo.head["files"], "README.md": edited, "photo.png": b"mine"})
+
+    loopback.fail("POST .*/commit/", None, action=someone_edits)
+    publish(make_run(2))
+    assert [commit["title"] for commit in repo.commits[2:]] == ["Edit", repo.commits[1]["title"]]
+    assert "demo/run/epoch-0002/config.json" in repo.head["files"] and "photo.png" in repo.head["files"]
+    assert front_matter(repo.head["files"]["README.md"])["pinned"] is True
+
+    loopback.fail("POST .*/commit/", 412, times=100)
+    with pytest.raises(HubError, match="was changed by someone else just now; try again"):
+        publish(make_run(3))
+
+
+def test_private_spaces_and_models(loopback, publish, model, make_run):
+    run = make_run(1)
+    publish(run, private=True)
+    assert loopback.repos[KEY].private
+    publish(run, name="alice/open")
+    with pytest.raises(HubError, match="alice/open exists and is public; make it private in its settings"):
+        publish(run, name="alice/open", private=True)
+    model.private = True
+    (sentence,) = publish(MODEL, private=True)[1]
+    assert sentence == (
+        f"warning: {MODEL} is private: in the Space's settings, add a secret HF_TOKEN that may read it"
+    )
+
+
+def test_nothing_is_sent_where_a_source_or_the_name_is_wrong(loopback, publish, model, make_run, tmp_path):
+    run = make_run(2)
+    empty, damaged = tmp_path / "empty", shutil.copytree(run / "epoch-0001", tmp_path / "bad" / "epoch-0001").parent
+    empty.mkdir()
+    (damaged / "epoch-0001" / "config.json").write_text("{")
+    for source, sentence in {
+        "runs/nowhere/at/all": "is not a folder; name a run's folder",
+        str(empty): "holds no checkpoint: a run's folder holds epoch-0001",
+        str(damaged): "bad holds no readable checkpoint: epoch-0001/config.json can't be read",
+        "alice/nothing": "alice/nothing is not on the Hub, or hidden from the token",
+        f"{MODEL}@epoch-0009": "has no revision 'epoch-0009'",
+    }.items():
+        with pytest.raises(CheckpointError) as caught:
+            publish(run, source)
+        assert sentence in str(caught.value) and "\n" not in str(caught.value)
+    with pytest.raises(CheckpointError, match="a Space needs checkpoints to show"):
+        publish()
+    for name in ("night", "alice/night drive", "a/b/c"):
+        with pytest.raises(HubError, match="can't be a repository's name; use USER/NAME"):
+            publish(run, name=name)
+    assert loopback.count("POST /api/repos") == 0 and KEY not in loopback.repos
+
+    (run / "epoch-0001" / "config.json").write_text("{")
+    (sentence,) = publish(run)[1]
+    assert sentence.startswith("warning: left out: epoch-0001/config.json can't be read")
+    assert not [name for name in loopback.repos[KEY].head["files"] if "epoch-0001" in name]
+
+
+def test_another_space_is_not_overwritten(loopback, publish, make_run):
+    run = make_run(1)
+    for name, card, files, sentence in (
+        ("app", "sdk: gradio\napp_file: app.py", {"app.py": b"theirs"}, "alice/app holds another app"),
+        ("docker", "sdk: docker", {"Dockerfile": b"FROM x"}, "alice/docker is a Space of the kind docker"),
+        ("broken", "title: [", {}, "the front matter of README.md in the Space alice/broken is no YAML"),
+    ):
+        repo = loopback.repos[f"spaces/alice/{name}"] = Repo()
+        repo.commit("theirs", {"README.md": f"---\n{card}\n---\n".encode(), **files})
+        with pytest.raises(HubError, match=sentence):
+            publish(run, name=f"alice/{name}")
+        assert len(repo.commits) == 1
+
+
+def test_too_much_is_said_before_it_is_sent(loopback, publish, make_run, monkeypatch):
+    monkeypatch.setattr("hub.space.MAX_BYTES", 1000)
+    (sentence,) = publish(make_run(1))[1]
+    assert sentence.startswith("warning: these checkpoints have 0.0 GB") and "python -m hub push" in sentence
+
+
+def test_the_command(loopback, hub_env, make_run, run_script):
+    run = make_run(1)
+    done = run_script("-m", "hub", "space", NAME, "--checkpoints", run, "--private", env=hub_env)
+    assert done.stdout == f"{loopback.url}/spaces/{NAME}\n" and loopback.repos[KEY].private
+    done = run_script("-m", "hub", "space", NAME, "--checkpoints", run / "nothing", env=hub_env, ok=False)
+    assert done.returncode == 1 and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+
+
+# --- a GPU that is lent for a call --------------------------------------------------------------------------
+
+FAKE_SPACES = """
+import functools, pickle, sys
+
+torch_came_first = "torch" in sys.modules
+inside, lent, calls = False, [], 0
+
+def there_and_back(value):
+    return pickle.loads(pickle.dumps(value))
+
+def GPU(task):
+    lent.append(task.__name__)
+
+    @functools.wraps(task)
+    def wrapped(*args):
+        global inside, calls
+        calls += 1
+        work = task(*there_and_back(args))
+        while True:
+            inside = True
+            try:
+                value = next(work)
+            except StopIteration:
+                return
+            except Exception as error:
+                raise there_and_back(error)
+            finally:
+                inside = False
+            yield there_and_back(value)
+
+    return wrapped
+"""
+CALLS = """
+import json, sys
+
+import gradio as gr
+
+import spaces
+from cyclegan.checkpoint import LocalSource
+from cyclegan.ui import Workbench, translate
+
+picture, run = sys.argv[1:]
+bench = Workbench([LocalSource(run)])
+with gr.Blocks() as demo:
+    translate.build(bench)
+event = next(fn for fn in demo.fns.values() if fn.api_name == "translate")
+
+from cyclegan.translator import Translator
+
+inside, original = [], Translator.translate
+
+def watched(*args, **kwargs):
+    inside.append(spaces.inside)
+    return original(*args, **kwargs)
+
+Translator.translate = watched
+told = []
+for payload, epoch in (({"url": picture}, None), (None, None), ({"url": "data:,x"}, None), ({"url": picture}, "9")):
+    before, values = spaces.calls, []
+    try:
+        for values in event.fn(payload, None, epoch, "auto"):
+            pass
+        told.append([spaces.calls - before, values[0]])
+    except gr.Error as error:
+        told.append([spaces.calls - before, values[0], error.message])
+print(json.dumps({"lent": spaces.lent, "late": spaces.torch_came_first, "inside": inside, "told": told}))
+"""
+
+
+def test_networks_run_on_the_gpu_that_a_space_is_lent(make_run, tmp_path):
+    """With a `spaces` package that, as the real one, has calls and answers pickled."""
+    (tmp_path / "fake").mkdir()
+    (tmp_path / "fake" / "spaces.py").write_text(textwrap.dedent(FAKE_SPACES))
+    buffer = io.BytesIO()
+    Image.new("RGB", (40, 40), (9, 99, 200)).save(buffer, "PNG")
+    picture = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    env = {**os.environ, "PYTHONPATH": f"{tmp_path / 'fake'}{os.pathsep}{ROOT}"}
+    done = subprocess.run(
+        [sys.executable, "-c", CALLS, picture, str(make_run(1))],
+        capture_output=True, text=True, timeout=120, cwd=tmp_path, env=env,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["lent"] == ["run_networks"] and not found["late"]
+    assert found["inside"] == [True, True]
+    translated, nothing, damaged, missing = found["told"]
+    assert translated[0] == 1 and translated[1].startswith("Epoch 1, 40×40 pixels")
+    # Nothing to translate takes no GPU, and what goes wrong on one is told as a sentence.
+    assert nothing == [0, "Choose a picture."]
+    assert damaged[:2] == [0, "Nothing was translated."]
+    assert missing == [1, "Nothing was translated.", "run has no epoch 9; it has 1"]
+
+
+def test_elsewhere_nothing_is_wrapped_and_torch_is_warmed(monkeypatch):
+    from cyclegan import ui
+
+    assert ui.spaces is None and not ui.GPU_IS_LENT
+    assert ui.on_gpu(len) is len
+    monkeypatch.setattr(ui, "GPU_IS_LENT", True)
+    bench = ui.Workbench([])
+    bench.warm()
+    assert bench.ready.is_set() and bench._cache is None
