@@ -29,7 +29,6 @@ from cyclegan.checkpoint import (
     CheckpointConfig,
     CheckpointError,
     CheckpointInfo,
-    epoch_name,
     load_checkpoint,
     make_info,
     read_info,
@@ -109,9 +108,13 @@ class HubSource:
             CheckpointError: there is no such repository or revision, it holds no checkpoint, or the Hub can't be
                 reached and nothing is cached.
         """
-        with self._lock:
+        if time.monotonic() - self._listed_at < FRESH_S:
+            return self._infos
+        if not self._lock.acquire(blocking=not self._infos):
+            return self._infos  # Someone is asking already: one visitor waits for a slow Hub, not all of them.
+        try:
             if time.monotonic() - self._listed_at < FRESH_S:
-                return self._infos
+                return self._infos  # Asked while this one waited.
             problems: list[str] = []
             try:
                 infos = patiently(lambda: self._ask(problems))
@@ -124,11 +127,12 @@ class HubSource:
                 problems.append(f"{_capital(error)}. Until then, {kept} what is kept here of {self.spec.repo_id}.")
             self._infos, self.problems, self._listed_at = infos, problems, time.monotonic()
             return infos
+        finally:
+            self._lock.release()
 
     def refresh(self) -> None:
         """Ask the Hub again at the next `list`."""
-        with self._lock:
-            self._listed_at = -FRESH_S
+        self._listed_at = -FRESH_S
 
     def load(self, epoch: int | None = None, directions: tuple[Direction, ...] | None = None) -> Checkpoint:
         """The checkpoint of `epoch`, None for the newest; its generators are downloaded unless they are cached.
@@ -143,14 +147,14 @@ class HubSource:
             raise CheckpointError(f"{self.name} has no epoch {epoch}; it has {have}")
         wanted = directions or info.directions
         try:
-            folder = self._download(info.commit_sha, info.tag, wanted)
+            folder, was_cached = self._download(info.commit_sha, info.tag, wanted)
             try:
                 checkpoint = load_checkpoint(folder, wanted)
             except CheckpointError:
-                if self.down:
+                if self.down or not was_cached:
                     raise
-                # What is cached may be damaged here only.
-                folder = self._download(info.commit_sha, info.tag, wanted, again=True)
+                # It may be damaged here only.
+                folder, _ = self._download(info.commit_sha, info.tag, wanted, again=True)
                 checkpoint = load_checkpoint(folder, wanted)
         except CheckpointError as error:
             raise CheckpointError(str(error).replace(info.commit_sha, f"{self.spec.repo_id}@{info.tag}")) from error
@@ -305,13 +309,13 @@ class HubSource:
                 self.repository.download(sha, name)
         return folder
 
-    def _download(self, sha: str, tag: str, directions: Sequence[str], *, again: bool = False) -> Path:
-        """Have an epoch's generators in the cache; the folder that they are in."""
+    def _download(self, sha: str, tag: str, directions: Sequence[str], *, again: bool = False) -> tuple[Path, bool]:
+        """Have an epoch's generators in the cache; the folder that they are in, and whether all were there."""
         where = f"{self.spec.repo_id}@{tag}"
         names = [f"{GENERATOR_OF[direction]}.safetensors" for direction in directions]
         folder = _snapshot(self.spec.repo_id, sha)
         if not again and all((folder / name).is_file() for name in ("config.json", "checkpoint.json", *names)):
-            return folder
+            return folder, True
         self._jsons(sha, ["config.json", "checkpoint.json"])
         config = CheckpointConfig.from_json(read_json(folder / "config.json"), where)
         most = weights_bytes(config)
@@ -326,7 +330,7 @@ class HubSource:
                 )
         for name in names:
             patiently(lambda name=name: self.repository.download(sha, name, again=again))
-        return folder
+        return folder, False
 
 
 # --- single files -------------------------------------------------------------------------------------------
@@ -376,6 +380,3 @@ def _weight_names(record: dict[str, Any]) -> set[str]:
 def _capital(error: Exception) -> str:
     text = str(error)
     return text[:1].upper() + text[1:]
-
-
-__all__ = ["HubSource", "Spec", "epoch_name", "fetch_file", "parse_spec"]
