@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"  # Read by huggingface_hub as it is imported.
 
 if TYPE_CHECKING:
     from cyclegan.checkpoint import CheckpointSource

@@ -98,9 +98,6 @@ def push(args: argparse.Namespace) -> int:
     from hub.publish import Publisher
     from hub.state import push_state, stage_state
 
-    def say(sentence: str) -> None:
-        print(sentence, flush=True, file=sys.stderr if sentence.startswith("warning") else sys.stdout)
-
     source = LocalSource(args.folder)  # Says what a run's folder is, if this is none.
     states = list_training_states(args.folder)
     if args.training_state and not states:
@@ -108,12 +105,12 @@ def push(args: argparse.Namespace) -> int:
     publisher = Publisher(args.folder, args.repo_id, private=args.private, license=args.license)
     publisher.check_repository()
     for sentence in publisher.check_run():
-        say(sentence)
+        _say(sentence)
     todo = publisher.unpublished()
     if not todo and not args.training_state:
         print(f"nothing to do: all epochs of {args.folder} are at {publisher.repository.url}")
     staged = stage_state(args.folder, states[0].global_step) if args.training_state else None
-    outbox = Outbox(publisher, say, push_state=lambda folder: push_state(publisher.repository, folder))
+    outbox = Outbox(publisher, _say, push_state=lambda folder: push_state(publisher.repository, folder))
     newest = max((int(folder.name[6:]) for folder in source.folder.glob("epoch-*") if folder.name[6:].isdecimal()),
                  default=0)
     outbox.add(newest, staged)
@@ -141,7 +138,11 @@ def space(args: argparse.Namespace) -> None:
     """Make or update a Space."""
     from hub.space import publish_space
 
-    print(publish_space(args.repo_id, args.checkpoints, private=args.private))
+    print(publish_space(args.repo_id, args.checkpoints, private=args.private, say=_say))
+
+
+def _say(sentence: str) -> None:
+    print(sentence, flush=True, file=sys.stderr if sentence.startswith("warning") else sys.stdout)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

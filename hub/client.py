@@ -37,6 +37,8 @@ BRANCH = "main"
 # Of silence, on reading and writing alike. The client's own default is to wait for ever.
 TIMEOUT_S = float(os.environ.get("HF_HUB_DOWNLOAD_TIMEOUT") or 60)
 MAX_JSON_BYTES = 10_000_000
+MOVED_TRIES = 5
+"""How often a commit is made anew for a branch that others keep moving."""
 FEW_TRIES, WAIT_S, LONGEST_WAIT_S = 3, 1.0, 10.0
 TOKENS_URL = "https://huggingface.co/settings/tokens"
 NO_TOKEN = f"make one that can write at {TOKENS_URL}, then run `hf auth login` or set HF_TOKEN"
@@ -135,10 +137,15 @@ class Repository:
             # ask for more than that; with them it shows at the first commit.
             writing = {"write": True} if "write" in inspect.signature(api.auth_check).parameters else {}
             api.auth_check(self.repo_id, repo_type=self.repo_type, **writing)
-            if private and not api.repo_info(self.repo_id, repo_type=self.repo_type).private:
-                raise HubError(
-                    f"{self.repo_id} exists and is public; make it private in its settings, or ask for no private one"
-                )
+        if private and not self.is_private():
+            raise HubError(
+                f"{self.repo_id} exists and is public; make it private in its settings, or ask for no private one"
+            )
+
+    def is_private(self) -> bool:
+        """Whether only those may see it who were given leave to."""
+        with self.calls() as api:
+            return bool(api.repo_info(self.repo_id, repo_type=self.repo_type).private)
 
     def check_license(self, license: str) -> None:
         """Make sure that the Hub knows a licence; raises HubError if it doesn't."""
@@ -337,6 +344,21 @@ class Repository:
             return f"the Hub is out of order ({status}); try again later"
         said = next((e.server_message for e in chain if getattr(e, "server_message", None)), None)
         return f"the Hub refused ({status}: {' '.join((said or 'without a reason').split())[:300]}); mend that first"
+
+
+def as_the_branch_moves(call: Callable[[], T]) -> T:
+    """`call`'s result, called again at once where someone else's commit came first.
+
+    Raises:
+        HubError: it failed for another reason, or others keep moving the branch.
+    """
+    for left in reversed(range(MOVED_TRIES)):
+        try:
+            return call()
+        except HubError as error:
+            if error.status not in (409, 412) or not left:
+                raise
+    raise AssertionError("unreachable")
 
 
 def patiently(call: Callable[[], T]) -> T:

@@ -10,7 +10,7 @@ from typing import Any
 from cyclegan.checkpoint import EPOCH_NAME, CheckpointError, CheckpointInfo, epoch_name, read_info, read_json
 from hub import HubError
 from hub.card import make_card
-from hub.client import CardError, Refs, Repository
+from hub.client import CardError, Refs, Repository, as_the_branch_moves
 from hub.layout import (
     CHECKPOINT_FILES,
     INDEX,
@@ -22,9 +22,6 @@ from hub.layout import (
     tagged_epochs,
     untagged_epochs,
 )
-
-MOVED_TRIES = 5
-"""How often a commit is made anew for a branch that others keep moving."""
 
 
 class Publisher:
@@ -95,7 +92,7 @@ class Publisher:
         info, record = read_info(folder), read_json(folder / "checkpoint.json")
         if info.epoch != epoch:
             raise CheckpointError(f"{folder.name} says that it is epoch {info.epoch}; give the folder its name back")
-        sha = _as_the_branch_moves(lambda: self._publish(folder, info, record))
+        sha = as_the_branch_moves(lambda: self._publish(folder, info, record))
         self.published[epoch] = sha
         return sha
 
@@ -142,7 +139,7 @@ class Publisher:
         """
         folder = self.run / epoch_name(epoch)
         info = read_info(folder)
-        _as_the_branch_moves(lambda: self._commit(folder, info, self._look().head, f"Back to the root: epoch {epoch}"))
+        as_the_branch_moves(lambda: self._commit(folder, info, self._look().head, f"Back to the root: epoch {epoch}"))
 
     # --- what is there --------------------------------------------------------------------------------------
 
@@ -211,17 +208,6 @@ def repair_tags(repository: Repository, refs: Refs | None = None) -> list[str]:
         repository.tag(epoch_name(epoch), sha)
         said.append(f"{epoch_name(epoch)} had no tag: set on commit {sha[:10]}")
     return said
-
-
-def _as_the_branch_moves(call: Any) -> Any:
-    """`call`'s result, called again where someone else's commit came first."""
-    for left in reversed(range(MOVED_TRIES)):
-        try:
-            return call()
-        except HubError as error:
-            if error.status not in (409, 412) or not left:
-                raise
-    raise AssertionError("unreachable")
 
 
 def _same(ours: Mapping[str, Any], theirs: Mapping[str, Any] | None) -> bool:

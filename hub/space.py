@@ -30,7 +30,7 @@ from cyclegan import __version__
 from cyclegan.checkpoint import CheckpointError, LocalSource
 from hub import HubError, open_source
 from hub.card import BEGIN, END
-from hub.client import Repository
+from hub.client import Repository, as_the_branch_moves
 from hub.layout import CHECKPOINT_FILES
 from hub.source import HubSource, parse_spec
 
@@ -45,8 +45,6 @@ PYTHON = "3.12"
 """ZeroGPU has this one and 3.10."""
 MAX_BYTES = 1_000_000_000
 """What the Hub lets a Space's repository hold, paid plans aside."""
-MOVED_TRIES = 5
-"""How often a commit is made anew for a branch that others keep moving."""
 UNTOUCHED = "Check out the configuration reference at https://huggingface.co/docs/hub/spaces-config-reference"
 """The text of a README.md that the Hub makes with a new Space."""
 START = '''\
@@ -104,13 +102,7 @@ def publish_space(
         for problem in source.problems:
             say(f"warning: left out: {problem}")
     repository.make(private=private, space_sdk="gradio")
-    for left in reversed(range(MOVED_TRIES)):
-        try:
-            changed = _commit(repository, files, sources)
-            break
-        except HubError as error:
-            if error.status not in (409, 412) or not left:
-                raise
+    changed = as_the_branch_moves(lambda: _commit(repository, files, sources))
     if not changed:
         say("nothing to do: the Space is up to date")
     return repository.url
@@ -184,9 +176,7 @@ def _check_models(sources: Sequence[_Source], endpoint: str | None, token: str |
         there = HubSource(source.name, endpoint=endpoint, token=token)
         if not there.list():
             raise CheckpointError(f"{source.name} holds no readable checkpoint: {' '.join(there.problems)}")
-        with there.repository.calls() as api:
-            hidden = api.model_info(source.model).private
-        if hidden:
+        if there.repository.is_private():
             yield f"{source.model} is private: in the Space's settings, add a secret HF_TOKEN that may read it"
 
 
@@ -277,7 +267,6 @@ def _readme(repo_id: str, sources: Sequence[_Source], existing: str | None = Non
         "colorFrom": "green",
         "colorTo": "gray",
         "short_description": "Translate pictures with CycleGAN, and bring them back",
-        "python_version": PYTHON,
     }
     text = (existing or "").removeprefix("\ufeff")
     match = REGEX_YAML_BLOCK.match(text)
@@ -285,8 +274,8 @@ def _readme(repo_id: str, sources: Sequence[_Source], existing: str | None = Non
     data = _parsed(front, repo_id)
     if data.get("sdk", "gradio") != "gradio":
         raise HubError(f"{repo_id} is a Space of the kind {data['sdk']}; choose another USER/NAME")
-    untouched = body.strip() in ("", UNTOUCHED)
-    wanted = {**(suggested if untouched else {}), **data, **needed}
+    untouched = body.strip() in ("", UNTOUCHED)  # Then what the Hub chose is nobody's choice.
+    wanted = {**suggested, **data, "python_version": PYTHON, **needed} if untouched else {**data, **needed}
     if not models:
         wanted.pop("models", None)
     block = _block(wanted.get("title"), sources)

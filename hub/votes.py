@@ -32,13 +32,11 @@ from typing import Any, NamedTuple
 import yaml
 
 from hub import HubError
-from hub.client import Repository
+from hub.client import Repository, as_the_branch_moves
 
 MIN_EVERY_S = 30.0
 """The Hub takes 128 commits an hour per repository."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 2.0, 300.0
-MOVED_TRIES = 5
-"""How often a commit is made anew at once for a branch that others keep moving."""
 MAX_SHARD_BYTES = 1_000_000
 """A larger one is continued in a new file: each push sends a shard whole, and the Hub keeps every version of it."""
 CARD = "README.md"
@@ -303,13 +301,7 @@ class VoteShipper:
     def _push(self) -> None:
         if not self._ready:
             self.repository.make(private=self.private)
-        for left in reversed(range(MOVED_TRIES)):
-            try:
-                self._commit()
-                return
-            except HubError as error:
-                if error.status not in (409, 412) or not left:
-                    raise
+        as_the_branch_moves(self._commit)
 
     def _commit(self) -> None:
         """One commit with every shard that is longer here than on the Hub, and with the card if there is none."""

@@ -42,6 +42,7 @@ MAY = {
 ONLY = {
     "huggingface_hub": {"hub"},
     "gradio": {"ui", "app"},
+    "spaces": {"ui"},
     "datasets": {"data"},
     "accelerate": {"trainer", "monitor", "train_accelerate"},
 }

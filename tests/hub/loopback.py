@@ -28,6 +28,7 @@ colorFrom: pink
 colorTo: gray
 sdk: {sdk}
 sdk_version: 5.0.0
+python_version: '3.13'
 app_file: app.py
 pinned: false
 ---

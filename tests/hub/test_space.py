@@ -202,7 +202,7 @@ def test_exactly_these_files_start_and_translate(loopback, model, make_run, tmp_
     env |= {
         "HOME": str(tmp_path / "home"), "PYTHONPATH": str(guard.parent), "PYTHONSAFEPATH": "1",
         "GRADIO_SERVER_NAME": "127.0.0.1", "GRADIO_SERVER_PORT": str(port), "GRADIO_TEMP_DIR": str(tmp_path / "temp"),
-        "HF_ENDPOINT": loopback.url, "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_ENDPOINT": loopback.url, "HF_HUB_DISABLE_XET": "1",
     }  # fmt: skip
     with open(log, "w") as output:
         process = subprocess.Popen(
@@ -237,7 +237,7 @@ def test_a_space_is_made_and_not_made_again(loopback, publish, model, make_run):
         assert repo.head["files"][name] == content(files[name])
     front = front_matter(repo.head["files"]["README.md"])
     assert front["app_file"] == "space.py" and front["sdk_version"] == version("gradio") and front["models"] == [MODEL]
-    assert front["pinned"] is False and front["short_description"]
+    assert front["pinned"] is False and front["short_description"] and front["python_version"] == "3.12"
     assert b"configuration reference" not in repo.head["files"]["README.md"]
     assert len(repo.commits) == 2 and repo.head["title"].startswith("CycleGAN workbench") and not repo.private
 
@@ -252,7 +252,7 @@ def test_an_update_deletes_what_is_stale_and_keeps_what_is_a_persons(loopback, p
     theirs = {"photo.png": b"mine", "static/more.css": b"mine", "cyclegan/old.py": b"old", "hub/old.css": b"old"}
     card = repo.head["files"]["README.md"].decode()
     card = re.sub("title: .*", 'title: "Night drive"  # ours', card).replace("emoji: 🏢", "emoji: 🌃")
-    card = re.sub("sdk_version: .*", "sdk_version: 5.1.0", card)
+    card = re.sub("sdk_version: .*", "sdk_version: 5.1.0", card).replace("'3.12'", "'3.10'")
     card = card.replace("pinned: false", "pinned: true\nlicense: mit\ntags:\n- cars\nhf_oauth: true")
     card = card.replace(BEGIN, f"Above.\n\n{BEGIN}").replace(END, f"{END}\n\nBelow, with {MODEL}.")
     repo.commit("Edit", {**repo.head["files"], **theirs, "README.md": card.encode()})
@@ -265,7 +265,7 @@ def test_an_update_deletes_what_is_stale_and_keeps_what_is_a_persons(loopback, p
     front = front_matter(files["README.md"])
     assert front["sdk_version"] == version("gradio") and "models" not in front
     assert front["emoji"] == "🌃" and front["pinned"] is True and front["license"] == "mit" and front["hf_oauth"]
-    assert front["tags"] == ["cars"] and front["colorFrom"] == "pink"
+    assert front["tags"] == ["cars"] and front["colorFrom"] == "pink" and front["python_version"] == "3.10"
     assert 'title: "Night drive"  # ours\n' in readme
     assert f"Above.\n\n{BEGIN}" in readme and readme.endswith(f"{END}\n\nBelow, with {MODEL}.\n")
     assert MODEL not in readme[readme.index(BEGIN) : readme.index(END)] and "1 epoch," in readme
