@@ -39,7 +39,7 @@ PACKAGES = ("cyclegan", "hub")
 OWN_FOLDERS = (*(f"{name}/" for name in PACKAGES), "demo/")
 """In these nothing is a person's: what is no longer needed is deleted."""
 BESIDE = ("*.css", "*.js")
-DISTRIBUTIONS = {"PIL": "pillow"}
+DISTRIBUTIONS = {"PIL": "pillow", "skimage": "scikit-image"}
 """Names to install by, where they differ from the names to import by."""
 PYTHON = "3.12"
 """ZeroGPU has this one and 3.10."""

@@ -28,9 +28,9 @@ MAY = {
     "translator": {"config", "images", "checkpoint"},
     "runs": {"config", "checkpoint", "images", "trainer"},
     "monitor": {"checkpoint", "config", "evaluation", "trainer"},
-    "ui": {"config", "images", "checkpoint", "translator"},
+    "ui": {"config", "evaluation", "images", "checkpoint", "translator"},
     # The shell's door to the library, which nothing imports: like app.py, it may open the Hub's checkpoints.
-    "__main__": {"cli", "config", "checkpoint", "data", "images", "reference", "translator", "hub"},
+    "__main__": {"cli", "config", "checkpoint", "data", "images", "reference", "translate_video", "translator", "hub"},
     "__init__": set(),
     "app": {"ui", "checkpoint", "cli", "config", "hub"},
     "train_accelerate": {

@@ -33,7 +33,7 @@ MAX_WORKED_PIXELS_ELSEWHERE = 8_000_000
 MAX_EXAMPLES = 12
 NOT_FOR_BROWSERS = {".tif", ".tiff", ".jp2", ".j2k", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".heic", ".heif"}
 SIZES = ("auto", "training", "original")
-EMPTY: list[Any] = [None, None, None, ""]
+EMPTY: list[Any] = [None, None, None, None, ""]
 """What a row shows of no reading."""
 KEPT = [gr.skip()] * len(EMPTY)
 """What leaves a row as it is."""
@@ -167,7 +167,8 @@ def build(bench: Workbench) -> None:
             "works at the picture's own size up to twice the one that the networks were trained on, 'training' "
             "works at the size that the networks were trained on and scales the result back, 'original' at the "
             "picture's own. Returns a sentence; then for A → B and for B → A: the picture as it was read, "
-            "translated, brought back (None where the checkpoint has one direction only), and a sentence on the error."
+            "translated, brought back, where it differs then (None where the checkpoint has one direction only), and a "
+            "sentence with L1, PSNR and SSIM."
         ),
     )
     quick = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
@@ -195,7 +196,7 @@ def build(bench: Workbench) -> None:
 
 
 class Reading:
-    """One row of the page: a heading, three pictures, a sentence. Builds itself into the current layout."""
+    """One row of the page: a heading, four pictures, a sentence. Builds itself into the current layout."""
 
     def __init__(self, direction: str, info: CheckpointInfo) -> None:
         self.direction = direction
@@ -220,11 +221,14 @@ class Reading:
 
     def _looks(self, info: CheckpointInfo) -> list[dict[str, Any]]:
         here, there = (_domains(info)[domain] for domain in self.direction)
+        both = self.direction[::-1] in info.directions
         return [
             {"label": "input", "alt_text": f"The picture, read as {here}"},
             {"label": f"as {there}", "alt_text": f"The picture, translated to {there}"},
             {"label": f"back to {here}", "alt_text": f"The picture as {there}, translated back to {here}",
-             "visible": self.direction[::-1] in info.directions},
+             "visible": both},
+            {"label": "lost on the way", "alt_text": "Where the picture that came back differs from the first one",
+             "visible": both},
         ]
 
     def _heading(self, info: CheckpointInfo) -> str:
@@ -288,7 +292,7 @@ def _run_networks(
             read,
             _saved(row.pictures[1], result.fake, f"{info.tag} as {there}", translator, row.direction),
             _saved(row.pictures[2], result.rec, f"{info.tag} back to {here}", translator, row.direction),
-            _words(result.reconstruction_l1),
+            *_lost(row.pictures[3], picture, result.rec),
         ]
     said = f"Epoch {info.epoch}, {picture.width}×{picture.height} pixels, {time.monotonic() - began:.1f} s."
     yield [" ".join([said, *remarks, *more]), *shown]
@@ -346,8 +350,20 @@ def _busy(text: str) -> str:
     return f'<span class="busy">{text}</span>'
 
 
-def _words(error: float | None) -> str:
-    return "" if error is None else f"reconstruction error {error:.1f} of 255 grey levels"
+def _lost(component: gr.Image, picture: Image.Image, rec: Image.Image | None) -> list[Any]:
+    """What the way there and back has cost: its map, and its figures."""
+    from cyclegan.evaluation.reconstruction import HEAT_FULL, heat_map, similarity
+
+    if rec is None:
+        return [None, ""]
+    heat, found = heat_map(rec, picture), similarity(rec, picture)
+    # One scale for all pictures: the name says it, in a file that leaves the page too.
+    name = f"error_0_to_{HEAT_FULL}_grey_levels.png"
+    said = [f"L1 {found.l1:.1f} of 255 grey levels", f"PSNR {found.psnr:.1f} dB"]
+    said += [] if found.ssim is None else [f"SSIM {found.ssim:.3f}"]
+    figures = f"Reconstruction: {', '.join(said)}."
+    scale = f"The map is black where nothing was lost, and brightest from {HEAT_FULL} grey levels on."
+    return [_served(component, name, lambda path: heat.save(path, compress_level=1)), f"{figures} {scale}"]
 
 
 def _lead(info: CheckpointInfo, problems: list[str]) -> str:
@@ -363,7 +379,7 @@ def _about(info: CheckpointInfo) -> str:
     return (
         f"<p>One network turns {names['a']} into {names['b']}, another {names['b']} into {names['a']}; neither has "
         "ever seen a matching pair. Your picture goes through both, in both orders; the reading that does not fit it "
-        "comes out odd. The closer the last picture of a row is to the first, the less was lost on the way.</p>"
+        "comes out odd. The closer the picture that came back is to the first, the less was lost on the way.</p>"
     )
 
 

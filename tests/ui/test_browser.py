@@ -40,11 +40,21 @@ class Visit:
         page.on("console", lambda message: self.complaints.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.set_default_timeout(WAIT_MS)
+        # Notices go after seconds, and a busy machine may look too late: they are written down as they come.
+        page.add_init_script(
+            "window.notices = []; new MutationObserver(changes => { for (const change of changes)"
+            " for (const node of change.addedNodes) if (node.textContent) window.notices.push(node.textContent) })"
+            ".observe(document, {childList: true, subtree: true})"
+        )
         page.goto(url)
 
     def wait_for(self, note: str) -> None:
         """Until the line above the results begins so."""
         self.page.locator(".note").get_by_text(re.compile(f"^{note}")).first.wait_for()
+
+    def wait_for_notice(self, text: str) -> None:
+        """Until a notice that holds this has been shown, even if it is gone again."""
+        self.page.wait_for_function("text => window.notices.some(shown => shown.includes(text))", arg=text)
 
     def upload(self, path) -> None:
         """Replace the picture."""
@@ -53,10 +63,10 @@ class Visit:
         self.page.locator(".given input[type=file]").set_input_files(path)
 
     def wait_for_pictures(self, width: int, height: int) -> None:
-        """Until all six result pictures are there, loaded, and of this size."""
+        """Until all eight result pictures are there, loaded, and of this size."""
         self.page.wait_for_function(
             "([w, h]) => { const all = [...document.querySelectorAll('.pictures img')];"
-            " return all.length == 6 && all.every(e => e.naturalWidth == w && e.naturalHeight == h) }",
+            " return all.length == 8 && all.every(e => e.naturalWidth == w && e.naturalHeight == h) }",
             arg=[width, height],
         )
 
@@ -100,7 +110,7 @@ def test_a_visitor_sees_a_result_at_once(visit, width, height, scheme):
     assert headings == ["As day day → night → day", "As night night → day → night"]
     alts = here.page.locator(".pictures img").evaluate_all("all => all.map(e => e.alt)")
     assert alts[1] == "The picture, translated to night" and all(alts)
-    assert here.page.get_by_text("reconstruction error").count() == 2
+    assert here.page.get_by_text("Reconstruction: L1").count() == 2
     tops = here.page.locator(".pictures").first.locator("img").evaluate_all(
         "all => all.map(e => Math.round(e.getBoundingClientRect().top))"
     )
@@ -112,7 +122,7 @@ def test_uploads_bad_and_good(visit, tmp_path):
     here.wait_for("Epoch 2")
     (tmp_path / "bad.png").write_text("no picture")
     here.upload(tmp_path / "bad.png")
-    here.page.get_by_text("not a picture that can be read").wait_for()
+    here.wait_for_notice("not a picture that can be read")
     box = here.page.locator(".given input[type=file]")
     box.wait_for(state="attached")  # It is empty again, and can take another.
     here.wait_for("Choose a picture")
@@ -141,13 +151,13 @@ def test_examples_epochs_and_sizes(visit, app):
     here.wait_for("Epoch 1, 48×40")
 
     here.page.get_by_role("button", name="Refresh").click()
-    here.page.get_by_text("No newer epoch yet").wait_for()
+    here.wait_for_notice("No newer epoch yet")
     here.wait_for("Epoch 1, 48×40")  # Nothing is new, so the choice stays.
 
     added = write_epoch(app.run, 3)
     try:
         here.page.get_by_role("button", name="Refresh").click()
-        here.page.get_by_text("The newest is epoch 3").wait_for()
+        here.wait_for_notice("The newest is epoch 3")
         here.wait_for("Epoch 3, 48×40")
     finally:
         shutil.rmtree(added)

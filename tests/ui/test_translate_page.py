@@ -15,7 +15,7 @@ import app as app_module
 from tests.ui.conftest import ROOT, picture, write_epoch
 
 pytestmark = pytest.mark.xdist_group("app")
-ERROR_WORDS = re.compile(r"reconstruction error \d+\.\d of 255 grey levels")
+ERROR_WORDS = re.compile(r"Reconstruction: L1 \d+\.\d of 255 grey levels, PSNR \d+\.\d dB, SSIM -?\d\.\d{3}\. .*")
 
 
 @pytest.fixture(scope="module")
@@ -29,12 +29,12 @@ def client(app, tmp_path_factory):
 
 @pytest.fixture
 def translate(client):
-    """Send a file, get (note, ab, ba); each reading is [input, translated, back again, words], pictures opened."""
+    """Send a file, get (note, ab, ba); each reading is [input, translated, back, lost, words], pictures opened."""
     from gradio_client import handle_file
 
     def send(path, **parameters):
         note, *rest = client.predict(handle_file(path), **parameters, api_name="/translate")
-        readings = [[opened(p) for p in part[:3]] + [part[3]] for part in (rest[:4], rest[4:])]
+        readings = [[opened(p) for p in part[:4]] + [part[4]] for part in (rest[:5], rest[5:])]
         return note, *readings
 
     def opened(path):
@@ -119,15 +119,16 @@ def test_both_readings_at_the_inputs_size(translate, tmp_path, size):
     note, ab, ba = translate(path, size=size)
     assert note.startswith("Epoch 2, 97×61 pixels")
     for reading in (ab, ba):
-        assert [p.size for p in reading[:3]] == [(97, 61)] * 3
-        assert [p.format for p in reading[:3]] == ["PNG"] * 3
-        assert ERROR_WORDS.fullmatch(reading[3])
+        assert [p.size for p in reading[:4]] == [(97, 61)] * 4
+        assert [p.format for p in reading[:4]] == ["PNG"] * 4
+        assert ERROR_WORDS.fullmatch(reading[4])
     assert ab[0].tobytes() == picture(97, 61).tobytes()
     assert (ab[1].info["cyclegan:direction"], ba[1].info["cyclegan:direction"]) == ("ab", "ba")
     assert ab[1].tobytes() != ba[1].tobytes()
 
 
 def test_results_are_the_translators(translate, app, tmp_path):
+    from cyclegan.evaluation.reconstruction import heat_map
     from cyclegan.translator import Translator
     from hub import open_source
 
@@ -139,7 +140,8 @@ def test_results_are_the_translators(translate, app, tmp_path):
     )
     assert ab[1].tobytes() == wanted.fake.tobytes()
     assert ab[2].tobytes() == wanted.rec.tobytes()
-    assert f"{wanted.reconstruction_l1:.1f} of" in ab[3]
+    assert f"L1 {wanted.reconstruction_l1:.1f} of" in ab[4]
+    assert ab[3].tobytes() == heat_map(ab[2].convert("RGB"), picture(64, 48)).tobytes()
 
 
 def test_a_photograph_is_read_upright(translate, tmp_path):
@@ -147,7 +149,7 @@ def test_a_photograph_is_read_upright(translate, tmp_path):
     exif[274] = 6
     picture(60, 40).save(tmp_path / "photo.jpg", exif=exif)
     _, ab, _ = translate(tmp_path / "photo.jpg")
-    assert [p.size for p in ab[:3]] == [(40, 60)] * 3
+    assert [p.size for p in ab[:4]] == [(40, 60)] * 4
 
 
 def test_sixteen_bits_keep_their_range(translate, tmp_path):
@@ -182,7 +184,7 @@ def test_one_direction_shows_one_reading(translate, tmp_path):
     picture(40, 32).save(tmp_path / "in.png")
     _, ab, ba = translate(tmp_path / "in.png", run="oneway")
     assert ab[0].size == ab[1].size == (40, 32)
-    assert ab[2:] == [None, ""] and ba == [None, None, None, ""]
+    assert ab[2:] == [None, None, ""] and ba == [None, None, None, None, ""]
 
 
 @pytest.mark.parametrize("parameters, said", [
