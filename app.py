@@ -38,15 +38,13 @@ def _port(text: str) -> int:
 
 
 def open_sources(specs: Sequence[str] | None) -> list[CheckpointSource]:
-    """The runs to show, each with at least one readable checkpoint; None for the embedded ones.
-
-    Raises:
-        CheckpointError: one of them can't be shown.
-    """
+    """The runs to show, None for the embedded ones; raises CheckpointError if one has no readable checkpoint."""
     sources = [open_source(spec) for spec in (_embedded() if specs is None else specs)]
     for source in sources:
         if not source.list():
             raise CheckpointError(f"{source.name} holds no readable checkpoint: {' '.join(source.problems)}")
+        for sentence in source.problems:
+            logging.warning(sentence)
     return sources
 
 

@@ -126,7 +126,8 @@ def train(config: TrainConfig) -> int:
                     monitor.say(f"stopped after step {trainer.global_step}; continue with: {resume_command()}")
                     break
             else:
-                see = shlex.join(["python", "app.py", "--checkpoints", str(run.folder)])
+                where = config.run.hub_model_id if config.run.push_to_hub else str(run.folder)
+                see = shlex.join(["python", "app.py", "--checkpoints", where])
                 monitor.say(f"done, with {trainer.epoch} of {config.optim.total_epochs} epochs; see them with: {see}")
         finally:
             if hub:

@@ -1,20 +1,23 @@
-"""`python -m cyclegan`: translate, import, streets."""
+"""`python -m cyclegan`: translate, frames, export, import, streets."""
 
 from __future__ import annotations
 
 import argparse
+import re
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from cyclegan.checkpoint import Checkpoint
 from cyclegan.cli import make_parser, run_command
-from cyclegan.config import DIRECTIONS, ConfigError
-from hub import HubError
+from cyclegan.config import DIRECTIONS, ConfigError, Direction
+from hub import HubError, open_source
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all subcommands."""
-    parser = make_parser("python -m cyclegan", "Translate pictures, import weights, write the built-in data set.")
+    parser = make_parser("python -m cyclegan", "Translate, take frames, export and import weights, write streets.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(name: str, run, help: str) -> argparse.ArgumentParser:
@@ -24,18 +27,19 @@ def build_parser() -> argparse.ArgumentParser:
         sub.set_defaults(run=run)
         return sub
 
-    sub = add("translate", translate, "translate a picture or a folder of pictures")
+    sub = add("translate", translate, "translate a picture, a folder of pictures, or a video")
     sub.add_argument("--checkpoints", required=True, metavar="SOURCE",
                      help="folder of a run or of one epoch; or USER/NAME, USER/NAME@epoch-0012 on the Hub")
     sub.add_argument("--epoch", default="latest", type=_epoch, metavar="N", help="which epoch, or latest")
     sub.add_argument("--direction", required=True, choices=DIRECTIONS, help="ab: A → B, ba: B → A")
-    sub.add_argument("--input", required=True, type=Path, metavar="PATH", help="a picture, or a folder of pictures")
+    sub.add_argument("--input", required=True, type=Path, metavar="PATH",
+                     help="a picture, a folder of pictures, or a video")
     sub.add_argument(
         "--output",
         required=True,
         type=Path,
         metavar="PATH",
-        help="a .png file for one picture, else a folder, which is made if need be",
+        help="a .png file for one picture, an .mp4 file for a video, else a folder, which is made if need be",
     )
     sub.add_argument("--reconstruct", action="store_true", help="also write the way back, F(G(x)), as NAME_rec.png")
     sub.add_argument(
@@ -45,7 +49,19 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="work at this length of the shorter side and scale back (default: the picture's own size)",
     )
+    sub.add_argument("--smoothing", type=_share, default=0.0, metavar="X",
+                     help="0 to 1, for videos: against flicker, how much a frame leans on the one before where nothing "
+                          "moves")
     sub.add_argument("--device", default=None, help="cpu, cuda, cuda:1, mps; chosen if not given")
+
+    sub = add("export", export, "write one generator as an ONNX file, for programs without torch")
+    sub.add_argument("source", metavar="SOURCE",
+                     help="folder of a run or of one epoch; or USER/NAME, USER/NAME@epoch-0012 on the Hub")
+    sub.add_argument("--epoch", default="latest", type=_epoch, metavar="N", help="which epoch, or latest")
+    sub.add_argument("--direction", required=True, choices=DIRECTIONS, help="ab: A → B, ba: B → A")
+    sub.add_argument("--format", default="onnx", choices=("onnx",), help="format of the file")
+    sub.add_argument("--output", type=Path, metavar="FILE.onnx",
+                     help="file to write, a new one (default: epoch-0012-ab.onnx, for epoch 12 and ab)")
 
     sub = add("import", import_weights, "turn weights of the reference implementation into a checkpoint")
     sub.add_argument(
@@ -61,6 +77,18 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--domain_a", default="A", help="name of domain A")
     sub.add_argument("--domain_b", default="B", help="name of domain B")
     sub.add_argument("--crop_size", type=_positive, default=256, metavar="N", help="size that it was trained at")
+
+    sub = add("frames", frames, "write frames of a video as pictures, to train on")
+    sub.add_argument("video", type=Path, metavar="VIDEO", help="the recording")
+    sub.add_argument("--every", type=_positive, default=6, metavar="N",
+                     help="write each Nth frame: neighbours are too alike to teach more")
+    sub.add_argument("--output", required=True, type=Path, metavar="DIR",
+                     help="folder for the pictures, e.g. data/mine/trainA; may hold those of other videos")
+    sub.add_argument("--start", type=_seconds, default=0.0, metavar="TIME", help="where to begin: 90, or 1:30")
+    sub.add_argument("--end", type=_seconds, default=None, metavar="TIME", help="where to stop (default: at the end)")
+    sub.add_argument("--size", type=_positive, default=None, metavar="N",
+                     help="scale the shorter side down to N pixels (default: the video's own size)")
+    sub.add_argument("--limit", type=_positive, default=None, metavar="N", help="write at most N pictures")
 
     sub = add("streets", write_streets, "write the built-in day/night scenes as folders, with labels and truth")
     sub.add_argument(
@@ -79,36 +107,57 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return value
+
+
+def _seconds(text: str) -> float:
+    """90, 1:30 or 0:01:30.5 in seconds."""
+    if not re.fullmatch(r"([0-9]+:){0,2}[0-9]+(\.[0-9]+)?", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no time: give seconds, or minutes:seconds")
+    return sum(float(part) * 60**power for power, part in enumerate(reversed(text.split(":"))))
+
+
 def _epoch(text: str) -> int | None:
     return None if text == "latest" else _positive(text)
 
 
 def translate(args: argparse.Namespace) -> int:
-    """Translate one picture or a folder; 1 if any picture failed."""
+    """Translate a picture, a folder or a video; 1 if any picture failed."""
     from tqdm import tqdm
 
     from cyclegan.checkpoint import CheckpointError
+    from cyclegan.data.video import VIDEO_SUFFIXES, is_video
     from cyclegan.images import IMAGE_SUFFIXES, ImageError, list_images, open_image
     from cyclegan.translator import Translator, save_png
-    from hub import open_source
 
+    if is_video(args.input):
+        return _translate_video(args)
+    if args.smoothing:
+        raise ConfigError(f"--smoothing is for videos, and --input {args.input} is none: leave it out")
     single = not args.input.is_dir()
     if single and not args.input.exists():
         raise ConfigError(f"--input {args.input} does not exist: name a picture or a folder")
     paths = [args.input] if single else list_images(args.input)
     if not paths:
-        raise ConfigError(f"--input {args.input} holds no pictures")
+        raise ConfigError(f"--input {args.input} holds no pictures; a video is named itself, not its folder")
     to_file = single and args.output.suffix.lower() == ".png" and not args.output.is_dir()
     if not single and args.output.suffix.lower() == ".png" and not args.output.is_dir():
         raise ConfigError(f"--output {args.output.name} names one picture, but --input is a folder: name a folder")
-    if args.output.suffix.lower() in IMAGE_SUFFIXES - {".png"} and not args.output.is_dir():
+    if args.output.suffix.lower() in (IMAGE_SUFFIXES | VIDEO_SUFFIXES) - {".png"} and not args.output.is_dir():
         raise ConfigError(f"--output {args.output.name} is no PNG: results are written as .png, or into a folder")
     folder = args.output.parent if to_file else args.output
     if folder.resolve() == (args.input.parent if single else args.input).resolve() and not to_file:
         raise ConfigError("--output is the folder of the input: choose another, so that no picture is overwritten")
     if to_file and args.output.resolve() == args.input.resolve():
         raise ConfigError("--output is the input itself: choose another name")
-    translator = Translator(open_source(args.checkpoints).load(args.epoch), _device(args.device))
+    translator = Translator(_load(args.checkpoints, args.epoch), _device(args.device))
     if args.reconstruct and len(translator.generators) < 2:
         raise CheckpointError("this checkpoint has one direction only, so --reconstruct has no way back")
     try:
@@ -138,6 +187,51 @@ def translate(args: argparse.Namespace) -> int:
     epoch, done = translator.checkpoint.info.epoch, len(paths) - len(failed)
     print(f"{done} of {len(paths)} pictures translated with epoch {epoch}, written to {args.output}")
     return 1 if failed else 0
+
+
+def _translate_video(args: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from cyclegan.data.video import Video
+    from cyclegan.translate_video import translate_video
+    from cyclegan.translator import Translator
+
+    if args.reconstruct:
+        raise ConfigError("--reconstruct is for pictures: write some of the video's with python -m cyclegan frames")
+    if args.output.suffix.lower() != ".mp4" or args.output.is_dir():
+        raise ConfigError(f"--output {args.output.name} is no .mp4 file: a translated video is written as .mp4")
+    if args.output.resolve() == args.input.resolve():
+        raise ConfigError("--output is the input itself: choose another name")
+    video = Video(args.input)  # Before a checkpoint is downloaded for nothing.
+    translator = Translator(_load(args.checkpoints, args.epoch, (args.direction,)), _device(args.device))
+    try:
+        args.output.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"--output {args.output.parent} can't be made ({error.strerror}): choose another folder"
+        ) from error
+    with tqdm(unit="frame") as bar:
+
+        def show(done: int, total: int | None) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        done = translate_video(
+            translator, video, args.output, args.direction, size=args.size, smoothing=args.smoothing, progress=show
+        )
+    if done.skipped:
+        print(f"note: {done.skipped} damaged or missing frames were left out", file=sys.stderr)
+    if done.sound == "left out":
+        print("note: the sound is of a kind that can't be read here, so there is none", file=sys.stderr)
+    if done.flicker_before is not None:
+        after = f", {done.flicker_after:.2f} after smoothing" if args.smoothing else "; --smoothing 0.5 lowers it"
+        print(f"flicker where nothing moves: {done.flicker_before:.2f} grey levels from frame to frame{after}")
+    sound = f", sound {done.sound}" if done.sound in ("copied", "re-encoded") else ""
+    print(
+        f"{done.frames} frames, {done.seconds:.1f} s{sound}, translated with epoch {translator.checkpoint.info.epoch}, "
+        f"written to {args.output}"
+    )
+    return 0
 
 
 def _device(name: str | None) -> str | None:
@@ -208,6 +302,15 @@ def import_weights(args: argparse.Namespace) -> int:
     return 0
 
 
+def _load(spec: str, epoch: int | None, directions: tuple[Direction, ...] | None = None) -> Checkpoint:
+    """A checkpoint of a folder or of the Hub, with what there is to say of its source."""
+    source = open_source(spec)
+    checkpoint = source.load(epoch, directions)
+    for sentence in source.problems:
+        print(f"warning: {sentence}", file=sys.stderr)
+    return checkpoint
+
+
 def _fetched(name: str) -> Path:
     """The file itself, or where one of the Hub was downloaded to."""
     if not name.startswith("hub:"):
@@ -215,6 +318,58 @@ def _fetched(name: str) -> Path:
     from hub.source import fetch_file
 
     return fetch_file(name.removeprefix("hub:"))
+
+
+def export(args: argparse.Namespace) -> int:
+    """Write one generator as an ONNX file."""
+    from cyclegan.export import INPUT, OPSET, OUTPUT, check_packages, check_path, export_onnx
+
+    check_packages()
+    if args.output is not None:  # Before anything is downloaded.
+        check_path(args.output)
+    checkpoint = _load(args.source, args.epoch, (args.direction,))
+    path = args.output or Path(f"{checkpoint.info.tag}-{args.direction}.onnx")
+    done = export_onnx(checkpoint, args.direction, path)
+    sizes = ", ".join(f"{n}×3×{height}×{width}" for n, height, width in done.checked)
+    way = " → ".join(getattr(checkpoint.config.data, f"domain_{domain}") for domain in args.direction)
+    size = path.stat().st_size / 1e6
+    print(f"{way} of epoch {checkpoint.info.epoch} written to {path}, {size:.1f} MB, ONNX opset {OPSET}")
+    print(f"takes {INPUT}, gives {OUTPUT}: float32 (N, 3, H, W), RGB in [-1, 1]; H and W multiples of "
+          f"{done.size_multiple}, at least {done.min_size}")  # fmt: skip
+    print(f"checked with ONNX Runtime against torch on {sizes}: at most {done.max_difference:.2g} grey levels apart")
+    return 0
+
+
+def frames(args: argparse.Namespace) -> int:
+    """Write frames of a video as pictures."""
+    from tqdm import tqdm
+
+    from cyclegan.data.video import Video, write_frames
+
+    if args.end is not None and args.end <= args.start:
+        raise ConfigError("--end is not after --start: choose other times")
+    video = Video(args.video)
+    expected = video.info.expected_frames
+    if expected is not None:
+        length = expected / video.info.rate
+        until = length if args.end is None else min(length, args.end)
+        expected = max(1, -(-round((until - args.start) * video.info.rate) // args.every))
+        expected = expected if args.limit is None else min(expected, args.limit)
+    with tqdm(total=expected, unit="picture") as bar:
+        count, (width, height) = write_frames(
+            video, args.output, every=args.every, start=args.start, end=args.end, size=args.size, limit=args.limit,
+            progress=bar.update,
+        )  # fmt: skip
+    if video.skipped:
+        print(f"note: {video.skipped} damaged or missing frames were left out", file=sys.stderr)
+    root, other = args.output.parent, {"traina": "trainB", "trainb": "trainA"}.get(args.output.name.lower())
+    train = f"python train_accelerate.py --dataset {shlex.quote(str(root))}"
+    if other is None:
+        step = "use the folder as trainA or trainB of a data set"
+    else:
+        step = train if any((root / other).glob("*")) else f"fill {root / other}, then {train}"
+    print(f"{count} pictures of {width}×{height} written to {args.output}; next: {step}")
+    return 0
 
 
 def write_streets(args: argparse.Namespace) -> int:

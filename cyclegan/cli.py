@@ -79,6 +79,13 @@ def config_from_args(args: argparse.Namespace, config_type: type = TrainConfig) 
 class _Parser(argparse.ArgumentParser):
     """Say what is wrong, not the whole usage around it."""
 
+    def parse_known_args(self, args=None, namespace=None):
+        """As ever, but a subcommand says itself which of its flags it does not know."""
+        namespace, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return namespace, unknown
+
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message} (all flags: {self.prog} --help)\n")
 

@@ -277,10 +277,10 @@ class RunConfig(_Config):
             re.fullmatch(r"none|last|every:[1-9]\d*", self.hub_training_state) is not None,
             f"--hub_training_state {self.hub_training_state!r} must be every:N, e.g. every:5, or last, or none",
         )
-        _require(
-            self.hub_training_state == "none" or self.push_to_hub,
-            "--hub_training_state needs --push_to_hub, which publishes",
-        )
+        given = {"hub_model_id": self.hub_model_id, "hub_private": self.hub_private, "hub_license": self.hub_license,
+                 "hub_training_state": self.hub_training_state != "none"}  # fmt: skip
+        for name, value in given.items():
+            _require(self.push_to_hub or not value, f"--{name} publishes nothing without --push_to_hub: add it")
 
 
 @dataclass(frozen=True)

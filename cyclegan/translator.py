@@ -6,6 +6,7 @@ import os
 import threading
 import uuid
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,13 +80,10 @@ class Translator:
             CheckpointError: the checkpoint lacks this direction.
             ImageError: the picture needs more memory than there is.
         """
-        if direction not in self.generators:
-            only = " and ".join(direction_name(d) for d in self.generators)
-            raise CheckpointError(f"this checkpoint translates {only} only, not {direction_name(direction)}")
-        self._check_memory(_scaled_size(image.size, size))
+        there = self._generator(direction)
+        self._check_memory(working_size(image.size, size))
         worked = image if size is None else _scaled(image, size)
         back = self.generators.get(direction[::-1]) if reconstruct else None
-        there = self.generators[direction]
         padded = _padded(np.asarray(worked), there.size_multiple, there.min_size)
         batch = to_tensor(padded)[None].to(self.device, memory_format=torch.channels_last)
         with torch.inference_mode():
@@ -96,15 +94,55 @@ class Translator:
             rec = self._finish(back(translated), worked.size, image.size)
         return Translation(direction, fake, rec, mean_difference(rec, image))
 
-    def _check_memory(self, size: tuple[int, int]) -> None:
+    def translate_batch(
+        self, images: Sequence[Image.Image], direction: Direction, size: int | None = None
+    ) -> list[Image.Image]:
+        """Translate pictures of one size together; each result is what `translate` makes of it alone.
+
+        The networks normalise each picture by itself, so a batch is for speed only. Rounding may differ by one
+        grey level, since other kernels may compute a batch.
+
+        Args:
+            images: RGB, all of one width and height.
+            direction: which way.
+            size: as for `translate`.
+
+        Returns:
+            RGB pictures of the input's size, in order.
+
+        Raises:
+            CheckpointError: the checkpoint lacks this direction.
+            ImageError: the sizes differ, or the batch needs more memory than there is.
+        """
+        if not images:
+            return []
+        if len({image.size for image in images}) > 1:
+            raise ImageError("the pictures of a batch differ in size: translate them one by one")
+        there = self._generator(direction)
+        wanted = images[0].size
+        self._check_memory(working_size(wanted, size), len(images))
+        worked = images if size is None else [_scaled(image, size) for image in images]
+        padded = [to_tensor(_padded(np.asarray(image), there.size_multiple, there.min_size)) for image in worked]
+        batch = torch.stack(padded).to(self.device, memory_format=torch.channels_last)
+        with torch.inference_mode():
+            return [self._finish(output[None], worked[0].size, wanted) for output in there(batch)]
+
+    def _generator(self, direction: Direction) -> nn.Module:
+        if direction not in self.generators:
+            only = " and ".join(direction_name(d) for d in self.generators)
+            raise CheckpointError(f"this checkpoint translates {only} only, not {direction_name(direction)}")
+        return self.generators[direction]
+
+    def _check_memory(self, size: tuple[int, int], count: int = 1) -> None:
         if self.device.type != "cpu":
             return  # A GPU says so itself, at once; a CPU would swap for an hour or be killed.
         channels = self.checkpoint.config.model.ngf * BYTES_PER_PIXEL_AND_CHANNEL
-        needed = size[0] * size[1] * (channels + BYTES_PER_PIXEL)
+        needed = count * size[0] * size[1] * (channels + BYTES_PER_PIXEL)
         available = psutil.virtual_memory().available
         if needed > 0.8 * available:
+            what = "a picture" if count == 1 else f"a batch of {count} pictures"
             raise ImageError(
-                f"a picture of {size[0]}×{size[1]} needs about {needed / 2**30:.1f} GB of memory to translate, and "
+                f"{what} of {size[0]}×{size[1]} needs about {needed / 2**30:.1f} GB of memory to translate, and "
                 f"{available / 2**30:.1f} GB are free; choose a working size, such as --size 1024"
             )
 
@@ -122,14 +160,14 @@ def default_device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def _scaled_size(size: tuple[int, int], shorter: int | None) -> tuple[int, int]:
+def working_size(size: tuple[int, int], shorter: int | None) -> tuple[int, int]:
     """Width and height with the shorter side brought to `shorter`, in proportion; as they are for None."""
     scale = 1.0 if shorter is None else shorter / min(size)
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 def _scaled(image: Image.Image, shorter: int) -> Image.Image:
-    wanted = _scaled_size(image.size, shorter)
+    wanted = working_size(image.size, shorter)
     return image if wanted == image.size else image.resize(wanted, Image.Resampling.BICUBIC)
 
 

@@ -21,6 +21,7 @@ class HubError(RuntimeError):
         temporary: whether the same call may well succeed later.
         status: the HTTP status of the Hub's answer; None if there was none.
         retry_after_s: seconds that the Hub asked to wait for; None if it did not.
+        reason: the message without its remedy, which follows its last semicolon.
     """
 
     def __init__(
@@ -28,6 +29,7 @@ class HubError(RuntimeError):
     ) -> None:
         super().__init__(message)
         self.temporary, self.status, self.retry_after_s = temporary, status, retry_after_s
+        self.reason = message.rpartition("; ")[0] or message
 
 
 def open_source(spec: str | Path) -> CheckpointSource:

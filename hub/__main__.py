@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from cyclegan.checkpoint import CheckpointError, CheckpointInfo, LocalSource, list_training_states
 from cyclegan.cli import make_parser, run_command
-from hub import HubError
+from hub import HubError, open_source
+
+PATIENCE_S = 120.0
+"""How long `push` waits for a Hub that is out of reach: someone is watching, and can call it again."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -48,40 +51,40 @@ def build_parser() -> argparse.ArgumentParser:
 
 def list_epochs(args: argparse.Namespace) -> None:
     """Print a line for each epoch."""
-    if Path(args.source).exists():
-        source = LocalSource(args.source)
-        _print_table([(info, "") for info in source.list()])
-        for sentence in source.problems:
-            print(f"warning: {sentence}", file=sys.stderr)
-        return
-    from hub.layout import epoch_commits, tagged_epochs
-    from hub.source import HubSource
-
-    source = HubSource(args.source)
+    source = open_source(args.source)
     infos = source.list()
-    if source.down or source.spec.revision is not None:
-        _print_table([(info, "") for info in infos])
+    if isinstance(source, LocalSource):
+        _print_table(infos)
+    elif source.down or source.spec.revision is not None:
+        _print_table(infos, with_commits=True)
     else:
+        from hub.layout import epoch_commits, tagged_epochs
+
         refs = source.repository.refs()
         tags = set(tagged_epochs(refs).values())
-        untagged = [info for info in infos if info.commit_sha not in tags]
-        _print_table([(info, "no tag" if info in untagged else "") for info in infos])
-        commits = len(epoch_commits(source.repository, refs))
-        print(f"{len(infos)} epochs, {len(tags)} tags, {commits} epoch commits at {source.repository.url}")
+        untagged = {info.epoch for info in infos if info.commit_sha not in tags}
+        _print_table(infos, with_commits=True, untagged=untagged)
+        counts = {"epoch": len(infos), "tag": len(tags), "epoch commit": len(epoch_commits(source.repository, refs))}
+        said = ", ".join(f"{count} {what}{'' if count == 1 else 's'}" for what, count in counts.items())
+        print(f"{said} at {source.repository.url}")
         if untagged:
             print(f"set the missing tags with: python -m hub tag {source.repository.repo_id}")
     for sentence in source.problems:
         print(f"warning: {sentence}", file=sys.stderr)
 
 
-def _print_table(rows: Sequence[tuple[CheckpointInfo, str]]) -> None:
-    """Epoch, date, step, figures, commit."""
-    table = [("epoch", "date (UTC)", "step", "cycle loss", "reconstruction", "commit", "")]
-    for info, remark in rows:
+def _print_table(
+    infos: Sequence[CheckpointInfo], *, with_commits: bool = False, untagged: Collection[int] = ()
+) -> None:
+    """Epoch, date, step, figures; for those of the Hub the commit, whole, since `@` takes it so."""
+    table = [["epoch", "date (UTC)", "step", "cycle loss", "rec. L1 (0-255)", *(["commit"] if with_commits else [])]]
+    for info in infos:
         cycle = _mean(info.losses, "cycle_a", "cycle_b")
         back = _mean(info.metrics, "reconstruction_l1_ab", "reconstruction_l1_ba")
-        when = info.created[:16].replace("T", " ")
-        table.append((info.tag, when, str(info.global_step), cycle, back, info.commit_sha[:10], remark))
+        row = [info.tag, info.created[:16].replace("T", " "), str(info.global_step), cycle, back]
+        if with_commits:
+            row.append(info.commit_sha + ("  no tag" if info.epoch in untagged else ""))
+        table.append(row)
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
     for row in table:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
@@ -99,6 +102,8 @@ def push(args: argparse.Namespace) -> int:
     from hub.state import push_state, stage_state
 
     source = LocalSource(args.folder)  # Says what a run's folder is, if this is none.
+    if (args.folder / "checkpoint.json").is_file():
+        raise CheckpointError(f"{args.folder} is one epoch; name its run's folder, {args.folder.resolve().parent}")
     states = list_training_states(args.folder)
     if args.training_state and not states:
         raise CheckpointError(f"{args.folder} holds no training state to publish: leave out --training_state")
@@ -107,17 +112,19 @@ def push(args: argparse.Namespace) -> int:
     for sentence in publisher.check_run():
         _say(sentence)
     todo = publisher.unpublished()
-    if not todo and not args.training_state:
-        print(f"nothing to do: all epochs of {args.folder} are at {publisher.repository.url}")
+    if not todo and args.license and publisher.update_card():
+        _say(f"the licence is on the card now: {publisher.repository.url}")
+    elif not todo and not args.training_state:
+        _say(f"nothing to do: all epochs of {args.folder} are at {publisher.repository.url}")
     staged = stage_state(args.folder, states[0].global_step) if args.training_state else None
     outbox = Outbox(publisher, _say, push_state=lambda folder: push_state(publisher.repository, folder))
     newest = max((int(folder.name[6:]) for folder in source.folder.glob("epoch-*") if folder.name[6:].isdecimal()),
                  default=0)
     outbox.add(newest, staged)
     outbox.start()
-    left = outbox.finish()
+    left = outbox.finish(PATIENCE_S)
     if left:
-        raise HubError(f"not on the Hub: {names(left)}; mend what is said above, then push again")
+        raise HubError(f"not on the Hub: {names(left)}; see above, then push again: it goes on where it stopped")
     return 0
 
 

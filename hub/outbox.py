@@ -23,10 +23,8 @@ FREE_COMMITS = 60
 """So many in an hour go at once; the rest of the hour's are spread over it."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 2.0, 300.0
 STATE = "the training state"
-FINISH_TRIES = 5
-"""How often in a row a publication may fail at the end of a run before it is given up."""
 FINISH_S = 600.0
-"""How long the end of a run waits for the Hub at most."""
+"""How long the end of a run waits for the Hub at most: an outage of minutes must not cost the work of a week."""
 
 
 class CommitBudget:
@@ -79,7 +77,7 @@ class Outbox:
     Args:
         publisher: of the run, found to work by `check_repository` and `check_run`.
         say: takes sentences for the person who watches; called in the thread.
-        push_state: publishes a training state's folder; None if states stay here.
+        push_state: publishes a training state's folder and returns what to say of it; None if states stay here.
         budget: when commits may be made.
     """
 
@@ -88,7 +86,7 @@ class Outbox:
         publisher: Publisher,
         say: Callable[[str], None],
         *,
-        push_state: Callable[[Path], None] | None = None,
+        push_state: Callable[[Path], str] | None = None,
         budget: CommitBudget | None = None,
     ) -> None:
         self.publisher, self._say = publisher, say
@@ -96,8 +94,9 @@ class Outbox:
         self._newest = 0
         self._state: Path | None = None
         self._retrained: set[int] = set()
-        self._damaged: set[int] = set()
-        self._finishing = self._given_up = False
+        self._damaged: set[int | Path] = set()
+        self._in_hand: Path | None = None
+        self._finishing = self._given_up = self._closed = False
         self._failures = 0
         self._not_before = 0.0
         self._asked_to_wait = False
@@ -123,7 +122,7 @@ class Outbox:
             self._newest = max(self._newest, epoch)
             if state is not None:
                 replaced, self._state = self._state, state
-                if replaced is not None:
+                if replaced is not None and replaced != self._in_hand:
                     shutil.rmtree(replaced, ignore_errors=True)
             self._try_anew()  # Each epoch is a new reason to try.
 
@@ -135,8 +134,7 @@ class Outbox:
     def finish(self, patience_s: float = FINISH_S) -> list[str]:
         """Publish what is left, then end the thread; what could not be published, by name.
 
-        Waits `patience_s` at most, and not for what fails again and again, or will not get better by itself.
-        KeyboardInterrupt ends the waiting too.
+        Waits `patience_s` at most, and not for what will not get better by itself. KeyboardInterrupt ends the waiting.
         """
         with self._changed:
             self._finishing, hopeless = True, self._given_up
@@ -149,7 +147,7 @@ class Outbox:
         except KeyboardInterrupt:
             pass
         with self._changed:
-            self._given_up = True
+            self._given_up = self._closed = True
             self._changed.notify_all()
             left = self.left()
             if self._state and not self._thread.is_alive():
@@ -166,7 +164,7 @@ class Outbox:
             except CheckpointError as error:
                 self._damaged.add(job[1])
                 self._retrained.discard(job[1])
-                self._say(f"warning: not published: {error}")
+                self._tell(f"warning: not published: {error}")
             except HubError as error:
                 self._after(error)
             except Exception as error:  # A fault of this program must not end the publishing unseen.
@@ -208,21 +206,34 @@ class Outbox:
         if kind == "epoch":
             self.publisher.publish(what)
             self._budget.spend()
-            self._say(f"epoch {what} is on the Hub: {self.publisher.repository.url}/tree/{epoch_name(what)}")
+            self._tell(f"epoch {what} is on the Hub: {self.publisher.repository.url}/tree/{epoch_name(what)}")
         elif kind == "compare":
             if self.publisher.holds_another(what):
-                self._say(f"epoch {what} was on the Hub already, trained before the restart; that one stays there")
+                self._tell(f"epoch {what} was on the Hub already, trained before the restart; that one stays there")
             self._retrained.discard(what)
         elif kind == "root":
             self.publisher.bring_to_root(what)
             self._budget.spend()
         else:
-            self._push_state(what)
+            self._do_state(what)
+
+    def _do_state(self, staged: Path) -> None:
+        with self._changed:
+            if self._state != staged:
+                return  # Replaced a moment ago.
+            self._in_hand = staged
+        pushed = False
+        try:
+            self._tell(self._push_state(staged))
             self._budget.spend()
+            pushed = True
+        finally:
             with self._changed:
-                if self._state == what:
+                self._in_hand = None
+                if pushed and self._state == staged:
                     self._state = None
-                    shutil.rmtree(what, ignore_errors=True)
+                if self._state != staged:
+                    shutil.rmtree(staged, ignore_errors=True)
 
     def _after(self, error: HubError) -> None:
         """Say what failed, and when it will be tried again."""
@@ -232,10 +243,12 @@ class Outbox:
             self._asked_to_wait = error.retry_after_s is not None
             wait = max(wait, error.retry_after_s or 0)
             self._not_before = time.monotonic() + wait
-            hopeless = not error.temporary or (self._finishing and self._failures >= FINISH_TRIES)
-            then = "" if hopeless else f"; trying again in {wait:.0f} s"
-            self._say_once(f"warning: {names(self.left()) or 'the Hub'} not up to date: {error}", then)
-            self._given_up = hopeless  # Until the next epoch.
+            what = names(self.left()) or "the repository's root"
+            if error.temporary:
+                self._say_once(f"warning: {what} not published yet: {error.reason}", f"; next try in {wait:.0f} s")
+            else:
+                self._say_once(f"warning: {what} not published: {error}")
+            self._given_up = not error.temporary  # Until the next epoch.
 
     def _try_anew(self) -> None:
         """Forget failures, but not how long the Hub asked to wait."""
@@ -248,7 +261,11 @@ class Outbox:
         """Say it unless it was the last thing said: an outage of an hour is one line, not a hundred."""
         if sentence != self._last_said:
             self._last_said = sentence
-            self._say(sentence + then)
+            self._tell(sentence + then)
+
+    def _tell(self, sentence: str) -> None:
+        if not self._closed:  # What a thread says that nobody waits for any more would only confuse.
+            self._say(sentence)
 
 
 def names(left: list[str]) -> str:

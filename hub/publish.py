@@ -24,6 +24,10 @@ from hub.layout import (
 )
 
 
+class OtherRunError(HubError):
+    """The repository holds the epochs of another run."""
+
+
 class Publisher:
     """Publishes the epochs of one run to one model repository.
 
@@ -141,6 +145,22 @@ class Publisher:
         info = read_info(folder)
         as_the_branch_moves(lambda: self._commit(folder, info, self._look().head, f"Back to the root: epoch {epoch}"))
 
+    def update_card(self) -> bool:
+        """Write the card at the root anew; whether that changed it.
+
+        Raises:
+            HubError, CheckpointError: as `publish`.
+        """
+
+        def update() -> bool:
+            head = self._look().head
+            folder = self.run / epoch_name(self._root_epoch or 0)
+            if not folder.is_dir():
+                raise HubError(f"epoch {self._root_epoch}, whose card it is, is not in {self.run}; bring it there")
+            return self._commit(folder, read_info(folder), head, "Update the card") != head
+
+        return as_the_branch_moves(update)
+
     # --- what is there --------------------------------------------------------------------------------------
 
     def _look(self) -> Refs:
@@ -150,9 +170,8 @@ class Publisher:
         if head is not None and head != self._own_head:
             there = self.repository.json(head, "checkpoint.json")
             if there is not None and there.get("run_id") != run_id:
-                raise HubError(
-                    f"{self.repository.repo_id} holds the epochs of another run; choose another USER/NAME, or bring "
-                    "that run's folder here to continue it"
+                raise OtherRunError(
+                    f"{self.repository.repo_id} holds the epochs of another run; choose another USER/NAME"
                 )
             self._own_head, self._root_epoch = head, (there or {}).get("epoch")
         if run_id:  # Without one, as imported weights are, a tag alone does not tell whose epoch it is.

@@ -123,8 +123,8 @@ class HubSource:
                 if not (infos := self._cached()):
                     raise CheckpointError(str(error)) from error
                 self.down = True
-                kept = "this epoch is" if len(infos) == 1 else f"these {len(infos)} epochs are"
-                problems.append(f"{_capital(error)}. Until then, {kept} what is kept here of {self.spec.repo_id}.")
+                kept = "one epoch that is" if len(infos) == 1 else f"{len(infos)} epochs that are"
+                problems.append(f"of {self.spec.repo_id}, only the {kept} kept here can be used: {error.reason}")
             self._infos, self.problems, self._listed_at = infos, problems, time.monotonic()
             return infos
         finally:
@@ -144,6 +144,8 @@ class HubSource:
         info = next((info for info in infos if epoch in (None, info.epoch)), None)
         if info is None:
             have = ", ".join(str(info.epoch) for info in infos)
+            if self.down:
+                raise CheckpointError(f"epoch {epoch} of {self.name} can't be had; {self.problems[-1]} ({have})")
             raise CheckpointError(f"{self.name} has no epoch {epoch}; it has {have}")
         wanted = directions or info.directions
         try:
@@ -375,8 +377,3 @@ def _snapshot(repo_id: str, sha: str) -> Path:
 def _weight_names(record: dict[str, Any]) -> set[str]:
     recorded = record.get("sha256")
     return {str(name) for name in recorded} if isinstance(recorded, dict) else set()
-
-
-def _capital(error: Exception) -> str:
-    text = str(error)
-    return text[:1].upper() + text[1:]

@@ -177,7 +177,10 @@ def _check_models(sources: Sequence[_Source], endpoint: str | None, token: str |
         if not there.list():
             raise CheckpointError(f"{source.name} holds no readable checkpoint: {' '.join(there.problems)}")
         if there.repository.is_private():
-            yield f"{source.model} is private: in the Space's settings, add a secret HF_TOKEN that may read it"
+            yield (
+                f"{source.model} is private: in the Space's settings, add a secret HF_TOKEN that may read it; then all "
+                "who may see the Space can use it, and its name stands in the Space's README"
+            )
 
 
 def _check_size(files: Mapping[str, Path | bytes]) -> Iterator[str]:

@@ -46,8 +46,8 @@ def stage_state(run: Path, global_step: int) -> Path:
     return staged
 
 
-def push_state(repository: Repository, staged: Path) -> None:
-    """Publish a staged state in place of the one that is there.
+def push_state(repository: Repository, staged: Path) -> str:
+    """Publish a staged state in place of the one that is there; the sentence to say.
 
     Raises:
         HubError: the Hub can't be reached or refuses; calling again later is safe.
@@ -61,10 +61,10 @@ def push_state(repository: Repository, staged: Path) -> None:
             raise HubError(f"{repository.repo_id} is empty, without even a first commit; make it anew")
         repository.make_branch(STATE_BRANCH, head)
     there = repository.files(head)
-    if f"training_state/{step}/state.pt" in there:
-        return  # It went through the last time, and only the answer was lost.
-    stale = [name for name in there if name not in files and name != ".gitattributes"]
-    repository.commit(files, f"Training state {step}", parent=head, branch=STATE_BRANCH, delete=stale)
+    if f"training_state/{step}/state.pt" not in there:  # Else it went through the last time, and the answer was lost.
+        stale = [name for name in there if name not in files and name != ".gitattributes"]
+        repository.commit(files, f"Training state {step}", parent=head, branch=STATE_BRANCH, delete=stale)
+    return f"the training state {step} is on the Hub: {repository.url}/tree/{STATE_BRANCH}"
 
 
 def fetch_state(repository: Repository, run: Path) -> str:

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cyclegan.config import RunConfig
+from hub import HubError
 from hub.client import patiently
+from hub.layout import STATE_BRANCH
 from hub.outbox import STATE, Outbox, names
-from hub.publish import Publisher
+from hub.publish import OtherRunError, Publisher
 from hub.state import fetch_state, push_state, stage_state
 
 
@@ -47,8 +49,17 @@ class TrainingHub:
         Raises:
             HubError: it holds another run, or the Hub does not answer.
         """
-        for sentence in patiently(self.publisher.check_run):
-            self._say(sentence)
+        repository = self.publisher.repository
+        try:
+            for sentence in patiently(self.publisher.check_run):
+                self._say(sentence)
+        except OtherRunError as error:
+            here = "where its folder is, since its training state is not on the Hub"
+            if STATE_BRANCH in patiently(repository.refs).branches:
+                here = "with --resume auto in an empty --output_dir"
+            raise HubError(f"{error.reason}; choose another --hub_model_id, or continue that run {here}") from error
+        kind = "private" if patiently(repository.is_private) else "public"
+        self._say(f"publishing to {repository.url} ({kind})")
 
     def start(self, epoch: int) -> None:
         """Begin to publish in the background: first what an earlier process left, up to `epoch`."""

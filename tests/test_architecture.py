@@ -26,11 +26,15 @@ MAY = {
     "checkpoint": {"config", "networks"},
     "reference": {"config", "networks"},
     "translator": {"config", "images", "checkpoint"},
+    "export": {"config", "checkpoint"},
+    "translate_video": {"config", "data", "translator"},
     "runs": {"config", "checkpoint", "images", "trainer"},
     "monitor": {"checkpoint", "config", "evaluation", "trainer"},
     "ui": {"config", "evaluation", "images", "checkpoint", "translator"},
     # The shell's door to the library, which nothing imports: like app.py, it may open the Hub's checkpoints.
-    "__main__": {"cli", "config", "checkpoint", "data", "images", "reference", "translate_video", "translator", "hub"},
+    "__main__": {
+        "cli", "config", "checkpoint", "data", "export", "images", "reference", "translate_video", "translator", "hub",
+    },
     "__init__": set(),
     "app": {"ui", "checkpoint", "cli", "config", "hub"},
     "train_accelerate": {

@@ -368,7 +368,8 @@ def _lost(component: gr.Image, picture: Image.Image, rec: Image.Image | None) ->
 
 def _lead(info: CheckpointInfo, problems: list[str]) -> str:
     """What the page is about, and what could not be shown of the run."""
-    return _about(info) + "".join(f'<p class="notice">{html.escape(sentence)}</p>' for sentence in problems[:3])
+    shown = (html.escape(sentence[:1].upper() + sentence[1:]) for sentence in problems[:3])
+    return _about(info) + "".join(f'<p class="notice">{sentence}.</p>' for sentence in shown)
 
 
 def _about(info: CheckpointInfo) -> str:

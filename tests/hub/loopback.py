@@ -7,9 +7,11 @@ import argparse
 import base64
 import hashlib
 import json
+import os
 import re
 import socket
 import struct
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -21,6 +23,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import yaml
 
 TOKEN = "hf_loopbackSecretToken"
+LICENSES = ("mit", "apache-2.0", "bsd-3-clause", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "other")
 SPACE_README = """---
 title: {name}
 emoji: 🏢
@@ -48,7 +51,7 @@ class Repo:
 
     def commit(self, title, files, branch="main"):
         parent = self.branches.get(branch)
-        sha = hashlib.sha1(f"{parent} {title} {len(self.everything)}".encode()).hexdigest()
+        sha = os.urandom(20).hex()
         date = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.000Z")
         self.everything[sha] = {"id": sha, "parent": parent, "title": title, "date": date, "files": files}
         self.branches[branch] = sha
@@ -244,7 +247,7 @@ class _Handler(BaseHTTPRequestHandler):
     def validate_yaml(self, content):
         try:
             values = yaml.safe_load(content.split("---")[1])
-            assert isinstance(values, dict) and values.get("license", "mit") in ("mit", "other", "cc-by-4.0")
+            assert isinstance(values, dict) and values.get("license", "mit") in LICENSES
         except (AssertionError, IndexError, yaml.YAMLError) as error:
             return 400, {"errors": [{"message": f"bad front matter: {error}"}], "warnings": []}
         return 200, {"errors": [], "warnings": []}
@@ -425,7 +428,8 @@ def main():
     parser = argparse.ArgumentParser("python -m tests.hub.loopback", description=__doc__.split("\n\n")[0])
     parser.add_argument("--port", type=int, default=9797, help="port to serve at (default: %(default)s)")
     hub = LoopbackHub(parser.parse_args().port)
-    print(f"export HF_ENDPOINT={hub.url} HF_TOKEN={TOKEN} HF_HUB_DISABLE_XET=1 HF_HOME=$(mktemp -d)", flush=True)
+    home = tempfile.mkdtemp()
+    print(f"export HF_ENDPOINT={hub.url} HF_TOKEN={TOKEN} HF_HUB_DISABLE_XET=1 HF_HOME={home}", flush=True)
     try:
         hub.thread.join()
     except KeyboardInterrupt:

@@ -49,14 +49,14 @@ def publisher(loopback, online, monkeypatch):
 def push(loopback, publisher):
     """Publish a run's epochs, as a training does; what was said, and what is left."""
 
-    def run_outbox(run, budget=None, state=None, fault=None):
+    def run_outbox(run, budget=None, state=None, fault=None, patience_s=30):
         said, made = [], publisher(run)
         repository = made.repository
         if fault:
             loopback.fail(**fault)
         box = Outbox(made, said.append, budget=budget, push_state=lambda staged: push_state(repository, staged))
         box.add(max(made.unpublished(), default=0), state)
-        left = box.start().finish(patience_s=30)
+        left = box.start().finish(patience_s)
         return said, left
 
     return run_outbox
@@ -150,7 +150,7 @@ def test_what_will_not_get_better_is_said_once_and_not_repeated(loopback, push, 
     said, left = push(run, fault={"match": "POST .*/commit/", "status": 403, "times": 100})
     assert left == ["epoch-0001", "epoch-0002"] and loopback.count("POST .*/commit/") == 1
     (sentence,) = said
-    assert sentence.startswith("warning: epoch-0001, epoch-0002 not up to date: the token may not write to alice/day")
+    assert sentence.startswith("warning: epoch-0001, epoch-0002 not published: the token may not write to alice/day")
 
 
 def test_the_hub_is_waited_for_as_long_as_it_asks(loopback, push, make_run):
@@ -158,8 +158,8 @@ def test_the_hub_is_waited_for_as_long_as_it_asks(loopback, push, make_run):
     began = time.monotonic()
     said, left = push(run, fault={"match": "POST .*/commit/", "status": 429, "headers": {"Retry-After": "1"}})
     assert time.monotonic() - began >= 1 and left == []
-    assert said[0].startswith("warning: epoch-0001 not up to date: the Hub takes no more for now")
-    assert said[0].endswith("; trying again in 1 s")
+    assert said[0].startswith("warning: epoch-0001 not published yet: the Hub takes no more for now")
+    assert said[0].endswith("; next try in 1 s")
 
 
 def test_an_old_commit_without_its_tag_is_found_below_later_ones(loopback, push, publisher, make_run):
@@ -180,11 +180,10 @@ def test_an_old_commit_without_its_tag_is_found_below_later_ones(loopback, push,
 def test_without_network_nothing_is_lost_and_one_line_is_said(loopback, push, make_run):
     push(make_run(1))
     run = make_run(2)
-    said, left = push(run, fault={"match": "POST .*/commit/", "times": 1000})
+    said, left = push(run, fault={"match": "POST .*/commit/", "times": 1000}, patience_s=2)
     assert left == ["epoch-0002"]
     assert [re.sub(r"127.0.0.1:\d+", "HUB", sentence) for sentence in said] == [
-        "warning: epoch-0002 not up to date: the Hub (http://HUB) can't be reached; check the network, then try again; "
-        "trying again in 0 s"
+        "warning: epoch-0002 not published yet: the Hub (http://HUB) can't be reached; next try in 0 s"
     ]
     loopback.faults.clear()
     make_run(3)
@@ -379,6 +378,23 @@ def test_the_training_state_travels_on_its_own_branch(loopback, push, make_run, 
     assert {path.name for path in fresh.iterdir()} == {"training_state", "run.json", "metrics.jsonl", "examples"}
 
 
+def test_a_state_that_is_replaced_while_it_is_sent_is_sent_whole(loopback, publisher, make_run):
+    run = make_run(1)
+    for step in (10, 20):
+        add_state(run, step)
+    made, said = publisher(run), []
+    box = Outbox(made, said.append, push_state=lambda staged: push_state(made.repository, staged))
+    second = stage_state(run, 20)
+    loopback.fail("POST .*/preupload/training-state", None, action=lambda: box.add(1, second))
+    box.add(1, stage_state(run, 10))
+    assert box.start().finish(patience_s=30) == []
+    assert [sentence.split(" is on")[0] for sentence in said] == [
+        "epoch 1", "the training state step-000000010", "the training state step-000000020"
+    ]  # fmt: skip
+    assert "training_state/step-000000020/state.pt" in loopback.repos[NAME].resolve(STATE_BRANCH)["files"]
+    assert not list(run.glob(".hub-state*"))
+
+
 def test_a_state_is_published_once_through_a_lost_reply(loopback, push, make_run):
     run = make_run(1)
     add_state(run, 10)
@@ -475,6 +491,12 @@ def test_push_from_the_shell(loopback, make_run, hub_env, run_script):
     assert_whole(loopback.repos[NAME], run, [1, 2])
     done = run_script("-m", "hub", "push", run, NAME, env=hub_env)
     assert done.stdout == f"nothing to do: all epochs of {run} are at {loopback.url}/{NAME}\n"
+    done = run_script("-m", "hub", "push", run, NAME, "--license", "mit", env=hub_env)
+    assert done.stdout == f"the licence is on the card now: {loopback.url}/{NAME}\n"
+    assert b"license: mit" in loopback.repos[NAME].head["files"]["README.md"]
+    assert_whole(loopback.repos[NAME], run, [1, 2])
+    done = run_script("-m", "hub", "push", run / "epoch-0002", NAME, env=hub_env, ok=False)
+    assert done.returncode == 1 and f"is one epoch; name its run's folder, {run}" in done.stderr
 
 
 def test_push_that_fails_says_why(loopback, make_run, hub_env, run_script, tmp_path):

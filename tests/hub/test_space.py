@@ -96,7 +96,9 @@ def test_a_space_has_what_the_app_needs_and_nothing_else(make_run):
     assert demo == {f"demo/streets/{name}" for name in in_run(run) - {"epoch-0001/notes.txt"}}
     assert {f"demo/streets/epoch-0001/{name}" for name in ("gen_ab.safetensors", "checkpoint.json")} < demo
     assert {"cyclegan/ui/translate.py", "cyclegan/ui/translate.css", "cyclegan/__init__.py", "hub/source.py"} < code
-    needless = r"(trainer|runs|losses|cli|methods|data|samples|collapse|curves|__main__|publish|outbox|space|card)\b|__pycache__"
+    needless = (
+        r"(trainer|runs|losses|cli|methods|data|samples|collapse|curves|__main__|publish|outbox|space|card)\b|__pycache__"
+    )
     assert not [name for name in code if re.search(needless, name)]
     assert {Path(name).suffix for name in code} == {".py", ".css"}
 

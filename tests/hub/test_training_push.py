@@ -53,7 +53,7 @@ FAULTS = {
 def test_three_epochs_through_a_fault(flags, run_script, loopback, hub_env, fault):
     loopback.fail(**fault)
     done = run_script(SCRIPT, *flags, env={**hub_env, "HF_HUB_DOWNLOAD_TIMEOUT": "1"})
-    assert "trying again in" in done.stderr and "not on the Hub" not in done.stderr
+    assert "next try in" in done.stderr and "not on the Hub" not in done.stderr
     assert_each_epoch_once(loopback.repos[NAME])
 
 
@@ -127,7 +127,7 @@ def test_a_fresh_machine_without_a_published_state_is_told(flags, run_script, lo
     run_script(SCRIPT, *flags, env=hub_env)
     shutil.rmtree(tmp_path / "run")
     done = run_script(SCRIPT, *flags, "--resume", "auto", env=hub_env, ok=False)
-    assert done.returncode == 1 and "holds the epochs of another run; choose another USER/NAME" in done.stderr
+    assert done.returncode == 1 and "or continue that run where its folder is" in done.stderr
     assert_each_epoch_once(loopback.repos[NAME])
 
 
