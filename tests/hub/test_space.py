@@ -330,7 +330,8 @@ def test_private_spaces_and_models(loopback, publish, model, make_run):
     model.private = True
     (sentence,) = publish(MODEL, private=True)[1]
     assert sentence == (
-        f"warning: {MODEL} is private: in the Space's settings, add a secret HF_TOKEN that may read it"
+        f"warning: {MODEL} is private: in the Space's settings, add a secret HF_TOKEN that may read it; then all who "
+        "may see the Space can use it, and its name stands in the Space's README"
     )
 
 
