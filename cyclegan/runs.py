@@ -259,6 +259,7 @@ class Run:
         record = {
             "global_step": trainer.global_step,
             "images_seen": trainer.global_step * self.config.optim.batch_size * self.accelerator.num_processes,
+            "pictures": {name: len(getattr(trainer.data, name)) for name in ("train_a", "train_b", "test_a", "test_b")},
             "losses": losses,
             "metrics": metrics,
             "skipped_steps": trainer.skipped_steps,

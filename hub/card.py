@@ -89,6 +89,7 @@ def make_card(
     epochs: Sequence[Mapping[str, Any]],
     *,
     files: Collection[str],
+    pictures: Mapping[str, Any] | None = None,
     license: str | None = None,
     existing: str | None = None,
 ) -> str:
@@ -99,6 +100,7 @@ def make_card(
         info: the epoch whose files lie at the repository's root, with its config.
         epochs: entries of `hub.layout.index_entry` of all published epochs, in any order.
         files: paths in the repository; only pictures among them are shown.
+        pictures: how many there were, as checkpoint.json has it: train_a, train_b.
         license: of the weights, as the Hub spells it; None keeps what the card says.
         existing: the README.md that is there, with the line endings that it has.
     """
@@ -109,7 +111,7 @@ def make_card(
     match = REGEX_YAML_BLOCK.match(text)
     front, body = (match[0], text[match.end() :]) if match else ("", text)
     front, data = _front_matter(front, _own_data(repo_id, info, license), repo_id, newline)
-    block = _block(repo_id, info, epochs, files, _license_line(license, data))
+    block = _block(repo_id, info, epochs, files, _counts(pictures), _license_line(license, data))
     return mark + _with_block(front, body, block.replace("\n", newline), newline)
 
 
@@ -155,7 +157,7 @@ def _own_data(repo_id: str, info: CheckpointInfo, license: str | None) -> dict[s
         EvalResult(
             task_type="image-to-image",
             task_name="Image-to-Image",
-            dataset_type=dataset or name,
+            dataset_type=dataset or "pictures",
             dataset_name=name,
             dataset_config=dataset_config,
             metric_type=f"{figure.key}_{direction}",
@@ -287,28 +289,35 @@ def _license_line(license: str | None, data: Mapping[str, Any] | None) -> str:
 
 
 def _block(
-    repo_id: str, info: CheckpointInfo, epochs: Sequence[Mapping[str, Any]], files: Collection[str], license: str
+    repo_id: str,
+    info: CheckpointInfo,
+    epochs: Sequence[Mapping[str, Any]],
+    files: Collection[str],
+    counts: str,
+    license: str,
 ) -> str:
     """The generated part, from marker to marker, with lines that end in LF."""
     sections = [
-        _introduction(info),
+        _introduction(repo_id, info),
         _samples(info, files),
         _usage(repo_id, info),
         _epochs(repo_id, info, epochs, files),
-        _training(info.config),
+        _training(info.config, counts),
         _limits(info),
         f"## Licence\n\n{license}" if license else "",
     ]
     return "\n\n".join([BEGIN, *filter(None, sections), END])
 
 
-def _introduction(info: CheckpointInfo) -> str:
+def _introduction(repo_id: str, info: CheckpointInfo) -> str:
     config, (a, b) = info.config, _names(info.config.data)
     there, back = (a, b) if "ab" in info.directions else (b, a)
     if len(info.directions) == 2:
         title, what = f"{a} ↔ {b}", f"from **{a}** to **{b}**, and from {b} to {a}"
     else:
         title, what = f"{there} → {back}", f"from **{there}** to **{back}**; the way back is not in it"
+    if (a, b) == ("A", "B"):  # Nobody gave the domains names.
+        title = _escaped(_model_name(repo_id))
     if config.train is None:
         how = "The weights were imported."
     elif config.method == "cyclegan":
@@ -395,7 +404,7 @@ def _epochs(repo_id: str, info: CheckpointInfo, epochs: Sequence[Mapping[str, An
     return "\n\n".join(parts)
 
 
-def _training(config: CheckpointConfig) -> str:
+def _training(config: CheckpointConfig, counts: str) -> str:
     model, data = config.model, config.data
     generator = f"{model.generator}, ngf {model.ngf}" + (", resize upsampling" if model.upsample == "resize" else "")
     if config.train is None:
@@ -404,7 +413,7 @@ def _training(config: CheckpointConfig) -> str:
     run = _recorded(RunConfig, config.train, "run")
     rows = {
         "method": _escaped(_plain(config.method, "unknown")),
-        "data": _data_line(data),
+        "data": _data_line(data) + counts,
         "pictures": _PREPROCESS[data.preprocess].format(load=data.load_size, crop=data.crop_size)
         + (", mirrored at random" if data.flip else ""),
         "generators": generator,
@@ -456,6 +465,12 @@ def _limits(info: CheckpointInfo) -> str:
             "have no others. They tell this run's epochs apart, and don't compare with other models."
         )
     return "## Limits\n\n" + "\n".join(f"- {line}" for line in lines)
+
+
+def _counts(pictures: Mapping[str, Any] | None) -> str:
+    """How many pictures there were, for the line of the data."""
+    found = [(pictures or {}).get(name) for name in ("train_a", "train_b")]
+    return f": {found[0]} pictures of A, {found[1]} of B" if all(type(count) is int for count in found) else ""
 
 
 def _data_line(data: DataConfig) -> str:

@@ -201,6 +201,7 @@ class Publisher:
             info,
             list(entries.values()),
             files=files.keys(),
+            pictures=read_json(folder / "checkpoint.json").get("pictures"),
             license=self.license,
             existing=None if head is None else self.repository.text(head, "README.md"),
         )

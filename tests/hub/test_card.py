@@ -119,7 +119,7 @@ def test_imported_weights_tell_no_training():
     info = make_info(1, data=data, train=False, global_step=0, losses={}, metrics={})
     card = card_of(info, files=("config.json",))
     block = block_of(card)
-    assert "# A ↔ B" in block and "The weights were imported." in block
+    assert "# day-night\n" in block and "The weights were imported." in block
     assert "How the weights were trained, and on what, is not recorded. Generator: resnet_6, ngf 12." in block
     assert "## Samples" not in block and "curves.png" not in block and "lsgan" not in block and "unknown" not in block
     assert "not paired" not in block and "The figures are of" not in block
@@ -132,6 +132,13 @@ def test_settings_of_another_version_are_left_out(train):
     info = make_info()
     block = block_of(card_of(dataclasses.replace(info, config=dataclasses.replace(info.config, train=train))))
     assert "| generators | resnet_6, ngf 12 |" in block and "| losses |" not in block and "<b>" not in block
+
+
+def test_how_many_pictures_there_were():
+    card = make_card(NAME, make_info(), [], files=(), pictures={"train_a": 12, "train_b": 7})
+    assert ": 12 pictures of A, 7 of B |" in card
+    for odd in (None, {}, {"train_a": "many", "train_b": 7}):
+        assert "pictures of A" not in make_card(NAME, make_info(), [], files=(), pictures=odd)
 
 
 def test_training_without_discriminators_and_with_averages():
@@ -172,7 +179,7 @@ def test_data_sets_of_the_hub_are_linked(dataset, datasets, line):
     front = front_of(card)
     assert front.get("datasets") == datasets
     described = front["model-index"][0]["results"][0]["dataset"]
-    assert described["name"] and described["type"] == (datasets[0] if datasets else dataset or "unknown")
+    assert described["name"] and described["type"] == (datasets[0] if datasets else "pictures")
 
 
 # --- the table ----------------------------------------------------------------------------------------------
@@ -270,7 +277,7 @@ def test_the_front_matter_says_what_the_hub_searches_by():
     assert entry["name"] == "day-night"
     (result,) = entry["results"]
     assert result["task"]["type"] == "image-to-image"
-    assert result["dataset"] == {"name": "somewhere", "type": "somewhere"}
+    assert result["dataset"] == {"name": "somewhere", "type": "pictures"}
     assert result["metrics"][0] == {
         "type": "reconstruction_l1_ab", "value": 12.3457, "name": "reconstruction L1, day → night"
     }  # fmt: skip
