@@ -133,7 +133,7 @@ def train(config: TrainConfig) -> int:
             if hub:
                 for number in (signal.SIGINT, signal.SIGTERM):  # Now either ends the waiting for the Hub.
                     signal.signal(number, signal.default_int_handler)
-                published = hub.finish()
+                published = hub.finish(stopped=trainer.stop_requested)
             monitor.close()
             data.close()
     return 0 if published else 1

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -192,7 +194,7 @@ def translate(args: argparse.Namespace) -> int:
 def _translate_video(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from cyclegan.data.video import Video
+    from cyclegan.data.video import Video, VideoCancelled
     from cyclegan.translate_video import translate_video
     from cyclegan.translator import Translator
 
@@ -216,9 +218,23 @@ def _translate_video(args: argparse.Namespace) -> int:
             bar.total = total
             bar.update(done - bar.n)
 
-        done = translate_video(
-            translator, video, args.output, args.direction, size=args.size, smoothing=args.smoothing, progress=show
-        )
+        # Not by KeyboardInterrupt, which is lost where it comes up within the video library.
+        stop = threading.Event()
+
+        def stop_soon(*_: object) -> None:
+            stop.set()
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # A second one does not wait for the batch.
+
+        before = signal.signal(signal.SIGINT, stop_soon)
+        try:
+            done = translate_video(
+                translator, video, args.output, args.direction, size=args.size, smoothing=args.smoothing,
+                progress=show, cancelled=stop.is_set,
+            )  # fmt: skip
+        except VideoCancelled as error:
+            raise KeyboardInterrupt from error
+        finally:
+            signal.signal(signal.SIGINT, before)
     if done.skipped:
         print(f"note: {done.skipped} damaged or missing frames were left out", file=sys.stderr)
     if done.sound == "left out":

@@ -346,7 +346,8 @@ def package_versions() -> dict[str, str]:
     return versions
 
 
-def _sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """A file's checksum, in hex digits."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while chunk := file.read(2**20):
@@ -409,7 +410,11 @@ def make_info(
     Raises:
         CheckpointError: it is damaged, of a newer format, or without weights that are ever loaded.
     """
-    config = CheckpointConfig.from_json(config_values, where)
+    try:
+        config = CheckpointConfig.from_json(config_values, where)
+        pinned = json.dumps([config_values, record.get("sha256")], sort_keys=True).encode()
+    except RecursionError as error:
+        raise CheckpointError(f"{where} is damaged: its JSON is nested too deeply; get the checkpoint again") from error
     directions = tuple(d for d in DIRECTIONS if f"{GENERATOR_OF[d]}.safetensors" in files)
     if not directions:
         pickles = sorted(name for name in files if name.endswith((".pth", ".bin", ".pt", ".ckpt")))
@@ -418,7 +423,6 @@ def make_info(
     epoch, step = record.get("epoch"), record.get("global_step", 0)
     if type(epoch) is not int or type(step) is not int or not 1 <= epoch < 10**9:
         raise CheckpointError(f"{where}/checkpoint.json is damaged: it names no epoch; get the checkpoint again")
-    pinned = json.dumps([config_values, record.get("sha256")], sort_keys=True).encode()
     return CheckpointInfo(
         epoch=epoch,
         commit_sha=commit_sha or hashlib.sha256(pinned).hexdigest()[:40],
@@ -480,7 +484,7 @@ def load_checkpoint(folder: Path, directions: tuple[Direction, ...] | None = Non
                     f"{folder.name}/{path.name} does not fit its config.json ({info.config.model.generator}, "
                     f"ngf {info.config.model.ngf}): {wrong[0][:100]} and {len(wrong) - 1} more differ"
                 )
-            if path.name in recorded and _sha256(path) != recorded[path.name]:
+            if path.name in recorded and file_sha256(path) != recorded[path.name]:
                 raise CheckpointError(f"{folder.name}/{path.name} is damaged: its checksum is not the recorded one")
             state = {key: value.float() for key, value in load_file(path).items()}
         except (SafetensorError, OSError, RuntimeError, MemoryError) as error:

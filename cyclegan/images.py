@@ -184,7 +184,8 @@ def list_images(folder: str | os.PathLike) -> list[Path]:
 def natural_order(name: str) -> tuple:
     """A sort key that counts: digits compare as numbers; the name itself breaks ties such as 01 and 1."""
     parts = re.split(r"([0-9]+)", name.lower())
-    return [(int(p), "") if p.isdigit() else (-1, p) for p in parts], name
+    # Every second part is digits; str.isdigit would take ² for one, which int() refuses.
+    return [(int(p), "") if i % 2 else (-1, p) for i, p in enumerate(parts)], name
 
 
 def _name_of(source: Source) -> str:

@@ -121,7 +121,8 @@ class Run:
         for group, new in values.items():
             old = groups.get(group) if isinstance(groups.get(group), dict) else {}
             for name in sorted(new.keys() & old.keys() - {"output_dir", "resume"}):
-                if old[name] == new[name]:
+                # A state that came from the Hub knows the data set's name, not its folder here.
+                if old[name] == new[name] or name == "dataset" and old[name] == Path(str(new[name])).resolve().name:
                     continue
                 if group == "model" or name == "method":
                     raise CheckpointError(

@@ -9,6 +9,8 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 import psutil
@@ -219,6 +221,8 @@ class TranslatorCache:
         self.max_bytes, self.device = max_bytes, device
         self._kept: OrderedDict[str, Translator] = OrderedDict()
         self._lock = threading.Lock()
+        self._loading: WeakValueDictionary[str, Any] = WeakValueDictionary()
+        """By commit SHA, a lock: one loads it and the others wait, but nobody waits for another checkpoint."""
 
     def get(self, source: CheckpointSource, epoch: int | None = None) -> Translator:
         """The translator of `epoch`, None for the newest; loads it if it isn't here.
@@ -228,11 +232,20 @@ class TranslatorCache:
         """
         infos = source.list()
         info = next((i for i in infos if epoch is None or i.epoch == epoch), None)
+        if info is None:
+            return self._keep(Translator(source.load(epoch), self.device))
         with self._lock:
-            if info is not None and info.commit_sha in self._kept:
-                self._kept.move_to_end(info.commit_sha)
-                return self._kept[info.commit_sha]
-            translator = Translator(source.load(info.epoch if info else epoch), self.device)
+            loading = self._loading.setdefault(info.commit_sha, threading.Lock())
+        with loading:
+            with self._lock:
+                if info.commit_sha in self._kept:
+                    self._kept.move_to_end(info.commit_sha)
+                    return self._kept[info.commit_sha]
+            # It may be downloaded, for minutes.
+            return self._keep(Translator(source.load(info.epoch), self.device))
+
+    def _keep(self, translator: Translator) -> Translator:
+        with self._lock:
             self._kept[translator.checkpoint.info.commit_sha] = translator
             while len(self._kept) > 1 and sum(t.nbytes for t in self._kept.values()) > self.max_bytes:
                 self._kept.popitem(last=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -116,13 +117,23 @@ def push(args: argparse.Namespace) -> int:
         _say(f"the licence is on the card now: {publisher.repository.url}")
     elif not todo and not args.training_state:
         _say(f"nothing to do: all epochs of {args.folder} are at {publisher.repository.url}")
-    staged = stage_state(args.folder, states[0].global_step) if args.training_state else None
+    # Not in the run's folder, where a training that begins meanwhile clears such things away.
+    temporary = tempfile.TemporaryDirectory(prefix="cyclegan-")
+    staged = None
+    if args.training_state:
+        try:
+            staged = stage_state(args.folder, states[0].global_step, Path(temporary.name) / "state")
+        except OSError as error:
+            raise CheckpointError(
+                f"the training state could not be set aside ({error.strerror or error}): call push again"
+            ) from error
     outbox = Outbox(publisher, _say, push_state=lambda folder: push_state(publisher.repository, folder))
     newest = max((int(folder.name[6:]) for folder in source.folder.glob("epoch-*") if folder.name[6:].isdecimal()),
                  default=0)
     outbox.add(newest, staged)
     outbox.start()
     left = outbox.finish(PATIENCE_S)
+    temporary.cleanup()
     if left:
         raise HubError(f"not on the Hub: {names(left)}; see above, then push again: it goes on where it stopped")
     return 0

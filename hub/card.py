@@ -243,7 +243,7 @@ def _merged_index(there: Any, own: list[dict[str, Any]] | None, name: str) -> An
 
 def _is_own(metric: Any) -> bool:
     names = {f"{figure.key}_{direction}" for figure in _METRICS for direction in ("ab", "ba")}
-    return isinstance(metric, dict) and metric.get("type") in names
+    return isinstance(metric, dict) and isinstance(metric.get("type"), str) and metric["type"] in names
 
 
 def _rewritten(text: str, data: Mapping[str, Any], merged: Mapping[str, Any], newline: str) -> str:

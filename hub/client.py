@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import inspect
 import json
 import os
@@ -37,6 +38,7 @@ BRANCH = "main"
 # Of silence, on reading and writing alike. The client's own default is to wait for ever.
 TIMEOUT_S = float(os.environ.get("HF_HUB_DOWNLOAD_TIMEOUT") or 60)
 MAX_JSON_BYTES = 10_000_000
+MAX_RETRY_AFTER_S = 3600.0
 MOVED_TRIES = 5
 """How often a commit is made anew for a branch that others keep moving."""
 FEW_TRIES, WAIT_S, LONGEST_WAIT_S = 3, 1.0, 10.0
@@ -101,7 +103,7 @@ class Repository:
         token: str | None = None,
         timeout_s: float | None = None,
     ) -> None:
-        self.repo_id, self.repo_type, self._timeout_s = repo_id, repo_type, timeout_s
+        self.repo_id, self.repo_type, self.timeout_s = repo_id, repo_type, timeout_s
         self._api = HfApi(endpoint=endpoint, token=token)
         try:
             validate_repo_id(repo_id)
@@ -200,7 +202,8 @@ class Repository:
                 raise  # An EntryNotFoundError too, but it says that the Hub did not answer.
             except EntryNotFoundError:
                 return None
-            return Path(path).read_bytes().decode("utf-8", "replace")  # Line ends stay as they are.
+            # Line ends stay as they are, and so do bytes that are no UTF-8, where the text is written again.
+            return Path(path).read_bytes().decode("utf-8", "surrogateescape")
 
     def json(self, revision: str, name: str) -> dict[str, Any] | None:
         """A JSON object, past the cache; None if there is no such file, empty if it is something else."""
@@ -279,12 +282,14 @@ class Repository:
     @contextlib.contextmanager
     def calls(self) -> Iterator[HfApi]:
         """The Hub's client for a few calls."""
-        get_session().timeout = self._timeout_s or TIMEOUT_S
+        get_session().timeout = self.timeout_s or TIMEOUT_S
         show_bars = not are_progress_bars_disabled()
         if show_bars:
             disable_progress_bars()
         try:
             yield self._api
+        except CardError as error:
+            raise CardError(self._masked(str(error))) from error
         except HubError:
             raise
         except Exception as error:
@@ -295,7 +300,7 @@ class Repository:
                 enable_progress_bars()
 
     def _explained(self, error: BaseException) -> HubError:
-        """One sentence with the remedy; never with the token, which a server may quote in its answer."""
+        """One sentence with the remedy."""
         chain = list(_chain(error))
         response = next((e.response for e in chain if getattr(e, "response", None) is not None), None)
         about: dict[str, Any] = {}
@@ -317,18 +322,27 @@ class Repository:
         ):
             text = f"the Hub ({self._api.endpoint}) can't be reached; check the network, then try again"
             about = {"temporary": True}
-        else:
-            cause = chain[-1]
-            detail = " ".join(str(cause).split())[:300]
-            text = f"the Hub's client failed ({type(cause).__name__}: {detail}); try again, or update huggingface_hub"
+        elif any(isinstance(e, OSError) and e.errno in (errno.ENOSPC, errno.EDQUOT) for e in chain):
+            text = "the disk is full; free some space"
+        elif any(isinstance(e, (StopIteration, json.JSONDecodeError)) for e in chain):
+            text = f"{self._api.endpoint} did not answer as the Hub does; check HF_ENDPOINT and any proxy"
             about = {"temporary": True}
+        else:
+            detail = self._masked(" ".join(str(error).split()))[:300]
+            text = f"the Hub's client failed ({type(error).__name__}: {detail}); try again, or update huggingface_hub"
+            about = {"temporary": True}
+        return HubError(self._masked(text), **about)
+
+    def _masked(self, text: str) -> str:
+        """`text` without the token, which a server may quote in its answer."""
         token = self._api.token or get_token()
-        return HubError(text.replace(token, "***") if token else text, **about)
+        return text.replace(token, "***") if token else text
 
     def _explain_status(self, status: int, chain: list[BaseException]) -> str:
         if any(isinstance(e, RevisionNotFoundError) for e in chain):
             return f"{self.repo_id} has no such revision; name a tag such as epoch-0012, a branch, or a commit"
-        if any(isinstance(e, EntryNotFoundError) for e in chain):
+        # The one of the cache is raised where a file is not here and the Hub is out of order.
+        if any(isinstance(e, EntryNotFoundError) and not isinstance(e, LocalEntryNotFoundError) for e in chain):
             return f"{self.repo_id} has no such file; look at {self.url}"
         if status == 401 and (self._api.token or get_token()):
             return f"the Hub does not accept the Hugging Face token; {NO_TOKEN}"
@@ -343,7 +357,8 @@ class Repository:
         if status >= 500:
             return f"the Hub is out of order ({status}); try again later"
         said = next((e.server_message for e in chain if getattr(e, "server_message", None)), None)
-        return f"the Hub refused ({status}: {' '.join((said or 'without a reason').split())[:300]}); mend that first"
+        said = self._masked(" ".join((said or "without a reason").split()))[:300]
+        return f"the Hub refused ({status}: {said}); mend that first"
 
 
 def as_the_branch_moves(call: Callable[[], T]) -> T:
@@ -385,7 +400,7 @@ def _front_matter_errors() -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        if "metadata in README" not in str(error):
+        if "metadata in README" not in str(error) and not isinstance(error, UnicodeError):
             raise
         said = " ".join(str(error).split())[:300]
         raise CardError(f"the Hub refuses the front matter of README.md ({said}); mend it there") from error
@@ -394,9 +409,9 @@ def _front_matter_errors() -> Iterator[None]:
 def _retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds to wait, by a Retry-After header (the Hub sends no dates) or a RateLimit header."""
     if (value := headers.get("retry-after") or "").isdecimal():
-        return float(value)
+        return min(float(value), MAX_RETRY_AFTER_S)
     match = re.search(r"\bt=(\d+)", headers.get("ratelimit") or "")
-    return float(match[1]) if match else None
+    return min(float(match[1]), MAX_RETRY_AFTER_S) if match else None
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -20,11 +20,11 @@ needs beside it to go on.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cyclegan.checkpoint import EPOCH_NAME, CheckpointInfo, epoch_name, read_figures
+from cyclegan.checkpoint import CheckpointInfo, epoch_name, read_figures
 from cyclegan.config import DIRECTIONS
 from hub.client import Refs, Repository
 
@@ -33,7 +33,9 @@ RUN_FILES = ("metrics.jsonl", "curves.png", "examples/*.png")
 INDEX = "epochs.json"
 INDEX_VERSION = 1
 STATE_BRANCH = "training-state"
-_TITLE = re.compile(r"Epoch (\d+)")
+MAX_CANDIDATES = 50
+"""How many commits without a tag are looked at: each costs two requests, and anyone can write such titles."""
+_NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,14 @@ def commit_title(epoch: int) -> str:
 
 def tagged_epochs(refs: Refs) -> dict[int, str]:
     """By epoch, the SHA that its tag is on."""
-    return {int(match[1]): sha for name, sha in refs.tags.items() if (match := EPOCH_NAME.fullmatch(name))}
+    return {epoch: sha for name, sha in refs.tags.items() if (epoch := _number_in(name, "epoch-", epoch_name))}
+
+
+def _number_in(text: str, prefix: str, written: Callable[[int], str]) -> int | None:
+    """The epoch that `written` writes so; None for what only looks like it, such as epoch-00001."""
+    digits = text.removeprefix(prefix)
+    epoch = int(digits) if _NUMBER.fullmatch(digits) else 0
+    return epoch if epoch and written(epoch) == text else None
 
 
 def epoch_commits(repository: Repository, refs: Refs) -> list[tuple[int, str]]:
@@ -67,20 +76,28 @@ def epoch_commits(repository: Repository, refs: Refs) -> list[tuple[int, str]]:
         HubError: no answer.
     """
     commits = repository.commits(refs.head) if refs.head else []
-    return [(int(match[1]), commit.sha) for commit in commits if (match := _TITLE.fullmatch(commit.title))]
+    return [(epoch, one.sha) for one in commits if (epoch := _number_in(one.title, "Epoch ", commit_title))]
 
 
-def untagged_epochs(repository: Repository, refs: Refs) -> dict[int, str]:
+def untagged_epochs(repository: Repository, refs: Refs, wanted: int | None = None) -> dict[int, str]:
     """By epoch, the SHA of the commit whose tag is missing; where there are several of one epoch, the newest.
 
     A commit counts by its title and by what its own checkpoint.json says; other programs have such titles too.
+
+    Args:
+        wanted: look for this epoch only.
 
     Raises:
         HubError: no answer.
     """
     tags, found = tagged_epochs(refs), {}
-    for epoch, sha in epoch_commits(repository, refs):
-        if epoch in tags or epoch in found:
+    candidates = [
+        (epoch, sha)
+        for epoch, sha in epoch_commits(repository, refs)
+        if epoch not in tags and wanted in (None, epoch)
+    ]
+    for epoch, sha in candidates[:MAX_CANDIDATES]:
+        if epoch in found:
             continue
         record = repository.json(sha, "checkpoint.json")
         if record and record.get("epoch") == epoch:

@@ -92,6 +92,8 @@ class Outbox:
         self.publisher, self._say = publisher, say
         self._push_state, self._budget = push_state, budget or CommitBudget()
         self._newest = 0
+        self._handed_over: set[int] = set()
+        self._last_kind = ""
         self._state: Path | None = None
         self._retrained: set[int] = set()
         self._damaged: set[int | Path] = set()
@@ -120,6 +122,8 @@ class Outbox:
             if epoch > self._newest and epoch in self.publisher.published:
                 self._retrained.add(epoch)
             self._newest = max(self._newest, epoch)
+            # Noted, so that one whose folder vanishes is missed.
+            self._handed_over |= {number for number in self.publisher.unpublished() if number <= self._newest}
             if state is not None:
                 replaced, self._state = self._state, state
                 if replaced is not None and replaced != self._in_hand:
@@ -128,7 +132,7 @@ class Outbox:
 
     def left(self) -> list[str]:
         """What has not been published, by name."""
-        epochs = [epoch for epoch in self.publisher.unpublished() if epoch <= self._newest]
+        epochs = sorted(self._handed_over - self.publisher.published.keys())
         return [*map(epoch_name, epochs), *([STATE] if self._state else [])]
 
     def finish(self, patience_s: float = FINISH_S) -> list[str]:
@@ -157,10 +161,13 @@ class Outbox:
     # --- the thread -----------------------------------------------------------------------------------------
 
     def _work(self) -> None:
-        while (job := self._wait_for_job()) is not None:
+        while True:
+            job: Job = "", 0
             try:
+                if (job := self._wait_for_job()) is None:
+                    return
                 self._do(*job)
-                self._failures, self._last_said = 0, ""
+                self._failures, self._last_said, self._last_kind = 0, "", job[0]
             except CheckpointError as error:
                 self._damaged.add(job[1])
                 self._retrained.discard(job[1])
@@ -168,7 +175,7 @@ class Outbox:
             except HubError as error:
                 self._after(error)
             except Exception as error:  # A fault of this program must not end the publishing unseen.
-                self._after(HubError(f"publishing failed ({type(error).__name__}: {error})", temporary=True))
+                self._after(HubError(f"publishing failed ({type(error).__name__}: {error}); try again", temporary=True))
 
     def _wait_for_job(self) -> Job | None:
         """The next job, when it is time for it; None at the end."""
@@ -193,6 +200,8 @@ class Outbox:
 
     def _next(self) -> Job | None:
         epochs = [e for e in self.publisher.unpublished() if e <= self._newest and e not in self._damaged]
+        if epochs and self._state and self._budget.tight and self._last_kind == "epoch":
+            return "state", self._state  # Or there would always be an epoch that is newer.
         if epochs:
             return "epoch", epochs[-1] if self._budget.tight and not self._finishing else epochs[0]
         if self._retrained:
@@ -200,7 +209,7 @@ class Outbox:
         behind = self.publisher.epoch_behind_root()
         if behind and behind not in self._damaged:
             return "root", behind
-        return ("state", self._state) if self._state else None
+        return ("state", self._state) if self._state and self._state not in self._damaged else None
 
     def _do(self, kind: str, what: int | Path) -> None:
         if kind == "epoch":

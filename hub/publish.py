@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
+import shutil
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cyclegan.checkpoint import EPOCH_NAME, CheckpointError, CheckpointInfo, epoch_name, read_info, read_json
+from cyclegan.checkpoint import (
+    EPOCH_NAME,
+    CheckpointError,
+    CheckpointInfo,
+    epoch_name,
+    file_sha256,
+    read_info,
+    read_json,
+)
 from hub import HubError
 from hub.card import make_card
 from hub.client import CardError, Refs, Repository, as_the_branch_moves
@@ -22,6 +34,8 @@ from hub.layout import (
     tagged_epochs,
     untagged_epochs,
 )
+
+log = logging.getLogger(__name__)
 
 
 class OtherRunError(HubError):
@@ -180,13 +194,21 @@ class Publisher:
 
     def _untagged(self, refs: Refs, record: Mapping[str, Any]) -> str | None:
         """The commit that already holds the epoch of this checkpoint.json without its tag, if there is one."""
-        sha = untagged_epochs(self.repository, refs).get(record["epoch"])
+        sha = untagged_epochs(self.repository, refs, wanted=record["epoch"]).get(record["epoch"])
         return sha if sha and _same(record, self.repository.json(sha, "checkpoint.json")) else None
 
     # --- writing --------------------------------------------------------------------------------------------
 
     def _commit(self, folder: Path, info: CheckpointInfo, head: str | None, title: str) -> str:
         """Commit the epoch's files on top of `head`; refused by the Hub if `head` has moved meanwhile."""
+        staged = self.run / f".hub-epoch.{uuid.uuid4().hex[:8]}.part"
+        try:
+            _stage(folder, staged)
+            return self._commit_staged(staged, info, head, title)
+        finally:
+            shutil.rmtree(staged, ignore_errors=True)
+
+    def _commit_staged(self, folder: Path, info: CheckpointInfo, head: str | None, title: str) -> str:
         files: dict[str, Path | bytes] = {}
         for pattern in CHECKPOINT_FILES:
             files |= {path.relative_to(folder).as_posix(): path for path in sorted(folder.glob(pattern))}
@@ -196,24 +218,54 @@ class Publisher:
         entries = read_index(None if head is None else self.repository.json(head, INDEX))
         entries[info.epoch] = index_entry(info)
         files[INDEX] = json.dumps(index_content(entries), indent=1).encode()
-        card = make_card(
-            self.repository.repo_id,
-            info,
-            list(entries.values()),
-            files=files.keys(),
-            pictures=read_json(folder / "checkpoint.json").get("pictures"),
-            license=self.license,
-            existing=None if head is None else self.repository.text(head, "README.md"),
-        )
-        files["README.md"] = card.encode()
+        try:
+            files["README.md"] = make_card(
+                self.repository.repo_id,
+                info,
+                list(entries.values()),
+                files=files.keys(),
+                pictures=read_json(folder / "checkpoint.json").get("pictures"),
+                license=self.license,
+                existing=None if head is None else self.repository.text(head, "README.md"),
+            ).encode("utf-8", "surrogateescape")
+        except HubError:
+            raise
+        except Exception:  # A card that can't be brought up to date must not keep the weights from the Hub.
+            log.exception("the card of %s stays as it is", self.repository.repo_id)
         try:
             sha = self.repository.commit(files, title, parent=head)
         except CardError:
             # Front matter that a person broke: it stays as it is, and must not keep the weights from the Hub.
-            del files["README.md"]
+            files.pop("README.md")
             sha = self.repository.commit(files, title, parent=head)
         self._own_head, self._root_epoch = sha, info.epoch
         return sha
+
+
+def _stage(folder: Path, staged: Path) -> None:
+    """Link an epoch's files into a folder of their own, since a training that was resumed may write it anew.
+
+    Raises:
+        HubError: it is being written right now.
+        CheckpointError: its weights are not the recorded ones.
+    """
+    try:
+        for pattern in CHECKPOINT_FILES:
+            for path in folder.glob(pattern):
+                target = staged / path.relative_to(folder)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    os.link(path, target)
+                except OSError:
+                    shutil.copyfile(path, target)
+        recorded = read_json(staged / "checkpoint.json").get("sha256")
+        for name, digest in recorded.items() if isinstance(recorded, dict) else ():
+            if file_sha256(staged / name) != digest:
+                raise CheckpointError(f"{folder.name}/{name} is damaged: its checksum is not the recorded one")
+    except FileNotFoundError as error:
+        raise HubError(f"{folder.name} was written anew meanwhile; try again", temporary=True) from error
+    except OSError as error:
+        raise HubError(f"{folder.name} can't be read ({error.strerror or error}); mend that first") from error
 
 
 def repair_tags(repository: Repository, refs: Refs | None = None) -> list[str]:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import math
 import re
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -47,6 +48,8 @@ MAX_EXAMPLES = 24
 MAX_EXAMPLE_BYTES = 10_000_000
 MAX_PICKLE_BYTES = 4_000_000_000
 _SHA = re.compile(r"[0-9a-f]{40}")
+_EXAMPLE = re.compile(r"examples/[\w-]{1,100}\.png", re.ASCII)
+_JSONS = ("config.json", "checkpoint.json")
 _PICKLE = re.compile(r".*\.(pth|pt|bin|ckpt|pkl)")
 
 log = logging.getLogger(__name__)
@@ -59,6 +62,15 @@ class Spec(NamedTuple):
     repo_id: str
     revision: str | None
     """A tag, branch or commit; None for all epochs."""
+
+
+class Examples(NamedTuple):
+    """The pictures of a commit that could be had."""
+
+    sha: str
+    paths: list[Path]
+    again_at: float
+    """When to ask for the others; infinite if these are all."""
 
 
 def parse_spec(text: str) -> Spec:
@@ -96,7 +108,12 @@ class HubSource:
         self._lock = threading.RLock()
         self._infos: list[CheckpointInfo] = []
         self._listed_at = -FRESH_S
-        self._examples: dict[str, list[Path]] = {}
+        self._failed: str | None = None
+        """Why the last list failed: everyone is told, and not one after the other made to wait for it."""
+        self._examples_lock = threading.Lock()
+        self._examples = Examples("", [], 0.0)
+        self._damaged: set[tuple[str, str]] = set()
+        """By commit and name, what was damaged right after its download: downloading it again is no use."""
         self.down = False
 
     # --- the protocol ---------------------------------------------------------------------------------------
@@ -109,13 +126,20 @@ class HubSource:
                 reached and nothing is cached.
         """
         if time.monotonic() - self._listed_at < FRESH_S:
-            return self._infos
-        if not self._lock.acquire(blocking=not self._infos):
-            return self._infos  # Someone is asking already: one visitor waits for a slow Hub, not all of them.
+            return self._known()
+        if not self._lock.acquire(blocking=not self._infos and self._failed is None):
+            return self._known()  # Someone is asking already: one visitor waits for a slow Hub, not all of them.
         try:
             if time.monotonic() - self._listed_at < FRESH_S:
-                return self._infos  # Asked while this one waited.
-            problems: list[str] = []
+                return self._known()  # Asked while this one waited.
+            return self._look()
+        finally:
+            self._lock.release()
+
+    def _look(self) -> list[CheckpointInfo]:
+        """What there is now; remembered, as is a failure."""
+        problems: list[str] = []
+        try:
             try:
                 infos = patiently(lambda: self._ask(problems))
                 self.down = False
@@ -125,14 +149,23 @@ class HubSource:
                 self.down = True
                 kept = "one epoch that is" if len(infos) == 1 else f"{len(infos)} epochs that are"
                 problems.append(f"of {self.spec.repo_id}, only the {kept} kept here can be used: {error.reason}")
-            self._infos, self.problems, self._listed_at = infos, problems, time.monotonic()
+            self._infos, self.problems, self._failed, self._listed_at = infos, problems, None, time.monotonic()
             return infos
-        finally:
-            self._lock.release()
+        except CheckpointError as error:
+            self._failed, self._listed_at = str(error), time.monotonic()
+            raise
+
+    def _known(self) -> list[CheckpointInfo]:
+        """What the last look at the Hub has told."""
+        if (failed := self._failed) is not None:
+            raise CheckpointError(failed)
+        return self._infos
 
     def refresh(self) -> None:
-        """Ask the Hub again at the next `list`."""
+        """Ask the Hub again at the next `list`, and for examples that could not be had."""
         self._listed_at = -FRESH_S
+        if self._examples.again_at < math.inf:
+            self._examples = self._examples._replace(again_at=0.0)
 
     def load(self, epoch: int | None = None, directions: tuple[Direction, ...] | None = None) -> Checkpoint:
         """The checkpoint of `epoch`, None for the newest; its generators are downloaded unless they are cached.
@@ -148,45 +181,59 @@ class HubSource:
                 raise CheckpointError(f"epoch {epoch} of {self.name} can't be had; {self.problems[-1]} ({have})")
             raise CheckpointError(f"{self.name} has no epoch {epoch}; it has {have}")
         wanted = directions or info.directions
+        where = f"{self.spec.repo_id}@{info.tag}"
         try:
-            folder, was_cached = self._download(info.commit_sha, info.tag, wanted)
-            try:
-                checkpoint = load_checkpoint(folder, wanted)
-            except CheckpointError:
-                if self.down or not was_cached:
-                    raise
-                # It may be damaged here only.
-                folder, _ = self._download(info.commit_sha, info.tag, wanted, again=True)
-                checkpoint = load_checkpoint(folder, wanted)
-        except CheckpointError as error:
-            raise CheckpointError(str(error).replace(info.commit_sha, f"{self.spec.repo_id}@{info.tag}")) from error
+            with _named(info.commit_sha, where):
+                checkpoint = self._load(info.commit_sha, where, wanted)
         except HubError as error:
-            raise CheckpointError(f"{self.spec.repo_id}@{info.tag} could not be loaded: {error}") from error
+            raise CheckpointError(f"{where} could not be loaded: {error}") from error
         return dataclasses.replace(
             checkpoint, info=dataclasses.replace(checkpoint.info, commit_sha=info.commit_sha)
         )
 
     def examples(self) -> list[Path]:
         """Pictures to try it on, of the newest epoch's commit; none if they can't be had."""
-        with self._lock:
-            infos = self._infos or self.list()
-            sha = infos[0].commit_sha
-            if sha not in self._examples:
-                self._examples = {sha: self._find_examples(sha)}
-            return self._examples[sha]
-
-    def _find_examples(self, sha: str) -> list[Path]:
-        found = sorted((_snapshot(self.spec.repo_id, sha) / "examples").glob("*.png"))
-        if found or self.down:
-            return found
         try:
-            names = [name for name in self.repository.files(sha) if re.fullmatch(r"examples/[\w-]+\.png", name)]
-            sizes = self.repository.sizes(sha, names[:MAX_EXAMPLES]) if names else {}
-            small = [name for name, size in sizes.items() if size <= MAX_EXAMPLE_BYTES]
-            return sorted(_at_once(lambda name: self.repository.download(sha, name), small))
-        except HubError as error:
+            sha = (self._infos or self.list())[0].commit_sha
+        except CheckpointError as error:
             log.warning("no examples of %s: %s", self.name, error)
             return []
+        known = self._examples
+        if known.sha == sha and time.monotonic() < known.again_at:
+            return known.paths
+        if not self._examples_lock.acquire(blocking=False):
+            return known.paths  # Someone is downloading them: the others do without, rather than wait.
+        try:
+            paths, all_there = self._find_examples(sha)
+            self._examples = Examples(sha, paths, math.inf if all_there else time.monotonic() + FRESH_S)
+            return paths
+        finally:
+            self._examples_lock.release()
+
+    def _find_examples(self, sha: str) -> tuple[list[Path], bool]:
+        """Those that are cached or can be downloaded, and whether these are all."""
+        folder = _snapshot(self.spec.repo_id, sha)
+        cached = [path for path in (folder / "examples").glob("*.png") if _EXAMPLE.fullmatch(f"examples/{path.name}")]
+        found = sorted(path for path in cached if path.is_file())[:MAX_EXAMPLES]
+        if self.down:
+            return found, False
+        try:
+            names = [name for name in self.repository.files(sha) if _EXAMPLE.fullmatch(name)][:MAX_EXAMPLES]
+            missing = [name for name in names if not (folder / name).is_file()]
+            sizes = self.repository.sizes(sha, missing) if missing else {}
+        except HubError as error:
+            log.warning("examples of %s: %s", self.name, error)
+            return found, False
+
+        def fetch(name: str) -> Path | None:
+            try:
+                return self.repository.download(sha, name)
+            except HubError as error:
+                log.warning("%s of %s: %s", name, self.name, error)
+                return None
+
+        fetched = _at_once(fetch, [name for name, size in sizes.items() if size <= MAX_EXAMPLE_BYTES])
+        return sorted([*found, *filter(None, fetched)])[:MAX_EXAMPLES], None not in fetched
 
     # --- what there is --------------------------------------------------------------------------------------
 
@@ -230,12 +277,14 @@ class HubSource:
 
     def _index(self, refs: Refs) -> tuple[dict[int, dict[str, Any]], CheckpointConfig | None]:
         """epochs.json and config.json at the head: a run's epochs share their settings, so one reading tells all."""
-        try:
-            folder = self._jsons(refs.head, [INDEX, "config.json"])
-            index = read_index(read_json(folder / INDEX) if (folder / INDEX).is_file() else None)
-            return index, CheckpointConfig.from_json(read_json(folder / "config.json"), self.spec.repo_id)
-        except CheckpointError:
-            return {}, None  # Each epoch is asked then, and says what is wrong with it.
+        if refs.head is None:
+            return {}, None
+        with contextlib.suppress(CheckpointError):
+            values = self._jsons(refs.head, [INDEX, "config.json"], f"{self.spec.repo_id}@main")
+            if "config.json" in values:
+                config = CheckpointConfig.from_json(values["config.json"], self.spec.repo_id)
+                return read_index(values.get(INDEX)), config
+        return {}, None  # Each epoch is asked then, and says what is wrong with it.
 
     def _root(self, refs: Refs) -> CheckpointInfo:
         """The checkpoint at the head of a repository that was not published epoch by epoch."""
@@ -270,17 +319,9 @@ class HubSource:
     def _info(self, sha: str, revision: str) -> CheckpointInfo:
         """What the checkpoint of a commit says of itself."""
         where = f"{self.spec.repo_id}@{revision}"
-        both = ["config.json", "checkpoint.json"]
-        folder = self._jsons(sha, both)
-        for name in both:
-            if not (folder / name).is_file():
-                raise CheckpointError(f"{where} has no {name}; it is not a whole checkpoint")
-        record = read_json(folder / "checkpoint.json")
+        config, record = self._both_jsons(sha, where)
         files = _weight_names(record) or set(self.repository.files(sha))
-        try:
-            return make_info(read_json(folder / "config.json"), record, files=files, where=where, commit_sha=sha)
-        except CheckpointError as error:
-            raise CheckpointError(str(error).replace(sha, where)) from error
+        return make_info(config, record, files=files, where=where, commit_sha=sha)
 
     def _cached(self) -> list[CheckpointInfo]:
         """The epochs that are in the cache with a generator, newest first."""
@@ -300,39 +341,87 @@ class HubSource:
 
     # --- downloading ----------------------------------------------------------------------------------------
 
-    def _jsons(self, sha: str, names: Sequence[str]) -> Path:
-        """Have JSON files of a commit in the cache, those that there are; the folder that they are in."""
-        folder = _snapshot(self.spec.repo_id, sha)
-        missing = [name for name in names if not (folder / name).is_file()]
-        if missing:
-            for name, size in self.repository.sizes(sha, missing).items():
-                if size > MAX_JSON_BYTES:
-                    raise CheckpointError(f"{self.spec.repo_id}: {name} is too large to be a checkpoint's")
-                self.repository.download(sha, name)
-        return folder
+    def _jsons(self, sha: str, names: Sequence[str], where: str) -> dict[str, dict[str, Any]]:
+        """JSON objects of a commit by name, without those that it lacks; downloaded unless they are cached whole.
 
-    def _download(self, sha: str, tag: str, directions: Sequence[str], *, again: bool = False) -> tuple[Path, bool]:
-        """Have an epoch's generators in the cache; the folder that they are in, and whether all were there."""
-        where = f"{self.spec.repo_id}@{tag}"
-        names = [f"{GENERATOR_OF[direction]}.safetensors" for direction in directions]
+        Raises:
+            CheckpointError: one is damaged or too large.
+            HubError: no answer.
+        """
         folder = _snapshot(self.spec.repo_id, sha)
-        if not again and all((folder / name).is_file() for name in ("config.json", "checkpoint.json", *names)):
-            return folder, True
-        self._jsons(sha, ["config.json", "checkpoint.json"])
-        config = CheckpointConfig.from_json(read_json(folder / "config.json"), where)
-        most = weights_bytes(config)
-        sizes = patiently(lambda: self.repository.sizes(sha, names))
-        for name in names:
+        found = {}
+        with _named(sha, where):
+            for name in names:
+                if (folder / name).is_file():
+                    try:
+                        found[name] = read_json(folder / name)
+                    except CheckpointError:
+                        if (sha, name) in self._damaged:
+                            raise
+            missing = [name for name in names if name not in found]
+            for name, size in self.repository.sizes(sha, missing).items() if missing else ():
+                if size > MAX_JSON_BYTES:
+                    raise CheckpointError(f"{where}: {name} is too large to be a checkpoint's")
+                self.repository.download(sha, name, again=(folder / name).is_file())
+                try:
+                    found[name] = read_json(folder / name)
+                except CheckpointError:
+                    self._damaged.add((sha, name))
+                    raise
+        return found
+
+    def _both_jsons(self, sha: str, where: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """config.json and checkpoint.json of a commit."""
+        values = self._jsons(sha, _JSONS, where)
+        for name in _JSONS:
+            if name not in values:
+                raise CheckpointError(f"{where} has no {name}; it is not a whole checkpoint")
+        return values["config.json"], values["checkpoint.json"]
+
+    def _load(self, sha: str, where: str, directions: tuple[Direction, ...]) -> Checkpoint:
+        """A commit's checkpoint; what is damaged in the cache is downloaded again, once."""
+        names = {*_JSONS, *(f"{GENERATOR_OF[direction]}.safetensors" for direction in directions)}
+        again: set[str] = set()
+        while True:
+            folder, fresh = self._download(sha, where, directions, again)
+            try:
+                return load_checkpoint(folder, directions)
+            except CheckpointError as error:
+                bad = {name for name in names if name in str(error)} or names
+                self._damaged |= {(sha, name) for name in bad & fresh}
+                again = {name for name in bad if (sha, name) not in self._damaged}
+                if self.down or not again:
+                    raise
+
+    def _download(
+        self, sha: str, where: str, directions: Sequence[str], again: Collection[str]
+    ) -> tuple[Path, set[str]]:
+        """Have an epoch's generators in the cache; the folder that they are in, and which files are new there.
+
+        Args:
+            again: files to download even if they are cached.
+        """
+        folder = _snapshot(self.spec.repo_id, sha)
+        weights = [f"{GENERATOR_OF[direction]}.safetensors" for direction in directions]
+        fresh = {name for name in (*_JSONS, *weights) if name in again or not (folder / name).is_file()}
+        if not fresh:
+            return folder, fresh
+        most = weights_bytes(CheckpointConfig.from_json(self._both_jsons(sha, where)[0], where))
+        wanted = [name for name in weights if name in fresh]
+        sizes = patiently(lambda: self.repository.sizes(sha, wanted)) if wanted else {}
+        for name in wanted:
             if name not in sizes:
                 raise CheckpointError(f"{where} has no {name}; choose another epoch")
+            if sizes[name] > MAX_PICKLE_BYTES:
+                raise CheckpointError(f"{where}: {name} has {sizes[name] / 1e9:.1f} GB, too much for a generator")
             if sizes[name] > most:
                 raise CheckpointError(
                     f"{where}: {name} has {sizes[name] / 1e6:.0f} MB where its config.json describes "
                     f"{most / 1e6:.0f} MB at most; it was not downloaded"
                 )
-        for name in names:
-            patiently(lambda name=name: self.repository.download(sha, name, again=again))
-        return folder, False
+        for name in wanted:
+            patiently(lambda name=name: self.repository.download(sha, name, again=name in again))
+        return folder, fresh
 
 
 # --- single files -------------------------------------------------------------------------------------------
@@ -361,6 +450,16 @@ def fetch_file(spec: str) -> Path:
     if size > MAX_PICKLE_BYTES:
         raise HubError(f"{repo_id}: {name} has {size / 1e9:.1f} GB, too much for a generator")
     return patiently(lambda: repository.download(revision or "main", name))
+
+
+@contextlib.contextmanager
+def _named(sha: str, where: str) -> Iterator[None]:
+    """In errors, what people know a commit by, instead of the folder that it is cached in."""
+    try:
+        yield
+    except CheckpointError as error:
+        said = str(error)
+        raise CheckpointError(said if where in said else said.replace(sha, where)) from error
 
 
 def _at_once(call: Callable[[Any], T], arguments: Sequence[Any]) -> list[T]:

@@ -11,10 +11,11 @@ import re
 import shutil
 import uuid
 from pathlib import Path
+from typing import Any
 
-from cyclegan.checkpoint import state_folder
+from cyclegan.checkpoint import CheckpointError, read_json, state_folder, write_json
 from hub import HubError
-from hub.client import Repository
+from hub.client import Repository, as_the_branch_moves
 from hub.layout import STATE_BRANCH
 
 _NAMES = re.compile(
@@ -22,49 +23,83 @@ _NAMES = re.compile(
 )
 
 
-def stage_state(run: Path, global_step: int) -> Path:
+def stage_state(run: Path, global_step: int, staged: Path | None = None) -> Path:
     """A folder with what `push_state` sends, which stays as it is while the training goes on.
 
     Links where the disk can, since a state's files are never written twice.
 
+    Args:
+        staged: the folder to make; None for one in `run`, which `sweep` clears away after a crash.
+
     Raises:
-        OSError: the disk is full.
+        OSError: the disk is full, or the state was pruned meanwhile.
+        CheckpointError: run.json is damaged.
     """
-    staged = run / f".hub-state.{uuid.uuid4().hex[:8]}.part"  # `sweep` clears it away after a crash.
+    staged = staged or run / f".hub-state.{uuid.uuid4().hex[:8]}.part"
     state = state_folder(run, global_step)
-    for path in [*state.iterdir(), run / "run.json", run / "metrics.jsonl", *(run / "examples").glob("*.png")]:
-        if not path.is_file():
-            continue
-        target = staged / path.relative_to(run)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            if path.name == "metrics.jsonl":
-                raise OSError  # It grows.
-            os.link(path, target)
-        except OSError:
-            shutil.copyfile(path, target)
+    try:
+        for path in [*state.iterdir(), *(run / "examples").glob("*.png")]:
+            target = staged / path.relative_to(run)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.link(path, target)
+            except OSError:
+                shutil.copyfile(path, target)
+        if (run / "metrics.jsonl").is_file():
+            shutil.copyfile(run / "metrics.jsonl", staged / "metrics.jsonl")  # It grows.
+        write_json(staged / "run.json", _without_paths(read_json(run / "run.json")))
+    except BaseException:
+        shutil.rmtree(staged, ignore_errors=True)
+        raise
     return staged
+
+
+def _without_paths(values: dict[str, Any]) -> dict[str, Any]:
+    """run.json without the folders of this machine: the branch may be public."""
+    config = values.get("config")
+    for group, name in (("data", "dataset"), ("run", "output_dir"), ("run", "resume")):
+        settings = config.get(group) if isinstance(config, dict) else None
+        if isinstance(settings, dict) and isinstance(settings.get(name), str):
+            path = Path(os.path.expanduser(settings[name]))
+            if path.is_absolute() or path.exists() or group == "run":
+                settings[name] = path.resolve().name
+    return values
 
 
 def push_state(repository: Repository, staged: Path) -> str:
     """Publish a staged state in place of the one that is there; the sentence to say.
 
     Raises:
-        HubError: the Hub can't be reached or refuses; calling again later is safe.
+        HubError: the Hub can't be reached or refuses, or has another run's state; calling again later is safe.
+        CheckpointError: the staged state is not whole.
     """
     files = {path.relative_to(staged).as_posix(): path for path in sorted(staged.rglob("*")) if path.is_file()}
-    step = next(name.split("/")[1] for name in files if name.startswith("training_state/"))
+    steps = [match[1] for name in files if (match := _NAMES.fullmatch(name)) and match[1]]
+    step = steps[0] if steps else "none"
+    needed = {f"training_state/{step}/state.pt", f"training_state/{step}/process-0.pt", "run.json"}
+    if not needed <= files.keys():
+        raise CheckpointError(f"the training state {step} is not whole; it is published after the next epoch")
+    return as_the_branch_moves(lambda: _push(repository, files, step, read_json(staged / "run.json").get("run_id")))
+
+
+def _push(repository: Repository, files: dict[str, Path], step: str, run_id: Any) -> str:
+    where = f"{repository.url}/tree/{STATE_BRANCH}"
     refs = repository.refs()
     if (head := refs.branches.get(STATE_BRANCH)) is None:
         head = refs.head
         if head is None:
             raise HubError(f"{repository.repo_id} is empty, without even a first commit; make it anew")
         repository.make_branch(STATE_BRANCH, head)
+    elif (repository.json(head, "run.json") or {}).get("run_id") not in (run_id, None):
+        raise HubError(f"{where} holds the training state of another run; choose another USER/NAME")
     there = repository.files(head)
-    if f"training_state/{step}/state.pt" not in there:  # Else it went through the last time, and the answer was lost.
+    newest = max((match[1] for name in there if (match := _NAMES.fullmatch(name)) and match[1]), default="")
+    if int(newest[5:] or 0) > int(step[5:]):
+        return f"the Hub has a newer training state of this run, {newest}: that one stays at {where}"
+    if not files.keys() <= set(there):  # Else it went through the last time, and the answer was lost.
         stale = [name for name in there if name not in files and name != ".gitattributes"]
         repository.commit(files, f"Training state {step}", parent=head, branch=STATE_BRANCH, delete=stale)
-    return f"the training state {step} is on the Hub: {repository.url}/tree/{STATE_BRANCH}"
+    return f"the training state {step} is on the Hub: {where}"
 
 
 def fetch_state(repository: Repository, run: Path) -> str:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable
 from pathlib import Path
 
+from cyclegan.checkpoint import CheckpointError
 from cyclegan.config import RunConfig
 from hub import HubError
 from hub.client import patiently
 from hub.layout import STATE_BRANCH
-from hub.outbox import STATE, Outbox, names
+from hub.outbox import FINISH_S, STATE, Outbox, names
 from hub.publish import OtherRunError, Publisher
 from hub.state import fetch_state, push_state, stage_state
+
+START_TIMEOUT_S = 10.0
+"""How long the Hub may be silent before the training begins."""
+HURRIED_S = 20.0
 
 
 class TrainingHub:
@@ -32,6 +38,7 @@ class TrainingHub:
         self.publisher = Publisher(
             self.run, config.hub_model_id, private=config.hub_private, license=config.hub_license
         )
+        self.publisher.repository.timeout_s = START_TIMEOUT_S
         patiently(self.publisher.check_repository)
         self._outbox: Outbox | None = None
 
@@ -64,6 +71,7 @@ class TrainingHub:
     def start(self, epoch: int) -> None:
         """Begin to publish in the background: first what an earlier process left, up to `epoch`."""
         repository = self.publisher.repository
+        repository.timeout_s = None
         self._outbox = Outbox(
             self.publisher, self._say, push_state=lambda staged: push_state(repository, staged)
         ).start()
@@ -82,17 +90,22 @@ class TrainingHub:
         if keep != "none" and (ending or keep == "every" and epoch % int(every) == 0):
             try:
                 staged = stage_state(self.run, global_step)
-            except OSError as error:
-                self._say(f"warning: the training state is not published this time ({error.strerror or error})")
+            except (OSError, CheckpointError) as error:
+                reason = getattr(error, "strerror", None) or error
+                self._say(f"warning: the training state is not published this time ({reason})")
         self._outbox.add(epoch, staged)
 
-    def finish(self) -> bool:
-        """Publish what is left; False if something is not on the Hub, which was said with the remedy then."""
+    def finish(self, *, stopped: bool) -> bool:
+        """Publish what is left; False if something is not on the Hub, which was said with the remedy then.
+
+        Args:
+            stopped: whether a signal ended the training; torchrun kills its processes 30 s after one.
+        """
         if self._outbox is None:
             return True
         if left := self._outbox.left():
             self._say(f"publishing what is left: {names(left)}; Ctrl-C ends it, and nothing is lost here")
-        left = self._outbox.finish()
+        left = self._outbox.finish(HURRIED_S if stopped and "TORCHELASTIC_RUN_ID" in os.environ else FINISH_S)
         if left:
             words = ["python", "-m", "hub", "push", str(self.run), self.config.hub_model_id]
             words += ["--private"] if self.config.hub_private else []

@@ -23,6 +23,7 @@ from cyclegan.images import (
     crop_box,
     evaluation_size,
     list_images,
+    natural_order,
     open_image,
     prepare_for_evaluation,
     probe_image,
@@ -274,6 +275,7 @@ def test_listing_is_natural_and_ignores_what_is_hidden(tmp_path):
     ]  # fmt: skip
     with pytest.raises(ImageError, match="can't be listed"):
         list_images(tmp_path / "nowhere")
+    assert sorted(["a_1²2.png", "a_10.png", "²", "a_1.png"], key=natural_order)[:2] == ["a_1.png", "a_1²2.png"]
 
 
 # ------------------------------------------------------------------------------------------------ tensors

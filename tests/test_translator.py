@@ -1,5 +1,7 @@
 """Pictures of any size through a checkpoint."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -97,3 +99,30 @@ def test_the_cache_keeps_within_its_bound_and_follows_the_content(tmp_path, make
     assert not torch.equal(*weights)
     with pytest.raises(CheckpointError, match="no epoch 9"):
         cache.get(source, 9)
+
+
+def test_a_slow_source_holds_up_nobody_elses_checkpoint(tmp_path, make_checkpoint):
+    for name in ("slow", "quick"):
+        make_checkpoint(tmp_path / name, 1, seed=len(name))
+    go, loading, loads = threading.Event(), threading.Event(), []
+
+    class Slow(LocalSource):
+        def load(self, *arguments):
+            loads.append(arguments)
+            loading.set()
+            assert go.wait(30)
+            return super().load(*arguments)
+
+    slow, cache, got = Slow(tmp_path / "slow"), TranslatorCache(device="cpu"), []
+    threads = [threading.Thread(target=lambda: got.append(cache.get(slow, 1))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        assert loading.wait(30)
+        assert cache.get(LocalSource(tmp_path / "quick")).checkpoint.info.epoch == 1
+        assert got == []
+    finally:
+        go.set()
+        for thread in threads:
+            thread.join(30)
+    assert len(got) == 2 and got[0] is got[1] and len(loads) == 1

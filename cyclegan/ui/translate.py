@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import functools
 import html
+import itertools
 import logging
 import math
 import shutil
@@ -20,7 +21,7 @@ from PIL import Image
 
 from cyclegan.checkpoint import CheckpointError, CheckpointInfo, CheckpointSource, epoch_name
 from cyclegan.config import DIRECTIONS, DataConfig
-from cyclegan.images import ImageError, natural_order, open_image
+from cyclegan.images import ImageError, natural_order, open_image, probe_image
 from cyclegan.ui import NETWORKS, Workbench, on_gpu
 
 CSS = Path(__file__).with_name("translate.css")
@@ -31,6 +32,11 @@ MAX_WORKED_PIXELS = {"cpu": 1_000_000}
 """What the networks are given at most, by device: four passes over this take about a minute on two cores."""
 MAX_WORKED_PIXELS_ELSEWHERE = 8_000_000
 MAX_EXAMPLES = 12
+MAX_EXAMPLE_PIXELS = 4_000_000
+"""Larger ones are left out: every visitor would wait for all of them to be decoded."""
+OF_EXAMPLES = "example-"
+"""How the folder begins that an example is served from: that is no picture of the visitor's own."""
+MAX_NAME_BYTES = 80
 NOT_FOR_BROWSERS = {".tif", ".tiff", ".jp2", ".j2k", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".heic", ".heif"}
 SIZES = ("auto", "training", "original")
 EMPTY: list[Any] = [None, None, None, None, ""]
@@ -113,8 +119,7 @@ def build(bench: Workbench) -> None:
     def first_picture(run: str, payload: dict | None) -> list[Any]:
         """As the picture the visitor's own, or else the run's first example; it is translated as it changes."""
         given = _source_of(payload) if payload and payload.get("path") else None
-        shown = {path.name for source in bench.runs.values() for path in _examples(source)}
-        if given is not None and given.name not in shown:
+        if given is not None and not given.parent.name.startswith(OF_EXAMPLES):
             # Under a new name, so that it counts as changed and is translated with this run's networks.
             picture = _served(image, given.name, lambda path: shutil.copyfile(given, path))
         else:
@@ -125,7 +130,7 @@ def build(bench: Workbench) -> None:
         paths = _examples(bench.run(run))
         if index >= len(paths):
             return None
-        return _served(image, paths[index].name, lambda path: shutil.copyfile(paths[index], path))
+        return _served(image, paths[index].name, lambda path: shutil.copyfile(paths[index], path), OF_EXAMPLES)
 
     def pick_example(run: str, event: gr.SelectData) -> str | None:
         return take_example(run, event.index)
@@ -490,11 +495,25 @@ def _source_of(payload: dict) -> Any:
 
 
 def _examples(source: CheckpointSource) -> list[Path]:
-    """The source's examples, a_*.png and b_*.png in turn."""
-    found = sorted(source.examples(), key=lambda path: natural_order(path.name))
+    """The source's examples, a_*.png and b_*.png in turn; none if they can't be had, which stops nothing else."""
+    try:
+        found = sorted(source.examples(), key=lambda path: natural_order(path.name))
+    except (CheckpointError, OSError) as error:
+        log.warning("no examples of %s: %s", source.name, error)
+        return []
     a, b = ([p for p in found if p.name.startswith(prefix)] for prefix in ("a_", "b_"))
     turns = [path for pair in zip(a, b, strict=False) for path in pair]
-    return [*turns, *a[len(b):], *b[len(a):]][:MAX_EXAMPLES]
+    return list(itertools.islice(filter(_is_small, [*turns, *a[len(b):], *b[len(a):]]), MAX_EXAMPLES))
+
+
+def _is_small(path: Path) -> bool:
+    """Whether an example's header tells of a picture that is soon decoded."""
+    try:
+        width, height = probe_image(path)
+    except ImageError as error:
+        log.warning("%s", error)
+        return False
+    return width * height <= MAX_EXAMPLE_PIXELS
 
 
 def _saved(component: gr.Image, picture: Image.Image | None, stem: str, translator: Any, direction: str) -> str | None:
@@ -503,18 +522,19 @@ def _saved(component: gr.Image, picture: Image.Image | None, stem: str, translat
 
     if picture is None:
         return None
-    name = "".join(c if c.isalnum() or c == "-" else "_" for c in stem) + ".png"
+    name = "".join(c if c.isalnum() or c == "-" else "_" for c in stem)
+    name = name.encode()[:MAX_NAME_BYTES].decode(errors="ignore")  # Domains may have names of any length.
     return _served(
-        component, name,
+        component, f"{name}.png",
         lambda path: save_png(
             picture, path, checkpoint=translator.checkpoint, direction=direction, compress_level=1
         ),
     )
 
 
-def _served(component: gr.Image, name: str, write: Callable[[Path], Any]) -> str:
+def _served(component: gr.Image, name: str, write: Callable[[Path], Any], folder: str = "") -> str:
     """A new file in the component's cache: gradio serves it from there under its name, and deletes it when old."""
-    path = Path(component.GRADIO_CACHE) / uuid.uuid4().hex / name
+    path = Path(component.GRADIO_CACHE) / f"{folder}{uuid.uuid4().hex}" / name
     path.parent.mkdir(parents=True)
     write(path)
     return str(path)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cyclegan.checkpoint import load_checkpoint, read_info
+from cyclegan.checkpoint import CheckpointError, load_checkpoint, read_info
 from hub import HubError
 from hub.card import BEGIN, END
 from hub.client import Repository
@@ -331,6 +332,51 @@ def test_a_damaged_epoch_does_not_bar_the_way(loopback, push, make_run):
     assert_whole(loopback.repos[NAME], run, [1, 2, 3], order=[1, 3, 2])
 
 
+def test_an_epoch_that_is_written_anew_while_it_is_sent_is_published_whole(loopback, push, make_run, make_checkpoint):
+    run = make_run(1)
+    first = (run / "epoch-0001" / "gen_ab.safetensors").read_bytes()
+    fault = {"match": "POST .*/objects/batch", "status": None, "action": lambda: make_checkpoint(run, 1, seed=9)}
+    assert push(run, fault=fault)[1] == []
+    assert loopback.repos[NAME].head["files"]["gen_ab.safetensors"] == first
+    assert not list(run.glob(".hub-epoch*"))
+
+
+def test_weights_that_are_not_the_recorded_ones_are_not_published(loopback, push, make_run):
+    run = make_run(1)
+    with open(run / "epoch-0001" / "gen_ab.safetensors", "r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"?")
+    said, left = push(run)
+    assert left == ["epoch-0001"] and "epoch-0001/gen_ab.safetensors is damaged" in said[0]
+    assert not loopback.repos[NAME].tags
+
+
+def test_an_epoch_whose_folder_vanishes_is_missed(loopback, publisher, make_run):
+    run = make_run(2)
+    box = Outbox(publisher(run), lambda _: None)
+    box.add(2)
+    shutil.rmtree(run / "epoch-0002")
+    assert box.start().finish(patience_s=30) == ["epoch-0002"]
+    assert list(loopback.repos[NAME].tags) == ["epoch-0001"]
+
+
+def test_a_readme_that_is_no_utf8_stays_and_keeps_nothing_from_the_hub(loopback, push, make_run):
+    push(make_run(1))
+    repo = loopback.repos[NAME]
+    mine = "Modell für die Straße\n".encode("latin-1")
+    repo.commit("Mine", {**repo.head["files"], "README.md": repo.head["files"]["README.md"] + mine})
+    assert push(make_run(2))[1] == []
+    assert repo.head["files"]["README.md"].endswith(mine) and "epoch-0002" in repo.tags
+
+
+def test_an_outage_is_not_called_a_missing_file(loopback, online):
+    repository = Repository(NAME, endpoint=loopback.url)
+    repository.make()
+    loopback.fail("(HEAD|GET) .*/resolve/", 503, times=100)
+    with pytest.raises(HubError, match="out of order \\(503\\)|can't be reached"):
+        repository.download(repository.refs().head, ".gitattributes")
+
+
 def test_an_epoch_that_was_trained_again_stays_as_published(loopback, publisher, push, make_run, make_checkpoint):
     run = make_run(2)
     push(run)
@@ -373,7 +419,8 @@ def test_the_training_state_travels_on_its_own_branch(loopback, push, make_run, 
     fresh = tmp_path / "fresh"
     fresh.mkdir()
     assert "step-000000020" in fetch_state(Repository(NAME, endpoint=loopback.url), fresh)
-    for name in files.keys() - {".gitattributes"}:
+    assert json.loads((fresh / "run.json").read_text()) == json.loads((run / "run.json").read_text())
+    for name in files.keys() - {".gitattributes", "run.json"}:
         assert (fresh / name).read_bytes() == files[name] == (run / name).read_bytes()
     assert {path.name for path in fresh.iterdir()} == {"training_state", "run.json", "metrics.jsonl", "examples"}
 
@@ -402,6 +449,43 @@ def test_a_state_is_published_once_through_a_lost_reply(loopback, push, make_run
     assert push(run, state=stage_state(run, 10))[1] == []
     assert loopback.count(f"POST .*/commit/{STATE_BRANCH}") == 1
     assert [c["title"] for c in loopback.repos[NAME].history(STATE_BRANCH)][0] == "Training state step-000000010"
+
+
+def test_a_state_of_another_run_or_an_older_one_replaces_nothing(loopback, publisher, make_run):
+    run, other = make_run(1), make_run(1, name="other", run_id="2" * 32)
+    repository = publisher(run).repository
+    for folder, steps in ((run, (10, 20)), (other, (30,))):
+        for step in steps:
+            add_state(folder, step)
+    push_state(repository, stage_state(run, 20))
+    head = loopback.repos[NAME].branches[STATE_BRANCH]
+    assert "has a newer training state of this run, step-000000020" in push_state(repository, stage_state(run, 10))
+    with pytest.raises(HubError, match="holds the training state of another run"):
+        push_state(repository, stage_state(other, 30))
+    assert loopback.repos[NAME].branches[STATE_BRANCH] == head
+
+
+def test_half_a_state_replaces_nothing(loopback, publisher, make_run):
+    run = make_run(1)
+    repository = publisher(run).repository
+    for step in (10, 20):
+        add_state(run, step)
+    push_state(repository, stage_state(run, 10))
+    head = loopback.repos[NAME].branches[STATE_BRANCH]
+    staged = stage_state(run, 20)
+    (staged / "training_state" / "step-000000020" / "process-0.pt").unlink()
+    with pytest.raises(CheckpointError, match="step-000000020 is not whole"):
+        push_state(repository, staged)
+    assert loopback.repos[NAME].branches[STATE_BRANCH] == head
+
+
+def test_a_published_state_names_no_folder_of_the_machine(make_run, tmp_path):
+    run = make_run(1)
+    config = {"data": {"dataset": str(tmp_path / "secret" / "maps")}, "run": {"output_dir": str(run), "seed": 0}}
+    (run / "run.json").write_text(json.dumps({"run_id": "1" * 32, "config": config}))
+    add_state(run, 10)
+    text = (stage_state(run, 10) / "run.json").read_text()
+    assert '"maps"' in text and str(tmp_path) not in text and "secret" not in text
 
 
 def test_a_strangers_state_can_not_write_elsewhere(loopback, push, make_run, tmp_path):

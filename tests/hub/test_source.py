@@ -1,7 +1,9 @@
 """Checkpoints of the Hub behind the same protocol as those of a folder."""
 
+import dataclasses
 import json
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -158,6 +160,66 @@ def test_examples_come_with_it(loopback, published, source):
     assert [path.name for path in source.examples()] == names
 
 
+def test_examples_that_failed_are_asked_for_again(loopback, published, source):
+    source.list()
+    loopback.fail("(HEAD|GET) .*examples/a_1.png", 403, times=1000)  # Both: its content may be cached as b_1.png.
+    assert [path.name for path in source.examples()] == ["b_1.png"]  # One that fails costs not the others.
+    loopback.faults.clear()
+    asked = len(loopback.requests)
+    assert [path.name for path in source.examples()] == ["b_1.png"] and len(loopback.requests) == asked
+    again = HubSource(NAME, endpoint=loopback.url)  # As after a restart: one of two is cached.
+    assert [path.name for path in again.examples()] == ["a_1.png", "b_1.png"]
+    source.refresh()
+    assert [path.name for path in source.examples()] == ["a_1.png", "b_1.png"]
+    asked = len(loopback.requests)
+    source.refresh()
+    assert len(source.examples()) == 2 and len(loopback.requests) == asked
+
+
+def test_examples_on_their_way_hold_up_nobody(loopback, published, source, monkeypatch):
+    source.list()
+    go, began = threading.Event(), threading.Event()
+
+    def slow(sha):
+        began.set()
+        assert go.wait(30)
+        return [], True
+
+    monkeypatch.setattr(source, "_find_examples", slow)
+    one = threading.Thread(target=source.examples)
+    one.start()
+    try:
+        assert began.wait(30)
+        source.refresh()
+        assert source.examples() == [] and len(source.list()) == 3 and source.load(3).info.epoch == 3
+    finally:
+        go.set()
+        one.join(30)
+
+
+def test_names_of_examples(loopback, published, source):
+    content = published[1].head["files"]["examples/a_1.png"]
+    odd = ("a_1²", "a_٣", "a_" + "x" * 150, "../b", "a b")
+    put(published[1], **{f"examples/{name}.png": content for name in odd})
+    assert [path.name for path in source.examples()] == ["a_1.png", "b_1.png"]
+
+
+def test_a_failure_is_remembered_for_a_while(loopback, published, source, monkeypatch):
+    published[1].private = True
+    monkeypatch.delenv("HF_TOKEN")
+    for _ in range(3):
+        with pytest.raises(CheckpointError, match="not on the Hub, or hidden"):
+            source.list()
+    assert source.examples() == []
+    asked = len(loopback.requests)
+    with pytest.raises(CheckpointError, match="not on the Hub, or hidden"):
+        source.load(2)
+    assert len(loopback.requests) == asked
+    published[1].private = False
+    source.refresh()
+    assert len(source.list()) == 3
+
+
 def test_names_and_folders(tmp_path, make_run, loopback):
     assert parse_spec("alice/x") == ("alice/x", None) and parse_spec("a/b@epoch-0003") == ("a/b", "epoch-0003")
     for bad in ("", "x", "a/b/c", "a/b@", "a b/c", "https://huggingface.co/a/b", "../x", "a/.."):
@@ -245,6 +307,85 @@ def test_a_damaged_cache_is_downloaded_again(loopback, published, source, cache)
     loopback.close()
     offline = HubSource(NAME, endpoint=loopback.url)
     assert "alice/day-night@epoch-0003/gen_ab.safetensors is damaged" in refused(offline, 3)
+
+
+def test_a_damaged_json_in_the_cache_is_downloaded_again(loopback, published, source, cache):
+    source.load(3)
+    for name in ("config.json", "checkpoint.json"):
+        for path in cache.glob(f"*/snapshots/*/{name}"):
+            path.resolve().write_bytes(b"{")
+        assert source.load(3).info.epoch == 3
+    (path,) = cache.glob("*/snapshots/*/checkpoint.json")
+    path.resolve().write_bytes(b"[]")
+    assert HubSource(f"{NAME}@epoch-0003", endpoint=loopback.url).list()[0].epoch == 3
+
+
+def test_a_json_that_was_published_damaged(loopback, published, source):
+    put(published[1], config__json=b"[1]")
+    for _ in range(2):
+        source.refresh()
+        loopback.requests.clear()
+        assert [info.epoch for info in source.list()] == [3, 2, 1]
+        (said,) = source.problems
+        assert said.startswith("alice/day-night@epoch-0004/config.json is damaged")
+    sha = published[1].tags["epoch-0004"]
+    assert loopback.count(f"GET .*/{sha}/config.json") == 0  # Not at every look.
+    with pytest.raises(CheckpointError) as caught:
+        HubSource(f"{NAME}@{sha}", endpoint=loopback.url).list()
+    assert str(caught.value).startswith(f"{NAME}@{sha}/config.json is damaged")
+
+
+def test_what_was_published_damaged_is_downloaded_once(loopback, published, source):
+    content = bytearray(published[1].head["files"]["gen_ab.safetensors"])
+    content[-1] ^= 1
+    put(published[1], gen_ab__safetensors=bytes(content))
+    for asked in (1, 0, 0):
+        loopback.requests.clear()
+        assert "epoch-0004/gen_ab.safetensors is damaged: its checksum" in refused(source)
+        assert loopback.count("GET .*/resolve/.*gen_ab.safetensors") == asked
+
+
+def test_weights_of_any_configuration_have_a_limit(loopback, published, source, monkeypatch):
+    source.list()
+    monkeypatch.setattr("hub.source.MAX_PICKLE_BYTES", 10_000)
+    assert "too much for a generator" in refused(source, 3)
+
+
+def test_settings_nested_too_deeply(loopback, published, source):
+    from cyclegan.checkpoint import make_info
+
+    config, record = (json.loads(published[1].head["files"][name]) for name in ("config.json", "checkpoint.json"))
+    for _ in range(100_000):
+        config["train"] = [config["train"]]
+    with pytest.raises(CheckpointError, match="x is damaged: its JSON is nested too deeply"):
+        make_info(config, record, files=["gen_ab.safetensors"], where="x")
+
+
+def test_only_the_programs_own_tags_and_titles_are_epochs(loopback, published, source):
+    from hub.layout import tagged_epochs, untagged_epochs
+
+    repo, refs = published[1], source.repository.refs()
+    for tag in ("epoch-00001", "epoch-٠٠٠٩", "epoch-0000", "epoch-" + "9" * 5000, "epoch-1", "0007"):
+        refs.tags[tag] = repo.tags["epoch-0001"]
+    assert sorted(tagged_epochs(refs)) == [1, 2, 3]
+    for title in ("Epoch 01", "Epoch ٢", "Epoch " + "9" * 5000, "2", "Epoch 1\n"):
+        repo.commit(title, repo.head["files"])
+    bare = dataclasses.replace(source.repository.refs(), tags={})
+    assert sorted(untagged_epochs(source.repository, bare)) == [1, 2, 3]
+    loopback.requests.clear()
+    assert untagged_epochs(source.repository, bare, 2) == {2: repo.tags["epoch-0002"]}
+    assert loopback.count("GET .*checkpoint.json") == 1
+
+
+def test_many_titles_of_epochs_cost_few_requests(loopback, published, source, monkeypatch):
+    from hub.layout import untagged_epochs
+
+    monkeypatch.setattr("hub.layout.MAX_CANDIDATES", 4)
+    for number in range(9):
+        published[1].commit(f"Epoch {number + 10}", {"x": b"x"})
+    looked = []
+    monkeypatch.setattr(source.repository, "json", lambda sha, name: looked.append(sha))
+    assert untagged_epochs(source.repository, source.repository.refs()) == {} and len(looked) == 4
 
 
 def test_a_truncated_file_that_was_published_so(loopback, published, source):

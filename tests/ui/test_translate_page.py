@@ -1,5 +1,6 @@
 """The translate page without a browser: through the API of the running app, and by function where that is enough."""
 
+import asyncio
 import json
 import re
 import shutil
@@ -289,8 +290,76 @@ def test_examples_alternate(tmp_path):
     assert _examples(LocalSource(tmp_path)) == []
     (tmp_path / "examples").mkdir()
     for name in ("a_2.png", "a_10.png", "b_1.png", "other.png", "a_3.txt"):
-        (tmp_path / "examples" / name).touch()
+        picture(8, 8).save(tmp_path / "examples" / name, format="PNG")
+    (tmp_path / "examples" / "a_0.png").touch()
+    Image.new("L", (4000, 1001)).save(tmp_path / "examples" / "b_0.png")  # Too large to be decoded for each visitor.
     assert [path.name for path in _examples(LocalSource(tmp_path))] == ["a_2.png", "b_1.png", "a_10.png"]
+
+
+def test_a_source_without_examples_to_give_stops_nothing(tmp_path):
+    from cyclegan.checkpoint import CheckpointError, LocalSource
+    from cyclegan.ui.translate import _examples
+
+    class Broken(LocalSource):
+        def examples(self):
+            raise CheckpointError("the Hub can't be reached")
+
+    write_epoch(tmp_path, 1)
+    assert _examples(Broken(tmp_path)) == []
+
+
+def test_another_runs_source_is_not_asked(tmp_path, monkeypatch):
+    """A slow or broken run is nobody's matter who looks at another; an example gives way to the other run's."""
+    import gradio as gr
+
+    from cyclegan.checkpoint import LocalSource
+    from cyclegan.ui import Workbench
+    from cyclegan.ui.translate import build
+
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "cache"))
+    asked = []
+
+    class Source(LocalSource):
+        def examples(self):
+            asked.append(self.name)
+            return super().examples()
+
+    for name in ("one", "two"):
+        write_epoch(tmp_path / name, 1)
+        (tmp_path / name / "examples").mkdir()
+        picture(40, 40).save(tmp_path / name / "examples" / f"a_{name}.png")
+
+    async def built():  # gradio would make an event loop of its own, and leave it open
+        with gr.Blocks() as page:
+            build(Workbench([Source(tmp_path / name) for name in ("one", "two")]))
+        return page
+
+    page = asyncio.run(built())
+    (first_picture, *_) = (fn.fn for fn in page.fns.values() if fn.name == "first_picture")
+    shown = first_picture("one", None)[0]
+    assert shown.endswith("a_one.png") and asked == ["one"]
+    asked.clear()
+    assert first_picture("two", {"path": shown})[0].endswith("a_two.png") and asked == ["two"]
+    own = tmp_path / "cache" / "0123" / "a_one.png"  # A visitor's, whatever its name.
+    own.parent.mkdir(parents=True)
+    picture(20, 20).save(own)
+    asked.clear()
+    kept = first_picture("two", {"path": str(own)})[0]
+    assert kept.endswith("a_one.png") and kept != str(own) and asked == []
+
+
+def test_long_domain_names_fit_into_a_file_name(tmp_path):
+    from types import SimpleNamespace
+
+    from cyclegan.checkpoint import LocalSource
+    from cyclegan.ui.translate import _saved
+
+    write_epoch(tmp_path, 1)
+    translator = SimpleNamespace(checkpoint=LocalSource(tmp_path).load(1, ("ab",)))
+    component = SimpleNamespace(GRADIO_CACHE=str(tmp_path / "cache"))
+    path = _saved(component, picture(8, 8), "epoch-0001 as " + "夜" * 300, translator, "ab")
+    name = path.rsplit("/", 1)[1]
+    assert name.startswith("epoch-0001_as_夜") and name.endswith("夜.png") and len(name.encode()) <= 84
 
 
 def test_epochs_are_labelled(tmp_path):
