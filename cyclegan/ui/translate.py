@@ -111,7 +111,7 @@ def build(bench: Workbench) -> None:
                 thumbnail = open_image(path)
             except ImageError as error:
                 log.warning("%s", error)
-                continue
+                thumbnail = Image.new("RGB", (160, 160), "grey")  # In its place, or those after it would be mixed up.
             thumbnail.thumbnail((160, 160))
             thumbnails.append((thumbnail, path.stem.replace("_", " ")))
         return [*describe(run, None), gr.Gallery(thumbnails, visible=bool(thumbnails), selected_index=None)]
