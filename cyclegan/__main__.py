@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cyclegan.checkpoint import Checkpoint
-from cyclegan.cli import make_parser, run_command
+from cyclegan.cli import command_adder, make_parser, run_command
 from cyclegan.config import DIRECTIONS, ConfigError, Direction
 from hub import HubError, open_source
 
@@ -20,14 +20,7 @@ from hub import HubError, open_source
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all subcommands."""
     parser = make_parser("python -m cyclegan", "Translate, take frames, export and import weights, write streets.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-    def add(name: str, run, help: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(
-            name, help=help, description=help, formatter_class=parser.formatter_class, allow_abbrev=False
-        )
-        sub.set_defaults(run=run)
-        return sub
+    add = command_adder(parser)
 
     sub = add("translate", translate, "translate a picture, a folder of pictures, or a video")
     sub.add_argument("--checkpoints", required=True, metavar="SOURCE",

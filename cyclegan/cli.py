@@ -95,6 +95,20 @@ def make_parser(prog: str, description: str, epilog: str | None = None) -> argpa
     return _Parser(prog=prog, description=description, epilog=epilog, formatter_class=_Formatter, allow_abbrev=False)
 
 
+def command_adder(parser: argparse.ArgumentParser) -> Callable[..., argparse.ArgumentParser]:
+    """`add(name, run, help)`, which gives `parser` a subcommand in its style; parsed arguments have its `run`."""
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, run: Callable[[argparse.Namespace], int | None], help: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(
+            name, help=help, description=help, formatter_class=parser.formatter_class, allow_abbrev=False
+        )
+        sub.set_defaults(run=run)
+        return sub
+
+    return add
+
+
 def parse_train_config(argv: Sequence[str] | None = None) -> TrainConfig:
     """`train_accelerate.py`'s command line → TrainConfig; exits with a sentence where it can't be."""
     parser = make_parser(

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from cyclegan.checkpoint import CheckpointError, CheckpointInfo, LocalSource, list_training_states
-from cyclegan.cli import make_parser, run_command
+from cyclegan.cli import command_adder, make_parser, run_command
 from hub import HubError, open_source
 
 PATIENCE_S = 120.0
@@ -19,14 +19,7 @@ PATIENCE_S = 120.0
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all subcommands."""
     parser = make_parser("python -m hub", "Checkpoints on the Hugging Face Hub.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-    def add(name: str, run, help: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(
-            name, help=help, description=help, formatter_class=parser.formatter_class, allow_abbrev=False
-        )
-        sub.set_defaults(run=run)
-        return sub
+    add = command_adder(parser)
 
     sub = add("list", list_epochs, "show the epochs of a run or of a repository, newest first")
     sub.add_argument("source", metavar="SOURCE", help="folder of a run, or USER/NAME on the Hub")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 import uuid
 from collections.abc import Mapping
@@ -34,6 +33,7 @@ from hub.layout import (
     tagged_epochs,
     untagged_epochs,
 )
+from hub.staging import set_aside
 
 log = logging.getLogger(__name__)
 
@@ -250,14 +250,7 @@ def _stage(folder: Path, staged: Path) -> None:
         CheckpointError: its weights are not the recorded ones.
     """
     try:
-        for pattern in CHECKPOINT_FILES:
-            for path in folder.glob(pattern):
-                target = staged / path.relative_to(folder)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                try:
-                    os.link(path, target)
-                except OSError:
-                    shutil.copyfile(path, target)
+        set_aside((path for pattern in CHECKPOINT_FILES for path in folder.glob(pattern)), folder, staged)
         recorded = read_json(staged / "checkpoint.json").get("sha256")
         for name, digest in recorded.items() if isinstance(recorded, dict) else ():
             if file_sha256(staged / name) != digest:

@@ -17,6 +17,7 @@ from cyclegan.checkpoint import CheckpointError, read_json, state_folder, write_
 from hub import HubError
 from hub.client import Repository, as_the_branch_moves
 from hub.layout import STATE_BRANCH
+from hub.staging import set_aside
 
 _NAMES = re.compile(
     r"training_state/(step-\d{9,})/(state|process-\d+)\.pt|run\.json|metrics\.jsonl|examples/[ab]_\d+\.png"
@@ -25,8 +26,6 @@ _NAMES = re.compile(
 
 def stage_state(run: Path, global_step: int, staged: Path | None = None) -> Path:
     """A folder with what `push_state` sends, which stays as it is while the training goes on.
-
-    Links where the disk can, since a state's files are never written twice.
 
     Args:
         staged: the folder to make; None for one in `run`, which `sweep` clears away after a crash.
@@ -38,13 +37,7 @@ def stage_state(run: Path, global_step: int, staged: Path | None = None) -> Path
     staged = staged or run / f".hub-state.{uuid.uuid4().hex[:8]}.part"
     state = state_folder(run, global_step)
     try:
-        for path in [*state.iterdir(), *(run / "examples").glob("*.png")]:
-            target = staged / path.relative_to(run)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                os.link(path, target)
-            except OSError:
-                shutil.copyfile(path, target)
+        set_aside([*state.iterdir(), *(run / "examples").glob("*.png")], run, staged)
         if (run / "metrics.jsonl").is_file():
             shutil.copyfile(run / "metrics.jsonl", staged / "metrics.jsonl")  # It grows.
         write_json(staged / "run.json", _without_paths(read_json(run / "run.json")))
