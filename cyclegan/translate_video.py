@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 from PIL import Image, ImageChops, ImageFilter
 
 from cyclegan.config import Direction
-from cyclegan.data.video import Frame, Video, VideoCancelled, VideoError, VideoWriter
+from cyclegan.data.video import MAX_SIDE, Frame, Video, VideoCancelled, VideoError, VideoWriter
 from cyclegan.translator import Translator, working_size
 
 # The share of the frame before that `smoothing=1` keeps where nothing moves: an average over about ten frames. All
@@ -23,8 +24,6 @@ MOST_KEPT = 0.9
 MOTION = 6.0
 # Grey levels: a pixel whose input changes by less counts as still when flicker is measured.
 STILL = 3
-# Pixels of a batch: beyond, bigger batches bring no speed, and on a CPU they only take memory.
-BATCH_PIXELS = {"cpu": 2**18, "other": 2**21}
 
 
 @dataclass(frozen=True)
@@ -35,6 +34,8 @@ class VideoTranslation:
     """Translated and written."""
     seconds: float
     """From the recording's start to the end of the last frame."""
+    size: tuple[int, int]
+    """Width and height of the written frames."""
     skipped: int
     """Damaged or missing frames; the one before each is shown for longer."""
     flicker_before: float | None
@@ -48,25 +49,26 @@ class VideoTranslation:
 
 def translate_video(
     translator: Translator, source: str | os.PathLike | Video, target: str | os.PathLike, direction: Direction, *,
-    size: int | None = None, smoothing: float = 0.0, batch_size: int | None = None,
+    size: int | None = None, scale_back: bool = True, smoothing: float = 0.0, batch_size: int | None = None,
     progress: Callable[[int, int | None], None] | None = None, cancelled: Callable[[], bool] | None = None,
 ) -> VideoTranslation:
-    """Translate a video into an mp4 with its size, its frames' times, its duration and its sound.
+    """Translate a video into an mp4 with its frames' times, its duration and its sound.
 
-    As everywhere in this program the result has the input's size, whatever size the networks work at; an odd side
-    gets one pixel more (`VideoWriter`). The file is there whole at the end, or not at all.
+    The file is there whole at the end, or not at all.
 
     Args:
         translator: the checkpoint.
         source: the video's path, or the opened `Video`.
         target: the file to write, .mp4; one that exists is replaced at the end.
         direction: which way.
-        size: work at this length of the shorter side and scale the result back; None: at the video's own size.
+        size: work at this length of the shorter side; None: at the video's own size.
+        scale_back: write at the video's own size, whatever size the networks work at; else at the size that they
+            work at. Either way an odd side gets one pixel more (`VideoWriter`).
         smoothing: 0 to 1; how strongly a frame leans on the one before where the input stands still (`Smoother`).
         batch_size: frames that go through the network together; None chooses by size and device.
         progress: called with (frames done, frames in all or None if the file doesn't say) before the first frame
             and after each batch.
-        cancelled: asked before each batch; True ends with VideoCancelled.
+        cancelled: asked after each of these calls; True ends with VideoCancelled.
 
     Raises:
         VideoError: the source can't be read or the target can't be written.
@@ -75,47 +77,80 @@ def translate_video(
         ImageError: a frame needs more memory than there is.
     """
     video = source if isinstance(source, Video) else Video(source)
+    steps = translate_video_in_steps(
+        translator, video, target, direction, size=size, scale_back=scale_back, smoothing=smoothing,
+        batch_size=batch_size,
+    )  # fmt: skip
+    with contextlib.closing(steps):
+        while True:
+            try:
+                done, total = next(steps)
+            except StopIteration as end:
+                return end.value
+            if progress is not None:
+                progress(done, total)
+            if cancelled is not None and cancelled():
+                raise VideoCancelled(f"{video.name} was cancelled: nothing was written")
+
+
+def translate_video_in_steps(
+    translator: Translator, video: Video, target: str | os.PathLike, direction: Direction, *,
+    size: int | None = None, scale_back: bool = True, smoothing: float = 0.0, batch_size: int | None = None,
+) -> Generator[tuple[int, int | None], None, VideoTranslation]:
+    """`translate_video` for those who go on with something else between two batches.
+
+    Yields:
+        (frames done, frames in all or None if the file doesn't say), before the first frame and after each batch.
+        Closed before its end, the generator leaves nothing behind.
+
+    Returns:
+        What became of the video.
+
+    Raises:
+        As `translate_video`.
+    """
     if Path(target).resolve() == video.path.resolve():
         raise VideoError(f"{video.name} would be overwritten by its own translation: choose another name")
     info, checkpoint = video.info, translator.checkpoint.info
+    worked = working_size((info.width, info.height), size)
+    written, then = ((info.width, info.height), size) if scale_back else (worked, None)
+    if max(written) > MAX_SIDE:
+        raise VideoError(
+            f"{video.name} would become {written[0]}×{written[1]}, and H.264 ends at {MAX_SIDE}: choose a smaller size"
+        )
     smoother, done, end = Smoother(smoothing), 0, 0.0
-    batch_size = batch_size or _batch_size(translator, working_size((info.width, info.height), size))
+    batch_size = batch_size or translator.batch_size(worked)
     comment = f"cyclegan: epoch {checkpoint.epoch}, direction {direction}, commit_sha {checkpoint.commit_sha}"
     with VideoWriter(
-        target, (info.width, info.height), rate=info.rate, time_base=info.time_base, sound_from=video, comment=comment
+        target, written, rate=info.rate, time_base=info.time_base, sound_from=video, comment=comment
     ) as writer:
-        if progress is not None:
-            progress(0, info.expected_frames)
+        yield 0, info.expected_frames
         for batch in _batches(video.frames(), batch_size):
-            if cancelled is not None and cancelled():
-                raise VideoCancelled(f"{video.name} was cancelled: nothing was written")
-            shown = [frame.image for frame in batch]
+            shown = [_resized(frame.image, written) for frame in batch]
             try:
-                translated = translator.translate_batch(shown, direction, size)
+                translated = translator.translate_batch(shown, direction, then)
             except torch.OutOfMemoryError as error:
                 raise VideoError(
-                    f"{len(batch)} frames of {video.name} don't fit on the device: choose a smaller --size"
+                    f"{len(batch)} frames of {video.name} don't fit on the device: choose a smaller size"
                 ) from error
-            for frame, result in zip(batch, translated, strict=True):
-                writer.write(smoother.smooth(frame.image, result), frame.time, frame.duration)
+            for frame, image, result in zip(batch, shown, translated, strict=True):
+                writer.write(smoother.smooth(image, result), frame.time, frame.duration)
                 end = float(frame.time + frame.duration)
             done += len(batch)
-            if progress is not None:
-                progress(done, None if info.expected_frames is None else max(done, info.expected_frames))
+            yield done, None if info.expected_frames is None else max(done, info.expected_frames)
     return VideoTranslation(
-        done, end, video.skipped, smoother.flicker_before, smoother.flicker_after, writer.sound
+        done, end, writer.written_size, video.skipped, smoother.flicker_before, smoother.flicker_after, writer.sound
     )  # fmt: skip
+
+
+def _resized(image: Image.Image, wanted: tuple[int, int]) -> Image.Image:
+    return image if image.size == wanted else image.resize(wanted, Image.Resampling.BICUBIC)
 
 
 def _batches(frames: Iterable[Frame], size: int) -> Iterator[list[Frame]]:
     frames = iter(frames)
     while batch := list(islice(frames, size)):
         yield batch
-
-
-def _batch_size(translator: Translator, worked: tuple[int, int]) -> int:
-    pixels = BATCH_PIXELS["cpu" if translator.device.type == "cpu" else "other"]
-    return max(1, min(32, pixels // (worked[0] * worked[1])))
 
 
 class Smoother:

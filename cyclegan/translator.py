@@ -6,7 +6,7 @@ import os
 import threading
 import uuid
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,18 @@ from torch import nn
 from cyclegan.checkpoint import Checkpoint, CheckpointError, CheckpointSource, direction_name
 from cyclegan.config import Direction
 from cyclegan.images import ImageError, to_image, to_tensor
+from cyclegan.runtime import fast_generator
+from cyclegan.tiling import BoundTooSmall, translate_in_pieces
 
 # What a forward pass was measured to hold at its peak, for each input pixel and channel of the first layer:
 # the worst case of benchmarks/reports/translate_memory.json (`python -m benchmarks.translate_memory`).
-BYTES_PER_PIXEL_AND_CHANNEL = 18
+BYTES_PER_PIXEL_AND_CHANNEL = 23
+MAX_BYTES = 2 * 2**30
+"""Of a pass, unless a `Translator` is told otherwise."""
 # Beside the networks: the input, the translation and the way back as tensors, arrays and pictures.
 BYTES_PER_PIXEL = 60
+# Pixels of a batch: beyond, bigger batches bring no speed, and on a CPU they only take memory.
+BATCH_PIXELS = {"cpu": 2**18, "other": 2**21}
 
 
 @dataclass(frozen=True)
@@ -48,13 +54,16 @@ class Translator:
     Args:
         checkpoint: from a `CheckpointSource`.
         device: where to compute; None chooses CUDA, then MPS, then the CPU.
+        max_bytes: on a CPU, what a pass may take beside the pictures; larger ones go in pieces.
     """
 
-    def __init__(self, checkpoint: Checkpoint, device: str | torch.device | None = None) -> None:
-        self.checkpoint = checkpoint
+    def __init__(
+        self, checkpoint: Checkpoint, device: str | torch.device | None = None, *, max_bytes: int = MAX_BYTES
+    ) -> None:
+        self.checkpoint, self.max_bytes = checkpoint, max_bytes
         self.device = torch.device(device or default_device())
         self.generators: dict[str, nn.Module] = {
-            direction: generator.to(self.device, memory_format=torch.channels_last)
+            direction: fast_generator(generator.to(self.device, memory_format=torch.channels_last), self.device)
             for direction, generator in checkpoint.generators.items()
         }
 
@@ -67,67 +76,106 @@ class Translator:
     def translate(
         self, image: Image.Image, direction: Direction, *, reconstruct: bool = False, size: int | None = None
     ) -> Translation:
-        """Translate a picture, and on request bring it back.
+        """Translate a picture, and on request bring it back: `translate_many` of one."""
+        return self.translate_many([image], direction, reconstruct=reconstruct, size=size)[0]
 
-        Sides that the network can't take are padded by reflection and cropped off again, never stretched.
+    def translate_many(
+        self, images: Sequence[Image.Image], direction: Direction, *, reconstruct: bool = False,
+        size: int | None = None, progress: Callable[[float], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> list[Translation]:
+        """Translate pictures in one batch, and on request bring them back; each as if it came alone.
+
+        The networks normalise each picture by itself, so a batch is for speed only. Rounding may differ by one
+        grey level, since other kernels may compute a batch. Sides that the network can't take are padded by
+        reflection and cropped off again, never stretched. Pictures whose pass would take more than `max_bytes` go
+        through the networks one by one and in pieces, normalised by the whole picture's statistics (`tiling`).
 
         Args:
-            image: RGB, as `cyclegan.images.open_image` returns it; at least 1×1.
+            images: RGB, as `cyclegan.images.open_image` returns them; at least 1×1, of any sizes that are one at
+                `size`.
             direction: which way.
             reconstruct: also compute F(G(x)), if the checkpoint has both directions.
             size: work at this length of the shorter side and scale the result back; None works at the
-                picture's own size. Networks do best near the size of objects that they were trained on.
+                pictures' own size. Networks do best near the size of objects that they were trained on.
+            progress: called with the part that is done, 0 to 1; only while a picture goes in pieces.
+            cancelled: asked before each piece; true ends with `tiling.TranslationCancelled`.
 
         Raises:
             CheckpointError: the checkpoint lacks this direction.
-            ImageError: the picture needs more memory than there is.
+            ImageError: the sizes differ, or a picture needs more memory than there is.
         """
+        if not images:
+            return []
+        worked = {working_size(image.size, size) for image in images}
+        if len(worked) > 1:
+            raise ImageError("the pictures of a batch differ in size: translate them one by one")
         there = self._generator(direction)
-        self._check_memory(working_size(image.size, size))
-        worked = image if size is None else _scaled(image, size)
         back = self.generators.get(direction[::-1]) if reconstruct else None
-        padded = _padded(np.asarray(worked), there.size_multiple, there.min_size)
-        batch = to_tensor(padded)[None].to(self.device, memory_format=torch.channels_last)
-        with torch.inference_mode():
-            translated = there(batch)
-            fake = self._finish(translated, worked.size, image.size)
-            if back is None:
-                return Translation(direction, fake, None, None)
-            rec = self._finish(back(translated), worked.size, image.size)
-        return Translation(direction, fake, rec, mean_difference(rec, image))
+        (size_there,) = worked
+        bound, fits = self._memory(size_there, len(images))
+        progress = progress or (lambda part: None)
+
+        def one_by_one(part: Callable[[float], None]) -> list[Translation]:
+            options = {"reconstruct": reconstruct, "size": size, "progress": part, "cancelled": cancelled}
+            return [self.translate_many([image], direction, **options)[0] for image in images]
+
+        if not fits and len(images) > 1:
+            return one_by_one(progress)
+        padded = [
+            to_tensor(_padded(np.asarray(_resized(image, size_there)), there.size_multiple, there.min_size))
+            for image in images
+        ]
+        batch = torch.stack(padded).to(self.device, memory_format=torch.channels_last)
+        passes = [direction] if back is None else [direction, direction[::-1]]
+        results: list[torch.Tensor] = []
+        try:
+            with torch.inference_mode():
+                for number, way in enumerate(passes):
+                    given = results[-1] if results else batch
+                    if fits:
+                        results.append(self.generators[way](given))
+                        continue
+                    # The network itself: what was made of it for speed has other layers.
+                    results.append(translate_in_pieces(
+                        self.checkpoint.generators[way], given, max_bytes=bound, cancelled=cancelled,
+                        progress=lambda part, before=number: progress((before + part) / len(passes)),
+                    ))  # fmt: skip
+        except torch.OutOfMemoryError as error:
+            if len(images) > 1:
+                return one_by_one(progress)
+            raise ImageError(_too_much(size_there, "the device has too little")) from error
+        except BoundTooSmall as error:
+            raise ImageError(_too_much(size_there, f"{bound / 2**30:.1f} GB can be had")) from error
+        except OSError as error:
+            raise ImageError(_too_much(size_there, "the disk for temporary files is full")) from error
+        fakes, recs = results[0], None if back is None else results[1]
+        return [
+            self._translation(image, direction, fakes[n : n + 1], None if recs is None else recs[n : n + 1], size_there)
+            for n, image in enumerate(images)
+        ]
+
+    @staticmethod
+    def _translation(
+        image: Image.Image, direction: Direction, fake: torch.Tensor, rec: torch.Tensor | None, worked: tuple[int, int]
+    ) -> Translation:
+        if rec is None:
+            return Translation(direction, _finish(fake, worked, image.size), None, None)
+        returned = _finish(rec, worked, image.size)
+        return Translation(
+            direction, _finish(fake, worked, image.size), returned, mean_difference(returned, image)
+        )  # fmt: skip
 
     def translate_batch(
         self, images: Sequence[Image.Image], direction: Direction, size: int | None = None
     ) -> list[Image.Image]:
-        """Translate pictures of one size together; each result is what `translate` makes of it alone.
+        """The translations alone of `translate_many`."""
+        return [each.fake for each in self.translate_many(images, direction, size=size)]
 
-        The networks normalise each picture by itself, so a batch is for speed only. Rounding may differ by one
-        grey level, since other kernels may compute a batch.
-
-        Args:
-            images: RGB, all of one width and height.
-            direction: which way.
-            size: as for `translate`.
-
-        Returns:
-            RGB pictures of the input's size, in order.
-
-        Raises:
-            CheckpointError: the checkpoint lacks this direction.
-            ImageError: the sizes differ, or the batch needs more memory than there is.
-        """
-        if not images:
-            return []
-        if len({image.size for image in images}) > 1:
-            raise ImageError("the pictures of a batch differ in size: translate them one by one")
-        there = self._generator(direction)
-        wanted = images[0].size
-        self._check_memory(working_size(wanted, size), len(images))
-        worked = images if size is None else [_scaled(image, size) for image in images]
-        padded = [to_tensor(_padded(np.asarray(image), there.size_multiple, there.min_size)) for image in worked]
-        batch = torch.stack(padded).to(self.device, memory_format=torch.channels_last)
-        with torch.inference_mode():
-            return [self._finish(output[None], worked[0].size, wanted) for output in there(batch)]
+    def batch_size(self, worked: tuple[int, int]) -> int:
+        """How many pictures, worked at this width and height, should go through the networks together."""
+        pixels = BATCH_PIXELS["cpu" if self.device.type == "cpu" else "other"]
+        return max(1, min(32, pixels // (worked[0] * worked[1])))
 
     def _generator(self, direction: Direction) -> nn.Module:
         if direction not in self.generators:
@@ -135,24 +183,32 @@ class Translator:
             raise CheckpointError(f"this checkpoint translates {only} only, not {direction_name(direction)}")
         return self.generators[direction]
 
-    def _check_memory(self, size: tuple[int, int], count: int = 1) -> None:
-        if self.device.type != "cpu":
-            return  # A GPU says so itself, at once; a CPU would swap for an hour or be killed.
-        channels = self.checkpoint.config.model.ngf * BYTES_PER_PIXEL_AND_CHANNEL
-        needed = count * size[0] * size[1] * (channels + BYTES_PER_PIXEL)
-        available = psutil.virtual_memory().available
-        if needed > 0.8 * available:
-            what = "a picture" if count == 1 else f"a batch of {count} pictures"
-            raise ImageError(
-                f"{what} of {size[0]}×{size[1]} needs about {needed / 2**30:.1f} GB of memory to translate, and "
-                f"{available / 2**30:.1f} GB are free; choose a working size, such as --size 1024"
-            )
+    def _memory(self, size: tuple[int, int], count: int) -> tuple[int, bool]:
+        """Bytes that a pass over `count` pictures may take, and whether one over them whole stays within.
 
-    @staticmethod
-    def _finish(output: torch.Tensor, worked: tuple[int, int], wanted: tuple[int, int]) -> Image.Image:
-        """Crop the padding off and scale back to the input's size."""
-        image = to_image(output[:, :, : worked[1], : worked[0]])
-        return image if image.size == wanted else image.resize(wanted, Image.Resampling.BICUBIC)
+        Raises:
+            ImageError: the pictures alone need more memory than there is.
+        """
+        if self.device.type != "cpu":
+            return self.max_bytes, True  # A GPU says so itself, at once; a CPU would swap for an hour or be killed.
+        available = int(0.8 * psutil.virtual_memory().available)
+        bound = min(self.max_bytes, available // 2)
+        pixels = count * size[0] * size[1]
+        if count == 1 and pixels * BYTES_PER_PIXEL > available - bound:
+            raise ImageError(_too_much(size, f"{available / 2**30:.1f} GB can be had"))
+        return bound, pixels * self.checkpoint.config.model.ngf * BYTES_PER_PIXEL_AND_CHANNEL <= bound
+
+
+def _too_much(size: tuple[int, int], have: str) -> str:
+    return (
+        f"a picture of {size[0]}×{size[1]} needs more memory to translate than there is ({have}): choose a smaller "
+        "working size"
+    )
+
+
+def _finish(output: torch.Tensor, worked: tuple[int, int], wanted: tuple[int, int]) -> Image.Image:
+    """Crop the padding off and scale back to the input's size."""
+    return _resized(to_image(output[:, :, : worked[1], : worked[0]]), wanted)
 
 
 def default_device() -> str:
@@ -168,8 +224,7 @@ def working_size(size: tuple[int, int], shorter: int | None) -> tuple[int, int]:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def _scaled(image: Image.Image, shorter: int) -> Image.Image:
-    wanted = working_size(image.size, shorter)
+def _resized(image: Image.Image, wanted: tuple[int, int]) -> Image.Image:
     return image if wanted == image.size else image.resize(wanted, Image.Resampling.BICUBIC)
 
 

@@ -25,12 +25,17 @@ MAY = {
     "evaluation": {"config", "images", "losses"},
     "checkpoint": {"config", "networks"},
     "reference": {"config", "networks"},
-    "translator": {"config", "images", "checkpoint"},
+    "tiling": {"networks"},
+    "runtime": {"networks"},
+    "translator": {"config", "images", "checkpoint", "runtime", "tiling"},
     "export": {"config", "checkpoint"},
     "translate_video": {"config", "data", "translator"},
+    "translate_files": {"config", "images", "translator"},
     "runs": {"config", "checkpoint", "images", "trainer"},
     "monitor": {"checkpoint", "config", "evaluation", "trainer"},
-    "ui": {"config", "evaluation", "images", "checkpoint", "translator"},
+    "ui": {
+        "config", "data", "evaluation", "images", "checkpoint", "translator", "translate_video", "translate_files",
+    },
     # The shell's door to the library, which nothing imports: like app.py, it may open the Hub's checkpoints.
     "__main__": {
         "cli", "config", "checkpoint", "data", "export", "images", "reference", "translate_video", "translator", "hub",

@@ -9,6 +9,7 @@ from PIL import Image
 
 from cyclegan.checkpoint import CheckpointError, LocalSource, load_checkpoint
 from cyclegan.images import ImageError, to_tensor
+from cyclegan.tiling import TranslationCancelled
 from cyclegan.translator import Translator, TranslatorCache, mean_difference, save_png
 
 
@@ -69,6 +70,41 @@ def test_a_missing_direction_and_a_huge_picture_are_sentences(tmp_path, make_che
     monkeypatch.setattr("cyclegan.translator.psutil.virtual_memory", lambda: memory)
     with pytest.raises(ImageError, match="working size"):
         translator.translate(picture(200, 200), "ab")
+
+
+def test_large_pictures_go_in_pieces_and_come_out_the_same(translator):
+    image = picture(700, 501)
+    whole = translator.translate(image, "ab", reconstruct=True)
+    small = Translator(translator.checkpoint, "cpu", max_bytes=20 * 2**20)
+    parts = []
+    (pieced,) = small.translate_many([image], "ab", reconstruct=True, progress=parts.append)
+    assert len(parts) > 4 and parts == sorted(parts) and parts[-1] == 1
+    for one, other in ((whole.fake, pieced.fake), (whole.rec, pieced.rec)):
+        assert one.size == (700, 501) and np.abs(np.asarray(one, int) - np.asarray(other, int)).max() <= 1
+    two = small.translate_many([image, picture(700, 501, 2)], "ab")
+    assert [np.array_equal(np.asarray(each.fake), np.asarray(pieced.fake)) for each in two] == [True, False]
+    with pytest.raises(TranslationCancelled):
+        small.translate_many([image], "ab", cancelled=lambda: len(parts) > 0)
+
+
+def test_a_bound_that_is_too_small_is_a_sentence(translator):
+    with pytest.raises(ImageError, match="150×131 needs more memory .* choose a smaller working size"):
+        Translator(translator.checkpoint, "cpu", max_bytes=2**20).translate(picture(150, 131), "ab")
+
+
+def test_a_batch_too_large_for_a_device_goes_one_by_one(translator, monkeypatch):
+    seen = []
+    original = translator.generators["ab"].forward
+
+    def forward(x):
+        seen.append(len(x))
+        if len(x) > 1:
+            raise torch.OutOfMemoryError("no room")
+        return original(x)
+
+    monkeypatch.setattr(translator.generators["ab"], "forward", forward)
+    assert len(translator.translate_many([picture(32, 32), picture(32, 32, 1)], "ab")) == 2
+    assert seen == [2, 1, 1]
 
 
 def test_a_png_says_where_it_comes_from(tmp_path, translator):

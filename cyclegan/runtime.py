@@ -1,0 +1,241 @@
+"""A generator made ready to translate: on CPUs the same function from fewer multiplications, with torch alone.
+
+A ResNet spends most of its time in its residual blocks' 3×3 convolutions, which torch already computes near the
+processor's peak. So what is left is to multiply less: Winograd's minimal filtering F(4×4, 3×3) (Lavin and Gray, Fast
+Algorithms for Convolutional Neural Networks, 2016) takes 36 products where the definition takes 144.
+benchmarks/reports/translate_speed.json says what it brings, and what was measured beside it.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cyclegan.networks.generators import Generator
+
+TILE = 4
+"""A tile is 4×4 values of the output. With 6×6, a sixth fewer products meet larger transforms."""
+_SEEN = TILE + 2
+"""What a 3×3 kernel sees for a tile: 6×6 values of the input."""
+# The larger these are, the more a product of matrices has to itself; beyond, they fall out of the caches.
+_TILES_AT_ONCE = 256
+# Below these, the transforms take what the products save: measured with 1 thread and 64 to 512 channels.
+_MIN_CHANNELS = 64
+_MIN_PRODUCTS = 128 * 64
+_MIN_TILES = 16
+_WEIGHTS_PER_TILE = 2048
+
+# The transforms of the input, the kernel and the output, by the points 0, ±1, ±2 and ∞ (Lavin and Gray, section 4.3).
+# Two-dimensional ones are Kronecker products, so that each is one product of matrices over all tiles and channels.
+_INPUT = torch.tensor(
+    [
+        [4, 0, -5, 0, 1, 0],
+        [0, -4, -4, 1, 1, 0],
+        [0, 4, -4, -1, 1, 0],
+        [0, -2, -1, 2, 1, 0],
+        [0, 2, -1, -2, 1, 0],
+        [0, 4, 0, -5, 0, 1],
+    ],
+    dtype=torch.float32,
+)
+_KERNEL = (
+    torch.tensor([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]], dtype=torch.float32) / 24
+)
+_OUTPUT = torch.tensor(
+    [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]], dtype=torch.float32
+)
+_INPUT_2D, _KERNEL_2D, _OUTPUT_2D = (torch.kron(m, m).contiguous() for m in (_INPUT, _KERNEL, _OUTPUT))
+# The product that stands for the point (1, 1) reaches all 16 values of a tile alike, so a bias can enter there.
+_ONES = _SEEN + 1
+
+
+def fast_generator(generator: Generator, device: torch.device | str) -> Generator:
+    """What to translate with: the same function as `generator` in evaluation mode, the fastest way known here.
+
+    On CPUs, this is a copy that computes channels-last, 3×3 convolutions by Winograd's way where that is faster, and a
+    last convolution with few outputs row by row. It takes the same pictures, raises the same errors, and can be called
+    by several threads at once. Weights that are channels-last already are shared with `generator`, others are copied
+    once; nothing else outlives a call, so there is nothing to prepare, for any size.
+
+    Its results differ from the network's own in the last bits, as those of any two kernels do. A network with norms
+    over a handful of values (a picture near `min_size`) enlarges such differences, whoever computes it; there, plain
+    convolutions are used.
+
+    Args:
+        generator: weights and layers; on `device` already.
+        device: where pictures will be.
+
+    Returns:
+        On a CPU and in float32, a copy in evaluation mode, for translating only: its weights need no gradients. Else
+        `generator` itself, unchanged.
+    """
+    if torch.device(device).type != "cpu" or any(p.dtype != torch.float32 for p in generator.parameters()):
+        return generator
+    # What deepcopy finds in its memo, it takes instead of copying.
+    laid = {id(p): _laid(p) for p in generator.parameters()}
+    fast: Generator = copy.deepcopy(generator, laid)
+    _replace(fast)
+    return fast.eval()
+
+
+def _laid(parameter: nn.Parameter) -> nn.Parameter:
+    """The same values without gradient: channels-last if they are a kernel; shared if they are laid so already."""
+    values = parameter.detach()
+    if values.ndim == 4:
+        values = values.contiguous(memory_format=torch.channels_last)
+    return nn.Parameter(values, requires_grad=False)
+
+
+def _replace(module: nn.Module) -> None:
+    """Put faster convolutions in the place of those that have one."""
+    for name, child in module.named_children():
+        if not isinstance(child, nn.Conv2d):
+            _replace(child)
+        elif _Winograd.suits(child):
+            setattr(module, name, _Winograd(child))
+        elif _FewOutputs.suits(child):
+            setattr(module, name, _FewOutputs(child))
+
+
+def _keeps_size(conv: nn.Conv2d) -> bool:
+    """Stride 1, one group, an odd square kernel, and padded to the input's size by reflection or zeros."""
+    side = conv.kernel_size[0]
+    return (
+        conv.kernel_size == (side, side)
+        and side % 2 == 1
+        and conv.stride == (1, 1)
+        and conv.dilation == (1, 1)
+        and conv.groups == 1
+        and conv.padding == (side // 2, side // 2)
+        and conv.padding_mode in ("reflect", "zeros")
+    )
+
+
+class _Winograd(nn.Module):
+    """A 3×3 convolution that keeps the size, by F(4×4, 3×3) where there are tiles enough."""
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.conv = conv
+        self.fewest = max(_MIN_TILES, conv.in_channels * conv.out_channels // _WEIGHTS_PER_TILE)
+
+    @staticmethod
+    def suits(conv: nn.Conv2d) -> bool:
+        """Whether this class can stand for `conv` and is the faster one for large pictures."""
+        inputs, outputs = conv.in_channels, conv.out_channels
+        enough = min(inputs, outputs) >= _MIN_CHANNELS and inputs * outputs >= _MIN_PRODUCTS
+        return enough and conv.kernel_size == (3, 3) and _keeps_size(conv)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) → (N, outputs, H, W), channels-last."""
+        count, _, height, width = x.shape
+        tiles = count * -(-height // TILE) * -(-width // TILE)
+        # What is written into a prepared tensor has no gradient.
+        if tiles < self.fewest or (torch.is_grad_enabled() and x.requires_grad):
+            return self.conv(x)
+        return _winograd(x, self.conv.weight, self.conv.bias, reflect=self.conv.padding_mode == "reflect")
+
+
+def _winograd(x: Tensor, weight: Tensor, bias: Tensor | None, *, reflect: bool) -> Tensor:
+    """`x` (N, inputs, H, W) convolved with `weight` (outputs, inputs, 3, 3), padded by one pixel; same H and W."""
+    count, inputs, height, width = x.shape
+    outputs = weight.shape[0]
+    rows, columns = -(-height // TILE), -(-width // TILE)
+    padded = _padded(x.permute(0, 2, 3, 1), TILE * rows + 2, TILE * columns + 2, reflect=reflect)
+    steps = padded.stride()
+    # Overlapping views of what each tile sees: (6, 6, N, rows, columns, inputs).
+    seen = padded.as_strided(
+        (_SEEN, _SEEN, count, rows, columns, inputs),
+        (steps[1], steps[2], steps[0], TILE * steps[1], TILE * steps[2], 1),
+    )
+    # Anew in each call, which takes a twentieth of the convolution: kept, these would be four times the weights.
+    kernels = torch.matmul(_KERNEL_2D, weight.permute(0, 2, 3, 1).reshape(outputs, 9, inputs)).permute(1, 2, 0)
+
+    result = x.new_empty(count, TILE * rows, TILE * columns, outputs)
+    laid = result.view(count, rows, TILE, columns, TILE, outputs).permute(2, 4, 0, 1, 3, 5)
+    images = min(count, max(1, _TILES_AT_ONCE // (rows * columns)))
+    lines = min(rows, max(1, _TILES_AT_ONCE // columns))
+    most = _SEEN * _SEEN * images * lines * columns
+    one, two = x.new_empty(most * max(inputs, outputs)), x.new_empty(most * max(inputs, outputs))
+    for image in range(0, count, images):
+        for line in range(0, rows, lines):
+            here = (slice(None), slice(None), slice(image, image + images), slice(line, line + lines))
+            part = seen[here]
+            tiles = part.shape[2] * part.shape[3] * part.shape[4]
+            gathered = _as(one, _SEEN**2, tiles * inputs)
+            gathered.view(part.shape).copy_(part)
+            values = torch.mm(_INPUT_2D, gathered, out=_as(two, _SEEN**2, tiles * inputs))
+            products = torch.bmm(
+                values.view(_SEEN**2, tiles, inputs), kernels, out=_as(one, _SEEN**2, tiles, outputs)
+            )
+            if bias is not None:
+                products[_ONES].add_(bias)
+            flat = products.view(_SEEN**2, tiles * outputs)
+            target = laid[here]
+            target.copy_(torch.mm(_OUTPUT_2D, flat, out=_as(two, TILE**2, tiles * outputs)).view(target.shape))
+    return result[:, :height, :width].permute(0, 3, 1, 2)
+
+
+def _as(scratch: Tensor, *shape: int) -> Tensor:
+    """The beginning of a flat tensor in this shape."""
+    return scratch[: torch.Size(shape).numel()].view(shape)
+
+
+def _padded(x: Tensor, height: int, width: int, *, reflect: bool) -> Tensor:
+    """(N, H, W, C) → (N, height, width, C): `x` from row and column 1 on, its border of one pixel, and zeros.
+
+    Written once where `F.pad` would be called twice. The zeros complete the last tiles: what comes of them is cut off,
+    but left unwritten they could be NaN, which a transform would spread over the whole tile.
+    """
+    bottom, right = x.shape[1] + 1, x.shape[2] + 1
+    padded = x.new_empty(x.shape[0], height, width, x.shape[3])
+    padded[:, 1:bottom, 1:right] = x
+    if reflect:
+        padded[:, 0, 1:right] = x[:, 1]
+        padded[:, bottom, 1:right] = x[:, -2]
+        padded[:, : bottom + 1, 0] = padded[:, : bottom + 1, 2]
+        padded[:, : bottom + 1, right] = padded[:, : bottom + 1, right - 2]
+        padded[:, bottom + 1 :] = 0
+        padded[:, : bottom + 1, right + 1 :] = 0
+    else:
+        padded[:, 0] = 0
+        padded[:, bottom:] = 0
+        padded[:, 1:bottom, 0] = 0
+        padded[:, 1:bottom, right:] = 0
+    return padded
+
+
+class _FewOutputs(nn.Module):
+    """A convolution to a few channels that keeps the size, by one-row kernels.
+
+    torch takes three times as long for 3 outputs as this does (64 inputs, 7×7, 256²). Here each row of the kernel gives
+    outputs of its own, 21 for a 7×7 kernel and 3 channels, which are then added up, shifted by a row each.
+    """
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.conv = conv
+        self.side = conv.kernel_size[0]
+        outputs, inputs = conv.weight.shape[:2]
+        rows = conv.weight.permute(2, 0, 1, 3).reshape(self.side * outputs, inputs, 1, self.side)
+        self.register_buffer("rows", rows.contiguous(memory_format=torch.channels_last), persistent=False)
+
+    @staticmethod
+    def suits(conv: nn.Conv2d) -> bool:
+        """Whether this class can stand for `conv` and is the faster one."""
+        return conv.kernel_size[0] >= 5 and conv.out_channels <= 4 and conv.in_channels >= 8 and _keeps_size(conv)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) → (N, outputs, H, W)."""
+        height, edge = x.shape[2], self.side // 2
+        mode = "constant" if self.conv.padding_mode == "zeros" else "reflect"
+        by_row = F.conv2d(F.pad(x, (edge,) * 4, mode=mode), self.rows).unflatten(1, (self.side, -1))
+        total = by_row[:, 0, :, :height]
+        if self.conv.bias is not None:
+            total = total + self.conv.bias.view(-1, 1, 1)
+        for row in range(1, self.side):
+            total = total + by_row[:, row, :, row : row + height]
+        return total
