@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import logging
-import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from cyclegan.checkpoint import CheckpointError, CheckpointSource
+from cyclegan.cli import check_port, is_loopback, port
 from hub import open_source
 
 DEMO = Path(__file__).parent / "demo"
@@ -26,15 +26,11 @@ def build_parser() -> argparse.ArgumentParser:
                         help="folders of runs or single epochs, USER/NAME on the Hub (default: what demo/ holds)")
     parser.add_argument("--host", default="127.0.0.1",
                         help="address to serve at; 0.0.0.0 lets other computers in (default: %(default)s)")
-    parser.add_argument("--port", type=_port, default=7860, help="port to serve at (default: %(default)s)")
+    parser.add_argument("--port", type=port, default=7860, help="port to serve at (default: %(default)s)")
+    parser.add_argument("--cache_mb", type=int, default=2048, metavar="N",
+                        help="memory for the weights of the checkpoints used last, in MiB (default: %(default)s)")
     parser.add_argument("--share", action="store_true", help="also make a public link, through Gradio's servers")
     return parser
-
-
-def _port(text: str) -> int:
-    if text.isdecimal() and 1 <= int(text) <= 65535:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is not a port: 1 to 65535")
 
 
 def open_sources(specs: Sequence[str] | None) -> list[CheckpointSource]:
@@ -55,18 +51,6 @@ def _embedded() -> list[Path]:
     return found
 
 
-def check_port(host: str, port: int) -> None:
-    """Raise OSError, with a sentence, if `host:port` can't be served: before gradio's seconds of loading."""
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
-    except OSError as error:
-        why = f"{host}:{port} can't be served ({error.strerror or error})"
-        raise OSError(f"{why}: choose another port, as in --port {port % 65535 + 1}, or another --host") from error
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until interrupted; the exit status."""
     args = build_parser().parse_args(argv)
@@ -81,14 +65,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     import gradio as gr
 
     from cyclegan import ui
-    from cyclegan.ui import translate
+    from cyclegan.ui import checkpoints, compare, files, translate
 
-    bench = ui.Workbench(sources)
-    with gr.Blocks(title="CycleGAN workbench", delete_cache=(3600, 3600)) as demo:
-        translate.build(bench)
+    pages = {"": translate, "compare": compare, "files": files, "checkpoints": checkpoints}
+    own = is_loopback(args.host) and not args.share
+    bench = ui.Workbench(sources, lambda spec: open_source(spec, for_visitors=not own), own=own,
+                         cache_bytes=args.cache_mb * 2**20)
+    demo = gr.Blocks(title="CycleGAN workbench", delete_cache=(3600, 3600))
+    for path, page in pages.items():
+        with demo.route(path, path, show_in_navbar=False) if path else demo:
+            page.build(bench)
     demo.queue(max_size=64).launch(
         server_name=args.host, server_port=args.port, share=args.share, prevent_thread_lock=True,
-        **ui.launch_options([translate.CSS]))
+        **ui.launch_options([page.CSS for page in pages.values()], own=own))
     bench.warm()
     demo.block_thread()
     return 0

@@ -128,9 +128,9 @@ def translate(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from cyclegan.checkpoint import CheckpointError
-    from cyclegan.data.video import VIDEO_SUFFIXES, is_video
     from cyclegan.images import IMAGE_SUFFIXES, ImageError, list_images, open_image
     from cyclegan.translator import Translator, save_png
+    from cyclegan.video import VIDEO_SUFFIXES, is_video
 
     if is_video(args.input):
         return _translate_video(args)
@@ -187,9 +187,9 @@ def translate(args: argparse.Namespace) -> int:
 def _translate_video(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from cyclegan.data.video import Video, VideoCancelled
     from cyclegan.translate_video import translate_video
     from cyclegan.translator import Translator
+    from cyclegan.video import Video, VideoCancelled
 
     if args.reconstruct:
         raise ConfigError("--reconstruct is for pictures: write some of the video's with python -m cyclegan frames")
@@ -353,7 +353,7 @@ def frames(args: argparse.Namespace) -> int:
     """Write frames of a video as pictures."""
     from tqdm import tqdm
 
-    from cyclegan.data.video import Video, write_frames
+    from cyclegan.video import Video, write_frames
 
     if args.end is not None and args.end <= args.start:
         raise ConfigError("--end is not after --start: choose other times")

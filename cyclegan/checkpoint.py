@@ -39,6 +39,8 @@ FORMAT_VERSION = 1
 EPOCH_NAME = re.compile(r"epoch-(\d{4,})")
 STATE_NAME = re.compile(r"step-(\d{9,})")
 GENERATOR_OF: dict[str, str] = {"ab": "gen_ab", "ba": "gen_ba"}
+SAMPLES: dict[Direction, str] = {direction: f"samples/{direction}.png" for direction in DIRECTIONS}
+"""By direction, the grid of test pictures in an epoch's folder; see `save_checkpoint`."""
 EXAMPLE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 _MAX_JSON_BYTES = 10_000_000
 
@@ -153,6 +155,8 @@ class CheckpointSource(Protocol):
     """What people call it: a folder's name or USER/NAME."""
     problems: list[str]
     """What the last `list` had to leave out or could not ask, one sentence each."""
+    url: str | None
+    """Where people see it on the Hub; None for a folder."""
 
     def refresh(self) -> None:
         """Make the next `list` look again rather than remember."""
@@ -160,6 +164,13 @@ class CheckpointSource(Protocol):
 
     def examples(self) -> list[Path]:
         """Pictures of both domains to try it on, named a_*.png and b_*.png; may be none."""
+        ...
+
+    def samples(self, epoch: int) -> list[Path]:
+        """An epoch's grids of test pictures, ab.png and ba.png in this order; either may be missing.
+
+        Raises CheckpointError.
+        """
         ...
 
     def list(self) -> list[CheckpointInfo]:
@@ -531,6 +542,7 @@ class LocalSource:
         if not self.folder.is_dir():
             raise CheckpointError(f"{folder} is not a folder; name a run's folder, which holds epoch-0001 and on")
         self.name = self.folder.resolve().name
+        self.url = None
         self.problems: list[str] = []
         """What `list` had to leave out, one sentence each."""
         if not self._folders():
@@ -542,6 +554,11 @@ class LocalSource:
     def examples(self) -> list[Path]:
         """The pictures in RUN/examples."""
         return sorted(path for path in (self.folder / "examples").glob("*") if path.suffix.lower() in EXAMPLE_SUFFIXES)
+
+    def samples(self, epoch: int) -> list[Path]:
+        """The grids in the epoch's folder."""
+        folder = self.path(epoch)
+        return [path for name in SAMPLES.values() if (path := folder / name).is_file()]
 
     def _folders(self) -> list[Path]:
         if (self.folder / "checkpoint.json").is_file():

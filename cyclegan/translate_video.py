@@ -14,8 +14,8 @@ import torch
 from PIL import Image, ImageChops, ImageFilter
 
 from cyclegan.config import Direction
-from cyclegan.data.video import MAX_SIDE, Frame, Video, VideoCancelled, VideoError, VideoWriter
 from cyclegan.translator import Translator, working_size
+from cyclegan.video import MAX_SIDE, Frame, Video, VideoCancelled, VideoError, VideoWriter
 
 # The share of the frame before that `smoothing=1` keeps where nothing moves: an average over about ten frames. All
 # of it would never forget, so that daylight could not fade.

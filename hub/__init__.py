@@ -32,12 +32,13 @@ class HubError(RuntimeError):
         self.reason = message.rpartition("; ")[0] or message
 
 
-def open_source(spec: str | Path) -> CheckpointSource:
+def open_source(spec: str | Path, *, for_visitors: bool = False) -> CheckpointSource:
     """The checkpoints that a person named on a command line or in the app.
 
     Args:
         spec: a run's or an epoch's folder, or USER/NAME, USER/NAME@epoch-0012, USER/NAME@COMMIT on the Hub.
             A folder goes before a repository, also where only its first part is here.
+        for_visitors: whether a stranger named it: then no folder is opened, and no token of this computer used.
 
     Raises:
         CheckpointError: it is neither, or a folder without checkpoints.
@@ -45,6 +46,10 @@ def open_source(spec: str | Path) -> CheckpointSource:
     from cyclegan.checkpoint import CheckpointError, LocalSource
 
     text = str(spec)
+    if for_visitors:
+        from hub.source import HubSource
+
+        return HubSource(text, token=False)
     if isinstance(spec, Path) or Path(text).exists() or Path(text.split("/")[0]).is_dir():
         return LocalSource(spec)  # runs/mni is a slip, not a repository of the user "runs".
     from hub.source import HubSource, parse_spec

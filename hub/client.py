@@ -15,7 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelCard, get_session, get_token
+from huggingface_hub import (
+    CommitOperationAdd,
+    CommitOperationDelete,
+    HfApi,
+    ModelCard,
+    constants,
+    get_session,
+    get_token,
+)
 from huggingface_hub.errors import (
     EntryNotFoundError,
     HFValidationError,
@@ -85,7 +93,7 @@ class Repository:
         repo_id: USER/NAME, or ORGANIZATION/NAME.
         repo_type: model, dataset or space.
         endpoint: address of the Hub; None for HF_ENDPOINT or huggingface.co.
-        token: None for HF_TOKEN or the one that `hf auth login` saved.
+        token: None for HF_TOKEN or the one that `hf auth login` saved; False: none is sent.
         timeout_s: how long the Hub may be silent.
 
     Every method raises HubError where the Hub can't be reached or refuses.
@@ -100,7 +108,7 @@ class Repository:
         *,
         repo_type: str = "model",
         endpoint: str | None = None,
-        token: str | None = None,
+        token: str | bool | None = None,
         timeout_s: float | None = None,
     ) -> None:
         self.repo_id, self.repo_type, self.timeout_s = repo_id, repo_type, timeout_s
@@ -119,6 +127,11 @@ class Repository:
         """Where people see it."""
         prefix = {"model": "", "dataset": "datasets/", "space": "spaces/"}[self.repo_type]
         return f"{self._api.endpoint}/{prefix}{self.repo_id}"
+
+    @property
+    def cache(self) -> Path:
+        """Where `download` keeps files; apart for who sends no token, and may not see what was fetched with one."""
+        return Path(constants.HF_HUB_CACHE) / ("" if self._api.token is not False else "without-token")
 
     # --- may it be written to -------------------------------------------------------------------------------
 
@@ -225,7 +238,7 @@ class Repository:
         with self.calls() as api:
             path = api.hf_hub_download(
                 self.repo_id, name, repo_type=self.repo_type, revision=revision, force_download=again,
-                local_files_only=local_only,
+                local_files_only=local_only, cache_dir=self.cache,
             )
         return Path(path)
 
@@ -338,14 +351,20 @@ class Repository:
         token = self._api.token or get_token()
         return text.replace(token, "***") if token else text
 
+    @property
+    def _sends_token(self) -> bool:
+        return self._api.token is not False and bool(self._api.token or get_token())
+
     def _explain_status(self, status: int, chain: list[BaseException]) -> str:
         if any(isinstance(e, RevisionNotFoundError) for e in chain):
             return f"{self.repo_id} has no such revision; name a tag such as epoch-0012, a branch, or a commit"
         # The one of the cache is raised where a file is not here and the Hub is out of order.
         if any(isinstance(e, EntryNotFoundError) and not isinstance(e, LocalEntryNotFoundError) for e in chain):
             return f"{self.repo_id} has no such file; look at {self.url}"
-        if status == 401 and (self._api.token or get_token()):
+        if status == 401 and self._sends_token:
             return f"the Hub does not accept the Hugging Face token; {NO_TOKEN}"
+        if self._api.token is False and status in (401, 403, 404):
+            return f"{self.repo_id} is not on the Hub, or private; check the name"
         if status == 403:
             return f"the token may not write to {self.repo_id}; use a token that may, or another USER/NAME"
         if status in (401, 404):

@@ -18,18 +18,20 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
+from urllib.parse import quote
 
-from huggingface_hub import constants
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.utils import validate_repo_id
 
 from cyclegan.checkpoint import (
     GENERATOR_OF,
+    SAMPLES,
     Checkpoint,
     CheckpointConfig,
     CheckpointError,
     CheckpointInfo,
+    epoch_name,
     load_checkpoint,
     make_info,
     read_info,
@@ -46,6 +48,7 @@ FRESH_S = 30.0
 TIMEOUT_S = 15.0
 MAX_EXAMPLES = 24
 MAX_EXAMPLE_BYTES = 10_000_000
+MAX_SAMPLES_BYTES = 20_000_000
 MAX_PICKLE_BYTES = 4_000_000_000
 _SHA = re.compile(r"[0-9a-f]{40}")
 _EXAMPLE = re.compile(r"examples/[\w-]{1,100}\.png", re.ASCII)
@@ -93,16 +96,17 @@ class HubSource:
     Args:
         spec: USER/NAME, USER/NAME@epoch-0012, USER/NAME@COMMIT.
         endpoint: address of the Hub; None for HF_ENDPOINT or huggingface.co.
-        token: None for HF_TOKEN or the one that `hf auth login` saved; public repositories need none.
+        token: None for HF_TOKEN or the one that `hf auth login` saved; public repositories need none, as False says.
 
     Raises:
         CheckpointError: `spec` is none of these.
     """
 
-    def __init__(self, spec: str, *, endpoint: str | None = None, token: str | None = None) -> None:
+    def __init__(self, spec: str, *, endpoint: str | None = None, token: str | bool | None = None) -> None:
         self.name = spec
         self.spec = parse_spec(spec)
         self.repository = Repository(self.spec.repo_id, endpoint=endpoint, token=token, timeout_s=TIMEOUT_S)
+        self._is_anonymous = token is False
         self.problems: list[str] = []
         """What `list` could not tell, one sentence each."""
         self._lock = threading.RLock()
@@ -112,11 +116,19 @@ class HubSource:
         """Why the last list failed: everyone is told, and not one after the other made to wait for it."""
         self._examples_lock = threading.Lock()
         self._examples = Examples("", [], 0.0)
+        self._without: set[tuple[str, str]] = set()
+        """By commit and name, which grids of test pictures there aren't."""
         self._damaged: set[tuple[str, str]] = set()
         """By commit and name, what was damaged right after its download: downloading it again is no use."""
         self.down = False
 
     # --- the protocol ---------------------------------------------------------------------------------------
+
+    @property
+    def url(self) -> str:
+        """Where people see it."""
+        revision = self.spec.revision
+        return self.repository.url + (f"/tree/{quote(revision)}" if revision else "")
 
     def list(self) -> list[CheckpointInfo]:
         """The epochs, newest first, without their weights; while the Hub can't be reached, those that are cached.
@@ -144,7 +156,8 @@ class HubSource:
                 infos = patiently(lambda: self._ask(problems))
                 self.down = False
             except HubError as error:
-                if not (infos := self._cached()):
+                # What is cached may have become private meanwhile.
+                if self._is_anonymous or not (infos := self._cached()):
                     raise CheckpointError(str(error)) from error
                 self.down = True
                 kept = "one epoch that is" if len(infos) == 1 else f"{len(infos)} epochs that are"
@@ -173,13 +186,7 @@ class HubSource:
         Raises:
             CheckpointError: it isn't there, can't be downloaded, is damaged, too large or of a newer format.
         """
-        infos = self.list()
-        info = next((info for info in infos if epoch in (None, info.epoch)), None)
-        if info is None:
-            have = ", ".join(str(info.epoch) for info in infos)
-            if self.down:
-                raise CheckpointError(f"epoch {epoch} of {self.name} can't be had; {self.problems[-1]} ({have})")
-            raise CheckpointError(f"{self.name} has no epoch {epoch}; it has {have}")
+        info = self._chosen(epoch)
         wanted = directions or info.directions
         where = f"{self.spec.repo_id}@{info.tag}"
         try:
@@ -190,6 +197,28 @@ class HubSource:
         return dataclasses.replace(
             checkpoint, info=dataclasses.replace(checkpoint.info, commit_sha=info.commit_sha)
         )
+
+    def samples(self, epoch: int) -> list[Path]:
+        """The epoch's grids of test pictures; downloaded unless they are cached, which is all while the Hub is down.
+
+        Raises:
+            CheckpointError: there is no such epoch, they can't be downloaded, or they are too large.
+        """
+        sha = self._chosen(epoch).commit_sha
+        where, folder = f"{self.spec.repo_id}@{epoch_name(epoch)}", self._snapshot(sha)
+        missing = [name for name in SAMPLES.values() if not (folder / name).is_file()]
+        missing = [name for name in missing if (sha, name) not in self._without]
+        if missing and not self.down:
+            try:
+                sizes = patiently(lambda: self.repository.sizes(sha, missing))
+                self._without |= {(sha, name) for name in missing if name not in sizes}
+                if (size := sum(sizes.values())) > MAX_SAMPLES_BYTES:
+                    raise CheckpointError(f"{where}: its samples have {size / 1e6:.0f} MB, too much to show")
+                for name in sizes:
+                    patiently(lambda name=name: self.repository.download(sha, name))
+            except HubError as error:
+                raise CheckpointError(f"the samples of {where} could not be loaded: {error}") from error
+        return [path for name in SAMPLES.values() if (path := folder / name).is_file()]
 
     def examples(self) -> list[Path]:
         """Pictures to try it on, of the newest epoch's commit; none if they can't be had."""
@@ -212,7 +241,7 @@ class HubSource:
 
     def _find_examples(self, sha: str) -> tuple[list[Path], bool]:
         """Those that are cached or can be downloaded, and whether these are all."""
-        folder = _snapshot(self.spec.repo_id, sha)
+        folder = self._snapshot(sha)
         cached = [path for path in (folder / "examples").glob("*.png") if _EXAMPLE.fullmatch(f"examples/{path.name}")]
         found = sorted(path for path in cached if path.is_file())[:MAX_EXAMPLES]
         if self.down:
@@ -305,6 +334,8 @@ class HubSource:
     def _resolve(self, revision: str) -> str:
         """The commit of a tag, branch or commit."""
         if _SHA.fullmatch(revision):
+            if self._is_anonymous:
+                self.repository.sizes(revision, ["config.json"])  # Raises if it has become private.
             return revision
         refs = self.repository.refs()
         sha = refs.tags.get(revision) or refs.branches.get(revision)
@@ -316,6 +347,17 @@ class HubSource:
             )
         return sha
 
+    def _chosen(self, epoch: int | None) -> CheckpointInfo:
+        """The info of `epoch`, None for the newest."""
+        infos = self.list()
+        info = next((info for info in infos if epoch in (None, info.epoch)), None)
+        if info is None:
+            have = ", ".join(str(info.epoch) for info in infos)
+            if self.down:
+                raise CheckpointError(f"epoch {epoch} of {self.name} can't be had; {self.problems[-1]} ({have})")
+            raise CheckpointError(f"{self.name} has no epoch {epoch}; it has {have}")
+        return info
+
     def _info(self, sha: str, revision: str) -> CheckpointInfo:
         """What the checkpoint of a commit says of itself."""
         where = f"{self.spec.repo_id}@{revision}"
@@ -325,7 +367,7 @@ class HubSource:
 
     def _cached(self) -> list[CheckpointInfo]:
         """The epochs that are in the cache with a generator, newest first."""
-        snapshots = _snapshot(self.spec.repo_id, "")
+        snapshots = self._snapshot("")
         found: dict[int, CheckpointInfo] = {}
         for folder in snapshots.iterdir() if snapshots.is_dir() else ():
             with contextlib.suppress(CheckpointError, OSError):
@@ -339,6 +381,11 @@ class HubSource:
         revision = self.spec.revision
         return revision in (None, info.tag, info.commit_sha)
 
+    def _snapshot(self, sha: str) -> Path:
+        """Where huggingface_hub keeps a commit's files."""
+        name = repo_folder_name(repo_id=self.spec.repo_id, repo_type="model")
+        return self.repository.cache / name / "snapshots" / sha
+
     # --- downloading ----------------------------------------------------------------------------------------
 
     def _jsons(self, sha: str, names: Sequence[str], where: str) -> dict[str, dict[str, Any]]:
@@ -348,7 +395,7 @@ class HubSource:
             CheckpointError: one is damaged or too large.
             HubError: no answer.
         """
-        folder = _snapshot(self.spec.repo_id, sha)
+        folder = self._snapshot(sha)
         found = {}
         with _named(sha, where):
             for name in names:
@@ -401,7 +448,7 @@ class HubSource:
         Args:
             again: files to download even if they are cached.
         """
-        folder = _snapshot(self.spec.repo_id, sha)
+        folder = self._snapshot(sha)
         weights = [f"{GENERATOR_OF[direction]}.safetensors" for direction in directions]
         fresh = {name for name in (*_JSONS, *weights) if name in again or not (folder / name).is_file()}
         if not fresh:
@@ -466,11 +513,6 @@ def _at_once(call: Callable[[Any], T], arguments: Sequence[Any]) -> list[T]:
     """`call` of each, eight at a time, in their order."""
     with ThreadPoolExecutor(8) as pool:
         return [*pool.map(call, arguments)]
-
-
-def _snapshot(repo_id: str, sha: str) -> Path:
-    """Where huggingface_hub keeps a commit's files."""
-    return Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repo_id, repo_type="model") / "snapshots" / sha
 
 
 def _weight_names(record: dict[str, Any]) -> set[str]:

@@ -67,6 +67,22 @@ def test_a_source_lists_the_newest_first_and_names_what_it_left_out(tmp_path, ma
     assert [info.epoch for info in single.list()] == [10] and single.load(10).info.epoch == 10
 
 
+def test_samples_are_those_of_the_epoch_by_direction(tmp_path, make_checkpoint):
+    for epoch in (1, 2):
+        folder = make_checkpoint(tmp_path, epoch) / "samples"
+        folder.mkdir()
+        for name in ("ba.png", "ab.png", "other.png") if epoch == 1 else ("ba.png",):
+            (folder / name).write_bytes(b"x")
+    source = LocalSource(tmp_path)
+    wanted = [tmp_path / "epoch-0001" / "samples" / name for name in ("ab.png", "ba.png")]
+    assert source.samples(1) == wanted and len(source.samples(2)) == 1
+    assert LocalSource(tmp_path / "epoch-0001").samples(1) == wanted
+    make_checkpoint(tmp_path, 3)
+    assert source.samples(3) == [] and source.url is None
+    with pytest.raises(CheckpointError, match="has no epoch 7"):
+        source.samples(7)
+
+
 def test_the_sha_pins_the_content(tmp_path, make_checkpoint):
     one, same, other = (make_checkpoint(tmp_path / name, 1, seed=seed) for name, seed in (("x", 0), ("y", 0), ("z", 1)))
     shas = [read_info(folder).commit_sha for folder in (one, same, other)]

@@ -15,10 +15,10 @@ from PIL import Image, ImageChops
 
 from cyclegan.__main__ import main
 from cyclegan.checkpoint import CheckpointError, load_checkpoint
-from cyclegan.data.video import Video, VideoCancelled, VideoError, VideoWriter
 from cyclegan.images import ImageError
-from cyclegan.translate_video import Smoother, translate_video
+from cyclegan.translate_video import Smoother, translate_video, translate_video_in_steps
 from cyclegan.translator import Translator, mean_difference
+from cyclegan.video import Video, VideoCancelled, VideoError, VideoWriter
 
 CYCLEGAN = ("-m", "cyclegan")
 SIZE = (50, 38)
@@ -135,6 +135,28 @@ def test_every_frame_is_translated_in_its_place(tmp_path, clip, translator, batc
 def test_the_usual_sizes_work(tmp_path, clip, translator, size):
     done = translate_video(translator, Video(clip), tmp_path / "out.mp4", "ab", size=size)
     assert done.frames == 10 and facts(tmp_path / "out.mp4") == facts(clip)
+
+
+@pytest.mark.parametrize(("size", "written"), [(196, (258, 196)), (27, (36, 28)), (None, SIZE), (38, SIZE)])
+def test_a_video_can_be_written_at_the_size_worked_at(tmp_path, clip, translator, size, written):
+    target = tmp_path / "out.mp4"
+    done = translate_video(translator, clip, target, "ab", size=size, scale_back=False, smoothing=0.5)
+    assert done.frames == 10 and done.size == written and done.flicker_after < done.flicker_before
+    assert facts(target)[:2] == written and facts(target)[2:] == facts(clip)[2:]
+
+
+def test_what_h264_cannot_hold_is_said_before_anything_is_done(tmp_path, clip, translator):
+    with pytest.raises(VideoError, match="clip.mov would become 10526×8000, and H.264 ends at 8192"):
+        translate_video(translator, clip, tmp_path / "out.mp4", "ab", size=8000, scale_back=False)
+    assert not (tmp_path / "out.mp4").exists()
+
+
+def test_steps_can_be_given_up(tmp_path, clip, translator):
+    steps = translate_video_in_steps(translator, Video(clip), tmp_path / "out.mp4", "ab", batch_size=2)
+    assert [next(steps) for _ in range(3)] == [(0, 10), (2, 10), (4, 10)]
+    assert list(tmp_path.glob(".*.part"))
+    steps.close()
+    assert {p.name for p in tmp_path.iterdir()} == {"clip.mov", "run"}
 
 
 def test_cancel_leaves_nothing(tmp_path, clip, translator):

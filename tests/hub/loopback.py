@@ -45,6 +45,7 @@ class Repo:
     """A repository: commits, branches, tags."""
 
     private: bool = False
+    gated: bool = False  # Everyone may see what there is, and those who were given leave download it.
     everything: dict = field(default_factory=dict)  # SHA → {"id", "parent", "title", "date", "files": {path: bytes}}
     branches: dict = field(default_factory=dict)
     tags: dict = field(default_factory=dict)
@@ -109,6 +110,7 @@ class LoopbackHub:
         self.tokens = {TOKEN: "write"}  # token → role
         self.readonly = set()  # repositories that the user may see but not write to
         self.faults, self.requests = [], []
+        self.signed = []  # those of the requests that came with a token
         self.lock = threading.RLock()
         self.closed = False
         hub = self
@@ -159,6 +161,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         with hub.lock:
             hub.requests.append(line)
+            if "Authorization" in self.headers:
+                hub.signed.append(line)
             fault = next((f for f in hub.faults if f.times > 0 and re.search(f.match, line)), None)
             if fault:
                 fault.times -= 1
@@ -237,6 +241,8 @@ class _Handler(BaseHTTPRequestHandler):
                 if self.repo is None or self.repo.private and role is None:
                     status = 404 if role else 401
                     return status, {"error": "Repository not found"}, {"X-Error-Code": "RepoNotFound"}
+                if self.repo.gated and role is None and call == self.resolve:
+                    return 401, {"error": "Access is restricted"}, {"X-Error-Code": "GatedRepo"}
                 self.key, self.name = key, name
                 reading = self.command in ("GET", "HEAD") or call == self.paths_info
                 if not reading and (role != "write" or key in self.loopback.readonly):

@@ -233,6 +233,145 @@ def test_names_and_folders(tmp_path, make_run, loopback):
             open_source(slip)
 
 
+# --- grids of test pictures -----------------------------------------------------------------------------------
+
+
+def test_samples_of_an_epoch_come_from_its_commit_and_are_downloaded_once(loopback, published, source):
+    run, repo = published
+    source.list()
+    loopback.requests.clear()
+    found = source.samples(2)
+    assert [path.name for path in found] == ["ab.png", "ba.png"]
+    assert all(path.parent.parent.name == repo.tags["epoch-0002"] for path in found)
+    assert [path.read_bytes() for path in found] == [path.read_bytes() for path in LocalSource(run).samples(2)]
+    assert loopback.count(f"GET .*/{repo.tags['epoch-0002']}/samples/") == 1  # Alike: one content.
+    assert loopback.count("epoch-0001|epoch-0003|safetensors|/tree/") == 0
+    loopback.requests.clear()
+    assert source.samples(2) == found and loopback.requests == []
+    with pytest.raises(CheckpointError, match="has no epoch 9; it has 3, 2, 1"):
+        source.samples(9)
+
+
+def test_samples_that_are_not_there_are_asked_for_once(loopback, published, source):
+    files = published[1].head["files"]
+    put(published[1], **{"samples/ba.png": files["samples/ba.png"], "samples/ab.png": b"", "samples/cd.png": b"x"})
+    assert [path.name for path in source.samples(4)] == ["ba.png"]
+    loopback.requests.clear()
+    assert [path.name for path in source.samples(4)] == ["ba.png"] and loopback.requests == []
+
+
+def test_samples_too_large_are_not_downloaded(loopback, published, source, monkeypatch):
+    monkeypatch.setattr("hub.source.MAX_SAMPLES_BYTES", 100)
+    loopback.requests.clear()
+    with pytest.raises(CheckpointError, match="alice/day-night@epoch-0003: its samples have 0 MB, too much to show"):
+        source.samples(3)
+    assert loopback.count("/samples/") == 0
+
+
+def test_samples_without_the_hub(loopback, published, source, monkeypatch):
+    monkeypatch.setattr("hub.client.WAIT_S", 0.01)
+    source.load(3)
+    source.samples(2)
+    source.load(2)
+    loopback.fail("paths-info|samples", 503, times=1000)
+    with pytest.raises(CheckpointError) as caught:
+        source.samples(3)
+    assert str(caught.value) == (
+        "the samples of alice/day-night@epoch-0003 could not be loaded: the Hub is out of order (503); try again later"
+    )
+    assert len(source.samples(2)) == 2
+    loopback.close()
+    offline = HubSource(NAME, endpoint=loopback.url)
+    assert (len(offline.samples(2)), offline.samples(3)) == (2, [])
+
+
+# --- visitors: no folder, no token ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def named_by_a_visitor(loopback, cache, online):
+    """Open what a visitor names, as the app does."""
+
+    def named(spec):
+        source = open_source(spec, for_visitors=True)
+        source.repository._api.endpoint = loopback.url  # The client has read HF_ENDPOINT as it was imported.
+        return source
+
+    return named
+
+
+def assert_hidden(source):
+    for ask in (source.list, source.load, lambda: source.samples(3)):
+        source.refresh()
+        with pytest.raises(CheckpointError, match="alice/day-night is not on the Hub, or private; check the name"):
+            ask()
+    source.refresh()
+    assert source.examples() == []
+
+
+def test_visitors_open_public_ones_and_send_no_token(loopback, published, named_by_a_visitor):
+    loopback.signed.clear()
+    visitors = named_by_a_visitor(NAME)
+    assert [info.epoch for info in visitors.list()] == [3, 2, 1]
+    assert visitors.load(3).info.epoch == 3 and len(visitors.samples(3)) == len(visitors.examples()) == 2
+    assert loopback.signed == []
+    assert named_by_a_visitor(f"{NAME}@{published[1].tags['epoch-0002']}").load().info.epoch == 2
+    loopback.close()
+    with pytest.raises(CheckpointError, match="can't be reached"):
+        named_by_a_visitor(NAME).list()
+
+
+def test_visitors_see_nothing_of_a_private_one_that_the_server_has(loopback, published, source, named_by_a_visitor):
+    repo = published[1]
+    repo.private = True
+    for epoch in (3, 2, 1):  # All of it is in the server's cache, under its own token.
+        source.load(epoch)
+        source.samples(epoch)
+    source.examples()
+    loopback.signed.clear()
+    for revision in ("", "@epoch-0003", "@main", f"@{repo.tags['epoch-0003']}"):
+        assert_hidden(named_by_a_visitor(NAME + revision))
+    assert loopback.signed == []
+    with pytest.raises(CheckpointError) as missing:
+        named_by_a_visitor("alice/none").list()
+    assert str(missing.value) == "alice/none is not on the Hub, or private; check the name"  # In the same words.
+    assert len(source.list()) == 3
+
+
+def test_visitors_see_nothing_of_what_has_become_private(loopback, published, named_by_a_visitor):
+    repo = published[1]
+    visitors = named_by_a_visitor(NAME)
+    visitors.load(3)
+    visitors.samples(3)
+    repo.private = True
+    assert_hidden(visitors)
+    assert_hidden(named_by_a_visitor(f"{NAME}@{repo.tags['epoch-0003']}"))
+
+
+def test_visitors_download_nothing_that_the_server_was_given_leave_for(
+    loopback, published, source, named_by_a_visitor
+):
+    published[1].gated = True
+    source.load(3)
+    source.samples(3)
+    source.examples()
+    for revision in ("", f"@{published[1].tags['epoch-0003']}"):
+        assert_hidden(named_by_a_visitor(NAME + revision))
+
+
+def test_visitors_name_no_folders(loopback, online, cache, make_run, tmp_path, monkeypatch):
+    run = make_run(1)
+    monkeypatch.chdir(tmp_path)
+    said = []
+    for spec in (str(run), str(tmp_path / "none"), "run", "none", ".", "run/epoch-0001/samples", "../x"):
+        with pytest.raises(CheckpointError) as caught:
+            open_source(spec, for_visitors=True)
+        said.append(str(caught.value).replace(repr(spec), "X"))
+    assert len(set(said)) == 1  # Whether it is there makes no difference.
+    assert isinstance(open_source("run/epoch-0001"), LocalSource)
+    assert isinstance(open_source("run/epoch-0001", for_visitors=True), HubSource)
+
+
 # --- what others may have put there -------------------------------------------------------------------------
 
 

@@ -52,6 +52,9 @@ class App:
     run: Path
     """Its first run, `streets`: two epochs, four examples. The second run, `oneway`, has A → B only."""
     started_s: float
+    pid: int
+    temp: Path
+    """Its temporary folder; what was uploaded and what is served lies in gradio's own, `cache` beside it."""
 
 
 @pytest.fixture(scope="session")
@@ -66,17 +69,19 @@ def app(tmp_path_factory):
     for seed, name in enumerate(("a_0", "a_1", "b_0", "b_1")):
         picture(48, 40, seed).save(run / "examples" / f"{name}.png")
 
+    (folder / "temp").mkdir()
     port = free_port()
     log = open(folder / "log.txt", "w")  # noqa: SIM115
     began = time.monotonic()
     process = subprocess.Popen(
         [sys.executable, "app.py", "--checkpoints", str(run), str(oneway), "--port", str(port)],
-        cwd=ROOT, stdout=log, stderr=log, env={**os.environ, "GRADIO_TEMP_DIR": str(folder / "cache")},
+        cwd=ROOT, stdout=log, stderr=log,
+        env={**os.environ, "GRADIO_TEMP_DIR": str(folder / "cache"), "TMPDIR": str(folder / "temp")},
     )
     try:
         url = f"http://127.0.0.1:{port}/"
         wait_until_answers(url, process, folder / "log.txt")
-        yield App(url, run, time.monotonic() - began)
+        yield App(url, run, time.monotonic() - began, process.pid, folder / "temp")
     finally:
         process.terminate()
         process.wait(20)

@@ -77,16 +77,16 @@ class Visit:
 @pytest.fixture
 def visit(chromium, app, tmp_path):
     """Open the page; whatever a test does there, nothing may leave the host and nothing may be complained of."""
-    browser, path = chromium
+    browser, executable = chromium
     contexts, visits = [], []
 
-    def open_page(width=1280, height=900, scheme="light"):
+    def open_page(width=1280, height=900, scheme="light", locale="en-US", path=""):
         context = browser.launch_persistent_context(
-            tmp_path / f"profile{len(contexts)}", executable_path=path, args=ARGS,
-            viewport={"width": width, "height": height}, color_scheme=scheme,
+            tmp_path / f"profile{len(contexts)}", executable_path=executable, args=ARGS,
+            viewport={"width": width, "height": height}, color_scheme=scheme, locale=locale,
         )
         contexts.append(context)
-        visits.append(Visit(context.new_page(), app.url))
+        visits.append(Visit(context.new_page(), app.url + path))
         return visits[-1]
 
     yield open_page
@@ -147,8 +147,12 @@ def test_examples_epochs_and_sizes(visit, app):
     for key in ("ArrowDown", "Enter"):
         here.page.keyboard.press(key)
     here.wait_for("Epoch 1, 48×40")
-    here.page.get_by_label("Original").check()
-    here.wait_for("Epoch 1, 48×40")
+    here.page.get_by_label("Working size").click()
+    here.page.get_by_role("option", name="Original").click()
+    here.wait_for("Epoch 1, 48×40 pixels, worked at 48×40")
+    here.page.get_by_label("Working size").fill("36")
+    here.page.keyboard.press("Enter")
+    here.wait_for("Epoch 1, 48×40 pixels, worked at 43×36")
 
     here.page.get_by_role("button", name="Refresh").click()
     here.wait_for_notice("No newer epoch yet")
@@ -182,6 +186,64 @@ def test_a_run_with_one_direction_says_why(visit):
     here.page.get_by_text("no way back, and no reading as zebra").wait_for()
     assert here.page.locator("h2").all_inner_texts()[0].startswith("As <b>horse</b>")  # a name, not markup
     assert here.page.locator("h2:visible").count() == 1
+
+
+def test_one_reading_is_pinned_and_compared_by_a_slider(visit):
+    here = visit(390, 844)
+    here.wait_for("Epoch 2")
+    here.page.get_by_label("night", exact=True).check()
+    here.page.wait_for_function("[...document.querySelectorAll('.reading')].filter(e => e.offsetParent).length == 1")
+    assert here.page.locator("h2:visible").inner_text().startswith("As night")
+    here.page.get_by_label("Slider").check()
+    here.page.wait_for_function(
+        "(() => { const shown = [...document.querySelectorAll('.sliders img')].filter(e => e.offsetParent);"
+        " return shown.length == 4 && shown.every(e => e.naturalWidth == 48) })()"
+    )
+    assert here.page.locator(".pictures:visible").count() == 0
+    assert here.overflow() <= 0
+    here.page.get_by_label("Both", exact=True).check()
+    here.page.wait_for_function(
+        "[...document.querySelectorAll('.sliders img')].filter(e => e.offsetParent && e.naturalWidth == 48).length == 8"
+    )
+
+
+def test_a_long_translation_is_cancelled(visit, tmp_path):
+    here = visit()
+    here.wait_for("Epoch 2")
+    picture(2000, 1900).save(tmp_path / "large.png")
+    here.page.get_by_label("Working size").fill("1900")
+    here.page.keyboard.press("Enter")
+    here.wait_for("Epoch 2")
+    here.page.get_by_label("Remove Image").click()
+    here.wait_for("Choose a picture")
+    here.page.locator(".given input[type=file]").set_input_files(tmp_path / "large.png")
+    here.page.get_by_role("button", name="Cancel").click()
+    here.wait_for("Nothing was translated")
+    picture(48, 40).save(tmp_path / "small.png")
+    here.page.get_by_label("Working size").fill("40")
+    here.page.keyboard.press("Enter")
+    here.upload(tmp_path / "small.png")
+    here.wait_for("Epoch 2, 48×40")
+
+
+def test_in_korean(visit):
+    here = visit(390, 844, locale="ko-KR")
+    here.wait_for("에폭 2, 48×40 픽셀")
+    shown = here.page.locator("body").inner_text()
+    for said in ("변환", "비교", "내 사진", "학습 실행", "둘 다", "day 사진으로 볼 때", "재구성: L1", "새로 고침"):
+        assert said in shown, said
+    assert here.page.get_by_label("처리 크기").input_value() == "자동"
+    assert "__i18n__" not in shown
+    assert here.page.evaluate("document.documentElement.lang") == "ko"
+    assert here.overflow() <= 0
+
+
+def test_the_address_names_run_and_epoch(visit):
+    here = visit(path="?run=streets&epoch=epoch-0001")
+    here.wait_for("Epoch 1, 48×40")
+    here = visit(path="?run=streets&epoch=epoch-0099")
+    here.wait_for_notice("streets has no epoch 99; it has 2, 1")
+    here.wait_for("Epoch 2, 48×40")
 
 
 def test_downloads_are_png_and_named(visit, tmp_path):

@@ -191,8 +191,10 @@ def test_one_direction_shows_one_reading(translate, tmp_path):
 @pytest.mark.parametrize("parameters, said", [
     ({"epoch": "epoch-0009"}, "no epoch 9"),
     ({"epoch": "last"}, "is no epoch"),
-    ({"run": "elsewhere"}, "no run"),
+    ({"run": "elsewhere"}, "elsewhere is not a folder"),
     ({"size": "huge"}, "working size"),
+    ({"size": "4"}, "8 to 8192 pixels"),
+    ({"reading": "ac"}, "no reading"),
 ])
 def test_wrong_parameters_are_told(translate, tmp_path, parameters, said):
     picture(40, 32).save(tmp_path / "in.png")
@@ -211,12 +213,11 @@ def test_a_new_epoch_is_the_newest_at_once(translate, app, tmp_path):
 
 
 def test_the_api_describes_itself(client):
-    (endpoint,) = client.view_api(return_format="dict")["named_endpoints"].items()
-    name, described = endpoint
-    assert name == "/translate" and "picture" in described["description"]
+    described = client.view_api(return_format="dict")["named_endpoints"]["/translate"]
+    assert "picture" in described["description"]
     parameters = {p["parameter_name"]: p for p in described["parameters"]}
-    assert list(parameters) == ["image", "run", "epoch", "size"]
-    assert [p["parameter_has_default"] for p in parameters.values()] == [False, True, True, True]
+    assert list(parameters) == ["image", "run", "epoch", "size", "reading"]
+    assert [p["parameter_has_default"] for p in parameters.values()] == [False, True, True, True, True]
 
 
 # --- what needs no running app ------------------------------------------------------------------------------
@@ -238,9 +239,10 @@ def test_the_api_describes_itself(client):
 ])
 def test_working_sizes_are_capped(size, choice, device, worked, capped):
     from cyclegan.config import DataConfig
-    from cyclegan.ui.translate import _working_size
+    from cyclegan.ui.common import working_side
+    from cyclegan.ui.words import speaker
 
-    found, said = _working_size(size, choice, DataConfig(crop_size=128), device)
+    found, said = working_side(size, choice, DataConfig(crop_size=128), device, speaker())
     assert found == worked and bool(said) == capped
 
 
@@ -256,56 +258,57 @@ def test_working_sizes_are_capped(size, choice, device, worked, capped):
 ])
 def test_training_size_is_the_scale_of_training(preprocess, size, side):
     from cyclegan.config import DataConfig
-    from cyclegan.ui.translate import _training_side
+    from cyclegan.ui.common import training_side
 
-    assert _training_side(size, DataConfig(crop_size=128, load_size=200, preprocess=preprocess)) == side
+    assert training_side(size, DataConfig(crop_size=128, load_size=200, preprocess=preprocess)) == side
 
 
 def test_huge_pictures_are_reduced():
-    from cyclegan.ui.translate import MAX_SHOWN_PIXELS, _reduced
+    from cyclegan.ui.common import MAX_SHOWN_PIXELS, reduced
+    from cyclegan.ui.words import speaker
 
-    reduced, said = _reduced(Image.new("RGB", (8000, 4000)))
-    assert reduced.width * reduced.height <= MAX_SHOWN_PIXELS
-    assert abs(reduced.width / reduced.height - 2) < 0.01
-    assert said == [f"Your picture of 8000×4000 was reduced to {reduced.width}×{reduced.height} first."]
+    smaller, said = reduced(Image.new("RGB", (8000, 4000)), speaker())
+    assert smaller.width * smaller.height <= MAX_SHOWN_PIXELS
+    assert abs(smaller.width / smaller.height - 2) < 0.01
+    assert said == [f"Your picture of 8000×4000 was reduced to {smaller.width}×{smaller.height} first."]
 
 
 def test_a_run_that_went_away_is_told(tmp_path):
     from cyclegan.checkpoint import CheckpointError
-    from cyclegan.ui.translate import _listed
+    from cyclegan.ui.common import listed
     from hub import open_source
 
     write_epoch(tmp_path / "run", 1)
     source = open_source(tmp_path / "run")
     shutil.rmtree(tmp_path / "run")
     with pytest.raises(CheckpointError, match="run can't be listed any more"):
-        _listed(source)
+        listed(source)
 
 
 def test_examples_alternate(tmp_path):
     from cyclegan.checkpoint import LocalSource
-    from cyclegan.ui.translate import _examples
+    from cyclegan.ui.common import examples_of
 
     write_epoch(tmp_path, 1)
-    assert _examples(LocalSource(tmp_path)) == []
+    assert examples_of(LocalSource(tmp_path)) == []
     (tmp_path / "examples").mkdir()
     for name in ("a_2.png", "a_10.png", "b_1.png", "other.png", "a_3.txt"):
         picture(8, 8).save(tmp_path / "examples" / name, format="PNG")
     (tmp_path / "examples" / "a_0.png").touch()
     Image.new("L", (4000, 1001)).save(tmp_path / "examples" / "b_0.png")  # Too large to be decoded for each visitor.
-    assert [path.name for path in _examples(LocalSource(tmp_path))] == ["a_2.png", "b_1.png", "a_10.png"]
+    assert [path.name for path in examples_of(LocalSource(tmp_path))] == ["a_2.png", "b_1.png", "a_10.png"]
 
 
 def test_a_source_without_examples_to_give_stops_nothing(tmp_path):
     from cyclegan.checkpoint import CheckpointError, LocalSource
-    from cyclegan.ui.translate import _examples
+    from cyclegan.ui.common import examples_of
 
     class Broken(LocalSource):
         def examples(self):
             raise CheckpointError("the Hub can't be reached")
 
     write_epoch(tmp_path, 1)
-    assert _examples(Broken(tmp_path)) == []
+    assert examples_of(Broken(tmp_path)) == []
 
 
 def test_another_runs_source_is_not_asked(tmp_path, monkeypatch):
@@ -336,53 +339,48 @@ def test_another_runs_source_is_not_asked(tmp_path, monkeypatch):
 
     page = asyncio.run(built())
     (first_picture, *_) = (fn.fn for fn in page.fns.values() if fn.name == "first_picture")
-    shown = first_picture("one", None)[0]
+    shown = first_picture("one", None, None)[0]
     assert shown.endswith("a_one.png") and asked == ["one"]
     asked.clear()
-    assert first_picture("two", {"path": shown})[0].endswith("a_two.png") and asked == ["two"]
+    assert first_picture("two", {"path": shown}, None)[0].endswith("a_two.png") and asked == ["two"]
     own = tmp_path / "cache" / "0123" / "a_one.png"  # A visitor's, whatever its name.
     own.parent.mkdir(parents=True)
     picture(20, 20).save(own)
     asked.clear()
-    kept = first_picture("two", {"path": str(own)})[0]
+    kept = first_picture("two", {"path": str(own)}, None)[0]
     assert kept.endswith("a_one.png") and kept != str(own) and asked == []
 
 
-def test_long_domain_names_fit_into_a_file_name(tmp_path):
-    from types import SimpleNamespace
+def test_long_domain_names_fit_into_a_file_name():
+    from cyclegan.ui.readings import file_name
 
-    from cyclegan.checkpoint import LocalSource
-    from cyclegan.ui.translate import _saved
-
-    write_epoch(tmp_path, 1)
-    translator = SimpleNamespace(checkpoint=LocalSource(tmp_path).load(1, ("ab",)))
-    component = SimpleNamespace(GRADIO_CACHE=str(tmp_path / "cache"))
-    path = _saved(component, picture(8, 8), "epoch-0001 as " + "夜" * 300, translator, "ab")
-    name = path.rsplit("/", 1)[1]
-    assert name.startswith("epoch-0001_as_夜") and name.endswith("夜.png") and len(name.encode()) <= 84
+    name = file_name("epoch-0001 as " + "夜" * 300)
+    assert name.startswith("epoch-0001_as_夜") and name.endswith("夜") and len(name.encode()) <= 80
 
 
 def test_epochs_are_labelled(tmp_path):
     import dataclasses
 
     from cyclegan.checkpoint import read_info
-    from cyclegan.ui.translate import _epoch_label
+    from cyclegan.ui.common import epoch_label
+    from cyclegan.ui.words import Speaker, speaker
 
     info = dataclasses.replace(read_info(write_epoch(tmp_path, 12)), created="2026-11-21T06:44:24+00:00")
-    assert _epoch_label(info) == "epoch 12 — 2026-11-21, cycle 0.30"
-    assert _epoch_label(dataclasses.replace(info, losses={})) == "epoch 12 — 2026-11-21"
-    assert _epoch_label(dataclasses.replace(info, losses={}, created="")) == "epoch 12"
+    assert epoch_label(info, speaker()) == "epoch 12 — 2026-11-21, cycle 0.30"
+    assert epoch_label(dataclasses.replace(info, losses={}), speaker()) == "epoch 12 — 2026-11-21"
+    assert epoch_label(dataclasses.replace(info, losses={}, created=""), speaker()) == "epoch 12"
+    assert epoch_label(info, Speaker("ko")) == "에폭 12 — 2026-11-21, 순환 손실 0.30"
 
 
 def test_the_unforeseen_is_logged_and_told_in_general(caplog):
     from cyclegan.images import ImageError
-    from cyclegan.ui.translate import _told_error
+    from cyclegan.ui.common import told_error
 
-    told = _told_error(ZeroDivisionError("secret detail"))
+    told = told_error(ZeroDivisionError("secret detail"))
     assert "went wrong" in told.message and "secret" not in told.message
     assert "secret detail" in caplog.text
-    assert "memory" in _told_error(RuntimeError("CUDA out of memory. Tried to allocate")).message
-    assert _told_error(ImageError("<x> is bad")).message == "&lt;x&gt; is bad"
+    assert "memory" in told_error(RuntimeError("CUDA out of memory. Tried to allocate")).message
+    assert told_error(ImageError("<x> is bad")).message == "&lt;x&gt; is bad"
 
 
 def test_runs_of_one_name_are_told_apart(tmp_path):

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cyclegan.data import video as module
-from cyclegan.data.video import Video, VideoError, VideoWriter, is_video, write_frames
+from cyclegan import video as module
+from cyclegan.video import Video, VideoError, VideoWriter, is_video, write_frames
 
 REGULAR = [Fraction(i, 10) for i in range(20)]
 UNEVEN = [Fraction(ms, 1000) for ms in (0, 40, 45, 200, 210, 700, 1500)]
@@ -109,6 +109,8 @@ def corner(image):
         ("a.ts", "aac", {}, "copied"),
         ("a.mov", "pcm_s16le", {"rate": 44_100}, "re-encoded"),
         ("a.mkv", "ac3", {}, "re-encoded"),
+        ("a.avi", "ac3", {"codec": "mpeg4", "tick": Fraction(1, 10)}, "re-encoded"),
+        ("late.mkv", "ac3", {"start": Fraction(5)}, "re-encoded"),
         ("a.mp4", None, {}, None),
         ("late.mkv", "aac", {"start": Fraction(5)}, "copied"),
     ],

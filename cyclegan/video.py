@@ -34,6 +34,8 @@ VIDEO_SUFFIXES = frozenset({
 # H.264's highest level ends at 8192×4352.
 MAX_SIDE = 8192
 MAX_PIXELS = 8192 * 4352
+# Times of sound that are off by less are a file's clock.
+MOST_JITTER_S = 0.05
 
 # What a file may turn out to be. Playlists and the like are left out: ffmpeg would open the addresses in them, which
 # no stranger's file should decide. The sound formats are there so that a song is told apart from rubbish.
@@ -430,6 +432,8 @@ class VideoWriter:
         self.target, self.size, self.time_base = Path(target), size, time_base
         self.sound: str | None = None
         """What became of the sound: "copied", "re-encoded", "left out" (it can't be decoded), None (there is none)."""
+        self.written_size = size[0] + size[0] % 2, size[1] + size[1] % 2
+        """Width and height of the file's frames."""
         # Hidden and of another suffix, so that nobody takes the half file for a video.
         self._part = self.target.with_name(f".{self.target.name}.{uuid.uuid4().hex[:8]}.part")
         self._last: int | None = None
@@ -454,7 +458,7 @@ class VideoWriter:
         rate = min(max(rate, Fraction(1, 1000)), Fraction(1000)).limit_denominator(100_000)
         self._stream = self._container.add_stream(encoder, rate=rate)
         context = self._stream.codec_context
-        context.width, context.height = (side + side % 2 for side in self.size)
+        context.width, context.height = self.written_size
         context.pix_fmt, context.time_base = "yuv420p", self.time_base
         context.colorspace, context.color_primaries, context.color_trc, context.color_range = _BT709, 1, 1, 1
         if encoder == "libx264":  # 18 is where people stop seeing a difference.
@@ -550,6 +554,8 @@ class _Sound:
         self.output, self.how = output, "copied"
         self.input = av.open(os.path.abspath(video.path), options=_OPEN_OPTIONS)
         stream, self._next = self.input.streams.best("audio"), None
+        self.offset = video.offset
+        self._heard: int | None = None  # Where the next samples belong, in samples, when they are re-encoded.
         if stream is None or stream.codec_context is None:  # Of a kind that ffmpeg doesn't know.
             self.how = "left out"
             return
@@ -596,8 +602,14 @@ class _Sound:
         except (av.error.FFmpegError, ValueError):
             return  # A damaged piece of sound is a short silence.
         for frame in frames:
+            rate = frame.sample_rate
             if frame.pts is not None:
-                frame.pts -= self.shift
+                at = round((frame.pts * frame.time_base - self.offset) * rate)
+                # One sample after the other, but for gaps: a file's clock may be coarser, AVI's by far.
+                if self._heard is None or at - self._heard > MOST_JITTER_S * rate:
+                    self._heard = at
+            frame.pts, frame.time_base = self._heard or 0, Fraction(1, rate)
+            self._heard = frame.pts + frame.samples
             self.output.mux(self.stream.encode(frame))
 
     def close(self) -> None:

@@ -1,0 +1,246 @@
+"""The running app under load: `python -m benchmarks.app_load visitors`, `… repeat`, `… memory`.
+
+Each part starts `python app.py` with a run of untrained ResNet-9 (64 channels, 256²), whose figures are those of a
+trained one, and adds its rows to benchmarks/reports/app_load.json.
+
+visitors: 20 clients upload pictures of their own for 60 s, and wait for both readings of each, over and over. Beside
+it, before and after, a plain loop over such pictures in batches: the same passes, and nothing else.
+repeat: one client asks for the same picture again.
+memory: 200 checkpoints are opened one after another; the server's resident memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from PIL import Image
+
+from benchmarks.machine import ROOT, describe
+
+REPORT = Path(__file__).parent / "reports" / "app_load.json"
+SIDE, NGF = 256, 64
+
+
+def write_run(folder: Path, epochs: int = 1) -> Path:
+    """A run of untrained networks; its later epochs share the first one's weights, under digests of their own."""
+    import torch
+
+    from cyclegan.checkpoint import GENERATOR_OF, CheckpointConfig, save_checkpoint
+    from cyclegan.config import DIRECTIONS, DataConfig, ModelConfig
+    from cyclegan.networks import build_generator
+
+    torch.manual_seed(0)
+    model = ModelConfig(generator="resnet_9", ngf=NGF)
+    run = folder / "untrained"
+    config = CheckpointConfig(model=model, data=DataConfig(load_size=286, crop_size=SIDE))
+    first = save_checkpoint(
+        run, epoch=1, weights={GENERATOR_OF[one]: build_generator(model).state_dict() for one in DIRECTIONS},
+        config=config, record={"global_step": 1},
+    )  # fmt: skip
+    for epoch in range(2, epochs + 1):
+        copy = run / f"epoch-{epoch:04d}"
+        copy.mkdir()
+        for file in first.glob("*.safetensors"):
+            os.link(file, copy / file.name)
+        for name, values in (("checkpoint.json", {"epoch": epoch}), ("config.json", {})):
+            content = json.loads((first / name).read_text()) | values
+            if name == "config.json":
+                content["data"]["domain_a"] = f"epoch {epoch}"  # Or it would be the same checkpoint, loaded once.
+            (copy / name).write_text(json.dumps(content))
+    return run
+
+
+def picture(number: int) -> Image.Image:
+    """A picture of its own for each number."""
+    values = np.random.default_rng(number).integers(0, 256, (SIDE // 8, SIDE // 8, 3), dtype=np.uint8)
+    return Image.fromarray(values).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+
+
+@contextlib.contextmanager
+def serving(run: Path, *flags: str) -> Iterator[tuple[str, psutil.Process]]:
+    """The app's address and process, once it answers."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "app.py", "--checkpoints", str(run), "--port", str(port), *flags]
+    with tempfile.TemporaryDirectory() as cache:
+        environment = {**os.environ, "GRADIO_TEMP_DIR": cache}
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, env=environment)
+        try:
+            url = f"http://127.0.0.1:{port}/"
+            while True:
+                if process.poll() is not None:
+                    raise SystemExit("the app ended by itself; start it by hand to see why")
+                with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5):
+                    break
+                time.sleep(0.2)
+            yield url, psutil.Process(process.pid)
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def ask(client: Any, path: Path, **parameters: Any) -> str:
+    """One translation in both readings; its sentence."""
+    from gradio_client import handle_file
+
+    return client.predict(handle_file(path), **parameters, api_name="/translate")[0]
+
+
+def connect(url: str) -> Any:
+    from gradio_client import Client
+
+    return Client(url, verbose=False, download_files=False)
+
+
+LOOP = """
+import sys, time
+from benchmarks.app_load import picture
+from cyclegan.translator import Translator
+from hub import open_source
+translator = Translator(open_source(sys.argv[1]).load())
+size = translator.batch_size((256, 256))
+pictures = [picture(10**6 + n) for n in range(size)]
+def once():
+    for direction in ("ab", "ba"):
+        translator.translate_many(pictures, direction, reconstruct=True)
+once()
+began, done = time.perf_counter(), 0
+while time.perf_counter() - began < float(sys.argv[2]):
+    once()
+    done += size
+print(done / (time.perf_counter() - began))
+"""
+
+
+def plain_loop(run: Path, seconds: float) -> float:
+    """Pictures per second, both readings each, of a loop in a process of its own."""
+    command = [sys.executable, "-c", LOOP, str(run), str(seconds)]
+    return float(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
+
+
+def visitors(run: Path, count: int, seconds: float) -> dict[str, Any]:
+    """Many at once."""
+    before = plain_loop(run, seconds / 3)
+    errors: list[str] = []
+    waits: list[float] = []
+    ends: list[float] = []
+    with serving(run) as (url, server), tempfile.TemporaryDirectory() as folder:
+        clients = [connect(url) for _ in range(count)]
+        picture(0).save(Path(folder) / "first.png")
+        ask(clients[0], Path(folder) / "first.png")  # Loads torch and the networks.
+        start = time.perf_counter()
+
+        def visit(number: int) -> None:
+            turn = 0
+            while time.perf_counter() - start < seconds:
+                turn += 1
+                path = Path(folder) / f"{number}_{turn}.png"
+                picture(1000 * number + turn).save(path)
+                began = time.perf_counter()
+                try:
+                    ask(clients[number], path)
+                except Exception as error:
+                    errors.append(f"{type(error).__name__}: {error}"[:200])
+                else:
+                    ends.append(time.perf_counter() - start)
+                    waits.append(ends[-1] - (began - start))
+
+        threads = [threading.Thread(target=visit, args=(number,)) for number in range(count)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        peak_mib = server.memory_info().rss / 2**20
+    after = plain_loop(run, seconds / 3)
+    rate, loop = len(ends) / max(ends), (before + after) / 2
+    return {
+        "visitors": count, "seconds": round(max(ends), 1), "pictures": len(ends), "errors": errors,
+        "pictures_per_s": round(rate, 4), "plain_loop_per_s": [round(before, 4), round(after, 4)],
+        "ratio": round(rate / loop, 3), "wait_s": _spread(waits), "server_mib_at_end": round(peak_mib),
+    }  # fmt: skip
+
+
+def repeat(run: Path, times: int) -> dict[str, Any]:
+    """The same picture again."""
+    with serving(run) as (url, _), tempfile.TemporaryDirectory() as folder:
+        path, client = Path(folder) / "picture.png", connect(url)
+        picture(0).save(path)
+        began = time.perf_counter()
+        ask(client, path)
+        first_s = time.perf_counter() - began
+        taken = []
+        for _ in range(times):
+            began = time.perf_counter()
+            ask(client, path)
+            taken.append(1000 * (time.perf_counter() - began))
+        return {"first_s": round(first_s, 2), "times": times, "again_ms": _spread(taken)}
+
+
+def memory(run: Path, cache_mb: int) -> dict[str, Any]:
+    """Every epoch of the run, one after another, with a tiny picture."""
+    with serving(run, "--cache_mb", str(cache_mb)) as (url, server), tempfile.TemporaryDirectory() as folder:
+        path, client = Path(folder) / "picture.png", connect(url)
+        picture(0).resize((64, 64)).save(path)
+        time.sleep(20)  # The networks of the newest epoch are loaded behind the page.
+        weights_mib = sum(f.stat().st_size for f in (run / "epoch-0001").glob("*.safetensors")) / 2**20
+        start = server.memory_info().rss / 2**20 - weights_mib
+        epochs, seen = sorted(folder.name for folder in run.glob("epoch-*")), []
+        for epoch in epochs:
+            ask(client, path, epoch=epoch, size="original")
+            seen.append(server.memory_info().rss / 2**20)
+        return {
+            "checkpoints": len(epochs), "mib_each": round(weights_mib, 1), "cache_mb": cache_mb,
+            "without_weights_mib": round(start), "peak_mib": round(max(seen)), "end_mib": round(seen[-1]),
+            "beyond_bound_mib": round(max(seen) - start - cache_mb),
+        }  # fmt: skip
+
+
+def _spread(values: list[float]) -> dict[str, float]:
+    ordered = sorted(values)
+    return {
+        "median": round(statistics.median(ordered), 2), "p95": round(ordered[int(0.95 * (len(ordered) - 1))], 2),
+        "max": round(ordered[-1], 2),
+    }  # fmt: skip
+
+
+def main() -> None:
+    """Measure one part, and put it into the report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=("visitors", "repeat", "memory"))
+    parser.add_argument("--seconds", type=float, default=60, help="of visits (default: %(default)s)")
+    parser.add_argument("--count", type=int, default=20, help="visitors at once (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=200, help="checkpoints to open (default: %(default)s)")
+    parser.add_argument("--cache_mb", type=int, default=1024, help="the cache's bound for them (default: %(default)s)")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        if args.part == "memory":
+            found = memory(write_run(Path(folder), args.epochs), args.cache_mb)
+        else:
+            run = write_run(Path(folder))
+            found = visitors(run, args.count, args.seconds) if args.part == "visitors" else repeat(run, 30)
+    report = json.loads(REPORT.read_text()) if REPORT.is_file() else {}
+    command = f"python -m benchmarks.app_load {' '.join(sys.argv[1:])}"
+    report[args.part] = {"command": command, "machine": describe(), **found}
+    REPORT.write_text(json.dumps(report, indent=2) + "\n")
+    print(json.dumps(report[args.part], indent=2))
+
+
+if __name__ == "__main__":
+    main()

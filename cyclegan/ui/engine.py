@@ -1,0 +1,164 @@
+"""One thread that runs the networks for everybody: pictures of one size together, people before videos."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, wait
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from cyclegan.config import Direction
+    from cyclegan.translator import Translation, Translator
+
+NOW, LATER = 0, 1
+"""Urgency: a person waits for it, or it is one of many pictures of a long job."""
+
+
+class Waiting(Future):
+    """What will hold a job's translations, in order, or raise what kept them from being made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.part = 0.0
+        """What is done, 0 to 1; stays 0 until a picture large enough to go in pieces gets on."""
+        self.abandoned = False
+
+    def cancel(self) -> bool:
+        """Nobody waits any more: it is not computed, or ended before its next piece."""
+        self.abandoned = True
+        return super().cancel()
+
+    def follow(self) -> Iterator[float]:
+        """What part is done, twice a second, until it is all done or has failed."""
+        while not wait([self], timeout=0.5).done:
+            yield self.part
+
+
+@dataclass(order=True)
+class _Job:
+    urgency: int
+    turn: int
+    translator: Translator = field(compare=False)
+    images: Sequence[Image.Image] = field(compare=False)
+    direction: Direction = field(compare=False)
+    reconstruct: bool = field(compare=False)
+    size: int | None = field(compare=False)
+    done: Waiting = field(compare=False, default_factory=Waiting)
+
+    @property
+    def worked(self) -> tuple[int, int]:
+        from cyclegan.translator import working_size
+
+        return working_size(self.images[0].size, self.size)
+
+    @property
+    def kind(self) -> tuple[Any, ...]:
+        """What may go through a network together."""
+        return id(self.translator), self.direction, self.reconstruct, self.worked
+
+
+class Engine:
+    """Translates for many visitors at once on one device.
+
+    The networks run in one thread: torch already spreads a pass over all cores, and passes at the same time would only
+    take memory. Waiting jobs of one checkpoint, direction and size go through it as one batch. A job that is
+    `LATER` runs when no other waits, so a video holds nobody up for longer than one of its batches takes.
+    """
+
+    def __init__(self) -> None:
+        self._jobs: list[_Job] = []
+        self._turns = itertools.count()
+        self._changed = threading.Condition()
+        self._worker: threading.Thread | None = None
+
+    def submit(
+        self, translator: Translator, images: Sequence[Image.Image], direction: Direction, *,
+        reconstruct: bool = False, size: int | None = None, urgency: int = NOW,
+    ) -> Waiting:
+        """Have pictures of one size translated, as by `Translator.translate_many`."""
+        job = _Job(urgency, next(self._turns), translator, images, direction, reconstruct, size)
+        with self._changed:
+            if self._worker is None:
+                self._worker = threading.Thread(target=self._work, name="networks", daemon=True)
+                self._worker.start()
+            heapq.heappush(self._jobs, job)
+            self._changed.notify()
+        return job.done
+
+    def behind(self, translator: Translator) -> Translator:
+        """`translator`, whose batches wait until nobody else does: for videos and many files."""
+        return _Behind(self, translator)  # type: ignore[return-value]
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._jobs)
+                jobs = self._next()
+            _compute(jobs)
+            del jobs  # Their networks may be dropped from the cache while nobody asks for anything.
+
+    def _next(self) -> list[_Job]:
+        """The most urgent job, and those that can go with it."""
+        first = heapq.heappop(self._jobs)
+        room = first.translator.batch_size(first.worked) - len(first.images)
+        taken = [first]
+        for job in sorted(self._jobs):
+            if job.kind == first.kind and len(job.images) <= room:
+                taken.append(job)
+                room -= len(job.images)
+        self._jobs = [job for job in self._jobs if not any(job is one for one in taken)]
+        heapq.heapify(self._jobs)
+        return taken
+
+
+def _compute(jobs: list[_Job]) -> None:
+    jobs = [job for job in jobs if job.done.running() or job.done.set_running_or_notify_cancel()]
+    if not jobs:
+        return
+    first = jobs[0]
+
+    def on_progress(part: float) -> None:
+        for job in jobs:
+            job.done.part = part
+
+    try:
+        results = iter(
+            first.translator.translate_many(
+                [image for job in jobs for image in job.images], first.direction,
+                reconstruct=first.reconstruct, size=first.size if len(jobs) == 1 else min(first.worked),
+                progress=on_progress, cancelled=lambda: all(job.done.abandoned for job in jobs),
+            )
+        )  # fmt: skip
+    except BaseException as error:
+        if len(jobs) == 1:
+            first.done.set_exception(error)
+        else:  # One may be at fault, or all of them together too large.
+            for job in jobs:
+                _compute([job])
+    else:
+        for job in jobs:
+            job.done.set_result(list(itertools.islice(results, len(job.images))))
+
+
+class _Behind:
+    """What `translate_video` and the like use of a translator."""
+
+    def __init__(self, engine: Engine, translator: Translator) -> None:
+        self._engine, self._translator = engine, translator
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._translator, name)
+
+    def translate_many(self, images: Sequence[Image.Image], direction: Direction, **options: Any) -> list[Translation]:
+        return self._engine.submit(self._translator, images, direction, urgency=LATER, **options).result()
+
+    def translate_batch(
+        self, images: Sequence[Image.Image], direction: Direction, size: int | None = None
+    ) -> list[Image.Image]:
+        return [each.fake for each in self.translate_many(images, direction, size=size)]
