@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import json
 import os
 import socket
@@ -23,10 +24,12 @@ import tempfile
 import threading
 import time
 import urllib.request
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import psutil
 from PIL import Image
@@ -96,17 +99,37 @@ def serving(run: Path, *flags: str) -> Iterator[tuple[str, psutil.Process]]:
             process.wait()
 
 
-def ask(client: Any, path: Path, **parameters: Any) -> str:
-    """One translation in both readings; its sentence."""
-    from gradio_client import handle_file
+class Visitor:
+    """Speaks to the app as a browser does: upload, join the queue, read what is told until it is done."""
 
-    return client.predict(handle_file(path), **parameters, api_name="/translate")[0]
+    def __init__(self, url: str) -> None:
+        self.url, self.client, self.turn = url, httpx.Client(timeout=600), 0
+        dependencies = self.client.get(f"{url}config").json()["dependencies"]
+        self.function = next(one["id"] for one in dependencies if one["api_name"] == "translate")
+
+    def ask(self, picture: bytes, *, epoch: str | None = None, size: str = "auto") -> str:
+        """One translation in both readings; its sentence."""
+        api, session = f"{self.url}gradio_api/", uuid.uuid4().hex
+        path = self.client.post(f"{api}upload", files={"files": ("picture.png", picture)}).json()[0]
+        payload = {"path": path, "meta": {"_type": "gradio.FileData"}}
+        data = [payload, "untrained", epoch, size, "both"]
+        body = {"fn_index": self.function, "session_hash": session, "data": data}
+        self.client.post(f"{api}queue/join", json=body).raise_for_status()
+        with self.client.stream("GET", f"{api}queue/data", params={"session_hash": session}) as told:
+            for line in told.iter_lines():
+                message = json.loads(line[5:]) if line.startswith("data:") else {}
+                if message.get("msg") == "process_completed":
+                    if not message["success"]:
+                        raise RuntimeError(message["output"])
+                    return str(message["output"])
+        raise RuntimeError("the app said no more")
 
 
-def connect(url: str) -> Any:
-    from gradio_client import Client
-
-    return Client(url, verbose=False, download_files=False)
+def encoded(image: Image.Image) -> bytes:
+    """As PNG."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 LOOP = """
@@ -141,21 +164,20 @@ def visitors(run: Path, count: int, seconds: float) -> dict[str, Any]:
     errors: list[str] = []
     waits: list[float] = []
     ends: list[float] = []
-    with serving(run) as (url, server), tempfile.TemporaryDirectory() as folder:
-        clients = [connect(url) for _ in range(count)]
-        picture(0).save(Path(folder) / "first.png")
-        ask(clients[0], Path(folder) / "first.png")  # Loads torch and the networks.
+    with serving(run) as (url, server):
+        clients = [Visitor(url) for _ in range(count)]
+        clients[0].ask(encoded(picture(0)))  # Loads torch and the networks.
+        # Made before: these are the visitors' computers' work, not the server's.
+        pictures = [[encoded(picture(1000 * number + turn)) for turn in range(1, 30)] for number in range(count)]
         start = time.perf_counter()
 
         def visit(number: int) -> None:
-            turn = 0
-            while time.perf_counter() - start < seconds:
-                turn += 1
-                path = Path(folder) / f"{number}_{turn}.png"
-                picture(1000 * number + turn).save(path)
+            for given in pictures[number]:
                 began = time.perf_counter()
+                if began - start > seconds:
+                    return
                 try:
-                    ask(clients[number], path)
+                    clients[number].ask(given)
                 except Exception as error:
                     errors.append(f"{type(error).__name__}: {error}"[:200])
                 else:
@@ -179,31 +201,28 @@ def visitors(run: Path, count: int, seconds: float) -> dict[str, Any]:
 
 def repeat(run: Path, times: int) -> dict[str, Any]:
     """The same picture again."""
-    with serving(run) as (url, _), tempfile.TemporaryDirectory() as folder:
-        path, client = Path(folder) / "picture.png", connect(url)
-        picture(0).save(path)
+    with serving(run) as (url, _):
+        client, given, taken = Visitor(url), encoded(picture(0)), []
         began = time.perf_counter()
-        ask(client, path)
+        client.ask(given)
         first_s = time.perf_counter() - began
-        taken = []
         for _ in range(times):
             began = time.perf_counter()
-            ask(client, path)
+            client.ask(given)
             taken.append(1000 * (time.perf_counter() - began))
         return {"first_s": round(first_s, 2), "times": times, "again_ms": _spread(taken)}
 
 
 def memory(run: Path, cache_mb: int) -> dict[str, Any]:
     """Every epoch of the run, one after another, with a tiny picture."""
-    with serving(run, "--cache_mb", str(cache_mb)) as (url, server), tempfile.TemporaryDirectory() as folder:
-        path, client = Path(folder) / "picture.png", connect(url)
-        picture(0).resize((64, 64)).save(path)
+    with serving(run, "--cache_mb", str(cache_mb)) as (url, server):
+        client, given = Visitor(url), encoded(picture(0).resize((64, 64)))
         time.sleep(20)  # The networks of the newest epoch are loaded behind the page.
         weights_mib = sum(f.stat().st_size for f in (run / "epoch-0001").glob("*.safetensors")) / 2**20
         start = server.memory_info().rss / 2**20 - weights_mib
         epochs, seen = sorted(folder.name for folder in run.glob("epoch-*")), []
         for epoch in epochs:
-            ask(client, path, epoch=epoch, size="original")
+            client.ask(given, epoch=epoch, size="original")
             seen.append(server.memory_info().rss / 2**20)
         return {
             "checkpoints": len(epochs), "mib_each": round(weights_mib, 1), "cache_mb": cache_mb,

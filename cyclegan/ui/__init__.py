@@ -189,7 +189,7 @@ class Workbench:
         return (reading for reading in self.follow(picture, wanted, say) if isinstance(reading, Reading))
 
     def follow(self, picture: Picture, wanted: Sequence[Wanted], say: words.Speaker) -> Iterator[Reading | float]:
-        """As `read`; and while the next one is made, twice a second what part of it is done (0 to 1).
+        """As `read`; and before and while the next one is made, now and then what part of it is done (0 to 1).
 
         Gradio can end an event for a visitor who has left or has enough only where it yields something.
         """
@@ -197,6 +197,8 @@ class Workbench:
         missing = [one for one, reading in zip(wanted, kept, strict=True) if reading is None]
         made = iter(self._compute(picture.image, missing, say) if missing else ())
         for one, reading in zip(wanted, kept, strict=True):
+            if reading is None:
+                yield 0.0
             while reading is None:
                 step = next(made)
                 if isinstance(step, Reading):

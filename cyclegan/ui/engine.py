@@ -1,4 +1,4 @@
-"""One thread that runs the networks for everybody: pictures of one size together, people before videos."""
+"""A few threads that run the networks for everybody: pictures of one size together, people before videos."""
 
 from __future__ import annotations
 
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 NOW, LATER = 0, 1
 """Urgency: a person waits for it, or it is one of many pictures of a long job."""
+MOST_WORKERS = 4
+"""Each may take as much memory as a translator may."""
+FIRST_PAUSE_S, LAST_PAUSE_S = 0.5, 8.0
+"""How often who waits is told: twenty of them, told twice a second, would take half a core."""
 
 
 class Waiting(Future):
@@ -35,9 +39,11 @@ class Waiting(Future):
         return super().cancel()
 
     def follow(self) -> Iterator[float]:
-        """What part is done, twice a second, until it is all done or has failed."""
-        while not wait([self], timeout=0.5).done:
+        """What part is done, now and then, until it is all done or has failed."""
+        pause = FIRST_PAUSE_S
+        while not wait([self], timeout=pause).done:
             yield self.part
+            pause = min(2 * pause, LAST_PAUSE_S)
 
 
 @dataclass(order=True)
@@ -66,16 +72,22 @@ class _Job:
 class Engine:
     """Translates for many visitors at once on one device.
 
-    The networks run in one thread: torch already spreads a pass over all cores, and passes at the same time would only
-    take memory. Waiting jobs of one checkpoint, direction and size go through it as one batch. A job that is
-    `LATER` runs when no other waits, so a video holds nobody up for longer than one of its batches takes.
+    Waiting jobs of one checkpoint, direction and size go through it as one batch. A job that is `LATER` runs when no
+    other waits, so a video holds nobody up for longer than one of its batches takes.
+
+    On a CPU several batches are computed side by side, each with its share of the cores: a network that has all of
+    them to itself waits for the slowest of them in each layer, which costs much where the cores have other work too.
+    One that is alone takes them all.
+
+    Args:
+        workers: batches at once; None: by the device and the cores.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, workers: int | None = None) -> None:
         self._jobs: list[_Job] = []
         self._turns = itertools.count()
         self._changed = threading.Condition()
-        self._worker: threading.Thread | None = None
+        self._workers, self._wanted, self._busy = 0, workers, 0
 
     def submit(
         self, translator: Translator, images: Sequence[Image.Image], direction: Direction, *,
@@ -84,9 +96,10 @@ class Engine:
         """Have pictures of one size translated, as by `Translator.translate_many`."""
         job = _Job(urgency, next(self._turns), translator, images, direction, reconstruct, size)
         with self._changed:
-            if self._worker is None:
-                self._worker = threading.Thread(target=self._work, name="networks", daemon=True)
-                self._worker.start()
+            if not self._workers:
+                self._workers = self._wanted or _workers(translator)
+                for _ in range(self._workers):
+                    threading.Thread(target=self._work, name="networks", daemon=True).start()
             heapq.heappush(self._jobs, job)
             self._changed.notify()
         return job.done
@@ -96,12 +109,22 @@ class Engine:
         return _Behind(self, translator)  # type: ignore[return-value]
 
     def _work(self) -> None:
+        cores = None
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._jobs)
                 jobs = self._next()
+                self._busy += 1
+                at_once = min(self._workers, self._busy + len(self._jobs))
+            if self._workers > 1:
+                import torch
+
+                cores = cores or torch.get_num_threads()
+                torch.set_num_threads(max(1, cores // at_once))  # Of this thread alone.
             _compute(jobs)
             del jobs  # Their networks may be dropped from the cache while nobody asks for anything.
+            with self._changed:
+                self._busy -= 1
 
     def _next(self) -> list[_Job]:
         """The most urgent job, and those that can go with it."""
@@ -115,6 +138,13 @@ class Engine:
         self._jobs = [job for job in self._jobs if not any(job is one for one in taken)]
         heapq.heapify(self._jobs)
         return taken
+
+
+def _workers(translator: Translator) -> int:
+    """A GPU runs one batch after another; of CPU cores, a few batches get some each."""
+    import torch
+
+    return min(torch.get_num_threads(), MOST_WORKERS) if translator.device.type == "cpu" else 1
 
 
 def _compute(jobs: list[_Job]) -> None:

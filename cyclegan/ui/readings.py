@@ -127,7 +127,7 @@ def compute(
     engine: Engine | None, translator_of: Callable[[Wanted], Translator], picture: Image.Image,
     wanted: Sequence[Wanted],
 ) -> Iterator[Reading | float]:
-    """Make readings, each as soon as it is there; until then, twice a second, what part of it is done.
+    """Make readings, each as soon as it is there; until then, now and then, what part of it is done.
 
     Args:
         engine: what runs the networks; None: this thread.

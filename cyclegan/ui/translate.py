@@ -333,10 +333,9 @@ def _translate(
         shown = {direction: [] if direction in directions else EMPTY for direction in DIRECTIONS}
         made = bench.follow(picture, wanted, say)
         for count, direction in enumerate(directions):
-            rows = [part for row in shown.values() for part in row or KEPT]
-            yield [common.busy(say("translate.busy")), *rows]
             while not isinstance(step := next(made), Reading):
                 percent = 100 * (count + step) / len(directions)
+                rows = [part for row in shown.values() for part in row or KEPT]
                 yield [common.busy(say("translate.busy") + (f" {percent:.0f} %" if step else "")), *rows]
             shown[direction] = _shown(bench.input(picture), step, say)
         size_then = by(image.size if worked is None else common.working_size(image.size, worked))

@@ -39,7 +39,7 @@ def picture(number, size=(8, 6)):
 @pytest.fixture
 def busy():
     """An engine whose thread is held by a first job, and that job."""
-    engine, holder = Engine(), Recorder()
+    engine, holder = Engine(workers=1), Recorder()
     first = engine.submit(holder, [picture(0)], "ab")
     assert holder.entered.wait(20)
     yield engine, holder
@@ -104,7 +104,7 @@ def test_who_left_is_not_computed(busy):
 
 
 def test_progress_is_told_and_a_running_job_is_ended_when_all_have_left():
-    engine, held = Engine(), Recorder()
+    engine, held = Engine(workers=1), Recorder()
     done = engine.submit(held, [picture(1)], "ab")
     parts = done.follow()
     assert held.entered.wait(20)
@@ -116,3 +116,27 @@ def test_progress_is_told_and_a_running_job_is_ended_when_all_have_left():
     after = Recorder()
     after.go_on.set()
     assert engine.submit(after, [picture(2)], "ab").result(20)
+
+
+def test_batches_at_once_share_the_cores_and_one_alone_takes_them_all():
+    import torch
+
+    threads = {}
+
+    class Counting(Recorder):
+        device = torch.device("cpu")
+
+        def translate_many(self, images, direction, **options):
+            threads[images[0].getpixel((0, 0))[0]] = torch.get_num_threads()
+            return super().translate_many(images, direction, **options)
+
+    engine, (first, second) = Engine(workers=2), (Counting(), Counting())
+    alone = engine.submit(first, [picture(1)], "ab")
+    assert first.entered.wait(20)
+    beside = engine.submit(second, [picture(2)], "ab")
+    assert second.entered.wait(20)  # It did not wait for the first one.
+    for held, done in ((first, alone), (second, beside)):
+        held.go_on.set()
+        done.result(20)
+    cores = torch.get_num_threads()
+    assert threads == {1: cores, 2: max(1, cores // 2)}
