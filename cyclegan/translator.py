@@ -302,18 +302,18 @@ class TranslatorCache:
             return self._keep(Translator(source.load(info.epoch), self.device))
 
     def _keep(self, translator: Translator) -> Translator:
-        dropped = 0
         with self._lock:
             self._kept[translator.checkpoint.info.commit_sha] = translator
             while len(self._kept) > 1 and sum(t.nbytes for t in self._kept.values()) > self.max_bytes:
                 self._kept.popitem(last=False)
-                dropped += 1
-        if dropped:
-            _return_memory()
+        _return_memory()
         return translator
 
 
 def _return_memory() -> None:
-    """Give back to the system what was freed: glibc keeps blocks of a few megabytes, gigabytes of them in time."""
+    """Give back to the system what loading left behind and what was dropped.
+
+    glibc keeps freed blocks of a few megabytes, and after many checkpoints holds gigabytes of them.
+    """
     with contextlib.suppress(OSError, AttributeError, TypeError):  # Another C library, which does so by itself.
         ctypes.CDLL("libc.so.6").malloc_trim(0)
