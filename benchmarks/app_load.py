@@ -226,7 +226,8 @@ def memory(run: Path, cache_mb: int) -> dict[str, Any]:
             seen.append(server.memory_info().rss / 2**20)
         return {
             "checkpoints": len(epochs), "mib_each": round(weights_mib, 1), "cache_mb": cache_mb,
-            "without_weights_mib": round(start), "mib_after": {n: round(seen[n - 1]) for n in (1, 5, 10, 20, 50, 100, 150, 200) if n <= len(seen)},
+            "without_weights_mib": round(start),
+            "mib_after": {n: round(seen[n - 1]) for n in (1, 5, 10, 20, 50, 100, 150, 200) if n <= len(seen)},
             "peak_mib": round(max(seen)),
             "beyond_bound_mib": round(max(seen) - start - cache_mb),
         }  # fmt: skip

@@ -38,18 +38,38 @@ def start_once() -> float:
         process.wait()
 
 
+IMPORTS = """
+import time
+began = time.perf_counter()
+import gradio
+gradio_s = time.perf_counter() - began
+import app
+from cyclegan.ui import checkpoints, compare, files, translate
+print(gradio_s, time.perf_counter() - began)
+"""
+
+
+def imports_once() -> list[float]:
+    """Seconds for gradio alone, and for all that is imported before the page is served."""
+    done = subprocess.run([sys.executable, "-c", IMPORTS], cwd=ROOT, capture_output=True, text=True, check=True)
+    return [float(part) for part in done.stdout.split()]
+
+
 def main() -> None:
     """Measure and write the report. The first start, which reads everything from disk, is told apart."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5, help="starts after the first one")
     args = parser.parse_args()
     first, *later = [round(start_once(), 2) for _ in range(args.repeats + 1)]
+    imported = [imports_once() for _ in range(args.repeats)]
     report = {
         "command": f"python -m benchmarks.app_start --repeats {args.repeats}",
         "machine": describe(),
         "first_s": first,
         "later_s": later,
         "later_median_s": round(statistics.median(later), 2),
+        "of_which_imports_s": round(statistics.median(imports[1] for imports in imported), 2),
+        "of_which_gradio_s": round(statistics.median(imports[0] for imports in imported), 2),
     }
     REPORT.write_text(json.dumps(report, indent=2) + "\n")
     print(report)

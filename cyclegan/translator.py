@@ -24,7 +24,7 @@ from cyclegan.checkpoint import Checkpoint, CheckpointError, CheckpointSource, d
 from cyclegan.config import Direction
 from cyclegan.images import ImageError, to_image, to_tensor
 from cyclegan.runtime import fast_generator
-from cyclegan.tiling import BoundTooSmall, translate_in_pieces
+from cyclegan.tiling import BoundTooSmall, TranslationCancelled, translate_in_pieces
 
 # What a forward pass was measured to hold at its peak, for each input pixel and channel of the first layer:
 # the worst case of benchmarks/reports/translate_memory.json (`python -m benchmarks.translate_memory`).
@@ -101,7 +101,7 @@ class Translator:
             size: work at this length of the shorter side and scale the result back; None works at the
                 pictures' own size. Networks do best near the size of objects that they were trained on.
             progress: called with the part that is done, 0 to 1; only while a picture goes in pieces.
-            cancelled: asked before each piece; true ends with `tiling.TranslationCancelled`.
+            cancelled: asked before each pass and piece; true ends with `tiling.TranslationCancelled`.
 
         Raises:
             CheckpointError: the checkpoint lacks this direction.
@@ -113,60 +113,51 @@ class Translator:
         if len(worked) > 1:
             raise ImageError("the pictures of a batch differ in size: translate them one by one")
         there = self._generator(direction)
-        back = self.generators.get(direction[::-1]) if reconstruct else None
+        passes = [direction, direction[::-1]] if reconstruct and direction[::-1] in self.generators else [direction]
         (size_there,) = worked
         bound, fits = self._memory(size_there, len(images))
-        progress = progress or (lambda part: None)
 
-        def one_by_one(part: Callable[[float], None]) -> list[Translation]:
-            options = {"reconstruct": reconstruct, "size": size, "progress": part, "cancelled": cancelled}
+        def one_by_one() -> list[Translation]:
+            options = {"reconstruct": reconstruct, "size": size, "progress": progress, "cancelled": cancelled}
             return [self.translate_many([image], direction, **options)[0] for image in images]
 
+        def on_progress(done: float) -> None:
+            if progress is not None:
+                progress((len(outputs) - 1 + done) / len(passes))
+
         if not fits and len(images) > 1:
-            return one_by_one(progress)
+            return one_by_one()
         padded = [
             to_tensor(_padded(np.asarray(_resized(image, size_there)), there.size_multiple, there.min_size))
             for image in images
         ]
-        batch = torch.stack(padded).to(self.device, memory_format=torch.channels_last)
-        passes = [direction] if back is None else [direction, direction[::-1]]
-        results: list[torch.Tensor] = []
+        outputs = [torch.stack(padded).to(self.device, memory_format=torch.channels_last)]
         try:
             with torch.inference_mode():
-                for number, way in enumerate(passes):
-                    given = results[-1] if results else batch
+                for way in passes:
+                    if cancelled is not None and cancelled():
+                        raise TranslationCancelled("nobody waits for this translation any more")
                     if fits:
-                        results.append(self.generators[way](given))
-                        continue
-                    # The network itself: what was made of it for speed has other layers.
-                    results.append(translate_in_pieces(
-                        self.checkpoint.generators[way], given, max_bytes=bound, cancelled=cancelled,
-                        progress=lambda part, before=number: progress((before + part) / len(passes)),
-                    ))  # fmt: skip
+                        outputs.append(self.generators[way](outputs[-1]))
+                    else:  # By the network itself: what was made of it for speed has other layers.
+                        outputs.append(translate_in_pieces(
+                            self.checkpoint.generators[way], outputs[-1], max_bytes=bound, progress=on_progress,
+                            cancelled=cancelled,
+                        ))  # fmt: skip
         except torch.OutOfMemoryError as error:
             if len(images) > 1:
-                return one_by_one(progress)
+                return one_by_one()
             raise ImageError(_too_much(size_there, "the device has too little")) from error
         except BoundTooSmall as error:
             raise ImageError(_too_much(size_there, f"{bound / 2**30:.1f} GB can be had")) from error
         except OSError as error:
             raise ImageError(_too_much(size_there, "the disk for temporary files is full")) from error
-        fakes, recs = results[0], None if back is None else results[1]
-        return [
-            self._translation(image, direction, fakes[n : n + 1], None if recs is None else recs[n : n + 1], size_there)
-            for n, image in enumerate(images)
-        ]
-
-    @staticmethod
-    def _translation(
-        image: Image.Image, direction: Direction, fake: torch.Tensor, rec: torch.Tensor | None, worked: tuple[int, int]
-    ) -> Translation:
-        if rec is None:
-            return Translation(direction, _finish(fake, worked, image.size), None, None)
-        returned = _finish(rec, worked, image.size)
-        return Translation(
-            direction, _finish(fake, worked, image.size), returned, mean_difference(returned, image)
-        )  # fmt: skip
+        results = []
+        for number, image in enumerate(images):
+            fake, *back = (_finish(each[number : number + 1], size_there, image.size) for each in outputs[1:])
+            rec = back[0] if back else None
+            results.append(Translation(direction, fake, rec, None if rec is None else mean_difference(rec, image)))
+        return results
 
     def translate_batch(
         self, images: Sequence[Image.Image], direction: Direction, size: int | None = None
