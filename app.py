@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     import gradio as gr
 
     from cyclegan import ui
-    from cyclegan.ui import checkpoints, compare, files, translate
+    from cyclegan.ui import checkpoints, compare, files, readings, translate
 
     pages = {"": translate, "compare": compare, "files": files, "checkpoints": checkpoints}
     own = is_loopback(args.host) and not args.share
@@ -75,6 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for path, page in pages.items():
         with demo.route(path, path, show_in_navbar=False) if path else demo:
             page.build(bench)
+    demo.temp_file_sets.append(readings.SERVED)
     demo.queue(max_size=64).launch(
         server_name=args.host, server_port=args.port, share=args.share, prevent_thread_lock=True,
         **ui.launch_options([page.CSS for page in pages.values()], own=own))

@@ -416,14 +416,14 @@ def make_info(
         record: checkpoint.json.
         files: names of the files beside them.
         where: how messages call it.
-        commit_sha: the commit that holds it; None for a digest of its configuration and its weights' checksums.
+        commit_sha: the commit that holds it; None for a digest of its configuration, epoch and weights' checksums.
 
     Raises:
         CheckpointError: it is damaged, of a newer format, or without weights that are ever loaded.
     """
     try:
         config = CheckpointConfig.from_json(config_values, where)
-        pinned = json.dumps([config_values, record.get("sha256")], sort_keys=True).encode()
+        pinned = json.dumps([config_values, record.get("sha256"), record.get("epoch")], sort_keys=True).encode()
     except RecursionError as error:
         raise CheckpointError(f"{where} is damaged: its JSON is nested too deeply; get the checkpoint again") from error
     directions = tuple(d for d in DIRECTIONS if f"{GENERATOR_OF[d]}.safetensors" in files)

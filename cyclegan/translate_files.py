@@ -171,12 +171,14 @@ def _targets(paths: Sequence[Sequence[str]]) -> list[str]:
     folders = {_folded("/".join(parts[:depth])) for parts in clean for depth in range(1, len(parts))}
     taken = set(folders)
     names = []
+    numbers: dict[str, int] = {}  # To go on from, or many files of one name would each count from 1.
     for parts in clean:
         stem = "/".join([*parts[:-1], _stem(parts[-1])])
-        number = 1
+        number = numbers.get(_folded(stem), 1)
         while _folded(name := f"{stem}.png" if number == 1 else f"{stem}-{number}.png") in taken:
             number += 1
         taken.add(_folded(name))
+        numbers[_folded(stem)] = number + 1
         names.append(name)
     return names
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import math
 import os
 import threading
 import uuid
@@ -168,7 +169,12 @@ class Translator:
     def batch_size(self, worked: tuple[int, int]) -> int:
         """How many pictures, worked at this width and height, should go through the networks together."""
         pixels = BATCH_PIXELS["cpu" if self.device.type == "cpu" else "other"]
-        return max(1, min(32, pixels // (worked[0] * worked[1])))
+        return max(1, min(32, pixels // self._padded_pixels(worked)))
+
+    def _padded_pixels(self, size: tuple[int, int]) -> int:
+        """What the networks are given of a picture: a U-Net makes 256 rows of one."""
+        network = next(iter(self.generators.values()))
+        return math.prod(_padded_side(side, network.size_multiple, network.min_size) for side in size)
 
     def _generator(self, direction: Direction) -> nn.Module:
         if direction not in self.generators:
@@ -186,7 +192,7 @@ class Translator:
             return self.max_bytes, True  # A GPU says so itself, at once; a CPU would swap for an hour or be killed.
         available = int(0.8 * psutil.virtual_memory().available)
         bound = min(self.max_bytes, available // 2)
-        pixels = count * size[0] * size[1]
+        pixels = count * self._padded_pixels(size)
         if count == 1 and pixels * BYTES_PER_PIXEL > available - bound:
             raise ImageError(_too_much(size, f"{available / 2**30:.1f} GB can be had"))
         return bound, pixels * self.checkpoint.config.model.ngf * BYTES_PER_PIXEL_AND_CHANNEL <= bound
@@ -221,9 +227,13 @@ def _resized(image: Image.Image, wanted: tuple[int, int]) -> Image.Image:
     return image if wanted == image.size else image.resize(wanted, Image.Resampling.BICUBIC)
 
 
+def _padded_side(side: int, multiple: int, least: int) -> int:
+    return max(least, -(-side // multiple) * multiple)
+
+
 def _padded(array: np.ndarray, multiple: int, least: int) -> np.ndarray:
     """uint8 (H, W, 3) with rows and columns reflected on at the bottom and the right, up to what a network takes."""
-    wanted = [max(least, -(-side // multiple) * multiple) for side in array.shape[:2]]
+    wanted = [_padded_side(side, multiple, least) for side in array.shape[:2]]
     extra = [(0, want - have) for want, have in zip(wanted, array.shape[:2], strict=True)]
     # NumPy reflects as often as it takes, where torch refuses a pad wider than the picture.
     return np.pad(array, (*extra, (0, 0)), mode="reflect") if any(e[1] for e in extra) else array

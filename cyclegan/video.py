@@ -31,6 +31,8 @@ VIDEO_SUFFIXES = frozenset({
     ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".mts", ".m2ts", ".ts", ".wmv", ".asf", ".flv",
     ".3gp", ".ogv", ".mxf", ".dv", ".vob",
 })  # fmt: skip
+# Sound goes on after the last picture for so long at most: a second of video may carry a day of silence.
+SOUND_BEYOND_S = 10.0
 # H.264's highest level ends at 8192×4352.
 MAX_SIDE = 8192
 MAX_PIXELS = 8192 * 4352
@@ -438,6 +440,7 @@ class VideoWriter:
         self._part = self.target.with_name(f".{self.target.name}.{uuid.uuid4().hex[:8]}.part")
         self._last: int | None = None
         self._durations: dict[int, int] = {}
+        self._end = Fraction(0)
         self._sound: _Sound | None = None
         self._container = None
         try:
@@ -494,6 +497,7 @@ class VideoWriter:
         frame.pts, frame.time_base = pts, self.time_base
         self._last = pts
         self._durations[pts] = max(1, round(duration / self.time_base))
+        self._end = time + duration
         with self._explained():
             self._mux(self._stream.encode(frame))
             if self._sound is not None:
@@ -518,7 +522,7 @@ class VideoWriter:
                         raise VideoError(f"{self.target.name} would have no frames: nothing was written")
                     self._mux(self._stream.encode(None))
                     if self._sound is not None:
-                        self._sound.advance(None)
+                        self._sound.finish(float(self._end) + SOUND_BEYOND_S)
                     self._container.close()
                     os.replace(self._part, self.target)
         finally:
@@ -578,12 +582,19 @@ class _Sound:
             return next(self.packets, None)
         return None
 
-    def advance(self, time: float | None) -> None:
-        """Hand on what is heard up to `time` in seconds; None: all that is left."""
+    def finish(self, time: float) -> None:
+        """Hand on what is heard up to `time` in seconds, and no more."""
+        self.advance(time)
+        if self._next is not None and self.how == "re-encoded":
+            self.output.mux(self.stream.encode(None))
+        self._next = None
+
+    def advance(self, time: float) -> None:
+        """Hand on what is heard up to `time` in seconds."""
         while self._next is not None:
             packet = self._next
             at = packet.dts if packet.dts is not None else packet.pts
-            if time is not None and at is not None and float((at - self.shift) * packet.time_base) > time:
+            if at is not None and float((at - self.shift) * packet.time_base) > time:
                 return
             if self.how == "re-encoded":
                 self._encode(packet)

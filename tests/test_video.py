@@ -305,3 +305,24 @@ def test_frames_become_a_training_folder(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(VideoError, match="can't be written"):
         write_frames(one, tmp_path / "file")
+
+
+def test_sound_ends_soon_after_the_pictures(tmp_path):
+    """A second of video may carry hours of silence, which nobody waits for."""
+    source = tmp_path / "long.mov"
+    with av.open(str(source), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        heard = container.add_stream("pcm_s16le", rate=8000)
+        heard.codec_context.layout = "mono"
+        for index in range(10):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(painted(index, (64, 48)), "rgb24")))
+        container.mux(stream.encode(None))
+        for second in range(60):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.int16), "s16", "mono")
+            frame.sample_rate, frame.pts, frame.time_base = 8000, 8000 * second, Fraction(1, 8000)
+            container.mux(heard.encode(frame))
+        container.mux(heard.encode(None))
+    copied(Video(source), tmp_path / "out.mp4")
+    name, seconds, _ = track(tmp_path / "out.mp4", "audio")
+    assert name == "aac" and 1 < seconds < 13

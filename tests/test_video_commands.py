@@ -104,8 +104,7 @@ def test_a_batch_says_what_it_cannot_do(tmp_path, make_checkpoint, monkeypatch):
     memory = type("Memory", (), {"available": 1_000_000})
     monkeypatch.setattr("cyclegan.translator.psutil.virtual_memory", lambda: memory)
     assert len(translator.translate_batch([scene(0)], "ab")) == 1
-    with pytest.raises(ImageError, match="batch of 9 pictures"):
-        translator.translate_batch([scene(0)] * 9, "ab")
+    assert len(translator.translate_batch([scene(0)] * 9, "ab")) == 9  # One by one, if not together.
 
 
 @pytest.mark.parametrize("batch_size", [None, 1, 4])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
+MAX_SSIM_PIXELS = 2_000_000
 HEAT_FULL = 64
 """Grey levels of error at which the map is brightest: one scale for all pictures, so that they can be compared."""
 
@@ -21,7 +23,8 @@ class Similarity:
     """Peak signal-to-noise ratio in dB; infinite for equal pictures."""
     ssim: float | None
     """Structural similarity, −1 to 1, mean over channels, with Wang et al.'s Gaussian window of σ 1.5 pixels
-    (2004, section III); None where a side is shorter than the window's 11 pixels."""
+    (2004, section III); None where a side is shorter than the window's 11 pixels. Pictures beyond MAX_SSIM_PIXELS are
+    reduced by a whole number first, as its authors do with pictures that are seen from farther away."""
 
 
 def similarity(one: Image.Image, other: Image.Image) -> Similarity:
@@ -37,14 +40,16 @@ def similarity(one: Image.Image, other: Image.Image) -> Similarity:
         raise ValueError(f"pictures of {one.size} and {other.size} can't be compared; bring them to one size")
     with np.errstate(divide="ignore"):
         psnr = float(peak_signal_noise_ratio(x, y, data_range=255))
-    ssim = None
-    if min(one.size) >= 11:
+    l1, ssim = float(np.abs(x.astype(np.int16) - y).mean()), None
+    if (factor := math.ceil(math.sqrt(one.width * one.height / MAX_SSIM_PIXELS))) > 1:
+        x, y = (np.asarray(image.convert("RGB").reduce(factor)) for image in (one, other))
+    if min(x.shape[:2]) >= 11:
         ssim = float(
             structural_similarity(
                 x, y, channel_axis=2, data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
             )
         )
-    return Similarity(float(np.abs(x.astype(np.int16) - y).mean()), psnr, ssim)
+    return Similarity(l1, psnr, ssim)
 
 
 def heat_map(one: Image.Image, other: Image.Image) -> Image.Image:

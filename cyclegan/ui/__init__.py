@@ -45,8 +45,12 @@ PEOPLE: dict[str, Any] = {"concurrency_id": "people", "concurrency_limit": 1 if 
 """For every event that makes readings: so many visitors wait for the engine, the others in gradio's queue."""
 JOBS: dict[str, Any] = {"concurrency_id": "jobs", "concurrency_limit": 1 if GPU_IS_LENT else 2}
 """For every event that translates a video or many files."""
+FILES: dict[str, Any] = {"queue": True, "concurrency_id": "files", "concurrency_limit": 4}
+"""For every event that opens what a visitor has sent, beside those: what isn't queued has no limit."""
 MAX_OPENED = 32
 """Runs that visitors have named, and that are remembered."""
+MAX_NAME = 300
+"""Characters of what a visitor may name."""
 
 log = logging.getLogger(__name__)
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -125,10 +129,12 @@ class Workbench:
         """
         if name is None:
             return next(iter(self.runs.values()))
+        if not isinstance(name, str) or not name.isprintable() or len(name) > MAX_NAME:
+            raise CheckpointError(f"there is no run {str(name)[:MAX_NAME]!r} here; there is {', '.join(self.runs)}")
         if name in self.runs:
             return self.runs[name]
         if self._open_more is None:
-            raise CheckpointError(f"there is no run {name[:80]!r} here; there is {', '.join(self.runs)}")
+            raise CheckpointError(f"there is no run {name!r} here; there is {', '.join(self.runs)}")
         with self._lock:
             source = self._opened.get(name)
             if source is None:

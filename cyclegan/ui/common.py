@@ -32,6 +32,7 @@ MAX_SHOWN_PIXELS = 16_000_000
 MAX_WORKED_PIXELS = {"cpu": 1_000_000}
 """What the networks are given at most, by device: four passes over this take about a minute on two cores."""
 MAX_WORKED_PIXELS_ELSEWHERE = 8_000_000
+MAX_PREVIEW_SIDE = 1024
 MAX_EXAMPLES = 12
 MAX_EXAMPLE_PIXELS = 4_000_000
 """Larger ones are left out: every visitor would wait for all of them to be decoded."""
@@ -144,7 +145,9 @@ def for_browsers(payload: dict | None) -> Any:
     """What to show in the picture's box of a file that the networks can read and browsers can't show."""
     if payload is None or Path(payload.get("path") or "").suffix.lower() not in NOT_FOR_BROWSERS:
         return gr.skip()
-    return open_image(source_of(payload))
+    shown = open_image(source_of(payload))
+    shown.thumbnail((MAX_PREVIEW_SIDE, MAX_PREVIEW_SIDE))
+    return shown
 
 
 # --- runs and epochs ----------------------------------------------------------------------------------------
@@ -214,7 +217,7 @@ def checked_direction(direction: str | None, info: CheckpointInfo) -> str:
     if direction is None:
         return info.directions[0]
     if direction not in DIRECTIONS:
-        raise CheckpointError(f"{direction!r} is no direction: give {' or '.join(DIRECTIONS)}")
+        raise CheckpointError(f"{str(direction)[:40]!r} is no direction: give {' or '.join(DIRECTIONS)}")
     if direction not in info.directions:
         only = " and ".join(direction_name(each) for each in info.directions)
         raise CheckpointError(f"epoch {info.epoch} translates {only} only: choose that, or another epoch")
@@ -237,7 +240,7 @@ def epoch_number(value: str | int) -> int:
     """12 of `epoch-0012`, `12` or 12. Raises CheckpointError."""
     digits = str(value).removeprefix("epoch-")
     if not (digits.isascii() and digits.isdecimal()) or len(digits) > 9:
-        raise CheckpointError(f"{value!r} is no epoch: name one like {epoch_name(12)}")
+        raise CheckpointError(f"{str(value)[:40]!r} is no epoch: name one like {epoch_name(12)}")
     return int(digits)
 
 

@@ -20,10 +20,10 @@ import gradio as gr
 from cyclegan.checkpoint import CheckpointError, CheckpointInfo, epoch_name
 from cyclegan.config import DIRECTIONS
 from cyclegan.images import ImageError, open_image
-from cyclegan.ui import GPU_IS_LENT, PEOPLE, Picture, Reading, Wanted, Workbench, common, header, words
+from cyclegan.ui import FILES, GPU_IS_LENT, PEOPLE, Picture, Reading, Wanted, Workbench, common, header, words
 from cyclegan.ui.common import by, domains, told
 from cyclegan.ui.curves import curves
-from cyclegan.ui.readings import served
+from cyclegan.ui.readings import linked, served
 from cyclegan.ui.sentences import in_language
 
 CSS = Path(__file__).with_name("compare.css")
@@ -249,7 +249,7 @@ def build(bench: Workbench) -> None:
         own = common.source_of(payload) if payload and payload.get("path") else None
         if own is not None and not own.parent.name.startswith(OF_EXAMPLES):
             # Under a new name, so that it counts as changed and is compared under this run's epochs.
-            return [served(own.name, lambda path: shutil.copyfile(own, path)), common.busy(say("said.starting"))]
+            return [linked(own), common.busy(say("said.starting"))]
         picture = take_example(run, number - 1)
         return [picture, common.busy(say("said.starting")) if picture else say("said.choose")]
 
@@ -317,6 +317,7 @@ def build(bench: Workbench) -> None:
         return [words.speaker(request)("compare.stopped"), {**shown, "entries": kept} if kept else None]
 
     quick = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+    opening = {**quick, **FILES}
     # Queued: gradio shows its notices of no other event.
     queued = {**quick, "queue": True, "concurrency_limit": None}
     page = gr.context.Context.root_block
@@ -325,7 +326,7 @@ def build(bench: Workbench) -> None:
     chosen = run.input(told(open_run), run, [*settings, known, wanted_example, examples], **queued)
     for event in (opened, chosen):
         event.success(
-            told(first_picture), [run, image, wanted_example], [image, note], preprocess=False, **quick
+            told(first_picture), [run, image, wanted_example], [image, note], preprocess=False, **opening
         )
     examples.select(told(pick_example), run, image, **quick)
 
@@ -354,8 +355,8 @@ def build(bench: Workbench) -> None:
         ),
     )  # fmt: skip
     ready.success(told(draw), entries, charts, preprocess=False, **queued)
-    compared.failure(common.unless_bad, image, image, preprocess=False, **quick)
-    compared.success(common.for_browsers, image, image, preprocess=False, **quick)
+    compared.failure(common.unless_bad, image, image, preprocess=False, **opening)
+    compared.success(told(common.for_browsers), image, image, preprocess=False, **opening)
     cancel.click(stop, viewer, [note, viewer], cancels=[compared], **quick)
     refresh.click(told(look_again), [*choices, known], [*settings, known], preprocess=False, **queued)
     # Screen readers are told what goes on.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 NOW, LATER = 0, 1
 """Urgency: a person waits for it, or it is one of many pictures of a long job."""
+PATIENCE_S = 5.0
+"""After so long, a job is as urgent as any: an endless stream of people must not stop a video for good."""
 MOST_WORKERS = 4
 """Each may take as much memory as a translator may."""
 FIRST_PAUSE_S, LAST_PAUSE_S = 0.5, 8.0
@@ -56,6 +59,7 @@ class _Job:
     reconstruct: bool = field(compare=False)
     size: int | None = field(compare=False)
     done: Waiting = field(compare=False, default_factory=Waiting)
+    since: float = field(compare=False, default_factory=time.monotonic)
 
     @property
     def worked(self) -> tuple[int, int]:
@@ -73,7 +77,8 @@ class Engine:
     """Translates for many visitors at once on one device.
 
     Waiting jobs of one checkpoint, direction and size go through it as one batch. A job that is `LATER` runs when no
-    other waits, so a video holds nobody up for longer than one of its batches takes.
+    other waits, so a video holds nobody up for longer than one of its batches takes;
+    one that has waited for long takes its turn.
 
     On a CPU several batches are computed side by side, each with its share of the cores: a network that has all of
     them to itself waits for the slowest of them in each layer, which costs much where the cores have other work too.
@@ -97,9 +102,14 @@ class Engine:
         job = _Job(urgency, next(self._turns), translator, images, direction, reconstruct, size)
         with self._changed:
             if not self._workers:
-                self._workers = self._wanted or _workers(translator)
+                import torch
+
+                # Here, where it was never changed: torch hands the last setting on to threads that are new to it.
+                cores = torch.get_num_threads()
+                on_cpu = translator.device.type == "cpu" if self._wanted is None else True
+                self._workers = self._wanted or (min(cores, MOST_WORKERS) if on_cpu else 1)
                 for _ in range(self._workers):
-                    threading.Thread(target=self._work, name="networks", daemon=True).start()
+                    threading.Thread(target=self._work, args=(cores,), name="networks", daemon=True).start()
             heapq.heappush(self._jobs, job)
             self._changed.notify()
         return job.done
@@ -108,8 +118,7 @@ class Engine:
         """`translator`, whose batches wait until nobody else does: for videos and many files."""
         return _Behind(self, translator)  # type: ignore[return-value]
 
-    def _work(self) -> None:
-        cores = None
+    def _work(self, cores: int) -> None:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._jobs)
@@ -119,7 +128,6 @@ class Engine:
             if self._workers > 1:
                 import torch
 
-                cores = cores or torch.get_num_threads()
                 torch.set_num_threads(max(1, cores // at_once))  # Of this thread alone.
             _compute(jobs)
             del jobs  # Their networks may be dropped from the cache while nobody asks for anything.
@@ -128,23 +136,22 @@ class Engine:
 
     def _next(self) -> list[_Job]:
         """The most urgent job, and those that can go with it."""
-        first = heapq.heappop(self._jobs)
-        room = first.translator.batch_size(first.worked) - len(first.images)
+        now = time.monotonic()
+        overdue = [job for job in self._jobs if now - job.since > PATIENCE_S]
+        first = min(overdue, key=lambda job: job.turn) if overdue else self._jobs[0]
+        self._jobs.remove(first)
         taken = [first]
-        for job in sorted(self._jobs):
+        try:
+            room = first.translator.batch_size(first.worked) - len(first.images)
+        except Exception:  # Whatever is wrong, computing it tells whoever waits.
+            room = 0
+        for job in sorted(self._jobs) if room > 0 else ():
             if job.kind == first.kind and len(job.images) <= room:
                 taken.append(job)
                 room -= len(job.images)
         self._jobs = [job for job in self._jobs if not any(job is one for one in taken)]
         heapq.heapify(self._jobs)
         return taken
-
-
-def _workers(translator: Translator) -> int:
-    """A GPU runs one batch after another; of CPU cores, a few batches get some each."""
-    import torch
-
-    return min(torch.get_num_threads(), MOST_WORKERS) if translator.device.type == "cpu" else 1
 
 
 def _compute(jobs: list[_Job]) -> None:

@@ -21,9 +21,9 @@ from PIL import Image
 
 from cyclegan.checkpoint import CheckpointInfo
 from cyclegan.images import ImageError, open_image
-from cyclegan.ui import JOBS, Workbench, common, header, on_gpu, words
+from cyclegan.ui import FILES, JOBS, Workbench, common, header, on_gpu, words
 from cyclegan.ui.common import arrow, by, domains, told
-from cyclegan.ui.readings import file_name, served
+from cyclegan.ui.readings import SERVED, file_name, served
 from cyclegan.ui.sentences import in_language
 
 if TYPE_CHECKING:
@@ -322,13 +322,13 @@ def build(bench: Workbench) -> None:
             for over in (jobs[-1].success, jobs[-1].failure):  # `then` does not come after a failure.
                 over(end, None, doing[1:], **quick)
             if what["fn"] is translate_files:
-                jobs[-1].success(told(_previews), result_zip, previews, preprocess=False, **quick)
+                jobs[-1].success(told(_previews), result_zip, previews, preprocess=False, **{**quick, **FILES})
     cancel.click(None, cancels=jobs, queue=False).then(cancelled, None, doing, **quick)
 
     page = gr.context.Context.root_block
-    page.load(told(open_page), run, [run, note, *about], **quick)
-    run.input(told(open_run), [run, direction], about, **quick)
-    epoch.input(told(describe), [run, epoch, direction], about, **quick)
+    page.load(told(open_page), run, [run, note, *about], **queued)
+    run.input(told(open_run), [run, direction], about, **queued)
+    epoch.input(told(describe), [run, epoch, direction], about, **queued)
     refresh.click(told(look_again), [run, epoch, direction, known], about, **queued)
     # Screen readers are told what goes on.
     page.load(None, js="() => document.querySelector('.note').setAttribute('role', 'status')", **quick)
@@ -388,6 +388,8 @@ def _files_job(
         yield [common.busy(say("said.loading")), gr.skip()]
     from cyclegan.translate_files import find_pictures
 
+    if not bench.own and len(paths) > MAX_PICTURES:
+        raise ImageError(say("files.too_many", count=len(paths), most=MAX_PICTURES))
     found = find_pictures(paths)
     if not bench.own and len(found.items) > MAX_PICTURES:
         raise ImageError(say("files.too_many", count=len(found.items), most=MAX_PICTURES))
@@ -478,6 +480,7 @@ def _new_file(name: str) -> Iterator[Path]:
     path.parent.mkdir(parents=True)
     try:
         yield path
+        SERVED.add(str(path))
     except BaseException:
         shutil.rmtree(path.parent, ignore_errors=True)
         raise
@@ -487,11 +490,11 @@ def _new_file(name: str) -> Iterator[Path]:
 
 
 def _paths(payloads: list[dict], say: words.Speaker) -> list[Path]:
-    """The uploaded files. Raises ImageError if one isn't."""
+    """The uploaded files, each once. Raises ImageError if one isn't."""
     paths = [common.source_of(payload) for payload in payloads]
     if not all(isinstance(path, Path) and path.is_file() for path in paths):
         raise ImageError(say("files.not_arrived"))
-    return paths
+    return list(dict.fromkeys(paths))
 
 
 def _chosen(

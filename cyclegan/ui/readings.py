@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import threading
 import uuid
 from collections import OrderedDict
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 MAX_NAME_BYTES = 80
 MAX_KEPT_BYTES = 512 * 2**20
+SERVED: set[str] = set()
+"""Paths of all files made here, for gradio's sweep (`Blocks.temp_file_sets`): it knows only those that a component
+hands out as its value, and not those of a component that an event has changed."""
 
 
 class Picture:
@@ -116,7 +120,7 @@ class Readings:
         with self._lock:
             self._kept[key] = value, size
             while len(self._kept) > 1 and sum(size for _, size in self._kept.values()) > self.max_bytes:
-                self._kept.popitem(last=False)
+                self._kept.popitem(last=False)  # Someone may look at its files still; gradio removes them.
 
 
 def _key(picture: Picture, commit_sha: str, wanted: Wanted) -> tuple[Any, ...]:
@@ -194,4 +198,17 @@ def served(name: str, write: Callable[[Path], Any], folder: str = "") -> str:
     path = Path(get_upload_folder()) / f"{folder}{uuid.uuid4().hex}" / name
     path.parent.mkdir(parents=True)
     write(path)
+    SERVED.add(str(path))
     return str(path)
+
+
+def linked(given: Path) -> str:
+    """A file of gradio's folder under another path there, without a second copy of its content."""
+
+    def link(path: Path) -> None:
+        try:
+            os.link(given, path)
+        except OSError:  # Not on every file system.
+            shutil.copyfile(given, path)
+
+    return served(given.name, link)

@@ -14,9 +14,9 @@ import gradio as gr
 from cyclegan.checkpoint import CheckpointInfo
 from cyclegan.config import DIRECTIONS
 from cyclegan.images import ImageError, open_image
-from cyclegan.ui import PEOPLE, Picture, Reading, Wanted, Workbench, common, header, words
+from cyclegan.ui import FILES, PEOPLE, Picture, Reading, Wanted, Workbench, common, header, words
 from cyclegan.ui.common import by, domains, told
-from cyclegan.ui.readings import served
+from cyclegan.ui.readings import linked, served
 
 CSS = Path(__file__).with_name("translate.css")
 
@@ -114,7 +114,8 @@ def build(bench: Workbench) -> None:
             size = common.size_dropdown()
 
     known = gr.State(None)  # The newest epoch that the page has heard of.
-    about = [known, lead, epoch, reading, *(part for row in rows for part in row.about)]
+    shown_run = gr.State(first)  # The run that all of this is about, whatever is typed.
+    about = [shown_run, known, lead, epoch, reading, *(part for row in rows for part in row.about)]
     results = [note, *(part for row in rows for part in row.results)]
 
     def describe(run: str, tag: str | None, reading: str, request: gr.Request) -> list[Any]:
@@ -124,6 +125,7 @@ def build(bench: Workbench) -> None:
         info = next((i for i in infos if i.tag == tag), infos[0])
         reading = reading if reading in info.directions else "both"
         return [
+            run,
             infos[0].tag,
             _lead(info, source.problems, say),
             gr.Dropdown(common.epoch_choices(infos, say), value=info.tag),
@@ -146,7 +148,7 @@ def build(bench: Workbench) -> None:
         given = common.source_of(payload) if payload and payload.get("path") else None
         if given is not None and not given.parent.name.startswith(OF_EXAMPLES):
             # Under a new name, so that it counts as changed and is translated with this run's networks.
-            picture = served(given.name, lambda path: shutil.copyfile(given, path))
+            picture = linked(given)
         else:
             picture = take_example(run, 0)
         return [picture, common.busy(say("said.starting")) if picture else say("said.choose")]
@@ -217,23 +219,25 @@ def build(bench: Workbench) -> None:
     )  # fmt: skip
     slid = {"fn": slide, "inputs": [view, *results[1:]], "outputs": [one for pair in sliders for one in pair],
             "preprocess": False, **quick}  # fmt: skip
-    given.failure(common.unless_bad, image, image, preprocess=False, **quick)
-    given.success(common.for_browsers, image, image, preprocess=False, **quick).then(**slid)
+    opening = {**quick, **FILES}
+    given.failure(common.unless_bad, image, image, preprocess=False, **opening)
+    given.success(told(common.for_browsers), image, image, preprocess=False, **opening).then(**slid)
 
     # First the run's own epoch, then the picture: what translates it as it changes must not see another run's epoch.
     page = gr.context.Context.root_block
     # Queued: gradio shows the notices of no other event.
     queued = {**quick, "queue": True, "concurrency_limit": None}
     opened = page.load(told(open_page), [run, reading], [run, *about, examples], **queued)
-    chosen = run.input(told(open_run), [run, reading], [*about, examples], **quick)
+    chosen = run.input(told(open_run), [run, reading], [*about, examples], **queued)
+    chosen.failure(lambda shown: gr.Dropdown(value=shown), shown_run, run, **quick)
     for event in (opened, chosen):
-        event.success(told(first_picture), [run, image], [image, note], preprocess=False, **quick)
+        event.success(told(first_picture), [run, image], [image, note], preprocess=False, **opening)
     examples.select(told(pick_example), run, image, **quick)
     # An epoch or a reading keeps the picture.
     again = {**work, "api_name": "translate_again", "api_visibility": "private"}
     works = [given]
     for choice in (epoch, reading):
-        changed = choice.input(told(describe), [run, epoch, reading], about, preprocess=False, **quick)
+        changed = choice.input(told(describe), [run, epoch, reading], about, preprocess=False, **queued)
         works.append(changed.success(**again))
         works[-1].success(**slid)
     found = refresh.click(told(look_again), [run, epoch, reading, known], about, preprocess=False, **queued)

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops
 
 from cyclegan.evaluation.reconstruction import HEAT_FULL, heat_map, similarity
 
@@ -68,3 +68,12 @@ def test_the_map_is_brighter_where_more_is_lost_on_one_scale_for_all():
         assert heat[0, 0].sum() < 10 and heat.shape == (4, 4, 3)
         levels.append(heat[1, 2].sum())
     assert levels[0] < levels[1] < levels[2] == levels[3] > 600
+
+
+def test_large_pictures_are_compared_soon():
+    """A photograph of 12 megapixels would take a minute and gigabytes at full size."""
+    one = Image.effect_noise((4000, 3000), 60).convert("RGB")
+    found = similarity(one, one)
+    assert found.ssim == pytest.approx(1) and found.l1 == 0
+    half = similarity(one, ImageChops.offset(one, 2000, 0))
+    assert half.l1 > 10 and half.ssim < 0.5

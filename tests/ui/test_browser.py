@@ -178,6 +178,19 @@ def test_another_run_keeps_the_visitors_picture(visit, tmp_path):
     here.wait_for("Epoch 7, 70×50 pixels")
 
 
+def test_a_run_that_is_not_there_is_told_and_changes_nothing(visit):
+    here = visit()
+    here.wait_for("Epoch 2")
+    run = here.page.get_by_label("Run", exact=True)
+    run.fill("/nope/x")
+    here.page.keyboard.press("Enter")
+    here.wait_for_notice("/nope/x is not a folder")
+    here.page.wait_for_function("[...document.querySelectorAll('.run input')].some(e => e.value == 'streets')")
+    here.page.get_by_label("Working size").fill("36")
+    here.page.keyboard.press("Enter")
+    here.wait_for("Epoch 2, 48×40 pixels, worked at 43×36")  # The page goes on working.
+
+
 def test_a_run_with_one_direction_says_why(visit):
     here = visit()
     here.wait_for("Epoch 2")
@@ -219,11 +232,9 @@ def test_a_long_translation_is_cancelled(visit, tmp_path):
     here.page.locator(".given input[type=file]").set_input_files(tmp_path / "large.png")
     here.page.get_by_role("button", name="Cancel").click()
     here.wait_for("Nothing was translated")
-    picture(48, 40).save(tmp_path / "small.png")
-    here.page.get_by_label("Working size").fill("40")
+    here.page.get_by_label("Working size").fill("36")
     here.page.keyboard.press("Enter")
-    here.upload(tmp_path / "small.png")
-    here.wait_for("Epoch 2, 48×40")
+    here.wait_for("Epoch 2, 800×700 pixels, worked at 41×36")
 
 
 def test_in_korean(visit):
