@@ -325,12 +325,8 @@ def build(bench: Workbench) -> None:
     def look_again(opened: str, tag: str | None, known: str | None, count: int, request: gr.Request) -> list[Any]:
         """Find epochs that a running training has added since the last look, and go on to the newest of those."""
         say = words.speaker(request)
-        bench.run(opened).refresh()
-        infos = common.listed(bench.run(opened))
-        new = known is None or infos[0].epoch > common.epoch_number(known)
-        newest = html.escape(common.epoch_label(infos[0], say))
-        gr.Info(say("said.newest", epoch=newest) if new else say("said.no_newer"), title="", duration=4)
-        return show(opened, infos[0].tag if new else tag, count, say)
+        info, new = common.look_for_newer(bench.run(opened), known, say)
+        return show(opened, info.tag if new else tag, count, say)
 
     def draw(opened: str, tag: str | None, request: gr.Request) -> str:
         infos = common.listed(bench.run(opened))

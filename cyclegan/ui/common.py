@@ -244,6 +244,37 @@ def epoch_number(value: str | int) -> int:
     return int(digits)
 
 
+def picture_inputs(height: int) -> tuple[gr.Image, gr.Gallery]:
+    """To give a picture, and a strip of examples to take instead. `height`: of the picture's box, in pixels."""
+    image = gr.Image(
+        label=words.label("picture"), type="filepath", image_mode=None, format="png", buttons=[], height=height,
+        sources=["upload", "webcam", "clipboard"], placeholder=words.label("picture.drop"),
+    )
+    examples = gr.Gallery(
+        label=words.label("examples"), allow_preview=False, interactive=False, columns=4, buttons=[],
+        format="png", object_fit="cover", elem_classes="examples", visible=False,
+    )
+    return image, examples
+
+
+def examples_gallery(source: CheckpointSource) -> gr.Gallery:
+    """The source's examples, if there are any; none is chosen."""
+    thumbnails = thumbnails_of(source)
+    return gr.Gallery(thumbnails, visible=bool(thumbnails), selected_index=None)
+
+
+def look_for_newer(
+    source: CheckpointSource, known: str | int | None, say: words.Speaker
+) -> tuple[CheckpointInfo, bool]:
+    """The newest epoch, asked for anew, and whether it is newer than `known`, a tag or a number; a notice tells."""
+    source.refresh()
+    info = listed(source)[0]
+    new = known is None or info.epoch > epoch_number(known)
+    newest = html.escape(epoch_label(info, say))
+    gr.Info(say("said.newest", epoch=newest) if new else say("said.no_newer"), title="", duration=4)
+    return info, new
+
+
 def run_dropdown(bench: Workbench) -> gr.Dropdown:
     """To choose a run, or to name another one where visitors may."""
     info = words.label("run.info_own" if bench.own else "run.info")

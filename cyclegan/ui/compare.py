@@ -146,14 +146,7 @@ def build(bench: Workbench) -> None:
     gr.HTML(words.label("compare.lead"), elem_classes="lead said")
     with gr.Row(elem_classes="page"):
         with gr.Column(elem_classes="given"):
-            image = gr.Image(
-                label=words.label("picture"), type="filepath", image_mode=None, format="png", buttons=[], height=200,
-                sources=["upload", "webcam", "clipboard"], placeholder=words.label("picture.drop"),
-            )
-            examples = gr.Gallery(
-                label=words.label("examples"), allow_preview=False, interactive=False, columns=4, buttons=[],
-                format="png", object_fit="cover", elem_classes="examples", visible=False,
-            )
+            image, examples = common.picture_inputs(200)
         with gr.Column(elem_classes="results"):
             with gr.Row(elem_classes="progress"):
                 note = gr.HTML(common.busy(say("said.starting")), label="note", elem_classes="note")
@@ -228,20 +221,19 @@ def build(bench: Workbench) -> None:
                 side = str(common.checked_size(asked["size"]))
             except ImageError as error:
                 problems.append(str(error))
-        shown = common.thumbnails_of(bench.run(run))
         if asked["example"] is not None:
             try:
-                number = checked_number(asked["example"], len(shown))
+                number = checked_number(asked["example"], len(common.examples_of(bench.run(run))))
             except ImageError as error:
                 problems.append(str(error))
         described, more = describe(run, [entry.value for entry in found], asked["direction"], request)
         if problems := [*wrong, *problems, *more]:
             gr.Warning(html.escape(in_one(problems, say), quote=False), title=say("compare.fallback"))
-        return [gr.Dropdown(value=run), *described, newest(run), side, number, gallery(shown)]
+        return [gr.Dropdown(value=run), *described, newest(run), side, number, common.examples_gallery(bench.run(run))]
 
     def open_run(run: str, request: gr.Request) -> list[Any]:
         """Another run's defaults, and its examples."""
-        return [*describe(run, None, None, request)[0], newest(run), 1, gallery(common.thumbnails_of(bench.run(run)))]
+        return [*describe(run, None, None, request)[0], newest(run), 1, common.examples_gallery(bench.run(run))]
 
     def first_picture(run: str, payload: dict | None, number: int, request: gr.Request) -> list[Any]:
         """As the picture the visitor's own, or else the run's example; it is compared as it changes."""
@@ -284,12 +276,7 @@ def build(bench: Workbench) -> None:
         run: str, chosen: list[str] | None, direction: str | None, known: int | None, request: gr.Request
     ) -> list[Any]:
         """Offer epochs that a running training has added since the last look."""
-        say = words.speaker(request)
-        bench.run(run).refresh()
-        info = common.listed(bench.run(run))[0]
-        new = known is None or info.epoch > known
-        label = html.escape(common.epoch_label(info, say))
-        gr.Info(say("said.newest", epoch=label) if new else say("said.no_newer"), title="", duration=4)
+        info, _ = common.look_for_newer(bench.run(run), known, words.speaker(request))
         return [*describe(run, chosen, direction, request)[0], info.epoch]
 
     def draw(chosen: list[str] | None, request: gr.Request) -> str:
@@ -593,8 +580,3 @@ def _figures(reading: Reading) -> dict[str, Any]:
 def _url(path: str) -> str:
     """Where the browser finds a file of gradio's folder, from the page's own address."""
     return f"gradio_api/file={quote(path)}"
-
-
-def gallery(thumbnails: list[Any]) -> gr.Gallery:
-    """The examples, if there are any."""
-    return gr.Gallery(thumbnails, visible=bool(thumbnails), selected_index=None)

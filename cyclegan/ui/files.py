@@ -252,13 +252,8 @@ def build(bench: Workbench) -> None:
 
     def look_again(run: str, tag: str | None, direction: str | None, known: str | None, request: gr.Request) -> Any:
         """Find epochs that a running training has added since the last look, and go on to the newest of those."""
-        say = words.speaker(request)
-        bench.run(run).refresh()
-        infos = common.listed(bench.run(run))
-        new = known is None or infos[0].epoch > common.epoch_number(known)
-        newest = html.escape(common.epoch_label(infos[0], say))
-        gr.Info(say("said.newest", epoch=newest) if new else say("said.no_newer"), title="", duration=4)
-        return describe(run, infos[0].tag if new else tag, direction, request)
+        info, new = common.look_for_newer(bench.run(run), known, words.speaker(request))
+        return describe(run, info.tag if new else tag, direction, request)
 
     def example_video(run: str, request: gr.Request) -> str:
         path = _examples(bench, run, words.speaker(request))[0]

@@ -90,14 +90,7 @@ def build(bench: Workbench) -> None:
     lead = gr.HTML(_lead(info, bench.run(first).problems, say), elem_classes="lead")
     with gr.Row(elem_classes="page"):
         with gr.Column(elem_classes="given"):
-            image = gr.Image(
-                label=words.label("picture"), type="filepath", image_mode=None, format="png", buttons=[], height=240,
-                sources=["upload", "webcam", "clipboard"], placeholder=words.label("picture.drop"),
-            )
-            examples = gr.Gallery(
-                label=words.label("examples"), allow_preview=False, interactive=False, columns=4, buttons=[],
-                format="png", object_fit="cover", elem_classes="examples", visible=False,
-            )
+            image, examples = common.picture_inputs(240)
         with gr.Column(elem_classes="results"):
             note = gr.HTML(common.busy(say("said.starting")), label="note", elem_classes="note")
             cancel = gr.Button(words.label("cancel"), size="sm", elem_classes="cancel")
@@ -136,11 +129,11 @@ def build(bench: Workbench) -> None:
     def open_page(run: str, reading: str, request: gr.Request) -> list[Any]:
         """The run and the epoch that the address names, else the first run's newest, and the run's examples."""
         run, tag = common.asked(bench, request, run)
-        return [gr.Dropdown(value=run), *describe(run, tag, reading, request), _gallery(bench, run)]
+        return [gr.Dropdown(value=run), *describe(run, tag, reading, request), common.examples_gallery(bench.run(run))]
 
     def open_run(run: str, reading: str, request: gr.Request) -> list[Any]:
         """The newest epoch and the examples."""
-        return [*describe(run, None, reading, request), _gallery(bench, run)]
+        return [*describe(run, None, reading, request), common.examples_gallery(bench.run(run))]
 
     def first_picture(run: str, payload: dict | None, request: gr.Request) -> list[Any]:
         """As the picture the visitor's own, or else the run's first example; it is translated as it changes."""
@@ -164,13 +157,8 @@ def build(bench: Workbench) -> None:
 
     def look_again(run: str, tag: str | None, reading: str, known: str | None, request: gr.Request) -> list[Any]:
         """Find epochs that a running training has added since the last look, and go on to the newest of those."""
-        say = words.speaker(request)
-        bench.run(run).refresh()
-        infos = common.listed(bench.run(run))
-        new = known is None or infos[0].epoch > common.epoch_number(known)
-        newest = html.escape(common.epoch_label(infos[0], say))
-        gr.Info(say("said.newest", epoch=newest) if new else say("said.no_newer"), title="", duration=4)
-        return describe(run, infos[0].tag if new else tag, reading, request)
+        info, new = common.look_for_newer(bench.run(run), known, words.speaker(request))
+        return describe(run, info.tag if new else tag, reading, request)
 
     def translate(
         image: dict | None, run: str | None = None, epoch: str | None = None, size: str = "auto",
@@ -369,11 +357,6 @@ def _shown(read: str, reading: Reading, say: words.Speaker) -> list[Any]:
 def _path(payload: Any) -> str | None:
     """The path of a picture that this page shows."""
     return str(common.source_of(payload)) if payload else None
-
-
-def _gallery(bench: Workbench, run: str) -> gr.Gallery:
-    thumbnails = common.thumbnails_of(bench.run(run))
-    return gr.Gallery(thumbnails, visible=bool(thumbnails), selected_index=None)
 
 
 def _lead(info: CheckpointInfo, problems: list[str], say: words.Speaker) -> str:

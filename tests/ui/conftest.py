@@ -88,6 +88,15 @@ def app(tmp_path_factory):
         log.close()
 
 
+@pytest.fixture(scope="module")
+def client(app, tmp_path_factory):
+    from gradio_client import Client
+
+    client = Client(app.url, verbose=False, download_files=str(tmp_path_factory.mktemp("downloads")))
+    yield client
+    client.close()
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -21,15 +21,6 @@ from tests.ui.conftest import ROOT, picture, write_epoch
 pytestmark = pytest.mark.xdist_group("app")
 
 
-@pytest.fixture(scope="module")
-def client(app, tmp_path_factory):
-    from gradio_client import Client
-
-    client = Client(app.url, verbose=False, download_files=str(tmp_path_factory.mktemp("downloads")))
-    yield client
-    client.close()
-
-
 @pytest.fixture
 def compare(client, tmp_path):
     """Send a picture, get (note, input, translations, ways back, figures)."""

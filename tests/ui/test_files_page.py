@@ -23,15 +23,6 @@ WAIT_S = 60
 REGULAR = [Fraction(i, 10) for i in range(6)]
 
 
-@pytest.fixture(scope="module")
-def client(app, tmp_path_factory):
-    from gradio_client import Client
-
-    client = Client(app.url, verbose=False, download_files=str(tmp_path_factory.mktemp("downloads")))
-    yield client
-    client.close()
-
-
 @pytest.fixture
 def video(client):
     """Send a video, get (note, path)."""

@@ -164,15 +164,6 @@ VIDEOS = {
 }
 
 
-@pytest.fixture(scope="module")
-def client(app, tmp_path_factory):
-    from gradio_client import Client
-
-    client = Client(app.url, verbose=False, download_files=str(tmp_path_factory.mktemp("downloads")))
-    yield client
-    client.close()
-
-
 @pytest.fixture(scope="module", autouse=True)
 def as_before(app, client, tmp_path_factory):
     """The server's memory and its temporary folder are the same afterwards."""

@@ -19,15 +19,6 @@ pytestmark = pytest.mark.xdist_group("app")
 ERROR_WORDS = re.compile(r"Reconstruction: L1 \d+\.\d of 255 grey levels, PSNR \d+\.\d dB, SSIM -?\d\.\d{3}\. .*")
 
 
-@pytest.fixture(scope="module")
-def client(app, tmp_path_factory):
-    from gradio_client import Client
-
-    client = Client(app.url, verbose=False, download_files=str(tmp_path_factory.mktemp("downloads")))
-    yield client
-    client.close()
-
-
 @pytest.fixture
 def translate(client):
     """Send a file, get (note, ab, ba); each reading is [input, translated, back, lost, words], pictures opened."""
