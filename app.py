@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from cyclegan.checkpoint import CheckpointError, CheckpointSource
 from cyclegan.cli import check_port, is_loopback, port
-from hub import open_source
+from cyclegan.study.plan import StudyError
+from cyclegan.study.shelf import Studies
+from hub import HubError, open_source, open_studies
 
 DEMO = Path(__file__).parent / "demo"
+STUDIES = Path("studies")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -29,13 +33,19 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=port, default=7860, help="port to serve at (default: %(default)s)")
     parser.add_argument("--cache_mb", type=int, default=2048, metavar="N",
                         help="memory for the weights of the checkpoints used last, in MiB (default: %(default)s)")
+    parser.add_argument("--studies", nargs="+", metavar="DIR",
+                        help="folders of studies to play (default: those in studies/, and in demo/ with its runs)")
+    parser.add_argument("--votes", metavar="USER/NAME",
+                        help="private data set on the Hub that keeps the votes too, and gives them to a new machine")
     parser.add_argument("--share", action="store_true", help="also make a public link, through Gradio's servers")
     return parser
 
 
 def open_sources(specs: Sequence[str] | None) -> list[CheckpointSource]:
     """The runs to show, None for the embedded ones; raises CheckpointError if one has no readable checkpoint."""
-    sources = [open_source(spec) for spec in (_embedded() if specs is None else specs)]
+    sources = [open_source(spec) for spec in specs or sorted({path.parent for path in DEMO.glob("*/epoch-*")})]
+    if not sources:
+        raise CheckpointError("demo/ holds no run: name one, as in python app.py --checkpoints runs/maps")
     for source in sources:
         if not source.list():
             raise CheckpointError(f"{source.name} holds no readable checkpoint: {' '.join(source.problems)}")
@@ -44,44 +54,45 @@ def open_sources(specs: Sequence[str] | None) -> list[CheckpointSource]:
     return sources
 
 
-def _embedded() -> list[Path]:
-    found = [folder for folder in (DEMO, *sorted(DEMO.glob("*"))) if any(folder.glob("epoch-*"))]
-    if not found:
-        raise CheckpointError("demo/ holds no run: name one, as in python app.py --checkpoints runs/maps")
-    return found
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until interrupted; the exit status."""
     args = build_parser().parse_args(argv)
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # So that votes that wait are still sent.
+    own = is_loopback(args.host) and not args.share
+    there = [STUDIES, *([] if args.checkpoints else [DEMO / "studies"])]
+    folders = args.studies or [folder for folder in there if any(folder.glob("*/study.json"))]
     try:
         sources = open_sources(args.checkpoints)
         check_port(args.host, args.port)
-    except (CheckpointError, OSError) as error:
+        with open_studies(folders, own=own, votes=args.votes) as shelf:
+            _serve(args, sources, shelf)
+    except (CheckpointError, StudyError, HubError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    return 0
 
+
+def _serve(args: argparse.Namespace, sources: list[CheckpointSource], shelf: Studies) -> None:
     import gradio as gr
 
     from cyclegan import ui
-    from cyclegan.ui import checkpoints, compare, files, readings, translate
+    from cyclegan.ui import checkpoints, compare, files, readings, studies, translate
 
-    pages = {"": translate, "compare": compare, "files": files, "checkpoints": checkpoints}
-    own = is_loopback(args.host) and not args.share
-    bench = ui.Workbench(sources, lambda spec: open_source(spec, for_visitors=not own), own=own,
-                         cache_bytes=args.cache_mb * 2**20)
+    pages = {"": translate, "compare": compare, "files": files, "checkpoints": checkpoints, "studies": studies}
+    bench = ui.Workbench(sources, lambda spec: open_source(spec, for_visitors=not shelf.own), own=shelf.own,
+                         cache_bytes=args.cache_mb * 2**20, studies=shelf)
     demo = gr.Blocks(title="CycleGAN workbench", delete_cache=(3600, 3600))
     for path, page in pages.items():
         with demo.route(path, path, show_in_navbar=False) if path else demo:
             page.build(bench)
     demo.temp_file_sets.append(readings.SERVED)
-    demo.queue(max_size=64).launch(
-        server_name=args.host, server_port=args.port, share=args.share, prevent_thread_lock=True,
-        **ui.launch_options([page.CSS for page in pages.values()], own=own))
+    options = ui.launch_options([page.CSS for page in pages.values()], own=shelf.own, routes=[shelf.route()])
+    demo.queue(max_size=64).launch(server_name=args.host, server_port=args.port, share=args.share,
+                                   prevent_thread_lock=True, **options)
     bench.warm()
+    shelf.warm()
     demo.block_thread()
-    return 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`python -m cyclegan`: translate, frames, export, import, streets."""
+"""`python -m cyclegan`: translate, frames, export, import, streets, study."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ from pathlib import Path
 from cyclegan.checkpoint import Checkpoint
 from cyclegan.cli import command_adder, make_parser, run_command
 from cyclegan.config import DIRECTIONS, ConfigError, Direction
+from cyclegan.study_commands import add_study_commands
 from hub import HubError, open_source
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all subcommands."""
-    parser = make_parser("python -m cyclegan", "Translate, take frames, export and import weights, write streets.")
+    parser = make_parser(
+        "python -m cyclegan", "Translate, take frames, export and import weights, write streets, study realism."
+    )
     add = command_adder(parser)
 
     sub = add("translate", translate, "translate a picture, a folder of pictures, or a video")
@@ -93,6 +96,8 @@ def build_parser() -> argparse.ArgumentParser:
         help="as for --dataset, e.g. streets:count=400,size=256,seed=1,pedestrian_b=0",
     )
     sub.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder to write, empty or new")
+
+    add_study_commands(add)
     return parser
 
 

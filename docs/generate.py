@@ -28,10 +28,17 @@ def parsers() -> Iterator[tuple[str, argparse.ArgumentParser]]:
     if (ROOT / "hub" / "__main__.py").is_file():
         found.append(("python -m hub", _load(ROOT / "hub" / "__main__.py").build_parser()))
     for command, parser in found:
-        for action in parser._actions:
-            if isinstance(action, argparse._SubParsersAction):
-                for name, sub in action.choices.items():
-                    yield f"{command} {name}", sub
+        yield from _subcommands(command, parser)
+
+
+def _subcommands(command: str, parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """What has no subcommands of its own, at whatever depth."""
+    inner = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    if not inner:
+        yield command, parser
+    for action in inner:
+        for name, sub in action.choices.items():
+            yield from _subcommands(f"{command} {name}", sub)
 
 
 def _load(path: Path):

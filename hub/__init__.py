@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,8 +12,9 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"  # Read by huggingface_hub as it is
 
 if TYPE_CHECKING:
     from cyclegan.checkpoint import CheckpointSource
+    from cyclegan.study.shelf import Studies
 
-__all__ = ["HubError", "open_source"]
+__all__ = ["HubError", "open_source", "open_studies"]
 
 
 class HubError(RuntimeError):
@@ -59,3 +62,34 @@ def open_source(spec: str | Path, *, for_visitors: bool = False) -> CheckpointSo
     except CheckpointError:
         return LocalSource(spec)  # Says what a run's folder is.
     return HubSource(text)
+
+
+@contextlib.contextmanager
+def open_studies(folders: Sequence[str | Path], *, own: bool = False, votes: str | None = None) -> Iterator[Studies]:
+    """The studies in these folders, with accounts of Hugging Face for those that ask for them.
+
+    Args:
+        folders: of studies, or of folders that hold some.
+        own: see `Studies`.
+        votes: private data set, USER/NAME, that keeps the votes too and gives back what it has. What is on its way
+            there is sent before the context ends.
+
+    Raises:
+        PlanError: a study can't be read.
+        HubError: a study asks for accounts, and this is no Space that has them; the data set can't be used.
+    """
+    from cyclegan.study.shelf import Studies
+
+    def login() -> object:
+        from hub.login import HubLogin
+
+        return HubLogin()
+
+    with contextlib.ExitStack() as stack:
+        studies = Studies(folders, own=own, login=login)
+        stack.callback(studies.close)
+        if votes is not None:
+            from hub.study_votes import Shipment
+
+            studies.opened = stack.enter_context(Shipment(votes)).add
+        yield studies

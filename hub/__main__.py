@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cyclegan.checkpoint import CheckpointError, CheckpointInfo, LocalSource, list_training_states
 from cyclegan.cli import command_adder, make_parser, run_command
+from cyclegan.study.plan import PlanError
 from hub import HubError, open_source
 
 PATIENCE_S = 120.0
@@ -39,6 +40,10 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("repo_id", metavar="USER/NAME", help="the Space; made if there is none")
     sub.add_argument("--checkpoints", nargs="+", required=True, metavar="SOURCE",
                      help="USER/NAME on the Hub, or folders of runs, which are put into the Space")
+    sub.add_argument("--study", nargs="+", default=[], type=Path, metavar="STUDY",
+                     help="folders of studies that people take part in there")
+    sub.add_argument("--votes", metavar="USER/NAME",
+                     help="private data set where the studies are kept and their votes go; made if there is none")
     sub.add_argument("--private", action="store_true", help="make the Space private, if it has to be made")
     return parser
 
@@ -108,6 +113,8 @@ def push(args: argparse.Namespace) -> int:
     todo = publisher.unpublished()
     if not todo and args.license and publisher.update_card():
         _say(f"the licence is on the card now: {publisher.repository.url}")
+    elif not todo and publisher.has_new_studies() and publisher.update_card():
+        _say(f"the studies' figures are on the card now: {publisher.repository.url}")
     elif not todo and not args.training_state:
         _say(f"nothing to do: all epochs of {args.folder} are at {publisher.repository.url}")
     # Not in the run's folder, where a training that begins meanwhile clears such things away.
@@ -149,7 +156,8 @@ def space(args: argparse.Namespace) -> None:
     """Make or update a Space."""
     from hub.space import publish_space
 
-    print(publish_space(args.repo_id, args.checkpoints, private=args.private, say=_say))
+    options = {"studies": args.study, "votes": args.votes, "private": args.private}
+    print(publish_space(args.repo_id, args.checkpoints, **options, say=_say))
 
 
 def _say(sentence: str) -> None:
@@ -159,7 +167,7 @@ def _say(sentence: str) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand; the exit status."""
     args = build_parser().parse_args(argv)
-    return run_command(lambda: args.run(args), (HubError, CheckpointError))
+    return run_command(lambda: args.run(args), (HubError, CheckpointError, PlanError))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from huggingface_hub.utils import yaml_dump
 
 from cyclegan.checkpoint import CheckpointConfig, CheckpointInfo, epoch_name
 from cyclegan.config import ConfigError, DataConfig, LossConfig, OptimConfig, RunConfig
-from hub.layout import index_entry
+from hub.layout import index_entry, study_file
 
 BEGIN = "<!-- cyclegan: generated from here; text above and below is yours and is kept -->"
 END = "<!-- cyclegan: generated to here -->"
@@ -32,6 +32,7 @@ LIBRARY = "cyclegan-workbench"
 EPOCHS_SHOWN = 20
 """Rows of the table before the rest is folded in."""
 MAX_NAME = 60
+FOOLING_RATE = "fooling_rate"
 _HUB_ID = re.compile(r"([a-zA-Z0-9][\w.-]*/[\w.-]+)(?::([\w.-]+))?", re.ASCII)
 _MARKER_LINE = re.compile(rf"^[ \t]*({re.escape(BEGIN)}|{re.escape(END)})[ \t]*\r?$", re.MULTILINE)
 _YAML_ERRORS = (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError)
@@ -92,6 +93,7 @@ def make_card(
     pictures: Mapping[str, Any] | None = None,
     license: str | None = None,
     existing: str | None = None,
+    studies: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """The text of README.md.
 
@@ -103,6 +105,7 @@ def make_card(
         pictures: how many there were, as checkpoint.json has it: train_a, train_b.
         license: of the weights, as the Hub spells it; None keeps what the card says.
         existing: the README.md that is there, with the line endings that it has.
+        studies: entries of `hub.layout.read_study`: how people judged the epochs.
     """
     existing = existing if existing and existing.strip() else ""
     newline = "\r\n" if 0 < existing.count("\n") == existing.count("\r\n") else "\n"
@@ -110,8 +113,8 @@ def make_card(
     text = existing.removeprefix(mark)
     match = REGEX_YAML_BLOCK.match(text)
     front, body = (match[0], text[match.end() :]) if match else ("", text)
-    front, data = _front_matter(front, _own_data(repo_id, info, license), repo_id, newline)
-    block = _block(repo_id, info, epochs, files, _counts(pictures), _license_line(license, data))
+    front, data = _front_matter(front, _own_data(repo_id, info, license, studies), repo_id, newline)
+    block = _block(repo_id, info, epochs, files, _counts(pictures), _license_line(license, data), studies)
     return mark + _with_block(front, body, block.replace("\n", newline), newline)
 
 
@@ -147,7 +150,9 @@ def _blocks(body: str) -> list[tuple[int, int]]:
 # --- front matter -------------------------------------------------------------------------------------------
 
 
-def _own_data(repo_id: str, info: CheckpointInfo, license: str | None) -> dict[str, Any]:
+def _own_data(
+    repo_id: str, info: CheckpointInfo, license: str | None, studies: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
     """What the front matter says by itself."""
     data = info.config.data
     dataset, dataset_config = _hub_dataset(data)
@@ -168,7 +173,7 @@ def _own_data(repo_id: str, info: CheckpointInfo, license: str | None) -> dict[s
         for figure in _METRICS
         if (value := figure.values(entry, [direction])[0]) is not None
     ]
-    return ModelCardData(
+    own = ModelCardData(
         pipeline_tag="image-to-image",
         library_name=LIBRARY,
         tags=list(TAGS),
@@ -177,6 +182,51 @@ def _own_data(repo_id: str, info: CheckpointInfo, license: str | None) -> dict[s
         model_name=_model_name(repo_id) if results else None,
         eval_results=results or None,
     ).to_dict()
+    if judged := [_study_result(repo_id, study) for study in studies]:
+        index = own.setdefault("model-index", [{"name": _model_name(repo_id), "results": []}])
+        index[0]["results"] += judged
+    return own
+
+
+def _study_result(repo_id: str, study: Mapping[str, Any]) -> dict[str, Any]:
+    """A study's part of the model-index. Not by EvalResult, which keeps one source for all of a data set's figures."""
+    about, protocol = study["study"], study["protocol"]
+    way, name = _way(about), about["name"]
+    metrics = [
+        {
+            "type": FOOLING_RATE,
+            "value": round(row["fooling_rate"], 4),
+            "name": f"fooling rate (0 to 1), {way}, epoch {row['epoch']}",
+            "args": {
+                "study": name,
+                "epoch": row["epoch"],
+                "revision": row["revision"],
+                "protocol": _plain(str(protocol.get("name")), "custom"),
+                "participants": row["participants"],
+                "trials": row["trials"],
+                **({"interval_95": [round(bound, 4) for bound in row["interval"]]} if row.get("interval") else {}),
+            },
+        }
+        for row in study["epochs"]
+    ]
+    dataset = _plain(str(about.get("dataset") or ""), "unknown")
+    match = _HUB_ID.fullmatch(dataset)
+    return {
+        "task": {"type": "image-to-image", "name": "Image-to-Image"},
+        "dataset": {"name": dataset, "type": match[1] if match else "pictures"},
+        "metrics": metrics,
+        "source": {
+            "name": f"study {name}: judged by people",
+            "url": f"https://huggingface.co/{repo_id}/blob/main/{study_file(name)}",
+        },
+    }
+
+
+def _way(study: Mapping[str, Any]) -> str:
+    """`day → night`, of a study; not escaped."""
+    domains, direction = study.get("domains"), study.get("direction")
+    names = [_plain(str(name), "?") for name in domains] if isinstance(domains, list) and len(domains) == 2 else "AB"
+    return " → ".join(reversed(names) if direction == "ba" else names)
 
 
 def _front_matter(
@@ -243,7 +293,11 @@ def _merged_index(there: Any, own: list[dict[str, Any]] | None, name: str) -> An
 
 def _is_own(metric: Any) -> bool:
     names = {f"{figure.key}_{direction}" for figure in _METRICS for direction in ("ab", "ba")}
-    return isinstance(metric, dict) and isinstance(metric.get("type"), str) and metric["type"] in names
+    if not isinstance(metric, dict) or not isinstance(metric.get("type"), str):
+        return False
+    args = metric.get("args")
+    judged = metric["type"] == FOOLING_RATE and isinstance(args, dict) and "study" in args and "revision" in args
+    return judged or metric["type"] in names
 
 
 def _rewritten(text: str, data: Mapping[str, Any], merged: Mapping[str, Any], newline: str) -> str:
@@ -295,6 +349,7 @@ def _block(
     files: Collection[str],
     counts: str,
     license: str,
+    studies: Sequence[Mapping[str, Any]],
 ) -> str:
     """The generated part, from marker to marker, with lines that end in LF."""
     sections = [
@@ -302,6 +357,7 @@ def _block(
         _samples(info, files),
         _usage(repo_id, info),
         _epochs(repo_id, info, epochs, files),
+        _judged(repo_id, studies),
         _training(info.config, counts),
         _limits(info),
         f"## Licence\n\n{license}" if license else "",
@@ -402,6 +458,66 @@ def _epochs(repo_id: str, info: CheckpointInfo, epochs: Sequence[Mapping[str, An
     if "curves.png" in files:
         parts.append("![Losses over the epochs](curves.png)")
     return "\n\n".join(parts)
+
+
+def _judged(repo_id: str, studies: Sequence[Mapping[str, Any]]) -> str:
+    """The figures of studies: a table each, with what it was that people were asked to do."""
+    if not studies:
+        return ""
+    parts = [
+        "## Judged by people",
+        "The *fooling rate* is the share of trials in which a translation was taken for a real picture; at 50%, people "
+        "can't tell them apart. The interval is of 95%, over participants.",
+    ]
+    for study in studies:
+        about, protocol = study["study"], study["protocol"]
+        title = _escaped(_plain(str(about.get("title") or ""), about["name"]))
+        where = f"https://huggingface.co/{repo_id}/blob/main/{study_file(about['name'])}"
+        rows = "\n".join(_judged_row(repo_id, row) for row in study["epochs"])
+        parts += [
+            f"**{title}**, {_escaped(_way(about))}: {_protocol_words(protocol)} ([all figures]({where})).",
+            f"| epoch | fooling rate | 95% interval | participants | trials |\n|---|{'---:|' * 4}\n{rows}",
+        ]
+    if any(row.get("interval_assumed") is True for study in studies for row in study["epochs"]):
+        parts.append("\\* These answers can't show how people differ: that is assumed.")
+    return "\n\n".join(parts)
+
+
+def _judged_row(repo_id: str, row: Mapping[str, Any]) -> str:
+    tag, revision = epoch_name(row["epoch"]), row["revision"]
+    shown = tag if revision == tag else f"{tag} at {_escaped(_plain(revision[:10], '?'))}"
+    # What was judged, if the tag is on something else. Only a tag or a SHA gets into the address.
+    if re.fullmatch(r"[\w-]+", revision, re.ASCII):
+        shown = f"[{shown}](https://huggingface.co/{repo_id}/tree/{revision})"
+    interval = " – ".join(f"{100 * bound:.1f}%" for bound in row["interval"]) if row.get("interval") else "–"
+    interval += " \\*" if row.get("interval_assumed") is True else ""
+    return f"| {shown} | {100 * row['fooling_rate']:.1f}% | {interval} | {row['participants']} | {row['trials']} |"
+
+
+_PRESENTATIONS = {
+    "together": "two pictures side by side",
+    "sequence": "two pictures in turn",
+    "single": "one picture",
+}
+
+
+def _protocol_words(protocol: Mapping[str, Any]) -> str:
+    """A study's protocol in a line; what it does not say, or says in another way, is left out."""
+
+    def number(key: str) -> int | None:
+        return protocol[key] if type(protocol.get(key)) is int else None
+
+    words = [f"protocol {_escaped(_plain(str(protocol.get('name')), 'custom'))}"]
+    presentation = _PRESENTATIONS.get(str(protocol.get("presentation")))
+    words += [presentation] if presentation else []
+    if (exposure := number("exposure_ms")) is not None:
+        words.append(f"shown for {exposure} ms" if exposure else "shown until the answer")
+    if protocol.get("presentation") != "single" and protocol.get("question") in ("real", "fake"):
+        words.append(f"the {protocol['question']} one asked for")
+    practice, test = number("practice_trials"), number("test_trials")
+    if practice is not None and test is not None:
+        words.append(f"{practice} trials with feedback and {test} without")
+    return ", ".join(words)
 
 
 def _training(config: CheckpointConfig, counts: str) -> str:

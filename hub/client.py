@@ -280,6 +280,13 @@ class Repository:
             )
         return done.oid
 
+    def squash(self, message: str) -> None:
+        """Make the main branch one commit, of what is there now. What was there before is gone for good."""
+        with self.calls() as api:
+            api.super_squash_history(
+                self.repo_id, branch=BRANCH, commit_message=message, repo_type=self.repo_type
+            )
+
     def tag(self, name: str, sha: str) -> None:
         """Tag a commit; a tag of that name that is there already stays."""
         with self.calls() as api:

@@ -6,6 +6,7 @@ epoch's folder, so that `USER/NAME@epoch-0012` is what RUN/epoch-0012 was:
     gen_ab.safetensors  gen_ba.safetensors  config.json  checkpoint.json  samples/
     metrics.jsonl  curves.png  examples/    the run's, as they were when the commit was made
     epochs.json                             date, losses and metrics of every epoch up to this commit
+    studies/NAME.json                       what people judged: fooling rates, intervals, protocol; see `study_entry`
     README.md                               the card; what people write outside its generated block is kept
 
 What is published is told by the repository alone: the tags, and the commits whose tag is missing because something
@@ -19,9 +20,12 @@ needs beside it to go on.
 
 from __future__ import annotations
 
+import json
+import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from cyclegan.checkpoint import CheckpointInfo, epoch_name, read_figures
@@ -32,6 +36,10 @@ CHECKPOINT_FILES = ("gen_*.safetensors", "config.json", "checkpoint.json", "samp
 RUN_FILES = ("metrics.jsonl", "curves.png", "examples/*.png")
 INDEX = "epochs.json"
 INDEX_VERSION = 1
+STUDIES = "studies/"
+STUDY_VERSION = 1
+MAX_STUDIES = 20
+"""How many studies of a repository are read for a card: each costs two requests."""
 STATE_BRANCH = "training-state"
 MAX_CANDIDATES = 50
 """How many commits without a tag are looked at: each costs two requests, and anyone can write such titles."""
@@ -156,3 +164,115 @@ def read_index(values: Mapping[str, Any] | None) -> dict[int, dict[str, Any]]:
                 "directions": directions,
             }
     return found
+
+
+# --- studies/NAME.json --------------------------------------------------------------------------------------
+
+_STUDY_FILE = re.compile(rf"{STUDIES}[A-Za-z0-9][A-Za-z0-9._-]{{0,63}}\.json")
+
+
+_ABOUT = ("study_id", "name", "title", "direction", "domains", "dataset")
+"""Not the seed, from which who has the stimuli could tell the answers."""
+
+
+def study_file(name: str) -> str:
+    """Where a study's figures lie: `studies/NAME.json`."""
+    return f"{STUDIES}{name}.json"
+
+
+def study_entry(
+    report: Mapping[str, Any], epochs: Collection[Mapping[str, Any]], revisions: Mapping[int, str], updated: str
+) -> dict[str, Any]:
+    """The content of studies/NAME.json: of a report, what concerns one run.
+
+    Args:
+        report: as `cyclegan.study.report` makes it.
+        epochs: those of its epochs that are of this run.
+        revisions: by epoch, what to look at in the repository: its tag, or the commit that was judged instead.
+        updated: ISO 8601, UTC.
+    """
+    keys = ("epoch", "commit_sha", "fooling_rate", "interval", "interval_assumed", "interval_crossed", "participants",
+            "trials")  # fmt: skip
+    people = report.get("participants") or {}
+    return {
+        "format_version": STUDY_VERSION,
+        "updated": updated,
+        "study": {key: report["study"].get(key) for key in _ABOUT},
+        "protocol": dict(report["protocol"]),
+        # Numbers only: reasons for leaving somebody out are the owner's words on people.
+        "participants": {key: value for key, value in people.items() if type(value) is int},
+        "epochs": [
+            {**{key: one.get(key) for key in keys}, "revision": revisions[one["epoch"]]}
+            for one in sorted(epochs, key=lambda one: one["epoch"])
+        ],
+    }
+
+
+def read_study(values: Any) -> dict[str, Any] | None:
+    """An entry as `study_entry` makes it, checked; None for what is none, damaged, or newer than this program."""
+    if not isinstance(values, dict) or values.get("format_version") != STUDY_VERSION:
+        return None
+    study, protocol, rows = (values.get(key) for key in ("study", "protocol", "epochs"))
+    if not isinstance(study, dict) or not isinstance(protocol, dict) or not isinstance(rows, list):
+        return None
+    if not isinstance(study.get("name"), str) or not _STUDY_FILE.fullmatch(study_file(study["name"])):
+        return None
+    epochs = {row["epoch"]: row for row in rows if _is_judged(row)}
+    return {**values, "epochs": [epochs[epoch] for epoch in sorted(epochs)]} if epochs else None
+
+
+def _is_judged(row: Any) -> bool:
+    if not isinstance(row, dict) or any(type(row.get(k)) is not int for k in ("epoch", "participants", "trials")):
+        return False
+    bounds = row.get("interval")
+    good = bounds is None or (isinstance(bounds, list) and len(bounds) == 2 and all(map(_is_share, bounds)))
+    return good and row["epoch"] > 0 and _is_share(row.get("fooling_rate")) and isinstance(row.get("revision"), str)
+
+
+def _is_share(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value) and 0 <= value <= 1
+
+
+def same_study(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> bool:
+    """Whether two entries say the same; when they were written aside."""
+    return {**(one or {}), "updated": ""} == {**(other or {}), "updated": ""}
+
+
+def studies_at(repository: Repository, head: str | None) -> dict[str, dict[str, Any]]:
+    """The entries of a commit, by the study's name; without what can't be read.
+
+    Raises:
+        HubError: no answer.
+    """
+    names = sorted(name for name in (repository.files(head) if head else []) if _STUDY_FILE.fullmatch(name))
+    found = [(name, read_study(repository.json(head, name))) for name in names[:MAX_STUDIES]]
+    entries = [(name, entry, entry["study"]["name"]) for name, entry in found if entry]
+    return {own: entry for name, entry, own in entries if study_file(own) == name}
+
+
+def studies_in(run: Path) -> dict[str, dict[str, Any]]:
+    """The entries in a run's folder, by the study's name; without what can't be read."""
+    found = {}
+    for path in sorted(run.glob(f"{STUDIES}*.json")):
+        try:
+            entry = read_study(json.loads(path.read_bytes()))
+        except (OSError, ValueError, RecursionError):
+            continue
+        if entry and study_file(entry["study"]["name"]) == f"{STUDIES}{path.name}":
+            found[entry["study"]["name"]] = entry
+    return found
+
+
+def newest_studies(there: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Of two sets of entries, each study as it was written last; `there` where both are as new."""
+
+    def when(entries: Mapping[str, Any], name: str) -> str:
+        return str(entries[name].get("updated")) if name in entries else ""
+
+    newest = {name: here[name] if when(here, name) > when(there, name) else there[name] for name in there}
+    return dict(sorted({**here, **newest}.items()))
+
+
+def study_bytes(entry: Mapping[str, Any]) -> bytes:
+    """The content of studies/NAME.json, as it is written."""
+    return json.dumps(dict(entry), indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"

@@ -29,7 +29,13 @@ from hub.layout import (
     commit_title,
     index_content,
     index_entry,
+    newest_studies,
     read_index,
+    same_study,
+    studies_at,
+    studies_in,
+    study_bytes,
+    study_file,
     tagged_epochs,
     untagged_epochs,
 )
@@ -159,6 +165,17 @@ class Publisher:
         info = read_info(folder)
         as_the_branch_moves(lambda: self._commit(folder, info, self._look().head, f"Back to the root: epoch {epoch}"))
 
+    def has_new_studies(self) -> bool:
+        """Whether the run's folder has figures of a study that the repository does not have, or has older ones of.
+
+        Raises:
+            HubError: no answer.
+        """
+        if not (here := studies_in(self.run)):
+            return False
+        there = studies_at(self.repository, self._look().head)
+        return any(not same_study(study, there.get(name)) for name, study in newest_studies(there, here).items())
+
     def update_card(self) -> bool:
         """Write the card at the root anew; whether that changed it.
 
@@ -218,6 +235,9 @@ class Publisher:
         entries = read_index(None if head is None else self.repository.json(head, INDEX))
         entries[info.epoch] = index_entry(info)
         files[INDEX] = json.dumps(index_content(entries), indent=1).encode()
+        there = studies_at(self.repository, head)
+        studies = newest_studies(there, studies_in(self.run))
+        files |= {study_file(name): study_bytes(study) for name, study in studies.items() if study != there.get(name)}
         try:
             files["README.md"] = make_card(
                 self.repository.repo_id,
@@ -227,6 +247,7 @@ class Publisher:
                 pictures=read_json(folder / "checkpoint.json").get("pictures"),
                 license=self.license,
                 existing=None if head is None else self.repository.text(head, "README.md"),
+                studies=list(studies.values()),
             ).encode("utf-8", "surrogateescape")
         except HubError:
             raise

@@ -4,11 +4,13 @@
     app.py  cyclegan/  hub/     the modules that app.py reaches by its imports, and the styles and scripts beside them
     requirements.txt     what those modules import; gradio comes by `sdk_version` of the README
     demo/NAME/           local runs: checkpoints and examples, nothing else of their folders
+    studies/NAME/        studies: study.json and stimuli, no votes; in a private Space only: it tells real from fake
     LICENSE
     README.md            front matter and text; what a person changes there is kept
 
-Epochs of a model repository are not copied: the app loads them from the Hub. What else is in a Space is a person's and
-stays as it is.
+Epochs of a model repository are not copied: the app loads them from the Hub. With `votes`, the studies are put into
+that private data set instead, and the Space fetches them as it starts. What else is in a Space is a person's and stays
+as it is.
 """
 
 from __future__ import annotations
@@ -28,19 +30,23 @@ from huggingface_hub.utils import yaml_dump
 
 from cyclegan import __version__
 from cyclegan.checkpoint import CheckpointError, LocalSource
+from cyclegan.study.plan import Study, find_studies
 from hub import HubError, open_source
 from hub.card import BEGIN, END
 from hub.client import Repository, as_the_branch_moves
 from hub.layout import CHECKPOINT_FILES
 from hub.source import HubSource, parse_spec
+from hub.study_votes import put_study
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("cyclegan", "hub")
-OWN_FOLDERS = (*(f"{name}/" for name in PACKAGES), "demo/")
+OWN_FOLDERS = (*(f"{name}/" for name in PACKAGES), "demo/", "studies/")
 """In these nothing is a person's: what is no longer needed is deleted."""
-BESIDE = ("*.css", "*.js")
+BESIDE = ("*.css", "*.html", "*.js")
 DISTRIBUTIONS = {"PIL": "pillow", "skimage": "scikit-image"}
 """Names to install by, where they differ from the names to import by."""
+COMPANIONS = {"authlib": ("httpx", "itsdangerous")}
+"""What a library needs for the use that is made of it here, and does not install by itself."""
 PYTHON = "3.12"
 """ZeroGPU has this one and 3.10."""
 MAX_BYTES = 1_000_000_000
@@ -56,14 +62,30 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 CHECKPOINTS = {checkpoints}
-HOST, PORT = os.environ.get("GRADIO_SERVER_NAME", "0.0.0.0"), os.environ.get("GRADIO_SERVER_PORT", "7860")
+{study_names}HOST, PORT = os.environ.get("GRADIO_SERVER_NAME", "0.0.0.0"), os.environ.get("GRADIO_SERVER_PORT", "7860")
 
 if __name__ == "__main__":
     os.chdir(HERE)  # Folders among the checkpoints are named from here.
     sys.path.insert(0, str(HERE))  # Not there by itself where Python is told to be careful (-P).
-    import app
+    arguments = ["--checkpoints", *CHECKPOINTS, "--host", HOST, "--port", PORT]
+{study_lines}    import app
 
-    sys.exit(app.main(["--checkpoints", *CHECKPOINTS, "--host", HOST, "--port", PORT]))
+    sys.exit(app.main(arguments))
+'''
+
+STUDY_LINES = '''\
+    arguments += ["--studies", *STUDIES]
+'''
+VOTES_LINES = '''\
+    from hub import HubError
+    from hub.study_votes import fetch_study
+
+    try:
+        for folder, study_id in STUDIES.items():
+            fetch_study(VOTES, study_id, folder)
+    except HubError as error:
+        sys.exit(f"error: {error}")
+    arguments += ["--studies", *STUDIES, "--votes", VOTES]
 '''
 
 
@@ -71,6 +93,8 @@ def publish_space(
     repo_id: str,
     checkpoints: Sequence[str],
     *,
+    studies: Sequence[str | Path] = (),
+    votes: str | None = None,
     private: bool = False,
     endpoint: str | None = None,
     token: str | None = None,
@@ -84,6 +108,9 @@ def publish_space(
     Args:
         repo_id: USER/NAME, or ORGANIZATION/NAME.
         checkpoints: as `space_files`.
+        studies: folders of studies that people take part in there.
+        votes: private data set of the Hub, USER/NAME, where the studies are put and their votes go; made if there is
+            none. Without it, the studies lie in the Space, which has to be private, and votes go with its disk.
         private: make it private if it has to be made; refuse one that is public.
         endpoint: address of the Hub; None for HF_ENDPOINT or huggingface.co.
         token: None for HF_TOKEN or the one that `hf auth login` saved.
@@ -91,36 +118,83 @@ def publish_space(
 
     Raises:
         CheckpointError: a source is not there, or holds no readable checkpoint; nothing was sent.
-        HubError: the Hub can't be reached or refuses, or the Space is not one of this app.
+        PlanError: a folder holds no study.
+        HubError: the Hub can't be reached or refuses, or the Space is not one of this app; or it is public, and would
+            lay open what is real in a study.
     """
     repository = Repository(repo_id, repo_type="space", endpoint=endpoint, token=token)
     sources = _open(checkpoints)
-    files = _files(repo_id, sources)
+    played = find_studies(studies)
+    if votes and not played:
+        raise HubError("votes are taken in a study: name one with --study, or leave out --votes")
+    files = _files(repo_id, sources, played, votes)
+    if played and not votes and not private and _is_open(repository):
+        raise HubError(
+            f"{repo_id} is public, and study.json tells real from fake: name a private data set with --votes USER/NAME "
+            "to keep the study in, or make the Space private"
+        )
     for sentence in (*_check_models(sources, endpoint, token), *_check_size(files)):
         say(f"warning: {sentence}")
     for source in sources:
         for problem in source.problems:
             say(f"warning: left out: {problem}")
+    if votes:
+        data = Repository(votes, repo_type="dataset", endpoint=endpoint, token=token)
+        data.make(private=True)
+        for study in played:
+            put_study(data, study)
     repository.make(private=private, space_sdk="gradio")
-    changed = as_the_branch_moves(lambda: _commit(repository, files, sources))
+    changed = as_the_branch_moves(lambda: _commit(repository, files, sources, played))
     if not changed:
         say("nothing to do: the Space is up to date")
+    for sentence in _to_set(played, votes):
+        say(sentence)
     return repository.url
 
 
-def space_files(repo_id: str, checkpoints: Sequence[str]) -> dict[str, Path | bytes]:
+def _is_open(repository: Repository) -> bool:
+    """Whether everyone can see the Space, or could once it is made."""
+    try:
+        return not repository.is_private()
+    except HubError as error:
+        if error.status not in (401, 404):
+            raise
+        return True
+
+
+def _to_set(studies: Sequence[Study], votes: str | None) -> Iterator[str]:
+    """What the Space's owner has to see to, a sentence each."""
+    if votes:
+        yield f"in the Space's settings, add a secret HF_TOKEN that may write to the data set {votes}"
+    elif studies:
+        yield (
+            "warning: without --votes, what people answer is lost whenever the Space restarts; name a private data set "
+            "USER/NAME with it"
+        )
+    if studies:
+        yield "to see the results on the Space's page, add a secret STUDY_KEY there: a word that only you know"
+
+
+
+
+def space_files(
+    repo_id: str, checkpoints: Sequence[str], *, studies: Sequence[str | Path] = (), votes: str | None = None
+) -> dict[str, Path | bytes]:
     """What a new Space is made of: by path in it, a file or its content.
 
     Args:
         repo_id: the Space.
         checkpoints: USER/NAME or USER/NAME@REVISION on the Hub, which are only named; or folders of runs or single
             epochs, which are put into the Space.
+        studies: folders of studies, which are put into the Space unless there are `votes`.
+        votes: the data set that the Space fetches its studies from, and sends the votes to.
 
     Raises:
         CheckpointError: a source is not there, or a folder holds no readable checkpoint.
+        PlanError: a folder holds no study.
         HubError: gradio is not installed here.
     """
-    return _files(repo_id, _open(checkpoints))
+    return _files(repo_id, _open(checkpoints), find_studies(studies), votes)
 
 
 # --- the checkpoints ----------------------------------------------------------------------------------------
@@ -195,11 +269,18 @@ def _check_size(files: Mapping[str, Path | bytes]) -> Iterator[str]:
 # --- the files ----------------------------------------------------------------------------------------------
 
 
-def _files(repo_id: str, sources: Sequence[_Source]) -> dict[str, Path | bytes]:
-    modules = _modules()
-    start = START.format(checkpoints=[source.name for source in sources])
+def _files(
+    repo_id: str, sources: Sequence[_Source], studies: Sequence[Study] = (), votes: str | None = None
+) -> dict[str, Path | bytes]:
+    modules = _modules("hub.study_votes" if votes else "app")
+    names = {f"studies/{study.name}": study.study_id for study in studies}
+    start = START.format(
+        checkpoints=[source.name for source in sources],
+        study_names="".join([f"STUDIES = {names}\n" if names else "", f"VOTES = {votes!r}\n" if votes else ""]),
+        study_lines=VOTES_LINES if votes else STUDY_LINES if names else "",
+    )
     files: dict[str, Path | bytes] = {
-        "README.md": _readme(repo_id, sources).encode(),
+        "README.md": _readme(repo_id, sources, studies=studies).encode(),
         "LICENSE": ROOT / "LICENSE",
         "requirements.txt": _requirements(modules).encode(),
         "space.py": start.encode(),
@@ -209,13 +290,20 @@ def _files(repo_id: str, sources: Sequence[_Source]) -> dict[str, Path | bytes]:
         files |= {found.relative_to(ROOT).as_posix(): found for found in (path, *beside)}
     for source in sources:
         files |= source.files
+    for study in [] if votes else studies:
+        files[f"studies/{study.name}/study.json"] = study.folder / "study.json"
+        files |= {f"studies/{study.name}/stimuli/{sha}.png": study.stimulus_path(sha) for sha in study.by_hash}
     return dict(sorted(files.items()))
 
 
-def _modules() -> dict[Path, set[str]]:
-    """app.py and every module of ours that it reaches by imports, those within functions too; what each imports."""
+def _modules(also: str = "app") -> dict[Path, set[str]]:
+    """app.py and every module of ours that it reaches by imports, those within functions too; what each imports.
+
+    Args:
+        also: a module that space.py imports besides.
+    """
     reached: dict[Path, set[str]] = {}
-    queue = [ROOT / "app.py"]
+    queue = [ROOT / "app.py", ROOT.joinpath(*also.split(".")).with_suffix(".py")]
     while queue:
         path = queue.pop()
         if path in reached:
@@ -245,6 +333,7 @@ def _imports(node: ast.AST) -> Iterator[str]:
 def _requirements(modules: Mapping[Path, set[str]]) -> str:
     """The lines of requirements.txt that are for what the modules import."""
     imported = {name.split(".")[0] for names in modules.values() for name in names} - {"gradio"}
+    imported |= {other for name in imported for other in COMPANIONS.get(name, ())}
     needed = {DISTRIBUTIONS.get(name, name).replace("_", "-").lower() for name in imported}
     lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     kept = [line for line in lines if (match := re.match(r"[\w.-]+", line)) and match[0].lower() in needed]
@@ -255,7 +344,9 @@ def _requirements(modules: Mapping[Path, set[str]]) -> str:
 # --- the README ---------------------------------------------------------------------------------------------
 
 
-def _readme(repo_id: str, sources: Sequence[_Source], existing: str | None = None) -> str:
+def _readme(
+    repo_id: str, sources: Sequence[_Source], existing: str | None = None, *, studies: Sequence[Study] = ()
+) -> str:
     """README.md: the one that is there, brought up to date; without one, a new one.
 
     Raises:
@@ -264,6 +355,7 @@ def _readme(repo_id: str, sources: Sequence[_Source], existing: str | None = Non
     models = list(dict.fromkeys(source.model for source in sources if source.model))
     needed: dict[str, Any] = {"sdk": "gradio", "sdk_version": _gradio_version(), "app_file": "space.py"}
     needed |= {"models": models} if models else {}
+    needed |= {"hf_oauth": True} if any(study.protocol.login == "huggingface" for study in studies) else {}
     suggested: dict[str, Any] = {
         "title": re.sub(r"[-_]+", " ", repo_id.split("/")[1]).strip(),
         "emoji": "🔁",
@@ -281,7 +373,7 @@ def _readme(repo_id: str, sources: Sequence[_Source], existing: str | None = Non
     wanted = {**suggested, **data, "python_version": PYTHON, **needed} if untouched else {**data, **needed}
     if not models:
         wanted.pop("models", None)
-    block = _block(wanted.get("title"), sources)
+    block = _block(wanted.get("title"), sources, [(study.title, _address(repo_id, study.name)) for study in studies])
     body = f"\n{block}\n" if untouched else _with_block(body, block)
     return f"---\n{_patched(front, data, wanted)}---\n{body}"
 
@@ -323,7 +415,13 @@ def _with_block(body: str, block: str) -> str:
     return body
 
 
-def _block(title: Any, sources: Sequence[_Source]) -> str:
+def _address(repo_id: str, study: str) -> str:
+    """Where a study is played, by itself."""
+    host = re.sub(r"[^a-z0-9]+", "-", repo_id.lower()).strip("-")
+    return f"https://{host}.hf.space/study/{study}"
+
+
+def _block(title: Any, sources: Sequence[_Source], studies: Sequence[tuple[str, str]] = ()) -> str:
     def line(source: _Source) -> str:
         if source.model is None:
             return f"- `{source.name}`, {source.epochs} epoch{'s' if source.epochs > 1 else ''}, in this repository"
@@ -340,11 +438,19 @@ def _block(title: Any, sources: Sequence[_Source]) -> str:
             "",
             *map(line, sources),
             "",
+            *(["Studies, in which people tell how real its pictures look:", ""] if studies else []),
+            *(f"- [{_plain(name)}]({address})" for name, address in studies),
+            *([""] if studies else []),
             "Made by `python -m hub space` of the CycleGAN workbench. Running that again writes the program's files",
             "anew and leaves all others, and what you change in this one outside of this block.",
             END,
         ]
     )
+
+
+def _plain(title: str) -> str:
+    """A study's title as a link's text."""
+    return re.sub(r"([\\`*_\[\]<>|~$])", r"\\\1", " ".join(title.split()))
 
 
 def _gradio_version() -> str:
@@ -359,11 +465,17 @@ def _gradio_version() -> str:
 # --- the commit ---------------------------------------------------------------------------------------------
 
 
-def _commit(repository: Repository, files: Mapping[str, Path | bytes], sources: Sequence[_Source]) -> bool:
+def _commit(
+    repository: Repository,
+    files: Mapping[str, Path | bytes],
+    sources: Sequence[_Source],
+    studies: Sequence[Study] = (),
+) -> bool:
     """Commit what has changed on top of the head; whether there was anything."""
     head = repository.refs().head
     there = set(repository.files(head)) if head else set()
-    readme = _readme(repository.repo_id, sources, repository.text(head, "README.md") if head else None)
+    existing = repository.text(head, "README.md") if head else None
+    readme = _readme(repository.repo_id, sources, existing, studies=studies)
     if "app.py" in there and "space.py" not in there:
         raise HubError(f"{repository.repo_id} holds another app; choose another USER/NAME, or delete its app.py first")
     stale = sorted(path for path in there - files.keys() if path.startswith(OWN_FOLDERS))

@@ -7,8 +7,11 @@ A shard only ever grows, and no two processes write to the same one: its name is
 on an empty disk can't write over what was pushed before, and what a lost reply leaves in doubt is settled by comparing
 sizes. That is why this is not huggingface_hub's CommitScheduler, which swallows what fails.
 
-What a row means is the caller's affair. To take rows off the Hub (a participant withdraws), stop the study first and
-remove them from its folder too: what is longer here than there is pushed again.
+What a row means is the caller's affair. Where a participant withdraws, `VoteShipper.erase` takes rows off the Hub, out
+of its history too. It never shortens a shard: what is left of one gets a new name, and the old one is deleted. A
+process whose shard is gone from the Hub leaves it, and goes on in a new one with what had not got there. What an
+earlier process left in the same folder has to be removed by hand: nobody knows that it was on the Hub once, so it is
+pushed again.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ import threading
 import time
 import uuid
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -40,6 +43,8 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 2.0, 300.0
 MAX_SHARD_BYTES = 1_000_000
 """A larger one is continued in a new file: each push sends a shard whole, and the Hub keeps every version of it."""
 CARD = "README.md"
+ERASING = ".erasing"
+"""In the repository from when rows are removed until its history is gone too, whatever breaks in between."""
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +72,7 @@ class VoteShipper:
         columns: `datasets` type by column for a new card, such as {"server_time": "timestamp[us, tz=UTC]"}; all of
             the rows' columns or none. Without it `datasets` takes the types from the first shard, and can't load one
             that has a number where that has only nulls, 812.5 where it has 812, or a time to the microsecond.
+        about: what a new card says of the rows.
         endpoint: address of the Hub; None for HF_ENDPOINT or huggingface.co.
         token: None for HF_TOKEN or the one that `hf auth login` saved.
 
@@ -84,6 +90,7 @@ class VoteShipper:
         private: bool = True,
         every_s: float = 60.0,
         columns: Mapping[str, str] | None = None,
+        about: str = "The votes of a study, as they were given: one row per vote.",
         endpoint: str | None = None,
         token: str | None = None,
     ) -> None:
@@ -93,6 +100,7 @@ class VoteShipper:
             )
         self.repository = Repository(repo_id, repo_type="dataset", endpoint=endpoint, token=token)
         self.folder, self.private, self.every_s, self.columns = Path(folder), private, every_s, columns
+        self.about = about
         self._ready = self._started = self._closing = self._stopped = False
         self._begin()
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -111,6 +119,10 @@ class VoteShipper:
         self._waiting: list[_Row] = []
         self._file: Any = None
         self._shard, self._size = "", 0
+        self._sent: dict[str, int] = {}
+        """By shard, how many bytes the Hub is known to have had of it."""
+        self._head: str | None = None
+        self._moved = False
         self._thread: threading.Thread | None = None
         self._trouble: HubError | None = None
         self._failures = 0
@@ -152,15 +164,7 @@ class VoteShipper:
         Raises:
             HubError: the Hub can't be reached or refuses; no row is handed out then.
         """
-        head = self.repository.refs().head
-        names = self.repository.files(head) if head else []
-        with tempfile.TemporaryDirectory() as folder:
-            contents = {
-                name: self.repository.fetch(head, name, Path(folder)).read_bytes()
-                for name in sorted(names)
-                if name.startswith("data/") and name.endswith(".jsonl")
-            }
-        return self._rows(contents)
+        return self._rows(self._contents(self.repository.refs().head))
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Write a row to the local disk, for good, and have it pushed; safe to call from any thread.
@@ -171,18 +175,7 @@ class VoteShipper:
         """
         line = _line(row)
         with self._changed:
-            self._open_shard(len(line))
-            try:
-                if self._file.write(line) != len(line):
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder / self._shard))
-                os.fsync(self._file.fileno())
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    self._file.truncate(self._size)
-                self._close_shard()  # Whatever is at its end now, no row is written behind it.
-                raise
-            self._size += len(line)
-            self._waiting.append(_Row(self._shard, self._size, time.time()))
+            self._keep(line, time.time())
             if self._started and not self._closing:
                 self._run_thread()
             self._changed.notify_all()
@@ -209,6 +202,32 @@ class VoteShipper:
                 if self._trouble:
                     log.info("votes are pushed to %s again", self.repository.repo_id)
                 self._trouble, self._failures, self._retry_at = None, 0, 0.0
+
+    def erase(self, gone: Callable[[Mapping[str, Any]], bool]) -> int:
+        """Remove rows from the Hub, of all processes, and its history with them; how many.
+
+        Whoever downloaded them meanwhile still has them. Rows of this process that wait are pushed first.
+
+        Args:
+            gone: whether a row is to go.
+
+        Raises:
+            HubError: the Hub can't be reached or refuses. Call it again then: what is left to do is done.
+        """
+        with self._pushing:
+            self._push()
+            count = as_the_branch_moves(lambda: self._erase(gone))
+            head = self.repository.refs().head
+            if ERASING in self.repository.sizes(head, [ERASING]):
+                as_the_branch_moves(self._end_erasing)
+            return count
+
+    @property
+    def moved(self) -> bool:
+        """Whether somebody else has committed since this was asked last; noticed at each push."""
+        with self._changed:
+            moved, self._moved = self._moved, False
+            return moved
 
     @property
     def unpushed(self) -> int:
@@ -311,7 +330,15 @@ class VoteShipper:
             return
         ends = {row.shard: row.end for row in waiting}  # In order, so that each shard's last row stays.
         head = self.repository.refs().head
-        on_hub = self.repository.sizes(head, [CARD, *ends]) if head else {}
+        on_hub = self.repository.sizes(head, [CARD, ERASING, *ends]) if head else {}
+        if ERASING in on_hub:
+            self._end_erasing()
+            head = self.repository.refs().head
+        with self._changed:
+            self._moved |= self._head not in (None, head)
+        if cut := [shard for shard in ends if on_hub.get(shard, 0) < self._sent.get(shard, 0)]:
+            self._leave(cut)
+            return self._commit()
         new = [row for row in waiting if row.end > on_hub.get(row.shard, 0)]
         # Up to the end of a row that is on the disk for good, however the file grows meanwhile.
         files = {shard: (self.folder / shard).read_bytes()[: ends[shard]] for shard in {row.shard for row in new}}
@@ -322,12 +349,69 @@ class VoteShipper:
         if not self._ready and CARD not in on_hub:
             files[CARD] = self._card()
         if files:
-            self.repository.commit(files, message, parent=head)
+            head = self.repository.commit(files, message, parent=head)
         on_hub |= {shard: len(content) for shard, content in files.items()}
         with self._changed:
-            self._ready = True
+            self._ready, self._head = True, head
+            self._sent |= {shard: on_hub[shard] for shard in ends if shard in on_hub}
             self._waiting = [row for row in self._waiting if row.end > on_hub.get(row.shard, 0)]
             self._next_commit = time.monotonic() + self.every_s
+
+    def _erase(self, gone: Callable[[Mapping[str, Any]], bool]) -> int:
+        """One commit without the rows that are to go; how many went."""
+        head = self.repository.refs().head
+        files: dict[str, Path | bytes] = {}
+        shards, count = [], 0
+        for name, content in self._contents(head).items():
+            lines = content.splitlines(keepends=True)
+            kept = [line for line in lines if (row := _row(line)) is None or not gone(row)]
+            if len(kept) == len(lines):
+                continue
+            shards.append(name)
+            count += len(lines) - len(kept)
+            if kept:
+                files[f"{name.rpartition('/')[0]}/{uuid.uuid4()}.jsonl"] = b"".join(kept)
+        if count:
+            files[ERASING] = b"Rows were removed here, and their history is about to be.\n"
+            title = f"Remove {count} row{'s' if count > 1 else ''}"
+            head = self.repository.commit(files, title, parent=head, delete=shards)
+            with self._changed:
+                self._head = head
+            self._leave([shard for shard in shards if shard in self._sent])
+        return count
+
+    def _end_erasing(self) -> None:
+        """Make away with the history that still has the rows that were removed."""
+        self.repository.squash("Votes")
+        head = self.repository.commit({}, "History removed", parent=self.repository.refs().head, delete=[ERASING])
+        with self._changed:
+            self._head = head
+
+    def _leave(self, shards: Iterable[str]) -> None:
+        """Go on in a new shard, with those rows of these that the Hub has not had; they are not written to again."""
+        with self._changed:
+            for shard in shards:
+                content, sent = (self.folder / shard).read_bytes(), self._sent[shard]
+                if shard == self._shard:
+                    self._close_shard()
+                old = [row for row in self._waiting if row.shard == shard]
+                start = sent
+                for row in (row for row in old if row.end > sent):
+                    self._keep(content[start : row.end], row.since)
+                    start = row.end
+                self._waiting = [row for row in self._waiting if row.shard != shard]
+                del self._sent[shard]
+                (self.folder / shard).unlink()
+
+    def _contents(self, head: str | None) -> dict[str, bytes]:
+        """The shards of a commit, by name."""
+        names = self.repository.files(head) if head else []
+        with tempfile.TemporaryDirectory() as folder:
+            return {
+                name: self.repository.fetch(head, name, Path(folder)).read_bytes()
+                for name in sorted(names)
+                if name.startswith("data/") and name.endswith(".jsonl")
+            }
 
     def _card(self) -> bytes:
         """The card of a repository that has none."""
@@ -342,7 +426,7 @@ class VoteShipper:
 {yaml.safe_dump(about, sort_keys=False, allow_unicode=True)}---
 # {repo_id.split("/")[1]}
 
-The votes of a study, as they were given: one row per vote.
+{self.about}
 
 ```python
 from datasets import load_dataset
@@ -358,10 +442,7 @@ yours to edit: the study does not write to it again.
         for name, content in contents.items():
             damaged = 0
             for line in filter(bytes.strip, content.split(b"\n")):
-                row = None
-                with contextlib.suppress(ValueError, RecursionError):
-                    row = json.loads(line)
-                if isinstance(row, dict):
+                if (row := _row(line)) is not None:
                     yield row
                 else:
                     damaged += 1
@@ -369,6 +450,21 @@ yours to edit: the study does not write to it again.
                 log.warning("skipped %d damaged lines of %s/%s", damaged, self.repository.repo_id, name)
 
     # --- the local disk -------------------------------------------------------------------------------------
+
+    def _keep(self, line: bytes, since: float) -> None:
+        """Write a line to the shard, for good; called with the lock held."""
+        self._open_shard(len(line))
+        try:
+            if self._file.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder / self._shard))
+            os.fsync(self._file.fileno())
+        except BaseException:
+            with contextlib.suppress(OSError):
+                self._file.truncate(self._size)
+            self._close_shard()  # Whatever is at its end now, no row is written behind it.
+            raise
+        self._size += len(line)
+        self._waiting.append(_Row(self._shard, self._size, since))
 
     def _open_shard(self, length: int) -> None:
         """See that there is a shard of this process and this day, with room; called with the lock held."""
@@ -389,6 +485,14 @@ yours to edit: the study does not write to it again.
         if file is not None:
             with contextlib.suppress(OSError):
                 file.close()
+
+
+def _row(line: bytes) -> dict[str, Any] | None:
+    """What a line says; None if that is no JSON object."""
+    with contextlib.suppress(ValueError, RecursionError):
+        row = json.loads(line)
+        return row if isinstance(row, dict) else None
+    return None
 
 
 def _line(row: Mapping[str, Any]) -> bytes:

@@ -9,18 +9,26 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 import subprocess  # noqa: E402
-import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 from PIL import Image  # noqa: E402
 
-ROOT = Path(__file__).parent.parent
+from tests import scripts  # noqa: E402
+
+SLOWEST = (
+    "study/test_player_browser.py", "test_train.py", "ui/test_browser.py", "hub/test_training_push.py",
+    "hub/test_end_to_end.py", "ui/test_compare_browser.py", "test_export.py", "ui/test_files_browser.py",
+    "hub/test_space.py", "hub/test_publish.py", "ui/test_checkpoints_browser.py", "test_commands.py",
+)  # fmt: skip
+"""Files that take half a minute and more come first, so that no process is left alone with one in the end."""
 
 
 def pytest_collection_modifyitems(items):
-    """Say why a test is skipped; the browser tests' own fixture does so for Chromium."""
+    """Order the files, and say why a test is skipped; the browser tests' own fixture does so for Chromium."""
+    place = {Path(__file__).parent / name: number for number, name in enumerate(SLOWEST)}
+    items.sort(key=lambda item: place.get(item.path, len(place)))
     for item in items:
         if "gpu" in item.keywords:
             import torch
@@ -30,18 +38,31 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture
-def run_script():
+def start_script():
+    """Start one of the repository's programs (tests/scripts.py says how); it is killed if it outlives the test."""
+    started = []
+
+    def start(*arguments, env=None, plain=False):
+        started.append(scripts.start(*arguments, env={**os.environ, **(env or {})}, plain=plain))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def run_script(start_script):
     """Run one of the repository's programs as a person would; the finished process, with its text."""
 
-    def run(*arguments, ok=True, timeout=240, env=None, launcher=()):
-        command = [sys.executable, *map(str, launcher), *map(str, arguments)]
-        done = subprocess.run(
-            command, cwd=ROOT, capture_output=True, text=True, timeout=timeout, env={**os.environ, **(env or {})}
-        )
+    def run(*arguments, ok=True, timeout=240, env=None, plain=False):
+        process = start_script(*arguments, env=env, plain=plain)
+        out, err = process.communicate(timeout=timeout)
         if ok:
-            assert done.returncode == 0, done.stderr[-3000:]
-        assert "Traceback" not in done.stderr, done.stderr[-3000:]
-        return done
+            assert process.returncode == 0, err[-3000:]
+        assert "Traceback" not in err, err[-3000:]
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     return run
 

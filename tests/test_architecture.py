@@ -32,22 +32,26 @@ MAY = {
     "export": {"config", "checkpoint"},
     "translate_video": {"config", "translator", "video"},
     "translate_files": {"config", "images", "translator"},
+    # Without torch, gradio and the Hub: what is played is frozen, and callables bring the pictures.
+    "study": {"config", "images"},
+    "study_commands": {"checkpoint", "cli", "config", "data", "images", "study", "translator", "hub"},
     "runs": {"config", "checkpoint", "images", "trainer"},
     "monitor": {"checkpoint", "config", "evaluation", "trainer"},
     "ui": {
-        "config", "evaluation", "images", "checkpoint", "translator", "translate_video", "translate_files", "video",
+        "config", "evaluation", "images", "checkpoint", "study", "translator", "translate_video", "translate_files",
+        "video",
     },
     # The shell's door to the library, which nothing imports: like app.py, it may open the Hub's checkpoints.
     "__main__": {
-        "cli", "config", "checkpoint", "data", "export", "images", "reference", "translate_video", "translator",
-        "video", "hub",
+        "cli", "config", "checkpoint", "data", "export", "images", "reference", "study_commands",
+        "translate_video", "translator", "video", "hub",
     },
     "__init__": set(),
-    "app": {"ui", "checkpoint", "cli", "config", "hub"},
+    "app": {"ui", "checkpoint", "cli", "config", "hub", "study"},
     "train_accelerate": {
         "checkpoint", "cli", "config", "data", "evaluation", "images", "methods", "monitor", "runs", "trainer", "hub",
     },
-    "hub": {"checkpoint", "config", "cli"},
+    "hub": {"checkpoint", "config", "cli", "study"},
 }  # fmt: skip
 # Only these may import these packages, at whatever depth.
 ONLY = {
@@ -58,7 +62,7 @@ ONLY = {
     "accelerate": {"trainer", "monitor", "train_accelerate"},
 }
 # The app serves its page before any of these is loaded.
-SLOW = {"torch", "torchvision", "datasets", "accelerate"}
+SLOW = {"torch", "torchvision", "datasets", "accelerate", "sqlalchemy", "pandas", "scipy", "statsmodels"}
 
 
 def part_of(path):

@@ -56,7 +56,7 @@ def test_one_picture_to_one_file(tmp_path, pictures, make_checkpoint, run_script
         make_checkpoint(tmp_path / "run", epoch)
     target = tmp_path / "deep" / "x.png"
     done = run_script(*CYCLEGAN, "translate", "--checkpoints", tmp_path / "run", "--epoch", 1, "--direction", "ba",
-                      "--input", pictures / "a.png", "--output", target)  # fmt: skip
+                      "--input", pictures / "a.png", "--output", target, plain=True)  # fmt: skip
     assert "with epoch 1" in done.stdout
     with Image.open(target) as image:
         assert image.size == (33, 21) and image.text["cyclegan:epoch"] == "1"

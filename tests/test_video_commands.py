@@ -1,12 +1,8 @@
 """Videos through a checkpoint, from the shell and from Python; flicker and its smoothing."""
 
-import os
 import signal
-import subprocess
-import sys
 import time
 from fractions import Fraction
-from pathlib import Path
 
 import av
 import numpy as np
@@ -263,25 +259,19 @@ def test_what_cannot_be_done_with_videos(tmp_path, clip, make_checkpoint, run, c
     assert {p: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()} == before
 
 
-def test_ctrl_c_leaves_no_half_file(tmp_path, translator):
+def test_ctrl_c_leaves_no_half_file(tmp_path, translator, start_script):
     with VideoWriter(tmp_path / "long.mp4", (64, 48), rate=Fraction(100)) as writer:
         for index in range(2000):
             writer.write(scene(index % 14, (64, 48)), Fraction(index, 100), Fraction(1, 100))
-    command = [sys.executable, *CYCLEGAN, "translate", "--checkpoints", str(tmp_path / "run"), "--direction", "ab",
-               "--input", str(tmp_path / "long.mp4"), "--output", str(tmp_path / "out.mp4"), "--size", "200",
-               ]  # fmt: skip
-    process = subprocess.Popen(
-        command, cwd=Path(__file__).parent.parent, env=os.environ.copy(), stderr=subprocess.PIPE, text=True
-    )
-    try:
-        deadline = time.monotonic() + 60
-        while not list(tmp_path.glob(".*.part")) and time.monotonic() < deadline and process.poll() is None:
-            time.sleep(0.05)
-        assert list(tmp_path.glob(".*.part")), "it should be at work by now"
-        process.send_signal(signal.SIGINT)
-        _, text = process.communicate(timeout=60)
-    finally:
-        process.kill()
+    process = start_script(*CYCLEGAN, "translate", "--checkpoints", tmp_path / "run", "--direction", "ab",
+                           "--input", tmp_path / "long.mp4", "--output", tmp_path / "out.mp4",
+                           "--size", 200)  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob(".*.part")) and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.05)
+    assert list(tmp_path.glob(".*.part")), "it should be at work by now"
+    process.send_signal(signal.SIGINT)
+    _, text = process.communicate(timeout=60)
     assert process.returncode == 130 and text.splitlines()[-1] == "stopped" and "Traceback" not in text
     assert {p.name for p in tmp_path.iterdir()} == {"long.mp4", "run"}
 

@@ -48,8 +48,12 @@ FILE_TIME = 946_684_800
 Side = Literal["left", "right"]
 
 
-class PlanError(ValueError):
-    """A study that can't be built, read or played as asked. The message is for people: what, and the remedy."""
+class StudyError(ValueError):
+    """What goes wrong with a study. The message is for people: what, and the remedy."""
+
+
+class PlanError(StudyError):
+    """A study that can't be built, read or played as asked."""
 
 
 # --- the protocol -------------------------------------------------------------------------------------------
@@ -110,8 +114,9 @@ class Protocol:
             raise PlanError("qualification is for judging real or fake: a preference has no right answer")
         if self.vigilance_pass and not self.counts["vigilance"]:
             raise PlanError("vigilance_pass without a vigilance trial: set vigilance_share")
-        if self.counts["comparison"] < 1:
-            raise PlanError("no test trial is left beside vigilance, controls and repeats: lower their shares")
+        once = self.test_trials - self.counts["repeat"]
+        if self.counts["comparison"] < 1 or self.counts["repeat"] > min(self.counts["comparison"], (once + 1) // 2):
+            raise PlanError("too few comparisons are left beside vigilance, controls and repeats: lower their shares")
 
     @property
     def controls(self) -> float:
@@ -328,9 +333,9 @@ class Study:
         return (json.dumps(self.to_json(), indent=1, ensure_ascii=False, sort_keys=True) + "\n").encode()
 
     def check_enough(self) -> None:
-        """Raise PlanError, naming what is missing, if the stimuli can't fill a session of each arm."""
+        """Raise PlanError, naming what is missing, if the stimuli can't fill the sessions of each arm."""
         for arm in range(len(self.arms)):
-            self.trials(arm, 0)
+            self.trials(arm, 1)  # And the one before it; those after them need as much as these two.
 
 
 def write_study(study: Study, contents: Mapping[str, bytes], folder: Path) -> Study:
@@ -511,13 +516,17 @@ class _Sequences:
             pairs = self._single
         taken: set[str] = set()
         trials = pairs(arm, slot, phase, scenes, counts, taken)
-        # Shuffled; a repeat goes to the second half, where its pair isn't the last thing that was seen.
+        # Shuffled; what is repeated goes to the first half, and comes again in the second, not right after it.
         trials = self._order((arm, slot, phase, "order"), trials)
-        repeated = self._order((arm, slot, "repeat"), [t for t in trials[: len(trials) // 2] if t.kind == "comparison"])
-        repeated = repeated[: counts.get("repeat", 0)]
-        if len(repeated) < counts.get("repeat", 0):
-            raise PlanError("there are too few comparisons in the first half of the test to repeat: lower repeat_share")
         half = (len(trials) + 1) // 2
+        repeated = self._order((arm, slot, "repeat"), [t for t in trials if t.kind == "comparison"])
+        repeated = repeated[: counts.get("repeat", 0)]
+        chosen = {id(trial) for trial in repeated}
+        free = [place for place in range(half) if id(trials[place]) not in chosen]
+        for place in range(half, len(trials)):
+            if id(trials[place]) in chosen:
+                other = free.pop()
+                trials[place], trials[other] = trials[other], trials[place]
         late: list[Any] = list(trials[half:])
         for number, trial in enumerate(repeated):
             place = min(1, len(late)) + self._number(arm, slot, "place", number) % max(1, len(late))
@@ -567,6 +576,8 @@ class _Sequences:
         order = self._order("practice reals", self.reals)
         reserved = self.protocol.practice_trials
         pool = order[:reserved] if phase == "practice" else order[reserved:]
+        if self.protocol.pairing == "different" and count == 1:
+            pool = [real for real in pool if real.scene != scenes[0]]
         reals = self._least_used(arm, slot, f"{phase} real", pool, count, "real pictures")
         if self.protocol.pairing == "different":
             for n, scene in enumerate(scenes):

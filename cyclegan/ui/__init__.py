@@ -25,6 +25,7 @@ except ImportError:
     spaces = None
 
 import gradio as gr  # noqa: E402
+from starlette.routing import BaseRoute  # noqa: E402
 
 from cyclegan.checkpoint import CheckpointError, CheckpointInfo, CheckpointSource  # noqa: E402
 from cyclegan.ui import words  # noqa: E402
@@ -76,17 +77,18 @@ class Workbench:
         open_more: opens what a visitor names beside them; raises CheckpointError. None: nothing can be opened.
         own: whether the visitor owns this computer, whose time and folders then are theirs.
         cache_bytes: bound of the weights that are kept loaded; the checkpoint used last is kept whatever its size.
+        studies: a `cyclegan.ui.studies.Studies`, for its page.
     """
 
     def __init__(
         self, sources: Sequence[CheckpointSource], open_more: Callable[[str], CheckpointSource] | None = None, *,
-        own: bool = False, cache_bytes: int = 2 * 2**30,
+        own: bool = False, cache_bytes: int = 2 * 2**30, studies: Any = None,
     ) -> None:
         self.runs: dict[str, CheckpointSource] = {}
         for source in sources:
             same = sum(known.name == source.name for known in self.runs.values())
             self.runs[f"{source.name} ({same + 1})" if same else source.name] = source
-        self.own, self._cache_bytes = own, cache_bytes
+        self.own, self._cache_bytes, self.studies = own, cache_bytes, studies
         self.engine = None if GPU_IS_LENT else Engine()
         """What runs the networks; None where each call is lent a GPU in a process of its own."""
         self._open_more = open_more
@@ -255,7 +257,10 @@ def theme() -> gr.themes.Base:
     )
 
 
-NAVIGATION = (("translate", ""), ("compare", "compare"), ("files", "files"), ("checkpoints", "checkpoints"))
+NAVIGATION = (
+    ("translate", ""), ("compare", "compare"), ("files", "files"), ("checkpoints", "checkpoints"),
+    ("studies", "studies"),
+)
 """The pages: the key of each one's name, and its path."""
 
 words.add({
@@ -263,6 +268,7 @@ words.add({
     "page.compare": ("Compare", "비교"),
     "page.files": ("Video and files", "동영상·파일"),
     "page.checkpoints": ("Checkpoints", "체크포인트"),
+    "page.studies": ("Studies", "연구"),
 })
 
 
@@ -275,9 +281,16 @@ def header(page: str) -> None:
             gr.Button(words.label(f"page.{key}"), link=f"./{path}", link_target="_self", size="sm", **current)
 
 
-def launch_options(css: Sequence[Path], *, own: bool) -> dict[str, Any]:
-    """What `launch` is told whatever the pages: the look, limits on uploads, and nothing from or to elsewhere."""
+def launch_options(css: Sequence[Path], *, own: bool, routes: Sequence[BaseRoute] = ()) -> dict[str, Any]:
+    """What `launch` is told whatever the pages: the look, limits on uploads, and nothing from or to elsewhere.
+
+    Args:
+        css: the pages' style sheets.
+        own: whether the visitor owns this computer.
+        routes: what is served beside gradio's pages.
+    """
     return {
+        "app_kwargs": {"routes": list(routes)},
         "theme": theme(),
         "css_paths": [CSS, *css],
         "i18n": words.i18n(),

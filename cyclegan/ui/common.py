@@ -21,6 +21,7 @@ from PIL import Image
 from cyclegan.checkpoint import CheckpointError, CheckpointInfo, CheckpointSource, direction_name, epoch_name
 from cyclegan.config import DIRECTIONS, DataConfig
 from cyclegan.images import ImageError, natural_order, open_image, probe_image
+from cyclegan.study.plan import StudyError
 from cyclegan.ui import words
 from cyclegan.ui.sentences import in_language
 
@@ -417,7 +418,7 @@ def told_error(error: BaseException, say: words.Speaker | None = None) -> gr.Err
     say = say or words.speaker()
     if isinstance(error, gr.Error):
         return error
-    if isinstance(error, (ImageError, CheckpointError, VideoError)):
+    if isinstance(error, (ImageError, CheckpointError, StudyError, VideoError)):
         said = in_language(str(error), say.language)
     elif isinstance(error, CancelledError) or "out of memory" in str(error).lower():
         said = say("error.memory")

@@ -225,6 +225,7 @@ class _Handler(BaseHTTPRequestHandler):
             (r"/api/(\w+)/([^/]+/[^/]+)/commit/(.+)", self.commit),
             (r"/api/(\w+)/([^/]+/[^/]+)/tag/(.+)", self.tag),
             (r"/api/(\w+)/([^/]+/[^/]+)/branch/(.+)", self.branch),
+            (r"/api/(\w+)/([^/]+/[^/]+)/super-squash/(.+)", self.super_squash),
             (r"/api/(\w+)/([^/]+/[^/]+)/refs", self.refs),
             (r"/api/(\w+)/([^/]+/[^/]+)/commits/(.+)", self.commits),
             (r"/api/(\w+)/([^/]+/[^/]+)/tree/([^/]+)/?(.*)", self.tree),
@@ -347,6 +348,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.repo.branches[branch] = start["id"]
         return 200, {}
 
+    def super_squash(self, body, branch):
+        files = self.repo.resolve(branch)["files"]
+        self.repo.everything.clear()
+        del self.repo.branches[branch]
+        self.repo.commit(json.loads(body)["message"], dict(files), branch)
+        return 200, {}
+
     def refs(self, body):
         def rows(kind, refs):
             return [{"name": n, "ref": f"refs/{kind}/{n}", "targetCommit": sha} for n, sha in refs.items()]
@@ -419,7 +427,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def is_lfs(path):
-    return path.endswith((".safetensors", ".png", ".pt", ".pth"))
+    return path.endswith((".safetensors", ".png", ".pt", ".pth", ".zip"))
 
 
 def blob_oid(content):

@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import json
 import re
+from pathlib import Path
 
 import pytest
 import yaml
@@ -14,8 +15,8 @@ from cyclegan.checkpoint import CheckpointConfig, CheckpointInfo, LocalSource
 from cyclegan.config import DataConfig, LossConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
 from hub.card import BEGIN, END, TAGS, make_card
 from hub.layout import index_entry
-from tests.conftest import ROOT
 
+ROOT = Path(__file__).parents[2]
 NAME = "alice/day-night"
 FILES = ("samples/ab.png", "samples/ba.png", "curves.png", "config.json")
 METRICS = {"reconstruction_l1_ab": 12.345678, "reconstruction_l1_ba": 11.0, "disc_accuracy_a": 0.8}

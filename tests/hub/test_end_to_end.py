@@ -7,8 +7,8 @@ import sys
 import pytest
 from PIL import Image
 
-from tests.hub.test_training_push import NAME, ROOT, SCRIPT, start
-from tests.ui.conftest import free_port, picture, wait_until_answers
+from tests.hub.test_training_push import NAME, SCRIPT
+from tests.ui.conftest import ROOT, free_port, picture, wait_until_answers
 
 
 @pytest.fixture
@@ -44,12 +44,12 @@ def translate(tmp_path, hub_env):
 
 
 def test_from_training_to_translating_through_a_crash_and_an_outage(
-    tmp_path, tiny_flags, run_script, loopback, hub_env, translate
+    tmp_path, tiny_flags, run_script, start_script, loopback, hub_env, translate
 ):
     flags = (*tiny_flags, "--epochs", "3", "--decay_epochs", "0", "--output_dir", tmp_path / "run",
              "--push_to_hub", "--hub_model_id", NAME)  # fmt: skip
     loopback.fail("POST .*/tag/", None)  # The first epoch's tag is set.
-    trainer = start(*flags, env=hub_env)
+    trainer = start_script(SCRIPT, *flags, env=hub_env)
     loopback.fail("POST .*/tag/", action=trainer.kill)  # Before the second one's is.
     assert trainer.wait(120) == -9
     trainer.communicate()
@@ -57,7 +57,7 @@ def test_from_training_to_translating_through_a_crash_and_an_outage(
     assert [commit["title"] for commit in repo.epoch_commits()] == ["Epoch 1", "Epoch 2"]
     assert list(repo.tags) == ["epoch-0001"]
 
-    listed = run_script("-m", "hub", "list", NAME, env=hub_env).stdout
+    listed = run_script("-m", "hub", "list", NAME, env=hub_env, plain=True).stdout
     assert "2 epochs, 1 tag, 2 epoch commits" in listed and f"python -m hub tag {NAME}" in listed
 
     run_script(SCRIPT, *flags, "--resume", "auto", env=hub_env)

@@ -20,10 +20,12 @@ from PIL import Image
 
 import hub.space as space
 from cyclegan.checkpoint import CheckpointError
+from cyclegan.study.plan import PlanError
 from hub import HubError
 from hub.card import BEGIN, END
 from hub.space import publish_space, space_files
 from tests.hub.loopback import TOKEN, Repo
+from tests.study.conftest import small_study  # noqa: F401 (a fixture)
 from tests.ui.conftest import free_port, wait_until_answers
 
 # The client's own upload of large files uses a deprecated argument of its HTTP library.
@@ -101,7 +103,8 @@ def test_a_space_has_what_the_app_needs_and_nothing_else(make_run):
         r"|__pycache__"
     )
     assert not [name for name in code if re.search(needless, name)]
-    assert {Path(name).suffix for name in code} == {".py", ".css", ".js"}
+    assert {Path(name).suffix for name in code} <= {".py", ".css", ".js", ".html"}
+    assert all(name in code for name in ("cyclegan/study/player.html", "cyclegan/study/player.js"))
 
     front = front_matter(files["README.md"])
     assert front["sdk"] == "gradio" and front["sdk_version"] == version("gradio") and front["app_file"] == "space.py"
@@ -121,7 +124,9 @@ def test_its_requirements_are_what_its_modules_import(make_run):
     imported = {name.split(".")[0] for names in space._modules().values() for name in names}
     others = imported - set(sys.stdlib_module_names) - {"cyclegan", "hub", "gradio", "spaces"}
     install = {"PIL": "pillow", "skimage": "scikit-image"}
-    assert {install.get(name, name.replace("_", "-")) for name in others} == named
+    needed = {install.get(name, name.replace("_", "-")) for name in others}
+    assert named - needed <= {"httpx", "itsdangerous"}
+    assert needed - named <= installed_with([*named, "gradio"]), "not in requirements.txt"
 
 
 def test_runs_of_one_name_get_names_of_their_own(make_run, tmp_path):
@@ -226,6 +231,139 @@ def test_exactly_these_files_start_and_translate(loopback, model, make_run, tmp_
             process.terminate()
             process.wait(20)
     assert "Traceback" not in log.read_text() and "READ IN THE REPOSITORY" not in log.read_text()
+
+
+# --- studies ------------------------------------------------------------------------------------------------
+
+VOTES = "alice/votes"
+LINK = "https://alice-night-drive.hf.space/study/tiny"
+PLAYS = """
+import sys
+from cyclegan.study.plan import find_studies
+
+def main(arguments):
+    print(*arguments)
+    at = arguments.index("--studies") + 1
+    print(find_studies(arguments[at : at + 1])[0].study_id)
+    return 7
+"""
+
+
+@pytest.fixture
+def study(small_study):  # noqa: F811
+    made = small_study()
+    for name in ("votes.sqlite3", "votes.sqlite3-wal", "stimuli/notes.png", "report.json"):
+        (made.folder / name).write_bytes(b"private")
+    return made
+
+
+def start(files, folder, env):
+    """Start these files of a Space, with an app that tells what it was called with."""
+    for name, file in {**files, "app.py": PLAYS.encode()}.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content(file))
+    env = {**{name: value for name, value in os.environ.items() if not name.startswith("GRADIO")}, **env}
+    return subprocess.run(
+        [sys.executable, "space.py"], cwd=folder, env=env, capture_output=True, text=True, timeout=60
+    )
+
+
+def test_a_private_space_holds_the_study_and_no_votes(loopback, publish, make_run, study, tmp_path, hub_env):
+    run = make_run(1)
+    _, said = publish(run, studies=[study.folder], private=True)
+    assert said == [
+        "warning: without --votes, what people answer is lost whenever the Space restarts; name a private data set "
+        "USER/NAME with it",
+        "to see the results on the Space's page, add a secret STUDY_KEY there: a word that only you know",
+    ]
+    files = loopback.repos[KEY].head["files"]
+    stimuli = {f"studies/tiny/stimuli/{sha}.png" for sha in study.by_hash}
+    assert {name for name in files if name.startswith("studies/")} == {"studies/tiny/study.json", *stimuli}
+    readme = files["README.md"].decode()
+    assert f"- [A tiny study]({LINK})\n" in readme and "hf_oauth" not in readme
+
+    done = start(files, tmp_path / "home", hub_env)
+    assert done.returncode == 7, done.stderr
+    assert done.stdout.splitlines() == [
+        "--checkpoints demo/run --host 0.0.0.0 --port 7860 --studies studies/tiny", study.study_id,
+    ]  # fmt: skip
+    publish(run, private=True)
+    files = loopback.repos[KEY].head["files"]
+    assert not [name for name in files if name.startswith("studies/")] and LINK not in files["README.md"].decode()
+
+
+def test_a_public_space_fetches_the_study_from_where_the_votes_are(
+    loopback, publish, make_run, study, tmp_path, hub_env
+):
+    run = make_run(1)
+    _, said = publish(run, studies=[study.folder], votes=VOTES)
+    assert said == [
+        f"in the Space's settings, add a secret HF_TOKEN that may write to the data set {VOTES}",
+        "to see the results on the Space's page, add a secret STUDY_KEY there: a word that only you know",
+    ]
+    data, repo = loopback.repos[f"datasets/{VOTES}"], loopback.repos[KEY]
+    assert data.private and not repo.private
+    assert [name for name in data.head["files"] if name.startswith("studies/")] == [
+        f"studies/tiny-{study.study_id[:12]}.zip"
+    ]
+    files = repo.head["files"]
+    assert not [name for name in files if name.startswith("studies/")] and "hub/study_votes.py" in files
+    assert not any(sha.encode() in data for sha in study.by_hash for data in files.values())
+    assert publish(run, studies=[study.folder], votes=VOTES)[1][0] == "nothing to do: the Space is up to date"
+    assert len(data.commits) == 2
+
+    done = start(files, tmp_path / "home", hub_env)
+    assert done.returncode == 7, done.stderr
+    arguments, study_id = done.stdout.splitlines()
+    assert arguments.endswith(f"--studies studies/tiny --votes {VOTES}") and study_id == study.study_id
+    assert not (tmp_path / "home" / "studies" / "tiny" / "votes.sqlite3").exists()
+    shutil.rmtree(tmp_path / "home" / "studies")
+    done = start(files, tmp_path / "home", {**hub_env, "HF_TOKEN": ""})
+    assert done.returncode == 1 and done.stderr.startswith("error: alice/votes is not on the Hub, or hidden")
+    assert done.stderr.count("\n") == 1
+
+
+def test_what_is_real_is_not_laid_open(loopback, publish, make_run, study):
+    run = make_run(1)
+    sentence = "alice/night-drive is public, and study.json tells real from fake: name a private data set with --votes"
+    with pytest.raises(HubError, match=sentence):
+        publish(run, studies=[study.folder])
+    assert KEY not in loopback.repos
+    publish(run)
+    with pytest.raises(HubError, match=sentence):
+        publish(run, studies=[study.folder])
+    loopback.repos[KEY].private = True
+    publish(run, studies=[study.folder])
+    loopback.repos[f"datasets/{VOTES}"] = Repo()
+    loopback.repos[f"datasets/{VOTES}"].commit("theirs", {})
+    with pytest.raises(HubError, match="alice/votes exists and is public; make it private"):
+        publish(run, studies=[study.folder], votes=VOTES)
+    assert not loopback.repos[f"datasets/{VOTES}"].head["files"]
+
+
+def test_a_study_with_a_login_asks_the_hub_for_one(publish, loopback, make_run, small_study):  # noqa: F811
+    study = small_study("with_login", login="huggingface")
+    publish(make_run(1), studies=[study.folder], votes=VOTES)
+    readme = loopback.repos[KEY].head["files"]["README.md"]
+    assert front_matter(readme)["hf_oauth"] is True and b"night-drive.hf.space/study/with_login)" in readme
+
+
+def test_studies_that_are_none_are_refused(loopback, publish, make_run, study, tmp_path):
+    run = make_run(1)
+    for settings, sentence in (
+        ({"votes": VOTES}, "name one with --study, or leave out --votes"),
+        ({"studies": [tmp_path / "nowhere"], "votes": VOTES}, "holds no study"),
+        ({"studies": [study.folder, study.folder], "votes": VOTES}, "two studies are called tiny"),
+        ({"studies": [study.folder], "votes": "votes"}, "can't be a repository's name"),
+    ):
+        with pytest.raises((HubError, PlanError), match=sentence):
+            publish(run, **settings)
+    assert loopback.count("POST /api/repos") == 0
+
+
+def test_the_address_of_a_study():
+    assert space._address("Alice/Night_drive.v2", "tiny") == "https://alice-night-drive-v2.hf.space/study/tiny"
 
 
 # --- on the Hub ---------------------------------------------------------------------------------------------
@@ -388,6 +526,9 @@ def test_the_command(loopback, hub_env, make_run, run_script):
     run = make_run(1)
     done = run_script("-m", "hub", "space", NAME, "--checkpoints", run, "--private", env=hub_env)
     assert done.stdout == f"{loopback.url}/spaces/{NAME}\n" and loopback.repos[KEY].private
+    arguments = ("--checkpoints", run, "--study", run, "--votes", "alice/votes")
+    done = run_script("-m", "hub", "space", NAME, *arguments, env=hub_env, ok=False)
+    assert done.returncode == 1 and "holds no study" in done.stderr and done.stderr.count("\n") == 1
     done = run_script("-m", "hub", "space", NAME, "--checkpoints", run / "nothing", env=hub_env, ok=False)
     assert done.returncode == 1 and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
 

@@ -1,18 +1,13 @@
 """The real training script with --push_to_hub, against the Hub on this machine, through what breaks on the way."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from cyclegan.checkpoint import LocalSource
 
-ROOT = Path(__file__).parent.parent.parent
 SCRIPT = "train_accelerate.py"
 NAME = "alice/day-night"
 
@@ -21,13 +16,6 @@ NAME = "alice/day-night"
 def flags(tmp_path, tiny_flags):
     return (*tiny_flags, "--epochs", "3", "--decay_epochs", "0", "--output_dir", tmp_path / "run",
             "--push_to_hub", "--hub_model_id", NAME)  # fmt: skip
-
-
-def start(*arguments, env):
-    return subprocess.Popen(
-        [sys.executable, SCRIPT, *map(str, arguments)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, env={**os.environ, **env},
-    )
 
 
 def assert_each_epoch_once(repo, epochs=(1, 2, 3)):
@@ -97,7 +85,7 @@ def test_training_goes_on_without_the_hub_and_a_command_makes_up_for_it(flags, r
     assert_each_epoch_once(loopback.repos[NAME])
 
 
-def test_a_fresh_machine_goes_on_from_the_hub(flags, run_script, loopback, hub_env, tmp_path):
+def test_a_fresh_machine_goes_on_from_the_hub(flags, run_script, start_script, loopback, hub_env, tmp_path):
     """Killed while it publishes, and the disk is gone."""
     run = tmp_path / "run"
     flags = (*flags, "--resume", "auto", "--hub_training_state", "every:1")
@@ -108,7 +96,7 @@ def test_a_fresh_machine_goes_on_from_the_hub(flags, run_script, loopback, hub_e
     loopback.repos.clear()
 
     # Killed as its first state arrives at the Hub, whichever epoch's that is by then.
-    first = start(*flags, env=hub_env)
+    first = start_script(SCRIPT, *flags, env=hub_env)
     loopback.fail("POST .*/commit/training-state", action=first.kill, after=True)
     first.communicate(timeout=120)
     assert first.returncode == -9

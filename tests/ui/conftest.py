@@ -15,6 +15,7 @@ from PIL import Image
 
 from cyclegan.checkpoint import GENERATOR_OF, CheckpointConfig, save_checkpoint
 from cyclegan.config import DataConfig, ModelConfig
+from tests.study.conftest import small_study, write_small_study  # noqa: F401
 
 ROOT = Path(__file__).parents[2]
 START_LIMIT_S = 60
@@ -53,6 +54,8 @@ class App:
     """Its first run, `streets`: two epochs, four examples. The second run, `oneway`, has A → B only."""
     started_s: float
     pid: int
+    work: Path
+    """The folder that it was started in: what it builds lies there."""
     temp: Path
     """Its temporary folder; what was uploaded and what is served lies in gradio's own, `cache` beside it."""
 
@@ -69,19 +72,24 @@ def app(tmp_path_factory):
     for seed, name in enumerate(("a_0", "a_1", "b_0", "b_1")):
         picture(48, 40, seed).save(run / "examples" / f"{name}.png")
 
-    (folder / "temp").mkdir()
+    write_small_study(folder / "studies" / "tiny")
+    for name in ("temp", "work"):
+        (folder / name).mkdir()
     port = free_port()
     log = open(folder / "log.txt", "w")  # noqa: SIM115
     began = time.monotonic()
     process = subprocess.Popen(
-        [sys.executable, "app.py", "--checkpoints", str(run), str(oneway), "--port", str(port)],
-        cwd=ROOT, stdout=log, stderr=log,
+        [
+            sys.executable, str(ROOT / "app.py"), "--checkpoints", str(run), str(oneway), "--port", str(port),
+            "--studies", str(folder / "studies"),
+        ],
+        cwd=folder / "work", stdout=log, stderr=log,
         env={**os.environ, "GRADIO_TEMP_DIR": str(folder / "cache"), "TMPDIR": str(folder / "temp")},
     )
     try:
         url = f"http://127.0.0.1:{port}/"
         wait_until_answers(url, process, folder / "log.txt")
-        yield App(url, run, time.monotonic() - began, process.pid, folder / "temp")
+        yield App(url, run, time.monotonic() - began, process.pid, folder / "work", folder / "temp")
     finally:
         process.terminate()
         process.wait(20)

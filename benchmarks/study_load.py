@@ -1,0 +1,80 @@
+"""How many participants a study's server bears: `python -m benchmarks.study_load`. Writes a report.
+
+People: so many at once, each a trial every few seconds; how long a vote takes to be acknowledged, which it is when it
+is on the disk. Full speed: participants that don't look at the pictures; how many votes per second there are. Server
+and participants share this machine's cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from benchmarks.machine import describe
+from benchmarks.study_server import Participant, Server, make_study
+
+REPORT = Path(__file__).parent / "reports" / "study_load.json"
+
+
+async def play(address: str, count: int, seconds: float, trial_s: float) -> dict[str, Any]:
+    """`count` participants for `seconds`, each a trial every `trial_s`."""
+    limits = httpx.Limits(max_connections=2 * count, max_keepalive_connections=2 * count)
+    async with httpx.AsyncClient(limits=limits, timeout=60) as client:
+        people = [Participant(client, address, n + (10_000 if trial_s else 0)) for n in range(count)]
+        for person in people:
+            await person.begin()
+        began = time.perf_counter()
+
+        async def one(person: Participant, delay: float) -> None:
+            await asyncio.sleep(delay)
+            while time.perf_counter() - began < seconds and not person.done:
+                await person.trial(trial_s)
+
+        await asyncio.gather(*(one(person, trial_s * n / count) for n, person in enumerate(people)))
+        took = time.perf_counter() - began
+    votes = sorted(value for person in people for value in person.vote_s)
+    errors = Counter(error for person in people for error in person.errors)
+    ms = [1000 * value for value in votes]
+    quantiles = statistics.quantiles(ms, n=100)
+    return {
+        "participants": count, "seconds_per_trial": trial_s, "seconds": round(took, 1), "votes": len(votes),
+        "votes_per_second": round(len(votes) / took, 1), "errors": dict(errors),
+        "acknowledged_ms": {"median": round(quantiles[49], 1), "p95": round(quantiles[94], 1),
+                            "p99": round(quantiles[98], 1), "max": round(ms[-1], 1)},
+    }  # fmt: skip
+
+
+def main() -> None:
+    """Measure and write the report."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--participants", type=int, default=200)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--trial_s", type=float, default=4.0, help="how often each participant votes")
+    parser.add_argument("--at_full_speed", type=int, default=24, help="participants at full speed")
+    parser.add_argument("--report", type=Path, default=REPORT)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        study = make_study(Path(folder) / "load", scenes=420, practice_trials=0, test_trials=400)
+        server = Server(study.folder)
+        with server.running():
+            people = asyncio.run(play(server.address, args.participants, args.seconds, args.trial_s))
+            print(json.dumps(people), flush=True)
+            fast = asyncio.run(play(server.address, args.at_full_speed, args.seconds / 2, 0.0))
+            print(json.dumps(fast), flush=True)
+    report = {"command": f"python -m benchmarks.study_load {' '.join(sys.argv[1:])}".strip(), "machine": describe(),
+              "people": people, "full_speed": fast}  # fmt: skip
+    args.report.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,208 @@
+"""Results in the format of AMT_Real_vs_Fake (Isola, Zhang, Zhu), whose script made the papers' tables.
+
+A CSV with a row per session and, counted from 0 with practice first, the columns `Input.gt_side0` (the side of the
+real picture), `Input.images_left0`, `Input.images_right0` (paths, whose folder names the method) and
+`Answer.selection0` (the side taken for the fake).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cyclegan.study import statistics
+from cyclegan.study.plan import Study
+from cyclegan.study.report import judge
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+REAL = "GT"
+"""The folder of real pictures. Their script takes the method with the most trials for the real one, and of two with as
+many the first by name; so it has to come before `epoch-0020`, which lower-case "gt" does not."""
+SIDES = ("left", "right")
+COLUMNS = ("Input.gt_side", "Input.images_left", "Input.images_right", "Answer.selection")
+VIGILANCE = "vigilance"
+"""Their folder of broken pictures."""
+MAX_BYTES = 2**28
+
+
+class AmtError(ValueError):
+    """A study or a file that this format can't hold. The message is for people: what, and the remedy."""
+
+
+def export_amt(study: Study, votes: pd.DataFrame) -> tuple[str, str]:
+    """The sessions that count, as results CSV.
+
+    Practice and the trials that compare are exported, in the order of the session; vigilance trials, controls and
+    repeated pairs are not, since the format can't tell them from the others.
+
+    Returns:
+        The CSV, and what it holds: the sentence to print.
+
+    Raises:
+        AmtError: the study judges single pictures or preferences, or no session counts yet.
+    """
+    if study.protocol.task != "realness" or study.protocol.presentation == "single":
+        raise AmtError(f"{study.name} doesn't compare a real picture with a fake, and AMT's format holds nothing else")
+    frame = judge(study, votes)
+    counted = frame.loc[frame["counted"], "session_id"].unique()
+    rows = frame[frame["session_id"].isin(counted) & (frame["kind"] == "comparison")]
+    rows = rows.sort_values(["slot", "arm", "session_id", "trial_index"], kind="stable")
+    practice, test = study.protocol.practice_trials, study.protocol.counts["comparison"]
+    lines = []
+    for number, (_, trials) in enumerate(rows.groupby("session_id", sort=False), 1):
+        if len(trials) != practice + test:
+            continue  # Restored from elsewhere in part: a hole would move every later column.
+        lines.append({"WorkerId": f"participant-{number:04d}", **_line(study, trials)})
+    if not lines:
+        raise AmtError(f"{study.name} has no complete session yet that counts: export it again later")
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(lines[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    left_out = frame["session_id"].nunique() - len(lines)
+    summary = (
+        f"{len(lines)} session{'s' * (len(lines) != 1)} of {practice} practice and {test} test trials"
+        f"{f', {left_out} left out' if left_out else ''}; vigilance trials, controls and repeats are not in it. "
+        f"Score it with --N_practice {practice} --N_imgs {practice + test}"
+    )
+    return out.getvalue(), summary
+
+
+def _line(study: Study, trials: pd.DataFrame) -> dict[str, str]:
+    """One session's columns."""
+    columns: dict[str, dict[str, str]] = {name: {} for name in COLUMNS}
+    for n, trial in enumerate(trials.itertuples(index=False)):
+        other = SIDES[trial.real_side == "left"]
+        taken_for_fake = SIDES[trial.taken == "left"]
+        path = {trial.real_side: _path(study, trial.partner, None), other: _path(study, trial.stimulus, trial.epoch)}
+        values = (trial.real_side, path["left"], path["right"], taken_for_fake)
+        for name, value in zip(COLUMNS, values, strict=True):
+            columns[name][f"{name}{n}"] = value
+    return {key: value for name in COLUMNS for key, value in columns[name].items()}
+
+
+def _path(study: Study, sha256: str, epoch: float | None) -> str:
+    """METHOD/picture; their paths have one folder, so a scene's own is flattened."""
+    stimulus = study.by_hash.get(sha256)
+    scene = re.sub(r"[^A-Za-z0-9._-]", "_", stimulus.scene) if stimulus else sha256[:16]
+    return f"{REAL if epoch is None else f'epoch-{int(epoch):04d}'}/{scene}.png"
+
+
+def import_amt(path: str | Path, practice: int = 10) -> pd.DataFrame:
+    """The votes in a results CSV, a row each, in the columns of `Store.votes` as far as the file has them.
+
+    Besides these, `method` is the folder of the picture that isn't real, and `fooled` whether it was taken for real.
+
+    Args:
+        practice: the first trials of each session, which don't count.
+
+    Raises:
+        AmtError: the file can't be read, has no trials, or a row that makes no sense.
+    """
+    import pandas as pd
+
+    path = Path(path)
+    lines, trials = _read(path)
+    if not 0 <= practice < trials:
+        raise AmtError(f"{path} has {trials} trials per session, so practice can't be {practice}: give fewer")
+    rows = []
+    for number, line in enumerate(lines, 1):
+        for n in range(trials):
+            real_side, left, right, selection = (_cell(line, f"{name}{n}", path, number) for name in COLUMNS)
+            if real_side not in SIDES or selection not in SIDES:
+                raise AmtError(
+                    f"{path}, session {number}, trial {n}: the sides are {real_side[:20]!r} and {selection[:20]!r} "
+                    "where left or right belong; leave that session out"
+                )
+            method = _folder(right if real_side == "left" else left)
+            epochs = [_epoch(_folder(p)) if side != real_side else None for side, p in zip(SIDES, (left, right),
+                                                                                           strict=True)]
+            rows.append({
+                "session_id": f"{number:032x}", "participant": line.get("WorkerId") or f"row-{number}",
+                "origin": "people", "trial_index": n, "phase": "practice" if n < practice else "test",
+                "kind": VIGILANCE if method.split("/")[-1] == VIGILANCE else "comparison", "left_stimulus": left,
+                "right_stimulus": right, "epoch_left": epochs[0], "epoch_right": epochs[1], "real_side": real_side,
+                "chosen_side": selection, "method": method, "fooled": selection == real_side,
+            })  # fmt: skip
+    frame = pd.DataFrame(rows)
+    for column in ("epoch_left", "epoch_right"):
+        frame[column] = frame[column].astype("Int64")
+    return frame
+
+
+def _read(path: Path) -> tuple[list[Mapping[str, str]], int]:
+    """Rows, and how many trials each has."""
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise AmtError(f"{path} is larger than {MAX_BYTES >> 20} MiB: split it by sessions")
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, strict=True)
+            lines = list(reader)
+            heads = set(reader.fieldnames or ())
+    except AmtError:
+        raise
+    except OSError as error:
+        raise AmtError(f"{path} can't be read ({error.strerror or error}): name a results CSV") from error
+    except (csv.Error, UnicodeError) as error:
+        raise AmtError(f"{path} is no CSV ({error}): name the results file that Mechanical Turk gave") from error
+    trials = 0
+    while all(f"{name}{trials}" in heads for name in COLUMNS):
+        trials += 1
+    if not trials:
+        missing = next(f"{name}0" for name in COLUMNS if f"{name}0" not in heads)
+        raise AmtError(f"{path} has no column {missing}: name a results CSV of AMT_Real_vs_Fake, counted from 0")
+    if not lines:
+        raise AmtError(f"{path} has no session: it is a header only")
+    return lines, trials
+
+
+def _cell(line: Mapping[str, str], name: str, path: Path, number: int) -> str:
+    value = line.get(name)
+    if not value:
+        raise AmtError(f"{path}, session {number}: {name} is empty; leave that session out")
+    return value.strip()
+
+
+def _folder(path: str) -> str:
+    return path.rpartition("/")[0]
+
+
+def _epoch(folder: str) -> int | None:
+    found = re.search(r"epoch-0*(\d{1,9})$", folder)
+    return int(found.group(1)) if found else None
+
+
+def report_amt(votes: pd.DataFrame, seed: int = 0) -> str:
+    """What `import_amt` read, in a few lines: figures per method, and P(A > B).
+
+    Vigilance trials are left out. Intervals are those of our reports; ± is the papers' figure.
+    """
+    test = votes[(votes["phase"] == "test") & (votes["kind"] == "comparison")]
+    if not len(test):
+        return "No test trial compares a real picture with a fake, so there is no figure."
+    lines = [f"{votes['session_id'].nunique()} sessions, {len(test)} test trials."]
+    methods = sorted(test["method"].unique())
+    for method in methods:
+        rows = test[test["method"] == method]
+        rate = statistics.clustered_rate(rows["fooled"], rows["participant"])
+        paper = statistics.paper_figure(rows["fooled"], rows["participant"], seed)
+        low, high = rate.interval or (0, 1)
+        lines.append(
+            f"{method}: fooling rate {100 * rate.rate:.1f}% ± {100 * paper.sd:.1f}% (95% over participants "
+            f"{100 * low:.1f}% to {100 * high:.1f}%), {rate.participants} participants, {rate.trials} trials"
+        )
+    if len(methods) > 1:
+        codes = {method: n for n, method in enumerate(methods)}
+        shared = bool((test.groupby("participant")["method"].nunique() > 1).all())
+        found = statistics.contrasts(test["fooled"], test["participant"], np.array([codes[m] for m in test["method"]]),
+                                     paired=shared, seed=seed)
+        lines += [f"P({methods[c.epoch_a]} > {methods[c.epoch_b]}) = {100 * c.a_beats_b:.1f}%" for c in found]
+    return "\n".join(lines)

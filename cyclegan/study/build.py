@@ -1,0 +1,447 @@
+"""Checkpoints and a data set → a frozen study: pictures chosen, fakes rendered, all files made alike, and checked.
+
+A fake and a real picture have the same history, so that nothing but what they show tells them apart. Each picture of
+the data set, input or real, is brought to the size that the networks work at, in the one way in which they were shown
+test pictures; the fake is what a network makes of such an input, and the real picture is what another network would
+be shown. Where stimuli have another size, both go on to it by one bicubic step. Then both go through one encoder with
+fixed settings, and through padding to one length.
+
+No torch here: networks come as functions.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import os
+import shutil
+import struct
+import tempfile
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from cyclegan.config import Direction
+from cyclegan.images import ImageError, Preprocessing, evaluation_size, prepare_for_evaluation
+from cyclegan.study import plan
+from cyclegan.study.plan import NAME, PlanError, PlannedCheckpoint, Stimulus, Study, write_study
+
+if TYPE_CHECKING:
+    from cyclegan.study.blinding import BlindingReport
+
+BATCH = 8
+"""Pictures that a network is given at once."""
+PAD_CHUNK = b"paDd"
+"""PNG chunk that evens out lengths: ancillary, private, safe to copy (PNG specification, 5.4)."""
+BROKEN_GRID = 4
+"""A broken picture is a real one whose 4 × 4 blocks are shuffled, every second one as a negative."""
+BROKEN_PER_TRIAL = 4
+"""Broken pictures for each vigilance trial of a session, so that participants don't all see the same few."""
+MIN_SIDE, MAX_SIDE = 32, 2048
+
+Translate = Callable[[list[Image.Image]], list[Image.Image]]
+
+
+class Pictures(Protocol):
+    """A domain of a data set, as `cyclegan.data` opens it."""
+
+    def __len__(self) -> int: ...
+
+    def label(self, index: int) -> str:
+        """The file's name, or an id."""
+        ...
+
+    def probe(self, index: int) -> tuple[int, int]:
+        """Width and height."""
+        ...
+
+    def load(self, index: int) -> Image.Image:
+        """The picture, RGB."""
+        ...
+
+    def truth(self, index: int) -> Image.Image | None:
+        """The same scene in the other domain; None where nobody knows."""
+        ...
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How the checkpoints' networks are shown a test picture."""
+
+    config: Preprocessing
+    multiple: int = 4
+    """Sides of pictures must be multiples of this."""
+
+
+def build(
+    *, checkpoints: Sequence[tuple[PlannedCheckpoint, Callable[[], Translate]]], inputs: Pictures, reals: Pictures,
+    preparation: Preparation, protocol: plan.Protocol, direction: Direction, domains: tuple[str, str], dataset: str,
+    output: Path, seed: int = 0, size: tuple[int, int] | None = None, limit: int | None = None, title: str = "",
+    contact: str = "", completion_code: str = "", completion_url: str = "",
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Study, BlindingReport]:  # fmt: skip
+    """Build, check and freeze a study. The same arguments give the same bytes; the folder is there whole or not at all.
+
+    Args:
+        checkpoints: each with a function that opens it and returns what translates a list of RGB pictures of one
+            size into fakes of that size. One is open at a time.
+        inputs: pictures to translate, of the source domain; none that the networks were trained on.
+        reals: real pictures of the target domain. Where the pairing is `same`, the truth of the inputs is taken.
+        preparation: how the networks are shown a picture.
+        output: the study's folder, whose name is the study's; must not exist.
+        seed: of everything that is drawn.
+        size: (width, height) of the stimuli; None: what the networks give.
+        limit: use at most this many inputs and as many real pictures, drawn by the seed.
+        progress: called with the pictures that are done and their number.
+
+    Returns:
+        The study, and what the blinding self-test says of it.
+
+    Raises:
+        PlanError: the arguments make no study, there are too few pictures, or the study does not pass the self-test.
+        ImageError: a picture can't be read.
+    """
+    from cyclegan.study.blinding import check
+
+    output = Path(output)
+    if output.exists():
+        raise PlanError(f"{output} exists already: a study is frozen, so choose another name")
+    if size is not None and not all(MIN_SIDE <= side <= MAX_SIDE for side in size):
+        raise PlanError(f"stimuli of {size[0]}×{size[1]} pixels: choose sides from {MIN_SIDE} to {MAX_SIDE}")
+    planned = sorted(checkpoints, key=lambda pair: pair[0].epoch)
+    study = Study(
+        name=output.name, title=title or output.name, protocol=protocol, direction=direction, domains=domains,
+        dataset=dataset, checkpoints=tuple(checkpoint for checkpoint, _ in planned), seed=seed, size=size or (0, 0),
+        stimuli=(), contact=contact, completion_code=completion_code, completion_url=completion_url,
+    )  # fmt: skip
+    choice = _Choice.of(study, inputs, reals, limit)
+    choice.check_enough(study)
+    frame = _frame(inputs, choice.inputs, preparation)
+    study = dataclasses.replace(study, size=size or frame)
+    with _workplace(output) as place:
+        rendering = _Rendering(place, study, preparation, frame, choice, progress)
+        rendering.render(inputs, reals, [(checkpoint.epoch, opened) for checkpoint, opened in planned])
+        length = rendering.length
+        contents = _Contents({s.sha256: picture for s, picture in rendering.stimuli}, length)
+        stimuli = tuple(sorted((s for s, _ in rendering.stimuli), key=lambda s: s.sha256))
+        study = dataclasses.replace(study, stimuli=stimuli, bytes_per_stimulus=length)
+        study.check_enough()
+        study = write_study(study, contents, place / output.name)
+        report = check(study)
+        if not report.passed:
+            raise PlanError(f"the study would not be blind, so it was not kept: {report.problems[0]}")
+        _move(place / output.name, output)
+    return dataclasses.replace(study, folder=output), report
+
+
+# --- which pictures -----------------------------------------------------------------------------------------
+
+
+def _draw(*what: object) -> bytes:
+    return hashlib.sha256("|".join(map(str, what)).encode()).digest()
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """Which pictures of the data set are used, by their numbers there."""
+
+    inputs: tuple[int, ...]
+    reals: tuple[int, ...]
+    broken: tuple[int, ...]
+    """Among `reals`, or among `inputs` where the truth is taken."""
+    truths: bool
+    """The real pictures are the truth of the inputs."""
+
+    @classmethod
+    def of(cls, study: Study, inputs: Pictures, reals: Pictures, limit: int | None) -> _Choice:
+        def some(purpose: str, numbers: Sequence[int], count: int | None) -> tuple[int, ...]:
+            return tuple(sorted(sorted(numbers, key=lambda n: _draw(study.seed, purpose, n))[:count]))
+
+        protocol = study.protocol
+        chosen = some("inputs", range(len(inputs)), limit)
+        truths = protocol.task == "realness" and protocol.pairing == "same" and protocol.presentation != "single"
+        if truths and chosen and inputs.truth(chosen[0]) is None:
+            raise PlanError(
+                "the data set does not say which real picture shows the same scene, so pairing can't be same: "
+                "choose --pairing any, or take paired data"
+            )
+        others = chosen if truths else some("reals", range(len(reals)), limit)
+        broken = some("broken", others, BROKEN_PER_TRIAL * protocol.counts["vigilance"])
+        if protocol.task != "realness":
+            others = ()  # Picking and tagging show fakes only.
+        return cls(chosen, others, broken, truths)
+
+    def check_enough(self, study: Study) -> None:
+        """Raise PlanError, before anything is rendered, if sessions can't be filled with as many pictures."""
+        stimuli = [
+            Stimulus(_draw("fake", n, epoch).hex(), "fake", f"{n}", epoch) for n in self.inputs
+            for epoch in study.epochs
+        ]  # fmt: skip
+        scenes = ("" if self.truths else "real ") + "{}"
+        stimuli += [Stimulus(_draw("real", n).hex(), "real", scenes.format(n)) for n in self.reals]
+        stimuli += [Stimulus(_draw("broken", n).hex(), "broken", scenes.format(n)) for n in self.broken]
+        try:
+            dataclasses.replace(study, stimuli=tuple(stimuli)).check_enough()
+        except PlanError as error:
+            reals = "" if study.protocol.task != "realness" else f" and {len(self.reals)} real ones"
+            raise PlanError(
+                f"{error}. There are {len(self.inputs)} to translate{reals}; practice keeps "
+                f"{study.protocol.practice_trials} for itself"
+            ) from error
+
+
+def _frame(inputs: Pictures, chosen: Sequence[int], preparation: Preparation) -> tuple[int, int]:
+    """Width and height that the networks work at: of most inputs, where preparation leaves them their own shape."""
+    config, multiple = preparation.config, preparation.multiple
+    first = evaluation_size((1000, 500), config, multiple=multiple)
+    if first == evaluation_size((500, 1000), config, multiple=multiple):
+        return first
+    sizes = Counter(evaluation_size(inputs.probe(n), config, multiple=multiple) for n in chosen)
+    return min(sizes, key=lambda size: (-sizes[size], size))
+
+
+def bring(image: Image.Image, frame: tuple[int, int], preparation: Preparation) -> Image.Image:
+    """Any picture of the data set as the networks are shown it, at the size of `frame`.
+
+    One of another shape than most is cropped in the middle to theirs, since all stimuli are of one size.
+    """
+    if evaluation_size(image.size, preparation.config, multiple=preparation.multiple) != frame:
+        return ImageOps.fit(image, frame, Image.Resampling.BICUBIC)
+    return prepare_for_evaluation(image, preparation.config, multiple=preparation.multiple)
+
+
+def break_picture(image: Image.Image, *what: object) -> Image.Image:
+    """What nobody takes for real: the picture's blocks shuffled as drawn by `what`, and a chessboard of negatives.
+
+    Shuffled alone, a night stays a night, and a town from the air a town.
+    """
+    pixels = np.asarray(image)
+    height, width = (side // BROKEN_GRID for side in pixels.shape[:2])
+    array = 255 - pixels  # Rows and columns that are left over, too.
+    places = [(row, column) for row in range(BROKEN_GRID) for column in range(BROKEN_GRID)]
+    order = sorted(places, key=lambda place: _draw(*what, place))
+    for (row, column), (to_row, to_column) in zip(places, order, strict=True):
+        block = pixels[row * height : (row + 1) * height, column * width : (column + 1) * width]
+        block = 255 - block if (to_row + to_column) % 2 else block
+        array[to_row * height : (to_row + 1) * height, to_column * width : (to_column + 1) * width] = block
+    return Image.fromarray(array)
+
+
+# --- rendering ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Rendered:
+    """A picture that is encoded, not padded yet."""
+
+    path: Path
+    nbytes: int
+    sha256: str
+    """Of the file, so of the pixels."""
+    copy: int
+    """How many such pictures came before: a network that collapsed makes one fake of many inputs."""
+
+
+class _Rendering:
+    """Draws all stimuli into files of a folder."""
+
+    def __init__(
+        self, place: Path, study: Study, preparation: Preparation, frame: tuple[int, int], choice: _Choice,
+        progress: Callable[[int, int], None] | None,
+    ) -> None:
+        self.place, self.study, self.preparation, self.frame = place, study, preparation, frame
+        self.choice, self.progress = choice, progress
+        self.drawn: list[tuple[dict[str, Any], _Rendered]] = []
+        self.copies: Counter[str] = Counter()
+        self.done = 0
+        fakes = len(choice.inputs) * len(study.checkpoints)
+        self.total = len(choice.inputs) + fakes + len({*choice.reals, *choice.broken})
+
+    def render(
+        self, inputs: Pictures, reals: Pictures, checkpoints: Sequence[tuple[int, Callable[[], Translate]]]
+    ) -> None:
+        """All of them. Real pictures first, since a damaged one is found sooner so than after hours of networks."""
+        choice, source, target = self.choice, *self.study.direction
+        scenes = self._prepare(inputs)
+        if not choice.truths:
+            for number in sorted({*choice.reals, *choice.broken}):
+                image = self._bring(reals.load(number), reals.label(number))
+                scene = scenes.get(_pixels(image), f"{target}:{number}:{reals.label(number)}")
+                self._add_real(number, scene, image)
+        for epoch, opened in checkpoints:
+            translate = opened()
+            for start in range(0, len(choice.inputs), BATCH):
+                numbers = choice.inputs[start : start + BATCH]
+                pictures = [Image.fromarray(np.load(self.place / f"input-{n}.npy")) for n in numbers]
+                fakes = translate(pictures)
+                for number, fake in zip(numbers, fakes, strict=True):
+                    if fake.size != self.frame:
+                        raise PlanError(f"epoch {epoch} gives {fake.width}×{fake.height} pixels of {self.frame}")
+                    self._add(fake, kind="fake", scene=f"{source}:{number}:{inputs.label(number)}", epoch=epoch)
+                self._advance(len(numbers))
+
+    def _prepare(self, inputs: Pictures) -> dict[str, str]:
+        """Put the inputs down as the networks are shown them; by its pixels, the scene of each known truth."""
+        scenes = {}
+        for number in self.choice.inputs:
+            label = inputs.label(number)
+            scene = f"{self.study.direction[0]}:{number}:{label}"
+            np.save(self.place / f"input-{number}.npy", np.asarray(self._bring(inputs.load(number), label)))
+            if self.study.protocol.task == "realness" and (truth := inputs.truth(number)) is not None:
+                image = self._bring(truth, label)
+                scenes[_pixels(image)] = scene
+                if self.choice.truths:
+                    self._add_real(number, scene, image)
+            elif self.choice.truths:
+                raise PlanError(f"the data set has no real picture of the scene of {label}: choose --pairing any")
+            self._advance(1)
+        return scenes
+
+    def _bring(self, image: Image.Image, label: str) -> Image.Image:
+        try:
+            return bring(image, self.frame, self.preparation)
+        except ImageError as error:
+            raise PlanError(f"{label}: {error}") from error
+
+    def _add_real(self, number: int, scene: str, image: Image.Image) -> None:
+        if number in self.choice.reals:
+            self._add(image, kind="real", scene=scene)
+        if number in self.choice.broken:
+            self._add(break_picture(image, self.study.seed, "broken", number), kind="broken", scene=f"broken {scene}")
+        self._advance(1)
+
+    def _add(self, image: Image.Image, **what: Any) -> None:
+        if image.size != self.study.size:
+            image = image.resize(self.study.size, Image.Resampling.BICUBIC)
+        content = encode_png(image)
+        sha256 = hashlib.sha256(content).hexdigest()
+        path = self.place / f"{len(self.drawn)}.png"
+        path.write_bytes(content)
+        self.drawn.append((what, _Rendered(path, len(content), sha256, self.copies[sha256])))
+        self.copies[sha256] += 1
+
+    def _advance(self, count: int) -> None:
+        self.done += count
+        if self.progress is not None:
+            self.progress(min(self.done, self.total), self.total)
+
+    @property
+    def length(self) -> int:
+        """Bytes of each file: of the largest, with some padding in it too."""
+        return max(picture.nbytes for _, picture in self.drawn) + 32
+
+    @property
+    def stimuli(self) -> Iterator[tuple[Stimulus, _Rendered]]:
+        """What was drawn, named by what the files will be."""
+        for what, picture in self.drawn:
+            yield Stimulus(hashlib.sha256(_finished(picture, self.length)).hexdigest(), **what), picture
+
+
+def _pixels(image: Image.Image) -> str:
+    return hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest()
+
+
+# --- files that are alike -----------------------------------------------------------------------------------
+
+
+def encode_png(image: Image.Image) -> bytes:
+    """An RGB picture as PNG: 8 bits, one filter for all rows, one IDAT chunk, no metadata.
+
+    Encoders choose filters row by row and cut the data as it comes, which says something about the picture to whoever
+    looks at a file's structure; here the structure is always the same.
+    """
+    pixels = np.asarray(image.convert("RGB")).astype(np.int16)
+    height, width = pixels.shape[:2]
+    padded = np.zeros((height + 1, width + 1, 3), np.int16)
+    padded[1:, 1:] = pixels
+    left, up, corner = padded[1:, :-1], padded[:-1, 1:], padded[:-1, :-1]
+    # Filter 4, Paeth: whichever neighbour is nearest to left + up − corner (PNG specification, 9.4).
+    by_left, by_up, by_corner = np.abs(up - corner), np.abs(left - corner), np.abs(left + up - 2 * corner)
+    nearest = np.where(
+        (by_left <= by_up) & (by_left <= by_corner), left, np.where(by_up <= by_corner, up, corner)
+    )
+    rows = np.full((height, 1 + 3 * width), 4, np.uint8)
+    rows[:, 1:] = (pixels - nearest).astype(np.uint8).reshape(height, -1)
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    data = zlib.compress(rows.tobytes(), 9)
+    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", data) + _chunk(b"IEND", b"")
+
+
+def pad_png(content: bytes, length: int, copy: int = 0) -> bytes:
+    """The PNG with a chunk of bytes that say nothing, `length` bytes in all.
+
+    The bytes are SHAKE-256 of the file itself, so whoever has the picture learns nothing more from them, and no
+    compression under way finds anything to save. `copy` tells apart files of equal pictures.
+    """
+    count = length - len(content) - 12
+    if count < 0:
+        raise ValueError(f"{len(content)} bytes can't be padded to {length}")
+    noise = hashlib.shake_256(content + copy.to_bytes(4, "big")).digest(count)
+    return content[:-12] + _chunk(PAD_CHUNK, noise) + content[-12:]
+
+
+def _chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def _finished(picture: _Rendered, length: int) -> bytes:
+    return pad_png(picture.path.read_bytes(), length, picture.copy)
+
+
+class _Contents(Mapping[str, bytes]):
+    """The finished files by SHA-256, made as they are asked for; in the order of their names."""
+
+    def __init__(self, pictures: Mapping[str, _Rendered], length: int) -> None:
+        self.pictures, self.bytes = dict(sorted(pictures.items())), length
+
+    def __getitem__(self, sha256: str) -> bytes:
+        return _finished(self.pictures[sha256], self.bytes)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.pictures)
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+
+# --- the folder ---------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _workplace(output: Path) -> Iterator[Path]:
+    """A hidden folder beside `output`, removed at the end; and what a killed build of the same name left behind."""
+    if not NAME.fullmatch(output.name):
+        raise PlanError(f"{output.name!r} can't be a study's name: use letters, digits, dot, hyphen, underscore")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        for leftover in output.parent.glob(f".{output.name}.*.part"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        place = Path(tempfile.mkdtemp(prefix=f".{output.name}.", suffix=".part", dir=output.parent))
+    except OSError as error:
+        raise _unwritable(output, error) from error
+    try:
+        yield place
+    except OSError as error:
+        raise _unwritable(output, error) from error
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _move(made: Path, output: Path) -> None:
+    made.rename(output)
+    descriptor = os.open(output.parent, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _unwritable(output: Path, error: OSError) -> PlanError:
+    return PlanError(f"{output} can't be written ({error.strerror or error}): free space or name another --output")

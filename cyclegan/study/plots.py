@@ -1,0 +1,222 @@
+"""A report's plots, to be published: SVG with text as text, and PNG at 300 dpi.
+
+Colours are Okabe and Ito's, which colour-blind people tell apart; marks and lines differ as well, for greyscale.
+"""
+
+from __future__ import annotations
+
+import io
+import textwrap
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from cyclegan.study.plan import TAGS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#767676"
+DPI = 300
+STYLE = {
+    "svg.fonttype": "none", "svg.hashsalt": "study", "font.size": 8, "axes.titlesize": 9, "axes.labelsize": 8,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.8, "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5, "legend.fontsize": 7.5, "legend.frameon": False,
+    "font.family": ["DejaVu Sans", "sans-serif"],
+}  # fmt: skip
+Report = Mapping[str, Any]
+_STYLED = threading.Lock()
+"""Matplotlib's settings are the process's, and reports are drawn in several threads."""
+
+
+def plots(report: Report) -> dict[str, tuple[bytes, bytes]]:
+    """The plots that a report gives: name → SVG and PNG. The same report gives the same bytes."""
+    import matplotlib
+
+    wanted: dict[str, tuple[bool, Callable[[Report], Figure]]] = {
+        "fooling-rate": (any(e["fooling_rate"] is not None for e in report["epochs"]), fooling_rate),
+        "preferences": (bool(report["pick"] and report["pick"]["trials"]), preferences),
+        "tags": (bool(report["tag"] and report["tag"]["trials"]), tags),
+        "response-times": (bool(report["response"]["trials"]), response_times),
+    }
+    made = {}
+    with _STYLED, matplotlib.rc_context(STYLE):
+        for name, (there, draw) in wanted.items():
+            if there:
+                figure, svg, png = draw(report), io.BytesIO(), io.BytesIO()
+                figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
+                figure.savefig(png, format="png", dpi=DPI, metadata={"Software": None})
+                made[name] = svg.getvalue(), png.getvalue()
+    return made
+
+
+def fooling_rate(report: Report) -> Figure:
+    """The fooling rate over epochs, with both intervals and the line of 50%."""
+    epochs = [e for e in report["epochs"] if e["fooling_rate"] is not None]
+    figure, axes = _figure(report, max(3.4, 1.4 + 0.55 * len(epochs)), 2.9)
+    places = range(len(epochs))
+    rates = [100 * e["fooling_rate"] for e in epochs]
+    crossed = [(n, e["interval_crossed"]) for n, e in enumerate(epochs) if e["interval_crossed"]]
+    for n, (low, high) in crossed:
+        axes.plot([n, n], [100 * low, 100 * high], color=BLUE, alpha=0.28, linewidth=7, solid_capstyle="butt", zorder=1)
+    _error_bars(axes, places, rates, [e["interval"] for e in epochs], BLUE, "o", scale=100)
+    axes.plot(places, rates, color=BLUE, linewidth=0.9, alpha=0.6, zorder=2)
+    axes.axhline(50, color=GREY, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
+    top = max([50, *rates, *(100 * i[1] for _, i in crossed), *(100 * e["interval"][1] for e in epochs)])
+    axes.set_ylim(0, min(100, top * 1.08 + 2))
+    _epoch_axis(axes, [f"{e['epoch']}\nN = {e['participants']}" for e in epochs])
+    axes.set_ylabel("fooling rate (%)")
+    names = [_handle(BLUE, "o", "95%, over participants")]
+    if crossed:
+        names.append(_band(BLUE, "95%, over participants and pictures"))
+    _legend(figure, axes, [*names, _dashes("50%: can't be told from real")])
+    return figure
+
+
+def response_times(report: Report) -> Figure:
+    """Response times per epoch: median, quartiles, and nine tenths of the trials."""
+    rows = [(f"epoch\n{e['epoch']}", e) for e in report["response"]["epochs"] if e["trials"]]
+    rows = rows or [("all\ntrials", report["response"])]
+    answers = [(name, report["response"][name]) for name in ("correct", "wrong")]
+    by_epoch = len(rows)
+    rows += [(f"answer\n{name}", answer) for name, answer in answers if answer and answer["trials"]]
+    figure, axes = _figure(report, max(3.4, 1.4 + 0.55 * len(rows)), 2.7)
+    boxes = [
+        {"med": row["median_ms"] / 1000, "q1": row["quartiles_ms"][0] / 1000, "q3": row["quartiles_ms"][1] / 1000,
+         "whislo": row["range_ms"][0] / 1000, "whishi": row["range_ms"][1] / 1000, "label": name}
+        for name, row in rows
+    ]  # fmt: skip
+    line = {"color": "#222222", "linewidth": 0.9}
+    axes.bxp(boxes, showfliers=False, widths=0.5, patch_artist=True, medianprops={"color": ORANGE, "linewidth": 1.8},
+             boxprops={"facecolor": "#DCE9F2", "edgecolor": "#222222", "linewidth": 0.9}, whiskerprops=line,
+             capprops=line)
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel("response time (s)")
+    if len(rows) > by_epoch:  # The same trials again, split in another way.
+        axes.axvline(by_epoch + 0.5, color="#CCCCCC", linewidth=0.8)
+    axes.set_title("Median, quartiles, 5th to 95th percentile", loc="left", fontsize=8)
+    return figure
+
+
+def preferences(report: Report) -> Figure:
+    """Bradley-Terry strengths of the epochs."""
+    strengths = report["pick"]["strengths"]
+    figure, axes = _figure(report, max(3.4, 1.4 + 0.55 * len(strengths)), 2.7)
+    _error_bars(axes, range(len(strengths)), [s["strength"] for s in strengths],
+                [s["interval"] for s in strengths], BLUE, "o")
+    axes.axhline(0, color=GREY, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
+    _epoch_axis(axes, [s["epoch"] for s in strengths])
+    axes.set_ylabel("Bradley-Terry strength (logit)")
+    _legend(figure, axes, [_handle(BLUE, "o", "95%, over participants")])
+    return figure
+
+
+def tags(report: Report) -> Figure:
+    """How often fakes were marked, per tag and epoch, with intervals."""
+    rows = [row for row in report["tag"]["rates"] if row["tag"] != "any"]
+    epochs = sorted({row["epoch"] for row in rows})
+    figure, axes = _figure(report, 4.6, 1.3 + 0.16 * len(TAGS) * max(2, len(epochs)))
+    step = 0.72 / max(1, len(epochs))
+    handles = []
+    for n, epoch in enumerate(epochs):
+        colour, marker = _series(n, len(epochs))
+        of_epoch = {row["tag"]: row for row in rows if row["epoch"] == epoch}
+        places = [place + (n - (len(epochs) - 1) / 2) * step for place in range(len(TAGS))]
+        values = [100 * of_epoch[tag]["rate"] for tag in TAGS]
+        _error_bars(axes, places, values, [of_epoch[tag]["interval"] for tag in TAGS], colour, marker, scale=100,
+                    across=True)
+        handles.append(_handle(colour, marker, f"epoch {epoch}"))
+    axes.set_yticks(range(len(TAGS)), TAGS)
+    for place in range(len(TAGS) - 1):
+        axes.axhline(place + 0.5, color="#E4E4E4", linewidth=0.7, zorder=0)
+    axes.set_ylim(len(TAGS) - 0.5, -0.5)
+    axes.set_xlim(left=-0.015 * axes.get_xlim()[1])  # A mark at 0 is whole.
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel("fakes marked (%)")
+    _legend(figure, axes, handles)
+    return figure
+
+
+# --- parts --------------------------------------------------------------------------------------------------
+
+
+def _figure(report: Report, width: float, height: float) -> tuple[Figure, Axes]:
+    """Inches. Below the axes it says what was measured, under which protocol, by how many."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    text = ("SIMULATED VOTES. " if report["simulated"] else "") + caption(report)
+    lines = textwrap.wrap(text, int(width * 19))
+    figure = Figure(figsize=(width, height + 0.14 * len(lines)), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.supxlabel("\n".join(lines), fontsize=6.5, color="#444444", x=0.02, ha="left")
+    return figure, figure.add_subplot()
+
+
+def caption(report: Report) -> str:
+    """The protocol and N, for every figure. By the study's name: a title may be in letters that the font lacks."""
+    protocol, people = report["protocol"], report["participants"]["counted"]
+    shown = f"{protocol['exposure_ms']}\xa0ms" if protocol["exposure_ms"] else "unlimited time"
+    return (
+        f"Study {report['study']['name']}. Protocol {protocol['name']}: "
+        f"{protocol['practice_trials']} + {protocol['test_trials']} trials, {shown}; "
+        f"N\xa0=\xa0{people} participant{'s' * (people != 1)}, {report['trials']}\xa0trials."
+    )
+
+
+def _error_bars(
+    axes: Axes, places: Sequence[float] | range, values: Sequence[float], intervals: Sequence[Sequence[float] | None],
+    colour: str, marker: str, *, scale: float = 1, across: bool = False,
+) -> None:
+    for place, value, interval in zip(places, values, intervals, strict=True):
+        low, high = interval or (value / scale, value / scale)
+        error = [[max(0, value - scale * low)], [max(0, scale * high - value)]]
+        x, y = (value, place) if across else (place, value)
+        axes.errorbar([x], [y], **{"xerr" if across else "yerr": error}, fmt=marker, color=colour, markersize=4.5,
+                      capsize=2.2, elinewidth=1.2, capthick=1.2, markeredgecolor="white", markeredgewidth=0.6, zorder=3)
+
+
+def _epoch_axis(axes: Axes, epochs: Sequence[object]) -> None:
+    axes.set_xticks(range(len(epochs)), [str(epoch) for epoch in epochs])
+    axes.set_xlim(-0.6, len(epochs) - 0.4)
+    axes.set_xlabel("epoch")
+
+
+def _series(n: int, count: int) -> tuple[str, str]:
+    """Colour and mark of the n-th of several: the darkest of the palette; of more than three, a scale."""
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    marker = "osD^vP*X"[n % 8]
+    if count <= 3:
+        return (BLUE, ORANGE, GREEN)[n], marker
+    return to_hex(colormaps["viridis"](0.8 * n / (count - 1))), marker
+
+
+def _handle(colour: str, marker: str, label: str) -> Any:
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], color=colour, marker=marker, linestyle="-", linewidth=1.2, markersize=4.5,
+                  markeredgecolor="white", label=label)
+
+
+def _band(colour: str, label: str) -> Any:
+    from matplotlib.patches import Patch
+
+    return Patch(color=colour, alpha=0.28, linewidth=0, label=label)
+
+
+def _dashes(label: str) -> Any:
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], color=GREY, linewidth=0.9, linestyle=(0, (4, 3)), label=label)
+
+
+def _legend(figure: Figure, axes: Axes, handles: Sequence[Any]) -> None:
+    """Above the axes, where it covers nothing."""
+    long = max(len(handle.get_label()) for handle in handles) > 12
+    columns = 1 if long and figure.get_figwidth() < 5.2 else min(4, len(handles))
+    rows_first = [handle for column in range(columns) for handle in handles[column::columns]]
+    axes.legend(handles=rows_first, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=columns, borderaxespad=0.2,
+                handlelength=1.6, columnspacing=1.2)

@@ -1,0 +1,151 @@
+"""The studies that an app plays beside its own pages. Databases are opened when somebody first needs them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from starlette.routing import Mount
+
+from cyclegan.study.plan import PlanError, Study, find_studies, read_study
+
+if TYPE_CHECKING:
+    from cyclegan.study.store import Store
+
+KEY_VARIABLE = "STUDY_KEY"
+"""Environment variable: on a server for others, results are for those whose address ends in ?key= and this."""
+KEPT_S = 5.0
+"""How long a report is shown again rather than made anew."""
+
+
+class Studies:
+    """The studies that are played here, and the databases that keep their votes.
+
+    It is an ASGI application itself: the page that participants see, without gradio. What that needs is loaded by the
+    first request, or before it by `warm`.
+
+    Args:
+        folders: of studies, or of folders that hold some.
+        own: whether who sees the workbench owns this computer, and so sees results and builds studies.
+        login: makes what `cyclegan.study.server.make_app` takes; called if a study asks for accounts.
+
+    Attributes:
+        by_name: the studies.
+        opened: called with each study and its database before that is used, to bring votes from elsewhere and there.
+
+    Raises:
+        PlanError: a folder holds none, a study is damaged, two have one name.
+    """
+
+    def __init__(
+        self, folders: Sequence[str | Path] = (), *, own: bool = False, login: Callable[[], Any] | None = None
+    ) -> None:
+        self.own = own
+        self.opened: Callable[[Study, Store], None] | None = None
+        self.by_name: dict[str, Study] = {study.name: study for study in find_studies(folders)}
+        accounts = any(study.protocol.login == "huggingface" for study in self.by_name.values())
+        self._login = login() if accounts and login is not None else None
+        self._stores: dict[str, Store] = {}
+        self._ready: set[str] = set()
+        self._app: Any = None
+        self._reports: dict[str, tuple[float, int, dict[str, Any]]] = {}
+        self._lock = threading.RLock()
+
+    def route(self) -> Mount:
+        """Where the app serves it, for `ui.launch_options`."""
+        return Mount("/study", app=self)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer a participant's browser."""
+        app = self._app or await asyncio.to_thread(self._load)
+        await app(scope, receive, send)
+
+    def _load(self) -> Any:
+        from cyclegan.study.server import make_app
+
+        with self._lock:
+            if self._app is None:
+                self._app = make_app(
+                    list(self.by_name.values()), store_of=self.store, login=self._login, trust_proxy=not self.own,
+                )
+            return self._app
+
+    def close(self) -> None:
+        """Close the databases."""
+        with self._lock:
+            for store in self._stores.values():
+                store.close()
+            self._stores.clear()
+            self._ready.clear()
+            self._app = None
+
+    def warm(self) -> None:
+        """Load what participants and reports need, in the background."""
+        if self.by_name:
+            threading.Thread(target=self._warm, name="studies", daemon=True).start()
+
+    def _warm(self) -> None:
+        with contextlib.suppress(ValueError):  # Whoever asks for the study is told.
+            self._load()
+            for study in list(self.by_name.values()):
+                self.store(study)
+
+    def store(self, study: Study) -> Store:
+        """The database of a study's votes. Raises StoreError if it can't be opened."""
+        from cyclegan.study.store import Store, database_url
+
+        with self._lock:
+            url = database_url(study.folder)
+            if url not in self._stores:
+                self._stores[url] = Store(url)
+            if study.study_id not in self._ready:
+                if self.opened is not None:
+                    self.opened(study, self._stores[url])
+                self._ready.add(study.study_id)
+            return self._stores[url]
+
+    def study(self, name: str | None) -> Study:
+        """The study of this name, None for the first. Raises PlanError."""
+        if name is None and self.by_name:
+            return next(iter(self.by_name.values()))
+        if name not in self.by_name:
+            have = f"; there is {', '.join(self.by_name)}" if self.by_name else ""
+            raise PlanError(f"there is no study {str(name)[:80]!r} here{have}")
+        return self.by_name[name]
+
+    def add(self, folder: Path) -> Study:
+        """Play a study that has just been built. Raises PlanError."""
+        study = read_study(folder)
+        with self._lock:
+            self.by_name[study.name] = study
+            self._app = None  # The next request has it made anew; all that lasts is in the database.
+        return study
+
+    def may_see(self, key: str | None) -> bool:
+        """Whether results are for whoever brings this key."""
+        wanted = os.environ.get(KEY_VARIABLE, "")
+        return self.own or bool(wanted and key and hmac.compare_digest(key.encode(), wanted.encode()))
+
+    def report(self, study: Study) -> dict[str, Any]:
+        """What came out so far: see `cyclegan.study.report.make_report`.
+
+        Raises:
+            StoreError: the database can't be read.
+        """
+        from cyclegan.study.report import make_report
+
+        store = self.store(study)
+        kept = self._reports.get(study.name)
+        if kept and time.monotonic() - kept[0] < KEPT_S:
+            return kept[2]
+        votes, sessions = store.votes(study), store.sessions(study)
+        report = make_report(study, votes, sessions)
+        self._reports[study.name] = time.monotonic(), len(votes), report
+        return report

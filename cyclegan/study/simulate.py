@@ -1,0 +1,405 @@
+"""Synthetic participants who take part through the real server: the whole way is proven before anyone is recruited.
+
+Each one is fooled at a rate of their own, drawn from a beta distribution, so that their answers resemble each other as
+people's do (beta-binomial; Griffiths 1973). They learn what is real as nobody else can: by the SHA-256 of what they
+were served, looked up in the study's folder. What they do follows from the seed alone, however fast the server is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import math
+import multiprocessing
+import os
+import signal
+import socket
+import ssl
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import uvicorn
+from scipy import special
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.routing import Mount
+
+from cyclegan.study.plan import TAGS, Stimulus, Study, StudyError, read_study
+from cyclegan.study.server import make_app
+from cyclegan.study.store import FILE_NAME, Store, database_url
+
+AT_ONCE = 24
+"""Participants who play at the same time."""
+MEMORY = 0.5
+"""Chance that a pair is recognised when it comes again; otherwise it is judged anew."""
+TIE = 0.1
+"""Chance of a tie in picking."""
+STRENGTHS = 1.5
+"""In picking, how far the last epoch's strength lies above the first's, on the logit scale."""
+TAGS_PER_PICTURE = (1.5, 0.3)
+"""Expected marks on a fake of the first and of the last epoch."""
+RESPONSE_MS, RESPONSE_SD = 900.0, 0.45
+"""Median and standard deviation of the logarithm: response times are skewed."""
+FRAME_MS = 1000 / 60
+TRIES = 30
+
+
+class NamedLogin:
+    """Stands in for accounts of Hugging Face: whoever asks is who the header X-Participant says."""
+
+    def user(self, request: Request) -> str | None:
+        """The name in the header."""
+        return request.headers.get("x-participant")
+
+    def url(self, request: Request, back: str) -> str:
+        """Nothing to log in to."""
+        return back
+
+
+class SimulationError(StudyError):
+    """A simulation that can't be run as asked."""
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """What was done."""
+
+    participants: int
+    votes: int
+    comparisons: int
+    """Test trials of a fake that was seen for the first time."""
+    fooled: int
+    seconds: float
+
+    @property
+    def fooling_rate(self) -> float | None:
+        """As those who answered know it; None in tasks without truth."""
+        return self.fooled / self.comparisons if self.comparisons else None
+
+
+def simulate(
+    study: Study, *, participants: int, fooling: float | Mapping[int | None, float] = 0.27, icc: float = 0.05,
+    stimulus_sd: float = 0.0, seed: int = 0, store_url: str | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> Simulated:
+    """Serve the study at a free port of this computer, and let synthetic participants take part, marked as such.
+
+    In picking, later epochs are preferred; in tagging, later ones are marked less: `fooling` plays no part there.
+
+    Args:
+        participants: how many, over all arms.
+        fooling: how often fakes are taken for real, 0 to 1; or that by epoch, None standing for all others.
+        icc: intra-participant correlation, 0 to 1, of the beta-binomial that answers follow.
+        stimulus_sd: standard deviation of the stimuli's own difficulty, on the logit scale.
+        seed: of all that they do; the same gives the same votes.
+        store_url: database; None: the study's own.
+        progress: called with 1 for each participant who is done.
+
+    Raises:
+        SimulationError: people have taken part, or a simulation was run before; a number is out of its range.
+        StoreError: the database can't be used.
+    """
+    if study.folder is None:
+        raise SimulationError(f"{study.name} lies in no folder: write it first")
+    if participants < 1:
+        raise SimulationError("participants have to be 1 or more")
+    rates = _rates(study, fooling)
+    if not 0 <= icc <= 1:
+        raise SimulationError(f"icc is {icc}: it goes from 0 to 1")
+    study.check_enough()
+    url = store_url or database_url(study.folder)
+    started = time.monotonic()
+    with Store(url) as store:
+        _check_untouched(study, store)
+    with _served(study, url) as address:
+        crowd = _Crowd(study, rates, icc, stimulus_sd, seed, address, progress)
+        asyncio.run(crowd.play(participants))
+    return Simulated(participants, crowd.votes, crowd.comparisons, crowd.fooled, time.monotonic() - started)
+
+
+def _rates(study: Study, fooling: float | Mapping[int | None, float]) -> dict[int, float]:
+    """By epoch."""
+    given = fooling if isinstance(fooling, Mapping) else {None: fooling}
+    if unknown := [epoch for epoch in given if epoch is not None and epoch not in study.epochs]:
+        have = ", ".join(map(str, study.epochs))
+        raise SimulationError(f"{study.name} does not judge epoch {unknown[0]}: it has {have}")
+    rates = {epoch: given.get(epoch, given.get(None)) for epoch in study.epochs}
+    for epoch, rate in rates.items():
+        if rate is None:
+            raise SimulationError(f"fooling says nothing of epoch {epoch}: give a rate for each, as in {epoch}=0.27")
+        if not 0 <= rate <= 1:
+            raise SimulationError(f"fooling is {rate}: it goes from 0 to 1")
+    return rates
+
+
+def _check_untouched(study: Study, store: Store) -> None:
+    origins = set(store.sessions(study)["origin"])
+    if "people" in origins:
+        raise SimulationError(
+            f"people have taken part in {study.name}, so nothing is simulated in it: build it again under another name"
+        )
+    if origins:
+        where = f"remove {study.folder / FILE_NAME} and what lies beside it" if store.sqlite else "use another database"
+        raise SimulationError(f"{study.name} has simulated participants already: read the report, or {where}")
+
+
+@contextlib.contextmanager
+def _served(study: Study, url: str) -> Iterator[str]:
+    """The study's address, on a server in a process of its own, as it is when people take part."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        context = multiprocessing.get_context("spawn")
+        process = context.Process(target=_serve, args=(study.folder, url, listening), daemon=True)
+        process.start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}/study/{study.name}"
+        finally:
+            process.terminate()
+            process.join(timeout=30)
+            if process.is_alive():
+                process.kill()
+                process.join()
+            process.close()
+
+
+def _serve(folder: Path, url: str, listening: socket.socket) -> None:
+    """The server's process. Proxies are believed: each participant comes from an address of their own, as at home."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    study = read_study(folder)
+    with Store(url) as store:
+        app = make_app(
+            [study], store_of=lambda _: store, login=NamedLogin(), origin="simulated", trust_proxy=True
+        )
+        config = uvicorn.Config(
+            Starlette(routes=[Mount("/study", app)]), access_log=False, log_config=None, log_level="warning",
+            server_header=False, proxy_headers=False, lifespan="off", timeout_graceful_shutdown=5,
+        )  # fmt: skip
+        # uvicorn ends in order at a signal, and then lets it take its course.
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+            uvicorn.Server(config).run(sockets=[listening])
+
+
+def _end_with_parent() -> None:
+    """A process that was killed can't stop its server any more."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+# --- the participants ---------------------------------------------------------------------------------------
+
+
+class _Crowd:
+    """All participants, and what they have in common."""
+
+    def __init__(
+        self, study: Study, rates: Mapping[int, float], icc: float, stimulus_sd: float, seed: int, address: str,
+        progress: Callable[[int], object] | None,
+    ) -> None:
+        self.study, self.rates, self.icc, self.stimulus_sd, self.seed = study, rates, icc, stimulus_sd, seed
+        self.address, self.progress = address, progress
+        self.votes = self.comparisons = self.fooled = 0
+        ranks = np.linspace(0, 1, max(2, len(study.epochs)))
+        self.rank = dict(zip(study.epochs, ranks.tolist(), strict=False))
+
+    def random(self, *what: object) -> np.random.Generator:
+        """Random numbers of one thing, whoever comes first."""
+        digest = hashlib.sha256("|".join(map(str, (self.seed, *what))).encode()).digest()
+        return np.random.default_rng(int.from_bytes(digest[:16], "big"))
+
+    async def play(self, count: int) -> None:
+        """Begin one after the other, so that the same ones come into the same arms; then play at once."""
+        async with contextlib.AsyncExitStack() as stack:
+            # A connection each, as people have. One client for all looks through all its connections at each request.
+            free: asyncio.Queue[httpx.AsyncClient] = asyncio.Queue()
+            unused = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # Each would read all certificates, for plain HTTP.
+            for _ in range(min(AT_ONCE, count)):
+                free.put_nowait(await stack.enter_async_context(httpx.AsyncClient(timeout=60, verify=unused)))
+            everyone = [_Participant(self, number) for number in range(count)]
+            first = await free.get()
+            for participant in everyone:
+                await participant.begin(first)
+            free.put_nowait(first)
+
+            async def one(participant: _Participant) -> None:
+                client = await free.get()
+                try:
+                    await participant.finish(client)
+                finally:
+                    free.put_nowait(client)
+                if self.progress is not None:
+                    self.progress(1)
+
+            tasks = [asyncio.ensure_future(one(participant)) for participant in everyone]
+            try:
+                await asyncio.gather(*tasks)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class _Participant:
+    """One of them, at a browser of their own."""
+
+    def __init__(self, crowd: _Crowd, number: int) -> None:
+        self.crowd, self.study, self.number = crowd, crowd.study, number
+        self.name = f"simulated-{number + 1:04d}"
+        address = f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
+        self.headers = {"X-Forwarded-For": address, "X-Participant": self.name}
+        # Where in the distribution they are, at every epoch: who is easily fooled once is so always.
+        self.quantile = float(crowd.random("participant", number).random())
+        self.remembered: dict[frozenset[str], str] = {}
+        self.state: dict[str, Any] = {}
+
+    async def begin(self, client: httpx.AsyncClient) -> None:
+        """Open the session."""
+        random = self.crowd.random("screen", self.number)
+        width, height, dpr = ((1280, 800, 1), (1920, 1080, 1), (390, 844, 3))[random.integers(3)]
+        screen = {"width": width, "height": height, "dpr": dpr, "refresh_hz": 60}
+        body = {"participant": self.name, "language": ("en", "ko")[random.integers(2)], "screen": screen}
+        begun = (await self.ask(client, "POST", "session", json=body)).json()
+        self.state = begun["state"]
+        self.headers["Authorization"] = f"Bearer {begun['secret']}"
+
+    async def finish(self, client: httpx.AsyncClient) -> None:
+        """Trial by trial, to the end."""
+        while (trial := self.state["trial"]) is not None:
+            shown = {}
+            for side in ("left", "right"):
+                if trial[side] is not None:
+                    content = (await self.ask(client, "GET", f"stimulus/{trial[side]}")).content
+                    shown[side] = self.recognise(content)
+            await self.ask(client, "POST", "reveal", json={"token": trial["token"]})
+            random = self.crowd.random("trial", self.number, self.state["phase"], self.state["number"])
+            answer = self.answer(shown, random) | self.measured(shown, random)
+            ack = (await self.ask(client, "POST", "vote", json={"token": trial["token"], **answer})).json()
+            self.crowd.votes += 1
+            self.state = ack["next"]
+
+    async def ask(self, client: httpx.AsyncClient, method: str, path: str, **kwargs: Any) -> httpx.Response:
+        """A request, again if the server says that it is busy."""
+        for _ in range(TRIES):
+            answer = await client.request(method, f"{self.crowd.address}/{path}", headers=self.headers, **kwargs)
+            if answer.status_code not in (429, 503):
+                break
+            await asyncio.sleep(float(answer.headers.get("retry-after", 1)))
+        if answer.status_code != 200:
+            raise SimulationError(f"the server refused {self.name} ({answer.status_code}): {answer.text[:200]}")
+        return answer
+
+    def recognise(self, content: bytes) -> Stimulus:
+        """What was served, by its hash."""
+        stimulus = self.study.by_hash.get(hashlib.sha256(content).hexdigest())
+        if stimulus is None:
+            raise SimulationError(f"the server sent {self.name} something that is no stimulus of {self.study.name}")
+        return stimulus
+
+    # --- what they think ------------------------------------------------------------------------------------
+
+    def rate(self, stimulus: Stimulus) -> float:
+        """Chance that they take this picture for the other kind."""
+        crowd = self.crowd
+        mean = crowd.rates.get(stimulus.epoch, sum(crowd.rates.values()) / len(crowd.rates))
+        if crowd.icc == 0 or mean in (0, 1):
+            rate = mean
+        elif crowd.icc == 1:
+            rate = float(self.quantile < mean)
+        else:
+            spread = (1 - crowd.icc) / crowd.icc
+            rate = float(special.betaincinv(mean * spread, (1 - mean) * spread, self.quantile))
+        if crowd.stimulus_sd == 0 or rate in (0, 1):
+            return rate
+        z = crowd.random("stimulus", stimulus.sha256).standard_normal()
+        # Stretched, since the mean of a logistic function over a normal spread lies nearer to a half.
+        centre = special.logit(rate) * math.sqrt(1 + math.pi * crowd.stimulus_sd**2 / 8)
+        return float(special.expit(centre + crowd.stimulus_sd * z))
+
+    def answer(self, shown: Mapping[str, Stimulus], random: np.random.Generator) -> dict[str, Any]:
+        """What they say to this trial."""
+        task = self.study.protocol.task
+        if task == "tag":
+            return {"marks": self.marks(shown["left"], random)}
+        if task == "pick":
+            return {"chosen_side": self.preferred(shown, random)}
+        if "right" not in shown:
+            return {"verdict": self.verdict(shown["left"], random)}
+        real = self.taken_for_real(shown, random)
+        other = "left" if real == "right" else "right"
+        return {"chosen_side": real if self.study.protocol.question == "real" else other}
+
+    def taken_for_real(self, shown: Mapping[str, Stimulus], random: np.random.Generator) -> str:
+        """The side of the picture that they take for real."""
+        kinds = {stimulus.kind: side for side, stimulus in shown.items()}
+        pair, draws = frozenset(s.sha256 for s in shown.values()), random.random(2)
+        if "broken" in kinds:
+            return kinds["real"]
+        before = self.remembered.get(pair)
+        if before is not None and draws[1] < MEMORY:
+            return next(side for side, stimulus in shown.items() if stimulus.sha256 == before)
+        if "fake" in kinds:
+            fooled = draws[0] < self.rate(shown[kinds["fake"]])
+            side = kinds["fake" if fooled else "real"]
+            if before is None:
+                self.count(fooled)
+        else:
+            side = "left" if draws[0] < 0.5 else "right"
+        self.remembered[pair] = shown[side].sha256
+        return side
+
+    def verdict(self, stimulus: Stimulus, random: np.random.Generator) -> str:
+        """Of one picture; real ones are mistaken as often as fakes."""
+        mistaken = stimulus.kind != "broken" and random.random() < self.rate(stimulus)
+        if stimulus.kind == "fake":
+            self.count(mistaken)
+        return "real" if (stimulus.kind == "real") != mistaken else "fake"
+
+    def count(self, fooled: bool) -> None:
+        """Keep the figure that a report should give."""
+        if self.state["phase"] == "test":
+            self.crowd.comparisons += 1
+            self.crowd.fooled += bool(fooled)
+
+    def preferred(self, shown: Mapping[str, Stimulus], random: np.random.Generator) -> str:
+        """Left, right or tie, by the epochs' strengths (Bradley and Terry 1952)."""
+        draws = random.random(2)
+        broken = next((side for side, stimulus in shown.items() if stimulus.kind == "broken"), None)
+        if broken is not None:
+            return "left" if broken == "right" else "right"
+        if draws[0] < TIE:
+            return "tie"
+        left, right = (STRENGTHS * self.crowd.rank[shown[side].epoch] for side in ("left", "right"))
+        return "left" if draws[1] < special.expit(left - right) else "right"
+
+    def marks(self, stimulus: Stimulus, random: np.random.Generator) -> list[dict[str, Any]]:
+        """What is wrong with a fake, some of it with a box."""
+        first, last = TAGS_PER_PICTURE
+        count = min(len(TAGS), int(random.poisson(first + (last - first) * self.crowd.rank[stimulus.epoch])))
+        found = []
+        for tag in random.choice(len(TAGS), size=count, replace=False):
+            x, y, width, height = (random.random(4) * (0.6, 0.6, 0.3, 0.3) + (0, 0, 0.05, 0.05)).round(3).tolist()
+            found.append({"tag": TAGS[tag], "box": [x, y, width, height] if random.random() < 0.7 else None})
+        return found
+
+    def measured(self, shown: Mapping[str, Stimulus], random: np.random.Generator) -> dict[str, Any]:
+        """What their browser measures: frames of 60 Hz; one picture in a hundred stays too long."""
+        planned, exposures = self.study.protocol.exposure_ms, {}
+        for side in shown:
+            extra = 7 * FRAME_MS if random.random() < 0.01 else FRAME_MS * random.integers(-1, 2) * 0.5
+            exposures[f"exposure_{side}_ms"] = round(planned + extra, 1) if planned else None
+        response = RESPONSE_MS * math.exp(RESPONSE_SD * random.standard_normal())
+        return {
+            "exposure_left_ms": None, "exposure_right_ms": None, **exposures,
+            "frames": round((planned or response) / FRAME_MS),
+            "longest_frame_ms": round(max([FRAME_MS, *(abs(e - planned) for e in exposures.values() if e)]), 1),
+            "focus_lost": bool(random.random() < 0.005), "response_ms": round(response, 1),
+        }  # fmt: skip

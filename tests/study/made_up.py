@@ -1,0 +1,110 @@
+"""Studies without networks and votes without people, for the tests of figures."""
+
+import hashlib
+import io
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from scipy.special import expit, logit
+
+from cyclegan.study.plan import TAGS, PlannedCheckpoint, Stimulus, Study, protocol, write_study
+
+
+def made_study(folder=None, *, preset="cyclegan2017", epochs=(20,), scenes=60, broken=0, **overrides):
+    """A study; with a folder, its pictures are written, too."""
+    names = [("real", f"scene-{n:03d}", None) for n in range(scenes)]
+    names += [("fake", f"scene-{n:03d}", epoch) for epoch in epochs for n in range(scenes)]
+    names += [("broken", f"scene-{n:03d}", None) for n in range(broken)]
+    stimuli, contents = [], {}
+    for number, name in enumerate(names):
+        content = str(name).encode()
+        if folder is not None:
+            pixels = np.random.default_rng(number).integers(0, 256, (8, 8, 3), np.uint8)
+            out = io.BytesIO()
+            Image.fromarray(pixels).resize((32, 32), Image.Resampling.BICUBIC).save(out, "PNG")
+            content = out.getvalue()
+        sha256 = hashlib.sha256(content).hexdigest()
+        stimuli.append(Stimulus(sha256, *name))
+        contents[sha256] = content
+    study = Study(
+        name="made-up", title="Which photos look real", protocol=protocol(preset, **overrides), direction="ab",
+        domains=("maps", "photos"), dataset="maps", seed=7, size=(32, 32), stimuli=tuple(stimuli),
+        checkpoints=tuple(PlannedCheckpoint(epoch, f"{epoch:040x}", "alice/maps") for epoch in epochs),
+    )  # fmt: skip
+    return study if folder is None else write_study(study, contents, folder)
+
+
+def made_votes(study, participants, rates=None, *, seed=0, person_sd=0.5, stimulus_sd=1.0, origin="people"):
+    """Complete sessions, `participants` of each arm in turn.
+
+    Args:
+        rates: epoch → about how often its fakes are taken for real (preferred, marked); reals are taken for fake as
+            often.
+    """
+    rng = np.random.default_rng(seed)
+    rates = rates or {epoch: 0.27 for epoch in study.epochs}
+    stimulus = {s.sha256: rng.normal(0, stimulus_sd) for s in study.stimuli}
+    rows = []
+    for number in range(participants * len(study.arms)):
+        arm, slot = number % len(study.arms), number // len(study.arms)
+        person = rng.normal(0, person_sd)
+        for trial in study.trials(arm, slot):
+            row = {
+                "session_id": f"{number:032x}", "participant": f"P{number:03d}", "origin": origin, "arm": arm,
+                "slot": slot, "language": "en", "started_at": "2026-07-05T14:00:00+00:00", "completed": True,
+                "disqualified": False, "excluded": False, "exclusion_reason": None, "trial_index": trial.index,
+                "phase": trial.phase, "kind": trial.kind, "left_stimulus": trial.left.sha256,
+                "right_stimulus": trial.right.sha256 if trial.right else None, "epoch_left": trial.left.epoch,
+                "epoch_right": trial.right.epoch if trial.right else None,
+                "commit_sha": study.commit_sha(trial.epoch), "direction": study.direction,
+                "real_side": trial.real_side, "chosen_side": None, "verdict": None, "marks": None,
+                "exposure_planned_ms": study.protocol.exposure_ms, "exposure_left_ms": rng.normal(1000, 5),
+                "exposure_right_ms": rng.normal(1000, 5) if trial.right else None, "frames": 60,
+                "longest_frame_ms": 17.0, "focus_lost": False, "resumed": False,
+                "response_ms": float(np.exp(rng.normal(6.7, 0.5))), "server_ms": 1500.0,
+                "server_time": "2026-07-05T14:03:00+00:00",
+            }  # fmt: skip
+            row.update(_answer(study, trial, rates, person, stimulus, rng))
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _answer(study, trial, rates, person, stimulus, rng):
+    def taken_for_real(picture):
+        if picture.kind == "broken":
+            return 0.02
+        rate = rates[picture.epoch] if picture.epoch is not None else rates[study.epochs[0]]
+        return expit(logit(rate) * 1.15 + person + stimulus[picture.sha256])
+
+    task, question = study.protocol.task, study.protocol.question
+    if task == "tag":
+        marks = []
+        if rng.random() < taken_for_real(trial.left):
+            box = [float(v) for v in (*rng.uniform(0, 0.6, 2), *rng.uniform(0.1, 0.4, 2))]
+            marks = [{"tag": TAGS[rng.integers(len(TAGS))], "box": box if rng.random() < 0.7 else None}]
+        return {"marks": marks}
+    if trial.right is None:
+        fooled = rng.random() < taken_for_real(trial.left)
+        if trial.left.kind == "real":
+            return {"verdict": "fake" if fooled else "real"}
+        return {"verdict": "real" if fooled else "fake"}
+    if task == "pick":
+        if rng.random() < 0.1:
+            return {"chosen_side": "tie"}
+        left, right = (logit(taken_for_real(picture)) for picture in trial.stimuli)
+        return {"chosen_side": "left" if rng.random() < expit(left - right) else "right"}
+    if trial.real_side in ("left", "right"):
+        real, other = trial.real_side, {"left": "right", "right": "left"}[trial.real_side]
+        fake = trial.right if real == "left" else trial.left
+        taken = other if rng.random() < taken_for_real(fake) else real
+    else:
+        taken = "left" if rng.random() < 0.5 else "right"
+    return {"chosen_side": taken if question == "real" else {"left": "right", "right": "left"}[taken]}
+
+
+def sessions_of(votes):
+    """The sessions' table that belongs to votes."""
+    columns = ["session_id", "participant", "origin", "arm", "slot", "completed", "disqualified", "excluded",
+               "exclusion_reason"]
+    return votes[columns].drop_duplicates("session_id").reset_index(drop=True)

@@ -1,0 +1,393 @@
+"""The self-test: each leak that is planted is found, and a study without one passes."""
+
+import io
+import os
+import shutil
+import zlib
+from collections import Counter
+
+import numpy as np
+import pytest
+from PIL import Image, PngImagePlugin
+
+from cyclegan.study import blinding, plan, server
+from cyclegan.study.blinding import check, classify, dependence, jpeg_grid, structure
+from cyclegan.study.build import PAD_CHUNK, Preparation, _chunk, build, encode_png, pad_png
+from cyclegan.study.plan import PlanError, Stimulus, Study, write_study
+from tests.study.pictures import Noise, Shown, blur
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_sessions():
+    """Fewer than people's studies are tested with: those here have leaks that are plain."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blinding, "SESSIONS", 24)
+        yield
+
+
+def built(folder, preset="cyclegan2017", seed=0, **fields):
+    short = {"practice_trials": 0 if preset in ("pick", "tag") else 4, "test_trials": 8}
+    return build(
+        checkpoints=[(plan.PlannedCheckpoint(e, f"{e:040x}", "run"), blur(e / 2)) for e in (1, 2)],
+        inputs=Noise(30, 0), reals=Noise(30, 1), preparation=Preparation(Shown()), direction="ab",
+        protocol=plan.protocol(preset, **{**short, **fields}), domains=("A", "B"), dataset="noise", output=folder,
+        seed=seed,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory):
+    """A study without a leak; never changed."""
+    return built(tmp_path_factory.mktemp("clean") / "clean")[0]
+
+
+@pytest.fixture
+def copy(clean, tmp_path):
+    """The same in a folder of its own, to be spoilt."""
+    shutil.copytree(clean.folder, tmp_path / "copy")
+    return plan.read_study(tmp_path / "copy")
+
+
+@pytest.fixture
+def changed(clean, tmp_path):
+    """The clean study with other files: `change(stimulus, its file)` gives each."""
+
+    def make(change):
+        contents, stimuli = {}, []
+        for stimulus in clean.stimuli:
+            content = change(stimulus, clean.stimulus_path(stimulus.sha256).read_bytes())
+            sha256 = blinding.hashlib.sha256(content).hexdigest()
+            contents[sha256] = content
+            stimuli.append(Stimulus(sha256, stimulus.kind, stimulus.scene, stimulus.epoch))
+        contents = dict(sorted(contents.items()))
+        values = {f.name: getattr(clean, f.name) for f in plan.dataclasses.fields(Study) if f.name != "folder"}
+        values |= {"stimuli": tuple(stimuli), "bytes_per_stimulus": len(next(iter(contents.values())))}
+        return write_study(Study(**values), contents, tmp_path / "changed")
+
+    return make
+
+
+def image_of(content):
+    with Image.open(io.BytesIO(content)) as image:
+        return image.convert("RGB")
+
+
+def failing(study, **options):
+    """The channels that find something."""
+    report = check(study, **{"over_http": False, **options})
+    assert report.passed == (not report.problems)
+    return {finding.channel for finding in report.findings if not finding.passed}
+
+
+@pytest.mark.parametrize("preset", ["cyclegan2017", "hype_infinity", "pick", "tag"])
+def test_studies_without_a_leak_pass(tmp_path, preset):
+    study, report = built(tmp_path / "s", preset)
+    assert report.passed and {"files", "headers", "name", "transport"} <= {f.channel for f in report.findings}
+    text = report.text()
+    assert "FAILED" not in text and ("± 5 points with" in text) == (preset in ("cyclegan2017", "hype_infinity"))
+    assert report.to_json()["passed"] is True
+    assert not list(study.folder.glob("votes*"))  # The sessions of the test leave nothing.
+
+
+def test_a_study_that_asks_for_accounts_is_played_too(tmp_path):
+    report = built(tmp_path / "s", login="huggingface")[1]
+    assert report.passed and "headers" in {finding.channel for finding in report.findings}
+
+
+def test_hundreds_of_blind_studies_pass(monkeypatch):
+    """False alarms: names and places drawn at random, for numbers of stimuli as studies have them."""
+    # For the smallest p the same as Holm's, without what statsmodels spends on memory each time.
+    monkeypatch.setattr(blinding, "_holm", lambda ps: [min(1.0, len(ps) * p) for p in ps])
+    alarms = 0
+    for seed in range(100):
+        rng, samples = np.random.default_rng(seed), blinding._Samples()
+        truths = ["real"] * 40 + ["fake of epoch 1"] * 40 + ["fake of epoch 2"] * 40
+        names = rng.integers(0, 256, (len(truths), 32))
+        places = rng.permutation(len(truths))
+        for truth, name, place in zip(truths, names, places, strict=True):
+            samples.add("name", int(place), truth)
+            for n in range(5):
+                samples.add(f"byte {n}", int(name[n]), truth)
+            samples.add("odd", int(name[10]) % 2, truth)
+            if truth != "fake of epoch 2" and seed < 20:
+                samples.add_row("files", [place, *name[:8]], truth == "real")
+        alarms += any(not finding.passed for finding in samples.findings())
+    assert alarms <= 1  # 0.1 is expected.
+
+
+# --- what has to be the same --------------------------------------------------------------------------------
+
+
+LENGTH = 6000
+
+
+def again(image):
+    """As `build` writes a picture, LENGTH bytes long."""
+    return pad_png(encode_png(image), LENGTH)
+
+
+def with_data(content, data):
+    """A PNG of the same header with other data."""
+    return pad_png(content[:33] + _chunk(b"IDAT", data) + content[-12:], LENGTH)
+
+
+def longer(stimulus, content):
+    return pad_png(content, len(content) + 16) if stimulus.kind == "real" else content
+
+
+def wider(stimulus, content):
+    image = image_of(content)
+    return again(image.resize((33, 31)) if stimulus.kind == "real" else image)
+
+
+def commented(stimulus, content):
+    info = PngImagePlugin.PngInfo()
+    if stimulus.kind == "fake":
+        info.add_text("epoch", "1")
+    out = io.BytesIO()
+    image_of(content).save(out, "PNG", pnginfo=info)
+    return pad_png(out.getvalue(), LENGTH)
+
+
+def other_filters(stimulus, content):
+    """As another encoder would have written the fakes: rows without a filter."""
+    if stimulus.kind != "fake":
+        return again(image_of(content))
+    rows = np.asarray(image_of(content)).reshape(32, -1)
+    return with_data(content, zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows), 9))
+
+
+def other_level(stimulus, content):
+    """One zlib level for fakes, another for the rest: it stands in the second byte of the data."""
+    if stimulus.kind != "fake":
+        return again(image_of(content))
+    place = content.index(b"IDAT") + 4
+    length = int.from_bytes(content[place - 8 : place - 4], "big")
+    return with_data(content, zlib.compress(zlib.decompress(content[place : place + length]), 1))
+
+
+def photographs(stimulus, content):
+    """Real pictures are JPEG files under a PNG's name."""
+    if stimulus.kind == "real":
+        out = io.BytesIO()
+        image_of(content).save(out, "JPEG")
+        content = out.getvalue().ljust(len(content), b"\0")
+    return content
+
+
+def grey(stimulus, content):
+    if stimulus.kind != "real":
+        return again(image_of(content))
+    out = io.BytesIO()
+    image_of(content).convert("L").save(out, "PNG")
+    return pad_png(out.getvalue(), LENGTH)
+
+
+@pytest.mark.parametrize(
+    "change, channel, word",
+    [
+        (longer, "files", "lengths"), (wider, "encoding", "height"), (commented, "encoding", "chunks"),
+        (other_filters, "encoding", "filters"), (other_level, "encoding", "zlib"),
+        (photographs, "encoding", "format"), (grey, "encoding", "colour type"),
+    ],
+)  # fmt: skip
+def test_files_that_differ_are_found(changed, change, channel, word):
+    report = check(changed(change), over_http=False)
+    found = [finding for finding in report.findings if not finding.passed]
+    assert channel in {finding.channel for finding in found}
+    assert any(word in finding.detail for finding in found), report.text()
+
+
+def test_padding_that_compresses_is_found(changed):
+    def hollow(stimulus, content):
+        place = content.index(PAD_CHUNK)
+        return content[: place - 4] + _chunk(PAD_CHUNK, bytes(len(content) - place - 20 + 2000)) + content[-12:]
+
+    assert "transport" in failing(changed(hollow))
+
+
+def test_missing_damaged_and_foreign_files_are_found(copy):
+    first = copy.stimulus_path(copy.stimuli[0].sha256)
+    content = first.read_bytes()
+    first.unlink()
+    assert "1 of 90 stimuli are missing" in check(copy).problems[0]
+    first.write_bytes(content[:-20] + bytes(20))
+    assert "is not what study.json says" in check(copy).problems[0]
+    first.write_bytes(content)
+    (first.parent / "notes.txt").write_text("real ones: 1, 2, 3")
+    assert "notes.txt is no stimulus" in check(copy).problems[0]
+
+
+# --- what has to say nothing --------------------------------------------------------------------------------
+
+
+def test_file_times_that_tell_are_found(copy):
+    for stimulus in copy.stimuli:
+        time = 1_700_000_000 + 60 * (stimulus.kind == "real")
+        os.utime(copy.stimulus_path(stimulus.sha256), (time, time))
+    assert "file time" in failing(copy)
+
+
+def test_the_order_of_writing_is_found(clean, tmp_path):
+    """Real pictures were written first, which only the disk knows."""
+    contents = {s.sha256: clean.stimulus_path(s.sha256).read_bytes() for s in clean.stimuli}
+    order = sorted(clean.stimuli, key=lambda s: s.kind != "real")
+    contents = {s.sha256: contents[s.sha256] for s in order}
+    assert "time of writing" in failing(write_study(clean, contents, tmp_path / "clean"))
+
+
+def test_permissions_that_tell_are_found(copy):
+    for stimulus in copy.stimuli:
+        os.chmod(copy.stimulus_path(stimulus.sha256), 0o600 if stimulus.kind == "real" else 0o644)
+    assert failing(copy) == {"permissions"}
+
+
+def test_names_with_a_pattern_are_found(changed):
+    """Padding chosen until the hash, and so the name, of each real picture begins with a low digit."""
+
+    def named(stimulus, content):
+        for copy in range(1000):
+            padded = pad_png(encode_png(image_of(content)), len(content), copy)
+            if (blinding.hashlib.sha256(padded).digest()[0] < 128) == (stimulus.kind == "real"):
+                return padded
+
+    assert {"name", "first byte of the name", "classifier of files"} <= failing(changed(named))
+
+
+def with_trials(monkeypatch, change):
+    """Sessions as `change(trials, slot)` makes them of the planned ones."""
+    planned = Study.trials
+
+    def trials(self, arm, slot):
+        found = change(list(planned(self, arm, slot)), slot)
+        return tuple(plan.dataclasses.replace(trial, index=index) for index, trial in enumerate(found))
+
+    monkeypatch.setattr(Study, "trials", trials)
+
+
+def turned(trial, left):
+    """The trial with its real picture at the left, or at the right."""
+    if (trial.left.kind == "real") == left:
+        return trial
+    return plan.dataclasses.replace(trial, left=trial.right, right=trial.left)
+
+
+def test_sides_that_are_uneven_are_found(clean, monkeypatch):
+    with_trials(monkeypatch, lambda trials, slot: [turned(t, True) for t in trials])
+    assert {"sides", "sides of all sessions"} <= failing(clean)
+
+
+def test_sides_that_follow_the_place_are_found(clean, monkeypatch):
+    """Even in each session, but the real picture is always at the left in the first half."""
+    with_trials(monkeypatch, lambda trials, slot: [turned(t, n % 4 < 2) for n, t in enumerate(trials)])
+    found = failing(clean)
+    assert {"classifier of trials", "place of a trial in test"} & found and "sides" not in found
+
+
+def test_sides_that_take_turns_are_found(clean, monkeypatch):
+    """Left, right, left, right, beginning with either: even, and independent of the place."""
+    with_trials(monkeypatch, lambda trials, slot: [turned(t, (n + slot // 3) % 2 == 0) for n, t in enumerate(trials)])
+    assert "sequence of sides" in failing(clean)
+
+
+def test_single_pictures_in_an_order_that_tells_are_found(tmp_path, monkeypatch):
+    study = built(tmp_path / "s", "hype_infinity", practice_trials=4, test_trials=8)[0]
+    with_trials(monkeypatch, lambda trials, slot: sorted(trials, key=lambda t: (t.phase, t.left.kind)))
+    assert "place of a trial in test" in failing(study)
+
+
+# --- as served ----------------------------------------------------------------------------------------------
+
+
+def test_headers_that_tell_are_found(clean, monkeypatch):
+    sent = server._Server.stimulus
+
+    async def stimulus(self, request):
+        answer = await sent(self, request)
+        answer.headers["etag"] = blinding.hashlib.sha256(answer.body).hexdigest()[:8]
+        return answer
+
+    monkeypatch.setattr(server._Server, "stimulus", stimulus)
+    report = check(clean)
+    assert [f.channel for f in report.findings if not f.passed] == ["headers"]
+    assert "etag" in report.problems[0]
+
+
+def test_answers_that_name_a_stimulus_are_found(clean, monkeypatch):
+    about = server._Server.about
+
+    async def more(self, request):
+        answer = await about(self, request)
+        return server.JSONResponse({"about": answer.body.decode(), "first": clean.stimuli[0].sha256})
+
+    monkeypatch.setattr(server._Server, "about", more)
+    assert "answers" in failing(clean, over_http=True)
+
+
+def test_tokens_that_tell_are_found():
+    samples, rng = blinding._Samples(), np.random.default_rng(0)
+    for n in range(60):
+        samples.add("token", ("a" if n % 2 else "z") + rng.bytes(8).hex(), ("real", "fake")[n % 2])
+    assert not samples.findings()[0].passed
+
+
+# --- the tests themselves -----------------------------------------------------------------------------------
+
+
+def test_dependence_finds_shifts_and_patterns_but_no_noise():
+    rng = np.random.default_rng(1)
+    truths = ["real", "fake"] * 100
+    noise = rng.random(200)
+    assert dependence(noise, truths) > 0.01 and dependence([3] * 200, truths) == 1
+    assert dependence(noise + 0.5 * (np.array(truths) == "real"), truths) < 1e-6
+    spread = np.where(np.array(truths) == "real", rng.normal(0, 0.1, 200), rng.normal(0, 1, 200))
+    assert dependence(spread, truths) < 1e-4  # The same middle, another width.
+    assert dependence(["b", "a"] * 100, truths) < 1e-6 and dependence(noise, ["real"] * 200) == 1
+
+
+def test_the_classifier_finds_what_no_single_column_shows():
+    rng = np.random.default_rng(2)
+    truths = rng.random(200) < 0.5
+    rows = rng.normal(size=(200, 12)) + 0.45 * truths[:, None]
+    accuracy, p = classify(rows, truths)
+    assert accuracy > 0.7 and p < 0.001
+    accuracy, p = classify(rng.normal(size=(200, 12)), truths)
+    assert 0.35 < accuracy < 0.65 and p > 0.005
+    assert classify(np.ones((10, 3)), np.arange(10) < 5) == (0.5, 1.0)
+
+
+@pytest.mark.parametrize("sides", ["llrr", "lllrrrrr", "llllllllllrrrrrrrrrr", "lrb" * 4])
+def test_neighbours_alike_are_counted_as_chance_has_them(sides):
+    rng = np.random.default_rng(0)
+    orders = np.array([rng.permutation(list(sides)) for _ in range(20_000)])
+    counts = (orders[:, 1:] == orders[:, :-1]).sum(axis=1)
+    mean, variance = blinding._runs(Counter(sides))
+    assert mean == pytest.approx(counts.mean(), abs=0.05) and variance == pytest.approx(counts.var(), rel=0.05)
+
+
+def test_the_grid_of_jpeg_is_noted_and_fails_nothing(changed):
+    def compressed(stimulus, content):
+        image = image_of(content)
+        if stimulus.kind == "real":
+            out = io.BytesIO()
+            image.save(out, "JPEG", quality=10)
+            image = image_of(out.getvalue())
+        return again(image)
+
+    report = check(changed(compressed), over_http=False)
+    assert report.passed and "JPEG's grid" in report.notes[0] and "real pictures" in report.notes[0]
+
+
+def test_smooth_pictures_have_no_grid(clean):
+    assert check(clean, over_http=False).notes == ()
+    assert jpeg_grid(Noise(1, 2, sizes=((128, 128),)).load(0)) == pytest.approx(1, abs=0.06)
+
+
+def test_structure_of_what_is_damaged_is_told():
+    assert "damaged" in structure(b"\x89PNG\r\n\x1a\n" + b"\0\0\0")["format"]
+    assert structure(b"GIF89a")["format"] == "47494638"
+
+
+def test_a_study_without_a_folder_is_refused(clean):
+    with pytest.raises(PlanError, match="no folder"):
+        check(plan.dataclasses.replace(clean, folder=None))

@@ -1,0 +1,293 @@
+"""What a study is built from, and that fakes and real pictures are made alike."""
+
+import filecmp
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter
+
+from cyclegan.study import blinding, plan
+from cyclegan.study.build import Preparation, break_picture, bring, build, encode_png, pad_png
+from cyclegan.study.plan import PlanError, PlannedCheckpoint, read_study
+from tests.study.pictures import Noise, Shown, blur
+
+ROOT = Path(__file__).parents[2]
+SHORT = {"practice_trials": 2, "test_trials": 6}
+
+
+def checkpoint(epoch, opened=None):
+    return PlannedCheckpoint(epoch, f"{epoch:040x}", "run"), opened or blur(epoch)
+
+
+@pytest.fixture
+def make(tmp_path, monkeypatch):
+    """Build a small study; the self-test has tests of its own, and is left out unless `checked`."""
+
+    def build_it(name="small", *, preset="cyclegan2017", checked=False, fields=None, **changes):
+        if not checked:
+            monkeypatch.setattr(blinding, "check", lambda study: blinding.BlindingReport(study.name, ()))
+        short = {key: SHORT[key] for key in SHORT if preset not in ("pick", "tag") or key == "test_trials"}
+        given = {
+            "checkpoints": [checkpoint(1), checkpoint(2)], "inputs": Noise(14, 0), "reals": Noise(14, 1),
+            "preparation": Preparation(Shown()), "protocol": plan.protocol(preset, **{**short, **(fields or {})}),
+            "direction": "ab", "domains": ("A", "B"), "dataset": "noise", "output": tmp_path / name, **changes,
+        }  # fmt: skip
+        return build(**given)[0]
+
+    return build_it
+
+
+def pixels(study, stimulus):
+    with Image.open(study.stimulus_path(stimulus.sha256)) as image:
+        return np.asarray(image)
+
+
+def same_folders(one, other):
+    found = filecmp.dircmp(one, other)
+    names = sorted(path.name for path in one.rglob("*") if path.is_file())
+    same, different, errors = filecmp.cmpfiles(one / "stimuli", other / "stimuli", names[:-1], shallow=False)
+    return not (found.left_only or found.right_only or different or errors) and filecmp.cmp(
+        one / "study.json", other / "study.json", shallow=False
+    )
+
+
+def test_building_twice_gives_the_same_bytes(make, tmp_path):
+    one, other = make("x", output=tmp_path / "1" / "x"), make("x", output=tmp_path / "2" / "x")
+    assert one.study_id == other.study_id and same_folders(one.folder, other.folder)
+    another = make("x", output=tmp_path / "3" / "x", seed=1, limit=10)
+    assert another.study_id != one.study_id and not same_folders(one.folder, another.folder)
+
+
+def test_a_study_passes_its_own_test_and_says_what_it_was_made_of(make, tmp_path):
+    study = make(checked=True, title="Which?", contact="a@b", seed=3)
+    assert read_study(tmp_path / "small") == study
+    assert {(s.kind, s.epoch) for s in study.stimuli} == {("real", None), ("fake", 1), ("fake", 2)}
+    assert len(study.stimuli) == 14 * 3 and study.size == (32, 32)
+    assert [c.commit_sha for c in study.checkpoints] == [f"{1:040x}", f"{2:040x}"]
+    assert study.title == "Which?" and study.contact == "a@b" and study.seed == 3
+    assert [path.name for path in tmp_path.iterdir()] == ["small"]  # Nothing is left beside it.
+
+
+@pytest.mark.parametrize("size", [None, (48, 36), (20 + 20, 40)])
+def test_fakes_and_real_pictures_have_the_same_history(make, size):
+    """With a network that changes nothing, the fake and the real picture of a scene are the same, pixel by pixel."""
+    domain = Noise(14, 0)
+    identity = checkpoint(1, lambda: lambda images: images)
+    study = make(checkpoints=[identity], inputs=domain, reals=domain, size=size)
+    assert study.size == (size or (32, 32))
+    by_pixels = {}
+    for stimulus in study.stimuli:
+        by_pixels.setdefault(pixels(study, stimulus).tobytes(), []).append(stimulus.kind)
+    assert sorted(map(sorted, by_pixels.values())) == [["fake", "real"]] * 14
+    expected = bring(domain.load(0), (32, 32), Preparation(Shown()))
+    expected = expected if size is None else expected.resize(size, Image.Resampling.BICUBIC)
+    assert np.asarray(expected).tobytes() in by_pixels
+
+
+def test_files_are_as_long_as_each_other_and_named_by_their_hash(make):
+    study = make()
+    files = list((study.folder / "stimuli").iterdir())
+    assert {path.stat().st_size for path in files} == {study.bytes_per_stimulus}
+    assert {path.stat().st_mtime for path in files} == {plan.FILE_TIME}
+    assert [path.stem for path in sorted(files)] == [s.sha256 for s in study.stimuli]  # Sorted: order says nothing.
+
+
+def test_a_network_that_collapsed_gives_stimuli_of_their_own(make):
+    grey = checkpoint(1, lambda: lambda images: [Image.new("RGB", image.size, "grey") for image in images])
+    study = make(checkpoints=[grey, checkpoint(2)])
+    fakes = [s for s in study.stimuli if s.epoch == 1]
+    assert len({s.sha256 for s in fakes}) == len({s.scene for s in fakes}) == 14
+    assert len({pixels(study, s).tobytes() for s in fakes}) == 1
+
+
+def test_png_holds_the_pixels_and_padding_says_nothing_new():
+    image = Noise(1, 5).load(0)
+    content = encode_png(image)
+    padded, other = pad_png(content, len(content) + 500), pad_png(content, len(content) + 500, copy=1)
+    assert len(padded) == len(other) == len(content) + 500 and padded != other
+    for each in (content, padded, other):
+        with Image.open(io.BytesIO(each)) as read:
+            read.load()
+            assert np.array_equal(np.asarray(read), np.asarray(image)) and not read.info
+    assert padded == pad_png(encode_png(image), len(content) + 500)  # Of the content alone.
+    with pytest.raises(ValueError, match="can't be padded"):
+        pad_png(content, len(content) + 11)
+
+
+def test_too_few_pictures_are_told_before_anything_is_rendered(make, tmp_path):
+    def never():
+        raise AssertionError("opened")
+
+    inputs = Noise(5, 0)
+    with pytest.raises(PlanError, match="needs 6 .* the study has 3"):
+        make(inputs=inputs, checkpoints=[checkpoint(1, never)])
+    with pytest.raises(PlanError, match="real pictures"):
+        make(reals=Noise(4, 1), checkpoints=[checkpoint(1, never)])
+    assert not inputs.loaded and not list(tmp_path.iterdir())
+
+
+def test_limit_takes_some_by_the_seed(make):
+    studies = [make(f"s{seed}", seed=seed, limit=8, inputs=Noise(40, 0), reals=Noise(40, 1)) for seed in (0, 1)]
+    scenes = [{s.scene for s in study.stimuli if s.kind == "fake"} for study in studies]
+    assert [len(each) for each in scenes] == [8, 8] and scenes[0] != scenes[1]
+    assert all(len([s for s in study.stimuli if s.kind == "real"]) == 8 for study in studies)
+
+
+def test_paired_data_keeps_each_real_picture_with_its_scene(make):
+    truths = Noise(14, 1)
+    study = make(fields={"pairing": "same"}, inputs=Noise(14, 0, truths=truths), reals=Noise(3, 9))
+    reals = {s.scene: s for s in study.stimuli if s.kind == "real"}
+    assert reals.keys() == {s.scene for s in study.stimuli if s.kind == "fake"}
+    number = next(scene for scene in reals).split(":")[1]
+    shown = next(s for scene, s in reals.items() if scene.split(":")[1] == number)
+    expected = bring(truths.load(int(number)), (32, 32), Preparation(Shown()))
+    assert np.array_equal(pixels(study, shown), np.asarray(expected))
+    assert all(t.left.scene == t.right.scene for t in study.trials(0, 0))
+
+
+def test_scenes_are_recognised_where_real_pictures_come_from_the_other_domain(make):
+    reals = Noise(14, 1)
+    study = make(fields={"pairing": "different"}, inputs=Noise(14, 0, truths=reals), reals=reals)
+    scenes = [{s.scene for s in study.stimuli if s.kind == kind} for kind in ("real", "fake")]
+    assert scenes[0] == scenes[1]
+    assert all(t.left.scene != t.right.scene for slot in range(5) for t in study.trials(0, slot))
+
+
+def test_same_pairing_needs_data_that_knows_its_pairs(make):
+    with pytest.raises(PlanError, match="--pairing any"):
+        make(fields={"pairing": "same"})
+
+
+def test_picking_and_tagging_show_fakes_only(make):
+    for preset in ("pick", "tag"):
+        study = make(preset, preset=preset)
+        assert {s.kind for s in study.stimuli} == {"fake"} and len(study.stimuli) == 28
+
+
+def test_vigilance_gets_broken_pictures(make):
+    reals = Noise(14, 1)
+    study = make(fields={"vigilance_share": 0.2}, reals=reals)
+    broken = [s for s in study.stimuli if s.kind == "broken"]
+    assert len(broken) == 4
+    whole = {np.sort(pixels(study, s), axis=None).tobytes() for s in study.stimuli if s.kind == "real"}
+    negative = np.kron(np.indices((4, 4)).sum(axis=0) % 2, np.ones((8, 8), int))[..., None]
+    undone = [np.where(negative, 255 - pixels(study, s), pixels(study, s)) for s in broken]
+    assert all(np.sort(each, axis=None).tobytes() in whole for each in undone)  # Real ones, their blocks shuffled.
+    assert [t.kind for t in study.trials(0, 0)].count("vigilance") == 1
+
+
+def test_broken_pictures_are_broken_and_drawn_by_the_seed():
+    image = Noise(1, 3, sizes=((34, 33),)).load(0)
+    one, again, other = (np.asarray(break_picture(image, seed)) for seed in (1, 1, 2))
+    assert np.array_equal(one, again) and not np.array_equal(one, other)
+    assert (one != np.asarray(image)).mean() > 0.5
+
+
+@pytest.mark.parametrize("colour", ["black", "white", "navy"])
+def test_a_plain_picture_is_broken_too(colour):
+    broken = np.asarray(break_picture(Image.new("RGB", (32, 32), colour), 0)).astype(int)
+    assert (np.abs(broken[:8, :8] - broken[:8, 8:16]).max(axis=2) > 120).all()
+
+
+def test_pictures_of_another_shape_are_cropped_to_that_of_most(make):
+    shown = Preparation(Shown("scale_width"), 4)
+    study = make(inputs=Noise(14, 0, sizes=((48, 36), (48, 36), (40, 60))), reals=Noise(14, 1, sizes=((64, 32),)),
+                 preparation=shown)  # fmt: skip
+    assert study.size == (44, 32) and {pixels(study, s).shape for s in study.stimuli} == {(32, 44, 3)}
+    wide = Image.new("RGB", (64, 32), "red")
+    wide.paste("blue", (0, 0, 4, 32))
+    assert not (np.asarray(bring(wide, (44, 32), shown))[..., 2] > 128).any()  # Cropped in the middle, not squeezed.
+
+
+def test_a_network_of_another_size_is_refused(make):
+    with pytest.raises(PlanError, match="gives 8×8"):
+        make(checkpoints=[checkpoint(1, lambda: lambda images: [i.resize((8, 8)) for i in images])])
+
+
+def test_what_is_there_already_is_not_touched(make, tmp_path):
+    study = make()
+    before = sorted((tmp_path / "small").rglob("*"))
+    with pytest.raises(PlanError, match="exists already"):
+        make(seed=5)
+    assert sorted((tmp_path / "small").rglob("*")) == before and read_study(tmp_path / "small") == study
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, PlanError("no"), OSError(28, "No space left on device")])
+def test_an_interrupted_build_leaves_nothing(make, tmp_path, error):
+    def fails():
+        raise error
+
+    with pytest.raises(KeyboardInterrupt if error is KeyboardInterrupt else PlanError) as caught:
+        make(checkpoints=[checkpoint(1), checkpoint(2, fails)])
+    assert not list(tmp_path.iterdir())
+    assert not isinstance(error, OSError) or "free space" in str(caught.value)
+
+
+def test_a_killed_build_leaves_no_study_and_the_next_one_clears_up(make, tmp_path):
+    script = f"""
+import os, sys
+sys.path.insert(0, {str(ROOT)!r})
+from pathlib import Path
+from tests.study import pictures as p
+from cyclegan.study import plan
+from cyclegan.study.build import Preparation, build
+die = lambda: os.kill(os.getpid(), 9)
+build(checkpoints=[(plan.PlannedCheckpoint(1, "a" * 40, "run"), die)], inputs=p.Noise(14, 0), reals=p.Noise(14, 1),
+      preparation=Preparation(p.Shown()), protocol=plan.protocol("cyclegan2017", practice_trials=2, test_trials=6),
+      direction="ab", domains=("A", "B"), dataset="noise", output=Path({str(tmp_path / "small")!r}))
+"""
+    assert subprocess.run([sys.executable, "-c", script]).returncode == -9
+    assert [path.name[:7] for path in tmp_path.iterdir()] == [".small."]
+    with pytest.raises(PlanError, match="no study"):
+        plan.find_studies([tmp_path])
+    make()
+    assert [path.name for path in tmp_path.iterdir()] == ["small"]
+
+
+def test_a_study_that_is_not_blind_is_not_kept(make, tmp_path, monkeypatch):
+    failed = blinding.Finding("files", False, "fakes are longer")
+    monkeypatch.setattr(blinding, "check", lambda study: blinding.BlindingReport(study.name, (failed,)))
+    with pytest.raises(PlanError, match="not be blind.*fakes are longer"):
+        make(checked=True)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("size", [(16, 64), (64, 4000)])
+def test_sizes_have_bounds(make, size):
+    with pytest.raises(PlanError, match="choose sides"):
+        make(size=size)
+
+
+def test_progress_ends_where_it_said(make):
+    seen = []
+    make(progress=lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (56, 56) and all(a[0] < b[0] for a, b in zip(seen, seen[1:], strict=False))
+
+
+def test_few_pictures_are_held_at_once(make):
+    held = []
+
+    def opened():
+        def translate(images):
+            held.append(len(images))
+            return [image.filter(ImageFilter.GaussianBlur(1)) for image in images]
+
+        return translate
+
+    make(checkpoints=[checkpoint(1, opened)], inputs=Noise(30, 0))
+    assert max(held) == 8 and sum(held) == 30
+
+
+def test_a_damaged_picture_is_named(make):
+    class Damaged(Noise):
+        def load(self, index):
+            from cyclegan.images import open_image
+
+            return open_image(b"nonsense", name=self.label(index))
+
+    with pytest.raises(ValueError, match=r"^00\d\d.png is not a picture"):
+        make(inputs=Damaged(14, 0))

@@ -1,0 +1,363 @@
+"""Reports of studies with made-up votes."""
+
+import csv
+import io
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from cyclegan.study import statistics
+from cyclegan.study.plots import plots
+from cyclegan.study.report import FORMATS, ReportError, judge, make_report, to_markdown, to_table, write_report
+from tests.study.made_up import made_study, made_votes, sessions_of
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(statistics, "RESAMPLES", 1000)
+    monkeypatch.setattr(statistics, "STRENGTH_RESAMPLES", 100)
+
+
+def reported(study, votes):
+    """The report, which must be plain JSON."""
+    report = make_report(study, votes, sessions_of(votes))
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
+    return report
+
+
+def told(report):
+    """Its words; no figure may be missing in them without being a dash."""
+    text = to_markdown(report)
+    assert not re.search(r"\bNone\b|\bnan\b", text)
+    return text
+
+
+# --- what counts --------------------------------------------------------------------------------------------
+
+
+def test_the_rate_is_that_of_the_test_trials_that_count():
+    study = made_study(epochs=(20, 60))
+    votes = made_votes(study, 12, {20: 0.15, 60: 0.4})
+    report = reported(study, votes)
+    for e in report["epochs"]:
+        of_epoch = votes[(votes["phase"] == "test") & ((votes["epoch_left"] == e["epoch"])
+                                                      | (votes["epoch_right"] == e["epoch"]))]
+        fooled = of_epoch["chosen_side"] != of_epoch["real_side"]
+        assert e["fooling_rate"] == pytest.approx(fooled.mean()) and e["trials"] == 480 and e["participants"] == 12
+        assert e["interval_crossed"][0] < e["interval"][0] < e["fooling_rate"] < e["interval"][1]
+        assert e["interval"][1] - e["interval"][0] > e["wilson"][1] - e["wilson"][0]
+        assert e["paper"]["rate"] == e["fooling_rate"] and 0.01 < e["paper"]["sd"] < 0.08
+        assert e["commit_sha"] == study.commit_sha(e["epoch"]) and e["source"] == "alice/maps"
+    assert report["trend"]["p"] < 0.01 and report["trend"]["points_per_step"] > 0.1
+    (contrast,) = report["contrasts"]
+    assert (contrast["epoch_a"], contrast["epoch_b"]) == (60, 20) and contrast["p"] == contrast["p_holm"] < 0.01
+    assert report["participants"] == {"started": 24, "completed": 24, "counted": 24, "left_out": []}
+    assert report["study"]["study_id"] == study.study_id and report["protocol"]["name"] == "cyclegan2017"
+    assert report["trials"] == 960 and not report["simulated"] and report == reported(study, votes)
+
+
+def test_asked_for_the_fake_it_is_the_other_side():
+    real, fake = made_study(), made_study(question="fake")
+    votes = made_votes(real, 4)
+    other = votes["chosen_side"].map({"left": "right", "right": "left"})
+    swapped = reported(fake, votes.assign(chosen_side=other))
+    assert swapped["epochs"][0]["fooling_rate"] == reported(real, votes)["epochs"][0]["fooling_rate"]
+
+
+def test_who_does_not_count_and_why():
+    study = made_study(preset="colorization2016", broken=12, vigilance_pass=0.75, scenes=80)
+    votes = made_votes(study, 8)
+
+    def change(participant, **values):
+        for column, value in values.items():
+            votes.loc[votes["participant"] == participant, column] = value
+
+    change("P000", excluded=True, exclusion_reason="the child's session")
+    change("P001", disqualified=True, completed=False)
+    careless = (votes["participant"] == "P002") & (votes["kind"] == "vigilance")
+    votes.loc[careless, "chosen_side"] = votes.loc[careless, "real_side"]  # Asked for the fake, took the real one.
+    change("P003", completed=False)
+    left = votes.index[(votes["participant"] == "P003") & (votes["trial_index"] >= 45)]
+    votes = votes.drop(left)
+    change("P004", completed=False)  # All is there: only the mark of the end is missing.
+    simulated = made_votes(study, 9, origin="simulated").query("participant == 'P008'")
+    votes = pd.concat([votes, simulated])
+
+    sessions = pd.concat([sessions_of(votes), pd.DataFrame([{
+        "session_id": "f" * 32, "participant": "P009", "origin": "people", "completed": False, "disqualified": False,
+        "excluded": False}])])  # fmt: skip
+    report = make_report(study, votes, sessions)
+    assert report["participants"] == {
+        "started": 9, "completed": 7, "counted": 4,
+        "left_out": [{"reason": "disqualified in practice", "count": 1},
+                     {"reason": "excluded: the child's session", "count": 1},
+                     {"reason": "failed vigilance", "count": 1}, {"reason": "session not complete", "count": 2}],
+    }  # fmt: skip
+    assert report["epochs"][0]["participants"] == 4 and report["epochs"][0]["trials"] == 4 * 36
+    assert report["vigilance"]["failed"] == 1 and report["vigilance"]["needed"] == 3
+    assert report["vigilance"]["trials"] == 5 * 4 and 0.7 < report["vigilance"]["rate"] < 0.9
+    text = told(report)
+    assert "Left out: disqualified in practice: 1; excluded: the child's session: 1" in text
+    assert "a session needs 3 of 4 to count, and 1 failed" in text
+
+    table = to_table(votes, study)
+    assert len(table) == len(votes) and table["counted"].sum() == 4 * 36
+    reasons = dict(zip(table["participant"], table["why_not"].where(table["phase"] == "test"), strict=True))
+    assert reasons["P008"] == "simulated" and reasons["P003"] == "session not complete"
+    own = table[table["participant"] == "P005"]
+    assert own["why_not"].value_counts().to_dict() == {"": 36, "practice": 10, "vigilance trial": 4}
+
+
+def test_simulated_votes_count_only_where_there_are_no_others():
+    study = made_study()
+    votes = made_votes(study, 3, origin="simulated")
+    report = reported(study, votes)
+    assert report["simulated"] and report["participants"]["counted"] == 3
+    text = told(report)
+    assert "These votes are simulated" in text.split("## Method")[0]
+    both = pd.concat([votes, made_votes(study, 5, seed=1).query("participant > 'P002'")])
+    report = reported(study, both)
+    assert not report["simulated"] and report["participants"]["counted"] == 2 and "simulated" not in told(report)
+
+
+@pytest.mark.parametrize("preset", ["cyclegan2017", "colorization2016", "hype_infinity", "pick", "tag"])
+def test_before_the_first_vote(preset):
+    study = made_study(preset=preset, epochs=(20, 60), scenes=140, broken=10)
+    nobody = made_votes(study, 1, {20: 0.1, 60: 0.4}).iloc[:0]
+    for votes in (nobody, pd.DataFrame()):
+        report = make_report(study, votes, sessions_of(nobody))
+        json.dumps(report, allow_nan=False)
+        assert report["participants"]["started"] == 0 and not report["simulated"]
+        assert [e["fooling_rate"] for e in report["epochs"]] == [None, None]
+        assert "No trial counts yet" in told(report) and not plots(report)
+        assert len(to_table(votes, study)) == 0
+
+
+def test_one_participant_and_never_fooled():
+    study = made_study()
+    votes = made_votes(study, 1)
+    (e,) = reported(study, votes)["epochs"]
+    assert e["interval_assumed"] and e["interval"][0] < e["fooling_rate"] < e["interval"][1]
+    assert e["interval_crossed"] is None and e["participants_needed"]["assumed"]
+    votes = made_votes(study, 3)
+    report = reported(study, votes.assign(chosen_side=votes["real_side"]))
+    (e,) = report["epochs"]
+    assert e["fooling_rate"] == 0 and e["interval"][0] == 0 and e["interval"][1] > 0.03
+    assert e["interval_crossed"][1] >= e["interval"][1] and e["participants_needed"]["for_5_points"] >= 2
+    assert any("all alike or from one participant" in note for note in report["notes"])
+    assert "every figure is provisional" in told(report)
+
+
+# --- what else is told --------------------------------------------------------------------------------------
+
+
+def test_controls():
+    study = made_study(preset="colorization2016", broken=12, real_real_share=0.1, repeat_share=0.1, scenes=80)
+    votes = made_votes(study, 6)
+    test = votes["phase"] == "test"
+    votes.loc[votes["kind"] == "real_real", "chosen_side"] = "left"
+    first = {(row.session_id, frozenset((row.left_stimulus, row.right_stimulus))): row
+             for row in votes[test & (votes["kind"] == "comparison")].itertuples()}
+    for row in votes[votes["kind"] == "repeat"].itertuples():
+        before = first[row.session_id, frozenset((row.left_stimulus, row.right_stimulus))]
+        assert before.left_stimulus == row.right_stimulus
+        same = row.participant != "P000"  # Whose answers are all changed: the same side is the other picture.
+        side = {"left": "right", "right": "left"}[before.chosen_side] if same else before.chosen_side
+        votes.loc[row.Index, "chosen_side"] = side
+    report = reported(study, votes)
+    assert report["side_bias"]["real_real"]["rate"] == 1 and report["side_bias"]["real_real"]["trials"] == 24
+    assert 0.4 < report["side_bias"]["rate"] < 0.6
+    assert report["repeats"]["rate"] == pytest.approx(5 / 6) and report["repeats"]["trials"] == 24
+    assert report["vigilance"]["rate"] > 0.9 and report["vigilance"]["failed"] == 0
+    assert -0.3 < report["agreement"]["alpha"] < 0.6
+    text = told(report)
+    assert "the same answer in 83.3% of 24 trials" in text and "left one was chosen in 100.0% of 24 trials" in text
+
+
+def test_exposure_outside_the_tolerance_is_marked_and_told_in_a_second_line():
+    study = made_study()
+    votes = made_votes(study, 4)
+    test = votes["phase"] == "test"
+    votes[["exposure_left_ms", "exposure_right_ms"]] = 1016.0
+    late = votes.index[test & (votes["chosen_side"] != votes["real_side"])][:10]
+    votes.loc[late, "exposure_right_ms"] = 1051.0
+    votes.loc[votes.index[test & (votes["chosen_side"] == votes["real_side"])][:2], "exposure_left_ms"] = np.nan
+    votes.loc[votes.index[test][:3], "focus_lost"] = True
+    report = reported(study, votes)
+    exposure, (e,) = report["exposure"], report["epochs"]
+    assert exposure["marked"] == 12 and exposure["marked_share"] == pytest.approx(12 / 160)
+    assert exposure["unmeasured"] == 2 and exposure["error_ms"]["median"] == 16 and exposure["focus_lost"] == 3
+    fooled = round(e["fooling_rate"] * 160)
+    assert e["without_marked"]["rate"] == pytest.approx((fooled - 10) / 148) and e["without_marked"]["trials"] == 148
+    assert "12 of 160 trials (7.5%) lay outside ± 50 ms" in told(report) and "without marked trials" in told(report)
+    assert to_table(votes, study)["exposure_marked"].sum() >= 12
+
+
+def test_response_times():
+    study = made_study(epochs=(20, 60))
+    votes = made_votes(study, 2, {20: 0.2, 60: 0.4})
+    votes["response_ms"] = np.where(votes["chosen_side"] == votes["real_side"], 500.0, 900.0)
+    response = reported(study, votes)["response"]
+    assert response["correct"]["median_ms"] == 500 and response["wrong"]["median_ms"] == 900
+    assert [e["trials"] for e in response["epochs"]] == [80, 80] and response["quartiles_ms"] == [500, 900]
+
+
+def test_single_pictures_give_the_total_error():
+    study = made_study(preset="hype_infinity", epochs=(20, 60), scenes=140)
+    votes = made_votes(study, 5, {20: 0.2, 60: 0.45})
+    report = reported(study, votes)
+    kinds = {s.sha256: s.kind for s in study.stimuli}
+    test = votes[votes["phase"] == "test"].assign(truth=votes["left_stimulus"].map(kinds))
+    for arm, e in enumerate(report["epochs"]):
+        own = test[test["arm"] == arm]
+        wrong = own["verdict"] != own["truth"]
+        fakes, reals = wrong[own["truth"] == "fake"].mean(), wrong[own["truth"] == "real"].mean()
+        assert e["fooling_rate"] == pytest.approx(fakes) and e["trials"] == 250
+        assert e["total_error"]["error"] == pytest.approx((fakes + reals) / 2)
+        assert e["total_error"]["reals_for_fake"]["rate"] == pytest.approx(reals)
+        low, high = e["total_error"]["interval"]
+        assert low < (fakes + reals) / 2 < high
+    assert report["side_bias"]["what"] == "answered real" and report["exposure"]["error_ms"] is None
+    assert "Total error (HYPE∞)" in told(report)
+
+
+def test_mixed_sessions_compare_people_with_themselves():
+    study = made_study(epochs=(20, 60, 100), epochs_per_session="mixed")
+    votes = made_votes(study, 12, {20: 0.1, 60: 0.2, 100: 0.5}, person_sd=1.5)
+    report = reported(study, votes)
+    assert [e["participants"] for e in report["epochs"]] == [12, 12, 12] and report["trend"]["participants"] == 12
+    assert report["epochs"][0]["participants_needed"]["trials_each"] == 13
+    assert report["contrasts"][1]["p_holm"] < 0.05
+    rows = judge(study, votes).query("counted")
+    apart = statistics.contrasts(rows["fooled"], rows["participant"], rows["epoch"], paired=False, seed=study.seed)
+    widths = [np.ptp(c["interval"]) for c in report["contrasts"]]
+    assert all(own < np.ptp(other.interval) for own, other in zip(widths, apart, strict=True))
+
+
+def test_preferences():
+    study = made_study(preset="pick", epochs=(20, 60, 100))
+    votes = made_votes(study, 10, {20: 0.2, 60: 0.3, 100: 0.6})
+    report = reported(study, votes)
+    strengths = {s["epoch"]: s["strength"] for s in report["pick"]["strengths"]}
+    assert strengths[20] < strengths[60] < strengths[100] and sum(strengths.values()) == pytest.approx(0)
+    assert report["pick"]["trials"] == 400 == sum(d["wins"] + d["ties"] + d["losses"] for d in report["pick"]["duels"])
+    duel = next(d for d in report["pick"]["duels"] if (d["epoch_a"], d["epoch_b"]) == (100, 20))
+    won = sum(row.chosen_side != "tie" and {"left": row.epoch_left, "right": row.epoch_right}[row.chosen_side] == 100
+              for row in votes.itertuples() if {row.epoch_left, row.epoch_right} == {20, 100})
+    assert duel["wins"] == won and duel["a_beats_b"] > 0.6
+    assert report["pick"]["tie_share"] == pytest.approx((votes["chosen_side"] == "tie").mean())
+    assert report["epochs"][0]["fooling_rate"] is None and report["epochs"][0]["participants"] == 10
+    assert report["trend"] is None and "Epoch 100 was preferred most" in told(report)
+    assert report["stimuli"]["what"] == "preferred" and report["agreement"]["alpha"] is not None
+
+
+def test_vigilance_in_picking():
+    study = made_study(preset="pick", epochs=(20, 60), vigilance_share=0.1, vigilance_pass=1.0, broken=10)
+    votes = made_votes(study, 3)
+    watched = votes["kind"] == "vigilance"
+    kinds = {s.sha256: s.kind for s in study.stimuli}
+    good = np.where(votes["left_stimulus"].map(kinds) == "broken", "right", "left")
+    votes.loc[watched, "chosen_side"] = good[watched]
+    votes.loc[votes.index[watched & (votes["participant"] == "P001")][0], "chosen_side"] = "tie"
+    report = reported(study, votes)
+    assert report["participants"]["left_out"] == [{"reason": "failed vigilance", "count": 1}]
+    assert report["vigilance"]["failed"] == 1
+
+
+def test_tags():
+    study = made_study(preset="tag", epochs=(20, 60))
+    votes = made_votes(study, 8, {20: 0.8, 60: 0.3})
+    as_text = votes.assign(marks=[json.dumps(marks) for marks in votes["marks"]])
+    report = reported(study, votes)
+    assert report == reported(study, as_text)
+    rates = {(row["epoch"], row["tag"]): row for row in report["tag"]["rates"]}
+    marked = votes[votes["epoch_left"] == 20]["marks"].map(bool)
+    assert rates[20, "any"]["rate"] == pytest.approx(marked.mean()) and rates[60, "any"]["rate"] < 0.5
+    assert rates[20, "any"]["boxes"] > 10 and len(rates[20, "any"]["heat"]) == 8
+    assert "Of fakes of epoch 20" in told(report) and report["side_bias"] is None
+    assert report["stimuli"]["what"] == "marked"
+
+
+def test_the_pictures_that_fooled_most():
+    study = made_study(scenes=50)
+    votes = made_votes(study, 10)
+    fakes = [s for s in study.stimuli if s.kind == "fake"]
+    shown = judge(study, votes)
+    always = shown[shown["counted"]]["stimulus"].value_counts().index[0]
+    is_it = (shown["stimulus"] == always).to_numpy()
+    votes.loc[is_it, "chosen_side"] = votes.loc[is_it, "real_side"].map({"left": "right", "right": "left"})
+    stimuli = reported(study, votes)["stimuli"]
+    assert stimuli["most"][0]["sha256"] == always and stimuli["most"][0]["rate"] == 1
+    assert stimuli["most"][0]["scene"] == next(s.scene for s in fakes if s.sha256 == always)
+    assert not {s["sha256"] for s in stimuli["most"]} & {s["sha256"] for s in stimuli["least"]}
+
+
+# --- as files -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("preset", "names"), [
+    ("cyclegan2017", {"fooling-rate", "response-times"}), ("pick", {"preferences", "response-times"}),
+    ("tag", {"tags", "response-times"}),
+])  # fmt: skip
+def test_markdown_with_its_pictures(tmp_path, preset, names):
+    study = made_study(tmp_path / "made-up", preset=preset, epochs=(20, 60), scenes=52)
+    votes = made_votes(study, 10, {20: 0.2, 60: 0.4})
+    written = write_report(study, votes, sessions_of(votes), "md", tmp_path / "out" / "all of it.md")
+    assert written[0].name == "all of it.md" and sorted(written) == sorted((tmp_path / "out").iterdir())
+    text = written[0].read_text()
+    links = re.findall(r"!\[[^]]+\]\(([^)]+)\)", text)
+    assert {f"all%20of%20it-{name}.svg" for name in names} <= set(links)
+    for link in links:
+        content = (tmp_path / "out" / link.replace("%20", " ")).read_bytes()
+        assert content.startswith(b"\x89PNG") or b"<svg" in content
+    for name in names:
+        svg = (tmp_path / "out" / f"all of it-{name}.svg").read_text()
+        assert f"Protocol {preset}" in svg.replace("\n", " ") and "N\xa0=\xa0" in svg  # Text is text.
+        with Image.open(tmp_path / "out" / f"all of it-{name}.png") as picture:
+            assert round(picture.info["dpi"][0]) == 300 and picture.width > 900
+    with Image.open(tmp_path / "out" / "all of it-stimuli.png") as sheet:
+        assert sheet.width > 300
+    if preset == "pick":
+        again = write_report(study, votes, sessions_of(votes), "md", tmp_path / "again" / "all of it.md")
+        assert [path.read_bytes() for path in again] == [path.read_bytes() for path in written]
+
+
+def test_json_csv_and_parquet(tmp_path):
+    study = made_study(epochs=(20, 60))
+    votes = made_votes(study, 3)
+    for format in ("json", "csv", "parquet"):
+        (path,) = write_report(study, votes, sessions_of(votes), format, tmp_path / f"report.{format}")
+        assert path.is_file()
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report == make_report(study, votes, sessions_of(votes))
+    lines = list(csv.DictReader(io.StringIO((tmp_path / "report.csv").read_text())))
+    table = pd.read_parquet(tmp_path / "report.parquet")
+    assert len(lines) == len(table) == len(votes) and list(lines[0]) == list(table.columns)
+    assert "token_hash" not in table and table["fooled"].sum() == sum(line["fooled"] == "True" for line in lines)
+    counted = table[table["counted"]]
+    for e in report["epochs"]:
+        assert counted.loc[counted["epoch"] == e["epoch"], "fooled"].mean() == pytest.approx(e["fooling_rate"])
+
+
+def test_what_cannot_be_written(tmp_path):
+    study = made_study()
+    votes = made_votes(study, 1)
+    with pytest.raises(ReportError, match="no report format 'pdf': choose md, json, csv, parquet"):
+        write_report(study, votes, sessions_of(votes), "pdf", tmp_path / "report.pdf")
+    (tmp_path / "file").touch()
+    for format in FORMATS[1:]:
+        with pytest.raises(ReportError, match="can't be written"):
+            write_report(study, votes, sessions_of(votes), format, tmp_path / "file" / "report")
+    assert not list(tmp_path.glob(".*.part"))
+
+
+def test_free_text_cannot_break_a_table():
+    study = made_study()
+    votes = made_votes(study, 2)
+    votes.loc[votes["participant"] == "P000", ["excluded", "exclusion_reason"]] = [True, "a | b\n<script>"]
+    text = told(reported(study, votes))
+    assert "excluded: a \\| b &lt;script>: 1" in text

@@ -1,0 +1,180 @@
+"""Synthetic participants, through the real server: the rate that goes in comes out."""
+
+import contextlib
+import hashlib
+
+import httpx
+import numpy as np
+import pytest
+
+from cyclegan.study import simulate as module
+from cyclegan.study.plan import Stimulus
+from cyclegan.study.report import make_report
+from cyclegan.study.session import Play, SessionError
+from cyclegan.study.simulate import SimulationError, _Crowd, _Participant, simulate
+from cyclegan.study.store import Store, database_url
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    """The same application, without a process and sockets: for what one real server has shown already."""
+
+    def over(study, url):
+        @contextlib.contextmanager
+        def served():
+            with Store(url) as store:
+                app = module.make_app([study], store_of=lambda _: store, origin="simulated", trust_proxy=True)
+                client = httpx.AsyncClient
+                monkeypatch.setattr(
+                    module.httpx, "AsyncClient", lambda **_: client(transport=httpx.ASGITransport(app=app))
+                )
+                yield f"http://here/{study.name}"
+                monkeypatch.setattr(module.httpx, "AsyncClient", client)
+
+        return served()
+
+    monkeypatch.setattr(module, "_served", lambda study, url: over(study, url))
+
+
+def votes_and_sessions(study):
+    with Store(database_url(study.folder)) as store:
+        return store.votes(study), store.sessions(study)
+
+
+def reported(study):
+    return make_report(study, *votes_and_sessions(study))
+
+
+COLUMNS = ["participant", "trial_index", "left_stimulus", "right_stimulus", "chosen_side", "verdict", "response_ms",
+           "exposure_left_ms", "focus_lost"]  # fmt: skip
+
+
+def test_the_whole_way_through_a_server_of_its_own(small_study):
+    study = small_study(test_trials=8, login="huggingface")
+    seen = []
+    done = simulate(study, participants=4, fooling={1: 0.0, 2: 1.0}, icc=0.1, seed=3, progress=seen.append)
+    assert (done.participants, done.votes, done.comparisons, sum(seen)) == (4, 4 * 10, 4 * 8, 4)
+    votes, sessions = votes_and_sessions(study)
+    assert set(sessions["origin"]) == {"simulated"} and sessions["completed"].all()
+    assert list(sessions["participant"]) == [f"hf:simulated-000{n}" for n in (1, 2, 3, 4)]
+    report = make_report(study, votes, sessions)
+    assert report["simulated"] is True
+    assert [e["fooling_rate"] for e in report["epochs"]] == [0.0, 1.0] and done.fooling_rate == 0.5
+    with pytest.raises(SimulationError, match="simulated participants already.*votes.sqlite3"):
+        simulate(study, participants=1)
+
+
+def test_the_rate_and_the_correlation_that_go_in_come_out(small_study, in_process):
+    study = small_study(epochs=(1,), practice_trials=0, test_trials=20)
+    done = simulate(study, participants=25, fooling=0.27, icc=0.15, seed=1)
+    epoch = reported(study)["epochs"][0]
+    assert epoch["fooling_rate"] == pytest.approx(done.fooling_rate) == pytest.approx(0.27, abs=0.08)
+    assert epoch["participants"] == 25 and epoch["trials"] == 500
+    assert 0.02 < epoch["participants_needed"]["correlation"] < 0.35
+
+
+def test_the_same_seed_gives_the_same_votes(small_study, in_process, tmp_path):
+    found = []
+    for number, seed in enumerate((5, 5, 6)):
+        study = small_study(folder=tmp_path / str(number), test_trials=10, repeat_share=0.1, real_real_share=0.1,
+                            vigilance_share=0.1)  # fmt: skip
+        simulate(study, participants=6, seed=seed, stimulus_sd=1.0)
+        votes = votes_and_sessions(study)[0].sort_values(["participant", "trial_index"])
+        found.append(votes[COLUMNS].reset_index(drop=True))
+    assert found[0].equals(found[1]) and not found[0].equals(found[2])
+
+
+def test_vigilance_is_answered_rightly_and_controls_at_random(small_study, in_process):
+    study = small_study(epochs=(1,), scenes=40, test_trials=20, vigilance_share=0.1, real_real_share=0.2,
+                        repeat_share=0.15, vigilance_pass=1.0, question="fake")  # fmt: skip
+    simulate(study, participants=12, fooling=0.5, icc=0.0)
+    votes, sessions = votes_and_sessions(study)
+    report = make_report(study, votes, sessions)
+    assert report["participants"]["counted"] == 12 and report["vigilance"]["rate"] == 1.0
+    both = votes[votes["kind"] == "real_real"]
+    assert 0.25 < (both["chosen_side"] == "left").mean() < 0.75
+    # At 50% a fresh judgement agrees with the first half of the time; memory makes it three quarters.
+    assert 0.55 < report["repeats"]["rate"] < 0.95
+
+
+@pytest.mark.parametrize("preset", ["hype_infinity", "pick", "tag"])
+def test_every_task_is_played_to_the_end(small_study, in_process, preset):
+    study = small_study(preset=preset, epochs=(1, 2, 3), scenes=40, test_trials=20)
+    done = simulate(study, participants=10, fooling=0.2)
+    report = reported(study)
+    if preset == "hype_infinity":
+        counted = report["participants"]["counted"]
+        assert done.fooling_rate == pytest.approx(0.2, abs=0.15) and counted >= 3
+    elif preset == "pick":
+        strengths = [epoch["strength"] for epoch in report["pick"]["strengths"]]
+        assert strengths[2] > strengths[0] and report["pick"]["ties"] > 0
+    else:
+        votes = votes_and_sessions(study)[0]
+        marks = votes.assign(count=votes["marks"].map(len)).groupby("epoch_left")["count"].mean()
+        assert marks[1] > marks[3] and done.fooling_rate is None
+
+
+def test_people_are_never_mixed_with_simulated_ones(small_study):
+    study = small_study()
+    with Store(database_url(study.folder)) as store:
+        Play(study, store).begin("alice", language="en", screen={}, address=None)
+    with pytest.raises(SimulationError, match="people have taken part.*another name"):
+        simulate(study, participants=1)
+
+
+@pytest.mark.parametrize(
+    "options, sentence",
+    [
+        ({"participants": 0}, "1 or more"), ({"fooling": 1.5}, "from 0 to 1"), ({"icc": -0.1}, "icc is -0.1"),
+        ({"fooling": {7: 0.3, None: 0.1}}, "does not judge epoch 7: it has 1, 2"),
+        ({"fooling": {1: 0.3}}, "nothing of epoch 2"),
+    ],
+)  # fmt: skip
+def test_what_makes_no_sense_is_refused_before_anything_is_written(small_study, options, sentence):
+    study = small_study()
+    with pytest.raises(SimulationError, match=sentence):
+        simulate(study, **{"participants": 2, **options})
+    assert not list(study.folder.glob("votes*"))
+
+
+def test_a_server_that_sends_something_else_is_not_believed(small_study, in_process, monkeypatch):
+    study = small_study()
+    monkeypatch.setattr(Play, "stimulus", lambda self, token: b"x" * study.bytes_per_stimulus)
+    with pytest.raises(SimulationError, match="no stimulus of"):
+        simulate(study, participants=1)
+
+
+def test_a_busy_server_is_asked_again(small_study, in_process, monkeypatch):
+    study, refused = small_study(), []
+    vote = Play.vote
+
+    def busy(self, *args):
+        if len(refused) < 2:
+            refused.append(1)
+            raise SessionError("busy")
+        return vote(self, *args)
+
+    monkeypatch.setattr(Play, "vote", busy)
+    waits = []
+
+    async def wait(seconds):
+        waits.append(seconds)
+
+    monkeypatch.setattr(module.asyncio, "sleep", wait)
+    assert simulate(study, participants=1).votes == 8 and waits == [1, 1]
+
+
+def test_participants_differ_as_the_correlation_says():
+    """Beta with mean p and correlation r: variance r p (1 − p); with stimuli of their own, still the same mean."""
+    fake = Stimulus("0" * 64, "fake", "s", 1)
+    study = type("S", (), {"epochs": (1,), "by_hash": {}})()
+    for icc in (0.0, 0.05, 0.3, 1.0):
+        crowd = _Crowd(study, {1: 0.27}, icc, 0.0, 0, "", None)
+        rates = np.array([_Participant(crowd, n).rate(fake) for n in range(2000)])
+        assert rates.mean() == pytest.approx(0.27, abs=0.03)
+        assert rates.var() == pytest.approx(icc * 0.27 * 0.73, rel=0.15, abs=1e-9)
+    crowd = _Crowd(study, {1: 0.27}, 0.0, 1.0, 0, "", None)
+    one = _Participant(crowd, 0)
+    fakes = [Stimulus(hashlib.sha256(bytes([n % 256, n // 256])).hexdigest(), "fake", "s", 1) for n in range(1000)]
+    rates = np.array([one.rate(each) for each in fakes])
+    assert rates.mean() == pytest.approx(0.27, abs=0.03) and rates.std() > 0.1

@@ -1,0 +1,349 @@
+"""Estimates and intervals, against formulas, libraries and made-up people."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import statsmodels.api as sm
+from scipy.special import expit
+
+from cyclegan.study import statistics
+from cyclegan.study.plan import TAGS, protocol
+from cyclegan.study.statistics import (
+    StatisticsError,
+    agreement,
+    clustered_rate,
+    contrasts,
+    correlation,
+    crossed_interval,
+    extremes,
+    half_width,
+    heat,
+    paper_figure,
+    participants_for,
+    participants_to_tell,
+    preferences,
+    resolution,
+    response_times,
+    tag_rates,
+    trend,
+    wilson_interval,
+)
+
+
+def answers(people=25, trials=40, *, intercept=-1.1, person_sd=0.5, stimulus_sd=1.0, seed=0):
+    """(N,) answers, people and stimuli: everyone judges the same ones."""
+    rng = np.random.default_rng(seed)
+    person, stimulus = rng.normal(0, person_sd, people), rng.normal(0, stimulus_sd, trials)
+    y = rng.random((people, trials)) < expit(intercept + person[:, None] + stimulus)
+    who, what = np.indices(y.shape)
+    return y.ravel().astype(float), who.ravel(), what.ravel()
+
+
+def as_logit(rate, error, freedom):
+    from scipy.stats import t
+
+    half = t.ppf(0.975, freedom) * error / (rate * (1 - rate))
+    centre = math.log(rate / (1 - rate))
+    return expit(centre - half), expit(centre + half)
+
+
+# --- rates --------------------------------------------------------------------------------------------------
+
+
+def test_the_clustered_interval_is_that_of_cluster_robust_regression():
+    y, who, _ = answers()
+    keep = np.random.default_rng(1).random(len(y)) < 0.8  # Unequal numbers of trials.
+    y, who = y[keep], who[keep]
+    names = np.array([f"P{n}" for n in who], object)
+    rate = clustered_rate(y, names)
+    fit = sm.OLS(y, np.ones(len(y))).fit(cov_type="cluster", cov_kwds={"groups": who})
+    # statsmodels also multiplies by (N - 1) / (N - 1 regressor), which is 1.
+    assert rate.rate == pytest.approx(y.mean()) and rate.participants == 25 and rate.trials == len(y)
+    assert rate.interval == pytest.approx(as_logit(y.mean(), fit.bse[0], 24)) and not rate.assumed
+
+
+def test_the_crossed_interval_is_that_of_two_way_clusters():
+    y, who, what = answers()
+    fit = sm.OLS(y, np.ones(len(y))).fit(cov_type="cluster", cov_kwds={"groups": np.stack([who, what], 1)})
+    found = crossed_interval(y, who, [what])
+    assert found == pytest.approx(as_logit(y.mean(), fit.bse[0], 24), abs=2e-4)
+    assert found == pytest.approx(crossed_interval(y, who, [what, what % 1000]))  # What follows adds nothing.
+    low, high = clustered_rate(y, who).interval
+    assert found[0] < low and high < found[1]
+
+
+def test_pictures_that_nobody_shares_add_nothing():
+    y, who, _ = answers()
+    crossed, clustered = crossed_interval(y, who, [np.arange(len(y))]), clustered_rate(y, who).interval
+    assert crossed == pytest.approx(clustered, abs=1e-3)
+
+
+def test_weights_count():
+    y, who, _ = answers(people=12)
+    weights = np.where(who < 6, 2.0, 1.0)
+    twice = np.concatenate([np.arange(len(y)), np.flatnonzero(who < 6)])
+    weighted, repeated = clustered_rate(y, who, weights), clustered_rate(y[twice], who[twice])
+    assert weighted.rate == pytest.approx(repeated.rate) and weighted.interval == pytest.approx(repeated.interval)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+@pytest.mark.parametrize("people", [1, 2, 25])
+def test_no_interval_is_a_point(value, people):
+    who = np.repeat(np.arange(people), 40)
+    rate = clustered_rate(np.full(len(who), value), who)
+    low, high = rate.interval
+    assert rate.assumed and rate.rate == value and 0 <= low < high <= 1 and low <= value <= high
+    naive = wilson_interval(value * len(who), len(who))
+    assert high - low > 1.5 * (naive[1] - naive[0])
+    if people > 1:
+        crossed = crossed_interval(np.full(len(who), value), who, [np.tile(np.arange(40), people)])
+        assert crossed[1] - crossed[0] > high - low
+
+
+def test_people_who_are_all_alike_have_an_interval():
+    y = np.tile([1.0, 0, 0, 0], 6)
+    rate = clustered_rate(y, np.repeat(np.arange(6), 4))
+    assert rate.rate == 0.25 and rate.assumed and rate.interval[1] - rate.interval[0] > 0.2
+
+
+def test_no_trial_and_one_participant():
+    assert clustered_rate([], []) == statistics.Rate(None, None, 0, 0)
+    assert clustered_rate([np.nan], ["P"]) == statistics.Rate(None, None, 0, 0)
+    one = clustered_rate([1, 0, 0, 1], ["P"] * 4)
+    assert one.rate == 0.5 and one.assumed and one.participants == 1
+    assert crossed_interval([1, 0], ["P", "P"], [[1, 2]]) is None
+    assert crossed_interval([], [], [[]]) is None
+    assert paper_figure([], [], 1) == statistics.PaperFigure(None, None)
+
+
+def test_both_intervals_cover():
+    """A small run of benchmarks/study_coverage.py: the means must lie within its noise of 95%."""
+    rng, inside = np.random.default_rng(5), np.zeros(2)
+    nodes, weights = np.polynomial.hermite_e.hermegauss(31)
+    weights = weights / weights.sum()
+    intercept = -1.1
+    population = (weights * expit(intercept + math.hypot(0.5, 1) * nodes)).sum()
+    for _ in range(300):
+        person, stimulus = rng.normal(0, 0.5, 25), rng.normal(0, 1, 40)
+        y = (rng.random((25, 40)) < expit(intercept + person[:, None] + stimulus)).astype(float).ravel()
+        who, what = (index.ravel() for index in np.indices((25, 40)))
+        these = (weights[:, None] * expit(intercept + 0.5 * nodes[:, None] + stimulus)).sum(0).mean()
+        low, high = clustered_rate(y, who).interval
+        inside[0] += low <= these <= high
+        low, high = crossed_interval(y, who, [what])
+        inside[1] += low <= population <= high
+    assert np.all(inside / 300 > 0.91) and np.all(inside / 300 < 0.99)
+
+
+def test_the_papers_figure_is_their_bootstrap():
+    y, who, _ = answers(people=8, trials=20)
+    rng, rates = np.random.default_rng(1), []
+    table = y.reshape(8, 20)
+    for _ in range(4000):
+        people, trials = rng.integers(0, 8, 8), rng.integers(0, 20, (8, 20))
+        rates.append(table[people[:, None], trials].mean())
+    found = paper_figure(y, who, 7)
+    assert found.rate == pytest.approx(y.mean()) and found.sd == pytest.approx(np.std(rates), rel=0.05)
+    assert found == paper_figure(y, who, 7) and found.sd != paper_figure(y, who, 8).sd
+
+
+# --- planning -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("icc", "five", "three", "tell"), [(0.03, 17, 46, 32), (0.05, 23, 63, 43),
+                                                           (0.10, 38, 104, 71)])
+def test_participants_needed(icc, five, three, tell):
+    """The facts' table: 40 trials each, p = .27."""
+    assert participants_for(0.05, 0.27, icc, 40) == five and participants_for(0.03, 0.27, icc, 40) == three
+    assert participants_to_tell(0.20, 0.27, icc, 40) == tell
+    assert half_width(five, 0.27, icc, 40) <= 0.05 < half_width(five - 1, 0.27, icc, 40)
+
+
+def test_resolution_of_protocols():
+    found = resolution(protocol("cyclegan2017"), 23)
+    assert found.trials == 40 and (found.for_5_points, found.for_3_points, found.to_tell) == (23, 63, 43)
+    assert found.half_width == pytest.approx(0.05, abs=0.001)
+    assert resolution(protocol("hype_infinity"), 30).trials == 50  # Of 100, half are fakes.
+    assert resolution(protocol("colorization2016"), 30, epochs=3).trials == 36
+    mixed = resolution(protocol("cyclegan2017", epochs_per_session="mixed"), 23, epochs=4)
+    assert mixed.trials == 10 and mixed.half_width > found.half_width
+    for bad in ({"participants": 0}, {"participants": 5, "rate": 0}, {"participants": 5, "icc": 2}):
+        with pytest.raises(StatisticsError):
+            resolution(protocol("cyclegan2017"), **bad)
+
+
+def test_correlation_is_recovered():
+    rng = np.random.default_rng(3)
+    shares = rng.beta(*(np.array([0.27, 0.73]) * (1 / 0.1 - 1)), 2000)  # Beta-binomial with icc 0.1.
+    y = (rng.random((2000, 40)) < shares[:, None]).ravel()
+    assert correlation(y, np.repeat(np.arange(2000), 40)) == pytest.approx(0.1, abs=0.01)
+    assert correlation(rng.random(4000) < 0.3, np.repeat(np.arange(100), 40)) == pytest.approx(0, abs=0.02)
+    assert correlation(np.ones(80), np.repeat([0, 1], 40)) is None
+    assert correlation([1, 0], ["P", "P"]) is None and correlation([1, 0], ["P", "Q"]) is None
+
+
+# --- epochs -------------------------------------------------------------------------------------------------
+
+
+def three_epochs(rates, *, paired, people=15, seed=0):
+    rng = np.random.default_rng(seed)
+    y, who, epoch = [], [], []
+    for n, (number, rate) in enumerate(rates.items()):
+        for person in range(people):
+            y += list(rng.random(20) < rate)
+            who += [person if paired else n * people + person] * 20
+            epoch += [number] * 20
+    return np.array(y, float), np.array(who), np.array(epoch)
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_a_trend_is_found(paired):
+    y, who, epoch = three_epochs({20: 0.1, 60: 0.25, 200: 0.4}, paired=paired)
+    found = trend(y, who, epoch, paired=paired, seed=1)
+    assert found.points_per_step == pytest.approx(0.15, abs=0.04) and found.p < 0.001
+    assert found.interval[0] < 0.15 < found.interval[1] and found.participants == (15 if paired else 45)
+    assert found == trend(y, who, epoch, paired=paired, seed=1)
+    falling = trend(1 - y, who, epoch, paired=paired, seed=1)
+    assert falling.points_per_step == pytest.approx(-found.points_per_step)
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_where_nothing_differs_few_trends_are_found(paired, monkeypatch):
+    monkeypatch.setattr(statistics, "RESAMPLES", 400)
+    found = [trend(*three_epochs({20: 0.3, 60: 0.3, 200: 0.3}, paired=paired, people=8, seed=n), paired=paired, seed=n)
+             for n in range(120)]
+    assert sum(each.p < 0.05 for each in found) <= 14  # 6 are expected; more than 14 in less than 1 of 1,000 runs.
+
+
+def test_contrasts():
+    for paired in (False, True):
+        y, who, epoch = three_epochs({20: 0.1, 60: 0.12, 200: 0.4}, paired=paired)
+        found = {(c.epoch_a, c.epoch_b): c for c in contrasts(y, who, epoch, paired=paired, seed=1)}
+        assert list(found) == [(60, 20), (200, 20), (200, 60)]
+        clear, same = found[200, 20], found[60, 20]
+        assert clear.difference == pytest.approx(0.3, abs=0.06) and clear.p_holm < 0.01 and clear.a_beats_b > 0.999
+        assert clear.interval[0] < 0.3 < clear.interval[1]
+        assert same.p_holm > 0.05 and same.interval[0] < 0 < same.interval[1]
+        p = sorted(c.p for c in found.values())
+        assert sorted(c.p_holm for c in found.values()) == pytest.approx(
+            [3 * p[0], max(3 * p[0], 2 * p[1]), max(3 * p[0], 2 * p[1], p[2])])
+
+
+def test_epochs_that_too_few_have_judged():
+    (contrast,) = contrasts([1, 0, 1, 1], ["P", "P", "Q", "Q"], [20, 20, 60, 60], paired=False, seed=1)
+    assert contrast.p is None and contrast.p_holm is None and contrast.interval is None and contrast.difference == 0.5
+    assert contrasts([1, 0], ["P", "Q"], [20, 20], paired=False, seed=1) == []
+    assert trend([1, 0], ["P", "Q"], [20, 60], paired=False, seed=1) is None
+    assert trend([], [], [], paired=False, seed=1) is None
+    y, who, epoch = three_epochs({20: 0.0, 60: 0.0}, paired=True)
+    assert trend(y, who, epoch, paired=True, seed=1) is None
+    (contrast,) = contrasts(y, who, epoch, paired=True, seed=1)
+    assert contrast.p == 1 and contrast.interval is None and contrast.a_beats_b == 0.5
+
+
+def test_epochs_that_are_wholly_apart():
+    y, who, epoch = three_epochs({20: 0.0, 60: 1.0}, paired=False)
+    assert trend(y, who, epoch, paired=False, seed=1).points_per_step == pytest.approx(1)
+    (contrast,) = contrasts(y, who, epoch, paired=False, seed=1)
+    assert contrast.difference == 1 and contrast.p < 0.001
+
+
+# --- answers ------------------------------------------------------------------------------------------------
+
+
+def test_agreement():
+    """By hand, after Krippendorff: pictures a and b judged alike, c not, d by one only."""
+    y, who, what = [1, 1, 0, 0, 1, 0, 1], list("PQPQPQP"), list("aabbccd")
+    # Of 6 answers that pair, 3 are 1: 1 - (6 - 1) * 1/3 pairs that differ / (expected 2 * 3 * 3 / 6).
+    assert agreement(y, who, what) == pytest.approx(1 - 5 * 2 / (2 * 3 * 3))
+    assert agreement([1, 1, 1, 1], list("PQPQ"), list("aabb")) is None
+    assert agreement([], [], []) is None and agreement([1, 0], list("PQ"), list("ab")) is None
+
+
+def test_response_times():
+    found = response_times([np.nan, *range(101)])
+    assert dataclasses.astuple(found) == (101, 50, (25, 75), (5, 95))
+    assert response_times([]).median_ms is None
+
+
+def test_extremes_weigh_how_many_judged():
+    y = [1] * 3 + [1] * 19 + [0] + [0] * 12 + [0] * 3 + [1, 0] * 5 + [1, 1]
+    what = ["a"] * 3 + ["b"] * 20 + ["c"] * 12 + ["d"] * 3 + ["e"] * 10 + ["f"] * 2
+    most, least = extremes(y, what, count=2)
+    assert [each.stimulus for each in most] == ["b", "a"] and [each.stimulus for each in least] == ["c", "d"]
+    assert most[0].rate == 0.95 and most[0].trials == 20
+    assert extremes([1, 0], ["a", "b"]) == ([], [])
+    most, least = extremes([1] * 3, ["a"] * 3)
+    assert len(most) == 1 and not least
+
+
+# --- pick and tag -------------------------------------------------------------------------------------------
+
+
+def duels(strengths, people=20, each=30, seed=0, ties=0.1):
+    rng, epochs = np.random.default_rng(seed), list(strengths)
+    a, b, y, who = [], [], [], []
+    for person in range(people):
+        for _ in range(each):
+            first, second = rng.choice(epochs, 2, replace=False)
+            a.append(first)
+            b.append(second)
+            won = rng.random() < expit(strengths[first] - strengths[second])
+            y.append(0.5 if rng.random() < ties else float(won))
+            who.append(person)
+    return a, b, y, who, epochs
+
+
+@pytest.fixture
+def few_resamples(monkeypatch):
+    monkeypatch.setattr(statistics, "STRENGTH_RESAMPLES", 100)
+
+
+def test_strengths_are_recovered(few_resamples):
+    strengths = {20: -0.6, 60: 0.0, 100: 0.6}
+    found = preferences(*duels(strengths, people=60, ties=0), seed=1)
+    for each in found.strengths:
+        assert each.interval[0] < strengths[each.epoch] < each.interval[1]
+        assert each.strength == pytest.approx(strengths[each.epoch], abs=0.15)
+    duel = found.duels[1]
+    assert (duel.epoch_a, duel.epoch_b) == (100, 20) and duel.wins + duel.ties + duel.losses > 500
+    assert duel.interval[0] < expit(1.2) < duel.interval[1] and found.connected and not found.separated
+    assert found == preferences(*duels(strengths, people=60, ties=0), seed=1)
+
+
+def test_ties_are_half_a_win_for_each(few_resamples):
+    a, b, y = [20, 20, 20, 20], [60, 60, 60, 60], [0.5, 0.5, 1, 0]
+    found = preferences(a, b, y, list("PPQQ"), [20, 60], seed=1)
+    assert found.strengths[0].strength == pytest.approx(0) and found.duels[0].ties == 2
+    swapped = preferences(b, a, y, list("PPQQ"), [20, 60], seed=1)
+    assert swapped.duels == found.duels
+
+
+def test_epochs_that_were_not_compared(few_resamples):
+    found = preferences([20, 100], [60, 140], [1, 1], ["P", "Q"], [20, 60, 100, 140], seed=1)
+    assert not found.connected
+    assert {(d.epoch_a, d.epoch_b) for d in found.duels if d.a_beats_b is not None} == {(60, 20), (140, 100)}
+    one_sided = preferences([20] * 5, [60] * 5, [1] * 5, list("PQRST"), [20, 60], seed=1)
+    assert one_sided.connected and one_sided.separated and one_sided.duels[0].a_beats_b < 0.1
+    none = preferences([], [], [], [], [20, 60], seed=1)
+    assert none.trials == 0 and [s.strength for s in none.strengths] == [0, 0] and none.strengths[0].interval is None
+    assert preferences([20], [60], [1], ["P"], [20, 60], seed=1).strengths[0].interval is None
+
+
+def test_tags():
+    marks = [[{"tag": "blur", "box": [0, 0, 0.5, 0.5]}, {"tag": "blur", "box": None}], None, [],
+             '[{"tag": "smear", "box": [0.5, 0.5, 0.5, 0.5]}]']
+    found = {(t.epoch, t.tag): t for t in tag_rates(marks, ["P", "P", "Q", "Q"], [20, 20, 20, 60])}
+    assert set(found) == {(epoch, tag) for epoch in (20, 60) for tag in ("any", *TAGS)}
+    assert found[20, "blur"].rate.rate == pytest.approx(1 / 3) and found[20, "blur"].rate.interval
+    assert found[20, "blur"].boxes == 1 and found[20, "smear"].rate.rate == 0 and found[60, "any"].rate.rate == 1
+    assert found[20, "smear"].heat is None
+    grid = np.array(found[20, "blur"].heat)
+    assert grid.shape == (8, 8) and grid[:4, :4].min() == 1 and grid.sum() == 16
+
+
+def test_heat_is_a_share_of_the_boxes():
+    grid = np.array(heat([[0, 0, 1, 1], [0, 0, 0.0625, 0.125]]))
+    assert grid[0, 0] == 0.75 and grid[7, 7] == 0.5 and grid[0, 1] == 0.5
