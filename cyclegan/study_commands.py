@@ -39,9 +39,14 @@ def add_study_commands(add_command: Callable[..., argparse.ArgumentParser]) -> N
     add = cli.command_adder(parser)
     _add_build(add("build", build, "render a study's pictures from checkpoints and a data set, and freeze it"))
 
-    def about(name: str, run: Callable[[argparse.Namespace], int], help: str) -> argparse.ArgumentParser:
+    def about(
+        name: str, run: Callable[[argparse.Namespace], int], help: str, *, votes: bool = False
+    ) -> argparse.ArgumentParser:
         sub = add(name, run, help)
         sub.add_argument("study", type=Path, metavar="STUDY", help="folder of the study")
+        if votes:
+            sub.add_argument("--votes", default=None, metavar="USER/NAME",
+                             help="private data set on the Hub that keeps the votes: first bring them here")
         return sub
 
     sub = about("check", check, "test that nothing but the pictures tells real from fake, and what it can resolve")
@@ -63,7 +68,7 @@ def add_study_commands(add_command: Callable[..., argparse.ArgumentParser]) -> N
                      help="how much stimuli differ: standard deviation on the logit scale")
     sub.add_argument("--seed", type=int, default=0, metavar="N", help="of everything that the participants do")
 
-    sub = about("report", report, "print what the votes say")
+    sub = about("report", report, "print what the votes say", votes=True)
     sub.add_argument("--format", default="md", choices=REPORT_FORMATS,
                      help="md: for people; json: for programs; csv, parquet: a row per vote")
     sub.add_argument("--output", type=Path, default=None, metavar="FILE",
@@ -71,28 +76,30 @@ def add_study_commands(add_command: Callable[..., argparse.ArgumentParser]) -> N
     sub.add_argument("--simulated", action="store_true",
                      help="report the simulated participants even where people have taken part")
 
-    sub = about("export", export, "write the votes themselves, a row each or as AMT_Real_vs_Fake does")
+    sub = about("export", export, "write the votes themselves, a row each or as AMT_Real_vs_Fake does", votes=True)
     sub.add_argument("--format", default="csv", choices=EXPORT_FORMATS,
                      help="amt: results of AMT_Real_vs_Fake, a row per session; csv, parquet: a row per vote")
     sub.add_argument("--output", type=Path, required=True, metavar="FILE", help="file to write")
 
     sub = add("import", import_results, "count the results of another tool")
-    sub.add_argument("file", type=Path, metavar="FILE", help="results CSV")
+    sub.add_argument("study", type=Path, metavar="STUDY",
+                     help="folder to write, a new one: votes.csv, a row per vote, and figures.json")
+    sub.add_argument("--input", type=Path, required=True, metavar="FILE", help="results CSV")
     sub.add_argument("--format", default="amt", choices=("amt",), help="amt: results of AMT_Real_vs_Fake")
     sub.add_argument("--practice", type=_count, default=10, metavar="N", help="practice trials, which don't count")
-    sub.add_argument("--output", type=Path, default=None, metavar="FILE.csv", help="also write the votes, a row each")
 
-    sub = about("exclude", exclude, "leave a participant out of reports; the votes are kept, the reason is recorded")
+    sub = about("exclude", exclude, "leave a participant out of reports; the votes are kept, the reason is recorded",
+                votes=True)
     sub.add_argument("participant", metavar="PARTICIPANT", help="whose votes")
     sub.add_argument("--reason", required=True, metavar="TEXT", help="why; reports count exclusions by reason")
 
-    sub = about("include", include, "take an exclusion back; both decisions stay on record")
+    sub = about("include", include, "take an exclusion back; both decisions stay on record", votes=True)
     sub.add_argument("participant", metavar="PARTICIPANT", help="whose votes")
 
-    sub = about("forget", forget, "erase a participant's session and votes, as they may ask")
+    sub = about("forget", forget, "erase a participant's session and votes, as they may ask", votes=True)
     sub.add_argument("participant", metavar="PARTICIPANT", help="who")
 
-    sub = about("publish", publish, "put each epoch's figure onto its run's model card")
+    sub = about("publish", publish, "put each epoch's figure onto its run's model card", votes=True)
     sub.add_argument("--run", dest="runs", type=Path, action="append", default=[], metavar="RUN",
                      help="folder of a run that is not on the Hub, of the name that the study was built from")
 
@@ -376,12 +383,23 @@ def simulate(args: argparse.Namespace) -> int:
 
 
 @contextlib.contextmanager
-def _store(study: Study) -> Iterator[Store]:
+def _store(study: Study, args: argparse.Namespace) -> Iterator[Store]:
+    """The study's database; with --votes, brought up to date with the Hub's data set before and after."""
     from cyclegan.study.store import Store, database_url
 
     assert study.folder is not None
-    with Store(database_url(study.folder)) as store:
+    with contextlib.ExitStack() as stack:
+        store = stack.enter_context(Store(database_url(study.folder)))
+        if args.votes is None:
+            yield store
+            return
+        from hub.study_votes import Shipment
+
+        shipment = stack.enter_context(Shipment(args.votes))
+        shipment.add(study, store)
+        shipment.ship()
         yield store
+        shipment.ship()
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -392,9 +410,9 @@ def _write(path: Path, content: bytes) -> None:
         raise ConfigError(f"{path} can't be written ({error.strerror or error}): choose another --output") from error
 
 
-def _rows(study: Study, *, simulated: bool = False) -> tuple[Any, Any]:
+def _rows(study: Study, args: argparse.Namespace, *, simulated: bool = False) -> tuple[Any, Any]:
     """Votes and sessions; of simulated participants only, if asked for."""
-    with _store(study) as store:
+    with _store(study, args) as store:
         votes, sessions = store.votes(study), store.sessions(study)
     if simulated:
         votes, sessions = (frame[frame["origin"] == "simulated"] for frame in (votes, sessions))
@@ -406,7 +424,7 @@ def report(args: argparse.Namespace) -> int:
     from cyclegan.study.report import make_report, to_markdown, to_table, write_report
 
     study = read_study(args.study)
-    votes, sessions = _rows(study, simulated=args.simulated)
+    votes, sessions = _rows(study, args, simulated=args.simulated)
     if args.output is not None:
         first, *others = write_report(study, votes, sessions, args.format, args.output)
         beside = f", and {len(others)} pictures beside it" if others else ""
@@ -425,7 +443,7 @@ def report(args: argparse.Namespace) -> int:
 def export(args: argparse.Namespace) -> int:
     """Write the votes in a format of others."""
     study = read_study(args.study)
-    votes, sessions = _rows(study)
+    votes, sessions = _rows(study, args)
     if args.format == "amt":
         from cyclegan.study.amt import export_amt
 
@@ -441,14 +459,17 @@ def export(args: argparse.Namespace) -> int:
 
 
 def import_results(args: argparse.Namespace) -> int:
-    """Print the figures of another tool's results."""
-    from cyclegan.study.amt import import_amt, report_amt
+    """Count another tool's results, and keep what was read."""
+    from cyclegan.study.amt import figures_amt, import_amt, report_amt
 
-    votes = import_amt(args.file, args.practice)
-    print(report_amt(votes))
-    if args.output is not None:
-        _write(args.output, votes.to_csv(index=False, lineterminator="\n").encode())
-        print(f"{len(votes):,} votes written to {args.output}, a row each")
+    if args.study.exists():
+        raise ConfigError(f"{args.study} exists already: choose another folder")
+    votes = import_amt(args.input, args.practice)
+    figures = figures_amt(votes)
+    _write(args.study / "votes.csv", votes.to_csv(index=False, lineterminator="\n").encode())
+    _write(args.study / "figures.json", (json.dumps(figures, indent=1, ensure_ascii=False) + "\n").encode())
+    print(report_amt(figures))
+    print(f"{len(votes):,} votes and these figures written to {args.study}")
     return 0
 
 
@@ -458,7 +479,7 @@ def import_results(args: argparse.Namespace) -> int:
 def exclude(args: argparse.Namespace) -> int:
     """Record that a participant is left out of reports."""
     study = read_study(args.study)
-    with _store(study) as store:
+    with _store(study, args) as store:
         store.exclude(study, args.participant, args.reason)
     print(f"{args.participant} is left out of the reports on {study.name} from now on; the votes are kept")
     return 0
@@ -467,7 +488,7 @@ def exclude(args: argparse.Namespace) -> int:
 def include(args: argparse.Namespace) -> int:
     """Take an exclusion back."""
     study = read_study(args.study)
-    with _store(study) as store:
+    with _store(study, args) as store:
         store.include(study, args.participant)
     print(f"{args.participant} counts in the reports on {study.name} again")
     return 0
@@ -476,11 +497,12 @@ def include(args: argparse.Namespace) -> int:
 def forget(args: argparse.Namespace) -> int:
     """Erase a participant."""
     study = read_study(args.study)
-    with _store(study) as store:
+    with _store(study, args) as store:
         count = store.forget(study, args.participant)
+    rest = "" if args.votes else ", and a data set on the Hub, unless you name it with --votes"
     print(
-        f"{args.participant} and {count} votes are erased from {study.name}; reports and copies that were made before, "
-        "such as a Hub data set, are yours to clear"
+        f"{args.participant} and {count} votes are erased from {study.name}; reports and copies that were made before "
+        f"are yours to clear{rest}"
     )
     return 0
 
@@ -491,6 +513,8 @@ def publish(args: argparse.Namespace) -> int:
     from hub.study import publish_study
 
     study = read_study(args.study)
-    for place in publish_study(make_report(study, *_rows(study)), runs=args.runs):
-        print(place)
+    def say(sentence: str) -> None:
+        print(sentence, file=sys.stderr if sentence.startswith("warning") else sys.stdout)
+
+    publish_study(make_report(study, *_rows(study, args)), runs=args.runs, say=say)
     return 0

@@ -14,7 +14,7 @@ DEMO = Path(__file__).parent.parent / "demo"
 
 
 def test_it_is_whole_and_small():
-    assert sum(path.stat().st_size for path in DEMO.rglob("*") if path.is_file()) <= 10_000_000
+    assert sum(path.stat().st_size for path in DEMO.rglob("*") if path.is_file()) <= 20_000_000
     source = LocalSource(DEMO / "streets")
     infos = source.list()
     assert source.problems == [] and len(infos) >= 5

@@ -12,7 +12,7 @@ import io
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -180,29 +180,46 @@ def _epoch(folder: str) -> int | None:
     return int(found.group(1)) if found else None
 
 
-def report_amt(votes: pd.DataFrame, seed: int = 0) -> str:
-    """What `import_amt` read, in a few lines: figures per method, and P(A > B).
+def figures_amt(votes: pd.DataFrame, seed: int = 0) -> dict[str, Any]:
+    """What `import_amt` read, counted per method: plain JSON values, rates and intervals from 0 to 1.
 
-    Vigilance trials are left out. Intervals are those of our reports; ± is the papers' figure.
+    Vigilance trials are left out. `interval` is that of our reports, over participants; `sd` the papers' ±; `beats`
+    says P(A > B) for each two methods.
     """
     test = votes[(votes["phase"] == "test") & (votes["kind"] == "comparison")]
-    if not len(test):
-        return "No test trial compares a real picture with a fake, so there is no figure."
-    lines = [f"{votes['session_id'].nunique()} sessions, {len(test)} test trials."]
     methods = sorted(test["method"].unique())
+    found: dict[str, Any] = {
+        "sessions": int(votes["session_id"].nunique()), "trials": len(test), "methods": [], "beats": [],
+    }
     for method in methods:
         rows = test[test["method"] == method]
         rate = statistics.clustered_rate(rows["fooled"], rows["participant"])
-        paper = statistics.paper_figure(rows["fooled"], rows["participant"], seed)
-        low, high = rate.interval or (0, 1)
-        lines.append(
-            f"{method}: fooling rate {100 * rate.rate:.1f}% ± {100 * paper.sd:.1f}% (95% over participants "
-            f"{100 * low:.1f}% to {100 * high:.1f}%), {rate.participants} participants, {rate.trials} trials"
-        )
+        found["methods"].append({
+            "method": method, "fooling_rate": float(rate.rate), "interval": [float(v) for v in rate.interval or (0, 1)],
+            "sd": float(statistics.paper_figure(rows["fooled"], rows["participant"], seed).sd),
+            "participants": int(rate.participants), "trials": int(rate.trials),
+        })  # fmt: skip
     if len(methods) > 1:
         codes = {method: n for n, method in enumerate(methods)}
         shared = bool((test.groupby("participant")["method"].nunique() > 1).all())
-        found = statistics.contrasts(test["fooled"], test["participant"], np.array([codes[m] for m in test["method"]]),
-                                     paired=shared, seed=seed)
-        lines += [f"P({methods[c.epoch_a]} > {methods[c.epoch_b]}) = {100 * c.a_beats_b:.1f}%" for c in found]
+        contrasts = statistics.contrasts(test["fooled"], test["participant"],
+                                         np.array([codes[m] for m in test["method"]]), paired=shared, seed=seed)
+        found["beats"] = [
+            {"a": methods[c.epoch_a], "b": methods[c.epoch_b], "probability": float(c.a_beats_b)} for c in contrasts
+        ]
+    return found
+
+
+def report_amt(figures: Mapping[str, Any]) -> str:
+    """The result of `figures_amt` in a few lines."""
+    if not figures["methods"]:
+        return "No test trial compares a real picture with a fake, so there is no figure."
+    lines = [f"{figures['sessions']} sessions, {figures['trials']} test trials."]
+    for each in figures["methods"]:
+        low, high = each["interval"]
+        lines.append(
+            f"{each['method']}: fooling rate {each['fooling_rate']:.1%} ± {each['sd']:.1%} (95% over participants "
+            f"{low:.1%} to {high:.1%}), {each['participants']} participants, {each['trials']} trials"
+        )
+    lines += [f"P({each['a']} > {each['b']}) = {each['probability']:.1%}" for each in figures["beats"]]
     return "\n".join(lines)

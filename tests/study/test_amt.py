@@ -6,7 +6,7 @@ import io
 import numpy as np
 import pytest
 
-from cyclegan.study.amt import AmtError, export_amt, import_amt, report_amt
+from cyclegan.study.amt import AmtError, export_amt, figures_amt, import_amt, report_amt
 from cyclegan.study.report import make_report
 from tests.study.made_up import made_study, made_votes, sessions_of
 
@@ -78,7 +78,7 @@ def test_what_was_exported_is_read_again(tmp_path):
     read = import_amt(path, practice=10)
     assert len(read) == 12 * 50 and read["participant"].nunique() == 12
     assert set(read["phase"]) == {"practice", "test"} and (read["phase"] == "practice").sum() == 120
-    told = report_amt(read)
+    told = report_amt(figures_amt(read))
     for e in make_report(study, votes, sessions_of(votes))["epochs"]:
         assert f"epoch-{e['epoch']:04d}: fooling rate {100 * e['fooling_rate']:.1f}% ±" in told
         low, high = e["interval"]
@@ -105,7 +105,7 @@ def test_their_file_is_read_with_vigilance_apart(tmp_path):
     path.write_text("\ufeff" + "\n".join([",".join(heads), *lines]))
     read = import_amt(path, practice=1)
     assert list(read.loc[read["participant"] == "W1", "fooled"]) == [False, False, True, False]
-    told = report_amt(read)
+    told = report_amt(figures_amt(read))
     assert "our/alg: fooling rate 75.0%" in told and "2 participants, 4 trials" in told and "vigilance" not in told
 
 

@@ -213,13 +213,17 @@ def test_export_and_import(run, refused, played, small_study, tmp_path):
     assert len((tmp_path / "v.csv").read_text().splitlines()) == 17
     status, out, _ = run("export", played.folder, "--format", "amt", "--output", tmp_path / "amt.csv")
     assert status == 0 and "2 sessions" in out and len((tmp_path / "amt.csv").read_text().splitlines()) == 3
-    status, out, _ = run("import", tmp_path / "amt.csv", "--practice", 2, "--output", tmp_path / "votes.csv")
-    assert status == 0 and "fooling rate" in out and "16 votes written" in out
+    status, out, _ = run("import", tmp_path / "theirs", "--input", tmp_path / "amt.csv", "--practice", 2)
+    assert status == 0 and "fooling rate" in out and "16 votes and these figures written" in out
+    assert len((tmp_path / "theirs" / "votes.csv").read_text().splitlines()) == 17
+    figures = json.loads((tmp_path / "theirs" / "figures.json").read_text())["methods"]
+    assert [each["method"] for each in figures] == ["epoch-0001", "epoch-0002"]
     for epoch in json.loads(run("report", played.folder, "--format", "json")[1])["epochs"]:
         assert f"epoch-{epoch['epoch']:04d}: fooling rate {100 * epoch['fooling_rate']:.1f}%" in out
     assert "no complete session" in refused("export", small_study("other").folder, "--format", "amt", "--output",
                                             tmp_path / "x.csv")  # fmt: skip
-    assert "can't be read" in refused("import", tmp_path / "nothing.csv")
+    assert "exists already" in refused("import", tmp_path / "theirs", "--input", tmp_path / "amt.csv")
+    assert "can't be read" in refused("import", tmp_path / "none", "--input", tmp_path / "nothing.csv")
 
 
 def test_decisions_about_participants(run, refused, played):
@@ -242,13 +246,36 @@ def test_publish_takes_the_report_to_the_hub(run, refused, played, monkeypatch):
     assert "simulated" not in refused("publish", played.folder)  # `run` is a folder's name, and was not given.
     calls = []
 
-    def publish(report, *, runs):
+    def publish(report, *, runs, say):
         calls.append((report["study"]["name"], [str(run) for run in runs]))
-        return ["https://hub.example/run"]
+        say("https://hub.example/run")
 
     monkeypatch.setattr(hub.study, "publish_study", publish)
     status, out, _ = run("publish", played.folder, "--run", "runs/maps")
     assert status == 0 and "https://hub.example/run" in out and calls == [("tiny", ["runs/maps"])]
+
+
+def test_votes_come_from_the_hub_first(run, played, monkeypatch):
+    import contextlib
+
+    import hub.study_votes
+
+    done = []
+
+    class Shipment(contextlib.nullcontext):
+        def __init__(self, repo_id):
+            super().__init__(self)
+            done.append(repo_id)
+
+        def add(self, study, store):
+            done.append(study.name)
+
+        def ship(self):
+            done.append("shipped")
+
+    monkeypatch.setattr(hub.study_votes, "Shipment", Shipment)
+    status, out, _ = run("forget", played.folder, "bob", "--votes", "me/votes")
+    assert status == 0 and done == ["me/votes", "tiny", "shipped", "shipped"] and "unless you name it" not in out
 
 
 @pytest.mark.parametrize("command", ["check", "serve", "simulate", "report", "publish"])
