@@ -408,7 +408,8 @@ function screen(parts, choices) {
   setKeys(null);
   return new Promise(resolve => {
     setButtons(choices.map(({ key, value, main, href, words }) => {
-      if (href) return make("a", words, { href, className: "button main", rel: "noreferrer", target: "_top" });
+      if (href) return make("a", words, { href, className: "button main", rel: "noreferrer",
+          target: window === window.top ? "_top" : "_blank" });  // A frame may not be let out of by itself.
       return makeButton(key, () => resolve(value), { className: main ? "main" : "" });
     }));
     heading(parts[0]);

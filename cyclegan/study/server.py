@@ -86,6 +86,9 @@ class ServerError(ValueError):
 class Login(Protocol):
     """Who visits, where a study asks for accounts of Hugging Face."""
 
+    def attach(self, app: Starlette) -> None:
+        """Add what logging in needs to the application."""
+
     def user(self, request: Request) -> str | None:
         """The visitor's user name; None before they have logged in."""
 
@@ -377,6 +380,8 @@ def make_app(
 
     app = Starlette(routes=server.routes, exception_handlers={HTTPException: refused})
     app.router.redirect_slashes = False
+    if login is not None:
+        login.attach(app)
     app.add_middleware(_Headers)
     return app
 

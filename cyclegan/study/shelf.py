@@ -72,8 +72,10 @@ class Studies:
 
         with self._lock:
             if self._app is None:
+                # A Space stands behind its Hub's proxy; elsewhere, whoever comes could write that header.
                 self._app = make_app(
-                    list(self.by_name.values()), store_of=self.store, login=self._login, trust_proxy=not self.own,
+                    list(self.by_name.values()), store_of=self.store, login=self._login,
+                    trust_proxy=bool(os.environ.get("SPACE_ID")),
                 )
             return self._app
 

@@ -55,6 +55,9 @@ TRIES = 30
 class NamedLogin:
     """Stands in for accounts of Hugging Face: whoever asks is who the header X-Participant says."""
 
+    def attach(self, app: Starlette) -> None:
+        """Nothing to add."""
+
     def user(self, request: Request) -> str | None:
         """The name in the header."""
         return request.headers.get("x-participant")

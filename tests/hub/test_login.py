@@ -212,8 +212,6 @@ def test_a_study_takes_the_account_for_the_participant(provider, small_study, tm
     login = HubLogin(environ(provider))
     with Store(f"sqlite:///{tmp_path / 'votes.sqlite3'}") as store:
         app = server.make_app([study], store_of=lambda _: store, login=login)
-        if not any(getattr(route, "name", "") == "study_login" for route in app.routes):
-            login.attach(app)
         with TestClient(FastAPI(routes=[Mount("/study", app)]), follow_redirects=False) as client:
             begin = {"language": "en", "screen": {"width": 390, "height": 844, "dpr": 3}}
             refused = client.post("/study/tiny/session", json=begin)

@@ -509,6 +509,9 @@ def test_links_that_lead_nowhere_say_why(play):
 
 
 class Login:
+    def attach(self, app):
+        pass
+
     def user(self, request):
         return request.cookies.get("user")
 

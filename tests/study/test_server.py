@@ -404,6 +404,9 @@ def test_the_address_behind_a_proxy(client_of, small_study, store):
 
 
 class Login:
+    def attach(self, app):
+        pass
+
     def user(self, request):
         return request.headers.get("x-user")
 
