@@ -43,7 +43,7 @@ PACKAGES = ("cyclegan", "hub")
 OWN_FOLDERS = (*(f"{name}/" for name in PACKAGES), "demo/", "studies/")
 """In these nothing is a person's: what is no longer needed is deleted."""
 BESIDE = ("*.css", "*.html", "*.js")
-DISTRIBUTIONS = {"PIL": "pillow", "skimage": "scikit-image"}
+DISTRIBUTIONS = {"PIL": "pillow", "skimage": "scikit-image", "yaml": "pyyaml"}
 """Names to install by, where they differ from the names to import by."""
 COMPANIONS = {"authlib": ("httpx", "itsdangerous")}
 """What a library needs for the use that is made of it here, and does not install by itself."""

@@ -408,8 +408,10 @@ function screen(parts, choices) {
   setKeys(null);
   return new Promise(resolve => {
     setButtons(choices.map(({ key, value, main, href, words }) => {
-      if (href) return make("a", words, { href, className: "button main", rel: "noreferrer",
-          target: window === window.top ? "_top" : "_blank" });  // A frame may not be let out of by itself.
+      if (href) {  // A frame may not be able to leave its page by itself.
+        const target = window === window.top ? "_top" : "_blank";
+        return make("a", words, { href, className: "button main", rel: "noreferrer", target });
+      }
       return makeButton(key, () => resolve(value), { className: main ? "main" : "" });
     }));
     heading(parts[0]);

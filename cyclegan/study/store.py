@@ -694,6 +694,8 @@ class Store:
 
     def _make_engines(self) -> dict[str, Engine]:
         if not self.sqlite:
+            import psycopg  # noqa: F401  # SQLAlchemy would, without saying so: what a Space needs is read from imports.
+
             # Without prepared statements it works behind a connection pooler, too.
             engine = sa.create_engine(
                 self.url, hide_parameters=True, pool_size=5, max_overflow=15, pool_timeout=10, pool_pre_ping=True,
