@@ -47,7 +47,7 @@ def test_every_function_says_what_it_takes_and_returns(described):
         for parameter in about["parameters"]:
             assert parameter["parameter_name"] in about["description"], (name, parameter["parameter_name"])
         first, *others = about["parameters"]
-        assert first["parameter_name"] in ("image", "video", "files", "run") and all(
+        assert first["parameter_name"] in ("image", "video", "files", "run", "study") and all(
             other["parameter_has_default"] for other in others
         )
 
