@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import logging
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from cyclegan.checkpoint import CheckpointError, CheckpointSource
-from cyclegan.cli import check_port, is_loopback, port
+from cyclegan.cli import check_port, end_in_order, is_loopback, port
 from cyclegan.study.plan import StudyError
 from cyclegan.study.shelf import Studies
 from hub import HubError, open_source, open_studies
@@ -22,10 +21,8 @@ STUDIES = Path("studies")
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
     parser = argparse.ArgumentParser(
-        prog="app.py",
-        description="Translate pictures in the browser with CycleGAN checkpoints, and bring them back again.",
-        epilog="example: python app.py --checkpoints runs/maps runs/streets", allow_abbrev=False,
-    )
+        prog="app.py", epilog="example: python app.py --checkpoints runs/maps runs/streets", allow_abbrev=False,
+        description="Translate pictures in the browser with CycleGAN checkpoints, and bring them back again.")
     parser.add_argument("--checkpoints", nargs="+", metavar="SOURCE",
                         help="folders of runs or single epochs, USER/NAME on the Hub (default: what demo/ holds)")
     parser.add_argument("--host", default="127.0.0.1",
@@ -58,9 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Serve until interrupted; the exit status."""
     args = build_parser().parse_args(argv)
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # So that votes that wait are still sent.
+    end_in_order()
     own = is_loopback(args.host) and not args.share
-    there = [STUDIES, *([] if args.checkpoints else [DEMO / "studies"])]
+    there = [*([] if args.checkpoints else [DEMO / "studies"]), STUDIES]
     folders = args.studies or [folder for folder in there if any(folder.glob("*/study.json"))]
     try:
         sources = open_sources(args.checkpoints)
@@ -87,9 +84,9 @@ def _serve(args: argparse.Namespace, sources: list[CheckpointSource], shelf: Stu
         with demo.route(path, path, show_in_navbar=False) if path else demo:
             page.build(bench)
     demo.temp_file_sets.append(readings.SERVED)
-    options = ui.launch_options([page.CSS for page in pages.values()], own=shelf.own, routes=[shelf.route()])
-    demo.queue(max_size=64).launch(server_name=args.host, server_port=args.port, share=args.share,
-                                   prevent_thread_lock=True, **options)
+    demo.queue(max_size=64).launch(
+        server_name=args.host, server_port=args.port, share=args.share, prevent_thread_lock=True,
+        **ui.launch_options([page.CSS for page in pages.values()], own=shelf.own, routes=[shelf.route()]))
     bench.warm()
     shelf.warm()
     demo.block_thread()

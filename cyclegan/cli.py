@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import ipaddress
 import os
+import signal
 import socket
 import sys
 import types
@@ -170,3 +171,13 @@ def check_port(host: str, port: int) -> None:
     except OSError as error:
         why = f"{host}:{port} can't be served ({error.strerror or error})"
         raise OSError(f"{why}: choose another port, as in --port {port % 65535 + 1}, or another --host") from error
+
+
+def end_in_order() -> None:
+    """Let SIGTERM end this process as Ctrl-C does, so that what waits to be sent still is; a second does nothing."""
+
+    def end(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, end)

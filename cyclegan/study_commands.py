@@ -352,6 +352,12 @@ def serve(args: argparse.Namespace) -> int:
 
     study = read_study(args.study)
     study.check_enough()
+    with _store(study, args) as store:
+        if store.others(study):
+            raise PlanError(
+                f"people have taken part in another study called {study.name} in this database: its study.json was "
+                "changed, so bring it back, or build the study under another name"
+            )
     if not cli.is_loopback(args.host):
         print("note: everyone who can reach this computer can take part", file=sys.stderr)
     serve_studies([study], host=args.host, port=args.port, trust_proxy=args.trust_proxy)
@@ -390,7 +396,10 @@ def _store(study: Study, args: argparse.Namespace) -> Iterator[Store]:
     assert study.folder is not None
     with contextlib.ExitStack() as stack:
         store = stack.enter_context(Store(database_url(study.folder)))
-        if args.votes is None:
+        if count := store.others(study):
+            print(f"warning: {count} sessions are of another {study.name}: its study.json is not the one that they saw",
+                  file=sys.stderr)
+        if getattr(args, "votes", None) is None:
             yield store
             return
         from hub.study_votes import Shipment
@@ -421,7 +430,7 @@ def _rows(study: Study, args: argparse.Namespace, *, simulated: bool = False) ->
 
 def report(args: argparse.Namespace) -> int:
     """Write or print the report."""
-    from cyclegan.study.report import make_report, to_markdown, to_table, write_report
+    from cyclegan.study.report import csv_of, make_report, to_markdown, to_table, write_report
 
     study = read_study(args.study)
     votes, sessions = _rows(study, args, simulated=args.simulated)
@@ -433,7 +442,7 @@ def report(args: argparse.Namespace) -> int:
     if args.format == "parquet":
         raise ConfigError("parquet is nothing for a screen: name a file with --output")
     if args.format == "csv":
-        print(to_table(votes, study).to_csv(index=False, lineterminator="\n"), end="")
+        print(csv_of(to_table(votes, study)).decode(), end="")
     else:
         made = make_report(study, votes, sessions)
         print(to_markdown(made) if args.format == "md" else json.dumps(made, indent=1, ensure_ascii=False))
@@ -461,12 +470,13 @@ def export(args: argparse.Namespace) -> int:
 def import_results(args: argparse.Namespace) -> int:
     """Count another tool's results, and keep what was read."""
     from cyclegan.study.amt import figures_amt, import_amt, report_amt
+    from cyclegan.study.report import csv_of
 
     if args.study.exists():
         raise ConfigError(f"{args.study} exists already: choose another folder")
     votes = import_amt(args.input, args.practice)
     figures = figures_amt(votes)
-    _write(args.study / "votes.csv", votes.to_csv(index=False, lineterminator="\n").encode())
+    _write(args.study / "votes.csv", csv_of(votes))
     _write(args.study / "figures.json", (json.dumps(figures, indent=1, ensure_ascii=False) + "\n").encode())
     print(report_amt(figures))
     print(f"{len(votes):,} votes and these figures written to {args.study}")

@@ -464,26 +464,52 @@ def _judged(repo_id: str, studies: Sequence[Mapping[str, Any]]) -> str:
     """The figures of studies: a table each, with what it was that people were asked to do."""
     if not studies:
         return ""
+    single = [study["protocol"].get("presentation") == "single" for study in studies]
+    of_pairs = "" if all(single) else "; at 50%, people can't tell them apart"
     parts = [
         "## Judged by people",
-        "The *fooling rate* is the share of trials in which a translation was taken for a real picture; at 50%, people "
-        "can't tell them apart. The interval is of 95%, over participants.",
+        "The *fooling rate* is the share of trials in which a translation was taken for a real picture"
+        f"{of_pairs}{' where two pictures are compared' if of_pairs and any(single) else ''}. The interval is of 95%, "
+        "over participants.",
     ]
-    for study in studies:
+    if any(single):
+        parts.append(
+            "Where pictures were judged one by one, real ones were judged, too, and it is the *total error* that is "
+            "50% if people can't tell them apart: translations taken for real and real pictures taken for fake, each "
+            "half of it."
+        )
+    for study, one_by_one in zip(studies, single, strict=True):
         about, protocol = study["study"], study["protocol"]
         title = _escaped(_plain(str(about.get("title") or ""), about["name"]))
         where = f"https://huggingface.co/{repo_id}/blob/main/{study_file(about['name'])}"
-        rows = "\n".join(_judged_row(repo_id, row) for row in study["epochs"])
+        total = one_by_one and any(_total_error(row) for row in study["epochs"])
+        rows = "\n".join(_judged_row(repo_id, row, total) for row in study["epochs"])
+        heads = ["epoch", "fooling rate", "95% interval", *(["total error"] if total else []), "participants", "trials"]
         parts += [
             f"**{title}**, {_escaped(_way(about))}: {_protocol_words(protocol)} ([all figures]({where})).",
-            f"| epoch | fooling rate | 95% interval | participants | trials |\n|---|{'---:|' * 4}\n{rows}",
+            f"| {' | '.join(heads)} |\n|---|{'---:|' * (len(heads) - 1)}\n{rows}",
         ]
     if any(row.get("interval_assumed") is True for study in studies for row in study["epochs"]):
         parts.append("\\* These answers can't show how people differ: that is assumed.")
     return "\n\n".join(parts)
 
 
-def _judged_row(repo_id: str, row: Mapping[str, Any]) -> str:
+def _total_error(row: Mapping[str, Any]) -> str:
+    """An epoch's total error, with its interval, of single pictures; empty if the entry has none, or no good one."""
+
+    def share(value: Any) -> bool:
+        return type(value) in (int, float) and 0 <= value <= 1
+
+    found = row.get("total_error")
+    if not isinstance(found, dict) or not share(found.get("error")):
+        return ""
+    bounds = found.get("interval")
+    if not isinstance(bounds, list) or len(bounds) != 2 or not all(map(share, bounds)):
+        return f"{100 * found['error']:.1f}%"
+    return f"{100 * found['error']:.1f}% ({100 * bounds[0]:.1f}% – {100 * bounds[1]:.1f}%)"
+
+
+def _judged_row(repo_id: str, row: Mapping[str, Any], with_total_error: bool) -> str:
     tag, revision = epoch_name(row["epoch"]), row["revision"]
     shown = tag if revision == tag else f"{tag} at {_escaped(_plain(revision[:10], '?'))}"
     # What was judged, if the tag is on something else. Only a tag or a SHA gets into the address.
@@ -491,6 +517,7 @@ def _judged_row(repo_id: str, row: Mapping[str, Any]) -> str:
         shown = f"[{shown}](https://huggingface.co/{repo_id}/tree/{revision})"
     interval = " – ".join(f"{100 * bound:.1f}%" for bound in row["interval"]) if row.get("interval") else "–"
     interval += " \\*" if row.get("interval_assumed") is True else ""
+    interval += f" | {_total_error(row) or '–'}" if with_total_error else ""
     return f"| {shown} | {100 * row['fooling_rate']:.1f}% | {interval} | {row['participants']} | {row['trials']} |"
 
 

@@ -180,6 +180,12 @@ def study_file(name: str) -> str:
     return f"{STUDIES}{name}.json"
 
 
+def _total_error(one: Mapping[str, Any]) -> dict[str, Any]:
+    """Where pictures are judged one by one, real ones are mistaken too."""
+    error = one.get("total_error")
+    return {"total_error": {key: error.get(key) for key in ("error", "interval")}} if error else {}
+
+
 def study_entry(
     report: Mapping[str, Any], epochs: Collection[Mapping[str, Any]], revisions: Mapping[int, str], updated: str
 ) -> dict[str, Any]:
@@ -202,7 +208,7 @@ def study_entry(
         # Numbers only: reasons for leaving somebody out are the owner's words on people.
         "participants": {key: value for key, value in people.items() if type(value) is int},
         "epochs": [
-            {**{key: one.get(key) for key in keys}, "revision": revisions[one["epoch"]]}
+            {**{key: one.get(key) for key in keys}, **_total_error(one), "revision": revisions[one["epoch"]]}
             for one in sorted(epochs, key=lambda one: one["epoch"])
         ],
     }

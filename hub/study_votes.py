@@ -32,6 +32,8 @@ from hub.votes import VoteShipper
 POLL_S, LONGEST_WAIT_S = 5.0, 300.0
 OVERLAP = timedelta(seconds=60)
 """A row's time is taken a little before it is there for others to see."""
+WHOLE_EVERY = 60
+"""So many rounds, and at the end, all rows are looked at: clocks are set back."""
 JSON_COLUMNS = ("screen", "marks")
 """Kept as text in the data set, whose columns have one type each."""
 _TEXT, _WHOLE, _NUMBER, _YES, _WHEN = "string", "int64", "float64", "bool", "timestamp[us, tz=UTC]"
@@ -100,6 +102,7 @@ class Shipment:
         """Sessions that nothing may be left of, and when that was decided."""
         self._erasing = False
         self._latest: dict[str, str] = {}
+        self._rounds = 0
         self._trouble = ""
 
     def __enter__(self) -> Shipment:
@@ -146,6 +149,7 @@ class Shipment:
                 self._restored = False  # Somebody may have been forgotten there.
             if not self._restored:
                 self._restore()
+            self._rounds += 1
             for study, store in self._stores:
                 self._send(study, store)
             if self._erasing:
@@ -203,7 +207,8 @@ class Shipment:
 
     def _send(self, study: Study, store: Store) -> None:
         """Give the shipper each row that the data set does not have."""
-        after = self._latest.get(study.study_id)
+        whole = self._stop.is_set() or self._rounds % WHOLE_EVERY == 0
+        after = None if whole else self._latest.get(study.study_id)
         rows = store.rows(study, after and (datetime.fromisoformat(after) - OVERLAP).isoformat())
         for row in rows:
             if row["key"] in self._known:

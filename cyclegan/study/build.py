@@ -15,9 +15,11 @@ import contextlib
 import dataclasses
 import hashlib
 import os
+import re
 import shutil
 import struct
 import tempfile
+import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -170,7 +172,7 @@ class _Choice:
         if truths and chosen and inputs.truth(chosen[0]) is None:
             raise PlanError(
                 "the data set does not say which real picture shows the same scene, so pairing can't be same: "
-                "choose --pairing any, or take paired data"
+                "choose --pairing different, or take paired data"
             )
         others = chosen if truths else some("reals", range(len(reals)), limit)
         broken = some("broken", others, BROKEN_PER_TRIAL * protocol.counts["vigilance"])
@@ -300,7 +302,7 @@ class _Rendering:
                 if self.choice.truths:
                     self._add_real(number, scene, image)
             elif self.choice.truths:
-                raise PlanError(f"the data set has no real picture of the scene of {label}: choose --pairing any")
+                raise PlanError(f"the data set has no real picture of the scene of {label}: choose --pairing different")
             self._advance(1)
         return scenes
 
@@ -414,6 +416,10 @@ class _Contents(Mapping[str, bytes]):
 # --- the folder ---------------------------------------------------------------------------------------------
 
 
+LEFT_FOR_S = 24 * 3600
+"""What a killed build left behind is removed by one that comes so much later."""
+
+
 @contextlib.contextmanager
 def _workplace(output: Path) -> Iterator[Path]:
     """A hidden folder beside `output`, removed at the end; and what a killed build of the same name left behind."""
@@ -421,8 +427,11 @@ def _workplace(output: Path) -> Iterator[Path]:
         raise PlanError(f"{output.name!r} can't be a study's name: use letters, digits, dot, hyphen, underscore")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        for leftover in output.parent.glob(f".{output.name}.*.part"):
-            shutil.rmtree(leftover, ignore_errors=True)
+        ours = re.compile(rf"\.{re.escape(output.name)}\.\w{{8}}\.part")  # As mkdtemp makes it.
+        for leftover in output.parent.iterdir():
+            # Another process may be at it, but not for a day.
+            if ours.fullmatch(leftover.name) and time.time() - leftover.stat().st_mtime > LEFT_FOR_S:
+                shutil.rmtree(leftover, ignore_errors=True)
         place = Path(tempfile.mkdtemp(prefix=f".{output.name}.", suffix=".part", dir=output.parent))
     except OSError as error:
         raise _unwritable(output, error) from error

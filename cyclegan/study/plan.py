@@ -37,8 +37,9 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 TASKS = ("realness", "pick", "tag")
 PRESENTATIONS = ("together", "sequence", "single")
-PAIRINGS = ("same", "different", "any")
+PAIRINGS = ("same", "different")
 PHASES = ("practice", "test")
+KINDS = ("real", "fake", "broken")
 TAGS = ("blur", "smear", "colour", "missing", "invented", "checkerboard", "other")
 """What can be wrong with a fake, for the task `tag`."""
 MAX_TRIALS = 1000
@@ -54,6 +55,10 @@ class StudyError(ValueError):
 
 class PlanError(StudyError):
     """A study that can't be built, read or played as asked."""
+
+
+class _Newer(PlanError):
+    """Its sentence is told as it is."""
 
 
 # --- the protocol -------------------------------------------------------------------------------------------
@@ -77,8 +82,7 @@ class Protocol:
     blank_ms: int = _field(600, "empty screen before each picture, at least", most=10_000)
     mask: bool = _field(False, "cover the places of the pictures with a pattern once they are gone")
     feedback_ms: int = _field(2400, "how long practice says what was right", most=60_000)
-    pairing: str = _field("any", "the real picture shows the fake's own scene (same), never (different), or any",
-                          PAIRINGS)
+    pairing: str = _field("different", "the real picture shows the fake's own scene, or another one", PAIRINGS)
     vigilance_share: float = _field(0.0, "part of the test trials with a plainly broken fake", most=0.5)
     real_real_share: float = _field(0.0, "part of the test trials with two real pictures", most=0.5)
     repeat_share: float = _field(0.0, "part of the test trials that show an earlier pair again, sides swapped",
@@ -137,8 +141,8 @@ class Protocol:
 
 _PAPERS = {"exposure_ms": 1000, "practice_trials": 10, "test_trials": 40, "presentation": "together"}
 PROTOCOLS: dict[str, Protocol] = {
-    "cyclegan2017": Protocol("cyclegan2017", question="real", pairing="any", **_PAPERS),
-    "pix2pix2017": Protocol("pix2pix2017", question="fake", pairing="any", **_PAPERS),
+    "cyclegan2017": Protocol("cyclegan2017", question="real", **_PAPERS),
+    "pix2pix2017": Protocol("pix2pix2017", question="fake", **_PAPERS),
     "colorization2016": Protocol("colorization2016", question="fake", pairing="same", vigilance_share=0.1, **_PAPERS),
     "hype_infinity": Protocol(
         "hype_infinity", presentation="single", practice_trials=20, test_trials=100, exposure_ms=0, qualification=0.65,
@@ -179,6 +183,11 @@ class Stimulus:
     epoch: int | None = None
     """Of the checkpoint that made it; None if none did."""
 
+    def __post_init__(self) -> None:
+        named = isinstance(self.sha256, str) and SHA256.fullmatch(self.sha256) and isinstance(self.scene, str)
+        if not named or self.kind not in KINDS or (type(self.epoch) is int) != (self.kind == "fake"):
+            raise PlanError(f"stimulus {str(self.sha256)[:16]} is not described rightly")
+
 
 @dataclass(frozen=True)
 class PlannedCheckpoint:
@@ -188,6 +197,12 @@ class PlannedCheckpoint:
     commit_sha: str
     source: str
     """As a person named it: a folder's name or USER/NAME."""
+
+    def __post_init__(self) -> None:
+        if type(self.epoch) is not int or not 1 <= self.epoch < 10**9:
+            raise PlanError(f"{str(self.epoch)[:20]!r} is no epoch")
+        if not all(isinstance(text, str) for text in (self.commit_sha, self.source)):
+            raise PlanError(f"epoch {self.epoch} has no commit_sha or source")
 
 
 @dataclass(frozen=True)
@@ -260,6 +275,14 @@ class Study:
             raise PlanError(f"{self.name!r} can't be a study's name: use letters, digits, dot, hyphen, underscore")
         if self.direction not in DIRECTIONS:
             raise PlanError(f"direction is {self.direction!r}: choose ab or ba")
+        for text in (self.title, self.contact, self.dataset, self.completion_code, self.completion_url, *self.domains):
+            if not isinstance(text, str) or not text.isprintable():  # Half a surrogate can't be written either.
+                raise PlanError(f"{str(text)[:60]!r} is no text that can be shown: leave out what can't be printed")
+        sized = len(self.size) == 2 and all(type(n) is int and 0 <= n < 10**5 for n in self.size)
+        if len(self.domains) != 2 or not sized:
+            raise PlanError("a study has two domains, and stimuli of a width and a height")
+        if type(self.seed) is not int:
+            raise PlanError(f"{str(self.seed)[:20]!r} is no seed: give a whole number")
         if not self.checkpoints:
             raise PlanError("a study needs at least one checkpoint")
         if self.completion_url and not re.match(r"https?://", self.completion_url):
@@ -305,10 +328,22 @@ class Study:
             raise PlanError(f"{self.name} has no stimulus {sha256[:16]}")
         return self.folder / "stimuli" / f"{sha256}.png"
 
+    def stimulus(self, sha256: str) -> bytes:
+        """The content of a stimulus. Raises PlanError if it is none of this study, missing, or not what was frozen."""
+        path = self.stimulus_path(sha256)
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise PlanError(f"{path} can't be read ({error.strerror or error}): get the study again") from error
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise PlanError(f"{path} is not what was frozen: get the study again")
+        return content
+
     def trials(self, arm: int, slot: int) -> tuple[Trial, ...]:
         """The sequence of the session that came `slot`-th (from 0) into an arm; the same at every call.
 
-        Within a session no scene is compared twice and no real picture is shown twice, repeats aside; sides are even.
+        Within a session, practice included, no scene comes twice, neither as a fake nor as a real picture, but in pairs
+        of one scene and in repeats; sides are even.
         Over the sessions of an arm, pictures, sides and epochs are used as evenly as whole numbers allow.
         """
         return self._sequences.get(arm, slot)
@@ -388,7 +423,7 @@ def read_study(folder: str | Path) -> Study:
         values = json.loads(path.read_text(encoding="utf-8"))
         found = values.pop("format_version")
         if found > FORMAT_VERSION:
-            raise PlanError(f"{folder} is of a newer version of this program (format {found}); update the program")
+            raise _Newer(f"{folder} is of a newer version of this program (format {found}); update the program")
         values |= {
             "protocol": Protocol(**values["protocol"]),
             "domains": tuple(values["domains"]),
@@ -396,14 +431,11 @@ def read_study(folder: str | Path) -> Study:
             "checkpoints": tuple(PlannedCheckpoint(**c) for c in values["checkpoints"]),
             "stimuli": tuple(Stimulus(**s) for s in values["stimuli"]),
         }
-        study = Study(**values, folder=folder)
-        if not all(SHA256.fullmatch(s.sha256) for s in study.stimuli):
-            raise ValueError("a stimulus has no SHA-256")
-    except PlanError:
+        return Study(**values, folder=folder)
+    except _Newer:
         raise
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError) as error:
         raise PlanError(f"{path} is damaged ({error}); build the study again, or get it again") from error
-    return study
 
 
 def find_studies(folders: Iterable[str | Path]) -> list[Study]:
@@ -442,13 +474,25 @@ class _Sequences:
         self.fakes = {scene: fakes for scene, fakes in by_scene.items() if fakes.keys() == set(study.epochs)}
         self.reals = [s for s in study.stimuli if s.kind == "real"]
         self.broken = [s for s in study.stimuli if s.kind == "broken"]
-        # What is answered to in practice is never shown in the test: not the same pictures for all, or those few
-        # would weigh too much, but the same within an arm.
-        order = self._order("practice", sorted(self.fakes))
+        # What practice has told of a scene must not help in the test: its scenes, of fakes and of real pictures, are
+        # kept for it, and no scene is among both.
         practice = self.protocol.practice_trials
-        if self.protocol.presentation == "single":
-            practice -= practice // 2
-        self.practice_scenes, self.test_scenes = order[:practice], order[practice:]
+        single = self.protocol.presentation == "single"
+        order = self._order("practice", sorted(self.fakes))
+        self.practice_scenes = order[: practice - practice // 2 if single else practice]
+        if self.protocol.task != "realness":
+            wanted = 0
+        elif self.protocol.pairing == "same" and not single:
+            self.practice_reals = [real for real in self.reals if real.scene in self.practice_scenes]
+            wanted = None
+        else:
+            wanted = practice // 2 if single else practice
+        if wanted is not None:
+            others = [real for real in self.reals if real.scene not in self.practice_scenes]
+            self.practice_reals = self._order("practice reals", others)[:wanted]
+        kept = {*self.practice_scenes, *(real.scene for real in self.practice_reals)}
+        self.test_scenes = [scene for scene in order if scene not in kept]
+        self.test_reals = [real for real in self.reals if real.scene not in kept]
 
     def get(self, arm: int, slot: int) -> tuple[Trial, ...]:
         with self._lock:
@@ -552,7 +596,8 @@ class _Sequences:
             missing = [scene for scene in chosen if scene not in own]
             if missing:
                 raise PlanError(
-                    "the data set does not say which real picture shows the same scene: use pairing any, or paired data"
+                    "the data set does not say which real picture shows the same scene: use pairing different, or "
+                    "paired data"
                 )
             reals = [own[scene] for scene in chosen]
             taken.update(real.sha256 for real in reals)
@@ -562,39 +607,34 @@ class _Sequences:
         pairs = list(zip(reals, fakes, strict=True))
         trials = self._sided(arm, slot, phase, "comparison", pairs)
         if n := counts.get("vigilance", 0):
-            reals = self._free_reals(arm, slot, n, taken, "vigilance")
+            reals = self._free_reals(arm, slot, n, chosen, taken, "vigilance")
             broken = self._least_used(arm, slot, "broken", self.broken, n, "broken pictures")
             trials += self._sided(arm, slot, phase, "vigilance", list(zip(reals, broken, strict=True)))
         if n := counts.get("real_real", 0):
-            reals = self._free_reals(arm, slot, 2 * n, taken, "real_real")
+            reals = self._free_reals(arm, slot, 2 * n, chosen, taken, "real_real")
             trials += self._sided(arm, slot, phase, "real_real", list(zip(reals[:n], reals[n:], strict=True)))
         return trials
 
     def _partners(self, arm: int, slot: int, phase: str, scenes: Sequence[str], count: int) -> list[Stimulus]:
-        """A real picture for each scene; of another scene if the pairing says so."""
-        # Practice has its own here too: the first ones of a random order.
-        order = self._order("practice reals", self.reals)
-        reserved = self.protocol.practice_trials
-        pool = order[:reserved] if phase == "practice" else order[reserved:]
-        if self.protocol.pairing == "different" and count == 1:
-            pool = [real for real in pool if real.scene != scenes[0]]
-        reals = self._least_used(arm, slot, f"{phase} real", pool, count, "real pictures")
-        if self.protocol.pairing == "different":
-            for n, scene in enumerate(scenes):
-                if reals[n].scene != scene:
-                    continue
-                swap = next((m for m in range(count) if m != n and reals[m].scene != scene != scenes[m]
-                             and reals[n].scene != scenes[m]), None)
-                if swap is None:
-                    raise PlanError("too few real pictures to keep each from its own scene: take a larger data set")
-                reals[n], reals[swap] = reals[swap], reals[n]
-        return reals
+        """Real pictures of other scenes than the session's fakes."""
+        pool = self.practice_reals if phase == "practice" else self.test_reals
+        return self._least_used(arm, slot, f"{phase} real", self._beside(pool, scenes, count), count, "real pictures")
 
-    def _free_reals(self, arm: int, slot: int, count: int, taken: set[str], role: str) -> list[Stimulus]:
-        reserved = {s.sha256 for s in self._order("practice reals", self.reals)[: self.protocol.practice_trials]}
-        if self.protocol.pairing == "same":
-            reserved = {s.sha256 for s in self.reals if s.scene in self.practice_scenes}
-        pool = [real for real in self.reals if real.sha256 not in taken | reserved]
+    def _beside(self, pool: Sequence[Stimulus], scenes: Sequence[str], count: int) -> list[Stimulus]:
+        """Those of `pool` that show none of `scenes`; too few at any choice of so many scenes is told at the first."""
+        fakes = set(self.test_scenes)
+        shared = sum(real.scene in fakes for real in pool)
+        if len(pool) - min(len(scenes), shared) < count:
+            raise PlanError(
+                f"a session needs {count} real pictures of other scenes than its {len(scenes)} fakes, and the study "
+                f"has {len(pool)}: take a larger data set, or lower practice_trials and test_trials"
+            )
+        return [real for real in pool if real.scene not in scenes]
+
+    def _free_reals(
+        self, arm: int, slot: int, count: int, scenes: Sequence[str], taken: set[str], role: str
+    ) -> list[Stimulus]:
+        pool = [real for real in self._beside(self.test_reals, scenes, count) if real.sha256 not in taken]
         reals = self._least_used(arm, slot, role, pool, count, f"more real pictures for {role} trials")
         taken.update(real.sha256 for real in reals)
         return reals
@@ -648,7 +688,7 @@ class _Sequences:
         chosen = self._least_used(arm, slot, phase, scenes, number, "pictures to translate")
         shown = self._epochs(arm, slot, phase, chosen, self.study.arms[arm])
         if total > number:
-            reals = self._partners(arm, slot, phase, chosen[: total - number], total - number)
+            reals = self._partners(arm, slot, phase, chosen, total - number)
             taken.update(real.sha256 for real in reals)
             shown += reals
         trials = [Trial(0, phase, "comparison", stimulus, None) for stimulus in shown]

@@ -43,7 +43,7 @@ const WORDS = {
   agree: ["I am 18 or older and take part", "만 18세 이상이며 참여합니다"],
   decline: ["No, thanks", "참여하지 않겠습니다"],
   declined_title: ["That's fine", "알겠습니다"],
-  declined: ["Nothing was stored. You can close this page.", "아무 정보도 저장되지 않았습니다. 이 페이지를 닫으셔도 됩니다."],
+  declined: ["You don't take part. You can close this page.", "참여하지 않으셔도 괜찮습니다. 이 페이지를 닫으셔도 됩니다."],
   back: ["Back", "돌아가기"],
 
   how_title: ["How it works", "진행 방법"],
@@ -58,6 +58,7 @@ const WORDS = {
     "사진 두 장이 왼쪽부터 차례로 {seconds}씩 나타났다가 사라집니다."],
   how_single: ["A picture appears for {seconds}, then disappears.", "사진 한 장이 {seconds} 동안 나타났다가 사라집니다."],
   how_single_stay: ["A picture appears, and stays until you answer.", "사진 한 장이 나타나고, 답하실 때까지 그대로 있습니다."],
+  how_mask: ["A coloured pattern then covers the place of each picture.", "그 뒤에는 사진이 있던 자리를 무늬가 덮습니다."],
   ask_real: ["Choose the one that you take for real. If you are not sure, guess.",
     "진짜라고 생각되는 쪽을 골라 주세요. 잘 모르겠으면 짐작해서 고르시면 됩니다."],
   ask_fake: ["Choose the one that you take for fake. If you are not sure, guess.",
@@ -66,7 +67,7 @@ const WORDS = {
     "진짜인지 가짜인지 골라 주세요. 잘 모르겠으면 짐작해서 고르시면 됩니다."],
   ask_pick: ["Choose the one that looks more real. If you see no difference, say so.",
     "더 진짜처럼 보이는 쪽을 골라 주세요. 차이가 없어 보이면 ‘비슷함’을 고르시면 됩니다."],
-  ask_tag: ["Choose what is wrong with it. If you like, draw a box around the place, with the mouse or a finger.",
+  ask_tag: ["Choose all that is wrong with it. If you like, draw a box around the place, with the mouse or a finger.",
     "이상한 점을 모두 골라 주세요. 원하시면 마우스나 손가락으로 그 부분에 네모를 그릴 수 있습니다."],
   how_time: ["Take the time that you need for your answer.", "답하는 시간에는 제한이 없습니다."],
   how_practice: ["The first {practice} are for practice, and you are told the answer. Then come {test} without being told.",
@@ -82,7 +83,7 @@ const WORDS = {
   question_fake: ["Which picture is fake?", "어느 쪽이 가짜 사진인가요?"],
   question_single: ["Real or fake?", "진짜인가요, 가짜인가요?"],
   question_pick: ["Which looks more real?", "어느 쪽이 더 진짜 같나요?"],
-  question_tag: ["What is wrong here?", "이상한 점은 무엇인가요?"],
+  question_tag: ["Choose all that is wrong", "이상한 점을 모두 골라 주세요"],
   left: ["← Left", "← 왼쪽"],
   right: ["Right →", "오른쪽 →"],
   tie: ["No difference", "비슷함"],
@@ -109,8 +110,10 @@ const WORDS = {
 
   correct: ["✓ Correct.", "✓ 맞습니다."],
   wrong: ["✗ Not quite.", "✗ 아쉽게도 틀렸습니다."],
-  was_left: ["The real picture was on the left.", "왼쪽이 진짜였습니다."],
-  was_right: ["The real picture was on the right.", "오른쪽이 진짜였습니다."],
+  real_left: ["The real picture was on the left.", "왼쪽이 진짜였습니다."],
+  real_right: ["The real picture was on the right.", "오른쪽이 진짜였습니다."],
+  fake_left: ["The fake was on the left.", "왼쪽이 가짜였습니다."],
+  fake_right: ["The fake was on the right.", "오른쪽이 가짜였습니다."],
   was_real: ["The picture was real.", "진짜 사진이었습니다."],
   was_fake: ["The picture was fake.", "가짜 사진이었습니다."],
   real: ["real", "진짜"],
@@ -150,6 +153,8 @@ const WORDS = {
     "잠시만 기다려 주세요. 연결이 끊겼습니다. 연결되면 저절로 이어지며, 잃어버리는 것은 없습니다."],
   wait_vote: ["Please wait: the connection is interrupted. Your answer is kept, and is sent as soon as it is back.",
     "잠시만 기다려 주세요. 연결이 끊겼습니다. 답변은 보관되어 있으며, 연결되는 대로 전송됩니다."],
+  wait_slow: ["Please wait: the line is slow, and the pictures are still on their way.",
+    "잠시만 기다려 주세요. 연결이 느려 사진을 아직 불러오고 있습니다."],
   wait_long: ["You can also close this page and open the same link later.",
     "이 페이지를 닫고 나중에 같은 링크를 다시 여셔도 됩니다."],
 
@@ -163,8 +168,10 @@ const WORDS = {
   log_in: ["Log in with Hugging Face", "Hugging Face로 로그인"],
   stop_title: ["Sorry", "죄송합니다"],
   reload: ["Load the page again", "페이지 새로 고침"],
-  taken: ["This participant has taken part already, or began in another browser: go on there.",
-    "이미 참여하셨거나 다른 브라우저에서 시작하셨습니다. 그 브라우저에서 계속해 주세요."],
+  taken: ["This link was used already, in another browser or on another device: go on there.",
+    "이 링크는 이미 다른 브라우저나 다른 기기에서 사용되었습니다. 그곳에서 계속해 주세요."],
+  taken_login: ["This account takes part already, in another browser or on another device: go on there.",
+    "이 계정으로 이미 다른 브라우저나 다른 기기에서 참여하셨습니다. 그곳에서 계속해 주세요."],
   too_many: ["Too many attempts: wait a few minutes, then load the page again.",
     "시도가 너무 많았습니다. 몇 분 뒤에 페이지를 새로 고쳐 주세요."],
   closed: ["This session is over. Thank you for taking part.", "이미 끝난 참여입니다. 참여해 주셔서 감사합니다."],
@@ -278,7 +285,7 @@ function wait(who, key) {
   tell();
 }
 
-/** Ask the server until it answers, however long that takes. */
+/** Ask the server until it answers, however long that takes. A picture is had once, so it gets long to arrive. */
 async function call(path, { body, kind = "wait", picture = false } = {}) {
   const who = Symbol(path), began = performance.now();
   const headers = {};
@@ -289,8 +296,8 @@ async function call(path, { body, kind = "wait", picture = false } = {}) {
     for (let tries = 0; ; tries++) {
       let pause = Math.min(8000, 400 * 2 ** Math.min(tries, 5));
       const abort = new AbortController();
-      const timer = setTimeout(() => abort.abort(), 20000);
-      const slow = setTimeout(() => wait(who, kind), 4000);
+      const timer = setTimeout(() => abort.abort(), picture ? 120000 : 20000);
+      const slow = setTimeout(() => wait(who, picture ? "wait_slow" : kind), 4000);
       try {
         const response = await fetch(`${PATH}/${path}`, { ...options, signal: abort.signal });
         if (response.ok) return await (picture ? response.blob() : response.json());
@@ -333,15 +340,28 @@ async function fetchPicture(token) {
 
 /** A state whose pictures are at hand; `pictures` is null where they have been seen, or there are none. */
 async function prepare(state) {
-  for (;;) {
-    const trial = state.trial;
-    if (!trial || trial.seen) return { state, pictures: null };
-    try {
-      return { state, pictures: await Promise.all([trial.left, trial.right].filter(Boolean).map(fetchPicture)) };
-    } catch (error) {
-      if (!(error instanceof Refused && error.again)) throw error;
+  const who = Symbol("pictures");
+  try {
+    for (let tries = 0; ; tries++) {
+      const trial = state.trial;
+      if (!trial || trial.seen) return { state, pictures: null };
+      const fetched = await Promise.allSettled([trial.left, trial.right].filter(Boolean).map(fetchPicture));
+      const errors = fetched.filter(({ reason }) => reason).map(({ reason }) => reason);
+      if (!errors.length) return { state, pictures: fetched.map(({ value }) => value) };
+      fetched.forEach(({ value }) => value?.close());
+      const final = errors.find(error => {
+        if (!(error instanceof Refused)) return true;
+        return !error.again && (error.code !== "not_found" || tries > 2);
+      });
+      if (final) throw final;
+      if (tries) { // Again and again: the server has its troubles.
+        wait(who, "wait");
+        await sleep(Math.min(8000, 400 * 2 ** tries) * (0.75 + Math.random() / 2));
+      }
       state = await call("session"); // Lost on the way: it is had once, so all get new addresses.
     }
+  } finally {
+    wait(who, null);
   }
 }
 
@@ -581,7 +601,8 @@ function makeAnswers() {
   const [width, height] = about.size;
   const stage = document.getElementById("stage");
   stage.style.setProperty("--ratio", width / height);
-  stage.style.setProperty("--most", `${Math.max(320, (about.task === "tag" ? 3 : 2) * width)}px`);
+  stage.style.setProperty("--most", about.task === "tag"
+    ? `max(320px, ${3 * width}px, 60vh)` : `${Math.max(320, 2 * width)}px`);
   canvases.forEach((canvas, index) => {
     Object.assign(canvas, { width, height });
     canvas.label = () => say(about.presentation === "single" ? "picture" : index ? "picture_right" : "picture_left");
@@ -724,9 +745,10 @@ function showTrial(state) {
   if (fresh) heading(question);
 }
 
-/** Play one trial; the acknowledgement of its vote. */
+/** Play one trial; the acknowledgement of its vote. Only in practice are its pictures kept, for the feedback. */
 async function play(ready) {
   const { state, pictures } = ready, { token, seen } = state.trial;
+  const practice = state.phase === "practice";
   let measured = unmeasured(), given;
   if (seen) {
     setSaid(() => say("seen"));
@@ -738,8 +760,8 @@ async function play(ready) {
     given = await ask(shown.onset, about.exposure_ms ? 0 : 150);
     if (exposing) measured.focus_lost ||= exposing.lost;
     exposing = null;
-    pictures.forEach(bitmap => bitmap.close());
-    if (!about.exposure_ms) [0, 1].forEach(clear);
+    if (!practice) pictures.forEach(bitmap => bitmap.close());
+    if (!about.exposure_ms && !practice) [0, 1].forEach(clear);
   }
   for (const key of ["exposure_left_ms", "exposure_right_ms", "longest_frame_ms"]) {
     if (measured[key] !== null) measured[key] = Math.round(measured[key] * 10) / 10;
@@ -751,12 +773,15 @@ async function play(ready) {
   return send({ token, ...content, ...measured, response_ms: Math.round(given.response_ms * 10) / 10 });
 }
 
-/** Say what was right, for a while or until it is enough. */
-async function tellFeedback({ correct, real_side: side, truth }) {
+/** Say what was right, for a while or until it is enough. The pictures are seen again, if they are still at hand. */
+async function tellFeedback({ correct, real_side: side, truth }, pictures) {
+  [0, 1].forEach(clear);
+  pictures?.forEach((bitmap, index) => contexts[index].drawImage(bitmap, 0, 0));
   if (side) places.forEach(place => { place.dataset.truth = place.dataset.side === side ? "real" : "fake"; });
   else places[0].dataset.truth = truth;
   for (const place of places) put(place.querySelector(".truth"), () => say(place.dataset.truth ?? "fake"));
-  const was = `was_${side ?? truth}`;
+  const other = side === "left" ? "right" : "left";
+  const was = !side ? `was_${truth}` : about.question === "fake" ? `fake_${other}` : `real_${side}`;
   setSaid(() => `${say(correct ? "correct" : "wrong")} ${say(was)}`, correct ? "right" : "wrong");
   setKeys(() => say("keys_go"));
   await Promise.race([
@@ -793,11 +818,13 @@ async function run(state, greet) {
       }
       if (state.trial) {
         showTrial(state);
-        const ack = await play(ready);
-        state = ack.next;
-        next = prepare(state); // While feedback is read.
-        next.catch(() => {});
-        if (ack.feedback) await tellFeedback(ack.feedback);
+        try {
+          const ack = await play(ready);
+          state = ack.next;
+          next = prepare(state); // While feedback is read.
+          next.catch(() => {});
+          if (ack.feedback) await tellFeedback(ack.feedback, ready.pictures);
+        } finally { ready.pictures?.forEach(bitmap => bitmap.close()); }
         continue;
       }
     }
@@ -839,8 +866,10 @@ async function finish({ phase, score, code, url }) {
 async function stop(code, message) {
   setProgress(null);
   const reload = ["no_session", "login_needed", "too_many", "failed"].includes(code) || !(code in WORDS);
-  const words = make("p", () => code in WORDS ? say(code) : language ? say("failed") : message || say("failed"));
-  await screen([title("stop_title"), words], reload ? [{ key: "reload", main: true }] : []);
+  const key = code === "taken" && about?.login ? "taken_login" : code;
+  const words = make("p", () => code in WORDS ? say(key) : language ? say("failed") : message || say("failed"));
+  const contact = code === "taken" && about?.contact ? [contactLine()] : [];
+  await screen([title("stop_title"), words, ...contact], reload ? [{ key: "reload", main: true }] : []);
   location.reload();
 }
 
@@ -856,16 +885,19 @@ function seconds(ms) {
   return ms === 1000 ? say("second") : say("seconds", { seconds: ms / 1000 });
 }
 
+/** Whom to turn to. */
+function contactLine() {
+  if (!about.contact) return paragraph("no_contact");
+  const mail = /^[^\s@<>]+@[^\s@<>]+\.[^\s@<>]+$/.test(about.contact), line = make("p");
+  line.append(make("span", () => say("contact")), " ", mail
+    ? make("a", () => about.contact, { href: `mailto:${about.contact}` }) : make("span", () => about.contact));
+  return line;
+}
+
 async function consent() {
   const count = about.practice_trials + about.test_trials;
   const time = minutes(), words = time === 1 ? "minute" : "minutes";
   const id = about.login ? "id_login" : PARTICIPANT ? "id_link" : "id_random";
-  const contact = make("p");
-  if (about.contact) {
-    const mail = /^[^\s@<>]+@[^\s@<>]+\.[^\s@<>]+$/.test(about.contact);
-    contact.append(make("span", () => say("contact")), " ", mail
-      ? make("a", () => about.contact, { href: `mailto:${about.contact}` }) : make("span", () => about.contact));
-  } else put(contact, () => say("no_contact"));
   for (;;) {
     document.body.dataset.consent = "yes"; // Enter alone agrees to nothing.
     const agreed = await screen([
@@ -876,7 +908,7 @@ async function consent() {
       paragraph(about.login ? "address_login" : "address"),
       make("h2", () => say("voluntary_title")),
       paragraph("voluntary"),
-      contact,
+      contactLine(),
     ], [{ key: "decline", value: false }, { key: "agree", value: true, main: true }]);
     delete document.body.dataset.consent;
     if (agreed) return;
@@ -891,6 +923,7 @@ async function instructions() {
   const point = words => list.append(make("li", words));
   point(() => say(task === "realness" ? "how_fakes" : "how_all_fakes"));
   point(() => say(how, { seconds: seconds(exposure) }));
+  if (about.mask && exposure) point(() => say("how_mask"));
   point(() => say(`ask_${asked()}`));
   point(() => say("how_time"));
   if (practice && task === "realness") point(() => say("how_practice", { practice, test }));

@@ -52,7 +52,11 @@ def plots(report: Report) -> dict[str, tuple[bytes, bytes]]:
 
 
 def fooling_rate(report: Report) -> Figure:
-    """The fooling rate over epochs, with both intervals and the line of 50%."""
+    """The fooling rate over epochs, with both intervals and the line of 50%.
+
+    Of single pictures, also the total error: real ones were judged, too, so it is that which is 50% where people can't
+    tell, not the fooling rate.
+    """
     epochs = [e for e in report["epochs"] if e["fooling_rate"] is not None]
     figure, axes = _figure(report, max(3.4, 1.4 + 0.55 * len(epochs)), 2.9)
     places = range(len(epochs))
@@ -63,14 +67,25 @@ def fooling_rate(report: Report) -> Figure:
     _error_bars(axes, places, rates, [e["interval"] for e in epochs], BLUE, "o", scale=100)
     axes.plot(places, rates, color=BLUE, linewidth=0.9, alpha=0.6, zorder=2)
     axes.axhline(50, color=GREY, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
-    top = max([50, *rates, *(100 * i[1] for _, i in crossed), *(100 * e["interval"][1] for e in epochs)])
+    single = report["protocol"]["presentation"] == "single"
+    errors = [(n, e["total_error"]) for n, e in enumerate(epochs) if e["total_error"]]
+    errors = [(n + 0.18, error) for n, error in errors if error["error"] is not None]
+    if errors:
+        places_of_errors, values = [n for n, _ in errors], [100 * error["error"] for _, error in errors]
+        _error_bars(axes, places_of_errors, values, [error["interval"] for _, error in errors], ORANGE, "s", scale=100)
+        axes.plot(places_of_errors, values, color=ORANGE, linewidth=0.9, alpha=0.6, linestyle=(0, (1, 1)), zorder=2)
+    top = max([50, *rates, *(100 * i[1] for _, i in crossed), *(100 * e["interval"][1] for e in epochs),
+               *(100 * error["interval"][1] for _, error in errors if error["interval"])])
     axes.set_ylim(0, min(100, top * 1.08 + 2))
     _epoch_axis(axes, [f"{e['epoch']}\nN = {e['participants']}" for e in epochs])
-    axes.set_ylabel("fooling rate (%)")
-    names = [_handle(BLUE, "o", "95%, over participants")]
+    axes.set_ylabel("fooling rate, total error (%)" if errors else "fooling rate (%)")
+    of = "fooling rate, " if errors else ""
+    names = [_handle(BLUE, "o", f"{of}95%, over participants")]
     if crossed:
-        names.append(_band(BLUE, "95%, over participants and pictures"))
-    _legend(figure, axes, [*names, _dashes("50%: can't be told from real")])
+        names.append(_band(BLUE, f"{of}95%, over participants and pictures"))
+    if errors:
+        names.append(_handle(ORANGE, "s", "total error, 95%, over participants"))
+    _legend(figure, axes, [*names, _dashes("50%" if single else "50%: can't be told from real")])
     return figure
 
 

@@ -11,10 +11,13 @@ import io
 import json
 import math
 import os
+import re
+import stat
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import numpy as np
 
@@ -44,6 +47,12 @@ COUNTING_RULE = (
     "that passed the vigilance rule if the protocol has one. Practice, vigilance trials, controls and repeated pairs "
     "never count."
 )
+
+
+_MARKS = re.compile(r"[\\`*_\[\]|#!~$]")
+"""What Markdown takes for more than text; < > & aside, which are written as entities."""
+_SCENE = re.compile(r"[ab]:\d+:")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class ReportError(ValueError):
@@ -221,7 +230,7 @@ def make_report(study: Study, votes: pd.DataFrame, sessions: pd.DataFrame) -> di
         },
         "protocol": study.protocol.to_json(),
         "simulated": simulated,
-        "participants": _participants(frame, sessions, origin),
+        "participants": _participants(study, frame, sessions, origin),
         "trials": len(counted),
         "epochs": [_epoch(study, counted, epoch) for epoch in study.epochs],
         "trend": _trend(study, counted) if task == "realness" else None,
@@ -246,27 +255,38 @@ def _status(frame: pd.DataFrame) -> dict[str, str]:
     return dict(zip(sessions["session_id"], sessions["session_status"], strict=True))
 
 
-def _participants(frame: pd.DataFrame, sessions: pd.DataFrame, origin: str) -> dict[str, Any]:
+def _participants(study: Study, frame: pd.DataFrame, sessions: pd.DataFrame, origin: str) -> dict[str, Any]:
     """How many started, finished, counted; and why the others don't."""
     status = _status(frame)
     started = len(status)
+    in_test = (frame["phase"] == "test").groupby(frame["session_id"]).sum()
+    rows = frame.drop_duplicates("session_id").itertuples(index=False)
+    ended = {row.session_id: row for row in rows}
     left_out: dict[str, int] = {}
     if len(sessions):
         own = sessions[sessions["origin"] == origin]
         started = max(started, len(own))
-        for row in own.itertuples(index=False):  # Those who left before their first vote.
-            if row.session_id not in status:
+        for row in own.itertuples(index=False):
+            ended[row.session_id] = row
+            if row.session_id not in status:  # Who left before the first vote.
                 reason = "session not complete"
                 if _known(getattr(row, "excluded", False)):
                     reason = _excluded(row)
                 left_out[reason] = left_out.get(reason, 0) + 1
+
+    def whole(session: str, row: Any) -> bool:
+        """To the end, as for what counts: by its mark, or because all test trials are there."""
+        marked = bool(_known(getattr(row, "completed", False)))
+        every = in_test.get(session, 0) >= study.protocol.test_trials
+        return (marked or every) and not _known(getattr(row, "disqualified", False))
+
     for reason in status.values():
         if reason:
             left_out[reason] = left_out.get(reason, 0) + 1
     counted = sum(not reason for reason in status.values())
     return {
         "started": started,
-        "completed": started - left_out.get("session not complete", 0),
+        "completed": sum(whole(session, row) for session, row in ended.items()),
         "counted": counted,
         "left_out": [{"reason": reason, "count": left_out[reason]} for reason in sorted(left_out)],
     }
@@ -318,10 +338,9 @@ def _needed(study: Study, rate: statistics.Rate, values: Any, participants: Any)
     icc = statistics.correlation(values, participants)
     assumed = icc is None or rate.participants < statistics.MIN_PARTICIPANTS
     icc = statistics.ASSUMED_CORRELATION if icc is None or assumed else max(0.0, icc)
-    # A rate of 0 or 1 so far doesn't mean that none are needed.
-    expected = 0.27 if rate.rate is None else min(max(rate.rate, 0.02), 0.98)
+    expected = 0.27 if rate.rate is None else statistics.planning_rate(rate.rate)
     trials = statistics.trials_per_epoch(study.protocol, len(study.epochs))
-    needed: dict[str, Any] = {"correlation": icc, "assumed": assumed, "trials_each": trials}
+    needed: dict[str, Any] = {"rate": expected, "correlation": icc, "assumed": assumed, "trials_each": trials}
     for points in (5, 3):
         total = statistics.participants_for(points / 100, expected, icc, trials)
         needed[f"for_{points}_points"] = total
@@ -687,14 +706,23 @@ def _realness_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> l
           e["trials"], f"`{e['commit_sha'][:8]}`"] for e in seen],
     ))  # fmt: skip
     if single:
-        parts.append("Total error (HYPE∞): fakes taken for real and real pictures taken for fake, each half of it.")
+        parts.append(
+            "Total error (HYPE∞): fakes taken for real and real pictures taken for fake, each half of it. It is 50% "
+            "where people can't tell them apart. The fooling rate alone doesn't say so: it also rises with how readily "
+            "people answer “real”."
+        )
         parts.append(_table(
             ["epoch", "total error", "95%, participants", "fakes for real", "reals for fake"],
             [[e["epoch"], _percent(t["error"]), _interval(t["interval"]), _percent(t["fakes_for_real"]["rate"]),
               _percent(t["reals_for_fake"]["rate"])] for e in seen for t in [e["total_error"]]],
         ))  # fmt: skip
     parts += _between_words(report)
-    parts.append("To know a rate within ± 5 or ± 3 points (95%), at the rate and correlation seen so far:")
+    low, high = statistics.PLANNING_RATES
+    parts.append(
+        "Participants per epoch to know a rate within ± 5 or ± 3 points (95%), at the rate and correlation seen so far "
+        f"(a rate below {low:.0%} or above {high:.0%} counts as {low:.0%} or {high:.0%}: few trials can't show how "
+        "rare the rarer answer is):"
+    )
     parts.append(_table(
         ["epoch", "intra-participant correlation", "for ± 5", "still missing", "for ± 3", "still missing"],
         [[e["epoch"], f"{n['correlation']:.3f}{' (assumed)' if n['assumed'] else ''}", n["for_5_points"],
@@ -714,13 +742,30 @@ def _between_words(report: Mapping[str, Any]) -> list[str]:
             f"From one epoch to the next, the rate {way} by {100 * abs(trend['points_per_step']):.1f} points on average"
             f"{steps}; permutation test of the trend: p {p}, N = {trend['participants']}."
         )
-    if report["contrasts"]:
+    if contrasts := report["contrasts"]:
+        paired = contrasts[0]["paired"]
+        who = "who judged both epochs, each compared with themselves" if paired else "of each epoch, other people each"
+        holm = f" Holm's p is corrected for all {len(contrasts)} contrasts." if len(contrasts) > 1 else ""
+        parts.append(
+            f"Two epochs compared: N are the participants {who}; interval and p are over these. The 95% interval is "
+            f"not corrected for the number of contrasts. p is a permutation test's.{holm}"
+        )
+        needed = "participants, at most," if paired else "participants per epoch"
         parts.append(_table(
-            ["epochs", "difference (points)", "95%", "p", "p, Holm", "P(A > B)", "participants each for 80% power"],
-            [[f"{c['epoch_a']} − {c['epoch_b']}", f"{100 * c['difference']:+.1f}", _points(c["interval"]), _p(c["p"]),
-              _p(c["p_holm"]), _percent(c["a_beats_b"]), c["participants_needed"] or "–"] for c in report["contrasts"]],
+            ["epochs", "difference (points)", "N", "95%, participants, uncorrected", "p", "p, Holm", "P(A > B)",
+             f"{needed} for 80% power at the observed difference"],
+            [[f"{c['epoch_a']} − {c['epoch_b']}", f"{100 * c['difference']:+.1f}", _contrast_n(c),
+              _points(c["interval"]), _p(c["p"]), _p(c["p_holm"]), _percent(c["a_beats_b"]),
+              c["participants_needed"] or "–"] for c in contrasts],
         ))  # fmt: skip
     return parts
+
+
+def _contrast_n(contrast: Mapping[str, Any]) -> str:
+    """Participants of a contrast: of both epochs at once, or of either."""
+    if contrast["paired"]:
+        return str(contrast["participants_a"])
+    return f"{contrast['participants_a']} + {contrast['participants_b']}"
 
 
 def _pick_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> list[str]:
@@ -822,6 +867,11 @@ def _stimuli_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> li
     parts += _picture(pictures, "stimuli", f"Pictures most and least often {stimuli['what']}")
     rows = [[which, _text(s["scene"] or s["sha256"][:8]), s["epoch"] if s["epoch"] is not None else "–",
              _percent(s["rate"]), s["trials"]] for which in ("most", "least") for s in stimuli[which]]
+    scenes = [s["scene"] or "" for which in ("most", "least") for s in stimuli[which]]
+    if any(_SCENE.match(scene) for scene in scenes):
+        a, b = (_text(domain) for domain in report["study"]["domains"])
+        parts.append(f"Pictures are named domain:number:name, as the data set has their input: a is {a}, b is {b}; the "
+                     "number counts within the domain, from 0.")
     return [*parts, _table(["", "picture", "epoch", stimuli["what"], "trials"], rows)]
 
 
@@ -865,8 +915,9 @@ def _p(value: float | None) -> str:
 
 
 def _text(value: str) -> str:
-    """Free text within Markdown: one line, no cell borders, no tags."""
-    return " ".join(str(value).split()).replace("|", "\\|").replace("<", "&lt;")
+    """Free text within Markdown: one line that reads as it was written, without links, pictures, tags, cell borders."""
+    text = _MARKS.sub(r"\\\g<0>", " ".join(str(value).split()))
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 # --- as files -----------------------------------------------------------------------------------------------
@@ -886,12 +937,15 @@ def write_report(
     """
     if format not in FORMATS:
         raise ReportError(f"there is no report format {format!r}: choose {', '.join(FORMATS)}")
+    if not str(output):
+        raise ReportError("the report's file has no name: name one")
     output = Path(output)
+    _target(output)  # A name that won't do is told before the figures are computed.
     contents: dict[Path, bytes] = {}
     if format in ("csv", "parquet"):
         table = to_table(votes, study)
         if format == "csv":
-            contents[output] = table.to_csv(index=False, lineterminator="\n").encode()
+            contents[output] = csv_of(table)
         else:
             contents[output] = _parquet(table)
     else:
@@ -901,14 +955,34 @@ def write_report(
             contents[output] = text.encode()
         else:
             contents = _illustrated(study, report, output)
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        for path, content in contents.items():
-            _write(path, content)
-    except OSError as error:
-        reason = error.strerror or error
-        raise ReportError(f"{output} can't be written ({reason}): free space or name another file") from error
+    targets = {path: _target(path) for path in contents}
+    for path, content in reversed(contents.items()):  # Pictures before the text that links to them.
+        try:
+            targets[path].parent.mkdir(parents=True, exist_ok=True)
+            _write(targets[path], content)
+        except OSError as error:
+            raise _unwritable(path, error) from error
     return list(contents)
+
+
+def csv_of(frame: pd.DataFrame) -> bytes:
+    """A table as CSV, UTF-8, for spreadsheets too.
+
+    Text that a spreadsheet would take for a formula, as it begins with = + - @, a tab or a carriage return, gets an
+    apostrophe before it (OWASP, CSV Injection). Numbers stay as they are. A carriage return within a text becomes a
+    line feed, since only that one is quoted, and the other would begin a row.
+    """
+    from pandas.api.types import is_object_dtype, is_string_dtype
+
+    def harmless(value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        safe = f"'{value}" if value.startswith(_FORMULA) else value
+        return safe.replace("\r\n", "\n").replace("\r", "\n")
+
+    text = [name for name in frame if is_object_dtype(frame[name]) or is_string_dtype(frame[name])]
+    safe = frame.assign(**{name: [harmless(value) for value in frame[name]] for name in text})
+    return safe.rename(columns=harmless).to_csv(index=False, lineterminator="\n").encode()
 
 
 def _illustrated(study: Study, report: Mapping[str, Any], output: Path) -> dict[Path, bytes]:
@@ -924,7 +998,7 @@ def _illustrated(study: Study, report: Mapping[str, Any], output: Path) -> dict[
     if sheet:
         files[output.with_name(f"{output.stem}-stimuli.png")] = sheet
         links["stimuli"] = f"{output.stem}-stimuli.png"
-    links = {name: link.replace(" ", "%20") for name, link in links.items()}
+    links = {name: quote(os.fsencode(link)) for name, link in links.items()}
     return {output: to_markdown(report, links).encode(), **files}
 
 
@@ -974,6 +1048,25 @@ def _parquet(table: pd.DataFrame) -> bytes:
     out = io.BytesIO()
     table.to_parquet(out, index=False)
     return out.getvalue()
+
+
+def _target(path: Path) -> Path:
+    """The file that a path means, where links lead; raises ReportError for what is there and no file."""
+    target = Path(os.path.realpath(path))
+    try:
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        return target
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    if not stat.S_ISREG(mode):
+        what = "a folder" if stat.S_ISDIR(mode) else "a device, a pipe or the like"
+        raise ReportError(f"{path} is {what}, which a report can't replace: name a file")
+    return target
+
+
+def _unwritable(path: Path, error: OSError) -> ReportError:
+    return ReportError(f"{path} can't be written ({error.strerror or error}): free space or name another file")
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -176,6 +176,7 @@ class _Server:
             return Route(path, self._answering(get, post), methods=methods)
 
         return [
+            route("/", self.first),
             route("/static/{file}", _file),
             route("/{name}", self.page),
             route("/{name}/", self.without_slash),
@@ -224,6 +225,12 @@ class _Server:
         files = {file.replace(".", "_"): f"static/{file}?v={_version(file)}" for file in FILES}
         page = string.Template(_read("player.html").decode()).substitute(title=html.escape(study.title), **files)
         return HTMLResponse(page, headers={"cache-control": "no-cache"})
+
+    async def first(self, request: Request) -> Response:
+        """Leads to the study, where there is only one."""
+        if len(self.studies) != 1:
+            return PlainTextResponse("The study's name is missing: ask for the link again.", 404)
+        return RedirectResponse(f"{request.scope.get('root_path', '').rstrip('/')}/{next(iter(self.studies))}", 307)
 
     async def without_slash(self, request: Request) -> Response:
         """The page's links are relative to an address without a slash at its end."""
@@ -432,8 +439,8 @@ def serve(
 
         app = make_app(studies, store_of=store_of, login=login, origin=origin, trust_proxy=trust_proxy)
         config = uvicorn.Config(
-            Starlette(routes=[Mount("/study", app)]), access_log=False, log_config=None, log_level="warning",
-            server_header=False, proxy_headers=False, lifespan="off", timeout_graceful_shutdown=10,
+            Starlette(routes=[Route("/", _to_studies), Mount("/study", app)]), access_log=False, log_config=None,
+            log_level="warning", server_header=False, proxy_headers=False, lifespan="off", timeout_graceful_shutdown=10,
             timeout_keep_alive=60,  # Longer than an answer takes.
         )  # fmt: skip
         shown = f"[{host}]" if ":" in host else host
@@ -444,6 +451,10 @@ def serve(
 
 
 # --- small things -------------------------------------------------------------------------------------------
+
+
+async def _to_studies(request: Request) -> Response:
+    return RedirectResponse("study/", 307)
 
 
 def _json(content: Mapping[str, Any]) -> Response:

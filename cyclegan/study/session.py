@@ -14,6 +14,7 @@ import contextlib
 import dataclasses
 import hashlib
 import hmac
+import logging
 import re
 import secrets
 import time
@@ -31,7 +32,7 @@ from cyclegan.study import store as db
 from cyclegan.study.plan import TAGS, PlanError, Study, StudyError, Trial
 from cyclegan.study.store import Store, StoreBusy, participant_name
 
-MAX_ISSUES = 30
+MAX_ISSUES = 300
 """How often a trial's tokens are issued: after that many reloads something else is wrong."""
 COUNTS_FOR = timedelta(hours=2)
 """How long a session that was begun keeps its place in its arm if it isn't completed."""
@@ -48,6 +49,7 @@ ANONYMOUS = "anonymous-"
 """How the names begin that the server gives."""
 
 Result = TypeVar("Result")
+log = logging.getLogger(__name__)
 
 REFUSED = {
     "taken": "You have taken part in this study already.",
@@ -329,9 +331,10 @@ class Play:
 
         sha256 = self._write(work, durable=False)
         try:
-            return self.study.stimulus_path(sha256).read_bytes()
-        except (OSError, PlanError) as error:
-            raise SessionError("not_found", "A picture of this study is missing: tell its owner.") from error
+            return self.study.stimulus(sha256)
+        except PlanError as error:
+            log.error("%s", error)
+            raise SessionError("busy", "A picture of this study is missing: tell its owner.") from error
 
     def reveal(self, secret: str, token: str) -> None:
         """The pictures are about to be shown, and never will be again. Durable; again with the same token is fine.
@@ -418,21 +421,22 @@ class Play:
         connection.execute(db.addresses.insert(), {**row, "expires_at": now + ADDRESS_KEPT})
 
     def _place(self, connection: Connection, now: datetime) -> tuple[int, int]:
-        """The arm with the fewest sessions that count, and the first slot in it that nobody had."""
-        c = db.sessions.c
-        rows = connection.execute(
-            sa.select(c.participant, c.arm, c.slot, c.started_at, db.completions.c.disqualified)
-            .join_from(db.sessions, db.completions, isouter=True)
-            .where(c.study_id == self.study.study_id, c.origin == self.origin)
-        ).all()
-        excluded = self.store.excluded(connection, self.study)
-        counting, used = [0] * len(self.study.arms), [set() for _ in self.study.arms]
-        for participant, arm, slot, started_at, disqualified in rows:
-            used[arm].add(slot)
-            under_way = disqualified is None and now - started_at < COUNTS_FOR
-            counting[arm] += (under_way or disqualified is False) and participant not in excluded
-        arm = min(range(len(counting)), key=lambda n: (counting[n], len(used[n]), n))
-        return arm, next(slot for slot in range(len(used[arm]) + 1) if slot not in used[arm])
+        """The arm with the fewest sessions that count, and the next slot in it."""
+        c, ended = db.sessions.c, db.completions.c.disqualified
+        mine = (c.study_id == self.study.study_id) & (c.origin == self.origin)
+        under_way = ended.is_(None) & (c.started_at > now - COUNTS_FOR)
+        counts = sa.func.sum(sa.case((under_way | ended.is_(False), 1), else_=0))
+        query = sa.select(c.arm, counts, sa.func.count(), sa.func.max(c.slot)).group_by(c.arm)
+        joined = db.sessions.outerjoin(db.completions, db.completions.c.session_id == c.session_id)
+        found = {row[0]: list(row[1:]) for row in connection.execute(query.select_from(joined).where(mine))}
+        if excluded := self.store.excluded(connection, self.study):
+            left_out = query.select_from(joined).where(mine & c.participant.in_(list(excluded)))
+            for arm, count, *_ in connection.execute(left_out):
+                found[arm][0] -= count
+        none = (0, 0, None)
+        arm = min(range(len(self.study.arms)), key=lambda n: (*map(int, found.get(n, none)[:2]), n))
+        last = found.get(arm, none)[2]
+        return arm, 0 if last is None else last + 1
 
     # --- where a session stands -----------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
+import logging
 import os
 import threading
 import time
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 KEY_VARIABLE = "STUDY_KEY"
 """Environment variable: on a server for others, results are for those whose address ends in ?key= and this."""
+log = logging.getLogger(__name__)
 KEPT_S = 5.0
 """How long a report is shown again rather than made anew."""
 
@@ -108,6 +110,8 @@ class Studies:
             if url not in self._stores:
                 self._stores[url] = Store(url)
             if study.study_id not in self._ready:
+                if count := self._stores[url].others(study):
+                    log.warning("%d sessions are of another %s: its study.json was changed", count, study.name)
                 if self.opened is not None:
                     self.opened(study, self._stores[url])
                 self._ready.add(study.study_id)
@@ -117,7 +121,7 @@ class Studies:
         """The study of this name, None for the first. Raises PlanError."""
         if name is None and self.by_name:
             return next(iter(self.by_name.values()))
-        if name not in self.by_name:
+        if not isinstance(name, str) or name not in self.by_name:
             have = f"; there is {', '.join(self.by_name)}" if self.by_name else ""
             raise PlanError(f"there is no study {str(name)[:80]!r} here{have}")
         return self.by_name[name]
@@ -133,7 +137,7 @@ class Studies:
     def may_see(self, key: str | None) -> bool:
         """Whether results are for whoever brings this key."""
         wanted = os.environ.get(KEY_VARIABLE, "")
-        return self.own or bool(wanted and key and hmac.compare_digest(key.encode(), wanted.encode()))
+        return self.own or bool(wanted and isinstance(key, str) and hmac.compare_digest(key.encode(), wanted.encode()))
 
     def report(self, study: Study) -> dict[str, Any]:
         """What came out so far: see `cyclegan.study.report.make_report`.

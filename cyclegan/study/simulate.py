@@ -150,7 +150,8 @@ def _check_untouched(study: Study, store: Store) -> None:
             f"people have taken part in {study.name}, so nothing is simulated in it: build it again under another name"
         )
     if origins:
-        where = f"remove {study.folder / FILE_NAME} and what lies beside it" if store.sqlite else "use another database"
+        name = f"{study.folder / FILE_NAME}"
+        where = f"remove {name}, {name}-wal and {name}-shm" if store.sqlite else "use another database"
         raise SimulationError(f"{study.name} has simulated participants already: read the report, or {where}")
 
 

@@ -32,6 +32,8 @@ ASSUMED_CORRELATION = 0.05
 """Of a participant's answers, where they can't show it: what a participant sd of .5 on the logit scale amounts to."""
 ASSUMED_STIMULUS_CORRELATION = 0.15
 """The same of answers to one stimulus: a stimulus sd of 1 on the logit scale."""
+PLANNING_RATES = (0.05, 0.95)
+"""Where participants are planned, a rate seen so far counts as no less and no more than these."""
 MIN_PARTICIPANTS = 10
 """With fewer, the correlation of their answers is assumed, not estimated."""
 TOLERANCE_MS = 50
@@ -222,6 +224,12 @@ def half_width(participants: int, rate: float, icc: float, trials: float) -> flo
     return _z(LEVEL) * math.sqrt(rate * (1 - rate) * design / (participants * trials))
 
 
+def planning_rate(rate: float) -> float:
+    """The rate to plan with. Near 0 and 1 a Wald interval is far too narrow: 0 of 40 would need nobody else."""
+    low, high = PLANNING_RATES
+    return min(max(rate, low), high)
+
+
 def participants_for(width: float, rate: float, icc: float, trials: float) -> int:
     """Participants with `trials` each for a 95% interval of ± `width`."""
     return max(2, math.ceil(half_width(1, rate, icc, trials) ** 2 / width**2 - 1e-9))
@@ -230,13 +238,14 @@ def participants_for(width: float, rate: float, icc: float, trials: float) -> in
 def participants_to_tell(rate_a: float, rate_b: float, icc: float, trials: float, power: float = 0.8) -> int | None:
     """Participants of each of two epochs that tell these rates apart, at the 5% level with this power; None if equal.
 
-    For two groups of people. Where the same people judge both epochs, fewer are enough.
+    For two groups of people. Where the same people judge both epochs, fewer are enough. Variances are those of
+    `planning_rate`; the difference is that of the rates themselves.
     """
     from scipy.stats import norm
 
     if abs(rate_a - rate_b) < 1e-9:
         return None
-    variance = rate_a * (1 - rate_a) + rate_b * (1 - rate_b)
+    variance = sum(rate * (1 - rate) for rate in map(planning_rate, (rate_a, rate_b)))
     z = _z(LEVEL) + float(norm.ppf(power))
     trials_needed = z**2 * variance / (rate_a - rate_b) ** 2 * (1 + (trials - 1) * icc)
     return max(2, math.ceil(trials_needed / trials - 1e-9))
@@ -377,6 +386,11 @@ class Contrast:
     """Corrected for all contrasts of the study."""
     a_beats_b: float
     """P(A > B) as AMT_Real_vs_Fake prints it: share of bootstrap samples, ties half."""
+    paired: bool
+    """The same participants judged both, and are compared with themselves."""
+    participants_a: int
+    """On whom difference, interval and p rest; if paired, the same number twice."""
+    participants_b: int
 
 
 def contrasts(values: Any, participants: Any, epochs: Any, *, paired: bool, seed: int) -> list[Contrast]:
@@ -401,7 +415,7 @@ def contrasts(values: Any, participants: Any, epochs: Any, *, paired: bool, seed
         beats = float((samples[a] > samples[b]).mean() + (samples[a] == samples[b]).mean() / 2)
         difference = float(x.mean() - y.mean()) if len(x) and len(y) else float(means[a].mean() - means[b].mean())
         interval, p = _difference(x, y, paired, rng)
-        found.append(Contrast(int(a), int(b), difference, interval, p, None, beats))
+        found.append(Contrast(int(a), int(b), difference, interval, p, None, beats, paired, len(x), len(y)))
     known = [contrast.p for contrast in found if contrast.p is not None]
     corrected = iter(multipletests(known, method="holm")[1]) if known else iter(())
     return [

@@ -239,11 +239,14 @@ class Store:
         try:
             self._engines = self._make_engines()
         except ModuleNotFoundError as error:
+            if error.name != "psycopg":
+                raise
             raise StoreError("PostgreSQL needs psycopg: pip install 'psycopg[binary]'") from error
         self._preparing, self._queue = threading.Lock(), threading.Lock()
         self._waiting: list[_Job] = []
         self._writing = False
         self._prepared = False
+        self._file: tuple[int, int] | None = None
         self._settings: dict[str, str] = {}
         self._inserts: dict[sa.Table, Any] = {}
 
@@ -384,6 +387,7 @@ class Store:
                         if len(jobs) == 1:
                             raise
                         ends.append((None, error))
+            self._check_file()
         except Exception as error:
             ends = [(None, error)] * len(jobs)
             if len(jobs) > 1 and not isinstance(error, StoreBusy):
@@ -392,6 +396,26 @@ class Store:
                 return
         for job, (result, error) in zip(jobs, ends, strict=True):
             job.result, job.error = result, error
+
+    def _check_file(self) -> None:
+        """Make sure that what was just written lies in the file of this name, not in one that somebody has removed.
+
+        Open connections would go on writing to that, and nobody could ever read it.
+        """
+        if not self._prepared or self._identity() == self._file:
+            return
+        log.error("%s was removed or replaced while it was in use", self.url.database)
+        self._prepared = False  # The next one opens what is there now.
+        self._settings.clear()
+        self.close()
+        raise StoreBusy(f"{self.url.database} was removed or replaced; nothing was recorded")
+
+    def _identity(self) -> tuple[int, int] | None:
+        try:
+            found = os.stat(str(self.url.database))
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
@@ -484,6 +508,15 @@ class Store:
         for name in frame.columns.intersection(["focus_lost", "resumed"]):
             frame[name] = frame[name].astype(bool)
         return frame
+
+    def others(self, study: Study) -> int:
+        """How many sessions there are of other studies of this name: of this one before its study.json was changed."""
+        if self._missing:
+            return 0
+        joined = sessions.join(studies, studies.c.study_id == sessions.c.study_id)
+        query = sa.select(sa.func.count()).select_from(joined)
+        query = query.where(studies.c.name == study.name, sessions.c.study_id != study.study_id)
+        return self.read(lambda connection: connection.scalar(query))
 
     # --- decisions ------------------------------------------------------------------------------------------
 
@@ -723,6 +756,7 @@ class Store:
                 if self.sqlite:
                     self._use_wal()
                 self._transaction(self._migrate, True)
+                self._file = self._identity() if self.sqlite else None
                 self._prepared = True
 
     def _use_wal(self) -> None:

@@ -33,10 +33,9 @@ FORMATS = ("md", "json", "csv", "parquet")
 
 words.add({
     "studies.lead": (
-        "People say what looks real. Each takes part once; what they see is drawn by a frozen plan, and nobody is told "
-        "what is real until it is due.",
+        "People say what looks real. Each takes part once, and sees what a plan that was frozen beforehand has drawn.",
         "사람들이 무엇이 진짜 같은지 판단합니다. 한 사람이 한 번만 참여하고, 보여 줄 사진은 미리 고정된 계획으로 "
-        "정해지며, 때가 되기 전에는 아무에게도 정답을 알려 주지 않습니다.",
+        "정해집니다.",
     ),
     "studies.none": (
         "There is no study here yet.", "아직 연구가 없습니다.",
@@ -76,8 +75,8 @@ words.add({
     "studies.participants": ("Participants", "참여자"),
     "studies.judgements": ("Trials", "시행"),
     "studies.scale": (
-        "0% is never; 50%, the line, is as good as guessing: nobody can tell.",
-        "0%는 한 번도 속지 않은 것이고, 세로선 50%는 찍은 것과 같아 구별할 수 없다는 뜻입니다.",
+        "The line is 50%: as often as by guessing, so nobody could tell them apart.",
+        "세로선은 50%입니다. 찍은 것과 같아 구별하지 못했다는 뜻입니다.",
     ),
     "studies.whole": ("The whole report", "전체 보고서"),
     "studies.files": ("Report and votes as files", "보고서와 응답 파일"),
@@ -104,7 +103,7 @@ words.add({
     "studies.protocol_label": ("Protocol", "프로토콜"),
     "studies.name": ("Name", "이름"),
     "studies.name_info": (
-        "Letters, digits, hyphens: part of its address.", "영문자, 숫자, 하이픈. 주소의 일부가 됩니다.",
+        "Letters, digits, dots, hyphens: part of its address.", "영문자, 숫자, 점, 하이픈. 주소의 일부가 됩니다.",
     ),
     "studies.title": ("Title that participants see", "참여자에게 보이는 제목"),
     "studies.contact": ("Whom participants can ask", "참여자가 문의할 연락처"),
@@ -116,8 +115,11 @@ words.add({
     "studies.go": ("Build", "만들기"),
     "studies.building": ("Building …", "만드는 중 …"),
     "studies.building_part": ("Building … {part}", "만드는 중 … {part}"),
-    "studies.built": ("Built, and nothing but the pictures tells what is real.",
-                      "만들었습니다. 사진 자체 말고는 진짜를 알려 주는 단서가 없습니다."),
+    "studies.built": (
+        "Built in {folder}, and nothing but the pictures tells what is real. It is chosen at the top of this page.",
+        "{folder}에 만들었습니다. 사진 자체 말고는 진짜를 알려 주는 단서가 없습니다. 이 페이지 맨 위에서 볼 수 "
+        "있습니다.",
+    ),
     "studies.command": ("The same from a shell:", "같은 일을 하는 명령:"),
     "studies.no_study": ("there is no study {name!r} here", "{name!r}라는 연구가 없습니다"),
 })  # fmt: skip
@@ -285,17 +287,16 @@ def _results(report: Mapping[str, Any], say: words.Speaker) -> str:
     counts = say("studies.counts", **{key: people[key] for key in ("started", "completed", "counted")})
     notice = f'<p class="notice">{html.escape(say("studies.simulated"))}</p>' if report["simulated"] else ""
     rows = []
-    for each in report["epochs"]:
-        if each.get("fooling_rate") is None:
-            continue
+    for each in report["epochs"] if report["protocol"]["task"] == "realness" else ():
         low, high = each.get("interval") or (None, None)
-        drawn = "" if low is None else (
+        between = "–" if low is None else f"{_percent(low)} – {_percent(high)}"
+        drawn = "" if low is None or each["fooling_rate"] is None else (
             f'<span class="range" style="--low:{low:.4f};--high:{high:.4f};--rate:{each["fooling_rate"]:.4f}">'
             "<i></i><b></b></span>"
         )
         rows.append(
             f'<tr><th scope="row">{each["epoch"]}</th><td><strong>{_percent(each["fooling_rate"])}</strong></td>'
-            f'<td>{_percent(low)} – {_percent(high)}</td><td class="drawn" aria-hidden="true">{drawn}</td>'
+            f'<td>{between}</td><td class="drawn" aria-hidden="true">{drawn}</td>'
             f'<td>{each["participants"]}</td><td>{each["trials"]}</td></tr>'
         )
     head = "".join(
@@ -399,7 +400,9 @@ def _build_form(bench: Workbench, studies: Studies, choice: gr.Dropdown) -> Any:
             yield ["", gr.Button(interactive=True), gr.skip()]
             told = common.told_error(error, say)
             raise told from (None if told is error else error)
-        line = f"<p>{html.escape(say('studies.built'))}</p><p>{html.escape(say('studies.command'))}</p>"
+        link = f'<a href="study/{quote(study.name)}" target="_blank">{html.escape(say("studies.take_part"))}</a>'
+        line = f"<p>{html.escape(say('studies.built', folder=target))}</p><p>{link}</p>"
+        line += f"<p>{html.escape(say('studies.command'))}</p>"
         line += f"<code>{html.escape(shlex.join(['python', *command]))}</code>"
         names = list(studies.by_name)
         yield [line, gr.Button(interactive=True), gr.Dropdown(names, value=study.name, visible=len(names) > 1)]

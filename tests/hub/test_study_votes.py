@@ -147,6 +147,16 @@ def test_what_a_crash_left_unsent_is_sent_by_the_next_process(repo, make_machine
     assert shipment.close() and keys(rows_of(repo)) == keys(play.store.rows(study))
 
 
+def test_a_clock_that_is_set_back_keeps_nothing_here(repo, make_machine, study):
+    play, shipment = make_machine()
+    Participant(play, "anna").vote()
+    shipment.ship()
+    past = Play(study, play.store, clock=lambda: time.time() - 3600)
+    Participant(past, "ben").vote()
+    shipment.ship()
+    assert shipment.close() and keys(rows_of(repo)) == keys(play.store.rows(study))
+
+
 def test_a_hub_that_is_down_stops_nobody(loopback, repo, make_machine, study, caplog):
     first, shipment = make_machine()
     Participant(first, "anna").vote()

@@ -13,7 +13,9 @@ from cyclegan.study.plan import TAGS, PlannedCheckpoint, Stimulus, Study, protoc
 
 def made_study(folder=None, *, preset="cyclegan2017", epochs=(20,), scenes=60, broken=0, **overrides):
     """A study; with a folder, its pictures are written, too."""
-    names = [("real", f"scene-{n:03d}", None) for n in range(scenes)]
+    rules = protocol(preset, **overrides)
+    shows = "scene" if rules.pairing == "same" else "photo"  # Unpaired data: of other scenes than the fakes.
+    names = [("real", f"{shows}-{n:03d}", None) for n in range(scenes)]
     names += [("fake", f"scene-{n:03d}", epoch) for epoch in epochs for n in range(scenes)]
     names += [("broken", f"scene-{n:03d}", None) for n in range(broken)]
     stimuli, contents = [], {}
@@ -28,7 +30,7 @@ def made_study(folder=None, *, preset="cyclegan2017", epochs=(20,), scenes=60, b
         stimuli.append(Stimulus(sha256, *name))
         contents[sha256] = content
     study = Study(
-        name="made-up", title="Which photos look real", protocol=protocol(preset, **overrides), direction="ab",
+        name="made-up", title="Which photos look real", protocol=rules, direction="ab",
         domains=("maps", "photos"), dataset="maps", seed=7, size=(32, 32), stimuli=tuple(stimuli),
         checkpoints=tuple(PlannedCheckpoint(epoch, f"{epoch:040x}", "alice/maps") for epoch in epochs),
     )  # fmt: skip

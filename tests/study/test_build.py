@@ -2,6 +2,8 @@
 
 import filecmp
 import io
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -150,15 +152,15 @@ def test_paired_data_keeps_each_real_picture_with_its_scene(make):
 
 
 def test_scenes_are_recognised_where_real_pictures_come_from_the_other_domain(make):
-    reals = Noise(14, 1)
-    study = make(fields={"pairing": "different"}, inputs=Noise(14, 0, truths=reals), reals=reals)
+    reals = Noise(18, 1)
+    study = make(fields={"pairing": "different"}, inputs=Noise(18, 0, truths=reals), reals=reals)
     scenes = [{s.scene for s in study.stimuli if s.kind == kind} for kind in ("real", "fake")]
     assert scenes[0] == scenes[1]
     assert all(t.left.scene != t.right.scene for slot in range(5) for t in study.trials(0, slot))
 
 
 def test_same_pairing_needs_data_that_knows_its_pairs(make):
-    with pytest.raises(PlanError, match="--pairing any"):
+    with pytest.raises(PlanError, match="--pairing different"):
         make(fields={"pairing": "same"})
 
 
@@ -244,8 +246,15 @@ build(checkpoints=[(plan.PlannedCheckpoint(1, "a" * 40, "run"), die)], inputs=p.
     assert [path.name[:7] for path in tmp_path.iterdir()] == [".small."]
     with pytest.raises(PlanError, match="no study"):
         plan.find_studies([tmp_path])
+    (left,) = tmp_path.iterdir()
+    (tmp_path / ".small.er.abcdefgh.part").mkdir()  # Of another study, whose build may be at it.
     make()
-    assert [path.name for path in tmp_path.iterdir()] == ["small"]
+    assert left.is_dir()  # So may this one's.
+    os.utime(left, (0, 0))
+    os.utime(tmp_path / ".small.er.abcdefgh.part", (0, 0))
+    shutil.rmtree(tmp_path / "small")
+    make()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".small.er.abcdefgh.part", "small"]
 
 
 def test_a_study_that_is_not_blind_is_not_kept(make, tmp_path, monkeypatch):

@@ -285,6 +285,84 @@ def test_a_session_by_keyboard_alone(play):
     assert list(game.votes.chosen_side) == ["left", "right", "right", "left", "right"]
 
 
+SEEN = """() => [...document.querySelectorAll('.place canvas')].map(canvas => {
+  const {data} = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+  return data.some(Boolean) ? data.join() : null;
+})"""
+"""What is on the canvases; null where nothing is."""
+KEEP_WHAT_IS_DRAWN = """
+window.pictures = [];
+const {drawImage: before} = CanvasRenderingContext2D.prototype;
+CanvasRenderingContext2D.prototype.drawImage = function (image, ...rest) {
+  before.call(this, image, ...rest);
+  if (image instanceof ImageBitmap && this.canvas.closest('.place')) {
+    window.pictures.push(this.getImageData(0, 0, this.canvas.width, this.canvas.height).data.join());
+  }
+};
+"""
+
+
+@pytest.mark.parametrize("mask", [True, False])
+def test_feedback_shows_the_pictures_again_but_in_practice_alone(play, mask):
+    game = play(test_trials=2, mask=mask, question="fake", feedback_ms=0)
+    here = game.open(width=390, height=844)
+    here.page.add_init_script(KEEP_WHAT_IS_DRAWN)
+    here.page.reload()
+    here.press("I am 18 or older and take part")
+    here.title("How it works")
+    assert ("pattern" in here.page.locator("#text").inner_text()) == mask
+    here.press("Begin")
+    for number in range(2):
+        here.question()
+        shown = here.page.evaluate("window.pictures")[4 * number:]
+        assert len(set(shown)) == 2
+        answered = here.page.evaluate(SEEN)
+        assert not set(answered) & set(shown) and (None in answered) != mask
+        here.answer()
+        here.page.locator(".place[data-truth]").first.wait_for()
+        assert here.page.evaluate(SEEN) == shown
+        fake = here.page.locator(".place[data-truth=fake]").get_attribute("data-side")
+        assert here.page.locator("#said").inner_text().endswith(f"The fake was on the {fake}.")
+        here.press("Continue")
+    here.title("Practice is over")
+    here.press("Continue")
+    here.answer_all(2)
+    here.title("Thank you!")
+    assert len(here.page.evaluate("window.pictures")) == 2 * 4 + 2 * 2  # The test's are drawn once.
+
+
+def test_a_server_in_trouble_is_asked_again_for_the_pictures(play):
+    play.forgiven = re.compile(f"{REFUSED.pattern}|status of 503")
+    game = play(practice_trials=0, test_trials=1)
+    here = game.open()
+    answers = []
+
+    def busy(route):
+        answers.append(route.fetch().status)  # The address is used up, and the picture doesn't come.
+        route.fulfill(status=503, headers={"retry-after": "0"}, json={"error": "busy", "message": "Come again."})
+
+    for _ in range(2):
+        here.page.route("**/stimulus/*", busy, times=1)
+    here.start()
+    here.answer()
+    here.title("Thank you!")
+    assert answers == [200, 200] and len(game.votes) == 1
+
+
+def test_feedback_after_a_reload_has_no_pictures_to_show(play):
+    game = play(test_trials=1, mask=True, feedback_ms=0)
+    here = game.open()
+    here.start()
+    here.question()
+    here.page.reload()
+    here.press("Continue")
+    here.question()
+    here.page.wait_for_timeout(350)
+    here.answer()
+    here.page.locator(".place[data-truth]").first.wait_for()
+    assert here.page.evaluate(SEEN) == [None, None]
+
+
 def batched(values):
     """Two by two."""
     return zip(values[::2], values[1::2], strict=True)
@@ -294,7 +372,7 @@ def batched(values):
 
 
 def test_exposure_is_within_a_frame_of_plan(play):
-    game = play(practice_trials=0, test_trials=50, scenes=52, exposure_ms=100, blank_ms=0)
+    game = play(practice_trials=0, test_trials=50, scenes=104, exposure_ms=100, blank_ms=0)
     here = game.open()
     here.start()
     here.answer_all(50)
@@ -505,7 +583,7 @@ def test_links_that_lead_nowhere_say_why(play):
     other = game.open("?PROLIFIC_PID=pid-1", locale="ko-KR")  # Another browser.
     other.page.get_by_role("button", name="만 18세 이상이며 참여합니다").click()
     other.page.get_by_role("button", name="시작하기").click()
-    other.page.get_by_text("이미 참여하셨거나").wait_for()
+    other.page.get_by_text("다른 브라우저나 다른 기기에서 사용되었습니다").wait_for()
 
 
 class Login:

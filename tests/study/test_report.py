@@ -1,9 +1,13 @@
 """Reports of studies with made-up votes."""
 
 import csv
+import dataclasses
 import io
 import json
+import os
 import re
+from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
@@ -12,7 +16,16 @@ from PIL import Image
 
 from cyclegan.study import statistics
 from cyclegan.study.plots import plots
-from cyclegan.study.report import FORMATS, ReportError, judge, make_report, to_markdown, to_table, write_report
+from cyclegan.study.report import (
+    FORMATS,
+    ReportError,
+    csv_of,
+    judge,
+    make_report,
+    to_markdown,
+    to_table,
+    write_report,
+)
 from tests.study.made_up import made_study, made_votes, sessions_of
 
 
@@ -54,6 +67,8 @@ def test_the_rate_is_that_of_the_test_trials_that_count():
         assert e["commit_sha"] == study.commit_sha(e["epoch"]) and e["source"] == "alice/maps"
     assert report["trend"]["p"] < 0.01 and report["trend"]["points_per_step"] > 0.1
     (contrast,) = report["contrasts"]
+    assert not contrast["paired"] and (contrast["participants_a"], contrast["participants_b"]) == (12, 12)
+    assert "| 12 + 12 |" in told(report) and "participants per epoch for 80% power at the observed" in told(report)
     assert (contrast["epoch_a"], contrast["epoch_b"]) == (60, 20) and contrast["p"] == contrast["p_holm"] < 0.01
     assert report["participants"] == {"started": 24, "completed": 24, "counted": 24, "left_out": []}
     assert report["study"]["study_id"] == study.study_id and report["protocol"]["name"] == "cyclegan2017"
@@ -92,7 +107,7 @@ def test_who_does_not_count_and_why():
         "excluded": False}])])  # fmt: skip
     report = make_report(study, votes, sessions)
     assert report["participants"] == {
-        "started": 9, "completed": 7, "counted": 4,
+        "started": 9, "completed": 6, "counted": 4,
         "left_out": [{"reason": "disqualified in practice", "count": 1},
                      {"reason": "excluded: the child's session", "count": 1},
                      {"reason": "failed vigilance", "count": 1}, {"reason": "session not complete", "count": 2}],
@@ -150,6 +165,8 @@ def test_one_participant_and_never_fooled():
     assert e["interval_crossed"][1] >= e["interval"][1] and e["participants_needed"]["for_5_points"] >= 2
     assert any("all alike or from one participant" in note for note in report["notes"])
     assert "every figure is provisional" in told(report)
+    needed = e["participants_needed"]
+    assert needed["rate"] == 0.05 and needed["for_5_points"] == 6 and "below 5% or above 95% counts" in told(report)
 
 
 # --- what else is told --------------------------------------------------------------------------------------
@@ -222,7 +239,12 @@ def test_single_pictures_give_the_total_error():
         low, high = e["total_error"]["interval"]
         assert low < (fakes + reals) / 2 < high
     assert report["side_bias"]["what"] == "answered real" and report["exposure"]["error_ms"] is None
-    assert "Total error (HYPE∞)" in told(report)
+    assert "Total error (HYPE∞)" in told(report) and "fooling rate alone doesn't say so" in told(report)
+    pairs = reported(made_study(), made_votes(made_study(), 3))
+    for each, single in ((report, True), (pairs, False)):
+        svg = plots(each)["fooling-rate"][0].decode()
+        assert ("total error" in svg) is single and ("50%: can't be told from real" in svg) is not single
+        assert ">50%" in svg
 
 
 def test_mixed_sessions_compare_people_with_themselves():
@@ -231,7 +253,10 @@ def test_mixed_sessions_compare_people_with_themselves():
     report = reported(study, votes)
     assert [e["participants"] for e in report["epochs"]] == [12, 12, 12] and report["trend"]["participants"] == 12
     assert report["epochs"][0]["participants_needed"]["trials_each"] == 13
-    assert report["contrasts"][1]["p_holm"] < 0.05
+    assert report["contrasts"][1]["p_holm"] < 0.05 and report["contrasts"][1]["participants_a"] == 12
+    text = told(report)
+    assert "each compared with themselves; interval and p are over these" in text and "per epoch for 80%" not in text
+    assert "not corrected for the number of contrasts" in text and "participants, at most, for 80% power" in text
     rows = judge(study, votes).query("counted")
     apart = statistics.contrasts(rows["fooled"], rows["participant"], rows["epoch"], paired=False, seed=study.seed)
     widths = [np.ptp(c["interval"]) for c in report["contrasts"]]
@@ -294,6 +319,12 @@ def test_the_pictures_that_fooled_most():
     assert stimuli["most"][0]["sha256"] == always and stimuli["most"][0]["rate"] == 1
     assert stimuli["most"][0]["scene"] == next(s.scene for s in fakes if s.sha256 == always)
     assert not {s["sha256"] for s in stimuli["most"]} & {s["sha256"] for s in stimuli["least"]}
+    report = reported(study, votes)
+    assert "domain:number:name" not in told(report)
+    report["stimuli"]["most"][0]["scene"] = "a:42:test_a-0042"
+    text = told(report)
+    assert "named domain:number:name" in text and "a is maps, b is photos" in text
+    assert "| a:42:test\\_a-0042 |" in text and text.index("a is maps") < text.index("a:42:")
 
 
 # --- as files -----------------------------------------------------------------------------------------------
@@ -355,9 +386,103 @@ def test_what_cannot_be_written(tmp_path):
     assert not list(tmp_path.glob(".*.part"))
 
 
-def test_free_text_cannot_break_a_table():
-    study = made_study()
+def test_free_text_stays_text_in_markdown():
+    study = dataclasses.replace(made_study(), title="![x](http://evil/e.png) <img> *a* _b_ `c` #\\ [y](z)")
     votes = made_votes(study, 2)
     votes.loc[votes["participant"] == "P000", ["excluded", "exclusion_reason"]] = [True, "a | b\n<script>"]
     text = told(reported(study, votes))
-    assert "excluded: a \\| b &lt;script>: 1" in text
+    assert "excluded: a \\| b &lt;script&gt;: 1" in text
+    title = text.splitlines()[0]
+    assert title == ("# \\!\\[x\\](http://evil/e.png) &lt;img&gt; \\*a\\* \\_b\\_ \\`c\\` \\#\\\\ \\[y\\](z)")
+
+
+def test_who_completed_is_counted_by_sessions():
+    study = made_study()
+    votes = made_votes(study, 6)
+    votes.loc[votes["participant"] == "P000", ["excluded", "exclusion_reason"]] = [True, "twice"]
+    gone = votes["participant"].isin(["P001", "P002"])
+    votes.loc[gone, "completed"] = False
+    votes.loc[votes["participant"] == "P002", "disqualified"] = True
+    left_early = gone & (votes["trial_index"] > 12)
+    votes.loc[votes["participant"] == "P001", ["excluded", "exclusion_reason"]] = [True, "left"]  # And not complete.
+    votes = votes[~left_early]
+    for sessions in (sessions_of(votes), sessions_of(votes).iloc[:0]):
+        people = make_report(study, votes, sessions)["participants"]
+        assert (people["started"], people["completed"], people["counted"]) == (6, 4, 3)
+    seen = votes[votes["participant"] != "P003"]  # Whose votes are not there, though the session is.
+    assert make_report(study, seen, sessions_of(votes))["participants"]["completed"] == 4
+
+
+def test_a_spreadsheet_finds_no_formula_in_csv(tmp_path):
+    texts = ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx", "a=1\r=2", None, ""]
+    frame = pd.DataFrame({"text": texts, "number": [-1.5] * 9, "whole": pd.array([-1] * 8 + [None], "Int64")})
+    frame["typed"] = frame["text"].astype("string")
+    lines = list(csv.DictReader(io.StringIO(csv_of(frame).decode(), newline="")))
+    assert [line["text"] for line in lines] == ["'" + text for text in texts[:5]] + ["'\nx", "a=1\n=2", "", ""]
+    assert [line["typed"] for line in lines] == [line["text"] for line in lines]
+    assert {line["number"] for line in lines} == {"-1.5"} and {line["whole"] for line in lines} == {"-1", ""}
+    study = made_study()
+    votes = made_votes(study, 2)
+    votes["participant"] = votes["participant"].replace("P000", '=HYPERLINK("http://evil")')
+    for format in ("csv", "parquet"):
+        write_report(study, votes, sessions_of(votes), format, tmp_path / f"votes.{format}")
+    names = set(pd.read_csv(tmp_path / "votes.csv")["participant"])
+    assert names == {"P001", "'=HYPERLINK(\"http://evil\")"}
+    assert '=HYPERLINK("http://evil")' in set(pd.read_parquet(tmp_path / "votes.parquet")["participant"])
+
+
+def test_where_a_report_may_be_written(tmp_path, monkeypatch):
+    study = made_study(epochs=(20, 60))
+    votes = made_votes(study, 3, {20: 0.2, 60: 0.4})
+    sessions = sessions_of(votes)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link.csv").symlink_to("folder/target.csv")
+    for _ in range(2):  # A link to nothing, then to a file.
+        write_report(study, votes, sessions, "csv", tmp_path / "link.csv")
+        assert (tmp_path / "link.csv").is_symlink() and (tmp_path / "folder" / "target.csv").stat().st_size > 1000
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "null").symlink_to(os.devnull)
+    for name, why in (("pipe", "is a device, a pipe"), ("null", "is a device"), ("folder", "is a folder"),
+                      ("loop", "can't be written")):
+        with pytest.raises(ReportError, match=why):
+            write_report(study, votes, sessions, "csv", tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    for nothing, why in (("", "has no name"), (Path(""), "is a folder")):
+        with pytest.raises(ReportError, match=why):
+            write_report(study, votes, sessions, "md", nothing)
+    os.mkfifo(tmp_path / "a-fooling-rate.png")  # Nothing is written where a picture can't be.
+    with pytest.raises(ReportError, match=r"a-fooling-rate\.png is a device"):
+        write_report(study, votes, sessions, "md", tmp_path / "a.md")
+    assert not (tmp_path / "a.md").exists() and not list(tmp_path.glob("*.svg"))
+
+
+def test_pictures_come_before_the_text_that_links_to_them(tmp_path, monkeypatch):
+    study = made_study(epochs=(20, 60))
+    votes = made_votes(study, 3, {20: 0.2, 60: 0.4})
+    order, name = [], "a:b (c) #1?.md"
+    replace = os.replace
+    monkeypatch.setattr(os, "replace", lambda part, path: (order.append(Path(path).name), replace(part, path)))
+    first, *others = write_report(study, votes, sessions_of(votes), "md", tmp_path / name)
+    assert first.name == order[-1] == name and len(order) == len(others) + 1
+    links = re.findall(r"!\[[^]]+\]\(([^)]+)\)", first.read_text())
+    assert links and all(re.fullmatch(r"[\w%.-]+", link) and (tmp_path / unquote(link)).is_file() for link in links)
+
+
+def test_the_hubs_card_tells_the_total_error_of_single_pictures():
+    from hub.card import _judged
+
+    rows = [{"epoch": 20, "revision": "epoch-0020", "fooling_rate": 0.4, "interval": [0.3, 0.5], "participants": 9,
+             "trials": 450, "total_error": {"error": 0.25, "interval": [0.2, 0.3]}}]  # fmt: skip
+    about = {"name": "made-up", "title": "", "domains": ["maps", "photos"], "direction": "ab"}
+    single = {"study": about, "protocol": {"name": "hype_infinity", "presentation": "single"}, "epochs": rows}
+    pairs = {"study": about, "protocol": {"presentation": "sequence"}, "epochs": [{**rows[0], "total_error": None}]}
+    text = _judged("alice/maps", [single])
+    assert "| epoch | fooling rate | 95% interval | total error | participants | trials |" in text
+    assert "| 40.0% | 30.0% – 50.0% | 25.0% (20.0% – 30.0%) | 9 | 450 |" in text
+    assert "real picture. The interval" in text and "*total error* that is 50% if people can't tell" in text
+    assert "total error" not in _judged("alice/maps", [pairs]) and "; at 50%" in _judged("alice/maps", [pairs])
+    assert "at 50%, people can't tell them apart where two pictures are compared" in _judged("a/b", [single, pairs])
+    for damaged in ("x", {"error": "<b>"}, {"error": float("nan")}, None):
+        rows[0]["total_error"] = damaged
+        assert "| 40.0% | 30.0% – 50.0% | 9 |" in _judged("alice/maps", [single])

@@ -486,3 +486,12 @@ def test_serve_prints_addresses_logs_no_requests_and_ends_in_order(small_study):
 def test_serve_says_that_a_port_is_taken(small_study):
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(server.ServerError, match="--port"):
         server.serve([small_study()], port=taken.getsockname()[1])
+
+
+def test_the_server_alone_leads_to_its_only_study(small_study, tmp_path):
+    study = small_study()
+    with Store(f"sqlite:///{tmp_path / 'votes.sqlite3'}") as store:
+        app = Starlette(routes=[Mount("/study", server.make_app([study], store_of=lambda _: store))])
+        with TestClient(app) as client:
+            answer = client.get("/study/", follow_redirects=False)
+            assert answer.status_code == 307 and answer.headers["location"].endswith("/study/tiny")

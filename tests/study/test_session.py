@@ -556,9 +556,11 @@ def test_secrets_and_tokens_are_kept_as_hashes(make_play, participant, store):
     assert all(len(secret) >= 43 and secret not in text for secret in (alice.secret, *tokens))
 
 
-def test_a_lost_picture_is_told(make_play, participant):
+@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"another picture")])
+def test_a_picture_that_is_lost_or_not_the_frozen_one_is_never_shown(make_play, participant, damage):
     play = make_play()
     alice = participant(play)
-    play.study.stimulus_path(play.study.trials(0, 0)[0].left.sha256).unlink()
-    with pytest.raises(SessionError, match="missing: tell its owner"):
+    damage(play.study.stimulus_path(play.study.trials(0, 0)[0].left.sha256))
+    with pytest.raises(SessionError, match="missing: tell its owner") as caught:
         play.stimulus(alice.state.trial["left"])
+    assert caught.value.code == "busy"  # The folder may come back.

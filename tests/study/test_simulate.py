@@ -65,7 +65,7 @@ def test_the_whole_way_through_a_server_of_its_own(small_study):
 
 
 def test_the_rate_and_the_correlation_that_go_in_come_out(small_study, in_process):
-    study = small_study(epochs=(1,), practice_trials=0, test_trials=20)
+    study = small_study(epochs=(1,), practice_trials=0, test_trials=20, paired=False)
     done = simulate(study, participants=25, fooling=0.27, icc=0.15, seed=1)
     epoch = reported(study)["epochs"][0]
     assert epoch["fooling_rate"] == pytest.approx(done.fooling_rate) == pytest.approx(0.27, abs=0.08)

@@ -23,6 +23,7 @@ from cyclegan.study.statistics import (
     paper_figure,
     participants_for,
     participants_to_tell,
+    planning_rate,
     preferences,
     resolution,
     response_times,
@@ -159,6 +160,12 @@ def test_participants_needed(icc, five, three, tell):
     assert participants_for(0.05, 0.27, icc, 40) == five and participants_for(0.03, 0.27, icc, 40) == three
     assert participants_to_tell(0.20, 0.27, icc, 40) == tell
     assert half_width(five, 0.27, icc, 40) <= 0.05 < half_width(five - 1, 0.27, icc, 40)
+
+
+def test_a_rate_of_none_so_far_is_planned_for_as_a_small_one():
+    assert [planning_rate(rate) for rate in (0, 0.27, 1)] == [0.05, 0.27, 0.95]
+    assert participants_for(0.05, planning_rate(0), 0.05, 40) == participants_for(0.05, planning_rate(1), 0.05, 40) == 6
+    assert participants_to_tell(0, 0.02, 0.05, 40) > 100  # Not by a variance of 0.
 
 
 def test_resolution_of_protocols():

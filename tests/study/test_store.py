@@ -1,5 +1,6 @@
 """The database of sessions and votes, on SQLite and on a real PostgreSQL, through what breaks on the way."""
 
+import dataclasses
 import json
 import os
 import sqlite3
@@ -274,8 +275,34 @@ def test_a_lost_connection_is_made_again(postgresql, small_study, participant, t
         assert len(store.votes(play.study)) == 2
 
 
+@pytest.mark.parametrize("replaced", [False, True])
+def test_no_vote_is_acknowledged_into_a_file_that_was_removed(small_study, participant, tmp_path, replaced):
+    path = tmp_path / "votes.sqlite3"
+    with Store(f"sqlite:///{path}") as store:
+        play = rules.Play(small_study(), store)
+        alice = participant(play)
+        alice.look()
+        for name in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
+            name.unlink(missing_ok=True)
+        if replaced:
+            with Store(f"sqlite:///{path}") as other:
+                rules.Play(play.study, other).begin("bob", language="en", screen={}, address=None)
+        with pytest.raises(rules.SessionError, match="busy|wait|moment"):
+            play.vote(alice.secret, alice.token, alice.answer())
+        with pytest.raises(rules.SessionError, match="session") as caught:  # What is there now is used from here on.
+            play.vote(alice.secret, alice.token, alice.answer())
+        assert caught.value.code == "no_session"
+        assert len(store.sessions(play.study)) == int(replaced)
+
+
+def test_sessions_of_a_study_before_it_was_changed_are_counted(small_study, store, participant):
+    study = small_study()
+    participant(rules.Play(study, store))
+    assert store.others(study) == 0 and store.others(dataclasses.replace(study, title="Another")) == 1
+
+
 def test_every_acknowledged_vote_outlives_a_kill(small_study, tmp_path):
-    study, url = small_study(test_trials=20, scenes=40), f"sqlite:///{tmp_path / 'votes.sqlite3'}"
+    study, url = small_study(test_trials=20, scenes=60), f"sqlite:///{tmp_path / 'votes.sqlite3'}"
     program = (
         "import sys\nsys.path.insert(0, sys.argv[3])\n"
         "from cyclegan.study import plan, session, store\nimport conftest\n"
