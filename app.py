@@ -40,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def open_sources(specs: Sequence[str] | None) -> list[CheckpointSource]:
     """The runs to show, None for the embedded ones; raises CheckpointError if one has no readable checkpoint."""
-    sources = [open_source(spec) for spec in specs or sorted({path.parent for path in DEMO.glob("*/epoch-*")})]
+    sources = [open_source(spec) for spec in specs or sorted({path.parent for path in DEMO.rglob("epoch-*")})]
     if not sources:
         raise CheckpointError("demo/ holds no run: name one, as in python app.py --checkpoints runs/maps")
     for source in sources:
