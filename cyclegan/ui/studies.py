@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import os
 import re
@@ -143,6 +144,7 @@ def build(bench: Workbench) -> None:
         make_files = gr.Button(words.label("studies.make_files"), size="sm")
     files = gr.File(label=words.label("studies.files"), file_count="multiple", interactive=False, visible=False)
     with gr.Accordion(words.label("studies.whole"), open=False, visible=False) as whole_box:
+        drawn = gr.HTML(elem_classes="drawn-report", padding=False)
         whole = gr.Markdown(elem_classes="whole-report")
 
     def card_of(name: str | None, request: gr.Request) -> list[Any]:
@@ -161,14 +163,16 @@ def build(bench: Workbench) -> None:
             return [gr.skip(), *_hidden()]
         from cyclegan.study.report import to_markdown
 
-        report = studies.report(studies.study(name))
+        study = studies.study(name)
+        report = studies.report(study)
         there = bool(report["participants"]["started"])
         return [
             "", gr.HTML(_results(report, say), visible=True), gr.Row(visible=True), gr.Accordion(visible=there),
-            gr.Markdown(to_markdown(report) if there else ""), gr.File(visible=False),
+            _drawn(study, report) if there else "", gr.Markdown(to_markdown(report) if there else ""),
+            gr.File(visible=False),
         ]
 
-    first = [card, note, results, buttons, whole_box, whole, files]
+    first = [card, note, results, buttons, whole_box, drawn, whole, files]
 
     def open_page(name: str | None, request: gr.Request) -> list[Any]:
         """The study that the address names, else the first one."""
@@ -233,9 +237,9 @@ def _key(request: gr.Request) -> str | None:
 
 
 def _hidden() -> list[Any]:
-    """The results, their buttons, the box and the report in it, and the files: not to be seen."""
+    """The results, their buttons, the box with the report's pictures and text, and the files: not to be seen."""
     return [
-        gr.HTML("", visible=False), gr.Row(visible=False), gr.Accordion(visible=False), gr.Markdown(""),
+        gr.HTML("", visible=False), gr.Row(visible=False), gr.Accordion(visible=False), "", gr.Markdown(""),
         gr.File(visible=False),
     ]
 
@@ -308,6 +312,20 @@ def _results(report: Mapping[str, Any], say: words.Speaker) -> str:
         f'<p class="how">{html.escape(say("studies.scale"))}</p>'
     )  # fmt: skip
     return f"{title}{notice}<p>{html.escape(counts)}</p>{table if rows else ''}"
+
+
+def _drawn(study: Study, report: Mapping[str, Any]) -> str:
+    """The report's plots, and the pictures that were taken for real most and least."""
+    from cyclegan.study.plots import plots
+    from cyclegan.study.report import contact_sheet
+
+    images = [(name.replace("-", " "), "svg+xml", svg) for name, (svg, _) in plots(report).items()]
+    if sheet := contact_sheet(study, report):
+        images.append(("pictures most and least often taken for real", "png", sheet))
+    return "".join(
+        f'<img alt="{html.escape(name)}" src="data:image/{kind};base64,{base64.b64encode(content).decode()}">'
+        for name, kind, content in images
+    )
 
 
 def _files(studies: Studies, study: Study) -> list[str]:

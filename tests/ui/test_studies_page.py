@@ -5,8 +5,10 @@ import pytest
 from gradio_client.exceptions import AppError
 
 from cyclegan.study.plan import PlanError
+from cyclegan.study.report import make_report
 from cyclegan.study.shelf import KEY_VARIABLE, Studies
-from cyclegan.ui.studies import _offered, _percent, _run, _spread
+from cyclegan.ui.studies import _drawn, _offered, _percent, _run, _spread
+from tests.study.made_up import made_study, made_votes, sessions_of
 
 pytestmark = pytest.mark.xdist_group("app")
 
@@ -54,6 +56,15 @@ def test_studies_that_are_added_are_played(small_study):
         assert opened == ["tiny"]
         assert studies.report(study)["participants"]["started"] == 0
         studies.close()
+
+
+def test_the_reports_pictures_are_on_the_page():
+    study = made_study()
+    votes = made_votes(study, participants=6)
+    shown = _drawn(study, make_report(study, votes, sessions_of(votes)))
+    assert shown.count("<img") == shown.count("data:image/svg+xml;base64,") == 2  # No folder, so no contact sheet.
+    nobody = _drawn(study, make_report(study, votes[:0], sessions_of(votes)[:0]))
+    assert "<script" not in nobody
 
 
 def test_a_command_that_fails_ends_in_its_sentence(tmp_path):
