@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cyclegan.checkpoint import Checkpoint
-from cyclegan.cli import command_adder, make_parser, run_command
+from cyclegan.cli import command_adder, device, make_parser, run_command, share
 from cyclegan.config import DIRECTIONS, ConfigError, Direction
 from cyclegan.study_commands import add_study_commands
 from hub import HubError, open_source
@@ -47,7 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="work at this length of the shorter side and scale back (default: the picture's own size)",
     )
-    sub.add_argument("--smoothing", type=_share, default=0.0, metavar="X",
+    sub.add_argument("--smoothing", type=share, default=0.0, metavar="X",
                      help="0 to 1, for videos: against flicker, how much a frame leans on the one before where nothing "
                           "moves")
     sub.add_argument("--device", default=None, help="cpu, cuda, cuda:1, mps; chosen if not given")
@@ -107,16 +107,6 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
-    return value
-
-
 def _seconds(text: str) -> float:
     """90, 1:30 or 0:01:30.5 in seconds."""
     if not re.fullmatch(r"([0-9]+:){0,2}[0-9]+(\.[0-9]+)?", text):
@@ -157,7 +147,7 @@ def translate(args: argparse.Namespace) -> int:
         raise ConfigError("--output is the folder of the input: choose another, so that no picture is overwritten")
     if to_file and args.output.resolve() == args.input.resolve():
         raise ConfigError("--output is the input itself: choose another name")
-    translator = Translator(_load(args.checkpoints, args.epoch), _device(args.device))
+    translator = Translator(_load(args.checkpoints, args.epoch), device(args.device))
     if args.reconstruct and len(translator.generators) < 2:
         raise CheckpointError("this checkpoint has one direction only, so --reconstruct has no way back")
     try:
@@ -203,7 +193,7 @@ def _translate_video(args: argparse.Namespace) -> int:
     if args.output.resolve() == args.input.resolve():
         raise ConfigError("--output is the input itself: choose another name")
     video = Video(args.input)  # Before a checkpoint is downloaded for nothing.
-    translator = Translator(_load(args.checkpoints, args.epoch, (args.direction,)), _device(args.device))
+    translator = Translator(_load(args.checkpoints, args.epoch, (args.direction,)), device(args.device))
     try:
         args.output.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -246,18 +236,6 @@ def _translate_video(args: argparse.Namespace) -> int:
         f"written to {args.output}"
     )
     return 0
-
-
-def _device(name: str | None) -> str | None:
-    import torch
-
-    if name is None:
-        return None
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"--device {name} is not here: {str(error).splitlines()[0]}") from error
-    return name
 
 
 def _output_names(paths: Sequence[Path], *, reconstruct: bool) -> dict[Path, str]:

@@ -143,6 +143,33 @@ def run_command(main: Callable[[], int | None], expected: tuple[type[BaseExcepti
         return 130
 
 
+# --- types of flags -----------------------------------------------------------------------------------------
+
+
+def share(text: str) -> float:
+    """The type of a flag that goes from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return value
+
+
+def device(name: str | None) -> str | None:
+    """A `--device` that is here, None for the one that is chosen; loads torch. Raises ConfigError."""
+    if name is None:
+        return None
+    import torch
+
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"--device {name} is not here: {str(error).splitlines()[0]}") from error
+    return name
+
+
 # --- serving ------------------------------------------------------------------------------------------------
 
 

@@ -62,7 +62,7 @@ def add_study_commands(add_command: Callable[..., argparse.ArgumentParser]) -> N
     sub.add_argument("--participants", type=_whole, default=25, metavar="N", help="how many, over all epochs")
     sub.add_argument("--fooling", type=_rates, default=_rates("0.27"), metavar="P",
                      help="how often fakes are taken for real: a share for all epochs, or 20=0.1,60=0.3")
-    sub.add_argument("--icc", type=_share, default=0.05, metavar="R",
+    sub.add_argument("--icc", type=cli.share, default=0.05, metavar="R",
                      help="how much a participant's answers resemble each other: the intra-participant correlation")
     sub.add_argument("--stimulus_sd", type=_sd, default=0.0, metavar="X",
                      help="how much stimuli differ: standard deviation on the logit scale")
@@ -157,13 +157,6 @@ def _count(text: str) -> int:
     return 0 if text == "0" else _whole(text)
 
 
-def _share(text: str) -> float:
-    with contextlib.suppress(ValueError):
-        if 0 <= float(text) <= 1:
-            return float(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
-
-
 def _sd(text: str) -> float:
     with contextlib.suppress(ValueError):
         if 0 <= float(text) <= 10:
@@ -190,7 +183,7 @@ def _rates(text: str) -> _Rates:
     rates = _Rates()
     for part in text.split(","):
         epoch, equals, rate = part.rpartition("=")
-        rates[_whole(epoch.strip()) if equals else None] = _share(rate.strip())
+        rates[_whole(epoch.strip()) if equals else None] = cli.share(rate.strip())
     return rates
 
 
@@ -229,7 +222,7 @@ def build(args: argparse.Namespace) -> int:
     inputs, reals = (getattr(splits, f"{args.split}_{domain}") for domain in args.direction)
     if inputs is None or reals is None:
         raise DataError(f"{args.dataset} has no test pictures: add them, or try it out with --split train")
-    device = _device(args.device)
+    device = cli.device(args.device)
     checkpoints = [
         (PlannedCheckpoint(info.epoch, info.commit_sha, source.name), _opener(source, info, args.direction, device))
         for info in chosen
@@ -306,17 +299,6 @@ def _opener(
         return translate
 
     return opened
-
-
-def _device(name: str | None) -> str | None:
-    if name is not None:
-        import torch
-
-        try:
-            torch.empty(0, device=name)
-        except (RuntimeError, AssertionError) as error:
-            raise ConfigError(f"--device {name} is not here: {str(error).splitlines()[0]}") from error
-    return name
 
 
 def _dataset_name(dataset: str) -> str:
