@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-import os
 import re
 import shutil
 import struct
@@ -445,11 +444,7 @@ def _workplace(output: Path) -> Iterator[Path]:
 
 def _move(made: Path, output: Path) -> None:
     made.rename(output)
-    descriptor = os.open(output.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    plan.flush(output.parent)
 
 
 def _unwritable(output: Path, error: OSError) -> PlanError:

@@ -396,17 +396,22 @@ def write_study(study: Study, contents: Mapping[str, bytes], folder: Path) -> St
             os.utime(path, (FILE_TIME, FILE_TIME))
         (part / "study.json").write_bytes(study._bytes())
         for path in (*part.rglob("*"), part):
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            flush(path)
         part.rename(folder)
     except OSError as error:
         raise PlanError(f"{folder} can't be written ({error.strerror or error}): free space or name another") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return dataclasses.replace(study, folder=folder)
+
+
+def flush(path: Path) -> None:
+    """Wait until a file's content, or a folder's names, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def read_study(folder: str | Path) -> Study:
