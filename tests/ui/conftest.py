@@ -105,6 +105,16 @@ def client(app, tmp_path_factory):
     client.close()
 
 
+def paths_in(folder: Path) -> list[Path]:
+    """All that is below a folder while others write and remove there, which pathlib's own search stumbles over."""
+    return [Path(parent, name) for parent, folders, files in os.walk(folder) for name in (*folders, *files)]
+
+
+def half_files(folder: Path) -> list[Path]:
+    """The files below a folder that are not finished."""
+    return [path for path in paths_in(folder) if path.suffix == ".part"]
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

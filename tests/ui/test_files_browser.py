@@ -7,7 +7,7 @@ from fractions import Fraction
 import pytest
 
 from tests.test_video import make_clip
-from tests.ui.conftest import picture
+from tests.ui.conftest import half_files, picture
 from tests.ui.test_browser import chromium, visit  # noqa: F401
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("app")]
@@ -86,7 +86,7 @@ def test_a_job_is_cancelled_or_left(here, app, tmp_path):
     here = here()
 
     def at_work():
-        return list((app.run.parent / "cache").rglob("*.part"))
+        return half_files(app.run.parent / "cache")
 
     path = make_clip(tmp_path / "long.mp4", [Fraction(i, 30) for i in range(900)], size=(32, 24))
     here.choose(path)

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from tests.test_video import make_clip
-from tests.ui.conftest import picture, write_epoch
+from tests.ui.conftest import half_files, paths_in, picture, write_epoch
 
 pytestmark = pytest.mark.xdist_group("app")
 FILE = {"meta": {"_type": "gradio.FileData"}}
@@ -65,12 +65,12 @@ def nothing_left(app):
     cache = app.run.parent / "cache"
 
     def made():
-        return {path for path in cache.glob("*/*") if "epoch-" in path.name}
+        return {path for path in paths_in(cache) if "epoch-" in path.name}
 
     before = made()
     yield made
     until(lambda: made() == before)
-    assert not [path for path in cache.rglob("*.part")]
+    assert not half_files(cache)
     assert not [path for path in cache.iterdir() if path.is_dir() and len(path.name) == 32 and not any(path.iterdir())]
 
 
@@ -271,7 +271,7 @@ def test_a_visitor_who_leaves_leaves_nothing_at_work(app, client, long_clip, not
     from gradio_client import handle_file
 
     def at_work():
-        return list((app.run.parent / "cache").rglob("*.part"))
+        return half_files(app.run.parent / "cache")
 
     if leave == "cancel":
         job = client.submit(handle_file(long_clip), size="384", api_name="/translate_video")
