@@ -11,25 +11,26 @@ import shlex
 import signal
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 # Before torch: a visitor's screen is no place for its build notes.
 os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
 import torch  # noqa: E402
-from accelerate import Accelerator  # noqa: E402
+from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState  # noqa: E402
+from accelerate.utils import parse_flag_from_env  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
 from cyclegan.checkpoint import CheckpointError  # noqa: E402
 from cyclegan.cli import parse_train_config, run_command  # noqa: E402
 from cyclegan.config import ConfigError, TrainConfig  # noqa: E402
 from cyclegan.data import DataError, open_data  # noqa: E402
-from cyclegan.evaluation.collapse import warnings as collapse_warnings  # noqa: E402
-from cyclegan.evaluation.samples import sample_grid, sample_metrics, translate_samples  # noqa: E402
 from cyclegan.images import ImageError  # noqa: E402
 from cyclegan.methods import METHODS  # noqa: E402
-from cyclegan.monitor import Monitor, check_tracker  # noqa: E402
-from cyclegan.runs import Run  # noqa: E402
+from cyclegan.monitor import Epoch, Monitor, check_tracker  # noqa: E402
+from cyclegan.runs import Moment, Run, Writer  # noqa: E402
+from cyclegan.speed import settle  # noqa: E402
 from cyclegan.trainer import Trainer, TrainingError  # noqa: E402
 from hub import HubError  # noqa: E402
 
@@ -37,37 +38,36 @@ DIVERSITY_SAMPLES = 8  # Pictures that collapse is watched on, even where the gr
 EXPECTED = (ConfigError, CheckpointError, DataError, ImageError, TrainingError, HubError)
 
 
-def make_accelerator(config: TrainConfig) -> Accelerator:
-    """The devices and processes that `accelerate` or `torchrun` started, or this one alone."""
-    run = config.run
+def make_accelerator(config: TrainConfig) -> tuple[Accelerator, TrainConfig]:
+    """The devices and processes that `accelerate` or `torchrun` started, or this one alone; nothing left on auto."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.cuda.is_available():
         os.environ.setdefault("ACCELERATE_USE_CPU", "true")  # Else each process would take itself for the only one.
+    config = settle(config, PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU")).device)
+    run = config.run
     if run.mixed_precision == "fp16" and not torch.cuda.is_available():
         raise ConfigError("--mixed_precision fp16 needs a GPU; use bf16 or no")
-    return Accelerator(
+    # Pictures of one size: worth the time that finding the fastest kernels takes, as the reference does.
+    torch.backends.cudnn.benchmark = config.data.preprocess not in ("none", "scale_width")
+    accelerator = Accelerator(
         mixed_precision=run.mixed_precision,
         gradient_accumulation_steps=config.optim.gradient_accumulation_steps,
         log_with=None if run.report_to == "none" else run.report_to,
         project_dir=run.output_dir,
+        kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],
     )
+    return accelerator, config
 
 
-def finish_epoch(trainer: Trainer, run: Run, monitor: Monitor, samples: dict, seconds: float) -> None:
-    """Evaluate, write the checkpoint, and tell; on the main process, of the epoch just completed."""
-    config, device = trainer.config, trainer.accelerator.device
-    losses = trainer.epoch_sums.means()
-    with trainer.accelerator.autocast():
-        translated = translate_samples(samples, trainer.published_generators(), device)
-        metrics = sample_metrics(translated, trainer.discriminators(), config.loss.gan_mode, device)
-    names = {"a": config.data.domain_a, "b": config.data.domain_b}
-    grids = {
-        direction: sample_grid(pictures, names, count=config.run.sample_count)
-        for direction, pictures in translated.items()
-    }
-    run.save_epoch(trainer, losses=losses, metrics=metrics, samples=grids)
-    monitor.finish_epoch(losses=losses, metrics=metrics, samples=grids, seconds=seconds)
-    for sentence in collapse_warnings(metrics, names):
-        monitor.say(f"warning: {sentence}")
+def write(moment: Moment, epoch: Epoch | None, run: Run, monitor: Monitor, hub, *, ending: bool) -> None:
+    """Write a moment, with the epoch if one was completed, and tell the Hub; while the next epoch is trained."""
+    if epoch:
+        run.save_epoch(moment, losses=epoch.losses, metrics=epoch.metrics, samples=epoch.grids)
+        monitor.draw_curves()
+        for sentence in epoch.said:
+            monitor.say(sentence)
+    run.save_state(moment)  # After the checkpoint: a run never goes on from an epoch that it does not hold.
+    if hub:
+        hub.add(moment.epoch, moment.global_step, ending=ending)
 
 
 def open_hub(config: TrainConfig, accelerator: Accelerator):
@@ -82,7 +82,7 @@ def open_hub(config: TrainConfig, accelerator: Accelerator):
 def train(config: TrainConfig) -> int:
     """Run the whole training; the exit status."""
     check_tracker(config.run.report_to)
-    accelerator = make_accelerator(config)
+    accelerator, config = make_accelerator(config)
     hub = open_hub(config, accelerator)
     with Run(config, accelerator, restore=hub and hub.restore) as run:
         if hub:
@@ -106,29 +106,28 @@ def train(config: TrainConfig) -> int:
         if run.is_main:
             run.save_examples(samples)
         stop_on_signals(trainer, monitor)
-        published = True
+        published, stopped, epochs = True, False, config.optim.total_epochs
         try:
             if hub:
                 hub.start(trainer.epoch)
-            while trainer.epoch < config.optim.total_epochs:
-                started = time.monotonic()
-                monitor.start_epoch()
-                completed = trainer.train_epoch(monitor.on_step)
-                monitor.close_bar()
-                if completed and run.is_main:
-                    finish_epoch(trainer, run, monitor, samples, time.monotonic() - started)
-                run.save_state(trainer)
-                stopped = trainer.stop_requested or not completed
-                if hub:
-                    ending = stopped or trainer.epoch == config.optim.total_epochs
-                    hub.add(trainer.epoch, trainer.global_step, ending=ending)
-                if stopped:
-                    monitor.say(f"stopped after step {trainer.global_step}; continue with: {resume_command()}")
-                    break
+            with Writer(trainer) as writer:
+                while trainer.epoch < epochs and not stopped:
+                    started = time.monotonic()
+                    monitor.start_epoch()
+                    completed = trainer.train_epoch(monitor.on_step)
+                    monitor.close_bar()
+                    seconds = time.monotonic() - started
+                    writer.wait()  # For the epoch before: nothing is written after what could not be.
+                    epoch = monitor.finish_epoch(samples, seconds) if completed and run.is_main else None
+                    stopped = trainer.stop_requested or not completed
+                    ending = stopped or trainer.epoch == epochs
+                    writer.hand_over(partial(write, Moment.of(trainer), epoch, run, monitor, hub, ending=ending))
+            if stopped:
+                monitor.say(f"stopped after step {trainer.global_step}; continue with: {resume_command()}")
             else:
                 where = config.run.hub_model_id if config.run.push_to_hub else str(run.folder)
                 see = shlex.join(["python", "app.py", "--checkpoints", where])
-                monitor.say(f"done, with {trainer.epoch} of {config.optim.total_epochs} epochs; see them with: {see}")
+                monitor.say(f"done, with {trainer.epoch} of {epochs} epochs; see them with: {see}")
         finally:
             if hub:
                 for number in (signal.SIGINT, signal.SIGTERM):  # Now either ends the waiting for the Hub.
@@ -181,8 +180,8 @@ def main() -> int:
         data, optim = config.data, config.optim
         print(
             f"error: out of memory with --crop_size {data.crop_size} --batch_size {optim.batch_size} "
-            f"--mixed_precision {config.run.mixed_precision}. Try --batch_size 1, a smaller --crop_size, "
-            f"--mixed_precision bf16, or --ngf {max(1, config.model.ngf // 2)}",
+            f"--mixed_precision {config.run.mixed_precision}. Try --batch_size 1, --gradient_checkpointing, a smaller "
+            f"--crop_size, or --ngf {max(1, config.model.ngf // 2)}",
             file=sys.stderr,
         )
         return 1

@@ -16,7 +16,6 @@ import contextlib
 import dataclasses
 import errno
 import hashlib
-import io
 import json
 import os
 import re
@@ -27,7 +26,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from cyclegan.config import DIRECTIONS, ConfigError, DataConfig, Direction, ModelConfig, TrainConfig
 
@@ -298,7 +297,7 @@ def save_checkpoint(
             tensors = {
                 key: value.detach()
                 .to("cpu", torch.float16 if half and value.is_floating_point() else None)
-                .clone(memory_format=torch.contiguous_format)
+                .contiguous()
                 for key, value in state.items()
             }
             # As bytes first: what a full disk raises is then an OSError, whichever library made them.
@@ -627,13 +626,37 @@ def save_training_state(folder: Path, state: Mapping[str, Any], *, process_index
     import torch
 
     def write(values: Any, path: Path) -> None:
-        buffer = io.BytesIO()  # As in `save_checkpoint`: torch's own writer hides what the disk said.
-        torch.save(values, buffer)
-        path.write_bytes(buffer.getbuffer())
+        with open(path, "wb") as file:
+            told = _Told(file)
+            torch.save(values, told)
+        if told.error is not None:
+            raise told.error
 
     write(state["process"], folder / f"process-{process_index}.pt")
     if process_index == 0:
         write(state["shared"], folder / "state.pt")
+
+
+class _Told:
+    """What torch.save writes to; it would hide what the disk said, so that is kept here for the caller to raise.
+
+    Not by way of memory: a buffer that grows to the state's size takes longer than the disk, and holds up a training
+    beside it all that time.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.error = file, None
+
+    def write(self, data: memoryview) -> int:
+        if self.error is None:
+            try:
+                self.file.write(data)
+            except OSError as error:
+                self.error = error
+        return len(data)
+
+    def flush(self) -> None:
+        """Left to the file's end."""
 
 
 def state_folder(run: Path, global_step: int) -> Path:

@@ -21,7 +21,8 @@ DISCRIMINATORS = ("patch", "pixel")
 UPSAMPLES = ("transpose", "resize")
 GAN_MODES = ("lsgan", "vanilla", "hinge", "wgan_gp")
 METHODS = ("cyclegan",)
-PRECISIONS = ("no", "bf16", "fp16")
+PRECISIONS = ("auto", "no", "bf16", "fp16")
+ORDERS = ("auto", "rounds", "random")
 TRACKERS = ("none", "tensorboard", "trackio", "wandb")
 DIRECTIONS = ("ab", "ba")
 Direction = Literal["ab", "ba"]
@@ -114,6 +115,12 @@ class DataConfig(_Config):
     load_size: int = option(286, "size in pixels that pictures are resized to before the crop")
     crop_size: int = option(256, "size in pixels of what the networks are trained on")
     flip: bool = option(True, "mirror half of the training pictures, at random")
+    order: str = option(
+        "auto",
+        "how pictures of B meet those of A: rounds, each equally often; random, drawn for each A anew, as the "
+        "reference does; auto: rounds, but random with --reference",
+        choices=ORDERS,
+    )
     max_images: int | None = option(None, "use at most this many training pictures per domain")
     skip_bad_images: bool = option(False, "go on without pictures that can't be read, instead of stopping")
     cache_mb: int = option(2048, "memory for decoded pictures, in MiB; what does not fit is decoded again")
@@ -241,10 +248,34 @@ class RunConfig(_Config):
         "auto: continue from the newest training state in output_dir, or start if there is none; "
         "a folder: continue from that training state; none: start",
     )
-    mixed_precision: str = option("no", "arithmetic of the networks; losses stay in fp32", choices=PRECISIONS)
-    compile: bool = option(False, "compile the networks with torch.compile: slow first steps, faster later ones")
+    reference: bool = option(
+        False,
+        "compute each step exactly as published, for comparisons: fp32, one pass per picture, torch's own Adam, "
+        "none of the flags for speed",
+    )
+    mixed_precision: str = option(
+        "auto",
+        "arithmetic of the networks; weights, norms' statistics and losses stay in fp32. auto: bf16 where the "
+        "processor or GPU computes it natively, else no",
+        choices=PRECISIONS,
+    )
+    batch_passes: bool | None = option(
+        None, "send pictures that go through the same network through it together: same results (default: on)"
+    )
+    fused_adam: bool | None = option(
+        None,
+        "let torch move all weights at once, and leave out steps that are not finite without waiting for the GPU: "
+        "same results (default: on)",
+    )
+    compile: bool = option(False, "compile the step with torch.compile: slow first steps, faster later ones")
+    cuda_graphs: bool = option(
+        False, "with --compile, on one GPU: record the step and replay it, for small pictures and batches"
+    )
     channels_last: bool = option(
-        False, "keep pictures channels-last in memory: same results; 1.1 times slower on a CPU, may help on GPUs"
+        False, "keep pictures channels-last in memory: same results; slower on CPUs, may help on GPUs with --compile"
+    )
+    gradient_checkpointing: bool = option(
+        False, "compute generators' layers again in the backward pass instead of keeping them: for large pictures"
     )
     save_precision: str = option("fp32", "precision of published weights", choices=("fp32", "fp16"))
     keep_training_state: int = option(1, "how many training states to keep; generators of every epoch are kept")
@@ -277,6 +308,16 @@ class RunConfig(_Config):
             re.fullmatch(r"none|last|every:[1-9]\d*", self.hub_training_state) is not None,
             f"--hub_training_state {self.hub_training_state!r} must be every:N, e.g. every:5, or last, or none",
         )
+        _require(
+            not self.cuda_graphs or self.compile, "--cuda_graphs records what --compile has compiled: add --compile"
+        )
+        contrary = [
+            f"--mixed_precision {self.mixed_precision}" if self.mixed_precision not in ("auto", "no") else "",
+            *(f"--{name}" for name in ("batch_passes", "fused_adam", "compile", "channels_last",
+                                       "gradient_checkpointing") if getattr(self, name)),
+        ]  # fmt: skip
+        for flag in filter(None, contrary):
+            _require(not self.reference, f"--reference computes as published, and {flag} otherwise: leave one out")
         given = {"hub_model_id": self.hub_model_id, "hub_private": self.hub_private, "hub_license": self.hub_license,
                  "hub_training_state": self.hub_training_state != "none"}  # fmt: skip
         for name, value in given.items():
@@ -309,6 +350,16 @@ class TrainConfig(_Config):
                 self.data.crop_size % multiple == 0,
                 f"--crop_size {self.data.crop_size} does not fit --generator {self.model.generator}: "
                 f"use a multiple of {multiple}",
+            )
+        if self.run.cuda_graphs:
+            _require(
+                self.data.preprocess not in ("none", "scale_width"),
+                f"--cuda_graphs records pictures of one size, which --preprocess {self.data.preprocess} does not give: "
+                "leave it out, or use --preprocess resize_crop",
+            )
+            _require(
+                self.optim.gradient_accumulation_steps == 1,
+                "--cuda_graphs can't add up the gradients of several steps: leave out --gradient_accumulation_steps",
             )
         # What the networks' own layers need: see their min_size.
         least = 3 * 2**self.model.n_layers_d if self.model.discriminator == "patch" else 2

@@ -21,21 +21,25 @@ class ImagePool:
         # A generator of its own: the pool's draws must not depend on how often others draw.
         self.generator = torch.Generator().manual_seed(seed)
 
-    def query(self, images: Tensor) -> Tensor:
-        """Swap new fakes for a mixture of new and old ones.
+    def query(self, images: Tensor, *, keep: Tensor | None = None) -> Tensor:
+        """Swap new fakes for a mixture of new and old ones. Chance is drawn on the CPU: nothing waits for the device.
 
         Args:
             images: (N, 3, H, W) in [-1, 1]; taken over detached.
+            keep: bool, 0-dim, on the images' device: whether they may be kept. Where it is False, old pictures stay
+                as they are, and an empty place gets a copy of the last one, or grey.
 
         Returns:
             (N, 3, H, W), detached. Pictures of other sizes are never mixed into the batch.
         """
         images = images.detach()
-        return images if self.size == 0 else torch.stack([self._swap(image) for image in images])
+        return images if self.size == 0 else torch.stack([self._swap(image, keep) for image in images])
 
-    def _swap(self, image: Tensor) -> Tensor:
+    def _swap(self, image: Tensor, keep: Tensor | None) -> Tensor:
         if len(self.images) < self.size:
-            self.images.append(image.clone())
+            last = self.images[-1] if self.images else None
+            other = last if last is not None and last.shape == image.shape else torch.zeros_like(image)
+            self.images.append(image.clone() if keep is None else torch.where(keep, image, other))
             return image
         swap = torch.rand((), generator=self.generator).item() < 0.5
         index = int(torch.randint(self.size, (), generator=self.generator))
@@ -43,7 +47,7 @@ class ImagePool:
         # Whole-picture training may bring pictures of several sizes; a batch can hold only one.
         if not swap or old.shape != image.shape:
             return image
-        self.images[index] = image.clone()
+        self.images[index] = image.clone() if keep is None else torch.where(keep, image, old)
         return old
 
     def state_dict(self) -> dict[str, Any]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 import time
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from cyclegan.checkpoint import write_error
-from cyclegan.config import ConfigError, TrainConfig
+from cyclegan.config import ConfigError, Direction, TrainConfig
+from cyclegan.evaluation.collapse import warnings as collapse_warnings
 from cyclegan.evaluation.curves import MetricsLog, draw_curves
+from cyclegan.evaluation.samples import sample_grid, sample_metrics, translate_samples
 from cyclegan.trainer import Sums, Trainer, lr_factor
 
 SHORT = {
@@ -44,6 +48,20 @@ def _clock(seconds: float) -> str:
     return tqdm.format_interval(max(0, int(seconds)))
 
 
+@dataclass(frozen=True)
+class Epoch:
+    """What is known of an epoch when its steps are done."""
+
+    losses: dict[str, float]
+    """Means over its steps."""
+    metrics: dict[str, float]
+    """See `sample_metrics`."""
+    grids: dict[Direction, Image.Image]
+    """Of the fixed test pictures, by direction."""
+    said: list[str]
+    """Its line and warnings, for the moment when its checkpoint is there."""
+
+
 class Monitor:
     """Shows and records a run's progress. Only the main process's does anything."""
 
@@ -51,7 +69,7 @@ class Monitor:
         self.config, self.trainer, self.accelerator = config, trainer, accelerator
         self.is_main = accelerator.is_main_process
         self.log = MetricsLog(Path(config.run.output_dir))
-        self.window = Sums({}, {})
+        self.window = Sums()
         self.bar: tqdm | None = None
         if self.is_main:
             try:
@@ -89,7 +107,7 @@ class Monitor:
 
     def on_step(self, losses: dict[str, Tensor]) -> None:
         """After each step; reads losses off the device only when a line or the bar is due."""
-        self.window.add(list(losses.items()))
+        self.window.add(losses)
         trainer = self.trainer
         if trainer.global_step % self.config.run.log_every == 0:
             means = self.window.means()
@@ -111,7 +129,8 @@ class Monitor:
                 self._shown = now
                 total = trainer.steps_per_epoch * self.config.optim.total_epochs
                 left = (total - trainer.global_step) / self.steps_per_second
-                shown = _brief({name: float(value) for name, value in losses.items()})
+                values = {name: float(value) for name, value in losses.items()}
+                shown = _brief({name: value for name, value in values.items() if math.isfinite(value)})  # Not skipped.
                 text = " ".join(f"{name} {value}" for name, value in shown.items())
                 self.bar.set_postfix_str(f"{self.images_per_second:.3g} images/s, {_clock(left)} left, {text}", False)
 
@@ -140,16 +159,17 @@ class Monitor:
             self.bar.close()
             self.bar = None
 
-    def finish_epoch(
-        self,
-        *,
-        losses: dict[str, float],
-        metrics: dict[str, float],
-        samples: dict[str, Image.Image],
-        seconds: float,
-    ) -> None:
-        """The epoch's line, its row in metrics.jsonl, the curves and the trackers."""
+    def finish_epoch(self, samples: dict[str, Any], seconds: float) -> Epoch:
+        """Evaluate the epoch just completed, and record it before any step of the next one. On the main process.
+
+        Args:
+            samples: `Data.samples()`'s result.
+            seconds: that the epoch's steps took.
+        """
         trainer, optim = self.trainer, self.config.optim
+        names = {"a": self.config.data.domain_a, "b": self.config.data.domain_b}
+        losses, skipped_steps = trainer.epoch_sums.means(), trainer.skipped_steps
+        metrics, grids = self._evaluate(samples, names)
         rate = (trainer.global_step - self.first_step) * optim.batch_size * self.accelerator.num_processes / seconds
         lr = optim.lr * lr_factor(trainer.epoch, optim)
         self._record(
@@ -162,31 +182,48 @@ class Monitor:
                 "lr": lr,
                 "images_per_second": rate,
                 "seconds": seconds,
-                "skipped_steps": trainer.skipped_steps,
+                "skipped_steps": skipped_steps,
             }
         )
         values = {f"epoch/{name}": value for name, value in {**losses, **metrics}.items()}
+        # Trackers refuse a step below one that they have had, so none of this may wait for the next epoch's.
         self.accelerator.log({**values, "epoch/lr": lr, "epoch/images_per_second": rate}, step=trainer.global_step)
         for tracker in self.accelerator.trackers:
             if hasattr(tracker, "log_images"):
                 # Grids differ in size between directions, so each goes alone.
                 layout = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}
-                for name, image in samples.items():
+                for name, image in grids.items():
                     pixels = {f"samples/{name}": np.asarray(image)[None]}
                     tracker.log_images(pixels, step=trainer.global_step, **layout)
+        text = "  ".join(f"{name} {value}" for name, value in _brief(losses).items())
+        skipped = f"  skipped {skipped_steps}" if skipped_steps else ""
+        left = (optim.total_epochs - trainer.epoch) * trainer.steps_per_epoch / self.steps_per_second
+        line = (
+            f"epoch {trainer.epoch}/{optim.total_epochs}  {text}  lr {lr:.2g}  {rate:.3g} images/s  "
+            f"{_clock(seconds)}{skipped}  {_clock(left)} left  → epoch-{trainer.epoch:04d}"
+        )
+        warnings = [f"warning: {sentence}" for sentence in collapse_warnings(metrics, names)]
+        return Epoch(losses, metrics, grids, said=[line, *warnings])
+
+    def _evaluate(
+        self, samples: dict[str, Any], names: dict[str, str]
+    ) -> tuple[dict[str, float], dict[Direction, Image.Image]]:
+        """Figures and grids of the fixed test pictures."""
+        trainer, device = self.trainer, self.accelerator.device
+        with self.accelerator.autocast():
+            translated = translate_samples(samples, trainer.published_generators(), device)
+            metrics = sample_metrics(translated, trainer.discriminators(), self.config.loss.gan_mode, device)
+        count = self.config.run.sample_count
+        return metrics, {way: sample_grid(made, names, count=count) for way, made in translated.items()}
+
+    def draw_curves(self) -> None:
+        """Draw curves.png anew. Nothing in it is the trainer's, so it may be done while the next epoch is trained."""
         run = Path(self.config.run.output_dir)
         names = f"{self.config.data.domain_a} ↔ {self.config.data.domain_b}"
         try:
             draw_curves(self.log.read(), run / "curves.png", names)
         except OSError as error:
             self.say(f"warning: curves.png could not be written ({error.strerror or error})")
-        text = "  ".join(f"{name} {value}" for name, value in _brief(losses).items())
-        skipped = f"  skipped {trainer.skipped_steps}" if trainer.skipped_steps else ""
-        left = (optim.total_epochs - trainer.epoch) * trainer.steps_per_epoch / self.steps_per_second
-        self.say(
-            f"epoch {trainer.epoch}/{optim.total_epochs}  {text}  lr {lr:.2g}  {rate:.3g} images/s  "
-            f"{_clock(seconds)}{skipped}  {_clock(left)} left  → epoch-{trainer.epoch:04d}"
-        )
 
     def close(self) -> None:
         """Finish bar and trackers."""

@@ -1,4 +1,4 @@
-"""A run's folder while it is being trained: made, locked, resumed, and written to after each epoch."""
+"""A run's folder while it is being trained: made, locked, resumed, and written to beside the training."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import os
 import tempfile
 import uuid
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from filelock import FileLock, Timeout
 
 from cyclegan.checkpoint import (
@@ -30,6 +33,104 @@ from cyclegan.checkpoint import (
 from cyclegan.config import TrainConfig
 from cyclegan.images import to_image
 from cyclegan.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class Moment:
+    """All of a trainer that is written to disk, as it was at one moment: what is trained later does not change it.
+
+    It lives in the host's memory: four networks, two moments of Adam for each of their weights, the pools, and
+    another copy of the generators; for ResNet-9 at 256² about half a GiB, while it is written.
+    """
+
+    state: dict[str, Any]
+    """What `Trainer.state_dict` gives, tensors on the CPU."""
+    weights: dict[str, dict[str, torch.Tensor]]
+    """State dicts of the generators that a checkpoint holds, by name."""
+    pictures: dict[str, int]
+    """How many pictures each split has."""
+
+    @classmethod
+    def of(cls, trainer: Trainer) -> Moment:
+        """This moment; waits for the device."""
+        weights = {name: network.state_dict() for name, network in trainer.published_generators().items()}
+        pictures = {name: len(getattr(trainer.data, name)) for name in ("train_a", "train_b", "test_a", "test_b")}
+        return cls(_copied(trainer.state_dict()), _copied(weights), pictures)
+
+    @property
+    def epoch(self) -> int:
+        """Completed epochs."""
+        return self.state["shared"]["epoch"]
+
+    @property
+    def global_step(self) -> int:
+        """Steps in all."""
+        return self.state["shared"]["global_step"]
+
+    @property
+    def skipped_steps(self) -> int:
+        """Steps in all that changed nothing, since their losses were not finite."""
+        return self.state["shared"]["skipped_steps"]
+
+
+def _copied(value: Any) -> Any:
+    """The same tree of dicts, lists and tuples with copies of its tensors, on the CPU."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_copied(item) for item in value)
+    return value
+
+
+class Writer:
+    """Writes what an epoch leaves while the next one is trained: one piece of work at a time, in a thread.
+
+    Used as a context: at its end everything that was handed over has been done, or its failure is raised. With several
+    processes each piece is done at once, since they wait for each other in it, which in a thread beside the training
+    could come between the training's own exchanges.
+
+    Args:
+        trainer: asked to stop as soon as a piece has failed.
+    """
+
+    def __init__(self, trainer: Trainer) -> None:
+        alone = trainer.accelerator.num_processes == 1
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="writer") if alone else None
+        self._trainer = trainer
+        self._last: Future[None] | None = None
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self.wait()
+        finally:
+            if self._pool is not None:
+                self._pool.shutdown()
+
+    def wait(self) -> None:
+        """Until everything that was handed over is done. Raises what went wrong with it, once."""
+        last, self._last = self._last, None
+        if last is not None:
+            last.result()
+
+    def hand_over(self, work: Callable[[], None]) -> None:
+        """Have it done, after what was handed over before. Raises what went wrong with that."""
+        self.wait()
+        if self._pool is None:
+            work()
+        else:
+            self._last = self._pool.submit(self._do, work)
+
+    def _do(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException:
+            self._trainer.stop_requested = True
+            raise
 
 
 class Run:
@@ -176,7 +277,7 @@ class Run:
             raise CheckpointError(f"{error}, and there is no other; choose another --output_dir") from error
         # A state from the beginning: a crash in the first epoch resumes too, and a disk that is too small
         # for what each epoch will write shows now.
-        self.save_state(trainer)
+        self.save_state(Moment.of(trainer))
 
     def _load(self, trainer: Trainer, state: dict[str, Any], folder: Path) -> None:
         """Continue from a state that was read."""
@@ -201,14 +302,14 @@ class Run:
             ) from error
         self.notes.append(f"resumed from {folder.name} (epoch {trainer.epoch}, step {trainer.global_step})")
         if folder.resolve() != state_folder(self.folder, trainer.global_step).resolve():
-            self.save_state(trainer)  # Another run's: from here on this one stands by itself.
+            self.save_state(Moment.of(trainer))  # Another run's: from here on this one stands by itself.
 
     # --- writing --------------------------------------------------------------------------------------------
 
-    def save_state(self, trainer: Trainer) -> Path:
+    def save_state(self, moment: Moment) -> Path:
         """Save the training state, then drop the oldest beyond `--keep_training_state`. Called on every process."""
-        target = state_folder(self.folder, trainer.global_step)
-        state, index = trainer.state_dict(), self.accelerator.process_index
+        target = state_folder(self.folder, moment.global_step)
+        state, index = moment.state, self.accelerator.process_index
         if self.accelerator.num_processes == 1:
             with whole_folder(target) as folder:
                 save_training_state(folder, state, process_index=0)
@@ -242,37 +343,37 @@ class Run:
 
     def save_epoch(
         self,
-        trainer: Trainer,
+        moment: Moment,
         *,
         losses: dict[str, float],
         metrics: dict[str, float],
         samples: dict[str, Any],
     ) -> Path:
-        """Write the checkpoint of the epoch just completed. Called on the main process."""
+        """Write the checkpoint of the epoch completed at that moment. Called on the main process."""
         previous = None
-        if trainer.epoch > 1:
+        if moment.epoch > 1:
             try:
                 source = LocalSource(self.folder)
-                earlier = [info for info in source.list() if info.epoch < trainer.epoch]
+                earlier = [info for info in source.list() if info.epoch < moment.epoch]
                 previous = earlier[0].commit_sha if earlier else None
             except CheckpointError:
                 previous = None
         record = {
-            "global_step": trainer.global_step,
-            "images_seen": trainer.global_step * self.config.optim.batch_size * self.accelerator.num_processes,
-            "pictures": {name: len(getattr(trainer.data, name)) for name in ("train_a", "train_b", "test_a", "test_b")},
+            "global_step": moment.global_step,
+            "images_seen": moment.global_step * self.config.optim.batch_size * self.accelerator.num_processes,
+            "pictures": moment.pictures,
             "losses": losses,
             "metrics": metrics,
-            "skipped_steps": trainer.skipped_steps,
+            "skipped_steps": moment.skipped_steps,
             "seeds": {"run": self.config.run.seed},
-            "weights": "ema" if trainer.ema else "raw",
+            "weights": "ema" if moment.state["shared"]["ema"] else "raw",
             "run_id": self.run_id,
             "parent": previous,
         }
         return save_checkpoint(
             self.folder,
-            epoch=trainer.epoch,
-            weights={name: network.state_dict() for name, network in trainer.published_generators().items()},
+            epoch=moment.epoch,
+            weights=moment.weights,
             config=CheckpointConfig.of(self.config),
             record=record,
             samples=samples,

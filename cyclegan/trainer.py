@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import copy
 import random
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.optimizer import AcceleratedOptimizer
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from cyclegan.config import OptimConfig, TrainConfig
 from cyclegan.data import Data
+from cyclegan.images import normalise
 from cyclegan.methods import build_method
+from cyclegan.speed import settle
 
 BAD_STEPS_IN_A_ROW = 10
+LOOK_S = 1.0
+"""Seconds between looks at the device, about."""
 NOT_FINITE_ADVICE = (
     "resume from the last epoch with a lower --lr, with --mixed_precision no or bf16 instead of fp16, "
     "and look for pictures of a single colour"
@@ -37,39 +42,62 @@ def lr_factor(epoch: int, optim: OptimConfig) -> float:
     return 1.0 - max(0, epoch - optim.epochs) / (optim.decay_epochs + 1)
 
 
-@dataclass
 class Sums:
-    """Losses summed on the device, so that reading them is the caller's choice of moment."""
+    """Losses summed on the device, so that reading them is the caller's choice of moment. NaN is left out.
 
-    totals: dict[str, Tensor]
-    counts: dict[str, int]
+    Args:
+        totals, counts: by name, to go on from what was summed before.
+    """
 
-    def add(self, terms: list[tuple[str, Tensor]]) -> None:
-        """Add one step's terms."""
-        for name, value in terms:
-            self.totals[name] = self.totals[name] + value.double() if name in self.totals else value.double()
-            self.counts[name] = self.counts.get(name, 0) + 1
+    def __init__(self, totals: dict[str, Tensor] | None = None, counts: dict[str, int] | None = None) -> None:
+        self.names = tuple(totals or ())
+        self.totals = torch.stack([t.double() for t in totals.values()]) if totals else torch.zeros(0).double()
+        counted = [counts[name] for name in self.names] if counts else []
+        self.counts = torch.tensor(counted, dtype=torch.int64, device=self.totals.device)
+
+    def add(self, losses: dict[str, Tensor]) -> None:
+        """Add one step's losses, each 0-dim; nothing waits for the device."""
+        if not losses:
+            return
+        if new := [name for name in losses if name not in self.names]:
+            nothing = torch.zeros(len(new), device=losses[new[0]].device)
+            self.names += tuple(new)
+            self.totals, self.counts = (
+                torch.cat([old.to(nothing.device), nothing.to(old.dtype)]) for old in (self.totals, self.counts)
+            )
+        if missing := [name for name in self.names if name not in losses]:
+            losses = losses | dict.fromkeys(missing, torch.full((), torch.nan, device=self.totals.device))
+        values = torch.stack([losses[name] for name in self.names]).double()
+        self.totals += values.nan_to_num(nan=0.0)
+        self.counts += ~values.isnan()
 
     def means(self) -> dict[str, float]:
-        """Mean of each term since the last `clear`; waits for the device."""
-        return {name: float(total) / self.counts[name] for name, total in self.totals.items()}
+        """Mean of each term since the last `clear`, of those that had any; waits for the device."""
+        totals, counts = self.totals.tolist(), self.counts.tolist()
+        return {name: t / c for name, t, c in zip(self.names, totals, counts, strict=True) if c}
 
     def clear(self) -> None:
         """Start again."""
-        self.totals, self.counts = {}, {}
+        self.__init__()
+
+    def state(self) -> list[dict[str, Any]]:
+        """What the constructor takes."""
+        return [dict(zip(self.names, values, strict=True)) for values in (self.totals.clone(), self.counts.tolist())]
 
 
 class Trainer:
     """Trains a method's networks on pairs of batches.
 
     Args:
-        config: the run; `config.run.seed` fixes the initial weights (from torch's global random state).
+        config: the run; `config.run.seed` fixes the initial weights (from torch's global random state). What it
+            leaves open is settled for the accelerator's device, but for the precision, which is the accelerator's.
         data: what `cyclegan.data.open_data` returned.
         accelerator: device, precision and processes. Its gradient_accumulation_steps must be the config's.
     """
 
     def __init__(self, config: TrainConfig, data: Data, accelerator: Accelerator) -> None:
-        self.config, self.data, self.accelerator = config, data, accelerator
+        self.config = config = settle(config, accelerator.device)
+        self.data, self.accelerator = data, accelerator
         torch.manual_seed(config.run.seed)
         self.method = build_method(config, process_index=accelerator.process_index)
         # Weights are equal everywhere; dropout and the like then differ between processes.
@@ -78,26 +106,28 @@ class Trainer:
         self.epoch = 0
         """Completed epochs."""
         self.step_in_epoch = 0
-        self.skipped_steps = 0
-        self._bad_in_a_row = 0
-        self.epoch_sums = Sums({}, {})
+        self.epoch_sums = Sums()
         self.stop_requested = False
         """Set it, from a signal handler say, to stop after the current step."""
+        # On the device: whether this step is bad, and how many were skipped, in all, in a row, and at most in a row.
+        self._bad = torch.zeros((), dtype=torch.bool, device=accelerator.device)
+        self._skipped = torch.zeros(3, dtype=torch.int64, device=accelerator.device)
+        self._looked, self._looked_at, self._next_look = time.monotonic(), 0, 0
 
         groups = (self.method.generators, self.method.discriminators)
+        for network in self.method.generators.values():
+            network.checkpointing = config.run.gradient_checkpointing
         if config.run.channels_last:
             for network in self._networks().values():
                 network.to(memory_format=torch.channels_last)
-        if config.run.compile:
-            for network in self._networks().values():
-                network.compile()  # In place: names of weights stay as they are.
         self.ema: dict[str, AveragedModel] = {}
         if config.optim.ema:
-            average = get_ema_multi_avg_fn(config.optim.ema)
             self.ema = {
-                name: AveragedModel(copy.deepcopy(network), device=accelerator.device, multi_avg_fn=average)
+                name: AveragedModel(copy.deepcopy(network), device=accelerator.device)
                 for name, network in self.method.generators.items()
             }
+        self._average = get_ema_multi_avg_fn(config.optim.ema)
+        self._averaging = False
         for networks in groups:
             for name in networks:
                 networks[name] = accelerator.prepare(networks[name])
@@ -109,10 +139,27 @@ class Trainer:
                     [p for network in networks.values() for p in network.parameters()],
                     lr=optim.lr,
                     betas=(optim.beta1, optim.beta2),
+                    fused=config.run.fused_adam or None,
                 )
             )
             for networks in groups
         )
+        self._compiled: dict[str, Callable] = {}
+        if config.run.compile:
+            self._compile()
+
+    def _compile(self) -> None:
+        """Compile each half of the step as a whole; with several processes each network, as their wrappers need it."""
+        if self.accelerator.num_processes > 1:
+            for network in self._networks().values():
+                self._bare(network).compile()  # In place: names of weights stay as they are.
+            return
+        graphs = self.config.run.cuda_graphs and self.accelerator.device.type == "cuda"
+        for half in ("generator_loss", "discriminator_loss"):
+            # torch.compile has no gradients of gradients, which the gradient penalty needs.
+            if half == "generator_loss" or self.config.loss.gan_mode != "wgan_gp":
+                mode = "reduce-overhead" if graphs else None
+                self._compiled[half] = torch.compile(getattr(self.method, half), mode=mode)
 
     def _networks(self) -> dict[str, nn.Module]:
         return {**self.method.generators, **self.method.discriminators}
@@ -125,52 +172,74 @@ class Trainer:
     def step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """One step: generators with the discriminators frozen, then discriminators. Returns detached losses by name.
 
-        Args:
-            batch: `real_a`, `real_b`, each (N, 3, H, W) in [-1, 1].
+        With `fused_adam`, nothing in it waits for the device: a step whose gradients are not finite changes nothing
+        and has NaN for losses, which the host learns when it looks.
 
-        Raises:
-            TrainingError: losses were not finite ten steps in a row.
+        Args:
+            batch: `real_a`, `real_b`, each (N, 3, H, W) in [-1, 1], on the device.
         """
         method, accelerator = self.method, self.accelerator
+        if self._compiled:
+            torch.compiler.cudagraph_mark_step_begin()  # What the last step's recording gave may be overwritten.
+        self._bad.zero_()
         with accelerator.accumulate(*self._networks().values()):
             self._freeze_discriminators(True)
-            loss, terms, fakes = method.generator_loss(batch)
-            accelerator.backward(loss)
-            if not self._finite(loss, method.generators):
-                return self._skip()
-            self.optim_gen.step()
-            self.optim_gen.zero_grad()
-            losses = terms.items()
+            loss, terms, fakes = self._compiled.get("generator_loss", method.generator_loss)(batch)
+            self._descend(loss, self.optim_gen, method.generators)
+            losses = dict(terms.items())
 
             self._freeze_discriminators(False)
-            judged = method.discriminator_loss(batch, fakes)
+            shown = {name: method.pools[name].query(fake, keep=~self._bad) for name, fake in fakes.items()}
+            judged = self._compiled.get("discriminator_loss", method.discriminator_loss)(batch, shown)
             if judged is not None:
                 loss, terms = judged
-                accelerator.backward(loss)
-                if not self._finite(loss, method.discriminators):
-                    return self._skip()
-                self.optim_disc.step()
-                self.optim_disc.zero_grad()
-                losses += terms.items()
+                self._descend(loss, self.optim_disc, method.discriminators)
+                losses |= terms.items()
             if accelerator.sync_gradients:
-                for name, average in self.ema.items():
-                    average.update_parameters(self._bare(method.generators[name]))
-        self._bad_in_a_row = 0
-        return dict(losses)
+                self._update_averages()
+        self._count_bad()
+        values = torch.stack(list(losses.values())).masked_fill(self._bad, torch.nan)
+        return dict(zip(losses, values.unbind(), strict=True))
 
     def _freeze_discriminators(self, frozen: bool) -> None:
         for network in self.method.discriminators.values():
             network.requires_grad_(not frozen)
 
-    def _finite(self, loss: Tensor, networks: dict[str, nn.Module]) -> bool:
-        """Whether loss and gradients are finite, on every process, since all must skip the same steps."""
-        checked = loss.detach().float().reshape(1)
+    def _descend(self, loss: Tensor, optimiser: AcceleratedOptimizer, networks: dict[str, nn.Module]) -> None:
+        """Move the weights down the loss's gradients, unless those are not finite."""
+        self.accelerator.backward(loss)
         # Under fp16 overflowing gradients are the scaler's daily work; it skips and rescales by itself.
-        if self.accelerator.scaler is None:
+        if self.accelerator.sync_gradients and self.accelerator.scaler is None:
+            # After the processes' exchange these are equal on all of them, so all skip the same steps.
             gradients = [p.grad for network in networks.values() for p in network.parameters() if p.grad is not None]
-            if gradients:
-                checked = torch.cat([checked, torch.nn.utils.get_total_norm(gradients).float().reshape(1)])
-        return not self.any_process((~torch.isfinite(checked)).any())
+            self._bad |= ~torch.isfinite(torch.nn.utils.get_total_norm(gradients))
+            if self.config.run.fused_adam:
+                optimiser.optimizer.found_inf = self._bad.float()
+            elif bool(self._bad):
+                return optimiser.zero_grad()
+        else:
+            self._bad |= ~torch.isfinite(loss.detach())
+        optimiser.step()
+        optimiser.zero_grad()
+
+    def _update_averages(self) -> None:
+        """As `AveragedModel.update_parameters`, which would wait for the device to know whether it is its first."""
+        for name, average in self.ema.items():
+            averaged, raw = (list(network.parameters()) for network in (average.module, self.method.generators[name]))
+            with torch.no_grad():
+                if self._averaging:
+                    self._average(averaged, raw, average.n_averaged)
+                else:
+                    torch._foreach_copy_(averaged, raw)
+                average.n_averaged += 1
+        self._averaging = bool(self.ema)
+
+    def _count_bad(self) -> None:
+        skipped, in_a_row, most = self._skipped
+        skipped += self._bad
+        in_a_row += 1
+        in_a_row *= self._bad
+        torch.maximum(most, in_a_row, out=most)
 
     def any_process(self, flag: Tensor | bool) -> bool:
         """Whether `flag` holds on any process: what one must do, all must do. Called on every process."""
@@ -178,19 +247,6 @@ class Trainer:
             return bool(flag)
         shared = torch.as_tensor(flag, device=self.accelerator.device).float()
         return self.accelerator.reduce(shared, reduction="sum").item() > 0
-
-    def _skip(self) -> dict[str, Tensor]:
-        for optimiser in (self.optim_gen, self.optim_disc):
-            optimiser.optimizer.zero_grad()  # The bare one: accelerate's keeps gradients amid an accumulation.
-        self._freeze_discriminators(False)
-        self.skipped_steps += 1
-        self._bad_in_a_row += 1
-        if self._bad_in_a_row >= BAD_STEPS_IN_A_ROW:
-            raise TrainingError(
-                f"the losses were not finite in {BAD_STEPS_IN_A_ROW} steps in a row (step {self.global_step + 1}); "
-                f"{NOT_FINITE_ADVICE}"
-            )
-        return {}
 
     # --- one epoch ------------------------------------------------------------------------------------------
 
@@ -232,28 +288,55 @@ class Trainer:
             losses = self.step(self._to_device(next(batches)))
             self.global_step += 1
             self.step_in_epoch += 1
-            self.epoch_sums.add(list(losses.items()))
+            self.epoch_sums.add(losses)
             on_step(losses)
             if self._should_stop() and self.step_in_epoch < steps:
                 return False
-        if not self.epoch_sums.counts:
+        if not self.epoch_sums.means():
             raise TrainingError(f"no step of epoch {self.epoch + 1} had finite losses; {NOT_FINITE_ADVICE}")
         self.epoch += 1
         self.step_in_epoch = 0
         return True
 
     def _to_device(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """uint8 (N, H, W, 3) from the data → float32 (N, 3, H, W) in [-1, 1], made on the device."""
         layout = torch.channels_last if self.config.run.channels_last else torch.contiguous_format
-        return {
-            name: value.to(self.accelerator.device, non_blocking=True, memory_format=layout)
-            for name, value in batch.items()
-        }
+        device = self.accelerator.device
+        return {name: normalise(value.to(device, non_blocking=True), layout) for name, value in batch.items()}
 
     def _should_stop(self) -> bool:
-        """Whether any process was asked to stop; all must leave after the same step, and not amid an accumulation."""
+        """Whether any process was asked to stop; all must leave after the same step, and not amid an accumulation.
+
+        On a GPU and with several processes, the host looks about once a second, since each look waits for the device.
+
+        Raises:
+            TrainingError: ten steps in a row were skipped.
+        """
         if self.step_in_epoch % self.config.optim.gradient_accumulation_steps:
             return False
-        return self.any_process(self.stop_requested)
+        alone = self.accelerator.num_processes == 1
+        free = alone and self.accelerator.device.type == "cpu"
+        if not free and self.global_step < self._next_look and self.step_in_epoch < self.steps_per_epoch:
+            return alone and self.stop_requested
+        elapsed = time.monotonic() - self._looked
+        most = self._skipped[2].double()
+        mine = torch.stack([most, most.new_tensor(float(self.stop_requested)), most.new_tensor(elapsed)])
+        most_in_a_row, stop, elapsed = self.accelerator.gather(mine[None]).amax(0).tolist()
+        if most_in_a_row >= BAD_STEPS_IN_A_ROW:
+            raise TrainingError(
+                f"the losses were not finite in {BAD_STEPS_IN_A_ROW} steps in a row (up to step {self.global_step}); "
+                f"{NOT_FINITE_ADVICE}"
+            )
+        # Each interval at most twice as long as the one before: the first steps are the slowest.
+        steps = max(1, self.global_step - self._looked_at)
+        self._next_look = self.global_step + max(1, min(2 * steps, int(LOOK_S * steps / max(elapsed, 1e-9))))
+        self._looked, self._looked_at = time.monotonic(), self.global_step
+        return bool(stop)
+
+    @property
+    def skipped_steps(self) -> int:
+        """Steps so far that changed nothing, since something was not finite; waits for the device."""
+        return int(self._skipped[0])
 
     # --- what is published ----------------------------------------------------------------------------------
 
@@ -287,8 +370,8 @@ class Trainer:
             "process": {
                 "pools": {name: pool.state_dict() for name, pool in self.method.pools.items()},
                 "random": _random_state(),
-                "sums": [self.epoch_sums.totals, self.epoch_sums.counts],
-                "bad_in_a_row": self._bad_in_a_row,
+                "sums": self.epoch_sums.state(),
+                "bad_in_a_row": int(self._skipped[1]),
             },
         }
 
@@ -296,7 +379,8 @@ class Trainer:
         """Continue from `state_dict()`'s result. A process that has no part in it starts with empty pools."""
         shared, process = state["shared"], state["process"]
         self.epoch, self.step_in_epoch = shared["epoch"], shared["step_in_epoch"]
-        self.global_step, self.skipped_steps = shared["global_step"], shared["skipped_steps"]
+        self.global_step = self._looked_at = shared["global_step"]
+        self._skipped[0] = shared["skipped_steps"]
         for name, network in self._networks().items():
             self._bare(network).load_state_dict(shared["networks"][name])
         for optimiser, saved in zip((self.optim_gen, self.optim_disc), shared["optimisers"], strict=True):
@@ -306,6 +390,7 @@ class Trainer:
                 average.load_state_dict(shared["ema"][name])
             else:  # The average was switched on only now.
                 average.module.load_state_dict(shared["networks"][name])
+            self._averaging = bool(average.n_averaged)
         if shared["scaler"] is not None and self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(shared["scaler"])
         if process:
@@ -313,7 +398,7 @@ class Trainer:
                 pool.load_state_dict(process["pools"][name], self.accelerator.device)
             totals, counts = process["sums"]
             self.epoch_sums = Sums({name: t.to(self.accelerator.device) for name, t in totals.items()}, counts)
-            self._bad_in_a_row = process["bad_in_a_row"]
+            self._skipped[1:] = process["bad_in_a_row"]
             _set_random_state(process["random"])
 
 

@@ -580,7 +580,8 @@ def _training(config: CheckpointConfig, counts: str) -> str:
             rows["optimiser"] += f"; published weights are averages (decay {optim.ema:g})"
     if run:
         arithmetic = "fp32" if run.mixed_precision == "no" else f"{run.mixed_precision} mixed precision"
-        rows["precision"] = f"trained in {arithmetic}, stored as {run.save_precision}"
+        trained = "" if run.mixed_precision == "auto" else f"trained in {arithmetic}, "  # Else nobody said which.
+        rows["precision"] = f"{trained}stored as {run.save_precision}"
         rows["seed"] = str(run.seed)
     return "## Training\n\n| | |\n|---|---|\n" + "\n".join(f"| {name} | {what} |" for name, what in rows.items())
 

@@ -21,7 +21,8 @@ MAY = {
     "image_pool": set(),
     "data": {"config", "images"},
     "methods": {"config", "image_pool", "losses", "networks"},
-    "trainer": {"config", "data", "methods"},
+    "speed": {"config"},
+    "trainer": {"config", "data", "images", "methods", "speed"},
     "evaluation": {"config", "images", "losses"},
     "checkpoint": {"config", "networks"},
     "reference": {"config", "networks"},
@@ -49,7 +50,8 @@ MAY = {
     "__init__": set(),
     "app": {"ui", "checkpoint", "cli", "config", "hub", "study"},
     "train_accelerate": {
-        "checkpoint", "cli", "config", "data", "evaluation", "images", "methods", "monitor", "runs", "trainer", "hub",
+        "checkpoint", "cli", "config", "data", "evaluation", "images", "methods", "monitor", "runs", "speed",
+        "trainer", "hub",
     },
     "hub": {"checkpoint", "config", "cli", "study"},
 }  # fmt: skip

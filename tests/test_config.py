@@ -71,6 +71,11 @@ def test_what_cannot_work_is_refused_by_name(group, values, says):
         ([*ENOUGH, "--lr", "inf"], "--lr inf"),
         ([*ENOUGH, "--lambda_cycle_a", "nan"], "--lambda_cycle_a nan"),
         ([*ENOUGH, "--crop_size", "20", "--load_size", "20"], "at least 24"),
+        ([*ENOUGH, "--reference", "--mixed_precision", "bf16"], "--reference computes as published, and --mixed"),
+        ([*ENOUGH, "--reference", "--batch_passes"], "--batch_passes otherwise: leave one out"),
+        ([*ENOUGH, "--cuda_graphs"], "add --compile"),
+        ([*ENOUGH, "--compile", "--cuda_graphs", "--preprocess", "none"], "pictures of one size"),
+        ([*ENOUGH, "--compile", "--cuda_graphs", "--gradient_accumulation_steps", "2"], "several steps"),
     ],
 )
 def test_the_command_line_says_what_is_wrong(flags, says, capsys):

@@ -104,7 +104,7 @@ def test_a_signal_saves_the_state_amid_an_epoch_and_resumes_exactly(
 
 
 def test_two_processes_equal_one_with_the_double_batch(tmp_path, tiny_flags, run_script):
-    flags = (*tiny_flags, "--epochs", "1", "--decay_epochs", "0", "--max_images", "4")
+    flags = (*tiny_flags, "--epochs", "1", "--decay_epochs", "0", "--max_images", "4", "--mixed_precision", "no")
     one, two = tmp_path / "one", tmp_path / "two"
     run_script(SCRIPT, *flags, "--output_dir", one, "--batch_size", 2)
     run_script("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", SCRIPT, *flags,
@@ -160,12 +160,12 @@ def test_a_full_disk_stops_with_a_sentence_and_keeps_earlier_epochs(tmp_path, ti
     code = (
         "import resource, runpy, signal, sys\n"
         "import cyclegan.runs as runs\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "save = runs.Run.save_epoch\n"
-        "def limited(self, trainer, **kw):\n"
-        "    if trainer.epoch == 2:\n"
-        "        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "def limited(self, moment, **kw):\n"
+        "    if moment.epoch == 2:\n"
         "        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
-        "    return save(self, trainer, **kw)\n"
+        "    return save(self, moment, **kw)\n"
         "runs.Run.save_epoch = limited\n"
         f"sys.argv = ['train_accelerate.py', *{[*tiny_flags, '--output_dir', str(run)]!r}]\n"
         "runpy.run_path('train_accelerate.py', run_name='__main__')\n"

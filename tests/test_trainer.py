@@ -1,14 +1,18 @@
 """What goes wrong inside a step, the schedule, and accumulation."""
 
+from functools import partial
+
 import pytest
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from cyclegan.config import DataConfig, LossConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
 from cyclegan.trainer import BAD_STEPS_IN_A_ROW, Sums, Trainer, TrainingError, lr_factor
 
 
-def make(loss=None, optim=None, model=None, **run):
+def make(loss=None, optim=None, model=None, precision="no", **run):
     config = TrainConfig(
         data=DataConfig(dataset="none"),
         model=ModelConfig(ngf=4, ndf=4, generator="resnet_6", **(model or {})),
@@ -17,7 +21,9 @@ def make(loss=None, optim=None, model=None, **run):
         run=RunConfig(output_dir="none", **run),
     )
     accumulation = config.optim.gradient_accumulation_steps
-    return Trainer(config, None, Accelerator(cpu=True, gradient_accumulation_steps=accumulation))
+    AcceleratorState._reset_state()  # It is one per process, and keeps its first precision.
+    accelerator = Accelerator(cpu=True, mixed_precision=precision, gradient_accumulation_steps=accumulation)
+    return Trainer(config, None, accelerator)
 
 
 def batch(seed=0, n=1):
@@ -35,20 +41,149 @@ def test_learning_rate_is_flat_then_falls_linearly_and_never_reaches_zero():
     assert lr_factor(100, OptimConfig(epochs=100, decay_epochs=0)) == 1
 
 
-def test_a_step_with_nan_changes_nothing_and_ten_in_a_row_stop():
-    trainer = make()
+@pytest.mark.parametrize("run", [{}, {"reference": True}])
+def test_a_step_with_nan_changes_nothing_and_ten_in_a_row_stop(run):
+    trainer = make(optim={"ema": 0.5}, **run)
     trainer.step(batch())
     before, bad = weights(trainer), {name: value * float("nan") for name, value in batch().items()}
     for _ in range(BAD_STEPS_IN_A_ROW - 1):
-        assert trainer.step(bad) == {}
+        assert all(value.isnan() for value in trainer.step(bad).values())
+        assert not trainer._should_stop()
     assert trainer.skipped_steps == BAD_STEPS_IN_A_ROW - 1
     assert all(torch.equal(x, y) for x, y in zip(before, weights(trainer), strict=True))
     assert not any(torch.isnan(image).any() for pool in trainer.method.pools.values() for image in pool.images)
-    assert len(trainer.step(batch(1))) == 8  # A good step in between starts the count again.
+    states = [*trainer.optim_gen.state.values(), *trainer.optim_disc.state.values()]
+    assert {float(state["step"]) for state in states} == {1.0}  # Adam's own count, for its bias correction.
+    good = trainer.step(batch(1))  # A good step in between starts the count again.
+    assert len(good) == 8 and not any(value.isnan() for value in good.values())
     for _ in range(BAD_STEPS_IN_A_ROW - 1):
         trainer.step(bad)
+    assert not trainer._should_stop()
+    trainer.step(bad)
+    trainer.step(batch(2))  # The host may look a little later.
     with pytest.raises(TrainingError, match="--lr"):
-        trainer.step(bad)
+        trainer._should_stop()
+
+
+@pytest.mark.parametrize("fault", ["generators", "discriminators"])
+def test_a_gradient_that_is_not_finite_moves_nothing_of_its_half(fault):
+    trainer = make()
+    trainer.step(batch())
+    before = weights(trainer)
+    first = next(iter(getattr(trainer.method, fault).values()))
+    handle = next(first.parameters()).register_hook(lambda gradient: gradient * float("inf"))
+    losses = trainer.step(batch(1))
+    handle.remove()
+    assert all(value.isnan() for value in losses.values()) and trainer.skipped_steps == 1
+    generators = sum(1 for network in trainer.method.generators.values() for _ in network.parameters())
+    same = [torch.equal(x, y) for x, y in zip(before, weights(trainer), strict=True)]
+    assert all(same[generators:]) and all(same[:generators]) == (fault == "generators")
+
+
+class Reads(TorchDispatchMode):
+    """Counts what makes the host wait for values on a device: reading one, or results whose size depends on values.
+
+    A CPU has no device to wait for, but runs the same operations. Reading chance that was drawn here is free.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.found, self.drawn = [], []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result, name = function(*args, **kwargs or {}), function.overloadpacket.__name__
+        if name in ("rand", "randint"):
+            self.drawn.append(result)
+        waits = name in ("_local_scalar_dense", "is_nonzero", "nonzero", "equal", "masked_select", "_unique2")
+        if waits and args[0].data_ptr() not in [drawn.data_ptr() for drawn in self.drawn]:
+            self.found.append(name)
+        return result
+
+    def __enter__(self):
+        self.patches = pytest.MonkeyPatch()
+        for name in ("tolist", "numpy", "cpu"):  # On a CPU these are no operations.
+            self.patches.setattr(torch.Tensor, name, self.watched(getattr(torch.Tensor, name)))
+        return super().__enter__()
+
+    def __exit__(self, *error):
+        self.patches.undo()
+        return super().__exit__(*error)
+
+    def watched(self, method):
+        return lambda *args: self.found.append(method.__name__) or method(*args)
+
+
+@pytest.mark.parametrize(("run", "precision"), [({}, "no"), ({}, "bf16"), ({"gradient_checkpointing": True}, "no")])
+def test_nothing_in_a_step_waits_for_the_device(run, precision):
+    trainer = make(loss={"pool_size": 1}, optim={"ema": 0.5}, precision=precision, **run)
+    sums = Sums()
+    for seed in range(2):  # The first fills the pools and begins the averages.
+        pictures = batch(seed)
+        with Reads() as reads:
+            sums.add(trainer.step(pictures))
+        assert not reads.found
+    with Reads() as reads:
+        sums.means()
+    assert reads.found  # It does see what waits.
+
+
+def test_the_reference_waits_as_it_always_did():
+    trainer = make(reference=True)
+    with Reads() as reads:
+        trainer.step(batch())
+    assert reads.found
+
+
+@pytest.mark.parametrize(
+    ("run", "loss", "generators", "discriminators"),
+    [
+        ({}, {}, [2, 1], [1, 2]),
+        ({}, {"lambda_identity": 0.0}, [1, 1], [1, 2]),
+        ({"reference": True}, {}, [1, 1, 1], [1, 1, 1]),
+    ],
+)
+def test_passes_through_each_network(run, loss, generators, discriminators):
+    """Pictures per forward pass: identity goes with translation, the pool's fakes with the real ones."""
+    trainer, seen = make(loss=loss, **run), {}
+    for name, network in trainer._networks().items():
+        network.register_forward_hook(lambda _, args, __, n=name: seen.setdefault(n, []).append(len(args[0])))
+    trainer.step(batch())
+    expected = dict.fromkeys(("gen_ab", "gen_ba"), generators) | dict.fromkeys(("disc_a", "disc_b"), discriminators)
+    assert seen == expected
+
+
+def test_pictures_of_two_sizes_go_one_by_one():
+    trainer = make()
+    pictures = batch() | {"real_b": torch.rand(1, 3, 24, 40) * 2 - 1}
+    losses = trainer.step(pictures)
+    assert len(losses) == 8 and not any(value.isnan() for value in losses.values())
+
+
+def test_one_step_whatever_the_flags_for_speed(monkeypatch):
+    """Equal up to rounding; what differs is only how it is computed."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager", fullgraph=True))
+    expected = make(reference=True).step(batch())
+    for run in ({}, {"gradient_checkpointing": True}, {"channels_last": True}, {"compile": True}):
+        trainer = make(**run)
+        for name, value in trainer.step(batch()).items():
+            torch.testing.assert_close(value, expected[name], rtol=1e-5, atol=1e-6, msg=lambda m, r=run: f"{r}: {m}")
+
+
+def test_checkpointing_computes_layers_again_and_gives_the_same_gradients():
+    gradients = []
+    for checkpointing in (False, True):
+        trainer = make(gradient_checkpointing=checkpointing, model={"dropout": True})
+        network = trainer.method.generators["gen_ab"]
+        calls, body = [], network.body
+        network.body = lambda x, c=calls, b=body: c.append(1) or b(x)
+        torch.manual_seed(5)
+        network(batch()["real_a"]).square().mean().backward()
+        assert len(calls) == 1 + checkpointing
+        with torch.no_grad():
+            network(batch()["real_a"])
+        assert len(calls) == 2 + checkpointing
+        gradients.append([p.grad for p in network.parameters()])
+    assert all(torch.equal(x, y) for x, y in zip(*gradients, strict=True))
 
 
 def test_discriminators_do_not_move_in_the_generators_step():
@@ -161,9 +296,14 @@ def test_state_goes_in_and_out_exactly(tmp_path):
 
 
 def test_sums_average_each_term_over_the_steps_that_had_it():
-    sums = Sums({}, {})
-    sums.add([("x", torch.tensor(1.0)), ("y", torch.tensor(4.0))])
-    sums.add([("x", torch.tensor(3.0))])
+    sums = Sums()
+    assert sums.means() == {}
+    sums.add({"x": torch.tensor(1.0), "y": torch.tensor(4.0)})
+    sums.add({"x": torch.tensor(3.0)})
+    sums.add({"x": torch.tensor(torch.nan), "z": torch.tensor(torch.nan)})
     assert sums.means() == {"x": 2.0, "y": 4.0}
+    other = Sums(*sums.state())
+    other.add({"z": torch.tensor(5.0), "x": torch.tensor(8.0)})
+    assert other.means() == {"x": 4.0, "y": 4.0, "z": 5.0} and sums.means() == {"x": 2.0, "y": 4.0}
     sums.clear()
     assert sums.means() == {}

@@ -110,7 +110,9 @@ class Data:
         one iterator can be used at a time: starting another ends the first.
 
         Yields:
-            {"real_a", "real_b"}: float32 (batch_size, 3, H, W) in [-1, 1], on the CPU; pinned for CUDA.
+            {"real_a", "real_b"}: uint8 (batch_size, H, W, 3), cropped and mirrored, on the CPU; pinned for CUDA.
+            `cyclegan.images.normalise` makes of it what networks take, best on their device: a quarter of the
+            bytes goes there.
 
         Raises:
             DataError: at once, if no batch fits or pictures of different sizes would share a batch; later,
@@ -123,7 +125,7 @@ class Data:
         plans = step_plans(
             self.seed, epoch, (len(self.train_a), len(self.train_b)), paired=self.paired,
             batch_size=batch_size, process_index=process_index, num_processes=num_processes,
-            start_step=start_step,
+            start_step=start_step, random=self.config.order == "random",
         )
         return self._batches_by_workers(plans) if self.num_workers else self._batches_here(plans)
 

@@ -1,8 +1,8 @@
 """Which picture is shown when: pure functions of (seed, epoch), whatever the workers and processes.
 
 The reference draws B at random for every A, with replacement, so that in an epoch a third of B is not seen
-at all. Here the shorter domain goes round in fresh permutations: each of its pictures is seen equally often
-(give or take one), in an order that is independent of A's.
+at all; that is `random_order`. By default the shorter domain goes round in fresh permutations: each of its pictures
+is seen equally often (give or take one), in an order that is independent of A's.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Step", "domain_order", "sample_rng", "step_plans", "steps_in"]
+__all__ = ["Step", "domain_order", "random_order", "sample_rng", "step_plans", "steps_in"]
 
-_ORDER, _CHANCE = 1, 2  # separate the two uses of a seed
+_ORDER, _CHANCE, _RANDOM = 1, 2, 3  # separate the uses of a seed
 
 
 class Step(NamedTuple):
@@ -38,6 +38,20 @@ def domain_order(seed: int, epoch: int, domain: int, length: int, epoch_length: 
     return np.concatenate([rng.permutation(length) for _ in range(rounds)])[:epoch_length]
 
 
+def random_order(seed: int, epoch: int, lengths: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Two int64 (max(lengths),): the pictures of a and of b at each position of an epoch, as the reference has them.
+
+    A's is a permutation; if A is the shorter domain, of the epoch's positions, each taken modulo A's length, so that
+    all its pictures are seen equally often (give or take one). B's are drawn with replacement, independently of A's.
+
+    Args:
+        lengths: pictures in a and in b, at least 1 each.
+    """
+    rng_a, rng_b = (np.random.default_rng((_RANDOM, seed, epoch, domain)) for domain in (0, 1))
+    epoch_length = max(lengths)
+    return rng_a.permutation(epoch_length) % lengths[0], rng_b.integers(lengths[1], size=epoch_length)
+
+
 def sample_rng(seed: int, epoch: int, position: int, domain: int) -> np.random.Generator:
     """The chance (crop, mirror) of the picture at one position: the same after a restart, in any process."""
     return np.random.default_rng((_CHANCE, seed, epoch, position, domain))
@@ -50,7 +64,7 @@ def steps_in(epoch_length: int, global_batch: int) -> int:
 
 def step_plans(
     seed: int, epoch: int, lengths: tuple[int, int], *, paired: bool, batch_size: int,
-    process_index: int = 0, num_processes: int = 1, start_step: int = 0,
+    process_index: int = 0, num_processes: int = 1, start_step: int = 0, random: bool = False,
 ) -> Iterator[Step]:
     """The steps of one process, from `start_step` on.
 
@@ -59,10 +73,14 @@ def step_plans(
 
     Args:
         lengths: pictures in a and in b. paired: b follows a's order.
+        random: `random_order` instead of rounds; paired data have none of it.
     """
     epoch_length = max(lengths)
-    order_a = domain_order(seed, epoch, 0, lengths[0], epoch_length)
-    order_b = order_a if paired else domain_order(seed, epoch, 1, lengths[1], epoch_length)
+    if random and not paired:
+        order_a, order_b = random_order(seed, epoch, lengths)
+    else:
+        order_a = domain_order(seed, epoch, 0, lengths[0], epoch_length)
+        order_b = order_a if paired else domain_order(seed, epoch, 1, lengths[1], epoch_length)
     for step in range(start_step, steps_in(epoch_length, batch_size * num_processes)):
         first = (step * num_processes + process_index) * batch_size
         at = slice(first, first + batch_size)

@@ -20,7 +20,8 @@ class Method(Protocol):
 
     The trainer owns optimisers, precision and processes; a method owns networks, pools and losses. In each
     step the trainer asks for `generator_loss` while the discriminators are frozen, steps the generators,
-    then asks for `discriminator_loss` on the fakes of the first, and steps the discriminators.
+    then asks for `discriminator_loss` on what the pools give for the fakes of the first, and steps the
+    discriminators. Neither loss may look at values on the host: the device would have to be waited for.
     """
 
     paired: bool
@@ -30,6 +31,7 @@ class Method(Protocol):
     discriminators: Networks
     """By name; never published."""
     pools: dict[str, ImagePool]
+    """By the name of the fakes that go through them."""
 
     def __init__(self, config: TrainConfig, *, process_index: int = 0) -> None: ...
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -26,6 +27,8 @@ class CycleGAN:
 
     def __init__(self, config: TrainConfig, *, process_index: int = 0) -> None:
         self.loss = config.loss
+        # Left open means together, as `cyclegan.speed.settle` has it.
+        self.batch_passes = config.run.batch_passes is not False and not config.run.reference
         self.generators: dict[str, nn.Module] = {
             "gen_ab": build_generator(config.model),
             "gen_ba": build_generator(config.model),
@@ -41,6 +44,13 @@ class CycleGAN:
             "fake_b": ImagePool(self.loss.pool_size, seed=seed + 1),
         }
 
+    def _through(self, network: nn.Module, *pictures: Tensor) -> list[Tensor]:
+        """Each batch of pictures through the network: in one pass where they are of one size, as norms look at each
+        picture by itself."""
+        if self.batch_passes and len(pictures) > 1 and len({p.shape[1:] for p in pictures}) == 1:
+            return list(network(torch.cat(pictures)).split([len(p) for p in pictures]))
+        return [network(p) for p in pictures]
+
     def generator_loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, LossTerms, dict[str, Tensor]]:
         """Both translations, both cycles, both identities, for real_a, real_b of (N, 3, H, W) in [-1, 1].
 
@@ -50,7 +60,10 @@ class CycleGAN:
         weights, terms = self.loss, LossTerms()
         gen_ab, gen_ba = self.generators["gen_ab"], self.generators["gen_ba"]
         real_a, real_b = batch["real_a"], batch["real_b"]
-        fake_b, fake_a = gen_ab(real_a), gen_ba(real_b)
+        identity_a = weights.lambda_identity * weights.lambda_cycle_a
+        identity_b = weights.lambda_identity * weights.lambda_cycle_b
+        fake_b, *idt_b = self._through(gen_ab, real_a, *([real_b] if identity_b else []))
+        fake_a, *idt_a = self._through(gen_ba, real_b, *([real_a] if identity_a else []))
         total = real_a.new_zeros(())
 
         if weights.lambda_gan:
@@ -64,28 +77,29 @@ class CycleGAN:
         if weights.lambda_cycle_b:
             terms.cycle_b = F.l1_loss(gen_ab(fake_a), real_b)
             total = total + weights.lambda_cycle_b * terms.cycle_b
-        if weights.lambda_identity and weights.lambda_cycle_a:
-            terms.identity_a = F.l1_loss(gen_ba(real_a), real_a)
-            total = total + weights.lambda_identity * weights.lambda_cycle_a * terms.identity_a
-        if weights.lambda_identity and weights.lambda_cycle_b:
-            terms.identity_b = F.l1_loss(gen_ab(real_b), real_b)
-            total = total + weights.lambda_identity * weights.lambda_cycle_b * terms.identity_b
+        if identity_a:
+            terms.identity_a = F.l1_loss(idt_a[0], real_a)
+            total = total + identity_a * terms.identity_a
+        if identity_b:
+            terms.identity_b = F.l1_loss(idt_b[0], real_b)
+            total = total + identity_b * terms.identity_b
         return total, terms, {"fake_a": fake_a.detach(), "fake_b": fake_b.detach()}
 
     def discriminator_loss(self, batch: dict[str, Tensor], fakes: dict[str, Tensor]) -> tuple[Tensor, LossTerms] | None:
-        """Both judges on real pictures and on pictures from the pools; halved, so that D learns slower (section 4)."""
+        """Both judges on real pictures and on fakes from the pools; halved, so that D learns slower (section 4)."""
         if not self.loss.lambda_gan:
             return None
         terms = LossTerms(
-            disc_a=self._judge("disc_a", batch["real_a"], self.pools["fake_a"].query(fakes["fake_a"])),
-            disc_b=self._judge("disc_b", batch["real_b"], self.pools["fake_b"].query(fakes["fake_b"])),
+            disc_a=self._judge("disc_a", batch["real_a"], fakes["fake_a"]),
+            disc_b=self._judge("disc_b", batch["real_b"], fakes["fake_b"]),
         )
         return terms.disc_a + terms.disc_b, terms
 
     def _judge(self, name: str, real: Tensor, fake: Tensor) -> Tensor:
         disc, mode = self.discriminators[name], self.loss.gan_mode
-        loss = gan_loss(disc(real), real=True, mode=mode, for_discriminator=True)
-        loss = loss + gan_loss(disc(fake), real=False, mode=mode, for_discriminator=True)
+        on_real, on_fake = self._through(disc, real, fake)
+        loss = gan_loss(on_real, real=True, mode=mode, for_discriminator=True)
+        loss = loss + gan_loss(on_fake, real=False, mode=mode, for_discriminator=True)
         if mode == "wgan_gp":
             loss = loss + self.loss.lambda_gp * gradient_penalty(_bare(disc), real, fake)
         return loss / 2

@@ -10,6 +10,7 @@ from collections import OrderedDict
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from cyclegan.networks.norm import instance_norm
 
@@ -26,6 +27,8 @@ class Generator(nn.Module):
 
     size_multiple: int
     min_size: int
+    checkpointing = False
+    """Whether training computes the layers again in the backward pass instead of keeping what they gave."""
 
     def check_size(self, x: Tensor) -> None:
         """Raise ValueError unless `x` is (N, 3, H, W) with sides that this network can take."""
@@ -60,7 +63,14 @@ class Generator(nn.Module):
             ValueError: H or W is no multiple of `size_multiple` or below `min_size`.
         """
         self.check_size(x)
-        return torch.tanh(self.body(x))
+        if self.checkpointing and torch.is_grad_enabled():
+            # Chance is only in dropout; keeping its state would make the host wait for a GPU.
+            chance = any(isinstance(module, nn.Dropout) for module in self.modules())
+            y = checkpoint(self.body, x, use_reentrant=False, preserve_rng_state=chance)
+        else:
+            y = self.body(x)
+        # In mixed precision the last convolution gives 8 bits: enough before the tanh, too few after it.
+        return torch.tanh(y.float() if y.dtype in (torch.bfloat16, torch.float16) else y)
 
 
 def _stage(**layers: nn.Module | None) -> nn.Sequential:

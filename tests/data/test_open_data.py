@@ -13,7 +13,7 @@ from PIL import Image
 from cyclegan.config import DataConfig
 from cyclegan.data import DataError, find_data, open_data
 from cyclegan.data.cache import PictureCache, plan_cache
-from cyclegan.images import prepare_for_evaluation, to_tensor
+from cyclegan.images import normalise, prepare_for_evaluation, to_tensor
 
 
 def picture(size, seed):
@@ -58,8 +58,9 @@ def opened(root, *, seed=0, multiple=4, paired=False, progress=False, local_proc
 
 
 def epoch_of(data, epoch=1, **options):
+    """Per batch a and b as networks see them: float32 (B, 3, H, W) in [-1, 1]."""
     batches = data.batches(epoch, **{"batch_size": 1, **options})
-    return [(batch["real_a"].clone(), batch["real_b"].clone()) for batch in batches]
+    return [(normalise(batch["real_a"]), normalise(batch["real_b"])) for batch in batches]
 
 
 def same(left, right):
@@ -258,9 +259,45 @@ def test_extreme_shapes_are_found_before_training(tmp_path):
 @pytest.mark.parametrize("preprocess", ["resize_crop", "resize", "crop", "scale_width_crop"])
 def test_batches_have_the_promised_shape_and_range(tmp_path, preprocess):
     data = opened(unpaired(tmp_path), preprocess=preprocess)
-    for real in (side for batch in epoch_of(data, batch_size=2) for side in batch):
-        assert real.shape == (2, 3, 16, 16) and real.dtype == torch.float32 and real.is_contiguous()
-        assert real.min() >= -1 and real.max() <= 1 and real.max() - real.min() > 0.1
+    for real in (side for batch in data.batches(1, batch_size=2) for side in batch.values()):
+        assert real.shape == (2, 16, 16, 3) and real.dtype == torch.uint8 and real.is_contiguous()
+        assert real.max() - real.min() > 12
+
+
+def test_mirrored_pictures_keep_their_colours(tmp_path):
+    data = opened(unpaired(tmp_path, a=16), preprocess="resize")
+    upright = {np.asarray(prepare_for_evaluation(data.train_a.load(i), data.config)).tobytes() for i in range(16)}
+    mirrored = 0
+    for batch in data.batches(1, batch_size=1):
+        array = batch["real_a"][0].numpy()
+        assert array.tobytes() in upright or np.ascontiguousarray(array[:, ::-1]).tobytes() in upright
+        mirrored += array.tobytes() not in upright
+    assert 2 < mirrored < 14
+
+
+def test_the_option_order_reaches_the_batches(tmp_path):
+    unpaired(tmp_path)
+    rounds, drawn = epoch_of(opened(tmp_path)), epoch_of(opened(tmp_path, order="random"))
+    assert same(epoch_of(opened(tmp_path, order="rounds")), rounds) and not same(rounds, drawn)
+    write(tmp_path / "trainB", 5, start=100)
+    by_name = [epoch_of(opened(tmp_path, paired=True, order=order)) for order in ("rounds", "random")]
+    assert same(*by_name), "pairs have none of it"
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta", pytest.param("cuda", marks=pytest.mark.gpu)])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_networks_see_the_same_bits_on_every_device(device, memory_format):
+    levels = np.random.default_rng(0).permutation(2 * 256 * 3).astype(np.uint8).reshape(2, 16, 16, 3)
+    pictures = torch.from_numpy(levels).to(device)
+    values = normalise(pictures, memory_format)
+    assert values.shape == (2, 3, 16, 16) and values.dtype == torch.float32
+    assert values.is_contiguous(memory_format=memory_format)
+    assert normalise(pictures[:1], memory_format).is_contiguous(memory_format=memory_format)
+    assert normalise(pictures).is_contiguous()
+    if device != "meta":
+        assert torch.equal(values.cpu(), torch.stack([to_tensor(picture) for picture in levels]))
+        assert np.array_equal(values.cpu().numpy(), levels.transpose(0, 3, 1, 2) / np.float32(127.5) - np.float32(1))
+        assert np.array_equal(pictures.cpu(), levels), "what was given is as it was"
 
 
 @pytest.mark.parametrize("preprocess", ["resize_crop", "crop", "none"])

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from cyclegan.data.order import domain_order, sample_rng, step_plans
+from cyclegan.data.order import domain_order, random_order, sample_rng, step_plans
 
 
 def plans(lengths=(13, 5), epoch=1, seed=3, **options):
@@ -56,3 +56,26 @@ def test_chance_depends_on_every_coordinate():
     drawn = {tuple(sample_rng(*at).random(2)) for at in itertools.product((0, 1), repeat=4)}
     assert len(drawn) == 16
     assert sample_rng(1, 2, 3, 1).random() == sample_rng(1, 2, 3, 1).random()
+
+
+def test_random_order_is_the_references():
+    a, b = random_order(0, 1, (50, 30))
+    assert sorted(a) == list(range(50)), "each of the longer domain once"
+    assert len(b) == 50 and set(b) < set(range(30)), "drawn with replacement: some of B are not seen"
+    a, b = random_order(0, 1, (30, 50))
+    assert np.bincount(a).tolist() == [2] * 20 + [1] * 10, "the shorter A goes round"
+    assert 20 < len(set(b)) < 45, "and B is drawn all the same"
+
+
+def test_random_order_depends_on_seed_and_epoch_alone():
+    orders = [np.concatenate(random_order(seed, epoch, (50, 50))).tolist() for seed in (0, 1) for epoch in (1, 2)]
+    assert len({tuple(order) for order in orders}) == 4
+    assert np.concatenate(random_order(0, 1, (50, 50))).tolist() == orders[0]
+    met = {(a, b) for epoch in range(60) for a, b in zip(*random_order(0, epoch, (6, 6)), strict=True)}
+    assert len(met) == 36, "b is independent of a"
+
+
+def test_steps_follow_the_order_that_is_asked_for():
+    a, b = random_order(3, 1, (13, 5))
+    assert [(s.indices_a[0], s.indices_b[0]) for s in plans(random=True)] == list(zip(a, b, strict=True))
+    assert plans((9, 9), paired=True, random=True) == plans((9, 9), paired=True)

@@ -146,7 +146,7 @@ def test_training_without_discriminators_and_with_averages():
     train = {
         "loss": {"lambda_gan": 0.0, "lambda_identity": 0.0},
         "optim": {"ema": 0.999, "decay_epochs": 0, "gradient_accumulation_steps": 4},
-        "run": {"save_precision": "fp16"},
+        "run": {"mixed_precision": "no", "save_precision": "fp16"},
     }
     block = block_of(card_of(make_info(config=dataclasses.replace(make_info().config, train=train))))
     assert "| losses | cycle × 10 (A) and × 10 (B) |" in block and "discriminators |" not in block

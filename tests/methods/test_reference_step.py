@@ -107,11 +107,11 @@ class NoData:
     """The trainer's steps are called directly here."""
 
 
-def make(**model):
+def make(run=None, **model):
     config = TrainConfig(
         data=DataConfig(dataset="none"),
         model=ModelConfig(ngf=4, ndf=4, generator="resnet_6", **model),
-        run=RunConfig(output_dir="none", seed=3),
+        run=RunConfig(output_dir="none", seed=3, **(run or {})),
     )
     return Trainer(config, NoData(), Accelerator(cpu=True))
 
@@ -123,8 +123,9 @@ def copy_weights(source: nn.Module, target: nn.Module) -> None:
         theirs.data.copy_(ours.data)
 
 
-def test_steps_equal_the_reference_term_by_term():
-    trainer, plain = make(), PlainCycleGAN(4, 4, 6)
+@pytest.mark.parametrize("run", [{}, {"reference": True}])
+def test_steps_equal_the_reference_term_by_term(run):
+    trainer, plain = make(run), PlainCycleGAN(4, 4, 6)
     method = trainer.method
     pairs = [
         (method.generators["gen_ab"], plain.G), (method.generators["gen_ba"], plain.F),

@@ -56,3 +56,19 @@ def test_gradients_of_whole_networks_do_not_depend_on_the_memory_layout(build, m
         results.append([p.grad.clone() for p in network.parameters()])
     for contiguous, channels_last in zip(*results, strict=True):
         torch.testing.assert_close(contiguous, channels_last, rtol=1e-6, atol=1e-12)
+
+
+def test_statistics_stay_in_fp32_in_mixed_precision():
+    """Forward and backward are then as good as the type allows: as the fp32 result, rounded once."""
+    torch.manual_seed(0)
+    x, gradient = (torch.randn(2, 1, 8, 64, 64) + 3).bfloat16()
+    short, full = x.clone().requires_grad_(), x.float().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        output = instance_norm(8)(short)
+    output.backward(gradient)
+    expected = instance_norm(8)(full)
+    expected.backward(gradient.float())
+    assert output.dtype == torch.bfloat16
+    for ours, theirs in ((output, expected), (short.grad, full.grad)):
+        error, least = ((y.float() - theirs).norm() / theirs.norm() for y in (ours, theirs.bfloat16()))
+        assert error < 1.05 * least

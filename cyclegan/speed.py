@@ -1,0 +1,43 @@
+"""What a run leaves to the machine: every "auto" of a config becomes what is used on one device."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+
+from cyclegan.config import TrainConfig
+
+__all__ = ["settle"]
+
+
+def settle(config: TrainConfig, device: torch.device) -> TrainConfig:
+    """The same config with nothing left open: `mixed_precision`, `batch_passes`, `fused_adam` and `order`.
+
+    What is fast on the device, or with `reference` what is published. Settling twice changes nothing.
+
+    Args:
+        device: where the networks will be trained.
+    """
+    run, fast = config.run, not config.run.reference
+    settled = dataclasses.replace(
+        run,
+        mixed_precision=_precision(device, fast) if run.mixed_precision == "auto" else run.mixed_precision,
+        batch_passes=fast if run.batch_passes is None else run.batch_passes,
+        fused_adam=fast if run.fused_adam is None else run.fused_adam,
+    )
+    order = config.data.order
+    if order == "auto":
+        order = "rounds" if fast else "random"
+    return dataclasses.replace(config, run=settled, data=dataclasses.replace(config.data, order=order))
+
+
+def _precision(device: torch.device, fast: bool) -> str:
+    return "bf16" if fast and _computes_bf16(device) else "no"
+
+
+def _computes_bf16(device: torch.device) -> bool:
+    """Whether the device multiplies bf16 faster than fp32; where it only emulates it, fp32 is the faster one."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
