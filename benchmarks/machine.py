@@ -35,8 +35,11 @@ def _processor() -> str:
 
 
 def commit() -> str:
-    """The checked-out commit, with "+changes" where the tree differs from it."""
+    """The checked-out commit, with "+changes" where the tree differs from it; "unknown" in a copy without history."""
     git = ["git", "-C", str(ROOT)]
-    head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
-    changes = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True)
+    try:
+        head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
+        changes = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
     return head.stdout.strip() + ("+changes" if changes.stdout.strip() else "")

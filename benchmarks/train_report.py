@@ -12,6 +12,7 @@ import argparse
 import json
 import math
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -88,8 +89,70 @@ def grid(translator: Translator, pairs: list[dict[str, Image.Image]], names: dic
     return sheet
 
 
+def spread_out(values: list[int]) -> list[int]:
+    """The same values, ordered so that each beginning of the list covers their range: the last, the first, halves."""
+    order, parts = [values[-1]], 1
+    while len(order) < len(values):
+        order += [values[round(i * (len(values) - 1) / parts)] for i in range(parts + 1)]
+        order, parts = list(dict.fromkeys(order)), parts * 2
+    return order
+
+
+def write_report(
+    run: Path, held_back: Path, output: Path, *, command: str, trained_at: str, note: str = "", count: int = 60,
+    device: str = "cpu", seconds: float = math.inf,
+) -> None:  # fmt: skip
+    """Measure a run's epochs and write the report.
+
+    Args:
+        run: the run's folder.
+        held_back: folder of side-by-side pairs that the training never saw; `count` of them, evenly spread, are used.
+        output: folder of the report.
+        command: what trained the run, at commit `trained_at`.
+        device: where to translate.
+        seconds: about as long as this may take; epochs that there is no time for are left out, evenly.
+    """
+    began, paths = time.monotonic(), list_images(held_back)
+    picked = [paths[i] for i in np.linspace(0, len(paths) - 1, min(count, len(paths))).round().astype(int)]
+    pairs = [halves(path) for path in picked]
+    source = LocalSource(run)
+    infos = {info.epoch: info for info in source.list()}
+    epochs: dict[int, dict] = {}
+    longest = 0.0
+    for epoch in spread_out(sorted(infos)):
+        started = time.monotonic()
+        if epochs and seconds - (started - began) < 2.5 * longest + 5:
+            break
+        epochs[epoch] = evaluate(Translator(source.load(epoch), device), pairs)
+        longest = max(longest, time.monotonic() - started)
+        print(f"epoch {epoch}: truth_l1_ab {epochs[epoch]['truth_l1_ab']['mean']:.2f}", flush=True)
+    last = infos[max(infos)]
+    names = {"a": last.config.data.domain_a, "b": last.config.data.domain_b}
+    output.mkdir(parents=True, exist_ok=True)
+    shown = [halves(path) for path in paths[:: max(1, len(paths) // 6)][:6]]
+    grid(Translator(source.load(last.epoch), device), shown, names, 176).save(output / "held_back.jpg", quality=88)
+    shutil.copy(run / "curves.png", output / "curves.png")
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    if len(epochs) < len(infos):
+        note = f"{note} {len(epochs)} of {len(infos)} epochs were measured.".strip()
+    report = {
+        "command": command,
+        "trained_at": trained_at,
+        "measured_on": describe(),
+        "training_seconds": sum(row["seconds"] for row in rows if row["event"] == "epoch"),
+        "steps": last.global_step,
+        "batch": last.config.train["optim"]["batch_size"],
+        "pairs": len(pairs),
+        "baselines_truth_l1": baselines(pairs),
+        "epochs": dict(sorted(epochs.items())),
+        "note": note,
+    }
+    (output / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+    (output / "README.md").write_text(markdown(report, names))
+
+
 def main() -> None:
-    """Measure every epoch of a run and write the report."""
+    """Read the flags and write the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", required=True, type=Path, help="the run's folder")
     parser.add_argument("--pairs", required=True, type=Path, help="folder of held-back side-by-side pairs")
@@ -98,38 +161,12 @@ def main() -> None:
     parser.add_argument("--trained_at", required=True, help="the commit that it was trained with")
     parser.add_argument("--count", type=int, default=60, help="how many pairs, evenly spread")
     parser.add_argument("--note", default="", help="what else a reader must know")
+    parser.add_argument("--device", default="cpu", help="where to translate, e.g. cuda")
     args = parser.parse_args()
-
-    paths = list_images(args.pairs)
-    picked = [paths[i] for i in np.linspace(0, len(paths) - 1, min(args.count, len(paths))).round().astype(int)]
-    pairs = [halves(path) for path in picked]
-    source = LocalSource(args.run)
-    infos = sorted(source.list(), key=lambda info: info.epoch)
-    epochs = {}
-    for info in infos:
-        epochs[info.epoch] = evaluate(Translator(source.load(info.epoch), "cpu"), pairs)
-        print(f"epoch {info.epoch}: truth_l1_ab {epochs[info.epoch]['truth_l1_ab']['mean']:.2f}", flush=True)
-    last = infos[-1]
-    names = {"a": last.config.data.domain_a, "b": last.config.data.domain_b}
-    args.output.mkdir(parents=True, exist_ok=True)
-    sheet = grid(Translator(source.load(), "cpu"), [halves(p) for p in paths[:: len(paths) // 6][:6]], names, 176)
-    sheet.save(args.output / "held_back.jpg", quality=88)
-    shutil.copy(args.run / "curves.png", args.output / "curves.png")
-    rows = [json.loads(line) for line in (args.run / "metrics.jsonl").read_text().splitlines()]
-    seconds = sum(row["seconds"] for row in rows if row["event"] == "epoch")
-    report = {
-        "command": args.command,
-        "trained_at": args.trained_at,
-        "measured_on": describe(),
-        "training_seconds": seconds,
-        "images_seen": last.global_step,
-        "pairs": len(pairs),
-        "baselines_truth_l1": baselines(pairs),
-        "epochs": epochs,
-        "note": args.note,
-    }
-    (args.output / "report.json").write_text(json.dumps(report, indent=2) + "\n")
-    (args.output / "README.md").write_text(markdown(report, names))
+    write_report(
+        args.run, args.pairs, args.output, command=args.command, trained_at=args.trained_at, note=args.note,
+        count=args.count, device=args.device,
+    )  # fmt: skip
 
 
 def markdown(report: dict, names: dict[str, str]) -> str:
@@ -143,7 +180,7 @@ def markdown(report: dict, names: dict[str, str]) -> str:
         f"Trained at commit {report['trained_at']} in {report['training_seconds'] / 60:.0f} minutes of training steps "
         f"on {machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB, "
         f"GPU: {machine['gpu'] or 'none'}; torch {machine['torch']}. "
-        f"{report['images_seen']} steps, one picture of each domain per step.",
+        f"{report['steps']} steps of {report['batch']} picture{'s' if report['batch'] > 1 else ''} of each domain.",
         "",
         report["note"],
         "",

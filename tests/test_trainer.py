@@ -12,6 +12,14 @@ from cyclegan.config import DataConfig, LossConfig, ModelConfig, OptimConfig, Ru
 from cyclegan.trainer import BAD_STEPS_IN_A_ROW, Sums, Trainer, TrainingError, lr_factor
 
 
+@pytest.fixture(autouse=True)
+def any_precision():
+    """Accelerate's state is one per process, and keeps its first precision."""
+    AcceleratorState._reset_state()
+    yield
+    AcceleratorState._reset_state()
+
+
 def make(loss=None, optim=None, model=None, precision="no", **run):
     config = TrainConfig(
         data=DataConfig(dataset="none"),
@@ -21,7 +29,6 @@ def make(loss=None, optim=None, model=None, precision="no", **run):
         run=RunConfig(output_dir="none", **run),
     )
     accumulation = config.optim.gradient_accumulation_steps
-    AcceleratorState._reset_state()  # It is one per process, and keeps its first precision.
     accelerator = Accelerator(cpu=True, mixed_precision=precision, gradient_accumulation_steps=accumulation)
     return Trainer(config, None, accelerator)
 

@@ -1,0 +1,86 @@
+"""What the benchmark compares is comparable, and its report says what was measured."""
+
+import argparse
+
+import pytest
+import torch
+from accelerate import Accelerator
+
+from benchmarks.gpu import schedule
+from benchmarks.plain_recipe import PlainCycleGAN
+from benchmarks.train_report import spread_out
+from benchmarks.train_throughput import OFF, WAYS, compare, epoch_rates, markdown, measured, order_of, train_config
+from cyclegan.trainer import Trainer
+
+ARGS = argparse.Namespace(device="cpu", generator="resnet_6", ngf=4, ndf=4)
+
+
+def test_the_plain_recipe_takes_the_steps_of_the_trainer_without_levers():
+    trainer = Trainer(train_config("reference", 32, 1, ARGS), None, Accelerator(cpu=True))
+    plain = PlainCycleGAN(4, 4, 6, seed=9)
+    plain.real, plain.fake = plain.real.double(), plain.fake.double()
+    ours = {**trainer.method.generators, **trainer.method.discriminators}
+    for name, network in ours.items():
+        plain.networks[name].double()
+        plain.load(name, network.double().parameters())
+    for _ in range(2):
+        a, b = (torch.rand(1, 3, 32, 32, dtype=torch.float64) * 2 - 1 for _ in range(2))
+        expected, found = trainer.step({"real_a": a, "real_b": b}), plain.step(a, b)
+        assert set(expected) == set(found) and len(found) == 8
+        for name, value in expected.items():
+            torch.testing.assert_close(found[name], value.double(), rtol=1e-6, atol=0)
+    with pytest.raises(ValueError, match="gen_ab holds a weight"):
+        plain.load("gen_ab", ours["disc_a"].parameters())
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_is_a_config_that_can_be_trained(way):
+    config = train_config(way, 32, 1, argparse.Namespace(**{**vars(ARGS), "device": "cuda"}))
+    config.validate()
+    levers = {key for key, value in OFF.items() if getattr(config.run, key) != value}
+    if way in OFF:
+        assert levers - {"compile"} == {way} - {"compile"}  # Alone, but that CUDA graphs need it.
+
+
+def test_what_matters_most_is_measured_first():
+    cases = order_of(["plain", "default", "all", "bf16"], [256, 512], [1, 8])
+    assert len(cases) == 16
+    assert cases[:3] == [(256, 1, "plain"), (256, 1, "default"), (256, 1, "bf16")]
+    assert cases[3:6] == [(256, 8, "plain"), (256, 8, "default"), (256, 1, "all")]
+
+
+def test_the_report_has_ratios_of_rounds_and_names_what_is_missing():
+    cases = [{"way": way, "size": 64, "batch": batch, "settings": {}} for way, batch in
+             (("plain", 1), ("default", 1), ("default", 2), ("bf16", 1), ("all", 1))]  # fmt: skip
+    measured(cases[0], [0.2, 0.4, 0.6], 1.0)
+    measured(cases[1], [0.1, 0.1, 0.2], 0.5)
+    measured(cases[2], [0.1, 0.1, 0.1], 0.5)
+    cases[3] |= {"status": "out of memory", "reason": "x"}
+    cases[4] |= {"status": "skipped", "reason": "the time was up"}
+    compare(cases, True, {64: 2e12}, {"bf16": 100.0})
+    assert cases[1]["times_plain"]["median"] == 3.0  # Of 2, 4 and 3, round by round.
+    assert cases[2]["times_plain_batch_1"] == 8.0 and "times_plain" not in cases[2]
+    assert cases[1]["utilisation"] == {"bf16": 0.2}
+    about = {"processor": "p", "cores": 2, "memory_gib": 1, "torch": "2", "commit": "c"}
+    text = markdown({
+        "command": "python -m x", "trial": True, "machine": about, "device": "the CPU", "threads": 1, "steps": 3,
+        "warmup": 1, "generator": "resnet_6", "ngf": 4, "ndf": 4, "paired": True, "kind": "cpu", "sizes": [64],
+        "batches": [1, 2], "ways": ["plain", "default", "all", "bf16"], "matmul_tflops": {"bf16": 100.0},
+        "tflop_per_pair": {"64": 2.0}, "cases": cases,
+        "epochs": [{"size": 64, "batch": 1, "status": "failed", "reason": "no disk"}],
+    })  # fmt: skip
+    assert "**A trial**" in text and "| 1 | bf16 | out of memory |" in text and "failed: no disk" in text
+    assert "| 1 | default | 100 (100–150) | 10 | 3.00 (2.50–3.50) | 4.00 | 0.50 | 20.0% |" in text
+    assert "Left out, as the time was up (way × batch): all × 1." in text
+    tables = [line for line in text.splitlines() if line.startswith("| 1 |")]
+    assert {line.count("|") for line in tables} == {9}
+
+
+def test_epochs_are_timed_from_end_to_end_and_planned_to_fit():
+    assert epoch_rates([(10.0, 50), (15.0, 100), (25.0, 150)], 2, 40.0) == {
+        "pairs_per_second": [20.0, 10.0], "share_of_bare": [0.5, 0.25]}  # fmt: skip
+    assert schedule(None, 1096, 240) == (100, 100)
+    assert sum(schedule(100.0, 1000, 130.0)) == 8  # 100 s × 100 pairs/s × 0.85 = 8.5 epochs.
+    assert schedule(0.1, 1000, 130.0) == (1, 1)
+    assert spread_out([1, 2, 3, 4, 5])[:3] == [5, 1, 3] and sorted(spread_out([2, 4, 7, 9])) == [2, 4, 7, 9]
+    assert spread_out([3]) == [3]
