@@ -72,3 +72,21 @@ def test_statistics_stay_in_fp32_in_mixed_precision():
     for ours, theirs in ((output, expected), (short.grad, full.grad)):
         error, least = ((y.float() - theirs).norm() / theirs.norm() for y in (ours, theirs.bfloat16()))
         assert error < 1.05 * least
+
+
+def test_a_picture_of_one_colour_has_ordinary_gradients_in_mixed_precision():
+    """Each norm of such a picture divides rounding by the root of eps; kernels for short types made 1e7 of it."""
+    largest = {}
+    for short in (False, True):
+        torch.manual_seed(0)
+        there, back = (build_generator(ModelConfig(generator="resnet_6", ngf=8)) for _ in range(2))
+        optimiser = torch.optim.Adam([*there.parameters(), *back.parameters()], lr=2e-3)
+        for step in range(12):
+            x = torch.rand(1, 3, 32, 32) * 2 - 1 if step < 11 else torch.full((1, 3, 32, 32), 0.3)
+            with torch.autocast("cpu", torch.bfloat16, enabled=short):
+                loss = (back(there(x)) - x).abs().mean()
+            optimiser.zero_grad()
+            loss.backward()
+            largest[short, step] = max(float(p.grad.abs().max()) for p in there.parameters())
+            optimiser.step()
+    assert largest[True, 11] < 10 * max(largest[False, step] for step in range(12))
