@@ -46,6 +46,8 @@ def make_accelerator(config: TrainConfig) -> tuple[Accelerator, TrainConfig]:
     run = config.run
     if run.mixed_precision == "fp16" and not torch.cuda.is_available():
         raise ConfigError("--mixed_precision fp16 needs a GPU; use bf16 or no")
+    if run.cuda_graphs and (not torch.cuda.is_available() or int(os.environ.get("WORLD_SIZE", "1")) > 1):
+        raise ConfigError("--cuda_graphs needs a GPU, and one process: leave it out")
     # Pictures of one size: worth the time that finding the fastest kernels takes, as the reference does.
     torch.backends.cudnn.benchmark = config.data.preprocess not in ("none", "scale_width")
     accelerator = Accelerator(
@@ -62,10 +64,11 @@ def write(moment: Moment, epoch: Epoch | None, run: Run, monitor: Monitor, hub, 
     """Write a moment, with the epoch if one was completed, and tell the Hub; while the next epoch is trained."""
     if epoch:
         run.save_epoch(moment, losses=epoch.losses, metrics=epoch.metrics, samples=epoch.grids)
+    run.save_state(moment)  # After the checkpoint: a run never goes on from an epoch that it does not hold.
+    if epoch:
         monitor.draw_curves()
         for sentence in epoch.said:
             monitor.say(sentence)
-    run.save_state(moment)  # After the checkpoint: a run never goes on from an epoch that it does not hold.
     if hub:
         hub.add(moment.epoch, moment.global_step, ending=ending)
 
@@ -100,6 +103,8 @@ def train(config: TrainConfig) -> int:
         monitor = Monitor(config, trainer, accelerator)
         if data.test_is_train:
             run.notes.append("the data set has no test pictures, so samples and figures are of training pictures")
+        if config.run.compile:
+            run.notes.append("compiling: the first step takes minutes, and seconds once torch has it in its cache")
         for note in run.notes:
             monitor.say(note)
         samples = data.samples(max(config.run.sample_count, DIVERSITY_SAMPLES)) if run.is_main else {}
@@ -175,13 +180,17 @@ def main() -> int:
         if any(word in str(error) for word in ("Connection closed by peer", "Connection reset", "NCCL")):
             print(f"error: another process of this run ended; continue with: {resume_command()}", file=sys.stderr)
             return 1
+        if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            reason = " ".join(str(error).split())[:200]
+            print(f"error: --compile failed, which needs a C++ compiler: leave it out ({reason})", file=sys.stderr)
+            return 1
         if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
             raise
         data, optim = config.data, config.optim
         print(
-            f"error: out of memory with --crop_size {data.crop_size} --batch_size {optim.batch_size} "
-            f"--mixed_precision {config.run.mixed_precision}. Try --batch_size 1, --gradient_checkpointing, a smaller "
-            f"--crop_size, or --ngf {max(1, config.model.ngf // 2)}",
+            f"error: out of memory with --crop_size {data.crop_size} --batch_size {optim.batch_size}. Try "
+            "--batch_size 1, --gradient_checkpointing, a smaller --crop_size, "
+            f"or --ngf {max(1, config.model.ngf // 2)}",
             file=sys.stderr,
         )
         return 1

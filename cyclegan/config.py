@@ -351,12 +351,12 @@ class TrainConfig(_Config):
                 f"--crop_size {self.data.crop_size} does not fit --generator {self.model.generator}: "
                 f"use a multiple of {multiple}",
             )
+        _require(
+            not self.run.compile or self.data.preprocess not in ("none", "scale_width"),
+            f"--compile is for pictures of one size, which --preprocess {self.data.preprocess} does not give: "
+            "leave it out, or use --preprocess resize_crop",
+        )
         if self.run.cuda_graphs:
-            _require(
-                self.data.preprocess not in ("none", "scale_width"),
-                f"--cuda_graphs records pictures of one size, which --preprocess {self.data.preprocess} does not give: "
-                "leave it out, or use --preprocess resize_crop",
-            )
             _require(
                 self.optim.gradient_accumulation_steps == 1,
                 "--cuda_graphs can't add up the gradients of several steps: leave out --gradient_accumulation_steps",

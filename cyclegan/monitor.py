@@ -70,6 +70,7 @@ class Monitor:
         self.is_main = accelerator.is_main_process
         self.log = MetricsLog(Path(config.run.output_dir))
         self.window = Sums()
+        self._first, self._excluded = True, 0.0
         self.bar: tqdm | None = None
         if self.is_main:
             try:
@@ -109,6 +110,9 @@ class Monitor:
         """After each step; reads losses off the device only when a line or the bar is due."""
         self.window.add(losses)
         trainer = self.trainer
+        if self._first and trainer.steps_per_epoch > 1:  # It loads and compiles kernels: no measure of what follows.
+            self._first, self._excluded = False, time.monotonic() - self.started
+            self.started, self.first_step = time.monotonic(), trainer.global_step
         if trainer.global_step % self.config.run.log_every == 0:
             means = self.window.means()
             self.window.clear()
@@ -170,7 +174,10 @@ class Monitor:
         names = {"a": self.config.data.domain_a, "b": self.config.data.domain_b}
         losses, skipped_steps = trainer.epoch_sums.means(), trainer.skipped_steps
         metrics, grids = self._evaluate(samples, names)
-        rate = (trainer.global_step - self.first_step) * optim.batch_size * self.accelerator.num_processes / seconds
+        steps = max(1, trainer.global_step - self.first_step)
+        rate = steps * optim.batch_size * self.accelerator.num_processes / max(1e-9, seconds - self._excluded)
+        left = (optim.total_epochs - trainer.epoch) * trainer.steps_per_epoch * (seconds - self._excluded) / steps
+        self._excluded = 0.0
         lr = optim.lr * lr_factor(trainer.epoch, optim)
         self._record(
             {
@@ -197,7 +204,6 @@ class Monitor:
                     tracker.log_images(pixels, step=trainer.global_step, **layout)
         text = "  ".join(f"{name} {value}" for name, value in _brief(losses).items())
         skipped = f"  skipped {skipped_steps}" if skipped_steps else ""
-        left = (optim.total_epochs - trainer.epoch) * trainer.steps_per_epoch / self.steps_per_second
         line = (
             f"epoch {trainer.epoch}/{optim.total_epochs}  {text}  lr {lr:.2g}  {rate:.3g} images/s  "
             f"{_clock(seconds)}{skipped}  {_clock(left)} left  → epoch-{trainer.epoch:04d}"

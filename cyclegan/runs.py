@@ -230,7 +230,8 @@ class Run:
                         f"{self.folder} was trained with --{name} {old[name]}, not {new[name]}; "
                         "its networks can't be continued with other ones: choose another --output_dir"
                     )
-                self.notes.append(f"--{name} was {old[name]} when this run began, now {new[name]}")
+                then, now = (("off", "on")[v] if isinstance(v, bool) else v for v in (old[name], new[name]))
+                self.notes.append(f"--{name} was {then} when this run began, now {now}")
         run_id = str(before.get("run_id") or uuid.uuid4().hex)
         try:
             write_json(path, {"run_id": run_id, "config": values})

@@ -10,6 +10,9 @@ from cyclegan.config import TrainConfig
 
 __all__ = ["settle"]
 
+_FUSED = ("cpu", "cuda")
+"""Devices whose fused Adam leaves out steps that are not finite."""
+
 
 def settle(config: TrainConfig, device: torch.device) -> TrainConfig:
     """The same config with nothing left open: `mixed_precision`, `batch_passes`, `fused_adam` and `order`.
@@ -24,7 +27,7 @@ def settle(config: TrainConfig, device: torch.device) -> TrainConfig:
         run,
         mixed_precision=_precision(device, fast) if run.mixed_precision == "auto" else run.mixed_precision,
         batch_passes=fast if run.batch_passes is None else run.batch_passes,
-        fused_adam=fast if run.fused_adam is None else run.fused_adam,
+        fused_adam=fast and device.type in _FUSED if run.fused_adam is None else run.fused_adam,
     )
     order = config.data.order
     if order == "auto":

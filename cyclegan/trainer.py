@@ -13,7 +13,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.optimizer import AcceleratedOptimizer
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from cyclegan.config import OptimConfig, TrainConfig
 from cyclegan.data import Data
@@ -51,7 +51,7 @@ class Sums:
 
     def __init__(self, totals: dict[str, Tensor] | None = None, counts: dict[str, int] | None = None) -> None:
         self.names = tuple(totals or ())
-        self.totals = torch.stack([t.double() for t in totals.values()]) if totals else torch.zeros(0).double()
+        self.totals = torch.stack(list(totals.values())) if totals else torch.zeros(0)
         counted = [counts[name] for name in self.names] if counts else []
         self.counts = torch.tensor(counted, dtype=torch.int64, device=self.totals.device)
 
@@ -60,14 +60,15 @@ class Sums:
         if not losses:
             return
         if new := [name for name in losses if name not in self.names]:
-            nothing = torch.zeros(len(new), device=losses[new[0]].device)
+            device = losses[new[0]].device
+            # Apple's GPUs have no float64.
+            nothing = torch.zeros(len(new), device=device, dtype=None if device.type == "mps" else torch.float64)
             self.names += tuple(new)
-            self.totals, self.counts = (
-                torch.cat([old.to(nothing.device), nothing.to(old.dtype)]) for old in (self.totals, self.counts)
-            )
+            self.totals = torch.cat([self.totals.to(nothing), nothing])
+            self.counts = torch.cat([self.counts.to(device), nothing.long()])
         if missing := [name for name in self.names if name not in losses]:
             losses = losses | dict.fromkeys(missing, torch.full((), torch.nan, device=self.totals.device))
-        values = torch.stack([losses[name] for name in self.names]).double()
+        values = torch.stack([losses[name] for name in self.names])
         self.totals += values.nan_to_num(nan=0.0)
         self.counts += ~values.isnan()
 
@@ -126,7 +127,6 @@ class Trainer:
                 name: AveragedModel(copy.deepcopy(network), device=accelerator.device)
                 for name, network in self.method.generators.items()
             }
-        self._average = get_ema_multi_avg_fn(config.optim.ema)
         self._averaging = False
         for networks in groups:
             for name in networks:
@@ -150,16 +150,15 @@ class Trainer:
 
     def _compile(self) -> None:
         """Compile each half of the step as a whole; with several processes each network, as their wrappers need it."""
+        # torch.compile has no gradients of gradients, which the gradient penalty needs.
+        penalty = self.config.loss.gan_mode == "wgan_gp"
         if self.accelerator.num_processes > 1:
-            for network in self._networks().values():
+            for network in (self.method.generators if penalty else self._networks()).values():
                 self._bare(network).compile()  # In place: names of weights stay as they are.
             return
-        graphs = self.config.run.cuda_graphs and self.accelerator.device.type == "cuda"
-        for half in ("generator_loss", "discriminator_loss"):
-            # torch.compile has no gradients of gradients, which the gradient penalty needs.
-            if half == "generator_loss" or self.config.loss.gan_mode != "wgan_gp":
-                mode = "reduce-overhead" if graphs else None
-                self._compiled[half] = torch.compile(getattr(self.method, half), mode=mode)
+        mode = "reduce-overhead" if self.config.run.cuda_graphs else None
+        for half in ("generator_loss",) if penalty else ("generator_loss", "discriminator_loss"):
+            self._compiled[half] = torch.compile(getattr(self.method, half), mode=mode)
 
     def _networks(self) -> dict[str, nn.Module]:
         return {**self.method.generators, **self.method.discriminators}
@@ -172,8 +171,9 @@ class Trainer:
     def step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """One step: generators with the discriminators frozen, then discriminators. Returns detached losses by name.
 
-        With `fused_adam`, nothing in it waits for the device: a step whose gradients are not finite changes nothing
-        and has NaN for losses, which the host learns when it looks.
+        With `fused_adam`, nothing in it waits for the device. Gradients that are not finite move nothing: no weights,
+        averages or moments of their half, nor of the discriminators after the generators'. Such a step has NaN for
+        losses, and the host learns of it when it looks.
 
         Args:
             batch: `real_a`, `real_b`, each (N, 3, H, W) in [-1, 1], on the device.
@@ -187,6 +187,8 @@ class Trainer:
             loss, terms, fakes = self._compiled.get("generator_loss", method.generator_loss)(batch)
             self._descend(loss, self.optim_gen, method.generators)
             losses = dict(terms.items())
+            if accelerator.sync_gradients:
+                self._update_averages()
 
             self._freeze_discriminators(False)
             shown = {name: method.pools[name].query(fake, keep=~self._bad) for name, fake in fakes.items()}
@@ -195,8 +197,6 @@ class Trainer:
                 loss, terms = judged
                 self._descend(loss, self.optim_disc, method.discriminators)
                 losses |= terms.items()
-            if accelerator.sync_gradients:
-                self._update_averages()
         self._count_bad()
         values = torch.stack(list(losses.values())).masked_fill(self._bad, torch.nan)
         return dict(zip(losses, values.unbind(), strict=True))
@@ -208,10 +208,10 @@ class Trainer:
     def _descend(self, loss: Tensor, optimiser: AcceleratedOptimizer, networks: dict[str, nn.Module]) -> None:
         """Move the weights down the loss's gradients, unless those are not finite."""
         self.accelerator.backward(loss)
+        gradients = [p.grad for network in networks.values() for p in network.parameters() if p.grad is not None]
         # Under fp16 overflowing gradients are the scaler's daily work; it skips and rescales by itself.
         if self.accelerator.sync_gradients and self.accelerator.scaler is None:
             # After the processes' exchange these are equal on all of them, so all skip the same steps.
-            gradients = [p.grad for network in networks.values() for p in network.parameters() if p.grad is not None]
             self._bad |= ~torch.isfinite(torch.nn.utils.get_total_norm(gradients))
             if self.config.run.fused_adam:
                 optimiser.optimizer.found_inf = self._bad.float()
@@ -219,19 +219,26 @@ class Trainer:
                 return optimiser.zero_grad()
         else:
             self._bad |= ~torch.isfinite(loss.detach())
+        if not self.accelerator.sync_gradients:  # What is added up begins anew, or it would stay NaN.
+            for gradient in gradients:
+                gradient.masked_fill_(self._bad, 0.0)
         optimiser.step()
         optimiser.zero_grad()
 
     def _update_averages(self) -> None:
-        """As `AveragedModel.update_parameters`, which would wait for the device to know whether it is its first."""
+        """As `AveragedModel.update_parameters`, which would wait for the device to know whether it is its first.
+
+        Not where the generators did not move.
+        """
+        moved = ~self._bad
         for name, average in self.ema.items():
             averaged, raw = (list(network.parameters()) for network in (average.module, self.method.generators[name]))
             with torch.no_grad():
                 if self._averaging:
-                    self._average(averaged, raw, average.n_averaged)
+                    torch._foreach_lerp_(averaged, raw, [(1 - self.config.optim.ema) * moved] * len(raw))
                 else:
                     torch._foreach_copy_(averaged, raw)
-                average.n_averaged += 1
+                average.n_averaged += moved
         self._averaging = bool(self.ema)
 
     def _count_bad(self) -> None:
@@ -319,7 +326,7 @@ class Trainer:
         if not free and self.global_step < self._next_look and self.step_in_epoch < self.steps_per_epoch:
             return alone and self.stop_requested
         elapsed = time.monotonic() - self._looked
-        most = self._skipped[2].double()
+        most = self._skipped[2].float()
         mine = torch.stack([most, most.new_tensor(float(self.stop_requested)), most.new_tensor(elapsed)])
         most_in_a_row, stop, elapsed = self.accelerator.gather(mine[None]).amax(0).tolist()
         if most_in_a_row >= BAD_STEPS_IN_A_ROW:
@@ -384,7 +391,7 @@ class Trainer:
         for name, network in self._networks().items():
             self._bare(network).load_state_dict(shared["networks"][name])
         for optimiser, saved in zip((self.optim_gen, self.optim_disc), shared["optimisers"], strict=True):
-            optimiser.load_state_dict(saved)
+            self._load_optimiser(optimiser, saved)
         for name, average in self.ema.items():
             if name in shared["ema"]:
                 average.load_state_dict(shared["ema"][name])
@@ -398,8 +405,19 @@ class Trainer:
                 pool.load_state_dict(process["pools"][name], self.accelerator.device)
             totals, counts = process["sums"]
             self.epoch_sums = Sums({name: t.to(self.accelerator.device) for name, t in totals.items()}, counts)
-            self._skipped[1:] = process["bad_in_a_row"]
+            self._skipped[1] = process["bad_in_a_row"]
             _set_random_state(process["random"])
+
+    @staticmethod
+    def _load_optimiser(optimiser: AcceleratedOptimizer, saved: dict[str, Any]) -> None:
+        """Load moments and counts; how they are computed and laid out in memory is this run's."""
+        ways = [{name: group[name] for name in ("fused", "foreach", "capturable")} for group in optimiser.param_groups]
+        groups = [group | way for group, way in zip(saved["param_groups"], ways, strict=True)]
+        optimiser.load_state_dict(saved | {"param_groups": groups})
+        for parameter, moments in optimiser.state.items():
+            for name, value in moments.items():
+                if value.shape == parameter.shape:  # Fused Adam takes for granted that strides are the weight's.
+                    moments[name] = torch.empty_like(parameter).copy_(value)
 
 
 def _random_state() -> dict[str, Any]:

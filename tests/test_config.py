@@ -74,7 +74,7 @@ def test_what_cannot_work_is_refused_by_name(group, values, says):
         ([*ENOUGH, "--reference", "--mixed_precision", "bf16"], "--reference computes as published, and --mixed"),
         ([*ENOUGH, "--reference", "--batch_passes"], "--batch_passes otherwise: leave one out"),
         ([*ENOUGH, "--cuda_graphs"], "add --compile"),
-        ([*ENOUGH, "--compile", "--cuda_graphs", "--preprocess", "none"], "pictures of one size"),
+        ([*ENOUGH, "--compile", "--preprocess", "none"], "pictures of one size"),
         ([*ENOUGH, "--compile", "--cuda_graphs", "--gradient_accumulation_steps", "2"], "several steps"),
     ],
 )

@@ -220,6 +220,7 @@ def test_a_resume_survives_what_people_do_to_a_run(tmp_path, tiny_flags, run_scr
         ("torch.OutOfMemoryError('CUDA out of memory')", "--batch_size 1"),
         ('RuntimeError("DefaultCPUAllocator: can\'t allocate memory")', "--crop_size 32"),
         ("RuntimeError('[gloo] Connection closed by peer')", "another process"),
+        ("type('Failed', (RuntimeError,), {'__module__': 'torch._inductor.exc'})('no g++')", "leave it out (no g++)"),
     ],
 )
 def test_what_torch_raises_becomes_a_sentence(tmp_path, tiny_flags, run_script, raised, says):

@@ -1,5 +1,6 @@
 """What goes wrong inside a step, the schedule, and accumulation."""
 
+import copy
 from functools import partial
 
 import pytest
@@ -51,7 +52,10 @@ def test_learning_rate_is_flat_then_falls_linearly_and_never_reaches_zero():
 @pytest.mark.parametrize("run", [{}, {"reference": True}])
 def test_a_step_with_nan_changes_nothing_and_ten_in_a_row_stop(run):
     trainer = make(optim={"ema": 0.5}, **run)
-    trainer.step(batch())
+    for seed in range(3):
+        trainer.step(batch(seed))
+    average = trainer.ema["gen_ab"]
+    averages = [p.detach().clone() for p in average.module.parameters()]
     before, bad = weights(trainer), {name: value * float("nan") for name, value in batch().items()}
     for _ in range(BAD_STEPS_IN_A_ROW - 1):
         assert all(value.isnan() for value in trainer.step(bad).values())
@@ -60,7 +64,9 @@ def test_a_step_with_nan_changes_nothing_and_ten_in_a_row_stop(run):
     assert all(torch.equal(x, y) for x, y in zip(before, weights(trainer), strict=True))
     assert not any(torch.isnan(image).any() for pool in trainer.method.pools.values() for image in pool.images)
     states = [*trainer.optim_gen.state.values(), *trainer.optim_disc.state.values()]
-    assert {float(state["step"]) for state in states} == {1.0}  # Adam's own count, for its bias correction.
+    assert {float(state["step"]) for state in states} == {3.0}  # Adam's own count, for its bias correction.
+    assert all(torch.equal(x, y) for x, y in zip(averages, average.module.parameters(), strict=True))
+    assert average.n_averaged == 3 and not torch.equal(averages[0], before[0])
     good = trainer.step(batch(1))  # A good step in between starts the count again.
     assert len(good) == 8 and not any(value.isnan() for value in good.values())
     for _ in range(BAD_STEPS_IN_A_ROW - 1):
@@ -277,6 +283,17 @@ def test_accumulated_steps_equal_one_step_of_the_double_batch():
             assert (ours - theirs).abs().mean() < 2e-6
 
 
+def test_a_bad_step_amid_an_accumulation_does_not_spoil_the_others():
+    bad = {name: value * float("nan") for name, value in batch().items()}
+    trainer = make(optim={"gradient_accumulation_steps": 3})
+    start = weights(trainer)
+    for pictures in (batch(1), bad, batch(2)):
+        trainer.step(pictures)
+    moved = [not torch.equal(x, y) for x, y in zip(start, weights(trainer), strict=True)]
+    assert all(moved) and trainer.skipped_steps == 1
+    assert not any(value.isnan().any() for value in weights(trainer))
+
+
 def test_the_averaged_generator_lags_behind_the_raw_one():
     trainer = make(optim={"ema": 0.5})
     states = []
@@ -300,6 +317,25 @@ def test_state_goes_in_and_out_exactly(tmp_path):
     found = [other.step(batch(seed)) for seed in (4, 5)]
     for ours, theirs in zip(expected, found, strict=True):
         assert {k: v.item() for k, v in ours.items()} == {k: v.item() for k, v in theirs.items()}
+
+
+@pytest.mark.parametrize("way", ["reference", "channels_last"])
+@pytest.mark.parametrize("before", [True, False])
+def test_a_state_goes_on_in_another_way_of_computing(way, before):
+    """What is saved is what was computed, not how; a step later both are where one way would have led."""
+    trainer, other = make(**{way: before}), make(seed=99, **{way: not before})
+    for seed in range(2):
+        trainer.step(batch(seed))
+    other.load_state_dict(copy.deepcopy(trainer.state_dict()))
+    fused = None if way == "reference" and not before else True
+    assert all(group["fused"] is fused for optim in (other.optim_gen, other.optim_disc) for group in optim.param_groups)
+    expected, found = trainer.step(batch(2)), other.step(batch(2))
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-5)
+    moments = [optim.state[p]["exp_avg"] for optim in (trainer.optim_gen,) for p in optim.param_groups[0]["params"]]
+    others = [other.optim_gen.state[p]["exp_avg"] for p in other.optim_gen.param_groups[0]["params"]]
+    pairs = zip(weights(trainer) + moments, weights(other) + others, strict=True)
+    assert all((x - y).norm() <= 0.02 * x.norm() + 1e-6 for x, y in pairs if x.ndim == 4)
 
 
 def test_sums_average_each_term_over_the_steps_that_had_it():
