@@ -443,8 +443,8 @@ def verdict(report: dict[str, Any]) -> list[str]:
     seeds = len(rows[0]["paired_differences"])
     inside = [row for row in rows if row["within"]]
     chance = chance_outside(seeds)
-    said = [f"**{len(inside)} of {len(rows)} figures differ between the ways by no more than the spread of {seeds} "
-            "seeds.**"]  # fmt: skip
+    said = [f"**Of {len(rows)} figures, {len(inside)} lie within the spread of {seeds} seeds, and "
+            f"{len(rows) - len(inside)} outside it.**"]  # fmt: skip
     for row in rows:
         if row["within"]:
             continue
