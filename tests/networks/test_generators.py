@@ -80,13 +80,15 @@ def test_wrong_channels_are_refused():
 
 @pytest.mark.parametrize("generator", GENERATORS)
 def test_a_result_does_not_depend_on_the_rest_of_the_batch(generator):
+    torch.manual_seed(0)
     network = build_generator(small(generator, init_gain=0.2))  # training mode: batch norm would show
     x = pictures(2, max(32, network.min_size))
     x[1] = x[1] * 0.1 - 0.8
     together = network(x)
     for i in range(2):
-        torch.testing.assert_close(together[i : i + 1], network(x[i : i + 1]), rtol=0, atol=1e-5)
-    assert (together[0] - together[1]).abs().max() > 1e-3
+        # Kernels for another batch size round otherwise, to 1e-5 over these layers.
+        torch.testing.assert_close(together[i : i + 1], network(x[i : i + 1]), rtol=0, atol=1e-4)
+    assert (together[0] - together[1]).abs().max() > 1e-2
 
 
 @pytest.mark.parametrize("upsample", UPSAMPLES)
