@@ -49,7 +49,7 @@ def make_accelerator(config: TrainConfig) -> tuple[Accelerator, TrainConfig]:
     if run.cuda_graphs and (not torch.cuda.is_available() or int(os.environ.get("WORLD_SIZE", "1")) > 1):
         raise ConfigError("--cuda_graphs needs a GPU, and one process: leave it out")
     # Pictures of one size: worth the time that finding the fastest kernels takes, as the reference does.
-    torch.backends.cudnn.benchmark = config.data.preprocess not in ("none", "scale_width")
+    torch.backends.cudnn.benchmark = not config.data.keeps_shape
     accelerator = Accelerator(
         mixed_precision=run.mixed_precision,
         gradient_accumulation_steps=config.optim.gradient_accumulation_steps,

@@ -36,6 +36,7 @@ from torch import Tensor, nn
 
 from benchmarks.machine import describe
 from benchmarks.plain_recipe import PlainCycleGAN, plain_generator
+from benchmarks.train_throughput import blocks, load_size
 from cyclegan.config import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
 from cyclegan.data import DataError, find_data, open_data
 from cyclegan.evaluation.reconstruction import similarity
@@ -79,8 +80,7 @@ Pair = tuple[Image.Image, Image.Image]
 def train_config(args: argparse.Namespace, seed: int) -> TrainConfig:
     """What this trainer trains with, settled for the device. An epoch is as long as the pictures that it takes."""
     config = TrainConfig(
-        # The authors' 286 before a crop of 256, at this size.
-        data=DataConfig(dataset=str(args.dataset), load_size=round(args.size * 286 / 256), crop_size=args.size,
+        data=DataConfig(dataset=str(args.dataset), load_size=load_size(args.size), crop_size=args.size,
                         max_images=args.images // args.epochs, num_workers=0),
         model=ModelConfig(generator=args.generator, ngf=args.ngf, ndf=args.ndf),
         optim=OptimConfig(epochs=args.epochs - args.epochs // 2, decay_epochs=args.epochs // 2),
@@ -127,11 +127,6 @@ class Way:
         for optimiser in (self.trainer.optim_gen, self.trainer.optim_disc):
             for group in optimiser.param_groups:
                 group["lr"] = lr
-
-
-def blocks(generator: str) -> int:
-    """Residual blocks of "resnet_9" and its like."""
-    return int(generator.removeprefix("resnet_"))
 
 
 def train(name: str, seed: int, pairs: list[Pair], colours: np.ndarray, args: argparse.Namespace) -> dict[str, Any]:

@@ -126,6 +126,11 @@ class DataConfig(_Config):
     cache_mb: int = option(2048, "memory for decoded pictures, in MiB; what does not fit is decoded again")
     num_workers: int = option(-1, "processes that decode pictures; -1 chooses, 0 decodes in the training process")
 
+    @property
+    def keeps_shape(self) -> bool:
+        """Whether training pictures keep a shape of their own, so that their sizes may differ."""
+        return self.preprocess in ("none", "scale_width")
+
     def validate(self) -> None:
         super().validate()
         _require(self.crop_size >= 16, f"--crop_size {self.crop_size} is too small: use 16 pixels or more")
@@ -345,14 +350,14 @@ class TrainConfig(_Config):
         _require(bool(self.data.dataset), "--dataset is missing: a folder, a Hub data set id, or 'streets'")
         _require(bool(self.run.output_dir), "--output_dir is missing: the folder that the run is written to")
         multiple = self.model.size_multiple
-        if self.data.preprocess in ("resize_crop", "resize", "crop", "scale_width_crop"):
+        if not self.data.keeps_shape:
             _require(
                 self.data.crop_size % multiple == 0,
                 f"--crop_size {self.data.crop_size} does not fit --generator {self.model.generator}: "
                 f"use a multiple of {multiple}",
             )
         _require(
-            not self.run.compile or self.data.preprocess not in ("none", "scale_width"),
+            not (self.run.compile and self.data.keeps_shape),
             f"--compile is for pictures of one size, which --preprocess {self.data.preprocess} does not give: "
             "leave it out, or use --preprocess resize_crop",
         )

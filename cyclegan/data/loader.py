@@ -25,7 +25,6 @@ __all__ = ["Data"]
 
 log = logging.getLogger(__name__)
 _NAMED = 20  # bad pictures that a summary names
-_OWN_SIZE = ("none", "scale_width")  # preprocessing that keeps the picture's shape
 
 
 class Data:
@@ -163,7 +162,7 @@ class Data:
         return to_tensor(prepare_for_evaluation(image, self.config, multiple=self.multiple))
 
     def _check_one_size(self, batch_size: int) -> None:
-        if batch_size == 1 or self.config.preprocess not in _OWN_SIZE:
+        if batch_size == 1 or not self.config.keeps_shape:
             return
         for domain, sizes in zip((self.train_a, self.train_b), self._sizes, strict=True):
             if len(different := np.unique(sizes, axis=0)) > 1:

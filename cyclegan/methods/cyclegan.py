@@ -27,8 +27,7 @@ class CycleGAN:
 
     def __init__(self, config: TrainConfig, *, process_index: int = 0) -> None:
         self.loss = config.loss
-        # Left open means together, as `cyclegan.speed.settle` has it.
-        self.batch_passes = config.run.batch_passes is not False and not config.run.reference
+        self.batch_passes = config.run.batch_passes
         self.generators: dict[str, nn.Module] = {
             "gen_ab": build_generator(config.model),
             "gen_ba": build_generator(config.model),
