@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from accelerate import Accelerator
 from PIL import Image
 from torch import Tensor
@@ -42,6 +43,13 @@ def _brief(losses: dict[str, float]) -> dict[str, str]:
     """Each pair of losses as one short figure."""
     values = {name: [losses[key] for key in keys if key in losses] for name, keys in SHORT.items()}
     return {name: f"{sum(found) / len(found):.3f}" for name, found in values.items() if found}
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    threads = torch.get_num_threads()
+    return f"the CPU with {threads} thread{'s' * (threads > 1)}" if device.type == "cpu" else str(device)
 
 
 def _clock(seconds: float) -> str:
@@ -81,6 +89,17 @@ class Monitor:
             logging.getLogger("accelerate.tracking").setLevel(logging.ERROR)
             flat = {k: v for group in config.to_json().values() for k, v in group.items() if v is not None}
             accelerator.init_trackers(Path(config.run.output_dir).name or "cyclegan", config=flat)
+        self._tell_start()
+
+    def _tell_start(self) -> None:
+        """Say and record what computes from here on: a run may go on elsewhere, or in another precision."""
+        accelerator, trainer = self.accelerator, self.trainer
+        device, precision = _device_name(accelerator.device), accelerator.mixed_precision
+        processes = accelerator.num_processes
+        where = f"{processes} processes on {device}" if processes > 1 else device
+        self.say(f"training on {where}, in {'fp32' if precision == 'no' else f'{precision} mixed precision'}")
+        start = {"event": "start", "epoch": trainer.epoch + 1, "step": trainer.global_step, "losses": {}}
+        self._record(start | {"device": device, "processes": processes, "mixed_precision": precision})
 
     def say(self, text: str) -> None:
         """Print a line without tearing the bar."""
@@ -131,23 +150,20 @@ class Monitor:
             now = time.monotonic()
             if now - self._shown >= self.bar.mininterval and losses:
                 self._shown = now
-                total = trainer.steps_per_epoch * self.config.optim.total_epochs
-                left = (total - trainer.global_step) / self.steps_per_second
                 values = {name: float(value) for name, value in losses.items()}
                 shown = _brief({name: value for name, value in values.items() if math.isfinite(value)})  # Not skipped.
                 text = " ".join(f"{name} {value}" for name, value in shown.items())
-                self.bar.set_postfix_str(f"{self.images_per_second:.3g} images/s, {_clock(left)} left, {text}", False)
+                self.bar.set_postfix_str(self._pace(now) + text, False)
 
-    @property
-    def steps_per_second(self) -> float:
-        """Of this epoch, by this process."""
-        elapsed = max(1e-9, time.monotonic() - self.started)
-        return max(1, self.trainer.global_step - self.first_step) / elapsed
-
-    @property
-    def images_per_second(self) -> float:
-        """Pictures of each domain per second, over all processes."""
-        return self.steps_per_second * self.config.optim.batch_size * self.accelerator.num_processes
+    def _pace(self, now: float) -> str:
+        """Pictures of each domain per second, over all processes, and the time left; nothing before it is known."""
+        trainer, optim = self.trainer, self.config.optim
+        steps, elapsed = trainer.global_step - self.first_step, now - self.started
+        if not steps or elapsed <= 0:
+            return ""
+        left = (trainer.steps_per_epoch * optim.total_epochs - trainer.global_step) * elapsed / steps
+        rate = steps * optim.batch_size * self.accelerator.num_processes / elapsed
+        return f"{rate:.3g} images/s, {_clock(left)} left, "
 
     def _record(self, row: dict[str, Any]) -> None:
         """Add a row to metrics.jsonl. The record of a training is not worth ending it for."""

@@ -79,6 +79,7 @@ def test_kill_9_and_resume_gives_the_same_weights_bit_for_bit(tmp_path, tiny_fla
         assert_same_generators(whole, killed, epoch)
     rows = [json.loads(line) for line in (killed / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows if row["event"] == "step"] == list(range(1, 17))
+    assert [row["step"] for row in rows if row["event"] == "start"] in ([0, 4], [0, 8], [0, 12])
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

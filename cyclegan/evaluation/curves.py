@@ -19,8 +19,8 @@ PANELS = (
 class MetricsLog:
     """Appends JSON lines to RUN/metrics.jsonl.
 
-    A line has `event` ("step" or "epoch"), `epoch`, `step`, `losses`, and for epochs `metrics`, `lr`,
-    `images_per_second`, `seconds`, `skipped_steps`.
+    A line has `event` ("start", "step" or "epoch"), `epoch`, `step`, `losses`; for starts also `device`, `processes`,
+    `mixed_precision`, and for epochs `metrics`, `lr`, `images_per_second`, `seconds`, `skipped_steps`.
     """
 
     def __init__(self, run: Path) -> None:
@@ -42,7 +42,7 @@ class MetricsLog:
                     continue
                 if (
                     isinstance(row, dict)
-                    and row.get("event") in ("step", "epoch")
+                    and row.get("event") in ("start", "step", "epoch")
                     and all(type(row.get(key)) is int for key in ("epoch", "step"))
                     and isinstance(row.get("losses"), dict)
                 ):
