@@ -146,10 +146,9 @@ def train(config: TrainConfig) -> int:
 def stop_on_signals(trainer: Trainer, monitor: Monitor) -> None:
     """Ctrl-C and SIGTERM end the run after the current step, with its state saved; a second one ends it at once."""
 
-    def request(number: int, _frame: object) -> None:
-        if trainer.stop_requested:
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
+    def request(_number: int, _frame: object) -> None:
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, signal.SIG_DFL)
         trainer.stop_requested = True
         monitor.say("stopping after this step, then saving; once more to stop at once")
 

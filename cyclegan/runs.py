@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 import uuid
@@ -33,6 +34,8 @@ from cyclegan.checkpoint import (
 from cyclegan.config import TrainConfig
 from cyclegan.images import to_image
 from cyclegan.trainer import Trainer
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -87,9 +90,9 @@ def _copied(value: Any) -> Any:
 class Writer:
     """Writes what an epoch leaves while the next one is trained: one piece of work at a time, in a thread.
 
-    Used as a context: at its end everything that was handed over has been done, or its failure is raised. With several
-    processes each piece is done at once, since they wait for each other in it, which in a thread beside the training
-    could come between the training's own exchanges.
+    Used as a context: at its end everything that was handed over has been done, or its failure is raised (or logged, if
+    the context ends with an error of its own). With several processes each piece is done at once, since they wait for
+    each other in it, which in a thread beside the training could come between the training's own exchanges.
 
     Args:
         trainer: asked to stop as soon as a piece has failed.
@@ -104,9 +107,13 @@ class Writer:
     def __enter__(self) -> Writer:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         try:
             self.wait()
+        except Exception as failure:
+            if error is None:
+                raise
+            log.error("%s", failure)  # The training's own error goes on; neither hides the other.
         finally:
             if self._pool is not None:
                 self._pool.shutdown()

@@ -89,6 +89,16 @@ def test_what_was_handed_over_is_written_whatever_ends_the_training():
     assert written == [True]
 
 
+def test_an_error_of_the_training_and_one_of_the_writing_are_both_told(caplog):
+    def full():
+        raise write_error(OSError(28, "No space left on device"), Path("epoch-0002"))
+
+    with pytest.raises(KeyError, match="the training's own"), Writer(Trained()) as writer:
+        writer.hand_over(full)
+        raise KeyError("the training's own")
+    assert "disk is full" in caplog.text
+
+
 def test_several_processes_write_at_once_in_their_main_threads():
     threads = []
     with Writer(Trained(num_processes=2)) as writer:

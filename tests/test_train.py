@@ -4,10 +4,13 @@ import json
 import os
 import signal
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors.torch import load_file
+
+import train_accelerate
 
 SCRIPT = "train_accelerate.py"
 
@@ -102,6 +105,16 @@ def test_a_signal_saves_the_state_amid_an_epoch_and_resumes_exactly(
     whole = tmp_path / "whole"
     run_script(SCRIPT, *flags, "--output_dir", whole)
     assert_same_generators(whole, stopped, int(total))
+
+
+def test_the_first_ctrl_c_saves_even_where_the_run_was_ending_anyway(monkeypatch):
+    """A failed write asks the training to stop as well, which is no reason to take a first Ctrl-C for the second."""
+    trainer, said, handlers = SimpleNamespace(stop_requested=True), [], {}
+    monkeypatch.setattr(train_accelerate.signal, "signal", handlers.__setitem__)
+    train_accelerate.stop_on_signals(trainer, SimpleNamespace(say=said.append))
+    handlers[signal.SIGINT](signal.SIGINT, None)
+    assert trainer.stop_requested and "then saving" in said[0]
+    assert handlers == {signal.SIGINT: signal.SIG_DFL, signal.SIGTERM: signal.SIG_DFL}  # A second one ends it.
 
 
 def test_two_processes_equal_one_with_the_double_batch(tmp_path, tiny_flags, run_script):
