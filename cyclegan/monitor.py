@@ -18,12 +18,13 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
+from cyclegan.averages import Sums
 from cyclegan.checkpoint import write_error
 from cyclegan.config import ConfigError, Direction, TrainConfig
 from cyclegan.evaluation.collapse import warnings as collapse_warnings
 from cyclegan.evaluation.curves import MetricsLog, draw_curves
 from cyclegan.evaluation.samples import sample_grid, sample_metrics, translate_samples
-from cyclegan.trainer import Sums, Trainer, lr_factor
+from cyclegan.trainer import Trainer, lr_factor
 
 SHORT = {
     "gan": ("gan_ab", "gan_ba"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import random
 import time
 from collections.abc import Callable
@@ -13,8 +12,8 @@ import torch
 from accelerate import Accelerator
 from accelerate.optimizer import AcceleratedOptimizer
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
+from cyclegan.averages import AveragedWeights, Sums
 from cyclegan.config import OptimConfig, TrainConfig
 from cyclegan.data import Data
 from cyclegan.images import normalise
@@ -40,50 +39,6 @@ def lr_factor(epoch: int, optim: OptimConfig) -> float:
     As the reference counts: 1 − max(0, epoch − n_flat) / (n_decay + 1), so no epoch runs at 0.
     """
     return 1.0 - max(0, epoch - optim.epochs) / (optim.decay_epochs + 1)
-
-
-class Sums:
-    """Losses summed on the device, so that reading them is the caller's choice of moment. NaN is left out.
-
-    Args:
-        totals, counts: by name, to go on from what was summed before.
-    """
-
-    def __init__(self, totals: dict[str, Tensor] | None = None, counts: dict[str, int] | None = None) -> None:
-        self.names = tuple(totals or ())
-        self.totals = torch.stack(list(totals.values())) if totals else torch.zeros(0)
-        counted = [counts[name] for name in self.names] if counts else []
-        self.counts = torch.tensor(counted, dtype=torch.int64, device=self.totals.device)
-
-    def add(self, losses: dict[str, Tensor]) -> None:
-        """Add one step's losses, each 0-dim; nothing waits for the device."""
-        if not losses:
-            return
-        if new := [name for name in losses if name not in self.names]:
-            device = losses[new[0]].device
-            # Apple's GPUs have no float64.
-            nothing = torch.zeros(len(new), device=device, dtype=None if device.type == "mps" else torch.float64)
-            self.names += tuple(new)
-            self.totals = torch.cat([self.totals.to(nothing), nothing])
-            self.counts = torch.cat([self.counts.to(device), nothing.long()])
-        if missing := [name for name in self.names if name not in losses]:
-            losses = losses | dict.fromkeys(missing, torch.full((), torch.nan, device=self.totals.device))
-        values = torch.stack([losses[name] for name in self.names])
-        self.totals += values.nan_to_num(nan=0.0)
-        self.counts += ~values.isnan()
-
-    def means(self) -> dict[str, float]:
-        """Mean of each term since the last `clear`, of those that had any; waits for the device."""
-        totals, counts = self.totals.tolist(), self.counts.tolist()
-        return {name: t / c for name, t, c in zip(self.names, totals, counts, strict=True) if c}
-
-    def clear(self) -> None:
-        """Start again."""
-        self.__init__()
-
-    def state(self) -> list[dict[str, Any]]:
-        """What the constructor takes."""
-        return [dict(zip(self.names, values, strict=True)) for values in (self.totals.clone(), self.counts.tolist())]
 
 
 class Trainer:
@@ -121,13 +76,8 @@ class Trainer:
         if config.run.channels_last:
             for network in self._networks().values():
                 network.to(memory_format=torch.channels_last)
-        self.ema: dict[str, AveragedModel] = {}
-        if config.optim.ema:
-            self.ema = {
-                name: AveragedModel(copy.deepcopy(network), device=accelerator.device)
-                for name, network in self.method.generators.items()
-            }
-        self._averaging = False
+        averaged = self.method.generators if config.optim.ema else {}
+        self.averages = AveragedWeights(averaged, config.optim.ema, accelerator.device)
         for networks in groups:
             for name in networks:
                 networks[name] = accelerator.prepare(networks[name])
@@ -188,7 +138,7 @@ class Trainer:
             self._descend(loss, self.optim_gen, method.generators)
             losses = dict(terms.items())
             if accelerator.sync_gradients:
-                self._update_averages()
+                self.averages.update(method.generators, ~self._bad)
 
             self._freeze_discriminators(False)
             shown = {name: method.pools[name].query(fake, keep=~self._bad) for name, fake in fakes.items()}
@@ -224,22 +174,6 @@ class Trainer:
                 gradient.masked_fill_(self._bad, 0.0)
         optimiser.step()
         optimiser.zero_grad()
-
-    def _update_averages(self) -> None:
-        """As `AveragedModel.update_parameters`, which would wait for the device to know whether it is its first.
-
-        Not where the generators did not move.
-        """
-        moved = ~self._bad
-        for name, average in self.ema.items():
-            averaged, raw = (list(network.parameters()) for network in (average.module, self.method.generators[name]))
-            with torch.no_grad():
-                if self._averaging:
-                    torch._foreach_lerp_(averaged, raw, [(1 - self.config.optim.ema) * moved] * len(raw))
-                else:
-                    torch._foreach_copy_(averaged, raw)
-                average.n_averaged += moved
-        self._averaging = bool(self.ema)
 
     def _count_bad(self) -> None:
         skipped, in_a_row, most = self._skipped
@@ -349,9 +283,7 @@ class Trainer:
 
     def published_generators(self) -> dict[str, nn.Module]:
         """The generators that a checkpoint holds, by name: the averaged ones with `--ema`."""
-        if self.ema:
-            return {name: average.module for name, average in self.ema.items()}
-        return {name: self._bare(network) for name, network in self.method.generators.items()}
+        return self.averages.networks or {name: self._bare(network) for name, network in self.method.generators.items()}
 
     def discriminators(self) -> dict[str, nn.Module]:
         """The discriminators without wrappers, by name."""
@@ -371,7 +303,7 @@ class Trainer:
                 "num_processes": self.accelerator.num_processes,
                 "networks": {name: self._bare(network).state_dict() for name, network in self._networks().items()},
                 "optimisers": [self.optim_gen.state_dict(), self.optim_disc.state_dict()],
-                "ema": {name: average.state_dict() for name, average in self.ema.items()},
+                "ema": self.averages.state_dict(),
                 "scaler": scaler.state_dict() if scaler is not None else None,
             },
             "process": {
@@ -392,12 +324,7 @@ class Trainer:
             self._bare(network).load_state_dict(shared["networks"][name])
         for optimiser, saved in zip((self.optim_gen, self.optim_disc), shared["optimisers"], strict=True):
             self._load_optimiser(optimiser, saved)
-        for name, average in self.ema.items():
-            if name in shared["ema"]:
-                average.load_state_dict(shared["ema"][name])
-            else:  # The average was switched on only now.
-                average.module.load_state_dict(shared["networks"][name])
-            self._averaging = bool(average.n_averaged)
+        self.averages.load_state_dict(shared["ema"], shared["networks"])
         if shared["scaler"] is not None and self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(shared["scaler"])
         if process:

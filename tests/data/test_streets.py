@@ -111,7 +111,7 @@ def test_density_two_draws_more(name):
     label = CLASSES.index(name)
 
     def total(factor: float) -> int:
-        drawn = [render_scene(4, i, size=(96, 96), density={name: factor}) for i in range(10)]
+        drawn = [render_scene(4, i, size=(96, 96), density={name: factor}) for i in range(5)]
         return sum(int((scene.labels == label).sum()) for scene in drawn)
 
     assert total(2) > 1.2 * total(1) > 1.2 * total(0.4)
