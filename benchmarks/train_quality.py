@@ -34,6 +34,7 @@ from accelerate import Accelerator
 from PIL import Image
 from torch import Tensor, nn
 
+from benchmarks.labels import labels, main_colours
 from benchmarks.machine import describe
 from benchmarks.plain_recipe import PlainCycleGAN, plain_generator
 from benchmarks.train_throughput import blocks, load_size
@@ -49,8 +50,6 @@ WAYS = {"plain": "#0072b2", "default": "#d55e00"}
 """Way → colour of its lines."""
 WINDOW = 50
 """Steps whose mean is one point of a loss curve."""
-COLOURS = 6
-"""Main colours that a map's pixels are told apart by."""
 
 LOSSES = {
     "cycle_a": ("cycle A → B → A (L1)", ("cycle_a",)),
@@ -223,14 +222,7 @@ def evaluate(gen_ab: nn.Module, gen_ba: nn.Module, pairs: list[Pair], colours: n
     return {name: rounded(statistics.fmean(row[name] for row in rows)) for name in FIGURES}
 
 
-# --- pairs and labels ----------------------------------------------------------------------------------------
-
-
-def labels(image: Image.Image, colours: np.ndarray) -> np.ndarray:
-    """Index of the nearest of the colours (k, 3), per pixel: int32 (H·W,)."""
-    from scipy.cluster.vq import vq
-
-    return vq(np.asarray(image, dtype=np.float64).reshape(-1, 3), colours)[0]
+# --- pairs ----------------------------------------------------------------------------------------
 
 
 def held_back(args: argparse.Namespace) -> tuple[list[Pair], list[Image.Image]]:
@@ -252,16 +244,6 @@ def held_back(args: argparse.Namespace) -> tuple[list[Pair], list[Image.Image]]:
     pairs = [(prepare_for_evaluation(domain.load(i), config), prepare_for_evaluation(domain.truth(i), config))
              for i in chosen]  # fmt: skip
     return pairs, [prepare_for_evaluation(train_b.load(i), config) for i in range(used)]
-
-
-def main_colours(images: list[Image.Image]) -> np.ndarray:
-    """The COLOURS that k-means finds among the pictures' pixels, commonest first: float64 (k, 3), 0 to 255."""
-    from scipy.cluster.vq import kmeans2
-
-    pixels = np.concatenate([np.asarray(image, dtype=np.float64).reshape(-1, 3) for image in images])
-    few = pixels[:: max(1, len(pixels) // 100_000)]
-    colours, found = kmeans2(few, COLOURS, minit="++", seed=0)
-    return colours[np.argsort(-np.bincount(found, minlength=COLOURS))]
 
 
 def to_beat(pairs: list[Pair], colours: np.ndarray) -> dict[str, float]:

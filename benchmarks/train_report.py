@@ -1,7 +1,7 @@
 """What a training on side-by-side pairs came to, on pairs that it never saw: figures per epoch, curves, a grid.
 
-    python -m benchmarks.train_report --run runs/maps --pairs data/maps/val --output benchmarks/reports/maps-cpu \
-        --command "python train_accelerate.py …" --trained_at COMMIT
+    python -m benchmarks.train_report --run runs/photos-maps --pairs data/maps/val \
+        --output benchmarks/reports/photos-maps --command "python train_accelerate.py …" --trained_at COMMIT
 
 The training saw the pictures unpaired; the pairs serve as ground truth here.
 """
@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from benchmarks.labels import COLOURS, labels, main_colours
 from benchmarks.machine import describe
 from cyclegan.checkpoint import LocalSource
 from cyclegan.images import list_images, open_image
@@ -37,30 +38,46 @@ def psnr(one: Image.Image, other: Image.Image) -> float:
     return 10 * math.log10(255**2 / max(error, 1e-10))
 
 
-def evaluate(translator: Translator, pairs: list[dict[str, Image.Image]]) -> dict[str, dict[str, float]]:
-    """Mean and standard deviation over the pairs, per direction."""
+def evaluate(
+    translator: Translator, pairs: list[dict[str, Image.Image]], colours: np.ndarray
+) -> dict[str, dict[str, float]]:
+    """Mean and standard deviation over the pairs, per direction.
+
+    Args:
+        colours: of labels, float64 (k, 3), 0 to 255.
+    """
     figures = {}
     for direction in ("ab", "ba"):
         source, target = direction
         rows = []
         for pair in pairs:
             result = translator.translate(pair[source], direction, reconstruct=True)
-            rows.append(
-                {
-                    "truth_l1": mean_difference(result.fake, pair[target]),
-                    "reconstruction_l1": result.reconstruction_l1,
-                    "reconstruction_psnr": psnr(result.rec, pair[source]),
-                }
-            )
+            row = {
+                "truth_l1": mean_difference(result.fake, pair[target]),
+                "reconstruction_l1": result.reconstruction_l1,
+                "reconstruction_psnr": psnr(result.rec, pair[source]),
+            }
+            if direction == "ab":
+                row["label_agreement"] = agreement(result.fake, pair[target], colours)
+            rows.append(row)
         for name in rows[0]:
             values = [row[name] for row in rows]
             figures[f"{name}_{direction}"] = {"mean": float(np.mean(values)), "sd": float(np.std(values, ddof=1))}
     return figures
 
 
-def baselines(pairs: list[dict[str, Image.Image]]) -> dict[str, float]:
-    """truth_l1 of doing nothing, and of answering with the target domain's mean colour: what any figure must beat."""
-    found = {}
+def agreement(fake: Image.Image, truth: Image.Image, colours: np.ndarray) -> float:
+    """Share of pixels whose label is the truth's."""
+    return float((labels(fake, colours) == labels(truth, colours)).mean())
+
+
+def baselines(pairs: list[dict[str, Image.Image]], colours: np.ndarray) -> dict[str, float]:
+    """truth_l1 of doing nothing, and of answering with the target domain's mean colour: what any figure must beat.
+
+    Of labels likewise: the agreement of the commonest one everywhere.
+    """
+    counts = np.bincount(np.concatenate([labels(pair["b"], colours) for pair in pairs]), minlength=len(colours))
+    found = {"commonest_label_ab": float(counts.max() / counts.sum())}
     for source, target in ("ab", "ba"):
         mean = np.mean([np.asarray(pair[target], dtype=np.float64).mean(axis=(0, 1)) for pair in pairs], axis=0)
         flat = Image.fromarray(np.broadcast_to(mean.round().astype(np.uint8), np.asarray(pairs[0]["a"]).shape).copy())
@@ -115,6 +132,7 @@ def write_report(
     began, paths = time.monotonic(), list_images(held_back)
     picked = [paths[i] for i in np.linspace(0, len(paths) - 1, min(count, len(paths))).round().astype(int)]
     pairs = [halves(path) for path in picked]
+    colours = main_colours([pair["b"] for pair in pairs])
     source = LocalSource(run)
     infos = {info.epoch: info for info in source.list()}
     epochs: dict[int, dict] = {}
@@ -123,7 +141,7 @@ def write_report(
         started = time.monotonic()
         if epochs and seconds - (started - began) < 2.5 * longest + 5:
             break
-        epochs[epoch] = evaluate(Translator(source.load(epoch), device), pairs)
+        epochs[epoch] = evaluate(Translator(source.load(epoch), device), pairs, colours)
         longest = max(longest, time.monotonic() - started)
         print(f"epoch {epoch}: truth_l1_ab {epochs[epoch]['truth_l1_ab']['mean']:.2f}", flush=True)
     last = infos[max(infos)]
@@ -143,7 +161,7 @@ def write_report(
         "steps": last.global_step,
         "batch": last.config.train["optim"]["batch_size"],
         "pairs": len(pairs),
-        "baselines_truth_l1": baselines(pairs),
+        "baselines": baselines(pairs, colours),
         "epochs": dict(sorted(epochs.items())),
         "note": note,
     }
@@ -169,9 +187,13 @@ def main() -> None:
     )  # fmt: skip
 
 
+def _cell(figure: dict[str, float], form: str) -> str:
+    return f"{figure['mean']:{form}} ± {figure['sd']:{form}}"
+
+
 def markdown(report: dict, names: dict[str, str]) -> str:
     """The report for people."""
-    machine, base = report["measured_on"], report["baselines_truth_l1"]
+    machine, base = report["measured_on"], report["baselines"]
     lines = [
         f"# {names['a']} ↔ {names['b']}: what a training came to",
         "",
@@ -186,19 +208,23 @@ def markdown(report: dict, names: dict[str, str]) -> str:
         "",
         f"Measured on {report['pairs']} held-back pairs that the training never saw, at their full size, by "
         "`python -m benchmarks.train_report` (mean ± standard deviation over pairs). truth: mean |fake − truth| in "
-        "grey levels of 255, lower is better; rec: mean |rec − real| likewise, and PSNR in dB.",
+        "grey levels of 255, lower is better; labels: share of pixels whose nearest of the true maps' "
+        f"{COLOURS} main colours is the truth's; rec: mean |rec − real| in grey levels, and PSNR in dB.",
         "",
         f"To beat: handing the input back has a truth figure of {base['copy_ab']:.1f} (A → B) and "
         f"{base['copy_ba']:.1f} (B → A), and answering with the target domain's mean colour "
-        f"{base['mean_colour_ab']:.1f} and {base['mean_colour_ba']:.1f}.",
+        f"{base['mean_colour_ab']:.1f} and {base['mean_colour_ba']:.1f}; the commonest label everywhere agrees with "
+        f"{base['commonest_label_ab']:.0%} of pixels.",
         "",
-        "| epoch | truth A → B | truth B → A | rec A → B → A | rec B → A → B | PSNR A → B → A | PSNR B → A → B |",
-        "|---|---|---|---|---|---|---|",
+        "| epoch | truth A → B | truth B → A | labels A → B | rec A → B → A | rec B → A → B | PSNR A → B → A "
+        "| PSNR B → A → B |",
+        "|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
-    names_of = ("truth_l1", "reconstruction_l1", "reconstruction_psnr")
+    names_of = ("truth_l1", "label_agreement", "reconstruction_l1", "reconstruction_psnr")
     for epoch, figures in report["epochs"].items():
-        cells = [figures[f"{name}_{d}"] for name in names_of for d in ("ab", "ba")]
-        lines.append(f"| {epoch} | " + " | ".join(f"{c['mean']:.1f} ± {c['sd']:.1f}" for c in cells) + " |")
+        found = [(name, figures.get(f"{name}_{d}")) for name in names_of for d in ("ab", "ba")]
+        cells = [_cell(figure, ".0%" if name == "label_agreement" else ".1f") for name, figure in found if figure]
+        lines.append(" | ".join(["", str(epoch), *cells, ""]).strip())
     lines += ["", "![held-back pictures](held_back.jpg)", "", "![loss curves](curves.png)", ""]
     return "\n".join(lines)
 
