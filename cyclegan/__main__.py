@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cyclegan.checkpoint import Checkpoint
-from cyclegan.cli import command_adder, device, make_parser, run_command, share
+from cyclegan.cli import command_adder, device, make_parser, positive, run_command, share
 from cyclegan.config import DIRECTIONS, ConfigError, Direction
 from cyclegan.study_commands import add_study_commands
 from hub import HubError, open_source
@@ -42,7 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--reconstruct", action="store_true", help="also write the way back, F(G(x)), as NAME_rec.png")
     sub.add_argument(
         "--size",
-        type=_positive,
+        type=positive,
         default=None,
         metavar="N",
         help="work at this length of the shorter side and scale back (default: the picture's own size)",
@@ -71,22 +71,22 @@ def build_parser() -> argparse.ArgumentParser:
         help="latest_net_G_A.pth and latest_net_G_B.pth, or one of them; hub:USER/NAME:FILE downloads one from the Hub",
     )
     sub.add_argument("--output", required=True, type=Path, metavar="RUN", help="folder of the run to write")
-    sub.add_argument("--epoch", type=_positive, default=1, metavar="N", help="number of the epoch to write it as")
+    sub.add_argument("--epoch", type=positive, default=1, metavar="N", help="number of the epoch to write it as")
     sub.add_argument("--domain_a", default="A", help="name of domain A")
     sub.add_argument("--domain_b", default="B", help="name of domain B")
-    sub.add_argument("--crop_size", type=_positive, default=256, metavar="N", help="size that it was trained at")
+    sub.add_argument("--crop_size", type=positive, default=256, metavar="N", help="size that it was trained at")
 
     sub = add("frames", frames, "write frames of a video as pictures, to train on")
     sub.add_argument("video", type=Path, metavar="VIDEO", help="the recording")
-    sub.add_argument("--every", type=_positive, default=6, metavar="N",
+    sub.add_argument("--every", type=positive, default=6, metavar="N",
                      help="write each Nth frame: neighbours are too alike to teach more")
     sub.add_argument("--output", required=True, type=Path, metavar="DIR",
                      help="folder for the pictures, e.g. data/mine/trainA; may hold those of other videos")
     sub.add_argument("--start", type=_seconds, default=0.0, metavar="TIME", help="where to begin: 90, or 1:30")
     sub.add_argument("--end", type=_seconds, default=None, metavar="TIME", help="where to stop (default: at the end)")
-    sub.add_argument("--size", type=_positive, default=None, metavar="N",
+    sub.add_argument("--size", type=positive, default=None, metavar="N",
                      help="scale the shorter side down to N pixels (default: the video's own size)")
-    sub.add_argument("--limit", type=_positive, default=None, metavar="N", help="write at most N pictures")
+    sub.add_argument("--limit", type=positive, default=None, metavar="N", help="write at most N pictures")
 
     sub = add("streets", write_streets, "write the built-in day/night scenes as folders, with labels and truth")
     sub.add_argument(
@@ -101,12 +101,6 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return int(text)
-
-
 def _seconds(text: str) -> float:
     """90, 1:30 or 0:01:30.5 in seconds."""
     if not re.fullmatch(r"([0-9]+:){0,2}[0-9]+(\.[0-9]+)?", text):
@@ -115,7 +109,7 @@ def _seconds(text: str) -> float:
 
 
 def _epoch(text: str) -> int | None:
-    return None if text == "latest" else _positive(text)
+    return None if text == "latest" else positive(text)
 
 
 def translate(args: argparse.Namespace) -> int:
@@ -157,21 +151,32 @@ def translate(args: argparse.Namespace) -> int:
 
     failed = []
     names = _output_names(paths, reconstruct=args.reconstruct)
-    for path in tqdm(paths, unit="picture", disable=single):
-        target = args.output if to_file else folder / names[path]
-        try:
-            image = open_image(path)
-            result = translator.translate(image, args.direction, reconstruct=args.reconstruct, size=args.size)
-            save_png(result.fake, target, checkpoint=translator.checkpoint, direction=args.direction)
-            if result.rec is not None:
-                rec = target.with_name(f"{target.stem}_rec.png")
-                save_png(result.rec, rec, checkpoint=translator.checkpoint, direction=args.direction)
-        except ImageError as error:
-            failed.append(str(error))
-        except OSError as error:
-            raise ConfigError(
-                f"{target} can't be written ({error.strerror or error}): free space or choose another --output"
-            ) from error
+    # A log file is no screen: a line now and then is enough there.
+    every = 0.1 if sys.stderr.isatty() else 10.0
+    # Parts of pictures count, since a large one is translated in pieces, for minutes.
+    look = "{percentage:3.0f}%|{bar}| {n:.2f}/{total} [{elapsed}<{remaining}]"
+    with tqdm(total=len(paths), delay=0.5, mininterval=every, bar_format=look) as bar:
+        for number, path in enumerate(paths):
+
+            def show(part: float, number: int = number) -> None:
+                bar.update(number + part - bar.n)
+
+            target = args.output if to_file else folder / names[path]
+            try:
+                result = translator.translate_many(
+                    [open_image(path)], args.direction, reconstruct=args.reconstruct, size=args.size, progress=show
+                )[0]
+                save_png(result.fake, target, checkpoint=translator.checkpoint, direction=args.direction)
+                if result.rec is not None:
+                    rec = target.with_name(f"{target.stem}_rec.png")
+                    save_png(result.rec, rec, checkpoint=translator.checkpoint, direction=args.direction)
+            except ImageError as error:
+                failed.append(str(error))
+            except OSError as error:
+                raise ConfigError(
+                    f"{target} can't be written ({error.strerror or error}): free space or choose another --output"
+                ) from error
+            show(1.0)
     for sentence in failed:
         print(f"error: {sentence}", file=sys.stderr)
     epoch, done = translator.checkpoint.info.epoch, len(paths) - len(failed)

@@ -146,6 +146,13 @@ def run_command(main: Callable[[], int | None], expected: tuple[type[BaseExcepti
 # --- types of flags -----------------------------------------------------------------------------------------
 
 
+def positive(text: str) -> int:
+    """The type of a flag that is a whole number above 0, in ASCII digits."""
+    if not (text.isascii() and text.isdecimal()) or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
 def share(text: str) -> float:
     """The type of a flag that goes from 0 to 1."""
     try:

@@ -9,7 +9,9 @@ import argparse
 import contextlib
 import dataclasses
 import json
+import os
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,7 +61,7 @@ def add_study_commands(add_command: Callable[..., argparse.ArgumentParser]) -> N
                      help="believe the last hop of X-Forwarded-For; only behind a proxy that writes it")
 
     sub = about("simulate", simulate, "let synthetic participants take part through the server, to prove the whole way")
-    sub.add_argument("--participants", type=_whole, default=25, metavar="N", help="how many, over all epochs")
+    sub.add_argument("--participants", type=cli.positive, default=25, metavar="N", help="how many, over all epochs")
     sub.add_argument("--fooling", type=_rates, default=_rates("0.27"), metavar="P",
                      help="how often fakes are taken for real: a share for all epochs, or 20=0.1,60=0.3")
     sub.add_argument("--icc", type=cli.share, default=0.05, metavar="R",
@@ -119,7 +121,7 @@ def _add_build(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--seed", type=int, default=0, metavar="N", help="of the pictures, the sequences and the sides")
     sub.add_argument("--size", type=_size, default=None, metavar="N",
                      help="stimuli of N×N pixels, or as in 340x256 (default: what the networks work at)")
-    sub.add_argument("--limit", type=_whole, default=LIMIT, metavar="N",
+    sub.add_argument("--limit", type=cli.positive, default=LIMIT, metavar="N",
                      help="use at most N inputs and N real pictures, drawn by the seed")
     sub.add_argument("--split", default="test", choices=("test", "train"),
                      help="pictures of which split; networks know the training pictures, so that is for trying only")
@@ -147,14 +149,8 @@ def _add_build(sub: argparse.ArgumentParser) -> None:
 # --- flags --------------------------------------------------------------------------------------------------
 
 
-def _whole(text: str) -> int:
-    if not (text.isascii() and text.isdecimal()) or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return int(text)
-
-
 def _count(text: str) -> int:
-    return 0 if text == "0" else _whole(text)
+    return 0 if text == "0" else cli.positive(text)
 
 
 def _sd(text: str) -> float:
@@ -168,7 +164,7 @@ def _epochs(text: str) -> tuple[int, ...] | str:
     """latest, all, or the numbers."""
     if text in ("latest", "all"):
         return text
-    return tuple(_whole(part.strip()) for part in text.split(","))
+    return tuple(cli.positive(part.strip()) for part in text.split(","))
 
 
 class _Rates(dict[int | None, float]):
@@ -183,13 +179,13 @@ def _rates(text: str) -> _Rates:
     rates = _Rates()
     for part in text.split(","):
         epoch, equals, rate = part.rpartition("=")
-        rates[_whole(epoch.strip()) if equals else None] = cli.share(rate.strip())
+        rates[cli.positive(epoch.strip()) if equals else None] = cli.share(rate.strip())
     return rates
 
 
 def _size(text: str) -> tuple[int, int]:
     width, by, height = text.lower().partition("x")
-    return _whole(width), _whole(height if by else width)
+    return cli.positive(width), cli.positive(height if by else width)
 
 
 # --- build and check ----------------------------------------------------------------------------------------
@@ -394,11 +390,21 @@ def _store(study: Study, args: argparse.Namespace) -> Iterator[Store]:
 
 
 def _write(path: Path, content: bytes) -> None:
+    """There whole or not at all; an old file is as it was until then."""
+    target = Path(os.path.realpath(path))  # A link stays one.
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        if target.exists() and not target.is_file():
+            raise ConfigError(f"{path} is a folder, a device or the like, which can't be replaced: name a file")
+        part = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            part.write_bytes(content)
+            plan.flush(part)
+            os.replace(part, target)
+        finally:
+            part.unlink(missing_ok=True)
     except OSError as error:
-        raise ConfigError(f"{path} can't be written ({error.strerror or error}): choose another --output") from error
+        raise ConfigError(f"{path} can't be written ({error.strerror or error}): free space or name another") from error
 
 
 def _rows(study: Study, args: argparse.Namespace, *, simulated: bool = False) -> tuple[Any, Any]:

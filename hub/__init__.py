@@ -53,15 +53,18 @@ def open_source(spec: str | Path, *, for_visitors: bool = False) -> CheckpointSo
         from hub.source import HubSource
 
         return HubSource(text, token=False)
-    if isinstance(spec, Path) or Path(text).exists() or Path(text.split("/")[0]).is_dir():
-        return LocalSource(spec)  # runs/mni is a slip, not a repository of the user "runs".
-    from hub.source import HubSource, parse_spec
-
     try:
-        parse_spec(text)
-    except CheckpointError:
-        return LocalSource(spec)  # Says what a run's folder is.
-    return HubSource(text)
+        return LocalSource(spec)
+    except CheckpointError as error:
+        if isinstance(spec, Path) or Path(text).exists() or Path(text.split("/")[0]).is_dir():
+            raise  # runs/mni is a slip, not a repository of the user "runs".
+        from hub.source import HubSource, parse_spec
+
+        try:
+            revision = parse_spec(text).revision
+        except CheckpointError:
+            raise error from None  # Says what a run's folder is.
+        return HubSource(text, no_folder=None if revision else str(error))
 
 
 @contextlib.contextmanager

@@ -97,13 +97,16 @@ class HubSource:
         spec: USER/NAME, USER/NAME@epoch-0012, USER/NAME@COMMIT.
         endpoint: address of the Hub; None for HF_ENDPOINT or huggingface.co.
         token: None for HF_TOKEN or the one that `hf auth login` saved; public repositories need none, as False says.
+        no_folder: that `spec` is no run's folder either, if it could have been one; said where the Hub fails, too.
 
     Raises:
         CheckpointError: `spec` is none of these.
     """
 
-    def __init__(self, spec: str, *, endpoint: str | None = None, token: str | bool | None = None) -> None:
-        self.name = spec
+    def __init__(
+        self, spec: str, *, endpoint: str | None = None, token: str | bool | None = None, no_folder: str | None = None
+    ) -> None:
+        self.name, self._no_folder = spec, no_folder
         self.spec = parse_spec(spec)
         self.repository = Repository(self.spec.repo_id, endpoint=endpoint, token=token, timeout_s=TIMEOUT_S)
         self._is_anonymous = token is False
@@ -158,7 +161,8 @@ class HubSource:
             except HubError as error:
                 # What is cached may have become private meanwhile.
                 if self._is_anonymous or not (infos := self._cached()):
-                    raise CheckpointError(str(error)) from error
+                    failed = "; ".join(filter(None, (self._no_folder, str(error))))
+                    raise CheckpointError(failed) from error
                 self.down = True
                 kept = "one epoch that is" if len(infos) == 1 else f"{len(infos)} epochs that are"
                 problems.append(f"of {self.spec.repo_id}, only the {kept} kept here can be used: {error.reason}")

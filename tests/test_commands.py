@@ -1,14 +1,20 @@
 """`python -m cyclegan …`, as typed in a shell."""
 
+import argparse
 import json
+import re
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tqdm import tqdm
 
+from cyclegan.__main__ import main
 from cyclegan.checkpoint import load_checkpoint
+from cyclegan.cli import positive
 from cyclegan.networks import build_generator
+from cyclegan.translator import Translator
 
 CYCLEGAN = ("-m", "cyclegan")
 
@@ -62,13 +68,43 @@ def test_one_picture_to_one_file(tmp_path, pictures, make_checkpoint, run_script
         assert image.size == (33, 21) and image.text["cyclegan:epoch"] == "1"
 
 
+@pytest.mark.parametrize("single", [False, True])
+def test_pictures_that_are_translated_in_pieces_show_how_far_they_are(
+    tmp_path, pictures, make_checkpoint, monkeypatch, single
+):
+    bars, seen = [], []
+
+    class Bar(tqdm):
+        def __init__(self, *args, **options):
+            super().__init__(*args, **{**options, "delay": 0.0})
+            bars.append(self)
+
+        def update(self, n=1):
+            super().update(n)
+            seen.append((self.n, str(self)))
+
+    monkeypatch.setattr("tqdm.tqdm", Bar)
+    monkeypatch.setattr(Translator, "_memory", lambda *_: (2**26, False))  # The smallest pictures are too large.
+    make_checkpoint(tmp_path / "run", 1)
+    (pictures / "c.jpg").write_bytes(b"no picture")
+    count = 1 if single else 4
+    assert main(["translate", "--checkpoints", str(tmp_path / "run"), "--direction", "ab", "--reconstruct",
+                 "--input", str(pictures / "a.png" if single else pictures), "--output", str(tmp_path / "out")]
+                ) == (not single)  # fmt: skip
+    done = [n for n, _ in seen]
+    assert done == sorted(done) and done[-1] == count == bars[0].total
+    parts = sum(0 < n < 1 for n in done)
+    assert parts > 4 and all(sum(k < n < k + 1 for n in done) in (0, parts) for k in range(count)), "but one is bad"
+    assert len({text for _, text in seen}) > 4 and f" {done[0]:.2f}/{count} [" in seen[0][1]
+    assert bars[0].mininterval >= 10, "where standard error is no terminal, a line now and then"
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
         ({"--input": "none"}, "does not exist"),
         ({"--checkpoints": "none"}, "is not a folder"),
         ({"--epoch": "7"}, "has no epoch 7"),
-        ({"--epoch": "0"}, "whole number above 0"),
         ({"--output": "pictures"}, "folder of the input"),
         ({"--input": "pictures/a.png", "--output": "x.jpg"}, "is no PNG"),
         ({"--input": "pictures/a.png", "--output": "x.png", "--size": "9999999"}, "working size"),
@@ -86,6 +122,21 @@ def test_what_cannot_be_done_is_one_sentence(tmp_path, pictures, make_checkpoint
     done = run_script(*CYCLEGAN, "translate", *words, ok=False)
     assert done.returncode != 0 and says in done.stderr.splitlines()[-1]
     assert {p: p.read_bytes() for p in pictures.iterdir()} == before
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "+1", "1.0", " 1", "1_0", "²", "٣", "１", "", "x"])
+def test_a_whole_number_is_of_ascii_digits(text):
+    with pytest.raises(argparse.ArgumentTypeError, match=f"{re.escape(repr(text))} is not a whole number above 0"):
+        positive(text)
+    assert positive("07") == 7
+
+
+@pytest.mark.parametrize("flag", ["--size", "--epoch"])
+def test_flags_that_take_whole_numbers_say_so(capsys, flag):
+    words = ("translate", "--checkpoints", "r", "--direction", "ab", "--input", "i", "--output", "o")
+    with pytest.raises(SystemExit):
+        main([*words, flag, "٣"])
+    assert f"argument {flag}: '٣' is not a whole number above 0" in capsys.readouterr().err
 
 
 def reference_state(generator, blocks):

@@ -9,14 +9,15 @@ import re
 from pathlib import Path
 
 from cyclegan.config import DataConfig
-from cyclegan.data.domains import LAYOUTS, DataError, Domain, Splits, open_streets
+from cyclegan.data.domains import LAYOUTS, DataError, Domain, Splits, no_folder, open_streets
 from cyclegan.data.loader import Data
 from cyclegan.data.paired import open_pairs
 from cyclegan.data.unpaired import open_folders, subfolders
 
 __all__ = ["Data", "DataError", "Domain", "find_data", "open_data"]
 
-_HUB_ID = re.compile(r"[\w][\w.-]*/[\w.-]+(:[\w.-]+)?")
+# As the Hub has them: a folder of any other name is never asked for there.
+_HUB_ID = re.compile(r"(?a:\w[\w.-]*/\w[\w.-]*)(:[\w.-]+)?")
 
 
 def open_data(
@@ -67,12 +68,14 @@ def find_data(config: DataConfig, *, paired: bool = False) -> Splits:
         raise DataError(f"{text} is a file, not a data set: unpack it if it is an archive.\n{LAYOUTS}")
     if text == "streets" or text.startswith("streets:"):
         return open_streets(text, names, paired=paired)
+    if not _HUB_ID.fullmatch(text):
+        raise DataError(f"{no_folder(text)}, and it is no id of a data set on the Hub.\n{LAYOUTS}")
     # Where a folder of the first name is here, a missing second one is a slip, not a request to the Hub.
-    if _HUB_ID.fullmatch(text) and not root.parent.is_dir():
-        from cyclegan.data.hub import open_hub
+    if root.parent.is_dir():
+        raise DataError(f"{no_folder(text)}, and the Hub is not asked, as {root.parent} is a folder here.\n{LAYOUTS}")
+    from cyclegan.data.hub import open_hub
 
-        return open_hub(text, names, paired=paired)
-    raise DataError(f"there is no folder {text!r}, and it is no id of a data set on the Hub.\n{LAYOUTS}")
+    return open_hub(text, names, paired=paired)
 
 
 def _open_folder(root: Path, names: tuple[str, str], paired: bool) -> Splits:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -195,11 +196,32 @@ def open_streets(dataset: str, names: tuple[str, str], *, paired: bool) -> Split
     return Splits(*domains, aligned=paired)
 
 
+def no_folder(text: str) -> str:
+    """How a message about a folder that is not here begins: with a folder of nearly that name, if there is one."""
+    near = _nearest(Path(text).expanduser())
+    return f"there is no folder {text!r}" + (f" (did you mean {str(near)!r}?)" if near else "")
+
+
+def _nearest(path: Path) -> Path | None:
+    """The folder whose path is this one's or, name by name, much like it."""
+    here = Path(path.anchor)
+    for name in path.parts[bool(path.anchor) :]:
+        try:
+            if not (here / name).is_dir():
+                with os.scandir(here) as entries:
+                    known = {entry.name.casefold(): entry.name for entry in entries if entry.is_dir()}
+                name = known[difflib.get_close_matches(name.casefold(), known, n=1)[0]]
+        except (OSError, LookupError):
+            return None
+        here /= name
+    return here if path.parts else None
+
+
 def short_name(path: str | os.PathLike) -> str:
     """What messages call a file: its folder and name, enough to find it, without the machine's folders."""
     return "/".join(Path(path).parts[-2:])
 
 
 __all__ = [
-    "LAYOUTS", "DataError", "Domain", "Drawn", "Files", "Splits", "Subset", "open_streets", "short_name",
+    "LAYOUTS", "DataError", "Domain", "Drawn", "Files", "Splits", "Subset", "no_folder", "open_streets", "short_name",
 ]

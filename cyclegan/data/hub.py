@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from PIL import Image
 
-from cyclegan.data.domains import DataError, Splits
+from cyclegan.data.domains import DataError, Splits, no_folder
 from cyclegan.images import ImageError, open_image, probe_image
 
 if TYPE_CHECKING:
@@ -92,7 +92,8 @@ def fetch(repo: str, config: str | None) -> Sets:
     try:
         from datasets import get_dataset_config_names, load_dataset
     except ImportError as error:
-        raise DataError(f"{repo} on the Hub needs the package datasets: pip install datasets") from error
+        missing = no_folder(_spec(repo, config))
+        raise DataError(f"{missing}, and the Hub's data sets need a package: pip install datasets") from error
     try:
         if config is not None:
             return {config: load_dataset(repo, config)}
@@ -107,25 +108,39 @@ def fetch(repo: str, config: str | None) -> Sets:
         raise DataError(_why(repo, config, error)) from error
 
 
+def _spec(repo: str, config: str | None) -> str:
+    return repo if config is None else f"{repo}:{config}"
+
+
 def _why(repo: str, config: str | None, error: Exception) -> str:
-    """One sentence about a failed download."""
+    """One sentence about a failed download; unless the Hub has it, also that there is no such folder."""
     kinds = {kind.__name__ for kind in type(error).__mro__}
     text = " ".join(str(error).split())
     if "BuilderConfig" in text:
         return f"{repo} has no configuration {config}: {text[:200]}"
     if "gated" in text.lower() or "GatedRepoError" in kinds:
         return f"{repo} is gated: accept its terms on its page, then run hf auth login"
+    missing = no_folder(_spec(repo, config))
     if kinds & {"OfflineModeIsEnabled", "LocalEntryNotFoundError"}:
-        return f"{repo} is not in the local cache and the Hub can't be reached: check the network"
+        return (
+            f"{missing}, nor a data set of that name in the Hub's local cache, and the Hub can't be reached: check the "
+            "folder's name, or the network"
+        )
     if kinds & {"DatasetNotFoundError", "RepositoryNotFoundError"}:
         return (
-            f"there is no folder {repo} here, and the Hub has no data set of that name that you may read: "
-            "check the name, or run hf auth login if it is private"
+            f"{missing}, and the Hub has no data set of that name that you may read: check the name, or run hf auth "
+            "login if it is private"
         )
     if kinds & {"ConnectionError", "ConnectError", "Timeout", "TransportError", "TimeoutError"}:
-        return f"{repo} could not be downloaded because the Hub can't be reached: check the network"
+        return (
+            f"{missing}, and the Hub can't be reached to look for a data set of that name: check the folder's name, or "
+            "the network"
+        )
     kind = type(error).__name__
-    return f"{repo} could not be opened ({kind}: {text[:200]}): check the name and the network"
+    return (
+        f"{missing}, and as a data set of the Hub it could not be opened ({kind}: {text[:200]}): check the name and "
+        "the network"
+    )
 
 
 def analyse(sets: Sets, name: str, names: tuple[str, str], *, paired: bool = False) -> Splits:

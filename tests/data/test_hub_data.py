@@ -2,6 +2,7 @@
 
 import io
 import sys
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -203,6 +204,20 @@ def test_what_goes_wrong_is_said_in_one_sentence(monkeypatch, error, words):
     with pytest.raises(DataError) as caught:
         open_hub("u/n", NAMES)
     assert words in str(caught.value) and str(caught.value).count("\n") == 0
+
+
+@pytest.mark.parametrize("error", [
+    DatasetNotFoundError("doesn't exist"), ConnectionError("Couldn't reach"), RuntimeError("odd"), None,
+])  # fmt: skip
+def test_what_may_be_a_folder_or_an_id_gets_both_remedies(tmp_path, monkeypatch, error):
+    (tmp_path / "data/maps").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    if error is None:
+        monkeypatch.setitem(sys.modules, "datasets", None)
+    else:
+        monkeypatch.setattr(datasets, "get_dataset_config_names", Mock(side_effect=error))
+    with pytest.raises(DataError, match=r"^there is no folder 'dat/maps' \(did you mean 'data/maps'\?\), and .*Hub"):
+        find_data(DataConfig(dataset="dat/maps"))
 
 
 def test_more_than_two_configurations_must_be_chosen_from(monkeypatch):

@@ -3,6 +3,7 @@
 import logging
 import os
 import pickle
+import sys
 from multiprocessing.reduction import ForkingPickler
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image
 from cyclegan.config import DataConfig
 from cyclegan.data import DataError, find_data, open_data
 from cyclegan.data.cache import PictureCache, plan_cache
+from cyclegan.data.domains import no_folder
 from cyclegan.images import normalise, prepare_for_evaluation, to_tensor
 
 
@@ -141,6 +143,33 @@ def test_a_folder_that_is_not_understood_gets_the_layouts_explained(tmp_path, ma
 def test_a_name_that_is_nothing(dataset):
     with pytest.raises(DataError, match="there is no folder"):
         find_data(DataConfig(dataset=dataset))
+
+
+@pytest.mark.parametrize("dataset", [
+    "./maps", "../some/maps", "~/no such/maps", "~nobody/maps", "/no/maps", "C:\\data\\maps", "C:/maps", "a/b/c",
+    "a/..", "a/b/", "데이터/지도", "data/mapz",
+])  # fmt: skip
+def test_what_can_only_be_a_folder_is_not_asked_for_at_the_hub(tmp_path, monkeypatch, dataset):
+    monkeypatch.setitem(sys.modules, "cyclegan.data.hub", None)  # Importing it fails.
+    (tmp_path / "data").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="no folder|no name of a folder") as caught:
+        find_data(DataConfig(dataset=dataset))
+    assert "Layouts that are understood" in str(caught.value)
+    assert ("the Hub is not asked, as data is a folder here" in str(caught.value)) == (dataset == "data/mapz")
+
+
+@pytest.mark.parametrize(("given", "meant"), [
+    ("data/mapz", "data/maps"), ("dat/Maps", "data/maps"), ("./data/map", "data/maps"), ("{}/daata", "{}/data"),
+    ("data/facades", None), ("other/maps", None), ("data/maps.zip/x", None), ("", None),
+])  # fmt: skip
+def test_a_folder_of_nearly_that_name_is_named(tmp_path, monkeypatch, given, meant):
+    (tmp_path / "data/maps").mkdir(parents=True)
+    (tmp_path / "data/mapz.txt").touch()
+    monkeypatch.chdir(tmp_path)
+    text = given.format(tmp_path)
+    near = f" (did you mean {meant.format(tmp_path)!r}?)" if meant else ""
+    assert no_folder(text) == f"there is no folder {text!r}{near}"
 
 
 def test_a_file_is_no_data_set(tmp_path):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shutil
 import threading
 from pathlib import Path
@@ -231,6 +232,22 @@ def test_names_and_folders(tmp_path, make_run, loopback):
     for slip in ("runs/a/b", "tests/mine", "mine"):
         with pytest.raises(CheckpointError, match="is not a folder"):
             open_source(slip)
+
+
+def test_what_may_be_a_folder_or_a_repository_gets_both_remedies(loopback, online, cache):
+    def said(spec):
+        source = open_source(spec)
+        source.repository._api.endpoint = loopback.url  # The client has read HF_ENDPOINT as it was imported.
+        with pytest.raises(CheckpointError, match="alice/none is not on the Hub") as caught:
+            source.list()
+        with pytest.raises(CheckpointError, match=re.escape(str(caught.value))):
+            source.load()
+        return str(caught.value)
+
+    with pytest.raises(CheckpointError) as caught:
+        LocalSource("alice/none")
+    assert said("alice/none").startswith(f"{caught.value}; alice/none is not on"), "a sentence that the pages know"
+    assert "folder" not in said("alice/none@epoch-0001")
 
 
 # --- grids of test pictures -----------------------------------------------------------------------------------
@@ -623,7 +640,7 @@ def test_list_and_tag_from_the_shell(loopback, published, hub_env, run_script, t
     done = run_script("-m", "hub", "tag", NAME, env=hub_env)
     assert done.stdout.startswith("nothing to do")
     done = run_script("-m", "hub", "list", "alice/none", env=hub_env, ok=False)
-    assert done.returncode == 1 and done.stderr.startswith("error: alice/none is not on the Hub")
+    assert done.returncode == 1 and "; alice/none is not on the Hub" in done.stderr
 
 
 def test_single_files_have_a_limit(loopback, online, cache, monkeypatch):

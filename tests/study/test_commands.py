@@ -1,7 +1,10 @@
 """`python -m cyclegan study …`: what each command does, prints, and says when it can't."""
 
+import errno
 import json
+import os
 import re
+from pathlib import Path
 
 import pytest
 
@@ -175,7 +178,8 @@ def test_simulate_refuses_where_people_have_voted(refused, played):
 
 def test_flags_of_simulate(unknown, small_study):
     folder = small_study().folder
-    for flag, value in (("--fooling", "2"), ("--fooling", "a=0.1"), ("--icc", "x"), ("--participants", "0")):
+    for flag, value in (("--fooling", "2"), ("--fooling", "a=0.1"), ("--icc", "x"), ("--participants", "0"),
+                        ("--participants", "٣")):  # fmt: skip
         assert flag in unknown("simulate", folder, flag, value)
 
 
@@ -224,6 +228,29 @@ def test_export_and_import(run, refused, played, small_study, tmp_path):
                                             tmp_path / "x.csv")  # fmt: skip
     assert "exists already" in refused("import", tmp_path / "theirs", "--input", tmp_path / "amt.csv")
     assert "can't be read" in refused("import", tmp_path / "none", "--input", tmp_path / "nothing.csv")
+
+
+def test_what_is_exported_replaces_a_file_whole_or_not_at_all(refused, run, played, tmp_path, monkeypatch):
+    target, export = tmp_path / "amt.csv", ("export", played.folder, "--format", "amt", "--output")
+    target.write_text("old")
+    with monkeypatch.context() as patch:
+        write = Path.write_bytes
+
+        def until_full(path, content):
+            write(path, content[:9])
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        patch.setattr(Path, "write_bytes", until_full)
+        assert "amt.csv can't be written (No space left on device): free space" in refused(*export, target)
+    assert target.read_text() == "old" and [*tmp_path.glob("*amt*")] == [target]
+    (tmp_path / "link.csv").symlink_to(target)
+    assert run(*export, tmp_path / "link.csv")[0] == 0
+    assert target.read_text().startswith("WorkerId") and (tmp_path / "link.csv").is_symlink()
+    assert "is a folder" in refused(*export, tmp_path)
+    assert "can't be written" in refused(*export, target / "x.csv")
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe")
+        assert "is a folder, a device or the like" in refused(*export, tmp_path / "pipe")
 
 
 def test_decisions_about_participants(run, refused, played):
