@@ -538,7 +538,7 @@ class LocalSource:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        if not self.folder.is_dir():
+        if not os.path.isdir(self.folder):  # Path's own raises for a name that is too long.
             raise CheckpointError(f"{folder} is not a folder; name a run's folder, which holds epoch-0001 and on")
         self.name = self.folder.resolve().name
         self.url = None

@@ -56,7 +56,7 @@ def open_source(spec: str | Path, *, for_visitors: bool = False) -> CheckpointSo
     try:
         return LocalSource(spec)
     except CheckpointError as error:
-        if isinstance(spec, Path) or Path(text).exists() or Path(text.split("/")[0]).is_dir():
+        if isinstance(spec, Path) or os.path.exists(text) or os.path.isdir(text.split("/")[0]):
             raise  # runs/mni is a slip, not a repository of the user "runs".
         from hub.source import HubSource, parse_spec
 
