@@ -132,6 +132,9 @@ const WORDS = {
   paused: ["The page was in the background. Continue when you are ready.",
     "페이지가 화면에 보이지 않았습니다. 준비되시면 계속해 주세요."],
 
+  preview_mark: ["Preview: nothing is recorded.", "미리 보기입니다. 아무것도 기록되지 않습니다."],
+  preview_end: ["This was a preview: nothing was recorded. Load the page again to go through it once more.",
+    "미리 보기였으므로 아무것도 기록되지 않았습니다. 페이지를 새로 고치면 처음부터 다시 볼 수 있습니다."],
   thanks_title: ["Thank you!", "감사합니다!"],
   thanks: ["All your answers are stored.", "모든 답변이 저장되었습니다."],
   score: ["You were right {correct} times out of {of}.", "{of}개 중 {correct}개를 맞히셨습니다."],
@@ -222,15 +225,16 @@ let shelf = null;
 /** {secret, key, pending}: what proves the session, what it was begun with, a vote that is not yet acknowledged. */
 let session = {};
 
-/** Open what is kept of this participant's session in this study. */
+/** Open what is kept of this participant's session in this study. Of a preview nothing is. */
 function openShelf(participant) {
+  if (about.preview) return;
   shelf = `${NAME}:${participant ?? ""}`;
   session = remember(shelf) ?? {};
 }
 
 function keep(changes) {
   session = { ...session, ...changes };
-  remember(shelf, session);
+  if (shelf) remember(shelf, session);
 }
 
 // --- the language -------------------------------------------------------------------------------------------
@@ -837,7 +841,8 @@ async function finish({ phase, score, code, url }) {
   setProgress(null);
   bar.style.transform = phase === "done" ? "scaleX(1)" : "";
   const kind = phase === "done" ? "thanks" : phase;
-  const parts = [title(`${kind}_title`), paragraph(kind, { hours: about.session_hours })];
+  const said = about.preview && kind === "thanks" ? "preview_end" : kind;
+  const parts = [title(`${kind}_title`), paragraph(said, { hours: about.session_hours })];
   if (score) {
     parts.push(make("p", () => say("score", score), { className: "score" }));
     if (about.task === "realness") parts.push(make("p", () => say("chance"), { className: "soft" }));
@@ -857,7 +862,7 @@ async function finish({ phase, score, code, url }) {
     line.append(shown, copy);
     parts.push(make("h2", () => say("code_title")), line);
   }
-  if (!url) parts.push(make("p", () => say("close"), { className: "soft" }));
+  if (!url && !about.preview) parts.push(make("p", () => say("close"), { className: "soft" }));
   const host = url && new URL(url).host;
   await screen(parts, url ? [{ href: url, words: () => say("return", { host }), main: true }] : []);
 }
@@ -978,6 +983,11 @@ async function main() {
   relabel();
   setProgress(null);
   about = await call("about");
+  if (about.preview) {
+    const mark = document.getElementById("preview");
+    put(mark, () => say("preview_mark"));
+    mark.hidden = false;
+  }
   if (LINK.has("study") && LINK.get("study") !== about.name) return stop("other_study");
   if (LINK.get("assignmentId") === "ASSIGNMENT_ID_NOT_AVAILABLE") return stop("preview");
   openShelf(about.login?.user ? `hf:${about.login.user}` : PARTICIPANT);
@@ -988,6 +998,10 @@ async function main() {
     if (!about.login.url) return stop("no_login");
     return screen([title("login_title"), paragraph("login")],
       [{ href: about.login.url, words: () => say("log_in"), main: true }]);
+  }
+  // Before anybody has read and agreed to something.
+  if (!state && (PARTICIPANT || about.login)) {
+    await call("check", { body: { participant: PARTICIPANT, key: session.key } });
   }
   let greet = Boolean(state);
   if (!state) await consent();
@@ -1016,6 +1030,6 @@ async function main() {
 }
 
 main().catch(error => {
-  console.error(error);
+  if (!(error instanceof Refused)) console.error(error);
   return stop(error instanceof Refused ? error.code : "failed", error.message);
 });

@@ -4,6 +4,7 @@ Relative to where it is mounted:
 
     GET  /NAME                  the page; participants come by ?participant=…, PROLIFIC_PID or workerId
     GET  /NAME/about            what the page has to know before anyone takes part
+    POST /NAME/check            {participant, key} → {ok}: nobody has taken part by this name; nothing is stored
     POST /NAME/session          {participant, language, screen, key} → {secret, state}
     GET  /NAME/session          Authorization: Bearer SECRET → state
     GET  /NAME/stimulus/TOKEN   a picture, once
@@ -158,11 +159,11 @@ class _Server:
 
     def __init__(
         self, studies: Sequence[Study], *, store_of: Callable[[Study], Store], login: Login | None, origin: str,
-        trust_proxy: bool,
+        trust_proxy: bool, preview: bool,
     ) -> None:
         self.plays = {study.name: Play(study, store_of(study), origin=origin) for study in studies}
         self.studies = {study.name: study for study in studies}
-        self.login, self.trust_proxy = login, trust_proxy
+        self.login, self.trust_proxy, self.preview = login, trust_proxy, preview
         self.limiter = CapacityLimiter(THREADS)
         self.salt = secrets.token_bytes(16)
         self.addresses, self.sessions = Buckets(*PER_ADDRESS), Buckets(*PER_SESSION)
@@ -181,6 +182,7 @@ class _Server:
             route("/{name}", self.page),
             route("/{name}/", self.without_slash),
             route("/{name}/about", self.about),
+            route("/{name}/check", post=self.check),
             route("/{name}/session", self.session, self.begin),
             route("/{name}/stimulus/{token}", self.stimulus),
             route("/{name}/reveal", post=self.reveal),
@@ -250,22 +252,26 @@ class _Server:
             login = {"user": user, "url": self.login.url(request, back) if self.login else None}
         content = {
             "name": study.name, "title": study.title, "contact": study.contact, "size": list(study.size),
-            "tags": list(TAGS) if p.task == "tag" else [], "login": login, **{name: getattr(p, name) for name in names},
+            "tags": list(TAGS) if p.task == "tag" else [], "login": login,
+            "preview": self.preview, **{name: getattr(p, name) for name in names},
         }  # fmt: skip
         return JSONResponse(content, headers={"cache-control": "no-store"})
 
     # --- playing --------------------------------------------------------------------------------------------
 
+    async def check(self, request: Request) -> Response:
+        """Refuse who has taken part already, so that they need not read and agree first to learn it."""
+        play, body = self._play(request), await self._body(request)
+        await self._call(play.check, self._participant(request, play, body), key=body.get("key"))
+        return _json({"ok": True})
+
     async def begin(self, request: Request) -> Response:
         """Open a session; the same one again for who has the `key` that it was begun with, so that a lost answer locks
         nobody out."""
         play, body = self._play(request), await self._body(request)
-        participant, language, screen = body.get("participant"), body.get("language"), body.get("screen")
-        if play.study.protocol.login == "huggingface":
-            participant = self._user(request)
         secret, state = await self._call(
-            play.begin, participant, language=language, screen=screen, address=self._address(request),
-            key=body.get("key"),
+            play.begin, self._participant(request, play, body), language=body.get("language"),
+            screen=body.get("screen"), address=self._address(request), key=body.get("key"),
         )  # fmt: skip
         return _json({"secret": secret, "state": state.to_json()})
 
@@ -313,6 +319,12 @@ class _Server:
         if wait:
             raise _Refused("slow_down", "Too many requests of one session: wait a moment.", retry_after_s=wait)
         return secret
+
+    def _participant(self, request: Request, play: Play, body: Mapping[str, Any]) -> str | None:
+        """Who takes part, as the link or the login says; None for whoever comes without a name."""
+        if self.preview:
+            return None  # One more every time, so that a study can be tried as often as its owner likes.
+        return self._user(request) if play.study.protocol.login == "huggingface" else body.get("participant")
 
     def _user(self, request: Request) -> str:
         if self.login is None:
@@ -366,6 +378,7 @@ def make_app(
     login: Login | None = None,
     origin: str = "people",
     trust_proxy: bool = False,
+    preview: bool = False,
 ) -> Starlette:
     """The studies as a web application, to be mounted at /study.
 
@@ -375,8 +388,12 @@ def make_app(
         login: who visits, for studies that ask for accounts of Hugging Face.
         origin: people or simulated: what sessions are marked with.
         trust_proxy: take addresses from the last hop of X-Forwarded-For; only behind a proxy that writes it.
+        preview: for owners who try their studies: the page says that nothing is recorded, and each loading begins
+            anew. `store_of` has to give a database that no report reads.
     """
-    server = _Server(studies, store_of=store_of, login=login, origin=origin, trust_proxy=trust_proxy)
+    server = _Server(
+        studies, store_of=store_of, login=login, origin=origin, trust_proxy=trust_proxy, preview=preview
+    )  # fmt: skip
 
     async def refused(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)

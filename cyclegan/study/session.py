@@ -253,19 +253,9 @@ class Play:
         Raises:
             SessionError: taken, bad_participant, too_many, bad_answer (the key), busy.
         """
-        if key is not None and not (isinstance(key, str) and re.fullmatch(r"[A-Za-z0-9_-]{16,128}", key)):
-            raise SessionError("bad_answer")
+        name, secret = self._who(participant, key)
         with _busy():
-            token_key = self.store.setting("token_key")
             salt = self.store.setting("address_salt")
-        key = key or self.random.token_hex(32)
-        if participant is None:
-            name = ANONYMOUS + _mac(token_key, "participant", self.study.study_id, key)[:32]
-        else:
-            name = participant_name(participant)
-            if name is None:
-                raise SessionError("bad_participant")
-        secret = _mac(token_key, "secret", self.study.study_id, name, key)
         hashed = None if address is None else _mac(salt, "address", str(address))
         now = self._now()
         row = {
@@ -275,11 +265,7 @@ class Play:
 
         def work(connection: Connection) -> State:
             self.store.lock_study(connection, self.study)
-            same = (db.sessions.c.study_id == self.study.study_id) & (db.sessions.c.participant == name)
-            found = connection.execute(sa.select(db.sessions).where(same)).one_or_none()
-            if found is not None:
-                if not hmac.compare_digest(found.secret_hash or "", row["secret_hash"]) or found.origin != self.origin:
-                    raise SessionError("taken")
+            if self._begun(connection, name, secret):
                 return self._state(connection, self._standing(connection, secret, lock=True), secret, now)
             session_id = self.random.token_hex(16)
             connection.execute(db.addresses.delete().where(db.addresses.c.expires_at <= now))
@@ -295,6 +281,16 @@ class Play:
             if error.code == "too_many":
                 self._incident(None, "too_many", "sessions of one address")
             raise
+
+    def check(self, participant: str | None, *, key: str | None = None) -> None:
+        """Refuse whom `begin` would refuse for who they are, before they are asked for anything. Stores nothing.
+
+        Raises:
+            SessionError: taken, bad_participant, bad_answer (the key), busy.
+        """
+        name, secret = self._who(participant, key)
+        with _busy():
+            self.store.read(lambda connection: self._begun(connection, name, secret))
 
     def state(self, secret: str) -> State:
         """Where a session stands, with new tokens for the current trial; all its older ones become useless.
@@ -404,7 +400,32 @@ class Play:
 
         return self._logged(work, secret)
 
-    # --- places ---------------------------------------------------------------------------------------------
+    # --- who, and places ------------------------------------------------------------------------------------
+
+    def _who(self, participant: str | None, key: str | None) -> tuple[str, str]:
+        """The name of whoever begins a session with this key, and the session's secret."""
+        if key is not None and not (isinstance(key, str) and re.fullmatch(r"[A-Za-z0-9_-]{16,128}", key)):
+            raise SessionError("bad_answer")
+        with _busy():
+            token_key = self.store.setting("token_key")
+        key = key or self.random.token_hex(32)
+        if participant is None:
+            name = ANONYMOUS + _mac(token_key, "participant", self.study.study_id, key)[:32]
+        else:
+            name = participant_name(participant)
+            if name is None:
+                raise SessionError("bad_participant")
+        return name, _mac(token_key, "secret", self.study.study_id, name, key)
+
+    def _begun(self, connection: Connection, name: str, secret: str) -> bool:
+        """Whether there is such a session. Raises SessionError: taken, if the name's session has another secret."""
+        same = (db.sessions.c.study_id == self.study.study_id) & (db.sessions.c.participant == name)
+        found = connection.execute(sa.select(db.sessions).where(same)).one_or_none()
+        if found is None:
+            return False
+        if not hmac.compare_digest(found.secret_hash or "", _hash(secret)) or found.origin != self.origin:
+            raise SessionError("taken")
+        return True
 
     def _admit(self, connection: Connection, hashed: str, session_id: str, now: datetime) -> None:
         """Note the address of a new session; refuse one too many."""

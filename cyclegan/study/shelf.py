@@ -7,12 +7,14 @@ import contextlib
 import hmac
 import logging
 import os
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from cyclegan.study.plan import PlanError, Study, find_studies, read_study
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 KEY_VARIABLE = "STUDY_KEY"
 """Environment variable: on a server for others, results are for those whose address ends in ?key= and this."""
+PREVIEW = "_preview"
+"""Studies are tried at study/_preview/NAME; no study can have this name."""
 log = logging.getLogger(__name__)
 KEPT_S = 5.0
 """How long a report is shown again rather than made anew."""
@@ -31,7 +35,8 @@ class Studies:
     """The studies that are played here, and the databases that keep their votes.
 
     It is an ASGI application itself: the page that participants see, without gradio. What that needs is loaded by the
-    first request, or before it by `warm`.
+    first request, or before it by `warm`. Where `own`, each study can also be tried, at PREVIEW/NAME: the answers go to
+    a database that is removed by `close`, and that nothing else reads. Elsewhere that would let participants practise.
 
     Args:
         folders: of studies, or of folders that hold some.
@@ -57,6 +62,7 @@ class Studies:
         self._stores: dict[str, Store] = {}
         self._ready: set[str] = set()
         self._app: Any = None
+        self._tried: tempfile.TemporaryDirectory[str] | None = None
         self._reports: dict[str, tuple[float, int, dict[str, Any]]] = {}
         self._lock = threading.RLock()
 
@@ -74,12 +80,26 @@ class Studies:
 
         with self._lock:
             if self._app is None:
+                studies = list(self.by_name.values())
                 # A Space stands behind its Hub's proxy; elsewhere, whoever comes could write that header.
-                self._app = make_app(
-                    list(self.by_name.values()), store_of=self.store, login=self._login,
-                    trust_proxy=bool(os.environ.get("SPACE_ID")),
+                app = make_app(
+                    studies, store_of=self.store, login=self._login, trust_proxy=bool(os.environ.get("SPACE_ID"))
                 )
+                if self.own:
+                    tried = make_app(studies, store_of=self._store_of_previews, preview=True)
+                    app = Starlette(routes=[Mount(f"/{PREVIEW}", tried), Mount("/", app)])
+                self._app = app
             return self._app
+
+    def _store_of_previews(self, study: Study) -> Store:
+        from cyclegan.study.store import Store
+
+        if self._tried is None:
+            self._tried = tempfile.TemporaryDirectory(prefix="study-preview-", ignore_cleanup_errors=True)
+        url = f"sqlite:///{self._tried.name}/votes.sqlite3"
+        if url not in self._stores:
+            self._stores[url] = Store(url)
+        return self._stores[url]
 
     def close(self) -> None:
         """Close the databases."""
@@ -89,6 +109,9 @@ class Studies:
             self._stores.clear()
             self._ready.clear()
             self._app = None
+            if self._tried is not None:
+                self._tried.cleanup()
+                self._tried = None
 
     def warm(self) -> None:
         """Load what participants and reports need, in the background."""

@@ -195,6 +195,92 @@ KOREAN: tuple[tuple[str, str], ...] = (
     ("{count} checkpoints are more than the {most} that can be compared: choose fewer",
      "체크포인트가 {count}개인데 {most}개까지 비교할 수 있습니다. 더 적게 고르세요"),
     ("entries is a list of checkpoints such as {example}", "entries는 {example} 같은 체크포인트의 목록이어야 합니다"),
+    ("there is no study {name} here; there is {have}", "{name}: 여기에 없는 연구입니다. 있는 것: {have}"),
+    ("there is no study {name} here", "{name}: 여기에 없는 연구입니다"),
+    ("results are for the owner: give the server's {variable} as key",
+     "결과는 운영자만 볼 수 있습니다. 서버의 {variable} 값을 함께 보내세요"),
+    ("name a data set, whose test pictures are shown", "시험용 사진을 보여 줄 데이터 세트를 입력하세요"),
+    ("the command ended without saying why, perhaps for lack of memory: run it from a shell",
+     "명령이 이유를 남기지 않고 끝났습니다. 메모리가 모자랐을 수 있습니다. 셸에서 직접 실행해 보세요"),
+    # study and study_commands, where studies are built
+    ("{output} exists already: a study is frozen, so choose another name",
+     "{output}: 이미 있는 연구입니다. 연구는 고정되어 있으므로 다른 이름을 쓰세요"),
+    ("{name} can't be a study's name: use letters, digits, dot, hyphen, underscore",
+     "{name}: 연구의 이름으로 쓸 수 없습니다. 영문자, 숫자, 점, 하이픈, 밑줄만 쓰세요"),
+    ("{text} is no text that can be shown: leave out what can't be printed",
+     "{text}: 화면에 표시할 수 없는 글자가 있습니다. 그 글자를 빼세요"),
+    ("{output} can't be written ({reason}): free space or name another --output",
+     "{output} 폴더에 쓸 수 없습니다({reason}). 저장 공간을 비우거나 다른 이름을 쓰세요"),
+    ("{folder} can't be written ({reason}): free space or name another",
+     "{folder} 폴더에 쓸 수 없습니다({reason}). 저장 공간을 비우거나 다른 이름을 쓰세요"),
+    ("the study would not be blind, so it was not kept: {reason}",
+     "사진 자체가 아닌 단서로 진짜를 알 수 있게 되므로 연구를 저장하지 않았습니다: {reason}"),
+    ("a session needs {count} {missing} and the study has {number}: take a larger data set, or lower practice_trials "
+     "and test_trials",
+     "한 사람에게 {missing} {count}장이 필요한데 {number}장밖에 없습니다. 더 큰 데이터 세트를 쓰거나 연습 횟수와 "
+     "본시험 횟수를 줄이세요"),
+    ("a session needs {count} real pictures of other scenes than its {fakes} fakes, and the study has {number}: take "
+     "a larger data set, or lower practice_trials and test_trials",
+     "한 사람에게 가짜 사진 {fakes}장과 다른 장면의 진짜 사진 {count}장이 필요한데 {number}장밖에 없습니다. 더 큰 "
+     "데이터 세트를 쓰거나 연습 횟수와 본시험 횟수를 줄이세요"),
+    ("{needs}. There are {inputs} to translate and {reals} real ones; practice keeps {practice} for itself",
+     "{needs}. 변환할 사진은 {inputs}장, 진짜 사진은 {reals}장이며, 연습에 쓰는 {practice}장은 본시험에 쓰지 않습니다"),
+    ("{needs}. There are {inputs} to translate; practice keeps {practice} for itself",
+     "{needs}. 변환할 사진은 {inputs}장이며, 연습에 쓰는 {practice}장은 본시험에 쓰지 않습니다"),
+    ("the data set does not say which real picture shows the same scene, so pairing can't be same: choose --pairing "
+     "different, or take paired data",
+     "데이터 세트에서 같은 장면의 진짜 사진을 알 수 없습니다. 다른 장면끼리 짝짓는 프로토콜을 고르거나 짝이 있는 "
+     "데이터 세트를 쓰세요"),
+    ("the data set has no real picture of the scene of {name}: choose --pairing different",
+     "{name}: 데이터 세트에 같은 장면의 진짜 사진이 없습니다. 다른 장면끼리 짝짓는 프로토콜을 고르세요"),
+    ("{field} is {value}: it goes from {least} to {most}",
+     "{field}: {value} 값은 쓸 수 없습니다. {least}에서 {most} 사이의 값을 넣으세요"),
+    ("too few comparisons are left beside vigilance, controls and repeats: lower their shares",
+     "주의 확인 시행과 반복 쌍을 빼면 비교할 시행이 너무 적습니다. 그 비율을 줄이세요"),
+    ("tagging shows one fake at a time, without practice, vigilance or controls",
+     "이상한 점을 표시하는 연구는 가짜 사진을 한 장씩만 보여 줍니다. 연습, 주의 확인, 반복 없이 만드세요"),
+    ("qualification is judged in practice: practice_trials can't be 0",
+     "이 프로토콜은 연습 성적으로 참여 자격을 정하므로 연습 횟수가 0일 수 없습니다"),
+    ("picking compares epochs: name at least two", "에폭끼리 비교하는 연구입니다. 에폭을 두 개 이상 고르세요"),
+    ("{run} has no epoch {epoch}: choose --epochs from {have}", "{run}에 에폭 {epoch}번이 없습니다. 있는 에폭: {have}"),
+    ("epochs {one} and {other} were trained on pictures prepared in different ways, so their fakes can't be compared "
+     "in one study: build one for each",
+     "에폭 {one}번과 {other}번은 서로 다르게 준비한 사진으로 학습되어 한 연구에서 비교할 수 없습니다. 연구를 따로 "
+     "만드세요"),
+    ("epoch {epoch} of {run} has changed meanwhile: build the study again",
+     "그사이 {run}의 에폭 {epoch}번이 바뀌었습니다. 연구를 다시 만드세요"),
+    ("{dataset} has no test pictures: add them, or try it out with --split train",
+     "{dataset}: 시험용 사진이 없습니다. 시험용 사진을 넣으세요"),
+    # data
+    ("{folder} has neither trainA and trainB nor train in it, but {found}",
+     "{folder} 폴더에 trainA와 trainB도, train도 없습니다. 있는 것: {found}"),
+    ("{folder} has neither trainA and trainB nor train in it, but {found}. Did you mean {inner}?",
+     "{folder} 폴더에 trainA와 trainB도, train도 없습니다. 있는 것: {found}. 혹시 {inner} 폴더인가요?"),
+    ("{file} is a file, not a data set: unpack it if it is an archive",
+     "{file}: 데이터 세트가 아니라 파일입니다. 압축 파일이라면 먼저 푸세요"),
+    ("{missing}, and it is no id of a data set on the Hub", "{missing}. Hub의 데이터 세트 이름도 아닙니다"),
+    ("{missing}, and the Hub is not asked, as {parent} is a folder here",
+     "{missing}. {parent} 폴더가 여기에 있으므로 Hub에서는 찾지 않았습니다"),
+    ("{missing}, and the Hub's data sets need a package: pip install datasets",
+     "{missing}. Hub의 데이터 세트를 쓰려면 패키지가 필요합니다: pip install datasets"),
+    ("{missing}, and the Hub has no data set of that name that you may read: check the name, or run hf auth login if "
+     "it is private",
+     "{missing}. 그 이름으로 읽을 수 있는 Hub의 데이터 세트도 없습니다. 이름을 확인하거나, 비공개라면 hf auth "
+     "login을 실행하세요"),
+    ("{missing}, nor a data set of that name in the Hub's local cache, and the Hub can't be reached: check the "
+     "folder's name, or the network",
+     "{missing}. 그 이름으로 받아 둔 Hub의 데이터 세트도 없고 Hub에 연결할 수도 없습니다. 폴더 이름이나 네트워크를 "
+     "확인하세요"),
+    ("{missing}, and the Hub can't be reached to look for a data set of that name: check the folder's name, or the "
+     "network",
+     "{missing}. Hub에 연결할 수 없어 그 이름의 데이터 세트도 찾지 못했습니다. 폴더 이름이나 네트워크를 확인하세요"),
+    ("{missing}, and as a data set of the Hub it could not be opened ({kind}: {reason}): check the name and the "
+     "network",
+     "{missing}. Hub의 데이터 세트로도 열지 못했습니다({kind}: {reason}). 이름과 네트워크를 확인하세요"),
+    ("{repo} is gated: accept its terms on its page, then run hf auth login",
+     "{repo} 데이터 세트는 약관에 동의해야 쓸 수 있습니다. 그 페이지에서 동의한 뒤 hf auth login을 실행하세요"),
+    ("{repo} has several configurations: choose {same_repo}:CONFIG out of {have}",
+     "{repo} 데이터 세트에는 구성이 여러 개 있습니다. {same_repo}:CONFIG 형식으로 하나를 고르세요. 있는 것: {have}"),
 )  # fmt: skip
 """(English, Korean), by module; `{name}` stands for what the library puts there, which stays as it is unless it is
 known itself; `{sentence}` has to be. No particle that depends on a name's last sound follows a place."""
@@ -207,6 +293,20 @@ WITHIN: tuple[tuple[str, str], ...] = (
     ("{file} of epoch-{number}", "epoch-{number}의 {file}"),
     ("ab or ba", "ab, ba"),
     ("both or ab or ba", "both, ab, ba"),
+    # What a session of a study needs, and the fields of its protocol.
+    ("pictures to translate", "변환할 사진"),
+    ("real pictures", "진짜 사진"),
+    ("broken pictures", "망가뜨린 사진"),
+    ("more real pictures for vigilance trials", "주의 확인 시행에 쓸 진짜 사진"),
+    ("more pictures for vigilance trials", "주의 확인 시행에 쓸 사진"),
+    ("practice_trials", "연습 횟수"),
+    ("test_trials", "본시험 횟수"),
+    ("vigilance_share", "주의 확인 시행 비율"),
+    ("repeat_share", "반복 쌍 비율"),
+    # A data set that is not there.
+    ("there is no folder {name}", "{name} 폴더가 없습니다"),
+    ("there is no folder {name} (did you mean {near}?)", "{name} 폴더가 없습니다(혹시 {near} 폴더인가요?)"),
+    ("no folders", "폴더 없음"),
     # Why a picture doesn't fit.
     ("{size} GB can be had", "쓸 수 있는 메모리 {size}GB"),
     ("the device has too little", "장치의 메모리 부족"),

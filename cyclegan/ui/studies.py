@@ -19,12 +19,13 @@ import gradio as gr
 
 from cyclegan.checkpoint import LocalSource
 from cyclegan.study.plan import PROTOCOLS, PlanError, Study
-from cyclegan.study.shelf import KEY_VARIABLE, Studies
+from cyclegan.study.shelf import KEY_VARIABLE, PREVIEW, Studies
 from cyclegan.ui import Workbench, common, header, words
 from cyclegan.ui.common import told
 from cyclegan.ui.readings import served
 
 CSS = Path(__file__).with_name("studies.css")
+SCRIPT = Path(__file__).with_name("studies.js")
 
 BUILT_IN = Path("studies")
 """Where the page puts what it builds, and where the app looks for studies by itself."""
@@ -56,11 +57,23 @@ words.add({
     "studies.protocol": ("protocol {name}", "프로토콜 {name}"),
     "studies.send": ("Send it to people", "사람들에게 보내기"),
     "studies.send_how": (
-        "This is the address of the study alone, without the workbench around it. Give each person an id of their own "
-        "at its end; Prolific and MTurk fill in theirs. Without one, the browser keeps a random id.",
-        "워크벤치 없이 연구만 열리는 주소입니다. 끝에 사람마다 다른 id를 붙이세요. Prolific과 MTurk는 자동으로 "
-        "채웁니다. id가 없으면 브라우저가 임의의 id를 보관합니다.",
+        "These addresses open the study alone, without the workbench around it. Without an id of a person's own, the "
+        "browser keeps a random one.",
+        "워크벤치 없이 연구만 열리는 주소입니다. 사람마다 정한 id가 없으면 브라우저가 임의의 id를 보관합니다.",
     ),
+    "studies.to_one": (
+        "To one person: write an id of theirs in place of ID", "한 사람에게: ID 자리에 그 사람의 id를 넣으세요",
+    ),
+    "studies.to_prolific": ("Prolific, which fills in its ids", "Prolific (id를 자동으로 채움)"),
+    "studies.to_anyone": ("MTurk, or anyone", "MTurk 또는 누구나"),
+    "studies.to_accounts": ("Anyone with an account of Hugging Face", "Hugging Face 계정이 있는 누구나"),
+    "studies.only_here": (
+        "Only this computer can open these addresses. For other people, make a Space of the study, or serve it to "
+        "your network, at an address of its own:",
+        "이 컴퓨터에서만 열리는 주소입니다. 다른 사람도 참여하게 하려면 Space로 만들거나, 아래 명령으로 네트워크에 "
+        "공개하세요. 그때는 주소가 따로 정해집니다.",
+    ),
+    "studies.preview": ("Try it: nothing is recorded", "미리 보기 (기록되지 않음)"),
     "studies.results": ("Results", "결과"),
     "studies.counts": (
         "{started} took part, {completed} to the end, {counted} count.",
@@ -122,8 +135,17 @@ words.add({
         "있습니다.",
     ),
     "studies.command": ("The same from a shell:", "같은 일을 하는 명령:"),
-    "studies.no_study": ("there is no study {name!r} here", "{name!r}라는 연구가 없습니다"),
 })  # fmt: skip
+
+
+SCRIPT_WORDS = {
+    "copy": ("Copy", "복사"), "copied": ("Copied", "복사했습니다"),
+    "failed": ("Select and copy it", "직접 복사해 주세요"),
+}  # fmt: skip
+"""What studies.js says: key → (English, Korean)."""
+LINKS = {"studies.to_one": "?participant=ID", "studies.to_prolific": "?PROLIFIC_PID={{%PROLIFIC_PID%}}",
+         "studies.to_anyone": ""}  # fmt: skip
+"""Where participants come from, and what the study's address ends in then. MTurk adds its own parameters."""
 
 
 def build(bench: Workbench) -> None:
@@ -136,7 +158,10 @@ def build(bench: Workbench) -> None:
             list(studies.by_name), value=next(iter(studies.by_name), None), label=words.label("studies.study"),
             visible=len(studies.by_name) > 1, filterable=False,
         )
-    card = gr.HTML(elem_classes="study-card")
+    card = gr.HTML(
+        elem_classes="study-card", js_on_load=SCRIPT.read_text(encoding="utf-8"),
+        words={code: {key: pair[n] for key, pair in SCRIPT_WORDS.items()} for n, code in enumerate(words.LANGUAGES)},
+    )  # fmt: skip
     note = gr.HTML("", label="note", elem_classes="note")
     results = gr.HTML(elem_classes="results-table", visible=False)
     with gr.Row(visible=False, elem_classes="results-buttons") as buttons:
@@ -154,7 +179,7 @@ def build(bench: Workbench) -> None:
             return [f"<p>{html.escape(say('studies.none'))}</p>", "", *_hidden()]
         seen = studies.may_see(_key(request))
         said = common.busy(say("studies.counting")) if seen else say("studies.key") if _key(request) else ""
-        return [_card(studies.study(name), say, owner=seen), said, *_hidden()]
+        return [_card(studies.study(name), say, owner=seen, own=studies.own), said, *_hidden()]
 
     def count(name: str | None, request: gr.Request) -> list[Any]:
         """What came out, for those who may see it; in the order of `first` without the card."""
@@ -244,8 +269,15 @@ def _hidden() -> list[Any]:
     ]
 
 
-def _card(study: Study, say: words.Speaker, *, owner: bool = False) -> str:
-    """What a study asks, and the way to it."""
+def _card(study: Study, say: words.Speaker, *, owner: bool = False, own: bool = False) -> str:
+    """What a study asks, and the way to it.
+
+    Args:
+        study: it.
+        say: in the visitor's language.
+        owner: whether the visitor may see more than participants.
+        own: whether studies can be tried here without leaving a trace.
+    """
     protocol = study.protocol
     question = {"pick": "studies.pick", "tag": "studies.tag"}.get(protocol.task) or (
         "studies.single" if protocol.presentation == "single" else f"studies.realness_{protocol.question}"
@@ -267,15 +299,30 @@ def _card(study: Study, say: words.Speaker, *, owner: bool = False) -> str:
         f'<p class="how">{html.escape(say("studies.what", arrow=arrow, epochs=epochs, source=sources))}</p>'
         if owner else "",
         f'<p class="how">{html.escape(how)}.</p>',
-        f'<a class="take-part" href="{address}" target="_blank" rel="noopener">{html.escape(say("studies.take_part"))}'
-        "</a>",
+        f'<p class="ways"><a class="take-part" href="{address}" target="_blank" rel="noopener">'
+        f'{html.escape(say("studies.take_part"))}</a>',
+        f'<a class="try" href="study/{PREVIEW}/{quote(study.name)}" target="_blank" rel="noopener">'
+        f'{html.escape(say("studies.preview"))}</a>' if own else "",
+        "</p>",
+        _links(study, address, say) if owner else "",
     ]  # fmt: skip
-    if owner:
-        lines.append(
-            f"<details><summary>{html.escape(say('studies.send'))}</summary><p>{html.escape(say('studies.send_how'))}"
-            f"</p><code>…/{html.escape(address)}?participant=ID</code></details>"
-        )
     return "".join(lines)
+
+
+def _links(study: Study, address: str, say: words.Speaker) -> str:
+    """The addresses to send, from the page's own on; studies.js puts that before them."""
+    links = {"studies.to_accounts": ""} if study.protocol.login == "huggingface" else LINKS
+    copy = html.escape(SCRIPT_WORDS["copy"][words.LANGUAGES.index(say.language)])
+    rows = "".join(
+        f'<li><span>{html.escape(say(key))}</span><code data-path="{html.escape(address + end)}">'
+        f'{html.escape(address + end)}</code><button type="button">{copy}</button></li>' for key, end in links.items()
+    )  # fmt: skip
+    command = shlex.join(["python", "-m", "cyclegan", "study", "serve", str(study.folder), "--host", "0.0.0.0"])
+    return (
+        f"<h3>{html.escape(say('studies.send'))}</h3><p class=\"how\">{html.escape(say('studies.send_how'))}</p>"
+        f'<ul class="links">{rows}</ul><p class="how only-here" hidden>{html.escape(say("studies.only_here"))} '
+        f"<code>{html.escape(command)}</code></p>"
+    )
 
 
 def _percent(share: float | None) -> str:
@@ -397,12 +444,15 @@ def _build_form(bench: Workbench, studies: Studies, choice: gr.Dropdown) -> Any:
     ) -> Iterator[list[Any]]:
         """Run `python -m cyclegan study build`, and show the study."""
         say, source = words.speaker(request), bench.run(run)
+        dataset = (dataset or "").strip()
+        if not dataset:
+            raise PlanError("name a data set, whose test pictures are shown")
         name = (name or "").strip() or f"{Path(source.name).name}-{direction}-{protocol}"
         target = BUILT_IN / name
         spec = str(source.folder) if isinstance(source, LocalSource) else source.name
         options = {
             "--checkpoints": spec, "--epochs": ",".join(str(int(epoch)) for epoch in sorted(epochs or [])),
-            "--direction": direction, "--dataset": (dataset or "").strip(), "--protocol": protocol,
+            "--direction": direction, "--dataset": dataset, "--protocol": protocol,
             "--output": str(target), "--title": title, "--contact": contact, "--practice_trials": practice,
             "--test_trials": test, "--vigilance_share": vigilance, "--repeat_share": repeats,
         }  # fmt: skip
@@ -476,7 +526,9 @@ def _run(command: Sequence[str]) -> Iterator[str]:
                 last = shares[-1]
                 yield f"{last}%"
         if process.wait():
-            raise PlanError((lines or [text])[-1].split("error: ", 1)[-1].strip() or "The command ended for no reason")
+            if not lines:
+                raise PlanError("the command ended without saying why, perhaps for lack of memory: run it from a shell")
+            raise PlanError(lines[-1].split("error: ", 1)[-1].strip().removesuffix("."))
     finally:
         if process.poll() is None:
             process.terminate()

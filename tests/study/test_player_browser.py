@@ -142,9 +142,9 @@ def play(chromium, small_study, store):  # noqa: F811
         pages.append(Player(context.new_page(), url))
         return pages[-1]
 
-    def serve(log_in=None, **options):
+    def serve(log_in=None, preview=False, **options):
         study = small_study(**{**QUICK, **options})
-        app = server.make_app([study], store_of=lambda _: store, login=log_in)
+        app = server.make_app([study], store_of=lambda _: store, login=log_in, preview=preview)
         listening = socket.create_server(("127.0.0.1", 0))
         web = uvicorn.Server(uvicorn.Config(
             Starlette(routes=[Mount("/study", app)]), log_config=None, access_log=False, lifespan="off",
@@ -580,9 +580,7 @@ def test_links_that_lead_nowhere_say_why(play):
     here.answer()
     here.title("Thank you!")
     assert list(game.votes.participant) == ["pid-1"]
-    other = game.open("?PROLIFIC_PID=pid-1", locale="ko-KR")  # Another browser.
-    other.page.get_by_role("button", name="만 18세 이상이며 참여합니다").click()
-    other.page.get_by_role("button", name="시작하기").click()
+    other = game.open("?PROLIFIC_PID=pid-1", locale="ko-KR")  # Another browser: told at once, and asked for nothing.
     other.page.get_by_text("다른 브라우저나 다른 기기에서 사용되었습니다").wait_for()
 
 
@@ -614,6 +612,23 @@ def test_accounts_of_hugging_face(play):
     assert list(game.votes.participant) == ["hf:ada"]
     # Who logs in next in this browser has a session of their own.
     here.page.context.add_cookies([{"name": "user", "value": "bob", "url": game.url}])
+    here.page.reload()
+    here.title("Would you like to take part?")
+
+
+def test_a_preview_says_so_throughout_keeps_nothing_and_begins_anew(play):
+    game = play(preview=True, practice_trials=0, test_trials=1, completion_code="THANKS-42")
+    here = game.open("?participant=ada")
+    here.title("Would you like to take part?")
+    mark = here.page.get_by_text("Preview: nothing is recorded.")
+    mark.wait_for()
+    here.start()
+    here.answer()
+    here.title("Thank you!")
+    assert mark.is_visible()
+    said = here.page.locator("#text").inner_text()
+    assert "nothing was recorded" in said and "are stored" not in said and "THANKS-42" in said
+    assert here.page.evaluate("localStorage.length + sessionStorage.length") == 0
     here.page.reload()
     here.title("Would you like to take part?")
 

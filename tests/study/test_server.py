@@ -248,11 +248,24 @@ def test_one_session_per_participant_and_the_same_one_for_a_lost_answer(client_o
     assert again.secret == first.secret and len(store.sessions(study)) == 1
     body = {"participant": "ada", "language": "en", "screen": SCREEN, "key": "b" * 32}
     assert refusal(client.post(f"{study.name}/session", json=body)) == (409, "taken")
+    assert refusal(client.post(f"{study.name}/check", json=body)) == (409, "taken")
+    assert client.post(f"{study.name}/check", json={**body, "key": "a" * 32}).json() == {"ok": True}
     body["participant"] = None
     assert client.post(f"{study.name}/session", json=body).status_code == 200
     for odd in ("", "a\nb", 7, ["ada"]):
-        got = client.post(f"{study.name}/session", json={**body, "participant": odd})
-        assert refusal(got) == (400, "bad_participant")
+        for path in ("session", "check"):
+            got = client.post(f"{study.name}/{path}", json={**body, "participant": odd})
+            assert refusal(got) == (400, "bad_participant")
+
+
+def test_a_preview_is_marked_and_can_be_begun_again_and_again(client_of, small_study):
+    study = small_study()
+    assert client_of(study).get(f"{study.name}/about").json()["preview"] is False
+    client = client_of(study, preview=True)
+    assert client.get(f"{study.name}/about").json()["preview"] is True
+    secrets = {Browser(client, study, "ada").secret for _ in range(2)}
+    assert len(secrets) == 2
+    assert client.post(f"{study.name}/check", json={"participant": "ada"}).json() == {"ok": True}
 
 
 # --- requests that are none ---------------------------------------------------------------------------------
@@ -430,6 +443,7 @@ def test_studies_for_accounts(client_of, small_study, store):
     assert client.post(f"{study.name}/session", json=body, headers=ada).status_code == 200
     assert list(store.sessions(study).participant) == ["hf:ada"]  # And not what the link says.
     assert refusal(client.post(f"{study.name}/session", json=body, headers=ada)) == (409, "taken")
+    assert refusal(client.post(f"{study.name}/check", json=body, headers=ada)) == (409, "taken")
 
 
 # --- the page's words ---------------------------------------------------------------------------------------

@@ -194,6 +194,21 @@ def test_one_session_per_participant_and_study(make_play, small_study, store, cl
     assert len(store.sessions(play.study)) == 3
 
 
+def test_who_has_taken_part_is_told_before_anything_is_stored(make_play, store, clock):
+    play = make_play()
+    play.check("alice")
+    play.check(None)
+    assert store.sessions(play.study).empty
+    begin(play, key="k" * 32)
+    assert refused(play.check, "alice") == refused(play.check, " alice ", key="j" * 32) == "taken"
+    play.check("alice", key="k" * 32)  # Whoever began it, and lost the answer.
+    play.check("bob")
+    simulated = rules.Play(play.study, store, origin="simulated", clock=clock)
+    assert refused(simulated.check, "alice", key="k" * 32) == "taken"
+    assert refused(play.check, "a\nb") == "bad_participant" and refused(play.check, "bob", key="short") == "bad_answer"
+    assert len(store.sessions(play.study)) == 1
+
+
 def test_one_session_also_when_they_begin_at_the_same_instant(make_play, make_store, clock):
     study = make_play().study
     plays = [rules.Play(study, make_store(), clock=clock) for _ in range(2)]
@@ -272,7 +287,7 @@ def test_addresses_are_salted_hashes_that_expire(make_play, store, clock):
         return store.read(lambda c: c.scalars(sa.select(db.addresses.c.hash)).all())
 
     (hashed,) = kept()
-    assert len(hashed) == 64 and "192" not in hashed
+    assert len(bytes.fromhex(hashed)) == 32
     clock.pass_(hours=23.9)
     begin(play, "b", address="192.0.2.8")
     assert hashed in kept() and len(kept()) == 2

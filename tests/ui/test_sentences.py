@@ -19,17 +19,26 @@ MODULES = [
                                             "translate_video.py", "video.py")),
     *sorted((ROOT / "cyclegan" / "ui").glob("*.py")),
     *(ROOT / "hub" / name for name in ("source.py", "client.py", "layout.py")),
+    *(ROOT / "cyclegan" / name for name in ("study/build.py", "study/plan.py", "study/shelf.py", "study_commands.py",
+                                            "data/__init__.py", "data/hub.py")),
 ]  # fmt: skip
-ERRORS = {"ImageError", "CheckpointError", "VideoError", "VideoCancelled", "HubError", "CardError"}
+ERRORS = {"ImageError", "CheckpointError", "VideoError", "VideoCancelled", "HubError", "CardError", "PlanError",
+          "DataError"}  # fmt: skip
 LISTS = {"problems", "left_out"}
 """What is appended to these is shown, too."""
 VALUE = "{…}"
+SHAPES = (
+    "Data sets that are understood have two image columns (e.g. imageA and imageB), two configurations with an image "
+    "column each, or one image column and a label with two values"
+)
 
 PASSED_ON = {
     # Another error's sentence, which is collected where it is raised.
     "str(error)", "self._masked(str(error))", "failed", "problems[0]", "in_one(problems, say)",
     "said if where in said else said.replace(sha, where)", "str(info)", "lacking(entries[0], direction)",
     "lacking(found[0], direction)",
+    # What `python -m cyclegan study build` has said.
+    "lines[-1].split('error: ', 1)[-1].strip().removesuffix('.')",
     # See test_a_picture_of_too_many_pixels.
     "_too_large(name).replace(' has', f', {width}×{height}, has', 1)",
 }  # fmt: skip
@@ -79,6 +88,50 @@ NOT_FOR_VISITORS = {
     "`hf auth login` or set HF_TOKEN",
     "hub:{…} names no file: use hub:USER/NAME:FILE, or hub:USER/NAME@REVISION:FILE",
     "{…} has no file {…}; look at {…}/tree/{…}",
+    # Studies: what the page has no field for, and what ends the program at its start.
+    "stimuli of {…}×{…} pixels: choose sides from {…} to {…}",
+    "there is no protocol {…}: choose {…}",
+    "picking takes two pictures: presentation can't be single",
+    "real_real_share is for judging real or fake: leave it out of picking",
+    "real_real_share is for pairs: leave it out where pictures are shown one by one",
+    "qualification is for judging real or fake: a preference has no right answer",
+    "vigilance_pass without a vigilance trial: set vigilance_share",
+    "completion_url is {…}: it has to begin with https://",
+    "direction is {…}: choose ab or ba",
+    "{…} is {…}, which is no {…}",
+    "{…} is {…}: choose {…}",
+    "{…} is no seed: give a whole number",
+    "{…} holds no readable checkpoint: name another with --checkpoints",
+    "{…} holds no study: name a folder that `python -m cyclegan study build` has written",
+    "{…} is damaged ({…}); build the study again, or get it again",
+    "two studies are called {…}: build one of them under another name",
+    "--dataset {…} is no name of a folder ({…})",
+    # Studies: what the command line checks, plays and reports.
+    "{…} is not blind: {…}",
+    "{…} has no stimulus {…}",
+    "{…} is not what was frozen: get the study again",
+    "{…} can't be read ({…}): get the study again",
+    "people have taken part in another study called {…} in this database: its study.json was changed, so bring it "
+    "back, or build the study under another name",
+    # Studies: mistakes of a program.
+    "epoch {…} gives {…}×{…} pixels of {…}",
+    "the contents are not those of the study's stimuli",
+    "stimulus {…} is not described rightly",
+    "{…} is no epoch",
+    "epoch {…} has no commit_sha or source",
+    "a study has two domains, and stimuli of a width and a height",
+    "a study needs at least one checkpoint",
+    "an epoch is named twice",
+    "the data set does not say which real picture shows the same scene: use pairing different, or paired data",
+    # Tables of the Hub, which training has to understand first.
+    f"{VALUE} has {VALUE} image columns ({VALUE}). {SHAPES}",
+    f"{VALUE} has no split {VALUE}, but {VALUE}. {SHAPES}",
+    f"{VALUE} has the columns {VALUE}, where one image column was expected. {SHAPES}",
+    f"{VALUE} has the columns {VALUE}, and no label with two values. {SHAPES}",
+    f"{VALUE} has no training pictures for domain {VALUE}. {SHAPES}",
+    "{…} has no pairs: training on pairs needs two image columns of equal length",
+    "{…} has no configuration {…}: {…}",
+    "{…}-{…}-{…} is empty: remove the row from the data set",
 }
 
 NAMES = [
@@ -87,7 +140,7 @@ NAMES = [
     "checkpoint.json", "gen_ab.safetensors", "gen_ba.safetensors", "format_version", "huggingface_hub",
     "HF_HUB_OFFLINE", "HF_ENDPOINT", "HF_TOKEN", "Hugging Face", "Hub", "HEIC", "AVIF", "SVG", "PNG", "JPEG", "Git LFS",
     "LAB", "JSON", "pickle", "ngf", "GB", "MB", "H.264", "PyAV", "mp4", "mkv", "webm", "zip", "entries",
-    "https://huggingface.co/settings/tokens",
+    "https://huggingface.co/settings/tokens", "trainA", "trainB", "train", "CONFIG", "pip install datasets",
 ]  # fmt: skip
 """What stays as it is in Korean."""
 
@@ -181,7 +234,9 @@ class Module:
 
 
 COLLECTED = [(path.relative_to(ROOT).as_posix(), *found) for path in MODULES for found in Module(path).sentences()]
-TEXTS = {text for _, text, _ in COLLECTED if text is not None} | {
+# Of a data set's message the page shows the first line; layouts that are understood follow.
+FIRST_LINES = {text.partition("\n")[0].removesuffix(".") for _, text, _ in COLLECTED if text is not None}
+TEXTS = FIRST_LINES - {VALUE} | {
     f"entries is a list of checkpoints such as {VALUE}",  # Returned by compare.resolve.
     f"{VALUE}, {VALUE}×{VALUE}, has more than {VALUE} megapixels: make it smaller first",  # Made by str.replace.
 }
