@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cyclegan.checkpoint import Checkpoint
-from cyclegan.cli import command_adder, device, make_parser, positive, run_command, share
+from cyclegan.cli import command_adder, device, make_parser, positive, progress_bar, run_command, share
 from cyclegan.config import DIRECTIONS, ConfigError, Direction
 from cyclegan.study_commands import add_study_commands
 from hub import HubError, open_source
@@ -114,8 +114,6 @@ def _epoch(text: str) -> int | None:
 
 def translate(args: argparse.Namespace) -> int:
     """Translate a picture, a folder or a video; 1 if any picture failed."""
-    from tqdm import tqdm
-
     from cyclegan.checkpoint import CheckpointError
     from cyclegan.images import IMAGE_SUFFIXES, ImageError, list_images, open_image
     from cyclegan.translator import Translator, save_png
@@ -151,11 +149,9 @@ def translate(args: argparse.Namespace) -> int:
 
     failed = []
     names = _output_names(paths, reconstruct=args.reconstruct)
-    # A log file is no screen: a line now and then is enough there.
-    every = 0.1 if sys.stderr.isatty() else 10.0
     # Parts of pictures count, since a large one is translated in pieces, for minutes.
     look = "{percentage:3.0f}%|{bar}| {n:.2f}/{total} [{elapsed}<{remaining}]"
-    with tqdm(total=len(paths), delay=0.5, mininterval=every, bar_format=look) as bar:
+    with progress_bar(total=len(paths), delay=0.5, bar_format=look) as bar:
         for number, path in enumerate(paths):
 
             def show(part: float, number: int = number) -> None:
@@ -185,7 +181,6 @@ def translate(args: argparse.Namespace) -> int:
 
 
 def _translate_video(args: argparse.Namespace) -> int:
-    from tqdm import tqdm
 
     from cyclegan.translate_video import translate_video
     from cyclegan.translator import Translator
@@ -205,7 +200,7 @@ def _translate_video(args: argparse.Namespace) -> int:
         raise ConfigError(
             f"--output {args.output.parent} can't be made ({error.strerror}): choose another folder"
         ) from error
-    with tqdm(unit="frame") as bar:
+    with progress_bar(unit="frame") as bar:
 
         def show(done: int, total: int | None) -> None:
             bar.total = total
@@ -339,7 +334,6 @@ def export(args: argparse.Namespace) -> int:
 
 def frames(args: argparse.Namespace) -> int:
     """Write frames of a video as pictures."""
-    from tqdm import tqdm
 
     from cyclegan.video import Video, write_frames
 
@@ -352,7 +346,7 @@ def frames(args: argparse.Namespace) -> int:
         until = length if args.end is None else min(length, args.end)
         expected = max(1, -(-round((until - args.start) * video.info.rate) // args.every))
         expected = expected if args.limit is None else min(expected, args.limit)
-    with tqdm(total=expected, unit="picture") as bar:
+    with progress_bar(total=expected, unit="picture") as bar:
         count, (width, height) = write_frames(
             video, args.output, every=args.every, start=args.start, end=args.end, size=args.size, limit=args.limit,
             progress=bar.update,

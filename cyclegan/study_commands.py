@@ -344,13 +344,12 @@ def serve(args: argparse.Namespace) -> int:
 
 def simulate(args: argparse.Namespace) -> int:
     """Let synthetic participants take part."""
-    from tqdm import tqdm
 
     from cyclegan.study.simulate import simulate as simulate_study
 
     study = read_study(args.study)
     total = args.participants
-    with tqdm(total=total, unit="participant", delay=0.5) as bar:
+    with cli.progress_bar(total=total, unit="participant", delay=0.5) as bar:
         done = simulate_study(
             study, participants=total, fooling=args.fooling, icc=args.icc, stimulus_sd=args.stimulus_sd,
             seed=args.seed, progress=bar.update,
