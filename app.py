@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -87,9 +89,11 @@ def _serve(args: argparse.Namespace, sources: list[CheckpointSource], shelf: Stu
     demo.queue(max_size=64).launch(
         server_name=args.host, server_port=args.port, share=args.share, prevent_thread_lock=True,
         **ui.launch_options([page.CSS for page in pages.values()], own=shelf.own, routes=[shelf.route()]))
-    bench.warm()
-    shelf.warm()
-    demo.block_thread()
+    with contextlib.suppress(KeyboardInterrupt), contextlib.closing(demo):  # `block_thread` waits 5 s for open pages.
+        bench.warm()
+        shelf.warm()
+        while demo.is_running:
+            time.sleep(0.1)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cyclegan.checkpoint import Checkpoint
-from cyclegan.cli import command_adder, device, make_parser, positive, progress_bar, run_command, share
+from cyclegan.cli import command_adder, device, make_parser, positive, run_command, share
 from cyclegan.config import DIRECTIONS, ConfigError, Direction
+from cyclegan.progress import progress_bar
 from cyclegan.study_commands import add_study_commands
 from hub import HubError, open_source
 

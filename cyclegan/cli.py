@@ -12,12 +12,9 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from cyclegan.config import ConfigError, TrainConfig
-
-if TYPE_CHECKING:
-    from tqdm import tqdm
 
 GROUP_TITLES = {
     "data": "pictures",
@@ -144,17 +141,6 @@ def run_command(main: Callable[[], int | None], expected: tuple[type[BaseExcepti
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
-
-
-def progress_bar(**options: Any) -> tqdm:
-    """A bar on standard error; in a log file, which is no screen, a line now and then.
-
-    Args:
-        options: of tqdm.
-    """
-    from tqdm import tqdm
-
-    return tqdm(mininterval=0.1 if sys.stderr.isatty() else 10.0, **options)
 
 
 # --- types of flags -----------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from cyclegan import cli
 from cyclegan.config import DIRECTIONS, ConfigError
+from cyclegan.progress import progress_bar
 from cyclegan.study import plan
 from cyclegan.study.plan import PlanError, PlannedCheckpoint, Study, read_study
 
@@ -349,7 +350,7 @@ def simulate(args: argparse.Namespace) -> int:
 
     study = read_study(args.study)
     total = args.participants
-    with cli.progress_bar(total=total, unit="participant", delay=0.5) as bar:
+    with progress_bar(total=total, unit="participant", delay=0.5) as bar:
         done = simulate_study(
             study, participants=total, fooling=args.fooling, icc=args.icc, stimulus_sd=args.stimulus_sd,
             seed=args.seed, progress=bar.update,

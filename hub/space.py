@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import functools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -296,6 +297,7 @@ def _files(
     return dict(sorted(files.items()))
 
 
+@functools.cache
 def _modules(also: str = "app") -> dict[Path, set[str]]:
     """app.py and every module of ours that it reaches by imports, those within functions too; what each imports.
 

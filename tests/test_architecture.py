@@ -20,6 +20,7 @@ MAY = {
     "losses": set(),
     "image_pool": set(),
     "averages": set(),
+    "progress": set(),
     "data": {"config", "images"},
     "methods": {"config", "image_pool", "losses", "networks"},
     "speed": {"config"},
@@ -36,7 +37,7 @@ MAY = {
     "translate_files": {"config", "images", "translator"},
     # Without torch, gradio and the Hub: what is played is frozen, and callables bring the pictures.
     "study": {"config", "images"},
-    "study_commands": {"checkpoint", "cli", "config", "data", "images", "study", "translator", "hub"},
+    "study_commands": {"checkpoint", "cli", "config", "data", "images", "progress", "study", "translator", "hub"},
     "runs": {"config", "checkpoint", "images", "trainer"},
     "monitor": {"averages", "checkpoint", "config", "evaluation", "trainer"},
     "ui": {
@@ -45,7 +46,7 @@ MAY = {
     },
     # The shell's door to the library, which nothing imports: like app.py, it may open the Hub's checkpoints.
     "__main__": {
-        "cli", "config", "checkpoint", "data", "export", "images", "reference", "study_commands",
+        "cli", "config", "checkpoint", "data", "export", "images", "progress", "reference", "study_commands",
         "translate_video", "translator", "video", "hub",
     },
     "__init__": set(),

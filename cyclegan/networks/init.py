@@ -14,13 +14,15 @@ def initialise(module: nn.Module, *, gain: float, generator: torch.Generator | N
     `module.modules()`, so it is the same for the same architecture and the same seed.
 
     Args:
-        module: network to initialise.
+        module: network to initialise; on the meta device, where there are no values, it is left as it is.
         gain: standard deviation of the weights; the paper's is 0.02.
         generator: source of randomness, on the device of the weights; None draws from torch's global one.
 
     Returns:
         `module`.
     """
+    if any(parameter.is_meta for parameter in module.parameters()):
+        return module  # Nothing to draw, and torch would spend a second on loading what could compile it.
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
             layer.weight.normal_(0.0, gain, generator=generator)

@@ -1,42 +1,43 @@
 """The whole way: trained, killed between a commit and its tag, resumed, listed, translated; and without the Hub."""
 
-import os
-import subprocess
-import sys
+import signal
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 
 from tests.hub.test_training_push import NAME, SCRIPT
-from tests.ui.conftest import ROOT, free_port, picture, wait_until_answers
+from tests.ui.conftest import free_port, picture, wait_until_answers
 
 
 @pytest.fixture
-def translate(tmp_path, hub_env):
+def translate(tmp_path, hub_env, start_script):
     """Start the app with a repository's id, translate a picture through its API, and end the app."""
 
     def with_epoch(epoch):
         from gradio_client import Client, handle_file
 
         picture(40, 36).save(tmp_path / "mine.png")
-        port, log = free_port(), tmp_path / f"app-{free_port()}.txt"
-        with open(log, "w") as file:
-            app = subprocess.Popen(
-                [sys.executable, "app.py", "--checkpoints", NAME, "--port", str(port)], cwd=ROOT, stdout=file,
-                stderr=file, env={**os.environ, **hub_env, "GRADIO_TEMP_DIR": str(tmp_path / "cache")},
-            )
-        try:
-            url = f"http://127.0.0.1:{port}/"
-            wait_until_answers(url, app, log)
-            client = Client(url, verbose=False, download_files=str(tmp_path / "downloads"))
-            said, _, there, *_ = client.predict(
-                image=handle_file(tmp_path / "mine.png"), epoch=f"epoch-{epoch:04d}", api_name="/translate"
-            )
-            page = str(client.config)
-            client.close()
-        finally:
-            app.terminate()
-            app.wait(20)
+        port = free_port()
+        # At a heartbeat the client notices that it was closed; one that is still there holds up the app's end.
+        env = {**hub_env, "GRADIO_TEMP_DIR": str(tmp_path / "cache"), "GRADIO_HEARTBEAT_INTERVAL": "0.1"}
+        app = start_script("app.py", "--checkpoints", NAME, "--port", port, env=env)
+
+        def log():
+            app.kill()
+            return "\n".join(app.communicate(timeout=20))
+
+        url = f"http://127.0.0.1:{port}/"
+        wait_until_answers(url, app, SimpleNamespace(read_text=log))
+        client = Client(url, verbose=False, download_files=str(tmp_path / "downloads"))
+        said, _, there, *_ = client.predict(
+            image=handle_file(tmp_path / "mine.png"), epoch=f"epoch-{epoch:04d}", api_name="/translate"
+        )
+        page = str(client.config)
+        client.close()
+        app.send_signal(signal.SIGTERM)
+        out, err = app.communicate(timeout=20)
+        assert app.returncode == 0 and "Traceback" not in err, out + err
         with Image.open(there) as image:
             return said, image.info["cyclegan:commit_sha"], image.convert("RGB").tobytes(), page
 

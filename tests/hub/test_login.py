@@ -1,14 +1,13 @@
 """Logging in with an account of Hugging Face: a study's app under its mount, against a provider on this machine."""
 
+import asyncio
 import base64
+import contextlib
 import json
 import secrets
 import socket
-import subprocess
-import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -25,8 +24,6 @@ from cyclegan.study.store import Store
 from hub import HubError
 from hub.login import COOKIE, HubLogin
 from tests.study.conftest import small_study  # noqa: F401 (a fixture)
-
-ROOT = Path(__file__).parents[2]
 
 
 class Provider:
@@ -224,32 +221,21 @@ def test_a_study_takes_the_account_for_the_participant(provider, small_study, tm
         assert store.sessions(study)["participant"].tolist() == ["hf:alice"]
 
 
-WITHIN_GRADIO = """
-import sys
-
-import gradio as gr
-from starlette.routing import Mount
-from starlette.testclient import TestClient
-
-from hub.login import HubLogin
-from tests.hub.test_login import log_in, make_app
-
-login = HubLogin({"OAUTH_CLIENT_ID": "client", "OAUTH_CLIENT_SECRET": "s", "OPENID_PROVIDER_URL": sys.argv[1]})
-with gr.Blocks() as demo:
-    gr.Markdown("the workbench")
-app = gr.routes.App.create_app(demo, app_kwargs={"routes": [Mount("/study", make_app(login))]})
-client = TestClient(app, follow_redirects=False)
-back = log_in(client, client.get("/study/faces").json()["url"])
-print(client.get(back.headers["location"]).json()["user"], client.get("/config").status_code)
-"""
-
-
 def test_it_works_within_gradios_app(provider):
-    """As app.py mounts it. By itself, since gradio leaves event loops open."""
-    done = subprocess.run(
-        [sys.executable, "-c", WITHIN_GRADIO, provider.url], capture_output=True, text=True, timeout=120, cwd=ROOT
-    )
-    assert done.stdout == "alice 200\n", done.stderr[-3000:]
+    """As app.py mounts it."""
+    import gradio as gr
+
+    login = HubLogin(environ(provider))
+
+    async def built():  # gradio would make an event loop of its own, and leave it open
+        with gr.Blocks() as demo:
+            gr.Markdown("the workbench")
+        return gr.routes.App.create_app(demo, app_kwargs={"routes": [Mount("/study", make_app(login))]})
+
+    with contextlib.closing(TestClient(asyncio.run(built()), follow_redirects=False)) as client:
+        back = log_in(client, client.get("/study/faces").json()["url"])
+        assert client.get(back.headers["location"]).json()["user"] == "alice"
+        assert client.get("/config").status_code == 200
 
 
 @pytest.mark.parametrize("missing", ["OAUTH_CLIENT_ID", "OAUTH_CLIENT_SECRET", "OPENID_PROVIDER_URL"])

@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -50,14 +51,18 @@ def publisher(loopback, online, monkeypatch):
 def push(loopback, publisher):
     """Publish a run's epochs, as a training does; what was said, and what is left."""
 
-    def run_outbox(run, budget=None, state=None, fault=None, patience_s=30):
+    def run_outbox(run, budget=None, state=None, fault=None, patience_s=30, until=None):
         said, made = [], publisher(run)
         repository = made.repository
         if fault:
             loopback.fail(**fault)
         box = Outbox(made, said.append, budget=budget, push_state=lambda staged: push_state(repository, staged))
         box.add(max(made.unpublished(), default=0), state)
-        left = box.start().finish(patience_s)
+        box.start()
+        if until:
+            wait_until(until)
+        left = box.finish(patience_s)
+        box._thread.join()  # What it had begun meets nothing that the test does next.
         return said, left
 
     return run_outbox
@@ -116,12 +121,12 @@ def test_publishing_again_changes_nothing(loopback, push, publisher, make_run):
 
 
 EVERY_FAULT = {
-    "429": {"match": "POST .*/commit/", "status": 429, "headers": {"Retry-After": "1"}},
+    "429": {"match": "POST .*/commit/", "status": 429, "headers": {"Retry-After": "0"}},
     "500 thrice": {"match": "POST .*/commit/", "status": 500, "times": 3},
     "503 on looking": {"match": "GET .*/refs", "status": 503},
     "reset": {"match": "POST .*/commit/", "reset": True},
     "closed": {"match": "POST .*/preupload/"},
-    "silence, and late effect": {"match": "POST .*/commit/", "status": None, "delay_s": 1.5},
+    "silence, and late effect": {"match": "POST .*/commit/", "status": None, "action": "be late"},
     "lost reply": {"match": "POST .*/commit/", "after": True},
     "lost reply, by reset": {"match": "POST .*/commit/", "after": True, "reset": True},
     "moved": {"match": "POST .*/commit/", "status": 412},
@@ -135,14 +140,19 @@ EVERY_FAULT = {
 def test_nothing_is_lost_and_nothing_is_doubled(loopback, push, make_run, fault, monkeypatch):
     monkeypatch.setattr("hub.client.TIMEOUT_S", 0.5)
     push(make_run(1))
-    run = make_run(3)
-    said, left = push(run, fault=fault)
+    run, late = make_run(3), []
+
+    def be_late():
+        late.append(threading.current_thread())
+        wait_until(lambda: "epoch-0003" in loopback.repos[NAME].tags)
+
+    said, left = push(run, fault={**fault, "action": be_late} if "action" in fault else fault)
     assert left == []
     assert said[-2:] == on_hub(loopback, 2, 3)
     assert loopback.faults[0].times == 0
-    if "delay_s" in fault:
-        wait_until(lambda: loopback.count("POST .*/commit/") >= 4)
-        time.sleep(1.5)  # The late one has been refused by then.
+    if "action" in fault:
+        assert loopback.count("POST .*/commit/") >= 4
+        late[0].join()  # It has been refused by then.
     assert_whole(loopback.repos[NAME], run, [1, 2, 3])
 
 
@@ -181,7 +191,8 @@ def test_an_old_commit_without_its_tag_is_found_below_later_ones(loopback, push,
 def test_without_network_nothing_is_lost_and_one_line_is_said(loopback, push, make_run):
     push(make_run(1))
     run = make_run(2)
-    said, left = push(run, fault={"match": "POST .*/commit/", "times": 1000}, patience_s=2)
+    fault = {"match": "POST .*/commit/", "times": 1000}
+    said, left = push(run, fault=fault, patience_s=0, until=lambda: loopback.count("POST .*/commit/") >= 5)
     assert left == ["epoch-0002"]
     assert [re.sub(r"127.0.0.1:\d+", "HUB", sentence) for sentence in said] == [
         "warning: epoch-0002 not published yet: the Hub (http://HUB) can't be reached; next try in 0 s"

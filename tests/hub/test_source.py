@@ -1,5 +1,6 @@
 """Checkpoints of the Hub behind the same protocol as those of a folder."""
 
+import copy
 import dataclasses
 import json
 import re
@@ -30,15 +31,27 @@ def cache(tmp_path, monkeypatch):
     return tmp_path / "cache"
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """What the first test published, for those that come after it: a copy of the run's folder, and the repository."""
+    return {"run": tmp_path_factory.mktemp("kept") / "run"}
+
+
 @pytest.fixture
-def published(loopback, online, cache, make_run):
+def published(loopback, online, cache, make_run, kept, tmp_path):
     """Three epochs on the Hub; the run's folder, and the repository."""
+    if "repo" in kept:
+        run = shutil.copytree(kept["run"], tmp_path / "run")
+        loopback.repos[NAME] = copy.deepcopy(kept["repo"])
+        return run, loopback.repos[NAME]
     run = make_run(3)
     publisher = Publisher(run, NAME, endpoint=loopback.url)
     publisher.check_repository()
     box = Outbox(publisher, lambda _: None).start()
     box.add(3)
     assert box.finish() == []
+    shutil.copytree(run, kept["run"])
+    kept["repo"] = copy.deepcopy(loopback.repos[NAME])
     return run, loopback.repos[NAME]
 
 

@@ -50,10 +50,14 @@ def test_three_epochs_through_a_fault(flags, run_script, loopback, hub_env, faul
     assert_each_epoch_once(loopback.repos[NAME])
 
 
+IN_A_HURRY = "import sys, hub.client, train_accelerate; hub.client.WAIT_S = 0.01; sys.exit(train_accelerate.main())"
+
+
 def test_a_hiccup_at_the_start_is_waited_for(flags, run_script, loopback, hub_env):
     loopback.fail("GET /api/whoami", 503)
     loopback.fail("GET .*/refs", 500)
-    run_script(SCRIPT, *flags, env=hub_env)
+    run_script("-c", IN_A_HURRY, *flags, env=hub_env)
+    assert [fault.times for fault in loopback.faults] == [0, 0]
     assert_each_epoch_once(loopback.repos[NAME])
 
 

@@ -54,3 +54,11 @@ def test_affine_norms_start_as_no_change():
     initialise(network, gain=0.02)
     assert torch.equal(network[1].weight, torch.ones(4))
     assert torch.equal(network[1].bias, torch.zeros(4))
+
+
+def test_nothing_is_drawn_where_there_are_no_values(monkeypatch):
+    """Checkpoints build their networks so. Drawing would change nothing, and load a compiler first."""
+    monkeypatch.setattr(torch.Tensor, "normal_", None)
+    with torch.device("meta"):
+        network = build_generator(ModelConfig(generator="resnet_6", ngf=2))
+    assert all(parameter.is_meta for parameter in network.parameters())

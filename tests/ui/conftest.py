@@ -84,7 +84,8 @@ def app(tmp_path_factory):
             "--studies", str(folder / "studies"),
         ],
         cwd=folder / "work", stdout=log, stderr=log,
-        env={**os.environ, "GRADIO_TEMP_DIR": str(folder / "cache"), "TMPDIR": str(folder / "temp")},
+        env={**os.environ, "GRADIO_TEMP_DIR": str(folder / "cache"), "TMPDIR": str(folder / "temp"),
+             "GRADIO_HEARTBEAT_INTERVAL": "0.1"},  # It ends as soon as its pages have heard of it.
     )
     try:
         url = f"http://127.0.0.1:{port}/"
