@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import uvicorn
-from anyio import CapacityLimiter, to_thread
+from anyio import CapacityLimiter, fail_after, to_thread
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
@@ -49,6 +49,8 @@ from cyclegan.study.store import Store, database_url
 
 FILES = {"player.js": "text/javascript", "player.css": "text/css"}
 MAX_BODY_BYTES = 16_000
+BODY_S = 30.0
+"""Seconds for a body to arrive in."""
 THREADS = 40
 """Calls of the database at once; the others wait."""
 PER_ADDRESS = (600.0, 4000.0)
@@ -347,10 +349,14 @@ class _Server:
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             raise _Refused("bad_answer", "Send JSON, with Content-Type: application/json.", status=415)
         content = bytearray()
-        async for part in request.stream():
-            content += part
-            if len(content) > MAX_BODY_BYTES:
-                raise _Refused("bad_answer", f"Send {MAX_BODY_BYTES:,} bytes at most.", status=413)
+        try:
+            with fail_after(BODY_S):
+                async for part in request.stream():
+                    content += part
+                    if len(content) > MAX_BODY_BYTES:
+                        raise _Refused("bad_answer", f"Send {MAX_BODY_BYTES:,} bytes at most.", status=413)
+        except TimeoutError as error:
+            raise _Refused("busy", f"The request did not arrive whole within {BODY_S:g} s: send it again.") from error
         try:
             body = json.loads(content, parse_constant=_no_number)
         except (ValueError, RecursionError) as error:

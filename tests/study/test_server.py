@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import anyio
 import httpx
 import pytest
 import sqlalchemy as sa
@@ -295,6 +296,26 @@ def test_malformed_and_oversize_bodies_get_a_sentence(client_of, small_study):
         body = json.dumps({"token": ada.token, "chosen_side": "left", **ANSWER, **extra}).encode()
         status, code = refusal(client.post(f"{study.name}/vote", content=body, headers=headers))
         assert status in (400, 409) and code in ("bad_answer", "not_revealed")
+
+
+def test_a_body_that_stops_amid_holds_nothing_for_ever(store, small_study, monkeypatch):
+    monkeypatch.setattr(server, "BODY_S", 0.01)
+    study, sent = small_study(), []
+    path = f"/{study.name}/session"
+    scope = {"type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": b"",
+             "headers": [(b"content-type", b"application/json")], "client": ("10.0.0.1", 1)}  # fmt: skip
+    parts = iter([{"type": "http.request", "body": b'{"partic', "more_body": True}])
+
+    async def receive():
+        for part in parts:
+            return part
+        await anyio.sleep_forever()
+
+    async def send(message):
+        sent.append(message)
+
+    anyio.run(server.make_app([study], store_of=lambda _: store), scope, receive, send)
+    assert sent[0]["status"] == 503 and b"did not arrive whole" in sent[1]["body"]  # As the page asks again for.
 
 
 def test_addresses_that_are_none(client_of, small_study):
