@@ -58,14 +58,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
     end_in_order()
-    own = is_loopback(args.host) and not args.share
     there = [*([] if args.checkpoints else [DEMO / "studies"]), STUDIES]
     folders = args.studies or [folder for folder in there if any(folder.glob("*/study.json"))]
     try:
-        sources = open_sources(args.checkpoints)
-        check_port(args.host, args.port)
-        with open_studies(folders, own=own, votes=args.votes) as shelf:
-            _serve(args, sources, shelf)
+        with contextlib.suppress(KeyboardInterrupt):  # By Ctrl-C or SIGTERM, also while things are being loaded.
+            sources = open_sources(args.checkpoints)
+            check_port(args.host, args.port)
+            with open_studies(folders, own=is_loopback(args.host) and not args.share, votes=args.votes) as shelf:
+                _serve(args, sources, shelf)
     except (CheckpointError, StudyError, HubError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -89,7 +89,7 @@ def _serve(args: argparse.Namespace, sources: list[CheckpointSource], shelf: Stu
     demo.queue(max_size=64).launch(
         server_name=args.host, server_port=args.port, share=args.share, prevent_thread_lock=True,
         **ui.launch_options([page.CSS for page in pages.values()], own=shelf.own, routes=[shelf.route()]))
-    with contextlib.suppress(KeyboardInterrupt), contextlib.closing(demo):  # `block_thread` waits 5 s for open pages.
+    with contextlib.closing(demo):  # `block_thread` waits 5 s for open pages.
         bench.warm()
         shelf.warm()
         while demo.is_running:

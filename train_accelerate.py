@@ -16,6 +16,8 @@ from pathlib import Path
 
 # Before torch: a visitor's screen is no place for its build notes.
 os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Nor for a traceback, where Ctrl-C meets imports.
 
 import torch  # noqa: E402
 from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState  # noqa: E402
@@ -23,7 +25,7 @@ from accelerate.utils import parse_flag_from_env  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
 from cyclegan.checkpoint import CheckpointError  # noqa: E402
-from cyclegan.cli import parse_train_config, run_command  # noqa: E402
+from cyclegan.cli import parse_train_config, run_command, stop_on_signals  # noqa: E402
 from cyclegan.config import ConfigError, TrainConfig  # noqa: E402
 from cyclegan.data import DataError, open_data  # noqa: E402
 from cyclegan.images import ImageError  # noqa: E402
@@ -110,7 +112,12 @@ def train(config: TrainConfig) -> int:
         samples = data.samples(max(config.run.sample_count, DIVERSITY_SAMPLES)) if run.is_main else {}
         if run.is_main:
             run.save_examples(samples)
-        stop_on_signals(trainer, monitor)
+
+        def stop() -> None:
+            trainer.stop_requested = True
+            monitor.say("stopping after this step, then saving; once more to stop at once")
+
+        stop_on_signals(stop)
         published, stopped, epochs = True, False, config.optim.total_epochs
         try:
             if hub:
@@ -143,19 +150,6 @@ def train(config: TrainConfig) -> int:
     return 0 if published else 1
 
 
-def stop_on_signals(trainer: Trainer, monitor: Monitor) -> None:
-    """Ctrl-C and SIGTERM end the run after the current step, with its state saved; a second one ends it at once."""
-
-    def request(_number: int, _frame: object) -> None:
-        for each in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(each, signal.SIG_DFL)
-        trainer.stop_requested = True
-        monitor.say("stopping after this step, then saving; once more to stop at once")
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, request)
-
-
 def resume_command() -> str:
     """The command line that continues this run, ready to paste."""
     words, skip = [], False
@@ -171,6 +165,7 @@ def resume_command() -> str:
 
 def main() -> int:
     """Parse, train, and turn what can be foreseen into a sentence."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     logging.basicConfig(format="%(levelname)s: %(message)s".lower(), level=logging.WARNING)
     config = parse_train_config()
     try:

@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sys
+import time
 import types
 import typing
 from collections.abc import Callable, Sequence
@@ -205,6 +206,26 @@ def check_port(host: str, port: int) -> None:
     except OSError as error:
         why = f"{host}:{port} can't be served ({error.strerror or error})"
         raise OSError(f"{why}: choose another port, as in --port {port % 65535 + 1}, or another --host") from error
+
+
+TOGETHER_S = 1.0
+"""Signals that come so soon after another are the same wish: launchers pass on Ctrl-C with one of their own."""
+
+
+def stop_on_signals(stop: Callable[[], None]) -> None:
+    """Have the first SIGINT or SIGTERM call `stop`; a later one ends this process at once."""
+    asked: list[float] = []
+
+    def request(number: int, _frame: object) -> None:
+        if not asked:
+            asked.append(time.monotonic())
+            stop()
+        elif time.monotonic() - asked[0] >= TOGETHER_S:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, request)
 
 
 def end_in_order() -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import train_accelerate
+from cyclegan import cli
 
 SCRIPT = "train_accelerate.py"
 
@@ -107,14 +107,20 @@ def test_a_signal_saves_the_state_amid_an_epoch_and_resumes_exactly(
     assert_same_generators(whole, stopped, int(total))
 
 
-def test_the_first_ctrl_c_saves_even_where_the_run_was_ending_anyway(monkeypatch):
-    """A failed write asks the training to stop as well, which is no reason to take a first Ctrl-C for the second."""
-    trainer, said, handlers = SimpleNamespace(stop_requested=True), [], {}
-    monkeypatch.setattr(train_accelerate.signal, "signal", handlers.__setitem__)
-    train_accelerate.stop_on_signals(trainer, SimpleNamespace(say=said.append))
-    handlers[signal.SIGINT](signal.SIGINT, None)
-    assert trainer.stop_requested and "then saving" in said[0]
-    assert handlers == {signal.SIGINT: signal.SIG_DFL, signal.SIGTERM: signal.SIG_DFL}  # A second one ends it.
+def test_the_first_signal_saves_and_a_later_one_ends_at_once(monkeypatch):
+    """Launchers send a signal of their own after a Ctrl-C, which is no second wish."""
+    now, handlers, done = SimpleNamespace(s=100.0), {}, []
+    monkeypatch.setattr(cli.time, "monotonic", lambda: now.s)
+    monkeypatch.setattr(cli.signal, "signal", handlers.__setitem__)
+    monkeypatch.setattr(cli.signal, "raise_signal", lambda number: done.append(handlers[number]))
+    cli.stop_on_signals(lambda: done.append("stop"))
+    for number, after in ((signal.SIGINT, 0), (signal.SIGTERM, 0.01), (signal.SIGINT, 0.5)):
+        now.s += after
+        handlers[number](number, None)
+    assert done == ["stop"]
+    now.s += 1
+    handlers[signal.SIGTERM](signal.SIGTERM, None)
+    assert done == ["stop", signal.SIG_DFL]
 
 
 def test_two_processes_equal_one_with_the_double_batch(tmp_path, tiny_flags, run_script):
@@ -219,7 +225,7 @@ def test_a_resume_survives_what_people_do_to_a_run(tmp_path, tiny_flags, run_scr
     (state,) = (run / "training_state").iterdir()
     saved = torch.load(state / "state.pt", weights_only=True)
     assert all(group["betas"] == (0.9, 0.999) for o in saved["optimisers"] for group in o["param_groups"])
-    assert len((run / "metrics.jsonl").read_text().splitlines()) == 10  # Two epochs of four steps and a line each.
+    assert len((run / "metrics.jsonl").read_text().splitlines()) == 12  # Two epochs: a start, four steps, an end.
 
     other = run_script(SCRIPT, *flags, "--ngf", 8, "--output_dir", tmp_path / "other", "--resume", state, ok=False)
     assert other.returncode == 1 and "other networks" in other.stderr

@@ -273,6 +273,8 @@ class Study:
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):
             raise PlanError(f"{self.name!r} can't be a study's name: use letters, digits, dot, hyphen, underscore")
+        if self.name == "static":
+            raise PlanError(f"{self.name!r} can't be a study's name: the files of its page are there")
         if self.direction not in DIRECTIONS:
             raise PlanError(f"direction is {self.direction!r}: choose ab or ba")
         for text in (self.title, self.contact, self.dataset, self.completion_code, self.completion_url, *self.domains):

@@ -842,6 +842,7 @@ async function finish({ phase, score, code, url }) {
   bar.style.transform = phase === "done" ? "scaleX(1)" : "";
   const kind = phase === "done" ? "thanks" : phase;
   const said = about.preview && kind === "thanks" ? "preview_end" : kind;
+  if (about.preview) url = null; // It would end a real participation elsewhere.
   const parts = [title(`${kind}_title`), paragraph(said, { hours: about.session_hours })];
   if (score) {
     parts.push(make("p", () => say("score", score), { className: "score" }));

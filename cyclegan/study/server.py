@@ -44,7 +44,7 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cyclegan.study.plan import TAGS, Study
-from cyclegan.study.session import Play, SessionError
+from cyclegan.study.session import ADDRESS_WINDOW, SESSIONS_PER_ADDRESS, Play, SessionError
 from cyclegan.study.store import Store, database_url
 
 FILES = {"player.js": "text/javascript", "player.css": "text/css"}
@@ -56,6 +56,8 @@ THREADS = 40
 PER_ADDRESS = (600.0, 4000.0)
 """Requests per second and at once. Generous: a class of 200 sits behind one address."""
 PER_SESSION = (30.0, 60.0)
+CHECKS_PER_ADDRESS = (SESSIONS_PER_ADDRESS / ADDRESS_WINDOW.total_seconds(), float(SESSIONS_PER_ADDRESS))
+"""As many as sessions: asking who took part is no cheaper than taking part."""
 MAX_KNOWN = 20_000
 """Addresses, and sessions, that are remembered: the latest."""
 STATUS = {
@@ -169,6 +171,7 @@ class _Server:
         self.limiter = CapacityLimiter(THREADS)
         self.salt = secrets.token_bytes(16)
         self.addresses, self.sessions = Buckets(*PER_ADDRESS), Buckets(*PER_SESSION)
+        self.checks = Buckets(*CHECKS_PER_ADDRESS)
 
     @property
     def routes(self) -> list[Route]:
@@ -248,7 +251,7 @@ class _Server:
         names = ("task", "question", "presentation", "practice_trials", "test_trials", "exposure_ms", "blank_ms",
                  "mask", "feedback_ms", "session_hours")
         login = None
-        if p.login == "huggingface":
+        if p.login == "huggingface" and not self.preview:
             user = self.login.user(request) if self.login else None
             back = request.url.path.removesuffix("/about")
             login = {"user": user, "url": self.login.url(request, back) if self.login else None}
@@ -263,6 +266,8 @@ class _Server:
 
     async def check(self, request: Request) -> Response:
         """Refuse who has taken part already, so that they need not read and agree first to learn it."""
+        if wait := self.checks.take(self._hash(self._address(request))):
+            raise _Refused("slow_down", "Too many people came from your address: wait a moment.", retry_after_s=wait)
         play, body = self._play(request), await self._body(request)
         await self._call(play.check, self._participant(request, play, body), key=body.get("key"))
         return _json({"ok": True})

@@ -77,6 +77,7 @@ class Studies:
 
     def _load(self) -> Any:
         from cyclegan.study.server import make_app
+        from cyclegan.study.store import StoreError
 
         with self._lock:
             if self._app is None:
@@ -86,8 +87,11 @@ class Studies:
                     studies, store_of=self.store, login=self._login, trust_proxy=bool(os.environ.get("SPACE_ID"))
                 )
                 if self.own:
-                    tried = make_app(studies, store_of=self._store_of_previews, preview=True)
-                    app = Starlette(routes=[Mount(f"/{PREVIEW}", tried), Mount("/", app)])
+                    try:
+                        tried = make_app(studies, store_of=self._store_of_previews, preview=True)
+                        app = Starlette(routes=[Mount(f"/{PREVIEW}", tried), Mount("/", app)])
+                    except (OSError, StoreError) as error:
+                        log.warning("studies can't be tried without leaving votes: %s", error)
                 self._app = app
             return self._app
 

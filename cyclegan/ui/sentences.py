@@ -207,6 +207,8 @@ KOREAN: tuple[tuple[str, str], ...] = (
      "{output}: 이미 있는 연구입니다. 연구는 고정되어 있으므로 다른 이름을 쓰세요"),
     ("{name} can't be a study's name: use letters, digits, dot, hyphen, underscore",
      "{name}: 연구의 이름으로 쓸 수 없습니다. 영문자, 숫자, 점, 하이픈, 밑줄만 쓰세요"),
+    ("{name} can't be a study's name: the files of its page are there",
+     "{name}: 연구의 이름으로 쓸 수 없습니다. 연구 페이지의 파일이 놓이는 자리입니다"),
     ("{text} is no text that can be shown: leave out what can't be printed",
      "{text}: 화면에 표시할 수 없는 글자가 있습니다. 그 글자를 빼세요"),
     ("{output} can't be written ({reason}): free space or name another --output",

@@ -304,13 +304,17 @@ def _card(study: Study, say: words.Speaker, *, owner: bool = False, own: bool = 
         f'<a class="try" href="study/{PREVIEW}/{quote(study.name)}" target="_blank" rel="noopener">'
         f'{html.escape(say("studies.preview"))}</a>' if own else "",
         "</p>",
-        _links(study, address, say) if owner else "",
+        _links(study, address, say, own=own) if owner else "",
     ]  # fmt: skip
     return "".join(lines)
 
 
-def _links(study: Study, address: str, say: words.Speaker) -> str:
-    """The addresses to send, from the page's own on; studies.js puts that before them."""
+def _links(study: Study, address: str, say: words.Speaker, *, own: bool) -> str:
+    """The addresses to send, from the page's own on; studies.js puts that before them.
+
+    Args:
+        own: whether only this computer is served, which the page says where its address says so too.
+    """
     links = {"studies.to_accounts": ""} if study.protocol.login == "huggingface" else LINKS
     copy = html.escape(SCRIPT_WORDS["copy"][words.LANGUAGES.index(say.language)])
     rows = "".join(
@@ -318,10 +322,13 @@ def _links(study: Study, address: str, say: words.Speaker) -> str:
         f'{html.escape(address + end)}</code><button type="button">{copy}</button></li>' for key, end in links.items()
     )  # fmt: skip
     command = shlex.join(["python", "-m", "cyclegan", "study", "serve", str(study.folder), "--host", "0.0.0.0"])
+    only_here = (
+        f'<p class="how only-here" hidden>{html.escape(say("studies.only_here"))} '
+        f"<code>{html.escape(command)}</code></p>"
+    )
     return (
         f"<h3>{html.escape(say('studies.send'))}</h3><p class=\"how\">{html.escape(say('studies.send_how'))}</p>"
-        f'<ul class="links">{rows}</ul><p class="how only-here" hidden>{html.escape(say("studies.only_here"))} '
-        f"<code>{html.escape(command)}</code></p>"
+        f'<ul class="links">{rows}</ul>{only_here if own else ""}'
     )
 
 

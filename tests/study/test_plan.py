@@ -278,6 +278,7 @@ def test_too_few_pictures_are_told(kind, sentence):
     [
         ({"name": "../up"}, "can't be a study's name"),
         ({"name": "x" * 65}, "can't be a study's name"),
+        ({"name": "static"}, "can't be a study's name"),  # Its page would never be found.
         ({"direction": "up"}, "choose ab or ba"),
         ({"checkpoints": ()}, "at least one checkpoint"),
         ({"checkpoints": (PlannedCheckpoint(1, "a", "r"), PlannedCheckpoint(1, "b", "r"))}, "named twice"),

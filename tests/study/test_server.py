@@ -259,11 +259,21 @@ def test_one_session_per_participant_and_the_same_one_for_a_lost_answer(client_o
             assert refusal(got) == (400, "bad_participant")
 
 
-def test_a_preview_is_marked_and_can_be_begun_again_and_again(client_of, small_study):
+def test_asking_who_took_part_is_no_cheaper_than_taking_part(client_of, small_study, monkeypatch):
     study = small_study()
+    assert server.CHECKS_PER_ADDRESS == (400 / 600, 400)
+    monkeypatch.setattr(server, "CHECKS_PER_ADDRESS", (0.5, 3.0))
+    client = client_of(study)
+    got = [client.post(f"{study.name}/check", json={"participant": f"p{n}"}) for n in range(4)]
+    assert [g.status_code for g in got] == [200] * 3 + [429] and refusal(got[-1]) == (429, "slow_down")
+
+
+def test_a_preview_is_marked_and_can_be_begun_again_and_again(client_of, small_study):
+    study = small_study(login="huggingface")  # As if nobody had to log in: it is the owner.
     assert client_of(study).get(f"{study.name}/about").json()["preview"] is False
     client = client_of(study, preview=True)
-    assert client.get(f"{study.name}/about").json()["preview"] is True
+    about = client.get(f"{study.name}/about").json()
+    assert about["preview"] is True and about["login"] is None
     secrets = {Browser(client, study, "ada").secret for _ in range(2)}
     assert len(secrets) == 2
     assert client.post(f"{study.name}/check", json={"participant": "ada"}).json() == {"ok": True}

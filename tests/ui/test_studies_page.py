@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import tempfile
 from pathlib import Path
 
 import httpx
@@ -86,6 +87,16 @@ def test_owners_try_a_study_on_their_own_computer_and_leave_no_trace(small_study
         assert http.get(f"/study/{PREVIEW}/tiny/about").status_code == 404
 
 
+def test_studies_are_played_where_nothing_can_be_tried(small_study, monkeypatch, caplog):
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere/at/all")
+    studies = Studies([small_study().folder], own=True)
+    with contextlib.closing(studies), TestClient(Starlette(routes=[studies.route()])) as http:
+        assert http.get("/study/tiny/about").status_code == 200
+        assert http.get(f"/study/{PREVIEW}/tiny/about").status_code == 404
+    assert "can't be tried" in caplog.text
+
+
 def test_what_owners_and_others_see_of_a_study(small_study):
     study, accounts = small_study(), small_study("accounts", login="huggingface")
     say = words.speaker()
@@ -93,8 +104,9 @@ def test_what_owners_and_others_see_of_a_study(small_study):
     for ends, one in ((["?participant=ID", "?PROLIFIC_PID={{%PROLIFIC_PID%}}", ""], study), ([""], accounts)):
         shown = _card(one, say, owner=True)
         assert re.findall(r'data-path="([^"]*)"', shown) == [f"study/{one.name}{end}" for end in ends]
-        assert PREVIEW not in shown and f"study serve {one.folder} --host" in shown
-    assert f'href="study/{PREVIEW}/tiny"' in _card(study, say, owner=True, own=True)
+        assert PREVIEW not in shown and "study serve" not in shown  # It is served to others already.
+        shown = _card(one, say, owner=True, own=True)
+        assert f'href="study/{PREVIEW}/{one.name}"' in shown and f"study serve {one.folder} --host" in shown
 
 
 @pytest.mark.parametrize("sentence, korean", [
