@@ -1,5 +1,7 @@
-"""The embedded run: what `make demo` opens on is whole, small, and does what it is there to show."""
+"""The embedded runs: what `make demo` opens on is whole, small, and does what it is there to show."""
 
+import importlib.util
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +15,31 @@ from cyclegan.translator import Translator, mean_difference
 DEMO = Path(__file__).parent.parent / "demo"
 
 
-def test_it_is_whole_and_small():
+@pytest.fixture(scope="module")
+def towns():
+    """demo/draw_towns.py's pairs."""
+    spec = importlib.util.spec_from_file_location("draw_towns", DEMO / "draw_towns.py")
+    module = importlib.util.module_from_spec(spec)
+    path = [*sys.path]
+    spec.loader.exec_module(module)
+    sys.path[:] = path
+    return module.towns()
+
+
+def test_they_are_small():
     assert sum(path.stat().st_size for path in DEMO.rglob("*") if path.is_file()) <= 20_000_000
-    source = LocalSource(DEMO / "streets")
+
+
+@pytest.mark.parametrize(("run", "epochs"), [("streets", 5), ("towns", 3)])
+def test_they_are_whole(run, epochs):
+    source = LocalSource(DEMO / run)
     infos = source.list()
-    assert source.problems == [] and len(infos) >= 5
+    assert source.problems == [] and len(infos) == epochs
     assert infos[0].epoch >= 10 * infos[-1].epoch  # Spread over the training.
     assert all((source.path(info.epoch) / "samples" / f"{d}.png").is_file() for info in infos for d in ("ab", "ba"))
-    assert {path.name[:2] for path in list_images(DEMO / "streets" / "examples")} == {"a_", "b_"}
+    assert {path.name[:2] for path in list_images(DEMO / run / "examples")} == {"a_", "b_"}
+    for name in ("curves.png", "metrics.jsonl"):
+        assert (DEMO / run / name).is_file()
 
 
 @pytest.mark.parametrize("direction", ["ab", "ba"])
@@ -43,3 +62,24 @@ def test_its_examples_are_the_scenes_that_the_readme_says():
     example = open_image(DEMO / "streets" / "examples" / "a_1.png")
     scene = StreetsSpec.parse("streets:count=1,test_count=14,size=256").image("test", "a", 0)
     assert mean_difference(example, scene) < 1  # Another Pillow may round another way.
+
+
+def test_photos_become_maps_of_their_own_streets(towns):
+    """On drawn towns: the map's streets are where the photo's are, and the way back is nearer than another town."""
+    translator = Translator(LocalSource(DEMO / "towns").load(), "cpu")
+    for number, pair in enumerate(towns):
+        other = towns[(number + 1) % len(towns)]
+        result = translator.translate(pair["a"], "ab", reconstruct=True)
+        light = np.asarray(result.fake, dtype=float).mean(axis=-1)
+        own, others = (np.asarray(town["b"]).min(axis=-1) >= 252 for town in (pair, other))  # White: streets.
+        assert light[own].mean() - light[~own].mean() > 8
+        assert abs(light[others].mean() - light[~others].mean()) < 2
+        assert mean_difference(result.fake, pair["b"]) < 20 < 150 < mean_difference(pair["a"], pair["b"])
+        assert mean_difference(result.rec, pair["a"]) < 0.8 * mean_difference(other["a"], pair["a"])
+
+
+def test_the_towns_are_the_ones_that_the_readme_says(towns):
+    for number, pair in enumerate(towns, 1):
+        for domain, drawn in pair.items():
+            example = open_image(DEMO / "towns" / "examples" / f"{domain}_{number}.png")
+            assert mean_difference(example, drawn) < 1  # Another Pillow may round another way.
