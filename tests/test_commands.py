@@ -83,7 +83,7 @@ def test_pictures_that_are_translated_in_pieces_show_how_far_they_are(
             super().update(n)
             seen.append((self.n, str(self)))
 
-    monkeypatch.setattr("tqdm.tqdm", Bar)
+    monkeypatch.setattr("cyclegan.progress.tqdm", Bar)
     monkeypatch.setattr(Translator, "_memory", lambda *_: (2**26, False))  # The smallest pictures are too large.
     make_checkpoint(tmp_path / "run", 1)
     (pictures / "c.jpg").write_bytes(b"no picture")
