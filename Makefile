@@ -1,4 +1,4 @@
-# make demo: the app with the embedded run.  make test: everything that CI runs.
+# make demo: the app with the embedded runs.  make test: everything that CI runs.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin

@@ -55,6 +55,7 @@ from cyclegan.data import find_data
 from cyclegan.speed import settle
 from cyclegan.trainer import Trainer
 
+PARTS = ("checks", "throughput", "training", "report")
 SHARES = {"checks": 0.2, "throughput": 0.2, "report": 0.09}
 """Of the whole time; the training has what is left."""
 LIMITS_GIB = {"512, as it comes": 24, "1024, gradient_checkpointing": 40}
@@ -382,13 +383,15 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="where to run")
     parser.add_argument("--seconds", type=float, help="for all of it (default: 525; with --tiny 160)")
     parser.add_argument("--batch_size", type=int, default=1, help="of the training")
-    parser.add_argument("--parts", default="checks,throughput,training,report", help="which parts to run")
+    parser.add_argument("--parts", default=",".join(PARTS), help="which parts to run (default: %(default)s)")
     parser.add_argument("--tiny", action="store_true", help="networks and pictures so small that any computer can")
     own, train_flags = sys.argv[1:], []
     if "--" in own:
         own, train_flags = own[: own.index("--")], own[own.index("--") + 1 :]
     args = parser.parse_args(own)
     args.train_flags, args.parts = train_flags, args.parts.split(",")
+    if unknown := set(args.parts) - set(PARTS):
+        parser.error(f"--parts has no {', '.join(sorted(unknown))}: choose from {', '.join(PARTS)}")
     args.typed = {str(path.expanduser().absolute()): str(path) for path in (args.dataset, args.output)}
     args.typed[str(args.output.expanduser().absolute() / "run")] = str(args.output / "run")
     args.seconds = args.seconds or (160.0 if args.tiny else 525.0)

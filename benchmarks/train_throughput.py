@@ -736,22 +736,27 @@ def parse() -> argparse.Namespace:
     )  # fmt: skip
     cuda = torch.cuda.is_available()
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if cuda else "cpu", help="where to measure")
-    parser.add_argument("--sizes", type=numbers, default=[256, 128, 512], help="sides of pictures, in this order")
-    parser.add_argument("--batches", type=numbers, default=[1, 2, 4, 8], help="pairs per step, in this order")
-    parser.add_argument("--steps", type=int, default=ENOUGH, help="timed steps per case")
+    parser.add_argument("--sizes", type=numbers, default=[256, 128, 512],
+                        help="sides of pictures, in this order (default: 256,128,512)")
+    parser.add_argument("--batches", type=numbers, default=[1, 2, 4, 8],
+                        help="pairs per step, in this order (default: 1,2,4,8)")
+    parser.add_argument("--steps", type=int, default=ENOUGH, help="timed steps per case (default: %(default)s)")
     parser.add_argument("--warmup", type=int, help="steps before those (default: 12 on a GPU, 2 on a CPU)")
     parser.add_argument("--ways", help=f"some of {', '.join(('plain', *WAYS))} (default: all that the device has, but "
                         "on a CPU not compile and all, which take minutes to get ready there)")  # fmt: skip
-    parser.add_argument("--generator", choices=("resnet_9", "resnet_6"), default="resnet_9", help="architecture")
-    parser.add_argument("--ngf", type=int, default=64, help="channels of the generators' first layer")
-    parser.add_argument("--ndf", type=int, default=64, help="channels of the discriminators' first layer")
+    parser.add_argument("--generator", choices=("resnet_9", "resnet_6"), default="resnet_9",
+                        help="architecture (default: %(default)s)")
+    parser.add_argument("--ngf", type=int, default=64,
+                        help="channels of the generators' first layer (default: %(default)s)")
+    parser.add_argument("--ndf", type=int, default=64,
+                        help="channels of the discriminators' first layer (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=0, help="threads on the CPU; 0 leaves it to torch")
     parser.add_argument("--budget_s", type=float, default=0.0, help="seconds for all; what is left out is listed")
     parser.add_argument("--epoch", type=numbers, nargs="?", const=[1], default=[], metavar="BATCHES",
                         help="also train whole epochs at the first size, at these batch sizes (1 if none is given)")
     parser.add_argument("--epochs", type=int, default=3, help="how many epochs that is; the first one warms up")
     parser.add_argument("--dataset", type=Path, help="folder to train them on (default: built-in streets as files)")
-    parser.add_argument("--pictures", type=int, default=200, help="how many streets per domain")
+    parser.add_argument("--pictures", type=int, default=200, help="how many streets per domain (default: %(default)s)")
     parser.add_argument("--output", type=Path, help="what to write, without .json and .md "
                         "(default: benchmarks/reports/train_throughput-DEVICE, with -trial for a trial)")  # fmt: skip
     args = parser.parse_args()

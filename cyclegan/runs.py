@@ -308,7 +308,7 @@ class Run:
                 f"{folder} holds other networks than these flags describe; resume it with the --generator, --ngf, "
                 "--discriminator, --ndf and so on that it was trained with"
             ) from error
-        self.notes.append(f"resumed from {folder.name} (epoch {trainer.epoch}, step {trainer.global_step})")
+        self.notes.append(f"resumed from {folder.name} ({trainer.epoch} epochs done, step {trainer.global_step})")
         if folder.resolve() != state_folder(self.folder, trainer.global_step).resolve():
             self.save_state(Moment.of(trainer))  # Another run's: from here on this one stands by itself.
 

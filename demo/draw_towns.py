@@ -10,6 +10,7 @@ taken from them. The towns are the same every time, Pillow being equal.
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import random
 import sys
@@ -21,14 +22,14 @@ from PIL import Image, ImageChops, ImageDraw
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from cyclegan.checkpoint import GENERATOR_OF, SAMPLES, LocalSource  # noqa: E402
-from cyclegan.evaluation.samples import sample_grid, translate_samples  # noqa: E402
+from cyclegan.evaluation.samples import sample_grid, sample_metrics, translate_samples  # noqa: E402
 from cyclegan.images import to_tensor  # noqa: E402
 
 SIZE = 256
 DETAIL = 4  # Drawn at this many times the size, then reduced: soft edges.
 SHADE = (1.0, 0.8)  # Where shadows fall, in pixels.
 GRAIN = 12  # The photo's noise: ± 128 / GRAIN grey levels.
-GRID_TILE = 128
+GRID_TILE, ROWS = 128, 2
 
 Point = tuple[float, float]
 Color = tuple[int, int, int]
@@ -191,7 +192,7 @@ def towns() -> list[dict[str, Image.Image]]:
 
 
 def draw_grids(run: Path, pairs: list[dict[str, Image.Image]]) -> None:
-    """Each epoch's samples/ab.png and ba.png, as a training draws them, of these pairs, in 256 colours."""
+    """Each epoch's sample grids, as a training draws them but in 256 colours, and its metrics, of these pairs."""
     tensors = {domain: [to_tensor(pair[domain]) for pair in pairs] for domain in "ab"}
     samples = {f"{kind}_{domain}": tensors[domain] for kind in ("real", "truth") for domain in "ab"}
     samples |= {f"label_{domain}": [str(number + 1) for number in range(len(pairs))] for domain in "ab"}
@@ -200,10 +201,14 @@ def draw_grids(run: Path, pairs: list[dict[str, Image.Image]]) -> None:
         checkpoint = source.load(info.epoch)
         names = {"a": checkpoint.config.data.domain_a, "b": checkpoint.config.data.domain_b}
         generators = {GENERATOR_OF[way]: network for way, network in checkpoint.generators.items()}
-        for way, made in translate_samples(samples, generators, "cpu").items():
-            path = source.path(info.epoch) / SAMPLES[way]
+        translated, folder = translate_samples(samples, generators, "cpu"), source.path(info.epoch)
+        record = json.loads((folder / "checkpoint.json").read_text(encoding="utf-8"))
+        record["metrics"] = sample_metrics(translated, {}, checkpoint.config.train["loss"]["gan_mode"], "cpu")
+        (folder / "checkpoint.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        for way, made in translated.items():
+            path = folder / SAMPLES[way]
             path.parent.mkdir(exist_ok=True)
-            grid = sample_grid(made, names, count=len(pairs), tile=GRID_TILE)
+            grid = sample_grid(made, names, count=ROWS, tile=GRID_TILE)
             # This method keeps colours that are rare, such as a pond's.
             grid.quantize(method=Image.Quantize.MAXCOVERAGE).save(path, optimize=True)
 
@@ -217,7 +222,7 @@ def main() -> None:
     for number, pair in enumerate(pairs, 1):
         for domain, picture in pair.items():
             picture.save(run / "examples" / f"{domain}_{number}.png", optimize=True)
-    draw_grids(run, pairs[:2])
+    draw_grids(run, pairs)
 
 
 if __name__ == "__main__":

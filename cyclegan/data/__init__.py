@@ -87,7 +87,7 @@ def _open_folder(root: Path, names: tuple[str, str], paired: bool) -> Splits:
             return open_pairs(root, names)
     except DataError as error:
         raise DataError(f"{error}.\n{LAYOUTS}") from error
-    found = ", ".join(sorted(p.name for p in folders.values())[:10]) or "no folders"
+    found = ", ".join(sorted(p.name for p in folders.values())[:10]) or "no folder"
     inner = next((p for p in folders.values() if {"traina", "train"} & set(subfolders(p))), None)
     hint = f" Did you mean {inner}?" if inner else ""
-    raise DataError(f"{root} has neither trainA and trainB nor train in it, but {found}.{hint}\n{LAYOUTS}")
+    raise DataError(f"{root} has neither trainA and trainB nor train in it; found in it: {found}.{hint}\n{LAYOUTS}")

@@ -254,9 +254,9 @@ KOREAN: tuple[tuple[str, str], ...] = (
     ("{dataset} has no test pictures: add them, or try it out with --split train",
      "{dataset}: 시험용 사진이 없습니다. 시험용 사진을 넣으세요"),
     # data
-    ("{folder} has neither trainA and trainB nor train in it, but {found}",
+    ("{folder} has neither trainA and trainB nor train in it; found in it: {found}",
      "{folder} 폴더에 trainA와 trainB도, train도 없습니다. 있는 것: {found}"),
-    ("{folder} has neither trainA and trainB nor train in it, but {found}. Did you mean {inner}?",
+    ("{folder} has neither trainA and trainB nor train in it; found in it: {found}. Did you mean {inner}?",
      "{folder} 폴더에 trainA와 trainB도, train도 없습니다. 있는 것: {found}. 혹시 {inner} 폴더인가요?"),
     ("{file} is a file, not a data set: unpack it if it is an archive",
      "{file}: 데이터 세트가 아니라 파일입니다. 압축 파일이라면 먼저 푸세요"),

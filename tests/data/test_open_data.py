@@ -123,8 +123,8 @@ def test_pairs_of_odd_width_have_halves_of_one_size(tmp_path):
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda r: None, "has neither trainA and trainB nor train in it, but no folders"),
-        (lambda r: write(r / "horses", 1), "nor train in it, but horses"),
+        (lambda r: None, "has neither trainA and trainB nor train in it; found in it: no folder"),
+        (lambda r: write(r / "horses", 1), "nor train in it; found in it: horses"),
         (lambda r: unpaired(r / "inner"), "Did you mean"),
         (lambda r: write(r / "trainA", 1), "has no folder trainB"),
         (lambda r: (write(r / "trainA", 1), (r / "trainB").mkdir()), "trainB has no pictures"),
