@@ -1,6 +1,8 @@
 """What the benchmark compares is comparable, and its report says what was measured."""
 
 import argparse
+import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from benchmarks.train_report import spread_out
 from benchmarks.train_throughput import OFF, WAYS, compare, epoch_rates, markdown, measured, order_of, train_config
 from cyclegan.trainer import Trainer
 
+REPORTS = Path(__file__).parents[2] / "benchmarks" / "reports"
 ARGS = argparse.Namespace(device="cpu", generator="resnet_6", ngf=4, ndf=4)
 
 
@@ -84,3 +87,9 @@ def test_epochs_are_timed_from_end_to_end_and_planned_to_fit():
     assert schedule(0.1, 1000, 130.0) == (1, 1)
     assert spread_out([1, 2, 3, 4, 5])[:3] == [5, 1, 3] and sorted(spread_out([2, 4, 7, 9])) == [2, 4, 7, 9]
     assert spread_out([3]) == [3]
+
+
+@pytest.mark.parametrize("name", ["train_throughput-cpu-128-levers", "train_throughput-cpu-256"])
+def test_the_committed_report_says_what_its_figures_say(name):
+    report = json.loads((REPORTS / f"{name}.json").read_text(encoding="utf-8"))
+    assert markdown(report) == (REPORTS / f"{name}.md").read_text(encoding="utf-8")
