@@ -462,7 +462,7 @@ def main() -> int:
         )  # fmt: skip
         return "report/README.md"
 
-    for name, part in {"checks": check, "throughput": measure, "training": train, "report": tell}.items():
+    for name, part in zip(PARTS, (check, measure, train, tell), strict=True):
         attempt(name, part)
     print(f"written: {args.output}/README.md", flush=True)
     return int(any(p["came_to"].startswith(("failed", "not so")) for p in summary["parts"].values()))

@@ -24,3 +24,14 @@ def main_colours(images: list[Image.Image]) -> np.ndarray:
     few = pixels[:: max(1, len(pixels) // 100_000)]
     colours, found = kmeans2(few, COLOURS, minit="++", seed=0)
     return colours[np.argsort(-np.bincount(found, minlength=COLOURS))]
+
+
+def agreement(fake: Image.Image, truth: Image.Image, colours: np.ndarray) -> float:
+    """Share of pixels whose label is the truth's."""
+    return float((labels(fake, colours) == labels(truth, colours)).mean())
+
+
+def commonest_share(images: list[Image.Image], colours: np.ndarray) -> float:
+    """Share of all pixels that have the commonest label: the agreement of one label everywhere."""
+    counts = np.bincount(np.concatenate([labels(image, colours) for image in images]), minlength=len(colours))
+    return float(counts.max() / counts.sum())

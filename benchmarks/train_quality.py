@@ -34,7 +34,7 @@ from accelerate import Accelerator
 from PIL import Image
 from torch import Tensor, nn
 
-from benchmarks.labels import labels, main_colours
+from benchmarks.labels import agreement, commonest_share, main_colours
 from benchmarks.machine import describe
 from benchmarks.plain_recipe import PlainCycleGAN, plain_generator
 from benchmarks.train_throughput import blocks, load_size
@@ -216,7 +216,7 @@ def evaluate(gen_ab: nn.Module, gen_ba: nn.Module, pairs: list[Pair], colours: n
                 "psnr_b": similarity(b, to_image(gen_ab(fake_a))).psnr,
                 "truth_l1_ab": similarity(b, shown_b).l1,
                 "truth_l1_ba": similarity(a, to_image(fake_a)).l1,
-                "label_agreement_ab": float((labels(shown_b, colours) == labels(b, colours)).mean()),
+                "label_agreement_ab": agreement(shown_b, b, colours),
             }
         )
     return {name: rounded(statistics.fmean(row[name] for row in rows)) for name in FIGURES}
@@ -249,12 +249,11 @@ def held_back(args: argparse.Namespace) -> tuple[list[Pair], list[Image.Image]]:
 def to_beat(pairs: list[Pair], colours: np.ndarray) -> dict[str, float]:
     """What needs no network: handing the input back, answering with the mean colour or with the commonest label."""
     a, b = (np.stack([np.asarray(pair[side], dtype=np.float64) for pair in pairs]) for side in (0, 1))
-    counts = np.bincount(np.concatenate([labels(pair[1], colours) for pair in pairs]), minlength=len(colours))
     values = {
         "copy": np.abs(a - b).mean(),
         "mean_colour_ab": np.abs(b - b.mean((0, 1, 2))).mean(),
         "mean_colour_ba": np.abs(a - a.mean((0, 1, 2))).mean(),
-        "commonest_label_ab": counts.max() / counts.sum(),
+        "commonest_label_ab": commonest_share([b for _, b in pairs], colours),
     }
     return {name: rounded(float(value)) for name, value in values.items()}
 

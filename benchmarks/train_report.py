@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from benchmarks.labels import COLOURS, labels, main_colours
+from benchmarks.labels import COLOURS, agreement, commonest_share, main_colours
 from benchmarks.machine import describe
 from cyclegan.checkpoint import LocalSource
 from cyclegan.images import list_images, open_image
@@ -66,18 +66,12 @@ def evaluate(
     return figures
 
 
-def agreement(fake: Image.Image, truth: Image.Image, colours: np.ndarray) -> float:
-    """Share of pixels whose label is the truth's."""
-    return float((labels(fake, colours) == labels(truth, colours)).mean())
-
-
 def baselines(pairs: list[dict[str, Image.Image]], colours: np.ndarray) -> dict[str, float]:
     """truth_l1 of doing nothing, and of answering with the target domain's mean colour: what any figure must beat.
 
     Of labels likewise: the agreement of the commonest one everywhere.
     """
-    counts = np.bincount(np.concatenate([labels(pair["b"], colours) for pair in pairs]), minlength=len(colours))
-    found = {"commonest_label_ab": float(counts.max() / counts.sum())}
+    found = {"commonest_label_ab": commonest_share([pair["b"] for pair in pairs], colours)}
     for source, target in ("ab", "ba"):
         mean = np.mean([np.asarray(pair[target], dtype=np.float64).mean(axis=(0, 1)) for pair in pairs], axis=0)
         flat = Image.fromarray(np.broadcast_to(mean.round().astype(np.uint8), np.asarray(pairs[0]["a"]).shape).copy())

@@ -154,17 +154,22 @@ class Monitor:
                 values = {name: float(value) for name, value in losses.items()}
                 shown = _brief({name: value for name, value in values.items() if math.isfinite(value)})  # Not skipped.
                 text = " ".join(f"{name} {value}" for name, value in shown.items())
-                self.bar.set_postfix_str(self._pace(now) + text, False)
+                if trainer.global_step > self.first_step:  # Else no step has been timed yet.
+                    rate, left = self._pace(now - self.started)
+                    text = f"{rate:.3g} images/s, {_clock(left)} left, {text}"
+                self.bar.set_postfix_str(text, False)
 
-    def _pace(self, now: float) -> str:
-        """Pictures of each domain per second, over all processes, and the time left; nothing before it is known."""
+    def _pace(self, seconds: float) -> tuple[float, float]:
+        """Pictures of each domain per second, over all processes, and the seconds left in the run.
+
+        Args:
+            seconds: that the epoch's steps took from `first_step` on.
+        """
         trainer, optim = self.trainer, self.config.optim
-        steps, elapsed = trainer.global_step - self.first_step, now - self.started
-        if not steps or elapsed <= 0:
-            return ""
-        left = (trainer.steps_per_epoch * optim.total_epochs - trainer.global_step) * elapsed / steps
-        rate = steps * optim.batch_size * self.accelerator.num_processes / elapsed
-        return f"{rate:.3g} images/s, {_clock(left)} left, "
+        steps, seconds = max(1, trainer.global_step - self.first_step), max(1e-9, seconds)
+        rate = steps * optim.batch_size * self.accelerator.num_processes / seconds
+        to_go = (optim.total_epochs - trainer.epoch) * trainer.steps_per_epoch - trainer.step_in_epoch
+        return rate, to_go * seconds / steps
 
     def _record(self, row: dict[str, Any]) -> None:
         """Add a row to metrics.jsonl. The record of a training is not worth ending it for."""
@@ -191,9 +196,7 @@ class Monitor:
         names = {"a": self.config.data.domain_a, "b": self.config.data.domain_b}
         losses, skipped_steps = trainer.epoch_sums.means(), trainer.skipped_steps
         metrics, grids = self._evaluate(samples, names)
-        steps = max(1, trainer.global_step - self.first_step)
-        rate = steps * optim.batch_size * self.accelerator.num_processes / max(1e-9, seconds - self._excluded)
-        left = (optim.total_epochs - trainer.epoch) * trainer.steps_per_epoch * (seconds - self._excluded) / steps
+        rate, left = self._pace(seconds - self._excluded)
         self._excluded = 0.0
         lr = optim.lr * lr_factor(trainer.epoch, optim)
         self._record(

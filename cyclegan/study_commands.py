@@ -11,7 +11,6 @@ import dataclasses
 import json
 import os
 import sys
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -395,14 +394,7 @@ def _write(path: Path, content: bytes) -> None:
     try:
         if target.exists() and not target.is_file():
             raise ConfigError(f"{path} is a folder, a device or the like, which can't be replaced: name a file")
-        part = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            part.write_bytes(content)
-            plan.flush(part)
-            os.replace(part, target)
-        finally:
-            part.unlink(missing_ok=True)
+        plan.write_whole(target, content)
     except OSError as error:
         raise ConfigError(f"{path} can't be written ({error.strerror or error}): free space or name another") from error
 

@@ -10,7 +10,6 @@ taken from them. The towns are the same every time, Pillow being equal.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import random
 import sys
@@ -21,7 +20,7 @@ from PIL import Image, ImageChops, ImageDraw
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from cyclegan.checkpoint import GENERATOR_OF, SAMPLES, LocalSource  # noqa: E402
+from cyclegan.checkpoint import GENERATOR_OF, SAMPLES, LocalSource, read_json, write_json  # noqa: E402
 from cyclegan.evaluation.samples import sample_grid, sample_metrics, translate_samples  # noqa: E402
 from cyclegan.images import to_tensor  # noqa: E402
 
@@ -202,9 +201,9 @@ def draw_grids(run: Path, pairs: list[dict[str, Image.Image]]) -> None:
         names = {"a": checkpoint.config.data.domain_a, "b": checkpoint.config.data.domain_b}
         generators = {GENERATOR_OF[way]: network for way, network in checkpoint.generators.items()}
         translated, folder = translate_samples(samples, generators, "cpu"), source.path(info.epoch)
-        record = json.loads((folder / "checkpoint.json").read_text(encoding="utf-8"))
+        record = read_json(folder / "checkpoint.json")
         record["metrics"] = sample_metrics(translated, {}, checkpoint.config.train["loss"]["gan_mode"], "cpu")
-        (folder / "checkpoint.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        write_json(folder / "checkpoint.json", record)
         for way, made in translated.items():
             path = folder / SAMPLES[way]
             path.parent.mkdir(exist_ok=True)

@@ -68,6 +68,16 @@ def run_script(start_script):
 
 
 @pytest.fixture
+def any_precision():
+    """Accelerate's state is one per process, and keeps its first precision."""
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state()
+    yield
+    AcceleratorState._reset_state()
+
+
+@pytest.fixture
 def picture_folders(tmp_path):
     """A data set on disk: reddish trainA, bluish trainB, and a test set; 40×40 PNG files."""
     rng = np.random.default_rng(0)

@@ -7,19 +7,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 
 from cyclegan import monitor as module
 from cyclegan.config import DataConfig, LossConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
 from cyclegan.monitor import Monitor
 
-
-@pytest.fixture(autouse=True)
-def any_precision():
-    """Accelerate's state is one per process, and keeps its first precision."""
-    AcceleratorState._reset_state()
-    yield
-    AcceleratorState._reset_state()
+pytestmark = pytest.mark.usefixtures("any_precision")
 
 
 @pytest.fixture
@@ -50,7 +43,7 @@ def test_the_bar_shows_a_pace_once_it_has_measured_one(tmp_path, clock, capsys):
     monitor.start_epoch()
     for step in range(1, 4):
         clock.s += 60 if step == 1 else 40
-        monitor.trainer.global_step = step
+        monitor.trainer.global_step = monitor.trainer.step_in_epoch = step
         monitor.on_step({"cycle_a": torch.tensor(0.5)})
         text, shown = pace(monitor.bar)
         assert "cycle 0.500" in text

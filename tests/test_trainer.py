@@ -6,20 +6,13 @@ from functools import partial
 import pytest
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from cyclegan.averages import Sums
 from cyclegan.config import DataConfig, LossConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
 from cyclegan.trainer import BAD_STEPS_IN_A_ROW, Trainer, TrainingError, lr_factor
 
-
-@pytest.fixture(autouse=True)
-def any_precision():
-    """Accelerate's state is one per process, and keeps its first precision."""
-    AcceleratorState._reset_state()
-    yield
-    AcceleratorState._reset_state()
+pytestmark = pytest.mark.usefixtures("any_precision")
 
 
 def make(loss=None, optim=None, model=None, precision="no", **run):

@@ -13,7 +13,6 @@ import math
 import os
 import re
 import stat
-import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,7 @@ from urllib.parse import quote
 import numpy as np
 
 from cyclegan.study import statistics
-from cyclegan.study.plan import PlanError, Study
+from cyclegan.study.plan import PlanError, Study, write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -958,8 +957,7 @@ def write_report(
     targets = {path: _target(path) for path in contents}
     for path, content in reversed(contents.items()):  # Pictures before the text that links to them.
         try:
-            targets[path].parent.mkdir(parents=True, exist_ok=True)
-            _write(targets[path], content)
+            write_whole(targets[path], content)
         except OSError as error:
             raise _unwritable(path, error) from error
     return list(contents)
@@ -1067,13 +1065,3 @@ def _target(path: Path) -> Path:
 
 def _unwritable(path: Path, error: OSError) -> ReportError:
     return ReportError(f"{path} can't be written ({error.strerror or error}): free space or name another file")
-
-
-def _write(path: Path, content: bytes) -> None:
-    """There whole or not at all."""
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
-    try:
-        part.write_bytes(content)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

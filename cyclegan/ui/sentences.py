@@ -308,7 +308,7 @@ WITHIN: tuple[tuple[str, str], ...] = (
     # A data set that is not there.
     ("there is no folder {name}", "{name} 폴더가 없습니다"),
     ("there is no folder {name} (did you mean {near}?)", "{name} 폴더가 없습니다(혹시 {near} 폴더인가요?)"),
-    ("no folders", "폴더 없음"),
+    ("no folder", "폴더 없음"),
     # Why a picture doesn't fit.
     ("{size} GB can be had", "쓸 수 있는 메모리 {size}GB"),
     ("the device has too little", "장치의 메모리 부족"),

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from benchmarks import train_report
-from benchmarks.train_report import agreement, baselines, markdown, psnr
+from benchmarks.labels import agreement
+from benchmarks.train_report import baselines, markdown, psnr
 
 REPORT = Path(train_report.__file__).parent / "reports" / "photos-maps"
 GREEN, WHITE = (200, 220, 175), (255, 255, 255)

@@ -114,6 +114,8 @@ def test_what_owners_and_others_see_of_a_study(small_study):
     ("a session needs 50 pictures to translate and the study has 4: take a larger data set, or lower practice_trials "
      "and test_trials. There are 4 to translate and 4 real ones; practice keeps 10 for itself",
      "한 사람에게 변환할 사진 50장이 필요한데 4장밖에 없습니다"),
+    ("data/x has neither trainA and trainB nor train in it; found in it: no folder",
+     "data/x 폴더에 trainA와 trainB도, train도 없습니다. 있는 것: 폴더 없음"),
     ("vigilance_share is 0.9: it goes from 0 to 0.5", "주의 확인 시행 비율: 0.9 값은 쓸 수 없습니다"),
     ("there is no folder 'data/mapz' (did you mean 'data/maps'?), and it is no id of a data set on the Hub",
      "'data/mapz' 폴더가 없습니다(혹시 'data/maps' 폴더인가요?)"),
