@@ -10,8 +10,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from cyclegan.checkpoint import CheckpointError, CheckpointSource
-from cyclegan.cli import check_port, end_in_order, is_loopback, port
+from cyclegan.checkpoints.sources import CheckpointError, CheckpointSource
+from cyclegan.cli.ports import check_port, is_loopback, port
+from cyclegan.cli.signals import end_in_order
 from cyclegan.study.plan import StudyError
 from cyclegan.study.shelf import Studies
 from hub import HubError, open_source, open_studies
@@ -75,20 +76,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _serve(args: argparse.Namespace, sources: list[CheckpointSource], shelf: Studies) -> None:
     import gradio as gr
 
-    from cyclegan import ui
-    from cyclegan.ui import checkpoints, compare, files, readings, studies, translate
+    from cyclegan.ui import results, workbench
+    from cyclegan.ui.pages import checkpoints, compare, files, studies, translate
 
     pages = {"": translate, "compare": compare, "files": files, "checkpoints": checkpoints, "studies": studies}
-    bench = ui.Workbench(sources, lambda spec: open_source(spec, for_visitors=not shelf.own), own=shelf.own,
-                         cache_bytes=args.cache_mb * 2**20, studies=shelf)
+    bench = workbench.Workbench(sources, lambda spec: open_source(spec, for_visitors=not shelf.own), own=shelf.own,
+                                cache_bytes=args.cache_mb * 2**20, studies=shelf)
     demo = gr.Blocks(title="CycleGAN workbench", delete_cache=(3600, 3600))
     for path, page in pages.items():
         with demo.route(path, path, show_in_navbar=False) if path else demo:
             page.build(bench)
-    demo.temp_file_sets.append(readings.SERVED)
+    demo.temp_file_sets.append(results.SERVED)
     demo.queue(max_size=64).launch(
         server_name=args.host, server_port=args.port, share=args.share, prevent_thread_lock=True,
-        **ui.launch_options([page.CSS for page in pages.values()], own=shelf.own, routes=[shelf.route()]))
+        **workbench.launch_options([page.CSS for page in pages.values()], own=shelf.own, routes=[shelf.route()]))
     with contextlib.closing(demo):  # `block_thread` waits 5 s for open pages.
         bench.warm()
         shelf.warm()

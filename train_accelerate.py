@@ -24,16 +24,18 @@ from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState 
 from accelerate.utils import parse_flag_from_env  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
-from cyclegan.checkpoint import CheckpointError  # noqa: E402
-from cyclegan.cli import parse_train_config, run_command, stop_on_signals  # noqa: E402
+from cyclegan.checkpoints.format import CheckpointError  # noqa: E402
+from cyclegan.cli.entry import run_command  # noqa: E402
+from cyclegan.cli.flags import parse_train_config  # noqa: E402
+from cyclegan.cli.signals import stop_on_signals  # noqa: E402
 from cyclegan.config import ConfigError, TrainConfig  # noqa: E402
 from cyclegan.data import DataError, open_data  # noqa: E402
 from cyclegan.images import ImageError  # noqa: E402
 from cyclegan.methods import METHODS  # noqa: E402
-from cyclegan.monitor import Epoch, Monitor, check_tracker  # noqa: E402
-from cyclegan.runs import Moment, Run, Writer  # noqa: E402
-from cyclegan.speed import settle  # noqa: E402
-from cyclegan.trainer import Trainer, TrainingError  # noqa: E402
+from cyclegan.training.monitor import Epoch, Monitor, check_tracker  # noqa: E402
+from cyclegan.training.resolve import settle  # noqa: E402
+from cyclegan.training.run import Moment, Run, Writer  # noqa: E402
+from cyclegan.training.trainer import Trainer, TrainingError  # noqa: E402
 from hub import HubError  # noqa: E402
 
 DIVERSITY_SAMPLES = 8  # Pictures that collapse is watched on, even where the grid shows fewer.

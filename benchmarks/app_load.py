@@ -44,7 +44,7 @@ def write_run(folder: Path, epochs: int = 1) -> Path:
     """A run of untrained networks; its later epochs share the first one's weights, under digests of their own."""
     import torch
 
-    from cyclegan.checkpoint import GENERATOR_OF, CheckpointConfig, save_checkpoint
+    from cyclegan.checkpoints.format import GENERATOR_OF, CheckpointConfig, save_checkpoint
     from cyclegan.config import DIRECTIONS, DataConfig, ModelConfig
     from cyclegan.networks import build_generator
 
@@ -135,7 +135,7 @@ def encoded(image: Image.Image) -> bytes:
 LOOP = """
 import sys, time
 from benchmarks.app_load import picture
-from cyclegan.translator import Translator
+from cyclegan.translation.translator import Translator
 from hub import open_source
 translator = Translator(open_source(sys.argv[1]).load())
 size = translator.batch_size((256, 256))

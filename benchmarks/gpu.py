@@ -52,8 +52,8 @@ from benchmarks.train_throughput import (
 )
 from cyclegan.config import DataConfig, LossConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
 from cyclegan.data import find_data
-from cyclegan.speed import settle
-from cyclegan.trainer import Trainer
+from cyclegan.training.resolve import settle
+from cyclegan.training.trainer import Trainer
 
 PARTS = ("checks", "throughput", "training", "report")
 SHARES = {"checks": 0.2, "throughput": 0.2, "report": 0.09}

@@ -4,8 +4,8 @@ Networks of random weights, pictures that are bright on one side and dark on the
 its own, since a process's peak never falls. Peaks are what a pass takes beside the networks, the picture and the
 result.
 
-Memory and seconds of the whole pass are taken as `cyclegan.translator` runs it, channels last. In this layout a CPU's
-group norm is not exact on large maps, so differences are stated from the whole pass with channels first
+Memory and seconds of the whole pass are taken as `cyclegan.translation.translator` runs it, channels last. In this
+layout a CPU's group norm is not exact on large maps, so differences are stated from the whole pass with channels first
 (`grey_levels`), and from the one with channels last too (`grey_levels_from_channels_last`).
 """
 
@@ -33,7 +33,7 @@ import json, resource, sys, time
 import numpy as np, psutil, torch
 from cyclegan.config import ModelConfig
 from cyclegan.networks import build_generator
-from cyclegan.tiling import least_bytes, translate_in_pieces
+from cyclegan.translation.tiling import least_bytes, translate_in_pieces
 kind, ngf, width, height, mib, path = sys.argv[1], *map(int, sys.argv[2:6]), sys.argv[6]
 torch.manual_seed(0)
 generator = build_generator(ModelConfig(generator=kind, ngf=ngf)).eval().to(memory_format=torch.channels_last)

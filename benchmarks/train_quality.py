@@ -4,11 +4,11 @@
     python -m benchmarks.train_quality --dataset data/maps --images 48 --epochs 4 --evaluations 2 --pairs 4 --output q
     python -m benchmarks.train_quality --render
 
-"plain" is `benchmarks.plain_recipe`. "default" is `Trainer.step` with what `cyclegan.speed.settle` chooses for the
-device. For each seed both start from equal weights, see the same crops in the same order and number, and follow the
-same learning rate: constant, then falling linearly over the second half of the epochs. The data set holds side-by-side
-pairs; training sees them unpaired, and held-back ones serve as ground truth. Both ways' generators are evaluated in
-fp32 by the same network and function. Each way and seed trains in a process of its own.
+"plain" is `benchmarks.plain_recipe`. "default" is `Trainer.step` with what `cyclegan.training.resolve.settle` chooses
+for the device. For each seed both start from equal weights, see the same crops in the same order and number, and
+follow the same learning rate: constant, then falling linearly over the second half of the epochs. The data set holds
+side-by-side pairs; training sees them unpaired, and held-back ones serve as ground truth. Both ways' generators are
+evaluated in fp32 by the same network and function. Each way and seed trains in a process of its own.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ from cyclegan.config import DataConfig, ModelConfig, OptimConfig, RunConfig, Tra
 from cyclegan.data import DataError, find_data, open_data
 from cyclegan.evaluation.reconstruction import similarity
 from cyclegan.images import ImageError, normalise, prepare_for_evaluation, to_image, to_tensor
-from cyclegan.speed import settle
-from cyclegan.trainer import Trainer, lr_factor
+from cyclegan.training.resolve import settle
+from cyclegan.training.trainer import Trainer, lr_factor
 
 REPORT = Path(__file__).parent / "reports" / "train_quality"
 WAYS = {"plain": "#0072b2", "default": "#d55e00"}
@@ -471,7 +471,8 @@ def markdown(report: dict[str, Any], name: str) -> str:
         f"falling over {optim['decay_epochs']}. Seeds: {', '.join(map(str, report['seeds']))}.",
         "",
         "- plain: `benchmarks/plain_recipe.py`, eager fp32, six generator passes one by one, torch's own Adam.",
-        f"- default: `Trainer.step` with what `cyclegan.speed.settle` chose on this device: {', '.join(on)}.",
+        "- default: `Trainer.step` with what `cyclegan.training.resolve.settle` chose on this device: "
+        f"{', '.join(on)}.",
         "",
         "For each seed both ways start from equal weights (their figures then differ by "
         f"{start_difference(report):.2g} of their value at most) and see the same crops in the same order, the "

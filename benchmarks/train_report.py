@@ -20,9 +20,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from benchmarks.labels import COLOURS, agreement, commonest_share, main_colours
 from benchmarks.machine import describe
-from cyclegan.checkpoint import LocalSource
+from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.images import list_images, open_image
-from cyclegan.translator import Translator, mean_difference
+from cyclegan.translation.translator import Translator, mean_difference
 
 
 def halves(path: Path) -> dict[str, Image.Image]:

@@ -47,8 +47,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.machine import ROOT, describe
 from benchmarks.plain_recipe import PlainCycleGAN
 from cyclegan.config import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
-from cyclegan.speed import settle
-from cyclegan.trainer import Trainer
+from cyclegan.training.resolve import settle
+from cyclegan.training.trainer import Trainer
 
 REPORTS = Path(__file__).parent / "reports"
 ENOUGH = 30
@@ -249,7 +249,7 @@ class Worker:
         # A GPU's state does not survive a fork. On a CPU, forks of one process that has torch loaded start at once.
         context = multiprocessing.get_context("spawn" if args.device == "cuda" else "forkserver")
         if args.device == "cpu":
-            context.set_forkserver_preload(["benchmarks.plain_recipe", "cyclegan.trainer", "torch._dynamo"])
+            context.set_forkserver_preload(["benchmarks.plain_recipe", "cyclegan.training.trainer", "torch._dynamo"])
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=serve, args=(theirs, name, args), daemon=True)
         self.process.start()

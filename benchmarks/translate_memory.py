@@ -1,7 +1,7 @@
 """Peak memory of translating a picture, per pixel and first-layer channel: `python -m benchmarks.translate_memory`.
 
-`cyclegan.translator` refuses pictures by this figure. Each case runs in a process of its own, since a process's peak
-never falls.
+`cyclegan.translation.translator` refuses pictures by this figure. Each case runs in a process of its own, since a
+process's peak never falls.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CHILD = """
 import resource, sys, torch
 from cyclegan.config import ModelConfig
 from cyclegan.networks import build_generator
-from cyclegan.runtime import fast_generator
+from cyclegan.networks.fast import fast_generator
 kind, ngf, side = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 generator = build_generator(ModelConfig(generator=kind, ngf=ngf)).to(memory_format=torch.channels_last)
 generator = fast_generator(generator, "cpu")

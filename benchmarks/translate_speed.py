@@ -1,4 +1,4 @@
-"""Time of one translation on the CPU: the network run plainly, in other ways, and as `cyclegan.runtime` runs it.
+"""Time of one translation on the CPU: the network run plainly, in other ways, and as `cyclegan.networks.fast` runs it.
 
     python -m benchmarks.translate_speed
 
@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from benchmarks.machine import describe
 from cyclegan.config import ModelConfig
 from cyclegan.networks import build_generator
-from cyclegan.runtime import fast_generator
+from cyclegan.networks.fast import fast_generator
 
 REPORT = Path(__file__).parent / "reports" / "translate_speed.json"
 # Side, pictures at once, threads (0 = as many as cores), and whether all ways are measured or the three that matter.
@@ -72,7 +72,7 @@ def onnx_runtime(network: nn.Module, x: Tensor) -> dict[str, Callable[[], Tensor
         return {}
     import onnxruntime
 
-    from cyclegan.export import INPUT, _model
+    from cyclegan.checkpoints.export_onnx import INPUT, _model
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
@@ -91,7 +91,7 @@ def openvino(network: nn.Module, x: Tensor) -> dict[str, Callable[[], Tensor]]:
         return {}
     import openvino
 
-    from cyclegan.export import _with_instance_norm
+    from cyclegan.checkpoints.export_onnx import _with_instance_norm
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -1,6 +1,6 @@
 """Every setting of a run, as frozen dataclasses that validate themselves and go to and from JSON.
 
-A leaf: imports nothing of the package. `cyclegan.cli` turns the fields into command line flags, so a
+A leaf: imports nothing of the package. `cyclegan.cli.flags` turns the fields into command line flags, so a
 field's name is its flag, and its `help` is what `--help` prints.
 """
 

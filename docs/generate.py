@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT))
 def parsers() -> Iterator[tuple[str, argparse.ArgumentParser]]:
     """(command, parser) of every program, subcommands each by itself."""
     from cyclegan.__main__ import build_parser
-    from cyclegan.cli import add_config_flags, make_parser
+    from cyclegan.cli.flags import add_config_flags, make_parser
 
     train = make_parser("train_accelerate.py", "")
     add_config_flags(train)

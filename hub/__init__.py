@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"  # Read by huggingface_hub as it is imported.
 
 if TYPE_CHECKING:
-    from cyclegan.checkpoint import CheckpointSource
+    from cyclegan.checkpoints.sources import CheckpointSource
     from cyclegan.study.shelf import Studies
 
 __all__ = ["HubError", "open_source", "open_studies"]
@@ -46,7 +46,8 @@ def open_source(spec: str | Path, *, for_visitors: bool = False) -> CheckpointSo
     Raises:
         CheckpointError: it is neither, or a folder without checkpoints.
     """
-    from cyclegan.checkpoint import CheckpointError, LocalSource
+    from cyclegan.checkpoints.format import CheckpointError
+    from cyclegan.checkpoints.sources import LocalSource
 
     text = str(spec)
     if for_visitors:
@@ -92,7 +93,7 @@ def open_studies(folders: Sequence[str | Path], *, own: bool = False, votes: str
         studies = Studies(folders, own=own, login=login)
         stack.callback(studies.close)
         if votes is not None:
-            from hub.study_votes import Shipment
+            from hub.studies.votes_dataset import Shipment
 
             studies.opened = stack.enter_context(Shipment(votes)).add
         yield studies

@@ -8,8 +8,11 @@ import tempfile
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from cyclegan.checkpoint import CheckpointError, CheckpointInfo, LocalSource, list_training_states
-from cyclegan.cli import command_adder, make_parser, run_command
+from cyclegan.checkpoints.format import CheckpointError, CheckpointInfo
+from cyclegan.checkpoints.sources import LocalSource
+from cyclegan.checkpoints.training_state import list_training_states
+from cyclegan.cli.entry import run_command
+from cyclegan.cli.flags import command_adder, make_parser
 from cyclegan.study.plan import PlanError
 from hub import HubError, open_source
 

@@ -21,7 +21,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from huggingface_hub.repocard import REGEX_YAML_BLOCK
 from huggingface_hub.utils import yaml_dump
 
-from cyclegan.checkpoint import CheckpointConfig, CheckpointInfo, epoch_name
+from cyclegan.checkpoints.format import CheckpointConfig, CheckpointInfo, epoch_name
 from cyclegan.config import ConfigError, DataConfig, LossConfig, OptimConfig, RunConfig
 from hub.layout import index_entry, study_file
 

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cyclegan.checkpoint import CheckpointInfo, epoch_name, read_figures
+from cyclegan.checkpoints.format import CheckpointInfo, epoch_name, read_figures
 from cyclegan.config import DIRECTIONS
 from hub.client import Refs, Repository
 

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-from cyclegan.checkpoint import CheckpointError, epoch_name
+from cyclegan.checkpoints.format import CheckpointError, epoch_name
 from hub import HubError
 from hub.publish import Publisher
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cyclegan.checkpoint import (
+from cyclegan.checkpoints.format import (
     EPOCH_NAME,
     CheckpointError,
     CheckpointInfo,

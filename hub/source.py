@@ -24,7 +24,7 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.utils import validate_repo_id
 
-from cyclegan.checkpoint import (
+from cyclegan.checkpoints.format import (
     GENERATOR_OF,
     SAMPLES,
     Checkpoint,

@@ -30,14 +30,15 @@ from huggingface_hub.repocard import REGEX_YAML_BLOCK
 from huggingface_hub.utils import yaml_dump
 
 from cyclegan import __version__
-from cyclegan.checkpoint import CheckpointError, LocalSource
+from cyclegan.checkpoints.format import CheckpointError
+from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.study.plan import Study, find_studies
 from hub import HubError, open_source
 from hub.card import BEGIN, END
 from hub.client import Repository, as_the_branch_moves
 from hub.layout import CHECKPOINT_FILES
 from hub.source import HubSource, parse_spec
-from hub.study_votes import put_study
+from hub.studies.votes_dataset import put_study
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("cyclegan", "hub")
@@ -79,7 +80,7 @@ STUDY_LINES = '''\
 '''
 VOTES_LINES = '''\
     from hub import HubError
-    from hub.study_votes import fetch_study
+    from hub.studies.votes_dataset import fetch_study
 
     try:
         for folder, study_id in STUDIES.items():
@@ -273,7 +274,7 @@ def _check_size(files: Mapping[str, Path | bytes]) -> Iterator[str]:
 def _files(
     repo_id: str, sources: Sequence[_Source], studies: Sequence[Study] = (), votes: str | None = None
 ) -> dict[str, Path | bytes]:
-    modules = _modules("hub.study_votes" if votes else "app")
+    modules = _modules("hub.studies.votes_dataset" if votes else "app")
     names = {f"studies/{study.name}": study.study_id for study in studies}
     start = START.format(
         checkpoints=[source.name for source in sources],

@@ -13,7 +13,8 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from cyclegan.checkpoint import CheckpointError, read_json, state_folder, write_json
+from cyclegan.checkpoints.format import CheckpointError, read_json, write_json
+from cyclegan.checkpoints.training_state import state_folder
 from hub import HubError
 from hub.client import Repository, as_the_branch_moves
 from hub.layout import STATE_BRANCH

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
-from cyclegan.checkpoint import CheckpointError
+from cyclegan.checkpoints.format import CheckpointError
 from cyclegan.config import RunConfig
 from hub import HubError
 from hub.client import patiently

@@ -18,9 +18,10 @@ from PIL import Image  # noqa: E402
 from tests import scripts  # noqa: E402
 
 SLOWEST = (
-    "study/test_player_browser.py", "test_train.py", "ui/test_browser.py", "hub/test_training_push.py",
-    "hub/test_end_to_end.py", "ui/test_compare_browser.py", "test_export.py", "ui/test_files_browser.py",
-    "hub/test_space.py", "hub/test_publish.py", "ui/test_checkpoints_browser.py", "test_commands.py",
+    "study/test_player_browser.py", "training/test_train.py", "ui/pages/test_translate_browser.py",
+    "hub/test_training_push.py", "hub/test_end_to_end.py", "ui/pages/test_compare_browser.py",
+    "checkpoints/test_export_onnx.py", "ui/pages/test_files_browser.py", "hub/test_space.py", "hub/test_publish.py",
+    "ui/pages/test_checkpoints_browser.py", "commands/test_commands.py",
 )  # fmt: skip
 """Files that take half a minute and more come first, so that no process is left alone with one in the end."""
 
@@ -108,7 +109,7 @@ def make_checkpoint():
     def make(run, epoch=1, *, directions=("ab", "ba"), generator="resnet_6", crop_size=32, half=False, seed=0):
         import torch
 
-        from cyclegan.checkpoint import GENERATOR_OF, CheckpointConfig, save_checkpoint
+        from cyclegan.checkpoints.format import GENERATOR_OF, CheckpointConfig, save_checkpoint
         from cyclegan.config import DataConfig, ModelConfig
         from cyclegan.networks import build_generator
 

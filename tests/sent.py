@@ -1,4 +1,6 @@
-"""What two processes send each other in one training step, and when; one of them. Started by tests/test_processes.py.
+"""What two processes send each other in one training step, and when; one of them.
+
+Started by tests/training/test_processes.py.
 
 Prints, as JSON: how many gradients each exchange carried and when it began, and when the generators' backward pass
 ended, in microseconds of one clock.
@@ -10,7 +12,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from cyclegan.config import DataConfig, ModelConfig, RunConfig, TrainConfig
-from cyclegan.trainer import Trainer
+from cyclegan.training.trainer import Trainer
 from train_accelerate import make_accelerator
 
 accelerator, config = make_accelerator(TrainConfig(

@@ -10,67 +10,45 @@ CODE = sorted(
     [ROOT / "app.py", ROOT / "train_accelerate.py", *ROOT.glob("cyclegan/**/*.py"), *ROOT.glob("hub/**/*.py")]
 )
 
-# What a part of the package may import of the project; itself is understood. Left to right: nothing on the left of
-# the design's flow (images → data → trainer → checkpoint → source → translator → ui) knows anything on its right.
+# What a room of the house may import of the project; itself is understood. Left to right: nothing on the left of the
+# design's flow (pictures → data → training → checkpoints → translation → study → pages) knows anything on its right.
+# Training stands beyond the checkpoints that it writes and the figures that it watches.
 MAY = {
     "config": set(),
     "images": set(),
     "cli": {"config"},
-    "networks": {"config"},
-    "losses": set(),
-    "image_pool": set(),
-    "averages": set(),
-    "progress": set(),
     "data": {"config", "images"},
-    "methods": {"config", "image_pool", "losses", "networks"},
-    "speed": {"config"},
-    "trainer": {"averages", "config", "data", "images", "methods", "speed"},
-    "evaluation": {"config", "images", "losses"},
-    "checkpoint": {"config", "networks"},
-    "reference": {"config", "networks"},
-    "video": {"images"},
-    "tiling": {"networks"},
-    "runtime": {"networks"},
-    "translator": {"config", "images", "checkpoint", "runtime", "tiling"},
-    "export": {"config", "checkpoint"},
-    "translate_video": {"config", "translator", "video"},
-    "translate_files": {"config", "images", "translator"},
+    "networks": {"config"},
+    "methods": {"config", "networks"},
+    "checkpoints": {"config", "networks"},
+    "translation": {"checkpoints", "config", "images", "networks"},
+    "evaluation": {"config", "images", "methods"},
+    "training": {"checkpoints", "config", "data", "evaluation", "images", "methods"},
     # Without torch, gradio and the Hub: what is played is frozen, and callables bring the pictures.
     "study": {"config", "images"},
-    "study_commands": {"checkpoint", "cli", "config", "data", "images", "progress", "study", "translator", "hub"},
-    "runs": {"config", "checkpoint", "images", "trainer"},
-    "monitor": {"averages", "checkpoint", "config", "evaluation", "trainer"},
-    "ui": {
-        "config", "evaluation", "images", "checkpoint", "study", "translator", "translate_video", "translate_files",
-        "video",
-    },
+    "ui": {"checkpoints", "config", "evaluation", "images", "study", "translation"},
     # The shell's door to the library, which nothing imports: like app.py, it may open the Hub's checkpoints.
-    "__main__": {
-        "cli", "config", "checkpoint", "data", "export", "images", "progress", "reference", "study_commands",
-        "translate_video", "translator", "video", "hub",
-    },
+    "commands": {"checkpoints", "cli", "config", "data", "images", "study", "translation", "hub"},
+    "__main__": {"cli", "commands", "hub"},
     "__init__": set(),
-    "app": {"ui", "checkpoint", "cli", "config", "hub", "study"},
-    "train_accelerate": {
-        "checkpoint", "cli", "config", "data", "evaluation", "images", "methods", "monitor", "runs", "speed",
-        "trainer", "hub",
-    },
-    "hub": {"checkpoint", "config", "cli", "study"},
-}  # fmt: skip
+    "app": {"checkpoints", "cli", "study", "ui", "hub"},
+    "train_accelerate": {"checkpoints", "cli", "config", "data", "images", "methods", "training", "hub"},
+    "hub": {"checkpoints", "cli", "config", "study"},
+}
 # Only these may import these packages, at whatever depth.
 ONLY = {
     "huggingface_hub": {"hub"},
     "gradio": {"ui", "app"},
     "spaces": {"ui"},
     "datasets": {"data"},
-    "accelerate": {"trainer", "monitor", "train_accelerate"},
+    "accelerate": {"training", "train_accelerate"},
 }
 # The app serves its page before any of these is loaded.
 SLOW = {"torch", "torchvision", "datasets", "accelerate", "sqlalchemy", "pandas", "scipy", "statsmodels"}
 
 
 def part_of(path):
-    """`cyclegan/ui/translate.py` → `ui`."""
+    """`cyclegan/ui/pages/translate.py` → `ui`."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     return parts[1] if parts[0] == "cyclegan" and len(parts) > 1 else parts[0]
 
@@ -120,7 +98,7 @@ def test_imports_go_one_way(path):
 
 
 def test_the_app_and_its_pages_import_nothing_slow_at_start():
-    reached, queue = set(), [ROOT / "app.py", *ROOT.glob("cyclegan/ui/*.py")]
+    reached, queue = set(), [ROOT / "app.py", *ROOT.glob("cyclegan/ui/**/*.py")]
     while queue:
         path = queue.pop()
         if path in reached:
@@ -133,7 +111,7 @@ def test_the_app_and_its_pages_import_nothing_slow_at_start():
                 for depth in range(1, len(parts) + 1):
                     base = ROOT.joinpath(*parts[:depth])
                     queue += [p for p in (base.with_suffix(".py"), base / "__init__.py") if p.is_file()]
-    assert ROOT / "cyclegan" / "checkpoint.py" in reached
+    assert ROOT / "cyclegan" / "checkpoints" / "format.py" in reached
 
 
 def test_the_front_doors_stay_small():
@@ -146,5 +124,5 @@ def test_nothing_loads_pickles_from_strangers():
     for path in CODE:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in ("torch.load", "pickle.load", "pickle.loads"):
-                assert part_of(path) in ("checkpoint", "reference")
+                assert part_of(path) == "checkpoints"
                 assert any(k.arg == "weights_only" and ast.unparse(k.value) == "True" for k in node.keywords)

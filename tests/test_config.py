@@ -5,7 +5,7 @@ import dataclasses
 
 import pytest
 
-from cyclegan.cli import add_config_flags, config_from_args, make_parser, parse_train_config
+from cyclegan.cli.flags import add_config_flags, config_from_args, make_parser, parse_train_config
 from cyclegan.config import ConfigError, DataConfig, LossConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
 from cyclegan.networks import build_generator
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cyclegan.checkpoint import LocalSource
+from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.data.streets import StreetsSpec
 from cyclegan.images import list_images, open_image
-from cyclegan.translator import Translator, mean_difference
+from cyclegan.translation.translator import Translator, mean_difference
 
 DEMO = Path(__file__).parent.parent / "demo"
 

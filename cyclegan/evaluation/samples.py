@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from cyclegan.config import Direction
 from cyclegan.evaluation.collapse import diversity
 from cyclegan.images import to_image
-from cyclegan.losses import judged_correctly
+from cyclegan.methods.losses import judged_correctly
 
 MIN_TILE = 96  # pixels
 

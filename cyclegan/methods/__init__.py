@@ -7,9 +7,9 @@ from typing import Protocol
 from torch import Tensor, nn
 
 from cyclegan.config import TrainConfig
-from cyclegan.image_pool import ImagePool
-from cyclegan.losses import LossTerms
 from cyclegan.methods.cyclegan import CycleGAN
+from cyclegan.methods.image_pool import ImagePool
+from cyclegan.methods.losses import LossTerms
 
 Batch = dict[str, Tensor]
 Networks = dict[str, nn.Module]

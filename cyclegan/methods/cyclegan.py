@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cyclegan.config import TrainConfig
-from cyclegan.image_pool import ImagePool
-from cyclegan.losses import LossTerms, gan_loss, gradient_penalty
+from cyclegan.methods.image_pool import ImagePool
+from cyclegan.methods.losses import LossTerms, gan_loss, gradient_penalty
 from cyclegan.networks import build_discriminator, build_generator
 
 

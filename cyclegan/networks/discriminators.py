@@ -1,6 +1,6 @@
 """Discriminators: picture (N, 3, H, W) in [-1, 1] → map of logits (N, 1, h, w), high where it looks real.
 
-Raw logits: what turns them into a loss is `cyclegan.losses`'s business, and differs between GAN modes.
+Raw logits: what turns them into a loss is `cyclegan.methods.losses`'s business, and differs between GAN modes.
 """
 
 from __future__ import annotations

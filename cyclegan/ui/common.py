@@ -18,7 +18,8 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 from PIL import Image
 
-from cyclegan.checkpoint import CheckpointError, CheckpointInfo, CheckpointSource, direction_name, epoch_name
+from cyclegan.checkpoints.format import CheckpointError, CheckpointInfo, direction_name, epoch_name
+from cyclegan.checkpoints.sources import CheckpointSource
 from cyclegan.config import DIRECTIONS, DataConfig
 from cyclegan.images import ImageError, natural_order, open_image, probe_image
 from cyclegan.study.plan import StudyError
@@ -26,7 +27,7 @@ from cyclegan.ui import words
 from cyclegan.ui.sentences import in_language
 
 if TYPE_CHECKING:
-    from cyclegan.ui import Workbench
+    from cyclegan.ui.workbench import Workbench
 
 MAX_SHOWN_PIXELS = 16_000_000
 """Larger pictures are reduced first: several of them travel to the browser as PNG."""
@@ -336,7 +337,7 @@ def size_dropdown() -> gr.Dropdown:
 
 def working_size(size: tuple[int, int], shorter: int) -> tuple[int, int]:
     """Width and height with the shorter side brought to `shorter`, in proportion."""
-    from cyclegan.translator import working_size  # Loads torch.
+    from cyclegan.translation.translator import working_size  # Loads torch.
 
     return working_size(size, shorter)
 
@@ -413,7 +414,7 @@ def notices(problems: list[str], say: words.Speaker | None = None) -> str:
 
 def told_error(error: BaseException, say: words.Speaker | None = None) -> gr.Error:
     """One sentence for the person; what nobody foresaw goes to the log with its traceback."""
-    from cyclegan.video import VideoError
+    from cyclegan.translation.video_io import VideoError
 
     say = say or words.speaker()
     if isinstance(error, gr.Error):

@@ -10,7 +10,7 @@ import re
 import threading
 from collections.abc import Mapping, Sequence
 
-from cyclegan.checkpoint import CheckpointInfo
+from cyclegan.checkpoints.format import CheckpointInfo
 from cyclegan.ui import common, words
 
 PANELS = ("cycle", "gan", "identity", "disc", "reconstruction_l1", "truth_l1", "lpips", "kid", "fid")

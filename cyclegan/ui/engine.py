@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from cyclegan.config import Direction
-    from cyclegan.translator import Translation, Translator
+    from cyclegan.translation.translator import Translation, Translator
 
 NOW, LATER = 0, 1
 """Urgency: a person waits for it, or it is one of many pictures of a long job."""
@@ -63,7 +63,7 @@ class _Job:
 
     @property
     def worked(self) -> tuple[int, int]:
-        from cyclegan.translator import working_size
+        from cyclegan.translation.translator import working_size
 
         return working_size(self.images[0].size, self.size)
 

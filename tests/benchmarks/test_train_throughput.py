@@ -12,7 +12,7 @@ from benchmarks.gpu import schedule
 from benchmarks.plain_recipe import PlainCycleGAN
 from benchmarks.train_report import spread_out
 from benchmarks.train_throughput import OFF, WAYS, compare, epoch_rates, markdown, measured, order_of, train_config
-from cyclegan.trainer import Trainer
+from cyclegan.training.trainer import Trainer
 
 REPORTS = Path(__file__).parents[2] / "benchmarks" / "reports"
 ARGS = argparse.Namespace(device="cpu", generator="resnet_6", ngf=4, ndf=4)

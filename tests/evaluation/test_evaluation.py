@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from cyclegan.evaluation.collapse import diversity, warnings
-from cyclegan.evaluation.curves import MetricsLog, draw_curves
 from cyclegan.evaluation.samples import sample_grid, sample_metrics, translate_samples
+from cyclegan.training.curves import MetricsLog, draw_curves
 
 NAMES = {"a": "day", "b": "night"}
 

@@ -12,7 +12,8 @@ import yaml
 from huggingface_hub import ModelCard
 
 import hub
-from cyclegan.checkpoint import CheckpointConfig, CheckpointInfo, LocalSource
+from cyclegan.checkpoints.format import CheckpointConfig, CheckpointInfo
+from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.config import DataConfig, LossConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
 from hub.card import BEGIN, END, TAGS, make_card
 from hub.layout import index_entry

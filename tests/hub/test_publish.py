@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from cyclegan.checkpoint import CheckpointError, load_checkpoint, read_info
+from cyclegan.checkpoints.format import CheckpointError, load_checkpoint, read_info
 from hub import HubError
 from hub.card import BEGIN, END
 from hub.client import Repository

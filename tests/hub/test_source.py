@@ -12,7 +12,8 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from cyclegan.checkpoint import CheckpointError, LocalSource
+from cyclegan.checkpoints.format import CheckpointError
+from cyclegan.checkpoints.sources import LocalSource
 from hub import HubError, open_source
 from hub.outbox import Outbox
 from hub.publish import Publisher
@@ -521,7 +522,7 @@ def test_weights_of_any_configuration_have_a_limit(loopback, published, source, 
 
 
 def test_settings_nested_too_deeply(loopback, published, source):
-    from cyclegan.checkpoint import make_info
+    from cyclegan.checkpoints.format import make_info
 
     config, record = (json.loads(published[1].head["files"][name]) for name in ("config.json", "checkpoint.json"))
     for _ in range(100_000):
@@ -612,7 +613,7 @@ def test_public_ones_need_no_token(loopback, published, monkeypatch):
 def test_import_of_a_reference_file_of_the_hub(loopback, hub_env, run_script, tmp_path):
     from cyclegan.config import ModelConfig
     from cyclegan.networks import build_generator
-    from tests.test_commands import reference_state
+    from tests.commands.test_commands import reference_state
 
     network = build_generator(ModelConfig(generator="resnet_6", ngf=4))
     torch.save(reference_state(network, 6), tmp_path / "latest_net_G_A.pth")

@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 from PIL import Image
 
 import hub.space as space
-from cyclegan.checkpoint import CheckpointError
+from cyclegan.checkpoints.format import CheckpointError
 from cyclegan.study.plan import PlanError
 from hub import HubError
 from hub.card import BEGIN, END
@@ -97,7 +97,8 @@ def test_a_space_has_what_the_app_needs_and_nothing_else(make_run):
     assert files.keys() - code - demo == {"LICENSE", "README.md", "app.py", "requirements.txt", "space.py"}
     assert demo == {f"demo/streets/{name}" for name in in_run(run) - {"epoch-0001/notes.txt"}}
     assert {f"demo/streets/epoch-0001/{name}" for name in ("gen_ab.safetensors", "checkpoint.json")} < demo
-    assert {"cyclegan/ui/translate.py", "cyclegan/ui/translate.css", "cyclegan/__init__.py", "hub/source.py"} < code
+    pages = {"cyclegan/ui/pages/translate.py", "cyclegan/ui/pages/translate.css"}
+    assert {*pages, "cyclegan/__init__.py", "hub/source.py"} < code
     needless = (
         r"(trainer|runs|losses|methods|data|samples|collapse|evaluation/curves|__main__|publish|outbox|space|card)\b"
         r"|__pycache__"
@@ -310,7 +311,7 @@ def test_a_public_space_fetches_the_study_from_where_the_votes_are(
         f"studies/tiny-{study.study_id[:12]}.zip"
     ]
     files = repo.head["files"]
-    assert not [name for name in files if name.startswith("studies/")] and "hub/study_votes.py" in files
+    assert not [name for name in files if name.startswith("studies/")] and "hub/studies/votes_dataset.py" in files
     assert not any(sha.encode() in data for sha in study.by_hash for data in files.values())
     assert publish(run, studies=[study.folder], votes=VOTES)[1][0] == "nothing to do: the Space is up to date"
     assert len(data.commits) == 2
@@ -585,7 +586,7 @@ def noted_import(name, *args, **kwargs):
 builtins.__import__ = noted_import
 
 import app  # First, as in a Space: whoever imports torch before `spaces` is found.
-from cyclegan.checkpoint import LocalSource
+from cyclegan.checkpoints.format import LocalSource
 from cyclegan.ui import Workbench, translate
 
 import gradio as gr
@@ -596,7 +597,7 @@ with gr.Blocks() as demo:
     translate.build(bench)
 event = next(fn for fn in demo.fns.values() if fn.api_name == "translate")
 
-from cyclegan.translator import Translator
+from cyclegan.translation.translator import Translator
 
 inside, original = [], Translator.translate
 
@@ -640,7 +641,7 @@ def test_networks_run_on_the_gpu_that_a_space_is_lent(make_run, tmp_path, run_sc
 
 
 def test_elsewhere_nothing_is_wrapped_and_torch_is_warmed(monkeypatch):
-    from cyclegan import ui
+    from cyclegan.ui import workbench as ui
 
     assert ui.spaces is None and not ui.GPU_IS_LENT
     assert ui.on_gpu()(len) is len

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
-from cyclegan.checkpoint import CheckpointError, read_info
+from cyclegan.checkpoints.format import CheckpointError, read_info
 from cyclegan.study import report as reports
 from cyclegan.study.session import Play
 from cyclegan.study.store import Store
@@ -16,7 +16,7 @@ from hub.card import BEGIN, END
 from hub.layout import newest_studies, read_study
 from hub.outbox import Outbox
 from hub.publish import Publisher
-from hub.study import publish_study
+from hub.studies.figures import publish_study
 from tests.study.conftest import Participant, small_study  # noqa: F401 (a fixture)
 
 # The client's own upload of large files uses a deprecated argument of its HTTP library.

@@ -13,10 +13,12 @@ from cyclegan.study import store as db
 from cyclegan.study.plan import read_study
 from cyclegan.study.session import Play, SessionError
 from cyclegan.study.store import Store, StoreBusy
-from hub import HubError, study_votes, votes
+from hub import HubError
 from hub.client import Repository
-from hub.study_votes import COLUMNS, Shipment, fetch_study, put_study, study_bundle
-from hub.votes import ERASING, VoteShipper
+from hub.studies import vote_shipper as votes
+from hub.studies import votes_dataset
+from hub.studies.vote_shipper import ERASING, VoteShipper
+from hub.studies.votes_dataset import COLUMNS, Shipment, fetch_study, put_study, study_bundle
 from tests.hub.loopback import Repo
 from tests.study.conftest import Participant, small_study  # noqa: F401 (a fixture)
 
@@ -432,7 +434,7 @@ def test_a_study_that_is_damaged_is_not_played(loopback, data_set, study, small_
         first = study.stimulus_path(min(study.by_hash)).read_bytes()
         content = content.replace(first, first[:-1] + b"\1")
     elif damage == "other":
-        content = study_votes._bundled(small_study("tiny", seed=2, folder=tmp_path))
+        content = votes_dataset._bundled(small_study("tiny", seed=2, folder=tmp_path))
     repo.commit("Damage", {} if damage == "missing" else {name: content})
     with pytest.raises(HubError) as caught:
         fetch_study(NAME, study.study_id, tmp_path / "space" / "tiny", endpoint=loopback.url)

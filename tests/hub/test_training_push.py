@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from cyclegan.checkpoint import LocalSource
+from cyclegan.checkpoints.sources import LocalSource
 
 SCRIPT = "train_accelerate.py"
 NAME = "alice/day-night"

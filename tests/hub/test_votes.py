@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hub import HubError, votes
-from hub.votes import VoteShipper
+from hub import HubError
+from hub.studies import vote_shipper as votes
+from hub.studies.vote_shipper import VoteShipper
 
 ROOT = Path(__file__).parent.parent.parent
 NAME = "alice/votes"
@@ -339,7 +340,7 @@ def test_a_full_disk_keeps_nothing_of_the_row(repo, make_shipper, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("hub.votes.os.fsync", full)
+        patch.setattr("hub.studies.vote_shipper.os.fsync", full)
         with pytest.raises(OSError, match="No space left"):
             shipper.append(vote(1))
     shipper.append(vote(2))
@@ -419,7 +420,7 @@ def test_restoring_skips_damage_and_says_so(repo, make_shipper, caplog):
         "data/merged.jsonl": json.dumps(vote(1)).encode(),
         "notes.jsonl": good, "data/notes.txt": good,
     })  # fmt: skip
-    with caplog.at_level(logging.WARNING, "hub.votes"):
+    with caplog.at_level(logging.WARNING, "hub.studies.vote_shipper"):
         assert list(make_shipper().restore()) == [vote(0), vote(1)]
     (record,) = caplog.records
     assert record.message == f"skipped 3 damaged lines of {NAME}/data/2026-07-05/a.jsonl"

@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from cyclegan.config import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
-from cyclegan.trainer import Trainer
+from cyclegan.training.trainer import Trainer
 
 
 class Config:
@@ -168,7 +168,7 @@ def test_defaults_are_the_references():
 @pytest.mark.parametrize("seed", [0, 1])
 def test_discriminators_see_the_pools_pictures(seed):
     """After the pool has filled, half of the fakes that D sees are old ones; before, all are new."""
-    from cyclegan.image_pool import ImagePool
+    from cyclegan.methods.image_pool import ImagePool
 
     pool, rng, old, new = ImagePool(5, seed=seed), random.Random(seed), 0, 0
     shown = []

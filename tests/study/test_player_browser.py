@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from cyclegan.study import server
-from tests.ui.test_browser import Visit, chromium  # noqa: F401  # a fixture
+from tests.ui.pages.test_translate_browser import Visit, chromium  # noqa: F401  # a fixture
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("app")]
 WAIT_S = 30

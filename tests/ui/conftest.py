@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cyclegan.checkpoint import GENERATOR_OF, CheckpointConfig, save_checkpoint
+from cyclegan.checkpoints.format import GENERATOR_OF, CheckpointConfig, save_checkpoint
 from cyclegan.config import DataConfig, ModelConfig
 from tests.study.conftest import small_study, write_small_study  # noqa: F401
 

@@ -12,7 +12,7 @@ import psutil
 import pytest
 from PIL import Image, ImageCms
 
-from tests.test_video import make_clip
+from tests.translation.test_video_io import make_clip
 from tests.ui.conftest import half_files, paths_in, picture
 
 pytestmark = pytest.mark.xdist_group("app")

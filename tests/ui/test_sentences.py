@@ -8,19 +8,21 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from cyclegan.checkpoint import CheckpointError, CheckpointInfo, LocalSource
+from cyclegan.checkpoints.format import CheckpointError, CheckpointInfo
+from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.images import ImageError, open_image
-from cyclegan.ui import Workbench, common, words
+from cyclegan.ui import common, words
 from cyclegan.ui.sentences import KOREAN, OF_THE_HUB, PLACE, WITHIN, in_language
+from cyclegan.ui.workbench import Workbench
 
 ROOT = Path(__file__).parents[2]
 MODULES = [
-    *(ROOT / "cyclegan" / name for name in ("images.py", "checkpoint.py", "translator.py", "translate_files.py",
-                                            "translate_video.py", "video.py")),
-    *sorted((ROOT / "cyclegan" / "ui").glob("*.py")),
+    *(ROOT / "cyclegan" / name for name in ("images.py", "checkpoints/format.py", "checkpoints/sources.py")),
+    *(ROOT / "cyclegan" / "translation" / f"{name}.py" for name in ("translator", "files", "video", "video_io")),
+    *sorted((ROOT / "cyclegan" / "ui").rglob("*.py")),
     *(ROOT / "hub" / name for name in ("source.py", "client.py", "layout.py")),
-    *(ROOT / "cyclegan" / name for name in ("study/build.py", "study/plan.py", "study/shelf.py", "study_commands.py",
-                                            "data/__init__.py", "data/hub.py")),
+    *(ROOT / "cyclegan" / name for name in ("study/build.py", "study/plan.py", "study/shelf.py",
+                                            "commands/study.py", "data/__init__.py", "data/hub.py")),
 ]  # fmt: skip
 ERRORS = {"ImageError", "CheckpointError", "VideoError", "VideoCancelled", "HubError", "CardError", "PlanError",
           "DataError"}  # fmt: skip
@@ -261,7 +263,7 @@ def english_left(text):
 
 def test_the_code_is_read():
     files = {path for path, text, _ in COLLECTED if text is not None}
-    assert {"cyclegan/images.py", "cyclegan/video.py", "hub/source.py", "cyclegan/ui/common.py"} <= files
+    assert {"cyclegan/images.py", "cyclegan/translation/video_io.py", "hub/source.py", "cyclegan/ui/common.py"} <= files
     assert "{…} has more than {…} megapixels: make it smaller first" in TEXTS, "returned by a helper"
     assert "the Hub is out of order ({…}); try again later" in TEXTS, "returned by a method, assigned, masked"
     assert "{…} is in LAB colours, which can't be read here: save it as PNG or JPEG" in TEXTS, "assigned first"

@@ -1,0 +1,244 @@
+"""One generator as an ONNX file, for programs that have neither torch nor this package; checked before it is there.
+
+onnx, onnxscript and onnxruntime are needed for this only, so they are imported where they are used.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import os
+import uuid
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import nn
+
+from cyclegan import __version__
+from cyclegan.checkpoints.format import Checkpoint, CheckpointError, direction_name
+from cyclegan.config import Direction
+
+if TYPE_CHECKING:
+    import onnx
+
+PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+INPUT, OUTPUT = "image", "translation"
+# What torch's exporter writes of itself. Newer ones would be converted from it, have nothing that these networks
+# need (18 brought the Pad and Resize that they use), and leave older runtimes out.
+OPSET = 18
+MAX_GREY_LEVELS = 0.5
+"""Half a grey level: beyond it, a rounded pixel can differ by more than rounding explains."""
+# One protobuf message, which is what a single ONNX file is, ends at 2 GiB; the graph around the weights needs little.
+_MAX_WEIGHTS_BYTES = 2**31 - 2**24
+# Beyond this, checking takes longer than exporting; below the lower bound, a norm would see a few pixels only, and
+# networks that were never trained there enlarge the last bits in which any two programs differ.
+_CHECKED_SIDES = (64, 256)
+
+
+class ExportError(ValueError):
+    """A file that can't be made; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A file that was written, and how it was checked."""
+
+    path: Path
+    size_multiple: int
+    """Width and height of pictures must be multiples of this many pixels."""
+    min_size: int
+    """Width and height must be at least this many pixels."""
+    checked: tuple[tuple[int, int, int], ...]
+    """Batch, height and width of what was compared with torch."""
+    max_difference: float
+    """Largest |ONNX Runtime − torch| over all values of all of these, in grey levels (0 to 255)."""
+
+
+def check_packages() -> None:
+    """Raise ExportError, naming them, if packages are missing that export needs beside torch."""
+    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ExportError(f"export to ONNX needs {' and '.join(missing)}: pip install {' '.join(PACKAGES)}")
+
+
+def check_path(path: Path) -> None:
+    """Raise ExportError if `path` doesn't end in .onnx or is there already."""
+    if path.suffix.lower() != ".onnx":
+        raise ExportError(f"{path} is no name for an ONNX file: it must end in .onnx")
+    if os.path.lexists(path):
+        raise ExportError(f"{path} exists already: choose another --output, or remove it first")
+
+
+def export_onnx(checkpoint: Checkpoint, direction: Direction, path: Path) -> Exported:
+    """Write one generator as a single ONNX file, there whole and checked or not at all.
+
+    Its input `image` and its output `translation` are float32 (N, 3, H, W), RGB in [-1, 1], with any N, and any H and
+    W that are multiples of the network's `size_multiple` and at least its `min_size`. The file says so in its metadata
+    (strings): commit_sha, epoch, direction, domain_a, domain_b, generator, layout, value_range, size_multiple,
+    min_size, crop_size (what it was trained at) and program_version.
+
+    Args:
+        checkpoint: from a `CheckpointSource`, its generators in fp32 on the CPU; they stay as they are.
+        direction: which generator.
+        path: file to write, NAME.onnx; its folder is made if need be.
+
+    Raises:
+        ExportError: `path` is no new .onnx file or can't be written; a package is missing; torch can't export this
+            network; or ONNX Runtime doesn't come to what torch comes to, within half a grey level.
+        CheckpointError: the checkpoint lacks this direction.
+    """
+    check_path(path)
+    check_packages()
+    if direction not in checkpoint.generators:
+        only = " and ".join(direction_name(d) for d in checkpoint.generators)
+        raise CheckpointError(f"this checkpoint translates {only} only, not {direction_name(direction)}")
+    generator = checkpoint.generators[direction]
+    nbytes = sum(p.numel() * p.element_size() for p in generator.parameters())
+    if nbytes > _MAX_WEIGHTS_BYTES:
+        raise ExportError(f"{nbytes / 2**30:.1f} GB of weights don't fit into one ONNX file, which ends at 2 GB")
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.touch()  # A folder that can't be written says so now, not after the work.
+        model = _model(generator)
+        for key, value in _metadata(checkpoint, direction).items():
+            model.metadata_props.add(key=key, value=value)
+        with open(part, "wb") as file:
+            file.write(model.SerializeToString())
+            file.flush()
+            os.fsync(file.fileno())
+        checked = _checked_shapes(generator, checkpoint.config.data.crop_size)
+        difference = _max_difference(generator, part, checked)
+        if not difference <= MAX_GREY_LEVELS:  # Also where it is NaN.
+            raise ExportError(
+                f"{path.name} was not written: ONNX Runtime differs from torch by {difference:.2g} grey levels, and "
+                f"{MAX_GREY_LEVELS} are allowed; update torch, onnxscript and onnxruntime"
+            )
+        os.replace(part, path)
+    except OSError as error:
+        raise ExportError(
+            f"{path} can't be written ({error.strerror or error}): free space or choose another --output"
+        ) from error
+    finally:
+        _remove(part)
+    return Exported(path, generator.size_multiple, generator.min_size, checked, difference)
+
+
+def _remove(part: Path) -> None:
+    try:
+        part.unlink(missing_ok=True)
+    except OSError:  # Its folder is no folder, so it was never made.
+        return
+
+
+def _metadata(checkpoint: Checkpoint, direction: Direction) -> dict[str, str]:
+    """What the file says of itself. ONNX has strings only."""
+    info, config, generator = checkpoint.info, checkpoint.config, checkpoint.generators[direction]
+    return {
+        "commit_sha": info.commit_sha,
+        "epoch": str(info.epoch),
+        "direction": direction,
+        "domain_a": config.data.domain_a,
+        "domain_b": config.data.domain_b,
+        "generator": config.model.generator,
+        "layout": "NCHW RGB",
+        "value_range": "-1 1",
+        "size_multiple": str(generator.size_multiple),
+        "min_size": str(generator.min_size),
+        "crop_size": str(config.data.crop_size),
+        "program_version": f"cyclegan-workbench {__version__}",
+    }
+
+
+def _model(generator: nn.Module) -> onnx.ModelProto:
+    """The network as torch's exporter writes it, with sides that stay open, and nothing of this machine in it."""
+    multiple = generator.size_multiple
+    units = generator.min_size // multiple
+    batch, height, width = (torch.export.Dim(name, min=least) for name, least in (("n", 1), ("h", units), ("w", units)))
+    # Unlike in every dimension, and none of them 1, which an exporter would take for a constant.
+    example = torch.zeros(2, 3, generator.min_size + multiple, generator.min_size + 2 * multiple)
+    try:
+        with warnings.catch_warnings():
+            # They are meant for the exporter's developers; what matters for the result is compared below.
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(
+                _with_instance_norm(generator),
+                (example,),
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                dynamic_shapes=({0: batch, 2: multiple * height, 3: multiple * width},),
+                opset_version=OPSET,
+                dynamo=True,
+                verbose=False,
+            )
+            model = program.model_proto
+    except Exception as error:  # Whatever the exporter and the two packages behind it raise, often a page of it.
+        raise ExportError(
+            f"torch {torch.__version__} could not export this network ({_brief(error)}); "
+            "update torch, onnx and onnxscript"
+        ) from error
+    # The exporter notes where each node came from, with the paths of this machine.
+    graph = model.graph
+    for noted in (*graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer, graph):
+        del noted.metadata_props[:]
+        noted.doc_string = ""
+    del model.metadata_props[:]
+    return model
+
+
+def _with_instance_norm(generator: nn.Module) -> nn.Module:
+    """A copy in which instance norm is spelled as such: the same function, and one node instead of five.
+
+    Training spells it as group norm (see `cyclegan.networks.norm`), which the exporter builds from reshapes. Nothing is
+    trained here, so what is wrong with `nn.InstanceNorm2d` doesn't matter.
+    """
+    changed = copy.deepcopy(generator)
+    for module in list(changed.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, nn.GroupNorm):
+                norm = nn.InstanceNorm2d(child.num_channels, eps=child.eps, affine=child.affine)
+                norm.load_state_dict(child.state_dict())
+                setattr(module, name, norm)
+    return changed.eval().requires_grad_(False)
+
+
+def _checked_shapes(generator: nn.Module, crop_size: int) -> tuple[tuple[int, int, int], ...]:
+    """Three (batch, height, width) that are unlike in every way that the file leaves open, near the training size."""
+    multiple = generator.size_multiple
+    least, most = _CHECKED_SIDES
+    side = max(generator.min_size, -(-min(max(crop_size, least), most) // multiple) * multiple)
+    return (1, side, side), (1, side, side + multiple), (2, side + multiple, side)
+
+
+def _max_difference(generator: nn.Module, file: Path, shapes: tuple[tuple[int, int, int], ...]) -> float:
+    """Largest |ONNX Runtime − torch| over random pictures of these shapes, in grey levels."""
+    rng = np.random.default_rng(0)
+    pictures = [rng.uniform(-1, 1, (n, 3, height, width)).astype(np.float32) for n, height, width in shapes]
+    try:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.log_severity_level = 4  # What fails is raised; the log would say it a second time, at length.
+        session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        theirs = [session.run([OUTPUT], {INPUT: x})[0] for x in pictures]
+    except Exception as error:  # Its errors have no common ancestor below this one.
+        raise ExportError(
+            f"ONNX Runtime can't run what torch exported ({_brief(error)}); update torch and onnxruntime"
+        ) from error
+    with torch.inference_mode():
+        ours = [generator(torch.from_numpy(x)).numpy() for x in pictures]
+    if not all(np.isfinite(y).all() for y in ours):
+        raise ExportError("this generator doesn't make numbers of a picture (NaN): export another epoch")
+    if [y.shape for y in theirs] != [y.shape for y in ours]:
+        raise ExportError("ONNX Runtime comes to pictures of another size than torch; update torch and onnxruntime")
+    return float(np.max([np.abs(a - b).max() for a, b in zip(theirs, ours, strict=True)])) * 127.5
+
+
+def _brief(error: Exception) -> str:
+    """The beginning of what may be a page."""
+    return " ".join(str(error).split())[:160] or type(error).__name__

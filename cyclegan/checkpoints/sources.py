@@ -1,0 +1,127 @@
+"""Where checkpoints come from: the protocol of every source, and the folder of a run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Protocol
+
+from cyclegan.checkpoints.format import (
+    EPOCH_NAME,
+    SAMPLES,
+    Checkpoint,
+    CheckpointError,
+    CheckpointInfo,
+    load_checkpoint,
+    read_info,
+)
+from cyclegan.config import Direction
+
+EXAMPLE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+
+
+class CheckpointSource(Protocol):
+    """Where checkpoints come from: the folder of a run, or a repository of the Hub."""
+
+    name: str
+    """What people call it: a folder's name or USER/NAME."""
+    problems: list[str]
+    """What the last `list` had to leave out or could not ask, one sentence each."""
+    url: str | None
+    """Where people see it on the Hub; None for a folder."""
+
+    def refresh(self) -> None:
+        """Make the next `list` look again rather than remember."""
+        ...
+
+    def examples(self) -> list[Path]:
+        """Pictures of both domains to try it on, named a_*.png and b_*.png; may be none."""
+        ...
+
+    def samples(self, epoch: int) -> list[Path]:
+        """An epoch's grids of test pictures, ab.png and ba.png in this order; either may be missing.
+
+        Raises CheckpointError.
+        """
+        ...
+
+    def list(self) -> list[CheckpointInfo]:
+        """What there is, newest epoch first, without reading weights. Raises CheckpointError."""
+        ...
+
+    def load(self, epoch: int | None = None, directions: tuple[Direction, ...] | None = None) -> Checkpoint:
+        """The checkpoint of `epoch`, None for the newest. Raises CheckpointError."""
+        ...
+
+
+class LocalSource:
+    """The checkpoints of a run's folder, or the single one of an epoch's folder.
+
+    Raises:
+        CheckpointError: the folder is missing or holds no checkpoint.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        if not os.path.isdir(self.folder):  # Path's own raises for a name that is too long.
+            raise CheckpointError(f"{folder} is not a folder; name a run's folder, which holds epoch-0001 and on")
+        self.name = self.folder.resolve().name
+        self.url = None
+        self.problems: list[str] = []
+        """What `list` had to leave out, one sentence each."""
+        if not self._folders():
+            raise CheckpointError(f"{folder} holds no checkpoint: a run's folder holds epoch-0001 and on")
+
+    def refresh(self) -> None:
+        """Nothing is remembered."""
+
+    def examples(self) -> list[Path]:
+        """The pictures in RUN/examples."""
+        return sorted(path for path in (self.folder / "examples").glob("*") if path.suffix.lower() in EXAMPLE_SUFFIXES)
+
+    def samples(self, epoch: int) -> list[Path]:
+        """The grids in the epoch's folder."""
+        folder = self.path(epoch)
+        return [path for name in SAMPLES.values() if (path := folder / name).is_file()]
+
+    def _folders(self) -> list[Path]:
+        if (self.folder / "checkpoint.json").is_file():
+            return [self.folder]
+        try:
+            found = [path for path in self.folder.iterdir() if EPOCH_NAME.fullmatch(path.name) and path.is_dir()]
+        except OSError as error:  # It was there once: see `__init__`.
+            raise CheckpointError(f"{self.name} can't be listed any more ({error.strerror or error})") from error
+        return sorted(found, key=lambda path: int(path.name[6:]), reverse=True)
+
+    def list(self) -> list[CheckpointInfo]:
+        """Checkpoints that can be read, newest epoch first; damaged ones are named in `problems`."""
+        infos, self.problems = [], []
+        for folder in self._folders():
+            try:
+                infos.append(read_info(folder))
+            except CheckpointError as error:
+                self.problems.append(str(error))
+        return infos
+
+    def load(self, epoch: int | None = None, directions: tuple[Direction, ...] | None = None) -> Checkpoint:
+        """The checkpoint of `epoch`, None for the newest readable one."""
+        return load_checkpoint(self.path(epoch), directions)
+
+    def path(self, epoch: int | None = None) -> Path:
+        """The folder of `epoch`, None for the newest readable one."""
+        if epoch is None:
+            problems = []
+            for folder in self._folders():
+                try:
+                    read_info(folder)
+                    return folder
+                except CheckpointError as error:
+                    problems.append(str(error))
+            raise CheckpointError(f"{self.name} holds no readable checkpoint: {problems[0]}")
+        known = {int(folder.name[6:]): folder for folder in self._folders() if EPOCH_NAME.fullmatch(folder.name)}
+        if not known:  # A single epoch's folder, under whatever name.
+            known = {read_info(self.folder).epoch: self.folder}
+        if epoch not in known:
+            have = ", ".join(str(number) for number in sorted(known))
+            raise CheckpointError(f"{self.name} has no epoch {epoch}; it has {have}")
+        return known[epoch]

@@ -1,0 +1,106 @@
+"""The training state of a run: what resuming needs. Never published with a checkpoint, never loaded by the app."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from cyclegan.checkpoints.format import CheckpointError
+
+STATE_NAME = re.compile(r"step-(\d{9,})")
+
+
+@dataclass(frozen=True)
+class StateInfo:
+    """A training state on disk."""
+
+    path: Path
+    global_step: int
+
+
+def save_training_state(folder: Path, state: Mapping[str, Any], *, process_index: int) -> None:
+    """Write one process's part of a training state into `folder`, which `whole_folder` provides.
+
+        RUN/training_state/step-000002740/
+          state.pt            networks, optimisers, averages, scaler, epoch, step (process 0)
+          process-0.pt        pools and random states of each process
+
+    Args:
+        state: {"shared": …, "process": …}, tensors and plain values only, since it is read with weights_only.
+    """
+    import torch
+
+    def write(values: Any, path: Path) -> None:
+        with open(path, "wb") as file:
+            told = _Told(file)
+            torch.save(values, told)
+        if told.error is not None:
+            raise told.error
+
+    write(state["process"], folder / f"process-{process_index}.pt")
+    if process_index == 0:
+        write(state["shared"], folder / "state.pt")
+
+
+class _Told:
+    """What torch.save writes to; it would hide what the disk said, so that is kept here for the caller to raise.
+
+    Not by way of memory: a buffer that grows to the state's size takes longer than the disk, and holds up a training
+    beside it all that time.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.error = file, None
+
+    def write(self, data: memoryview) -> int:
+        if self.error is None:
+            try:
+                self.file.write(data)
+            except OSError as error:
+                self.error = error
+        return len(data)
+
+    def flush(self) -> None:
+        """Left to the file's end."""
+
+
+def state_folder(run: Path, global_step: int) -> Path:
+    """Where the training state after `global_step` steps belongs."""
+    return run / "training_state" / f"step-{global_step:09d}"
+
+
+def list_training_states(run: Path) -> list[StateInfo]:
+    """Whole training states of a run, newest first."""
+    root = run / "training_state"
+    found = [path for path in root.iterdir() if STATE_NAME.fullmatch(path.name)] if root.is_dir() else []
+    states = [StateInfo(path, int(path.name[5:])) for path in found if (path / "state.pt").is_file()]
+    return sorted(states, key=lambda state: state.global_step, reverse=True)
+
+
+def load_training_state(folder: Path, *, process_index: int) -> dict[str, Any]:
+    """Read a training state's shared part and this process's part ({} if there was no such process), on the CPU.
+
+    Raises:
+        CheckpointError: it is missing or damaged.
+    """
+    import torch
+
+    try:
+        shared = torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
+        process = {}
+        if process_index < shared["num_processes"]:
+            own = folder / f"process-{process_index}.pt"
+            process = torch.load(own, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises whatever the damage leads to.
+        raise CheckpointError(f"the training state {folder} can't be read ({type(error).__name__})") from error
+    return {"shared": shared, "process": process}
+
+
+def prune_training_states(run: Path, keep: int) -> None:
+    """Remove all but the newest `keep` training states; call it after the newer one is safely on disk."""
+    for state in list_training_states(run)[keep:]:
+        shutil.rmtree(state.path, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""Command lines: flags from dataclasses, ports, signals, progress bars, and how a command ends."""

@@ -1,0 +1,21 @@
+"""How every command ends: one sentence for an error that a person can mend, an exit status for the shell."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+
+def run_command(main: Callable[[], int | None], expected: tuple[type[BaseException], ...]) -> int:
+    """Run `main`; turn the errors meant for people into one sentence on stderr and an exit status of 1."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # A name that a terminal can't show is no reason to fail.
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        return main() or 0
+    except expected as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130

@@ -1,0 +1,34 @@
+"""Where a server listens: its port and address, checked before seconds of loading."""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import socket
+
+
+def port(text: str) -> int:
+    """The type of a `--port` flag."""
+    if text.isascii() and text.isdecimal() and len(text) < 6 and 1 <= int(text) <= 65535:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a port: 1 to 65535")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this computer can reach what is served at `host`."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def check_port(host: str, port: int) -> None:
+    """Raise OSError, with a sentence, if `host:port` can't be served: before a server's seconds of loading."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError as error:
+        why = f"{host}:{port} can't be served ({error.strerror or error})"
+        raise OSError(f"{why}: choose another port, as in --port {port % 65535 + 1}, or another --host") from error

@@ -1,0 +1,258 @@
+"""What a person sees of a training: bar, one line per epoch, metrics.jsonl, curves, trackers."""
+
+from __future__ import annotations
+
+import logging
+import math
+import sys
+import time
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+from cyclegan.checkpoints.format import write_error
+from cyclegan.config import ConfigError, Direction, TrainConfig
+from cyclegan.evaluation.collapse import warnings as collapse_warnings
+from cyclegan.evaluation.samples import sample_grid, sample_metrics, translate_samples
+from cyclegan.training.averages import Sums
+from cyclegan.training.curves import MetricsLog, draw_curves
+from cyclegan.training.trainer import Trainer, lr_factor
+
+SHORT = {
+    "gan": ("gan_ab", "gan_ba"),
+    "cycle": ("cycle_a", "cycle_b"),
+    "idt": ("identity_a", "identity_b"),
+    "disc": ("disc_a", "disc_b"),
+}
+
+
+def check_tracker(name: str) -> None:
+    """Raise ConfigError if `--report_to`'s package is not installed."""
+    if name != "none" and find_spec(name) is None:
+        raise ConfigError(f"--report_to {name} needs the package {name}: pip install {name}")
+
+
+def _brief(losses: dict[str, float]) -> dict[str, str]:
+    """Each pair of losses as one short figure."""
+    values = {name: [losses[key] for key in keys if key in losses] for name, keys in SHORT.items()}
+    return {name: f"{sum(found) / len(found):.3f}" for name, found in values.items() if found}
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    threads = torch.get_num_threads()
+    return f"the CPU with {threads} thread{'s' * (threads > 1)}" if device.type == "cpu" else str(device)
+
+
+def _clock(seconds: float) -> str:
+    return tqdm.format_interval(max(0, int(seconds)))
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What is known of an epoch when its steps are done."""
+
+    losses: dict[str, float]
+    """Means over its steps."""
+    metrics: dict[str, float]
+    """See `sample_metrics`."""
+    grids: dict[Direction, Image.Image]
+    """Of the fixed test pictures, by direction."""
+    said: list[str]
+    """Its line and warnings, for the moment when its checkpoint is there."""
+
+
+class Monitor:
+    """Shows and records a run's progress. Only the main process's does anything."""
+
+    def __init__(self, config: TrainConfig, trainer: Trainer, accelerator: Accelerator) -> None:
+        self.config, self.trainer, self.accelerator = config, trainer, accelerator
+        self.is_main = accelerator.is_main_process
+        self.log = MetricsLog(Path(config.run.output_dir))
+        self.window = Sums()
+        self._first, self._excluded = True, 0.0
+        self.bar: tqdm | None = None
+        if self.is_main:
+            try:
+                self.log.rewind(trainer.global_step)
+            except OSError as error:
+                raise write_error(error, self.log.path) from error
+        if config.run.report_to != "none":
+            logging.getLogger("accelerate.tracking").setLevel(logging.ERROR)
+            flat = {k: v for group in config.to_json().values() for k, v in group.items() if v is not None}
+            accelerator.init_trackers(Path(config.run.output_dir).name or "cyclegan", config=flat)
+        self._tell_start()
+
+    def _tell_start(self) -> None:
+        """Say and record what computes from here on: a run may go on elsewhere, or in another precision."""
+        accelerator, trainer = self.accelerator, self.trainer
+        device, precision = _device_name(accelerator.device), accelerator.mixed_precision
+        processes = accelerator.num_processes
+        where = f"{processes} processes on {device}" if processes > 1 else device
+        self.say(f"training on {where}, in {'fp32' if precision == 'no' else f'{precision} mixed precision'}")
+        start = {"event": "start", "epoch": trainer.epoch + 1, "step": trainer.global_step, "losses": {}}
+        self._record(start | {"device": device, "processes": processes, "mixed_precision": precision})
+
+    def say(self, text: str) -> None:
+        """Print a line without tearing the bar."""
+        if self.is_main:
+            tqdm.write(text, file=sys.stderr)
+
+    def start_epoch(self) -> None:
+        """Open the epoch's bar."""
+        trainer = self.trainer
+        self.started, self.first_step = time.monotonic(), trainer.global_step
+        self._shown = 0.0
+        if self.is_main:
+            tty = sys.stderr.isatty()
+            self.bar = tqdm(
+                total=trainer.steps_per_epoch,
+                initial=trainer.step_in_epoch,
+                desc=f"epoch {trainer.epoch + 1}/{self.config.optim.total_epochs}",
+                unit="step",
+                dynamic_ncols=tty,
+                ncols=None if tty else 150,
+                mininterval=0.5 if tty else 30.0,
+                leave=False,
+                bar_format="{desc} {percentage:3.0f}%|{bar:12}| {n}/{total} [{elapsed}{postfix}]",
+            )
+
+    def on_step(self, losses: dict[str, Tensor]) -> None:
+        """After each step; reads losses off the device only when a line or the bar is due."""
+        self.window.add(losses)
+        trainer = self.trainer
+        if self._first and trainer.steps_per_epoch > 1:  # It loads and compiles kernels: no measure of what follows.
+            self._first, self._excluded = False, time.monotonic() - self.started
+            self.started, self.first_step = time.monotonic(), trainer.global_step
+        if trainer.global_step % self.config.run.log_every == 0:
+            means = self.window.means()
+            self.window.clear()
+            if means:
+                self._record(
+                    {
+                        "event": "step",
+                        "epoch": trainer.epoch + 1,
+                        "step": trainer.global_step,
+                        "losses": means,
+                    }
+                )
+            self.accelerator.log({f"loss/{name}": value for name, value in means.items()}, step=trainer.global_step)
+        if self.bar is not None:
+            self.bar.update(1)
+            now = time.monotonic()
+            if now - self._shown >= self.bar.mininterval and losses:
+                self._shown = now
+                values = {name: float(value) for name, value in losses.items()}
+                shown = _brief({name: value for name, value in values.items() if math.isfinite(value)})  # Not skipped.
+                text = " ".join(f"{name} {value}" for name, value in shown.items())
+                if trainer.global_step > self.first_step:  # Else no step has been timed yet.
+                    rate, left = self._pace(now - self.started)
+                    text = f"{rate:.3g} images/s, {_clock(left)} left, {text}"
+                self.bar.set_postfix_str(text, False)
+
+    def _pace(self, seconds: float) -> tuple[float, float]:
+        """Pictures of each domain per second, over all processes, and the seconds left in the run.
+
+        Args:
+            seconds: that the epoch's steps took from `first_step` on.
+        """
+        trainer, optim = self.trainer, self.config.optim
+        steps, seconds = max(1, trainer.global_step - self.first_step), max(1e-9, seconds)
+        rate = steps * optim.batch_size * self.accelerator.num_processes / seconds
+        to_go = (optim.total_epochs - trainer.epoch) * trainer.steps_per_epoch - trainer.step_in_epoch
+        return rate, to_go * seconds / steps
+
+    def _record(self, row: dict[str, Any]) -> None:
+        """Add a row to metrics.jsonl. The record of a training is not worth ending it for."""
+        if self.is_main:
+            try:
+                self.log.append(row)
+            except OSError as error:
+                self.say(f"warning: metrics.jsonl could not be written ({error.strerror or error})")
+
+    def close_bar(self) -> None:
+        """Take the bar off the screen."""
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
+
+    def finish_epoch(self, samples: dict[str, Any], seconds: float) -> Epoch:
+        """Evaluate the epoch just completed, and record it before any step of the next one. On the main process.
+
+        Args:
+            samples: `Data.samples()`'s result.
+            seconds: that the epoch's steps took.
+        """
+        trainer, optim = self.trainer, self.config.optim
+        names = {"a": self.config.data.domain_a, "b": self.config.data.domain_b}
+        losses, skipped_steps = trainer.epoch_sums.means(), trainer.skipped_steps
+        metrics, grids = self._evaluate(samples, names)
+        rate, left = self._pace(seconds - self._excluded)
+        self._excluded = 0.0
+        lr = optim.lr * lr_factor(trainer.epoch, optim)
+        self._record(
+            {
+                "event": "epoch",
+                "epoch": trainer.epoch,
+                "step": trainer.global_step,
+                "losses": losses,
+                "metrics": metrics,
+                "lr": lr,
+                "images_per_second": rate,
+                "seconds": seconds,
+                "skipped_steps": skipped_steps,
+            }
+        )
+        values = {f"epoch/{name}": value for name, value in {**losses, **metrics}.items()}
+        # Trackers refuse a step below one that they have had, so none of this may wait for the next epoch's.
+        self.accelerator.log({**values, "epoch/lr": lr, "epoch/images_per_second": rate}, step=trainer.global_step)
+        for tracker in self.accelerator.trackers:
+            if hasattr(tracker, "log_images"):
+                # Grids differ in size between directions, so each goes alone.
+                layout = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}
+                for name, image in grids.items():
+                    pixels = {f"samples/{name}": np.asarray(image)[None]}
+                    tracker.log_images(pixels, step=trainer.global_step, **layout)
+        text = "  ".join(f"{name} {value}" for name, value in _brief(losses).items())
+        skipped = f"  skipped {skipped_steps}" if skipped_steps else ""
+        line = (
+            f"epoch {trainer.epoch}/{optim.total_epochs}  {text}  lr {lr:.2g}  {rate:.3g} images/s  "
+            f"{_clock(seconds)}{skipped}  {_clock(left)} left  → epoch-{trainer.epoch:04d}"
+        )
+        warnings = [f"warning: {sentence}" for sentence in collapse_warnings(metrics, names)]
+        return Epoch(losses, metrics, grids, said=[line, *warnings])
+
+    def _evaluate(
+        self, samples: dict[str, Any], names: dict[str, str]
+    ) -> tuple[dict[str, float], dict[Direction, Image.Image]]:
+        """Figures and grids of the fixed test pictures."""
+        trainer, device = self.trainer, self.accelerator.device
+        with self.accelerator.autocast():
+            translated = translate_samples(samples, trainer.published_generators(), device)
+            metrics = sample_metrics(translated, trainer.discriminators(), self.config.loss.gan_mode, device)
+        count = self.config.run.sample_count
+        return metrics, {way: sample_grid(made, names, count=count) for way, made in translated.items()}
+
+    def draw_curves(self) -> None:
+        """Draw curves.png anew. Nothing in it is the trainer's, so it may be done while the next epoch is trained."""
+        run = Path(self.config.run.output_dir)
+        names = f"{self.config.data.domain_a} ↔ {self.config.data.domain_b}"
+        try:
+            draw_curves(self.log.read(), run / "curves.png", names)
+        except OSError as error:
+            self.say(f"warning: curves.png could not be written ({error.strerror or error})")
+
+    def close(self) -> None:
+        """Finish bar and trackers."""
+        self.close_bar()
+        if self.config.run.report_to != "none":
+            self.accelerator.end_training()

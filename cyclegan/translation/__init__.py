@@ -1,0 +1,1 @@
+"""Pictures, files and videos through a checkpoint's generators, and back."""

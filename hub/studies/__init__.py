@@ -1,0 +1,1 @@
+"""Studies on the Hub: figures on model cards, and the data set of votes."""

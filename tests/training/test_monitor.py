@@ -1,0 +1,63 @@
+"""What a person sees while a training runs."""
+
+import json
+import re
+from types import SimpleNamespace
+
+import pytest
+import torch
+from accelerate import Accelerator
+
+from cyclegan.config import DataConfig, LossConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
+from cyclegan.training import monitor as module
+from cyclegan.training.monitor import Monitor
+
+pytestmark = pytest.mark.usefixtures("any_precision")
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that only the test moves; the bar draws itself at each of its seconds."""
+    now = SimpleNamespace(s=1000.0)
+    monkeypatch.setattr(module.time, "monotonic", lambda: now.s)
+    return now
+
+
+def make(folder, *, done=0, precision="no"):
+    config = TrainConfig(DataConfig(dataset="none"), ModelConfig(), LossConfig(),
+                         OptimConfig(epochs=2, decay_epochs=0), RunConfig(output_dir=str(folder)))  # fmt: skip
+    trainer = SimpleNamespace(epoch=0, steps_per_epoch=100, step_in_epoch=done, global_step=done)
+    return Monitor(config, trainer, Accelerator(cpu=True, mixed_precision=precision))
+
+
+def pace(bar):
+    """The bar's text behind the time, and what it says of images per second and of the time left."""
+    text = str(bar).rsplit("[", 1)[1]
+    found = re.search(r"([\d.e+]+) images/s, (\S+) left", text)
+    return text, found and found.groups()
+
+
+def test_the_bar_shows_a_pace_once_it_has_measured_one(tmp_path, clock, capsys):
+    """The first step loads and compiles kernels, so it counts for nothing."""
+    monitor = make(tmp_path)
+    monitor.start_epoch()
+    for step in range(1, 4):
+        clock.s += 60 if step == 1 else 40
+        monitor.trainer.global_step = monitor.trainer.step_in_epoch = step
+        monitor.on_step({"cycle_a": torch.tensor(0.5)})
+        text, shown = pace(monitor.bar)
+        assert "cycle 0.500" in text
+        assert (shown is None) if step == 1 else (shown == ("0.025", "2:11:20" if step == 3 else "2:12:00"))
+    monitor.close_bar()
+
+
+@pytest.mark.parametrize(("precision", "said"), [("no", "fp32"), ("bf16", "bf16 mixed precision")])
+def test_each_start_says_and_records_what_computes(tmp_path, capsys, precision, said):
+    for done in (0, 7):
+        make(tmp_path, done=done, precision=precision)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2 and all(re.fullmatch(rf"training on the CPU with \d+ threads?, in {said}", x) for x in lines)
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [(row["event"], row["step"], row["mixed_precision"]) for row in rows] == [
+        ("start", 0, precision), ("start", 7, precision)]  # fmt: skip
+    assert all(row["processes"] == 1 and "CPU" in row["device"] for row in rows)

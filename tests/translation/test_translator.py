@@ -1,0 +1,165 @@
+"""Pictures of any size through a checkpoint."""
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from cyclegan.checkpoints.format import CheckpointError, load_checkpoint
+from cyclegan.checkpoints.sources import LocalSource
+from cyclegan.images import ImageError, to_tensor
+from cyclegan.translation.tiling import TranslationCancelled
+from cyclegan.translation.translator import Translator, TranslatorCache, mean_difference, save_png
+
+
+def picture(width, height, seed=0):
+    rng = np.random.default_rng(seed)
+    return Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+@pytest.fixture
+def translator(tmp_path, make_checkpoint):
+    return Translator(load_checkpoint(make_checkpoint(tmp_path, 1)), "cpu")
+
+
+@pytest.mark.parametrize("size", [(32, 32), (33, 47), (1, 1), (3, 200), (130, 5), (61, 64)])
+@pytest.mark.parametrize("direction", ["ab", "ba"])
+def test_the_output_has_the_inputs_size(translator, size, direction):
+    result = translator.translate(picture(*size), direction, reconstruct=True)
+    assert result.fake.size == result.rec.size == size and result.fake.mode == "RGB"
+    assert 0 <= result.reconstruction_l1 <= 255
+
+
+def test_the_result_is_the_networks_own(translator):
+    image = picture(32, 36)
+    expected = translator.generators["ab"](to_tensor(image)[None])[0]
+    fake = to_tensor(translator.translate(image, "ab").fake)
+    assert (fake - expected).abs().max() <= 1.01 / 255  # One grey level is 2/255, rounding is half of it.
+
+
+def test_padding_reflects_and_never_stretches(translator):
+    """What lies beyond the edge is the mirrored picture: translating the mirrored whole gives the same pixels."""
+    image = picture(30, 29)
+    mirrored = np.pad(np.asarray(image), ((0, 3), (0, 2), (0, 0)), mode="reflect")
+    by_hand = translator.translate(Image.fromarray(mirrored), "ab").fake.crop((0, 0, 30, 29))
+    assert mean_difference(translator.translate(image, "ab").fake, by_hand) == 0
+
+
+@pytest.mark.parametrize("generator", ["unet_128", "encoder_decoder"])
+def test_other_architectures_take_any_size_too(tmp_path, make_checkpoint, generator):
+    translator = Translator(load_checkpoint(make_checkpoint(tmp_path, 1, generator=generator)), "cpu")
+    assert translator.translate(picture(50, 130), "ab", reconstruct=True).rec.size == (50, 130)
+
+
+def test_a_working_size_scales_there_and_back(translator):
+    seen = []
+    original = translator.generators["ab"].forward
+    translator.generators["ab"].forward = lambda x: (seen.append(tuple(x.shape[2:])), original(x))[1]
+    assert translator.translate(picture(200, 100), "ab", size=32).fake.size == (200, 100)
+    assert seen == [(32, 64)]
+
+
+def test_a_missing_direction_and_a_huge_picture_are_sentences(tmp_path, make_checkpoint, monkeypatch):
+    translator = Translator(load_checkpoint(make_checkpoint(tmp_path, 1, directions=("ab",))), "cpu")
+    result = translator.translate(picture(32, 32), "ab", reconstruct=True)
+    assert result.rec is None and result.reconstruction_l1 is None
+    with pytest.raises(CheckpointError, match="A → B only"):
+        translator.translate(picture(32, 32), "ba")
+    memory = type("Memory", (), {"available": 100_000})
+    monkeypatch.setattr("cyclegan.translation.translator.psutil.virtual_memory", lambda: memory)
+    with pytest.raises(ImageError, match="working size"):
+        translator.translate(picture(200, 200), "ab")
+
+
+def test_large_pictures_go_in_pieces_and_come_out_the_same(translator):
+    image = picture(700, 501)
+    whole = translator.translate(image, "ab", reconstruct=True)
+    small = Translator(translator.checkpoint, "cpu", max_bytes=20 * 2**20)
+    parts = []
+    (pieced,) = small.translate_many([image], "ab", reconstruct=True, progress=parts.append)
+    assert len(parts) > 4 and parts == sorted(parts) and parts[-1] == 1
+    for one, other in ((whole.fake, pieced.fake), (whole.rec, pieced.rec)):
+        assert one.size == (700, 501) and np.abs(np.asarray(one, int) - np.asarray(other, int)).max() <= 1
+    two = small.translate_many([image, picture(700, 501, 2)], "ab")
+    assert [np.array_equal(np.asarray(each.fake), np.asarray(pieced.fake)) for each in two] == [True, False]
+    with pytest.raises(TranslationCancelled):
+        small.translate_many([image], "ab", cancelled=lambda: len(parts) > 0)
+
+
+def test_a_bound_that_is_too_small_is_a_sentence(translator):
+    with pytest.raises(ImageError, match="150×131 needs more memory .* choose a smaller working size"):
+        Translator(translator.checkpoint, "cpu", max_bytes=2**20).translate(picture(150, 131), "ab")
+
+
+def test_a_batch_too_large_for_a_device_goes_one_by_one(translator, monkeypatch):
+    seen = []
+    original = translator.generators["ab"].forward
+
+    def forward(x):
+        seen.append(len(x))
+        if len(x) > 1:
+            raise torch.OutOfMemoryError("no room")
+        return original(x)
+
+    monkeypatch.setattr(translator.generators["ab"], "forward", forward)
+    assert len(translator.translate_many([picture(32, 32), picture(32, 32, 1)], "ab")) == 2
+    assert seen == [2, 1, 1]
+
+
+def test_a_png_says_where_it_comes_from(tmp_path, translator):
+    result = translator.translate(picture(32, 32), "ab")
+    save_png(result.fake, tmp_path / "x.png", checkpoint=translator.checkpoint, direction="ab")
+    with Image.open(tmp_path / "x.png") as saved:
+        assert saved.text["cyclegan:commit_sha"] == translator.checkpoint.info.commit_sha
+        assert (saved.text["cyclegan:epoch"], saved.text["cyclegan:direction"]) == ("1", "ab")
+        assert np.array_equal(np.asarray(saved), np.asarray(result.fake))
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+
+def test_the_cache_keeps_within_its_bound_and_follows_the_content(tmp_path, make_checkpoint):
+    for epoch in (1, 2, 3):
+        make_checkpoint(tmp_path, epoch)
+    source = LocalSource(tmp_path)
+    cache = TranslatorCache(device="cpu")
+    first = cache.get(source, 1)
+    assert cache.get(source, 1) is first and cache.get(source).checkpoint.info.epoch == 3
+    small = TranslatorCache(max_bytes=2 * first.nbytes, device="cpu")
+    kept = [small.get(source, epoch) for epoch in (1, 2, 3)]
+    assert small.get(source, 2) is kept[1] and small.get(source, 3) is kept[2]
+    assert small.get(source, 1) is not kept[0]
+    make_checkpoint(tmp_path, 1, seed=5)  # The same epoch, other weights.
+    changed = cache.get(source, 1)
+    assert changed is not first
+    weights = [t.generators["ab"].head.weight for t in (first, changed)]
+    assert not torch.equal(*weights)
+    with pytest.raises(CheckpointError, match="no epoch 9"):
+        cache.get(source, 9)
+
+
+def test_a_slow_source_holds_up_nobody_elses_checkpoint(tmp_path, make_checkpoint):
+    for name in ("slow", "quick"):
+        make_checkpoint(tmp_path / name, 1, seed=len(name))
+    go, loading, loads = threading.Event(), threading.Event(), []
+
+    class Slow(LocalSource):
+        def load(self, *arguments):
+            loads.append(arguments)
+            loading.set()
+            assert go.wait(30)
+            return super().load(*arguments)
+
+    slow, cache, got = Slow(tmp_path / "slow"), TranslatorCache(device="cpu"), []
+    threads = [threading.Thread(target=lambda: got.append(cache.get(slow, 1))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        assert loading.wait(30)
+        assert cache.get(LocalSource(tmp_path / "quick")).checkpoint.info.epoch == 1
+        assert got == []
+    finally:
+        go.set()
+        for thread in threads:
+            thread.join(30)
+    assert len(got) == 2 and got[0] is got[1] and len(loads) == 1

@@ -1,0 +1,121 @@
+"""The checkpoints page in Chromium, as a visitor meets it."""
+
+import shutil
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from tests.ui.conftest import write_epoch
+from tests.ui.pages.test_checkpoints_page import pictured  # noqa: F401
+from tests.ui.pages.test_translate_browser import chromium, visit  # noqa: F401  (fixtures)
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("app")]
+
+
+@pytest.fixture
+def checkpoints(visit, pictured):  # noqa: F811
+    """Open the page and wait until it shows an epoch."""
+
+    def open_page(query="", shows=2, **how):
+        here = visit(path=f"checkpoints{query}", **how)
+        wait_for_epoch(here, shows)
+        return here
+
+    return open_page
+
+
+def wait_for_epoch(here, epoch):
+    here.page.wait_for_function(
+        "n => /\\d+/.exec(document.querySelector('.chosen h2')?.innerText)?.[0] == n"
+        " && new URLSearchParams(location.search).get('epoch')?.endsWith(n)", arg=epoch
+    )  # fmt: skip
+
+
+def wait_for_thumbnails(here, epoch, count):
+    card = here.page.locator(f"[data-epoch=epoch-000{epoch}]")
+    card.scroll_into_view_if_needed()
+    here.page.wait_for_function(
+        "([n, count]) => { const all = [...document.querySelectorAll(`[data-epoch=epoch-000${n}] img[src]`)];"
+        " return all.length == count && all.every(e => e.naturalWidth) }", arg=[epoch, count]
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("width, height, scheme", [(1280, 900, "light"), (390, 844, "dark")])
+def test_a_visitor_walks_over_the_epochs(checkpoints, width, height, scheme):
+    here = checkpoints(width=width, height=height, scheme=scheme)
+    here.wait_for("Test pictures of epoch 2")
+    here.page.wait_for_function("document.querySelectorAll('.grids img').length == 2")
+    here.page.locator(".curves svg").first.wait_for()
+    wait_for_thumbnails(here, 2, 2)
+    wait_for_thumbnails(here, 1, 1)
+    assert here.overflow() <= 0
+    here.page.locator("[data-epoch=epoch-0001] button.thumbs").click()
+    wait_for_epoch(here, 1)
+    here.wait_for("Test pictures of epoch 1")
+    here.page.wait_for_function("document.querySelectorAll('.grids img').length == 1")
+    assert parse_qs(urlsplit(here.page.url).query) == {"run": ["streets"], "epoch": ["epoch-0001"]}
+    wait_for_thumbnails(here, 2, 2)  # They are there again after the list was written anew.
+
+
+def test_epochs_are_ticked_and_compared(checkpoints):
+    here = checkpoints()
+    link = here.page.get_by_role("link", name="Compare the ticked epochs")
+    assert not link.is_visible()
+    for epoch in (2, 1):
+        here.page.get_by_label(f"Compare epoch {epoch}").check()
+    assert link.get_attribute("href") == "compare?entries=streets%40epoch-0001,streets%40epoch-0002"
+    here.page.get_by_role("button", name="Show epoch 1").first.click()
+    wait_for_epoch(here, 1)
+    assert here.page.get_by_label("Compare epoch 1").is_checked() and link.is_visible()
+    here.page.get_by_label("Compare epoch 1").uncheck()
+    assert not link.is_visible()
+    there = here.page.get_by_role("link", name="Translate with epoch 1")
+    assert there.get_attribute("href") == "./?run=streets&epoch=epoch-0001"
+
+
+def test_the_address_names_run_and_epoch(checkpoints):
+    here = checkpoints("?run=oneway&epoch=epoch-0007", shows=7)
+    here.wait_for("Epoch 7 came without test pictures")
+    assert here.page.get_by_label("Run", exact=True).input_value() == "oneway"
+    here.page.get_by_text("<b>horse</b> → zebra").first.wait_for()  # A name, not markup.
+    here = checkpoints("?run=streets&epoch=epoch-0099")
+    here.wait_for_notice("streets has no epoch 99; it has 2, 1")
+
+
+def test_another_run_and_one_that_is_not_there(checkpoints):
+    here = checkpoints()
+    box = here.page.get_by_label("Run", exact=True)
+    box.fill("nowhere")
+    box.press("Enter")
+    here.wait_for_notice("nowhere is not a folder")
+    here.page.wait_for_function("document.querySelector('.run input').value == 'streets'")
+    assert here.page.locator(".chosen h2").inner_text().startswith("Epoch 2")
+    box.fill("oneway")
+    box.press("Enter")
+    wait_for_epoch(here, 7)
+    here.wait_for("Epoch 7 came without test pictures")
+
+
+def test_a_running_training_is_looked_at_again(checkpoints, pictured):  # noqa: F811
+    here = checkpoints()
+    here.page.get_by_role("button", name="Refresh").click()
+    here.wait_for_notice("No newer epoch yet")
+    added = write_epoch(pictured.run, 3)
+    try:
+        here.page.get_by_role("button", name="Refresh").click()
+        here.wait_for_notice("The newest is epoch 3")
+        wait_for_epoch(here, 3)
+        here.wait_for("Epoch 3 came without test pictures")
+    finally:
+        shutil.rmtree(added)
+
+
+def test_in_korean(checkpoints):
+    here = checkpoints(width=390, height=844, locale="ko-KR")
+    here.wait_for("에폭 2의 시험 사진입니다")
+    here.page.locator(".curves svg").first.wait_for()
+    shown = here.page.locator("body").inner_text()
+    for said in ("체크포인트", "모든 에폭", "에폭 2개", "이것으로 변환", "학습 손실", "새로 고침", "수치의 뜻"):
+        assert said in shown, said
+    assert "__i18n__" not in shown
+    assert here.overflow() <= 0

@@ -1,0 +1,254 @@
+"""The checkpoints page without a browser: through the API of the running app, and by function where that is enough."""
+
+import base64
+import dataclasses
+import io
+import json
+import re
+import urllib.request
+
+import pytest
+from PIL import Image
+
+from cyclegan.checkpoints.format import CheckpointError, read_info
+from cyclegan.checkpoints.sources import LocalSource
+from cyclegan.ui.words import Speaker, speaker
+from tests.ui.conftest import picture, write_epoch
+
+pytestmark = pytest.mark.xdist_group("app")
+
+
+def write_samples(epoch, *names):
+    (epoch / "samples").mkdir(exist_ok=True)
+    for seed, name in enumerate(names):
+        picture(60 + seed, 50, seed).save(epoch / "samples" / f"{name}.png")
+
+
+@pytest.fixture(scope="session")
+def pictured(app):
+    """The app, whose run `streets` has grids of test pictures: epoch 2 both, epoch 1 one of them."""
+    write_samples(app.run / "epoch-0002", "ab", "ba", "other")
+    write_samples(app.run / "epoch-0001", "ab")
+    return app
+
+
+@pytest.fixture(scope="module")
+def client(pictured, tmp_path_factory):
+    from gradio_client import Client
+
+    client = Client(pictured.url, verbose=False, download_files=str(tmp_path_factory.mktemp("downloads")))
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def bench(tmp_path):
+    """A workbench of a server that others visit, with the run `mine`; the folder `other` is none of theirs."""
+    from cyclegan.ui.workbench import Workbench
+    from hub import open_source
+
+    for name in ("mine", "other"):
+        write_samples(write_epoch(tmp_path / name, 1), "ab")
+    return Workbench([LocalSource(tmp_path / "mine")], lambda spec: open_source(spec, for_visitors=True))
+
+
+# --- the API ------------------------------------------------------------------------------------------------
+
+
+def test_the_epochs_of_a_run(client, pictured):
+    said, epochs = client.predict(api_name="/checkpoints")
+    assert said == "streets: 2 epochs, day ⇄ night."
+    assert [(one["epoch"], one["tag"]) for one in epochs] == [(2, "epoch-0002"), (1, "epoch-0001")]
+    info = read_info(pictured.run / "epoch-0002")
+    assert epochs[0] == {
+        "epoch": 2, "tag": "epoch-0002", "commit_sha": info.commit_sha, "created": info.created, "global_step": 2,
+        "losses": {"cycle_a": 0.25, "cycle_b": 0.35}, "metrics": {}, "directions": ["ab", "ba"],
+        "domains": {"a": "day", "b": "night"},
+    }  # fmt: skip
+    said, (only,) = client.predict(run="oneway", api_name="/checkpoints")
+    assert said == "oneway: one epoch, <b>horse</b> → zebra." and only["directions"] == ["ab"]
+
+
+def test_the_test_pictures_of_an_epoch(client, pictured):
+    said, shown = client.predict(api_name="/samples")
+    assert said.startswith("Test pictures of epoch 2.")
+    assert [one["caption"] for one in shown] == ["day → night", "night → day"]
+    for one, name in zip(shown, ("ab", "ba"), strict=True):
+        with Image.open(one["image"]) as got, Image.open(pictured.run / "epoch-0002/samples" / f"{name}.png") as own:
+            assert got.format == "PNG" and got.tobytes() == own.tobytes()
+    said, shown = client.predict(run="streets", epoch="epoch-0001", api_name="/samples")
+    assert [one["caption"] for one in shown] == ["day → night"]
+    said, shown = client.predict(run="oneway", api_name="/samples")
+    assert said == "Epoch 7 came without test pictures." and shown == []
+
+
+@pytest.mark.parametrize("name, parameters, said", [
+    ("checkpoints", {"run": "elsewhere"}, "elsewhere is not a folder"),
+    ("samples", {"run": "elsewhere"}, "elsewhere is not a folder"),
+    ("samples", {"epoch": "epoch-0009"}, "streets has no epoch 9; it has 2, 1"),
+    ("samples", {"epoch": "../epoch-0001"}, "is no epoch"),
+])  # fmt: skip
+def test_wrong_parameters_are_told(client, name, parameters, said):
+    with pytest.raises(Exception, match=said) as caught:
+        client.predict(**parameters, api_name=f"/{name}")
+    assert "Traceback" not in str(caught.value) and "\n" not in str(caught.value)
+    assert client.predict(api_name="/checkpoints")[0].startswith("streets")
+
+
+def test_the_api_describes_itself(client):
+    endpoints = client.view_api(return_format="dict")["named_endpoints"]
+    for name, parameters in (("/checkpoints", ["run"]), ("/samples", ["run", "epoch"])):
+        assert [p["parameter_name"] for p in endpoints[name]["parameters"]] == parameters
+        assert all(p["parameter_has_default"] for p in endpoints[name]["parameters"])
+        assert "Returns a sentence" in endpoints[name]["description"]
+
+
+def test_thumbnails_over_the_wire(pictured):
+    """As the list asks for them; whatever is sent, there is an answer, and nothing but pictures of the runs."""
+    config = json.loads(urllib.request.urlopen(f"{pictured.url}config").read())
+    (cards,) = (c["id"] for c in config["components"] if "cards" in (c["props"].get("elem_classes") or []))
+
+    def ask(data):
+        body = {"data": data, "component_id": cards, "fn_name": "thumbnails", "session_hash": "stranger"}
+        post = urllib.request.Request(
+            f"{pictured.url}gradio_api/component_server/", json.dumps(body).encode(),
+            {"Content-Type": "application/json"},
+        )
+        return json.loads(urllib.request.urlopen(post, timeout=60).read())
+
+    assert list(ask({"run": "streets", "epoch": "epoch-0002"})) == ["ab", "ba"]
+    assert list(ask({"run": "streets", "epoch": "epoch-0001"})) == ["ab"]
+    assert ask({"run": "oneway", "epoch": "epoch-0007"}) == {}
+    for odd in (None, 5, [], {}, {"run": "streets"}, {"run": [], "epoch": {}}, {"run": "streets", "epoch": "x"}):
+        assert ask(odd) is None
+
+
+# --- what needs no running app ------------------------------------------------------------------------------
+
+
+def told(bench, run, epoch=None):
+    """What `/samples` tells after an error, once it has cleared what was shown."""
+    import gradio as gr
+
+    from cyclegan.ui.pages.checkpoints import _samples
+
+    values = _samples(bench, run, epoch, speaker())
+    said, gallery = next(values)
+    assert said == "The test pictures could not be had." and gallery == []
+    with pytest.raises(gr.Error) as caught:
+        next(values)
+    return caught.value.message
+
+
+def test_visitors_open_no_folders(bench, tmp_path):
+    from cyclegan.ui.pages.checkpoints import _thumbnails
+
+    there, nowhere = str(tmp_path / "other"), str(tmp_path / "nowhere")
+    assert told(bench, there).replace("other", "X") == told(bench, nowhere).replace("nowhere", "X")
+    assert _thumbnails(bench, {"run": there, "epoch": 1}) is None
+    assert list(_thumbnails(bench, {"run": "mine", "epoch": 1})) == ["ab"]
+    with pytest.raises(CheckpointError, match="names nothing on the Hub"):
+        bench.run(there)
+
+
+@pytest.mark.parametrize("content, said", [
+    (b"<html><script>alert(1)</script>", "ab.png of epoch-0001 is not a picture that can be read here"),
+    (b"", "ab.png of epoch-0001 is empty"),
+    ("large", "ab.png of epoch-0001 has 5000×4000 pixels, too many for a page"),
+])  # fmt: skip
+def test_samples_that_are_no_pictures(bench, tmp_path, content, said):
+    from cyclegan.ui.pages.checkpoints import _thumbnails
+
+    path = tmp_path / "mine/epoch-0001/samples/ab.png"
+    if content == "large":
+        Image.new("L", (5000, 4000)).save(path)
+    else:
+        path.write_bytes(content)
+    assert told(bench, "mine").startswith(said)
+    assert _thumbnails(bench, {"run": "mine", "epoch": "epoch-0001"}) is None
+
+
+def test_thumbnails_are_small_and_those_of_now(bench, tmp_path):
+    from cyclegan.ui.pages.checkpoints import _thumbnails
+
+    path = tmp_path / "mine/epoch-0001/samples/ab.png"
+
+    def size():
+        head, _, data = _thumbnails(bench, {"run": "mine", "epoch": 1})["ab"].partition(",")
+        assert head == "data:image/webp;base64"
+        return Image.open(io.BytesIO(base64.b64decode(data))).size
+
+    assert size() == (60, 50)
+    picture(1000, 4000).save(path)  # As a run of the same name that was trained anew.
+    assert size() == (240, 960)
+
+
+def of(tmp_path, epochs=1, **changes):
+    """Infos of epochs, newest first, that say what `changes` says."""
+    info = dataclasses.replace(read_info(write_epoch(tmp_path, 1)), **changes)
+    return [dataclasses.replace(info, epoch=epoch) for epoch in range(epochs, 0, -1)]
+
+
+def test_many_epochs_are_shown_a_few_at_a_time(tmp_path):
+    from cyclegan.ui.pages.checkpoints import PAGE, _cards
+
+    infos = of(tmp_path, 200)
+    shown = _cards("run", infos, PAGE, infos[150], speaker())
+    assert re.findall(r'data-epoch="(.*?)"', shown) == [f"epoch-{n:04d}" for n in range(200, 200 - PAGE, -1)]
+    assert len(shown) < 60_000 and "data:" not in shown
+
+
+def test_whatever_a_checkpoint_says_is_text(tmp_path):
+    from cyclegan.ui.pages.checkpoints import _about, _cards, _entry, _heading
+
+    evil = "<img src=x onerror=alert(1)>\"'&"
+    figures = {f"{evil}{number}": float(number) for number in range(100)}
+    (info,) = of(tmp_path, created=evil, losses={"cycle_a": float("nan"), "cycle_b": float("inf")}, metrics=figures)
+    data = dataclasses.replace(info.config.data, domain_a=evil, domain_b=evil)
+    info = dataclasses.replace(info, config=dataclasses.replace(info.config, data=data, method=evil))
+    source = LocalSource(tmp_path)
+    source.name, source.problems = evil, [evil]
+    say = speaker()
+    for shown in (_about(source, [info], say), _cards(evil, [info], 1, info, say), _heading(info, say)):
+        assert "<img src" not in shown and f'"{evil}' not in shown and "nan" not in shown
+    assert shown.count("<") < 20 and _cards("x", [info], 1, info, say).count("<tr>") < 20
+    assert _entry(info)["losses"] == {"cycle_a": None, "cycle_b": None}
+
+
+def test_figures_stand_in_the_column_of_their_direction(tmp_path):
+    from cyclegan.ui.pages.checkpoints import _cards
+
+    losses = {"cycle_a": 0.1, "cycle_b": 0.2, "identity_a": 0.3, "identity_b": 0.4, "disc_a": 0.5, "disc_b": 0.6}
+    metrics = {"truth_l1_ab": 20.0, "disc_accuracy_b": 0.75, "fid_ab": 123.456}
+    newest, older = of(tmp_path, 2, losses=losses, metrics=metrics)
+    newest = dataclasses.replace(newest, metrics={**metrics, "truth_l1_ab": 21.0})
+    shown = _cards("run", [newest, older], 2, newest, speaker())
+    rows = [re.sub("<[^>]+>", " ", row).split() for row in re.findall("<tr>(.*?)</tr>", shown)]
+    assert ["cycle", "0.100", "0.200"] in rows and ["identity", "0.400", "0.300"] in rows
+    assert ["discriminator", "0.600", "0.500"] in rows and ["discriminator", "is", "right", "75%", "–"] in rows
+    assert ["fid_ab", "123.5"] in rows
+    assert re.findall(r'class="lowest".*?></span>(.*?)<', shown) == ["20.0"]
+
+
+@pytest.mark.parametrize("created, english, korean", [
+    ("2026-11-21T07:56:14+00:00", "21 Nov 2026, 07:56 UTC", "2026년 11월 21일 07:56 UTC"),
+    ("2026-11-21T00:56:14+09:00", "20 Nov 2026, 15:56 UTC", "2026년 11월 20일 15:56 UTC"),
+    ("yesterday", "yesterday", "yesterday"),
+    ("", "", ""),
+])  # fmt: skip
+def test_dates(created, english, korean):
+    from cyclegan.ui.pages.checkpoints import _date
+
+    assert (_date(created, Speaker("en")), _date(created, Speaker("ko"))) == (english, korean)
+
+
+def test_where_a_run_is(bench, tmp_path):
+    from cyclegan.ui.pages.checkpoints import _about
+
+    mine = bench.run("mine")
+    shown = _about(mine, mine.list(), speaker())
+    assert "<a " not in shown and str(tmp_path) not in shown
+    source = bench.run("alice/day-night@epoch-0012")
+    shown = _about(source, mine.list(), speaker())
+    link = "https://huggingface.co/alice/day-night/tree/epoch-0012"
+    assert f'<a href="{link}" rel="noopener" target="_blank">{link}</a>' in shown

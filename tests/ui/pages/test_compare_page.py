@@ -1,0 +1,266 @@
+"""The compare page without a browser: through the API of the running app, and by function where that is enough."""
+
+import asyncio
+import dataclasses
+import re
+import shutil
+from types import SimpleNamespace
+from urllib.parse import parse_qs, unquote
+
+import pytest
+from PIL import Image
+
+from cyclegan.checkpoints.format import read_info
+from cyclegan.ui.words import Speaker, speaker
+from cyclegan.ui.workbench import Workbench
+from hub import open_source
+from tests.ui.conftest import picture, write_epoch
+
+pytestmark = pytest.mark.xdist_group("app")
+
+
+@pytest.fixture
+def compare(client, tmp_path):
+    """Send a picture, get (note, input, translations, ways back, figures)."""
+    from gradio_client import handle_file
+
+    def send(**parameters):
+        picture(48, 40).save(tmp_path / "in.png")
+        return client.predict(handle_file(tmp_path / "in.png"), **parameters, api_name="/compare")
+
+    return send
+
+
+def pixels(path) -> bytes:
+    with Image.open(path) as image:
+        return image.convert("RGB").tobytes()
+
+
+@pytest.fixture
+def bench(tmp_path):
+    for epoch in (1, 2, 4, 8, 16):
+        write_epoch(tmp_path / "run", epoch)
+    write_epoch(tmp_path / "at@home, 50%", 3, directions=("ba",))
+    return Workbench([open_source(tmp_path / "run"), open_source(tmp_path / "at@home, 50%")])
+
+
+# --- through the API ----------------------------------------------------------------------------------------
+
+
+def test_it_shows_what_each_checkpoint_makes_of_the_picture(compare, app):
+    from cyclegan.translation.translator import Translator
+
+    note, given, fakes, recs, found = compare(entries=["streets@epoch-0001", "streets@epoch-0002"], direction="ba")
+    assert note.startswith("night → day with 2 checkpoints, 48×40 pixels")
+    assert pixels(given) == picture(48, 40).tobytes()
+    assert [one["caption"] for one in fakes] == [one["caption"] for one in recs] == ["epoch 1", "epoch 2"]
+    for epoch, fake, rec, entry in zip((1, 2), fakes, recs, found["entries"], strict=True):
+        wanted = Translator(open_source(app.run).load(epoch), "cpu").translate(
+            picture(48, 40), "ba", reconstruct=True
+        )
+        assert pixels(fake["image"]) == wanted.fake.tobytes() and pixels(rec["image"]) == wanted.rec.tobytes()
+        assert (entry["run"], entry["epoch"]) == ("streets", epoch)
+        assert re.fullmatch("[0-9a-f]{40}", entry["commit_sha"])
+        assert entry["l1"] == pytest.approx(wanted.reconstruction_l1, abs=1e-3)
+        assert entry["psnr"] > 0 and -1 <= entry["ssim"] <= 1
+    assert (found["here"], found["there"], found["direction"]) == ("night", "day", "ba")
+
+
+def test_without_entries_some_of_the_first_run_are_taken(compare):
+    _, _, fakes, _, found = compare()
+    assert [one["caption"] for one in fakes] == ["epoch 1", "epoch 2"]
+    assert found["link"] == "entries=streets@epoch-0001,streets@epoch-0002&direction=ab&size=auto"
+
+
+def test_one_checkpoint_is_shown_and_a_second_asked_for(compare):
+    note, _, fakes, _, _ = compare(entries=["streets@epoch-0002"])
+    assert "choose a second one" in note and len(fakes) == 1
+
+
+def test_runs_are_compared_and_what_lacks_the_direction_is_told(compare):
+    both = ["streets@epoch-0001", "oneway@epoch-0007"]
+    note, _, fakes, recs, found = compare(entries=both, direction="ab")
+    assert [one["caption"] for one in fakes] == ["streets, epoch 1", "oneway, epoch 7"]
+    assert len(recs) == 1 and found["entries"][1]["l1"] is None
+    note, _, fakes, _, _ = compare(entries=both, direction="ba")
+    assert "oneway, epoch 7 does not translate night → day, and is left out." in note and len(fakes) == 1
+
+
+def test_a_checkpoint_that_can_not_be_read_does_not_stop_the_others(compare, app):
+    damaged = write_epoch(app.run, 5)
+    try:
+        (damaged / "gen_ab.safetensors").write_bytes(b"damaged")
+        note, _, fakes, _, found = compare(entries=["streets@epoch-0005", "streets@epoch-0001"])
+    finally:
+        shutil.rmtree(damaged)
+    assert "epoch 5: " in note and [one["caption"] for one in fakes] == ["epoch 1"]
+    assert "gen_ab" in found["entries"][0]["error"] and found["entries"][0]["fake"] is None
+
+
+@pytest.mark.parametrize("parameters, said", [
+    ({"entries": ["streets@epoch-0099"]}, "streets has no epoch 99"),
+    ({"entries": ["streets@last"]}, "is no epoch of streets"),
+    ({"entries": ["elsewhere@epoch-0001"]}, "elsewhere is not a folder"),
+    ({"entries": ["streets@epoch-0001"], "direction": "ac"}, "is no direction"),
+    ({"entries": ["oneway@epoch-0007"], "direction": "ba"}, "epoch 7 translates"),
+    ({"size": "4"}, "8 to 8192 pixels"),
+    ({"entries": {"a": 1}}, "entries is a list"),
+])
+def test_wrong_parameters_are_told(compare, parameters, said):
+    with pytest.raises(Exception, match=said) as caught:
+        compare(**parameters)
+    assert "Traceback" not in str(caught.value)
+
+
+def test_files_that_are_no_pictures_are_told(client, tmp_path):
+    from gradio_client import handle_file
+
+    (tmp_path / "bad.png").write_text("no picture")
+    with pytest.raises(Exception, match="not a picture that can be read"):
+        client.predict(handle_file(tmp_path / "bad.png"), api_name="/compare")
+
+
+def test_the_api_describes_itself(client):
+    described = client.view_api(return_format="dict")["named_endpoints"]["/compare"]
+    parameters = {p["parameter_name"]: p for p in described["parameters"]}
+    assert list(parameters) == ["image", "entries", "direction", "size"]
+    assert [p["parameter_has_default"] for p in parameters.values()] == [False, True, True, True]
+    assert "streets@epoch-0012" in described["description"] and len(described["returns"]) == 5
+
+
+# --- entries and links --------------------------------------------------------------------------------------
+
+
+def test_the_spread_is_from_first_to_last(bench):
+    from cyclegan.ui.pages.compare import default_entries
+
+    assert [entry.info.epoch for entry in default_entries(bench, "run")] == [1, 4, 16]
+    assert [entry.value for entry in default_entries(bench, "at@home, 50%")] == ["at@home, 50%@epoch-0003"]
+
+
+def test_entries_are_found_once_and_within_bounds(bench):
+    from cyclegan.ui.pages.compare import resolve
+
+    found, problems = resolve(bench, ["run@epoch-0002", " run@2", "run", "at@home, 50%@epoch-0003", "at@home, 50%"])
+    assert [entry.value for entry in found] == ["run@epoch-0002", "run@epoch-0016", "at@home, 50%@epoch-0003"]
+    assert problems == []
+    for epoch in range(20, 24):
+        write_epoch(bench.run("run").folder, epoch)
+    bench.run("run").refresh()
+    every = [f"run@{epoch}" for epoch in (1, 2, 4, 8, 16, 20, 21, 22, 23)]
+    found, problems = resolve(bench, every)
+    assert len(found) == 6 and problems == ["9 checkpoints are more than the 6 that can be compared: choose fewer"]
+    found, problems = resolve(bench, ["nonsense", "run@x"])
+    assert found == [] and len(problems) == 2
+
+
+def test_a_link_survives_any_name(bench):
+    from cyclegan.ui.pages.compare import link_to, resolve
+
+    entries, _ = resolve(bench, ["at@home, 50%@3", "run@1"])
+    link = parse_qs(link_to(entries, "ba", 96, ("run", "2")))
+    assert link == {"entries": link["entries"], "run": ["run"], "direction": ["ba"], "size": ["96"], "example": ["2"]}
+    assert resolve(bench, [unquote(one) for one in link["entries"][0].split(",")])[0] == entries
+
+
+def test_directions_are_those_of_any_entry(bench):
+    from cyclegan.ui.pages.compare import directions_of, resolve
+
+    entries, _ = resolve(bench, ["at@home, 50%@3"])
+    assert directions_of(entries) == [("night → day", "ba")]
+    assert [value for _, value in directions_of([*entries, *resolve(bench, ["run@1"])[0]])] == ["ab", "ba"]
+
+
+# --- while it works -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def picture_sent(tmp_path, monkeypatch):
+    """An uploaded picture, as an event gets it."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "cache"))
+    path = tmp_path / "cache" / "0123" / "in.png"
+    path.parent.mkdir(parents=True)
+    picture(40, 32).save(path)
+    return {"path": str(path)}
+
+
+def test_each_is_shown_as_soon_as_it_is_there(bench, picture_sent):
+    from cyclegan.ui.pages.compare import _compare
+
+    bench.ready.set()
+    steps = list(_compare(bench, picture_sent, ["run@1", "run@2"], None, "auto", speaker()))
+    assert [re.sub("<.*?>", "", step[0]) for step in steps[:2]] == ["epoch 1: 1 of 2 …", "epoch 2: 2 of 2 …"]
+    there = [[entry["fake"] is not None for entry in step[-1]["entries"]] for step in steps]
+    assert there == [[False, False], [True, False], [True, True]]
+    assert [step[-1]["done"] for step in steps] == [False, False, True]
+
+
+def test_an_older_comparison_gives_way(bench, picture_sent):
+    """A visitor who changes the choice isn't shown what comes of the one before."""
+    import gradio as gr
+
+    from cyclegan.ui.pages.compare import build
+
+    async def built():  # gradio would make an event loop of its own, and leave it open
+        with gr.Blocks() as page:
+            build(bench)
+        return page
+
+    functions = {fn.name: fn.fn for fn in asyncio.run(built()).fns.values()}
+    visitor, other = (SimpleNamespace(session_hash=name, headers={}) for name in ("one", "two"))
+    bench.ready.set()
+    functions["settle"]("run", ["run@1", "run@2"], "ab", visitor)
+    older = functions["compare"](picture_sent, ["run@1", "run@2"], "ab", "auto", visitor)
+    assert "1 of 2" in next(older)[0]
+    functions["settle"]("run", ["run@1"], "ab", other)
+    assert "2 of 2" in next(older)[0]
+    functions["settle"]("run", ["run@2"], "ab", visitor)
+    assert list(older) == []
+
+
+# --- curves -------------------------------------------------------------------------------------------------
+
+
+def infos_of(tmp_path, epochs):
+    first = read_info(write_epoch(tmp_path, 1, domains=("<b>낮</b>", "night")))
+    return [
+        dataclasses.replace(first, epoch=epoch, losses={"cycle_a": 1 / epoch, "cycle_b": 0.5, "gan_ab": 0.3},
+                            metrics={"reconstruction_l1_ab": 12.0, "kid_b": 0.01, "other": float("nan")})
+        for epoch in epochs
+    ]  # fmt: skip
+
+
+def test_curves_mark_the_chosen_epochs_and_say_them_in_words(tmp_path):
+    from cyclegan.ui.curves import curves
+
+    infos = infos_of(tmp_path, (4, 2, 1))
+    drawn = curves(infos, [1, 4, 9], speaker())
+    assert re.findall("<figcaption><b>(.*?)</b>", drawn) == [
+        "Cycle (L1)", "Adversarial, generators", "Test pictures: brought back (L1)", "Test pictures: KID",
+    ]
+    assert drawn.count("<svg ") == drawn.count('role="img"') == 4
+    assert drawn.count("stroke-dasharray") == 2 * 4  # A dashed line for each chosen epoch.
+    assert "from 1 (epoch 1) to 0.25 (epoch 4); epoch 1: 1; epoch 4: 0.25." in drawn
+    assert "<b>낮" not in drawn and "&lt;b&gt;낮&lt;/b&gt;" in drawn
+    assert drawn.count("<tr class=chosen>") == 2
+    # The page's colours, and nothing that reaches out of the panel.
+    assert "currentColor" in drawn and "var(--curve-a)" in drawn
+    assert not re.search("<style|#123456|#0072b2|DejaVu", drawn)
+    assert "학습 곡선" in curves(infos, [1], Speaker("ko"))
+    assert "&lt;run&gt;" in curves(infos, [1], speaker(), run="<run>")
+
+
+def test_curves_of_one_epoch_and_of_none(tmp_path):
+    from cyclegan.ui.curves import curves
+
+    infos = infos_of(tmp_path, (3,))
+    assert curves(infos, [3], speaker()).count("<svg ") == 4
+    assert "No losses are recorded" in curves([dataclasses.replace(infos[0], losses={}, metrics={})], [3], speaker())
+    assert "No losses are recorded" in curves([], [], speaker())
+
+
+def test_many_epochs_are_thinned_out(tmp_path):
+    from cyclegan.ui.curves import curves
+
+    drawn = curves(infos_of(tmp_path, range(1, 3001)), [1500], speaker())
+    assert len(re.search("<svg .*?</svg>", drawn, re.DOTALL).group()) < 60_000

@@ -1,0 +1,149 @@
+"""The studies' page in the running app: its function, the participants' page beside it, and what builds a study."""
+
+import contextlib
+import re
+import tempfile
+from pathlib import Path
+
+import httpx
+import pytest
+from gradio_client.exceptions import AppError
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from cyclegan.study.plan import PlanError
+from cyclegan.study.report import make_report
+from cyclegan.study.shelf import KEY_VARIABLE, PREVIEW, Studies
+from cyclegan.ui import common, words
+from cyclegan.ui.pages.studies import _card, _drawn, _offered, _percent, _run, _spread
+from tests.study.made_up import made_study, made_votes, sessions_of
+
+pytestmark = pytest.mark.xdist_group("app")
+
+
+def test_the_participants_page_is_served_beside_the_workbench(app):
+    with httpx.Client(base_url=f"{app.url}study/") as http:
+        page = http.get("tiny")
+        assert page.status_code == 200 and "gradio" not in page.text.lower()
+        assert http.get("tiny/about").json()["test_trials"] == 6
+        screen = {"width": 390, "height": 844, "dpr": 3, "refresh_hz": 60}
+        begun = http.post("tiny/session", json={"participant": "ann", "language": "en", "screen": screen}).json()
+        trial = begun["state"]["trial"]
+        first = http.get(f"tiny/stimulus/{trial['left']}")
+        assert first.headers["content-type"] == "image/png" and "no-store" in first.headers["cache-control"]
+        assert http.get(f"tiny/stimulus/{trial['left']}").status_code == 410
+
+
+def test_the_report_through_the_api(app, client):
+    report = client.predict(api_name="/study_report")
+    assert report["study"]["name"] == "tiny"
+    assert [each["epoch"] for each in report["epochs"]] == [1, 2]
+    with pytest.raises(AppError, match="there is no study 'nope' here; there is tiny"):
+        client.predict(study="nope", api_name="/study_report")
+
+
+def test_results_on_a_server_for_others_need_the_key(small_study, monkeypatch):
+    studies = Studies([small_study().folder], own=False)
+    assert not studies.may_see(None) and not studies.may_see("")
+    monkeypatch.setenv(KEY_VARIABLE, "secret")
+    assert studies.may_see("secret") and not studies.may_see("Secret") and not studies.may_see("")
+    assert Studies([small_study("other").folder], own=True).may_see(None)
+
+
+def test_studies_that_are_added_are_played(small_study):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("DATABASE_URL", raising=False)
+        studies = Studies([])
+        with pytest.raises(PlanError, match="there is no study 'None' here"):
+            studies.study(None)
+        study = studies.add(small_study().folder)
+        assert studies.study(None) is study
+        opened = []
+        studies.opened = lambda study, store: opened.append(study.name)
+        assert studies.store(study) is studies.store(study)
+        assert opened == ["tiny"]
+        assert studies.report(study)["participants"]["started"] == 0
+        studies.close()
+
+
+def test_owners_try_a_study_on_their_own_computer_and_leave_no_trace(small_study, monkeypatch):
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    study = small_study()
+    begin = {"participant": "me", "language": "en", "screen": {}}
+    studies = Studies([study.folder], own=True)
+    with contextlib.closing(studies), TestClient(Starlette(routes=[studies.route()])) as http:
+        assert http.get("/study/tiny/about").json()["preview"] is False
+        assert http.get(f"/study/{PREVIEW}/tiny").status_code == 200
+        assert http.get(f"/study/{PREVIEW}/tiny/about").json()["preview"] is True
+        for _ in range(2):
+            assert http.post(f"/study/{PREVIEW}/tiny/session", json=begin).status_code == 200
+        assert studies.report(study)["participants"]["started"] == 0
+        assert http.post("/study/tiny/session", json=begin).status_code == 200  # Nobody has taken that place.
+        assert len(studies.store(study).sessions(study)) == 1
+        left = studies._tried.name
+    assert not Path(left).exists()
+    studies = Studies([study.folder])
+    with contextlib.closing(studies), TestClient(Starlette(routes=[studies.route()])) as http:
+        assert http.get(f"/study/{PREVIEW}/tiny/about").status_code == 404
+
+
+def test_studies_are_played_where_nothing_can_be_tried(small_study, monkeypatch, caplog):
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere/at/all")
+    studies = Studies([small_study().folder], own=True)
+    with contextlib.closing(studies), TestClient(Starlette(routes=[studies.route()])) as http:
+        assert http.get("/study/tiny/about").status_code == 200
+        assert http.get(f"/study/{PREVIEW}/tiny/about").status_code == 404
+    assert "can't be tried" in caplog.text
+
+
+def test_what_owners_and_others_see_of_a_study(small_study):
+    study, accounts = small_study(), small_study("accounts", login="huggingface")
+    say = words.speaker()
+    assert not {"<code", PREVIEW, "serve", "epochs"} & set(re.findall(r"<code|\w+", _card(study, say)))
+    for ends, one in ((["?participant=ID", "?PROLIFIC_PID={{%PROLIFIC_PID%}}", ""], study), ([""], accounts)):
+        shown = _card(one, say, owner=True)
+        assert re.findall(r'data-path="([^"]*)"', shown) == [f"study/{one.name}{end}" for end in ends]
+        assert PREVIEW not in shown and "study serve" not in shown  # It is served to others already.
+        shown = _card(one, say, owner=True, own=True)
+        assert f'href="study/{PREVIEW}/{one.name}"' in shown and f"study serve {one.folder} --host" in shown
+
+
+@pytest.mark.parametrize("sentence, korean", [
+    ("studies/x exists already: a study is frozen, so choose another name", "studies/x: 이미 있는 연구입니다"),
+    ("a session needs 50 pictures to translate and the study has 4: take a larger data set, or lower practice_trials "
+     "and test_trials. There are 4 to translate and 4 real ones; practice keeps 10 for itself",
+     "한 사람에게 변환할 사진 50장이 필요한데 4장밖에 없습니다"),
+    ("data/x has neither trainA and trainB nor train in it; found in it: no folder",
+     "data/x 폴더에 trainA와 trainB도, train도 없습니다. 있는 것: 폴더 없음"),
+    ("vigilance_share is 0.9: it goes from 0 to 0.5", "주의 확인 시행 비율: 0.9 값은 쓸 수 없습니다"),
+    ("there is no folder 'data/mapz' (did you mean 'data/maps'?), and it is no id of a data set on the Hub",
+     "'data/mapz' 폴더가 없습니다(혹시 'data/maps' 폴더인가요?)"),
+])  # fmt: skip
+def test_what_a_build_ends_with_is_told_in_korean(sentence, korean):
+    assert common.told_error(PlanError(sentence), words.Speaker("ko")).message.startswith(korean)
+
+
+def test_the_reports_pictures_are_on_the_page():
+    study = made_study()
+    votes = made_votes(study, participants=6)
+    shown = _drawn(study, make_report(study, votes, sessions_of(votes)))
+    assert shown.count("<img") == shown.count("data:image/svg+xml;base64,") == 2  # No folder, so no contact sheet.
+    nobody = _drawn(study, make_report(study, votes[:0], sessions_of(votes)[:0]))
+    assert "<script" not in nobody
+
+
+def test_a_command_that_fails_ends_in_its_sentence(tmp_path):
+    with pytest.raises(PlanError, match="holds no study: name a folder"):
+        list(_run(["-m", "cyclegan", "study", "check", str(tmp_path)]))
+    with pytest.raises(PlanError, match="without saying why"):
+        list(_run(["-c", "raise SystemExit(1)"]))
+    with pytest.raises(PlanError, match="^no such thing$"):  # Pages end a sentence, and what follows is for shells.
+        list(_run(["-c", "raise SystemExit('error: no such thing.\\nLayouts:')"]))
+
+
+def test_small_things():
+    assert _spread([5, 1, 9, 3]) == [1, 5, 9] and _spread([4]) == [4]
+    assert _percent(None) == "–" and _percent(0.268) == "26.8%"
+    assert _offered("streets:count=500,test_count=12,size=144") == "streets:count=1,test_count=60,size=144"
+    assert _offered("data/maps") == "data/maps"
