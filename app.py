@@ -10,12 +10,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from cyclegan.checkpoints.sources import CheckpointError, CheckpointSource
+from cyclegan.checkpoints.sources import CheckpointSource
 from cyclegan.cli.ports import check_port, is_loopback, port
 from cyclegan.cli.signals import end_in_order
-from cyclegan.study.plan import StudyError
+from cyclegan.errors import CheckpointError, UserError
 from cyclegan.study.shelf import Studies
-from hub import HubError, open_source, open_studies
+from hub import open_source, open_studies
 
 DEMO = Path(__file__).parent / "demo"
 STUDIES = Path("studies")
@@ -48,14 +48,17 @@ def open_sources(specs: Sequence[str] | None) -> list[CheckpointSource]:
         raise CheckpointError("demo/ holds no run: name one, as in python app.py --checkpoints runs/maps")
     for source in sources:
         if not source.list():
-            raise CheckpointError(f"{source.name} holds no readable checkpoint: {' '.join(source.problems)}")
+            raise CheckpointError(
+                "{source} holds no readable checkpoint: {problems}",
+                source=source.name, problems=' '.join(source.problems),
+            )
         for sentence in source.problems:
             logging.warning(sentence)
     return sources
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serve until interrupted; the exit status."""
+    """Serve until interrupted; return the exit status."""
     args = build_parser().parse_args(argv)
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
     end_in_order()
@@ -67,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             check_port(args.host, args.port)
             with open_studies(folders, own=is_loopback(args.host) and not args.share, votes=args.votes) as shelf:
                 _serve(args, sources, shelf)
-    except (CheckpointError, StudyError, HubError, OSError) as error:
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

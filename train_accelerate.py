@@ -24,22 +24,19 @@ from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState 
 from accelerate.utils import parse_flag_from_env  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
-from cyclegan.checkpoints.format import CheckpointError  # noqa: E402
 from cyclegan.cli.entry import run_command  # noqa: E402
 from cyclegan.cli.flags import parse_train_config  # noqa: E402
 from cyclegan.cli.signals import stop_on_signals  # noqa: E402
-from cyclegan.config import ConfigError, TrainConfig  # noqa: E402
-from cyclegan.data import DataError, open_data  # noqa: E402
-from cyclegan.images import ImageError  # noqa: E402
+from cyclegan.config import TrainConfig  # noqa: E402
+from cyclegan.data import open_data  # noqa: E402
+from cyclegan.errors import ConfigError  # noqa: E402
 from cyclegan.methods import METHODS  # noqa: E402
 from cyclegan.training.monitor import Epoch, Monitor, check_tracker  # noqa: E402
 from cyclegan.training.resolve import settle  # noqa: E402
 from cyclegan.training.run import Moment, Run, Writer  # noqa: E402
-from cyclegan.training.trainer import Trainer, TrainingError  # noqa: E402
-from hub import HubError  # noqa: E402
+from cyclegan.training.trainer import Trainer  # noqa: E402
 
 DIVERSITY_SAMPLES = 8  # Pictures that collapse is watched on, even where the grid shows fewer.
-EXPECTED = (ConfigError, CheckpointError, DataError, ImageError, TrainingError, HubError)
 
 
 def make_accelerator(config: TrainConfig) -> tuple[Accelerator, TrainConfig]:
@@ -171,7 +168,7 @@ def main() -> int:
     logging.basicConfig(format="%(levelname)s: %(message)s".lower(), level=logging.WARNING)
     config = parse_train_config()
     try:
-        return run_command(lambda: train(config), EXPECTED)
+        return run_command(lambda: train(config))
     except RuntimeError as error:  # torch.OutOfMemoryError is one; on CPUs it is a plain one.
         if any(word in str(error) for word in ("Connection closed by peer", "Connection reset", "NCCL")):
             print(f"error: another process of this run ended; continue with: {resume_command()}", file=sys.stderr)

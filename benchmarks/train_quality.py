@@ -39,9 +39,10 @@ from benchmarks.machine import describe
 from benchmarks.plain_recipe import PlainCycleGAN, plain_generator
 from benchmarks.train_throughput import blocks, load_size
 from cyclegan.config import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
-from cyclegan.data import DataError, find_data, open_data
+from cyclegan.data import find_data, open_data
+from cyclegan.errors import DataError, ImageError
 from cyclegan.evaluation.reconstruction import similarity
-from cyclegan.images import ImageError, normalise, prepare_for_evaluation, to_image, to_tensor
+from cyclegan.images import normalise, prepare_for_evaluation, to_image, to_tensor
 from cyclegan.training.resolve import settle
 from cyclegan.training.trainer import Trainer, lr_factor
 

@@ -12,7 +12,6 @@ from cyclegan.commands.checkpoints import add_checkpoint_commands
 from cyclegan.commands.pictures import add_picture_commands
 from cyclegan.commands.study import add_study_commands
 from cyclegan.commands.translate import add_translate_command
-from hub import HubError
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -29,9 +28,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one subcommand; the exit status. Every error meant for people is a ValueError of ours, or the Hub's."""
+    """Run one subcommand; return the exit status."""
     args = build_parser().parse_args(argv)
-    return run_command(lambda: args.run(args), (ValueError, HubError))
+    return run_command(lambda: args.run(args))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from cyclegan.errors import ConfigError, Message, message
+
 PREPROCESS = ("resize_crop", "resize", "crop", "scale_width", "scale_width_crop", "none")
 GENERATORS = ("resnet_9", "resnet_6", "unet_256", "unet_128", "encoder_decoder")
 DISCRIMINATORS = ("patch", "pixel")
@@ -28,21 +30,67 @@ DIRECTIONS = ("ab", "ba")
 Direction = Literal["ab", "ba"]
 
 
-class ConfigError(ValueError):
-    """A setting that can't work. The message names the setting and the remedy."""
+def option(
+    default: Any, help: str, *, choices: tuple[Any, ...] | None = None, least: float | None = None,
+    most: float | None = None, above: float | None = None, below: float | None = None,
+) -> Any:
+    """Return a dataclass field that knows its help text and its allowed values; None is always allowed.
+
+    Args:
+        choices: the allowed values.
+        least, most: bounds that are allowed themselves.
+        above, below: bounds that are not.
+    """
+    bounds = {"least": least, "most": most, "above": above, "below": below}
+    return field(default=default, metadata={"help": help, "choices": choices, "bounds": bounds})
 
 
-def option(default: Any, help: str, *, choices: tuple[str, ...] | None = None) -> Any:
-    """A dataclass field that knows its own help text and its allowed values."""
-    return field(default=default, metadata={"help": help, "choices": choices})
-
-
-def _require(condition: bool, message: str) -> None:
+def _require(condition: bool, template: str, /, **values: Any) -> None:
     if not condition:
-        raise ConfigError(message)
+        raise ConfigError(template, **values)
 
 
-class _Config:
+def check_option(name: str, value: Any, choices: tuple[Any, ...] | None, bounds: Mapping[str, float | None]) -> None:
+    """Check one value against its field's choices and bounds.
+
+    Raises:
+        ConfigError: names the setting, the value and what is allowed.
+    """
+    if value is None:
+        return
+    if choices and value not in choices:
+        raise ConfigError(
+            "--{name} {value!r} is not one of {choices}", name=name, value=value, choices=", ".join(map(str, choices))
+        )
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError("--{name} must be a finite number, not {value}", name=name, value=value)
+    least, most, above, below = (bounds.get(key) for key in ("least", "most", "above", "below"))
+    fits = (
+        (least is None or value >= least) and (most is None or value <= most)
+        and (above is None or value > above) and (below is None or value < below)
+    )  # fmt: skip
+    if not fits:
+        raise ConfigError("--{name} {value} is out of range: {range}", name=name, value=value, range=_range(bounds))
+
+
+def _range(bounds: Mapping[str, float | None]) -> Message:
+    """Return the allowed values in words."""
+    low = bounds.get("least") if bounds.get("above") is None else bounds["above"]
+    high = bounds.get("most") if bounds.get("below") is None else bounds["below"]
+    low, high = (f"{bound:g}" if isinstance(bound, float) else bound for bound in (low, high))
+    inside, outside = bounds.get("above") is None, bounds.get("below") is None
+    if high is None:
+        return message("{low} or more", low=low) if inside else message("above {low}", low=low)
+    if low is None:
+        return message("{high} or less", high=high) if outside else message("below {high}", high=high)
+    if inside and outside:
+        return message("{low} to {high}", low=low, high=high)
+    if inside:
+        return message("{low} to below {high}", low=low, high=high)
+    return message("above {low}, up to {high}" if outside else "above {low}, below {high}", low=low, high=high)
+
+
+class Config:
     """JSON in and out for the dataclasses below."""
 
     def to_json(self) -> dict[str, Any]:
@@ -57,11 +105,14 @@ class _Config:
             ConfigError: a key is unknown, a value has the wrong type or is out of range.
         """
         if not isinstance(values, Mapping):
-            raise ConfigError(f"{cls.__name__} must be a JSON object, not {type(values).__name__}")
+            raise ConfigError(
+                "{name} must be a JSON object, not {name_2}",
+                name=cls.__name__, name_2=type(values).__name__,
+            )
         hints = typing.get_type_hints(cls)
         names = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
         if unknown := sorted(set(values) - names):
-            raise ConfigError(f"{cls.__name__} has no setting {', '.join(unknown)}")
+            raise ConfigError("{name} has no setting {unknown}", name=cls.__name__, unknown=', '.join(unknown))
         config = cls(**{name: _convert(name, value, hints[name]) for name, value in values.items()})
         config.validate()
         return config
@@ -69,11 +120,8 @@ class _Config:
     def validate(self) -> None:
         """Raise ConfigError for a value that can't work."""
         for f in dataclasses.fields(self):  # type: ignore[arg-type]
-            value, choices = getattr(self, f.name), f.metadata.get("choices")
-            if choices and value is not None:
-                _require(value in choices, f"--{f.name} {value!r} is not one of {', '.join(choices)}")
-            if isinstance(value, float):
-                _require(math.isfinite(value), f"--{f.name} {value} is no number to work with")
+            if "bounds" in f.metadata:
+                check_option(f.name, getattr(self, f.name), f.metadata["choices"], f.metadata["bounds"])
 
 
 def _convert(name: str, value: Any, kind: Any) -> Any:
@@ -88,14 +136,14 @@ def _convert(name: str, value: Any, kind: Any) -> Any:
         try:
             return float(value)
         except OverflowError as error:
-            raise ConfigError(f"{name} is too large") from error
+            raise ConfigError("{name} is too large", name=name) from error
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise ConfigError(f"{name} must be {kind.__name__}, not {value!r}")
+        raise ConfigError("{name} must be {name_2}, not {value!r}", name=name, name_2=kind.__name__, value=value)
     return value
 
 
 @dataclass(frozen=True)
-class DataConfig(_Config):
+class DataConfig(Config):
     """Where the pictures come from and how they reach the network."""
 
     dataset: str = option(
@@ -112,8 +160,8 @@ class DataConfig(_Config):
         "width to load_size, then crop; none: as it is, sides rounded to what the network needs",
         choices=PREPROCESS,
     )
-    load_size: int = option(286, "size in pixels that pictures are resized to before the crop")
-    crop_size: int = option(256, "size in pixels of what the networks are trained on")
+    load_size: int = option(286, "size in pixels that pictures are resized to before the crop", most=20_000)
+    crop_size: int = option(256, "size in pixels of what the networks are trained on", least=16)
     flip: bool = option(True, "mirror half of the training pictures, at random")
     order: str = option(
         "auto",
@@ -121,10 +169,12 @@ class DataConfig(_Config):
         "reference does; auto: rounds, but random with --reference",
         choices=ORDERS,
     )
-    max_images: int | None = option(None, "use at most this many training pictures per domain")
+    max_images: int | None = option(None, "use at most this many training pictures per domain", least=1)
     skip_bad_images: bool = option(False, "go on without pictures that can't be read, instead of stopping")
-    cache_mb: int = option(2048, "memory for decoded pictures, in MiB; what does not fit is decoded again")
-    num_workers: int = option(-1, "processes that decode pictures; -1 chooses, 0 decodes in the training process")
+    cache_mb: int = option(2048, "memory for decoded pictures, in MiB; what does not fit is decoded again", least=0)
+    num_workers: int = option(
+        -1, "processes that decode pictures; -1 chooses, 0 decodes in the training process", least=-1
+    )
 
     @property
     def keeps_shape(self) -> bool:
@@ -133,21 +183,17 @@ class DataConfig(_Config):
 
     def validate(self) -> None:
         super().validate()
-        _require(self.crop_size >= 16, f"--crop_size {self.crop_size} is too small: use 16 pixels or more")
-        _require(self.load_size <= 20_000, f"--load_size {self.load_size} is too large: 20000 pixels at most")
         if self.preprocess in ("resize_crop", "scale_width_crop"):
             _require(
                 self.load_size >= self.crop_size,
-                f"--load_size {self.load_size} is smaller than --crop_size {self.crop_size}: "
-                "raise --load_size, or use --preprocess resize to train on whole pictures",
+                "--load_size {load_size} is smaller than --crop_size {crop_size}: raise --load_size, or use "
+                "--preprocess resize to train on whole pictures",
+                load_size=self.load_size, crop_size=self.crop_size,
             )
-        _require(self.max_images is None or self.max_images >= 1, "--max_images must be 1 or more")
-        _require(self.cache_mb >= 0, "--cache_mb must be 0 or more")
-        _require(self.num_workers >= -1, "--num_workers must be -1 or more")
 
 
 @dataclass(frozen=True)
-class ModelConfig(_Config):
+class ModelConfig(Config):
     """What rebuilds the networks."""
 
     generator: str = option("resnet_9", "generator architecture", choices=GENERATORS)
@@ -156,18 +202,20 @@ class ModelConfig(_Config):
         "patch: judges overlapping patches (70×70 at 3 layers); pixel: judges each pixel",
         choices=DISCRIMINATORS,
     )
-    ngf: int = option(64, "channels of the generators' first layer")
-    ndf: int = option(64, "channels of the discriminators' first layer")
-    n_layers_d: int = option(3, "stride-2 layers of the patch discriminator; 3 sees 70×70 pixels")
+    ngf: int = option(64, "channels of the generators' first layer", least=1, most=1024)
+    ndf: int = option(64, "channels of the discriminators' first layer", least=1, most=1024)
+    n_layers_d: int = option(3, "stride-2 layers of the patch discriminator; 3 sees 70×70 pixels", least=1, most=6)
     upsample: str = option(
         "transpose",
         "transpose: transposed convolution, as published; resize: nearest-neighbour resize "
         "and convolution, the cure for checkerboard patterns",
         choices=UPSAMPLES,
     )
-    leaky_slope: float = option(0.2, "slope of LeakyReLU below zero in discriminators and U-Nets' encoders; 0 = ReLU")
+    leaky_slope: float = option(
+        0.2, "slope of LeakyReLU below zero in discriminators and U-Nets' encoders; 0 = ReLU", least=0, below=1
+    )
     dropout: bool = option(False, "dropout of 0.5 in the generators")
-    init_gain: float = option(0.02, "standard deviation of the initial weights")
+    init_gain: float = option(0.02, "standard deviation of the initial weights", above=0)
     norm_affine: bool = option(False, "scale and shift after instance norm; only old imported weights have it")
 
     @property
@@ -175,54 +223,43 @@ class ModelConfig(_Config):
         """Sides of pictures must be multiples of this many pixels."""
         return {"unet_256": 256, "unet_128": 128, "encoder_decoder": 16}.get(self.generator, 4)
 
-    def validate(self) -> None:
-        super().validate()
-        _require(1 <= self.ngf <= 1024, f"--ngf {self.ngf} is out of range: 1 to 1024")
-        _require(1 <= self.ndf <= 1024, f"--ndf {self.ndf} is out of range: 1 to 1024")
-        _require(1 <= self.n_layers_d <= 6, f"--n_layers_d {self.n_layers_d} is out of range: 1 to 6")
-        _require(0 <= self.leaky_slope < 1, f"--leaky_slope {self.leaky_slope} is out of range: 0 to below 1")
-        _require(self.init_gain > 0, "--init_gain must be above 0")
-
 
 @dataclass(frozen=True)
-class LossConfig(_Config):
+class LossConfig(Config):
     """The objective's terms and their weights (paper sections 3 and 4)."""
 
     gan_mode: str = option("lsgan", "adversarial objective", choices=GAN_MODES)
-    lambda_gan: float = option(1.0, "weight of the adversarial term; 0 trains without discriminators")
-    lambda_cycle_a: float = option(10.0, "weight of the forward cycle, a → b → a")
-    lambda_cycle_b: float = option(10.0, "weight of the backward cycle, b → a → b")
+    lambda_gan: float = option(1.0, "weight of the adversarial term; 0 trains without discriminators", least=0)
+    lambda_cycle_a: float = option(10.0, "weight of the forward cycle, a → b → a", least=0)
+    lambda_cycle_b: float = option(10.0, "weight of the backward cycle, b → a → b", least=0)
     lambda_identity: float = option(
-        0.5, "weight of the identity term, relative to the cycle weight of the same domain (0.5 × 10 = 5)"
-    )
-    lambda_gp: float = option(10.0, "weight of the gradient penalty, for wgan_gp only")
-    pool_size: int = option(50, "how many past fakes each discriminator is shown again; 0 = only new ones")
+        0.5, "weight of the identity term, relative to the cycle weight of the same domain (0.5 × 10 = 5)", least=0)
+    lambda_gp: float = option(10.0, "weight of the gradient penalty, for wgan_gp only", least=0)
+    pool_size: int = option(50, "how many past fakes each discriminator is shown again; 0 = only new ones", least=0)
 
     def validate(self) -> None:
         super().validate()
-        for name in ("lambda_gan", "lambda_cycle_a", "lambda_cycle_b", "lambda_identity", "lambda_gp"):
-            _require(getattr(self, name) >= 0, f"--{name} must be 0 or more")
         _require(
             self.lambda_gan + self.lambda_cycle_a + self.lambda_cycle_b > 0,
             "every loss weight is 0: raise --lambda_gan or --lambda_cycle_a/--lambda_cycle_b",
         )
-        _require(self.pool_size >= 0, "--pool_size must be 0 or more")
 
 
 @dataclass(frozen=True)
-class OptimConfig(_Config):
+class OptimConfig(Config):
     """How the weights move (paper section 4, appendix)."""
 
-    epochs: int = option(100, "epochs at the full learning rate")
-    decay_epochs: int = option(100, "epochs after that, over which the learning rate falls linearly to 0")
-    batch_size: int = option(1, "image pairs per step and process")
-    gradient_accumulation_steps: int = option(1, "steps whose gradients are averaged before the weights move")
-    lr: float = option(2e-4, "learning rate of Adam")
-    beta1: float = option(0.5, "Adam's decay rate of the first moment")
-    beta2: float = option(0.999, "Adam's decay rate of the second moment")
+    epochs: int = option(100, "epochs at the full learning rate", least=0)
+    decay_epochs: int = option(100, "epochs after that, over which the learning rate falls linearly to 0", least=0)
+    batch_size: int = option(1, "image pairs per step and process", least=1)
+    gradient_accumulation_steps: int = option(1, "steps whose gradients are averaged before the weights move", least=1)
+    lr: float = option(2e-4, "learning rate of Adam", above=0)
+    beta1: float = option(0.5, "Adam's decay rate of the first moment", least=0, below=1)
+    beta2: float = option(0.999, "Adam's decay rate of the second moment", least=0, below=1)
     ema: float = option(
         0.0,
         "decay of an averaged copy of the generators, e.g. 0.999, which is then what the app loads; 0 = none",
+        least=0, below=1,
     )
 
     @property
@@ -232,22 +269,16 @@ class OptimConfig(_Config):
 
     def validate(self) -> None:
         super().validate()
-        _require(self.epochs >= 0 and self.decay_epochs >= 0, "--epochs and --decay_epochs must be 0 or more")
         _require(self.total_epochs >= 1, "nothing to train: --epochs and --decay_epochs are both 0")
-        _require(self.batch_size >= 1, "--batch_size must be 1 or more")
-        _require(self.gradient_accumulation_steps >= 1, "--gradient_accumulation_steps must be 1 or more")
-        _require(self.lr > 0, "--lr must be above 0")
-        _require(0 <= self.beta1 < 1 and 0 <= self.beta2 < 1, "--beta1 and --beta2 must be in [0, 1)")
-        _require(0 <= self.ema < 1, "--ema must be in [0, 1), e.g. 0.999")
 
 
 @dataclass(frozen=True)
-class RunConfig(_Config):
+class RunConfig(Config):
     """Where a run lives, how it is watched and how it survives."""
 
     output_dir: str = option("", "required: folder of the run; checkpoints land in OUTPUT_DIR/epoch-0001 and on")
     method: str = option("cyclegan", "training method", choices=METHODS)
-    seed: int = option(0, "seed of initial weights, order, crops, flips and pools")
+    seed: int = option(0, "seed of initial weights, order, crops, flips and pools", least=0, most=2**63 - 1)
     resume: str = option(
         "none",
         "auto: continue from the newest training state in output_dir, or start if there is none; "
@@ -283,9 +314,11 @@ class RunConfig(_Config):
         False, "compute generators' layers again in the backward pass instead of keeping them: for large pictures"
     )
     save_precision: str = option("fp32", "precision of published weights", choices=("fp32", "fp16"))
-    keep_training_state: int = option(1, "how many training states to keep; generators of every epoch are kept")
-    sample_count: int = option(4, "fixed test pictures per domain in each epoch's sample grid")
-    log_every: int = option(100, "steps between lines of losses in metrics.jsonl")
+    keep_training_state: int = option(
+        1, "how many training states to keep; generators of every epoch are kept", least=1
+    )
+    sample_count: int = option(4, "fixed test pictures per domain in each epoch's sample grid", least=1)
+    log_every: int = option(100, "steps between lines of losses in metrics.jsonl", least=1)
     report_to: str = option("none", "where losses and samples are also shown", choices=TRACKERS)
     push_to_hub: bool = option(False, "publish each epoch to the Hugging Face Hub: one commit, one tag")
     hub_model_id: str | None = option(None, "repository to publish to, USER/NAME")
@@ -301,17 +334,14 @@ class RunConfig(_Config):
 
     def validate(self) -> None:
         super().validate()
-        _require(self.keep_training_state >= 1, "--keep_training_state must be 1 or more")
-        _require(self.sample_count >= 1, "--sample_count must be 1 or more")
-        _require(self.log_every >= 1, "--log_every must be 1 or more")
-        _require(0 <= self.seed < 2**63, "--seed must be 0 or more, and below 2^63")
         _require(
             not self.push_to_hub or bool(self.hub_model_id),
             "--push_to_hub needs --hub_model_id USER/NAME",
         )
         _require(
             re.fullmatch(r"none|last|every:[1-9]\d*", self.hub_training_state) is not None,
-            f"--hub_training_state {self.hub_training_state!r} must be every:N, e.g. every:5, or last, or none",
+            "--hub_training_state {hub_training_state!r} must be every:N, e.g. every:5, or last, or none",
+            hub_training_state=self.hub_training_state,
         )
         _require(
             not self.cuda_graphs or self.compile, "--cuda_graphs records what --compile has compiled: add --compile"
@@ -322,15 +352,23 @@ class RunConfig(_Config):
                                        "gradient_checkpointing") if getattr(self, name)),
         ]  # fmt: skip
         for flag in filter(None, contrary):
-            _require(not self.reference, f"--reference computes as published, and {flag} otherwise: leave one out")
+            _require(
+                not self.reference,
+                "--reference computes as published, and {flag} otherwise: leave one out",
+                flag=flag,
+            )
         given = {"hub_model_id": self.hub_model_id, "hub_private": self.hub_private, "hub_license": self.hub_license,
                  "hub_training_state": self.hub_training_state != "none"}  # fmt: skip
         for name, value in given.items():
-            _require(self.push_to_hub or not value, f"--{name} publishes nothing without --push_to_hub: add it")
+            _require(
+                self.push_to_hub or not value,
+                "--{name} publishes nothing without --push_to_hub: add it",
+                name=name,
+            )
 
 
 @dataclass(frozen=True)
-class TrainConfig(_Config):
+class TrainConfig(Config):
     """One training run: everything that the command line can say."""
 
     data: DataConfig = field(default_factory=DataConfig)
@@ -353,13 +391,14 @@ class TrainConfig(_Config):
         if not self.data.keeps_shape:
             _require(
                 self.data.crop_size % multiple == 0,
-                f"--crop_size {self.data.crop_size} does not fit --generator {self.model.generator}: "
-                f"use a multiple of {multiple}",
+                "--crop_size {crop_size} does not fit --generator {generator}: use a multiple of {multiple}",
+                crop_size=self.data.crop_size, generator=self.model.generator, multiple=multiple,
             )
         _require(
             not (self.run.compile and self.data.keeps_shape),
-            f"--compile is for pictures of one size, which --preprocess {self.data.preprocess} does not give: "
-            "leave it out, or use --preprocess resize_crop",
+            "--compile is for pictures of one size, which --preprocess {preprocess} does not give: leave it out, or "
+            "use --preprocess resize_crop",
+            preprocess=self.data.preprocess,
         )
         if self.run.cuda_graphs:
             _require(
@@ -371,6 +410,6 @@ class TrainConfig(_Config):
         least = max(least, {"unet_256": 256, "unet_128": 128, "encoder_decoder": 32}.get(self.model.generator, 8))
         _require(
             self.data.crop_size >= least or self.data.preprocess == "none",
-            f"--crop_size {self.data.crop_size} is too small for these networks: at least {least}, "
-            "or fewer --n_layers_d",
+            "--crop_size {crop_size} is too small for these networks: at least {least}, or fewer --n_layers_d",
+            crop_size=self.data.crop_size, least=least,
         )

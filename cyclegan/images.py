@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 import numpy as np
 from PIL import ExifTags, Image
 
+from cyclegan.errors import ImageError
+
 if TYPE_CHECKING:
     import torch
 
@@ -111,10 +113,6 @@ _TRUNCATED = ("truncated", "broken", "unexpected end", "decoder", "eof", "expect
 _quiet_lock = threading.Lock()
 
 Source = str | os.PathLike | bytes | BinaryIO | Image.Image
-
-
-class ImageError(ValueError):
-    """A picture that can't be used. The message names the file and the remedy, in one sentence."""
 
 
 # ---------------------------------------------------------------------------------------------- opening
@@ -219,16 +217,16 @@ def _stream(source: Source, name: str) -> BinaryIO:
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
         if path.is_dir():
-            raise ImageError(f"{name} is a folder: give a picture file")
+            raise ImageError("{name} is a folder: give a picture file", name=name)
         if path.exists() and not path.is_file():  # opening a pipe would wait forever
-            raise ImageError(f"{name} is not a regular file: give a picture file")
+            raise ImageError("{name} is not a regular file: give a picture file", name=name)
         if path.stat().st_size:
             return open(path, "rb")
         data = b""
     else:
         data = bytes(source) if isinstance(source, (bytes, bytearray, memoryview)) else source.read()
     if not data:
-        raise ImageError(f"{name} is empty (0 bytes): copy or download it again")
+        raise ImageError("{name} is empty (0 bytes): copy or download it again", name=name)
     return io.BytesIO(data)
 
 
@@ -260,18 +258,24 @@ def _explained(source: Source, name: str, stream: BinaryIO | None = None) -> Ite
     except Image.UnidentifiedImageError as error:
         raise ImageError(_unidentified(name, stream)) from error
     except FileNotFoundError as error:
-        raise ImageError(f"{name} does not exist: check the name and the folder") from error
+        raise ImageError("{name} does not exist: check the name and the folder", name=name) from error
     except PermissionError as error:
-        raise ImageError(f"{name} may not be read: change the file's permissions") from error
+        raise ImageError("{name} may not be read: change the file's permissions", name=name) from error
     except MemoryError as error:
-        raise ImageError(f"{name} does not fit in memory: make it smaller first") from error
+        raise ImageError("{name} does not fit in memory: make it smaller first", name=name) from error
     except (OSError, EOFError) as error:
         text = str(error).lower()
         if any(word in text for word in _TRUNCATED):
-            raise ImageError(f"{name} is truncated or damaged: copy or download it again") from error
-        raise ImageError(f"{name} can't be read ({_reason(error)}): copy or download it again") from error
+            raise ImageError("{name} is truncated or damaged: copy or download it again", name=name) from error
+        raise ImageError(
+            "{name} can't be read ({reason}): copy or download it again",
+            name=name, reason=_reason(error),
+        ) from error
     except Exception as error:
-        raise ImageError(f"{name} is damaged ({_reason(error)}): copy or download it again") from error
+        raise ImageError(
+            "{name} is damaged ({reason}): copy or download it again",
+            name=name, reason=_reason(error),
+        ) from error
 
 
 def _reason(error: BaseException) -> str:
@@ -311,7 +315,10 @@ def _too_large(name: str) -> str:
 def _check_size(size: tuple[int, int], name: str) -> None:
     width, height = size
     if width < 1 or height < 1:
-        raise ImageError(f"{name} has no pixels ({width}×{height}): save it again")
+        raise ImageError(
+            "{name} has no pixels ({width}×{height}): save it again",
+            name=name, width=width, height=height,
+        )
     if max(size) > MAX_SIDE:
         message = f"{name}, {width}×{height}, has a side above {MAX_SIDE:,} pixels: make it smaller first"
         raise ImageError(message)
@@ -390,7 +397,10 @@ def to_tensor(image: Image.Image | np.ndarray) -> torch.Tensor:
 
     array = np.asarray(image.convert("RGB") if isinstance(image, Image.Image) else image)
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
-        raise ImageError(f"an array of {array.dtype} {array.shape} is no picture: give uint8 (H, W, 3)")
+        raise ImageError(
+            "an array of {dtype} {shape} is no picture: give uint8 (H, W, 3)",
+            dtype=array.dtype, shape=array.shape,
+        )
     return torch.from_numpy(_normalised(array.transpose(2, 0, 1), "C"))
 
 
@@ -440,7 +450,7 @@ def to_image(tensor: torch.Tensor) -> Image.Image:
     if tensor.ndim == 4 and tensor.shape[0] == 1:
         tensor = tensor[0]
     if tensor.ndim != 3 or tensor.shape[0] != 3:
-        raise ImageError(f"a tensor {tuple(tensor.shape)} is no picture: give (3, H, W) or (1, 3, H, W)")
+        raise ImageError("a tensor {tuple} is no picture: give (3, H, W) or (1, 3, H, W)", tuple=tuple(tensor.shape))
     levels = tensor.to(torch.float32).nan_to_num(nan=0.0).clamp(-1, 1).add(1).mul(127.5).round()
     return Image.fromarray(levels.to(torch.uint8).permute(1, 2, 0).contiguous().cpu().numpy())
 
@@ -581,6 +591,7 @@ def _rounded(width: float, height: float, multiple: int) -> tuple[int, int]:
 def _bounded(width: int, height: int) -> tuple[int, int]:
     if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
         raise ImageError(
-            f"the picture's shape is too extreme: it would become {width}×{height} pixels, so crop it first"
+            "the picture's shape is too extreme: it would become {width}×{height} pixels, so crop it first",
+            width=width, height=height,
         )
     return width, height

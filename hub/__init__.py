@@ -8,31 +8,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cyclegan.errors import CheckpointError
+
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"  # Read by huggingface_hub as it is imported.
+
+from hub.errors import HubError  # noqa: E402
 
 if TYPE_CHECKING:
     from cyclegan.checkpoints.sources import CheckpointSource
     from cyclegan.study.shelf import Studies
 
 __all__ = ["HubError", "open_source", "open_studies"]
-
-
-class HubError(RuntimeError):
-    """What the Hub, the network or the token did not allow: one sentence with the remedy, fit to be shown.
-
-    Attributes:
-        temporary: whether the same call may well succeed later.
-        status: the HTTP status of the Hub's answer; None if there was none.
-        retry_after_s: seconds that the Hub asked to wait for; None if it did not.
-        reason: the message without its remedy, which follows its last semicolon.
-    """
-
-    def __init__(
-        self, message: str, *, temporary: bool = False, status: int | None = None, retry_after_s: float | None = None
-    ) -> None:
-        super().__init__(message)
-        self.temporary, self.status, self.retry_after_s = temporary, status, retry_after_s
-        self.reason = message.rpartition("; ")[0] or message
 
 
 def open_source(spec: str | Path, *, for_visitors: bool = False) -> CheckpointSource:
@@ -46,7 +32,6 @@ def open_source(spec: str | Path, *, for_visitors: bool = False) -> CheckpointSo
     Raises:
         CheckpointError: it is neither, or a folder without checkpoints.
     """
-    from cyclegan.checkpoints.format import CheckpointError
     from cyclegan.checkpoints.sources import LocalSource
 
     text = str(spec)
@@ -79,7 +64,7 @@ def open_studies(folders: Sequence[str | Path], *, own: bool = False, votes: str
             there is sent before the context ends.
 
     Raises:
-        PlanError: a study can't be read.
+        StudyError: a study can't be read.
         HubError: a study asks for accounts, and this is no Space that has them; the data set can't be used.
     """
     from cyclegan.study.shelf import Studies

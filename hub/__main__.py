@@ -8,12 +8,12 @@ import tempfile
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from cyclegan.checkpoints.format import CheckpointError, CheckpointInfo
+from cyclegan.checkpoints.format import CheckpointInfo
 from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.checkpoints.training_state import list_training_states
 from cyclegan.cli.entry import run_command
 from cyclegan.cli.flags import command_adder, make_parser
-from cyclegan.study.plan import PlanError
+from cyclegan.errors import CheckpointError
 from hub import HubError, open_source
 
 PATIENCE_S = 120.0
@@ -105,10 +105,16 @@ def push(args: argparse.Namespace) -> int:
 
     source = LocalSource(args.folder)  # Says what a run's folder is, if this is none.
     if (args.folder / "checkpoint.json").is_file():
-        raise CheckpointError(f"{args.folder} is one epoch; name its run's folder, {args.folder.resolve().parent}")
+        raise CheckpointError(
+            "{folder} is one epoch; name its run's folder, {parent}",
+            folder=args.folder, parent=args.folder.resolve().parent,
+        )
     states = list_training_states(args.folder)
     if args.training_state and not states:
-        raise CheckpointError(f"{args.folder} holds no training state to publish: leave out --training_state")
+        raise CheckpointError(
+            "{folder} holds no training state to publish: leave out --training_state",
+            folder=args.folder,
+        )
     publisher = Publisher(args.folder, args.repo_id, private=args.private, license=args.license)
     publisher.check_repository()
     for sentence in publisher.check_run():
@@ -128,7 +134,8 @@ def push(args: argparse.Namespace) -> int:
             staged = stage_state(args.folder, states[0].global_step, Path(temporary.name) / "state")
         except OSError as error:
             raise CheckpointError(
-                f"the training state could not be set aside ({error.strerror or error}): call push again"
+                "the training state could not be set aside ({reason}): call push again",
+                reason=error.strerror or error,
             ) from error
     outbox = Outbox(publisher, _say, push_state=lambda folder: push_state(publisher.repository, folder))
     newest = max((int(folder.name[6:]) for folder in source.folder.glob("epoch-*") if folder.name[6:].isdecimal()),
@@ -138,7 +145,10 @@ def push(args: argparse.Namespace) -> int:
     left = outbox.finish(PATIENCE_S)
     temporary.cleanup()
     if left:
-        raise HubError(f"not on the Hub: {names(left)}; see above, then push again: it goes on where it stopped")
+        raise HubError(
+            "not on the Hub: {names}; see above, then push again: it goes on where it stopped",
+            names=names(left),
+        )
     return 0
 
 
@@ -168,9 +178,9 @@ def _say(sentence: str) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one subcommand; the exit status."""
+    """Run one subcommand; return the exit status."""
     args = build_parser().parse_args(argv)
-    return run_command(lambda: args.run(args), (HubError, CheckpointError, PlanError))
+    return run_command(lambda: args.run(args))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,8 @@ from huggingface_hub.repocard import REGEX_YAML_BLOCK
 from huggingface_hub.utils import yaml_dump
 
 from cyclegan.checkpoints.format import CheckpointConfig, CheckpointInfo, epoch_name
-from cyclegan.config import ConfigError, DataConfig, LossConfig, OptimConfig, RunConfig
+from cyclegan.config import DataConfig, LossConfig, OptimConfig, RunConfig
+from cyclegan.errors import ConfigError
 from hub.layout import index_entry, study_file
 
 BEGIN = "<!-- cyclegan: generated from here; text above and below is yours and is kept -->"

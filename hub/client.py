@@ -40,7 +40,7 @@ from huggingface_hub.utils import (
     validate_repo_id,
 )
 
-from hub import HubError
+from hub.errors import CardError, HubError
 
 BRANCH = "main"
 # Of silence, on reading and writing alike. The client's own default is to wait for ever.
@@ -57,10 +57,6 @@ if "HF_HUB_VERBOSITY" not in os.environ:
     logging.set_verbosity_error()  # What matters of a retry is said by this package, in its own words.
 
 T = TypeVar("T")
-
-
-class CardError(HubError):
-    """A commit was refused for the front matter of its README.md."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +115,8 @@ class Repository:
             repo_id = ""
         if repo_id.count("/") != 1:
             raise HubError(
-                f"{self.repo_id!r} can't be a repository's name; use USER/NAME, of letters, digits, '-', '_' and '.'"
+                "{repo_id!r} can't be a repository's name; use USER/NAME, of letters, digits, '-', '_' and '.'",
+                repo_id=self.repo_id,
             )
 
     @property
@@ -144,7 +141,7 @@ class Repository:
         """
         with self.calls() as api:
             if api.whoami().get("auth", {}).get("accessToken", {}).get("role") == "read":
-                raise HubError(f"the Hugging Face token can only read; {NO_TOKEN}")
+                raise HubError("the Hugging Face token can only read; {NO_TOKEN}", NO_TOKEN=NO_TOKEN)
             # Not `private=False`: an organisation may have made private its own default.
             options = {"private": private or None, "exist_ok": True, "space_sdk": space_sdk}
             api.create_repo(self.repo_id, repo_type=self.repo_type, **options)
@@ -154,7 +151,8 @@ class Repository:
             api.auth_check(self.repo_id, repo_type=self.repo_type, **writing)
         if private and not self.is_private():
             raise HubError(
-                f"{self.repo_id} exists and is public; make it private in its settings, or ask for no private one"
+                "{repo_id} exists and is public; make it private in its settings, or ask for no private one",
+                repo_id=self.repo_id,
             )
 
     def is_private(self) -> bool:
@@ -169,7 +167,8 @@ class Repository:
                 ModelCard(f"---\nlicense: {json.dumps(license)}\n---\n").validate(repo_type=self.repo_type)
             except ValueError as error:
                 raise HubError(
-                    f"the Hub knows no licence {license!r}; name one as it does: mit, apache-2.0, cc-by-4.0, other …"
+                    "the Hub knows no licence {license!r}; name one as it does: mit, apache-2.0, cc-by-4.0, other …",
+                    license=license,
                 ) from error
 
     # --- reading --------------------------------------------------------------------------------------------
@@ -205,7 +204,10 @@ class Repository:
         if (size := self.sizes(revision, [name]).get(name)) is None:
             return None
         if size > MAX_JSON_BYTES:
-            raise HubError(f"{self.repo_id}/{name} has {size} bytes, too many for what it should be")
+            raise HubError(
+                "{repo_id}/{name} has {size} bytes, too many for what it should be",
+                repo_id=self.repo_id, name=name, size=size,
+            )
         with tempfile.TemporaryDirectory() as folder, self.calls() as api:
             try:
                 path = api.hf_hub_download(
@@ -429,7 +431,7 @@ def _front_matter_errors() -> Iterator[None]:
         if "metadata in README" not in str(error) and not isinstance(error, UnicodeError):
             raise
         said = " ".join(str(error).split())[:300]
-        raise CardError(f"the Hub refuses the front matter of README.md ({said}); mend it there") from error
+        raise CardError("the Hub refuses the front matter of README.md ({said}); mend it there", said=said) from error
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

@@ -24,7 +24,7 @@ from starlette.middleware.sessions import SessionMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
-from hub import HubError
+from hub.errors import HubError
 
 VARIABLES = ("OAUTH_CLIENT_ID", "OAUTH_CLIENT_SECRET", "OPENID_PROVIDER_URL")
 PREFIX = "/oauth/huggingface"
@@ -54,8 +54,9 @@ class HubLogin:
         environ = os.environ if environ is None else environ
         if missing := [name for name in VARIABLES if not environ.get(name)]:
             raise HubError(
-                f"{missing[0]} is not set, so nobody can log in with Hugging Face; run the study on a Space whose "
-                "README says hf_oauth: true, as `python -m hub space --study` makes it"
+                "{reason} is not set, so nobody can log in with Hugging Face; run the study on a Space whose README "
+                "says hf_oauth: true, as `python -m hub space --study` makes it",
+                reason=missing[0],
             )
         self._host = environ.get("SPACE_HOST", "")
         self._key = hashlib.sha256(f"{environ['OAUTH_CLIENT_SECRET']}-study".encode()).hexdigest()

@@ -13,8 +13,9 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-from cyclegan.checkpoints.format import CheckpointError, epoch_name
-from hub import HubError
+from cyclegan.checkpoints.format import epoch_name
+from cyclegan.errors import CheckpointError
+from hub.errors import HubError
 from hub.publish import Publisher
 
 COMMITS_PER_HOUR = 120
@@ -175,7 +176,10 @@ class Outbox:
             except HubError as error:
                 self._after(error)
             except Exception as error:  # A fault of this program must not end the publishing unseen.
-                self._after(HubError(f"publishing failed ({type(error).__name__}: {error}); try again", temporary=True))
+                self._after(HubError(
+                    "publishing failed ({name}: {reason}); try again",
+                    name=type(error).__name__, reason=error, temporary=True,
+                ))
 
     def _wait_for_job(self) -> Job | None:
         """The next job, when it is time for it; None at the end."""

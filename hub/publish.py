@@ -10,18 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cyclegan.checkpoints.format import (
-    EPOCH_NAME,
-    CheckpointError,
-    CheckpointInfo,
-    epoch_name,
-    file_sha256,
-    read_info,
-    read_json,
-)
-from hub import HubError
+from cyclegan.checkpoints.format import EPOCH_NAME, CheckpointInfo, epoch_name, file_sha256, read_info, read_json
+from cyclegan.errors import CheckpointError
 from hub.card import make_card
-from hub.client import CardError, Refs, Repository, as_the_branch_moves
+from hub.client import Refs, Repository, as_the_branch_moves
+from hub.errors import CardError, HubError, OtherRunError
 from hub.layout import (
     CHECKPOINT_FILES,
     INDEX,
@@ -42,10 +35,6 @@ from hub.layout import (
 from hub.staging import set_aside
 
 log = logging.getLogger(__name__)
-
-
-class OtherRunError(HubError):
-    """The repository holds the epochs of another run."""
 
 
 class Publisher:
@@ -115,7 +104,10 @@ class Publisher:
         folder = self.run / epoch_name(epoch)
         info, record = read_info(folder), read_json(folder / "checkpoint.json")
         if info.epoch != epoch:
-            raise CheckpointError(f"{folder.name} says that it is epoch {info.epoch}; give the folder its name back")
+            raise CheckpointError(
+                "{folder} says that it is epoch {epoch}; give the folder its name back",
+                folder=folder.name, epoch=info.epoch,
+            )
         sha = as_the_branch_moves(lambda: self._publish(folder, info, record))
         self.published[epoch] = sha
         return sha
@@ -125,7 +117,8 @@ class Publisher:
         if (sha := tagged_epochs(refs).get(info.epoch)) is not None:
             if not record.get("run_id") and not _same(record, self.repository.json(sha, "checkpoint.json")):
                 raise HubError(
-                    f"{self.repository.repo_id} holds another epoch {info.epoch} already; choose another USER/NAME"
+                    "{repo_id} holds another epoch {epoch} already; choose another USER/NAME",
+                    repo_id=self.repository.repo_id, epoch=info.epoch,
                 )
             return sha
         sha = self._untagged(refs, record) or self._commit(folder, info, refs.head, commit_title(info.epoch))
@@ -187,7 +180,10 @@ class Publisher:
             head = self._look().head
             folder = self.run / epoch_name(self._root_epoch or 0)
             if not folder.is_dir():
-                raise HubError(f"epoch {self._root_epoch}, whose card it is, is not in {self.run}; bring it there")
+                raise HubError(
+                    "epoch {root_epoch}, whose card it is, is not in {run}; bring it there",
+                    root_epoch=self._root_epoch, run=self.run,
+                )
             return self._commit(folder, read_info(folder), head, "Update the card") != head
 
         return as_the_branch_moves(update)
@@ -202,7 +198,8 @@ class Publisher:
             there = self.repository.json(head, "checkpoint.json")
             if there is not None and there.get("run_id") != run_id:
                 raise OtherRunError(
-                    f"{self.repository.repo_id} holds the epochs of another run; choose another USER/NAME"
+                    "{repo_id} holds the epochs of another run; choose another USER/NAME",
+                    repo_id=self.repository.repo_id,
                 )
             self._own_head, self._root_epoch = head, (there or {}).get("epoch")
         if run_id:  # Without one, as imported weights are, a tag alone does not tell whose epoch it is.
@@ -275,11 +272,17 @@ def _stage(folder: Path, staged: Path) -> None:
         recorded = read_json(staged / "checkpoint.json").get("sha256")
         for name, digest in recorded.items() if isinstance(recorded, dict) else ():
             if file_sha256(staged / name) != digest:
-                raise CheckpointError(f"{folder.name}/{name} is damaged: its checksum is not the recorded one")
+                raise CheckpointError(
+                    "{folder}/{name} is damaged: its checksum is not the recorded one",
+                    folder=folder.name, name=name,
+                )
     except FileNotFoundError as error:
-        raise HubError(f"{folder.name} was written anew meanwhile; try again", temporary=True) from error
+        raise HubError("{folder} was written anew meanwhile; try again", folder=folder.name, temporary=True) from error
     except OSError as error:
-        raise HubError(f"{folder.name} can't be read ({error.strerror or error}); mend that first") from error
+        raise HubError(
+            "{folder} can't be read ({reason}); mend that first",
+            folder=folder.name, reason=error.strerror or error,
+        ) from error
 
 
 def repair_tags(repository: Repository, refs: Refs | None = None) -> list[str]:

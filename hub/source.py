@@ -29,7 +29,6 @@ from cyclegan.checkpoints.format import (
     SAMPLES,
     Checkpoint,
     CheckpointConfig,
-    CheckpointError,
     CheckpointInfo,
     epoch_name,
     load_checkpoint,
@@ -39,8 +38,9 @@ from cyclegan.checkpoints.format import (
     weights_bytes,
 )
 from cyclegan.config import Direction
-from hub import HubError
+from cyclegan.errors import CheckpointError
 from hub.client import MAX_JSON_BYTES, Refs, Repository, patiently
+from hub.errors import HubError
 from hub.layout import INDEX, published_epochs, read_index
 
 FRESH_S = 30.0
@@ -87,7 +87,10 @@ def parse_spec(text: str) -> Spec:
         validate_repo_id(repo_id)
         if repo_id.count("/") == 1 and bool(at) == bool(revision):
             return Spec(repo_id, revision or None)
-    raise CheckpointError(f"{text!r} names nothing on the Hub: use USER/NAME, or USER/NAME@epoch-0012 for one epoch")
+    raise CheckpointError(
+        "{text!r} names nothing on the Hub: use USER/NAME, or USER/NAME@epoch-0012 for one epoch",
+        text=text,
+    )
 
 
 class HubSource:
@@ -197,7 +200,7 @@ class HubSource:
             with _named(info.commit_sha, where):
                 checkpoint = self._load(info.commit_sha, where, wanted)
         except HubError as error:
-            raise CheckpointError(f"{where} could not be loaded: {error}") from error
+            raise CheckpointError("{where} could not be loaded: {reason}", where=where, reason=error) from error
         return dataclasses.replace(
             checkpoint, info=dataclasses.replace(checkpoint.info, commit_sha=info.commit_sha)
         )
@@ -217,11 +220,17 @@ class HubSource:
                 sizes = patiently(lambda: self.repository.sizes(sha, missing))
                 self._without |= {(sha, name) for name in missing if name not in sizes}
                 if (size := sum(sizes.values())) > MAX_SAMPLES_BYTES:
-                    raise CheckpointError(f"{where}: its samples have {size / 1e6:.0f} MB, too much to show")
+                    raise CheckpointError(
+                        "{where}: its samples have {size:.0f} MB, too much to show",
+                        where=where, size=size / 1000000.0,
+                    )
                 for name in sizes:
                     patiently(lambda name=name: self.repository.download(sha, name))
             except HubError as error:
-                raise CheckpointError(f"the samples of {where} could not be loaded: {error}") from error
+                raise CheckpointError(
+                    "the samples of {where} could not be loaded: {reason}",
+                    where=where, reason=error,
+                ) from error
         return [path for name in SAMPLES.values() if (path := folder / name).is_file()]
 
     def examples(self) -> list[Path]:
@@ -295,7 +304,10 @@ class HubSource:
         def read(one: Any) -> CheckpointInfo | CheckpointError:
             try:
                 info = self._info(one.commit_sha, one.tag)
-                return info if info.epoch == one.epoch else CheckpointError(f"{one.tag} holds epoch {info.epoch}")
+                return info if info.epoch == one.epoch else CheckpointError(
+                    "{tag} holds epoch {epoch}",
+                    tag=one.tag, epoch=info.epoch,
+                )
             except CheckpointError as error:
                 return error
 
@@ -327,12 +339,13 @@ class HubSource:
         pickles = sorted(name for name in files if _PICKLE.fullmatch(name))
         if pickles:
             raise CheckpointError(
-                f"{self.spec.repo_id} holds pickles such as {pickles[0]}, which are never loaded; if they are of the "
-                "reference implementation: python -m cyclegan import --from "
-                f"hub:{self.spec.repo_id}:{pickles[0]} --output runs/imported"
+                "{repo_id} holds pickles such as {pickles}, which are never loaded; if they are of the reference "
+                "implementation: python -m cyclegan import --from hub:{repo_id}:{pickles} --output runs/imported",
+                repo_id=self.spec.repo_id, pickles=pickles[0],
             )
         raise CheckpointError(
-            f"{self.spec.repo_id} holds no checkpoint of this program: no tag such as epoch-0001, no checkpoint.json"
+            "{repo_id} holds no checkpoint of this program: no tag such as epoch-0001, no checkpoint.json",
+            repo_id=self.spec.repo_id,
         )
 
     def _resolve(self, revision: str) -> str:
@@ -358,8 +371,11 @@ class HubSource:
         if info is None:
             have = ", ".join(str(info.epoch) for info in infos)
             if self.down:
-                raise CheckpointError(f"epoch {epoch} of {self.name} can't be had; {self.problems[-1]} ({have})")
-            raise CheckpointError(f"{self.name} has no epoch {epoch}; it has {have}")
+                raise CheckpointError(
+                    "epoch {epoch} of {name} can't be had; {problems} ({have})",
+                    epoch=epoch, name=self.name, problems=self.problems[-1], have=have,
+                )
+            raise CheckpointError("{name} has no epoch {epoch}; it has {have}", name=self.name, epoch=epoch, have=have)
         return info
 
     def _info(self, sha: str, revision: str) -> CheckpointInfo:
@@ -412,7 +428,7 @@ class HubSource:
             missing = [name for name in names if name not in found]
             for name, size in self.repository.sizes(sha, missing).items() if missing else ():
                 if size > MAX_JSON_BYTES:
-                    raise CheckpointError(f"{where}: {name} is too large to be a checkpoint's")
+                    raise CheckpointError("{where}: {name} is too large to be a checkpoint's", where=where, name=name)
                 self.repository.download(sha, name, again=(folder / name).is_file())
                 try:
                     found[name] = read_json(folder / name)
@@ -426,7 +442,7 @@ class HubSource:
         values = self._jsons(sha, _JSONS, where)
         for name in _JSONS:
             if name not in values:
-                raise CheckpointError(f"{where} has no {name}; it is not a whole checkpoint")
+                raise CheckpointError("{where} has no {name}; it is not a whole checkpoint", where=where, name=name)
         return values["config.json"], values["checkpoint.json"]
 
     def _load(self, sha: str, where: str, directions: tuple[Direction, ...]) -> Checkpoint:
@@ -462,13 +478,17 @@ class HubSource:
         sizes = patiently(lambda: self.repository.sizes(sha, wanted)) if wanted else {}
         for name in wanted:
             if name not in sizes:
-                raise CheckpointError(f"{where} has no {name}; choose another epoch")
+                raise CheckpointError("{where} has no {name}; choose another epoch", where=where, name=name)
             if sizes[name] > MAX_PICKLE_BYTES:
-                raise CheckpointError(f"{where}: {name} has {sizes[name] / 1e9:.1f} GB, too much for a generator")
+                raise CheckpointError(
+                    "{where}: {name} has {sizes:.1f} GB, too much for a generator",
+                    where=where, name=name, sizes=sizes[name] / 1000000000.0,
+                )
             if sizes[name] > most:
                 raise CheckpointError(
-                    f"{where}: {name} has {sizes[name] / 1e6:.0f} MB where its config.json describes "
-                    f"{most / 1e6:.0f} MB at most; it was not downloaded"
+                    "{where}: {name} has {sizes:.0f} MB where its config.json describes {most:.0f} MB at most; it "
+                    "was not downloaded",
+                    where=where, name=name, sizes=sizes[name] / 1000000.0, most=most / 1000000.0,
                 )
         for name in wanted:
             patiently(lambda name=name: self.repository.download(sha, name, again=name in again))
@@ -493,13 +513,22 @@ def fetch_file(spec: str) -> Path:
     else:
         cause = None
     if not colon or not name or ".." in name.split("/") or name.startswith("/"):
-        raise HubError(f"hub:{spec} names no file: use hub:USER/NAME:FILE, or hub:USER/NAME@REVISION:FILE") from cause
+        raise HubError(
+            "hub:{spec} names no file: use hub:USER/NAME:FILE, or hub:USER/NAME@REVISION:FILE",
+            spec=spec,
+        ) from cause
     repository = Repository(repo_id, timeout_s=TIMEOUT_S)
     size = patiently(lambda: repository.sizes(revision or "main", [name])).get(name)
     if size is None:
-        raise HubError(f"{repo_id} has no file {name}; look at {repository.url}/tree/{revision or 'main'}")
+        raise HubError(
+            "{repo_id} has no file {name}; look at {url}/tree/{revision}",
+            repo_id=repo_id, name=name, url=repository.url, revision=revision or 'main',
+        )
     if size > MAX_PICKLE_BYTES:
-        raise HubError(f"{repo_id}: {name} has {size / 1e9:.1f} GB, too much for a generator")
+        raise HubError(
+            "{repo_id}: {name} has {size:.1f} GB, too much for a generator",
+            repo_id=repo_id, name=name, size=size / 1000000000.0,
+        )
     return patiently(lambda: repository.download(revision or "main", name))
 
 

@@ -30,8 +30,8 @@ from huggingface_hub.repocard import REGEX_YAML_BLOCK
 from huggingface_hub.utils import yaml_dump
 
 from cyclegan import __version__
-from cyclegan.checkpoints.format import CheckpointError
 from cyclegan.checkpoints.sources import LocalSource
+from cyclegan.errors import CheckpointError
 from cyclegan.study.plan import Study, find_studies
 from hub import HubError, open_source
 from hub.card import BEGIN, END
@@ -120,7 +120,7 @@ def publish_space(
 
     Raises:
         CheckpointError: a source is not there, or holds no readable checkpoint; nothing was sent.
-        PlanError: a folder holds no study.
+        StudyError: a folder holds no study.
         HubError: the Hub can't be reached or refuses, or the Space is not one of this app; or it is public, and would
             lay open what is real in a study.
     """
@@ -132,8 +132,9 @@ def publish_space(
     files = _files(repo_id, sources, played, votes)
     if played and not votes and not private and _is_open(repository):
         raise HubError(
-            f"{repo_id} is public, and study.json tells real from fake: name a private data set with --votes USER/NAME "
-            "to keep the study in, or make the Space private"
+            "{repo_id} is public, and study.json tells real from fake: name a private data set with --votes "
+            "USER/NAME to keep the study in, or make the Space private",
+            repo_id=repo_id,
         )
     for sentence in (*_check_models(sources, endpoint, token), *_check_size(files)):
         say(f"warning: {sentence}")
@@ -193,7 +194,7 @@ def space_files(
 
     Raises:
         CheckpointError: a source is not there, or a folder holds no readable checkpoint.
-        PlanError: a folder holds no study.
+        StudyError: a folder holds no study.
         HubError: gradio is not installed here.
     """
     return _files(repo_id, _open(checkpoints), find_studies(studies), votes)
@@ -233,7 +234,10 @@ def _open(checkpoints: Sequence[str]) -> list[_Source]:
 def _local(source: LocalSource, taken: set[str]) -> _Source:
     infos = source.list()
     if not infos:
-        raise CheckpointError(f"{source.name} holds no readable checkpoint: {' '.join(source.problems)}")
+        raise CheckpointError(
+            "{source} holds no readable checkpoint: {problems}",
+            source=source.name, problems=' '.join(source.problems),
+        )
     plain = re.sub(r"[^\w.-]+", "-", source.name).strip(".-") or "run"
     name, number = f"demo/{plain}", 1
     while name in taken:
@@ -251,7 +255,10 @@ def _check_models(sources: Sequence[_Source], endpoint: str | None, token: str |
             continue
         there = HubSource(source.name, endpoint=endpoint, token=token)
         if not there.list():
-            raise CheckpointError(f"{source.name} holds no readable checkpoint: {' '.join(there.problems)}")
+            raise CheckpointError(
+                "{source} holds no readable checkpoint: {problems}",
+                source=source.name, problems=' '.join(there.problems),
+            )
         if there.repository.is_private():
             yield (
                 f"{source.model} is private: in the Space's settings, add a secret HF_TOKEN that may read it; then all "
@@ -371,7 +378,10 @@ def _readme(
     front, body = (f"{match[2]}\n", text[match.end() :]) if match else ("", text)
     data = _parsed(front, repo_id)
     if data.get("sdk", "gradio") != "gradio":
-        raise HubError(f"{repo_id} is a Space of the kind {data['sdk']}; choose another USER/NAME")
+        raise HubError(
+            "{repo_id} is a Space of the kind {data}; choose another USER/NAME",
+            repo_id=repo_id, data=data['sdk'],
+        )
     untouched = body.strip() in ("", UNTOUCHED)  # Then what the Hub chose is nobody's choice.
     wanted = {**suggested, **data, "python_version": PYTHON, **needed} if untouched else {**data, **needed}
     if not models:
@@ -387,7 +397,10 @@ def _parsed(front: str, repo_id: str) -> dict[str, Any]:
     except (yaml.YAMLError, ValueError):
         data = None
     if not isinstance(data, dict):
-        raise HubError(f"the front matter of README.md in the Space {repo_id} is no YAML; mend it there first")
+        raise HubError(
+            "the front matter of README.md in the Space {repo_id} is no YAML; mend it there first",
+            repo_id=repo_id,
+        )
     return data
 
 
@@ -480,7 +493,10 @@ def _commit(
     existing = repository.text(head, "README.md") if head else None
     readme = _readme(repository.repo_id, sources, existing, studies=studies)
     if "app.py" in there and "space.py" not in there:
-        raise HubError(f"{repository.repo_id} holds another app; choose another USER/NAME, or delete its app.py first")
+        raise HubError(
+            "{repo_id} holds another app; choose another USER/NAME, or delete its app.py first",
+            repo_id=repository.repo_id,
+        )
     stale = sorted(path for path in there - files.keys() if path.startswith(OWN_FOLDERS))
     # The client leaves out files that are there already; of nothing, it makes no commit.
     title = f"CycleGAN workbench {__version__}"

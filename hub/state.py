@@ -13,10 +13,11 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from cyclegan.checkpoints.format import CheckpointError, read_json, write_json
+from cyclegan.checkpoints.format import read_json, write_json
 from cyclegan.checkpoints.training_state import state_folder
-from hub import HubError
+from cyclegan.errors import CheckpointError
 from hub.client import Repository, as_the_branch_moves
+from hub.errors import HubError
 from hub.layout import STATE_BRANCH
 from hub.staging import set_aside
 
@@ -72,7 +73,7 @@ def push_state(repository: Repository, staged: Path) -> str:
     step = steps[0] if steps else "none"
     needed = {f"training_state/{step}/state.pt", f"training_state/{step}/process-0.pt", "run.json"}
     if not needed <= files.keys():
-        raise CheckpointError(f"the training state {step} is not whole; it is published after the next epoch")
+        raise CheckpointError("the training state {step} is not whole; it is published after the next epoch", step=step)
     return as_the_branch_moves(lambda: _push(repository, files, step, read_json(staged / "run.json").get("run_id")))
 
 
@@ -82,10 +83,10 @@ def _push(repository: Repository, files: dict[str, Path], step: str, run_id: Any
     if (head := refs.branches.get(STATE_BRANCH)) is None:
         head = refs.head
         if head is None:
-            raise HubError(f"{repository.repo_id} is empty, without even a first commit; make it anew")
+            raise HubError("{repo_id} is empty, without even a first commit; make it anew", repo_id=repository.repo_id)
         repository.make_branch(STATE_BRANCH, head)
     elif (repository.json(head, "run.json") or {}).get("run_id") not in (run_id, None):
-        raise HubError(f"{where} holds the training state of another run; choose another USER/NAME")
+        raise HubError("{where} holds the training state of another run; choose another USER/NAME", where=where)
     there = repository.files(head)
     newest = max((match[1] for name in there if (match := _NAMES.fullmatch(name)) and match[1]), default="")
     if int(newest[5:] or 0) > int(step[5:]):
@@ -121,8 +122,9 @@ def fetch_state(repository: Repository, run: Path) -> str:
         os.rename(part / "training_state" / step, run / "training_state" / step)
     except OSError as error:
         raise HubError(
-            f"the training state of {repository.repo_id} could not be written to {run} ({error.strerror or error}); "
-            "free some space, or choose another --output_dir"
+            "the training state of {repo_id} could not be written to {run} ({reason}); free some space, or choose "
+            "another --output_dir",
+            repo_id=repository.repo_id, run=run, reason=error.strerror or error,
         ) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)

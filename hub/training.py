@@ -7,13 +7,13 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
-from cyclegan.checkpoints.format import CheckpointError
 from cyclegan.config import RunConfig
-from hub import HubError
+from cyclegan.errors import CheckpointError
 from hub.client import patiently
+from hub.errors import HubError, OtherRunError
 from hub.layout import STATE_BRANCH
 from hub.outbox import FINISH_S, STATE, Outbox, names
-from hub.publish import OtherRunError, Publisher
+from hub.publish import Publisher
 from hub.state import fetch_state, push_state, stage_state
 
 START_TIMEOUT_S = 10.0
@@ -64,7 +64,10 @@ class TrainingHub:
             here = "where its folder is, since its training state is not on the Hub"
             if STATE_BRANCH in patiently(repository.refs).branches:
                 here = "with --resume auto in an empty --output_dir"
-            raise HubError(f"{error.reason}; choose another --hub_model_id, or continue that run {here}") from error
+            raise HubError(
+                "{reason}; choose another --hub_model_id, or continue that run {here}",
+                reason=error.reason, here=here,
+            ) from error
         kind = "private" if patiently(repository.is_private) else "public"
         self._say(f"publishing to {repository.url} ({kind})")
 

@@ -6,7 +6,8 @@ import dataclasses
 import pytest
 
 from cyclegan.cli.flags import add_config_flags, config_from_args, make_parser, parse_train_config
-from cyclegan.config import ConfigError, DataConfig, LossConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
+from cyclegan.config import DataConfig, LossConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
+from cyclegan.errors import ConfigError
 from cyclegan.networks import build_generator
 
 GROUPS = (DataConfig, ModelConfig, LossConfig, OptimConfig, RunConfig)
@@ -68,8 +69,8 @@ def test_what_cannot_work_is_refused_by_name(group, values, says):
         ([*ENOUGH, "--crop_size", "130"], "multiple of 4"),
         ([*ENOUGH, "--generator", "unet_256", "--crop_size", "128"], "multiple of 256"),
         ([*ENOUGH, "--crop", "128"], "unrecognized"),
-        ([*ENOUGH, "--lr", "inf"], "--lr inf"),
-        ([*ENOUGH, "--lambda_cycle_a", "nan"], "--lambda_cycle_a nan"),
+        ([*ENOUGH, "--lr", "inf"], "--lr must be a finite number, not inf"),
+        ([*ENOUGH, "--lambda_cycle_a", "nan"], "--lambda_cycle_a must be a finite number, not nan"),
         ([*ENOUGH, "--crop_size", "20", "--load_size", "20"], "at least 24"),
         ([*ENOUGH, "--reference", "--mixed_precision", "bf16"], "--reference computes as published, and --mixed"),
         ([*ENOUGH, "--reference", "--batch_passes"], "--batch_passes otherwise: leave one out"),

@@ -16,9 +16,9 @@ import torch
 from PIL import Image, ImageCms
 
 from cyclegan.config import PREPROCESS
+from cyclegan.errors import ImageError
 from cyclegan.images import (
     MIN_SIDE,
-    ImageError,
     augment,
     crop_box,
     evaluation_size,

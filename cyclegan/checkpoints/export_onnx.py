@@ -19,8 +19,9 @@ import torch
 from torch import nn
 
 from cyclegan import __version__
-from cyclegan.checkpoints.format import Checkpoint, CheckpointError, direction_name
+from cyclegan.checkpoints.format import Checkpoint, direction_name
 from cyclegan.config import Direction
+from cyclegan.errors import CheckpointError
 
 if TYPE_CHECKING:
     import onnx
@@ -39,10 +40,6 @@ _MAX_WEIGHTS_BYTES = 2**31 - 2**24
 _CHECKED_SIDES = (64, 256)
 
 
-class ExportError(ValueError):
-    """A file that can't be made; the message says why and what to do."""
-
-
 @dataclass(frozen=True)
 class Exported:
     """A file that was written, and how it was checked."""
@@ -59,18 +56,21 @@ class Exported:
 
 
 def check_packages() -> None:
-    """Raise ExportError, naming them, if packages are missing that export needs beside torch."""
+    """Raise CheckpointError, naming them, if packages are missing that export needs beside torch."""
     missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
-        raise ExportError(f"export to ONNX needs {' and '.join(missing)}: pip install {' '.join(PACKAGES)}")
+        raise CheckpointError(
+            "export to ONNX needs {missing}: pip install {names}",
+            missing=' and '.join(missing), names=' '.join(PACKAGES),
+        )
 
 
 def check_path(path: Path) -> None:
-    """Raise ExportError if `path` doesn't end in .onnx or is there already."""
+    """Raise CheckpointError if `path` doesn't end in .onnx or is there already."""
     if path.suffix.lower() != ".onnx":
-        raise ExportError(f"{path} is no name for an ONNX file: it must end in .onnx")
+        raise CheckpointError("{path} is no name for an ONNX file: it must end in .onnx", path=path)
     if os.path.lexists(path):
-        raise ExportError(f"{path} exists already: choose another --output, or remove it first")
+        raise CheckpointError("{path} exists already: choose another --output, or remove it first", path=path)
 
 
 def export_onnx(checkpoint: Checkpoint, direction: Direction, path: Path) -> Exported:
@@ -87,7 +87,7 @@ def export_onnx(checkpoint: Checkpoint, direction: Direction, path: Path) -> Exp
         path: file to write, NAME.onnx; its folder is made if need be.
 
     Raises:
-        ExportError: `path` is no new .onnx file or can't be written; a package is missing; torch can't export this
+        CheckpointError: `path` is no new .onnx file or can't be written; a package is missing; torch can't export this
             network; or ONNX Runtime doesn't come to what torch comes to, within half a grey level.
         CheckpointError: the checkpoint lacks this direction.
     """
@@ -95,11 +95,17 @@ def export_onnx(checkpoint: Checkpoint, direction: Direction, path: Path) -> Exp
     check_packages()
     if direction not in checkpoint.generators:
         only = " and ".join(direction_name(d) for d in checkpoint.generators)
-        raise CheckpointError(f"this checkpoint translates {only} only, not {direction_name(direction)}")
+        raise CheckpointError(
+            "this checkpoint translates {only} only, not {direction_name}",
+            only=only, direction_name=direction_name(direction),
+        )
     generator = checkpoint.generators[direction]
     nbytes = sum(p.numel() * p.element_size() for p in generator.parameters())
     if nbytes > _MAX_WEIGHTS_BYTES:
-        raise ExportError(f"{nbytes / 2**30:.1f} GB of weights don't fit into one ONNX file, which ends at 2 GB")
+        raise CheckpointError(
+            "{nbytes:.1f} GB of weights don't fit into one ONNX file, which ends at 2 GB",
+            nbytes=nbytes / 2 ** 30,
+        )
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -114,14 +120,16 @@ def export_onnx(checkpoint: Checkpoint, direction: Direction, path: Path) -> Exp
         checked = _checked_shapes(generator, checkpoint.config.data.crop_size)
         difference = _max_difference(generator, part, checked)
         if not difference <= MAX_GREY_LEVELS:  # Also where it is NaN.
-            raise ExportError(
-                f"{path.name} was not written: ONNX Runtime differs from torch by {difference:.2g} grey levels, and "
-                f"{MAX_GREY_LEVELS} are allowed; update torch, onnxscript and onnxruntime"
+            raise CheckpointError(
+                "{name} was not written: ONNX Runtime differs from torch by {difference:.2g} grey levels, and "
+                "{MAX_GREY_LEVELS} are allowed; update torch, onnxscript and onnxruntime",
+                name=path.name, difference=difference, MAX_GREY_LEVELS=MAX_GREY_LEVELS,
             )
         os.replace(part, path)
     except OSError as error:
-        raise ExportError(
-            f"{path} can't be written ({error.strerror or error}): free space or choose another --output"
+        raise CheckpointError(
+            "{path} can't be written ({reason}): free space or choose another --output",
+            path=path, reason=error.strerror or error,
         ) from error
     finally:
         _remove(part)
@@ -177,9 +185,9 @@ def _model(generator: nn.Module) -> onnx.ModelProto:
             )
             model = program.model_proto
     except Exception as error:  # Whatever the exporter and the two packages behind it raise, often a page of it.
-        raise ExportError(
-            f"torch {torch.__version__} could not export this network ({_brief(error)}); "
-            "update torch, onnx and onnxscript"
+        raise CheckpointError(
+            "torch {version} could not export this network ({brief}); update torch, onnx and onnxscript",
+            version=torch.__version__, brief=_brief(error),
         ) from error
     # The exporter notes where each node came from, with the paths of this machine.
     graph = model.graph
@@ -227,15 +235,16 @@ def _max_difference(generator: nn.Module, file: Path, shapes: tuple[tuple[int, i
         session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
         theirs = [session.run([OUTPUT], {INPUT: x})[0] for x in pictures]
     except Exception as error:  # Its errors have no common ancestor below this one.
-        raise ExportError(
-            f"ONNX Runtime can't run what torch exported ({_brief(error)}); update torch and onnxruntime"
+        raise CheckpointError(
+            "ONNX Runtime can't run what torch exported ({brief}); update torch and onnxruntime",
+            brief=_brief(error),
         ) from error
     with torch.inference_mode():
         ours = [generator(torch.from_numpy(x)).numpy() for x in pictures]
     if not all(np.isfinite(y).all() for y in ours):
-        raise ExportError("this generator doesn't make numbers of a picture (NaN): export another epoch")
+        raise CheckpointError("this generator doesn't make numbers of a picture (NaN): export another epoch")
     if [y.shape for y in theirs] != [y.shape for y in ours]:
-        raise ExportError("ONNX Runtime comes to pictures of another size than torch; update torch and onnxruntime")
+        raise CheckpointError("ONNX Runtime comes to pictures of another size than torch; update torch and onnxruntime")
     return float(np.max([np.abs(a - b).max() for a, b in zip(theirs, ours, strict=True)])) * 127.5
 
 

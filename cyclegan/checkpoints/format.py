@@ -28,7 +28,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cyclegan.config import DIRECTIONS, ConfigError, DataConfig, Direction, ModelConfig, TrainConfig
+from cyclegan.config import DIRECTIONS, DataConfig, Direction, ModelConfig, TrainConfig
+from cyclegan.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -40,10 +41,6 @@ GENERATOR_OF: dict[str, str] = {"ab": "gen_ab", "ba": "gen_ba"}
 SAMPLES: dict[Direction, str] = {direction: f"samples/{direction}.png" for direction in DIRECTIONS}
 """By direction, the grid of test pictures in an epoch's folder; see `save_checkpoint`."""
 _MAX_JSON_BYTES = 10_000_000
-
-
-class CheckpointError(ValueError):
-    """A checkpoint or training state that can't be written, found or read; the message says which and what to do."""
 
 
 # --- what a checkpoint says of itself -----------------------------------------------------------------------
@@ -98,18 +95,25 @@ class CheckpointConfig:
                 train=values["train"],
             )
         except (KeyError, TypeError, ConfigError) as error:
-            raise CheckpointError(f"{where}: config.json is damaged ({error}); get the checkpoint again") from error
+            raise CheckpointError(
+                "{where}: config.json is damaged ({reason}); get the checkpoint again",
+                where=where, reason=error,
+            ) from error
 
 
 def _migrated(values: dict[str, Any], where: str) -> dict[str, Any]:
     """Bring config.json to this format version, by named functions from version to version (none yet)."""
     found = values.get("format_version")
     if not isinstance(found, int) or found < 1:
-        raise CheckpointError(f"{where}: config.json has no format_version; it is not a checkpoint of this program")
+        raise CheckpointError(
+            "{where}: config.json has no format_version; it is not a checkpoint of this program",
+            where=where,
+        )
     if found > FORMAT_VERSION:
         raise CheckpointError(
-            f"{where} was written by a newer version of this program (format {found}, "
-            f"this one reads up to {FORMAT_VERSION}); update the program"
+            "{where} was written by a newer version of this program (format {found}, this one reads up to "
+            "{FORMAT_VERSION}); update the program",
+            where=where, found=found, FORMAT_VERSION=FORMAT_VERSION,
         )
     return values
 
@@ -188,12 +192,14 @@ def write_error(error: OSError, target: Path) -> CheckpointError:
     """What to tell a person whose disk refused `target`."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return CheckpointError(
-            f"the disk is full: {target.name} could not be written to {target.parent}. Earlier epochs are intact. "
-            "Free some space, then run the same command with --resume auto"
+            "the disk is full: {target} could not be written to {parent}. Earlier epochs are intact. Free some "
+            "space, then run the same command with --resume auto",
+            target=target.name, parent=target.parent,
         )
     return CheckpointError(
-        f"{target} could not be written ({error.strerror or error}). Earlier epochs are intact. "
-        "Make the folder writable, then run the same command with --resume auto"
+        "{target} could not be written ({reason}). Earlier epochs are intact. Make the folder writable, then run "
+        "the same command with --resume auto",
+        target=target, reason=error.strerror or error,
     )
 
 
@@ -336,20 +342,32 @@ def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in a file. Raises CheckpointError naming the file and its folder."""
     try:
         if path.exists() and not path.is_file():  # A pipe would be waited for, a device read for ever.
-            raise CheckpointError(f"{path.parent.name}/{path.name} is not a regular file")
+            raise CheckpointError("{parent}/{name} is not a regular file", parent=path.parent.name, name=path.name)
         with open(path, "rb") as file:
             content = file.read(_MAX_JSON_BYTES + 1)
         if len(content) > _MAX_JSON_BYTES:
-            raise CheckpointError(f"{path.parent.name}/{path.name} is too large to be a checkpoint's")
+            raise CheckpointError(
+                "{parent}/{name} is too large to be a checkpoint's",
+                parent=path.parent.name, name=path.name,
+            )
         values = json.loads(content.decode("utf-8"))
     except FileNotFoundError as error:
-        raise CheckpointError(f"{path.parent.name} has no {path.name}; it is not a whole checkpoint") from error
+        raise CheckpointError(
+            "{parent} has no {name}; it is not a whole checkpoint",
+            parent=path.parent.name, name=path.name,
+        ) from error
     except (OSError, ValueError, RecursionError) as error:
         if isinstance(error, CheckpointError):
             raise
-        raise CheckpointError(f"{path.parent.name}/{path.name} can't be read ({error}); get it again") from error
+        raise CheckpointError(
+            "{parent}/{name} can't be read ({reason}); get it again",
+            parent=path.parent.name, name=path.name, reason=error,
+        ) from error
     if not isinstance(values, dict):
-        raise CheckpointError(f"{path.parent.name}/{path.name} is damaged: a JSON object was expected")
+        raise CheckpointError(
+            "{parent}/{name} is damaged: a JSON object was expected",
+            parent=path.parent.name, name=path.name,
+        )
     return values
 
 
@@ -388,15 +406,21 @@ def make_info(
         config = CheckpointConfig.from_json(config_values, where)
         pinned = json.dumps([config_values, record.get("sha256"), record.get("epoch")], sort_keys=True).encode()
     except RecursionError as error:
-        raise CheckpointError(f"{where} is damaged: its JSON is nested too deeply; get the checkpoint again") from error
+        raise CheckpointError(
+            "{where} is damaged: its JSON is nested too deeply; get the checkpoint again",
+            where=where,
+        ) from error
     directions = tuple(d for d in DIRECTIONS if f"{GENERATOR_OF[d]}.safetensors" in files)
     if not directions:
         pickles = sorted(name for name in files if name.endswith((".pth", ".bin", ".pt", ".ckpt")))
         hint = f"; {pickles[0]} is a pickle, which is never loaded: use `python -m cyclegan import`" if pickles else ""
-        raise CheckpointError(f"{where} has no gen_ab.safetensors or gen_ba.safetensors{hint}")
+        raise CheckpointError("{where} has no gen_ab.safetensors or gen_ba.safetensors{hint}", where=where, hint=hint)
     epoch, step = record.get("epoch"), record.get("global_step", 0)
     if type(epoch) is not int or type(step) is not int or not 1 <= epoch < 10**9:
-        raise CheckpointError(f"{where}/checkpoint.json is damaged: it names no epoch; get the checkpoint again")
+        raise CheckpointError(
+            "{where}/checkpoint.json is damaged: it names no epoch; get the checkpoint again",
+            where=where,
+        )
     return CheckpointInfo(
         epoch=epoch,
         commit_sha=commit_sha or hashlib.sha256(pinned).hexdigest()[:40],
@@ -441,8 +465,9 @@ def load_checkpoint(folder: Path, directions: tuple[Direction, ...] | None = Non
     for direction in directions or info.directions:
         if direction not in info.directions:
             raise CheckpointError(
-                f"{folder.name} translates {' and '.join(map(direction_name, info.directions))} only, "
-                f"not {direction_name(direction)}"
+                "{folder} translates {directions} only, not {direction_name}",
+                folder=folder.name, directions=' and '.join(map(direction_name, info.directions)),
+                direction_name=direction_name(direction),
             )
         path = folder / f"{GENERATOR_OF[direction]}.safetensors"
         with torch.device("meta"):
@@ -455,15 +480,23 @@ def load_checkpoint(folder: Path, directions: tuple[Direction, ...] | None = Non
             if found != expected:
                 wrong = sorted(key for key in found.keys() | expected.keys() if found.get(key) != expected.get(key))
                 raise CheckpointError(
-                    f"{folder.name}/{path.name} does not fit its config.json ({info.config.model.generator}, "
-                    f"ngf {info.config.model.ngf}): {wrong[0][:100]} and {len(wrong) - 1} more differ"
+                    "{folder}/{name} does not fit its config.json ({generator}, ngf {ngf}): {wrong} and {count} "
+                    "more differ",
+                    folder=folder.name, name=path.name, generator=info.config.model.generator,
+                    ngf=info.config.model.ngf, wrong=wrong[0][:100], count=len(wrong) - 1,
                 )
             if path.name in recorded and file_sha256(path) != recorded[path.name]:
-                raise CheckpointError(f"{folder.name}/{path.name} is damaged: its checksum is not the recorded one")
+                raise CheckpointError(
+                    "{folder}/{name} is damaged: its checksum is not the recorded one",
+                    folder=folder.name, name=path.name,
+                )
             state = {key: value.float() for key, value in load_file(path).items()}
         except (SafetensorError, OSError, RuntimeError, MemoryError) as error:
             reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-            raise CheckpointError(f"{folder.name}/{path.name} is damaged ({reason}); get it again") from error
+            raise CheckpointError(
+                "{folder}/{name} is damaged ({reason}); get it again",
+                folder=folder.name, name=path.name, reason=reason,
+            ) from error
         generator = generator.to_empty(device="cpu")
         generator.load_state_dict(state)
         generators[direction] = generator.eval().requires_grad_(False)
@@ -484,7 +517,7 @@ def weights_bytes(config: CheckpointConfig) -> int:
         with torch.device("meta"):
             state = build_generator(config.model).state_dict()
     except (ConfigError, RuntimeError, ValueError, MemoryError, OverflowError) as error:
-        raise CheckpointError(f"config.json describes no network that can be built ({error})") from error
+        raise CheckpointError("config.json describes no network that can be built ({reason})", reason=error) from error
     return sum(value.numel() * 4 for value in state.values()) + 1_000_000
 
 

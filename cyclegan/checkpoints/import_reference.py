@@ -19,7 +19,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cyclegan.config import ConfigError, Direction, ModelConfig
+from cyclegan.config import Direction, ModelConfig
+from cyclegan.errors import CheckpointError, ConfigError
 from cyclegan.networks import build_generator
 
 # What instance norm also kept in files of before 2018; the authors' later code drops it too.
@@ -31,10 +32,6 @@ _FILE_NAME = re.compile(r"(?P<epoch>.+)_net_(?P<network>[GD])(?:_(?P<letter>[AB]
 _BLOCK = re.compile(r"model\.(\d+)\.conv_block\.")
 
 
-class WeightsError(ValueError):
-    """Weights that can't be imported. The message names the file, the reason and the remedy."""
-
-
 def find_direction(path: Path) -> Direction:
     """Which way a file of the reference translates, by its name.
 
@@ -43,7 +40,7 @@ def find_direction(path: Path) -> Direction:
             single-direction download, which is taken for A → B.
 
     Raises:
-        WeightsError: the name is none of these.
+        CheckpointError: the name is none of these.
     """
     return "ba" if _parse_name(Path(path))["letter"] == "B" else "ab"
 
@@ -61,7 +58,7 @@ def read_reference(path: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
         its file; it counts as off, which makes no difference to what it puts out.
 
     Raises:
-        WeightsError: the file is missing, damaged, no plain weights, or of a network that isn't supported.
+        CheckpointError: the file is missing, damaged, no plain weights, or of a network that isn't supported.
     """
     path = Path(path)
     weights = _clean(path, _load(path))
@@ -76,21 +73,23 @@ def read_reference(path: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
         if f"{ours}.{kind}" in expected
     }
     if unknown := [key for key in weights if key not in our_key]:
-        raise WeightsError(
-            f"{path.name} looks like {model.generator} but also holds {_some(unknown)}: it comes from a "
-            "changed network, and only the unchanged ones of the authors' code can be imported"
+        raise CheckpointError(
+            "{name} looks like {generator} but also holds {some}: it comes from a changed network, and only the "
+            "unchanged ones of the authors' code can be imported",
+            name=path.name, generator=model.generator, some=_some(unknown),
         )
     if missing := [key for key in our_key if key not in weights]:
-        raise WeightsError(
-            f"{path.name} looks like {model.generator} but lacks {_some(missing)}: save the network's whole "
-            "state_dict() again"
+        raise CheckpointError(
+            "{name} looks like {generator} but lacks {some}: save the network's whole state_dict() again",
+            name=path.name, generator=model.generator, some=_some(missing),
         )
     for key, tensor in weights.items():
         if tuple(tensor.shape) != expected[our_key[key]]:
-            raise WeightsError(
-                f"{path.name}: {key} has the shape {tuple(tensor.shape)} where {model.generator} at ngf "
-                f"{model.ngf} has {expected[our_key[key]]}: it comes from a changed network, and only the "
-                "unchanged ones of the authors' code can be imported"
+            raise CheckpointError(
+                "{name}: {key} has the shape {tuple} where {generator} at ngf {ngf} has {expected}: it comes from a "
+                "changed network, and only the unchanged ones of the authors' code can be imported",
+                name=path.name, key=key, tuple=tuple(tensor.shape), generator=model.generator, ngf=model.ngf,
+                expected=expected[our_key[key]],
             )
     return model, {our_key[key]: tensor for key, tensor in weights.items()}
 
@@ -105,39 +104,43 @@ def import_reference(paths: Sequence[Path]) -> dict[Direction, tuple[ModelConfig
         Direction → `read_reference`'s answer, "ab" first.
 
     Raises:
-        WeightsError: there are not one or two files, they are of one direction, of different epochs or
+        CheckpointError: there are not one or two files, they are of one direction, of different epochs or
             of different architectures, or one of them can't be read.
     """
     paths = [Path(path) for path in paths]
     if not 1 <= len(paths) <= 2:
-        raise WeightsError(
-            f"one or two files make a model, not {len(paths)}: name *_net_G_A.pth and *_net_G_B.pth, or *_net_G.pth"
+        raise CheckpointError(
+            "one or two files make a model, not {count}: name *_net_G_A.pth and *_net_G_B.pth, or *_net_G.pth",
+            count=len(paths),
         )
     by_direction = {find_direction(path): path for path in paths}
     if len(paths) == 2:
         first, second = (_parse_name(path) for path in paths)
         if len(by_direction) == 1:
-            raise WeightsError(
-                f"{paths[0].name} and {paths[1].name} both translate "
-                f"{' → '.join(next(iter(by_direction)).upper())}: name one *_net_G_A.pth and "
-                "one *_net_G_B.pth"
+            raise CheckpointError(
+                "{paths_0_} and {paths_1_} both translate {upper}: name one *_net_G_A.pth and one *_net_G_B.pth",
+                paths_0_=paths[0].name, paths_1_=paths[1].name, upper=' → '.join(next(iter(by_direction)).upper()),
             )
         if first["letter"] is None or second["letter"] is None:
-            raise WeightsError(
-                f"{paths[0].name} and {paths[1].name} are no pair: *_net_G.pth stands alone; import it by "
-                "itself, or rename it to *_net_G_A.pth if it was trained with the other"
+            raise CheckpointError(
+                "{paths_0_} and {paths_1_} are no pair: *_net_G.pth stands alone; import it by itself, or rename it "
+                "to *_net_G_A.pth if it was trained with the other",
+                paths_0_=paths[0].name, paths_1_=paths[1].name,
             )
         if first["epoch"] != second["epoch"]:
-            raise WeightsError(
-                f"{paths[0].name} and {paths[1].name} are of different epochs: name two of the same epoch"
+            raise CheckpointError(
+                "{paths_0_} and {paths_1_} are of different epochs: name two of the same epoch",
+                paths_0_=paths[0].name, paths_1_=paths[1].name,
             )
     models = {d: read_reference(by_direction[d]) for d in ("ab", "ba") if d in by_direction}
     if len(models) == 2 and models["ab"][0] != models["ba"][0]:
         ab, ba = (dataclasses.asdict(models[d][0]) for d in ("ab", "ba"))
         differences = ", ".join(f"{name} {ab[name]} and {ba[name]}" for name in ab if ab[name] != ba[name])
-        raise WeightsError(
-            f"{by_direction['ab'].name} and {by_direction['ba'].name} are not of one model, they differ in "
-            f"{differences}: import each by itself"
+        raise CheckpointError(
+            "{by_direction_ab_} and {by_direction_ba_} are not of one model, they differ in {differences}: import "
+            "each by itself",
+            by_direction_ab_=by_direction['ab'].name, by_direction_ba_=by_direction['ba'].name,
+            differences=differences,
         )
     return models
 
@@ -145,9 +148,10 @@ def import_reference(paths: Sequence[Path]) -> dict[Direction, tuple[ModelConfig
 def _parse_name(path: Path) -> dict[str, str | None]:
     match = _FILE_NAME.fullmatch(path.name)
     if not match:
-        raise WeightsError(
-            f"{path.name} doesn't say which way it translates: rename it to latest_net_G_A.pth for A → B or "
-            "latest_net_G_B.pth for B → A"
+        raise CheckpointError(
+            "{name} doesn't say which way it translates: rename it to latest_net_G_A.pth for A → B or "
+            "latest_net_G_B.pth for B → A",
+            name=path.name,
         )
     if match["network"] == "D":
         raise _discriminator(path)
@@ -157,18 +161,22 @@ def _parse_name(path: Path) -> dict[str, str | None]:
 def _load(path: Path) -> object:
     """What a file holds, read without running anything in it."""
     if not path.exists():
-        raise WeightsError(f"there is no file {path}: check the name")
+        raise CheckpointError("there is no file {path}: check the name", path=path)
     if path.is_dir():
-        raise WeightsError(f"{path} is a folder: name the *_net_G*.pth files in it")
+        raise CheckpointError("{path} is a folder: name the *_net_G*.pth files in it", path=path)
     try:
         with path.open("rb") as file:
             start = file.read(4)
     except OSError as error:
-        raise WeightsError(f"{path.name} can't be read ({error.strerror}): check its permissions") from error
+        raise CheckpointError(
+            "{name} can't be read ({reason}): check its permissions",
+            name=path.name, reason=error.strerror,
+        ) from error
     if start != b"PK\x03\x04" and start[:1] != b"\x80":  # a zip, or the bare pickle of torch before 1.6
-        raise WeightsError(
-            f"{path.name} is no PyTorch checkpoint: a failed download often leaves a web page or an empty "
-            "file; download it again"
+        raise CheckpointError(
+            "{name} is no PyTorch checkpoint: a failed download often leaves a web page or an empty file; download "
+            "it again",
+            name=path.name,
         )
     try:
         with warnings.catch_warnings():
@@ -177,40 +185,44 @@ def _load(path: Path) -> object:
     except Exception as error:  # a damaged file can make the reader fail in any way
         # torch's own text recommends weights_only=False, the one thing not to do with a stranger's file.
         if isinstance(error, pickle.UnpicklingError) or "TorchScript" in str(error):
-            raise WeightsError(
-                f"{path.name} holds more than weights, and reading the rest could run code: load it where "
-                "you trust it and save only the network's state_dict() again"
+            raise CheckpointError(
+                "{name} holds more than weights, and reading the rest could run code: load it where you trust it "
+                "and save only the network's state_dict() again",
+                name=path.name,
             ) from error
-        raise WeightsError(f"{path.name} is damaged or incomplete: download or copy it again") from error
+        raise CheckpointError("{name} is damaged or incomplete: download or copy it again", name=path.name) from error
 
 
 def _clean(path: Path, weights: object) -> dict[str, Tensor]:
     """Weights as float32, without DataParallel's prefix and without statistics that are not used."""
     if not isinstance(weights, Mapping) or not weights:
-        raise WeightsError(
-            f"{path.name} holds no weights by name: save the network's state_dict(), not the network or a tensor"
+        raise CheckpointError(
+            "{name} holds no weights by name: save the network's state_dict(), not the network or a tensor",
+            name=path.name,
         )
     cleaned: dict[str, Tensor] = {}
     for key, tensor in weights.items():
         if not isinstance(key, str) or not isinstance(tensor, Tensor):
-            raise WeightsError(
-                f"{path.name} holds {key!r}, which is no tensor: a training state, perhaps; save only the "
-                "generator's state_dict()"
+            raise CheckpointError(
+                "{name} holds {key!r}, which is no tensor: a training state, perhaps; save only the generator's "
+                "state_dict()",
+                name=path.name, key=key,
             )
         if key.endswith(_UNUSED):
             continue
         plain = tensor.is_floating_point() and tensor.layout == torch.strided and tensor.device.type == "cpu"
         # A few bytes can claim to be terabytes, by a stride of 0; the copy below would believe them.
         if not plain or tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
-            raise WeightsError(
-                f"{path.name}: {key} ({tensor.dtype}, {tensor.layout}) is not plain floating-point numbers: "
-                "import the network as it was before it was quantised, pruned or otherwise changed"
+            raise CheckpointError(
+                "{name}: {key} ({dtype}, {layout}) is not plain floating-point numbers: import the network as it "
+                "was before it was quantised, pruned or otherwise changed",
+                name=path.name, key=key, dtype=tensor.dtype, layout=tensor.layout,
             )
         tensor = tensor.detach().to(torch.float32, copy=True).contiguous()
         if not torch.isfinite(tensor).all():
-            raise WeightsError(
-                f"{path.name}: {key} holds values that are not finite, so the training had failed: "
-                "import an earlier epoch"
+            raise CheckpointError(
+                "{name}: {key} holds values that are not finite, so the training had failed: import an earlier epoch",
+                name=path.name, key=key,
             )
         cleaned[key.removeprefix("module.")] = tensor
     return cleaned
@@ -227,22 +239,24 @@ def _recognise(path: Path, weights: Mapping[str, Tensor]) -> tuple[ModelConfig, 
     elif "net.0.weight" in weights or _shape(weights, "model.0")[2:] == (4, 4):
         raise _discriminator(path)
     else:
-        raise WeightsError(
-            f"{path.name} holds {_some(list(weights))}, and no generator of the authors' code does: only "
-            "ResNets with 6 or 9 blocks and U-Nets 256 and 128 can be imported"
+        raise CheckpointError(
+            "{name} holds {some}, and no generator of the authors' code does: only ResNets with 6 or 9 blocks and "
+            "U-Nets 256 and 128 can be imported",
+            name=path.name, some=_some(list(weights)),
         )
 
     for layer, side in ((first, 1), (last, 1 if generator.startswith("unet") else 0)):
         shape = _shape(weights, layer)
         if len(shape) != 4:
-            raise WeightsError(
-                f"{path.name} looks like {generator} but lacks the convolution {layer}.weight: save the "
-                "network's whole state_dict() again"
+            raise CheckpointError(
+                "{name} looks like {generator} but lacks the convolution {layer}.weight: save the network's whole "
+                "state_dict() again",
+                name=path.name, generator=generator, layer=layer,
             )
         if shape[side] != 3:
-            raise WeightsError(
-                f"{path.name} is for pictures with {shape[side]} channels: only networks from RGB to RGB can "
-                "be imported"
+            raise CheckpointError(
+                "{name} is for pictures with {shape} channels: only networks from RGB to RGB can be imported",
+                name=path.name, shape=shape[side],
             )
     affine = f"{norm}.weight" in weights
     # The authors' code leaves a convolution's bias out where batch norm, which has its own, comes next.
@@ -258,7 +272,7 @@ def _recognise(path: Path, weights: Mapping[str, Tensor]) -> tuple[ModelConfig, 
     try:
         model.validate()
     except ConfigError as error:
-        raise WeightsError(f"{path.name} can't be rebuilt: {error}") from error
+        raise CheckpointError("{name} can't be rebuilt: {reason}", name=path.name, reason=error) from error
     return model, names
 
 
@@ -267,7 +281,10 @@ def _recognise_resnet(path: Path, weights: Mapping[str, Tensor]) -> tuple[str, b
     positions = {int(m[1]) for key in weights if (m := _BLOCK.match(key))}
     blocks = len(positions)
     if blocks not in (6, 9):
-        raise WeightsError(f"{path.name} has {blocks} residual blocks: only ResNets with 6 or 9 can be imported")
+        raise CheckpointError(
+            "{name} has {blocks} residual blocks: only ResNets with 6 or 9 can be imported",
+            name=path.name, blocks=blocks,
+        )
     # A dropout layer moves the second convolution from 5 to 6, where otherwise its norm is.
     dropout = len(_shape(weights, f"model.{min(positions)}.conv_block.6")) == 4
     second = 6 if dropout else 5
@@ -298,9 +315,10 @@ def _recognise_unet(path: Path, weights: Mapping[str, Tensor]) -> tuple[str, boo
         levels.append(f"{levels[-1]}.3.model")
     n_down = 1 + len(levels)
     if n_down not in (7, 8):
-        raise WeightsError(
-            f"{path.name} is a U-Net that halves {n_down} times: only those for 256² (8 times) and 128² "
-            "(7 times) can be imported"
+        raise CheckpointError(
+            "{name} is a U-Net that halves {n_down} times: only those for 256² (8 times) and 128² (7 times) can be "
+            "imported",
+            name=path.name, n_down=n_down,
         )
     names = {"model.model.0": "down.0.conv", "model.model.3": f"up.{n_down - 1}.conv"}
     for level, theirs in enumerate(levels, start=1):
@@ -334,14 +352,16 @@ def _some(keys: Sequence[str]) -> str:
     return ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
 
 
-def _discriminator(path: Path) -> WeightsError:
-    return WeightsError(
-        f"{path.name} is a discriminator, and only generators can be imported: name the *_net_G*.pth file instead"
+def _discriminator(path: Path) -> CheckpointError:
+    return CheckpointError(
+        "{name} is a discriminator, and only generators can be imported: name the *_net_G*.pth file instead",
+        name=path.name,
     )
 
 
-def _batch_norm(path: Path) -> WeightsError:
-    return WeightsError(
-        f"{path.name} was trained with batch norm: only networks with instance norm (--norm instance in the "
-        "authors' code) can be imported"
+def _batch_norm(path: Path) -> CheckpointError:
+    return CheckpointError(
+        "{name} was trained with batch norm: only networks with instance norm (--norm instance in the authors' "
+        "code) can be imported",
+        name=path.name,
     )

@@ -6,16 +6,9 @@ import os
 from pathlib import Path
 from typing import Protocol
 
-from cyclegan.checkpoints.format import (
-    EPOCH_NAME,
-    SAMPLES,
-    Checkpoint,
-    CheckpointError,
-    CheckpointInfo,
-    load_checkpoint,
-    read_info,
-)
+from cyclegan.checkpoints.format import EPOCH_NAME, SAMPLES, Checkpoint, CheckpointInfo, load_checkpoint, read_info
 from cyclegan.config import Direction
+from cyclegan.errors import CheckpointError
 
 EXAMPLE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
@@ -64,13 +57,16 @@ class LocalSource:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         if not os.path.isdir(self.folder):  # Path's own raises for a name that is too long.
-            raise CheckpointError(f"{folder} is not a folder; name a run's folder, which holds epoch-0001 and on")
+            raise CheckpointError(
+                "{folder} is not a folder; name a run's folder, which holds epoch-0001 and on",
+                folder=folder,
+            )
         self.name = self.folder.resolve().name
         self.url = None
         self.problems: list[str] = []
         """What `list` had to leave out, one sentence each."""
         if not self._folders():
-            raise CheckpointError(f"{folder} holds no checkpoint: a run's folder holds epoch-0001 and on")
+            raise CheckpointError("{folder} holds no checkpoint: a run's folder holds epoch-0001 and on", folder=folder)
 
     def refresh(self) -> None:
         """Nothing is remembered."""
@@ -90,7 +86,10 @@ class LocalSource:
         try:
             found = [path for path in self.folder.iterdir() if EPOCH_NAME.fullmatch(path.name) and path.is_dir()]
         except OSError as error:  # It was there once: see `__init__`.
-            raise CheckpointError(f"{self.name} can't be listed any more ({error.strerror or error})") from error
+            raise CheckpointError(
+                "{name} can't be listed any more ({reason})",
+                name=self.name, reason=error.strerror or error,
+            ) from error
         return sorted(found, key=lambda path: int(path.name[6:]), reverse=True)
 
     def list(self) -> list[CheckpointInfo]:
@@ -117,11 +116,14 @@ class LocalSource:
                     return folder
                 except CheckpointError as error:
                     problems.append(str(error))
-            raise CheckpointError(f"{self.name} holds no readable checkpoint: {problems[0]}")
+            raise CheckpointError(
+                "{name} holds no readable checkpoint: {problems}",
+                name=self.name, problems=problems[0],
+            )
         known = {int(folder.name[6:]): folder for folder in self._folders() if EPOCH_NAME.fullmatch(folder.name)}
         if not known:  # A single epoch's folder, under whatever name.
             known = {read_info(self.folder).epoch: self.folder}
         if epoch not in known:
             have = ", ".join(str(number) for number in sorted(known))
-            raise CheckpointError(f"{self.name} has no epoch {epoch}; it has {have}")
+            raise CheckpointError("{name} has no epoch {epoch}; it has {have}", name=self.name, epoch=epoch, have=have)
         return known[epoch]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from cyclegan.checkpoints.format import CheckpointError
+from cyclegan.errors import CheckpointError
 
 STATE_NAME = re.compile(r"step-(\d{9,})")
 
@@ -96,7 +96,10 @@ def load_training_state(folder: Path, *, process_index: int) -> dict[str, Any]:
             own = folder / f"process-{process_index}.pt"
             process = torch.load(own, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises whatever the damage leads to.
-        raise CheckpointError(f"the training state {folder} can't be read ({type(error).__name__})") from error
+        raise CheckpointError(
+            "the training state {folder} can't be read ({name})",
+            folder=folder, name=type(error).__name__,
+        ) from error
     return {"shared": shared, "process": process}
 
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
+from cyclegan.errors import UserError
 
-def run_command(main: Callable[[], int | None], expected: tuple[type[BaseException], ...]) -> int:
-    """Run `main`; turn the errors meant for people into one sentence on stderr and an exit status of 1."""
+
+def run_command(main: Callable[[], int | None]) -> int:
+    """Run `main` and return its exit status; a UserError becomes one sentence on stderr and a status of 1.
+
+    Anything else is a bug and leaves its traceback.
+    """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # A name that a terminal can't show is no reason to fail.
             stream.reconfigure(errors="backslashreplace")
     try:
         return main() or 0
-    except expected as error:
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -10,7 +10,8 @@ import typing
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from cyclegan.config import ConfigError, TrainConfig
+from cyclegan.config import TrainConfig
+from cyclegan.errors import ConfigError
 
 GROUP_TITLES = {
     "data": "pictures",
@@ -154,7 +155,10 @@ def device(name: str | None) -> str | None:
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"--device {name} is not here: {str(error).splitlines()[0]}") from error
+        raise ConfigError(
+            "--device {name} is not here: {reason}",
+            name=name, reason=str(error).splitlines()[0],
+        ) from error
     return name
 
 

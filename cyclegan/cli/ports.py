@@ -6,6 +6,8 @@ import argparse
 import ipaddress
 import socket
 
+from cyclegan.errors import ConfigError
+
 
 def port(text: str) -> int:
     """The type of a `--port` flag."""
@@ -23,12 +25,14 @@ def is_loopback(host: str) -> bool:
 
 
 def check_port(host: str, port: int) -> None:
-    """Raise OSError, with a sentence, if `host:port` can't be served: before a server's seconds of loading."""
+    """Raise ConfigError if `host:port` can't be served: before a server's seconds of loading."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
     except OSError as error:
-        why = f"{host}:{port} can't be served ({error.strerror or error})"
-        raise OSError(f"{why}: choose another port, as in --port {port % 65535 + 1}, or another --host") from error
+        raise ConfigError(
+            "{host}:{port} can't be served ({reason}): choose another port, as in --port {other}, or another --host",
+            host=host, port=port, reason=error.strerror or error, other=port % 65535 + 1,
+        ) from error

@@ -10,6 +10,7 @@ from pathlib import Path
 from cyclegan.checkpoints.format import Checkpoint
 from cyclegan.cli.flags import positive
 from cyclegan.config import DIRECTIONS, Direction
+from cyclegan.errors import CheckpointError
 from hub import open_source
 
 
@@ -46,19 +47,13 @@ def _epoch(text: str) -> int | None:
 
 def import_weights(args: argparse.Namespace) -> int:
     """Write a checkpoint from `.pth` files of the reference implementation."""
-    from cyclegan.checkpoints.format import (
-        GENERATOR_OF,
-        CheckpointConfig,
-        CheckpointError,
-        epoch_name,
-        save_checkpoint,
-    )
+    from cyclegan.checkpoints.format import GENERATOR_OF, CheckpointConfig, epoch_name, save_checkpoint
     from cyclegan.checkpoints.import_reference import import_reference
     from cyclegan.config import DataConfig
 
     target = args.output / epoch_name(args.epoch)
     if target.exists():
-        raise CheckpointError(f"{target} exists already: choose another --epoch or --output")
+        raise CheckpointError("{target} exists already: choose another --epoch or --output", target=target)
     files = [_fetched(name) for name in args.files]
     found = import_reference(files)
     model = next(iter(found.values()))[0]

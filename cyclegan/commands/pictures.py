@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cyclegan.cli.flags import positive
 from cyclegan.cli.progress import progress_bar
-from cyclegan.config import ConfigError
+from cyclegan.errors import ConfigError
 
 
 def add_picture_commands(add: Callable[..., argparse.ArgumentParser]) -> None:

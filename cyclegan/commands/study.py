@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 from cyclegan.cli import flags, ports
 from cyclegan.cli.flags import command_adder, positive, share
 from cyclegan.cli.progress import progress_bar
-from cyclegan.config import DIRECTIONS, ConfigError
+from cyclegan.config import DIRECTIONS
+from cyclegan.errors import ConfigError, DataError, StudyError
 from cyclegan.study import plan
-from cyclegan.study.plan import PlanError, PlannedCheckpoint, Study, read_study
+from cyclegan.study.plan import PlannedCheckpoint, Study, read_study
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -197,7 +198,7 @@ def build(args: argparse.Namespace) -> int:
     """Render, check and freeze a study."""
     from tqdm import tqdm
 
-    from cyclegan.data import DataError, find_data
+    from cyclegan.data import find_data
     from cyclegan.study.build import Preparation
     from cyclegan.study.build import build as build_study
     from hub import open_source
@@ -211,15 +212,19 @@ def build(args: argparse.Namespace) -> int:
     config = chosen[-1].config or source.load(chosen[-1].epoch, (args.direction,)).config
     for info in chosen:
         if info.config is not None and _shown(info.config.data) != _shown(config.data):
-            raise PlanError(
-                f"epochs {info.epoch} and {chosen[-1].epoch} were trained on pictures prepared in different ways, so "
-                "their fakes can't be compared in one study: build one for each"
+            raise StudyError(
+                "epochs {epoch} and {epoch_2} were trained on pictures prepared in different ways, so their fakes "
+                "can't be compared in one study: build one for each",
+                epoch=info.epoch, epoch_2=chosen[-1].epoch,
             )
     data = dataclasses.replace(config.data, dataset=args.dataset)
     splits = find_data(data)
     inputs, reals = (getattr(splits, f"{args.split}_{domain}") for domain in args.direction)
     if inputs is None or reals is None:
-        raise DataError(f"{args.dataset} has no test pictures: add them, or try it out with --split train")
+        raise DataError(
+            "{dataset} has no test pictures: add them, or try it out with --split train",
+            dataset=args.dataset,
+        )
     device = flags.device(args.device)
     checkpoints = [
         (PlannedCheckpoint(info.epoch, info.commit_sha, source.name), _opener(source, info, args.direction, device))
@@ -260,14 +265,17 @@ def _chosen(source: CheckpointSource, epochs: tuple[int, ...] | str) -> list[Che
     """What is to be judged, by epoch."""
     infos = {info.epoch: info for info in source.list()}
     if not infos:
-        raise PlanError(f"{source.name} holds no readable checkpoint: name another with --checkpoints")
+        raise StudyError("{source} holds no readable checkpoint: name another with --checkpoints", source=source.name)
     if epochs == "latest":
         return [infos[max(infos)]]
     wanted = sorted(infos) if epochs == "all" else sorted(epochs)
     for epoch in wanted:
         if epoch not in infos:
             have = ", ".join(map(str, sorted(infos)))
-            raise PlanError(f"{source.name} has no epoch {epoch}: choose --epochs from {have}")
+            raise StudyError(
+                "{source} has no epoch {epoch}: choose --epochs from {have}",
+                source=source.name, epoch=epoch, have=have,
+            )
     return [infos[epoch] for epoch in wanted]
 
 
@@ -286,7 +294,10 @@ def _opener(
 
         checkpoint = source.load(info.epoch, (direction,))
         if checkpoint.info.commit_sha != info.commit_sha:
-            raise PlanError(f"epoch {info.epoch} of {source.name} has changed meanwhile: build the study again")
+            raise StudyError(
+                "epoch {epoch} of {source} has changed meanwhile: build the study again",
+                epoch=info.epoch, source=source.name,
+            )
         translator = Translator(checkpoint, device)
 
         def translate(images: list[Image.Image]) -> list[Image.Image]:
@@ -320,7 +331,7 @@ def check(args: argparse.Namespace) -> int:
     if found.passed:
         print(f"{study.name} is blind: no channel tells real from fake", file=sys.stderr if args.json else sys.stdout)
         return 0
-    raise PlanError(f"{study.name} is not blind: {found.problems[0]}")
+    raise StudyError("{study} is not blind: {problems}", study=study.name, problems=found.problems[0])
 
 
 # --- play ---------------------------------------------------------------------------------------------------
@@ -334,9 +345,10 @@ def serve(args: argparse.Namespace) -> int:
     study.check_enough()
     with _store(study, args) as store:
         if store.others(study):
-            raise PlanError(
-                f"people have taken part in another study called {study.name} in this database: its study.json was "
-                "changed, so bring it back, or build the study under another name"
+            raise StudyError(
+                "people have taken part in another study called {study} in this database: its study.json was "
+                "changed, so bring it back, or build the study under another name",
+                study=study.name,
             )
     if not ports.is_loopback(args.host):
         print("note: everyone who can reach this computer can take part", file=sys.stderr)
@@ -395,10 +407,16 @@ def _write(path: Path, content: bytes) -> None:
     target = Path(os.path.realpath(path))  # A link stays one.
     try:
         if target.exists() and not target.is_file():
-            raise ConfigError(f"{path} is a folder, a device or the like, which can't be replaced: name a file")
+            raise ConfigError(
+                "{path} is a folder, a device or the like, which can't be replaced: name a file",
+                path=path,
+            )
         plan.write_whole(target, content)
     except OSError as error:
-        raise ConfigError(f"{path} can't be written ({error.strerror or error}): free space or name another") from error
+        raise ConfigError(
+            "{path} can't be written ({reason}): free space or name another",
+            path=path, reason=error.strerror or error,
+        ) from error
 
 
 def _rows(study: Study, args: argparse.Namespace, *, simulated: bool = False) -> tuple[Any, Any]:
@@ -455,7 +473,7 @@ def import_results(args: argparse.Namespace) -> int:
     from cyclegan.study.report import csv_of
 
     if args.study.exists():
-        raise ConfigError(f"{args.study} exists already: choose another folder")
+        raise ConfigError("{study} exists already: choose another folder", study=args.study)
     votes = import_amt(args.input, args.practice)
     figures = figures_amt(votes)
     _write(args.study / "votes.csv", csv_of(votes))

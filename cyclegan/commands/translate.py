@@ -12,7 +12,8 @@ from pathlib import Path
 from cyclegan.cli.flags import device, positive, share
 from cyclegan.cli.progress import progress_bar
 from cyclegan.commands.checkpoints import _epoch, _load
-from cyclegan.config import DIRECTIONS, ConfigError
+from cyclegan.config import DIRECTIONS
+from cyclegan.errors import Cancelled, CheckpointError, ConfigError, ImageError
 
 
 def add_translate_command(add: Callable[..., argparse.ArgumentParser]) -> None:
@@ -47,26 +48,34 @@ def add_translate_command(add: Callable[..., argparse.ArgumentParser]) -> None:
 
 def translate(args: argparse.Namespace) -> int:
     """Translate a picture, a folder or a video; 1 if any picture failed."""
-    from cyclegan.checkpoints.format import CheckpointError
-    from cyclegan.images import IMAGE_SUFFIXES, ImageError, list_images, open_image
+    from cyclegan.images import IMAGE_SUFFIXES, list_images, open_image
     from cyclegan.translation.translator import Translator, save_png
     from cyclegan.translation.video_io import VIDEO_SUFFIXES, is_video
 
     if is_video(args.input):
         return _translate_video(args)
     if args.smoothing:
-        raise ConfigError(f"--smoothing is for videos, and --input {args.input} is none: leave it out")
+        raise ConfigError("--smoothing is for videos, and --input {input} is none: leave it out", input=args.input)
     single = not args.input.is_dir()
     if single and not args.input.exists():
-        raise ConfigError(f"--input {args.input} does not exist: name a picture or a folder")
+        raise ConfigError("--input {input} does not exist: name a picture or a folder", input=args.input)
     paths = [args.input] if single else list_images(args.input)
     if not paths:
-        raise ConfigError(f"--input {args.input} holds no pictures; a video is named itself, not its folder")
+        raise ConfigError(
+            "--input {input} holds no pictures; a video is named itself, not its folder",
+            input=args.input,
+        )
     to_file = single and args.output.suffix.lower() == ".png" and not args.output.is_dir()
     if not single and args.output.suffix.lower() == ".png" and not args.output.is_dir():
-        raise ConfigError(f"--output {args.output.name} names one picture, but --input is a folder: name a folder")
+        raise ConfigError(
+            "--output {output} names one picture, but --input is a folder: name a folder",
+            output=args.output.name,
+        )
     if args.output.suffix.lower() in (IMAGE_SUFFIXES | VIDEO_SUFFIXES) - {".png"} and not args.output.is_dir():
-        raise ConfigError(f"--output {args.output.name} is no PNG: results are written as .png, or into a folder")
+        raise ConfigError(
+            "--output {output} is no PNG: results are written as .png, or into a folder",
+            output=args.output.name,
+        )
     folder = args.output.parent if to_file else args.output
     if folder.resolve() == (args.input.parent if single else args.input).resolve() and not to_file:
         raise ConfigError("--output is the folder of the input: choose another, so that no picture is overwritten")
@@ -78,7 +87,10 @@ def translate(args: argparse.Namespace) -> int:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"--output {folder} can't be made ({error.strerror}): choose another folder") from error
+        raise ConfigError(
+            "--output {folder} can't be made ({reason}): choose another folder",
+            folder=folder, reason=error.strerror,
+        ) from error
 
     failed = []
     names = _output_names(paths, reconstruct=args.reconstruct)
@@ -103,7 +115,8 @@ def translate(args: argparse.Namespace) -> int:
                 failed.append(str(error))
             except OSError as error:
                 raise ConfigError(
-                    f"{target} can't be written ({error.strerror or error}): free space or choose another --output"
+                    "{target} can't be written ({reason}): free space or choose another --output",
+                    target=target, reason=error.strerror or error,
                 ) from error
             show(1.0)
     for sentence in failed:
@@ -117,12 +130,15 @@ def _translate_video(args: argparse.Namespace) -> int:
 
     from cyclegan.translation.translator import Translator
     from cyclegan.translation.video import translate_video
-    from cyclegan.translation.video_io import Video, VideoCancelled
+    from cyclegan.translation.video_io import Video
 
     if args.reconstruct:
         raise ConfigError("--reconstruct is for pictures: write some of the video's with python -m cyclegan frames")
     if args.output.suffix.lower() != ".mp4" or args.output.is_dir():
-        raise ConfigError(f"--output {args.output.name} is no .mp4 file: a translated video is written as .mp4")
+        raise ConfigError(
+            "--output {output} is no .mp4 file: a translated video is written as .mp4",
+            output=args.output.name,
+        )
     if args.output.resolve() == args.input.resolve():
         raise ConfigError("--output is the input itself: choose another name")
     video = Video(args.input)  # Before a checkpoint is downloaded for nothing.
@@ -131,7 +147,8 @@ def _translate_video(args: argparse.Namespace) -> int:
         args.output.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(
-            f"--output {args.output.parent} can't be made ({error.strerror}): choose another folder"
+            "--output {parent} can't be made ({reason}): choose another folder",
+            parent=args.output.parent, reason=error.strerror,
         ) from error
     with progress_bar(unit="frame") as bar:
 
@@ -152,7 +169,7 @@ def _translate_video(args: argparse.Namespace) -> int:
                 translator, video, args.output, args.direction, size=args.size, smoothing=args.smoothing,
                 progress=show, cancelled=stop.is_set,
             )  # fmt: skip
-        except VideoCancelled as error:
+        except Cancelled as error:
             raise KeyboardInterrupt from error
         finally:
             signal.signal(signal.SIGINT, before)

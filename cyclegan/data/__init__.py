@@ -9,10 +9,11 @@ import re
 from pathlib import Path
 
 from cyclegan.config import DataConfig
-from cyclegan.data.domains import LAYOUTS, DataError, Domain, Splits, no_folder, open_streets
+from cyclegan.data.domains import LAYOUTS, Domain, Splits, no_folder, open_streets
 from cyclegan.data.loader import Data
 from cyclegan.data.paired import open_pairs
 from cyclegan.data.unpaired import open_folders, subfolders
+from cyclegan.errors import DataError
 
 __all__ = ["Data", "DataError", "Domain", "find_data", "open_data"]
 
@@ -61,18 +62,30 @@ def find_data(config: DataConfig, *, paired: bool = False) -> Splits:
         root = Path(text).expanduser()
         is_folder, is_file = root.is_dir(), root.is_file()
     except (OSError, RuntimeError, ValueError) as error:
-        raise DataError(f"--dataset {text[:80]!r} is no name of a folder ({error}).\n{LAYOUTS}") from error
+        raise DataError(
+            "--dataset {text!r} is no name of a folder ({reason}).\n{LAYOUTS}",
+            text=text[:80], reason=error, LAYOUTS=LAYOUTS,
+        ) from error
     if text and is_folder:
         return _open_folder(root, names, paired)
     if is_file:
-        raise DataError(f"{text} is a file, not a data set: unpack it if it is an archive.\n{LAYOUTS}")
+        raise DataError(
+            "{text} is a file, not a data set: unpack it if it is an archive.\n{LAYOUTS}",
+            text=text, LAYOUTS=LAYOUTS,
+        )
     if text == "streets" or text.startswith("streets:"):
         return open_streets(text, names, paired=paired)
     if not _HUB_ID.fullmatch(text):
-        raise DataError(f"{no_folder(text)}, and it is no id of a data set on the Hub.\n{LAYOUTS}")
+        raise DataError(
+            "{no_folder}, and it is no id of a data set on the Hub.\n{LAYOUTS}",
+            no_folder=no_folder(text), LAYOUTS=LAYOUTS,
+        )
     # Where a folder of the first name is here, a missing second one is a slip, not a request to the Hub.
     if root.parent.is_dir():
-        raise DataError(f"{no_folder(text)}, and the Hub is not asked, as {root.parent} is a folder here.\n{LAYOUTS}")
+        raise DataError(
+            "{no_folder}, and the Hub is not asked, as {parent} is a folder here.\n{LAYOUTS}",
+            no_folder=no_folder(text), parent=root.parent, LAYOUTS=LAYOUTS,
+        )
     from cyclegan.data.hub import open_hub
 
     return open_hub(text, names, paired=paired)
@@ -86,8 +99,11 @@ def _open_folder(root: Path, names: tuple[str, str], paired: bool) -> Splits:
         if "train" in folders:
             return open_pairs(root, names)
     except DataError as error:
-        raise DataError(f"{error}.\n{LAYOUTS}") from error
+        raise DataError("{reason}.\n{LAYOUTS}", reason=error, LAYOUTS=LAYOUTS) from error
     found = ", ".join(sorted(p.name for p in folders.values())[:10]) or "no folder"
     inner = next((p for p in folders.values() if {"traina", "train"} & set(subfolders(p))), None)
     hint = f" Did you mean {inner}?" if inner else ""
-    raise DataError(f"{root} has neither trainA and trainB nor train in it; found in it: {found}.{hint}\n{LAYOUTS}")
+    raise DataError(
+        "{root} has neither trainA and trainB nor train in it; found in it: {found}.{hint}\n{LAYOUTS}",
+        root=root, found=found, hint=hint, LAYOUTS=LAYOUTS,
+    )

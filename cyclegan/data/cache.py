@@ -12,7 +12,8 @@ import numpy as np
 from cyclegan.config import DataConfig
 from cyclegan.data.domains import Domain
 from cyclegan.data.order import Step, sample_rng
-from cyclegan.images import ImageError, augment, resize_for_training
+from cyclegan.errors import ImageError
+from cyclegan.images import augment, resize_for_training
 
 if TYPE_CHECKING:
     import torch
@@ -117,7 +118,7 @@ class Pictures:
         try:
             return np.asarray(resize_for_training(image, self.config, multiple=self.multiple))
         except ImageError as error:
-            raise ImageError(f"{self.domains[domain].where(index)}: {error}") from error
+            raise ImageError("{domains}: {reason}", domains=self.domains[domain].where(index), reason=error) from error
 
     def fill(self, domain: int, index: int) -> None:
         """Decode one picture, into the cache if it has a place there. Raises ImageError, naming the file."""

@@ -11,6 +11,7 @@ from typing import ClassVar, Protocol
 
 from PIL import Image
 
+from cyclegan.errors import DataError
 from cyclegan.images import open_image, probe_image
 
 LAYOUTS = """Layouts that are understood:
@@ -19,10 +20,6 @@ LAYOUTS = """Layouts that are understood:
   USER/NAME or USER/NAME:CONFIG                                 a Hub data set: two image columns, or two
                                                                 configs, or an image and a two-class label
   streets or streets:count=400,size=256                         built-in synthetic day/night scenes"""
-
-
-class DataError(ValueError):
-    """A data set that can't be used. The message is for people: what was found, and the remedy."""
 
 
 class Domain(Protocol):

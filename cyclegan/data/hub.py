@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from PIL import Image
 
-from cyclegan.data.domains import DataError, Splits, no_folder
-from cyclegan.images import ImageError, open_image, probe_image
+from cyclegan.data.domains import Splits, no_folder
+from cyclegan.errors import DataError, ImageError
+from cyclegan.images import open_image, probe_image
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -64,7 +65,7 @@ class Rows:
         cell = self.table[int(self.rows[index])][self.column]
         source = cell and (cell.get("bytes") or cell.get("path"))
         if not source:
-            raise ImageError(f"{self.label(index)} is empty: remove the row from the data set")
+            raise ImageError("{self_} is empty: remove the row from the data set", self_=self.label(index))
         return source
 
 
@@ -93,14 +94,20 @@ def fetch(repo: str, config: str | None) -> Sets:
         from datasets import get_dataset_config_names, load_dataset
     except ImportError as error:
         missing = no_folder(_spec(repo, config))
-        raise DataError(f"{missing}, and the Hub's data sets need a package: pip install datasets") from error
+        raise DataError(
+            "{reason}, and the Hub's data sets need a package: pip install datasets",
+            reason=missing,
+        ) from error
     try:
         if config is not None:
             return {config: load_dataset(repo, config)}
         configs = get_dataset_config_names(repo)
         if len(configs) > 2:
             listed = ", ".join(configs[:20])
-            raise DataError(f"{repo} has several configurations: choose {repo}:CONFIG out of {listed}")
+            raise DataError(
+                "{repo} has several configurations: choose {repo}:CONFIG out of {listed}",
+                repo=repo, listed=listed,
+            )
         return {name: load_dataset(repo, name) for name in configs}
     except DataError:
         raise
@@ -165,7 +172,7 @@ def analyse(sets: Sets, name: str, names: tuple[str, str], *, paired: bool = Fal
         (splits_found,) = sets.values()
         splits = _from_splits(splits_found, name, names, paired)
     if paired and not splits.aligned:
-        raise DataError(f"{name} has no pairs: training on pairs needs two image columns of equal length")
+        raise DataError("{name} has no pairs: training on pairs needs two image columns of equal length", name=name)
     return splits
 
 
@@ -266,14 +273,20 @@ def _checked(parts: list[Rows | None], name: str, *, aligned: bool = False) -> S
     parts = [part if part is not None and len(part) else None for part in [*parts, None, None][:4]]
     for part, side in zip(parts[:2], "AB", strict=True):
         if part is None:
-            raise DataError(f"{name} has no training pictures for domain {side}. {_SHAPES}")
+            raise DataError(
+                "{name} has no training pictures for domain {side}. {SHAPES}",
+                name=name, side=side, SHAPES=_SHAPES,
+            )
     test = parts[2:] if all(parts[2:]) else [None, None]
     return Splits(*parts[:2], *test, aligned=aligned)
 
 
 def _split(found: DatasetDict, split: str, name: str) -> Dataset:
     if split not in found:
-        raise DataError(f"{name} has no split {split}, but {', '.join(map(str, found)) or 'none'}. {_SHAPES}")
+        raise DataError(
+            "{name} has no split {split}, but {found}. {SHAPES}",
+            name=name, split=split, found=', '.join(map(str, found)) or 'none', SHAPES=_SHAPES,
+        )
     return found[split]
 
 
@@ -290,7 +303,10 @@ def _image_columns(table: Dataset) -> list[str]:
 def _only_image(table: Dataset, name: str) -> str:
     columns = _image_columns(table)
     if len(columns) != 1:
-        raise DataError(f"{name} has {_columns(table)}, where one image column was expected. {_SHAPES}")
+        raise DataError(
+            "{name} has {columns}, where one image column was expected. {SHAPES}",
+            name=name, columns=_columns(table), SHAPES=_SHAPES,
+        )
     return columns[0]
 
 
@@ -304,7 +320,10 @@ def _column_pair(columns: list[str], name: str) -> tuple[str, str] | None:
     if len(columns) == 1:
         return None
     found = ", ".join(columns) or "none"
-    raise DataError(f"{name} has {len(columns)} image columns ({found}). {_SHAPES}")
+    raise DataError(
+        "{name} has {count} image columns ({found}). {SHAPES}",
+        name=name, count=len(columns), found=found, SHAPES=_SHAPES,
+    )
 
 
 def _letter(text: str) -> str | None:
@@ -329,7 +348,10 @@ def _label_column(table: Dataset, name: str) -> str:
     ]
     candidates.sort(key=lambda c: (c.lower() not in _LABELS, not isinstance(table.features[c], ClassLabel)))
     if not candidates:
-        raise DataError(f"{name} has {_columns(table)}, and no label with two values. {_SHAPES}")
+        raise DataError(
+            "{name} has {columns}, and no label with two values. {SHAPES}",
+            name=name, columns=_columns(table), SHAPES=_SHAPES,
+        )
     return candidates[0]
 
 

@@ -14,9 +14,10 @@ from tqdm import tqdm
 
 from cyclegan.config import DataConfig
 from cyclegan.data.cache import PictureCache, Pictures, fits_cache
-from cyclegan.data.domains import DataError, Domain, Splits, Subset
+from cyclegan.data.domains import Domain, Splits, Subset
 from cyclegan.data.order import Step, step_plans, steps_in
-from cyclegan.images import ImageError, evaluation_size, prepare_for_evaluation, to_tensor, training_size
+from cyclegan.errors import DataError, ImageError
+from cyclegan.images import evaluation_size, prepare_for_evaluation, to_tensor, training_size
 
 if TYPE_CHECKING:
     import torch
@@ -93,8 +94,9 @@ class Data:
         steps = steps_in(self.epoch_length, global_batch)
         if steps < 1:
             raise DataError(
-                f"a batch of {global_batch} over all processes is more than the {self.epoch_length} pictures "
-                "of an epoch: lower --batch_size, use fewer processes, or add pictures"
+                "a batch of {global_batch} over all processes is more than the {epoch_length} pictures of an epoch: "
+                "lower --batch_size, use fewer processes, or add pictures",
+                global_batch=global_batch, epoch_length=self.epoch_length,
             )
         return steps
 
@@ -168,9 +170,10 @@ class Data:
             if len(different := np.unique(sizes, axis=0)) > 1:
                 first, last = ("×".join(map(str, size)) for size in (different[0], different[-1]))
                 raise DataError(
-                    f"with --preprocess {self.config.preprocess} the pictures of {domain.name} have "
-                    f"{len(different)} sizes ({first} … {last}), which can't share a batch: "
-                    "use --batch_size 1, or --preprocess resize_crop"
+                    "with --preprocess {preprocess} the pictures of {domain} have {count} sizes ({first} … {last}), "
+                    "which can't share a batch: use --batch_size 1, or --preprocess resize_crop",
+                    preprocess=self.config.preprocess, domain=domain.name, count=len(different), first=first,
+                    last=last,
                 )
 
     def _batches_here(self, plans: Iterable[Step]) -> Iterator[dict[str, torch.Tensor]]:
@@ -202,7 +205,8 @@ class Data:
             self._drop_loader()
             raise DataError(
                 "a process that decodes pictures died, probably for lack of memory: lower --num_workers or "
-                f"--cache_mb, or enlarge the container's shared memory ({' '.join(str(error).split())[:200]})"
+                "--cache_mb, or enlarge the container's shared memory ({split})",
+                split=' '.join(str(error).split())[:200],
             ) from error
 
     def _new_loader(self):
@@ -267,7 +271,7 @@ class _Check:
             try:
                 sizes[domain][index] = training_size(size, self.config, multiple=self.multiple)
             except ImageError as error:
-                raise ImageError(f"{self.train[domain].where(index)}: {error}") from error
+                raise ImageError("{train}: {reason}", train=self.train[domain].where(index), reason=error) from error
 
         self._each(probe, [(d, i) for d in range(2) for i in range(len(self.train[d]))], "Reading sizes")
         return sizes
@@ -283,7 +287,10 @@ class _Check:
             try:
                 evaluation_size(size, self.config, multiple=self.multiple)
             except ImageError as error:
-                raise ImageError(f"{self.domains[domain].where(index)}: {error}") from error
+                raise ImageError(
+                    "{domains}: {reason}",
+                    domains=self.domains[domain].where(index), reason=error,
+                ) from error
 
         def needed(domain: int, index: int) -> bool:
             cached = domain < 2 and pictures.cache.get(domain, index) is not None
@@ -300,7 +307,7 @@ class _Check:
         """
         if self.bad and not self.config.skip_bad_images:
             remedy = "Repair or remove them, or pass --skip_bad_images to go on without them."
-            raise DataError(f"{self._summary()}\n{remedy}")
+            raise DataError("{self_}\n{remedy}", self_=self._summary(), remedy=remedy)
         if self.bad:
             # Several processes find the same files, and one of them is to say so.
             log.log(
@@ -313,7 +320,10 @@ class _Check:
         for domain, without in zip(self.domains, bad, strict=True):
             kept.append(np.array([i for i in range(len(domain)) if i not in without], np.int64))
             if not len(kept[-1]):
-                raise DataError(f"no picture of {domain.name} can be used: all {len(domain)} are bad")
+                raise DataError(
+                    "no picture of {domain} can be used: all {count} are bad",
+                    domain=domain.name, count=len(domain),
+                )
         return kept[:2], kept[2:]
 
     def _summary(self) -> str:

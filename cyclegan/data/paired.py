@@ -9,9 +9,10 @@ from typing import ClassVar
 
 from PIL import Image
 
-from cyclegan.data.domains import DataError, Splits, short_name
+from cyclegan.data.domains import Splits, short_name
 from cyclegan.data.unpaired import pictures_in, subfolders
-from cyclegan.images import ImageError, open_image, probe_image
+from cyclegan.errors import DataError, ImageError
+from cyclegan.images import open_image, probe_image
 
 __all__ = ["Halves", "open_pairs"]
 
@@ -71,7 +72,7 @@ def open_pairs(root: Path, names: tuple[str, str]) -> Splits:
     folders = subfolders(root)
     paths = pictures_in(folders.get("train"))
     if not paths:
-        raise DataError(f"{root} has no pictures in train: put side-by-side pairs directly into it")
+        raise DataError("{root} has no pictures in train: put side-by-side pairs directly into it", root=root)
     test = pictures_in(folders.get("test")) or pictures_in(folders.get("val"))
     tests = [Halves(name, test, side) if test else None for side, name in enumerate(names)]
     return Splits(Halves(names[0], paths, 0), Halves(names[1], paths, 1), *tests, aligned=True)
@@ -79,5 +80,5 @@ def open_pairs(root: Path, names: tuple[str, str]) -> Splits:
 
 def _half(width: int, name: str) -> int:
     if width < 2:
-        raise ImageError(f"{name} is 1 pixel wide, not two pictures side by side: remove it")
+        raise ImageError("{name} is 1 pixel wide, not two pictures side by side: remove it", name=name)
     return width // 2

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cyclegan.data.domains import DataError, Files, Splits
-from cyclegan.images import ImageError, list_images
+from cyclegan.data.domains import Files, Splits
+from cyclegan.errors import DataError, ImageError
+from cyclegan.images import list_images
 
 __all__ = ["open_folders", "pictures_in", "subfolders"]
 
@@ -29,7 +30,7 @@ def open_folders(root: Path, names: tuple[str, str], *, paired: bool = False) ->
     folders = subfolders(root)
     for needed in ("trainA", "trainB"):
         if needed.lower() not in folders:
-            raise DataError(f"{root} has no folder {needed}: add one with pictures in it")
+            raise DataError("{root} has no folder {needed}: add one with pictures in it", root=root, needed=needed)
     train, *others = (
         [pictures_in(folders.get(f"{split}{side}")) for side in "ab"] for split in ("train", "test", "val")
     )
@@ -90,8 +91,9 @@ def _partners(sides: list[list[Path]]) -> list[list[Path]]:
     if lonely := sorted(set(a) ^ set(b)):
         first, second = (paths[0].parent.name for paths in sides)
         raise DataError(
-            f"training on pairs needs each picture in both {first} and {second} under the same name, but "
-            f"{len(lonely)} are only in one, e.g. {lonely[0]}"
+            "training on pairs needs each picture in both {first} and {second} under the same name, but {count} are "
+            "only in one, e.g. {lonely}",
+            first=first, second=second, count=len(lonely), lonely=lonely[0],
         )
     return [list(a.values()), [b[stem] for stem in a]]
 

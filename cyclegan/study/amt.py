@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cyclegan.errors import StudyError
 from cyclegan.study import statistics
 from cyclegan.study.plan import Study
 from cyclegan.study.report import judge
@@ -33,10 +34,6 @@ VIGILANCE = "vigilance"
 MAX_BYTES = 2**28
 
 
-class AmtError(ValueError):
-    """A study or a file that this format can't hold. The message is for people: what, and the remedy."""
-
-
 def export_amt(study: Study, votes: pd.DataFrame) -> tuple[str, str]:
     """The sessions that count, as results CSV.
 
@@ -47,10 +44,13 @@ def export_amt(study: Study, votes: pd.DataFrame) -> tuple[str, str]:
         The CSV, and what it holds: the sentence to print.
 
     Raises:
-        AmtError: the study judges single pictures or preferences, or no session counts yet.
+        StudyError: the study judges single pictures or preferences, or no session counts yet.
     """
     if study.protocol.task != "realness" or study.protocol.presentation == "single":
-        raise AmtError(f"{study.name} doesn't compare a real picture with a fake, and AMT's format holds nothing else")
+        raise StudyError(
+            "{study} doesn't compare a real picture with a fake, and AMT's format holds nothing else",
+            study=study.name,
+        )
     frame = judge(study, votes)
     counted = frame.loc[frame["counted"], "session_id"].unique()
     rows = frame[frame["session_id"].isin(counted) & (frame["kind"] == "comparison")]
@@ -62,7 +62,7 @@ def export_amt(study: Study, votes: pd.DataFrame) -> tuple[str, str]:
             continue  # Restored from elsewhere in part: a hole would move every later column.
         lines.append({"WorkerId": f"participant-{number:04d}", **_line(study, trials)})
     if not lines:
-        raise AmtError(f"{study.name} has no complete session yet that counts: export it again later")
+        raise StudyError("{study} has no complete session yet that counts: export it again later", study=study.name)
     out = io.StringIO()
     writer = csv.DictWriter(out, list(lines[0]), lineterminator="\n")
     writer.writeheader()
@@ -105,22 +105,26 @@ def import_amt(path: str | Path, practice: int = 10) -> pd.DataFrame:
         practice: the first trials of each session, which don't count.
 
     Raises:
-        AmtError: the file can't be read, has no trials, or a row that makes no sense.
+        StudyError: the file can't be read, has no trials, or a row that makes no sense.
     """
     import pandas as pd
 
     path = Path(path)
     lines, trials = _read(path)
     if not 0 <= practice < trials:
-        raise AmtError(f"{path} has {trials} trials per session, so practice can't be {practice}: give fewer")
+        raise StudyError(
+            "{path} has {trials} trials per session, so practice can't be {practice}: give fewer",
+            path=path, trials=trials, practice=practice,
+        )
     rows = []
     for number, line in enumerate(lines, 1):
         for n in range(trials):
             real_side, left, right, selection = (_cell(line, f"{name}{n}", path, number) for name in COLUMNS)
             if real_side not in SIDES or selection not in SIDES:
-                raise AmtError(
-                    f"{path}, session {number}, trial {n}: the sides are {real_side[:20]!r} and {selection[:20]!r} "
-                    "where left or right belong; leave that session out"
+                raise StudyError(
+                    "{path}, session {number}, trial {n}: the sides are {real_side!r} and {selection!r} where left "
+                    "or right belong; leave that session out",
+                    path=path, number=number, n=n, real_side=real_side[:20], selection=selection[:20],
                 )
             method = _folder(right if real_side == "left" else left)
             epochs = [_epoch(_folder(p)) if side != real_side else None for side, p in zip(SIDES, (left, right),
@@ -142,32 +146,47 @@ def _read(path: Path) -> tuple[list[Mapping[str, str]], int]:
     """Rows, and how many trials each has."""
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise AmtError(f"{path} is larger than {MAX_BYTES >> 20} MiB: split it by sessions")
+            raise StudyError(
+                "{path} is larger than {MAX_BYTES} MiB: split it by sessions",
+                path=path, MAX_BYTES=MAX_BYTES >> 20,
+            )
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, strict=True)
             lines = list(reader)
             heads = set(reader.fieldnames or ())
-    except AmtError:
+    except StudyError:
         raise
     except OSError as error:
-        raise AmtError(f"{path} can't be read ({error.strerror or error}): name a results CSV") from error
+        raise StudyError(
+            "{path} can't be read ({reason}): name a results CSV",
+            path=path, reason=error.strerror or error,
+        ) from error
     except (csv.Error, UnicodeError) as error:
-        raise AmtError(f"{path} is no CSV ({error}): name the results file that Mechanical Turk gave") from error
+        raise StudyError(
+            "{path} is no CSV ({reason}): name the results file that Mechanical Turk gave",
+            path=path, reason=error,
+        ) from error
     trials = 0
     while all(f"{name}{trials}" in heads for name in COLUMNS):
         trials += 1
     if not trials:
         missing = next(f"{name}0" for name in COLUMNS if f"{name}0" not in heads)
-        raise AmtError(f"{path} has no column {missing}: name a results CSV of AMT_Real_vs_Fake, counted from 0")
+        raise StudyError(
+            "{path} has no column {reason}: name a results CSV of AMT_Real_vs_Fake, counted from 0",
+            path=path, reason=missing,
+        )
     if not lines:
-        raise AmtError(f"{path} has no session: it is a header only")
+        raise StudyError("{path} has no session: it is a header only", path=path)
     return lines, trials
 
 
 def _cell(line: Mapping[str, str], name: str, path: Path, number: int) -> str:
     value = line.get(name)
     if not value:
-        raise AmtError(f"{path}, session {number}: {name} is empty; leave that session out")
+        raise StudyError(
+            "{path}, session {number}: {name} is empty; leave that session out",
+            path=path, number=number, name=name,
+        )
     return value.strip()
 
 

@@ -25,7 +25,8 @@ import numpy as np
 from PIL import Image
 from scipy import stats
 
-from cyclegan.study.plan import PlanError, Stimulus, Study, Trial
+from cyclegan.errors import StudyError
+from cyclegan.study.plan import Stimulus, Study, Trial
 
 ALPHA = 0.001
 """Chance that a blind study fails, over all tests together (Holm)."""
@@ -106,10 +107,10 @@ def check(study: Study, *, over_http: bool = True) -> BlindingReport:
         over_http: also play some sessions against the server, in this process and with a database of their own.
 
     Raises:
-        PlanError: the study lies in no folder.
+        StudyError: the study lies in no folder.
     """
     if study.folder is None:
-        raise PlanError(f"{study.name} lies in no folder: write it first")
+        raise StudyError("{study} lies in no folder: write it first", study=study.name)
     whole, files = _whole(study)
     if not whole.passed:
         return BlindingReport(study.name, (whole,))
@@ -498,7 +499,7 @@ async def _play(app: Any, study: Study) -> tuple[dict[str, tuple[str, dict[str, 
         async def ask(method: str, path: str, **kwargs: Any) -> dict[str, Any]:
             answer = await client.request(method, f"http://check/{study.name}/{path}", **kwargs)
             if answer.status_code != 200:
-                raise PlanError(f"the server refuses to play {study.name}: {answer.text[:200]}")
+                raise StudyError("the server refuses to play {study}: {text}", study=study.name, text=answer.text[:200])
             texts.append(answer.text)
             return answer.json()
 

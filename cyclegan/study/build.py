@@ -30,9 +30,10 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from cyclegan.config import Direction
-from cyclegan.images import ImageError, Preprocessing, evaluation_size, prepare_for_evaluation
+from cyclegan.errors import ImageError, StudyError
+from cyclegan.images import Preprocessing, evaluation_size, prepare_for_evaluation
 from cyclegan.study import plan
-from cyclegan.study.plan import NAME, PlanError, PlannedCheckpoint, Stimulus, Study, write_study
+from cyclegan.study.plan import NAME, PlannedCheckpoint, Stimulus, Study, write_study
 
 if TYPE_CHECKING:
     from cyclegan.study.blinding import BlindingReport
@@ -106,16 +107,19 @@ def build(
         The study, and what the blinding self-test says of it.
 
     Raises:
-        PlanError: the arguments make no study, there are too few pictures, or the study does not pass the self-test.
+        StudyError: the arguments make no study, there are too few pictures, or the study does not pass the self-test.
         ImageError: a picture can't be read.
     """
     from cyclegan.study.blinding import check
 
     output = Path(output)
     if output.exists():
-        raise PlanError(f"{output} exists already: a study is frozen, so choose another name")
+        raise StudyError("{output} exists already: a study is frozen, so choose another name", output=output)
     if size is not None and not all(MIN_SIDE <= side <= MAX_SIDE for side in size):
-        raise PlanError(f"stimuli of {size[0]}×{size[1]} pixels: choose sides from {MIN_SIDE} to {MAX_SIDE}")
+        raise StudyError(
+            "stimuli of {size}×{size_2} pixels: choose sides from {MIN_SIDE} to {MAX_SIDE}",
+            size=size[0], size_2=size[1], MIN_SIDE=MIN_SIDE, MAX_SIDE=MAX_SIDE,
+        )
     planned = sorted(checkpoints, key=lambda pair: pair[0].epoch)
     study = Study(
         name=output.name, title=title or output.name, protocol=protocol, direction=direction, domains=domains,
@@ -137,7 +141,10 @@ def build(
         study = write_study(study, contents, place / output.name)
         report = check(study)
         if not report.passed:
-            raise PlanError(f"the study would not be blind, so it was not kept: {report.problems[0]}")
+            raise StudyError(
+                "the study would not be blind, so it was not kept: {problems}",
+                problems=report.problems[0],
+            )
         _move(place / output.name, output)
     return dataclasses.replace(study, folder=output), report
 
@@ -169,7 +176,7 @@ class _Choice:
         chosen = some("inputs", range(len(inputs)), limit)
         truths = protocol.task == "realness" and protocol.pairing == "same" and protocol.presentation != "single"
         if truths and chosen and inputs.truth(chosen[0]) is None:
-            raise PlanError(
+            raise StudyError(
                 "the data set does not say which real picture shows the same scene, so pairing can't be same: "
                 "choose --pairing different, or take paired data"
             )
@@ -180,7 +187,7 @@ class _Choice:
         return cls(chosen, others, broken, truths)
 
     def check_enough(self, study: Study) -> None:
-        """Raise PlanError, before anything is rendered, if sessions can't be filled with as many pictures."""
+        """Raise StudyError, before anything is rendered, if sessions can't be filled with as many pictures."""
         stimuli = [
             Stimulus(_draw("fake", n, epoch).hex(), "fake", f"{n}", epoch) for n in self.inputs
             for epoch in study.epochs
@@ -190,11 +197,11 @@ class _Choice:
         stimuli += [Stimulus(_draw("broken", n).hex(), "broken", scenes.format(n)) for n in self.broken]
         try:
             dataclasses.replace(study, stimuli=tuple(stimuli)).check_enough()
-        except PlanError as error:
+        except StudyError as error:
             reals = "" if study.protocol.task != "realness" else f" and {len(self.reals)} real ones"
-            raise PlanError(
-                f"{error}. There are {len(self.inputs)} to translate{reals}; practice keeps "
-                f"{study.protocol.practice_trials} for itself"
+            raise StudyError(
+                "{reason}. There are {count} to translate{reals}; practice keeps {practice_trials} for itself",
+                reason=error, count=len(self.inputs), reals=reals, practice_trials=study.protocol.practice_trials,
             ) from error
 
 
@@ -284,7 +291,10 @@ class _Rendering:
                 fakes = translate(pictures)
                 for number, fake in zip(numbers, fakes, strict=True):
                     if fake.size != self.frame:
-                        raise PlanError(f"epoch {epoch} gives {fake.width}×{fake.height} pixels of {self.frame}")
+                        raise StudyError(
+                            "epoch {epoch} gives {width}×{height} pixels of {frame}",
+                            epoch=epoch, width=fake.width, height=fake.height, frame=self.frame,
+                        )
                     self._add(fake, kind="fake", scene=f"{source}:{number}:{inputs.label(number)}", epoch=epoch)
                 self._advance(len(numbers))
 
@@ -301,7 +311,10 @@ class _Rendering:
                 if self.choice.truths:
                     self._add_real(number, scene, image)
             elif self.choice.truths:
-                raise PlanError(f"the data set has no real picture of the scene of {label}: choose --pairing different")
+                raise StudyError(
+                    "the data set has no real picture of the scene of {label}: choose --pairing different",
+                    label=label,
+                )
             self._advance(1)
         return scenes
 
@@ -309,7 +322,7 @@ class _Rendering:
         try:
             return bring(image, self.frame, self.preparation)
         except ImageError as error:
-            raise PlanError(f"{label}: {error}") from error
+            raise StudyError("{label}: {reason}", label=label, reason=error) from error
 
     def _add_real(self, number: int, scene: str, image: Image.Image) -> None:
         if number in self.choice.reals:
@@ -423,7 +436,10 @@ LEFT_FOR_S = 24 * 3600
 def _workplace(output: Path) -> Iterator[Path]:
     """A hidden folder beside `output`, removed at the end; and what a killed build of the same name left behind."""
     if not NAME.fullmatch(output.name):
-        raise PlanError(f"{output.name!r} can't be a study's name: use letters, digits, dot, hyphen, underscore")
+        raise StudyError(
+            "{output!r} can't be a study's name: use letters, digits, dot, hyphen, underscore",
+            output=output.name,
+        )
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         ours = re.compile(rf"\.{re.escape(output.name)}\.\w{{8}}\.part")  # As mkdtemp makes it.
@@ -447,5 +463,8 @@ def _move(made: Path, output: Path) -> None:
     plan.flush(output.parent)
 
 
-def _unwritable(output: Path, error: OSError) -> PlanError:
-    return PlanError(f"{output} can't be written ({error.strerror or error}): free space or name another --output")
+def _unwritable(output: Path, error: OSError) -> StudyError:
+    return StudyError(
+        "{output} can't be written ({reason}): free space or name another --output",
+        output=output, reason=error.strerror or error,
+    )

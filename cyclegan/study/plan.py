@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cyclegan.config import DIRECTIONS, Direction
+from cyclegan.errors import StudyError
 
 FORMAT_VERSION = 1
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -49,15 +50,7 @@ FILE_TIME = 946_684_800
 Side = Literal["left", "right"]
 
 
-class StudyError(ValueError):
-    """What goes wrong with a study. The message is for people: what, and the remedy."""
-
-
-class PlanError(StudyError):
-    """A study that can't be built, read or played as asked."""
-
-
-class _Newer(PlanError):
+class _Newer(StudyError):
     """Its sentence is told as it is."""
 
 
@@ -99,28 +92,34 @@ class Protocol:
             value, allowed = getattr(self, f.name), f.metadata["choices"]
             kind = {"str": str, "int": int, "float": (int, float), "bool": bool}[f.type]
             if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-                raise PlanError(f"{f.name} is {value!r}, which is no {f.type}")
+                raise StudyError("{f} is {value!r}, which is no {type}", f=f.name, value=value, type=f.type)
             if allowed and value not in allowed:
-                raise PlanError(f"{f.name} is {value!r}: choose {' or '.join(allowed)}")
+                raise StudyError(
+                    "{f} is {value!r}: choose {allowed}",
+                    f=f.name, value=value, allowed=' or '.join(allowed),
+                )
             if kind in (int, (int, float)) and not f.metadata["least"] <= value <= f.metadata["most"]:
-                raise PlanError(f"{f.name} is {value}: it goes from {f.metadata['least']:g} to {f.metadata['most']:g}")
+                raise StudyError(
+                    "{f} is {value}: it goes from {metadata:g} to {metadata_2:g}",
+                    f=f.name, value=value, metadata=f.metadata['least'], metadata_2=f.metadata['most'],
+                )
         if self.task == "pick" and self.presentation == "single":
-            raise PlanError("picking takes two pictures: presentation can't be single")
+            raise StudyError("picking takes two pictures: presentation can't be single")
         if self.task == "pick" and self.real_real_share:
-            raise PlanError("real_real_share is for judging real or fake: leave it out of picking")
+            raise StudyError("real_real_share is for judging real or fake: leave it out of picking")
         if self.task == "tag" and (self.presentation != "single" or self.practice_trials or self.controls):
-            raise PlanError("tagging shows one fake at a time, without practice, vigilance or controls")
+            raise StudyError("tagging shows one fake at a time, without practice, vigilance or controls")
         if self.presentation == "single" and self.real_real_share:
-            raise PlanError("real_real_share is for pairs: leave it out where pictures are shown one by one")
+            raise StudyError("real_real_share is for pairs: leave it out where pictures are shown one by one")
         if self.qualification and not self.practice_trials:
-            raise PlanError("qualification is judged in practice: practice_trials can't be 0")
+            raise StudyError("qualification is judged in practice: practice_trials can't be 0")
         if self.task != "realness" and self.qualification:
-            raise PlanError("qualification is for judging real or fake: a preference has no right answer")
+            raise StudyError("qualification is for judging real or fake: a preference has no right answer")
         if self.vigilance_pass and not self.counts["vigilance"]:
-            raise PlanError("vigilance_pass without a vigilance trial: set vigilance_share")
+            raise StudyError("vigilance_pass without a vigilance trial: set vigilance_share")
         once = self.test_trials - self.counts["repeat"]
         if self.counts["comparison"] < 1 or self.counts["repeat"] > min(self.counts["comparison"], (once + 1) // 2):
-            raise PlanError("too few comparisons are left beside vigilance, controls and repeats: lower their shares")
+            raise StudyError("too few comparisons are left beside vigilance, controls and repeats: lower their shares")
 
     @property
     def controls(self) -> float:
@@ -160,10 +159,10 @@ def protocol(name: str, **overrides: Any) -> Protocol:
     """A preset with some fields of one's own; None among them means the preset's.
 
     Raises:
-        PlanError: there is no such preset, or the fields make no sense together.
+        StudyError: there is no such preset, or the fields make no sense together.
     """
     if name not in PROTOCOLS:
-        raise PlanError(f"there is no protocol {name!r}: choose {', '.join(PROTOCOLS)}")
+        raise StudyError("there is no protocol {name!r}: choose {names}", name=name, names=', '.join(PROTOCOLS))
     return dataclasses.replace(PROTOCOLS[name], **{key: v for key, v in overrides.items() if v is not None})
 
 
@@ -186,7 +185,7 @@ class Stimulus:
     def __post_init__(self) -> None:
         named = isinstance(self.sha256, str) and SHA256.fullmatch(self.sha256) and isinstance(self.scene, str)
         if not named or self.kind not in KINDS or (type(self.epoch) is int) != (self.kind == "fake"):
-            raise PlanError(f"stimulus {str(self.sha256)[:16]} is not described rightly")
+            raise StudyError("stimulus {sha256} is not described rightly", sha256=str(self.sha256)[:16])
 
 
 @dataclass(frozen=True)
@@ -200,9 +199,9 @@ class PlannedCheckpoint:
 
     def __post_init__(self) -> None:
         if type(self.epoch) is not int or not 1 <= self.epoch < 10**9:
-            raise PlanError(f"{str(self.epoch)[:20]!r} is no epoch")
+            raise StudyError("{epoch!r} is no epoch", epoch=str(self.epoch)[:20])
         if not all(isinstance(text, str) for text in (self.commit_sha, self.source)):
-            raise PlanError(f"epoch {self.epoch} has no commit_sha or source")
+            raise StudyError("epoch {epoch} has no commit_sha or source", epoch=self.epoch)
 
 
 @dataclass(frozen=True)
@@ -272,27 +271,36 @@ class Study:
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):
-            raise PlanError(f"{self.name!r} can't be a study's name: use letters, digits, dot, hyphen, underscore")
+            raise StudyError(
+                "{name!r} can't be a study's name: use letters, digits, dot, hyphen, underscore",
+                name=self.name,
+            )
         if self.name == "static":
-            raise PlanError(f"{self.name!r} can't be a study's name: the files of its page are there")
+            raise StudyError("{name!r} can't be a study's name: the files of its page are there", name=self.name)
         if self.direction not in DIRECTIONS:
-            raise PlanError(f"direction is {self.direction!r}: choose ab or ba")
+            raise StudyError("direction is {direction!r}: choose ab or ba", direction=self.direction)
         for text in (self.title, self.contact, self.dataset, self.completion_code, self.completion_url, *self.domains):
             if not isinstance(text, str) or not text.isprintable():  # Half a surrogate can't be written either.
-                raise PlanError(f"{str(text)[:60]!r} is no text that can be shown: leave out what can't be printed")
+                raise StudyError(
+                    "{text!r} is no text that can be shown: leave out what can't be printed",
+                    text=str(text)[:60],
+                )
         sized = len(self.size) == 2 and all(type(n) is int and 0 <= n < 10**5 for n in self.size)
         if len(self.domains) != 2 or not sized:
-            raise PlanError("a study has two domains, and stimuli of a width and a height")
+            raise StudyError("a study has two domains, and stimuli of a width and a height")
         if type(self.seed) is not int:
-            raise PlanError(f"{str(self.seed)[:20]!r} is no seed: give a whole number")
+            raise StudyError("{seed!r} is no seed: give a whole number", seed=str(self.seed)[:20])
         if not self.checkpoints:
-            raise PlanError("a study needs at least one checkpoint")
+            raise StudyError("a study needs at least one checkpoint")
         if self.completion_url and not re.match(r"https?://", self.completion_url):
-            raise PlanError(f"completion_url is {self.completion_url!r}: it has to begin with https://")
+            raise StudyError(
+                "completion_url is {completion_url!r}: it has to begin with https://",
+                completion_url=self.completion_url,
+            )
         if len({c.epoch for c in self.checkpoints}) < len(self.checkpoints):
-            raise PlanError("an epoch is named twice")
+            raise StudyError("an epoch is named twice")
         if self.protocol.task == "pick" and len(self.checkpoints) < 2:
-            raise PlanError("picking compares epochs: name at least two")
+            raise StudyError("picking compares epochs: name at least two")
 
     @cached_property
     def study_id(self) -> str:
@@ -325,20 +333,23 @@ class Study:
         return next((c.commit_sha for c in self.checkpoints if c.epoch == epoch), None)
 
     def stimulus_path(self, sha256: str) -> Path:
-        """The file of a stimulus. Raises PlanError if it is none of this study."""
+        """The file of a stimulus. Raises StudyError if it is none of this study."""
         if self.folder is None or sha256 not in self.by_hash:
-            raise PlanError(f"{self.name} has no stimulus {sha256[:16]}")
+            raise StudyError("{name} has no stimulus {sha256}", name=self.name, sha256=sha256[:16])
         return self.folder / "stimuli" / f"{sha256}.png"
 
     def stimulus(self, sha256: str) -> bytes:
-        """The content of a stimulus. Raises PlanError if it is none of this study, missing, or not what was frozen."""
+        """The content of a stimulus. Raises StudyError if it is none of this study, missing, or not what was frozen."""
         path = self.stimulus_path(sha256)
         try:
             content = path.read_bytes()
         except OSError as error:
-            raise PlanError(f"{path} can't be read ({error.strerror or error}): get the study again") from error
+            raise StudyError(
+                "{path} can't be read ({reason}): get the study again",
+                path=path, reason=error.strerror or error,
+            ) from error
         if hashlib.sha256(content).hexdigest() != sha256:
-            raise PlanError(f"{path} is not what was frozen: get the study again")
+            raise StudyError("{path} is not what was frozen: get the study again", path=path)
         return content
 
     def trials(self, arm: int, slot: int) -> tuple[Trial, ...]:
@@ -370,7 +381,7 @@ class Study:
         return (json.dumps(self.to_json(), indent=1, ensure_ascii=False, sort_keys=True) + "\n").encode()
 
     def check_enough(self) -> None:
-        """Raise PlanError, naming what is missing, if the stimuli can't fill the sessions of each arm."""
+        """Raise StudyError, naming what is missing, if the stimuli can't fill the sessions of each arm."""
         for arm in range(len(self.arms)):
             self.trials(arm, 1)  # And the one before it; those after them need as much as these two.
 
@@ -383,12 +394,12 @@ def write_study(study: Study, contents: Mapping[str, bytes], folder: Path) -> St
         folder: its name is the study's; must not exist.
 
     Raises:
-        PlanError: it exists, can't be written, or the contents are not those of the stimuli.
+        StudyError: it exists, can't be written, or the contents are not those of the stimuli.
     """
     if folder.exists():
-        raise PlanError(f"{folder} exists already: a study is frozen, so choose another name")
+        raise StudyError("{folder} exists already: a study is frozen, so choose another name", folder=folder)
     if contents.keys() != study.by_hash.keys():
-        raise PlanError("the contents are not those of the study's stimuli")
+        raise StudyError("the contents are not those of the study's stimuli")
     part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.part")
     try:
         (part / "stimuli").mkdir(parents=True)
@@ -401,7 +412,10 @@ def write_study(study: Study, contents: Mapping[str, bytes], folder: Path) -> St
             flush(path)
         part.rename(folder)
     except OSError as error:
-        raise PlanError(f"{folder} can't be written ({error.strerror or error}): free space or name another") from error
+        raise StudyError(
+            "{folder} can't be written ({reason}): free space or name another",
+            folder=folder, reason=error.strerror or error,
+        ) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return dataclasses.replace(study, folder=folder)
@@ -432,17 +446,23 @@ def read_study(folder: str | Path) -> Study:
     """The study in a folder, without its pictures.
 
     Raises:
-        PlanError: there is none, or it is damaged or of a newer format.
+        StudyError: there is none, or it is damaged or of a newer format.
     """
     folder = Path(folder)
     path = folder / "study.json"
     if not path.is_file():
-        raise PlanError(f"{folder} holds no study: name a folder that `python -m cyclegan study build` has written")
+        raise StudyError(
+            "{folder} holds no study: name a folder that `python -m cyclegan study build` has written",
+            folder=folder,
+        )
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         found = values.pop("format_version")
         if found > FORMAT_VERSION:
-            raise _Newer(f"{folder} is of a newer version of this program (format {found}); update the program")
+            raise _Newer(
+                "{folder} is of a newer version of this program (format {found}); update the program",
+                folder=folder, found=found,
+            )
         values |= {
             "protocol": Protocol(**values["protocol"]),
             "domains": tuple(values["domains"]),
@@ -454,23 +474,32 @@ def read_study(folder: str | Path) -> Study:
     except _Newer:
         raise
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError) as error:
-        raise PlanError(f"{path} is damaged ({error}); build the study again, or get it again") from error
+        raise StudyError(
+            "{path} is damaged ({reason}); build the study again, or get it again",
+            path=path, reason=error,
+        ) from error
 
 
 def find_studies(folders: Iterable[str | Path]) -> list[Study]:
     """The studies in these folders: each one itself, or those that lie directly in it, by name.
 
     Raises:
-        PlanError: a folder is none and holds none; two studies have one name; one is damaged.
+        StudyError: a folder is none and holds none; two studies have one name; one is damaged.
     """
     found: dict[str, Study] = {}
     for folder in map(Path, folders):
         paths = [folder] if (folder / "study.json").is_file() else sorted(p.parent for p in folder.glob("*/study.json"))
         if not paths:
-            raise PlanError(f"{folder} holds no study: name a folder that `python -m cyclegan study build` has written")
+            raise StudyError(
+                "{folder} holds no study: name a folder that `python -m cyclegan study build` has written",
+                folder=folder,
+            )
         for study in map(read_study, paths):
             if study.name in found:
-                raise PlanError(f"two studies are called {study.name}: build one of them under another name")
+                raise StudyError(
+                    "two studies are called {study}: build one of them under another name",
+                    study=study.name,
+                )
             found[study.name] = study
     return list(found.values())
 
@@ -533,9 +562,10 @@ class _Sequences:
     def _least_used(self, arm: int, slot: int, role: str, items: Sequence[Any], count: int, missing: str) -> list[Any]:
         """`count` different items, those that this arm has used least in this role; in random order."""
         if len(items) < count:
-            raise PlanError(
-                f"a session needs {count} {missing} and the study has {len(items)}: take a larger data set, or lower "
-                "practice_trials and test_trials"
+            raise StudyError(
+                "a session needs {count} {reason} and the study has {count_2}: take a larger data set, or lower "
+                "practice_trials and test_trials",
+                count=count, reason=missing, count_2=len(items),
             )
         used = self._used[arm]
         draw = {id(item): self._number(arm, slot, role, _key(item)) for item in items}
@@ -614,7 +644,7 @@ class _Sequences:
         if protocol.pairing == "same":
             missing = [scene for scene in chosen if scene not in own]
             if missing:
-                raise PlanError(
+                raise StudyError(
                     "the data set does not say which real picture shows the same scene: use pairing different, or "
                     "paired data"
                 )
@@ -644,9 +674,10 @@ class _Sequences:
         fakes = set(self.test_scenes)
         shared = sum(real.scene in fakes for real in pool)
         if len(pool) - min(len(scenes), shared) < count:
-            raise PlanError(
-                f"a session needs {count} real pictures of other scenes than its {len(scenes)} fakes, and the study "
-                f"has {len(pool)}: take a larger data set, or lower practice_trials and test_trials"
+            raise StudyError(
+                "a session needs {count} real pictures of other scenes than its {count_2} fakes, and the study has "
+                "{count_3}: take a larger data set, or lower practice_trials and test_trials",
+                count=count, count_2=len(scenes), count_3=len(pool),
             )
         return [real for real in pool if real.scene not in scenes]
 

@@ -20,8 +20,9 @@ from urllib.parse import quote
 
 import numpy as np
 
+from cyclegan.errors import StudyError
 from cyclegan.study import statistics
-from cyclegan.study.plan import PlanError, Study, write_whole
+from cyclegan.study.plan import Study, write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,10 +53,6 @@ _MARKS = re.compile(r"[\\`*_\[\]|#!~$]")
 """What Markdown takes for more than text; < > & aside, which are written as entities."""
 _SCENE = re.compile(r"[ab]:\d+:")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-
-
-class ReportError(ValueError):
-    """A report that can't be made or written. The message is for people: what, and the remedy."""
 
 
 # --- votes, judged ------------------------------------------------------------------------------------------
@@ -932,12 +929,15 @@ def write_report(
             csv or parquet (a row per vote).
 
     Raises:
-        ReportError: there is no such format, or a file can't be written.
+        StudyError: there is no such format, or a file can't be written.
     """
     if format not in FORMATS:
-        raise ReportError(f"there is no report format {format!r}: choose {', '.join(FORMATS)}")
+        raise StudyError(
+            "there is no report format {format!r}: choose {names}",
+            format=format, names=', '.join(FORMATS),
+        )
     if not str(output):
-        raise ReportError("the report's file has no name: name one")
+        raise StudyError("the report's file has no name: name one")
     output = Path(output)
     _target(output)  # A name that won't do is told before the figures are computed.
     contents: dict[Path, bytes] = {}
@@ -1004,7 +1004,7 @@ def contact_sheet(study: Study, report: Mapping[str, Any], side: int = 160) -> b
     """The pictures that fooled most and least, with epoch, share and trials, as PNG; None if there are none.
 
     Raises:
-        PlanError: the study's folder lacks a picture or holds a broken one.
+        StudyError: the study's folder lacks a picture or holds a broken one.
     """
     from PIL import Image, ImageDraw, ImageFont
 
@@ -1027,7 +1027,7 @@ def contact_sheet(study: Study, report: Mapping[str, Any], side: int = 160) -> b
                 with Image.open(path) as picture:
                     picture = picture.convert("RGB")
             except OSError as error:
-                raise PlanError(f"{path} is missing or damaged: get the study again") from error
+                raise StudyError("{path} is missing or damaged: get the study again", path=path) from error
             picture.thumbnail((side, side), Image.Resampling.LANCZOS)
             if max(picture.size) < side:  # Small ones are shown as large as the others.
                 scale = side / max(picture.size)
@@ -1049,7 +1049,7 @@ def _parquet(table: pd.DataFrame) -> bytes:
 
 
 def _target(path: Path) -> Path:
-    """The file that a path means, where links lead; raises ReportError for what is there and no file."""
+    """The file that a path means, where links lead; raises StudyError for what is there and no file."""
     target = Path(os.path.realpath(path))
     try:
         mode = target.stat().st_mode
@@ -1059,9 +1059,12 @@ def _target(path: Path) -> Path:
         raise _unwritable(path, error) from error
     if not stat.S_ISREG(mode):
         what = "a folder" if stat.S_ISDIR(mode) else "a device, a pipe or the like"
-        raise ReportError(f"{path} is {what}, which a report can't replace: name a file")
+        raise StudyError("{path} is {what}, which a report can't replace: name a file", path=path, what=what)
     return target
 
 
-def _unwritable(path: Path, error: OSError) -> ReportError:
-    return ReportError(f"{path} can't be written ({error.strerror or error}): free space or name another file")
+def _unwritable(path: Path, error: OSError) -> StudyError:
+    return StudyError(
+        "{path} can't be written ({reason}): free space or name another file",
+        path=path, reason=error.strerror or error,
+    )

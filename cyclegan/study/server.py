@@ -43,6 +43,7 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from cyclegan.errors import StudyError, UserError
 from cyclegan.study.plan import TAGS, Study
 from cyclegan.study.session import ADDRESS_WINDOW, SESSIONS_PER_ADDRESS, Play, SessionError
 from cyclegan.study.store import Store, database_url
@@ -84,10 +85,6 @@ log = logging.getLogger(__name__)
 Found = TypeVar("Found")
 
 
-class ServerError(ValueError):
-    """The server can't start. The message is for people: what, and the remedy."""
-
-
 class Login(Protocol):
     """Who visits, where a study asks for accounts of Hugging Face."""
 
@@ -101,11 +98,14 @@ class Login(Protocol):
         """Where to log in; it leads back to the path `back`."""
 
 
-class _Refused(Exception):
+class _Refused(UserError):
     """An answer with an error."""
 
-    def __init__(self, code: str, message: str, *, status: int | None = None, retry_after_s: float | None = None):
-        super().__init__(message)
+    def __init__(
+        self, code: str, template: str, /, *, status: int | None = None, retry_after_s: float | None = None,
+        **values: Any,
+    ) -> None:
+        super().__init__(template, **values)
         self.code, self.status = code, status or STATUS.get(code, 400)
         self.retry_after_s = retry_after_s or (1 if self.status in (429, 503) else None)
 
@@ -205,7 +205,7 @@ class _Server:
                                    retry_after_s=wait)
                 handler = {"GET": get, "POST": post}.get(request.method)
                 if handler is None:  # HEAD, which must not use up a token.
-                    raise _Refused("method", f"{request.method} does nothing here.", status=405)
+                    raise _Refused("method", "{method} does nothing here.", method=request.method, status=405)
                 return await handler(request)
             except _Refused as error:
                 return error.response()
@@ -359,9 +359,17 @@ class _Server:
                 async for part in request.stream():
                     content += part
                     if len(content) > MAX_BODY_BYTES:
-                        raise _Refused("bad_answer", f"Send {MAX_BODY_BYTES:,} bytes at most.", status=413)
+                        raise _Refused(
+                            "bad_answer",
+                            "Send {MAX_BODY_BYTES:,} bytes at most.",
+                            MAX_BODY_BYTES=MAX_BODY_BYTES, status=413,
+                        )
         except TimeoutError as error:
-            raise _Refused("busy", f"The request did not arrive whole within {BODY_S:g} s: send it again.") from error
+            raise _Refused(
+                "busy",
+                "The request did not arrive whole within {BODY_S:g} s: send it again.",
+                BODY_S=BODY_S,
+            ) from error
         try:
             body = json.loads(content, parse_constant=_no_number)
         except (ValueError, RecursionError) as error:
@@ -444,21 +452,24 @@ def serve(
         login: see make_app.
 
     Raises:
-        ServerError: the address can't be used.
-        StoreError: a database can't be opened.
+        StudyError: the address can't be used.
+        StudyError: a database can't be opened.
     """
     with contextlib.ExitStack() as stack:
         try:
             listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise ServerError(f"{host}:{port} can't be used ({reason}): choose another with --port") from error
+            raise StudyError(
+                "{host}:{port} can't be used ({reason}): choose another with --port",
+                host=host, port=port, reason=reason,
+            ) from error
         stack.enter_context(listening)
         stores: dict[str, Store] = {}
 
         def store_of(study: Study) -> Store:
             if study.folder is None:
-                raise ServerError(f"{study.name} lies in no folder: write it first")
+                raise StudyError("{study} lies in no folder: write it first", study=study.name)
             url = database_url(study.folder)
             if url not in stores:
                 stores[url] = Store(url)

@@ -28,8 +28,9 @@ from urllib.parse import quote
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from cyclegan.errors import StudyError
 from cyclegan.study import store as db
-from cyclegan.study.plan import TAGS, PlanError, Study, StudyError, Trial
+from cyclegan.study.plan import TAGS, Study, Trial
 from cyclegan.study.store import Store, StoreBusy, participant_name
 
 MAX_ISSUES = 300
@@ -113,8 +114,8 @@ _INSERT_ISSUE, _INSERT_REVEAL, _INSERT_VOTE = db.issues.insert(), db.reveals.ins
 class SessionError(StudyError):
     """A request that was refused and has changed nothing. `code` is for programs, the message for people."""
 
-    def __init__(self, code: str, message: str = "") -> None:
-        super().__init__(message or REFUSED[code])
+    def __init__(self, code: str, template: str = "", /, **values: Any) -> None:
+        super().__init__(template or REFUSED[code], **values)
         self.code = code
 
 
@@ -328,7 +329,7 @@ class Play:
         sha256 = self._write(work, durable=False)
         try:
             return self.study.stimulus(sha256)
-        except PlanError as error:
+        except StudyError as error:
             log.error("%s", error)
             raise SessionError("busy", "A picture of this study is missing: tell its owner.") from error
 

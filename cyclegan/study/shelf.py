@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from cyclegan.study.plan import PlanError, Study, find_studies, read_study
+from cyclegan.errors import StudyError
+from cyclegan.study.plan import Study, find_studies, read_study
 
 if TYPE_CHECKING:
     from cyclegan.study.store import Store
@@ -48,7 +49,7 @@ class Studies:
         opened: called with each study and its database before that is used, to bring votes from elsewhere and there.
 
     Raises:
-        PlanError: a folder holds none, a study is damaged, two have one name.
+        StudyError: a folder holds none, a study is damaged, two have one name.
     """
 
     def __init__(
@@ -76,8 +77,8 @@ class Studies:
         await app(scope, receive, send)
 
     def _load(self) -> Any:
+        from cyclegan.errors import StudyError
         from cyclegan.study.server import make_app
-        from cyclegan.study.store import StoreError
 
         with self._lock:
             if self._app is None:
@@ -90,7 +91,7 @@ class Studies:
                     try:
                         tried = make_app(studies, store_of=self._store_of_previews, preview=True)
                         app = Starlette(routes=[Mount(f"/{PREVIEW}", tried), Mount("/", app)])
-                    except (OSError, StoreError) as error:
+                    except (OSError, StudyError) as error:
                         log.warning("studies can't be tried without leaving votes: %s", error)
                 self._app = app
             return self._app
@@ -129,7 +130,7 @@ class Studies:
                 self.store(study)
 
     def store(self, study: Study) -> Store:
-        """The database of a study's votes. Raises StoreError if it can't be opened."""
+        """The database of a study's votes. Raises StudyError if it can't be opened."""
         from cyclegan.study.store import Store, database_url
 
         with self._lock:
@@ -145,16 +146,16 @@ class Studies:
             return self._stores[url]
 
     def study(self, name: str | None) -> Study:
-        """The study of this name, None for the first. Raises PlanError."""
+        """The study of this name, None for the first. Raises StudyError."""
         if name is None and self.by_name:
             return next(iter(self.by_name.values()))
         if not isinstance(name, str) or name not in self.by_name:
             have = f"; there is {', '.join(self.by_name)}" if self.by_name else ""
-            raise PlanError(f"there is no study {str(name)[:80]!r} here{have}")
+            raise StudyError("there is no study {name!r} here{have}", name=str(name)[:80], have=have)
         return self.by_name[name]
 
     def add(self, folder: Path) -> Study:
-        """Play a study that has just been built. Raises PlanError."""
+        """Play a study that has just been built. Raises StudyError."""
         study = read_study(folder)
         with self._lock:
             self.by_name[study.name] = study
@@ -170,7 +171,7 @@ class Studies:
         """What came out so far: see `cyclegan.study.report.make_report`.
 
         Raises:
-            StoreError: the database can't be read.
+            StudyError: the database can't be read.
         """
         from cyclegan.study.report import make_report
 

@@ -32,7 +32,8 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.routing import Mount
 
-from cyclegan.study.plan import TAGS, Stimulus, Study, StudyError, read_study
+from cyclegan.errors import StudyError
+from cyclegan.study.plan import TAGS, Stimulus, Study, read_study
 from cyclegan.study.server import make_app
 from cyclegan.study.store import FILE_NAME, Store, database_url
 
@@ -65,10 +66,6 @@ class NamedLogin:
     def url(self, request: Request, back: str) -> str:
         """Nothing to log in to."""
         return back
-
-
-class SimulationError(StudyError):
-    """A simulation that can't be run as asked."""
 
 
 @dataclass(frozen=True)
@@ -107,16 +104,16 @@ def simulate(
         progress: called with 1 for each participant who is done.
 
     Raises:
-        SimulationError: people have taken part, or a simulation was run before; a number is out of its range.
-        StoreError: the database can't be used.
+        StudyError: people have taken part, or a simulation was run before; a number is out of its range.
+        StudyError: the database can't be used.
     """
     if study.folder is None:
-        raise SimulationError(f"{study.name} lies in no folder: write it first")
+        raise StudyError("{study} lies in no folder: write it first", study=study.name)
     if participants < 1:
-        raise SimulationError("participants have to be 1 or more")
+        raise StudyError("participants have to be 1 or more")
     rates = _rates(study, fooling)
     if not 0 <= icc <= 1:
-        raise SimulationError(f"icc is {icc}: it goes from 0 to 1")
+        raise StudyError("icc is {icc}: it goes from 0 to 1", icc=icc)
     study.check_enough()
     url = store_url or database_url(study.folder)
     started = time.monotonic()
@@ -133,26 +130,36 @@ def _rates(study: Study, fooling: float | Mapping[int | None, float]) -> dict[in
     given = fooling if isinstance(fooling, Mapping) else {None: fooling}
     if unknown := [epoch for epoch in given if epoch is not None and epoch not in study.epochs]:
         have = ", ".join(map(str, study.epochs))
-        raise SimulationError(f"{study.name} does not judge epoch {unknown[0]}: it has {have}")
+        raise StudyError(
+            "{study} does not judge epoch {unknown}: it has {have}",
+            study=study.name, unknown=unknown[0], have=have,
+        )
     rates = {epoch: given.get(epoch, given.get(None)) for epoch in study.epochs}
     for epoch, rate in rates.items():
         if rate is None:
-            raise SimulationError(f"fooling says nothing of epoch {epoch}: give a rate for each, as in {epoch}=0.27")
+            raise StudyError(
+                "fooling says nothing of epoch {epoch}: give a rate for each, as in {epoch}=0.27",
+                epoch=epoch,
+            )
         if not 0 <= rate <= 1:
-            raise SimulationError(f"fooling is {rate}: it goes from 0 to 1")
+            raise StudyError("fooling is {rate}: it goes from 0 to 1", rate=rate)
     return rates
 
 
 def _check_untouched(study: Study, store: Store) -> None:
     origins = set(store.sessions(study)["origin"])
     if "people" in origins:
-        raise SimulationError(
-            f"people have taken part in {study.name}, so nothing is simulated in it: build it again under another name"
+        raise StudyError(
+            "people have taken part in {study}, so nothing is simulated in it: build it again under another name",
+            study=study.name,
         )
     if origins:
         name = f"{study.folder / FILE_NAME}"
         where = f"remove {name}, {name}-wal and {name}-shm" if store.sqlite else "use another database"
-        raise SimulationError(f"{study.name} has simulated participants already: read the report, or {where}")
+        raise StudyError(
+            "{study} has simulated participants already: read the report, or {where}",
+            study=study.name, where=where,
+        )
 
 
 @contextlib.contextmanager
@@ -298,14 +305,20 @@ class _Participant:
                 break
             await asyncio.sleep(float(answer.headers.get("retry-after", 1)))
         if answer.status_code != 200:
-            raise SimulationError(f"the server refused {self.name} ({answer.status_code}): {answer.text[:200]}")
+            raise StudyError(
+                "the server refused {name} ({status_code}): {text}",
+                name=self.name, status_code=answer.status_code, text=answer.text[:200],
+            )
         return answer
 
     def recognise(self, content: bytes) -> Stimulus:
         """What was served, by its hash."""
         stimulus = self.study.by_hash.get(hashlib.sha256(content).hexdigest())
         if stimulus is None:
-            raise SimulationError(f"the server sent {self.name} something that is no stimulus of {self.study.name}")
+            raise StudyError(
+                "the server sent {name} something that is no stimulus of {study}",
+                name=self.name, study=self.study.name,
+            )
         return stimulus
 
     # --- what they think ------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cyclegan.errors import StudyError
 from cyclegan.study.plan import TAGS, Protocol
 
 if TYPE_CHECKING:
@@ -42,10 +43,6 @@ HEAT_CELLS = 8
 """Rows and columns of the grid on which boxes are counted."""
 PRIOR = 0.1
 """Wins that Bradley-Terry's fit adds for each of any two epochs: so it exists also where one has never lost."""
-
-
-class StatisticsError(ValueError):
-    """A figure that can't be computed as asked. The message is for people."""
 
 
 def seeded(seed: int, purpose: str) -> np.random.Generator:
@@ -283,12 +280,12 @@ def resolution(
         epochs: of the study. They share a participant's trials where sessions are mixed.
 
     Raises:
-        StatisticsError: a number is out of its range.
+        StudyError: a number is out of its range.
     """
     if participants < 1 or epochs < 1:
-        raise StatisticsError("a study needs at least one participant and one epoch")
+        raise StudyError("a study needs at least one participant and one epoch")
     if not 0 < rate < 1 or not 0 <= icc <= 1:
-        raise StatisticsError("the expected rate lies between 0 and 1, and the correlation from 0 to 1")
+        raise StudyError("the expected rate lies between 0 and 1, and the correlation from 0 to 1")
     trials = trials_per_epoch(protocol, epochs)
     return Resolution(
         half_width(participants, rate, icc, trials), trials, participants_for(0.05, rate, icc, trials),

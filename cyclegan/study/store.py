@@ -25,7 +25,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 
-from cyclegan.study.plan import PHASES, Study, StudyError
+from cyclegan.errors import StudyError
+from cyclegan.study.plan import PHASES, Study
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,11 +44,7 @@ log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 
-class StoreError(StudyError):
-    """The database can't be used, or has not what was asked for. The message is for people: what, and the remedy."""
-
-
-class StoreBusy(StoreError):
+class StoreBusy(StudyError):
     """The database is locked, full or out of reach. Nothing was recorded; trying again later is safe."""
 
 
@@ -221,27 +218,30 @@ class Store:
         url: as of `database_url`: sqlite:///PATH, or postgresql://… or postgres://….
 
     Raises:
-        StoreError: no such database can be used here.
+        StudyError: no such database can be used here.
     """
 
     def __init__(self, url: str) -> None:
         try:
             self.url = sa.make_url(url)
         except sa.exc.ArgumentError as error:
-            raise StoreError("this is no database's address: write postgresql://USER:PASSWORD@HOST/NAME") from error
+            raise StudyError("this is no database's address: write postgresql://USER:PASSWORD@HOST/NAME") from error
         if self.url.drivername in ("postgres", "postgresql"):
             self.url = self.url.set(drivername="postgresql+psycopg")
         self.sqlite = self.url.get_backend_name() == "sqlite"
         if not self.sqlite and self.url.drivername != "postgresql+psycopg":
-            raise StoreError(f"{self.url.drivername} databases can't hold votes: use sqlite or postgresql")
+            raise StudyError(
+                "{drivername} databases can't hold votes: use sqlite or postgresql",
+                drivername=self.url.drivername,
+            )
         if self.sqlite and (not self.url.database or self.url.database == ":memory:"):
-            raise StoreError("votes in memory would be lost: name a file, as in sqlite:///votes.sqlite3")
+            raise StudyError("votes in memory would be lost: name a file, as in sqlite:///votes.sqlite3")
         try:
             self._engines = self._make_engines()
         except ModuleNotFoundError as error:
             if error.name != "psycopg":
                 raise
-            raise StoreError("PostgreSQL needs psycopg: pip install 'psycopg[binary]'") from error
+            raise StudyError("PostgreSQL needs psycopg: pip install 'psycopg[binary]'") from error
         self._preparing, self._queue = threading.Lock(), threading.Lock()
         self._waiting: list[_Job] = []
         self._writing = False
@@ -273,7 +273,7 @@ class Store:
 
         Raises:
             StoreBusy: the database is locked, full or out of reach.
-            StoreError: it is damaged, can't be written, or belongs to a newer version of this program.
+            StudyError: it is damaged, can't be written, or belongs to a newer version of this program.
         """
         self._prepare()
         return self._transaction(work, durable)
@@ -381,7 +381,7 @@ class Store:
                         with self._told(), connection.begin_nested() if len(jobs) > 1 else contextlib.nullcontext():
                             result = job.work(connection)
                         ends.append((result, None))
-                    except StoreError:
+                    except StudyError:
                         raise  # SQLite may have rolled back the whole transaction, so nothing more may go into it.
                     except Exception as error:
                         if len(jobs) == 1:
@@ -408,7 +408,7 @@ class Store:
         self._prepared = False  # The next one opens what is there now.
         self._settings.clear()
         self.close()
-        raise StoreBusy(f"{self.url.database} was removed or replaced; nothing was recorded")
+        raise StoreBusy("{database} was removed or replaced; nothing was recorded", database=self.url.database)
 
     def _identity(self) -> tuple[int, int] | None:
         try:
@@ -435,14 +435,20 @@ class Store:
         passing = isinstance(error, sa.exc.TimeoutError) or any(words in said for words in _PASSING)
         if self.sqlite and not passing:
             if "unable to open" in said or "readonly" in said:
-                return StoreError(f"{where} can't be written ({said}): check the folder and its permissions")
-            return StoreError(f"{where} can't be used ({said}): restore it from a copy")
+                return StudyError(
+                    "{where} can't be written ({said}): check the folder and its permissions",
+                    where=where, said=said,
+                )
+            return StudyError("{where} can't be used ({said}): restore it from a copy", where=where, said=said)
         if self.sqlite or isinstance(error, (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError)):
             log.warning("%s: %s", where, said)
-            return StoreBusy(f"the database is not ready ({said}); nothing was recorded, try again in a moment")
+            return StoreBusy(
+                "the database is not ready ({said}); nothing was recorded, try again in a moment",
+                said=said,
+            )
         if getattr(error, "connection_invalidated", False):
-            return StoreBusy(f"the connection to the database was lost ({said}); try again in a moment")
-        return StoreError(f"{where} can't be used ({said})")
+            return StoreBusy("the connection to the database was lost ({said}); try again in a moment", said=said)
+        return StudyError("{where} can't be used ({said})", where=where, said=said)
 
     # --- for reports ----------------------------------------------------------------------------------------
 
@@ -524,15 +530,15 @@ class Store:
         """Leave a participant's votes out of reports, and say why. They stay where they are.
 
         Raises:
-            StoreError: the study has no such participant, or there is no reason.
+            StudyError: the study has no such participant, or there is no reason.
         """
         reason = " ".join(reason.split())
         if not 1 <= len(reason) <= 1000 or not reason.isprintable():
-            raise StoreError("say in up to 1000 letters why the participant is left out: reports print it")
+            raise StudyError("say in up to 1000 letters why the participant is left out: reports print it")
         self._decide(study, participant, "exclude", reason)
 
     def include(self, study: Study, participant: str) -> None:
-        """Take an exclusion back; both stay on record. Raises StoreError if the study has no such participant."""
+        """Take an exclusion back; both stay on record. Raises StudyError if the study has no such participant."""
         self._decide(study, participant, "include", "")
 
     def excluded(self, connection: Connection, study: Study) -> dict[str, str]:
@@ -554,7 +560,7 @@ class Store:
             How many votes went.
 
         Raises:
-            StoreError: the study has no such participant.
+            StudyError: the study has no such participant.
         """
 
         def work(connection: Connection) -> int:
@@ -621,7 +627,7 @@ class Store:
     def _truncate_log(self) -> None:
         """Take what was erased out of SQLite's log, too; if somebody is reading now, the log's next round does it."""
         if self.sqlite:
-            with contextlib.suppress(StoreError), self._told(), self._engines["bare"].connect() as connection:
+            with contextlib.suppress(StudyError), self._told(), self._engines["bare"].connect() as connection:
                 connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").all()
 
     # --- copies ---------------------------------------------------------------------------------------------
@@ -772,7 +778,10 @@ class Store:
                     raise
                 time.sleep(0.02)
         if mode != "wal":
-            raise StoreError(f"{self.url.database} lies where SQLite can't keep a log: use a local disk")
+            raise StudyError(
+                "{database} lies where SQLite can't keep a log: use a local disk",
+                database=self.url.database,
+            )
 
     def _migrate(self, connection: Connection) -> None:
         if not self.sqlite:
@@ -781,9 +790,9 @@ class Store:
         if sa.inspect(connection).has_table("migrations"):
             applied = set(connection.scalars(sa.select(migrations.c.name)))
             if unknown := applied - set(names):
-                raise StoreError(
-                    f"{self.url.render_as_string(hide_password=True)} belongs to a newer version of this program "
-                    f"({max(unknown)}): update the program"
+                raise StudyError(
+                    "{url} belongs to a newer version of this program ({unknown}): update the program",
+                    url=self.url.render_as_string(hide_password=True), unknown=max(unknown),
                 )
             for name, function in MIGRATIONS:
                 if name not in applied:
@@ -824,8 +833,11 @@ def participant_name(name: object) -> str | None:
     return name if 1 <= len(name) <= 128 and name.isprintable() else None
 
 
-def _nobody(study: Study, participant: str) -> StoreError:
-    return StoreError(f"{study.name} has no participant {str(participant)[:128]!r}: compare with its sessions")
+def _nobody(study: Study, participant: str) -> StudyError:
+    return StudyError(
+        "{study} has no participant {participant!r}: compare with its sessions",
+        study=study.name, participant=str(participant)[:128],
+    )
 
 
 def _iso(moment: datetime) -> str:

@@ -19,7 +19,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from cyclegan.checkpoints.format import write_error
-from cyclegan.config import ConfigError, Direction, TrainConfig
+from cyclegan.config import Direction, TrainConfig
+from cyclegan.errors import ConfigError
 from cyclegan.evaluation.collapse import warnings as collapse_warnings
 from cyclegan.evaluation.samples import sample_grid, sample_metrics, translate_samples
 from cyclegan.training.averages import Sums
@@ -37,7 +38,7 @@ SHORT = {
 def check_tracker(name: str) -> None:
     """Raise ConfigError if `--report_to`'s package is not installed."""
     if name != "none" and find_spec(name) is None:
-        raise ConfigError(f"--report_to {name} needs the package {name}: pip install {name}")
+        raise ConfigError("--report_to {name} needs the package {name}: pip install {name}", name=name)
 
 
 def _brief(losses: dict[str, float]) -> dict[str, str]:

@@ -17,7 +17,6 @@ from filelock import FileLock, Timeout
 
 from cyclegan.checkpoints.format import (
     CheckpointConfig,
-    CheckpointError,
     read_json,
     save_checkpoint,
     sweep,
@@ -34,6 +33,7 @@ from cyclegan.checkpoints.training_state import (
     state_folder,
 )
 from cyclegan.config import TrainConfig
+from cyclegan.errors import CheckpointError
 from cyclegan.images import to_image
 from cyclegan.training.trainer import Trainer
 
@@ -170,7 +170,8 @@ class Run:
             except OSError as error:
                 reason = error.strerror or error
                 raise CheckpointError(
-                    f"--output_dir {self.folder} can't be written ({reason}); choose another folder or make it writable"
+                    "--output_dir {folder} can't be written ({reason}); choose another folder or make it writable",
+                    folder=self.folder, reason=reason,
                 ) from error
             self._take_lock()
             try:
@@ -196,7 +197,8 @@ class Run:
         except Timeout as error:
             self._lock = None
             raise CheckpointError(
-                f"another process is training into {self.folder}; wait for it, or choose another --output_dir"
+                "another process is training into {folder}; wait for it, or choose another --output_dir",
+                folder=self.folder,
             ) from error
 
     def _fetch(self) -> None:
@@ -209,11 +211,13 @@ class Run:
         has_epochs = any(self.folder.glob("epoch-*"))
         if self.config.run.resume == "none" and (states or has_epochs):
             raise CheckpointError(
-                f"{self.folder} already holds a run; add --resume auto to continue it, or choose another --output_dir"
+                "{folder} already holds a run; add --resume auto to continue it, or choose another --output_dir",
+                folder=self.folder,
             )
         if self.config.run.resume == "auto" and has_epochs and not states:
             raise CheckpointError(
-                f"{self.folder} holds checkpoints but no training state to continue from; choose another --output_dir"
+                "{folder} holds checkpoints but no training state to continue from; choose another --output_dir",
+                folder=self.folder,
             )
 
     def _describe(self) -> str:
@@ -236,8 +240,9 @@ class Run:
                     continue
                 if group == "model" or name == "method":
                     raise CheckpointError(
-                        f"{self.folder} was trained with --{name} {old[name]}, not {new[name]}; "
-                        "its networks can't be continued with other ones: choose another --output_dir"
+                        "{folder} was trained with --{name} {old}, not {new}; its networks can't be continued with "
+                        "other ones: choose another --output_dir",
+                        folder=self.folder, name=name, old=old[name], new=new[name],
                     )
                 then, now = (("off", "on")[v] if isinstance(v, bool) else v for v in (old[name], new[name]))
                 self.notes.append(f"--{name} was {then} when this run began, now {now}")
@@ -260,12 +265,16 @@ class Run:
         if resume not in ("auto", "none"):
             folder = Path(resume)
             if not (folder / "state.pt").is_file():
-                raise CheckpointError(f"--resume {resume} is not a training state: a folder that holds state.pt")
+                raise CheckpointError(
+                    "--resume {resume} is not a training state: a folder that holds state.pt",
+                    resume=resume,
+                )
             states = list_training_states(self.folder)
             if states and folder.resolve() != states[0].path.resolve():
                 raise CheckpointError(
-                    f"{self.folder} has gone on beyond {folder.name} already; "
-                    "continue from there in another --output_dir, so that nothing is overwritten"
+                    "{folder} has gone on beyond {folder_2} already; continue from there in another --output_dir, "
+                    "so that nothing is overwritten",
+                    folder=self.folder, folder_2=folder.name,
                 )
             candidates = [folder]
         else:
@@ -278,13 +287,16 @@ class Run:
             except CheckpointError as damage:
                 error = damage
             if trainer.any_process(state is None):  # All must continue from the same state.
-                error = error or CheckpointError(f"another process can't read its part of {folder}")
+                error = error or CheckpointError("another process can't read its part of {folder}", folder=folder)
                 self.notes.append(f"{error}; trying the one before it")
                 continue
             self._load(trainer, state, folder)
             return
         if error is not None:
-            raise CheckpointError(f"{error}, and there is no other; choose another --output_dir") from error
+            raise CheckpointError(
+                "{reason}, and there is no other; choose another --output_dir",
+                reason=error,
+            ) from error
         # A state from the beginning: a crash in the first epoch resumes too, and a disk that is too small
         # for what each epoch will write shows now.
         self.save_state(Moment.of(trainer))
@@ -295,20 +307,23 @@ class Run:
         if processes != self.accelerator.num_processes:
             if shared["step_in_epoch"]:
                 raise CheckpointError(
-                    f"{folder} was saved amid an epoch by {processes} processes; resume it with as many"
+                    "{folder} was saved amid an epoch by {processes} processes; resume it with as many",
+                    folder=folder, processes=processes,
                 )
             self.notes.append(f"the run had {processes} processes; results will differ from theirs")
         if shared["step_in_epoch"] >= trainer.steps_per_epoch:
             raise CheckpointError(
-                f"{folder} was saved after step {shared['step_in_epoch']} of an epoch, which now has "
-                f"{trainer.steps_per_epoch}; resume it with the pictures and the --batch_size that it had"
+                "{folder} was saved after step {shared} of an epoch, which now has {steps_per_epoch}; resume it "
+                "with the pictures and the --batch_size that it had",
+                folder=folder, shared=shared['step_in_epoch'], steps_per_epoch=trainer.steps_per_epoch,
             )
         try:
             trainer.load_state_dict(state)
         except (RuntimeError, KeyError, ValueError) as error:
             raise CheckpointError(
-                f"{folder} holds other networks than these flags describe; resume it with the --generator, --ngf, "
-                "--discriminator, --ndf and so on that it was trained with"
+                "{folder} holds other networks than these flags describe; resume it with the --generator, --ngf, "
+                "--discriminator, --ndf and so on that it was trained with",
+                folder=folder,
             ) from error
         self.notes.append(f"resumed from {folder.name} ({trainer.epoch} epochs done, step {trainer.global_step})")
         if folder.resolve() != state_folder(self.folder, trainer.global_step).resolve():

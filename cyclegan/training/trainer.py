@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from cyclegan.config import OptimConfig, TrainConfig
 from cyclegan.data import Data
+from cyclegan.errors import TrainingError
 from cyclegan.images import normalise
 from cyclegan.methods import build_method
 from cyclegan.training.averages import AveragedWeights, Sums
@@ -27,10 +28,6 @@ NOT_FINITE_ADVICE = (
     "resume from the last epoch with a lower --lr, with --mixed_precision no or bf16 instead of fp16, "
     "and look for pictures of a single colour"
 )
-
-
-class TrainingError(RuntimeError):
-    """Training can't go on; the message says why and what to try."""
 
 
 def lr_factor(epoch: int, optim: OptimConfig) -> float:
@@ -234,7 +231,10 @@ class Trainer:
             if self._should_stop() and self.step_in_epoch < steps:
                 return False
         if not self.epoch_sums.means():
-            raise TrainingError(f"no step of epoch {self.epoch + 1} had finite losses; {NOT_FINITE_ADVICE}")
+            raise TrainingError(
+                "no step of epoch {epoch} had finite losses; {NOT_FINITE_ADVICE}",
+                epoch=self.epoch + 1, NOT_FINITE_ADVICE=NOT_FINITE_ADVICE,
+            )
         self.epoch += 1
         self.step_in_epoch = 0
         return True
@@ -265,8 +265,10 @@ class Trainer:
         most_in_a_row, stop, elapsed = self.accelerator.gather(mine[None]).amax(0).tolist()
         if most_in_a_row >= BAD_STEPS_IN_A_ROW:
             raise TrainingError(
-                f"the losses were not finite in {BAD_STEPS_IN_A_ROW} steps in a row (up to step {self.global_step}); "
-                f"{NOT_FINITE_ADVICE}"
+                "the losses were not finite in {BAD_STEPS_IN_A_ROW} steps in a row (up to step {global_step}); "
+                "{NOT_FINITE_ADVICE}",
+                BAD_STEPS_IN_A_ROW=BAD_STEPS_IN_A_ROW, global_step=self.global_step,
+                NOT_FINITE_ADVICE=NOT_FINITE_ADVICE,
             )
         # Each interval at most twice as long as the one before: the first steps are the slowest.
         steps = max(1, self.global_step - self._looked_at)

@@ -19,7 +19,8 @@ from pathlib import Path
 from PIL import Image
 
 from cyclegan.config import Direction
-from cyclegan.images import IMAGE_SUFFIXES, ImageError, natural_order, open_image
+from cyclegan.errors import ImageError
+from cyclegan.images import IMAGE_SUFFIXES, natural_order, open_image
 from cyclegan.translation.translator import Translator, save_png, working_size
 
 LEFT_OUT = "left_out.txt"
@@ -125,18 +126,22 @@ def _members(path: Path) -> list[zipfile.ZipInfo]:
     """A zip's list, once its size is known to be bearable."""
     try:
         if _entries_at_most(path) > MAX_ENTRIES:
-            raise ImageError(f"{path.name} lists more than {MAX_ENTRIES:,} files: send its pictures in parts")
+            raise ImageError(
+                "{name} lists more than {MAX_ENTRIES:,} files: send its pictures in parts",
+                name=path.name, MAX_ENTRIES=MAX_ENTRIES,
+            )
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
     except ImageError:
         raise
     except Exception as error:  # The library raises nearly anything at a damaged file.
-        raise ImageError(f"{path.name} is damaged or no zip: pack it again") from error
+        raise ImageError("{name} is damaged or no zip: pack it again", name=path.name) from error
     if any(info.flag_bits & 1 for info in members):
-        raise ImageError(f"{path.name} is encrypted: pack it without a password")
+        raise ImageError("{name} is encrypted: pack it without a password", name=path.name)
     if sum(info.file_size for info in members) > MAX_UNPACKED_BYTES:
         raise ImageError(
-            f"{path.name} has more than {MAX_UNPACKED_BYTES // 2**30} GB unpacked: send its pictures in parts"
+            "{name} has more than {MAX_UNPACKED_BYTES} GB unpacked: send its pictures in parts",
+            name=path.name, MAX_UNPACKED_BYTES=MAX_UNPACKED_BYTES // 2 ** 30,
         )
     return members
 
@@ -275,7 +280,8 @@ def translate_files(
             archive.write(picture, item.target, zipfile.ZIP_STORED)
             if max_bytes is not None and part.stat().st_size > max_bytes:
                 raise ImageError(
-                    f"the results take more than {max_bytes / 2**30:g} GB: send fewer or smaller pictures at a time"
+                    "the results take more than {max_bytes:g} GB: send fewer or smaller pictures at a time",
+                    max_bytes=max_bytes / 2 ** 30,
                 )
         return len(results)
 
@@ -306,7 +312,10 @@ def translate_files(
             yield total, total
         os.replace(part, target)
     except OSError as error:
-        raise ImageError(f"{target.name} can't be written ({error.strerror or error}): free space first") from error
+        raise ImageError(
+            "{target} can't be written ({reason}): free space first",
+            target=target.name, reason=error.strerror or error,
+        ) from error
     finally:
         part.unlink(missing_ok=True)
         picture.unlink(missing_ok=True)
@@ -337,7 +346,10 @@ def _unpacked(archive: zipfile.ZipFile, item: Item) -> bytes:
         with archive.open(item.member) as stream:
             data = stream.read(MAX_PICTURE_BYTES + 1)
     except Exception as error:  # The library raises nearly anything at a damaged file.
-        raise ImageError(f"{item.shown} is damaged within {item.path.name}: pack it again") from error
+        raise ImageError(
+            "{shown} is damaged within {path}: pack it again",
+            shown=item.shown, path=item.path.name,
+        ) from error
     if len(data) > MAX_PICTURE_BYTES:
         raise ImageError(_too_large(item.shown))
     return data

@@ -28,6 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cyclegan.errors import Cancelled
 from cyclegan.networks.generators import (
     CHANNELS,
     EncoderDecoder,
@@ -52,10 +53,6 @@ SMALLEST = 32
 
 class BoundTooSmall(ValueError):
     """Even the smallest pieces need more memory than the bound."""
-
-
-class TranslationCancelled(RuntimeError):
-    """`cancelled` returned true."""
 
 
 def least_bytes(generator: Generator, height: int, width: int) -> int:
@@ -89,7 +86,7 @@ def translate_in_pieces(
 
     Raises:
         BoundTooSmall: max_bytes is below `least_bytes`.
-        TranslationCancelled: `cancelled` returned true.
+        Cancelled: `cancelled` returned true.
         OSError: the temporary files don't fit the disk.
         ValueError: x is no such picture.
     """
@@ -516,7 +513,7 @@ class _Run(_Plan):
         max_bytes: bound of what tensors take, at least the plan's `least`.
         plan: of the same network and size.
         progress: called with the part of the work that is done.
-        cancelled: true ends it by TranslationCancelled.
+        cancelled: true ends it by Cancelled.
     """
 
     def __init__(
@@ -537,7 +534,7 @@ class _Run(_Plan):
         whole, work = _area(feature.whole), feature.work(feature.whole)
         for window in _windows(feature.size, parts):
             if self._cancelled():
-                raise TranslationCancelled("the translation was cancelled")
+                raise Cancelled("the translation was cancelled")
             take(window, feature.read(window))
             self.work += work * _area(window) / whole
             self._progress(min(1.0, self.work / self._plan.work))

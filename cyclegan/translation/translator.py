@@ -21,12 +21,13 @@ import torch
 from PIL import Image, PngImagePlugin
 from torch import nn
 
-from cyclegan.checkpoints.format import Checkpoint, CheckpointError, direction_name
+from cyclegan.checkpoints.format import Checkpoint, direction_name
 from cyclegan.checkpoints.sources import CheckpointSource
 from cyclegan.config import Direction
-from cyclegan.images import ImageError, to_image, to_tensor
+from cyclegan.errors import Cancelled, CheckpointError, ImageError
+from cyclegan.images import to_image, to_tensor
 from cyclegan.networks.fast import fast_generator
-from cyclegan.translation.tiling import BoundTooSmall, TranslationCancelled, translate_in_pieces
+from cyclegan.translation.tiling import BoundTooSmall, translate_in_pieces
 
 # What a forward pass was measured to hold at its peak, for each input pixel and channel of the first layer:
 # the worst case of benchmarks/reports/translate_memory.json (`python -m benchmarks.translate_memory`).
@@ -103,7 +104,7 @@ class Translator:
             size: work at this length of the shorter side and scale the result back; None works at the
                 pictures' own size. Networks do best near the size of objects that they were trained on.
             progress: called with the part that is done, 0 to 1; only while a picture goes in pieces.
-            cancelled: asked before each pass and piece; true ends with `tiling.TranslationCancelled`.
+            cancelled: asked before each pass and piece; true ends with `tiling.Cancelled`.
 
         Raises:
             CheckpointError: the checkpoint lacks this direction.
@@ -138,7 +139,7 @@ class Translator:
             with torch.inference_mode():
                 for way in passes:
                     if cancelled is not None and cancelled():
-                        raise TranslationCancelled("nobody waits for this translation any more")
+                        raise Cancelled("nobody waits for this translation any more")
                     if fits:
                         outputs.append(self.generators[way](outputs[-1]))
                     else:  # By the network itself: what was made of it for speed has other layers.
@@ -180,7 +181,10 @@ class Translator:
     def _generator(self, direction: Direction) -> nn.Module:
         if direction not in self.generators:
             only = " and ".join(direction_name(d) for d in self.generators)
-            raise CheckpointError(f"this checkpoint translates {only} only, not {direction_name(direction)}")
+            raise CheckpointError(
+                "this checkpoint translates {only} only, not {direction_name}",
+                only=only, direction_name=direction_name(direction),
+            )
         return self.generators[direction]
 
     def _memory(self, size: tuple[int, int], count: int) -> tuple[int, bool]:

@@ -14,8 +14,9 @@ import torch
 from PIL import Image, ImageChops, ImageFilter
 
 from cyclegan.config import Direction
+from cyclegan.errors import Cancelled, ImageError
 from cyclegan.translation.translator import Translator, working_size
-from cyclegan.translation.video_io import MAX_SIDE, Frame, Video, VideoCancelled, VideoError, VideoWriter
+from cyclegan.translation.video_io import MAX_SIDE, Frame, Video, VideoWriter
 
 # The share of the frame before that `smoothing=1` keeps where nothing moves: an average over about ten frames. All
 # of it would never forget, so that daylight could not fade.
@@ -68,11 +69,11 @@ def translate_video(
         batch_size: frames that go through the network together; None chooses by size and device.
         progress: called with (frames done, frames in all or None if the file doesn't say) before the first frame
             and after each batch.
-        cancelled: asked after each of these calls; True ends with VideoCancelled.
+        cancelled: asked after each of these calls; True ends with Cancelled.
 
     Raises:
-        VideoError: the source can't be read or the target can't be written.
-        VideoCancelled: `cancelled` said so.
+        ImageError: the source can't be read or the target can't be written.
+        Cancelled: `cancelled` said so.
         CheckpointError: the checkpoint lacks this direction.
         ImageError: a frame needs more memory than there is.
     """
@@ -90,7 +91,7 @@ def translate_video(
             if progress is not None:
                 progress(done, total)
             if cancelled is not None and cancelled():
-                raise VideoCancelled(f"{video.name} was cancelled: nothing was written")
+                raise Cancelled(f"{video.name} was cancelled: nothing was written")
 
 
 def translate_video_in_steps(
@@ -110,13 +111,14 @@ def translate_video_in_steps(
         As `translate_video`.
     """
     if Path(target).resolve() == video.path.resolve():
-        raise VideoError(f"{video.name} would be overwritten by its own translation: choose another name")
+        raise ImageError("{video} would be overwritten by its own translation: choose another name", video=video.name)
     info, checkpoint = video.info, translator.checkpoint.info
     worked = working_size((info.width, info.height), size)
     written, then = ((info.width, info.height), size) if scale_back else (worked, None)
     if max(written) > MAX_SIDE:
-        raise VideoError(
-            f"{video.name} would become {written[0]}×{written[1]}, and H.264 ends at {MAX_SIDE}: choose a smaller size"
+        raise ImageError(
+            "{video} would become {written}×{written_2}, and H.264 ends at {MAX_SIDE}: choose a smaller size",
+            video=video.name, written=written[0], written_2=written[1], MAX_SIDE=MAX_SIDE,
         )
     smoother, done, end = Smoother(smoothing), 0, 0.0
     batch_size = batch_size or translator.batch_size(worked)
@@ -130,8 +132,9 @@ def translate_video_in_steps(
             try:
                 translated = translator.translate_batch(shown, direction, then)
             except torch.OutOfMemoryError as error:
-                raise VideoError(
-                    f"{len(batch)} frames of {video.name} don't fit on the device: choose a smaller size"
+                raise ImageError(
+                    "{count} frames of {video} don't fit on the device: choose a smaller size",
+                    count=len(batch), video=video.name,
                 ) from error
             for frame, image, result in zip(batch, shown, translated, strict=True):
                 writer.write(smoother.smooth(image, result), frame.time, frame.duration)
@@ -167,7 +170,7 @@ class Smoother:
 
     def __init__(self, strength: float = 0.0) -> None:
         if not 0 <= strength <= 1:
-            raise VideoError(f"a smoothing of {strength:g} is not between 0 and 1")
+            raise ImageError("a smoothing of {strength:g} is not between 0 and 1", strength=strength)
         change = np.arange(256, dtype=np.float32) / MOTION
         self._kept = strength * MOST_KEPT * np.exp(-(change**2))
         self._strength = strength

@@ -2,7 +2,7 @@
 
 Reading gives upright 8 bit RGB frames with their times, whatever the recording's rotation, pixel shape, bit depth
 or frame rate. Writing gives an H.264 mp4 that browsers play from its first byte on, with the recording's sound,
-there whole or not at all. Every error is a `VideoError` whose message can be shown as it is.
+there whole or not at all. Every error is a `ImageError` whose message can be shown as it is.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ import numpy as np
 from av.stream import Disposition
 from PIL import Image
 
+from cyclegan.errors import ImageError
 from cyclegan.images import IMAGE_SUFFIXES
 
-__all__ = ["Frame", "Video", "VideoCancelled", "VideoError", "VideoInfo", "VideoWriter", "is_video",
-           "write_frames"]  # fmt: skip
+__all__ = ["Frame", "Video", "VideoInfo", "VideoWriter", "is_video", "write_frames"]
 
 VIDEO_SUFFIXES = frozenset({
     ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".mts", ".m2ts", ".ts", ".wmv", ".asf", ".flv",
@@ -51,14 +51,6 @@ _ENCODERS = ("libx264", "libopenh264", "libvpx-vp9")
 # Sound that mp4 holds and browsers play there. Anything else becomes AAC.
 _COPIED_SOUND = frozenset({"aac", "mp3", "opus", "flac"})
 _BT709, _UNKNOWN, _BT601 = 1, 2, 5  # ffmpeg's numbers of colour matrices
-
-
-class VideoError(ValueError):
-    """A video that can't be read or written. The message names the file and the remedy, in one sentence."""
-
-
-class VideoCancelled(VideoError):
-    """Someone cancelled; nothing was written."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +114,7 @@ class Video:
         max_seconds: the longest video that is accepted, by what the file says and by what it then holds.
 
     Raises:
-        VideoError: missing, empty, not a video, without a picture track, without one frame that can be decoded,
+        ImageError: missing, empty, not a video, without a picture track, without one frame that can be decoded,
             damaged, too large (MAX_SIDE, MAX_PIXELS) or too long.
     """
 
@@ -142,7 +134,7 @@ class Video:
             self._check_length(duration)
             first = next(self._decoded(container, stream), None)
             if first is None:
-                raise VideoError(f"{self.name} has no frame that can be read: copy or download it again")
+                raise ImageError("{name} has no frame that can be read: copy or download it again", name=self.name)
             self._square = _square_size(first, stream)
             self._turn = _turn(first)
             width, height = self._square[:: -1 if self._turn[0] else 1]
@@ -169,7 +161,7 @@ class Video:
             every: 1 for each frame, 6 for each sixth from the first on.
 
         Raises:
-            VideoError: the file changed since, or is longer than `max_seconds`.
+            ImageError: the file changed since, or is longer than `max_seconds`.
         """
         self.skipped = 0
         tick, usual = self.info.time_base, 1 / self.info.rate
@@ -209,7 +201,7 @@ class Video:
             stream = _picture_track(container)
             if stream is None:
                 kind = "sound only" if container.streams.audio else "no picture track"
-                raise VideoError(f"{self.name} has {kind}: give a video")
+                raise ImageError("{name} has {kind}: give a video", name=self.name, kind=kind)
             self._check_size(stream.codec_context.width or 1, stream.codec_context.height or 1)
             stream.thread_type = "AUTO"
             with _explained(self.path):
@@ -253,11 +245,17 @@ class Video:
 
     def _check_size(self, width: int, height: int) -> None:
         if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
-            raise VideoError(f"{self.name} is {width}×{height}, beyond what H.264 holds (8192×4352): make it smaller")
+            raise ImageError(
+                "{name} is {width}×{height}, beyond what H.264 holds (8192×4352): make it smaller",
+                name=self.name, width=width, height=height,
+            )
 
     def _check_length(self, seconds: float | None) -> None:
         if self.max_seconds is not None and seconds is not None and seconds > self.max_seconds:
-            raise VideoError(f"{self.name} is longer than {self.max_seconds:g} seconds: cut it first")
+            raise ImageError(
+                "{name} is longer than {max_seconds:g} seconds: cut it first",
+                name=self.name, max_seconds=self.max_seconds,
+            )
 
 
 def write_frames(
@@ -284,7 +282,7 @@ def write_frames(
         How many were written, and their width and height.
 
     Raises:
-        VideoError: nothing to write, pictures of this name are there already, or the folder can't be written.
+        ImageError: nothing to write, pictures of this name are there already, or the folder can't be written.
     """
     folder, written = Path(folder), 0
     stem = video.path.stem.lstrip(".") or "video"  # A leading dot would hide the pictures from listings.
@@ -294,9 +292,10 @@ def write_frames(
     try:
         ours = re.compile(rf"{re.escape(stem)}_[0-9]{{9,}}\.jpg", re.IGNORECASE)
         if folder.is_dir() and any(ours.fullmatch(path.name) for path in folder.iterdir()):
-            raise VideoError(
-                f"{folder} holds pictures of a video named {stem} already: remove them, rename the video, or choose "
-                "another folder"
+            raise ImageError(
+                "{folder} holds pictures of a video named {stem} already: remove them, rename the video, or choose "
+                "another folder",
+                folder=folder, stem=stem,
             )
         last = -1
         for frame in video.frames(start=start, end=end, every=every):
@@ -317,10 +316,16 @@ def write_frames(
                 break
     except OSError as error:
         reason = error.strerror or error
-        raise VideoError(f"{folder} can't be written ({reason}): free space or choose another folder") from error
+        raise ImageError(
+            "{folder} can't be written ({reason}): free space or choose another folder",
+            folder=folder, reason=reason,
+        ) from error
     if not written:
         known = "" if video.info.duration is None else f", which is {video.info.duration:.1f} seconds long"
-        raise VideoError(f"there are no frames between --start and --end in {video.name}{known}: choose other times")
+        raise ImageError(
+            "there are no frames between --start and --end in {video}{known}: choose other times",
+            video=video.name, known=known,
+        )
     return written, wanted
 
 
@@ -360,15 +365,18 @@ def _turn(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
 def _check_file(path: Path) -> None:
     try:
         if path.is_dir():
-            raise VideoError(f"{path.name} is a folder: give a video file")
+            raise ImageError("{name} is a folder: give a video file", name=path.name)
         if path.exists() and not path.is_file():  # Opening a pipe would wait forever.
-            raise VideoError(f"{path.name} is not a regular file: give a video file")
+            raise ImageError("{name} is not a regular file: give a video file", name=path.name)
         if path.stat().st_size == 0:
-            raise VideoError(f"{path.name} is empty (0 bytes): copy or download it again")
+            raise ImageError("{name} is empty (0 bytes): copy or download it again", name=path.name)
     except FileNotFoundError as error:
-        raise VideoError(f"{path.name} does not exist: check the name and the folder") from error
+        raise ImageError("{name} does not exist: check the name and the folder", name=path.name) from error
     except OSError as error:
-        raise VideoError(f"{path.name} can't be read ({error.strerror}): check the name and the permissions") from error
+        raise ImageError(
+            "{name} can't be read ({reason}): check the name and the permissions",
+            name=path.name, reason=error.strerror,
+        ) from error
 
 
 @contextlib.contextmanager
@@ -377,15 +385,18 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except (av.error.FileNotFoundError, FileNotFoundError) as error:
-        raise VideoError(f"{path.name} does not exist: check the name and the folder") from error
+        raise ImageError("{name} does not exist: check the name and the folder", name=path.name) from error
     except (av.error.PermissionError, PermissionError) as error:
-        raise VideoError(f"{path.name} may not be read: change the file's permissions") from error
+        raise ImageError("{name} may not be read: change the file's permissions", name=path.name) from error
     except MemoryError as error:
-        raise VideoError(f"{path.name} does not fit in memory: make it smaller first") from error
+        raise ImageError("{name} does not fit in memory: make it smaller first", name=path.name) from error
     except av.error.FFmpegError as error:
         if _looks_like_video(path):
-            raise VideoError(f"{path.name} is truncated or damaged: copy or download it again") from error
-        raise VideoError(f"{path.name} is not a video that can be read here: save it as mp4, mkv or webm") from error
+            raise ImageError("{name} is truncated or damaged: copy or download it again", name=path.name) from error
+        raise ImageError(
+            "{name} is not a video that can be read here: save it as mp4, mkv or webm",
+            name=path.name,
+        ) from error
 
 
 def _looks_like_video(path: Path) -> bool:
@@ -424,7 +435,7 @@ class VideoWriter:
         comment: a sentence for the file's metadata.
 
     Raises:
-        VideoError: the file can't be written, or this build of PyAV has no encoder that browsers play.
+        ImageError: the file can't be written, or this build of PyAV has no encoder that browsers play.
     """
 
     def __init__(
@@ -453,7 +464,7 @@ class VideoWriter:
     def _open(self, rate: Fraction, sound_from: Video | None, comment: str) -> None:
         encoder = next((name for name in _ENCODERS if _has_encoder(name)), None)
         if encoder is None:
-            raise VideoError("this PyAV has no H.264 encoder: install it with pip install --force-reinstall av")
+            raise ImageError("this PyAV has no H.264 encoder: install it with pip install --force-reinstall av")
         options = {"movflags": "faststart"}
         self._container = av.open(os.path.abspath(self._part), "w", format="mp4", options=options)
         if comment:
@@ -483,10 +494,13 @@ class VideoWriter:
             duration: seconds that it is shown for, which only counts for the last frame.
 
         Raises:
-            VideoError: another size, or the file can't be written.
+            ImageError: another size, or the file can't be written.
         """
         if image.size != self.size:
-            raise VideoError(f"a frame of {image.width}×{image.height} in a video of {self.size[0]}×{self.size[1]}")
+            raise ImageError(
+                "a frame of {width}×{height} in a video of {size}×{size_2}",
+                width=image.width, height=image.height, size=self.size[0], size_2=self.size[1],
+            )
         pts = round(time / self.time_base)
         pts = pts if self._last is None else max(pts, self._last + 1)
         pixels = np.asarray(image.convert("RGB"))
@@ -519,7 +533,7 @@ class VideoWriter:
             if kind is None:
                 with self._explained():
                     if self._last is None:
-                        raise VideoError(f"{self.target.name} would have no frames: nothing was written")
+                        raise ImageError("{target} would have no frames: nothing was written", target=self.target.name)
                     self._mux(self._stream.encode(None))
                     if self._sound is not None:
                         self._sound.finish(float(self._end) + SOUND_BEYOND_S)
@@ -542,12 +556,13 @@ class VideoWriter:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except VideoError:
+        except ImageError:
             raise
         except (av.error.FFmpegError, OSError) as error:
             reason = error.strerror or type(error).__name__
-            raise VideoError(
-                f"{self.target.name} can't be written ({reason}): free space or choose another place"
+            raise ImageError(
+                "{target} can't be written ({reason}): free space or choose another place",
+                target=self.target.name, reason=reason,
             ) from error
 
 

@@ -18,11 +18,11 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 from PIL import Image
 
-from cyclegan.checkpoints.format import CheckpointError, CheckpointInfo, direction_name, epoch_name
+from cyclegan.checkpoints.format import CheckpointInfo, direction_name, epoch_name
 from cyclegan.checkpoints.sources import CheckpointSource
 from cyclegan.config import DIRECTIONS, DataConfig
-from cyclegan.images import ImageError, natural_order, open_image, probe_image
-from cyclegan.study.plan import StudyError
+from cyclegan.errors import CheckpointError, ImageError, StudyError
+from cyclegan.images import natural_order, open_image, probe_image
 from cyclegan.ui import words
 from cyclegan.ui.sentences import in_language
 
@@ -159,7 +159,7 @@ def listed(source: CheckpointSource) -> list[CheckpointInfo]:
     """The source's epochs, newest first, at least one. Raises CheckpointError."""
     infos = source.list()
     if not infos:
-        raise CheckpointError(f"{source.name} holds no readable checkpoint")
+        raise CheckpointError("{source} holds no readable checkpoint", source=source.name)
     return infos
 
 
@@ -219,10 +219,16 @@ def checked_direction(direction: str | None, info: CheckpointInfo) -> str:
     if direction is None:
         return info.directions[0]
     if direction not in DIRECTIONS:
-        raise CheckpointError(f"{str(direction)[:40]!r} is no direction: give {' or '.join(DIRECTIONS)}")
+        raise CheckpointError(
+            "{direction!r} is no direction: give {names}",
+            direction=str(direction)[:40], names=' or '.join(DIRECTIONS),
+        )
     if direction not in info.directions:
         only = " and ".join(direction_name(each) for each in info.directions)
-        raise CheckpointError(f"epoch {info.epoch} translates {only} only: choose that, or another epoch")
+        raise CheckpointError(
+            "epoch {epoch} translates {only} only: choose that, or another epoch",
+            epoch=info.epoch, only=only,
+        )
     return direction
 
 
@@ -242,7 +248,10 @@ def epoch_number(value: str | int) -> int:
     """12 of `epoch-0012`, `12` or 12. Raises CheckpointError."""
     digits = str(value).removeprefix("epoch-")
     if not (digits.isascii() and digits.isdecimal()) or len(digits) > 9:
-        raise CheckpointError(f"{str(value)[:40]!r} is no epoch: name one like {epoch_name(12)}")
+        raise CheckpointError(
+            "{value!r} is no epoch: name one like {epoch_name}",
+            value=str(value)[:40], epoch_name=epoch_name(12),
+        )
     return int(digits)
 
 
@@ -349,8 +358,8 @@ def checked_size(size: str | int) -> str | int:
     digits = str(size).strip().lower().removesuffix("px").strip()
     if not (digits.isascii() and digits.isdecimal() and len(digits) < 6 and LEAST_SIZE <= int(digits) <= MOST_SIZE):
         raise ImageError(
-            f"there is no working size {str(size)[:40]!r}: choose {', '.join(NAMED_SIZES)}, or {LEAST_SIZE} to "
-            f"{MOST_SIZE} pixels"
+            "there is no working size {size!r}: choose {names}, or {LEAST_SIZE} to {MOST_SIZE} pixels",
+            size=str(size)[:40], names=', '.join(NAMED_SIZES), LEAST_SIZE=LEAST_SIZE, MOST_SIZE=MOST_SIZE,
         )
     return int(digits)
 
@@ -414,12 +423,12 @@ def notices(problems: list[str], say: words.Speaker | None = None) -> str:
 
 def told_error(error: BaseException, say: words.Speaker | None = None) -> gr.Error:
     """One sentence for the person; what nobody foresaw goes to the log with its traceback."""
-    from cyclegan.translation.video_io import VideoError
+    from cyclegan.errors import ImageError
 
     say = say or words.speaker()
     if isinstance(error, gr.Error):
         return error
-    if isinstance(error, (ImageError, CheckpointError, StudyError, VideoError)):
+    if isinstance(error, (ImageError, CheckpointError, StudyError, ImageError)):
         said = in_language(str(error), say.language)
     elif isinstance(error, CancelledError) or "out of memory" in str(error).lower():
         said = say("error.memory")

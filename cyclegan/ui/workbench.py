@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import gradio as gr
 from starlette.routing import BaseRoute
 
-from cyclegan.checkpoints.format import CheckpointError, CheckpointInfo
+from cyclegan.checkpoints.format import CheckpointInfo
 from cyclegan.checkpoints.sources import CheckpointSource
+from cyclegan.errors import CheckpointError
 from cyclegan.ui import spaces, words
 from cyclegan.ui.engine import Engine
 from cyclegan.ui.results import Picture, Reading, Readings, Wanted, compute
@@ -124,11 +125,17 @@ class Workbench:
         if name is None:
             return next(iter(self.runs.values()))
         if not isinstance(name, str) or not name.isprintable() or len(name) > MAX_NAME:
-            raise CheckpointError(f"there is no run {str(name)[:MAX_NAME]!r} here; there is {', '.join(self.runs)}")
+            raise CheckpointError(
+                "there is no run {name!r} here; there is {runs}",
+                name=str(name)[:MAX_NAME], runs=', '.join(self.runs),
+            )
         if name in self.runs:
             return self.runs[name]
         if self._open_more is None:
-            raise CheckpointError(f"there is no run {name!r} here; there is {', '.join(self.runs)}")
+            raise CheckpointError(
+                "there is no run {name!r} here; there is {runs}",
+                name=name, runs=', '.join(self.runs),
+            )
         with self._lock:
             source = self._opened.get(name)
             if source is None:

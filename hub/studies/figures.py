@@ -10,10 +10,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from cyclegan.checkpoints.format import CheckpointError, epoch_name, make_info, read_info
-from hub import HubError
+from cyclegan.checkpoints.format import epoch_name, make_info, read_info
+from cyclegan.errors import CheckpointError
 from hub.card import make_card
-from hub.client import CardError, Refs, Repository, as_the_branch_moves
+from hub.client import Refs, Repository, as_the_branch_moves
+from hub.errors import CardError, HubError
 from hub.layout import (
     INDEX,
     read_index,
@@ -77,16 +78,19 @@ def _judged(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     name = report["study"]["name"]
     if report.get("simulated"):
         raise HubError(
-            f"{name} was answered by simulated participants, whose figures are nobody's judgement; publish it once "
-            "people have taken part"
+            "{name} was answered by simulated participants, whose figures are nobody's judgement; publish it once "
+            "people have taken part",
+            name=name,
         )
     task = report["protocol"].get("task", "realness")
     if task != "realness":
-        raise HubError(f"{name} asks people to {task}, which gives no fooling rate for a card; publish a study of "
-                       "real or fake")  # fmt: skip
+        raise HubError(
+            "{name} asks people to {task}, which gives no fooling rate for a card; publish a study of real or fake",
+            name=name, task=task,
+        )  # fmt: skip
     judged = [epoch for epoch in report["epochs"] if epoch.get("fooling_rate") is not None and epoch.get("trials")]
     if not judged:
-        raise HubError(f"nobody has judged {name} yet; publish it once people have taken part")
+        raise HubError("nobody has judged {name} yet; publish it once people have taken part", name=name)
     return judged
 
 
@@ -96,8 +100,9 @@ def _repo_id(source: str) -> str:
         return parse_spec(source).repo_id
     except CheckpointError:
         raise HubError(
-            f"{source or 'the run'} is a folder's name: name its run's folder, or build the study from USER/NAME; "
-            "nothing was published"
+            "{source} is a folder's name: name its run's folder, or build the study from USER/NAME; nothing was "
+            "published",
+            source=source or 'the run',
         ) from None
 
 
@@ -113,7 +118,10 @@ def _publish(
 ) -> str:
     refs = repository.refs()
     if refs.head is None:
-        raise HubError(f"{repository.repo_id} is empty; publish the run first, with `python -m hub push`")
+        raise HubError(
+            "{repo_id} is empty; publish the run first, with `python -m hub push`",
+            repo_id=repository.repo_id,
+        )
     revisions = {}
     for epoch in epochs:
         tag, judged, tagged = epoch_name(epoch["epoch"]), epoch.get("commit_sha"), tagged_epochs(refs)
@@ -143,7 +151,10 @@ def _commit(repository: Repository, entry: Mapping[str, Any], say: Callable[[str
     names = repository.files(head)
     config, record = (repository.json(head, one) for one in ("config.json", "checkpoint.json"))
     if not config or not record:
-        raise CheckpointError(f"{repository.repo_id} holds no readable checkpoint at its root: publish the run anew")
+        raise CheckpointError(
+            "{repo_id} holds no readable checkpoint at its root: publish the run anew",
+            repo_id=repository.repo_id,
+        )
     sha = tagged_epochs(refs).get(record.get("epoch"))
     info = make_info(config, record, files=set(names), where=repository.repo_id, commit_sha=sha)
     files["README.md"] = make_card(
@@ -179,7 +190,10 @@ def _write(
     for epoch in epochs:
         tag = epoch_name(epoch["epoch"])
         if not (run / tag).is_dir():
-            raise CheckpointError(f"{run} has no {tag}, which people judged: name the run that the study was made of")
+            raise CheckpointError(
+                "{run} has no {tag}, which people judged: name the run that the study was made of",
+                run=run, tag=tag,
+            )
         found = read_info(run / tag).commit_sha
         if found != epoch.get("commit_sha"):
             say(f"warning: {run / tag} is not what people judged: it was trained anew since ({found[:10]})")
@@ -195,7 +209,10 @@ def _write(
         part.write_bytes(study_bytes(entry))
         os.replace(part, path)
     except OSError as error:
-        raise HubError(f"{path} can't be written ({error.strerror or error}); mend that first") from error
+        raise HubError(
+            "{path} can't be written ({reason}); mend that first",
+            path=path, reason=error.strerror or error,
+        ) from error
     say(f"the figures are in {path}; `python -m hub push {run} USER/NAME` brings them onto the card")
     return str(path)
 
@@ -207,6 +224,9 @@ def _checked(entry: dict[str, Any]) -> dict[str, Any]:
     except ValueError:
         checked = None
     if checked is None or len(checked["epochs"]) != len(entry["epochs"]):
-        raise HubError(f"the report of {entry['study'].get('name')} is damaged; make it anew with `study report`")
+        raise HubError(
+            "the report of {entry} is damaged; make it anew with `study report`",
+            entry=entry['study'].get('name'),
+        )
     return checked
 

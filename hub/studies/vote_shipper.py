@@ -34,8 +34,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from hub import HubError
 from hub.client import Repository, as_the_branch_moves
+from hub.errors import HubError
 
 MIN_EVERY_S = 30.0
 """The Hub takes 128 commits an hour per repository."""
@@ -192,7 +192,10 @@ class VoteShipper:
             except Exception as caught:
                 error = caught
                 if not isinstance(caught, HubError):  # A shard that can't be read, a fault of this program.
-                    error = HubError(f"pushing failed ({type(caught).__name__}: {caught}); see the log", temporary=True)
+                    error = HubError(
+                        "pushing failed ({name}: {caught}); see the log",
+                        name=type(caught).__name__, caught=caught, temporary=True,
+                    )
                     log.exception("votes are not pushed to %s", self.repository.repo_id)
                 self._after(error)
                 if error is caught:

@@ -23,10 +23,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from cyclegan.study.plan import PlanError, Study, read_study, write_study
-from cyclegan.study.store import Store, StoreError
-from hub import HubError
+from cyclegan.errors import StudyError
+from cyclegan.study.plan import Study, read_study, write_study
+from cyclegan.study.store import Store
 from hub.client import Repository, as_the_branch_moves, patiently
+from hub.errors import HubError
 from hub.studies.vote_shipper import VoteShipper
 
 POLL_S, LONGEST_WAIT_S = 5.0, 300.0
@@ -142,7 +143,7 @@ class Shipment:
 
         Raises:
             HubError: the Hub can't be reached or refuses; calling again later is safe.
-            StoreError: the database can't be read or written now.
+            StudyError: the database can't be read or written now.
         """
         with self._round:
             if self._shipper.moved:
@@ -184,7 +185,7 @@ class Shipment:
         except Exception as error:
             said = f"{self._shipper.repository.repo_id} does not have all votes: {error}"
             if said != self._trouble:
-                expected = isinstance(error, (HubError, StoreError))
+                expected = isinstance(error, (HubError, StudyError))
                 log.warning("%s", said, exc_info=None if expected else error)
             self._trouble = said
             return False
@@ -332,11 +333,11 @@ def fetch_study(
     """
     folder = Path(folder)
     if folder.exists():
-        with contextlib.suppress(PlanError):
+        with contextlib.suppress(StudyError):
             study = read_study(folder)
             if study.study_id == study_id:
                 return study
-        raise HubError(f"{folder} holds another study; remove it, or give the new one another name")
+        raise HubError("{folder} holds another study; remove it, or give the new one another name", folder=folder)
     repository = Repository(repo_id, repo_type="dataset", endpoint=endpoint, token=token)
     name = study_bundle(folder.name, study_id)
     with tempfile.TemporaryDirectory(prefix="cyclegan-study-") as temporary:
@@ -348,8 +349,11 @@ def fetch_study(
                 study = read_study(temporary)
                 contents = {sha256: bundle.read(f"stimuli/{sha256}.png") for sha256 in study.by_hash}
             if study.study_id != study_id or any(hashlib.sha256(c).hexdigest() != s for s, c in contents.items()):
-                raise PlanError("its content is not what its name says")
+                raise StudyError("its content is not what its name says")
             folder.parent.mkdir(parents=True, exist_ok=True)
             return write_study(study, contents, folder)
-        except (PlanError, zipfile.BadZipFile, KeyError, OSError, NotImplementedError) as error:
-            raise HubError(f"{repo_id}/{name} can't be used ({error}); put it there again with `hub space`") from error
+        except (StudyError, zipfile.BadZipFile, KeyError, OSError, NotImplementedError) as error:
+            raise HubError(
+                "{repo_id}/{name} can't be used ({reason}); put it there again with `hub space`",
+                repo_id=repo_id, name=name, reason=error,
+            ) from error

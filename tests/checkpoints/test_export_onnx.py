@@ -15,10 +15,11 @@ from PIL import Image
 from cyclegan import __version__
 from cyclegan.__main__ import main
 from cyclegan.checkpoints import export_onnx as export
-from cyclegan.checkpoints.export_onnx import ExportError, export_onnx
-from cyclegan.checkpoints.format import Checkpoint, CheckpointConfig, CheckpointError, CheckpointInfo
+from cyclegan.checkpoints.export_onnx import export_onnx
+from cyclegan.checkpoints.format import Checkpoint, CheckpointConfig, CheckpointInfo
 from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.config import DataConfig, ModelConfig
+from cyclegan.errors import CheckpointError
 from cyclegan.images import open_image
 from cyclegan.networks import build_generator
 from cyclegan.translation.translator import Translator
@@ -195,7 +196,7 @@ def test_a_file_that_differs_from_torch_gets_no_name(tmp_path, exported, again):
     (bias,) = [t for t in model.graph.initializer if t.name == "head.bias"]
     bias.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias) + np.float32(0.02), bias.name))
     refused = r"x.onnx was not written: ONNX Runtime differs from torch by [12]\.?\d* grey levels, and 0.5 are allowed"
-    with pytest.raises(ExportError, match=refused):
+    with pytest.raises(CheckpointError, match=refused):
         export_onnx(checkpoint, "ab", tmp_path / "x.onnx")
     assert list(tmp_path.iterdir()) == []
 
@@ -206,11 +207,11 @@ def test_what_torch_or_the_runtime_refuse_is_one_sentence(tmp_path, monkeypatch,
 
     with monkeypatch.context() as patch:
         patch.setattr(torch.onnx, "export", refuse)
-        with pytest.raises(ExportError, match="could not export .* update torch, onnx and onnxscript") as caught:
+        with pytest.raises(CheckpointError, match="could not export .* update torch, onnx and onnxscript") as caught:
             export_onnx(make("resnet_6"), "ab", tmp_path / "x.onnx")
         assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
     again("resnet_6").graph.node[0].op_type = "Unknown"
-    with pytest.raises(ExportError, match="ONNX Runtime can't run .* update torch and onnxruntime") as caught:
+    with pytest.raises(CheckpointError, match="ONNX Runtime can't run .* update torch and onnxruntime") as caught:
         export_onnx(make("resnet_6"), "ab", tmp_path / "x.onnx")
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
@@ -220,7 +221,7 @@ def test_a_broken_network_is_not_exported(tmp_path, again):
     checkpoint = make("resnet_6")
     checkpoint.generators["ab"].head.bias[1] = float("nan")
     again("resnet_6")
-    with pytest.raises(ExportError, match="export another epoch"):
+    with pytest.raises(CheckpointError, match="export another epoch"):
         export_onnx(checkpoint, "ab", tmp_path / "x.onnx")
     assert list(tmp_path.iterdir()) == []
 
@@ -265,7 +266,7 @@ def test_a_full_disk_leaves_nothing(tmp_path, again, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(export.os, "fsync", full)
-    with pytest.raises(ExportError, match=r"can't be written \(No space left on device\): free space"):
+    with pytest.raises(CheckpointError, match=r"can't be written \(No space left on device\): free space"):
         export_onnx(make("resnet_6"), "ab", tmp_path / "x.onnx")
     assert list(tmp_path.iterdir()) == []
 
@@ -280,7 +281,7 @@ def test_missing_packages_are_named(tmp_path, make_checkpoint, monkeypatch, caps
     err = capsys.readouterr().err
     assert f"needs {' and '.join(missing)}: pip install onnx onnxscript onnxruntime" in err
     assert len(err.splitlines()) == 1 and not target.exists()
-    with pytest.raises(ExportError, match="pip install"):
+    with pytest.raises(CheckpointError, match="pip install"):
         export_onnx(make("resnet_6"), "ab", target)
 
 
@@ -291,7 +292,7 @@ def test_only_the_direction_that_was_asked_for_is_loaded(tmp_path, make_checkpoi
 
     def stop(checkpoint, *arguments):
         asked.append((list(checkpoint.generators), *arguments))
-        raise ExportError("far enough")
+        raise CheckpointError("far enough")
 
     monkeypatch.setattr(export, "export_onnx", stop)
     assert main(["export", str(tmp_path / "run"), "--direction", "ab"]) == 1

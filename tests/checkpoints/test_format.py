@@ -10,15 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from cyclegan.checkpoints.format import (
-    CheckpointConfig,
-    CheckpointError,
-    load_checkpoint,
-    read_info,
-    sweep,
-    whole_folder,
-    write_json,
-)
+from cyclegan.checkpoints.format import CheckpointConfig, load_checkpoint, read_info, sweep, whole_folder, write_json
 from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.checkpoints.training_state import (
     list_training_states,
@@ -28,6 +20,7 @@ from cyclegan.checkpoints.training_state import (
     state_folder,
 )
 from cyclegan.config import DataConfig, RunConfig, TrainConfig
+from cyclegan.errors import CheckpointError
 
 ROOT = Path(__file__).parents[2]
 

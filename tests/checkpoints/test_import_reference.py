@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import nn
 
-from cyclegan.checkpoints.import_reference import WeightsError, find_direction, import_reference, read_reference
+from cyclegan.checkpoints.import_reference import find_direction, import_reference, read_reference
+from cyclegan.errors import CheckpointError
 from cyclegan.networks import build_generator
 
 
@@ -229,7 +230,7 @@ def test_weights_share_no_memory(tmp_path):
 
 def refused(path, *words):
     """The refusal: one sentence that names the file, the reason and, after a colon, the remedy."""
-    with pytest.raises(WeightsError) as caught:
+    with pytest.raises(CheckpointError) as caught:
         read_reference(path)
     message = str(caught.value)
     for word in (path.name, *words):
@@ -271,7 +272,7 @@ def test_discriminators(tmp_path):
     refused(saved(nn.ModuleDict({"model": patch}), tmp_path), "discriminator", "net_G")
     pixel = nn.Sequential(nn.Conv2d(3, 8, 1), nn.LeakyReLU(0.2), nn.Conv2d(8, 1, 1))
     refused(saved(nn.ModuleDict({"net": pixel}), tmp_path), "discriminator", "net_G")
-    with pytest.raises(WeightsError, match="discriminator"):
+    with pytest.raises(CheckpointError, match="discriminator"):
         find_direction(tmp_path / "latest_net_D_A.pth")
 
 
@@ -405,7 +406,7 @@ def test_direction_by_name(name, direction, tmp_path):
 
 @pytest.mark.parametrize("name", ["horse2zebra.pth", "latest_net_G_C.pth", "net_G_A.pth", "latest_net_G_A.txt"])
 def test_names_without_a_direction(name, tmp_path):
-    with pytest.raises(WeightsError, match=rf"{re.escape(name)} .*rename"):
+    with pytest.raises(CheckpointError, match=rf"{re.escape(name)} .*rename"):
         find_direction(tmp_path / name)
 
 
@@ -449,11 +450,11 @@ def test_one_file_is_one_direction(name, direction, folder):
     ],
 )
 def test_files_that_make_no_model(names, words, folder):
-    with pytest.raises(WeightsError, match=words):
+    with pytest.raises(CheckpointError, match=words):
         import_reference([folder / name for name in names])
 
 
 def test_a_pair_of_different_networks(folder):
     saved(ReferenceResnet(6, 4, dropout=True), folder, "latest_net_G_B.pth")
-    with pytest.raises(WeightsError, match="ngf 2 and 4, dropout False and True: import each by itself"):
+    with pytest.raises(CheckpointError, match="ngf 2 and 4, dropout False and True: import each by itself"):
         import_reference([folder / "latest_net_G_A.pth", folder / "latest_net_G_B.pth"])

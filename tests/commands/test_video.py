@@ -10,11 +10,11 @@ import pytest
 from PIL import Image, ImageChops
 
 from cyclegan.__main__ import main
-from cyclegan.checkpoints.format import CheckpointError, load_checkpoint
-from cyclegan.images import ImageError
+from cyclegan.checkpoints.format import load_checkpoint
+from cyclegan.errors import Cancelled, CheckpointError, ImageError
 from cyclegan.translation.translator import Translator, mean_difference
 from cyclegan.translation.video import Smoother, translate_video, translate_video_in_steps
-from cyclegan.translation.video_io import Video, VideoCancelled, VideoError, VideoWriter
+from cyclegan.translation.video_io import Video, VideoWriter
 
 CYCLEGAN = ("-m", "cyclegan")
 SIZE = (50, 38)
@@ -141,7 +141,7 @@ def test_a_video_can_be_written_at_the_size_worked_at(tmp_path, clip, translator
 
 
 def test_what_h264_cannot_hold_is_said_before_anything_is_done(tmp_path, clip, translator):
-    with pytest.raises(VideoError, match="clip.mov would become 10526×8000, and H.264 ends at 8192"):
+    with pytest.raises(ImageError, match="clip.mov would become 10526×8000, and H.264 ends at 8192"):
         translate_video(translator, clip, tmp_path / "out.mp4", "ab", size=8000, scale_back=False)
     assert not (tmp_path / "out.mp4").exists()
 
@@ -161,11 +161,11 @@ def test_cancel_leaves_nothing(tmp_path, clip, translator):
         seen.append([p.name for p in tmp_path.iterdir() if p.name.endswith(".part")])
         return len(seen) == 3
 
-    with pytest.raises(VideoCancelled, match="nothing was written"):
+    with pytest.raises(Cancelled, match="nothing was written"):
         translate_video(translator, clip, tmp_path / "out.mp4", "ab", batch_size=2, cancelled=cancelled)
     assert len(seen) == 3 and all(seen)
     assert {p.name for p in tmp_path.iterdir()} == {"clip.mov", "run"}
-    with pytest.raises(VideoError, match="overwritten"):
+    with pytest.raises(ImageError, match="overwritten"):
         translate_video(translator, clip, clip, "ab")
 
 
@@ -214,7 +214,7 @@ def test_a_cut_starts_anew_and_daylight_may_fade():
     for _ in range(60):
         result = smoother.smooth(image, image)
     assert mean_difference(result, image) == 0
-    with pytest.raises(VideoError, match="between 0 and 1"):
+    with pytest.raises(ImageError, match="between 0 and 1"):
         Smoother(1.5)
 
 

@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 
 from cyclegan.config import DataConfig
-from cyclegan.data import DataError, find_data, open_data
+from cyclegan.data import find_data, open_data
 from cyclegan.data import hub as hub_module
 from cyclegan.data.hub import analyse, open_hub
+from cyclegan.errors import DataError
 
 datasets = pytest.importorskip("datasets")
 ClassLabel, Feature, Value = datasets.ClassLabel, datasets.Image, datasets.Value

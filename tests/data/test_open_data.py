@@ -12,9 +12,10 @@ import torch
 from PIL import Image
 
 from cyclegan.config import DataConfig
-from cyclegan.data import DataError, find_data, open_data
+from cyclegan.data import find_data, open_data
 from cyclegan.data.cache import PictureCache, plan_cache
 from cyclegan.data.domains import no_folder
+from cyclegan.errors import DataError
 from cyclegan.images import normalise, prepare_for_evaluation, to_tensor
 
 

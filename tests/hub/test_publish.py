@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from cyclegan.checkpoints.format import CheckpointError, load_checkpoint, read_info
+from cyclegan.checkpoints.format import load_checkpoint, read_info
+from cyclegan.errors import CheckpointError
 from hub import HubError
 from hub.card import BEGIN, END
 from hub.client import Repository

@@ -12,8 +12,8 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from cyclegan.checkpoints.format import CheckpointError
 from cyclegan.checkpoints.sources import LocalSource
+from cyclegan.errors import CheckpointError
 from hub import HubError, open_source
 from hub.outbox import Outbox
 from hub.publish import Publisher

@@ -19,8 +19,7 @@ from packaging.requirements import Requirement
 from PIL import Image
 
 import hub.space as space
-from cyclegan.checkpoints.format import CheckpointError
-from cyclegan.study.plan import PlanError
+from cyclegan.errors import CheckpointError, StudyError
 from hub import HubError
 from hub.card import BEGIN, END
 from hub.space import publish_space, space_files
@@ -360,7 +359,7 @@ def test_studies_that_are_none_are_refused(loopback, publish, make_run, study, t
         ({"studies": [study.folder, study.folder], "votes": VOTES}, "two studies are called tiny"),
         ({"studies": [study.folder], "votes": "votes"}, "can't be a repository's name"),
     ):
-        with pytest.raises((HubError, PlanError), match=sentence):
+        with pytest.raises((HubError, StudyError), match=sentence):
             publish(run, **settings)
     assert loopback.count("POST /api/repos") == 0
 

@@ -7,7 +7,8 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
-from cyclegan.checkpoints.format import CheckpointError, read_info
+from cyclegan.checkpoints.format import read_info
+from cyclegan.errors import CheckpointError
 from cyclegan.study import report as reports
 from cyclegan.study.session import Play
 from cyclegan.study.store import Store

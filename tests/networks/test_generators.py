@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from cyclegan.config import GENERATORS, UPSAMPLES, ConfigError, ModelConfig
+from cyclegan.config import GENERATORS, UPSAMPLES, ModelConfig
+from cyclegan.errors import ConfigError
 from cyclegan.networks import UnetGenerator, build_generator, initialise
 
 

@@ -6,7 +6,8 @@ import io
 import numpy as np
 import pytest
 
-from cyclegan.study.amt import AmtError, export_amt, figures_amt, import_amt, report_amt
+from cyclegan.errors import StudyError
+from cyclegan.study.amt import export_amt, figures_amt, import_amt, report_amt
 from cyclegan.study.report import make_report
 from tests.study.made_up import made_study, made_votes, sessions_of
 
@@ -112,10 +113,10 @@ def test_their_file_is_read_with_vigilance_apart(tmp_path):
 def test_studies_that_the_format_cannot_hold():
     for preset in ("hype_infinity", "pick", "tag"):
         study = made_study(preset=preset, epochs=(20, 60), scenes=140)
-        with pytest.raises(AmtError, match="made-up doesn't compare a real picture with a fake"):
+        with pytest.raises(StudyError, match="made-up doesn't compare a real picture with a fake"):
             export_amt(study, made_votes(study, 1, {20: 0.1, 60: 0.4}))
     study = made_study()
-    with pytest.raises(AmtError, match="no complete session"):
+    with pytest.raises(StudyError, match="no complete session"):
         export_amt(study, made_votes(study, 1).iloc[:30].assign(completed=False))
 
 
@@ -132,7 +133,7 @@ def test_studies_that_the_format_cannot_hold():
 def test_a_bad_file_gets_one_sentence(tmp_path, content, sentence):
     path = tmp_path / "results.csv"
     path.write_bytes(content)
-    with pytest.raises(AmtError, match=sentence) as error:
+    with pytest.raises(StudyError, match=sentence) as error:
         import_amt(path, practice=0)
     assert "\n" not in str(error.value)
 
@@ -141,7 +142,7 @@ def test_practice_beyond_the_trials_and_a_missing_file(tmp_path):
     path = tmp_path / "results.csv"
     text, _ = export_amt(study := made_study(), made_votes(study, 1))
     path.write_text(text)
-    with pytest.raises(AmtError, match="50 trials per session, so practice can't be 50"):
+    with pytest.raises(StudyError, match="50 trials per session, so practice can't be 50"):
         import_amt(path, practice=50)
-    with pytest.raises(AmtError, match="can't be read"):
+    with pytest.raises(StudyError, match="can't be read"):
         import_amt(tmp_path / "none.csv")

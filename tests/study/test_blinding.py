@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
+from cyclegan.errors import StudyError
 from cyclegan.study import blinding, plan, server
 from cyclegan.study.blinding import check, classify, dependence, jpeg_grid, structure
 from cyclegan.study.build import PAD_CHUNK, Preparation, _chunk, build, encode_png, pad_png
-from cyclegan.study.plan import PlanError, Stimulus, Study, write_study
+from cyclegan.study.plan import Stimulus, Study, write_study
 from tests.study.pictures import Noise, Shown, blur
 
 
@@ -389,5 +390,5 @@ def test_structure_of_what_is_damaged_is_told():
 
 
 def test_a_study_without_a_folder_is_refused(clean):
-    with pytest.raises(PlanError, match="no folder"):
+    with pytest.raises(StudyError, match="no folder"):
         check(plan.dataclasses.replace(clean, folder=None))

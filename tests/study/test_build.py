@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
+from cyclegan.errors import StudyError
 from cyclegan.study import blinding, plan
 from cyclegan.study.build import Preparation, break_picture, bring, build, encode_png, pad_png
-from cyclegan.study.plan import PlanError, PlannedCheckpoint, read_study
+from cyclegan.study.plan import PlannedCheckpoint, read_study
 from tests.study.pictures import Noise, Shown, blur
 
 ROOT = Path(__file__).parents[2]
@@ -125,9 +126,9 @@ def test_too_few_pictures_are_told_before_anything_is_rendered(make, tmp_path):
         raise AssertionError("opened")
 
     inputs = Noise(5, 0)
-    with pytest.raises(PlanError, match="needs 6 .* the study has 3"):
+    with pytest.raises(StudyError, match="needs 6 .* the study has 3"):
         make(inputs=inputs, checkpoints=[checkpoint(1, never)])
-    with pytest.raises(PlanError, match="real pictures"):
+    with pytest.raises(StudyError, match="real pictures"):
         make(reals=Noise(4, 1), checkpoints=[checkpoint(1, never)])
     assert not inputs.loaded and not list(tmp_path.iterdir())
 
@@ -160,7 +161,7 @@ def test_scenes_are_recognised_where_real_pictures_come_from_the_other_domain(ma
 
 
 def test_same_pairing_needs_data_that_knows_its_pairs(make):
-    with pytest.raises(PlanError, match="--pairing different"):
+    with pytest.raises(StudyError, match="--pairing different"):
         make(fields={"pairing": "same"})
 
 
@@ -206,24 +207,24 @@ def test_pictures_of_another_shape_are_cropped_to_that_of_most(make):
 
 
 def test_a_network_of_another_size_is_refused(make):
-    with pytest.raises(PlanError, match="gives 8×8"):
+    with pytest.raises(StudyError, match="gives 8×8"):
         make(checkpoints=[checkpoint(1, lambda: lambda images: [i.resize((8, 8)) for i in images])])
 
 
 def test_what_is_there_already_is_not_touched(make, tmp_path):
     study = make()
     before = sorted((tmp_path / "small").rglob("*"))
-    with pytest.raises(PlanError, match="exists already"):
+    with pytest.raises(StudyError, match="exists already"):
         make(seed=5)
     assert sorted((tmp_path / "small").rglob("*")) == before and read_study(tmp_path / "small") == study
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, PlanError("no"), OSError(28, "No space left on device")])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, StudyError("no"), OSError(28, "No space left on device")])
 def test_an_interrupted_build_leaves_nothing(make, tmp_path, error):
     def fails():
         raise error
 
-    with pytest.raises(KeyboardInterrupt if error is KeyboardInterrupt else PlanError) as caught:
+    with pytest.raises(KeyboardInterrupt if error is KeyboardInterrupt else StudyError) as caught:
         make(checkpoints=[checkpoint(1), checkpoint(2, fails)])
     assert not list(tmp_path.iterdir())
     assert not isinstance(error, OSError) or "free space" in str(caught.value)
@@ -244,7 +245,7 @@ build(checkpoints=[(plan.PlannedCheckpoint(1, "a" * 40, "run"), die)], inputs=p.
 """
     assert subprocess.run([sys.executable, "-c", script]).returncode == -9
     assert [path.name[:7] for path in tmp_path.iterdir()] == [".small."]
-    with pytest.raises(PlanError, match="no study"):
+    with pytest.raises(StudyError, match="no study"):
         plan.find_studies([tmp_path])
     (left,) = tmp_path.iterdir()
     (tmp_path / ".small.er.abcdefgh.part").mkdir()  # Of another study, whose build may be at it.
@@ -260,14 +261,14 @@ build(checkpoints=[(plan.PlannedCheckpoint(1, "a" * 40, "run"), die)], inputs=p.
 def test_a_study_that_is_not_blind_is_not_kept(make, tmp_path, monkeypatch):
     failed = blinding.Finding("files", False, "fakes are longer")
     monkeypatch.setattr(blinding, "check", lambda study: blinding.BlindingReport(study.name, (failed,)))
-    with pytest.raises(PlanError, match="not be blind.*fakes are longer"):
+    with pytest.raises(StudyError, match="not be blind.*fakes are longer"):
         make(checked=True)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("size", [(16, 64), (64, 4000)])
 def test_sizes_have_bounds(make, size):
-    with pytest.raises(PlanError, match="choose sides"):
+    with pytest.raises(StudyError, match="choose sides"):
         make(size=size)
 
 

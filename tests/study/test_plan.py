@@ -8,8 +8,9 @@ from collections import Counter
 
 import pytest
 
+from cyclegan.errors import StudyError
 from cyclegan.study import plan
-from cyclegan.study.plan import PlanError, PlannedCheckpoint, Protocol, Stimulus, Study, protocol
+from cyclegan.study.plan import PlannedCheckpoint, Protocol, Stimulus, Study, protocol
 
 
 def study_of(preset="cyclegan2017", *, epochs=(1, 2, 3), scenes=130, reals=None, broken=10, paired=True, seed=7,
@@ -84,7 +85,7 @@ def test_every_field_can_be_overridden_and_explains_itself():
     ],
 )  # fmt: skip
 def test_protocols_that_make_no_sense(preset, overrides, sentence):
-    with pytest.raises(PlanError, match=sentence):
+    with pytest.raises(StudyError, match=sentence):
         protocol(preset, **overrides)
 
 
@@ -266,7 +267,7 @@ def test_every_session_has_its_repeats_whatever_the_draw():
     ],
 )
 def test_too_few_pictures_are_told(kind, sentence):
-    with pytest.raises(PlanError, match=sentence):
+    with pytest.raises(StudyError, match=sentence):
         study_of(**kind).check_enough()
 
 
@@ -287,7 +288,7 @@ def test_too_few_pictures_are_told(kind, sentence):
     ],
 )
 def test_studies_that_make_no_sense(changes, sentence):
-    with pytest.raises(PlanError, match=sentence):
+    with pytest.raises(StudyError, match=sentence):
         dataclasses.replace(study_of(), **changes)
 
 
@@ -315,7 +316,7 @@ def test_the_same_study_twice_is_the_same_bytes(small_study, tmp_path):
 def test_a_study_is_frozen(small_study):
     study = small_study()
     before = (study.folder / "study.json").read_bytes()
-    with pytest.raises(PlanError, match="exists already: a study is frozen"):
+    with pytest.raises(StudyError, match="exists already: a study is frozen"):
         small_study(seed=2)
     assert (study.folder / "study.json").read_bytes() == before
     with pytest.raises(dataclasses.FrozenInstanceError):
@@ -326,14 +327,14 @@ def test_a_folder_is_there_whole_or_not_at_all(small_study, tmp_path, monkeypatc
     study = small_study()
     contents = {s.sha256: study.stimulus_path(s.sha256).read_bytes() for s in study.stimuli}
     target = tmp_path / "new"
-    with pytest.raises(PlanError, match="not those of the study's stimuli"):
+    with pytest.raises(StudyError, match="not those of the study's stimuli"):
         plan.write_study(study, dict(list(contents.items())[1:]), target)
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(PlanError, match="No space left on device.*free space"):
+    with pytest.raises(StudyError, match="No space left on device.*free space"):
         plan.write_study(study, contents, target)
     assert not target.exists() and not list(tmp_path.glob(".*"))
 
@@ -341,7 +342,7 @@ def test_a_folder_is_there_whole_or_not_at_all(small_study, tmp_path, monkeypatc
 def test_stimulus_paths_are_those_of_the_study_only(small_study):
     study = small_study()
     for name in ("0" * 64, "../study", ""):
-        with pytest.raises(PlanError, match="has no stimulus"):
+        with pytest.raises(StudyError, match="has no stimulus"):
             study.stimulus_path(name)
 
 
@@ -365,7 +366,7 @@ def test_a_damaged_study_is_told(small_study, change, sentence):
     text = path.read_text(encoding="utf-8")
     assert change(text) != text
     path.write_text(change(text), encoding="latin-1")
-    with pytest.raises(PlanError, match=sentence):
+    with pytest.raises(StudyError, match=sentence):
         plan.read_study(path.parent)
 
 
@@ -373,10 +374,10 @@ def test_finding_studies(small_study, tmp_path):
     one, two = small_study("one"), small_study("two", seed=2)
     assert plan.find_studies([one.folder]) == [one]
     assert plan.find_studies([tmp_path / "studies"]) == [one, two]
-    with pytest.raises(PlanError, match="two studies are called one"):
+    with pytest.raises(StudyError, match="two studies are called one"):
         plan.find_studies([one.folder, tmp_path / "studies"])
     for empty in (tmp_path / "nowhere", one.folder / "stimuli"):
-        with pytest.raises(PlanError, match="holds no study"):
+        with pytest.raises(StudyError, match="holds no study"):
             plan.find_studies([empty])
-        with pytest.raises(PlanError, match="holds no study"):
+        with pytest.raises(StudyError, match="holds no study"):
             plan.read_study(empty)

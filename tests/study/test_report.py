@@ -14,18 +14,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from cyclegan.errors import StudyError
 from cyclegan.study import statistics
 from cyclegan.study.plots import plots
-from cyclegan.study.report import (
-    FORMATS,
-    ReportError,
-    csv_of,
-    judge,
-    make_report,
-    to_markdown,
-    to_table,
-    write_report,
-)
+from cyclegan.study.report import FORMATS, csv_of, judge, make_report, to_markdown, to_table, write_report
 from tests.study.made_up import made_study, made_votes, sessions_of
 
 
@@ -377,11 +369,11 @@ def test_json_csv_and_parquet(tmp_path):
 def test_what_cannot_be_written(tmp_path):
     study = made_study()
     votes = made_votes(study, 1)
-    with pytest.raises(ReportError, match="no report format 'pdf': choose md, json, csv, parquet"):
+    with pytest.raises(StudyError, match="no report format 'pdf': choose md, json, csv, parquet"):
         write_report(study, votes, sessions_of(votes), "pdf", tmp_path / "report.pdf")
     (tmp_path / "file").touch()
     for format in FORMATS[1:]:
-        with pytest.raises(ReportError, match="can't be written"):
+        with pytest.raises(StudyError, match="can't be written"):
             write_report(study, votes, sessions_of(votes), format, tmp_path / "file" / "report")
     assert not list(tmp_path.glob(".*.part"))
 
@@ -445,14 +437,14 @@ def test_where_a_report_may_be_written(tmp_path, monkeypatch):
     (tmp_path / "null").symlink_to(os.devnull)
     for name, why in (("pipe", "is a device, a pipe"), ("null", "is a device"), ("folder", "is a folder"),
                       ("loop", "can't be written")):
-        with pytest.raises(ReportError, match=why):
+        with pytest.raises(StudyError, match=why):
             write_report(study, votes, sessions, "csv", tmp_path / name)
     monkeypatch.chdir(tmp_path)
     for nothing, why in (("", "has no name"), (Path(""), "is a folder")):
-        with pytest.raises(ReportError, match=why):
+        with pytest.raises(StudyError, match=why):
             write_report(study, votes, sessions, "md", nothing)
     os.mkfifo(tmp_path / "a-fooling-rate.png")  # Nothing is written where a picture can't be.
-    with pytest.raises(ReportError, match=r"a-fooling-rate\.png is a device"):
+    with pytest.raises(StudyError, match=r"a-fooling-rate\.png is a device"):
         write_report(study, votes, sessions, "md", tmp_path / "a.md")
     assert not (tmp_path / "a.md").exists() and not list(tmp_path.glob("*.svg"))
 

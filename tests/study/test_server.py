@@ -529,7 +529,7 @@ def test_serve_prints_addresses_logs_no_requests_and_ends_in_order(small_study):
 
 
 def test_serve_says_that_a_port_is_taken(small_study):
-    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(server.ServerError, match="--port"):
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(server.StudyError, match="--port"):
         server.serve([small_study()], port=taken.getsockname()[1])
 
 

@@ -7,11 +7,12 @@ import httpx
 import numpy as np
 import pytest
 
+from cyclegan.errors import StudyError
 from cyclegan.study import simulate as module
 from cyclegan.study.plan import Stimulus
 from cyclegan.study.report import make_report
 from cyclegan.study.session import Play, SessionError
-from cyclegan.study.simulate import SimulationError, _Crowd, _Participant, simulate
+from cyclegan.study.simulate import _Crowd, _Participant, simulate
 from cyclegan.study.store import Store, database_url
 
 
@@ -60,7 +61,7 @@ def test_the_whole_way_through_a_server_of_its_own(small_study):
     report = make_report(study, votes, sessions)
     assert report["simulated"] is True
     assert [e["fooling_rate"] for e in report["epochs"]] == [0.0, 1.0] and done.fooling_rate == 0.5
-    with pytest.raises(SimulationError, match="simulated participants already.*votes.sqlite3"):
+    with pytest.raises(StudyError, match="simulated participants already.*votes.sqlite3"):
         simulate(study, participants=1)
 
 
@@ -118,7 +119,7 @@ def test_people_are_never_mixed_with_simulated_ones(small_study):
     study = small_study()
     with Store(database_url(study.folder)) as store:
         Play(study, store).begin("alice", language="en", screen={}, address=None)
-    with pytest.raises(SimulationError, match="people have taken part.*another name"):
+    with pytest.raises(StudyError, match="people have taken part.*another name"):
         simulate(study, participants=1)
 
 
@@ -132,7 +133,7 @@ def test_people_are_never_mixed_with_simulated_ones(small_study):
 )  # fmt: skip
 def test_what_makes_no_sense_is_refused_before_anything_is_written(small_study, options, sentence):
     study = small_study()
-    with pytest.raises(SimulationError, match=sentence):
+    with pytest.raises(StudyError, match=sentence):
         simulate(study, **{"participants": 2, **options})
     assert not list(study.folder.glob("votes*"))
 
@@ -140,7 +141,7 @@ def test_what_makes_no_sense_is_refused_before_anything_is_written(small_study, 
 def test_a_server_that_sends_something_else_is_not_believed(small_study, in_process, monkeypatch):
     study = small_study()
     monkeypatch.setattr(Play, "stimulus", lambda self, token: b"x" * study.bytes_per_stimulus)
-    with pytest.raises(SimulationError, match="no stimulus of"):
+    with pytest.raises(StudyError, match="no stimulus of"):
         simulate(study, participants=1)
 
 

@@ -8,10 +8,10 @@ import pytest
 import statsmodels.api as sm
 from scipy.special import expit
 
+from cyclegan.errors import StudyError
 from cyclegan.study import statistics
 from cyclegan.study.plan import TAGS, protocol
 from cyclegan.study.statistics import (
-    StatisticsError,
     agreement,
     clustered_rate,
     contrasts,
@@ -177,7 +177,7 @@ def test_resolution_of_protocols():
     mixed = resolution(protocol("cyclegan2017", epochs_per_session="mixed"), 23, epochs=4)
     assert mixed.trials == 10 and mixed.half_width > found.half_width
     for bad in ({"participants": 0}, {"participants": 5, "rate": 0}, {"participants": 5, "icc": 2}):
-        with pytest.raises(StatisticsError):
+        with pytest.raises(StudyError):
             resolution(protocol("cyclegan2017"), **bad)
 
 

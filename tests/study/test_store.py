@@ -14,10 +14,11 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
+from cyclegan.errors import StudyError
 from cyclegan.study import session as rules
 from cyclegan.study import store as db
 from cyclegan.study.session import SessionError
-from cyclegan.study.store import Store, StoreBusy, StoreError, database_url
+from cyclegan.study.store import Store, StoreBusy, database_url
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -50,7 +51,7 @@ def test_where_votes_go(tmp_path, monkeypatch):
     ],
 )
 def test_addresses_that_hold_no_votes(url, sentence):
-    with pytest.raises(StoreError, match=sentence):
+    with pytest.raises(StudyError, match=sentence):
         Store(url)
 
 
@@ -58,7 +59,7 @@ def test_a_file_is_made_on_first_use_only(small_study, tmp_path):
     study, path = small_study(), tmp_path / "votes.sqlite3"
     with Store(f"sqlite:///{path}") as store:
         assert len(store.votes(study)) == len(store.sessions(study)) == len(store.rows(study)) == 0
-        with pytest.raises(StoreError, match="no participant 'alice'"):
+        with pytest.raises(StudyError, match="no participant 'alice'"):
             store.forget(study, "alice")
         assert not path.exists()
         rules.Play(study, store).begin("alice", language="en", screen={}, address=None)
@@ -69,7 +70,7 @@ def test_a_folder_that_is_not_there_and_a_file_that_is_no_database(small_study, 
     study = small_study()
     (tmp_path / "text.sqlite3").write_text("no database, " * 1000)
     for name, sentence in (("nowhere/votes.sqlite3", "check the folder"), ("text.sqlite3", "restore it from a copy")):
-        with Store(f"sqlite:///{tmp_path / name}") as store, pytest.raises(StoreError, match=sentence) as caught:
+        with Store(f"sqlite:///{tmp_path / name}") as store, pytest.raises(StudyError, match=sentence) as caught:
             rules.Play(study, store).begin("alice", language="en", screen={}, address=None)
         assert not isinstance(caught.value, StoreBusy)
 
@@ -97,7 +98,7 @@ def test_an_older_database_is_migrated_and_a_newer_one_refused(make_store, monke
         assert names(migrated) == ["2026-11-21-start", "2027-01-01-note"]
         assert migrated.read(lambda c: c.exec_driver_sql("SELECT note FROM sessions").all()) == []
         assert names(make_store()) == names(migrated)  # And not again.
-    with pytest.raises(StoreError, match=r"newer version of this program \(2027-01-01-note\): update"):
+    with pytest.raises(StudyError, match=r"newer version of this program \(2027-01-01-note\): update"):
         names(make_store())
 
 
@@ -106,11 +107,11 @@ def test_a_migration_that_fails_leaves_nothing_behind(make_store, monkeypatch):
 
     def broken(connection):
         connection.exec_driver_sql("ALTER TABLE sessions ADD COLUMN note TEXT")
-        raise StoreError("half way")
+        raise StudyError("half way")
 
     with monkeypatch.context() as newer:
         newer.setattr(db, "MIGRATIONS", [*db.MIGRATIONS, ("2027-01-01-note", broken)])
-        with pytest.raises(StoreError, match="half way"):
+        with pytest.raises(StudyError, match="half way"):
             make_store().read(lambda c: None)
     columns = make_store().read(lambda c: {column["name"] for column in sa.inspect(c).get_columns("sessions")})
     assert "note" not in columns and "secret_hash" in columns
@@ -392,7 +393,7 @@ def test_a_key_that_is_taken_is_nobody_elses_trouble(together):
 def test_work_that_spoils_a_transaction_is_done_alone(together):
     store, run = together
     results = run(keep("a"), lambda c: c.exec_driver_sql("SELECT * FROM nowhere"), keep("b"))
-    assert [results[0], results[2]] == [1, 1] and isinstance(results[1], StoreError) and kept(store) == {"a", "b"}
+    assert [results[0], results[2]] == [1, 1] and isinstance(results[1], StudyError) and kept(store) == {"a", "b"}
 
 
 def test_what_is_acknowledged_is_there_if_the_disk_fills_up_in_a_shared_transaction(together):
@@ -489,7 +490,7 @@ def test_leaving_out_is_a_decision_with_a_reason_and_can_be_taken_back(make_play
 def test_decisions_that_make_no_sense(make_play, participant, store, name, reason, sentence):
     play = make_play()
     participant(play)
-    with pytest.raises(StoreError, match=sentence):
+    with pytest.raises(StudyError, match=sentence):
         store.exclude(play.study, name, reason)
     assert count(store, db.decisions) == 0
 
@@ -520,7 +521,7 @@ def test_forgetting_leaves_nothing_but_that_somebody_was_forgotten(make_play, pa
     with pytest.raises(SessionError) as caught:
         play.state(alice.secret)
     assert caught.value.code == "no_session" and play.state(bob.secret).phase == "done"
-    with pytest.raises(StoreError, match="no participant"):
+    with pytest.raises(StudyError, match="no participant"):
         store.forget(play.study, "alice-who-left")
     participant(play, "alice-who-left").finish()  # Nobody remembers.
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from cyclegan.checkpoints.format import CheckpointError, write_error
+from cyclegan.checkpoints.format import write_error
+from cyclegan.errors import CheckpointError
 from cyclegan.training.run import Moment, Writer
 
 

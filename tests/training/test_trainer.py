@@ -9,8 +9,9 @@ from accelerate import Accelerator
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from cyclegan.config import DataConfig, LossConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
+from cyclegan.errors import TrainingError
 from cyclegan.training.averages import Sums
-from cyclegan.training.trainer import BAD_STEPS_IN_A_ROW, Trainer, TrainingError, lr_factor
+from cyclegan.training.trainer import BAD_STEPS_IN_A_ROW, Trainer, lr_factor
 
 pytestmark = pytest.mark.usefixtures("any_precision")
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cyclegan.checkpoints.format import CheckpointError, load_checkpoint
-from cyclegan.images import ImageError
+from cyclegan.checkpoints.format import load_checkpoint
+from cyclegan.errors import CheckpointError, ImageError
 from cyclegan.translation import files as module
 from cyclegan.translation.files import find_pictures, translate_files
 from cyclegan.translation.translator import Translator

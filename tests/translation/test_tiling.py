@@ -11,9 +11,10 @@ import pytest
 import torch
 from torch import nn
 
+from cyclegan.errors import Cancelled
 from cyclegan.networks import EncoderDecoder, ResnetGenerator, UnetGenerator, initialise
 from cyclegan.translation import tiling
-from cyclegan.translation.tiling import BoundTooSmall, TranslationCancelled, least_bytes, translate_in_pieces
+from cyclegan.translation.tiling import BoundTooSmall, least_bytes, translate_in_pieces
 
 ROOT = Path(__file__).parents[2]
 BUILD = {
@@ -177,7 +178,7 @@ def test_cancelling_leaves_no_files(files, tmp_path):
         seen.append(list(tmp_path.iterdir()))
         return len(seen) > 30
 
-    with pytest.raises(TranslationCancelled) as caught:
+    with pytest.raises(Cancelled) as caught:
         in_pieces(generator, x, cancelled=cancelled)
     assert caught.tb and files and all(file.closed for file in files), "what refers to the frames must not matter"
     assert len(seen) == 31  # At once.

@@ -7,10 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
-from cyclegan.checkpoints.format import CheckpointError, load_checkpoint
+from cyclegan.checkpoints.format import load_checkpoint
 from cyclegan.checkpoints.sources import LocalSource
-from cyclegan.images import ImageError, to_tensor
-from cyclegan.translation.tiling import TranslationCancelled
+from cyclegan.errors import Cancelled, CheckpointError, ImageError
+from cyclegan.images import to_tensor
 from cyclegan.translation.translator import Translator, TranslatorCache, mean_difference, save_png
 
 
@@ -84,7 +84,7 @@ def test_large_pictures_go_in_pieces_and_come_out_the_same(translator):
         assert one.size == (700, 501) and np.abs(np.asarray(one, int) - np.asarray(other, int)).max() <= 1
     two = small.translate_many([image, picture(700, 501, 2)], "ab")
     assert [np.array_equal(np.asarray(each.fake), np.asarray(pieced.fake)) for each in two] == [True, False]
-    with pytest.raises(TranslationCancelled):
+    with pytest.raises(Cancelled):
         small.translate_many([image], "ab", cancelled=lambda: len(parts) > 0)
 
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cyclegan.errors import ImageError
 from cyclegan.translation import video_io as module
-from cyclegan.translation.video_io import Video, VideoError, VideoWriter, is_video, write_frames
+from cyclegan.translation.video_io import Video, VideoWriter, is_video, write_frames
 
 REGULAR = [Fraction(i, 10) for i in range(20)]
 UNEVEN = [Fraction(ms, 1000) for ms in (0, 40, 45, 200, 210, 700, 1500)]
@@ -243,13 +244,13 @@ def test_what_is_no_video_is_one_sentence(tmp_path, monkeypatch):
         "missing": "does not exist", "pipe": "not a regular file",
     }  # fmt: skip
     for name, text in says.items():
-        with pytest.raises(VideoError, match=text) as caught:
+        with pytest.raises(ImageError, match=text) as caught:
             Video(tmp_path / f"{name}.mp4")
         assert f"{name}.mp4" in str(caught.value) and "\n" not in str(caught.value)
-    with pytest.raises(VideoError, match="longer than 1.5 seconds"):
+    with pytest.raises(ImageError, match="longer than 1.5 seconds"):
         Video(tmp_path / "whole.mp4", max_seconds=1.5)
     monkeypatch.setattr(module, "MAX_SIDE", 60)
-    with pytest.raises(VideoError, match="64×48"):
+    with pytest.raises(ImageError, match="64×48"):
         Video(tmp_path / "whole.mp4")
 
 
@@ -269,12 +270,12 @@ def test_a_file_is_there_whole_or_not_at_all(tmp_path):
         writer.write(image, Fraction(0), tenth)
         assert len(list(tmp_path.iterdir())) == 2
         raise KeyboardInterrupt
-    with pytest.raises(VideoError, match="no frames"), VideoWriter(target, (64, 48), rate=Fraction(10)):
+    with pytest.raises(ImageError, match="no frames"), VideoWriter(target, (64, 48), rate=Fraction(10)):
         pass
-    with pytest.raises(VideoError, match="32×32"), VideoWriter(target, (64, 48), rate=Fraction(10)) as writer:
+    with pytest.raises(ImageError, match="32×32"), VideoWriter(target, (64, 48), rate=Fraction(10)) as writer:
         writer.write(Image.new("RGB", (32, 32)), Fraction(0), tenth)
     assert [p.name for p in tmp_path.iterdir()] == ["out.mp4"] and target.read_bytes() == b"before"
-    with pytest.raises(VideoError, match="can't be written"):
+    with pytest.raises(ImageError, match="can't be written"):
         VideoWriter(tmp_path / "no" / "x.mp4", (64, 48), rate=Fraction(10))
     with VideoWriter(target, (64, 48), rate=Fraction(10), comment="made by a test") as writer:
         for time in (Fraction(0), Fraction(0), Fraction(1, 10)):  # A time that doesn't rise is no reason to fail.
@@ -296,14 +297,14 @@ def test_frames_become_a_training_folder(tmp_path):
     assert write_frames(two, folder, every=2, limit=3, size=500) == (3, (64, 48))
     assert len(list(folder.iterdir())) == 7 and (folder / "walk_000000400.jpg").is_file()
     before = {p: p.read_bytes() for p in folder.iterdir()}
-    with pytest.raises(VideoError, match="named drive already"):
+    with pytest.raises(ImageError, match="named drive already"):
         write_frames(one, folder, start=1.0)
     assert {p: p.read_bytes() for p in folder.iterdir()} == before
-    with pytest.raises(VideoError, match="2.0 seconds long"):
+    with pytest.raises(ImageError, match="2.0 seconds long"):
         write_frames(one, tmp_path / "empty", start=60)
     assert not (tmp_path / "empty").exists()
     (tmp_path / "file").write_text("")
-    with pytest.raises(VideoError, match="can't be written"):
+    with pytest.raises(ImageError, match="can't be written"):
         write_frames(one, tmp_path / "file")
 
 

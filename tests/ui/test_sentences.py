@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from cyclegan.checkpoints.format import CheckpointError, CheckpointInfo
+from cyclegan.checkpoints.format import CheckpointInfo
 from cyclegan.checkpoints.sources import LocalSource
-from cyclegan.images import ImageError, open_image
+from cyclegan.errors import CheckpointError, ImageError
+from cyclegan.images import open_image
 from cyclegan.ui import common, words
 from cyclegan.ui.sentences import KOREAN, OF_THE_HUB, PLACE, WITHIN, in_language
 from cyclegan.ui.workbench import Workbench
@@ -24,7 +25,7 @@ MODULES = [
     *(ROOT / "cyclegan" / name for name in ("study/build.py", "study/plan.py", "study/shelf.py",
                                             "commands/study.py", "data/__init__.py", "data/hub.py")),
 ]  # fmt: skip
-ERRORS = {"ImageError", "CheckpointError", "VideoError", "VideoCancelled", "HubError", "CardError", "PlanError",
+ERRORS = {"ImageError", "CheckpointError", "Cancelled", "HubError", "CardError", "StudyError",
           "DataError"}  # fmt: skip
 LISTS = {"problems", "left_out"}
 """What is appended to these is shown, too."""

@@ -17,9 +17,10 @@ from urllib.parse import quote
 import gradio as gr
 from PIL import Image
 
-from cyclegan.checkpoints.format import CheckpointError, CheckpointInfo
+from cyclegan.checkpoints.format import CheckpointInfo
 from cyclegan.checkpoints.sources import CheckpointSource
-from cyclegan.images import ImageError, open_image, probe_image
+from cyclegan.errors import CheckpointError, ImageError
+from cyclegan.images import open_image, probe_image
 from cyclegan.ui import common, words
 from cyclegan.ui.common import arrow, domains, told
 from cyclegan.ui.curves import curves
@@ -412,7 +413,10 @@ def _grid(path: Path, tag: str) -> Image.Image:
     name = f"{path.name} of {tag}"
     width, height = probe_image(path, name=name)
     if width * height > MAX_GRID_PIXELS:
-        raise ImageError(f"{name} has {width}×{height} pixels, too many for a page")
+        raise ImageError(
+            "{name} has {width}×{height} pixels, too many for a page",
+            name=name, width=width, height=height,
+        )
     return open_image(path, name=name)
 
 

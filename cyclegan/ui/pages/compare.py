@@ -17,9 +17,10 @@ from urllib.parse import quote, unquote, urlencode
 
 import gradio as gr
 
-from cyclegan.checkpoints.format import CheckpointError, CheckpointInfo, epoch_name
+from cyclegan.checkpoints.format import CheckpointInfo, epoch_name
 from cyclegan.config import DIRECTIONS
-from cyclegan.images import ImageError, open_image
+from cyclegan.errors import CheckpointError, ImageError
+from cyclegan.images import open_image
 from cyclegan.ui import common, words
 from cyclegan.ui.common import by, domains, told
 from cyclegan.ui.curves import curves
@@ -386,7 +387,10 @@ def _entry(bench: Workbench, value: str, lists: dict[str, list[CheckpointInfo]])
         run, tag = value, ""
     elif not re.fullmatch(r"(epoch-)?\d{1,9}", tag):
         if run in bench.runs:
-            raise CheckpointError(f"{tag[:40]!r} is no epoch of {run}: name one like {run}@{epoch_name(12)}")
+            raise CheckpointError(
+                "{tag!r} is no epoch of {run}: name one like {run}@{epoch_name}",
+                tag=tag[:40], run=run, epoch_name=epoch_name(12),
+            )
         run, tag = value, ""  # USER/NAME@REVISION, or a run whose name has an @.
     epoch = common.epoch_number(tag) if tag else None
     if run not in lists:
@@ -463,7 +467,7 @@ def checked_number(text: str, count: int) -> int:
     """An example's number, counted from 1. Raises ImageError."""
     if not (text.isascii() and text.isdecimal() and len(text) < 6 and 1 <= int(text) <= count):
         there = f"there are {count}" if count else "there are none"
-        raise ImageError(f"there is no example {text[:20]!r} here; {there}")
+        raise ImageError("there is no example {text!r} here; {there}", text=text[:20], there=there)
     return int(text)
 
 

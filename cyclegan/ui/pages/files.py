@@ -20,7 +20,8 @@ from gradio.utils import get_upload_folder
 from PIL import Image
 
 from cyclegan.checkpoints.format import CheckpointInfo
-from cyclegan.images import ImageError, open_image
+from cyclegan.errors import ImageError
+from cyclegan.images import open_image
 from cyclegan.ui import common, words
 from cyclegan.ui.common import arrow, by, domains, told
 from cyclegan.ui.results import SERVED, file_name, served

@@ -18,7 +18,8 @@ from urllib.parse import quote
 import gradio as gr
 
 from cyclegan.checkpoints.sources import LocalSource
-from cyclegan.study.plan import PROTOCOLS, PlanError, Study
+from cyclegan.errors import StudyError
+from cyclegan.study.plan import PROTOCOLS, Study
 from cyclegan.study.shelf import KEY_VARIABLE, PREVIEW, Studies
 from cyclegan.ui import common, words
 from cyclegan.ui.common import told
@@ -219,13 +220,19 @@ def build(bench: Workbench) -> None:
             key: the owner's, on a server for others.
         """
         if not studies.may_see(key):
-            raise PlanError(f"results are for the owner: give the server's {KEY_VARIABLE} as key")
+            raise StudyError(
+                "results are for the owner: give the server's {KEY_VARIABLE} as key",
+                KEY_VARIABLE=KEY_VARIABLE,
+            )
         return studies.report(studies.study(study))
 
     def write_files(name: str | None, request: gr.Request) -> Any:
         """The report in all formats, with its figures."""
         if not studies.may_see(_key(request)):
-            raise PlanError(f"results are for the owner: give the server's {KEY_VARIABLE} as key")
+            raise StudyError(
+                "results are for the owner: give the server's {KEY_VARIABLE} as key",
+                KEY_VARIABLE=KEY_VARIABLE,
+            )
         return gr.File(_files(studies, studies.study(name)), visible=True)
 
     private = {"show_progress": "hidden", "api_visibility": "private", **REPORTS}
@@ -454,7 +461,7 @@ def _build_form(bench: Workbench, studies: Studies, choice: gr.Dropdown) -> Any:
         say, source = words.speaker(request), bench.run(run)
         dataset = (dataset or "").strip()
         if not dataset:
-            raise PlanError("name a data set, whose test pictures are shown")
+            raise StudyError("name a data set, whose test pictures are shown")
         name = (name or "").strip() or f"{Path(source.name).name}-{direction}-{protocol}"
         target = BUILT_IN / name
         spec = str(source.folder) if isinstance(source, LocalSource) else source.name
@@ -513,7 +520,7 @@ def _run(command: Sequence[str]) -> Iterator[str]:
     In a process of its own: its memory is given back, and who leaves the page ends it.
 
     Raises:
-        PlanError: the sentence that it ended with.
+        StudyError: the sentence that it ended with.
     """
     # The program may have been started from another folder.
     path = os.pathsep.join(filter(None, [str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH")]))
@@ -535,8 +542,10 @@ def _run(command: Sequence[str]) -> Iterator[str]:
                 yield f"{last}%"
         if process.wait():
             if not lines:
-                raise PlanError("the command ended without saying why, perhaps for lack of memory: run it from a shell")
-            raise PlanError(lines[-1].split("error: ", 1)[-1].strip().removesuffix("."))
+                raise StudyError(
+                    "the command ended without saying why, perhaps for lack of memory: run it from a shell"
+                )
+            raise StudyError(lines[-1].split("error: ", 1)[-1].strip().removesuffix("."))
     finally:
         if process.poll() is None:
             process.terminate()

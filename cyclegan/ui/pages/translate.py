@@ -13,7 +13,8 @@ import gradio as gr
 
 from cyclegan.checkpoints.format import CheckpointInfo
 from cyclegan.config import DIRECTIONS
-from cyclegan.images import ImageError, open_image
+from cyclegan.errors import ImageError
+from cyclegan.images import open_image
 from cyclegan.ui import common, words
 from cyclegan.ui.common import by, domains, told
 from cyclegan.ui.results import Picture, Reading, Wanted, linked, served
@@ -314,7 +315,10 @@ def _translate(
     try:
         wanted_size = common.checked_size(size)
         if reading not in READINGS:
-            raise ImageError(f"there is no reading {reading[:40]!r}: choose {' or '.join(READINGS)}")
+            raise ImageError(
+                "there is no reading {reading!r}: choose {names}",
+                reading=reading[:40], names=' or '.join(READINGS),
+            )
         image, remarks = common.reduced(open_image(common.source_of(payload), name="This file"), say)
         info = bench.info(run, None if epoch is None else common.epoch_number(epoch))
         if not bench.ready.is_set():

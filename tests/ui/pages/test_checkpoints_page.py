@@ -10,8 +10,9 @@ import urllib.request
 import pytest
 from PIL import Image
 
-from cyclegan.checkpoints.format import CheckpointError, read_info
+from cyclegan.checkpoints.format import read_info
 from cyclegan.checkpoints.sources import LocalSource
+from cyclegan.errors import CheckpointError
 from cyclegan.ui.words import Speaker, speaker
 from tests.ui.conftest import picture, write_epoch
 

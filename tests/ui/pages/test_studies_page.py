@@ -11,7 +11,7 @@ from gradio_client.exceptions import AppError
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from cyclegan.study.plan import PlanError
+from cyclegan.errors import StudyError
 from cyclegan.study.report import make_report
 from cyclegan.study.shelf import KEY_VARIABLE, PREVIEW, Studies
 from cyclegan.ui import common, words
@@ -54,7 +54,7 @@ def test_studies_that_are_added_are_played(small_study):
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("DATABASE_URL", raising=False)
         studies = Studies([])
-        with pytest.raises(PlanError, match="there is no study 'None' here"):
+        with pytest.raises(StudyError, match="there is no study 'None' here"):
             studies.study(None)
         study = studies.add(small_study().folder)
         assert studies.study(None) is study
@@ -121,7 +121,7 @@ def test_what_owners_and_others_see_of_a_study(small_study):
      "'data/mapz' 폴더가 없습니다(혹시 'data/maps' 폴더인가요?)"),
 ])  # fmt: skip
 def test_what_a_build_ends_with_is_told_in_korean(sentence, korean):
-    assert common.told_error(PlanError(sentence), words.Speaker("ko")).message.startswith(korean)
+    assert common.told_error(StudyError(sentence), words.Speaker("ko")).message.startswith(korean)
 
 
 def test_the_reports_pictures_are_on_the_page():
@@ -134,11 +134,11 @@ def test_the_reports_pictures_are_on_the_page():
 
 
 def test_a_command_that_fails_ends_in_its_sentence(tmp_path):
-    with pytest.raises(PlanError, match="holds no study: name a folder"):
+    with pytest.raises(StudyError, match="holds no study: name a folder"):
         list(_run(["-m", "cyclegan", "study", "check", str(tmp_path)]))
-    with pytest.raises(PlanError, match="without saying why"):
+    with pytest.raises(StudyError, match="without saying why"):
         list(_run(["-c", "raise SystemExit(1)"]))
-    with pytest.raises(PlanError, match="^no such thing$"):  # Pages end a sentence, and what follows is for shells.
+    with pytest.raises(StudyError, match="^no such thing$"):  # Pages end a sentence, and what follows is for shells.
         list(_run(["-c", "raise SystemExit('error: no such thing.\\nLayouts:')"]))
 
 

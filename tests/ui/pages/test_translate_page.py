@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 import app as app_module
+from cyclegan.errors import CheckpointError, ImageError
 from tests.ui.conftest import ROOT, picture, write_epoch
 
 pytestmark = pytest.mark.xdist_group("app")
@@ -266,7 +267,6 @@ def test_huge_pictures_are_reduced():
 
 
 def test_a_run_that_went_away_is_told(tmp_path):
-    from cyclegan.checkpoints.format import CheckpointError
     from cyclegan.ui.common import listed
     from hub import open_source
 
@@ -292,7 +292,6 @@ def test_examples_alternate(tmp_path):
 
 
 def test_a_source_without_examples_to_give_stops_nothing(tmp_path):
-    from cyclegan.checkpoints.format import CheckpointError
     from cyclegan.checkpoints.sources import LocalSource
     from cyclegan.ui.common import examples_of
 
@@ -366,7 +365,6 @@ def test_epochs_are_labelled(tmp_path):
 
 
 def test_the_unforeseen_is_logged_and_told_in_general(caplog):
-    from cyclegan.images import ImageError
     from cyclegan.ui.common import told_error
 
     told = told_error(ZeroDivisionError("secret detail"))

@@ -1,0 +1,111 @@
+"""The only exceptions whose text a person reads, and the text itself: a template with values, in any language."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+Translate = Callable[[str], str]
+"""Return the template in another language; the template itself where the catalogue lacks it."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """A sentence for a person: an English template and the values for its places.
+
+    The template is the key in the catalogues of `cyclegan.locale`, so it must be a literal where a message is made.
+
+    Args:
+        template: the sentence with places such as `{name}` or `{size:.1f}`; without values it is
+            the text itself, else literal braces are doubled.
+        values: what the places hold. A value that is itself a message or a UserError is translated, too.
+    """
+
+    template: str
+    values: dict[str, Any] = field(default_factory=dict)
+
+    def text(self, translate: Translate = str) -> str:
+        """Return the sentence, with the template and every nested message put through `translate`."""
+        if not self.values:
+            return translate(self.template)
+        values = {name: _text_of(value, translate) for name, value in self.values.items()}
+        return translate(self.template).format(**values)
+
+    def __str__(self) -> str:
+        return self.text()
+
+
+def message(template: str, /, **values: Any) -> Message:
+    """Return a `Message`; the extraction of templates knows this name.
+
+    Args:
+        template: see `Message`.
+        values: see `Message`.
+    """
+    return Message(template, {name: _plain(value) for name, value in values.items()})
+
+
+def _plain(value: Any) -> Any:
+    """Return what a message may hold: another program's exception as its text, because it would hold its frames."""
+    foreign = isinstance(value, BaseException) and not isinstance(value, UserError)
+    return str(value) if foreign else value
+
+
+def _text_of(value: Any, translate: Translate) -> Any:
+    if isinstance(value, UserError):
+        value = value.message
+    return value.text(translate) if isinstance(value, Message) else value
+
+
+class UserError(Exception):
+    """A problem that the person can fix: one sentence that names the thing and the remedy.
+
+    Commands print it and pages show it. Any other exception is a bug and must look like one.
+
+    Args:
+        template: see `Message`; without a full stop at its end.
+        values: see `Message`.
+
+    Attributes:
+        message: the sentence as a `Message`, for other languages.
+    """
+
+    def __init__(self, template: str | Message, /, **values: Any) -> None:
+        self.message = template if isinstance(template, Message) else message(template, **values)
+        super().__init__(self.message)
+
+    def __str__(self) -> str:
+        return str(self.message)
+
+    def text(self, translate: Translate = str) -> str:
+        """Return the sentence in the language of `translate`."""
+        return self.message.text(translate)
+
+
+class ConfigError(UserError):
+    """A setting or flag that can't work."""
+
+
+class ImageError(UserError):
+    """A picture or video that can't be read, translated or written."""
+
+
+class DataError(UserError):
+    """A data set that can't be used."""
+
+
+class CheckpointError(UserError):
+    """A checkpoint, training state or file of weights that can't be found, read or written."""
+
+
+class TrainingError(UserError):
+    """A training that can't continue."""
+
+
+class StudyError(UserError):
+    """A study, its database or its report that can't be built, read, played or written."""
+
+
+class Cancelled(Exception):
+    """The work was cancelled by whoever asked for it; there is nothing to report."""

@@ -1,0 +1,136 @@
+"""THE table of figures: everything that is recorded about an epoch, one row each.
+
+The trainer's line, the curves, the pages, the model card, `python -m hub list` and docs/training.md read it. Adding a
+figure is one row here and one value in the losses or metrics of an epoch. Imports neither torch nor gradio.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from cyclegan.config import Direction
+from cyclegan.errors import Message, message
+
+Group = Literal["losses", "metrics"]
+Ending = Literal["direction", "source", "target"]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure of an epoch, recorded once per direction or domain as `KEY_ab`, `KEY_a` and so on.
+
+    A figure stands in the column of the direction whose generator it describes.
+    """
+
+    key: str
+    """Its name in checkpoint.json and metrics.jsonl, without the ending."""
+    group: Group
+    """Where an epoch records it: a loss of the training, or a metric on the fixed test pictures."""
+    ending: Ending
+    """The ending in a direction's column: the direction (`ab`), its source (`a`) or its target domain (`b`)."""
+    label: Message
+    """A few words, for a row or a column."""
+    meaning: Message
+    """What it says, with its range; no full stop."""
+    title: Message
+    """The heading of its panel of curves."""
+    unit: Message | None = None
+    better: Literal["lower", "higher"] | None = None
+    """None where neither is: the losses of a game, or a figure whose best is in between."""
+    format: str = ".3f"
+    """A format specification for one value."""
+    short: str | None = None
+    """Its name in the trainer's one-line summary; None leaves it out there."""
+    in_lists: bool = False
+    """Whether `python -m hub list` and the model card have a column for it."""
+    in_curves: bool = False
+    """Whether it has a panel among the curves."""
+
+    def name(self, direction: Direction) -> str:
+        """Return the recorded name in a direction's column: `cycle_a` for cycle and "ab"."""
+        endings = {"direction": direction, "source": direction[0], "target": direction[1]}
+        return f"{self.key}_{endings[self.ending]}"
+
+    def value(self, record: Mapping[str, float], direction: Direction) -> float | None:
+        """Return an epoch's value, None where there is no finite one.
+
+        Args:
+            record: the epoch's losses or metrics, by `group`.
+        """
+        value = record.get(self.name(direction))
+        return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
+
+    def mean(self, record: Mapping[str, float]) -> float | None:
+        """Return the mean over the directions that are recorded, None where none is."""
+        values = [value for d in ("ab", "ba") if (value := self.value(record, d)) is not None]
+        return sum(values) / len(values) if values else None
+
+    def show(self, value: float) -> str:
+        """Return the value as it is printed everywhere."""
+        return format(value, self.format)
+
+
+GREY_LEVELS = message("grey levels, 0 to 255")
+
+FIGURES: tuple[Figure, ...] = (
+    Figure(
+        "cycle", "losses", "source", message("cycle"),
+        message("how far pictures brought back are from their originals, between −1 and 1 (0 to 2)"),
+        message("Cycle (L1)"), short="cycle", in_lists=True, in_curves=True,
+    ),
+    Figure(
+        "gan", "losses", "direction", message("adversarial"),
+        message("the discriminator's verdict on the generator's results; the two pull against each other"),
+        message("Adversarial, generators"), short="gan", in_curves=True,
+    ),
+    Figure(
+        "identity", "losses", "target", message("identity"),
+        message("how much the generator changes pictures that are already of its target (0 to 2)"),
+        message("Identity (L1)"), short="idt", in_curves=True,
+    ),
+    Figure(
+        "disc", "losses", "target", message("discriminator"),
+        message("the loss of the discriminator that judges this direction's results"),
+        message("Discriminators"), short="disc", in_curves=True,
+    ),
+    Figure(
+        "reconstruction_l1", "metrics", "direction", message("reconstruction L1 (of 255)"),
+        message("how far test pictures brought back are from their originals, in grey levels"),
+        message("Test pictures: brought back (L1)"), unit=GREY_LEVELS, better="lower", format=".1f", in_lists=True,
+        in_curves=True,
+    ),
+    Figure(
+        "truth_l1", "metrics", "direction", message("truth L1 (of 255)"),
+        message("how far translations are from the true pictures, where those are known, in grey levels"),
+        message("Test pictures: against the truth (L1)"), unit=GREY_LEVELS, better="lower", format=".1f", in_lists=True,
+        in_curves=True,
+    ),
+    Figure(
+        "change_l1", "metrics", "direction", message("change L1 (of 255)"),
+        message("how far translations are from their inputs, in grey levels; near 0, nothing is translated"),
+        message("Test pictures: change (L1)"), unit=GREY_LEVELS, format=".1f", in_lists=True,
+    ),
+    Figure(
+        "diversity", "metrics", "direction", message("diversity"),
+        message(
+            "how much translations differ from each other, divided by how much their inputs do; near 0, all look alike"
+        ),
+        message("Test pictures: diversity"), format=".2f", in_lists=True,
+    ),
+    Figure(
+        "disc_accuracy", "metrics", "target", message("discriminator is right"),
+        message("share of patches, real and translated, that the discriminator of the target judges correctly"),
+        message("Test pictures: discriminator is right"), format=".0%",
+    ),
+)  # fmt: skip
+"""In the order in which they are shown."""
+
+
+def figure_of(name: str) -> tuple[Figure | None, str]:
+    """Return the row and the ending of a recorded name: `cycle_a` → (cycle, "a"); (None, "") for a strange one."""
+    key, _, ending = name.rpartition("_")
+    found = next((figure for figure in FIGURES if figure.key == key), None)
+    return (found, ending) if found and ending in ("ab", "ba", "a", "b") else (None, "")

@@ -1,0 +1,179 @@
+"""Files and folders that are written whole or not at all, JSON, checksums.
+
+A crash at any moment leaves the old file, or none, or the new one; never a part. What a crash left behind begins with
+a dot and ends in `.part` or `.old`; `remove_leftovers` removes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from cyclegan.errors import UserError
+
+MAX_JSON_BYTES = 10_000_000
+
+
+@contextlib.contextmanager
+def whole_file(target: Path, *, durable: bool = True) -> Iterator[Path]:
+    """Yield a hidden sibling of `target` to write; at the end it is flushed to disk and replaces `target`.
+
+    The folder is made if it is missing. After an exception, `target` is as it was.
+
+    Args:
+        durable: survive a power cut, too; False saves the flush for files that can be made again.
+
+    Raises:
+        OSError: the file can't be written.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = _hidden(target, "part")
+    try:
+        yield part
+        if durable:
+            flush(part)
+        os.replace(part, target)
+        if durable:
+            flush(target.parent)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """Yield a hidden sibling of `target` to fill; at the end it is flushed to disk and takes `target`'s name.
+
+    An existing `target` is replaced whole. After an exception, it is as it was.
+
+    Raises:
+        OSError: the folder can't be written.
+    """
+    part = _hidden(target, "part")
+    try:
+        part.mkdir(parents=True)
+        yield part
+        for path in sorted(part.rglob("*"), reverse=True):
+            flush(path)
+        flush(part)
+        if target.exists():
+            old = _hidden(target, "old")
+            os.rename(target, old)
+            os.rename(part, target)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            os.rename(part, target)
+        flush(target.parent)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _hidden(target: Path, suffix: str) -> Path:
+    # Long names must leave room for what is added: file systems end at 255 bytes.
+    stem = target.name.encode("utf-8", "surrogateescape")[:200].decode("utf-8", "ignore")
+    return target.with_name(f".{stem}.{uuid.uuid4().hex[:8]}.{suffix}")
+
+
+def remove_leftovers(folder: Path, *, older_than_s: float = 0.0) -> None:
+    """Remove what interrupted writes left in `folder`.
+
+    Args:
+        older_than_s: leave younger ones alone, because another process may be writing them.
+    """
+    for pattern in (".*.part", ".*.old"):
+        for leftover in folder.glob(pattern):
+            with contextlib.suppress(OSError):
+                if older_than_s and time.time() - leftover.stat().st_mtime <= older_than_s:
+                    continue
+                if leftover.is_dir():
+                    shutil.rmtree(leftover, ignore_errors=True)
+                else:
+                    leftover.unlink()
+
+
+def flush(path: Path) -> None:
+    """Flush a file, or a folder's entries, to disk.
+
+    Windows can't open a folder; its file system journals renames anyway.
+    """
+    if os.name == "nt" and path.is_dir():
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole, in place of an old one, and make its folder. Raises OSError."""
+    with whole_file(path) as part:
+        part.write_bytes(content)
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Write readable JSON whole, in place of an old file; not-a-number, unknown to JSON, becomes null.
+
+    Raises:
+        OSError: the file can't be written; an old one is as it was.
+    """
+    # A file name that isn't valid Unicode becomes a JSON escape.
+    text = json.dumps(_without_nan(values), indent=2, ensure_ascii=False) + "\n"
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
+
+
+def _without_nan(values: Any) -> Any:
+    if isinstance(values, Mapping):
+        return {key: _without_nan(value) for key, value in values.items()}
+    if isinstance(values, (list, tuple)):
+        return [_without_nan(value) for value in values]
+    return None if isinstance(values, float) and values - values != 0 else values
+
+
+def read_json(path: Path, *, error: type[UserError] = UserError) -> dict[str, Any]:
+    """Return the JSON object in a file of at most MAX_JSON_BYTES.
+
+    Args:
+        error: the kind of exception to raise.
+
+    Raises:
+        UserError: the file is missing, too large or damaged; named with its folder.
+    """
+    where = f"{path.parent.name}/{path.name}"
+    try:
+        if path.exists() and not path.is_file():  # A pipe would block for ever, and a device never ends.
+            raise error("{where} is not a regular file", where=where)
+        with open(path, "rb") as file:
+            content = file.read(MAX_JSON_BYTES + 1)
+        if len(content) > MAX_JSON_BYTES:
+            raise error("{where} is too large to be a checkpoint's", where=where)
+        values = json.loads(content.decode("utf-8"))
+    except FileNotFoundError as missing:
+        raise error(
+            "{where} has no {file}; it is not a whole checkpoint", where=path.parent.name, file=path.name
+        ) from missing
+    except (OSError, ValueError, RecursionError) as reason:
+        raise error("{where} can't be read ({reason}); get it again", where=where, reason=reason) from reason
+    if not isinstance(values, dict):
+        raise error("{where} is damaged: a JSON object was expected", where=where)
+    return values
+
+
+def sha256(path: Path) -> str:
+    """Return a file's SHA-256 as 64 hex digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file)
+
+
+def _digest(file: Any) -> str:
+    digest = hashlib.sha256()
+    while chunk := file.read(2**20):
+        digest.update(chunk)
+    return digest.hexdigest()
