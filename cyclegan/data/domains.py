@@ -178,10 +178,7 @@ def open_streets(dataset: str, names: tuple[str, str], *, paired: bool) -> Split
     """
     from cyclegan.data.streets import StreetsSpec
 
-    try:
-        spec = StreetsSpec.parse(dataset)
-    except ValueError as error:
-        raise DataError(str(error)) from error
+    spec = StreetsSpec.parse(dataset)
 
     def domain(split: str, side: str, count: int) -> Drawn | None:
         name = names[side == "b"]
