@@ -1,4 +1,4 @@
-"""Folders of pictures that show both domains side by side, as pix2pix's data sets do."""
+"""Data sets whose files show both domains side by side, as pix2pix's do."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Halves", "open_pairs"]
 class Halves:
     """The left (side 0, domain a) or right (side 1, domain b) halves of side-by-side files.
 
-    Both halves have the same size: of an odd width the middle column belongs to neither.
+    Both halves have the same size: the middle column of an odd width belongs to neither.
     """
 
     name: str
@@ -56,15 +56,15 @@ class Halves:
 
 
 def open_pairs(root: Path, names: tuple[str, str]) -> Splits:
-    """Open a data set of this shape; folder names match whatever their case::
+    """Open a data set of this shape; folder names match in any case::
 
         ROOT/
           train/*.jpg     left half = domain a, right half = domain b
-          test/*.jpg      optional; without it val/ is the test split (as in "maps", which has no test)
+          test/*.jpg      optional; without it val/ is the test split ("maps" has no test)
 
     Args:
         root: the folder.
-        names: what domains a and b are called.
+        names: of domains a and b.
 
     Raises:
         DataError: train is missing or has no pictures.
