@@ -17,6 +17,7 @@ from cyclegan.data.cache import PictureCache, plan_cache
 from cyclegan.data.domains import Splits, no_folder
 from cyclegan.errors import DataError
 from cyclegan.images import normalise, prepare_for_evaluation, to_tensor
+from cyclegan.locale import in_language
 
 
 def picture(size, seed):
@@ -171,6 +172,17 @@ def test_a_folder_of_nearly_that_name_is_named(tmp_path, monkeypatch, given, mea
     text = given.format(tmp_path)
     near = f" (did you mean {meant.format(tmp_path)!r}?)" if meant else ""
     assert str(no_folder(text)) == f"there is no folder {text!r}{near}"
+
+
+def test_a_nested_sentence_is_korean_as_a_whole(tmp_path, monkeypatch):
+    (tmp_path / "data/maps").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError) as caught:
+        find_data(DataConfig(dataset="data/mapz"))
+    first = in_language(caught.value, "ko").splitlines()[0]
+    assert first == (
+        "'data/mapz' 폴더가 없습니다(혹시 'data/maps' 폴더인가요?). data 폴더가 여기에 있으므로 Hub에서는 찾지 않았습니다."
+    )
 
 
 def test_a_file_is_no_data_set(tmp_path):
@@ -449,14 +461,12 @@ class Dying:
 
 
 def test_a_worker_that_dies_is_explained(tmp_path):
-    config = DataConfig(
-        dataset=str(unpaired(tmp_path)), load_size=24, crop_size=16, cache_mb=0, num_workers=1
-    )
+    config = DataConfig(dataset=str(unpaired(tmp_path)), load_size=24, crop_size=16, cache_mb=0, num_workers=1)
     found = find_data(config)
     splits = Splits(Dying(found.train_a), found.train_b, None, None)
-    with Data(splits, config, seed=0, multiple=4, paired=False, progress=False) as data:
-        with pytest.raises(DataError, match="lower --num_workers"):
-            next(data.batches(1, batch_size=1))
+    data = Data(splits, config, seed=0, multiple=4, paired=False, progress=False)
+    with data, pytest.raises(DataError, match="lower --num_workers"):
+        next(data.batches(1, batch_size=1))
 
 
 # --------------------------------------------------------------------------------------------------- cache
