@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "IMAGE_SUFFIXES", "MAX_PIXELS", "MAX_SIDE", "MIN_SIDE", "augment", "crop_box", "evaluation_size", "list_images",
-    "natural_order", "normalise", "open_image", "prepare_for_evaluation", "probe_image", "resized",
+    "mean_difference", "natural_order", "normalise", "open_image", "prepare_for_evaluation", "probe_image", "resize",
     "resize_for_training", "to_image", "to_tensor", "training_size",
 ]  # fmt: skip
 
@@ -405,6 +405,12 @@ def to_image(tensor: torch.Tensor) -> Image.Image:
 # -------------------------------------------------------------------------- geometry: resize, crop, mirror
 
 
+def mean_difference(one: Image.Image | np.ndarray, other: Image.Image | np.ndarray) -> float:
+    """Return the mean absolute difference of two RGB pictures of one size, in grey levels (0 to 255)."""
+    first, second = (np.asarray(image, dtype=np.int16) for image in (one, other))
+    return float(np.abs(first - second).mean())
+
+
 def training_size(size: tuple[int, int], config: DataConfig, *, multiple: int = 4) -> tuple[int, int]:
     """Return the width and height to which `resize_for_training` resizes a picture of this (width, height).
 
@@ -448,7 +454,7 @@ def resize_for_training(image: Image.Image, config: DataConfig, *, multiple: int
     Raises:
         ImageError: as `training_size`.
     """
-    return resized(image, training_size(image.size, config, multiple=multiple))
+    return resize(image, training_size(image.size, config, multiple=multiple))
 
 
 def crop_box(size: tuple[int, int], config: DataConfig, rng: np.random.Generator) -> tuple[int, int, int, int]:
@@ -497,11 +503,11 @@ def prepare_for_evaluation(image: Image.Image, config: DataConfig, *, multiple: 
         image, crop = resize_for_training(image, config, multiple=multiple), config.crop_size
         left, top = (image.width - crop) // 2, (image.height - crop) // 2
         return image.crop((left, top, left + crop, top + crop))
-    return resized(image, evaluation_size(image.size, config, multiple=multiple))
+    return resize(image, evaluation_size(image.size, config, multiple=multiple))
 
 
-def resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Return the picture at (width, height), bicubic with antialiasing; itself if it has that size."""
+def resize(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Return the picture at this width and height, antialiased bicubic; the same object if it has that size."""
     return image if image.size == size else image.resize(size, Image.Resampling.BICUBIC)
 
 

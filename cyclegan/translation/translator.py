@@ -25,7 +25,7 @@ from cyclegan.checkpoints.format import Checkpoint, direction_name
 from cyclegan.checkpoints.sources import CheckpointSource
 from cyclegan.config import Direction
 from cyclegan.errors import Cancelled, CheckpointError, ImageError
-from cyclegan.images import resized, to_image, to_tensor
+from cyclegan.images import to_image, to_tensor
 from cyclegan.networks.fast import fast_generator
 from cyclegan.translation.tiling import BoundTooSmall, translate_in_pieces
 
@@ -131,7 +131,7 @@ class Translator:
         if not fits and len(images) > 1:
             return one_by_one()
         padded = [
-            to_tensor(_padded(np.asarray(resized(image, size_there)), there.size_multiple, there.min_size))
+            to_tensor(_padded(np.asarray(_resized(image, size_there)), there.size_multiple, there.min_size))
             for image in images
         ]
         outputs = [torch.stack(padded).to(self.device, memory_format=torch.channels_last)]
@@ -212,7 +212,7 @@ def _too_much(size: tuple[int, int], have: str) -> str:
 
 def _finish(output: torch.Tensor, worked: tuple[int, int], wanted: tuple[int, int]) -> Image.Image:
     """Crop the padding off and scale back to the input's size."""
-    return resized(to_image(output[:, :, : worked[1], : worked[0]]), wanted)
+    return _resized(to_image(output[:, :, : worked[1], : worked[0]]), wanted)
 
 
 def default_device() -> str:
@@ -226,6 +226,10 @@ def working_size(size: tuple[int, int], shorter: int | None) -> tuple[int, int]:
     """Width and height with the shorter side brought to `shorter`, in proportion; as they are for None."""
     scale = 1.0 if shorter is None else shorter / min(size)
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def _resized(image: Image.Image, wanted: tuple[int, int]) -> Image.Image:
+    return image if wanted == image.size else image.resize(wanted, Image.Resampling.BICUBIC)
 
 
 def _padded_side(side: int, multiple: int, least: int) -> int:

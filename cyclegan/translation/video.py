@@ -15,7 +15,6 @@ from PIL import Image, ImageChops, ImageFilter
 
 from cyclegan.config import Direction
 from cyclegan.errors import Cancelled, ImageError
-from cyclegan.images import resized
 from cyclegan.translation.translator import Translator, working_size
 from cyclegan.translation.video_io import MAX_SIDE, Frame, Video, VideoWriter
 
@@ -129,7 +128,7 @@ def translate_video_in_steps(
     ) as writer:
         yield 0, info.expected_frames
         for batch in _batches(video.frames(), batch_size):
-            shown = [resized(frame.image, written) for frame in batch]
+            shown = [_resized(frame.image, written) for frame in batch]
             try:
                 translated = translator.translate_batch(shown, direction, then)
             except torch.OutOfMemoryError as error:
@@ -145,6 +144,10 @@ def translate_video_in_steps(
     return VideoTranslation(
         done, end, writer.written_size, video.skipped, smoother.flicker_before, smoother.flicker_after, writer.sound
     )  # fmt: skip
+
+
+def _resized(image: Image.Image, wanted: tuple[int, int]) -> Image.Image:
+    return image if image.size == wanted else image.resize(wanted, Image.Resampling.BICUBIC)
 
 
 def _batches(frames: Iterable[Frame], size: int) -> Iterator[list[Frame]]:

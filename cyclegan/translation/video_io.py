@@ -23,7 +23,7 @@ from av.stream import Disposition
 from PIL import Image
 
 from cyclegan.errors import ImageError
-from cyclegan.images import IMAGE_SUFFIXES, resized
+from cyclegan.images import IMAGE_SUFFIXES
 
 __all__ = ["Frame", "Video", "VideoInfo", "VideoWriter", "is_video", "write_frames"]
 
@@ -301,7 +301,7 @@ def write_frames(
         for frame in video.frames(start=start, end=end, every=every):
             folder.mkdir(parents=True, exist_ok=True)
             last = max(last + 1, round(frame.time * 1000))
-            image = resized(frame.image, wanted)
+            image = frame.image if wanted == frame.image.size else frame.image.resize(wanted, Image.Resampling.BICUBIC)
             target = folder / f"{stem}_{last:09d}.jpg"
             part = target.with_name(f".{target.name}.part")
             try:

@@ -181,7 +181,8 @@ def test_a_nested_sentence_is_korean_as_a_whole(tmp_path, monkeypatch):
         find_data(DataConfig(dataset="data/mapz"))
     first = in_language(caught.value, "ko").splitlines()[0]
     assert first == (
-        "'data/mapz' 폴더가 없습니다(혹시 'data/maps' 폴더인가요?). data 폴더가 여기에 있으므로 Hub에서는 찾지 않았습니다."
+        "'data/mapz' 폴더가 없습니다(혹시 'data/maps' 폴더인가요?). data 폴더가 여기에 있으므로 "
+        "Hub에서는 찾지 않았습니다."
     )
 
 
