@@ -69,7 +69,7 @@ def _add_building(world: World, side: int, z0: float, z1: float, u: list[float],
 
 
 def _add_pitched_roof(world: World, thing: Thing, x: float, back: float, z0: float, z1: float, top: float,
-                  wall: Color, u: list[float], sun: float) -> None:  # fmt: skip
+                      wall: Color, u: list[float], sun: float) -> None:  # fmt: skip
     """Add a tiled roof with a chimney, its ridge along the street or across it; the eaves overhang."""
     tile, peak = _ROOFS[int(u[5] * len(_ROOFS))], top + 2.4 + 1.2 * u[6]
     near, facing = world.slope(x, z0, z1), (1 / z0, 0.0, 0.0)
@@ -108,7 +108,7 @@ def _add_end_windows(
 
 
 def _add_windows(world: World, thing: Thing, x: float, z0: float, z1: float, floors: int, wall: Color, house: bool,
-             sun: float, rng: np.random.Generator) -> None:  # fmt: skip
+                 sun: float, rng: np.random.Generator) -> None:  # fmt: skip
     """Add panes to the street front; the ground floor of a town house may be a shop."""
     near = world.slope(x, z0, z1)
     style, shop, busy, wide = rng.random(4).tolist()

@@ -137,7 +137,7 @@ def _add_flank(world: World, thing: Thing, car: tuple[float, ...], paint: Color)
 
 
 def _add_car_lights(world: World, part: Callable[..., None], x: float, z: float, half: float, belt: float, rear: bool,
-                on: bool) -> None:  # fmt: skip
+                    on: bool) -> None:  # fmt: skip
     color, light = _TAIL_LIGHT if rear else _HEAD_LIGHT
     for side in (-1, 1):
         lo, hi = sorted((x + side * half * 0.58, x + side * half * 0.96))

@@ -52,7 +52,7 @@ def _add_tree(world: World, x: float, z: float, u: list[float], rng: np.random.G
 
 
 def _add_crown(world: World, thing: Thing, x: float, z: float, tall: float, reach: float, leaf: Color,
-           rng: np.random.Generator) -> None:  # fmt: skip
+               rng: np.random.Generator) -> None:  # fmt: skip
     """Add overlapping ragged blobs of leaves, dark below and bright on top."""
     count = 46 if z < 20 else 26 if z < 38 else 11 if z < 65 else 6
     u = rng.random((count, 3))
