@@ -25,13 +25,16 @@ class Halves(Files):
     side: int = 0
 
     def probe(self, index: int) -> tuple[int, int]:
+        """Return width and height of a half, from the header."""
         width, height = probe_image(self.paths[index], name=self.where(index))
         return _half(width, self.where(index)), height
 
     def load(self, index: int) -> Image.Image:
+        """Return this domain's half."""
         return self._cut(index, self.side)
 
     def truth(self, index: int) -> Image.Image:
+        """Return the other domain's half."""
         return self._cut(index, 1 - self.side)
 
     def _cut(self, index: int, side: int) -> Image.Image:
