@@ -52,6 +52,12 @@ def _plain(value: Any) -> Any:
     return str(value) if foreign else value
 
 
+def reason_of(error: BaseException) -> Message:
+    """Return another program's exception in short, such as "Permission denied"; catalogues know the system's words."""
+    text = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+    return Message(text[:80].rstrip("."))
+
+
 def _text_of(value: Any, translate: Translate) -> Any:
     if isinstance(value, UserError):
         value = value.message

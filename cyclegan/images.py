@@ -1,9 +1,8 @@
 """The one way between picture files, PIL images and tensors in [-1, 1].
 
-A leaf: imports nothing of the package, and torch only inside the three functions that need it, so that the
-app can read an upload before torch is loaded. Everything that opens a picture, a person's upload or a
-training file, comes through `open_image`: 8 bit RGB, upright, without metadata, or an `ImageError` whose
-message can be shown as it is.
+It loads torch only inside the three functions that need it, so that the app can read an upload before torch is
+loaded. Everything that opens a picture, an upload or a training file, calls `open_image`: 8 bit RGB, upright, without
+metadata, or an `ImageError` whose message can be shown as it is.
 """
 
 from __future__ import annotations
@@ -17,89 +16,39 @@ import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from PIL import ExifTags, Image
 
-from cyclegan.errors import ImageError
+from cyclegan.config import DataConfig
+from cyclegan.errors import ImageError, Message, message, reason_of
 
 if TYPE_CHECKING:
     import torch
 
 __all__ = [
-    "IMAGE_SUFFIXES",
-    "MAX_PIXELS",
-    "MAX_SIDE",
-    "MIN_SIDE",
-    "ImageError",
-    "Preprocessing",
-    "augment",
-    "crop_box",
-    "evaluation_size",
-    "list_images",
-    "normalise",
-    "open_image",
-    "prepare_for_evaluation",
-    "probe_image",
-    "resize_for_training",
-    "to_image",
-    "to_tensor",
-    "training_size",
-]
+    "IMAGE_SUFFIXES", "MAX_PIXELS", "MAX_SIDE", "MIN_SIDE", "augment", "crop_box", "evaluation_size", "list_images",
+    "mean_difference", "natural_order", "normalise", "open_image", "prepare_for_evaluation", "probe_image", "resize",
+    "resize_for_training", "to_image", "to_tensor", "training_size",
+]  # fmt: skip
 
 MAX_PIXELS = 50_000_000
 MAX_SIDE = 20_000
-# The generators halve a side twice or more and pad by reflection, the 70×70 discriminator halves it three
-# times: below this, either runs out of pixels.
+# Below this, networks run out of pixels: generators halve a side twice or more and pad by reflection, and the 70×70
+# discriminator halves it three times.
 MIN_SIDE = 32
 
-# What a folder listing takes for a picture. HEIC and SVG are here so that they are reported, not overlooked.
-IMAGE_SUFFIXES = frozenset(
-    {
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".png",
-        ".apng",
-        ".webp",
-        ".bmp",
-        ".dib",
-        ".gif",
-        ".tif",
-        ".tiff",
-        ".ppm",
-        ".pgm",
-        ".pbm",
-        ".pnm",
-        ".tga",
-        ".jp2",
-        ".j2k",
-        ".avif",
-        ".heic",
-        ".heif",
-        ".svg",
-    }
-)
+# Folder listings take these for pictures; HEIC and SVG so that they are reported rather than overlooked.
+IMAGE_SUFFIXES = frozenset({
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".ppm", ".pgm",
+    ".pbm", ".pnm", ".tga", ".jp2", ".j2k", ".avif", ".heic", ".heif", ".svg",
+})  # fmt: skip
 
-# Pillow opens more than this, and some of it should never meet a stranger's file: EPS starts Ghostscript.
+# Pillow opens more, but some of it is unsafe with files from strangers: EPS starts Ghostscript.
 _FORMATS = (
-    "JPEG",
-    "PNG",
-    "WEBP",
-    "MPO",
-    "BMP",
-    "DIB",
-    "GIF",
-    "TIFF",
-    "PPM",
-    "TGA",
-    "JPEG2000",
-    "AVIF",
-    "ICO",
-    "HEIF",
-)
+    "JPEG", "PNG", "WEBP", "MPO", "BMP", "DIB", "GIF", "TIFF", "PPM", "TGA", "JPEG2000", "AVIF", "ICO", "HEIF",
+)  # fmt: skip
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -109,7 +58,7 @@ _TRANSPOSE = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_TRUNCATED = ("truncated", "broken", "unexpected end", "decoder", "eof", "expected to read")
+_TRUNCATED = ("truncated", "broken", "unexpected end", "decoder", "eof", "expected to read")  # in Pillow's messages
 _quiet_lock = threading.Lock()
 
 Source = str | os.PathLike | bytes | BinaryIO | Image.Image
@@ -118,16 +67,16 @@ Source = str | os.PathLike | bytes | BinaryIO | Image.Image
 # ---------------------------------------------------------------------------------------------- opening
 
 
-def open_image(source: Source, *, name: str | None = None) -> Image.Image:
+def open_image(source: Source, *, name: str | Message | None = None) -> Image.Image:
     """Read a picture as upright 8 bit RGB without metadata.
 
-    Transparency is composited over white: the networks know no alpha, what lies under transparent pixels is
-    arbitrary (often black), and white is what a page shows behind the picture. 16 bit grey is scaled from its
-    true range; of an animation the first frame is taken.
+    Transparency is composited over white, because networks have no alpha, the colour under transparent pixels is
+    arbitrary (often black), and pages show white behind a picture. 16 bit grey is scaled from its true range. An
+    animation gives its first frame.
 
     Args:
         source: a path, the bytes of a file, a binary file object, or a PIL image (which is left as it was).
-        name: what messages call the picture; by default the file's name without its folder.
+        name: the picture's name in messages; by default the file's name without its folder.
 
     Returns:
         A new, loaded image: mode "RGB", `info` empty, at most MAX_PIXELS pixels and MAX_SIDE per side.
@@ -141,20 +90,20 @@ def open_image(source: Source, *, name: str | None = None) -> Image.Image:
         method = _TRANSPOSE.get(_orientation(image))
         image = _to_rgb(image, name)
         image = image.transpose(method) if method is not None else image
-        # A plain copy of the pixels: no EXIF, no colour profile, no comments travel on.
+        # A plain copy of the pixels drops EXIF, colour profile and comments.
         return Image.fromarray(np.array(image))
 
 
-def probe_image(source: Source, *, name: str | None = None) -> tuple[int, int]:
-    """Width and height as `open_image` would return them, from the header alone.
+def probe_image(source: Source, *, name: str | Message | None = None) -> tuple[int, int]:
+    """Return width and height as `open_image` would, from the header alone.
 
     Raises:
-        ImageError: for everything that the header shows; a truncated file is only found by decoding it.
+        ImageError: for everything that the header shows; only decoding finds a truncated file.
     """
     name = name or _name_of(source)
     with _opened(source, name) as image, _explained(source, name):
         if image.format == "TIFF":
-            # Pillow turns TIFFs upright while decoding; the size that it gives before depends on its version.
+            # Pillow turns TIFFs upright while decoding; the size before that depends on Pillow's version.
             if image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8):
                 image.load()
             return image.size
@@ -163,38 +112,40 @@ def probe_image(source: Source, *, name: str | None = None) -> tuple[int, int]:
 
 
 def list_images(folder: str | os.PathLike) -> list[Path]:
-    """The pictures directly inside a folder, in natural order: 2.jpg before 10.jpg.
+    """Return the pictures directly inside a folder, in natural order: 2.jpg before 10.jpg.
 
-    Suffixes are matched whatever their case; hidden files (".DS_Store", "._1.jpg") are ignored.
+    Suffixes match in any case; hidden files (".DS_Store", "._1.jpg") are ignored.
 
     Raises:
-        ImageError: the folder is missing, is no folder, or can't be read.
+        ImageError: the folder is missing, isn't a folder, or can't be read.
     """
     folder = Path(folder)
     try:
         seen = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.name[0] != "."]
         return sorted((p for p in seen if not p.is_dir()), key=lambda p: natural_order(p.name))
     except OSError as error:
-        message = f"{folder} can't be listed ({_reason(error)}): give a folder that can be read"
-        raise ImageError(message) from error
+        raise ImageError(
+            "{folder} can't be listed ({reason}): give a folder that can be read",
+            folder=folder, reason=reason_of(error),
+        ) from error  # fmt: skip
 
 
 def natural_order(name: str) -> tuple:
-    """A sort key that counts: digits compare as numbers; the name itself breaks ties such as 01 and 1."""
+    """Return a sort key in which digits compare as numbers; the name itself breaks ties such as 01 and 1."""
     parts = re.split(r"([0-9]+)", name.lower())
-    # Every second part is digits; str.isdigit would take ² for one, which int() refuses.
+    # Every second part is digits; str.isdigit would accept ², which int() refuses.
     return [(int(p), "") if i % 2 else (-1, p) for i, p in enumerate(parts)], name
 
 
-def _name_of(source: Source) -> str:
+def _name_of(source: Source) -> str | Message:
     if isinstance(source, (str, os.PathLike)):
         return os.path.basename(os.path.normpath(os.fspath(source))) or str(source)
-    return "the picture"
+    return message("the picture")
 
 
 @contextlib.contextmanager
-def _opened(source: Source, name: str) -> Iterator[Image.Image]:
-    """The source as a PIL image: its header is read and its size allowed, its pixels are not decoded yet."""
+def _opened(source: Source, name: str | Message) -> Iterator[Image.Image]:
+    """Yield the source as a PIL image of an allowed size, whose pixels are not decoded yet."""
     if isinstance(source, Image.Image):
         _check_size(source.size, name)
         yield source
@@ -207,18 +158,21 @@ def _opened(source: Source, name: str) -> Iterator[Image.Image]:
                 with _quiet():
                     image = Image.open(stream, formats=_formats())
             except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-                raise ImageError(_too_large(name)) from error
+                raise ImageError(
+                    "{name} has more than {most} megapixels: make it smaller first",
+                    name=name, most=MAX_PIXELS // 1_000_000,
+                ) from error  # fmt: skip
         with image:
             _check_size(image.size, name)
             yield image
 
 
-def _stream(source: Source, name: str) -> BinaryIO:
+def _stream(source: Source, name: str | Message) -> BinaryIO:
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
         if path.is_dir():
             raise ImageError("{name} is a folder: give a picture file", name=name)
-        if path.exists() and not path.is_file():  # opening a pipe would wait forever
+        if path.exists() and not path.is_file():  # Opening a pipe would wait for ever.
             raise ImageError("{name} is not a regular file: give a picture file", name=name)
         if path.stat().st_size:
             return open(path, "rb")
@@ -232,16 +186,16 @@ def _stream(source: Source, name: str) -> BinaryIO:
 
 @functools.cache
 def _formats() -> tuple[str, ...]:
-    """The allowed formats that this Pillow knows (AVIF came with 11.3, HEIF with a plugin)."""
+    """Return the allowed formats that this Pillow supports (AVIF came with 11.3, HEIF with a plugin)."""
     Image.init()
     return tuple(f for f in _FORMATS if f in Image.OPEN)
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Pillow's warnings about odd headers from people; what matters is raised by us.
+    """Silence Pillow's warnings about odd headers; whatever matters is raised here.
 
-    The lock is because `catch_warnings` swaps a global: two threads inside at once could leave it swapped.
+    The lock is needed because `catch_warnings` swaps a global: two threads at once could leave it swapped.
     """
     with _quiet_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -249,8 +203,8 @@ def _quiet() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _explained(source: Source, name: str, stream: BinaryIO | None = None) -> Iterator[None]:
-    """Turn what Pillow and the system raise into one sentence. Pillow's decoders raise nearly anything."""
+def _explained(source: Source, name: str | Message, stream: BinaryIO | None = None) -> Iterator[None]:
+    """Turn exceptions of Pillow, whose decoders raise nearly anything, and of the system into an ImageError."""
     try:
         yield
     except ImageError:
@@ -269,22 +223,17 @@ def _explained(source: Source, name: str, stream: BinaryIO | None = None) -> Ite
             raise ImageError("{name} is truncated or damaged: copy or download it again", name=name) from error
         raise ImageError(
             "{name} can't be read ({reason}): copy or download it again",
-            name=name, reason=_reason(error),
-        ) from error
+            name=name, reason=reason_of(error),
+        ) from error  # fmt: skip
     except Exception as error:
         raise ImageError(
             "{name} is damaged ({reason}): copy or download it again",
-            name=name, reason=_reason(error),
-        ) from error
+            name=name, reason=reason_of(error),
+        ) from error  # fmt: skip
 
 
-def _reason(error: BaseException) -> str:
-    text = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
-    return text[:80].rstrip(".").lower() if not text.isupper() else text[:80]
-
-
-def _unidentified(name: str, stream: BinaryIO | None) -> str:
-    """Why a file is no picture for us; the common cases by their first bytes."""
+def _unidentified(name: str | Message, stream: BinaryIO | None) -> Message:
+    """Return the reason why a file isn't a usable picture; the first bytes show the common cases."""
     head = b""
     if stream is not None:
         with contextlib.suppress(OSError, ValueError):
@@ -292,44 +241,42 @@ def _unidentified(name: str, stream: BinaryIO | None) -> str:
             head = stream.read(512)
     brand = head[8:12] if head[4:8] == b"ftyp" else b""
     if brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"):
-        return f"{name} is a HEIC picture, which can't be read here: save it as PNG or JPEG"
+        return message("{name} is a HEIC picture, which can't be read here: save it as PNG or JPEG", name=name)
     if brand in (b"avif", b"avis") and "AVIF" in _formats():
-        return f"{name} is truncated or damaged: copy or download it again"
+        return message("{name} is truncated or damaged: copy or download it again", name=name)
     if brand in (b"avif", b"avis"):
-        return f"{name} is an AVIF picture, which can't be read here: save it as PNG or JPEG"
+        return message("{name} is an AVIF picture, which can't be read here: save it as PNG or JPEG", name=name)
     if brand:
-        return f"{name} is a video, not a picture: extract its frames as PNG or JPEG"
-    if b"<svg" in head.lower() or name.lower().endswith(".svg"):
-        return f"{name} is an SVG drawing, which has no pixels: save it as PNG or JPEG"
+        return message("{name} is a video, not a picture: extract its frames as PNG or JPEG", name=name)
+    if b"<svg" in head.lower() or str(name).lower().endswith(".svg"):
+        return message("{name} is an SVG drawing, which has no pixels: save it as PNG or JPEG", name=name)
     if head.startswith((b"%PDF", b"%!PS")):
-        return f"{name} is a document, not a picture: save it as PNG or JPEG"
+        return message("{name} is a document, not a picture: save it as PNG or JPEG", name=name)
     if head.startswith(b"version https://git-lfs"):
-        return f"{name} is a Git LFS pointer, not the picture itself: fetch it with git lfs pull"
-    return f"{name} is not a picture that can be read here: save it as PNG or JPEG"
+        return message("{name} is a Git LFS pointer, not the picture itself: fetch it with git lfs pull", name=name)
+    return message("{name} is not a picture that can be read here: save it as PNG or JPEG", name=name)
 
 
-def _too_large(name: str) -> str:
-    return f"{name} has more than {MAX_PIXELS // 1_000_000} megapixels: make it smaller first"
-
-
-def _check_size(size: tuple[int, int], name: str) -> None:
+def _check_size(size: tuple[int, int], name: str | Message) -> None:
     width, height = size
+    shown = {"name": name, "width": width, "height": height}
     if width < 1 or height < 1:
-        raise ImageError(
-            "{name} has no pixels ({width}×{height}): save it again",
-            name=name, width=width, height=height,
-        )
+        raise ImageError("{name} has no pixels ({width}×{height}): save it again", **shown)
     if max(size) > MAX_SIDE:
-        message = f"{name}, {width}×{height}, has a side above {MAX_SIDE:,} pixels: make it smaller first"
-        raise ImageError(message)
+        raise ImageError(
+            "{name}, {width}×{height}, has a side above {most:,} pixels: make it smaller first", most=MAX_SIDE, **shown
+        )
     if width * height > MAX_PIXELS:
-        raise ImageError(_too_large(name).replace(" has", f", {width}×{height}, has", 1))
+        raise ImageError(
+            "{name}, {width}×{height}, has more than {most} megapixels: make it smaller first",
+            most=MAX_PIXELS // 1_000_000, **shown,
+        )  # fmt: skip
 
 
 def _orientation(image: Image.Image, *, header_only: bool = False) -> int:
-    """The EXIF orientation that is still to be applied; damaged EXIF counts as none."""
-    # TIFFs have none left: Pillow applies it while decoding, and takes it out.
-    read = Image.Image.getexif if header_only else type(image).getexif  # PNG's own decodes the pixels first
+    """Return the EXIF orientation that still has to be applied; damaged EXIF counts as none."""
+    # TIFFs have none, because Pillow applies it while decoding and removes it. PNG's own method decodes the pixels.
+    read = Image.Image.getexif if header_only else type(image).getexif
     with contextlib.suppress(Exception), _quiet():
         return read(image).get(ExifTags.Base.Orientation, 1)
     return 1
@@ -338,7 +285,7 @@ def _orientation(image: Image.Image, *, header_only: bool = False) -> int:
 # --------------------------------------------------------------------------------------- colour and depth
 
 
-def _to_rgb(image: Image.Image, name: str) -> Image.Image:
+def _to_rgb(image: Image.Image, name: str | Message) -> Image.Image:
     mode = image.mode
     if mode.startswith(("I", "F")):
         return Image.fromarray(_to_8_bit(np.asarray(image), mode, image.format)).convert("RGB")
@@ -354,10 +301,10 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
 
 
 def _to_8_bit(values: np.ndarray, mode: str, format: str | None) -> np.ndarray:
-    """Grey of more than 8 bits, (H, W) → uint8 (H, W), scaled from its true range rather than clipped.
+    """Return grey of more than 8 bits, (H, W), as uint8 (H, W), scaled from its true range rather than clipped.
 
-    16 bit files use 0…65535. 32 bit integers and floats say nowhere what white is: 0…1 (floats), 0…255 and
-    0…65535 are taken as such when the values fit, anything else is stretched from its minimum to its maximum.
+    16 bit files use 0…65535. Files of 32 bit integers and floats don't define white: values within 0…1 (floats),
+    0…255 or 0…65535 use that range, and any others are stretched from their minimum to their maximum.
     """
     values = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
     low, high = float(values.min()), float(values.max())
@@ -370,79 +317,79 @@ def _to_8_bit(values: np.ndarray, mode: str, format: str | None) -> np.ndarray:
     return np.clip(np.rint((values - low) * (255.0 / max(high - low, 1e-12))), 0, 255).astype(np.uint8)
 
 
-def _lab_to_rgb(image: Image.Image, name: str) -> Image.Image:
+def _lab_to_rgb(image: Image.Image, name: str | Message) -> Image.Image:
     try:
         from PIL import ImageCms
 
         profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
         return ImageCms.applyTransform(image, ImageCms.buildTransform(*profiles, "LAB", "RGB"))
     except Exception as error:  # Pillow may be built without LittleCMS
-        message = f"{name} is in LAB colours, which can't be read here: save it as PNG or JPEG"
-        raise ImageError(message) from error
+        raise ImageError(
+            "{name} is in LAB colours, which can't be read here: save it as PNG or JPEG", name=name
+        ) from error
 
 
 # ------------------------------------------------------------------------------------------------ tensors
 
 
 def to_tensor(image: Image.Image | np.ndarray) -> torch.Tensor:
-    """An RGB picture as a tensor: float32 (3, H, W) in [-1, 1], a copy.
+    """Return an RGB picture as a tensor: float32 (3, H, W) in [-1, 1], a copy.
 
     Args:
-        image: a PIL image (converted to RGB if it is not) or a uint8 array (H, W, 3).
+        image: a PIL image, converted to RGB if necessary, or a uint8 array (H, W, 3).
 
     Raises:
-        ImageError: the array is not uint8 (H, W, 3).
+        ImageError: the array isn't uint8 (H, W, 3).
     """
     import torch
 
     array = np.asarray(image.convert("RGB") if isinstance(image, Image.Image) else image)
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
         raise ImageError(
-            "an array of {dtype} {shape} is no picture: give uint8 (H, W, 3)",
-            dtype=array.dtype, shape=array.shape,
+            "an array of {dtype} {shape} isn't a picture: give uint8 (H, W, 3)", dtype=array.dtype, shape=array.shape
         )
     return torch.from_numpy(_normalised(array.transpose(2, 0, 1), "C"))
 
 
 def normalise(pictures: torch.Tensor, memory_format: torch.memory_format | None = None) -> torch.Tensor:
-    """Pictures as the networks take them, on the device that they are on, which is not waited for.
+    """Return pictures as networks expect them, on the device that they are on, without waiting for it.
 
     Args:
         pictures: uint8 (B, H, W, 3), contiguous.
         memory_format: of the result, torch.channels_last or by default torch.contiguous_format.
 
     Returns:
-        float32 (B, 3, H, W) in [-1, 1]: on every device the same bits as `to_tensor`'s.
+        float32 (B, 3, H, W) in [-1, 1], with the same bits as `to_tensor`'s on every device.
     """
     import torch
 
     last = memory_format == torch.channels_last
     if pictures.device.type == "cpu":
-        # NumPy rather than torch: for a picture this size torch starts its threads, and on a busy machine waits
-        # for them, up to 40 ms instead of 0.1.
+        # NumPy, because torch starts its threads for a picture of this size, and on a busy machine waits for them:
+        # up to 40 ms instead of 0.1.
         array = pictures.numpy().transpose(0, 3, 1, 2)
         return torch.from_numpy(_normalised(array, "K" if last else "C"))
     values = pictures.permute(0, 3, 1, 2).to(torch.float32, memory_format=memory_format or torch.contiguous_format)
-    # A number would be turned into a multiplication by its rounded inverse on GPUs.
+    # A tensor, because GPUs replace division by a number with multiplication by its rounded inverse.
     half = torch.full((), 127.5, device=pictures.device)
     return values.div_(half).sub_(1)
 
 
 def _normalised(array: np.ndarray, order: str) -> np.ndarray:
-    """uint8 as float32 in [-1, 1]; in memory "C" as its shape says, "K" as it was."""
+    """Return uint8 as float32 in [-1, 1]; in memory in the order of its shape ("C") or as it was ("K")."""
     out = np.divide(array, np.float32(127.5), dtype=np.float32, order=order)
     return np.subtract(out, np.float32(1), out=out)
 
 
 def to_image(tensor: torch.Tensor) -> Image.Image:
-    """A tensor as an RGB picture; `to_image(to_tensor(x))` equals x exactly.
+    """Return a tensor as an RGB picture; `to_image(to_tensor(x))` equals x exactly.
 
     Args:
-        tensor: (3, H, W) or (1, 3, H, W), any float type and device; values are clamped to [-1, 1] and
-            rounded to the nearest of 256 levels. NaN, which only a broken network gives, becomes mid-grey.
+        tensor: (3, H, W) or (1, 3, H, W), any float type and device. Values are clamped to [-1, 1] and rounded to the
+            nearest of 256 levels. NaN, which only a broken network returns, becomes mid-grey.
 
     Raises:
-        ImageError: the shape is another one.
+        ImageError: the tensor has another shape.
     """
     import torch
 
@@ -450,7 +397,7 @@ def to_image(tensor: torch.Tensor) -> Image.Image:
     if tensor.ndim == 4 and tensor.shape[0] == 1:
         tensor = tensor[0]
     if tensor.ndim != 3 or tensor.shape[0] != 3:
-        raise ImageError("a tensor {tuple} is no picture: give (3, H, W) or (1, 3, H, W)", tuple=tuple(tensor.shape))
+        raise ImageError("a tensor {shape} isn't a picture: give (3, H, W) or (1, 3, H, W)", shape=tuple(tensor.shape))
     levels = tensor.to(torch.float32).nan_to_num(nan=0.0).clamp(-1, 1).add(1).mul(127.5).round()
     return Image.fromarray(levels.to(torch.uint8).permute(1, 2, 0).contiguous().cpu().numpy())
 
@@ -458,35 +405,17 @@ def to_image(tensor: torch.Tensor) -> Image.Image:
 # -------------------------------------------------------------------------- geometry: resize, crop, mirror
 
 
-class Preprocessing(Protocol):
-    """The settings that the geometry reads; `cyclegan.config.DataConfig` is one."""
-
-    @property
-    def preprocess(self) -> str:
-        """One of `cyclegan.config.PREPROCESS`."""
-        ...
-
-    @property
-    def load_size(self) -> int:
-        """Pixels before the crop."""
-        ...
-
-    @property
-    def crop_size(self) -> int:
-        """Pixels that the networks see."""
-        ...
-
-    @property
-    def flip(self) -> bool:
-        """Whether half of the pictures are mirrored."""
-        ...
+def mean_difference(one: Image.Image | np.ndarray, other: Image.Image | np.ndarray) -> float:
+    """Return the mean absolute difference of two RGB pictures of one size, in grey levels (0 to 255)."""
+    first, second = (np.asarray(image, dtype=np.int16) for image in (one, other))
+    return float(np.abs(first - second).mean())
 
 
-def training_size(size: tuple[int, int], config: Preprocessing, *, multiple: int = 4) -> tuple[int, int]:
-    """Width and height that `resize_for_training` gives a picture of this (width, height).
+def training_size(size: tuple[int, int], config: DataConfig, *, multiple: int = 4) -> tuple[int, int]:
+    """Return the width and height to which `resize_for_training` resizes a picture of this (width, height).
 
-    A picture smaller than the crop is enlarged in proportion until the crop fits. (The reference stretches
-    it in scale_width_crop, and crops beyond the edge in crop.)
+    A picture smaller than the crop is enlarged in proportion until the crop fits. (The reference stretches it in
+    scale_width_crop, and crops beyond the edge in crop.)
 
     Raises:
         ImageError: an extreme shape would grow beyond MAX_PIXELS or MAX_SIDE.
@@ -506,8 +435,8 @@ def training_size(size: tuple[int, int], config: Preprocessing, *, multiple: int
     return _rounded(width, height, multiple)
 
 
-def evaluation_size(size: tuple[int, int], config: Preprocessing, *, multiple: int = 4) -> tuple[int, int]:
-    """Width and height that `prepare_for_evaluation` gives a picture of this (width, height).
+def evaluation_size(size: tuple[int, int], config: DataConfig, *, multiple: int = 4) -> tuple[int, int]:
+    """Return the width and height of `prepare_for_evaluation`'s result for a picture of this (width, height).
 
     Raises:
         ImageError: an extreme shape would grow beyond MAX_PIXELS or MAX_SIDE.
@@ -519,21 +448,21 @@ def evaluation_size(size: tuple[int, int], config: Preprocessing, *, multiple: i
     return _rounded(*size, multiple)
 
 
-def resize_for_training(image: Image.Image, config: Preprocessing, *, multiple: int = 4) -> Image.Image:
-    """The part of preprocessing without chance: RGB in, RGB of `training_size` out, bicubic with antialias.
+def resize_for_training(image: Image.Image, config: DataConfig, *, multiple: int = 4) -> Image.Image:
+    """Return an RGB picture at its `training_size`: the part of preprocessing without chance.
 
     Raises:
         ImageError: as `training_size`.
     """
-    return _resize(image, training_size(image.size, config, multiple=multiple))
+    return resize(image, training_size(image.size, config, multiple=multiple))
 
 
-def crop_box(size: tuple[int, int], config: Preprocessing, rng: np.random.Generator) -> tuple[int, int, int, int]:
-    """(left, top, right, bottom) of a random crop, or of the whole where `config.preprocess` crops nothing.
+def crop_box(size: tuple[int, int], config: DataConfig, rng: np.random.Generator) -> tuple[int, int, int, int]:
+    """Return (left, top, right, bottom) of a random crop, or of the whole where `config.preprocess` crops nothing.
 
     Args:
-        size: width and height, as `training_size` gives them.
-        rng: two numbers are always drawn, so what is drawn next does not depend on the settings.
+        size: width and height, as `training_size` returns them.
+        rng: two numbers are always drawn, so later draws don't depend on the settings.
     """
     width, height = size
     across, down = rng.random(2)
@@ -544,12 +473,12 @@ def crop_box(size: tuple[int, int], config: Preprocessing, rng: np.random.Genera
     return left, top, left + crop, top + crop
 
 
-def augment(array: np.ndarray, config: Preprocessing, rng: np.random.Generator) -> np.ndarray:
-    """The part of preprocessing that chance decides: crop, then mirror half of the pictures if `config.flip`.
+def augment(array: np.ndarray, config: DataConfig, rng: np.random.Generator) -> np.ndarray:
+    """Return a random crop, mirrored in half of the cases if `config.flip`.
 
     Args:
-        array: uint8 (H, W, 3), the size that `training_size` gives.
-        rng: all chance comes from here, and always three numbers are drawn.
+        array: uint8 (H, W, 3) of `training_size`.
+        rng: the only source of chance; three numbers are always drawn.
 
     Returns:
         uint8 (h, w, 3), a view of the array, backwards where mirrored.
@@ -560,12 +489,12 @@ def augment(array: np.ndarray, config: Preprocessing, rng: np.random.Generator) 
     return array[:, ::-1] if mirrored and config.flip else array
 
 
-def prepare_for_evaluation(image: Image.Image, config: Preprocessing, *, multiple: int = 4) -> Image.Image:
-    """What a network is shown of a test picture: no chance, as much of the picture as training allows.
+def prepare_for_evaluation(image: Image.Image, config: DataConfig, *, multiple: int = 4) -> Image.Image:
+    """Return a test picture as networks see it: without chance, and as much of it as training allows.
 
-    resize, resize_crop: the whole picture at crop_size². scale_width, scale_width_crop: the whole picture,
-    crop_size wide. crop: the middle crop_size². none: as it is. Sides that follow the picture's own are
-    rounded to `multiple`, and are at least MIN_SIDE.
+    resize, resize_crop: the whole picture at crop_size². scale_width, scale_width_crop: the whole picture, crop_size
+    wide. crop: the middle crop_size². none: unchanged. Sides that follow the picture's own are rounded to `multiple`,
+    and are at least MIN_SIDE.
 
     Raises:
         ImageError: an extreme shape would grow beyond MAX_PIXELS or MAX_SIDE.
@@ -574,15 +503,16 @@ def prepare_for_evaluation(image: Image.Image, config: Preprocessing, *, multipl
         image, crop = resize_for_training(image, config, multiple=multiple), config.crop_size
         left, top = (image.width - crop) // 2, (image.height - crop) // 2
         return image.crop((left, top, left + crop, top + crop))
-    return _resize(image, evaluation_size(image.size, config, multiple=multiple))
+    return resize(image, evaluation_size(image.size, config, multiple=multiple))
 
 
-def _resize(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+def resize(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Return the picture at this width and height, antialiased bicubic; the same object if it has that size."""
     return image if image.size == size else image.resize(size, Image.Resampling.BICUBIC)
 
 
 def _rounded(width: float, height: float, multiple: int) -> tuple[int, int]:
-    """Both sides to the nearest multiple, after enlarging in proportion what is below MIN_SIDE."""
+    """Return both sides rounded to the multiple, after enlarging in proportion if one is below MIN_SIDE."""
     scale = max(1.0, MIN_SIDE / width, MIN_SIDE / height)
     sides = (max(multiple, round(side * scale / multiple) * multiple) for side in (width, height))
     return _bounded(*sides)
@@ -593,5 +523,5 @@ def _bounded(width: int, height: int) -> tuple[int, int]:
         raise ImageError(
             "the picture's shape is too extreme: it would become {width}×{height} pixels, so crop it first",
             width=width, height=height,
-        )
+        )  # fmt: skip
     return width, height

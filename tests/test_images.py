@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -32,6 +33,7 @@ from cyclegan.images import (
     to_tensor,
     training_size,
 )
+from cyclegan.locale import in_language
 
 
 def noise(width=9, height=7, seed=0):
@@ -217,6 +219,7 @@ def test_what_cannot_be_used_is_refused_in_one_sentence(tmp_path, name, data, wo
     message = str(caught.value)
     assert words in message and message.startswith(name) and ": " in message and "\n" not in message
     assert str(tmp_path) not in message, "a visitor must not see the machine's folders"
+    assert re.search("[가-힣]", in_language(caught.value, "ko"))
 
 
 @pytest.mark.parametrize("name", ["wide.png", "bomb.png"])

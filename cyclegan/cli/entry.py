@@ -1,4 +1,4 @@
-"""How every command ends: one sentence for an error that a person can mend, an exit status for the shell."""
+"""The end of every command: one sentence for an error that a person can fix, an exit status for the shell."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from cyclegan.errors import UserError
 
 
 def run_command(main: Callable[[], int | None]) -> int:
-    """Run `main` and return its exit status; a UserError becomes one sentence on stderr and a status of 1.
+    """Run `main` and return its exit status; a UserError becomes one sentence on stderr and status 1.
 
-    Anything else is a bug and leaves its traceback.
+    Any other exception is a bug and leaves its traceback.
     """
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # A name that a terminal can't show is no reason to fail.
+        if hasattr(stream, "reconfigure"):  # Show names that the terminal can't encode.
             stream.reconfigure(errors="backslashreplace")
     try:
         return main() or 0

@@ -1,4 +1,4 @@
-"""Where a server listens: its port and address, checked before seconds of loading."""
+"""A server's port and address, checked before seconds of loading."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import argparse
 import ipaddress
 import socket
 
-from cyclegan.errors import ConfigError
+from cyclegan.errors import ConfigError, reason_of
 
 
 def port(text: str) -> int:
-    """The type of a `--port` flag."""
+    """Return a port's number: the type of a `--port` flag."""
     if text.isascii() and text.isdecimal() and len(text) < 6 and 1 <= int(text) <= 65535:
         return int(text)
     raise argparse.ArgumentTypeError(f"{text!r} is not a port: 1 to 65535")
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this computer can reach what is served at `host`."""
+    """Return whether only this computer can reach a server at `host`."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -25,7 +25,7 @@ def is_loopback(host: str) -> bool:
 
 
 def check_port(host: str, port: int) -> None:
-    """Raise ConfigError if `host:port` can't be served: before a server's seconds of loading."""
+    """Raise ConfigError if a server can't listen at `host:port`."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -34,5 +34,5 @@ def check_port(host: str, port: int) -> None:
     except OSError as error:
         raise ConfigError(
             "{host}:{port} can't be served ({reason}): choose another port, as in --port {other}, or another --host",
-            host=host, port=port, reason=error.strerror or error, other=port % 65535 + 1,
-        ) from error
+            host=host, port=port, reason=reason_of(error), other=port % 65535 + 1,
+        ) from error  # fmt: skip

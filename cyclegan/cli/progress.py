@@ -1,4 +1,4 @@
-"""Bars of commands that take a while."""
+"""Progress bars of slow commands."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 
 def progress_bar(**options: Any) -> tqdm:
-    """A bar on standard error; in a log file, which is no screen, a line now and then.
+    """Return a bar on standard error; in a log file, it writes a line every ten seconds.
 
     Args:
         options: of tqdm.

@@ -8,10 +8,14 @@ import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cyclegan.cli.flags import positive
 from cyclegan.cli.progress import progress_bar
 from cyclegan.errors import ConfigError
+
+if TYPE_CHECKING:
+    from cyclegan.translation.video_io import Video
 
 
 def add_picture_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
@@ -19,29 +23,25 @@ def add_picture_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     sub = add("frames", frames, "write frames of a video as pictures, to train on")
     sub.add_argument("video", type=Path, metavar="VIDEO", help="the recording")
     sub.add_argument("--every", type=positive, default=6, metavar="N",
-                     help="write each Nth frame: neighbours are too alike to teach more")
+                     help="write every Nth frame, because neighbouring frames are too similar to add much")
     sub.add_argument("--output", required=True, type=Path, metavar="DIR",
-                     help="folder for the pictures, e.g. data/mine/trainA; may hold those of other videos")
-    sub.add_argument("--start", type=_seconds, default=0.0, metavar="TIME", help="where to begin: 90, or 1:30")
-    sub.add_argument("--end", type=_seconds, default=None, metavar="TIME", help="where to stop (default: at the end)")
+                     help="folder for the pictures, e.g. data/mine/trainA; it may hold pictures of other videos")
+    sub.add_argument("--start", type=_seconds, default=0.0, metavar="TIME", help="time to start at: 90, or 1:30")
+    sub.add_argument("--end", type=_seconds, default=None, metavar="TIME", help="time to stop at (default: the end)")
     sub.add_argument("--size", type=positive, default=None, metavar="N",
                      help="scale the shorter side down to N pixels (default: the video's own size)")
     sub.add_argument("--limit", type=positive, default=None, metavar="N", help="write at most N pictures")
 
     sub = add("streets", write_streets, "write the built-in day/night scenes as folders, with labels and truth")
-    sub.add_argument(
-        "--spec",
-        default="streets",
-        metavar="SPEC",
-        help="as for --dataset, e.g. streets:count=400,size=256,seed=1,pedestrian_b=0",
-    )
+    sub.add_argument("--spec", default="streets", metavar="SPEC",
+                     help="as for --dataset, e.g. streets:count=400,size=256,seed=1,pedestrian_b=0")
     sub.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder to write, empty or new")
 
 
 def _seconds(text: str) -> float:
-    """90, 1:30 or 0:01:30.5 in seconds."""
+    """Return 90, 1:30 or 0:01:30.5 in seconds."""
     if not re.fullmatch(r"([0-9]+:){0,2}[0-9]+(\.[0-9]+)?", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no time: give seconds, or minutes:seconds")
+        raise argparse.ArgumentTypeError(f"{text!r} isn't a time: give seconds, or minutes:seconds")
     return sum(float(part) * 60**power for power, part in enumerate(reversed(text.split(":"))))
 
 
@@ -53,13 +53,7 @@ def frames(args: argparse.Namespace) -> int:
     if args.end is not None and args.end <= args.start:
         raise ConfigError("--end is not after --start: choose other times")
     video = Video(args.video)
-    expected = video.info.expected_frames
-    if expected is not None:
-        length = expected / video.info.rate
-        until = length if args.end is None else min(length, args.end)
-        expected = max(1, -(-round((until - args.start) * video.info.rate) // args.every))
-        expected = expected if args.limit is None else min(expected, args.limit)
-    with progress_bar(total=expected, unit="picture") as bar:
+    with progress_bar(total=_expected_pictures(video, args), unit="picture") as bar:
         count, (width, height) = write_frames(
             video, args.output, every=args.every, start=args.start, end=args.end, size=args.size, limit=args.limit,
             progress=bar.update,
@@ -74,6 +68,16 @@ def frames(args: argparse.Namespace) -> int:
         step = train if any((root / other).glob("*")) else f"fill {root / other}, then {train}"
     print(f"{count} pictures of {width}×{height} written to {args.output}; next: {step}")
     return 0
+
+
+def _expected_pictures(video: Video, args: argparse.Namespace) -> int | None:
+    """Return about how many pictures `frames` will write, for its progress bar; None if the file doesn't say."""
+    frames, rate = video.info.expected_frames, video.info.rate
+    if frames is None:
+        return None
+    until = frames / rate if args.end is None else min(frames / rate, args.end)
+    pictures = max(1, -(-round((until - args.start) * rate) // args.every))
+    return pictures if args.limit is None else min(pictures, args.limit)
 
 
 def write_streets(args: argparse.Namespace) -> int:

@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cyclegan.config import DataConfig
-from cyclegan.data.domains import Domain
+from cyclegan.data.domains import Domain, named
 from cyclegan.data.order import Step, sample_rng
-from cyclegan.errors import ImageError
 from cyclegan.images import augment, resize_for_training
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["PictureCache", "Pictures", "fits_cache", "plan_cache"]
+__all__ = ["BatchMaker", "PictureCache", "fits_cache", "plan_cache"]
 
 log = logging.getLogger(__name__)
 _SHM = "/dev/shm"
@@ -26,15 +25,15 @@ Sizes = tuple[np.ndarray, np.ndarray]  # per domain int64 (n, 2): width and heig
 
 
 def plan_cache(sizes: Sizes, budget: int) -> tuple[tuple[np.ndarray, np.ndarray], int]:
-    """Which pictures fit into `budget` bytes, taking a and b in turn, from the first on.
+    """Choose the pictures that fit into `budget` bytes, taking a and b in turn, from the first on.
 
-    A picture counts width × height × 3 bytes at the size that training resizes it to.
+    A picture counts width × height × 3 bytes at the size to which training resizes it.
 
     Args:
         sizes: per domain int64 (n, 2), width and height; (0, 0) for a picture that must not be cached.
 
     Returns:
-        per domain int64 (n,), where each picture starts in the buffer or -1; and the bytes needed in all.
+        Per domain int64 (n,), each picture's start in the buffer, or -1; and the total of bytes.
     """
     offsets = tuple(np.full(len(s), -1, dtype=np.int64) for s in sizes)
     needs = [(s[:, 0] * s[:, 1] * 3).tolist() for s in sizes]
@@ -48,7 +47,7 @@ def plan_cache(sizes: Sizes, budget: int) -> tuple[tuple[np.ndarray, np.ndarray]
 
 
 def fits_cache(sizes: Sizes, budget: int) -> bool:
-    """Whether every picture that can be cached is, as `plan_cache` sees it."""
+    """Return whether `plan_cache` has room for every picture that can be cached."""
     offsets, _ = plan_cache(sizes, budget)
     return all(bool(((o >= 0) | (s[:, 0] == 0)).all()) for o, s in zip(offsets, sizes, strict=True))
 
@@ -59,8 +58,8 @@ class PictureCache:
     Args:
         sizes, budget: as for `plan_cache`; memory for decoding and for Python comes on top.
         shared: put the buffer into shared memory, so that worker processes (forked or spawned) read the same
-            pages. It is unlinked from the start: nothing is left behind when a process is killed. Where
-            /dev/shm is small, as in many containers, less is cached, with a warning.
+            pages. It is unlinked from the start, so a killed process leaves nothing behind. If /dev/shm is small, as
+            in many containers, less is cached, with a warning.
     """
 
     def __init__(self, sizes: Sizes, budget: int, *, shared: bool) -> None:
@@ -69,7 +68,7 @@ class PictureCache:
         self.sizes = sizes
         self.offsets, self.bytes = plan_cache(sizes, budget)
         if shared and os.path.isdir(_SHM):
-            room = int(shutil.disk_usage(_SHM).free * 0.8)  # batches on their way need some, too
+            room = int(shutil.disk_usage(_SHM).free * 0.8)  # Batches in transit need some, too.
             if self.bytes > room:
                 log.warning(
                     "shared memory (%s) has room for %d MiB of the %d MiB of decoded pictures; the rest is "
@@ -82,7 +81,7 @@ class PictureCache:
             self.buffer.share_memory_()
 
     def get(self, domain: int, index: int) -> np.ndarray | None:
-        """The picture's place as uint8 (H, W, 3), a view of the buffer; None if it has none."""
+        """Return the picture's place as uint8 (H, W, 3), a view of the buffer; None if it has none."""
         offset = int(self.offsets[domain][index])
         if offset < 0:
             return None
@@ -90,18 +89,18 @@ class PictureCache:
         return self.buffer.numpy()[offset : offset + width * height * 3].reshape(height, width, 3)
 
     def keep(self, kept: tuple[np.ndarray, np.ndarray]) -> None:
-        """Renumber after pictures were left out: `kept` are the old numbers, per domain."""
+        """Renumber after pictures were left out; `kept` holds the old numbers per domain."""
         self.offsets = tuple(o[k] for o, k in zip(self.offsets, kept, strict=True))
         self.sizes = tuple(s[k] for s, k in zip(self.sizes, kept, strict=True))
 
 
-class Pictures:
-    """Makes batches out of two training domains. This is what worker processes hold.
+class BatchMaker:
+    """Makes batches out of two training domains. Every worker process holds one.
 
     Args:
         domains: training domains a and b.
         cache: filled by `fill`.
-        multiple: what sides are rounded to where the preprocessing keeps the picture's own.
+        multiple: sides are rounded to it where the preprocessing keeps the picture's own.
         paired: a and b share crop and mirror.
     """
 
@@ -113,31 +112,29 @@ class Pictures:
         self.seed, self.multiple, self.paired = seed, multiple, paired
 
     def decode(self, domain: int, index: int) -> np.ndarray:
-        """Decode and resize one picture: uint8 (H, W, 3). Raises ImageError, naming the file."""
+        """Decode and resize one picture: uint8 (H, W, 3). Raises ImageError, which names the file."""
         image = self.domains[domain].load(index)
-        try:
+        with named(self.domains[domain], index):
             return np.asarray(resize_for_training(image, self.config, multiple=self.multiple))
-        except ImageError as error:
-            raise ImageError("{domains}: {reason}", domains=self.domains[domain].where(index), reason=error) from error
 
     def fill(self, domain: int, index: int) -> None:
-        """Decode one picture, into the cache if it has a place there. Raises ImageError, naming the file."""
+        """Decode one picture, into the cache if it has a place there. Raises ImageError, which names the file."""
         array = self.decode(domain, index)
         place = self.cache.get(domain, index)
         if place is None:
             return
         if place.shape == array.shape:
             place[...] = array
-        else:  # a header that lies: decoded again each time
+        else:  # The header lied, so the picture is decoded again each time.
             self.cache.offsets[domain][index] = -1
 
     def array(self, domain: int, index: int) -> np.ndarray:
-        """One picture, resized but not cropped: uint8 (H, W, 3), not to be written to. Raises ImageError."""
+        """Return one picture, resized but not cropped: uint8 (H, W, 3), read-only. Raises ImageError."""
         place = self.cache.get(domain, index)
         return self.decode(domain, index) if place is None else place
 
     def batch(self, step: Step) -> dict[str, torch.Tensor]:
-        """{"real_a", "real_b"}: uint8 (B, H, W, 3), cropped and mirrored. Raises ImageError, naming the file."""
+        """Return {"real_a", "real_b"}: uint8 (B, H, W, 3), cropped and mirrored. Raises ImageError."""
         return {"real_a": self._side(0, step, step.indices_a), "real_b": self._side(1, step, step.indices_b)}
 
     def _side(self, domain: int, step: Step, indices: tuple[int, ...]) -> torch.Tensor:
@@ -149,6 +146,6 @@ class Pictures:
             array = augment(self.array(domain, index), self.config, rng)
             if batch is None:
                 batch = np.empty((len(indices), *array.shape), np.uint8)
-            for channel in range(3):  # One by one: of mirrored pictures NumPy copies whole pixels five times slower.
+            for channel in range(3):  # One by one, because NumPy copies mirrored pictures whole five times slower.
                 batch[row, ..., channel] = array[..., channel]
         return torch.from_numpy(batch)

@@ -1,18 +1,27 @@
-"""What every data set becomes: numbered pictures per domain, and the splits that hold them."""
+"""The common form of every data set: numbered pictures per domain, in splits."""
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from PIL import Image
 
-from cyclegan.errors import DataError
+from cyclegan.errors import ImageError, Message, message
 from cyclegan.images import open_image, probe_image
+
+if TYPE_CHECKING:
+    from cyclegan.data.streets import StreetsSpec
+
+__all__ = [
+    "LAYOUTS", "Domain", "Files", "Splits", "StreetsDomain", "Subset", "named", "no_folder", "open_streets",
+    "short_name",
+]  # fmt: skip
 
 LAYOUTS = """Layouts that are understood:
   DATA/trainA/*.jpg  DATA/trainB/*.jpg  (and testA/, testB/)    one folder per domain
@@ -25,7 +34,9 @@ LAYOUTS = """Layouts that are understood:
 class Domain(Protocol):
     """Numbered pictures of one domain. Nothing is read before `probe` or `load`.
 
-    `fallible`: pictures may turn out to be unusable, so they are checked before training.
+    Attributes:
+        name: the domain's name.
+        fallible: whether pictures may prove unusable, so that they are checked before training.
     """
 
     name: str
@@ -34,23 +45,23 @@ class Domain(Protocol):
     def __len__(self) -> int: ...
 
     def label(self, index: int) -> str:
-        """The file's name, or an id: short, for people."""
+        """Return the file's name or an id: short, for people."""
         ...
 
     def where(self, index: int) -> str:
-        """What error messages call the picture: enough to find it in the data set."""
+        """Return the picture's name in error messages: enough to find it in the data set."""
         ...
 
     def probe(self, index: int) -> tuple[int, int]:
-        """Width and height, from the header. Raises ImageError, naming the file."""
+        """Return width and height, from the header. Raises ImageError, which names the file."""
         ...
 
     def load(self, index: int) -> Image.Image:
-        """The picture: RGB, upright, full size. Raises ImageError, naming the file."""
+        """Return the picture: RGB, upright, full size. Raises ImageError, which names the file."""
         ...
 
     def truth(self, index: int) -> Image.Image | None:
-        """The same scene in the other domain (RGB), None where nobody knows. For evaluation only."""
+        """Return the same scene in the other domain, RGB, or None if it is unknown. For evaluation only."""
         ...
 
 
@@ -58,8 +69,10 @@ class Domain(Protocol):
 class Splits:
     """A data set as it was found.
 
-    `test_a` and `test_b` are None where it has no test split. `aligned`: index i of both training domains
-    (and of both test domains) is the same scene, so a picture that is left out takes its partner along.
+    Attributes:
+        test_a, test_b: None if it has no test split.
+        aligned: index i of both training domains, and of both test domains, is the same scene. Leaving out a picture
+            then leaves out its partner, too.
     """
 
     train_a: Domain
@@ -71,7 +84,7 @@ class Splits:
 
 @dataclass(frozen=True)
 class Files:
-    """One file, one picture. `truths`, where given, are the files of the same scenes in the other domain."""
+    """One file per picture. `truths`, if given, are the files of the same scenes in the other domain."""
 
     name: str
     paths: Sequence[Path]
@@ -107,12 +120,12 @@ class Subset:
 
     @property
     def name(self) -> str:
-        """The whole's."""
+        """The whole domain's."""
         return self.whole.name
 
     @property
     def fallible(self) -> bool:
-        """The whole's."""
+        """The whole domain's."""
         return self.whole.fallible
 
     def __len__(self) -> int:
@@ -135,14 +148,16 @@ class Subset:
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """One split and domain of the built-in synthetic scenes; `side` is "a" (day) or "b" (night).
+class StreetsDomain:
+    """One split and domain of the built-in synthetic scenes.
 
-    With `partner`, the pictures are those of the other domain's scenes: that makes pairs of two domains.
+    Attributes:
+        side: the domain whose scenes these are: "a" (day) or "b" (night).
+        partner: show these scenes in the other domain instead, which makes pairs out of the two domains.
     """
 
     name: str
-    spec: object
+    spec: StreetsSpec
     split: str
     side: str
     count: int
@@ -171,36 +186,35 @@ class Drawn:
 
 
 def open_streets(dataset: str, names: tuple[str, str], *, paired: bool) -> Splits:
-    """The built-in scenes, drawn on demand. Unpaired, the two domains show different scenes.
+    """Return the built-in scenes, drawn on demand. Unpaired, the two domains show different scenes.
 
     Raises:
         DataError: the text after "streets:" is not understood.
     """
     from cyclegan.data.streets import StreetsSpec
 
-    try:
-        spec = StreetsSpec.parse(dataset)
-    except ValueError as error:
-        raise DataError(str(error)) from error
+    spec = StreetsSpec.parse(dataset)
 
-    def domain(split: str, side: str, count: int) -> Drawn | None:
+    def domain(split: str, side: str, count: int) -> StreetsDomain | None:
         name = names[side == "b"]
         if paired and side == "b":
-            return Drawn(name, spec, split, "a", count, partner=True) if count else None
-        return Drawn(name, spec, split, side, count) if count else None
+            return StreetsDomain(name, spec, split, "a", count, partner=True) if count else None
+        return StreetsDomain(name, spec, split, side, count) if count else None
 
     domains = [domain(s, d, spec.length(s)) for s in ("train", "test") for d in "ab"]
     return Splits(*domains, aligned=paired)
 
 
-def no_folder(text: str) -> str:
-    """How a message about a folder that is not here begins: with a folder of nearly that name, if there is one."""
+def no_folder(text: str) -> Message:
+    """Return "there is no folder …", with a folder of nearly that name if there is one."""
     near = _nearest(Path(text).expanduser())
-    return f"there is no folder {text!r}" + (f" (did you mean {str(near)!r}?)" if near else "")
+    if near is None:
+        return message("there is no folder {name!r}", name=text)
+    return message("there is no folder {name!r} (did you mean {near!r}?)", name=text, near=str(near))
 
 
 def _nearest(path: Path) -> Path | None:
-    """The folder whose path is this one's or, name by name, much like it."""
+    """Return the folder whose path is this one or, name by name, similar to it."""
     here = Path(path.anchor)
     for name in path.parts[bool(path.anchor) :]:
         try:
@@ -215,10 +229,14 @@ def _nearest(path: Path) -> Path | None:
 
 
 def short_name(path: str | os.PathLike) -> str:
-    """What messages call a file: its folder and name, enough to find it, without the machine's folders."""
+    """Return a file's name in messages: its folder and name, enough to find it, without the machine's folders."""
     return "/".join(Path(path).parts[-2:])
 
 
-__all__ = [
-    "LAYOUTS", "DataError", "Domain", "Drawn", "Files", "Splits", "Subset", "no_folder", "open_streets", "short_name",
-]
+@contextlib.contextmanager
+def named(domain: Domain, index: int) -> Iterator[None]:
+    """Put the picture's name before an ImageError that doesn't know it."""
+    try:
+        yield
+    except ImageError as error:
+        raise ImageError("{name}: {reason}", name=domain.where(index), reason=error) from error

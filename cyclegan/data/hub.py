@@ -1,7 +1,7 @@
-"""Data sets of the Hugging Face Hub, in the shapes that unpaired pictures come in there.
+"""Data sets of the Hugging Face Hub, in the usual shapes of unpaired pictures.
 
-`fetch` downloads (and imports `datasets`, which a training cluster may not have); `analyse` finds the two
-domains in what was downloaded. Pictures are decoded by `open_image`, as everywhere: upright, RGB, limited.
+`fetch` downloads, and imports `datasets`, which a training cluster may lack. `analyse` finds the two domains in the
+download. `open_image` decodes the pictures, as everywhere: upright, RGB, limited in size.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from cyclegan.data.domains import Splits, no_folder
-from cyclegan.errors import DataError, ImageError
+from cyclegan.errors import DataError, ImageError, Message, message
 from cyclegan.images import open_image, probe_image
 
 if TYPE_CHECKING:
@@ -26,15 +26,15 @@ __all__ = ["Rows", "analyse", "fetch", "open_hub"]
 Sets = Mapping[str, "DatasetDict"]  # by configuration name
 _TESTS = ("test", "validation", "valid", "val")
 _LABELS = ("label", "labels", "domain", "class", "category", "style")
-_SHAPES = (
-    "Data sets that are understood have two image columns (e.g. imageA and imageB), two configurations with "
-    "an image column each, or one image column and a label with two values"
+_SHAPES = message(
+    "Data sets that are understood have two image columns (e.g. imageA and imageB), two configurations with an image "
+    "column each, or one image column and a label with two values"
 )
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Some rows of one image column; `partner`: the same scenes in the other domain, where known."""
+    """Some rows of one image column; `partner` holds the same scenes in the other domain, if known."""
 
     name: str
     table: Dataset
@@ -65,7 +65,7 @@ class Rows:
         cell = self.table[int(self.rows[index])][self.column]
         source = cell and (cell.get("bytes") or cell.get("path"))
         if not source:
-            raise ImageError("{self_} is empty: remove the row from the data set", self_=self.label(index))
+            raise ImageError("{name} is empty: remove the row from the data set", name=self.label(index))
         return source
 
 
@@ -74,18 +74,18 @@ def open_hub(text: str, names: tuple[str, str], *, paired: bool = False) -> Spli
 
     Args:
         text: the data set's id.
-        names: what domains a and b are called.
-        paired: rows with two image columns are pairs; other shapes know no pairs.
+        names: of domains a and b.
+        paired: rows with two image columns are pairs; other shapes have none.
 
     Raises:
-        DataError: not found, private, no network, `datasets` not installed, or two domains not recognised.
+        DataError: not found, private, no network, `datasets` not installed, or no two domains recognised.
     """
     repo, _, config = text.partition(":")
     return analyse(fetch(repo, config or None), text, names, paired=paired)
 
 
 def fetch(repo: str, config: str | None) -> Sets:
-    """Download a data set: one configuration, or both of two where none is asked for.
+    """Download a data set: one configuration, or both of two if `config` is None.
 
     Raises:
         DataError: with the cause in one sentence.
@@ -93,11 +93,10 @@ def fetch(repo: str, config: str | None) -> Sets:
     try:
         from datasets import get_dataset_config_names, load_dataset
     except ImportError as error:
-        missing = no_folder(_spec(repo, config))
         raise DataError(
-            "{reason}, and the Hub's data sets need a package: pip install datasets",
-            reason=missing,
-        ) from error
+            "{missing}, and the Hub's data sets need a package: pip install datasets",
+            missing=no_folder(_spec(repo, config)),
+        ) from error  # fmt: skip
     try:
         if config is not None:
             return {config: load_dataset(repo, config)}
@@ -105,13 +104,12 @@ def fetch(repo: str, config: str | None) -> Sets:
         if len(configs) > 2:
             listed = ", ".join(configs[:20])
             raise DataError(
-                "{repo} has several configurations: choose {repo}:CONFIG out of {listed}",
-                repo=repo, listed=listed,
+                "{repo} has several configurations: choose {repo}:CONFIG out of {listed}", repo=repo, listed=listed
             )
         return {name: load_dataset(repo, name) for name in configs}
     except DataError:
         raise
-    except Exception as error:  # datasets, huggingface_hub, the network and pyarrow raise their own kinds
+    except Exception as error:  # datasets, huggingface_hub, the network and pyarrow raise kinds of their own
         raise DataError(_why(repo, config, error)) from error
 
 
@@ -119,52 +117,61 @@ def _spec(repo: str, config: str | None) -> str:
     return repo if config is None else f"{repo}:{config}"
 
 
-def _why(repo: str, config: str | None, error: Exception) -> str:
-    """One sentence about a failed download; unless the Hub has it, also that there is no such folder."""
+def _why(repo: str, config: str | None, error: Exception) -> Message:
+    """Return a failed download's cause. Unless the Hub has the data set, it includes that there is no such folder."""
     kinds = {kind.__name__ for kind in type(error).__mro__}
     text = " ".join(str(error).split())
     if "BuilderConfig" in text:
-        return f"{repo} has no configuration {config}: {text[:200]}"
+        return message(
+            "{repo} has no configuration {config}: {reason}", repo=repo, config=config, reason=text[:200]
+        )
     if "gated" in text.lower() or "GatedRepoError" in kinds:
-        return f"{repo} is gated: accept its terms on its page, then run hf auth login"
+        return message("{repo} is gated: accept its terms on its page, then run hf auth login", repo=repo)
     missing = no_folder(_spec(repo, config))
     if kinds & {"OfflineModeIsEnabled", "LocalEntryNotFoundError"}:
-        return (
-            f"{missing}, nor a data set of that name in the Hub's local cache, and the Hub can't be reached: check the "
-            "folder's name, or the network"
+        return message(
+            "{missing}, nor a data set of that name in the Hub's local cache, and the Hub can't be reached: check the "
+            "folder's name, or the network",
+            missing=missing,
         )
     if kinds & {"DatasetNotFoundError", "RepositoryNotFoundError"}:
-        return (
-            f"{missing}, and the Hub has no data set of that name that you may read: check the name, or run hf auth "
-            "login if it is private"
+        return message(
+            "{missing}, and the Hub has no data set of that name that you may read: check the name, or run hf auth "
+            "login if it is private",
+            missing=missing,
         )
     if kinds & {"ConnectionError", "ConnectError", "Timeout", "TransportError", "TimeoutError"}:
-        return (
-            f"{missing}, and the Hub can't be reached to look for a data set of that name: check the folder's name, or "
-            "the network"
+        return message(
+            "{missing}, and the Hub can't be reached to look for a data set of that name: check the folder's name, or "
+            "the network",
+            missing=missing,
         )
-    kind = type(error).__name__
-    return (
-        f"{missing}, and as a data set of the Hub it could not be opened ({kind}: {text[:200]}): check the name and "
-        "the network"
-    )
+    return message(
+        "{missing}, and as a data set of the Hub it could not be opened ({kind}: {reason}): check the name and the "
+        "network",
+        missing=missing, kind=type(error).__name__, reason=text[:200],
+    )  # fmt: skip
 
 
 def analyse(sets: Sets, name: str, names: tuple[str, str], *, paired: bool = False) -> Splits:
-    """Find two domains in a downloaded data set. Its real test split (or validation) is kept.
+    """Find two domains in a downloaded data set. Its own test split, or else validation, is kept.
 
-    Understood are: two image columns (which force equal lengths; domain b is still sampled independently of
-    a, and rows that are empty in one column are used for the other); two configurations with one image
-    column each; one image column with a label of two values, or of four named trainA, trainB, testA, testB
-    as uploaded folders give; splits named trainA, trainB.
+    These shapes are understood:
+
+    - two image columns. They force equal lengths, but domain b is still sampled independently of a, and rows that are
+      empty in one column serve the other;
+    - two configurations with one image column each;
+    - one image column with a label of two values, or of the four trainA, trainB, testA, testB of uploaded folders;
+    - splits named trainA, trainB.
 
     Args:
         sets: DatasetDict by configuration name, one or two of them.
-        name: the data set's name, for messages. names: what domains a and b are called.
+        name: the data set's name, for messages.
+        names: of domains a and b.
         paired: the rows of two image columns are pairs.
 
     Raises:
-        DataError: not one of these, or a domain without pictures; `paired`, and rows are no pairs.
+        DataError: none of these, or a domain without pictures; `paired`, and the rows aren't pairs.
     """
     if len(sets) == 2:
         splits = _from_configs(sets, name, names)
@@ -237,7 +244,7 @@ def _by_label(
 
 
 def _folder_label(table: Dataset) -> str | None:
-    """The label whose classes are the folders trainA, trainB, …: `datasets` reads uploaded folders so."""
+    """Return the label whose classes are the folders trainA, trainB, …, as `datasets` reads uploaded folders."""
     names = {c: getattr(f, "names", None) or () for c, f in table.features.items()}
     return next((c for c, n in names.items() if {"traina", "trainb"} <= {x.lower() for x in n}), None)
 
@@ -253,7 +260,7 @@ def _by_folder(table: Dataset, column: str, label: str, names: tuple[str, str]) 
 
 
 def _rows(name: str, table: Dataset, column: str, rows: np.ndarray | None, split: str) -> Rows:
-    """The rows of a column as stored bytes, so that only `open_image` decodes them."""
+    """Return the rows of a column as stored bytes, so that only `open_image` decodes them."""
     from datasets import Image as ImageFeature
 
     rows = _filled(table, column) if rows is None else rows
@@ -262,7 +269,7 @@ def _rows(name: str, table: Dataset, column: str, rows: np.ndarray | None, split
 
 
 def _filled(table: Dataset, column: str) -> np.ndarray:
-    """The numbers of the rows that have a picture in this column."""
+    """Return the numbers of the rows that have a picture in this column."""
     if table.data.column(column).null_count == 0:
         return np.arange(len(table))
     cells = table.select_columns([column]).with_format("arrow")[:][column]
@@ -274,8 +281,7 @@ def _checked(parts: list[Rows | None], name: str, *, aligned: bool = False) -> S
     for part, side in zip(parts[:2], "AB", strict=True):
         if part is None:
             raise DataError(
-                "{name} has no training pictures for domain {side}. {SHAPES}",
-                name=name, side=side, SHAPES=_SHAPES,
+                "{name} has no training pictures for domain {side}. {shapes}", name=name, side=side, shapes=_SHAPES
             )
     test = parts[2:] if all(parts[2:]) else [None, None]
     return Splits(*parts[:2], *test, aligned=aligned)
@@ -284,9 +290,9 @@ def _checked(parts: list[Rows | None], name: str, *, aligned: bool = False) -> S
 def _split(found: DatasetDict, split: str, name: str) -> Dataset:
     if split not in found:
         raise DataError(
-            "{name} has no split {split}, but {found}. {SHAPES}",
-            name=name, split=split, found=', '.join(map(str, found)) or 'none', SHAPES=_SHAPES,
-        )
+            "{name} has no split {split}, but {found}. {shapes}",
+            name=name, split=split, found=", ".join(map(str, found)) or message("none"), shapes=_SHAPES,
+        )  # fmt: skip
     return found[split]
 
 
@@ -304,14 +310,14 @@ def _only_image(table: Dataset, name: str) -> str:
     columns = _image_columns(table)
     if len(columns) != 1:
         raise DataError(
-            "{name} has {columns}, where one image column was expected. {SHAPES}",
-            name=name, columns=_columns(table), SHAPES=_SHAPES,
-        )
+            "{name} has the columns {columns}, where one image column was expected. {shapes}",
+            name=name, columns=_columns(table), shapes=_SHAPES,
+        )  # fmt: skip
     return columns[0]
 
 
 def _column_pair(columns: list[str], name: str) -> tuple[str, str] | None:
-    """Columns for a and b: those named so, else the only two; None if there is one image column."""
+    """Return the columns for a and b, by their names or as the only two; None if there is one image column."""
     named = {side: [c for c in columns if _letter(c) == side] for side in "ab"}
     if len(named["a"]) == len(named["b"]) == 1:
         return named["a"][0], named["b"][0]
@@ -319,15 +325,14 @@ def _column_pair(columns: list[str], name: str) -> tuple[str, str] | None:
         return columns[0], columns[1]
     if len(columns) == 1:
         return None
-    found = ", ".join(columns) or "none"
     raise DataError(
-        "{name} has {count} image columns ({found}). {SHAPES}",
-        name=name, count=len(columns), found=found, SHAPES=_SHAPES,
-    )
+        "{name} has {count} image columns ({found}). {shapes}",
+        name=name, count=len(columns), found=", ".join(columns) or message("none"), shapes=_SHAPES,
+    )  # fmt: skip
 
 
 def _letter(text: str) -> str | None:
-    """The domain that a name ends in: a for imageA, image_a, A, domain-a; None for RGB, camera."""
+    """Return the domain at a name's end: a for imageA, image_a, A, domain-a; None for RGB, camera."""
     match = re.search(r"(?:^|[a-z0-9_\-. ])(A|B)$|(?:^|[_\-. ])([ab])$", text)
     return (match[1] or match[2]).lower() if match else None
 
@@ -337,7 +342,7 @@ def _a_then_b(configs: list[str]) -> list[str]:
 
 
 def _label_column(table: Dataset, name: str) -> str:
-    """The column that tells the domains apart: has two values, or the four of uploaded folders."""
+    """Return the column that separates the domains: one of two values."""
     from datasets import ClassLabel, Value
 
     candidates = [
@@ -349,9 +354,9 @@ def _label_column(table: Dataset, name: str) -> str:
     candidates.sort(key=lambda c: (c.lower() not in _LABELS, not isinstance(table.features[c], ClassLabel)))
     if not candidates:
         raise DataError(
-            "{name} has {columns}, and no label with two values. {SHAPES}",
-            name=name, columns=_columns(table), SHAPES=_SHAPES,
-        )
+            "{name} has the columns {columns}, and no label with two values. {shapes}",
+            name=name, columns=_columns(table), shapes=_SHAPES,
+        )  # fmt: skip
     return candidates[0]
 
 
@@ -360,7 +365,7 @@ def _is_discrete(dtype: str) -> bool:
 
 
 def _values(table: Dataset, label: str) -> list:
-    """The label's values: for a ClassLabel in its own order, else sorted; nothing if there are many."""
+    """Return the label's values: a ClassLabel's in its own order, others sorted; none if there are many."""
     values: set[Any] = set()
     for value in table[label]:
         values.add(value)
@@ -370,4 +375,4 @@ def _values(table: Dataset, label: str) -> list:
 
 
 def _columns(table: Dataset) -> str:
-    return "the columns " + ", ".join(f"{c} ({type(f).__name__})" for c, f in table.features.items())
+    return ", ".join(f"{c} ({type(f).__name__})" for c, f in table.features.items())

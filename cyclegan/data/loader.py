@@ -13,8 +13,8 @@ import numpy as np
 from tqdm import tqdm
 
 from cyclegan.config import DataConfig
-from cyclegan.data.cache import PictureCache, Pictures, fits_cache
-from cyclegan.data.domains import Domain, Splits, Subset
+from cyclegan.data.cache import BatchMaker, PictureCache, fits_cache
+from cyclegan.data.domains import Domain, Splits, Subset, named
 from cyclegan.data.order import Step, step_plans, steps_in
 from cyclegan.errors import DataError, ImageError
 from cyclegan.images import evaluation_size, prepare_for_evaluation, to_tensor, training_size
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
 __all__ = ["Data"]
 
 log = logging.getLogger(__name__)
-_NAMED = 20  # bad pictures that a summary names
+_LISTED = 20  # bad pictures in a summary
 
 
 class Data:
-    """A data set that was checked and is ready to train on. Made by `cyclegan.data.open_data`.
+    """A data set that was checked and is ready to train on; `cyclegan.data.open_data` returns it.
 
     Attributes:
-        train_a, train_b: the training pictures that are used.
+        train_a, train_b: the usable training pictures.
         test_a, test_b: the test pictures, or the training pictures if the set has no test split.
-        test_is_train: whether that is so.
+        test_is_train: whether it has none.
         paired: whether batches hold pairs: same scene, same crop, same mirror.
         epoch_length: samples in an epoch: the longer domain's pictures, or the pairs.
         num_workers: processes that decode, as chosen.
-        cache_bytes: memory that decoded pictures take.
+        cache_bytes: memory of the decoded pictures.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Data:
         budget = (config.cache_mb << 20) // local_processes
         self.num_workers = _workers(config.num_workers, fits_cache(sizes, budget), local_processes)
         cache = PictureCache(sizes, budget, shared=self.num_workers > 0)
-        check.decode(Pictures(tuple(train), cache, config, seed=seed, multiple=multiple, paired=paired))
+        check.decode(BatchMaker(tuple(train), cache, config, seed=seed, multiple=multiple, paired=paired))
         kept_train, kept_test = check.kept(splits.aligned)
         cache.keep(kept_train)
         self._sizes = cache.sizes
@@ -69,7 +69,7 @@ class Data:
         else:
             self.test_a, self.test_b = (_subset(d, k) for d, k in zip(test, kept_test, strict=True))
         self.epoch_length = max(len(self.train_a), len(self.train_b))
-        self._pictures = Pictures(
+        self._maker = BatchMaker(
             (self.train_a, self.train_b), cache, config, seed=seed, multiple=multiple, paired=paired
         )
         self._loader = None
@@ -83,13 +83,13 @@ class Data:
         self.close()
 
     def steps_per_epoch(self, global_batch: int) -> int:
-        """Full batches in an epoch; what is left over is dropped, other pictures each epoch.
+        """Return the full batches in an epoch; the rest is dropped, different pictures in each epoch.
 
         Args:
             global_batch: samples per step over all processes.
 
         Raises:
-            DataError: not even one batch fits.
+            DataError: an epoch has fewer pictures than a batch.
         """
         steps = steps_in(self.epoch_length, global_batch)
         if steps < 1:
@@ -97,27 +97,27 @@ class Data:
                 "a batch of {global_batch} over all processes is more than the {epoch_length} pictures of an epoch: "
                 "lower --batch_size, use fewer processes, or add pictures",
                 global_batch=global_batch, epoch_length=self.epoch_length,
-            )
+            )  # fmt: skip
         return steps
 
     def batches(
         self, epoch: int, *, batch_size: int, process_index: int = 0, num_processes: int = 1,
         start_step: int = 0,
     ) -> Iterator[dict[str, torch.Tensor]]:
-        """The batches of one process in one epoch, from step `start_step` on.
+        """Return the batches of one process in one epoch, from step `start_step` on.
 
-        Order, crops and mirroring depend on (seed, epoch) and a sample's position in the epoch alone: not on
-        workers, processes (two see together what one sees with twice the batch) or restarts. With workers,
-        one iterator can be used at a time: starting another ends the first.
+        Order, crops and mirroring depend only on (seed, epoch) and a sample's position in the epoch; not on workers,
+        processes (two together see what one sees with twice the batch) or restarts. With workers, one iterator can be
+        used at a time: starting another ends the first.
 
         Yields:
             {"real_a", "real_b"}: uint8 (batch_size, H, W, 3), cropped and mirrored, on the CPU; pinned for CUDA.
-            `cyclegan.images.normalise` makes of it what networks take, best on their device: a quarter of the
-            bytes goes there.
+            `cyclegan.images.normalise` turns them into networks' input, best on their device, because then a quarter
+            of the bytes is copied there.
 
         Raises:
-            DataError: at once, if no batch fits or pictures of different sizes would share a batch; later,
-                if a picture can't be read any more or a worker process died.
+            DataError: at once, if no batch fits or pictures of different sizes would share a batch; later, if a
+                picture can't be read any more or a worker process died.
         """
         self.steps_per_epoch(batch_size * num_processes)
         self._check_one_size(batch_size)
@@ -131,12 +131,12 @@ class Data:
         return self._batches_by_workers(plans) if self.num_workers else self._batches_here(plans)
 
     def samples(self, count: int) -> dict[str, list]:
-        """Fixed test pictures, spread evenly over each test domain, for the sample grid.
+        """Return fixed test pictures, spread evenly over each test domain, for the sample grid.
 
         Returns:
-            "real_a", "real_b": lists of float32 (3, H, W) in [-1, 1], prepared for evaluation, at most
-            `count` each; "label_a", "label_b": their labels. Where the data set knows the same scenes in the
-            other domain, also "truth_b" (of real_a's scenes) and "truth_a" (of real_b's).
+            "real_a", "real_b": lists of float32 (3, H, W) in [-1, 1], prepared for evaluation, at most `count` each;
+            "label_a", "label_b": their labels. If the data set has the same scenes in the other domain, also
+            "truth_b" (of real_a's scenes) and "truth_a" (of real_b's).
 
         Raises:
             DataError: a picture can't be read any more.
@@ -149,16 +149,16 @@ class Data:
                 result[f"real_{side}"] = [self._prepared(domain.load(i)) for i in picked]
                 truths = [domain.truth(i) for i in picked]
             except ImageError as error:
-                raise DataError(str(error)) from error
+                raise DataError(error.message) from error
             result[f"label_{side}"] = [domain.label(i) for i in picked]
             if truths and all(t is not None for t in truths):
                 result[f"truth_{other}"] = [self._prepared(t) for t in truths]
         return result
 
     def close(self) -> None:
-        """End the worker processes and let go of the cache. The data can't be used afterwards."""
+        """End the worker processes and release the cache. The data can't be used afterwards."""
         self._drop_loader()
-        self._pictures = None
+        self._maker = None
 
     def _prepared(self, image) -> torch.Tensor:
         return to_tensor(prepare_for_evaluation(image, self.config, multiple=self.multiple))
@@ -172,9 +172,8 @@ class Data:
                 raise DataError(
                     "with --preprocess {preprocess} the pictures of {domain} have {count} sizes ({first} … {last}), "
                     "which can't share a batch: use --batch_size 1, or --preprocess resize_crop",
-                    preprocess=self.config.preprocess, domain=domain.name, count=len(different), first=first,
-                    last=last,
-                )
+                    preprocess=self.config.preprocess, domain=domain.name, count=len(different), first=first, last=last,
+                )  # fmt: skip
 
     def _batches_here(self, plans: Iterable[Step]) -> Iterator[dict[str, torch.Tensor]]:
         import torch
@@ -182,9 +181,9 @@ class Data:
         pin = torch.cuda.is_available()
         for step in plans:
             try:
-                batch = self._pictures.batch(step)
+                batch = self._maker.batch(step)
             except ImageError as error:
-                raise DataError(_lost(error)) from error
+                raise _lost(error) from error
             yield {k: v.pin_memory() for k, v in batch.items()} if pin else batch
 
     def _batches_by_workers(self, plans: Iterable[Step]) -> Iterator[dict[str, torch.Tensor]]:
@@ -194,8 +193,8 @@ class Data:
             self._loader = self._new_loader()
         try:
             for batch in self._loader:
-                if isinstance(batch, str):
-                    raise DataError(_lost(batch))
+                if isinstance(batch, ImageError):
+                    raise _lost(batch)
                 yield batch
                 if self._running is not token:
                     raise RuntimeError("another iterator over the batches was started: use one only")
@@ -205,26 +204,26 @@ class Data:
             self._drop_loader()
             raise DataError(
                 "a process that decodes pictures died, probably for lack of memory: lower --num_workers or "
-                "--cache_mb, or enlarge the container's shared memory ({split})",
-                split=' '.join(str(error).split())[:200],
+                "--cache_mb, or enlarge the container's shared memory ({reason})",
+                reason=" ".join(str(error).split())[:200],
             ) from error
 
     def _new_loader(self):
         import torch
 
         return torch.utils.data.DataLoader(
-            _Steps(self._pictures), sampler=self._plans, batch_size=None, num_workers=self.num_workers,
+            _Steps(self._maker), sampler=self._plans, batch_size=None, num_workers=self.num_workers,
             persistent_workers=True, prefetch_factor=4, pin_memory=torch.cuda.is_available(),
-            # its own: the loader draws a seed per epoch, and would take it from torch's global state
+            # The loader draws a seed per epoch; without a generator of its own, from torch's global state.
             generator=torch.Generator(),
         )
 
     def _drop_loader(self) -> None:
-        self._loader = None  # persistent workers end with their loader
+        self._loader = None  # Persistent workers end with their loader.
 
 
 class _Plans:
-    """The DataLoader's sampler: hands out whatever steps were set last, so that workers need no state."""
+    """The DataLoader's sampler: yields the steps that were set last, so that workers need no state."""
 
     steps: Iterable[Step] = ()
 
@@ -233,23 +232,23 @@ class _Plans:
 
 
 class _Steps:
-    """The DataLoader's data set: a step in, a batch out; a message (str) instead if a picture failed.
+    """The DataLoader's data set: a step in, a batch out; if a picture failed, its error.
 
-    An exception would cross the process border as a traceback in a string.
+    The error is returned rather than raised, because the DataLoader would raise it with a traceback as its text.
     """
 
-    def __init__(self, pictures: Pictures) -> None:
-        self.pictures = pictures
+    def __init__(self, maker: BatchMaker) -> None:
+        self.maker = maker
 
-    def __getitem__(self, step: Step) -> dict[str, torch.Tensor] | str:
+    def __getitem__(self, step: Step) -> dict[str, torch.Tensor] | ImageError:
         try:
-            return self.pictures.batch(step)
+            return self.maker.batch(step)
         except ImageError as error:
-            return str(error)
+            return error
 
 
 class _Check:
-    """Opens every picture once before training: what fails after hours could have failed at the start."""
+    """Opens every picture once before training, so that damaged files don't end it after hours."""
 
     def __init__(
         self, train: list[Domain], test: list[Domain], config: DataConfig, *, multiple: int, progress: bool
@@ -257,10 +256,10 @@ class _Check:
         self.train, self.test, self.config, self.multiple = train, test, config, multiple
         self.progress = progress
         self.domains = [*train, *test]
-        self.bad: dict[tuple[int, int], str] = {}  # (domain, index): why
+        self.bad: dict[tuple[int, int], str] = {}  # by (domain, index) the reason
 
     def sizes(self) -> tuple[np.ndarray, np.ndarray]:
-        """Per training domain int64 (n, 2): sizes after resizing, read from headers where they differ."""
+        """Return per training domain int64 (n, 2): sizes after resizing, read from headers if they can differ."""
         if self.config.preprocess in ("resize", "resize_crop"):
             size = training_size((1, 1), self.config)
             return tuple(np.full((len(d), 2), size, np.int64) for d in self.train)
@@ -268,51 +267,50 @@ class _Check:
 
         def probe(domain: int, index: int) -> None:
             size = self.train[domain].probe(index)
-            try:
+            with named(self.train[domain], index):
                 sizes[domain][index] = training_size(size, self.config, multiple=self.multiple)
-            except ImageError as error:
-                raise ImageError("{train}: {reason}", train=self.train[domain].where(index), reason=error) from error
 
         self._each(probe, [(d, i) for d in range(2) for i in range(len(self.train[d]))], "Reading sizes")
         return sizes
 
-    def decode(self, pictures: Pictures) -> None:
-        """Decode every picture that may be bad or that the cache has a place for."""
+    def decode(self, maker: BatchMaker) -> None:
+        """Decode every picture that may be bad or has a place in the cache."""
 
         def decode(domain: int, index: int) -> None:
             if domain < 2:
-                pictures.fill(domain, index)
+                maker.fill(domain, index)
                 return
             size = self.domains[domain].load(index).size
-            try:
+            with named(self.domains[domain], index):
                 evaluation_size(size, self.config, multiple=self.multiple)
-            except ImageError as error:
-                raise ImageError(
-                    "{domains}: {reason}",
-                    domains=self.domains[domain].where(index), reason=error,
-                ) from error
 
         def needed(domain: int, index: int) -> bool:
-            cached = domain < 2 and pictures.cache.get(domain, index) is not None
+            cached = domain < 2 and maker.cache.get(domain, index) is not None
             return (cached or self.domains[domain].fallible) and (domain, index) not in self.bad
 
         units = [(d, i) for d, domain in enumerate(self.domains) for i in range(len(domain)) if needed(d, i)]
         self._each(decode, units, "Checking pictures")
 
     def kept(self, aligned: bool) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """The numbers of the pictures to use, per training and per test domain.
+        """Return the numbers of the pictures to use, per training and per test domain.
 
         Raises:
             DataError: pictures are bad and `skip_bad_images` is off; or no picture is left in a domain.
         """
-        if self.bad and not self.config.skip_bad_images:
-            remedy = "Repair or remove them, or pass --skip_bad_images to go on without them."
-            raise DataError("{self_}\n{remedy}", self_=self._summary(), remedy=remedy)
         if self.bad:
-            # Several processes find the same files, and one of them is to say so.
-            log.log(
-                logging.WARNING if self.progress else logging.INFO, "%s\nThey are left out.", self._summary()
-            )
+            messages = list(dict.fromkeys(self.bad[unit] for unit in sorted(self.bad)))  # a pair's file once
+            listed = "\n".join(f"  {text}" for text in messages[:_LISTED])
+            if len(messages) > _LISTED:
+                listed += f"\n  … and {len(messages) - _LISTED} more"
+            if not self.config.skip_bad_images:
+                raise DataError(
+                    "{count} of the data set's files can't be used:\n{listed}\nRepair or remove them, or pass "
+                    "--skip_bad_images to continue without them.",
+                    count=len(messages), listed=listed,
+                )  # fmt: skip
+            # Several processes find the same files, so only one warns.
+            level = logging.WARNING if self.progress else logging.INFO
+            log.log(level, "%d of the data set's files can't be used:\n%s\nThey are left out.", len(messages), listed)
         bad = [{i for d, i in self.bad if d == domain} for domain in range(len(self.domains))]
         if aligned:
             bad = [bad[d] | bad[d ^ 1] for d in range(len(bad))]
@@ -326,16 +324,8 @@ class _Check:
                 )
         return kept[:2], kept[2:]
 
-    def _summary(self) -> str:
-        messages = list(dict.fromkeys(self.bad[unit] for unit in sorted(self.bad)))  # a pair's file once
-        lines = [f"{len(messages)} of the data set's files can't be used:"]
-        lines += [f"  {message}" for message in messages[:_NAMED]]
-        if len(messages) > _NAMED:
-            lines.append(f"  … and {len(messages) - _NAMED} more")
-        return "\n".join(lines)
-
     def _each(self, job: Callable[[int, int], None], units: list[tuple[int, int]], title: str) -> None:
-        """Run the job for all (domain, index), in threads: Pillow decodes without the GIL. Notes failures."""
+        """Run the job for all (domain, index), in threads, because Pillow decodes without the GIL; record failures."""
 
         def attempt(unit: tuple[int, int]) -> str | None:
             try:
@@ -346,18 +336,17 @@ class _Check:
         pool = ThreadPoolExecutor(max_workers=min(16, _cpus() + 1))
         try:
             results = pool.map(attempt, units)
-            # A log file is no screen: a line now and then is enough there.
-            every = 0.1 if sys.stderr.isatty() else 10.0
+            every = 0.1 if sys.stderr.isatty() else 10.0  # A log file needs few lines.
             bar = tqdm(
                 results, total=len(units), desc=title, unit="picture", disable=not self.progress, mininterval=every
             )
             self.bad.update({unit: text for unit, text in zip(units, bar, strict=True) if text})
-        finally:  # on Ctrl-C, don't decode the rest first
+        finally:  # After Ctrl-C, don't decode the rest first.
             pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _first(domain: Domain, limit: int | None) -> Domain:
-    """The first pictures in listing order: a limited run means the same pictures, whatever its seed."""
+    """Return the first pictures in listing order, so that a limited run uses the same pictures with every seed."""
     return domain if limit is None or len(domain) <= limit else Subset(domain, range(limit))
 
 
@@ -366,7 +355,7 @@ def _subset(domain: Domain, kept: np.ndarray) -> Domain:
 
 
 def _workers(wanted: int, all_cached: bool, local_processes: int) -> int:
-    """-1 chooses: none if nothing is left to decode (a worker would cost more than it saves)."""
+    """Return the number of workers; -1 chooses none if nothing is left to decode, as they would cost more then."""
     if wanted >= 0:
         return wanted
     return 0 if all_cached else max(1, min(4, _cpus() // local_processes - 1))
@@ -376,5 +365,5 @@ def _cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _lost(error: object) -> str:
-    return f"{error} (it could be read when training began)"
+def _lost(error: ImageError) -> DataError:
+    return DataError("{reason} (it could be read when training began)", reason=error)

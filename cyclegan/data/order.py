@@ -1,8 +1,8 @@
-"""Which picture is shown when: pure functions of (seed, epoch), whatever the workers and processes.
+"""The order of pictures in an epoch: pure functions of (seed, epoch), independent of workers and processes.
 
-The reference draws B at random for every A, with replacement, so that in an epoch a third of B is not seen
-at all; that is `random_order`. By default the shorter domain goes round in fresh permutations: each of its pictures
-is seen equally often (give or take one), in an order that is independent of A's.
+The reference draws B at random for every A, with replacement, so that an epoch misses a third of B; that is
+`random_order`. By default the shorter domain repeats in fresh permutations: each of its pictures is seen equally
+often (give or take one), in an order that is independent of A's.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _ORDER, _CHANCE, _RANDOM = 1, 2, 3  # separate the uses of a seed
 
 
 class Step(NamedTuple):
-    """One step of one process: which pictures of a and b, and their positions in the epoch."""
+    """One step of one process: the numbers of its pictures of a and b, and their positions in the epoch."""
 
     epoch: int
     positions: tuple[int, ...]
@@ -27,11 +27,12 @@ class Step(NamedTuple):
 
 
 def domain_order(seed: int, epoch: int, domain: int, length: int, epoch_length: int) -> np.ndarray:
-    """int64 (epoch_length,): the picture at each position of an epoch, as repeated fresh permutations.
+    """Return int64 (epoch_length,): the picture at each position of an epoch, as repeated fresh permutations.
 
     Args:
         domain: 0 for a, 1 for b; the two orders are independent of each other.
-        length: pictures in the domain; epoch_length: positions in the epoch, at least 1 each.
+        length: pictures in the domain, at least 1.
+        epoch_length: positions in the epoch, at least 1.
     """
     rng = np.random.default_rng((_ORDER, seed, epoch, domain))
     rounds = -(-epoch_length // length)
@@ -39,10 +40,10 @@ def domain_order(seed: int, epoch: int, domain: int, length: int, epoch_length: 
 
 
 def random_order(seed: int, epoch: int, lengths: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Two int64 (max(lengths),): the pictures of a and of b at each position of an epoch, as the reference has them.
+    """Return two int64 (max(lengths),): the pictures of a and of b at each position of an epoch, as in the reference.
 
-    A's is a permutation; if A is the shorter domain, of the epoch's positions, each taken modulo A's length, so that
-    all its pictures are seen equally often (give or take one). B's are drawn with replacement, independently of A's.
+    A's is a permutation of the positions, each taken modulo A's length, so that all its pictures are seen equally often
+    (give or take one). B's are drawn with replacement, independently of A's.
 
     Args:
         lengths: pictures in a and in b, at least 1 each.
@@ -53,12 +54,12 @@ def random_order(seed: int, epoch: int, lengths: tuple[int, int]) -> tuple[np.nd
 
 
 def sample_rng(seed: int, epoch: int, position: int, domain: int) -> np.random.Generator:
-    """The chance (crop, mirror) of the picture at one position: the same after a restart, in any process."""
+    """Return the chance (crop, mirror) of the picture at one position: the same after a restart, in any process."""
     return np.random.default_rng((_CHANCE, seed, epoch, position, domain))
 
 
 def steps_in(epoch_length: int, global_batch: int) -> int:
-    """Full batches in an epoch; the rest is dropped: other pictures in each epoch."""
+    """Return the full batches in an epoch; the rest is dropped, different pictures in each epoch."""
     return epoch_length // global_batch
 
 
@@ -66,14 +67,15 @@ def step_plans(
     seed: int, epoch: int, lengths: tuple[int, int], *, paired: bool, batch_size: int,
     process_index: int = 0, num_processes: int = 1, start_step: int = 0, random: bool = False,
 ) -> Iterator[Step]:
-    """The steps of one process, from `start_step` on.
+    """Yield the steps of one process, from `start_step` on.
 
-    Step k uses positions [k × W × B, (k + 1) × W × B) of the epoch, for W processes with batches of B, and
-    rank r takes the r-th B of them: two processes together see what one sees with twice the batch.
+    Step k uses positions [k × W × B, (k + 1) × W × B) of the epoch, for W processes with batches of B, and rank r
+    takes the r-th B of them: two processes together see what one sees with twice the batch.
 
     Args:
-        lengths: pictures in a and in b. paired: b follows a's order.
-        random: `random_order` instead of rounds; paired data have none of it.
+        lengths: pictures in a and in b.
+        paired: b follows a's order.
+        random: `random_order` instead of permutations; without effect on paired data.
     """
     epoch_length = max(lengths)
     if random and not paired:

@@ -1,15 +1,13 @@
-"""Folders of pictures that show both domains side by side, as pix2pix's data sets do."""
+"""Data sets whose files show both domains side by side, as pix2pix's do."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 from PIL import Image
 
-from cyclegan.data.domains import Splits, short_name
+from cyclegan.data.domains import Files, Splits
 from cyclegan.data.unpaired import pictures_in, subfolders
 from cyclegan.errors import DataError, ImageError
 from cyclegan.images import open_image, probe_image
@@ -18,34 +16,25 @@ __all__ = ["Halves", "open_pairs"]
 
 
 @dataclass(frozen=True)
-class Halves:
+class Halves(Files):
     """The left (side 0, domain a) or right (side 1, domain b) halves of side-by-side files.
 
-    Both halves have the same size: of an odd width the middle column belongs to neither.
+    Both halves have the same size: the middle column of an odd width belongs to neither.
     """
 
-    name: str
-    paths: Sequence[Path]
-    side: int
-    fallible: ClassVar[bool] = True
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def label(self, index: int) -> str:
-        return self.paths[index].name
-
-    def where(self, index: int) -> str:
-        return short_name(self.paths[index])
+    side: int = 0
 
     def probe(self, index: int) -> tuple[int, int]:
+        """Return width and height of a half, from the header."""
         width, height = probe_image(self.paths[index], name=self.where(index))
         return _half(width, self.where(index)), height
 
     def load(self, index: int) -> Image.Image:
+        """Return this domain's half."""
         return self._cut(index, self.side)
 
     def truth(self, index: int) -> Image.Image:
+        """Return the other domain's half."""
         return self._cut(index, 1 - self.side)
 
     def _cut(self, index: int, side: int) -> Image.Image:
@@ -56,15 +45,15 @@ class Halves:
 
 
 def open_pairs(root: Path, names: tuple[str, str]) -> Splits:
-    """Open a data set of this shape; folder names match whatever their case::
+    """Open a data set of this shape; folder names match in any case::
 
         ROOT/
           train/*.jpg     left half = domain a, right half = domain b
-          test/*.jpg      optional; without it val/ is the test split (as in "maps", which has no test)
+          test/*.jpg      optional; without it val/ is the test split ("maps" has no test)
 
     Args:
         root: the folder.
-        names: what domains a and b are called.
+        names: of domains a and b.
 
     Raises:
         DataError: train is missing or has no pictures.
@@ -74,8 +63,8 @@ def open_pairs(root: Path, names: tuple[str, str]) -> Splits:
     if not paths:
         raise DataError("{root} has no pictures in train: put side-by-side pairs directly into it", root=root)
     test = pictures_in(folders.get("test")) or pictures_in(folders.get("val"))
-    tests = [Halves(name, test, side) if test else None for side, name in enumerate(names)]
-    return Splits(Halves(names[0], paths, 0), Halves(names[1], paths, 1), *tests, aligned=True)
+    tests = [Halves(name, test, side=side) if test else None for side, name in enumerate(names)]
+    return Splits(Halves(names[0], paths, side=0), Halves(names[1], paths, side=1), *tests, aligned=True)
 
 
 def _half(width: int, name: str) -> int:

@@ -1,18 +1,18 @@
-"""Folders with one folder per domain: trainA, trainB and, if there are any, testA, testB."""
+"""Data sets with one folder per domain: trainA, trainB and, optionally, testA, testB."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from cyclegan.data.domains import Files, Splits
-from cyclegan.errors import DataError, ImageError
+from cyclegan.errors import DataError, ImageError, reason_of
 from cyclegan.images import list_images
 
 __all__ = ["open_folders", "pictures_in", "subfolders"]
 
 
 def open_folders(root: Path, names: tuple[str, str], *, paired: bool = False) -> Splits:
-    """Open a data set of this shape; folder names match whatever their case::
+    """Open a data set of this shape; folder names match in any case::
 
         ROOT/
           trainA/*.jpg   trainB/*.jpg     any number of pictures each
@@ -21,8 +21,8 @@ def open_folders(root: Path, names: tuple[str, str], *, paired: bool = False) ->
 
     Args:
         root: the folder.
-        names: what domains a and b are called.
-        paired: pictures of the same name (suffix aside) are pairs, and every picture must have its partner.
+        names: of domains a and b.
+        paired: pictures of the same name without suffix are pairs, and every picture must have its partner.
 
     Raises:
         DataError: a training folder is missing or has no pictures; `paired`, and a partner is missing.
@@ -36,7 +36,7 @@ def open_folders(root: Path, names: tuple[str, str], *, paired: bool = False) ->
     )
     for paths, needed in zip(train, ("trainA", "trainB"), strict=True):
         if not paths:
-            raise DataError(_no_pictures(folders[needed.lower()]))
+            raise _no_pictures(folders[needed.lower()])
     test = next((pair for pair in others if all(pair)), None)
     if paired:
         train, test = _partners(train), test and _partners(test)
@@ -47,7 +47,7 @@ def open_folders(root: Path, names: tuple[str, str], *, paired: bool = False) ->
 
 
 def subfolders(root: Path) -> dict[str, Path]:
-    """The visible folders inside a folder, by lower-case name.
+    """Return the visible folders inside a folder, by lower-case name.
 
     Raises:
         DataError: the folder can't be listed.
@@ -55,12 +55,13 @@ def subfolders(root: Path) -> dict[str, Path]:
     try:
         return {p.name.lower(): p for p in sorted(root.iterdir()) if p.is_dir() and p.name[0] != "."}
     except OSError as error:
-        message = f"{root} can't be listed ({error.strerror}): give a folder that can be read"
-        raise DataError(message) from error
+        raise DataError(
+            "{folder} can't be listed ({reason}): give a folder that can be read", folder=root, reason=reason_of(error)
+        ) from error
 
 
 def pictures_in(folder: Path | None) -> list[Path]:
-    """The pictures in a folder, in natural order; none for None.
+    """Return the pictures in a folder, in natural order; none for None.
 
     Raises:
         DataError: the folder can't be listed.
@@ -68,17 +69,19 @@ def pictures_in(folder: Path | None) -> list[Path]:
     try:
         return list_images(folder) if folder else []
     except ImageError as error:
-        raise DataError(str(error)) from error
+        raise DataError(error.message) from error
 
 
-def _no_pictures(folder: Path) -> str:
-    inner = len(subfolders(folder))
-    hint = f" (pictures in its {inner} folders are not looked at: move them up)" if inner else ""
-    return f"{folder} has no pictures{hint}: put JPEG or PNG files directly into it"
+def _no_pictures(folder: Path) -> DataError:
+    if subfolders(folder):
+        return DataError(
+            "{folder} has no pictures: put JPEG or PNG files directly into it, not into folders in it", folder=folder
+        )
+    return DataError("{folder} has no pictures: put JPEG or PNG files directly into it", folder=folder)
 
 
 def _truths(paths: list[Path]) -> list[Path | None] | None:
-    """The files of the same names in ROOT/truth/<folder>, as `write_streets` writes them."""
+    """Return the files of the same names in ROOT/truth/<folder>, where `write_streets` writes them."""
     folder = paths[0].parent.parent / "truth" / paths[0].parent.name
     if not folder.is_dir():
         return None
@@ -92,9 +95,9 @@ def _partners(sides: list[list[Path]]) -> list[list[Path]]:
         first, second = (paths[0].parent.name for paths in sides)
         raise DataError(
             "training on pairs needs each picture in both {first} and {second} under the same name, but {count} are "
-            "only in one, e.g. {lonely}",
-            first=first, second=second, count=len(lonely), lonely=lonely[0],
-        )
+            "only in one, e.g. {example}",
+            first=first, second=second, count=len(lonely), example=lonely[0],
+        )  # fmt: skip
     return [list(a.values()), [b[stem] for stem in a]]
 
 

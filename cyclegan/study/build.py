@@ -29,9 +29,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from PIL import Image, ImageOps
 
-from cyclegan.config import Direction
+from cyclegan.config import DataConfig, Direction
 from cyclegan.errors import ImageError, StudyError
-from cyclegan.images import Preprocessing, evaluation_size, prepare_for_evaluation
+from cyclegan.images import evaluation_size, prepare_for_evaluation
 from cyclegan.study import plan
 from cyclegan.study.plan import NAME, PlannedCheckpoint, Stimulus, Study, write_study
 
@@ -77,7 +77,7 @@ class Pictures(Protocol):
 class Preparation:
     """How the checkpoints' networks are shown a test picture."""
 
-    config: Preprocessing
+    config: DataConfig
     multiple: int = 4
     """Sides of pictures must be multiples of this."""
 

@@ -12,11 +12,12 @@ import torch
 from PIL import Image
 
 from cyclegan.config import DataConfig
-from cyclegan.data import find_data, open_data
+from cyclegan.data import Data, find_data, open_data
 from cyclegan.data.cache import PictureCache, plan_cache
-from cyclegan.data.domains import no_folder
+from cyclegan.data.domains import Splits, no_folder
 from cyclegan.errors import DataError
 from cyclegan.images import normalise, prepare_for_evaluation, to_tensor
+from cyclegan.locale import in_language
 
 
 def picture(size, seed):
@@ -126,10 +127,10 @@ def test_pairs_of_odd_width_have_halves_of_one_size(tmp_path):
     [
         (lambda r: None, "has neither trainA and trainB nor train in it; found in it: no folder"),
         (lambda r: write(r / "horses", 1), "nor train in it; found in it: horses"),
-        (lambda r: unpaired(r / "inner"), "Did you mean"),
+        (lambda r: unpaired(r / "inner"), "(did you mean"),
         (lambda r: write(r / "trainA", 1), "has no folder trainB"),
         (lambda r: (write(r / "trainA", 1), (r / "trainB").mkdir()), "trainB has no pictures"),
-        (lambda r: (write(r / "trainA", 1), write(r / "trainB/x", 1)), "in its 1 folders are not looked at"),
+        (lambda r: (write(r / "trainA", 1), write(r / "trainB/x", 1)), "not into folders in it"),
         (lambda r: write(r / "train/class", 1), "has no pictures in train"),
     ],
 )
@@ -154,7 +155,7 @@ def test_what_can_only_be_a_folder_is_not_asked_for_at_the_hub(tmp_path, monkeyp
     monkeypatch.setitem(sys.modules, "cyclegan.data.hub", None)  # Importing it fails.
     (tmp_path / "data").mkdir()
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(DataError, match="no folder|no name of a folder") as caught:
+    with pytest.raises(DataError, match="no folder|valid folder name") as caught:
         find_data(DataConfig(dataset=dataset))
     assert "Layouts that are understood" in str(caught.value)
     assert ("the Hub is not asked, as data is a folder here" in str(caught.value)) == (dataset == "data/mapz")
@@ -170,7 +171,19 @@ def test_a_folder_of_nearly_that_name_is_named(tmp_path, monkeypatch, given, mea
     monkeypatch.chdir(tmp_path)
     text = given.format(tmp_path)
     near = f" (did you mean {meant.format(tmp_path)!r}?)" if meant else ""
-    assert no_folder(text) == f"there is no folder {text!r}{near}"
+    assert str(no_folder(text)) == f"there is no folder {text!r}{near}"
+
+
+def test_a_nested_sentence_is_korean_as_a_whole(tmp_path, monkeypatch):
+    (tmp_path / "data/maps").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError) as caught:
+        find_data(DataConfig(dataset="data/mapz"))
+    first = in_language(caught.value, "ko").splitlines()[0]
+    assert first == (
+        "'data/mapz' 폴더가 없습니다(혹시 'data/maps' 폴더인가요?). data 폴더가 여기에 있으므로 "
+        "Hub에서는 찾지 않았습니다."
+    )
 
 
 def test_a_file_is_no_data_set(tmp_path):
@@ -434,7 +447,7 @@ def test_a_file_that_vanishes_is_named(tmp_path, num_workers):
 class Dying:
     """A domain that kills the process which decodes it."""
 
-    name = "A"
+    name, fallible = "A", False
 
     def __init__(self, whole):
         self.whole, self.parent = whole, os.getpid()
@@ -449,10 +462,12 @@ class Dying:
 
 
 def test_a_worker_that_dies_is_explained(tmp_path):
-    with opened(unpaired(tmp_path), cache_mb=0, num_workers=1) as data:
-        data._pictures.domains = (Dying(data.train_a), data.train_b)
-        with pytest.raises(DataError, match="lower --num_workers"):
-            next(data.batches(1, batch_size=1))
+    config = DataConfig(dataset=str(unpaired(tmp_path)), load_size=24, crop_size=16, cache_mb=0, num_workers=1)
+    found = find_data(config)
+    splits = Splits(Dying(found.train_a), found.train_b, None, None)
+    data = Data(splits, config, seed=0, multiple=4, paired=False, progress=False)
+    with data, pytest.raises(DataError, match="lower --num_workers"):
+        next(data.batches(1, batch_size=1))
 
 
 # --------------------------------------------------------------------------------------------------- cache

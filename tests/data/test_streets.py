@@ -18,6 +18,7 @@ from cyclegan.data.streets import (
     render_scene,
     write_streets,
 )
+from cyclegan.errors import DataError
 
 SMALL = (64, 64)
 
@@ -71,7 +72,7 @@ def test_any_size_is_drawn(size):
 
 @pytest.mark.parametrize("size", [(15, 64), (64, 15), (4097, 64), (64, 4097)])
 def test_sizes_out_of_range_are_refused(size):
-    with pytest.raises(ValueError, match="16 to 4096"):
+    with pytest.raises(DataError, match="16 to 4096"):
         render_scene(0, 0, size=size)
 
 
@@ -126,7 +127,7 @@ def test_taking_one_kind_away_moves_nothing_else(name):
         kept = full.labels != label
         assert (full.labels == less.labels)[kept].all()
         sky = (full.labels == 0) & (less.labels == 0)
-        inner = sky.copy()  # an edge pixel is a mixture, and so may be the pixel beside the tip of a leaf
+        inner = sky.copy()  # an edge pixel is a mixture, and so may be the pixel next to the tip of a leaf
         for axis in (0, 1):
             for step in (-2, -1, 1, 2):
                 inner &= np.roll(sky, step, axis)
@@ -152,7 +153,7 @@ def test_without_pedestrians_only_the_places_they_stood_change():
 
 @pytest.mark.parametrize("density", [{"sky": 0}, {"dog": 1}, {"car": -1}, {"car": float("nan")}, {"car": 11}])
 def test_bad_densities_are_refused(density):
-    with pytest.raises(ValueError, match="density"):
+    with pytest.raises(DataError, match="density"):
         render_scene(0, 0, size=SMALL, density=density)
 
 
@@ -171,7 +172,7 @@ def test_parse():
      "streets:sky=0", "streets:car_c=1", "streets:car=nan"],
 )  # fmt: skip
 def test_parse_says_what_is_understood(text):
-    with pytest.raises(ValueError, match="streets understands count, test_count, size"):
+    with pytest.raises(DataError, match="streets understands count, test_count, size"):
         StreetsSpec.parse(text)
 
 
@@ -179,7 +180,7 @@ def test_parse_says_what_is_understood(text):
     "text", ["streets:count=0", "streets:test_count=-1", "streets:seed=-1", "streets:size=8"]
 )
 def test_parse_refuses_values_out_of_range(text):
-    with pytest.raises(ValueError):
+    with pytest.raises(DataError):
         StreetsSpec.parse(text)
 
 
@@ -246,6 +247,12 @@ def test_write_streets(tmp_path):
 
 def test_write_streets_refuses_a_folder_with_something_in_it(tmp_path):
     (tmp_path / "mine.txt").write_text("keep me")
-    with pytest.raises(ValueError, match="not an empty folder"):
+    with pytest.raises(DataError, match="not an empty folder"):
         write_streets(StreetsSpec(count=1, test_count=1, width=16, height=16), tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="can't be written"):
+        write_streets(StreetsSpec(count=1, test_count=0, width=16, height=16), tmp_path / "file" / "out")
