@@ -164,7 +164,7 @@ def pick(setting: Setting, rng: np.random.Generator) -> dict[str, Any]:
             if first != second:
                 gap = strengths[first] - strengths[second]
                 expected[first, second] = 1e4 * (0.9 * mean_rate(gap, setting.participant_sd) + 0.05)
-    fit = statistics._strengths(expected)
+    fit = statistics.pairs.fit_strengths(expected)
     duel = found.duels[1]
     return {"preferences": (float(expit(fit[2] - fit[0])), duel.interval)}
 

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from cyclegan.study import store as db
 from cyclegan.study.plan import read_study
 from cyclegan.study.session import Play, SessionError
-from cyclegan.study.store import Store, StoreBusy
+from cyclegan.study.store import Store, StoreBusy, copies
 from hub import HubError
 from hub.client import Repository
 from hub.studies import vote_shipper as votes
@@ -229,7 +228,8 @@ def test_two_studies_share_a_data_set(repo, make_machine, study, small_study):  
 
 
 def test_every_column_of_the_database_has_a_type():
-    names = {column.name for table, _ in db._COPIED.values() for column in table.c if column.name not in db._SECRET}
+    columns = [column.name for table, _ in copies.COPIED.values() for column in table.c]
+    names = set(columns) - set(copies.SECRET)
     assert COLUMNS.keys() == names | {"record", "key", "at"}
     assert {dtype for dtype in COLUMNS.values()} == {"string", "int64", "float64", "bool", "timestamp[us, tz=UTC]"}
 

@@ -16,15 +16,16 @@ from PIL import Image
 
 from cyclegan.errors import StudyError
 from cyclegan.study import statistics
-from cyclegan.study.plots import plots
 from cyclegan.study.report import FORMATS, csv_of, judge, make_report, to_markdown, to_table, write_report
+from cyclegan.study.report.plots import plots
+from cyclegan.study.statistics import pairs, rates
 from tests.study.made_up import made_study, made_votes, sessions_of
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(statistics, "RESAMPLES", 1000)
-    monkeypatch.setattr(statistics, "STRENGTH_RESAMPLES", 100)
+    monkeypatch.setattr(rates, "RESAMPLES", 1000)
+    monkeypatch.setattr(pairs, "STRENGTH_RESAMPLES", 100)
 
 
 def reported(study, votes):

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from cyclegan.study import session as rules
 from cyclegan.study import store as db
 from cyclegan.study.session import SessionError
+from cyclegan.study.store import tables
 
 SCREEN = {"width": 1280, "height": 800, "dpr": 1, "refresh_hz": 60}
 KEY = "k" * 32
@@ -564,7 +565,7 @@ def test_secrets_and_tokens_are_kept_as_hashes(make_play, participant, store):
     alice.look()
 
     def everything(connection):
-        return [tuple(row) for table in db._TABLES.sorted_tables for row in connection.execute(sa.select(table))]
+        return [tuple(row) for table in tables.TABLES.sorted_tables for row in connection.execute(sa.select(table))]
 
     text = repr(store.read(everything))
     tokens = [alice.state.trial[name] for name in ("token", "left", "right")]

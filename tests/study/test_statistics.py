@@ -20,11 +20,13 @@ from cyclegan.study.statistics import (
     extremes,
     half_width,
     heat,
+    pairs,
     paper_figure,
     participants_for,
     participants_to_tell,
     planning_rate,
     preferences,
+    rates,
     resolution,
     response_times,
     tag_rates,
@@ -218,7 +220,7 @@ def test_a_trend_is_found(paired):
 
 @pytest.mark.parametrize("paired", [False, True])
 def test_where_nothing_differs_few_trends_are_found(paired, monkeypatch):
-    monkeypatch.setattr(statistics, "RESAMPLES", 400)
+    monkeypatch.setattr(rates, "RESAMPLES", 400)
     found = [trend(*three_epochs({20: 0.3, 60: 0.3, 200: 0.3}, paired=paired, people=8, seed=n), paired=paired, seed=n)
              for n in range(120)]
     assert sum(each.p < 0.05 for each in found) <= 14  # 6 are expected; more than 14 in less than 1 of 1,000 runs.
@@ -305,7 +307,7 @@ def duels(strengths, people=20, each=30, seed=0, ties=0.1):
 
 @pytest.fixture
 def few_resamples(monkeypatch):
-    monkeypatch.setattr(statistics, "STRENGTH_RESAMPLES", 100)
+    monkeypatch.setattr(pairs, "STRENGTH_RESAMPLES", 100)
 
 
 def test_strengths_are_recovered(few_resamples):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pandas as pd
@@ -18,7 +19,7 @@ from cyclegan.errors import StudyError
 from cyclegan.study import session as rules
 from cyclegan.study import store as db
 from cyclegan.study.session import SessionError
-from cyclegan.study.store import Store, StoreBusy, database_url
+from cyclegan.study.store import Store, StoreBusy, copies, database, database_url, exclusions
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -44,7 +45,7 @@ def test_where_votes_go(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("url", "sentence"),
     [
-        ("votes", "no database's address"),
+        ("votes", "valid database address"),
         ("mysql://host/name", "use sqlite or postgresql"),
         ("sqlite://", "name a file"),
         ("sqlite:///:memory:", "name a file"),
@@ -93,7 +94,7 @@ def test_an_older_database_is_migrated_and_a_newer_one_refused(make_store, monke
         connection.exec_driver_sql("ALTER TABLE sessions ADD COLUMN note TEXT")
 
     with monkeypatch.context() as newer:
-        newer.setattr(db, "MIGRATIONS", [*db.MIGRATIONS, ("2027-01-01-note", add_note)])
+        newer.setattr(database, "MIGRATIONS", [*database.MIGRATIONS, ("2027-01-01-note", add_note)])
         migrated = make_store()
         assert names(migrated) == ["2026-11-21-start", "2027-01-01-note"]
         assert migrated.read(lambda c: c.exec_driver_sql("SELECT note FROM sessions").all()) == []
@@ -110,7 +111,7 @@ def test_a_migration_that_fails_leaves_nothing_behind(make_store, monkeypatch):
         raise StudyError("half way")
 
     with monkeypatch.context() as newer:
-        newer.setattr(db, "MIGRATIONS", [*db.MIGRATIONS, ("2027-01-01-note", broken)])
+        newer.setattr(database, "MIGRATIONS", [*database.MIGRATIONS, ("2027-01-01-note", broken)])
         with pytest.raises(StudyError, match="half way"):
             make_store().read(lambda c: None)
     columns = make_store().read(lambda c: {column["name"] for column in sa.inspect(c).get_columns("sessions")})
@@ -137,14 +138,14 @@ def test_processes_that_open_a_new_database_at_once(database):
 
 
 def test_opening_waits_for_another_process_that_is_at_it(make_store, store, monkeypatch, tmp_path):
-    monkeypatch.setattr(db, "BUSY_S", 0.1)
+    monkeypatch.setattr(database, "BUSY_S", 0.1)
     waiting = make_store()
     if store.sqlite:
         other = sqlite3.connect(tmp_path / "votes.sqlite3", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
     else:
         other = sa.create_engine(store.url, poolclass=sa.NullPool).connect()
-        other.execute(sa.select(sa.func.pg_advisory_xact_lock(db._LOCK_KEY)))
+        other.execute(sa.select(sa.func.pg_advisory_xact_lock(database.LOCK_KEY)))
     with pytest.raises(StoreBusy):
         waiting.setting("key")
     other.close()
@@ -193,7 +194,7 @@ def test_work_that_another_one_was_in_the_way_of_is_done_again(store):
 
 
 def test_a_locked_database_takes_nothing_and_forgets_nothing(make_play, participant, store, monkeypatch, tmp_path):
-    monkeypatch.setattr(db, "BUSY_S", 0.1)  # Before the first connection is made.
+    monkeypatch.setattr(database, "BUSY_S", 0.1)  # Before the first connection is made.
     store = Store(store.url.render_as_string(hide_password=False))
     play = make_play()
     play.store = store
@@ -406,7 +407,7 @@ def test_what_is_acknowledged_is_there_if_the_disk_fills_up_in_a_shared_transact
 
 
 def test_who_waits_too_long_is_told_and_leaves_nothing(together, monkeypatch):
-    monkeypatch.setattr(db, "TURN_S", 0.05)
+    monkeypatch.setattr(database, "TURN_S", 0.05)
     store, _ = together
 
     def slow(connection):
@@ -474,7 +475,7 @@ def test_leaving_out_is_a_decision_with_a_reason_and_can_be_taken_back(make_play
     votes = store.votes(play.study).set_index("participant")
     assert votes["excluded"].to_dict() == {"alice": True, "bob": False}
     assert votes.loc["alice", "exclusion_reason"] == "took part twice" and pd.isna(votes.loc["bob", "exclusion_reason"])
-    monkeypatch.setattr(db, "_now", lambda: db.datetime(2020, 1, 1, tzinfo=db.timezone.utc))  # A clock set back.
+    monkeypatch.setattr(exclusions, "utc_now", lambda: datetime(2020, 1, 1, tzinfo=timezone.utc))  # A clock set back.
     store.include(play.study, "alice")
     assert not store.votes(play.study)["excluded"].any()
     store.exclude(play.study, "alice", "again")
@@ -484,8 +485,9 @@ def test_leaving_out_is_a_decision_with_a_reason_and_can_be_taken_back(make_play
 
 @pytest.mark.parametrize(
     ("name", "reason", "sentence"),
-    [("carol", "asleep", "no participant 'carol'"), ("\ud800", "asleep", "no participant"), ("alice", " ", "say in up"),
-     ("alice", "x" * 1001, "say in up"), ("alice", "a\0b", "say in up")],
+    [("carol", "asleep", "no participant 'carol'"), ("\ud800", "asleep", "no participant"),
+     ("alice", " ", "give a reason"),
+     ("alice", "x" * 1001, "give a reason"), ("alice", "a\0b", "give a reason")],
 )  # fmt: skip
 def test_decisions_that_make_no_sense(make_play, participant, store, name, reason, sentence):
     play = make_play()
@@ -584,7 +586,7 @@ def test_rows_after_a_moment(make_play, participant, store, clock):
     new = store.rows(play.study, after=first[-1]["at"])
     assert {row["key"] for row in new} >= {row["key"] for row in store.rows(play.study)} - {r["key"] for r in first}
     clock.pass_(1)
-    later = db._iso(pd.Timestamp(clock.now, unit="s", tz="UTC").to_pydatetime())
+    later = copies.iso(pd.Timestamp(clock.now, unit="s", tz="UTC").to_pydatetime())
     assert store.rows(play.study, after=later) == []
 
 

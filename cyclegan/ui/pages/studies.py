@@ -378,8 +378,8 @@ def _results(report: Mapping[str, Any], say: words.Speaker) -> str:
 
 def _drawn(study: Study, report: Mapping[str, Any]) -> str:
     """The report's plots, and the pictures that were taken for real most and least."""
-    from cyclegan.study.plots import plots
     from cyclegan.study.report import contact_sheet
+    from cyclegan.study.report.plots import plots
 
     images = [(name.replace("-", " "), "svg+xml", svg) for name, (svg, _) in plots(report).items()]
     if sheet := contact_sheet(study, report):

@@ -11,7 +11,8 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cyclegan.study.plan import TAGS
+from cyclegan.errors import StudyError
+from cyclegan.study.plan import TAGS, Study
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -151,6 +152,48 @@ def tags(report: Report) -> Figure:
     axes.set_xlabel("fakes marked (%)")
     _legend(figure, axes, handles)
     return figure
+
+
+def contact_sheet(study: Study, report: Mapping[str, Any], side: int = 160) -> bytes | None:
+    """The pictures that fooled most and least, with epoch, share and trials, as PNG; None if there are none.
+
+    Raises:
+        StudyError: the study's folder lacks a picture or holds a broken one.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    rows = [(which, report["stimuli"][which]) for which in ("most", "least") if report["stimuli"][which]]
+    rows = [(which, [s for s in stimuli if s["sha256"] in study.by_hash]) for which, stimuli in rows]
+    if not any(stimuli for _, stimuli in rows) or study.folder is None:
+        return None
+    gap, head, foot = 8, 24, 34
+    font, small = ImageFont.load_default(size=15), ImageFont.load_default(size=12)
+    width = gap + max(3, max(len(stimuli) for _, stimuli in rows)) * (side + gap)
+    sheet = Image.new("RGB", (width, gap + len(rows) * (head + side + foot)), "white")
+    draw = ImageDraw.Draw(sheet)
+    for n, (which, stimuli) in enumerate(rows):
+        top = gap + n * (head + side + foot)
+        draw.text((gap, top), f"{which.capitalize()} often {report['stimuli']['what']}", "black", font)
+        for m, stimulus in enumerate(stimuli):
+            left = gap + m * (side + gap)
+            path = study.stimulus_path(stimulus["sha256"])
+            try:
+                with Image.open(path) as picture:
+                    picture = picture.convert("RGB")
+            except OSError as error:
+                raise StudyError("{path} is missing or damaged: get the study again", path=path) from error
+            picture.thumbnail((side, side), Image.Resampling.LANCZOS)
+            if max(picture.size) < side:  # Small ones are shown as large as the others.
+                scale = side / max(picture.size)
+                size = (round(picture.width * scale), round(picture.height * scale))
+                picture = picture.resize(size, Image.Resampling.LANCZOS)
+            sheet.paste(picture, (left + (side - picture.width) // 2, top + head))
+            epoch = f"epoch {stimulus['epoch']}, " if stimulus["epoch"] is not None else ""
+            label = f"{epoch}{100 * stimulus['rate']:.0f}% of {stimulus['trials']}"
+            draw.text((left, top + head + side + 3), label, "#333333", small)
+    out = io.BytesIO()
+    sheet.save(out, "PNG", optimize=True)
+    return out.getvalue()
 
 
 # --- parts --------------------------------------------------------------------------------------------------

@@ -1,0 +1,436 @@
+"""A study's figures with their intervals, as plain JSON values.
+
+What counts: the test trials that compare, of every session that is complete, not excluded, not disqualified, and that
+passed the protocol's vigilance rule. Practice, vigilance trials, controls and repeats never count towards a rate.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cyclegan.study import statistics
+from cyclegan.study.plan import Study
+from cyclegan.study.report.judging import excluded_because, judge, known, session_status
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMAT_VERSION = 1
+COUNTING_RULE = (
+    "A rate counts the test trials that compare, of complete sessions that were not excluded, not disqualified, and "
+    "that passed the vigilance rule if the protocol has one. Practice, vigilance trials, controls and repeated pairs "
+    "never count."
+)
+
+
+def make_report(study: Study, votes: pd.DataFrame, sessions: pd.DataFrame) -> dict[str, Any]:
+    """Everything that a study says, as plain JSON values; rates and intervals from 0 to 1, times in ms.
+
+    Args:
+        votes, sessions: as `Store.votes` and `Store.sessions` give them. People's sessions count; simulated ones only
+            where there are no others, and then the report says so.
+    """
+    judged = judge(study, votes)
+    people = bool(len(sessions)) and bool((sessions["origin"] == "people").any())
+    people = people or bool((judged["origin"] == "people").any())
+    origin = "people" if people else "simulated"
+    simulated = not people and bool(len(sessions) or len(judged))
+    frame = judged[judged["origin"] == origin]
+    counted = frame[frame["counted"]]
+    of_counted = frame[frame["session_id"].isin(counted["session_id"]) & (frame["phase"] == "test")]
+    task = study.protocol.task
+    report = {
+        "format_version": FORMAT_VERSION,
+        "study": {
+            "study_id": study.study_id, "name": study.name, "title": study.title, "direction": study.direction,
+            "domains": study.domains, "dataset": study.dataset, "seed": study.seed, "size": study.size,
+        },
+        "protocol": study.protocol.to_json(),
+        "simulated": simulated,
+        "participants": _participants(study, frame, sessions, origin),
+        "trials": len(counted),
+        "epochs": [_epoch(study, counted, epoch) for epoch in study.epochs],
+        "trend": _trend(study, counted) if task == "realness" else None,
+        "contrasts": _contrasts(study, counted) if task == "realness" else [],
+        "response": _response(study, counted),
+        "side_bias": _side_bias(study, counted, of_counted),
+        "vigilance": _vigilance(study, frame),
+        "repeats": _repeats(of_counted),
+        "agreement": _agreement(study, counted),
+        "exposure": _exposure(study, counted),
+        "stimuli": _stimuli(study, counted),
+        "pick": _pick(study, counted) if task == "pick" else None,
+        "tag": _tag(counted) if task == "tag" else None,
+    }  # fmt: skip
+    report["notes"] = _notes(study, report)
+    return _plain(report)
+
+
+def _participants(study: Study, frame: pd.DataFrame, sessions: pd.DataFrame, origin: str) -> dict[str, Any]:
+    """How many started, finished, counted; and why the others don't."""
+    status = session_status(frame)
+    started = len(status)
+    in_test = (frame["phase"] == "test").groupby(frame["session_id"]).sum()
+    rows = frame.drop_duplicates("session_id").itertuples(index=False)
+    ended = {row.session_id: row for row in rows}
+    left_out: dict[str, int] = {}
+    if len(sessions):
+        own = sessions[sessions["origin"] == origin]
+        started = max(started, len(own))
+        for row in own.itertuples(index=False):
+            ended[row.session_id] = row
+            if row.session_id not in status:  # Who left before the first vote.
+                reason = "session not complete"
+                if known(getattr(row, "excluded", False)):
+                    reason = excluded_because(row)
+                left_out[reason] = left_out.get(reason, 0) + 1
+
+    def whole(session: str, row: Any) -> bool:
+        """To the end, as for what counts: by its mark, or because all test trials are there."""
+        marked = bool(known(getattr(row, "completed", False)))
+        every = in_test.get(session, 0) >= study.protocol.test_trials
+        return (marked or every) and not known(getattr(row, "disqualified", False))
+
+    for reason in status.values():
+        if reason:
+            left_out[reason] = left_out.get(reason, 0) + 1
+    counted = sum(not reason for reason in status.values())
+    return {
+        "started": started,
+        "completed": sum(whole(session, row) for session, row in ended.items()),
+        "counted": counted,
+        "left_out": [{"reason": reason, "count": left_out[reason]} for reason in sorted(left_out)],
+    }
+
+
+def _epoch(study: Study, counted: pd.DataFrame, epoch: int) -> dict[str, Any]:
+    """The figures of one epoch."""
+    checkpoint = next(c for c in study.checkpoints if c.epoch == epoch)
+    rows = counted[counted["fooled"].notna() & (counted["epoch"] == epoch)]
+    y, who = rows["fooled"], rows["participant"]
+    rate = statistics.clustered_rate(y, who)
+    realness = study.protocol.task == "realness"
+    people, trials = rate.participants, rate.trials
+    if not realness:  # What there is of an epoch in picking and tagging.
+        rows = counted[(counted["epoch_left"] == epoch) | (counted["epoch_right"] == epoch)]
+        people, trials = rows["participant"].nunique(), len(rows)
+    result: dict[str, Any] = {
+        "epoch": epoch,
+        "commit_sha": checkpoint.commit_sha,
+        "source": checkpoint.source,
+        "fooling_rate": rate.rate,
+        "interval": rate.interval,
+        "interval_assumed": rate.assumed,
+        "interval_crossed": None,
+        "paper": statistics.paper_figure(y, who, study.seed),
+        "wilson": statistics.wilson_interval(float(y.sum()), len(y)) if len(y) else None,
+        "participants": people,
+        "trials": trials,
+        "participants_needed": None,
+        "without_marked": None,
+        "total_error": None,
+    }
+    if not realness:
+        return result
+    if len(rows):
+        pictures = [rows["stimulus"]] + ([rows["partner"]] if rows["partner"].notna().all() else [])
+        result["interval_crossed"] = statistics.crossed_interval(y, who, pictures)
+        if rows["exposure_marked"].any():
+            kept = rows[~rows["exposure_marked"]]
+            result["without_marked"] = statistics.clustered_rate(kept["fooled"], kept["participant"])
+    result["participants_needed"] = _needed(study, rate, y, who)
+    if study.protocol.presentation == "single":
+        result["total_error"] = _total_error(study, counted, epoch)
+    return result
+
+
+def _needed(study: Study, rate: statistics.Rate, values: Any, participants: Any) -> dict[str, Any]:
+    """Participants for ± 5 and ± 3 points, from what was seen so far."""
+    icc = statistics.correlation(values, participants)
+    assumed = icc is None or rate.participants < statistics.MIN_PARTICIPANTS
+    icc = statistics.ASSUMED_CORRELATION if icc is None or assumed else max(0.0, icc)
+    expected = 0.27 if rate.rate is None else statistics.planning_rate(rate.rate)
+    trials = statistics.trials_per_epoch(study.protocol, len(study.epochs))
+    needed: dict[str, Any] = {"rate": expected, "correlation": icc, "assumed": assumed, "trials_each": trials}
+    for points in (5, 3):
+        total = statistics.participants_for(points / 100, expected, icc, trials)
+        needed[f"for_{points}_points"] = total
+        needed[f"still_for_{points}_points"] = max(0, total - rate.participants)
+    return needed
+
+
+def _total_error(study: Study, counted: pd.DataFrame, epoch: int) -> dict[str, Any]:
+    """HYPE's figure: fakes taken for real and reals taken for fake, each half of it."""
+    fakes = counted[(counted["truth"] == "fake") & (counted["epoch"] == epoch) & counted["correct"].notna()]
+    reals = counted[(counted["truth"] == "real") & counted["session_id"].isin(fakes["session_id"])
+                    & counted["correct"].notna()]
+    wrong = [1 - fakes["correct"].to_numpy(), 1 - reals["correct"].to_numpy()]
+    who = [fakes["participant"].to_numpy(object), reals["participant"].to_numpy(object)]
+    both = None
+    if len(fakes) and len(reals):
+        weights = np.concatenate([np.full(len(part), 0.5 / len(part)) for part in wrong])
+        both = statistics.clustered_rate(np.concatenate(wrong), np.concatenate(who), weights)
+    return {
+        "error": both.rate if both else None,
+        "interval": both.interval if both else None,
+        "fakes_for_real": statistics.clustered_rate(wrong[0], who[0]),
+        "reals_for_fake": statistics.clustered_rate(wrong[1], who[1]),
+    }
+
+
+def _paired(study: Study) -> bool:
+    """Whether a participant judges several epochs."""
+    return len(study.arms) == 1 and len(study.epochs) > 1
+
+
+def _trend(study: Study, counted: pd.DataFrame) -> Any:
+    rows = counted[counted["fooled"].notna()]
+    return statistics.trend(rows["fooled"], rows["participant"], rows["epoch"], paired=_paired(study), seed=study.seed)
+
+
+def _contrasts(study: Study, counted: pd.DataFrame) -> list[dict[str, Any]]:
+    rows = counted[counted["fooled"].notna()]
+    if not len(rows):
+        return []
+    found = statistics.contrasts(rows["fooled"], rows["participant"], rows["epoch"], paired=_paired(study),
+                                 seed=study.seed)
+    rates = rows.groupby("epoch")["fooled"].mean()
+    trials = statistics.trials_per_epoch(study.protocol, len(study.epochs))
+    icc = _mean_correlation(rows)
+    return [
+        {
+            **dataclasses.asdict(contrast),
+            "participants_needed": statistics.participants_to_tell(
+                float(rates[contrast.epoch_a]), float(rates[contrast.epoch_b]), icc, trials
+            ),
+        }
+        for contrast in found
+    ]
+
+
+def _mean_correlation(rows: pd.DataFrame) -> float:
+    """The intra-participant correlation, averaged over epochs; assumed where it can't be estimated."""
+    found = []
+    for _, of_epoch in rows.groupby("epoch"):
+        icc = statistics.correlation(of_epoch["fooled"], of_epoch["participant"])
+        if icc is not None and of_epoch["participant"].nunique() >= statistics.MIN_PARTICIPANTS:
+            found.append(max(0.0, icc))
+    return sum(found) / len(found) if found else statistics.ASSUMED_CORRELATION
+
+
+def _response(study: Study, counted: pd.DataFrame) -> dict[str, Any]:
+    times = statistics.response_times
+    answered = study.protocol.task == "realness"
+    in_epoch = {
+        epoch: counted[(counted["epoch_left"] == epoch) | (counted["epoch_right"] == epoch)] for epoch in study.epochs
+    }
+    return {
+        **dataclasses.asdict(times(counted["response_ms"])),
+        "participants": counted["participant"].nunique(),
+        "epochs": [
+            {"epoch": epoch, **dataclasses.asdict(times(rows["response_ms"]))} for epoch, rows in in_epoch.items()
+        ],
+        "correct": times(counted.loc[counted["correct"] == 1, "response_ms"]) if answered else None,
+        "wrong": times(counted.loc[counted["correct"] == 0, "response_ms"]) if answered else None,
+    }
+
+
+def _side_bias(study: Study, counted: pd.DataFrame, of_counted: pd.DataFrame) -> dict[str, Any] | None:
+    """Whether answers lean to a side (or, of single pictures, to "real"), which the truth does not."""
+    if study.protocol.task == "tag":
+        return None
+    if study.protocol.presentation == "single":
+        rows = counted[counted["verdict"].notna()]
+        share = statistics.clustered_rate(rows["verdict"] == "real", rows["participant"])
+        return {"what": "answered real", **_rate(share), "real_real": None}
+
+    def left(rows: pd.DataFrame) -> dict[str, Any]:
+        rows = rows[rows["chosen_side"].isin(["left", "right"])]
+        return _rate(statistics.clustered_rate(rows["chosen_side"] == "left", rows["participant"]))
+
+    controls = of_counted[of_counted["kind"] == "real_real"]
+    return {"what": "chose left", **left(counted), "real_real": left(controls) if len(controls) else None}
+
+
+def _rate(rate: statistics.Rate) -> dict[str, Any]:
+    return dataclasses.asdict(rate)
+
+
+def _vigilance(study: Study, frame: pd.DataFrame) -> dict[str, Any] | None:
+    """How vigilance trials were answered in complete sessions that are not excluded, those who failed among them."""
+    per_session = study.protocol.counts["vigilance"]
+    if not per_session:
+        return None
+    rows = frame[frame["session_status"].isin(["", "failed vigilance"]) & (frame["phase"] == "test")
+                 & (frame["kind"] == "vigilance") & frame["correct"].notna()]
+    return {
+        **_rate(statistics.clustered_rate(rows["correct"], rows["participant"])),
+        "trials_per_session": per_session,
+        "needed": math.ceil(study.protocol.vigilance_pass * per_session - 1e-9),
+        "failed": sum(reason == "failed vigilance" for reason in session_status(frame).values()),
+    }
+
+
+def _repeats(of_counted: pd.DataFrame) -> dict[str, Any] | None:
+    """How often a pair that was shown again got the same answer."""
+    repeated = of_counted[of_counted["kind"] == "repeat"]
+    if not len(repeated):
+        return None
+
+    def pair(row: Any) -> tuple[Any, frozenset[Any]]:
+        return row.session_id, frozenset((row.left_stimulus, known(row.right_stimulus)))
+
+    def answer(row: Any) -> Any:
+        sides = {"left": row.left_stimulus, "right": row.right_stimulus}
+        return sides.get(known(row.chosen_side) or "", known(row.verdict) or known(row.chosen_side))
+
+    comparisons = of_counted[of_counted["kind"] == "comparison"]
+    first = {pair(row): answer(row) for row in comparisons.itertuples(index=False)}
+    same, who = [], []
+    for row in repeated.itertuples(index=False):
+        if pair(row) in first:
+            same.append(float(first[pair(row)] == answer(row)))
+            who.append(row.participant)
+    return {"what": "same answer", **_rate(statistics.clustered_rate(same, who))}
+
+
+def _agreement(study: Study, counted: pd.DataFrame) -> dict[str, Any]:
+    """Krippendorff's alpha of the answers to the same picture, or the same pair."""
+    rows, values, units = _outcome(study, counted)
+    if study.protocol.task == "pick":
+        units = [" ".join(sorted((str(row.left_stimulus), str(row.right_stimulus)))) for row in rows.itertuples()]
+        first = [unit.split()[0] == row.left_stimulus for unit, row in zip(units, rows.itertuples(), strict=True)]
+        values = [v if is_left else 1 - v for v, is_left in zip(values, first, strict=True)]
+    return {
+        "alpha": statistics.agreement(values, rows["participant"], units),
+        "stimuli": len(set(units)),
+        "participants": rows["participant"].nunique(),
+        "trials": len(rows),
+    }
+
+
+def _outcome(study: Study, counted: pd.DataFrame) -> tuple[pd.DataFrame, Sequence[float], Sequence[Any]]:
+    """What a task asks of a picture: fooled; preferred (of the left one); marked. Rows, values and pictures."""
+    if study.protocol.task == "pick":
+        rows = counted[counted["taken"].notna()]
+        return rows, [{"left": 1.0, "right": 0.0}.get(side, 0.5) for side in rows["taken"]], list(rows["left_stimulus"])
+    if study.protocol.task == "tag":
+        values = [float(bool(statistics.marks_of(value))) for value in counted["marks"]]
+        return counted, values, list(counted["left_stimulus"])
+    rows = counted[counted["fooled"].notna()]
+    return rows, list(rows["fooled"]), list(rows["stimulus"])
+
+
+def _exposure(study: Study, counted: pd.DataFrame) -> dict[str, Any]:
+    """How long pictures were really shown; what else happened while they were."""
+    result: dict[str, Any] = {
+        "planned_ms": study.protocol.exposure_ms,
+        "tolerance_ms": statistics.TOLERANCE_MS,
+        "trials": len(counted),
+        "participants": counted["participant"].nunique(),
+        "marked": int(counted["exposure_marked"].sum()),
+        "marked_share": float(counted["exposure_marked"].mean()) if len(counted) else None,
+        "unmeasured": int(np.isinf(counted["exposure_error_ms"]).sum()),
+        "error_ms": None,
+        "focus_lost": int(counted["focus_lost"].sum()),
+        "resumed": int(counted["resumed"].sum()),
+    }
+    if not study.protocol.exposure_ms:
+        return result
+    sides = [counted[column].to_numpy(float) for column in ("exposure_left_ms", "exposure_right_ms")]
+    both = np.concatenate(sides) - np.tile(counted["exposure_planned_ms"].to_numpy(float), 2)
+    both = both[~np.isnan(both)]
+    if len(both):
+        low, median, high = (float(v) for v in np.percentile(both, [5, 50, 95]))
+        result["error_ms"] = {"median": median, "p5": low, "p95": high, "pictures": len(both)}
+    return result
+
+
+def _stimuli(study: Study, counted: pd.DataFrame) -> dict[str, Any]:
+    """The pictures that fooled (were preferred, were marked) most and least."""
+    rows, values, units = _outcome(study, counted)
+    values, units = list(values), list(units)
+    if study.protocol.task == "pick":
+        values, units = values + [1 - v for v in values], units + list(rows["right_stimulus"])
+
+    def entry(extreme: statistics.Extreme) -> dict[str, Any]:
+        stimulus = study.by_hash.get(extreme.stimulus)
+        return {"sha256": extreme.stimulus, "scene": stimulus.scene if stimulus else None,
+                "epoch": stimulus.epoch if stimulus else None, "rate": extreme.rate, "trials": extreme.trials}
+
+    most, least = statistics.extremes(values, units)
+    what = {"realness": "taken for real", "pick": "preferred", "tag": "marked"}[study.protocol.task]
+    return {"what": what, "most": [entry(e) for e in most], "least": [entry(e) for e in least]}
+
+
+def _pick(study: Study, counted: pd.DataFrame) -> dict[str, Any]:
+    rows, values, _ = _outcome(study, counted)
+    found = statistics.preferences(rows["epoch_left"], rows["epoch_right"], values, rows["participant"], study.epochs,
+                                   study.seed)
+    ties = sum(value == 0.5 for value in values)
+    return {**dataclasses.asdict(found), "ties": ties, "tie_share": ties / len(values) if len(values) else None}
+
+
+def _tag(counted: pd.DataFrame) -> dict[str, Any]:
+    counted = counted[counted["epoch"].notna()]
+    found = statistics.tag_rates(list(counted["marks"]), counted["participant"], counted["epoch"].astype(int))
+    return {
+        "trials": len(counted),
+        "participants": counted["participant"].nunique(),
+        "rates": [{"epoch": row.epoch, "tag": row.tag, **_rate(row.rate), "boxes": row.boxes, "heat": row.heat}
+                  for row in found],
+    }
+
+
+def _notes(study: Study, report: Mapping[str, Any]) -> list[str]:
+    """What a reader must know besides the figures."""
+    notes = []
+    if report["simulated"]:
+        notes.append("All votes are simulated: nobody has judged these pictures, and no figure says anything of them.")
+    notes.append(COUNTING_RULE)
+    people = report["participants"]["counted"]
+    if study.protocol.task == "realness":
+        notes.append(
+            "The interval over participants holds for these pictures and other people; the crossed one for other "
+            "people and other pictures of the kind. Both rest on cluster-robust variances with t's quantiles, on the "
+            "logit scale. ± sd is the papers' figure, the bootstrap's standard deviation, and no interval. Wilson's "
+            "takes trials for independent, and is too narrow."
+        )
+    assumed = [str(e["epoch"]) for e in report["epochs"] if e["interval_assumed"]]
+    if assumed:
+        notes.append(
+            f"Answers for epoch {', '.join(assumed)} are all alike or from one participant, who can't show how people "
+            f"differ: the interval assumes an intra-participant correlation of {statistics.ASSUMED_CORRELATION}."
+        )
+    if 0 < people < statistics.MIN_PARTICIPANTS:
+        notes.append(f"With {people} participant{'s' * (people != 1)}, every figure is provisional.")
+    if study.protocol.task == "pick":
+        notes.append(
+            "Strengths are Bradley and Terry's, with a tie as half a win for each, and a tenth of a win added for "
+            "either of any two epochs; intervals rest on a bootstrap over participants."
+        )
+        if not report["pick"]["connected"]:
+            notes.append("Comparisons don't link all epochs: strengths of unlinked ones can't be compared.")
+        elif report["pick"]["separated"]:
+            notes.append("An epoch has won or lost all its comparisons: how far it is from the others can't be told.")
+    return notes
+
+
+def _plain(value: Any) -> Any:
+    """As JSON has it: no NaN, no NumPy, no tuples."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = dataclasses.asdict(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [_plain(each) for each in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

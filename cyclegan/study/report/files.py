@@ -1,0 +1,134 @@
+"""Reports as files: Markdown with plots and pictures, JSON, CSV, Parquet."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from cyclegan.errors import StudyError
+from cyclegan.files import write_bytes
+from cyclegan.study.plan import Study
+from cyclegan.study.report.figures import make_report
+from cyclegan.study.report.judging import to_table
+from cyclegan.study.report.markdown import to_markdown
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMATS = ("md", "json", "csv", "parquet")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def write_report(
+    study: Study, votes: pd.DataFrame, sessions: pd.DataFrame, format: str, output: str | Path
+) -> list[Path]:
+    """Write a report; returns the files, the report itself first.
+
+    Args:
+        format: md (with plots as NAME-*.svg and *.png beside it, and the pictures that fooled most and least), json,
+            csv or parquet (a row per vote).
+
+    Raises:
+        StudyError: there is no such format, or a file can't be written.
+    """
+    if format not in FORMATS:
+        raise StudyError(
+            "there is no report format {format!r}: choose {names}",
+            format=format, names=', '.join(FORMATS),
+        )
+    if not str(output):
+        raise StudyError("the report's file has no name: name one")
+    output = Path(output)
+    _target(output)  # A name that won't do is told before the figures are computed.
+    contents: dict[Path, bytes] = {}
+    if format in ("csv", "parquet"):
+        table = to_table(votes, study)
+        if format == "csv":
+            contents[output] = csv_of(table)
+        else:
+            contents[output] = _parquet(table)
+    else:
+        report = make_report(study, votes, sessions)
+        if format == "json":
+            text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+            contents[output] = text.encode()
+        else:
+            contents = _illustrated(study, report, output)
+    targets = {path: _target(path) for path in contents}
+    for path, content in reversed(contents.items()):  # Pictures before the text that links to them.
+        try:
+            write_bytes(targets[path], content)
+        except OSError as error:
+            raise _unwritable(path, error) from error
+    return list(contents)
+
+
+def csv_of(frame: pd.DataFrame) -> bytes:
+    """A table as CSV, UTF-8, for spreadsheets too.
+
+    Text that a spreadsheet would take for a formula, as it begins with = + - @, a tab or a carriage return, gets an
+    apostrophe before it (OWASP, CSV Injection). Numbers stay as they are. A carriage return within a text becomes a
+    line feed, since only that one is quoted, and the other would begin a row.
+    """
+    from pandas.api.types import is_object_dtype, is_string_dtype
+
+    def harmless(value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        safe = f"'{value}" if value.startswith(_FORMULA) else value
+        return safe.replace("\r\n", "\n").replace("\r", "\n")
+
+    text = [name for name in frame if is_object_dtype(frame[name]) or is_string_dtype(frame[name])]
+    safe = frame.assign(**{name: [harmless(value) for value in frame[name]] for name in text})
+    return safe.rename(columns=harmless).to_csv(index=False, lineterminator="\n").encode()
+
+
+def _illustrated(study: Study, report: Mapping[str, Any], output: Path) -> dict[Path, bytes]:
+    """Markdown, its plots, and the sheet of pictures."""
+    from cyclegan.study.report.plots import contact_sheet, plots
+
+    links, files = {}, {}
+    for name, (svg, png) in plots(report).items():
+        for suffix, content in (("svg", svg), ("png", png)):
+            files[output.with_name(f"{output.stem}-{name}.{suffix}")] = content
+        links[name] = f"{output.stem}-{name}.svg"
+    sheet = contact_sheet(study, report)
+    if sheet:
+        files[output.with_name(f"{output.stem}-stimuli.png")] = sheet
+        links["stimuli"] = f"{output.stem}-stimuli.png"
+    links = {name: quote(os.fsencode(link)) for name, link in links.items()}
+    return {output: to_markdown(report, links).encode(), **files}
+
+
+def _parquet(table: pd.DataFrame) -> bytes:
+    out = io.BytesIO()
+    table.to_parquet(out, index=False)
+    return out.getvalue()
+
+
+def _target(path: Path) -> Path:
+    """The file that a path means, where links lead; raises StudyError for what is there and no file."""
+    target = Path(os.path.realpath(path))
+    try:
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        return target
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    if not stat.S_ISREG(mode):
+        what = "a folder" if stat.S_ISDIR(mode) else "a device, a pipe or the like"
+        raise StudyError("{path} is {what}, which a report can't replace: name a file", path=path, what=what)
+    return target
+
+
+def _unwritable(path: Path, error: OSError) -> StudyError:
+    return StudyError(
+        "{path} can't be written ({reason}): free space or name another file",
+        path=path, reason=error.strerror or error,
+    )

@@ -1,0 +1,181 @@
+"""Votes, judged: what each answer means, and whether it counts."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cyclegan.study import statistics
+from cyclegan.study.plan import Study
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = (
+    "study_id", "session_id", "participant", "origin", "arm", "slot", "language", "started_at", "completed",
+    "disqualified", "excluded", "exclusion_reason", "trial_index", "phase", "kind", "left_stimulus", "right_stimulus",
+    "epoch_left", "epoch_right", "commit_sha", "direction", "real_side", "chosen_side", "verdict", "marks",
+    "exposure_planned_ms", "exposure_left_ms", "exposure_right_ms", "frames", "longest_frame_ms", "focus_lost",
+    "resumed", "response_ms", "server_ms", "server_time",
+)  # fmt: skip
+"""Columns of a vote in tables, without its token's hash, which is secret."""
+DERIVED = ("epoch", "fooled", "correct", "exposure_marked", "counted", "why_not")
+TEXT = ("study_id", "session_id", "participant", "origin", "language", "exclusion_reason", "phase", "kind",
+        "left_stimulus", "right_stimulus", "commit_sha", "direction", "real_side", "chosen_side", "verdict", "marks",
+        "why_not")
+FLAGS = ("completed", "disqualified", "excluded", "focus_lost", "resumed")
+NUMBERS = ("epoch_left", "epoch_right", "exposure_planned_ms", "exposure_left_ms", "exposure_right_ms", "response_ms",
+           "trial_index", "longest_frame_ms")
+OPPOSITE = {"left": "right", "right": "left"}
+
+
+def judge(study: Study, votes: pd.DataFrame) -> pd.DataFrame:
+    """Return the votes with derived columns.
+
+    `taken`: the side taken for real, or preferred; tie. `truth`: the kind of the picture on that side, or of the only
+    picture. `epoch`: of the fake that is judged. `stimulus`: that fake. `partner`: the real picture next to it.
+    `fooled`: a fake was taken for real; empty where the trial judges no fake. `correct`. `exposure_error_ms`: the
+    larger of a trial's; infinite if not measured. `exposure_marked`. `session_status`: why the session doesn't count,
+    or "". `counted`. `why_not`.
+    """
+    import pandas as pd
+
+    frame = votes.reindex(columns=list(dict.fromkeys([*votes.columns, *COLUMNS]))).reset_index(drop=True)
+    for column in FLAGS:
+        frame[column] = np.array([bool(known(value)) for value in frame[column]], bool)
+    for column in NUMBERS:
+        frame[column] = pd.to_numeric(frame[column], errors="coerce").astype(float)
+    frame["participant"] = frame["participant"].where(frame["participant"].notna(), frame["session_id"])
+    kinds = {sha256: stimulus.kind for sha256, stimulus in study.by_hash.items()}
+    derived = pd.DataFrame(
+        [_derived(study, kinds, row) for row in frame.itertuples(index=False)], index=frame.index,
+        columns=["taken", "truth", "epoch", "stimulus", "partner", "fooled", "correct", "exposure_error_ms"],
+    )  # fmt: skip
+    numbers = ["epoch", "fooled", "correct", "exposure_error_ms"]
+    derived[numbers] = derived[numbers].astype(float)
+    derived["exposure_marked"] = derived["exposure_error_ms"] > statistics.TOLERANCE_MS
+    frame = pd.concat([frame.drop(columns=[c for c in derived if c in frame]), derived], axis=1)
+    frame["session_status"] = frame["session_id"].map(_judged_sessions(study, frame)).astype(object)
+    reasons = [_why_not(*row) for row in zip(frame["session_status"], frame["phase"], frame["kind"], strict=True)]
+    frame["why_not"] = reasons
+    frame["counted"] = np.array([not reason for reason in reasons], bool)  # Also without a row.
+    return frame
+
+
+def _derived(study: Study, kinds: dict[str, str], row: Any) -> tuple[Any, ...]:
+    """Return one vote's taken, truth, epoch, stimulus, partner, fooled, correct and exposure_error_ms."""
+    left, right = known(row.left_stimulus), known(row.right_stimulus)
+    chosen, verdict = known(row.chosen_side), known(row.verdict)
+    asked_for_real = study.protocol.question == "real" or study.protocol.task == "pick"
+    taken = chosen if asked_for_real else OPPOSITE.get(chosen or "", chosen)
+    fooled = correct = float("nan")
+    stimulus = partner = None
+    epochs = {e for e in (row.epoch_left, row.epoch_right) if e == e}
+    kind_left = kinds.get(left or "") or ("fake" if row.epoch_left == row.epoch_left else "real")
+    if right is None:
+        truth = kind_left
+        stimulus = left if truth != "real" else None
+        if verdict is not None:
+            correct = float((verdict == "real") == (truth == "real"))
+            fooled = float(verdict == "real") if truth == "fake" else fooled
+    else:
+        kind_right = kinds.get(right) or ("fake" if row.epoch_right == row.epoch_right else "real")
+        truth = {"left": kind_left, "right": kind_right}.get(taken or "")
+        sides = {"left": (left, right), "right": (right, left)}
+        if row.real_side in sides:
+            partner, stimulus = sides[row.real_side]
+        if row.kind == "vigilance" and chosen is not None:  # A tie isn't a correct answer here.
+            correct = float(truth not in (None, "broken"))
+        elif truth is not None and row.real_side in sides:
+            correct = float(taken == row.real_side)
+            fooled = 1 - correct
+    if row.kind != "comparison" or study.protocol.task != "realness":
+        fooled = float("nan")
+    epoch = epochs.pop() if len(epochs) == 1 else float("nan")
+    return taken, truth, epoch, stimulus, partner, fooled, correct, _exposure_error(row)
+
+
+def _judged_sessions(study: Study, frame: pd.DataFrame) -> dict[str, str]:
+    """Return why a session doesn't count, or "" if it does, by session id.
+
+    Args:
+        frame: votes with `correct`.
+    """
+    test = frame["phase"] == "test"
+    watched = frame["correct"].where(test & (frame["kind"] == "vigilance"))
+    sessions = frame[["session_id", "origin", *FLAGS[:3], "exclusion_reason"]].drop_duplicates("session_id")
+    in_test = test.groupby(frame["session_id"]).sum()
+    vigilance = watched.groupby(frame["session_id"]).mean()
+    people = bool((frame["origin"] == "people").any())
+    found = {}
+    for row in sessions.itertuples(index=False):
+        reason = ""
+        if people and row.origin == "simulated":
+            reason = "simulated"
+        elif row.excluded:
+            reason = excluded_because(row)
+        elif row.disqualified:
+            reason = "disqualified in practice"
+        elif not row.completed and in_test[row.session_id] < study.protocol.test_trials:
+            reason = "session not complete"
+        elif vigilance[row.session_id] < study.protocol.vigilance_pass - 1e-9:
+            reason = "failed vigilance"
+        found[row.session_id] = reason
+    return found
+
+
+def session_status(judged: pd.DataFrame) -> dict[str, str]:
+    """Return why a session doesn't count, or "", by session id."""
+    sessions = judged.drop_duplicates("session_id")
+    return dict(zip(sessions["session_id"], sessions["session_status"], strict=True))
+
+
+def excluded_because(row: Any) -> str:
+    """Return the status of an excluded session."""
+    return f"excluded: {known(getattr(row, 'exclusion_reason', None)) or 'no reason given'}"
+
+
+def _why_not(status: str, phase: str, kind: str) -> str:
+    if phase != "test":
+        return status or "practice"
+    controls = {"comparison": "", "vigilance": "vigilance trial", "real_real": "control", "repeat": "repeated pair"}
+    return status or controls.get(kind, kind)
+
+
+def _exposure_error(row: Any) -> float:
+    """Return the larger difference from the planned exposure, in ms; infinite if not measured, NaN if not planned."""
+    planned = row.exposure_planned_ms
+    if planned != planned or not planned:
+        return float("nan")
+    measured = [row.exposure_left_ms]
+    if known(row.right_stimulus) is not None:
+        measured.append(row.exposure_right_ms)
+    return max(abs(value - planned) if value == value else math.inf for value in measured)
+
+
+def known(value: Any) -> Any:
+    """Return the value, or None for any of a table's ways to mark a missing one."""
+    return None if value is None or str(value) in ("nan", "None", "<NA>", "") else value
+
+
+def to_table(votes: pd.DataFrame, study: Study) -> pd.DataFrame:
+    """Return a tidy row for each vote, whether it counts or not, with `fooled`, `correct`, `counted`, `why_not`."""
+    frame = judge(study, votes)
+    frame["study_id"] = study.study_id
+    frame["marks"] = [value if _is_text(value) else json.dumps(value) if isinstance(value, list) else None
+                      for value in frame["marks"]]
+    for column in ("fooled", "correct"):
+        frame[column] = frame[column].astype("boolean")
+    for column in ("epoch", "epoch_left", "epoch_right", "trial_index"):
+        frame[column] = frame[column].astype("Int64")
+    for column in TEXT:
+        frame[column] = frame[column].astype("string")
+    order = ["participant", "session_id", "trial_index"]
+    return frame[[*COLUMNS, *DERIVED]].sort_values(order, kind="stable").reset_index(drop=True)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value)

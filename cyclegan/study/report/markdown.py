@@ -1,0 +1,310 @@
+"""A report in words: sentences that a paper could quote, and tables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cyclegan.study import statistics
+
+_MARKS = re.compile(r"[\\`*_\[\]|#!~$]")
+"""Characters that Markdown takes for more than text, except < > &, which become entities."""
+_SCENE = re.compile(r"[ab]:\d+:")
+
+
+def to_markdown(report: Mapping[str, Any], pictures: Mapping[str, str] | None = None) -> str:
+    """The report as one could paste it into a paper: a sentence for each result, then tables.
+
+    Args:
+        pictures: links to its plots, by name; "stimuli" is the sheet of pictures.
+    """
+    pictures = pictures or {}
+    task = report["protocol"]["task"]
+    parts = [f"# {escape(report['study']['title'] or report['study']['name'])}"]
+    if report["simulated"]:
+        parts.append("> **These votes are simulated.** Nobody has judged these pictures; no figure below says anything "
+                     "of them.")
+    parts += ["## Method", _method(report), _who(report)]
+    if not report["trials"]:
+        parts.append("No trial counts yet, so there is no figure.")
+    else:
+        parts.append("## Results")
+        parts += {"realness": _realness_words, "pick": _pick_words, "tag": _tag_words}[task](report, pictures)
+        parts += ["## Quality of the answers", *_quality_words(report, pictures)]
+        parts += _stimuli_words(report, pictures)
+    parts += ["## Notes", "\n".join(f"- {note}" for note in report["notes"]), "## Protocol", _protocol_table(report)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _method(report: Mapping[str, Any]) -> str:
+    protocol, study = report["protocol"], report["study"]
+    single = protocol["presentation"] == "single"
+    shown = {"together": "side by side", "sequence": "one after the other", "single": "one at a time"}
+    ask = {
+        "realness": "said whether each picture was real or fake" if single
+        else f"chose the {protocol['question']} one of two pictures, a real picture and a fake",
+        "pick": "chose the more realistic of two fakes of the same input, ties allowed",
+        "tag": "marked what was wrong with a fake",
+    }[protocol["task"]]  # fmt: skip
+    exposure = f"each for {protocol['exposure_ms']} ms" if protocol["exposure_ms"] else "for as long as they liked"
+    source, target = (study["domains"] if study["direction"] == "ab" else study["domains"][::-1])
+    mixed = protocol["epochs_per_session"] == "mixed" or protocol["task"] == "pick"
+    sessions = "several epochs" if mixed and len(report["epochs"]) > 1 else "one epoch"
+    practice = (
+        f"{protocol['practice_trials']} practice trials with feedback, then " if protocol["practice_trials"] else ""
+    )
+    return (
+        f"Participants {ask} ({escape(source)} → {escape(target)}, data set {escape(study['dataset'])}, "
+        f"{study['size'][0]} × {study['size'][1]} pixels), shown {shown[protocol['presentation']]}, {exposure}. "
+        f"A session had {practice}{protocol['test_trials']} test trials without feedback, and judged {sessions}. "
+        f"Protocol: {escape(protocol['name'])}; study {study['study_id'][:8]}."
+    )
+
+
+def _who(report: Mapping[str, Any]) -> str:
+    people = report["participants"]
+    text = (f"{_count(people['started'], 'participant')} started, and {people['counted']} count, with "
+            f"{_count(report['trials'], 'test trial')}.")
+    if people["left_out"]:
+        left_out = "; ".join(f"{escape(entry['reason'])}: {entry['count']}" for entry in people["left_out"])
+        text += f" Left out: {left_out}."
+    return text
+
+
+def _realness_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> list[str]:
+    parts, single = [], report["protocol"]["presentation"] == "single"
+    seen = [e for e in report["epochs"] if e["fooling_rate"] is not None]
+    sentences = []
+    for e in seen:
+        sentence = (f"Fakes of epoch {e['epoch']} were taken for real in {_percent(e['fooling_rate'])} of trials "
+                    f"(95% interval over participants {_interval(e['interval'])}")
+        if e["interval_crossed"]:
+            sentence += f"; over participants and pictures {_interval(e['interval_crossed'])}"
+        sentences.append(f"{sentence}; N = {_count(e['participants'], 'participant')}, "
+                         f"{_count(e['trials'], 'trial')}).")
+    parts.append(" ".join(sentences))
+    missing = [str(e["epoch"]) for e in report["epochs"] if e["fooling_rate"] is None]
+    if missing:
+        parts.append(f"No trial counts yet for epoch {', '.join(missing)}.")
+    parts += _picture(pictures, "fooling-rate", "Fooling rate over epochs")
+    parts.append(_table(
+        ["epoch", "fooling rate", "95%, participants", "95%, crossed", "papers' ± sd", "Wilson (naive)", "participants",
+         "trials", "commit"],
+        [[e["epoch"], _percent(e["fooling_rate"]), _interval(e["interval"]), _interval(e["interval_crossed"]),
+          f"{_percent(e['paper']['rate'])} ± {_percent(e['paper']['sd'])}", _interval(e["wilson"]), e["participants"],
+          e["trials"], f"`{e['commit_sha'][:8]}`"] for e in seen],
+    ))  # fmt: skip
+    if single:
+        parts.append(
+            "Total error (HYPE∞): fakes taken for real and real pictures taken for fake, each half of it. It is 50% "
+            "where people can't tell them apart. The fooling rate alone doesn't say so: it also rises with how readily "
+            "people answer “real”."
+        )
+        parts.append(_table(
+            ["epoch", "total error", "95%, participants", "fakes for real", "reals for fake"],
+            [[e["epoch"], _percent(t["error"]), _interval(t["interval"]), _percent(t["fakes_for_real"]["rate"]),
+              _percent(t["reals_for_fake"]["rate"])] for e in seen for t in [e["total_error"]]],
+        ))  # fmt: skip
+    parts += _between_words(report)
+    low, high = statistics.PLANNING_RATES
+    parts.append(
+        "Participants per epoch to know a rate within ± 5 or ± 3 points (95%), at the rate and correlation seen so far "
+        f"(a rate below {low:.0%} or above {high:.0%} counts as {low:.0%} or {high:.0%}: few trials can't show how "
+        "rare the rarer answer is):"
+    )
+    parts.append(_table(
+        ["epoch", "intra-participant correlation", "for ± 5", "still missing", "for ± 3", "still missing"],
+        [[e["epoch"], f"{n['correlation']:.3f}{' (assumed)' if n['assumed'] else ''}", n["for_5_points"],
+          n["still_for_5_points"], n["for_3_points"], n["still_for_3_points"]]
+         for e in report["epochs"] for n in [e["participants_needed"]]],
+    ))  # fmt: skip
+    return parts
+
+
+def _between_words(report: Mapping[str, Any]) -> list[str]:
+    parts, trend = [], report["trend"]
+    if trend:
+        p = _p(trend["p"]) if trend["p"] < 0.001 else f"= {_p(trend['p'])}"
+        way = "rose" if trend["points_per_step"] > 0 else "fell"
+        steps = f" (95% interval {_points(trend['interval'])})" if trend["interval"] else ""
+        parts.append(
+            f"From one epoch to the next, the rate {way} by {100 * abs(trend['points_per_step']):.1f} points on average"
+            f"{steps}; permutation test of the trend: p {p}, N = {trend['participants']}."
+        )
+    if contrasts := report["contrasts"]:
+        paired = contrasts[0]["paired"]
+        who = "who judged both epochs, each compared with themselves" if paired else "of each epoch, other people each"
+        holm = f" Holm's p is corrected for all {len(contrasts)} contrasts." if len(contrasts) > 1 else ""
+        parts.append(
+            f"Two epochs compared: N are the participants {who}; interval and p are over these. The 95% interval is "
+            f"not corrected for the number of contrasts. p is a permutation test's.{holm}"
+        )
+        needed = "participants, at most," if paired else "participants per epoch"
+        parts.append(_table(
+            ["epochs", "difference (points)", "N", "95%, participants, uncorrected", "p", "p, Holm", "P(A > B)",
+             f"{needed} for 80% power at the observed difference"],
+            [[f"{c['epoch_a']} − {c['epoch_b']}", f"{100 * c['difference']:+.1f}", _contrast_n(c),
+              _points(c["interval"]), _p(c["p"]), _p(c["p_holm"]), _percent(c["a_beats_b"]),
+              c["participants_needed"] or "–"] for c in contrasts],
+        ))  # fmt: skip
+    return parts
+
+
+def _contrast_n(contrast: Mapping[str, Any]) -> str:
+    """Participants of a contrast: of both epochs at once, or of either."""
+    if contrast["paired"]:
+        return str(contrast["participants_a"])
+    return f"{contrast['participants_a']} + {contrast['participants_b']}"
+
+
+def _pick_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> list[str]:
+    pick = report["pick"]
+    best = max(pick["strengths"], key=lambda s: s["strength"])
+    parts = [
+        f"Epoch {best['epoch']} was preferred most (Bradley-Terry strength {best['strength']:+.2f}, 95% interval "
+        f"{_numbers(best['interval'])}); {_percent(pick['tie_share'])} of {_count(pick['trials'], 'trial')} were ties "
+        f"(N = {_count(pick['participants'], 'participant')})."
+    ]
+    parts += _picture(pictures, "preferences", "Bradley-Terry strengths")
+    parts.append(_table(["epoch", "strength (logit)", "95%, participants"],
+                        [[s["epoch"], f"{s['strength']:+.2f}", _numbers(s["interval"])] for s in pick["strengths"]]))
+    parts.append(_table(
+        ["A – B", "A preferred", "ties", "B preferred", "P(A beats B)", "95%, participants"],
+        [[f"{d['epoch_a']} – {d['epoch_b']}", d["wins"], d["ties"], d["losses"], _percent(d["a_beats_b"]),
+          _interval(d["interval"])] for d in pick["duels"]],
+    ))  # fmt: skip
+    return parts
+
+
+def _tag_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> list[str]:
+    rates = report["tag"]["rates"]
+    parts = [" ".join(
+        f"Of fakes of epoch {row['epoch']}, {_percent(row['rate'])} were marked (95% interval over participants "
+        f"{_interval(row['interval'])}; N = {_count(row['participants'], 'participant')}, "
+        f"{_count(row['trials'], 'trial')})." for row in rates if row["tag"] == "any"
+    )]  # fmt: skip
+    parts += _picture(pictures, "tags", "What was wrong, per epoch")
+    parts.append(_table(["epoch", "tag", "fakes marked", "95%, participants", "boxes"],
+                        [[row["epoch"], row["tag"], _percent(row["rate"]), _interval(row["interval"]), row["boxes"]]
+                         for row in rates if row["tag"] != "any"]))
+    return parts
+
+
+def _quality_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> list[str]:
+    sentences, response = [], report["response"]
+    if response["trials"]:
+        first, third = response["quartiles_ms"]
+        sentence = f"The median response took {response['median_ms']:.0f} ms (quartiles {first:.0f} and {third:.0f}"
+        if response["correct"] and response["correct"]["trials"] and response["wrong"]["trials"]:
+            sentence += (f"; correct {response['correct']['median_ms']:.0f}, wrong "
+                         f"{response['wrong']['median_ms']:.0f}")
+        sentences.append(sentence + ").")
+    bias = report["side_bias"]
+    if bias and bias["rate"] is not None:
+        sentences.append(f"Participants {bias['what']} in {_percent(bias['rate'])} of trials "
+                         f"{_interval(bias['interval'])}.")
+        if real := bias["real_real"]:
+            sentences.append(f"Of two real pictures, the left one was chosen in {_percent(real['rate'])} of "
+                             f"{_count(real['trials'], 'trial')} {_interval(real['interval'])}.")
+    vigilance = report["vigilance"]
+    if vigilance and vigilance["rate"] is not None:
+        rule = (f"a session needs {vigilance['needed']} of {vigilance['trials_per_session']} to count, and "
+                f"{vigilance['failed']} failed" if vigilance["needed"] else "no session is left out for it")
+        sentences.append(f"Vigilance trials were answered rightly in {_percent(vigilance['rate'])} of "
+                         f"{vigilance['trials']}; {rule}.")
+    repeats = report["repeats"]
+    if repeats and repeats["rate"] is not None:
+        sentences.append(f"A pair that was shown again got the same answer in {_percent(repeats['rate'])} of "
+                         f"{_count(repeats['trials'], 'trial')} {_interval(repeats['interval'])}.")
+    agreement = report["agreement"]
+    if agreement["alpha"] is not None:
+        sentences.append(f"Krippendorff's α (nominal) over {_count(agreement['stimuli'], 'stimulus', 'stimuli')} is "
+                         f"{agreement['alpha']:.2f}.")
+    parts = [" ".join(sentences), _exposure_words(report)]
+    marked = [e for e in report["epochs"] if e["without_marked"] and e["without_marked"]["rate"] is not None]
+    if marked:
+        parts.append(_table(
+            ["epoch", "fooling rate", "without marked trials", "95%, participants", "trials"],
+            [[e["epoch"], _percent(e["fooling_rate"]), _percent(e["without_marked"]["rate"]),
+              _interval(e["without_marked"]["interval"]), e["without_marked"]["trials"]] for e in marked],
+        ))  # fmt: skip
+    return parts + _picture(pictures, "response-times", "Response times")
+
+
+def _exposure_words(report: Mapping[str, Any]) -> str:
+    exposure, sentences = report["exposure"], []
+    if exposure["planned_ms"] and exposure["error_ms"]:
+        error = exposure["error_ms"]
+        sentences.append(
+            f"Measured exposure differed from the planned {exposure['planned_ms']} ms by {error['median']:+.0f} ms in "
+            f"the median (5th to 95th percentile {error['p5']:+.0f} to {error['p95']:+.0f}); {exposure['marked']} of "
+            f"{_count(exposure['trials'], 'trial')} ({_percent(exposure['marked_share'])}) lay outside ± "
+            f"{exposure['tolerance_ms']} ms or were not measured: they count, and are marked."
+        )
+    elif exposure["planned_ms"]:
+        sentences.append("No exposure was measured: all trials count, and are marked.")
+    sentences.append(f"The window lost the focus in {_count(exposure['focus_lost'], 'trial')}; "
+                     f"{_count(exposure['resumed'], 'trial')} had been seen before a reload.")
+    return " ".join(sentences)
+
+
+def _stimuli_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> list[str]:
+    stimuli = report["stimuli"]
+    if not stimuli["most"]:
+        return []
+    parts = [f"## Pictures most and least often {stimuli['what']}"]
+    parts += _picture(pictures, "stimuli", f"Pictures most and least often {stimuli['what']}")
+    rows = [[which, escape(s["scene"] or s["sha256"][:8]), s["epoch"] if s["epoch"] is not None else "–",
+             _percent(s["rate"]), s["trials"]] for which in ("most", "least") for s in stimuli[which]]
+    scenes = [s["scene"] or "" for which in ("most", "least") for s in stimuli[which]]
+    if any(_SCENE.match(scene) for scene in scenes):
+        a, b = (escape(domain) for domain in report["study"]["domains"])
+        parts.append(f"Pictures are named domain:number:name, as the data set has their input: a is {a}, b is {b}; the "
+                     "number counts within the domain, from 0.")
+    return [*parts, _table(["", "picture", "epoch", stimuli["what"], "trials"], rows)]
+
+
+def _protocol_table(report: Mapping[str, Any]) -> str:
+    return _table(["field", "value"], [[f"`{key}`", escape(str(value))] for key, value in report["protocol"].items()])
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    if not rows:
+        return ""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def _picture(pictures: Mapping[str, str], name: str, alt: str) -> list[str]:
+    return [f"![{alt}]({pictures[name]})"] if name in pictures else []
+
+
+def _count(number: int, word: str, plural: str | None = None) -> str:
+    return f"{number} {word if number == 1 else plural or word + 's'}"
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f}%"
+
+
+def _interval(value: Sequence[float] | None) -> str:
+    return "–" if value is None else f"[{100 * value[0]:.1f}%, {100 * value[1]:.1f}%]"
+
+
+def _points(value: Sequence[float] | None) -> str:
+    return "–" if value is None else f"[{100 * value[0]:+.1f}, {100 * value[1]:+.1f}]"
+
+
+def _numbers(value: Sequence[float] | None) -> str:
+    return "–" if value is None else f"[{value[0]:+.2f}, {value[1]:+.2f}]"
+
+
+def _p(value: float | None) -> str:
+    return "–" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def escape(value: str) -> str:
+    """Free text within Markdown: one line that reads as it was written, without links, pictures, tags, cell borders."""
+    text = _MARKS.sub(r"\\\g<0>", " ".join(str(value).split()))
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,0 +1,52 @@
+"""Estimates and intervals for studies: arrays and tables in, small results out.
+
+    rates.py       rates and their intervals; the papers' figure
+    planning.py    participants that a study needs
+    epochs.py      trend and contrasts of epochs
+    answers.py     agreement, response times, extreme stimuli
+    pairs.py       preferences: Bradley-Terry strengths
+    marks.py       what is wrong with fakes, and where
+
+A participant's answers resemble each other, so trials are never treated as independent: every interval here is over
+participants, and the crossed one over participants and stimuli. The kinds of intervals were chosen by measuring how
+often they cover the truth; see `benchmarks/study_coverage.py`.
+
+Rates and intervals go from 0 to 1. Everything random is seeded, so the same votes give the same report.
+"""
+
+from cyclegan.study.statistics.answers import TOLERANCE_MS, Extreme, Times, agreement, extremes, response_times
+from cyclegan.study.statistics.epochs import Contrast, Trend, contrasts, trend
+from cyclegan.study.statistics.marks import HEAT_CELLS, TagRate, heat, marks_of, tag_rates
+from cyclegan.study.statistics.pairs import PRIOR, Duel, Preferences, Strength, preferences
+from cyclegan.study.statistics.planning import (
+    MIN_PARTICIPANTS,
+    PLANNING_RATES,
+    Resolution,
+    half_width,
+    participants_for,
+    participants_to_tell,
+    planning_rate,
+    resolution,
+    trials_per_epoch,
+)
+from cyclegan.study.statistics.rates import (
+    ASSUMED_CORRELATION,
+    ASSUMED_STIMULUS_CORRELATION,
+    LEVEL,
+    PaperFigure,
+    Rate,
+    clustered_rate,
+    correlation,
+    crossed_interval,
+    paper_figure,
+    wilson_interval,
+)
+
+__all__ = [
+    "ASSUMED_CORRELATION", "ASSUMED_STIMULUS_CORRELATION", "HEAT_CELLS", "LEVEL", "MIN_PARTICIPANTS", "PLANNING_RATES",
+    "PRIOR", "TOLERANCE_MS", "Contrast", "Duel", "Extreme", "PaperFigure", "Preferences", "Rate", "Resolution",
+    "Strength", "TagRate", "Times", "Trend", "agreement", "clustered_rate", "contrasts", "correlation",
+    "crossed_interval", "extremes", "half_width", "heat", "marks_of", "paper_figure", "participants_for",
+    "participants_to_tell", "planning_rate", "preferences", "resolution", "response_times", "tag_rates", "trend",
+    "trials_per_epoch", "wilson_interval",
+]  # fmt: skip

@@ -1,0 +1,90 @@
+"""Quality of the answers: agreement, response times, stimuli with the highest and lowest rates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+TOLERANCE_MS = 50
+"""A measured exposure that differs more than this from the planned one is marked."""
+
+
+def agreement(values: Any, participants: Any, stimuli: Any) -> float | None:
+    """Krippendorff's alpha (nominal): whether participants say the same of the same picture; 1 always, 0 by chance.
+
+    Near a fooling rate of 50%, a low one is expected: it describes, and is no test of quality.
+
+    Returns:
+        None where nobody judged what another did, or all answers are alike.
+    """
+    import krippendorff
+    import pandas as pd
+
+    frame = pd.DataFrame({"y": np.asarray(values, float), "stimulus": np.asarray(stimuli, object),
+                          "who": np.asarray(participants, object)}).dropna()
+    frame = frame.drop_duplicates(["stimulus", "who"])
+    if not len(frame):
+        return None
+    kinds = sorted(frame["y"].unique())
+    counts = frame.groupby(["stimulus", "y"]).size().unstack(fill_value=0)[kinds].to_numpy()
+    counts = counts[counts.sum(1) > 1]
+    if len(counts) < 2 or (counts.sum(0) > 0).sum() < 2:
+        return None
+    return float(krippendorff.alpha(value_counts=counts, value_domain=kinds, level_of_measurement="nominal"))
+
+
+@dataclass(frozen=True)
+class Times:
+    """Response times of some trials, in ms."""
+
+    trials: int
+    median_ms: float | None
+    quartiles_ms: tuple[float, float] | None
+    range_ms: tuple[float, float] | None
+    """The 5th and the 95th percentile."""
+
+
+def response_times(ms: Any) -> Times:
+    """Median, quartiles, and the range of nine tenths of the trials."""
+    x = np.asarray(ms, float)
+    x = x[~np.isnan(x)]
+    if not len(x):
+        return Times(0, None, None, None)
+    low, first, median, third, high = (float(v) for v in np.percentile(x, [5, 25, 50, 75, 95]))
+    return Times(len(x), median, (first, third), (low, high))
+
+
+@dataclass(frozen=True)
+class Extreme:
+    """A stimulus and how often it was taken for real."""
+
+    stimulus: str
+    rate: float
+    trials: int
+
+
+def extremes(values: Any, stimuli: Any, count: int = 8, least: int = 3) -> tuple[list[Extreme], list[Extreme]]:
+    """The stimuli with the highest and with the lowest rate, of those that were judged `least` times or more.
+
+    In order of Wilson's bounds (lower for the highest, upper for the lowest), so that 3 of 3 is no more than 19 of 20.
+    """
+    import pandas as pd
+    from statsmodels.stats.proportion import proportion_confint
+
+    frame = pd.DataFrame({"y": np.asarray(values, float), "stimulus": np.asarray(stimuli, object)}).dropna()
+    table = frame.groupby("stimulus")["y"].agg(["sum", "count"])
+    table = table[table["count"] >= least]
+    if not len(table):
+        return [], []
+    table["low"], table["high"] = proportion_confint(table["sum"], table["count"], method="wilson")
+    found = []
+    for column, ascending in (("low", False), ("high", True)):
+        rows = table.sort_index().sort_values(column, ascending=ascending, kind="stable").head(min(count, len(table)))
+        found.append([Extreme(str(name), float(row["sum"] / row["count"]), int(row["count"]))
+                      for name, row in rows.iterrows()])
+    # With few stimuli, none is at both ends.
+    most, fewest = found
+    half = (len(table) + 1) // 2
+    return most[:half], fewest[: len(table) - min(half, len(most))]

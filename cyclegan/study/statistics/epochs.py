@@ -1,0 +1,186 @@
+"""Comparisons of epochs by their rates: trend and contrasts."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cyclegan.study.statistics import rates
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Trend:
+    """Whether the rate rises or falls from epoch to epoch."""
+
+    points_per_step: float
+    """Change of the rate from one of the study's epochs to the next, 0 to 1: a straight line over their order."""
+    interval: tuple[float, float] | None
+    p: float
+    """Of a permutation test, two-sided."""
+    participants: int
+
+
+def trend(values: Any, participants: Any, epochs: Any, *, paired: bool, seed: int) -> Trend | None:
+    """A straight line through the participants' rates over the order of the epochs.
+
+    Args:
+        values, participants, epochs: (N,), one per trial.
+        paired: each participant judged several epochs: then a line for each participant, and their mean against 0 by
+            flipping signs. Else participants' rates are exchanged between the epochs.
+
+    Returns:
+        None with fewer than three participants or two epochs, or where all rates are alike.
+    """
+    from scipy import stats
+
+    means = _means(values, participants, epochs)
+    order = {epoch: place for place, epoch in enumerate(sorted(set(means.columns)))}
+    if len(order) < 2:
+        return None
+    rng = rates.seeded(seed, "trend")
+    if paired:
+        slopes = []
+        for _, row in means.iterrows():
+            row = row.dropna()
+            if len(row) > 1:
+                slopes.append(stats.linregress([order[e] for e in row.index], row.to_numpy(float)).slope)
+        y = np.asarray(slopes)
+        if len(y) < 3 or y.std() < 1e-12:
+            return None
+        test = stats.permutation_test((y,), _mean, permutation_type="samples", vectorized=True,
+                                      n_resamples=rates.RESAMPLES - 1, rng=rng)
+        half = float(stats.t.ppf((1 + rates.LEVEL) / 2, len(y) - 1) * stats.sem(y))
+        return Trend(float(y.mean()), (float(y.mean()) - half, float(y.mean()) + half), float(test.pvalue), len(y))
+    long = means.stack().dropna()
+    x, y = np.array([order[e] for e in long.index.get_level_values(1)], float), long.to_numpy(float)
+    if len(y) < 3 or y.std() < 1e-12 or not x.std():
+        return None
+
+    def slope(y: np.ndarray, axis: int = -1) -> np.ndarray:
+        return np.moveaxis(y, axis, -1) @ (x - x.mean()) / ((x - x.mean()) ** 2).sum()
+
+    test = stats.permutation_test((y,), slope, permutation_type="pairings", vectorized=True,
+                                  n_resamples=rates.RESAMPLES - 1, rng=rng)
+    # Epochs with rates near 0 or 1 vary less than others: the line's error mustn't take them for alike (White, HC1).
+    found = float(slope(y))
+    residuals = y - y.mean() - found * (x - x.mean())
+    error = math.sqrt(len(y) / (len(y) - 2) * (((x - x.mean()) * residuals) ** 2).sum()) / ((x - x.mean()) ** 2).sum()
+    half = float(stats.t.ppf((1 + rates.LEVEL) / 2, len(y) - 2)) * error
+    return Trend(found, (found - half, found + half) if half else None, float(test.pvalue), len(y))
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Two epochs compared."""
+
+    epoch_a: int
+    epoch_b: int
+    difference: float
+    """Mean of participants' rates, a − b."""
+    interval: tuple[float, float] | None
+    """95%, Welch's or the paired t's, not corrected for the number of contrasts."""
+    p: float | None
+    """Of a permutation test on participants' rates, two-sided; None with fewer than two participants of either."""
+    p_holm: float | None
+    """Corrected for all contrasts of the study."""
+    a_beats_b: float
+    """P(A > B) as AMT_Real_vs_Fake prints it: share of bootstrap samples, ties half."""
+    paired: bool
+    """The same participants judged both, and are compared with themselves."""
+    participants_a: int
+    """On whom difference, interval and p rest; if paired, the same number twice."""
+    participants_b: int
+
+
+def contrasts(values: Any, participants: Any, epochs: Any, *, paired: bool, seed: int) -> list[Contrast]:
+    """Every epoch against every other, later one first; p corrected by Holm's method.
+
+    Args:
+        values, participants, epochs: (N,), one per trial.
+        paired: each participant judged several epochs; then those who judged both are compared with themselves.
+    """
+    from statsmodels.stats.multitest import multipletests
+
+    means = _means(values, participants, epochs)
+    samples = _samples(values, participants, epochs, paired, seed)
+    found = []
+    for b, a in itertools.combinations(sorted(means.columns), 2):
+        rng = rates.seeded(seed, f"contrast {a} {b}")
+        if paired:
+            both = means[[a, b]].dropna().to_numpy(float)
+            x, y = both[:, 0], both[:, 1]
+        else:
+            x, y = means[a].dropna().to_numpy(float), means[b].dropna().to_numpy(float)
+        beats = float((samples[a] > samples[b]).mean() + (samples[a] == samples[b]).mean() / 2)
+        difference = float(x.mean() - y.mean()) if len(x) and len(y) else float(means[a].mean() - means[b].mean())
+        interval, p = _difference(x, y, paired, rng)
+        found.append(Contrast(int(a), int(b), difference, interval, p, None, beats, paired, len(x), len(y)))
+    known = [contrast.p for contrast in found if contrast.p is not None]
+    corrected = iter(multipletests(known, method="holm")[1]) if known else iter(())
+    return [
+        contrast if contrast.p is None
+        else Contrast(**{**contrast.__dict__, "p_holm": float(next(corrected))})
+        for contrast in found
+    ]  # fmt: skip
+
+
+def _samples(values: Any, participants: Any, epochs: Any, paired: bool, seed: int) -> dict[Any, np.ndarray]:
+    """Each epoch's rates in the papers' bootstrap; of the same people at a time where they judge several epochs."""
+    trials, fooled = (_means(values, participants, epochs, how).fillna(0) for how in ("count", "sum"))
+    rng = rates.seeded(seed, "samples")
+    people = rng.integers(0, len(trials), (rates.RESAMPLES, len(trials))) if paired else None
+    found = {}
+    for epoch in trials:
+        there = slice(None) if paired else (trials[epoch] > 0).to_numpy()
+        answers = fooled[epoch].to_numpy(float)[there], trials[epoch].to_numpy(int)[there]
+        found[epoch] = rates.resampled(*answers, rng, people)
+    return found
+
+
+def _difference(
+    x: np.ndarray, y: np.ndarray, paired: bool, rng: np.random.Generator
+) -> tuple[tuple[float, float] | None, float | None]:
+    """Interval and p of a difference of means."""
+    from scipy import stats
+
+    if min(len(x), len(y)) < 2:
+        return None, None
+    test = stats.permutation_test(
+        (x - y,) if paired else (x, y), _mean if paired else _difference_of_means,
+        permutation_type="samples" if paired else "independent", vectorized=True,
+        n_resamples=rates.RESAMPLES - 1, rng=rng,
+    )  # fmt: skip
+    spread = (x - y).std() if paired else x.std() + y.std()
+    if spread < 1e-12:
+        return None, float(test.pvalue)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # One of the two groups may be all alike.
+        t = stats.ttest_rel(x, y) if paired else stats.ttest_ind(x, y, equal_var=False)
+    low, high = t.confidence_interval(rates.LEVEL)
+    return (float(low), float(high)), float(test.pvalue)
+
+
+def _mean(x: np.ndarray, axis: int = -1) -> np.ndarray:
+    return x.mean(axis=axis)
+
+
+def _difference_of_means(x: np.ndarray, y: np.ndarray, axis: int = -1) -> np.ndarray:
+    return x.mean(axis=axis) - y.mean(axis=axis)
+
+
+def _means(values: Any, participants: Any, epochs: Any, how: str = "mean") -> pd.DataFrame:
+    """A row per participant, a column per epoch."""
+    import pandas as pd
+
+    frame = pd.DataFrame({"y": np.asarray(values, float), "who": np.asarray(participants, object),
+                          "epoch": np.asarray(epochs)}).dropna()
+    table = frame.groupby(["who", "epoch"])["y"].agg(how).unstack()
+    return table

@@ -1,0 +1,104 @@
+"""Tables of votes, sessions and incidents, for reports."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from cyclegan.study.plan import Study
+from cyclegan.study.store.database import Database
+from cyclegan.study.store.tables import UtcTime, completions, decisions, incidents, sessions, studies, votes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_DTYPES: dict[type, Any] = {
+    sa.String: "str", sa.Text: "str", sa.Integer: "Int64", sa.Double: "Float64", sa.Boolean: "boolean",
+    sa.JSON: "object", UtcTime: "datetime64[us, UTC]",
+}  # fmt: skip
+
+
+class Queries(Database):
+    """What reports read; no query creates a database."""
+
+    def votes(self, study: Study) -> pd.DataFrame:
+        """Return all votes on a study, one row each, in the order of sessions and trials.
+
+        Columns: those of the table `votes` without tokens, and the session's participant, origin, arm, slot, language,
+        started_at, completed, disqualified, excluded, exclusion_reason. Times are in UTC, durations in milliseconds.
+        """
+        session = ("participant", "origin", "arm", "slot", "language", "started_at")
+        of_vote = [column for column in votes.c if column.name not in ("token_hash", "study_id")]
+        query = (
+            sa.select(*of_vote, *(sessions.c[name] for name in session), completions.c.disqualified)
+            .join_from(votes, sessions)
+            .join(completions, completions.c.session_id == votes.c.session_id, isouter=True)
+            .where(votes.c.study_id == study.study_id)
+            .order_by(sessions.c.started_at, votes.c.session_id, votes.c.trial_index)
+        )
+        return self._frame(study, query)
+
+    def sessions(self, study: Study) -> pd.DataFrame:
+        """Return all sessions of a study, one row each, in the order in which they began.
+
+        Columns: session_id, participant, origin, arm, slot, language, screen, started_at, completed_at, code, votes
+        (their number), completed, disqualified, excluded, exclusion_reason.
+        """
+        names = ("session_id", "participant", "origin", "arm", "slot", "language", "screen", "started_at")
+        count = sa.select(sa.func.count()).where(votes.c.session_id == sessions.c.session_id).scalar_subquery()
+        query = (
+            sa.select(
+                *(sessions.c[name] for name in names), completions.c.completed_at, completions.c.code,
+                count.label("votes"), completions.c.disqualified,
+            )
+            .join_from(sessions, completions, isouter=True)
+            .where(sessions.c.study_id == study.study_id)
+            .order_by(sessions.c.started_at, sessions.c.session_id)
+        )  # fmt: skip
+        return self._frame(study, query)
+
+    def incidents(self, study: Study) -> pd.DataFrame:
+        """Return the requests that a study refused, oldest first: session_id, kind, detail, happened_at."""
+        names = ("session_id", "kind", "detail", "happened_at")
+        query = sa.select(*(incidents.c[name] for name in names)).where(incidents.c.study_id == study.study_id)
+        return self._frame(study, query.order_by(incidents.c.happened_at), of_sessions=False)
+
+    def _frame(self, study: Study, query: sa.Select[Any], *, of_sessions: bool = True) -> pd.DataFrame:
+        """Return a query's rows as a table, whose columns have their types even without a row."""
+        import pandas as pd
+
+        rows: list[Any] = []
+        excluded: dict[str, str] = {}
+        if not self._missing:
+            rows, excluded = self.read(lambda c: (c.execute(query).all(), self.excluded(c, study)))
+        frame = pd.DataFrame([tuple(row) for row in rows], columns=[column.name for column in query.selected_columns])
+        for column in query.selected_columns:
+            frame[column.name] = frame[column.name].astype(_DTYPES[type(column.type)])
+        if of_sessions:
+            ended = frame.pop("disqualified")
+            frame["completed"] = (ended == False).fillna(False).astype(bool)  # noqa: E712
+            frame["disqualified"] = ended.fillna(False).astype(bool)
+            frame["excluded"] = frame["participant"].isin(list(excluded)).astype(bool)
+            frame["exclusion_reason"] = frame["participant"].map(excluded).astype("str")
+        for name in frame.columns.intersection(["focus_lost", "resumed"]):
+            frame[name] = frame[name].astype(bool)
+        return frame
+
+    def others(self, study: Study) -> int:
+        """Return the number of sessions of other studies of this name, e.g. from before study.json was changed."""
+        if self._missing:
+            return 0
+        joined = sessions.join(studies, studies.c.study_id == sessions.c.study_id)
+        query = sa.select(sa.func.count()).select_from(joined)
+        query = query.where(studies.c.name == study.name, sessions.c.study_id != study.study_id)
+        return self.read(lambda connection: connection.scalar(query))
+
+    def excluded(self, connection: Connection, study: Study) -> dict[str, str]:
+        """Return the participants that a study's reports leave out, each with the reason."""
+        query = sa.select(decisions.c.participant, decisions.c.action, decisions.c.reason).where(
+            decisions.c.study_id == study.study_id, decisions.c.participant.is_not(None)
+        )
+        last = {row.participant: row for row in connection.execute(query.order_by(decisions.c.made_at))}
+        return {participant: row.reason for participant, row in last.items() if row.action == "exclude"}
