@@ -23,7 +23,8 @@ from starlette.middleware.sessions import SessionMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
-from cyclegan.errors import message
+from cyclegan.errors import Message, message
+from cyclegan.locale import LANGUAGES, in_language
 from hub.errors import HubError
 
 VARIABLES = ("OAUTH_CLIENT_ID", "OAUTH_CLIENT_SECRET", "OPENID_PROVIDER_URL")
@@ -31,11 +32,11 @@ PREFIX = "/oauth/huggingface"
 COOKIE = "study_login"
 KEPT_S = 24 * 3600
 """Seconds until a login expires."""
-NO_COOKIE = (
+NO_COOKIE = message(
     "You could not be logged in: your browser did not return its cookie, perhaps because the page is shown within "
     "another one. Open the study's link in a tab of its own, and try again."
 )
-NO_ANSWER = "You could not be logged in: Hugging Face does not answer. Try again in a minute."
+NO_ANSWER = message("You could not be logged in: Hugging Face does not answer. Try again in a minute.")
 
 log = logging.getLogger(__name__)
 
@@ -99,12 +100,12 @@ class HubLogin:
             return await self._client.authorize_redirect(request, f"{base}{_root(request)}{PREFIX}/callback")
         except Exception as error:  # The HTTP library behind it may be any.
             log.warning("Hugging Face's login can't be reached: %s", error)
-            return PlainTextResponse(NO_ANSWER, 503, {"cache-control": "no-store", "retry-after": "60"})
+            return _refusal(request, NO_ANSWER, 503)
 
     async def _callback(self, request: Request) -> Response:
         back = request.session.get("back")
         if not isinstance(back, str):
-            return PlainTextResponse(NO_COOKIE, 400, {"cache-control": "no-store"})
+            return _refusal(request, NO_COOKIE, 400)
         try:
             token = await self._client.authorize_access_token(request)
             user = (token.get("userinfo") or {}).get("preferred_username")
@@ -113,7 +114,7 @@ class HubLogin:
             user = None
         except Exception as error:
             log.warning("Hugging Face's login failed (%s: %s)", type(error).__name__, error)
-            return PlainTextResponse(NO_ANSWER, 503, {"cache-control": "no-store", "retry-after": "60"})
+            return _refusal(request, NO_ANSWER, 503)
         request.session.clear()  # Keep nothing but the name.
         if isinstance(user, str) and user:
             request.session["user"] = user
@@ -122,6 +123,14 @@ class HubLogin:
     async def _logout(self, request: Request) -> Response:
         request.session.clear()
         return RedirectResponse(_back(request), 303, {"cache-control": "no-store"})
+
+
+def _refusal(request: Request, said: Message, status: int) -> Response:
+    """Return a page with one sentence in the browser's first language, or English."""
+    wanted = request.headers.get("accept-language", "").lower()
+    language = next((one for one in LANGUAGES if wanted.startswith(one)), LANGUAGES[0])
+    again = {"retry-after": "60"} if status == 503 else {}
+    return PlainTextResponse(in_language(said, language), status, {"cache-control": "no-store", **again})
 
 
 def _root(request: Request) -> str:

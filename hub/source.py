@@ -110,7 +110,7 @@ class HubSource:
         self._downloads = Downloads(self.repository)
         self._is_anonymous = token is False
         self.problems: list[Message | UserError] = []
-        """What the last `list` had to leave out or couldn't ask."""
+        """The parts that the last `list` had to leave out or couldn't ask for."""
         self._lock = threading.RLock()
         self._infos: list[CheckpointInfo] = []
         self._listed_at = -FRESH_S

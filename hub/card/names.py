@@ -1,4 +1,4 @@
-"""What a card calls its domains, figures, data set and model; nothing here is escaped for Markdown."""
+"""Names on a card: of domains, figures, data set and model; none is escaped for Markdown."""
 
 from __future__ import annotations
 
