@@ -22,12 +22,12 @@ __all__ = ["HubError", "open_source", "open_studies"]
 
 
 def open_source(spec: str | Path, *, for_visitors: bool = False) -> CheckpointSource:
-    """The checkpoints that a person named on a command line or in the app.
+    """Return the checkpoints that a person named on a command line or in the app.
 
     Args:
         spec: a run's or an epoch's folder, or USER/NAME, USER/NAME@epoch-0012, USER/NAME@COMMIT on the Hub.
-            A folder goes before a repository, also where only its first part is here.
-        for_visitors: whether a stranger named it: then no folder is opened, and no token of this computer used.
+            A folder takes precedence over a repository, even if only its first part exists.
+        for_visitors: a stranger named it: open no folder, and use no token of this computer.
 
     Raises:
         CheckpointError: it is neither, or a folder without checkpoints.
@@ -43,29 +43,29 @@ def open_source(spec: str | Path, *, for_visitors: bool = False) -> CheckpointSo
         return LocalSource(spec)
     except CheckpointError as error:
         if isinstance(spec, Path) or os.path.exists(text) or os.path.isdir(text.split("/")[0]):
-            raise  # runs/mni is a slip, not a repository of the user "runs".
+            raise  # runs/mni is a misspelt folder, not a repository of the user "runs".
         from hub.source import HubSource, parse_spec
 
         try:
             revision = parse_spec(text).revision
         except CheckpointError:
-            raise error from None  # Says what a run's folder is.
-        return HubSource(text, no_folder=None if revision else str(error))
+            raise error from None  # It explains what a run's folder is.
+        return HubSource(text, no_folder=None if revision else error)
 
 
 @contextlib.contextmanager
 def open_studies(folders: Sequence[str | Path], *, own: bool = False, votes: str | None = None) -> Iterator[Studies]:
-    """The studies in these folders, with accounts of Hugging Face for those that ask for them.
+    """Yield the studies in these folders, with a login by Hugging Face for those that ask for it.
 
     Args:
         folders: of studies, or of folders that hold some.
         own: see `Studies`.
-        votes: private data set, USER/NAME, that keeps the votes too and gives back what it has. What is on its way
-            there is sent before the context ends.
+        votes: private data set, USER/NAME, that votes are copied to and restored from. Pending ones are sent before
+            the context ends.
 
     Raises:
         StudyError: a study can't be read.
-        HubError: a study asks for accounts, and this is no Space that has them; the data set can't be used.
+        HubError: a study asks for a login, and this isn't a Space that has one; the data set can't be used.
     """
     from cyclegan.study.shelf import Studies
 

@@ -13,15 +13,16 @@ from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.checkpoints.training_state import list_training_states
 from cyclegan.cli.entry import run_command
 from cyclegan.cli.flags import command_adder, make_parser
-from cyclegan.errors import CheckpointError
+from cyclegan.errors import CheckpointError, message
+from cyclegan.evaluation.figures import FIGURES
 from hub import HubError, open_source
 
 PATIENCE_S = 120.0
-"""How long `push` waits for a Hub that is out of reach: someone is watching, and can call it again."""
+"""The longest that `push` waits for a Hub that can't be reached: a person is watching, and can run it again."""
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of all subcommands."""
+    """Return the parser of all subcommands."""
     parser = make_parser("python -m hub", "Checkpoints on the Hugging Face Hub.")
     add = command_adder(parser)
 
@@ -29,30 +30,30 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("source", metavar="SOURCE", help="folder of a run, or USER/NAME on the Hub")
 
     sub = add("push", push, "publish each epoch of a run that is not on the Hub yet: one commit and one tag each")
-    sub.add_argument("folder", type=Path, metavar="RUN", help="folder of a run, which holds epoch-0001 and on")
-    sub.add_argument("repo_id", metavar="USER/NAME", help="model repository; made if there is none")
-    sub.add_argument("--private", action="store_true", help="make the repository private, if it has to be made")
+    sub.add_argument("folder", type=Path, metavar="RUN", help="folder of a run, with epoch-0001 and later ones")
+    sub.add_argument("repo_id", metavar="USER/NAME", help="model repository; created if it is missing")
+    sub.add_argument("--private", action="store_true", help="create the repository as private")
     sub.add_argument("--license", metavar="ID", help="licence of the weights as the Hub spells it, e.g. mit")
     sub.add_argument("--training_state", action="store_true",
-                     help="also publish the newest training state, so that another machine can go on")
+                     help="also publish the newest training state, so that another machine can resume")
 
-    sub = add("tag", tag, "repair a repository: set the tag of each epoch's commit that lacks it")
+    sub = add("tag", tag, "repair a repository: set the missing tags of epochs' commits")
     sub.add_argument("repo_id", metavar="USER/NAME", help="model repository")
 
     sub = add("space", space, "make or update a Space that runs the app with these checkpoints")
-    sub.add_argument("repo_id", metavar="USER/NAME", help="the Space; made if there is none")
+    sub.add_argument("repo_id", metavar="USER/NAME", help="the Space; created if it is missing")
     sub.add_argument("--checkpoints", nargs="+", required=True, metavar="SOURCE",
-                     help="USER/NAME on the Hub, or folders of runs, which are put into the Space")
+                     help="USER/NAME on the Hub, or folders of runs, which are copied into the Space")
     sub.add_argument("--study", nargs="+", default=[], type=Path, metavar="STUDY",
                      help="folders of studies that people take part in there")
     sub.add_argument("--votes", metavar="USER/NAME",
-                     help="private data set where the studies are kept and their votes go; made if there is none")
-    sub.add_argument("--private", action="store_true", help="make the Space private, if it has to be made")
+                     help="private data set for the studies and their votes; created if it is missing")
+    sub.add_argument("--private", action="store_true", help="create the Space as private")
     return parser
 
 
 def list_epochs(args: argparse.Namespace) -> None:
-    """Print a line for each epoch."""
+    """Print a table of the epochs."""
     source = open_source(args.source)
     infos = source.list()
     if isinstance(source, LocalSource):
@@ -78,12 +79,20 @@ def list_epochs(args: argparse.Namespace) -> None:
 def _print_table(
     infos: Sequence[CheckpointInfo], *, with_commits: bool = False, untagged: Collection[int] = ()
 ) -> None:
-    """Epoch, date, step, figures; for those of the Hub the commit, whole, since `@` takes it so."""
-    table = [["epoch", "date (UTC)", "step", "cycle loss", "rec. L1 (0-255)", *(["commit"] if with_commits else [])]]
-    for info in infos:
-        cycle = _mean(info.losses, "cycle_a", "cycle_b")
-        back = _mean(info.metrics, "reconstruction_l1_ab", "reconstruction_l1_ba")
-        row = [info.tag, info.created[:16].replace("T", " "), str(info.global_step), cycle, back]
+    """Print epoch, date, step and the recorded figures, each the mean over the directions.
+
+    For epochs of the Hub, add the commit in full, because `USER/NAME@COMMIT` needs it so.
+    """
+    columns: dict[str, list[str]] = {}
+    for figure in FIGURES:
+        means = [figure.mean(getattr(info, figure.group)) for info in infos] if figure.in_lists else []
+        if any(value is not None for value in means):
+            # By its short recorded name, because labels would make the lines longer than a screen.
+            columns[figure.key] = ["-" if value is None else figure.show(value) for value in means]
+    table = [["epoch", "date (UTC)", "step", *columns, *(["commit"] if with_commits else [])]]
+    for index, info in enumerate(infos):
+        row = [info.tag, info.created[:16].replace("T", " "), str(info.global_step)]
+        row += [cells[index] for cells in columns.values()]
         if with_commits:
             row.append(info.commit_sha + ("  no tag" if info.epoch in untagged else ""))
         table.append(row)
@@ -92,18 +101,13 @@ def _print_table(
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def _mean(figures, *keys: str) -> str:
-    found = [figures[key] for key in keys if key in figures]
-    return f"{sum(found) / len(found):.3f}" if found else "-"
-
-
-def push(args: argparse.Namespace) -> int:
-    """Publish what is missing, a line for each epoch; 1 if something is left."""
+def push(args: argparse.Namespace) -> None:
+    """Publish what is missing, and print a line for each epoch."""
     from hub.outbox import Outbox, names
     from hub.publish import Publisher
     from hub.state import push_state, stage_state
 
-    source = LocalSource(args.folder)  # Says what a run's folder is, if this is none.
+    source = LocalSource(args.folder)  # Its error explains what a run's folder is.
     if (args.folder / "checkpoint.json").is_file():
         raise CheckpointError(
             "{folder} is one epoch; name its run's folder, {parent}",
@@ -112,8 +116,7 @@ def push(args: argparse.Namespace) -> int:
     states = list_training_states(args.folder)
     if args.training_state and not states:
         raise CheckpointError(
-            "{folder} holds no training state to publish: leave out --training_state",
-            folder=args.folder,
+            "{folder} holds no training state to publish: leave out --training_state", folder=args.folder
         )
     publisher = Publisher(args.folder, args.repo_id, private=args.private, license=args.license)
     publisher.check_repository()
@@ -126,7 +129,7 @@ def push(args: argparse.Namespace) -> int:
         _say(f"the studies' figures are on the card now: {publisher.repository.url}")
     elif not todo and not args.training_state:
         _say(f"nothing to do: all epochs of {args.folder} are at {publisher.repository.url}")
-    # Not in the run's folder, where a training that begins meanwhile clears such things away.
+    # Not in the run's folder, because a training that starts meanwhile removes leftovers there.
     temporary = tempfile.TemporaryDirectory(prefix="cyclegan-")
     staged = None
     if args.training_state:
@@ -134,7 +137,7 @@ def push(args: argparse.Namespace) -> int:
             staged = stage_state(args.folder, states[0].global_step, Path(temporary.name) / "state")
         except OSError as error:
             raise CheckpointError(
-                "the training state could not be set aside ({reason}): call push again",
+                "the training state could not be copied for the upload ({reason}): run push again",
                 reason=error.strerror or error,
             ) from error
     outbox = Outbox(publisher, _say, push_state=lambda folder: push_state(publisher.repository, folder))
@@ -146,14 +149,13 @@ def push(args: argparse.Namespace) -> int:
     temporary.cleanup()
     if left:
         raise HubError(
-            "not on the Hub: {names}; see above, then push again: it goes on where it stopped",
-            names=names(left),
+            "not on the Hub: {names}", names=names(left),
+            remedy=message("see above, then push again: it continues where it stopped"),
         )
-    return 0
 
 
 def tag(args: argparse.Namespace) -> None:
-    """Set the tags that are missing."""
+    """Set the missing tags."""
     from hub.client import Repository
     from hub.publish import repair_tags
 

@@ -1,4 +1,4 @@
-"""One repository of the Hub, through huggingface_hub's client: in silence, not for ever, every failure a HubError."""
+"""One repository of the Hub, through huggingface_hub's client: no output, a time limit, every failure a HubError."""
 
 from __future__ import annotations
 
@@ -40,21 +40,27 @@ from huggingface_hub.utils import (
     validate_repo_id,
 )
 
+from cyclegan.errors import Message, message
+from cyclegan.files import MAX_JSON_BYTES
 from hub.errors import CardError, HubError
 
 BRANCH = "main"
-# Of silence, on reading and writing alike. The client's own default is to wait for ever.
 TIMEOUT_S = float(os.environ.get("HF_HUB_DOWNLOAD_TIMEOUT") or 60)
-MAX_JSON_BYTES = 10_000_000
+"""Seconds without a byte, on reading and writing alike; the client's own default is to wait for ever."""
 MAX_RETRY_AFTER_S = 3600.0
 MOVED_TRIES = 5
-"""How often a commit is made anew for a branch that others keep moving."""
+"""Attempts to commit to a branch that others keep moving."""
 FEW_TRIES, WAIT_S, LONGEST_WAIT_S = 3, 1.0, 10.0
-TOKENS_URL = "https://huggingface.co/settings/tokens"
-NO_TOKEN = f"make one that can write at {TOKENS_URL}, then run `hf auth login` or set HF_TOKEN"
+MAX_DETAIL = 300
+"""Characters of another program's text that an error repeats."""
+MAKE_TOKEN = message(
+    "make one that can write at {address}, then run `hf auth login` or set HF_TOKEN",
+    address="https://huggingface.co/settings/tokens",
+)
+TRY_LATER = message("try again later")
 
 if "HF_HUB_VERBOSITY" not in os.environ:
-    logging.set_verbosity_error()  # What matters of a retry is said by this package, in its own words.
+    logging.set_verbosity_error()  # This package reports retries itself.
 
 T = TypeVar("T")
 
@@ -78,7 +84,7 @@ class Refs:
 
     @property
     def head(self) -> str | None:
-        """The newest commit of the main branch; None if the repository is empty."""
+        """The newest commit of the main branch; None for an empty repository."""
         return self.branches.get(BRANCH)
 
 
@@ -90,9 +96,9 @@ class Repository:
         repo_type: model, dataset or space.
         endpoint: address of the Hub; None for HF_ENDPOINT or huggingface.co.
         token: None for HF_TOKEN or the one that `hf auth login` saved; False: none is sent.
-        timeout_s: how long the Hub may be silent.
+        timeout_s: seconds that the Hub may be silent; None for TIMEOUT_S.
 
-    Every method raises HubError where the Hub can't be reached or refuses.
+    Every method raises HubError if the Hub can't be reached or refuses.
 
     Raises:
         HubError: `repo_id` can't be a repository's name.
@@ -115,66 +121,69 @@ class Repository:
             repo_id = ""
         if repo_id.count("/") != 1:
             raise HubError(
-                "{repo_id!r} can't be a repository's name; use USER/NAME, of letters, digits, '-', '_' and '.'",
-                repo_id=self.repo_id,
+                "{repo_id!r} can't be a repository's name", repo_id=self.repo_id,
+                remedy=message("use USER/NAME, of letters, digits, '-', '_' and '.'"),
             )
 
     @property
     def url(self) -> str:
-        """Where people see it."""
+        """The address of its page."""
         prefix = {"model": "", "dataset": "datasets/", "space": "spaces/"}[self.repo_type]
         return f"{self._api.endpoint}/{prefix}{self.repo_id}"
 
     @property
     def cache(self) -> Path:
-        """Where `download` keeps files; apart for who sends no token, and may not see what was fetched with one."""
+        """The folder in which `download` keeps files.
+
+        Without a token it is another one, because what was fetched with a token may be private.
+        """
         return Path(constants.HF_HUB_CACHE) / ("" if self._api.token is not False else "without-token")
 
-    # --- may it be written to -------------------------------------------------------------------------------
+    # --- creation and permission ----------------------------------------------------------------------------
 
     def make(self, *, private: bool = False, space_sdk: str | None = None) -> None:
-        """Make sure that it is there and may be written to by this token; make it if there is none.
+        """Create it if it is missing; make sure that this token may write to it.
 
         Args:
-            private: make it private if it has to be made; refuse one that is public.
-            space_sdk: what a Space runs on.
+            private: create it as private; refuse an existing public one.
+            space_sdk: the software that a Space runs on.
         """
         with self.calls() as api:
             if api.whoami().get("auth", {}).get("accessToken", {}).get("role") == "read":
-                raise HubError("the Hugging Face token can only read; {NO_TOKEN}", NO_TOKEN=NO_TOKEN)
-            # Not `private=False`: an organisation may have made private its own default.
+                raise HubError("the Hugging Face token can only read", remedy=MAKE_TOKEN)
+            # Not `private=False`, because an organisation's default may be private.
             options = {"private": private or None, "exist_ok": True, "space_sdk": space_sdk}
             api.create_repo(self.repo_id, repo_type=self.repo_type, **options)
-            # An existing repository passes create_repo even where the token may only read it. Old clients can't
-            # ask for more than that; with them it shows at the first commit.
+            # create_repo accepts an existing repository even if the token may only read it. Old clients can't
+            # check for write access; with them, the first commit fails instead.
             writing = {"write": True} if "write" in inspect.signature(api.auth_check).parameters else {}
             api.auth_check(self.repo_id, repo_type=self.repo_type, **writing)
         if private and not self.is_private():
             raise HubError(
-                "{repo_id} exists and is public; make it private in its settings, or ask for no private one",
-                repo_id=self.repo_id,
+                "{repo_id} exists and is public", repo_id=self.repo_id,
+                remedy=message("make it private in its settings, or don't ask for a private one"),
             )
 
     def is_private(self) -> bool:
-        """Whether only those may see it who were given leave to."""
+        """Return True if only people with permission see it."""
         with self.calls() as api:
             return bool(api.repo_info(self.repo_id, repo_type=self.repo_type).private)
 
     def check_license(self, license: str) -> None:
-        """Make sure that the Hub knows a licence; raises HubError if it doesn't."""
+        """Raise HubError if the Hub doesn't know a licence."""
         with self.calls():
             try:
                 ModelCard(f"---\nlicense: {json.dumps(license)}\n---\n").validate(repo_type=self.repo_type)
             except ValueError as error:
                 raise HubError(
-                    "the Hub knows no licence {license!r}; name one as it does: mit, apache-2.0, cc-by-4.0, other …",
-                    license=license,
+                    "the Hub doesn't know a licence {license!r}", license=license,
+                    remedy=message("use one of its names: mit, apache-2.0, cc-by-4.0, other …"),
                 ) from error
 
     # --- reading --------------------------------------------------------------------------------------------
 
     def refs(self) -> Refs:
-        """Its branches and tags."""
+        """Return its branches and tags."""
         with self.calls() as api:
             refs = api.list_repo_refs(self.repo_id, repo_type=self.repo_type)
         return Refs(
@@ -183,30 +192,29 @@ class Repository:
         )
 
     def commits(self, revision: str) -> list[Commit]:
-        """The commits up to a revision, newest first."""
+        """Return the commits up to a revision, newest first."""
         with self.calls() as api:
             found = api.list_repo_commits(self.repo_id, repo_type=self.repo_type, revision=revision)
         return [Commit(c.commit_id, c.title, c.created_at.isoformat(timespec="seconds")) for c in found]
 
     def files(self, revision: str) -> list[str]:
-        """Paths of all files at a revision."""
+        """Return the paths of all files at a revision."""
         with self.calls() as api:
             return api.list_repo_files(self.repo_id, repo_type=self.repo_type, revision=revision)
 
     def sizes(self, revision: str, paths: Sequence[str]) -> dict[str, int]:
-        """Bytes of those of the files that are there, without downloading them."""
+        """Return the size in bytes of each of these files that exists, without downloading it."""
         with self.calls() as api:
             found = api.get_paths_info(self.repo_id, list(paths), repo_type=self.repo_type, revision=revision)
         return {file.path: file.size for file in found if hasattr(file, "size")}
 
     def text(self, revision: str, name: str) -> str | None:
-        """A small text file, past the cache; None if there is no such file."""
+        """Return a small text file, bypassing the cache; None if there is no such file."""
         if (size := self.sizes(revision, [name]).get(name)) is None:
             return None
         if size > MAX_JSON_BYTES:
             raise HubError(
-                "{repo_id}/{name} has {size} bytes, too many for what it should be",
-                repo_id=self.repo_id, name=name, size=size,
+                "{file} has {size} bytes, too many for what it should be", file=f"{self.repo_id}/{name}", size=size
             )
         with tempfile.TemporaryDirectory() as folder, self.calls() as api:
             try:
@@ -214,14 +222,14 @@ class Repository:
                     self.repo_id, name, repo_type=self.repo_type, revision=revision, local_dir=folder
                 )
             except LocalEntryNotFoundError:
-                raise  # An EntryNotFoundError too, but it says that the Hub did not answer.
+                raise  # A kind of EntryNotFoundError that means that the Hub did not answer.
             except EntryNotFoundError:
                 return None
-            # Line ends stay as they are, and so do bytes that are no UTF-8, where the text is written again.
+            # Line ends and bytes that aren't UTF-8 survive when the text is written again.
             return Path(path).read_bytes().decode("utf-8", "surrogateescape")
 
     def json(self, revision: str, name: str) -> dict[str, Any] | None:
-        """A JSON object, past the cache; None if there is no such file, empty if it is something else."""
+        """Return a JSON object, bypassing the cache; None if there is no such file, {} if it is something else."""
         text = self.text(revision, name)
         if text is None:
             return None
@@ -231,7 +239,7 @@ class Repository:
         return {}
 
     def download(self, revision: str, name: str, *, again: bool = False, local_only: bool = False) -> Path:
-        """A file's path in the cache that huggingface_hub keeps; asks nothing for a cached file of a full SHA.
+        """Return a file's path in huggingface_hub's cache. A cached file of a full SHA needs no request.
 
         Args:
             again: download it even if it is cached.
@@ -245,7 +253,7 @@ class Repository:
         return Path(path)
 
     def fetch(self, revision: str, name: str, folder: Path) -> Path:
-        """A file's path below `folder`, past the cache: for what is large and wanted once."""
+        """Download a file below `folder`, bypassing the cache, and return its path."""
         with self.calls() as api:
             path = api.hf_hub_download(
                 self.repo_id, name, repo_type=self.repo_type, revision=revision, local_dir=folder
@@ -257,17 +265,17 @@ class Repository:
     def commit(
         self,
         files: Mapping[str, Path | bytes],
-        message: str,
+        title: str,
         *,
         parent: str | None,
         branch: str = BRANCH,
         delete: Sequence[str] = (),
     ) -> str:
-        """One commit, refused by the Hub if the branch's head is no longer `parent`; its SHA.
+        """Make one commit and return its SHA; the Hub refuses it if the branch's head is no longer `parent`.
 
         Args:
-            files: by path in the repository, a file or its content.
-            parent: SHA of the head that the commit is made for.
+            files: a file or its content by path in the repository.
+            parent: SHA of the head that the commit is made for; None for an empty repository.
             delete: paths to remove; one that ends in / is a folder.
         """
         operations: list[Any] = [
@@ -275,27 +283,25 @@ class Repository:
             for name, content in files.items()
         ]
         operations += [CommitOperationDelete(path_in_repo=name) for name in delete]
-        with self.calls() as api, _front_matter_errors():
+        with self.calls() as api, self._front_matter_errors():
             done = api.create_commit(
-                self.repo_id, operations, commit_message=message, parent_commit=parent, repo_type=self.repo_type,
+                self.repo_id, operations, commit_message=title, parent_commit=parent, repo_type=self.repo_type,
                 revision=branch,
             )
         return done.oid
 
-    def squash(self, message: str) -> None:
-        """Make the main branch one commit, of what is there now. What was there before is gone for good."""
+    def squash(self, title: str) -> None:
+        """Replace the main branch by one commit with its present files. Its history is lost for good."""
         with self.calls() as api:
-            api.super_squash_history(
-                self.repo_id, branch=BRANCH, commit_message=message, repo_type=self.repo_type
-            )
+            api.super_squash_history(self.repo_id, branch=BRANCH, commit_message=title, repo_type=self.repo_type)
 
     def tag(self, name: str, sha: str) -> None:
-        """Tag a commit; a tag of that name that is there already stays."""
+        """Tag a commit; an existing tag of that name is kept."""
         with self.calls() as api:
             api.create_tag(self.repo_id, tag=name, revision=sha, repo_type=self.repo_type, exist_ok=True)
 
     def make_branch(self, name: str, start: str) -> None:
-        """Make a branch that begins at a revision; one that is there already stays."""
+        """Make a branch that begins at a revision; an existing one is kept."""
         with self.calls() as api:
             api.create_branch(self.repo_id, branch=name, revision=start, repo_type=self.repo_type, exist_ok=True)
 
@@ -303,94 +309,112 @@ class Repository:
 
     @contextlib.contextmanager
     def calls(self) -> Iterator[HfApi]:
-        """The Hub's client for a few calls."""
+        """Yield the Hub's client for a few calls, and turn whatever it raises into a HubError."""
         get_session().timeout = self.timeout_s or TIMEOUT_S
         show_bars = not are_progress_bars_disabled()
         if show_bars:
             disable_progress_bars()
         try:
             yield self._api
-        except CardError as error:
-            raise CardError(self._masked(str(error))) from error
         except HubError:
             raise
         except Exception as error:
-            # Whatever the client, its HTTP library or its uploader raise, a training goes on.
+            # The client, its HTTP library and its uploader raise many kinds, and none may end a training.
             raise self._explained(error) from error
         finally:
             if show_bars:
                 enable_progress_bars()
 
+    @contextlib.contextmanager
+    def _front_matter_errors(self) -> Iterator[None]:
+        """Raise CardError for the plain ValueError of a client that had the Hub check README.md's front matter."""
+        try:
+            yield
+        except ValueError as error:
+            if "metadata in README" not in str(error) and not isinstance(error, UnicodeError):
+                raise
+            raise CardError(
+                "the Hub refuses the front matter of README.md ({reason})", reason=self._masked(error),
+                remedy=message("fix it there"),
+            ) from error
+
+    def _masked(self, text: object) -> str:
+        """Return another program's text in one short line, without the token, which a server may repeat."""
+        line, token = " ".join(str(text).split()), self._api.token or get_token()
+        return (line.replace(token, "***") if token else line)[:MAX_DETAIL]
+
     def _explained(self, error: BaseException) -> HubError:
-        """One sentence with the remedy."""
+        """Return what went wrong, with its remedy."""
         chain = list(_chain(error))
         response = next((e.response for e in chain if getattr(e, "response", None) is not None), None)
-        about: dict[str, Any] = {}
         if response is not None:
-            text = self._explain_status(response.status_code, chain)
-            about = {
-                "status": response.status_code,
-                "temporary": response.status_code in (408, 409, 412, 429) or response.status_code >= 500,
-                "retry_after_s": _retry_after(response.headers),
-            }
-        elif any(isinstance(e, LocalTokenNotFoundError) for e in chain):
-            text = f"there is no Hugging Face token; {NO_TOKEN}"
-        elif any(isinstance(e, OfflineModeIsEnabled) for e in chain):
-            text = "HF_HUB_OFFLINE is set, so the Hub is not asked; unset it"
-        elif any(isinstance(e, (ConnectionError, TimeoutError, LocalEntryNotFoundError)) for e in chain) or any(
-            # Of httpx or httpx2, whichever the client stands on.
-            type(e).__module__.startswith("httpx")
-            for e in chain
-        ):
-            text = f"the Hub ({self._api.endpoint}) can't be reached; check the network, then try again"
-            about = {"temporary": True}
-        elif any(isinstance(e, OSError) and e.errno in (errno.ENOSPC, errno.EDQUOT) for e in chain):
-            text = "the disk is full; free some space"
-        elif any(isinstance(e, (StopIteration, json.JSONDecodeError)) for e in chain):
-            text = f"{self._api.endpoint} did not answer as the Hub does; check HF_ENDPOINT and any proxy"
-            about = {"temporary": True}
-        else:
-            detail = self._masked(" ".join(str(error).split()))[:300]
-            text = f"the Hub's client failed ({type(error).__name__}: {detail}); try again, or update huggingface_hub"
-            about = {"temporary": True}
-        return HubError(self._masked(text), **about)
-
-    def _masked(self, text: str) -> str:
-        """`text` without the token, which a server may quote in its answer."""
-        token = self._api.token or get_token()
-        return text.replace(token, "***") if token else text
+            status = response.status_code
+            problem, remedy = self._explained_status(status, chain)
+            return HubError(
+                problem, remedy=remedy, status=status, retry_after_s=_retry_after(response.headers),
+                temporary=status in (408, 409, 412, 429) or status >= 500,
+            )
+        if any(isinstance(e, LocalTokenNotFoundError) for e in chain):
+            return HubError("there is no Hugging Face token", remedy=MAKE_TOKEN)
+        if any(isinstance(e, OfflineModeIsEnabled) for e in chain):
+            return HubError("HF_HUB_OFFLINE is set, so the Hub is not asked", remedy=message("unset it"))
+        # Depending on its version, the client uses httpx or httpx2.
+        unreachable = (ConnectionError, TimeoutError, LocalEntryNotFoundError)
+        if any(isinstance(e, unreachable) or type(e).__module__.startswith("httpx") for e in chain):
+            return HubError(
+                "the Hub ({address}) can't be reached", address=self._masked(self._api.endpoint), temporary=True,
+                remedy=message("check the network, then try again"),
+            )
+        if any(isinstance(e, OSError) and e.errno in (errno.ENOSPC, errno.EDQUOT) for e in chain):
+            return HubError("the disk is full", remedy=message("free some space"))
+        if any(isinstance(e, (StopIteration, json.JSONDecodeError)) for e in chain):
+            return HubError(
+                "{address} did not answer as the Hub does", address=self._masked(self._api.endpoint), temporary=True,
+                remedy=message("check HF_ENDPOINT and any proxy"),
+            )
+        return HubError(
+            "the Hub's client failed ({kind}: {reason})", kind=type(error).__name__, reason=self._masked(error),
+            temporary=True, remedy=message("try again, or update huggingface_hub"),
+        )
 
     @property
     def _sends_token(self) -> bool:
         return self._api.token is not False and bool(self._api.token or get_token())
 
-    def _explain_status(self, status: int, chain: list[BaseException]) -> str:
+    def _explained_status(self, status: int, chain: list[BaseException]) -> tuple[Message, Message]:
+        """Return the problem and the remedy for an answer of the Hub that is an HTTP error."""
+        repo_id = self.repo_id
         if any(isinstance(e, RevisionNotFoundError) for e in chain):
-            return f"{self.repo_id} has no such revision; name a tag such as epoch-0012, a branch, or a commit"
-        # The one of the cache is raised where a file is not here and the Hub is out of order.
+            problem = message("{repo_id} has no such revision", repo_id=repo_id)
+            return problem, message("name a tag such as epoch-0012, a branch, or a commit")
+        # The kind for the cache means that a file isn't cached and the Hub is out of order.
         if any(isinstance(e, EntryNotFoundError) and not isinstance(e, LocalEntryNotFoundError) for e in chain):
-            return f"{self.repo_id} has no such file; look at {self.url}"
+            problem = message("{repo_id} has no such file", repo_id=repo_id)
+            return problem, message("look at {address}", address=self._masked(self.url))
         if status == 401 and self._sends_token:
-            return f"the Hub does not accept the Hugging Face token; {NO_TOKEN}"
+            return message("the Hub does not accept the Hugging Face token"), MAKE_TOKEN
         if self._api.token is False and status in (401, 403, 404):
-            return f"{self.repo_id} is not on the Hub, or private; check the name"
+            return message("{repo_id} is not on the Hub, or private", repo_id=repo_id), message("check the name")
         if status == 403:
-            return f"the token may not write to {self.repo_id}; use a token that may, or another USER/NAME"
+            problem = message("the token may not write to {repo_id}", repo_id=repo_id)
+            return problem, message("use a token that may, or another USER/NAME")
         if status in (401, 404):
-            return f"{self.repo_id} is not on the Hub, or hidden from the token; check the name and the token"
+            problem = message("{repo_id} is not on the Hub, or hidden from the token", repo_id=repo_id)
+            return problem, message("check the name and the token")
         if status in (409, 412):
-            return f"{self.repo_id} was changed by someone else just now; try again"
+            return message("{repo_id} was changed by someone else just now", repo_id=repo_id), message("try again")
         if status == 429:
-            return "the Hub takes no more for now (it limits requests, and commits to 128 an hour); try again later"
+            limits = message("the Hub accepts no more for now (it limits requests, and commits to 128 an hour)")
+            return limits, TRY_LATER
         if status >= 500:
-            return f"the Hub is out of order ({status}); try again later"
+            return message("the Hub is out of order ({status})", status=status), TRY_LATER
         said = next((e.server_message for e in chain if getattr(e, "server_message", None)), None)
-        said = self._masked(" ".join((said or "without a reason").split()))[:300]
-        return f"the Hub refused ({status}: {said}); mend that first"
+        reason = self._masked(said) if said else message("without a reason")
+        return message("the Hub refused ({status}: {reason})", status=status, reason=reason), message("fix that first")
 
 
 def as_the_branch_moves(call: Callable[[], T]) -> T:
-    """`call`'s result, called again at once where someone else's commit came first.
+    """Return `call`'s result; repeat the call at once if someone else's commit came first.
 
     Raises:
         HubError: it failed for another reason, or others keep moving the branch.
@@ -405,37 +429,25 @@ def as_the_branch_moves(call: Callable[[], T]) -> T:
 
 
 def patiently(call: Callable[[], T]) -> T:
-    """`call`'s result, tried a few times where the Hub has a hiccup; for someone who is waiting.
+    """Return `call`'s result; repeat the call a few times if the Hub has a hiccup, for a person who is waiting.
 
     Raises:
-        HubError: it failed each time, or for a reason that waiting some seconds does not mend.
+        HubError: it failed each time, or for a reason that some seconds won't change.
     """
     for number in range(1, FEW_TRIES + 1):
         try:
             return call()
         except HubError as error:
             wait = max(WAIT_S * number, error.retry_after_s or 0)
-            # No answer at all, as without a network: the cache is the better answer.
+            # Without a status there was no answer, perhaps no network: the cache is the better answer.
             if not error.temporary or error.status is None or number == FEW_TRIES or wait > LONGEST_WAIT_S:
                 raise
             time.sleep(wait)
     raise AssertionError("unreachable")
 
 
-@contextlib.contextmanager
-def _front_matter_errors() -> Iterator[None]:
-    """The client has the Hub judge README.md's front matter before it commits, and raises a plain ValueError."""
-    try:
-        yield
-    except ValueError as error:
-        if "metadata in README" not in str(error) and not isinstance(error, UnicodeError):
-            raise
-        said = " ".join(str(error).split())[:300]
-        raise CardError("the Hub refuses the front matter of README.md ({said}); mend it there", said=said) from error
-
-
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait, by a Retry-After header (the Hub sends no dates) or a RateLimit header."""
+    """Return the seconds to wait from a Retry-After header (the Hub sends no dates) or a RateLimit header."""
     if (value := headers.get("retry-after") or "").isdecimal():
         return min(float(value), MAX_RETRY_AFTER_S)
     match = re.search(r"\bt=(\d+)", headers.get("ratelimit") or "")
@@ -443,7 +455,7 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An exception and what it came from; the uploader wraps what the HTTP library raised."""
+    """Yield an exception and its causes, because the uploader wraps what the HTTP library raised."""
     seen: set[int] = set()
     current: BaseException | None = error
     while current is not None and id(current) not in seen:

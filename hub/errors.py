@@ -1,33 +1,35 @@
-"""What the Hub, the network or the token did not allow."""
+"""The errors of the Hub, the network and the token."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from cyclegan.errors import UserError
+from cyclegan.errors import Message, UserError, message
 
 
 class HubError(UserError):
-    """The Hub, the network or the token refused something.
+    """A refusal by the Hub, the network or the token.
 
     Args:
-        template: see `UserError`; the remedy follows its last semicolon.
-        temporary: the same call may well succeed later.
-        status: the HTTP status of the Hub's answer; None if there was none.
-        retry_after_s: seconds that the Hub asked to wait; None if it did not.
+        problem: a template, see `UserError`, or a message.
+        remedy: the next step for the person; None where the problem names it.
+        temporary: the same call may succeed later.
+        status: the HTTP status of the Hub's answer; None without an answer.
+        retry_after_s: seconds that the Hub asked to wait; None if it did not ask.
+        values: of the problem's template.
+
+    Attributes:
+        reason: the problem without its remedy.
     """
 
     def __init__(
-        self, template: str, /, *, temporary: bool = False, status: int | None = None,
-        retry_after_s: float | None = None, **values: Any,
+        self, problem: str | Message, /, *, remedy: Message | None = None, temporary: bool = False,
+        status: int | None = None, retry_after_s: float | None = None, **values: Any,
     ) -> None:
-        super().__init__(template, **values)
+        self.reason = problem if isinstance(problem, Message) else message(problem, **values)
+        both = message("{problem}; {remedy}", problem=self.reason, remedy=remedy)
+        super().__init__(both if remedy else self.reason)
         self.temporary, self.status, self.retry_after_s = temporary, status, retry_after_s
-
-    @property
-    def reason(self) -> str:
-        """The sentence without its remedy."""
-        return str(self).rpartition("; ")[0] or str(self)
 
 
 class CardError(HubError):

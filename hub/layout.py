@@ -1,19 +1,19 @@
-"""What a repository of epochs looks like; the only module that knows.
+"""The layout of a repository of epochs, known to this module alone.
 
 On the main branch each epoch is one commit titled `Epoch 12`, with the tag `epoch-0012` on it. The root mirrors the
 epoch's folder, so that `USER/NAME@epoch-0012` is what RUN/epoch-0012 was:
 
     gen_ab.safetensors  gen_ba.safetensors  config.json  checkpoint.json  samples/
-    metrics.jsonl  curves.png  examples/    the run's, as they were when the commit was made
+    metrics.jsonl  curves.png  examples/    the run's, at the time of the commit
     epochs.json                             date, losses and metrics of every epoch up to this commit
-    studies/NAME.json                       what people judged: fooling rates, intervals, protocol; see `study_entry`
-    README.md                               the card; what people write outside its generated block is kept
+    studies/NAME.json                       people's judgements: fooling rates, intervals, protocol; see `study_entry`
+    README.md                               the card; people's text outside its generated block is kept
 
-What is published is told by the repository alone: the tags, and the commits whose tag is missing because something
-broke between the two calls. Nothing is noted elsewhere that could differ from it.
+Only the repository records what is published: by its tags, and by the commits whose tag is missing because something
+failed between the two calls. No other record could differ from it.
 
-On the branch `training-state`, which the app never reads: the newest state of the training, and what a fresh machine
-needs beside it to go on.
+On the branch `training-state`, which the app never reads: the newest state of the training, and what else a fresh
+machine needs to resume it.
 
     training_state/step-000002740/  run.json  metrics.jsonl  examples/
 """
@@ -39,10 +39,10 @@ INDEX_VERSION = 1
 STUDIES = "studies/"
 STUDY_VERSION = 1
 MAX_STUDIES = 20
-"""How many studies of a repository are read for a card: each costs two requests."""
+"""The most studies of a repository that are read for a card, because each costs two requests."""
 STATE_BRANCH = "training-state"
 MAX_CANDIDATES = 50
-"""How many commits without a tag are looked at: each costs two requests, and anyone can write such titles."""
+"""The most commits without a tag that are read, because each costs two requests and anyone can write such titles."""
 _NUMBER = re.compile(r"[0-9]{1,9}")
 
 
@@ -56,29 +56,29 @@ class PublishedEpoch:
 
     @property
     def tag(self) -> str:
-        """`epoch-0012`, whether it has been set or is still missing."""
+        """Its tag `epoch-0012`, set or still missing."""
         return epoch_name(self.epoch)
 
 
 def commit_title(epoch: int) -> str:
-    """The title of an epoch's commit: `Epoch 12`."""
+    """Return the title of an epoch's commit: `Epoch 12`."""
     return f"Epoch {epoch}"
 
 
 def tagged_epochs(refs: Refs) -> dict[int, str]:
-    """By epoch, the SHA that its tag is on."""
+    """Return the SHA that each epoch's tag is on, by epoch."""
     return {epoch: sha for name, sha in refs.tags.items() if (epoch := _number_in(name, "epoch-", epoch_name))}
 
 
 def _number_in(text: str, prefix: str, written: Callable[[int], str]) -> int | None:
-    """The epoch that `written` writes so; None for what only looks like it, such as epoch-00001."""
+    """Return the epoch that `written` turns into `text`; None for a text that only looks like it: epoch-00001."""
     digits = text.removeprefix(prefix)
     epoch = int(digits) if _NUMBER.fullmatch(digits) else 0
     return epoch if epoch and written(epoch) == text else None
 
 
 def epoch_commits(repository: Repository, refs: Refs) -> list[tuple[int, str]]:
-    """Epoch and SHA of each commit of the main branch that is titled as an epoch's, newest first.
+    """Return the epoch and SHA of each commit of the main branch that has an epoch's title, newest first.
 
     Raises:
         HubError: no answer.
@@ -88,12 +88,12 @@ def epoch_commits(repository: Repository, refs: Refs) -> list[tuple[int, str]]:
 
 
 def untagged_epochs(repository: Repository, refs: Refs, wanted: int | None = None) -> dict[int, str]:
-    """By epoch, the SHA of the commit whose tag is missing; where there are several of one epoch, the newest.
+    """Return the SHA of each epoch's commit whose tag is missing, by epoch; the newest if there are several.
 
-    A commit counts by its title and by what its own checkpoint.json says; other programs have such titles too.
+    A commit counts by its title and by its own checkpoint.json, because other programs write such titles, too.
 
     Args:
-        wanted: look for this epoch only.
+        wanted: search for this epoch only.
 
     Raises:
         HubError: no answer.
@@ -114,7 +114,7 @@ def untagged_epochs(repository: Repository, refs: Refs, wanted: int | None = Non
 
 
 def published_epochs(repository: Repository, refs: Refs) -> list[PublishedEpoch]:
-    """Every epoch of a repository, newest first.
+    """Return every epoch of a repository, newest first.
 
     Raises:
         HubError: no answer.
@@ -128,7 +128,7 @@ def published_epochs(repository: Repository, refs: Refs) -> list[PublishedEpoch]
 
 
 def index_entry(info: CheckpointInfo) -> dict[str, Any]:
-    """What epochs.json says of one epoch: all that a list of epochs shows."""
+    """Return an epoch's entry of epochs.json: all that a list of epochs shows."""
     return {
         "epoch": info.epoch,
         "created": info.created,
@@ -140,12 +140,12 @@ def index_entry(info: CheckpointInfo) -> dict[str, Any]:
 
 
 def index_content(entries: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
-    """The content of epochs.json."""
+    """Return the content of epochs.json."""
     return {"format_version": INDEX_VERSION, "epochs": [entries[epoch] for epoch in sorted(entries)]}
 
 
 def read_index(values: Mapping[str, Any] | None) -> dict[int, dict[str, Any]]:
-    """Entries by epoch; without what is damaged or newer than this program, which each checkpoint.json has too."""
+    """Return the entries by epoch, without damaged ones and newer formats; each checkpoint.json has the same values."""
     if not values or values.get("format_version") != INDEX_VERSION or not isinstance(values.get("epochs"), list):
         return {}
     found = {}
@@ -172,16 +172,16 @@ _STUDY_FILE = re.compile(rf"{STUDIES}[A-Za-z0-9][A-Za-z0-9._-]{{0,63}}\.json")
 
 
 _ABOUT = ("study_id", "name", "title", "direction", "domains", "dataset")
-"""Not the seed, from which who has the stimuli could tell the answers."""
+"""Not the seed, because with it and the stimuli the answers could be found."""
 
 
 def study_file(name: str) -> str:
-    """Where a study's figures lie: `studies/NAME.json`."""
+    """Return the path of a study's figures: `studies/NAME.json`."""
     return f"{STUDIES}{name}.json"
 
 
 def _total_error(one: Mapping[str, Any]) -> dict[str, Any]:
-    """Where pictures are judged one by one, real ones are mistaken too."""
+    """Return the total error as an entry, if there is one: it exists where pictures are judged singly."""
     error = one.get("total_error")
     return {"total_error": {key: error.get(key) for key in ("error", "interval")}} if error else {}
 
@@ -189,12 +189,12 @@ def _total_error(one: Mapping[str, Any]) -> dict[str, Any]:
 def study_entry(
     report: Mapping[str, Any], epochs: Collection[Mapping[str, Any]], revisions: Mapping[int, str], updated: str
 ) -> dict[str, Any]:
-    """The content of studies/NAME.json: of a report, what concerns one run.
+    """Return the content of studies/NAME.json: the part of a report that concerns one run.
 
     Args:
         report: as `cyclegan.study.report` makes it.
-        epochs: those of its epochs that are of this run.
-        revisions: by epoch, what to look at in the repository: its tag, or the commit that was judged instead.
+        epochs: the report's epochs of this run.
+        revisions: each epoch's revision in the repository: its tag, or the commit that was judged instead.
         updated: ISO 8601, UTC.
     """
     keys = ("epoch", "commit_sha", "fooling_rate", "interval", "interval_assumed", "interval_crossed", "participants",
@@ -205,7 +205,7 @@ def study_entry(
         "updated": updated,
         "study": {key: report["study"].get(key) for key in _ABOUT},
         "protocol": dict(report["protocol"]),
-        # Numbers only: reasons for leaving somebody out are the owner's words on people.
+        # Numbers only, because reasons for excluding somebody are the owner's words about people.
         "participants": {key: value for key, value in people.items() if type(value) is int},
         "epochs": [
             {**{key: one.get(key) for key in keys}, **_total_error(one), "revision": revisions[one["epoch"]]}
@@ -215,7 +215,7 @@ def study_entry(
 
 
 def read_study(values: Any) -> dict[str, Any] | None:
-    """An entry as `study_entry` makes it, checked; None for what is none, damaged, or newer than this program."""
+    """Return a checked entry of `study_entry`; None if it is something else, damaged, or of a newer format."""
     if not isinstance(values, dict) or values.get("format_version") != STUDY_VERSION:
         return None
     study, protocol, rows = (values.get(key) for key in ("study", "protocol", "epochs"))
@@ -240,12 +240,12 @@ def _is_share(value: Any) -> bool:
 
 
 def same_study(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> bool:
-    """Whether two entries say the same; when they were written aside."""
+    """Return True if two entries are equal except for their time."""
     return {**(one or {}), "updated": ""} == {**(other or {}), "updated": ""}
 
 
 def studies_at(repository: Repository, head: str | None) -> dict[str, dict[str, Any]]:
-    """The entries of a commit, by the study's name; without what can't be read.
+    """Return the entries of a commit by the study's name, without those that can't be read.
 
     Raises:
         HubError: no answer.
@@ -257,7 +257,7 @@ def studies_at(repository: Repository, head: str | None) -> dict[str, dict[str, 
 
 
 def studies_in(run: Path) -> dict[str, dict[str, Any]]:
-    """The entries in a run's folder, by the study's name; without what can't be read."""
+    """Return the entries in a run's folder by the study's name, without those that can't be read."""
     found = {}
     for path in sorted(run.glob(f"{STUDIES}*.json")):
         try:
@@ -270,7 +270,7 @@ def studies_in(run: Path) -> dict[str, dict[str, Any]]:
 
 
 def newest_studies(there: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Of two sets of entries, each study as it was written last; `there` where both are as new."""
+    """Return the newer entry of each study from two sets; that of `there` if both are as new."""
 
     def when(entries: Mapping[str, Any], name: str) -> str:
         return str(entries[name].get("updated")) if name in entries else ""
@@ -280,5 +280,5 @@ def newest_studies(there: Mapping[str, Any], here: Mapping[str, Any]) -> dict[st
 
 
 def study_bytes(entry: Mapping[str, Any]) -> bytes:
-    """The content of studies/NAME.json, as it is written."""
+    """Return the bytes of studies/NAME.json."""
     return json.dumps(dict(entry), indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"

@@ -1,4 +1,4 @@
-"""A run's epochs to a Hub model repository: each one commit, and one tag on that commit. See `hub.layout`."""
+"""Publishing a run's epochs to a Hub model repository: one commit each, with one tag on it. See `hub.layout`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cyclegan.checkpoints.format import EPOCH_NAME, CheckpointInfo, epoch_name, file_sha256, read_info, read_json
-from cyclegan.errors import CheckpointError
+from cyclegan.checkpoints.format import EPOCH_NAME, CheckpointInfo, epoch_name, read_info
+from cyclegan.errors import CheckpointError, message
+from cyclegan.files import read_json, sha256
 from hub.card import make_card
 from hub.client import Refs, Repository, as_the_branch_moves
 from hub.errors import CardError, HubError, OtherRunError
@@ -43,8 +44,8 @@ class Publisher:
     Args:
         run: the run's folder.
         repo_id: USER/NAME, or ORGANIZATION/NAME.
-        private: make the repository private if it has to be made; refuse one that is public.
-        license: the weights' licence as the Hub spells it, for the card; None leaves the card's own.
+        private: create the repository as private; refuse an existing public one.
+        license: the weights' licence for the card, as the Hub spells it; None keeps that of the card.
         endpoint: address of the Hub; None for HF_ENDPOINT or huggingface.co.
         token: None for HF_TOKEN or the one that `hf auth login` saved.
 
@@ -65,22 +66,22 @@ class Publisher:
         self.run, self.private, self.license = Path(run), private, license
         self.repository = Repository(repo_id, endpoint=endpoint, token=token)
         self.published: dict[int, str] = {}
-        """Commit SHA by epoch, as last seen on the Hub."""
+        """Commit SHA by epoch, as last listed by the Hub."""
         self._own_head: str | None = None
         self._root_epoch: int | None = None
 
     def check_repository(self) -> None:
-        """Make sure that the repository is there and may be written to; make it if there is none.
+        """Create the repository if it is missing; make sure that it may be written to.
 
         Raises:
-            HubError: no network, a bad token, no permission, or it is public against `private`.
+            HubError: no network, a bad token, no permission, or it is public despite `private`.
         """
         self.repository.make(private=self.private)
         if self.license is not None:
             self.repository.check_license(self.license)
 
     def check_run(self) -> list[str]:
-        """Make sure that the repository holds no other run, and set tags that are missing; sentences about those.
+        """Make sure that the repository holds no other run, and set missing tags; return a sentence for each.
 
         Raises:
             HubError: it holds another run's epochs, or the Hub does not answer.
@@ -91,21 +92,21 @@ class Publisher:
         return said
 
     def publish(self, epoch: int) -> str:
-        """Publish RUN/epoch-NNNN as one commit and its tag; the commit's SHA.
+        """Publish RUN/epoch-NNNN as one commit and its tag; return the commit's SHA.
 
-        Does only what is still to be done: nothing for an epoch that has its tag, only the tag for one whose
-        commit is there without it, as after a crash or a lost reply between the two. A branch that has moved
-        meanwhile is looked at again, with what is in its card by then.
+        Does nothing for an epoch that has its tag, and sets only the tag for one whose commit lacks it, for example
+        after a crash or a lost reply between the two. If the branch has moved meanwhile, its files and card are read
+        again.
 
         Raises:
             HubError: the Hub can't be reached or refuses; calling again later is safe.
             CheckpointError: the epoch's folder is missing or damaged.
         """
         folder = self.run / epoch_name(epoch)
-        info, record = read_info(folder), read_json(folder / "checkpoint.json")
+        info, record = read_info(folder), _record(folder)
         if info.epoch != epoch:
             raise CheckpointError(
-                "{folder} says that it is epoch {epoch}; give the folder its name back",
+                "{folder} holds epoch {epoch}; give the folder its old name",
                 folder=folder.name, epoch=info.epoch,
             )
         sha = as_the_branch_moves(lambda: self._publish(folder, info, record))
@@ -117,8 +118,8 @@ class Publisher:
         if (sha := tagged_epochs(refs).get(info.epoch)) is not None:
             if not record.get("run_id") and not _same(record, self.repository.json(sha, "checkpoint.json")):
                 raise HubError(
-                    "{repo_id} holds another epoch {epoch} already; choose another USER/NAME",
-                    repo_id=self.repository.repo_id, epoch=info.epoch,
+                    "{repo_id} holds another epoch {epoch} already", repo_id=self.repository.repo_id, epoch=info.epoch,
+                    remedy=message("choose another USER/NAME"),
                 )
             return sha
         sha = self._untagged(refs, record) or self._commit(folder, info, refs.head, commit_title(info.epoch))
@@ -126,11 +127,11 @@ class Publisher:
         return sha
 
     def unpublished(self) -> list[int]:
-        """Epochs of the run that were not on the Hub when it was last asked, oldest first."""
+        """Return the run's epochs that the Hub didn't list when it was last asked, oldest first."""
         return [epoch for epoch in _epochs(self.run) if epoch not in self.published]
 
     def holds_another(self, epoch: int) -> bool:
-        """Whether the Hub holds another training of this epoch: of before a restart from an older state.
+        """Return True if the Hub's epoch of this number is from before a restart from an older state.
 
         Raises:
             HubError, CheckpointError: as `publish`.
@@ -138,18 +139,18 @@ class Publisher:
         folder = self.run / epoch_name(epoch)
         if not folder.is_dir():
             return False
-        ours = read_json(folder / "checkpoint.json").get("sha256")
+        ours = _record(folder).get("sha256")
         theirs = self.repository.json(self.published[epoch], "checkpoint.json")
         return bool(theirs) and theirs.get("sha256") != ours
 
     def epoch_behind_root(self) -> int | None:
-        """The newest epoch, if one that is older was published after it and lies at the root now."""
+        """Return the newest epoch if an older one was published after it and is at the root now; otherwise None."""
         newest = max(self.published, default=0)
         behind = self._root_epoch is not None and self._root_epoch < newest
         return newest if behind and (self.run / epoch_name(newest)).is_dir() else None
 
     def bring_to_root(self, epoch: int) -> None:
-        """Commit a published epoch's files again, so that the root shows them; its tag stays where it is.
+        """Commit a published epoch's files again, so that the root shows them; its tag is not moved.
 
         Raises:
             HubError, CheckpointError: as `publish`.
@@ -159,7 +160,7 @@ class Publisher:
         as_the_branch_moves(lambda: self._commit(folder, info, self._look().head, f"Back to the root: epoch {epoch}"))
 
     def has_new_studies(self) -> bool:
-        """Whether the run's folder has figures of a study that the repository does not have, or has older ones of.
+        """Return True if the run's folder has newer figures of a study than the repository.
 
         Raises:
             HubError: no answer.
@@ -170,7 +171,7 @@ class Publisher:
         return any(not same_study(study, there.get(name)) for name, study in newest_studies(there, here).items())
 
     def update_card(self) -> bool:
-        """Write the card at the root anew; whether that changed it.
+        """Write the card at the root again; return True if that changed it.
 
         Raises:
             HubError, CheckpointError: as `publish`.
@@ -181,33 +182,33 @@ class Publisher:
             folder = self.run / epoch_name(self._root_epoch or 0)
             if not folder.is_dir():
                 raise HubError(
-                    "epoch {root_epoch}, whose card it is, is not in {run}; bring it there",
-                    root_epoch=self._root_epoch, run=self.run,
+                    "epoch {epoch}, to which the card belongs, is not in {run}", epoch=self._root_epoch, run=self.run,
+                    remedy=message("copy it there"),
                 )
             return self._commit(folder, read_info(folder), head, "Update the card") != head
 
         return as_the_branch_moves(update)
 
-    # --- what is there --------------------------------------------------------------------------------------
+    # --- reading --------------------------------------------------------------------------------------------
 
     def _look(self) -> Refs:
-        """Branches and tags; raises HubError if the repository holds another run."""
+        """Return branches and tags; raise HubError if the repository holds another run."""
         refs = self.repository.refs()
         head, run_id = refs.head, _run_id(self.run)
         if head is not None and head != self._own_head:
             there = self.repository.json(head, "checkpoint.json")
             if there is not None and there.get("run_id") != run_id:
                 raise OtherRunError(
-                    "{repo_id} holds the epochs of another run; choose another USER/NAME",
-                    repo_id=self.repository.repo_id,
+                    "{repo_id} holds the epochs of another run", repo_id=self.repository.repo_id,
+                    remedy=message("choose another USER/NAME"),
                 )
             self._own_head, self._root_epoch = head, (there or {}).get("epoch")
-        if run_id:  # Without one, as imported weights are, a tag alone does not tell whose epoch it is.
+        if run_id:  # Imported weights have none, and a tag alone doesn't identify their epoch.
             self.published = tagged_epochs(refs)
         return refs
 
     def _untagged(self, refs: Refs, record: Mapping[str, Any]) -> str | None:
-        """The commit that already holds the epoch of this checkpoint.json without its tag, if there is one."""
+        """Return the commit that holds the epoch of this checkpoint.json without its tag; None if there is none."""
         sha = untagged_epochs(self.repository, refs, wanted=record["epoch"]).get(record["epoch"])
         return sha if sha and _same(record, self.repository.json(sha, "checkpoint.json")) else None
 
@@ -226,7 +227,7 @@ class Publisher:
         files: dict[str, Path | bytes] = {}
         for pattern in CHECKPOINT_FILES:
             files |= {path.relative_to(folder).as_posix(): path for path in sorted(folder.glob(pattern))}
-        for pattern in RUN_FILES:  # As bytes: they may grow while they are uploaded.
+        for pattern in RUN_FILES:  # As bytes, because they may grow while they are uploaded.
             found = sorted(self.run.glob(pattern))
             files |= {path.relative_to(self.run).as_posix(): path.read_bytes() for path in found}
         entries = read_index(None if head is None else self.repository.json(head, INDEX))
@@ -241,19 +242,19 @@ class Publisher:
                 info,
                 list(entries.values()),
                 files=files.keys(),
-                pictures=read_json(folder / "checkpoint.json").get("pictures"),
+                pictures=_record(folder).get("pictures"),
                 license=self.license,
                 existing=None if head is None else self.repository.text(head, "README.md"),
                 studies=list(studies.values()),
             ).encode("utf-8", "surrogateescape")
         except HubError:
             raise
-        except Exception:  # A card that can't be brought up to date must not keep the weights from the Hub.
-            log.exception("the card of %s stays as it is", self.repository.repo_id)
+        except Exception:  # A card that can't be updated must not keep the weights from the Hub.
+            log.exception("the card of %s was not updated", self.repository.repo_id)
         try:
             sha = self.repository.commit(files, title, parent=head)
         except CardError:
-            # Front matter that a person broke: it stays as it is, and must not keep the weights from the Hub.
+            # A person broke the front matter: it is kept as it is, and must not keep the weights from the Hub.
             files.pop("README.md")
             sha = self.repository.commit(files, title, parent=head)
         self._own_head, self._root_epoch = sha, info.epoch
@@ -261,32 +262,33 @@ class Publisher:
 
 
 def _stage(folder: Path, staged: Path) -> None:
-    """Link an epoch's files into a folder of their own, since a training that was resumed may write it anew.
+    """Link an epoch's files into a folder of their own, because a resumed training may replace them.
 
     Raises:
-        HubError: it is being written right now.
-        CheckpointError: its weights are not the recorded ones.
+        HubError: they are being written right now.
+        CheckpointError: the weights are not the recorded ones.
     """
     try:
         set_aside((path for pattern in CHECKPOINT_FILES for path in folder.glob(pattern)), folder, staged)
-        recorded = read_json(staged / "checkpoint.json").get("sha256")
+        recorded = _record(staged).get("sha256")
         for name, digest in recorded.items() if isinstance(recorded, dict) else ():
-            if file_sha256(staged / name) != digest:
+            if sha256(staged / name) != digest:
                 raise CheckpointError(
-                    "{folder}/{name} is damaged: its checksum is not the recorded one",
-                    folder=folder.name, name=name,
+                    "{file} is damaged: its checksum is not the recorded one", file=f"{folder.name}/{name}"
                 )
     except FileNotFoundError as error:
-        raise HubError("{folder} was written anew meanwhile; try again", folder=folder.name, temporary=True) from error
+        raise HubError(
+            "{folder} was replaced meanwhile", folder=folder.name, temporary=True, remedy=message("try again")
+        ) from error
     except OSError as error:
         raise HubError(
-            "{folder} can't be read ({reason}); mend that first",
-            folder=folder.name, reason=error.strerror or error,
+            "{folder} can't be read ({reason})", folder=folder.name, reason=error.strerror or error,
+            remedy=message("fix that first"),
         ) from error
 
 
 def repair_tags(repository: Repository, refs: Refs | None = None) -> list[str]:
-    """Tag each epoch's commit whose tag is missing; a sentence for each.
+    """Tag each epoch's commit whose tag is missing; return a sentence for each.
 
     Raises:
         HubError: the Hub can't be reached or refuses.
@@ -299,23 +301,27 @@ def repair_tags(repository: Repository, refs: Refs | None = None) -> list[str]:
     return said
 
 
+def _record(folder: Path) -> dict[str, Any]:
+    return read_json(folder / "checkpoint.json", error=CheckpointError)
+
+
 def _same(ours: Mapping[str, Any], theirs: Mapping[str, Any] | None) -> bool:
-    """Whether two checkpoint.json are of the same epoch of the same run; imported weights have only their sums."""
+    """Return True if two checkpoint.json are of one epoch of one run; imported weights have only their checksums."""
     keys = ("epoch", "run_id") if ours.get("run_id") else ("epoch", "sha256")
     return theirs is not None and all(ours.get(key) == theirs.get(key) for key in keys)
 
 
 def _epochs(run: Path) -> list[int]:
-    """The epochs in a run's folder, oldest first."""
+    """Return the epochs in a run's folder, oldest first."""
     names = [path.name for path in run.glob("epoch-*") if path.is_dir()]
     return sorted(int(match[1]) for name in names if (match := EPOCH_NAME.fullmatch(name)))
 
 
 def _run_id(run: Path) -> str | None:
-    """The run's id; None for imported weights, which have none."""
+    """Return the run's id; None for imported weights, which have none."""
     epochs = _epochs(run)
     paths = [run / "run.json", *(run / epoch_name(epoch) / "checkpoint.json" for epoch in epochs[-1:])]
     for path in paths:
         if path.is_file():
-            return read_json(path).get("run_id")
+            return read_json(path, error=CheckpointError).get("run_id")
     return None

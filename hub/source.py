@@ -1,8 +1,7 @@
 """Checkpoints of a Hub repository, behind the same protocol as those of a folder.
 
-Everything is keyed by the commit's SHA: tags and branches are resolved to one, and what was downloaded of a SHA is
-never asked for again. Files lie in the cache that huggingface_hub keeps, and what is found there is what is offered
-while the Hub can't be reached.
+Everything is keyed by the commit's SHA: tags and branches are resolved to one. While the Hub can't be reached, the
+epochs in huggingface_hub's cache are offered.
 """
 
 from __future__ import annotations
@@ -14,45 +13,39 @@ import math
 import re
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
 from huggingface_hub.errors import HFValidationError
-from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.utils import validate_repo_id
 
 from cyclegan.checkpoints.format import (
-    GENERATOR_OF,
     SAMPLES,
     Checkpoint,
     CheckpointConfig,
     CheckpointInfo,
     epoch_name,
-    load_checkpoint,
     make_info,
     read_info,
-    read_json,
-    weights_bytes,
 )
 from cyclegan.config import Direction
-from cyclegan.errors import CheckpointError
-from hub.client import MAX_JSON_BYTES, Refs, Repository, patiently
+from cyclegan.errors import CheckpointError, Message, UserError, message
+from hub.client import BRANCH, Refs, Repository, patiently
+from hub.downloads import MAX_PICKLE_BYTES, Downloads, named
 from hub.errors import HubError
-from hub.layout import INDEX, published_epochs, read_index
+from hub.layout import INDEX, PublishedEpoch, published_epochs, read_index
 
 FRESH_S = 30.0
-"""How long a list counts as new; `refresh` asks again before that."""
+"""Seconds for which a list counts as new; `refresh` asks again sooner."""
 TIMEOUT_S = 15.0
 MAX_EXAMPLES = 24
 MAX_EXAMPLE_BYTES = 10_000_000
 MAX_SAMPLES_BYTES = 20_000_000
-MAX_PICKLE_BYTES = 4_000_000_000
 _SHA = re.compile(r"[0-9a-f]{40}")
 _EXAMPLE = re.compile(r"examples/[\w-]{1,100}\.png", re.ASCII)
-_JSONS = ("config.json", "checkpoint.json")
 _PICKLE = re.compile(r".*\.(pth|pt|bin|ckpt|pkl)")
 
 log = logging.getLogger(__name__)
@@ -60,7 +53,7 @@ T = TypeVar("T")
 
 
 class Spec(NamedTuple):
-    """`USER/NAME@REVISION`, taken apart."""
+    """The parts of `USER/NAME@REVISION`."""
 
     repo_id: str
     revision: str | None
@@ -68,16 +61,16 @@ class Spec(NamedTuple):
 
 
 class Examples(NamedTuple):
-    """The pictures of a commit that could be had."""
+    """The available example pictures of a commit."""
 
     sha: str
     paths: list[Path]
     again_at: float
-    """When to ask for the others; infinite if these are all."""
+    """The monotonic time to ask for the others; infinite if these are all."""
 
 
 def parse_spec(text: str) -> Spec:
-    """Take `USER/NAME`, `USER/NAME@epoch-0012` or `USER/NAME@COMMIT` apart.
+    """Return the parts of `USER/NAME`, `USER/NAME@epoch-0012` or `USER/NAME@COMMIT`.
 
     Raises:
         CheckpointError: it is none of these.
@@ -100,44 +93,46 @@ class HubSource:
         spec: USER/NAME, USER/NAME@epoch-0012, USER/NAME@COMMIT.
         endpoint: address of the Hub; None for HF_ENDPOINT or huggingface.co.
         token: None for HF_TOKEN or the one that `hf auth login` saved; public repositories need none, as False says.
-        no_folder: that `spec` is no run's folder either, if it could have been one; said where the Hub fails, too.
+        no_folder: the reason why `spec` isn't a run's folder, if it could have been one; part of the error if the
+            Hub fails, too.
 
     Raises:
         CheckpointError: `spec` is none of these.
     """
 
     def __init__(
-        self, spec: str, *, endpoint: str | None = None, token: str | bool | None = None, no_folder: str | None = None
+        self, spec: str, *, endpoint: str | None = None, token: str | bool | None = None,
+        no_folder: UserError | None = None,
     ) -> None:
         self.name, self._no_folder = spec, no_folder
         self.spec = parse_spec(spec)
         self.repository = Repository(self.spec.repo_id, endpoint=endpoint, token=token, timeout_s=TIMEOUT_S)
+        self._downloads = Downloads(self.repository)
         self._is_anonymous = token is False
-        self.problems: list[str] = []
-        """What `list` could not tell, one sentence each."""
+        self.problems: list[Message | UserError] = []
+        """The parts that the last `list` had to leave out or couldn't ask for."""
         self._lock = threading.RLock()
         self._infos: list[CheckpointInfo] = []
         self._listed_at = -FRESH_S
-        self._failed: str | None = None
-        """Why the last list failed: everyone is told, and not one after the other made to wait for it."""
+        self._failed: Message | None = None
+        """The reason why the last list failed; all callers get it at once instead of waiting in turn."""
         self._examples_lock = threading.Lock()
         self._examples = Examples("", [], 0.0)
         self._without: set[tuple[str, str]] = set()
-        """By commit and name, which grids of test pictures there aren't."""
-        self._damaged: set[tuple[str, str]] = set()
-        """By commit and name, what was damaged right after its download: downloading it again is no use."""
+        """Commit and name of each missing grid of test pictures."""
         self.down = False
+        """The Hub couldn't be reached by the last `list`."""
 
     # --- the protocol ---------------------------------------------------------------------------------------
 
     @property
     def url(self) -> str:
-        """Where people see it."""
+        """The address of its page."""
         revision = self.spec.revision
         return self.repository.url + (f"/tree/{quote(revision)}" if revision else "")
 
     def list(self) -> list[CheckpointInfo]:
-        """The epochs, newest first, without their weights; while the Hub can't be reached, those that are cached.
+        """Return the epochs without their weights, newest first; while the Hub can't be reached, the cached ones.
 
         Raises:
             CheckpointError: there is no such repository or revision, it holds no checkpoint, or the Hub can't be
@@ -146,7 +141,7 @@ class HubSource:
         if time.monotonic() - self._listed_at < FRESH_S:
             return self._known()
         if not self._lock.acquire(blocking=not self._infos and self._failed is None):
-            return self._known()  # Someone is asking already: one visitor waits for a slow Hub, not all of them.
+            return self._known()  # Another thread is asking: one visitor waits for a slow Hub, not all of them.
         try:
             if time.monotonic() - self._listed_at < FRESH_S:
                 return self._known()  # Asked while this one waited.
@@ -155,64 +150,77 @@ class HubSource:
             self._lock.release()
 
     def _look(self) -> list[CheckpointInfo]:
-        """What there is now; remembered, as is a failure."""
-        problems: list[str] = []
+        """Ask the Hub for the list, and remember it or the failure."""
+        problems: list[Message | UserError] = []
         try:
             try:
                 infos = patiently(lambda: self._ask(problems))
                 self.down = False
             except HubError as error:
-                # What is cached may have become private meanwhile.
+                # Cached epochs may have become private meanwhile, so strangers don't get them.
                 if self._is_anonymous or not (infos := self._cached()):
-                    failed = "; ".join(filter(None, (self._no_folder, str(error))))
-                    raise CheckpointError(failed) from error
+                    raise self._unavailable(error) from error
                 self.down = True
-                kept = "one epoch that is" if len(infos) == 1 else f"{len(infos)} epochs that are"
-                problems.append(f"of {self.spec.repo_id}, only the {kept} kept here can be used: {error.reason}")
+                problems.append(self._only_cached(len(infos), error.reason))
             self._infos, self.problems, self._failed, self._listed_at = infos, problems, None, time.monotonic()
             return infos
         except CheckpointError as error:
-            self._failed, self._listed_at = str(error), time.monotonic()
+            self._failed, self._listed_at = error.message, time.monotonic()
             raise
 
+    def _unavailable(self, error: HubError) -> CheckpointError:
+        if self._no_folder is None:
+            return CheckpointError(error.message)
+        return CheckpointError("{no_folder}; {no_repository}", no_folder=self._no_folder, no_repository=error)
+
+    def _only_cached(self, count: int, reason: Message) -> Message:
+        repo_id = self.spec.repo_id
+        if count == 1:
+            return message(
+                "only the one epoch of {repo_id} that is kept here can be used: {reason}",
+                repo_id=repo_id, reason=reason,
+            )
+        return message(
+            "only the {count} epochs of {repo_id} that are kept here can be used: {reason}",
+            count=count, repo_id=repo_id, reason=reason,
+        )
+
     def _known(self) -> list[CheckpointInfo]:
-        """What the last look at the Hub has told."""
+        """Return the last list; raise CheckpointError if asking for it failed."""
         if (failed := self._failed) is not None:
             raise CheckpointError(failed)
         return self._infos
 
     def refresh(self) -> None:
-        """Ask the Hub again at the next `list`, and for examples that could not be had."""
+        """Make the next `list` ask the Hub again, and the next `examples` ask for missing ones."""
         self._listed_at = -FRESH_S
         if self._examples.again_at < math.inf:
             self._examples = self._examples._replace(again_at=0.0)
 
     def load(self, epoch: int | None = None, directions: tuple[Direction, ...] | None = None) -> Checkpoint:
-        """The checkpoint of `epoch`, None for the newest; its generators are downloaded unless they are cached.
+        """Return the checkpoint of `epoch`, None for the newest; its generators are downloaded unless cached.
 
         Raises:
-            CheckpointError: it isn't there, can't be downloaded, is damaged, too large or of a newer format.
+            CheckpointError: it is missing, can't be downloaded, is damaged, too large or of a newer format.
         """
         info = self._chosen(epoch)
         wanted = directions or info.directions
         where = f"{self.spec.repo_id}@{info.tag}"
         try:
-            with _named(info.commit_sha, where):
-                checkpoint = self._load(info.commit_sha, where, wanted)
+            with named(info.commit_sha, where):
+                checkpoint = self._downloads.load(info.commit_sha, where, wanted, down=self.down)
         except HubError as error:
             raise CheckpointError("{where} could not be loaded: {reason}", where=where, reason=error) from error
-        return dataclasses.replace(
-            checkpoint, info=dataclasses.replace(checkpoint.info, commit_sha=info.commit_sha)
-        )
+        return dataclasses.replace(checkpoint, info=dataclasses.replace(checkpoint.info, commit_sha=info.commit_sha))
 
     def samples(self, epoch: int) -> list[Path]:
-        """The epoch's grids of test pictures; downloaded unless they are cached, which is all while the Hub is down.
+        """Return the epoch's grids of test pictures; only cached ones while the Hub is down.
 
         Raises:
             CheckpointError: there is no such epoch, they can't be downloaded, or they are too large.
         """
         sha = self._chosen(epoch).commit_sha
-        where, folder = f"{self.spec.repo_id}@{epoch_name(epoch)}", self._snapshot(sha)
+        where, folder = f"{self.spec.repo_id}@{epoch_name(epoch)}", self._downloads.folder(sha)
         missing = [name for name in SAMPLES.values() if not (folder / name).is_file()]
         missing = [name for name in missing if (sha, name) not in self._without]
         if missing and not self.down:
@@ -221,20 +229,18 @@ class HubSource:
                 self._without |= {(sha, name) for name in missing if name not in sizes}
                 if (size := sum(sizes.values())) > MAX_SAMPLES_BYTES:
                     raise CheckpointError(
-                        "{where}: its samples have {size:.0f} MB, too much to show",
-                        where=where, size=size / 1000000.0,
+                        "{where}: its samples have {size:.0f} MB, too much to show", where=where, size=size / 1e6
                     )
                 for name in sizes:
                     patiently(lambda name=name: self.repository.download(sha, name))
             except HubError as error:
                 raise CheckpointError(
-                    "the samples of {where} could not be loaded: {reason}",
-                    where=where, reason=error,
+                    "the samples of {where} could not be loaded: {reason}", where=where, reason=error
                 ) from error
         return [path for name in SAMPLES.values() if (path := folder / name).is_file()]
 
     def examples(self) -> list[Path]:
-        """Pictures to try it on, of the newest epoch's commit; none if they can't be had."""
+        """Return pictures to try it on, from the newest epoch's commit; [] if they are unavailable."""
         try:
             sha = (self._infos or self.list())[0].commit_sha
         except CheckpointError as error:
@@ -244,7 +250,7 @@ class HubSource:
         if known.sha == sha and time.monotonic() < known.again_at:
             return known.paths
         if not self._examples_lock.acquire(blocking=False):
-            return known.paths  # Someone is downloading them: the others do without, rather than wait.
+            return known.paths  # Another thread is downloading them: don't make all visitors wait.
         try:
             paths, all_there = self._find_examples(sha)
             self._examples = Examples(sha, paths, math.inf if all_there else time.monotonic() + FRESH_S)
@@ -253,8 +259,8 @@ class HubSource:
             self._examples_lock.release()
 
     def _find_examples(self, sha: str) -> tuple[list[Path], bool]:
-        """Those that are cached or can be downloaded, and whether these are all."""
-        folder = self._snapshot(sha)
+        """Return the examples that are cached or can be downloaded, and True if these are all."""
+        folder = self._downloads.folder(sha)
         cached = [path for path in (folder / "examples").glob("*.png") if _EXAMPLE.fullmatch(f"examples/{path.name}")]
         found = sorted(path for path in cached if path.is_file())[:MAX_EXAMPLES]
         if self.down:
@@ -277,10 +283,10 @@ class HubSource:
         fetched = _at_once(fetch, [name for name, size in sizes.items() if size <= MAX_EXAMPLE_BYTES])
         return sorted([*found, *filter(None, fetched)])[:MAX_EXAMPLES], None not in fetched
 
-    # --- what there is --------------------------------------------------------------------------------------
+    # --- listing --------------------------------------------------------------------------------------------
 
-    def _ask(self, problems: list[str]) -> list[CheckpointInfo]:
-        """What the Hub says that there is."""
+    def _ask(self, problems: list[Message | UserError]) -> list[CheckpointInfo]:
+        """Return the epochs by the Hub's answers; add to `problems` what can't be read."""
         problems.clear()
         if self.spec.revision is not None:
             return [self._info(self._resolve(self.spec.revision), self.spec.revision)]
@@ -300,48 +306,46 @@ class HubSource:
                 )
             else:
                 rest.append(one)
-
-        def read(one: Any) -> CheckpointInfo | CheckpointError:
-            try:
-                info = self._info(one.commit_sha, one.tag)
-                return info if info.epoch == one.epoch else CheckpointError(
-                    "{tag} holds epoch {epoch}",
-                    tag=one.tag, epoch=info.epoch,
-                )
-            except CheckpointError as error:
-                return error
-
-        for one, info in zip(rest, _at_once(read, rest), strict=True):
+        for one, info in zip(rest, _at_once(self._info_or_error, rest), strict=True):
             if isinstance(info, CheckpointError):
-                problems.append(str(info))
+                problems.append(info)
             else:
                 infos[one.epoch] = info
         if not infos:
-            raise CheckpointError(problems[0])
+            raise CheckpointError(problems[0].message)
         return [infos[epoch] for epoch in sorted(infos, reverse=True)]
 
+    def _info_or_error(self, one: PublishedEpoch) -> CheckpointInfo | CheckpointError:
+        try:
+            info = self._info(one.commit_sha, one.tag)
+        except CheckpointError as error:
+            return error
+        if info.epoch != one.epoch:
+            return CheckpointError("{tag} holds epoch {epoch}", tag=one.tag, epoch=info.epoch)
+        return info
+
     def _index(self, refs: Refs) -> tuple[dict[int, dict[str, Any]], CheckpointConfig | None]:
-        """epochs.json and config.json at the head: a run's epochs share their settings, so one reading tells all."""
+        """Return epochs.json and config.json of the head; a run's epochs share their settings."""
         if refs.head is None:
             return {}, None
         with contextlib.suppress(CheckpointError):
-            values = self._jsons(refs.head, [INDEX, "config.json"], f"{self.spec.repo_id}@main")
+            values = self._downloads.jsons(refs.head, [INDEX, "config.json"], f"{self.spec.repo_id}@main")
             if "config.json" in values:
                 config = CheckpointConfig.from_json(values["config.json"], self.spec.repo_id)
                 return read_index(values.get(INDEX)), config
-        return {}, None  # Each epoch is asked then, and says what is wrong with it.
+        return {}, None  # Then each epoch's own files are read, and its error names what is wrong.
 
     def _root(self, refs: Refs) -> CheckpointInfo:
-        """The checkpoint at the head of a repository that was not published epoch by epoch."""
+        """Return the checkpoint at the head of a repository that was not published epoch by epoch."""
         files = self.repository.files(refs.head) if refs.head else []
         if "checkpoint.json" in files and "config.json" in files:
             return self._info(refs.head, "main")
         pickles = sorted(name for name in files if _PICKLE.fullmatch(name))
         if pickles:
             raise CheckpointError(
-                "{repo_id} holds pickles such as {pickles}, which are never loaded; if they are of the reference "
-                "implementation: python -m cyclegan import --from hub:{repo_id}:{pickles} --output runs/imported",
-                repo_id=self.spec.repo_id, pickles=pickles[0],
+                "{repo_id} holds pickles such as {file}, which are never loaded; if they are from the reference "
+                "implementation: python -m cyclegan import --from hub:{repo_id}:{file} --output runs/imported",
+                repo_id=self.spec.repo_id, file=pickles[0],
             )
         raise CheckpointError(
             "{repo_id} holds no checkpoint of this program: no tag such as epoch-0001, no checkpoint.json",
@@ -349,7 +353,7 @@ class HubSource:
         )
 
     def _resolve(self, revision: str) -> str:
-        """The commit of a tag, branch or commit."""
+        """Return the SHA of a tag, branch or commit."""
         if _SHA.fullmatch(revision):
             if self._is_anonymous:
                 self.repository.sizes(revision, ["config.json"])  # Raises if it has become private.
@@ -358,36 +362,36 @@ class HubSource:
         sha = refs.tags.get(revision) or refs.branches.get(revision)
         if sha is None:
             tags = ", ".join(sorted(refs.tags, reverse=True)[:3])
-            raise CheckpointError(
-                f"{self.spec.repo_id} has no revision {revision!r}"
-                + (f"; it has {tags}" if tags else "; name a commit by all its 40 digits")
-            )
+            names = {"repo_id": self.spec.repo_id, "revision": revision}
+            if tags:
+                raise CheckpointError("{repo_id} has no revision {revision!r}; it has {tags}", tags=tags, **names)
+            raise CheckpointError("{repo_id} has no revision {revision!r}; name a commit by all its 40 digits", **names)
         return sha
 
     def _chosen(self, epoch: int | None) -> CheckpointInfo:
-        """The info of `epoch`, None for the newest."""
+        """Return the info of `epoch`, None for the newest."""
         infos = self.list()
         info = next((info for info in infos if epoch in (None, info.epoch)), None)
         if info is None:
             have = ", ".join(str(info.epoch) for info in infos)
             if self.down:
                 raise CheckpointError(
-                    "epoch {epoch} of {name} can't be had; {problems} ({have})",
-                    epoch=epoch, name=self.name, problems=self.problems[-1], have=have,
+                    "epoch {epoch} of {name} is unavailable; {reason} ({have})",
+                    epoch=epoch, name=self.name, reason=self.problems[-1], have=have,
                 )
             raise CheckpointError("{name} has no epoch {epoch}; it has {have}", name=self.name, epoch=epoch, have=have)
         return info
 
     def _info(self, sha: str, revision: str) -> CheckpointInfo:
-        """What the checkpoint of a commit says of itself."""
+        """Return what the checkpoint of a commit records about itself."""
         where = f"{self.spec.repo_id}@{revision}"
-        config, record = self._both_jsons(sha, where)
+        config, record = self._downloads.both_jsons(sha, where)
         files = _weight_names(record) or set(self.repository.files(sha))
         return make_info(config, record, files=files, where=where, commit_sha=sha)
 
     def _cached(self) -> list[CheckpointInfo]:
-        """The epochs that are in the cache with a generator, newest first."""
-        snapshots = self._snapshot("")
+        """Return the epochs in the cache that have a generator, newest first."""
+        snapshots = self._downloads.folder("")
         found: dict[int, CheckpointInfo] = {}
         for folder in snapshots.iterdir() if snapshots.is_dir() else ():
             with contextlib.suppress(CheckpointError, OSError):
@@ -401,149 +405,46 @@ class HubSource:
         revision = self.spec.revision
         return revision in (None, info.tag, info.commit_sha)
 
-    def _snapshot(self, sha: str) -> Path:
-        """Where huggingface_hub keeps a commit's files."""
-        name = repo_folder_name(repo_id=self.spec.repo_id, repo_type="model")
-        return self.repository.cache / name / "snapshots" / sha
-
-    # --- downloading ----------------------------------------------------------------------------------------
-
-    def _jsons(self, sha: str, names: Sequence[str], where: str) -> dict[str, dict[str, Any]]:
-        """JSON objects of a commit by name, without those that it lacks; downloaded unless they are cached whole.
-
-        Raises:
-            CheckpointError: one is damaged or too large.
-            HubError: no answer.
-        """
-        folder = self._snapshot(sha)
-        found = {}
-        with _named(sha, where):
-            for name in names:
-                if (folder / name).is_file():
-                    try:
-                        found[name] = read_json(folder / name)
-                    except CheckpointError:
-                        if (sha, name) in self._damaged:
-                            raise
-            missing = [name for name in names if name not in found]
-            for name, size in self.repository.sizes(sha, missing).items() if missing else ():
-                if size > MAX_JSON_BYTES:
-                    raise CheckpointError("{where}: {name} is too large to be a checkpoint's", where=where, name=name)
-                self.repository.download(sha, name, again=(folder / name).is_file())
-                try:
-                    found[name] = read_json(folder / name)
-                except CheckpointError:
-                    self._damaged.add((sha, name))
-                    raise
-        return found
-
-    def _both_jsons(self, sha: str, where: str) -> tuple[dict[str, Any], dict[str, Any]]:
-        """config.json and checkpoint.json of a commit."""
-        values = self._jsons(sha, _JSONS, where)
-        for name in _JSONS:
-            if name not in values:
-                raise CheckpointError("{where} has no {name}; it is not a whole checkpoint", where=where, name=name)
-        return values["config.json"], values["checkpoint.json"]
-
-    def _load(self, sha: str, where: str, directions: tuple[Direction, ...]) -> Checkpoint:
-        """A commit's checkpoint; what is damaged in the cache is downloaded again, once."""
-        names = {*_JSONS, *(f"{GENERATOR_OF[direction]}.safetensors" for direction in directions)}
-        again: set[str] = set()
-        while True:
-            folder, fresh = self._download(sha, where, directions, again)
-            try:
-                return load_checkpoint(folder, directions)
-            except CheckpointError as error:
-                bad = {name for name in names if name in str(error)} or names
-                self._damaged |= {(sha, name) for name in bad & fresh}
-                again = {name for name in bad if (sha, name) not in self._damaged}
-                if self.down or not again:
-                    raise
-
-    def _download(
-        self, sha: str, where: str, directions: Sequence[str], again: Collection[str]
-    ) -> tuple[Path, set[str]]:
-        """Have an epoch's generators in the cache; the folder that they are in, and which files are new there.
-
-        Args:
-            again: files to download even if they are cached.
-        """
-        folder = self._snapshot(sha)
-        weights = [f"{GENERATOR_OF[direction]}.safetensors" for direction in directions]
-        fresh = {name for name in (*_JSONS, *weights) if name in again or not (folder / name).is_file()}
-        if not fresh:
-            return folder, fresh
-        most = weights_bytes(CheckpointConfig.from_json(self._both_jsons(sha, where)[0], where))
-        wanted = [name for name in weights if name in fresh]
-        sizes = patiently(lambda: self.repository.sizes(sha, wanted)) if wanted else {}
-        for name in wanted:
-            if name not in sizes:
-                raise CheckpointError("{where} has no {name}; choose another epoch", where=where, name=name)
-            if sizes[name] > MAX_PICKLE_BYTES:
-                raise CheckpointError(
-                    "{where}: {name} has {sizes:.1f} GB, too much for a generator",
-                    where=where, name=name, sizes=sizes[name] / 1000000000.0,
-                )
-            if sizes[name] > most:
-                raise CheckpointError(
-                    "{where}: {name} has {sizes:.0f} MB where its config.json describes {most:.0f} MB at most; it "
-                    "was not downloaded",
-                    where=where, name=name, sizes=sizes[name] / 1000000.0, most=most / 1000000.0,
-                )
-        for name in wanted:
-            patiently(lambda name=name: self.repository.download(sha, name, again=name in again))
-        return folder, fresh
-
 
 # --- single files -------------------------------------------------------------------------------------------
 
 
 def fetch_file(spec: str) -> Path:
-    """Download a file of any repository: `USER/NAME:FILE` or `USER/NAME@REVISION:FILE`; its path, under its own name.
+    """Download a file of any repository, `USER/NAME:FILE` or `USER/NAME@REVISION:FILE`; return its path.
 
     Raises:
-        HubError: it isn't there, is larger than any generator, or the Hub can't be reached.
+        HubError: it is missing, larger than any generator, or the Hub can't be reached.
     """
-    where, colon, name = spec.partition(":")
+    where, _, name = spec.partition(":")
     try:
         repo_id, revision = parse_spec(where)
     except CheckpointError as error:
-        name = ""
-        cause: Exception | None = error
-    else:
-        cause = None
-    if not colon or not name or ".." in name.split("/") or name.startswith("/"):
-        raise HubError(
-            "hub:{spec} names no file: use hub:USER/NAME:FILE, or hub:USER/NAME@REVISION:FILE",
-            spec=spec,
-        ) from cause
+        raise _no_file(spec) from error
+    if not name or ".." in name.split("/") or name.startswith("/"):
+        raise _no_file(spec)
+    revision = revision or BRANCH
     repository = Repository(repo_id, timeout_s=TIMEOUT_S)
-    size = patiently(lambda: repository.sizes(revision or "main", [name])).get(name)
+    size = patiently(lambda: repository.sizes(revision, [name])).get(name)
     if size is None:
         raise HubError(
-            "{repo_id} has no file {name}; look at {url}/tree/{revision}",
-            repo_id=repo_id, name=name, url=repository.url, revision=revision or 'main',
+            "{repo_id} has no file {name}", repo_id=repo_id, name=name,
+            remedy=message("look at {address}", address=f"{repository.url}/tree/{revision}"),
         )
     if size > MAX_PICKLE_BYTES:
         raise HubError(
-            "{repo_id}: {name} has {size:.1f} GB, too much for a generator",
-            repo_id=repo_id, name=name, size=size / 1000000000.0,
+            "{repo_id}: {name} has {size:.1f} GB, too much for a generator", repo_id=repo_id, name=name, size=size / 1e9
         )
-    return patiently(lambda: repository.download(revision or "main", name))
+    return patiently(lambda: repository.download(revision, name))
 
 
-@contextlib.contextmanager
-def _named(sha: str, where: str) -> Iterator[None]:
-    """In errors, what people know a commit by, instead of the folder that it is cached in."""
-    try:
-        yield
-    except CheckpointError as error:
-        said = str(error)
-        raise CheckpointError(said if where in said else said.replace(sha, where)) from error
+def _no_file(spec: str) -> HubError:
+    return HubError(
+        "hub:{spec} doesn't name a file: use hub:USER/NAME:FILE, or hub:USER/NAME@REVISION:FILE", spec=spec
+    )
 
 
 def _at_once(call: Callable[[Any], T], arguments: Sequence[Any]) -> list[T]:
-    """`call` of each, eight at a time, in their order."""
+    """Return `call`'s result for each argument, in their order; eight calls run at a time."""
     with ThreadPoolExecutor(8) as pool:
         return [*pool.map(call, arguments)]
 

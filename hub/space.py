@@ -1,22 +1,21 @@
 """A Space of the Hub that runs the app with some checkpoints.
 
-    space.py             what the Space starts: the app, with these checkpoints
-    app.py  cyclegan/  hub/     the modules that app.py reaches by its imports, and the styles and scripts beside them
+    space.py             the start: the app, with these checkpoints
+    app.py  cyclegan/  hub/     the modules that app.py imports, directly or not; all styles, scripts and catalogues
     requirements.txt     what those modules import; gradio comes by `sdk_version` of the README
     demo/NAME/           local runs: checkpoints and examples, nothing else of their folders
-    studies/NAME/        studies: study.json and stimuli, no votes; in a private Space only: it tells real from fake
+    studies/NAME/        studies: study.json and stimuli, no votes; in a private Space only, because it reveals fakes
     LICENSE
-    README.md            front matter and text; what a person changes there is kept
+    README.md            front matter and text; a person's changes are kept
 
 Epochs of a model repository are not copied: the app loads them from the Hub. With `votes`, the studies are put into
-that private data set instead, and the Space fetches them as it starts. What else is in a Space is a person's and stays
-as it is.
+that private data set instead, and the Space fetches them as it starts. All other files in a Space are a person's and
+are kept.
 """
 
 from __future__ import annotations
 
 import ast
-import contextlib
 import functools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,38 +24,37 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import yaml
 from huggingface_hub.repocard import REGEX_YAML_BLOCK
-from huggingface_hub.utils import yaml_dump
 
 from cyclegan import __version__
-from cyclegan.checkpoints.sources import LocalSource
-from cyclegan.errors import CheckpointError
+from cyclegan.checkpoints.sources import CheckpointSource, LocalSource
+from cyclegan.errors import CheckpointError, Message, UserError, message
 from cyclegan.study.plan import Study, find_studies
 from hub import HubError, open_source
-from hub.card import BEGIN, END
 from hub.client import Repository, as_the_branch_moves
 from hub.layout import CHECKPOINT_FILES
+from hub.readme import BEGIN, END, edited_front_matter, escaped, front_matter, with_block
 from hub.source import HubSource, parse_spec
 from hub.studies.votes_dataset import put_study
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("cyclegan", "hub")
 OWN_FOLDERS = (*(f"{name}/" for name in PACKAGES), "demo/", "studies/")
-"""In these nothing is a person's: what is no longer needed is deleted."""
-BESIDE = ("*.css", "*.html", "*.js")
+"""These hold nothing of a person's: files that are no longer needed are deleted."""
+DATA = ("*.css", "*.html", "*.js", "*.po")
+"""Files of our packages that aren't modules."""
 DISTRIBUTIONS = {"PIL": "pillow", "skimage": "scikit-image", "yaml": "pyyaml"}
-"""Names to install by, where they differ from the names to import by."""
+"""Names of packages, where they differ from those of their modules."""
 COMPANIONS = {"authlib": ("httpx", "itsdangerous")}
-"""What a library needs for the use that is made of it here, and does not install by itself."""
+"""Packages that a library needs for its use here, and doesn't install itself."""
 PYTHON = "3.12"
-"""ZeroGPU has this one and 3.10."""
+"""ZeroGPU offers this one and 3.10."""
 MAX_BYTES = 1_000_000_000
-"""What the Hub lets a Space's repository hold, paid plans aside."""
+"""The most that the Hub allows in a Space's repository without a paid plan."""
 UNTOUCHED = "Check out the configuration reference at https://huggingface.co/docs/hub/spaces-config-reference"
 """The text of a README.md that the Hub makes with a new Space."""
 START = '''\
-"""Starts the app with this Space's checkpoints. Written by `python -m hub space`, every time anew."""
+"""Starts the app with this Space's checkpoints. Written by `python -m hub space`, which overwrites it."""
 
 import os
 import sys
@@ -67,8 +65,8 @@ CHECKPOINTS = {checkpoints}
 {study_names}HOST, PORT = os.environ.get("GRADIO_SERVER_NAME", "0.0.0.0"), os.environ.get("GRADIO_SERVER_PORT", "7860")
 
 if __name__ == "__main__":
-    os.chdir(HERE)  # Folders among the checkpoints are named from here.
-    sys.path.insert(0, str(HERE))  # Not there by itself where Python is told to be careful (-P).
+    os.chdir(HERE)  # Folders among the checkpoints are relative to it.
+    sys.path.insert(0, str(HERE))  # Python's option -P leaves it out.
     arguments = ["--checkpoints", *CHECKPOINTS, "--host", HOST, "--port", PORT]
 {study_lines}    import app
 
@@ -102,39 +100,38 @@ def publish_space(
     token: str | None = None,
     say: Callable[[str], None] = print,
 ) -> str:
-    """Make a Space that runs the app with these checkpoints, or bring it up to date; its address.
+    """Make a Space that runs the app with these checkpoints, or bring it up to date; return its address.
 
-    Files that this wrote before and that are no longer needed are deleted, all in one commit; there is none if
-    nothing has changed. The README keeps a person's text and front matter.
+    All changes are one commit, which also deletes old files of ours that are no longer needed; without changes there is
+    no commit. The README keeps a person's text and front matter.
 
     Args:
         repo_id: USER/NAME, or ORGANIZATION/NAME.
         checkpoints: as `space_files`.
         studies: folders of studies that people take part in there.
-        votes: private data set of the Hub, USER/NAME, where the studies are put and their votes go; made if there is
-            none. Without it, the studies lie in the Space, which has to be private, and votes go with its disk.
-        private: make it private if it has to be made; refuse one that is public.
+        votes: private data set of the Hub, USER/NAME, for the studies and their votes; created if it is missing.
+            Without it, the studies are in the Space, which has to be private, and votes are lost with its disk.
+        private: create it as private; refuse an existing public one.
         endpoint: address of the Hub; None for HF_ENDPOINT or huggingface.co.
         token: None for HF_TOKEN or the one that `hf auth login` saved.
-        say: is given sentences on what a person should know.
+        say: gets sentences for the person who watches.
 
     Raises:
-        CheckpointError: a source is not there, or holds no readable checkpoint; nothing was sent.
+        CheckpointError: a source is missing, or holds no readable checkpoint; nothing was sent.
         StudyError: a folder holds no study.
-        HubError: the Hub can't be reached or refuses, or the Space is not one of this app; or it is public, and would
-            lay open what is real in a study.
+        HubError: the Hub can't be reached or refuses, or the Space isn't one of this app; or it is public, and would
+            reveal which pictures of a study are real.
     """
     repository = Repository(repo_id, repo_type="space", endpoint=endpoint, token=token)
     sources = _open(checkpoints)
     played = find_studies(studies)
     if votes and not played:
-        raise HubError("votes are taken in a study: name one with --study, or leave out --votes")
+        raise HubError("--votes needs a study", remedy=message("name one with --study, or leave out --votes"))
     files = _files(repo_id, sources, played, votes)
     if played and not votes and not private and _is_open(repository):
         raise HubError(
-            "{repo_id} is public, and study.json tells real from fake: name a private data set with --votes "
-            "USER/NAME to keep the study in, or make the Space private",
-            repo_id=repo_id,
+            "{repo_id} is public, and study.json reveals which pictures are real", repo_id=repo_id,
+            remedy=message("name a private data set for it with --votes USER/NAME, or make the Space private"),
         )
     for sentence in (*_check_models(sources, endpoint, token), *_check_size(files)):
         say(f"warning: {sentence}")
@@ -156,7 +153,7 @@ def publish_space(
 
 
 def _is_open(repository: Repository) -> bool:
-    """Whether everyone can see the Space, or could once it is made."""
+    """Return True if everyone can see the Space, or could once it is made."""
     try:
         return not repository.is_private()
     except HubError as error:
@@ -166,13 +163,13 @@ def _is_open(repository: Repository) -> bool:
 
 
 def _to_set(studies: Sequence[Study], votes: str | None) -> Iterator[str]:
-    """What the Space's owner has to see to, a sentence each."""
+    """Yield a sentence for each thing that the Space's owner has to do."""
     if votes:
         yield f"in the Space's settings, add a secret HF_TOKEN that may write to the data set {votes}"
     elif studies:
         yield (
-            "warning: without --votes, what people answer is lost whenever the Space restarts; name a private data set "
-            "USER/NAME with it"
+            "warning: without --votes USER/NAME, a private data set, people's answers are lost whenever the Space "
+            "restarts"
         )
     if studies:
         yield "to see the results on the Space's page, add a secret STUDY_KEY there: a word that only you know"
@@ -183,17 +180,17 @@ def _to_set(studies: Sequence[Study], votes: str | None) -> Iterator[str]:
 def space_files(
     repo_id: str, checkpoints: Sequence[str], *, studies: Sequence[str | Path] = (), votes: str | None = None
 ) -> dict[str, Path | bytes]:
-    """What a new Space is made of: by path in it, a file or its content.
+    """Return the files of a new Space: a file or its content by path.
 
     Args:
         repo_id: the Space.
-        checkpoints: USER/NAME or USER/NAME@REVISION on the Hub, which are only named; or folders of runs or single
-            epochs, which are put into the Space.
+        checkpoints: USER/NAME or USER/NAME@REVISION on the Hub, which the Space loads from there; or folders of runs
+            or single epochs, which are put into the Space.
         studies: folders of studies, which are put into the Space unless there are `votes`.
         votes: the data set that the Space fetches its studies from, and sends the votes to.
 
     Raises:
-        CheckpointError: a source is not there, or a folder holds no readable checkpoint.
+        CheckpointError: a source is missing, or a folder holds no readable checkpoint.
         StudyError: a folder holds no study.
         HubError: gradio is not installed here.
     """
@@ -208,14 +205,14 @@ class _Source:
     """One of the sources that the Space shows."""
 
     name: str
-    """How space.py names it: demo/NAME, or USER/NAME@REVISION."""
+    """Its name in space.py: demo/NAME, or USER/NAME@REVISION."""
     model: str | None
     """The model repository; None for a local run."""
     files: Mapping[str, Path]
-    """What is put into the Space of a local run."""
+    """The files of a local run that are put into the Space, by path."""
     epochs: int = 0
-    problems: Sequence[str] = ()
-    """What is left out of a local run, one sentence each."""
+    problems: Sequence[Message | UserError] = ()
+    """The parts of a local run that are left out."""
 
 
 def _open(checkpoints: Sequence[str]) -> list[_Source]:
@@ -234,10 +231,7 @@ def _open(checkpoints: Sequence[str]) -> list[_Source]:
 def _local(source: LocalSource, taken: set[str]) -> _Source:
     infos = source.list()
     if not infos:
-        raise CheckpointError(
-            "{source} holds no readable checkpoint: {problems}",
-            source=source.name, problems=' '.join(source.problems),
-        )
+        raise _unreadable(source)
     plain = re.sub(r"[^\w.-]+", "-", source.name).strip(".-") or "run"
     name, number = f"demo/{plain}", 1
     while name in taken:
@@ -248,21 +242,25 @@ def _local(source: LocalSource, taken: set[str]) -> _Source:
     return _Source(name, None, files, len(infos), tuple(source.problems))
 
 
+def _unreadable(source: CheckpointSource) -> CheckpointError:
+    problems = source.problems[0] if source.problems else message("it is empty")
+    return CheckpointError(
+        "{source} holds no readable checkpoint: {problems}", source=source.name, problems=problems
+    )
+
+
 def _check_models(sources: Sequence[_Source], endpoint: str | None, token: str | None) -> Iterator[str]:
-    """Make sure that each model repository holds a checkpoint; a sentence for each that the Space may not read."""
+    """Make sure that each model repository holds a checkpoint; yield a sentence for each that the Space can't read."""
     for source in sources:
         if source.model is None:
             continue
         there = HubSource(source.name, endpoint=endpoint, token=token)
         if not there.list():
-            raise CheckpointError(
-                "{source} holds no readable checkpoint: {problems}",
-                source=source.name, problems=' '.join(there.problems),
-            )
+            raise _unreadable(there)
         if there.repository.is_private():
             yield (
                 f"{source.model} is private: in the Space's settings, add a secret HF_TOKEN that may read it; then all "
-                "who may see the Space can use it, and its name stands in the Space's README"
+                "who see the Space can use it, and the Space's README shows its name"
             )
 
 
@@ -294,9 +292,8 @@ def _files(
         "requirements.txt": _requirements(modules).encode(),
         "space.py": start.encode(),
     }
-    for path in modules:
-        beside = [] if path.parent == ROOT else [found for glob in BESIDE for found in path.parent.glob(glob)]
-        files |= {found.relative_to(ROOT).as_posix(): found for found in (path, *beside)}
+    data = [path for package in PACKAGES for pattern in DATA for path in (ROOT / package).rglob(pattern)]
+    files |= {path.relative_to(ROOT).as_posix(): path for path in (*modules, *data)}
     for source in sources:
         files |= source.files
     for study in [] if votes else studies:
@@ -307,10 +304,12 @@ def _files(
 
 @functools.cache
 def _modules(also: str = "app") -> dict[Path, set[str]]:
-    """app.py and every module of ours that it reaches by imports, those within functions too; what each imports.
+    """Return app.py and every module of ours that it imports, directly or not, each with its imports.
+
+    Imports within functions count, too.
 
     Args:
-        also: a module that space.py imports besides.
+        also: another module that space.py imports.
     """
     reached: dict[Path, set[str]] = {}
     queue = [ROOT / "app.py", ROOT.joinpath(*also.split(".")).with_suffix(".py")]
@@ -330,7 +329,7 @@ def _modules(also: str = "app") -> dict[Path, set[str]]:
 
 
 def _imports(node: ast.AST) -> Iterator[str]:
-    """Full names of what is imported; under `if TYPE_CHECKING` nothing is."""
+    """Yield the full names of imports; those under `if TYPE_CHECKING` don't count."""
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
@@ -341,13 +340,13 @@ def _imports(node: ast.AST) -> Iterator[str]:
 
 
 def _requirements(modules: Mapping[Path, set[str]]) -> str:
-    """The lines of requirements.txt that are for what the modules import."""
+    """Return the lines of requirements.txt for what the modules import."""
     imported = {name.split(".")[0] for names in modules.values() for name in names} - {"gradio"}
     imported |= {other for name in imported for other in COMPANIONS.get(name, ())}
     needed = {DISTRIBUTIONS.get(name, name).replace("_", "-").lower() for name in imported}
     lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     kept = [line for line in lines if (match := re.match(r"[\w.-]+", line)) and match[0].lower() in needed]
-    head = "# Written by `python -m hub space`, every time anew. The Space brings gradio, by sdk_version in README.md."
+    head = "# Written by `python -m hub space`, which overwrites it. gradio comes by sdk_version in README.md."
     return "\n".join([head, *kept, ""])
 
 
@@ -357,10 +356,10 @@ def _requirements(modules: Mapping[Path, set[str]]) -> str:
 def _readme(
     repo_id: str, sources: Sequence[_Source], existing: str | None = None, *, studies: Sequence[Study] = ()
 ) -> str:
-    """README.md: the one that is there, brought up to date; without one, a new one.
+    """Return README.md: the existing one brought up to date, or a new one.
 
     Raises:
-        HubError: the existing one is of another kind of Space, or can't be understood.
+        HubError: the existing one is of another kind of Space, or its front matter isn't valid.
     """
     models = list(dict.fromkeys(source.model for source in sources if source.model))
     needed: dict[str, Any] = {"sdk": "gradio", "sdk_version": _gradio_version(), "app_file": "space.py"}
@@ -376,63 +375,29 @@ def _readme(
     text = (existing or "").removeprefix("\ufeff")
     match = REGEX_YAML_BLOCK.match(text)
     front, body = (f"{match[2]}\n", text[match.end() :]) if match else ("", text)
-    data = _parsed(front, repo_id)
+    data = front_matter(front)
+    if data is None:
+        raise HubError(
+            "the front matter of README.md in the Space {repo_id} isn't valid YAML", repo_id=repo_id,
+            remedy=message("fix it there first"),
+        )
     if data.get("sdk", "gradio") != "gradio":
         raise HubError(
-            "{repo_id} is a Space of the kind {data}; choose another USER/NAME",
-            repo_id=repo_id, data=data['sdk'],
+            "{repo_id} is a Space of the kind {kind}", repo_id=repo_id, kind=data["sdk"],
+            remedy=message("choose another USER/NAME"),
         )
-    untouched = body.strip() in ("", UNTOUCHED)  # Then what the Hub chose is nobody's choice.
+    untouched = body.strip() in ("", UNTOUCHED)  # Then its values are the Hub's defaults, nobody's choice.
     wanted = {**suggested, **data, "python_version": PYTHON, **needed} if untouched else {**data, **needed}
     if not models:
         wanted.pop("models", None)
     block = _block(wanted.get("title"), sources, [(study.title, _address(repo_id, study.name)) for study in studies])
-    body = f"\n{block}\n" if untouched else _with_block(body, block)
-    return f"---\n{_patched(front, data, wanted)}---\n{body}"
-
-
-def _parsed(front: str, repo_id: str) -> dict[str, Any]:
-    try:
-        data = yaml.safe_load(front) or {}
-    except (yaml.YAMLError, ValueError):
-        data = None
-    if not isinstance(data, dict):
-        raise HubError(
-            "the front matter of README.md in the Space {repo_id} is no YAML; mend it there first",
-            repo_id=repo_id,
-        )
-    return data
-
-
-def _patched(text: str, data: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    """The YAML `text` of `data`, made to say `wanted`; keys that say it already stay to the letter."""
-    for key in {**data, **wanted}:
-        if key in wanted and data.get(key) == wanted[key]:
-            continue
-        new = yaml_dump({key: wanted[key]}, sort_keys=False) if key in wanted else ""
-        if key in data:
-            line = re.compile(rf"^{re.escape(str(key))}[ \t]*:.*\n(?:[ \t-].*\n)*", re.MULTILINE)
-            if not line.search(text):
-                break
-            text = line.sub(lambda _, new=new: new, text, count=1)
-        else:
-            text += new
-    with contextlib.suppress(yaml.YAMLError):
-        if yaml.safe_load(text) == wanted:
-            return text
-    return yaml_dump(dict(wanted), sort_keys=False)  # It was written in a way that can't be patched, as {sdk: gradio}.
-
-
-def _with_block(body: str, block: str) -> str:
-    """The text with `block` in place of the one in it; as it is, if a person has taken that out."""
-    start, end = body.find(BEGIN), body.find(END)
-    if 0 <= start < end:
-        return body[:start] + block + body[end + len(END) :]
-    return body
+    # If a person has removed the block, their text is kept as it is.
+    body = f"\n{block}\n" if untouched else with_block(body, block) or body
+    return f"---\n{edited_front_matter(front, wanted)}---\n{body}"
 
 
 def _address(repo_id: str, study: str) -> str:
-    """Where a study is played, by itself."""
+    """Return the address of a study's page without the app around it."""
     host = re.sub(r"[^a-z0-9]+", "-", repo_id.lower()).strip("-")
     return f"https://{host}.hf.space/study/{study}"
 
@@ -454,19 +419,14 @@ def _block(title: Any, sources: Sequence[_Source], studies: Sequence[tuple[str, 
             "",
             *map(line, sources),
             "",
-            *(["Studies, in which people tell how real its pictures look:", ""] if studies else []),
-            *(f"- [{_plain(name)}]({address})" for name, address in studies),
+            *(["Studies in which people judge how real its pictures look:", ""] if studies else []),
+            *(f"- [{escaped(' '.join(name.split()))}]({address})" for name, address in studies),
             *([""] if studies else []),
-            "Made by `python -m hub space` of the CycleGAN workbench. Running that again writes the program's files",
-            "anew and leaves all others, and what you change in this one outside of this block.",
+            "Made by `python -m hub space` of the CycleGAN workbench. Running that again overwrites the program's",
+            "files. It keeps all others, and your changes to this one outside of this block.",
             END,
         ]
     )
-
-
-def _plain(title: str) -> str:
-    """A study's title as a link's text."""
-    return re.sub(r"([\\`*_\[\]<>|~$])", r"\\\1", " ".join(title.split()))
 
 
 def _gradio_version() -> str:
@@ -474,7 +434,8 @@ def _gradio_version() -> str:
         return version("gradio")
     except PackageNotFoundError as error:
         raise HubError(
-            "gradio is not installed here, so there is no version to give the Space; pip install -r requirements.txt"
+            "gradio is not installed here, so its version for the Space is unknown",
+            remedy=message("pip install -r requirements.txt"),
         ) from error
 
 
@@ -487,17 +448,17 @@ def _commit(
     sources: Sequence[_Source],
     studies: Sequence[Study] = (),
 ) -> bool:
-    """Commit what has changed on top of the head; whether there was anything."""
+    """Commit the changes on top of the head; return False if there were none."""
     head = repository.refs().head
     there = set(repository.files(head)) if head else set()
     existing = repository.text(head, "README.md") if head else None
     readme = _readme(repository.repo_id, sources, existing, studies=studies)
     if "app.py" in there and "space.py" not in there:
         raise HubError(
-            "{repo_id} holds another app; choose another USER/NAME, or delete its app.py first",
-            repo_id=repository.repo_id,
+            "{repo_id} holds another app", repo_id=repository.repo_id,
+            remedy=message("choose another USER/NAME, or delete its app.py first"),
         )
     stale = sorted(path for path in there - files.keys() if path.startswith(OWN_FOLDERS))
-    # The client leaves out files that are there already; of nothing, it makes no commit.
+    # The client omits files that haven't changed, and makes no commit without any.
     title = f"CycleGAN workbench {__version__}"
     return repository.commit({**files, "README.md": readme.encode()}, title, parent=head, delete=stale) != head

@@ -1,4 +1,4 @@
-"""Files set aside for an upload, so that what is being written meanwhile doesn't change it."""
+"""Files set aside for an upload, so that later writes don't change it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 
 def set_aside(paths: Iterable[Path], base: Path, staged: Path) -> None:
-    """Put files into `staged` under their paths relative to `base`: as links, or as copies where the disk has none.
+    """Put files into `staged` under their paths relative to `base`, as links, or as copies if the disk has no links.
 
-    For files that are replaced whole and never written to: a link keeps the old content then.
+    Only for files that are always replaced whole, because then a link keeps the old content.
 
     Raises:
         OSError: one has vanished, or the disk is full.

@@ -1,7 +1,7 @@
-"""The training state on a branch of its own: what lets a fresh machine go on with a run. See `hub.layout`.
+"""The training state on a branch of its own, from which a fresh machine can resume a run. See `hub.layout`.
 
-It is for the owner alone: `fetch_state` is called for `--resume auto --push_to_hub`, after the Hub has said that this
-token may write to the repository, and what it brings is read with `weights_only`.
+It is for the owner alone: `fetch_state` is called for `--resume auto --push_to_hub`, after the Hub has confirmed that
+this token may write to the repository, and the state is read with `weights_only`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from cyclegan.checkpoints.format import read_json, write_json
 from cyclegan.checkpoints.training_state import state_folder
-from cyclegan.errors import CheckpointError
+from cyclegan.errors import CheckpointError, message
+from cyclegan.files import read_json, whole_folder, write_bytes, write_json
 from hub.client import Repository, as_the_branch_moves
 from hub.errors import HubError
 from hub.layout import STATE_BRANCH
@@ -27,10 +27,10 @@ _NAMES = re.compile(
 
 
 def stage_state(run: Path, global_step: int, staged: Path | None = None) -> Path:
-    """A folder with what `push_state` sends, which stays as it is while the training goes on.
+    """Return a folder with the files for `push_state`, which don't change while the training continues.
 
     Args:
-        staged: the folder to make; None for one in `run`, which `sweep` clears away after a crash.
+        staged: the folder to make; None for one in `run`, which `sweep` removes after a crash.
 
     Raises:
         OSError: the disk is full, or the state was pruned meanwhile.
@@ -42,7 +42,7 @@ def stage_state(run: Path, global_step: int, staged: Path | None = None) -> Path
         set_aside([*state.iterdir(), *(run / "examples").glob("*.png")], run, staged)
         if (run / "metrics.jsonl").is_file():
             shutil.copyfile(run / "metrics.jsonl", staged / "metrics.jsonl")  # It grows.
-        write_json(staged / "run.json", _without_paths(read_json(run / "run.json")))
+        write_json(staged / "run.json", _without_paths(read_json(run / "run.json", error=CheckpointError)))
     except BaseException:
         shutil.rmtree(staged, ignore_errors=True)
         raise
@@ -50,7 +50,7 @@ def stage_state(run: Path, global_step: int, staged: Path | None = None) -> Path
 
 
 def _without_paths(values: dict[str, Any]) -> dict[str, Any]:
-    """run.json without the folders of this machine: the branch may be public."""
+    """Return run.json without the folders of this machine, because the branch may be public."""
     config = values.get("config")
     for group, name in (("data", "dataset"), ("run", "output_dir"), ("run", "resume")):
         settings = config.get(group) if isinstance(config, dict) else None
@@ -62,11 +62,11 @@ def _without_paths(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def push_state(repository: Repository, staged: Path) -> str:
-    """Publish a staged state in place of the one that is there; the sentence to say.
+    """Publish a staged state in place of the present one; return a sentence about it.
 
     Raises:
         HubError: the Hub can't be reached or refuses, or has another run's state; calling again later is safe.
-        CheckpointError: the staged state is not whole.
+        CheckpointError: the staged state is incomplete.
     """
     files = {path.relative_to(staged).as_posix(): path for path in sorted(staged.rglob("*")) if path.is_file()}
     steps = [match[1] for name in files if (match := _NAMES.fullmatch(name)) and match[1]]
@@ -74,7 +74,8 @@ def push_state(repository: Repository, staged: Path) -> str:
     needed = {f"training_state/{step}/state.pt", f"training_state/{step}/process-0.pt", "run.json"}
     if not needed <= files.keys():
         raise CheckpointError("the training state {step} is not whole; it is published after the next epoch", step=step)
-    return as_the_branch_moves(lambda: _push(repository, files, step, read_json(staged / "run.json").get("run_id")))
+    run_id = read_json(staged / "run.json", error=CheckpointError).get("run_id")
+    return as_the_branch_moves(lambda: _push(repository, files, step, run_id))
 
 
 def _push(repository: Repository, files: dict[str, Path], step: str, run_id: Any) -> str:
@@ -83,22 +84,27 @@ def _push(repository: Repository, files: dict[str, Path], step: str, run_id: Any
     if (head := refs.branches.get(STATE_BRANCH)) is None:
         head = refs.head
         if head is None:
-            raise HubError("{repo_id} is empty, without even a first commit; make it anew", repo_id=repository.repo_id)
+            raise HubError(
+                "{repo_id} is empty, without even a first commit", repo_id=repository.repo_id,
+                remedy=message("delete it, then try again"),
+            )
         repository.make_branch(STATE_BRANCH, head)
     elif (repository.json(head, "run.json") or {}).get("run_id") not in (run_id, None):
-        raise HubError("{where} holds the training state of another run; choose another USER/NAME", where=where)
+        raise HubError(
+            "{where} holds the training state of another run", where=where, remedy=message("choose another USER/NAME")
+        )
     there = repository.files(head)
     newest = max((match[1] for name in there if (match := _NAMES.fullmatch(name)) and match[1]), default="")
     if int(newest[5:] or 0) > int(step[5:]):
-        return f"the Hub has a newer training state of this run, {newest}: that one stays at {where}"
-    if not files.keys() <= set(there):  # Else it went through the last time, and the answer was lost.
+        return f"the Hub has a newer training state of this run, {newest}: that one is kept at {where}"
+    if not files.keys() <= set(there):  # Otherwise the last commit succeeded, and its answer was lost.
         stale = [name for name in there if name not in files and name != ".gitattributes"]
         repository.commit(files, f"Training state {step}", parent=head, branch=STATE_BRANCH, delete=stale)
     return f"the training state {step} is on the Hub: {where}"
 
 
 def fetch_state(repository: Repository, run: Path) -> str:
-    """Put the repository's training state, if it has one, into a run's folder that has none; the sentence to say.
+    """Put the repository's training state into a run's folder that has none; return a sentence, "" without a state.
 
     Raises:
         HubError: the Hub can't be reached, or the disk is full.
@@ -112,19 +118,19 @@ def fetch_state(repository: Repository, run: Path) -> str:
     try:
         for name in found:
             repository.fetch(head, name, part)
-        # The state last: without it, what is there counts for nothing, and the next start fetches all of it again.
-        for name in sorted(found, key=lambda name: name.startswith("training_state/")):
+        # The state last, because without it the next start ignores the other files and fetches all of them again.
+        for name in found:
             if not name.startswith("training_state/"):
-                (run / name).parent.mkdir(parents=True, exist_ok=True)
-                os.replace(part / name, run / name)
+                write_bytes(run / name, (part / name).read_bytes())
         step = states[0].split("/")[1]
-        (run / "training_state").mkdir(exist_ok=True)
-        os.rename(part / "training_state" / step, run / "training_state" / step)
+        with whole_folder(run / "training_state" / step) as state:
+            for path in (part / "training_state" / step).iterdir():
+                path.rename(state / path.name)
     except OSError as error:
         raise HubError(
-            "the training state of {repo_id} could not be written to {run} ({reason}); free some space, or choose "
-            "another --output_dir",
+            "the training state of {repo_id} could not be written to {run} ({reason})",
             repo_id=repository.repo_id, run=run, reason=error.strerror or error,
+            remedy=message("free some space, or choose another --output_dir"),
         ) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)

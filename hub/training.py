@@ -1,4 +1,4 @@
-"""What a training does with the Hub, from its first seconds to its last."""
+"""A training's use of the Hub, from its first seconds to its last."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cyclegan.config import RunConfig
-from cyclegan.errors import CheckpointError
+from cyclegan.errors import CheckpointError, message
 from hub.client import patiently
 from hub.errors import HubError, OtherRunError
 from hub.layout import STATE_BRANCH
@@ -17,8 +17,9 @@ from hub.publish import Publisher
 from hub.state import fetch_state, push_state, stage_state
 
 START_TIMEOUT_S = 10.0
-"""How long the Hub may be silent before the training begins."""
+"""Seconds that the Hub may be silent before the training begins."""
 HURRIED_S = 20.0
+"""The longest wait at the end of a training that torchrun is about to kill."""
 
 
 class TrainingHub:
@@ -26,7 +27,7 @@ class TrainingHub:
 
     Args:
         config: `hub_model_id` and the other flags of the Hub.
-        say: takes sentences for the person who watches.
+        say: gets sentences for the person who watches.
 
     Raises:
         HubError: epochs can't be published there: no network, a bad token, no permission.
@@ -43,7 +44,7 @@ class TrainingHub:
         self._outbox: Outbox | None = None
 
     def restore(self) -> str:
-        """For a run's folder that is empty: fetch what the Hub has of it; the sentence to say.
+        """Fetch the Hub's training state into an empty run's folder; return a sentence, empty if there is none.
 
         Raises:
             HubError: see `fetch_state`.
@@ -51,7 +52,7 @@ class TrainingHub:
         return patiently(lambda: fetch_state(self.publisher.repository, self.run))
 
     def check_run(self) -> None:
-        """Make sure that the repository holds this run or none, and set tags that are missing.
+        """Make sure that the repository holds this run or none, and set missing tags.
 
         Raises:
             HubError: it holds another run, or the Hub does not answer.
@@ -61,18 +62,20 @@ class TrainingHub:
             for sentence in patiently(self.publisher.check_run):
                 self._say(sentence)
         except OtherRunError as error:
-            here = "where its folder is, since its training state is not on the Hub"
+            remedy = message(
+                "choose another --hub_model_id, or continue that run where its folder is, because its training state "
+                "is not on the Hub"
+            )
             if STATE_BRANCH in patiently(repository.refs).branches:
-                here = "with --resume auto in an empty --output_dir"
-            raise HubError(
-                "{reason}; choose another --hub_model_id, or continue that run {here}",
-                reason=error.reason, here=here,
-            ) from error
+                remedy = message(
+                    "choose another --hub_model_id, or continue that run with --resume auto in an empty --output_dir"
+                )
+            raise HubError(error.reason, remedy=remedy) from error
         kind = "private" if patiently(repository.is_private) else "public"
         self._say(f"publishing to {repository.url} ({kind})")
 
     def start(self, epoch: int) -> None:
-        """Begin to publish in the background: first what an earlier process left, up to `epoch`."""
+        """Start publishing in the background, with the epochs up to `epoch` that an earlier process left."""
         repository = self.publisher.repository
         repository.timeout_s = None
         self._outbox = Outbox(
@@ -81,12 +84,12 @@ class TrainingHub:
         self._outbox.add(epoch)
 
     def add(self, epoch: int, global_step: int, *, ending: bool) -> None:
-        """Publish, in the background, the epochs up to this one, and the state of this moment if it is its turn.
+        """Publish the epochs up to this one in the background, and the training state if it is due.
 
         Args:
             epoch: completed epochs.
-            global_step: of the training state that is on the disk.
-            ending: whether the training ends here, done or stopped.
+            global_step: of the training state on the disk.
+            ending: the training ends here, done or stopped.
         """
         keep, _, every = self.config.hub_training_state.partition(":")
         staged = None
@@ -99,10 +102,10 @@ class TrainingHub:
         self._outbox.add(epoch, staged)
 
     def finish(self, *, stopped: bool) -> bool:
-        """Publish what is left; False if something is not on the Hub, which was said with the remedy then.
+        """Publish what is left; report what could not be published, with the remedy, and return False then.
 
         Args:
-            stopped: whether a signal ended the training; torchrun kills its processes 30 s after one.
+            stopped: a signal ended the training; torchrun kills its processes 30 s after one.
         """
         if self._outbox is None:
             return True

@@ -38,7 +38,7 @@ MAY = {
     "__init__": set(),
     "app": {"checkpoints", "cli", "study", "ui", "hub"},
     "train_accelerate": {"checkpoints", "cli", "data", "images", "methods", "training", "hub"},
-    "hub": {"checkpoints", "cli", "study"},
+    "hub": {"checkpoints", "cli", "evaluation", "locale", "study"},
 }
 # Only these may import these packages, at whatever depth.
 ONLY = {

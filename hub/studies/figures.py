@@ -1,9 +1,8 @@
-"""A study's figures to where the weights are: the model card, its model-index, and `studies/NAME.json` beside them."""
+"""A study's figures next to the weights: on the model card, in its model-index, and in `studies/NAME.json`."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
@@ -11,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from cyclegan.checkpoints.format import epoch_name, make_info, read_info
-from cyclegan.errors import CheckpointError
+from cyclegan.errors import CheckpointError, message
+from cyclegan.files import write_bytes
 from hub.card import make_card
 from hub.client import Refs, Repository, as_the_branch_moves
 from hub.errors import CardError, HubError
@@ -40,22 +40,23 @@ def publish_study(
     endpoint: str | None = None,
     token: str | None = None,
 ) -> list[str]:
-    """Put each epoch's figure onto its run's model card; where it stands now, an address or a file each.
+    """Put each epoch's figure onto its run's model card; return the address or file of each run.
 
-    Every run gets the epochs that are its own. One that is on the Hub gets one commit; none if the report says nothing
-    new. A newer report replaces what the study said before, and nothing of other studies. For a run in a folder
-    RUN/studies/NAME.json is written, which `python -m hub push` and a training with --push_to_hub bring along.
+    Every run gets its own epochs. A run on the Hub gets one commit, or none if the report has nothing new. A newer
+    report replaces the study's older figures, and nothing of other studies. A run in a folder gets
+    RUN/studies/NAME.json, which `python -m hub push` and a training with --push_to_hub publish, too.
 
     Args:
         report: as `cyclegan.study.report` makes it.
-        runs: folders of those of its runs that are not on the Hub; of the same names as when the study was built.
-        say: is given a sentence on each run, and on what a person should know.
+        runs: folders of the report's runs that are not on the Hub, with the names that they had when the study was
+            built.
+        say: gets a sentence about each run, and warnings.
         endpoint: address of the Hub; None for HF_ENDPOINT or huggingface.co.
         token: None for HF_TOKEN or the one that `hf auth login` saved.
 
     Raises:
-        HubError: the report is of simulated participants, or has no fooling rate; a run is nowhere to be found; the
-            Hub can't be reached or refuses. Nothing was published of a report that is refused.
+        HubError: the report is of simulated participants, or has no fooling rate; a run can't be found; the Hub can't
+            be reached or refuses. Nothing of a refused report was published.
         CheckpointError: a folder holds no such run, or a repository no readable checkpoint.
     """
     judged = _judged(report)
@@ -74,35 +75,35 @@ def publish_study(
 
 
 def _judged(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The epochs that have a figure. Raises HubError if there is nothing that may be published."""
+    """Return the epochs that have a figure; raise HubError if nothing may be published."""
     name = report["study"]["name"]
     if report.get("simulated"):
         raise HubError(
-            "{name} was answered by simulated participants, whose figures are nobody's judgement; publish it once "
-            "people have taken part",
-            name=name,
+            "{name} was answered by simulated participants, whose figures are nobody's judgement", name=name,
+            remedy=message("publish it after people have taken part"),
         )
     task = report["protocol"].get("task", "realness")
     if task != "realness":
         raise HubError(
-            "{name} asks people to {task}, which gives no fooling rate for a card; publish a study of real or fake",
-            name=name, task=task,
-        )  # fmt: skip
+            "{name} is a study of the task {task}, which gives no fooling rate for a card", name=name, task=task,
+            remedy=message("publish a study of real or fake"),
+        )
     judged = [epoch for epoch in report["epochs"] if epoch.get("fooling_rate") is not None and epoch.get("trials")]
     if not judged:
-        raise HubError("nobody has judged {name} yet; publish it once people have taken part", name=name)
+        raise HubError(
+            "nobody has judged {name} yet", name=name, remedy=message("publish it after people have taken part")
+        )
     return judged
 
 
 def _repo_id(source: str) -> str:
-    """The repository that a source names; raises HubError if it is a folder's name."""
+    """Return the repository that a source names; raise HubError if it is a folder's name."""
     try:
         return parse_spec(source).repo_id
     except CheckpointError:
         raise HubError(
-            "{source} is a folder's name: name its run's folder, or build the study from USER/NAME; nothing was "
-            "published",
-            source=source or 'the run',
+            "{source!r} is a folder's name, so nothing was published", source=source,
+            remedy=message("name its run's folder, or build the study from USER/NAME"),
         ) from None
 
 
@@ -119,8 +120,8 @@ def _publish(
     refs = repository.refs()
     if refs.head is None:
         raise HubError(
-            "{repo_id} is empty; publish the run first, with `python -m hub push`",
-            repo_id=repository.repo_id,
+            "{repo_id} is empty", repo_id=repository.repo_id,
+            remedy=message("publish the run first, with `python -m hub push`"),
         )
     revisions = {}
     for epoch in epochs:
@@ -140,19 +141,19 @@ def _publish(
 
 
 def _commit(repository: Repository, entry: Mapping[str, Any], say: Callable[[str], None]) -> bool:
-    """One commit with the study's figures and the card that shows them; whether there was anything to commit."""
+    """Make one commit with the study's figures and the card that shows them; return False if nothing has changed."""
     refs: Refs = repository.refs()
     head, name = refs.head, entry["study"]["name"]
     studies = studies_at(repository, head)
     if same_study(entry, studies.get(name)):
-        entry = studies[name]  # As it was written: its time too.
+        entry = studies[name]  # With its old time.
     studies = dict(sorted({**studies, name: entry}.items()))
     files: dict[str, Path | bytes] = {study_file(name): study_bytes(entry)}
     names = repository.files(head)
     config, record = (repository.json(head, one) for one in ("config.json", "checkpoint.json"))
     if not config or not record:
         raise CheckpointError(
-            "{repo_id} holds no readable checkpoint at its root: publish the run anew",
+            "{repo_id} holds no readable checkpoint at its root: publish the run again",
             repo_id=repository.repo_id,
         )
     sha = tagged_epochs(refs).get(record.get("epoch"))
@@ -170,12 +171,12 @@ def _commit(repository: Repository, entry: Mapping[str, Any], say: Callable[[str
     try:
         return repository.commit(files, title, parent=head) != head
     except CardError as error:
-        files.pop("README.md")  # Front matter that a person broke stays as it is.
+        files.pop("README.md")  # A person broke the front matter: it is kept as it is.
         say(f"warning: {error}; then publish again")
         return repository.commit(files, title, parent=head) != head
 
 
-# --- beside a run -------------------------------------------------------------------------------------------
+# --- into a run's folder ------------------------------------------------------------------------------------
 
 
 def _write(
@@ -185,18 +186,18 @@ def _write(
     updated: str,
     say: Callable[[str], None],
 ) -> str:
-    """RUN/studies/NAME.json; its path."""
+    """Write RUN/studies/NAME.json and return its path."""
     revisions = {}
     for epoch in epochs:
         tag = epoch_name(epoch["epoch"])
         if not (run / tag).is_dir():
             raise CheckpointError(
-                "{run} has no {tag}, which people judged: name the run that the study was made of",
+                "{run} has no {tag}, which people judged: name the run that the study was built from",
                 run=run, tag=tag,
             )
         found = read_info(run / tag).commit_sha
         if found != epoch.get("commit_sha"):
-            say(f"warning: {run / tag} is not what people judged: it was trained anew since ({found[:10]})")
+            say(f"warning: {run / tag} is not what people judged: it was trained again since ({found[:10]})")
         revisions[epoch["epoch"]] = tag
     entry = _checked(study_entry(report, epochs, revisions, updated))
     path = run / study_file(entry["study"]["name"])
@@ -204,29 +205,25 @@ def _write(
         say(f"nothing to do: {path} has these figures")
         return str(path)
     try:
-        path.parent.mkdir(exist_ok=True)
-        part = path.with_name(f".{path.name}.part")
-        part.write_bytes(study_bytes(entry))
-        os.replace(part, path)
+        write_bytes(path, study_bytes(entry))
     except OSError as error:
         raise HubError(
-            "{path} can't be written ({reason}); mend that first",
-            path=path, reason=error.strerror or error,
+            "{path} can't be written ({reason})", path=path, reason=error.strerror or error,
+            remedy=message("fix that first"),
         ) from error
-    say(f"the figures are in {path}; `python -m hub push {run} USER/NAME` brings them onto the card")
+    say(f"the figures are in {path}; `python -m hub push {run} USER/NAME` puts them onto the card")
     return str(path)
 
 
 def _checked(entry: dict[str, Any]) -> dict[str, Any]:
-    """The entry as it will be read again, so that what is on the card is what was published."""
+    """Return the entry as it will be read again, so that the card and the published file agree."""
     try:
-        checked = read_study(json.loads(study_bytes(entry)))  # Lists for tuples, as whoever reads it has them.
+        checked = read_study(json.loads(study_bytes(entry)))  # JSON turns tuples into lists.
     except ValueError:
         checked = None
     if checked is None or len(checked["epochs"]) != len(entry["epochs"]):
         raise HubError(
-            "the report of {entry} is damaged; make it anew with `study report`",
-            entry=entry['study'].get('name'),
+            "the report of {name} is damaged", name=entry["study"].get("name"),
+            remedy=message("write it again with `study report`"),
         )
     return checked
-

@@ -1,11 +1,11 @@
-"""Studies on a Space: their votes to a private data set and back; and they themselves, since they tell real from fake.
+"""The private data set of a Space: copies of the votes, and the studies, which reveal which pictures are real.
 
     studies/NAME-0123456789ab.zip    a study that the Space fetches as it starts, by its name and id
     data/2026-07-05/8c5d….jsonl      rows of the database (`cyclegan.study.store`), by `hub.studies.vote_shipper`
 
-The database is what counts: a row is there for good before it is sent, and what was not sent is found by comparing
-keys. So what lies on the disk for sending is thrown away at the end. A decision that a session is forgotten is a row
-too, and stays: by it, every process that reads the data set erases what it has of that session.
+The database is the authority: a row is durable there before it is sent, and unsent rows are found by comparing keys. So
+the shipper's files on the disk are deleted at the end. A decision to forget a session is a row, too, and is kept:
+because of it, every process that reads the data set erases its rows of that session.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from cyclegan.errors import StudyError
+from cyclegan.errors import StudyError, message
 from cyclegan.study.plan import Study, read_study, write_study
 from cyclegan.study.store import Store
 from hub.client import Repository, as_the_branch_moves, patiently
@@ -32,11 +32,11 @@ from hub.studies.vote_shipper import VoteShipper
 
 POLL_S, LONGEST_WAIT_S = 5.0, 300.0
 OVERLAP = timedelta(seconds=60)
-"""A row's time is taken a little before it is there for others to see."""
+"""A row's time is taken a little before other processes can see the row."""
 WHOLE_EVERY = 60
-"""So many rounds, and at the end, all rows are looked at: clocks are set back."""
+"""Each time after so many rounds, and at the end, all rows are compared, because clocks may be set back."""
 JSON_COLUMNS = ("screen", "marks")
-"""Kept as text in the data set, whose columns have one type each."""
+"""Stored as text in the data set, because its columns have one type each."""
 _TEXT, _WHOLE, _NUMBER, _YES, _WHEN = "string", "int64", "float64", "bool", "timestamp[us, tz=UTC]"
 COLUMNS = {
     "record": _TEXT, "key": _TEXT, "at": _WHEN, "study_id": _TEXT, "session_id": _TEXT,
@@ -54,24 +54,24 @@ COLUMNS = {
     # decision
     "id": _TEXT, "action": _TEXT, "reason": _TEXT, "made_at": _WHEN,
 }  # fmt: skip
-"""Type of every column, for `datasets`; which of them a row has, its `record` tells."""
-ABOUT = """The database of a study, row by row. `record` says what a row is: a session, a vote, a completion (the \
+"""The type of every column, for `datasets`; a row's `record` determines which of them it has."""
+ABOUT = """The database of a study, row by row. `record` is the kind of a row: a session, a vote, a completion (the \
 session came to
-its end), or a decision of the owner on a participant; what does not belong to it is null. `key` tells rows apart:
-should there be two of one key, they are the same."""
+its end), or a decision of the owner about a participant; columns of other kinds are null. `key` identifies a row: two \
+with one key are the same."""
 
 log = logging.getLogger(__name__)
 
 
 class Shipment:
-    """Brings what a study's database holds to a data set, and back into one that has lost it, in a thread.
+    """Copies of studies' databases in a data set, and their way back into an empty database, in a thread.
 
-    Only one process should do so for a database: another one would send the same rows again.
+    Only one process should do this for a database: a second one would send the same rows again.
 
     Args:
-        repo_id: private data set, USER/NAME; made if there is none.
+        repo_id: private data set, USER/NAME; created if it is missing.
         every_s: seconds between two commits; see `VoteShipper`.
-        poll_s: seconds between two looks at the database.
+        poll_s: seconds between two reads of the database.
         endpoint: address of the Hub; None for HF_ENDPOINT or huggingface.co.
         token: None for HF_TOKEN or the one that `hf auth login` saved.
 
@@ -98,9 +98,9 @@ class Shipment:
         self._thread: threading.Thread | None = None
         self._restored = False
         self._known: set[str] = set()
-        """Keys of the rows that are on the Hub or on their way."""
+        """Keys of the rows that are on the Hub or queued."""
         self._forgotten: dict[str, str] = {}
-        """Sessions that nothing may be left of, and when that was decided."""
+        """Sessions of which all rows must go, with the time of that decision."""
         self._erasing = False
         self._latest: dict[str, str] = {}
         self._rounds = 0
@@ -114,21 +114,21 @@ class Shipment:
         self.close()
 
     def start(self) -> None:
-        """See that the data set is there and may be written to, and look after the studies in a thread from now on.
+        """Make sure that the data set may be written to, and start the thread that copies the studies.
 
-        A Hub that is out of reach does not stop a study: that is logged, told by `status`, and tried again.
+        A Hub that can't be reached doesn't stop a study: that is logged, shown by `status`, and tried again.
 
         Raises:
-            HubError: what waiting does not mend: a bad token, no permission, or the data set is public.
+            HubError: waiting won't help: a bad token, no permission, or the data set is public.
         """
         self._shipper.start()
         self._thread = threading.Thread(target=self._work, name="shipment", daemon=True)
         self._thread.start()
 
     def add(self, study: Study, store: Store) -> None:
-        """Take back in what the data set has of a study, send what it has not, and look after it from now on.
+        """Restore a study's rows from the data set, send it the others, and keep both equal from now on.
 
-        Where that fails now it is tried again, and `status` tells it: the study can be played meanwhile.
+        A failure is shown by `status` and tried again; the study can be played meanwhile.
         """
         with self._round:
             self._stores.append((study, store))
@@ -136,10 +136,10 @@ class Shipment:
         self._try()
 
     def ship(self) -> None:
-        """One round, at once: take back in what the data set has if that is not known, then send what is new.
+        """Do one round at once: restore the data set's rows if they are unknown, then queue the new ones.
 
-        What is sent reaches the Hub by the next commit. But where someone was forgotten, their rows are gone from the
-        data set and its history when this returns.
+        Queued rows reach the Hub with the next commit. But rows of a forgotten session are gone from the data set and
+        its history when this returns.
 
         Raises:
             HubError: the Hub can't be reached or refuses; calling again later is safe.
@@ -147,7 +147,7 @@ class Shipment:
         """
         with self._round:
             if self._shipper.moved:
-                self._restored = False  # Somebody may have been forgotten there.
+                self._restored = False  # Another process may have recorded that a session is forgotten.
             if not self._restored:
                 self._restore()
             self._rounds += 1
@@ -157,7 +157,7 @@ class Shipment:
                 self._erase()
 
     def close(self, patience_s: float = 30.0) -> bool:
-        """Send what is left, waiting `patience_s` at most, and end the threads; whether everything is on the Hub."""
+        """Send what is left, waiting `patience_s` at most, and end the threads; return True if all is on the Hub."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join(patience_s)
@@ -168,7 +168,7 @@ class Shipment:
 
     @property
     def status(self) -> str:
-        """One sentence on what is not on the Hub and why; empty if there is nothing to worry about."""
+        """One sentence about rows that are not on the Hub and why; empty if all is well."""
         return self._shipper.status or self._trouble
 
     # --- the thread -----------------------------------------------------------------------------------------
@@ -179,7 +179,7 @@ class Shipment:
             failures = 0 if self._try() else failures + 1
 
     def _try(self) -> bool:
-        """A round; what fails is told by `status`, and logged once."""
+        """Do a round; return False after a failure, which `status` shows and which is logged once."""
         try:
             self.ship()
         except Exception as error:
@@ -195,8 +195,8 @@ class Shipment:
     # --- there and back -------------------------------------------------------------------------------------
 
     def _restore(self) -> None:
-        """Take in what the data set has. It may have been changed by others: rows of a forgotten session go again."""
-        self._shipper.push()  # Makes the repository, if the Hub was out of reach before.
+        """Restore the data set's rows, which others may have changed, and erase those of forgotten sessions."""
+        self._shipper.push()  # Creates the repository, if the Hub couldn't be reached before.
         rows = [_decoded(row) for row in self._shipper.restore()]
         for study, store in self._stores:
             store.restore(study, [row for row in rows if row.get("study_id") == study.study_id])
@@ -207,7 +207,7 @@ class Shipment:
         self._restored = True
 
     def _send(self, study: Study, store: Store) -> None:
-        """Give the shipper each row that the data set does not have."""
+        """Give the shipper each row that the data set doesn't have."""
         whole = self._stop.is_set() or self._rounds % WHOLE_EVERY == 0
         after = None if whole else self._latest.get(study.study_id)
         rows = store.rows(study, after and (datetime.fromisoformat(after) - OVERLAP).isoformat())
@@ -223,17 +223,17 @@ class Shipment:
             self._latest[study.study_id] = max(rows[-1]["at"], after or "")
 
     def _erase(self) -> None:
-        """Take all rows of forgotten sessions off the Hub."""
-        self._shipper.push()  # So that what is being sent of them is there to be found.
+        """Erase all rows of forgotten sessions on the Hub."""
+        self._shipper.push()  # Queued rows of these sessions must be there to be erased.
         rows = list(self._shipper.restore())
         going = _going(rows, self._forgotten)
         if count := self._shipper.erase(going):
-            log.info("%d rows were taken off %s for good", count, self._shipper.repository.repo_id)
+            log.info("%d rows were erased from %s", count, self._shipper.repository.repo_id)
         self._erasing = False
 
 
 def _forgotten(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Which sessions are to be forgotten, by these rows, and since when."""
+    """Return the sessions that these rows say to forget, each with the time of that decision."""
     decisions = [row for row in rows if row.get("record") == "decision" and row.get("action") == "forget"]
     return {str(row["session_id"]): str(row.get("made_at")) for row in decisions if row.get("session_id")}
 
@@ -241,10 +241,10 @@ def _forgotten(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 def _going(
     rows: Sequence[Mapping[str, Any]], forgotten: Mapping[str, str]
 ) -> Callable[[Mapping[str, Any]], bool]:
-    """Whether a row is of a forgotten session, or an earlier decision on its participant."""
+    """Return the test for a row of a forgotten session, or an earlier decision about its participant."""
 
     def text(row: Mapping[str, Any], name: str) -> str:
-        return str(row.get(name))  # Anything may stand there, if somebody has edited the data set.
+        return str(row.get(name))  # The value may be anything if somebody has edited the data set.
 
     people = {
         (text(row, "study_id"), text(row, "participant")): forgotten[text(row, "session_id")]
@@ -262,7 +262,7 @@ def _going(
 
 
 def _encoded(row: Mapping[str, Any], study: Study) -> dict[str, Any]:
-    """A row of the database as a row of the data set."""
+    """Return a row of the database as a row of the data set."""
     values = {name: value for name, value in {**row, "study_id": study.study_id}.items() if value is not None}
     if unknown := values.keys() - COLUMNS.keys():
         raise ValueError(f"the data set has no column for {', '.join(sorted(unknown))}")
@@ -282,15 +282,15 @@ def _decoded(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def study_bundle(name: str, study_id: str) -> str:
-    """Where a study lies in the data set."""
+    """Return a study's path in the data set."""
     return f"studies/{name}-{study_id[:12]}.zip"
 
 
 def put_study(repository: Repository, study: Study) -> bool:
-    """Put a study into a data set, unless it is there; whether it was put.
+    """Put a study into a data set; return False if it was there before.
 
     Args:
-        repository: of a private data set, which is there.
+        repository: an existing private data set.
 
     Raises:
         HubError: the Hub can't be reached or refuses.
@@ -308,7 +308,7 @@ def put_study(repository: Repository, study: Study) -> bool:
 
 
 def _bundled(study: Study) -> bytes:
-    """A study's folder as one file: the same bytes each time. One, since a Space fetches it at every start."""
+    """Return a study's folder as one file, because a Space fetches it at every start; always the same bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as bundle:
         for name, path in _paths(study):
@@ -325,11 +325,11 @@ def _paths(study: Study) -> Iterator[tuple[str, Path]]:
 def fetch_study(
     repo_id: str, study_id: str, folder: str | Path, *, endpoint: str | None = None, token: str | None = None
 ) -> Study:
-    """A study of a data set, in a folder whose name is the study's; one that is there already stays.
+    """Fetch a study of a data set into a folder with the study's name, unless it is there already.
 
     Raises:
-        HubError: the Hub can't be reached or refuses, has no such study, or what it has is damaged; the folder holds
-            another study.
+        HubError: the Hub can't be reached or refuses, has no such study, or a damaged one; the folder holds another
+            study.
     """
     folder = Path(folder)
     if folder.exists():
@@ -337,7 +337,9 @@ def fetch_study(
             study = read_study(folder)
             if study.study_id == study_id:
                 return study
-        raise HubError("{folder} holds another study; remove it, or give the new one another name", folder=folder)
+        raise HubError(
+            "{folder} holds another study", folder=folder, remedy=message("remove it, or give the new one another name")
+        )
     repository = Repository(repo_id, repo_type="dataset", endpoint=endpoint, token=token)
     name = study_bundle(folder.name, study_id)
     with tempfile.TemporaryDirectory(prefix="cyclegan-study-") as temporary:
@@ -349,11 +351,11 @@ def fetch_study(
                 study = read_study(temporary)
                 contents = {sha256: bundle.read(f"stimuli/{sha256}.png") for sha256 in study.by_hash}
             if study.study_id != study_id or any(hashlib.sha256(c).hexdigest() != s for s, c in contents.items()):
-                raise StudyError("its content is not what its name says")
+                raise StudyError("its content doesn't match its name")
             folder.parent.mkdir(parents=True, exist_ok=True)
             return write_study(study, contents, folder)
         except (StudyError, zipfile.BadZipFile, KeyError, OSError, NotImplementedError) as error:
             raise HubError(
-                "{repo_id}/{name} can't be used ({reason}); put it there again with `hub space`",
-                repo_id=repo_id, name=name, reason=error,
+                "{file} can't be used ({reason})", file=f"{repo_id}/{name}", reason=error,
+                remedy=message("put it there again with `hub space`"),
             ) from error

@@ -15,8 +15,10 @@ import hub
 from cyclegan.checkpoints.format import CheckpointConfig, CheckpointInfo
 from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.config import DataConfig, LossConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
-from hub.card import BEGIN, END, TAGS, make_card
+from hub.card import make_card
+from hub.card.metadata import TAGS
 from hub.layout import index_entry
+from hub.readme import BEGIN, END
 
 ROOT = Path(__file__).parents[2]
 NAME = "alice/day-night"
@@ -200,7 +202,9 @@ def test_each_column_is_explained():
     metrics = {f"{name}_{way}": 1.0 for name in ("truth_l1", "change_l1", "diversity") for way in ("ab", "ba")}
     block = block_of(card_of(make_info(metrics=METRICS | metrics)))
     head = re.search(r"^\| epoch \| date \| step \| (.*) \|$", block, re.MULTILINE)[1].split(" | ")
-    assert head == ["cycle loss", "reconstruction L1", "truth L1", "change L1", "diversity"]
+    assert head == [
+        "cycle loss", "reconstruction L1 (of 255)", "truth L1 (of 255)", "change L1 (of 255)", "diversity"
+    ]  # fmt: skip
     assert re.findall(r"^- \*(.*?)\*: .", block, re.MULTILINE) == head
     assert "Of two figures, the first is for day → night, the second for night → day." in block
     assert "disc" not in block.split("## Epochs")[1].split("## Training")[0]
@@ -282,7 +286,7 @@ def test_the_front_matter_says_what_the_hub_searches_by():
     assert result["task"]["type"] == "image-to-image"
     assert result["dataset"] == {"name": "somewhere", "type": "pictures"}
     assert result["metrics"][0] == {
-        "type": "reconstruction_l1_ab", "value": 12.3457, "name": "reconstruction L1, day → night"
+        "type": "reconstruction_l1_ab", "value": 12.3457, "name": "reconstruction L1 (of 255), day → night"
     }  # fmt: skip
     parsed = ModelCard(card_of()).data
     assert [(r.metric_type, r.metric_value) for r in parsed.eval_results][0] == ("reconstruction_l1_ab", 12.3457)

@@ -73,6 +73,6 @@ def test_from_training_to_translating_through_a_crash_and_an_outage(
     loopback.close()
     again = translate(2)
     assert again[:3] == (again[0], sha, pixels) and again[0].startswith("Epoch 2, 40×36 pixels")
-    assert "Of alice/day-night, only the 2 epochs that are kept here can be used" in again[3]
+    assert "Only the 2 epochs of alice/day-night that are kept here can be used" in again[3]
     without = run_script("-m", "hub", "list", NAME, env=hub_env)
     assert "epoch-0002" in without.stdout and "can't be reached" in without.stderr

@@ -172,6 +172,8 @@ def test_an_answer_to_another_browser_logs_nobody_in(browser):
     browser.cookies.clear()
     answer = browser.get(address)
     assert answer.status_code == 400 and "Open the study's link in a tab of its own" in answer.text
+    korean = browser.get(address, headers={"accept-language": "ko-KR,ko;q=0.9,en;q=0.8"})
+    assert korean.status_code == 400 and korean.text.startswith("로그인하지 못했습니다")
     browser.get("/study/oauth/huggingface/login?back=/study/other")
     assert browser.get(address).headers["location"] == "/study/other"
     assert browser.get("/study/faces").json()["user"] is None

@@ -15,11 +15,11 @@ import pytest
 from cyclegan.checkpoints.format import load_checkpoint, read_info
 from cyclegan.errors import CheckpointError
 from hub import HubError
-from hub.card import BEGIN, END
 from hub.client import Repository
 from hub.layout import STATE_BRANCH
 from hub.outbox import CommitBudget, Outbox
 from hub.publish import Publisher, repair_tags
+from hub.readme import BEGIN, END
 from hub.state import fetch_state, push_state, stage_state
 
 # The client's own upload of large files uses a deprecated argument of its HTTP library.
@@ -170,7 +170,7 @@ def test_the_hub_is_waited_for_as_long_as_it_asks(loopback, push, make_run):
     began = time.monotonic()
     said, left = push(run, fault={"match": "POST .*/commit/", "status": 429, "headers": {"Retry-After": "1"}})
     assert time.monotonic() - began >= 1 and left == []
-    assert said[0].startswith("warning: epoch-0001 not published yet: the Hub takes no more for now")
+    assert said[0].startswith("warning: epoch-0001 not published yet: the Hub accepts no more for now")
     assert said[0].endswith("; next try in 1 s")
 
 
@@ -311,7 +311,7 @@ def test_front_matter_that_the_hub_refuses_does_not_keep_the_weights_from_it(loo
 
 def test_a_licence_that_the_hub_does_not_know_is_said_at_once(loopback, online, make_run, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", loopback.url)
-    with pytest.raises(HubError, match="the Hub knows no licence 'mine'; name one as it does: mit"):
+    with pytest.raises(HubError, match="the Hub doesn't know a licence 'mine'; use one of its names: mit"):
         Publisher(make_run(1), NAME, license="mine", endpoint=loopback.url).check_repository()
     Publisher(make_run(1), NAME, license="mit", endpoint=loopback.url).check_repository()
 
@@ -400,7 +400,7 @@ def test_an_epoch_that_was_trained_again_stays_as_published(loopback, publisher,
     box = Outbox(publisher(run), said.append).start()
     box.add(2)
     assert box.finish() == []
-    assert said == ["epoch 2 was on the Hub already, trained before the restart; that one stays there"]
+    assert said == ["epoch 2 was on the Hub already, trained before the restart; it is kept there"]
     assert loopback.repos[NAME].tags["epoch-0002"] == first
 
 

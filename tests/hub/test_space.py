@@ -21,7 +21,7 @@ from PIL import Image
 import hub.space as space
 from cyclegan.errors import CheckpointError, StudyError
 from hub import HubError
-from hub.card import BEGIN, END
+from hub.readme import BEGIN, END
 from hub.space import publish_space, space_files
 from tests.hub.loopback import TOKEN, Repo
 from tests.study.conftest import small_study  # noqa: F401 (a fixture)
@@ -103,7 +103,7 @@ def test_a_space_has_what_the_app_needs_and_nothing_else(make_run):
         r"|__pycache__"
     )
     assert not [name for name in code if re.search(needless, name)]
-    assert {Path(name).suffix for name in code} <= {".py", ".css", ".js", ".html"}
+    assert {Path(name).suffix for name in code} <= {".py", ".css", ".js", ".html", ".po"}
     assert all(name in code for name in ("cyclegan/study/player.html", "cyclegan/study/player.js"))
 
     front = front_matter(files["README.md"])
@@ -275,8 +275,8 @@ def test_a_private_space_holds_the_study_and_no_votes(loopback, publish, make_ru
     run = make_run(1)
     _, said = publish(run, studies=[study.folder], private=True)
     assert said == [
-        "warning: without --votes, what people answer is lost whenever the Space restarts; name a private data set "
-        "USER/NAME with it",
+        "warning: without --votes USER/NAME, a private data set, people's answers are lost whenever the Space "
+        "restarts",
         "to see the results on the Space's page, add a secret STUDY_KEY there: a word that only you know",
     ]
     files = loopback.repos[KEY].head["files"]
@@ -328,7 +328,7 @@ def test_a_public_space_fetches_the_study_from_where_the_votes_are(
 
 def test_what_is_real_is_not_laid_open(loopback, publish, make_run, study):
     run = make_run(1)
-    sentence = "alice/night-drive is public, and study.json tells real from fake: name a private data set with --votes"
+    sentence = "alice/night-drive is public, and study.json reveals which pictures are real; name a private data set"
     with pytest.raises(HubError, match=sentence):
         publish(run, studies=[study.folder])
     assert KEY not in loopback.repos
@@ -472,7 +472,7 @@ def test_private_spaces_and_models(loopback, publish, model, make_run):
     (sentence,) = publish(MODEL, private=True)[1]
     assert sentence == (
         f"warning: {MODEL} is private: in the Space's settings, add a secret HF_TOKEN that may read it; then all who "
-        "may see the Space can use it, and its name stands in the Space's README"
+        "see the Space can use it, and the Space's README shows its name"
     )
 
 
@@ -509,7 +509,7 @@ def test_another_space_is_not_overwritten(loopback, publish, make_run):
     for name, card, files, sentence in (
         ("app", "sdk: gradio\napp_file: app.py", {"app.py": b"theirs"}, "alice/app holds another app"),
         ("docker", "sdk: docker", {"Dockerfile": b"FROM x"}, "alice/docker is a Space of the kind docker"),
-        ("broken", "title: [", {}, "the front matter of README.md in the Space alice/broken is no YAML"),
+        ("broken", "title: [", {}, "the front matter of README.md in the Space alice/broken isn't valid YAML"),
     ):
         repo = loopback.repos[f"spaces/alice/{name}"] = Repo()
         repo.commit("theirs", {"README.md": f"---\n{card}\n---\n".encode(), **files})
@@ -585,8 +585,9 @@ def noted_import(name, *args, **kwargs):
 builtins.__import__ = noted_import
 
 import app  # First, as in a Space: whoever imports torch before `spaces` is found.
-from cyclegan.checkpoints.format import LocalSource
-from cyclegan.ui import Workbench, translate
+from cyclegan.checkpoints.sources import LocalSource
+from cyclegan.ui.pages import translate
+from cyclegan.ui.workbench import Workbench
 
 import gradio as gr
 import spaces

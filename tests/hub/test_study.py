@@ -13,10 +13,10 @@ from cyclegan.study import report as reports
 from cyclegan.study.session import Play
 from cyclegan.study.store import Store
 from hub import HubError
-from hub.card import BEGIN, END
 from hub.layout import newest_studies, read_study
 from hub.outbox import Outbox
 from hub.publish import Publisher
+from hub.readme import BEGIN, END
 from hub.studies.figures import publish_study
 from tests.study.conftest import Participant, small_study  # noqa: F401 (a fixture)
 
@@ -231,10 +231,10 @@ def test_front_matter_that_is_broken_keeps_the_figures_for_later(publish, publis
     "changes, sentence",
     [
         ({"simulated": True}, "faces was answered by simulated participants"),
-        ({"protocol": {**PROTOCOL, "task": "pick"}}, "faces asks people to pick, which gives no fooling rate"),
+        ({"protocol": {**PROTOCOL, "task": "pick"}}, "faces is a study of the task pick, which gives no fooling rate"),
         ({"epochs": []}, "nobody has judged faces yet"),
         ({"epochs": [make_epoch(1, "ab" * 20, fooling_rate=None, trials=0)]}, "nobody has judged faces yet"),
-        ({"epochs": [make_epoch(1, "ab" * 20, "run")]}, "run is a folder's name: name its run's folder"),
+        ({"epochs": [make_epoch(1, "ab" * 20, "run")]}, "'run' is a folder's name, so nothing was published"),
         ({"epochs": [make_epoch(1, "ab" * 20, fooling_rate=26.8)]}, "the report of faces is damaged"),
         ({"epochs": [make_epoch(1, "ab" * 20, "alice/nothing")]}, "alice/nothing is not on the Hub"),
     ],

@@ -1,0 +1,205 @@
+"""The generated block of a model card: one section after the other."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, TypeVar
+
+from cyclegan.checkpoints.format import CheckpointConfig, CheckpointInfo
+from cyclegan.config import DataConfig, LossConfig, OptimConfig, RunConfig
+from cyclegan.errors import ConfigError
+from hub.card.names import METRICS, domains, figure_values, hub_dataset, model_name, ways
+from hub.card.tables import epochs_section, judged_section
+from hub.layout import index_entry
+from hub.readme import BEGIN, END, escaped, one_line
+
+Config = TypeVar("Config", LossConfig, OptimConfig, RunConfig)
+
+
+def block(
+    repo_id: str,
+    info: CheckpointInfo,
+    epochs: Sequence[Mapping[str, Any]],
+    files: Collection[str],
+    pictures: Mapping[str, Any] | None,
+    license: str | None,
+    front: Mapping[str, Any] | None,
+    studies: Sequence[Mapping[str, Any]],
+) -> str:
+    """Return the generated part of a card, from marker to marker, with lines that end in LF.
+
+    Args:
+        front: the card's front matter; None if it isn't valid. For the others see `make_card`.
+    """
+    licence = _licence(license, front)
+    sections = [
+        _introduction(repo_id, info),
+        _samples(info, files),
+        _usage(repo_id, info),
+        epochs_section(repo_id, info, epochs, files),
+        judged_section(repo_id, studies),
+        _training(info.config, _counts(pictures)),
+        _limits(info),
+        f"## Licence\n\n{licence}" if licence else "",
+    ]
+    return "\n\n".join([BEGIN, *filter(None, sections), END])
+
+
+def _introduction(repo_id: str, info: CheckpointInfo) -> str:
+    config, (a, b) = info.config, map(escaped, domains(info.config.data))
+    there, back = (a, b) if "ab" in info.directions else (b, a)
+    if len(info.directions) == 2:
+        title, what = f"{a} ↔ {b}", f"from **{a}** to **{b}**, and from {b} to {a}"
+    else:
+        title, what = f"{there} → {back}", f"from **{there}** to **{back}**; the way back is not in it"
+    if (a, b) == ("A", "B"):  # The domains have no names of their own.
+        title = escaped(model_name(repo_id))
+    if config.train is None:
+        how = "The weights were imported."
+    elif config.method == "cyclegan":
+        how = "A [CycleGAN](https://arxiv.org/abs/1703.10593): it learnt from two sets of pictures that are not paired."
+    else:
+        how = f"Trained by the method {escaped(one_line(config.method, 'unknown'))}."
+    return (
+        f"# {title}\n\nTranslates pictures {what}. {how}\n"
+        f"The files here are those of epoch {info.epoch}; every published epoch has its tag."
+    )
+
+
+def _samples(info: CheckpointInfo, files: Collection[str]) -> str:
+    arrows = {direction: escaped(way) for direction, way in ways(info.config.data).items()}
+    shown = [direction for direction in info.directions if f"samples/{direction}.png" in files]
+    if not shown:
+        return ""
+    columns = "as it is (*real*), translated (*fake*), and brought back by the other generator (*rec*)"
+    if any(key.startswith("truth_l1_") for key in info.metrics):
+        columns += "; then, where it is known, the true picture of the other domain (*truth*)"
+    pictures = "\n\n".join(f"**{arrows[d]}**\n\n![{arrows[d]}](samples/{d}.png)" for d in shown)
+    return f"## Samples\n\nA row is one picture: {columns}.\n\n{pictures}"
+
+
+def _usage(repo_id: str, info: CheckpointInfo) -> str:
+    direction = info.directions[0]
+    other = '; "ba": B → A' if len(info.directions) == 2 else ""
+    arrow = "A → B" if direction == "ab" else "B → A"
+    return f"""## Use it
+
+In the folder of the CycleGAN workbench, the program that wrote these files: on a page in the browser, with pictures
+in a folder, or in Python.
+
+```bash
+python app.py --checkpoints {repo_id}
+python -m cyclegan translate --checkpoints {repo_id}@{info.tag} --direction {direction} \\
+    --input PICTURES --output TRANSLATED
+```
+
+```python
+from hub import open_source
+
+checkpoint = open_source("{repo_id}@{info.tag}").load()
+generator = checkpoint.generators["{direction}"]  # {arrow}{other}
+fakes = generator(pictures)  # tensors (N, 3, H, W) in [-1, 1], H and W multiples of {info.config.model.size_multiple}
+```"""
+
+
+def _training(config: CheckpointConfig, counts: str) -> str:
+    model, data = config.model, config.data
+    generator = f"{model.generator}, ngf {model.ngf}" + (", resize upsampling" if model.upsample == "resize" else "")
+    if config.train is None:
+        return f"## Training\n\nHow the weights were trained, and on what, is not recorded. Generator: {generator}."
+    loss, optim = _recorded(LossConfig, config.train, "loss"), _recorded(OptimConfig, config.train, "optim")
+    run = _recorded(RunConfig, config.train, "run")
+    rows = {
+        "method": escaped(one_line(config.method, "unknown")),
+        "data": _data_line(data) + counts,
+        "pictures": _PREPROCESS[data.preprocess].format(load=data.load_size, crop=data.crop_size)
+        + (", mirrored at random" if data.flip else ""),
+        "generators": generator,
+        "discriminators": f"{model.discriminator}, ndf {model.ndf}"
+        + (f", {model.n_layers_d} layers" if model.discriminator == "patch" else ""),
+    }
+    if loss and not loss.lambda_gan:
+        del rows["discriminators"]  # None was trained.
+    if loss:
+        terms = [f"adversarial ({loss.gan_mode}) × {loss.lambda_gan:g}"] if loss.lambda_gan else []
+        terms.append(f"cycle × {loss.lambda_cycle_a:g} (A) and × {loss.lambda_cycle_b:g} (B)")
+        terms += [f"identity × {loss.lambda_identity:g} of the cycle's weight"] if loss.lambda_identity else []
+        rows["losses"] = ", ".join(terms)
+    if optim:
+        rows["schedule"] = f"{optim.epochs} epochs at learning rate {optim.lr:g}"
+        rows["schedule"] += f", then {optim.decay_epochs} towards 0" if optim.decay_epochs else ""
+        rows["optimiser"] = f"Adam ({optim.beta1:g}, {optim.beta2:g}), batch size {optim.batch_size}"
+        if optim.gradient_accumulation_steps > 1:
+            rows["optimiser"] += f" × {optim.gradient_accumulation_steps} accumulated"
+        if optim.ema:
+            rows["optimiser"] += f"; published weights are averages (decay {optim.ema:g})"
+    if run:
+        arithmetic = "fp32" if run.mixed_precision == "no" else f"{run.mixed_precision} mixed precision"
+        # "auto" doesn't record which one it was.
+        trained = "" if run.mixed_precision == "auto" else f"trained in {arithmetic}, "
+        rows["precision"] = f"{trained}stored as {run.save_precision}"
+        rows["seed"] = str(run.seed)
+    return "## Training\n\n| | |\n|---|---|\n" + "\n".join(f"| {name} | {what} |" for name, what in rows.items())
+
+
+_PREPROCESS = {
+    "resize_crop": "scaled to {load}×{load}, random crops of {crop}×{crop}",
+    "resize": "scaled to {crop}×{crop}",
+    "crop": "random crops of {crop}×{crop}, at their own scale",
+    "scale_width": "scaled to a width of {crop}",
+    "scale_width_crop": "scaled to a width of {load}, random crops of {crop}×{crop}",
+    "none": "whole, at their own size",
+}
+
+
+def _limits(info: CheckpointInfo) -> str:
+    lines = [
+        "What the input does not show is invented. Don't take details of a translation for facts.",
+        "Colours and textures change more readily than shapes; things at another scale than in training fare worse.",
+        "A good way back proves little: a generator can hide the original in noise that nobody sees.",
+    ]
+    entry = index_entry(info)
+    if any(value is not None for figure in METRICS for value in figure_values(figure, entry, info.directions)):
+        lines.append(
+            "The figures are of a few fixed pictures of the run's own: test pictures, or training pictures if the data "
+            "have no others. They compare the epochs of this run, not one model with another."
+        )
+    return "## Limits\n\n" + "\n".join(f"- {line}" for line in lines)
+
+
+def _counts(pictures: Mapping[str, Any] | None) -> str:
+    """Return the numbers of pictures, for the row of the data; empty if they weren't recorded."""
+    found = [(pictures or {}).get(name) for name in ("train_a", "train_b")]
+    return f": {found[0]} pictures of A, {found[1]} of B" if all(type(count) is int for count in found) else ""
+
+
+def _data_line(data: DataConfig) -> str:
+    name = escaped(one_line(data.dataset, "not recorded"))
+    repo, config = hub_dataset(data.dataset)
+    if repo:
+        name = f"[{escaped(repo)}](https://huggingface.co/datasets/{repo})"
+        name += f", configuration {escaped(config)}" if config else ""
+    elif re.match("streets(:|$)", data.dataset):
+        name += ", the program's own drawn scenes"
+    return name + (f"; at most {data.max_images} pictures per domain" if data.max_images else "")
+
+
+def _recorded(kind: type[Config], train: Any, group: str) -> Config | None:
+    """Return settings that a checkpoint recorded; None if they are missing or of another version of the program."""
+    values = train.get(group) if isinstance(train, Mapping) else None
+    with contextlib.suppress(ConfigError):
+        return kind.from_json(values) if isinstance(values, Mapping) else None
+    return None
+
+
+def _licence(license: str | None, front: Mapping[str, Any] | None) -> str:
+    """Return the licence in a sentence; empty if it is unknown because the front matter isn't valid."""
+    stated = license or (front or {}).get("license")
+    if stated == "other" and front:
+        stated = front.get("license_name") or stated
+    if stated:
+        listed = stated if isinstance(stated, list) else [stated]
+        return ", ".join(escaped(one_line(str(name), "other")) for name in listed)
+    return "" if front is None else "No licence was stated; ask the author before you use it."

@@ -1,0 +1,161 @@
+"""The files of one commit of a model repository, in the cache that huggingface_hub keeps.
+
+Whatever is cached of a commit's SHA is never asked for again, unless it is damaged.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub.file_download import repo_folder_name
+
+from cyclegan.checkpoints.format import GENERATOR_OF, Checkpoint, CheckpointConfig, load_checkpoint, weights_bytes
+from cyclegan.config import Direction
+from cyclegan.errors import CheckpointError, Message, UserError
+from cyclegan.files import read_json
+from hub.client import MAX_JSON_BYTES, Repository, patiently
+
+MAX_PICKLE_BYTES = 4_000_000_000
+"""Size of the largest file of weights that is downloaded."""
+JSONS = ("config.json", "checkpoint.json")
+
+
+class Downloads:
+    """Downloads of checkpoints into the cache, with limits on their size.
+
+    Args:
+        repository: a model repository.
+    """
+
+    def __init__(self, repository: Repository) -> None:
+        self.repository = repository
+        self._damaged: set[tuple[str, str]] = set()
+        """Commit and name of each file that was damaged right after its download: another download won't help."""
+
+    def folder(self, sha: str) -> Path:
+        """Return the folder in which huggingface_hub keeps a commit's files; that of all commits for ""."""
+        name = repo_folder_name(repo_id=self.repository.repo_id, repo_type="model")
+        return self.repository.cache / name / "snapshots" / sha
+
+    def jsons(self, sha: str, names: Sequence[str], where: str) -> dict[str, dict[str, Any]]:
+        """Return JSON objects of a commit by name; download those that aren't cached whole, omit missing ones.
+
+        Args:
+            where: the commit as people know it, for errors.
+
+        Raises:
+            CheckpointError: one is damaged or too large.
+            HubError: no answer.
+        """
+        folder = self.folder(sha)
+        found = {}
+        with named(sha, where):
+            for name in names:
+                if (folder / name).is_file():
+                    try:
+                        found[name] = read_json(folder / name, error=CheckpointError)
+                    except CheckpointError:
+                        if (sha, name) in self._damaged:
+                            raise
+            missing = [name for name in names if name not in found]
+            for name, size in self.repository.sizes(sha, missing).items() if missing else ():
+                if size > MAX_JSON_BYTES:
+                    raise CheckpointError("{where}: {name} is too large to be a checkpoint's", where=where, name=name)
+                self.repository.download(sha, name, again=(folder / name).is_file())
+                try:
+                    found[name] = read_json(folder / name, error=CheckpointError)
+                except CheckpointError:
+                    self._damaged.add((sha, name))
+                    raise
+        return found
+
+    def both_jsons(self, sha: str, where: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return config.json and checkpoint.json of a commit; raise as `jsons`, and if one is missing."""
+        values = self.jsons(sha, JSONS, where)
+        for name in JSONS:
+            if name not in values:
+                raise CheckpointError("{where} has no {file}; it is not a whole checkpoint", where=where, file=name)
+        return values["config.json"], values["checkpoint.json"]
+
+    def load(self, sha: str, where: str, directions: tuple[Direction, ...], *, down: bool) -> Checkpoint:
+        """Return a commit's checkpoint; files that are damaged in the cache are downloaded again, once.
+
+        Args:
+            where: the commit as people know it, for errors.
+            down: the Hub can't be reached.
+
+        Raises:
+            CheckpointError: it is missing, damaged, too large or of a newer format.
+            HubError: no answer.
+        """
+        names = {*JSONS, *(f"{GENERATOR_OF[direction]}.safetensors" for direction in directions)}
+        again: set[str] = set()
+        while True:
+            folder, fresh = self._download(sha, where, directions, again)
+            try:
+                return load_checkpoint(folder, directions)
+            except CheckpointError as error:
+                bad = {name for name in names if name in str(error)} or names
+                self._damaged |= {(sha, name) for name in bad & fresh}
+                again = {name for name in bad if (sha, name) not in self._damaged}
+                if down or not again:
+                    raise
+
+    def _download(
+        self, sha: str, where: str, directions: Sequence[str], again: Collection[str]
+    ) -> tuple[Path, set[str]]:
+        """Download an epoch's generators into the cache; return their folder and the names of files new there.
+
+        Args:
+            again: files to download even if they are cached.
+        """
+        folder = self.folder(sha)
+        weights = [f"{GENERATOR_OF[direction]}.safetensors" for direction in directions]
+        fresh = {name for name in (*JSONS, *weights) if name in again or not (folder / name).is_file()}
+        if not fresh:
+            return folder, fresh
+        most = weights_bytes(CheckpointConfig.from_json(self.both_jsons(sha, where)[0], where))
+        wanted = [name for name in weights if name in fresh]
+        sizes = patiently(lambda: self.repository.sizes(sha, wanted)) if wanted else {}
+        for name in wanted:
+            if name not in sizes:
+                raise CheckpointError("{where} has no {name}; choose another epoch", where=where, name=name)
+            if sizes[name] > MAX_PICKLE_BYTES:
+                raise CheckpointError(
+                    "{where}: {name} has {size:.1f} GB, too much for a generator",
+                    where=where, name=name, size=sizes[name] / 1e9,
+                )
+            if sizes[name] > most:
+                raise CheckpointError(
+                    "{where}: {name} has {size:.0f} MB where its config.json describes {most:.0f} MB at most; it "
+                    "was not downloaded",
+                    where=where, name=name, size=sizes[name] / 1e6, most=most / 1e6,
+                )
+        for name in wanted:
+            patiently(lambda name=name: self.repository.download(sha, name, again=name in again))
+        return folder, fresh
+
+
+@contextlib.contextmanager
+def named(sha: str, where: str) -> Iterator[None]:
+    """In errors, replace the SHA, which names the folder in the cache, by the name that people know."""
+    try:
+        yield
+    except CheckpointError as error:
+        if where in str(error):
+            raise
+        raise CheckpointError(_renamed(error.message, sha, where)) from error
+
+
+def _renamed(said: Message, sha: str, where: str) -> Message:
+    def renamed(value: Any) -> Any:
+        if isinstance(value, UserError):
+            value = value.message
+        if isinstance(value, Message):
+            return _renamed(value, sha, where)
+        return str(value).replace(sha, where) if isinstance(value, (str, Path)) else value
+
+    return Message(said.template, {name: renamed(value) for name, value in said.values.items()})
