@@ -108,7 +108,7 @@ def test_the_stopped_run_goes_on_in_its_folder_and_from_the_hub(tmp_path, old_ru
     there = start_script(*TRAIN, *HUB_FLAGS, "--output_dir", fresh, "--resume", "auto", env={**ON_CPU, **env})
     differ = {here: {"push_to_hub", "hub_model_id", "hub_training_state"}, there: set()}
     for process, settings in differ.items():
-        _, err = process.communicate(timeout=120)
+        _, err = process.communicate(timeout=240)
         assert process.returncode == 0 and "Traceback" not in err and "warning" not in err, err[-3000:]
         assert f"resumed from {STATE} (2 epochs done, step {FACTS['step']})" in err
         assert set(re.findall(r"--(\w+) was .* when this run began", err)) == settings
@@ -225,7 +225,7 @@ def reports(start_script, study, *flags):
     started = [start_script(*CYCLEGAN, "study", "report", study, *given) for given in flags]
     texts = []
     for process in started:
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=240)
         assert process.returncode == 0 and not err, err[-3000:]
         texts.append(out)
     return texts
