@@ -1,7 +1,7 @@
 """Every setting of a run, as frozen dataclasses that validate themselves and go to and from JSON.
 
-A leaf: imports nothing of the package. `cyclegan.cli.flags` turns the fields into command line flags, so a
-field's name is its flag, and its `help` is what `--help` prints.
+`cyclegan.cli.flags` turns the fields into command line flags, so a field's name is its flag, and its `help` is what
+`--help` prints. Loads no torch, because the app and the Hub's commands read settings, too.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import math
 import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from cyclegan.errors import ConfigError, Message, message
 
@@ -22,22 +22,23 @@ GENERATORS = ("resnet_9", "resnet_6", "unet_256", "unet_128", "encoder_decoder")
 DISCRIMINATORS = ("patch", "pixel")
 UPSAMPLES = ("transpose", "resize")
 GAN_MODES = ("lsgan", "vanilla", "hinge", "wgan_gp")
-METHODS = ("cyclegan",)
 PRECISIONS = ("auto", "no", "bf16", "fp16")
 ORDERS = ("auto", "rounds", "random")
 TRACKERS = ("none", "tensorboard", "trackio", "wandb")
-DIRECTIONS = ("ab", "ba")
 Direction = Literal["ab", "ba"]
+DIRECTIONS: tuple[Direction, ...] = ("ab", "ba")
+METHOD_CONFIGS: dict[str, type[MethodConfig]] = {}
+"""The options of every training method, by the method's name; `cyclegan.methods.register_method` adds one."""
 
 
 def option(
-    default: Any, help: str, *, choices: tuple[Any, ...] | None = None, least: float | None = None,
+    default: Any, help: str, *, choices: Collection[Any] | None = None, least: float | None = None,
     most: float | None = None, above: float | None = None, below: float | None = None,
 ) -> Any:
     """Return a dataclass field that knows its help text and its allowed values; None is always allowed.
 
     Args:
-        choices: the allowed values.
+        choices: the allowed values; a view of a dictionary's keys follows the dictionary.
         least, most: bounds that are allowed themselves.
         above, below: bounds that are not.
     """
@@ -50,7 +51,7 @@ def _require(condition: bool, template: str, /, **values: Any) -> None:
         raise ConfigError(template, **values)
 
 
-def check_option(name: str, value: Any, choices: tuple[Any, ...] | None, bounds: Mapping[str, float | None]) -> None:
+def check_option(name: str, value: Any, choices: Collection[Any] | None, bounds: Mapping[str, float | None]) -> None:
     """Check one value against its field's choices and bounds.
 
     Raises:
@@ -91,10 +92,10 @@ def _range(bounds: Mapping[str, float | None]) -> Message:
 
 
 class Config:
-    """JSON in and out for the dataclasses below."""
+    """A group of settings that goes to and from JSON; the base of the dataclasses below."""
 
     def to_json(self) -> dict[str, Any]:
-        """The settings as a JSON-ready dictionary."""
+        """Return the settings as a JSON-ready dictionary."""
         return dataclasses.asdict(self)  # type: ignore[call-overload]
 
     @classmethod
@@ -106,16 +107,20 @@ class Config:
         """
         if not isinstance(values, Mapping):
             raise ConfigError(
-                "{name} must be a JSON object, not {name_2}",
-                name=cls.__name__, name_2=type(values).__name__,
+                "{name} must be a JSON object, not {type}", name=cls.__name__, type=type(values).__name__
             )
-        hints = typing.get_type_hints(cls)
+        hints = cls._types(values)
         names = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
         if unknown := sorted(set(values) - names):
-            raise ConfigError("{name} has no setting {unknown}", name=cls.__name__, unknown=', '.join(unknown))
+            raise ConfigError("{name} has no setting {unknown}", name=cls.__name__, unknown=", ".join(unknown))
         config = cls(**{name: _convert(name, value, hints[name]) for name, value in values.items()})
         config.validate()
         return config
+
+    @classmethod
+    def _types(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the types of the fields, by name; `values` is the JSON to rebuild from."""
+        return typing.get_type_hints(cls)
 
     def validate(self) -> None:
         """Raise ConfigError for a value that can't work."""
@@ -125,7 +130,7 @@ class Config:
 
 
 def _convert(name: str, value: Any, kind: Any) -> Any:
-    """Check one JSON value against its field's type; ints are welcome where floats are asked for."""
+    """Return one JSON value, checked against its field's type; an int may stand for a float."""
     if dataclasses.is_dataclass(kind):
         return kind.from_json(value)
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
@@ -138,7 +143,7 @@ def _convert(name: str, value: Any, kind: Any) -> Any:
         except OverflowError as error:
             raise ConfigError("{name} is too large", name=name) from error
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise ConfigError("{name} must be {name_2}, not {value!r}", name=name, name_2=kind.__name__, value=value)
+        raise ConfigError("{name} must be {type}, not {value!r}", name=name, type=kind.__name__, value=value)
     return value
 
 
@@ -225,8 +230,28 @@ class ModelConfig(Config):
 
 
 @dataclass(frozen=True)
-class LossConfig(Config):
-    """The objective's terms and their weights (paper sections 3 and 4)."""
+class MethodConfig(Config):
+    """A training method's own options, with its own defaults; a subclass stands next to its method."""
+
+    defaults: ClassVar[Mapping[str, Any]] = {}
+    """Defaults of other groups' settings that differ for this method, e.g. {"generator": "unet_256"}."""
+
+    @property
+    def trains_discriminators(self) -> bool:
+        """True unless the options leave discriminators out."""
+        return True
+
+    def describe(self) -> str:
+        """Return the losses and their weights in words, for a model card."""
+        return ", ".join(f"{name} {value}" for name, value in self.to_json().items())
+
+
+@dataclass(frozen=True)
+class CycleGANConfig(MethodConfig):
+    """The objective's terms and their weights (paper sections 3 and 4).
+
+    It stands here and not in `cyclegan.methods`, because the default method's options must load without torch.
+    """
 
     gan_mode: str = option("lsgan", "adversarial objective", choices=GAN_MODES)
     lambda_gan: float = option(1.0, "weight of the adversarial term; 0 trains without discriminators", least=0)
@@ -235,7 +260,8 @@ class LossConfig(Config):
     lambda_identity: float = option(
         0.5, "weight of the identity term, relative to the cycle weight of the same domain (0.5 × 10 = 5)", least=0)
     lambda_gp: float = option(10.0, "weight of the gradient penalty, for wgan_gp only", least=0)
-    pool_size: int = option(50, "how many past fakes each discriminator is shown again; 0 = only new ones", least=0)
+    pool_size: int = option(
+        50, "number of past fakes that each discriminator is shown again; 0 = only new ones", least=0)
 
     def validate(self) -> None:
         super().validate()
@@ -243,6 +269,21 @@ class LossConfig(Config):
             self.lambda_gan + self.lambda_cycle_a + self.lambda_cycle_b > 0,
             "every loss weight is 0: raise --lambda_gan or --lambda_cycle_a/--lambda_cycle_b",
         )
+
+    @property
+    def trains_discriminators(self) -> bool:
+        """False where the adversarial term's weight is 0."""
+        return self.lambda_gan > 0
+
+    def describe(self) -> str:
+        """Return e.g. "adversarial (lsgan) × 1, cycle × 10 (A) and × 10 (B), identity × 0.5 of the cycle's weight"."""
+        terms = [f"adversarial ({self.gan_mode}) × {self.lambda_gan:g}"] if self.lambda_gan else []
+        terms.append(f"cycle × {self.lambda_cycle_a:g} (A) and × {self.lambda_cycle_b:g} (B)")
+        terms += [f"identity × {self.lambda_identity:g} of the cycle's weight"] if self.lambda_identity else []
+        return ", ".join(terms)
+
+
+METHOD_CONFIGS["cyclegan"] = CycleGANConfig
 
 
 @dataclass(frozen=True)
@@ -277,7 +318,7 @@ class RunConfig(Config):
     """Where a run lives, how it is watched and how it survives."""
 
     output_dir: str = option("", "required: folder of the run; checkpoints land in OUTPUT_DIR/epoch-0001 and on")
-    method: str = option("cyclegan", "training method", choices=METHODS)
+    method: str = option("cyclegan", "training method", choices=METHOD_CONFIGS.keys())
     seed: int = option(0, "seed of initial weights, order, crops, flips and pools", least=0, most=2**63 - 1)
     resume: str = option(
         "none",
@@ -369,13 +410,27 @@ class RunConfig(Config):
 
 @dataclass(frozen=True)
 class TrainConfig(Config):
-    """One training run: everything that the command line can say."""
+    """One training run: everything that the command line can set.
+
+    Attributes:
+        loss: the options of the method that `run.method` names; its defaults if none are given.
+    """
 
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
-    loss: LossConfig = field(default_factory=LossConfig)
+    loss: MethodConfig = None  # type: ignore[assignment]
     optim: OptimConfig = field(default_factory=OptimConfig)
     run: RunConfig = field(default_factory=RunConfig)
+
+    def __post_init__(self) -> None:
+        if self.loss is None:
+            object.__setattr__(self, "loss", METHOD_CONFIGS[self.run.method]())
+
+    @classmethod
+    def _types(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the types of the groups; that of `loss` is the method's."""
+        run = RunConfig.from_json(values.get("run", {}))
+        return super()._types(values) | {"loss": METHOD_CONFIGS[run.method]}
 
     def validate(self) -> None:
         """Validate every group, then what only shows across groups.

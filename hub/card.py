@@ -22,7 +22,7 @@ from huggingface_hub.repocard import REGEX_YAML_BLOCK
 from huggingface_hub.utils import yaml_dump
 
 from cyclegan.checkpoints.format import CheckpointConfig, CheckpointInfo, epoch_name
-from cyclegan.config import DataConfig, LossConfig, OptimConfig, RunConfig
+from cyclegan.config import METHOD_CONFIGS, DataConfig, MethodConfig, OptimConfig, RunConfig
 from cyclegan.errors import ConfigError
 from hub.layout import index_entry, study_file
 
@@ -37,7 +37,7 @@ FOOLING_RATE = "fooling_rate"
 _HUB_ID = re.compile(r"([a-zA-Z0-9][\w.-]*/[\w.-]+)(?::([\w.-]+))?", re.ASCII)
 _MARKER_LINE = re.compile(rf"^[ \t]*({re.escape(BEGIN)}|{re.escape(END)})[ \t]*\r?$", re.MULTILINE)
 _YAML_ERRORS = (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError)
-Config = TypeVar("Config", LossConfig, OptimConfig, RunConfig)
+Config = TypeVar("Config", MethodConfig, OptimConfig, RunConfig)
 
 
 class Figure(NamedTuple):
@@ -553,7 +553,9 @@ def _training(config: CheckpointConfig, counts: str) -> str:
     generator = f"{model.generator}, ngf {model.ngf}" + (", resize upsampling" if model.upsample == "resize" else "")
     if config.train is None:
         return f"## Training\n\nHow the weights were trained, and on what, is not recorded. Generator: {generator}."
-    loss, optim = _recorded(LossConfig, config.train, "loss"), _recorded(OptimConfig, config.train, "optim")
+    options = METHOD_CONFIGS.get(config.method) if isinstance(config.method, str) else None
+    loss = _recorded(options, config.train, "loss") if options else None
+    optim = _recorded(OptimConfig, config.train, "optim")
     run = _recorded(RunConfig, config.train, "run")
     rows = {
         "method": _escaped(_plain(config.method, "unknown")),
@@ -564,13 +566,10 @@ def _training(config: CheckpointConfig, counts: str) -> str:
         "discriminators": f"{model.discriminator}, ndf {model.ndf}"
         + (f", {model.n_layers_d} layers" if model.discriminator == "patch" else ""),
     }
-    if loss and not loss.lambda_gan:
-        del rows["discriminators"]  # None was trained.
+    if loss and not loss.trains_discriminators:
+        del rows["discriminators"]
     if loss:
-        terms = [f"adversarial ({loss.gan_mode}) × {loss.lambda_gan:g}"] if loss.lambda_gan else []
-        terms.append(f"cycle × {loss.lambda_cycle_a:g} (A) and × {loss.lambda_cycle_b:g} (B)")
-        terms += [f"identity × {loss.lambda_identity:g} of the cycle's weight"] if loss.lambda_identity else []
-        rows["losses"] = ", ".join(terms)
+        rows["losses"] = _escaped(loss.describe())
     if optim:
         rows["schedule"] = f"{optim.epochs} epochs at learning rate {optim.lr:g}"
         rows["schedule"] += f", then {optim.decay_epochs} towards 0" if optim.decay_epochs else ""

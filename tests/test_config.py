@@ -6,11 +6,11 @@ import dataclasses
 import pytest
 
 from cyclegan.cli.flags import add_config_flags, config_from_args, make_parser, parse_train_config
-from cyclegan.config import DataConfig, LossConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
+from cyclegan.config import DataConfig, CycleGANConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
 from cyclegan.errors import ConfigError
 from cyclegan.networks import build_generator
 
-GROUPS = (DataConfig, ModelConfig, LossConfig, OptimConfig, RunConfig)
+GROUPS = (DataConfig, ModelConfig, CycleGANConfig, OptimConfig, RunConfig)
 ENOUGH = ["--dataset", "x", "--output_dir", "y"]
 
 
@@ -49,7 +49,7 @@ def test_json_round_trip():
         (ModelConfig, {"width": 3}, "no setting width"),
         (ModelConfig, [1], "JSON object"),
         (DataConfig, {"load_size": 100}, "--load_size 100 is smaller"),
-        (LossConfig, {"lambda_gan": 0.0, "lambda_cycle_a": 0.0, "lambda_cycle_b": 0.0}, "every loss weight is 0"),
+        (CycleGANConfig, {"lambda_gan": 0.0, "lambda_cycle_a": 0.0, "lambda_cycle_b": 0.0}, "every loss weight is 0"),
         (OptimConfig, {"epochs": 0, "decay_epochs": 0}, "nothing to train"),
         (OptimConfig, {"lr": -1.0}, "--lr"),
         (OptimConfig, {"ema": 1.0}, "--ema"),
