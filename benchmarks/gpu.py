@@ -50,7 +50,7 @@ from benchmarks.train_throughput import (
     synchronise,
     watch_training,
 )
-from cyclegan.config import DataConfig, CycleGANConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
+from cyclegan.config import CycleGANConfig, DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
 from cyclegan.data import find_data
 from cyclegan.training.resolve import resolve_auto
 from cyclegan.training.trainer import Trainer

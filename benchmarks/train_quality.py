@@ -4,11 +4,11 @@
     python -m benchmarks.train_quality --dataset data/maps --images 48 --epochs 4 --evaluations 2 --pairs 4 --output q
     python -m benchmarks.train_quality --render
 
-"plain" is `benchmarks.plain_recipe`. "default" is `Trainer.step` with what `cyclegan.training.resolve.resolve_auto` chooses
-for the device. For each seed both start from equal weights, see the same crops in the same order and number, and
-follow the same learning rate: constant, then falling linearly over the second half of the epochs. The data set holds
-side-by-side pairs; training sees them unpaired, and held-back ones serve as ground truth. Both ways' generators are
-evaluated in fp32 by the same network and function. Each way and seed trains in a process of its own.
+"plain" is `benchmarks.plain_recipe`. "default" is `Trainer.step` with what `cyclegan.training.resolve.resolve_auto`
+chooses for the device. For each seed both start from equal weights, see the same crops in the same order and number,
+and follow the same learning rate: constant, then falling linearly over the second half of the epochs. The data set
+holds side-by-side pairs; training sees them unpaired, and held-back ones serve as ground truth. Both ways' generators
+are evaluated in fp32 by the same network and function. Each way and seed trains in a process of its own.
 """
 
 from __future__ import annotations

@@ -149,7 +149,7 @@ def _convert(name: str, value: Any, kind: Any) -> Any:
 
 @dataclass(frozen=True)
 class DataConfig(Config):
-    """Where the pictures come from and how they reach the network."""
+    """The pictures, and their way to the networks."""
 
     dataset: str = option(
         "",
@@ -162,28 +162,28 @@ class DataConfig(Config):
         "resize_crop",
         "resize_crop: to load_size², then a random crop_size² crop; resize: to crop_size², nothing lost; "
         "crop: random crop only; scale_width: width to crop_size, height in proportion; scale_width_crop: "
-        "width to load_size, then crop; none: as it is, sides rounded to what the network needs",
+        "width to load_size, then crop; none: unchanged, sides rounded to what the network needs",
         choices=PREPROCESS,
     )
     load_size: int = option(286, "size in pixels that pictures are resized to before the crop", most=20_000)
-    crop_size: int = option(256, "size in pixels of what the networks are trained on", least=16)
+    crop_size: int = option(256, "size in pixels of the pictures that the networks are trained on", least=16)
     flip: bool = option(True, "mirror half of the training pictures, at random")
     order: str = option(
         "auto",
-        "how pictures of B meet those of A: rounds, each equally often; random, drawn for each A anew, as the "
-        "reference does; auto: rounds, but random with --reference",
+        "choice of the B picture for each A picture: rounds, each equally often; random, a new draw for each, as in "
+        "the reference; auto: rounds, but random with --reference",
         choices=ORDERS,
     )
     max_images: int | None = option(None, "use at most this many training pictures per domain", least=1)
-    skip_bad_images: bool = option(False, "go on without pictures that can't be read, instead of stopping")
-    cache_mb: int = option(2048, "memory for decoded pictures, in MiB; what does not fit is decoded again", least=0)
+    skip_bad_images: bool = option(False, "skip pictures that can't be read, instead of stopping")
+    cache_mb: int = option(2048, "memory for decoded pictures, in MiB; the rest is decoded again each time", least=0)
     num_workers: int = option(
         -1, "processes that decode pictures; -1 chooses, 0 decodes in the training process", least=-1
     )
 
     @property
     def keeps_shape(self) -> bool:
-        """Whether training pictures keep a shape of their own, so that their sizes may differ."""
+        """True if training pictures keep their own shape, so that their sizes may differ."""
         return self.preprocess in ("none", "scale_width")
 
     def validate(self) -> None:
@@ -199,7 +199,7 @@ class DataConfig(Config):
 
 @dataclass(frozen=True)
 class ModelConfig(Config):
-    """What rebuilds the networks."""
+    """The architecture of the networks; it rebuilds them from a checkpoint."""
 
     generator: str = option("resnet_9", "generator architecture", choices=GENERATORS)
     discriminator: str = option(
@@ -213,7 +213,7 @@ class ModelConfig(Config):
     upsample: str = option(
         "transpose",
         "transpose: transposed convolution, as published; resize: nearest-neighbour resize "
-        "and convolution, the cure for checkerboard patterns",
+        "and convolution, which leaves no checkerboard patterns",
         choices=UPSAMPLES,
     )
     leaky_slope: float = option(
@@ -231,7 +231,7 @@ class ModelConfig(Config):
 
 @dataclass(frozen=True)
 class MethodConfig(Config):
-    """A training method's own options, with its own defaults; a subclass stands next to its method."""
+    """A training method's own options, with its own defaults; subclasses are defined next to their methods."""
 
     defaults: ClassVar[Mapping[str, Any]] = {}
     """Defaults of other groups' settings that differ for this method, e.g. {"generator": "unet_256"}."""
@@ -250,7 +250,7 @@ class MethodConfig(Config):
 class CycleGANConfig(MethodConfig):
     """The objective's terms and their weights (paper sections 3 and 4).
 
-    It stands here and not in `cyclegan.methods`, because the default method's options must load without torch.
+    Defined here and not in `cyclegan.methods`, because the default method's options must load without torch.
     """
 
     gan_mode: str = option("lsgan", "adversarial objective", choices=GAN_MODES)
@@ -288,18 +288,18 @@ METHOD_CONFIGS["cyclegan"] = CycleGANConfig
 
 @dataclass(frozen=True)
 class OptimConfig(Config):
-    """How the weights move (paper section 4, appendix)."""
+    """The optimiser and its schedule (paper section 4, appendix)."""
 
     epochs: int = option(100, "epochs at the full learning rate", least=0)
     decay_epochs: int = option(100, "epochs after that, over which the learning rate falls linearly to 0", least=0)
     batch_size: int = option(1, "image pairs per step and process", least=1)
-    gradient_accumulation_steps: int = option(1, "steps whose gradients are averaged before the weights move", least=1)
+    gradient_accumulation_steps: int = option(1, "steps whose gradients are averaged before an update", least=1)
     lr: float = option(2e-4, "learning rate of Adam", above=0)
     beta1: float = option(0.5, "Adam's decay rate of the first moment", least=0, below=1)
     beta2: float = option(0.999, "Adam's decay rate of the second moment", least=0, below=1)
     ema: float = option(
         0.0,
-        "decay of an averaged copy of the generators, e.g. 0.999, which is then what the app loads; 0 = none",
+        "decay of an averaged copy of the generators, e.g. 0.999, which the app then loads; 0 = none",
         least=0, below=1,
     )
 
@@ -315,7 +315,7 @@ class OptimConfig(Config):
 
 @dataclass(frozen=True)
 class RunConfig(Config):
-    """Where a run lives, how it is watched and how it survives."""
+    """The run's folder, its records, its speed and its publishing."""
 
     output_dir: str = option("", "required: folder of the run; checkpoints land in OUTPUT_DIR/epoch-0001 and on")
     method: str = option("cyclegan", "training method", choices=METHOD_CONFIGS.keys())
@@ -337,11 +337,11 @@ class RunConfig(Config):
         choices=PRECISIONS,
     )
     batch_passes: bool | None = option(
-        None, "send pictures that go through the same network through it together: same results (default: on)"
+        None, "run pictures through the same network together: same results (default: on)"
     )
     fused_adam: bool | None = option(
         None,
-        "let torch move all weights at once, and leave out steps that are not finite without waiting for the GPU: "
+        "let torch update all weights at once, and skip steps that are not finite without waiting for the GPU: "
         "same results (default: on)",
     )
     compile: bool = option(False, "compile the step with torch.compile: slow first steps, faster later ones")
@@ -356,20 +356,20 @@ class RunConfig(Config):
     )
     save_precision: str = option("fp32", "precision of published weights", choices=("fp32", "fp16"))
     keep_training_state: int = option(
-        1, "how many training states to keep; generators of every epoch are kept", least=1
+        1, "number of training states to keep; generators of every epoch are kept", least=1
     )
     sample_count: int = option(4, "fixed test pictures per domain in each epoch's sample grid", least=1)
     log_every: int = option(100, "steps between lines of losses in metrics.jsonl", least=1)
-    report_to: str = option("none", "where losses and samples are also shown", choices=TRACKERS)
+    report_to: str = option("none", "tracker that also shows losses and samples", choices=TRACKERS)
     push_to_hub: bool = option(False, "publish each epoch to the Hugging Face Hub: one commit, one tag")
     hub_model_id: str | None = option(None, "repository to publish to, USER/NAME")
-    hub_private: bool = option(False, "make the repository private if it has to be made; refuse one that is public")
+    hub_private: bool = option(False, "create the repository as a private one; refuse one that is public")
     hub_license: str | None = option(
         None, "licence of the weights as the Hub spells it, e.g. mit or cc-by-4.0, for the model card"
     )
     hub_training_state: str = option(
         "none",
-        "what of the training state is published too, so that --resume auto can go on from there on another machine: "
+        "when to publish the training state too, so that --resume auto can continue from it on another machine: "
         "every:N, after every N epochs and at the end; last, when the training ends or is stopped; none",
     )
 
@@ -395,7 +395,7 @@ class RunConfig(Config):
         for flag in filter(None, contrary):
             _require(
                 not self.reference,
-                "--reference computes as published, and {flag} otherwise: leave one out",
+                "--reference computes as published, and {flag} doesn't: leave one out",
                 flag=flag,
             )
         given = {"hub_model_id": self.hub_model_id, "hub_private": self.hub_private, "hub_license": self.hub_license,
@@ -451,16 +451,16 @@ class TrainConfig(Config):
             )
         _require(
             not (self.run.compile and self.data.keeps_shape),
-            "--compile is for pictures of one size, which --preprocess {preprocess} does not give: leave it out, or "
+            "--compile needs pictures of one size, which --preprocess {preprocess} does not give: leave it out, or "
             "use --preprocess resize_crop",
             preprocess=self.data.preprocess,
         )
         if self.run.cuda_graphs:
             _require(
                 self.optim.gradient_accumulation_steps == 1,
-                "--cuda_graphs can't add up the gradients of several steps: leave out --gradient_accumulation_steps",
+                "--cuda_graphs can't add the gradients of several steps: leave out --gradient_accumulation_steps",
             )
-        # What the networks' own layers need: see their min_size.
+        # The networks' layers need this much: see their min_size.
         least = 3 * 2**self.model.n_layers_d if self.model.discriminator == "patch" else 2
         least = max(least, {"unet_256": 256, "unet_128": 128, "encoder_decoder": 32}.get(self.model.generator, 8))
         _require(

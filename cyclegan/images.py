@@ -38,6 +38,7 @@ __all__ = [
     "crop_box",
     "evaluation_size",
     "list_images",
+    "mean_difference",
     "normalise",
     "open_image",
     "prepare_for_evaluation",
@@ -453,6 +454,12 @@ def to_image(tensor: torch.Tensor) -> Image.Image:
         raise ImageError("a tensor {tuple} is no picture: give (3, H, W) or (1, 3, H, W)", tuple=tuple(tensor.shape))
     levels = tensor.to(torch.float32).nan_to_num(nan=0.0).clamp(-1, 1).add(1).mul(127.5).round()
     return Image.fromarray(levels.to(torch.uint8).permute(1, 2, 0).contiguous().cpu().numpy())
+
+
+def mean_difference(one: Image.Image | np.ndarray, other: Image.Image | np.ndarray) -> float:
+    """Return the mean absolute difference of two RGB pictures of one size, in grey levels (0 to 255)."""
+    first, second = (np.asarray(picture).astype(np.int16) for picture in (one, other))
+    return float(np.abs(first - second).mean())
 
 
 # -------------------------------------------------------------------------- geometry: resize, crop, mirror

@@ -6,7 +6,7 @@ import dataclasses
 import pytest
 
 from cyclegan.cli.flags import add_config_flags, config_from_args, make_parser, parse_train_config
-from cyclegan.config import DataConfig, CycleGANConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
+from cyclegan.config import CycleGANConfig, DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
 from cyclegan.errors import ConfigError
 from cyclegan.networks import build_generator
 
@@ -73,7 +73,7 @@ def test_what_cannot_work_is_refused_by_name(group, values, says):
         ([*ENOUGH, "--lambda_cycle_a", "nan"], "--lambda_cycle_a must be a finite number, not nan"),
         ([*ENOUGH, "--crop_size", "20", "--load_size", "20"], "at least 24"),
         ([*ENOUGH, "--reference", "--mixed_precision", "bf16"], "--reference computes as published, and --mixed"),
-        ([*ENOUGH, "--reference", "--batch_passes"], "--batch_passes otherwise: leave one out"),
+        ([*ENOUGH, "--reference", "--batch_passes"], "--batch_passes doesn't: leave one out"),
         ([*ENOUGH, "--cuda_graphs"], "add --compile"),
         ([*ENOUGH, "--compile", "--preprocess", "none"], "pictures of one size"),
         ([*ENOUGH, "--compile", "--cuda_graphs", "--gradient_accumulation_steps", "2"], "several steps"),

@@ -1,1 +1,1 @@
-"""Command lines: flags from dataclasses, ports, signals, progress bars, and how a command ends."""
+"""Command lines: flags from dataclasses, ports, signals, progress bars, and exit statuses."""

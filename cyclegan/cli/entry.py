@@ -1,4 +1,4 @@
-"""How every command ends: one sentence for an error that a person can mend, an exit status for the shell."""
+"""The end of every command: one sentence for an error that a person can fix, an exit status for the shell."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def run_command(main: Callable[[], int | None]) -> int:
     Anything else is a bug and leaves its traceback.
     """
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # A name that a terminal can't show is no reason to fail.
+        if hasattr(stream, "reconfigure"):  # A terminal may lack letters of a file's name.
             stream.reconfigure(errors="backslashreplace")
     try:
         return main() or 0

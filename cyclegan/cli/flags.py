@@ -73,10 +73,7 @@ def add_config_flags(parser: argparse.ArgumentParser) -> None:
     """
     hints = typing.get_type_hints(TrainConfig)
     for group in dataclasses.fields(TrainConfig):
-        if group.name != "loss":
-            kinds = {GROUP_TITLES[group.name]: hints[group.name]}
-        else:
-            kinds = dict(METHOD_CONFIGS)
+        kinds = METHOD_CONFIGS if group.name == "loss" else {GROUP_TITLES[group.name]: hints[group.name]}
         seen: frozenset[str] = frozenset()
         for title, kind in kinds.items():
             about = (kind.__doc__ or "").strip().split("\n\n")[0]
@@ -164,14 +161,14 @@ def parse_train_config(argv: Sequence[str] | None = None) -> TrainConfig:
 
 
 def positive(text: str) -> int:
-    """The type of a flag that is a whole number above 0, in ASCII digits."""
+    """Return a whole number above 0, from ASCII digits; the type of a flag."""
     if not (text.isascii() and text.isdecimal()) or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
 
 
 def share(text: str) -> float:
-    """The type of a flag that goes from 0 to 1."""
+    """Return a number from 0 to 1; the type of a flag."""
     try:
         value = float(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Where a server listens: its port and address, checked before seconds of loading."""
+"""A server's port and address, checked before seconds of loading."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from cyclegan.errors import ConfigError
 
 
 def port(text: str) -> int:
-    """The type of a `--port` flag."""
+    """Return a `--port` flag's value; the flag's type."""
     if text.isascii() and text.isdecimal() and len(text) < 6 and 1 <= int(text) <= 65535:
         return int(text)
     raise argparse.ArgumentTypeError(f"{text!r} is not a port: 1 to 65535")
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this computer can reach what is served at `host`."""
+    """Return True if only this computer can reach a server at `host`."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -25,7 +25,7 @@ def is_loopback(host: str) -> bool:
 
 
 def check_port(host: str, port: int) -> None:
-    """Raise ConfigError if `host:port` can't be served: before a server's seconds of loading."""
+    """Raise ConfigError if `host:port` can't be served; call it before seconds of loading."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         with socket.socket(family, socket.SOCK_STREAM) as probe:

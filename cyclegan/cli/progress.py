@@ -1,4 +1,4 @@
-"""Bars of commands that take a while."""
+"""Progress bars of commands."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from tqdm import tqdm
 
 
 def progress_bar(**options: Any) -> tqdm:
-    """A bar on standard error; in a log file, which is no screen, a line now and then.
+    """Return a bar on standard error; in a log file it adds a line every 10 seconds.
 
     Args:
-        options: of tqdm.
+        options: tqdm's.
     """
     return tqdm(mininterval=0.1 if sys.stderr.isatty() else 10.0, **options)

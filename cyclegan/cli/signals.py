@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: stop after the current work, or end in order."""
+"""SIGINT and SIGTERM: stop after the current work, or end as by Ctrl-C."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable
 
 TOGETHER_S = 1.0
-"""Signals that come so soon after another are the same wish: launchers pass on Ctrl-C with one of their own."""
+"""Seconds within which further signals count as the first one, because launchers pass on Ctrl-C with their own."""
 
 
 def stop_on_signals(stop: Callable[[], None]) -> None:
-    """Have the first SIGINT or SIGTERM call `stop`; a later one ends this process at once."""
+    """Let the first SIGINT or SIGTERM call `stop`, and a later one end this process at once."""
     asked: list[float] = []
 
     def request(number: int, _frame: object) -> None:
@@ -27,7 +27,7 @@ def stop_on_signals(stop: Callable[[], None]) -> None:
 
 
 def end_in_order() -> None:
-    """Let SIGTERM end this process as Ctrl-C does, so that what waits to be sent still is; a second does nothing."""
+    """Let SIGTERM end this process as Ctrl-C does, so that queued work is still sent; a second one does nothing."""
 
     def end(*_: object) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

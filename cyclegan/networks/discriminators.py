@@ -47,7 +47,8 @@ class PatchDiscriminator(_Discriminator):
 
     `n_layers` 4×4 convolutions of stride 2, one of stride 1, and one of stride 1 down to a single channel.
     One logit sees a square of `receptive_field` pixels: 16, 34, 70, 142, 286, 574 at 1 to 6 layers. (Through the
-    means and variances of instance norm, the whole picture has a faint influence.) A 256² picture becomes 30×30 logits at 3 layers.
+    means and variances of instance norm, the whole picture has a faint influence.) A 256² picture becomes 30×30
+    logits at 3 layers.
 
     Args:
         ndf: channels of the first layer; they double per layer, up to 8 × ndf.

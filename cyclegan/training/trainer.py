@@ -331,7 +331,7 @@ class Trainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from `state_dict()`'s result. A process that has no part in it starts with the method's own state."""
+        """Continue from `state_dict()`'s result. A process without a part in it keeps the method's own state."""
         shared, process = state["shared"], state["process"]
         self.epoch, self.step_in_epoch = shared["epoch"], shared["step_in_epoch"]
         self.global_step = self._looked_at = shared["global_step"]

@@ -14,7 +14,7 @@ from huggingface_hub import ModelCard
 import hub
 from cyclegan.checkpoints.format import CheckpointConfig, CheckpointInfo
 from cyclegan.checkpoints.sources import LocalSource
-from cyclegan.config import DataConfig, CycleGANConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
+from cyclegan.config import CycleGANConfig, DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
 from hub.card import BEGIN, END, TAGS, make_card
 from hub.layout import index_entry
 

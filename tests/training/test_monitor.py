@@ -8,7 +8,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from cyclegan.config import DataConfig, CycleGANConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
+from cyclegan.config import CycleGANConfig, DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
 from cyclegan.training import monitor as module
 from cyclegan.training.monitor import Monitor
 

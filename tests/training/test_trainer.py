@@ -8,7 +8,7 @@ import torch
 from accelerate import Accelerator
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from cyclegan.config import DataConfig, CycleGANConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
+from cyclegan.config import CycleGANConfig, DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
 from cyclegan.errors import TrainingError
 from cyclegan.training.averages import RunningMeans
 from cyclegan.training.trainer import BAD_STEPS_IN_A_ROW, Trainer, lr_factor
