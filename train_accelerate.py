@@ -1,4 +1,4 @@
-"""Train on two sets of unpaired pictures; one checkpoint per epoch. `python train_accelerate.py --help`.
+"""Train on two sets of pictures; one checkpoint per epoch. `python train_accelerate.py --help`.
 
 One process: python train_accelerate.py …    Several: accelerate launch train_accelerate.py …
 """
@@ -12,16 +12,12 @@ import signal
 import sys
 import time
 from functools import partial
-from pathlib import Path
 
-# Before torch: a visitor's screen is no place for its build notes.
+# Set before torch is imported, or it prints build warnings.
 os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Nor for a traceback, where Ctrl-C meets imports.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports must not print a traceback.
 
-import torch  # noqa: E402
-from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState  # noqa: E402
-from accelerate.utils import parse_flag_from_env  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
 from cyclegan.cli.entry import run_command  # noqa: E402
@@ -29,68 +25,23 @@ from cyclegan.cli.flags import parse_train_config  # noqa: E402
 from cyclegan.cli.signals import stop_on_signals  # noqa: E402
 from cyclegan.config import TrainConfig  # noqa: E402
 from cyclegan.data import open_data  # noqa: E402
-from cyclegan.errors import ConfigError  # noqa: E402
+from cyclegan.errors import Message, message  # noqa: E402
 from cyclegan.methods import METHODS  # noqa: E402
-from cyclegan.training.monitor import Epoch, Monitor, check_tracker  # noqa: E402
-from cyclegan.training.resolve import settle  # noqa: E402
-from cyclegan.training.run import Moment, Run, Writer  # noqa: E402
+from cyclegan.training.background import BackgroundWriter, TrainerSnapshot  # noqa: E402
+from cyclegan.training.launch import explained_failures, make_accelerator, resume_command  # noqa: E402
+from cyclegan.training.monitor import EpochResult, Monitor, check_tracker  # noqa: E402
+from cyclegan.training.publishing import Publishing  # noqa: E402
+from cyclegan.training.run import Run  # noqa: E402
 from cyclegan.training.trainer import Trainer  # noqa: E402
-
-DIVERSITY_SAMPLES = 8  # Pictures that collapse is watched on, even where the grid shows fewer.
-
-
-def make_accelerator(config: TrainConfig) -> tuple[Accelerator, TrainConfig]:
-    """The devices and processes that `accelerate` or `torchrun` started, or this one alone; nothing left on auto."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.cuda.is_available():
-        os.environ.setdefault("ACCELERATE_USE_CPU", "true")  # Else each process would take itself for the only one.
-    config = settle(config, PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU")).device)
-    run = config.run
-    if run.mixed_precision == "fp16" and not torch.cuda.is_available():
-        raise ConfigError("--mixed_precision fp16 needs a GPU; use bf16 or no")
-    if run.cuda_graphs and (not torch.cuda.is_available() or int(os.environ.get("WORLD_SIZE", "1")) > 1):
-        raise ConfigError("--cuda_graphs needs a GPU, and one process: leave it out")
-    # Pictures of one size: worth the time that finding the fastest kernels takes, as the reference does.
-    torch.backends.cudnn.benchmark = not config.data.keeps_shape
-    accelerator = Accelerator(
-        mixed_precision=run.mixed_precision,
-        gradient_accumulation_steps=config.optim.gradient_accumulation_steps,
-        log_with=None if run.report_to == "none" else run.report_to,
-        project_dir=run.output_dir,
-        kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],
-    )
-    return accelerator, config
-
-
-def write(moment: Moment, epoch: Epoch | None, run: Run, monitor: Monitor, hub, *, ending: bool) -> None:
-    """Write a moment, with the epoch if one was completed, and tell the Hub; while the next epoch is trained."""
-    if epoch:
-        run.save_epoch(moment, losses=epoch.losses, metrics=epoch.metrics, samples=epoch.grids)
-    run.save_state(moment)  # After the checkpoint: a run never goes on from an epoch that it does not hold.
-    if epoch:
-        monitor.draw_curves()
-        for sentence in epoch.said:
-            monitor.say(sentence)
-    if hub:
-        hub.add(moment.epoch, moment.global_step, ending=ending)
-
-
-def open_hub(config: TrainConfig, accelerator: Accelerator):
-    """Where epochs are published, found to work before any training; None if nowhere, or not by this process."""
-    if not (config.run.push_to_hub and accelerator.is_main_process):
-        return None
-    from hub.training import TrainingHub  # Runs that don't publish don't pay for the import.
-
-    return TrainingHub(config.run, say=lambda text: tqdm.write(text, file=sys.stderr))
 
 
 def train(config: TrainConfig) -> int:
-    """Run the whole training; the exit status."""
+    """Run the whole training and return the exit status."""
     check_tracker(config.run.report_to)
     accelerator, config = make_accelerator(config)
-    hub = open_hub(config, accelerator)
-    with Run(config, accelerator, restore=hub and hub.restore) as run:
-        if hub:
-            hub.check_run()
+    hub = open_hub(config) if accelerator.is_main_process else Publishing()
+    with Run(config, accelerator, restore=hub.restore) as run:
+        hub.check_run()
         data = open_data(
             config.data,
             seed=config.run.seed,
@@ -102,91 +53,81 @@ def train(config: TrainConfig) -> int:
         trainer = Trainer(config, data, accelerator)
         run.resume(trainer)
         monitor = Monitor(config, trainer, accelerator)
-        if data.test_is_train:
-            run.notes.append("the data set has no test pictures, so samples and figures are of training pictures")
-        if config.run.compile:
-            run.notes.append("compiling: the first step takes minutes, and seconds once torch has it in its cache")
-        for note in run.notes:
-            monitor.say(note)
-        samples = data.samples(max(config.run.sample_count, DIVERSITY_SAMPLES)) if run.is_main else {}
-        if run.is_main:
-            run.save_examples(samples)
-
-        def stop() -> None:
-            trainer.stop_requested = True
-            monitor.say("stopping after this step, then saving; once more to stop at once")
-
-        stop_on_signals(stop)
+        samples = monitor.begin(run)
+        stop_on_signals(monitor.request_stop)
         published, stopped, epochs = True, False, config.optim.total_epochs
         try:
-            if hub:
-                hub.start(trainer.epoch)
-            with Writer(trainer) as writer:
+            hub.start(trainer.epoch)
+            with BackgroundWriter(trainer) as writer:
                 while trainer.epoch < epochs and not stopped:
                     started = time.monotonic()
                     monitor.start_epoch()
                     completed = trainer.train_epoch(monitor.on_step)
                     monitor.close_bar()
                     seconds = time.monotonic() - started
-                    writer.wait()  # For the epoch before: nothing is written after what could not be.
-                    epoch = monitor.finish_epoch(samples, seconds) if completed and run.is_main else None
+                    writer.wait()  # If the epoch before could not be written, this one must not be recorded.
+                    result = monitor.finish_epoch(samples, seconds) if completed and run.is_main else None
                     stopped = trainer.stop_requested or not completed
                     ending = stopped or trainer.epoch == epochs
-                    writer.hand_over(partial(write, Moment.of(trainer), epoch, run, monitor, hub, ending=ending))
-            if stopped:
-                monitor.say(f"stopped after step {trainer.global_step}; continue with: {resume_command()}")
-            else:
-                where = config.run.hub_model_id if config.run.push_to_hub else str(run.folder)
-                see = shlex.join(["python", "app.py", "--checkpoints", where])
-                monitor.say(f"done, with {trainer.epoch} of {epochs} epochs; see them with: {see}")
+                    snapshot = TrainerSnapshot.of(trainer)
+                    writer.submit(partial(write, snapshot, result, run, monitor, hub, ending=ending))
+            monitor.say(stopped_note(trainer) if stopped else done_note(config, trainer, str(run.folder)))
         finally:
-            if hub:
-                for number in (signal.SIGINT, signal.SIGTERM):  # Now either ends the waiting for the Hub.
-                    signal.signal(number, signal.default_int_handler)
-                published = hub.finish(stopped=trainer.stop_requested)
+            published = hub.finish(stopped=trainer.stop_requested)
             monitor.close()
             data.close()
     return 0 if published else 1
 
 
-def resume_command() -> str:
-    """The command line that continues this run, ready to paste."""
-    words, skip = [], False
-    for word in sys.argv[1:]:
-        if skip or word.split("=")[0] == "--resume":
-            skip = not skip and "=" not in word
-            continue
-        words.append(word)
-    processes = os.environ.get("WORLD_SIZE", "1")
-    launcher = ["python"] if processes == "1" else ["torchrun", f"--nproc_per_node={processes}"]
-    return shlex.join([*launcher, Path(sys.argv[0]).name, *words, "--resume", "auto"])
+def write(
+    snapshot: TrainerSnapshot, result: EpochResult | None, run: Run, monitor: Monitor, hub: Publishing, *, ending: bool
+) -> None:
+    """Write a snapshot, with the epoch if one was completed, and publish it; while the next epoch is trained."""
+    if result:
+        run.save_epoch(snapshot, losses=result.losses, metrics=result.metrics, samples=result.grids)
+    run.save_state(snapshot)  # After the checkpoint, so that a run never continues from an epoch that it doesn't hold.
+    if result:
+        monitor.announce(result)
+    hub.add(snapshot.epoch, snapshot.global_step, ending=ending)
+
+
+def open_hub(config: TrainConfig) -> Publishing:
+    """Return the hooks for the Hub, tried before any training; hooks that do nothing without `--push_to_hub`."""
+    if not config.run.push_to_hub:
+        return Publishing()
+    from hub.training import TrainingHub  # Imported here, because most runs don't publish.
+
+    return TrainingHub(config.run, say=lambda text: tqdm.write(str(text), file=sys.stderr))
+
+
+def stopped_note(trainer: Trainer) -> Message:
+    """Return the last line of a training that a signal stopped."""
+    return message(
+        "stopped after step {step}; continue with: {command}", step=trainer.global_step, command=resume_command()
+    )
+
+
+def done_note(config: TrainConfig, trainer: Trainer, folder: str) -> Message:
+    """Return the last line of a training that is done."""
+    where = config.run.hub_model_id if config.run.push_to_hub else folder
+    return message(
+        "done, with {epoch} of {epochs} epochs; see them with: {command}",
+        epoch=trainer.epoch, epochs=config.optim.total_epochs,
+        command=shlex.join(["python", "app.py", "--checkpoints", where]),
+    )  # fmt: skip
 
 
 def main() -> int:
-    """Parse, train, and turn what can be foreseen into a sentence."""
+    """Parse the flags, train, and return the exit status."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     logging.basicConfig(format="%(levelname)s: %(message)s".lower(), level=logging.WARNING)
     config = parse_train_config()
-    try:
-        return run_command(lambda: train(config))
-    except RuntimeError as error:  # torch.OutOfMemoryError is one; on CPUs it is a plain one.
-        if any(word in str(error) for word in ("Connection closed by peer", "Connection reset", "NCCL")):
-            print(f"error: another process of this run ended; continue with: {resume_command()}", file=sys.stderr)
-            return 1
-        if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
-            reason = " ".join(str(error).split())[:200]
-            print(f"error: --compile failed, which needs a C++ compiler: leave it out ({reason})", file=sys.stderr)
-            return 1
-        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
-            raise
-        data, optim = config.data, config.optim
-        print(
-            f"error: out of memory with --crop_size {data.crop_size} --batch_size {optim.batch_size}. Try "
-            "--batch_size 1, --gradient_checkpointing, a smaller --crop_size, "
-            f"or --ngf {max(1, config.model.ngf // 2)}",
-            file=sys.stderr,
-        )
-        return 1
+
+    def run() -> int:
+        with explained_failures(config):
+            return train(config)
+
+    return run_command(run)
 
 
 if __name__ == "__main__":

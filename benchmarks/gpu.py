@@ -50,9 +50,9 @@ from benchmarks.train_throughput import (
     synchronise,
     watch_training,
 )
-from cyclegan.config import DataConfig, LossConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
+from cyclegan.config import CycleGANConfig, DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
 from cyclegan.data import find_data
-from cyclegan.training.resolve import settle
+from cyclegan.training.resolve import resolve_auto
 from cyclegan.training.trainer import Trainer
 
 PARTS = ("checks", "throughput", "training", "report")
@@ -75,10 +75,10 @@ def trainer_of(
     torch.backends.cudnn.benchmark = True  # As in train_accelerate.py; what it tries takes memory too.
     model = ModelConfig(generator="resnet_6", ngf=4, ndf=4) if args.tiny else ModelConfig(generator=generator)
     config = TrainConfig(
-        data=DataConfig(dataset="none", load_size=size, crop_size=size), model=model, loss=LossConfig(pool_size=4),
+        data=DataConfig(dataset="none", load_size=size, crop_size=size), model=model, loss=CycleGANConfig(pool_size=4),
         optim=OptimConfig(batch_size=1), run=RunConfig(output_dir="none", **settings),
     )  # fmt: skip
-    config = settle(config, device)
+    config = resolve_auto(config, device)
     return Trainer(config, None, accelerator_of(config, device))  # type: ignore[arg-type]
 
 
@@ -108,7 +108,7 @@ def losses_of(settings: dict[str, Any], steps: int, size: int, args: argparse.Na
     if change:
         draws = torch.Generator().manual_seed(2)
         with torch.no_grad():
-            for network in (*trainer.method.generators.values(), *trainer.method.discriminators.values()):
+            for network in trainer.networks.values():
                 for parameter in network.parameters():
                     parameter.mul_(1 + change * torch.randn(parameter.shape, generator=draws).to(parameter.device))
     rows = []

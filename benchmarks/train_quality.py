@@ -4,11 +4,11 @@
     python -m benchmarks.train_quality --dataset data/maps --images 48 --epochs 4 --evaluations 2 --pairs 4 --output q
     python -m benchmarks.train_quality --render
 
-"plain" is `benchmarks.plain_recipe`. "default" is `Trainer.step` with what `cyclegan.training.resolve.settle` chooses
-for the device. For each seed both start from equal weights, see the same crops in the same order and number, and
-follow the same learning rate: constant, then falling linearly over the second half of the epochs. The data set holds
-side-by-side pairs; training sees them unpaired, and held-back ones serve as ground truth. Both ways' generators are
-evaluated in fp32 by the same network and function. Each way and seed trains in a process of its own.
+"plain" is `benchmarks.plain_recipe`. "default" is `Trainer.step` with what `cyclegan.training.resolve.resolve_auto`
+chooses for the device. For each seed both start from equal weights, see the same crops in the same order and number,
+and follow the same learning rate: constant, then falling linearly over the second half of the epochs. The data set
+holds side-by-side pairs; training sees them unpaired, and held-back ones serve as ground truth. Both ways' generators
+are evaluated in fp32 by the same network and function. Each way and seed trains in a process of its own.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from cyclegan.data import find_data, open_data
 from cyclegan.errors import DataError, ImageError
 from cyclegan.evaluation.reconstruction import similarity
 from cyclegan.images import normalise, prepare_for_evaluation, to_image, to_tensor
-from cyclegan.training.resolve import settle
+from cyclegan.training.resolve import resolve_auto
 from cyclegan.training.trainer import Trainer, lr_factor
 
 REPORT = Path(__file__).parent / "reports" / "train_quality"
@@ -86,7 +86,7 @@ def train_config(args: argparse.Namespace, seed: int) -> TrainConfig:
         optim=OptimConfig(epochs=args.epochs - args.epochs // 2, decay_epochs=args.epochs // 2),
         run=RunConfig(output_dir="none", seed=seed),
     )  # fmt: skip
-    return settle(config, torch.device(args.device))
+    return resolve_auto(config, torch.device(args.device))
 
 
 class Way:
@@ -118,13 +118,13 @@ class Way:
         torch.backends.cudnn.benchmark = device == "cuda"
         model = config.model
         plain = PlainCycleGAN(model.ngf, model.ndf, blocks(model.generator), device, config.run.seed)
-        for network, given in {**trainer.published_generators(), **trainer.discriminators()}.items():
+        for network, given in trainer.networks.items():
             plain.load(network, given.parameters())
         self.generators = {"gen_ab": plain.gen_ab, "gen_ba": plain.gen_ba}
         self.step, self.set_lr = plain.step, plain.set_lr
 
     def _set_lr(self, lr: float) -> None:
-        for optimiser in (self.trainer.optim_gen, self.trainer.optim_disc):
+        for optimiser in self.trainer.optimisers.values():
             for group in optimiser.param_groups:
                 group["lr"] = lr
 
@@ -472,7 +472,7 @@ def markdown(report: dict[str, Any], name: str) -> str:
         f"falling over {optim['decay_epochs']}. Seeds: {', '.join(map(str, report['seeds']))}.",
         "",
         "- plain: `benchmarks/plain_recipe.py`, eager fp32, six generator passes one by one, torch's own Adam.",
-        "- default: `Trainer.step` with what `cyclegan.training.resolve.settle` chose on this device: "
+        "- default: `Trainer.step` with what `cyclegan.training.resolve.resolve_auto` chose on this device: "
         f"{', '.join(on)}.",
         "",
         "For each seed both ways start from equal weights (their figures then differ by "

@@ -47,7 +47,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.machine import ROOT, describe
 from benchmarks.plain_recipe import PlainCycleGAN
 from cyclegan.config import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
-from cyclegan.training.resolve import settle
+from cyclegan.training.resolve import resolve_auto
 from cyclegan.training.trainer import Trainer
 
 REPORTS = Path(__file__).parent / "reports"
@@ -125,7 +125,7 @@ class Way:
             plain = PlainCycleGAN(args.ngf, args.ndf, blocks(args.generator), device)
             self.step = lambda i: plain.step(pictures[i % 4], pictures[(i + 1) % 4])
             return
-        config = settle(train_config(name, size, batch, args), device)
+        config = resolve_auto(train_config(name, size, batch, args), device)
         self.settings = {key: getattr(config.run, key) for key in OFF}
         trainer = Trainer(config, None, accelerator_of(config, device))  # type: ignore[arg-type]
         if config.run.channels_last:  # As the trainer lays out what comes from the data.

@@ -1,7 +1,7 @@
 """Every setting of a run, as frozen dataclasses that validate themselves and go to and from JSON.
 
-A leaf: imports nothing of the package. `cyclegan.cli.flags` turns the fields into command line flags, so a
-field's name is its flag, and its `help` is what `--help` prints.
+`cyclegan.cli.flags` turns the fields into command line flags, so a field's name is its flag, and its `help` is what
+`--help` prints. Loads no torch, because the app and the Hub's commands read settings, too.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import math
 import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from cyclegan.errors import ConfigError, Message, message
 
@@ -22,22 +22,23 @@ GENERATORS = ("resnet_9", "resnet_6", "unet_256", "unet_128", "encoder_decoder")
 DISCRIMINATORS = ("patch", "pixel")
 UPSAMPLES = ("transpose", "resize")
 GAN_MODES = ("lsgan", "vanilla", "hinge", "wgan_gp")
-METHODS = ("cyclegan",)
 PRECISIONS = ("auto", "no", "bf16", "fp16")
 ORDERS = ("auto", "rounds", "random")
 TRACKERS = ("none", "tensorboard", "trackio", "wandb")
-DIRECTIONS = ("ab", "ba")
 Direction = Literal["ab", "ba"]
+DIRECTIONS: tuple[Direction, ...] = ("ab", "ba")
+METHOD_CONFIGS: dict[str, type[MethodConfig]] = {}
+"""The options of every training method, by the method's name; `cyclegan.methods.register_method` adds one."""
 
 
 def option(
-    default: Any, help: str, *, choices: tuple[Any, ...] | None = None, least: float | None = None,
+    default: Any, help: str, *, choices: Collection[Any] | None = None, least: float | None = None,
     most: float | None = None, above: float | None = None, below: float | None = None,
 ) -> Any:
     """Return a dataclass field that knows its help text and its allowed values; None is always allowed.
 
     Args:
-        choices: the allowed values.
+        choices: the allowed values; a view of a dictionary's keys follows the dictionary.
         least, most: bounds that are allowed themselves.
         above, below: bounds that are not.
     """
@@ -50,7 +51,7 @@ def _require(condition: bool, template: str, /, **values: Any) -> None:
         raise ConfigError(template, **values)
 
 
-def check_option(name: str, value: Any, choices: tuple[Any, ...] | None, bounds: Mapping[str, float | None]) -> None:
+def check_option(name: str, value: Any, choices: Collection[Any] | None, bounds: Mapping[str, float | None]) -> None:
     """Check one value against its field's choices and bounds.
 
     Raises:
@@ -91,10 +92,10 @@ def _range(bounds: Mapping[str, float | None]) -> Message:
 
 
 class Config:
-    """JSON in and out for the dataclasses below."""
+    """A group of settings that goes to and from JSON; the base of the dataclasses below."""
 
     def to_json(self) -> dict[str, Any]:
-        """The settings as a JSON-ready dictionary."""
+        """Return the settings as a JSON-ready dictionary."""
         return dataclasses.asdict(self)  # type: ignore[call-overload]
 
     @classmethod
@@ -106,16 +107,20 @@ class Config:
         """
         if not isinstance(values, Mapping):
             raise ConfigError(
-                "{name} must be a JSON object, not {name_2}",
-                name=cls.__name__, name_2=type(values).__name__,
+                "{name} must be a JSON object, not {type}", name=cls.__name__, type=type(values).__name__
             )
-        hints = typing.get_type_hints(cls)
+        hints = cls._types(values)
         names = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
         if unknown := sorted(set(values) - names):
-            raise ConfigError("{name} has no setting {unknown}", name=cls.__name__, unknown=', '.join(unknown))
+            raise ConfigError("{name} has no setting {unknown}", name=cls.__name__, unknown=", ".join(unknown))
         config = cls(**{name: _convert(name, value, hints[name]) for name, value in values.items()})
         config.validate()
         return config
+
+    @classmethod
+    def _types(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the types of the fields, by name; `values` is the JSON to rebuild from."""
+        return typing.get_type_hints(cls)
 
     def validate(self) -> None:
         """Raise ConfigError for a value that can't work."""
@@ -125,7 +130,7 @@ class Config:
 
 
 def _convert(name: str, value: Any, kind: Any) -> Any:
-    """Check one JSON value against its field's type; ints are welcome where floats are asked for."""
+    """Return one JSON value, checked against its field's type; an int may stand for a float."""
     if dataclasses.is_dataclass(kind):
         return kind.from_json(value)
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
@@ -138,13 +143,13 @@ def _convert(name: str, value: Any, kind: Any) -> Any:
         except OverflowError as error:
             raise ConfigError("{name} is too large", name=name) from error
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise ConfigError("{name} must be {name_2}, not {value!r}", name=name, name_2=kind.__name__, value=value)
+        raise ConfigError("{name} must be {type}, not {value!r}", name=name, type=kind.__name__, value=value)
     return value
 
 
 @dataclass(frozen=True)
 class DataConfig(Config):
-    """Where the pictures come from and how they reach the network."""
+    """The pictures, and their way to the networks."""
 
     dataset: str = option(
         "",
@@ -157,28 +162,28 @@ class DataConfig(Config):
         "resize_crop",
         "resize_crop: to load_size², then a random crop_size² crop; resize: to crop_size², nothing lost; "
         "crop: random crop only; scale_width: width to crop_size, height in proportion; scale_width_crop: "
-        "width to load_size, then crop; none: as it is, sides rounded to what the network needs",
+        "width to load_size, then crop; none: unchanged, sides rounded to what the network needs",
         choices=PREPROCESS,
     )
     load_size: int = option(286, "size in pixels that pictures are resized to before the crop", most=20_000)
-    crop_size: int = option(256, "size in pixels of what the networks are trained on", least=16)
+    crop_size: int = option(256, "size in pixels of the pictures that the networks are trained on", least=16)
     flip: bool = option(True, "mirror half of the training pictures, at random")
     order: str = option(
         "auto",
-        "how pictures of B meet those of A: rounds, each equally often; random, drawn for each A anew, as the "
-        "reference does; auto: rounds, but random with --reference",
+        "choice of the B picture for each A picture: rounds, each equally often; random, a new draw for each, as in "
+        "the reference; auto: rounds, but random with --reference",
         choices=ORDERS,
     )
     max_images: int | None = option(None, "use at most this many training pictures per domain", least=1)
-    skip_bad_images: bool = option(False, "go on without pictures that can't be read, instead of stopping")
-    cache_mb: int = option(2048, "memory for decoded pictures, in MiB; what does not fit is decoded again", least=0)
+    skip_bad_images: bool = option(False, "skip pictures that can't be read, instead of stopping")
+    cache_mb: int = option(2048, "memory for decoded pictures, in MiB; the rest is decoded again each time", least=0)
     num_workers: int = option(
         -1, "processes that decode pictures; -1 chooses, 0 decodes in the training process", least=-1
     )
 
     @property
     def keeps_shape(self) -> bool:
-        """Whether training pictures keep a shape of their own, so that their sizes may differ."""
+        """True if training pictures keep their own shape, so that their sizes may differ."""
         return self.preprocess in ("none", "scale_width")
 
     def validate(self) -> None:
@@ -194,7 +199,7 @@ class DataConfig(Config):
 
 @dataclass(frozen=True)
 class ModelConfig(Config):
-    """What rebuilds the networks."""
+    """The architecture of the networks; it rebuilds them from a checkpoint."""
 
     generator: str = option("resnet_9", "generator architecture", choices=GENERATORS)
     discriminator: str = option(
@@ -208,7 +213,7 @@ class ModelConfig(Config):
     upsample: str = option(
         "transpose",
         "transpose: transposed convolution, as published; resize: nearest-neighbour resize "
-        "and convolution, the cure for checkerboard patterns",
+        "and convolution, which leaves no checkerboard patterns",
         choices=UPSAMPLES,
     )
     leaky_slope: float = option(
@@ -225,8 +230,28 @@ class ModelConfig(Config):
 
 
 @dataclass(frozen=True)
-class LossConfig(Config):
-    """The objective's terms and their weights (paper sections 3 and 4)."""
+class MethodConfig(Config):
+    """A training method's own options, with its own defaults; subclasses are defined next to their methods."""
+
+    defaults: ClassVar[Mapping[str, Any]] = {}
+    """Defaults of other groups' settings that differ for this method, e.g. {"generator": "unet_256"}."""
+
+    @property
+    def trains_discriminators(self) -> bool:
+        """True unless the options leave discriminators out."""
+        return True
+
+    def describe(self) -> str:
+        """Return the losses and their weights in words, for a model card."""
+        return ", ".join(f"{name} {value}" for name, value in self.to_json().items())
+
+
+@dataclass(frozen=True)
+class CycleGANConfig(MethodConfig):
+    """The objective's terms and their weights (paper sections 3 and 4).
+
+    Defined here and not in `cyclegan.methods`, because the default method's options must load without torch.
+    """
 
     gan_mode: str = option("lsgan", "adversarial objective", choices=GAN_MODES)
     lambda_gan: float = option(1.0, "weight of the adversarial term; 0 trains without discriminators", least=0)
@@ -235,7 +260,8 @@ class LossConfig(Config):
     lambda_identity: float = option(
         0.5, "weight of the identity term, relative to the cycle weight of the same domain (0.5 × 10 = 5)", least=0)
     lambda_gp: float = option(10.0, "weight of the gradient penalty, for wgan_gp only", least=0)
-    pool_size: int = option(50, "how many past fakes each discriminator is shown again; 0 = only new ones", least=0)
+    pool_size: int = option(
+        50, "number of past fakes that each discriminator is shown again; 0 = only new ones", least=0)
 
     def validate(self) -> None:
         super().validate()
@@ -244,21 +270,36 @@ class LossConfig(Config):
             "every loss weight is 0: raise --lambda_gan or --lambda_cycle_a/--lambda_cycle_b",
         )
 
+    @property
+    def trains_discriminators(self) -> bool:
+        """False where the adversarial term's weight is 0."""
+        return self.lambda_gan > 0
+
+    def describe(self) -> str:
+        """Return e.g. "adversarial (lsgan) × 1, cycle × 10 (A) and × 10 (B), identity × 0.5 of the cycle's weight"."""
+        terms = [f"adversarial ({self.gan_mode}) × {self.lambda_gan:g}"] if self.lambda_gan else []
+        terms.append(f"cycle × {self.lambda_cycle_a:g} (A) and × {self.lambda_cycle_b:g} (B)")
+        terms += [f"identity × {self.lambda_identity:g} of the cycle's weight"] if self.lambda_identity else []
+        return ", ".join(terms)
+
+
+METHOD_CONFIGS["cyclegan"] = CycleGANConfig
+
 
 @dataclass(frozen=True)
 class OptimConfig(Config):
-    """How the weights move (paper section 4, appendix)."""
+    """The optimiser and its schedule (paper section 4, appendix)."""
 
     epochs: int = option(100, "epochs at the full learning rate", least=0)
     decay_epochs: int = option(100, "epochs after that, over which the learning rate falls linearly to 0", least=0)
     batch_size: int = option(1, "image pairs per step and process", least=1)
-    gradient_accumulation_steps: int = option(1, "steps whose gradients are averaged before the weights move", least=1)
+    gradient_accumulation_steps: int = option(1, "steps whose gradients are averaged before an update", least=1)
     lr: float = option(2e-4, "learning rate of Adam", above=0)
     beta1: float = option(0.5, "Adam's decay rate of the first moment", least=0, below=1)
     beta2: float = option(0.999, "Adam's decay rate of the second moment", least=0, below=1)
     ema: float = option(
         0.0,
-        "decay of an averaged copy of the generators, e.g. 0.999, which is then what the app loads; 0 = none",
+        "decay of an averaged copy of the generators, e.g. 0.999, which the app then loads; 0 = none",
         least=0, below=1,
     )
 
@@ -274,10 +315,10 @@ class OptimConfig(Config):
 
 @dataclass(frozen=True)
 class RunConfig(Config):
-    """Where a run lives, how it is watched and how it survives."""
+    """The run's folder, its records, its speed and its publishing."""
 
     output_dir: str = option("", "required: folder of the run; checkpoints land in OUTPUT_DIR/epoch-0001 and on")
-    method: str = option("cyclegan", "training method", choices=METHODS)
+    method: str = option("cyclegan", "training method", choices=METHOD_CONFIGS.keys())
     seed: int = option(0, "seed of initial weights, order, crops, flips and pools", least=0, most=2**63 - 1)
     resume: str = option(
         "none",
@@ -296,11 +337,11 @@ class RunConfig(Config):
         choices=PRECISIONS,
     )
     batch_passes: bool | None = option(
-        None, "send pictures that go through the same network through it together: same results (default: on)"
+        None, "run pictures through the same network together: same results (default: on)"
     )
     fused_adam: bool | None = option(
         None,
-        "let torch move all weights at once, and leave out steps that are not finite without waiting for the GPU: "
+        "let torch update all weights at once, and skip steps that are not finite without waiting for the GPU: "
         "same results (default: on)",
     )
     compile: bool = option(False, "compile the step with torch.compile: slow first steps, faster later ones")
@@ -315,20 +356,20 @@ class RunConfig(Config):
     )
     save_precision: str = option("fp32", "precision of published weights", choices=("fp32", "fp16"))
     keep_training_state: int = option(
-        1, "how many training states to keep; generators of every epoch are kept", least=1
+        1, "number of training states to keep; generators of every epoch are kept", least=1
     )
     sample_count: int = option(4, "fixed test pictures per domain in each epoch's sample grid", least=1)
     log_every: int = option(100, "steps between lines of losses in metrics.jsonl", least=1)
-    report_to: str = option("none", "where losses and samples are also shown", choices=TRACKERS)
+    report_to: str = option("none", "tracker that also shows losses and samples", choices=TRACKERS)
     push_to_hub: bool = option(False, "publish each epoch to the Hugging Face Hub: one commit, one tag")
     hub_model_id: str | None = option(None, "repository to publish to, USER/NAME")
-    hub_private: bool = option(False, "make the repository private if it has to be made; refuse one that is public")
+    hub_private: bool = option(False, "create the repository as a private one; refuse one that is public")
     hub_license: str | None = option(
         None, "licence of the weights as the Hub spells it, e.g. mit or cc-by-4.0, for the model card"
     )
     hub_training_state: str = option(
         "none",
-        "what of the training state is published too, so that --resume auto can go on from there on another machine: "
+        "when to publish the training state too, so that --resume auto can continue from it on another machine: "
         "every:N, after every N epochs and at the end; last, when the training ends or is stopped; none",
     )
 
@@ -354,7 +395,7 @@ class RunConfig(Config):
         for flag in filter(None, contrary):
             _require(
                 not self.reference,
-                "--reference computes as published, and {flag} otherwise: leave one out",
+                "--reference computes as published, and {flag} doesn't: leave one out",
                 flag=flag,
             )
         given = {"hub_model_id": self.hub_model_id, "hub_private": self.hub_private, "hub_license": self.hub_license,
@@ -369,13 +410,27 @@ class RunConfig(Config):
 
 @dataclass(frozen=True)
 class TrainConfig(Config):
-    """One training run: everything that the command line can say."""
+    """One training run: everything that the command line can set.
+
+    Attributes:
+        loss: the options of the method that `run.method` names; its defaults if none are given.
+    """
 
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
-    loss: LossConfig = field(default_factory=LossConfig)
+    loss: MethodConfig = None  # type: ignore[assignment]
     optim: OptimConfig = field(default_factory=OptimConfig)
     run: RunConfig = field(default_factory=RunConfig)
+
+    def __post_init__(self) -> None:
+        if self.loss is None:
+            object.__setattr__(self, "loss", METHOD_CONFIGS[self.run.method]())
+
+    @classmethod
+    def _types(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the types of the groups; that of `loss` is the method's."""
+        run = RunConfig.from_json(values.get("run", {}))
+        return super()._types(values) | {"loss": METHOD_CONFIGS[run.method]}
 
     def validate(self) -> None:
         """Validate every group, then what only shows across groups.
@@ -396,16 +451,16 @@ class TrainConfig(Config):
             )
         _require(
             not (self.run.compile and self.data.keeps_shape),
-            "--compile is for pictures of one size, which --preprocess {preprocess} does not give: leave it out, or "
+            "--compile needs pictures of one size, which --preprocess {preprocess} does not give: leave it out, or "
             "use --preprocess resize_crop",
             preprocess=self.data.preprocess,
         )
         if self.run.cuda_graphs:
             _require(
                 self.optim.gradient_accumulation_steps == 1,
-                "--cuda_graphs can't add up the gradients of several steps: leave out --gradient_accumulation_steps",
+                "--cuda_graphs can't add the gradients of several steps: leave out --gradient_accumulation_steps",
             )
-        # What the networks' own layers need: see their min_size.
+        # The networks' layers need this much: see their min_size.
         least = 3 * 2**self.model.n_layers_d if self.model.discriminator == "patch" else 2
         least = max(least, {"unet_256": 256, "unet_128": 128, "encoder_decoder": 32}.get(self.model.generator, 8))
         _require(

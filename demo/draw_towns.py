@@ -203,7 +203,7 @@ def draw_grids(run: Path, pairs: list[dict[str, Image.Image]]) -> None:
         generators = {GENERATOR_OF[way]: network for way, network in checkpoint.generators.items()}
         translated, folder = translate_samples(samples, generators, "cpu"), source.path(info.epoch)
         record = read_json(folder / "checkpoint.json")
-        record["metrics"] = sample_metrics(translated, {}, checkpoint.config.train["loss"]["gan_mode"], "cpu")
+        record["metrics"] = sample_metrics(samples, translated, {}, "cpu")
         write_json(folder / "checkpoint.json", record)
         for way, made in translated.items():
             path = folder / SAMPLES[way]

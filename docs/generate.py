@@ -73,9 +73,12 @@ def flags_page() -> str:
 def _default(action: argparse.Action) -> str:
     if action.required or (not action.option_strings and action.nargs != "?"):
         return "required"
-    if action.default in (None, "", argparse.SUPPRESS):
+    from cyclegan.cli.flags import default_of
+
+    default = default_of(action)
+    if default in (None, ""):
         return ""
-    return {True: "on", False: "off"}[action.default] if isinstance(action.default, bool) else f"`{action.default}`"
+    return {True: "on", False: "off"}[default] if isinstance(default, bool) else f"`{default}`"
 
 
 def public(tree: ast.Module | ast.ClassDef, prefix: str = "") -> Iterator[tuple[str, ast.AST]]:

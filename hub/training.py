@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -109,6 +110,8 @@ class TrainingHub:
         """
         if self._outbox is None:
             return True
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.default_int_handler)  # From here on, a signal ends the waiting for the Hub.
         if left := self._outbox.left():
             self._say(f"publishing what is left: {names(left)}; Ctrl-C ends it, and nothing is lost here")
         left = self._outbox.finish(HURRIED_S if stopped and "TORCHELASTIC_RUN_ID" in os.environ else FINISH_S)

@@ -12,8 +12,8 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from cyclegan.config import DataConfig, ModelConfig, RunConfig, TrainConfig
+from cyclegan.training.launch import make_accelerator
 from cyclegan.training.trainer import Trainer
-from train_accelerate import make_accelerator
 
 accelerator, config = make_accelerator(TrainConfig(
     data=DataConfig(dataset="none"),
@@ -35,5 +35,5 @@ print(json.dumps({
     "sent": [event.input_shapes[0][0] for event in reduced],
     "began": [event.time_range.start for event in reduced],
     "backward_ended": max(backward),
-    "gradients": {name: sum(p.numel() for p in n.parameters()) for name, n in trainer._networks().items()},
+    "gradients": {name: sum(p.numel() for p in n.parameters()) for name, n in trainer.networks.items()},
 }))  # fmt: skip

@@ -27,7 +27,7 @@ MAY = {
     "methods": {"networks"},
     "checkpoints": {"networks"},
     "translation": {"checkpoints", "images", "networks"},
-    "evaluation": {"images", "methods"},
+    "evaluation": {"images"},
     "training": {"checkpoints", "data", "evaluation", "images", "methods"},
     # Without torch, gradio and the Hub: what is played is frozen, and callables bring the pictures.
     "study": {"images"},
@@ -37,7 +37,7 @@ MAY = {
     "__main__": {"cli", "commands", "hub"},
     "__init__": set(),
     "app": {"checkpoints", "cli", "study", "ui", "hub"},
-    "train_accelerate": {"checkpoints", "cli", "data", "images", "methods", "training", "hub"},
+    "train_accelerate": {"cli", "data", "methods", "training", "hub"},
     "hub": {"checkpoints", "cli", "evaluation", "locale", "study"},
 }
 # Only these may import these packages, at whatever depth.

@@ -6,11 +6,11 @@ import dataclasses
 import pytest
 
 from cyclegan.cli.flags import add_config_flags, config_from_args, make_parser, parse_train_config
-from cyclegan.config import DataConfig, LossConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
+from cyclegan.config import CycleGANConfig, DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
 from cyclegan.errors import ConfigError
 from cyclegan.networks import build_generator
 
-GROUPS = (DataConfig, ModelConfig, LossConfig, OptimConfig, RunConfig)
+GROUPS = (DataConfig, ModelConfig, CycleGANConfig, OptimConfig, RunConfig)
 ENOUGH = ["--dataset", "x", "--output_dir", "y"]
 
 
@@ -49,7 +49,7 @@ def test_json_round_trip():
         (ModelConfig, {"width": 3}, "no setting width"),
         (ModelConfig, [1], "JSON object"),
         (DataConfig, {"load_size": 100}, "--load_size 100 is smaller"),
-        (LossConfig, {"lambda_gan": 0.0, "lambda_cycle_a": 0.0, "lambda_cycle_b": 0.0}, "every loss weight is 0"),
+        (CycleGANConfig, {"lambda_gan": 0.0, "lambda_cycle_a": 0.0, "lambda_cycle_b": 0.0}, "every loss weight is 0"),
         (OptimConfig, {"epochs": 0, "decay_epochs": 0}, "nothing to train"),
         (OptimConfig, {"lr": -1.0}, "--lr"),
         (OptimConfig, {"ema": 1.0}, "--ema"),
@@ -73,7 +73,7 @@ def test_what_cannot_work_is_refused_by_name(group, values, says):
         ([*ENOUGH, "--lambda_cycle_a", "nan"], "--lambda_cycle_a must be a finite number, not nan"),
         ([*ENOUGH, "--crop_size", "20", "--load_size", "20"], "at least 24"),
         ([*ENOUGH, "--reference", "--mixed_precision", "bf16"], "--reference computes as published, and --mixed"),
-        ([*ENOUGH, "--reference", "--batch_passes"], "--batch_passes otherwise: leave one out"),
+        ([*ENOUGH, "--reference", "--batch_passes"], "--batch_passes doesn't: leave one out"),
         ([*ENOUGH, "--cuda_graphs"], "add --compile"),
         ([*ENOUGH, "--compile", "--preprocess", "none"], "pictures of one size"),
         ([*ENOUGH, "--compile", "--cuda_graphs", "--gradient_accumulation_steps", "2"], "several steps"),

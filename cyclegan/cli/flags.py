@@ -1,4 +1,4 @@
-"""Config dataclasses → command line flags and back; what every command says when it can't go on."""
+"""Dataclasses of settings → command line flags and back, and the flags' types."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ import typing
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from cyclegan.config import TrainConfig
+from cyclegan.config import METHOD_CONFIGS, RunConfig, TrainConfig
 from cyclegan.errors import ConfigError
 
-GROUP_TITLES = {
-    "data": "pictures",
-    "model": "networks",
-    "loss": "losses",
-    "optim": "optimisation",
-    "run": "run",
-}
+GROUP_TITLES = {"data": "pictures", "model": "networks", "optim": "optimisation", "run": "run"}
+"""Titles of the argument groups, by field of TrainConfig; a method's group has the method's name."""
 
 
 class _Formatter(argparse.HelpFormatter):
-    """Show defaults, but not the ones that say nothing."""
+    """Show defaults, except empty ones."""
 
     def _get_help_string(self, action: argparse.Action) -> str:
-        text = action.help or ""
-        shown = action.default not in (None, "", argparse.SUPPRESS, False)
-        return f"{text} (default: {_show(action.default)})" if shown and "%(default)" not in text else text
+        text, default = action.help or "", default_of(action)
+        shown = default not in (None, "", False) and "%(default)" not in text
+        return f"{text} (default: {_show(default)})" if shown else text
+
+
+def default_of(action: argparse.Action) -> Any:
+    """Return a flag's default as people should read it, None where there is none."""
+    return getattr(action, "shown", None if action.default == argparse.SUPPRESS else action.default)
 
 
 def _show(value: Any) -> str:
@@ -36,51 +36,82 @@ def _show(value: Any) -> str:
 
 
 def _plain_type(hint: Any) -> type:
-    """`int` for both `int` and `int | None`."""
+    """Return `int` for both `int` and `int | None`."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         return next(t for t in typing.get_args(hint) if t is not type(None))
     return hint
 
 
-def add_config_flags(parser: argparse.ArgumentParser, config_type: type = TrainConfig) -> None:
-    """Add one flag for each field of each group of `config_type`, in argument groups, with help and choices."""
+def add_fields(group: Any, config_type: type, *, skipped: frozenset[str] = frozenset()) -> None:
+    """Add one flag for each field of a dataclass of `option`s.
+
+    A flag that isn't given leaves nothing in the parsed arguments, so that the dataclass's own default counts.
+
+    Args:
+        group: an argument group or a parser.
+        skipped: names of fields that get no flag.
+    """
     hints = typing.get_type_hints(config_type)
-    for group_field in dataclasses.fields(config_type):
-        group_type = hints[group_field.name]
-        group = parser.add_argument_group(GROUP_TITLES[group_field.name], (group_type.__doc__ or "").strip())
-        group_hints = typing.get_type_hints(group_type)
-        for f in dataclasses.fields(group_type):
-            kind, flag = _plain_type(group_hints[f.name]), f"--{f.name}"
-            text = f.metadata["help"].replace("%", "%%")
-            if kind is bool:
-                group.add_argument(flag, action=argparse.BooleanOptionalAction, default=f.default, help=text)
-            else:
-                choices = f.metadata["choices"]
-                metavar = None if choices else {int: "N", float: "X"}.get(kind, f.name.split("_")[-1].upper())
-                group.add_argument(flag, type=kind, default=f.default, choices=choices, metavar=metavar, help=text)
+    for f in dataclasses.fields(config_type):
+        if f.name in skipped:
+            continue
+        kind, flag = _plain_type(hints[f.name]), f"--{f.name}"
+        text = f.metadata["help"].replace("%", "%%")
+        options: dict[str, Any] = {"action": argparse.BooleanOptionalAction}
+        if kind is not bool:
+            choices = f.metadata["choices"]
+            metavar = None if choices else {int: "N", float: "X"}.get(kind, f.name.split("_")[-1].upper())
+            options = {"type": kind, "choices": choices, "metavar": metavar}
+        action = group.add_argument(flag, default=argparse.SUPPRESS, help=text, **options)
+        action.shown = f.default  # type: ignore[attr-defined]
 
 
-def config_from_args(args: argparse.Namespace, config_type: type = TrainConfig) -> Any:
-    """The validated config that the parsed flags describe.
+def add_config_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of a training: an argument group for each group of settings, and one for each method.
+
+    Methods may share a flag's name; it is then explained in the group of the first one.
+    """
+    hints = typing.get_type_hints(TrainConfig)
+    for group in dataclasses.fields(TrainConfig):
+        kinds = METHOD_CONFIGS if group.name == "loss" else {GROUP_TITLES[group.name]: hints[group.name]}
+        seen: frozenset[str] = frozenset()
+        for title, kind in kinds.items():
+            about = (kind.__doc__ or "").strip().split("\n\n")[0]
+            add_fields(parser.add_argument_group(title, about), kind, skipped=seen)
+            seen |= _names(kind)
+
+
+def _names(kind: type) -> frozenset[str]:
+    return frozenset(f.name for f in dataclasses.fields(kind))
+
+
+def config_from_args(args: argparse.Namespace) -> TrainConfig:
+    """Return the validated config that the parsed flags of `add_config_flags` describe.
 
     Raises:
         ConfigError: a value, or a combination of values, can't work.
     """
-    hints = typing.get_type_hints(config_type)
-    groups = {
-        group.name: hints[group.name](**{f.name: getattr(args, f.name) for f in dataclasses.fields(hints[group.name])})
-        for group in dataclasses.fields(config_type)
-    }
-    config = config_type(**groups)
+    given = vars(args)
+    method = given.get("method", RunConfig.method)
+    kinds = typing.get_type_hints(TrainConfig) | {"loss": METHOD_CONFIGS[method]}
+    foreign = frozenset().union(*map(_names, METHOD_CONFIGS.values())) - _names(kinds["loss"])
+    if wrong := sorted(foreign & given.keys()):
+        raise ConfigError("--{name} isn't an option of --method {method}", name=wrong[0], method=method)
+    values = {**kinds["loss"].defaults, **given}
+    groups = {}
+    for group in dataclasses.fields(TrainConfig):
+        names = _names(kinds[group.name])
+        groups[group.name] = kinds[group.name](**{name: values[name] for name in names & values.keys()})
+    config = TrainConfig(**groups)
     config.validate()
     return config
 
 
 class _Parser(argparse.ArgumentParser):
-    """Say what is wrong, not the whole usage around it."""
+    """A parser that reports an error in one line, without the whole usage."""
 
     def parse_known_args(self, args=None, namespace=None):
-        """As ever, but a subcommand says itself which of its flags it does not know."""
+        """Refuse unknown flags here, so that a subcommand names its own."""
         namespace, unknown = super().parse_known_args(args, namespace)
         if unknown:
             self.error(f"unrecognized arguments: {' '.join(unknown)}")
@@ -91,12 +122,12 @@ class _Parser(argparse.ArgumentParser):
 
 
 def make_parser(prog: str, description: str, epilog: str | None = None) -> argparse.ArgumentParser:
-    """An ArgumentParser in the house's style; no abbreviated flags, so that scripts stay valid."""
+    """Return an ArgumentParser in the house's style; without abbreviated flags, so that scripts stay valid."""
     return _Parser(prog=prog, description=description, epilog=epilog, formatter_class=_Formatter, allow_abbrev=False)
 
 
 def command_adder(parser: argparse.ArgumentParser) -> Callable[..., argparse.ArgumentParser]:
-    """`add(name, run, help)`, which gives `parser` a subcommand in its style; parsed arguments have its `run`."""
+    """Return `add(name, run, help)`, which adds a subcommand to `parser`; parsed arguments have its `run`."""
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(name: str, run: Callable[[argparse.Namespace], int | None], help: str) -> argparse.ArgumentParser:
@@ -110,7 +141,7 @@ def command_adder(parser: argparse.ArgumentParser) -> Callable[..., argparse.Arg
 
 
 def parse_train_config(argv: Sequence[str] | None = None) -> TrainConfig:
-    """`train_accelerate.py`'s command line → TrainConfig; exits with a sentence where it can't be."""
+    """Return the config that `train_accelerate.py`'s command line describes; exit with a sentence on an error."""
     parser = make_parser(
         "train_accelerate.py",
         "Train a CycleGAN on two sets of unpaired pictures; one checkpoint per epoch lands in OUTPUT_DIR.",
@@ -118,7 +149,8 @@ def parse_train_config(argv: Sequence[str] | None = None) -> TrainConfig:
     )
     add_config_flags(parser)
     args = parser.parse_args(argv)
-    args.output_dir = os.path.expanduser(args.output_dir)  # The shell leaves --output_dir=~/runs as it is.
+    if "output_dir" in args:
+        args.output_dir = os.path.expanduser(args.output_dir)  # The shell leaves --output_dir=~/runs as it is.
     try:
         return config_from_args(args)
     except ConfigError as error:
@@ -129,14 +161,14 @@ def parse_train_config(argv: Sequence[str] | None = None) -> TrainConfig:
 
 
 def positive(text: str) -> int:
-    """The type of a flag that is a whole number above 0, in ASCII digits."""
+    """Return a whole number above 0, from ASCII digits; the type of a flag."""
     if not (text.isascii() and text.isdecimal()) or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
 
 
 def share(text: str) -> float:
-    """The type of a flag that goes from 0 to 1."""
+    """Return a number from 0 to 1; the type of a flag."""
     try:
         value = float(text)
     except ValueError:
@@ -147,7 +179,7 @@ def share(text: str) -> float:
 
 
 def device(name: str | None) -> str | None:
-    """A `--device` that is here, None for the one that is chosen; loads torch. Raises ConfigError."""
+    """Return a `--device` that is available, None to choose one; loads torch. Raises ConfigError."""
     if name is None:
         return None
     import torch
@@ -156,11 +188,7 @@ def device(name: str | None) -> str | None:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
         raise ConfigError(
-            "--device {name} is not here: {reason}",
+            "--device {name} is unavailable: {reason}",
             name=name, reason=str(error).splitlines()[0],
         ) from error
     return name
-
-
-# --- serving ------------------------------------------------------------------------------------------------
-

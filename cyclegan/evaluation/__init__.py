@@ -1,1 +1,1 @@
-"""What is measured and drawn after each epoch. No trainer, no Hub."""
+"""Figures about checkpoints: of each epoch's test pictures, and of single pictures."""

@@ -9,13 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cyclegan.errors import Message, message
+
 COLLAPSED = 0.15
 UNCHANGED = 1.0  # grey levels
 WON = 0.995
 
 
 def diversity(pictures: Sequence[Tensor]) -> float:
-    """Mean absolute difference between each two of the pictures, after shrinking them to 32×32.
+    """Return the mean absolute difference between each two of the pictures, shrunk to 32×32.
 
     Args:
         pictures: (3, H, W) each, in [-1, 1], of any sizes.
@@ -28,28 +30,30 @@ def diversity(pictures: Sequence[Tensor]) -> float:
     return float(torch.stack([(x - y).abs().mean() for x, y in pairs]).mean()) if pairs else 0.0
 
 
-def warnings(metrics: Mapping[str, float], names: Mapping[str, str]) -> list[str]:
-    """Sentences for a person, about `sample_metrics`' figures.
+def warnings(metrics: Mapping[str, float], names: Mapping[str, str]) -> list[Message]:
+    """Return sentences about `sample_metrics`' figures that show a training gone wrong.
 
     Args:
         names: domain names by `a`, `b`.
     """
     found = []
     for source, target in (("a", "b"), ("b", "a")):
-        way = f"{names[source]} → {names[target]}"
+        ends = {"source": names[source], "target": names[target]}
         ratio = metrics.get(f"diversity_{source}{target}", 1.0)
         if ratio < COLLAPSED:
-            found.append(
-                f"{way}: the outputs have become alike (their diversity is {ratio:.0%} of the inputs'). "
-                "If it stays so, resume from an earlier epoch, raise --lambda_cycle_a/--lambda_cycle_b or lower --lr"
-            )
+            found.append(message(
+                "{source} → {target}: the outputs have become alike (their diversity is {ratio:.0%} of the inputs'). "
+                "If this persists, resume from an earlier epoch, raise --lambda_cycle_a/--lambda_cycle_b or lower --lr",
+                ratio=ratio, **ends,
+            ))  # fmt: skip
         if metrics.get(f"change_l1_{source}{target}", 255.0) < UNCHANGED:
-            found.append(
-                f"{way}: the outputs equal their inputs. If it stays so, lower --lambda_identity, or raise --lambda_gan"
-            )
+            found.append(message(
+                "{source} → {target}: the outputs equal their inputs. If this persists, lower --lambda_identity, or "
+                "raise --lambda_gan", **ends,
+            ))  # fmt: skip
         if metrics.get(f"disc_accuracy_{target}", 0.0) > WON:
-            found.append(
-                f"{names[target]}: the discriminator tells every real from every fake, so the generator "
-                "learns little. Early on this passes; if it stays, lower --n_layers_d or --ndf"
-            )
+            found.append(message(
+                "{target}: the discriminator tells every real from every fake, so the generator learns little. Early "
+                "on this passes; if it persists, lower --n_layers_d or --ndf", target=names[target],
+            ))  # fmt: skip
     return found

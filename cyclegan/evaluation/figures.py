@@ -28,13 +28,13 @@ class Figure:
     key: str
     """Its name in checkpoint.json and metrics.jsonl, without the ending."""
     group: Group
-    """Where an epoch records it: a loss of the training, or a metric on the fixed test pictures."""
+    """The epoch's record that holds it: the losses of the training, or the metrics of the fixed test pictures."""
     ending: Ending
     """The ending in a direction's column: the direction (`ab`), its source (`a`) or its target domain (`b`)."""
     label: Message
     """A few words, for a row or a column."""
     meaning: Message
-    """What it says, with its range; no full stop."""
+    """Its meaning, with its range; no full stop."""
     title: Message
     """The heading of its panel of curves."""
     unit: Message | None = None
@@ -45,9 +45,9 @@ class Figure:
     short: str | None = None
     """Its name in the trainer's one-line summary; None leaves it out there."""
     in_lists: bool = False
-    """Whether `python -m hub list` and the model card have a column for it."""
+    """True if `python -m hub list` and the model card have a column for it."""
     in_curves: bool = False
-    """Whether it has a panel among the curves."""
+    """True if it has a panel of curves."""
 
     def name(self, direction: Direction) -> str:
         """Return the recorded name in a direction's column: `cycle_a` for cycle and "ab"."""

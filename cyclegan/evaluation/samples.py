@@ -1,7 +1,8 @@
-"""Fixed test pictures through both generators: the figures and the grids of an epoch."""
+"""Fixed test pictures through the generators: the figures and the grids of an epoch."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,52 +10,59 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
-from cyclegan.config import Direction
+from cyclegan.config import DIRECTIONS, Direction
 from cyclegan.evaluation.collapse import diversity
 from cyclegan.images import to_image
-from cyclegan.methods.losses import judged_correctly
 
 MIN_TILE = 96  # pixels
+DIVERSITY_SAMPLES = 8
+"""Test pictures per domain for the figures, even where the grid shows fewer: collapse needs some to show."""
 
 
 @dataclass
-class Translated:
-    """What one direction makes of the fixed test pictures; all lists of (3, H, W) in [-1, 1] on the CPU."""
+class TranslatedSamples:
+    """The fixed test pictures in one direction; all lists of (3, H, W) in [-1, 1] on the CPU."""
 
     direction: Direction
     labels: list[str]
     real: list[Tensor]
     fake: list[Tensor]
-    rec: list[Tensor]
+    rec: list[Tensor] | None = None
+    """The way back; None where there is no generator for it."""
     truth: list[Tensor] | None = None
 
 
 @torch.no_grad()
 def translate_samples(
-    samples: dict[str, Any], generators: dict[str, nn.Module], device: torch.device | str
-) -> dict[str, Translated]:
-    """Translate and reconstruct the fixed test pictures, one by one, in eval mode, both ways.
+    samples: dict[str, Any], generators: Mapping[str, nn.Module], device: torch.device | str
+) -> dict[Direction, TranslatedSamples]:
+    """Translate the fixed test pictures in each direction, and back where possible; one by one, in eval mode.
 
     Args:
         samples: `Data.samples()`'s result.
-        generators: `gen_ab` and `gen_ba`.
+        generators: `gen_ab`, `gen_ba`, or one of them.
     """
-    results = {}
-    for direction, source, target in (("ab", "a", "b"), ("ba", "b", "a")):
-        there, back = generators[f"gen_{direction}"], generators[f"gen_{direction[::-1]}"]
-        fake, rec = [], []
-        for network in (there, back):
-            network.eval()
+    results: dict[Direction, TranslatedSamples] = {}
+    for network in generators.values():
+        network.eval()
+    for direction in DIRECTIONS:
+        if f"gen_{direction}" not in generators:
+            continue
+        source, target = direction
+        there, back = generators[f"gen_{direction}"], generators.get(f"gen_{direction[::-1]}")
+        fake: list[Tensor] = []
+        rec: list[Tensor] = []
         for real in samples[f"real_{source}"]:
             translated = there(real[None].to(device))
             fake.append(translated[0].float().cpu())
-            rec.append(back(translated)[0].float().cpu())
-        results[direction] = Translated(
+            if back is not None:
+                rec.append(back(translated)[0].float().cpu())
+        results[direction] = TranslatedSamples(
             direction=direction,
             labels=samples[f"label_{source}"],
             real=samples[f"real_{source}"],
             fake=fake,
-            rec=rec,
+            rec=rec if back is not None else None,
             truth=samples.get(f"truth_{target}"),
         )
     return results
@@ -62,64 +70,65 @@ def translate_samples(
 
 @torch.no_grad()
 def sample_metrics(
-    translated: dict[str, Translated],
-    discriminators: dict[str, nn.Module],
-    gan_mode: str,
+    samples: Mapping[str, Any],
+    translated: Mapping[Direction, TranslatedSamples],
+    judges: Mapping[str, Callable[[Tensor], Tensor]],
     device: torch.device | str,
 ) -> dict[str, float]:
-    """Figures of an epoch on the fixed test pictures.
+    """Return the figures of an epoch on the fixed test pictures.
 
-    Returns, for each direction `ab`, `ba`:
-        reconstruction_l1_*: mean |rec − real| in grey levels (0 to 255).
+    For each translated direction, `ab` or `ba`:
+        reconstruction_l1_*: mean |rec − real| in grey levels (0 to 255), where there is a way back.
         change_l1_*: mean |fake − real| in grey levels; near 0 means that nothing is translated.
         truth_l1_*: mean |fake − truth| in grey levels, where the true other-domain picture is known.
         diversity_*: diversity of the fakes over that of their inputs; see `collapse`.
-    and for each domain `a`, `b`:
-        disc_accuracy_*: share of patches, real and fake, that its discriminator calls by the right name.
+    and for each domain with a judge, `a` or `b`:
+        disc_accuracy_*: share of patches, real and fake, that its discriminator judges correctly.
+
+    Args:
+        samples: `Data.samples()`'s result.
+        translated: `translate_samples()`'s result.
+        judges: see `Method.judges`; in eval mode.
     """
     metrics = {}
     for direction, pictures in translated.items():
-        pairs = {
-            "reconstruction_l1": (pictures.rec, pictures.real),
-            "change_l1": (pictures.fake, pictures.real),
-        }
-        if pictures.truth is not None:
-            pairs["truth_l1"] = (pictures.fake, pictures.truth)
+        pairs = {"reconstruction_l1": (pictures.rec, pictures.real), "change_l1": (pictures.fake, pictures.real),
+                 "truth_l1": (pictures.fake, pictures.truth)}  # fmt: skip
         for name, (ours, theirs) in pairs.items():
+            if ours is None or theirs is None:
+                continue
             differences = [(x - y).abs().mean() for x, y in zip(ours, theirs, strict=True) if x.shape == y.shape]
             if differences:
                 metrics[f"{name}_{direction}"] = float(torch.stack(differences).mean()) * 127.5
         inputs = diversity(pictures.real)
         if len(pictures.real) > 1 and inputs > 0:
             metrics[f"diversity_{direction}"] = diversity(pictures.fake) / inputs
-    for domain, into, source in (("a", "ba", "ab"), ("b", "ab", "ba")):
-        judge = discriminators.get(f"disc_{domain}")
-        if judge is None or gan_mode == "wgan_gp":  # A Wasserstein critic has no threshold.
+    for domain, into in (("a", "ba"), ("b", "ab")):
+        judge = judges.get(domain)
+        if judge is None or into not in translated:
             continue
-        judge.eval()
-        shares = [
-            judged_correctly(judge(picture[None].to(device)), real=is_real, mode=gan_mode)
-            for pictures, is_real in ((translated[source].real, True), (translated[into].fake, False))
-            for picture in pictures
-        ]
+        on_real = [judge(picture[None].to(device)) for picture in samples[f"real_{domain}"]]
+        on_fake = [~judge(picture[None].to(device)) for picture in translated[into].fake]
+        shares = [correct.float().mean() for correct in (*on_real, *on_fake)]
         metrics[f"disc_accuracy_{domain}"] = float(torch.stack(shares).mean())
     return metrics
 
 
-def sample_grid(translated: Translated, names: dict[str, str], *, count: int, tile: int = 256) -> Image.Image:
-    """A captioned grid: a row per picture; columns real, fake, rec, and truth where it is known.
+def sample_grid(translated: TranslatedSamples, names: dict[str, str], *, count: int, tile: int = 256) -> Image.Image:
+    """Return a captioned grid: a row per picture; columns real, fake, and rec and truth where they are known.
 
     Args:
         names: domain names by `a`, `b`.
-        count: rows at the most.
+        count: rows at most.
         tile: longest side of a picture in pixels; larger ones are scaled down.
     """
     source, target = translated.direction
     columns = [
         (f"real: {names[source]}", translated.real),
         (f"fake: {names[target]}", translated.fake),
-        ("rec", translated.rec),
     ]
+    if translated.rec is not None:
+        columns.append(("rec", translated.rec))
     if translated.truth is not None:
         columns.append((f"truth: {names[target]}", translated.truth))
     rows = min(count, len(translated.real))

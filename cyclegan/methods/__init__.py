@@ -2,51 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import dataclasses
+import typing
 
-from torch import Tensor, nn
-
-from cyclegan.config import TrainConfig
+from cyclegan.config import METHOD_CONFIGS, TrainConfig
 from cyclegan.methods.cyclegan import CycleGAN
-from cyclegan.methods.image_pool import ImagePool
-from cyclegan.methods.losses import LossTerms
+from cyclegan.methods.method import Batch, Loss, Method, OptimiserGroup
 
-Batch = dict[str, Tensor]
-Networks = dict[str, nn.Module]
+__all__ = ["METHODS", "Batch", "Loss", "Method", "OptimiserGroup", "build_method", "register_method"]
+
+METHODS: dict[str, type[Method]] = {}
 
 
-class Method(Protocol):
-    """What the trainer needs to know of a method.
+def register_method(name: str, method: type[Method]) -> None:
+    """Make a method available as `--method NAME`, with its options as flags.
 
-    The trainer owns optimisers, precision and processes; a method owns networks, pools and losses. In each
-    step the trainer asks for `generator_loss` while the discriminators are frozen, steps the generators,
-    then asks for `discriminator_loss` on what the pools give for the fakes of the first, and steps the
-    discriminators. Neither loss may look at values on the host: the device would have to be waited for.
+    Raises:
+        ValueError: another method has this name, or an option has the name of another setting, or the name of another
+            method's option with another type.
     """
-
-    paired: bool
-    """Whether pictures come as aligned pairs."""
-    generators: Networks
-    """By name; what is published. The trainer replaces them by their prepared (DDP) selves."""
-    discriminators: Networks
-    """By name; never published."""
-    pools: dict[str, ImagePool]
-    """By the name of the fakes that go through them."""
-
-    def __init__(self, config: TrainConfig, *, process_index: int = 0) -> None: ...
-
-    def generator_loss(self, batch: Batch) -> tuple[Tensor, LossTerms, Batch]:
-        """(weighted sum to minimise, terms, fakes by name) for a batch of `real_a`, `real_b`."""
-        ...
-
-    def discriminator_loss(self, batch: Batch, fakes: Batch) -> tuple[Tensor, LossTerms] | None:
-        """(sum to minimise, terms), or None where the method's weights leave discriminators out."""
-        ...
-
-
-METHODS: dict[str, type[Method]] = {"cyclegan": CycleGAN}
+    if METHODS.get(name, method) is not method:
+        raise ValueError(f"there is a method {name} already")
+    types = typing.get_type_hints(method.Config)
+    taken: dict[str, type | None] = {}
+    for group, kind in typing.get_type_hints(TrainConfig).items():
+        taken |= dict.fromkeys((f.name for f in dataclasses.fields(kind)) if group != "loss" else (), None)
+    for other in METHODS.values():
+        taken |= {f.name: typing.get_type_hints(other.Config)[f.name] for f in dataclasses.fields(other.Config)}
+    for f in dataclasses.fields(method.Config):
+        if taken.get(f.name, types[f.name]) != types[f.name]:
+            raise ValueError(f"the option {f.name} of method {name} has the name of another setting")
+    METHODS[name] = method
+    METHOD_CONFIGS[name] = method.Config
 
 
 def build_method(config: TrainConfig, *, process_index: int = 0) -> Method:
-    """The method that `config.run.method` names, with freshly initialised networks."""
+    """Return the method that `config.run.method` names, with freshly initialised networks."""
     return METHODS[config.run.method](config, process_index=process_index)
+
+
+register_method("cyclegan", CycleGAN)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class ImagePool:
-    """Keeps up to `size` past fakes and hands them out again, so that D does not chase only the newest G.
+    """Up to `size` past fakes that are shown again, so that D does not follow only the newest G.
 
     While it fills, every picture is stored and returned. Once full, each picture is, with probability one
     half, stored in place of a random old one, which is returned instead; otherwise it is returned itself.
@@ -22,15 +22,15 @@ class ImagePool:
         self.generator = torch.Generator().manual_seed(seed)
 
     def query(self, images: Tensor, *, keep: Tensor | None = None) -> Tensor:
-        """Swap new fakes for a mixture of new and old ones. Chance is drawn on the CPU: nothing waits for the device.
+        """Return a mixture of new and old fakes. Chance is drawn on the CPU, so that nothing waits for the device.
 
         Args:
-            images: (N, 3, H, W) in [-1, 1]; taken over detached.
-            keep: bool, 0-dim, on the images' device: whether they may be kept. Where it is False, old pictures stay
-                as they are, and an empty place gets a copy of the last one, or grey.
+            images: (N, C, H, W) in [-1, 1]; detached here.
+            keep: bool, 0-dim, on the images' device: True if they may be kept. Where it is False, old pictures are
+                unchanged, and an empty place gets a copy of the last one, or grey.
 
         Returns:
-            (N, 3, H, W), detached. Pictures of other sizes are never mixed into the batch.
+            (N, C, H, W), detached. Pictures of other sizes are never mixed into the batch.
         """
         images = images.detach()
         return images if self.size == 0 else torch.stack([self._swap(image, keep) for image in images])
@@ -51,7 +51,7 @@ class ImagePool:
         return old
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that continuing needs: the pictures, and the state of the draws."""
+        """Return what continuing needs: the pictures, and the state of the draws."""
         return {"images": list(self.images), "generator": self.generator.get_state()}
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device | str = "cpu") -> None:

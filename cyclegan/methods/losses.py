@@ -2,42 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-@dataclass
-class LossTerms:
-    """One step's losses, unweighted, as 0-dim tensors on the device; None where a term's weight is 0.
-
-    The suffix names the domain that the judged picture looks like, but for the two adversarial terms,
-    which are named after their generator.
-    """
-
-    gan_ab: Tensor | None = None  # gen_ab against disc_b
-    gan_ba: Tensor | None = None  # gen_ba against disc_a
-    cycle_a: Tensor | None = None  # |gen_ba(gen_ab(a)) - a|
-    cycle_b: Tensor | None = None  # |gen_ab(gen_ba(b)) - b|
-    identity_a: Tensor | None = None  # |gen_ba(a) - a|
-    identity_b: Tensor | None = None  # |gen_ab(b) - b|
-    disc_a: Tensor | None = None
-    disc_b: Tensor | None = None
-
-    def items(self) -> list[tuple[str, Tensor]]:
-        """(name, detached value) of the terms that were computed."""
-        pairs = ((f.name, getattr(self, f.name)) for f in fields(self))
-        return [(name, value.detach()) for name, value in pairs if value is not None]
-
-
 def gan_loss(logits: Tensor, *, real: bool, mode: str, for_discriminator: bool) -> Tensor:
-    """The adversarial loss of one batch of judgements, averaged over patches and batch.
+    """Return the adversarial loss of one batch of judgements, averaged over patches and batch.
 
     Args:
         logits: the discriminator's raw output, any shape.
-        real: whether the judge is asked to call these real. A generator asks for `real=True` on its fakes.
+        real: True if the judge should call these real. A generator asks for `real=True` on its fakes.
         mode: lsgan (squared error, the paper's choice), vanilla (cross entropy), hinge, or wgan_gp.
         for_discriminator: hinge clips the discriminator's side only.
     """
@@ -52,7 +27,7 @@ def gan_loss(logits: Tensor, *, real: bool, mode: str, for_discriminator: bool) 
 
 
 def gradient_penalty(discriminator: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
-    """(‖∇D(x̂)‖₂ − 1)² on random mixtures x̂ of real and fake (Gulrajani et al. 2017, eq. 3).
+    """Return (‖∇D(x̂)‖₂ − 1)² on random mixtures x̂ of real and fake (Gulrajani et al. 2017, eq. 3).
 
     Args:
         real, fake: (N, 3, H, W), detached, of one size.
@@ -63,8 +38,6 @@ def gradient_penalty(discriminator: nn.Module, real: Tensor, fake: Tensor) -> Te
     return (gradient.flatten(1).norm(dim=1) - 1).square().mean()
 
 
-def judged_correctly(logits: Tensor, *, real: bool, mode: str) -> Tensor:
-    """Share of patches (0 to 1) that a discriminator calls by their right name; for wgan_gp it means nothing."""
-    threshold = 0.5 if mode == "lsgan" else 0.0
-    called_real = logits > threshold
-    return (called_real if real else ~called_real).float().mean()
+def called_real(logits: Tensor, *, mode: str) -> Tensor:
+    """Return a bool map of the patches that a discriminator calls real; meaningless for wgan_gp."""
+    return logits > (0.5 if mode == "lsgan" else 0.0)

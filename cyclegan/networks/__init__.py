@@ -20,21 +20,23 @@ __all__ = [
 ]
 
 
-def build_generator(model: ModelConfig) -> Generator:
-    """A new generator in training mode, its weights drawn from N(0, `init_gain`) by torch's global seed.
+def build_generator(model: ModelConfig, *, in_channels: int = 3, out_channels: int = 3) -> Generator:
+    """Return a new generator in training mode, its weights drawn from N(0, `init_gain`) by torch's global seed.
 
     Args:
         model: `generator` picks the architecture; `ngf`, `upsample`, `dropout`, `leaky_slope` (where the
             architecture has LeakyReLU) and `norm_affine` shape it.
+        in_channels, out_channels: of the pictures.
 
     Returns:
-        Network (N, 3, H, W) in [-1, 1] → the same, with the sizes it takes as `size_multiple`, `min_size`.
+        Network (N, in_channels, H, W) in [-1, 1] → (N, out_channels, H, W) in [-1, 1].
 
     Raises:
         ConfigError: `model` doesn't validate.
     """
     model.validate()
-    common = {"upsample": model.upsample, "dropout": model.dropout, "norm_affine": model.norm_affine}
+    common = {"upsample": model.upsample, "dropout": model.dropout, "norm_affine": model.norm_affine,
+              "in_channels": in_channels, "out_channels": out_channels}  # fmt: skip
     network: Generator
     match model.generator:
         case "resnet_9":
@@ -53,14 +55,15 @@ def build_generator(model: ModelConfig) -> Generator:
     return network
 
 
-def build_discriminator(model: ModelConfig) -> PatchDiscriminator | PixelDiscriminator:
-    """A new discriminator in training mode, its weights drawn from N(0, `init_gain`) by torch's global seed.
+def build_discriminator(model: ModelConfig, *, in_channels: int = 3) -> PatchDiscriminator | PixelDiscriminator:
+    """Return a new discriminator in training mode, its weights drawn from N(0, `init_gain`) by torch's global seed.
 
     Args:
         model: `discriminator` picks the architecture; `ndf`, `n_layers_d` and `leaky_slope` shape it.
+        in_channels: of a picture; 6 for one that is judged next to its input.
 
     Returns:
-        Network (N, 3, H, W) in [-1, 1] → raw logits (N, 1, h, w).
+        Network (N, in_channels, H, W) in [-1, 1] → raw logits (N, 1, h, w).
 
     Raises:
         ConfigError: `model` doesn't validate.
@@ -68,8 +71,10 @@ def build_discriminator(model: ModelConfig) -> PatchDiscriminator | PixelDiscrim
     model.validate()
     network: PatchDiscriminator | PixelDiscriminator
     if model.discriminator == "patch":
-        network = PatchDiscriminator(model.ndf, model.n_layers_d, slope=model.leaky_slope)
+        network = PatchDiscriminator(
+            model.ndf, model.n_layers_d, slope=model.leaky_slope, in_channels=in_channels
+        )
     else:
-        network = PixelDiscriminator(model.ndf, slope=model.leaky_slope)
+        network = PixelDiscriminator(model.ndf, slope=model.leaky_slope, in_channels=in_channels)
     initialise(network, gain=model.init_gain)
     return network

@@ -1,6 +1,6 @@
-"""Discriminators: picture (N, 3, H, W) in [-1, 1] → map of logits (N, 1, h, w), high where it looks real.
+"""Discriminators: picture (N, C, H, W) in [-1, 1] → map of raw logits (N, 1, h, w), high where it looks real.
 
-Raw logits: what turns them into a loss is `cyclegan.methods.losses`'s business, and differs between GAN modes.
+`cyclegan.methods.losses` turns logits into a loss, by the GAN mode.
 """
 
 from __future__ import annotations
@@ -9,15 +9,13 @@ from torch import Tensor, nn
 
 from cyclegan.networks.norm import instance_norm
 
-CHANNELS = 3
-
 
 class _Discriminator(nn.Module):
-    """What both discriminators share: a sequence of layers and a least size.
+    """The base of both discriminators: a sequence of layers and a least size.
 
     Attributes:
         min_size: height and width must be at least this many pixels.
-        receptive_field: how many pixels a side one logit sees.
+        receptive_field: side in pixels of the square that one logit sees.
     """
 
     min_size: int
@@ -28,7 +26,7 @@ class _Discriminator(nn.Module):
         """Judge pictures.
 
         Args:
-            x: (N, 3, H, W) in [-1, 1].
+            x: (N, in_channels, H, W) in [-1, 1].
 
         Returns:
             (N, 1, h, w), raw logits.
@@ -48,17 +46,18 @@ class PatchDiscriminator(_Discriminator):
     """Judges overlapping patches (paper section 4 and appendix: C64-C128-C256-C512, no norm on C64).
 
     `n_layers` 4×4 convolutions of stride 2, one of stride 1, and one of stride 1 down to a single channel.
-    One logit sees a square of `receptive_field` pixels: 16, 34, 70, 142, 286, 574 at 1 to 6 layers. (So say
-    the convolutions; through the means and variances of instance norm, the whole picture has a faint say.)
-    A 256² picture becomes 30×30 logits at 3 layers.
+    One logit sees a square of `receptive_field` pixels: 16, 34, 70, 142, 286, 574 at 1 to 6 layers. (Through the
+    means and variances of instance norm, the whole picture has a faint influence.) A 256² picture becomes 30×30
+    logits at 3 layers.
 
     Args:
         ndf: channels of the first layer; they double per layer, up to 8 × ndf.
         n_layers: convolutions of stride 2; 3 in the paper.
         slope: LeakyReLU's slope; 0.2 in the paper, 0 = ReLU.
+        in_channels: of a picture; 6 for one that is judged next to its input.
     """
 
-    def __init__(self, ndf: int = 64, n_layers: int = 3, *, slope: float = 0.2) -> None:
+    def __init__(self, ndf: int = 64, n_layers: int = 3, *, slope: float = 0.2, in_channels: int = 3) -> None:
         super().__init__()
         if n_layers < 1:
             raise ValueError(f"n_layers must be 1 or more, not {n_layers}")
@@ -66,14 +65,12 @@ class PatchDiscriminator(_Discriminator):
         self.min_size = 3 * 2**n_layers
         widths = [ndf * min(2**level, 8) for level in range(n_layers + 1)]
         layers: list[nn.Module] = [
-            nn.Conv2d(CHANNELS, ndf, 4, stride=2, padding=1),
+            nn.Conv2d(in_channels, ndf, 4, stride=2, padding=1),
             nn.LeakyReLU(slope, inplace=True),
         ]
         for level in range(1, n_layers + 1):
             layers += [
-                nn.Conv2d(
-                    widths[level - 1], widths[level], 4, stride=2 if level < n_layers else 1, padding=1
-                ),
+                nn.Conv2d(widths[level - 1], widths[level], 4, stride=2 if level < n_layers else 1, padding=1),
                 instance_norm(widths[level]),
                 nn.LeakyReLU(slope, inplace=True),
             ]
@@ -90,15 +87,16 @@ class PixelDiscriminator(_Discriminator):
     Args:
         ndf: channels of the first layer; the second has twice as many.
         slope: LeakyReLU's slope; 0 = ReLU.
+        in_channels: see `PatchDiscriminator`.
     """
 
     # Instance norm needs more than one value per channel.
     min_size = 2
 
-    def __init__(self, ndf: int = 64, *, slope: float = 0.2) -> None:
+    def __init__(self, ndf: int = 64, *, slope: float = 0.2, in_channels: int = 3) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Conv2d(CHANNELS, ndf, 1),
+            nn.Conv2d(in_channels, ndf, 1),
             nn.LeakyReLU(slope, inplace=True),
             nn.Conv2d(ndf, 2 * ndf, 1),
             instance_norm(2 * ndf),
@@ -109,7 +107,7 @@ class PixelDiscriminator(_Discriminator):
 
 
 def _receptive_field(layers: nn.Sequential) -> int:
-    """Pixels a side that one output of these square convolutions sees, counted from the output back."""
+    """Return the side in pixels of the square that one output sees, counted from the output back."""
     field = 1
     for layer in reversed(layers):
         if isinstance(layer, nn.Conv2d):

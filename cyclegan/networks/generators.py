@@ -1,7 +1,7 @@
-"""Generators: picture (N, 3, H, W) in [-1, 1] → picture of the same shape in [-1, 1].
+"""Generators: picture (N, in_channels, H, W) in [-1, 1] → picture (N, out_channels, H, W) in [-1, 1].
 
 All of them normalise each picture by itself (instance norm, paper section 4), so a picture's result does
-not depend on what else is in the batch. Every convolution has a bias, as in the authors' networks.
+not depend on the rest of the batch. Every convolution has a bias, as in the authors' networks.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ CHANNELS = 3
 
 
 class Generator(nn.Module):
-    """What all generators share: which sizes they take.
+    """The base of all generators.
 
     Attributes:
+        in_channels, out_channels: of the pictures that they take and give.
         size_multiple: height and width must be multiples of this many pixels.
         min_size: height and width must be at least this many pixels; itself such a multiple.
     """
@@ -28,16 +29,20 @@ class Generator(nn.Module):
     size_multiple: int
     min_size: int
     checkpointing = False
-    """Whether training computes the layers again in the backward pass instead of keeping what they gave."""
+    """True to compute the layers again in the backward pass of a training instead of keeping their outputs."""
+
+    def __init__(self, in_channels: int = CHANNELS, out_channels: int = CHANNELS) -> None:
+        super().__init__()
+        self.in_channels, self.out_channels = in_channels, out_channels
 
     def check_size(self, x: Tensor) -> None:
-        """Raise ValueError unless `x` is (N, 3, H, W) with sides that this network can take."""
+        """Raise ValueError unless `x` is (N, in_channels, H, W) with sides that this network can take."""
         # An exporter may ask with symbolic sides, which a comparison would freeze into the exported graph.
         if torch.jit.is_tracing() or torch.compiler.is_exporting():
             return
-        if x.ndim != 4 or x.shape[1] != CHANNELS:
+        if x.ndim != 4 or x.shape[1] != self.in_channels:
             raise ValueError(
-                f"{type(self).__name__} takes pictures (N, {CHANNELS}, H, W), not {tuple(x.shape)}"
+                f"{type(self).__name__} takes pictures (N, {self.in_channels}, H, W), not {tuple(x.shape)}"
             )
         height, width = x.shape[2:]
         if height % self.size_multiple or width % self.size_multiple or min(height, width) < self.min_size:
@@ -47,24 +52,24 @@ class Generator(nn.Module):
             )
 
     def body(self, x: Tensor) -> Tensor:
-        """What each architecture does: (N, 3, H, W) → the same shape, before the tanh."""
+        """Apply the architecture: (N, in_channels, H, W) → (N, out_channels, H, W), before the tanh."""
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
         """Translate pictures.
 
         Args:
-            x: (N, 3, H, W) in [-1, 1].
+            x: (N, in_channels, H, W) in [-1, 1].
 
         Returns:
-            (N, 3, H, W) in [-1, 1].
+            (N, out_channels, H, W) in [-1, 1].
 
         Raises:
-            ValueError: H or W is no multiple of `size_multiple` or below `min_size`.
+            ValueError: H or W isn't a multiple of `size_multiple`, or is below `min_size`.
         """
         self.check_size(x)
         if self.checkpointing and torch.is_grad_enabled():
-            # Chance is only in dropout; keeping its state would make the host wait for a GPU.
+            # Only dropout is random, and keeping the random state makes the host wait for a GPU.
             chance = any(isinstance(module, nn.Dropout) for module in self.modules())
             y = checkpoint(self.body, x, use_reentrant=False, preserve_rng_state=chance)
         else:
@@ -74,15 +79,15 @@ class Generator(nn.Module):
 
 
 def _stage(**layers: nn.Module | None) -> nn.Sequential:
-    """A sequence whose state-dict keys say what each layer is; None leaves a layer out."""
+    """Return a sequence whose state-dict keys name each layer; None leaves a layer out."""
     return nn.Sequential(OrderedDict((name, layer) for name, layer in layers.items() if layer is not None))
 
 
 def _upsampling(inputs: int, outputs: int, kernel: int, upsample: str) -> OrderedDict[str, nn.Module]:
-    """Layers that double height and width: (N, inputs, H, W) → (N, outputs, 2H, 2W).
+    """Return layers that double height and width: (N, inputs, H, W) → (N, outputs, 2H, 2W).
 
     `transpose` is the published transposed convolution, whose uneven overlap can leave a checkerboard;
-    `resize` doubles first and convolves then (Odena et al., Deconvolution and Checkerboard Artifacts, 2016).
+    `resize` doubles first and then convolves (Odena et al., Deconvolution and Checkerboard Artifacts, 2016).
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     if upsample == "transpose":
@@ -92,8 +97,8 @@ def _upsampling(inputs: int, outputs: int, kernel: int, upsample: str) -> Ordere
         )
     elif upsample == "resize":
         layers["resize"] = nn.Upsample(scale_factor=2, mode="nearest")
-        # The 4×4 architectures double a single pixel first: padded by reflection it would stay flat, and the
-        # norm after it would erase it. Zeros, which the transposed convolution has at its borders too, keep it.
+        # The 4×4 architectures double a single pixel first: padded by reflection it would be flat, and the next norm
+        # would erase it. Zeros, which the transposed convolution has at its borders too, keep it.
         padding_mode = "zeros" if kernel == 4 else "reflect"
         layers["conv"] = nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode=padding_mode)
     else:
@@ -117,7 +122,7 @@ class ResidualBlock(nn.Module):
         self.norm2 = instance_norm(channels, affine=norm_affine)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, channels, H, W) → the same shape."""
+        """Apply the block: (N, channels, H, W) → the same shape."""
         y = self.dropout(self.act(self.norm1(self.conv1(x))))
         return x + self.norm2(self.conv2(y))
 
@@ -131,6 +136,7 @@ class ResnetGenerator(Generator):
         upsample: `transpose` (published) or `resize` (no checkerboard).
         dropout: drop half of the activations inside each residual block, while training.
         norm_affine: scale and shift after each norm, which only old imported weights have.
+        in_channels, out_channels: of the pictures.
     """
 
     size_multiple = 4
@@ -145,10 +151,12 @@ class ResnetGenerator(Generator):
         upsample: str = "transpose",
         dropout: bool = False,
         norm_affine: bool = False,
+        in_channels: int = CHANNELS,
+        out_channels: int = CHANNELS,
     ) -> None:
-        super().__init__()
+        super().__init__(in_channels, out_channels)
         self.stem = _stage(
-            conv=nn.Conv2d(CHANNELS, ngf, 7, padding=3, padding_mode="reflect"),
+            conv=nn.Conv2d(in_channels, ngf, 7, padding=3, padding_mode="reflect"),
             norm=instance_norm(ngf, affine=norm_affine),
             act=nn.ReLU(inplace=True),
         )
@@ -175,10 +183,10 @@ class ResnetGenerator(Generator):
                 for width in (4 * ngf, 2 * ngf)
             )
         )
-        self.head = nn.Conv2d(ngf, CHANNELS, 7, padding=3, padding_mode="reflect")
+        self.head = nn.Conv2d(ngf, out_channels, 7, padding=3, padding_mode="reflect")
 
     def body(self, x: Tensor) -> Tensor:
-        """(N, 3, H, W) → the same shape, before the tanh."""
+        """Apply the layers: (N, in_channels, H, W) → (N, out_channels, H, W), before the tanh."""
         return self.head(self.up(self.blocks(self.down(self.stem(x)))))
 
 
@@ -194,9 +202,10 @@ class UnetGenerator(Generator):
         n_down: halvings; 8 for 256², 7 for 128².
         ngf: channels of the first layer; the innermost have 8 × ngf.
         upsample: `transpose` (published) or `resize` (no checkerboard).
-        dropout: drop half of what the decoder's inner 8 × ngf stages put out, while training.
+        dropout: drop half of the outputs of the decoder's inner 8 × ngf stages, while training.
         slope: LeakyReLU's slope in the encoder; 0 = ReLU.
         norm_affine: scale and shift after each norm, which only old imported weights have.
+        in_channels, out_channels: of the pictures.
     """
 
     def __init__(
@@ -208,8 +217,10 @@ class UnetGenerator(Generator):
         dropout: bool = False,
         slope: float = 0.2,
         norm_affine: bool = False,
+        in_channels: int = CHANNELS,
+        out_channels: int = CHANNELS,
     ) -> None:
-        super().__init__()
+        super().__init__(in_channels, out_channels)
         if n_down < 5:
             raise ValueError(f"n_down must be 5 or more, not {n_down}")
         self.size_multiple = self.min_size = 2**n_down
@@ -218,12 +229,10 @@ class UnetGenerator(Generator):
         last = n_down - 1
         self.down = nn.ModuleList(
             _stage(
-                conv=nn.Conv2d(
-                    widths[level - 1] if level else CHANNELS, widths[level], 4, stride=2, padding=1
-                ),
+                conv=nn.Conv2d(widths[level - 1] if level else in_channels, widths[level], 4, stride=2, padding=1),
                 norm=instance_norm(widths[level], affine=norm_affine) if 0 < level < last else None,
-                # What the skip connection carries has passed this LeakyReLU; the decoder's ReLU, which comes
-                # next, makes the same of it with or without, so it may work in place.
+                # May work in place: the skip connection carries its output, and the decoder's ReLU, which comes next,
+                # gives the same for its input and its output.
                 act=nn.LeakyReLU(slope, inplace=True) if level < last else None,
             )
             for level in range(n_down)
@@ -233,7 +242,7 @@ class UnetGenerator(Generator):
                 act=nn.ReLU(inplace=True),
                 **_upsampling(
                     widths[level] * (1 if level == last else 2),
-                    widths[level - 1] if level else CHANNELS,
+                    widths[level - 1] if level else out_channels,
                     4,
                     upsample,
                 ),
@@ -244,7 +253,7 @@ class UnetGenerator(Generator):
         )
 
     def body(self, x: Tensor) -> Tensor:
-        """(N, 3, H, W) → the same shape, before the tanh."""
+        """Apply the layers: (N, in_channels, H, W) → (N, out_channels, H, W), before the tanh."""
         skips: list[Tensor] = []
         for stage in self.down:
             x = stage(x)
@@ -268,9 +277,10 @@ class EncoderDecoder(Generator):
     Args:
         ngf: channels of the first layer; 64 as published.
         upsample: `transpose` (published) or `resize` (no checkerboard).
-        dropout: drop half of what the first decoder stage puts out, while training; not in the published one.
+        dropout: drop half of the first decoder stage's outputs, while training; not in the published one.
         slope: LeakyReLU's slope in the encoder; 0 = ReLU.
         norm_affine: scale and shift after each norm.
+        in_channels, out_channels: of the pictures.
     """
 
     size_multiple = 16
@@ -285,15 +295,15 @@ class EncoderDecoder(Generator):
         dropout: bool = False,
         slope: float = 0.2,
         norm_affine: bool = False,
+        in_channels: int = CHANNELS,
+        out_channels: int = CHANNELS,
     ) -> None:
-        super().__init__()
+        super().__init__(in_channels, out_channels)
         widths = [ngf, 2 * ngf, 4 * ngf, 8 * ngf]
         self.down = nn.Sequential(
             *(
                 _stage(
-                    conv=nn.Conv2d(
-                        widths[level - 1] if level else CHANNELS, widths[level], 4, stride=2, padding=1
-                    ),
+                    conv=nn.Conv2d(widths[level - 1] if level else in_channels, widths[level], 4, stride=2, padding=1),
                     norm=instance_norm(widths[level], affine=norm_affine) if level else None,
                     act=nn.LeakyReLU(slope, inplace=True),
                 )
@@ -311,8 +321,8 @@ class EncoderDecoder(Generator):
                 for level in (3, 2, 1)
             )
         )
-        self.head = _stage(**_upsampling(ngf, CHANNELS, 4, upsample))
+        self.head = _stage(**_upsampling(ngf, out_channels, 4, upsample))
 
     def body(self, x: Tensor) -> Tensor:
-        """(N, 3, H, W) → the same shape, before the tanh."""
+        """Apply the layers: (N, in_channels, H, W) → (N, out_channels, H, W), before the tanh."""
         return self.head(self.up(self.down(x)))

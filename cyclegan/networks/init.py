@@ -14,7 +14,7 @@ def initialise(module: nn.Module, *, gain: float, generator: torch.Generator | N
     `module.modules()`, so it is the same for the same architecture and the same seed.
 
     Args:
-        module: network to initialise; on the meta device, where there are no values, it is left as it is.
+        module: network to initialise; on the meta device, where there are no values, nothing happens.
         gain: standard deviation of the weights; the paper's is 0.02.
         generator: source of randomness, on the device of the weights; None draws from torch's global one.
 
@@ -22,7 +22,7 @@ def initialise(module: nn.Module, *, gain: float, generator: torch.Generator | N
         `module`.
     """
     if any(parameter.is_meta for parameter in module.parameters()):
-        return module  # Nothing to draw, and torch would spend a second on loading what could compile it.
+        return module  # torch would spend a second on loading its compiler.
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
             layer.weight.normal_(0.0, gain, generator=generator)

@@ -9,27 +9,27 @@ from torch import Tensor, nn
 class InstanceNorm(nn.GroupNorm):
     """Normalises each channel of each picture by its own mean and variance; eps 1e-5, no memory.
 
-    It is spelled as group norm with a group per channel, which is the same function. `nn.InstanceNorm2d` is not
-    used: for a batch of one whose gradients are channels-last, its backward pass on CPUs returns wrong gradients
-    without a word (seen in torch 2.15; tests/networks/test_norm.py holds the case).
+    Group norm with a group per channel is the same function. `nn.InstanceNorm2d` is not used, because for a batch of
+    one whose gradients are channels-last, its backward pass on CPUs silently returns wrong gradients (seen in torch
+    2.15; tests/networks/test_norm.py holds the case).
 
-    In mixed precision it is computed in fp32, forward and backward, and given back as short as it came. Kernels for
-    short types keep means and deviations as short for the backward pass, or lose what is left of a nearly flat picture:
-    gradients of 1e7 and beyond were seen for a picture of one colour.
+    In mixed precision it is computed in fp32, forward and backward, and returned in the input's type. Kernels for
+    short types keep means and deviations as short for the backward pass, or lose the rest of a nearly flat picture:
+    gradients of 1e7 and above were seen for a picture of one colour.
     """
 
     def __init__(self, channels: int, *, affine: bool = False) -> None:
         super().__init__(channels, channels, affine=affine)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) → the same shape and type."""
+        """Normalise (N, C, H, W); the same shape and type."""
         if x.dtype not in (torch.bfloat16, torch.float16):
             return super().forward(x)
         return super().forward(x.float()).to(x.dtype)
 
 
 def instance_norm(channels: int, *, affine: bool = False) -> InstanceNorm:
-    """A layer of `InstanceNorm`.
+    """Return a layer of `InstanceNorm`.
 
     Args:
         channels: C of the input (N, C, H, W).

@@ -1,4 +1,4 @@
-"""What is averaged over the steps of a training, without waiting for the device: losses, and weights (`--ema`)."""
+"""Averages over the steps of a training, without waiting for the device: of losses, and of weights (`--ema`)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 
-class Sums:
-    """Losses summed on the device, so that reading them is the caller's choice of moment. NaN is left out.
+class RunningMeans:
+    """Means of losses, summed on the device, so that only reading them waits for it. NaN is left out.
 
     Args:
-        totals, counts: by name, to go on from what was summed before.
+        totals, counts: by name, to continue earlier sums.
     """
 
     def __init__(self, totals: dict[str, Tensor] | None = None, counts: dict[str, int] | None = None) -> None:
@@ -41,7 +41,7 @@ class Sums:
         self.counts += ~values.isnan()
 
     def means(self) -> dict[str, float]:
-        """Mean of each term since the last `clear`, of those that had any; waits for the device."""
+        """Return the mean of each term that had values since the last `clear`; waits for the device."""
         totals, counts = self.totals.tolist(), self.counts.tolist()
         return {name: t / c for name, t, c in zip(self.names, totals, counts, strict=True) if c}
 
@@ -50,23 +50,24 @@ class Sums:
         self.__init__()
 
     def state(self) -> list[dict[str, Any]]:
-        """What the constructor takes."""
+        """Return the constructor's arguments."""
         return [dict(zip(self.names, values, strict=True)) for values in (self.totals.clone(), self.counts.tolist())]
 
 
 class AveragedWeights:
     """Exponential moving averages of networks' weights.
 
-    As `AveragedModel.update_parameters`, which would wait for the device to know whether it is its first.
+    `AveragedModel.update_parameters` does the same, but waits for the device to know if it is its first.
 
     Args:
         networks: by name, before Accelerate wraps them; copied. With none, nothing is averaged.
-        decay: share of the average that stays at each step, below 1.
+        decay: share of the old average at each step, below 1.
         device: of the averages.
     """
 
     def __init__(self, networks: Mapping[str, nn.Module], decay: float, device: torch.device) -> None:
-        self._decay, self._moving = decay, False
+        self._decay = decay
+        self._moving: set[str] = set()
         self._averages = {name: AveragedModel(network, device=device) for name, network in networks.items()}
 
     @property
@@ -76,23 +77,24 @@ class AveragedWeights:
 
     @torch.no_grad()
     def update(self, networks: Mapping[str, nn.Module], moved: Tensor) -> None:
-        """After a step.
+        """Follow a step.
 
         Args:
-            networks: the trained ones, by name.
-            moved: bool, 0-dim, on the device: whether the step moved them; else averages stay as they are.
+            networks: those that the step trained, by name; names without an average are ignored.
+            moved: bool, 0-dim, on the device: False if the step changed nothing; then averages don't change either.
         """
-        for name, average in self._averages.items():
+        for name in self._averages.keys() & networks.keys():
+            average = self._averages[name]
             averaged, raw = (list(network.parameters()) for network in (average.module, networks[name]))
-            if self._moving:
+            if name in self._moving:
                 torch._foreach_lerp_(averaged, raw, [(1 - self._decay) * moved] * len(raw))
             else:
                 torch._foreach_copy_(averaged, raw)
             average.n_averaged += moved
-        self._moving = True
+            self._moving.add(name)
 
     def state_dict(self) -> dict[str, Any]:
-        """By network."""
+        """Return the averages by network."""
         return {name: average.state_dict() for name, average in self._averages.items()}
 
     def load_state_dict(self, state: Mapping[str, Any], weights: Mapping[str, Any]) -> None:
@@ -102,4 +104,5 @@ class AveragedWeights:
                 average.load_state_dict(state[name])
             else:  # Averaging was switched on only now.
                 average.module.load_state_dict(weights[name])
-            self._moving = bool(average.n_averaged)
+            if average.n_averaged:
+                self._moving.add(name)

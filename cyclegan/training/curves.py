@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-PANELS = (
-    ("adversarial, generators", ("gan_ab", "gan_ba")),
-    ("cycle (L1)", ("cycle_a", "cycle_b")),
-    ("identity (L1)", ("identity_a", "identity_b")),
-    ("discriminators", ("disc_a", "disc_b")),
-)
+from cyclegan.evaluation.figures import FIGURES, figure_of
+from cyclegan.files import whole_file
 
+COLOURS = ("#0072b2", "#d55e00")
 
 class MetricsLog:
     """Appends JSON lines to RUN/metrics.jsonl.
@@ -32,7 +29,7 @@ class MetricsLog:
             file.write(json.dumps(values) + "\n")
 
     def read(self) -> list[dict[str, Any]]:
-        """All lines that this class wrote; a crash may have cut the last one."""
+        """Return all lines that this class wrote; a crash may have cut the last one."""
         rows = []
         if self.path.is_file():
             for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -50,11 +47,20 @@ class MetricsLog:
         return rows
 
     def rewind(self, global_step: int) -> None:
-        """Drop lines of steps that will be run again after resuming from `global_step`."""
+        """Drop lines of steps that will be run again after resuming from `global_step`. Raises OSError."""
         kept = [row for row in self.read() if row["step"] <= global_step]
-        part = self.path.with_suffix(".part")
-        part.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
-        os.replace(part, self.path)
+        with whole_file(self.path) as part:
+            part.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+
+
+def _panels(rows: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """Return by title the losses that were recorded: the figures of the table in its order, then others by name."""
+    names = list(dict.fromkeys(name for row in rows for name in row["losses"]))
+    panels: dict[str, list[str]] = {str(figure.title): [] for figure in FIGURES if figure.in_curves}
+    for name in sorted(names):
+        figure, _ = figure_of(name)
+        panels.setdefault(str(figure.title) if figure else name, []).append(name)
+    return {title: found for title, found in panels.items() if found}
 
 
 def draw_curves(rows: list[dict[str, Any]], path: Path, title: str = "") -> None:
@@ -66,10 +72,15 @@ def draw_curves(rows: list[dict[str, Any]], path: Path, title: str = "") -> None
     epochs = [row for row in rows if row["event"] == "epoch"]
     per_epoch = epochs[-1]["step"] / epochs[-1]["epoch"] if epochs else 1.0
     steps = [row for row in rows if row["event"] == "step"]
-    figure = Figure(figsize=(10, 6), layout="constrained")
+    panels = _panels(rows)
+    high = max(1, math.ceil(len(panels) / 2))
+    figure = Figure(figsize=(10, 3 * high), layout="constrained")
     FigureCanvasAgg(figure)
-    for axes, (name, keys) in zip(figure.subplots(2, 2).flat, PANELS, strict=True):
-        for key, colour in zip(keys, ("#0072b2", "#d55e00"), strict=True):
+    grid = list(figure.subplots(high, 2, squeeze=False).flat)
+    for axes in grid[len(panels) :]:
+        axes.set_visible(False)
+    for axes, (name, keys) in zip(grid, panels.items(), strict=False):
+        for key, colour in zip(keys, COLOURS, strict=False):
             drawn = [(row["step"] / per_epoch, row["losses"][key]) for row in steps if key in row["losses"]]
             if len(drawn) > 1:
                 axes.plot(*zip(*drawn, strict=True), color=colour, alpha=0.3, linewidth=1)
@@ -83,7 +94,5 @@ def draw_curves(rows: list[dict[str, Any]], path: Path, title: str = "") -> None
         axes.grid(alpha=0.3)
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize=8)
-        else:
-            axes.text(0.5, 0.5, "weight 0", transform=axes.transAxes, ha="center", color="#777777")
     figure.suptitle(title, fontsize=11)
     figure.savefig(path, dpi=100)

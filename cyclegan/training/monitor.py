@@ -1,4 +1,4 @@
-"""What a person sees of a training: bar, one line per epoch, metrics.jsonl, curves, trackers."""
+"""The progress of a training: bar, one line per epoch, metrics.jsonl, curves, trackers."""
 
 from __future__ import annotations
 
@@ -20,19 +20,14 @@ from tqdm import tqdm
 
 from cyclegan.checkpoints.format import write_error
 from cyclegan.config import Direction, TrainConfig
-from cyclegan.errors import ConfigError
+from cyclegan.errors import ConfigError, Message, UserError, message
 from cyclegan.evaluation.collapse import warnings as collapse_warnings
-from cyclegan.evaluation.samples import sample_grid, sample_metrics, translate_samples
-from cyclegan.training.averages import Sums
+from cyclegan.evaluation.figures import figure_of
+from cyclegan.evaluation.samples import DIVERSITY_SAMPLES, sample_grid, sample_metrics, translate_samples
+from cyclegan.training.averages import RunningMeans
 from cyclegan.training.curves import MetricsLog, draw_curves
+from cyclegan.training.run import Run
 from cyclegan.training.trainer import Trainer, lr_factor
-
-SHORT = {
-    "gan": ("gan_ab", "gan_ba"),
-    "cycle": ("cycle_a", "cycle_b"),
-    "idt": ("identity_a", "identity_b"),
-    "disc": ("disc_a", "disc_b"),
-}
 
 
 def check_tracker(name: str) -> None:
@@ -42,9 +37,12 @@ def check_tracker(name: str) -> None:
 
 
 def _brief(losses: dict[str, float]) -> dict[str, str]:
-    """Each pair of losses as one short figure."""
-    values = {name: [losses[key] for key in keys if key in losses] for name, keys in SHORT.items()}
-    return {name: f"{sum(found) / len(found):.3f}" for name, found in values.items() if found}
+    """Return one short figure for each kind of loss: the mean over directions, in the order of the losses."""
+    values: dict[str, list[float]] = {}
+    for name, value in losses.items():
+        figure, _ = figure_of(name)
+        values.setdefault(figure.short or figure.key if figure else name, []).append(value)
+    return {name: f"{sum(found) / len(found):.3f}" for name, found in values.items()}
 
 
 def _device_name(device: torch.device) -> str:
@@ -59,27 +57,28 @@ def _clock(seconds: float) -> str:
 
 
 @dataclass(frozen=True)
-class Epoch:
-    """What is known of an epoch when its steps are done."""
+class EpochResult:
+    """The results of an epoch whose steps are done."""
 
     losses: dict[str, float]
     """Means over its steps."""
     metrics: dict[str, float]
     """See `sample_metrics`."""
     grids: dict[Direction, Image.Image]
-    """Of the fixed test pictures, by direction."""
-    said: list[str]
-    """Its line and warnings, for the moment when its checkpoint is there."""
+    """Sample grids of the fixed test pictures, by direction."""
+    lines: list[str | Message]
+    """Its summary and warnings, to print when its checkpoint has been written."""
 
 
 class Monitor:
-    """Shows and records a run's progress. Only the main process's does anything."""
+    """Shows and records a run's progress; does nothing on other processes than the main one."""
 
     def __init__(self, config: TrainConfig, trainer: Trainer, accelerator: Accelerator) -> None:
         self.config, self.trainer, self.accelerator = config, trainer, accelerator
         self.is_main = accelerator.is_main_process
+        self._names = {"a": config.data.domain_a, "b": config.data.domain_b}
         self.log = MetricsLog(Path(config.run.output_dir))
-        self.window = Sums()
+        self.window = RunningMeans()
         self._first, self._excluded = True, 0.0
         self.bar: tqdm | None = None
         if self.is_main:
@@ -91,10 +90,10 @@ class Monitor:
             logging.getLogger("accelerate.tracking").setLevel(logging.ERROR)
             flat = {k: v for group in config.to_json().values() for k, v in group.items() if v is not None}
             accelerator.init_trackers(Path(config.run.output_dir).name or "cyclegan", config=flat)
-        self._tell_start()
+        self._show_start()
 
-    def _tell_start(self) -> None:
-        """Say and record what computes from here on: a run may go on elsewhere, or in another precision."""
+    def _show_start(self) -> None:
+        """Print and record device and precision, because a run may continue on another machine."""
         accelerator, trainer = self.accelerator, self.trainer
         device, precision = _device_name(accelerator.device), accelerator.mixed_precision
         processes = accelerator.num_processes
@@ -103,10 +102,37 @@ class Monitor:
         start = {"event": "start", "epoch": trainer.epoch + 1, "step": trainer.global_step, "losses": {}}
         self._record(start | {"device": device, "processes": processes, "mixed_precision": precision})
 
-    def say(self, text: str) -> None:
+    def say(self, text: str | Message | UserError) -> None:
         """Print a line without tearing the bar."""
         if self.is_main:
-            tqdm.write(text, file=sys.stderr)
+            tqdm.write(str(text), file=sys.stderr)
+
+    def begin(self, run: Run) -> dict[str, Any]:
+        """Print the run's notes, keep its examples, and return the fixed test pictures; {} on other processes."""
+        config, data = self.config.run, self.trainer.data
+        notes = list(run.notes)
+        if data.test_is_train:
+            notes.append(message("the data set has no test pictures, so samples and figures are of training pictures"))
+        if config.compile:
+            notes.append(message("compiling: the first step takes minutes; it takes seconds once torch has cached it"))
+        for note in notes:
+            self.say(note)
+        if not self.is_main:
+            return {}
+        samples = data.samples(max(config.sample_count, DIVERSITY_SAMPLES))
+        run.save_examples(samples, self.trainer.method.directions)
+        return samples
+
+    def request_stop(self) -> None:
+        """Stop the training after this step; for signal handlers."""
+        self.trainer.stop_requested = True
+        self.say(message("stopping after this step, then saving; once more to stop at once"))
+
+    def announce(self, result: EpochResult) -> None:
+        """Draw the curves and print the lines of an epoch that has been written."""
+        self.draw_curves()
+        for line in result.lines:
+            self.say(line)
 
     def start_epoch(self) -> None:
         """Open the epoch's bar."""
@@ -128,10 +154,10 @@ class Monitor:
             )
 
     def on_step(self, losses: dict[str, Tensor]) -> None:
-        """After each step; reads losses off the device only when a line or the bar is due."""
+        """Follow a step; losses are read from the device only when a line or the bar is due."""
         self.window.add(losses)
         trainer = self.trainer
-        if self._first and trainer.steps_per_epoch > 1:  # It loads and compiles kernels: no measure of what follows.
+        if self._first and trainer.steps_per_epoch > 1:  # It loads and compiles kernels, so it is no measure.
             self._first, self._excluded = False, time.monotonic() - self.started
             self.started, self.first_step = time.monotonic(), trainer.global_step
         if trainer.global_step % self.config.run.log_every == 0:
@@ -161,7 +187,7 @@ class Monitor:
                 self.bar.set_postfix_str(text, False)
 
     def _pace(self, seconds: float) -> tuple[float, float]:
-        """Pictures of each domain per second, over all processes, and the seconds left in the run.
+        """Return the pictures of each domain per second, over all processes, and the seconds left in the run.
 
         Args:
             seconds: that the epoch's steps took from `first_step` on.
@@ -173,12 +199,12 @@ class Monitor:
         return rate, to_go * seconds / steps
 
     def _record(self, row: dict[str, Any]) -> None:
-        """Add a row to metrics.jsonl. The record of a training is not worth ending it for."""
+        """Add a row to metrics.jsonl; a failure is only a warning, because the training matters more."""
         if self.is_main:
             try:
                 self.log.append(row)
             except OSError as error:
-                self.say(f"warning: metrics.jsonl could not be written ({error.strerror or error})")
+                self.say(f"warning: couldn't write metrics.jsonl ({error.strerror or error})")
 
     def close_bar(self) -> None:
         """Take the bar off the screen."""
@@ -186,7 +212,7 @@ class Monitor:
             self.bar.close()
             self.bar = None
 
-    def finish_epoch(self, samples: dict[str, Any], seconds: float) -> Epoch:
+    def finish_epoch(self, samples: dict[str, Any], seconds: float) -> EpochResult:
         """Evaluate the epoch just completed, and record it before any step of the next one. On the main process.
 
         Args:
@@ -194,9 +220,8 @@ class Monitor:
             seconds: that the epoch's steps took.
         """
         trainer, optim = self.trainer, self.config.optim
-        names = {"a": self.config.data.domain_a, "b": self.config.data.domain_b}
-        losses, skipped_steps = trainer.epoch_sums.means(), trainer.skipped_steps
-        metrics, grids = self._evaluate(samples, names)
+        losses, skipped_steps = trainer.epoch_means.means(), trainer.skipped_steps
+        metrics, grids = self._evaluate(samples)
         rate, left = self._pace(seconds - self._excluded)
         self._excluded = 0.0
         lr = optim.lr * lr_factor(trainer.epoch, optim)
@@ -214,7 +239,7 @@ class Monitor:
             }
         )
         values = {f"epoch/{name}": value for name, value in {**losses, **metrics}.items()}
-        # Trackers refuse a step below one that they have had, so none of this may wait for the next epoch's.
+        # Trackers refuse a step below an earlier one, so all of this comes before the next epoch's steps.
         self.accelerator.log({**values, "epoch/lr": lr, "epoch/images_per_second": rate}, step=trainer.global_step)
         for tracker in self.accelerator.trackers:
             if hasattr(tracker, "log_images"):
@@ -229,28 +254,27 @@ class Monitor:
             f"epoch {trainer.epoch}/{optim.total_epochs}  {text}  lr {lr:.2g}  {rate:.3g} images/s  "
             f"{_clock(seconds)}{skipped}  {_clock(left)} left  → epoch-{trainer.epoch:04d}"
         )
-        warnings = [f"warning: {sentence}" for sentence in collapse_warnings(metrics, names)]
-        return Epoch(losses, metrics, grids, said=[line, *warnings])
+        warnings = [message("warning: {sentence}", sentence=each) for each in collapse_warnings(metrics, self._names)]
+        return EpochResult(losses, metrics, grids, lines=[line, *warnings])
 
-    def _evaluate(
-        self, samples: dict[str, Any], names: dict[str, str]
-    ) -> tuple[dict[str, float], dict[Direction, Image.Image]]:
-        """Figures and grids of the fixed test pictures."""
+    def _evaluate(self, samples: dict[str, Any]) -> tuple[dict[str, float], dict[Direction, Image.Image]]:
+        """Return figures and grids of the fixed test pictures."""
         trainer, device = self.trainer, self.accelerator.device
         with self.accelerator.autocast():
             translated = translate_samples(samples, trainer.published_generators(), device)
-            metrics = sample_metrics(translated, trainer.discriminators(), self.config.loss.gan_mode, device)
+            metrics = sample_metrics(samples, translated, trainer.judges(), device)
         count = self.config.run.sample_count
-        return metrics, {way: sample_grid(made, names, count=count) for way, made in translated.items()}
+        return metrics, {way: sample_grid(made, self._names, count=count) for way, made in translated.items()}
 
     def draw_curves(self) -> None:
-        """Draw curves.png anew. Nothing in it is the trainer's, so it may be done while the next epoch is trained."""
+        """Draw curves.png from metrics.jsonl; safe to call while the next epoch is trained."""
         run = Path(self.config.run.output_dir)
-        names = f"{self.config.data.domain_a} ↔ {self.config.data.domain_b}"
+        first, *more = self.trainer.method.directions
+        source, target = (self._names[domain] for domain in first)
         try:
-            draw_curves(self.log.read(), run / "curves.png", names)
+            draw_curves(self.log.read(), run / "curves.png", f"{source} {'↔' if more else '→'} {target}")
         except OSError as error:
-            self.say(f"warning: curves.png could not be written ({error.strerror or error})")
+            self.say(f"warning: couldn't write curves.png ({error.strerror or error})")
 
     def close(self) -> None:
         """Finish bar and trackers."""

@@ -1,4 +1,4 @@
-"""What a run leaves to the machine: every "auto" of a config becomes what is used on one device."""
+"""The settings that a run leaves open: every "auto" of a config becomes what is used on one device."""
 
 from __future__ import annotations
 
@@ -8,22 +8,20 @@ import torch
 
 from cyclegan.config import TrainConfig
 
-__all__ = ["settle"]
-
 _FUSED = ("cpu", "cuda")
 """Devices whose fused Adam leaves out steps that are not finite."""
 
 
-def settle(config: TrainConfig, device: torch.device) -> TrainConfig:
-    """The same config with nothing left open: `mixed_precision`, `batch_passes`, `fused_adam` and `order`.
+def resolve_auto(config: TrainConfig, device: torch.device) -> TrainConfig:
+    """Return the same config with `mixed_precision`, `batch_passes`, `fused_adam` and `order` resolved.
 
-    What is fast on the device, or with `reference` what is published. Settling twice changes nothing.
+    They become what is fast on the device, or with `reference` what is published. Resolving twice changes nothing.
 
     Args:
         device: where the networks will be trained.
     """
     run, fast = config.run, not config.run.reference
-    settled = dataclasses.replace(
+    resolved = dataclasses.replace(
         run,
         mixed_precision=_precision(device, fast) if run.mixed_precision == "auto" else run.mixed_precision,
         batch_passes=fast if run.batch_passes is None else run.batch_passes,
@@ -32,7 +30,7 @@ def settle(config: TrainConfig, device: torch.device) -> TrainConfig:
     order = config.data.order
     if order == "auto":
         order = "rounds" if fast else "random"
-    return dataclasses.replace(config, run=settled, data=dataclasses.replace(config.data, order=order))
+    return dataclasses.replace(config, run=resolved, data=dataclasses.replace(config.data, order=order))
 
 
 def _precision(device: torch.device, fast: bool) -> str:
@@ -40,7 +38,7 @@ def _precision(device: torch.device, fast: bool) -> str:
 
 
 def _computes_bf16(device: torch.device) -> bool:
-    """Whether the device multiplies bf16 faster than fp32; where it only emulates it, fp32 is the faster one."""
+    """Return True if the device multiplies bf16 faster than fp32; where it emulates bf16, fp32 is faster."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

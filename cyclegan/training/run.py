@@ -1,29 +1,18 @@
-"""A run's folder while it is being trained: made, locked, resumed, and written to beside the training."""
+"""The folder of a run while it is trained: made, locked, resumed and written to."""
 
 from __future__ import annotations
 
-import logging
+import contextlib
 import os
 import tempfile
 import uuid
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
 from filelock import FileLock, Timeout
 
-from cyclegan.checkpoints.format import (
-    CheckpointConfig,
-    read_json,
-    save_checkpoint,
-    sweep,
-    whole_folder,
-    write_error,
-    write_json,
-)
+from cyclegan.checkpoints.format import CheckpointConfig, save_checkpoint, write_error
 from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.checkpoints.training_state import (
     list_training_states,
@@ -32,150 +21,60 @@ from cyclegan.checkpoints.training_state import (
     save_training_state,
     state_folder,
 )
-from cyclegan.config import TrainConfig
-from cyclegan.errors import CheckpointError
+from cyclegan.config import Direction, TrainConfig
+from cyclegan.errors import CheckpointError, Message, UserError, message
+from cyclegan.files import read_json, remove_leftovers, whole_folder, write_json
 from cyclegan.images import to_image
+from cyclegan.training.background import TrainerSnapshot
 from cyclegan.training.trainer import Trainer
 
-log = logging.getLogger(__name__)
+EXAMPLES = 4
+"""Test pictures per domain that a run offers to the app."""
 
 
-@dataclass(frozen=True)
-class Moment:
-    """All of a trainer that is written to disk, as it was at one moment: what is trained later does not change it.
-
-    It lives in the host's memory: four networks, two moments of Adam for each of their weights, the pools, and
-    another copy of the generators; for ResNet-9 at 256² about half a GiB, while it is written.
-    """
-
-    state: dict[str, Any]
-    """What `Trainer.state_dict` gives, tensors on the CPU."""
-    weights: dict[str, dict[str, torch.Tensor]]
-    """State dicts of the generators that a checkpoint holds, by name."""
-    pictures: dict[str, int]
-    """How many pictures each split has."""
-
-    @classmethod
-    def of(cls, trainer: Trainer) -> Moment:
-        """This moment; waits for the device."""
-        weights = {name: network.state_dict() for name, network in trainer.published_generators().items()}
-        pictures = {name: len(getattr(trainer.data, name)) for name in ("train_a", "train_b", "test_a", "test_b")}
-        return cls(_copied(trainer.state_dict()), _copied(weights), pictures)
-
-    @property
-    def epoch(self) -> int:
-        """Completed epochs."""
-        return self.state["shared"]["epoch"]
-
-    @property
-    def global_step(self) -> int:
-        """Steps in all."""
-        return self.state["shared"]["global_step"]
-
-    @property
-    def skipped_steps(self) -> int:
-        """Steps in all that changed nothing, since their losses were not finite."""
-        return self.state["shared"]["skipped_steps"]
-
-
-def _copied(value: Any) -> Any:
-    """The same tree of dicts, lists and tuples with copies of its tensors, on the CPU."""
-    if isinstance(value, torch.Tensor):
-        return value.detach().to("cpu", copy=True)
-    if isinstance(value, dict):
-        return {key: _copied(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(_copied(item) for item in value)
-    return value
-
-
-class Writer:
-    """Writes what an epoch leaves while the next one is trained: one piece of work at a time, in a thread.
-
-    Used as a context: at its end everything that was handed over has been done, or its failure is raised (or logged, if
-    the context ends with an error of its own). With several processes each piece is done at once, since they wait for
-    each other in it, which in a thread beside the training could come between the training's own exchanges.
-
-    Args:
-        trainer: asked to stop as soon as a piece has failed.
-    """
-
-    def __init__(self, trainer: Trainer) -> None:
-        alone = trainer.accelerator.num_processes == 1
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="writer") if alone else None
-        self._trainer = trainer
-        self._last: Future[None] | None = None
-
-    def __enter__(self) -> Writer:
-        return self
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        try:
-            self.wait()
-        except Exception as failure:
-            if error is None:
-                raise
-            log.error("%s", failure)  # The training's own error goes on; neither hides the other.
-        finally:
-            if self._pool is not None:
-                self._pool.shutdown()
-
-    def wait(self) -> None:
-        """Until everything that was handed over is done. Raises what went wrong with it, once."""
-        last, self._last = self._last, None
-        if last is not None:
-            last.result()
-
-    def hand_over(self, work: Callable[[], None]) -> None:
-        """Have it done, after what was handed over before. Raises what went wrong with that."""
-        self.wait()
-        if self._pool is None:
-            work()
-        else:
-            self._last = self._pool.submit(self._do, work)
-
-    def _do(self, work: Callable[[], None]) -> None:
-        try:
-            work()
-        except BaseException:
-            self._trainer.stop_requested = True
-            raise
+@contextlib.contextmanager
+def _writing(target: Path) -> Iterator[None]:
+    """Raise CheckpointError with a remedy if the disk refuses `target`."""
+    try:
+        yield
+    except OSError as error:
+        raise write_error(error, target) from error
 
 
 class Run:
-    """OUTPUT_DIR of a training run. Every process makes one; only the main process writes, but for its state.
+    """The OUTPUT_DIR of a training run. Every process makes one; only the main process writes more than its state.
 
     Args:
-        restore: for `--resume auto` into a folder without a run: puts one there that is kept elsewhere, if there is
-            one, and returns what to say of it.
+        restore: for `--resume auto` into a folder without a run: fetches the run from elsewhere, if there is one, and
+            returns a note about it, or nothing.
 
     Raises:
         CheckpointError: the folder can't be written, is in use, holds another run, or can't be resumed.
     """
 
-    def __init__(self, config: TrainConfig, accelerator: Any, *, restore: Callable[[], str] | None = None) -> None:
+    def __init__(self, config: TrainConfig, accelerator: Any, *, restore: Callable[[], Any] | None = None) -> None:
         self.config, self.accelerator, self._restore = config, accelerator, restore
         self.folder = Path(config.run.output_dir)
         self.is_main = accelerator.is_main_process
         self._lock: FileLock | None = None
-        self.notes: list[str] = []
-        """Sentences for the log: what was resumed, what changed."""
+        self.notes: list[Message | UserError | str] = []
+        """Sentences for the log, about what was resumed and what changed."""
 
     def __enter__(self) -> Run:
         if self.is_main:
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 with tempfile.TemporaryFile(dir=self.folder):
-                    pass  # Found out now rather than after the first epoch.
+                    pass  # Tried now, because the first epoch may take hours.
             except OSError as error:
-                reason = error.strerror or error
                 raise CheckpointError(
                     "--output_dir {folder} can't be written ({reason}); choose another folder or make it writable",
-                    folder=self.folder, reason=reason,
+                    folder=self.folder, reason=error.strerror or error,
                 ) from error
             self._take_lock()
             try:
-                sweep(self.folder)
+                remove_leftovers(self.folder)
+                remove_leftovers(self.folder / "training_state")
                 self._fetch()
                 self._refuse_to_overwrite()
                 self.run_id = self._describe()
@@ -203,8 +102,8 @@ class Run:
 
     def _fetch(self) -> None:
         empty = not list_training_states(self.folder) and not any(self.folder.glob("epoch-*"))
-        if empty and self._restore and self.config.run.resume == "auto" and (said := self._restore()):
-            self.notes.append(said)
+        if empty and self._restore and self.config.run.resume == "auto" and (note := self._restore()):
+            self.notes.append(note)
 
     def _refuse_to_overwrite(self) -> None:
         states = list_training_states(self.folder)
@@ -221,15 +120,17 @@ class Run:
             )
 
     def _describe(self) -> str:
-        """Write run.json, or compare with it; the run's id."""
+        """Compare the settings with run.json's, write run.json, and return the run's id."""
         path, values = self.folder / "run.json", self.config.to_json()
         before: dict[str, Any] = {}
         if path.exists():
             try:
-                before = read_json(path)
+                before = read_json(path, error=CheckpointError)
             except CheckpointError as error:
-                self.notes.append(f"{error}; a new one is written, and the settings can't be compared")
-        # A run that ended before it had anything to continue from binds nobody.
+                self.notes.append(message(
+                    "{reason}; a new one is written, and the settings can't be compared", reason=error
+                ))  # fmt: skip
+        # A run that ended before its first training state has nothing that new settings could contradict.
         begun = bool(list_training_states(self.folder))
         groups = before.get("config") if begun and isinstance(before.get("config"), dict) else {}
         for group, new in values.items():
@@ -245,12 +146,12 @@ class Run:
                         folder=self.folder, name=name, old=old[name], new=new[name],
                     )
                 then, now = (("off", "on")[v] if isinstance(v, bool) else v for v in (old[name], new[name]))
-                self.notes.append(f"--{name} was {then} when this run began, now {now}")
+                self.notes.append(
+                    message("--{name} was {then} when this run began, now {now}", name=name, then=then, now=now)
+                )
         run_id = str(before.get("run_id") or uuid.uuid4().hex)
-        try:
+        with _writing(path):
             write_json(path, {"run_id": run_id, "config": values})
-        except OSError as error:
-            raise write_error(error, path) from error
         return run_id
 
     # --- resuming -------------------------------------------------------------------------------------------
@@ -272,9 +173,9 @@ class Run:
             states = list_training_states(self.folder)
             if states and folder.resolve() != states[0].path.resolve():
                 raise CheckpointError(
-                    "{folder} has gone on beyond {folder_2} already; continue from there in another --output_dir, "
+                    "{run} has trained beyond {state} already; continue from there in another --output_dir, "
                     "so that nothing is overwritten",
-                    folder=self.folder, folder_2=folder.name,
+                    run=self.folder, state=folder.name,
                 )
             candidates = [folder]
         else:
@@ -288,7 +189,7 @@ class Run:
                 error = damage
             if trainer.any_process(state is None):  # All must continue from the same state.
                 error = error or CheckpointError("another process can't read its part of {folder}", folder=folder)
-                self.notes.append(f"{error}; trying the one before it")
+                self.notes.append(message("{reason}; trying the one before it", reason=error))
                 continue
             self._load(trainer, state, folder)
             return
@@ -297,9 +198,9 @@ class Run:
                 "{reason}, and there is no other; choose another --output_dir",
                 reason=error,
             ) from error
-        # A state from the beginning: a crash in the first epoch resumes too, and a disk that is too small
-        # for what each epoch will write shows now.
-        self.save_state(Moment.of(trainer))
+        # A state from the beginning, so that a crash in the first epoch resumes too, and a disk that is too small
+        # for an epoch's files shows now.
+        self.save_state(TrainerSnapshot.of(trainer))
 
     def _load(self, trainer: Trainer, state: dict[str, Any], folder: Path) -> None:
         """Continue from a state that was read."""
@@ -307,15 +208,17 @@ class Run:
         if processes != self.accelerator.num_processes:
             if shared["step_in_epoch"]:
                 raise CheckpointError(
-                    "{folder} was saved amid an epoch by {processes} processes; resume it with as many",
+                    "{folder} was saved within an epoch by {processes} processes; resume it with as many",
                     folder=folder, processes=processes,
                 )
-            self.notes.append(f"the run had {processes} processes; results will differ from theirs")
+            self.notes.append(
+                message("the run had {processes} processes; results will differ from theirs", processes=processes)
+            )
         if shared["step_in_epoch"] >= trainer.steps_per_epoch:
             raise CheckpointError(
-                "{folder} was saved after step {shared} of an epoch, which now has {steps_per_epoch}; resume it "
-                "with the pictures and the --batch_size that it had",
-                folder=folder, shared=shared['step_in_epoch'], steps_per_epoch=trainer.steps_per_epoch,
+                "{folder} was saved after step {step} of an epoch, which now has {steps}; resume it with the pictures "
+                "and the --batch_size that it had",
+                folder=folder, step=shared["step_in_epoch"], steps=trainer.steps_per_epoch,
             )
         try:
             trainer.load_state_dict(state)
@@ -325,80 +228,86 @@ class Run:
                 "--discriminator, --ndf and so on that it was trained with",
                 folder=folder,
             ) from error
-        self.notes.append(f"resumed from {folder.name} ({trainer.epoch} epochs done, step {trainer.global_step})")
+        self.notes.append(message(
+            "resumed from {state} ({epochs} epochs done, step {step})",
+            state=folder.name, epochs=trainer.epoch, step=trainer.global_step,
+        ))  # fmt: skip
         if folder.resolve() != state_folder(self.folder, trainer.global_step).resolve():
-            self.save_state(Moment.of(trainer))  # Another run's: from here on this one stands by itself.
+            self.save_state(TrainerSnapshot.of(trainer))  # Another run's, of which this one must not depend.
 
     # --- writing --------------------------------------------------------------------------------------------
 
-    def save_state(self, moment: Moment) -> Path:
+    def save_state(self, snapshot: TrainerSnapshot) -> Path:
         """Save the training state, then drop the oldest beyond `--keep_training_state`. Called on every process."""
-        target = state_folder(self.folder, moment.global_step)
-        state, index = moment.state, self.accelerator.process_index
-        if self.accelerator.num_processes == 1:
-            with whole_folder(target) as folder:
-                save_training_state(folder, state, process_index=0)
-        else:
-            shared = target.with_name(f".{target.name}.part")
-            try:
-                shared.mkdir(parents=True, exist_ok=True)
-                save_training_state(shared, state, process_index=index)
-            except OSError as error:
-                raise write_error(error, target) from error
-            self.accelerator.wait_for_everyone()
-            if self.is_main:
+        target = state_folder(self.folder, snapshot.global_step)
+        index = self.accelerator.process_index
+        with _writing(target):
+            if self.accelerator.num_processes == 1:
                 with whole_folder(target) as folder:
-                    for path in shared.iterdir():
-                        os.rename(path, folder / path.name)
-                shared.rmdir()
+                    save_training_state(folder, snapshot.state, process_index=0)
+            else:
+                shared = target.with_name(f".{target.name}.part")
+                shared.mkdir(parents=True, exist_ok=True)
+                save_training_state(shared, snapshot.state, process_index=index)
+                self.accelerator.wait_for_everyone()
+                if self.is_main:
+                    with whole_folder(target) as folder:
+                        for path in shared.iterdir():
+                            os.rename(path, folder / path.name)
+                    shared.rmdir()
         if self.is_main:
             prune_training_states(self.folder, self.config.run.keep_training_state)
         self.accelerator.wait_for_everyone()
         return target
 
-    def save_examples(self, samples: dict[str, Any], count: int = 4) -> None:
-        """Put the first fixed test pictures into RUN/examples, which the app offers: a_1.png …, b_1.png …"""
+    def save_examples(self, samples: dict[str, Any], directions: Iterable[Direction]) -> None:
+        """Put the first fixed test pictures into RUN/examples, which the app offers: a_1.png …, b_1.png …
+
+        Args:
+            samples: `Data.samples()`'s result.
+            directions: those that the checkpoints translate; only their inputs are offered.
+        """
         folder = self.folder / "examples"
         if folder.exists():
             return
-        with whole_folder(folder) as part:
-            for domain in ("a", "b"):
-                for number, picture in enumerate(samples[f"real_{domain}"][:count], 1):
+        with _writing(folder), whole_folder(folder) as part:
+            for domain in (direction[0] for direction in directions):
+                for number, picture in enumerate(samples[f"real_{domain}"][:EXAMPLES], 1):
                     to_image(picture).save(part / f"{domain}_{number}.png")
 
     def save_epoch(
         self,
-        moment: Moment,
+        snapshot: TrainerSnapshot,
         *,
         losses: dict[str, float],
         metrics: dict[str, float],
         samples: dict[str, Any],
     ) -> Path:
-        """Write the checkpoint of the epoch completed at that moment. Called on the main process."""
+        """Write the checkpoint of the epoch that ended with the snapshot. Called on the main process."""
         previous = None
-        if moment.epoch > 1:
+        if snapshot.epoch > 1:
             try:
                 source = LocalSource(self.folder)
-                earlier = [info for info in source.list() if info.epoch < moment.epoch]
+                earlier = [info for info in source.list() if info.epoch < snapshot.epoch]
                 previous = earlier[0].commit_sha if earlier else None
             except CheckpointError:
                 previous = None
         record = {
-            "global_step": moment.global_step,
-            "images_seen": moment.global_step * self.config.optim.batch_size * self.accelerator.num_processes,
-            "pictures": moment.pictures,
+            "global_step": snapshot.global_step,
+            "images_seen": snapshot.global_step * self.config.optim.batch_size * self.accelerator.num_processes,
+            "pictures": snapshot.pictures,
             "losses": losses,
             "metrics": metrics,
-            "skipped_steps": moment.skipped_steps,
+            "skipped_steps": snapshot.skipped_steps,
             "seeds": {"run": self.config.run.seed},
-            "weights": "ema" if moment.state["shared"]["ema"] else "raw",
+            "weights": "ema" if snapshot.state["shared"]["ema"] else "raw",
             "run_id": self.run_id,
             "parent": previous,
         }
         return save_checkpoint(
             self.folder,
-            epoch=moment.epoch,
-            weights=moment.weights,
+            epoch=snapshot.epoch,
+            weights=snapshot.weights,
             config=CheckpointConfig.of(self.config),
             record=record,
             samples=samples,

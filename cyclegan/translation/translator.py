@@ -25,7 +25,7 @@ from cyclegan.checkpoints.format import Checkpoint, direction_name
 from cyclegan.checkpoints.sources import CheckpointSource
 from cyclegan.config import Direction
 from cyclegan.errors import Cancelled, CheckpointError, ImageError
-from cyclegan.images import to_image, to_tensor
+from cyclegan.images import mean_difference, to_image, to_tensor
 from cyclegan.networks.fast import fast_generator
 from cyclegan.translation.tiling import BoundTooSmall, translate_in_pieces
 
@@ -242,12 +242,6 @@ def _padded(array: np.ndarray, multiple: int, least: int) -> np.ndarray:
     extra = [(0, want - have) for want, have in zip(wanted, array.shape[:2], strict=True)]
     # NumPy reflects as often as it takes, where torch refuses a pad wider than the picture.
     return np.pad(array, (*extra, (0, 0)), mode="reflect") if any(e[1] for e in extra) else array
-
-
-def mean_difference(one: Image.Image, other: Image.Image) -> float:
-    """Mean absolute difference of two RGB pictures of one size, in grey levels (0 to 255)."""
-    first, second = (np.asarray(image, dtype=np.int16) for image in (one, other))
-    return float(np.abs(first - second).mean())
 
 
 def save_png(

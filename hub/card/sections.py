@@ -8,14 +8,14 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 from cyclegan.checkpoints.format import CheckpointConfig, CheckpointInfo
-from cyclegan.config import DataConfig, LossConfig, OptimConfig, RunConfig
+from cyclegan.config import METHOD_CONFIGS, DataConfig, MethodConfig, OptimConfig, RunConfig
 from cyclegan.errors import ConfigError
 from hub.card.names import METRICS, domains, figure_values, hub_dataset, model_name, ways
 from hub.card.tables import epochs_section, judged_section
 from hub.layout import index_entry
 from hub.readme import BEGIN, END, escaped, one_line
 
-Config = TypeVar("Config", LossConfig, OptimConfig, RunConfig)
+Config = TypeVar("Config", MethodConfig, OptimConfig, RunConfig)
 
 
 def block(
@@ -109,7 +109,9 @@ def _training(config: CheckpointConfig, counts: str) -> str:
     generator = f"{model.generator}, ngf {model.ngf}" + (", resize upsampling" if model.upsample == "resize" else "")
     if config.train is None:
         return f"## Training\n\nHow the weights were trained, and on what, is not recorded. Generator: {generator}."
-    loss, optim = _recorded(LossConfig, config.train, "loss"), _recorded(OptimConfig, config.train, "optim")
+    options = METHOD_CONFIGS.get(config.method) if isinstance(config.method, str) else None
+    loss = _recorded(options, config.train, "loss") if options else None
+    optim = _recorded(OptimConfig, config.train, "optim")
     run = _recorded(RunConfig, config.train, "run")
     rows = {
         "method": escaped(one_line(config.method, "unknown")),
@@ -120,13 +122,10 @@ def _training(config: CheckpointConfig, counts: str) -> str:
         "discriminators": f"{model.discriminator}, ndf {model.ndf}"
         + (f", {model.n_layers_d} layers" if model.discriminator == "patch" else ""),
     }
-    if loss and not loss.lambda_gan:
-        del rows["discriminators"]  # None was trained.
+    if loss and not loss.trains_discriminators:
+        del rows["discriminators"]
     if loss:
-        terms = [f"adversarial ({loss.gan_mode}) × {loss.lambda_gan:g}"] if loss.lambda_gan else []
-        terms.append(f"cycle × {loss.lambda_cycle_a:g} (A) and × {loss.lambda_cycle_b:g} (B)")
-        terms += [f"identity × {loss.lambda_identity:g} of the cycle's weight"] if loss.lambda_identity else []
-        rows["losses"] = ", ".join(terms)
+        rows["losses"] = _escaped(loss.describe())
     if optim:
         rows["schedule"] = f"{optim.epochs} epochs at learning rate {optim.lr:g}"
         rows["schedule"] += f", then {optim.decay_epochs} towards 0" if optim.decay_epochs else ""

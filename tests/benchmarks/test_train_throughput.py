@@ -22,7 +22,7 @@ def test_the_plain_recipe_takes_the_steps_of_the_trainer_without_levers():
     trainer = Trainer(train_config("reference", 32, 1, ARGS), None, Accelerator(cpu=True))
     plain = PlainCycleGAN(4, 4, 6, seed=9)
     plain.real, plain.fake = plain.real.double(), plain.fake.double()
-    ours = {**trainer.method.generators, **trainer.method.discriminators}
+    ours = trainer.networks
     for name, network in ours.items():
         plain.networks[name].double()
         plain.load(name, network.double().parameters())

@@ -109,7 +109,7 @@ def test_pictures_that_are_translated_in_pieces_show_how_far_they_are(
         ({"--input": "pictures/a.png", "--output": "x.jpg"}, "is no PNG"),
         ({"--input": "pictures/a.png", "--output": "x.png", "--size": "9999999"}, "working size"),
         ({"--input": "pictures/a.png", "--output": "pictures/a.png"}, "input itself"),
-        ({"--device": "cuda:99"}, "is not here"),
+        ({"--device": "cuda:99"}, "is unavailable"),
         ({"--input": "run/epoch-0001/config.json", "--output": "o.png"}, "not a picture"),
     ],
 )

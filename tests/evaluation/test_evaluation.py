@@ -9,6 +9,7 @@ from PIL import Image
 
 from cyclegan.evaluation.collapse import diversity, warnings
 from cyclegan.evaluation.samples import sample_grid, sample_metrics, translate_samples
+from cyclegan.methods.losses import called_real
 from cyclegan.training.curves import MetricsLog, draw_curves
 
 NAMES = {"a": "day", "b": "night"}
@@ -42,8 +43,11 @@ def test_diversity_is_the_mean_difference():
 def test_figures_of_networks_whose_results_are_known():
     given = {**samples(), "truth_b": [-x for x in samples()["real_a"]]}
     translated = translate_samples(given, {"gen_ab": Negative(), "gen_ba": Constant()}, "cpu")
-    judge = Negative()  # Calls bright pictures fake: its logits are -x.
-    metrics = sample_metrics(translated, {"disc_a": judge, "disc_b": judge}, "vanilla", "cpu")
+
+    def judge(picture):
+        return called_real(-picture, mode="vanilla")  # Calls bright pictures fake.
+
+    metrics = sample_metrics(given, translated, {"a": judge, "b": judge}, "cpu")
     assert metrics["truth_l1_ab"] == 0 and metrics["diversity_ab"] == pytest.approx(1.0, rel=1e-4)
     assert metrics["diversity_ba"] == pytest.approx(0.0, abs=1e-6)
     expected = np.mean([(0.25 - x).abs().mean() for x in given["real_a"]]) * 127.5
@@ -51,17 +55,26 @@ def test_figures_of_networks_whose_results_are_known():
     dark = np.mean([float((x < 0).float().mean()) for x in given["real_a"]])
     # Fakes of a are all 0.25, so their logits are below 0: called fake, rightly.
     assert metrics["disc_accuracy_a"] == pytest.approx((dark + 1) / 2)
-    assert "disc_accuracy_a" not in sample_metrics(translated, {"disc_a": judge}, "wgan_gp", "cpu")
+    assert "disc_accuracy_a" not in sample_metrics(given, translated, {"b": judge}, "cpu")
+
+
+def test_one_direction_alone_has_no_way_back():
+    given = samples()
+    translated = translate_samples(given, {"gen_ab": Negative()}, "cpu")
+    judge = {"a": lambda picture: picture < 0, "b": lambda picture: picture < 0}
+    assert list(translated) == ["ab"] and translated["ab"].rec is None
+    assert sample_metrics(given, translated, judge, "cpu").keys() == {"change_l1_ab", "diversity_ab", "disc_accuracy_b"}
+    assert sample_grid(translated["ab"], NAMES, count=2).width == 2 * 96 + 3 * 4
 
 
 def test_warnings_speak_of_what_went_wrong_and_of_nothing_else():
     good = {"diversity_ab": 0.9, "change_l1_ab": 30.0, "disc_accuracy_b": 0.8}
     assert warnings(good, NAMES) == []
-    (collapsed,) = warnings({**good, "diversity_ab": 0.05}, NAMES)
+    (collapsed,) = map(str, warnings({**good, "diversity_ab": 0.05}, NAMES))
     assert "day → night" in collapsed and "alike" in collapsed and "5%" in collapsed
-    (unchanged,) = warnings({**good, "change_l1_ab": 0.2}, NAMES)
+    (unchanged,) = map(str, warnings({**good, "change_l1_ab": 0.2}, NAMES))
     assert "equal their inputs" in unchanged
-    (won,) = warnings({**good, "disc_accuracy_b": 1.0}, NAMES)
+    (won,) = map(str, warnings({**good, "disc_accuracy_b": 1.0}, NAMES))
     assert "night" in won and "discriminator" in won
 
 

@@ -14,7 +14,7 @@ from huggingface_hub import ModelCard
 import hub
 from cyclegan.checkpoints.format import CheckpointConfig, CheckpointInfo
 from cyclegan.checkpoints.sources import LocalSource
-from cyclegan.config import DataConfig, LossConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
+from cyclegan.config import CycleGANConfig, DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
 from hub.card import make_card
 from hub.card.metadata import TAGS
 from hub.layout import index_entry
@@ -31,7 +31,7 @@ def make_info(epoch=12, *, data=None, train=True, **changes):
         TrainConfig(
             data=data or DataConfig(dataset="somewhere", domain_a="day", domain_b="night"),
             model=ModelConfig(generator="resnet_6", ngf=12),
-            loss=LossConfig(),
+            loss=CycleGANConfig(),
             optim=OptimConfig(),
             run=RunConfig(output_dir="runs/x", mixed_precision="bf16", seed=7),
         )

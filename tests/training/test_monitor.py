@@ -8,7 +8,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from cyclegan.config import DataConfig, LossConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
+from cyclegan.config import CycleGANConfig, DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
 from cyclegan.training import monitor as module
 from cyclegan.training.monitor import Monitor
 
@@ -24,7 +24,7 @@ def clock(monkeypatch):
 
 
 def make(folder, *, done=0, precision="no"):
-    config = TrainConfig(DataConfig(dataset="none"), ModelConfig(), LossConfig(),
+    config = TrainConfig(DataConfig(dataset="none"), ModelConfig(), CycleGANConfig(),
                          OptimConfig(epochs=2, decay_epochs=0), RunConfig(output_dir=str(folder)))  # fmt: skip
     trainer = SimpleNamespace(epoch=0, steps_per_epoch=100, step_in_epoch=done, global_step=done)
     return Monitor(config, trainer, Accelerator(cpu=True, mixed_precision=precision))

@@ -4,15 +4,15 @@ import pytest
 import torch
 
 from cyclegan.cli.flags import parse_train_config
-from cyclegan.training.resolve import settle
+from cyclegan.training.resolve import resolve_auto
 
 CPU = torch.device("cpu")
 REQUIRED = ["--dataset", "x", "--output_dir", "y"]
 
 
 def settled(*flags, device=CPU):
-    config = settle(parse_train_config([*REQUIRED, *flags]), device)
-    assert settle(config, device) == config
+    config = resolve_auto(parse_train_config([*REQUIRED, *flags]), device)
+    assert resolve_auto(config, device) == config
     return config.run.mixed_precision, config.run.batch_passes, config.run.fused_adam, config.data.order
 
 

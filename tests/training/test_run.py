@@ -10,7 +10,7 @@ from torch import nn
 
 from cyclegan.checkpoints.format import write_error
 from cyclegan.errors import CheckpointError
-from cyclegan.training.run import Moment, Writer
+from cyclegan.training.background import BackgroundWriter, TrainerSnapshot
 
 
 class Trained:
@@ -41,30 +41,30 @@ class Trained:
         self.epoch, self.global_step = self.epoch + 1, self.global_step + 1
 
 
-def numbers(moment):
-    tensors = (moment.weights["gen_ab"]["weight"], moment.state["shared"]["networks"]["gen_ab"]["weight"])
-    process = moment.state["process"]
+def numbers(snapshot):
+    tensors = (snapshot.weights["gen_ab"]["weight"], snapshot.state["shared"]["networks"]["gen_ab"]["weight"])
+    process = snapshot.state["process"]
     return [*(t.tolist() for t in tensors), [t.tolist() for t in process["pool"]], process["sums"], process["random"]]
 
 
-def test_a_moment_stays_as_it_was():
+def test_a_snapshot_does_not_change():
     trainer = Trained()
-    moment = Moment.of(trainer)
-    before = numbers(moment)
+    snapshot = TrainerSnapshot.of(trainer)
+    before = numbers(snapshot)
     trainer.train()
-    assert numbers(moment) == before and numbers(Moment.of(trainer)) != before
-    assert (moment.epoch, moment.global_step) == (1, 1)
-    assert moment.pictures == {"train_a": 3, "train_b": 4, "test_a": 1, "test_b": 1}
+    assert numbers(snapshot) == before and numbers(TrainerSnapshot.of(trainer)) != before
+    assert (snapshot.epoch, snapshot.global_step) == (1, 1)
+    assert snapshot.pictures == {"train_a": 3, "train_b": 4, "test_a": 1, "test_b": 1}
     assert before[-1] == (1, (2, 3), None)
 
 
 def test_the_training_goes_on_while_one_epoch_is_written_and_waits_with_the_next():
     free, done, trainer = threading.Event(), [], Trained()
-    with Writer(trainer) as writer:
-        writer.hand_over(lambda: done.append(free.wait(10)))
+    with BackgroundWriter(trainer) as writer:
+        writer.submit(lambda: done.append(free.wait(10)))
         assert done == []  # Came back before it was written.
         threading.Timer(0.05, free.set).start()
-        writer.hand_over(lambda: done.append(2))
+        writer.submit(lambda: done.append(2))
         assert done[0] is True
     assert done == [True, 2]
 
@@ -75,16 +75,16 @@ def test_a_failure_stops_the_training_and_nothing_is_written_after_it():
     def full():
         raise write_error(OSError(28, "No space left on device"), Path("epoch-0002"))
 
-    with pytest.raises(CheckpointError, match="disk is full"), Writer(trainer) as writer:
-        writer.hand_over(full)
-        writer.hand_over(lambda: written.append("later"))
+    with pytest.raises(CheckpointError, match="disk is full"), BackgroundWriter(trainer) as writer:
+        writer.submit(full)
+        writer.submit(lambda: written.append("later"))
     assert trainer.stop_requested and written == []
 
 
 def test_what_was_handed_over_is_written_whatever_ends_the_training():
     free, written = threading.Event(), []
-    with pytest.raises(KeyError, match="the training's own"), Writer(Trained()) as writer:
-        writer.hand_over(lambda: written.append(free.wait(10)))
+    with pytest.raises(KeyError, match="the training's own"), BackgroundWriter(Trained()) as writer:
+        writer.submit(lambda: written.append(free.wait(10)))
         threading.Timer(0.05, free.set).start()
         raise KeyError("the training's own")
     assert written == [True]
@@ -94,14 +94,14 @@ def test_an_error_of_the_training_and_one_of_the_writing_are_both_told(caplog):
     def full():
         raise write_error(OSError(28, "No space left on device"), Path("epoch-0002"))
 
-    with pytest.raises(KeyError, match="the training's own"), Writer(Trained()) as writer:
-        writer.hand_over(full)
+    with pytest.raises(KeyError, match="the training's own"), BackgroundWriter(Trained()) as writer:
+        writer.submit(full)
         raise KeyError("the training's own")
     assert "disk is full" in caplog.text
 
 
 def test_several_processes_write_at_once_in_their_main_threads():
     threads = []
-    with Writer(Trained(num_processes=2)) as writer:
-        writer.hand_over(lambda: threads.append(threading.current_thread()))
+    with BackgroundWriter(Trained(num_processes=2)) as writer:
+        writer.submit(lambda: threads.append(threading.current_thread()))
         assert threads == [threading.main_thread()]

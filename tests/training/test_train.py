@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from cyclegan import cli
+from cyclegan.cli import signals
 
 SCRIPT = "train_accelerate.py"
 
@@ -110,10 +110,10 @@ def test_a_signal_saves_the_state_amid_an_epoch_and_resumes_exactly(
 def test_the_first_signal_saves_and_a_later_one_ends_at_once(monkeypatch):
     """Launchers send a signal of their own after a Ctrl-C, which is no second wish."""
     now, handlers, done = SimpleNamespace(s=100.0), {}, []
-    monkeypatch.setattr(cli.time, "monotonic", lambda: now.s)
-    monkeypatch.setattr(cli.signal, "signal", handlers.__setitem__)
-    monkeypatch.setattr(cli.signal, "raise_signal", lambda number: done.append(handlers[number]))
-    cli.stop_on_signals(lambda: done.append("stop"))
+    monkeypatch.setattr(signals.time, "monotonic", lambda: now.s)
+    monkeypatch.setattr(signals.signal, "signal", handlers.__setitem__)
+    monkeypatch.setattr(signals.signal, "raise_signal", lambda number: done.append(handlers[number]))
+    signals.stop_on_signals(lambda: done.append("stop"))
     for number, after in ((signal.SIGINT, 0), (signal.SIGTERM, 0.01), (signal.SIGINT, 0.5)):
         now.s += after
         handlers[number](number, None)
@@ -182,10 +182,10 @@ def test_a_full_disk_stops_with_a_sentence_and_keeps_earlier_epochs(tmp_path, ti
         "import cyclegan.training.run as runs\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "save = runs.Run.save_epoch\n"
-        "def limited(self, moment, **kw):\n"
-        "    if moment.epoch == 2:\n"
+        "def limited(self, snapshot, **kw):\n"
+        "    if snapshot.epoch == 2:\n"
         "        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
-        "    return save(self, moment, **kw)\n"
+        "    return save(self, snapshot, **kw)\n"
         "runs.Run.save_epoch = limited\n"
         f"sys.argv = ['train_accelerate.py', *{[*tiny_flags, '--output_dir', str(run)]!r}]\n"
         "runpy.run_path('train_accelerate.py', run_name='__main__')\n"

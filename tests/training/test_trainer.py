@@ -8,9 +8,9 @@ import torch
 from accelerate import Accelerator
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from cyclegan.config import DataConfig, LossConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
+from cyclegan.config import CycleGANConfig, DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
 from cyclegan.errors import TrainingError
-from cyclegan.training.averages import Sums
+from cyclegan.training.averages import RunningMeans
 from cyclegan.training.trainer import BAD_STEPS_IN_A_ROW, Trainer, lr_factor
 
 pytestmark = pytest.mark.usefixtures("any_precision")
@@ -20,7 +20,7 @@ def make(loss=None, optim=None, model=None, precision="no", **run):
     config = TrainConfig(
         data=DataConfig(dataset="none"),
         model=ModelConfig(ngf=4, ndf=4, generator="resnet_6", **(model or {})),
-        loss=LossConfig(**(loss or {})),
+        loss=CycleGANConfig(**(loss or {})),
         optim=OptimConfig(**(optim or {})),
         run=RunConfig(output_dir="none", **run),
     )
@@ -35,7 +35,7 @@ def batch(seed=0, n=1):
 
 
 def weights(trainer):
-    return [p.detach().clone() for network in trainer._networks().values() for p in network.parameters()]
+    return [p.detach().clone() for network in trainer.networks.values() for p in network.parameters()]
 
 
 def test_learning_rate_is_flat_then_falls_linearly_and_never_reaches_zero():
@@ -58,7 +58,7 @@ def test_a_step_with_nan_changes_nothing_and_ten_in_a_row_stop(run):
     assert trainer.skipped_steps == BAD_STEPS_IN_A_ROW - 1
     assert all(torch.equal(x, y) for x, y in zip(before, weights(trainer), strict=True))
     assert not any(torch.isnan(image).any() for pool in trainer.method.pools.values() for image in pool.images)
-    states = [*trainer.optim_gen.state.values(), *trainer.optim_disc.state.values()]
+    states = [state for optimiser in trainer.optimisers.values() for state in optimiser.state.values()]
     assert {float(state["step"]) for state in states} == {3.0}  # Adam's own count, for its bias correction.
     assert all(torch.equal(x, y) for x, y in zip(averages, average.parameters(), strict=True))
     assert trainer.averages.state_dict()["gen_ab"]["n_averaged"] == 3 and not torch.equal(averages[0], before[0])
@@ -124,7 +124,7 @@ class Reads(TorchDispatchMode):
 @pytest.mark.parametrize(("run", "precision"), [({}, "no"), ({}, "bf16"), ({"gradient_checkpointing": True}, "no")])
 def test_nothing_in_a_step_waits_for_the_device(run, precision):
     trainer = make(loss={"pool_size": 1}, optim={"ema": 0.5}, precision=precision, **run)
-    sums = Sums()
+    sums = RunningMeans()
     for seed in range(2):  # The first fills the pools and begins the averages.
         pictures = batch(seed)
         with Reads() as reads:
@@ -153,7 +153,7 @@ def test_the_reference_waits_as_it_always_did():
 def test_passes_through_each_network(run, loss, generators, discriminators):
     """Pictures per forward pass: identity goes with translation, the pool's fakes with the real ones."""
     trainer, seen = make(loss=loss, **run), {}
-    for name, network in trainer._networks().items():
+    for name, network in trainer.networks.items():
         network.register_forward_hook(lambda _, args, __, n=name: seen.setdefault(n, []).append(len(args[0])))
     trainer.step(batch())
     expected = dict.fromkeys(("gen_ab", "gen_ba"), generators) | dict.fromkeys(("disc_a", "disc_b"), discriminators)
@@ -201,15 +201,10 @@ def test_discriminators_do_not_move_in_the_generators_step():
     gradients = [p.grad for network in trainer.method.discriminators.values() for p in network.parameters()]
     assert all(g is None for g in gradients)  # Cleared after its own step; nothing was left by the generators'.
     seen = []
-    original = trainer.method.generator_loss
-
-    def watched(given):
-        seen.append([p.requires_grad for d in trainer.method.discriminators.values() for p in d.parameters()])
-        return original(given)
-
-    trainer.method.generator_loss = watched
+    for network in trainer.method.discriminators.values():
+        network.register_forward_pre_hook(lambda d, _: seen.append({p.requires_grad for p in d.parameters()}))
     trainer.step(batch(1))
-    assert not any(seen[0])
+    assert seen == [{False}, {False}, {True}, {True}]  # Against the generators, then in their own step.
 
 
 @pytest.mark.parametrize(
@@ -258,10 +253,10 @@ def test_every_gan_mode_trains_a_discriminator_to_tell_bright_from_dark(mode):
 
     before = gaps()
     for _ in range(30):
-        trainer.optim_disc.zero_grad()
-        loss, _ = method.discriminator_loss(pictures, fakes)
+        trainer.optimisers["discriminators"].zero_grad()
+        loss, _, _ = method.discriminator_loss(pictures, fakes)
         loss.backward()
-        trainer.optim_disc.step()
+        trainer.optimisers["discriminators"].step()
     assert all(after > max(0, start) + 0.05 for start, after in zip(before, gaps(), strict=True))
 
 
@@ -324,24 +319,26 @@ def test_a_state_goes_on_in_another_way_of_computing(way, before):
         trainer.step(batch(seed))
     other.load_state_dict(copy.deepcopy(trainer.state_dict()))
     fused = None if way == "reference" and not before else True
-    assert all(group["fused"] is fused for optim in (other.optim_gen, other.optim_disc) for group in optim.param_groups)
+    assert all(group["fused"] is fused for optim in other.optimisers.values() for group in optim.param_groups)
     expected, found = trainer.step(batch(2)), other.step(batch(2))
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-5)
-    moments = [optim.state[p]["exp_avg"] for optim in (trainer.optim_gen,) for p in optim.param_groups[0]["params"]]
-    others = [other.optim_gen.state[p]["exp_avg"] for p in other.optim_gen.param_groups[0]["params"]]
+    moments, others = (
+        [optim.state[p]["exp_avg"] for p in optim.param_groups[0]["params"]]
+        for optim in (trainer.optimisers["generators"], other.optimisers["generators"])
+    )
     pairs = zip(weights(trainer) + moments, weights(other) + others, strict=True)
     assert all((x - y).norm() <= 0.02 * x.norm() + 1e-6 for x, y in pairs if x.ndim == 4)
 
 
 def test_sums_average_each_term_over_the_steps_that_had_it():
-    sums = Sums()
+    sums = RunningMeans()
     assert sums.means() == {}
     sums.add({"x": torch.tensor(1.0), "y": torch.tensor(4.0)})
     sums.add({"x": torch.tensor(3.0)})
     sums.add({"x": torch.tensor(torch.nan), "z": torch.tensor(torch.nan)})
     assert sums.means() == {"x": 2.0, "y": 4.0}
-    other = Sums(*sums.state())
+    other = RunningMeans(*sums.state())
     other.add({"z": torch.tensor(5.0), "x": torch.tensor(8.0)})
     assert other.means() == {"x": 4.0, "y": 4.0, "z": 5.0} and sums.means() == {"x": 2.0, "y": 4.0}
     sums.clear()
