@@ -402,12 +402,6 @@ def to_image(tensor: torch.Tensor) -> Image.Image:
     return Image.fromarray(levels.to(torch.uint8).permute(1, 2, 0).contiguous().cpu().numpy())
 
 
-def mean_difference(one: Image.Image | np.ndarray, other: Image.Image | np.ndarray) -> float:
-    """Return the mean absolute difference of two RGB pictures of one size, in grey levels (0 to 255)."""
-    first, second = (np.asarray(picture).astype(np.int16) for picture in (one, other))
-    return float(np.abs(first - second).mean())
-
-
 # -------------------------------------------------------------------------- geometry: resize, crop, mirror
 
 

@@ -125,7 +125,7 @@ def _training(config: CheckpointConfig, counts: str) -> str:
     if loss and not loss.trains_discriminators:
         del rows["discriminators"]
     if loss:
-        rows["losses"] = _escaped(loss.describe())
+        rows["losses"] = escaped(loss.describe())
     if optim:
         rows["schedule"] = f"{optim.epochs} epochs at learning rate {optim.lr:g}"
         rows["schedule"] += f", then {optim.decay_epochs} towards 0" if optim.decay_epochs else ""
