@@ -17,9 +17,9 @@ class Message:
     The template is the key in the catalogues of `cyclegan.locale`, so it must be a literal where a message is made.
 
     Args:
-        template: the sentence with places such as `{name}` or `{size:.1f}`; without values it is
-            the text itself, else literal braces are doubled.
-        values: what the places hold. A value that is itself a message or a UserError is translated, too.
+        template: the sentence with places such as `{name}` or `{size:.1f}`. Literal braces are doubled, except in a
+            template without values, which is the text itself.
+        values: the values of the places. A value that is a message or a UserError itself is translated, too.
     """
 
     template: str
@@ -47,7 +47,7 @@ def message(template: str, /, **values: Any) -> Message:
 
 
 def _plain(value: Any) -> Any:
-    """Return what a message may hold: another program's exception as its text, because it would hold its frames."""
+    """Return a value for a message: another library's exception becomes its text, because it would keep its frames."""
     foreign = isinstance(value, BaseException) and not isinstance(value, UserError)
     return str(value) if foreign else value
 
@@ -108,4 +108,4 @@ class StudyError(UserError):
 
 
 class Cancelled(Exception):
-    """The work was cancelled by whoever asked for it; there is nothing to report."""
+    """The work was cancelled at the caller's request; there is nothing to report."""

@@ -22,7 +22,7 @@ from huggingface_hub.repocard import REGEX_YAML_BLOCK
 from huggingface_hub.utils import yaml_dump
 
 from cyclegan.checkpoints.format import CheckpointConfig, CheckpointInfo, epoch_name
-from cyclegan.config import DataConfig, LossConfig, OptimConfig, RunConfig
+from cyclegan.config import DataConfig, LossConfig, OptimConfig, RunConfig, direction_name
 from cyclegan.errors import ConfigError
 from hub.layout import index_entry, study_file
 
@@ -227,7 +227,7 @@ def _way(study: Mapping[str, Any]) -> str:
     """`day → night`, of a study; not escaped."""
     domains, direction = study.get("domains"), study.get("direction")
     names = [_plain(str(name), "?") for name in domains] if isinstance(domains, list) and len(domains) == 2 else "AB"
-    return " → ".join(reversed(names) if direction == "ba" else names)
+    return direction_name(direction, *names)
 
 
 def _front_matter(
@@ -402,7 +402,6 @@ def _samples(info: CheckpointInfo, files: Collection[str]) -> str:
 def _usage(repo_id: str, info: CheckpointInfo) -> str:
     direction = info.directions[0]
     other = '; "ba": B → A' if len(info.directions) == 2 else ""
-    arrow = "A → B" if direction == "ab" else "B → A"
     return f"""## Use it
 
 In the folder of the CycleGAN workbench, the program that wrote these files: on a page in the browser, with pictures
@@ -418,7 +417,7 @@ python -m cyclegan translate --checkpoints {repo_id}@{info.tag} --direction {dir
 from hub import open_source
 
 checkpoint = open_source("{repo_id}@{info.tag}").load()
-generator = checkpoint.generators["{direction}"]  # {arrow}{other}
+generator = checkpoint.generators["{direction}"]  # {direction_name(direction)}{other}
 fakes = generator(pictures)  # tensors (N, 3, H, W) in [-1, 1], H and W multiples of {info.config.model.size_multiple}
 ```"""
 

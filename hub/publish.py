@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cyclegan.checkpoints.format import EPOCH_NAME, CheckpointInfo, epoch_name, file_sha256, read_info, read_json
+from cyclegan.checkpoints.format import EPOCH_NAME, CheckpointInfo, epoch_name, read_info
 from cyclegan.errors import CheckpointError
+from cyclegan.files import read_json, sha256
 from hub.card import make_card
 from hub.client import Refs, Repository, as_the_branch_moves
 from hub.errors import CardError, HubError, OtherRunError
@@ -102,7 +103,7 @@ class Publisher:
             CheckpointError: the epoch's folder is missing or damaged.
         """
         folder = self.run / epoch_name(epoch)
-        info, record = read_info(folder), read_json(folder / "checkpoint.json")
+        info, record = read_info(folder), read_json(folder / "checkpoint.json", error=CheckpointError)
         if info.epoch != epoch:
             raise CheckpointError(
                 "{folder} says that it is epoch {epoch}; give the folder its name back",
@@ -138,7 +139,7 @@ class Publisher:
         folder = self.run / epoch_name(epoch)
         if not folder.is_dir():
             return False
-        ours = read_json(folder / "checkpoint.json").get("sha256")
+        ours = read_json(folder / "checkpoint.json", error=CheckpointError).get("sha256")
         theirs = self.repository.json(self.published[epoch], "checkpoint.json")
         return bool(theirs) and theirs.get("sha256") != ours
 
@@ -241,7 +242,7 @@ class Publisher:
                 info,
                 list(entries.values()),
                 files=files.keys(),
-                pictures=read_json(folder / "checkpoint.json").get("pictures"),
+                pictures=read_json(folder / "checkpoint.json", error=CheckpointError).get("pictures"),
                 license=self.license,
                 existing=None if head is None else self.repository.text(head, "README.md"),
                 studies=list(studies.values()),
@@ -269,9 +270,9 @@ def _stage(folder: Path, staged: Path) -> None:
     """
     try:
         set_aside((path for pattern in CHECKPOINT_FILES for path in folder.glob(pattern)), folder, staged)
-        recorded = read_json(staged / "checkpoint.json").get("sha256")
+        recorded = read_json(staged / "checkpoint.json", error=CheckpointError).get("sha256")
         for name, digest in recorded.items() if isinstance(recorded, dict) else ():
-            if file_sha256(staged / name) != digest:
+            if sha256(staged / name) != digest:
                 raise CheckpointError(
                     "{folder}/{name} is damaged: its checksum is not the recorded one",
                     folder=folder.name, name=name,
@@ -317,5 +318,5 @@ def _run_id(run: Path) -> str | None:
     paths = [run / "run.json", *(run / epoch_name(epoch) / "checkpoint.json" for epoch in epochs[-1:])]
     for path in paths:
         if path.is_file():
-            return read_json(path).get("run_id")
+            return read_json(path, error=CheckpointError).get("run_id")
     return None

@@ -34,11 +34,11 @@ from cyclegan.checkpoints.format import (
     load_checkpoint,
     make_info,
     read_info,
-    read_json,
     weights_bytes,
 )
 from cyclegan.config import Direction
 from cyclegan.errors import CheckpointError
+from cyclegan.files import read_json
 from hub.client import MAX_JSON_BYTES, Refs, Repository, patiently
 from hub.errors import HubError
 from hub.layout import INDEX, published_epochs, read_index
@@ -421,7 +421,7 @@ class HubSource:
             for name in names:
                 if (folder / name).is_file():
                     try:
-                        found[name] = read_json(folder / name)
+                        found[name] = read_json(folder / name, error=CheckpointError)
                     except CheckpointError:
                         if (sha, name) in self._damaged:
                             raise
@@ -431,7 +431,7 @@ class HubSource:
                     raise CheckpointError("{where}: {name} is too large to be a checkpoint's", where=where, name=name)
                 self.repository.download(sha, name, again=(folder / name).is_file())
                 try:
-                    found[name] = read_json(folder / name)
+                    found[name] = read_json(folder / name, error=CheckpointError)
                 except CheckpointError:
                     self._damaged.add((sha, name))
                     raise

@@ -13,9 +13,9 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from cyclegan.checkpoints.format import read_json, write_json
 from cyclegan.checkpoints.training_state import state_folder
 from cyclegan.errors import CheckpointError
+from cyclegan.files import read_json, write_json
 from hub.client import Repository, as_the_branch_moves
 from hub.errors import HubError
 from hub.layout import STATE_BRANCH
@@ -42,7 +42,7 @@ def stage_state(run: Path, global_step: int, staged: Path | None = None) -> Path
         set_aside([*state.iterdir(), *(run / "examples").glob("*.png")], run, staged)
         if (run / "metrics.jsonl").is_file():
             shutil.copyfile(run / "metrics.jsonl", staged / "metrics.jsonl")  # It grows.
-        write_json(staged / "run.json", _without_paths(read_json(run / "run.json")))
+        write_json(staged / "run.json", _without_paths(read_json(run / "run.json", error=CheckpointError)))
     except BaseException:
         shutil.rmtree(staged, ignore_errors=True)
         raise
@@ -74,7 +74,8 @@ def push_state(repository: Repository, staged: Path) -> str:
     needed = {f"training_state/{step}/state.pt", f"training_state/{step}/process-0.pt", "run.json"}
     if not needed <= files.keys():
         raise CheckpointError("the training state {step} is not whole; it is published after the next epoch", step=step)
-    return as_the_branch_moves(lambda: _push(repository, files, step, read_json(staged / "run.json").get("run_id")))
+    run_id = read_json(staged / "run.json", error=CheckpointError).get("run_id")
+    return as_the_branch_moves(lambda: _push(repository, files, step, run_id))
 
 
 def _push(repository: Repository, files: dict[str, Path], step: str, run_id: Any) -> str:

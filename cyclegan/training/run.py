@@ -17,12 +17,8 @@ from filelock import FileLock, Timeout
 
 from cyclegan.checkpoints.format import (
     CheckpointConfig,
-    read_json,
+    explained_writes,
     save_checkpoint,
-    sweep,
-    whole_folder,
-    write_error,
-    write_json,
 )
 from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.checkpoints.training_state import (
@@ -34,6 +30,7 @@ from cyclegan.checkpoints.training_state import (
 )
 from cyclegan.config import TrainConfig
 from cyclegan.errors import CheckpointError
+from cyclegan.files import read_json, remove_leftovers, whole_folder, write_json
 from cyclegan.images import to_image
 from cyclegan.training.trainer import Trainer
 
@@ -175,7 +172,8 @@ class Run:
                 ) from error
             self._take_lock()
             try:
-                sweep(self.folder)
+                for folder in (self.folder, self.folder / "training_state"):
+                    remove_leftovers(folder)
                 self._fetch()
                 self._refuse_to_overwrite()
                 self.run_id = self._describe()
@@ -226,7 +224,7 @@ class Run:
         before: dict[str, Any] = {}
         if path.exists():
             try:
-                before = read_json(path)
+                before = read_json(path, error=CheckpointError)
             except CheckpointError as error:
                 self.notes.append(f"{error}; a new one is written, and the settings can't be compared")
         # A run that ended before it had anything to continue from binds nobody.
@@ -247,10 +245,8 @@ class Run:
                 then, now = (("off", "on")[v] if isinstance(v, bool) else v for v in (old[name], new[name]))
                 self.notes.append(f"--{name} was {then} when this run began, now {now}")
         run_id = str(before.get("run_id") or uuid.uuid4().hex)
-        try:
+        with explained_writes(path):
             write_json(path, {"run_id": run_id, "config": values})
-        except OSError as error:
-            raise write_error(error, path) from error
         return run_id
 
     # --- resuming -------------------------------------------------------------------------------------------
@@ -336,18 +332,16 @@ class Run:
         target = state_folder(self.folder, moment.global_step)
         state, index = moment.state, self.accelerator.process_index
         if self.accelerator.num_processes == 1:
-            with whole_folder(target) as folder:
+            with explained_writes(target), whole_folder(target) as folder:
                 save_training_state(folder, state, process_index=0)
         else:
             shared = target.with_name(f".{target.name}.part")
-            try:
+            with explained_writes(target):
                 shared.mkdir(parents=True, exist_ok=True)
                 save_training_state(shared, state, process_index=index)
-            except OSError as error:
-                raise write_error(error, target) from error
             self.accelerator.wait_for_everyone()
             if self.is_main:
-                with whole_folder(target) as folder:
+                with explained_writes(target), whole_folder(target) as folder:
                     for path in shared.iterdir():
                         os.rename(path, folder / path.name)
                 shared.rmdir()
@@ -361,7 +355,7 @@ class Run:
         folder = self.folder / "examples"
         if folder.exists():
             return
-        with whole_folder(folder) as part:
+        with explained_writes(folder), whole_folder(folder) as part:
             for domain in ("a", "b"):
                 for number, picture in enumerate(samples[f"real_{domain}"][:count], 1):
                     to_image(picture).save(part / f"{domain}_{number}.png")
