@@ -458,6 +458,12 @@ def to_image(tensor: torch.Tensor) -> Image.Image:
 # -------------------------------------------------------------------------- geometry: resize, crop, mirror
 
 
+def mean_difference(one: Image.Image | np.ndarray, other: Image.Image | np.ndarray) -> float:
+    """Return the mean absolute difference of two RGB pictures of one size, in grey levels (0 to 255)."""
+    first, second = (np.asarray(image, dtype=np.int16) for image in (one, other))
+    return float(np.abs(first - second).mean())
+
+
 class Preprocessing(Protocol):
     """The settings that the geometry reads; `cyclegan.config.DataConfig` is one."""
 
@@ -525,7 +531,7 @@ def resize_for_training(image: Image.Image, config: Preprocessing, *, multiple: 
     Raises:
         ImageError: as `training_size`.
     """
-    return _resize(image, training_size(image.size, config, multiple=multiple))
+    return resize(image, training_size(image.size, config, multiple=multiple))
 
 
 def crop_box(size: tuple[int, int], config: Preprocessing, rng: np.random.Generator) -> tuple[int, int, int, int]:
@@ -574,10 +580,11 @@ def prepare_for_evaluation(image: Image.Image, config: Preprocessing, *, multipl
         image, crop = resize_for_training(image, config, multiple=multiple), config.crop_size
         left, top = (image.width - crop) // 2, (image.height - crop) // 2
         return image.crop((left, top, left + crop, top + crop))
-    return _resize(image, evaluation_size(image.size, config, multiple=multiple))
+    return resize(image, evaluation_size(image.size, config, multiple=multiple))
 
 
-def _resize(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+def resize(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Return the picture at this width and height, antialiased bicubic; the same object if it has that size."""
     return image if image.size == size else image.resize(size, Image.Resampling.BICUBIC)
 
 

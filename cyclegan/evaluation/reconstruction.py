@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from cyclegan.images import mean_difference
+
 MAX_SSIM_PIXELS = 2_000_000
 HEAT_FULL = 64
 """Grey levels of error at which the map is brightest: one scale for all pictures, so that they can be compared."""
@@ -40,7 +42,7 @@ def similarity(one: Image.Image, other: Image.Image) -> Similarity:
         raise ValueError(f"pictures of {one.size} and {other.size} can't be compared; bring them to one size")
     with np.errstate(divide="ignore"):
         psnr = float(peak_signal_noise_ratio(x, y, data_range=255))
-    l1, ssim = float(np.abs(x.astype(np.int16) - y).mean()), None
+    l1, ssim = mean_difference(x, y), None
     if (factor := math.ceil(math.sqrt(one.width * one.height / MAX_SSIM_PIXELS))) > 1:
         x, y = (np.asarray(image.convert("RGB").reduce(factor)) for image in (one, other))
     if min(x.shape[:2]) >= 11:

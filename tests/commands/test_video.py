@@ -12,7 +12,8 @@ from PIL import Image, ImageChops
 from cyclegan.__main__ import main
 from cyclegan.checkpoints.format import load_checkpoint
 from cyclegan.errors import Cancelled, CheckpointError, ImageError
-from cyclegan.translation.translator import Translator, mean_difference
+from cyclegan.images import mean_difference
+from cyclegan.translation.translator import Translator
 from cyclegan.translation.video import Smoother, translate_video, translate_video_in_steps
 from cyclegan.translation.video_io import Video, VideoWriter
 
