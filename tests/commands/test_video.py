@@ -13,8 +13,9 @@ from cyclegan.__main__ import main
 from cyclegan.checkpoints.format import load_checkpoint
 from cyclegan.errors import Cancelled, CheckpointError, ImageError
 from cyclegan.images import mean_difference
+from cyclegan.translation.smoothing import Smoother
 from cyclegan.translation.translator import Translator
-from cyclegan.translation.video import Smoother, translate_video, translate_video_in_steps
+from cyclegan.translation.video import translate_video, translate_video_in_steps
 from cyclegan.translation.video_io import Video, VideoWriter
 
 CYCLEGAN = ("-m", "cyclegan")

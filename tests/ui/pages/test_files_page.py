@@ -207,7 +207,7 @@ def test_files_and_zips_become_a_zip(files, app, tmp_path):
 
 
 @pytest.mark.parametrize("content, said", [
-    (b"PK\x03\x04 no", "damaged or no zip"),
+    (b"PK\x03\x04 no", "damaged or isn't a zip"),
     ({}, "there is no picture"),
     ({"a.txt": b"x"}, "no picture among these files: a.txt"),
 ])
