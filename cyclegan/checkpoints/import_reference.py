@@ -13,13 +13,21 @@ import dataclasses
 import pickle
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from cyclegan.config import Direction, ModelConfig, direction_name
+from cyclegan.checkpoints.format import (
+    GENERATOR_OF,
+    CheckpointConfig,
+    CheckpointInfo,
+    epoch_name,
+    read_info,
+    save_checkpoint,
+)
+from cyclegan.config import DataConfig, Direction, ModelConfig, direction_name
 from cyclegan.errors import CheckpointError, ConfigError
 from cyclegan.networks import build_generator
 
@@ -141,6 +149,44 @@ def import_reference(paths: Sequence[Path]) -> dict[Direction, tuple[ModelConfig
             first=by_direction["ab"].name, second=by_direction["ba"].name, differences=differences,
         )
     return models
+
+
+def import_checkpoint(
+    files: Sequence[str], run: Path, *, epoch: int, domain_a: str, domain_b: str, crop_size: int,
+    find: Callable[[str], Path] = Path,
+) -> tuple[CheckpointInfo, Path]:
+    """Write a checkpoint from the files of one model, and return its description and its folder.
+
+    Args:
+        files: see `import_reference`.
+        run: the run's folder.
+        epoch: the number of the epoch to write it as.
+        domain_a, domain_b: the domains' names.
+        crop_size: the size that it was trained at.
+        find: returns the path of each of `files`.
+
+    Raises:
+        CheckpointError: as `import_reference`; the epoch exists already; or it can't be written.
+        ConfigError: the names or the size are invalid.
+    """
+    target = run / epoch_name(epoch)
+    if target.exists():
+        raise CheckpointError("{target} exists already: choose another --epoch or --output", target=target)
+    paths = [find(name) for name in files]
+    found = import_reference(paths)
+    data = DataConfig(
+        dataset="unknown", domain_a=domain_a, domain_b=domain_b, crop_size=crop_size,
+        load_size=round(crop_size * 286 / 256),
+    )  # fmt: skip
+    data.validate()
+    save_checkpoint(
+        run,
+        epoch=epoch,
+        weights={GENERATOR_OF[direction]: state for direction, (_, state) in found.items()},
+        config=CheckpointConfig(model=next(iter(found.values()))[0], data=data),
+        record={"global_step": 0, "weights": "imported", "files": [path.name for path in paths]},
+    )
+    return read_info(target), target
 
 
 def _parse_name(path: Path) -> dict[str, str | None]:

@@ -316,7 +316,8 @@ def translate_files(
                         done += write(group)
                         group = _Group()
                 yield number - len(group.images), total
-            done += write(group)
+            if group.images:
+                done += write(group)
             if not done and left_out:
                 raise ImageError("there is no picture among these files: {reason}", reason=left_out[0])
             if not done:

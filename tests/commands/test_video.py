@@ -237,14 +237,14 @@ def test_translate_from_the_shell(tmp_path, clip, translator, run_script):
     [
         ({"--input": "none.mp4"}, "does not exist"),
         ({"--input": "text.mp4"}, "not a video"),
-        ({"--output": "out.avi"}, "is no .mp4"),
-        ({"--output": "out"}, "is no .mp4"),
+        ({"--output": "out.avi"}, "isn't an .mp4 file"),
+        ({"--output": "out"}, "isn't an .mp4 file"),
         ({"--input": "a.mp4", "--output": "a.mp4"}, "input itself"),
         ({"--reconstruct": None}, "for pictures"),
         ({"--smoothing": "2"}, "from 0 to 1"),
         ({"--input": "a.png", "--smoothing": "0.5", "--output": "o.png"}, "for videos"),
-        ({"--input": "a.png"}, "is no PNG"),
-        ({"--input": "."}, "is no PNG"),
+        ({"--input": "a.png"}, "isn't a .png file"),
+        ({"--input": "."}, "isn't a .png file"),
     ],
 )
 def test_what_cannot_be_done_with_videos(tmp_path, clip, make_checkpoint, run, change, says):
