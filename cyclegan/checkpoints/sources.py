@@ -124,3 +124,14 @@ class LocalSource:
             have = ", ".join(str(number) for number in sorted(known))
             raise CheckpointError("{name} has no epoch {epoch}; it has {have}", name=self.name, epoch=epoch, have=have)
         return known[epoch]
+
+
+def open_source(folder: str | Path) -> LocalSource:
+    """Return the checkpoints in a run's folder, or the single one in an epoch's folder.
+
+    `hub.open_source` opens repositories of the Hub as well.
+
+    Raises:
+        CheckpointError: the folder is missing or holds no checkpoint.
+    """
+    return LocalSource(folder)
