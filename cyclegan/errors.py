@@ -41,15 +41,26 @@ def message(template: str, /, **values: Any) -> Message:
 
     Args:
         template: see `Message`.
-        values: see `Message`.
+        values: see `Message`. An exception of another library becomes its text, an OSError the system's reason.
     """
     return Message(template, {name: _plain(value) for name, value in values.items()})
 
 
+SYSTEM_REASONS = (
+    message("No such file or directory"), message("Permission denied"), message("No space left on device"),
+    message("Input/output error"), message("Is a directory"), message("Not a directory"),
+)  # fmt: skip
+"""The commonest reasons of an OSError, here for the catalogues."""
+
+
 def _plain(value: Any) -> Any:
-    """Return a value for a message: another library's exception becomes its text, because it would keep its frames."""
-    foreign = isinstance(value, BaseException) and not isinstance(value, UserError)
-    return str(value) if foreign else value
+    """Return a value for a message: another library's exception becomes its text, because it would keep its frames.
+
+    An OSError becomes the system's reason, a message of its own, without the path.
+    """
+    if not isinstance(value, BaseException) or isinstance(value, UserError):
+        return value
+    return Message(value.strerror) if isinstance(value, OSError) and value.strerror else str(value)
 
 
 def _text_of(value: Any, translate: Translate) -> Any:

@@ -236,7 +236,7 @@ def _local(source: LocalSource, taken: set[str]) -> _Source:
     if not infos:
         raise CheckpointError(
             "{source} holds no readable checkpoint: {problems}",
-            source=source.name, problems=' '.join(source.problems),
+            source=source.name, problems=' '.join(map(str, source.problems)),
         )
     plain = re.sub(r"[^\w.-]+", "-", source.name).strip(".-") or "run"
     name, number = f"demo/{plain}", 1
@@ -257,7 +257,7 @@ def _check_models(sources: Sequence[_Source], endpoint: str | None, token: str |
         if not there.list():
             raise CheckpointError(
                 "{source} holds no readable checkpoint: {problems}",
-                source=source.name, problems=' '.join(there.problems),
+                source=source.name, problems=' '.join(map(str, there.problems)),
             )
         if there.repository.is_private():
             yield (

@@ -7,12 +7,14 @@ import weakref
 
 import pytest
 
-from cyclegan.errors import CheckpointError, ConfigError, ImageError, Message, UserError, message
+from cyclegan import locale
+from cyclegan.errors import SYSTEM_REASONS, CheckpointError, ConfigError, ImageError, Message, UserError, message
 
 GERMAN = {
     "{name} can't be read ({reason})": "{name} ist nicht lesbar ({reason})",
     "the disk is full: {size:.1f} GB": "Datenträger voll: {size:.1f} GB",
     "100% done {x}": "fertig",
+    "Permission denied": "keine Rechte",
 }
 
 
@@ -53,6 +55,15 @@ def test_another_librarys_exception_is_kept_as_text_only():
     del error
     gc.collect()
     assert gone() is None and str(said) == "x can't be read (from elsewhere)"
+
+
+def test_an_os_error_is_the_systems_reason_without_the_path():
+    denied = PermissionError(13, "Permission denied", "/secret")
+    error = message("{name} can't be read ({reason})", name="x", reason=denied)
+    assert str(error) == "x can't be read (Permission denied)"
+    assert error.text(german) == "x ist nicht lesbar (keine Rechte)"
+    assert str(message("{name} can't be read ({reason})", name="x", reason=OSError("odd"))) == "x can't be read (odd)"
+    assert all(locale.translate("ko")(str(reason)) != str(reason) for reason in SYSTEM_REASONS)
 
 
 def fail(number):

@@ -117,7 +117,7 @@ def export_onnx(checkpoint: Checkpoint, direction: Direction, path: Path) -> Exp
     except OSError as error:
         raise CheckpointError(
             "{path} can't be written ({reason}): free space or choose another --output",
-            path=path, reason=error.strerror or error,
+            path=path, reason=error,
         ) from error
     return Exported(path, generator.size_multiple, generator.min_size, checked, difference)
 

@@ -39,7 +39,7 @@ FORMAT_VERSION = 1
 EPOCH_NAME = re.compile(r"epoch-(\d{4,})")
 GENERATOR_OF: dict[str, str] = {"ab": "gen_ab", "ba": "gen_ba"}
 SAMPLES: dict[Direction, str] = {direction: f"samples/{direction}.png" for direction in DIRECTIONS}
-"""By direction, the grid of test pictures in an epoch's folder; see `save_checkpoint`."""
+"""The grid of test pictures in an epoch's folder, by direction; see `save_checkpoint`."""
 
 
 # --- the description of a checkpoint ------------------------------------------------------------------------
@@ -144,7 +144,7 @@ class Checkpoint:
     info: CheckpointInfo
     config: CheckpointConfig
     generators: Mapping[str, nn.Module]
-    """By direction; a checkpoint may hold one direction only."""
+    """The networks by direction; a checkpoint may hold one direction only."""
 
     def generator(self, direction: Direction) -> nn.Module:
         """Return the generator of a direction. Raises CheckpointError if the checkpoint lacks it."""
@@ -180,7 +180,7 @@ def write_error(error: OSError, target: Path) -> CheckpointError:
     return CheckpointError(
         "{target} could not be written ({reason}). Earlier epochs are intact. Make the folder writable, then run "
         "the same command with --resume auto",
-        target=target, reason=error.strerror or error,
+        target=target, reason=error,
     )
 
 

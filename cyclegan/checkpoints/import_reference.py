@@ -214,7 +214,7 @@ def _load(path: Path) -> object:
     except OSError as error:
         raise CheckpointError(
             "{name} can't be read ({reason}): check its permissions",
-            name=path.name, reason=error.strerror,
+            name=path.name, reason=error,
         ) from error
     if start != b"PK\x03\x04" and start[:1] != b"\x80":  # a zip, or the bare pickle of torch before 1.6
         raise CheckpointError(

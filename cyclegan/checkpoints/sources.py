@@ -86,7 +86,7 @@ class LocalSource:
             found = [path for path in self.folder.iterdir() if EPOCH_NAME.fullmatch(path.name) and path.is_dir()]
         except OSError as error:  # The folder existed when this source was opened.
             raise CheckpointError(
-                "{name} can't be listed any more ({reason})", name=self.name, reason=error.strerror or error
+                "{name} can't be listed any more ({reason})", name=self.name, reason=error
             ) from error
         return sorted(found, key=lambda path: int(path.name[6:]), reverse=True)
 

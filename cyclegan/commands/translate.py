@@ -176,5 +176,5 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(
-            "--output {folder} can't be made ({reason}): choose another folder", folder=folder, reason=error.strerror
+            "--output {folder} can't be made ({reason}): choose another folder", folder=folder, reason=error
         ) from error

@@ -329,7 +329,7 @@ def translate_files(
     except OSError as error:
         raise ImageError(
             "{target} can't be written ({reason}): free space first",
-            target=target.name, reason=error.strerror or error,
+            target=target.name, reason=error,
         ) from error
     return FilesTranslation(done, left_out)
 

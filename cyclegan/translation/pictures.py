@@ -67,7 +67,7 @@ def translate_pictures(
         except OSError as error:
             raise ConfigError(
                 "{target} can't be written ({reason}): free space or choose another --output",
-                target=target, reason=error.strerror or error,
+                target=target, reason=error,
             ) from error
         progress(number + 1.0)
     return failed

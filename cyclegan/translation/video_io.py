@@ -295,7 +295,7 @@ def _check_file(path: Path) -> None:
     except OSError as error:
         raise ImageError(
             "{name} can't be read ({reason}): check the name and the permissions",
-            name=path.name, reason=error.strerror,
+            name=path.name, reason=error,
         ) from error
 
 
