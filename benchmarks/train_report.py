@@ -21,8 +21,8 @@ from PIL import Image, ImageDraw, ImageFont
 from benchmarks.labels import COLOURS, agreement, commonest_share, main_colours
 from benchmarks.machine import describe
 from cyclegan.checkpoints.sources import LocalSource
-from cyclegan.images import list_images, open_image
-from cyclegan.translation.translator import Translator, mean_difference
+from cyclegan.images import list_images, mean_difference, open_image
+from cyclegan.translation.translator import Translator
 
 
 def halves(path: Path) -> dict[str, Image.Image]:

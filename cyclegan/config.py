@@ -31,6 +31,11 @@ METHOD_CONFIGS: dict[str, type[MethodConfig]] = {}
 """The options of every training method, by the method's name; `cyclegan.methods.register_method` adds one."""
 
 
+def direction_name(direction: str, a: str = "A", b: str = "B") -> str:
+    """Return `A → B` or `B → A`, with the domains' names instead of the letters where they are given."""
+    return f"{b} → {a}" if direction == "ba" else f"{a} → {b}"
+
+
 def option(
     default: Any, help: str, *, choices: Collection[Any] | None = None, least: float | None = None,
     most: float | None = None, above: float | None = None, below: float | None = None,

@@ -17,9 +17,9 @@ class Message:
     The template is the key in the catalogues of `cyclegan.locale`, so it must be a literal where a message is made.
 
     Args:
-        template: the sentence with places such as `{name}` or `{size:.1f}`; without values it is
-            the text itself, else literal braces are doubled.
-        values: what the places hold. A value that is itself a message or a UserError is translated, too.
+        template: the sentence with places such as `{name}` or `{size:.1f}`. Literal braces are doubled, except in a
+            template without values, which is the text itself.
+        values: the values of the places. A value that is a message or a UserError itself is translated, too.
     """
 
     template: str
@@ -41,15 +41,26 @@ def message(template: str, /, **values: Any) -> Message:
 
     Args:
         template: see `Message`.
-        values: see `Message`.
+        values: see `Message`. An exception of another library becomes its text, an OSError the system's reason.
     """
     return Message(template, {name: _plain(value) for name, value in values.items()})
 
 
+SYSTEM_REASONS = (
+    message("No such file or directory"), message("Permission denied"), message("No space left on device"),
+    message("Input/output error"), message("Is a directory"), message("Not a directory"),
+)  # fmt: skip
+"""The commonest reasons of an OSError, here for the catalogues."""
+
+
 def _plain(value: Any) -> Any:
-    """Return what a message may hold: another program's exception as its text, because it would hold its frames."""
-    foreign = isinstance(value, BaseException) and not isinstance(value, UserError)
-    return str(value) if foreign else value
+    """Return a value for a message: another library's exception becomes its text, because it would keep its frames.
+
+    An OSError becomes the system's reason, a message of its own, without the path.
+    """
+    if not isinstance(value, BaseException) or isinstance(value, UserError):
+        return value
+    return Message(value.strerror) if isinstance(value, OSError) and value.strerror else str(value)
 
 
 def reason_of(error: BaseException) -> Message:
@@ -114,4 +125,4 @@ class StudyError(UserError):
 
 
 class Cancelled(Exception):
-    """The work was cancelled by whoever asked for it; there is nothing to report."""
+    """The work was cancelled at the caller's request; there is nothing to report."""

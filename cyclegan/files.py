@@ -1,7 +1,7 @@
 """Files and folders that are written whole or not at all, JSON, checksums.
 
-A crash at any moment leaves the old file, or none, or the new one; never a part. What a crash left behind begins with
-a dot and ends in `.part` or `.old`; `remove_leftovers` removes it.
+A crash at any moment leaves the old file, or none, or the new one; never a part. The hidden files that a crash leaves
+begin with a dot and end in `.part` or `.old`; `remove_leftovers` removes them.
 """
 
 from __future__ import annotations
@@ -76,16 +76,16 @@ def whole_folder(target: Path) -> Iterator[Path]:
 
 
 def _hidden(target: Path, suffix: str) -> Path:
-    # Long names must leave room for what is added: file systems end at 255 bytes.
+    # Shortened, because file systems allow 255 bytes in a name.
     stem = target.name.encode("utf-8", "surrogateescape")[:200].decode("utf-8", "ignore")
     return target.with_name(f".{stem}.{uuid.uuid4().hex[:8]}.{suffix}")
 
 
 def remove_leftovers(folder: Path, *, older_than_s: float = 0.0) -> None:
-    """Remove what interrupted writes left in `folder`.
+    """Remove the hidden files and folders that interrupted writes left in `folder`.
 
     Args:
-        older_than_s: leave younger ones alone, because another process may be writing them.
+        older_than_s: keep younger ones, because another process may be writing them.
     """
     for pattern in (".*.part", ".*.old"):
         for leftover in folder.glob(pattern):
@@ -148,17 +148,15 @@ def read_json(path: Path, *, error: type[UserError] = UserError) -> dict[str, An
     """
     where = f"{path.parent.name}/{path.name}"
     try:
-        if path.exists() and not path.is_file():  # A pipe would block for ever, and a device never ends.
+        if path.exists() and not path.is_file():  # Reading a pipe or a device may never end.
             raise error("{where} is not a regular file", where=where)
         with open(path, "rb") as file:
             content = file.read(MAX_JSON_BYTES + 1)
         if len(content) > MAX_JSON_BYTES:
-            raise error("{where} is too large to be a checkpoint's", where=where)
+            raise error("{where} is too large: more than {most} MB", where=where, most=MAX_JSON_BYTES // 10**6)
         values = json.loads(content.decode("utf-8"))
     except FileNotFoundError as missing:
-        raise error(
-            "{where} has no {file}; it is not a whole checkpoint", where=path.parent.name, file=path.name
-        ) from missing
+        raise error("{where} has no {file}; it is incomplete", where=path.parent.name, file=path.name) from missing
     except (OSError, ValueError, RecursionError) as reason:
         raise error("{where} can't be read ({reason}); get it again", where=where, reason=reason) from reason
     if not isinstance(values, dict):
@@ -168,12 +166,8 @@ def read_json(path: Path, *, error: type[UserError] = UserError) -> dict[str, An
 
 def sha256(path: Path) -> str:
     """Return a file's SHA-256 as 64 hex digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file)
-
-
-def _digest(file: Any) -> str:
     digest = hashlib.sha256()
-    while chunk := file.read(2**20):
-        digest.update(chunk)
+    with open(path, "rb") as file:
+        while chunk := file.read(2**20):
+            digest.update(chunk)
     return digest.hexdigest()

@@ -20,9 +20,10 @@ from PIL import Image, ImageChops, ImageDraw
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from cyclegan.checkpoints.format import GENERATOR_OF, SAMPLES, read_json, write_json  # noqa: E402
+from cyclegan.checkpoints.format import GENERATOR_OF, SAMPLES  # noqa: E402
 from cyclegan.checkpoints.sources import LocalSource  # noqa: E402
 from cyclegan.evaluation.samples import sample_grid, sample_metrics, translate_samples  # noqa: E402
+from cyclegan.files import read_json, write_json  # noqa: E402
 from cyclegan.images import to_tensor  # noqa: E402
 
 SIZE = 256

@@ -9,8 +9,8 @@ import pytest
 
 from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.data.streets import StreetsSpec
-from cyclegan.images import list_images, open_image
-from cyclegan.translation.translator import Translator, mean_difference
+from cyclegan.images import list_images, mean_difference, open_image
+from cyclegan.translation.translator import Translator
 
 DEMO = Path(__file__).parent.parent / "demo"
 

@@ -1,6 +1,6 @@
-"""One generator as an ONNX file, for programs that have neither torch nor this package; checked before it is there.
+"""Export of one generator as an ONNX file, for programs without torch; the file is checked before it is written.
 
-onnx, onnxscript and onnxruntime are needed for this only, so they are imported where they are used.
+onnx, onnxscript and onnxruntime are imported where they are used, because nothing else needs them.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 import importlib.util
 import os
-import uuid
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,30 +18,31 @@ import torch
 from torch import nn
 
 from cyclegan import __version__
-from cyclegan.checkpoints.format import Checkpoint, direction_name
+from cyclegan.checkpoints.format import Checkpoint
 from cyclegan.config import Direction
 from cyclegan.errors import CheckpointError
+from cyclegan.files import whole_file
 
 if TYPE_CHECKING:
     import onnx
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 INPUT, OUTPUT = "image", "translation"
-# What torch's exporter writes of itself. Newer ones would be converted from it, have nothing that these networks
-# need (18 brought the Pad and Resize that they use), and leave older runtimes out.
+# The version that torch's exporter writes by itself. Newer ones would be converted from it, exclude older runtimes and
+# add nothing that these networks need (18 brought the Pad and Resize that they use).
 OPSET = 18
 MAX_GREY_LEVELS = 0.5
 """Half a grey level: beyond it, a rounded pixel can differ by more than rounding explains."""
-# One protobuf message, which is what a single ONNX file is, ends at 2 GiB; the graph around the weights needs little.
+# A single ONNX file is one protobuf message, which ends at 2 GiB; the graph around the weights needs little.
 _MAX_WEIGHTS_BYTES = 2**31 - 2**24
-# Beyond this, checking takes longer than exporting; below the lower bound, a norm would see a few pixels only, and
-# networks that were never trained there enlarge the last bits in which any two programs differ.
+# Above the upper bound, checking takes longer than exporting. Below the lower one, a norm would see a few pixels only,
+# and networks that were never trained there enlarge the rounding in which any two programs differ.
 _CHECKED_SIDES = (64, 256)
 
 
 @dataclass(frozen=True)
 class Exported:
-    """A file that was written, and how it was checked."""
+    """A written file, and the results of its check."""
 
     path: Path
     size_multiple: int
@@ -50,13 +50,13 @@ class Exported:
     min_size: int
     """Width and height must be at least this many pixels."""
     checked: tuple[tuple[int, int, int], ...]
-    """Batch, height and width of what was compared with torch."""
+    """Batch, height and width of the pictures that were compared with torch."""
     max_difference: float
-    """Largest |ONNX Runtime − torch| over all values of all of these, in grey levels (0 to 255)."""
+    """Largest |ONNX Runtime − torch| over all values of these pictures, in grey levels (0 to 255)."""
 
 
 def check_packages() -> None:
-    """Raise CheckpointError, naming them, if packages are missing that export needs beside torch."""
+    """Raise CheckpointError, naming them, if packages are missing that export needs besides torch."""
     missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         raise CheckpointError(
@@ -66,15 +66,15 @@ def check_packages() -> None:
 
 
 def check_path(path: Path) -> None:
-    """Raise CheckpointError if `path` doesn't end in .onnx or is there already."""
+    """Raise CheckpointError if `path` doesn't end in .onnx or exists already."""
     if path.suffix.lower() != ".onnx":
-        raise CheckpointError("{path} is no name for an ONNX file: it must end in .onnx", path=path)
+        raise CheckpointError("{path} isn't a name for an ONNX file: it must end in .onnx", path=path)
     if os.path.lexists(path):
         raise CheckpointError("{path} exists already: choose another --output, or remove it first", path=path)
 
 
 def export_onnx(checkpoint: Checkpoint, direction: Direction, path: Path) -> Exported:
-    """Write one generator as a single ONNX file, there whole and checked or not at all.
+    """Write one generator as a single ONNX file, whole and checked or not at all.
 
     Its input `image` and its output `translation` are float32 (N, 3, H, W), RGB in [-1, 1], with any N, and any H and
     W that are multiples of the network's `size_multiple` and at least its `min_size`. The file says so in its metadata
@@ -83,68 +83,47 @@ def export_onnx(checkpoint: Checkpoint, direction: Direction, path: Path) -> Exp
 
     Args:
         checkpoint: from a `CheckpointSource`, its generators in fp32 on the CPU; they stay as they are.
-        direction: which generator.
-        path: file to write, NAME.onnx; its folder is made if need be.
+        direction: the generator to write.
+        path: file to write, NAME.onnx; its folder is made if it is missing.
 
     Raises:
-        CheckpointError: `path` is no new .onnx file or can't be written; a package is missing; torch can't export this
-            network; or ONNX Runtime doesn't come to what torch comes to, within half a grey level.
-        CheckpointError: the checkpoint lacks this direction.
+        CheckpointError: `path` isn't a new .onnx file or can't be written; a package is missing; the checkpoint lacks
+            this direction; torch can't export this network; or ONNX Runtime's result differs from torch's by more
+            than half a grey level.
     """
     check_path(path)
     check_packages()
-    if direction not in checkpoint.generators:
-        only = " and ".join(direction_name(d) for d in checkpoint.generators)
-        raise CheckpointError(
-            "this checkpoint translates {only} only, not {direction_name}",
-            only=only, direction_name=direction_name(direction),
-        )
-    generator = checkpoint.generators[direction]
+    generator = checkpoint.generator(direction)
     nbytes = sum(p.numel() * p.element_size() for p in generator.parameters())
     if nbytes > _MAX_WEIGHTS_BYTES:
         raise CheckpointError(
-            "{nbytes:.1f} GB of weights don't fit into one ONNX file, which ends at 2 GB",
-            nbytes=nbytes / 2 ** 30,
+            "{size:.1f} GB of weights don't fit into one ONNX file, which ends at 2 GB", size=nbytes / 2**30
         )
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.touch()  # A folder that can't be written says so now, not after the work.
-        model = _model(generator)
-        for key, value in _metadata(checkpoint, direction).items():
-            model.metadata_props.add(key=key, value=value)
-        with open(part, "wb") as file:
-            file.write(model.SerializeToString())
-            file.flush()
-            os.fsync(file.fileno())
-        checked = _checked_shapes(generator, checkpoint.config.data.crop_size)
-        difference = _max_difference(generator, part, checked)
-        if not difference <= MAX_GREY_LEVELS:  # Also where it is NaN.
-            raise CheckpointError(
-                "{name} was not written: ONNX Runtime differs from torch by {difference:.2g} grey levels, and "
-                "{MAX_GREY_LEVELS} are allowed; update torch, onnxscript and onnxruntime",
-                name=path.name, difference=difference, MAX_GREY_LEVELS=MAX_GREY_LEVELS,
-            )
-        os.replace(part, path)
+        with whole_file(path) as part:
+            part.touch()  # A folder that can't be written is reported now, not after the work.
+            model = _model(generator)
+            for key, value in _metadata(checkpoint, direction).items():
+                model.metadata_props.add(key=key, value=value)
+            part.write_bytes(model.SerializeToString())
+            checked = _checked_shapes(generator, checkpoint.config.data.crop_size)
+            difference = _max_difference(generator, part, checked)
+            if not difference <= MAX_GREY_LEVELS:  # NaN is refused, too.
+                raise CheckpointError(
+                    "{name} was not written: ONNX Runtime differs from torch by {difference:.2g} grey levels, and "
+                    "{most} are allowed; update torch, onnxscript and onnxruntime",
+                    name=path.name, difference=difference, most=MAX_GREY_LEVELS,
+                )
     except OSError as error:
         raise CheckpointError(
             "{path} can't be written ({reason}): free space or choose another --output",
-            path=path, reason=error.strerror or error,
+            path=path, reason=error,
         ) from error
-    finally:
-        _remove(part)
     return Exported(path, generator.size_multiple, generator.min_size, checked, difference)
 
 
-def _remove(part: Path) -> None:
-    try:
-        part.unlink(missing_ok=True)
-    except OSError:  # Its folder is no folder, so it was never made.
-        return
-
-
 def _metadata(checkpoint: Checkpoint, direction: Direction) -> dict[str, str]:
-    """What the file says of itself. ONNX has strings only."""
+    """Return the file's metadata. ONNX has strings only."""
     info, config, generator = checkpoint.info, checkpoint.config, checkpoint.generators[direction]
     return {
         "commit_sha": info.commit_sha,
@@ -163,15 +142,15 @@ def _metadata(checkpoint: Checkpoint, direction: Direction) -> dict[str, str]:
 
 
 def _model(generator: nn.Module) -> onnx.ModelProto:
-    """The network as torch's exporter writes it, with sides that stay open, and nothing of this machine in it."""
+    """Return the network as torch's exporter writes it, for any picture size, without traces of this machine."""
     multiple = generator.size_multiple
     units = generator.min_size // multiple
     batch, height, width = (torch.export.Dim(name, min=least) for name, least in (("n", 1), ("h", units), ("w", units)))
-    # Unlike in every dimension, and none of them 1, which an exporter would take for a constant.
+    # All dimensions differ and none is 1, because an exporter treats 1 as a constant.
     example = torch.zeros(2, 3, generator.min_size + multiple, generator.min_size + 2 * multiple)
     try:
         with warnings.catch_warnings():
-            # They are meant for the exporter's developers; what matters for the result is compared below.
+            # The warnings are for the exporter's developers; the result is compared below.
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
                 _with_instance_norm(generator),
@@ -184,12 +163,12 @@ def _model(generator: nn.Module) -> onnx.ModelProto:
                 verbose=False,
             )
             model = program.model_proto
-    except Exception as error:  # Whatever the exporter and the two packages behind it raise, often a page of it.
+    except Exception as error:  # The exporter and the packages behind it raise many kinds.
         raise CheckpointError(
-            "torch {version} could not export this network ({brief}); update torch, onnx and onnxscript",
-            version=torch.__version__, brief=_brief(error),
+            "torch {version} could not export this network ({reason}); update torch, onnx and onnxscript",
+            version=torch.__version__, reason=_brief(error),
         ) from error
-    # The exporter notes where each node came from, with the paths of this machine.
+    # The exporter records each node's source, with the paths of this machine.
     graph = model.graph
     for noted in (*graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer, graph):
         del noted.metadata_props[:]
@@ -199,10 +178,10 @@ def _model(generator: nn.Module) -> onnx.ModelProto:
 
 
 def _with_instance_norm(generator: nn.Module) -> nn.Module:
-    """A copy in which instance norm is spelled as such: the same function, and one node instead of five.
+    """Return a copy that uses `nn.InstanceNorm2d`: the same function, in one node instead of five.
 
-    Training spells it as group norm (see `cyclegan.networks.norm`), which the exporter builds from reshapes. Nothing is
-    trained here, so what is wrong with `nn.InstanceNorm2d` doesn't matter.
+    Training uses group norm instead (see `cyclegan.networks.norm`), which the exporter builds from reshapes.
+    `nn.InstanceNorm2d`'s drawbacks concern training only.
     """
     changed = copy.deepcopy(generator)
     for module in list(changed.modules()):
@@ -215,7 +194,7 @@ def _with_instance_norm(generator: nn.Module) -> nn.Module:
 
 
 def _checked_shapes(generator: nn.Module, crop_size: int) -> tuple[tuple[int, int, int], ...]:
-    """Three (batch, height, width) that are unlike in every way that the file leaves open, near the training size."""
+    """Return three (batch, height, width) near the training size that differ in every open dimension."""
     multiple = generator.size_multiple
     least, most = _CHECKED_SIDES
     side = max(generator.min_size, -(-min(max(crop_size, least), most) // multiple) * multiple)
@@ -223,7 +202,7 @@ def _checked_shapes(generator: nn.Module, crop_size: int) -> tuple[tuple[int, in
 
 
 def _max_difference(generator: nn.Module, file: Path, shapes: tuple[tuple[int, int, int], ...]) -> float:
-    """Largest |ONNX Runtime − torch| over random pictures of these shapes, in grey levels."""
+    """Return the largest |ONNX Runtime − torch| over random pictures of these shapes, in grey levels."""
     rng = np.random.default_rng(0)
     pictures = [rng.uniform(-1, 1, (n, 3, height, width)).astype(np.float32) for n, height, width in shapes]
     try:
@@ -231,23 +210,23 @@ def _max_difference(generator: nn.Module, file: Path, shapes: tuple[tuple[int, i
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
-        options.log_severity_level = 4  # What fails is raised; the log would say it a second time, at length.
+        options.log_severity_level = 4  # Silent, because errors are raised, too.
         session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
         theirs = [session.run([OUTPUT], {INPUT: x})[0] for x in pictures]
-    except Exception as error:  # Its errors have no common ancestor below this one.
+    except Exception as error:  # Its errors have no narrower base class.
         raise CheckpointError(
-            "ONNX Runtime can't run what torch exported ({brief}); update torch and onnxruntime",
-            brief=_brief(error),
+            "ONNX Runtime can't run the file that torch exported ({reason}); update torch and onnxruntime",
+            reason=_brief(error),
         ) from error
     with torch.inference_mode():
         ours = [generator(torch.from_numpy(x)).numpy() for x in pictures]
     if not all(np.isfinite(y).all() for y in ours):
-        raise CheckpointError("this generator doesn't make numbers of a picture (NaN): export another epoch")
+        raise CheckpointError("this generator's results aren't numbers (NaN): export another epoch")
     if [y.shape for y in theirs] != [y.shape for y in ours]:
-        raise CheckpointError("ONNX Runtime comes to pictures of another size than torch; update torch and onnxruntime")
+        raise CheckpointError("ONNX Runtime's pictures differ in size from torch's; update torch and onnxruntime")
     return float(np.max([np.abs(a - b).max() for a, b in zip(theirs, ours, strict=True)])) * 127.5
 
 
 def _brief(error: Exception) -> str:
-    """The beginning of what may be a page."""
+    """Return the beginning of a message that may fill a page."""
     return " ".join(str(error).split())[:160] or type(error).__name__

@@ -1,10 +1,11 @@
-"""THE checkpoint format: the only module that writes or reads it; where checkpoints come from.
+"""THE checkpoint format: the only module that writes or reads it.
 
 A run is a folder:
 
     RUN/
-      epoch-0001/  epoch-0002/ …      checkpoints, what is published: see `save_checkpoint`
-      training_state/step-000002740/  what resuming needs, never published with a checkpoint: see `save_training_state`
+      epoch-0001/  epoch-0002/ …      checkpoints, which are published: see `save_checkpoint`
+      training_state/step-000002740/  the state that resuming needs, never published with a checkpoint:
+                                      see `training_state.save_training_state`
       metrics.jsonl  curves.png
 
 Reading a checkpoint never runs code from it: safetensors and JSON only.
@@ -19,17 +20,16 @@ import hashlib
 import json
 import os
 import re
-import shutil
-import uuid
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cyclegan.config import DIRECTIONS, DataConfig, Direction, ModelConfig, TrainConfig
+from cyclegan.config import DIRECTIONS, DataConfig, Direction, ModelConfig, TrainConfig, direction_name
 from cyclegan.errors import CheckpointError, ConfigError
+from cyclegan.files import read_json, sha256, whole_folder, write_json
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -39,16 +39,15 @@ FORMAT_VERSION = 1
 EPOCH_NAME = re.compile(r"epoch-(\d{4,})")
 GENERATOR_OF: dict[str, str] = {"ab": "gen_ab", "ba": "gen_ba"}
 SAMPLES: dict[Direction, str] = {direction: f"samples/{direction}.png" for direction in DIRECTIONS}
-"""By direction, the grid of test pictures in an epoch's folder; see `save_checkpoint`."""
-_MAX_JSON_BYTES = 10_000_000
+"""The grid of test pictures in an epoch's folder, by direction; see `save_checkpoint`."""
 
 
-# --- what a checkpoint says of itself -----------------------------------------------------------------------
+# --- the description of a checkpoint ------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """config.json: what rebuilds the networks and how their pictures were prepared."""
+    """config.json: the settings that rebuild the networks, and how their pictures were prepared."""
 
     model: ModelConfig
     data: DataConfig = field(default_factory=DataConfig)
@@ -58,7 +57,7 @@ class CheckpointConfig:
 
     @classmethod
     def of(cls, config: TrainConfig) -> CheckpointConfig:
-        """What a checkpoint tells of a run: all that matters for its result, no path of the machine it ran on."""
+        """Return the settings of a run that matter for its result, without paths of the machine it ran on."""
         data = config.data
         folder = Path(os.path.expanduser(data.dataset))
         with contextlib.suppress(OSError):
@@ -70,7 +69,7 @@ class CheckpointConfig:
         return cls(model=config.model, data=data, method=config.run.method, train=train)
 
     def to_json(self) -> dict[str, Any]:
-        """The content of config.json."""
+        """Return the content of config.json."""
         return {
             "format_version": FORMAT_VERSION,
             "method": self.method,
@@ -81,10 +80,10 @@ class CheckpointConfig:
 
     @classmethod
     def from_json(cls, values: dict[str, Any], where: str) -> CheckpointConfig:
-        """Read config.json's content, of this or an older format version.
+        """Return the settings in config.json's content, of this or an older format version.
 
         Raises:
-            CheckpointError: a newer format, or settings that make no sense.
+            CheckpointError: a newer format, or settings that are invalid.
         """
         values = _migrated(values, where)
         try:
@@ -102,25 +101,24 @@ class CheckpointConfig:
 
 
 def _migrated(values: dict[str, Any], where: str) -> dict[str, Any]:
-    """Bring config.json to this format version, by named functions from version to version (none yet)."""
+    """Return config.json in this format version; each older version gets a named function (there is none yet)."""
     found = values.get("format_version")
     if not isinstance(found, int) or found < 1:
         raise CheckpointError(
-            "{where}: config.json has no format_version; it is not a checkpoint of this program",
-            where=where,
+            "{where}: config.json has no format_version; it is not a checkpoint of this program", where=where
         )
     if found > FORMAT_VERSION:
         raise CheckpointError(
             "{where} was written by a newer version of this program (format {found}, this one reads up to "
-            "{FORMAT_VERSION}); update the program",
-            where=where, found=found, FORMAT_VERSION=FORMAT_VERSION,
+            "{newest}); update the program",
+            where=where, found=found, newest=FORMAT_VERSION,
         )
     return values
 
 
 @dataclass(frozen=True)
 class CheckpointInfo:
-    """One epoch as a source lists it, without weights."""
+    """A checkpoint as a source lists it, without weights."""
 
     epoch: int
     commit_sha: str
@@ -141,55 +139,38 @@ class CheckpointInfo:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Generators that are ready to run, and where they come from."""
+    """Generators that are ready to run, and the checkpoint that they come from."""
 
     info: CheckpointInfo
     config: CheckpointConfig
     generators: Mapping[str, nn.Module]
-    """By direction; a checkpoint may hold one direction only."""
+    """The networks by direction; a checkpoint may hold one direction only."""
+
+    def generator(self, direction: Direction) -> nn.Module:
+        """Return the generator of a direction. Raises CheckpointError if the checkpoint lacks it."""
+        if direction not in self.generators:
+            raise missing_direction(self.info.tag, self.generators, direction)
+        return self.generators[direction]
+
+
+def missing_direction(name: str, directions: Iterable[str], wanted: str) -> CheckpointError:
+    """Return the error for a checkpoint called `name` that has `directions`, but not `wanted`."""
+    only = ", ".join(map(direction_name, directions))
+    return CheckpointError(
+        "{name} translates {only} only, not {wanted}", name=name, only=only, wanted=direction_name(wanted)
+    )
 
 
 def epoch_name(epoch: int) -> str:
-    """Folder and tag of a completed epoch, counted from 1: `epoch-0012`."""
+    """Return the folder and tag of a completed epoch, counted from 1: `epoch-0012`."""
     return f"epoch-{epoch:04d}"
 
 
-# --- folders that are there whole or not at all -------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def whole_folder(target: Path) -> Iterator[Path]:
-    """Yield a hidden sibling of `target` to fill; at the end it is flushed to disk and takes `target`'s name.
-
-    A crash at any moment leaves either the old `target`, or none, or the new one; never a part. What a crash
-    left behind begins with a dot, is never listed, and is removed by `sweep`.
-
-    Raises:
-        CheckpointError: the disk is full, or the folder can't be written.
-    """
-    part = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
-    try:
-        part.mkdir(parents=True)
-        yield part
-        for path in sorted(part.rglob("*"), reverse=True):
-            _fsync(path)
-        _fsync(part)
-        if target.exists():
-            old = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.old")
-            os.rename(target, old)
-            os.rename(part, target)
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            os.rename(part, target)
-        _fsync(target.parent)
-    except OSError as error:
-        raise write_error(error, target) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+# --- writing ------------------------------------------------------------------------------------------------
 
 
 def write_error(error: OSError, target: Path) -> CheckpointError:
-    """What to tell a person whose disk refused `target`."""
+    """Return the error for a `target` that the disk refused while training, with the way to continue."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return CheckpointError(
             "the disk is full: {target} could not be written to {parent}. Earlier epochs are intact. Free some "
@@ -199,30 +180,17 @@ def write_error(error: OSError, target: Path) -> CheckpointError:
     return CheckpointError(
         "{target} could not be written ({reason}). Earlier epochs are intact. Make the folder writable, then run "
         "the same command with --resume auto",
-        target=target, reason=error.strerror or error,
+        target=target, reason=error,
     )
 
 
-def sweep(run: Path) -> None:
-    """Remove what an interrupted write left behind in a run that no other process is writing."""
-    for folder in (run, run / "training_state"):
-        for pattern in (".*.part", ".*.old"):
-            for leftover in folder.glob(pattern):
-                shutil.rmtree(leftover, ignore_errors=True)
-
-
-def _fsync(path: Path) -> None:
-    """Flush a file or a folder's entries; folders can't be opened on Windows, where renames are journalled anyway."""
-    if path.is_dir() and os.name == "nt":
-        return
-    descriptor = os.open(path, os.O_RDONLY)
+@contextlib.contextmanager
+def explained_writes(target: Path) -> Iterator[None]:
+    """Turn an OSError while `target` is written into a `write_error`."""
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-# --- writing ------------------------------------------------------------------------------------------------
+        yield
+    except OSError as error:
+        raise write_error(error, target) from error
 
 
 def save_checkpoint(
@@ -235,7 +203,7 @@ def save_checkpoint(
     samples: Mapping[str, Image.Image] | None = None,
     half: bool = False,
 ) -> Path:
-    """Write one epoch's checkpoint and return its folder; an existing one of that epoch is replaced whole.
+    """Write an epoch's checkpoint and return its folder; an existing one of that epoch is replaced whole.
 
         RUN/epoch-0012/
           gen_ab.safetensors  gen_ba.safetensors   the generators' weights, fp32 or fp16; one of them may be missing
@@ -247,9 +215,9 @@ def save_checkpoint(
     Args:
         run: the run's folder.
         epoch: completed epochs, from 1.
-        weights: by generator name (`gen_ab`, `gen_ba`), state dicts.
-        record: what goes into checkpoint.json beside what is added here: global_step, losses, metrics, seeds,
-            run_id, parent, weights ("raw", "ema" or "imported").
+        weights: state dicts by generator name (`gen_ab`, `gen_ba`).
+        record: further entries of checkpoint.json: global_step, losses, metrics, seeds, run_id, parent,
+            weights ("raw", "ema" or "imported").
         samples: pictures by file stem.
         half: store in fp16.
 
@@ -260,7 +228,7 @@ def save_checkpoint(
     from safetensors.torch import save
 
     target = run / epoch_name(epoch)
-    with whole_folder(target) as folder:
+    with explained_writes(target), whole_folder(target) as folder:
         digests = {}
         for name, state in weights.items():
             path = folder / f"{name}.safetensors"
@@ -270,7 +238,7 @@ def save_checkpoint(
                 .contiguous()
                 for key, value in state.items()
             }
-            # As bytes first: what a full disk raises is then an OSError, whichever library made them.
+            # Encoded first, because a full disk then raises OSError, not an error of the library.
             content = save(tensors)
             path.write_bytes(content)
             digests[path.name] = hashlib.sha256(content).hexdigest()
@@ -292,33 +260,8 @@ def save_checkpoint(
     return target
 
 
-def write_json(path: Path, values: Any) -> None:
-    """Write readable JSON in place of an old file, whole or not at all; not-a-number, unknown to JSON, becomes null.
-
-    Raises:
-        OSError: the file can't be written; an old one is as it was.
-    """
-    text = json.dumps(_without_nan(values), indent=2, ensure_ascii=False) + "\n"
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
-    try:
-        # A file name that is no Unicode becomes a JSON escape.
-        part.write_bytes(text.encode("utf-8", "backslashreplace"))
-        _fsync(part)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _without_nan(values: Any) -> Any:
-    if isinstance(values, Mapping):
-        return {key: _without_nan(value) for key, value in values.items()}
-    if isinstance(values, (list, tuple)):
-        return [_without_nan(value) for value in values]
-    return None if isinstance(values, float) and values - values != 0 else values
-
-
 def package_versions() -> dict[str, str]:
-    """Versions of what the result depends on."""
+    """Return the versions of the packages that the result depends on."""
     versions = {}
     for name in ("torch", "torchvision", "accelerate", "pillow", "numpy", "safetensors"):
         with contextlib.suppress(PackageNotFoundError):
@@ -326,58 +269,18 @@ def package_versions() -> dict[str, str]:
     return versions
 
 
-def file_sha256(path: Path) -> str:
-    """A file's checksum, in hex digits."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(2**20):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
 # --- reading ------------------------------------------------------------------------------------------------
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in a file. Raises CheckpointError naming the file and its folder."""
-    try:
-        if path.exists() and not path.is_file():  # A pipe would be waited for, a device read for ever.
-            raise CheckpointError("{parent}/{name} is not a regular file", parent=path.parent.name, name=path.name)
-        with open(path, "rb") as file:
-            content = file.read(_MAX_JSON_BYTES + 1)
-        if len(content) > _MAX_JSON_BYTES:
-            raise CheckpointError(
-                "{parent}/{name} is too large to be a checkpoint's",
-                parent=path.parent.name, name=path.name,
-            )
-        values = json.loads(content.decode("utf-8"))
-    except FileNotFoundError as error:
-        raise CheckpointError(
-            "{parent} has no {name}; it is not a whole checkpoint",
-            parent=path.parent.name, name=path.name,
-        ) from error
-    except (OSError, ValueError, RecursionError) as error:
-        if isinstance(error, CheckpointError):
-            raise
-        raise CheckpointError(
-            "{parent}/{name} can't be read ({reason}); get it again",
-            parent=path.parent.name, name=path.name, reason=error,
-        ) from error
-    if not isinstance(values, dict):
-        raise CheckpointError(
-            "{parent}/{name} is damaged: a JSON object was expected",
-            parent=path.parent.name, name=path.name,
-        )
-    return values
-
-
 def read_info(folder: Path) -> CheckpointInfo:
-    """What the checkpoint in `folder` says of itself, without its weights.
+    """Return the description of the checkpoint in `folder`, without its weights.
 
     Raises:
         CheckpointError: it is not a checkpoint, damaged, or of a newer format.
     """
-    config_values, record = read_json(folder / "config.json"), read_json(folder / "checkpoint.json")
+    config_values, record = (
+        read_json(folder / name, error=CheckpointError) for name in ("config.json", "checkpoint.json")
+    )
     files = {path.name for path in folder.iterdir() if path.is_file()}
     return make_info(config_values, record, files=files, where=folder.name)
 
@@ -390,36 +293,39 @@ def make_info(
     where: str,
     commit_sha: str | None = None,
 ) -> CheckpointInfo:
-    """What a checkpoint says of itself.
+    """Return the description of a checkpoint from its files.
 
     Args:
-        config_values: config.json.
-        record: checkpoint.json.
-        files: names of the files beside them.
-        where: how messages call it.
+        config_values: the content of config.json.
+        record: the content of checkpoint.json.
+        files: names of the files next to them.
+        where: the checkpoint's name in messages.
         commit_sha: the commit that holds it; None for a digest of its configuration, epoch and weights' checksums.
 
     Raises:
-        CheckpointError: it is damaged, of a newer format, or without weights that are ever loaded.
+        CheckpointError: it is damaged, of a newer format, or has no weights that can be loaded.
     """
     try:
         config = CheckpointConfig.from_json(config_values, where)
         pinned = json.dumps([config_values, record.get("sha256"), record.get("epoch")], sort_keys=True).encode()
     except RecursionError as error:
         raise CheckpointError(
-            "{where} is damaged: its JSON is nested too deeply; get the checkpoint again",
-            where=where,
+            "{where} is damaged: its JSON is nested too deeply; get the checkpoint again", where=where
         ) from error
     directions = tuple(d for d in DIRECTIONS if f"{GENERATOR_OF[d]}.safetensors" in files)
     if not directions:
         pickles = sorted(name for name in files if name.endswith((".pth", ".bin", ".pt", ".ckpt")))
-        hint = f"; {pickles[0]} is a pickle, which is never loaded: use `python -m cyclegan import`" if pickles else ""
-        raise CheckpointError("{where} has no gen_ab.safetensors or gen_ba.safetensors{hint}", where=where, hint=hint)
+        if pickles:
+            raise CheckpointError(
+                "{where} has no gen_ab.safetensors or gen_ba.safetensors; {file} is a pickle, which is never loaded: "
+                "use `python -m cyclegan import`",
+                where=where, file=pickles[0],
+            )
+        raise CheckpointError("{where} has no gen_ab.safetensors or gen_ba.safetensors", where=where)
     epoch, step = record.get("epoch"), record.get("global_step", 0)
     if type(epoch) is not int or type(step) is not int or not 1 <= epoch < 10**9:
         raise CheckpointError(
-            "{where}/checkpoint.json is damaged: it names no epoch; get the checkpoint again",
-            where=where,
+            "{where}/checkpoint.json is damaged: it names no epoch; get the checkpoint again", where=where
         )
     return CheckpointInfo(
         epoch=epoch,
@@ -434,7 +340,7 @@ def make_info(
 
 
 def read_figures(values: Any) -> dict[str, float]:
-    """The losses or metrics in a JSON object; what is no number is left out."""
+    """Return the losses or metrics in a JSON object, without entries that aren't numbers."""
     figures = {}
     for key, value in values.items() if isinstance(values, dict) else ():
         if isinstance(value, (int, float)):
@@ -444,67 +350,70 @@ def read_figures(values: Any) -> dict[str, float]:
 
 
 def load_checkpoint(folder: Path, directions: tuple[Direction, ...] | None = None) -> Checkpoint:
-    """Rebuild the generators of one epoch's folder, in fp32 and eval mode, on the CPU.
+    """Return the checkpoint in an epoch's folder, with its generators in fp32 and eval mode, on the CPU.
 
     Args:
-        directions: which to load; None for all that are there.
+        directions: the directions to load; None for all that the checkpoint has.
 
     Raises:
         CheckpointError: damaged, of a newer format, a direction is missing, or weights don't fit the config.
     """
     import torch
-    from safetensors import SafetensorError, safe_open
-    from safetensors.torch import load_file
 
     from cyclegan.networks import build_generator
 
     info = read_info(folder)
-    recorded = read_json(folder / "checkpoint.json").get("sha256")
+    recorded = read_json(folder / "checkpoint.json", error=CheckpointError).get("sha256")
     recorded = recorded if isinstance(recorded, dict) else {}
     generators = {}
     for direction in directions or info.directions:
         if direction not in info.directions:
-            raise CheckpointError(
-                "{folder} translates {directions} only, not {direction_name}",
-                folder=folder.name, directions=' and '.join(map(direction_name, info.directions)),
-                direction_name=direction_name(direction),
-            )
+            raise missing_direction(folder.name, info.directions, direction)
         path = folder / f"{GENERATOR_OF[direction]}.safetensors"
         with torch.device("meta"):
             generator = build_generator(info.config.model)
         expected = {key: list(value.shape) for key, value in generator.state_dict().items()}
-        try:
-            # By the header alone, so that nothing is read or allocated for what can't fit.
-            with safe_open(path, framework="pt") as file:
-                found = {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118
-            if found != expected:
-                wrong = sorted(key for key in found.keys() | expected.keys() if found.get(key) != expected.get(key))
-                raise CheckpointError(
-                    "{folder}/{name} does not fit its config.json ({generator}, ngf {ngf}): {wrong} and {count} "
-                    "more differ",
-                    folder=folder.name, name=path.name, generator=info.config.model.generator,
-                    ngf=info.config.model.ngf, wrong=wrong[0][:100], count=len(wrong) - 1,
-                )
-            if path.name in recorded and file_sha256(path) != recorded[path.name]:
-                raise CheckpointError(
-                    "{folder}/{name} is damaged: its checksum is not the recorded one",
-                    folder=folder.name, name=path.name,
-                )
-            state = {key: value.float() for key, value in load_file(path).items()}
-        except (SafetensorError, OSError, RuntimeError, MemoryError) as error:
-            reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-            raise CheckpointError(
-                "{folder}/{name} is damaged ({reason}); get it again",
-                folder=folder.name, name=path.name, reason=reason,
-            ) from error
+        state = _load_weights(path, expected, info.config.model, recorded)
         generator = generator.to_empty(device="cpu")
         generator.load_state_dict(state)
         generators[direction] = generator.eval().requires_grad_(False)
     return Checkpoint(info=info, config=info.config, generators=generators)
 
 
+def _load_weights(
+    path: Path, expected: Mapping[str, list[int]], model: ModelConfig, recorded: Mapping[str, str]
+) -> dict[str, Tensor]:
+    """Return a network's tensors by name, in fp32.
+
+    Args:
+        expected: the shape of each tensor.
+        model: the settings that `expected` comes from, for messages.
+        recorded: SHA-256 by file name; files that aren't in it are not checked.
+    """
+    from safetensors import SafetensorError, safe_open
+    from safetensors.torch import load_file
+
+    file = f"{path.parent.name}/{path.name}"
+    try:
+        # By the header alone, so that nothing is read or allocated for weights that can't fit.
+        with safe_open(path, framework="pt") as weights:
+            found = {key: weights.get_slice(key).get_shape() for key in weights.keys()}  # noqa: SIM118
+        if found != expected:
+            wrong = sorted(key for key in found.keys() | expected.keys() if found.get(key) != expected.get(key))
+            raise CheckpointError(
+                "{file} does not fit its config.json ({generator}, ngf {ngf}): {key} and {count} more differ",
+                file=file, generator=model.generator, ngf=model.ngf, key=wrong[0][:100], count=len(wrong) - 1,
+            )
+        if path.name in recorded and sha256(path) != recorded[path.name]:
+            raise CheckpointError("{file} is damaged: its checksum is not the recorded one", file=file)
+        return {key: value.float() for key, value in load_file(path).items()}
+    except (SafetensorError, OSError, RuntimeError, MemoryError) as error:
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise CheckpointError("{file} is damaged ({reason}); get it again", file=file, reason=reason) from error
+
+
 def weights_bytes(config: CheckpointConfig) -> int:
-    """How many bytes a file of one generator's weights has at most: fp32, with its header.
+    """Return the most bytes that a file of one generator's weights can have: fp32, with its header.
 
     Raises:
         CheckpointError: the configuration describes no network that can be built.
@@ -519,12 +428,3 @@ def weights_bytes(config: CheckpointConfig) -> int:
     except (ConfigError, RuntimeError, ValueError, MemoryError, OverflowError) as error:
         raise CheckpointError("config.json describes no network that can be built ({reason})", reason=error) from error
     return sum(value.numel() * 4 for value in state.values()) + 1_000_000
-
-
-def direction_name(direction: str) -> str:
-    """`A → B` or `B → A`."""
-    return "A → B" if direction == "ab" else "B → A"
-
-
-# --- the training state -------------------------------------------------------------------------------------
-

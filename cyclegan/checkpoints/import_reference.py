@@ -1,8 +1,8 @@
-"""Import of generators trained with the CycleGAN authors' PyTorch code (`latest_net_G_A.pth` and the like).
+"""Import of generators trained with the CycleGAN authors' PyTorch code, such as `latest_net_G_A.pth`.
 
-Their file is a pickled state dict of one network, without a word about the architecture, so that is read
-from the names and shapes. Ours differs in its names only: `model.10.conv_block.1.weight` there is
-`blocks.0.conv1.weight` here. The numbers are the same, and so is the picture that comes out.
+Their file is a pickled state dict of one network and doesn't name the architecture, so it is recognised from the
+names and shapes. Only the names differ here: their `model.10.conv_block.1.weight` is our `blocks.0.conv1.weight`.
+The numbers are the same, and so is the translated picture.
 
 Nothing in a file is trusted: it is read with `weights_only=True`, so that no code in it runs.
 """
@@ -13,17 +13,25 @@ import dataclasses
 import pickle
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from cyclegan.config import Direction, ModelConfig
+from cyclegan.checkpoints.format import (
+    GENERATOR_OF,
+    CheckpointConfig,
+    CheckpointInfo,
+    epoch_name,
+    read_info,
+    save_checkpoint,
+)
+from cyclegan.config import DataConfig, Direction, ModelConfig, direction_name
 from cyclegan.errors import CheckpointError, ConfigError
 from cyclegan.networks import build_generator
 
-# What instance norm also kept in files of before 2018; the authors' later code drops it too.
+# Statistics that instance norm saved before 2018; the authors' later code drops them, too.
 _UNUSED = ("running_mean", "running_var", "num_batches_tracked")
 
 # <epoch>_net_G.pth, <epoch>_net_G_A.pth, <epoch>_net_G_B.pth
@@ -33,32 +41,32 @@ _BLOCK = re.compile(r"model\.(\d+)\.conv_block\.")
 
 
 def find_direction(path: Path) -> Direction:
-    """Which way a file of the reference translates, by its name.
+    """Return the direction in which a file of the reference translates, by its name.
 
     Args:
         path: `*_net_G_A.pth` (A → B), `*_net_G_B.pth` (B → A), or `*_net_G.pth`, the one network of a
-            single-direction download, which is taken for A → B.
+            single-direction download, which counts as A → B.
 
     Raises:
-        CheckpointError: the name is none of these.
+        CheckpointError: the name matches none of these.
     """
     return "ba" if _parse_name(Path(path))["letter"] == "B" else "ab"
 
 
 def read_reference(path: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
-    """Read one generator of the reference.
+    """Return the settings and the weights of one generator of the reference.
 
     Args:
-        path: file that the reference's trainer saved: ResNet with 6 or 9 blocks or U-Net 256 or 128, with
+        path: a file that the reference's trainer saved: ResNet with 6 or 9 blocks or U-Net 256 or 128, with
             instance norm, with or without dropout, of any width.
 
     Returns:
         The settings that rebuild it, and its weights by our names, float32 on the CPU:
         `build_generator(model).load_state_dict(weights)` fits exactly. A U-Net's dropout leaves no trace in
-        its file; it counts as off, which makes no difference to what it puts out.
+        its file; it counts as off, which doesn't change the output.
 
     Raises:
-        CheckpointError: the file is missing, damaged, no plain weights, or of a network that isn't supported.
+        CheckpointError: the file is missing, damaged, holds more than weights, or is of an unsupported network.
     """
     path = Path(path)
     weights = _clean(path, _load(path))
@@ -86,22 +94,22 @@ def read_reference(path: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
     for key, tensor in weights.items():
         if tuple(tensor.shape) != expected[our_key[key]]:
             raise CheckpointError(
-                "{name}: {key} has the shape {tuple} where {generator} at ngf {ngf} has {expected}: it comes from a "
+                "{name}: {key} has the shape {shape} where {generator} at ngf {ngf} has {expected}: it comes from a "
                 "changed network, and only the unchanged ones of the authors' code can be imported",
-                name=path.name, key=key, tuple=tuple(tensor.shape), generator=model.generator, ngf=model.ngf,
+                name=path.name, key=key, shape=tuple(tensor.shape), generator=model.generator, ngf=model.ngf,
                 expected=expected[our_key[key]],
             )
     return model, {our_key[key]: tensor for key, tensor in weights.items()}
 
 
 def import_reference(paths: Sequence[Path]) -> dict[Direction, tuple[ModelConfig, dict[str, Tensor]]]:
-    """Read what belongs to one model: one generator, or one for each direction.
+    """Return the generators of one model: one, or one for each direction.
 
     Args:
         paths: one file, or the two of one epoch; see `find_direction` for their names.
 
     Returns:
-        Direction → `read_reference`'s answer, "ab" first.
+        `read_reference`'s result by direction, "ab" first.
 
     Raises:
         CheckpointError: there are not one or two files, they are of one direction, of different epochs or
@@ -116,33 +124,69 @@ def import_reference(paths: Sequence[Path]) -> dict[Direction, tuple[ModelConfig
     by_direction = {find_direction(path): path for path in paths}
     if len(paths) == 2:
         first, second = (_parse_name(path) for path in paths)
+        names = {"first": paths[0].name, "second": paths[1].name}
         if len(by_direction) == 1:
             raise CheckpointError(
-                "{paths_0_} and {paths_1_} both translate {upper}: name one *_net_G_A.pth and one *_net_G_B.pth",
-                paths_0_=paths[0].name, paths_1_=paths[1].name, upper=' → '.join(next(iter(by_direction)).upper()),
+                "{first} and {second} both translate {direction}: name one *_net_G_A.pth and one *_net_G_B.pth",
+                **names, direction=direction_name(next(iter(by_direction))),
             )
         if first["letter"] is None or second["letter"] is None:
             raise CheckpointError(
-                "{paths_0_} and {paths_1_} are no pair: *_net_G.pth stands alone; import it by itself, or rename it "
-                "to *_net_G_A.pth if it was trained with the other",
-                paths_0_=paths[0].name, paths_1_=paths[1].name,
+                "{first} and {second} aren't a pair: *_net_G.pth stands alone; import it by itself, or rename it to "
+                "*_net_G_A.pth if it was trained with the other",
+                **names,
             )
         if first["epoch"] != second["epoch"]:
             raise CheckpointError(
-                "{paths_0_} and {paths_1_} are of different epochs: name two of the same epoch",
-                paths_0_=paths[0].name, paths_1_=paths[1].name,
+                "{first} and {second} are of different epochs: name two of the same epoch", **names
             )
     models = {d: read_reference(by_direction[d]) for d in ("ab", "ba") if d in by_direction}
     if len(models) == 2 and models["ab"][0] != models["ba"][0]:
         ab, ba = (dataclasses.asdict(models[d][0]) for d in ("ab", "ba"))
         differences = ", ".join(f"{name} {ab[name]} and {ba[name]}" for name in ab if ab[name] != ba[name])
         raise CheckpointError(
-            "{by_direction_ab_} and {by_direction_ba_} are not of one model, they differ in {differences}: import "
-            "each by itself",
-            by_direction_ab_=by_direction['ab'].name, by_direction_ba_=by_direction['ba'].name,
-            differences=differences,
+            "{first} and {second} don't belong to one model, they differ in {differences}: import each by itself",
+            first=by_direction["ab"].name, second=by_direction["ba"].name, differences=differences,
         )
     return models
+
+
+def import_checkpoint(
+    files: Sequence[str], run: Path, *, epoch: int, domain_a: str, domain_b: str, crop_size: int,
+    find: Callable[[str], Path] = Path,
+) -> tuple[CheckpointInfo, Path]:
+    """Write a checkpoint from the files of one model, and return its description and its folder.
+
+    Args:
+        files: see `import_reference`.
+        run: the run's folder.
+        epoch: the number of the epoch to write it as.
+        domain_a, domain_b: the domains' names.
+        crop_size: the size that it was trained at.
+        find: returns the path of each of `files`.
+
+    Raises:
+        CheckpointError: as `import_reference`; the epoch exists already; or it can't be written.
+        ConfigError: the names or the size are invalid.
+    """
+    target = run / epoch_name(epoch)
+    if target.exists():
+        raise CheckpointError("{target} exists already: choose another --epoch or --output", target=target)
+    paths = [find(name) for name in files]
+    found = import_reference(paths)
+    data = DataConfig(
+        dataset="unknown", domain_a=domain_a, domain_b=domain_b, crop_size=crop_size,
+        load_size=round(crop_size * 286 / 256),
+    )  # fmt: skip
+    data.validate()
+    save_checkpoint(
+        run,
+        epoch=epoch,
+        weights={GENERATOR_OF[direction]: state for direction, (_, state) in found.items()},
+        config=CheckpointConfig(model=next(iter(found.values()))[0], data=data),
+        record={"global_step": 0, "weights": "imported", "files": [path.name for path in paths]},
+    )
+    return read_info(target), target
 
 
 def _parse_name(path: Path) -> dict[str, str | None]:
@@ -159,7 +203,7 @@ def _parse_name(path: Path) -> dict[str, str | None]:
 
 
 def _load(path: Path) -> object:
-    """What a file holds, read without running anything in it."""
+    """Return the content of a file, without running any code in it."""
     if not path.exists():
         raise CheckpointError("there is no file {path}: check the name", path=path)
     if path.is_dir():
@@ -170,20 +214,20 @@ def _load(path: Path) -> object:
     except OSError as error:
         raise CheckpointError(
             "{name} can't be read ({reason}): check its permissions",
-            name=path.name, reason=error.strerror,
+            name=path.name, reason=error,
         ) from error
     if start != b"PK\x03\x04" and start[:1] != b"\x80":  # a zip, or the bare pickle of torch before 1.6
         raise CheckpointError(
-            "{name} is no PyTorch checkpoint: a failed download often leaves a web page or an empty file; download "
+            "{name} isn't a PyTorch checkpoint: a failed download often leaves a web page or an empty file; download "
             "it again",
             name=path.name,
         )
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's remarks on the age of a file; the verdict is below
+            warnings.simplefilter("ignore")  # torch warns about old files; errors are explained below
             return torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:  # a damaged file can make the reader fail in any way
-        # torch's own text recommends weights_only=False, the one thing not to do with a stranger's file.
+        # torch's own text recommends weights_only=False, which would run a stranger's code.
         if isinstance(error, pickle.UnpicklingError) or "TorchScript" in str(error):
             raise CheckpointError(
                 "{name} holds more than weights, and reading the rest could run code: load it where you trust it "
@@ -194,7 +238,7 @@ def _load(path: Path) -> object:
 
 
 def _clean(path: Path, weights: object) -> dict[str, Tensor]:
-    """Weights as float32, without DataParallel's prefix and without statistics that are not used."""
+    """Return the weights as float32, without DataParallel's prefix and without unused statistics."""
     if not isinstance(weights, Mapping) or not weights:
         raise CheckpointError(
             "{name} holds no weights by name: save the network's state_dict(), not the network or a tensor",
@@ -204,14 +248,14 @@ def _clean(path: Path, weights: object) -> dict[str, Tensor]:
     for key, tensor in weights.items():
         if not isinstance(key, str) or not isinstance(tensor, Tensor):
             raise CheckpointError(
-                "{name} holds {key!r}, which is no tensor: a training state, perhaps; save only the generator's "
+                "{name} holds {key!r}, which isn't a tensor: a training state, perhaps; save only the generator's "
                 "state_dict()",
                 name=path.name, key=key,
             )
         if key.endswith(_UNUSED):
             continue
         plain = tensor.is_floating_point() and tensor.layout == torch.strided and tensor.device.type == "cpu"
-        # A few bytes can claim to be terabytes, by a stride of 0; the copy below would believe them.
+        # With a stride of 0, a few bytes can claim to be terabytes, which the copy below would allocate.
         if not plain or tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
             raise CheckpointError(
                 "{name}: {key} ({dtype}, {layout}) is not plain floating-point numbers: import the network as it "
@@ -229,7 +273,7 @@ def _clean(path: Path, weights: object) -> dict[str, Tensor]:
 
 
 def _recognise(path: Path, weights: Mapping[str, Tensor]) -> tuple[ModelConfig, dict[str, str]]:
-    """The architecture, and where each of its layers is: {their layer's name: our layer's name}."""
+    """Return the architecture, and our name of each layer by their name."""
     if any(_BLOCK.match(key) for key in weights):
         generator, dropout, names = _recognise_resnet(path, weights)
         first, last, norm = "model.1", max(names, key=_position), "model.2"
@@ -277,7 +321,7 @@ def _recognise(path: Path, weights: Mapping[str, Tensor]) -> tuple[ModelConfig, 
 
 
 def _recognise_resnet(path: Path, weights: Mapping[str, Tensor]) -> tuple[str, bool, dict[str, str]]:
-    """ResNets are one flat sequence, counted with its layers that have no weights."""
+    """Return generator, dropout and names of a ResNet: one flat sequence, which also counts layers without weights."""
     positions = {int(m[1]) for key in weights if (m := _BLOCK.match(key))}
     blocks = len(positions)
     if blocks not in (6, 9):
@@ -285,7 +329,7 @@ def _recognise_resnet(path: Path, weights: Mapping[str, Tensor]) -> tuple[str, b
             "{name} has {blocks} residual blocks: only ResNets with 6 or 9 can be imported",
             name=path.name, blocks=blocks,
         )
-    # A dropout layer moves the second convolution from 5 to 6, where otherwise its norm is.
+    # Position 6 is the second convolution's norm, or with dropout the second convolution itself.
     dropout = len(_shape(weights, f"model.{min(positions)}.conv_block.6")) == 4
     second = 6 if dropout else 5
     names = {
@@ -309,7 +353,7 @@ def _recognise_resnet(path: Path, weights: Mapping[str, Tensor]) -> tuple[str, b
 
 
 def _recognise_unet(path: Path, weights: Mapping[str, Tensor]) -> tuple[str, bool, dict[str, str]]:
-    """U-Nets are nested: each level is [activation, down, norm, the next level, activation, up, norm]."""
+    """Return the same of a U-Net, whose levels nest: [activation, down, norm, next level, activation, up, norm]."""
     levels = ["model.model.1.model"]
     while any(key.startswith(f"{levels[-1]}.3.model.") for key in weights):
         levels.append(f"{levels[-1]}.3.model")
@@ -327,7 +371,7 @@ def _recognise_unet(path: Path, weights: Mapping[str, Tensor]) -> tuple[str, boo
         names[f"{theirs}.1"] = f"down.{level}.conv"
         if not innermost:
             names[f"{theirs}.2"] = f"down.{level}.norm"
-        # The innermost has neither a norm on the way down nor a level inside: what follows moves up by two.
+        # The innermost has no norm on the way down and no level inside, so later layers move up by two.
         names[f"{theirs}.{3 if innermost else 5}"] = f"{up}.conv"
         names[f"{theirs}.{4 if innermost else 6}"] = f"{up}.norm"
     return f"unet_{2**n_down}", False, names
@@ -338,7 +382,7 @@ def _position(layer: str) -> int:
 
 
 def _before(layer: str) -> str:
-    """The layer just before: "model.2" → "model.1"."""
+    """Return the layer before, for example model.1 for model.2."""
     head, _, number = layer.rpartition(".")
     return f"{head}.{int(number) - 1}"
 

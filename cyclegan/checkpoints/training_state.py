@@ -1,4 +1,4 @@
-"""The training state of a run: what resuming needs. Never published with a checkpoint, never loaded by the app."""
+"""The training state of a run, for resuming. It is never published with a checkpoint, and the app never loads it."""
 
 from __future__ import annotations
 
@@ -23,34 +23,34 @@ class StateInfo:
 
 
 def save_training_state(folder: Path, state: Mapping[str, Any], *, process_index: int) -> None:
-    """Write one process's part of a training state into `folder`, which `whole_folder` provides.
+    """Write one process's part of a training state into `folder`, which `files.whole_folder` provides.
 
         RUN/training_state/step-000002740/
           state.pt            networks, optimisers, averages, scaler, epoch, step (process 0)
           process-0.pt        pools and random states of each process
 
     Args:
-        state: {"shared": …, "process": …}, tensors and plain values only, since it is read with weights_only.
+        state: {"shared": …, "process": …}, tensors and plain values only, because it is read with weights_only.
     """
     import torch
 
     def write(values: Any, path: Path) -> None:
         with open(path, "wb") as file:
-            told = _Told(file)
-            torch.save(values, told)
-        if told.error is not None:
-            raise told.error
+            checked = _CheckedFile(file)
+            torch.save(values, checked)
+        if checked.error is not None:
+            raise checked.error
 
     write(state["process"], folder / f"process-{process_index}.pt")
     if process_index == 0:
         write(state["shared"], folder / "state.pt")
 
 
-class _Told:
-    """What torch.save writes to; it would hide what the disk said, so that is kept here for the caller to raise.
+class _CheckedFile:
+    """A file for torch.save that keeps the disk's error for the caller to raise, because torch.save hides it.
 
-    Not by way of memory: a buffer that grows to the state's size takes longer than the disk, and holds up a training
-    beside it all that time.
+    Writing to memory first would show the error too, but takes longer than the disk does, and slows down the training
+    that runs at the same time.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -65,16 +65,16 @@ class _Told:
         return len(data)
 
     def flush(self) -> None:
-        """Left to the file's end."""
+        """Do nothing: the file is flushed when it is closed."""
 
 
 def state_folder(run: Path, global_step: int) -> Path:
-    """Where the training state after `global_step` steps belongs."""
+    """Return the folder for the training state after `global_step` steps."""
     return run / "training_state" / f"step-{global_step:09d}"
 
 
 def list_training_states(run: Path) -> list[StateInfo]:
-    """Whole training states of a run, newest first."""
+    """Return the whole training states of a run, newest first."""
     root = run / "training_state"
     found = [path for path in root.iterdir() if STATE_NAME.fullmatch(path.name)] if root.is_dir() else []
     states = [StateInfo(path, int(path.name[5:])) for path in found if (path / "state.pt").is_file()]
@@ -82,7 +82,7 @@ def list_training_states(run: Path) -> list[StateInfo]:
 
 
 def load_training_state(folder: Path, *, process_index: int) -> dict[str, Any]:
-    """Read a training state's shared part and this process's part ({} if there was no such process), on the CPU.
+    """Return a training state's shared part and this process's part ({} if there was no such process), on the CPU.
 
     Raises:
         CheckpointError: it is missing or damaged.
@@ -95,15 +95,14 @@ def load_training_state(folder: Path, *, process_index: int) -> dict[str, Any]:
         if process_index < shared["num_processes"]:
             own = folder / f"process-{process_index}.pt"
             process = torch.load(own, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises whatever the damage leads to.
+    except Exception as error:  # torch.load raises many kinds, depending on the damage.
         raise CheckpointError(
-            "the training state {folder} can't be read ({name})",
-            folder=folder, name=type(error).__name__,
+            "the training state {folder} can't be read ({reason})", folder=folder, reason=type(error).__name__
         ) from error
     return {"shared": shared, "process": process}
 
 
 def prune_training_states(run: Path, keep: int) -> None:
-    """Remove all but the newest `keep` training states; call it after the newer one is safely on disk."""
+    """Remove all but the newest `keep` training states. Call it once the newest is safely on disk."""
     for state in list_training_states(run)[keep:]:
         shutil.rmtree(state.path, ignore_errors=True)

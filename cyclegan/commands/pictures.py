@@ -48,7 +48,8 @@ def _seconds(text: str) -> float:
 def frames(args: argparse.Namespace) -> int:
     """Write frames of a video as pictures."""
 
-    from cyclegan.translation.video_io import Video, write_frames
+    from cyclegan.translation.video_frames import write_frames
+    from cyclegan.translation.video_io import Video
 
     if args.end is not None and args.end <= args.start:
         raise ConfigError("--end is not after --start: choose other times")

@@ -1,9 +1,9 @@
-"""A generator made ready to translate: on CPUs the same function from fewer multiplications, with torch alone.
+"""A generator made fast for translation: on CPUs the same function from fewer multiplications, with torch alone.
 
 A ResNet spends most of its time in its residual blocks' 3×3 convolutions, which torch already computes near the
-processor's peak. So what is left is to multiply less: Winograd's minimal filtering F(4×4, 3×3) (Lavin and Gray, Fast
-Algorithms for Convolutional Neural Networks, 2016) takes 36 products where the definition takes 144.
-benchmarks/reports/translate_speed.json says what it brings, and what was measured beside it.
+processor's peak. So the only gain left is to multiply less: Winograd's minimal filtering F(4×4, 3×3) (Lavin and Gray,
+Fast Algorithms for Convolutional Neural Networks, 2016) takes 36 products where the definition takes 144.
+benchmarks/reports/translate_speed.json has the measured speed, with alternatives.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from cyclegan.networks.generators import Generator
 TILE = 4
 """A tile is 4×4 values of the output. With 6×6, a sixth fewer products meet larger transforms."""
 _SEEN = TILE + 2
-"""What a 3×3 kernel sees for a tile: 6×6 values of the input."""
-# The larger these are, the more a product of matrices has to itself; beyond, they fall out of the caches.
+"""The side of a 3×3 kernel's input for a tile: 6×6 values."""
+# More tiles make larger, faster products of matrices, until these exceed the caches.
 _TILES_AT_ONCE = 256
-# Below these, the transforms take what the products save: measured with 1 thread and 64 to 512 channels.
+# Below these, the transforms cost more than the products save: measured with 1 thread and 64 to 512 channels.
 _MIN_CHANNELS = 64
 _MIN_PRODUCTS = 128 * 64
 _MIN_TILES = 16
 _WEIGHTS_PER_TILE = 2048
 
 # The transforms of the input, the kernel and the output, by the points 0, ±1, ±2 and ∞ (Lavin and Gray, section 4.3).
-# Two-dimensional ones are Kronecker products, so that each is one product of matrices over all tiles and channels.
+# In two dimensions they are Kronecker products, so each is one product of matrices over all tiles and channels.
 _INPUT = torch.tensor(
     [
         [4, 0, -5, 0, 1, 0],
@@ -48,33 +48,33 @@ _OUTPUT = torch.tensor(
     [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]], dtype=torch.float32
 )
 _INPUT_2D, _KERNEL_2D, _OUTPUT_2D = (torch.kron(m, m).contiguous() for m in (_INPUT, _KERNEL, _OUTPUT))
-# The product that stands for the point (1, 1) reaches all 16 values of a tile alike, so a bias can enter there.
+# The product for the point (1, 1) adds equally to all 16 values of a tile, so a bias can be added there.
 _ONES = _SEEN + 1
 
 
 def fast_generator(generator: Generator, device: torch.device | str) -> Generator:
-    """What to translate with: the same function as `generator` in evaluation mode, the fastest way known here.
+    """Return the fastest known network for translation that computes the same as `generator` in evaluation mode.
 
-    On CPUs, this is a copy that computes channels-last, 3×3 convolutions by Winograd's way where that is faster, and a
-    last convolution with few outputs row by row. It takes the same pictures, raises the same errors, and can be called
-    by several threads at once. Weights that are channels-last already are shared with `generator`, others are copied
-    once; nothing else outlives a call, so there is nothing to prepare, for any size.
+    On CPUs, this is a copy that works channels-last, computes 3×3 convolutions by Winograd's method where that is
+    faster, and a last convolution with few outputs row by row. It accepts the same pictures, raises the same errors,
+    and can be called by several threads at once. Weights that are channels-last already are shared with `generator`,
+    others are copied once. Nothing else outlives a call, so no size needs preparation.
 
     Its results differ from the network's own in the last bits, as those of any two kernels do. A network with norms
-    over a handful of values (a picture near `min_size`) enlarges such differences, whoever computes it; there, plain
-    convolutions are used.
+    over a few values (a picture near `min_size`) enlarges such differences in any case; there, plain convolutions are
+    used.
 
     Args:
-        generator: weights and layers; on `device` already.
-        device: where pictures will be.
+        generator: weights and layers, already on `device`.
+        device: the device of the pictures.
 
     Returns:
-        On a CPU and in float32, a copy in evaluation mode, for translating only: its weights need no gradients. Else
+        On a CPU and in float32, a copy in evaluation mode, for translation only: its weights need no gradients. Else
         `generator` itself, unchanged.
     """
     if torch.device(device).type != "cpu" or any(p.dtype != torch.float32 for p in generator.parameters()):
         return generator
-    # What deepcopy finds in its memo, it takes instead of copying.
+    # deepcopy uses the objects in its memo instead of copying.
     laid = {id(p): _laid(p) for p in generator.parameters()}
     fast: Generator = copy.deepcopy(generator, laid)
     _replace(fast)
@@ -82,7 +82,7 @@ def fast_generator(generator: Generator, device: torch.device | str) -> Generato
 
 
 def _laid(parameter: nn.Parameter) -> nn.Parameter:
-    """The same values without gradient: channels-last if they are a kernel; shared if they are laid so already."""
+    """Return the same values without gradient; kernels channels-last, shared if they are so already."""
     values = parameter.detach()
     if values.ndim == 4:
         values = values.contiguous(memory_format=torch.channels_last)
@@ -90,7 +90,7 @@ def _laid(parameter: nn.Parameter) -> nn.Parameter:
 
 
 def _replace(module: nn.Module) -> None:
-    """Put faster convolutions in the place of those that have one."""
+    """Replace convolutions by faster ones where there are any."""
     for name, child in module.named_children():
         if not isinstance(child, nn.Conv2d):
             _replace(child)
@@ -101,7 +101,7 @@ def _replace(module: nn.Module) -> None:
 
 
 def _keeps_size(conv: nn.Conv2d) -> bool:
-    """Stride 1, one group, an odd square kernel, and padded to the input's size by reflection or zeros."""
+    """Return whether a convolution has stride 1, one group, an odd square kernel, and pads to the input's size."""
     side = conv.kernel_size[0]
     return (
         conv.kernel_size == (side, side)
@@ -115,7 +115,7 @@ def _keeps_size(conv: nn.Conv2d) -> bool:
 
 
 class _Winograd(nn.Module):
-    """A 3×3 convolution that keeps the size, by F(4×4, 3×3) where there are tiles enough."""
+    """A 3×3 convolution that keeps the size, by F(4×4, 3×3) where there are enough tiles."""
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
@@ -124,7 +124,7 @@ class _Winograd(nn.Module):
 
     @staticmethod
     def suits(conv: nn.Conv2d) -> bool:
-        """Whether this class can stand for `conv` and is the faster one for large pictures."""
+        """Return whether this class can replace `conv` and is faster for large pictures."""
         inputs, outputs = conv.in_channels, conv.out_channels
         enough = min(inputs, outputs) >= _MIN_CHANNELS and inputs * outputs >= _MIN_PRODUCTS
         return enough and conv.kernel_size == (3, 3) and _keeps_size(conv)
@@ -133,25 +133,25 @@ class _Winograd(nn.Module):
         """(N, inputs, H, W) → (N, outputs, H, W), channels-last."""
         count, _, height, width = x.shape
         tiles = count * -(-height // TILE) * -(-width // TILE)
-        # What is written into a prepared tensor has no gradient.
+        # Values written into a prepared tensor have no gradient.
         if tiles < self.fewest or (torch.is_grad_enabled() and x.requires_grad):
             return self.conv(x)
         return _winograd(x, self.conv.weight, self.conv.bias, reflect=self.conv.padding_mode == "reflect")
 
 
 def _winograd(x: Tensor, weight: Tensor, bias: Tensor | None, *, reflect: bool) -> Tensor:
-    """`x` (N, inputs, H, W) convolved with `weight` (outputs, inputs, 3, 3), padded by one pixel; same H and W."""
+    """Return `x` (N, inputs, H, W) convolved with `weight` (outputs, inputs, 3, 3), padded by a pixel; same H and W."""
     count, inputs, height, width = x.shape
     outputs = weight.shape[0]
     rows, columns = -(-height // TILE), -(-width // TILE)
     padded = _padded(x.permute(0, 2, 3, 1), TILE * rows + 2, TILE * columns + 2, reflect=reflect)
     steps = padded.stride()
-    # Overlapping views of what each tile sees: (6, 6, N, rows, columns, inputs).
+    # Overlapping views of each tile's input: (6, 6, N, rows, columns, inputs).
     seen = padded.as_strided(
         (_SEEN, _SEEN, count, rows, columns, inputs),
         (steps[1], steps[2], steps[0], TILE * steps[1], TILE * steps[2], 1),
     )
-    # Anew in each call, which takes a twentieth of the convolution: kept, these would be four times the weights.
+    # Computed in each call, a twentieth of the convolution's time, because they take four times the weights' memory.
     kernels = torch.matmul(_KERNEL_2D, weight.permute(0, 2, 3, 1).reshape(outputs, 9, inputs)).permute(1, 2, 0)
 
     result = x.new_empty(count, TILE * rows, TILE * columns, outputs)
@@ -180,15 +180,15 @@ def _winograd(x: Tensor, weight: Tensor, bias: Tensor | None, *, reflect: bool) 
 
 
 def _as(scratch: Tensor, *shape: int) -> Tensor:
-    """The beginning of a flat tensor in this shape."""
+    """Return the beginning of a flat tensor in this shape."""
     return scratch[: torch.Size(shape).numel()].view(shape)
 
 
 def _padded(x: Tensor, height: int, width: int, *, reflect: bool) -> Tensor:
-    """(N, H, W, C) → (N, height, width, C): `x` from row and column 1 on, its border of one pixel, and zeros.
+    """Return (N, height, width, C) with `x` (N, H, W, C) from row and column 1 on, its border of one pixel, and zeros.
 
-    Written once where `F.pad` would be called twice. The zeros complete the last tiles: what comes of them is cut off,
-    but left unwritten they could be NaN, which a transform would spread over the whole tile.
+    One write instead of two calls of `F.pad`. The zeros complete the last tiles. Their results are cut off, but
+    unwritten values could be NaN, which a transform would spread over the whole tile.
     """
     bottom, right = x.shape[1] + 1, x.shape[2] + 1
     padded = x.new_empty(x.shape[0], height, width, x.shape[3])
@@ -211,8 +211,8 @@ def _padded(x: Tensor, height: int, width: int, *, reflect: bool) -> Tensor:
 class _FewOutputs(nn.Module):
     """A convolution to a few channels that keeps the size, by one-row kernels.
 
-    torch takes three times as long for 3 outputs as this does (64 inputs, 7×7, 256²). Here each row of the kernel gives
-    outputs of its own, 21 for a 7×7 kernel and 3 channels, which are then added up, shifted by a row each.
+    torch takes three times as long for 3 outputs (64 inputs, 7×7, 256²). Here each row of the kernel has outputs of its
+    own, 21 for a 7×7 kernel and 3 channels, which are then added, each shifted by a row.
     """
 
     def __init__(self, conv: nn.Conv2d) -> None:
@@ -225,7 +225,7 @@ class _FewOutputs(nn.Module):
 
     @staticmethod
     def suits(conv: nn.Conv2d) -> bool:
-        """Whether this class can stand for `conv` and is the faster one."""
+        """Return whether this class can replace `conv` and is faster."""
         return conv.kernel_size[0] >= 5 and conv.out_channels <= 4 and conv.in_channels >= 8 and _keeps_size(conv)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from cyclegan.checkpoints.format import write_error
+from cyclegan.checkpoints.format import explained_writes
 from cyclegan.config import Direction, TrainConfig
 from cyclegan.errors import ConfigError, Message, UserError, message
 from cyclegan.evaluation.collapse import warnings as collapse_warnings
@@ -82,10 +82,8 @@ class Monitor:
         self._first, self._excluded = True, 0.0
         self.bar: tqdm | None = None
         if self.is_main:
-            try:
+            with explained_writes(self.log.path):
                 self.log.rewind(trainer.global_step)
-            except OSError as error:
-                raise write_error(error, self.log.path) from error
         if config.run.report_to != "none":
             logging.getLogger("accelerate.tracking").setLevel(logging.ERROR)
             flat = {k: v for group in config.to_json().values() for k, v in group.items() if v is not None}

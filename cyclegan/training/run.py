@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import tempfile
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from cyclegan.checkpoints.format import CheckpointConfig, save_checkpoint, write_error
+from cyclegan.checkpoints.format import CheckpointConfig, explained_writes, save_checkpoint
 from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.checkpoints.training_state import (
     list_training_states,
@@ -30,15 +29,6 @@ from cyclegan.training.trainer import Trainer
 
 EXAMPLES = 4
 """Test pictures per domain that a run offers to the app."""
-
-
-@contextlib.contextmanager
-def _writing(target: Path) -> Iterator[None]:
-    """Raise CheckpointError with a remedy if the disk refuses `target`."""
-    try:
-        yield
-    except OSError as error:
-        raise write_error(error, target) from error
 
 
 class Run:
@@ -150,7 +140,7 @@ class Run:
                     message("--{name} was {then} when this run began, now {now}", name=name, then=then, now=now)
                 )
         run_id = str(before.get("run_id") or uuid.uuid4().hex)
-        with _writing(path):
+        with explained_writes(path):
             write_json(path, {"run_id": run_id, "config": values})
         return run_id
 
@@ -241,7 +231,7 @@ class Run:
         """Save the training state, then drop the oldest beyond `--keep_training_state`. Called on every process."""
         target = state_folder(self.folder, snapshot.global_step)
         index = self.accelerator.process_index
-        with _writing(target):
+        with explained_writes(target):
             if self.accelerator.num_processes == 1:
                 with whole_folder(target) as folder:
                     save_training_state(folder, snapshot.state, process_index=0)
@@ -270,7 +260,7 @@ class Run:
         folder = self.folder / "examples"
         if folder.exists():
             return
-        with _writing(folder), whole_folder(folder) as part:
+        with explained_writes(folder), whole_folder(folder) as part:
             for domain in (direction[0] for direction in directions):
                 for number, picture in enumerate(samples[f"real_{domain}"][:EXAMPLES], 1):
                     to_image(picture).save(part / f"{domain}_{number}.png")

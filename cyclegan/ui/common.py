@@ -18,9 +18,9 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 from PIL import Image
 
-from cyclegan.checkpoints.format import CheckpointInfo, direction_name, epoch_name
+from cyclegan.checkpoints.format import CheckpointInfo, epoch_name
 from cyclegan.checkpoints.sources import CheckpointSource
-from cyclegan.config import DIRECTIONS, DataConfig
+from cyclegan.config import DIRECTIONS, DataConfig, direction_name
 from cyclegan.errors import CheckpointError, ImageError, StudyError
 from cyclegan.images import natural_order, open_image, probe_image
 from cyclegan.ui import words

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from cyclegan.config import Direction
-    from cyclegan.translation.translator import Translation, Translator
+    from cyclegan.translation.translator import TranslationResult, Translator
 
 NOW, LATER = 0, 1
 """Urgency: a person waits for it, or it is one of many pictures of a long job."""
@@ -192,7 +192,9 @@ class _Behind:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._translator, name)
 
-    def translate_many(self, images: Sequence[Image.Image], direction: Direction, **options: Any) -> list[Translation]:
+    def translate_many(
+        self, images: Sequence[Image.Image], direction: Direction, **options: Any
+    ) -> list[TranslationResult]:
         return self._engine.submit(self._translator, images, direction, urgency=LATER, **options).result()
 
     def translate_batch(

@@ -20,7 +20,7 @@ from cyclegan.ui.engine import Engine
 
 if TYPE_CHECKING:
     from cyclegan.evaluation.reconstruction import Similarity
-    from cyclegan.translation.translator import Translation, Translator
+    from cyclegan.translation.translator import TranslationResult, Translator
 
 MAX_NAME_BYTES = 80
 MAX_KEPT_BYTES = 512 * 2**20
@@ -154,7 +154,7 @@ def compute(
             done.cancel()
 
 
-def _reading(picture: Image.Image, translator: Translator, result: Translation) -> Reading:
+def _reading(picture: Image.Image, translator: Translator, result: TranslationResult) -> Reading:
     from cyclegan.evaluation.reconstruction import HEAT_FULL, heat_map, similarity
     from cyclegan.translation.translator import save_png
 

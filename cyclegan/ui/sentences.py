@@ -374,6 +374,7 @@ def in_language(sentence: str, language: str) -> str:
     Returns:
         The sentence; as it came where no pattern knows it.
     """
+    sentence = str(sentence)
     if language == "en" or len(sentence) > MAX_LENGTH:
         return sentence
     return _korean(sentence, MAX_DEPTH) or sentence

@@ -166,7 +166,7 @@ class Workbench:
         Raises:
             CheckpointError: it isn't there or can't be read.
         """
-        from cyclegan.translation.translator import TranslatorCache
+        from cyclegan.translation.cache import TranslatorCache
 
         with self._lock:
             if self._cache is None:

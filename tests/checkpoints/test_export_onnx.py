@@ -265,7 +265,7 @@ def test_a_full_disk_leaves_nothing(tmp_path, again, monkeypatch):
     def full(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(export.os, "fsync", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(CheckpointError, match=r"can't be written \(No space left on device\): free space"):
         export_onnx(make("resnet_6"), "ab", tmp_path / "x.onnx")
     assert list(tmp_path.iterdir()) == []

@@ -307,8 +307,8 @@ def test_batch_norm(tmp_path):
         (plus("model.4.bias", torch.ones(16).to_sparse()), ["model.4.bias", "sparse"]),
         (plus("model.4.bias", torch.ones(16, device="meta")), ["model.4.bias", "not plain"]),
         (plus("model.4.bias", torch.ones(1).expand(10**14)), ["model.4.bias", "not plain"]),
-        (plus("epoch", 5), ["'epoch'", "no tensor"]),
-        (lambda weights: {"state_dict": dict(weights)}, ["'state_dict'", "no tensor"]),
+        (plus("epoch", 5), ["'epoch'", "isn't a tensor"]),
+        (lambda weights: {"state_dict": dict(weights)}, ["'state_dict'", "isn't a tensor"]),
         (
             lambda weights: {f"net.{key}": weights[key] for key in weights},
             ["net.model.1.weight", "no generator"],
@@ -355,7 +355,7 @@ def test_a_whole_network_is_more_than_weights(tmp_path):
 def test_no_checkpoint_at_all(content, tmp_path):
     path = tmp_path / "latest_net_G.pth"
     path.write_bytes(content)
-    refused(path, "no PyTorch checkpoint", "download it again")
+    refused(path, "isn't a PyTorch checkpoint", "download it again")
 
 
 @pytest.mark.parametrize("zipped", [True, False])

@@ -14,7 +14,6 @@ from cyclegan.__main__ import main
 from cyclegan.checkpoints.format import load_checkpoint
 from cyclegan.cli.flags import positive
 from cyclegan.networks import build_generator
-from cyclegan.translation.translator import Translator
 
 CYCLEGAN = ("-m", "cyclegan")
 
@@ -45,11 +44,11 @@ def test_a_folder_with_a_broken_file(tmp_path, pictures, make_checkpoint, run_sc
 def test_no_result_overwrites_another():
     from pathlib import Path
 
-    from cyclegan.commands.translate import _output_names
+    from cyclegan.translation.pictures import output_names
 
     paths = [Path(name) for name in ("a.png", "a_rec.png", "b.jpg", "b.png", "b.jpg.png", "B.gif")]
     for reconstruct in (False, True):
-        names = _output_names(paths, reconstruct=reconstruct)
+        names = output_names(paths, reconstruct=reconstruct)
         written = [name.casefold() for name in names.values()]
         if reconstruct:
             written += [f"{name[:-4]}_rec.png".casefold() for name in names.values()]
@@ -84,7 +83,8 @@ def test_pictures_that_are_translated_in_pieces_show_how_far_they_are(
             seen.append((self.n, str(self)))
 
     monkeypatch.setattr("cyclegan.cli.progress.tqdm", Bar)
-    monkeypatch.setattr(Translator, "_memory", lambda *_: (2**26, False))  # The smallest pictures are too large.
+    # The smallest pictures are too large.
+    monkeypatch.setattr("cyclegan.translation.translator.BYTES_PER_PIXEL_AND_CHANNEL", 10**9)
     make_checkpoint(tmp_path / "run", 1)
     (pictures / "c.jpg").write_bytes(b"no picture")
     count = 1 if single else 4
@@ -106,7 +106,7 @@ def test_pictures_that_are_translated_in_pieces_show_how_far_they_are(
         ({"--checkpoints": "none"}, "is not a folder"),
         ({"--epoch": "7"}, "has no epoch 7"),
         ({"--output": "pictures"}, "folder of the input"),
-        ({"--input": "pictures/a.png", "--output": "x.jpg"}, "is no PNG"),
+        ({"--input": "pictures/a.png", "--output": "x.jpg"}, "isn't a .png file"),
         ({"--input": "pictures/a.png", "--output": "x.png", "--size": "9999999"}, "working size"),
         ({"--input": "pictures/a.png", "--output": "pictures/a.png"}, "input itself"),
         ({"--device": "cuda:99"}, "is unavailable"),

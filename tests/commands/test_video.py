@@ -12,8 +12,10 @@ from PIL import Image, ImageChops
 from cyclegan.__main__ import main
 from cyclegan.checkpoints.format import load_checkpoint
 from cyclegan.errors import Cancelled, CheckpointError, ImageError
-from cyclegan.translation.translator import Translator, mean_difference
-from cyclegan.translation.video import Smoother, translate_video, translate_video_in_steps
+from cyclegan.images import mean_difference
+from cyclegan.translation.smoothing import Smoother
+from cyclegan.translation.translator import Translator
+from cyclegan.translation.video import translate_video, translate_video_in_steps
 from cyclegan.translation.video_io import Video, VideoWriter
 
 CYCLEGAN = ("-m", "cyclegan")
@@ -235,14 +237,14 @@ def test_translate_from_the_shell(tmp_path, clip, translator, run_script):
     [
         ({"--input": "none.mp4"}, "does not exist"),
         ({"--input": "text.mp4"}, "not a video"),
-        ({"--output": "out.avi"}, "is no .mp4"),
-        ({"--output": "out"}, "is no .mp4"),
+        ({"--output": "out.avi"}, "isn't an .mp4 file"),
+        ({"--output": "out"}, "isn't an .mp4 file"),
         ({"--input": "a.mp4", "--output": "a.mp4"}, "input itself"),
         ({"--reconstruct": None}, "for pictures"),
         ({"--smoothing": "2"}, "from 0 to 1"),
         ({"--input": "a.png", "--smoothing": "0.5", "--output": "o.png"}, "for videos"),
-        ({"--input": "a.png"}, "is no PNG"),
-        ({"--input": "."}, "is no PNG"),
+        ({"--input": "a.png"}, "isn't a .png file"),
+        ({"--input": "."}, "isn't a .png file"),
     ],
 )
 def test_what_cannot_be_done_with_videos(tmp_path, clip, make_checkpoint, run, change, says):

@@ -14,6 +14,7 @@ from torch import nn
 from cyclegan.errors import Cancelled
 from cyclegan.networks import EncoderDecoder, ResnetGenerator, UnetGenerator, initialise
 from cyclegan.translation import tiling
+from cyclegan.translation.feature_maps import RunningMoments
 from cyclegan.translation.tiling import BoundTooSmall, least_bytes, translate_in_pieces
 
 ROOT = Path(__file__).parents[2]
@@ -113,7 +114,7 @@ def test_statistics_are_the_whole_pictures():
 def test_a_large_mean_loses_no_precision():
     values = 1000 + 0.1 * torch.randn(1, 2, 64, 64, generator=torch.Generator().manual_seed(0))
     values[:, 1] += 50 * torch.arange(64) / 64
-    moments = tiling._Moments()
+    moments = RunningMoments()
     for part in values.split([5, 40, 19], dim=3):
         moments.add(part)
     exact = values.double()

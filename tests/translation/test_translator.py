@@ -1,6 +1,8 @@
 """Pictures of any size through a checkpoint."""
 
+import functools
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -10,8 +12,10 @@ from PIL import Image
 from cyclegan.checkpoints.format import load_checkpoint
 from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.errors import Cancelled, CheckpointError, ImageError
-from cyclegan.images import to_tensor
-from cyclegan.translation.translator import Translator, TranslatorCache, mean_difference, save_png
+from cyclegan.images import mean_difference, to_tensor
+from cyclegan.translation import translator as module
+from cyclegan.translation.cache import TranslatorCache
+from cyclegan.translation.translator import Translator, save_png
 
 
 def picture(width, height, seed=0):
@@ -106,6 +110,110 @@ def test_a_batch_too_large_for_a_device_goes_one_by_one(translator, monkeypatch)
     monkeypatch.setattr(translator.generators["ab"], "forward", forward)
     assert len(translator.translate_many([picture(32, 32), picture(32, 32, 1)], "ab")) == 2
     assert seen == [2, 1, 1]
+
+
+class SmallDevice:
+    """A device on which a pass fits up to `pixels` of the whole picture, and pieces up to `piece_bytes`."""
+
+    def __init__(self, monkeypatch, translator, pixels, piece_bytes=2**40):
+        self.whole, self.bounds = [], []
+        for network in translator.generators.values():
+            monkeypatch.setattr(network, "forward", functools.partial(self.forward, network.forward, pixels))
+        pieces = module.translate_in_pieces
+
+        def in_pieces(network, x, *, max_bytes, **options):
+            self.bounds.append(max_bytes)
+            done = pieces(network, x, max_bytes=max_bytes, **options)
+            if max_bytes > piece_bytes:  # At the very end, so that all progress was reported.
+                raise torch.OutOfMemoryError("no room")
+            return done
+
+        monkeypatch.setattr(module, "translate_in_pieces", in_pieces)
+        monkeypatch.setattr(module.Translator, "_bound", lambda *_: None)  # As on a GPU.
+        monkeypatch.setattr(module, "free_bytes", lambda device: 256 * 2**20)
+
+    def forward(self, original, pixels, x):
+        self.whole.append(len(x))
+        if x.shape[0] * x.shape[2] * x.shape[3] > pixels:
+            raise torch.OutOfMemoryError("no room")
+        return original(x)
+
+
+def alike(one, other):
+    return one.size == other.size and np.abs(np.asarray(one, int) - np.asarray(other, int)).max() <= 1
+
+
+@pytest.mark.parametrize("piece_bytes", [2**40, 50 * 2**20])
+def test_a_picture_too_large_for_a_device_goes_in_pieces(translator, monkeypatch, piece_bytes):
+    image = picture(301, 200)
+    whole = translator.translate(image, "ab", reconstruct=True)
+    device, parts = SmallDevice(monkeypatch, translator, 200 * 200, piece_bytes), []
+    (pieced,) = translator.translate_many([image], "ab", reconstruct=True, progress=parts.append)
+    assert alike(whole.fake, pieced.fake) and alike(whole.rec, pieced.rec)
+    assert device.whole == [1], "the way back knows already that a whole pass does not fit"
+    halved = [256, 128, 64, 32, 32] if piece_bytes < 2**40 else [256, 256]
+    assert device.bounds == [size * 2**20 for size in halved]
+    assert parts == sorted(parts) and parts[-1] == 1
+    small = translator.translate(image, "ab", size=100)
+    assert small.fake.size == image.size and device.whole == [1, 1] and len(device.bounds) == len(halved)
+
+
+def test_a_batch_too_large_goes_one_by_one_and_in_pieces_where_even_one_is(translator, monkeypatch):
+    images = [picture(100, 90), picture(100, 90, 1)]
+    whole = translator.translate_many(images, "ab")
+    device = SmallDevice(monkeypatch, translator, 4000)
+    assert all(alike(a.fake, b.fake) for a, b in zip(whole, translator.translate_many(images, "ab"), strict=True))
+    assert device.whole == [2, 1, 1] and len(device.bounds) == 2
+
+
+def test_a_device_too_small_for_any_piece_is_a_sentence(translator, monkeypatch):
+    device = SmallDevice(monkeypatch, translator, 4000, piece_bytes=0)
+    sentence = r"100×90 needs more memory .* \(the device has too little\): choose a smaller"
+    with pytest.raises(ImageError, match=sentence):
+        translator.translate(picture(100, 90), "ab")
+    assert device.bounds == sorted(device.bounds, reverse=True) and len(device.bounds) > 3
+    assert device.bounds[-1] <= 2**25
+
+
+def test_the_memory_of_a_failed_pass_is_free_before_the_pieces(translator, monkeypatch):
+    class Held:
+        pass
+
+    alive = []
+
+    def forward(x):
+        held = Held()
+        alive.append(weakref.ref(held))
+        raise torch.OutOfMemoryError("no room")
+
+    def in_pieces(network, x, *, max_bytes, **_):
+        assert not any(each() for each in alive), "the failed pass is still referred to"
+        held = Held()
+        alive.append(weakref.ref(held))
+        if max_bytes > 2**26:
+            raise torch.OutOfMemoryError("no room")
+        return x
+
+    monkeypatch.setattr(translator.generators["ab"], "forward", forward)
+    monkeypatch.setattr(module, "translate_in_pieces", in_pieces)
+    monkeypatch.setattr(module, "free_bytes", lambda device: 2**28)
+    assert translator.translate(picture(32, 32), "ab").fake.size == (32, 32) and len(alive) == 4
+
+
+@pytest.mark.gpu
+def test_a_gpu_that_is_nearly_full(tmp_path, make_checkpoint, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    translator = Translator(load_checkpoint(make_checkpoint(tmp_path, 1)), "cuda")
+    image = picture(3001, 2000)
+    whole = translator.translate(image, "ab")
+    torch.cuda.empty_cache()
+    free, total = torch.cuda.mem_get_info()
+    monkeypatch.setattr(module, "free_bytes", lambda device: int(0.8 * 2**29))
+    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + 2**29) / total)
+    try:
+        assert alike(whole.fake, translator.translate(image, "ab").fake)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
 
 
 def test_a_png_says_where_it_comes_from(tmp_path, translator):

@@ -10,7 +10,8 @@ from PIL import Image
 
 from cyclegan.errors import ImageError
 from cyclegan.translation import video_io as module
-from cyclegan.translation.video_io import Video, VideoWriter, is_video, write_frames
+from cyclegan.translation.video_frames import write_frames
+from cyclegan.translation.video_io import Video, VideoWriter, is_video
 
 REGULAR = [Fraction(i, 10) for i in range(20)]
 UNEVEN = [Fraction(ms, 1000) for ms in (0, 40, 45, 200, 210, 700, 1500)]
@@ -276,7 +277,7 @@ def test_a_file_is_there_whole_or_not_at_all(tmp_path):
         writer.write(Image.new("RGB", (32, 32)), Fraction(0), tenth)
     assert [p.name for p in tmp_path.iterdir()] == ["out.mp4"] and target.read_bytes() == b"before"
     with pytest.raises(ImageError, match="can't be written"):
-        VideoWriter(tmp_path / "no" / "x.mp4", (64, 48), rate=Fraction(10))
+        VideoWriter(target / "x.mp4", (64, 48), rate=Fraction(10))
     with VideoWriter(target, (64, 48), rate=Fraction(10), comment="made by a test") as writer:
         for time in (Fraction(0), Fraction(0), Fraction(1, 10)):  # A time that doesn't rise is no reason to fail.
             writer.write(image, time, tenth)

@@ -113,7 +113,8 @@ def test_a_video_keeps_its_frames_and_its_sound(video, clip, parameters, size):
 
 
 def test_frames_are_the_translators(video, clip, app):
-    from cyclegan.translation.translator import Translator, mean_difference
+    from cyclegan.images import mean_difference
+    from cyclegan.translation.translator import Translator
     from cyclegan.translation.video import translate_video
     from cyclegan.translation.video_io import Video
     from hub import open_source
@@ -206,7 +207,7 @@ def test_files_and_zips_become_a_zip(files, app, tmp_path):
 
 
 @pytest.mark.parametrize("content, said", [
-    (b"PK\x03\x04 no", "damaged or no zip"),
+    (b"PK\x03\x04 no", "damaged or isn't a zip"),
     ({}, "there is no picture"),
     ({"a.txt": b"x"}, "no picture among these files: a.txt"),
 ])
@@ -387,7 +388,7 @@ def test_time_left():
 @pytest.mark.parametrize("job", ["translate_video", "translate_files"])
 def test_a_picture_waits_for_one_batch_at_most(page, tmp_path, monkeypatch, job):
     """In whatever order the threads run: what a person asks for comes before the job's next batch."""
-    from cyclegan.translation.translator import Translation, Translator
+    from cyclegan.translation.translator import TranslationResult, Translator
     from cyclegan.ui.pages import files
 
     monkeypatch.setattr(files, "SHOW_EVERY_S", 0)
@@ -398,7 +399,7 @@ def test_a_picture_waits_for_one_batch_at_most(page, tmp_path, monkeypatch, job)
         def translate_many(self, images, direction, *, reconstruct=False, size=None, **options):
             computed.append(("person" if reconstruct else "job", len(images)))
             assert turn.acquire(timeout=WAIT_S)
-            return [Translation(direction, image, image, 0.0) for image in images]
+            return [TranslationResult(direction, image, image, 0.0) for image in images]
 
     translator = Slow(here.bench.run(None).load(1), "cpu")
     monkeypatch.setattr(here.bench, "translator", lambda run, epoch: translator)

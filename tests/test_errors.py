@@ -1,0 +1,82 @@
+"""Errors and messages: templates with values, nested, translated, and the same in another process."""
+
+import gc
+import multiprocessing
+import pickle
+import weakref
+
+import pytest
+
+from cyclegan import locale
+from cyclegan.errors import SYSTEM_REASONS, CheckpointError, ConfigError, ImageError, Message, UserError, message
+
+GERMAN = {
+    "{name} can't be read ({reason})": "{name} ist nicht lesbar ({reason})",
+    "the disk is full: {size:.1f} GB": "Datenträger voll: {size:.1f} GB",
+    "100% done {x}": "fertig",
+    "Permission denied": "keine Rechte",
+}
+
+
+def german(template):
+    return GERMAN.get(template, template)
+
+
+def test_a_sentence_and_its_translation():
+    error = ImageError("{name} can't be read ({reason})", name="{a}.png", reason="EOF")
+    assert str(error) == "{a}.png can't be read (EOF)" and isinstance(error, UserError)
+    assert error.text(german) == "{a}.png ist nicht lesbar (EOF)"
+    assert str(ConfigError("a template without values keeps {its} braces")).endswith("{its} braces")
+    assert UserError("100% done {x}").text(german) == "fertig"
+
+
+@pytest.mark.parametrize("inner", [message, UserError])
+def test_nested_messages_are_translated_too(inner):
+    reason = inner("the disk is full: {size:.1f} GB", size=1.26)
+    error = CheckpointError("{name} can't be read ({reason})", name="x", reason=reason)
+    assert str(error) == "x can't be read (the disk is full: 1.3 GB)"
+    assert error.text(german) == "x ist nicht lesbar (Datenträger voll: 1.3 GB)"
+    outer = message("{name} can't be read ({reason})", name="y", reason=error)
+    assert outer.text(german) == "y ist nicht lesbar (x ist nicht lesbar (Datenträger voll: 1.3 GB))"
+
+
+def test_an_error_can_be_made_of_a_message():
+    said = message("{name} can't be read ({reason})", name="x", reason=message("EOF"))
+    assert UserError(said).message is said and str(UserError(said)) == str(said)
+
+
+def test_another_librarys_exception_is_kept_as_text_only():
+    class Foreign(Exception):
+        pass
+
+    error = Foreign("from elsewhere")
+    gone = weakref.ref(error)
+    said = message("{name} can't be read ({reason})", name="x", reason=error)
+    del error
+    gc.collect()
+    assert gone() is None and str(said) == "x can't be read (from elsewhere)"
+
+
+def test_an_os_error_is_the_systems_reason_without_the_path():
+    denied = PermissionError(13, "Permission denied", "/secret")
+    error = message("{name} can't be read ({reason})", name="x", reason=denied)
+    assert str(error) == "x can't be read (Permission denied)"
+    assert error.text(german) == "x ist nicht lesbar (keine Rechte)"
+    assert str(message("{name} can't be read ({reason})", name="x", reason=OSError("odd"))) == "x can't be read (odd)"
+    assert all(locale.translate("ko")(str(reason)) != str(reason) for reason in SYSTEM_REASONS)
+
+
+def fail(number):
+    reason = message("the disk is full: {size:.1f} GB", size=number)
+    raise CheckpointError("{name} can't be read ({reason})", name="x", reason=reason)
+
+
+def test_an_error_arrives_whole_from_another_process():
+    with multiprocessing.get_context("spawn").Pool(1) as pool, pytest.raises(CheckpointError) as caught:
+        pool.apply(fail, (2.5,))
+    assert caught.value.text(german) == "x ist nicht lesbar (Datenträger voll: 2.5 GB)"
+    for original in (caught.value, caught.value.message):
+        copy = pickle.loads(pickle.dumps(original))
+        assert type(copy) is type(original) and copy.text(german) == original.text(german)
+    assert pickle.loads(pickle.dumps(caught.value.message)) == caught.value.message
+    assert isinstance(caught.value.message, Message)
