@@ -1,6 +1,6 @@
 """Results in the format of AMT_Real_vs_Fake (Isola, Zhang, Zhu), whose script made the papers' tables.
 
-A CSV with a row per session and, counted from 0 with practice first, the columns `Input.gt_side0` (the side of the
+A CSV with a row per session. Its columns, numbered from 0 with practice first, are `Input.gt_side0` (the side of the
 real picture), `Input.images_left0`, `Input.images_right0` (paths, whose folder names the method) and
 `Answer.selection0` (the side taken for the fake).
 """
@@ -25,30 +25,30 @@ if TYPE_CHECKING:
     import pandas as pd
 
 REAL = "GT"
-"""The folder of real pictures. Their script takes the method with the most trials for the real one, and of two with as
-many the first by name; so it has to come before `epoch-0020`, which lower-case "gt" does not."""
+"""The folder of real pictures. Their script takes the method with the most trials for the real one, and among equals
+the first by name; so the name must sort before `epoch-0020`, which lower-case "gt" doesn't."""
 SIDES = ("left", "right")
 COLUMNS = ("Input.gt_side", "Input.images_left", "Input.images_right", "Answer.selection")
 VIGILANCE = "vigilance"
-"""Their folder of broken pictures."""
+"""Their folder of broken pictures, for vigilance trials."""
 MAX_BYTES = 2**28
 
 
 def export_amt(study: Study, votes: pd.DataFrame) -> tuple[str, str]:
-    """The sessions that count, as results CSV.
+    """Return the sessions that count, as results CSV.
 
-    Practice and the trials that compare are exported, in the order of the session; vigilance trials, controls and
-    repeated pairs are not, since the format can't tell them from the others.
+    Practice and the trials that compare are exported, in the session's order. Vigilance trials, controls and repeated
+    pairs are left out, because the format can't mark them.
 
     Returns:
-        The CSV, and what it holds: the sentence to print.
+        The CSV, and a sentence about its content, to print.
 
     Raises:
         StudyError: the study judges single pictures or preferences, or no session counts yet.
     """
     if study.protocol.task != "realness" or study.protocol.presentation == "single":
         raise StudyError(
-            "{study} doesn't compare a real picture with a fake, and AMT's format holds nothing else",
+            "{study} doesn't compare a real picture with a fake, the only kind of trial in AMT's format",
             study=study.name,
         )
     frame = judge(study, votes)
@@ -59,10 +59,10 @@ def export_amt(study: Study, votes: pd.DataFrame) -> tuple[str, str]:
     lines = []
     for number, (_, trials) in enumerate(rows.groupby("session_id", sort=False), 1):
         if len(trials) != practice + test:
-            continue  # Restored from elsewhere in part: a hole would move every later column.
+            continue  # Restored in part only: a gap would shift every later column.
         lines.append({"WorkerId": f"participant-{number:04d}", **_line(study, trials)})
     if not lines:
-        raise StudyError("{study} has no complete session yet that counts: export it again later", study=study.name)
+        raise StudyError("{study} has no complete session that counts yet: export it later", study=study.name)
     out = io.StringIO()
     writer = csv.DictWriter(out, list(lines[0]), lineterminator="\n")
     writer.writeheader()
@@ -70,14 +70,14 @@ def export_amt(study: Study, votes: pd.DataFrame) -> tuple[str, str]:
     left_out = frame["session_id"].nunique() - len(lines)
     summary = (
         f"{len(lines)} session{'s' * (len(lines) != 1)} of {practice} practice and {test} test trials"
-        f"{f', {left_out} left out' if left_out else ''}; vigilance trials, controls and repeats are not in it. "
+        f"{f', {left_out} left out' if left_out else ''}; vigilance trials, controls and repeats are not exported. "
         f"Score it with --N_practice {practice} --N_imgs {practice + test}"
     )
     return out.getvalue(), summary
 
 
 def _line(study: Study, trials: pd.DataFrame) -> dict[str, str]:
-    """One session's columns."""
+    """Return one session's columns."""
     columns: dict[str, dict[str, str]] = {name: {} for name in COLUMNS}
     for n, trial in enumerate(trials.itertuples(index=False)):
         other = SIDES[trial.real_side == "left"]
@@ -90,22 +90,22 @@ def _line(study: Study, trials: pd.DataFrame) -> dict[str, str]:
 
 
 def _path(study: Study, sha256: str, epoch: float | None) -> str:
-    """METHOD/picture; their paths have one folder, so a scene's own is flattened."""
+    """Return METHOD/picture; their paths have one folder, so slashes in a scene's name become underscores."""
     stimulus = study.by_hash.get(sha256)
     scene = re.sub(r"[^A-Za-z0-9._-]", "_", stimulus.scene) if stimulus else sha256[:16]
     return f"{REAL if epoch is None else f'epoch-{int(epoch):04d}'}/{scene}.png"
 
 
 def import_amt(path: str | Path, practice: int = 10) -> pd.DataFrame:
-    """The votes in a results CSV, a row each, in the columns of `Store.votes` as far as the file has them.
+    """Return the votes in a results CSV, one row each, in those columns of `Store.votes` that the file has.
 
-    Besides these, `method` is the folder of the picture that isn't real, and `fooled` whether it was taken for real.
+    In addition, `method` is the folder of the picture that isn't real, and `fooled` is True if it was taken for real.
 
     Args:
-        practice: the first trials of each session, which don't count.
+        practice: the number of practice trials at the start of each session.
 
     Raises:
-        StudyError: the file can't be read, has no trials, or a row that makes no sense.
+        StudyError: the file can't be read, has no trials, or has an invalid row.
     """
     import pandas as pd
 
@@ -113,7 +113,7 @@ def import_amt(path: str | Path, practice: int = 10) -> pd.DataFrame:
     lines, trials = _read(path)
     if not 0 <= practice < trials:
         raise StudyError(
-            "{path} has {trials} trials per session, so practice can't be {practice}: give fewer",
+            "{path} has {trials} trials per session, so practice can't be {practice}: use a smaller number",
             path=path, trials=trials, practice=practice,
         )
     rows = []
@@ -122,9 +122,9 @@ def import_amt(path: str | Path, practice: int = 10) -> pd.DataFrame:
             real_side, left, right, selection = (_cell(line, f"{name}{n}", path, number) for name in COLUMNS)
             if real_side not in SIDES or selection not in SIDES:
                 raise StudyError(
-                    "{path}, session {number}, trial {n}: the sides are {real_side!r} and {selection!r} where left "
-                    "or right belong; leave that session out",
-                    path=path, number=number, n=n, real_side=real_side[:20], selection=selection[:20],
+                    "{path}, session {number}, trial {trial}: the sides are {real_side!r} and {selection!r}, but must "
+                    "be left or right; remove that session",
+                    path=path, number=number, trial=n, real_side=real_side[:20], selection=selection[:20],
                 )
             method = _folder(right if real_side == "left" else left)
             epochs = [_epoch(_folder(p)) if side != real_side else None for side, p in zip(SIDES, (left, right),
@@ -143,28 +143,22 @@ def import_amt(path: str | Path, practice: int = 10) -> pd.DataFrame:
 
 
 def _read(path: Path) -> tuple[list[Mapping[str, str]], int]:
-    """Rows, and how many trials each has."""
+    """Return the rows, and the number of trials in each."""
     try:
         if path.stat().st_size > MAX_BYTES:
             raise StudyError(
-                "{path} is larger than {MAX_BYTES} MiB: split it by sessions",
-                path=path, MAX_BYTES=MAX_BYTES >> 20,
+                "{path} is larger than {limit} MiB: split it by sessions", path=path, limit=MAX_BYTES >> 20
             )
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, strict=True)
             lines = list(reader)
             heads = set(reader.fieldnames or ())
-    except StudyError:
-        raise
     except OSError as error:
-        raise StudyError(
-            "{path} can't be read ({reason}): name a results CSV",
-            path=path, reason=error.strerror or error,
-        ) from error
+        reason = error.strerror or error
+        raise StudyError("{path} can't be read ({reason}): name a results CSV", path=path, reason=reason) from error
     except (csv.Error, UnicodeError) as error:
         raise StudyError(
-            "{path} is no CSV ({reason}): name the results file that Mechanical Turk gave",
-            path=path, reason=error,
+            "{path} isn't a CSV file ({reason}): name Mechanical Turk's results file", path=path, reason=error
         ) from error
     trials = 0
     while all(f"{name}{trials}" in heads for name in COLUMNS):
@@ -172,11 +166,11 @@ def _read(path: Path) -> tuple[list[Mapping[str, str]], int]:
     if not trials:
         missing = next(f"{name}0" for name in COLUMNS if f"{name}0" not in heads)
         raise StudyError(
-            "{path} has no column {reason}: name a results CSV of AMT_Real_vs_Fake, counted from 0",
-            path=path, reason=missing,
+            "{path} has no column {column}: name a results CSV of AMT_Real_vs_Fake, numbered from 0",
+            path=path, column=missing,
         )
     if not lines:
-        raise StudyError("{path} has no session: it is a header only", path=path)
+        raise StudyError("{path} has no session, only a header", path=path)
     return lines, trials
 
 
@@ -184,8 +178,8 @@ def _cell(line: Mapping[str, str], name: str, path: Path, number: int) -> str:
     value = line.get(name)
     if not value:
         raise StudyError(
-            "{path}, session {number}: {name} is empty; leave that session out",
-            path=path, number=number, name=name,
+            "{path}, session {number}: {column} is empty; remove that session",
+            path=path, number=number, column=name,
         )
     return value.strip()
 
@@ -200,10 +194,10 @@ def _epoch(folder: str) -> int | None:
 
 
 def figures_amt(votes: pd.DataFrame, seed: int = 0) -> dict[str, Any]:
-    """What `import_amt` read, counted per method: plain JSON values, rates and intervals from 0 to 1.
+    """Return figures per method of what `import_amt` read: plain JSON values, rates and intervals from 0 to 1.
 
-    Vigilance trials are left out. `interval` is that of our reports, over participants; `sd` the papers' ±; `beats`
-    says P(A > B) for each two methods.
+    Vigilance trials are left out. `interval` is the reports' interval over participants; `sd` the papers' ±; `beats`
+    P(A > B) for each two methods.
     """
     test = votes[(votes["phase"] == "test") & (votes["kind"] == "comparison")]
     methods = sorted(test["method"].unique())
@@ -230,9 +224,9 @@ def figures_amt(votes: pd.DataFrame, seed: int = 0) -> dict[str, Any]:
 
 
 def report_amt(figures: Mapping[str, Any]) -> str:
-    """The result of `figures_amt` in a few lines."""
+    """Return the result of `figures_amt` in a few lines."""
     if not figures["methods"]:
-        return "No test trial compares a real picture with a fake, so there is no figure."
+        return "No test trial compares a real picture with a fake, so there are no figures."
     lines = [f"{figures['sessions']} sessions, {figures['trials']} test trials."]
     for each in figures["methods"]:
         low, high = each["interval"]

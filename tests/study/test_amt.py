@@ -122,13 +122,13 @@ def test_studies_that_the_format_cannot_hold():
 
 @pytest.mark.parametrize(("content", "sentence"), [
     (b"", "has no column Input.gt_side0"),
-    (b"Input.gt_side1,Input.images_left1,Input.images_right1,Answer.selection1\n", "counted from 0"),
+    (b"Input.gt_side1,Input.images_left1,Input.images_right1,Answer.selection1\n", "numbered from 0"),
     (b"Input.gt_side0,Input.images_left0,Input.images_right0,Answer.selection0\n", "has no session"),
     (b"Input.gt_side0,Input.images_left0,Input.images_right0,Answer.selection0\nleft,gt/1,a/1,unset\n",
      "session 1, trial 0: the sides are 'left' and 'unset'"),
     (b"Input.gt_side0,Input.images_left0,Input.images_right0,Answer.selection0\nleft,gt/1\n", "images_right0 is empty"),
-    (b"\xff\xfe\x00P", "is no CSV"),
-    (b'Input.gt_side0,"a\n', "is no CSV|has no column"),
+    (b"\xff\xfe\x00P", "isn't a CSV"),
+    (b'Input.gt_side0,"a\n', "isn't a CSV|has no column"),
 ])  # fmt: skip
 def test_a_bad_file_gets_one_sentence(tmp_path, content, sentence):
     path = tmp_path / "results.csv"

@@ -203,7 +203,7 @@ def test_exposure_outside_the_tolerance_is_marked_and_told_in_a_second_line():
     assert exposure["unmeasured"] == 2 and exposure["error_ms"]["median"] == 16 and exposure["focus_lost"] == 3
     fooled = round(e["fooling_rate"] * 160)
     assert e["without_marked"]["rate"] == pytest.approx((fooled - 10) / 148) and e["without_marked"]["trials"] == 148
-    assert "12 of 160 trials (7.5%) lay outside ± 50 ms" in told(report) and "without marked trials" in told(report)
+    assert "12 of 160 trials (7.5%) were outside ± 50 ms" in told(report) and "without marked trials" in told(report)
     assert to_table(votes, study)["exposure_marked"].sum() >= 12
 
 
@@ -232,7 +232,7 @@ def test_single_pictures_give_the_total_error():
         low, high = e["total_error"]["interval"]
         assert low < (fakes + reals) / 2 < high
     assert report["side_bias"]["what"] == "answered real" and report["exposure"]["error_ms"] is None
-    assert "Total error (HYPE∞)" in told(report) and "fooling rate alone doesn't say so" in told(report)
+    assert "Total error (HYPE∞)" in told(report) and "fooling rate alone doesn't show that" in told(report)
     pairs = reported(made_study(), made_votes(made_study(), 3))
     for each, single in ((report, True), (pairs, False)):
         svg = plots(each)["fooling-rate"][0].decode()
@@ -248,8 +248,8 @@ def test_mixed_sessions_compare_people_with_themselves():
     assert report["epochs"][0]["participants_needed"]["trials_each"] == 13
     assert report["contrasts"][1]["p_holm"] < 0.05 and report["contrasts"][1]["participants_a"] == 12
     text = told(report)
-    assert "each compared with themselves; interval and p are over these" in text and "per epoch for 80%" not in text
-    assert "not corrected for the number of contrasts" in text and "participants, at most, for 80% power" in text
+    assert "each compared with themselves; interval and p are based on them" in text and "per epoch for 80%" not in text
+    assert "isn't corrected for the number of contrasts" in text and "participants, at most, for 80% power" in text
     rows = judge(study, votes).query("counted")
     apart = statistics.contrasts(rows["fooled"], rows["participant"], rows["epoch"], paired=False, seed=study.seed)
     widths = [np.ptp(c["interval"]) for c in report["contrasts"]]
@@ -370,7 +370,7 @@ def test_json_csv_and_parquet(tmp_path):
 def test_what_cannot_be_written(tmp_path):
     study = made_study()
     votes = made_votes(study, 1)
-    with pytest.raises(StudyError, match="no report format 'pdf': choose md, json, csv, parquet"):
+    with pytest.raises(StudyError, match="unknown report format 'pdf': choose md, json, csv, parquet"):
         write_report(study, votes, sessions_of(votes), "pdf", tmp_path / "report.pdf")
     (tmp_path / "file").touch()
     for format in FORMATS[1:]:
@@ -436,7 +436,7 @@ def test_where_a_report_may_be_written(tmp_path, monkeypatch):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "null").symlink_to(os.devnull)
-    for name, why in (("pipe", "is a device, a pipe"), ("null", "is a device"), ("folder", "is a folder"),
+    for name, why in (("pipe", "is a device or a pipe"), ("null", "is a device"), ("folder", "is a folder"),
                       ("loop", "can't be written")):
         with pytest.raises(StudyError, match=why):
             write_report(study, votes, sessions, "csv", tmp_path / name)

@@ -1,4 +1,4 @@
-"""A study's report: participants, figures with their intervals, quality of the answers; as JSON, Markdown and tables.
+"""A study's report: who counted, and the figures with their intervals; as JSON, Markdown, tables and plots.
 
     judging.py     votes → what each answer means, and whether it counts
     figures.py     judged votes → figures with intervals

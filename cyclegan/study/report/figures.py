@@ -1,7 +1,6 @@
 """A study's figures with their intervals, as plain JSON values.
 
-What counts: the test trials that compare, of every session that is complete, not excluded, not disqualified, and that
-passed the protocol's vigilance rule. Practice, vigilance trials, controls and repeats never count towards a rate.
+COUNTING_RULE says which trials count.
 """
 
 from __future__ import annotations
@@ -29,11 +28,11 @@ COUNTING_RULE = (
 
 
 def make_report(study: Study, votes: pd.DataFrame, sessions: pd.DataFrame) -> dict[str, Any]:
-    """Everything that a study says, as plain JSON values; rates and intervals from 0 to 1, times in ms.
+    """Return all figures of a study as plain JSON values; rates and intervals from 0 to 1, times in ms.
 
     Args:
-        votes, sessions: as `Store.votes` and `Store.sessions` give them. People's sessions count; simulated ones only
-            where there are no others, and then the report says so.
+        votes, sessions: as returned by `Store.votes` and `Store.sessions`. Simulated sessions count only if there are
+            no others, and the report says so.
     """
     judged = judge(study, votes)
     people = bool(len(sessions)) and bool((sessions["origin"] == "people").any())
@@ -72,7 +71,7 @@ def make_report(study: Study, votes: pd.DataFrame, sessions: pd.DataFrame) -> di
 
 
 def _participants(study: Study, frame: pd.DataFrame, sessions: pd.DataFrame, origin: str) -> dict[str, Any]:
-    """How many started, finished, counted; and why the others don't."""
+    """Return how many started, completed and count, and why the others don't."""
     status = session_status(frame)
     started = len(status)
     in_test = (frame["phase"] == "test").groupby(frame["session_id"]).sum()
@@ -84,14 +83,14 @@ def _participants(study: Study, frame: pd.DataFrame, sessions: pd.DataFrame, ori
         started = max(started, len(own))
         for row in own.itertuples(index=False):
             ended[row.session_id] = row
-            if row.session_id not in status:  # Who left before the first vote.
+            if row.session_id not in status:  # Left before the first vote.
                 reason = "session not complete"
                 if known(getattr(row, "excluded", False)):
                     reason = excluded_because(row)
                 left_out[reason] = left_out.get(reason, 0) + 1
 
-    def whole(session: str, row: Any) -> bool:
-        """To the end, as for what counts: by its mark, or because all test trials are there."""
+    def complete(session: str, row: Any) -> bool:
+        """Complete by its mark, or because it has all test trials; the same rule as for what counts."""
         marked = bool(known(getattr(row, "completed", False)))
         every = in_test.get(session, 0) >= study.protocol.test_trials
         return (marked or every) and not known(getattr(row, "disqualified", False))
@@ -102,21 +101,21 @@ def _participants(study: Study, frame: pd.DataFrame, sessions: pd.DataFrame, ori
     counted = sum(not reason for reason in status.values())
     return {
         "started": started,
-        "completed": sum(whole(session, row) for session, row in ended.items()),
+        "completed": sum(complete(session, row) for session, row in ended.items()),
         "counted": counted,
         "left_out": [{"reason": reason, "count": left_out[reason]} for reason in sorted(left_out)],
     }
 
 
 def _epoch(study: Study, counted: pd.DataFrame, epoch: int) -> dict[str, Any]:
-    """The figures of one epoch."""
+    """Return the figures of one epoch."""
     checkpoint = next(c for c in study.checkpoints if c.epoch == epoch)
     rows = counted[counted["fooled"].notna() & (counted["epoch"] == epoch)]
     y, who = rows["fooled"], rows["participant"]
     rate = statistics.clustered_rate(y, who)
     realness = study.protocol.task == "realness"
     people, trials = rate.participants, rate.trials
-    if not realness:  # What there is of an epoch in picking and tagging.
+    if not realness:  # Picking and tagging have no fooling rate, but they have trials of an epoch.
         rows = counted[(counted["epoch_left"] == epoch) | (counted["epoch_right"] == epoch)]
         people, trials = rows["participant"].nunique(), len(rows)
     result: dict[str, Any] = {
@@ -150,7 +149,7 @@ def _epoch(study: Study, counted: pd.DataFrame, epoch: int) -> dict[str, Any]:
 
 
 def _needed(study: Study, rate: statistics.Rate, values: Any, participants: Any) -> dict[str, Any]:
-    """Participants for ± 5 and ± 3 points, from what was seen so far."""
+    """Return the participants needed for ± 5 and ± 3 points, from the votes so far."""
     icc = statistics.correlation(values, participants)
     assumed = icc is None or rate.participants < statistics.MIN_PARTICIPANTS
     icc = statistics.ASSUMED_CORRELATION if icc is None or assumed else max(0.0, icc)
@@ -165,7 +164,7 @@ def _needed(study: Study, rate: statistics.Rate, values: Any, participants: Any)
 
 
 def _total_error(study: Study, counted: pd.DataFrame, epoch: int) -> dict[str, Any]:
-    """HYPE's figure: fakes taken for real and reals taken for fake, each half of it."""
+    """Return HYPE's figure: fakes taken for real and reals taken for fake, weighted equally."""
     fakes = counted[(counted["truth"] == "fake") & (counted["epoch"] == epoch) & counted["correct"].notna()]
     reals = counted[(counted["truth"] == "real") & counted["session_id"].isin(fakes["session_id"])
                     & counted["correct"].notna()]
@@ -184,7 +183,7 @@ def _total_error(study: Study, counted: pd.DataFrame, epoch: int) -> dict[str, A
 
 
 def _paired(study: Study) -> bool:
-    """Whether a participant judges several epochs."""
+    """Return True if a participant judges several epochs."""
     return len(study.arms) == 1 and len(study.epochs) > 1
 
 
@@ -214,7 +213,7 @@ def _contrasts(study: Study, counted: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _mean_correlation(rows: pd.DataFrame) -> float:
-    """The intra-participant correlation, averaged over epochs; assumed where it can't be estimated."""
+    """Return the intra-participant correlation, averaged over epochs; assumed if it can't be estimated."""
     found = []
     for _, of_epoch in rows.groupby("epoch"):
         icc = statistics.correlation(of_epoch["fooled"], of_epoch["participant"])
@@ -241,7 +240,7 @@ def _response(study: Study, counted: pd.DataFrame) -> dict[str, Any]:
 
 
 def _side_bias(study: Study, counted: pd.DataFrame, of_counted: pd.DataFrame) -> dict[str, Any] | None:
-    """Whether answers lean to a side (or, of single pictures, to "real"), which the truth does not."""
+    """Return how often answers chose left (or, for single pictures, "real"); the truth is balanced."""
     if study.protocol.task == "tag":
         return None
     if study.protocol.presentation == "single":
@@ -262,7 +261,7 @@ def _rate(rate: statistics.Rate) -> dict[str, Any]:
 
 
 def _vigilance(study: Study, frame: pd.DataFrame) -> dict[str, Any] | None:
-    """How vigilance trials were answered in complete sessions that are not excluded, those who failed among them."""
+    """Return the vigilance rate of complete sessions that aren't excluded, including those that failed it."""
     per_session = study.protocol.counts["vigilance"]
     if not per_session:
         return None
@@ -277,7 +276,7 @@ def _vigilance(study: Study, frame: pd.DataFrame) -> dict[str, Any] | None:
 
 
 def _repeats(of_counted: pd.DataFrame) -> dict[str, Any] | None:
-    """How often a pair that was shown again got the same answer."""
+    """Return how often a repeated pair got the same answer."""
     repeated = of_counted[of_counted["kind"] == "repeat"]
     if not len(repeated):
         return None
@@ -300,7 +299,7 @@ def _repeats(of_counted: pd.DataFrame) -> dict[str, Any] | None:
 
 
 def _agreement(study: Study, counted: pd.DataFrame) -> dict[str, Any]:
-    """Krippendorff's alpha of the answers to the same picture, or the same pair."""
+    """Return Krippendorff's alpha of the answers to the same picture, or the same pair."""
     rows, values, units = _outcome(study, counted)
     if study.protocol.task == "pick":
         units = [" ".join(sorted((str(row.left_stimulus), str(row.right_stimulus)))) for row in rows.itertuples()]
@@ -315,7 +314,7 @@ def _agreement(study: Study, counted: pd.DataFrame) -> dict[str, Any]:
 
 
 def _outcome(study: Study, counted: pd.DataFrame) -> tuple[pd.DataFrame, Sequence[float], Sequence[Any]]:
-    """What a task asks of a picture: fooled; preferred (of the left one); marked. Rows, values and pictures."""
+    """Return rows, values and pictures of a task's outcome: fooled; preferred (the left one); marked."""
     if study.protocol.task == "pick":
         rows = counted[counted["taken"].notna()]
         return rows, [{"left": 1.0, "right": 0.0}.get(side, 0.5) for side in rows["taken"]], list(rows["left_stimulus"])
@@ -327,7 +326,7 @@ def _outcome(study: Study, counted: pd.DataFrame) -> tuple[pd.DataFrame, Sequenc
 
 
 def _exposure(study: Study, counted: pd.DataFrame) -> dict[str, Any]:
-    """How long pictures were really shown; what else happened while they were."""
+    """Return how long pictures were really shown, and what disturbed it."""
     result: dict[str, Any] = {
         "planned_ms": study.protocol.exposure_ms,
         "tolerance_ms": statistics.TOLERANCE_MS,
@@ -352,7 +351,7 @@ def _exposure(study: Study, counted: pd.DataFrame) -> dict[str, Any]:
 
 
 def _stimuli(study: Study, counted: pd.DataFrame) -> dict[str, Any]:
-    """The pictures that fooled (were preferred, were marked) most and least."""
+    """Return the pictures that fooled (were preferred, were marked) most and least."""
     rows, values, units = _outcome(study, counted)
     values, units = list(values), list(units)
     if study.protocol.task == "pick":
@@ -388,41 +387,41 @@ def _tag(counted: pd.DataFrame) -> dict[str, Any]:
 
 
 def _notes(study: Study, report: Mapping[str, Any]) -> list[str]:
-    """What a reader must know besides the figures."""
+    """Return what a reader must know to interpret the figures."""
     notes = []
     if report["simulated"]:
-        notes.append("All votes are simulated: nobody has judged these pictures, and no figure says anything of them.")
+        notes.append("All votes are simulated. Nobody has judged these pictures; the figures say nothing about them.")
     notes.append(COUNTING_RULE)
     people = report["participants"]["counted"]
     if study.protocol.task == "realness":
         notes.append(
             "The interval over participants holds for these pictures and other people; the crossed one for other "
-            "people and other pictures of the kind. Both rest on cluster-robust variances with t's quantiles, on the "
-            "logit scale. ± sd is the papers' figure, the bootstrap's standard deviation, and no interval. Wilson's "
-            "takes trials for independent, and is too narrow."
+            "people and other pictures of the same kind. Both use cluster-robust variances with t's quantiles, on the "
+            "logit scale. ± sd is the papers' figure, the bootstrap's standard deviation, not an interval. Wilson's "
+            "interval treats trials as independent, and is too narrow."
         )
     assumed = [str(e["epoch"]) for e in report["epochs"] if e["interval_assumed"]]
     if assumed:
         notes.append(
-            f"Answers for epoch {', '.join(assumed)} are all alike or from one participant, who can't show how people "
+            f"Answers for epoch {', '.join(assumed)} are all alike or from one participant, and don't show how people "
             f"differ: the interval assumes an intra-participant correlation of {statistics.ASSUMED_CORRELATION}."
         )
     if 0 < people < statistics.MIN_PARTICIPANTS:
         notes.append(f"With {people} participant{'s' * (people != 1)}, every figure is provisional.")
     if study.protocol.task == "pick":
         notes.append(
-            "Strengths are Bradley and Terry's, with a tie as half a win for each, and a tenth of a win added for "
-            "either of any two epochs; intervals rest on a bootstrap over participants."
+            "Strengths are Bradley-Terry's, with a tie as half a win for each, and a tenth of a win added for each "
+            "of any two epochs; intervals come from a bootstrap over participants."
         )
         if not report["pick"]["connected"]:
             notes.append("Comparisons don't link all epochs: strengths of unlinked ones can't be compared.")
         elif report["pick"]["separated"]:
-            notes.append("An epoch has won or lost all its comparisons: how far it is from the others can't be told.")
+            notes.append("An epoch has won or lost all its comparisons: its distance from the others is unknown.")
     return notes
 
 
 def _plain(value: Any) -> Any:
-    """As JSON has it: no NaN, no NumPy, no tuples."""
+    """Return a value as JSON values: no NaN, no NumPy, no tuples."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = dataclasses.asdict(value)
     if isinstance(value, Mapping):

@@ -28,24 +28,23 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 def write_report(
     study: Study, votes: pd.DataFrame, sessions: pd.DataFrame, format: str, output: str | Path
 ) -> list[Path]:
-    """Write a report; returns the files, the report itself first.
+    """Write a report; return its files, the report itself first.
 
     Args:
-        format: md (with plots as NAME-*.svg and *.png beside it, and the pictures that fooled most and least), json,
+        format: md (with plots as NAME-*.svg and *.png next to it, and the pictures that fooled most and least), json,
             csv or parquet (a row per vote).
 
     Raises:
-        StudyError: there is no such format, or a file can't be written.
+        StudyError: the format is unknown, or a file can't be written.
     """
     if format not in FORMATS:
         raise StudyError(
-            "there is no report format {format!r}: choose {names}",
-            format=format, names=', '.join(FORMATS),
+            "unknown report format {format!r}: choose {formats}", format=format, formats=", ".join(FORMATS)
         )
     if not str(output):
         raise StudyError("the report's file has no name: name one")
     output = Path(output)
-    _target(output)  # A name that won't do is told before the figures are computed.
+    _target(output)  # Refuse an unusable name before the figures are computed.
     contents: dict[Path, bytes] = {}
     if format in ("csv", "parquet"):
         table = to_table(votes, study)
@@ -70,11 +69,11 @@ def write_report(
 
 
 def csv_of(frame: pd.DataFrame) -> bytes:
-    """A table as CSV, UTF-8, for spreadsheets too.
+    """Return a table as CSV in UTF-8, safe for spreadsheets.
 
-    Text that a spreadsheet would take for a formula, as it begins with = + - @, a tab or a carriage return, gets an
-    apostrophe before it (OWASP, CSV Injection). Numbers stay as they are. A carriage return within a text becomes a
-    line feed, since only that one is quoted, and the other would begin a row.
+    Text that a spreadsheet would take for a formula, because it begins with = + - @, a tab or a carriage return, gets
+    an apostrophe before it (OWASP, CSV Injection). Numbers are unchanged. A carriage return within text becomes a line
+    feed, because only that one is quoted; the other would begin a row.
     """
     from pandas.api.types import is_object_dtype, is_string_dtype
 
@@ -90,7 +89,7 @@ def csv_of(frame: pd.DataFrame) -> bytes:
 
 
 def _illustrated(study: Study, report: Mapping[str, Any], output: Path) -> dict[Path, bytes]:
-    """Markdown, its plots, and the sheet of pictures."""
+    """Return Markdown, its plots, and the sheet of pictures, by path."""
     from cyclegan.study.report.plots import contact_sheet, plots
 
     links, files = {}, {}
@@ -113,7 +112,7 @@ def _parquet(table: pd.DataFrame) -> bytes:
 
 
 def _target(path: Path) -> Path:
-    """The file that a path means, where links lead; raises StudyError for what is there and no file."""
+    """Return the file that a path leads to through links; raise StudyError if it exists and isn't a file."""
     target = Path(os.path.realpath(path))
     try:
         mode = target.stat().st_mode
@@ -121,9 +120,10 @@ def _target(path: Path) -> Path:
         return target
     except OSError as error:
         raise _unwritable(path, error) from error
+    if stat.S_ISDIR(mode):
+        raise StudyError("{path} is a folder, which a report can't replace: name a file", path=path)
     if not stat.S_ISREG(mode):
-        what = "a folder" if stat.S_ISDIR(mode) else "a device, a pipe or the like"
-        raise StudyError("{path} is {what}, which a report can't replace: name a file", path=path, what=what)
+        raise StudyError("{path} is a device or a pipe, which a report can't replace: name a file", path=path)
     return target
 
 

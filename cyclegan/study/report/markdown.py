@@ -14,17 +14,17 @@ _SCENE = re.compile(r"[ab]:\d+:")
 
 
 def to_markdown(report: Mapping[str, Any], pictures: Mapping[str, str] | None = None) -> str:
-    """The report as one could paste it into a paper: a sentence for each result, then tables.
+    """Return the report as Markdown: a sentence for each result that a paper could quote, then tables.
 
     Args:
-        pictures: links to its plots, by name; "stimuli" is the sheet of pictures.
+        pictures: links to the report's plots, by name; "stimuli" is the sheet of pictures.
     """
     pictures = pictures or {}
     task = report["protocol"]["task"]
     parts = [f"# {escape(report['study']['title'] or report['study']['name'])}"]
     if report["simulated"]:
-        parts.append("> **These votes are simulated.** Nobody has judged these pictures; no figure below says anything "
-                     "of them.")
+        parts.append("> **These votes are simulated.** Nobody has judged these pictures; the figures below say "
+                     "nothing about them.")
     parts += ["## Method", _method(report), _who(report)]
     if not report["trials"]:
         parts.append("No trial counts yet, so there is no figure.")
@@ -98,8 +98,8 @@ def _realness_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> l
     if single:
         parts.append(
             "Total error (HYPE∞): fakes taken for real and real pictures taken for fake, each half of it. It is 50% "
-            "where people can't tell them apart. The fooling rate alone doesn't say so: it also rises with how readily "
-            "people answer “real”."
+            "if people can't distinguish them. The fooling rate alone doesn't show that: it also rises if people often "
+            "answer “real”."
         )
         parts.append(_table(
             ["epoch", "total error", "95%, participants", "fakes for real", "reals for fake"],
@@ -109,8 +109,8 @@ def _realness_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> l
     parts += _between_words(report)
     low, high = statistics.PLANNING_RATES
     parts.append(
-        "Participants per epoch to know a rate within ± 5 or ± 3 points (95%), at the rate and correlation seen so far "
-        f"(a rate below {low:.0%} or above {high:.0%} counts as {low:.0%} or {high:.0%}: few trials can't show how "
+        "Participants per epoch to know a rate within ± 5 or ± 3 points (95%), at the observed rate and correlation "
+        f"(a rate below {low:.0%} or above {high:.0%} counts as {low:.0%} or {high:.0%}: a few trials can't show how "
         "rare the rarer answer is):"
     )
     parts.append(_table(
@@ -134,11 +134,11 @@ def _between_words(report: Mapping[str, Any]) -> list[str]:
         )
     if contrasts := report["contrasts"]:
         paired = contrasts[0]["paired"]
-        who = "who judged both epochs, each compared with themselves" if paired else "of each epoch, other people each"
+        who = "who judged both epochs, each compared with themselves" if paired else "of each epoch, different people"
         holm = f" Holm's p is corrected for all {len(contrasts)} contrasts." if len(contrasts) > 1 else ""
         parts.append(
-            f"Two epochs compared: N are the participants {who}; interval and p are over these. The 95% interval is "
-            f"not corrected for the number of contrasts. p is a permutation test's.{holm}"
+            f"Two epochs compared: N counts the participants {who}; interval and p are based on them. The 95% "
+            f"interval isn't corrected for the number of contrasts. p is a permutation test's.{holm}"
         )
         needed = "participants, at most," if paired else "participants per epoch"
         parts.append(_table(
@@ -152,7 +152,7 @@ def _between_words(report: Mapping[str, Any]) -> list[str]:
 
 
 def _contrast_n(contrast: Mapping[str, Any]) -> str:
-    """Participants of a contrast: of both epochs at once, or of either."""
+    """Return a contrast's number of participants: of both epochs at once, or of each."""
     if contrast["paired"]:
         return str(contrast["participants_a"])
     return f"{contrast['participants_a']} + {contrast['participants_b']}"
@@ -211,7 +211,7 @@ def _quality_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> li
     if vigilance and vigilance["rate"] is not None:
         rule = (f"a session needs {vigilance['needed']} of {vigilance['trials_per_session']} to count, and "
                 f"{vigilance['failed']} failed" if vigilance["needed"] else "no session is left out for it")
-        sentences.append(f"Vigilance trials were answered rightly in {_percent(vigilance['rate'])} of "
+        sentences.append(f"Vigilance trials were answered correctly in {_percent(vigilance['rate'])} of "
                          f"{vigilance['trials']}; {rule}.")
     repeats = report["repeats"]
     if repeats and repeats["rate"] is not None:
@@ -239,7 +239,7 @@ def _exposure_words(report: Mapping[str, Any]) -> str:
         sentences.append(
             f"Measured exposure differed from the planned {exposure['planned_ms']} ms by {error['median']:+.0f} ms in "
             f"the median (5th to 95th percentile {error['p5']:+.0f} to {error['p95']:+.0f}); {exposure['marked']} of "
-            f"{_count(exposure['trials'], 'trial')} ({_percent(exposure['marked_share'])}) lay outside ± "
+            f"{_count(exposure['trials'], 'trial')} ({_percent(exposure['marked_share'])}) were outside ± "
             f"{exposure['tolerance_ms']} ms or were not measured: they count, and are marked."
         )
     elif exposure["planned_ms"]:
@@ -260,8 +260,8 @@ def _stimuli_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> li
     scenes = [s["scene"] or "" for which in ("most", "least") for s in stimuli[which]]
     if any(_SCENE.match(scene) for scene in scenes):
         a, b = (escape(domain) for domain in report["study"]["domains"])
-        parts.append(f"Pictures are named domain:number:name, as the data set has their input: a is {a}, b is {b}; the "
-                     "number counts within the domain, from 0.")
+        parts.append(f"Pictures are named domain:number:name after their input in the data set: a is {a}, b is {b}; "
+                     "the number counts within the domain, from 0.")
     return [*parts, _table(["", "picture", "epoch", stimuli["what"], "trials"], rows)]
 
 
@@ -285,11 +285,11 @@ def _count(number: int, word: str, plural: str | None = None) -> str:
 
 
 def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f}%"
+    return "–" if value is None else f"{value:.1%}"
 
 
-def _interval(value: Sequence[float] | None) -> str:
-    return "–" if value is None else f"[{100 * value[0]:.1f}%, {100 * value[1]:.1f}%]"
+def _interval(value: Sequence[float] | None, form: str = ".1%") -> str:
+    return "–" if value is None else f"[{value[0]:{form}}, {value[1]:{form}}]"
 
 
 def _points(value: Sequence[float] | None) -> str:
@@ -297,7 +297,7 @@ def _points(value: Sequence[float] | None) -> str:
 
 
 def _numbers(value: Sequence[float] | None) -> str:
-    return "–" if value is None else f"[{value[0]:+.2f}, {value[1]:+.2f}]"
+    return _interval(value, "+.2f")
 
 
 def _p(value: float | None) -> str:
@@ -305,6 +305,6 @@ def _p(value: float | None) -> str:
 
 
 def escape(value: str) -> str:
-    """Free text within Markdown: one line that reads as it was written, without links, pictures, tags, cell borders."""
+    """Return text as one line of Markdown that reads as written: no links, pictures, tags or cell borders."""
     text = _MARKS.sub(r"\\\g<0>", " ".join(str(value).split()))
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

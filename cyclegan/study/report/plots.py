@@ -1,6 +1,6 @@
-"""A report's plots, to be published: SVG with text as text, and PNG at 300 dpi.
+"""A report's plots for publication: SVG with text as text, and PNG at 300 dpi; the sheet of pictures.
 
-Colours are Okabe and Ito's, which colour-blind people tell apart; marks and lines differ as well, for greyscale.
+Colours are Okabe and Ito's, which colour-blind people can distinguish; marks and lines differ too, for greyscale.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ STYLE = {
 }  # fmt: skip
 Report = Mapping[str, Any]
 _STYLED = threading.Lock()
-"""Matplotlib's settings are the process's, and reports are drawn in several threads."""
+"""Matplotlib's settings are global to the process, and reports are drawn in several threads."""
 
 
 def plots(report: Report) -> dict[str, tuple[bytes, bytes]]:
-    """The plots that a report gives: name → SVG and PNG. The same report gives the same bytes."""
+    """Return a report's plots: name → SVG and PNG. The same report gives the same bytes."""
     import matplotlib
 
     wanted: dict[str, tuple[bool, Callable[[Report], Figure]]] = {
@@ -53,10 +53,10 @@ def plots(report: Report) -> dict[str, tuple[bytes, bytes]]:
 
 
 def fooling_rate(report: Report) -> Figure:
-    """The fooling rate over epochs, with both intervals and the line of 50%.
+    """Plot the fooling rate over epochs, with both intervals and the line of 50%.
 
-    Of single pictures, also the total error: real ones were judged, too, so it is that which is 50% where people can't
-    tell, not the fooling rate.
+    For single pictures, the total error too: since real ones are also judged, that error, not the fooling rate, is 50%
+    where people can't distinguish them.
     """
     epochs = [e for e in report["epochs"] if e["fooling_rate"] is not None]
     figure, axes = _figure(report, max(3.4, 1.4 + 0.55 * len(epochs)), 2.9)
@@ -91,7 +91,7 @@ def fooling_rate(report: Report) -> Figure:
 
 
 def response_times(report: Report) -> Figure:
-    """Response times per epoch: median, quartiles, and nine tenths of the trials."""
+    """Plot response times per epoch: median, quartiles, and the middle 90% of the trials."""
     rows = [(f"epoch\n{e['epoch']}", e) for e in report["response"]["epochs"] if e["trials"]]
     rows = rows or [("all\ntrials", report["response"])]
     answers = [(name, report["response"][name]) for name in ("correct", "wrong")]
@@ -109,14 +109,14 @@ def response_times(report: Report) -> Figure:
              capprops=line)
     axes.set_ylim(bottom=0)
     axes.set_ylabel("response time (s)")
-    if len(rows) > by_epoch:  # The same trials again, split in another way.
+    if len(rows) > by_epoch:  # The same trials, split differently.
         axes.axvline(by_epoch + 0.5, color="#CCCCCC", linewidth=0.8)
     axes.set_title("Median, quartiles, 5th to 95th percentile", loc="left", fontsize=8)
     return figure
 
 
 def preferences(report: Report) -> Figure:
-    """Bradley-Terry strengths of the epochs."""
+    """Plot the Bradley-Terry strengths of the epochs."""
     strengths = report["pick"]["strengths"]
     figure, axes = _figure(report, max(3.4, 1.4 + 0.55 * len(strengths)), 2.7)
     _error_bars(axes, range(len(strengths)), [s["strength"] for s in strengths],
@@ -129,7 +129,7 @@ def preferences(report: Report) -> Figure:
 
 
 def tags(report: Report) -> Figure:
-    """How often fakes were marked, per tag and epoch, with intervals."""
+    """Plot the share of fakes that were marked, per tag and epoch, with intervals."""
     rows = [row for row in report["tag"]["rates"] if row["tag"] != "any"]
     epochs = sorted({row["epoch"] for row in rows})
     figure, axes = _figure(report, 4.6, 1.3 + 0.16 * len(TAGS) * max(2, len(epochs)))
@@ -147,7 +147,7 @@ def tags(report: Report) -> Figure:
     for place in range(len(TAGS) - 1):
         axes.axhline(place + 0.5, color="#E4E4E4", linewidth=0.7, zorder=0)
     axes.set_ylim(len(TAGS) - 0.5, -0.5)
-    axes.set_xlim(left=-0.015 * axes.get_xlim()[1])  # A mark at 0 is whole.
+    axes.set_xlim(left=-0.015 * axes.get_xlim()[1])  # So that a mark at 0 isn't cut off.
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel("fakes marked (%)")
     _legend(figure, axes, handles)
@@ -155,10 +155,10 @@ def tags(report: Report) -> Figure:
 
 
 def contact_sheet(study: Study, report: Mapping[str, Any], side: int = 160) -> bytes | None:
-    """The pictures that fooled most and least, with epoch, share and trials, as PNG; None if there are none.
+    """Return the pictures that fooled most and least, with epoch, share and trials, as PNG; None if there are none.
 
     Raises:
-        StudyError: the study's folder lacks a picture or holds a broken one.
+        StudyError: a picture in the study's folder is missing or damaged.
     """
     from PIL import Image, ImageDraw, ImageFont
 
@@ -181,9 +181,9 @@ def contact_sheet(study: Study, report: Mapping[str, Any], side: int = 160) -> b
                 with Image.open(path) as picture:
                     picture = picture.convert("RGB")
             except OSError as error:
-                raise StudyError("{path} is missing or damaged: get the study again", path=path) from error
+                raise StudyError("{path} is missing or damaged: copy the study again", path=path) from error
             picture.thumbnail((side, side), Image.Resampling.LANCZOS)
-            if max(picture.size) < side:  # Small ones are shown as large as the others.
+            if max(picture.size) < side:  # Small ones are enlarged to the same size.
                 scale = side / max(picture.size)
                 size = (round(picture.width * scale), round(picture.height * scale))
                 picture = picture.resize(size, Image.Resampling.LANCZOS)
@@ -200,7 +200,7 @@ def contact_sheet(study: Study, report: Mapping[str, Any], side: int = 160) -> b
 
 
 def _figure(report: Report, width: float, height: float) -> tuple[Figure, Axes]:
-    """Inches. Below the axes it says what was measured, under which protocol, by how many."""
+    """Return a figure of this size in inches, captioned with study, protocol and number of participants."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -213,7 +213,7 @@ def _figure(report: Report, width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def caption(report: Report) -> str:
-    """The protocol and N, for every figure. By the study's name: a title may be in letters that the font lacks."""
+    """Return a caption with study, protocol and N; without the title, whose letters the font may lack."""
     protocol, people = report["protocol"], report["participants"]["counted"]
     shown = f"{protocol['exposure_ms']}\xa0ms" if protocol["exposure_ms"] else "unlimited time"
     return (
@@ -242,7 +242,7 @@ def _epoch_axis(axes: Axes, epochs: Sequence[object]) -> None:
 
 
 def _series(n: int, count: int) -> tuple[str, str]:
-    """Colour and mark of the n-th of several: the darkest of the palette; of more than three, a scale."""
+    """Return colour and mark of the n-th of several series; more than three get a colour scale."""
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
 
@@ -272,7 +272,7 @@ def _dashes(label: str) -> Any:
 
 
 def _legend(figure: Figure, axes: Axes, handles: Sequence[Any]) -> None:
-    """Above the axes, where it covers nothing."""
+    """Draw the legend above the axes, where it covers nothing."""
     long = max(len(handle.get_label()) for handle in handles) > 12
     columns = 1 if long and figure.get_figwidth() < 5.2 else min(4, len(handles))
     rows_first = [handle for column in range(columns) for handle in handles[column::columns]]

@@ -5,7 +5,7 @@
     epochs.py      trend and contrasts of epochs
     answers.py     agreement, response times, extreme stimuli
     pairs.py       preferences: Bradley-Terry strengths
-    marks.py       what is wrong with fakes, and where
+    marks.py       marked defects of fakes
 
 A participant's answers resemble each other, so trials are never treated as independent: every interval here is over
 participants, and the crossed one over participants and stimuli. The kinds of intervals were chosen by measuring how

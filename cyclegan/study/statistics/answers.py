@@ -12,12 +12,12 @@ TOLERANCE_MS = 50
 
 
 def agreement(values: Any, participants: Any, stimuli: Any) -> float | None:
-    """Krippendorff's alpha (nominal): whether participants say the same of the same picture; 1 always, 0 by chance.
+    """Return Krippendorff's alpha (nominal): the agreement of participants on the same picture; 1 perfect, 0 by chance.
 
-    Near a fooling rate of 50%, a low one is expected: it describes, and is no test of quality.
+    Near a fooling rate of 50%, a low value is expected: it describes the answers and doesn't test their quality.
 
     Returns:
-        None where nobody judged what another did, or all answers are alike.
+        None if no two participants judged the same picture, or all answers are alike.
     """
     import krippendorff
     import pandas as pd
@@ -47,7 +47,7 @@ class Times:
 
 
 def response_times(ms: Any) -> Times:
-    """Median, quartiles, and the range of nine tenths of the trials."""
+    """Return median, quartiles, and the range of the middle 90% of the trials."""
     x = np.asarray(ms, float)
     x = x[~np.isnan(x)]
     if not len(x):
@@ -58,7 +58,7 @@ def response_times(ms: Any) -> Times:
 
 @dataclass(frozen=True)
 class Extreme:
-    """A stimulus and how often it was taken for real."""
+    """A stimulus and its rate, for example of being taken for real."""
 
     stimulus: str
     rate: float
@@ -66,9 +66,9 @@ class Extreme:
 
 
 def extremes(values: Any, stimuli: Any, count: int = 8, least: int = 3) -> tuple[list[Extreme], list[Extreme]]:
-    """The stimuli with the highest and with the lowest rate, of those that were judged `least` times or more.
+    """Return the stimuli with the highest and with the lowest rates, of those judged at least `least` times.
 
-    In order of Wilson's bounds (lower for the highest, upper for the lowest), so that 3 of 3 is no more than 19 of 20.
+    Sorted by Wilson's bounds (lower for the highest, upper for the lowest), so that 3 of 3 doesn't beat 19 of 20.
     """
     import pandas as pd
     from statsmodels.stats.proportion import proportion_confint
@@ -84,7 +84,7 @@ def extremes(values: Any, stimuli: Any, count: int = 8, least: int = 3) -> tuple
         rows = table.sort_index().sort_values(column, ascending=ascending, kind="stable").head(min(count, len(table)))
         found.append([Extreme(str(name), float(row["sum"] / row["count"]), int(row["count"]))
                       for name, row in rows.iterrows()])
-    # With few stimuli, none is at both ends.
+    # With few stimuli, none may appear in both lists.
     most, fewest = found
     half = (len(table) + 1) // 2
     return most[:half], fewest[: len(table) - min(half, len(most))]

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Trend:
-    """Whether the rate rises or falls from epoch to epoch."""
+    """Change of the rate from epoch to epoch."""
 
     points_per_step: float
-    """Change of the rate from one of the study's epochs to the next, 0 to 1: a straight line over their order."""
+    """Slope of a straight line over the order of the study's epochs, 0 to 1."""
     interval: tuple[float, float] | None
     p: float
     """Of a permutation test, two-sided."""
@@ -29,15 +29,15 @@ class Trend:
 
 
 def trend(values: Any, participants: Any, epochs: Any, *, paired: bool, seed: int) -> Trend | None:
-    """A straight line through the participants' rates over the order of the epochs.
+    """Fit a straight line to the participants' rates over the order of the epochs.
 
     Args:
         values, participants, epochs: (N,), one per trial.
-        paired: each participant judged several epochs: then a line for each participant, and their mean against 0 by
-            flipping signs. Else participants' rates are exchanged between the epochs.
+        paired: each participant judged several epochs; a line is fitted for each, and the test flips the signs of
+            their slopes. Otherwise the test exchanges participants' rates between epochs.
 
     Returns:
-        None with fewer than three participants or two epochs, or where all rates are alike.
+        None with fewer than three participants or two epochs, or if all rates are equal.
     """
     from scipy import stats
 
@@ -69,7 +69,7 @@ def trend(values: Any, participants: Any, epochs: Any, *, paired: bool, seed: in
 
     test = stats.permutation_test((y,), slope, permutation_type="pairings", vectorized=True,
                                   n_resamples=rates.RESAMPLES - 1, rng=rng)
-    # Epochs with rates near 0 or 1 vary less than others: the line's error mustn't take them for alike (White, HC1).
+    # Rates near 0 or 1 vary less than others, so the line's error must not assume equal variances (White, HC1).
     found = float(slope(y))
     residuals = y - y.mean() - found * (x - x.mean())
     error = math.sqrt(len(y) / (len(y) - 2) * (((x - x.mean()) * residuals) ** 2).sum()) / ((x - x.mean()) ** 2).sum()
@@ -90,22 +90,22 @@ class Contrast:
     p: float | None
     """Of a permutation test on participants' rates, two-sided; None with fewer than two participants of either."""
     p_holm: float | None
-    """Corrected for all contrasts of the study."""
+    """p corrected for all contrasts of the study."""
     a_beats_b: float
     """P(A > B) as AMT_Real_vs_Fake prints it: share of bootstrap samples, ties half."""
     paired: bool
-    """The same participants judged both, and are compared with themselves."""
+    """The same participants judged both epochs, and are compared with themselves."""
     participants_a: int
-    """On whom difference, interval and p rest; if paired, the same number twice."""
+    """Number of participants behind difference, interval and p; if paired, both numbers are the same."""
     participants_b: int
 
 
 def contrasts(values: Any, participants: Any, epochs: Any, *, paired: bool, seed: int) -> list[Contrast]:
-    """Every epoch against every other, later one first; p corrected by Holm's method.
+    """Compare every epoch with every other, the later one first; p is corrected by Holm's method.
 
     Args:
         values, participants, epochs: (N,), one per trial.
-        paired: each participant judged several epochs; then those who judged both are compared with themselves.
+        paired: each participant judged several epochs; those who judged both are compared with themselves.
     """
     from statsmodels.stats.multitest import multipletests
 
@@ -133,7 +133,7 @@ def contrasts(values: Any, participants: Any, epochs: Any, *, paired: bool, seed
 
 
 def _samples(values: Any, participants: Any, epochs: Any, paired: bool, seed: int) -> dict[Any, np.ndarray]:
-    """Each epoch's rates in the papers' bootstrap; of the same people at a time where they judge several epochs."""
+    """Return each epoch's rates in the papers' bootstrap; if paired, from the same participants for all epochs."""
     trials, fooled = (_means(values, participants, epochs, how).fillna(0) for how in ("count", "sum"))
     rng = rates.seeded(seed, "samples")
     people = rng.integers(0, len(trials), (rates.RESAMPLES, len(trials))) if paired else None
@@ -148,7 +148,7 @@ def _samples(values: Any, participants: Any, epochs: Any, paired: bool, seed: in
 def _difference(
     x: np.ndarray, y: np.ndarray, paired: bool, rng: np.random.Generator
 ) -> tuple[tuple[float, float] | None, float | None]:
-    """Interval and p of a difference of means."""
+    """Return interval and p of a difference of means."""
     from scipy import stats
 
     if min(len(x), len(y)) < 2:
@@ -162,7 +162,7 @@ def _difference(
     if spread < 1e-12:
         return None, float(test.pvalue)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # One of the two groups may be all alike.
+        warnings.simplefilter("ignore", RuntimeWarning)  # All values of one group may be equal.
         t = stats.ttest_rel(x, y) if paired else stats.ttest_ind(x, y, equal_var=False)
     low, high = t.confidence_interval(rates.LEVEL)
     return (float(low), float(high)), float(test.pvalue)
@@ -177,10 +177,9 @@ def _difference_of_means(x: np.ndarray, y: np.ndarray, axis: int = -1) -> np.nda
 
 
 def _means(values: Any, participants: Any, epochs: Any, how: str = "mean") -> pd.DataFrame:
-    """A row per participant, a column per epoch."""
+    """Return the participants' rates: a row per participant, a column per epoch."""
     import pandas as pd
 
     frame = pd.DataFrame({"y": np.asarray(values, float), "who": np.asarray(participants, object),
                           "epoch": np.asarray(epochs)}).dropna()
-    table = frame.groupby(["who", "epoch"])["y"].agg(how).unstack()
-    return table
+    return frame.groupby(["who", "epoch"])["y"].agg(how).unstack()

@@ -1,4 +1,4 @@
-"""Marks on what is wrong with fakes, of the task tag."""
+"""Marked defects of fakes, of the task tag."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HEAT_CELLS = 8
 
 @dataclass(frozen=True)
 class TagRate:
-    """How often fakes of an epoch were marked with a tag."""
+    """The rate at which an epoch's fakes were marked with a tag."""
 
     epoch: int
     tag: str
@@ -26,11 +26,11 @@ class TagRate:
     rate: Rate
     boxes: int
     heat: list[list[float]] | None
-    """Where: the part of the boxes that cover each cell of a grid, rows from the top; None without boxes."""
+    """The share of boxes that cover each cell of a grid, rows from the top; None without boxes."""
 
 
 def tag_rates(marks: Sequence[Any], participants: Any, epochs: Any) -> list[TagRate]:
-    """The share of trials with each tag, per epoch, with intervals over participants.
+    """Return the share of trials with each tag, per epoch, with intervals over participants.
 
     Args:
         marks: one per trial: a list of {"tag", "box": [x, y, w, h] in 0 to 1, or None}; None or empty: nothing wrong.
@@ -49,7 +49,7 @@ def tag_rates(marks: Sequence[Any], participants: Any, epochs: Any) -> list[TagR
 
 
 def heat(boxes: Sequence[Sequence[float]]) -> list[list[float]] | None:
-    """The part of the boxes, 0 to 1, over each cell of a grid; boxes that cover a part of a cell count as that part."""
+    """Return the share of boxes, 0 to 1, over each cell of a grid; a box that covers part of a cell counts in part."""
     if not boxes:
         return None
     edges = np.linspace(0, 1, HEAT_CELLS + 1)
@@ -64,7 +64,7 @@ def heat(boxes: Sequence[Sequence[float]]) -> list[list[float]] | None:
 
 
 def marks_of(value: Any) -> list[Mapping[str, Any]]:
-    """Marks of one trial, whether they come as a list or as JSON text."""
+    """Return the marks of one trial, given as a list or as JSON text."""
     if isinstance(value, str):
         value = json.loads(value)
     return list(value) if isinstance(value, (list, tuple, np.ndarray)) else []

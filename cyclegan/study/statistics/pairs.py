@@ -19,13 +19,13 @@ PRIOR = 0.1
 
 @dataclass(frozen=True)
 class Strength:
-    """How an epoch does in preferences."""
+    """An epoch's strength in preferences."""
 
     epoch: int
     strength: float
-    """Bradley and Terry's, on the logit scale; the mean over epochs is 0."""
+    """Bradley-Terry strength on the logit scale; the mean over epochs is 0."""
     interval: tuple[float, float] | None
-    """95% over participants; None with fewer than two."""
+    """95%, over participants; None with fewer than two."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,11 @@ class Duel:
     epoch_a: int
     epoch_b: int
     wins: int
-    """Of a."""
+    """Wins of a."""
     ties: int
     losses: int
     a_beats_b: float | None
-    """By the model; None where neither can be reached from the other by comparisons."""
+    """P(a beats b) by the model; None if comparisons don't link the two."""
     interval: tuple[float, float] | None
 
 
@@ -52,24 +52,24 @@ class Preferences:
     participants: int
     trials: int
     connected: bool
-    """Whether comparisons link all epochs; if not, strengths of unlinked ones can't be compared."""
+    """Comparisons link all epochs; otherwise strengths of unlinked ones can't be compared."""
     separated: bool
-    """Some epochs have never lost to others: how far apart they are is set by PRIOR alone."""
+    """Some epochs have never lost to others; their distance depends on PRIOR alone."""
 
 
 def preferences(
     epoch_a: Any, epoch_b: Any, a_wins: Any, participants: Any, epochs: Sequence[int], seed: int
 ) -> Preferences:
-    """Bradley-Terry strengths (Bradley and Terry, 1952), a tie being half a win for each.
+    """Fit Bradley-Terry strengths (Bradley and Terry, 1952); a tie is half a win for each.
 
-    Fitted by `choix`, with PRIOR added, so that a fit exists whatever the wins. Intervals: participants
-    are resampled 1,000 times; ± t's quantile × the standard deviation, corrected for its being that of few.
+    Fitted by `choix`, with PRIOR added so that a fit always exists. Intervals: participants are resampled 1,000 times;
+    ± t's quantile × the standard deviation, corrected for the small number of participants.
 
     Args:
-        epoch_a, epoch_b: (N,), what was compared in each trial.
+        epoch_a, epoch_b: (N,), the epochs compared in each trial.
         a_wins: (N,), 1, 0.5 for a tie, 0.
         participants: (N,), who judged.
-        epochs: all of the study.
+        epochs: all epochs of the study.
     """
     from scipy.sparse.csgraph import connected_components
     from scipy.special import expit
@@ -114,7 +114,7 @@ def preferences(
 
 
 def fit_strengths(wins: np.ndarray) -> np.ndarray:
-    """Bradley-Terry of a (n, n) table of wins, of a row over a column."""
+    """Return the Bradley-Terry strengths of an (n, n) table of wins, row over column."""
     import choix
 
     strengths = choix.ilsr_pairwise_dense(wins + PRIOR * (1 - np.eye(len(wins))), max_iter=10_000)

@@ -21,7 +21,7 @@ ASSUMED_STIMULUS_CORRELATION = 0.15
 
 
 def seeded(seed: int, purpose: str) -> np.random.Generator:
-    """The random numbers of one purpose within a study."""
+    """Return the random generator for one purpose within a study."""
     return np.random.default_rng(zlib.crc32(f"{seed}|{purpose}".encode()))
 
 
@@ -35,22 +35,22 @@ class Rate:
     participants: int
     trials: int
     assumed: bool = False
-    """Participants could not show how their answers vary; the interval assumes ASSUMED_CORRELATION."""
+    """The answers don't show how participants vary; the interval assumes ASSUMED_CORRELATION."""
 
 
 def clustered_rate(values: Any, participants: Any, weights: Any = None) -> Rate:
-    """The share of trials with a 95% interval over participants, for the stimuli that were shown.
+    """Return the share of trials with a 95% interval over participants, for the stimuli that were shown.
 
     The standard error is that of a ratio of sums over participants (statsmodels' `cov_type="cluster"`); the interval is
     taken on the logit scale, with t's quantile for participants − 1 degrees of freedom (Korn and Graubard, Analysis of
-    Health Surveys, 1999, 2.2). It covers what the mean over all possible participants would be of these stimuli. Where
-    participants don't differ at all, as at a rate of 0 or 1, that would have no width: then it is Wilson's, with the
-    trials divided by the design effect of ASSUMED_CORRELATION.
+    Health Surveys, 1999, 2.2). It covers the mean over all possible participants for these stimuli. Where participants
+    don't differ at all, as at a rate of 0 or 1, it would have no width; then Wilson's interval is used, with the trials
+    divided by the design effect of ASSUMED_CORRELATION.
 
     Args:
         values: (N,), 0 to 1, one per trial.
-        participants: (N,), whose trial it is.
-        weights: (N,), > 0; None: all alike.
+        participants: (N,), who judged.
+        weights: (N,), > 0; None: equal.
     """
     y, (person,), w = arrays(values, [participants], weights)
     if not len(y):
@@ -64,20 +64,20 @@ def clustered_rate(values: Any, participants: Any, weights: Any = None) -> Rate:
 
 
 def crossed_interval(values: Any, participants: Any, stimuli: Sequence[Any]) -> tuple[float, float] | None:
-    """A 95% interval over participants and stimuli: for other people, and other pictures of the same kind.
+    """Return a 95% interval over participants and stimuli: for other people, and other pictures of the same kind.
 
     Variances clustered by participant and by stimulus are added, and those by both subtracted (Cameron, Gelbach and
     Miller, Robust inference with multiway clustering, 2011, equation 2.13); then as in `clustered_rate`, with the
-    degrees of freedom of whichever there are fewest of.
+    degrees of freedom of the smallest of these groups.
 
     Args:
         values: (N,), 0 to 1, one per trial.
-        participants: (N,), whose trial it is.
-        stimuli: one (N,) for each picture of a trial, say the fakes and the reals; one that follows from another adds
+        participants: (N,), who judged.
+        stimuli: one (N,) for each picture of a trial, such as fakes and reals; one that follows from another adds
             nothing.
 
     Returns:
-        None if there are fewer than two of any of them.
+        None if any of them has fewer than two members.
     """
     y, factors, w = arrays(values, [participants, *stimuli], None)
     counts = [int(factor.max()) + 1 if len(y) else 0 for factor in factors]
@@ -94,21 +94,21 @@ def crossed_interval(values: Any, participants: Any, stimuli: Sequence[Any]) -> 
         design = 1 + (_cluster_size(factors[0]) - 1) * ASSUMED_CORRELATION
         design += max((_cluster_size(factor) - 1) * ASSUMED_STIMULUS_CORRELATION for factor in factors[1:])
         return wilson_interval(rate * len(y) / design, len(y) / design)
-    # With few clusters, the difference can come out too small, even below 0; the whole is no less than its parts.
+    # With few clusters, the difference can be too small, even negative; the total is at least each of its parts.
     return _logit_interval(rate, max(total, *single), min(counts) - 1)
 
 
 def wilson_interval(successes: float, trials: float) -> tuple[float, float]:
-    """Wilson's 95% interval of a share, as if trials were independent."""
+    """Return Wilson's 95% interval of a share, as if trials were independent."""
     from statsmodels.stats.proportion import proportion_confint
 
     low, high = proportion_confint(successes, trials, alpha=1 - LEVEL, method="wilson")
-    share = successes / trials  # Rounding can move a bound of 0 or 1 by the last bit.
+    share = successes / trials  # Rounding can change the last bit of a bound of 0 or 1.
     return max(0.0, min(float(low), share)), min(1.0, max(float(high), share))
 
 
 def arrays(values: Any, factors: Sequence[Any], weights: Any) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:
-    """Values, factors as numbers from 0, and weights; without trials that have no value."""
+    """Return values, factors as numbers from 0, and weights, without trials that have no value."""
     import pandas as pd
 
     y = np.asarray(values, float)
@@ -118,13 +118,13 @@ def arrays(values: Any, factors: Sequence[Any], weights: Any) -> tuple[np.ndarra
 
 
 def _cluster_variance(residuals: np.ndarray, cluster: np.ndarray) -> float:
-    """Variance of the residuals' sum, from sums within clusters."""
+    """Return the variance of the residuals' sum, from sums within clusters."""
     sums = np.bincount(cluster, residuals)
     return float((sums**2).sum() * len(sums) / max(1, len(sums) - 1))
 
 
 def _cluster_size(cluster: np.ndarray) -> float:
-    """Members of a cluster, as a design effect weighs them: the mean over members."""
+    """Return the size of a cluster as a design effect weighs it: the mean over members."""
     sizes = np.bincount(cluster)
     return float((sizes**2).sum() / sizes.sum())
 
@@ -139,15 +139,15 @@ def _logit_interval(rate: float, variance: float, freedom: int) -> tuple[float, 
 
 @dataclass(frozen=True)
 class PaperFigure:
-    """What the papers print: rate ± sd."""
+    """The papers' figure: rate ± sd."""
 
     rate: float | None
     sd: float | None
-    """Standard deviation of the bootstrap; no interval."""
+    """Standard deviation of the bootstrap, not an interval."""
 
 
 def paper_figure(values: Any, participants: Any, seed: int) -> PaperFigure:
-    """Rate ± bootstrap standard deviation, as AMT_Real_vs_Fake computes it and the CycleGAN paper's tables print it.
+    """Return rate ± bootstrap standard deviation, as computed by AMT_Real_vs_Fake and printed in the CycleGAN paper.
 
     Participants are resampled, then trials within each, 10,000 times.
     """
@@ -159,7 +159,7 @@ def paper_figure(values: Any, participants: Any, seed: int) -> PaperFigure:
 
 
 def resampled(fooled: np.ndarray, trials: np.ndarray, rng: np.random.Generator, people: Any = None) -> np.ndarray:
-    """Rates when participants and then their trials are drawn again: (RESAMPLES,)."""
+    """Return rates for resampled participants, and resampled trials within each: (RESAMPLES,)."""
     people = rng.integers(0, len(trials), (RESAMPLES, len(trials))) if people is None else people
     # Drawing from n answers, k of them 1, with replacement gives a binomial number of ones.
     drawn = rng.binomial(trials[people], (fooled / np.maximum(trials, 1))[people])
@@ -167,11 +167,11 @@ def resampled(fooled: np.ndarray, trials: np.ndarray, rng: np.random.Generator, 
 
 
 def correlation(values: Any, participants: Any) -> float | None:
-    """How much a participant's answers resemble each other: the intra-participant correlation, by analysis of variance.
+    """Return the intra-participant correlation of answers, by analysis of variance.
 
     Returns:
-        1 at most; a little below 0 where participants differ less than chance would have it; None where answers can't
-        show it: all alike, or fewer than two participants.
+        1 at most; slightly below 0 if participants differ less than by chance; None if it can't be estimated: all
+        answers alike, or fewer than two participants.
     """
     y, (person,), _ = arrays(values, [participants], None)
     sizes = np.bincount(person) if len(y) else np.zeros(0)

@@ -121,7 +121,7 @@ class Database:
             return work(connection)
 
     def add(self, connection: Connection, table: sa.Table, row: Mapping[str, Any]) -> bool:
-        """Insert a row; return False if one with the same key or the same unique values exists."""
+        """Insert a row; return False if one with the same key or unique values exists."""
         if table not in self._inserts:
             insert = (sqlite if self.sqlite else postgresql).insert(table).on_conflict_do_nothing()
             self._inserts[table] = insert.execution_options(preserve_rowcount=True)
