@@ -32,7 +32,7 @@ from huggingface_hub.utils import yaml_dump
 from cyclegan import __version__
 from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.errors import CheckpointError
-from cyclegan.study.plan import Study, find_studies
+from cyclegan.study.format import Study, find_studies
 from hub import HubError, open_source
 from hub.card import BEGIN, END
 from hub.client import Repository, as_the_branch_moves

@@ -20,8 +20,10 @@ from cyclegan.cli.flags import command_adder, positive, share
 from cyclegan.cli.progress import progress_bar
 from cyclegan.config import DIRECTIONS
 from cyclegan.errors import ConfigError, DataError, StudyError
-from cyclegan.study import plan
-from cyclegan.study.plan import PlannedCheckpoint, Study, read_study
+from cyclegan.files import write_bytes
+from cyclegan.study import protocol as protocols
+from cyclegan.study.format import PlannedCheckpoint, Study, read_study
+from cyclegan.study.protocol import PROTOCOLS, Protocol
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -119,7 +121,7 @@ def _add_build(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--dataset", metavar="DATA", **required, help="as in training; its test pictures are used")
     sub.add_argument("--output", type=Path, metavar="DIR", **required,
                      help="folder to write, a new one; its name is the study's, and part of its address")
-    sub.add_argument("--protocol", default="cyclegan2017", choices=tuple(plan.PROTOCOLS),
+    sub.add_argument("--protocol", default="cyclegan2017", choices=tuple(PROTOCOLS),
                      help="preset of all that is listed under protocol")
     sub.add_argument("--seed", type=int, default=0, metavar="N", help="of the pictures, the sequences and the sides")
     sub.add_argument("--size", type=_size, default=None, metavar="N",
@@ -137,7 +139,7 @@ def _add_build(sub: argparse.ArgumentParser) -> None:
                      help="where the last page links to; {code} and {participant} are filled in")
     sub.add_argument("--device", default=None, help="cpu, cuda, cuda:1, mps; chosen if not given")
     group = sub.add_argument_group("protocol", "Each is the preset's unless given.")
-    for f in dataclasses.fields(plan.Protocol):
+    for f in dataclasses.fields(Protocol):
         if f.name == "name":
             continue
         flag, text, choices = f"--{f.name}", f.metadata["help"].replace("%", "%%"), f.metadata["choices"]
@@ -203,8 +205,8 @@ def build(args: argparse.Namespace) -> int:
     from cyclegan.study.build import build as build_study
     from hub import open_source
 
-    overrides = {f.name: getattr(args, f.name) for f in dataclasses.fields(plan.Protocol) if f.name != "name"}
-    protocol = plan.protocol(args.protocol, **overrides)
+    overrides = {f.name: getattr(args, f.name) for f in dataclasses.fields(Protocol) if f.name != "name"}
+    protocol = protocols.protocol(args.protocol, **overrides)
     source = open_source(args.checkpoints)
     chosen = _chosen(source, args.epochs)
     for sentence in source.problems:
@@ -411,7 +413,7 @@ def _write(path: Path, content: bytes) -> None:
                 "{path} is a folder, a device or the like, which can't be replaced: name a file",
                 path=path,
             )
-        plan.write_whole(target, content)
+        write_bytes(target, content)
     except OSError as error:
         raise ConfigError(
             "{path} can't be written ({reason}): free space or name another",

@@ -24,16 +24,18 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
+from typing import Protocol as Interface
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from cyclegan.config import Direction
 from cyclegan.errors import ImageError, StudyError
+from cyclegan.files import flush
 from cyclegan.images import Preprocessing, evaluation_size, prepare_for_evaluation
-from cyclegan.study import plan
-from cyclegan.study.plan import NAME, PlannedCheckpoint, Stimulus, Study, write_study
+from cyclegan.study.format import NAME, PlannedCheckpoint, Stimulus, Study, write_study
+from cyclegan.study.protocol import Protocol
 
 if TYPE_CHECKING:
     from cyclegan.study.blinding import BlindingReport
@@ -51,7 +53,7 @@ MIN_SIDE, MAX_SIDE = 32, 2048
 Translate = Callable[[list[Image.Image]], list[Image.Image]]
 
 
-class Pictures(Protocol):
+class Pictures(Interface):
     """A domain of a data set, as `cyclegan.data` opens it."""
 
     def __len__(self) -> int: ...
@@ -84,7 +86,7 @@ class Preparation:
 
 def build(
     *, checkpoints: Sequence[tuple[PlannedCheckpoint, Callable[[], Translate]]], inputs: Pictures, reals: Pictures,
-    preparation: Preparation, protocol: plan.Protocol, direction: Direction, domains: tuple[str, str], dataset: str,
+    preparation: Preparation, protocol: Protocol, direction: Direction, domains: tuple[str, str], dataset: str,
     output: Path, seed: int = 0, size: tuple[int, int] | None = None, limit: int | None = None, title: str = "",
     contact: str = "", completion_code: str = "", completion_url: str = "",
     progress: Callable[[int, int], None] | None = None,
@@ -460,7 +462,7 @@ def _workplace(output: Path) -> Iterator[Path]:
 
 def _move(made: Path, output: Path) -> None:
     made.rename(output)
-    plan.flush(output.parent)
+    flush(output.parent)
 
 
 def _unwritable(output: Path, error: OSError) -> StudyError:

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cyclegan.study.plan import TAGS
+from cyclegan.study.protocol import TAGS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -21,8 +21,9 @@ from urllib.parse import quote
 import numpy as np
 
 from cyclegan.errors import StudyError
+from cyclegan.files import write_bytes
 from cyclegan.study import statistics
-from cyclegan.study.plan import Study, write_whole
+from cyclegan.study.format import Study
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -957,7 +958,7 @@ def write_report(
     targets = {path: _target(path) for path in contents}
     for path, content in reversed(contents.items()):  # Pictures before the text that links to them.
         try:
-            write_whole(targets[path], content)
+            write_bytes(targets[path], content)
         except OSError as error:
             raise _unwritable(path, error) from error
     return list(contents)

@@ -44,7 +44,8 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cyclegan.errors import StudyError, UserError
-from cyclegan.study.plan import TAGS, Study
+from cyclegan.study.format import Study
+from cyclegan.study.protocol import TAGS
 from cyclegan.study.session import ADDRESS_WINDOW, SESSIONS_PER_ADDRESS, Play, SessionError
 from cyclegan.study.store import Store, database_url
 

@@ -30,7 +30,9 @@ from sqlalchemy.engine import Connection
 
 from cyclegan.errors import StudyError
 from cyclegan.study import store as db
-from cyclegan.study.plan import TAGS, Study, Trial
+from cyclegan.study.format import Study
+from cyclegan.study.protocol import TAGS
+from cyclegan.study.sequences import Trial
 from cyclegan.study.store import Store, StoreBusy, participant_name
 
 MAX_ISSUES = 300

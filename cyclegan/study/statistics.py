@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cyclegan.errors import StudyError
-from cyclegan.study.plan import TAGS, Protocol
+from cyclegan.study.protocol import TAGS, Protocol
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -26,7 +26,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 
 from cyclegan.errors import StudyError
-from cyclegan.study.plan import PHASES, Study
+from cyclegan.study.format import Study
+from cyclegan.study.sequences import PHASES
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,5 +1,6 @@
 """`python -m cyclegan study …`: what each command does, prints, and says when it can't."""
 
+import dataclasses
 import errno
 import json
 import os
@@ -9,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from cyclegan.__main__ import main
-from cyclegan.study import plan, server, simulate
-from cyclegan.study.plan import read_study
+from cyclegan.study import server, simulate
+from cyclegan.study.format import read_study
+from cyclegan.study.protocol import Protocol, protocol
 from cyclegan.study.session import Play
 from cyclegan.study.store import Store, database_url
 
@@ -81,7 +83,7 @@ def test_build_makes_a_study_that_is_checked_and_says_so(run, building, tmp_path
     assert status == 0, err
     study = read_study(tmp_path / "studies" / "mine")
     assert study.epochs == (1, 2) and study.size == (32, 32) and study.seed == 4
-    assert study.protocol == plan.protocol("pix2pix2017", practice_trials=2, test_trials=6, mask=True)
+    assert study.protocol == protocol("pix2pix2017", practice_trials=2, test_trials=6, mask=True)
     assert (study.title, study.domains, study.direction) == ("Which is real?", ("day", "night"), "ab")
     assert study.dataset == "streets:count=2,test_count=12,size=40" and study.contact == "me@example.org"
     assert [c.source for c in study.checkpoints] == ["myrun"] * 2
@@ -129,7 +131,7 @@ def test_every_protocol_field_is_a_flag_without_a_default_of_its_own():
 
     parsed = build_parser().parse_args(["study", "build", "--checkpoints", "r", "--direction", "ab", "--dataset", "d",
                                         "--output", "o"])  # fmt: skip
-    for field in plan.dataclasses.fields(plan.Protocol):
+    for field in dataclasses.fields(Protocol):
         assert field.name == "name" or getattr(parsed, field.name) is None
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cyclegan.study import store as db
-from cyclegan.study.plan import read_study
+from cyclegan.study.format import read_study
 from cyclegan.study.session import Play, SessionError
 from cyclegan.study.store import Store, StoreBusy
 from hub import HubError

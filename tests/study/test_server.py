@@ -18,8 +18,9 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.testclient import TestClient
 
-from cyclegan.study import plan, server, session
+from cyclegan.study import server, session
 from cyclegan.study import store as db
+from cyclegan.study.protocol import TAGS
 from cyclegan.study.store import Store, StoreBusy
 
 SCREEN = {"width": 390, "height": 844, "dpr": 3, "refresh_hz": 60}
@@ -493,7 +494,7 @@ def test_the_page_says_everything_in_both_languages():
         assert not re.search("[가-힣]", english) or key == "language", key
     used = set(re.findall(r'\b(?:say|paragraph|title)\("(\w+)"', script)) | set(re.findall(r'key: "(\w+)"', script))
     assert used <= words.keys()
-    assert {f"tag_{tag}" for tag in plan.TAGS} <= words.keys()
+    assert {f"tag_{tag}" for tag in TAGS} <= words.keys()
     # What is refused is said too, or dealt with: asked again, or shown as going on elsewhere.
     dealt_with = {"busy", "slow_down", "stale_token", "out_of_order", "gone", "not_revealed", "bad_answer"}
     assert ({*server.STATUS, *session.REFUSED} - dealt_with) <= words.keys()
@@ -504,7 +505,8 @@ def test_the_page_says_everything_in_both_languages():
 
 def test_serve_prints_addresses_logs_no_requests_and_ends_in_order(small_study):
     study = small_study()
-    program = f"from cyclegan.study import plan, server; server.serve([plan.read_study({str(study.folder)!r})], port=0)"
+    program = "from cyclegan.study import format, server; "
+    program += f"server.serve([format.read_study({str(study.folder)!r})], port=0)"
     environment = {key: value for key, value in os.environ.items() if key != "DATABASE_URL"}
     process = subprocess.Popen(
         [sys.executable, "-c", program], cwd=Path(__file__).parents[2], env=environment, text=True,

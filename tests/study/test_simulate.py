@@ -9,7 +9,7 @@ import pytest
 
 from cyclegan.errors import StudyError
 from cyclegan.study import simulate as module
-from cyclegan.study.plan import Stimulus
+from cyclegan.study.format import Stimulus
 from cyclegan.study.report import make_report
 from cyclegan.study.session import Play, SessionError
 from cyclegan.study.simulate import _Crowd, _Participant, simulate

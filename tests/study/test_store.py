@@ -306,8 +306,8 @@ def test_every_acknowledged_vote_outlives_a_kill(small_study, tmp_path):
     study, url = small_study(test_trials=20, scenes=60), f"sqlite:///{tmp_path / 'votes.sqlite3'}"
     program = (
         "import sys\nsys.path.insert(0, sys.argv[3])\n"
-        "from cyclegan.study import plan, session, store\nimport conftest\n"
-        "play = session.Play(plan.read_study(sys.argv[1]), store.Store(sys.argv[2]))\n"
+        "from cyclegan.study import format, session, store\nimport conftest\n"
+        "play = session.Play(format.read_study(sys.argv[1]), store.Store(sys.argv[2]))\n"
         "for n in range(100):\n    alice = conftest.Participant(play, f'p{n}')\n"
         "    while alice.state.trial is not None:\n        alice.vote()\n        print(n, flush=True)\n"
     )

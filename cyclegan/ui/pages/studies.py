@@ -19,7 +19,8 @@ import gradio as gr
 
 from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.errors import StudyError
-from cyclegan.study.plan import PROTOCOLS, Study
+from cyclegan.study.format import Study
+from cyclegan.study.protocol import PROTOCOLS
 from cyclegan.study.shelf import KEY_VARIABLE, PREVIEW, Studies
 from cyclegan.ui import common, words
 from cyclegan.ui.common import told
