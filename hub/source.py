@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import logging
 import math
 import re
@@ -110,6 +111,7 @@ class HubSource:
         self, spec: str, *, endpoint: str | None = None, token: str | bool | None = None, no_folder: str | None = None
     ) -> None:
         self.name, self._no_folder = spec, no_folder
+        self._options = {"endpoint": endpoint, "token": token, "no_folder": no_folder}
         self.spec = parse_spec(spec)
         self.repository = Repository(self.spec.repo_id, endpoint=endpoint, token=token, timeout_s=TIMEOUT_S)
         self._is_anonymous = token is False
@@ -127,6 +129,10 @@ class HubSource:
         self._damaged: set[tuple[str, str]] = set()
         """By commit and name, what was damaged right after its download: downloading it again is no use."""
         self.down = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the arguments alone, because another process can't use the locks and connections."""
+        return functools.partial(HubSource, self.name, **self._options), ()
 
     # --- the protocol ---------------------------------------------------------------------------------------
 

@@ -48,16 +48,29 @@ def add_config_flags(parser: argparse.ArgumentParser, config_type: type = TrainC
     for group_field in dataclasses.fields(config_type):
         group_type = hints[group_field.name]
         group = parser.add_argument_group(GROUP_TITLES[group_field.name], (group_type.__doc__ or "").strip())
-        group_hints = typing.get_type_hints(group_type)
-        for f in dataclasses.fields(group_type):
-            kind, flag = _plain_type(group_hints[f.name]), f"--{f.name}"
-            text = f.metadata["help"].replace("%", "%%")
-            if kind is bool:
-                group.add_argument(flag, action=argparse.BooleanOptionalAction, default=f.default, help=text)
-            else:
-                choices = f.metadata["choices"]
-                metavar = None if choices else {int: "N", float: "X"}.get(kind, f.name.split("_")[-1].upper())
-                group.add_argument(flag, type=kind, default=f.default, choices=choices, metavar=metavar, help=text)
+        add_option_flags(group, group_type)
+
+
+def add_option_flags(
+    group: argparse._ActionsContainer, options_type: type, *, skip: Sequence[str] = (), unset: bool = False
+) -> None:
+    """Add one flag for each field of a dataclass that `config.option` made, with help and choices.
+
+    Args:
+        skip: fields without a flag.
+        unset: the default of each flag is None instead of the field's, so that a preset can fill it.
+    """
+    hints = typing.get_type_hints(options_type)
+    for f in dataclasses.fields(options_type):
+        if f.name in skip:
+            continue
+        kind, choices = _plain_type(hints[f.name]), f.metadata["choices"]
+        common = {"default": None if unset else f.default, "help": f.metadata["help"].replace("%", "%%")}
+        if kind is bool:
+            group.add_argument(f"--{f.name}", action=argparse.BooleanOptionalAction, **common)
+        else:
+            metavar = None if choices else {int: "N", float: "X"}.get(kind, f.name.split("_")[-1].upper())
+            group.add_argument(f"--{f.name}", type=kind, choices=choices, metavar=metavar, **common)
 
 
 def config_from_args(args: argparse.Namespace, config_type: type = TrainConfig) -> Any:

@@ -50,7 +50,7 @@ BROKEN_PER_TRIAL = 4
 """Broken pictures for each vigilance trial of a session, so that participants don't all see the same few."""
 MIN_SIDE, MAX_SIDE = 32, 2048
 
-Translate = Callable[[list[Image.Image]], list[Image.Image]]
+TranslateBatch = Callable[[list[Image.Image]], list[Image.Image]]
 
 
 class Pictures(Interface):
@@ -85,7 +85,7 @@ class Preparation:
 
 
 def build(
-    *, checkpoints: Sequence[tuple[PlannedCheckpoint, Callable[[], Translate]]], inputs: Pictures, reals: Pictures,
+    *, checkpoints: Sequence[tuple[PlannedCheckpoint, Callable[[], TranslateBatch]]], inputs: Pictures, reals: Pictures,
     preparation: Preparation, protocol: Protocol, direction: Direction, domains: tuple[str, str], dataset: str,
     output: Path, seed: int = 0, size: tuple[int, int] | None = None, limit: int | None = None, title: str = "",
     contact: str = "", completion_code: str = "", completion_url: str = "",
@@ -275,7 +275,7 @@ class _Rendering:
         self.total = len(choice.inputs) + fakes + len({*choice.reals, *choice.broken})
 
     def render(
-        self, inputs: Pictures, reals: Pictures, checkpoints: Sequence[tuple[int, Callable[[], Translate]]]
+        self, inputs: Pictures, reals: Pictures, checkpoints: Sequence[tuple[int, Callable[[], TranslateBatch]]]
     ) -> None:
         """All of them. Real pictures first, since a damaged one is found sooner so than after hours of networks."""
         choice, source, target = self.choice, *self.study.direction

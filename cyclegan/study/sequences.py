@@ -241,7 +241,7 @@ class Sequences:
         return self._least_used(arm, slot, f"{phase} real", pool, count, message("real pictures"))
 
     def _of_other_scenes(self, pool: Sequence[Stimulus], scenes: Sequence[str], count: int) -> list[Stimulus]:
-        """Return those of `pool` that show none of `scenes`; raise StudyError if some choice of scenes leaves too few."""
+        """Return those of `pool` that show none of `scenes`; raise StudyError if `scenes` may leave too few."""
         fakes = set(self.test_scenes)
         shared = sum(real.scene in fakes for real in pool)
         if len(pool) - min(len(scenes), shared) < count:

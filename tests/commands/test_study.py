@@ -196,7 +196,7 @@ def test_report_in_every_format(run, refused, played, tmp_path):
     assert status == 0 and out.startswith("# ") and "simulated" not in out
     assert json.loads(run("report", played.folder, "--format", "json")[1])["epochs"] == epochs
     assert run("report", played.folder, "--format", "csv")[1].count("\n") == 17
-    assert "parquet is nothing for a screen" in refused("report", played.folder, "--format", "parquet")
+    assert "parquet can't be shown on a screen" in refused("report", played.folder, "--format", "parquet")
     assert "can't be written" in refused("report", played.folder, "--output", played.folder / "study.json" / "r.md")
 
 
