@@ -13,7 +13,7 @@ from cyclegan.__main__ import main
 from cyclegan.study import server, simulate
 from cyclegan.study.format import read_study
 from cyclegan.study.protocol import Protocol, protocol
-from cyclegan.study.session import Play
+from cyclegan.study.session import StudySessions
 from cyclegan.study.store import Store, database_url
 
 
@@ -60,7 +60,7 @@ def played(small_study, participant):
     """A study that two people have played to the end, always choosing the left."""
     study = small_study()
     with Store(database_url(study.folder)) as store:
-        play = Play(study, store)
+        play = StudySessions(study, store)
         for name in ("alice", "bob"):
             participant(play, name).finish()
     return study
@@ -202,7 +202,7 @@ def test_report_in_every_format(run, refused, played, tmp_path):
 
 def test_a_report_of_simulated_participants_alone(run, played):
     with Store(database_url(played.folder)) as store:
-        Play(played, store, origin="simulated").begin("robot", language="en", screen={}, address=None)
+        StudySessions(played, store, origin="simulated").begin("robot", language="en", screen={}, address=None)
     report = json.loads(run("report", played.folder, "--format", "json", "--simulated")[1])
     assert report["simulated"] is True and report["participants"]["started"] == 1
     assert json.loads(run("report", played.folder, "--format", "json")[1])["participants"]["started"] == 2

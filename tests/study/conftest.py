@@ -14,7 +14,7 @@ from PIL import Image
 
 from cyclegan.study.format import PlannedCheckpoint, Stimulus, Study, write_study
 from cyclegan.study.protocol import protocol
-from cyclegan.study.session import Play
+from cyclegan.study.session import StudySessions
 from cyclegan.study.store import Store
 
 SIZE = 16
@@ -199,6 +199,6 @@ def make_play(small_study, store, clock):
 
     def make(study=None, **options):
         given = {key: options.pop(key) for key in ("origin", "random") if key in options}
-        return Play(study or small_study(**options), store, clock=clock, **given)
+        return StudySessions(study or small_study(**options), store, clock=clock, **given)
 
     return make
