@@ -21,7 +21,8 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from benchmarks.machine import ROOT
-from cyclegan.study.plan import PlannedCheckpoint, Stimulus, Study, protocol, write_study
+from cyclegan.study.format import PlannedCheckpoint, Stimulus, Study, write_study
+from cyclegan.study.protocol import protocol
 
 SIDE = 256
 BYTES = 130_000

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import logging
 import math
 import re
@@ -105,6 +106,7 @@ class HubSource:
         no_folder: UserError | None = None,
     ) -> None:
         self.name, self._no_folder = spec, no_folder
+        self._options = {"endpoint": endpoint, "token": token, "no_folder": no_folder}
         self.spec = parse_spec(spec)
         self.repository = Repository(self.spec.repo_id, endpoint=endpoint, token=token, timeout_s=TIMEOUT_S)
         self._downloads = Downloads(self.repository)
@@ -122,6 +124,10 @@ class HubSource:
         """Commit and name of each missing grid of test pictures."""
         self.down = False
         """The Hub couldn't be reached by the last `list`."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the arguments alone, because another process can't use the locks and connections."""
+        return functools.partial(HubSource, self.name, **self._options), ()
 
     # --- the protocol ---------------------------------------------------------------------------------------
 

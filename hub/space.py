@@ -29,7 +29,7 @@ from huggingface_hub.repocard import REGEX_YAML_BLOCK
 from cyclegan import __version__
 from cyclegan.checkpoints.sources import CheckpointSource, LocalSource
 from cyclegan.errors import CheckpointError, Message, UserError, message
-from cyclegan.study.plan import Study, find_studies
+from cyclegan.study.format import Study, find_studies
 from hub import HubError, open_source
 from hub.client import Repository, as_the_branch_moves
 from hub.layout import CHECKPOINT_FILES

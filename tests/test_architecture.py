@@ -29,8 +29,9 @@ MAY = {
     "translation": {"checkpoints", "images", "networks"},
     "evaluation": {"images"},
     "training": {"checkpoints", "data", "evaluation", "images", "methods"},
-    # Without torch, gradio and the Hub: what is played is frozen, and callables bring the pictures.
-    "study": {"images"},
+    # Without gradio and the Hub. Only make.py uses data and translation, and only inside of functions: it is one call
+    # for the command, the page and the library, and neither knows studies. A study is played without torch.
+    "study": {"data", "images", "translation"},
     "ui": {"checkpoints", "locale", "evaluation", "images", "study", "translation"},
     # The shell's door to the library, which nothing imports: like app.py, it may open the Hub's checkpoints.
     "commands": {"checkpoints", "cli", "data", "images", "study", "translation", "hub"},
@@ -117,6 +118,15 @@ def test_the_app_and_its_pages_import_nothing_slow_at_start():
                     base = ROOT.joinpath(*parts[:depth])
                     queue += [p for p in (base.with_suffix(".py"), base / "__init__.py") if p.is_file()]
     assert ROOT / "cyclegan" / "checkpoints" / "format.py" in reached
+
+
+def test_a_study_is_played_without_what_builds_it():
+    """Only make.py may import data and translation, and never at its top, because they load torch."""
+    for path in ROOT.glob("cyclegan/study/**/*.py"):
+        top = {project_part(name) for name in imports(path, top_only=True)}
+        anywhere = {project_part(name) for name in imports(path)}
+        assert not top & {"data", "translation", "checkpoints"}, path
+        assert path.name == "make.py" or not anywhere & {"data", "translation", "checkpoints"}, path
 
 
 def test_the_front_doors_stay_small():

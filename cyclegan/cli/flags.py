@@ -7,7 +7,7 @@ import dataclasses
 import os
 import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NoReturn
 
 from cyclegan.config import METHOD_CONFIGS, RunConfig, TrainConfig
@@ -42,18 +42,19 @@ def _plain_type(hint: Any) -> type:
     return hint
 
 
-def add_fields(group: Any, config_type: type, *, skipped: frozenset[str] = frozenset()) -> None:
+def add_option_flags(group: Any, config_type: type, *, skip: Collection[str] = (), show_defaults: bool = True) -> None:
     """Add one flag for each field of a dataclass of `option`s.
 
     A flag that isn't given leaves nothing in the parsed arguments, so that the dataclass's own default counts.
 
     Args:
         group: an argument group or a parser.
-        skipped: names of fields that get no flag.
+        skip: names of fields that get no flag.
+        show_defaults: False where something else, such as a preset, decides what counts if a flag isn't given.
     """
     hints = typing.get_type_hints(config_type)
     for f in dataclasses.fields(config_type):
-        if f.name in skipped:
+        if f.name in skip:
             continue
         kind, flag = _plain_type(hints[f.name]), f"--{f.name}"
         text = f.metadata["help"].replace("%", "%%")
@@ -63,7 +64,7 @@ def add_fields(group: Any, config_type: type, *, skipped: frozenset[str] = froze
             metavar = None if choices else {int: "N", float: "X"}.get(kind, f.name.split("_")[-1].upper())
             options = {"type": kind, "choices": choices, "metavar": metavar}
         action = group.add_argument(flag, default=argparse.SUPPRESS, help=text, **options)
-        action.shown = f.default  # type: ignore[attr-defined]
+        action.shown = f.default if show_defaults else None  # type: ignore[attr-defined]
 
 
 def add_config_flags(parser: argparse.ArgumentParser) -> None:
@@ -77,7 +78,7 @@ def add_config_flags(parser: argparse.ArgumentParser) -> None:
         seen: frozenset[str] = frozenset()
         for title, kind in kinds.items():
             about = (kind.__doc__ or "").strip().split("\n\n")[0]
-            add_fields(parser.add_argument_group(title, about), kind, skipped=seen)
+            add_option_flags(parser.add_argument_group(title, about), kind, skip=seen)
             seen |= _names(kind)
 
 

@@ -1,6 +1,6 @@
 """`python -m cyclegan study`: build, check, serve, simulate, report, export, import, exclude, include, forget, publish.
 
-The shell's door to `cyclegan.study`, which itself knows neither networks nor data sets nor the Hub.
+Each command parses, calls one function of `cyclegan.study` and prints.
 """
 
 from __future__ import annotations
@@ -19,27 +19,22 @@ from cyclegan.cli import flags, ports
 from cyclegan.cli.flags import command_adder, positive, share
 from cyclegan.cli.progress import progress_bar
 from cyclegan.config import DIRECTIONS
-from cyclegan.errors import ConfigError, DataError, StudyError
-from cyclegan.study import plan
-from cyclegan.study.plan import PlannedCheckpoint, Study, read_study
+from cyclegan.errors import ConfigError, StudyError
+from cyclegan.files import write_bytes
+from cyclegan.study.format import Study, read_study
+from cyclegan.study.make import LIMIT, make_study
+from cyclegan.study.protocol import PROTOCOLS, Protocol, protocol
 
 if TYPE_CHECKING:
-    from PIL import Image
-
-    from cyclegan.checkpoints.format import CheckpointInfo
-    from cyclegan.checkpoints.sources import CheckpointSource
-    from cyclegan.study.build import Translate
     from cyclegan.study.store import Store
 
-LIMIT = 200
-"""Inputs, and real pictures, that a study uses unless told otherwise."""
 REPORT_FORMATS = ("md", "json", "csv", "parquet")
 EXPORT_FORMATS = ("amt", "csv", "parquet")
 
 
 def add_study_commands(add_command: Callable[..., argparse.ArgumentParser]) -> None:
-    """Add `study`, with its subcommands, by a function as `cli.command_adder` gives."""
-    # Which one is required, so each subcommand's function takes the place of the first.
+    """Add `study` and its subcommands with a function from `cli.flags.command_adder`."""
+    # A subcommand is required, so its function replaces the first one.
     parser = add_command("study", lambda _: None, "build, play and count crowd judgements of realism")
     add = command_adder(parser)
     _add_build(add("build", build, "render a study's pictures from checkpoints and a data set, and freeze it"))
@@ -51,10 +46,10 @@ def add_study_commands(add_command: Callable[..., argparse.ArgumentParser]) -> N
         sub.add_argument("study", type=Path, metavar="STUDY", help="folder of the study")
         if votes:
             sub.add_argument("--votes", default=None, metavar="USER/NAME",
-                             help="private data set on the Hub that keeps the votes: first bring them here")
+                             help="private data set on the Hub that keeps the votes: they are fetched first")
         return sub
 
-    sub = about("check", check, "test that nothing but the pictures tells real from fake, and what it can resolve")
+    sub = about("check", check, "test that only the pictures tell real from fake, and what the study can resolve")
     sub.add_argument("--json", action="store_true", help="print the result as JSON")
 
     sub = about("serve", serve, "let people take part: serve the study's page until interrupted")
@@ -63,7 +58,7 @@ def add_study_commands(add_command: Callable[..., argparse.ArgumentParser]) -> N
     sub.add_argument("--trust_proxy", action="store_true",
                      help="believe the last hop of X-Forwarded-For; only behind a proxy that writes it")
 
-    sub = about("simulate", simulate, "let synthetic participants take part through the server, to prove the whole way")
+    sub = about("simulate", simulate, "let synthetic participants take part, to test everything before people do")
     sub.add_argument("--participants", type=positive, default=25, metavar="N", help="how many, over all epochs")
     sub.add_argument("--fooling", type=_rates, default=_rates("0.27"), metavar="P",
                      help="how often fakes are taken for real: a share for all epochs, or 20=0.1,60=0.3")
@@ -71,9 +66,9 @@ def add_study_commands(add_command: Callable[..., argparse.ArgumentParser]) -> N
                      help="how much a participant's answers resemble each other: the intra-participant correlation")
     sub.add_argument("--stimulus_sd", type=_sd, default=0.0, metavar="X",
                      help="how much stimuli differ: standard deviation on the logit scale")
-    sub.add_argument("--seed", type=int, default=0, metavar="N", help="of everything that the participants do")
+    sub.add_argument("--seed", type=int, default=0, metavar="N", help="seed of everything that the participants do")
 
-    sub = about("report", report, "print what the votes say", votes=True)
+    sub = about("report", report, "print the results", votes=True)
     sub.add_argument("--format", default="md", choices=REPORT_FORMATS,
                      help="md: for people; json: for programs; csv, parquet: a row per vote")
     sub.add_argument("--output", type=Path, default=None, metavar="FILE",
@@ -81,7 +76,7 @@ def add_study_commands(add_command: Callable[..., argparse.ArgumentParser]) -> N
     sub.add_argument("--simulated", action="store_true",
                      help="report the simulated participants even where people have taken part")
 
-    sub = about("export", export, "write the votes themselves, a row each or as AMT_Real_vs_Fake does", votes=True)
+    sub = about("export", export, "write the votes, a row each or in the format of AMT_Real_vs_Fake", votes=True)
     sub.add_argument("--format", default="csv", choices=EXPORT_FORMATS,
                      help="amt: results of AMT_Real_vs_Fake, a row per session; csv, parquet: a row per vote")
     sub.add_argument("--output", type=Path, required=True, metavar="FILE", help="file to write")
@@ -95,18 +90,18 @@ def add_study_commands(add_command: Callable[..., argparse.ArgumentParser]) -> N
 
     sub = about("exclude", exclude, "leave a participant out of reports; the votes are kept, the reason is recorded",
                 votes=True)
-    sub.add_argument("participant", metavar="PARTICIPANT", help="whose votes")
+    sub.add_argument("participant", metavar="PARTICIPANT", help="who gave the votes")
     sub.add_argument("--reason", required=True, metavar="TEXT", help="why; reports count exclusions by reason")
 
-    sub = about("include", include, "take an exclusion back; both decisions stay on record", votes=True)
-    sub.add_argument("participant", metavar="PARTICIPANT", help="whose votes")
+    sub = about("include", include, "revoke an exclusion; both decisions are kept on record", votes=True)
+    sub.add_argument("participant", metavar="PARTICIPANT", help="who gave the votes")
 
     sub = about("forget", forget, "erase a participant's session and votes, as they may ask", votes=True)
-    sub.add_argument("participant", metavar="PARTICIPANT", help="who")
+    sub.add_argument("participant", metavar="PARTICIPANT", help="who is erased")
 
-    sub = about("publish", publish, "put each epoch's figure onto its run's model card", votes=True)
+    sub = about("publish", publish, "put each epoch's figure on its run's model card", votes=True)
     sub.add_argument("--run", dest="runs", type=Path, action="append", default=[], metavar="RUN",
-                     help="folder of a run that is not on the Hub, of the name that the study was built from")
+                     help="folder of a run that is not on the Hub, with the name that the study was built from")
 
 
 def _add_build(sub: argparse.ArgumentParser) -> None:
@@ -119,34 +114,25 @@ def _add_build(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--dataset", metavar="DATA", **required, help="as in training; its test pictures are used")
     sub.add_argument("--output", type=Path, metavar="DIR", **required,
                      help="folder to write, a new one; its name is the study's, and part of its address")
-    sub.add_argument("--protocol", default="cyclegan2017", choices=tuple(plan.PROTOCOLS),
-                     help="preset of all that is listed under protocol")
-    sub.add_argument("--seed", type=int, default=0, metavar="N", help="of the pictures, the sequences and the sides")
+    sub.add_argument("--protocol", default="cyclegan2017", choices=tuple(PROTOCOLS),
+                     help="preset of everything that is listed under protocol")
+    sub.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the pictures, sequences and sides")
     sub.add_argument("--size", type=_size, default=None, metavar="N",
-                     help="stimuli of N×N pixels, or as in 340x256 (default: what the networks work at)")
+                     help="stimuli of N×N pixels, or as in 340x256 (default: the networks' size)")
     sub.add_argument("--limit", type=positive, default=LIMIT, metavar="N",
                      help="use at most N inputs and N real pictures, drawn by the seed")
     sub.add_argument("--split", default="test", choices=("test", "train"),
-                     help="pictures of which split; networks know the training pictures, so that is for trying only")
-    sub.add_argument("--title", default="", help="what participants see at the top (default: the name)")
+                     help="split of the pictures; the networks know train, so that is for trying only")
+    sub.add_argument("--title", default="", help="title that participants see at the top (default: the name)")
     sub.add_argument("--contact", default="", metavar="TEXT",
                      help="whom participants can ask, and who answers for their data: a name and an address")
     sub.add_argument("--completion_code", default="", metavar="CODE",
-                     help="code that all get at the end, as Prolific wants it (default: each a code of their own)")
+                     help="code that all get at the end, as Prolific requires (default: an individual code each)")
     sub.add_argument("--completion_url", default="", metavar="URL",
-                     help="where the last page links to; {code} and {participant} are filled in")
+                     help="link on the last page; {code} and {participant} are filled in")
     sub.add_argument("--device", default=None, help="cpu, cuda, cuda:1, mps; chosen if not given")
-    group = sub.add_argument_group("protocol", "Each is the preset's unless given.")
-    for f in dataclasses.fields(plan.Protocol):
-        if f.name == "name":
-            continue
-        flag, text, choices = f"--{f.name}", f.metadata["help"].replace("%", "%%"), f.metadata["choices"]
-        if f.type == "bool":
-            group.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=text)
-        else:
-            kind = {"int": int, "float": float, "str": str}[f.type]
-            metavar = None if choices else {int: "N", float: "X"}.get(kind, "TEXT")
-            group.add_argument(flag, type=kind, default=None, choices=choices, metavar=metavar, help=text)
+    group = sub.add_argument_group("protocol", "Each defaults to the preset's value.")
+    flags.add_option_flags(group, Protocol, skip=("name",), show_defaults=False)
 
 
 # --- flags --------------------------------------------------------------------------------------------------
@@ -164,21 +150,21 @@ def _sd(text: str) -> float:
 
 
 def _epochs(text: str) -> tuple[int, ...] | str:
-    """latest, all, or the numbers."""
+    """Return latest, all, or the numbers."""
     if text in ("latest", "all"):
         return text
     return tuple(positive(part.strip()) for part in text.split(","))
 
 
 class _Rates(dict[int | None, float]):
-    """Fooling rates by epoch; that of None is for all others. Shown as it is written."""
+    """Fooling rates by epoch; the key None is for all others. `str` gives the flag's text back."""
 
     def __str__(self) -> str:
         return ",".join(f"{rate}" if epoch is None else f"{epoch}={rate}" for epoch, rate in self.items())
 
 
 def _rates(text: str) -> _Rates:
-    """0.27 for all epochs, or 20=0.1,60=0.3."""
+    """Return the rates of a flag: 0.27 for all epochs, or 20=0.1,60=0.3."""
     rates = _Rates()
     for part in text.split(","):
         epoch, equals, rate = part.rpartition("=")
@@ -196,133 +182,47 @@ def _size(text: str) -> tuple[int, int]:
 
 def build(args: argparse.Namespace) -> int:
     """Render, check and freeze a study."""
-    from tqdm import tqdm
-
-    from cyclegan.data import find_data
-    from cyclegan.study.build import Preparation
-    from cyclegan.study.build import build as build_study
     from hub import open_source
 
-    overrides = {f.name: getattr(args, f.name) for f in dataclasses.fields(plan.Protocol) if f.name != "name"}
-    protocol = plan.protocol(args.protocol, **overrides)
-    source = open_source(args.checkpoints)
-    chosen = _chosen(source, args.epochs)
-    for sentence in source.problems:
-        print(f"warning: {sentence}", file=sys.stderr)
-    config = chosen[-1].config or source.load(chosen[-1].epoch, (args.direction,)).config
-    for info in chosen:
-        if info.config is not None and _shown(info.config.data) != _shown(config.data):
-            raise StudyError(
-                "epochs {epoch} and {epoch_2} were trained on pictures prepared in different ways, so their fakes "
-                "can't be compared in one study: build one for each",
-                epoch=info.epoch, epoch_2=chosen[-1].epoch,
-            )
-    data = dataclasses.replace(config.data, dataset=args.dataset)
-    splits = find_data(data)
-    inputs, reals = (getattr(splits, f"{args.split}_{domain}") for domain in args.direction)
-    if inputs is None or reals is None:
-        raise DataError(
-            "{dataset} has no test pictures: add them, or try it out with --split train",
-            dataset=args.dataset,
-        )
+    overrides = {f.name: getattr(args, f.name) for f in dataclasses.fields(Protocol) if f.name in args}
+    rules = protocol(args.protocol, **overrides)
+    source, reports = open_source(args.checkpoints), []
     device = flags.device(args.device)
-    checkpoints = [
-        (PlannedCheckpoint(info.epoch, info.commit_sha, source.name), _opener(source, info, args.direction, device))
-        for info in chosen
-    ]
-    with tqdm(unit="picture", delay=0.5) as bar:
 
-        def show(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
+    def show(done: int, total: int) -> None:
+        bar.total = total
+        bar.update(done - bar.n)
 
-        study, found = build_study(
-            checkpoints=checkpoints, inputs=inputs, reals=reals,
-            preparation=Preparation(config.data, config.model.size_multiple), protocol=protocol,
-            direction=args.direction, domains=(data.domain_a, data.domain_b), dataset=_dataset_name(args.dataset),
-            output=args.output, seed=args.seed, size=args.size, limit=args.limit, title=args.title,
-            contact=args.contact, completion_code=args.completion_code, completion_url=args.completion_url,
-            progress=show,
-        )  # fmt: skip
+    try:
+        with progress_bar(unit="picture", delay=0.5) as bar:
+            study = make_study(
+                source, args.dataset, protocol=rules, epochs=args.epochs, direction=args.direction,
+                output=args.output, split=args.split, seed=args.seed, size=args.size, limit=args.limit,
+                title=args.title, contact=args.contact, completion_code=args.completion_code,
+                completion_url=args.completion_url, device=device, progress=show, report=reports.append,
+            )  # fmt: skip
+    finally:
+        for problem in source.problems:
+            print(f"warning: {problem}", file=sys.stderr)
     scenes = len({s.scene for s in study.stimuli if s.kind == "fake"})
     epochs = ", ".join(map(str, study.epochs))
     print(
-        f"{study.name}: epoch {epochs} of {source.name}, {_way(study)}, {len(study.stimuli)} pictures of "
+        f"{study.name}: epoch {epochs} of {source.name}, {study.arrow}, {len(study.stimuli)} pictures of "
         f"{study.size[0]}×{study.size[1]}, written to {args.output}"
     )
     print(
-        f"a session shows {protocol.practice_trials} practice and {protocol.test_trials} test trials and draws on "
+        f"a session shows {rules.practice_trials} practice and {rules.test_trials} test trials and draws on "
         f"{scenes} translated pictures: that is enough"
     )
-    print(found.text())
+    print(reports[0].text())
     if args.split == "train":
-        print("note: the networks have seen these pictures in training: this study says nothing of new ones")
+        print("note: the networks have seen these pictures in training, so this study shows nothing about new ones")
     print(f"next: python -m cyclegan study serve {args.output}")
     return 0
 
 
-def _chosen(source: CheckpointSource, epochs: tuple[int, ...] | str) -> list[CheckpointInfo]:
-    """What is to be judged, by epoch."""
-    infos = {info.epoch: info for info in source.list()}
-    if not infos:
-        raise StudyError("{source} holds no readable checkpoint: name another with --checkpoints", source=source.name)
-    if epochs == "latest":
-        return [infos[max(infos)]]
-    wanted = sorted(infos) if epochs == "all" else sorted(epochs)
-    for epoch in wanted:
-        if epoch not in infos:
-            have = ", ".join(map(str, sorted(infos)))
-            raise StudyError(
-                "{source} has no epoch {epoch}: choose --epochs from {have}",
-                source=source.name, epoch=epoch, have=have,
-            )
-    return [infos[epoch] for epoch in wanted]
-
-
-def _shown(data: Any) -> tuple[Any, ...]:
-    """What decides how a test picture is shown to a network."""
-    return data.preprocess, data.crop_size, data.load_size if data.preprocess.endswith("crop") else None
-
-
-def _opener(
-    source: CheckpointSource, info: CheckpointInfo, direction: str, device: str | None
-) -> Callable[[], Translate]:
-    """Loads the checkpoint when it is its turn, and makes sure that it is the one that was planned."""
-
-    def opened() -> Translate:
-        from cyclegan.translation.translator import Translator
-
-        checkpoint = source.load(info.epoch, (direction,))
-        if checkpoint.info.commit_sha != info.commit_sha:
-            raise StudyError(
-                "epoch {epoch} of {source} has changed meanwhile: build the study again",
-                epoch=info.epoch, source=source.name,
-            )
-        translator = Translator(checkpoint, device)
-
-        def translate(images: list[Image.Image]) -> list[Image.Image]:
-            count = translator.batch_size(images[0].size)
-            parts = (images[start : start + count] for start in range(0, len(images), count))
-            return [fake for part in parts for fake in translator.translate_batch(part, direction)]
-
-        return translate
-
-    return opened
-
-
-def _dataset_name(dataset: str) -> str:
-    """What reports call it: no folders of this machine."""
-    folder = Path(dataset).expanduser()
-    return folder.resolve().name if folder.is_dir() else dataset
-
-
-def _way(study: Study) -> str:
-    first, second = study.domains if study.direction == "ab" else study.domains[::-1]
-    return f"{first} → {second}"
-
-
 def check(args: argparse.Namespace) -> int:
-    """The blinding self-test; 1 if it fails."""
+    """Run the blinding self-test; raise StudyError if it fails."""
     from cyclegan.study.blinding import check as check_study
 
     study = read_study(args.study)
@@ -347,7 +247,7 @@ def serve(args: argparse.Namespace) -> int:
         if store.others(study):
             raise StudyError(
                 "people have taken part in another study called {study} in this database: its study.json was "
-                "changed, so bring it back, or build the study under another name",
+                "changed, so restore it, or build the study under another name",
                 study=study.name,
             )
     if not ports.is_loopback(args.host):
@@ -358,7 +258,6 @@ def serve(args: argparse.Namespace) -> int:
 
 def simulate(args: argparse.Namespace) -> int:
     """Let synthetic participants take part."""
-
     from cyclegan.study.simulate import simulate as simulate_study
 
     study = read_study(args.study)
@@ -381,14 +280,14 @@ def simulate(args: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def _store(study: Study, args: argparse.Namespace) -> Iterator[Store]:
-    """The study's database; with --votes, brought up to date with the Hub's data set before and after."""
+    """Open the study's database; with --votes, exchange votes with the Hub's data set before and after."""
     from cyclegan.study.store import Store, database_url
 
     assert study.folder is not None
     with contextlib.ExitStack() as stack:
         store = stack.enter_context(Store(database_url(study.folder)))
         if count := store.others(study):
-            print(f"warning: {count} sessions are of another {study.name}: its study.json is not the one that they saw",
+            print(f"warning: {count} sessions belong to another {study.name}: its study.json has changed since then",
                   file=sys.stderr)
         if getattr(args, "votes", None) is None:
             yield store
@@ -403,15 +302,14 @@ def _store(study: Study, args: argparse.Namespace) -> Iterator[Store]:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """There whole or not at all; an old file is as it was until then."""
-    target = Path(os.path.realpath(path))  # A link stays one.
+    """Write a file whole or not at all; raise ConfigError if it can't be written, and keep an old file."""
+    target = Path(os.path.realpath(path))  # A link is kept.
     try:
         if target.exists() and not target.is_file():
             raise ConfigError(
-                "{path} is a folder, a device or the like, which can't be replaced: name a file",
-                path=path,
+                "{path} is a folder, a device or the like, which can't be replaced: name a file", path=path
             )
-        plan.write_whole(target, content)
+        write_bytes(target, content)
     except OSError as error:
         raise ConfigError(
             "{path} can't be written ({reason}): free space or name another",
@@ -420,7 +318,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _rows(study: Study, args: argparse.Namespace, *, simulated: bool = False) -> tuple[Any, Any]:
-    """Votes and sessions; of simulated participants only, if asked for."""
+    """Return votes and sessions; with `simulated`, only those of simulated participants."""
     with _store(study, args) as store:
         votes, sessions = store.votes(study), store.sessions(study)
     if simulated:
@@ -436,11 +334,11 @@ def report(args: argparse.Namespace) -> int:
     votes, sessions = _rows(study, args, simulated=args.simulated)
     if args.output is not None:
         first, *others = write_report(study, votes, sessions, args.format, args.output)
-        beside = f", and {len(others)} pictures beside it" if others else ""
+        beside = f", and {len(others)} pictures next to it" if others else ""
         print(f"{len(sessions)} sessions and {len(votes):,} votes on {study.name}: report written to {first}{beside}")
         return 0
     if args.format == "parquet":
-        raise ConfigError("parquet is nothing for a screen: name a file with --output")
+        raise ConfigError("parquet can't be shown on a screen: name a file with --output")
     if args.format == "csv":
         print(csv_of(to_table(votes, study)).decode(), end="")
     else:
@@ -450,7 +348,7 @@ def report(args: argparse.Namespace) -> int:
 
 
 def export(args: argparse.Namespace) -> int:
-    """Write the votes in a format of others."""
+    """Write the votes for other programs."""
     study = read_study(args.study)
     votes, sessions = _rows(study, args)
     if args.format == "amt":
@@ -468,7 +366,7 @@ def export(args: argparse.Namespace) -> int:
 
 
 def import_results(args: argparse.Namespace) -> int:
-    """Count another tool's results, and keep what was read."""
+    """Count another tool's results, and write the votes and figures."""
     from cyclegan.study.amt import figures_amt, import_amt, report_amt
     from cyclegan.study.report import csv_of
 
@@ -491,12 +389,12 @@ def exclude(args: argparse.Namespace) -> int:
     study = read_study(args.study)
     with _store(study, args) as store:
         store.exclude(study, args.participant, args.reason)
-    print(f"{args.participant} is left out of the reports on {study.name} from now on; the votes are kept")
+    print(f"{args.participant} is now left out of the reports on {study.name}; the votes are kept")
     return 0
 
 
 def include(args: argparse.Namespace) -> int:
-    """Take an exclusion back."""
+    """Revoke an exclusion."""
     study = read_study(args.study)
     with _store(study, args) as store:
         store.include(study, args.participant)
@@ -511,18 +409,19 @@ def forget(args: argparse.Namespace) -> int:
         count = store.forget(study, args.participant)
     rest = "" if args.votes else ", and a data set on the Hub, unless you name it with --votes"
     print(
-        f"{args.participant} and {count} votes are erased from {study.name}; reports and copies that were made before "
-        f"are yours to clear{rest}"
+        f"{args.participant} and {count} votes are erased from {study.name}; clear earlier reports and copies "
+        f"yourself{rest}"
     )
     return 0
 
 
 def publish(args: argparse.Namespace) -> int:
-    """Put the figures onto model cards."""
+    """Put the figures on model cards."""
     from cyclegan.study.report import make_report
     from hub.studies.figures import publish_study
 
     study = read_study(args.study)
+
     def say(sentence: str) -> None:
         print(sentence, file=sys.stderr if sentence.startswith("warning") else sys.stdout)
 

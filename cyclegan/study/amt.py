@@ -18,7 +18,7 @@ import numpy as np
 
 from cyclegan.errors import StudyError
 from cyclegan.study import statistics
-from cyclegan.study.plan import Study
+from cyclegan.study.format import Study
 from cyclegan.study.report import judge
 
 if TYPE_CHECKING:

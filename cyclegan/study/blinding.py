@@ -26,7 +26,8 @@ from PIL import Image
 from scipy import stats
 
 from cyclegan.errors import StudyError
-from cyclegan.study.plan import Stimulus, Study, Trial
+from cyclegan.study.format import Stimulus, Study
+from cyclegan.study.sequences import Trial
 
 ALPHA = 0.001
 """Chance that a blind study fails, over all tests together (Holm)."""

@@ -24,16 +24,18 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
+from typing import Protocol as Interface
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from cyclegan.config import DataConfig, Direction
 from cyclegan.errors import ImageError, StudyError
+from cyclegan.files import flush
 from cyclegan.images import evaluation_size, prepare_for_evaluation
-from cyclegan.study import plan
-from cyclegan.study.plan import NAME, PlannedCheckpoint, Stimulus, Study, write_study
+from cyclegan.study.format import NAME, PlannedCheckpoint, Stimulus, Study, write_study
+from cyclegan.study.protocol import Protocol
 
 if TYPE_CHECKING:
     from cyclegan.study.blinding import BlindingReport
@@ -48,10 +50,10 @@ BROKEN_PER_TRIAL = 4
 """Broken pictures for each vigilance trial of a session, so that participants don't all see the same few."""
 MIN_SIDE, MAX_SIDE = 32, 2048
 
-Translate = Callable[[list[Image.Image]], list[Image.Image]]
+TranslateBatch = Callable[[list[Image.Image]], list[Image.Image]]
 
 
-class Pictures(Protocol):
+class Pictures(Interface):
     """A domain of a data set, as `cyclegan.data` opens it."""
 
     def __len__(self) -> int: ...
@@ -83,8 +85,8 @@ class Preparation:
 
 
 def build(
-    *, checkpoints: Sequence[tuple[PlannedCheckpoint, Callable[[], Translate]]], inputs: Pictures, reals: Pictures,
-    preparation: Preparation, protocol: plan.Protocol, direction: Direction, domains: tuple[str, str], dataset: str,
+    *, checkpoints: Sequence[tuple[PlannedCheckpoint, Callable[[], TranslateBatch]]], inputs: Pictures, reals: Pictures,
+    preparation: Preparation, protocol: Protocol, direction: Direction, domains: tuple[str, str], dataset: str,
     output: Path, seed: int = 0, size: tuple[int, int] | None = None, limit: int | None = None, title: str = "",
     contact: str = "", completion_code: str = "", completion_url: str = "",
     progress: Callable[[int, int], None] | None = None,
@@ -273,7 +275,7 @@ class _Rendering:
         self.total = len(choice.inputs) + fakes + len({*choice.reals, *choice.broken})
 
     def render(
-        self, inputs: Pictures, reals: Pictures, checkpoints: Sequence[tuple[int, Callable[[], Translate]]]
+        self, inputs: Pictures, reals: Pictures, checkpoints: Sequence[tuple[int, Callable[[], TranslateBatch]]]
     ) -> None:
         """All of them. Real pictures first, since a damaged one is found sooner so than after hours of networks."""
         choice, source, target = self.choice, *self.study.direction
@@ -460,7 +462,7 @@ def _workplace(output: Path) -> Iterator[Path]:
 
 def _move(made: Path, output: Path) -> None:
     made.rename(output)
-    plan.flush(output.parent)
+    flush(output.parent)
 
 
 def _unwritable(output: Path, error: OSError) -> StudyError:

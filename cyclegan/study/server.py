@@ -1,9 +1,9 @@
-"""A study over HTTP: the page that plays it, and what that page asks for. The server holds the truth.
+"""A study over HTTP: the participants' page and its requests. The server holds the truth.
 
 Relative to where it is mounted:
 
     GET  /NAME                  the page; participants come by ?participant=…, PROLIFIC_PID or workerId
-    GET  /NAME/about            what the page has to know before anyone takes part
+    GET  /NAME/about            protocol, texts and login, before anyone takes part
     POST /NAME/check            {participant, key} → {ok}: nobody has taken part by this name; nothing is stored
     POST /NAME/session          {participant, language, screen, key} → {secret, state}
     GET  /NAME/session          Authorization: Bearer SECRET → state
@@ -11,7 +11,7 @@ Relative to where it is mounted:
     POST /NAME/reveal           {token} → {ok}: the pictures are about to be shown
     POST /NAME/vote             {token, the answer, what was measured} → acknowledgement with the next state
 
-What is refused is JSON, {error: code, message: sentence}; 429 and 503 say by Retry-After when to come again.
+A refusal is JSON, {error: code, message: sentence}; 429 and 503 have a Retry-After.
 """
 
 from __future__ import annotations
@@ -20,55 +20,40 @@ import contextlib
 import hashlib
 import html
 import ipaddress
-import json
 import logging
-import math
 import secrets
 import socket
 import string
-import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import uvicorn
-from anyio import CapacityLimiter, fail_after, to_thread
+from anyio import CapacityLimiter, to_thread
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Message as Event
 
-from cyclegan.errors import StudyError, UserError
-from cyclegan.study.plan import TAGS, Study
-from cyclegan.study.session import ADDRESS_WINDOW, SESSIONS_PER_ADDRESS, Play, SessionError
+from cyclegan.errors import StudyError, message
+from cyclegan.study.format import Study
+from cyclegan.study.limits import CHECKS_PER_ADDRESS, PER_ADDRESS, PER_SESSION, Buckets
+from cyclegan.study.protocol import TAGS
+from cyclegan.study.refusals import REFUSED, SessionError
+from cyclegan.study.requests import Refused, read_body, read_token
+from cyclegan.study.session import StudySessions
 from cyclegan.study.store import Store, database_url
 
 FILES = {"player.js": "text/javascript", "player.css": "text/css"}
-MAX_BODY_BYTES = 16_000
-BODY_S = 30.0
-"""Seconds for a body to arrive in."""
 THREADS = 40
-"""Calls of the database at once; the others wait."""
-PER_ADDRESS = (600.0, 4000.0)
-"""Requests per second and at once. Generous: a class of 200 sits behind one address."""
-PER_SESSION = (30.0, 60.0)
-CHECKS_PER_ADDRESS = (SESSIONS_PER_ADDRESS / ADDRESS_WINDOW.total_seconds(), float(SESSIONS_PER_ADDRESS))
-"""As many as sessions: asking who took part is no cheaper than taking part."""
-MAX_KNOWN = 20_000
-"""Addresses, and sessions, that are remembered: the latest."""
-STATUS = {
-    "no_session": 401, "no_login": 403, "login_needed": 401, "not_found": 404, "taken": 409, "stale_token": 409,
-    "out_of_order": 409, "not_revealed": 409, "gone": 410, "late": 410, "closed": 410, "too_many": 429,
-    "slow_down": 429, "busy": 503,
-}  # fmt: skip
-"""HTTP status by the code of a refusal; 400 for the others."""
+"""Simultaneous calls of the database; the others wait."""
 HEADERS = {
-    # Spaces are shown within huggingface.co, so that may frame the page; nobody else may.
+    # Only huggingface.co may frame the page, because it shows Spaces in a frame.
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' data: blob:; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'self' https://huggingface.co https://*.hf.space",
@@ -79,68 +64,27 @@ HEADERS = {
 }
 
 KEPT_NOWHERE = {"cache-control": "no-store, no-transform"}
-"""Nor made smaller by a proxy: pictures are equal in length."""
+"""Headers that also keep a proxy from compressing: pictures are equal in length."""
 
 log = logging.getLogger(__name__)
 Found = TypeVar("Found")
 
 
 class Login(Protocol):
-    """Who visits, where a study asks for accounts of Hugging Face."""
+    """The login of visitors, where a study requires accounts of Hugging Face."""
 
     def attach(self, app: Starlette) -> None:
-        """Add what logging in needs to the application."""
+        """Add the routes and middleware of the login to the application."""
 
     def user(self, request: Request) -> str | None:
-        """The visitor's user name; None before they have logged in."""
+        """Return the visitor's user name; None before they have logged in."""
 
     def url(self, request: Request, back: str) -> str:
-        """Where to log in; it leads back to the path `back`."""
-
-
-class _Refused(UserError):
-    """An answer with an error."""
-
-    def __init__(
-        self, code: str, template: str, /, *, status: int | None = None, retry_after_s: float | None = None,
-        **values: Any,
-    ) -> None:
-        super().__init__(template, **values)
-        self.code, self.status = code, status or STATUS.get(code, 400)
-        self.retry_after_s = retry_after_s or (1 if self.status in (429, 503) else None)
-
-    def response(self) -> Response:
-        headers = {"cache-control": "no-store"}
-        if self.retry_after_s:
-            headers["retry-after"] = str(math.ceil(self.retry_after_s))
-        return JSONResponse({"error": self.code, "message": str(self)}, self.status, headers)
-
-
-class Buckets:
-    """A token bucket for each of the latest MAX_KNOWN keys.
-
-    Args:
-        rate: tokens per second that a bucket regains.
-        burst: tokens that it holds.
-    """
-
-    def __init__(self, rate: float, burst: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self.rate, self.burst, self.clock = rate, burst, clock
-        self._kept: OrderedDict[bytes, tuple[float, float]] = OrderedDict()
-
-    def take(self, key: bytes) -> float:
-        """Take a token; 0, or the seconds after which there will be one."""
-        now = self.clock()
-        tokens, since = self._kept.pop(key, (self.burst, now))
-        tokens = min(self.burst, tokens + (now - since) * self.rate)
-        self._kept[key] = (tokens - 1 if tokens >= 1 else tokens, now)
-        if len(self._kept) > MAX_KNOWN:
-            self._kept.popitem(last=False)
-        return 0.0 if tokens >= 1 else (1 - tokens) / self.rate
+        """Return the address to log in at; it leads back to the path `back`."""
 
 
 class _Headers:
-    """Puts HEADERS on every answer, those of errors included."""
+    """Middleware that puts HEADERS on every answer, including errors."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -150,22 +94,22 @@ class _Headers:
             await self.app(scope, receive, send)
             return
 
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(HEADERS)
-            await send(message)
+        async def send_with_headers(event: Event) -> None:
+            if event["type"] == "http.response.start":
+                MutableHeaders(scope=event).update(HEADERS)
+            await send(event)
 
         await self.app(scope, receive, send_with_headers)
 
 
 class _Server:
-    """The routes, and what they share."""
+    """The routes, with the sessions, limits and login that they share."""
 
     def __init__(
         self, studies: Sequence[Study], *, store_of: Callable[[Study], Store], login: Login | None, origin: str,
         trust_proxy: bool, preview: bool,
     ) -> None:
-        self.plays = {study.name: Play(study, store_of(study), origin=origin) for study in studies}
+        self.plays = {study.name: StudySessions(study, store_of(study), origin=origin) for study in studies}
         self.studies = {study.name: study for study in studies}
         self.login, self.trust_proxy, self.preview = login, trust_proxy, preview
         self.limiter = CapacityLimiter(THREADS)
@@ -175,7 +119,7 @@ class _Server:
 
     @property
     def routes(self) -> list[Route]:
-        """In the order of the list at the top."""
+        """The routes in the order of this module's list."""
 
         def route(path: str, get: Callable | None = None, post: Callable | None = None) -> Route:
             methods = [method for method, handler in (("GET", get), ("POST", post)) if handler]
@@ -195,57 +139,58 @@ class _Server:
         ]
 
     def _answering(self, get: Callable | None, post: Callable | None) -> Callable[[Request], Awaitable[Response]]:
-        """One endpoint; whatever goes wrong in it is answered with a sentence."""
+        """Return an endpoint that answers every error with a sentence."""
 
         async def endpoint(request: Request) -> Response:
             try:
                 wait = self.addresses.take(self._hash(self._address(request)))
                 if wait:
-                    raise _Refused("slow_down", "Too many requests came from your address: wait a moment.",
-                                   retry_after_s=wait)
+                    said = message("Too many requests came from your address: wait a moment.")
+                    raise Refused("slow_down", said, retry_after_s=wait)
                 handler = {"GET": get, "POST": post}.get(request.method)
                 if handler is None:  # HEAD, which must not use up a token.
-                    raise _Refused("method", "{method} does nothing here.", method=request.method, status=405)
+                    raise _no_method(request)
                 return await handler(request)
-            except _Refused as error:
+            except Refused as error:
                 return error.response()
             except SessionError as error:
-                return _Refused(error.code, str(error)).response()
+                return Refused(error.code, error.message).response()
             except ClientDisconnect:
                 return Response(status_code=400)
             except Exception:
-                # Not the address: it may hold a participant's id or a token.
+                # Without the address, which may hold a participant's id or a token.
                 log.exception("a request of %s failed", request.path_params.get("name", "the page"))
-                return _Refused("failed", "The server failed at this; it has been written down. Try again.",
-                                status=500).response()
+                said = message("The server failed, and has logged the error: try again.")
+                return Refused("failed", said, status=500).response()
 
         return endpoint
 
     # --- pages ----------------------------------------------------------------------------------------------
 
     async def page(self, request: Request) -> Response:
-        """The page. It is the same for everyone: whoever comes is read from its address, by the page itself."""
+        """Return the page, the same for everyone: it reads the participant from its address itself."""
         name = request.path_params["name"]
         study = self.studies.get(name)
         if study is None:
-            return PlainTextResponse(f"There is no study called {name[:64]}: ask for the link again.", 404)
+            said = message("There is no study called {name}: ask for the link again.", name=name[:64])
+            return PlainTextResponse(str(said), 404)
         files = {file.replace(".", "_"): f"static/{file}?v={_version(file)}" for file in FILES}
         page = string.Template(_read("player.html").decode()).substitute(title=html.escape(study.title), **files)
         return HTMLResponse(page, headers={"cache-control": "no-cache"})
 
     async def first(self, request: Request) -> Response:
-        """Leads to the study, where there is only one."""
+        """Redirect to the study, if there is only one."""
         if len(self.studies) != 1:
-            return PlainTextResponse("The study's name is missing: ask for the link again.", 404)
+            return PlainTextResponse(str(message("The study's name is missing: ask for the link again.")), 404)
         return RedirectResponse(f"{request.scope.get('root_path', '').rstrip('/')}/{next(iter(self.studies))}", 307)
 
     async def without_slash(self, request: Request) -> Response:
-        """The page's links are relative to an address without a slash at its end."""
+        """Redirect to the address without a slash at its end, because the page's links are relative to that."""
         query = f"?{request.url.query}" if request.url.query else ""
         return RedirectResponse(f"../{request.path_params['name']}{query}", 308)
 
     async def about(self, request: Request) -> Response:
-        """What the page has to know; nothing of epochs, checkpoints or stimuli."""
+        """Return what the page needs; nothing about epochs, checkpoints or stimuli."""
         study = self._play(request).study
         p = study.protocol
         names = ("task", "question", "presentation", "practice_trials", "test_trials", "exposure_ms", "blank_ms",
@@ -265,17 +210,18 @@ class _Server:
     # --- playing --------------------------------------------------------------------------------------------
 
     async def check(self, request: Request) -> Response:
-        """Refuse who has taken part already, so that they need not read and agree first to learn it."""
+        """Refuse those who have taken part already, before they read and agree to anything."""
         if wait := self.checks.take(self._hash(self._address(request))):
-            raise _Refused("slow_down", "Too many people came from your address: wait a moment.", retry_after_s=wait)
-        play, body = self._play(request), await self._body(request)
+            said = message("Too many people came from your address: wait a moment.")
+            raise Refused("slow_down", said, retry_after_s=wait)
+        play, body = self._play(request), await read_body(request)
         await self._call(play.check, self._participant(request, play, body), key=body.get("key"))
         return _json({"ok": True})
 
     async def begin(self, request: Request) -> Response:
-        """Open a session; the same one again for who has the `key` that it was begun with, so that a lost answer locks
-        nobody out."""
-        play, body = self._play(request), await self._body(request)
+        """Open a session; the same one again for the `key` that it was begun with, so that a lost answer locks nobody
+        out."""
+        play, body = self._play(request), await read_body(request)
         secret, state = await self._call(
             play.begin, self._participant(request, play, body), language=body.get("language"),
             screen=body.get("screen"), address=self._address(request), key=body.get("key"),
@@ -283,25 +229,25 @@ class _Server:
         return _json({"secret": secret, "state": state.to_json()})
 
     async def session(self, request: Request) -> Response:
-        """Where the session stands; all earlier tokens of it become useless."""
+        """Return the session's state; all its earlier tokens become invalid."""
         state = await self._call(self._play(request).state, self._secret(request))
         return _json(state.to_json())
 
     async def stimulus(self, request: Request) -> Response:
-        """A picture. Every answer has the same headers and the same length."""
+        """Return a picture. Every answer has the same headers and the same length."""
         content = await self._call(self._play(request).stimulus, request.path_params["token"])
         return Response(content, media_type="image/png", headers=KEPT_NOWHERE)
 
     async def reveal(self, request: Request) -> Response:
-        """Write down, before the pictures are shown, that they have been: they are never shown again."""
-        play, secret, body = self._play(request), self._secret(request), await self._body(request)
-        await self._call(play.reveal, secret, _token(body))
+        """Record the pictures as shown, before they are: they are never shown again."""
+        play, secret, body = self._play(request), self._secret(request), await read_body(request)
+        await self._call(play.reveal, secret, read_token(body))
         return _json({"ok": True})
 
     async def vote(self, request: Request) -> Response:
-        """Take an answer; it is acknowledged once it is on the disk."""
-        play, secret, body = self._play(request), self._secret(request), await self._body(request)
-        token = _token(body)
+        """Record an answer; it is acknowledged once it is on the disk."""
+        play, secret, body = self._play(request), self._secret(request), await read_body(request)
+        token = read_token(body)
         answer = {key: value for key, value in body.items() if key != "token"}
         ack = await self._call(play.vote, secret, token, answer)
         return _json(ack.to_json())
@@ -309,77 +255,43 @@ class _Server:
     # --- what they share ------------------------------------------------------------------------------------
 
     async def _call(self, function: Callable[..., Found], *args: Any, **kwargs: Any) -> Found:
-        """Call the database without holding up the others."""
+        """Call the database without blocking other requests."""
         return await to_thread.run_sync(partial(function, *args, **kwargs), limiter=self.limiter)
 
-    def _play(self, request: Request) -> Play:
+    def _play(self, request: Request) -> StudySessions:
         play = self.plays.get(request.path_params["name"])
         if play is None:
-            raise _Refused("not_found", "There is no study of this name: ask for the link again.")
+            raise Refused("not_found", message("There is no study of this name: ask for the link again."))
         return play
 
     def _secret(self, request: Request) -> str:
         kind, _, secret = request.headers.get("authorization", "").partition(" ")
         if kind.lower() != "bearer" or not 0 < len(secret) <= 200:
-            raise _Refused("no_session", "This request names no session: open the study's link again.")
+            raise Refused("no_session", message("This request names no session: open the study's link again."))
         wait = self.sessions.take(self._hash(secret))
         if wait:
-            raise _Refused("slow_down", "Too many requests of one session: wait a moment.", retry_after_s=wait)
+            said = message("Too many requests of one session: wait a moment.")
+            raise Refused("slow_down", said, retry_after_s=wait)
         return secret
 
-    def _participant(self, request: Request, play: Play, body: Mapping[str, Any]) -> str | None:
-        """Who takes part, as the link or the login says; None for whoever comes without a name."""
+    def _participant(self, request: Request, play: StudySessions, body: Mapping[str, Any]) -> str | None:
+        """Return the participant's name from the link or the login; None for a visitor without a name."""
         if self.preview:
-            return None  # One more every time, so that a study can be tried as often as its owner likes.
+            return None  # A new one every time, so that its owner can try a study as often as they like.
         return self._user(request) if play.study.protocol.login == "huggingface" else body.get("participant")
 
     def _user(self, request: Request) -> str:
         if self.login is None:
-            raise _Refused("no_login", "This study asks for a Hugging Face account, and this server can't log in: "
-                                       "open it on its Space.")
+            raise Refused("no_login", message(
+                "This study requires a Hugging Face account, and this server can't log in: open it on its Space."
+            ))  # fmt: skip
         user = self.login.user(request)
         if user is None:
-            raise _Refused("login_needed", "Log in with your Hugging Face account first.")
+            raise Refused("login_needed", message("Log in with your Hugging Face account first."))
         return f"hf:{user}"
 
-    async def _body(self, request: Request) -> dict[str, Any]:
-        """The JSON object that was sent.
-
-        Another site's page can make a browser send a form, but not JSON without asking first; and browsers say
-        where a request comes from.
-        """
-        if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-            raise _Refused("cross_site", "This request comes from another site: open the study's link itself.",
-                           status=403)
-        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-            raise _Refused("bad_answer", "Send JSON, with Content-Type: application/json.", status=415)
-        content = bytearray()
-        try:
-            with fail_after(BODY_S):
-                async for part in request.stream():
-                    content += part
-                    if len(content) > MAX_BODY_BYTES:
-                        raise _Refused(
-                            "bad_answer",
-                            "Send {MAX_BODY_BYTES:,} bytes at most.",
-                            MAX_BODY_BYTES=MAX_BODY_BYTES, status=413,
-                        )
-        except TimeoutError as error:
-            raise _Refused(
-                "busy",
-                "The request did not arrive whole within {BODY_S:g} s: send it again.",
-                BODY_S=BODY_S,
-            ) from error
-        try:
-            body = json.loads(content, parse_constant=_no_number)
-        except (ValueError, RecursionError) as error:
-            raise _Refused("bad_answer", "This is no JSON.") from error
-        if not isinstance(body, dict):
-            raise _Refused("bad_answer", "Send a JSON object.")
-        return body
-
     def _address(self, request: Request) -> str | None:
-        """The participant's address; behind a proxy that is trusted, what that has seen."""
+        """Return the participant's address; behind a trusted proxy, the one that the proxy has seen."""
         hops = request.headers.getlist("x-forwarded-for") if self.trust_proxy else []
         if hops:
             with contextlib.suppress(ValueError):
@@ -399,16 +311,16 @@ def make_app(
     trust_proxy: bool = False,
     preview: bool = False,
 ) -> Starlette:
-    """The studies as a web application, to be mounted at /study.
+    """Return the studies as a web application, to be mounted at /study.
 
     Args:
-        studies: of different names.
-        store_of: the database of a study; it is called once for each, and the caller closes it.
-        login: who visits, for studies that ask for accounts of Hugging Face.
-        origin: people or simulated: what sessions are marked with.
-        trust_proxy: take addresses from the last hop of X-Forwarded-For; only behind a proxy that writes it.
-        preview: for owners who try their studies: the page says that nothing is recorded, and each loading begins
-            anew. `store_of` has to give a database that no report reads.
+        studies: with different names.
+        store_of: returns the database of a study; called once for each, and the caller closes it.
+        login: identifies visitors, for studies that require accounts of Hugging Face.
+        origin: people or simulated; sessions are marked with it.
+        trust_proxy: read addresses from the last hop of X-Forwarded-For; only behind a proxy that writes it.
+        preview: for owners who try their studies: the page announces that nothing is recorded, and each visit begins
+            a new session. `store_of` has to return a database that no report reads.
     """
     server = _Server(
         studies, store_of=store_of, login=login, origin=origin, trust_proxy=trust_proxy, preview=preview
@@ -416,10 +328,9 @@ def make_app(
 
     async def refused(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        code, message = ("not_found", "There is nothing at this address.")
         if error.status_code == 405:
-            code, message = ("method", f"{request.method} does nothing here.")
-        return _Refused(code, message, status=error.status_code).response()
+            return _no_method(request).response()
+        return Refused("not_found", REFUSED["not_found"], status=error.status_code).response()
 
     app = Starlette(routes=server.routes, exception_handlers={HTTPException: refused})
     app.router.redirect_slashes = False
@@ -440,20 +351,19 @@ def serve(
 ) -> None:
     """Serve studies from this process until it is interrupted, and print their addresses.
 
-    There is no log of requests: their addresses hold participants' ids and tokens. What is asked when this ends is
-    still answered, for 10 s.
+    There is no log of requests, because their addresses hold participants' ids and tokens. Requests in progress at the
+    end are still answered, for 10 s.
 
     Args:
-        studies: of different names.
-        host: address to serve at; the default lets nobody in from outside.
-        port: 0 for any that is free.
+        studies: with different names.
+        host: address to serve at; the default is reachable from this computer only.
+        port: 0 for any free one.
         origin: people or simulated.
         trust_proxy: see make_app.
         login: see make_app.
 
     Raises:
-        StudyError: the address can't be used.
-        StudyError: a database can't be opened.
+        StudyError: the address can't be used, or a database can't be opened.
     """
     with contextlib.ExitStack() as stack:
         try:
@@ -469,7 +379,7 @@ def serve(
 
         def store_of(study: Study) -> Store:
             if study.folder is None:
-                raise StudyError("{study} lies in no folder: write it first", study=study.name)
+                raise StudyError("{study} has no folder: write it first", study=study.name)
             url = database_url(study.folder)
             if url not in stores:
                 stores[url] = Store(url)
@@ -480,12 +390,12 @@ def serve(
         config = uvicorn.Config(
             Starlette(routes=[Route("/", _to_studies), Mount("/study", app)]), access_log=False, log_config=None,
             log_level="warning", server_header=False, proxy_headers=False, lifespan="off", timeout_graceful_shutdown=10,
-            timeout_keep_alive=60,  # Longer than an answer takes.
+            timeout_keep_alive=60,  # Longer than a participant takes to answer.
         )  # fmt: skip
         shown = f"[{host}]" if ":" in host else host
         for study in studies:
             print(f"{study.title}: http://{shown}:{listening.getsockname()[1]}/study/{study.name}", flush=True)
-        with contextlib.suppress(KeyboardInterrupt):  # uvicorn ends in order, and then raises it again.
+        with contextlib.suppress(KeyboardInterrupt):  # uvicorn shuts down properly, and then raises it again.
             uvicorn.Server(config).run(sockets=[listening])
 
 
@@ -500,15 +410,8 @@ def _json(content: Mapping[str, Any]) -> Response:
     return JSONResponse(content, headers=KEPT_NOWHERE)
 
 
-def _token(body: Mapping[str, Any]) -> str:
-    token = body.get("token")
-    if not isinstance(token, str) or not 0 < len(token) <= 200:
-        raise _Refused("bad_answer", "token has to be the trial's token.")
-    return token
-
-
-def _no_number(text: str) -> None:
-    raise ValueError(f"{text} is no JSON")
+def _no_method(request: Request) -> Refused:
+    return Refused("method", message("{method} does nothing here.", method=request.method), status=405)
 
 
 @cache
@@ -522,10 +425,10 @@ def _version(file: str) -> str:
 
 
 async def _file(request: Request) -> Response:
-    """The page's script and style; kept for a year by whoever asks for this version."""
+    """Return the page's script or style; cached for a year under this version's address."""
     file = request.path_params["file"]
     if file not in FILES:
-        raise _Refused("not_found", "There is nothing at this address.")
+        raise Refused("not_found", REFUSED["not_found"])
     this = request.query_params.get("v") == _version(file)
     kept = "public, max-age=31536000, immutable" if this else "no-cache"
     return Response(_read(file), media_type=FILES[file], headers={"cache-control": kept})

@@ -18,7 +18,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from cyclegan.errors import StudyError
-from cyclegan.study.plan import Study, find_studies, read_study
+from cyclegan.study.format import Study, find_studies, read_study
 
 if TYPE_CHECKING:
     from cyclegan.study.store import Store

@@ -33,7 +33,8 @@ from starlette.requests import Request
 from starlette.routing import Mount
 
 from cyclegan.errors import StudyError
-from cyclegan.study.plan import TAGS, Stimulus, Study, read_study
+from cyclegan.study.format import Stimulus, Study, read_study
+from cyclegan.study.protocol import TAGS
 from cyclegan.study.server import make_app
 from cyclegan.study.store import FILE_NAME, Store, database_url
 

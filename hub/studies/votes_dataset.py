@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from cyclegan.errors import StudyError, message
-from cyclegan.study.plan import Study, read_study, write_study
+from cyclegan.study.format import Study, read_study, write_study
 from cyclegan.study.store import Store
 from hub.client import Repository, as_the_branch_moves, patiently
 from hub.errors import HubError

@@ -1,5 +1,6 @@
 """`python -m cyclegan study …`: what each command does, prints, and says when it can't."""
 
+import dataclasses
 import errno
 import json
 import os
@@ -9,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from cyclegan.__main__ import main
-from cyclegan.study import plan, server, simulate
-from cyclegan.study.plan import read_study
-from cyclegan.study.session import Play
+from cyclegan.study import server, simulate
+from cyclegan.study.format import read_study
+from cyclegan.study.protocol import Protocol, protocol
+from cyclegan.study.session import StudySessions
 from cyclegan.study.store import Store, database_url
 
 
@@ -58,7 +60,7 @@ def played(small_study, participant):
     """A study that two people have played to the end, always choosing the left."""
     study = small_study()
     with Store(database_url(study.folder)) as store:
-        play = Play(study, store)
+        play = StudySessions(study, store)
         for name in ("alice", "bob"):
             participant(play, name).finish()
     return study
@@ -81,7 +83,7 @@ def test_build_makes_a_study_that_is_checked_and_says_so(run, building, tmp_path
     assert status == 0, err
     study = read_study(tmp_path / "studies" / "mine")
     assert study.epochs == (1, 2) and study.size == (32, 32) and study.seed == 4
-    assert study.protocol == plan.protocol("pix2pix2017", practice_trials=2, test_trials=6, mask=True)
+    assert study.protocol == protocol("pix2pix2017", practice_trials=2, test_trials=6, mask=True)
     assert (study.title, study.domains, study.direction) == ("Which is real?", ("day", "night"), "ab")
     assert study.dataset == "streets:count=2,test_count=12,size=40" and study.contact == "me@example.org"
     assert [c.source for c in study.checkpoints] == ["myrun"] * 2
@@ -129,7 +131,7 @@ def test_every_protocol_field_is_a_flag_without_a_default_of_its_own():
 
     parsed = build_parser().parse_args(["study", "build", "--checkpoints", "r", "--direction", "ab", "--dataset", "d",
                                         "--output", "o"])  # fmt: skip
-    for field in plan.dataclasses.fields(plan.Protocol):
+    for field in dataclasses.fields(Protocol):
         assert field.name == "name" or getattr(parsed, field.name) is None
 
 
@@ -194,13 +196,13 @@ def test_report_in_every_format(run, refused, played, tmp_path):
     assert status == 0 and out.startswith("# ") and "simulated" not in out
     assert json.loads(run("report", played.folder, "--format", "json")[1])["epochs"] == epochs
     assert run("report", played.folder, "--format", "csv")[1].count("\n") == 17
-    assert "parquet is nothing for a screen" in refused("report", played.folder, "--format", "parquet")
+    assert "parquet can't be shown on a screen" in refused("report", played.folder, "--format", "parquet")
     assert "can't be written" in refused("report", played.folder, "--output", played.folder / "study.json" / "r.md")
 
 
 def test_a_report_of_simulated_participants_alone(run, played):
     with Store(database_url(played.folder)) as store:
-        Play(played, store, origin="simulated").begin("robot", language="en", screen={}, address=None)
+        StudySessions(played, store, origin="simulated").begin("robot", language="en", screen={}, address=None)
     report = json.loads(run("report", played.folder, "--format", "json", "--simulated")[1])
     assert report["simulated"] is True and report["participants"]["started"] == 1
     assert json.loads(run("report", played.folder, "--format", "json")[1])["participants"]["started"] == 2

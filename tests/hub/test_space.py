@@ -241,7 +241,7 @@ VOTES = "alice/votes"
 LINK = "https://alice-night-drive.hf.space/study/tiny"
 PLAYS = """
 import sys
-from cyclegan.study.plan import find_studies
+from cyclegan.study.format import find_studies
 
 def main(arguments):
     print(*arguments)

@@ -10,7 +10,7 @@ from huggingface_hub import ModelCard
 from cyclegan.checkpoints.format import read_info
 from cyclegan.errors import CheckpointError
 from cyclegan.study import report as reports
-from cyclegan.study.session import Play
+from cyclegan.study.session import StudySessions
 from cyclegan.study.store import Store
 from hub import HubError
 from hub.layout import newest_studies, read_study
@@ -259,7 +259,7 @@ def test_the_report_of_a_study_that_was_played_is_understood(publish, make_run, 
     study, run = small_study(), make_run(2)
     with Store(f"sqlite:///{tmp_path / 'votes.sqlite3'}") as store:
         for number in range(6):
-            Participant(Play(study, store), f"p{number}").finish()
+            Participant(StudySessions(study, store), f"p{number}").finish()
         report = reports.make_report(study, store.votes(study), store.sessions(study))
     _, said = publish(json.loads(json.dumps(report)), runs=[run])
     assert len(said) == 3 and said[0].startswith(f"warning: {run / 'epoch-0001'} is not what people judged")

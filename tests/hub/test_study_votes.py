@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from cyclegan.study.plan import read_study
-from cyclegan.study.session import Play, SessionError
+from cyclegan.study.format import read_study
+from cyclegan.study.refusals import SessionError
+from cyclegan.study.session import StudySessions
 from cyclegan.study.store import Store, StoreBusy, copies
 from hub import HubError
 from hub.client import Repository
@@ -50,7 +51,7 @@ def make_machine(loopback, online, study, tmp_path):
         if started:
             shipment.start()
             shipment.add(study, store)
-        return Play(study, store), shipment
+        return StudySessions(study, store), shipment
 
     yield make
     loopback.faults.clear()
@@ -152,7 +153,7 @@ def test_a_clock_that_is_set_back_keeps_nothing_here(repo, make_machine, study):
     play, shipment = make_machine()
     Participant(play, "anna").vote()
     shipment.ship()
-    past = Play(study, play.store, clock=lambda: time.time() - 3600)
+    past = StudySessions(study, play.store, clock=lambda: time.time() - 3600)
     Participant(past, "ben").vote()
     shipment.ship()
     assert shipment.close() and keys(rows_of(repo)) == keys(play.store.rows(study))
@@ -219,7 +220,7 @@ def test_two_studies_share_a_data_set(repo, make_machine, study, small_study):  
     other = small_study("other", seed=2, practice_trials=1, test_trials=2)
     shipment.add(other, play.store)
     Participant(play, "anna").vote()
-    Participant(Play(other, play.store), "anna").vote()
+    Participant(StudySessions(other, play.store), "anna").vote()
     assert shipment.close() and len(rows_of(repo)) == 4
     again, shipment = make_machine()
     shipment.add(other, again.store)

@@ -12,8 +12,9 @@ import pytest
 import sqlalchemy as sa
 from PIL import Image
 
-from cyclegan.study import plan
-from cyclegan.study.session import Play
+from cyclegan.study.format import PlannedCheckpoint, Stimulus, Study, write_study
+from cyclegan.study.protocol import protocol
+from cyclegan.study.session import StudySessions
 from cyclegan.study.store import Store
 
 SIZE = 16
@@ -39,7 +40,7 @@ def write_small_study(folder, *, preset="cyclegan2017", epochs=(1, 2), scenes=24
         content = picture(rng)
         sha256 = hashlib.sha256(content).hexdigest()
         contents[sha256] = content
-        stimuli.append(plan.Stimulus(sha256, kind, scene, epoch))
+        stimuli.append(Stimulus(sha256, kind, scene, epoch))
 
     for scene in range(scenes):
         add("real", f"scene-{scene}" if paired else f"other-{scene}")
@@ -47,16 +48,16 @@ def write_small_study(folder, *, preset="cyclegan2017", epochs=(1, 2), scenes=24
             add("fake", f"scene-{scene}", epoch)
     for number in range(broken):
         add("broken", f"broken-{number}")
-    study = plan.Study(
-        name=folder.name, title="A tiny study", protocol=plan.protocol(preset, **chosen), direction="ab",
+    study = Study(
+        name=folder.name, title="A tiny study", protocol=protocol(preset, **chosen), direction="ab",
         domains=("day", "night"), dataset="noise",
-        checkpoints=tuple(plan.PlannedCheckpoint(e, f"{e:040x}", "run") for e in sorted(epochs)),
+        checkpoints=tuple(PlannedCheckpoint(e, f"{e:040x}", "run") for e in sorted(epochs)),
         seed=seed, size=(SIZE, SIZE), stimuli=tuple(stimuli), bytes_per_stimulus=BYTES, contact=contact,
         completion_code=completion_code, completion_url=completion_url,
     )  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)  # A hundred files to flush, for no test's sake.
-        return plan.write_study(study, contents, folder)
+        return write_study(study, contents, folder)
 
 
 @pytest.fixture
@@ -198,6 +199,6 @@ def make_play(small_study, store, clock):
 
     def make(study=None, **options):
         given = {key: options.pop(key) for key in ("origin", "random") if key in options}
-        return Play(study or small_study(**options), store, clock=clock, **given)
+        return StudySessions(study or small_study(**options), store, clock=clock, **given)
 
     return make

@@ -8,7 +8,8 @@ import pandas as pd
 from PIL import Image
 from scipy.special import expit, logit
 
-from cyclegan.study.plan import TAGS, PlannedCheckpoint, Stimulus, Study, protocol, write_study
+from cyclegan.study.format import PlannedCheckpoint, Stimulus, Study, write_study
+from cyclegan.study.protocol import TAGS, protocol
 
 
 def made_study(folder=None, *, preset="cyclegan2017", epochs=(20,), scenes=60, broken=0, **overrides):
@@ -110,3 +111,24 @@ def sessions_of(votes):
     columns = ["session_id", "participant", "origin", "arm", "slot", "completed", "disqualified", "excluded",
                "exclusion_reason"]
     return votes[columns].drop_duplicates("session_id").reset_index(drop=True)
+
+
+def unseen_study(preset="cyclegan2017", *, epochs=(1, 2, 3), scenes=130, reals=None, broken=10, paired=True, seed=7,
+                 **overrides):  # fmt: skip
+    """A study whose pictures nobody ever looks at."""
+
+    def stimulus(kind, scene, epoch=None):
+        return Stimulus(hashlib.sha256(f"{kind} {scene} {epoch}".encode()).hexdigest(), kind, scene, epoch)
+
+    stimuli = [stimulus("fake", f"scene-{n}", epoch) for n in range(scenes) for epoch in epochs]
+    stimuli += [stimulus("real", f"{'scene' if paired else 'other'}-{n}") for n in range(reals or scenes)]
+    stimuli += [stimulus("broken", f"broken-{n}") for n in range(broken)]
+    return Study(
+        name="numbers", title="", protocol=protocol(preset, **overrides), direction="ab", domains=("day", "night"),
+        dataset="noise", checkpoints=tuple(PlannedCheckpoint(e, f"{e:040x}", "run") for e in epochs), seed=seed,
+        size=(16, 16), stimuli=tuple(stimuli), bytes_per_stimulus=1,
+    )  # fmt: skip
+
+
+def sessions_by_slot(study, count=12):
+    return [study.trials(arm, slot) for arm in range(len(study.arms)) for slot in range(count)]

@@ -1,5 +1,6 @@
 """The self-test: each leak that is planted is found, and a study without one passes."""
 
+import dataclasses
 import io
 import os
 import shutil
@@ -11,10 +12,11 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from cyclegan.errors import StudyError
-from cyclegan.study import blinding, plan, server
+from cyclegan.study import blinding, server
 from cyclegan.study.blinding import check, classify, dependence, jpeg_grid, structure
 from cyclegan.study.build import PAD_CHUNK, Preparation, _chunk, build, encode_png, pad_png
-from cyclegan.study.plan import Stimulus, Study, write_study
+from cyclegan.study.format import PlannedCheckpoint, Stimulus, Study, read_study, write_study
+from cyclegan.study.protocol import protocol
 from tests.study.pictures import Noise, Shown, blur
 
 
@@ -29,9 +31,9 @@ def few_sessions():
 def built(folder, preset="cyclegan2017", seed=0, **fields):
     short = {"practice_trials": 0 if preset in ("pick", "tag") else 4, "test_trials": 8}
     return build(
-        checkpoints=[(plan.PlannedCheckpoint(e, f"{e:040x}", "run"), blur(e / 2)) for e in (1, 2)],
+        checkpoints=[(PlannedCheckpoint(e, f"{e:040x}", "run"), blur(e / 2)) for e in (1, 2)],
         inputs=Noise(30, 0), reals=Noise(30, 1), preparation=Preparation(Shown()), direction="ab",
-        protocol=plan.protocol(preset, **{**short, **fields}), domains=("A", "B"), dataset="noise", output=folder,
+        protocol=protocol(preset, **{**short, **fields}), domains=("A", "B"), dataset="noise", output=folder,
         seed=seed,
     )  # fmt: skip
 
@@ -46,7 +48,7 @@ def clean(tmp_path_factory):
 def copy(clean, tmp_path):
     """The same in a folder of its own, to be spoilt."""
     shutil.copytree(clean.folder, tmp_path / "copy")
-    return plan.read_study(tmp_path / "copy")
+    return read_study(tmp_path / "copy")
 
 
 @pytest.fixture
@@ -61,7 +63,7 @@ def changed(clean, tmp_path):
             contents[sha256] = content
             stimuli.append(Stimulus(sha256, stimulus.kind, stimulus.scene, stimulus.epoch))
         contents = dict(sorted(contents.items()))
-        values = {f.name: getattr(clean, f.name) for f in plan.dataclasses.fields(Study) if f.name != "folder"}
+        values = {f.name: getattr(clean, f.name) for f in dataclasses.fields(Study) if f.name != "folder"}
         values |= {"stimuli": tuple(stimuli), "bytes_per_stimulus": len(next(iter(contents.values())))}
         return write_study(Study(**values), contents, tmp_path / "changed")
 
@@ -261,7 +263,7 @@ def with_trials(monkeypatch, change):
 
     def trials(self, arm, slot):
         found = change(list(planned(self, arm, slot)), slot)
-        return tuple(plan.dataclasses.replace(trial, index=index) for index, trial in enumerate(found))
+        return tuple(dataclasses.replace(trial, index=index) for index, trial in enumerate(found))
 
     monkeypatch.setattr(Study, "trials", trials)
 
@@ -270,7 +272,7 @@ def turned(trial, left):
     """The trial with its real picture at the left, or at the right."""
     if (trial.left.kind == "real") == left:
         return trial
-    return plan.dataclasses.replace(trial, left=trial.right, right=trial.left)
+    return dataclasses.replace(trial, left=trial.right, right=trial.left)
 
 
 def test_sides_that_are_uneven_are_found(clean, monkeypatch):
@@ -391,4 +393,4 @@ def test_structure_of_what_is_damaged_is_told():
 
 def test_a_study_without_a_folder_is_refused(clean):
     with pytest.raises(StudyError, match="no folder"):
-        check(plan.dataclasses.replace(clean, folder=None))
+        check(dataclasses.replace(clean, folder=None))

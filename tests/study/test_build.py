@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from cyclegan.errors import StudyError
-from cyclegan.study import blinding, plan
+from cyclegan.errors import ImageError, StudyError
+from cyclegan.study import blinding
 from cyclegan.study.build import Preparation, break_picture, bring, build, encode_png, pad_png
-from cyclegan.study.plan import PlannedCheckpoint, read_study
+from cyclegan.study.format import FILE_TIME, PlannedCheckpoint, find_studies, read_study
+from cyclegan.study.protocol import protocol
 from tests.study.pictures import Noise, Shown, blur
 
 ROOT = Path(__file__).parents[2]
@@ -36,7 +37,7 @@ def make(tmp_path, monkeypatch):
         short = {key: SHORT[key] for key in SHORT if preset not in ("pick", "tag") or key == "test_trials"}
         given = {
             "checkpoints": [checkpoint(1), checkpoint(2)], "inputs": Noise(14, 0), "reals": Noise(14, 1),
-            "preparation": Preparation(Shown()), "protocol": plan.protocol(preset, **{**short, **(fields or {})}),
+            "preparation": Preparation(Shown()), "protocol": protocol(preset, **{**short, **(fields or {})}),
             "direction": "ab", "domains": ("A", "B"), "dataset": "noise", "output": tmp_path / name, **changes,
         }  # fmt: skip
         return build(**given)[0]
@@ -95,7 +96,7 @@ def test_files_are_as_long_as_each_other_and_named_by_their_hash(make):
     study = make()
     files = list((study.folder / "stimuli").iterdir())
     assert {path.stat().st_size for path in files} == {study.bytes_per_stimulus}
-    assert {path.stat().st_mtime for path in files} == {plan.FILE_TIME}
+    assert {path.stat().st_mtime for path in files} == {FILE_TIME}
     assert [path.stem for path in sorted(files)] == [s.sha256 for s in study.stimuli]  # Sorted: order says nothing.
 
 
@@ -236,17 +237,18 @@ import os, sys
 sys.path.insert(0, {str(ROOT)!r})
 from pathlib import Path
 from tests.study import pictures as p
-from cyclegan.study import plan
+from cyclegan.study.protocol import protocol
+from cyclegan.study.format import PlannedCheckpoint
 from cyclegan.study.build import Preparation, build
 die = lambda: os.kill(os.getpid(), 9)
-build(checkpoints=[(plan.PlannedCheckpoint(1, "a" * 40, "run"), die)], inputs=p.Noise(14, 0), reals=p.Noise(14, 1),
-      preparation=Preparation(p.Shown()), protocol=plan.protocol("cyclegan2017", practice_trials=2, test_trials=6),
+build(checkpoints=[(PlannedCheckpoint(1, "a" * 40, "run"), die)], inputs=p.Noise(14, 0), reals=p.Noise(14, 1),
+      preparation=Preparation(p.Shown()), protocol=protocol("cyclegan2017", practice_trials=2, test_trials=6),
       direction="ab", domains=("A", "B"), dataset="noise", output=Path({str(tmp_path / "small")!r}))
 """
     assert subprocess.run([sys.executable, "-c", script]).returncode == -9
     assert [path.name[:7] for path in tmp_path.iterdir()] == [".small."]
     with pytest.raises(StudyError, match="no study"):
-        plan.find_studies([tmp_path])
+        find_studies([tmp_path])
     (left,) = tmp_path.iterdir()
     (tmp_path / ".small.er.abcdefgh.part").mkdir()  # Of another study, whose build may be at it.
     make()
@@ -299,5 +301,5 @@ def test_a_damaged_picture_is_named(make):
 
             return open_image(b"nonsense", name=self.label(index))
 
-    with pytest.raises(ValueError, match=r"^00\d\d.png is not a picture"):
+    with pytest.raises(ImageError, match=r"^00\d\d.png is not a picture"):
         make(inputs=Damaged(14, 0))

@@ -18,8 +18,13 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.testclient import TestClient
 
-from cyclegan.study import plan, server, session
+from cyclegan.errors import StudyError
+from cyclegan.study import limits, requests, server
 from cyclegan.study import store as db
+from cyclegan.study.limits import CHECKS_PER_ADDRESS, PER_ADDRESS, Buckets
+from cyclegan.study.protocol import TAGS
+from cyclegan.study.refusals import REFUSED
+from cyclegan.study.requests import STATUS
 from cyclegan.study.store import Store, StoreBusy
 
 SCREEN = {"width": 390, "height": 844, "dpr": 3, "refresh_hz": 60}
@@ -261,7 +266,7 @@ def test_one_session_per_participant_and_the_same_one_for_a_lost_answer(client_o
 
 def test_asking_who_took_part_is_no_cheaper_than_taking_part(client_of, small_study, monkeypatch):
     study = small_study()
-    assert server.CHECKS_PER_ADDRESS == (400 / 600, 400)
+    assert CHECKS_PER_ADDRESS == (400 / 600, 400)
     monkeypatch.setattr(server, "CHECKS_PER_ADDRESS", (0.5, 3.0))
     client = client_of(study)
     got = [client.post(f"{study.name}/check", json={"participant": f"p{n}"}) for n in range(4)]
@@ -309,7 +314,7 @@ def test_malformed_and_oversize_bodies_get_a_sentence(client_of, small_study):
 
 
 def test_a_body_that_stops_amid_holds_nothing_for_ever(store, small_study, monkeypatch):
-    monkeypatch.setattr(server, "BODY_S", 0.01)
+    monkeypatch.setattr(requests, "BODY_S", 0.01)
     study, sent = small_study(), []
     path = f"/{study.name}/session"
     scope = {"type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": b"",
@@ -325,7 +330,7 @@ def test_a_body_that_stops_amid_holds_nothing_for_ever(store, small_study, monke
         sent.append(message)
 
     anyio.run(server.make_app([study], store_of=lambda _: store), scope, receive, send)
-    assert sent[0]["status"] == 503 and b"did not arrive whole" in sent[1]["body"]  # As the page asks again for.
+    assert sent[0]["status"] == 503 and b"did not arrive completely" in sent[1]["body"]  # As the page asks again for.
 
 
 def test_addresses_that_are_none(client_of, small_study):
@@ -393,7 +398,7 @@ def test_a_fault_of_the_server_is_a_sentence_and_a_line_in_the_log(client_of, sm
 
 
 def test_buckets_let_a_class_of_200_behind_one_address_pass(clock):
-    address = server.Buckets(*server.PER_ADDRESS, clock=clock)
+    address = Buckets(*PER_ADDRESS, clock=clock)
     assert not any(address.take(b"class") for _ in range(200 * 12))  # All open the page at the same moment.
     for _ in range(60 * 10):  # A minute of one trial each 2 s: two pictures, reveal, vote.
         assert not any(address.take(b"class") for _ in range(200 * 4 // 20))
@@ -421,8 +426,8 @@ def test_too_many_requests_of_an_address_and_of_a_session(client_of, small_study
 
 
 def test_buckets_forget_the_oldest(monkeypatch, clock):
-    monkeypatch.setattr(server, "MAX_KNOWN", 3)
-    buckets = server.Buckets(1, 1, clock=clock)
+    monkeypatch.setattr(limits, "MAX_KNOWN", 3)
+    buckets = Buckets(1, 1, clock=clock)
     assert [bool(buckets.take(key)) for key in (b"a", b"a", b"b", b"c", b"d", b"a")] == [False, True] + [False] * 4
 
 
@@ -493,10 +498,10 @@ def test_the_page_says_everything_in_both_languages():
         assert not re.search("[가-힣]", english) or key == "language", key
     used = set(re.findall(r'\b(?:say|paragraph|title)\("(\w+)"', script)) | set(re.findall(r'key: "(\w+)"', script))
     assert used <= words.keys()
-    assert {f"tag_{tag}" for tag in plan.TAGS} <= words.keys()
+    assert {f"tag_{tag}" for tag in TAGS} <= words.keys()
     # What is refused is said too, or dealt with: asked again, or shown as going on elsewhere.
     dealt_with = {"busy", "slow_down", "stale_token", "out_of_order", "gone", "not_revealed", "bad_answer"}
-    assert ({*server.STATUS, *session.REFUSED} - dealt_with) <= words.keys()
+    assert ({*STATUS, *REFUSED} - dealt_with) <= words.keys()
 
 
 # --- serving ------------------------------------------------------------------------------------------------
@@ -504,7 +509,8 @@ def test_the_page_says_everything_in_both_languages():
 
 def test_serve_prints_addresses_logs_no_requests_and_ends_in_order(small_study):
     study = small_study()
-    program = f"from cyclegan.study import plan, server; server.serve([plan.read_study({str(study.folder)!r})], port=0)"
+    program = "from cyclegan.study import format, server; "
+    program += f"server.serve([format.read_study({str(study.folder)!r})], port=0)"
     environment = {key: value for key, value in os.environ.items() if key != "DATABASE_URL"}
     process = subprocess.Popen(
         [sys.executable, "-c", program], cwd=Path(__file__).parents[2], env=environment, text=True,
@@ -529,7 +535,7 @@ def test_serve_prints_addresses_logs_no_requests_and_ends_in_order(small_study):
 
 
 def test_serve_says_that_a_port_is_taken(small_study):
-    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(server.StudyError, match="--port"):
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(StudyError, match="--port"):
         server.serve([small_study()], port=taken.getsockname()[1])
 
 

@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
+from cyclegan.study import admission
 from cyclegan.study import session as rules
 from cyclegan.study import store as db
-from cyclegan.study.session import SessionError
+from cyclegan.study.refusals import SessionError
 from cyclegan.study.store import tables
 
 SCREEN = {"width": 1280, "height": 800, "dpr": 1, "refresh_hz": 60}
@@ -189,7 +190,7 @@ def test_one_session_per_participant_and_study(make_play, small_study, store, cl
     begin(play)
     assert refused(begin, play) == refused(begin, play, " alice ") == "taken"
     begin(other)
-    simulated = rules.Play(play.study, store, origin="simulated", clock=clock)
+    simulated = rules.StudySessions(play.study, store, origin="simulated", clock=clock)
     assert refused(begin, simulated) == "taken"
     begin(play, None), begin(play, None)
     assert len(store.sessions(play.study)) == 3
@@ -204,7 +205,7 @@ def test_who_has_taken_part_is_told_before_anything_is_stored(make_play, store, 
     assert refused(play.check, "alice") == refused(play.check, " alice ", key="j" * 32) == "taken"
     play.check("alice", key="k" * 32)  # Whoever began it, and lost the answer.
     play.check("bob")
-    simulated = rules.Play(play.study, store, origin="simulated", clock=clock)
+    simulated = rules.StudySessions(play.study, store, origin="simulated", clock=clock)
     assert refused(simulated.check, "alice", key="k" * 32) == "taken"
     assert refused(play.check, "a\nb") == "bad_participant" and refused(play.check, "bob", key="short") == "bad_answer"
     assert len(store.sessions(play.study)) == 1
@@ -212,14 +213,14 @@ def test_who_has_taken_part_is_told_before_anything_is_stored(make_play, store, 
 
 def test_one_session_also_when_they_begin_at_the_same_instant(make_play, make_store, clock):
     study = make_play().study
-    plays = [rules.Play(study, make_store(), clock=clock) for _ in range(2)]
+    plays = [rules.StudySessions(study, make_store(), clock=clock) for _ in range(2)]
     results = at_once(*(lambda n=n: begin(plays[n % 2]) for n in range(6)))
     assert sorted(getattr(r, "code", "begun") for r in results) == ["begun"] + ["taken"] * 5
 
 
 def test_arms_and_slots_are_filled_evenly_also_at_the_same_instant(make_play, make_store, clock):
     study = make_play().study
-    plays = [rules.Play(study, make_store(), clock=clock) for _ in range(2)]
+    plays = [rules.StudySessions(study, make_store(), clock=clock) for _ in range(2)]
     results = at_once(*(lambda n=n: begin(plays[n % 2], f"p{n}") for n in range(12)))
     assert not [r for r in results if isinstance(r, Exception)]
     places = plays[0].store.sessions(plays[0].study)[["arm", "slot"]]
@@ -269,8 +270,8 @@ def test_a_lost_reply_locks_nobody_out(make_play):
 
 
 def test_a_class_behind_one_address_passes_and_a_flood_does_not(make_play, clock, monkeypatch):
-    assert rules.SESSIONS_PER_ADDRESS >= 200
-    monkeypatch.setattr(rules, "SESSIONS_PER_ADDRESS", 3)
+    assert admission.SESSIONS_PER_ADDRESS >= 200
+    monkeypatch.setattr(admission, "SESSIONS_PER_ADDRESS", 3)
     play = make_play()
     for n in range(3):
         begin(play, f"p{n}", address="192.0.2.7")
@@ -335,7 +336,7 @@ def test_a_session_goes_on_in_another_server(make_play, make_store, participant,
     for _ in range(3):
         alice.vote()
     play.store.close()
-    alice.play = rules.Play(play.study, make_store(), clock=clock)
+    alice.play = rules.StudySessions(play.study, make_store(), clock=clock)
     alice.state = alice.play.state(alice.secret)
     assert (alice.state.phase, alice.state.number) == ("test", 2)
     assert alice.finish().state.phase == "done"
@@ -354,7 +355,7 @@ def test_tokens_are_not_issued_for_ever(make_play, participant, monkeypatch):
 
 def test_two_tabs_at_the_same_instant_leave_one_good_token(make_play, make_store, participant, clock):
     play = make_play()
-    other = rules.Play(play.study, make_store(), clock=clock)
+    other = rules.StudySessions(play.study, make_store(), clock=clock)
     alice = participant(play)
     states = at_once(*(lambda p=p: p.state(alice.secret) for p in (play, other) * 3))
     assert len({state.trial["token"] for state in states}) == 6
@@ -448,7 +449,7 @@ def test_a_replayed_vote_with_another_answer(make_play, participant):
 
 def test_double_submission_at_the_same_instant_gives_one_vote(make_play, make_store, participant, clock):
     play = make_play()
-    other = rules.Play(play.study, make_store(), clock=clock)
+    other = rules.StudySessions(play.study, make_store(), clock=clock)
     alice = participant(play)
     for _ in range(8):
         alice.look()
@@ -491,12 +492,12 @@ def test_forged_and_cross_session_votes(make_play, participant):
 def test_a_session_belongs_to_its_study_and_origin(make_play, participant, store, clock):
     play, other = make_play(name="one"), make_play(name="two", seed=2)
     alice = participant(play)
-    simulated = rules.Play(play.study, store, origin="simulated", clock=clock)
+    simulated = rules.StudySessions(play.study, store, origin="simulated", clock=clock)
     for foreign in (other, simulated):
         assert refused(foreign.state, alice.secret) == "no_session"
         assert refused(foreign.stimulus, alice.state.trial["left"]) == "not_found"
     with pytest.raises(ValueError, match="people or simulated"):
-        rules.Play(play.study, store, origin="robots")
+        rules.StudySessions(play.study, store, origin="robots")
 
 
 def test_after_the_end_there_is_nothing_to_vote_on(make_play, participant):
@@ -577,6 +578,6 @@ def test_a_picture_that_is_lost_or_not_the_frozen_one_is_never_shown(make_play, 
     play = make_play()
     alice = participant(play)
     damage(play.study.stimulus_path(play.study.trials(0, 0)[0].left.sha256))
-    with pytest.raises(SessionError, match="missing: tell its owner") as caught:
+    with pytest.raises(SessionError, match="missing: please inform its owner") as caught:
         play.stimulus(alice.state.trial["left"])
     assert caught.value.code == "busy"  # The folder may come back.

@@ -9,9 +9,10 @@ import pytest
 
 from cyclegan.errors import StudyError
 from cyclegan.study import simulate as module
-from cyclegan.study.plan import Stimulus
+from cyclegan.study.format import Stimulus
+from cyclegan.study.refusals import SessionError
 from cyclegan.study.report import make_report
-from cyclegan.study.session import Play, SessionError
+from cyclegan.study.session import StudySessions
 from cyclegan.study.simulate import _Crowd, _Participant, simulate
 from cyclegan.study.store import Store, database_url
 
@@ -118,7 +119,7 @@ def test_every_task_is_played_to_the_end(small_study, in_process, preset):
 def test_people_are_never_mixed_with_simulated_ones(small_study):
     study = small_study()
     with Store(database_url(study.folder)) as store:
-        Play(study, store).begin("alice", language="en", screen={}, address=None)
+        StudySessions(study, store).begin("alice", language="en", screen={}, address=None)
     with pytest.raises(StudyError, match="people have taken part.*another name"):
         simulate(study, participants=1)
 
@@ -140,14 +141,14 @@ def test_what_makes_no_sense_is_refused_before_anything_is_written(small_study, 
 
 def test_a_server_that_sends_something_else_is_not_believed(small_study, in_process, monkeypatch):
     study = small_study()
-    monkeypatch.setattr(Play, "stimulus", lambda self, token: b"x" * study.bytes_per_stimulus)
+    monkeypatch.setattr(StudySessions, "stimulus", lambda self, token: b"x" * study.bytes_per_stimulus)
     with pytest.raises(StudyError, match="no stimulus of"):
         simulate(study, participants=1)
 
 
 def test_a_busy_server_is_asked_again(small_study, in_process, monkeypatch):
     study, refused = small_study(), []
-    vote = Play.vote
+    vote = StudySessions.vote
 
     def busy(self, *args):
         if len(refused) < 2:
@@ -155,7 +156,7 @@ def test_a_busy_server_is_asked_again(small_study, in_process, monkeypatch):
             raise SessionError("busy")
         return vote(self, *args)
 
-    monkeypatch.setattr(Play, "vote", busy)
+    monkeypatch.setattr(StudySessions, "vote", busy)
     waits = []
 
     async def wait(seconds):

@@ -10,7 +10,7 @@ from scipy.special import expit
 
 from cyclegan.errors import StudyError
 from cyclegan.study import statistics
-from cyclegan.study.plan import TAGS, protocol
+from cyclegan.study.protocol import TAGS, protocol
 from cyclegan.study.statistics import (
     agreement,
     clustered_rate,

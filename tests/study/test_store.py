@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from cyclegan.errors import StudyError
 from cyclegan.study import session as rules
 from cyclegan.study import store as db
-from cyclegan.study.session import SessionError
+from cyclegan.study.refusals import SessionError
 from cyclegan.study.store import Store, StoreBusy, copies, database, database_url, exclusions
 
 ROOT = Path(__file__).parent.parent.parent
@@ -63,7 +63,7 @@ def test_a_file_is_made_on_first_use_only(small_study, tmp_path):
         with pytest.raises(StudyError, match="no participant 'alice'"):
             store.forget(study, "alice")
         assert not path.exists()
-        rules.Play(study, store).begin("alice", language="en", screen={}, address=None)
+        rules.StudySessions(study, store).begin("alice", language="en", screen={}, address=None)
         assert path.exists()
 
 
@@ -72,7 +72,7 @@ def test_a_folder_that_is_not_there_and_a_file_that_is_no_database(small_study, 
     (tmp_path / "text.sqlite3").write_text("no database, " * 1000)
     for name, sentence in (("nowhere/votes.sqlite3", "check the folder"), ("text.sqlite3", "restore it from a copy")):
         with Store(f"sqlite:///{tmp_path / name}") as store, pytest.raises(StudyError, match=sentence) as caught:
-            rules.Play(study, store).begin("alice", language="en", screen={}, address=None)
+            rules.StudySessions(study, store).begin("alice", language="en", screen={}, address=None)
         assert not isinstance(caught.value, StoreBusy)
 
 
@@ -222,7 +222,7 @@ def test_a_locked_database_takes_nothing_and_forgets_nothing(make_play, particip
 
 def test_a_full_disk_takes_nothing_and_forgets_nothing(small_study, participant, tmp_path):
     with Store(f"sqlite:///{tmp_path / 'votes.sqlite3'}") as store:
-        play = rules.Play(small_study(test_trials=12, scenes=40), store)
+        play = rules.StudySessions(small_study(test_trials=12, scenes=40), store)
         alice = participant(play)
 
         def limit(pages):
@@ -253,7 +253,7 @@ def test_a_lost_connection_is_made_again(postgresql, small_study, participant, t
     url = postgresql.url.update_query_dict({"options": "-csearch_path=lost"})
     with postgresql.connect() as admin, Store(url.render_as_string(hide_password=False)) as store:
         admin.exec_driver_sql("CREATE SCHEMA lost")
-        play = rules.Play(small_study(), store)
+        play = rules.StudySessions(small_study(), store)
         alice = participant(play)
         alice.vote()
 
@@ -281,17 +281,17 @@ def test_a_lost_connection_is_made_again(postgresql, small_study, participant, t
 def test_no_vote_is_acknowledged_into_a_file_that_was_removed(small_study, participant, tmp_path, replaced):
     path = tmp_path / "votes.sqlite3"
     with Store(f"sqlite:///{path}") as store:
-        play = rules.Play(small_study(), store)
+        play = rules.StudySessions(small_study(), store)
         alice = participant(play)
         alice.look()
         for name in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
             name.unlink(missing_ok=True)
         if replaced:
             with Store(f"sqlite:///{path}") as other:
-                rules.Play(play.study, other).begin("bob", language="en", screen={}, address=None)
-        with pytest.raises(rules.SessionError, match="busy|wait|moment"):
+                rules.StudySessions(play.study, other).begin("bob", language="en", screen={}, address=None)
+        with pytest.raises(SessionError, match="busy|wait|moment"):
             play.vote(alice.secret, alice.token, alice.answer())
-        with pytest.raises(rules.SessionError, match="session") as caught:  # What is there now is used from here on.
+        with pytest.raises(SessionError, match="session") as caught:  # What is there now is used from here on.
             play.vote(alice.secret, alice.token, alice.answer())
         assert caught.value.code == "no_session"
         assert len(store.sessions(play.study)) == int(replaced)
@@ -299,7 +299,7 @@ def test_no_vote_is_acknowledged_into_a_file_that_was_removed(small_study, parti
 
 def test_sessions_of_a_study_before_it_was_changed_are_counted(small_study, store, participant):
     study = small_study()
-    participant(rules.Play(study, store))
+    participant(rules.StudySessions(study, store))
     assert store.others(study) == 0 and store.others(dataclasses.replace(study, title="Another")) == 1
 
 
@@ -307,8 +307,8 @@ def test_every_acknowledged_vote_outlives_a_kill(small_study, tmp_path):
     study, url = small_study(test_trials=20, scenes=60), f"sqlite:///{tmp_path / 'votes.sqlite3'}"
     program = (
         "import sys\nsys.path.insert(0, sys.argv[3])\n"
-        "from cyclegan.study import plan, session, store\nimport conftest\n"
-        "play = session.Play(plan.read_study(sys.argv[1]), store.Store(sys.argv[2]))\n"
+        "from cyclegan.study import format, session, store\nimport conftest\n"
+        "play = session.StudySessions(format.read_study(sys.argv[1]), store.Store(sys.argv[2]))\n"
         "for n in range(100):\n    alice = conftest.Participant(play, f'p{n}')\n"
         "    while alice.state.trial is not None:\n        alice.vote()\n        print(n, flush=True)\n"
     )
@@ -563,7 +563,7 @@ def test_rows_bring_everything_back_but_the_secrets(make_play, participant, stor
     pd.testing.assert_frame_equal(fresh.sessions(play.study), store.sessions(play.study))
     assert fresh.rows(play.study) == rows
 
-    again = rules.Play(play.study, fresh, clock=clock)
+    again = rules.StudySessions(play.study, fresh, clock=clock)
     for code, call in {
         "no_session": lambda: again.state(bob.secret),
         "taken": lambda: again.begin("alice", language="en", screen={}, address=None),
@@ -612,7 +612,7 @@ def test_restoring_beside_sessions_that_began_meanwhile(make_play, participant, 
     play = make_play()
     participant(play).finish()
     participant(play, "bob").finish()
-    meanwhile = rules.Play(play.study, fresh, clock=clock)
+    meanwhile = rules.StudySessions(play.study, fresh, clock=clock)
     carol = participant(meanwhile, "carol")  # In the slot that alice had.
     participant(meanwhile, "bob").vote()
     fresh.restore(play.study, store.rows(play.study))

@@ -22,7 +22,7 @@ MODULES = [
     *(ROOT / "cyclegan" / "translation" / f"{name}.py" for name in ("translator", "files", "video", "video_io")),
     *sorted((ROOT / "cyclegan" / "ui").rglob("*.py")),
     *(ROOT / "hub" / name for name in ("source.py", "client.py", "layout.py")),
-    *(ROOT / "cyclegan" / name for name in ("study/build.py", "study/plan.py", "study/shelf.py",
+    *(ROOT / "cyclegan" / name for name in ("study/build.py", "study/format.py", "study/shelf.py",
                                             "commands/study.py", "data/__init__.py", "data/hub.py")),
 ]  # fmt: skip
 ERRORS = {"ImageError", "CheckpointError", "Cancelled", "HubError", "CardError", "StudyError",

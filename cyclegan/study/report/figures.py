@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cyclegan.study import statistics
-from cyclegan.study.plan import Study
+from cyclegan.study.format import Study
 from cyclegan.study.report.judging import excluded_because, judge, known, session_status
 
 if TYPE_CHECKING:

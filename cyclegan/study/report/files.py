@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from cyclegan.errors import StudyError
 from cyclegan.files import write_bytes
-from cyclegan.study.plan import Study
+from cyclegan.study.format import Study
 from cyclegan.study.report.figures import make_report
 from cyclegan.study.report.judging import to_table
 from cyclegan.study.report.markdown import to_markdown

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cyclegan.study import statistics
-from cyclegan.study.plan import Study
+from cyclegan.study.format import Study
 
 if TYPE_CHECKING:
     import pandas as pd

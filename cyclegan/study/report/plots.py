@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cyclegan.errors import StudyError
-from cyclegan.study.plan import TAGS, Study
+from cyclegan.study.format import Study
+from cyclegan.study.protocol import TAGS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

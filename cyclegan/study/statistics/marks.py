@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from cyclegan.study.plan import TAGS
+from cyclegan.study.protocol import TAGS
 from cyclegan.study.statistics.rates import Rate, clustered_rate
 
 HEAT_CELLS = 8

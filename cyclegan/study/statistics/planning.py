@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from cyclegan.errors import StudyError
-from cyclegan.study.plan import Protocol
+from cyclegan.study.protocol import Protocol
 from cyclegan.study.statistics.rates import ASSUMED_CORRELATION, LEVEL
 
 PLANNING_RATES = (0.05, 0.95)

@@ -10,7 +10,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from cyclegan.study.plan import PHASES, Study
+from cyclegan.study.format import Study
+from cyclegan.study.sequences import PHASES
 from cyclegan.study.store.database import Database
 from cyclegan.study.store.exclusions import erase
 from cyclegan.study.store.tables import ORIGINS, UtcTime, completions, decisions, participant_name, sessions, votes

@@ -24,7 +24,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 
 from cyclegan.errors import StudyError
-from cyclegan.study.plan import Study
+from cyclegan.study.format import Study
 from cyclegan.study.store.tables import MIGRATIONS, TABLES, migrations, sessions, settings, studies
 
 BUSY_S = 2.0

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from cyclegan.errors import StudyError
-from cyclegan.study.plan import Study
+from cyclegan.study.format import Study
 from cyclegan.study.store.database import Database, Result, utc_now
 from cyclegan.study.store.tables import (
     addresses,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from cyclegan.study.plan import Study
+from cyclegan.study.format import Study
 from cyclegan.study.store.database import Database
 from cyclegan.study.store.tables import UtcTime, completions, decisions, incidents, sessions, studies, votes
 

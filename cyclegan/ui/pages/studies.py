@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import html
-import os
 import re
 import shlex
-import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import gradio as gr
 
-from cyclegan.checkpoints.sources import LocalSource
+from cyclegan.checkpoints.sources import CheckpointSource, LocalSource
 from cyclegan.errors import StudyError
-from cyclegan.study.plan import PROTOCOLS, Study
+from cyclegan.study.format import Study
+from cyclegan.study.make import make_in_process
+from cyclegan.study.protocol import PROTOCOLS
+from cyclegan.study.protocol import protocol as preset
 from cyclegan.study.shelf import KEY_VARIABLE, PREVIEW, Studies
 from cyclegan.ui import common, words
 from cyclegan.ui.common import told
@@ -410,7 +411,7 @@ def _files(studies: Studies, study: Study) -> list[str]:
 
 
 def _build_form(bench: Workbench, studies: Studies, choice: gr.Dropdown) -> Any:
-    """What builds a study, by the same command that a shell would be given; the event that ends with it chosen."""
+    """Lay out the form that builds a study; return the event that ends with the new study chosen."""
     infos = common.listed(bench.run(None))
     with gr.Accordion(words.label("studies.build"), open=not studies.by_name):
         gr.HTML(words.label("studies.build_lead"), elem_classes="lead")
@@ -457,36 +458,35 @@ def _build_form(bench: Workbench, studies: Studies, choice: gr.Dropdown) -> Any:
         run: str, epochs: list[int], direction: str, dataset: str, protocol: str, name: str, title: str, contact: str,
         practice: int, test: int, vigilance: float, repeats: float, mask: bool, request: gr.Request,
     ) -> Iterator[list[Any]]:
-        """Run `python -m cyclegan study build`, and show the study."""
+        """Make a study in a process of its own, and show it."""
         say, source = words.speaker(request), bench.run(run)
         dataset = (dataset or "").strip()
         if not dataset:
             raise StudyError("name a data set, whose test pictures are shown")
         name = (name or "").strip() or f"{Path(source.name).name}-{direction}-{protocol}"
-        target = BUILT_IN / name
-        spec = str(source.folder) if isinstance(source, LocalSource) else source.name
         options = {
-            "--checkpoints": spec, "--epochs": ",".join(str(int(epoch)) for epoch in sorted(epochs or [])),
-            "--direction": direction, "--dataset": dataset, "--protocol": protocol,
-            "--output": str(target), "--title": title, "--contact": contact, "--practice_trials": practice,
-            "--test_trials": test, "--vigilance_share": vigilance, "--repeat_share": repeats,
+            "epochs": sorted(int(epoch) for epoch in epochs or []) or "latest", "direction": direction,
+            "output": BUILT_IN / name, "title": title or "", "contact": contact or "",
         }  # fmt: skip
-        flags = [f"{flag}={value}" for flag, value in options.items() if value not in (None, "")]
-        command = ["-m", "cyclegan", "study", "build", *flags, "--mask" if mask else "--no-mask"]
+        rules = {"practice_trials": practice, "test_trials": test, "vigilance_share": _float(vigilance),
+                 "repeat_share": _float(repeats), "mask": bool(mask)}  # fmt: skip
         waiting = gr.Button(interactive=False)
         yield [common.busy(say("studies.building")), waiting, gr.skip()]
         try:
-            for part in _run(command):
-                yield [common.busy(say("studies.building_part", part=part)), waiting, gr.skip()]
-            study = studies.add(target)
+            made = make_in_process(source, dataset, protocol=preset(protocol, **rules), **options)
+            with contextlib.closing(made):
+                for part in _percentages(made):
+                    shown = common.busy(say("studies.building_part", part=part)) if part else gr.skip()
+                    yield [shown, gr.skip(), gr.skip()]
+            study = studies.add(options["output"])
         except Exception as error:
             yield ["", gr.Button(interactive=True), gr.skip()]
             told = common.told_error(error, say)
             raise told from (None if told is error else error)
         link = f'<a href="study/{quote(study.name)}" target="_blank">{html.escape(say("studies.take_part"))}</a>'
-        line = f"<p>{html.escape(say('studies.built', folder=target))}</p><p>{link}</p>"
+        line = f"<p>{html.escape(say('studies.built', folder=options['output']))}</p><p>{link}</p>"
         line += f"<p>{html.escape(say('studies.command'))}</p>"
-        line += f"<code>{html.escape(shlex.join(['python', *command]))}</code>"
+        line += f"<code>{html.escape(_command(source, dataset, protocol, {**options, **rules}))}</code>"
         names = list(studies.by_name)
         yield [line, gr.Button(interactive=True), gr.Dropdown(names, value=study.name, visible=len(names) > 1)]
 
@@ -514,41 +514,25 @@ def _offered(dataset: str) -> str:
     return ",".join(filter(None, ["streets:count=1", "test_count=60", size and size[0]]))
 
 
-def _run(command: Sequence[str]) -> Iterator[str]:
-    """Run one of this program's commands, and yield now and then how far its bar is.
+def _float(value: float | None) -> float | None:
+    return None if value is None else float(value)
 
-    In a process of its own: its memory is given back, and who leaves the page ends it.
 
-    Raises:
-        StudyError: the sentence that it ended with.
-    """
-    # The program may have been started from another folder.
-    path = os.pathsep.join(filter(None, [str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH")]))
-    process = subprocess.Popen(
-        [sys.executable, *command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": path},
-    )
-    last, lines = "", []
-    try:
-        assert process.stderr is not None
-        text = ""
-        while chunk := os.read(process.stderr.fileno(), 4096):
-            text += chunk.decode(errors="replace")
-            *whole, text = re.split(r"[\r\n]+", text)
-            lines += [line for line in whole if "error: " in line]
-            shares = re.findall(r"(\d+)%\|", "".join(whole))
-            if shares and shares[-1] != last:
-                last = shares[-1]
-                yield f"{last}%"
-        if process.wait():
-            if not lines:
-                raise StudyError(
-                    "the command ended without saying why, perhaps for lack of memory: run it from a shell"
-                )
-            raise StudyError(lines[-1].split("error: ", 1)[-1].strip().removesuffix("."))
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            process.wait()
-        if process.stderr is not None:
-            process.stderr.close()
+def _percentages(made: Iterable[tuple[int, int] | None]) -> Iterator[str]:
+    """Yield the progress of a build in percent, empty where it hasn't changed."""
+    last = ""
+    for progress in made:
+        part = f"{100 * progress[0] // max(1, progress[1])}%" if progress else ""
+        yield part if part != last else ""
+        last = part
+
+
+def _command(source: CheckpointSource, dataset: str, protocol: str, options: Mapping[str, Any]) -> str:
+    """Return the shell's command that builds the same study."""
+    spec = source.folder if isinstance(source, LocalSource) else source.name
+    flags = {"checkpoints": spec, "dataset": dataset, "protocol": protocol, **options}
+    if isinstance(epochs := flags["epochs"], list):
+        flags["epochs"] = ",".join(map(str, epochs))
+    mask = "--mask" if flags.pop("mask") else "--no-mask"
+    given = [f"--{name}={value}" for name, value in flags.items() if value not in (None, "")]
+    return shlex.join(["python", "-m", "cyclegan", "study", "build", *given, mask])

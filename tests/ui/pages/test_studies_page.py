@@ -11,11 +11,12 @@ from gradio_client.exceptions import AppError
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.errors import StudyError
 from cyclegan.study.report import make_report
 from cyclegan.study.shelf import KEY_VARIABLE, PREVIEW, Studies
 from cyclegan.ui import common, words
-from cyclegan.ui.pages.studies import _card, _drawn, _offered, _percent, _run, _spread
+from cyclegan.ui.pages.studies import _card, _command, _drawn, _offered, _percent, _percentages, _spread
 from tests.study.made_up import made_study, made_votes, sessions_of
 
 pytestmark = pytest.mark.xdist_group("app")
@@ -133,13 +134,20 @@ def test_the_reports_pictures_are_on_the_page():
     assert "<script" not in nobody
 
 
-def test_a_command_that_fails_ends_in_its_sentence(tmp_path):
-    with pytest.raises(StudyError, match="holds no study: name a folder"):
-        list(_run(["-m", "cyclegan", "study", "check", str(tmp_path)]))
-    with pytest.raises(StudyError, match="without saying why"):
-        list(_run(["-c", "raise SystemExit(1)"]))
-    with pytest.raises(StudyError, match="^no such thing$"):  # Pages end a sentence, and what follows is for shells.
-        list(_run(["-c", "raise SystemExit('error: no such thing.\\nLayouts:')"]))
+def test_the_same_study_from_a_shell(make_checkpoint, tmp_path):
+    make_checkpoint(tmp_path / "myrun", 1)
+    options = {"epochs": [1, 2], "direction": "ab", "output": Path("studies/mine"), "title": "Which is real?",
+               "contact": "", "practice_trials": None, "test_trials": 6, "mask": False}  # fmt: skip
+    command = _command(LocalSource(tmp_path / "myrun"), "data/maps", "pick", options)
+    assert command == (
+        f"python -m cyclegan study build --checkpoints={tmp_path / 'myrun'} --dataset=data/maps --protocol=pick "
+        "--epochs=1,2 --direction=ab --output=studies/mine '--title=Which is real?' --test_trials=6 --no-mask"
+    )
+    assert "--epochs=latest" in _command(LocalSource(tmp_path / "myrun"), "d", "tag", {**options, "epochs": "latest"})
+
+
+def test_progress_is_shown_where_it_has_changed():
+    assert list(_percentages([None, (0, 3), (1, 3), (1, 3), (3, 3)])) == ["", "0%", "33%", "", "100%"]
 
 
 def test_small_things():

@@ -1,0 +1,319 @@
+"""THE study format: the only module that writes or reads it.
+
+A study is a folder, frozen before the first vote:
+
+    STUDY/
+      study.json            protocol, checkpoints by commit SHA, seed, texts, stimuli; never sent to a browser
+      stimuli/<sha256>.png  all of one size in pixels and in bytes
+      votes.sqlite3         added once somebody votes (`store.py`), unless DATABASE_URL names another database
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from cyclegan.config import DIRECTIONS, Direction
+from cyclegan.errors import StudyError
+from cyclegan.files import whole_folder
+from cyclegan.study.protocol import Protocol
+from cyclegan.study.sequences import Sequences, Trial
+
+FORMAT_VERSION = 1
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""A study's name: that of its folder, and part of its address."""
+SHA256 = re.compile(r"[0-9a-f]{64}")
+KINDS = ("real", "fake", "broken")
+FILE_TIME = 946_684_800
+"""Seconds: the time of every stimulus file, 2000-01-01 UTC, so that file times reveal nothing."""
+
+
+class _NewerFormat(StudyError):
+    """A study of a newer format; not wrapped as damaged."""
+
+
+@dataclass(frozen=True)
+class Stimulus:
+    """A picture that participants are shown."""
+
+    sha256: str
+    """SHA-256 of the file, in hex digits; also its name."""
+    kind: str
+    """real; fake; or broken: a picture that nobody takes for real, for vigilance trials."""
+    scene: str
+    """The place that it shows: equal for a fake, its input and the real picture of it. Never sent to a browser."""
+    epoch: int | None = None
+    """Epoch of the checkpoint that made it; None if none did."""
+
+    def __post_init__(self) -> None:
+        named = isinstance(self.sha256, str) and SHA256.fullmatch(self.sha256) and isinstance(self.scene, str)
+        if not named or self.kind not in KINDS or (type(self.epoch) is int) != (self.kind == "fake"):
+            raise StudyError("stimulus {sha256} has a wrong name, kind, scene or epoch", sha256=str(self.sha256)[:16])
+
+    @property
+    def key(self) -> str:
+        """Its name in random draws."""
+        return self.sha256
+
+
+@dataclass(frozen=True)
+class PlannedCheckpoint:
+    """A checkpoint under judgement."""
+
+    epoch: int
+    commit_sha: str
+    source: str
+    """As a person named it: a folder's name or USER/NAME."""
+
+    def __post_init__(self) -> None:
+        if type(self.epoch) is not int or not 1 <= self.epoch < 10**9:
+            raise StudyError("{epoch!r} isn't a valid epoch", epoch=str(self.epoch)[:20])
+        if not all(isinstance(text, str) for text in (self.commit_sha, self.source)):
+            raise StudyError("epoch {epoch} has no commit_sha or source", epoch=self.epoch)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A frozen study: the content of study.json. `folder` is where it was read from or written to."""
+
+    name: str
+    title: str
+    protocol: Protocol
+    direction: Direction
+    domains: tuple[str, str]
+    """Names of domains a and b."""
+    dataset: str
+    """Its name, without a path."""
+    checkpoints: tuple[PlannedCheckpoint, ...]
+    """By epoch."""
+    seed: int
+    size: tuple[int, int]
+    """Width and height of every stimulus, in pixels."""
+    stimuli: tuple[Stimulus, ...]
+    bytes_per_stimulus: int = 0
+    contact: str = ""
+    """Whom participants can ask, and who answers for their data."""
+    completion_code: str = ""
+    """The same code for everyone, as Prolific requires; empty: an individual one for each session."""
+    completion_url: str = ""
+    """Link on the last page; `{code}` and `{participant}` are filled in."""
+    folder: Path | None = field(default=None, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+        if self.direction not in DIRECTIONS:
+            raise StudyError("direction is {direction!r}: choose ab or ba", direction=self.direction)
+        for text in (self.title, self.contact, self.dataset, self.completion_code, self.completion_url, *self.domains):
+            if not isinstance(text, str) or not text.isprintable():  # Half a surrogate can't be written either.
+                raise StudyError("{text!r} can't be shown: leave out what can't be printed", text=str(text)[:60])
+        sized = len(self.size) == 2 and all(type(n) is int and 0 <= n < 10**5 for n in self.size)
+        if len(self.domains) != 2 or not sized:
+            raise StudyError("a study has two domains, and stimuli of a width and a height")
+        if type(self.seed) is not int:
+            raise StudyError("{seed!r} isn't a valid seed: give a whole number", seed=str(self.seed)[:20])
+        if not self.checkpoints:
+            raise StudyError("a study needs at least one checkpoint")
+        if self.completion_url and not re.match(r"https?://", self.completion_url):
+            raise StudyError("completion_url is {url!r}: it has to begin with https://", url=self.completion_url)
+        if len({c.epoch for c in self.checkpoints}) < len(self.checkpoints):
+            raise StudyError("an epoch is named twice")
+        if self.protocol.task == "pick" and len(self.checkpoints) < 2:
+            raise StudyError("picking compares epochs: name at least two")
+
+    @cached_property
+    def study_id(self) -> str:
+        """32 hex digits that pin everything in study.json, and by their hashes the stimuli."""
+        return hashlib.sha256(self._bytes()).hexdigest()[:32]
+
+    @property
+    def epochs(self) -> tuple[int, ...]:
+        """The epochs under judgement, in ascending order."""
+        return tuple(sorted(c.epoch for c in self.checkpoints))
+
+    @property
+    def arms(self) -> tuple[tuple[int, ...], ...]:
+        """The epochs that a session may judge: one each, or all of them."""
+        mixed = self.protocol.epochs_per_session == "mixed" or self.protocol.task == "pick"
+        return (self.epochs,) if mixed else tuple((epoch,) for epoch in self.epochs)
+
+    @property
+    def trials_per_session(self) -> int:
+        """Practice and test trials together."""
+        return self.protocol.practice_trials + self.protocol.test_trials
+
+    @property
+    def arrow(self) -> str:
+        """The direction in words: "day → night"."""
+        return " → ".join(self.domains if self.direction == "ab" else self.domains[::-1])
+
+    @cached_property
+    def by_hash(self) -> Mapping[str, Stimulus]:
+        """Stimuli by SHA-256."""
+        return {s.sha256: s for s in self.stimuli}
+
+    def commit_sha(self, epoch: int | None) -> str | None:
+        """Return the commit whose checkpoint made an epoch's fakes."""
+        return next((c.commit_sha for c in self.checkpoints if c.epoch == epoch), None)
+
+    def stimulus_path(self, sha256: str) -> Path:
+        """Return the file of a stimulus; raise StudyError if this study has no such stimulus."""
+        if self.folder is None or sha256 not in self.by_hash:
+            raise StudyError("{study} has no stimulus {sha256}", study=self.name, sha256=sha256[:16])
+        return self.folder / "stimuli" / f"{sha256}.png"
+
+    def stimulus(self, sha256: str) -> bytes:
+        """Return the content of a stimulus.
+
+        Raises:
+            StudyError: this study has no such stimulus, or its file is missing or not the frozen one.
+        """
+        path = self.stimulus_path(sha256)
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise StudyError(
+                "{path} can't be read ({reason}): get the study again", path=path, reason=error.strerror or error
+            ) from error
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise StudyError("{path} is not the file that was frozen: get the study again", path=path)
+        return content
+
+    def trials(self, arm: int, slot: int) -> tuple[Trial, ...]:
+        """Return the trials of the session that came `slot`-th (from 0) into an arm; the same at every call.
+
+        Within a session, practice included, no scene comes twice, neither as a fake nor as a real picture, except in
+        pairs of one scene and in repeats; sides are even.
+        Over the sessions of an arm, pictures, sides and epochs are used as evenly as whole numbers allow.
+        """
+        return self.sequences.get(arm, slot)
+
+    @cached_property
+    def sequences(self) -> Sequences:
+        """The trials of all sessions, computed on demand."""
+        return Sequences(self)
+
+    def check_enough(self) -> None:
+        """Raise StudyError, naming what is missing, if the stimuli can't fill the sessions of each arm."""
+        for arm in range(len(self.arms)):
+            self.trials(arm, 1)  # And the one before it; those after them need as much as these two.
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of study.json."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "folder"}
+        values |= {
+            "protocol": self.protocol.to_json(),
+            "checkpoints": [dataclasses.asdict(c) for c in self.checkpoints],
+            "stimuli": [dataclasses.asdict(s) for s in self.stimuli],
+        }
+        return {"format_version": FORMAT_VERSION, **values}
+
+    def _bytes(self) -> bytes:
+        return (json.dumps(self.to_json(), indent=1, ensure_ascii=False, sort_keys=True) + "\n").encode()
+
+
+def check_name(name: str) -> None:
+    """Raise StudyError if a study can't have this name."""
+    if not NAME.fullmatch(name):
+        raise StudyError("{name!r} can't be a study's name: use letters, digits, dot, hyphen, underscore", name=name)
+    if name == "static":
+        raise StudyError("{name!r} can't be a study's name: the files of its page are there", name=name)
+
+
+def write_study(study: Study, contents: Mapping[str, bytes], folder: Path) -> Study:
+    """Write a study's folder, whole or not at all.
+
+    Args:
+        contents: the file of each stimulus, by SHA-256.
+        folder: its name is the study's; must not exist.
+
+    Raises:
+        StudyError: it exists, can't be written, or the contents are not those of the stimuli.
+    """
+    if folder.exists():
+        raise StudyError("{folder} exists already: a study is frozen, so choose another name", folder=folder)
+    if contents.keys() != study.by_hash.keys():
+        raise StudyError("the contents are not those of the study's stimuli")
+    try:
+        with whole_folder(folder) as part:
+            (part / "stimuli").mkdir()
+            for sha256, content in contents.items():
+                path = part / "stimuli" / f"{sha256}.png"
+                path.write_bytes(content)
+                os.utime(path, (FILE_TIME, FILE_TIME))
+            (part / "study.json").write_bytes(study._bytes())
+    except OSError as error:
+        raise StudyError(
+            "{folder} can't be written ({reason}): free space or name another",
+            folder=folder, reason=error.strerror or error,
+        ) from error
+    return dataclasses.replace(study, folder=folder)
+
+
+def _no_study(folder: Path) -> StudyError:
+    return StudyError(
+        "{folder} holds no study: name a folder that `python -m cyclegan study build` has written", folder=folder
+    )
+
+
+def read_study(folder: str | Path) -> Study:
+    """Return the study in a folder, without its pictures.
+
+    Raises:
+        StudyError: there is none, or it is damaged or of a newer format.
+    """
+    folder = Path(folder)
+    path = folder / "study.json"
+    if not path.is_file():
+        raise _no_study(folder)
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        found = values.pop("format_version")
+        if found > FORMAT_VERSION:
+            raise _NewerFormat(
+                "{folder} is of a newer version of this program (format {found}); update the program",
+                folder=folder, found=found,
+            )
+        values |= {
+            "protocol": Protocol(**values["protocol"]),
+            "domains": tuple(values["domains"]),
+            "size": tuple(values["size"]),
+            "checkpoints": tuple(PlannedCheckpoint(**c) for c in values["checkpoints"]),
+            "stimuli": tuple(Stimulus(**s) for s in values["stimuli"]),
+        }
+        return Study(**values, folder=folder)
+    except _NewerFormat:
+        raise
+    except (
+        StudyError, OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError,
+    ) as error:  # fmt: skip
+        raise StudyError(
+            "{path} is damaged ({reason}); build the study again, or get it again", path=path, reason=error
+        ) from error
+
+
+def find_studies(folders: Iterable[str | Path]) -> list[Study]:
+    """Return the studies in these folders, by name: the folder itself, or its direct subfolders.
+
+    Raises:
+        StudyError: a folder is none and holds none; two studies have one name; one is damaged.
+    """
+    found: dict[str, Study] = {}
+    for folder in map(Path, folders):
+        paths = [folder] if (folder / "study.json").is_file() else sorted(p.parent for p in folder.glob("*/study.json"))
+        if not paths:
+            raise _no_study(folder)
+        for study in map(read_study, paths):
+            if study.name in found:
+                raise StudyError(
+                    "two studies are called {study}: build one of them under another name", study=study.name
+                )
+            found[study.name] = study
+    return list(found.values())

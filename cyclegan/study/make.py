@@ -1,0 +1,175 @@
+"""Checkpoints and a data set → a frozen study, in one call.
+
+Nothing slow is imported before it is needed: torch and the data sets come with the first call, and the app's pages
+import this module as they start.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cyclegan.config import DataConfig, Direction
+from cyclegan.errors import DataError, StudyError
+from cyclegan.study.format import PlannedCheckpoint, Study
+from cyclegan.study.protocol import Protocol
+from cyclegan.study.protocol import protocol as preset
+from cyclegan.study.worker import in_process
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from cyclegan.checkpoints.format import CheckpointInfo
+    from cyclegan.checkpoints.sources import CheckpointSource
+    from cyclegan.study.blinding import BlindingReport
+    from cyclegan.study.build import TranslateBatch
+
+LIMIT = 200
+"""Inputs, and real pictures, that a study uses by default."""
+
+
+def make_study(
+    source: CheckpointSource, data: str, *, direction: Direction, output: str | Path,
+    protocol: str | Protocol = "cyclegan2017", epochs: Sequence[int] | str = "latest", split: str = "test",
+    seed: int = 0, size: tuple[int, int] | None = None, limit: int | None = LIMIT, title: str = "", contact: str = "",
+    completion_code: str = "", completion_url: str = "", device: str | None = None,
+    progress: Callable[[int, int], object] | None = None, report: Callable[[BlindingReport], object] | None = None,
+) -> Study:  # fmt: skip
+    """Render a study's pictures, check that it is blind, and freeze it. The same arguments give the same bytes.
+
+    Args:
+        source: the checkpoints.
+        data: data set as in training: a folder, USER/NAME on the Hub, or streets.
+        direction: ab: A → B, ba: B → A.
+        output: the study's folder, whose name is the study's; must not exist.
+        protocol: a preset's name, or the whole protocol.
+        epochs: those under judgement; or latest, or all.
+        split: test; or train, only for trying, because the networks know the training pictures.
+        seed: seed of the pictures, the sequences and the sides.
+        size: (width, height) of the stimuli in pixels; None: the size that the networks work at.
+        limit: use at most this many inputs and as many real pictures, drawn by the seed.
+        title: shown to participants at the top; empty: the study's name.
+        contact: whom participants can ask, and who answers for their data.
+        completion_code: code that all participants get at the end; empty: each gets an individual one.
+        completion_url: link on the last page; {code} and {participant} are filled in.
+        device: cpu, cuda, cuda:1, mps; None chooses.
+        progress: called with the number of finished pictures and their total.
+        report: called with the result of the blinding self-test.
+
+    Raises:
+        StudyError: the arguments make no study, there are too few pictures, or the study isn't blind.
+        CheckpointError: a checkpoint can't be read.
+        DataError: the data set can't be used.
+        ImageError: a picture can't be read.
+    """
+    from cyclegan.data import find_data
+    from cyclegan.study.build import Preparation, build
+
+    rules = preset(protocol) if isinstance(protocol, str) else protocol
+    chosen = _choose_epochs(source, epochs)
+    config = chosen[-1].config or source.load(chosen[-1].epoch, (direction,)).config
+    _check_prepared_alike(chosen, config.data)
+    data_config = dataclasses.replace(config.data, dataset=data)
+    splits = find_data(data_config)
+    inputs, reals = (getattr(splits, f"{split}_{domain}") for domain in direction)
+    if inputs is None or reals is None:
+        raise DataError("{dataset} has no test pictures: add them, or try it out with --split train", dataset=data)
+    checkpoints = [
+        (PlannedCheckpoint(info.epoch, info.commit_sha, source.name), _opener(source, info, direction, device))
+        for info in chosen
+    ]
+    study, found = build(
+        checkpoints=checkpoints, inputs=inputs, reals=reals,
+        preparation=Preparation(config.data, config.model.size_multiple), protocol=rules, direction=direction,
+        domains=(data_config.domain_a, data_config.domain_b), dataset=_dataset_name(data), output=Path(output),
+        seed=seed, size=size, limit=limit, title=title, contact=contact, completion_code=completion_code,
+        completion_url=completion_url, progress=progress,
+    )  # fmt: skip
+    if report is not None:
+        report(found)
+    return study
+
+
+def make_in_process(source: CheckpointSource, data: str, **options: Any) -> Iterator[tuple[int, int] | None]:
+    """Make a study in a process of its own, whose memory is freed at the end; closing the iterator cancels.
+
+    Args:
+        source, data, options: see `make_study`; all are sent to the process.
+
+    Yields:
+        (finished pictures, total), None before the first; the last one again about once a second.
+
+    Raises:
+        UserError: as `make_study`; or StudyError, because the process was killed.
+    """
+    yield from in_process(_make, source, data, options)
+
+
+def _make(source: CheckpointSource, data: str, options: dict[str, Any], progress: Callable[[int, int], object]) -> None:
+    make_study(source, data, **options, progress=progress)
+
+
+def _choose_epochs(source: CheckpointSource, epochs: Sequence[int] | str) -> list[CheckpointInfo]:
+    """Return the checkpoints under judgement, by epoch."""
+    infos = {info.epoch: info for info in source.list()}
+    if not infos:
+        raise StudyError("{source} holds no readable checkpoint: name another with --checkpoints", source=source.name)
+    if epochs == "latest":
+        return [infos[max(infos)]]
+    wanted = sorted(infos) if epochs == "all" else sorted(epochs)
+    for epoch in wanted:
+        if epoch not in infos:
+            raise StudyError(
+                "{source} has no epoch {epoch}: choose --epochs from {have}",
+                source=source.name, epoch=epoch, have=", ".join(map(str, sorted(infos))),
+            )
+    return [infos[epoch] for epoch in wanted]
+
+
+def _check_prepared_alike(infos: Sequence[CheckpointInfo], data: DataConfig) -> None:
+    """Raise StudyError if an epoch's networks are shown test pictures in another way than those of `data`."""
+
+    def shown(data: DataConfig) -> tuple[Any, ...]:
+        return data.preprocess, data.crop_size, data.load_size if data.preprocess.endswith("crop") else None
+
+    for info in infos:
+        if info.config is not None and shown(info.config.data) != shown(data):
+            raise StudyError(
+                "epochs {epoch} and {other} were trained on pictures prepared in different ways, so their fakes "
+                "can't be compared in one study: build one for each",
+                epoch=info.epoch, other=infos[-1].epoch,
+            )
+
+
+def _opener(
+    source: CheckpointSource, info: CheckpointInfo, direction: Direction, device: str | None
+) -> Callable[[], TranslateBatch]:
+    """Return a function that loads the checkpoint, if it is still the planned one, and returns its translation."""
+
+    def opened() -> TranslateBatch:
+        from cyclegan.translation.translator import Translator
+
+        checkpoint = source.load(info.epoch, (direction,))
+        if checkpoint.info.commit_sha != info.commit_sha:
+            raise StudyError(
+                "epoch {epoch} of {source} has changed meanwhile: build the study again",
+                epoch=info.epoch, source=source.name,
+            )
+        translator = Translator(checkpoint, device)
+
+        def translate(images: list[Image.Image]) -> list[Image.Image]:
+            count = translator.batch_size(images[0].size)
+            parts = (images[start : start + count] for start in range(0, len(images), count))
+            return [fake for part in parts for fake in translator.translate_batch(part, direction)]
+
+        return translate
+
+    return opened
+
+
+def _dataset_name(dataset: str) -> str:
+    """Return the data set's name for reports, without this computer's folders."""
+    folder = Path(dataset).expanduser()
+    return folder.resolve().name if folder.is_dir() else dataset

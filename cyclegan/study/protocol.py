@@ -1,0 +1,135 @@
+"""The protocol of a study: how judgements are collected, and the presets of the papers."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from dataclasses import dataclass
+from typing import Any
+
+from cyclegan.config import check_option, option
+from cyclegan.errors import ConfigError, StudyError
+
+TASKS = ("realness", "pick", "tag")
+PRESENTATIONS = ("together", "sequence", "single")
+PAIRINGS = ("same", "different")
+TAGS = ("blur", "smear", "colour", "missing", "invented", "checkerboard", "other")
+"""Faults of a fake that participants can mark, for the task `tag`."""
+MAX_TRIALS = 1000
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """The rules of a study. Every field can be overridden when a study is built, and reports print them all.
+
+    Raises:
+        StudyError: a value has the wrong type or is out of range, or the fields contradict each other.
+    """
+
+    name: str = option("custom", "preset that the fields were taken from")
+    task: str = option("realness", "realness: real or fake; pick: which of two epochs; tag: what is wrong",
+                       choices=TASKS)
+    question: str = option("real", "which picture participants are asked for", choices=("real", "fake"))
+    presentation: str = option("together", "two pictures side by side or in sequence, or one by one",
+                               choices=PRESENTATIONS)
+    practice_trials: int = option(10, "trials with feedback, which never count", least=0, most=MAX_TRIALS)
+    test_trials: int = option(40, "trials without feedback, controls among them", least=1, most=MAX_TRIALS)
+    exposure_ms: int = option(1000, "how long each picture is shown; 0: until the answer", least=0, most=60_000)
+    blank_ms: int = option(600, "empty screen before each picture, at least", least=0, most=10_000)
+    mask: bool = option(False, "cover the places of the pictures with a pattern once they are gone")
+    feedback_ms: int = option(2400, "how long practice shows the right answer", least=0, most=60_000)
+    pairing: str = option("different", "the real picture shows the fake's own scene, or another one", choices=PAIRINGS)
+    vigilance_share: float = option(0.0, "part of the test trials with a plainly broken fake", least=0, most=0.5)
+    real_real_share: float = option(0.0, "part of the test trials with two real pictures", least=0, most=0.5)
+    repeat_share: float = option(0.0, "part of the test trials that show an earlier pair again, sides swapped",
+                                 least=0, most=0.5)
+    vigilance_pass: float = option(0.0, "part of the vigilance trials that a session must get right to count",
+                                   least=0, most=1)
+    qualification: float = option(0.0, "part of practice that must be right to continue to the test", least=0, most=1)
+    epochs_per_session: str = option("one", "each session judges one epoch, or all of them mixed",
+                                     choices=("one", "mixed"))
+    login: str = option("none", "who takes part: anyone with the link, or accounts of Hugging Face",
+                        choices=("none", "huggingface"))
+    session_hours: int = option(24, "how long after its start a session still takes votes", least=1, most=10_000)
+
+    def __post_init__(self) -> None:
+        # Not `Config.from_json`: it turns 0 into 0.0, which would change the hash of a study that is being played.
+        kinds = typing.get_type_hints(Protocol)
+        for f in dataclasses.fields(self):
+            value, kind = getattr(self, f.name), kinds[f.name]
+            allowed = (int, float) if kind is float else kind
+            if not isinstance(value, allowed) or (isinstance(value, bool) and kind is not bool):
+                raise StudyError("{name} must be {kind}, not {value!r}", name=f.name, kind=kind.__name__, value=value)
+            try:
+                check_option(f.name, value, f.metadata["choices"], f.metadata["bounds"])
+            except ConfigError as error:
+                raise StudyError(error.message) from error
+        self._check_task()
+        self._check_counts()
+
+    def _check_task(self) -> None:
+        """Raise StudyError for fields that don't fit the task or the presentation."""
+        if self.task == "pick" and self.presentation == "single":
+            raise StudyError("picking takes two pictures: presentation can't be single")
+        if self.task == "pick" and self.real_real_share:
+            raise StudyError("real_real_share is for judging real or fake: leave it out of picking")
+        if self.task == "tag" and (self.presentation != "single" or self.practice_trials or self.controls):
+            raise StudyError("tagging shows one fake at a time, without practice, vigilance or controls")
+        if self.presentation == "single" and self.real_real_share:
+            raise StudyError("real_real_share is for pairs: leave it out where pictures are shown one by one")
+        if self.qualification and not self.practice_trials:
+            raise StudyError("qualification is judged in practice: practice_trials can't be 0")
+        if self.task != "realness" and self.qualification:
+            raise StudyError("qualification is for judging real or fake: a preference has no right answer")
+
+    def _check_counts(self) -> None:
+        """Raise StudyError if a session would have too few trials of a kind."""
+        if self.vigilance_pass and not self.counts["vigilance"]:
+            raise StudyError("vigilance_pass without a vigilance trial: set vigilance_share")
+        once = self.test_trials - self.counts["repeat"]
+        if self.counts["comparison"] < 1 or self.counts["repeat"] > min(self.counts["comparison"], (once + 1) // 2):
+            raise StudyError("too few comparisons are left after vigilance, controls and repeats: lower their shares")
+
+    @property
+    def controls(self) -> float:
+        """The share of all test trials that don't compare."""
+        return self.vigilance_share + self.real_real_share + self.repeat_share
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Test trials of a session by kind: comparison, vigilance, real_real, repeat."""
+        shares = {"vigilance": self.vigilance_share, "real_real": self.real_real_share, "repeat": self.repeat_share}
+        counts = {kind: max(1, round(share * self.test_trials)) if share else 0 for kind, share in shares.items()}
+        return {"comparison": self.test_trials - sum(counts.values()), **counts}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the protocol as study.json and reports hold it."""
+        return dataclasses.asdict(self)
+
+
+_PAPERS = {"exposure_ms": 1000, "practice_trials": 10, "test_trials": 40, "presentation": "together"}
+PROTOCOLS: dict[str, Protocol] = {
+    "cyclegan2017": Protocol("cyclegan2017", question="real", **_PAPERS),
+    "pix2pix2017": Protocol("pix2pix2017", question="fake", **_PAPERS),
+    "colorization2016": Protocol("colorization2016", question="fake", pairing="same", vigilance_share=0.1, **_PAPERS),
+    "hype_infinity": Protocol(
+        "hype_infinity", presentation="single", practice_trials=20, test_trials=100, exposure_ms=0, qualification=0.65,
+    ),
+    "pick": Protocol("pick", task="pick", practice_trials=0, exposure_ms=0, epochs_per_session="mixed"),
+    "tag": Protocol(
+        "tag", task="tag", presentation="single", practice_trials=0, test_trials=20, exposure_ms=0,
+        epochs_per_session="mixed",
+    ),
+}  # fmt: skip
+"""Presets: those of the papers, as far as the papers specify them; docs/study.md lists what they leave open."""
+
+
+def protocol(name: str, **overrides: Any) -> Protocol:
+    """Return a preset with some fields replaced; an override of None keeps the preset's value.
+
+    Raises:
+        StudyError: there is no such preset, or the fields contradict each other.
+    """
+    if name not in PROTOCOLS:
+        raise StudyError("there is no protocol {name!r}: choose {names}", name=name, names=", ".join(PROTOCOLS))
+    return dataclasses.replace(PROTOCOLS[name], **{key: v for key, v in overrides.items() if v is not None})

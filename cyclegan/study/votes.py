@@ -1,0 +1,145 @@
+"""A vote as a browser sends it: its validation, and its correctness."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cyclegan.study.format import Study
+from cyclegan.study.protocol import TAGS, Protocol
+from cyclegan.study.refusals import SessionError
+from cyclegan.study.sequences import Trial
+
+MAX_MARKS = 50
+MAX_FRAMES = 10_000_000
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A checked vote; times in milliseconds."""
+
+    chosen_side: str | None
+    verdict: str | None
+    marks: list[dict[str, Any]] | None
+    exposure_left_ms: float | None
+    exposure_right_ms: float | None
+    frames: int | None
+    longest_frame_ms: float | None
+    focus_lost: bool
+    response_ms: float | None
+
+    @property
+    def judgement(self) -> tuple[Any, ...]:
+        """The part that distinguishes it from another vote on the same trial."""
+        return self.chosen_side, self.verdict, self.marks
+
+
+def check_vote(answer: Mapping[str, Any], trial: Trial, protocol: Protocol, *, resumed: bool) -> Answer:
+    """Return an answer that holds nothing but what fits the trial.
+
+    Args:
+        answer: as `StudySessions.vote` takes it, from anyone on the network.
+        resumed: the page was reloaded after the pictures were shown, so nobody knows the times.
+
+    Raises:
+        SessionError: bad_answer.
+    """
+    if not isinstance(answer, Mapping):
+        raise SessionError("bad_answer")
+    chosen_side = verdict = marks = None
+    if protocol.task == "tag":
+        marks = _check_marks(answer.get("marks"))
+    elif trial.right is None:
+        verdict = _one_of(answer.get("verdict"), ("real", "fake"))
+    else:
+        sides = ("left", "right", "tie") if protocol.task == "pick" else ("left", "right")
+        chosen_side = _one_of(answer.get("chosen_side"), sides)
+    longest = protocol.session_hours * 3_600_000
+
+    def milliseconds(name: str, required: bool) -> float | None:
+        value = answer.get(name)
+        return None if value is None and not required else check_number(value, longest)
+
+    timed = protocol.exposure_ms > 0
+    left = milliseconds("exposure_left_ms", timed and not resumed)
+    right = milliseconds("exposure_right_ms", timed and not resumed and trial.right is not None)
+    frames, focus_lost = answer.get("frames"), answer.get("focus_lost")
+    if frames is not None and (type(frames) is not int or not 0 <= frames <= MAX_FRAMES):
+        raise SessionError("bad_answer")
+    if type(focus_lost) is not bool:
+        raise SessionError("bad_answer")
+    return Answer(
+        chosen_side, verdict, marks, left if timed else None, right if timed and trial.right is not None else None,
+        frames, milliseconds("longest_frame_ms", False), focus_lost, milliseconds("response_ms", not resumed),
+    )  # fmt: skip
+
+
+def _one_of(value: object, allowed: tuple[str, ...]) -> str:
+    if not isinstance(value, str) or value not in allowed:
+        raise SessionError("bad_answer")
+    return value
+
+
+def check_number(value: object, most: float) -> float:
+    """Return a number from 0 to `most` as a float, or raise SessionError."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= most:
+        raise SessionError("bad_answer")  # NaN compares as false, too.
+    return float(value)
+
+
+def _check_marks(marks: object) -> list[dict[str, Any]]:
+    """Return marks of faults, each with its tag and its box or None."""
+    if not isinstance(marks, list) or len(marks) > MAX_MARKS:
+        raise SessionError("bad_answer")
+    checked = []
+    for mark in marks:
+        if not isinstance(mark, Mapping):
+            raise SessionError("bad_answer")
+        tag, box = _one_of(mark.get("tag"), TAGS), mark.get("box")
+        if box is not None:
+            if not isinstance(box, list) or len(box) != 4:
+                raise SessionError("bad_answer")
+            x, y, width, height = box = [check_number(value, 1) for value in box]
+            # Rounding may put the edge of a box slightly outside.
+            if width <= 0 or height <= 0 or x + width > 1 + 1e-6 or y + height > 1 + 1e-6:
+                raise SessionError("bad_answer")
+        checked.append({"tag": tag, "box": box})
+    return checked
+
+
+def planned_columns(trial: Trial, study: Study) -> dict[str, Any]:
+    """Return the columns of a vote that were planned before it."""
+    right = trial.right
+    made_by = [sha for s in trial.stimuli if (sha := study.commit_sha(s.epoch)) is not None]
+    return {
+        "trial_index": trial.index, "study_id": study.study_id, "phase": trial.phase, "kind": trial.kind,
+        "left_stimulus": trial.left.sha256, "right_stimulus": right and right.sha256,
+        "epoch_left": trial.left.epoch, "epoch_right": right and right.epoch,
+        "commit_sha": " ".join(made_by) or None, "direction": study.direction, "real_side": trial.real_side,
+        "exposure_planned_ms": study.protocol.exposure_ms,
+    }  # fmt: skip
+
+
+def is_correct(trial: Trial, protocol: Protocol, chosen_side: str | None, verdict: str | None) -> bool | None:
+    """Return True for a right answer, False for a wrong one, None where neither exists."""
+    if protocol.task != "realness":
+        return None
+    if trial.right is None:
+        return verdict == _truth(trial)
+    if trial.real_side not in ("left", "right"):
+        return None
+    return (chosen_side == trial.real_side) == (protocol.question == "real")
+
+
+def feedback(trial: Trial, protocol: Protocol, answer: Answer) -> dict[str, Any] | None:
+    """Return the truth for practice: {correct, real_side}, of one picture {correct, truth}; None in the test."""
+    correct = is_correct(trial, protocol, answer.chosen_side, answer.verdict)
+    if trial.phase != "practice" or correct is None:
+        return None
+    truth = {"truth": _truth(trial)} if trial.right is None else {"real_side": trial.real_side}
+    return {"correct": correct, **truth}
+
+
+def _truth(trial: Trial) -> str:
+    return "real" if trial.left.kind == "real" else "fake"

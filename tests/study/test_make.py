@@ -1,0 +1,77 @@
+"""A study from checkpoints and a data set in one call, here and in a process of its own."""
+
+import contextlib
+
+import pytest
+
+from cyclegan.checkpoints.sources import LocalSource
+from cyclegan.errors import DataError, StudyError
+from cyclegan.locale import in_language
+from cyclegan.study.format import read_study
+from cyclegan.study.make import make_in_process, make_study
+from cyclegan.study.protocol import protocol
+
+DATA = "streets:count=2,test_count=12,size=40"
+
+
+@pytest.fixture
+def source(make_checkpoint, tmp_path):
+    """Two epochs of untrained networks."""
+    for epoch in (1, 2):
+        make_checkpoint(tmp_path / "myrun", epoch)
+    return LocalSource(tmp_path / "myrun")
+
+
+@pytest.fixture
+def options(tmp_path):
+    rules = protocol("cyclegan2017", practice_trials=2, test_trials=6)
+    return {"direction": "ab", "output": tmp_path / "studies" / "mine", "protocol": rules, "limit": 10}
+
+
+def test_a_study_in_one_call(source, options):
+    steps, reports = [], []
+    study = make_study(source, DATA, **options, epochs="all", title="Which is real?",
+                       progress=lambda *step: steps.append(step), report=reports.append)  # fmt: skip
+    assert study == read_study(options["output"]) and study.folder == options["output"]
+    assert study.epochs == (1, 2) and study.size == (32, 32) and study.title == "Which is real?"
+    assert study.protocol == options["protocol"] and study.arrow == "day → night"
+    total = steps[-1][1]
+    assert steps[-1] == (total, total) and [done for done, _ in steps] == sorted(done for done, _ in steps)
+    assert [report.passed for report in reports] == [True]
+
+
+def test_a_preset_by_its_name(source, options):
+    with pytest.raises(StudyError, match="no protocol 'cyclegan2018'"):
+        make_study(source, DATA, **{**options, "protocol": "cyclegan2018"})
+    with pytest.raises(StudyError, match="a session needs 10 pictures to translate|needs 40 pictures"):
+        make_study(source, DATA, **{**options, "protocol": "cyclegan2017"})
+
+
+def test_what_is_missing_is_named(source, options):
+    with pytest.raises(StudyError, match="has no epoch 7: choose --epochs from 1, 2"):
+        make_study(source, DATA, **options, epochs=[1, 7])
+    with pytest.raises(DataError, match="has no test pictures"):
+        make_study(source, "streets:count=2,test_count=0,size=40", **options)
+    assert not options["output"].exists()
+
+
+def test_the_same_in_a_process_of_its_own(source, options):
+    steps = [step for step in make_in_process(source, DATA, **options) if step is not None]
+    total = steps[-1][1]
+    assert steps[-1] == (total, total) and len(set(steps)) > 2
+    study = read_study(options["output"])
+    again = make_study(source, DATA, **{**options, "output": options["output"].with_name("again") / "mine"})
+    assert study == again and study.study_id == again.study_id and study.epochs == (2,)
+
+
+def test_an_error_of_the_process_is_translated(source, options):
+    with pytest.raises(StudyError) as caught:
+        list(make_in_process(source, DATA, **{**options, "limit": 4}))
+    assert str(caught.value).startswith("a session needs 6 pictures to translate and the study has 2")
+    assert in_language(caught.value, "ko").startswith("한 사람에게 변환할 사진 6장이 필요한데 2장밖에 없습니다")
+
+
+def test_a_cancelled_build_leaves_nothing(source, options):
+    with contextlib.closing(make_in_process(source, DATA, **options)) as steps:
+        next(step for step in steps if step is not None)
+    assert list(options["output"].parent.iterdir()) == []

@@ -1,0 +1,68 @@
+"""Protocols: the presets of the papers, overrides, and combinations that are refused."""
+
+import dataclasses
+import json
+from collections import Counter
+
+import pytest
+
+from cyclegan.errors import StudyError
+from cyclegan.study.protocol import PROTOCOLS, Protocol, protocol
+from tests.study.made_up import sessions_by_slot, unseen_study
+
+
+def test_the_presets_are_those_of_the_papers():
+    for name in ("cyclegan2017", "pix2pix2017", "colorization2016"):
+        p = protocol(name)
+        assert (p.practice_trials, p.test_trials, p.exposure_ms, p.presentation) == (10, 40, 1000, "together")
+    assert protocol("cyclegan2017").question == "real" and protocol("pix2pix2017").question == "fake"
+    colorization = protocol("colorization2016")
+    assert colorization.pairing == "same" and colorization.counts["vigilance"] == 4
+    hype = protocol("hype_infinity")
+    assert (hype.presentation, hype.exposure_ms, hype.test_trials, hype.qualification) == ("single", 0, 100, 0.65)
+    assert all(p.name == name for name, p in PROTOCOLS.items())
+
+
+def test_every_field_can_be_overridden_and_explains_itself():
+    for field in dataclasses.fields(Protocol):
+        assert len(field.metadata["help"]) > 10
+    changed = protocol("cyclegan2017", exposure_ms=250, mask=True, blank_ms=None)
+    assert (changed.exposure_ms, changed.mask, changed.blank_ms) == (250, True, 600)
+    assert Protocol(**json.loads(json.dumps(changed.to_json()))) == changed
+
+
+@pytest.mark.parametrize(
+    ("preset", "overrides", "sentence"),
+    [
+        ("cyclegan2018", {}, "no protocol 'cyclegan2018': choose cyclegan2017, "),
+        ("cyclegan2017", {"question": "maybe"}, "--question 'maybe' is not one of real, fake"),
+        ("cyclegan2017", {"test_trials": 0}, "--test_trials 0 is out of range: 1 to 1000"),
+        ("cyclegan2017", {"test_trials": "40"}, "test_trials must be int, not '40'"),
+        ("cyclegan2017", {"test_trials": True}, "test_trials must be int, not True"),
+        ("cyclegan2017", {"exposure_ms": 1e9}, "exposure_ms must be int, not 1000000000.0"),
+        ("cyclegan2017", {"mask": 1}, "mask must be bool, not 1"),
+        ("cyclegan2017", {"vigilance_share": 0.6}, "--vigilance_share 0.6 is out of range: 0 to 0.5"),
+        ("cyclegan2017", {"vigilance_share": float("nan")}, "--vigilance_share must be a finite number, not nan"),
+        ("cyclegan2017", {"vigilance_share": 0.5, "repeat_share": 0.5}, "too few comparisons are left"),
+        ("cyclegan2017", {"vigilance_pass": 0.5}, "vigilance_pass without a vigilance trial"),
+        ("cyclegan2017", {"qualification": 0.5, "practice_trials": 0}, "practice_trials can't be 0"),
+        ("hype_infinity", {"real_real_share": 0.1}, "real_real_share is for pairs"),
+        ("pick", {"presentation": "single"}, "picking takes two pictures"),
+        ("pick", {"real_real_share": 0.1}, "leave it out of picking"),
+        ("pick", {"qualification": 0.5, "practice_trials": 2}, "a preference has no right answer"),
+        ("tag", {"presentation": "together"}, "tagging shows one fake at a time"),
+        ("tag", {"repeat_share": 0.1}, "tagging shows one fake at a time"),
+    ],
+)  # fmt: skip
+def test_protocols_that_make_no_sense(preset, overrides, sentence):
+    with pytest.raises(StudyError, match=sentence):
+        protocol(preset, **overrides)
+
+
+def test_the_kinds_of_trials_add_up():
+    p = protocol("cyclegan2017", vigilance_share=0.1, real_real_share=0.05, repeat_share=0.1)
+    assert p.counts == {"comparison": 30, "vigilance": 4, "real_real": 2, "repeat": 4}
+    for trials in sessions_by_slot(unseen_study(vigilance_share=0.1, real_real_share=0.05, repeat_share=0.1), 3):
+        assert Counter(t.kind for t in trials if t.phase == "test") == p.counts
+        assert [t.phase for t in trials] == ["practice"] * 10 + ["test"] * 40
+        assert [t.index for t in trials] == list(range(50)) and {t.kind for t in trials[:10]} == {"comparison"}

@@ -1,0 +1,112 @@
+"""A function in a process of its own: its progress, its errors, its end."""
+
+import contextlib
+import os
+import signal
+import time
+
+import pytest
+
+from cyclegan.errors import ConfigError, StudyError, message
+from cyclegan.locale import in_language
+from cyclegan.study import worker
+from cyclegan.study.worker import in_process
+
+# What the processes run: they find it by its name in this module.
+
+
+def count(until, progress):
+    for number in range(until):
+        progress(number + 1, until)
+
+
+def fail(kind, template, values, progress):
+    progress(1, 2)
+    raise kind(template, **values)
+
+
+def divide(progress):
+    return 1 / 0
+
+
+def be_killed(progress):
+    progress(1, 2)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def leave(progress):
+    os._exit(3)
+
+
+def wait(folder, progress):
+    unfinished = folder / str(os.getpid())
+    unfinished.touch()
+    try:
+        progress(1, 2)
+        time.sleep(60)
+    finally:
+        unfinished.unlink()
+
+
+def refuse_to_end(folder, progress):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    (folder / str(os.getpid())).touch()
+    progress(1, 2)
+    time.sleep(60)
+
+
+def is_alive(pid):
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, 0)
+        return True
+    return False
+
+
+def test_progress_arrives_in_order():
+    steps = [step for step in in_process(count, 3) if step is not None]
+    assert list(dict.fromkeys(steps)) == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_an_error_arrives_whole_and_can_be_translated():
+    needed = message("broken pictures")
+    template = "a session needs {count} {needed} and the study has {have}: take a larger data set, or lower "
+    template += "practice_trials and test_trials"
+    with pytest.raises(StudyError) as caught:
+        list(in_process(fail, StudyError, template, {"count": 4, "needed": needed, "have": 3}))
+    error = caught.value
+    assert error.message.template == template and error.message.values == {"count": 4, "needed": needed, "have": 3}
+    assert str(error).startswith("a session needs 4 broken pictures and the study has 3")
+    assert in_language(error, "ko").startswith("한 사람에게 망가뜨린 사진 4장이 필요한데 3장밖에 없습니다")
+    with pytest.raises(ConfigError, match="^no$"):
+        list(in_process(fail, ConfigError, "no", {}))
+
+
+def test_a_bug_is_none_of_the_users_errors():
+    with pytest.raises(RuntimeError, match="(?s)in divide.*ZeroDivisionError"):
+        list(in_process(divide))
+
+
+@pytest.mark.parametrize(("function", "status"), [(be_killed, "-9"), (leave, "3")])
+def test_a_process_that_was_ended_is_reported_with_its_status(function, status):
+    with pytest.raises(StudyError, match=rf"was ended \(status {status}\), perhaps for lack of memory") as caught:
+        list(in_process(function))
+    assert "메모리" in in_language(caught.value, "ko")
+
+
+@pytest.mark.parametrize("function", [wait, refuse_to_end])
+def test_closing_ends_the_process(tmp_path, monkeypatch, function):
+    monkeypatch.setattr(worker, "GRACE_S", 10.0 if function is wait else 0.3)
+    steps = in_process(function, tmp_path)
+    assert next(step for step in steps if step is not None) == (1, 2)
+    pid = int(next(tmp_path.iterdir()).name)
+    assert is_alive(pid)
+    steps.close()
+    assert not is_alive(pid)
+    assert function is refuse_to_end or not list(tmp_path.iterdir())
+
+
+def test_a_caller_can_cancel_while_nothing_happens(tmp_path, monkeypatch):
+    monkeypatch.setattr(worker, "HEARTBEAT_S", 0.05)
+    with contextlib.closing(in_process(wait, tmp_path)) as steps:
+        seen = next(step for step in steps if step is not None)
+        assert next(steps) == next(steps) == seen == (1, 2)
