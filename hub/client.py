@@ -216,17 +216,9 @@ class Repository:
             raise HubError(
                 "{file} has {size} bytes, too many for what it should be", file=f"{self.repo_id}/{name}", size=size
             )
-        with tempfile.TemporaryDirectory() as folder, self.calls() as api:
-            try:
-                path = api.hf_hub_download(
-                    self.repo_id, name, repo_type=self.repo_type, revision=revision, local_dir=folder
-                )
-            except LocalEntryNotFoundError:
-                raise  # A kind of EntryNotFoundError that means that the Hub did not answer.
-            except EntryNotFoundError:
-                return None
+        with tempfile.TemporaryDirectory() as folder:
             # Line ends and bytes that aren't UTF-8 survive when the text is written again.
-            return Path(path).read_bytes().decode("utf-8", "surrogateescape")
+            return self.fetch(revision, name, Path(folder)).read_bytes().decode("utf-8", "surrogateescape")
 
     def json(self, revision: str, name: str) -> dict[str, Any] | None:
         """Return a JSON object, bypassing the cache; None if there is no such file, {} if it is something else."""

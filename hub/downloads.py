@@ -15,8 +15,8 @@ from huggingface_hub.file_download import repo_folder_name
 from cyclegan.checkpoints.format import GENERATOR_OF, Checkpoint, CheckpointConfig, load_checkpoint, weights_bytes
 from cyclegan.config import Direction
 from cyclegan.errors import CheckpointError, Message, UserError
-from cyclegan.files import read_json
-from hub.client import MAX_JSON_BYTES, Repository, patiently
+from cyclegan.files import MAX_JSON_BYTES, read_json
+from hub.client import Repository, patiently
 
 MAX_PICKLE_BYTES = 4_000_000_000
 """Size of the largest file of weights that is downloaded."""

@@ -86,7 +86,7 @@ def _usage(repo_id: str, info: CheckpointInfo) -> str:
     arrow = "A → B" if direction == "ab" else "B → A"
     return f"""## Use it
 
-In the folder of the CycleGAN workbench, the program that wrote these files: on a page in the browser, with pictures
+From the folder of the CycleGAN workbench, the program that wrote these files: on a page in the browser, with pictures
 in a folder, or in Python.
 
 ```bash
@@ -155,8 +155,8 @@ _PREPROCESS = {
 
 def _limits(info: CheckpointInfo) -> str:
     lines = [
-        "What the input does not show is invented. Don't take details of a translation for facts.",
-        "Colours and textures change more readily than shapes; things at another scale than in training fare worse.",
+        "Whatever the input does not show is invented. Don't take details of a translation for facts.",
+        "Colours and textures change more readily than shapes; objects at other scales than in training look worse.",
         "A good way back proves little: a generator can hide the original in noise that nobody sees.",
     ]
     entry = index_entry(info)

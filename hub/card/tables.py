@@ -72,14 +72,14 @@ def judged_section(repo_id: str, studies: Sequence[Mapping[str, Any]]) -> str:
     parts = [
         "## Judged by people",
         "The *fooling rate* is the share of trials in which a translation was taken for a real picture"
-        f"{of_pairs}{' where two pictures are compared' if of_pairs and any(single) else ''}. The interval is of 95%, "
-        "over participants.",
+        f"{of_pairs}{' where two pictures are compared' if of_pairs and any(single) else ''}. The 95% interval is over "
+        "participants.",
     ]
     if any(single):
         parts.append(
-            "Where pictures were judged one by one, real ones were judged, too, and it is the *total error* that is "
-            "50% if people can't tell them apart: translations taken for real and real pictures taken for fake, each "
-            "half of it."
+            "Where pictures were judged one by one, real ones were judged, too. There, the *total error* is 50% if "
+            "people can't tell them apart; it weighs translations taken for real and real pictures taken for fake "
+            "equally."
         )
     for study, one_by_one in zip(studies, single, strict=True):
         about, protocol = study["study"], study["protocol"]

@@ -17,6 +17,7 @@ from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.config import CycleGANConfig, DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
 from hub.card import make_card
 from hub.card.metadata import TAGS
+from hub.card.tables import judged_section
 from hub.layout import index_entry
 from hub.readme import BEGIN, END
 
@@ -233,6 +234,25 @@ def test_no_epochs_and_damaged_entries():
     entries = [{"epoch": 2, "created": "<script>", "global_step": 0, "losses": None, "directions": ["ab"]}]
     card = card_of(make_info(metrics={"diversity_ab": 1e12}), epochs=entries)
     assert "epoch-0002) | – | – | – | – |" in card and "<script>" not in card and "1.00e+12 / –" in card
+
+
+def test_the_card_tells_the_total_error_of_single_pictures():
+    rows = [{"epoch": 20, "revision": "epoch-0020", "fooling_rate": 0.4, "interval": [0.3, 0.5], "participants": 9,
+             "trials": 450, "total_error": {"error": 0.25, "interval": [0.2, 0.3]}}]  # fmt: skip
+    about = {"name": "made-up", "title": "", "domains": ["maps", "photos"], "direction": "ab"}
+    single = {"study": about, "protocol": {"name": "hype_infinity", "presentation": "single"}, "epochs": rows}
+    pairs = {"study": about, "protocol": {"presentation": "sequence"}, "epochs": [{**rows[0], "total_error": None}]}
+    text = judged_section("alice/maps", [single])
+    assert "| epoch | fooling rate | 95% interval | total error | participants | trials |" in text
+    assert "| 40.0% | 30.0% – 50.0% | 25.0% (20.0% – 30.0%) | 9 | 450 |" in text
+    assert "real picture. The 95% interval" in text and "*total error* is 50% if people can't tell" in text
+    text = judged_section("alice/maps", [pairs])
+    assert "total error" not in text and "; at 50%" in text
+    text = judged_section("a/b", [single, pairs])
+    assert "at 50%, people can't tell them apart where two pictures are compared" in text
+    for damaged in ("x", {"error": "<b>"}, {"error": float("nan")}, None):
+        rows[0]["total_error"] = damaged
+        assert "| 40.0% | 30.0% – 50.0% | 9 |" in judged_section("alice/maps", [single])
 
 
 # --- names that are more than names -------------------------------------------------------------------------

@@ -460,22 +460,3 @@ def test_pictures_come_before_the_text_that_links_to_them(tmp_path, monkeypatch)
     assert first.name == order[-1] == name and len(order) == len(others) + 1
     links = re.findall(r"!\[[^]]+\]\(([^)]+)\)", first.read_text())
     assert links and all(re.fullmatch(r"[\w%.-]+", link) and (tmp_path / unquote(link)).is_file() for link in links)
-
-
-def test_the_hubs_card_tells_the_total_error_of_single_pictures():
-    from hub.card import _judged
-
-    rows = [{"epoch": 20, "revision": "epoch-0020", "fooling_rate": 0.4, "interval": [0.3, 0.5], "participants": 9,
-             "trials": 450, "total_error": {"error": 0.25, "interval": [0.2, 0.3]}}]  # fmt: skip
-    about = {"name": "made-up", "title": "", "domains": ["maps", "photos"], "direction": "ab"}
-    single = {"study": about, "protocol": {"name": "hype_infinity", "presentation": "single"}, "epochs": rows}
-    pairs = {"study": about, "protocol": {"presentation": "sequence"}, "epochs": [{**rows[0], "total_error": None}]}
-    text = _judged("alice/maps", [single])
-    assert "| epoch | fooling rate | 95% interval | total error | participants | trials |" in text
-    assert "| 40.0% | 30.0% – 50.0% | 25.0% (20.0% – 30.0%) | 9 | 450 |" in text
-    assert "real picture. The interval" in text and "*total error* that is 50% if people can't tell" in text
-    assert "total error" not in _judged("alice/maps", [pairs]) and "; at 50%" in _judged("alice/maps", [pairs])
-    assert "at 50%, people can't tell them apart where two pictures are compared" in _judged("a/b", [single, pairs])
-    for damaged in ("x", {"error": "<b>"}, {"error": float("nan")}, None):
-        rows[0]["total_error"] = damaged
-        assert "| 40.0% | 30.0% – 50.0% | 9 |" in _judged("alice/maps", [single])

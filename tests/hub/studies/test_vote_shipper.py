@@ -19,7 +19,7 @@ from hub.studies import shards as local
 from hub.studies import vote_shipper as votes
 from hub.studies.vote_shipper import VoteShipper
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 NAME = "alice/votes"
 SHORTEST_S = votes.MIN_EVERY_S
 COLUMNS = {
@@ -209,7 +209,7 @@ def test_lines_and_letters_of_all_kinds_come_back(repo, make_shipper):
 @pytest.mark.parametrize(
     "fault, reason",
     [
-        ({"status": 429, "headers": {"Retry-After": "1"}}, "takes no more for now"),
+        ({"status": 429, "headers": {"Retry-After": "1"}}, "accepts no more for now"),
         ({"status": 500, "times": 3}, "out of order (500)"),
         ({"times": 2}, "can't be reached"),
         ({"reset": True}, "can't be reached"),
@@ -303,7 +303,7 @@ def test_a_push_that_hangs_is_told_too(make_shipper):
     assert shipper.status == ""
     shipper.append(vote(0))
     time.sleep(0.01)
-    assert shipper.status.endswith("UTC, and no push has come to its end since")
+    assert shipper.status.endswith("UTC, and no push has finished since")
 
 
 def test_close_says_what_is_left_and_the_next_process_pushes_it(loopback, repo, make_shipper):
