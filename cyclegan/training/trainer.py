@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -69,16 +69,12 @@ class Trainer:
 
         torch.manual_seed(config.run.seed)
         self.method = build_method(config, process_index=accelerator.process_index)
+        _check_accumulation(config, self.method.groups)
         if type(self.method).prepare is not Method.prepare:
             self.method.prepare(self._first_batch())
         # Weights are equal everywhere; dropout and the like then differ between processes.
         torch.manual_seed(config.run.seed + 1_000_003 * (accelerator.process_index + 1))
         networks, published = self.method.networks, self.method.published
-        if config.optim.gradient_accumulation_steps > 1 and any(group.steps > 1 for group in self.method.groups):
-            raise ConfigError(
-                "--method {method} takes several steps on each batch, so it can't accumulate gradients: leave out "
-                "--gradient_accumulation_steps", method=config.run.method,
-            )  # fmt: skip
         for network in networks.values():
             if hasattr(network, "checkpointing"):
                 network.checkpointing = config.run.gradient_checkpointing
@@ -89,7 +85,7 @@ class Trainer:
         for name in networks:
             networks[name] = accelerator.prepare(networks[name])
         self.optimisers: dict[str, AcceleratedOptimizer] = {
-            group.name: accelerator.prepare(self._make_optimiser(group)) for group in self.method.groups
+            group.name: accelerator.prepare(_adam(self.method.networks, group, config)) for group in self.method.groups
         }
         """By the group's name."""
         self._losses: dict[str, Callable[..., Loss | None]] = {group.name: group.loss for group in self.method.groups}
@@ -103,12 +99,6 @@ class Trainer:
             num_processes=self.accelerator.num_processes,
         )  # fmt: skip
         return {name: normalise(value) for name, value in next(batches).items()}
-
-    def _make_optimiser(self, group: OptimiserGroup) -> torch.optim.Adam:
-        optim = self.config.optim
-        parameters = [p for name in group.networks for p in self.method.networks[name].parameters()]
-        fused = self.config.run.fused_adam or None
-        return torch.optim.Adam(parameters, lr=optim.lr, betas=(optim.beta1, optim.beta2), fused=fused)
 
     def _compile(self) -> None:
         """Compile each group's loss; with several processes each network, because their wrappers need it."""
@@ -339,7 +329,7 @@ class Trainer:
         for name, network in self.networks.items():
             network.load_state_dict(shared["networks"][name])
         for optimiser, saved in zip(self.optimisers.values(), shared["optimisers"], strict=True):
-            self._load_optimiser(optimiser, saved)
+            _load_optimiser(optimiser, saved)
         self.averages.load_state_dict(shared["ema"], shared["networks"])
         if shared["scaler"] is not None and self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(shared["scaler"])
@@ -350,16 +340,31 @@ class Trainer:
             self._skipped[1] = process["bad_in_a_row"]
             _set_random_state(process["random"])
 
-    @staticmethod
-    def _load_optimiser(optimiser: AcceleratedOptimizer, saved: dict[str, Any]) -> None:
-        """Load moments and counts; this run's own way of computing and layout in memory remain."""
-        ways = [{name: group[name] for name in ("fused", "foreach", "capturable")} for group in optimiser.param_groups]
-        groups = [group | way for group, way in zip(saved["param_groups"], ways, strict=True)]
-        optimiser.load_state_dict(saved | {"param_groups": groups})
-        for parameter, moments in optimiser.state.items():
-            for name, value in moments.items():
-                if value.shape == parameter.shape:  # Fused Adam assumes that strides are the weight's.
-                    moments[name] = torch.empty_like(parameter).copy_(value)
+
+def _check_accumulation(config: TrainConfig, groups: Sequence[OptimiserGroup]) -> None:
+    if config.optim.gradient_accumulation_steps > 1 and any(group.steps > 1 for group in groups):
+        raise ConfigError(
+            "--method {method} takes several steps on each batch, so it can't accumulate gradients: leave out "
+            "--gradient_accumulation_steps", method=config.run.method,
+        )  # fmt: skip
+
+
+def _adam(networks: Mapping[str, nn.Module], group: OptimiserGroup, config: TrainConfig) -> torch.optim.Adam:
+    """Return the optimiser of a group, with weights that its networks share only once."""
+    parameters = dict.fromkeys(p for name in group.networks for p in networks[name].parameters())
+    optim, fused = config.optim, config.run.fused_adam or None
+    return torch.optim.Adam(list(parameters), lr=optim.lr, betas=(optim.beta1, optim.beta2), fused=fused)
+
+
+def _load_optimiser(optimiser: AcceleratedOptimizer, saved: dict[str, Any]) -> None:
+    """Load moments and counts; this run's own way of computing and layout in memory remain."""
+    ways = [{name: group[name] for name in ("fused", "foreach", "capturable")} for group in optimiser.param_groups]
+    groups = [group | way for group, way in zip(saved["param_groups"], ways, strict=True)]
+    optimiser.load_state_dict(saved | {"param_groups": groups})
+    for parameter, moments in optimiser.state.items():
+        for name, value in moments.items():
+            if value.shape == parameter.shape:  # Fused Adam assumes that strides are the weight's.
+                moments[name] = torch.empty_like(parameter).copy_(value)
 
 
 def _random_state() -> dict[str, Any]:
