@@ -62,7 +62,7 @@ class Trainer:
         self.epoch_means = RunningMeans()
         self.stop_requested = False
         """Set it, e.g. from a signal handler, to stop after the current step."""
-        # On the device: whether this step is bad, and how many were skipped, in all, in a row, and at most in a row.
+        # On the device: is this step bad; and the number of skipped ones: in all, in a row, and the most in a row.
         self._bad = torch.zeros((), dtype=torch.bool, device=accelerator.device)
         self._skipped = torch.zeros(3, dtype=torch.int64, device=accelerator.device)
         self._looked, self._looked_at, self._next_look = time.monotonic(), 0, 0
@@ -173,7 +173,7 @@ class Trainer:
                 return optimiser.zero_grad()
         else:
             self._bad |= ~torch.isfinite(loss.detach())
-        if not self.accelerator.sync_gradients:  # The sum of gradients begins anew, or it would remain NaN.
+        if not self.accelerator.sync_gradients:  # The sum starts again from 0, or it would remain NaN.
             for gradient in gradients:
                 gradient.masked_fill_(self._bad, 0.0)
         optimiser.step()
@@ -252,7 +252,7 @@ class Trainer:
         return {name: normalise(value.to(device, non_blocking=True), layout) for name, value in batch.items()}
 
     def _should_stop(self) -> bool:
-        """Return True if any process was asked to stop; all must leave after the same step, not amid an accumulation.
+        """Return True if any process was asked to stop; all leave after the same step, and not within an accumulation.
 
         On a GPU and with several processes, the host looks about once a second, since each look waits for the device.
 
