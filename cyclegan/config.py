@@ -438,7 +438,7 @@ class TrainConfig(Config):
         return super()._types(values) | {"loss": METHOD_CONFIGS[run.method]}
 
     def validate(self) -> None:
-        """Validate every group, then what only shows across groups.
+        """Validate every group, then their combination.
 
         Raises:
             ConfigError: names the flag and the remedy.

@@ -156,7 +156,7 @@ def _shorten(text: str, width: int, font: ImageFont.FreeTypeFont) -> str:
 
 
 def _fit(image: Image.Image, side: int) -> Image.Image:
-    """Scale down to `side`; pictures too small to judge are doubled by whole factors, so that pixels stay pixels."""
+    """Scale down to `side`; enlarge tiny pictures by a whole factor, so that each pixel remains a square."""
     longest = max(image.size)
     if longest > side:
         scale = side / longest

@@ -155,7 +155,7 @@ class Monitor:
         """Follow a step; losses are read from the device only when a line or the bar is due."""
         self.window.add(losses)
         trainer = self.trainer
-        if self._first and trainer.steps_per_epoch > 1:  # It loads and compiles kernels, so it is no measure.
+        if self._first and trainer.steps_per_epoch > 1:  # It loads and compiles kernels, so it isn't timed.
             self._first, self._excluded = False, time.monotonic() - self.started
             self.started, self.first_step = time.monotonic(), trainer.global_step
         if trainer.global_step % self.config.run.log_every == 0:

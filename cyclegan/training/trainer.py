@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -62,23 +62,19 @@ class Trainer:
         self.epoch_means = RunningMeans()
         self.stop_requested = False
         """Set it, e.g. from a signal handler, to stop after the current step."""
-        # On the device: whether this step is bad, and how many were skipped, in all, in a row, and at most in a row.
+        # On the device: is this step bad; and the number of skipped ones: in all, in a row, and the most in a row.
         self._bad = torch.zeros((), dtype=torch.bool, device=accelerator.device)
         self._skipped = torch.zeros(3, dtype=torch.int64, device=accelerator.device)
         self._looked, self._looked_at, self._next_look = time.monotonic(), 0, 0
 
         torch.manual_seed(config.run.seed)
         self.method = build_method(config, process_index=accelerator.process_index)
+        _check_accumulation(config, self.method.groups)
         if type(self.method).prepare is not Method.prepare:
             self.method.prepare(self._first_batch())
         # Weights are equal everywhere; dropout and the like then differ between processes.
         torch.manual_seed(config.run.seed + 1_000_003 * (accelerator.process_index + 1))
         networks, published = self.method.networks, self.method.published
-        if config.optim.gradient_accumulation_steps > 1 and any(group.steps > 1 for group in self.method.groups):
-            raise ConfigError(
-                "--method {method} takes several steps on each batch, so it can't accumulate gradients: leave out "
-                "--gradient_accumulation_steps", method=config.run.method,
-            )  # fmt: skip
         for network in networks.values():
             if hasattr(network, "checkpointing"):
                 network.checkpointing = config.run.gradient_checkpointing
@@ -89,7 +85,7 @@ class Trainer:
         for name in networks:
             networks[name] = accelerator.prepare(networks[name])
         self.optimisers: dict[str, AcceleratedOptimizer] = {
-            group.name: accelerator.prepare(self._make_optimiser(group)) for group in self.method.groups
+            group.name: accelerator.prepare(_adam(self.method.networks, group, config)) for group in self.method.groups
         }
         """By the group's name."""
         self._losses: dict[str, Callable[..., Loss | None]] = {group.name: group.loss for group in self.method.groups}
@@ -103,12 +99,6 @@ class Trainer:
             num_processes=self.accelerator.num_processes,
         )  # fmt: skip
         return {name: normalise(value) for name, value in next(batches).items()}
-
-    def _make_optimiser(self, group: OptimiserGroup) -> torch.optim.Adam:
-        optim = self.config.optim
-        parameters = [p for name in group.networks for p in self.method.networks[name].parameters()]
-        fused = self.config.run.fused_adam or None
-        return torch.optim.Adam(parameters, lr=optim.lr, betas=(optim.beta1, optim.beta2), fused=fused)
 
     def _compile(self) -> None:
         """Compile each group's loss; with several processes each network, because their wrappers need it."""
@@ -183,7 +173,7 @@ class Trainer:
                 return optimiser.zero_grad()
         else:
             self._bad |= ~torch.isfinite(loss.detach())
-        if not self.accelerator.sync_gradients:  # The sum of gradients begins anew, or it would remain NaN.
+        if not self.accelerator.sync_gradients:  # The sum starts again from 0, or it would remain NaN.
             for gradient in gradients:
                 gradient.masked_fill_(self._bad, 0.0)
         optimiser.step()
@@ -262,7 +252,7 @@ class Trainer:
         return {name: normalise(value.to(device, non_blocking=True), layout) for name, value in batch.items()}
 
     def _should_stop(self) -> bool:
-        """Return True if any process was asked to stop; all must leave after the same step, not amid an accumulation.
+        """Return True if any process was asked to stop; all leave after the same step, and not within an accumulation.
 
         On a GPU and with several processes, the host looks about once a second, since each look waits for the device.
 
@@ -339,7 +329,7 @@ class Trainer:
         for name, network in self.networks.items():
             network.load_state_dict(shared["networks"][name])
         for optimiser, saved in zip(self.optimisers.values(), shared["optimisers"], strict=True):
-            self._load_optimiser(optimiser, saved)
+            _load_optimiser(optimiser, saved)
         self.averages.load_state_dict(shared["ema"], shared["networks"])
         if shared["scaler"] is not None and self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(shared["scaler"])
@@ -350,16 +340,31 @@ class Trainer:
             self._skipped[1] = process["bad_in_a_row"]
             _set_random_state(process["random"])
 
-    @staticmethod
-    def _load_optimiser(optimiser: AcceleratedOptimizer, saved: dict[str, Any]) -> None:
-        """Load moments and counts; this run's own way of computing and layout in memory remain."""
-        ways = [{name: group[name] for name in ("fused", "foreach", "capturable")} for group in optimiser.param_groups]
-        groups = [group | way for group, way in zip(saved["param_groups"], ways, strict=True)]
-        optimiser.load_state_dict(saved | {"param_groups": groups})
-        for parameter, moments in optimiser.state.items():
-            for name, value in moments.items():
-                if value.shape == parameter.shape:  # Fused Adam assumes that strides are the weight's.
-                    moments[name] = torch.empty_like(parameter).copy_(value)
+
+def _check_accumulation(config: TrainConfig, groups: Sequence[OptimiserGroup]) -> None:
+    if config.optim.gradient_accumulation_steps > 1 and any(group.steps > 1 for group in groups):
+        raise ConfigError(
+            "--method {method} takes several steps on each batch, so it can't accumulate gradients: leave out "
+            "--gradient_accumulation_steps", method=config.run.method,
+        )  # fmt: skip
+
+
+def _adam(networks: Mapping[str, nn.Module], group: OptimiserGroup, config: TrainConfig) -> torch.optim.Adam:
+    """Return the optimiser of a group, with weights that its networks share only once."""
+    parameters = dict.fromkeys(p for name in group.networks for p in networks[name].parameters())
+    optim, fused = config.optim, config.run.fused_adam or None
+    return torch.optim.Adam(list(parameters), lr=optim.lr, betas=(optim.beta1, optim.beta2), fused=fused)
+
+
+def _load_optimiser(optimiser: AcceleratedOptimizer, saved: dict[str, Any]) -> None:
+    """Load moments and counts; this run's own way of computing and layout in memory remain."""
+    ways = [{name: group[name] for name in ("fused", "foreach", "capturable")} for group in optimiser.param_groups]
+    groups = [group | way for group, way in zip(saved["param_groups"], ways, strict=True)]
+    optimiser.load_state_dict(saved | {"param_groups": groups})
+    for parameter, moments in optimiser.state.items():
+        for name, value in moments.items():
+            if value.shape == parameter.shape:  # Fused Adam assumes that strides are the weight's.
+                moments[name] = torch.empty_like(parameter).copy_(value)
 
 
 def _random_state() -> dict[str, Any]:
