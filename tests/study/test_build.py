@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from cyclegan.errors import ImageError, StudyError
+from cyclegan.errors import ImageError, StudyError, message
 from cyclegan.study import blinding
 from cyclegan.study.build import Preparation, break_picture, bring, build, encode_png, pad_png
+from cyclegan.study.findings import BlindingReport, Finding
 from cyclegan.study.format import FILE_TIME, PlannedCheckpoint, find_studies, read_study
 from cyclegan.study.protocol import protocol
 from tests.study.pictures import Noise, Shown, blur
@@ -33,7 +34,7 @@ def make(tmp_path, monkeypatch):
 
     def build_it(name="small", *, preset="cyclegan2017", checked=False, fields=None, **changes):
         if not checked:
-            monkeypatch.setattr(blinding, "check", lambda study: blinding.BlindingReport(study.name, ()))
+            monkeypatch.setattr(blinding, "check", lambda study: BlindingReport(study.name, ()))
         short = {key: SHORT[key] for key in SHORT if preset not in ("pick", "tag") or key == "test_trials"}
         given = {
             "checkpoints": [checkpoint(1), checkpoint(2)], "inputs": Noise(14, 0), "reals": Noise(14, 1),
@@ -261,8 +262,8 @@ build(checkpoints=[(PlannedCheckpoint(1, "a" * 40, "run"), die)], inputs=p.Noise
 
 
 def test_a_study_that_is_not_blind_is_not_kept(make, tmp_path, monkeypatch):
-    failed = blinding.Finding("files", False, "fakes are longer")
-    monkeypatch.setattr(blinding, "check", lambda study: blinding.BlindingReport(study.name, (failed,)))
+    failed = Finding("files", False, message("fakes are longer"))
+    monkeypatch.setattr(blinding, "check", lambda study: BlindingReport(study.name, (failed,)))
     with pytest.raises(StudyError, match="not be blind.*fakes are longer"):
         make(checked=True)
     assert not list(tmp_path.iterdir())
