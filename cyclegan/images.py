@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 import numpy as np
 from PIL import ExifTags, Image
 
-from cyclegan.errors import ImageError
+from cyclegan.errors import ImageError, Message
 
 if TYPE_CHECKING:
     import torch
@@ -118,7 +118,7 @@ Source = str | os.PathLike | bytes | BinaryIO | Image.Image
 # ---------------------------------------------------------------------------------------------- opening
 
 
-def open_image(source: Source, *, name: str | None = None) -> Image.Image:
+def open_image(source: Source, *, name: str | Message | None = None) -> Image.Image:
     """Read a picture as upright 8 bit RGB without metadata.
 
     Transparency is composited over white: the networks know no alpha, what lies under transparent pixels is
@@ -145,7 +145,7 @@ def open_image(source: Source, *, name: str | None = None) -> Image.Image:
         return Image.fromarray(np.array(image))
 
 
-def probe_image(source: Source, *, name: str | None = None) -> tuple[int, int]:
+def probe_image(source: Source, *, name: str | Message | None = None) -> tuple[int, int]:
     """Width and height as `open_image` would return them, from the header alone.
 
     Raises:
@@ -299,7 +299,7 @@ def _unidentified(name: str, stream: BinaryIO | None) -> str:
         return f"{name} is an AVIF picture, which can't be read here: save it as PNG or JPEG"
     if brand:
         return f"{name} is a video, not a picture: extract its frames as PNG or JPEG"
-    if b"<svg" in head.lower() or name.lower().endswith(".svg"):
+    if b"<svg" in head.lower() or str(name).lower().endswith(".svg"):
         return f"{name} is an SVG drawing, which has no pixels: save it as PNG or JPEG"
     if head.startswith((b"%PDF", b"%!PS")):
         return f"{name} is a document, not a picture: save it as PNG or JPEG"

@@ -585,8 +585,9 @@ def noted_import(name, *args, **kwargs):
 builtins.__import__ = noted_import
 
 import app  # First, as in a Space: whoever imports torch before `spaces` is found.
-from cyclegan.checkpoints.format import LocalSource
-from cyclegan.ui import Workbench, translate
+from cyclegan.checkpoints.sources import LocalSource
+from cyclegan.ui.pages import translate
+from cyclegan.ui.workbench import Workbench
 
 import gradio as gr
 import spaces
@@ -626,7 +627,7 @@ def test_networks_run_on_the_gpu_that_a_space_is_lent(make_run, tmp_path, run_sc
     Image.new("RGB", (40, 40), (9, 99, 200)).save(buffer, "PNG")
     picture = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
     found = json.loads(run_script("-c", CALLS, tmp_path / "fake", picture, make_run(1)).stdout.splitlines()[-1])
-    assert found["lent"] == [["compute_readings", 60]]
+    assert found["lent"] == [["compute_results", 60]]
     # In a fork torch is loaded already; what counts is who asks for it, safetensors for its own sake too.
     first = found["imported"].index
     assert first("spaces") < first("torch") and first("spaces") < first("safetensors")
