@@ -30,19 +30,25 @@ def catalogue_path(language: str) -> Path:
 
 @functools.cache
 def catalogue(language: str) -> dict[str, str]:
-    """Return the translations by English template; {} for English. Fuzzy and empty ones are left out.
-
-    Reads the part of the .po format that this project uses, because Babel takes 0.2 s for it, which every start of
-    the app would wait for. A test compares the result with Babel's.
-    """
+    """Return the translations by English template; {} for English. Fuzzy and empty ones are left out."""
     if language == LANGUAGES[0]:
         return {}
     text = catalogue_path(language).read_text(encoding="utf-8")
-    entries = ((notes, _unquoted(key), _unquoted(value)) for notes, key, value in _ENTRY.findall(text))
-    return {
-        key: value for notes, key, value in entries
-        if key and value and not re.search(r"^#,.*\bfuzzy\b", notes, re.MULTILINE)
-    }  # fmt: skip
+    return {template: translation for template, translation in entries(text).items() if translation}
+
+
+def entries(text: str) -> dict[str, str]:
+    """Return all entries of a .po file by template, without its header; fuzzy translations as empty ones.
+
+    Reads the part of the format that this project uses, because Babel takes 0.2 s for it, and every start of the app
+    would wait for that. A test compares the result with Babel's.
+    """
+    found = {}
+    for notes, template, translation in _ENTRY.findall(text):
+        fuzzy = re.search(r"^#,.*\bfuzzy\b", notes, re.MULTILINE)
+        found[_unquoted(template)] = "" if fuzzy else _unquoted(translation)
+    found.pop("", None)
+    return found
 
 
 def _unquoted(strings: str) -> str:

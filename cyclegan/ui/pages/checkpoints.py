@@ -52,7 +52,7 @@ def build(bench: Workbench) -> None:
 
 
 def _layout(bench: Workbench) -> SimpleNamespace:
-    infos = runs.listed(bench.run(None))
+    infos, say = runs.listed(bench.run(None)), words.speaker()
     header("checkpoints")
     gr.HTML(
         words.label(
@@ -66,7 +66,7 @@ def _layout(bench: Workbench) -> SimpleNamespace:
     about = gr.HTML(elem_classes="about-run")
     with gr.Column(elem_classes="chosen"):
         heading = gr.HTML()
-        note = gr.HTML(busy(words.speaker()("Starting …")), label="note", elem_classes="note")
+        note = gr.HTML(busy(say("Starting …")), label="note", elem_classes="note")
         grids = gr.Gallery(
             label=words.label("Test pictures"), columns=2, object_fit="contain", format="png", height="auto",
             interactive=False, elem_classes="grids", buttons=["download", "fullscreen"],
@@ -85,7 +85,7 @@ def _layout(bench: Workbench) -> SimpleNamespace:
     sentence, entries = gr.Textbox(visible=False, label="sentence"), gr.JSON(visible=False, label="epochs")
     for_programs = gr.Button(visible=False)
     parts = locals()
-    return SimpleNamespace(**{name: parts[name] for name in parts if name not in ("bench", "infos", "script")})
+    return SimpleNamespace(**{name: parts[name] for name in parts if name not in ("bench", "infos", "say", "script")})
 
 
 class Events:
@@ -117,7 +117,8 @@ class Events:
 
     def say_opening(self, request: gr.Request) -> str:
         """Return the note while a run is opened."""
-        return busy(words.speaker(request)("Opening …"))
+        say = words.speaker(request)
+        return busy(say("Opening …"))
 
     def open_run(self, run: str, request: gr.Request) -> list[Any]:
         """Show another run's newest epoch."""

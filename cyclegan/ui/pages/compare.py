@@ -236,8 +236,8 @@ class Events:
     def stop(self, shown: dict | None, request: gr.Request) -> list[Any]:
         """Keep the finished tiles only."""
         kept = [entry for entry in (shown or {}).get("entries", []) if entry.get("fake")]
-        said = words.speaker(request)("Stopped. What was ready is kept.")
-        return [said, {**shown, "entries": kept} if kept else None]
+        say = words.speaker(request)
+        return [say("Stopped. What was ready is kept."), {**shown, "entries": kept} if kept else None]
 
 
 def _wire(parts: SimpleNamespace, events: Events) -> None:

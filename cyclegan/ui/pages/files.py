@@ -191,7 +191,8 @@ class Events:
     def start(self, request: gr.Request) -> list[Any]:
         """Return the busy `doing`, then the empty results."""
         at_work = [gr.Button(visible=True), *[gr.Button(interactive=False)] * 4]
-        return [busy(words.speaker(request)("Starting …")), *at_work, None, None, None]
+        say = words.speaker(request)
+        return [busy(say("Starting …")), *at_work, None, None, None]
 
     def end(self) -> list[Any]:
         """Return the idle `doing`, without the note."""
@@ -199,7 +200,8 @@ class Events:
 
     def cancelled(self, request: gr.Request) -> list[Any]:
         """Return the idle `doing`."""
-        return [words.speaker(request)("Cancelled. Nothing was saved."), *self.end()]
+        say = words.speaker(request)
+        return [say("Cancelled. Nothing was saved."), *self.end()]
 
 
 def _wire(parts: SimpleNamespace, events: Events) -> None:

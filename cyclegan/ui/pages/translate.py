@@ -192,7 +192,8 @@ class Events:
 
     def cancelled(self, request: gr.Request) -> list[Any]:
         """Return the empty `results`."""
-        return [words.speaker(request)("Nothing was translated."), *EMPTY * len(self.rows)]
+        say = words.speaker(request)
+        return [say("Nothing was translated."), *EMPTY * len(self.rows)]
 
 
 def _wire(parts: SimpleNamespace, events: Events) -> None:
