@@ -17,12 +17,11 @@ from cyclegan.errors import CheckpointError, UserError
 from cyclegan.study.shelf import Studies
 from hub import open_source, open_studies
 
-DEMO = Path(__file__).parent / "demo"
-STUDIES = Path("studies")
+DEMO, STUDIES = Path(__file__).parent / "demo", Path("studies")
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of the command line."""
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="app.py", epilog="example: python app.py --checkpoints runs/maps runs/streets", allow_abbrev=False,
         description="Translate pictures in the browser with CycleGAN checkpoints, and bring them back again.")
@@ -42,18 +41,16 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def open_sources(specs: Sequence[str] | None) -> list[CheckpointSource]:
-    """The runs to show, None for the embedded ones; raises CheckpointError if one has no readable checkpoint."""
+    """Return the runs to show, None for the embedded ones. Raises CheckpointError if one has no readable checkpoint."""
     sources = [open_source(spec) for spec in specs or sorted({path.parent for path in DEMO.rglob("epoch-*")})]
     if not sources:
         raise CheckpointError("demo/ holds no run: name one, as in python app.py --checkpoints runs/maps")
     for source in sources:
         if not source.list():
-            raise CheckpointError(
-                "{source} holds no readable checkpoint: {problems}",
-                source=source.name, problems=' '.join(map(str, source.problems)),
-            )
-        for sentence in source.problems:
-            logging.warning(sentence)
+            problems = {"name": source.name, "problems": "; ".join(map(str, source.problems))}
+            raise CheckpointError("{name} holds no readable checkpoint: {problems}", **problems)
+        for problem in source.problems:
+            logging.warning("%s", problem)
     return sources
 
 
@@ -62,10 +59,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
     end_in_order()
-    there = [*([] if args.checkpoints else [DEMO / "studies"]), STUDIES]
-    folders = args.studies or [folder for folder in there if any(folder.glob("*/study.json"))]
+    places = [STUDIES] if args.checkpoints else [DEMO / "studies", STUDIES]
+    folders = args.studies or [place for place in places if any(place.glob("*/study.json"))]
     try:
-        with contextlib.suppress(KeyboardInterrupt):  # By Ctrl-C or SIGTERM, also while things are being loaded.
+        with contextlib.suppress(KeyboardInterrupt):  # By Ctrl-C or SIGTERM, also while loading.
             sources = open_sources(args.checkpoints)
             check_port(args.host, args.port)
             with open_studies(folders, own=is_loopback(args.host) and not args.share, votes=args.votes) as shelf:
@@ -77,22 +74,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _serve(args: argparse.Namespace, sources: list[CheckpointSource], shelf: Studies) -> None:
-    import gradio as gr
-
-    from cyclegan.ui import results, workbench
+    from cyclegan.ui import theme, workbench
     from cyclegan.ui.pages import checkpoints, compare, files, studies, translate
 
     pages = {"": translate, "compare": compare, "files": files, "checkpoints": checkpoints, "studies": studies}
     bench = workbench.Workbench(sources, lambda spec: open_source(spec, for_visitors=not shelf.own), own=shelf.own,
                                 cache_bytes=args.cache_mb * 2**20, studies=shelf)
-    demo = gr.Blocks(title="CycleGAN workbench", delete_cache=(3600, 3600))
+    demo = theme.blocks()
     for path, page in pages.items():
         with demo.route(path, path, show_in_navbar=False) if path else demo:
             page.build(bench)
-    demo.temp_file_sets.append(results.SERVED)
+    options = theme.launch_options([page.CSS for page in pages.values()], own=shelf.own, routes=[shelf.route()])
     demo.queue(max_size=64).launch(
-        server_name=args.host, server_port=args.port, share=args.share, prevent_thread_lock=True,
-        **workbench.launch_options([page.CSS for page in pages.values()], own=shelf.own, routes=[shelf.route()]))
+        server_name=args.host, server_port=args.port, share=args.share, prevent_thread_lock=True, **options)
     with contextlib.closing(demo):  # `block_thread` waits 5 s for open pages.
         bench.warm()
         shelf.warm()

@@ -1,4 +1,7 @@
-"""Write docs/flags.md and docs/api.md from the code: `python docs/generate.py`. A test keeps them up to date."""
+"""Write docs/flags.md and docs/api.md from the code, and bring the catalogues up to date: `python docs/generate.py`.
+
+Tests keep all of them up to date. A new sentence gets an empty translation, which a person has to write.
+"""
 
 from __future__ import annotations
 
@@ -162,3 +165,6 @@ PAGES = {"flags.md": flags_page, "api.md": api_page}
 if __name__ == "__main__":
     for page, write in PAGES.items():
         (ROOT / "docs" / page).write_text(write() + "\n", encoding="utf-8")
+    from cyclegan.locale.extract import update_catalogues
+
+    update_catalogues()

@@ -1,4 +1,4 @@
-"""The curves of a training, an SVG for each kind of figure with the chosen epochs marked, and a table of them."""
+"""The curves of a training: an SVG for each kind of figure with the chosen epochs marked, and a table."""
 
 from __future__ import annotations
 
@@ -11,52 +11,35 @@ import threading
 from collections.abc import Mapping, Sequence
 
 from cyclegan.checkpoints.format import CheckpointInfo
-from cyclegan.ui import common, words
+from cyclegan.errors import Message, message
+from cyclegan.evaluation.figures import FIGURES, figure_of
+from cyclegan.ui import runs, words
 
-PANELS = ("cycle", "gan", "identity", "disc", "reconstruction_l1", "truth_l1", "lpips", "kid", "fid")
-"""What is drawn, if it was recorded: the figures' names without the direction or domain that they end in."""
+PANELS: dict[str, Message] = {
+    **{figure.key: figure.title for figure in FIGURES if figure.in_curves},
+    "lpips": message("Test pictures: LPIPS"), "kid": message("Test pictures: KID"),
+    "fid": message("Test pictures: FID"),
+}  # fmt: skip
+"""The panels by the key of a figure, in order; those of other programs after the table's own."""
 COLOURS = ("#0072b2", "#d55e00")
-"""Matplotlib's stand-ins for the two lines, and for what else is drawn: the page's style sheet has its own."""
+"""Placeholders for the two lines' colours, and for text and marks: the page's style sheet sets the real ones."""
 INK, MARK = "#123456", "#654321"
 STYLES = {COLOURS[0]: "var(--curve-a)", COLOURS[1]: "var(--curve-b)", INK: "currentColor", MARK: "var(--curve-mark)"}
 MAX_POINTS = 400
-"""More epochs than this are thinned out: a panel is some 300 pixels wide."""
+"""More points than this are thinned out, because a panel is about 300 pixels wide."""
 
 Line = tuple[str, tuple[tuple[int, float], ...]]
-"""What it is called, and its (epoch, value)."""
+"""Its name, and its points (epoch, value)."""
 
 _drawing = threading.Lock()
 
-words.add({
-    "curves.title": ("Training curves", "학습 곡선"),
-    "curves.of": ("Training curves of {run}", "{run} 학습 곡선"),
-    "curves.cycle": ("Cycle (L1)", "순환 (L1)"),
-    "curves.gan": ("Adversarial, generators", "적대적 손실, 생성자"),
-    "curves.identity": ("Identity (L1)", "항등 (L1)"),
-    "curves.disc": ("Discriminators", "판별자"),
-    "curves.reconstruction_l1": ("Test pictures: brought back (L1)", "시험 사진: 되돌림 (L1)"),
-    "curves.truth_l1": ("Test pictures: against the truth (L1)", "시험 사진: 정답과의 차이 (L1)"),
-    "curves.lpips": ("Test pictures: LPIPS", "시험 사진: LPIPS"),
-    "curves.kid": ("Test pictures: KID", "시험 사진: KID"),
-    "curves.fid": ("Test pictures: FID", "시험 사진: FID"),
-    "curves.epoch": ("epoch", "에폭"),
-    "curves.at": ("epoch {epoch}: {value}", "에폭 {epoch}: {value}"),
-    "curves.from_to": ("from {first} (epoch {begin}) to {last} (epoch {end})",
-                       "{first}(에폭 {begin})에서 {last}(에폭 {end})까지"),
-    "curves.figures": ("All figures", "모든 수치"),
-    "curves.none": (
-        "No losses are recorded with these checkpoints.", "이 체크포인트에는 기록된 손실이 없습니다."
-    ),
-})  # fmt: skip
-
-
 def curves(infos: Sequence[CheckpointInfo], marked: Sequence[int], say: words.Speaker, run: str = "") -> str:
-    """HTML of a run's losses and metrics against the epoch.
+    """Return the HTML of a run's losses and metrics against the epoch.
 
     Args:
         infos: the run's epochs, in any order.
-        marked: the epochs to mark; those that aren't there are left out.
-        say: from `words.speaker`.
+        marked: the epochs to mark; those that don't exist are left out.
+        say: the visitor's language.
         run: its name, for the heading; without one the heading names none.
 
     Returns:
@@ -68,37 +51,41 @@ def curves(infos: Sequence[CheckpointInfo], marked: Sequence[int], say: words.Sp
     figures = {info.epoch: _figures(info) for info in infos}
     kinds: dict[str, dict[str, Line]] = {}
     for name in dict.fromkeys(name for each in figures.values() for name in each):
-        kind, end = _parted(name)
+        kind, end = _kind_and_end(name)
         points = tuple((epoch, each[name]) for epoch, each in figures.items() if name in each)
         kinds.setdefault(kind, {})[end] = (_line_name(infos[-1], end), points)
-    heading = html.escape(say("curves.of", run=run) if run else say("curves.title"))
-    panels = [_panel(say(f"curves.{kind}"), kinds[kind], chosen, say) for kind in PANELS if kind in kinds]
+    heading = say.html("Training curves of {run}", run=run) if run else say.html("Training curves")
+    panels = [_panel(say.text_of(title), kinds[kind], chosen, say) for kind, title in PANELS.items() if kind in kinds]
     if not panels:
-        return f'<section class="curves"><h2>{heading}</h2><p>{html.escape(say("curves.none"))}</p></section>'
+        none = say.html("No losses are recorded with these checkpoints.")
+        return f'<section class="curves"><h2>{heading}</h2><p>{none}</p></section>'
+    summary = say.html("All figures")
     return (
         f'<section class="curves"><h2>{heading}</h2><div class="panels">{"".join(panels)}</div>'
-        f"<details><summary>{html.escape(say('curves.figures'))}</summary>{_table(figures, chosen, say)}</details>"
-        "</section>"
+        f"<details><summary>{summary}</summary>{_table(figures, chosen, summary, say)}</details></section>"
     )
 
 
 def _figures(info: CheckpointInfo) -> dict[str, float]:
-    """What was recorded and can be drawn."""
+    """Return the recorded values that are finite."""
     recorded: Mapping[str, float] = {**info.losses, **info.metrics}
     return {name: float(value) for name, value in recorded.items() if math.isfinite(value)}
 
 
-def _parted(name: str) -> tuple[str, str]:
-    """`cycle_a` as ("cycle", "a"); what ends in no direction or domain as (name, "")."""
+def _kind_and_end(name: str) -> tuple[str, str]:
+    """Return `cycle_a` as ("cycle", "a"); a name without a direction or domain at its end as (name, "")."""
+    figure, end = figure_of(name)
+    if figure is not None:
+        return figure.key, end
     kind, _, end = name.rpartition("_")
-    return (kind, end) if kind and end in ("ab", "ba", "a", "b") else (name, "")
+    return (kind, end) if kind in PANELS and end in ("ab", "ba", "a", "b") else (name, "")
 
 
 def _line_name(info: CheckpointInfo, end: str) -> str:
-    """The direction or domain that a figure is of, by its name."""
+    """Return the direction or domain of a figure, by its name."""
     if not end or info.config is None:
         return end
-    return common.arrow(info, end) if len(end) == 2 else common.domains(info)[end]
+    return runs.arrow(info, end) if len(end) == 2 else runs.domains(info)[end]
 
 
 def _panel(title: str, lines: Mapping[str, Line], chosen: tuple[int, ...], say: words.Speaker) -> str:
@@ -107,18 +94,25 @@ def _panel(title: str, lines: Mapping[str, Line], chosen: tuple[int, ...], say: 
     legend = "".join(
         f'<span><i style="background:{STYLES[colour]}"></i>{html.escape(name)}</span>' for name, colour in names if name
     )
-    alone = [(colour, points) for (_, colour), (_, points) in zip(names, lines.values(), strict=True)]
-    label = html.escape(f"{title}. {' '.join(_told(line, chosen, say) for line in lines.values())}")
-    svg = _svg(tuple(alone), chosen).replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+    plain = [(colour, points) for (_, colour), (_, points) in zip(names, lines.values(), strict=True)]
+    label = html.escape(f"{title}. {' '.join(_in_words(line, chosen, say) for line in lines.values())}")
+    svg = _svg(tuple(plain), chosen).replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
     return f"<figure><figcaption><b>{html.escape(title)}</b>{legend}</figcaption>{svg}</figure>"
 
 
-def _told(line: Line, chosen: tuple[int, ...], say: words.Speaker) -> str:
-    """A line in words: where it begins and ends, and its values at the chosen epochs."""
+def _in_words(line: Line, chosen: tuple[int, ...], say: words.Speaker) -> str:
+    """Return a line in words: its first and last value, and those at the chosen epochs."""
     name, points = line
     (begin, first), (end, last) = points[0], points[-1]
-    parts = [say("curves.from_to", first=_short(first), begin=begin, last=_short(last), end=end)]
-    parts += [say("curves.at", epoch=epoch, value=_short(value)) for epoch, value in points if epoch in chosen]
+    parts = [
+        say(
+            "from {first} (epoch {begin}) to {last} (epoch {end})",
+            first=_short(first), begin=begin, last=_short(last), end=end,
+        )
+    ]  # fmt: skip
+    parts += [
+        say("epoch {epoch}: {value}", epoch=epoch, value=_short(value)) for epoch, value in points if epoch in chosen
+    ]
     return f"{name}{': ' if name else ''}{'; '.join(parts)}."
 
 
@@ -126,7 +120,9 @@ def _short(value: float) -> str:
     return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
 
 
-def _table(figures: Mapping[int, Mapping[str, float]], chosen: tuple[int, ...], say: words.Speaker) -> str:
+def _table(
+    figures: Mapping[int, Mapping[str, float]], chosen: tuple[int, ...], label: str, say: words.Speaker
+) -> str:
     names = list(dict.fromkeys(name for each in figures.values() for name in each))
     head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in names)
     rows = "".join(
@@ -135,17 +131,16 @@ def _table(figures: Mapping[int, Mapping[str, float]], chosen: tuple[int, ...], 
         + "</tr>"
         for epoch, each in figures.items()
     )
-    epoch = html.escape(say("curves.epoch"))
     return (
-        f'<div class="table" tabindex="0" role="region" aria-label="{html.escape(say("curves.figures"))}">'
-        f'<table><thead><tr><th scope="col">{epoch}</th>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+        f'<div class="table" tabindex="0" role="region" aria-label="{label}"><table><thead><tr>'
+        f'<th scope="col">{say.html("epoch")}</th>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
     )
 
 
 @functools.lru_cache(256)
 def _svg(lines: tuple[tuple[str, tuple[tuple[int, float], ...]], ...], chosen: tuple[int, ...]) -> str:
-    """One panel's <svg>: no words in it, so that matplotlib needs no font that has them."""
-    with _drawing:  # Matplotlib isn't made for several threads.
+    """Return one panel's <svg> without words, so that matplotlib needs no font for them."""
+    with _drawing:  # Matplotlib isn't safe for several threads.
         import matplotlib
         from matplotlib.backends.backend_svg import FigureCanvasSVG
         from matplotlib.figure import Figure
@@ -176,10 +171,10 @@ def _svg(lines: tuple[tuple[str, tuple[tuple[int, float], ...]], ...], chosen: t
             figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
     svg = out.getvalue()
     svg = svg[svg.index("<svg "):]
-    # A style within the page would be everybody's.
+    # A style within the page would apply to all of it.
     svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.DOTALL)
     svg = re.sub(r' (?:width|height)="[\d.]+pt"', "", svg, count=2)
-    svg = re.sub(r'<g id="[\w.]+"', "<g", svg)  # These would be there once for each panel.
+    svg = re.sub(r'<g id="[\w.]+"', "<g", svg)  # Each panel has the same ids, and a page may have an id only once.
     svg = re.sub(r"font-family: [^;]*; ", "", svg)
     for colour, style in STYLES.items():
         svg = svg.replace(colour, style)

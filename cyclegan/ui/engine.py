@@ -1,4 +1,4 @@
-"""A few threads that run the networks for everybody: pictures of one size together, people before videos."""
+"""A few threads that run the networks for all visitors: pictures of one size together, people before videos."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ if TYPE_CHECKING:
     from cyclegan.translation.translator import TranslationResult, Translator
 
 NOW, LATER = 0, 1
-"""Urgency: a person waits for it, or it is one of many pictures of a long job."""
+"""Urgency: a person waits for it, or it belongs to a long job of many pictures."""
 PATIENCE_S = 5.0
-"""After so long, a job is as urgent as any: an endless stream of people must not stop a video for good."""
+"""After this time a job is as urgent as any, or a steady stream of people would stop a video for good."""
 MOST_WORKERS = 4
-"""Each may take as much memory as a translator may."""
+"""Each takes as much memory as one translator."""
 FIRST_PAUSE_S, LAST_PAUSE_S = 0.5, 8.0
-"""How often who waits is told: twenty of them, told twice a second, would take half a core."""
+"""Pauses between reports of progress: twenty waiting visitors with two reports a second would take half a core."""
 
 
 class Waiting(Future):
-    """What will hold a job's translations, in order, or raise what kept them from being made."""
+    """The future of a job: its translations in order, or the error that prevented them."""
 
     def __init__(self) -> None:
         super().__init__()
         self.part = 0.0
-        """What is done, 0 to 1; stays 0 until a picture large enough to go in pieces gets on."""
+        """Progress from 0 to 1; above 0 only for pictures so large that they are translated in pieces."""
         self.abandoned = False
 
     def cancel(self) -> bool:
-        """Nobody waits any more: it is not computed, or ended before its next piece."""
+        """Drop the job before it starts, or end it before its next piece."""
         self.abandoned = True
         return super().cancel()
 
     def follow(self) -> Iterator[float]:
-        """What part is done, now and then, until it is all done or has failed."""
+        """Yield the progress now and then until the job is done or has failed."""
         pause = FIRST_PAUSE_S
         while not wait([self], timeout=pause).done:
             yield self.part
@@ -69,7 +69,7 @@ class _Job:
 
     @property
     def kind(self) -> tuple[Any, ...]:
-        """What may go through a network together."""
+        """Jobs of the same kind go through a network in one batch."""
         return id(self.translator), self.direction, self.reconstruct, self.worked
 
 
@@ -77,15 +77,15 @@ class Engine:
     """Translates for many visitors at once on one device.
 
     Waiting jobs of one checkpoint, direction and size go through it as one batch. A job that is `LATER` runs when no
-    other waits, so a video holds nobody up for longer than one of its batches takes;
-    one that has waited for long takes its turn.
+    other waits, so a video delays nobody for longer than one of its batches takes; a job that has waited for long
+    takes its turn.
 
-    On a CPU several batches are computed side by side, each with its share of the cores: a network that has all of
-    them to itself waits for the slowest of them in each layer, which costs much where the cores have other work too.
-    One that is alone takes them all.
+    On a CPU several batches are computed at once, each with its share of the cores, because a network that uses all
+    cores waits for the slowest of them in each layer, which is slow where the cores have other work too. A single
+    batch uses all cores.
 
     Args:
-        workers: batches at once; None: by the device and the cores.
+        workers: batches at once; None: chosen by the device and the cores.
     """
 
     def __init__(self, workers: int | None = None) -> None:
@@ -98,13 +98,13 @@ class Engine:
         self, translator: Translator, images: Sequence[Image.Image], direction: Direction, *,
         reconstruct: bool = False, size: int | None = None, urgency: int = NOW,
     ) -> Waiting:
-        """Have pictures of one size translated, as by `Translator.translate_many`."""
+        """Queue pictures of one size for translation, as by `Translator.translate_many`."""
         job = _Job(urgency, next(self._turns), translator, images, direction, reconstruct, size)
         with self._changed:
             if not self._workers:
                 import torch
 
-                # Here, where it was never changed: torch hands the last setting on to threads that are new to it.
+                # Read here, where it was never changed, because torch passes the last setting on to new threads.
                 cores = torch.get_num_threads()
                 on_cpu = translator.device.type == "cpu" if self._wanted is None else True
                 self._workers = self._wanted or (min(cores, MOST_WORKERS) if on_cpu else 1)
@@ -115,7 +115,7 @@ class Engine:
         return job.done
 
     def behind(self, translator: Translator) -> Translator:
-        """`translator`, whose batches wait until nobody else does: for videos and many files."""
+        """Return `translator` with its batches behind everybody else's, for videos and many files."""
         return _Behind(self, translator)  # type: ignore[return-value]
 
     def _work(self, cores: int) -> None:

@@ -1,4 +1,4 @@
-"""A picture read as a domain: translated, brought back, compared with itself. Kept as files that browsers fetch."""
+"""Results on the pages: a picture translated, brought back and compared with itself, as files that browsers fetch."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 MAX_NAME_BYTES = 80
 MAX_KEPT_BYTES = 512 * 2**20
 SERVED: set[str] = set()
-"""Paths of all files made here, for gradio's sweep (`Blocks.temp_file_sets`): it knows only those that a component
-hands out as its value, and not those of a component that an event has changed."""
+"""Paths of all files made here, for gradio's sweep (`Blocks.temp_file_sets`), because gradio itself knows only those
+that a component was built with."""
 
 
 class Picture:
-    """A picture that was given, and what tells it from others.
+    """A visitor's picture with its digest.
 
     Args:
         image: RGB.
@@ -42,13 +42,13 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """A reading to be made."""
+class ResultRequest:
+    """One translation of a picture that a page asks for."""
 
     run: str
     epoch: int
     commit_sha: str
-    """What the epoch was pinned to when it was chosen."""
+    """The commit that the epoch was pinned to when it was chosen."""
     direction: str
     size: int | None
     """The shorter side to work at; None: the picture's own."""
@@ -56,45 +56,45 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What a checkpoint makes of a picture: paths of PNG files in gradio's folder, all of the picture's size."""
+class Result:
+    """A checkpoint's translation of a picture: paths of PNG files in gradio's folder, all of the picture's size."""
 
     commit_sha: str
     fake: str
     rec: str | None
-    """The way back; None where the checkpoint has one direction only, or it wasn't asked for."""
+    """The picture brought back; None where the checkpoint has one direction only, or it wasn't asked for."""
     lost: str | None
     """The map of |rec − picture|."""
     similarity: Similarity | None
 
     @property
     def paths(self) -> list[str]:
-        """Its files."""
+        """The paths of its files."""
         return [path for path in (self.fake, self.rec, self.lost) if path is not None]
 
 
-class Readings:
-    """The readings that were made lately, by (picture, commit SHA, direction, size).
+class ResultCache:
+    """The latest results, by picture, commit SHA, direction and size.
 
     Args:
-        max_bytes: bound of their files together; a file that gradio has removed meanwhile is made again.
+        max_bytes: bound of all their files; a result whose file gradio has removed is made again.
     """
 
     def __init__(self, max_bytes: int = MAX_KEPT_BYTES) -> None:
         self.max_bytes = max_bytes
-        self._kept: OrderedDict[tuple[Any, ...], tuple[Reading | str, int]] = OrderedDict()
+        self._kept: OrderedDict[tuple[Any, ...], tuple[Result | str, int]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, picture: Picture, wanted: Wanted) -> Reading | None:
-        """The reading, if it is here."""
-        return self._get(_key(picture, wanted.commit_sha, wanted), lambda reading: reading.paths)
+    def get(self, picture: Picture, wanted: ResultRequest) -> Result | None:
+        """Return the result, None if it isn't kept."""
+        return self._get(_key(picture, wanted.commit_sha, wanted), lambda result: result.paths)
 
-    def put(self, picture: Picture, wanted: Wanted, reading: Reading) -> None:
-        """Keep a reading."""
-        self._put(_key(picture, reading.commit_sha, wanted), reading, reading.paths)
+    def put(self, picture: Picture, wanted: ResultRequest, result: Result) -> None:
+        """Keep a result."""
+        self._put(_key(picture, result.commit_sha, wanted), result, result.paths)
 
     def input(self, picture: Picture) -> str:
-        """The picture itself as a file."""
+        """Return the path of the picture itself as a file."""
         path = self._get(("input", picture.digest), lambda path: [path])
         if path is None:
             path = served("input.png", lambda path: picture.image.save(path, compress_level=1))
@@ -120,22 +120,22 @@ class Readings:
         with self._lock:
             self._kept[key] = value, size
             while len(self._kept) > 1 and sum(size for _, size in self._kept.values()) > self.max_bytes:
-                self._kept.popitem(last=False)  # Someone may look at its files still; gradio removes them.
+                self._kept.popitem(last=False)  # Its files stay for those who look at them; gradio removes them.
 
 
-def _key(picture: Picture, commit_sha: str, wanted: Wanted) -> tuple[Any, ...]:
+def _key(picture: Picture, commit_sha: str, wanted: ResultRequest) -> tuple[Any, ...]:
     return picture.digest, commit_sha, wanted.direction, wanted.size, wanted.reconstruct
 
 
 def compute(
-    engine: Engine | None, translator_of: Callable[[Wanted], Translator], picture: Image.Image,
-    wanted: Sequence[Wanted],
-) -> Iterator[Reading | float]:
-    """Make readings, each as soon as it is there; until then, now and then, what part of it is done.
+    engine: Engine | None, translator_of: Callable[[ResultRequest], Translator], picture: Image.Image,
+    wanted: Sequence[ResultRequest],
+) -> Iterator[Result | float]:
+    """Yield results in order, each as soon as it is ready; until then its progress now and then, 0 to 1.
 
     Args:
-        engine: what runs the networks; None: this thread.
-        translator_of: the loaded checkpoint of a wanted reading.
+        engine: runs the networks; None: this thread does.
+        translator_of: returns a request's loaded checkpoint.
     """
     waiting = []
     try:
@@ -143,57 +143,56 @@ def compute(
             translator = translator_of(each)
             options = {"reconstruct": each.reconstruct, "size": each.size}
             if engine is None:
-                yield _reading(picture, translator, translator.translate(picture, each.direction, **options))
+                yield _saved(picture, translator, translator.translate(picture, each.direction, **options))
             else:
                 waiting.append((translator, engine.submit(translator, [picture], each.direction, **options)))
         for translator, done in waiting:
             yield from done.follow()
-            yield _reading(picture, translator, done.result()[0])
-    finally:  # The visitor may be gone.
+            yield _saved(picture, translator, done.result()[0])
+    finally:  # The visitor may have left.
         for _, done in waiting:
             done.cancel()
 
 
-def _reading(picture: Image.Image, translator: Translator, result: TranslationResult) -> Reading:
+def _saved(picture: Image.Image, translator: Translator, translation: TranslationResult) -> Result:
     from cyclegan.evaluation.reconstruction import HEAT_FULL, heat_map, similarity
     from cyclegan.translation.translator import save_png
 
     info = translator.checkpoint.info
     names = {"a": translator.checkpoint.config.data.domain_a, "b": translator.checkpoint.config.data.domain_b}
-    here, there = (names[domain] for domain in result.direction)
+    here, there = (names[domain] for domain in translation.direction)
 
-    def saved(image: Image.Image, stem: str) -> str:
+    def png(image: Image.Image, stem: str) -> str:
         return served(
             f"{file_name(stem)}.png",
             lambda path: save_png(
-                image, path, checkpoint=translator.checkpoint, direction=result.direction, compress_level=1
+                image, path, checkpoint=translator.checkpoint, direction=translation.direction, compress_level=1
             ),
         )
 
-    fake = saved(result.fake, f"{info.tag} as {there}")
-    if result.rec is None:
-        return Reading(info.commit_sha, fake, None, None, None)
-    heat = heat_map(result.rec, picture)
+    fake = png(translation.fake, f"{info.tag} as {there}")
+    if translation.rec is None:
+        return Result(info.commit_sha, fake, None, None, None)
+    heat = heat_map(translation.rec, picture)
     # One scale for all pictures: the name says it, in a file that leaves the page too.
     lost = served(f"error_0_to_{HEAT_FULL}_grey_levels.png", lambda path: heat.save(path, compress_level=1))
-    return Reading(
-        info.commit_sha, fake, saved(result.rec, f"{info.tag} back to {here}"), lost, similarity(result.rec, picture)
-    )
+    rec = png(translation.rec, f"{info.tag} back to {here}")
+    return Result(info.commit_sha, fake, rec, lost, similarity(translation.rec, picture))
 
 
 def file_name(stem: str) -> str:
-    """`stem` as part of a file's name, at most MAX_NAME_BYTES long: domains and uploads may have names of any kind."""
+    """Return `stem` as part of a file's name, at most MAX_NAME_BYTES long: domains and uploads may have any name."""
     name = "".join(c if c.isalnum() or c == "-" else "_" for c in stem)
     return name.encode()[:MAX_NAME_BYTES].decode(errors="ignore")
 
 
 def served(name: str, write: Callable[[Path], Any], folder: str = "") -> str:
-    """A new file in gradio's folder: it is served from there under its name, and removed when old.
+    """Write a new file in gradio's folder and return its path; gradio serves it, and removes it when it is old.
 
     Args:
-        name: its last part.
+        name: the file's name.
         write: called with its path.
-        folder: how its folder's name begins.
+        folder: prefix of its folder's name.
     """
     path = Path(get_upload_folder()) / f"{folder}{uuid.uuid4().hex}" / name
     path.parent.mkdir(parents=True)
@@ -203,7 +202,7 @@ def served(name: str, write: Callable[[Path], Any], folder: str = "") -> str:
 
 
 def linked(given: Path) -> str:
-    """A file of gradio's folder under another path there, without a second copy of its content."""
+    """Return a second path to a file of gradio's folder, without a copy of its content."""
 
     def link(path: Path) -> None:
         try:

@@ -1,67 +1,84 @@
-"""What the pages say, in English and Korean.
+"""The texts of the pages, in the visitor's language. The English text itself is the key (`cyclegan.locale`).
 
-Every page adds its own table as it is imported. What stands still is sent as a key, which the browser puts into the
-visitor's language (`label`); what the server says about a visitor's picture is put into words here (`speaker`).
+The browser translates what never changes (`label`); the server translates what it says about a visitor's work
+(`speaker`), and the scripts get the translations of their own texts (`for_script`).
 """
 
 from __future__ import annotations
 
+import hashlib
+import html
+import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import gradio as gr
 from gradio.i18n import I18nData
 
-LANGUAGES = ("en", "ko")
+from cyclegan.errors import Message, UserError
+from cyclegan.locale import LANGUAGES, catalogue, translate
 
-_TABLE: dict[str, tuple[str, str]] = {}
+_LABELS: dict[str, str] = {}
+"""The templates that `label` was asked for, by their keys in the browser."""
 
 
-def add(table: dict[str, tuple[str, str]]) -> None:
-    """Add a page's words: key → (English, Korean); `{name}` stands for what `speaker` is given.
+def label(text: str) -> I18nData:
+    """Return what the browser shows in the visitor's language: for labels, choices, placeholders, or as a component's
+    whole value (gradio doesn't look for it within a longer text).
 
-    Raises:
-        ValueError: a key is there already with other words.
+    Call it while a page is built: `launch` hands the texts to the browser.
+
+    Args:
+        text: English, without places.
     """
-    for key, pair in table.items():
-        if _TABLE.setdefault(key, pair) != pair:
-            raise ValueError(f"the words {key!r} are there already")
-
-
-def label(key: str) -> I18nData:
-    """What the browser shows in the visitor's language: for labels, choices, placeholders, or as a component's whole
-    value (within a longer text gradio doesn't look for it).
-
-    Raises:
-        KeyError: no page has such words.
-    """
-    assert "{" not in _TABLE[key][0], f"{key} has to be said by the server"
+    assert not re.search(r"\{\w*\}", text), f"the server has to fill in {text!r}"
+    key = f"t{hashlib.sha256(text.encode()).hexdigest()[:12]}"  # Dots and spaces mean something in the browser's keys.
+    _LABELS[key] = text
     return I18nData(key)
 
 
 def language_of(request: gr.Request | None) -> str:
-    """The first of the visitor's languages that is spoken here: the browser, too, looks at that one."""
+    """Return the first of the visitor's languages if it is spoken here, else English: the browser decides alike."""
     header = request.headers.get("accept-language", "") if request is not None else ""
-    return "ko" if header.strip().lower().startswith("ko") else "en"
+    return "ko" if header.strip().lower().startswith("ko") else LANGUAGES[0]
 
 
 @dataclass(frozen=True)
 class Speaker:
-    """`say(key, **values)` in one language, as plain text."""
+    """`say(template, **values)` in one language, as plain text."""
 
     language: str
 
-    def __call__(self, key: str, **values: object) -> str:
-        """The words, with `values` in their places. Raises KeyError if no page has such words."""
-        return _TABLE[key][LANGUAGES.index(self.language)].format(**values)
+    def __call__(self, template: str, /, **values: object) -> str:
+        """Return the text with `values` in its places; messages and UserErrors among them are translated, too."""
+        return Message(template, values).text(translate(self.language))
+
+    def html(self, template: str, /, **values: object) -> str:
+        """Return the text escaped for HTML."""
+        return html.escape(self(template, **values))
+
+    def text_of(self, said: Message | UserError | str) -> str:
+        """Return a message in this language; a plain string stays as it is."""
+        return said if isinstance(said, str) else said.text(translate(self.language))
 
 
 def speaker(request: gr.Request | None = None) -> Speaker:
-    """For the visitor's language; English without a request."""
+    """Return the speaker of the visitor's language, of English without a request."""
     return Speaker(language_of(request))
 
 
 def i18n() -> gr.I18n:
-    """All words that the browser may be asked for, for `launch`."""
-    static = {key: pair for key, pair in _TABLE.items() if not re.search(r"\{\w*\}", pair[0])}
-    return gr.I18n(**{code: {key: pair[n] for key, pair in static.items()} for n, code in enumerate(LANGUAGES)})
+    """Return all labels of the pages built so far, for `launch`."""
+    tables = {code: {key: translate(code)(text) for key, text in _LABELS.items()} for code in LANGUAGES}
+    return gr.I18n(**tables)
+
+
+def for_script(script: str) -> dict[str, dict[str, str]]:
+    """Return the translations of a script's texts, by language and English text.
+
+    Args:
+        script: JavaScript, in which a text stands as `say("…")`.
+    """
+    texts: Iterable[str] = {json.loads(found) for found in re.findall(r'\bsay\(\s*("(?:[^"\\]|\\.)*")', script)}
+    return {code: {text: catalogue(code).get(text, text) for text in texts} for code in LANGUAGES[1:]}

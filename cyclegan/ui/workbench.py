@@ -1,7 +1,7 @@
-"""What the pages share: the runs on show, their loaded networks, the look.
+"""What the pages work with: the runs, their loaded networks, and the results.
 
-Nothing here imports torch before a picture is translated: the page is served first, torch is loaded behind it
-(`Workbench.warm`).
+Nothing here imports torch before a picture is translated, because the page is served first; `Workbench.warm` loads
+torch in the background.
 """
 
 from __future__ import annotations
@@ -11,66 +11,65 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-
-import gradio as gr
-from starlette.routing import BaseRoute
 
 from cyclegan.checkpoints.format import CheckpointInfo
 from cyclegan.checkpoints.sources import CheckpointSource
 from cyclegan.errors import CheckpointError
 from cyclegan.ui import spaces, words
 from cyclegan.ui.engine import Engine
-from cyclegan.ui.results import Picture, Reading, Readings, Wanted, compute
+from cyclegan.ui.feedback import page_error
+from cyclegan.ui.results import Picture, Result, ResultCache, ResultRequest, compute
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from cyclegan.translation.translator import Translator
 
-CSS = Path(__file__).with_name("ui.css")
 
 GPU_IS_LENT = os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
 """Whether this is a Space without a GPU of its own, which is lent one for each call (ZeroGPU)."""
 
 PEOPLE: dict[str, Any] = {"concurrency_id": "people", "concurrency_limit": 1 if GPU_IS_LENT else 32}
-"""For every event that makes readings: so many visitors wait for the engine, the others in gradio's queue."""
+"""For every event that translates a picture: so many visitors wait for the engine, the others in gradio's queue."""
 JOBS: dict[str, Any] = {"concurrency_id": "jobs", "concurrency_limit": 1 if GPU_IS_LENT else 2}
 """For every event that translates a video or many files."""
 FILES: dict[str, Any] = {"queue": True, "concurrency_id": "files", "concurrency_limit": 4}
-"""For every event that opens what a visitor has sent, beside those: what isn't queued has no limit."""
+"""For every other event that opens what a visitor has sent: events that aren't queued have no limit."""
+QUICK: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+"""For events that only rearrange a page."""
+QUEUED: dict[str, Any] = {**QUICK, "queue": True, "concurrency_limit": None}
+"""For events that may show a notice: gradio shows the notices of queued events only."""
 MAX_OPENED = 32
-"""Runs that visitors have named, and that are remembered."""
+"""So many of the runs that visitors have named are remembered."""
 MAX_NAME = 300
-"""Characters of what a visitor may name."""
+"""Most characters in the name of a run."""
 
 log = logging.getLogger(__name__)
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def on_gpu(seconds: int = 60) -> Callable[[Function], Function]:
-    """Makes a function that runs networks do so on a GPU that a Space is lent for the call; elsewhere nothing.
+    """Return a decorator that runs a function on the GPU that a Space is lent for the call; elsewhere it does nothing.
 
-    There it runs in a process of its own, forked for it: what it is given, yields and raises is pickled, of errors
-    only gr.Error arrives as it was, and what it loads stays there.
+    There the function runs in a forked process: its arguments, what it yields and what it raises are pickled, only a
+    gr.Error arrives as it was raised, and what it loads is lost with the process.
 
     Args:
-        seconds: for how long the GPU is lent at most.
+        seconds: the longest time for which the GPU is lent.
     """
     return (lambda fn: fn) if spaces is None else spaces.GPU(duration=seconds)
 
 
 class Workbench:
-    """The runs that the pages show, by name, and what their checkpoints make of pictures.
+    """The runs that the pages show, by name, and their checkpoints' translations of pictures.
 
     Args:
-        sources: at least one; runs of one name are told apart by a number.
-        open_more: opens what a visitor names beside them; raises CheckpointError. None: nothing can be opened.
+        sources: at least one; runs of the same name get a number.
+        open_more: opens another source that a visitor names; raises CheckpointError. None: no other can be opened.
         own: whether the visitor owns this computer, whose time and folders then are theirs.
-        cache_bytes: bound of the weights that are kept loaded; the checkpoint used last is kept whatever its size.
-        studies: a `cyclegan.ui.pages.studies.Studies`, for its page.
+        cache_bytes: bound of the loaded weights; the checkpoint used last is kept whatever its size.
+        studies: a `cyclegan.study.shelf.Studies`, for its page.
     """
 
     def __init__(
@@ -83,38 +82,36 @@ class Workbench:
             self.runs[f"{source.name} ({same + 1})" if same else source.name] = source
         self.own, self._cache_bytes, self.studies = own, cache_bytes, studies
         self.engine = None if GPU_IS_LENT else Engine()
-        """What runs the networks; None where each call is lent a GPU in a process of its own."""
+        """Runs the networks; None where each call is lent a GPU in a process of its own."""
         self._open_more = open_more
         self._opened: OrderedDict[str, CheckpointSource] = OrderedDict()
         self._cache: Any = None
         self._lock = threading.Lock()
-        self._readings = Readings()
+        self._results = ResultCache()
         self.ready = threading.Event()
         """Set once torch and a checkpoint are loaded, or their loading in the background has failed."""
 
         @on_gpu()
-        def compute_readings(
-            picture: Image.Image, wanted: list[Wanted], say: words.Speaker
-        ) -> Iterator[Reading | float]:
-            def translator_of(one: Wanted) -> Translator:
+        def compute_results(
+            picture: Image.Image, wanted: list[ResultRequest], say: words.Speaker
+        ) -> Iterator[Result | float]:
+            def translator_of(one: ResultRequest) -> Translator:
                 return self.translator(one.run, one.epoch)
 
             try:
                 yield from compute(self.engine, translator_of, picture, wanted)
             except Exception as error:
-                from cyclegan.ui.common import told_error
+                raise page_error(error, say) from error  # Only gr.Error comes back from a process with a GPU.
 
-                raise told_error(error, say) from error
-
-        self._compute = compute_readings
+        self._compute = compute_results
 
     @property
     def takes_more(self) -> bool:
-        """Whether visitors can name runs that are not in `runs`."""
+        """Whether visitors can name runs that aren't in `runs`."""
         return self._open_more is not None
 
     def run(self, name: str | None) -> CheckpointSource:
-        """The run of this name, None for the first.
+        """Return the run of this name, None for the first.
 
         Args:
             name: one of `runs`, or where `takes_more` what its opener takes, such as USER/NAME on the Hub.
@@ -124,29 +121,24 @@ class Workbench:
         """
         if name is None:
             return next(iter(self.runs.values()))
-        if not isinstance(name, str) or not name.isprintable() or len(name) > MAX_NAME:
-            raise CheckpointError(
-                "there is no run {name!r} here; there is {runs}",
-                name=str(name)[:MAX_NAME], runs=', '.join(self.runs),
-            )
-        if name in self.runs:
+        if isinstance(name, str) and name in self.runs:
             return self.runs[name]
-        if self._open_more is None:
+        valid = isinstance(name, str) and name.isprintable() and len(name) <= MAX_NAME
+        if not valid or self._open_more is None:
             raise CheckpointError(
-                "there is no run {name!r} here; there is {runs}",
-                name=name, runs=', '.join(self.runs),
+                "there is no run {name!r} here; there is {runs}", name=str(name)[:MAX_NAME], runs=", ".join(self.runs)
             )
         with self._lock:
             source = self._opened.get(name)
             if source is None:
-                source = self._opened[name] = self._open_more(name.strip())  # Looks at nothing yet.
+                source = self._opened[name] = self._open_more(name.strip())  # Reads nothing yet.
             self._opened.move_to_end(name)
             while len(self._opened) > MAX_OPENED:
                 self._opened.popitem(last=False)
         return source
 
     def info(self, run: str | None, epoch: int | None) -> CheckpointInfo:
-        """A run's epoch, None for the newest.
+        """Return a run's epoch, None for the newest.
 
         Raises:
             CheckpointError: it isn't there.
@@ -155,13 +147,18 @@ class Workbench:
         infos = source.list()
         found = next((info for info in infos if epoch is None or info.epoch == epoch), None)
         if found is None:
+            if epoch is None:
+                raise CheckpointError("{name} has no epoch that can be read", name=source.name)
+            if not infos:
+                raise CheckpointError("{name} has no epoch {epoch} that can be read", name=source.name, epoch=epoch)
             have = ", ".join(str(info.epoch) for info in infos[:8]) + (", …" if len(infos) > 8 else "")
-            why = f"{source.name} has no epoch {epoch}" if epoch is not None else f"{source.name} has no epoch"
-            raise CheckpointError(f"{why}; it has {have}" if infos else f"{why} that can be read")
+            raise CheckpointError(
+                "{name} has no epoch {epoch}; it has {have}", name=source.name, epoch=epoch, have=have
+            )
         return found
 
     def translator(self, run: str | None, epoch: int | None) -> Translator:
-        """The networks of a run's epoch, None for the newest; the first call waits for torch.
+        """Return the networks of a run's epoch, None for the newest; the first call waits for torch.
 
         Raises:
             CheckpointError: it isn't there or can't be read.
@@ -176,7 +173,7 @@ class Workbench:
         return translator
 
     def device_type(self) -> str:
-        """Where the networks run: cpu, cuda, mps."""
+        """Return where the networks run: cpu, cuda, mps."""
         if GPU_IS_LENT:
             return "cuda"
         from cyclegan.translation.translator import default_device
@@ -184,41 +181,41 @@ class Workbench:
         return default_device()
 
     def input(self, picture: Picture) -> str:
-        """A picture as a file for the browser."""
-        return self._readings.input(picture)
+        """Return a picture as a file for the browser."""
+        return self._results.input(picture)
 
-    def read(self, picture: Picture, wanted: Sequence[Wanted], say: words.Speaker) -> Iterator[Reading]:
-        """A picture's readings, in order, each as soon as it is there; those made before at once.
+    def results(self, picture: Picture, wanted: Sequence[ResultRequest], say: words.Speaker) -> Iterator[Result]:
+        """Yield a picture's results in order, each as soon as it is ready; those made before at once.
 
         Raises:
             gr.Error: one can't be made; a sentence in the visitor's language.
         """
-        return (reading for reading in self.follow(picture, wanted, say) if isinstance(reading, Reading))
+        return (result for result in self.follow(picture, wanted, say) if isinstance(result, Result))
 
-    def follow(self, picture: Picture, wanted: Sequence[Wanted], say: words.Speaker) -> Iterator[Reading | float]:
-        """As `read`; and before and while the next one is made, now and then what part of it is done (0 to 1).
+    def follow(self, picture: Picture, wanted: Sequence[ResultRequest], say: words.Speaker) -> Iterator[Result | float]:
+        """As `results`; before and while the next one is made, also its progress now and then, 0 to 1.
 
-        Gradio can end an event for a visitor who has left or has enough only where it yields something.
+        Gradio can end the event of a visitor who has left or cancelled only where it yields.
         """
-        kept = [self._readings.get(picture, one) for one in wanted]
-        missing = [one for one, reading in zip(wanted, kept, strict=True) if reading is None]
+        kept = [self._results.get(picture, one) for one in wanted]
+        missing = [one for one, result in zip(wanted, kept, strict=True) if result is None]
         made = iter(self._compute(picture.image, missing, say) if missing else ())
-        for one, reading in zip(wanted, kept, strict=True):
-            if reading is None:
+        for one, result in zip(wanted, kept, strict=True):
+            if result is None:
                 yield 0.0
-            while reading is None:
+            while result is None:
                 step = next(made)
-                if isinstance(step, Reading):
-                    reading = step
-                    self._readings.put(picture, one, reading)
+                if isinstance(step, Result):
+                    result = step
+                    self._results.put(picture, one, result)
                 else:
                     yield step
-            yield reading
+            yield result
 
     def warm(self) -> None:
         """Load torch and the first run's newest checkpoint in the background."""
         if GPU_IS_LENT:
-            self.ready.set()  # This process can't put networks on a GPU; torch came with `spaces`.
+            self.ready.set()  # This process has no GPU, and `spaces` has loaded torch.
             return
         threading.Thread(target=self._warm, name="warm", daemon=True).start()
 
@@ -226,78 +223,8 @@ class Workbench:
         try:
             self.translator(None, None)
         except CheckpointError as error:
-            log.warning("%s", error)  # Whoever asks for it is told in the page.
+            log.warning("%s", error)  # The page shows it to whoever asks for the checkpoint.
         except Exception:
             log.exception("the networks could not be loaded")
         finally:
             self.ready.set()
-
-
-def theme() -> gr.themes.Base:
-    """Calm greys, one accent, the system's own fonts: nothing is fetched from elsewhere."""
-    return gr.themes.Default(
-        primary_hue="teal",
-        neutral_hue="slate",
-        font=("system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "Noto Sans CJK KR", "sans-serif"),
-        font_mono=("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"),
-    ).set(
-        body_background_fill="*neutral_50",
-        body_background_fill_dark="*neutral_950",
-        block_label_background_fill="*background_fill_primary",
-        # The built-in greys for small text fall short of a contrast of 4.5 to 1.
-        body_text_color_subdued="*neutral_600",
-        body_text_color_subdued_dark="*neutral_300",
-        block_label_text_color="*neutral_600",
-        block_label_text_color_dark="*neutral_300",
-        block_title_text_color="*neutral_700",
-        block_title_text_color_dark="*neutral_200",
-        block_info_text_color="*neutral_600",
-        block_info_text_color_dark="*neutral_300",
-    )
-
-
-NAVIGATION = (
-    ("translate", ""), ("compare", "compare"), ("files", "files"), ("checkpoints", "checkpoints"),
-    ("studies", "studies"),
-)
-"""The pages: the key of each one's name, and its path."""
-
-words.add({
-    "page.translate": ("Translate", "변환"),
-    "page.compare": ("Compare", "비교"),
-    "page.files": ("Video and files", "동영상·파일"),
-    "page.checkpoints": ("Checkpoints", "체크포인트"),
-    "page.studies": ("Studies", "연구"),
-})
-
-
-def header(page: str) -> None:
-    """Put the name of the app and the way to its pages at the top of a page. `page`: its key in NAVIGATION."""
-    gr.HTML("<h1>CycleGAN workbench</h1>", elem_classes="title", padding=False)
-    with gr.Row(elem_classes="navigation"):
-        for key, path in NAVIGATION:
-            current = {"elem_classes": "current"} if key == page else {}
-            gr.Button(words.label(f"page.{key}"), link=f"./{path}", link_target="_self", size="sm", **current)
-
-
-def launch_options(css: Sequence[Path], *, own: bool, routes: Sequence[BaseRoute] = ()) -> dict[str, Any]:
-    """What `launch` is told whatever the pages: the look, limits on uploads, and nothing from or to elsewhere.
-
-    Args:
-        css: the pages' style sheets.
-        own: whether the visitor owns this computer.
-        routes: what is served beside gradio's pages.
-    """
-    return {
-        "app_kwargs": {"routes": list(routes)},
-        "theme": theme(),
-        "css_paths": [CSS, *css],
-        "i18n": words.i18n(),
-        "mcp_server": find_spec("mcp") is not None,  # Of gradio's extra `mcp`.
-        "max_threads": 80,
-        "max_file_size": None if own else "50mb",
-        "footer_links": ["api"],
-        "run_history": False,
-        "enable_monitoring": False,
-        "ssr_mode": False,
-    }

@@ -627,7 +627,7 @@ def test_networks_run_on_the_gpu_that_a_space_is_lent(make_run, tmp_path, run_sc
     Image.new("RGB", (40, 40), (9, 99, 200)).save(buffer, "PNG")
     picture = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
     found = json.loads(run_script("-c", CALLS, tmp_path / "fake", picture, make_run(1)).stdout.splitlines()[-1])
-    assert found["lent"] == [["compute_readings", 60]]
+    assert found["lent"] == [["compute_results", 60]]
     # In a fork torch is loaded already; what counts is who asks for it, safetensors for its own sake too.
     first = found["imported"].index
     assert first("spaces") < first("torch") and first("spaces") < first("safetensors")

@@ -1,10 +1,13 @@
 // The viewer of the compare page: one set of tiles, shown as a grid, two of them under a divider, or one at a time.
-// Gradio calls this with `element` (what html_template became), `props` (`value`: what _compare yields; `words`) and
-// `watch`. What a file or a visitor has named gets into the page as text only.
+// Gradio calls this with `element` (what html_template became), `props` (`value`: what `comparison.compare` yields;
+// `words`: translations of the texts here, by language) and `watch`. Names that a file or a visitor has given get into
+// the page as text only.
 
-const say = props.words[navigator.language.toLowerCase().startsWith("ko") ? "ko" : "en"];
-const VIEWS = ["grid", "slider", "scrub"];
-const SHOWS = ["fake", "rec", "lost"];
+const translated = props.words[navigator.language.slice(0, 2).toLowerCase()] ?? {};
+const say = (text, values = {}) => (translated[text] ?? text).replace(/\{(\w+)\}/g, (_, name) => values[name]);
+const VIEWS = {grid: () => say("Grid"), slider: () => say("Slider"), scrub: () => say("Scrub")};
+const SHOWS = {fake: names => say("As {there}", names), rec: names => say("Back to {here}", names),
+               lost: () => say("Lost on the way")};
 const MOST_ZOOM = 32;
 const PIXELATED_FROM = 3; // Screen pixels for each of the picture's.
 
@@ -18,7 +21,6 @@ function make(tag, attributes = {}, ...inside) {
   return node;
 }
 
-const filled = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 const clamp = (x, low, high) => Math.min(high, Math.max(low, x));
 const button = (text, act, attributes = {}) => make("button", {type: "button", click: act, ...attributes}, text);
 
@@ -26,7 +28,7 @@ const button = (text, act, attributes = {}) => make("button", {type: "button", c
 
 const asked = new URLSearchParams(location.search);
 const number = (name, otherwise) => (/^\d+(\.\d+)?$/.test(asked.get(name) ?? "") ? Number(asked.get(name)) : otherwise);
-const oneOf = (all, name) => (all.includes(asked.get(name)) ? asked.get(name) : all[0]);
+const oneOf = (all, name) => (Object.hasOwn(all, asked.get(name)) ? asked.get(name) : Object.keys(all)[0]);
 const look = {
   view: oneOf(VIEWS, "view"), show: oneOf(SHOWS, "show"),
   left: number("left", 1), right: number("right", Infinity), at: number("at", 1), // Tiles; 0 is the input.
@@ -41,37 +43,39 @@ let tiles = [];
 const viewer = element.querySelector(".viewer");
 const choice = (label, names, act) => make(
   "div", {class: "choice", role: "group", "aria-label": label},
-  ...names.map(name => button(say[name], () => act(name), {"data-name": name})),
+  ...Object.keys(names).map(name => button(names[name]({}), () => act(name), {"data-name": name})),
 );
-const views = choice(say.views, VIEWS, view => change({view}));
-const shows = choice(say.shows, SHOWS, show => change({show}));
-const percent = button("100%", () => whole(), {title: say.whole, class: "percent"});
+const views = choice(say("How to look"), VIEWS, view => change({view}));
+const shows = choice(say("What to look at"), SHOWS, show => change({show}));
+const percent = button("100%", () => whole(), {title: say("Whole picture"), class: "percent"});
 const zooms = make(
-  "div", {class: "choice", role: "group", "aria-label": say.zoom},
-  button("−", () => zoomBy(1 / 1.5), {"aria-label": say.farther}), percent,
-  button("+", () => zoomBy(1.5), {"aria-label": say.closer}),
+  "div", {class: "choice", role: "group", "aria-label": say("Magnification")},
+  button("−", () => zoomBy(1 / 1.5), {"aria-label": say("Reduce")}), percent,
+  button("+", () => zoomBy(1.5), {"aria-label": say("Magnify")}),
 );
-const full = button(say.full, () => (document.fullscreenElement ? document.exitFullscreen() : viewer.requestFullscreen()),
+const full = button(say("Full screen"), () => (document.fullscreenElement ? document.exitFullscreen() : viewer.requestFullscreen()),
                     {class: "plain full"});
 full.hidden = !document.fullscreenEnabled;
 
-const stage = make("div", {class: "stage", tabindex: 0, role: "group", "aria-label": say.tiles,
+const stage = make("div", {class: "stage", tabindex: 0, role: "group", "aria-label": say("The pictures"),
                            "aria-describedby": "viewer-keys"});
-const handle = make("div", {class: "handle", role: "slider", tabindex: 0, "aria-label": say.divider,
+const handle = make("div", {class: "handle", role: "slider", tabindex: 0, "aria-label": say("Divider between left and right"),
                             "aria-valuemin": 0, "aria-valuemax": 100});
 const over = make("div", {class: "over"}, handle);
-const [left, right] = ["left", "right"].map(side =>
-  make("select", {"aria-label": say[side], change: event => change({[side]: Number(event.target.value)})}));
+const [left, right] = [["left", say("Left")], ["right", say("Right")]].map(([side, label]) =>
+  make("select", {"aria-label": label, change: event => change({[side]: Number(event.target.value)})}));
 const pair = make("div", {class: "pair"}, left, right);
-const range = make("input", {type: "range", min: 1, step: 1, "aria-label": say.walk,
+const range = make("input", {type: "range", min: 1, step: 1, "aria-label": say("Step through the epochs"),
                              input: event => change({at: Number(event.target.value)})});
 const steps = make("div", {class: "steps", "aria-hidden": "true"});
 const walk = make("div", {class: "walk"}, range, steps);
-const copy = button(say.copy, copyLink, {class: "plain"});
-const own = make("span", {class: "own"}, say.own);
+const copy = button(say("Copy link"), copyLink, {class: "plain"});
+const own = make("span", {class: "own"}, say("Your own picture is not part of the link."));
 viewer.append(
   make("div", {class: "tools"}, views, shows, zooms, full), pair, walk, stage,
-  make("div", {class: "below"}, make("span", {class: "keys", id: "viewer-keys"}, say.keys), own, copy),
+  make("div", {class: "below"}, make("span", {class: "keys", id: "viewer-keys"}, say(
+    "Keys: + and − magnify, 0 shows everything, arrows move; in Scrub ← → and space step through the epochs.")),
+       own, copy),
 );
 viewer.hidden = true;
 
@@ -98,7 +102,7 @@ function draw() {
 
   for (const node of [...views.children, ...shows.children])
     node.setAttribute("aria-pressed", [look.view, look.show].includes(node.dataset.name));
-  for (const node of shows.children) node.textContent = filled(say[node.dataset.name], shown);
+  for (const node of shows.children) node.textContent = SHOWS[node.dataset.name](shown);
   for (const [select, tile] of [[left, look.left], [right, look.right]]) {
     select.replaceChildren(...tiles.map((each, n) => make("option", {value: n}, each.name)));
     select.value = tile;
@@ -119,7 +123,7 @@ function newTile() {
   const wait = make("span", {class: "wait"});
   const title = make("b");
   const about = make("span", {class: "about"});
-  const figures = make("span", {class: "figures", title: say.figures});
+  const figures = make("span", {class: "figures", title: say("L1 and SSIM of the returned picture against the input")});
   const save = make("a", {class: "save", download: ""}, "↓");
   const figure = make("figure", {}, make("div", {class: "frame"}, img, wait),
                       make("figcaption", {}, make("span", {class: "name"}, title, save), about, figures));
@@ -130,7 +134,7 @@ function newTile() {
 function drawTile(tile, n) {
   const entry = n ? shown.entries[n - 1] : null;
   const url = entry ? entry[look.show] : shown.input;
-  tile.name = entry ? entry.label : say.input;
+  tile.name = entry ? entry.label : say("input");
   tile.short = entry ? String(entry.epoch) : "";
   tile.figure.classList.toggle("left", n === look.left);
   tile.figure.classList.toggle("right", n === look.right && look.left !== look.right);
@@ -141,20 +145,20 @@ function drawTile(tile, n) {
   tile.figures.replaceChildren(...figures.map(([key, name, digits, best]) => {
     const all = shown.entries.map(each => each[key]).filter(each => each != null);
     const isBest = all.length > 1 && entry[key] === best(...all);
-    return make("span", isBest ? {class: "best", title: say.best} : {}, `${name} ${entry[key].toFixed(digits)}`);
+    return make("span", isBest ? {class: "best", title: say("the best of these")} : {}, `${name} ${entry[key].toFixed(digits)}`);
   }));
   tile.img.hidden = tile.save.hidden = !url;
   tile.wait.hidden = Boolean(url);
   if (url) {
     if (tile.img.getAttribute("src") !== url) tile.img.src = tile.save.href = url;
-    const what = entry ? filled(say[look.show], shown) : shown.here;
+    const what = entry ? SHOWS[look.show](shown) : shown.here;
     tile.img.alt = `${tile.name}, ${what}`;
-    tile.save.setAttribute("aria-label", filled(say.save, tile));
-    tile.save.title = filled(say.save, tile);
+    tile.save.setAttribute("aria-label", say("Save {name}", tile));
+    tile.save.title = say("Save {name}", tile);
   } else {
     const waits = !entry.fake && !entry.error;
     tile.wait.classList.toggle("busy", waits);
-    tile.wait.textContent = entry.error ?? (waits ? say.waiting : say.nothing);
+    tile.wait.textContent = entry.error ?? (waits ? say("waiting …") : say("No way back here"));
   }
 }
 
@@ -339,8 +343,8 @@ async function copyLink() {
     document.execCommand("copy");
     text.remove();
   }
-  copy.textContent = say.copied;
-  setTimeout(() => { copy.textContent = say.copy; }, 2000);
+  copy.textContent = say("Copied");
+  setTimeout(() => { copy.textContent = say("Copy link"); }, 2000);
 }
 
 watch("value", () => {

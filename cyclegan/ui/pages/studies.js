@@ -1,7 +1,8 @@
 // The links for participants on an owner's page, whole: as this browser has come here, whatever stands between.
 // Gradio calls this with `element`, `props` (`words`) and `watch`.
 
-const say = props.words[navigator.language.toLowerCase().startsWith("ko") ? "ko" : "en"];
+const translated = props.words[navigator.language.slice(0, 2).toLowerCase()] ?? {};
+const say = text => translated[text] ?? text;
 
 function fill() {
   // Without the page's own parameters, among which may be the owner's key.
@@ -22,8 +23,8 @@ element.addEventListener("click", async event => {
     getSelection().selectAllChildren(code);
     done = document.execCommand("copy");
   }
-  button.textContent = done ? say.copied : say.failed;
-  setTimeout(() => { button.textContent = say.copy; }, 2000);
+  button.textContent = done ? say("Copied") : say("Select and copy it");
+  setTimeout(() => { button.textContent = say("Copy"); }, 2000);
 });
 
 watch("value", fill);

@@ -75,7 +75,7 @@ def test_epochs_are_ticked_and_compared(checkpoints):
 
 def test_the_address_names_run_and_epoch(checkpoints):
     here = checkpoints("?run=oneway&epoch=epoch-0007", shows=7)
-    here.wait_for("Epoch 7 came without test pictures")
+    here.wait_for("Epoch 7 has no test pictures")
     assert here.page.get_by_label("Run", exact=True).input_value() == "oneway"
     here.page.get_by_text("<b>horse</b> → zebra").first.wait_for()  # A name, not markup.
     here = checkpoints("?run=streets&epoch=epoch-0099")
@@ -93,7 +93,7 @@ def test_another_run_and_one_that_is_not_there(checkpoints):
     box.fill("oneway")
     box.press("Enter")
     wait_for_epoch(here, 7)
-    here.wait_for("Epoch 7 came without test pictures")
+    here.wait_for("Epoch 7 has no test pictures")
 
 
 def test_a_running_training_is_looked_at_again(checkpoints, pictured):  # noqa: F811
@@ -105,7 +105,7 @@ def test_a_running_training_is_looked_at_again(checkpoints, pictured):  # noqa: 
         here.page.get_by_role("button", name="Refresh").click()
         here.wait_for_notice("The newest is epoch 3")
         wait_for_epoch(here, 3)
-        here.wait_for("Epoch 3 came without test pictures")
+        here.wait_for("Epoch 3 has no test pictures")
     finally:
         shutil.rmtree(added)
 

@@ -80,14 +80,14 @@ def test_the_test_pictures_of_an_epoch(client, pictured):
     said, shown = client.predict(run="streets", epoch="epoch-0001", api_name="/samples")
     assert [one["caption"] for one in shown] == ["day → night"]
     said, shown = client.predict(run="oneway", api_name="/samples")
-    assert said == "Epoch 7 came without test pictures." and shown == []
+    assert said == "Epoch 7 has no test pictures." and shown == []
 
 
 @pytest.mark.parametrize("name, parameters, said", [
     ("checkpoints", {"run": "elsewhere"}, "elsewhere is not a folder"),
     ("samples", {"run": "elsewhere"}, "elsewhere is not a folder"),
     ("samples", {"epoch": "epoch-0009"}, "streets has no epoch 9; it has 2, 1"),
-    ("samples", {"epoch": "../epoch-0001"}, "is no epoch"),
+    ("samples", {"epoch": "../epoch-0001"}, "isn't an epoch"),
 ])  # fmt: skip
 def test_wrong_parameters_are_told(client, name, parameters, said):
     with pytest.raises(Exception, match=said) as caught:
@@ -131,23 +131,23 @@ def told(bench, run, epoch=None):
     """What `/samples` tells after an error, once it has cleared what was shown."""
     import gradio as gr
 
-    from cyclegan.ui.pages.checkpoints import _samples
+    from cyclegan.ui.epochs import samples
 
-    values = _samples(bench, run, epoch, speaker())
+    values = samples(bench, run, epoch, speaker())
     said, gallery = next(values)
-    assert said == "The test pictures could not be had." and gallery == []
+    assert said == "Couldn't load the test pictures." and gallery == []
     with pytest.raises(gr.Error) as caught:
         next(values)
     return caught.value.message
 
 
 def test_visitors_open_no_folders(bench, tmp_path):
-    from cyclegan.ui.pages.checkpoints import _thumbnails
+    from cyclegan.ui.epochs import thumbnails
 
     there, nowhere = str(tmp_path / "other"), str(tmp_path / "nowhere")
     assert told(bench, there).replace("other", "X") == told(bench, nowhere).replace("nowhere", "X")
-    assert _thumbnails(bench, {"run": there, "epoch": 1}) is None
-    assert list(_thumbnails(bench, {"run": "mine", "epoch": 1})) == ["ab"]
+    assert thumbnails(bench, {"run": there, "epoch": 1}) is None
+    assert list(thumbnails(bench, {"run": "mine", "epoch": 1})) == ["ab"]
     with pytest.raises(CheckpointError, match="names nothing on the Hub"):
         bench.run(there)
 
@@ -158,7 +158,7 @@ def test_visitors_open_no_folders(bench, tmp_path):
     ("large", "ab.png of epoch-0001 has 5000×4000 pixels, too many for a page"),
 ])  # fmt: skip
 def test_samples_that_are_no_pictures(bench, tmp_path, content, said):
-    from cyclegan.ui.pages.checkpoints import _thumbnails
+    from cyclegan.ui.epochs import thumbnails
 
     path = tmp_path / "mine/epoch-0001/samples/ab.png"
     if content == "large":
@@ -166,16 +166,16 @@ def test_samples_that_are_no_pictures(bench, tmp_path, content, said):
     else:
         path.write_bytes(content)
     assert told(bench, "mine").startswith(said)
-    assert _thumbnails(bench, {"run": "mine", "epoch": "epoch-0001"}) is None
+    assert thumbnails(bench, {"run": "mine", "epoch": "epoch-0001"}) is None
 
 
 def test_thumbnails_are_small_and_those_of_now(bench, tmp_path):
-    from cyclegan.ui.pages.checkpoints import _thumbnails
+    from cyclegan.ui.epochs import thumbnails
 
     path = tmp_path / "mine/epoch-0001/samples/ab.png"
 
     def size():
-        head, _, data = _thumbnails(bench, {"run": "mine", "epoch": 1})["ab"].partition(",")
+        head, _, data = thumbnails(bench, {"run": "mine", "epoch": 1})["ab"].partition(",")
         assert head == "data:image/webp;base64"
         return Image.open(io.BytesIO(base64.b64decode(data))).size
 
@@ -191,16 +191,17 @@ def of(tmp_path, epochs=1, **changes):
 
 
 def test_many_epochs_are_shown_a_few_at_a_time(tmp_path):
-    from cyclegan.ui.pages.checkpoints import PAGE, _cards
+    from cyclegan.ui.epochs import cards
+    from cyclegan.ui.pages.checkpoints import PAGE
 
     infos = of(tmp_path, 200)
-    shown = _cards("run", infos, PAGE, infos[150], speaker())
+    shown = cards("run", infos, PAGE, infos[150], speaker())
     assert re.findall(r'data-epoch="(.*?)"', shown) == [f"epoch-{n:04d}" for n in range(200, 200 - PAGE, -1)]
     assert len(shown) < 60_000 and "data:" not in shown
 
 
 def test_whatever_a_checkpoint_says_is_text(tmp_path):
-    from cyclegan.ui.pages.checkpoints import _about, _cards, _entry, _heading
+    from cyclegan.ui.epochs import about, cards, entry, heading
 
     evil = "<img src=x onerror=alert(1)>\"'&"
     figures = {f"{evil}{number}": float(number) for number in range(100)}
@@ -210,25 +211,25 @@ def test_whatever_a_checkpoint_says_is_text(tmp_path):
     source = LocalSource(tmp_path)
     source.name, source.problems = evil, [evil]
     say = speaker()
-    for shown in (_about(source, [info], say), _cards(evil, [info], 1, info, say), _heading(info, say)):
+    for shown in (about(source, [info], say), cards(evil, [info], 1, info, say), heading(info, say)):
         assert "<img src" not in shown and f'"{evil}' not in shown and "nan" not in shown
-    assert shown.count("<") < 20 and _cards("x", [info], 1, info, say).count("<tr>") < 20
-    assert _entry(info)["losses"] == {"cycle_a": None, "cycle_b": None}
+    assert shown.count("<") < 20 and cards("x", [info], 1, info, say).count("<tr>") < 20
+    assert entry(info)["losses"] == {"cycle_a": None, "cycle_b": None}
 
 
 def test_figures_stand_in_the_column_of_their_direction(tmp_path):
-    from cyclegan.ui.pages.checkpoints import _cards
+    from cyclegan.ui.epochs import cards
 
     losses = {"cycle_a": 0.1, "cycle_b": 0.2, "identity_a": 0.3, "identity_b": 0.4, "disc_a": 0.5, "disc_b": 0.6}
     metrics = {"truth_l1_ab": 20.0, "disc_accuracy_b": 0.75, "fid_ab": 123.456}
     newest, older = of(tmp_path, 2, losses=losses, metrics=metrics)
     newest = dataclasses.replace(newest, metrics={**metrics, "truth_l1_ab": 21.0})
-    shown = _cards("run", [newest, older], 2, newest, speaker())
+    shown = cards("run", [newest, older], 2, newest, speaker())
     rows = [re.sub("<[^>]+>", " ", row).split() for row in re.findall("<tr>(.*?)</tr>", shown)]
     assert ["cycle", "0.100", "0.200"] in rows and ["identity", "0.400", "0.300"] in rows
     assert ["discriminator", "0.600", "0.500"] in rows and ["discriminator", "is", "right", "75%", "–"] in rows
     assert ["fid_ab", "123.5"] in rows
-    assert re.findall(r'class="lowest".*?></span>(.*?)<', shown) == ["20.0"]
+    assert re.findall(r'class="best".*?></span>(.*?)<', shown) == ["20.0"]
 
 
 @pytest.mark.parametrize("created, english, korean", [
@@ -238,18 +239,18 @@ def test_figures_stand_in_the_column_of_their_direction(tmp_path):
     ("", "", ""),
 ])  # fmt: skip
 def test_dates(created, english, korean):
-    from cyclegan.ui.pages.checkpoints import _date
+    from cyclegan.ui.epochs import date
 
-    assert (_date(created, Speaker("en")), _date(created, Speaker("ko"))) == (english, korean)
+    assert (date(created, Speaker("en")), date(created, Speaker("ko"))) == (english, korean)
 
 
 def test_where_a_run_is(bench, tmp_path):
-    from cyclegan.ui.pages.checkpoints import _about
+    from cyclegan.ui.epochs import about
 
     mine = bench.run("mine")
-    shown = _about(mine, mine.list(), speaker())
+    shown = about(mine, mine.list(), speaker())
     assert "<a " not in shown and str(tmp_path) not in shown
     source = bench.run("alice/day-night@epoch-0012")
-    shown = _about(source, mine.list(), speaker())
+    shown = about(source, mine.list(), speaker())
     link = "https://huggingface.co/alice/day-night/tree/epoch-0012"
     assert f'<a href="{link}" rel="noopener" target="_blank">{link}</a>' in shown

@@ -168,7 +168,7 @@ def test_entries_of_other_runs_by_hand(compare):
     box.press("Enter")
     here.wait_for_notice("nowhere is not a folder")
     here.page.get_by_label("night → day").check()
-    here.wait_for("night → day with 2 checkpoints, .* oneway, epoch 7 does not translate")
+    here.wait_for("night → day with 2 checkpoints, .* oneway, epoch 7 doesn't translate")
     wait_for_tiles(here, "streets, epoch 1", "streets, epoch 2")
 
 

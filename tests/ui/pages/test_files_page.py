@@ -172,7 +172,7 @@ def test_hostile_videos_are_one_sentence(video, tmp_path, nothing_left, name, sa
     ({"size": "huge"}, "working size"),
     ({"size": "4"}, "8 to 8192 pixels"),
     ({"smoothing": 3}, "from 0 to 1"),
-    ({"direction": "aa"}, "no direction"),
+    ({"direction": "aa"}, "isn't a valid direction"),
     ({"direction": "ba", "run": "oneway"}, "A → B only"),
     ({"epoch": "epoch-0009"}, "no epoch 9"),
     ({"run": "elsewhere"}, "elsewhere is not a folder"),
@@ -256,7 +256,7 @@ def test_files_of_the_server_are_not_opened(app, clip, tmp_path, nothing_left, m
         ("translate_video", [{"path": str(clip), **meta}, "ab", None, None, "32", 0]),
         ("translate_files", [[{"path": str(tmp_path / "secret.zip"), **meta}], "ab", None, None, "auto"]),
         ("translate_files", [[{"path": str(tmp_path / "secret.png"), **meta}], "ab", None, None, "auto"]),
-        ("_previews", [{"path": str(tmp_path / "secret.zip"), **meta}]),
+        ("previews", [{"path": str(tmp_path / "secret.zip"), **meta}]),
     ):
         try:
             with post(app, name, data) as stream:
@@ -339,7 +339,7 @@ def test_a_shared_computer_takes_no_more_than_it_says(page, tmp_path):
     with zipfile.ZipFile(tmp_path / "many.zip", "w") as archive:
         for index in range(201):
             archive.writestr(f"{index}.png", b"x")
-    with pytest.raises(gr.Error, match="These are 201 pictures, and this shared computer takes 200.*send fewer"):
+    with pytest.raises(gr.Error, match="201 pictures are more than the 200 that this shared computer takes.*send fewer"):
         list(here.translate_files([sent(here, tmp_path / "many.zip")]))
     assert not [path for path in here.cache.rglob("*") if "epoch-" in path.name]
 
@@ -348,11 +348,11 @@ def test_a_file_that_says_too_little_is_stopped_on_the_way(page, tmp_path, monke
     """What a header says is believed only until the frames come."""
     import gradio as gr
 
-    from cyclegan.ui.pages import files
+    from cyclegan.ui import jobs
 
     here = page(own=False)
-    monkeypatch.setattr(files, "MAX_FRAMES", 10)
-    monkeypatch.setattr(files, "_refuse_long", lambda video, say: None)
+    monkeypatch.setattr(jobs, "MAX_FRAMES", 10)
+    monkeypatch.setattr(jobs, "refuse_long", lambda video: None)
     path = make_clip(tmp_path / "liar.mp4", [Fraction(i, 10) for i in range(20)])
     with pytest.raises(gr.Error, match="liar.mp4 is longer than 60 s or 10 frames"):
         list(here.translate_video(sent(here, path), size="32"))
@@ -360,10 +360,10 @@ def test_a_file_that_says_too_little_is_stopped_on_the_way(page, tmp_path, monke
 
 
 def test_the_owner_has_no_limit_and_is_told_the_time(page, tmp_path, monkeypatch):
-    from cyclegan.ui.pages import files
+    from cyclegan.ui import jobs
 
-    monkeypatch.setattr(files, "MAX_FRAMES", 10)
-    monkeypatch.setattr(files, "SHOW_EVERY_S", 0)
+    monkeypatch.setattr(jobs, "MAX_FRAMES", 10)
+    monkeypatch.setattr(jobs, "SHOW_EVERY_S", 0)
     here = page(own=True)
     path = make_clip(tmp_path / "mine.mp4", [Fraction(i, 10) for i in range(20)])
     notes = [note for note, _ in here.translate_video(sent(here, path), size="32")]
@@ -372,16 +372,16 @@ def test_the_owner_has_no_limit_and_is_told_the_time(page, tmp_path, monkeypatch
 
 
 def test_time_left():
-    from cyclegan.ui.pages.files import _left, _progress
+    from cyclegan.ui.jobs import frames_said, progress, time_left
     from cyclegan.ui.words import Speaker, speaker
 
     say = speaker()
-    assert [_left(s, say) for s in (0.2, 89, 91, 3600, 7200)] == [
+    assert [time_left(s, say) for s in (0.2, 89, 91, 3600, 7200)] == [
         "about 1 s left", "about 89 s left", "about 2 min left", "about 60 min left", "about 2.0 h left"
     ]  # fmt: skip
-    assert _left(20, Speaker("ko")) == "약 20초 남음"
-    assert "about 30 s left" in _progress(10, 40, 10.0, say, "files.frame")
-    alone = _progress(10, None, 10.0, say, "files.frame")
+    assert time_left(20, Speaker("ko")) == "약 20초 남음"
+    assert "about 30 s left" in progress(10, 40, 10.0, say, frames_said)
+    alone = progress(10, None, 10.0, say, frames_said)
     assert "Frame 10<" in alone and "left" not in alone and "<progress></progress>" in alone
 
 
@@ -389,9 +389,9 @@ def test_time_left():
 def test_a_picture_waits_for_one_batch_at_most(page, tmp_path, monkeypatch, job):
     """In whatever order the threads run: what a person asks for comes before the job's next batch."""
     from cyclegan.translation.translator import TranslationResult, Translator
-    from cyclegan.ui.pages import files
+    from cyclegan.ui import jobs
 
-    monkeypatch.setattr(files, "SHOW_EVERY_S", 0)
+    monkeypatch.setattr(jobs, "SHOW_EVERY_S", 0)
     here = page(own=True)
     computed, turn = [], threading.Semaphore(0)
 
@@ -429,9 +429,9 @@ def test_a_picture_waits_for_one_batch_at_most(page, tmp_path, monkeypatch, job)
 
 
 def test_closed_jobs_stop_and_leave_nothing(page, tmp_path, monkeypatch):
-    from cyclegan.ui.pages import files
+    from cyclegan.ui import jobs
 
-    monkeypatch.setattr(files, "SHOW_EVERY_S", 0)
+    monkeypatch.setattr(jobs, "SHOW_EVERY_S", 0)
     here = page(own=True)
     path = sent(here, make_clip(tmp_path / "a.mp4"))
     job = here.translate_video(path, size="32")
@@ -459,9 +459,9 @@ def test_the_example_glides_over_a_picture(page):
 def test_a_run_without_examples_says_so(page, tmp_path):
     import gradio as gr
 
-    from cyclegan.ui.common import told
+    from cyclegan.ui.feedback import shows_errors
 
     here = page(own=True)
     (tmp_path / "run" / "examples" / "a_1.png").unlink()
     with pytest.raises(gr.Error, match="no example pictures"):
-        told(here.example_video)("run", None)
+        shows_errors(here.example_video)("run", None)

@@ -15,8 +15,9 @@ from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.errors import StudyError
 from cyclegan.study.report import make_report
 from cyclegan.study.shelf import KEY_VARIABLE, PREVIEW, Studies
-from cyclegan.ui import common, words
-from cyclegan.ui.pages.studies import _card, _command, _drawn, _offered, _percent, _percentages, _spread
+from cyclegan.ui import words
+from cyclegan.ui.pages.studies import _command, _percentages
+from cyclegan.ui.studies import card, drawn_report, offered_dataset, percent, spread
 from tests.study.made_up import made_study, made_votes, sessions_of
 
 pytestmark = pytest.mark.xdist_group("app")
@@ -101,36 +102,21 @@ def test_studies_are_played_where_nothing_can_be_tried(small_study, monkeypatch,
 def test_what_owners_and_others_see_of_a_study(small_study):
     study, accounts = small_study(), small_study("accounts", login="huggingface")
     say = words.speaker()
-    assert not {"<code", PREVIEW, "serve", "epochs"} & set(re.findall(r"<code|\w+", _card(study, say)))
+    assert not {"<code", PREVIEW, "serve", "epochs"} & set(re.findall(r"<code|\w+", card(study, say)))
     for ends, one in ((["?participant=ID", "?PROLIFIC_PID={{%PROLIFIC_PID%}}", ""], study), ([""], accounts)):
-        shown = _card(one, say, owner=True)
+        shown = card(one, say, owner=True)
         assert re.findall(r'data-path="([^"]*)"', shown) == [f"study/{one.name}{end}" for end in ends]
         assert PREVIEW not in shown and "study serve" not in shown  # It is served to others already.
-        shown = _card(one, say, owner=True, own=True)
+        shown = card(one, say, owner=True, own=True)
         assert f'href="study/{PREVIEW}/{one.name}"' in shown and f"study serve {one.folder} --host" in shown
-
-
-@pytest.mark.parametrize("sentence, korean", [
-    ("studies/x exists already: a study is frozen, so choose another name", "studies/x: 이미 있는 연구입니다"),
-    ("a session needs 50 pictures to translate and the study has 4: take a larger data set, or lower practice_trials "
-     "and test_trials. There are 4 to translate and 4 real ones; practice keeps 10 for itself",
-     "한 사람에게 변환할 사진 50장이 필요한데 4장밖에 없습니다"),
-    ("data/x has neither trainA and trainB nor train in it; found in it: no folder",
-     "data/x 폴더에 trainA와 trainB도, train도 없습니다. 있는 것: 폴더 없음"),
-    ("vigilance_share is 0.9: it goes from 0 to 0.5", "주의 확인 시행 비율: 0.9 값은 쓸 수 없습니다"),
-    ("there is no folder 'data/mapz' (did you mean 'data/maps'?), and it is no id of a data set on the Hub",
-     "'data/mapz' 폴더가 없습니다(혹시 'data/maps' 폴더인가요?)"),
-])  # fmt: skip
-def test_what_a_build_ends_with_is_told_in_korean(sentence, korean):
-    assert common.told_error(StudyError(sentence), words.Speaker("ko")).message.startswith(korean)
 
 
 def test_the_reports_pictures_are_on_the_page():
     study = made_study()
     votes = made_votes(study, participants=6)
-    shown = _drawn(study, make_report(study, votes, sessions_of(votes)))
+    shown = drawn_report(study, make_report(study, votes, sessions_of(votes)))
     assert shown.count("<img") == shown.count("data:image/svg+xml;base64,") == 2  # No folder, so no contact sheet.
-    nobody = _drawn(study, make_report(study, votes[:0], sessions_of(votes)[:0]))
+    nobody = drawn_report(study, make_report(study, votes[:0], sessions_of(votes)[:0]))
     assert "<script" not in nobody
 
 
@@ -151,7 +137,7 @@ def test_progress_is_shown_where_it_has_changed():
 
 
 def test_small_things():
-    assert _spread([5, 1, 9, 3]) == [1, 5, 9] and _spread([4]) == [4]
-    assert _percent(None) == "–" and _percent(0.268) == "26.8%"
-    assert _offered("streets:count=500,test_count=12,size=144") == "streets:count=1,test_count=60,size=144"
-    assert _offered("data/maps") == "data/maps"
+    assert spread([5, 1, 9, 3]) == [1, 5, 9] and spread([4]) == [4]
+    assert percent(None) == "–" and percent(0.268) == "26.8%"
+    assert offered_dataset("streets:count=500,test_count=12,size=144") == "streets:count=1,test_count=60,size=144"
+    assert offered_dataset("data/maps") == "data/maps"

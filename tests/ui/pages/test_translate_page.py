@@ -45,7 +45,7 @@ def translate(client):
 
 def test_pages_are_imported_without_torch():
     code = (
-        "import sys, app; from cyclegan.ui import checkpoints, compare, files, studies, translate; "
+        "import sys, app; from cyclegan.ui.pages import checkpoints, compare, files, studies, translate; "
         "slow = ('torch', 'torchvision', 'datasets', 'accelerate', 'matplotlib', 'skimage'); "
         "print([name for name in slow if name in sys.modules])"
     )
@@ -183,7 +183,7 @@ def test_one_direction_shows_one_reading(translate, tmp_path):
 
 @pytest.mark.parametrize("parameters, said", [
     ({"epoch": "epoch-0009"}, "no epoch 9"),
-    ({"epoch": "last"}, "is no epoch"),
+    ({"epoch": "last"}, "isn't an epoch"),
     ({"run": "elsewhere"}, "elsewhere is not a folder"),
     ({"size": "huge"}, "working size"),
     ({"size": "4"}, "8 to 8192 pixels"),
@@ -232,7 +232,7 @@ def test_the_api_describes_itself(client):
 ])
 def test_working_sizes_are_capped(size, choice, device, worked, capped):
     from cyclegan.config import DataConfig
-    from cyclegan.ui.common import working_side
+    from cyclegan.ui.inputs import working_side
     from cyclegan.ui.words import speaker
 
     found, said = working_side(size, choice, DataConfig(crop_size=128), device, speaker())
@@ -251,13 +251,13 @@ def test_working_sizes_are_capped(size, choice, device, worked, capped):
 ])
 def test_training_size_is_the_scale_of_training(preprocess, size, side):
     from cyclegan.config import DataConfig
-    from cyclegan.ui.common import training_side
+    from cyclegan.ui.inputs import training_side
 
     assert training_side(size, DataConfig(crop_size=128, load_size=200, preprocess=preprocess)) == side
 
 
 def test_huge_pictures_are_reduced():
-    from cyclegan.ui.common import MAX_SHOWN_PIXELS, reduced
+    from cyclegan.ui.inputs import MAX_SHOWN_PIXELS, reduced
     from cyclegan.ui.words import speaker
 
     smaller, said = reduced(Image.new("RGB", (8000, 4000)), speaker())
@@ -267,7 +267,7 @@ def test_huge_pictures_are_reduced():
 
 
 def test_a_run_that_went_away_is_told(tmp_path):
-    from cyclegan.ui.common import listed
+    from cyclegan.ui.runs import listed
     from hub import open_source
 
     write_epoch(tmp_path / "run", 1)
@@ -279,7 +279,7 @@ def test_a_run_that_went_away_is_told(tmp_path):
 
 def test_examples_alternate(tmp_path):
     from cyclegan.checkpoints.sources import LocalSource
-    from cyclegan.ui.common import examples_of
+    from cyclegan.ui.runs import examples_of
 
     write_epoch(tmp_path, 1)
     assert examples_of(LocalSource(tmp_path)) == []
@@ -293,7 +293,7 @@ def test_examples_alternate(tmp_path):
 
 def test_a_source_without_examples_to_give_stops_nothing(tmp_path):
     from cyclegan.checkpoints.sources import LocalSource
-    from cyclegan.ui.common import examples_of
+    from cyclegan.ui.runs import examples_of
 
     class Broken(LocalSource):
         def examples(self):
@@ -354,7 +354,7 @@ def test_epochs_are_labelled(tmp_path):
     import dataclasses
 
     from cyclegan.checkpoints.format import read_info
-    from cyclegan.ui.common import epoch_label
+    from cyclegan.ui.runs import epoch_label
     from cyclegan.ui.words import Speaker, speaker
 
     info = dataclasses.replace(read_info(write_epoch(tmp_path, 12)), created="2026-11-21T06:44:24+00:00")
@@ -365,13 +365,13 @@ def test_epochs_are_labelled(tmp_path):
 
 
 def test_the_unforeseen_is_logged_and_told_in_general(caplog):
-    from cyclegan.ui.common import told_error
+    from cyclegan.ui.feedback import page_error
 
-    told = told_error(ZeroDivisionError("secret detail"))
+    told = page_error(ZeroDivisionError("secret detail"))
     assert "went wrong" in told.message and "secret" not in told.message
     assert "secret detail" in caplog.text
-    assert "memory" in told_error(RuntimeError("CUDA out of memory. Tried to allocate")).message
-    assert told_error(ImageError("<x> is bad")).message == "&lt;x&gt; is bad"
+    assert "memory" in page_error(RuntimeError("CUDA out of memory. Tried to allocate")).message
+    assert page_error(ImageError("<x> is bad")).message == "&lt;x&gt; is bad"
 
 
 def test_runs_of_one_name_are_told_apart(tmp_path):

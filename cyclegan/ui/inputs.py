@@ -1,0 +1,199 @@
+"""Inputs that several pages share: uploaded pictures, and working sizes."""
+
+from __future__ import annotations
+
+import base64
+import math
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.utils import get_upload_folder
+from PIL import Image
+
+from cyclegan.config import DataConfig
+from cyclegan.errors import ImageError, message
+from cyclegan.images import open_image
+from cyclegan.ui import words
+
+MAX_SHOWN_PIXELS = 16_000_000
+"""Larger pictures are reduced first: several of them travel to the browser as PNG."""
+MAX_WORKED_PIXELS = {"cpu": 1_000_000}
+"""Most pixels that the networks get, by device: four passes over this many take about a minute on two cores."""
+MAX_WORKED_PIXELS_ELSEWHERE = 8_000_000
+MAX_PREVIEW_SIDE = 1024
+NOT_FOR_BROWSERS = {".tif", ".tiff", ".jp2", ".j2k", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".heic", ".heif"}
+NAMED_SIZES = ("auto", "training", "original")
+PIXEL_SIZES = (128, 196, 208, 256, 384, 512, 768, 1024)
+"""Offered; any other number of pixels can be typed."""
+LEAST_SIZE, MOST_SIZE = 8, 8192
+
+
+# --- uploaded pictures ------------------------------------------------------------------------------------
+
+
+def source_of(payload: dict) -> Any:
+    """Return the uploaded file's path, or the bytes that a browser sent within the message.
+
+    Raises:
+        ImageError: it isn't a file that was uploaded here.
+    """
+    if payload.get("path"):
+        # Gradio checks only what calls itself a file of its own, and any request may name any path.
+        path = Path(str(payload["path"])).resolve()
+        if not path.is_relative_to(Path(get_upload_folder()).resolve()):
+            raise ImageError("This file wasn't uploaded here: choose it again")
+        return path
+    head, _, data = (payload.get("url") or "").partition(",")
+    if not head.startswith("data:"):
+        raise ImageError("This file didn't arrive: choose it again")
+    try:
+        return base64.b64decode(data, validate=True)
+    except ValueError as error:
+        raise ImageError("This file arrived damaged: choose it again") from error
+
+
+def opened(payload: dict) -> Image.Image:
+    """Return the uploaded picture. Raises ImageError."""
+    return open_image(source_of(payload), name=message("This file"))
+
+
+def loading(say: words.Speaker) -> str:
+    """Return what is shown to whoever waits for the first networks."""
+    return say("Loading the networks, which takes about ten seconds the first time …")
+
+
+def reduced(picture: Image.Image, say: words.Speaker) -> tuple[Image.Image, list[str]]:
+    """Return the picture within MAX_SHOWN_PIXELS, and a remark if it was reduced."""
+    width, height = picture.size
+    if width * height <= MAX_SHOWN_PIXELS:
+        return picture, []
+    scale = math.sqrt(MAX_SHOWN_PIXELS / (width * height))
+    smaller = picture.resize((max(1, int(width * scale)), max(1, int(height * scale))), Image.Resampling.BICUBIC)
+    before, after = by(picture.size), by(smaller.size)
+    return smaller, [say("Your picture of {before} was reduced to {after} first.", before=before, after=after)]
+
+
+def unless_bad(payload: dict | None) -> Any:
+    """After a failure, empty the picture's box if the picture was the reason, so that another can be dropped."""
+    try:
+        if payload is not None:
+            open_image(source_of(payload))
+    except Exception:
+        return None
+    return gr.skip()
+
+
+def for_browsers(payload: dict | None) -> Any:
+    """Return what the picture's box shows of a file that the networks can read and browsers can't."""
+    if payload is None or Path(payload.get("path") or "").suffix.lower() not in NOT_FOR_BROWSERS:
+        return gr.skip()
+    shown = open_image(source_of(payload))
+    shown.thumbnail((MAX_PREVIEW_SIDE, MAX_PREVIEW_SIDE))
+    return shown
+
+
+def picture_inputs(height: int) -> tuple[gr.Image, gr.Gallery]:
+    """Add the box for the visitor's picture, and a strip of examples.
+
+    Args:
+        height: of the picture's box, in pixels.
+    """
+    image = gr.Image(
+        label=words.label("Your picture"), type="filepath", image_mode=None, format="png", buttons=[], height=height,
+        sources=["upload", "webcam", "clipboard"],
+        placeholder=words.label("Drop a picture here\nor click to choose one"),
+    )  # fmt: skip
+    examples = gr.Gallery(
+        label=words.label("Or take an example"), allow_preview=False, interactive=False, columns=4, buttons=[],
+        format="png", object_fit="cover", elem_classes="examples", visible=False,
+    )
+    return image, examples
+
+
+# --- sizes --------------------------------------------------------------------------------------------------
+
+
+def by(size: tuple[int, int]) -> str:
+    """Return a size as text: `640×480`."""
+    return f"{size[0]}×{size[1]}"
+
+
+def size_dropdown() -> gr.Dropdown:
+    """Add the choice of a working size; its number of pixels can be typed."""
+    named = [
+        (words.label("Automatic"), "auto"), (words.label("As in training"), "training"),
+        (words.label("Original"), "original"),
+    ]  # fmt: skip
+    return gr.Dropdown(
+        [*named, *((f"{pixels} px", str(pixels)) for pixels in PIXEL_SIZES)], value="auto", allow_custom_value=True,
+        label=words.label("Working size"),
+        info=words.label("The shorter side in pixels at which the networks work. Results have your picture's size."),
+    )
+
+
+def working_size(size: tuple[int, int], shorter: int) -> tuple[int, int]:
+    """Return width and height in proportion, with the shorter side brought to `shorter`."""
+    from cyclegan.translation.translator import working_size  # Loads torch.
+
+    return working_size(size, shorter)
+
+
+def checked_size(size: str | int) -> str | int:
+    """Return a size as its name or in pixels; raise ImageError for another."""
+    if size in NAMED_SIZES:
+        return size
+    digits = str(size).strip().lower().removesuffix("px").strip()
+    if not (digits.isascii() and digits.isdecimal() and len(digits) < 6 and LEAST_SIZE <= int(digits) <= MOST_SIZE):
+        raise ImageError(
+            "there is no working size {size!r}: choose {names}, or {least} to {most} pixels",
+            size=str(size)[:40], names=", ".join(NAMED_SIZES), least=LEAST_SIZE, most=MOST_SIZE,
+        )
+    return int(digits)
+
+
+def working_side(
+    size: tuple[int, int], choice: str | int, data: DataConfig, device: str, say: words.Speaker
+) -> tuple[int | None, list[str]]:
+    """Return the shorter side to work at, None for the picture's own, and a remark if it was limited.
+
+    Args:
+        size: the picture's width and height.
+        choice: as `checked_size` returns it.
+        data: what the networks were trained with.
+        device: the type of torch's device.
+        say: from `words.speaker`.
+    """
+    shorter = min(size)
+    training = training_side(size, data)
+    # Up to twice the training size, things are still of a size that the networks know, and results are sharper.
+    named = {"original": shorter, "training": training, "auto": min(max(shorter, training), 2 * training)}
+    wanted = named[choice] if isinstance(choice, str) else choice
+    most = MAX_WORKED_PIXELS.get(device, MAX_WORKED_PIXELS_ELSEWHERE)
+    scale = wanted / shorter
+    if size[0] * size[1] * scale * scale <= most:
+        return (None if wanted == shorter else wanted), []
+    worked = max(1, int(math.sqrt(most / (size[0] * size[1])) * shorter))
+    scaled = tuple(max(1, round(side * worked / shorter)) for side in size)
+    return worked, [
+        say(
+            "It was translated at {size} and scaled back, because a larger size would take this computer too long.",
+            size=by(scaled),
+        )
+    ]
+
+
+def training_side(size: tuple[int, int], data: DataConfig) -> int:
+    """Return the shorter side at which things have the size that they had in training."""
+    shorter = min(size)
+    match data.preprocess:
+        case "none":
+            return shorter
+        case "crop":
+            return max(shorter, data.crop_size)
+        case "scale_width":
+            return max(1, round(shorter * data.crop_size / size[0]))
+        case "scale_width_crop":
+            return max(data.crop_size, round(shorter * data.load_size / size[0]))
+        case _:  # Whole pictures were squeezed to a square.
+            return data.crop_size

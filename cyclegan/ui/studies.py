@@ -1,0 +1,193 @@
+"""Studies on their page: what a study asks, the addresses to send, its results, and the report's files."""
+
+from __future__ import annotations
+
+import base64
+import html
+import re
+import shlex
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from cyclegan.study.plan import Study
+from cyclegan.study.shelf import PREVIEW, Studies
+from cyclegan.ui import words
+from cyclegan.ui.results import served
+
+FORMATS = ("md", "json", "csv", "parquet")
+
+
+def card(study: Study, say: words.Speaker, *, owner: bool = False, own: bool = False) -> str:
+    """Return the HTML of a study: its question, how it is played, and the links to it.
+
+    Args:
+        study: the study.
+        say: the visitor's language.
+        owner: whether the visitor may see more than participants.
+        own: whether studies can be tried here without leaving a trace.
+    """
+    how = f'<p class="how">{html.escape(_how(study, say))}.</p>'
+    if owner:  # Participants come to a public page too, and must not learn which epochs are judged.
+        arrow = " → ".join(study.domains["ab".index(domain)] for domain in study.direction)
+        sources = ", ".join(dict.fromkeys(checkpoint.source for checkpoint in study.checkpoints))
+        epochs = ", ".join(map(str, study.epochs))
+        text = say.html("{arrow}, epochs {epochs} of {source}.", arrow=arrow, epochs=epochs, source=sources)
+        how = f'<p class="how">{text}</p>{how}'
+    address, new = f"study/{quote(study.name)}", 'target="_blank" rel="noopener"'
+    links = f'<a class="take-part" href="{address}" {new}>{say.html("Take part")}</a>'
+    if own:
+        preview = f"study/{PREVIEW}/{quote(study.name)}"
+        links += f'<a class="try" href="{preview}" {new}>{say.html("Try it: nothing is recorded")}</a>'
+    return (
+        f"<h2>{html.escape(study.title or study.name)}</h2><p>{html.escape(_question(study, say))}</p>{how}"
+        f'<p class="ways">{links}</p>{_addresses(study, address, say, own=own) if owner else ""}'
+    )
+
+
+def _question(study: Study, say: words.Speaker) -> str:
+    match study.protocol:
+        case p if p.task == "pick":
+            return say("Which of two translations looks more real?")
+        case p if p.task == "tag":
+            return say("What is wrong with this translation?")
+        case p if p.presentation == "single":
+            return say("Is this picture real?")
+        case p if p.question == "real":
+            return say("Which picture is real?")
+    return say("Which picture is fake?")
+
+
+def _how(study: Study, say: words.Speaker) -> str:
+    """Return the number of trials, the exposure, and the protocol."""
+    protocol, test = study.protocol, study.protocol.test_trials
+    if protocol.practice_trials:
+        trials = say("{practice} practice trials, {test} test trials", practice=protocol.practice_trials, test=test)
+    else:
+        trials = say("{test} trials", test=test)
+    limit = say("{ms} ms per picture", ms=protocol.exposure_ms) if protocol.exposure_ms else say("without time limit")
+    return ", ".join([trials, limit, say("protocol {name}", name=protocol.name)])
+
+
+def _addresses(study: Study, address: str, say: words.Speaker, *, own: bool) -> str:
+    """Return the HTML of the addresses to send; studies.js puts the page's own address before them.
+
+    Args:
+        study: the study.
+        address: its own, relative to the page's.
+        say: the visitor's language.
+        own: whether only this computer is served; the page then says so if its address is a local one.
+    """
+    if study.protocol.login == "huggingface":
+        ends = {say("Anyone with a Hugging Face account"): ""}
+    else:
+        ends = {
+            say("To one person: replace ID with an id for that person"): "?participant=ID",
+            say("Prolific, which fills in its ids"): "?PROLIFIC_PID={{%PROLIFIC_PID%}}",
+            say("MTurk, or anyone"): "",  # MTurk adds parameters of its own.
+        }
+    rows = "".join(
+        f'<li><span>{html.escape(who)}</span><code data-path="{html.escape(address + end)}">'
+        f'{html.escape(address + end)}</code><button type="button">{say.html("Copy")}</button></li>'
+        for who, end in ends.items()
+    )
+    how = say.html(
+        "These addresses open only the study, without the workbench around it. Where an address has no participant id, "
+        "the browser keeps a random one."
+    )
+    shown = f'<h3>{say.html("Send it to people")}</h3><p class="how">{how}</p><ul class="links">{rows}</ul>'
+    if own:
+        only_here = say.html(
+            "Only this computer can open these addresses. To let others take part, publish the study as a Space, or "
+            "serve it on your network under its own address:"
+        )
+        command = shlex.join(["python", "-m", "cyclegan", "study", "serve", str(study.folder), "--host", "0.0.0.0"])
+        shown += f'<p class="how only-here" hidden>{only_here} <code>{html.escape(command)}</code></p>'
+    return shown
+
+
+def percent(share: float | None) -> str:
+    """Return `26.8%`; a dash for None."""
+    return "–" if share is None else f"{100 * share:.1f}%"
+
+
+def results(report: Mapping[str, Any], say: words.Speaker) -> str:
+    """Return the HTML of the counts, and a row for each epoch with its rate drawn next to it."""
+    people = report["participants"]
+    title = f"<h2>{say.html('Results')}</h2>"
+    if not people["started"]:
+        return f"{title}<p>{say.html('Nobody has taken part yet.')}</p>"
+    counts = say.html(
+        "{started} took part, {completed} to the end, {counted} count.",
+        started=people["started"], completed=people["completed"], counted=people["counted"],
+    )  # fmt: skip
+    simulated = say.html("These are simulated participants, not people.") if report["simulated"] else ""
+    notice = f'<p class="notice">{simulated}</p>' if simulated else ""
+    rows = [_result(each) for each in report["epochs"]] if report["protocol"]["task"] == "realness" else []
+    heads = (
+        say("Epoch"), say("Taken for real"), say("95% interval"), "", say("Participants"), say("Trials"),
+    )  # fmt: skip
+    head = "".join(f'<th scope="col">{html.escape(each)}</th>' for each in heads)
+    scale = say.html("The line marks 50%, the rate of guessing: nobody could tell real from fake.")
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table><p class=\"how\">{scale}</p>"
+    return f"{title}{notice}<p>{counts}</p>{table if rows else ''}"
+
+
+def _result(epoch: Mapping[str, Any]) -> str:
+    low, high = epoch.get("interval") or (None, None)
+    rate = epoch["fooling_rate"]
+    between = "–" if low is None else f"{percent(low)} – {percent(high)}"
+    drawn = "" if low is None or rate is None else (
+        f'<span class="range" style="--low:{low:.4f};--high:{high:.4f};--rate:{rate:.4f}"><i></i><b></b></span>'
+    )  # fmt: skip
+    return (
+        f'<tr><th scope="row">{epoch["epoch"]}</th><td><strong>{percent(rate)}</strong></td><td>{between}</td>'
+        f'<td class="drawn" aria-hidden="true">{drawn}</td><td>{epoch["participants"]}</td>'
+        f'<td>{epoch["trials"]}</td></tr>'
+    )
+
+
+def drawn_report(study: Study, report: Mapping[str, Any]) -> str:
+    """Return the HTML of the report's plots, and of the pictures that were taken for real most and least often."""
+    from cyclegan.study.plots import plots
+    from cyclegan.study.report import contact_sheet
+
+    images = [(name.replace("-", " "), "svg+xml", svg) for name, (svg, _) in plots(report).items()]
+    if sheet := contact_sheet(study, report):
+        images.append(("pictures most and least often taken for real", "png", sheet))
+    return "".join(
+        f'<img alt="{html.escape(name)}" src="data:image/{kind};base64,{base64.b64encode(content).decode()}">'
+        for name, kind, content in images
+    )
+
+
+def report_files(studies: Studies, study: Study) -> list[str]:
+    """Write the report in every format, with its figures, as files for the browser; return their paths."""
+    from cyclegan.study.report import write_report
+
+    store = studies.store(study)
+    votes, sessions = store.votes(study), store.sessions(study)
+    made: list[str] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for kind in FORMATS:
+            write_report(study, votes, sessions, kind, Path(folder) / f"{study.name}.{kind}")
+        for path in sorted(Path(folder).iterdir()):
+            content = path.read_bytes()
+            made.append(served(path.name, lambda to, content=content: to.write_bytes(content)))
+    return made
+
+
+def spread(epochs: Sequence[int]) -> list[int]:
+    """Return up to three epochs of a run: the first, the middle one, the last."""
+    ordered = sorted(epochs)
+    return sorted({ordered[0], ordered[len(ordered) // 2], ordered[-1]})
+
+
+def offered_dataset(dataset: str) -> str:
+    """Return the data set that a run was trained on; of the drawn scenes, enough test pictures for any protocol."""
+    if not dataset.startswith("streets"):
+        return dataset
+    size = re.search(r"size=\d+", dataset)
+    return ",".join(filter(None, ["streets:count=1", "test_count=60", size and size[0]]))
