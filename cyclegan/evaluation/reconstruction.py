@@ -46,11 +46,9 @@ def similarity(one: Image.Image, other: Image.Image) -> Similarity:
     if (factor := math.ceil(math.sqrt(one.width * one.height / MAX_SSIM_PIXELS))) > 1:
         x, y = (np.asarray(image.convert("RGB").reduce(factor)) for image in (one, other))
     if min(x.shape[:2]) >= 11:
-        ssim = float(
-            structural_similarity(
-                x, y, channel_axis=2, data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
-            )
-        )
+        ssim = float(structural_similarity(
+            x, y, channel_axis=2, data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
+        ))  # fmt: skip
     return Similarity(l1, psnr, ssim)
 
 

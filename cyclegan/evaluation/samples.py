@@ -58,13 +58,9 @@ def translate_samples(
             if back is not None:
                 rec.append(back(translated)[0].float().cpu())
         results[direction] = TranslatedSamples(
-            direction=direction,
-            labels=samples[f"label_{source}"],
-            real=samples[f"real_{source}"],
-            fake=fake,
-            rec=rec if back is not None else None,
-            truth=samples.get(f"truth_{target}"),
-        )
+            direction, samples[f"label_{source}"], samples[f"real_{source}"], fake,
+            rec=rec if back is not None else None, truth=samples.get(f"truth_{target}"),
+        )  # fmt: skip
     return results
 
 

@@ -41,9 +41,7 @@ class Generator(nn.Module):
         if torch.jit.is_tracing() or torch.compiler.is_exporting():
             return
         if x.ndim != 4 or x.shape[1] != self.in_channels:
-            raise ValueError(
-                f"{type(self).__name__} takes pictures (N, {self.in_channels}, H, W), not {tuple(x.shape)}"
-            )
+            raise ValueError(f"{type(self).__name__} takes (N, {self.in_channels}, H, W), not {tuple(x.shape)}")
         height, width = x.shape[2:]
         if height % self.size_multiple or width % self.size_multiple or min(height, width) < self.min_size:
             raise ValueError(
@@ -92,9 +90,7 @@ def _upsampling(inputs: int, outputs: int, kernel: int, upsample: str) -> Ordere
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     if upsample == "transpose":
         # An odd kernel needs one more row and column at the end to reach exactly twice the size.
-        layers["conv"] = nn.ConvTranspose2d(
-            inputs, outputs, kernel, stride=2, padding=1, output_padding=kernel % 2
-        )
+        layers["conv"] = nn.ConvTranspose2d(inputs, outputs, kernel, stride=2, padding=1, output_padding=kernel % 2)
     elif upsample == "resize":
         layers["resize"] = nn.Upsample(scale_factor=2, mode="nearest")
         # The 4×4 architectures double a single pixel first: padded by reflection it would be flat, and the next norm
@@ -144,16 +140,9 @@ class ResnetGenerator(Generator):
     min_size = 8
 
     def __init__(
-        self,
-        ngf: int = 64,
-        blocks: int = 9,
-        *,
-        upsample: str = "transpose",
-        dropout: bool = False,
-        norm_affine: bool = False,
-        in_channels: int = CHANNELS,
-        out_channels: int = CHANNELS,
-    ) -> None:
+        self, ngf: int = 64, blocks: int = 9, *, upsample: str = "transpose", dropout: bool = False,
+        norm_affine: bool = False, in_channels: int = CHANNELS, out_channels: int = CHANNELS,
+    ) -> None:  # fmt: skip
         super().__init__(in_channels, out_channels)
         self.stem = _stage(
             conv=nn.Conv2d(in_channels, ngf, 7, padding=3, padding_mode="reflect"),
@@ -209,17 +198,9 @@ class UnetGenerator(Generator):
     """
 
     def __init__(
-        self,
-        n_down: int = 8,
-        ngf: int = 64,
-        *,
-        upsample: str = "transpose",
-        dropout: bool = False,
-        slope: float = 0.2,
-        norm_affine: bool = False,
-        in_channels: int = CHANNELS,
-        out_channels: int = CHANNELS,
-    ) -> None:
+        self, n_down: int = 8, ngf: int = 64, *, upsample: str = "transpose", dropout: bool = False, slope: float = 0.2,
+        norm_affine: bool = False, in_channels: int = CHANNELS, out_channels: int = CHANNELS,
+    ) -> None:  # fmt: skip
         super().__init__(in_channels, out_channels)
         if n_down < 5:
             raise ValueError(f"n_down must be 5 or more, not {n_down}")
@@ -241,9 +222,7 @@ class UnetGenerator(Generator):
             _stage(
                 act=nn.ReLU(inplace=True),
                 **_upsampling(
-                    widths[level] * (1 if level == last else 2),
-                    widths[level - 1] if level else out_channels,
-                    4,
+                    widths[level] * (1 if level == last else 2), widths[level - 1] if level else out_channels, 4,
                     upsample,
                 ),
                 norm=instance_norm(widths[level - 1], affine=norm_affine) if level else None,
@@ -288,16 +267,9 @@ class EncoderDecoder(Generator):
     min_size = 32
 
     def __init__(
-        self,
-        ngf: int = 64,
-        *,
-        upsample: str = "transpose",
-        dropout: bool = False,
-        slope: float = 0.2,
-        norm_affine: bool = False,
-        in_channels: int = CHANNELS,
-        out_channels: int = CHANNELS,
-    ) -> None:
+        self, ngf: int = 64, *, upsample: str = "transpose", dropout: bool = False, slope: float = 0.2,
+        norm_affine: bool = False, in_channels: int = CHANNELS, out_channels: int = CHANNELS,
+    ) -> None:  # fmt: skip
         super().__init__(in_channels, out_channels)
         widths = [ngf, 2 * ngf, 4 * ngf, 8 * ngf]
         self.down = nn.Sequential(

@@ -162,14 +162,8 @@ class Monitor:
             means = self.window.means()
             self.window.clear()
             if means:
-                self._record(
-                    {
-                        "event": "step",
-                        "epoch": trainer.epoch + 1,
-                        "step": trainer.global_step,
-                        "losses": means,
-                    }
-                )
+                row = {"event": "step", "epoch": trainer.epoch + 1, "step": trainer.global_step, "losses": means}
+                self._record(row)
             self.accelerator.log({f"loss/{name}": value for name, value in means.items()}, step=trainer.global_step)
         if self.bar is not None:
             self.bar.update(1)
@@ -223,19 +217,9 @@ class Monitor:
         rate, left = self._pace(seconds - self._excluded)
         self._excluded = 0.0
         lr = optim.lr * lr_factor(trainer.epoch, optim)
-        self._record(
-            {
-                "event": "epoch",
-                "epoch": trainer.epoch,
-                "step": trainer.global_step,
-                "losses": losses,
-                "metrics": metrics,
-                "lr": lr,
-                "images_per_second": rate,
-                "seconds": seconds,
-                "skipped_steps": skipped_steps,
-            }
-        )
+        row = {"event": "epoch", "epoch": trainer.epoch, "step": trainer.global_step, "losses": losses}
+        row |= {"metrics": metrics, "lr": lr, "images_per_second": rate, "seconds": seconds}
+        self._record(row | {"skipped_steps": skipped_steps})
         values = {f"epoch/{name}": value for name, value in {**losses, **metrics}.items()}
         # Trackers refuse a step below an earlier one, so all of this comes before the next epoch's steps.
         self.accelerator.log({**values, "epoch/lr": lr, "epoch/images_per_second": rate}, step=trainer.global_step)

@@ -157,8 +157,7 @@ class Run:
             folder = Path(resume)
             if not (folder / "state.pt").is_file():
                 raise CheckpointError(
-                    "--resume {resume} is not a training state: a folder that holds state.pt",
-                    resume=resume,
+                    "--resume {resume} is not a training state: a folder that holds state.pt", resume=resume
                 )
             states = list_training_states(self.folder)
             if states and folder.resolve() != states[0].path.resolve():
@@ -185,8 +184,7 @@ class Run:
             return
         if error is not None:
             raise CheckpointError(
-                "{reason}, and there is no other; choose another --output_dir",
-                reason=error,
+                "{reason}, and there is no other; choose another --output_dir", reason=error
             ) from error
         # A state from the beginning, so that a crash in the first epoch resumes too, and a disk that is too small
         # for an epoch's files shows now.
@@ -266,22 +264,14 @@ class Run:
                     to_image(picture).save(part / f"{domain}_{number}.png")
 
     def save_epoch(
-        self,
-        snapshot: TrainerSnapshot,
-        *,
-        losses: dict[str, float],
-        metrics: dict[str, float],
-        samples: dict[str, Any],
+        self, snapshot: TrainerSnapshot, *, losses: dict[str, float], metrics: dict[str, float], samples: dict[str, Any]
     ) -> Path:
         """Write the checkpoint of the epoch that ended with the snapshot. Called on the main process."""
         previous = None
         if snapshot.epoch > 1:
-            try:
-                source = LocalSource(self.folder)
-                earlier = [info for info in source.list() if info.epoch < snapshot.epoch]
-                previous = earlier[0].commit_sha if earlier else None
-            except CheckpointError:
-                previous = None
+            with contextlib.suppress(CheckpointError):  # Raised if the folder holds no checkpoint.
+                earlier = (info for info in LocalSource(self.folder).list() if info.epoch < snapshot.epoch)
+                previous = next((info.commit_sha for info in earlier), None)
         record = {
             "global_step": snapshot.global_step,
             "images_seen": snapshot.global_step * self.config.optim.batch_size * self.accelerator.num_processes,
@@ -295,11 +285,6 @@ class Run:
             "parent": previous,
         }
         return save_checkpoint(
-            self.folder,
-            epoch=snapshot.epoch,
-            weights=snapshot.weights,
-            config=CheckpointConfig.of(self.config),
-            record=record,
-            samples=samples,
-            half=self.config.run.save_precision == "fp16",
-        )
+            self.folder, epoch=snapshot.epoch, weights=snapshot.weights, config=CheckpointConfig.of(self.config),
+            record=record, samples=samples, half=self.config.run.save_precision == "fp16",
+        )  # fmt: skip
