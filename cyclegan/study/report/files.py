@@ -128,7 +128,5 @@ def _target(path: Path) -> Path:
 
 
 def _unwritable(path: Path, error: OSError) -> StudyError:
-    return StudyError(
-        "{path} can't be written ({reason}): free space or name another file",
-        path=path, reason=error.strerror or error,
-    )
+    reason = error.strerror or error
+    return StudyError("{path} can't be written ({reason}): free space or name another", path=path, reason=reason)

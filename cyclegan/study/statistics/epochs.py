@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -125,11 +125,7 @@ def contrasts(values: Any, participants: Any, epochs: Any, *, paired: bool, seed
         found.append(Contrast(int(a), int(b), difference, interval, p, None, beats, paired, len(x), len(y)))
     known = [contrast.p for contrast in found if contrast.p is not None]
     corrected = iter(multipletests(known, method="holm")[1]) if known else iter(())
-    return [
-        contrast if contrast.p is None
-        else Contrast(**{**contrast.__dict__, "p_holm": float(next(corrected))})
-        for contrast in found
-    ]  # fmt: skip
+    return [each if each.p is None else replace(each, p_holm=float(next(corrected))) for each in found]
 
 
 def _samples(values: Any, participants: Any, epochs: Any, paired: bool, seed: int) -> dict[Any, np.ndarray]:

@@ -13,18 +13,7 @@ from sqlalchemy.engine import Connection
 from cyclegan.errors import StudyError
 from cyclegan.study.format import Study
 from cyclegan.study.store.database import Database, Result, utc_now
-from cyclegan.study.store.tables import (
-    addresses,
-    completions,
-    decisions,
-    fetches,
-    incidents,
-    issues,
-    participant_name,
-    reveals,
-    sessions,
-    votes,
-)
+from cyclegan.study.store.tables import TABLES, decisions, fetches, issues, participant_name, sessions
 
 
 class Exclusions(Database):
@@ -103,10 +92,11 @@ def erase(connection: Connection, session_id: str) -> int:
     mine = sa.select(issues.c.left_hash).where(issues.c.session_id == session_id)
     mine = mine.union_all(sa.select(issues.c.right_hash).where(issues.c.session_id == session_id))
     connection.execute(fetches.delete().where(fetches.c.token_hash.in_(mine)))
-    count = connection.execute(votes.delete().where(votes.c.session_id == session_id)).rowcount
-    for table in (issues, reveals, completions, incidents, addresses, sessions):
-        connection.execute(table.delete().where(table.c.session_id == session_id))
-    return count
+    counts = {}
+    for table in reversed(TABLES.sorted_tables):  # Those that refer to others first.
+        if "session_id" in table.c and table is not decisions:
+            counts[table.name] = connection.execute(table.delete().where(table.c.session_id == session_id)).rowcount
+    return counts["votes"]
 
 
 def _session_of(connection: Connection, study: Study, participant: str) -> tuple[str, str]:
