@@ -30,7 +30,7 @@ MAY = {
     "evaluation": {"images", "methods"},
     "training": {"checkpoints", "data", "evaluation", "images", "methods"},
     # Without torch, gradio and the Hub: what is played is frozen, and callables bring the pictures.
-    "study": {"images"},
+    "study": {"images", "locale"},
     "ui": {"checkpoints", "locale", "evaluation", "images", "study", "translation"},
     # The shell's door to the library, which nothing imports: like app.py, it may open the Hub's checkpoints.
     "commands": {"checkpoints", "cli", "data", "images", "study", "translation", "hub"},

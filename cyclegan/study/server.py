@@ -18,19 +18,16 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import html
 import ipaddress
 import json
 import logging
 import math
 import secrets
 import socket
-import string
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import cache, partial
-from pathlib import Path
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import uvicorn
@@ -39,16 +36,16 @@ from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cyclegan.errors import StudyError, UserError
+from cyclegan.study import page
 from cyclegan.study.plan import TAGS, Study
 from cyclegan.study.session import ADDRESS_WINDOW, SESSIONS_PER_ADDRESS, Play, SessionError
 from cyclegan.study.store import Store, database_url
 
-FILES = {"player.js": "text/javascript", "player.css": "text/css"}
 MAX_BODY_BYTES = 16_000
 BODY_S = 30.0
 """Seconds for a body to arrive in."""
@@ -183,7 +180,8 @@ class _Server:
 
         return [
             route("/", self.first),
-            route("/static/{file}", _file),
+            # Without a limit: a page that lacks one of its modules doesn't open, and they come from memory.
+            Route("/static/{version}/{file}", page.file, methods=["GET"]),
             route("/{name}", self.page),
             route("/{name}/", self.without_slash),
             route("/{name}/about", self.about),
@@ -229,9 +227,7 @@ class _Server:
         study = self.studies.get(name)
         if study is None:
             return PlainTextResponse(f"There is no study called {name[:64]}: ask for the link again.", 404)
-        files = {file.replace(".", "_"): f"static/{file}?v={_version(file)}" for file in FILES}
-        page = string.Template(_read("player.html").decode()).substitute(title=html.escape(study.title), **files)
-        return HTMLResponse(page, headers={"cache-control": "no-cache"})
+        return page.page(study.title)
 
     async def first(self, request: Request) -> Response:
         """Leads to the study, where there is only one."""
@@ -509,23 +505,3 @@ def _token(body: Mapping[str, Any]) -> str:
 
 def _no_number(text: str) -> None:
     raise ValueError(f"{text} is no JSON")
-
-
-@cache
-def _read(file: str) -> bytes:
-    return (Path(__file__).parent / file).read_bytes()
-
-
-@cache
-def _version(file: str) -> str:
-    return hashlib.sha256(_read(file)).hexdigest()[:16]
-
-
-async def _file(request: Request) -> Response:
-    """The page's script and style; kept for a year by whoever asks for this version."""
-    file = request.path_params["file"]
-    if file not in FILES:
-        raise _Refused("not_found", "There is nothing at this address.")
-    this = request.query_params.get("v") == _version(file)
-    kept = "public, max-age=31536000, immutable" if this else "no-cache"
-    return Response(_read(file), media_type=FILES[file], headers={"cache-control": kept})
