@@ -18,15 +18,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import html
 import ipaddress
 import logging
 import secrets
 import socket
-import string
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import cache, partial
-from pathlib import Path
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import uvicorn
@@ -35,12 +32,13 @@ from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.types import Message as Event
 
 from cyclegan.errors import StudyError, message
+from cyclegan.study import page
 from cyclegan.study.format import Study
 from cyclegan.study.limits import CHECKS_PER_ADDRESS, PER_ADDRESS, PER_SESSION, Buckets
 from cyclegan.study.protocol import TAGS
@@ -49,7 +47,6 @@ from cyclegan.study.requests import Refused, read_body, read_token
 from cyclegan.study.session import StudySessions
 from cyclegan.study.store import Store, database_url
 
-FILES = {"player.js": "text/javascript", "player.css": "text/css"}
 THREADS = 40
 """Simultaneous calls of the database; the others wait."""
 HEADERS = {
@@ -127,7 +124,8 @@ class _Server:
 
         return [
             route("/", self.first),
-            route("/static/{file}", _file),
+            # Without a limit: a page that lacks one of its modules doesn't open, and they come from memory.
+            Route("/static/{version}/{file}", page.file, methods=["GET"]),
             route("/{name}", self.page),
             route("/{name}/", self.without_slash),
             route("/{name}/about", self.about),
@@ -174,9 +172,7 @@ class _Server:
         if study is None:
             said = message("There is no study called {name}: ask for the link again.", name=name[:64])
             return PlainTextResponse(str(said), 404)
-        files = {file.replace(".", "_"): f"static/{file}?v={_version(file)}" for file in FILES}
-        page = string.Template(_read("player.html").decode()).substitute(title=html.escape(study.title), **files)
-        return HTMLResponse(page, headers={"cache-control": "no-cache"})
+        return page.page(study.title)
 
     async def first(self, request: Request) -> Response:
         """Redirect to the study, if there is only one."""
@@ -412,23 +408,3 @@ def _json(content: Mapping[str, Any]) -> Response:
 
 def _no_method(request: Request) -> Refused:
     return Refused("method", message("{method} does nothing here.", method=request.method), status=405)
-
-
-@cache
-def _read(file: str) -> bytes:
-    return (Path(__file__).parent / file).read_bytes()
-
-
-@cache
-def _version(file: str) -> str:
-    return hashlib.sha256(_read(file)).hexdigest()[:16]
-
-
-async def _file(request: Request) -> Response:
-    """Return the page's script or style; cached for a year under this version's address."""
-    file = request.path_params["file"]
-    if file not in FILES:
-        raise Refused("not_found", REFUSED["not_found"])
-    this = request.query_params.get("v") == _version(file)
-    kept = "public, max-age=31536000, immutable" if this else "no-cache"
-    return Response(_read(file), media_type=FILES[file], headers={"cache-control": kept})

@@ -104,7 +104,7 @@ def test_a_space_has_what_the_app_needs_and_nothing_else(make_run):
     )
     assert not [name for name in code if re.search(needless, name)]
     assert {Path(name).suffix for name in code} <= {".py", ".css", ".js", ".html", ".po"}
-    assert all(name in code for name in ("cyclegan/study/player.html", "cyclegan/study/player.js"))
+    assert all(name in code for name in ("cyclegan/study/page/player.html", "cyclegan/study/page/main.js"))
 
     front = front_matter(files["README.md"])
     assert front["sdk"] == "gradio" and front["sdk_version"] == version("gradio") and front["app_file"] == "space.py"

@@ -533,7 +533,7 @@ def test_two_windows(play):
     second = game.open(context=first.page.context)
     second.title("Welcome back")
     first.answer()
-    first.title("The study goes on in another window")
+    first.title("The study continues in another window")
     assert game.votes.empty
     second.press("Continue")
     second.page.wait_for_timeout(350)
@@ -544,7 +544,7 @@ def test_two_windows(play):
     first.page.wait_for_timeout(350)
     first.answer("ArrowRight")
     second.answer()
-    second.title("The study goes on in another window")
+    second.title("The study continues in another window")
     first.answer("ArrowRight")
     first.title("Thank you!")
     assert list(game.votes.chosen_side) == ["right"] * 3
@@ -572,7 +572,7 @@ def test_links_that_lead_nowhere_say_why(play):
     play.forgiven = REFUSED
     game = play(practice_trials=0, test_trials=1)
     here = game.open("?participant=ada&study=other")
-    here.page.get_by_text("names another study").wait_for()
+    here.page.get_by_text("names a different study").wait_for()
     here = game.open("?workerId=w&assignmentId=ASSIGNMENT_ID_NOT_AVAILABLE")
     here.page.get_by_text("Accept the task first").wait_for()
     here = game.open("?PROLIFIC_PID=pid-1&study=tiny")
@@ -637,7 +637,7 @@ def test_without_javascript_the_page_says_so(play):
     here = play().open(java_script_enabled=False)
     told = here.page.locator("noscript p")
     assert told.first.is_visible() and "JavaScript" in told.first.inner_text()
-    assert [p.get_attribute("lang") for p in told.all()] == [None, "ko"]
+    assert [p.get_attribute("lang") for p in told.all()] == ["en", "ko"]
 
 
 # --- other tasks --------------------------------------------------------------------------------------------

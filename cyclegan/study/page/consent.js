@@ -1,0 +1,113 @@
+// The screens before the first trial: consent and instructions.
+
+import { keyWords } from "./keys.js";
+import { make, paragraph, screen, title } from "./parts.js";
+import { PARTICIPANT } from "./storage.js";
+import { about, asked } from "./study.js";
+import { say } from "./words.js";
+
+// --- consent ------------------------------------------------------------------------------------------------
+
+const WHAT = {
+  real: count => say("You will see {count} pairs of pictures and decide each time which one is real.", { count }),
+  fake: count => say("You will see {count} pairs of pictures and decide each time which one is fake.", { count }),
+  single: count => say("You will see {count} pictures, one at a time, and decide for each whether it is real or fake.", { count }),
+  pick: count => say("You will see {count} pairs of pictures and decide each time which one looks more real.", { count }),
+  tag: count => say("You will see {count} pictures that a computer has made, and mark what is wrong with them.", { count }),
+};
+const STORED_LOGIN = () => say("Your answers, how long they took and how long each picture was on the screen; the size of your screen and the language of this page; your Hugging Face user name.");
+const STORED_LINK = () => say("Your answers, how long they took and how long each picture was on the screen; the size of your screen and the language of this page; the participant id in your link.");
+const STORED_RANDOM = () => say("Your answers, how long they took and how long each picture was on the screen; the size of your screen and the language of this page; a random id, kept in this browser, instead of a name.");
+
+/** A rough estimate of how long the study takes. */
+function duration() {
+  const { practice_trials: practice, test_trials: test, exposure_ms: exposure } = about;
+  const answer = about.task === "tag" ? 15000 : exposure ? 2000 : 4000;
+  const each = (about.presentation === "sequence" ? 2 : 1) * (about.blank_ms + exposure) + answer;
+  const minutes = Math.max(1, Math.round(((practice + test) * each + practice * about.feedback_ms) / 60000));
+  return minutes === 1 ? say("It takes about a minute.") : say("It takes about {minutes} minutes.", { minutes });
+}
+
+/** The person to contact. */
+export function contactLine() {
+  if (!about.contact) {
+    return paragraph(() => say("If you have questions, or want your answers deleted, contact the person who gave you the link."));
+  }
+  const mail = /^[^\s@<>]+@[^\s@<>]+\.[^\s@<>]+$/.test(about.contact), line = make("p");
+  line.append(make("span", () => say("For questions, or to have your answers deleted:")), " ", mail
+    ? make("a", () => about.contact, { href: `mailto:${about.contact}` }) : make("span", () => about.contact));
+  return line;
+}
+
+/** Ask for consent until it is given. */
+export async function consent() {
+  const count = about.practice_trials + about.test_trials;
+  for (;;) {
+    document.body.dataset.consent = "yes"; // Enter alone must not agree.
+    const agreed = await screen([
+      title(() => say("Would you like to take part?")),
+      paragraph(() => `${WHAT[asked()](count)} ${duration()}`),
+      make("h2", () => say("What is stored")),
+      paragraph(about.login ? STORED_LOGIN : PARTICIPANT ? STORED_LINK : STORED_RANDOM),
+      paragraph(about.login
+        ? () => say("Your internet address is kept only as a salted hash, and only for a day.")
+        : () => say("Your internet address is kept only as a salted hash, and only for a day. This page sets no cookies.")),
+      make("h2", () => say("Your choice")),
+      paragraph(() => say("Taking part is voluntary. You can stop at any time by closing the page; the answers given so far are kept unless you ask for them to be deleted.")),
+      contactLine(),
+    ], [
+      { words: () => say("No, thanks"), value: false },
+      { words: () => say("I am 18 or older and take part"), value: true, main: true },
+    ]);
+    delete document.body.dataset.consent;
+    if (agreed) return;
+    await screen([
+      title(() => say("That's fine")),
+      paragraph(() => say("You are not taking part. You can close this page.")),
+    ], [{ words: () => say("Back") }]);
+  }
+}
+
+// --- instructions -------------------------------------------------------------------------------------------
+
+/** How pictures appear: while they are shown for a time, and if they remain until the answer. */
+const SHOWN = {
+  together: seconds => say("Two pictures appear side by side for {seconds}, then disappear.", { seconds }),
+  sequence: seconds => say("Two pictures appear one after the other, the left one first, for {seconds} each, then disappear.", { seconds }),
+  single: seconds => say("A picture appears for {seconds}, then disappears.", { seconds }),
+};
+const REMAINING = {
+  together: () => say("Two pictures appear side by side, and remain until you answer."),
+  sequence: SHOWN.sequence,
+  single: () => say("A picture appears, and remains until you answer."),
+};
+const TASK = {
+  real: () => say("Choose the one that you think is real. If you are not sure, guess."),
+  fake: () => say("Choose the one that you think is fake. If you are not sure, guess."),
+  single: () => say("Decide whether it is real or fake. If you are not sure, guess."),
+  pick: () => say("Choose the one that looks more real. If you see no difference, choose “No difference”."),
+  tag: () => say("Choose everything that is wrong with it. If you like, draw a box around the place, with the mouse or a finger."),
+};
+
+const seconds = ms => ms === 1000 ? say("one second") : say("{seconds} seconds", { seconds: ms / 1000 });
+
+export async function instructions() {
+  const { task, presentation, exposure_ms: exposure, practice_trials: practice, test_trials: test } = about;
+  const list = make("ul");
+  const point = words => list.append(make("li", words));
+  point(task === "realness"
+    ? () => say("Some pictures are real; the others, the fakes, were made by a computer.")
+    : () => say("All pictures were made by a computer."));
+  point(() => (exposure ? SHOWN : REMAINING)[presentation](seconds(exposure)));
+  if (about.mask && exposure) point(() => say("A coloured pattern then covers the place of each picture."));
+  point(TASK[asked()]);
+  point(() => say("Take as long as you need to answer."));
+  if (practice && task === "realness") {
+    point(() => say("The first {practice} are for practice, and show you the right answer. The {test} after them don't.", { practice, test }));
+  }
+  if (matchMedia("(hover: hover)").matches) {
+    point(() => say("With a keyboard: {keys}.", { keys: keyWords().replaceAll("   ", ", ") }));
+  }
+  point(() => say("If you have to leave, open the same link on this device later: it continues where you stopped."));
+  await screen([title(() => say("How it works")), list], [{ words: () => say("Begin"), main: true }]);
+}

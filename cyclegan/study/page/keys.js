@@ -1,0 +1,57 @@
+// The keyboard: keys that answer the question, and Enter for the main button.
+
+import { answer, answers } from "./answers.js";
+import { buttons, tagsPart } from "./parts.js";
+import { about, asked } from "./study.js";
+import { say } from "./words.js";
+
+const PAIR = { ArrowLeft: "left", ArrowRight: "right" };
+const VALUES = {
+  real: PAIR,
+  fake: PAIR,
+  pick: { ...PAIR, ArrowDown: "tie", " ": "tie" },
+  single: { ArrowLeft: "real", ArrowRight: "fake" },
+};
+const pairWords = () => say("← left   → right");
+const WORDS = {
+  real: pairWords,
+  fake: pairWords,
+  pick: () => say("← left   → right   ↓ or space: no difference"),
+  single: () => say("← real   → fake"),
+  tag: () => say("1 to {count}: choose   0: nothing wrong   Enter: next", { count: about.tags.length }),
+};
+
+/** The keys and what they answer, in words. */
+export const keyWords = () => WORDS[asked()]();
+
+document.addEventListener("keydown", event => {
+  if (event.repeat || event.ctrlKey || event.altKey || event.metaKey || event.isComposing) return;
+  document.body.classList.remove("touched");
+  const control = event.target.closest?.("button, a, input");
+  if (event.key === "Enter" && (!control || control.type === "checkbox")) {
+    const main = buttons.querySelector("button.main:not([aria-disabled=true])");
+    if (main && !document.body.dataset.consent) { event.preventDefault(); press(main, event); }
+    return;
+  }
+  if (document.body.dataset.screen !== "trial" || !about) return;
+  if (about.task === "tag") {
+    const box = tagsPart.querySelectorAll("input")[Number(event.key) - 1];
+    if (/^[1-9]$/.test(event.key) && box && !box.disabled) box.click();
+    else if (event.key === "0") press(answers[0], event);
+    return;
+  }
+  if (event.key === " " && control) return; // It presses the focused button.
+  const value = VALUES[asked()][event.key];
+  if (!value) return;
+  event.preventDefault();
+  press(answers.find(button => button.value === value), event);
+});
+document.addEventListener("pointerdown", event => {
+  document.body.classList.toggle("touched", event.pointerType === "touch");
+});
+
+/** Press a button by its key. An answer is timed by the key's own event, because a click would come later. */
+function press(button, event) {
+  if (!answers.includes(button)) button.click();
+  else if (button.getAttribute("aria-disabled") !== "true") answer(button.value, event, button);
+}

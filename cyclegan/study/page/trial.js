@@ -1,0 +1,111 @@
+// One trial: pictures, question, answer, and feedback in practice.
+
+import { answers, ask, makeAnswers, marks, setOpen } from "./answers.js";
+import { clear, draw, endExposure, frame, makeMask, present, unmeasured } from "./exposure.js";
+import { keyWords } from "./keys.js";
+import {
+  canvases, heading, makeButton, places, question, setButtons, setKeys, setProgress, setSaid, textPart, trialPart,
+} from "./parts.js";
+import { call, send, sleep } from "./server.js";
+import { about } from "./study.js";
+import { clearMarks, makeTags } from "./tags.js";
+import { put, say } from "./words.js";
+
+/** Make the places, the mask, the question and the answers of this study, once. */
+export function makeTrial() {
+  const single = about.presentation === "single", [width, height] = about.size;
+  document.body.dataset.pictures = single ? "1" : "2";
+  document.body.dataset.task = about.task;
+  const stage = document.getElementById("stage");
+  stage.style.setProperty("--ratio", width / height);
+  stage.style.setProperty("--most", about.task === "tag"
+    ? `max(320px, ${3 * width}px, 60vh)` : `${Math.max(320, 2 * width)}px`);
+  canvases.forEach((canvas, index) => {
+    Object.assign(canvas, { width, height });
+    if (single) canvas.label = () => say("Picture");
+    else canvas.label = index ? () => say("Right picture") : () => say("Left picture");
+    canvas.setAttribute("aria-label", canvas.label());
+  });
+  makeMask();
+  makeAnswers();
+  if (about.task === "tag") makeTags();
+}
+
+/** Show the places empty and the answers disabled. */
+export function showTrial(state) {
+  const fresh = document.body.dataset.screen !== "trial";
+  document.body.dataset.screen = "trial";
+  textPart.hidden = true;
+  trialPart.hidden = false;
+  for (const place of places) delete place.dataset.truth;
+  for (const index of [0, 1]) clear(index);
+  clearMarks();
+  setOpen(false);
+  for (const button of answers) button.classList.remove("chosen");
+  setButtons(answers);
+  setProgress(state);
+  setSaid(null);
+  setKeys(keyWords);
+  if (fresh) heading(question);
+}
+
+/** Play one trial; the acknowledgement of its vote. Pictures are kept in practice only, for the feedback. */
+export async function play({ state, pictures }) {
+  const { token, seen } = state.trial;
+  const practice = state.phase === "practice";
+  let measured = unmeasured(), given;
+  if (seen) {
+    setSaid(() => say("Already shown before the interruption, and only once: please answer from memory, or guess."));
+    given = await ask(await frame(), 300);
+  } else {
+    await call("reveal", { body: { token } });
+    const shown = await present(pictures);
+    measured = shown.measured;
+    given = await ask(shown.onset, about.exposure_ms ? 0 : 150);
+    if (endExposure()) measured.focus_lost = true;
+    if (!practice) pictures.forEach(bitmap => bitmap.close());
+    if (!about.exposure_ms && !practice) [0, 1].forEach(clear);
+  }
+  for (const key of ["exposure_left_ms", "exposure_right_ms", "longest_frame_ms"]) {
+    if (measured[key] !== null) measured[key] = Math.round(measured[key] * 10) / 10;
+  }
+  const value = given.value;
+  const content = about.task === "tag"
+    ? { marks: value === "nothing" ? [] : [...marks].map(([tag, box]) => ({ tag, box })) }
+    : about.presentation === "single" ? { verdict: value } : { chosen_side: value };
+  return send({ token, ...content, ...measured, response_ms: Math.round(given.response_ms * 10) / 10 });
+}
+
+// --- feedback -----------------------------------------------------------------------------------------------
+
+const TRUTHS = { real: () => say("real"), fake: () => say("fake") };
+const PICTURE_WAS = {
+  real: () => say("The picture was real."),
+  fake: () => say("The picture was fake."),
+};
+const REAL_WAS = {
+  left: () => say("The real picture was on the left."),
+  right: () => say("The real picture was on the right."),
+};
+const FAKE_WAS = {
+  left: () => say("The fake was on the left."),
+  right: () => say("The fake was on the right."),
+};
+
+/** Show the right answer, for a while or until the participant continues, and the pictures again if they are kept. */
+export async function showFeedback({ correct, real_side: side, truth }, pictures) {
+  [0, 1].forEach(clear);
+  pictures?.forEach((bitmap, index) => draw(index, bitmap));
+  if (side) places.forEach(place => { place.dataset.truth = place.dataset.side === side ? "real" : "fake"; });
+  else places[0].dataset.truth = truth;
+  for (const place of places) put(place.querySelector(".truth"), () => TRUTHS[place.dataset.truth ?? "fake"]());
+  const other = side === "left" ? "right" : "left";
+  const was = !side ? PICTURE_WAS[truth] : about.question === "fake" ? FAKE_WAS[other] : REAL_WAS[side];
+  const verdict = correct ? () => say("✓ Correct.") : () => say("✗ Not quite.");
+  setSaid(() => `${verdict()} ${was()}`, correct ? "right" : "wrong");
+  setKeys(() => say("Enter: continue"));
+  await Promise.race([
+    about.feedback_ms ? sleep(about.feedback_ms) : new Promise(() => {}),
+    new Promise(resolve => setButtons([makeButton(() => say("Continue"), resolve, { className: "main" })])),
+  ]);
+}

@@ -1,0 +1,88 @@
+"""The participants' page as it is served: its modules, its version, and its words in every language."""
+
+import io
+import json
+import re
+
+import pytest
+from babel.messages.extract import extract
+
+from cyclegan.locale import LANGUAGES, catalogue
+from cyclegan.study import page
+
+SCRIPTS = sorted(page.FOLDER.glob("*.js"))
+
+
+@pytest.fixture
+def uncached(monkeypatch):
+    """Files and version are computed again in the test and after it."""
+    cached = page.files, page.version
+    for function in cached:
+        function.cache_clear()
+    yield
+    monkeypatch.undo()
+    for function in cached:
+        function.cache_clear()
+
+
+def test_babel_finds_the_templates_that_the_page_is_given():
+    found = set()
+    for script in SCRIPTS:
+        messages = extract("javascript", io.BytesIO(script.read_bytes()), keywords={"say": None})
+        found |= {template for _, template, _, _ in messages}
+    assert found == set(page.templates()) and len(found) > 120
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_a_template_is_a_literal_where_it_is_said(script):
+    calls = re.findall(r"(?<!function )\bsay\((.)", re.sub(r"^\s*//.*", "", script.read_text(encoding="utf-8")))
+    assert set(calls) <= {'"'}
+
+
+@pytest.mark.parametrize("language", LANGUAGES[1:])
+def test_every_sentence_is_translated_with_the_same_places(language):
+    known = catalogue(language)
+    assert [template for template in page.templates() if template not in known] == []
+    words = json.loads(page.files()[f"words.{language}.json"])
+    assert words == {template: known[template] for template in page.templates()}
+    for english, translation in words.items():
+        assert sorted(re.findall(r"\{\w+\}", english)) == sorted(re.findall(r"\{\w+\}", translation)), english
+        if language == "ko":
+            assert re.search("[가-힣]", translation) and not re.search("[가-힣]", english), english
+
+
+def test_no_script_imports_in_a_circle_or_what_is_not_there():
+    imports = {
+        script.name: re.findall(r'^(?:import|\}) .*from "\./(.+)";', script.read_text(encoding="utf-8"), re.MULTILINE)
+        for script in SCRIPTS
+    }
+    done = set()
+    while ready := {name for name, needed in imports.items() if name not in done and set(needed) <= done}:
+        done |= ready
+    assert done == set(imports)
+    assert all(len(script.read_text(encoding="utf-8").splitlines()) <= 150 for script in SCRIPTS)
+
+
+def test_the_version_is_of_all_files(monkeypatch, uncached):
+    before = page.version()
+    files = {**page.files(), "words.ko.json": b"{}"}
+    monkeypatch.setattr(page, "files", lambda: files)
+    page.version.cache_clear()
+    assert page.version() != before
+
+
+def test_another_language_is_a_catalogue_and_an_entry(monkeypatch, uncached):
+    """Nothing else knows which languages there are."""
+    monkeypatch.setattr(page, "LANGUAGES", ("en", "ko", "xx"))
+    monkeypatch.setattr(page, "catalogue", lambda language: {"Begin": f"Begin in {language}", "not of the page": "?"})
+    assert json.loads(page.files()["words.xx.json"]) == {"Begin": "Begin in xx"}
+    content = page.page("A study").body.decode()
+    assert 'data-languages="en ko xx"' in content and content.count("<noscript>") == 1
+
+
+def test_the_page_names_all_its_modules_so_that_they_come_at_once():
+    content = page.page("A <study>").body.decode()
+    named = re.findall(r'(?:src|href)="static/([0-9a-f]{16})/([\w.]+)"', content)
+    assert {version for version, _ in named} == {page.version()}
+    assert {name for _, name in named} == {"player.css", *(script.name for script in SCRIPTS)}
+    assert "A &lt;study&gt;" in content and "$" not in content
