@@ -152,7 +152,7 @@ class Outbox:
         except KeyboardInterrupt:
             pass
         with self._changed:
-            self._given_up = self._closed = True
+            self._closed = True
             self._changed.notify_all()
             left = self.left()
             if self._state and not self._thread.is_alive():
@@ -184,7 +184,8 @@ class Outbox:
     def _wait_for_job(self) -> Job | None:
         """Wait until the next job is due and return it; None at the end."""
         with self._changed:
-            while True:
+            # An error that arrives after `finish` has stopped waiting must not open the outbox again.
+            while not self._closed:
                 job = None if self._given_up else self._next()
                 if job is None and self._finishing:
                     return None
@@ -201,6 +202,7 @@ class Outbox:
                 if pause <= 0:
                     return job
                 self._changed.wait(pause)  # Choose again afterwards: there may be a newer epoch.
+        return None
 
     def _next(self) -> Job | None:
         epochs = [e for e in self.publisher.unpublished() if e <= self._newest and e not in self._damaged]

@@ -203,6 +203,29 @@ def test_without_network_nothing_is_lost_and_one_line_is_said(loopback, push, ma
     assert push(run) == (on_hub(loopback, 2, 3), [])
 
 
+@pytest.mark.parametrize("temporary", [True, False])
+def test_an_error_that_arrives_after_the_end_opens_nothing_again(publisher, make_run, monkeypatch, temporary):
+    """The upload that `finish` stopped waiting for fails at last: the thread must end, not try again for ever."""
+    made, begun, ended = publisher(make_run(1)), threading.Event(), threading.Event()
+    tries = []
+
+    def publish(epoch):
+        tries.append(epoch)
+        begun.set()
+        assert ended.wait(60)
+        raise HubError("the line is down", temporary=temporary)
+
+    monkeypatch.setattr(made, "publish", publish)
+    box = Outbox(made, lambda sentence: None)
+    box.add(1)
+    box.start()
+    assert begun.wait(60)
+    assert box.finish(patience_s=0) == ["epoch-0001"]
+    ended.set()
+    box._thread.join(60)
+    assert not box._thread.is_alive() and tries == [1]
+
+
 class Clock:
     now = 0.0
 
