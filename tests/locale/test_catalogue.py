@@ -12,9 +12,16 @@ from cyclegan.errors import message
 from cyclegan.locale import LANGUAGES, catalogue, catalogue_path, entries, in_language
 from cyclegan.locale.extract import ARGUMENT, COMMAND_LINE_ONLY, ROOT, error_names, sources, templates, updated
 
-NAMES = set(
-    ["AVIF", "CONFIG", "FID", "Face", "Git", "GB", "H.264", "HEIC", "HF_ENDPOINT", "HF_HUB_OFFLINE", "HF_TOKEN", "Hub", "Hugging", "ID", "JPEG", "JSON", "KID", "L1", "LAB", "LFS", "LPIPS", "MB", "MTurk", "PNG", "Prolific", "PyAV", "SSIM", "STUDY_KEY", "SVG", "Space", "USER/NAME", "USER/NAME@epoch-0012", "UTC", "ab", "av", "ba", "both", "checkpoint.json", "config.json", "cyclegan", "datasets", "entries", "epoch-0001", "epoch-0012", "format_version", "from", "gen_ab.safetensors", "gen_ba.safetensors", "git", "hf", "auth", "login", "hub", "huggingface_hub", "id", "import", "install", "key", "left_out.txt", "lfs", "mkv", "mp4", "ms", "ngf", "output", "pickle", "pip", "force-reinstall", "pull", "python", "runs/imported", "runs/maps", "streets", "streets@epoch-0012", "testA", "testB", "train", "trainA", "trainB", "translate", "webm", "zip"]
-)
+NAMES = {
+    "AVIF", "CONFIG", "FID", "Face", "Git", "GB", "H.264", "HEIC", "HF_ENDPOINT", "HF_HUB_OFFLINE", "HF_TOKEN", "Hub",
+    "Hugging", "ID", "JPEG", "JSON", "KID", "L1", "LAB", "LFS", "LPIPS", "MB", "MTurk", "PNG", "Prolific", "PyAV",
+    "SSIM", "STUDY_KEY", "SVG", "Space", "USER/NAME", "USER/NAME@epoch-0012", "UTC", "ab", "av", "ba", "both",
+    "checkpoint.json", "config.json", "cyclegan", "datasets", "entries", "epoch-0001", "epoch-0012", "format_version",
+    "from", "gen_ab.safetensors", "gen_ba.safetensors", "git", "hf", "auth", "login", "hub", "huggingface_hub", "id",
+    "import", "install", "key", "left_out.txt", "lfs", "mkv", "mp4", "ms", "ngf", "output", "pickle", "pip",
+    "force-reinstall", "pull", "python", "runs/imported", "runs/maps", "streets", "streets@epoch-0012", "testA",
+    "testB", "train", "trainA", "trainB", "translate", "webm", "zip",
+}  # fmt: skip
 """Names that stay as they are in Korean."""
 KOREAN = catalogue("ko")
 NEEDED = templates()
@@ -92,7 +99,8 @@ def test_fuzzy_empty_and_long_entries():
 
 
 def test_an_update_adds_and_drops_and_keeps_the_rest():
-    text = '# Korean.\nmsgid ""\nmsgstr ""\n"Language: ko\\n"\n\n#. note\nmsgid "b"\nmsgstr "ㄴ"\n\nmsgid "old"\nmsgstr "x"\n'
+    head = '# Korean.\nmsgid ""\nmsgstr ""\n"Language: ko\\n"\n\n'
+    text = head + '#. note\nmsgid "b"\nmsgstr "ㄴ"\n\nmsgid "old"\nmsgstr "x"\n'
     new = updated(text, {"b": "x.py", 'say "{what}"\n': "y.py"})
     assert entries(new) == {"b": "ㄴ", 'say "{what}"\n': ""}
     assert new.startswith("# Korean.\n") and "#. note\n" in new and "#: y.py\n" in new

@@ -119,5 +119,6 @@ def test_scripts_get_the_translations_of_what_they_say():
 def test_a_sentence_within_a_sentence_is_translated_too():
     say = words.Speaker("ko")
     inner = ImageError("{name} is empty (0 bytes): copy or download it again", name="a.png")
-    assert say("{problem} (and {count} more like this)", problem=inner, count=1).startswith("a.png 파일은 비어 있습니다")
+    both = say("{problem} (and {count} more like this)", problem=inner, count=1)
+    assert both.startswith("a.png 파일은 비어 있습니다")
     assert say.html("{name}: one epoch, {domains}.", name="<b>", domains="a ⇄ b") == "&lt;b&gt;: 에폭 1개, a ⇄ b."

@@ -42,7 +42,7 @@ def test_a_study_is_built_from_the_page(visit, app):  # noqa: F811
     here.wait_for_notice("a session needs")  # Nine trials can't be made of three pictures; the sentence says so.
     here.page.get_by_label("Test trials").fill("2")
     here.page.get_by_role("button", name="Build", exact=True).click()
-    here.page.get_by_text("Built in studies/fresh, and nothing but").wait_for()
+    here.page.get_by_text("Built in studies/fresh; nothing but").wait_for()
     here.page.get_by_role("heading", name="fresh").wait_for()
     assert (app.work / "studies" / "fresh" / "study.json").is_file()
     here.page.get_by_text("Nobody has taken part yet.").wait_for()
