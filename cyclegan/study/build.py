@@ -1,10 +1,10 @@
-"""Checkpoints and a data set → a frozen study: pictures chosen, fakes rendered, all files made alike, and checked.
+"""Open networks and pictures → a frozen study: pictures chosen, fakes rendered, files made alike, and checked.
 
 A fake and a real picture have the same history, so that nothing but what they show tells them apart. Each picture of
-the data set, input or real, is brought to the size that the networks work at, in the one way in which they were shown
-test pictures; the fake is what a network makes of such an input, and the real picture is what another network would
-be shown. Where stimuli have another size, both go on to it by one bicubic step. Then both go through one encoder with
-fixed settings, and through padding to one length.
+the data set, input or real, is brought to the size that the networks work at, in the same way as their test pictures;
+the fake is a network's output for such an input, and the real picture is another network's input. If stimuli have
+another size, both are resized by one bicubic step. Then both go through one encoder with fixed settings, and through
+padding to one length.
 
 No torch here: networks come as functions.
 """
@@ -34,20 +34,20 @@ from cyclegan.config import DataConfig, Direction
 from cyclegan.errors import ImageError, StudyError
 from cyclegan.files import flush
 from cyclegan.images import evaluation_size, prepare_for_evaluation
-from cyclegan.study.format import NAME, PlannedCheckpoint, Stimulus, Study, write_study
+from cyclegan.study.format import PlannedCheckpoint, Stimulus, Study, check_name, write_study
 from cyclegan.study.protocol import Protocol
 
 if TYPE_CHECKING:
-    from cyclegan.study.blinding import BlindingReport
+    from cyclegan.study.findings import BlindingReport
 
 BATCH = 8
-"""Pictures that a network is given at once."""
+"""Pictures in one call of a network."""
 PAD_CHUNK = b"paDd"
-"""PNG chunk that evens out lengths: ancillary, private, safe to copy (PNG specification, 5.4)."""
+"""PNG chunk that makes lengths equal: ancillary, private, safe to copy (PNG specification, 5.4)."""
 BROKEN_GRID = 4
 """A broken picture is a real one whose 4 × 4 blocks are shuffled, every second one as a negative."""
 BROKEN_PER_TRIAL = 4
-"""Broken pictures for each vigilance trial of a session, so that participants don't all see the same few."""
+"""Broken pictures for each vigilance trial of a session, so that participants don't all see the same ones."""
 MIN_SIDE, MAX_SIDE = 32, 2048
 
 TranslateBatch = Callable[[list[Image.Image]], list[Image.Image]]
@@ -59,25 +59,25 @@ class Pictures(Interface):
     def __len__(self) -> int: ...
 
     def label(self, index: int) -> str:
-        """The file's name, or an id."""
+        """Return the file's name, or an id."""
         ...
 
     def probe(self, index: int) -> tuple[int, int]:
-        """Width and height."""
+        """Return width and height."""
         ...
 
     def load(self, index: int) -> Image.Image:
-        """The picture, RGB."""
+        """Return the picture, RGB."""
         ...
 
     def truth(self, index: int) -> Image.Image | None:
-        """The same scene in the other domain; None where nobody knows."""
+        """Return the same scene in the other domain; None if it is unknown."""
         ...
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """How the checkpoints' networks are shown a test picture."""
+    """The preparation of a test picture for the checkpoints' networks."""
 
     config: DataConfig
     multiple: int = 4
@@ -91,36 +91,32 @@ def build(
     contact: str = "", completion_code: str = "", completion_url: str = "",
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Study, BlindingReport]:  # fmt: skip
-    """Build, check and freeze a study. The same arguments give the same bytes; the folder is there whole or not at all.
+    """Build, check and freeze a study, whole or not at all. The same arguments give the same bytes.
 
     Args:
-        checkpoints: each with a function that opens it and returns what translates a list of RGB pictures of one
-            size into fakes of that size. One is open at a time.
+        checkpoints: each with a function that opens it and returns a function that translates a list of RGB
+            pictures of one size into fakes of that size. One is open at a time.
         inputs: pictures to translate, of the source domain; none that the networks were trained on.
-        reals: real pictures of the target domain. Where the pairing is `same`, the truth of the inputs is taken.
-        preparation: how the networks are shown a picture.
-        output: the study's folder, whose name is the study's; must not exist.
-        seed: of everything that is drawn.
-        size: (width, height) of the stimuli; None: what the networks give.
-        limit: use at most this many inputs and as many real pictures, drawn by the seed.
-        progress: called with the pictures that are done and their number.
+        reals: real pictures of the target domain. If the pairing is `same`, the truth of the inputs is used instead.
+        preparation: preparation of a picture for the networks.
+        output, seed, size, limit, progress and the others: see `cyclegan.study.make.make_study`.
 
     Returns:
-        The study, and what the blinding self-test says of it.
+        The study, and the result of the blinding self-test.
 
     Raises:
-        StudyError: the arguments make no study, there are too few pictures, or the study does not pass the self-test.
+        StudyError: the arguments make no study, there are too few pictures, or the study fails the self-test.
         ImageError: a picture can't be read.
     """
     from cyclegan.study.blinding import check
 
     output = Path(output)
     if output.exists():
-        raise StudyError("{output} exists already: a study is frozen, so choose another name", output=output)
+        raise StudyError("{folder} exists already: a study is frozen, so choose another name", folder=output)
     if size is not None and not all(MIN_SIDE <= side <= MAX_SIDE for side in size):
         raise StudyError(
-            "stimuli of {size}×{size_2} pixels: choose sides from {MIN_SIDE} to {MAX_SIDE}",
-            size=size[0], size_2=size[1], MIN_SIDE=MIN_SIDE, MAX_SIDE=MAX_SIDE,
+            "stimuli of {width}×{height} pixels: choose sides from {least} to {most}",
+            width=size[0], height=size[1], least=MIN_SIDE, most=MAX_SIDE,
         )
     planned = sorted(checkpoints, key=lambda pair: pair[0].epoch)
     study = Study(
@@ -143,11 +139,9 @@ def build(
         study = write_study(study, contents, place / output.name)
         report = check(study)
         if not report.passed:
-            raise StudyError(
-                "the study would not be blind, so it was not kept: {problems}",
-                problems=report.problems[0],
-            )
-        _move(place / output.name, output)
+            raise StudyError("the study would not be blind, so it was not kept: {problem}", problem=report.problems[0])
+        (place / output.name).rename(output)  # Fails if another build was faster.
+        flush(output.parent)
     return dataclasses.replace(study, folder=output), report
 
 
@@ -160,12 +154,12 @@ def _draw(*what: object) -> bytes:
 
 @dataclass(frozen=True)
 class _Choice:
-    """Which pictures of the data set are used, by their numbers there."""
+    """The pictures that are used, by their numbers in the data set."""
 
     inputs: tuple[int, ...]
     reals: tuple[int, ...]
     broken: tuple[int, ...]
-    """Among `reals`, or among `inputs` where the truth is taken."""
+    """Among `reals`, or among `inputs` if the truth is used."""
     truths: bool
     """The real pictures are the truth of the inputs."""
 
@@ -179,7 +173,7 @@ class _Choice:
         truths = protocol.task == "realness" and protocol.pairing == "same" and protocol.presentation != "single"
         if truths and chosen and inputs.truth(chosen[0]) is None:
             raise StudyError(
-                "the data set does not say which real picture shows the same scene, so pairing can't be same: "
+                "the data set doesn't know which real picture shows the same scene, so pairing can't be same: "
                 "choose --pairing different, or take paired data"
             )
         others = chosen if truths else some("reals", range(len(reals)), limit)
@@ -200,15 +194,20 @@ class _Choice:
         try:
             dataclasses.replace(study, stimuli=tuple(stimuli)).check_enough()
         except StudyError as error:
-            reals = "" if study.protocol.task != "realness" else f" and {len(self.reals)} real ones"
+            counts = {"inputs": len(self.inputs), "practice": study.protocol.practice_trials}
+            if study.protocol.task != "realness":
+                raise StudyError(
+                    "{needs}. There are {inputs} to translate; practice keeps {practice} for itself",
+                    needs=error, **counts,
+                ) from error
             raise StudyError(
-                "{reason}. There are {count} to translate{reals}; practice keeps {practice_trials} for itself",
-                reason=error, count=len(self.inputs), reals=reals, practice_trials=study.protocol.practice_trials,
+                "{needs}. There are {inputs} to translate and {reals} real ones; practice keeps {practice} for itself",
+                needs=error, reals=len(self.reals), **counts,
             ) from error
 
 
 def _frame(inputs: Pictures, chosen: Sequence[int], preparation: Preparation) -> tuple[int, int]:
-    """Width and height that the networks work at: of most inputs, where preparation leaves them their own shape."""
+    """Return the networks' width and height: those of most inputs, if the preparation keeps their shape."""
     config, multiple = preparation.config, preparation.multiple
     first = evaluation_size((1000, 500), config, multiple=multiple)
     if first == evaluation_size((500, 1000), config, multiple=multiple):
@@ -218,9 +217,9 @@ def _frame(inputs: Pictures, chosen: Sequence[int], preparation: Preparation) ->
 
 
 def bring(image: Image.Image, frame: tuple[int, int], preparation: Preparation) -> Image.Image:
-    """Any picture of the data set as the networks are shown it, at the size of `frame`.
+    """Return a picture of the data set as the networks' input, at the size of `frame`.
 
-    One of another shape than most is cropped in the middle to theirs, since all stimuli are of one size.
+    A picture of another shape than most is cropped in the middle, because all stimuli have one size.
     """
     if evaluation_size(image.size, preparation.config, multiple=preparation.multiple) != frame:
         return ImageOps.fit(image, frame, Image.Resampling.BICUBIC)
@@ -228,13 +227,13 @@ def bring(image: Image.Image, frame: tuple[int, int], preparation: Preparation) 
 
 
 def break_picture(image: Image.Image, *what: object) -> Image.Image:
-    """What nobody takes for real: the picture's blocks shuffled as drawn by `what`, and a chessboard of negatives.
+    """Return a picture that nobody takes for real: its blocks shuffled as `what` draws, every second one negative.
 
-    Shuffled alone, a night stays a night, and a town from the air a town.
+    Shuffling alone isn't enough: a night would still look like a night, and an aerial photo like an aerial photo.
     """
     pixels = np.asarray(image)
     height, width = (side // BROKEN_GRID for side in pixels.shape[:2])
-    array = 255 - pixels  # Rows and columns that are left over, too.
+    array = 255 - pixels  # Including rows and columns that are left over.
     places = [(row, column) for row in range(BROKEN_GRID) for column in range(BROKEN_GRID)]
     order = sorted(places, key=lambda place: _draw(*what, place))
     for (row, column), (to_row, to_column) in zip(places, order, strict=True):
@@ -249,18 +248,18 @@ def break_picture(image: Image.Image, *what: object) -> Image.Image:
 
 @dataclass(frozen=True)
 class _Rendered:
-    """A picture that is encoded, not padded yet."""
+    """A picture that is encoded, but not padded yet."""
 
     path: Path
     nbytes: int
     sha256: str
-    """Of the file, so of the pixels."""
+    """SHA-256 of the file, and so of the pixels."""
     copy: int
-    """How many such pictures came before: a network that collapsed makes one fake of many inputs."""
+    """The number of equal pictures before it: a collapsed network makes one fake of many inputs."""
 
 
 class _Rendering:
-    """Draws all stimuli into files of a folder."""
+    """The rendering of all stimuli into files of a folder."""
 
     def __init__(
         self, place: Path, study: Study, preparation: Preparation, frame: tuple[int, int], choice: _Choice,
@@ -277,7 +276,7 @@ class _Rendering:
     def render(
         self, inputs: Pictures, reals: Pictures, checkpoints: Sequence[tuple[int, Callable[[], TranslateBatch]]]
     ) -> None:
-        """All of them. Real pictures first, since a damaged one is found sooner so than after hours of networks."""
+        """Render all stimuli: real pictures first, so that a damaged one is found before hours of networks."""
         choice, source, target = self.choice, *self.study.direction
         scenes = self._prepare(inputs)
         if not choice.truths:
@@ -294,14 +293,14 @@ class _Rendering:
                 for number, fake in zip(numbers, fakes, strict=True):
                     if fake.size != self.frame:
                         raise StudyError(
-                            "epoch {epoch} gives {width}×{height} pixels of {frame}",
+                            "epoch {epoch} gives {width}×{height} pixels instead of {frame}",
                             epoch=epoch, width=fake.width, height=fake.height, frame=self.frame,
                         )
                     self._add(fake, kind="fake", scene=f"{source}:{number}:{inputs.label(number)}", epoch=epoch)
                 self._advance(len(numbers))
 
     def _prepare(self, inputs: Pictures) -> dict[str, str]:
-        """Put the inputs down as the networks are shown them; by its pixels, the scene of each known truth."""
+        """Save the networks' inputs; return the scene of each known truth by its pixels."""
         scenes = {}
         for number in self.choice.inputs:
             label = inputs.label(number)
@@ -314,8 +313,7 @@ class _Rendering:
                     self._add_real(number, scene, image)
             elif self.choice.truths:
                 raise StudyError(
-                    "the data set has no real picture of the scene of {label}: choose --pairing different",
-                    label=label,
+                    "the data set has no real picture of the scene of {label}: choose --pairing different", label=label
                 )
             self._advance(1)
         return scenes
@@ -350,12 +348,12 @@ class _Rendering:
 
     @property
     def length(self) -> int:
-        """Bytes of each file: of the largest, with some padding in it too."""
+        """Length of each file in bytes: the largest one's, which also gets some padding."""
         return max(picture.nbytes for _, picture in self.drawn) + 32
 
     @property
     def stimuli(self) -> Iterator[tuple[Stimulus, _Rendered]]:
-        """What was drawn, named by what the files will be."""
+        """The rendered stimuli, named by their finished files."""
         for what, picture in self.drawn:
             yield Stimulus(hashlib.sha256(_finished(picture, self.length)).hexdigest(), **what), picture
 
@@ -368,17 +366,17 @@ def _pixels(image: Image.Image) -> str:
 
 
 def encode_png(image: Image.Image) -> bytes:
-    """An RGB picture as PNG: 8 bits, one filter for all rows, one IDAT chunk, no metadata.
+    """Return an RGB picture as PNG: 8 bits, one filter for all rows, one IDAT chunk, no metadata.
 
-    Encoders choose filters row by row and cut the data as it comes, which says something about the picture to whoever
-    looks at a file's structure; here the structure is always the same.
+    Other encoders choose filters row by row and split the data as it comes, so that a file's structure reveals
+    something about the picture; here the structure is always the same.
     """
     pixels = np.asarray(image.convert("RGB")).astype(np.int16)
     height, width = pixels.shape[:2]
     padded = np.zeros((height + 1, width + 1, 3), np.int16)
     padded[1:, 1:] = pixels
     left, up, corner = padded[1:, :-1], padded[:-1, 1:], padded[:-1, :-1]
-    # Filter 4, Paeth: whichever neighbour is nearest to left + up − corner (PNG specification, 9.4).
+    # Filter 4, Paeth: the neighbour that is nearest to left + up − corner (PNG specification, 9.4).
     by_left, by_up, by_corner = np.abs(up - corner), np.abs(left - corner), np.abs(left + up - 2 * corner)
     nearest = np.where(
         (by_left <= by_up) & (by_left <= by_corner), left, np.where(by_up <= by_corner, up, corner)
@@ -391,10 +389,10 @@ def encode_png(image: Image.Image) -> bytes:
 
 
 def pad_png(content: bytes, length: int, copy: int = 0) -> bytes:
-    """The PNG with a chunk of bytes that say nothing, `length` bytes in all.
+    """Return the PNG with a chunk of meaningless bytes, `length` bytes in all.
 
-    The bytes are SHAKE-256 of the file itself, so whoever has the picture learns nothing more from them, and no
-    compression under way finds anything to save. `copy` tells apart files of equal pictures.
+    The bytes are SHAKE-256 of the file itself, so they reveal nothing beyond the picture, and compression in transit
+    saves nothing. `copy` distinguishes files of equal pictures.
     """
     count = length - len(content) - 12
     if count < 0:
@@ -412,7 +410,7 @@ def _finished(picture: _Rendered, length: int) -> bytes:
 
 
 class _Contents(Mapping[str, bytes]):
-    """The finished files by SHA-256, made as they are asked for; in the order of their names."""
+    """The finished files by SHA-256, made on demand; in the order of their names."""
 
     def __init__(self, pictures: Mapping[str, _Rendered], length: int) -> None:
         self.pictures, self.bytes = dict(sorted(pictures.items())), length
@@ -431,22 +429,18 @@ class _Contents(Mapping[str, bytes]):
 
 
 LEFT_FOR_S = 24 * 3600
-"""What a killed build left behind is removed by one that comes so much later."""
+"""A build removes the leftovers of killed builds of this age."""
 
 
 @contextlib.contextmanager
 def _workplace(output: Path) -> Iterator[Path]:
-    """A hidden folder beside `output`, removed at the end; and what a killed build of the same name left behind."""
-    if not NAME.fullmatch(output.name):
-        raise StudyError(
-            "{output!r} can't be a study's name: use letters, digits, dot, hyphen, underscore",
-            output=output.name,
-        )
+    """Yield a hidden folder next to `output`, removed at the end; remove leftovers of killed builds of that name."""
+    check_name(output.name)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         ours = re.compile(rf"\.{re.escape(output.name)}\.\w{{8}}\.part")  # As mkdtemp makes it.
         for leftover in output.parent.iterdir():
-            # Another process may be at it, but not for a day.
+            # A younger one may belong to a running process.
             if ours.fullmatch(leftover.name) and time.time() - leftover.stat().st_mtime > LEFT_FOR_S:
                 shutil.rmtree(leftover, ignore_errors=True)
         place = Path(tempfile.mkdtemp(prefix=f".{output.name}.", suffix=".part", dir=output.parent))
@@ -460,13 +454,8 @@ def _workplace(output: Path) -> Iterator[Path]:
         shutil.rmtree(place, ignore_errors=True)
 
 
-def _move(made: Path, output: Path) -> None:
-    made.rename(output)
-    flush(output.parent)
-
-
 def _unwritable(output: Path, error: OSError) -> StudyError:
     return StudyError(
-        "{output} can't be written ({reason}): free space or name another --output",
-        output=output, reason=error.strerror or error,
+        "{folder} can't be written ({reason}): free space or name another",
+        folder=output, reason=error.strerror or error,
     )

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from cyclegan.checkpoints.format import CheckpointInfo
     from cyclegan.checkpoints.sources import CheckpointSource
-    from cyclegan.study.blinding import BlindingReport
     from cyclegan.study.build import TranslateBatch
+    from cyclegan.study.findings import BlindingReport
 
 LIMIT = 200
 """Inputs, and real pictures, that a study uses by default."""

@@ -1,4 +1,4 @@
-"""The studies that an app plays beside its own pages. Databases are opened when somebody first needs them."""
+"""The studies that an app serves next to its own pages. Databases are opened on first use."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ from typing import TYPE_CHECKING, Any
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from cyclegan.errors import StudyError
+from cyclegan.errors import StudyError, UserError
 from cyclegan.study.format import Study, find_studies, read_study
 
 if TYPE_CHECKING:
     from cyclegan.study.store import Store
 
 KEY_VARIABLE = "STUDY_KEY"
-"""Environment variable: on a server for others, results are for those whose address ends in ?key= and this."""
+"""Environment variable: on a server for others, only addresses that end in ?key= and its value show results."""
 PREVIEW = "_preview"
-"""Studies are tried at study/_preview/NAME; no study can have this name."""
+"""Studies are previewed at study/_preview/NAME; no study can have this name."""
 log = logging.getLogger(__name__)
 KEPT_S = 5.0
-"""How long a report is shown again rather than made anew."""
+"""Time for which a report is reused."""
 
 
 class Studies:
-    """The studies that are played here, and the databases that keep their votes.
+    """The studies that are served here, and the databases that keep their votes.
 
-    It is an ASGI application itself: the page that participants see, without gradio. What that needs is loaded by the
-    first request, or before it by `warm`. Where `own`, each study can also be tried, at PREVIEW/NAME: the answers go to
-    a database that is removed by `close`, and that nothing else reads. Elsewhere that would let participants practise.
+    It is an ASGI application itself: the participants' page, without gradio. Its imports are loaded by the first
+    request, or earlier by `warm`. If `own`, each study can also be previewed, at PREVIEW/NAME: the answers go to a
+    database that `close` removes and nothing else reads. Elsewhere, a preview would let participants practise.
 
     Args:
         folders: of studies, or of folders that hold some.
-        own: whether who sees the workbench owns this computer, and so sees results and builds studies.
-        login: makes what `cyclegan.study.server.make_app` takes; called if a study asks for accounts.
+        own: whether the visitor owns this computer, and so sees results and builds studies.
+        login: returns the login for `cyclegan.study.server.make_app`; called if a study requires accounts.
 
     Attributes:
         by_name: the studies.
-        opened: called with each study and its database before that is used, to bring votes from elsewhere and there.
+        opened: called with each study and its database before its first use, to exchange votes with another place.
 
     Raises:
         StudyError: a folder holds none, a study is damaged, two have one name.
@@ -68,7 +68,7 @@ class Studies:
         self._lock = threading.RLock()
 
     def route(self) -> Mount:
-        """Where the app serves it, for `ui.launch_options`."""
+        """Return the route at which the app serves it, for `ui.launch_options`."""
         return Mount("/study", app=self)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -77,13 +77,12 @@ class Studies:
         await app(scope, receive, send)
 
     def _load(self) -> Any:
-        from cyclegan.errors import StudyError
         from cyclegan.study.server import make_app
 
         with self._lock:
             if self._app is None:
                 studies = list(self.by_name.values())
-                # A Space stands behind its Hub's proxy; elsewhere, whoever comes could write that header.
+                # A Space is behind the Hub's proxy; elsewhere, any visitor could write that header.
                 app = make_app(
                     studies, store_of=self.store, login=self._login, trust_proxy=bool(os.environ.get("SPACE_ID"))
                 )
@@ -92,7 +91,7 @@ class Studies:
                         tried = make_app(studies, store_of=self._store_of_previews, preview=True)
                         app = Starlette(routes=[Mount(f"/{PREVIEW}", tried), Mount("/", app)])
                     except (OSError, StudyError) as error:
-                        log.warning("studies can't be tried without leaving votes: %s", error)
+                        log.warning("studies can't be previewed: %s", error)
                 self._app = app
             return self._app
 
@@ -124,13 +123,13 @@ class Studies:
             threading.Thread(target=self._warm, name="studies", daemon=True).start()
 
     def _warm(self) -> None:
-        with contextlib.suppress(ValueError):  # Whoever asks for the study is told.
+        with contextlib.suppress(UserError):  # The page of the study reports it.
             self._load()
             for study in list(self.by_name.values()):
                 self.store(study)
 
     def store(self, study: Study) -> Store:
-        """The database of a study's votes. Raises StudyError if it can't be opened."""
+        """Return the database of a study's votes. Raises StudyError if it can't be opened."""
         from cyclegan.study.store import Store, database_url
 
         with self._lock:
@@ -139,36 +138,38 @@ class Studies:
                 self._stores[url] = Store(url)
             if study.study_id not in self._ready:
                 if count := self._stores[url].others(study):
-                    log.warning("%d sessions are of another %s: its study.json was changed", count, study.name)
+                    log.warning("%d sessions belong to another %s: its study.json was changed", count, study.name)
                 if self.opened is not None:
                     self.opened(study, self._stores[url])
                 self._ready.add(study.study_id)
             return self._stores[url]
 
     def study(self, name: str | None) -> Study:
-        """The study of this name, None for the first. Raises StudyError."""
+        """Return the study of this name, None for the first. Raises StudyError."""
         if name is None and self.by_name:
             return next(iter(self.by_name.values()))
         if not isinstance(name, str) or name not in self.by_name:
-            have = f"; there is {', '.join(self.by_name)}" if self.by_name else ""
-            raise StudyError("there is no study {name!r} here{have}", name=str(name)[:80], have=have)
+            if not self.by_name:
+                raise StudyError("there is no study {name!r} here", name=str(name)[:80])
+            have = ", ".join(self.by_name)
+            raise StudyError("there is no study {name!r} here; there is {have}", name=str(name)[:80], have=have)
         return self.by_name[name]
 
     def add(self, folder: Path) -> Study:
-        """Play a study that has just been built. Raises StudyError."""
+        """Serve a study that has just been built. Raises StudyError."""
         study = read_study(folder)
         with self._lock:
             self.by_name[study.name] = study
-            self._app = None  # The next request has it made anew; all that lasts is in the database.
+            self._app = None  # The next request makes a new one; all state is in the database.
         return study
 
     def may_see(self, key: str | None) -> bool:
-        """Whether results are for whoever brings this key."""
+        """Return whether a visitor with this key may see results."""
         wanted = os.environ.get(KEY_VARIABLE, "")
         return self.own or bool(wanted and isinstance(key, str) and hmac.compare_digest(key.encode(), wanted.encode()))
 
     def report(self, study: Study) -> dict[str, Any]:
-        """What came out so far: see `cyclegan.study.report.make_report`.
+        """Return the results so far: see `cyclegan.study.report.make_report`.
 
         Raises:
             StudyError: the database can't be read.

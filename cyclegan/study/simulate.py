@@ -1,8 +1,8 @@
-"""Synthetic participants who take part through the real server: the whole way is proven before anyone is recruited.
+"""Synthetic participants who take part through the real server, to test everything before anyone is recruited.
 
-Each one is fooled at a rate of their own, drawn from a beta distribution, so that their answers resemble each other as
-people's do (beta-binomial; Griffiths 1973). They learn what is real as nobody else can: by the SHA-256 of what they
-were served, looked up in the study's folder. What they do follows from the seed alone, however fast the server is.
+Each one has an individual rate of being fooled, drawn from a beta distribution, so that their answers correlate as
+people's do (beta-binomial; Griffiths 1973). They know what is real as nobody else can: by the SHA-256 of the served
+picture, looked up in the study's folder. Their actions follow from the seed alone, however fast the server is.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import contextlib
 import hashlib
 import math
 import multiprocessing
-import os
 import signal
 import socket
 import ssl
@@ -37,15 +36,16 @@ from cyclegan.study.format import Stimulus, Study, read_study
 from cyclegan.study.protocol import TAGS
 from cyclegan.study.server import make_app
 from cyclegan.study.store import FILE_NAME, Store, database_url
+from cyclegan.study.worker import end_with_parent
 
 AT_ONCE = 24
 """Participants who play at the same time."""
 MEMORY = 0.5
-"""Chance that a pair is recognised when it comes again; otherwise it is judged anew."""
+"""Chance that a repeated pair is recognised; otherwise it is judged again."""
 TIE = 0.1
 """Chance of a tie in picking."""
 STRENGTHS = 1.5
-"""In picking, how far the last epoch's strength lies above the first's, on the logit scale."""
+"""In picking, the last epoch's strength minus the first's, on the logit scale."""
 TAGS_PER_PICTURE = (1.5, 0.3)
 """Expected marks on a fake of the first and of the last epoch."""
 RESPONSE_MS, RESPONSE_SD = 900.0, 0.45
@@ -55,23 +55,23 @@ TRIES = 30
 
 
 class NamedLogin:
-    """Stands in for accounts of Hugging Face: whoever asks is who the header X-Participant says."""
+    """A stand-in for accounts of Hugging Face: the header X-Participant names the user."""
 
     def attach(self, app: Starlette) -> None:
-        """Nothing to add."""
+        """Do nothing."""
 
     def user(self, request: Request) -> str | None:
-        """The name in the header."""
+        """Return the name in the header."""
         return request.headers.get("x-participant")
 
     def url(self, request: Request, back: str) -> str:
-        """Nothing to log in to."""
+        """Return the same address, because no login is needed."""
         return back
 
 
 @dataclass(frozen=True)
-class Simulated:
-    """What was done."""
+class SimulationResult:
+    """The result of a simulation."""
 
     participants: int
     votes: int
@@ -82,7 +82,7 @@ class Simulated:
 
     @property
     def fooling_rate(self) -> float | None:
-        """As those who answered know it; None in tasks without truth."""
+        """The true rate of the simulated answers; None in tasks without truth."""
         return self.fooled / self.comparisons if self.comparisons else None
 
 
@@ -90,31 +90,31 @@ def simulate(
     study: Study, *, participants: int, fooling: float | Mapping[int | None, float] = 0.27, icc: float = 0.05,
     stimulus_sd: float = 0.0, seed: int = 0, store_url: str | None = None,
     progress: Callable[[int], object] | None = None,
-) -> Simulated:
-    """Serve the study at a free port of this computer, and let synthetic participants take part, marked as such.
+) -> SimulationResult:
+    """Serve the study at a free port of this computer, and let marked synthetic participants take part.
 
-    In picking, later epochs are preferred; in tagging, later ones are marked less: `fooling` plays no part there.
+    In picking, later epochs are preferred; in tagging, later ones are marked less: `fooling` has no effect there.
 
     Args:
         participants: how many, over all arms.
-        fooling: how often fakes are taken for real, 0 to 1; or that by epoch, None standing for all others.
+        fooling: how often fakes are taken for real, 0 to 1; or rates by epoch, where None is for all others.
         icc: intra-participant correlation, 0 to 1, of the beta-binomial that answers follow.
         stimulus_sd: standard deviation of the stimuli's own difficulty, on the logit scale.
-        seed: of all that they do; the same gives the same votes.
+        seed: seed of all their actions; the same gives the same votes.
         store_url: database; None: the study's own.
-        progress: called with 1 for each participant who is done.
+        progress: called with 1 for each participant who has finished.
 
     Raises:
-        StudyError: people have taken part, or a simulation was run before; a number is out of its range.
-        StudyError: the database can't be used.
+        StudyError: people have taken part, or a simulation was run before; a number is out of range; the database
+            can't be used.
     """
     if study.folder is None:
-        raise StudyError("{study} lies in no folder: write it first", study=study.name)
+        raise StudyError("{study} has no folder: write it first", study=study.name)
     if participants < 1:
         raise StudyError("participants have to be 1 or more")
     rates = _rates(study, fooling)
     if not 0 <= icc <= 1:
-        raise StudyError("icc is {icc}: it goes from 0 to 1", icc=icc)
+        raise StudyError("icc {icc} is out of range: 0 to 1", icc=icc)
     study.check_enough()
     url = store_url or database_url(study.folder)
     started = time.monotonic()
@@ -123,27 +123,25 @@ def simulate(
     with _served(study, url) as address:
         crowd = _Crowd(study, rates, icc, stimulus_sd, seed, address, progress)
         asyncio.run(crowd.play(participants))
-    return Simulated(participants, crowd.votes, crowd.comparisons, crowd.fooled, time.monotonic() - started)
+    return SimulationResult(participants, crowd.votes, crowd.comparisons, crowd.fooled, time.monotonic() - started)
 
 
 def _rates(study: Study, fooling: float | Mapping[int | None, float]) -> dict[int, float]:
-    """By epoch."""
+    """Return the rates by epoch."""
     given = fooling if isinstance(fooling, Mapping) else {None: fooling}
     if unknown := [epoch for epoch in given if epoch is not None and epoch not in study.epochs]:
         have = ", ".join(map(str, study.epochs))
         raise StudyError(
-            "{study} does not judge epoch {unknown}: it has {have}",
-            study=study.name, unknown=unknown[0], have=have,
+            "{study} does not judge epoch {epoch}: it has {have}", study=study.name, epoch=unknown[0], have=have
         )
     rates = {epoch: given.get(epoch, given.get(None)) for epoch in study.epochs}
     for epoch, rate in rates.items():
         if rate is None:
             raise StudyError(
-                "fooling says nothing of epoch {epoch}: give a rate for each, as in {epoch}=0.27",
-                epoch=epoch,
+                "fooling has no rate for epoch {epoch}: give a rate for each, as in {epoch}=0.27", epoch=epoch
             )
         if not 0 <= rate <= 1:
-            raise StudyError("fooling is {rate}: it goes from 0 to 1", rate=rate)
+            raise StudyError("fooling {rate} is out of range: 0 to 1", rate=rate)
     return rates
 
 
@@ -151,21 +149,24 @@ def _check_untouched(study: Study, store: Store) -> None:
     origins = set(store.sessions(study)["origin"])
     if "people" in origins:
         raise StudyError(
-            "people have taken part in {study}, so nothing is simulated in it: build it again under another name",
+            "people have taken part in {study}, so it can't be simulated: build it again under another name",
             study=study.name,
         )
     if origins:
-        name = f"{study.folder / FILE_NAME}"
-        where = f"remove {name}, {name}-wal and {name}-shm" if store.sqlite else "use another database"
+        if not store.sqlite:
+            raise StudyError(
+                "{study} has simulated participants already: read the report, or use another database",
+                study=study.name,
+            )
         raise StudyError(
-            "{study} has simulated participants already: read the report, or {where}",
-            study=study.name, where=where,
+            "{study} has simulated participants already: read the report, or remove {file}, {file}-wal and {file}-shm",
+            study=study.name, file=study.folder / FILE_NAME,
         )
 
 
 @contextlib.contextmanager
 def _served(study: Study, url: str) -> Iterator[str]:
-    """The study's address, on a server in a process of its own, as it is when people take part."""
+    """Serve the study from a process of its own, as for people; yield its address."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         context = multiprocessing.get_context("spawn")
         process = context.Process(target=_serve, args=(study.folder, url, listening), daemon=True)
@@ -182,8 +183,8 @@ def _served(study: Study, url: str) -> Iterator[str]:
 
 
 def _serve(folder: Path, url: str, listening: socket.socket) -> None:
-    """The server's process. Proxies are believed: each participant comes from an address of their own, as at home."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    """Run the server's process. It trusts proxies, so that each participant has an individual address."""
+    threading.Thread(target=end_with_parent, daemon=True).start()
     study = read_study(folder)
     with Store(url) as store:
         app = make_app(
@@ -193,25 +194,17 @@ def _serve(folder: Path, url: str, listening: socket.socket) -> None:
             Starlette(routes=[Mount("/study", app)]), access_log=False, log_config=None, log_level="warning",
             server_header=False, proxy_headers=False, lifespan="off", timeout_graceful_shutdown=5,
         )  # fmt: skip
-        # uvicorn ends in order at a signal, and then lets it take its course.
+        # uvicorn shuts down properly at a signal, and then raises it again.
         with contextlib.suppress(KeyboardInterrupt):
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
             uvicorn.Server(config).run(sockets=[listening])
-
-
-def _end_with_parent() -> None:
-    """A process that was killed can't stop its server any more."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 # --- the participants ---------------------------------------------------------------------------------------
 
 
 class _Crowd:
-    """All participants, and what they have in common."""
+    """All participants, with their shared settings and counts."""
 
     def __init__(
         self, study: Study, rates: Mapping[int, float], icc: float, stimulus_sd: float, seed: int, address: str,
@@ -224,16 +217,16 @@ class _Crowd:
         self.rank = dict(zip(study.epochs, ranks.tolist(), strict=False))
 
     def random(self, *what: object) -> np.random.Generator:
-        """Random numbers of one thing, whoever comes first."""
+        """Return a generator that depends on nothing but the seed and `what`."""
         digest = hashlib.sha256("|".join(map(str, (self.seed, *what))).encode()).digest()
         return np.random.default_rng(int.from_bytes(digest[:16], "big"))
 
     async def play(self, count: int) -> None:
-        """Begin one after the other, so that the same ones come into the same arms; then play at once."""
+        """Begin one after the other, so that the same ones get the same arms; then play in parallel."""
         async with contextlib.AsyncExitStack() as stack:
-            # A connection each, as people have. One client for all looks through all its connections at each request.
+            # A client each, because one for all would search all its connections at each request.
             free: asyncio.Queue[httpx.AsyncClient] = asyncio.Queue()
-            unused = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # Each would read all certificates, for plain HTTP.
+            unused = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # Otherwise each reads all certificates, for plain HTTP.
             for _ in range(min(AT_ONCE, count)):
                 free.put_nowait(await stack.enter_async_context(httpx.AsyncClient(timeout=60, verify=unused)))
             everyone = [_Participant(self, number) for number in range(count)]
@@ -261,14 +254,14 @@ class _Crowd:
 
 
 class _Participant:
-    """One of them, at a browser of their own."""
+    """One participant with a browser."""
 
     def __init__(self, crowd: _Crowd, number: int) -> None:
         self.crowd, self.study, self.number = crowd, crowd.study, number
         self.name = f"simulated-{number + 1:04d}"
         address = f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
         self.headers = {"X-Forwarded-For": address, "X-Participant": self.name}
-        # Where in the distribution they are, at every epoch: who is easily fooled once is so always.
+        # Their quantile of the distribution is the same at every epoch: some people are easily fooled.
         self.quantile = float(crowd.random("participant", number).random())
         self.remembered: dict[frozenset[str], str] = {}
         self.state: dict[str, Any] = {}
@@ -284,7 +277,7 @@ class _Participant:
         self.headers["Authorization"] = f"Bearer {begun['secret']}"
 
     async def finish(self, client: httpx.AsyncClient) -> None:
-        """Trial by trial, to the end."""
+        """Answer all trials."""
         while (trial := self.state["trial"]) is not None:
             shown = {}
             for side in ("left", "right"):
@@ -299,7 +292,7 @@ class _Participant:
             self.state = ack["next"]
 
     async def ask(self, client: httpx.AsyncClient, method: str, path: str, **kwargs: Any) -> httpx.Response:
-        """A request, again if the server says that it is busy."""
+        """Send a request, again if the server is busy; return the answer."""
         for _ in range(TRIES):
             answer = await client.request(method, f"{self.crowd.address}/{path}", headers=self.headers, **kwargs)
             if answer.status_code not in (429, 503):
@@ -313,19 +306,19 @@ class _Participant:
         return answer
 
     def recognise(self, content: bytes) -> Stimulus:
-        """What was served, by its hash."""
+        """Return the stimulus that was served, by its hash."""
         stimulus = self.study.by_hash.get(hashlib.sha256(content).hexdigest())
         if stimulus is None:
             raise StudyError(
-                "the server sent {name} something that is no stimulus of {study}",
+                "the server sent {name} a picture that isn't a stimulus of {study}",
                 name=self.name, study=self.study.name,
             )
         return stimulus
 
-    # --- what they think ------------------------------------------------------------------------------------
+    # --- their answers --------------------------------------------------------------------------------------
 
     def rate(self, stimulus: Stimulus) -> float:
-        """Chance that they take this picture for the other kind."""
+        """Return the chance that they take this picture for the other kind."""
         crowd = self.crowd
         mean = crowd.rates.get(stimulus.epoch, sum(crowd.rates.values()) / len(crowd.rates))
         if crowd.icc == 0 or mean in (0, 1):
@@ -338,12 +331,12 @@ class _Participant:
         if crowd.stimulus_sd == 0 or rate in (0, 1):
             return rate
         z = crowd.random("stimulus", stimulus.sha256).standard_normal()
-        # Stretched, since the mean of a logistic function over a normal spread lies nearer to a half.
+        # Stretched, because the mean of a logistic function over a normal spread is nearer to a half.
         centre = special.logit(rate) * math.sqrt(1 + math.pi * crowd.stimulus_sd**2 / 8)
         return float(special.expit(centre + crowd.stimulus_sd * z))
 
     def answer(self, shown: Mapping[str, Stimulus], random: np.random.Generator) -> dict[str, Any]:
-        """What they say to this trial."""
+        """Return the answer to this trial."""
         task = self.study.protocol.task
         if task == "tag":
             return {"marks": self.marks(shown["left"], random)}
@@ -356,7 +349,7 @@ class _Participant:
         return {"chosen_side": real if self.study.protocol.question == "real" else other}
 
     def taken_for_real(self, shown: Mapping[str, Stimulus], random: np.random.Generator) -> str:
-        """The side of the picture that they take for real."""
+        """Return the side of the picture that they take for real."""
         kinds = {stimulus.kind: side for side, stimulus in shown.items()}
         pair, draws = frozenset(s.sha256 for s in shown.values()), random.random(2)
         if "broken" in kinds:
@@ -375,20 +368,20 @@ class _Participant:
         return side
 
     def verdict(self, stimulus: Stimulus, random: np.random.Generator) -> str:
-        """Of one picture; real ones are mistaken as often as fakes."""
+        """Return the verdict on one picture; real ones are mistaken as often as fakes."""
         mistaken = stimulus.kind != "broken" and random.random() < self.rate(stimulus)
         if stimulus.kind == "fake":
             self.count(mistaken)
         return "real" if (stimulus.kind == "real") != mistaken else "fake"
 
     def count(self, fooled: bool) -> None:
-        """Keep the figure that a report should give."""
+        """Count for the rate that a report should give."""
         if self.state["phase"] == "test":
             self.crowd.comparisons += 1
             self.crowd.fooled += bool(fooled)
 
     def preferred(self, shown: Mapping[str, Stimulus], random: np.random.Generator) -> str:
-        """Left, right or tie, by the epochs' strengths (Bradley and Terry 1952)."""
+        """Return left, right or tie, by the epochs' strengths (Bradley and Terry 1952)."""
         draws = random.random(2)
         broken = next((side for side, stimulus in shown.items() if stimulus.kind == "broken"), None)
         if broken is not None:
@@ -399,7 +392,7 @@ class _Participant:
         return "left" if draws[1] < special.expit(left - right) else "right"
 
     def marks(self, stimulus: Stimulus, random: np.random.Generator) -> list[dict[str, Any]]:
-        """What is wrong with a fake, some of it with a box."""
+        """Return marks of faults, some with a box."""
         first, last = TAGS_PER_PICTURE
         count = min(len(TAGS), int(random.poisson(first + (last - first) * self.crowd.rank[stimulus.epoch])))
         found = []
@@ -409,7 +402,7 @@ class _Participant:
         return found
 
     def measured(self, shown: Mapping[str, Stimulus], random: np.random.Generator) -> dict[str, Any]:
-        """What their browser measures: frames of 60 Hz; one picture in a hundred stays too long."""
+        """Return their browser's measurements: frames of 60 Hz; one picture in a hundred is shown too long."""
         planned, exposures = self.study.protocol.exposure_ms, {}
         for side in shown:
             extra = 7 * FRAME_MS if random.random() < 0.01 else FRAME_MS * random.integers(-1, 2) * 0.5

@@ -164,7 +164,7 @@ def test_simulate_hands_over_what_was_asked_and_prints_what_was_done(run, small_
     def done(study, **options):
         calls.append(options)
         options["progress"](2)
-        return simulate.Simulated(2, 16, 12, 3, 1.5)
+        return simulate.SimulationResult(2, 16, 12, 3, 1.5)
 
     monkeypatch.setattr(simulate, "simulate", done)
     status, out, _ = run("simulate", study.folder, "--participants", 2, "--fooling", "1=0.1,0.4", "--icc", 0.1,

@@ -127,9 +127,9 @@ def test_people_are_never_mixed_with_simulated_ones(small_study):
 @pytest.mark.parametrize(
     "options, sentence",
     [
-        ({"participants": 0}, "1 or more"), ({"fooling": 1.5}, "from 0 to 1"), ({"icc": -0.1}, "icc is -0.1"),
+        ({"participants": 0}, "1 or more"), ({"fooling": 1.5}, "1.5 is out of range: 0 to 1"), ({"icc": -0.1}, "icc -0.1 is out of range"),
         ({"fooling": {7: 0.3, None: 0.1}}, "does not judge epoch 7: it has 1, 2"),
-        ({"fooling": {1: 0.3}}, "nothing of epoch 2"),
+        ({"fooling": {1: 0.3}}, "no rate for epoch 2"),
     ],
 )  # fmt: skip
 def test_what_makes_no_sense_is_refused_before_anything_is_written(small_study, options, sentence):
@@ -142,7 +142,7 @@ def test_what_makes_no_sense_is_refused_before_anything_is_written(small_study, 
 def test_a_server_that_sends_something_else_is_not_believed(small_study, in_process, monkeypatch):
     study = small_study()
     monkeypatch.setattr(StudySessions, "stimulus", lambda self, token: b"x" * study.bytes_per_stimulus)
-    with pytest.raises(StudyError, match="no stimulus of"):
+    with pytest.raises(StudyError, match="isn't a stimulus of"):
         simulate(study, participants=1)
 
 

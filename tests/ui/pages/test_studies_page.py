@@ -96,7 +96,7 @@ def test_studies_are_played_where_nothing_can_be_tried(small_study, monkeypatch,
     with contextlib.closing(studies), TestClient(Starlette(routes=[studies.route()])) as http:
         assert http.get("/study/tiny/about").status_code == 200
         assert http.get(f"/study/{PREVIEW}/tiny/about").status_code == 404
-    assert "can't be tried" in caplog.text
+    assert "can't be previewed" in caplog.text
 
 
 def test_what_owners_and_others_see_of_a_study(small_study):
