@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -131,7 +132,7 @@ def shown_in_the_app(run, tmp_path):
     with open(log, "w") as file:
         process = subprocess.Popen(
             [sys.executable, str(ROOT / "app.py"), "--checkpoints", str(run), "--port", str(port)],
-            cwd=tmp_path, stdout=file, stderr=file,
+            cwd=tmp_path, stdout=file, stderr=file, env={**os.environ, "GRADIO_TEMP_DIR": str(tmp_path / "gradio")},
         )  # fmt: skip
     try:
         url = f"http://127.0.0.1:{port}/"
@@ -153,4 +154,5 @@ def shown_in_the_app(run, tmp_path):
     finally:
         process.terminate()
         process.wait(20)
+        print(log.read_text())  # Shown if the test fails.
     assert "Traceback" not in log.read_text()
