@@ -50,7 +50,7 @@ def open_sources(specs: Sequence[str] | None) -> list[CheckpointSource]:
         if not source.list():
             raise CheckpointError(
                 "{source} holds no readable checkpoint: {problems}",
-                source=source.name, problems=' '.join(source.problems),
+                source=source.name, problems=' '.join(map(str, source.problems)),
             )
         for sentence in source.problems:
             logging.warning(sentence)
