@@ -82,7 +82,7 @@ def export_onnx(checkpoint: Checkpoint, direction: Direction, path: Path) -> Exp
     min_size, crop_size (what it was trained at) and program_version.
 
     Args:
-        checkpoint: from a `CheckpointSource`, its generators in fp32 on the CPU; they stay as they are.
+        checkpoint: from a `CheckpointSource`, its generators in fp32 on the CPU; they are not changed.
         direction: the generator to write.
         path: file to write, NAME.onnx; its folder is made if it is missing.
 

@@ -247,6 +247,39 @@ class _Group:
         )
 
 
+@dataclass
+class _ResultZip:
+    """The zip of translations that is being written."""
+
+    archive: zipfile.ZipFile
+    picture: Path
+    """A temporary file for one picture."""
+    translator: Translator
+    direction: Direction
+    max_bytes: int | None
+    left_out: list[Message | UserError]
+
+    def write(self, group: _Group) -> int:
+        """Write a group's translations and return their number; leave out pictures that can't be translated."""
+        if not group.images:
+            return 0
+        try:
+            results = self.translator.translate_batch(group.images, self.direction, group.side)
+        except ImageError as error:
+            self.left_out.extend(message("{name}: {reason}", name=item.shown, reason=error) for item in group.items)
+            return 0
+        checkpoint, path = self.translator.checkpoint, Path(self.archive.filename)
+        for item, result in zip(group.items, results, strict=True):
+            save_png(result, self.picture, checkpoint=checkpoint, direction=self.direction, compress_level=1)
+            self.archive.write(self.picture, item.target, zipfile.ZIP_STORED)
+            if self.max_bytes is not None and path.stat().st_size > self.max_bytes:
+                raise ImageError(
+                    "the results take more than {most:g} GB: send fewer or smaller pictures at a time",
+                    most=self.max_bytes / 2**30,
+                )
+        return len(results)
+
+
 def translate_files(
     translator: Translator, found: Found, target: str | os.PathLike, direction: Direction, *,
     side: Callable[[tuple[int, int]], int | None] = lambda size: None, batch_size: int | None = None,
@@ -277,24 +310,6 @@ def translate_files(
         CheckpointError: the checkpoint lacks this direction.
     """
     left_out, done, total = list(found.left_out), 0, len(found.items)
-
-    def write(group: _Group) -> int:
-        """Write a group's translations and return their number; leave out pictures that can't be translated."""
-        try:
-            results = translator.translate_batch(group.images, direction, group.side)
-        except ImageError as error:
-            left_out.extend(message("{name}: {reason}", name=item.shown, reason=error) for item in group.items)
-            return 0
-        for item, result in zip(group.items, results, strict=True):
-            save_png(result, picture, checkpoint=translator.checkpoint, direction=direction, compress_level=1)
-            archive.write(picture, item.target, zipfile.ZIP_STORED)
-            if max_bytes is not None and part.stat().st_size > max_bytes:
-                raise ImageError(
-                    "the results take more than {most:g} GB: send fewer or smaller pictures at a time",
-                    most=max_bytes / 2**30,
-                )
-        return len(results)
-
     target = Path(target)
     try:
         with (
@@ -302,6 +317,7 @@ def translate_files(
             _temporary(part.with_suffix(".png")) as picture,
             zipfile.ZipFile(part, "w") as archive,
         ):
+            result = _ResultZip(archive, picture, translator, direction, max_bytes, left_out)
             yield 0, total
             group = _Group()
             for number, (item, image) in enumerate(open_pictures(found.items, left_out), 1):
@@ -309,15 +325,14 @@ def translate_files(
                     wanted = side(image.size)
                     most = batch_size or translator.batch_size(working_size(image.size, wanted))
                     if not group.takes(image, wanted, most):
-                        done += write(group)
+                        done += result.write(group)
                         group = _Group()
                     group.add(item, image, wanted)
                     if len(group.images) == most:
-                        done += write(group)
+                        done += result.write(group)
                         group = _Group()
                 yield number - len(group.images), total
-            if group.images:
-                done += write(group)
+            done += result.write(group)
             if not done and left_out:
                 raise ImageError("there is no picture among these files: {reason}", reason=left_out[0])
             if not done:

@@ -263,7 +263,7 @@ class _Run(_Plan):
 
     def room(self, feature: FeatureMap) -> Tensor | BinaryIO:
         needed = feature.nbytes(feature.whole)
-        # Room stays for windows, because larger ones have less halo.
+        # Keep room for windows, because larger ones have less halo.
         if needed <= self._free() - max(self._plan.least, min(WINDOW_BYTES, self._max_bytes // 4)):
             shape = (*feature.size, feature.channels)
             if self.device.type != "cpu":

@@ -102,7 +102,7 @@ def is_video(path: str | os.PathLike) -> bool:
 
 
 class Video:
-    """A video file to read frames from. Nothing stays open between calls.
+    """A video file to read frames from. No file is open between calls.
 
     Args:
         path: the file; messages show the last part of its name.
