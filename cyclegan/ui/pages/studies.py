@@ -507,7 +507,7 @@ def _spread(epochs: Sequence[int]) -> list[int]:
 
 
 def _offered(dataset: str) -> str:
-    """What a run was trained on; of the built-in scenes, enough test pictures for any protocol."""
+    """Return the data set of a run; for the built-in scenes, with enough test pictures for any protocol."""
     if not dataset.startswith("streets"):
         return dataset
     size = re.search(r"size=\d+", dataset)
