@@ -87,7 +87,10 @@ def add_study_commands(add_command: Callable[..., argparse.ArgumentParser]) -> N
     sub.add_argument("--input", type=Path, required=True, metavar="FILE", help="results CSV")
     sub.add_argument("--format", default="amt", choices=("amt",), help="amt: results of AMT_Real_vs_Fake")
     sub.add_argument("--practice", type=_count, default=10, metavar="N", help="practice trials, which don't count")
+    _add_participant_commands(about)
 
+
+def _add_participant_commands(about: Callable[..., argparse.ArgumentParser]) -> None:
     sub = about("exclude", exclude, "leave a participant out of reports; the votes are kept, the reason is recorded",
                 votes=True)
     sub.add_argument("participant", metavar="PARTICIPANT", help="who gave the votes")

@@ -1,7 +1,7 @@
 """Crowd judgements of realism: a study is built and frozen, played in a browser, kept, and counted.
 
-    protocol.py     rules and presets          format.py       THE study's folder     sequences.py  every session's trials
-    make.py         one call from checkpoints and a data set to a frozen study; worker.py runs it in a process of its own
+    protocol.py     rules and presets       format.py  THE study folder       sequences.py  trials of every session
+    make.py         one call from checkpoints and a data set to a study; worker.py runs it in a process of its own
     build.py        pictures rendered and made alike
     blinding.py     the self-test that only the pictures tell real from fake: findings.py, independence.py,
                     blinding_http.py

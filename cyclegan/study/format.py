@@ -93,7 +93,7 @@ class Study:
     dataset: str
     """Its name, without a path."""
     checkpoints: tuple[PlannedCheckpoint, ...]
-    """By epoch."""
+    """The checkpoints under judgement, by epoch."""
     seed: int
     size: tuple[int, int]
     """Width and height of every stimulus, in pixels."""

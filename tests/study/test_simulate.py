@@ -127,7 +127,8 @@ def test_people_are_never_mixed_with_simulated_ones(small_study):
 @pytest.mark.parametrize(
     "options, sentence",
     [
-        ({"participants": 0}, "1 or more"), ({"fooling": 1.5}, "1.5 is out of range: 0 to 1"), ({"icc": -0.1}, "icc -0.1 is out of range"),
+        ({"participants": 0}, "1 or more"), ({"fooling": 1.5}, "1.5 is out of range: 0 to 1"),
+        ({"icc": -0.1}, "icc -0.1 is out of range"),
         ({"fooling": {7: 0.3, None: 0.1}}, "does not judge epoch 7: it has 1, 2"),
         ({"fooling": {1: 0.3}}, "no rate for epoch 2"),
     ],
