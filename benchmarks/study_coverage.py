@@ -1,18 +1,17 @@
-"""How often the 95% intervals of a study's report cover the truth, over simulated studies.
+"""Coverage of the 95% intervals in a study's report, over simulated studies.
 
     python -m benchmarks.study_coverage
 
-Answers are drawn from participant and stimulus effects, normal on the logit scale. What is covered:
+Answers are drawn from participant and stimulus effects, normal on the logit scale. Each interval should cover one of:
 
     these    the mean over all possible participants, of the stimuli that were shown: the interval over participants
     any      the mean over all possible participants and stimuli: the crossed interval
 
-The intervals that reports print are computed by `cyclegan.study.statistics`; the others are those that were not chosen,
-beside them on the same answers. In `all`, every participant judges the same stimuli; in `pool`, each as many of a
-larger set, used evenly, as a study's plan has it; in `pairs`, the real picture beside the fake has an effect, too.
-"Within" says whether coverage lies in 93% to 97%; of the printed ones it has to at the stated setting, which is
-simulated four times as often as the others, or the command fails. The last row is of Bradley-Terry's P(A beats B) in
-picking.
+The intervals that reports print are computed by `cyclegan.study.statistics`; the rejected ones are computed from the
+same answers, for comparison. In `all`, every participant judges the same stimuli; in `pool`, each judges as many from a
+larger set, used evenly, as in a study's plan; in `pairs`, the real picture next to the fake has an effect, too.
+"Within" means a coverage of 93% to 97%. The command fails unless the printed intervals reach it at the stated setting,
+which is simulated four times as often as the others. The last row is for Bradley-Terry's P(A beats B) in picking.
 """
 
 from __future__ import annotations
@@ -41,14 +40,14 @@ REPORT = Path(__file__).parent / "reports" / "study_coverage.json"
 PRINTED = ("clustered", "crossed", "preferences")
 LOW, HIGH = 0.93, 0.97
 RESAMPLES = 2000
-"""Of the bootstraps that were not chosen."""
+"""Resamples of the rejected bootstraps."""
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(41)
 WEIGHTS = WEIGHTS / WEIGHTS.sum()
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What is simulated."""
+    """One simulated design of a study."""
 
     design: str
     participants: int

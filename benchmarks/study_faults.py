@@ -1,6 +1,6 @@
-"""Kill a study's server again and again while people vote: `python -m benchmarks.study_faults`. Writes a report.
+"""Kill a study's server repeatedly while people vote: `python -m benchmarks.study_faults`. Writes a report.
 
-Every vote that was acknowledged has to be in the database once, with the answer that was given.
+Every acknowledged vote must be in the database exactly once, with the right answer.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ REPORT = Path(__file__).parent / "reports" / "study_faults.json"
 
 
 async def play(server: Server, count: int, kills: int, seed: int) -> tuple[list[Participant], int]:
-    """Everyone plays to the end, while the server is killed `kills` times, evenly over the votes."""
+    """Play all sessions to the end while the server is killed `kills` times, evenly over the votes."""
     rng = random.Random(seed)
     async with httpx.AsyncClient(limits=httpx.Limits(max_connections=2 * count), timeout=20) as client:
         people = [Participant(client, server.address, n, patience_s=120) for n in range(count)]
@@ -53,7 +53,7 @@ async def play(server: Server, count: int, kills: int, seed: int) -> tuple[list[
 
 
 def compare(study: Any, people: list[Participant]) -> dict[str, int]:
-    """Acknowledged votes against the database's."""
+    """Compare acknowledged votes with the database."""
     from cyclegan.study.store import Store, database_url
 
     with Store(database_url(study.folder)) as store:

@@ -1,8 +1,8 @@
-"""How many participants a study's server bears: `python -m benchmarks.study_load`. Writes a report.
+"""Measured load of a study's server: `python -m benchmarks.study_load`. Writes a report.
 
-People: so many at once, each a trial every few seconds; how long a vote takes to be acknowledged, which it is when it
-is on the disk. Full speed: participants that don't look at the pictures; how many votes per second there are. Server
-and participants share this machine's cores.
+People: participants who each vote every few seconds; the time until a vote is acknowledged, which happens once it is on
+disk. Full speed: participants who don't look at the pictures; votes per second. Server and participants share this
+machine's cores.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ REPORT = Path(__file__).parent / "reports" / "study_load.json"
 
 
 async def play(address: str, count: int, seconds: float, trial_s: float) -> dict[str, Any]:
-    """`count` participants for `seconds`, each a trial every `trial_s`."""
+    """Let `count` participants vote for `seconds`, each once every `trial_s`."""
     limits = httpx.Limits(max_connections=2 * count, max_keepalive_connections=2 * count)
     async with httpx.AsyncClient(limits=limits, timeout=60) as client:
         people = [Participant(client, address, n + (10_000 if trial_s else 0)) for n in range(count)]

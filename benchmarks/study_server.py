@@ -1,4 +1,4 @@
-"""What the benchmarks of studies share: a study of made-up pictures, its server as people start it, participants."""
+"""Shared by the benchmarks of studies: a study of made-up pictures, its server as people start it, participants."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from cyclegan.study.protocol import protocol
 
 SIDE = 256
 BYTES = 130_000
-"""Of each stimulus: about what a photograph of that size takes as PNG."""
+"""Size of each stimulus, about that of a photograph as PNG."""
 
 
 def make_study(folder: Path, *, scenes: int = 60, **overrides: Any) -> Study:
-    """A study of the protocol cyclegan2017, with pictures made of soft noise."""
+    """Write a study of the protocol cyclegan2017 whose pictures are soft noise."""
     rng = np.random.default_rng(0)
     contents: dict[str, bytes] = {}
 
@@ -57,7 +57,7 @@ def make_study(folder: Path, *, scenes: int = 60, **overrides: Any) -> Study:
 
 
 class Server:
-    """`python -m cyclegan study serve`, on a port that stays the same over restarts."""
+    """`python -m cyclegan study serve`, on the same port after every restart."""
 
     def __init__(self, study: Path) -> None:
         with socket.socket() as probe:
@@ -67,7 +67,7 @@ class Server:
         self.address = f"http://127.0.0.1:{self.port}/study/{study.name}"
 
     def start(self) -> float:
-        """Seconds until it answers."""
+        """Start the server; return the seconds until it answers."""
         began = time.perf_counter()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "cyclegan", "study", "serve", str(self.study), "--port", str(self.port)],
@@ -81,20 +81,20 @@ class Server:
         raise SystemExit("the server ended by itself")
 
     def kill(self) -> None:
-        """As a power cut does to it."""
+        """Kill the server, as a power cut does."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
 
     def stop(self) -> None:
-        """In order."""
+        """Stop the server in order."""
         if self.process is not None:
             self.process.terminate()
             self.process.wait()
 
     @contextlib.contextmanager
     def running(self) -> Iterator[Server]:
-        """Started, and stopped whatever happens."""
+        """Run the server for a `with` block."""
         self.start()
         try:
             yield self
@@ -103,11 +103,11 @@ class Server:
 
 
 class Participant:
-    """One of them, with a browser that tries again whatever the network does.
+    """A participant whose browser retries failed requests.
 
     Args:
-        number: who they are.
-        patience_s: for how long a request is tried again; 0: every failure is an error.
+        number: identifies the participant.
+        patience_s: how long a request is retried; 0: every failure is an error.
     """
 
     def __init__(self, client: httpx.AsyncClient, address: str, number: int, *, patience_s: float = 0.0) -> None:
@@ -116,13 +116,13 @@ class Participant:
         self.state: dict[str, Any] = {}
         self.random = random.Random(number)
         self.acknowledged: dict[tuple[str, int], str] = {}
-        """What was answered to each vote that the server said it has, by phase and number within it."""
+        """The answer of each acknowledged vote, by phase and number within it."""
         self.vote_s: list[float] = []
         self.errors: list[str] = []
 
     @property
     def done(self) -> bool:
-        """Whether there is nothing left to judge."""
+        """True once nothing is left to judge."""
         return self.state.get("trial") is None
 
     async def begin(self) -> None:
@@ -134,12 +134,12 @@ class Participant:
         self.state = answer["state"]
 
     async def trial(self, seconds: float = 0.0) -> None:
-        """One trial, which takes at least `seconds`, the vote at its end."""
+        """Do one trial of at least `seconds`, with the vote at its end."""
         began, trial = time.perf_counter(), self.state["trial"]
         if not trial["seen"]:
             shown = [trial[side] for side in ("left", "right")]
             got = await asyncio.gather(*(self.ask("GET", f"stimulus/{token}", raw=True) for token in shown))
-            if not all(got):  # An address works once; after a failure, the trial is asked for again.
+            if not all(got):  # An address works once; after a failure, ask for the trial again.
                 self.state = await self.ask("GET", "session")
                 return
             if await self.ask("POST", "reveal", json={"token": trial["token"]}) is None:
@@ -161,7 +161,7 @@ class Participant:
         self.state = answer["next"]
 
     async def ask(self, method: str, path: str, *, raw: bool = False, **kwargs: Any) -> Any:
-        """A request, tried again while the server is away or busy; None if it is refused for good."""
+        """Send a request, again while the server is away or busy; return None if it is refused for good."""
         deadline = time.monotonic() + self.patience_s
         while True:
             try:
