@@ -44,7 +44,7 @@ began = time.perf_counter()
 import gradio
 gradio_s = time.perf_counter() - began
 import app
-from cyclegan.ui import checkpoints, compare, files, translate
+from cyclegan.ui.pages import checkpoints, compare, files, translate
 print(gradio_s, time.perf_counter() - began)
 """
 

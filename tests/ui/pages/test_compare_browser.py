@@ -119,7 +119,7 @@ def test_the_scrubber_walks_the_epochs(compare):
     here = compare("?view=scrub")
     wait_for_tiles(here, "epoch 1", "epoch 2")
     shown = here.page.locator(".stage figure.at b")
-    slider = here.page.get_by_role("slider", name="Walk through")
+    slider = here.page.get_by_role("slider", name="Step through")
     assert shown.inner_text() == slider.get_attribute("aria-valuetext") == "epoch 1"
     slider.focus()
     here.page.keyboard.press("ArrowRight")
