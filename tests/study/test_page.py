@@ -7,6 +7,7 @@ import re
 import pytest
 from babel.messages.extract import extract
 
+from cyclegan import locale
 from cyclegan.locale import LANGUAGES, catalogue
 from cyclegan.study import page
 
@@ -71,13 +72,20 @@ def test_the_version_is_of_all_files(monkeypatch, uncached):
     assert page.version() != before
 
 
-def test_another_language_is_a_catalogue_and_an_entry(monkeypatch, uncached):
+def test_another_language_is_a_catalogue_and_an_entry(monkeypatch, tmp_path, uncached):
     """Nothing else knows which languages there are."""
-    monkeypatch.setattr(page, "LANGUAGES", ("en", "ko", "xx"))
-    monkeypatch.setattr(page, "catalogue", lambda language: {"Begin": f"Begin in {language}", "not of the page": "?"})
-    assert json.loads(page.files()["words.xx.json"]) == {"Begin": "Begin in xx"}
+    catalogue("ko")  # It is read from the real folder.
+    po = tmp_path / "xx" / "LC_MESSAGES" / "cyclegan.po"
+    po.parent.mkdir(parents=True)
+    po.write_text(
+        'msgid ""\nmsgstr "Language: en\\n"\n\nmsgid "Begin"\nmsgstr "Go"\n\n'
+        'msgid "JavaScript is off"\nmsgstr "No scripts"\n'
+    )
+    monkeypatch.setattr(locale, "FOLDER", tmp_path)
+    monkeypatch.setattr(page, "LANGUAGES", (*LANGUAGES, "xx"))
+    assert json.loads(page.files()["words.xx.json"]) == {"Begin": "Go"}
     content = page.page("A study").body.decode()
-    assert 'data-languages="en ko xx"' in content and content.count("<noscript>") == 1
+    assert f'data-languages="{" ".join(LANGUAGES)} xx"' in content and '<h1 lang="xx">No scripts</h1>' in content
 
 
 def test_the_page_names_all_its_modules_so_that_they_come_at_once():

@@ -173,7 +173,10 @@ def play(chromium, small_study, store):  # noqa: F811
 
 
 def test_a_session_by_mouse(play):
-    game = play(test_trials=3, completion_code="THANKS-42", completion_url="https://panel.example/done?cc={code}")
+    game = play(
+        test_trials=3, feedback_ms=1500, completion_code="THANKS-42",
+        completion_url="https://panel.example/done?cc={code}",
+    )  # fmt: skip
     here = game.open()
     here.title("Would you like to take part?")
     said = here.page.locator("#text").inner_text()

@@ -497,7 +497,7 @@ def test_the_page_says_everything_that_the_server_can_refuse():
     assert keys("tags.js", "TAGS") == set(TAGS)
     # What is refused is said too, or dealt with: asked again, or shown as going on elsewhere.
     dealt_with = {"busy", "slow_down", "stale_token", "out_of_order", "gone", "not_revealed", "bad_answer"}
-    assert ({*STATUS, *REFUSED} - dealt_with) <= words.keys()
+    assert ({*STATUS, *REFUSED} - dealt_with) <= words
 
 
 # --- serving ------------------------------------------------------------------------------------------------
