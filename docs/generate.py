@@ -160,7 +160,23 @@ def _first(docstring: str | None) -> str:
     return " ".join(inspect.cleandoc(docstring or "").split("\n\n")[0].split())
 
 
-PAGES = {"flags.md": flags_page, "api.md": api_page}
+FIGURES_BEGIN, FIGURES_END = "<!-- figures: written by docs/generate.py -->", "<!-- /figures -->"
+
+
+def training_page() -> str:
+    """Return docs/training.md with the table of figures that the code has."""
+    from cyclegan.evaluation.figures import FIGURES
+
+    lines = ["", "| figure | in | meaning | better |", "|---|---|---|---|"]
+    for figure in FIGURES:
+        names = f"`{figure.name('ab')}`, `{figure.name('ba')}`"
+        lines.append(f"| {names} | {figure.group} | {figure.meaning} | {figure.better or '–'} |")
+    text = (ROOT / "docs" / "training.md").read_text(encoding="utf-8").rstrip("\n")
+    before, _, rest = text.partition(FIGURES_BEGIN)
+    return before + FIGURES_BEGIN + "\n".join([*lines, ""]) + FIGURES_END + rest.partition(FIGURES_END)[2]
+
+
+PAGES = {"flags.md": flags_page, "api.md": api_page, "training.md": training_page}
 
 if __name__ == "__main__":
     for page, write in PAGES.items():
