@@ -23,8 +23,10 @@ _HOMES = {
     "Trainer": "cyclegan.training.trainer",
     "Translator": "cyclegan.translation.translator",
     "UserError": "cyclegan.errors",
+    "make_study": "cyclegan.study.make",
     "open_image": "cyclegan.images",
     "open_source": "cyclegan.checkpoints.sources",
+    "register_method": "cyclegan.methods",
 }
 """The module of each public name."""
 

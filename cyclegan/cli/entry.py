@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 
@@ -17,7 +18,12 @@ def run_command(main: Callable[[], int | None]) -> int:
         if hasattr(stream, "reconfigure"):  # Show names that the terminal can't encode.
             stream.reconfigure(errors="backslashreplace")
     try:
-        return main() or 0
+        status = main() or 0
+        sys.stdout.flush()  # A reader that has left shows here, and not while Python exits.
+        return status
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + 13  # As a shell reports SIGPIPE: `… | head` has read enough.
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

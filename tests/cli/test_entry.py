@@ -1,0 +1,43 @@
+"""The end of every command: a sentence for a user's error, a traceback for a bug, silence for a closed pipe."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cyclegan.cli.entry import run_command
+from cyclegan.errors import ConfigError
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_users_error_is_one_sentence(capsys):
+    def main():
+        raise ConfigError("--lr must be a finite number, not {value}", value="nan")
+
+    assert run_command(main) == 1
+    assert capsys.readouterr().err == "error: --lr must be a finite number, not nan\n"
+
+
+def test_a_bug_looks_like_one():
+    def main():
+        raise ValueError("a bug of ours")
+
+    with pytest.raises(ValueError, match="a bug of ours"):
+        run_command(main)
+
+
+def test_a_reader_that_has_left_is_no_error():
+    """As in `python -m hub list … | head`: nothing on stderr, and the status of SIGPIPE."""
+    program = (
+        "import sys; from cyclegan.cli.entry import run_command\n"
+        "sys.exit(run_command(lambda: [print('a line') for _ in range(100_000)] and None))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "a line\n"
+    process.stdout.close()
+    assert process.stderr.read() == "" and process.wait(60) == 141
+    process.stderr.close()
