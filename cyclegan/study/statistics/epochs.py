@@ -24,7 +24,7 @@ class Trend:
     """Slope of a straight line over the order of the study's epochs, 0 to 1."""
     interval: tuple[float, float] | None
     p: float
-    """Of a permutation test, two-sided."""
+    """From a permutation test, two-sided."""
     participants: int
 
 
@@ -88,7 +88,7 @@ class Contrast:
     interval: tuple[float, float] | None
     """95%, Welch's or the paired t's, not corrected for the number of contrasts."""
     p: float | None
-    """Of a permutation test on participants' rates, two-sided; None with fewer than two participants of either."""
+    """From a permutation test on participants' rates, two-sided; None with fewer than two participants of either."""
     p_holm: float | None
     """p corrected for all contrasts of the study."""
     a_beats_b: float

@@ -15,7 +15,7 @@ LEVEL = 0.95
 RESAMPLES = 10_000
 """Resamples of the papers' bootstrap; permutation tests use one less, so that their p is a round share."""
 ASSUMED_CORRELATION = 0.05
-"""Of a participant's answers, where it can't be estimated; a participant sd of .5 on the logit scale amounts to it."""
+"""Correlation of a participant's answers if it can't be estimated: like a participant sd of .5 on the logit scale."""
 ASSUMED_STIMULUS_CORRELATION = 0.15
 """The same for answers to one stimulus: about a stimulus sd of 1 on the logit scale."""
 

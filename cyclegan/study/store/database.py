@@ -32,7 +32,7 @@ BUSY_S = 2.0
 TURN_S = 5.0
 """The longest wait for a turn among the threads of this process."""
 ATTEMPTS = 8
-"""How often a transaction is tried after conflicts with others."""
+"""Number of times a transaction is tried after conflicts with others."""
 LOCK_KEY = 0x5EED_57D7
 """PostgreSQL's advisory lock around migrations."""
 FILE_NAME = "votes.sqlite3"

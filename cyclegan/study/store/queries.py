@@ -21,7 +21,7 @@ _DTYPES: dict[type, Any] = {
 
 
 class Queries(Database):
-    """What reports read; no query creates a database."""
+    """Tables for reports; no query creates a database."""
 
     def votes(self, study: Study) -> pd.DataFrame:
         """Return all votes on a study, one row each, in the order of sessions and trials.
