@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from cyclegan.errors import UserError
+from cyclegan.errors import UserError, message
 
 MAX_JSON_BYTES = 10_000_000
 
@@ -149,18 +149,20 @@ def read_json(path: Path, *, error: type[UserError] = UserError) -> dict[str, An
     where = f"{path.parent.name}/{path.name}"
     try:
         if path.exists() and not path.is_file():  # Reading a pipe or a device may never end.
-            raise error("{where} is not a regular file", where=where)
+            raise error(message("{where} is not a regular file", where=where))
         with open(path, "rb") as file:
             content = file.read(MAX_JSON_BYTES + 1)
         if len(content) > MAX_JSON_BYTES:
-            raise error("{where} is too large: more than {most} MB", where=where, most=MAX_JSON_BYTES // 10**6)
+            most = MAX_JSON_BYTES // 10**6
+            raise error(message("{where} is too large: more than {most} MB", where=where, most=most))
         values = json.loads(content.decode("utf-8"))
     except FileNotFoundError as missing:
-        raise error("{where} has no {file}; it is incomplete", where=path.parent.name, file=path.name) from missing
+        said = message("{where} has no {file}; it is incomplete", where=path.parent.name, file=path.name)
+        raise error(said) from missing
     except (OSError, ValueError, RecursionError) as reason:
-        raise error("{where} can't be read ({reason}); get it again", where=where, reason=reason) from reason
+        raise error(message("{where} can't be read ({reason}); get it again", where=where, reason=reason)) from reason
     if not isinstance(values, dict):
-        raise error("{where} is damaged: a JSON object was expected", where=where)
+        raise error(message("{where} is damaged: a JSON object was expected", where=where))
     return values
 
 

@@ -11,7 +11,7 @@ from anyio import fail_after
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from cyclegan.errors import Message, UserError, message
+from cyclegan.errors import Message, StudyError, message
 
 MAX_BODY_BYTES = 16_000
 BODY_S = 30.0
@@ -24,7 +24,7 @@ STATUS = {
 """HTTP status by the code of a refusal; 400 for the others."""
 
 
-class Refused(UserError):
+class Refused(StudyError):
     """A request that is answered with an error.
 
     Args:

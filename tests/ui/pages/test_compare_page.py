@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import html
 import re
 import shutil
 from types import SimpleNamespace
@@ -83,7 +84,7 @@ def test_runs_are_compared_and_what_lacks_the_direction_is_told(compare):
     assert [one["caption"] for one in fakes] == ["streets, epoch 1", "oneway, epoch 7"]
     assert len(recs) == 1 and found["entries"][1]["l1"] is None
     note, _, fakes, _, _ = compare(entries=both, direction="ba")
-    assert "oneway, epoch 7 doesn't translate night → day and was left out." in note and len(fakes) == 1
+    assert "oneway, epoch 7 doesn't translate night → day and was left out." in html.unescape(note) and len(fakes) == 1
 
 
 def test_a_checkpoint_that_can_not_be_read_does_not_stop_the_others(compare, app):
