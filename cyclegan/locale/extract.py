@@ -22,10 +22,10 @@ COMMAND_LINE_ONLY = (
     "cyclegan/config.py", "cyclegan/methods/", "cyclegan/networks/", "cyclegan/training/", "cyclegan/data/loader.py",
     "cyclegan/checkpoints/export_onnx.py", "cyclegan/checkpoints/import_reference.py",
     "cyclegan/checkpoints/training_state.py", "cyclegan/study/amt.py", "cyclegan/study/simulate.py",
-    "cyclegan/study/statistics.py", "hub/__main__.py", "hub/card.py", "hub/login.py", "hub/outbox.py",
+    "cyclegan/study/statistics", "hub/__main__.py", "hub/card.py", "hub/login.py", "hub/outbox.py",
     "hub/publish.py", "hub/space.py", "hub/state.py", "hub/studies/", "hub/training.py",
 )  # fmt: skip
-"""Modules and packages whose sentences no visitor of the app and no participant sees."""
+"""Beginnings of the paths whose sentences no visitor of the app and no participant sees."""
 
 ARGUMENT = {"message": 0, "label": 0, "say": 0, "html": 0, "_require": 1, "SessionError": 1}
 """Which argument of a call is a template, by the function's name; of any other error it is the first."""
