@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from cyclegan.study.plan import Study
+from cyclegan.study.format import Study
 from cyclegan.study.shelf import PREVIEW, Studies
 from cyclegan.ui import words
 from cyclegan.ui.results import served
@@ -151,8 +151,8 @@ def _result(epoch: Mapping[str, Any]) -> str:
 
 def drawn_report(study: Study, report: Mapping[str, Any]) -> str:
     """Return the HTML of the report's plots, and of the pictures that were taken for real most and least often."""
-    from cyclegan.study.plots import plots
     from cyclegan.study.report import contact_sheet
+    from cyclegan.study.report.plots import plots
 
     images = [(name.replace("-", " "), "svg+xml", svg) for name, (svg, _) in plots(report).items()]
     if sheet := contact_sheet(study, report):
