@@ -148,7 +148,7 @@ def _convert(name: str, value: Any, kind: Any) -> Any:
         except OverflowError as error:
             raise ConfigError("{name} is too large", name=name) from error
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise ConfigError("{name} must be {type}, not {value!r}", name=name, type=kind.__name__, value=value)
+        raise ConfigError("{name} must be {kind}, not {value!r}", name=name, kind=kind.__name__, value=value)
     return value
 
 

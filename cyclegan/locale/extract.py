@@ -8,33 +8,44 @@ from __future__ import annotations
 
 import ast
 import functools
+import io
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
-from cyclegan.locale import LANGUAGES, catalogue_path, entries
+from babel.messages.pofile import read_po
+
+from cyclegan.locale import LANGUAGES, catalogue_path
 
 ROOT = Path(__file__).resolve().parents[2]
 
-COMMAND_LINE_ONLY = (
+ENGLISH_ONLY = (
     "app.py", "train_accelerate.py", "cyclegan/__main__.py", "cyclegan/cli/", "cyclegan/commands/",
-    "cyclegan/config.py", "cyclegan/methods/", "cyclegan/networks/", "cyclegan/training/", "cyclegan/data/loader.py",
+    "cyclegan/training/", "cyclegan/data/loader.py", "cyclegan/data/streets/folders.py",
     "cyclegan/checkpoints/export_onnx.py", "cyclegan/checkpoints/import_reference.py",
-    "cyclegan/checkpoints/training_state.py", "cyclegan/study/amt.py", "cyclegan/study/simulate.py",
-    "cyclegan/study/statistics", "hub/__main__.py", "hub/card.py", "hub/login.py", "hub/outbox.py",
-    "hub/publish.py", "hub/space.py", "hub/state.py", "hub/studies/", "hub/training.py",
+    "cyclegan/checkpoints/training_state.py", "cyclegan/evaluation/collapse.py",
+    "cyclegan/translation/pictures.py", "cyclegan/translation/video_frames.py",
+    "cyclegan/study/amt.py", "cyclegan/study/simulate.py", "cyclegan/study/statistics/",
+    "cyclegan/study/store/exclusions.py",
+    "cyclegan/study/admission.py", "cyclegan/study/refusals.py", "cyclegan/study/requests.py",
+    "cyclegan/study/server.py", "cyclegan/study/session.py", "cyclegan/study/votes.py",
+    "hub/__main__.py", "hub/card/", "hub/login.py", "hub/outbox.py", "hub/publish.py", "hub/space.py", "hub/state.py",
+    "hub/studies/", "hub/training.py",
 )  # fmt: skip
-"""Beginnings of the paths whose sentences no visitor of the app and no participant sees."""
+"""Modules and packages whose sentences are shown in English alone.
 
-ARGUMENT = {"message": 0, "label": 0, "say": 0, "html": 0, "_require": 1, "SessionError": 1}
+Most are of the command line. The study's server answers in English, too: the player has its own sentence for each code.
+"""
+
+ARGUMENT = {"message": 0, "words.label": 0, "say": 0, "html": 0, "_require": 1, "SessionError": 1, "Refused": 1}
 """Which argument of a call is a template, by the function's name; of any other error it is the first."""
 
 
 def sources() -> list[Path]:
     """Return the files whose templates a visitor can see."""
     found = [ROOT / "app.py", *ROOT.glob("cyclegan/**/*.py"), *ROOT.glob("hub/**/*.py"), *ROOT.glob("cyclegan/**/*.js")]
-    return sorted(path for path in found if not path.relative_to(ROOT).as_posix().startswith(COMMAND_LINE_ONLY))
+    return sorted(path for path in found if not path.relative_to(ROOT).as_posix().startswith(ENGLISH_ONLY))
 
 
 @functools.cache
@@ -57,7 +68,7 @@ def templates() -> dict[str, str]:
     errors, found = error_names(), {}
     for path in sources():
         text = path.read_text(encoding="utf-8")
-        for template in _of_script(text) if path.suffix == ".js" else _of_module(ast.parse(text), errors):
+        for template in _of_script(text) if path.suffix == ".js" else _of_module(text, errors):
             found.setdefault(template, path.relative_to(ROOT).as_posix())
     return found
 
@@ -66,13 +77,25 @@ def _of_script(text: str) -> Iterator[str]:
     yield from (json.loads(found) for found in re.findall(r'\bsay\(\s*("(?:[^"\\]|\\.)*")', text))
 
 
-def _of_module(tree: ast.Module, errors: set[str]) -> Iterator[str]:
+def said(tree: ast.Module, errors: Collection[str]) -> Iterator[ast.expr]:
+    """Yield the arguments of a module's calls that are templates.
+
+    Args:
+        tree: the module's syntax.
+        errors: as `error_names` returns them.
+    """
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
-            name = getattr(node.func, "id", None) or getattr(node.func, "attr", "")
+            function = ast.unparse(node.func)
+            name = function if function in ARGUMENT else function.rpartition(".")[2]
             place = ARGUMENT.get(name, 0 if name in errors else None)
             if place is not None and len(node.args) > place:
-                yield from _literals(node.args[place])
+                yield node.args[place]
+
+
+def _of_module(text: str, errors: Collection[str]) -> Iterator[str]:
+    for argument in sorted(said(ast.parse(text), errors), key=lambda found: (found.lineno, found.col_offset)):
+        yield from _literals(argument)
 
 
 def _literals(node: ast.expr) -> Iterator[str]:
@@ -85,7 +108,7 @@ def _literals(node: ast.expr) -> Iterator[str]:
 
 
 def update_catalogues() -> None:
-    """Add the templates that a catalogue lacks, with an empty translation, and drop those that no code has."""
+    """Add the templates that a catalogue lacks, with an empty translation, drop those that no code has, and sort."""
     needed = templates()
     for language in LANGUAGES[1:]:
         path = catalogue_path(language)
@@ -93,20 +116,23 @@ def update_catalogues() -> None:
 
 
 def updated(text: str, needed: Mapping[str, str]) -> str:
-    """Return a .po file's text with exactly the templates that are needed; the others' order and notes stay.
+    """Return a .po file's text with exactly the templates that are needed, each with its file, in the files' order.
 
     Args:
-        text: of the file, with every template and translation on one line.
+        text: of the file; its header, translations and notes are kept.
         needed: as `templates` returns it.
     """
-    known = entries(text)
-    for template in known.keys() - needed.keys():
-        text = re.sub(rf"^msgid {re.escape(_quoted(template))}\nmsgstr .*\n\n?", "", text, flags=re.MULTILINE)
-    missing = "".join(
-        f'\n#: {where}\nmsgid {_quoted(template)}\nmsgstr ""\n'
-        for template, where in needed.items() if template not in known
-    )  # fmt: skip
-    return f"{text.rstrip()}\n{missing}"
+    header, _, body = text.partition("\n\n")
+    known = {entry.id: entry for entry in read_po(io.StringIO(body)) if entry.id}
+    parts = [header]
+    for template, where in sorted(needed.items(), key=lambda pair: pair[1]):
+        lines, translation = [f"#: {where}"], ""
+        if entry := known.get(template):
+            notes = [f"# {note}" for note in entry.user_comments] + [f"#. {note}" for note in entry.auto_comments]
+            lines = notes + lines + ["#, fuzzy"] * entry.fuzzy
+            translation = entry.string
+        parts.append("\n".join([*lines, f"msgid {_quoted(template)}", f"msgstr {_quoted(translation)}"]))
+    return "\n\n".join(parts) + "\n"
 
 
 def _quoted(text: str) -> str:

@@ -39,12 +39,12 @@ def check_answers(samples: Samples, study: Study) -> list[Finding]:
     differing, same = check_same(shapes, "headers")
     detail = message("the same for {count} served pictures: {names}", count=len(answers), names=", ".join(sorted(same)))
     secrets = {*study.by_hash, *(checkpoint.commit_sha for checkpoint in study.checkpoints)}
-    told = next((secret for secret in secrets for text in texts if secret in text), None)
+    leaked = next((secret for secret in secrets for text in texts if secret in text), None)
     text = message("{count} answers hold no stimulus's hash and no commit", count=len(texts))
-    if told:
-        text = message("answers: the server names {told}…, which only study.json should; please report this bug",
-                       told=told[:16])  # fmt: skip
-    return [differing or Finding("headers", True, detail), Finding("answers", told is None, text)]
+    if leaked:
+        text = message("answers: the server names {secret}…, which only study.json should; please report this bug",
+                       secret=leaked[:16])  # fmt: skip
+    return [differing or Finding("headers", True, detail), Finding("answers", leaked is None, text)]
 
 
 async def _play(app: Any, study: Study) -> tuple[dict[str, tuple[str, dict[str, Any]]], list[str]]:

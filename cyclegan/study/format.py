@@ -278,7 +278,7 @@ def read_study(folder: str | Path) -> Study:
         found = values.pop("format_version")
         if found > FORMAT_VERSION:
             raise _NewerFormat(
-                "{folder} is of a newer version of this program (format {found}); update the program",
+                "{folder} was written by a newer version of this program (format {found}); update the program",
                 folder=folder, found=found,
             )
         values |= {

@@ -49,7 +49,7 @@ class Samples:
         tests = list(self.tests)
         for channel, (values, truths) in self.single.items():
             p = dependence(values, truths)
-            result = message("says nothing about the truth") if p > ALPHA else message("tells real from fake")
+            result = message("reveals nothing about the truth") if p > ALPHA else message("tells real from fake")
             tests.append((channel, p, result))
         for name, (rows, truths) in self.rows.items():
             accuracy, p = classify(np.array(rows, float), np.array(truths))
