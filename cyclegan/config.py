@@ -269,6 +269,7 @@ class CycleGANConfig(MethodConfig):
         50, "number of past fakes that each discriminator is shown again; 0 = only new ones", least=0)
 
     def validate(self) -> None:
+        """Raise ConfigError for a value, or a combination of weights, that can't work."""
         super().validate()
         _require(
             self.lambda_gan + self.lambda_cycle_a + self.lambda_cycle_b > 0,

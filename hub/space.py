@@ -51,6 +51,8 @@ PYTHON = "3.12"
 """ZeroGPU offers this one and 3.10."""
 MAX_BYTES = 1_000_000_000
 """The most that the Hub allows in a Space's repository without a paid plan."""
+NOT_IN_SPACES = {"cyclegan.study.make"}
+"""Modules that only the owner's own computer needs: a Space plays studies and doesn't build them."""
 UNTOUCHED = "Check out the configuration reference at https://huggingface.co/docs/hub/spaces-config-reference"
 """The text of a README.md that the Hub makes with a new Space."""
 START = '''\
@@ -320,7 +322,7 @@ def _modules(also: str = "app") -> dict[Path, set[str]]:
         reached[path] = set(_imports(ast.parse(path.read_text(encoding="utf-8"))))
         for name in reached[path]:
             parts = name.split(".")
-            if parts[0] not in PACKAGES:
+            if parts[0] not in PACKAGES or ".".join(parts[:3]) in NOT_IN_SPACES:
                 continue
             for depth in range(1, len(parts) + 1):
                 module = ROOT.joinpath(*parts[:depth])

@@ -76,6 +76,7 @@ def _p(p: float) -> str:
 
 
 def holm(ps: Sequence[float]) -> list[float]:
+    """Return p-values adjusted for their number by Holm's method (1979)."""
     if not ps:
         return []
     from statsmodels.stats.multitest import multipletests

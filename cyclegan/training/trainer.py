@@ -87,7 +87,7 @@ class Trainer:
         self.optimisers: dict[str, AcceleratedOptimizer] = {
             group.name: accelerator.prepare(_adam(self.method.networks, group, config)) for group in self.method.groups
         }
-        """By the group's name."""
+        """Optimisers by their group's name."""
         self._losses: dict[str, Callable[..., Loss | None]] = {group.name: group.loss for group in self.method.groups}
         if config.run.compile:
             self._compile()

@@ -296,6 +296,7 @@ class RunningMoments:
 
 
 def area(window: Window) -> int:
+    """Return the number of positions in a window."""
     return len(window[0]) * len(window[1])
 
 

@@ -184,7 +184,7 @@ def _compute(jobs: list[_Job]) -> None:
 
 
 class _Behind:
-    """What `translate_video` and the like use of a translator."""
+    """A translator for long jobs: its pictures wait behind everybody else's."""
 
     def __init__(self, engine: Engine, translator: Translator) -> None:
         self._engine, self._translator = engine, translator

@@ -1,4 +1,4 @@
-"""What a page shows about its work: progress, problems of a run, and errors as one sentence."""
+"""A page's feedback: progress, problems of a run, and errors as one sentence."""
 
 from __future__ import annotations
 

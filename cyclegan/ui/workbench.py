@@ -1,4 +1,4 @@
-"""What the pages work with: the runs, their loaded networks, and the results.
+"""The state behind the pages: the runs, their loaded networks, and the results.
 
 Nothing here imports torch before a picture is translated, because the page is served first; `Workbench.warm` loads
 torch in the background.
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 GPU_IS_LENT = os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
-"""Whether this is a Space without a GPU of its own, which is lent one for each call (ZeroGPU)."""
+"""True in a Space without a GPU of its own, which is lent one for each call (ZeroGPU)."""
 
 PEOPLE: dict[str, Any] = {"concurrency_id": "people", "concurrency_limit": 1 if GPU_IS_LENT else 32}
 """For every event that translates a picture: so many visitors wait for the engine, the others in gradio's queue."""
@@ -107,7 +107,7 @@ class Workbench:
 
     @property
     def takes_more(self) -> bool:
-        """Whether visitors can name runs that aren't in `runs`."""
+        """True where visitors can name runs that aren't in `runs`."""
         return self._open_more is not None
 
     def run(self, name: str | None) -> CheckpointSource:

@@ -99,7 +99,7 @@ def test_a_space_has_what_the_app_needs_and_nothing_else(make_run):
     pages = {"cyclegan/ui/pages/translate.py", "cyclegan/ui/pages/translate.css"}
     assert {*pages, "cyclegan/__init__.py", "hub/source.py"} < code
     needless = (
-        r"(trainer|runs|losses|methods|data|samples|collapse|evaluation/curves|__main__|publish|outbox|space|card)\b"
+        r"cyclegan/(training|methods|data|commands)/|study/make\b|(samples|collapse|__main__|publish|outbox|space|card)\b"
         r"|__pycache__"
     )
     assert not [name for name in code if re.search(needless, name)]

@@ -17,7 +17,7 @@ SCRIPTS = sorted(page.FOLDER.glob("*.js"))
 @pytest.fixture
 def uncached(monkeypatch):
     """Files and version are computed again in the test and after it."""
-    cached = page.files, page.version
+    cached = page.files, page.version, page._compressed
     for function in cached:
         function.cache_clear()
     yield

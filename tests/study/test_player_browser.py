@@ -258,6 +258,23 @@ def test_a_session_by_thumb_in_korean(play):
     here.title("Thank you!")
 
 
+def test_no_other_language_is_seen_before_the_words_arrive(play):
+    play.forgiven = LOST
+    here = play(practice_trials=0).open("", locale="ko-KR")
+    here.title("연구에 참여하시겠습니까?")
+    here.press("English")
+    here.title("Would you like to take part?")
+    here.press("한국어")
+    here.title("연구에 참여하시겠습니까?")
+    held = []
+    here.page.route("**/words.ko.json", lambda route: held.append(route), times=1)
+    here.page.reload()
+    here.page.wait_for_timeout(700)
+    assert len(held) == 1 and here.page.locator("body").inner_text().split() == ["A", "tiny", "study", "English"]
+    held[0].abort()  # They are asked for again.
+    here.title("연구에 참여하시겠습니까?")
+
+
 def test_a_session_by_keyboard_alone(play):
     game = play(test_trials=3, feedback_ms=0)
     here = game.open()

@@ -112,6 +112,9 @@ def test_a_session_from_the_page_to_the_code(client_of, small_study, store):
         assert file.status_code == 200 and "immutable" in file.headers["cache-control"]
         other = client.get(re.sub("static/[0-9a-f]+/", "static/other/", address))  # As of a version that was replaced.
         assert other.content == file.content and "immutable" not in other.headers["cache-control"]
+        plain = client.get(address, headers={"accept-encoding": "identity"})
+        assert plain.content == file.content and "content-encoding" in file.headers
+        assert "content-encoding" not in plain.headers
     about = client.get(f"{study.name}/about").json()
     assert about["practice_trials"] == 2 and about["contact"] == "ada@example.org"
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import functools
+import gzip
 import hashlib
 import html
 import json
@@ -92,5 +93,16 @@ async def file(request: Request) -> Response:
     if name not in files():
         raise HTTPException(404)
     current = request.path_params["version"] == version()
-    kept = "public, max-age=31536000, immutable" if current else "no-cache"
-    return Response(files()[name], media_type=MEDIA_TYPES[Path(name).suffix], headers={"cache-control": kept})
+    headers = {
+        "cache-control": "public, max-age=31536000, immutable" if current else "no-cache",
+        "vary": "Accept-Encoding",
+    }
+    content = files()[name]
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        content, headers["content-encoding"] = _compressed(name), "gzip"
+    return Response(content, media_type=MEDIA_TYPES[Path(name).suffix], headers=headers)
+
+
+@functools.cache
+def _compressed(name: str) -> bytes:
+    return gzip.compress(files()[name], mtime=0)

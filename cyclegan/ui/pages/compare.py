@@ -121,7 +121,7 @@ class Events:
     def __init__(self, bench: Workbench) -> None:
         self.bench, self.first = bench, next(iter(bench.runs))
         self.turns: OrderedDict[str | None, int] = OrderedDict()
-        """How often a session's choices have changed: a change stops the older comparison."""
+        """The number of changes of each session's choices: a change stops the older comparison."""
 
     def _describe(
         self, run: str, chosen: Sequence[str] | None, direction: str | None, request: gr.Request

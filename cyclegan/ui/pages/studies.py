@@ -15,7 +15,6 @@ import gradio as gr
 
 from cyclegan.checkpoints.sources import CheckpointSource, LocalSource
 from cyclegan.errors import StudyError
-from cyclegan.study.make import make_in_process
 from cyclegan.study.protocol import PROTOCOLS
 from cyclegan.study.protocol import protocol as preset
 from cyclegan.study.shelf import KEY_VARIABLE, Studies
@@ -238,6 +237,8 @@ def _build_form(bench: Workbench, studies: Studies, choice: gr.Dropdown) -> Any:
         practice: int, test: int, vigilance: float, repeats: float, mask: bool, request: gr.Request,
     ) -> Iterator[list[Any]]:
         """Make a study in a process of its own, and show it."""
+        from cyclegan.study.make import make_in_process  # Only the owner's own computer has it: see hub/space.py.
+
         say, source = words.speaker(request), bench.run(run)
         dataset = (dataset or "").strip()
         if not dataset:

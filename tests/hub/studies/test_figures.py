@@ -1,6 +1,7 @@
 """A study's figures on model cards: the real client against a Hub on this machine."""
 
 import json
+import pickle
 import re
 
 import pytest
@@ -17,6 +18,7 @@ from hub.layout import newest_studies, read_study
 from hub.outbox import Outbox
 from hub.publish import Publisher
 from hub.readme import BEGIN, END
+from hub.source import HubSource
 from hub.studies.figures import publish_study
 from tests.study.conftest import Participant, small_study  # noqa: F401 (a fixture)
 
@@ -363,3 +365,10 @@ def test_the_newest_of_each_study_is_kept():
     old, new = ({"updated": time, "x": time} for time in ("2026-01-01", "2026-02-01"))
     assert newest_studies({"a": old, "b": new}, {"a": new, "b": old, "c": old}) == {"a": new, "b": new, "c": old}
     assert newest_studies({"a": old}, {"a": {**old, "x": 3}}) == {"a": old}
+
+
+def test_a_source_on_the_hub_can_be_sent_to_the_process_that_builds_a_study():
+    source = HubSource("alice/maps@epoch-0002", endpoint="http://localhost:1", token=False)
+    again = pickle.loads(pickle.dumps(source))
+    assert (again.name, again.spec) == (source.name, source.spec)
+    assert again._options == {"endpoint": "http://localhost:1", "token": False, "no_folder": None}
