@@ -69,7 +69,7 @@ def test_choices_that_are_not_there(tmp_path):
         (source.load, 7), (source.load,), (runs.listed, source), (LocalSource, tmp_path / "x"),
     ):  # fmt: skip
         said = shown(call, *args)
-        names = (*(str(arg) for arg in args), "streets", *inputs.NAMED_SIZES, "ab", "ba")
+        names = (*(str(arg) for arg in args), "streets", "config.json", *inputs.NAMED_SIZES, "ab", "ba")
         assert not english_left(said, *names), (said, args)
 
 
