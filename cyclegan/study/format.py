@@ -25,43 +25,17 @@ from cyclegan.config import DIRECTIONS, Direction
 from cyclegan.errors import StudyError
 from cyclegan.files import whole_folder
 from cyclegan.study.protocol import Protocol
-from cyclegan.study.sequences import Sequences, Trial
+from cyclegan.study.sequences import Sequences, Stimulus, Trial
 
 FORMAT_VERSION = 1
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """A study's name: that of its folder, and part of its address."""
-SHA256 = re.compile(r"[0-9a-f]{64}")
-KINDS = ("real", "fake", "broken")
 FILE_TIME = 946_684_800
 """Seconds: the time of every stimulus file, 2000-01-01 UTC, so that file times reveal nothing."""
 
 
 class _NewerFormat(StudyError):
     """A study of a newer format; not wrapped as damaged."""
-
-
-@dataclass(frozen=True)
-class Stimulus:
-    """A picture that participants are shown."""
-
-    sha256: str
-    """SHA-256 of the file, in hex digits; also its name."""
-    kind: str
-    """real; fake; or broken: a picture that nobody takes for real, for vigilance trials."""
-    scene: str
-    """The place that it shows: equal for a fake, its input and the real picture of it. Never sent to a browser."""
-    epoch: int | None = None
-    """Epoch of the checkpoint that made it; None if none did."""
-
-    def __post_init__(self) -> None:
-        named = isinstance(self.sha256, str) and SHA256.fullmatch(self.sha256) and isinstance(self.scene, str)
-        if not named or self.kind not in KINDS or (type(self.epoch) is int) != (self.kind == "fake"):
-            raise StudyError("stimulus {sha256} has a wrong name, kind, scene or epoch", sha256=str(self.sha256)[:16])
-
-    @property
-    def key(self) -> str:
-        """Its name in random draws."""
-        return self.sha256
 
 
 @dataclass(frozen=True)

@@ -9,23 +9,59 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import itertools
+import re
 import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from typing import Protocol as Interface
 
 from cyclegan.errors import Message, StudyError, message
+from cyclegan.study.protocol import Protocol
 
-if TYPE_CHECKING:  # The format imports this module.
-    from cyclegan.study.format import Stimulus, Study
-
+SHA256 = re.compile(r"[0-9a-f]{64}")
+KINDS = ("real", "fake", "broken")
 PHASES = ("practice", "test")
 TO_TRANSLATE, BROKEN_PICTURES = message("pictures to translate"), message("broken pictures")
 MORE_REALS = {
     "vigilance": message("more real pictures for vigilance trials"),
     "real_real": message("more real pictures for trials with two real ones"),
 }
+
+
+@dataclass(frozen=True)
+class Stimulus:
+    """A picture that participants are shown."""
+
+    sha256: str
+    """SHA-256 of the file, in hex digits; also its name."""
+    kind: str
+    """real; fake; or broken: a picture that nobody takes for real, for vigilance trials."""
+    scene: str
+    """The place that it shows: equal for a fake, its input and the real picture of it. Never sent to a browser."""
+    epoch: int | None = None
+    """Epoch of the checkpoint that made it; None if none did."""
+
+    def __post_init__(self) -> None:
+        named = isinstance(self.sha256, str) and SHA256.fullmatch(self.sha256) and isinstance(self.scene, str)
+        if not named or self.kind not in KINDS or (type(self.epoch) is int) != (self.kind == "fake"):
+            raise StudyError("stimulus {sha256} has a wrong name, kind, scene or epoch", sha256=str(self.sha256)[:16])
+
+    @property
+    def key(self) -> str:
+        """Its name in random draws."""
+        return self.sha256
+
+
+class Planned(Interface):
+    """What the draws need of a study; `cyclegan.study.format.Study` has it."""
+
+    protocol: Protocol
+    seed: int
+    epochs: tuple[int, ...]
+    arms: tuple[tuple[int, ...], ...]
+    stimuli: tuple[Stimulus, ...]
 
 
 @dataclass(frozen=True)
@@ -77,7 +113,7 @@ class Sequences:
         practice_reals, test_reals: real pictures for either phase.
     """
 
-    def __init__(self, study: Study) -> None:
+    def __init__(self, study: Planned) -> None:
         self.study, self.protocol = study, study.protocol
         self._lock = threading.Lock()
         self._made: list[list[tuple[Trial, ...]]] = [[] for _ in study.arms]

@@ -306,6 +306,7 @@ def channels_first(values: Tensor) -> Tensor:
 
 
 def cut(values: Tensor, window: Window) -> Tensor:
+    """Return the part of values (…, H, W) that lies in a window."""
     rows, columns = window
     return values[..., rows.start : rows.stop, columns.start : columns.stop]
 
