@@ -70,7 +70,7 @@ def train(config: TrainConfig) -> int:
                     stopped = trainer.stop_requested or not completed
                     ending = stopped or trainer.epoch == epochs
                     snapshot = TrainerSnapshot.of(trainer)
-                    writer.submit(partial(write, snapshot, result, run, monitor, hub, ending=ending))
+                    writer.submit(partial(write_and_publish, snapshot, result, run, monitor, hub, ending=ending))
             monitor.say(stopped_note(trainer) if stopped else done_note(config, trainer, str(run.folder)))
         finally:
             published = hub.finish(stopped=trainer.stop_requested)
@@ -79,10 +79,10 @@ def train(config: TrainConfig) -> int:
     return 0 if published else 1
 
 
-def write(
+def write_and_publish(
     snapshot: TrainerSnapshot, result: EpochResult | None, run: Run, monitor: Monitor, hub: Publishing, *, ending: bool
 ) -> None:
-    """Write a snapshot, with the epoch if one was completed, and publish it; while the next epoch is trained."""
+    """Write and publish a snapshot, with the epoch if one was completed. Runs while the next epoch trains."""
     if result:
         run.save_epoch(snapshot, losses=result.losses, metrics=result.metrics, samples=result.grids)
     run.save_state(snapshot)  # After the checkpoint, so that a run never continues from an epoch that it doesn't hold.

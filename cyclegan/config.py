@@ -338,7 +338,7 @@ class RunConfig(Config):
     )
     mixed_precision: str = option(
         "auto",
-        "arithmetic of the networks; weights, norms and losses stay in fp32. auto: bf16 where the "
+        "arithmetic of the networks; weights, norms and losses are always fp32. auto: bf16 where the "
         "processor or GPU computes it natively, else no",
         choices=PRECISIONS,
     )

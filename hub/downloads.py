@@ -36,7 +36,7 @@ class Downloads:
         """Commit and name of each file that was damaged right after its download: another download won't help."""
 
     def folder(self, sha: str) -> Path:
-        """Return the folder in which huggingface_hub keeps a commit's files; that of all commits for ""."""
+        """Return the folder in which huggingface_hub keeps a commit's files; for "", the parent of all commits."""
         name = repo_folder_name(repo_id=self.repository.repo_id, repo_type="model")
         return self.repository.cache / name / "snapshots" / sha
 

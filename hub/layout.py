@@ -10,7 +10,7 @@ epoch's folder, so that `USER/NAME@epoch-0012` is what RUN/epoch-0012 was:
     README.md                               the card; people's text outside its generated block is kept
 
 Only the repository records what is published: by its tags, and by the commits whose tag is missing because something
-failed between the two calls. No other record could differ from it.
+failed between the two calls. So no second record can contradict it.
 
 On the branch `training-state`, which the app never reads: the newest state of the training, and what else a fresh
 machine needs to resume it.

@@ -21,7 +21,7 @@ from hub.publish import Publisher
 COMMITS_PER_HOUR = 120
 """The Hub accepts 128 per repository; a few are left to people."""
 FREE_COMMITS = 60
-"""The commits of an hour that are made at once; the others are spread over it."""
+"""Commits per hour without a pause; later ones are spaced out."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 2.0, 300.0
 STATE = "the training state"
 FINISH_S = 600.0
@@ -129,7 +129,7 @@ class Outbox:
                 replaced, self._state = self._state, state
                 if replaced is not None and replaced != self._in_hand:
                     shutil.rmtree(replaced, ignore_errors=True)
-            self._forget_failures()  # Each epoch is a reason to try again.
+            self._forget_failures()  # A new epoch resets the delay.
 
     def left(self) -> list[str]:
         """Return the names of what has not been published."""

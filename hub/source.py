@@ -93,7 +93,8 @@ class HubSource:
     Args:
         spec: USER/NAME, USER/NAME@epoch-0012, USER/NAME@COMMIT.
         endpoint: address of the Hub; None for HF_ENDPOINT or huggingface.co.
-        token: None for HF_TOKEN or the one that `hf auth login` saved; public repositories need none, as False says.
+        token: None for HF_TOKEN or the one that `hf auth login` saved; False sends no token, which is enough
+            for public repositories.
         no_folder: the reason why `spec` isn't a run's folder, if it could have been one; part of the error if the
             Hub fails, too.
 
@@ -246,7 +247,7 @@ class HubSource:
         return [path for name in SAMPLES.values() if (path := folder / name).is_file()]
 
     def examples(self) -> list[Path]:
-        """Return pictures to try it on, from the newest epoch's commit; [] if they are unavailable."""
+        """Return example inputs from the newest epoch's commit; [] if they are unavailable."""
         try:
             sha = (self._infos or self.list())[0].commit_sha
         except CheckpointError as error:

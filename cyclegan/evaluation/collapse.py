@@ -53,7 +53,7 @@ def warnings(metrics: Mapping[str, float], names: Mapping[str, str]) -> list[Mes
             ))  # fmt: skip
         if metrics.get(f"disc_accuracy_{target}", 0.0) > WON:
             found.append(message(
-                "{target}: the discriminator tells every real from every fake, so the generator learns little. Early "
+                "{target}: the discriminator recognises every fake, so the generator learns little. Early "
                 "on this passes; if it persists, lower --n_layers_d or --ndf", target=names[target],
             ))  # fmt: skip
     return found

@@ -39,7 +39,7 @@ class Figure:
     """The heading of its panel of curves."""
     unit: Message | None = None
     better: Literal["lower", "higher"] | None = None
-    """None where neither is: the losses of a game, or a figure whose best is in between."""
+    """None if neither is better, as with adversarial losses or a figure whose best is in between."""
     format: str = ".3f"
     """A format specification for one value."""
     short: str | None = None
@@ -69,7 +69,7 @@ class Figure:
         return sum(values) / len(values) if values else None
 
     def show(self, value: float) -> str:
-        """Return the value as it is printed everywhere."""
+        """Return the value as pages, cards and lists print it; the trainer's line has its own short format."""
         return format(value, self.format)
 
 

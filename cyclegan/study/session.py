@@ -1,11 +1,11 @@
 """The sessions of a study: which trial a participant sees next, and what the server may reveal about it.
 
 A session proceeds trial by trial. For the current one the server issues a token, and one more for each picture; the
-pictures are fetched, the trial is revealed (pictures are never shown twice), then voted on. A token is good once,
-and only the latest ones are. Everything is in the database: a server can be killed at any moment, or be one of
-several.
+pictures are fetched, the trial is revealed (pictures are never shown twice), then voted on. Each token works once,
+and a new one invalidates the older ones. Everything is in the database, so a server can be killed at any moment, and
+several servers can share it.
 
-Nothing that leaves here tells real from fake, except the feedback of practice.
+No response reveals which picture is real, except the feedback of practice.
 """
 
 from __future__ import annotations

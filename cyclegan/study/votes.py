@@ -36,11 +36,13 @@ class Answer:
 
 
 def check_vote(answer: Mapping[str, Any], trial: Trial, protocol: Protocol, *, resumed: bool) -> Answer:
-    """Return an answer that holds nothing but what fits the trial.
+    """Return the validated answer to a trial; fields that don't apply are None.
+
+    The size of the body and the trial's token are checked before, in requests.py and session.py.
 
     Args:
         answer: as `StudySessions.vote` takes it, from anyone on the network.
-        resumed: the page was reloaded after the pictures were shown, so nobody knows the times.
+        resumed: the page was reloaded after the pictures were shown, so exposure and response times are unknown.
 
     Raises:
         SessionError: bad_answer.

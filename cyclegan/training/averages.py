@@ -77,7 +77,7 @@ class AveragedWeights:
 
     @torch.no_grad()
     def update(self, networks: Mapping[str, nn.Module], moved: Tensor) -> None:
-        """Follow a step.
+        """Update the averages after a step.
 
         Args:
             networks: those that the step trained, by name; names without an average are ignored.

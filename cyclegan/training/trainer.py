@@ -1,4 +1,4 @@
-"""One step, one epoch, and the whole state in and out. Writes no files."""
+"""One step, one epoch, saving and restoring the state. Writes no files."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ class Trainer:
         self.accelerator.backward(loss)
         parameters = (p for name in group.networks for p in self.method.networks[name].parameters())
         gradients = [p.grad for p in parameters if p.grad is not None]
-        # Under fp16 overflowing gradients are the scaler's daily work; it skips and rescales by itself.
+        # Under fp16 overflowing gradients are expected; the scaler skips the step and rescales by itself.
         if self.accelerator.sync_gradients and self.accelerator.scaler is None:
             # After the processes' exchange these are equal on all of them, so all skip the same steps.
             self._bad |= ~torch.isfinite(torch.nn.utils.get_total_norm(gradients))
@@ -252,7 +252,8 @@ class Trainer:
         return {name: normalise(value.to(device, non_blocking=True), layout) for name, value in batch.items()}
 
     def _should_stop(self) -> bool:
-        """Return True if any process was asked to stop; all leave after the same step, and not within an accumulation.
+        """Return True if any process was asked to stop; all processes stop after the same step, never amid an
+        accumulation of gradients.
 
         On a GPU and with several processes, the host looks about once a second, since each look waits for the device.
 

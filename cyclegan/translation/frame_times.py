@@ -66,5 +66,5 @@ class WrittenTimes:
         return self.last
 
     def duration(self, pts: int) -> int:
-        """Return the ticks that the frame at `pts` is shown for, once."""
+        """Return the duration of the frame at `pts` in ticks, and forget it."""
         return self._durations.pop(pts, 1)

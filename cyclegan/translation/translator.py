@@ -176,13 +176,13 @@ class Translator:
         try:
             return self.generators[way](x)
         except torch.OutOfMemoryError:
-            return None  # Here the exception ends, whose frames hold the memory that pieces need.
+            return None  # Return outside the handler, because the traceback would keep the memory alive.
 
     def _in_pieces(
         self, way: str, x: Tensor, bound: int, progress: Callable[[float], None],
         cancelled: Callable[[], bool] | None,
     ) -> tuple[Tensor, int]:
-        """Return the output of a pass in pieces, and the bound that sufficed: halved until the device agrees.
+        """Return the output of a pass in pieces, and the bound that sufficed: halved until it fits.
 
         Raises:
             BoundTooSmall: even the smallest pieces don't fit.
@@ -208,7 +208,7 @@ class Translator:
         return max(1, min(32, pixels // self._padded_pixels(worked)))
 
     def _padded_pixels(self, size: tuple[int, int]) -> int:
-        """Return the pixels of a padded picture: a U-Net makes 256 rows of one."""
+        """Return the pixels of a padded picture: a U-Net pads even 1 row to 256."""
         network = next(iter(self.generators.values()))
         return math.prod(_padded_side(side, network.size_multiple, network.min_size) for side in size)
 

@@ -143,7 +143,7 @@ class Engine:
         taken = [first]
         try:
             room = first.translator.batch_size(first.worked) - len(first.images)
-        except Exception:  # Whatever is wrong, computing it tells whoever waits.
+        except Exception:  # Ignored here, because `_compute` raises it again for the waiting caller.
             room = 0
         for job in sorted(self._jobs) if room > 0 else ():
             if job.kind == first.kind and len(job.images) <= room:

@@ -59,7 +59,7 @@ class Speaker:
         return html.escape(self(template, **values))
 
     def text_of(self, said: Message | UserError | str) -> str:
-        """Return a message in this language; a plain string stays as it is."""
+        """Return a message in this language; a plain string is returned unchanged."""
         return said if isinstance(said, str) else said.text(translate(self.language))
 
 

@@ -149,7 +149,7 @@ def _add_windows(world: World, thing: Thing, x: float, z0: float, z1: float, flo
 def _panes(world: World, x: float, z0: float, z1: float) -> Callable[[float, float, float, float], list[float]]:
     """Return the function of (z0, z1, y0, y1) that outlines a rectangle on a wall from z0 to z1.
 
-    It lies on the chord between the wall's ends, so that panes stay in the wall's plane where the street bends.
+    It is on the chord between the wall's ends, so that panes are in the wall's plane where the street bends.
     """
     b0, b1 = world.bend(x, z0), world.bend(x, z1)
 

@@ -70,7 +70,7 @@ class Copies(Database):
         """Restore rows of `rows`; rows that exist, that belong to another study or that are unreadable change nothing.
 
         A restored session counts as having taken part, and can't be continued. If a participant has begun another one
-        here meanwhile, the restored one is skipped, and logged. Forgotten sessions stay forgotten, and are erased if
+        here meanwhile, the restored one is skipped, and logged. Forgotten sessions aren't restored, and are erased if
         they are here.
 
         Returns:

@@ -17,7 +17,7 @@ from cyclegan.study.store.tables import TABLES, decisions, fetches, issues, part
 
 
 class Exclusions(Database):
-    """Decisions of a study's owner about participants; every decision stays on record."""
+    """Decisions of a study's owner about participants; every decision is kept."""
 
     def exclude(self, study: Study, participant: str, reason: str) -> None:
         """Leave a participant's votes out of reports, for a reason that reports print. The votes are kept.
