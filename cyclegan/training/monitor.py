@@ -152,7 +152,7 @@ class Monitor:
             )
 
     def on_step(self, losses: dict[str, Tensor]) -> None:
-        """Record a step's losses and update the bar. Losses are read from the device only when a line or the bar is due."""
+        """Record a step's losses and update the bar. Reads losses from the device only when one is due."""
         self.window.add(losses)
         trainer = self.trainer
         if self._first and trainer.steps_per_epoch > 1:  # It loads and compiles kernels, so it isn't timed.

@@ -129,10 +129,14 @@ def test_flags_that_make_no_sense_are_refused(unknown, building, flag, value):
 def test_every_protocol_field_is_a_flag_without_a_default_of_its_own():
     from cyclegan.__main__ import build_parser
 
-    parsed = build_parser().parse_args(["study", "build", "--checkpoints", "r", "--direction", "ab", "--dataset", "d",
-                                        "--output", "o"])  # fmt: skip
+    given = ["study", "build", "--checkpoints", "r", "--direction", "ab", "--dataset", "d", "--output", "o"]
+    parsed = build_parser().parse_args(given)
     for field in dataclasses.fields(Protocol):
-        assert field.name == "name" or getattr(parsed, field.name) is None
+        assert field.name not in parsed, "a preset decides"
+        if field.name != "name":
+            value = str(field.metadata["choices"][0] if field.metadata["choices"] else field.default)
+            flag = [f"--{field.name}"] if isinstance(field.default, bool) else [f"--{field.name}", value]
+            assert field.name in build_parser().parse_args([*given, *flag])
 
 
 def test_check_passes_and_fails(run, small_study, building):
