@@ -55,7 +55,7 @@ class Stimulus:
 
 
 class Planned(Interface):
-    """What the draws need of a study; `cyclegan.study.format.Study` has it."""
+    """The part of a study that the draws need; `cyclegan.study.format.Study` has it."""
 
     protocol: Protocol
     seed: int
