@@ -23,7 +23,7 @@ class Message:
     """
 
     template: str
-    values: dict[str, Any] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict, hash=False)
 
     def text(self, translate: Translate = str) -> str:
         """Return the sentence, with the template and every nested message put through `translate`."""

@@ -48,10 +48,13 @@ def whole_file(target: Path, *, durable: bool = True) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def whole_folder(target: Path) -> Iterator[Path]:
+def whole_folder(target: Path, *, replace: bool = True) -> Iterator[Path]:
     """Yield a hidden sibling of `target` to fill; at the end it is flushed to disk and takes `target`'s name.
 
     An existing `target` is replaced whole. After an exception, it is as it was.
+
+    Args:
+        replace: False raises OSError if `target` exists at the end, even if it appeared meanwhile.
 
     Raises:
         OSError: the folder can't be written.
@@ -63,11 +66,14 @@ def whole_folder(target: Path) -> Iterator[Path]:
         for path in sorted(part.rglob("*"), reverse=True):
             flush(path)
         flush(part)
-        if target.exists():
+        if replace and os.path.lexists(target):
             old = _hidden(target, "old")
             os.rename(target, old)
             os.rename(part, target)
-            shutil.rmtree(old, ignore_errors=True)
+            if old.is_dir() and not old.is_symlink():
+                shutil.rmtree(old, ignore_errors=True)
+            else:
+                old.unlink()
         else:
             os.rename(part, target)
         flush(target.parent)

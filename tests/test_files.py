@@ -171,3 +171,26 @@ def test_a_checksum_is_that_of_the_whole_file(tmp_path):
     content = os.urandom(2**20 + 7)
     write_bytes(tmp_path / "new" / "x", content)
     assert sha256(tmp_path / "new" / "x") == hashlib.sha256(content).hexdigest()
+
+
+def test_a_folder_that_must_be_new_replaces_nothing(tmp_path):
+    """Even if the other one appeared while this one was filled."""
+    target = tmp_path / "study"
+    with pytest.raises(OSError), whole_folder(target, replace=False) as part:
+        (part / "ours.txt").write_text("ours")
+        target.mkdir()
+        (target / "theirs.txt").write_text("theirs")
+    assert [path.name for path in target.iterdir()] == ["theirs.txt"]
+    assert [path.name for path in tmp_path.iterdir()] == ["study"]
+
+
+def test_a_file_or_link_in_a_folders_place_is_replaced_and_leaves_nothing(tmp_path):
+    other, link, file = tmp_path / "other", tmp_path / "link", tmp_path / "file"
+    other.mkdir()
+    link.symlink_to(other)
+    file.write_text("x")
+    for target in (link, file):
+        with whole_folder(target) as part:
+            (part / "new.txt").write_text("new")
+        assert (target / "new.txt").read_text() == "new" and not target.is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link", "other"] and not list(other.iterdir())

@@ -80,7 +80,7 @@ class LocalSource:
         return [path for name in SAMPLES.values() if (path := folder / name).is_file()]
 
     def _folders(self) -> list[Path]:
-        if (self.folder / "checkpoint.json").is_file():
+        if os.path.isfile(self.folder / "checkpoint.json"):  # Path's own raises where it may not look.
             return [self.folder]
         try:
             found = [path for path in self.folder.iterdir() if EPOCH_NAME.fullmatch(path.name) and path.is_dir()]

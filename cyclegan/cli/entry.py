@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import sys
 from collections.abc import Callable
 
@@ -19,9 +20,12 @@ def run_command(main: Callable[[], int | None]) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         status = main() or 0
-        sys.stdout.flush()  # A reader that has left shows here, and not while Python exits.
+        if sys.stdout is not None:  # None where a daemon has closed it.
+            sys.stdout.flush()  # A reader that has left shows here, and not while Python exits.
         return status
     except BrokenPipeError:
+        if not _reader_has_left():
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + 13  # As a shell reports SIGPIPE: `… | head` has read enough.
     except UserError as error:
@@ -30,3 +34,13 @@ def run_command(main: Callable[[], int | None]) -> int:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
+
+
+def _reader_has_left() -> bool:
+    """Return True if stdout is the pipe that broke; another one, such as a worker's, is a bug."""
+    try:
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)
+    except (AttributeError, OSError, ValueError):  # No poll on Windows; no descriptor where stdout is replaced.
+        return os.name == "nt"
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))

@@ -216,7 +216,7 @@ def write_study(study: Study, contents: Mapping[str, bytes], folder: Path) -> St
     if contents.keys() != study.by_hash.keys():
         raise StudyError("the contents are not those of the study's stimuli")
     try:
-        with whole_folder(folder) as part:
+        with whole_folder(folder, replace=False) as part:
             (part / "stimuli").mkdir()
             for sha256, content in contents.items():
                 path = part / "stimuli" / f"{sha256}.png"
@@ -245,7 +245,7 @@ def read_study(folder: str | Path) -> Study:
     """
     folder = Path(folder)
     path = folder / "study.json"
-    if not path.is_file():
+    if not os.path.isfile(path):  # Path's own raises for a name that is too long.
         raise _no_study(folder)
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -281,7 +281,11 @@ def find_studies(folders: Iterable[str | Path]) -> list[Study]:
     """
     found: dict[str, Study] = {}
     for folder in map(Path, folders):
-        paths = [folder] if (folder / "study.json").is_file() else sorted(p.parent for p in folder.glob("*/study.json"))
+        try:
+            alone = (folder / "study.json").is_file()
+            paths = [folder] if alone else sorted(path.parent for path in folder.glob("*/study.json"))
+        except OSError:  # A name that is too long, or a folder that may not be read.
+            paths = []
         if not paths:
             raise _no_study(folder)
         for study in map(read_study, paths):

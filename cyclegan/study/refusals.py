@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from cyclegan.errors import Message, StudyError, message
 
 REFUSED = {
@@ -36,3 +38,6 @@ class SessionError(StudyError):
     def __init__(self, code: str, said: Message | None = None, *, detail: str = "") -> None:
         super().__init__(said or REFUSED[code])
         self.code, self.detail = code, detail
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.code, self.message), self.__dict__

@@ -41,6 +41,9 @@ class Refused(StudyError):
         self.code, self.status = code, status or STATUS.get(code, 400)
         self.retry_after_s = retry_after_s or (1 if self.status in (429, 503) else None)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.code, self.message), self.__dict__
+
     def response(self) -> Response:
         """Return the answer: {error: code, message: sentence}."""
         headers = {"cache-control": "no-store"}

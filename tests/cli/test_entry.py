@@ -41,3 +41,21 @@ def test_a_reader_that_has_left_is_no_error():
     process.stdout.close()
     assert process.stderr.read() == "" and process.wait(60) == 141
     process.stderr.close()
+
+
+def test_a_closed_stdout_is_no_error():
+    program = (
+        "import sys; from cyclegan.cli.entry import run_command\n"
+        "sys.stdout = None\n"
+        "sys.exit(run_command(lambda: 0))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_another_broken_pipe_is_a_bug():
+    def main():
+        raise BrokenPipeError(32, "of a worker")
+
+    with pytest.raises(BrokenPipeError, match="of a worker"):
+        run_command(main)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import pickle
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -581,3 +582,14 @@ def test_a_picture_that_is_lost_or_not_the_frozen_one_is_never_shown(make_play, 
     with pytest.raises(SessionError, match="missing: please inform its owner") as caught:
         play.stimulus(alice.state.trial["left"])
     assert caught.value.code == "busy"  # The folder may come back.
+
+
+def test_refusals_cross_processes():
+    from cyclegan.errors import message
+    from cyclegan.study.requests import Refused
+
+    again = pickle.loads(pickle.dumps(SessionError("busy", detail="disk")))
+    assert (again.code, again.detail, str(again)) == ("busy", "disk", str(SessionError("busy")))
+    again = pickle.loads(pickle.dumps(Refused("slow_down", message("wait {n} s", n=3), retry_after_s=3)))
+    assert (again.code, again.status, again.retry_after_s, str(again)) == ("slow_down", 429, 3, "wait 3 s")
+    assert len({again.message, message("wait {n} s", n=3)}) == 1
