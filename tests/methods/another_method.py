@@ -67,9 +67,8 @@ class Another(Method):
         self.seen = state["seen"].to(device)
 
 
-register_method("another", Another)
-
 if __name__ == "__main__":
     from train_accelerate import main
 
+    register_method("another", Another)
     sys.exit(main())

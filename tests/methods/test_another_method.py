@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.cli.flags import parse_train_config
-from cyclegan.config import MethodConfig, TrainConfig
+from cyclegan.config import METHOD_CONFIGS, MethodConfig, TrainConfig
 from cyclegan.errors import ConfigError
 from cyclegan.methods import METHODS, Method, register_method
 from cyclegan.training.trainer import Trainer
@@ -29,6 +29,14 @@ SCRIPT = ("-m", "tests.methods.another_method")
 FLAGS = ("--method", "another", "--dataset", "streets:count=4,size=36", "--load_size", "36", "--crop_size", "32",
          "--sample_count", "2", "--log_every", "1", "--decay_epochs", "0", "--ema", "0.9")  # fmt: skip
 NAME = "alice/another"
+
+
+@pytest.fixture(autouse=True)
+def registered():
+    """Register the method for one test only, because the docs list the flags of all methods."""
+    register_method("another", Another)
+    yield
+    del METHODS["another"], METHOD_CONFIGS["another"]
 
 
 def wait_for_step(run, step, process):
