@@ -138,7 +138,7 @@ def push(args: argparse.Namespace) -> None:
         except OSError as error:
             raise CheckpointError(
                 "the training state could not be copied for the upload ({reason}): run push again",
-                reason=error.strerror or error,
+                reason=error,
             ) from error
     outbox = Outbox(publisher, _say, push_state=lambda folder: push_state(publisher.repository, folder))
     newest = max((int(folder.name[6:]) for folder in source.folder.glob("epoch-*") if folder.name[6:].isdecimal()),

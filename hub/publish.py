@@ -282,7 +282,7 @@ def _stage(folder: Path, staged: Path) -> None:
         ) from error
     except OSError as error:
         raise HubError(
-            "{folder} can't be read ({reason})", folder=folder.name, reason=error.strerror or error,
+            "{folder} can't be read ({reason})", folder=folder.name, reason=error,
             remedy=message("fix that first"),
         ) from error
 

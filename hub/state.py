@@ -129,7 +129,7 @@ def fetch_state(repository: Repository, run: Path) -> str:
     except OSError as error:
         raise HubError(
             "the training state of {repo_id} could not be written to {run} ({reason})",
-            repo_id=repository.repo_id, run=run, reason=error.strerror or error,
+            repo_id=repository.repo_id, run=run, reason=error,
             remedy=message("free some space, or choose another --output_dir"),
         ) from error
     finally:

@@ -316,7 +316,7 @@ def _write(path: Path, content: bytes) -> None:
     except OSError as error:
         raise ConfigError(
             "{path} can't be written ({reason}): free space or name another",
-            path=path, reason=error.strerror or error,
+            path=path, reason=error,
         ) from error
 
 

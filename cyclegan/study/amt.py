@@ -154,8 +154,7 @@ def _read(path: Path) -> tuple[list[Mapping[str, str]], int]:
             lines = list(reader)
             heads = set(reader.fieldnames or ())
     except OSError as error:
-        reason = error.strerror or error
-        raise StudyError("{path} can't be read ({reason}): name a results CSV", path=path, reason=reason) from error
+        raise StudyError("{path} can't be read ({reason}): name a results CSV", path=path, reason=error) from error
     except (csv.Error, UnicodeError) as error:
         raise StudyError(
             "{path} isn't a CSV file ({reason}): name Mechanical Turk's results file", path=path, reason=error

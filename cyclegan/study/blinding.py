@@ -91,7 +91,7 @@ def _check_files(study: Study) -> tuple[Finding, Callable[[], Iterable[tuple[str
                 return failed(message("{name}….png isn't the file that study.json names", name=sha256[:16]))
             sizes[len(content)] += 1
     except OSError as error:
-        return failed(message("a stimulus can't be read ({reason})", reason=error.strerror or error))
+        return failed(message("a stimulus can't be read ({reason})", reason=error))
     if set(sizes) != {study.bytes_per_stimulus}:
         return failed(message(
             "the files have {count} lengths, {least:,} to {most:,} bytes, not {planned:,} each", count=len(sizes),

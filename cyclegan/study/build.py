@@ -457,5 +457,5 @@ def _workplace(output: Path) -> Iterator[Path]:
 def _unwritable(output: Path, error: OSError) -> StudyError:
     return StudyError(
         "{folder} can't be written ({reason}): free space or name another",
-        folder=output, reason=error.strerror or error,
+        folder=output, reason=error,
     )

@@ -154,7 +154,7 @@ class Study:
             content = path.read_bytes()
         except OSError as error:
             raise StudyError(
-                "{path} can't be read ({reason}): get the study again", path=path, reason=error.strerror or error
+                "{path} can't be read ({reason}): get the study again", path=path, reason=error
             ) from error
         if hashlib.sha256(content).hexdigest() != sha256:
             raise StudyError("{path} is not the file that was frozen: get the study again", path=path)
@@ -226,7 +226,7 @@ def write_study(study: Study, contents: Mapping[str, bytes], folder: Path) -> St
     except OSError as error:
         raise StudyError(
             "{folder} can't be written ({reason}): free space or name another",
-            folder=folder, reason=error.strerror or error,
+            folder=folder, reason=error,
         ) from error
     return dataclasses.replace(study, folder=folder)
 

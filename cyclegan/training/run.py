@@ -60,7 +60,7 @@ class Run:
             except OSError as error:
                 raise CheckpointError(
                     "--output_dir {folder} can't be written ({reason}); choose another folder or make it writable",
-                    folder=self.folder, reason=error.strerror or error,
+                    folder=self.folder, reason=error,
                 ) from error
             self._take_lock()
             try:

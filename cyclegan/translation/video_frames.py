@@ -63,10 +63,9 @@ def write_frames(
             if written == limit:
                 break
     except OSError as error:
-        reason = error.strerror or error
         raise ImageError(
             "{folder} can't be written ({reason}): free space or choose another folder",
-            folder=folder, reason=reason,
+            folder=folder, reason=error,
         ) from error
     if not written:
         if video.info.duration is None:

@@ -208,7 +208,7 @@ def _write(
         write_bytes(path, study_bytes(entry))
     except OSError as error:
         raise HubError(
-            "{path} can't be written ({reason})", path=path, reason=error.strerror or error,
+            "{path} can't be written ({reason})", path=path, reason=error,
             remedy=message("fix that first"),
         ) from error
     say(f"the figures are in {path}; `python -m hub push {run} USER/NAME` puts them onto the card")

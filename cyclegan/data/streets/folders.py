@@ -51,7 +51,7 @@ def write_streets(spec: StreetsSpec, output: Path, progress: Callable[[int, int]
     except OSError as error:
         raise DataError(
             "{folder} can't be written ({reason}): free space or choose another folder",
-            folder=output, reason=error.strerror or error,
+            folder=output, reason=error,
         ) from error  # fmt: skip
 
 

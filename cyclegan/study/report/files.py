@@ -128,5 +128,4 @@ def _target(path: Path) -> Path:
 
 
 def _unwritable(path: Path, error: OSError) -> StudyError:
-    reason = error.strerror or error
-    return StudyError("{path} can't be written ({reason}): free space or name another", path=path, reason=reason)
+    return StudyError("{path} can't be written ({reason}): free space or name another", path=path, reason=error)
