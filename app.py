@@ -80,12 +80,14 @@ def _serve(args: argparse.Namespace, sources: list[CheckpointSource], shelf: Stu
     pages = {"": translate, "compare": compare, "files": files, "checkpoints": checkpoints, "studies": studies}
     bench = workbench.Workbench(sources, lambda spec: open_source(spec, for_visitors=not shelf.own), own=shelf.own,
                                 cache_bytes=args.cache_mb * 2**20, studies=shelf)
-    demo = theme.blocks()
-    for path, page in pages.items():
-        with demo.route(path, path, show_in_navbar=False) if path else demo:
-            page.build(bench)
+    with theme.composing():
+        demo = theme.blocks()
+        for path, page in pages.items():
+            with demo.route(path, path, show_in_navbar=False) if path else demo:
+                page.build(bench)
+        demo.queue(max_size=64)
     options = theme.launch_options([page.CSS for page in pages.values()], own=shelf.own, routes=[shelf.route()])
-    demo.queue(max_size=64).launch(
+    demo.launch(
         server_name=args.host, server_port=args.port, share=args.share, prevent_thread_lock=True, **options)
     with contextlib.closing(demo):  # `block_thread` waits 5 s for open pages.
         bench.warm()

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.routes import App
 from starlette.routing import BaseRoute
 
 from cyclegan.ui import words
 from cyclegan.ui.results import SERVED
 
 CSS = Path(__file__).with_name("ui.css")
+
 
 def theme() -> gr.themes.Base:
     """Return the theme: calm greys, one accent, the system's own fonts, so that nothing is fetched from elsewhere."""
@@ -45,6 +48,18 @@ def blocks() -> gr.Blocks:
     made = gr.Blocks(title="CycleGAN workbench", delete_cache=(3600, 3600))
     made.temp_file_sets.append(SERVED)
     return made
+
+
+@contextlib.contextmanager
+def composing() -> Iterator[None]:
+    """Keep gradio from building its web app and its configuration after each page; `launch` builds what is served."""
+    create, configure = App.create_app, gr.Blocks.get_config_file
+    App.create_app = staticmethod(lambda *arguments, **options: None)
+    gr.Blocks.get_config_file = lambda *arguments, **options: {}
+    try:
+        yield
+    finally:
+        App.create_app, gr.Blocks.get_config_file = staticmethod(create), configure
 
 
 def header(page: str) -> None:
