@@ -18,7 +18,7 @@ def english(template: str, plural: str = "", n: float = 1) -> str:
     return plural if plural and n != 1 else template
 
 
-def counted(number: int, noun: str, plural: str = "") -> str:
+def number_of(number: int, noun: str, plural: str = "") -> str:
     """Return "1 vote", "2 votes" or "1,234 votes", for text in English alone.
 
     Args:

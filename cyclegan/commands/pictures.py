@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from cyclegan.cli.flags import positive
 from cyclegan.cli.progress import progress_bar
-from cyclegan.errors import ConfigError, counted, english
+from cyclegan.errors import ConfigError, english, number_of
 
 if TYPE_CHECKING:
     from cyclegan.translation.video_io import Video
@@ -69,7 +69,7 @@ def frames(args: argparse.Namespace) -> int:
         step = "use the folder as trainA or trainB of a data set"
     else:
         step = train if any((root / other).glob("*")) else f"fill {root / other}, then {train}"
-    print(f"{counted(count, 'picture')} of {width}×{height} written to {args.output}; next: {step}")
+    print(f"{number_of(count, 'picture')} of {width}×{height} written to {args.output}; next: {step}")
     return 0
 
 

@@ -19,7 +19,7 @@ from cyclegan.cli import flags, ports
 from cyclegan.cli.flags import command_adder, positive, share
 from cyclegan.cli.progress import progress_bar
 from cyclegan.config import DIRECTIONS
-from cyclegan.errors import ConfigError, StudyError, counted, english
+from cyclegan.errors import ConfigError, StudyError, english, number_of
 from cyclegan.files import write_bytes
 from cyclegan.study.format import Study, read_study
 from cyclegan.study.make import LIMIT, make_study
@@ -210,12 +210,12 @@ def build(args: argparse.Namespace) -> int:
     scenes = len({s.scene for s in study.stimuli if s.kind == "fake"})
     epochs = ", ".join(map(str, study.epochs))
     print(
-        f"{study.name}: epoch {epochs} of {source.name}, {study.arrow}, {counted(len(study.stimuli), 'picture')} of "
+        f"{study.name}: epoch {epochs} of {source.name}, {study.arrow}, {number_of(len(study.stimuli), 'picture')} of "
         f"{study.size[0]}×{study.size[1]}, written to {args.output}"
     )
     print(
-        f"a session shows {counted(rules.practice_trials, 'practice trial')} and "
-        f"{counted(rules.test_trials, 'test trial')} and draws on {counted(scenes, 'translated picture')}: that is "
+        f"a session shows {number_of(rules.practice_trials, 'practice trial')} and "
+        f"{number_of(rules.test_trials, 'test trial')} and draws on {number_of(scenes, 'translated picture')}: that is "
         "enough"
     )
     print(reports[0].text())
@@ -271,11 +271,11 @@ def simulate(args: argparse.Namespace) -> int:
             study, participants=total, fooling=args.fooling, icc=args.icc, stimulus_sd=args.stimulus_sd,
             seed=args.seed, progress=bar.update,
         )  # fmt: skip
-    comparisons = counted(done.comparisons, "trial")
+    comparisons = number_of(done.comparisons, "trial")
     rate = "" if done.fooling_rate is None else f", fooled in {done.fooling_rate:.1%} of {comparisons}"
     print(
-        f"{counted(done.participants, 'simulated participant')} gave {counted(done.votes, 'vote')} on {study.name} in "
-        f"{done.seconds:.0f} s{rate}; next: python -m cyclegan study report {args.study}"
+        f"{number_of(done.participants, 'simulated participant')} gave {number_of(done.votes, 'vote')} on {study.name} "
+        f"in {done.seconds:.0f} s{rate}; next: python -m cyclegan study report {args.study}"
     )
     return 0
 
@@ -339,8 +339,8 @@ def report(args: argparse.Namespace) -> int:
     votes, sessions = _rows(study, args, simulated=args.simulated)
     if args.output is not None:
         first, *others = write_report(study, votes, sessions, args.format, args.output)
-        beside = f", and {counted(len(others), 'picture')} next to it" if others else ""
-        rows = f"{counted(len(sessions), 'session')} and {counted(len(votes), 'vote')}"
+        beside = f", and {number_of(len(others), 'picture')} next to it" if others else ""
+        rows = f"{number_of(len(sessions), 'session')} and {number_of(len(votes), 'vote')}"
         print(f"{rows} on {study.name}: report written to {first}{beside}")
         return 0
     if args.format == "parquet":
@@ -367,7 +367,7 @@ def export(args: argparse.Namespace) -> int:
     from cyclegan.study.report import write_report
 
     write_report(study, votes, sessions, args.format, args.output)
-    print(f"{counted(len(votes), 'vote')} on {study.name} written to {args.output}")
+    print(f"{number_of(len(votes), 'vote')} on {study.name} written to {args.output}")
     return 0
 
 
@@ -383,7 +383,7 @@ def import_results(args: argparse.Namespace) -> int:
     _write(args.study / "votes.csv", csv_of(votes))
     _write(args.study / "figures.json", (json.dumps(figures, indent=1, ensure_ascii=False) + "\n").encode())
     print(report_amt(figures))
-    print(f"{counted(len(votes), 'vote')} and these figures written to {args.study}")
+    print(f"{number_of(len(votes), 'vote')} and these figures written to {args.study}")
     return 0
 
 
@@ -415,7 +415,7 @@ def forget(args: argparse.Namespace) -> int:
         count = store.forget(study, args.participant)
     rest = "" if args.votes else ", and a data set on the Hub, unless you name it with --votes"
     print(
-        f"{args.participant} and {counted(count, 'vote')} are erased from {study.name}; clear earlier reports and "
+        f"{args.participant} and {number_of(count, 'vote')} are erased from {study.name}; clear earlier reports and "
         f"copies yourself{rest}"
     )
     return 0

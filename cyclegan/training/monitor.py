@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from cyclegan.checkpoints.format import explained_writes
 from cyclegan.config import Direction, TrainConfig
-from cyclegan.errors import ConfigError, Message, UserError, counted, message, rounded
+from cyclegan.errors import ConfigError, Message, UserError, message, number_of, rounded
 from cyclegan.evaluation.collapse import warnings as collapse_warnings
 from cyclegan.evaluation.figures import figure_of
 from cyclegan.evaluation.samples import DIVERSITY_SAMPLES, sample_grid, sample_metrics, translate_samples
@@ -49,7 +49,7 @@ def _device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     threads = torch.get_num_threads()
-    return f"the CPU with {counted(threads, 'thread')}" if device.type == "cpu" else str(device)
+    return f"the CPU with {number_of(threads, 'thread')}" if device.type == "cpu" else str(device)
 
 
 def _clock(seconds: float) -> str:

@@ -20,7 +20,7 @@ from gradio.utils import get_upload_folder
 from PIL import Image
 
 from cyclegan.checkpoints.format import CheckpointInfo
-from cyclegan.errors import ImageError, counted
+from cyclegan.errors import ImageError, number_of
 from cyclegan.images import open_image
 from cyclegan.ui import inputs, runs, words
 from cyclegan.ui.feedback import busy, notices, page_error, raise_for_page
@@ -111,7 +111,7 @@ def files_job(
     _refuse_many(bench, len(paths))
     found = find_pictures(paths)
     _refuse_many(bench, len(found.items))
-    stem = paths[0].stem[:30] if len(paths) == 1 else counted(len(found.items), "picture")
+    stem = paths[0].stem[:30] if len(paths) == 1 else number_of(len(found.items), "picture")
     with _new_file(f"{file_name(f'{stem} as {runs.domains(info)[way[1]]} {info.tag}')}.zip") as target:
         began = time.monotonic()
         max_bytes = None if bench.own else MAX_RESULT_BYTES

@@ -235,7 +235,7 @@ def sentences(tree):
 
 @pytest.mark.parametrize("folder", ["cyclegan", "hub", "app.py", "train_accelerate.py"])
 def test_every_count_has_a_singular(folder):
-    """Give the plural as a second template and the number as a third argument, or use `counted` for English alone."""
+    """Give the plural as a second template and the number as a third argument, or use `number_of` for English alone."""
     paths = [ROOT / folder] if folder.endswith(".py") else sorted((ROOT / folder).rglob("*.py"))
     found = [
         f"{path.name}: {text}" for path in paths

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cyclegan.errors import counted, english, rounded
+from cyclegan.errors import english, number_of, rounded
 from cyclegan.study import statistics
 
 _MARKS = re.compile(r"[\\`*_\[\]|#!~$]")
@@ -52,9 +52,9 @@ def _method(report: Mapping[str, Any]) -> str:
     source, target = (study["domains"] if study["direction"] == "ab" else study["domains"][::-1])
     mixed = protocol["epochs_per_session"] == "mixed" or protocol["task"] == "pick"
     sessions = "several epochs" if mixed and len(report["epochs"]) > 1 else "one epoch"
-    trials = counted(protocol["test_trials"], "test trial")
+    trials = number_of(protocol["test_trials"], "test trial")
     if practice := protocol["practice_trials"]:
-        trials = f"{counted(practice, 'practice trial')} with feedback, then {trials}"
+        trials = f"{number_of(practice, 'practice trial')} with feedback, then {trials}"
     return (
         f"Participants {ask} ({escape(source)} → {escape(target)}, data set {escape(study['dataset'])}, "
         f"{study['size'][0]} × {study['size'][1]} pixels), shown {shown[protocol['presentation']]}, {exposure}. "
@@ -65,8 +65,8 @@ def _method(report: Mapping[str, Any]) -> str:
 
 def _who(report: Mapping[str, Any]) -> str:
     people = report["participants"]
-    text = (f"{counted(people['started'], 'participant')} started, and {people['counted']} "
-            f"{english('counts', 'count', people['counted'])}, with {counted(report['trials'], 'test trial')}.")
+    text = (f"{number_of(people['started'], 'participant')} started, and {people['counted']} "
+            f"{english('counts', 'count', people['counted'])}, with {number_of(report['trials'], 'test trial')}.")
     if people["left_out"]:
         left_out = "; ".join(f"{escape(entry['reason'])}: {entry['count']}" for entry in people["left_out"])
         text += f" Left out: {left_out}."
@@ -82,8 +82,8 @@ def _realness_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> l
                     f"(95% interval over participants {_interval(e['interval'])}")
         if e["interval_crossed"]:
             sentence += f"; over participants and pictures {_interval(e['interval_crossed'])}"
-        sentences.append(f"{sentence}; N = {counted(e['participants'], 'participant')}, "
-                         f"{counted(e['trials'], 'trial')}).")
+        sentences.append(f"{sentence}; N = {number_of(e['participants'], 'participant')}, "
+                         f"{number_of(e['trials'], 'trial')}).")
     parts.append(" ".join(sentences))
     missing = [str(e["epoch"]) for e in report["epochs"] if e["fooling_rate"] is None]
     if missing:
@@ -165,7 +165,7 @@ def _pick_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> list[
     parts = [
         f"Epoch {best['epoch']} was preferred most (Bradley-Terry strength {rounded(best['strength'], '+.2f')}, 95% "
         f"interval {_numbers(best['interval'])}); ties in {_percent(pick['tie_share'])} of "
-        f"{counted(pick['trials'], 'trial')} (N = {counted(pick['participants'], 'participant')})."
+        f"{number_of(pick['trials'], 'trial')} (N = {number_of(pick['participants'], 'participant')})."
     ]
     parts += _picture(pictures, "preferences", "Bradley-Terry strengths")
     parts.append(_table(["epoch", "strength (logit)", "95%, participants"],
@@ -183,8 +183,8 @@ def _tag_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> list[s
     rates = report["tag"]["rates"]
     parts = [" ".join(
         f"Of fakes of epoch {row['epoch']}, {_percent(row['rate'])} were marked (95% interval over participants "
-        f"{_interval(row['interval'])}; N = {counted(row['participants'], 'participant')}, "
-        f"{counted(row['trials'], 'trial')})." for row in rates if row["tag"] == "any"
+        f"{_interval(row['interval'])}; N = {number_of(row['participants'], 'participant')}, "
+        f"{number_of(row['trials'], 'trial')})." for row in rates if row["tag"] == "any"
     )]  # fmt: skip
     parts += _picture(pictures, "tags", "What was wrong, per epoch")
     parts.append(_table(["epoch", "tag", "fakes marked", "95%, participants", "boxes"],
@@ -208,7 +208,7 @@ def _quality_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> li
                          f"{_interval(bias['interval'])}.")
         if real := bias["real_real"]:
             sentences.append(f"Of two real pictures, the left one was chosen in {_percent(real['rate'])} of "
-                             f"{counted(real['trials'], 'trial')} {_interval(real['interval'])}.")
+                             f"{number_of(real['trials'], 'trial')} {_interval(real['interval'])}.")
     vigilance = report["vigilance"]
     if vigilance and vigilance["rate"] is not None:
         rule = (f"a session needs {vigilance['needed']} of {vigilance['trials_per_session']} to count, and "
@@ -218,10 +218,10 @@ def _quality_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> li
     repeats = report["repeats"]
     if repeats and repeats["rate"] is not None:
         sentences.append(f"A pair that was shown again got the same answer in {_percent(repeats['rate'])} of "
-                         f"{counted(repeats['trials'], 'trial')} {_interval(repeats['interval'])}.")
+                         f"{number_of(repeats['trials'], 'trial')} {_interval(repeats['interval'])}.")
     agreement = report["agreement"]
     if agreement["alpha"] is not None:
-        sentences.append(f"Krippendorff's α (nominal) over {counted(agreement['stimuli'], 'stimulus', 'stimuli')} is "
+        sentences.append(f"Krippendorff's α (nominal) over {number_of(agreement['stimuli'], 'stimulus', 'stimuli')} is "
                          f"{rounded(agreement['alpha'], '.2f')}.")
     parts = [" ".join(sentences), _exposure_words(report)]
     marked = [e for e in report["epochs"] if e["without_marked"] and e["without_marked"]["rate"] is not None]
@@ -241,13 +241,13 @@ def _exposure_words(report: Mapping[str, Any]) -> str:
         sentences.append(
             f"Measured exposure differed from the planned {exposure['planned_ms']} ms by {median} ms in the median "
             f"(5th to 95th percentile {low} to {high}). Not measured, or outside ± {exposure['tolerance_ms']} ms: "
-            f"{exposure['marked']} of {counted(exposure['trials'], 'trial')} ({_percent(exposure['marked_share'])}), "
+            f"{exposure['marked']} of {number_of(exposure['trials'], 'trial')} ({_percent(exposure['marked_share'])}), "
             "which count, and are marked."
         )
     elif exposure["planned_ms"]:
         sentences.append("No exposure was measured: all trials count, and are marked.")
-    sentences.append(f"The window lost the focus in {counted(exposure['focus_lost'], 'trial')}; "
-                     f"{counted(exposure['resumed'], 'trial')} had been seen before a reload.")
+    sentences.append(f"The window lost the focus in {number_of(exposure['focus_lost'], 'trial')}; "
+                     f"{number_of(exposure['resumed'], 'trial')} had been seen before a reload.")
     return " ".join(sentences)
 
 
