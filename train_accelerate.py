@@ -111,8 +111,8 @@ def done_note(config: TrainConfig, trainer: Trainer, folder: str) -> Message:
     """Return the last line of a training that is done."""
     where = config.run.hub_model_id if config.run.push_to_hub else folder
     return message(
-        "done, with {epoch} of {epochs} epochs; see them with: {command}",
-        epoch=trainer.epoch, epochs=config.optim.total_epochs,
+        "done, with {epoch} of {n} epoch; see it with: {command}",
+        "done, with {epoch} of {n} epochs; see them with: {command}", config.optim.total_epochs, epoch=trainer.epoch,
         command=shlex.join(["python", "app.py", "--checkpoints", where]),
     )  # fmt: skip
 

@@ -2,12 +2,41 @@
 
 from __future__ import annotations
 
+import numbers
+import re
+import string
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-Translate = Callable[[str], str]
-"""Return the template in another language; the template itself where the catalogue lacks it."""
+Translate = Callable[..., str]
+"""`translate(template, plural="", n=1)`: the template in another language, `english` where the catalogue lacks it."""
+
+
+def english(template: str, plural: str = "", n: float = 1) -> str:
+    """Return the template for `n` things: `plural` unless it is one."""
+    return plural if plural and n != 1 else template
+
+
+def number_of(number: int, noun: str, plural: str = "") -> str:
+    """Return "1 vote", "2 votes" or "1,234 votes", for text in English alone.
+
+    Args:
+        number: how many.
+        noun: of one.
+        plural: of several, where an s isn't enough.
+    """
+    return f"{number:,} {english(noun, plural or f'{noun}s', number)}"
+
+
+def rounded(value: float, form: str) -> str:
+    """Return `format(value, form)`, without a sign where all that is left is zero: 0.0, not -0.0 or +0.0."""
+    return re.sub(r"[-+](?=0[0.,]*(?:%|e\+00)?\s*$)", "", format(value, form))
+
+
+class _Formatter(string.Formatter):
+    def format_field(self, value: Any, form: str) -> str:
+        return rounded(value, form) if isinstance(value, numbers.Real) else format(value, form)
 
 
 @dataclass(frozen=True)
@@ -20,30 +49,38 @@ class Message:
         template: the sentence with places such as `{name}` or `{size:.1f}`. Literal braces are doubled, except in a
             template without values, which is the text itself.
         values: the values of the places. A value that is a message or a UserError itself is translated, too.
+        plural: the template for another number than one of something; "" where the sentence counts nothing. The number
+            is the value `n`.
     """
 
     template: str
     values: dict[str, Any] = field(default_factory=dict, hash=False)
+    plural: str = ""
 
-    def text(self, translate: Translate = str) -> str:
+    def text(self, translate: Translate = english) -> str:
         """Return the sentence, with the template and every nested message put through `translate`."""
         if not self.values:
             return translate(self.template)
         values = {name: _text_of(value, translate) for name, value in self.values.items()}
-        return translate(self.template).format(**values)
+        template = translate(self.template, self.plural, values["n"]) if self.plural else translate(self.template)
+        return _Formatter().vformat(template, (), values)
 
     def __str__(self) -> str:
         return self.text()
 
 
-def message(template: str, /, **values: Any) -> Message:
+def message(template: str, plural: str = "", n: float | None = None, /, **values: Any) -> Message:
     """Return a `Message`; the extraction of templates knows this name.
 
     Args:
         template: see `Message`.
+        plural: see `Message`: `message("{n} picture", "{n} pictures", 3)`. A sentence that counts two kinds of things
+            has a nested message for each.
+        n: the number of things; with `plural` only.
         values: see `Message`. An exception of another library becomes its text, an OSError the system's reason.
     """
-    return Message(template, {name: _plain(value) for name, value in values.items()})
+    counted = {"n": n} if plural else {}
+    return Message(template, {**counted, **{name: _plain(value) for name, value in values.items()}}, plural)
 
 
 SYSTEM_REASONS = (
@@ -82,20 +119,22 @@ class UserError(Exception):
 
     Args:
         template: see `Message`; without a full stop at its end.
-        values: see `Message`.
+        plural, n, values: see `message`.
 
     Attributes:
         message: the sentence as a `Message`, for other languages.
     """
 
-    def __init__(self, template: str | Message, /, **values: Any) -> None:
-        self.message = template if isinstance(template, Message) else message(template, **values)
+    def __init__(
+        self, template: str | Message, plural: str = "", n: float | None = None, /, **values: Any
+    ) -> None:
+        self.message = template if isinstance(template, Message) else message(template, plural, n, **values)
         super().__init__(self.message)
 
     def __str__(self) -> str:
         return str(self.message)
 
-    def text(self, translate: Translate = str) -> str:
+    def text(self, translate: Translate = english) -> str:
         """Return the sentence in the language of `translate`."""
         return self.message.text(translate)
 

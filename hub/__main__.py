@@ -13,7 +13,7 @@ from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.checkpoints.training_state import list_training_states
 from cyclegan.cli.entry import run_command
 from cyclegan.cli.flags import command_adder, make_parser
-from cyclegan.errors import CheckpointError, message
+from cyclegan.errors import CheckpointError, message, number_of
 from cyclegan.evaluation.figures import FIGURES
 from hub import HubError, open_source
 
@@ -68,7 +68,7 @@ def list_epochs(args: argparse.Namespace) -> None:
         untagged = {info.epoch for info in infos if info.commit_sha not in tags}
         _print_table(infos, with_commits=True, untagged=untagged)
         counts = {"epoch": len(infos), "tag": len(tags), "epoch commit": len(epoch_commits(source.repository, refs))}
-        said = ", ".join(f"{count} {what}{'' if count == 1 else 's'}" for what, count in counts.items())
+        said = ", ".join(number_of(count, what) for what, count in counts.items())
         print(f"{said} at {source.repository.url}")
         if untagged:
             print(f"set the missing tags with: python -m hub tag {source.repository.repo_id}")

@@ -6,6 +6,7 @@ Whatever is cached of a commit's SHA is never asked for again, unless it is dama
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -158,4 +159,4 @@ def _renamed(said: Message, sha: str, where: str) -> Message:
             return _renamed(value, sha, where)
         return str(value).replace(sha, where) if isinstance(value, (str, Path)) else value
 
-    return Message(said.template, {name: renamed(value) for name, value in said.values.items()})
+    return dataclasses.replace(said, values={name: renamed(value) for name, value in said.values.items()})

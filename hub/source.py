@@ -181,15 +181,10 @@ class HubSource:
         return CheckpointError("{no_folder}; {no_repository}", no_folder=self._no_folder, no_repository=error)
 
     def _only_cached(self, count: int, reason: Message) -> Message:
-        repo_id = self.spec.repo_id
-        if count == 1:
-            return message(
-                "only the one epoch of {repo_id} that is kept here can be used: {reason}",
-                repo_id=repo_id, reason=reason,
-            )
         return message(
-            "only the {count} epochs of {repo_id} that are kept here can be used: {reason}",
-            count=count, repo_id=repo_id, reason=reason,
+            "only the one epoch of {repo_id} that is kept here can be used: {reason}",
+            "only the {n} epochs of {repo_id} that are kept here can be used: {reason}",
+            count, repo_id=self.spec.repo_id, reason=reason,
         )
 
     def _known(self) -> list[CheckpointInfo]:

@@ -326,8 +326,8 @@ def _recognise_resnet(path: Path, weights: Mapping[str, Tensor]) -> tuple[str, b
     blocks = len(positions)
     if blocks not in (6, 9):
         raise CheckpointError(
-            "{name} has {blocks} residual blocks: only ResNets with 6 or 9 can be imported",
-            name=path.name, blocks=blocks,
+            "{name} has {n} residual block: only ResNets with 6 or 9 can be imported",
+            "{name} has {n} residual blocks: only ResNets with 6 or 9 can be imported", blocks, name=path.name,
         )
     # Position 6 is the second convolution's norm, or with dropout the second convolution itself.
     dropout = len(_shape(weights, f"model.{min(positions)}.conv_block.6")) == 4
@@ -360,9 +360,9 @@ def _recognise_unet(path: Path, weights: Mapping[str, Tensor]) -> tuple[str, boo
     n_down = 1 + len(levels)
     if n_down not in (7, 8):
         raise CheckpointError(
-            "{name} is a U-Net that halves {n_down} times: only those for 256² (8 times) and 128² (7 times) can be "
-            "imported",
-            name=path.name, n_down=n_down,
+            "{name} is a U-Net that halves once: only those for 256² (8 times) and 128² (7 times) can be imported",
+            "{name} is a U-Net that halves {n} times: only those for 256² (8 times) and 128² (7 times) can be imported",
+            n_down, name=path.name,
         )
     names = {"model.model.0": "down.0.conv", "model.model.3": f"up.{n_down - 1}.conv"}
     for level, theirs in enumerate(levels, start=1):

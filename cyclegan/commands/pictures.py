@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from cyclegan.cli.flags import positive
 from cyclegan.cli.progress import progress_bar
-from cyclegan.errors import ConfigError
+from cyclegan.errors import ConfigError, english, number_of
 
 if TYPE_CHECKING:
     from cyclegan.translation.video_io import Video
@@ -60,14 +60,16 @@ def frames(args: argparse.Namespace) -> int:
             progress=bar.update,
         )  # fmt: skip
     if video.skipped:
-        print(f"note: {video.skipped} damaged or missing frames were left out", file=sys.stderr)
+        count = video.skipped
+        frames = english("1 damaged or missing frame was", f"{count:,} damaged or missing frames were", count)
+        print(f"note: {frames} left out", file=sys.stderr)
     root, other = args.output.parent, {"traina": "trainB", "trainb": "trainA"}.get(args.output.name.lower())
     train = f"python train_accelerate.py --dataset {shlex.quote(str(root))}"
     if other is None:
         step = "use the folder as trainA or trainB of a data set"
     else:
         step = train if any((root / other).glob("*")) else f"fill {root / other}, then {train}"
-    print(f"{count} pictures of {width}×{height} written to {args.output}; next: {step}")
+    print(f"{number_of(count, 'picture')} of {width}×{height} written to {args.output}; next: {step}")
     return 0
 
 

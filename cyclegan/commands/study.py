@@ -19,7 +19,7 @@ from cyclegan.cli import flags, ports
 from cyclegan.cli.flags import command_adder, positive, share
 from cyclegan.cli.progress import progress_bar
 from cyclegan.config import DIRECTIONS
-from cyclegan.errors import ConfigError, StudyError
+from cyclegan.errors import ConfigError, StudyError, english, number_of
 from cyclegan.files import write_bytes
 from cyclegan.study.format import Study, read_study
 from cyclegan.study.make import LIMIT, make_study
@@ -210,12 +210,13 @@ def build(args: argparse.Namespace) -> int:
     scenes = len({s.scene for s in study.stimuli if s.kind == "fake"})
     epochs = ", ".join(map(str, study.epochs))
     print(
-        f"{study.name}: epoch {epochs} of {source.name}, {study.arrow}, {len(study.stimuli)} pictures of "
+        f"{study.name}: epoch {epochs} of {source.name}, {study.arrow}, {number_of(len(study.stimuli), 'picture')} of "
         f"{study.size[0]}×{study.size[1]}, written to {args.output}"
     )
     print(
-        f"a session shows {rules.practice_trials} practice and {rules.test_trials} test trials and draws on "
-        f"{scenes} translated pictures: that is enough"
+        f"a session shows {number_of(rules.practice_trials, 'practice trial')} and "
+        f"{number_of(rules.test_trials, 'test trial')} and draws on {number_of(scenes, 'translated picture')}: that is "
+        "enough"
     )
     print(reports[0].text())
     if args.split == "train":
@@ -270,10 +271,11 @@ def simulate(args: argparse.Namespace) -> int:
             study, participants=total, fooling=args.fooling, icc=args.icc, stimulus_sd=args.stimulus_sd,
             seed=args.seed, progress=bar.update,
         )  # fmt: skip
-    rate = "" if done.fooling_rate is None else f", fooled in {done.fooling_rate:.1%} of {done.comparisons:,} trials"
+    comparisons = number_of(done.comparisons, "trial")
+    rate = "" if done.fooling_rate is None else f", fooled in {done.fooling_rate:.1%} of {comparisons}"
     print(
-        f"{done.participants} simulated participants gave {done.votes:,} votes on {study.name} in {done.seconds:.0f} s"
-        f"{rate}; next: python -m cyclegan study report {args.study}"
+        f"{number_of(done.participants, 'simulated participant')} gave {number_of(done.votes, 'vote')} on {study.name} "
+        f"in {done.seconds:.0f} s{rate}; next: python -m cyclegan study report {args.study}"
     )
     return 0
 
@@ -290,8 +292,8 @@ def _store(study: Study, args: argparse.Namespace) -> Iterator[Store]:
     with contextlib.ExitStack() as stack:
         store = stack.enter_context(Store(database_url(study.folder)))
         if count := store.others(study):
-            print(f"warning: {count} sessions belong to another {study.name}: its study.json has changed since then",
-                  file=sys.stderr)
+            belong = english("1 session belongs", f"{count:,} sessions belong", count)
+            print(f"warning: {belong} to another {study.name}: its study.json has changed since then", file=sys.stderr)
         if getattr(args, "votes", None) is None:
             yield store
             return
@@ -337,8 +339,9 @@ def report(args: argparse.Namespace) -> int:
     votes, sessions = _rows(study, args, simulated=args.simulated)
     if args.output is not None:
         first, *others = write_report(study, votes, sessions, args.format, args.output)
-        beside = f", and {len(others)} pictures next to it" if others else ""
-        print(f"{len(sessions)} sessions and {len(votes):,} votes on {study.name}: report written to {first}{beside}")
+        beside = f", and {number_of(len(others), 'picture')} next to it" if others else ""
+        rows = f"{number_of(len(sessions), 'session')} and {number_of(len(votes), 'vote')}"
+        print(f"{rows} on {study.name}: report written to {first}{beside}")
         return 0
     if args.format == "parquet":
         raise ConfigError("parquet can't be shown on a screen: name a file with --output")
@@ -364,7 +367,7 @@ def export(args: argparse.Namespace) -> int:
     from cyclegan.study.report import write_report
 
     write_report(study, votes, sessions, args.format, args.output)
-    print(f"{len(votes):,} votes on {study.name} written to {args.output}")
+    print(f"{number_of(len(votes), 'vote')} on {study.name} written to {args.output}")
     return 0
 
 
@@ -380,7 +383,7 @@ def import_results(args: argparse.Namespace) -> int:
     _write(args.study / "votes.csv", csv_of(votes))
     _write(args.study / "figures.json", (json.dumps(figures, indent=1, ensure_ascii=False) + "\n").encode())
     print(report_amt(figures))
-    print(f"{len(votes):,} votes and these figures written to {args.study}")
+    print(f"{number_of(len(votes), 'vote')} and these figures written to {args.study}")
     return 0
 
 
@@ -412,8 +415,8 @@ def forget(args: argparse.Namespace) -> int:
         count = store.forget(study, args.participant)
     rest = "" if args.votes else ", and a data set on the Hub, unless you name it with --votes"
     print(
-        f"{args.participant} and {count} votes are erased from {study.name}; clear earlier reports and copies "
-        f"yourself{rest}"
+        f"{args.participant} and {number_of(count, 'vote')} are erased from {study.name}; clear earlier reports and "
+        f"copies yourself{rest}"
     )
     return 0
 

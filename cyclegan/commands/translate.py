@@ -13,7 +13,7 @@ from pathlib import Path
 from cyclegan.cli.flags import device, positive, share
 from cyclegan.cli.progress import progress_bar
 from cyclegan.commands.options import add_checkpoint_flags, load_checkpoint
-from cyclegan.errors import Cancelled, CheckpointError, ConfigError
+from cyclegan.errors import Cancelled, CheckpointError, ConfigError, english, number_of
 
 
 def add_translate_command(add: Callable[..., argparse.ArgumentParser]) -> None:
@@ -70,7 +70,7 @@ def _translate_pictures(args: argparse.Namespace) -> int:
     for error in failed:
         print(f"error: {error}", file=sys.stderr)
     epoch, done = translator.checkpoint.info.epoch, len(targets) - len(failed)
-    print(f"{done} of {len(targets)} pictures translated with epoch {epoch}, written to {args.output}")
+    print(f"{done} of {number_of(len(targets), 'picture')} translated with epoch {epoch}, written to {args.output}")
     return 1 if failed else 0
 
 
@@ -131,7 +131,9 @@ def _translate_video(args: argparse.Namespace) -> int:
             cancelled=stopped,
         )  # fmt: skip
     if done.skipped:
-        print(f"note: {done.skipped} damaged or missing frames were left out", file=sys.stderr)
+        count = done.skipped
+        frames = english("1 damaged or missing frame was", f"{count:,} damaged or missing frames were", count)
+        print(f"note: {frames} left out", file=sys.stderr)
     if done.sound == "left out":
         print("note: the sound can't be decoded here, so the video has none", file=sys.stderr)
     if done.flicker_before is not None:
@@ -139,8 +141,8 @@ def _translate_video(args: argparse.Namespace) -> int:
         print(f"flicker where nothing moves: {done.flicker_before:.2f} grey levels from frame to frame{after}")
     sound = f", sound {done.sound}" if done.sound in ("copied", "re-encoded") else ""
     print(
-        f"{done.frames} frames, {done.seconds:.1f} s{sound}, translated with epoch {translator.checkpoint.info.epoch}, "
-        f"written to {args.output}"
+        f"{number_of(done.frames, 'frame')}, {done.seconds:.1f} s{sound}, translated with epoch "
+        f"{translator.checkpoint.info.epoch}, written to {args.output}"
     )
     return 0
 

@@ -94,9 +94,11 @@ class Data:
         steps = steps_in(self.epoch_length, global_batch)
         if steps < 1:
             raise DataError(
-                "a batch of {global_batch} over all processes is more than the {epoch_length} pictures of an epoch: "
-                "lower --batch_size, use fewer processes, or add pictures",
-                global_batch=global_batch, epoch_length=self.epoch_length,
+                "a batch of {global_batch} over all processes is more than the one picture of an epoch: lower "
+                "--batch_size, use fewer processes, or add pictures",
+                "a batch of {global_batch} over all processes is more than the {n} pictures of an epoch: lower "
+                "--batch_size, use fewer processes, or add pictures",
+                self.epoch_length, global_batch=global_batch,
             )  # fmt: skip
         return steps
 

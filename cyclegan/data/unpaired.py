@@ -94,9 +94,11 @@ def _partners(sides: list[list[Path]]) -> list[list[Path]]:
     if lonely := sorted(set(a) ^ set(b)):
         first, second = (paths[0].parent.name for paths in sides)
         raise DataError(
-            "training on pairs needs each picture in both {first} and {second} under the same name, but {count} are "
-            "only in one, e.g. {example}",
-            first=first, second=second, count=len(lonely), example=lonely[0],
+            "training on pairs needs each picture in both {first} and {second} under the same name, but {n} is only in "
+            "one: {example}",
+            "training on pairs needs each picture in both {first} and {second} under the same name, but {n} are only "
+            "in one, e.g. {example}",
+            len(lonely), first=first, second=second, example=lonely[0],
         )  # fmt: skip
     return [list(a.values()), [b[stem] for stem in a]]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cyclegan.config import Direction
-from cyclegan.errors import Message, message
+from cyclegan.errors import Message, message, rounded
 
 Group = Literal["losses", "metrics"]
 Ending = Literal["direction", "source", "target"]
@@ -70,7 +70,7 @@ class Figure:
 
     def show(self, value: float) -> str:
         """Return the value as pages, cards and lists print it; the trainer's line has its own short format."""
-        return format(value, self.format)
+        return rounded(value, self.format)
 
 
 GREY_LEVELS = message("grey levels, 0 to 255")

@@ -10,13 +10,12 @@ import ast
 import functools
 import io
 import json
-import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from babel.messages.pofile import read_po
 
-from cyclegan.locale import LANGUAGES, catalogue_path
+from cyclegan.locale import LANGUAGES, Id, catalogue_path, in_script
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -39,8 +38,10 @@ Most are of the command line. The study's server answers in English, too: the pl
 """
 
 ARGUMENT = {"message": 0, "words.label": 0, "say": 0, "html": 0, "_require": 1, "SessionError": 1, "Refused": 1}
-"""Which argument of a call is a template, by the function's name; of any other error it is the first."""
+"""Which argument of a call is a template, by the function's name; of any other error it is the first.
 
+Where two more arguments follow in their places, they are the plural and its number.
+"""
 
 def sources() -> list[Path]:
     """Return the files whose templates a visitor can see."""
@@ -63,22 +64,18 @@ def error_names() -> set[str]:
     return names
 
 
-def templates() -> dict[str, str]:
+def templates() -> dict[Id, str]:
     """Return every template, and the file that has it first."""
     errors, found = error_names(), {}
     for path in sources():
         text = path.read_text(encoding="utf-8")
-        for template in _of_script(text) if path.suffix == ".js" else _of_module(text, errors):
+        for template in in_script(text) if path.suffix == ".js" else _of_module(text, errors):
             found.setdefault(template, path.relative_to(ROOT).as_posix())
     return found
 
 
-def _of_script(text: str) -> Iterator[str]:
-    yield from (json.loads(found) for found in re.findall(r'\bsay\(\s*("(?:[^"\\]|\\.)*")', text))
-
-
-def said(tree: ast.Module, errors: Collection[str]) -> Iterator[ast.expr]:
-    """Yield the arguments of a module's calls that are templates.
+def said(tree: ast.Module, errors: Collection[str]) -> Iterator[tuple[ast.expr, ...]]:
+    """Yield the arguments of a module's calls that are templates: one, or a singular and a plural.
 
     Args:
         tree: the module's syntax.
@@ -90,12 +87,15 @@ def said(tree: ast.Module, errors: Collection[str]) -> Iterator[ast.expr]:
             name = function if function in ARGUMENT else function.rpartition(".")[2]
             place = ARGUMENT.get(name, 0 if name in errors else None)
             if place is not None and len(node.args) > place:
-                yield node.args[place]
+                yield tuple(node.args[place : place + 2 if len(node.args) == place + 3 else place + 1])
 
 
-def _of_module(text: str, errors: Collection[str]) -> Iterator[str]:
-    for argument in sorted(said(ast.parse(text), errors), key=lambda found: (found.lineno, found.col_offset)):
-        yield from _literals(argument)
+def _of_module(text: str, errors: Collection[str]) -> Iterator[Id]:
+    for arguments in sorted(said(ast.parse(text), errors), key=lambda found: (found[0].lineno, found[0].col_offset)):
+        if len(arguments) == 1:
+            yield from _literals(arguments[0])
+        else:
+            yield from zip(*map(_literals, arguments), strict=True)
 
 
 def _literals(node: ast.expr) -> Iterator[str]:
@@ -115,7 +115,7 @@ def update_catalogues() -> None:
         path.write_text(updated(path.read_text(encoding="utf-8"), needed), encoding="utf-8")
 
 
-def updated(text: str, needed: Mapping[str, str]) -> str:
+def updated(text: str, needed: Mapping[Id, str]) -> str:
     """Return a .po file's text with exactly the templates that are needed, each with its file, in the files' order.
 
     Args:
@@ -123,15 +123,21 @@ def updated(text: str, needed: Mapping[str, str]) -> str:
         needed: as `templates` returns it.
     """
     header, _, body = text.partition("\n\n")
-    known = {entry.id: entry for entry in read_po(io.StringIO(body)) if entry.id}
+    found = read_po(io.StringIO(text))
+    known = {entry.id: entry for entry in found if entry.id}
     parts = [header]
     for template, where in sorted(needed.items(), key=lambda pair: pair[1]):
-        lines, translation = [f"#: {where}"], ""
-        if entry := known.get(template):
+        lines, entry = [f"#: {where}"], known.get(template)
+        if entry:
             notes = [f"# {note}" for note in entry.user_comments] + [f"#. {note}" for note in entry.auto_comments]
             lines = notes + lines + ["#, fuzzy"] * entry.fuzzy
-            translation = entry.string
-        parts.append("\n".join([*lines, f"msgid {_quoted(template)}", f"msgstr {_quoted(translation)}"]))
+        if isinstance(template, str):
+            lines += [f"msgid {_quoted(template)}", f"msgstr {_quoted(entry.string if entry else '')}"]
+        else:
+            lines += [f"msgid {_quoted(template[0])}", f"msgid_plural {_quoted(template[1])}"]
+            forms = entry.string if entry else [""] * found.num_plurals
+            lines += [f"msgstr[{number}] {_quoted(form)}" for number, form in enumerate(forms)]
+        parts.append("\n".join(lines))
     return "\n\n".join(parts) + "\n"
 
 

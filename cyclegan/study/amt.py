@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cyclegan.errors import StudyError
+from cyclegan.errors import StudyError, number_of
 from cyclegan.study import statistics
 from cyclegan.study.format import Study
 from cyclegan.study.report import judge
@@ -52,8 +52,8 @@ def export_amt(study: Study, votes: pd.DataFrame) -> tuple[str, str]:
             study=study.name,
         )
     frame = judge(study, votes)
-    counted = frame.loc[frame["counted"], "session_id"].unique()
-    rows = frame[frame["session_id"].isin(counted) & (frame["kind"] == "comparison")]
+    sessions = frame.loc[frame["counted"], "session_id"].unique()
+    rows = frame[frame["session_id"].isin(sessions) & (frame["kind"] == "comparison")]
     rows = rows.sort_values(["slot", "arm", "session_id", "trial_index"], kind="stable")
     practice, test = study.protocol.practice_trials, study.protocol.counts["comparison"]
     lines = []
@@ -69,8 +69,8 @@ def export_amt(study: Study, votes: pd.DataFrame) -> tuple[str, str]:
     writer.writerows(lines)
     left_out = frame["session_id"].nunique() - len(lines)
     summary = (
-        f"{len(lines)} session{'s' * (len(lines) != 1)} of {practice} practice and {test} test trials"
-        f"{f', {left_out} left out' if left_out else ''}; vigilance trials, controls and repeats are not exported. "
+        f"{number_of(len(lines), 'session')} of {number_of(practice, 'practice trial')} and "
+        f"{number_of(test, 'test trial')}{f', {left_out} left out' if left_out else ''}; vigilance trials, controls and repeats are not exported. "
         f"Score it with --N_practice {practice} --N_imgs {practice + test}"
     )
     return out.getvalue(), summary
@@ -113,8 +113,9 @@ def import_amt(path: str | Path, practice: int = 10) -> pd.DataFrame:
     lines, trials = _read(path)
     if not 0 <= practice < trials:
         raise StudyError(
-            "{path} has {trials} trials per session, so practice can't be {practice}: use a smaller number",
-            path=path, trials=trials, practice=practice,
+            "{path} has {n} trial per session, so practice can't be {practice}: use a smaller number",
+            "{path} has {n} trials per session, so practice can't be {practice}: use a smaller number",
+            trials, path=path, practice=practice,
         )
     rows = []
     for number, line in enumerate(lines, 1):
@@ -226,12 +227,13 @@ def report_amt(figures: Mapping[str, Any]) -> str:
     """Return the result of `figures_amt` in a few lines."""
     if not figures["methods"]:
         return "No test trial compares a real picture with a fake, so there are no figures."
-    lines = [f"{figures['sessions']} sessions, {figures['trials']} test trials."]
+    lines = [f"{number_of(figures['sessions'], 'session')}, {number_of(figures['trials'], 'test trial')}."]
     for each in figures["methods"]:
         low, high = each["interval"]
         lines.append(
             f"{each['method']}: fooling rate {each['fooling_rate']:.1%} ± {each['sd']:.1%} (95% over participants "
-            f"{low:.1%} to {high:.1%}), {each['participants']} participants, {each['trials']} trials"
+            f"{low:.1%} to {high:.1%}), {number_of(each['participants'], 'participant')}, "
+            f"{number_of(each['trials'], 'trial')}"
         )
     lines += [f"P({each['a']} > {each['b']}) = {each['probability']:.1%}" for each in figures["beats"]]
     return "\n".join(lines)

@@ -80,8 +80,10 @@ def _check_files(study: Study) -> tuple[Finding, Callable[[], Iterable[tuple[str
     if len(study.by_hash) < len(study.stimuli):
         return failed(message("two stimuli are one file"))
     if missing := sorted(expected - found):
-        return failed(message("{count} of {total} stimuli are missing, {name}… first", count=len(missing),
-                              total=len(expected), name=missing[0][:16]))  # fmt: skip
+        return failed(message(
+            "the stimulus {name}… is missing", "{n} of {total} stimuli are missing, {name}… first", len(missing),
+            total=len(expected), name=missing[0][:16],
+        ))  # fmt: skip
     if extra := sorted(found - expected):
         return failed(message("{file} isn't a stimulus of this study", file=extra[0][:40]))
     sizes = Counter()
@@ -94,13 +96,17 @@ def _check_files(study: Study) -> tuple[Finding, Callable[[], Iterable[tuple[str
         return failed(message("a stimulus can't be read ({reason})", reason=error))
     if set(sizes) != {study.bytes_per_stimulus}:
         return failed(message(
-            "the files have {count} lengths, {least:,} to {most:,} bytes, not {planned:,} each", count=len(sizes),
+            "the files have {most:,} bytes, not {planned:,} each",
+            "the files have {n} lengths, {least:,} to {most:,} bytes, not {planned:,} each", len(sizes),
             least=min(sizes), most=max(sizes), planned=study.bytes_per_stimulus,
         ))  # fmt: skip
     kinds = Counter(label(s) for s in study.stimuli)
     counts = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
-    detail = message("{count} files with the SHA-256 of their names, {size:,} bytes each: {counts}",
-                     count=len(expected), size=study.bytes_per_stimulus, counts=counts)  # fmt: skip
+    detail = message(
+        "{n} file with the SHA-256 of its name, {size:,} bytes: {counts}",
+        "{n} files with the SHA-256 of their names, {size:,} bytes each: {counts}", len(expected),
+        size=study.bytes_per_stimulus, counts=counts,
+    )  # fmt: skip
     return Finding("files", True, detail), files
 
 

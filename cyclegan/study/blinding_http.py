@@ -37,10 +37,16 @@ def check_answers(samples: Samples, study: Study) -> list[Finding]:
         samples.add("last sign of the token", ord(token[-1]), truth)
     shapes = {token: {**headers, "length of an address": len(token)} for token, (_, headers) in answers.items()}
     differing, same = check_same(shapes, "headers")
-    detail = message("the same for {count} served pictures: {names}", count=len(answers), names=", ".join(sorted(same)))
+    detail = message(
+        "the same for {n} served picture: {names}", "the same for {n} served pictures: {names}", len(answers),
+        names=", ".join(sorted(same)),
+    )  # fmt: skip
     secrets = {*study.by_hash, *(checkpoint.commit_sha for checkpoint in study.checkpoints)}
     leaked = next((secret for secret in secrets for text in texts if secret in text), None)
-    text = message("{count} answers hold no stimulus's hash and no commit", count=len(texts))
+    text = message(
+        "{n} answer holds no stimulus's hash and no commit", "{n} answers hold no stimulus's hash and no commit",
+        len(texts),
+    )  # fmt: skip
     if leaked:
         text = message("answers: the server names {secret}…, which only study.json should; please report this bug",
                        secret=leaked[:16])  # fmt: skip

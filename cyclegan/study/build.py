@@ -197,11 +197,11 @@ class _Choice:
             counts = {"inputs": len(self.inputs), "practice": study.protocol.practice_trials}
             if study.protocol.task != "realness":
                 raise StudyError(
-                    "{needs}. There are {inputs} to translate; practice keeps {practice} for itself",
+                    "{needs}. It has {inputs} to translate; practice keeps {practice} for itself",
                     needs=error, **counts,
                 ) from error
             raise StudyError(
-                "{needs}. There are {inputs} to translate and {reals} real ones; practice keeps {practice} for itself",
+                "{needs}. It has {inputs} to translate and {reals} real; practice keeps {practice} for itself",
                 needs=error, reals=len(self.reals), **counts,
             ) from error
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cyclegan.errors import Message, message
+from cyclegan.errors import Message, message, number_of
 from cyclegan.study.format import Stimulus
 
 
@@ -62,10 +62,10 @@ class BlindingReport:
         lines += [f"note: {note}" for note in self.notes]
         if found := self.resolution:
             lines.append(
-                f"resolves: ± {found['half_width']:.1%} with {found['participants']} participants per epoch, "
-                f"{found['trials']} trials each that count (at a fooling rate of 27% and a correlation within "
-                f"participants of {found['icc']}); ± 5 points with {found['for_5_points']}, ± 3 with "
-                f"{found['for_3_points']}; {found['to_tell']} per epoch tell 20% from 27%"
+                f"resolves: ± {found['half_width']:.1%} with {number_of(found['participants'], 'participant')} per "
+                f"epoch, {number_of(found['trials'], 'trial')} each that count (at a fooling rate of 27% and a "
+                f"correlation within participants of {found['icc']}); ± 5 points with {found['for_5_points']}, ± 3 "
+                f"with {found['for_3_points']}; {found['to_tell']} per epoch can tell 20% from 27%"
             )
         return "\n".join(lines)
 

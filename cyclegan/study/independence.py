@@ -204,7 +204,7 @@ def check_sides(study: Study) -> Finding:
                 slot=slot, arm=arm, count=abs(sides[uneven]), kind=uneven[1],
             )
             return Finding("sides", False, detail)
-    return Finding("sides", True, message("even in each of {count} sessions", count=count))
+    return Finding("sides", True, message("even in {n} session", "even in each of {n} sessions", count))
 
 
 def add_trials(samples: Samples, study: Study) -> None:
@@ -239,8 +239,10 @@ def add_trials(samples: Samples, study: Study) -> None:
         samples.tests.append(("sides of all sessions", p, result))
     if variance:
         p = float(2 * stats.norm.sf(abs(same - expected) / variance**0.5))
-        result = message("the same side follows {same:,.0f} times, {expected:,.0f} by chance", same=same,
-                         expected=expected)  # fmt: skip
+        result = message(
+            "the same side follows once, {expected:,.0f} by chance",
+            "the same side follows {n:,} times, {expected:,.0f} by chance", round(same), expected=expected,
+        )  # fmt: skip
         samples.tests.append(("sequence of sides", p, result))
 
 

@@ -12,7 +12,7 @@ import itertools
 import re
 import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from typing import Protocol as Interface
@@ -23,11 +23,32 @@ from cyclegan.study.protocol import Protocol
 SHA256 = re.compile(r"[0-9a-f]{64}")
 KINDS = ("real", "fake", "broken")
 PHASES = ("practice", "test")
-TO_TRANSLATE, BROKEN_PICTURES = message("pictures to translate"), message("broken pictures")
-MORE_REALS = {
-    "vigilance": message("more real pictures for vigilance trials"),
-    "real_real": message("more real pictures for trials with two real ones"),
+Needed = Callable[[int], Message]
+"""Returns how many pictures of a kind a session needs."""
+MORE_REALS: dict[str, Needed] = {
+    "vigilance": lambda n: message(
+        "{n} more real picture for vigilance trials", "{n} more real pictures for vigilance trials", n
+    ),
+    "real_real": lambda n: message(
+        "{n} more real picture for trials with two real ones", "{n} more real pictures for trials with two real ones", n
+    ),
 }
+
+
+def _to_translate(n: int) -> Message:
+    return message("{n} picture to translate", "{n} pictures to translate", n)
+
+
+def _broken(n: int) -> Message:
+    return message("{n} broken picture", "{n} broken pictures", n)
+
+
+def _more_pictures(n: int) -> Message:
+    return message("{n} more picture for vigilance trials", "{n} more pictures for vigilance trials", n)
+
+
+def _reals(n: int) -> Message:
+    return message("{n} real picture", "{n} real pictures", n)
 
 
 @dataclass(frozen=True)
@@ -162,14 +183,14 @@ class Sequences:
         return sorted(items, key=lambda item: self._number(purpose, _key(item)))
 
     def _least_used(
-        self, arm: int, slot: int, role: str, items: Sequence[Any], count: int, needed: Message
+        self, arm: int, slot: int, role: str, items: Sequence[Any], count: int, needed: Needed
     ) -> list[Any]:
         """Return the `count` items that this arm has used least in this role, in random order."""
         if len(items) < count:
             raise StudyError(
-                "a session needs {count} {needed} and the study has {have}: take a larger data set, or lower "
-                "practice_trials and test_trials",
-                count=count, needed=needed, have=len(items),
+                "a session needs {needed} and the study has {have}: take a larger data set, or lower practice_trials "
+                "and test_trials",
+                needed=needed(count), have=len(items),
             )
         used = self._used[arm]
         draw = {id(item): self._number(arm, slot, role, _key(item)) for item in items}
@@ -244,7 +265,7 @@ class Sequences:
         self, arm: int, slot: int, phase: str, scenes: Sequence[str], counts: Mapping[str, int], taken: set[str]
     ) -> list[Trial]:
         protocol, epochs, count = self.protocol, self.study.arms[arm], counts["comparison"]
-        chosen = self._least_used(arm, slot, phase, scenes, count, TO_TRANSLATE)
+        chosen = self._least_used(arm, slot, phase, scenes, count, _to_translate)
         fakes = self._epochs(arm, slot, phase, chosen, epochs)
         own = {s.scene: s for s in self.reals}
         if protocol.pairing == "same":
@@ -263,7 +284,7 @@ class Sequences:
         trials = self._sided(arm, slot, phase, "comparison", pairs)
         if n := counts.get("vigilance", 0):
             reals = self._free_reals(arm, slot, n, chosen, taken, "vigilance")
-            broken = self._least_used(arm, slot, "broken", self.broken, n, BROKEN_PICTURES)
+            broken = self._least_used(arm, slot, "broken", self.broken, n, _broken)
             trials += self._sided(arm, slot, phase, "vigilance", list(zip(reals, broken, strict=True)))
         if n := counts.get("real_real", 0):
             reals = self._free_reals(arm, slot, 2 * n, chosen, taken, "real_real")
@@ -274,7 +295,7 @@ class Sequences:
         """Return real pictures of other scenes than the session's fakes."""
         pool = self.practice_reals if phase == "practice" else self.test_reals
         pool = self._of_other_scenes(pool, scenes, count)
-        return self._least_used(arm, slot, f"{phase} real", pool, count, message("real pictures"))
+        return self._least_used(arm, slot, f"{phase} real", pool, count, _reals)
 
     def _of_other_scenes(self, pool: Sequence[Stimulus], scenes: Sequence[str], count: int) -> list[Stimulus]:
         """Return those of `pool` that show none of `scenes`; raise StudyError if `scenes` may leave too few."""
@@ -282,9 +303,9 @@ class Sequences:
         shared = sum(real.scene in fakes for real in pool)
         if len(pool) - min(len(scenes), shared) < count:
             raise StudyError(
-                "a session needs {count} real pictures of other scenes than its {fakes} fakes, and the study has "
-                "{have}: take a larger data set, or lower practice_trials and test_trials",
-                count=count, fakes=len(scenes), have=len(pool),
+                "a session needs {reals} of other scenes than its {fakes}, and the study has {have}: take a larger "
+                "data set, or lower practice_trials and test_trials",
+                reals=_reals(count), fakes=message("{n} fake", "{n} fakes", len(scenes)), have=len(pool),
             )
         return [real for real in pool if real.scene not in scenes]
 
@@ -313,7 +334,7 @@ class Sequences:
     def _pick(
         self, arm: int, slot: int, phase: str, scenes: Sequence[str], counts: Mapping[str, int], taken: set[str]
     ) -> list[Trial]:
-        chosen = self._least_used(arm, slot, phase, scenes, counts["comparison"], TO_TRANSLATE)
+        chosen = self._least_used(arm, slot, phase, scenes, counts["comparison"], _to_translate)
         contests = list(itertools.combinations(self.study.epochs, 2))
         quota = Counter({contest: len(chosen) // len(contests) for contest in contests})
         quota.update(self._order((arm, slot, phase, "rest"), contests)[: len(chosen) % len(contests)])
@@ -329,10 +350,9 @@ class Sequences:
         trials = self._sided(arm, slot, phase, "comparison", pairs)
         if n := counts.get("vigilance", 0):
             others = [scene for scene in self.test_scenes if scene not in chosen]
-            needed = message("more pictures for vigilance trials")
-            others = self._least_used(arm, slot, "vigilance", others, n, needed)
+            others = self._least_used(arm, slot, "vigilance", others, n, _more_pictures)
             fakes = [self.fakes[scene][self.study.epochs[-1]] for scene in others]
-            broken = self._least_used(arm, slot, "broken", self.broken, n, BROKEN_PICTURES)
+            broken = self._least_used(arm, slot, "broken", self.broken, n, _broken)
             trials += self._sided(arm, slot, phase, "vigilance", list(zip(fakes, broken, strict=True)))
         return trials
 
@@ -343,7 +363,7 @@ class Sequences:
         number = total if self.protocol.task == "tag" else (total + slot % 2) // 2
         if phase == "practice":
             number = total - total // 2
-        chosen = self._least_used(arm, slot, phase, scenes, number, TO_TRANSLATE)
+        chosen = self._least_used(arm, slot, phase, scenes, number, _to_translate)
         shown = self._epochs(arm, slot, phase, chosen, self.study.arms[arm])
         if total > number:
             reals = self._partners(arm, slot, phase, chosen, total - number)
@@ -351,7 +371,7 @@ class Sequences:
             shown += reals
         trials = [Trial(0, phase, "comparison", stimulus, None) for stimulus in shown]
         if n := counts.get("vigilance", 0):
-            broken = self._least_used(arm, slot, "broken", self.broken, n, BROKEN_PICTURES)
+            broken = self._least_used(arm, slot, "broken", self.broken, n, _broken)
             trials += [Trial(0, phase, "vigilance", stimulus, None) for stimulus in broken]
         return trials
 

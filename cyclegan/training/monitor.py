@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from cyclegan.checkpoints.format import explained_writes
 from cyclegan.config import Direction, TrainConfig
-from cyclegan.errors import ConfigError, Message, UserError, message
+from cyclegan.errors import ConfigError, Message, UserError, message, number_of, rounded
 from cyclegan.evaluation.collapse import warnings as collapse_warnings
 from cyclegan.evaluation.figures import figure_of
 from cyclegan.evaluation.samples import DIVERSITY_SAMPLES, sample_grid, sample_metrics, translate_samples
@@ -42,14 +42,14 @@ def _brief(losses: dict[str, float]) -> dict[str, str]:
     for name, value in losses.items():
         figure, _ = figure_of(name)
         values.setdefault(figure.short or figure.key if figure else name, []).append(value)
-    return {name: f"{sum(found) / len(found):.3f}" for name, found in values.items()}
+    return {name: rounded(sum(found) / len(found), ".3f") for name, found in values.items()}
 
 
 def _device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     threads = torch.get_num_threads()
-    return f"the CPU with {threads} thread{'s' * (threads > 1)}" if device.type == "cpu" else str(device)
+    return f"the CPU with {number_of(threads, 'thread')}" if device.type == "cpu" else str(device)
 
 
 def _clock(seconds: float) -> str:

@@ -197,12 +197,14 @@ class Run:
         if processes != self.accelerator.num_processes:
             if shared["step_in_epoch"]:
                 raise CheckpointError(
-                    "{folder} was saved within an epoch by {processes} processes; resume it with as many",
-                    folder=folder, processes=processes,
+                    "{folder} was saved within an epoch by {n} process; resume it with as many",
+                    "{folder} was saved within an epoch by {n} processes; resume it with as many",
+                    processes, folder=folder,
                 )
-            self.notes.append(
-                message("the run had {processes} processes; results will differ from theirs", processes=processes)
-            )
+            self.notes.append(message(
+                "the run had {n} process; results will differ from its",
+                "the run had {n} processes; results will differ from theirs", processes,
+            ))  # fmt: skip
         if shared["step_in_epoch"] >= trainer.steps_per_epoch:
             raise CheckpointError(
                 "{folder} was saved after step {step} of an epoch, which now has {steps}; resume it with the pictures "
@@ -218,8 +220,8 @@ class Run:
                 folder=folder,
             ) from error
         self.notes.append(message(
-            "resumed from {state} ({epochs} epochs done, step {step})",
-            state=folder.name, epochs=trainer.epoch, step=trainer.global_step,
+            "resumed from {state} ({n} epoch done, step {step})", "resumed from {state} ({n} epochs done, step {step})",
+            trainer.epoch, state=folder.name, step=trainer.global_step,
         ))  # fmt: skip
         if folder.resolve() != state_folder(self.folder, trainer.global_step).resolve():
             self.save_state(TrainerSnapshot.of(trainer))  # Another run's, of which this one must not depend.

@@ -178,7 +178,10 @@ def checked_number(text: str, count: int) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) < 6 and 1 <= int(text) <= count):
         if not count:
             raise ImageError("there is no example {text!r} here; there are none", text=text[:20])
-        raise ImageError("there is no example {text!r} here; there are {count}", text=text[:20], count=count)
+        raise ImageError(
+            "there is no example {text!r} here; there is {n}", "there is no example {text!r} here; there are {n}",
+            count, text=text[:20],
+        )  # fmt: skip
     return int(text)
 
 

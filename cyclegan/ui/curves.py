@@ -11,7 +11,7 @@ import threading
 from collections.abc import Mapping, Sequence
 
 from cyclegan.checkpoints.format import CheckpointInfo
-from cyclegan.errors import Message, message
+from cyclegan.errors import Message, message, rounded
 from cyclegan.evaluation.figures import FIGURES, figure_of
 from cyclegan.ui import runs, words
 
@@ -117,7 +117,7 @@ def _in_words(line: Line, chosen: tuple[int, ...], say: words.Speaker) -> str:
 
 
 def _short(value: float) -> str:
-    return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
+    return rounded(value, ".3g" if abs(value) < 100 else ".0f")
 
 
 def _table(

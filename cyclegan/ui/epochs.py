@@ -20,7 +20,7 @@ from PIL import Image
 from cyclegan.checkpoints.format import CheckpointInfo
 from cyclegan.checkpoints.sources import CheckpointSource
 from cyclegan.config import DIRECTIONS
-from cyclegan.errors import ImageError, UserError, message
+from cyclegan.errors import ImageError, UserError, message, rounded
 from cyclegan.evaluation.figures import FIGURES, Figure, figure_of
 from cyclegan.images import open_image, probe_image
 from cyclegan.ui import inputs, runs, words
@@ -34,6 +34,8 @@ MAX_THUMBNAILS = 512
 """So many are kept, of about 20 kB each."""
 MAX_OTHERS = 12
 """So many figures that the table doesn't know are shown."""
+_OTHER = ".4g"
+"""Their format."""
 MIN_COMPARED, MAX_COMPARED = 2, 6
 MONTHS = (
     message("Jan"), message("Feb"), message("Mar"), message("Apr"), message("May"), message("Jun"), message("Jul"),
@@ -116,9 +118,9 @@ def sentence(source: CheckpointSource, infos: Sequence[CheckpointInfo], say: wor
     """Return the run's name, its number of epochs, and its domains."""
     both = " ⇄ " if len(infos[0].directions) > 1 else " → "
     names = both.join(runs.domains(infos[0])[domain] for domain in infos[0].directions[0])
-    if len(infos) == 1:
-        return say("{name}: one epoch, {domains}.", name=source.name, domains=names)
-    return say("{name}: {count} epochs, {domains}.", name=source.name, count=len(infos), domains=names)
+    return say(
+        "{name}: one epoch, {domains}.", "{name}: {n} epochs, {domains}.", len(infos), name=source.name, domains=names
+    )
 
 
 def about(source: CheckpointSource, infos: Sequence[CheckpointInfo], say: words.Speaker) -> str:
@@ -146,7 +148,7 @@ def _when(info: CheckpointInfo, say: words.Speaker) -> str:
     """Return the HTML of an epoch's date and step."""
     iso = html.escape(info.created[:40])
     shown = f'<time datetime="{iso}" title="{iso}">{html.escape(date(info.created, say))}</time>' if iso else ""
-    return " · ".join(filter(None, [shown, say.html("{steps:,} steps", steps=info.global_step)]))
+    return " · ".join(filter(None, [shown, say.html("{n:,} step", "{n:,} steps", info.global_step)]))
 
 
 def date(created: str, say: words.Speaker) -> str:
@@ -227,7 +229,7 @@ def _table(info: CheckpointInfo, best: Mapping[tuple[str, str], float], say: wor
     ]
     others = [(name, x) for name, x in {**info.losses, **info.metrics}.items() if figure_of(name)[0] is None]
     parts.append(_group(say.html("Others"), [
-        f'<tr><th scope="row">{html.escape(name[:40])}</th><td colspan="2">{value:.4g}</td></tr>'
+        f'<tr><th scope="row">{html.escape(name[:40])}</th><td colspan="2">{rounded(value, _OTHER)}</td></tr>'
         for name, value in others[:MAX_OTHERS]
     ]))  # fmt: skip
     if not any(parts):

@@ -20,7 +20,7 @@ from gradio.utils import get_upload_folder
 from PIL import Image
 
 from cyclegan.checkpoints.format import CheckpointInfo
-from cyclegan.errors import ImageError
+from cyclegan.errors import ImageError, number_of
 from cyclegan.images import open_image
 from cyclegan.ui import inputs, runs, words
 from cyclegan.ui.feedback import busy, notices, page_error, raise_for_page
@@ -111,7 +111,7 @@ def files_job(
     _refuse_many(bench, len(paths))
     found = find_pictures(paths)
     _refuse_many(bench, len(found.items))
-    stem = paths[0].stem[:30] if len(paths) == 1 else f"{len(found.items)} pictures"
+    stem = paths[0].stem[:30] if len(paths) == 1 else number_of(len(found.items), "picture")
     with _new_file(f"{file_name(f'{stem} as {runs.domains(info)[way[1]]} {info.tag}')}.zip") as target:
         began = time.monotonic()
         max_bytes = None if bench.own else MAX_RESULT_BYTES
@@ -355,11 +355,15 @@ def _video_said(
     else:
         sound = say("with its sound")
     said = [say(
-        "{frames:,} frames, {length:.1f} s, {size} pixels, {sound}; translated with epoch {epoch} in {seconds:.1f} s.",
-        frames=done.frames, length=done.seconds, size=by(done.size), epoch=info.epoch, sound=sound, seconds=seconds,
+        "{n:,} frame, {length:.1f} s, {size} pixels, {sound}; translated with epoch {epoch} in {seconds:.1f} s.",
+        "{n:,} frames, {length:.1f} s, {size} pixels, {sound}; translated with epoch {epoch} in {seconds:.1f} s.",
+        done.frames, length=done.seconds, size=by(done.size), epoch=info.epoch, sound=sound, seconds=seconds,
     )]  # fmt: skip
     if done.skipped:
-        said.append(say("{count:,} damaged or missing frames were left out.", count=done.skipped))
+        said.append(say(
+            "{n:,} damaged or missing frame was left out.", "{n:,} damaged or missing frames were left out.",
+            done.skipped,
+        ))
     before, after = done.flicker_before, done.flicker_after
     if before is None:
         said.append(say("Nothing stood still, so there is no flicker to measure."))
@@ -378,8 +382,9 @@ def _video_said(
 
 def _files_said(done: FilesTranslation, info: CheckpointInfo, way: str, seconds: float, say: words.Speaker) -> str:
     said = say(
-        "{done:,} of {total:,} files translated with epoch {epoch}, {arrow}, in {seconds:.1f} s.", done=done.done,
-        total=done.done + len(done.left_out), epoch=info.epoch, arrow=runs.arrow(info, way), seconds=seconds,
+        "{done:,} of {n:,} file translated with epoch {epoch}, {arrow}, in {seconds:.1f} s.",
+        "{done:,} of {n:,} files translated with epoch {epoch}, {arrow}, in {seconds:.1f} s.",
+        done.done + len(done.left_out), done=done.done, epoch=info.epoch, arrow=runs.arrow(info, way), seconds=seconds,
     )  # fmt: skip
     if done.left_out:
         named = "; ".join(say.text_of(one) for one in itertools.islice(done.left_out, LEFT_OUT_SAID))

@@ -34,7 +34,10 @@ def card(study: Study, say: words.Speaker, *, owner: bool = False, own: bool = F
         arrow = " → ".join(study.domains["ab".index(domain)] for domain in study.direction)
         sources = ", ".join(dict.fromkeys(checkpoint.source for checkpoint in study.checkpoints))
         epochs = ", ".join(map(str, study.epochs))
-        text = say.html("{arrow}, epochs {epochs} of {source}.", arrow=arrow, epochs=epochs, source=sources)
+        text = say.html(
+            "{arrow}, epoch {epochs} of {source}.", "{arrow}, epochs {epochs} of {source}.", len(study.epochs),
+            arrow=arrow, epochs=epochs, source=sources,
+        )  # fmt: skip
         how = f'<p class="how">{text}</p>{how}'
     address, new = f"study/{quote(study.name)}", 'target="_blank" rel="noopener"'
     links = f'<a class="take-part" href="{address}" {new}>{say.html("Take part")}</a>'
@@ -63,12 +66,14 @@ def _question(study: Study, say: words.Speaker) -> str:
 def _how(study: Study, say: words.Speaker) -> str:
     """Return the number of trials, the exposure, and the protocol."""
     protocol, test = study.protocol, study.protocol.test_trials
-    if protocol.practice_trials:
-        trials = say("{practice} practice trials, {test} test trials", practice=protocol.practice_trials, test=test)
+    if practice := protocol.practice_trials:
+        trials = [
+            say("{n} practice trial", "{n} practice trials", practice), say("{n} test trial", "{n} test trials", test)
+        ]  # fmt: skip
     else:
-        trials = say("{test} trials", test=test)
+        trials = [say("{n} trial", "{n} trials", test)]
     limit = say("{ms} ms per picture", ms=protocol.exposure_ms) if protocol.exposure_ms else say("without time limit")
-    return ", ".join([trials, limit, say("protocol {name}", name=protocol.name)])
+    return ", ".join([*trials, limit, say("protocol {name}", name=protocol.name)])
 
 
 def _addresses(study: Study, address: str, say: words.Speaker, *, own: bool) -> str:

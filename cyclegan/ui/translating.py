@@ -11,7 +11,7 @@ import gradio as gr
 
 from cyclegan.checkpoints.format import CheckpointInfo
 from cyclegan.config import DIRECTIONS
-from cyclegan.errors import ImageError, Message, UserError
+from cyclegan.errors import ImageError, Message, UserError, rounded
 from cyclegan.ui import inputs, runs, words
 from cyclegan.ui.feedback import busy, notices, raise_for_page
 from cyclegan.ui.inputs import by
@@ -85,7 +85,7 @@ def row_values(read: str, result: Result, say: words.Speaker) -> list[Any]:
     if figures is None:
         return [read, result.fake, None, None, ""]
     parts = [say("L1 {l1:.1f} of 255 grey levels", l1=figures.l1), f"PSNR {figures.psnr:.1f} dB"]
-    parts += [] if figures.ssim is None else [f"SSIM {figures.ssim:.3f}"]
+    parts += [] if figures.ssim is None else [f"SSIM {rounded(figures.ssim, '.3f')}"]
     said = say("Reconstruction: {figures}.", figures=", ".join(parts))
     scale = say("The map is black where nothing was lost, and brightest at {full} grey levels or more.", full=HEAT_FULL)
     return [read, result.fake, result.rec, result.lost, f"{said} {scale}"]

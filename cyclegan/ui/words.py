@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import html
-import json
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import gradio as gr
 from gradio.i18n import I18nData
 
-from cyclegan.errors import Message, UserError
-from cyclegan.locale import LANGUAGES, catalogue, translate
+from cyclegan.errors import Message, UserError, message
+from cyclegan.locale import LANGUAGES, in_script, translate
 
 _LABELS: dict[str, str] = {}
 """The templates that `label` was asked for, by their keys in the browser."""
@@ -46,17 +44,18 @@ def language_of(request: gr.Request | None) -> str:
 
 @dataclass(frozen=True)
 class Speaker:
-    """`say(template, **values)` in one language, as plain text."""
+    """`say(template, **values)` or `say(singular, plural, n, **values)` in one language, as plain text."""
 
     language: str
 
-    def __call__(self, template: str, /, **values: object) -> str:
-        """Return the text with `values` in its places; messages and UserErrors among them are translated, too."""
-        return Message(template, values).text(translate(self.language))
+    def __call__(self, template: str, plural: str = "", n: float | None = None, /, **values: object) -> str:
+        """Return the text with `values` in its places, as `message` takes them; those that are messages are
+        translated, too."""
+        return message(template, plural, n, **values).text(translate(self.language))
 
-    def html(self, template: str, /, **values: object) -> str:
+    def html(self, template: str, plural: str = "", n: float | None = None, /, **values: object) -> str:
         """Return the text escaped for HTML."""
-        return html.escape(self(template, **values))
+        return html.escape(self(template, plural, n, **values))
 
     def text_of(self, said: Message | UserError | str) -> str:
         """Return a message in this language; a plain string is returned unchanged."""
@@ -78,7 +77,7 @@ def for_script(script: str) -> dict[str, dict[str, str]]:
     """Return the translations of a script's texts, by language and English text.
 
     Args:
-        script: JavaScript, in which a text stands as `say("…")`.
+        script: JavaScript, in which a text stands as `say("…")`; these scripts count nothing.
     """
-    texts: Iterable[str] = {json.loads(found) for found in re.findall(r'\bsay\(\s*("(?:[^"\\]|\\.)*")', script)}
-    return {code: {text: catalogue(code).get(text, text) for text in texts} for code in LANGUAGES[1:]}
+    found = {code: translate(code) for code in LANGUAGES[1:]}
+    return {code: {text: say(text) for text in in_script(script)} for code, say in found.items()}

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from cyclegan.checkpoints.format import CheckpointConfig, CheckpointInfo
 from cyclegan.config import METHOD_CONFIGS, DataConfig, MethodConfig, OptimConfig, RunConfig
-from cyclegan.errors import ConfigError
+from cyclegan.errors import ConfigError, number_of
 from hub.card.names import METRICS, domains, figure_values, hub_dataset, model_name, ways
 from hub.card.tables import epochs_section, judged_section
 from hub.layout import index_entry
@@ -120,14 +120,14 @@ def _training(config: CheckpointConfig, counts: str) -> str:
         + (", mirrored at random" if data.flip else ""),
         "generators": generator,
         "discriminators": f"{model.discriminator}, ndf {model.ndf}"
-        + (f", {model.n_layers_d} layers" if model.discriminator == "patch" else ""),
+        + (f", {number_of(model.n_layers_d, 'layer')}" if model.discriminator == "patch" else ""),
     }
     if loss and not loss.trains_discriminators:
         del rows["discriminators"]
     if loss:
         rows["losses"] = escaped(loss.describe())
     if optim:
-        rows["schedule"] = f"{optim.epochs} epochs at learning rate {optim.lr:g}"
+        rows["schedule"] = f"{number_of(optim.epochs, 'epoch')} at learning rate {optim.lr:g}"
         rows["schedule"] += f", then {optim.decay_epochs} towards 0" if optim.decay_epochs else ""
         rows["optimiser"] = f"Adam ({optim.beta1:g}, {optim.beta2:g}), batch size {optim.batch_size}"
         if optim.gradient_accumulation_steps > 1:
@@ -171,7 +171,9 @@ def _limits(info: CheckpointInfo) -> str:
 def _counts(pictures: Mapping[str, Any] | None) -> str:
     """Return the numbers of pictures, for the row of the data; empty if they weren't recorded."""
     found = [(pictures or {}).get(name) for name in ("train_a", "train_b")]
-    return f": {found[0]} pictures of A, {found[1]} of B" if all(type(count) is int for count in found) else ""
+    if not all(type(count) is int for count in found):
+        return ""
+    return f": {number_of(found[0], 'picture')} of A, {found[1]:,} of B"
 
 
 def _data_line(data: DataConfig) -> str:
@@ -182,7 +184,7 @@ def _data_line(data: DataConfig) -> str:
         name += f", configuration {escaped(config)}" if config else ""
     elif re.match("streets(:|$)", data.dataset):
         name += ", the program's own drawn scenes"
-    return name + (f"; at most {data.max_images} pictures per domain" if data.max_images else "")
+    return name + (f"; at most {number_of(data.max_images, 'picture')} per domain" if data.max_images else "")
 
 
 def _recorded(kind: type[Config], train: Any, group: str) -> Config | None:

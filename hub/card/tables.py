@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from cyclegan.checkpoints.format import CheckpointInfo, epoch_name
+from cyclegan.errors import number_of
 from cyclegan.evaluation.figures import Figure
 from hub.card.names import LISTED, figure_title, figure_values, study_way, ways
 from hub.layout import index_entry, study_file
@@ -46,7 +47,8 @@ def epochs_section(
 
     parts = ["## Epochs", table(entries[:EPOCHS_SHOWN])]
     if rest := entries[EPOCHS_SHOWN:]:
-        parts.append(f"<details>\n<summary>{len(rest)} older epochs</summary>\n\n{table(rest)}\n\n</details>")
+        summary = number_of(len(rest), "older epoch")
+        parts.append(f"<details>\n<summary>{summary}</summary>\n\n{table(rest)}\n\n</details>")
     if figures:
         parts.append("\n".join(f"- *{figure_title(figure)}*: {figure.meaning}" for figure in figures))
         if len(info.directions) == 2:
@@ -146,5 +148,5 @@ def _protocol_words(protocol: Mapping[str, Any]) -> str:
         words.append(f"the {protocol['question']} one asked for")
     practice, test = number("practice_trials"), number("test_trials")
     if practice is not None and test is not None:
-        words.append(f"{practice} trials with feedback and {test} without")
+        words.append(f"{number_of(practice, 'trial')} with feedback and {test} without")
     return ", ".join(words)

@@ -31,7 +31,7 @@ from typing import Any
 
 import yaml
 
-from cyclegan.errors import message
+from cyclegan.errors import english, message
 from hub.client import Repository, as_the_branch_moves
 from hub.errors import HubError
 from hub.studies.shards import Row, Shards, read_row, row_line
@@ -230,7 +230,7 @@ class VoteShipper:
             said = f"{self.repository.repo_id} is not ready for votes yet"
             if count:
                 when = datetime.fromtimestamp(since, timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-                votes = "1 vote is" if count == 1 else f"{count} votes are"
+                votes = english("1 vote is", f"{count:,} votes are", count)
                 said = f"{votes} not on the Hub yet, the oldest since {when}"
             said += f": {trouble}" if trouble else ", and no push has finished since"
             if trouble and self._thread is not None and self._thread.is_alive():

@@ -3,13 +3,16 @@
 import ast
 import io
 import re
+import subprocess
+import sys
 
 import pytest
 from babel.messages.extract import extract
 from babel.messages.pofile import read_po
 
+from cyclegan import locale
 from cyclegan.errors import message
-from cyclegan.locale import LANGUAGES, catalogue, catalogue_path, entries, in_language
+from cyclegan.locale import LANGUAGES, catalogue, catalogue_path, entries, in_language, in_script, translate
 from cyclegan.locale.extract import ENGLISH_ONLY, ROOT, error_names, said, sources, templates, updated
 
 NAMES = {
@@ -33,6 +36,15 @@ KOREAN = catalogue("ko")
 NEEDED = templates()
 
 
+def forms(translation):
+    """The texts of an entry: one, or those of a counted sentence."""
+    return list(translation.values()) if isinstance(translation, dict) else [translation]
+
+
+def singular(entry_id):
+    return entry_id if isinstance(entry_id, str) else entry_id[0]
+
+
 def places(template):
     """Names of a template's places, with their conversions, such as `name` and `name!r`."""
     return set(re.findall(r"\{(\w+(?:![rsa])?)", template.replace("{{", "")))
@@ -45,7 +57,7 @@ def places(template):
 def test_every_template_has_its_korean(path):
     """For a new sentence, `python docs/generate.py` adds the entry; its Korean is for a person to write."""
     where = path.relative_to(ROOT).as_posix()
-    assert [template for template, file in NEEDED.items() if file == where and template not in KOREAN] == []
+    assert [each for each, file in NEEDED.items() if file == where and singular(each) not in KOREAN] == []
 
 
 @pytest.mark.parametrize("language", LANGUAGES[1:])
@@ -66,8 +78,8 @@ def test_a_template_is_a_literal_where_it_is_said(path):
     if path.suffix == ".js":
         return
     glued = [
-        ast.unparse(argument) for argument in said(ast.parse(path.read_text(encoding="utf-8")), error_names())
-        if isinstance(argument, (ast.JoinedStr, ast.BinOp))
+        ast.unparse(argument) for call in said(ast.parse(path.read_text(encoding="utf-8")), error_names())
+        for argument in call if isinstance(argument, (ast.JoinedStr, ast.BinOp))
     ]  # fmt: skip
     assert glued == []
 
@@ -86,9 +98,10 @@ def test_what_is_found_in_scripts_is_what_babel_finds(path):
 def test_the_catalogue_is_read_as_babel_reads_it(language):
     with open(catalogue_path(language), encoding="utf-8") as file:
         catalog = read_po(file, abort_invalid=True)
-    assert {entry.id: entry.string for entry in catalog if entry.id} == entries(
-        catalogue_path(language).read_text(encoding="utf-8")
-    )
+    assert {singular(entry.id): entry.string for entry in catalog if entry.id} == {
+        template: tuple(said.values()) if isinstance(said, dict) else said
+        for template, said in entries(catalogue_path(language).read_text(encoding="utf-8")).items()
+    }
     # Babel takes a % for a place of Python's other formats.
     wrong = [errors for entry, errors in catalog.check() if "%" not in entry.id]
     assert str(catalog.locale) == language and wrong == []
@@ -112,17 +125,144 @@ def test_an_update_adds_and_drops_and_keeps_the_rest():
     assert updated(new, {"b": "x.py", 'say "{what}"\n': "y.py"}) == new
 
 
+# --- counts -------------------------------------------------------------------------------------------------
+
+POLISH = """
+msgid ""
+msgstr ""
+"Language: pl\\n"
+"Plural-Forms: nplurals=3; plural=(n==1 ? 0 : n%10>=2 && n%10<=4 && (n%100<12 || n%100>14) ? 1 : 2);\\n"
+
+msgid "one file in {zip}"
+msgid_plural "{n:,} files in {zip}"
+msgstr[0] "jeden plik w {zip}"
+msgstr[1] "{n} pliki w {zip}"
+msgstr[2] "{n} plików w {zip}"
+
+msgid "{n} empty"
+msgid_plural "{n} empties"
+msgstr[0] "x"
+msgstr[1] ""
+msgstr[2] ""
+"""
+
+
+def test_a_count_chooses_the_form_by_the_rules_of_the_language(monkeypatch, tmp_path):
+    """The file's header numbers the forms; a language with several is as easy as one with one."""
+    counts = 1, 2, 5, 12, 22, 1000, 1.5
+    files = [message("one file in {zip}", "{n:,} files in {zip}", n, zip="a.zip") for n in counts]
+    assert [str(each).split()[0] for each in files] == ["one", "2", "5", "12", "22", "1,000", "1.5"]
+    assert str(files[1]) == "2 files in a.zip"
+    po = tmp_path / "pl" / "LC_MESSAGES" / "cyclegan.po"
+    po.parent.mkdir(parents=True)
+    po.write_text(POLISH)
+    monkeypatch.setattr(locale, "FOLDER", tmp_path)
+    polish = [each.text(translate("pl")).split()[1] for each in files]
+    assert polish == ["plik", "pliki", "plików", "plików", "pliki", "plików", "plików"]  # Gettext counts whole things.
+    lacking = [in_language(message("{n} empty", "{n} empties", n), "pl") for n in (1, 2)]
+    assert lacking == ["1 empty", "2 empties"], "an entry with an empty form isn't translated yet"
+    catalogue.cache_clear()
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_korean_has_one_form(number):
+    assert in_language(message("{n} fake", "{n} fakes", number), "ko") == f"가짜 사진 {number}장"
+
+
+def test_a_sentence_has_one_plural():
+    assert len({singular(each) for each in NEEDED}) == len(NEEDED)
+    for one, several in (each for each in NEEDED if not isinstance(each, str)):
+        assert places(one) <= places(several) | {"n"}, one
+
+
+def test_english_needs_no_babel():
+    """Babel comes with the app; the command line works without it."""
+    code = (
+        "import sys; sys.modules['babel'] = None\n"
+        "from cyclegan.errors import message; from cyclegan.locale import in_language\n"
+        "print(in_language(message('{n} picture', '{n} pictures', 1), 'en'), message('{n} picture', '{n} pictures', 2))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "1 picture 2 pictures\n"
+
+
+def test_an_update_keeps_and_adds_plurals():
+    head = '# Korean.\nmsgid ""\nmsgstr ""\n"Language: ko\\n"\n"Plural-Forms: nplurals=1; plural=0;\\n"\n\n'
+    new = updated(head, {("{n} cat", "{n} cats"): "x.py", "dog": "x.py"})
+    assert 'msgid "{n} cat"\nmsgid_plural "{n} cats"\nmsgstr[0] ""\n' in new
+    filled = new.replace('msgstr[0] ""', 'msgstr[0] "고양이 {n}마리"')
+    assert entries(filled)["{n} cat"] == {"other": "고양이 {n}마리"}
+    assert updated(filled, {("{n} cat", "{n} cats"): "x.py", "dog": "x.py"}) == filled
+    assert "고양이" not in updated(filled, {("{n} cat", "{n} kittens"): "x.py"}), "another sentence"
+
+
+NOUNS = (
+    "answers|blocks|bytes|checkpoints|commits|epochs|fakes|files|frames|hours|images(?!/s)|layers|lengths|minutes|pairs|"
+    "participants|people|pictures|points|processes|reals|scenes|seconds|sessions|sizes|steps|stimuli|tags|threads|times|"
+    "trials|votes"
+)
+VERBS = "are|had|has|have|holds|is|of|one|over|takes|to|was|were|would"
+A_COUNT = re.compile(rf"\{{\}}(?: (?!(?:{VERBS})\b)[a-z-]+){{0,3}}? (?:{NOUNS})\b")
+NEVER_ONE = (
+    "bytes can't be padded", "{size} bytes, too many", "{most:,} bytes", "{size:,} bytes", "{most:,} files",  # Limits.
+    "{max_seconds:g} seconds", "{frames:,} frames, the limit", "{frames:,} frames, and you can send",
+    "{count:,} pictures are more than", "{count} checkpoints are more than", "{least} to {most} epochs",
+    "{count} steps in a row", "streets has {self.length(split)}", "{COMMITS_PER_HOUR} commits an hour",
+    "{count} sizes ({first}", "{count} more {kind} trials", "{duration:.1f} seconds",  # More than one; a decimal.
+    "f'{processes} processes on", "f'{arrow} with {count} checkpoints", "{arrow} with {count} checkpoints",  # Asked.
+    "all {len(contrasts)} contrasts", "'points_per_step']):.1f} points",
+)  # fmt: skip
+"""Parts of sentences whose number is never one thing."""
+
+
+def sentences(tree):
+    """Every text of a module that is no docstring, as it stands in the code, without those of a plural."""
+    plural = {
+        node for call in ast.walk(tree) if isinstance(call, ast.Call) and len(call.args) > 2 for node in call.args[1:-1]
+    }
+    inside = {part for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in ast.walk(node)} - {
+        node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)
+    }
+    about = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if node not in plural | inside | about and isinstance(node, (ast.JoinedStr, ast.Constant)):
+            text = ast.unparse(node)
+            if isinstance(node, ast.JoinedStr):
+                yield text, "".join(part.value if isinstance(part, ast.Constant) else "{}" for part in node.values)
+            elif isinstance(node.value, str):
+                yield text, re.sub(r"\{\w*[^}]*\}", "{}", node.value)
+
+
+@pytest.mark.parametrize("folder", ["cyclegan", "hub", "app.py", "train_accelerate.py"])
+def test_every_count_has_a_singular(folder):
+    """Give the plural as a second template and the number as a third argument, or use `number_of` for English alone."""
+    paths = [ROOT / folder] if folder.endswith(".py") else sorted((ROOT / folder).rglob("*.py"))
+    found = [
+        f"{path.name}: {text}" for path in paths
+        for text, plain in sentences(ast.parse(path.read_text(encoding="utf-8")))
+        if A_COUNT.search(plain) and not any(part in text for part in NEVER_ONE)
+    ]  # fmt: skip
+    assert found == []
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("cyclegan/**/*.js")), ids=lambda path: path.name)
+def test_every_count_of_a_script_has_a_singular(path):
+    alone = [each for each in in_script(path.read_text(encoding="utf-8")) if isinstance(each, str)]
+    assert [text for text in alone if A_COUNT.search(re.sub(r"\{\w+\}", "{}", text))] == []
+
+
 def test_korean_sentences_are_whole():
     particle = re.compile(r"\}['’”)]?(은|는|이|가|을|를|과|와|으로|로|이나|나|이라|라)(?![가-힣])")
-    for english, korean in KOREAN.items():
-        assert places(english) == places(korean), english
+    plurals = dict(each for each in NEEDED if not isinstance(each, str))
+    for english, korean in ((english, form) for english, found in KOREAN.items() for form in forms(found)):
+        assert places(plurals.get(english, english)) == places(korean), english
         assert not particle.search(korean), f"the particle depends on the name: {korean}"
         if english[0].islower() or not english.endswith((".", ":")):
             assert not korean.endswith("."), f"the pages end it: {korean}"
 
 
 def test_no_english_is_left_in_korean():
-    for korean in KOREAN.values():
+    for korean in (form for found in KOREAN.values() for form in forms(found)):
         words = re.findall(r"[A-Za-z][\w./@-]*\w", re.sub(r"\{[^}]*\}|--[\w-]+", " ", korean, flags=re.ASCII), re.ASCII)
         assert set(words) <= NAMES, korean
 

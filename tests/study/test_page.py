@@ -29,9 +29,10 @@ def uncached(monkeypatch):
 def test_babel_finds_the_templates_that_the_page_is_given():
     found = set()
     for script in SCRIPTS:
-        messages = extract("javascript", io.BytesIO(script.read_bytes()), keywords={"say": None})
-        found |= {template for _, template, _, _ in messages}
-    assert found == set(page.templates()) and len(found) > 120
+        keywords = {"say": {None: (1,), 3: (1, 2)}}
+        messages = extract("javascript", io.BytesIO(script.read_bytes()), keywords=keywords)
+        found |= {said if isinstance(said, str) else said[0] for _, said, _, _ in messages}
+    assert found == set(page.templates()) and len(found) > 110
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
@@ -46,7 +47,14 @@ def test_every_sentence_is_translated_with_the_same_places(language):
     assert [template for template in page.templates() if template not in known] == []
     words = json.loads(page.files()[f"words.{language}.json"])
     assert words == {template: known[template] for template in page.templates()}
-    for english, translation in words.items():
+    plurals = dict(each for script in SCRIPTS for each in locale.in_script(script.read_text(encoding="utf-8"))
+                   if not isinstance(each, str))  # fmt: skip
+    said = [
+        (plurals.get(english, english), form) for english, found in words.items()
+        for form in (found.values() if isinstance(found, dict) else [found])
+    ]  # fmt: skip
+    assert len(plurals) > 8
+    for english, translation in said:
         assert sorted(re.findall(r"\{\w+\}", english)) == sorted(re.findall(r"\{\w+\}", translation)), english
         if language == "ko":
             assert re.search("[가-힣]", translation) and not re.search("[가-힣]", english), english

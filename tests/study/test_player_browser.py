@@ -211,7 +211,8 @@ def test_a_session_by_mouse(play):
     votes = game.votes
     assert list(votes.chosen_side) == ["left"] * 2 + ["right"] * 3 and votes.completed.all()
     correct = (votes.chosen_side == votes.real_side)[2:].sum()
-    assert f"You were right {correct} times out of 3." in here.page.locator("#text").inner_text()
+    times = "once" if correct == 1 else f"{correct} times"
+    assert f"You were right {times} out of 3." in here.page.locator("#text").inner_text()
     here.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     here.press("Copy")
     here.page.get_by_role("button", name="Copied").wait_for()

@@ -68,15 +68,15 @@ def test_progress_arrives_in_order():
 
 
 def test_an_error_arrives_whole_and_can_be_translated():
-    needed = message("broken pictures")
-    template = "a session needs {count} {needed} and the study has {have}: take a larger data set, or lower "
-    template += "practice_trials and test_trials"
+    needed = message("{n} broken picture", "{n} broken pictures", 4)
+    template = "a session needs {needed} and the study has {have}: take a larger data set, or lower practice_trials "
+    template += "and test_trials"
     with pytest.raises(StudyError) as caught:
-        list(in_process(fail, StudyError, template, {"count": 4, "needed": needed, "have": 3}))
+        list(in_process(fail, StudyError, template, {"needed": needed, "have": 3}))
     error = caught.value
-    assert error.message.template == template and error.message.values == {"count": 4, "needed": needed, "have": 3}
+    assert error.message.template == template and error.message.values == {"needed": needed, "have": 3}
     assert str(error).startswith("a session needs 4 broken pictures and the study has 3")
-    assert in_language(error, "ko").startswith("한 사람에게 망가뜨린 사진 4장이 필요한데 3장밖에 없습니다")
+    assert in_language(error, "ko").startswith("한 사람에게 망가뜨린 사진 4장 필요한데 3장밖에 없습니다")
     with pytest.raises(ConfigError, match="^no$"):
         list(in_process(fail, ConfigError, "no", {}))
 

@@ -11,7 +11,6 @@ import gzip
 import hashlib
 import html
 import json
-import re
 import string
 from pathlib import Path
 
@@ -20,12 +19,10 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from cyclegan.errors import message
-from cyclegan.locale import LANGUAGES, catalogue, in_language
+from cyclegan.locale import LANGUAGES, catalogue, in_language, in_script
 
 FOLDER = Path(__file__).parent
 MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".json": "application/json"}
-
-_SAID = re.compile(r'\bsay\(\s*("(?:[^"\\\n]|\\.)*")')
 
 
 @functools.cache
@@ -41,9 +38,9 @@ def files() -> dict[str, bytes]:
 
 
 def templates() -> list[str]:
-    """Return the English sentences of the page: the literal first arguments of its calls of `say`."""
-    scripts = [path.read_text(encoding="utf-8") for path in sorted(FOLDER.glob("*.js"))]
-    return list(dict.fromkeys(json.loads(found) for script in scripts for found in _SAID.findall(script)))
+    """Return the English sentences of the page, counted ones by their singular, as `catalogue` has them."""
+    found = [said for path in sorted(FOLDER.glob("*.js")) for said in in_script(path.read_text(encoding="utf-8"))]
+    return list(dict.fromkeys(said if isinstance(said, str) else said[0] for said in found))
 
 
 @functools.cache

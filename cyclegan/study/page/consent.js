@@ -9,11 +9,11 @@ import { say } from "./words.js";
 // --- consent ------------------------------------------------------------------------------------------------
 
 const WHAT = {
-  real: count => say("You will see {count} pairs of pictures and decide each time which one is real.", { count }),
-  fake: count => say("You will see {count} pairs of pictures and decide each time which one is fake.", { count }),
-  single: count => say("You will see {count} pictures, one at a time, and decide for each whether it is real or fake.", { count }),
-  pick: count => say("You will see {count} pairs of pictures and decide each time which one looks more real.", { count }),
-  tag: count => say("You will see {count} pictures that a computer has made, and mark what is wrong with them.", { count }),
+  real: n => say("You will see {n} pair of pictures and decide which one is real.", "You will see {n} pairs of pictures and decide each time which one is real.", { n }),
+  fake: n => say("You will see {n} pair of pictures and decide which one is fake.", "You will see {n} pairs of pictures and decide each time which one is fake.", { n }),
+  single: n => say("You will see {n} picture, and decide whether it is real or fake.", "You will see {n} pictures, one at a time, and decide for each whether it is real or fake.", { n }),
+  pick: n => say("You will see {n} pair of pictures and decide which one looks more real.", "You will see {n} pairs of pictures and decide each time which one looks more real.", { n }),
+  tag: n => say("You will see {n} picture that a computer has made, and mark what is wrong with it.", "You will see {n} pictures that a computer has made, and mark what is wrong with them.", { n }),
 };
 const STORED_LOGIN = () => say("Your answers, how long they took and how long each picture was on the screen; the size of your screen and the language of this page; your Hugging Face user name.");
 const STORED_LINK = () => say("Your answers, how long they took and how long each picture was on the screen; the size of your screen and the language of this page; the participant id in your link.");
@@ -24,8 +24,8 @@ function duration() {
   const { practice_trials: practice, test_trials: test, exposure_ms: exposure } = about;
   const answer = about.task === "tag" ? 15000 : exposure ? 2000 : 4000;
   const each = (about.presentation === "sequence" ? 2 : 1) * (about.blank_ms + exposure) + answer;
-  const minutes = Math.max(1, Math.round(((practice + test) * each + practice * about.feedback_ms) / 60000));
-  return minutes === 1 ? say("It takes about a minute.") : say("It takes about {minutes} minutes.", { minutes });
+  const n = Math.max(1, Math.round(((practice + test) * each + practice * about.feedback_ms) / 60000));
+  return say("It takes about a minute.", "It takes about {n} minutes.", { n });
 }
 
 /** The person to contact. */
@@ -89,7 +89,7 @@ const TASK = {
   tag: () => say("Choose everything that is wrong with it. If you like, draw a box around the place, with the mouse or a finger."),
 };
 
-const seconds = ms => ms === 1000 ? say("one second") : say("{seconds} seconds", { seconds: ms / 1000 });
+const seconds = ms => say("one second", "{n} seconds", { n: ms / 1000 });
 
 export async function instructions() {
   const { task, presentation, exposure_ms: exposure, practice_trials: practice, test_trials: test } = about;
@@ -103,7 +103,9 @@ export async function instructions() {
   point(TASK[asked()]);
   point(() => say("Take as long as you need to answer."));
   if (practice && task === "realness") {
-    point(() => say("The first {practice} are for practice, and show you the right answer. The {test} after them don't.", { practice, test }));
+    const first = () => say("The first one is for practice, and shows you the right answer.", "The first {n} are for practice, and show you the right answer.", { n: practice });
+    const after = () => say("The one after that doesn't.", "The {n} after that don't.", { n: test });
+    point(() => `${first()} ${after()}`);
   }
   if (matchMedia("(hover: hover)").matches) {
     point(() => say("With a keyboard: {keys}.", { keys: keyWords().replaceAll("   ", ", ") }));

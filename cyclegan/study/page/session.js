@@ -53,7 +53,7 @@ export async function run(state, greet) {
         : say("You stopped in practice, at {number} of {of}. Continue when you are ready.", state));
     } else if (phase === "practice" && state.phase === "test") {
       setProgress(null);
-      await toContinue(() => say("Practice is over"), () => say("The next {of} don't show the right answer.", state));
+      await toContinue(() => say("Practice is over"), () => say("The next one doesn't show the right answer.", "The next {n} don't show the right answer.", { n: state.of }));
     }
     greet = false;
     phase = state.phase;
@@ -89,7 +89,7 @@ const ENDS = {
     ? say("This was a preview: nothing was recorded. Load the page again to go through it once more.")
     : say("All your answers are stored."),
   disqualified: () => say("The second part requires more right answers in practice than you gave, so the study ends here."),
-  expired: () => say("It was open for {hours} hours from its start. Your answers up to then are stored.", { hours: about.session_hours }),
+  expired: () => say("It was open for {n} hour from its start. Your answers up to then are stored.", "It was open for {n} hours from its start. Your answers up to then are stored.", { n: about.session_hours }),
 };
 
 async function finish({ phase, score, code, url }) {
@@ -98,7 +98,7 @@ async function finish({ phase, score, code, url }) {
   if (about.preview) url = null; // It would end a real participation on the panel's site.
   const parts = [title(HEADINGS[phase]), paragraph(ENDS[phase])];
   if (score) {
-    parts.push(make("p", () => say("You were right {correct} times out of {of}.", score), { className: "score" }));
+    parts.push(make("p", () => say("You were right once out of {of}.", "You were right {n} times out of {of}.", { n: score.correct, of: score.of }), { className: "score" }));
     if (about.task === "realness") {
       parts.push(make("p", () => say("Guessing is right about half the time."), { className: "soft" }));
     }

@@ -18,10 +18,16 @@ function initialLanguage() {
 
 export const isTranslated = () => language !== LANGUAGES[0];
 
-/** A sentence in the participant's language. The template is a literal, because Babel extracts it from this call. */
-export function say(template, values = {}) {
+/**
+ * A sentence in the participant's language. Where it counts, its arguments are singular, plural and { n, … }, else
+ * template and values. The templates are literals, because Babel extracts them from this call.
+ */
+export function say(template, ...rest) {
   if (!translations) return "";
-  return (translations[template] ?? template).replace(/\{(\w+)\}/g, (_, name) => values[name]);
+  const values = rest.at(-1) ?? {}, plural = rest.length > 1 ? rest[0] : template;
+  const found = translations[template] ?? (values.n === 1 ? template : plural);
+  const text = found.other ? found[new Intl.PluralRules(language).select(values.n)] ?? found.other : found;
+  return text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 }
 
 /** Put words on an element; they change with the language. */

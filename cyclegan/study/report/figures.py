@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cyclegan.errors import number_of
 from cyclegan.study import statistics
 from cyclegan.study.format import Study
 from cyclegan.study.report.judging import excluded_because, judge, known, session_status
@@ -407,7 +408,7 @@ def _notes(study: Study, report: Mapping[str, Any]) -> list[str]:
             f"differ: the interval assumes an intra-participant correlation of {statistics.ASSUMED_CORRELATION}."
         )
     if 0 < people < statistics.MIN_PARTICIPANTS:
-        notes.append(f"With {people} participant{'s' * (people != 1)}, every figure is provisional.")
+        notes.append(f"With {number_of(people, 'participant')}, every figure is provisional.")
     if study.protocol.task == "pick":
         notes.append(
             "Strengths are Bradley-Terry's, with a tie as half a win for each, and a tenth of a win added for each "

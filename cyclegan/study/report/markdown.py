@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cyclegan.errors import english, number_of, rounded
 from cyclegan.study import statistics
 
 _MARKS = re.compile(r"[\\`*_\[\]|#!~$]")
@@ -51,21 +52,21 @@ def _method(report: Mapping[str, Any]) -> str:
     source, target = (study["domains"] if study["direction"] == "ab" else study["domains"][::-1])
     mixed = protocol["epochs_per_session"] == "mixed" or protocol["task"] == "pick"
     sessions = "several epochs" if mixed and len(report["epochs"]) > 1 else "one epoch"
-    practice = (
-        f"{protocol['practice_trials']} practice trials with feedback, then " if protocol["practice_trials"] else ""
-    )
+    trials = number_of(protocol["test_trials"], "test trial")
+    if practice := protocol["practice_trials"]:
+        trials = f"{number_of(practice, 'practice trial')} with feedback, then {trials}"
     return (
         f"Participants {ask} ({escape(source)} → {escape(target)}, data set {escape(study['dataset'])}, "
         f"{study['size'][0]} × {study['size'][1]} pixels), shown {shown[protocol['presentation']]}, {exposure}. "
-        f"A session had {practice}{protocol['test_trials']} test trials without feedback, and judged {sessions}. "
+        f"A session had {trials} without feedback, and judged {sessions}. "
         f"Protocol: {escape(protocol['name'])}; study {study['study_id'][:8]}."
     )
 
 
 def _who(report: Mapping[str, Any]) -> str:
     people = report["participants"]
-    text = (f"{_count(people['started'], 'participant')} started, and {people['counted']} count, with "
-            f"{_count(report['trials'], 'test trial')}.")
+    text = (f"{number_of(people['started'], 'participant')} started, and {people['counted']} "
+            f"{english('counts', 'count', people['counted'])}, with {number_of(report['trials'], 'test trial')}.")
     if people["left_out"]:
         left_out = "; ".join(f"{escape(entry['reason'])}: {entry['count']}" for entry in people["left_out"])
         text += f" Left out: {left_out}."
@@ -81,8 +82,8 @@ def _realness_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> l
                     f"(95% interval over participants {_interval(e['interval'])}")
         if e["interval_crossed"]:
             sentence += f"; over participants and pictures {_interval(e['interval_crossed'])}"
-        sentences.append(f"{sentence}; N = {_count(e['participants'], 'participant')}, "
-                         f"{_count(e['trials'], 'trial')}).")
+        sentences.append(f"{sentence}; N = {number_of(e['participants'], 'participant')}, "
+                         f"{number_of(e['trials'], 'trial')}).")
     parts.append(" ".join(sentences))
     missing = [str(e["epoch"]) for e in report["epochs"] if e["fooling_rate"] is None]
     if missing:
@@ -115,7 +116,7 @@ def _realness_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> l
     )
     parts.append(_table(
         ["epoch", "intra-participant correlation", "for ± 5", "still missing", "for ± 3", "still missing"],
-        [[e["epoch"], f"{n['correlation']:.3f}{' (assumed)' if n['assumed'] else ''}", n["for_5_points"],
+        [[e["epoch"], f"{rounded(n['correlation'], '.3f')}{' (assumed)' if n['assumed'] else ''}", n["for_5_points"],
           n["still_for_5_points"], n["for_3_points"], n["still_for_3_points"]]
          for e in report["epochs"] for n in [e["participants_needed"]]],
     ))  # fmt: skip
@@ -144,7 +145,7 @@ def _between_words(report: Mapping[str, Any]) -> list[str]:
         parts.append(_table(
             ["epochs", "difference (points)", "N", "95%, participants, uncorrected", "p", "p, Holm", "P(A > B)",
              f"{needed} for 80% power at the observed difference"],
-            [[f"{c['epoch_a']} − {c['epoch_b']}", f"{100 * c['difference']:+.1f}", _contrast_n(c),
+            [[f"{c['epoch_a']} − {c['epoch_b']}", rounded(100 * c["difference"], "+.1f"), _contrast_n(c),
               _points(c["interval"]), _p(c["p"]), _p(c["p_holm"]), _percent(c["a_beats_b"]),
               c["participants_needed"] or "–"] for c in contrasts],
         ))  # fmt: skip
@@ -162,13 +163,14 @@ def _pick_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> list[
     pick = report["pick"]
     best = max(pick["strengths"], key=lambda s: s["strength"])
     parts = [
-        f"Epoch {best['epoch']} was preferred most (Bradley-Terry strength {best['strength']:+.2f}, 95% interval "
-        f"{_numbers(best['interval'])}); {_percent(pick['tie_share'])} of {_count(pick['trials'], 'trial')} were ties "
-        f"(N = {_count(pick['participants'], 'participant')})."
+        f"Epoch {best['epoch']} was preferred most (Bradley-Terry strength {rounded(best['strength'], '+.2f')}, 95% "
+        f"interval {_numbers(best['interval'])}); ties in {_percent(pick['tie_share'])} of "
+        f"{number_of(pick['trials'], 'trial')} (N = {number_of(pick['participants'], 'participant')})."
     ]
     parts += _picture(pictures, "preferences", "Bradley-Terry strengths")
     parts.append(_table(["epoch", "strength (logit)", "95%, participants"],
-                        [[s["epoch"], f"{s['strength']:+.2f}", _numbers(s["interval"])] for s in pick["strengths"]]))
+                        [[s["epoch"], rounded(s["strength"], "+.2f"), _numbers(s["interval"])]
+                         for s in pick["strengths"]]))
     parts.append(_table(
         ["A – B", "A preferred", "ties", "B preferred", "P(A beats B)", "95%, participants"],
         [[f"{d['epoch_a']} – {d['epoch_b']}", d["wins"], d["ties"], d["losses"], _percent(d["a_beats_b"]),
@@ -181,8 +183,8 @@ def _tag_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> list[s
     rates = report["tag"]["rates"]
     parts = [" ".join(
         f"Of fakes of epoch {row['epoch']}, {_percent(row['rate'])} were marked (95% interval over participants "
-        f"{_interval(row['interval'])}; N = {_count(row['participants'], 'participant')}, "
-        f"{_count(row['trials'], 'trial')})." for row in rates if row["tag"] == "any"
+        f"{_interval(row['interval'])}; N = {number_of(row['participants'], 'participant')}, "
+        f"{number_of(row['trials'], 'trial')})." for row in rates if row["tag"] == "any"
     )]  # fmt: skip
     parts += _picture(pictures, "tags", "What was wrong, per epoch")
     parts.append(_table(["epoch", "tag", "fakes marked", "95%, participants", "boxes"],
@@ -206,7 +208,7 @@ def _quality_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> li
                          f"{_interval(bias['interval'])}.")
         if real := bias["real_real"]:
             sentences.append(f"Of two real pictures, the left one was chosen in {_percent(real['rate'])} of "
-                             f"{_count(real['trials'], 'trial')} {_interval(real['interval'])}.")
+                             f"{number_of(real['trials'], 'trial')} {_interval(real['interval'])}.")
     vigilance = report["vigilance"]
     if vigilance and vigilance["rate"] is not None:
         rule = (f"a session needs {vigilance['needed']} of {vigilance['trials_per_session']} to count, and "
@@ -216,11 +218,11 @@ def _quality_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> li
     repeats = report["repeats"]
     if repeats and repeats["rate"] is not None:
         sentences.append(f"A pair that was shown again got the same answer in {_percent(repeats['rate'])} of "
-                         f"{_count(repeats['trials'], 'trial')} {_interval(repeats['interval'])}.")
+                         f"{number_of(repeats['trials'], 'trial')} {_interval(repeats['interval'])}.")
     agreement = report["agreement"]
     if agreement["alpha"] is not None:
-        sentences.append(f"Krippendorff's α (nominal) over {_count(agreement['stimuli'], 'stimulus', 'stimuli')} is "
-                         f"{agreement['alpha']:.2f}.")
+        sentences.append(f"Krippendorff's α (nominal) over {number_of(agreement['stimuli'], 'stimulus', 'stimuli')} is "
+                         f"{rounded(agreement['alpha'], '.2f')}.")
     parts = [" ".join(sentences), _exposure_words(report)]
     marked = [e for e in report["epochs"] if e["without_marked"] and e["without_marked"]["rate"] is not None]
     if marked:
@@ -235,17 +237,17 @@ def _quality_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> li
 def _exposure_words(report: Mapping[str, Any]) -> str:
     exposure, sentences = report["exposure"], []
     if exposure["planned_ms"] and exposure["error_ms"]:
-        error = exposure["error_ms"]
+        median, low, high = (rounded(exposure["error_ms"][name], "+.0f") for name in ("median", "p5", "p95"))
         sentences.append(
-            f"Measured exposure differed from the planned {exposure['planned_ms']} ms by {error['median']:+.0f} ms in "
-            f"the median (5th to 95th percentile {error['p5']:+.0f} to {error['p95']:+.0f}); {exposure['marked']} of "
-            f"{_count(exposure['trials'], 'trial')} ({_percent(exposure['marked_share'])}) were outside ± "
-            f"{exposure['tolerance_ms']} ms or were not measured: they count, and are marked."
+            f"Measured exposure differed from the planned {exposure['planned_ms']} ms by {median} ms in the median "
+            f"(5th to 95th percentile {low} to {high}). Not measured, or outside ± {exposure['tolerance_ms']} ms: "
+            f"{exposure['marked']} of {number_of(exposure['trials'], 'trial')} ({_percent(exposure['marked_share'])}), "
+            "which count, and are marked."
         )
     elif exposure["planned_ms"]:
         sentences.append("No exposure was measured: all trials count, and are marked.")
-    sentences.append(f"The window lost the focus in {_count(exposure['focus_lost'], 'trial')}; "
-                     f"{_count(exposure['resumed'], 'trial')} had been seen before a reload.")
+    sentences.append(f"The window lost the focus in {number_of(exposure['focus_lost'], 'trial')}; "
+                     f"{number_of(exposure['resumed'], 'trial')} had been seen before a reload.")
     return " ".join(sentences)
 
 
@@ -280,20 +282,16 @@ def _picture(pictures: Mapping[str, str], name: str, alt: str) -> list[str]:
     return [f"![{alt}]({pictures[name]})"] if name in pictures else []
 
 
-def _count(number: int, word: str, plural: str | None = None) -> str:
-    return f"{number} {word if number == 1 else plural or word + 's'}"
-
-
 def _percent(value: float | None) -> str:
     return "–" if value is None else f"{value:.1%}"
 
 
 def _interval(value: Sequence[float] | None, form: str = ".1%") -> str:
-    return "–" if value is None else f"[{value[0]:{form}}, {value[1]:{form}}]"
+    return "–" if value is None else f"[{rounded(value[0], form)}, {rounded(value[1], form)}]"
 
 
 def _points(value: Sequence[float] | None) -> str:
-    return "–" if value is None else f"[{100 * value[0]:+.1f}, {100 * value[1]:+.1f}]"
+    return "–" if value is None else _interval([100 * bound for bound in value], "+.1f")
 
 
 def _numbers(value: Sequence[float] | None) -> str:

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cyclegan.errors import StudyError
+from cyclegan.errors import StudyError, number_of
 from cyclegan.study.format import Study
 from cyclegan.study.protocol import TAGS
 
@@ -219,8 +219,8 @@ def caption(report: Report) -> str:
     shown = f"{protocol['exposure_ms']}\xa0ms" if protocol["exposure_ms"] else "unlimited time"
     return (
         f"Study {report['study']['name']}. Protocol {protocol['name']}: "
-        f"{protocol['practice_trials']} + {protocol['test_trials']} trials, {shown}; "
-        f"N\xa0=\xa0{people} participant{'s' * (people != 1)}, {report['trials']}\xa0trials."
+        f"{protocol['practice_trials']} + {number_of(protocol['test_trials'], 'trial')}, {shown}; "
+        f"N\xa0=\xa0{number_of(people, 'participant')}, {number_of(report['trials'], 'trial')}."
     )
 
 

@@ -145,7 +145,7 @@ function drawTile(tile, n) {
   tile.figures.replaceChildren(...figures.map(([key, name, digits, best]) => {
     const all = shown.entries.map(each => each[key]).filter(each => each != null);
     const isBest = all.length > 1 && entry[key] === best(...all);
-    return make("span", isBest ? {class: "best", title: say("the best of these")} : {}, `${name} ${entry[key].toFixed(digits)}`);
+    return make("span", isBest ? {class: "best", title: say("the best of these")} : {}, `${name} ${entry[key].toFixed(digits).replace(/^-(?=[0.]+$)/, "")}`);
   }));
   tile.img.hidden = tile.save.hidden = !url;
   tile.wait.hidden = Boolean(url);
