@@ -24,9 +24,10 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.plain_recipe import PlainCycleGAN
-from benchmarks.train_throughput import REPORTS, blocks, numbers, step_flop
+from benchmarks.train_throughput import REPORTS, blocks, numbers
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,8 @@ class Work:
 class _Traffic(TorchDispatchMode):
     """Counts operations, and the bytes of the tensors that they read and write."""
 
-    FREE = ("detach", "empty", "empty_like", "empty_strided", "_unsafe_view")
+    FREE = ("detach", "empty", "empty_like", "empty_strided", "zeros_like", "_unsafe_view")
+    """They move nothing, or (Adam's first averages) only in the first step."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -100,10 +102,9 @@ def work_of(size: int, args: argparse.Namespace) -> Work:
     """Return what the plain recipe's step on one pair of size² does; `args` has generator, ngf and ndf."""
     plain = PlainCycleGAN(args.ngf, args.ndf, blocks(args.generator), "meta")
     picture = torch.empty(1, 3, size, size, device="meta")
-    plain.step(picture, picture)  # So that Adam has its averages.
-    with _Traffic() as traffic:
+    with FlopCounterMode(display=False) as counter, _Traffic() as traffic:
         plain.step(picture, picture)
-    return Work(step_flop(size, args), traffic.bytes, traffic.operations)
+    return Work(counter.get_total_flops(), traffic.bytes, traffic.operations)
 
 
 def seconds(work: Work, card: Card, assumed: Assumption) -> float:
@@ -138,7 +139,7 @@ def table(report: dict[str, Any]) -> list[str]:
     sizes, pairs = [str(size) for size in report["sizes"]], report["pictures"] * report["epochs"]
     lines = ["| card | | " + " | ".join(f"{size}²" for size in sizes) + " |", "|---|---|" + "--:|" * len(sizes)]
     for device, rates in report["measured"].items():
-        cells = [f"{show(pairs / rates[size] / 3600)} h" if size in rates else "" for size in sizes]
+        cells = [f"{show(pairs / rates[size] / 3600)} h" if size in rates else "not measured" for size in sizes]
         lines.append(f"| {device} | measured | {' | '.join(cells)} |")
     for card, steps in report["computed"].items():
         cells = ["–".join(show(pairs * s / 3600) for s in steps[size]) + " h" for size in sizes]
@@ -154,8 +155,8 @@ def markdown(report: dict[str, Any]) -> str:
         "",
         f"    {report['command']}",
         "",
-        f"{report['pictures']} pictures in the larger domain, {report['epochs']} epochs, batch 1, {report['generator']}, "
-        f"ngf {report['ngf']}, ndf {report['ndf']}, the default flags.",
+        f"{report['pictures']} pictures in the larger domain, {report['epochs']} epochs, batch 1, "
+        f"{report['generator']}, ngf {report['ngf']}, ndf {report['ndf']}, the default flags.",
         "",
         *table(report),
         "",
@@ -178,7 +179,8 @@ def markdown(report: dict[str, Any]) -> str:
     ]
     for size, work in report["work"].items():
         lines.append(f"| {size}² | {work['flop'] / 1e12:.3g} | {work['bytes'] / 1e9:.3g} | {work['operations']} |")
-    lines += ["", "The makers' data sheets have:", "", "| card | TFLOP/s, fp16 and bf16, dense | GB/s |", "|---|--:|--:|"]
+    lines += ["", "The makers' data sheets have:", ""]
+    lines += ["| card | TFLOP/s, fp16 and bf16, dense | GB/s |", "|---|--:|--:|"]
     lines += [f"| {card['name']} | {card['tflops']:g} | {card['bandwidth']:g} |" for card in report["cards"]]
     return "\n".join(lines) + "\n"
 
@@ -201,16 +203,26 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument("--pictures", type=int, default=1000, help="of the larger domain (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=200, help="all of them (default: %(default)s)")
-    parser.add_argument("--sizes", type=numbers, default=[128, 256, 512],
-                        help="sides of the training crops (default: 128,256,512)")
-    parser.add_argument("--generator", choices=("resnet_9", "resnet_6"), default="resnet_9",
-                        help="architecture (default: %(default)s)")
-    parser.add_argument("--ngf", type=int, default=64,
-                        help="channels of the generators' first layer (default: %(default)s)")
-    parser.add_argument("--ndf", type=int, default=64,
-                        help="channels of the discriminators' first layer (default: %(default)s)")
-    parser.add_argument("--card", type=card_of, action="append", default=[], metavar="NAME:TFLOPS:GB/s",
-                        help="another card: peak in bf16 without sparsity, and the memory's bandwidth; repeat for more")
+    parser.add_argument(
+        "--sizes", type=numbers, default=[128, 256, 512], help="sides of the training crops (default: 128,256,512)"
+    )
+    parser.add_argument(
+        "--generator", choices=("resnet_9", "resnet_6"), default="resnet_9", help="architecture (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--ngf", type=int, default=64, help="channels of the generators' first layer (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--ndf", type=int, default=64, help="channels of the discriminators' first layer (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--card",
+        type=card_of,
+        action="append",
+        default=[],
+        metavar="NAME:TFLOPS:GB/s",
+        help="another card: peak in bf16 without sparsity, and the memory's bandwidth; repeat for more",
+    )
     parser.add_argument("--output", type=Path, help="what to write, without .json and .md (default: only print)")
     return parser.parse_args(words)
 
