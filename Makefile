@@ -1,10 +1,20 @@
-# make demo: the app with the embedded runs.  make test: everything that CI runs.
+# make demo: the app with the embedded runs.  make test: everything that CI runs.  make install: only what both need.
+#   PORT=8000      another port for the app
+#   TORCH=cpu      the small build of torch, for a machine without a GPU
+#   TORCH=auto     the build that fits the GPU's driver, where the default one is too new for it
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PORT ?= 7860
+PIP := $(BIN)/python -m pip install --disable-pip-version-check
 
-.PHONY: demo test lint clean
+ifneq ($(filter-out cpu auto,$(TORCH))$(word 2,$(TORCH)),)
+$(error TORCH=$(TORCH) must be cpu (no GPU) or auto (fits the GPU's driver); leave it out for torch's default build)
+endif
+
+.PHONY: install demo test lint clean
+
+install: $(VENV)/.app
 
 demo: $(VENV)/.app
 	$(BIN)/python app.py --port $(PORT)
@@ -16,15 +26,26 @@ test: $(VENV)/.dev
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 
-# A stamp each, so that a second start installs nothing.
-$(VENV)/.app: requirements.txt
+$(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed" if sys.version_info < (3, 10) else 0)'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
+	$(PYTHON) -m venv $(VENV) || { rm -f $@; exit 1; }
+
+# A stamp each, so that a second start installs nothing.
+$(VENV)/.app: requirements.txt $(TORCH:%=$(VENV)/.torch-%) | $(BIN)/python
+	$(PIP) -r requirements.txt
 	touch $@
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.app
-	$(BIN)/python -m pip install --disable-pip-version-check -r requirements-dev.txt
+	$(PIP) -r requirements-dev.txt
+	touch $@
+
+# uv knows PyTorch's indexes of builds. It takes both packages from one of them, in versions that fit each other. pip
+# then finds them installed. Without --reinstall-package, uv would keep another build that is installed already.
+$(VENV)/.torch-%: | $(BIN)/python
+	$(PIP) uv
+	rm -f $(VENV)/.torch-*
+	$(BIN)/uv pip install --python $(BIN)/python --torch-backend $* $$(grep '^torch' requirements.txt) \
+		--reinstall-package torch --reinstall-package torchvision
 	touch $@
 
 clean:
