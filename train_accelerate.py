@@ -109,12 +109,18 @@ def stopped_note(trainer: Trainer) -> Message:
 
 def done_note(config: TrainConfig, trainer: Trainer, folder: str) -> Message:
     """Return the last line of a training that is done."""
+    epoch, epochs = trainer.epoch, config.optim.total_epochs
     where = config.run.hub_model_id if config.run.push_to_hub else folder
+    command = shlex.join(["python", "app.py", "--checkpoints", where])
+    if epoch > epochs:
+        return message(
+            "nothing to train: this run has {epoch} epochs already, and --epochs and --decay_epochs add up to {epochs}; "
+            "see them with: {command}",
+            epoch=epoch, epochs=epochs, command=command,
+        )  # fmt: skip
     return message(
-        "done, with {epoch} of {epochs} epochs; see them with: {command}",
-        epoch=trainer.epoch, epochs=config.optim.total_epochs,
-        command=shlex.join(["python", "app.py", "--checkpoints", where]),
-    )  # fmt: skip
+        "done, with {epoch} of {epochs} epochs; see them with: {command}", epoch=epoch, epochs=epochs, command=command
+    )
 
 
 def main() -> int:
