@@ -18,6 +18,11 @@ os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports must not print a traceback.
 
+from cyclegan.cli.reference_flags import explain_training, refuse  # noqa: E402
+
+if __name__ == "__main__":
+    refuse(explain_training(sys.argv[1:]))  # Before torch is loaded, which takes seconds.
+
 from tqdm import tqdm  # noqa: E402
 
 from cyclegan.cli.entry import run_command  # noqa: E402
