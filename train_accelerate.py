@@ -119,8 +119,8 @@ def done_note(config: TrainConfig, trainer: Trainer, folder: str) -> Message:
     command = shlex.join(["python", "app.py", "--checkpoints", where])
     if epoch > epochs:
         return message(
-            "nothing to train: this run has {epoch} epochs already, and --epochs and --decay_epochs add up to {epochs}; "
-            "see them with: {command}",
+            "nothing to train: this run has {epoch} epochs already, and --epochs and --decay_epochs add up to "
+            "{epochs}; see them with: {command}",
             epoch=epoch, epochs=epochs, command=command,
         )  # fmt: skip
     return message(
