@@ -22,6 +22,8 @@ from cyclegan.errors import CheckpointError, Message, message
 _UNUSED = ("running_mean", "running_var", "num_batches_tracked")
 _DEPTH = 4
 """How deep networks may be nested, as in {"models": {"G_AB": …}}."""
+_MOST_PARTS = 10_000
+"""torch looks for each tensor of a file among all of them, so with many more it reads for minutes."""
 # The names of the layers of a network that is known here, after the name of the network itself.
 _LAYERS = re.compile(r"(?P<network>(?:[\w-]+\.)*?)(?:model\.(?:\d|model\.)|net\.\d|stem\.)")
 
@@ -122,6 +124,7 @@ def clean(name: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if key.endswith(_UNUSED):
             continue
         plain = tensor.is_floating_point() and tensor.layout == torch.strided and tensor.device.type == "cpu"
+        plain = plain and not tensor.is_nested
         # With a stride of 0, a few bytes can claim to be terabytes, which the copy below would allocate.
         if not plain or tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
             raise CheckpointError(
@@ -208,6 +211,11 @@ def _check_zip(path: Path) -> None:
         raise _other_kind(path, message("a network of Keras"), _NO_KERAS)
     if "data.pkl" not in names and any(name.endswith((".pth", ".pt", ".bin", ".h5", ".safetensors")) for name in names):
         raise _other_kind(path, message("an archive"), _UNPACK)
+    if len(members) > _MOST_PARTS:
+        raise CheckpointError(
+            "{name} has {count} parts, far more than these networks: save only the generator's state_dict() again",
+            name=shown(path.name), count=len(members),
+        )
     # torch stores without compressing, so a file that claims more than it has would only fill the memory.
     if sum(member.file_size for member in members) > path.stat().st_size:
         raise _other_kind(path, message("a compressed archive"), _UNPACK)
@@ -223,7 +231,7 @@ def _load_pickle(path: Path) -> object:
         if isinstance(error, pickle.UnpicklingError) or "TorchScript" in str(error):
             if held := re.search(r"GLOBAL ([\w.]{1,80})", str(error)):
                 raise CheckpointError(
-                    "{name} holds more than weights, a {kind}, and reading that could run code: load it where you "
+                    "{name} holds more than weights ({kind}), and reading that could run code: load it where you "
                     "trust it and save only the network's state_dict() again",
                     name=shown(path.name), kind=held[1],
                 ) from error

@@ -3,6 +3,7 @@
 import json
 import os
 import struct
+import warnings
 import zipfile
 
 import pytest
@@ -262,6 +263,16 @@ def test_a_compressed_file_that_claims_gigabytes_is_not_unpacked(two, tmp_path):
 def test_names_in_a_file_cannot_write_to_the_terminal(key, tmp_path):
     message = refused(write({key: torch.zeros(1)}, tmp_path / "x.pth"))
     assert message.isprintable() and len(message) < 400
+
+
+def test_nested_tensors_and_too_many_parts(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # They are a prototype.
+        nested = torch.nested.nested_tensor([torch.zeros(2), torch.zeros(3)])
+        path = write({"model.10.conv_block.1.weight": nested}, tmp_path / "x.pth")
+    refused(path, "not plain floating-point numbers")
+    zipped([*(f"x/data/{number}" for number in range(10_001)), "x/data.pkl"])(path)
+    refused(path, "has 10002 parts")
 
 
 def test_many_levels_end(tmp_path):
