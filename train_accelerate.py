@@ -57,6 +57,7 @@ def train(config: TrainConfig) -> int:
         )
         trainer = Trainer(config, data, accelerator)
         run.resume(trainer)
+        run.compare_pictures(data)
         monitor = Monitor(config, trainer, accelerator)
         samples = monitor.begin(run)
         stop_on_signals(monitor.request_stop)

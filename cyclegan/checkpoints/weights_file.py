@@ -21,9 +21,9 @@ from cyclegan.errors import CheckpointError, Message, message
 # Statistics that instance norm saved before 2018; the authors' later code drops them, too.
 _UNUSED = ("running_mean", "running_var", "num_batches_tracked")
 _DEPTH = 4
-"""How deep networks may be nested, as in {"models": {"G_AB": …}}."""
+"""The most dictionaries within dictionaries around a network, as in {"models": {"G_AB": …}}."""
 _MOST_PARTS = 10_000
-"""torch looks for each tensor of a file among all of them, so with many more it reads for minutes."""
+"""The most tensors in a file: torch looks for each among all of them, so with many more it reads for minutes."""
 # The names of the layers of a network that is known here, after the name of the network itself.
 _LAYERS = re.compile(r"(?P<network>(?:[\w-]+\.)*?)(?:model\.(?:\d|model\.)|net\.\d|stem\.)")
 

@@ -51,7 +51,7 @@ BOTH = {
     "load_size": _Flag("--load_size"), "crop_size": _Flag("--crop_size"), "display_winsize": _UNNEEDED,
     "verbose": _Flag(bare=True), "no_dropout": _Flag(bare=True), "suffix": _SUFFIX, "load_iter": _UNNEEDED,
 }  # fmt: skip
-"""Flags of the reference's train.py and test.py that mean the same in both."""
+"""Flags that mean the same in train.py and in test.py."""
 
 TRAIN = BOTH | {
     "dataroot": _Flag("--dataset"),
@@ -105,7 +105,7 @@ TRAIN = BOTH | {
     "save_by_iter": _Flag(note=_OWN_TIMES.note, bare=True),
     "results_dir": _TEST_ONLY, "num_test": _TEST_ONLY, "aspect_ratio": _TEST_ONLY, "model_suffix": _TEST_ONLY,
 }  # fmt: skip
-"""What train.py takes; a name that is ours as well has here what its values are."""
+"""Flags of train.py. A name that is a flag of ours, too, is here for its values."""
 
 TEST = BOTH | dict.fromkeys(
     ("dataroot", "results_dir", "model", "model_suffix", "dataset_mode", "phase", "netG", "netD", "n_layers_D", "ngf",
@@ -118,7 +118,7 @@ TEST = BOTH | dict.fromkeys(
     "aspect_ratio": _Flag(note="results have the shape of the input"),
     "no_flip": _Flag(bare=True), "serial_batches": _Flag(bare=True), "eval": _Flag(bare=True),
 }  # fmt: skip
-"""What test.py takes; `_translate_lines` does what is here without words."""
+"""Flags of test.py. `_translate_lines` reads those that are here without words."""
 
 OLD_NAMES = {
     "niter": "n_epochs", "niter_decay": "n_epochs_decay", "loadSize": "load_size", "fineSize": "crop_size",
@@ -126,7 +126,7 @@ OLD_NAMES = {
     "resize_or_crop": "preprocess", "which_model_netG": "netG", "which_model_netD": "netD",
     "identity": "lambda_identity", "how_many": "num_test", "ntest": "num_test", "align_data": "dataset_mode",
 }  # fmt: skip
-"""Names of before 2018, which tutorials still have."""
+"""Flags' older names, which tutorials still have."""
 
 
 @dataclass

@@ -22,12 +22,16 @@ from cyclegan.checkpoints.training_state import (
     state_folder,
 )
 from cyclegan.config import Direction, TrainConfig
+from cyclegan.data import Data
+from cyclegan.data.fingerprints import fingerprints, picture_changes, picture_notes
 from cyclegan.errors import CheckpointError, Message, UserError, message
 from cyclegan.files import read_json, remove_leftovers, remove_whole, whole_folder, write_json
 from cyclegan.images import to_image
 from cyclegan.training.background import TrainerSnapshot
 from cyclegan.training.trainer import Trainer
 
+PICTURES = "pictures.json"
+"""The file in a run's folder with the fingerprints of its pictures, to notice changes. It isn't published."""
 EXAMPLES = 4
 """Test pictures per domain that a run offers to the app."""
 
@@ -106,8 +110,9 @@ class Run:
         ):
             return  # Asked for by its name.
         try:
-            for path in (self.folder / "examples", self.folder / "metrics.jsonl", first.path):
-                remove_whole(path)
+            for name in ("examples", "metrics.jsonl", PICTURES):
+                remove_whole(self.folder / name)
+            remove_whole(first.path)
         except OSError as error:
             raise CheckpointError(
                 "{folder} can't be replaced ({reason}); choose another --output_dir", folder=first.path, reason=error
@@ -177,6 +182,25 @@ class Run:
         with explained_writes(path):
             write_json(path, {"run_id": run_id, "config": values})
         return run_id
+
+    def compare_pictures(self, data: Data) -> None:
+        """Note what changed in the data since the last start, and pictures in two places; record what is there now."""
+        if not self.is_main:
+            return
+        path, now = self.folder / PICTURES, fingerprints(data)
+        if not now:
+            return
+        with contextlib.suppress(CheckpointError):  # Missing at the first start; damaged, there is nothing to compare.
+            before = {k: v for k, v in read_json(path, error=CheckpointError).items() if isinstance(v, list)}
+            if changes := picture_changes(before, now):
+                self.notes.append(message(
+                    "the pictures have changed since the last start ({changes}); training continues with those that "
+                    "are there now",
+                    changes=changes,
+                ))  # fmt: skip
+        self.notes += picture_notes(data, now)
+        with explained_writes(path):
+            write_json(path, now)
 
     # --- resuming -------------------------------------------------------------------------------------------
 
