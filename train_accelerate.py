@@ -18,6 +18,11 @@ os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports must not print a traceback.
 
+from cyclegan.cli.reference_flags import explain_training, refuse  # noqa: E402
+
+if __name__ == "__main__":
+    refuse(explain_training(sys.argv[1:]))  # Before torch is loaded, which takes seconds.
+
 from tqdm import tqdm  # noqa: E402
 
 from cyclegan.cli.entry import run_command  # noqa: E402
@@ -52,6 +57,7 @@ def train(config: TrainConfig) -> int:
         )
         trainer = Trainer(config, data, accelerator)
         run.resume(trainer)
+        run.compare_pictures(data)
         monitor = Monitor(config, trainer, accelerator)
         samples = monitor.begin(run)
         stop_on_signals(monitor.request_stop)
@@ -109,11 +115,18 @@ def stopped_note(trainer: Trainer) -> Message:
 
 def done_note(config: TrainConfig, trainer: Trainer, folder: str) -> Message:
     """Return the last line of a training that is done."""
+    epoch, epochs = trainer.epoch, config.optim.total_epochs
     where = config.run.hub_model_id if config.run.push_to_hub else folder
+    command = shlex.join(["python", "app.py", "--checkpoints", where])
+    if epoch > epochs:
+        return message(
+            "nothing to train: this run has {epoch} epochs already, and --epochs and --decay_epochs add up to "
+            "{epochs}; see them with: {command}",
+            epoch=epoch, epochs=epochs, command=command,
+        )  # fmt: skip
     return message(
         "done, with {epoch} of {n} epoch; see it with: {command}",
-        "done, with {epoch} of {n} epochs; see them with: {command}", config.optim.total_epochs, epoch=trainer.epoch,
-        command=shlex.join(["python", "app.py", "--checkpoints", where]),
+        "done, with {epoch} of {n} epochs; see them with: {command}", epochs, epoch=epoch, command=command,
     )  # fmt: skip
 
 

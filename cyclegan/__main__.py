@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from cyclegan.cli.entry import run_command
 from cyclegan.cli.flags import command_adder, make_parser
+from cyclegan.cli.reference_flags import explain_translation, refuse
 from cyclegan.commands.checkpoints import add_checkpoint_commands
 from cyclegan.commands.pictures import add_picture_commands
 from cyclegan.commands.study import add_study_commands
@@ -29,7 +30,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand; return the exit status."""
-    args = build_parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    if words and words[0] == "translate":
+        refuse(explain_translation(words[1:]))
+    args = build_parser().parse_args(words)
     return run_command(lambda: args.run(args))
 
 

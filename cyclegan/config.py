@@ -20,7 +20,7 @@ from cyclegan.errors import ConfigError, Message, message
 PREPROCESS = ("resize_crop", "resize", "crop", "scale_width", "scale_width_crop", "none")
 GENERATORS = ("resnet_9", "resnet_6", "unet_256", "unet_128", "encoder_decoder")
 DISCRIMINATORS = ("patch", "pixel")
-UPSAMPLES = ("transpose", "resize")
+UPSAMPLES = ("transpose", "resize", "resize_zeros")
 GAN_MODES = ("lsgan", "vanilla", "hinge", "wgan_gp")
 PRECISIONS = ("auto", "no", "bf16", "fp16")
 ORDERS = ("auto", "rounds", "random")
@@ -218,7 +218,8 @@ class ModelConfig(Config):
     upsample: str = option(
         "transpose",
         "transpose: transposed convolution, as published; resize: nearest-neighbour resize "
-        "and convolution, which leaves no checkerboard patterns",
+        "and convolution, which leaves no checkerboard patterns; resize_zeros: the same with zeros around the picture, "
+        "as imported HugGAN networks have it",
         choices=UPSAMPLES,
     )
     leaky_slope: float = option(

@@ -70,15 +70,32 @@ def whole_folder(target: Path, *, replace: bool = True) -> Iterator[Path]:
             old = _hidden(target, "old")
             os.rename(target, old)
             os.rename(part, target)
-            if old.is_dir() and not old.is_symlink():
-                shutil.rmtree(old, ignore_errors=True)
-            else:
-                old.unlink()
+            _discard(old)
         else:
             os.rename(part, target)
         flush(target.parent)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def remove_whole(target: Path) -> None:
+    """Remove a file or folder, if it is there: a crash leaves it as it was, or gone but for a hidden leftover.
+
+    Raises:
+        OSError: it can't be renamed.
+    """
+    if not os.path.lexists(target):
+        return
+    old = _hidden(target, "old")
+    os.rename(target, old)
+    _discard(old)
+
+
+def _discard(old: Path) -> None:
+    if old.is_dir() and not old.is_symlink():
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        old.unlink()
 
 
 def _hidden(target: Path, suffix: str) -> Path:

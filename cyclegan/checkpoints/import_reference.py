@@ -1,20 +1,18 @@
-"""Import of generators trained with the CycleGAN authors' PyTorch code, such as `latest_net_G_A.pth`.
+"""Import of generators of the CycleGAN authors' PyTorch code, such as `latest_net_G_A.pth`, and of its relatives.
 
-Their file is a pickled state dict of one network and doesn't name the architecture, so it is recognised from the
-names and shapes. Only the names differ here: their `model.10.conv_block.1.weight` is our `blocks.0.conv1.weight`.
-The numbers are the same, and so is the translated picture.
-
-Nothing in a file is trusted: it is read with `weights_only=True`, so that no code in it runs.
+Such a file is a pickled state dict and doesn't name the architecture, so it is recognised from the names and shapes.
+Only the names differ here: their `model.10.conv_block.1.weight` is our `blocks.0.conv1.weight`. The numbers are the
+same, and so is the translated picture. HugGAN's and PyTorch-GAN's generators have other names and another upsampling,
+for which `--upsample resize_zeros` exists.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import pickle
 import re
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,17 +25,21 @@ from cyclegan.checkpoints.format import (
     read_info,
     save_checkpoint,
 )
+from cyclegan.checkpoints.weights_file import clean, read_networks, shown, some
 from cyclegan.config import DataConfig, Direction, ModelConfig, direction_name
-from cyclegan.errors import CheckpointError, ConfigError
+from cyclegan.errors import CheckpointError, ConfigError, message
 from cyclegan.networks import build_generator
-
-# Statistics that instance norm saved before 2018; the authors' later code drops them, too.
-_UNUSED = ("running_mean", "running_var", "num_batches_tracked")
 
 # <epoch>_net_G.pth, <epoch>_net_G_A.pth, <epoch>_net_G_B.pth
 _FILE_NAME = re.compile(r"(?P<epoch>.+)_net_(?P<network>[GD])(?:_(?P<letter>[AB]))?\.(?:pth|pt)")
+# G_AB, genA2B, netG_AtoB, generator_xy, in lower case.
+_WAYS = {
+    way: re.compile(rf"(?<![a-z0-9])(?:net)?(?:g|gen|generator)?[_.-]?(?:{one}[_-]?(?:2|to)?[_-]?{two})(?![a-z])")
+    for way, one, two in (("ab", "[ax]", "[by]"), ("ba", "[by]", "[ax]"))
+}
 
-_BLOCK = re.compile(r"model\.(\d+)\.conv_block\.")
+_BLOCK = re.compile(r"model\.(?P<position>\d{1,3})\.(?P<kind>conv_block|block)\.")
+Generator = tuple[ModelConfig, dict[str, Tensor]]
 
 
 def find_direction(path: Path) -> Direction:
@@ -45,20 +47,28 @@ def find_direction(path: Path) -> Direction:
 
     Args:
         path: `*_net_G_A.pth` (A → B), `*_net_G_B.pth` (B → A), or `*_net_G.pth`, the one network of a
-            single-direction download, which counts as A → B.
+            single-direction download, which counts as A → B; or a name with AB, A2B, AtoB or the other way round.
 
     Raises:
         CheckpointError: the name matches none of these.
     """
-    return "ba" if _parse_name(Path(path))["letter"] == "B" else "ab"
+    name = Path(path).name
+    if (match := _FILE_NAME.fullmatch(name)) and match["network"] == "D":
+        raise _discriminator(name)
+    if (way := _way(name)) is None:
+        raise CheckpointError(
+            "{name} doesn't say which way it translates: rename it to latest_net_G_A.pth for A → B or "
+            "latest_net_G_B.pth for B → A",
+            name=shown(name),
+        )
+    return way
 
 
-def read_reference(path: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
-    """Return the settings and the weights of one generator of the reference.
+def read_reference(path: Path) -> Generator:
+    """Return the settings and the weights of the one generator in a file.
 
     Args:
-        path: a file that the reference's trainer saved: ResNet with 6 or 9 blocks or U-Net 256 or 128, with
-            instance norm, with or without dropout, of any width.
+        path: see `read_generators`.
 
     Returns:
         The settings that rebuild it, and its weights by our names, float32 on the CPU:
@@ -66,12 +76,55 @@ def read_reference(path: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
         its file; it counts as off, which doesn't change the output.
 
     Raises:
-        CheckpointError: the file is missing, damaged, holds more than weights, or is of an unsupported network.
+        CheckpointError: as `read_generators`; or it holds several.
+    """
+    found = read_generators(path)
+    if len(found) > 1:
+        raise CheckpointError(
+            "{name} holds {count} generators ({some}): save one of them by itself",
+            name=shown(Path(path).name), count=len(found), some=some(found),
+        )
+    return next(iter(found.values()))
+
+
+def read_generators(path: Path) -> dict[str, Generator]:
+    """Return the generators in a file, by their names in it; "" for one that is alone there.
+
+    Args:
+        path: a file that the reference's trainer saved, or one with the same networks (see `read_networks`): ResNet
+            with 6 or 9 blocks or U-Net 256 or 128, with instance norm, with or without dropout, of any width.
+            Discriminators next to a generator are left out.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, of another kind, holds more than weights, or no generator that
+            can be rebuilt here.
     """
     path = Path(path)
-    weights = _clean(path, _load(path))
-    model, names = _recognise(path, weights)
+    generators: dict[str, Generator] = {}
+    other: CheckpointError | None = None
+    for inner, weights in read_networks(path).items():
+        name = f"{shown(path.name)} ({shown(inner)})" if inner else shown(path.name)
+        weights = _without_wrapper(weights)
+        if any(_BLOCK.match(key) for key in weights) or any(key.startswith("model.model.") for key in weights):
+            generators[inner] = _rebuild(name, clean(name, weights))
+        else:
+            other = other or _no_generator(name, weights)
+    if not generators:
+        assert other is not None
+        raise other
+    return generators
 
+
+def _without_wrapper(weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Return the weights of a ResNet that is the `model` of another module, by their own names."""
+    inner = {key.removeprefix("model."): tensor for key, tensor in weights.items()}
+    wrapped = all(key.startswith("model.model.") for key in weights) and any(_BLOCK.match(key) for key in inner)
+    return inner if wrapped else weights
+
+
+def _rebuild(name: str, weights: Mapping[str, Tensor]) -> Generator:
+    """Return a network's settings and its weights by our names."""
+    model, names = _recognise(name, weights)
     with torch.device("meta"):
         expected = {key: tuple(tensor.shape) for key, tensor in build_generator(model).state_dict().items()}
     our_key = {
@@ -84,36 +137,39 @@ def read_reference(path: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
         raise CheckpointError(
             "{name} looks like {generator} but also holds {some}: it comes from a changed network, and only the "
             "unchanged ones of the authors' code can be imported",
-            name=path.name, generator=model.generator, some=_some(unknown),
+            name=name, generator=model.generator, some=some(unknown),
         )
     if missing := [key for key in our_key if key not in weights]:
         raise CheckpointError(
             "{name} looks like {generator} but lacks {some}: save the network's whole state_dict() again",
-            name=path.name, generator=model.generator, some=_some(missing),
+            name=name, generator=model.generator, some=some(missing),
         )
     for key, tensor in weights.items():
         if tuple(tensor.shape) != expected[our_key[key]]:
             raise CheckpointError(
                 "{name}: {key} has the shape {shape} where {generator} at ngf {ngf} has {expected}: it comes from a "
                 "changed network, and only the unchanged ones of the authors' code can be imported",
-                name=path.name, key=key, shape=tuple(tensor.shape), generator=model.generator, ngf=model.ngf,
+                name=name, key=key, shape=tuple(tensor.shape), generator=model.generator, ngf=model.ngf,
                 expected=expected[our_key[key]],
             )
     return model, {our_key[key]: tensor for key, tensor in weights.items()}
 
 
-def import_reference(paths: Sequence[Path]) -> dict[Direction, tuple[ModelConfig, dict[str, Tensor]]]:
+def import_reference(paths: Sequence[Path], direction: Direction | None = None) -> dict[Direction, Generator]:
     """Return the generators of one model: one, or one for each direction.
 
+    The contents count first: a network's name in its file, such as G_AB, then the file's name; see `find_direction`.
+
     Args:
-        paths: one file, or the two of one epoch; see `find_direction` for their names.
+        paths: one file, or the two of one epoch.
+        direction: of one generator whose name doesn't say it; of two, the one to return.
 
     Returns:
         `read_reference`'s result by direction, "ab" first.
 
     Raises:
         CheckpointError: there are not one or two files, they are of one direction, of different epochs or
-            of different architectures, or one of them can't be read.
+            of different architectures, their directions are unknown, or one of them can't be read.
     """
     paths = [Path(path) for path in paths]
     if not 1 <= len(paths) <= 2:
@@ -121,39 +177,78 @@ def import_reference(paths: Sequence[Path]) -> dict[Direction, tuple[ModelConfig
             "one or two files make a model, not {count}: name *_net_G_A.pth and *_net_G_B.pth, or *_net_G.pth",
             count=len(paths),
         )
-    by_direction = {find_direction(path): path for path in paths}
+    found: list[tuple[str, Direction | None, Generator]] = []
+    for path in paths:
+        generators = read_generators(path)
+        for inner, generator in generators.items():
+            name = f"{shown(path.name)} ({shown(inner)})" if inner else shown(path.name)
+            found.append((name, _way(inner) or (_way(path.name) if len(generators) == 1 else None), generator))
+    if direction is not None:
+        found = [each for each in found if len(found) == 1 or each[1] == direction]
+        found = [(name, direction, generator) for name, _, generator in found]
+    models = _by_direction(found)
     if len(paths) == 2:
-        first, second = (_parse_name(path) for path in paths)
-        names = {"first": paths[0].name, "second": paths[1].name}
-        if len(by_direction) == 1:
-            raise CheckpointError(
-                "{first} and {second} both translate {direction}: name one *_net_G_A.pth and one *_net_G_B.pth",
-                **names, direction=direction_name(next(iter(by_direction))),
-            )
-        if first["letter"] is None or second["letter"] is None:
-            raise CheckpointError(
-                "{first} and {second} aren't a pair: *_net_G.pth stands alone; import it by itself, or rename it to "
-                "*_net_G_A.pth if it was trained with the other",
-                **names,
-            )
-        if first["epoch"] != second["epoch"]:
-            raise CheckpointError(
-                "{first} and {second} are of different epochs: name two of the same epoch", **names
-            )
-    models = {d: read_reference(by_direction[d]) for d in ("ab", "ba") if d in by_direction}
-    if len(models) == 2 and models["ab"][0] != models["ba"][0]:
-        ab, ba = (dataclasses.asdict(models[d][0]) for d in ("ab", "ba"))
+        _check_pair(*paths)
+    if len(models) == 2 and models["ab"][1][0] != models["ba"][1][0]:
+        ab, ba = (dataclasses.asdict(models[d][1][0]) for d in ("ab", "ba"))
         differences = ", ".join(f"{name} {ab[name]} and {ba[name]}" for name in ab if ab[name] != ba[name])
         raise CheckpointError(
             "{first} and {second} don't belong to one model, they differ in {differences}: import each by itself",
-            first=by_direction["ab"].name, second=by_direction["ba"].name, differences=differences,
+            first=models["ab"][0], second=models["ba"][0], differences=differences,
         )
+    return {way: generator for way, (_, generator) in models.items()}
+
+
+def _by_direction(
+    found: Sequence[tuple[str, Direction | None, Generator]],
+) -> dict[Direction, tuple[str, Generator]]:
+    """Return names and generators by direction, "ab" first."""
+    unknown = [name for name, way, _ in found if way is None]
+    if len(found) == 1 and unknown:
+        raise CheckpointError(
+            "{name} holds a generator, but doesn't say which way it translates: add --direction ab for A → B, or "
+            "--direction ba for B → A",
+            name=unknown[0],
+        )
+    if unknown or not found:
+        raise CheckpointError(
+            "{some} hold generators, but don't say which way they translate: import one file with --direction ab or "
+            "ba, or rename them to latest_net_G_A.pth for A → B and latest_net_G_B.pth for B → A",
+            some=some(unknown) or message("the files"),
+        )
+    models: dict[Direction, tuple[str, Generator]] = {}
+    for way in ("ab", "ba"):
+        names = [name for name, found_way, _ in found if found_way == way]
+        if len(names) > 1:
+            raise CheckpointError(
+                "{first} and {second} both translate {direction}: name one *_net_G_A.pth and one *_net_G_B.pth",
+                first=names[0], second=names[1], direction=direction_name(way),
+            )
+        for name, found_way, generator in found:
+            if found_way == way:
+                models[way] = (name, generator)
     return models
+
+
+def _check_pair(first: Path, second: Path) -> None:
+    """Refuse two files whose names in the reference's form contradict each other."""
+    one, two = _FILE_NAME.fullmatch(first.name), _FILE_NAME.fullmatch(second.name)
+    if one is None or two is None:
+        return
+    names = {"first": first.name, "second": second.name}
+    if one["letter"] is None or two["letter"] is None:
+        raise CheckpointError(
+            "{first} and {second} aren't a pair: *_net_G.pth stands alone; import it by itself, or rename it to "
+            "*_net_G_A.pth if it was trained with the other",
+            **names,
+        )
+    if one["epoch"] != two["epoch"]:
+        raise CheckpointError("{first} and {second} are of different epochs: name two of the same epoch", **names)
 
 
 def import_checkpoint(
     files: Sequence[str], run: Path, *, epoch: int, domain_a: str, domain_b: str, crop_size: int,
-    find: Callable[[str], Path] = Path,
+    direction: Direction | None = None, find: Callable[[str], Path] = Path,
 ) -> tuple[CheckpointInfo, Path]:
     """Write a checkpoint from the files of one model, and return its description and its folder.
 
@@ -163,6 +258,7 @@ def import_checkpoint(
         epoch: the number of the epoch to write it as.
         domain_a, domain_b: the domains' names.
         crop_size: the size that it was trained at.
+        direction: see `import_reference`.
         find: returns the path of each of `files`.
 
     Raises:
@@ -173,7 +269,7 @@ def import_checkpoint(
     if target.exists():
         raise CheckpointError("{target} exists already: choose another --epoch or --output", target=target)
     paths = [find(name) for name in files]
-    found = import_reference(paths)
+    found = import_reference(paths, direction)
     data = DataConfig(
         dataset="unknown", domain_a=domain_a, domain_b=domain_b, crop_size=crop_size,
         load_size=round(crop_size * 286 / 256),
@@ -189,148 +285,96 @@ def import_checkpoint(
     return read_info(target), target
 
 
-def _parse_name(path: Path) -> dict[str, str | None]:
-    match = _FILE_NAME.fullmatch(path.name)
-    if not match:
-        raise CheckpointError(
-            "{name} doesn't say which way it translates: rename it to latest_net_G_A.pth for A → B or "
-            "latest_net_G_B.pth for B → A",
-            name=path.name,
+def _way(name: str) -> Direction | None:
+    """Return the direction that a network's or a file's name says, None for none."""
+    if match := _FILE_NAME.fullmatch(name):
+        return None if match["network"] == "D" else "ba" if match["letter"] == "B" else "ab"
+    if match := re.fullmatch(r"(?:.*\.)?(?:net)?G_([AB])", name):  # As the reference calls them: G_A takes A.
+        return "ab" if match[1] == "A" else "ba"
+    return next((way for way, pattern in _WAYS.items() if pattern.search(name.lower())), None)
+
+
+def _no_generator(name: str, weights: Mapping[str, Tensor]) -> CheckpointError:
+    """Return the refusal of a network that isn't a known generator."""
+    if "net.0.weight" in weights or _shape(weights, "model.0")[2:] == (4, 4):
+        return _discriminator(name)
+    if any(key in weights for key in ("stem.conv.weight", "down.0.conv.weight")):
+        return CheckpointError(
+            "{name} is a generator of this program already: name its run's or epoch's folder as it is, without an "
+            "import",
+            name=name,
         )
-    if match["network"] == "D":
-        raise _discriminator(path)
-    return match.groupdict()
-
-
-def _load(path: Path) -> object:
-    """Return the content of a file, without running any code in it."""
-    if not path.exists():
-        raise CheckpointError("there is no file {path}: check the name", path=path)
-    if path.is_dir():
-        raise CheckpointError("{path} is a folder: name the *_net_G*.pth files in it", path=path)
-    try:
-        with path.open("rb") as file:
-            start = file.read(4)
-    except OSError as error:
-        raise CheckpointError(
-            "{name} can't be read ({reason}): check its permissions",
-            name=path.name, reason=error,
-        ) from error
-    if start != b"PK\x03\x04" and start[:1] != b"\x80":  # a zip, or the bare pickle of torch before 1.6
-        raise CheckpointError(
-            "{name} isn't a PyTorch checkpoint: a failed download often leaves a web page or an empty file; download "
-            "it again",
-            name=path.name,
+    if any(key.startswith(("sd_", "unet_lora", "vae_lora", "rank_")) or "lora_" in key for key in weights):
+        return CheckpointError(
+            "{name} adapts a diffusion model, as CycleGAN-turbo does: that isn't a network of this program and can't "
+            "be imported",
+            name=name,
         )
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch warns about old files; errors are explained below
-            return torch.load(path, weights_only=True, map_location="cpu")
-    except Exception as error:  # a damaged file can make the reader fail in any way
-        # torch's own text recommends weights_only=False, which would run a stranger's code.
-        if isinstance(error, pickle.UnpicklingError) or "TorchScript" in str(error):
-            raise CheckpointError(
-                "{name} holds more than weights, and reading the rest could run code: load it where you trust it "
-                "and save only the network's state_dict() again",
-                name=path.name,
-            ) from error
-        raise CheckpointError("{name} is damaged or incomplete: download or copy it again", name=path.name) from error
+    return CheckpointError(
+        "{name} holds {some}, and no generator of the authors' code does: only ResNets with 6 or 9 blocks and "
+        "U-Nets 256 and 128 can be imported",
+        name=name, some=some(weights),
+    )
 
 
-def _clean(path: Path, weights: object) -> dict[str, Tensor]:
-    """Return the weights as float32, without DataParallel's prefix and without unused statistics."""
-    if not isinstance(weights, Mapping) or not weights:
-        raise CheckpointError(
-            "{name} holds no weights by name: save the network's state_dict(), not the network or a tensor",
-            name=path.name,
-        )
-    cleaned: dict[str, Tensor] = {}
-    for key, tensor in weights.items():
-        if not isinstance(key, str) or not isinstance(tensor, Tensor):
-            raise CheckpointError(
-                "{name} holds {key!r}, which isn't a tensor: a training state, perhaps; save only the generator's "
-                "state_dict()",
-                name=path.name, key=key,
-            )
-        if key.endswith(_UNUSED):
-            continue
-        plain = tensor.is_floating_point() and tensor.layout == torch.strided and tensor.device.type == "cpu"
-        # With a stride of 0, a few bytes can claim to be terabytes, which the copy below would allocate.
-        if not plain or tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
-            raise CheckpointError(
-                "{name}: {key} ({dtype}, {layout}) is not plain floating-point numbers: import the network as it "
-                "was before it was quantised, pruned or otherwise changed",
-                name=path.name, key=key, dtype=tensor.dtype, layout=tensor.layout,
-            )
-        tensor = tensor.detach().to(torch.float32, copy=True).contiguous()
-        if not torch.isfinite(tensor).all():
-            raise CheckpointError(
-                "{name}: {key} holds values that are not finite, so the training had failed: import an earlier epoch",
-                name=path.name, key=key,
-            )
-        cleaned[key.removeprefix("module.")] = tensor
-    return cleaned
-
-
-def _recognise(path: Path, weights: Mapping[str, Tensor]) -> tuple[ModelConfig, dict[str, str]]:
+def _recognise(name: str, weights: Mapping[str, Tensor]) -> tuple[ModelConfig, dict[str, str]]:
     """Return the architecture, and our name of each layer by their name."""
-    if any(_BLOCK.match(key) for key in weights):
-        generator, dropout, names = _recognise_resnet(path, weights)
-        first, last, norm = "model.1", max(names, key=_position), "model.2"
-    elif any(key.startswith("model.model.") for key in weights):
-        generator, dropout, names = _recognise_unet(path, weights)
-        first, last, norm = "model.model.0", "model.model.3", "model.model.1.model.2"
-    elif "net.0.weight" in weights or _shape(weights, "model.0")[2:] == (4, 4):
-        raise _discriminator(path)
-    else:
+    if any(re.fullmatch(r"model\.\d+\.filt", key) for key in weights):
         raise CheckpointError(
-            "{name} holds {some}, and no generator of the authors' code does: only ResNets with 6 or 9 blocks and "
-            "U-Nets 256 and 128 can be imported",
-            name=path.name, some=_some(list(weights)),
+            "{name} is a generator of CUT (contrastive-unpaired-translation), which blurs wherever it halves or "
+            "doubles the size; the networks here have no such layers, so it can't be imported: train it there with "
+            "--no_antialias --no_antialias_up, or here",
+            name=name,
         )
-
+    if any(_BLOCK.match(key) for key in weights):
+        settings, names = _recognise_resnet(name, weights)
+        first, last, norm = "model.1", max(names, key=_position), "model.2"
+    else:
+        settings, names = _recognise_unet(name, weights)
+        first, last, norm = "model.model.0", "model.model.3", "model.model.1.model.2"
+    generator = settings["generator"]
     for layer, side in ((first, 1), (last, 1 if generator.startswith("unet") else 0)):
         shape = _shape(weights, layer)
         if len(shape) != 4:
             raise CheckpointError(
                 "{name} looks like {generator} but lacks the convolution {layer}.weight: save the network's whole "
                 "state_dict() again",
-                name=path.name, generator=generator, layer=layer,
+                name=name, generator=generator, layer=layer,
             )
         if shape[side] != 3:
             raise CheckpointError(
                 "{name} is for pictures with {shape} channels: only networks from RGB to RGB can be imported",
-                name=path.name, shape=shape[side],
+                name=name, shape=shape[side],
             )
     affine = f"{norm}.weight" in weights
     # The authors' code leaves a convolution's bias out where batch norm, which has its own, comes next.
     if affine and f"{_before(norm)}.bias" not in weights:
-        raise _batch_norm(path)
+        raise _batch_norm(name)
     model = ModelConfig(
-        generator=generator,
+        **settings,
         ngf=_shape(weights, first)[0],
-        dropout=dropout,
         norm_affine=affine,
         leaky_slope=0.2,
     )
     try:
         model.validate()
     except ConfigError as error:
-        raise CheckpointError("{name} can't be rebuilt: {reason}", name=path.name, reason=error) from error
+        raise CheckpointError("{name} can't be rebuilt: {reason}", name=name, reason=error) from error
     return model, names
 
 
-def _recognise_resnet(path: Path, weights: Mapping[str, Tensor]) -> tuple[str, bool, dict[str, str]]:
-    """Return generator, dropout and names of a ResNet: one flat sequence, which also counts layers without weights."""
-    positions = {int(m[1]) for key in weights if (m := _BLOCK.match(key))}
-    blocks = len(positions)
+def _recognise_resnet(name: str, weights: Mapping[str, Tensor]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return settings and names of a ResNet: one flat sequence, which also counts layers without weights."""
+    found = [match for key in weights if (match := _BLOCK.match(key))]
+    positions, kind = {int(match["position"]) for match in found}, found[0]["kind"]
+    blocks, end = len(positions), 10 + len(positions)
     if blocks not in (6, 9):
         raise CheckpointError(
             "{name} has {n} residual block: only ResNets with 6 or 9 can be imported",
-            "{name} has {n} residual blocks: only ResNets with 6 or 9 can be imported", blocks, name=path.name,
+            "{name} has {n} residual blocks: only ResNets with 6 or 9 can be imported", blocks, name=name,
         )
     # Position 6 is the second convolution's norm, or with dropout the second convolution itself.
-    dropout = len(_shape(weights, f"model.{min(positions)}.conv_block.6")) == 4
+    dropout = len(_shape(weights, f"model.{min(positions)}.{kind}.6")) == 4
     second = 6 if dropout else 5
     names = {
         "model.1": "stem.conv", "model.2": "stem.norm",
@@ -338,31 +382,32 @@ def _recognise_resnet(path: Path, weights: Mapping[str, Tensor]) -> tuple[str, b
         "model.7": "down.1.conv", "model.8": "down.1.norm",
     }  # fmt: skip
     for block in range(blocks):
-        theirs, ours = f"model.{10 + block}.conv_block", f"blocks.{block}"
+        theirs, ours = f"model.{10 + block}.{kind}", f"blocks.{block}"
         names |= {
             f"{theirs}.1": f"{ours}.conv1", f"{theirs}.2": f"{ours}.norm1",
             f"{theirs}.{second}": f"{ours}.conv2", f"{theirs}.{second + 1}": f"{ours}.norm2",
         }  # fmt: skip
-    end = 10 + blocks
-    names |= {
-        f"model.{end}": "up.0.conv", f"model.{end + 1}": "up.0.norm",
-        f"model.{end + 3}": "up.1.conv", f"model.{end + 4}": "up.1.norm",
-        f"model.{end + 7}": "head",
-    }  # fmt: skip
-    return f"resnet_{blocks}", dropout, names
+    # HugGAN's and PyTorch-GAN's have a layer without weights, which resizes, before each convolution on the way up.
+    resizes = kind == "block" and f"model.{end}.weight" not in weights
+    for stage in (0, 1):
+        conv = end + 4 * stage + 1 if resizes else end + 3 * stage
+        names |= {f"model.{conv}": f"up.{stage}.conv", f"model.{conv + 1}": f"up.{stage}.norm"}
+    names[f"model.{end + (9 if resizes else 7)}"] = "head"
+    upsample = "resize_zeros" if resizes else "transpose"
+    return {"generator": f"resnet_{blocks}", "dropout": dropout, "upsample": upsample}, names
 
 
-def _recognise_unet(path: Path, weights: Mapping[str, Tensor]) -> tuple[str, bool, dict[str, str]]:
+def _recognise_unet(name: str, weights: Mapping[str, Tensor]) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the same of a U-Net, whose levels nest: [activation, down, norm, next level, activation, up, norm]."""
     levels = ["model.model.1.model"]
-    while any(key.startswith(f"{levels[-1]}.3.model.") for key in weights):
+    while len(levels) < 16 and any(key.startswith(f"{levels[-1]}.3.model.") for key in weights):
         levels.append(f"{levels[-1]}.3.model")
     n_down = 1 + len(levels)
     if n_down not in (7, 8):
         raise CheckpointError(
             "{name} is a U-Net that halves once: only those for 256² (8 times) and 128² (7 times) can be imported",
             "{name} is a U-Net that halves {n} times: only those for 256² (8 times) and 128² (7 times) can be imported",
-            n_down, name=path.name,
+            n_down, name=name,
         )
     names = {"model.model.0": "down.0.conv", "model.model.3": f"up.{n_down - 1}.conv"}
     for level, theirs in enumerate(levels, start=1):
@@ -374,7 +419,7 @@ def _recognise_unet(path: Path, weights: Mapping[str, Tensor]) -> tuple[str, boo
         # The innermost has no norm on the way down and no level inside, so later layers move up by two.
         names[f"{theirs}.{3 if innermost else 5}"] = f"{up}.conv"
         names[f"{theirs}.{4 if innermost else 6}"] = f"{up}.norm"
-    return f"unet_{2**n_down}", False, names
+    return {"generator": f"unet_{2**n_down}"}, names
 
 
 def _position(layer: str) -> int:
@@ -392,20 +437,16 @@ def _shape(weights: Mapping[str, Tensor], layer: str) -> tuple[int, ...]:
     return () if tensor is None else tuple(tensor.shape)
 
 
-def _some(keys: Sequence[str]) -> str:
-    return ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
-
-
-def _discriminator(path: Path) -> CheckpointError:
+def _discriminator(name: str) -> CheckpointError:
     return CheckpointError(
         "{name} is a discriminator, and only generators can be imported: name the *_net_G*.pth file instead",
-        name=path.name,
+        name=name,
     )
 
 
-def _batch_norm(path: Path) -> CheckpointError:
+def _batch_norm(name: str) -> CheckpointError:
     return CheckpointError(
         "{name} was trained with batch norm: only networks with instance norm (--norm instance in the authors' "
         "code) can be imported",
-        name=path.name,
+        name=name,
     )

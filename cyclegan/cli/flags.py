@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
+import sys
 import types
 import typing
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, NoReturn
 
+from cyclegan.cli.reference_flags import explain_training, refuse
 from cyclegan.config import METHOD_CONFIGS, RunConfig, TrainConfig
 from cyclegan.errors import ConfigError
 
@@ -143,6 +145,7 @@ def command_adder(parser: argparse.ArgumentParser) -> Callable[..., argparse.Arg
 
 def parse_train_config(argv: Sequence[str] | None = None) -> TrainConfig:
     """Return the config that `train_accelerate.py`'s command line describes; exit with a sentence on an error."""
+    refuse(explain_training(sys.argv[1:] if argv is None else argv))
     parser = make_parser(
         "train_accelerate.py",
         "Train a CycleGAN on two sets of unpaired pictures; one checkpoint per epoch lands in OUTPUT_DIR.",

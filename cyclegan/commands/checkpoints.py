@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cyclegan.cli.flags import positive
 from cyclegan.commands.options import add_checkpoint_flags, load_checkpoint
-from cyclegan.config import direction_name
+from cyclegan.config import DIRECTIONS, direction_name
 
 
 def add_checkpoint_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
@@ -28,6 +28,8 @@ def add_checkpoint_commands(add: Callable[..., argparse.ArgumentParser]) -> None
         metavar="FILE",
         help="latest_net_G_A.pth and latest_net_G_B.pth, or one of them; hub:USER/NAME:FILE downloads one from the Hub",
     )
+    sub.add_argument("--direction", choices=DIRECTIONS,
+                     help="which way a generator translates whose name doesn't say it: ab: A → B, ba: B → A")
     sub.add_argument("--output", required=True, type=Path, metavar="RUN", help="folder of the run to write")
     sub.add_argument("--epoch", type=positive, default=1, metavar="N", help="number of the epoch to write it as")
     sub.add_argument("--domain_a", default="A", help="name of domain A")
@@ -41,7 +43,7 @@ def import_weights(args: argparse.Namespace) -> int:
 
     info, folder = import_checkpoint(
         args.files, args.output, epoch=args.epoch, domain_a=args.domain_a, domain_b=args.domain_b,
-        crop_size=args.crop_size, find=_fetched,
+        crop_size=args.crop_size, direction=args.direction, find=_fetched,
     )  # fmt: skip
     model, ways = info.config.model, " and ".join(map(direction_name, info.directions))
     print(f"{model.generator}, ngf {model.ngf}, {ways}: written to {folder}")

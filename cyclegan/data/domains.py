@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from PIL import Image
 
+from cyclegan.data.fingerprints import fingerprint
 from cyclegan.errors import ImageError, Message, message
 from cyclegan.images import open_image, probe_image
 
@@ -64,6 +65,10 @@ class Domain(Protocol):
         """Return the same scene in the other domain, RGB, or None if it is unknown. For evaluation only."""
         ...
 
+    def fingerprint(self, index: int) -> str:
+        """Return a short text that equal pictures share, "" if there is none. Raises OSError."""
+        ...
+
 
 @dataclass(frozen=True)
 class Splits:
@@ -110,6 +115,9 @@ class Files:
         path = self.truths[index] if self.truths is not None else None
         return None if path is None else open_image(path, name=short_name(path))
 
+    def fingerprint(self, index: int) -> str:
+        return fingerprint(self.paths[index])
+
 
 @dataclass(frozen=True)
 class Subset:
@@ -146,6 +154,9 @@ class Subset:
     def truth(self, index: int) -> Image.Image | None:
         return self.whole.truth(self.indices[index])
 
+    def fingerprint(self, index: int) -> str:
+        return self.whole.fingerprint(self.indices[index])
+
 
 @dataclass(frozen=True)
 class StreetsDomain:
@@ -180,6 +191,9 @@ class StreetsDomain:
 
     def truth(self, index: int) -> Image.Image:
         return self._picture(index, not self.partner)
+
+    def fingerprint(self, index: int) -> str:
+        return ""
 
     def _picture(self, index: int, other: bool) -> Image.Image:
         return (self.spec.truth if other else self.spec.image)(self.split, self.side, index)

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from cyclegan.data.domains import Splits, no_folder
+from cyclegan.data.fingerprints import fingerprint
 from cyclegan.errors import DataError, ImageError, Message, message
 from cyclegan.images import open_image, probe_image
 
@@ -60,6 +61,9 @@ class Rows:
 
     def truth(self, index: int) -> Image.Image | None:
         return self.partner and self.partner.load(index)
+
+    def fingerprint(self, index: int) -> str:
+        return fingerprint(self._source(index))
 
     def _source(self, index: int) -> bytes | str:
         cell = self.table[int(self.rows[index])][self.column]

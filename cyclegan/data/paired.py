@@ -37,6 +37,10 @@ class Halves(Files):
         """Return the other domain's half."""
         return self._cut(index, 1 - self.side)
 
+    def fingerprint(self, index: int) -> str:
+        """Return the file's, marked with the side, because the halves of one file are two pictures."""
+        return f"{super().fingerprint(index)}-{self.side}"
+
     def _cut(self, index: int, side: int) -> Image.Image:
         image = open_image(self.paths[index], name=self.where(index))
         half = _half(image.width, self.where(index))

@@ -85,20 +85,21 @@ def _upsampling(inputs: int, outputs: int, kernel: int, upsample: str) -> Ordere
     """Return layers that double height and width: (N, inputs, H, W) → (N, outputs, 2H, 2W).
 
     `transpose` is the published transposed convolution, whose uneven overlap can leave a checkerboard;
-    `resize` doubles first and then convolves (Odena et al., Deconvolution and Checkerboard Artifacts, 2016).
+    `resize` doubles first and then convolves (Odena et al., Deconvolution and Checkerboard Artifacts, 2016);
+    `resize_zeros` pads with zeros there instead of by reflection, as HugGAN's and PyTorch-GAN's networks do.
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     if upsample == "transpose":
         # An odd kernel needs one more row and column at the end to reach exactly twice the size.
         layers["conv"] = nn.ConvTranspose2d(inputs, outputs, kernel, stride=2, padding=1, output_padding=kernel % 2)
-    elif upsample == "resize":
+    elif upsample in ("resize", "resize_zeros"):
         layers["resize"] = nn.Upsample(scale_factor=2, mode="nearest")
         # The 4×4 architectures double a single pixel first: padded by reflection it would be flat, and the next norm
         # would erase it. Zeros, which the transposed convolution has at its borders too, keep it.
-        padding_mode = "zeros" if kernel == 4 else "reflect"
+        padding_mode = "zeros" if kernel == 4 or upsample == "resize_zeros" else "reflect"
         layers["conv"] = nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode=padding_mode)
     else:
-        raise ValueError(f"upsample must be transpose or resize, not {upsample!r}")
+        raise ValueError(f"upsample must be transpose, resize or resize_zeros, not {upsample!r}")
     return layers
 
 
@@ -129,7 +130,7 @@ class ResnetGenerator(Generator):
     Args:
         ngf: channels of the first layer; 64 in the paper.
         blocks: residual blocks; 9 for 256² and above, 6 for 128² in the paper.
-        upsample: `transpose` (published) or `resize` (no checkerboard).
+        upsample: `transpose` (published), `resize` (no checkerboard) or `resize_zeros`.
         dropout: drop half of the activations inside each residual block, while training.
         norm_affine: scale and shift after each norm, which only old imported weights have.
         in_channels, out_channels: of the pictures.
@@ -190,7 +191,7 @@ class UnetGenerator(Generator):
     Args:
         n_down: halvings; 8 for 256², 7 for 128².
         ngf: channels of the first layer; the innermost have 8 × ngf.
-        upsample: `transpose` (published) or `resize` (no checkerboard).
+        upsample: `transpose` (published), `resize` (no checkerboard) or `resize_zeros`.
         dropout: drop half of the outputs of the decoder's inner 8 × ngf stages, while training.
         slope: LeakyReLU's slope in the encoder; 0 = ReLU.
         norm_affine: scale and shift after each norm, which only old imported weights have.
@@ -255,7 +256,7 @@ class EncoderDecoder(Generator):
 
     Args:
         ngf: channels of the first layer; 64 as published.
-        upsample: `transpose` (published) or `resize` (no checkerboard).
+        upsample: `transpose` (published), `resize` (no checkerboard) or `resize_zeros`.
         dropout: drop half of the first decoder stage's outputs, while training; not in the published one.
         slope: LeakyReLU's slope in the encoder; 0 = ReLU.
         norm_affine: scale and shift after each norm.

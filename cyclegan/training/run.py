@@ -22,12 +22,16 @@ from cyclegan.checkpoints.training_state import (
     state_folder,
 )
 from cyclegan.config import Direction, TrainConfig
+from cyclegan.data import Data
+from cyclegan.data.fingerprints import fingerprints, picture_changes, picture_notes
 from cyclegan.errors import CheckpointError, Message, UserError, message
-from cyclegan.files import read_json, remove_leftovers, whole_folder, write_json
+from cyclegan.files import read_json, remove_leftovers, remove_whole, whole_folder, write_json
 from cyclegan.images import to_image
 from cyclegan.training.background import TrainerSnapshot
 from cyclegan.training.trainer import Trainer
 
+PICTURES = "pictures.json"
+"""The file in a run's folder with the fingerprints of its pictures, to notice changes. It isn't published."""
 EXAMPLES = 4
 """Test pictures per domain that a run offers to the app."""
 
@@ -66,6 +70,7 @@ class Run:
             try:
                 remove_leftovers(self.folder)
                 remove_leftovers(self.folder / "training_state")
+                self._forget_untrained()
                 self._fetch()
                 self._refuse_to_overwrite()
                 self.run_id = self._describe()
@@ -91,10 +96,33 @@ class Run:
                 folder=self.folder,
             ) from error
 
+    def _forget_untrained(self) -> None:
+        """Remove what a start that never completed an epoch or saved a step left, because it must bind nobody.
+
+        Its state is that of the beginning, which a new start makes again. run.json remains, for the run's id and for
+        the note about what differs.
+        """
+        (*others, first) = list_training_states(self.folder) or [None]
+        if first is None or others or first.global_step or any(self.folder.glob("epoch-*")):
+            return
+        if self.config.run.resume not in ("auto", "none") and Path(self.config.run.resume).resolve() == (
+            first.path.resolve()
+        ):
+            return  # Asked for by its name.
+        try:
+            for name in ("examples", "metrics.jsonl", PICTURES):
+                remove_whole(self.folder / name)
+            remove_whole(first.path)
+        except OSError as error:
+            raise CheckpointError(
+                "{folder} can't be replaced ({reason}); choose another --output_dir", folder=first.path, reason=error
+            ) from error
+
     def _fetch(self) -> None:
         empty = not list_training_states(self.folder) and not any(self.folder.glob("epoch-*"))
         if empty and self._restore and self.config.run.resume == "auto" and (note := self._restore()):
             self.notes.append(note)
+            self._forget_untrained()
 
     def _refuse_to_overwrite(self) -> None:
         states = list_training_states(self.folder)
@@ -121,29 +149,58 @@ class Run:
                 self.notes.append(message(
                     "{reason}; a new one is written, and the settings can't be compared", reason=error
                 ))  # fmt: skip
-        # A run that ended before its first training state has nothing that new settings could contradict.
-        begun = bool(list_training_states(self.folder))
-        groups = before.get("config") if begun and isinstance(before.get("config"), dict) else {}
+        begun, differences = bool(list_training_states(self.folder)), []
+        untrained = not begun and not any(self.folder.glob("epoch-*"))
+        groups = before.get("config") if isinstance(before.get("config"), dict) else {}
         for group, new in values.items():
             old = groups.get(group) if isinstance(groups.get(group), dict) else {}
             for name in sorted(new.keys() & old.keys() - {"output_dir", "resume"}):
                 # A state that came from the Hub knows the data set's name, not its folder here.
                 if old[name] == new[name] or name == "dataset" and old[name] == Path(str(new[name])).resolve().name:
                     continue
-                if group == "model" or name == "method":
+                if begun and (group == "model" or name == "method"):
                     raise CheckpointError(
                         "{folder} was trained with --{name} {old}, not {new}; its networks can't be continued with "
                         "other ones: choose another --output_dir",
                         folder=self.folder, name=name, old=old[name], new=new[name],
                     )
                 then, now = (("off", "on")[v] if isinstance(v, bool) else v for v in (old[name], new[name]))
-                self.notes.append(
-                    message("--{name} was {then} when this run began, now {now}", name=name, then=then, now=now)
-                )
-        run_id = str(before.get("run_id") or uuid.uuid4().hex)
+                if begun:
+                    self.notes.append(
+                        message("--{name} was {then} when this run began, now {now}", name=name, then=then, now=now)
+                    )
+                elif untrained:
+                    differences.append(f"--{name} was {then}, now {now}")
+        if differences:
+            self.notes.append(message(
+                "the run that began in {folder} never got beyond its first state, so this one starts afresh: "
+                "{differences}",
+                folder=self.folder, differences="; ".join(differences),
+            ))  # fmt: skip
+        # A fresh start is another run, or its epochs would pass for those that the Hub may have of the one before.
+        run_id = str(not untrained and before.get("run_id") or uuid.uuid4().hex)
         with explained_writes(path):
             write_json(path, {"run_id": run_id, "config": values})
         return run_id
+
+    def compare_pictures(self, data: Data) -> None:
+        """Note what changed in the data since the last start, and pictures in two places; record what is there now."""
+        if not self.is_main:
+            return
+        path, now = self.folder / PICTURES, fingerprints(data)
+        if not now:
+            return
+        with contextlib.suppress(CheckpointError):  # Missing at the first start; damaged, there is nothing to compare.
+            before = {k: v for k, v in read_json(path, error=CheckpointError).items() if isinstance(v, list)}
+            if changes := picture_changes(before, now):
+                self.notes.append(message(
+                    "the pictures have changed since the last start ({changes}); training continues with those that "
+                    "are there now",
+                    changes=changes,
+                ))  # fmt: skip
+        self.notes += picture_notes(data, now)
+        with explained_writes(path):
+            write_json(path, now)
 
     # --- resuming -------------------------------------------------------------------------------------------
 

@@ -106,7 +106,7 @@ fakes = generator(pictures)  # tensors (N, 3, H, W) in [-1, 1], H and W multiple
 
 def _training(config: CheckpointConfig, counts: str) -> str:
     model, data = config.model, config.data
-    generator = f"{model.generator}, ngf {model.ngf}" + (", resize upsampling" if model.upsample == "resize" else "")
+    generator = f"{model.generator}, ngf {model.ngf}" + (", resize upsampling" if model.upsample != "transpose" else "")
     if config.train is None:
         return f"## Training\n\nHow the weights were trained, and on what, is not recorded. Generator: {generator}."
     options = METHOD_CONFIGS.get(config.method) if isinstance(config.method, str) else None

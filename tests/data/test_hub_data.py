@@ -48,6 +48,12 @@ def found(splits):
     return [levels(d) for d in (splits.train_a, splits.train_b, splits.test_a, splits.test_b)]
 
 
+def test_equal_pictures_share_a_fingerprint():
+    splits = analyse(sets(train=table({"imageA": [1, 2], "imageB": [3, 1]})), "u/n", NAMES)
+    a, b = ([domain.fingerprint(index) for index in range(2)] for domain in (splits.train_a, splits.train_b))
+    assert a[0] == b[1] and len({*a, *b}) == 3
+
+
 @pytest.mark.parametrize("names", [("imageA", "imageB"), ("image_b", "image_a"), ("x", "y"), ("B", "A")])
 def test_two_image_columns(names):
     given = sets(train=table(dict(zip(names, ([1, 2], [3, 4]), strict=True))),

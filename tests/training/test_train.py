@@ -8,9 +8,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from cyclegan.cli import signals
+from cyclegan.config import OptimConfig, TrainConfig
+from train_accelerate import done_note
 
 SCRIPT = "train_accelerate.py"
 
@@ -163,6 +166,29 @@ def test_what_can_be_foreseen_is_one_sentence(tmp_path, tiny_flags, picture_fold
     assert "9.png" in text and "--skip_bad_images" in text
     (run / "training_state").rename(tmp_path / "away")
     assert "no training state" in refused(*flags, "--output_dir", run, "--resume", "auto")
+
+
+def test_a_start_that_fails_before_its_first_step_ends_binds_nobody(tmp_path, tiny_flags, picture_folders, run_script):
+    """The advice that the error gives can be followed in the same folder."""
+    run = tmp_path / "run"
+    Image.new("RGB", (48, 40)).save(picture_folders / "trainA" / "wide.png")
+    flags = (*tiny_flags, "--preprocess", "none", "--epochs", 1, "--decay_epochs", 0, "--output_dir", run)
+    failed = run_script(SCRIPT, *flags, "--batch_size", 2, ok=False)
+    assert failed.returncode == 1 and "use --batch_size 1" in failed.stderr
+    assert [path.name for path in (run / "training_state").iterdir()] == ["step-000000000"]
+    done = run_script(SCRIPT, *flags, "--batch_size", 1, "--ngf", 2)
+    assert "starts afresh: --ngf was 4, now 2; --batch_size was 2, now 1" in done.stderr
+    assert (run / "epoch-0001").is_dir()
+    assert [path.name for path in (run / "training_state").iterdir()] == ["step-000000004"]
+
+
+def test_a_run_with_more_epochs_than_asked_for_has_nothing_to_train():
+    config = TrainConfig(optim=OptimConfig(epochs=2, decay_epochs=1))
+    assert str(done_note(config, SimpleNamespace(epoch=8), "runs/mine")) == (
+        "nothing to train: this run has 8 epochs already, and --epochs and --decay_epochs add up to 3; "
+        "see them with: python app.py --checkpoints runs/mine"
+    )
+    assert "done, with 3 of 3 epochs" in str(done_note(config, SimpleNamespace(epoch=3), "runs/mine"))
 
 
 def test_an_output_dir_takes_one_process_at_a_time(tmp_path, tiny_flags, run_script, start_script):

@@ -1,0 +1,253 @@
+"""The networks in a file of weights that someone else wrote: what the file is, by its contents, and what it holds.
+
+Nothing in a file is trusted: a pickle is read with `weights_only=True`, so that no code in it runs, and what could
+fill the memory is refused before it is read.
+"""
+
+from __future__ import annotations
+
+import pickle
+import re
+import warnings
+import zipfile
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from cyclegan.errors import CheckpointError, Message, message
+
+# Statistics that instance norm saved before 2018; the authors' later code drops them, too.
+_UNUSED = ("running_mean", "running_var", "num_batches_tracked")
+_DEPTH = 4
+"""The most dictionaries within dictionaries around a network, as in {"models": {"G_AB": …}}."""
+_MOST_PARTS = 10_000
+"""The most tensors in a file: torch looks for each among all of them, so with many more it reads for minutes."""
+# The names of the layers of a network that is known here, after the name of the network itself.
+_LAYERS = re.compile(r"(?P<network>(?:[\w-]+\.)*?)(?:model\.(?:\d|model\.)|net\.\d|stem\.)")
+
+_AGAIN = message("download it again")
+_NO_KERAS = message(
+    "their layers differ from those here, so they can't be imported; look for the model's PyTorch weights, or train it "
+    "here"
+)
+_UNPACK = message("unpack it and name the files in it")
+_KINDS: tuple[tuple[Callable[[bytes, str], bool], Message, Message], ...] = (
+    (lambda start, name: not start, message("an empty file"), _AGAIN),
+    (
+        lambda start, name: start.startswith(b"version https://git-lfs"),
+        message("a Git LFS pointer, a line of text in place of the file"),
+        message("run git lfs pull in its repository, or download it again from its page"),
+    ),
+    (
+        lambda start, name: start.lstrip().startswith(b"<"),
+        message("a web page, which a failed download often leaves"), _AGAIN,
+    ),
+    (lambda start, name: start.startswith(b"\x89HDF\r\n"), message("HDF5, such as weights of Keras"), _NO_KERAS),
+    (
+        lambda start, name: start.startswith(b"model_checkpoint_path:")
+        or re.search(r"\.(index|meta|pb|data-\d{5}-of-\d{5})$", name) is not None,
+        message("a part of a TensorFlow checkpoint"), _NO_KERAS,
+    ),
+    (
+        lambda start, name: start[4:8] == b"TFL3", message("a TensorFlow Lite network"), _NO_KERAS,
+    ),
+    (
+        lambda start, name: start[:1] == b"\x08" and (name.endswith(".onnx") or b"pytorch" in start[:32]),
+        message("an ONNX network"),
+        message("import the PyTorch weights that it was exported from, because ONNX doesn't keep their names"),
+    ),
+    (
+        lambda start, name: start.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"Rar!"))
+        or start[257:262] == b"ustar",
+        message("an archive"), _UNPACK,
+    ),
+    (
+        lambda start, name: start.startswith((b"\x89PNG", b"\xff\xd8\xff", b"GIF8")),
+        message("a picture"), message("name the file of weights"),
+    ),
+)  # fmt: skip
+"""Other kinds of files: how they begin or are named, what they are, and the remedy."""
+
+
+def read_networks(path: Path) -> dict[str, dict[str, Tensor]]:
+    """Return the networks in a file: weights by their names, by the network's name in the file.
+
+    A file may hold one network, whose name is then "", or several in dictionaries or behind prefixes, as training
+    programs save them: {"state_dict": …}, {"G_AB": …, "G_BA": …, "optimizer": …}, "module.…". What isn't a tensor is
+    left out.
+
+    Args:
+        path: a file that `torch.save` wrote, or safetensors.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, of another kind, or holds more than weights, or no weights.
+    """
+    content = _load(path)
+    found: dict[str, dict[str, Tensor]] = {}
+    _collect(content, "", found, _DEPTH)
+    if not found:
+        raise CheckpointError(
+            "{name} holds no weights by name: save the network's state_dict(), not the network or a tensor",
+            name=shown(path.name),
+        )
+    return found
+
+
+def _collect(content: object, name: str, found: dict[str, dict[str, Tensor]], depth: int) -> None:
+    if not isinstance(content, Mapping) or depth == 0:
+        return
+    for key, value in content.items():
+        if not isinstance(key, str):
+            continue
+        if isinstance(value, Tensor):
+            match = _LAYERS.match(key)
+            prefix = match["network"] if match else "module." * key.startswith("module.")
+            network = ".".join(part for part in (name, *prefix.split(".")) if part and part != "module")
+            found.setdefault(network, {})[key[len(prefix) :]] = value
+        else:
+            _collect(value, f"{name}.{key}".strip("."), found, depth - 1)
+
+
+def clean(name: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a network's weights as float32 with memory of their own, without unused statistics.
+
+    Args:
+        name: of the file, for messages.
+
+    Raises:
+        CheckpointError: a tensor isn't plain, finite numbers.
+    """
+    cleaned: dict[str, Tensor] = {}
+    for key, tensor in weights.items():
+        if key.endswith(_UNUSED):
+            continue
+        plain = tensor.is_floating_point() and tensor.layout == torch.strided and tensor.device.type == "cpu"
+        plain = plain and not tensor.is_nested
+        # With a stride of 0, a few bytes can claim to be terabytes, which the copy below would allocate.
+        if not plain or tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
+            raise CheckpointError(
+                "{name}: {key} ({dtype}, {layout}) is not plain floating-point numbers: import the network as it "
+                "was before it was quantised, pruned or otherwise changed",
+                name=name, key=shown(key), dtype=tensor.dtype, layout=tensor.layout,
+            )
+        tensor = tensor.detach().to(torch.float32, copy=True).contiguous()
+        if not torch.isfinite(tensor).all():
+            raise CheckpointError(
+                "{name}: {key} holds values that are not finite, so the training had failed: import an earlier epoch",
+                name=name, key=shown(key),
+            )
+        cleaned[key] = tensor
+    return cleaned
+
+
+def some(names: Iterable[str]) -> str:
+    """Return the first three names, and how many more there are."""
+    names = list(names)
+    return ", ".join(map(shown, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def shown(name: str) -> str:
+    """Return a name out of a stranger's file for a terminal: one line, of bounded length."""
+    text = "".join(letter if letter.isprintable() else "?" for letter in name[:81])
+    return text if len(text) <= 80 else f"{text[:80]}…"
+
+
+# --- reading --------------------------------------------------------------------------------------------------
+
+
+def _load(path: Path) -> object:
+    """Return the content of a file, without running any code in it."""
+    if path.is_dir():
+        if (path / "saved_model.pb").exists():
+            raise _other_kind(path, message("TensorFlow's SavedModel"), _NO_KERAS)
+        raise CheckpointError("{path} is a folder: name the *_net_G*.pth files in it", path=path)
+    if not path.exists():
+        raise CheckpointError("there is no file {path}: check the name", path=path)
+    if not path.is_file():  # Reading a pipe or a device may never end.
+        raise CheckpointError("{path} is not a regular file: name the file of weights", path=path)
+    try:
+        with path.open("rb") as file:
+            start = file.read(512)
+    except OSError as error:
+        raise CheckpointError(
+            "{name} can't be read ({reason}): check its permissions", name=path.name, reason=error
+        ) from error
+    if 2 <= int.from_bytes(start[:8], "little") < path.stat().st_size and start[8:9] == b"{":
+        return _load_safetensors(path)
+    for matches, kind, remedy in _KINDS:
+        if matches(start, path.name):
+            raise _other_kind(path, kind, remedy)
+    if start.startswith(b"PK"):
+        _check_zip(path)
+    elif start[:1] != b"\x80":  # The bare pickle of torch before 1.6.
+        raise CheckpointError(
+            "{name} isn't a PyTorch checkpoint: a failed download often leaves another file; download it again",
+            name=shown(path.name),
+        )
+    return _load_pickle(path)
+
+
+def _load_safetensors(path: Path) -> object:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, ValueError) as error:
+        raise _damaged(path) from error
+
+
+def _check_zip(path: Path) -> None:
+    """Refuse a zip that torch didn't write, or that would take more memory than it has bytes."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise _damaged(path) from error
+    names = {member.filename.rpartition("/")[2] for member in members}
+    if {"config.json", "model.weights.h5"} <= names:
+        raise _other_kind(path, message("a network of Keras"), _NO_KERAS)
+    if "data.pkl" not in names and any(name.endswith((".pth", ".pt", ".bin", ".h5", ".safetensors")) for name in names):
+        raise _other_kind(path, message("an archive"), _UNPACK)
+    if len(members) > _MOST_PARTS:
+        raise CheckpointError(
+            "{name} has {count} parts, far more than these networks: save only the generator's state_dict() again",
+            name=shown(path.name), count=len(members),
+        )
+    # torch stores without compressing, so a file that claims more than it has would only fill the memory.
+    if sum(member.file_size for member in members) > path.stat().st_size:
+        raise _other_kind(path, message("a compressed archive"), _UNPACK)
+
+
+def _load_pickle(path: Path) -> object:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch warns about old files; errors are explained below
+            return torch.load(path, weights_only=True, map_location="cpu")
+    except Exception as error:  # a damaged file can make the reader fail in any way
+        # torch's own text recommends weights_only=False, which would run a stranger's code.
+        if isinstance(error, pickle.UnpicklingError) or "TorchScript" in str(error):
+            if held := re.search(r"GLOBAL ([\w.]{1,80})", str(error)):
+                raise CheckpointError(
+                    "{name} holds more than weights ({kind}), and reading that could run code: load it where you "
+                    "trust it and save only the network's state_dict() again",
+                    name=shown(path.name), kind=held[1],
+                ) from error
+            raise CheckpointError(
+                "{name} holds more than weights, and reading the rest could run code: load it where you trust it "
+                "and save only the network's state_dict() again",
+                name=shown(path.name),
+            ) from error
+        raise _damaged(path) from error
+
+
+def _other_kind(path: Path, kind: Message, remedy: Message) -> CheckpointError:
+    return CheckpointError(
+        "{name} isn't a PyTorch checkpoint but {kind}: {remedy}", name=shown(path.name), kind=kind, remedy=remedy
+    )
+
+
+def _damaged(path: Path) -> CheckpointError:
+    return CheckpointError("{name} is damaged or incomplete: download or copy it again", name=shown(path.name))

@@ -1,0 +1,140 @@
+"""Pictures known by their contents: what changed between two starts, and what is in two places at once.
+
+At most `MOST_BYTES` of each picture are read, so that the cost is bounded: less than the check before training, which
+decodes every picture whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+from cyclegan.errors import ImageError, Message, message
+
+if TYPE_CHECKING:
+    from cyclegan.data.domains import Domain
+    from cyclegan.data.loader import Data
+
+__all__ = ["MOST_BYTES", "fingerprint", "fingerprints", "picture_changes", "picture_notes"]
+
+MOST_BYTES = 2**20
+_PARTS = 16
+_THREADS = 8
+
+Fingerprints = Mapping[str, Sequence[str]]
+"""Fingerprints by "train_a", "train_b", "test_a" and "test_b", in the domain's order; "" for what can't be read."""
+
+
+def fingerprint(source: Path | str | bytes) -> str:
+    """Return 16 hex digits of a file's size and contents; of a file above MOST_BYTES, of parts spread evenly over it.
+
+    Raises:
+        OSError: the file can't be read.
+    """
+    if isinstance(source, bytes):
+        size = len(source)
+        parts = [source] if size <= MOST_BYTES else [source[start : start + length] for start, length in _parts(size)]
+    else:
+        with open(source, "rb") as file:
+            size, parts = file.seek(0, 2), []
+            for start, length in [(0, size)] if size <= MOST_BYTES else _parts(size):
+                file.seek(start)
+                parts.append(file.read(length))
+    digest = hashlib.blake2b(str(size).encode(), digest_size=8)
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _parts(size: int) -> list[tuple[int, int]]:
+    """Return start and length of each part, the first and the last bytes included."""
+    length = MOST_BYTES // _PARTS
+    return [((size - length) * part // (_PARTS - 1), length) for part in range(_PARTS)]
+
+
+def fingerprints(data: Data) -> dict[str, list[str]]:
+    """Return the fingerprints of a data set's pictures, without those of domains that are drawn by code."""
+    domains = {"train_a": data.train_a, "train_b": data.train_b}
+    if not data.test_is_train:
+        domains |= {"test_a": data.test_a, "test_b": data.test_b}
+    units = [(name, index) for name, domain in domains.items() if domain.fallible for index in range(len(domain))]
+    found: dict[str, list[str]] = {}
+    with ThreadPoolExecutor(_THREADS) as pool:
+        results = pool.map(lambda unit: _fingerprint_at(domains[unit[0]], unit[1]), units)
+        bar = tqdm(results, total=len(units), desc="Comparing pictures", unit="picture", delay=2.0, leave=False)
+        for (name, _), digest in zip(units, bar, strict=True):
+            found.setdefault(name, []).append(digest)
+    return found
+
+
+def _fingerprint_at(domain: Domain, index: int) -> str:
+    try:
+        return domain.fingerprint(index)
+    except (OSError, ImageError):  # Gone since it was checked; the training will report it.
+        return ""
+
+
+def picture_notes(data: Data, found: Fingerprints) -> list[Message]:
+    """Return a note on pictures that are in both domains, and one on test pictures that are trained on.
+
+    Args:
+        found: `fingerprints`'s result.
+    """
+    notes = []
+    a, b = (set(found.get(name, ())) - {""} for name in ("train_a", "train_b"))
+    names = {"a": data.train_a.name, "b": data.train_b.name}
+    if shared := a & b:
+        if a == b:
+            notes.append(message(
+                "{a} and {b} hold the same pictures ({count}), so there is nothing to translate; check --dataset",
+                **names, count=len(a),
+            ))  # fmt: skip
+        else:
+            notes.append(message(
+                "training pictures in both {a} and {b}: {count}, such as {example}; generators learn from them to "
+                "change nothing",
+                **names, count=len(shared), example=_example(data.train_a, found["train_a"], shared),
+            ))  # fmt: skip
+    seen, total, example = 0, 0, ""
+    for side, domain in (("a", data.test_a), ("b", data.test_b)):
+        train, test = (found.get(f"{split}_{side}", ()) for split in ("train", "test"))
+        shared = set(train) & set(test) - {""}
+        seen, total = seen + sum(digest in shared for digest in test), total + len(test)
+        if shared and not example:
+            example = _example(domain, test, shared)
+    if seen:
+        notes.append(message(
+            "test pictures that are also training pictures: {count} of {total}, such as {example}; their samples and "
+            "figures look better than those of new pictures",
+            count=seen, total=total, example=example,
+        ))  # fmt: skip
+    return notes
+
+
+def _example(domain: Domain, digests: Sequence[str], shared: set[str]) -> str:
+    return domain.label(next(index for index, digest in enumerate(digests) if digest in shared))
+
+
+def picture_changes(before: Fingerprints, now: Fingerprints) -> str:
+    """Return e.g. "trainA: 2 added, 1 removed; testB: 1 replaced"; "" if nothing changed. Order doesn't count.
+
+    Args:
+        before, now: of two starts; what only one of them has isn't compared.
+    """
+    changes = []
+    for name in ("train_a", "train_b", "test_a", "test_b"):
+        if name not in before or name not in now:
+            continue
+        old, new = Counter(before[name]), Counter(now[name])
+        added, removed = (new - old).total(), (old - new).total()
+        replaced = min(added, removed)
+        counts = {"added": added - replaced, "removed": removed - replaced, "replaced": replaced}
+        if said := ", ".join(f"{count} {kind}" for kind, count in counts.items() if count):
+            changes.append(f"{name[:-2]}{name[-1].upper()}: {said}")
+    return "; ".join(changes)

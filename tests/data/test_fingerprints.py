@@ -1,0 +1,131 @@
+"""Changed data, pictures in both domains, test pictures that are trained on: one note each."""
+
+import shutil
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cyclegan.config import DataConfig, RunConfig, TrainConfig
+from cyclegan.data import open_data
+from cyclegan.data.fingerprints import MOST_BYTES, fingerprint, fingerprints, picture_changes
+from cyclegan.training.run import Run
+
+
+def picture(path, seed, width=20):
+    pixels = np.random.default_rng(seed).integers(0, 255, (20, width, 3)).astype(np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.fixture
+def folders(tmp_path):
+    for number, folder in enumerate(("trainA", "trainB", "testA", "testB")):
+        for index in range(3):
+            picture(tmp_path / "data" / folder / f"{index}.png", 10 * number + index)
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def notes(tmp_path):
+    """The notes of a start on a folder, whose record remains for the next one."""
+
+    def notes(root, **settings):
+        accelerator = SimpleNamespace(is_main_process=True)
+        settings = DataConfig(dataset=str(root), load_size=20, crop_size=16, num_workers=0, **settings)
+        run = Run(TrainConfig(settings, run=RunConfig(output_dir=str(tmp_path / "run"))), accelerator)
+        with open_data(run.config.data, seed=0, progress=False) as data:
+            run.compare_pictures(data)
+        return [str(note) for note in run.notes]
+
+    return notes
+
+
+def test_nothing_is_said_of_data_that_did_not_change(folders, notes, tmp_path):
+    assert notes(folders) == notes(folders) == []
+    shutil.copytree(folders, tmp_path / "copy")  # Elsewhere, and with other times.
+    assert notes(tmp_path / "copy") == []
+
+
+def test_added_removed_and_replaced_pictures_are_counted_once(folders, notes):
+    notes(folders)
+    picture(folders / "trainA" / "3.png", 70)
+    picture(folders / "trainB" / "0.png", 71)
+    (folders / "testB" / "2.png").unlink()
+    (note,) = notes(folders)
+    assert "(trainA: 1 added; trainB: 1 replaced; testB: 1 removed)" in note
+    assert notes(folders) == []
+
+
+def test_a_damaged_record_is_written_again(folders, notes, tmp_path):
+    notes(folders)
+    for content in ("[", "5", '{"train_a": 5}'):
+        (tmp_path / "run" / "pictures.json").write_text(content)
+        assert notes(folders) == []
+    picture(folders / "trainA" / "3.png", 70)
+    assert len(notes(folders)) == 1
+
+
+def test_both_domains_hold_the_same(folders, notes):
+    shutil.rmtree(folders / "trainB")
+    (folders / "trainB").symlink_to(folders / "trainA")
+    (note,) = notes(folders)
+    assert note.startswith("A and B hold the same pictures (3)")
+
+
+def test_some_pictures_are_in_both_domains(folders, notes):
+    shutil.copy(folders / "trainA" / "1.png", folders / "trainB" / "again.png")
+    (note,) = notes(folders, domain_a="day", domain_b="night")
+    assert note.startswith("training pictures in both day and night: 1, such as 1.png;")
+
+
+def test_test_pictures_that_are_trained_on(folders, notes):
+    shutil.copy(folders / "trainA" / "1.png", folders / "testA" / "other-name.png")
+    shutil.copy(folders / "trainB" / "1.png", folders / "testB" / "2.png")
+    (note,) = notes(folders)
+    assert note.startswith("test pictures that are also training pictures: 2 of 7, such as other-name.png;")
+
+
+def test_without_test_pictures_the_training_pictures_are_no_find(folders, notes):
+    for folder in ("testA", "testB"):
+        shutil.rmtree(folders / folder)
+    assert notes(folders) == []
+
+
+def test_pairs_in_one_file_are_two_pictures(tmp_path, notes):
+    for index in range(2):
+        picture(tmp_path / "pairs" / "train" / f"{index}.png", index, width=40)
+        picture(tmp_path / "pairs" / "test" / f"{index}.png", 10 * index, width=40)  # The first is trained on.
+    (note,) = notes(tmp_path / "pairs")
+    assert note.startswith("test pictures that are also training pictures: 2 of 4, such as 0.png;")
+
+
+def test_pictures_that_are_drawn_by_code_have_none(notes, tmp_path):
+    assert notes("streets:count=2,test_count=1,size=32") == []
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_large_file_is_read_in_parts_from_its_first_to_its_last_byte(tmp_path):
+    content = bytearray(3 * MOST_BYTES)
+    path = tmp_path / "x.bmp"
+    seen = set()
+    for place in (None, 0, len(content) - 1):
+        if place is not None:
+            content[place] ^= 1
+        path.write_bytes(content)
+        assert fingerprint(path) == fingerprint(bytes(content))
+        seen.add(fingerprint(path))
+    assert len(seen) == 3
+    assert fingerprint(b"a") != fingerprint(b"b") != fingerprint(b"")
+
+
+def test_a_file_that_vanished_is_left_to_the_training(folders):
+    with open_data(DataConfig(dataset=str(folders), num_workers=0), seed=0, progress=False) as data:
+        (folders / "trainA" / "1.png").unlink()
+        assert fingerprints(data)["train_a"][1] == ""
+
+
+def test_order_and_what_one_side_lacks_do_not_count():
+    assert picture_changes({"train_a": ["1", "2"], "test_a": ["3"]}, {"train_a": ["2", "1"]}) == ""
+    assert picture_changes({"train_a": ["1", "1"]}, {"train_a": ["1", "2", "3"]}) == "trainA: 1 added, 1 replaced"
