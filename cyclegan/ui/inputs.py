@@ -14,6 +14,7 @@ from PIL import Image
 from cyclegan.config import DataConfig
 from cyclegan.errors import ImageError, message
 from cyclegan.images import open_image
+from cyclegan.pixels import notes_on, recorded_facts
 from cyclegan.ui import words
 
 MAX_SHOWN_PIXELS = 16_000_000
@@ -56,6 +57,17 @@ def source_of(payload: dict) -> Any:
 def opened(payload: dict) -> Image.Image:
     """Return the uploaded picture. Raises ImageError."""
     return open_image(source_of(payload), name=message("This file"))
+
+
+def received(payload: dict, say: words.Speaker) -> tuple[Image.Image, list[str]]:
+    """Return the uploaded picture within MAX_SHOWN_PIXELS, and remarks about what of it isn't used. Raises ImageError.
+
+    A picture that browsers can't show is remarked upon once: after its translation, the box holds a copy of 8 bits.
+    """
+    with recorded_facts() as facts:
+        picture = opened(payload)
+    picture, remarks = reduced(picture, say)
+    return picture, [*remarks, *(say("About your picture: {note}.", note=note) for note in notes_on(facts))]
 
 
 def loading(say: words.Speaker) -> str:
