@@ -179,8 +179,8 @@ class Stored:
             change: let premultiplied colours be decoded as they are, because Pillow would divide by what may be
                 another band than transparency.
         """
-        raw_modes = [tile.args if isinstance(tile.args, str) else (tile.args or ("",))[0] for tile in getattr(image, "tile", ())]
-        raw_mode = str(raw_modes[0]) if raw_modes else ""
+        args = next((tile.args for tile in getattr(image, "tile", ())), "") or ""
+        raw_mode = args if isinstance(args, str) else str(args[0])
         if image.format != "TIFF":
             return cls(raw_mode)
         premultiplied = change and raw_mode.startswith("RGBa")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from PIL import Image
 
-from cyclegan.data.domains import Splits, no_folder
+from cyclegan.data.domains import Splits, found_line, no_folder
 from cyclegan.errors import DataError, ImageError, Message, message
 from cyclegan.images import open_image, probe_image
 
@@ -43,6 +43,11 @@ class Rows:
     split: str
     partner: Rows | None = None
     fallible: ClassVar[bool] = True
+
+    @property
+    def part(self) -> str:
+        """The split, the column and the domain's name."""
+        return f"{self.name} ({self.split}, {self.column})"
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -284,7 +289,8 @@ def _checked(parts: list[Rows | None], name: str, *, aligned: bool = False) -> S
                 "{name} has no training pictures for domain {side}. {shapes}", name=name, side=side, shapes=_SHAPES
             )
     test = parts[2:] if all(parts[2:]) else [None, None]
-    return Splits(*parts[:2], *test, aligned=aligned)
+    used = [*parts[:2], *test]
+    return Splits(*used, aligned=aligned, notes=[found_line(part.part, len(part)) for part in used if part])
 
 
 def _split(found: DatasetDict, split: str, name: str) -> Dataset:
