@@ -27,7 +27,7 @@ MAY = {
     "networks": set(),
     "methods": {"networks"},
     "checkpoints": {"networks"},
-    "translation": {"checkpoints", "images", "networks", "pixels"},
+    "translation": {"checkpoints", "images", "networks"},
     "evaluation": {"images"},
     "training": {"checkpoints", "data", "evaluation", "images", "methods"},
     # Without gradio and the Hub. Only make.py uses data and translation, and only inside of functions: it is one call

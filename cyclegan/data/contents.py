@@ -93,15 +93,17 @@ def look_into(folder: Path) -> Contents:
 def advice(suffixes: set[str]) -> list[Message]:
     """Return how to turn files with these suffixes into pictures, a sentence for each kind that is known."""
     suffixes = {suffix.lower() for suffix in suffixes}
-    ways = (
+    converted = (
         (_DICOM, message("Save DICOM slices as PNG, all with the same window, for example with pydicom")),
         (_NUMPY, message("Save NumPy arrays as uint8, all scaled alike, with Image.fromarray(array).save(name)")),
         (_RAW, message("Develop a camera's RAW files to JPEG, for example with darktable-cli or rawpy")),
+    )
+    others = (
         (_VIDEO, message("Write a video's frames as pictures with: python -m cyclegan frames")),
         (ARCHIVES, message("Unpack archives first")),
     )
-    found = [way for kinds, way in ways if kinds & suffixes]
-    return [*found, message("docs/data.md has the lines to type")] if found else []
+    found, more = ([way for kinds, way in ways if kinds & suffixes] for ways in (converted, others))
+    return [*found, *([message("docs/data.md has the lines to type")] if found else []), *more]
 
 
 def has_pictures(folder: Path) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from cyclegan.data.contents import Contents, has_pictures, look_into, subfolders
-from cyclegan.data.domains import Files, Splits
+from cyclegan.data.domains import Files, Splits, found_line
 from cyclegan.data.unpaired import no_pictures
 from cyclegan.errors import DataError, ImageError, Message, message
 from cyclegan.images import open_image, probe_image
@@ -100,13 +100,16 @@ def _shapes(contents: Contents) -> tuple[list[Message], list[Message]]:
         with contextlib.suppress(ImageError):  # named by the check before training
             sizes.append(probe_image(path))
     part, unused, count = contents.folder.name, contents.unused, len(paths)
-    pairs = message("1 side-by-side pair") if count == 1 else message("{count} side-by-side pairs", count=count)
     if not sizes:
-        return [message("{part}: {pairs}", part=part, pairs=pairs)], []
+        return [found_line(part, count, unused)], []
     halves = sorted({(width // 2, height) for width, height in sizes})
     shown = [f"{width}×{height}" for width, height in (halves[0], halves[-1])]
     size = shown[0] if len(halves) == 1 else message("{first} to {last}", first=shown[0], last=shown[1])
-    line = message("{part}: {pairs}, each cut into two of {size}", part=part, pairs=pairs, size=size)
+    line = message(
+        "{part}: 1 side-by-side pair, cut into two of {size}" if count == 1
+        else "{part}: {count} side-by-side pairs, each cut into two of {size}",
+        part=part, count=count, size=size,
+    )  # fmt: skip
     if unused:
         line = message("{line}; not used: {unused}", line=line, unused=unused)
     narrow = [size for size in sizes if size[0] <= size[1]]
