@@ -127,8 +127,8 @@ def _open_file(file: Path, text: str, names: tuple[str, str], paired: bool) -> S
         return open_table(file, names, paired=paired)
     if suffix == ".zip":
         raise _explained(message(
-            "{file} is an archive: unpack it with: python -m zipfile -e {quoted} {folder}; then use --dataset {folder}",
-            file=text, quoted=shlex.quote(text), folder=shlex.quote(folder),
+            "{file} is an archive: unpack it with {command}, then use --dataset {folder}",
+            file=text, command=shlex.join(["python", "-m", "zipfile", "-e", text, folder]), folder=shlex.quote(folder),
         ))  # fmt: skip
     if suffix in ARCHIVES:
         raise _explained(message("{file} is an archive: unpack it and give its folder", file=text))

@@ -95,7 +95,7 @@ def advice(suffixes: set[str]) -> list[Message]:
     suffixes = {suffix.lower() for suffix in suffixes}
     converted = (
         (_DICOM, message("Save DICOM slices as PNG, all with the same window, for example with pydicom")),
-        (_NUMPY, message("Save NumPy arrays as uint8, all scaled alike, with Image.fromarray(array).save(name)")),
+        (_NUMPY, message("Save NumPy arrays as PNG, all scaled alike to 0..255, with Pillow")),
         (_RAW, message("Develop a camera's RAW files to JPEG, for example with darktable-cli or rawpy")),
     )
     others = (
