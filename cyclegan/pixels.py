@@ -42,7 +42,7 @@ class Depth:
 
 @dataclass(frozen=True)
 class PictureFacts:
-    """What of a file became no part of its picture, and what was guessed."""
+    """The parts of a file that its picture lacks, and the guesses behind it."""
 
     pages: bool = False
     """There are more pages or frames than the first."""

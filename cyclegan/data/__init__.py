@@ -12,11 +12,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cyclegan.config import DataConfig
-from cyclegan.data.contents import ARCHIVES, advice, counted, look_into, pictures_in, subfolders
+from cyclegan.data.contents import ARCHIVES, advice, counted, look_into, subfolders
 from cyclegan.data.domains import LAYOUTS, Domain, Splits, no_folder, open_streets
 from cyclegan.data.loader import Data
+from cyclegan.data.metadata import find_labels, open_labelled
 from cyclegan.data.paired import open_pairs
-from cyclegan.data.tables import has_metadata, has_table, open_table
+from cyclegan.data.tables import has_table, open_table
 from cyclegan.data.unpaired import class_folders, open_classes, open_folders
 from cyclegan.errors import DataError, Message, UserError, message
 from cyclegan.images import IMAGE_SUFFIXES
@@ -96,24 +97,28 @@ def find_data(config: DataConfig, *, paired: bool = False) -> Splits:
 
 
 def name_domains(config: DataConfig) -> DataConfig:
-    """Return the settings with the names of a data set's two folders as the domains', unless names were chosen.
+    """Return the settings with the domains named as the data set names them, unless the person chose names.
 
-    Only folders with names of their own, such as train/horse and train/zebra, have some. Raises DataError if a folder
-    can't be listed.
+    Two folders such as train/horse and train/zebra have names, and the two values of a label in metadata.csv.
+
+    Raises:
+        DataError: a folder can't be listed, or its metadata can't be read.
     """
-    default = DataConfig()
-    if (config.domain_a, config.domain_b) != (default.domain_a, default.domain_b):
-        return config
-    text = config.dataset.strip()
+    default, text = DataConfig(), config.dataset.strip()
+    chosen = (config.domain_a, config.domain_b) != (default.domain_a, default.domain_b)
     try:
         root = Path(text).expanduser()
-        folders = bool(text) and root.is_dir() and not has_table(root) and not has_metadata(root)
+        if chosen or not text or not root.is_dir() or {"traina", "trainb"} & set(subfolders(root)) or has_table(root):
+            return config
     except (OSError, RuntimeError, ValueError):  # `find_data` explains it.
         return config
-    classes = class_folders(root) if folders else None
-    if classes is None:
+    if labelled := find_labels(root):
+        a, b = labelled.values
+    elif classes := class_folders(root):
+        a, b = (folder.name for folder in classes)
+    else:
         return config
-    return dataclasses.replace(config, domain_a=classes[0].name, domain_b=classes[1].name)
+    return dataclasses.replace(config, domain_a=a, domain_b=b)
 
 
 def _explained(problem: Message | UserError) -> DataError:
@@ -142,8 +147,10 @@ def _open_folder(root: Path, names: tuple[str, str], paired: bool) -> Splits:
     try:
         if {"traina", "trainb"} & set(folders):
             return open_folders(root, names, paired=paired)
-        if (splits := _open_labelled(root, names, paired)) is not None:
-            return splits
+        if has_table(root):
+            return open_table(root, names, paired=paired)
+        if not paired and (labelled := find_labels(root)):
+            return open_labelled(labelled, names)
         if classes := class_folders(root):
             return open_classes(root, names, classes, paired=paired)
         if "train" in folders:
@@ -152,19 +159,6 @@ def _open_folder(root: Path, names: tuple[str, str], paired: bool) -> Splits:
         raise _explained(error) from error
     inner = next((p for p in folders.values() if {"traina", "train"} & set(subfolders(p))), None)
     raise _explained(_not_understood(root, folders, inner))
-
-
-def _open_labelled(root: Path, names: tuple[str, str], paired: bool) -> Splits | None:
-    """Open a folder that the package `datasets` understands; None if it is none."""
-    if not has_table(root) and not has_metadata(root):
-        return None
-    try:
-        return open_table(root, names, paired=paired)
-    except DataError:
-        # Metadata may hold captions and the like; then the folders alone count.
-        if has_table(root) or not (class_folders(root) or pictures_in(subfolders(root).get("train"))):
-            raise
-        return None
 
 
 def _not_understood(root: Path, folders: Mapping[str, Path], inner: Path | None) -> Message:

@@ -21,11 +21,11 @@ from cyclegan.images import open_image, probe_image
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
-__all__ = ["Rows", "analyse", "fetch", "open_hub"]
+__all__ = ["LABELS", "Rows", "analyse", "fetch", "open_hub"]
 
 Sets = Mapping[str, "DatasetDict"]  # by configuration name
 _TESTS = ("test", "validation", "valid", "val")
-_LABELS = ("label", "labels", "domain", "class", "category", "style")
+LABELS = ("label", "labels", "domain", "class", "category", "style")
 _SHAPES = message(
     "Data sets that are understood have two image columns (e.g. imageA and imageB), two configurations with an image "
     "column each, or one image column and a label with two values"
@@ -357,7 +357,7 @@ def _label_column(table: Dataset, name: str) -> str:
         if (isinstance(feature, ClassLabel) or (isinstance(feature, Value) and _is_discrete(feature.dtype)))
         and len(_values(table, column)) == 2
     ]
-    candidates.sort(key=lambda c: (c.lower() not in _LABELS, not isinstance(table.features[c], ClassLabel)))
+    candidates.sort(key=lambda c: (c.lower() not in LABELS, not isinstance(table.features[c], ClassLabel)))
     if not candidates:
         raise DataError(
             "{name} has the columns {columns}, and no label with two values. {shapes}",

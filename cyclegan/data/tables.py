@@ -12,9 +12,7 @@ from cyclegan.errors import DataError, reason_of
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
-__all__ = ["has_metadata", "has_table", "open_table"]
-
-_METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
+__all__ = ["has_table", "open_table"]
 
 
 def has_table(root: Path) -> bool:
@@ -22,13 +20,8 @@ def has_table(root: Path) -> bool:
     return _is_saved(root) or any(True for depth in ("*", "*/*") for _ in root.glob(f"{depth}.parquet"))
 
 
-def has_metadata(root: Path) -> bool:
-    """Return True for a folder of pictures whose labels are in a file metadata.csv or the like, as imagefolder's."""
-    return any((folder / name).is_file() for folder in (root, root / "train") for name in _METADATA)
-
-
 def open_table(path: Path, names: tuple[str, str], *, paired: bool = False) -> Splits:
-    """Open a folder of `save_to_disk`, of Parquet files or of pictures with metadata, or one Parquet file.
+    """Open a folder of `save_to_disk`, or of Parquet files, or one Parquet file.
 
     Args:
         path: the folder or file.

@@ -9,9 +9,9 @@ from cyclegan.data.contents import Contents, advice, has_pictures, look_into, pi
 from cyclegan.data.domains import Files, Splits, found_line
 from cyclegan.errors import DataError, Message, message
 
-__all__ = ["class_folders", "no_pictures", "open_classes", "open_folders"]
+__all__ = ["TESTS", "class_folders", "no_pictures", "open_classes", "open_folders"]
 
-_TESTS = ("test", "val", "valid", "validation")
+TESTS = ("test", "val", "valid", "validation")
 Pair = tuple[Path | None, Path | None]
 
 
@@ -35,7 +35,7 @@ def open_folders(root: Path, names: tuple[str, str], *, paired: bool = False) ->
     for needed in ("trainA", "trainB"):
         if needed.lower() not in folders:
             raise DataError("{root} has no folder {needed}: add one with pictures in it", root=root, needed=needed)
-    train, *tests = (tuple(folders.get(f"{split}{side}") for side in "ab") for split in ("train", *_TESTS))
+    train, *tests = (tuple(folders.get(f"{split}{side}") for side in "ab") for split in ("train", *TESTS))
     return _opened(root, names, train, tests, paired=paired)
 
 
@@ -56,7 +56,7 @@ def open_classes(root: Path, names: tuple[str, str], train: tuple[Path, Path], *
         DataError: `paired`, and a partner is missing.
     """
     splits = subfolders(root)
-    inner = [subfolders(splits[split]) if split in splits else {} for split in _TESTS]
+    inner = [subfolders(splits[split]) if split in splits else {} for split in TESTS]
     tests = [tuple(found.get(folder.name.lower()) for folder in train) for found in inner]
     return _opened(root, names, train, tests, paired=paired)
 
@@ -81,7 +81,7 @@ def class_folders(root: Path) -> tuple[Path, Path] | None:
 
 def _is_split(name: str) -> bool:
     """Return True for test, valA and the like, which nobody trains on."""
-    return name.lower() in {f"{split}{side}" for split in ("train", *_TESTS) for side in ("", "a", "b")}
+    return name.lower() in {f"{split}{side}" for split in ("train", *TESTS) for side in ("", "a", "b")}
 
 
 def _opened(
