@@ -11,6 +11,7 @@ import shlex
 import signal
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 
 # Set before torch is imported, or it prints build warnings.
@@ -29,7 +30,7 @@ from cyclegan.cli.entry import run_command  # noqa: E402
 from cyclegan.cli.flags import parse_train_config  # noqa: E402
 from cyclegan.cli.signals import stop_on_signals  # noqa: E402
 from cyclegan.config import TrainConfig  # noqa: E402
-from cyclegan.data import open_data  # noqa: E402
+from cyclegan.data import name_domains, open_data  # noqa: E402
 from cyclegan.errors import Message, message  # noqa: E402
 from cyclegan.methods import METHODS  # noqa: E402
 from cyclegan.training.background import BackgroundWriter, TrainerSnapshot  # noqa: E402
@@ -43,6 +44,7 @@ from cyclegan.training.trainer import Trainer  # noqa: E402
 def train(config: TrainConfig) -> int:
     """Run the whole training and return the exit status."""
     check_tracker(config.run.report_to)
+    config = replace(config, data=name_domains(config.data))
     accelerator, config = make_accelerator(config)
     hub = open_hub(config) if accelerator.is_main_process else Publishing()
     with Run(config, accelerator, restore=hub.restore) as run:

@@ -15,6 +15,7 @@ import re
 import threading
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -23,6 +24,7 @@ from PIL import ExifTags, Image
 
 from cyclegan.config import DataConfig
 from cyclegan.errors import ImageError, Message, message, reason_of
+from cyclegan.pixels import Stored, has_pages, record, recording, to_rgb, why_unread
 
 if TYPE_CHECKING:
     import torch
@@ -71,8 +73,9 @@ def open_image(source: Source, *, name: str | Message | None = None) -> Image.Im
     """Read a picture as upright 8 bit RGB without metadata.
 
     Transparency is composited over white, because networks have no alpha, the colour under transparent pixels is
-    arbitrary (often black), and pages show white behind a picture. 16 bit grey is scaled from its true range. An
-    animation gives its first frame.
+    arbitrary (often black), and pages show white behind a picture. Grey of more bits is scaled from 0 to the file's
+    white (`cyclegan.pixels`). An animation gives its first frame. `cyclegan.pixels.recorded_facts` gets the facts about
+    whatever is left out.
 
     Args:
         source: a path, the bytes of a file, a binary file object, or a PIL image (which is left as it was).
@@ -85,10 +88,14 @@ def open_image(source: Source, *, name: str | Message | None = None) -> Image.Im
         ImageError: missing, a folder, unreadable, empty, not a picture, truncated, or too large.
     """
     name = name or _name_of(source)
+    own = not isinstance(source, Image.Image)
     with _opened(source, name) as image, _explained(source, name):
+        pages = own and recording() and has_pages(image)
+        stored = Stored.of(image, change=own)
         image.load()
         method = _TRANSPOSE.get(_orientation(image))
-        image = _to_rgb(image, name)
+        image, facts = to_rgb(image, name, stored)
+        record(replace(facts, pages=pages))
         image = image.transpose(method) if method is not None else image
         # A plain copy of the pixels drops EXIF, colour profile and comments.
         return Image.fromarray(np.array(image))
@@ -254,7 +261,8 @@ def _unidentified(name: str | Message, stream: BinaryIO | None) -> Message:
         return message("{name} is a document, not a picture: save it as PNG or JPEG", name=name)
     if head.startswith(b"version https://git-lfs"):
         return message("{name} is a Git LFS pointer, not the picture itself: fetch it with git lfs pull", name=name)
-    return message("{name} is not a picture that can be read here: save it as PNG or JPEG", name=name)
+    unread = stream and why_unread(name, head, stream)
+    return unread or message("{name} is not a picture that can be read here: save it as PNG or JPEG", name=name)
 
 
 def _check_size(size: tuple[int, int], name: str | Message) -> None:
@@ -280,53 +288,6 @@ def _orientation(image: Image.Image, *, header_only: bool = False) -> int:
     with contextlib.suppress(Exception), _quiet():
         return read(image).get(ExifTags.Base.Orientation, 1)
     return 1
-
-
-# --------------------------------------------------------------------------------------- colour and depth
-
-
-def _to_rgb(image: Image.Image, name: str | Message) -> Image.Image:
-    mode = image.mode
-    if mode.startswith(("I", "F")):
-        return Image.fromarray(_to_8_bit(np.asarray(image), mode, image.format)).convert("RGB")
-    if mode == "LAB":
-        return _lab_to_rgb(image, name)
-    if mode == "La":  # premultiplied; Pillow converts it to LA only
-        image = image.convert("LA")
-    if image.has_transparency_data or mode in ("La", "RGBa"):
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
-        return Image.alpha_composite(white, image).convert("RGB")
-    return image.convert("RGB")
-
-
-def _to_8_bit(values: np.ndarray, mode: str, format: str | None) -> np.ndarray:
-    """Return grey of more than 8 bits, (H, W), as uint8 (H, W), scaled from its true range rather than clipped.
-
-    16 bit files use 0…65535. Files of 32 bit integers and floats don't define white: values within 0…1 (floats),
-    0…255 or 0…65535 use that range, and any others are stretched from their minimum to their maximum.
-    """
-    values = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-    low, high = float(values.min()), float(values.max())
-    if mode.startswith("I;16") or (mode == "I" and format == "PNG"):  # older Pillow opens 16 bit PNG as I
-        low, high = 0.0, 65535.0
-    elif low >= 0:
-        tops = (1.0, 255.0, 65535.0) if mode == "F" else (255.0, 65535.0)
-        fitting = next((top for top in tops if high <= top), None)
-        low, high = (0.0, fitting) if fitting else (low, high)
-    return np.clip(np.rint((values - low) * (255.0 / max(high - low, 1e-12))), 0, 255).astype(np.uint8)
-
-
-def _lab_to_rgb(image: Image.Image, name: str | Message) -> Image.Image:
-    try:
-        from PIL import ImageCms
-
-        profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-        return ImageCms.applyTransform(image, ImageCms.buildTransform(*profiles, "LAB", "RGB"))
-    except Exception as error:  # Pillow may be built without LittleCMS
-        raise ImageError(
-            "{name} is in LAB colours, which can't be read here: save it as PNG or JPEG", name=name
-        ) from error
 
 
 # ------------------------------------------------------------------------------------------------ tensors

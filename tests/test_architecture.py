@@ -20,9 +20,10 @@ MAY = {
     "files": set(),
     "config": set(),
     "locale": set(),
-    "images": set(),
+    "pixels": set(),
+    "images": {"pixels"},
     "cli": set(),
-    "data": {"images"},
+    "data": {"images", "pixels"},
     "networks": set(),
     "methods": {"networks"},
     "checkpoints": {"networks"},
@@ -32,9 +33,9 @@ MAY = {
     # Without gradio and the Hub. Only make.py uses data and translation, and only inside of functions: it is one call
     # for the command, the page and the library, and neither knows studies. A study is played without torch.
     "study": {"data", "images", "locale", "translation"},
-    "ui": {"checkpoints", "locale", "evaluation", "images", "study", "translation"},
+    "ui": {"checkpoints", "locale", "evaluation", "images", "study", "translation", "pixels"},
     # The shell's door to the library, which nothing imports: like app.py, it may open the Hub's checkpoints.
-    "commands": {"checkpoints", "cli", "data", "images", "study", "translation", "hub"},
+    "commands": {"checkpoints", "cli", "data", "images", "study", "translation", "hub", "pixels"},
     "__main__": {"cli", "commands", "hub"},
     "__init__": set(),
     "app": {"checkpoints", "cli", "study", "ui", "hub"},

@@ -50,6 +50,7 @@ def translate(args: argparse.Namespace) -> int:
 
 
 def _translate_pictures(args: argparse.Namespace) -> int:
+    from cyclegan.pixels import notes_on, recorded_facts
     from cyclegan.translation.pictures import translate_pictures
     from cyclegan.translation.translator import Translator
 
@@ -62,11 +63,13 @@ def _translate_pictures(args: argparse.Namespace) -> int:
     _make_folder(next(iter(targets.values())).parent)
     # Parts of pictures count, because a large one is translated in pieces, for minutes.
     look = "{percentage:3.0f}%|{bar}| {n:.2f}/{total} [{elapsed}<{remaining}]"
-    with progress_bar(total=len(targets), delay=0.5, bar_format=look) as bar:
+    with progress_bar(total=len(targets), delay=0.5, bar_format=look) as bar, recorded_facts() as facts:
         failed = translate_pictures(
             translator, targets, args.direction, reconstruct=args.reconstruct, size=args.size,
             progress=lambda done: bar.update(done - bar.n),
         )  # fmt: skip
+    for note in notes_on(facts):
+        print(f"note: {note}", file=sys.stderr)
     for error in failed:
         print(f"error: {error}", file=sys.stderr)
     epoch, done = translator.checkpoint.info.epoch, len(targets) - len(failed)

@@ -5,17 +5,24 @@ Importing this loads neither torch nor datasets; opening a data set loads what i
 
 from __future__ import annotations
 
+import dataclasses
 import re
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 
 from cyclegan.config import DataConfig
+from cyclegan.data.contents import ARCHIVES, advice, counted, look_into, subfolders
 from cyclegan.data.domains import LAYOUTS, Domain, Splits, no_folder, open_streets
 from cyclegan.data.loader import Data
+from cyclegan.data.metadata import find_labels, open_labelled
 from cyclegan.data.paired import open_pairs
-from cyclegan.data.unpaired import open_folders, subfolders
+from cyclegan.data.tables import has_table, open_table
+from cyclegan.data.unpaired import class_folders, open_classes, open_folders
 from cyclegan.errors import DataError, Message, UserError, message
+from cyclegan.images import IMAGE_SUFFIXES
 
-__all__ = ["Data", "DataError", "Domain", "find_data", "open_data"]
+__all__ = ["Data", "DataError", "Domain", "find_data", "name_domains", "open_data"]
 
 # Ids of the Hub; a folder of any other name is never requested there.
 _HUB_ID = re.compile(r"(?a:\w[\w.-]*/\w[\w.-]*)(:[\w.-]+)?")
@@ -52,7 +59,7 @@ def open_data(
 
 
 def find_data(config: DataConfig, *, paired: bool = False) -> Splits:
-    """Find the data set that `config.dataset` names, without opening a picture. A folder wins over a Hub id.
+    """Find the data set that `config.dataset` names, opening at most the headers of some. A folder wins over a Hub id.
 
     Raises:
         DataError: not found, or in an unknown layout; the message lists the known ones below its first line.
@@ -68,9 +75,14 @@ def find_data(config: DataConfig, *, paired: bool = False) -> Splits:
     if text and is_folder:
         return _open_folder(root, names, paired)
     if is_file:
-        raise _explained(message("{file} is a file, not a data set: unpack it if it is an archive", file=text))
+        return _open_file(root, text, names, paired)
     if text == "streets" or text.startswith("streets:"):
         return open_streets(text, names, paired=paired)
+    if any(sign in text for sign in "*?["):
+        raise _explained(message(
+            "{text!r} is a pattern, but --dataset takes one folder: give the folder that holds trainA and trainB",
+            text=text,
+        ))  # fmt: skip
     if not _HUB_ID.fullmatch(text):
         raise _explained(message("{missing}, and it isn't the id of a data set on the Hub", missing=no_folder(text)))
     # If a folder of the first name is here, a missing second one is a slip rather than a request to the Hub.
@@ -84,29 +96,88 @@ def find_data(config: DataConfig, *, paired: bool = False) -> Splits:
     return open_hub(text, names, paired=paired)
 
 
+def name_domains(config: DataConfig) -> DataConfig:
+    """Return the settings with the domains named as the data set names them, unless the person chose names.
+
+    Two folders such as train/horse and train/zebra have names, and the two values of a label in metadata.csv.
+
+    Raises:
+        DataError: a folder can't be listed, or its metadata can't be read.
+    """
+    default, text = DataConfig(), config.dataset.strip()
+    chosen = (config.domain_a, config.domain_b) != (default.domain_a, default.domain_b)
+    try:
+        root = Path(text).expanduser()
+        if chosen or not text or not root.is_dir() or {"traina", "trainb"} & set(subfolders(root)) or has_table(root):
+            return config
+    except (OSError, RuntimeError, ValueError):  # `find_data` explains it.
+        return config
+    if labelled := find_labels(root):
+        a, b = labelled.values
+    elif classes := class_folders(root):
+        a, b = (folder.name for folder in classes)
+    else:
+        return config
+    return dataclasses.replace(config, domain_a=a, domain_b=b)
+
+
 def _explained(problem: Message | UserError) -> DataError:
     """Return the error with the known layouts below it."""
     return DataError("{problem}.\n{layouts}", problem=problem, layouts=LAYOUTS)
 
 
+def _open_file(file: Path, text: str, names: tuple[str, str], paired: bool) -> Splits:
+    suffix, folder = file.suffix.lower(), file.name.split(".")[0]
+    if suffix == ".parquet":
+        return open_table(file, names, paired=paired)
+    if suffix == ".zip":
+        raise _explained(message(
+            "{file} is an archive: unpack it with {command}, then use --dataset {folder}",
+            file=text, command=shlex.join(["python", "-m", "zipfile", "-e", text, folder]), folder=shlex.quote(folder),
+        ))  # fmt: skip
+    if suffix in ARCHIVES:
+        raise _explained(message("{file} is an archive: unpack it and give its folder", file=text))
+    if suffix in IMAGE_SUFFIXES:
+        raise _explained(message("{file} is a picture: give the folder that holds trainA and trainB", file=text))
+    raise _explained(message("{file} is a file, not a data set: give a folder", file=text))
+
+
 def _open_folder(root: Path, names: tuple[str, str], paired: bool) -> Splits:
     folders = subfolders(root)
     try:
-        if "traina" in folders or "trainb" in folders:
+        if {"traina", "trainb"} & set(folders):
             return open_folders(root, names, paired=paired)
+        if has_table(root):
+            return open_table(root, names, paired=paired)
+        if not paired and (labelled := find_labels(root)):
+            return open_labelled(labelled, names)
+        if classes := class_folders(root):
+            return open_classes(root, names, classes, paired=paired)
         if "train" in folders:
             return open_pairs(root, names)
     except DataError as error:
         raise _explained(error) from error
-    found = ", ".join(sorted(p.name for p in folders.values())[:10]) or message("no folder")
     inner = next((p for p in folders.values() if {"traina", "train"} & set(subfolders(p))), None)
-    if inner is None:
-        problem = message(
-            "{folder} has neither trainA and trainB nor train in it; found in it: {found}", folder=root, found=found
-        )
-    else:
-        problem = message(
+    raise _explained(_not_understood(root, folders, inner))
+
+
+def _not_understood(root: Path, folders: Mapping[str, Path], inner: Path | None) -> Message:
+    """Return the problem with a folder in none of the known layouts: what was found, and what to do with it."""
+    contents = look_into(root)
+    found = [path.name for path in folders.values()][:10]
+    found += [message("{pictures} in no folder", pictures=counted(len(contents.pictures)))] if contents.pictures else []
+    found += [f"{count} {suffix}" for suffix, count in contents.others.items() if suffix][:10]
+    listed = found[0] if found else message("no folder")
+    for one in found[1:]:
+        listed = message("{first}, {second}", first=listed, second=one)
+    if inner is not None:
+        return message(
             "{folder} has neither trainA and trainB nor train in it; found in it: {found} (did you mean {inner}?)",
-            folder=root, found=found, inner=inner,
+            folder=root, found=listed, inner=inner,
         )  # fmt: skip
-    raise _explained(problem)
+    problem = message(
+        "{folder} has neither trainA and trainB nor train in it; found in it: {found}", folder=root, found=listed
+    )
+    for sentence in advice(set(contents.others)):
+        problem = message("{first}. {second}", first=problem, second=sentence)
+    return problem

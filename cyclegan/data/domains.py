@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from PIL import Image
 
+from cyclegan.data.contents import counted
 from cyclegan.data.fingerprints import fingerprint
 from cyclegan.errors import ImageError, Message, message
 from cyclegan.images import open_image, probe_image
@@ -20,13 +21,15 @@ if TYPE_CHECKING:
     from cyclegan.data.streets import StreetsSpec
 
 __all__ = [
-    "LAYOUTS", "Domain", "Files", "Splits", "StreetsDomain", "Subset", "named", "no_folder", "open_streets",
-    "short_name",
+    "LAYOUTS", "Domain", "Files", "Splits", "StreetsDomain", "Subset", "found_line", "named", "no_folder",
+    "open_streets", "short_name",
 ]  # fmt: skip
 
 LAYOUTS = """Layouts that are understood:
   DATA/trainA/*.jpg  DATA/trainB/*.jpg  (and testA/, testB/)    one folder per domain
+  DATA/train/horse/*.jpg  DATA/train/zebra/*.jpg  (and test/)   any two folders of pictures, also without train/
   DATA/train/*.jpg  (and val/, test/)                           pairs side by side: left half = A, right = B
+  DATA.zip, FILE.parquet, a folder of datasets.save_to_disk     these, packed; and pictures with metadata.csv
   USER/NAME or USER/NAME:CONFIG                                 a Hub data set: two image columns, or two
                                                                 configs, or an image and a two-class label
   streets or streets:count=400,size=256                         built-in synthetic day/night scenes"""
@@ -37,10 +40,12 @@ class Domain(Protocol):
 
     Attributes:
         name: the domain's name.
+        part: the folder, or the split and column: which pictures these are, in messages.
         fallible: whether pictures may prove unusable, so that they are checked before training.
     """
 
     name: str
+    part: str
     fallible: bool
 
     def __len__(self) -> int: ...
@@ -78,6 +83,8 @@ class Splits:
         test_a, test_b: None if it has no test split.
         aligned: index i of both training domains, and of both test domains, is the same scene. Leaving out a picture
             then leaves out its partner, too.
+        notes: sentences about what was found and what isn't used, to be printed before training.
+        warnings: likewise, about what is probably a mistake.
     """
 
     train_a: Domain
@@ -85,6 +92,8 @@ class Splits:
     test_a: Domain | None
     test_b: Domain | None
     aligned: bool = False
+    notes: Sequence[Message] = ()
+    warnings: Sequence[Message] = ()
 
 
 @dataclass(frozen=True)
@@ -94,6 +103,7 @@ class Files:
     name: str
     paths: Sequence[Path]
     truths: Sequence[Path | None] | None = None
+    part: str = ""
     fallible: ClassVar[bool] = True
 
     def __len__(self) -> int:
@@ -130,6 +140,11 @@ class Subset:
     def name(self) -> str:
         """The whole domain's."""
         return self.whole.name
+
+    @property
+    def part(self) -> str:
+        """The whole domain's."""
+        return self.whole.part
 
     @property
     def fallible(self) -> bool:
@@ -175,6 +190,11 @@ class StreetsDomain:
     partner: bool = False
     fallible: ClassVar[bool] = False
 
+    @property
+    def part(self) -> str:
+        """The split and the side."""
+        return f"streets, {self.split}{'B' if self.partner else self.side.upper()}"
+
     def __len__(self) -> int:
         return self.count
 
@@ -216,7 +236,15 @@ def open_streets(dataset: str, names: tuple[str, str], *, paired: bool) -> Split
         return StreetsDomain(name, spec, split, side, count) if count else None
 
     domains = [domain(s, d, spec.length(s)) for s in ("train", "test") for d in "ab"]
-    return Splits(*domains, aligned=paired)
+    notes = [found_line(domain.part, len(domain)) for domain in domains if domain]
+    return Splits(*domains, aligned=paired, notes=notes)
+
+
+def found_line(part: str, count: int, unused: Message | str = "") -> Message:
+    """Return "trainA: 2 pictures", and what else is there but not used."""
+    if unused:
+        return message("{part}: {pictures}; not used: {unused}", part=part, pictures=counted(count), unused=unused)
+    return message("{part}: {pictures}", part=part, pictures=counted(count))
 
 
 def no_folder(text: str) -> Message:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from PIL import Image
 
-from cyclegan.data.domains import Splits, no_folder
+from cyclegan.data.domains import Splits, found_line, no_folder
 from cyclegan.data.fingerprints import fingerprint
 from cyclegan.errors import DataError, ImageError, Message, message
 from cyclegan.images import open_image, probe_image
@@ -22,11 +22,11 @@ from cyclegan.images import open_image, probe_image
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
-__all__ = ["Rows", "analyse", "fetch", "open_hub"]
+__all__ = ["LABELS", "Rows", "analyse", "fetch", "open_hub"]
 
 Sets = Mapping[str, "DatasetDict"]  # by configuration name
 _TESTS = ("test", "validation", "valid", "val")
-_LABELS = ("label", "labels", "domain", "class", "category", "style")
+LABELS = ("label", "labels", "domain", "class", "category", "style")
 _SHAPES = message(
     "Data sets that are understood have two image columns (e.g. imageA and imageB), two configurations with an image "
     "column each, or one image column and a label with two values"
@@ -44,6 +44,11 @@ class Rows:
     split: str
     partner: Rows | None = None
     fallible: ClassVar[bool] = True
+
+    @property
+    def part(self) -> str:
+        """The split, the column and the domain's name."""
+        return f"{self.name} ({self.split}, {self.column})"
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -288,7 +293,8 @@ def _checked(parts: list[Rows | None], name: str, *, aligned: bool = False) -> S
                 "{name} has no training pictures for domain {side}. {shapes}", name=name, side=side, shapes=_SHAPES
             )
     test = parts[2:] if all(parts[2:]) else [None, None]
-    return Splits(*parts[:2], *test, aligned=aligned)
+    used = [*parts[:2], *test]
+    return Splits(*used, aligned=aligned, notes=[found_line(part.part, len(part)) for part in used if part])
 
 
 def _split(found: DatasetDict, split: str, name: str) -> Dataset:
@@ -355,7 +361,7 @@ def _label_column(table: Dataset, name: str) -> str:
         if (isinstance(feature, ClassLabel) or (isinstance(feature, Value) and _is_discrete(feature.dtype)))
         and len(_values(table, column)) == 2
     ]
-    candidates.sort(key=lambda c: (c.lower() not in _LABELS, not isinstance(table.features[c], ClassLabel)))
+    candidates.sort(key=lambda c: (c.lower() not in LABELS, not isinstance(table.features[c], ClassLabel)))
     if not candidates:
         raise DataError(
             "{name} has the columns {columns}, and no label with two values. {shapes}",

@@ -18,6 +18,7 @@ from cyclegan.data.domains import Domain, Splits, Subset, named
 from cyclegan.data.order import Step, step_plans, steps_in
 from cyclegan.errors import DataError, ImageError
 from cyclegan.images import evaluation_size, prepare_for_evaluation, to_tensor, training_size
+from cyclegan.pixels import PictureFacts, notes_on, recorded_facts
 
 if TYPE_CHECKING:
     import torch
@@ -50,6 +51,8 @@ class Data:
         train = [_first(domain, limit) for domain in (splits.train_a, splits.train_b)]
         test = [domain for domain in (splits.test_a, splits.test_b) if domain is not None]
         self.test_is_train = not test
+        if progress:  # In one process of several.
+            _print_found(splits, limit)
         check = _Check(train, test, config, multiple=multiple, progress=progress)
 
         sizes = check.sizes()
@@ -58,6 +61,9 @@ class Data:
         cache = PictureCache(sizes, budget, shared=self.num_workers > 0)
         check.decode(BatchMaker(tuple(train), cache, config, seed=seed, multiple=multiple, paired=paired))
         kept_train, kept_test = check.kept(splits.aligned)
+        if progress:
+            for line in check.facts_lines():
+                log.warning("%s", line)
         cache.keep(kept_train)
         self._sizes = cache.sizes
         self.cache_bytes = cache.bytes
@@ -259,6 +265,7 @@ class _Check:
         self.progress = progress
         self.domains = [*train, *test]
         self.bad: dict[tuple[int, int], str] = {}  # by (domain, index) the reason
+        self.facts: dict[tuple[int, int], list[PictureFacts]] = {}
 
     def sizes(self) -> tuple[np.ndarray, np.ndarray]:
         """Return per training domain int64 (n, 2): sizes after resizing, read from headers if they can differ."""
@@ -279,12 +286,15 @@ class _Check:
         """Decode every picture that may be bad or has a place in the cache."""
 
         def decode(domain: int, index: int) -> None:
-            if domain < 2:
-                maker.fill(domain, index)
-                return
-            size = self.domains[domain].load(index).size
-            with named(self.domains[domain], index):
-                evaluation_size(size, self.config, multiple=self.multiple)
+            with recorded_facts() as facts:
+                if domain < 2:
+                    maker.fill(domain, index)
+                else:
+                    size = self.domains[domain].load(index).size
+                    with named(self.domains[domain], index):
+                        evaluation_size(size, self.config, multiple=self.multiple)
+            if any(one != PictureFacts() for one in facts):
+                self.facts[domain, index] = facts
 
         def needed(domain: int, index: int) -> bool:
             cached = domain < 2 and maker.cache.get(domain, index) is not None
@@ -326,6 +336,14 @@ class _Check:
                 )
         return kept[:2], kept[2:]
 
+    def facts_lines(self) -> list[str]:
+        """Return a sentence for each kind of thing that pictures of a folder lost; once for both halves of a pair."""
+        lines = []
+        for number, domain in enumerate(self.domains):
+            facts = [one for (of, _), ones in sorted(self.facts.items()) if of == number for one in ones]
+            lines += [f"{domain.part}: {note}" for note in notes_on(facts)]
+        return list(dict.fromkeys(lines))
+
     def _each(self, job: Callable[[int, int], None], units: list[tuple[int, int]], title: str) -> None:
         """Run the job for all (domain, index), in threads, because Pillow decodes without the GIL; record failures."""
 
@@ -345,6 +363,16 @@ class _Check:
             self.bad.update({unit: text for unit, text in zip(units, bar, strict=True) if text})
         finally:  # After Ctrl-C, don't decode the rest first.
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _print_found(splits: Splits, limit: int | None) -> None:
+    """Print what was found and what isn't used, without tearing a bar."""
+    for note in splits.notes:
+        tqdm.write(str(note), file=sys.stderr)
+    if limit is not None and max(len(splits.train_a), len(splits.train_b)) > limit:
+        tqdm.write(f"--max_images: the first {limit} of each are used", file=sys.stderr)
+    for warning in splits.warnings:
+        log.warning("%s", warning)
 
 
 def _first(domain: Domain, limit: int | None) -> Domain:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
 
-from cyclegan.data.domains import Files, Splits
-from cyclegan.data.unpaired import pictures_in, subfolders
-from cyclegan.errors import DataError, ImageError
+from cyclegan.data.contents import Contents, has_pictures, look_into, subfolders
+from cyclegan.data.domains import Files, Splits, found_line
+from cyclegan.data.unpaired import no_pictures
+from cyclegan.errors import DataError, ImageError, Message, message
 from cyclegan.images import open_image, probe_image
 
-__all__ = ["Halves", "open_pairs"]
+__all__ = ["Halves", "no_pairs", "open_pairs"]
+
+_PROBED = 100
 
 
 @dataclass(frozen=True)
@@ -60,15 +64,67 @@ def open_pairs(root: Path, names: tuple[str, str]) -> Splits:
         names: of domains a and b.
 
     Raises:
-        DataError: train is missing or has no pictures.
+        DataError: train has no pictures.
     """
     folders = subfolders(root)
-    paths = pictures_in(folders.get("train"))
-    if not paths:
-        raise DataError("{root} has no pictures in train: put side-by-side pairs directly into it", root=root)
-    test = pictures_in(folders.get("test")) or pictures_in(folders.get("val"))
-    tests = [Halves(name, test, side=side) if test else None for side, name in enumerate(names)]
-    return Splits(Halves(names[0], paths, side=0), Halves(names[1], paths, side=1), *tests, aligned=True)
+    train = look_into(folders["train"])
+    if not train.pictures:
+        raise no_pairs(train)
+    split = next((split for split in ("test", "val") if split in folders and has_pictures(folders[split])), None)
+    test = look_into(folders[split]) if split else None
+    domains: list[Files | None] = [
+        Halves(name, contents.pictures, part=contents.folder.name, side=side) if contents else None
+        for contents in (train, test) for side, name in enumerate(names)
+    ]  # fmt: skip
+    shapes = [_shapes(contents) for contents in (train, test) if contents]
+    notes, warnings = ([one for pair in shapes for one in pair[which]] for which in (0, 1))
+    return Splits(*domains, aligned=True, notes=notes, warnings=warnings)
+
+
+def no_pairs(train: Contents) -> DataError:
+    """Return the error for a folder train without pictures: it has other folders than two in it, or none."""
+    full = [path.name for path in subfolders(train.folder).values() if has_pictures(path)]
+    if not full:
+        return no_pictures(train)
+    return DataError(
+        "{root} has no pictures in train, but {count} with pictures ({names}), where two are expected, one per domain: "
+        "move the pictures to trainA and trainB, or the other folders elsewhere",
+        root=train.folder.parent, names=", ".join(full[:10]),
+        count=message("1 folder") if len(full) == 1 else message("{count} folders", count=len(full)),
+    )  # fmt: skip
+
+
+def _shapes(contents: Contents) -> tuple[list[Message], list[Message]]:
+    """Return the line about the pairs of one folder, and a warning if they look like ordinary pictures.
+
+    Sizes are read from the headers of some files, spread over the folder; the check before training reads all.
+    """
+    paths, sizes = contents.pictures, []
+    for path in paths[:: max(1, len(paths) // _PROBED)]:
+        with contextlib.suppress(ImageError):  # named by the check before training
+            sizes.append(probe_image(path))
+    part, unused, count = contents.folder.name, contents.unused, len(paths)
+    if not sizes:
+        return [found_line(part, count, unused)], []
+    halves = sorted({(width // 2, height) for width, height in sizes})
+    shown = [f"{width}×{height}" for width, height in (halves[0], halves[-1])]
+    size = shown[0] if len(halves) == 1 else message("{first} to {last}", first=shown[0], last=shown[1])
+    line = message(
+        "{part}: 1 side-by-side pair, cut into two of {size}" if count == 1
+        else "{part}: {count} side-by-side pairs, each cut into two of {size}",
+        part=part, count=count, size=size,
+    )  # fmt: skip
+    if unused:
+        line = message("{line}; not used: {unused}", line=line, unused=unused)
+    narrow = [size for size in sizes if size[0] <= size[1]]
+    if 2 * len(narrow) <= len(sizes):
+        return [line], []
+    width, height = narrow[0]
+    return [line], [message(
+        "{part}: most pictures are square or narrower ({width}×{height}), so they may be ordinary pictures rather than "
+        "two side by side; those belong into trainA and trainB",
+        part=part, width=width, height=height,
+    )]  # fmt: skip
 
 
 def _half(width: int, name: str) -> int:

@@ -1,14 +1,18 @@
-"""Data sets with one folder per domain: trainA, trainB and, optionally, testA, testB."""
+"""Data sets with one folder per domain: trainA and trainB, train/A and train/B, or just two folders of pictures."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from cyclegan.data.domains import Files, Splits
-from cyclegan.errors import DataError, ImageError, reason_of
-from cyclegan.images import list_images
+from cyclegan.data.contents import Contents, advice, has_pictures, look_into, pictures_in, subfolders
+from cyclegan.data.domains import Files, Splits, found_line
+from cyclegan.errors import DataError, Message, message
 
-__all__ = ["open_folders", "pictures_in", "subfolders"]
+__all__ = ["TESTS", "class_folders", "no_pictures", "open_classes", "open_folders"]
+
+TESTS = ("test", "val", "valid", "validation")
+Pair = tuple[Path | None, Path | None]
 
 
 def open_folders(root: Path, names: tuple[str, str], *, paired: bool = False) -> Splits:
@@ -31,53 +35,108 @@ def open_folders(root: Path, names: tuple[str, str], *, paired: bool = False) ->
     for needed in ("trainA", "trainB"):
         if needed.lower() not in folders:
             raise DataError("{root} has no folder {needed}: add one with pictures in it", root=root, needed=needed)
-    train, *others = (
-        [pictures_in(folders.get(f"{split}{side}")) for side in "ab"] for split in ("train", "test", "val")
-    )
-    for paths, needed in zip(train, ("trainA", "trainB"), strict=True):
-        if not paths:
-            raise _no_pictures(folders[needed.lower()])
-    test = next((pair for pair in others if all(pair)), None)
+    train, *tests = (tuple(folders.get(f"{split}{side}") for side in "ab") for split in ("train", *TESTS))
+    return _opened(root, names, train, tests, paired=paired)
+
+
+def open_classes(root: Path, names: tuple[str, str], train: tuple[Path, Path], *, paired: bool = False) -> Splits:
+    """Open a data set of this shape, with any two names instead of horse and zebra::
+
+        ROOT/
+          train/horse/*.jpg   train/zebra/*.jpg     as imagefolder and Kaggle have it; or without train/
+          test/horse/*.jpg    test/zebra/*.jpg      optional; without them val/ or validation/ is the test split
+
+    Args:
+        root: the folder.
+        names: of domains a and b.
+        train: the two folders, from `class_folders`.
+        paired: see `open_folders`.
+
+    Raises:
+        DataError: `paired`, and a partner is missing.
+    """
+    splits = subfolders(root)
+    inner = [subfolders(splits[split]) if split in splits else {} for split in TESTS]
+    tests = [tuple(found.get(folder.name.lower()) for folder in train) for found in inner]
+    return _opened(root, names, train, tests, paired=paired)
+
+
+def class_folders(root: Path) -> tuple[Path, Path] | None:
+    """Return the two folders of pictures in ROOT/train, or in ROOT without a train; None if there aren't just two.
+
+    Raises:
+        DataError: a folder can't be listed.
+    """
+    folders = subfolders(root)
+    if {"traina", "trainb"} & set(folders):
+        return None
+    within = folders.get("train", root)
+    if "train" in folders and has_pictures(within):
+        return None
+    found = [path for path in subfolders(within).values() if has_pictures(path)]
+    if len(found) != 2 or (within == root and any(_is_split(path.name) for path in found)):
+        return None
+    return found[0], found[1]
+
+
+def _is_split(name: str) -> bool:
+    """Return True for test, valA and the like, which nobody trains on."""
+    return name.lower() in {f"{split}{side}" for split in ("train", *TESTS) for side in ("", "a", "b")}
+
+
+def _opened(
+    root: Path, names: tuple[str, str], train: Pair, tests: Sequence[Pair], *, paired: bool
+) -> Splits:
+    looked = [look_into(folder) for folder in train if folder is not None]
+    for contents in looked:
+        if not contents.pictures:
+            raise no_pictures(contents)
+    notes: list[Message] = []
+    test: list[Contents] = []
+    for pair in tests:
+        both = [look_into(folder) for folder in pair if folder is not None]
+        full = [contents for contents in both if contents.pictures]
+        if len(full) == 2 and not test:
+            test = full
+        elif len(full) == 1 and not test:
+            notes.append(message(
+                "{folder} isn't used, because the other domain has no such folder with pictures",
+                folder=_part(root, full[0].folder),
+            ))  # fmt: skip
+    lines = [found_line(_part(root, one.folder), len(one.pictures), one.unused) for one in [*looked, *test]]
+    sides = [[one.pictures for one in split] for split in (looked, test) if split]
     if paired:
-        train, test = _partners(train), test and _partners(test)
-        return Splits(*_pair(names, train), *(_pair(names, test) if test else (None, None)), aligned=True)
-    domains = [Files(name, paths, _truths(paths)) for name, paths in zip(names, train, strict=True)]
-    tests = [Files(name, paths, _truths(paths)) for name, paths in zip(names, test or (), strict=False)]
-    return Splits(*domains, *(tests or (None, None)))
+        sides = [_partners(paths) for paths in sides]
+        partners = [[b, a] for a, b in sides]
+    else:
+        partners = [[_truths(paths) for paths in split] for split in sides]
+    domains = [
+        Files(name, paths, truths, part=_part(root, paths[0].parent))
+        for split, others in zip(sides, partners, strict=True)
+        for name, paths, truths in zip(names, split, others, strict=True)
+    ]
+    return Splits(*domains, *[None] * (4 - len(domains)), aligned=paired, notes=(*lines, *notes))
 
 
-def subfolders(root: Path) -> dict[str, Path]:
-    """Return the visible folders inside a folder, by lower-case name.
-
-    Raises:
-        DataError: the folder can't be listed.
-    """
-    try:
-        return {p.name.lower(): p for p in sorted(root.iterdir()) if p.is_dir() and p.name[0] != "."}
-    except OSError as error:
-        raise DataError(
-            "{folder} can't be listed ({reason}): give a folder that can be read", folder=root, reason=reason_of(error)
-        ) from error
+def _part(root: Path, folder: Path) -> str:
+    """Return a folder's name as people know it: trainA, train/horse."""
+    return folder.relative_to(root).as_posix()
 
 
-def pictures_in(folder: Path | None) -> list[Path]:
-    """Return the pictures in a folder, in natural order; none for None.
-
-    Raises:
-        DataError: the folder can't be listed.
-    """
-    try:
-        return list_images(folder) if folder else []
-    except ImageError as error:
-        raise DataError(error.message) from error
-
-
-def _no_pictures(folder: Path) -> DataError:
-    if subfolders(folder):
-        return DataError(
-            "{folder} has no pictures: put JPEG or PNG files directly into it, not into folders in it", folder=folder
+def no_pictures(contents: Contents) -> DataError:
+    """Return the error for a folder without pictures, with the counts of what is there and how to convert it."""
+    if not (found := contents.unused):
+        return DataError("{folder} has no pictures: put JPEG or PNG files directly into it", folder=contents.folder)
+    problem = message("{folder} has no pictures, but {found}", folder=contents.folder, found=found)
+    if contents.nested:
+        problem = message(
+            "{problem}: put JPEG or PNG files directly into it, not into folders in it", problem=problem
         )
-    return DataError("{folder} has no pictures: put JPEG or PNG files directly into it", folder=folder)
+    else:
+        problem = message("{problem}: put JPEG or PNG files directly into it", problem=problem)
+    for sentence in advice(set(contents.others)):
+        problem = message("{first}. {second}", first=problem, second=sentence)
+    return DataError(problem)
 
 
 def _truths(paths: list[Path]) -> list[Path | None] | None:
@@ -101,7 +160,3 @@ def _partners(sides: list[list[Path]]) -> list[list[Path]]:
             len(lonely), first=first, second=second, example=lonely[0],
         )  # fmt: skip
     return [list(a.values()), [b[stem] for stem in a]]
-
-
-def _pair(names: tuple[str, str], sides: list[list[Path]]) -> tuple[Files, Files]:
-    return Files(names[0], sides[0], sides[1]), Files(names[1], sides[1], sides[0])

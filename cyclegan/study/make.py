@@ -171,5 +171,5 @@ def _opener(
 
 def _dataset_name(dataset: str) -> str:
     """Return the data set's name for reports, without this computer's folders."""
-    folder = Path(dataset).expanduser()
-    return folder.resolve().name if folder.is_dir() else dataset
+    path = Path(dataset).expanduser()
+    return path.resolve().name if path.exists() else dataset

@@ -220,7 +220,7 @@ def compare(
         able = [entry for entry in entries if direction in entry.info.directions]
         if not able:
             raise lacking(entries[0], direction)
-        image, remarks = inputs.reduced(inputs.opened(payload), say)
+        image, remarks = inputs.received(payload, say)
         if not bench.ready.is_set():
             yield [busy(inputs.loading(say)), *[gr.skip()] * 4]
         example = example_of([*(entry.run for entry in entries), *bench.runs], payload)

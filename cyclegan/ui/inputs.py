@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import html
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from PIL import Image
 from cyclegan.config import DataConfig
 from cyclegan.errors import ImageError, message
 from cyclegan.images import open_image
+from cyclegan.pixels import PictureFacts, notes_on, recorded_facts
 from cyclegan.ui import words
 
 MAX_SHOWN_PIXELS = 16_000_000
@@ -58,6 +61,18 @@ def opened(payload: dict) -> Image.Image:
     return open_image(source_of(payload), name=message("This file"))
 
 
+def received(payload: dict, say: words.Speaker) -> tuple[Image.Image, list[str]]:
+    """Return the uploaded picture within MAX_SHOWN_PIXELS, and remarks about what isn't used. Raises ImageError."""
+    with recorded_facts() as facts:
+        picture = opened(payload)
+    picture, remarks = reduced(picture, say)
+    return picture, [*remarks, *_remarks_on(facts, say)]
+
+
+def _remarks_on(facts: Sequence[PictureFacts], say: words.Speaker) -> list[str]:
+    return [say("About your picture: {note}.", note=note) for note in notes_on(facts)]
+
+
 def loading(say: words.Speaker) -> str:
     """Return what is shown to whoever waits for the first networks."""
     return say("Loading the networks, which takes about ten seconds the first time …")
@@ -84,11 +99,17 @@ def unless_bad(payload: dict | None) -> Any:
     return gr.skip()
 
 
-def for_browsers(payload: dict | None) -> Any:
-    """Return what the picture's box shows of a file that the networks can read and browsers can't."""
+def for_browsers(payload: dict | None, request: gr.Request) -> Any:
+    """Return what the picture's box shows of a file that the networks can read and browsers can't.
+
+    Remarks about the file pop up, because the sentence below the box follows what the box shows, a copy of 8 bits.
+    """
     if payload is None or Path(payload.get("path") or "").suffix.lower() not in NOT_FOR_BROWSERS:
         return gr.skip()
-    shown = open_image(source_of(payload))
+    with recorded_facts() as facts:
+        shown = open_image(source_of(payload))
+    for remark in _remarks_on(facts, words.speaker(request)):
+        gr.Info(html.escape(remark, quote=False), title="", duration=30)
     shown.thumbnail((MAX_PREVIEW_SIDE, MAX_PREVIEW_SIDE))
     return shown
 

@@ -47,7 +47,7 @@ def _translate(
     wanted_size = inputs.checked_size(size)
     if reading not in READINGS:
         raise ImageError("there is no reading {reading!r}: choose both, ab or ba", reading=str(reading)[:40])
-    image, remarks = inputs.reduced(inputs.opened(payload), say)
+    image, remarks = inputs.received(payload, say)
     info = bench.info(run, None if epoch is None else runs.epoch_number(epoch))
     if not bench.ready.is_set():
         yield [busy(inputs.loading(say)), *KEPT * len(DIRECTIONS)]

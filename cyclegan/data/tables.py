@@ -1,0 +1,69 @@
+"""Folders and files on this machine that the package `datasets` wrote or reads: tables with a column of pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cyclegan.data.domains import Splits
+from cyclegan.data.hub import analyse
+from cyclegan.errors import DataError, reason_of
+
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict
+
+__all__ = ["has_table", "open_table"]
+
+
+def has_table(root: Path) -> bool:
+    """Return True for a folder of `save_to_disk`, or one with Parquet files in it or in a folder in it."""
+    return _is_saved(root) or any(True for depth in ("*", "*/*") for _ in root.glob(f"{depth}.parquet"))
+
+
+def open_table(path: Path, names: tuple[str, str], *, paired: bool = False) -> Splits:
+    """Open a folder of `save_to_disk`, or of Parquet files, or one Parquet file.
+
+    Args:
+        path: the folder or file.
+        names: of domains a and b.
+        paired: rows with two image columns are pairs; other shapes have none.
+
+    Raises:
+        DataError: `datasets` isn't installed or can't read it, or no two domains are recognised.
+    """
+    return analyse({"default": _load(path)}, path.name, names, paired=paired)
+
+
+def _is_saved(root: Path) -> bool:
+    return (root / "dataset_dict.json").is_file() or (root / "state.json").is_file()
+
+
+def _load(path: Path) -> DatasetDict:
+    try:
+        from datasets import Dataset, DatasetDict, load_dataset, load_from_disk
+    except ImportError as error:
+        raise DataError("{path} needs a package: pip install datasets", path=path) from error
+    try:
+        if path.is_file():
+            found = load_dataset("parquet", data_files={"train": str(path.resolve())})
+        else:
+            found = load_from_disk(str(path)) if _is_saved(path) else load_dataset(str(path.resolve()))
+    except Exception as error:  # datasets and pyarrow raise kinds of their own
+        raise DataError(
+            "{path} could not be opened as a data set ({reason}): check its files, or save the pictures into trainA "
+            "and trainB",
+            path=path, reason=reason_of(error),
+        ) from error
+    found = DatasetDict({"train": found}) if isinstance(found, Dataset) else found
+    return DatasetDict({split: _with_pictures(table) for split, table in found.items()})
+
+
+def _with_pictures(table: Dataset) -> Dataset:
+    """Return the table with columns of a picture's bytes as image columns, which other writers don't mark as such."""
+    from datasets import Image, Value
+
+    for column, feature in table.features.items():
+        plain = isinstance(feature, Value) and feature.dtype in ("binary", "large_binary")
+        if plain or (isinstance(feature, dict) and set(feature) == {"bytes", "path"}):
+            table = table.cast_column(column, Image(decode=False))
+    return table
