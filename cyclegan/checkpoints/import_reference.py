@@ -208,6 +208,8 @@ def _load(path: Path) -> object:
         raise CheckpointError("there is no file {path}: check the name", path=path)
     if path.is_dir():
         raise CheckpointError("{path} is a folder: name the *_net_G*.pth files in it", path=path)
+    if not path.is_file():  # Reading a pipe or a device may never end.
+        raise CheckpointError("{path} is not a regular file: name a file of weights", path=path)
     try:
         with path.open("rb") as file:
             start = file.read(4)

@@ -24,6 +24,7 @@ def add_checkpoint_commands(add: Callable[..., argparse.ArgumentParser]) -> None
         "--from",
         dest="files",
         required=True,
+        type=_weights,
         nargs="+",
         metavar="FILE",
         help="latest_net_G_A.pth and latest_net_G_B.pth, or one of them; hub:USER/NAME:FILE downloads one from the Hub",
@@ -33,6 +34,11 @@ def add_checkpoint_commands(add: Callable[..., argparse.ArgumentParser]) -> None
     sub.add_argument("--domain_a", default="A", help="name of domain A")
     sub.add_argument("--domain_b", default="B", help="name of domain B")
     sub.add_argument("--crop_size", type=positive, default=256, metavar="N", help="size that it was trained at")
+
+
+def _weights(text: str) -> str:
+    """Return a file's path, or `hub:USER/NAME:FILE`."""
+    return text if text.startswith("hub:") else str(file_path(text))
 
 
 def import_weights(args: argparse.Namespace) -> int:

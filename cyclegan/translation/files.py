@@ -72,6 +72,8 @@ class FilesTranslation:
     """Pictures translated and written."""
     left_out: list[Message | UserError]
     """A sentence with its name for each file that was left out."""
+    smaller: int = 0
+    """Pictures that were worked at less than the requested size."""
 
 
 # --- finding ---------------------------------------------------------------------------------------------

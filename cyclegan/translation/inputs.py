@@ -158,8 +158,7 @@ def gather(inputs: Sequence[Input], *, recursive: bool, reconstruct: bool, outpu
     for each in inputs:
         if os.path.isdir(each.path):
             for path in _walk(each.path, recursive, output, gathered):
-                within = path.relative_to(each.path)
-                found.append((path, None, within.as_posix(), each.name / within))
+                found.append((path, None, str(path), each.name / path.relative_to(each.path)))
         elif is_archive(each.path):
             try:
                 zipped = find_pictures([each.path])
@@ -171,7 +170,7 @@ def gather(inputs: Sequence[Input], *, recursive: bool, reconstruct: bool, outpu
         elif each.by_pattern and each.path.suffix.lower() not in IMAGE_SUFFIXES:
             gathered.skipped.suffixes[each.path.suffix] += 1
         else:
-            found.append((each.path, None, each.path.name, each.name))
+            found.append((each.path, None, str(each.path), each.name))
     once = []
     for one in found:
         key = (entry(one[0]), one[1] and one[1].header_offset)
