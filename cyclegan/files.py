@@ -99,8 +99,8 @@ def _discard(old: Path) -> None:
 
 
 def _hidden(target: Path, suffix: str) -> Path:
-    # Shortened, because file systems allow 255 bytes in a name.
-    stem = target.name.encode("utf-8", "surrogateescape")[:200].decode("utf-8", "ignore")
+    # Shortened, because file systems allow 255 bytes in a name, and encrypted ones 143.
+    stem = target.name.encode("utf-8", "surrogateescape")[:100].decode("utf-8", "ignore")
     return target.with_name(f".{stem}.{uuid.uuid4().hex[:8]}.{suffix}")
 
 

@@ -12,7 +12,7 @@ from cyclegan.checkpoints.format import CheckpointInfo
 from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.checkpoints.training_state import list_training_states
 from cyclegan.cli.entry import run_command
-from cyclegan.cli.flags import command_adder, make_parser
+from cyclegan.cli.flags import command_adder, file_path, make_parser
 from cyclegan.errors import CheckpointError, message, number_of
 from cyclegan.evaluation.figures import FIGURES
 from hub import HubError, open_source
@@ -30,7 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("source", metavar="SOURCE", help="folder of a run, or USER/NAME on the Hub")
 
     sub = add("push", push, "publish each epoch of a run that is not on the Hub yet: one commit and one tag each")
-    sub.add_argument("folder", type=Path, metavar="RUN", help="folder of a run, with epoch-0001 and later ones")
+    sub.add_argument("folder", type=file_path, metavar="RUN", help="folder of a run, with epoch-0001 and later ones")
     sub.add_argument("repo_id", metavar="USER/NAME", help="model repository; created if it is missing")
     sub.add_argument("--private", action="store_true", help="create the repository as private")
     sub.add_argument("--license", metavar="ID", help="licence of the weights as the Hub spells it, e.g. mit")
@@ -44,7 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("repo_id", metavar="USER/NAME", help="the Space; created if it is missing")
     sub.add_argument("--checkpoints", nargs="+", required=True, metavar="SOURCE",
                      help="USER/NAME on the Hub, or folders of runs, which are copied into the Space")
-    sub.add_argument("--study", nargs="+", default=[], type=Path, metavar="STUDY",
+    sub.add_argument("--study", nargs="+", default=[], type=file_path, metavar="STUDY",
                      help="folders of studies that people take part in there")
     sub.add_argument("--votes", metavar="USER/NAME",
                      help="private data set for the studies and their votes; created if it is missing")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
+import errno
 import os
 import sys
 import types
 import typing
 from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from cyclegan.cli.reference_flags import explain_training, refuse
@@ -162,6 +165,24 @@ def parse_train_config(argv: Sequence[str] | None = None) -> TrainConfig:
 
 
 # --- types of flags -----------------------------------------------------------------------------------------
+
+
+def file_path(text: str) -> Path:
+    """Return a path that a file system can hold, `~` expanded; the type of a flag."""
+    if not text:
+        raise argparse.ArgumentTypeError("'' names nothing: give a file or a folder")
+    found = Path(text)
+    with contextlib.suppress(RuntimeError):  # A user who doesn't exist; the shell leaves such a name as it is.
+        found = found.expanduser()  # The shell leaves --output=~/x as it is.
+    try:
+        os.lstat(found)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} has a character that no file's name can hold") from error
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            said = f"'{text[:40]}…' is too long for a file's name here: choose a shorter one"
+            raise argparse.ArgumentTypeError(said) from error
+    return found
 
 
 def positive(text: str) -> int:

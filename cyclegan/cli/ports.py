@@ -26,12 +26,14 @@ def is_loopback(host: str) -> bool:
 
 def check_port(host: str, port: int) -> None:
     """Raise ConfigError if a server can't listen at `host:port`."""
+    if not host.strip():
+        raise ConfigError("--host is empty: give an address such as 127.0.0.1, or 0.0.0.0 for the whole network")
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a name that is too long, or with characters no name has.
         raise ConfigError(
             "{host}:{port} can't be served ({reason}): choose another port, as in --port {other}, or another --host",
             host=host, port=port, reason=reason_of(error), other=port % 65535 + 1,

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from cyclegan.cli.flags import positive
+from cyclegan.cli.flags import file_path, positive
 from cyclegan.commands.options import add_checkpoint_flags, load_checkpoint
 from cyclegan.config import DIRECTIONS, direction_name
 
@@ -16,7 +16,7 @@ def add_checkpoint_commands(add: Callable[..., argparse.ArgumentParser]) -> None
     sub = add("export", export, "write one generator as an ONNX file, for programs without torch")
     add_checkpoint_flags(sub, "source")
     sub.add_argument("--format", default="onnx", choices=("onnx",), help="format of the file")
-    sub.add_argument("--output", type=Path, metavar="FILE.onnx",
+    sub.add_argument("--output", type=file_path, metavar="FILE.onnx",
                      help="file to write, a new one (default: epoch-0012-ab.onnx, for epoch 12 and ab)")
 
     sub = add("import", import_weights, "turn weights of the reference implementation into a checkpoint")
@@ -24,17 +24,23 @@ def add_checkpoint_commands(add: Callable[..., argparse.ArgumentParser]) -> None
         "--from",
         dest="files",
         required=True,
+        type=_weights,
         nargs="+",
         metavar="FILE",
         help="latest_net_G_A.pth and latest_net_G_B.pth, or one of them; hub:USER/NAME:FILE downloads one from the Hub",
     )
     sub.add_argument("--direction", choices=DIRECTIONS,
                      help="which way a generator translates whose name doesn't say it: ab: A → B, ba: B → A")
-    sub.add_argument("--output", required=True, type=Path, metavar="RUN", help="folder of the run to write")
+    sub.add_argument("--output", required=True, type=file_path, metavar="RUN", help="folder of the run to write")
     sub.add_argument("--epoch", type=positive, default=1, metavar="N", help="number of the epoch to write it as")
     sub.add_argument("--domain_a", default="A", help="name of domain A")
     sub.add_argument("--domain_b", default="B", help="name of domain B")
     sub.add_argument("--crop_size", type=positive, default=256, metavar="N", help="size that it was trained at")
+
+
+def _weights(text: str) -> str:
+    """Return a file's path, or `hub:USER/NAME:FILE`."""
+    return text if text.startswith("hub:") else str(file_path(text))
 
 
 def import_weights(args: argparse.Namespace) -> int:

@@ -7,10 +7,9 @@ import re
 import shlex
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cyclegan.cli.flags import positive
+from cyclegan.cli.flags import file_path, positive
 from cyclegan.cli.progress import progress_bar
 from cyclegan.errors import ConfigError, english, number_of
 
@@ -21,10 +20,10 @@ if TYPE_CHECKING:
 def add_picture_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     """Add the commands `frames` and `streets`."""
     sub = add("frames", frames, "write frames of a video as pictures, to train on")
-    sub.add_argument("video", type=Path, metavar="VIDEO", help="the recording")
+    sub.add_argument("video", type=file_path, metavar="VIDEO", help="the recording")
     sub.add_argument("--every", type=positive, default=6, metavar="N",
                      help="write every Nth frame, because neighbouring frames are too similar to add much")
-    sub.add_argument("--output", required=True, type=Path, metavar="DIR",
+    sub.add_argument("--output", required=True, type=file_path, metavar="DIR",
                      help="folder for the pictures, e.g. data/mine/trainA; it may hold pictures of other videos")
     sub.add_argument("--start", type=_seconds, default=0.0, metavar="TIME", help="time to start at: 90, or 1:30")
     sub.add_argument("--end", type=_seconds, default=None, metavar="TIME", help="time to stop at (default: the end)")
@@ -35,7 +34,7 @@ def add_picture_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     sub = add("streets", write_streets, "write the built-in day/night scenes as folders, with labels and truth")
     sub.add_argument("--spec", default="streets", metavar="SPEC",
                      help="as for --dataset, e.g. streets:count=400,size=256,seed=1,pedestrian_b=0")
-    sub.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder to write, empty or new")
+    sub.add_argument("--output", required=True, type=file_path, metavar="DIR", help="folder to write, empty or new")
 
 
 def _seconds(text: str) -> float:

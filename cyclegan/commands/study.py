@@ -43,7 +43,7 @@ def add_study_commands(add_command: Callable[..., argparse.ArgumentParser]) -> N
         name: str, run: Callable[[argparse.Namespace], int], help: str, *, votes: bool = False
     ) -> argparse.ArgumentParser:
         sub = add(name, run, help)
-        sub.add_argument("study", type=Path, metavar="STUDY", help="folder of the study")
+        sub.add_argument("study", type=flags.file_path, metavar="STUDY", help="folder of the study")
         if votes:
             sub.add_argument("--votes", default=None, metavar="USER/NAME",
                              help="private data set on the Hub that keeps the votes: they are fetched first")
@@ -71,7 +71,7 @@ def add_study_commands(add_command: Callable[..., argparse.ArgumentParser]) -> N
     sub = about("report", report, "print the results", votes=True)
     sub.add_argument("--format", default="md", choices=REPORT_FORMATS,
                      help="md: for people; json: for programs; csv, parquet: a row per vote")
-    sub.add_argument("--output", type=Path, default=None, metavar="FILE",
+    sub.add_argument("--output", type=flags.file_path, default=None, metavar="FILE",
                      help="file to write (default: the screen; parquet needs a file)")
     sub.add_argument("--simulated", action="store_true",
                      help="report the simulated participants even where people have taken part")
@@ -79,12 +79,12 @@ def add_study_commands(add_command: Callable[..., argparse.ArgumentParser]) -> N
     sub = about("export", export, "write the votes, a row each or in the format of AMT_Real_vs_Fake", votes=True)
     sub.add_argument("--format", default="csv", choices=EXPORT_FORMATS,
                      help="amt: results of AMT_Real_vs_Fake, a row per session; csv, parquet: a row per vote")
-    sub.add_argument("--output", type=Path, required=True, metavar="FILE", help="file to write")
+    sub.add_argument("--output", type=flags.file_path, required=True, metavar="FILE", help="file to write")
 
     sub = add("import", import_results, "count the results of another tool")
-    sub.add_argument("study", type=Path, metavar="STUDY",
+    sub.add_argument("study", type=flags.file_path, metavar="STUDY",
                      help="folder to write, a new one: votes.csv, a row per vote, and figures.json")
-    sub.add_argument("--input", type=Path, required=True, metavar="FILE", help="results CSV")
+    sub.add_argument("--input", type=flags.file_path, required=True, metavar="FILE", help="results CSV")
     sub.add_argument("--format", default="amt", choices=("amt",), help="amt: results of AMT_Real_vs_Fake")
     sub.add_argument("--practice", type=_count, default=10, metavar="N", help="practice trials, which don't count")
     _add_participant_commands(about)
@@ -103,7 +103,7 @@ def _add_participant_commands(about: Callable[..., argparse.ArgumentParser]) -> 
     sub.add_argument("participant", metavar="PARTICIPANT", help="who is erased")
 
     sub = about("publish", publish, "put each epoch's figure on its run's model card", votes=True)
-    sub.add_argument("--run", dest="runs", type=Path, action="append", default=[], metavar="RUN",
+    sub.add_argument("--run", dest="runs", type=flags.file_path, action="append", default=[], metavar="RUN",
                      help="folder of a run that is not on the Hub, with the name that the study was built from")
 
 
@@ -115,7 +115,7 @@ def _add_build(sub: argparse.ArgumentParser) -> None:
                      help="which epochs are judged; or latest, or all")
     sub.add_argument("--direction", choices=DIRECTIONS, **required, help="ab: A → B, ba: B → A")
     sub.add_argument("--dataset", metavar="DATA", **required, help="as in training; its test pictures are used")
-    sub.add_argument("--output", type=Path, metavar="DIR", **required,
+    sub.add_argument("--output", type=flags.file_path, metavar="DIR", **required,
                      help="folder to write, a new one; its name is the study's, and part of its address")
     sub.add_argument("--protocol", default="cyclegan2017", choices=tuple(PROTOCOLS),
                      help="preset of everything that is listed under protocol")

@@ -1,38 +1,48 @@
-"""`python -m cyclegan translate`: pictures, folders and videos."""
+"""`python -m cyclegan translate`: pictures, folders, zips and videos."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
+import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from cyclegan.cli.flags import device, positive, share
+from cyclegan.cli.flags import device, file_path, positive, share
 from cyclegan.cli.progress import progress_bar
 from cyclegan.commands.options import add_checkpoint_flags, load_checkpoint
-from cyclegan.errors import Cancelled, CheckpointError, ConfigError, english, number_of
+from cyclegan.errors import Cancelled, CheckpointError, ConfigError, UserError, english, number_of
+
+if TYPE_CHECKING:
+    from cyclegan.translation.inputs import Gathered, Input
+
+SENTENCES_SAID = 3
+"""So many sentences of a kind are printed in one line."""
 
 
 def add_translate_command(add: Callable[..., argparse.ArgumentParser]) -> None:
     """Add the command `translate`."""
-    sub = add("translate", translate, "translate a picture, a folder of pictures, or a video")
+    sub = add("translate", translate, "translate pictures, folders and zips of pictures, or a video")
     add_checkpoint_flags(sub, "--checkpoints", dest="source", required=True)
-    sub.add_argument("--input", required=True, type=Path, metavar="PATH",
-                     help="a picture, a folder of pictures, or a video")
+    sub.add_argument("--input", dest="inputs", required=True, type=file_path, nargs="+", action="extend",
+                     metavar="PATH", help="pictures, folders or zips of them, patterns such as 'photos/*.jpg'; or a video")
     sub.add_argument(
         "--output",
         required=True,
-        type=Path,
+        type=file_path,
         metavar="PATH",
         help="a .png file for one picture, an .mp4 file for a video, else a folder, which is made if it is missing",
     )
+    sub.add_argument("--recursive", action="store_true", help="also take the pictures in subfolders of a folder")
     sub.add_argument("--reconstruct", action="store_true", help="also write the way back, F(G(x)), as NAME_rec.png")
     sub.add_argument(
         "--size",
-        type=positive,
+        type=_size,
         default=None,
         metavar="N",
         help="work at this length of the shorter side and scale back (default: the picture's own size)",
@@ -42,85 +52,171 @@ def add_translate_command(add: Callable[..., argparse.ArgumentParser]) -> None:
     sub.add_argument("--device", default=None, help="cpu, cuda, cuda:1, mps; chosen if not given")
 
 
+def _size(text: str) -> int:
+    """Return a working size."""
+    from cyclegan.images import MAX_SIDE
+
+    if (size := positive(text)) > MAX_SIDE:
+        raise argparse.ArgumentTypeError(f"{text} is too large for a working size: 1 to {MAX_SIDE}")
+    return size
+
+
 def translate(args: argparse.Namespace) -> int:
-    """Translate a picture, a folder or a video; return 1 if any picture failed."""
-    from cyclegan.translation.video_io import is_video
+    """Translate pictures or a video; return 1 if any picture failed."""
+    from cyclegan.translation.inputs import find_inputs
+    from cyclegan.translation.video_io import VIDEO_SUFFIXES, is_video
 
-    return _translate_video(args) if is_video(args.input) else _translate_pictures(args)
+    inputs = find_inputs(args.inputs)
+    if len(inputs) == 1 and is_video(inputs[0].path):
+        return _translate_video(args, inputs[0].path)
+    for each in inputs:
+        if each.path.suffix.lower() in VIDEO_SUFFIXES and not each.by_pattern and not each.path.is_dir():
+            raise ConfigError("{input} is a video: translate each video by itself", input=each.path)
+    return _translate_pictures(args, inputs)
 
 
-def _translate_pictures(args: argparse.Namespace) -> int:
+def _translate_pictures(args: argparse.Namespace, inputs: Sequence[Input]) -> int:
     from cyclegan.pixels import notes_on, recorded_facts
     from cyclegan.translation.pictures import translate_pictures
     from cyclegan.translation.translator import Translator
 
     if args.smoothing:
-        raise ConfigError("--smoothing is for videos, and --input {input} isn't one: leave it out", input=args.input)
-    targets = _picture_targets(args)
+        raise ConfigError(
+            "--smoothing is for videos, and --input {input} isn't one: leave it out", input=inputs[0].path
+        )
+    folder, gathered = _picture_targets(args, inputs)
     translator = Translator(load_checkpoint(args), device(args.device))
     if args.reconstruct and len(translator.generators) < 2:
         raise CheckpointError("this checkpoint has one direction only, so --reconstruct has no way back")
-    _make_folder(next(iter(targets.values())).parent)
+    _make_folder(folder)
+    items = gathered.items
+    _say_skipped(gathered, named=folder != args.output)
+    replaced = sum(os.path.lexists(folder / item.target) for item in items)
     # Parts of pictures count, because a large one is translated in pieces, for minutes.
     look = "{percentage:3.0f}%|{bar}| {n:.2f}/{total} [{elapsed}<{remaining}]"
-    with progress_bar(total=len(targets), delay=0.5, bar_format=look) as bar, recorded_facts() as facts:
-        failed = translate_pictures(
-            translator, targets, args.direction, reconstruct=args.reconstruct, size=args.size,
+    with progress_bar(total=len(items), delay=0.5, bar_format=look) as bar, recorded_facts() as facts:
+        result = translate_pictures(
+            translator, items, folder, args.direction, reconstruct=args.reconstruct, size=args.size,
             progress=lambda done: bar.update(done - bar.n),
         )  # fmt: skip
     for note in notes_on(facts):
         print(f"note: {note}", file=sys.stderr)
-    for error in failed:
+    if result.smaller:
+        print(f"note: {_first(result.smaller)}", file=sys.stderr)
+    for error in [*gathered.failed, *result.failed]:
         print(f"error: {error}", file=sys.stderr)
-    epoch, done = translator.checkpoint.info.epoch, len(targets) - len(failed)
-    print(f"{done} of {number_of(len(targets), 'picture')} translated with epoch {epoch}, written to {args.output}")
-    return 1 if failed else 0
+    epoch, done = translator.checkpoint.info.epoch, len(items) - len(result.failed)
+    again = f", where {replaced} of this name existed and were replaced" if replaced else ""
+    print(f"{done} of {number_of(len(items), 'picture')} translated with epoch {epoch}, written to {args.output}{again}")
+    return 1 if gathered.failed or result.failed else 0
 
 
-def _picture_targets(args: argparse.Namespace) -> dict[Path, Path]:
-    """Return the file to write for each input picture. Raise ConfigError for flags that can't work."""
-    from cyclegan.images import IMAGE_SUFFIXES, list_images
-    from cyclegan.translation.pictures import output_names
+def _say_skipped(gathered: Gathered, *, named: bool) -> None:
+    """Print a line about what isn't translated, and one about results that are named unlike their pictures.
+
+    Args:
+        gathered: the pictures.
+        named: a person chose the result's name.
+    """
+    if skipped := str(gathered.skipped):
+        print(f"note: not translated: {skipped}", file=sys.stderr)
+    if gathered.notes:
+        print(f"note: {_first(gathered.notes)}", file=sys.stderr)
+    other = [item for item in gathered.items if not named and Path(item.target).stem != Path(item.shown).stem]
+    if other:
+        changes = _first([f"{item.shown} becomes {item.target}" for item in other])
+        print(f"note: names that are taken or too long are changed: {changes}", file=sys.stderr)
+
+
+def _first(sentences: Sequence[object]) -> str:
+    """Return the first sentences in one line, and the number of the others."""
+    more = len(sentences) - SENTENCES_SAID
+    return "; ".join(map(str, sentences[:SENTENCES_SAID])) + (f"; and {more} more" if more > 0 else "")
+
+
+def _picture_targets(args: argparse.Namespace, inputs: Sequence[Input]) -> tuple[Path, Gathered]:
+    """Return the folder to write into, and the pictures. Raise ConfigError for flags that can't work."""
+    from cyclegan.translation.inputs import entry, gather
+
+    folder = args.output
+    if named := _is_file(args, inputs):
+        folder = folder.parent
+    gathered = gather(inputs, recursive=args.recursive, reconstruct=args.reconstruct, output=folder)
+    if not gathered.items:
+        raise _nothing(args, gathered)
+    if named:
+        gathered.items[:] = [dataclasses.replace(gathered.items[0], target=args.output.name)]
+    elif os.path.realpath(folder) in {
+        os.path.realpath(each.path if os.path.isdir(each.path) else each.path.parent) for each in inputs
+    }:
+        raise ConfigError("--output is the folder of the input: choose another, so that no picture is overwritten")
+    pictures = {entry(item.path) for item in gathered.items}
+    for item in gathered.items:
+        stem = folder / item.target.removesuffix(".png")
+        for ending in (".png", "_rec.png") if args.reconstruct else (".png",):
+            if entry(Path(f"{stem}{ending}")) in pictures:
+                raise ConfigError(
+                    "{target} would be overwritten, and it is an input itself: choose another --output",
+                    target=f"{stem}{ending}",
+                )  # fmt: skip
+    return folder, gathered
+
+
+def _is_file(args: argparse.Namespace, inputs: Sequence[Input]) -> bool:
+    """Return whether --output names a file rather than a folder. Raise ConfigError if it can't be written."""
+    from cyclegan.images import IMAGE_SUFFIXES
+    from cyclegan.translation.files import is_archive
     from cyclegan.translation.video_io import VIDEO_SUFFIXES
 
-    single = not args.input.is_dir()
-    if single and not args.input.exists():
-        raise ConfigError("--input {input} does not exist: name a picture or a folder", input=args.input)
-    paths = [args.input] if single else list_images(args.input)
-    if not paths:
-        raise ConfigError("--input {input} holds no pictures; name a video itself, not its folder", input=args.input)
-    suffix = "" if args.output.is_dir() else args.output.suffix.lower()
-    if not single and suffix == ".png":
+    suffix = "" if os.path.isdir(args.output) else args.output.suffix.lower()
+    if suffix == ".png" and (len(inputs) > 1 or os.path.isdir(inputs[0].path) or is_archive(inputs[0].path)):
         raise ConfigError(
-            "--output {output} names one picture, but --input is a folder: name a folder", output=args.output.name
+            "--output {output} names one picture, but --input is a folder or several pictures: name a folder",
+            output=args.output.name,
         )
+    if suffix == ".zip":
+        raise ConfigError("--output {output}: results are written into a folder, so name one", output=args.output.name)
     if suffix in (IMAGE_SUFFIXES | VIDEO_SUFFIXES) - {".png"}:
         raise ConfigError(
             "--output {output} isn't a .png file: results are written as .png, or into a folder",
             output=args.output.name,
         )
-    if suffix == ".png":
-        _check_not_input(args)
-        return {args.input: args.output}
-    if args.output.resolve() == (args.input.parent if single else args.input).resolve():
-        raise ConfigError("--output is the folder of the input: choose another, so that no picture is overwritten")
-    names = output_names(paths, reconstruct=args.reconstruct)
-    return {path: args.output / name for path, name in names.items()}
+    return suffix == ".png"
 
 
-def _translate_video(args: argparse.Namespace) -> int:
+def _nothing(args: argparse.Namespace, gathered: Gathered) -> UserError:
+    """Return the error of inputs without a picture."""
+    from cyclegan.translation.video_io import VIDEO_SUFFIXES
+
+    named = " ".join(map(str, args.inputs))
+    if gathered.failed:
+        return gathered.failed[0]
+    if any(suffix.lower() in VIDEO_SUFFIXES for suffix in gathered.skipped.suffixes):
+        return ConfigError(
+            "--input {input} holds no pictures, but {skipped}; name a video itself, not its folder",
+            input=named, skipped=str(gathered.skipped),
+        )  # fmt: skip
+    found = str(gathered.skipped) or _first(gathered.notes)
+    if found:
+        return ConfigError("--input {input} holds no pictures, but {found}", input=named, found=found)
+    return ConfigError("--input {input} holds no pictures", input=named)
+
+
+def _translate_video(args: argparse.Namespace, path: Path) -> int:
+    from cyclegan.translation.pictures import smaller_note
     from cyclegan.translation.translator import Translator
     from cyclegan.translation.video import translate_video
     from cyclegan.translation.video_io import Video
 
     if args.reconstruct:
         raise ConfigError("--reconstruct is for pictures: write some of the video's with python -m cyclegan frames")
-    if args.output.suffix.lower() != ".mp4" or args.output.is_dir():
+    if args.output.suffix.lower() != ".mp4" or os.path.isdir(args.output):
         raise ConfigError(
             "--output {output} isn't an .mp4 file: a translated video is written as .mp4", output=args.output.name
         )
-    _check_not_input(args)
-    video = Video(args.input)  # Checked before a checkpoint is downloaded.
+    if args.output.resolve() == path.resolve():
+        raise ConfigError("--output is the input itself: choose another name")
+    video = Video(path)  # Checked before a checkpoint is downloaded.
     translator = Translator(load_checkpoint(args, args.direction), device(args.device))
     _make_folder(args.output.parent)
     with progress_bar(unit="frame") as bar, _stopped_by_interrupt() as stopped:
@@ -133,6 +229,8 @@ def _translate_video(args: argparse.Namespace) -> int:
             translator, video, args.output, args.direction, size=args.size, smoothing=args.smoothing, progress=show,
             cancelled=stopped,
         )  # fmt: skip
+    if note := smaller_note(video.name, (video.info.width, video.info.height), args.size):
+        print(f"note: {note}", file=sys.stderr)
     if done.skipped:
         count = done.skipped
         frames = english("1 damaged or missing frame was", f"{count:,} damaged or missing frames were", count)
@@ -169,11 +267,6 @@ def _stopped_by_interrupt() -> Iterator[Callable[[], bool]]:
         raise KeyboardInterrupt from error
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _check_not_input(args: argparse.Namespace) -> None:
-    if args.output.resolve() == args.input.resolve():
-        raise ConfigError("--output is the input itself: choose another name")
 
 
 def _make_folder(folder: Path) -> None:

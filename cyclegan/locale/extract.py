@@ -25,7 +25,7 @@ ENGLISH_ONLY = (
     "cyclegan/data/streets/folders.py",
     "cyclegan/checkpoints/export_onnx.py", "cyclegan/checkpoints/import_reference.py",
     "cyclegan/checkpoints/training_state.py", "cyclegan/checkpoints/weights_file.py", "cyclegan/evaluation/collapse.py",
-    "cyclegan/translation/pictures.py", "cyclegan/translation/video_frames.py",
+    "cyclegan/translation/inputs.py", "cyclegan/translation/pictures.py", "cyclegan/translation/video_frames.py",
     "cyclegan/study/amt.py", "cyclegan/study/simulate.py", "cyclegan/study/statistics/",
     "cyclegan/study/store/exclusions.py",
     "cyclegan/study/admission.py", "cyclegan/study/refusals.py", "cyclegan/study/requests.py",

@@ -146,6 +146,8 @@ def import_amt(path: str | Path, practice: int = 10) -> pd.DataFrame:
 def _read(path: Path) -> tuple[list[Mapping[str, str]], int]:
     """Return the rows, and the number of trials in each."""
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):  # Reading a pipe or a device may never end.
+            raise StudyError("{path} is not a regular file: name a results CSV", path=path)
         if path.stat().st_size > MAX_BYTES:
             raise StudyError(
                 "{path} is larger than {limit} MiB: split it by sessions", path=path, limit=MAX_BYTES >> 20

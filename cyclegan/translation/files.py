@@ -72,6 +72,8 @@ class FilesTranslation:
     """Pictures translated and written."""
     left_out: list[Message | UserError]
     """A sentence with its name for each file that was left out."""
+    smaller: int = 0
+    """Pictures that were worked at less than the requested size."""
 
 
 # --- finding ---------------------------------------------------------------------------------------------
@@ -130,7 +132,14 @@ def _find_in_zip(
             yield info, shown, parts
 
 
+def is_archive(path: Path) -> bool:
+    """Return whether a file is a zip, or another archive, which `find_pictures` names as one that it can't open."""
+    return _is_zip(path) or (path.suffix.lower() in _ARCHIVES and os.path.isfile(path))
+
+
 def _is_zip(path: Path) -> bool:
+    if not os.path.isfile(path):  # Opening a pipe may never end.
+        return False
     return path.suffix.lower() == ".zip" or (not path.suffix and zipfile.is_zipfile(path))
 
 
@@ -184,17 +193,17 @@ def _printable(name: str) -> str:
 def _targets(paths: Sequence[Sequence[str]]) -> list[str]:
     """Return a harmless relative name ending in .png for each file's folders and name, distinct on any system."""
     clean = [_harmless(parts) for parts in paths]
-    folders = {_folded("/".join(parts[:depth])) for parts in clean for depth in range(1, len(parts))}
+    folders = {folded("/".join(parts[:depth])) for parts in clean for depth in range(1, len(parts))}
     taken = set(folders)
     names = []
     numbers: dict[str, int] = {}  # Kept, because many files of one name would each count from 1.
     for parts in clean:
         stem = "/".join([*parts[:-1], _stem(parts[-1])])
-        number = numbers.get(_folded(stem), 1)
-        while _folded(name := f"{stem}.png" if number == 1 else f"{stem}-{number}.png") in taken:
+        number = numbers.get(folded(stem), 1)
+        while folded(name := f"{stem}.png" if number == 1 else f"{stem}-{number}.png") in taken:
             number += 1
-        taken.add(_folded(name))
-        numbers[_folded(stem)] = number + 1
+        taken.add(folded(name))
+        numbers[folded(stem)] = number + 1
         names.append(name)
     return names
 
@@ -204,7 +213,7 @@ def _stem(name: str) -> str:
     return path.stem if path.suffix.lower() in IMAGE_SUFFIXES else name
 
 
-def _folded(name: str) -> str:
+def folded(name: str) -> str:
     """Return the form that names share which some file system treats as equal."""
     return unicodedata.normalize("NFC", name).casefold()
 
@@ -367,7 +376,7 @@ def open_pictures(
         for item in items:
             try:
                 if item.member is None:
-                    image = open_image(item.path)
+                    image = open_image(item.path, name=item.shown)
                 else:
                     if item.path not in archives:
                         archives[item.path] = stack.enter_context(zipfile.ZipFile(item.path))

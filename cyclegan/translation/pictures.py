@@ -1,73 +1,132 @@
-"""Picture files → PNG files of their translations."""
+"""Pictures → PNG files of their translations."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import errno
+import os
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 from cyclegan.config import Direction
-from cyclegan.errors import ConfigError, ImageError
-from cyclegan.images import open_image
-from cyclegan.translation.translator import Translator, save_png
+from cyclegan.errors import ConfigError, ImageError, Message, UserError, message
+from cyclegan.translation.files import Item, folded, open_pictures
+from cyclegan.translation.translator import Translator, save_png, working_size
+
+MAX_NAME_BYTES = 255
+"""The longest name that most file systems hold."""
+
+# A name that is too long or that the file system doesn't take, or a folder or file in the way: others may still work.
+_OF_ONE_NAME = {errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.EISDIR, errno.ENOTDIR, errno.EEXIST}
 
 
-def output_names(paths: Sequence[Path], *, reconstruct: bool) -> dict[Path, str]:
-    """Return NAME.png for each input, or NAME.SUFFIX.png where inputs differ in their suffix only; all distinct.
+@dataclass
+class PicturesTranslation:
+    """Facts about a translation of many pictures."""
+
+    failed: list[Message | UserError] = field(default_factory=list)
+    """The errors of pictures that can't be read, translated or written."""
+    smaller: list[Message] = field(default_factory=list)
+    """A sentence for each picture that was worked at less than the requested size."""
+
+
+def output_names(paths: Sequence[Path], *, reconstruct: bool) -> list[str]:
+    """Return FOLDER/NAME.png for each relative path, or FOLDER/NAME.SUFFIX.png where paths differ in their suffix only.
+
+    All are distinct on any file system, by a number if need be, and none is a folder of another. A name that would have
+    more than MAX_NAME_BYTES is shortened, unless the input's own name is as long.
 
     Args:
         reconstruct: NAME_rec.png is written for each, too.
     """
-    stems = [path.stem.casefold() for path in paths]
-    names: dict[Path, str] = {}
-    taken: set[str] = set()
+    alike: dict[str, set[str]] = defaultdict(set)
     for path in paths:
-        first = [path.stem] if stems.count(path.stem.casefold()) == 1 else []
-        for name in (*first, path.name, *(f"{path.name}-{n}" for n in range(2, len(paths) + 2))):
-            wanted = {f"{name}.png".casefold()}
-            if reconstruct:
-                wanted.add(f"{name}_rec.png".casefold())
+        alike[folded(f"{path.parent / path.stem}")].add(folded(path.name))
+    taken = {folded(f"{parent}") for path in paths for parent in path.parents}
+    numbers: Counter[str] = Counter()  # Kept, because many files of one name would each count from 1.
+    endings = [".png", "_rec.png"] if reconstruct else [".png"]
+    names = []
+    for path in paths:
+        base = path.stem if len(alike[folded(f"{path.parent / path.stem}")]) == 1 else path.name
+        most = max(MAX_NAME_BYTES, len(os.fsencode(path.name))) - len(endings[-1])
+        for number in count(numbers[folded(f"{path}")] + 1):
+            extra = f"-{number}" if number > 1 else ""
+            name = (path.parent / f"{_shortened(base, most - len(extra))}{extra}").as_posix()
+            wanted = {folded(name + ending) for ending in endings}
             if not wanted & taken:
                 break
+        numbers[folded(f"{path}")] = number
         taken |= wanted
-        names[path] = f"{name}.png"
+        names.append(f"{name}.png")
     return names
 
 
+def _shortened(name: str, most: int) -> str:
+    while len(os.fsencode(name)) > most:
+        name = name[:-1]
+    return name
+
+
+def smaller_note(name: str, size: tuple[int, int], shorter: int | None) -> Message | None:
+    """Return a sentence if a picture or video of this size is worked at less than a shorter side of `shorter`."""
+    worked = working_size(size, shorter)
+    if shorter is None or min(worked) >= shorter:
+        return None
+    return message(
+        "{name}, {width}×{height}, was translated at {worked_width}×{worked_height}, the largest size for its shape, "
+        "instead of at --size {shorter}",
+        name=name, width=size[0], height=size[1], worked_width=worked[0], worked_height=worked[1], shorter=shorter,
+    )  # fmt: skip
+
+
 def translate_pictures(
-    translator: Translator, targets: Mapping[Path, Path], direction: Direction, *, reconstruct: bool = False,
+    translator: Translator, items: Sequence[Item], folder: Path, direction: Direction, *, reconstruct: bool = False,
     size: int | None = None, progress: Callable[[float], None] = lambda done: None,
-) -> list[ImageError]:
-    """Translate picture files one by one, and return the errors of those that can't be read or translated.
+) -> PicturesTranslation:
+    """Translate pictures one by one; those that can't be read, translated or written don't stop the others.
 
     Args:
         translator: the checkpoint.
-        targets: the .png file to write for each input; with `reconstruct`, NAME_rec.png next to it.
+        items: the pictures, with the .png files to write; with `reconstruct`, NAME_rec.png next to each.
+        folder: the folder of the results.
         direction: the direction of the translation.
         reconstruct: also write the way back, if the checkpoint has both directions.
         size: see `Translator.translate_many`.
         progress: called with the number of pictures done; parts of pictures count.
 
     Raises:
-        ConfigError: a result can't be written.
+        ConfigError: no result can be written, for example because the disk is full.
         CheckpointError: the checkpoint lacks this direction.
     """
-    failed = []
-    for number, (path, target) in enumerate(targets.items()):
+    done = PicturesTranslation()
+    for number, (item, image) in enumerate(open_pictures(items, done.failed)):
+        target = folder / item.target
         try:
-            result = translator.translate_many(
-                [open_image(path)], direction, reconstruct=reconstruct, size=size,
-                progress=lambda part, number=number: progress(number + part),
-            )[0]  # fmt: skip
-            save_png(result.fake, target, checkpoint=translator.checkpoint, direction=direction)
-            if result.rec is not None:
-                rec = target.with_name(f"{target.stem}_rec.png")
-                save_png(result.rec, rec, checkpoint=translator.checkpoint, direction=direction)
+            if image is not None:
+                result = translator.translate_many(
+                    [image], direction, reconstruct=reconstruct, size=size,
+                    progress=lambda part, number=number: progress(number + part),
+                )[0]  # fmt: skip
+                save_png(result.fake, target, checkpoint=translator.checkpoint, direction=direction)
+                if result.rec is not None:
+                    rec = target.with_name(f"{target.stem}_rec.png")
+                    save_png(result.rec, rec, checkpoint=translator.checkpoint, direction=direction)
+                if (note := smaller_note(item.shown, image.size, size)) is not None:
+                    done.smaller.append(note)
         except ImageError as error:
-            failed.append(error)
+            done.failed.append(message("{name}: {reason}", name=item.shown, reason=error))
         except OSError as error:
-            raise ConfigError(
-                "{target} can't be written ({reason}): free space or choose another --output",
-                target=target, reason=error,
-            ) from error
+            if error.errno not in _OF_ONE_NAME:
+                raise ConfigError(
+                    "{target} can't be written ({reason}): free space or choose another --output",
+                    target=target, reason=error,
+                ) from error
+            done.failed.append(message(
+                "{name}: its translation can't be written as {target} ({reason}): rename the picture, or choose "
+                "another --output",
+                name=item.shown, target=item.target, reason=error,
+            ))  # fmt: skip
         progress(number + 1.0)
-    return failed
+    return done

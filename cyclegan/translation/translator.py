@@ -17,7 +17,7 @@ from cyclegan.checkpoints.format import Checkpoint, missing_direction
 from cyclegan.config import Direction
 from cyclegan.errors import Cancelled, ImageError, Message, message
 from cyclegan.files import whole_file
-from cyclegan.images import mean_difference, resize, to_image, to_tensor
+from cyclegan.images import MAX_PIXELS, MAX_SIDE, mean_difference, resize, to_image, to_tensor
 from cyclegan.networks.fast import fast_generator
 from cyclegan.translation.tiling import BoundTooSmall, translate_in_pieces
 
@@ -94,8 +94,9 @@ class Translator:
                 `size`.
             direction: the direction of the translation.
             reconstruct: also compute F(G(x)), if the checkpoint has both directions.
-            size: work at this length of the shorter side and scale the result back; None works at the
-                pictures' own size. Networks do best near the size of objects that they were trained on.
+            size: work at this length of the shorter side, or at what `working_size` allows, and scale the result
+                back; None works at the pictures' own size. Networks do best near the size of objects that they were
+                trained on.
             progress: called with the completed part, 0 to 1; only while a picture goes in pieces.
             cancelled: asked before each pass and piece; true ends with `Cancelled`.
 
@@ -267,9 +268,15 @@ def default_device() -> str:
 
 
 def working_size(size: tuple[int, int], shorter: int | None) -> tuple[int, int]:
-    """Return width and height with the shorter side brought to `shorter`, in proportion; unchanged for None."""
-    scale = 1.0 if shorter is None else shorter / min(size)
-    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+    """Return width and height with the shorter side brought to `shorter`, in proportion; unchanged for None.
+
+    A picture is enlarged within MAX_SIDE and MAX_PIXELS only, as in training: 600×1 would become 153,600×256.
+    """
+    wanted = 1.0 if shorter is None else shorter / min(size)
+    most = max(1.0, min(MAX_SIDE / max(size), math.sqrt(MAX_PIXELS / math.prod(size))))
+    if wanted > most:
+        return int(size[0] * most), int(size[1] * most)
+    return max(1, round(size[0] * wanted)), max(1, round(size[1] * wanted))
 
 
 def _padded_side(side: int, multiple: int, least: int) -> int:

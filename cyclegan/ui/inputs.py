@@ -15,7 +15,7 @@ from PIL import Image
 
 from cyclegan.config import DataConfig
 from cyclegan.errors import ImageError, message
-from cyclegan.images import open_image
+from cyclegan.images import MAX_SIDE, open_image
 from cyclegan.pixels import PictureFacts, notes_on, recorded_facts
 from cyclegan.ui import words
 
@@ -191,15 +191,14 @@ def working_side(
     named = {"original": shorter, "training": training, "auto": min(max(shorter, training), 2 * training)}
     wanted = named[choice] if isinstance(choice, str) else choice
     most = MAX_WORKED_PIXELS.get(device, MAX_WORKED_PIXELS_ELSEWHERE)
-    scale = wanted / shorter
-    if size[0] * size[1] * scale * scale <= most:
+    limit = min(math.sqrt(most / math.prod(size)), max(1.0, MAX_SIDE / max(size)))
+    if wanted <= limit * shorter:
         return (None if wanted == shorter else wanted), []
-    worked = max(1, int(math.sqrt(most / (size[0] * size[1])) * shorter))
-    scaled = tuple(max(1, round(side * worked / shorter)) for side in size)
+    worked = max(1, int(limit * shorter))
     return worked, [
         say(
             "It was translated at {size} and scaled back, because a larger size would take this computer too long.",
-            size=by(scaled),
+            size=by(working_size(size, worked)),
         )
     ]
 

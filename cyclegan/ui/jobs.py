@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import html
 import itertools
 import math
@@ -140,11 +141,15 @@ def files_steps(
 
     with _errors_shown(say):
         translator, batch_size = _behind(bench, run, epoch)
-        data = translator.checkpoint.config.data
-        yield (yield from translate_files(
-            translator, found, target, batch_size=batch_size,
-            side=lambda size: inputs.working_side(size, choice, data, device, say)[0], **options,
-        ))  # fmt: skip
+        data, limited = translator.checkpoint.config.data, []
+
+        def side(size: tuple[int, int]) -> int | None:
+            worked, remarks = inputs.working_side(size, choice, data, device, say)
+            limited.extend(remarks)
+            return worked
+
+        done = yield from translate_files(translator, found, target, batch_size=batch_size, side=side, **options)
+        yield dataclasses.replace(done, smaller=len(limited))
 
 
 def _behind(bench: Workbench, run: str | None, epoch: int) -> tuple[Any, int | None]:
@@ -386,6 +391,11 @@ def _files_said(done: FilesTranslation, info: CheckpointInfo, way: str, seconds:
         "{done:,} of {n:,} files translated with epoch {epoch}, {arrow}, in {seconds:.1f} s.",
         done.done + len(done.left_out), done=done.done, epoch=info.epoch, arrow=runs.arrow(info, way), seconds=seconds,
     )  # fmt: skip
+    if done.smaller:
+        said += " " + say(
+            "Worked at a smaller size and scaled back, because a larger one would take this computer too long: "
+            "{count:,}.", count=done.smaller,
+        )  # fmt: skip
     if done.left_out:
         named = "; ".join(say.text_of(one) for one in itertools.islice(done.left_out, LEFT_OUT_SAID))
         more = len(done.left_out) - LEFT_OUT_SAID

@@ -195,11 +195,14 @@ def test_files_and_zips_become_a_zip(files, app, tmp_path):
         archive.write(tmp_path / "2.png", "../../2.png")
         archive.writestr("<b>notes.txt", "x")
     (tmp_path / "text.png").write_text("hello")
-    note, path = files(*(tmp_path / name for name in ("10.png", "trip.zip", "2.png", "text.png")), direction="ba")
-    assert note.startswith("4 of 6 files translated with epoch 2, night → day, in ")
+    picture(900, 1).save(tmp_path / "strip.png")
+    names = ("10.png", "trip.zip", "2.png", "text.png", "strip.png")
+    note, path = files(*(tmp_path / name for name in names), direction="ba", size="64")
+    assert note.startswith("5 of 7 files translated with epoch 2, night → day, in ")
+    assert "Worked at a smaller size and scaled back, because a larger one would take this computer too long: 1." in note
     assert "Left out: &lt;b&gt;notes.txt is not a picture; text.png is not a picture" in note
     with zipfile.ZipFile(path) as archive:
-        assert sorted(archive.namelist()) == ["10.png", "2-2.png", "2.png", "day/2.png", "left_out.txt"]
+        assert sorted(archive.namelist()) == ["10.png", "2-2.png", "2.png", "day/2.png", "left_out.txt", "strip.png"]
         with Image.open(archive.open("10.png")) as image:
             assert image.size == (48, 40) and image.info["cyclegan:direction"] == "ba"
             assert image.info["cyclegan:epoch"] == "2"

@@ -227,7 +227,10 @@ def test_the_api_describes_itself(client):
     ((4000, 3000), "training", "cpu", 128, False),
     ((4000, 3000), "original", "cpu", 866, True),
     ((4000, 3000), "original", "cuda", 2449, True),
-    ((3, 2000), "training", "cpu", 38, True),
+    ((3, 2000), "training", "cpu", 30, True),
+    ((600, 1), "auto", "cuda", 33, True),
+    ((20_000, 2), "training", "cuda", 2, True),
+    ((20_000, 2000), "training", "cuda", 128, False),
     ((3, 2000), "original", "cpu", None, False),
 ])
 def test_working_sizes_are_capped(size, choice, device, worked, capped):

@@ -1,0 +1,222 @@
+"""Files, folders, patterns and zips → the pictures in them, each with the name of its translation."""
+
+from __future__ import annotations
+
+import glob
+import os
+import zipfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cyclegan.errors import ConfigError, ImageError, Message, UserError
+from cyclegan.images import IMAGE_SUFFIXES, natural_order
+from cyclegan.translation.files import Item, find_pictures, is_archive
+from cyclegan.translation.pictures import output_names
+
+SUFFIXES_SAID = 6
+"""So many suffixes of skipped files are named in a sentence."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """A file or folder that a person named, perhaps by a pattern."""
+
+    path: Path
+    name: Path
+    """The relative path of its translation, without a suffix where it is a folder or a zip."""
+    by_pattern: bool = False
+    """Whether a pattern found it; then a file that isn't a picture is skipped rather than reported as an error."""
+
+
+@dataclass
+class Skipped:
+    """Counts of what a folder holds besides the pictures that are taken."""
+
+    suffixes: Counter[str] = field(default_factory=Counter)
+    """Files that aren't pictures; "" counts those without a suffix."""
+    folders: int = 0
+    """Subfolders that weren't walked."""
+    hidden: int = 0
+    results: bool = False
+    """Whether the folder of the results is in there."""
+
+    def __str__(self) -> str:
+        """The counts in one line, such as "5 .npy, 1 subfolder (--recursive walks it)"; empty for none."""
+        common = self.suffixes.most_common(SUFFIXES_SAID)
+        parts = [f"{count:,} {suffix or 'without a suffix'}" for suffix, count in common]
+        if rest := self.suffixes.total() - sum(count for _, count in common):
+            parts.append(f"{rest:,} other files" if rest > 1 else "1 other file")
+        if self.folders:
+            parts.append(
+                f"{self.folders:,} subfolders (--recursive walks them)" if self.folders > 1
+                else "1 subfolder (--recursive walks it)"
+            )  # fmt: skip
+        if self.hidden:
+            parts.append(f"{self.hidden:,} hidden" + (" files or folders" if self.hidden > 1 else " file or folder"))
+        return ", ".join([*parts, *(["the folder of the results"] if self.results else [])])
+
+
+@dataclass
+class Gathered:
+    """The pictures to translate."""
+
+    items: list[Item] = field(default_factory=list)
+    skipped: Skipped = field(default_factory=Skipped)
+    notes: list[Message | UserError] = field(default_factory=list)
+    """A sentence for each file in a zip that isn't a picture."""
+    failed: list[UserError] = field(default_factory=list)
+    """The errors of folders and zips that can't be read."""
+
+
+def find_inputs(texts: Sequence[str | os.PathLike]) -> list[Input]:
+    """Return the files and folders that paths and patterns name, each once.
+
+    A file gives NAME.png. A single folder or zip gives its pictures' own relative paths; of several, each gets a folder
+    of its name. What a pattern finds keeps its path below the pattern's plain beginning: `data/*/x.jpg` gives
+    `day/x.png` and `night/x.png`.
+
+    Raises:
+        ConfigError: a path doesn't exist or can't be read, or nothing matches a pattern.
+    """
+    found: dict[str, Input] = {}
+    names: Counter[str] = Counter()
+    for text in texts:
+        path = Path(text)
+        if glob.has_magic(str(path)) and not os.path.lexists(path):
+            inputs = _matching(path)
+        elif os.path.isdir(_readable(path)) or is_archive(path):
+            name = _free_name(path, names) if len(texts) > 1 else ""
+            inputs = [Input(path, Path(name))]
+        else:
+            inputs = [Input(path, Path(path.name))]
+        for each in inputs:
+            found.setdefault(entry(each.path), each)
+    return list(found.values())
+
+
+def _readable(path: Path) -> Path:
+    try:
+        os.stat(path)
+    except FileNotFoundError as error:
+        raise ConfigError(
+            "--input {input} does not exist: name a picture, a folder, a zip or a video", input=path
+        ) from error
+    except OSError as error:
+        raise ConfigError("--input {input} can't be read ({reason}): name another", input=path, reason=error) from error
+    return path
+
+
+def _free_name(path: Path, names: Counter[str]) -> str:
+    """Return the name of a folder, or a zip's without its suffix; numbered where an earlier one has it."""
+    path = Path(os.path.abspath(path))
+    name = (path.name if path.is_dir() else path.stem) or "pictures"  # The root has no name.
+    names[name.casefold()] += 1
+    number = names[name.casefold()]
+    return name if number == 1 else f"{name}-{number}"
+
+
+def _matching(pattern: Path) -> list[Input]:
+    """Return what a pattern finds, in natural order, without hidden files."""
+    plain = next(index for index, part in enumerate(pattern.parts) if glob.has_magic(part))
+    base = Path(*pattern.parts[:plain])
+    try:
+        # By pathlib, because its ** doesn't follow links, which may form loops.
+        paths = list(base.glob(os.path.join(*pattern.parts[plain:])))
+    except (ValueError, NotImplementedError, OSError) as error:
+        raise ConfigError(
+            "--input {pattern} isn't a valid pattern ({reason}): name the folder", pattern=pattern, reason=error
+        ) from error
+    inputs = []
+    for path in sorted(paths, key=lambda path: natural_order(str(path))):
+        name = path.relative_to(base)
+        if any(part.startswith(".") for part in name.parts):
+            continue
+        inputs.append(Input(path, name.with_suffix("") if is_archive(path) else name, by_pattern=True))
+    if not inputs:
+        raise ConfigError("nothing matches --input {pattern}: check the folder and the pattern", pattern=pattern)
+    return inputs
+
+
+def entry(path: Path) -> str:
+    """Return the path that two ways to name one file share; a file that is a link is not followed."""
+    return os.path.join(os.path.realpath(path.parent), path.name) if path.name else os.path.realpath(path)
+
+
+def gather(inputs: Sequence[Input], *, recursive: bool, reconstruct: bool, output: Path) -> Gathered:
+    """Return the pictures that inputs name or hold, each once, with distinct names of their translations.
+
+    Args:
+        inputs: from `find_inputs`.
+        recursive: walk subfolders, too.
+        reconstruct: NAME_rec.png is written for each, too.
+        output: the folder of the results, which is not walked.
+    """
+    gathered, seen = Gathered(), set()
+    found: list[tuple[Path, zipfile.ZipInfo | None, str, Path]] = []
+    for each in inputs:
+        if os.path.isdir(each.path):
+            for path in _walk(each.path, recursive, output, gathered):
+                found.append((path, None, str(path), each.name / path.relative_to(each.path)))
+        elif is_archive(each.path):
+            try:
+                zipped = find_pictures([each.path])
+            except ImageError as error:
+                gathered.failed.append(error)
+                continue
+            gathered.notes += zipped.left_out
+            found += [(item.path, item.member, item.shown, each.name / item.target) for item in zipped.items]
+        elif each.by_pattern and each.path.suffix.lower() not in IMAGE_SUFFIXES:
+            gathered.skipped.suffixes[each.path.suffix] += 1
+        else:
+            found.append((each.path, None, str(each.path), each.name))
+    once = []
+    for one in found:
+        key = (entry(one[0]), one[1] and one[1].header_offset)
+        if key not in seen:
+            seen.add(key)
+            once.append(one)
+    names = output_names([one[3] for one in once], reconstruct=reconstruct)
+    gathered.items = [Item(*one[:3], name) for one, name in zip(once, names, strict=True)]
+    return gathered
+
+
+def _walk(root: Path, recursive: bool, output: Path, gathered: Gathered) -> Iterator[Path]:
+    """Yield a folder's pictures in natural order, and then those of its subfolders; count the rest.
+
+    A link to a folder within `root`, or around the link itself, isn't followed, so no picture comes twice.
+    """
+    real_root, real_output, skipped = Path(os.path.realpath(root)), os.path.realpath(output), gathered.skipped
+    todo, seen = [root], {str(real_root)}
+    while todo:
+        folder = todo.pop()
+        try:
+            names = sorted(os.listdir(folder), key=natural_order)
+        except OSError as error:
+            gathered.failed.append(ImageError(
+                "{folder} can't be listed ({reason}): give a folder that can be read", folder=folder, reason=error
+            ))  # fmt: skip
+            continue
+        below = []
+        for path in map(folder.joinpath, names):
+            if path.name.startswith("."):
+                skipped.hidden += 1
+            elif not os.path.isdir(path):
+                if path.suffix.lower() in IMAGE_SUFFIXES:
+                    yield path
+                else:
+                    skipped.suffixes[path.suffix] += 1
+            elif (real := os.path.realpath(path)) == real_output:
+                skipped.results = True
+            elif not recursive:
+                skipped.folders += 1
+            elif real not in seen and not (os.path.islink(path) and _is_loop(Path(real), folder, real_root)):
+                seen.add(real)
+                below.append(path)
+        todo += reversed(below)
+
+
+def _is_loop(target: Path, folder: Path, root: Path) -> bool:
+    """Return whether a link in `folder` leads to a folder that is walked anyway, or around it."""
+    return target.is_relative_to(root) or Path(os.path.realpath(folder)).is_relative_to(target)
