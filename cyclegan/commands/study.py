@@ -22,7 +22,7 @@ from cyclegan.config import DIRECTIONS
 from cyclegan.errors import ConfigError, StudyError
 from cyclegan.files import write_bytes
 from cyclegan.study.format import Study, read_study
-from cyclegan.study.make import LIMIT, make_study
+from cyclegan.study.make import DEFAULT, LIMIT, make_study
 from cyclegan.study.protocol import PROTOCOLS, Protocol, protocol
 
 if TYPE_CHECKING:
@@ -117,8 +117,9 @@ def _add_build(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--dataset", metavar="DATA", **required, help="as in training; its test pictures are used")
     sub.add_argument("--output", type=Path, metavar="DIR", **required,
                      help="folder to write, a new one; its name is the study's, and part of its address")
-    sub.add_argument("--protocol", default="cyclegan2017", choices=tuple(PROTOCOLS),
-                     help="preset of everything that is listed under protocol")
+    sub.add_argument("--protocol", default=None, choices=tuple(PROTOCOLS),
+                     help="preset of everything that is listed under protocol, as published (default: "
+                          f"{DEFAULT}, with fewer trials if there are too few pictures for all)")
     sub.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the pictures, sequences and sides")
     sub.add_argument("--size", type=_size, default=None, metavar="N",
                      help="stimuli of N×N pixels, or as in 340x256 (default: the networks' size)")
@@ -188,7 +189,8 @@ def build(args: argparse.Namespace) -> int:
     from hub import open_source
 
     overrides = {f.name: getattr(args, f.name) for f in dataclasses.fields(Protocol) if f.name in args}
-    rules = protocol(args.protocol, **overrides)
+    rules = protocol(args.protocol or DEFAULT, **overrides)
+    shorten = args.protocol is None and not {"practice_trials", "test_trials"} & overrides.keys()
     source, reports = open_source(args.checkpoints), []
     device = flags.device(args.device)
 
@@ -199,7 +201,7 @@ def build(args: argparse.Namespace) -> int:
     try:
         with progress_bar(unit="picture", delay=0.5) as bar:
             study = make_study(
-                source, args.dataset, protocol=rules, epochs=args.epochs, direction=args.direction,
+                source, args.dataset, protocol=rules, shorten=shorten, epochs=args.epochs, direction=args.direction,
                 output=args.output, split=args.split, seed=args.seed, size=args.size, limit=args.limit,
                 title=args.title, contact=args.contact, completion_code=args.completion_code,
                 completion_url=args.completion_url, device=device, progress=show, report=reports.append,
@@ -214,9 +216,14 @@ def build(args: argparse.Namespace) -> int:
         f"{study.size[0]}×{study.size[1]}, written to {args.output}"
     )
     print(
-        f"a session shows {rules.practice_trials} practice and {rules.test_trials} test trials and draws on "
-        f"{scenes} translated pictures: that is enough"
+        f"a session shows {study.protocol.practice_trials} practice and {study.protocol.test_trials} test trials and "
+        f"draws on {scenes} translated pictures: that is enough"
     )
+    if study.protocol != rules:
+        print(
+            f"note: {rules.name} has {rules.practice_trials} practice and {rules.test_trials} test trials, for which "
+            f"there are too few pictures; with --protocol {rules.name}, no study is built then"
+        )
     print(reports[0].text())
     if args.split == "train":
         print("note: the networks have seen these pictures in training, so this study shows nothing about new ones")

@@ -26,15 +26,17 @@ if TYPE_CHECKING:
     from cyclegan.study.build import TranslateBatch
     from cyclegan.study.findings import BlindingReport
 
+DEFAULT = "cyclegan2017"
+"""The protocol of a study for which none is named."""
 LIMIT = 200
 """Inputs, and real pictures, that a study uses by default."""
 
 
 def make_study(
     source: CheckpointSource, data: str, *, direction: Direction, output: str | Path,
-    protocol: str | Protocol = "cyclegan2017", epochs: Sequence[int] | str = "latest", split: str = "test",
-    seed: int = 0, size: tuple[int, int] | None = None, limit: int | None = LIMIT, title: str = "", contact: str = "",
-    completion_code: str = "", completion_url: str = "", device: str | None = None,
+    protocol: str | Protocol | None = None, shorten: bool = False, epochs: Sequence[int] | str = "latest",
+    split: str = "test", seed: int = 0, size: tuple[int, int] | None = None, limit: int | None = LIMIT,
+    title: str = "", contact: str = "", completion_code: str = "", completion_url: str = "", device: str | None = None,
     progress: Callable[[int, int], object] | None = None, report: Callable[[BlindingReport], object] | None = None,
 ) -> Study:  # fmt: skip
     """Render a study's pictures, check that it is blind, and freeze it. The same arguments give the same bytes.
@@ -44,7 +46,8 @@ def make_study(
         data: data set as in training: a folder, USER/NAME on the Hub, or streets.
         direction: ab: A → B, ba: B → A.
         output: the study's folder, whose name is the study's; must not exist.
-        protocol: a preset's name, or the whole protocol.
+        protocol: a preset's name, or the whole protocol; None: DEFAULT, shortened if there are too few pictures.
+        shorten: if there are too few pictures for the protocol's trials, take as many as they are enough for.
         epochs: those under judgement; or latest, or all.
         split: test; or train, only for trying, because the networks know the training pictures.
         seed: seed of the pictures, the sequences and the sides.
@@ -59,7 +62,8 @@ def make_study(
         report: called with the result of the blinding self-test.
 
     Raises:
-        StudyError: the arguments make no study, there are too few pictures, or the study isn't blind.
+        StudyError: the arguments make no study, there are too few pictures (`cyclegan.study.choice.TooFewPictures`), or
+            the study isn't blind.
         CheckpointError: a checkpoint can't be read.
         DataError: the data set can't be used.
         ImageError: a picture can't be read.
@@ -67,7 +71,7 @@ def make_study(
     from cyclegan.data import find_data
     from cyclegan.study.build import Preparation, build
 
-    rules = preset(protocol) if isinstance(protocol, str) else protocol
+    rules = protocol if isinstance(protocol, Protocol) else preset(protocol or DEFAULT)
     chosen = _choose_epochs(source, epochs)
     config = chosen[-1].config or source.load(chosen[-1].epoch, (direction,)).config
     _check_prepared_alike(chosen, config.data)
@@ -85,7 +89,7 @@ def make_study(
         preparation=Preparation(config.data, config.model.size_multiple), protocol=rules, direction=direction,
         domains=(data_config.domain_a, data_config.domain_b), dataset=_dataset_name(data), output=Path(output),
         seed=seed, size=size, limit=limit, title=title, contact=contact, completion_code=completion_code,
-        completion_url=completion_url, progress=progress,
+        completion_url=completion_url, shorten=shorten or protocol is None, progress=progress,
     )  # fmt: skip
     if report is not None:
         report(found)

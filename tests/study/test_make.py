@@ -7,6 +7,7 @@ import pytest
 from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.errors import DataError, StudyError
 from cyclegan.locale import in_language
+from cyclegan.study.choice import TooFewPictures
 from cyclegan.study.format import read_study
 from cyclegan.study.make import make_in_process, make_study
 from cyclegan.study.protocol import protocol
@@ -43,8 +44,10 @@ def test_a_study_in_one_call(source, options):
 def test_a_preset_by_its_name(source, options):
     with pytest.raises(StudyError, match="no protocol 'cyclegan2018'"):
         make_study(source, DATA, **{**options, "protocol": "cyclegan2018"})
-    with pytest.raises(StudyError, match="a session needs 10 pictures to translate|needs 40 pictures"):
+    with pytest.raises(TooFewPictures, match="10 practice and 40 test trials need more pictures"):
         make_study(source, DATA, **{**options, "protocol": "cyclegan2017"})
+    study = make_study(source, DATA, **{**options, "protocol": None})
+    assert (study.protocol.practice_trials, study.protocol.test_trials) == (2, 8)
 
 
 def test_what_is_missing_is_named(source, options):
@@ -65,10 +68,11 @@ def test_the_same_in_a_process_of_its_own(source, options):
 
 
 def test_an_error_of_the_process_is_translated(source, options):
-    with pytest.raises(StudyError) as caught:
+    with pytest.raises(TooFewPictures) as caught:
         list(make_in_process(source, DATA, **{**options, "limit": 4}))
-    assert str(caught.value).startswith("a session needs 6 pictures to translate and the study has 2")
-    assert in_language(caught.value, "ko").startswith("한 사람에게 변환할 사진 6장이 필요한데 2장밖에 없습니다")
+    assert str(caught.value).startswith("2 practice and 6 test trials need more pictures than there are, 4 to translate")
+    assert in_language(caught.value, "ko").startswith("연습 2회와 본시험 6회에 쓸 사진이 모자랍니다(변환할 사진 4장")
+    assert caught.value.message.values["test_trials"] == 3
 
 
 def test_a_cancelled_build_leaves_nothing(source, options):
