@@ -58,7 +58,7 @@ def add_study_commands(add_command: Callable[..., argparse.ArgumentParser]) -> N
     sub.add_argument("--trust_proxy", action="store_true",
                      help="believe the last hop of X-Forwarded-For; only behind a proxy that writes it")
 
-    sub = about("simulate", simulate, "let synthetic participants take part, to test everything before people do")
+    sub = about("simulate", simulate, "let synthetic participants take part, apart from people, to test everything")
     sub.add_argument("--participants", type=positive, default=25, metavar="N", help="how many, over all epochs")
     sub.add_argument("--fooling", type=_rates, default=_rates("0.27"), metavar="P",
                      help="how often fakes are taken for real: a share for all epochs, or 20=0.1,60=0.3")
@@ -67,6 +67,7 @@ def add_study_commands(add_command: Callable[..., argparse.ArgumentParser]) -> N
     sub.add_argument("--stimulus_sd", type=_sd, default=0.0, metavar="X",
                      help="how much stimuli differ: standard deviation on the logit scale")
     sub.add_argument("--seed", type=int, default=0, metavar="N", help="seed of everything that the participants do")
+    sub.add_argument("--replace", action="store_true", help="erase the simulated participants of an earlier run first")
 
     sub = about("report", report, "print the results", votes=True)
     sub.add_argument("--format", default="md", choices=REPORT_FORMATS,
@@ -275,12 +276,12 @@ def simulate(args: argparse.Namespace) -> int:
     with progress_bar(total=total, unit="participant", delay=0.5) as bar:
         done = simulate_study(
             study, participants=total, fooling=args.fooling, icc=args.icc, stimulus_sd=args.stimulus_sd,
-            seed=args.seed, progress=bar.update,
+            seed=args.seed, replace=args.replace, progress=bar.update,
         )  # fmt: skip
     rate = "" if done.fooling_rate is None else f", fooled in {done.fooling_rate:.1%} of {done.comparisons:,} trials"
     print(
         f"{done.participants} simulated participants gave {done.votes:,} votes on {study.name} in {done.seconds:.0f} s"
-        f"{rate}; next: python -m cyclegan study report {args.study}"
+        f"{rate}; next: python -m cyclegan study report {args.study} --simulated"
     )
     return 0
 
@@ -328,12 +329,11 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _rows(study: Study, args: argparse.Namespace, *, simulated: bool = False) -> tuple[Any, Any]:
-    """Return votes and sessions; with `simulated`, only those of simulated participants."""
+    """Return people's votes and sessions; simulated ones while there are none, or with `simulated`."""
+    from cyclegan.study.store import answers
+
     with _store(study, args) as store:
-        votes, sessions = store.votes(study), store.sessions(study)
-    if simulated:
-        votes, sessions = (frame[frame["origin"] == "simulated"] for frame in (votes, sessions))
-    return votes, sessions
+        return answers(study, store, simulated=simulated)
 
 
 def report(args: argparse.Namespace) -> int:

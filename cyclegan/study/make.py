@@ -6,13 +6,16 @@ import this module as they start.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cyclegan.config import DataConfig, Direction
 from cyclegan.errors import DataError, StudyError
+from cyclegan.files import read_json
 from cyclegan.study.format import PlannedCheckpoint, Study
 from cyclegan.study.protocol import Protocol
 from cyclegan.study.protocol import protocol as preset
@@ -113,6 +116,42 @@ def make_in_process(source: CheckpointSource, data: str, **options: Any) -> Iter
 
 def _make(source: CheckpointSource, data: str, options: dict[str, Any], progress: Callable[[int, int], object]) -> None:
     make_study(source, data, **options, progress=progress)
+
+
+def dataset_of(source: CheckpointSource, name: str) -> tuple[str, bool]:
+    """Return the data set that a run was trained on, as `make_study` takes it, and whether it was found.
+
+    A checkpoint may be published, so it has no more than the name of a folder; the run's own run.json has the path as
+    it was typed. If that leads nowhere, because it was relative or has moved, its last parts are looked for in the
+    current folder and in each folder above the run, so that a whole project may move.
+
+    Args:
+        source: the run's checkpoints.
+        name: `dataset` of their settings, which isn't empty. The Hub isn't asked about USER/NAME.
+    """
+    from cyclegan.data import find_data
+
+    if "/" in name:
+        return name, True
+    run = Path(getattr(source, "folder", "")).resolve()
+    typed = Path(_typed_dataset(run) or _typed_dataset(run.parent) or name).expanduser()
+    parts = [part for part in typed.parts if part not in ("..", typed.anchor)]
+    tails = [Path(*parts[start:]) for start in range(len(parts))]
+    for place in (typed, *(base / tail for tail in tails for base in (Path.cwd(), *run.parents))):
+        with contextlib.suppress(DataError):
+            if os.path.exists(place):  # Else its name may be taken for one on the Hub.
+                find_data(DataConfig(dataset=str(place)))
+                return str(place.resolve()), True
+    return str(typed), False
+
+
+def _typed_dataset(folder: Path) -> str | None:
+    """Return --dataset from a folder's run.json, None without one that can be read."""
+    try:
+        typed = read_json(folder / "run.json", error=DataError)["config"]["data"]["dataset"]
+    except (DataError, KeyError, TypeError):
+        return None
+    return typed if isinstance(typed, str) else None
 
 
 def _choose_epochs(source: CheckpointSource, epochs: Sequence[int] | str) -> list[CheckpointInfo]:

@@ -185,14 +185,12 @@ def test_simulate_hands_over_what_was_asked_and_prints_what_was_done(run, small_
 
     monkeypatch.setattr(simulate, "simulate", done)
     status, out, _ = run("simulate", study.folder, "--participants", 2, "--fooling", "1=0.1,0.4", "--icc", 0.1,
-                         "--stimulus_sd", 1, "--seed", 9)  # fmt: skip
+                         "--stimulus_sd", 1, "--seed", 9, "--replace")  # fmt: skip
     del calls[0]["progress"]
     assert status == 0 and "fooled in 25.0% of 12 trials" in out and "16 votes on tiny" in out
-    assert calls == [{"participants": 2, "fooling": {1: 0.1, None: 0.4}, "icc": 0.1, "stimulus_sd": 1.0, "seed": 9}]
-
-
-def test_simulate_refuses_where_people_have_voted(refused, played):
-    assert "people have taken part" in refused("simulate", played.folder, "--participants", 3)
+    assert out.rstrip().endswith(f"study report {study.folder} --simulated")
+    assert calls == [{"participants": 2, "fooling": {1: 0.1, None: 0.4}, "icc": 0.1, "stimulus_sd": 1.0, "seed": 9,
+                      "replace": True}]
 
 
 def test_flags_of_simulate(unknown, small_study):

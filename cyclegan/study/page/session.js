@@ -95,7 +95,6 @@ const ENDS = {
 async function finish({ phase, score, code, url }) {
   setProgress(null);
   bar.style.transform = phase === "done" ? "scaleX(1)" : "";
-  if (about.preview) url = null; // It would end a real participation on the panel's site.
   const parts = [title(HEADINGS[phase]), paragraph(ENDS[phase])];
   if (score) {
     parts.push(make("p", () => say("You were right {correct} times out of {of}.", score), { className: "score" }));

@@ -16,7 +16,7 @@ from cyclegan.errors import StudyError
 from cyclegan.study.report import make_report
 from cyclegan.study.shelf import KEY_VARIABLE, PREVIEW, Studies
 from cyclegan.ui import words
-from cyclegan.ui.pages.studies import _command, _percentages
+from cyclegan.ui.pages.study_form import _command, _percentages
 from cyclegan.ui.studies import card, drawn_report, offered_dataset, percent, spread
 from tests.study.made_up import made_study, made_votes, sessions_of
 
