@@ -14,8 +14,8 @@ from cyclegan.locale.extract import ENGLISH_ONLY, ROOT, error_names, said, sourc
 
 NAMES = {
     "ab", "answers", "apache-2.0", "auth", "auto", "av", "AVIF", "ba", "binary", "both", "build", "cc-by-4.0",
-    "checkpoint.json", "commit_sha", "completion_url", "CONFIG", "config.json", "count", "cyclegan", "datasets",
-    "Enter", "entries", "epoch-0001", "epoch-0012", "every", "Face", "FID", "FILE", "format_version", "GB",
+    "checkpoint.json", "commit_sha", "completion_url", "CONFIG", "config.json", "count", "cyclegan", "cyclegan2017",
+    "datasets", "Enter", "entries", "epoch-0001", "epoch-0012", "every", "Face", "FID", "FILE", "format_version", "GB",
     "gen_ab.safetensors", "gen_ba.safetensors", "Git", "git", "H.264", "HEIC", "hf", "HF_ENDPOINT",
     "HF_HUB_OFFLINE", "hf_oauth", "HF_TOKEN", "https", "Hub", "hub", "Hugging", "huggingface_hub", "ID", "id",
     "imageA", "imageB", "import", "install", "JavaScript", "JPEG", "JSON", "key", "KID", "L1", "LAB", "last",

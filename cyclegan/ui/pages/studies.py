@@ -78,14 +78,14 @@ def _layout(studies: Studies) -> SimpleNamespace:
     table = gr.HTML(elem_classes="results-table", visible=False)
     with gr.Row(visible=False, elem_classes="results-buttons") as buttons:
         refresh = gr.Button(words.label("Refresh"), size="sm")
-        make_files = gr.Button(words.label("Make the files"), size="sm")
+        make_files = gr.Button(words.label("Report and votes as files"), size="sm")
     files = gr.File(
         label=words.label("Report and votes as files"), file_count="multiple", interactive=False, visible=False
     )
     with gr.Accordion(words.label("The whole report"), open=False, visible=False) as whole_box:
         drawn = gr.HTML(elem_classes="drawn-report", padding=False)
         whole = gr.Markdown(elem_classes="whole-report")
-    first = [shown, note, table, buttons, whole_box, drawn, whole, files]
+    first = [shown, note, table, buttons, whole_box, drawn, whole, files, make_files]
     return SimpleNamespace(choice=choice, note=note, refresh=refresh, make_files=make_files, files=files, first=first)
 
 
@@ -97,7 +97,7 @@ def _hidden() -> list[Any]:
     """Return `first` without the card and the note, hidden."""
     return [
         gr.HTML("", visible=False), gr.Row(visible=False), gr.Accordion(visible=False), "", gr.Markdown(""),
-        gr.File(visible=False),
+        gr.File(visible=False), gr.Button(visible=False),
     ]  # fmt: skip
 
 
@@ -134,7 +134,7 @@ class Events:
         return [
             "", gr.HTML(results(report, words.speaker(request)), visible=True), gr.Row(visible=True),
             gr.Accordion(visible=any_votes), drawn_report(study, report) if any_votes else "",
-            gr.Markdown(to_markdown(report) if any_votes else ""), gr.File(visible=False),
+            gr.Markdown(to_markdown(report) if any_votes else ""), gr.File(visible=False), gr.Button(visible=any_votes),
         ]  # fmt: skip
 
     def open_page(self, name: str | None, request: gr.Request) -> list[Any]:

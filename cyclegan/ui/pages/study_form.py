@@ -38,20 +38,18 @@ def build(bench: Workbench, studies: Studies, choice: gr.Dropdown) -> list[Any]:
     of_run = [form.epochs, form.direction, form.dataset, form.where]
     gr.context.Context.root_block.load(shows_errors(react.take_run), form.run, of_run, **READS)
     form.run.input(shows_errors(react.take_run), form.run, of_run, **READS)
-    numbers = [form.practice, form.test]
-    form.protocol.input(react.take_protocol, form.protocol, [*numbers, *form.controls], **READS)
+    form.protocol.input(_rules_of, form.protocol, form.rules, **READS)
     given = [
         form.run, form.epochs, form.direction, form.dataset, form.protocol, form.name, form.title, form.contact,
-        *numbers, *form.controls,
+        *form.rules,
     ]  # fmt: skip
     shown = [form.said, form.go, choice, form.offer, form.fitting]
     asked = form.go.click(shows_errors(react.build_study), given, shown, **BUILDS)
-    taken = form.offer.click(lambda fitting: [*fitting], form.fitting, numbers, **READS)
+    taken = form.offer.click(lambda fitting: fitting, form.fitting, form.rules[:2], **READS)
     return [asked, taken.success(shows_errors(react.build_study), given, shown, **BUILDS)]
 
 
 def _layout(bench: Workbench, studies: Studies) -> SimpleNamespace:
-    rules = PROTOCOLS[DEFAULT]
     with gr.Accordion(words.label("Build a study"), open=not studies.by_name):
         gr.HTML(
             words.label(
@@ -60,17 +58,18 @@ def _layout(bench: Workbench, studies: Studies) -> SimpleNamespace:
             ),
             elem_classes="lead",
         )  # fmt: skip
+        of_epochs, of_direction, of_dataset, _ = _of_run(bench, None, words.speaker())
         with gr.Row():
             run = gr.Dropdown(list(bench.runs), value=next(iter(bench.runs)), label=words.label("Run"),
                               visible=len(bench.runs) > 1, filterable=False)
-            epochs = gr.Dropdown([], multiselect=True, label=words.label("Epochs"))
-            direction = gr.Radio([], label=words.label("Direction"))
+            epochs = gr.Dropdown(**of_epochs, multiselect=True, label=words.label("Epochs"))
+            direction = gr.Radio(**of_direction, label=words.label("Direction"))
         with gr.Row():
             with gr.Column():
-                dataset = gr.Textbox(label=words.label("Data set"), lines=1,
+                dataset = gr.Textbox(of_dataset, label=words.label("Data set"), lines=1,
                                      info=words.label("A folder with testA and testB, USER/NAME on the Hub, or "
                                                       "streets. Its test pictures are shown."))
-                where = gr.HTML("", elem_classes="problem", padding=False)
+                where = gr.HTML(visible=False, elem_classes="problem", padding=False)
             name = gr.Textbox(label=words.label("Name"), placeholder=words.label("Chosen for you if left empty"),
                               info=words.label("Letters, digits, dots, hyphens: part of its address."))
         with gr.Row():
@@ -79,26 +78,46 @@ def _layout(bench: Workbench, studies: Studies) -> SimpleNamespace:
             contact = gr.Textbox(label=words.label("Contact for participants"),
                                  placeholder=words.label("A name and an address, for questions"))
         with gr.Accordion(words.label("Protocol, number of trials, controls"), open=False):
+            practice, test, vigilance, repeats, mask = _rules_of("")
             with gr.Row():
-                automatic = words.label("As in the CycleGAN paper; shorter if pictures are too few")
+                automatic = words.label("cyclegan2017, shorter if needed")
                 protocol = gr.Dropdown([(automatic, ""), *PROTOCOLS], value="", label=words.label("Protocol"),
                                        filterable=False)
-                practice = gr.Number(None, precision=0, minimum=0, placeholder=str(rules.practice_trials),
-                                     label=words.label("Practice trials"))
-                test = gr.Number(None, precision=0, minimum=1, placeholder=str(rules.test_trials),
-                                 label=words.label("Test trials"))
+                rules = [
+                    gr.Number(practice, precision=0, minimum=0, label=words.label("Practice trials")),
+                    gr.Number(test, precision=0, minimum=1, label=words.label("Test trials")),
+                ]
             with gr.Row():
-                vigilance = gr.Number(0, step=0.05, label=words.label("Share of vigilance trials"))
-                repeats = gr.Number(0, step=0.05, label=words.label("Share of repeated pairs"))
-                mask = gr.Checkbox(False, label=words.label("Cover the pictures' places once they have disappeared"))
+                rules += [
+                    gr.Number(vigilance, step=0.05, label=words.label("Share of vigilance trials")),
+                    gr.Number(repeats, step=0.05, label=words.label("Share of repeated pairs")),
+                    gr.Checkbox(mask, label=words.label("Cover the pictures' places once they have disappeared")),
+                ]
         go = gr.Button(words.label("Build"), variant="primary")
         said = gr.HTML(elem_classes="built", label="built")
         offer, fitting = gr.Button(visible=False), gr.State()
     return SimpleNamespace(
         run=run, epochs=epochs, direction=direction, dataset=dataset, where=where, name=name, title=title,
-        contact=contact, protocol=protocol, practice=practice, test=test, controls=[vigilance, repeats, mask], go=go,
-        said=said, offer=offer, fitting=fitting,
+        contact=contact, protocol=protocol, rules=rules, go=go, said=said, offer=offer, fitting=fitting,
     )  # fmt: skip
+
+
+def _of_run(bench: Workbench, run: str | None, say: words.Speaker) -> tuple[dict[str, Any], dict[str, Any], str, str]:
+    """Return choices and value of a run's epochs and directions, its data set, and a sentence if that isn't here."""
+    source = bench.run(run)
+    infos = source.list()
+    if not infos:  # The first epoch may still be training.
+        return {"choices": [], "value": []}, {"choices": [], "value": None}, "", ""
+    numbers, newest = [info.epoch for info in infos], infos[0]
+    dataset, where = offered_dataset(source, newest.config.data.dataset, say)
+    ways = {"choices": runs.direction_choices(newest), "value": newest.directions[0]}
+    return {"choices": numbers, "value": spread(numbers)}, ways, dataset, where
+
+
+def _rules_of(protocol: str) -> list[Any]:
+    """Return the values of a protocol's fields in the form; empty: of the default one."""
+    rules = PROTOCOLS[protocol or DEFAULT]
+    return [rules.practice_trials, rules.test_trials, rules.vigilance_share, rules.repeat_share, rules.mask]
 
 
 class _Reactions:
@@ -109,20 +128,8 @@ class _Reactions:
 
     def take_run(self, run: str, request: gr.Request) -> list[Any]:
         """Offer a run's epochs, directions and data set."""
-        source, say = self.bench.run(run), words.speaker(request)
-        infos = runs.listed(source)
-        numbers = [info.epoch for info in infos]
-        dataset, where = offered_dataset(source, infos[0].config.data.dataset, say)
-        return [
-            gr.Dropdown(numbers[::-1], value=spread(numbers)),
-            gr.Radio(runs.direction_choices(infos[0]), value=infos[0].directions[0]), dataset, where,
-        ]  # fmt: skip
-
-    def take_protocol(self, name: str) -> list[Any]:
-        """Show a protocol's own values; the number of trials that nobody has chosen stays open."""
-        rules = PROTOCOLS[name or DEFAULT]
-        numbers = [rules.practice_trials, rules.test_trials] if name else [None, None]
-        return [*numbers, rules.vigilance_share, rules.repeat_share, rules.mask]
+        epochs, ways, dataset, where = _of_run(self.bench, run, words.speaker(request))
+        return [gr.Dropdown(**epochs), gr.Radio(**ways), dataset, gr.HTML(where, visible=bool(where))]
 
     def build_study(
         self, run: str, epochs: list[int], direction: str, dataset: str, protocol: str, name: str, title: str,
@@ -138,6 +145,8 @@ class _Reactions:
             "epochs": sorted(int(epoch) for epoch in epochs or []) or "latest", "direction": direction,
             "title": title or "", "contact": contact or "",
         }  # fmt: skip
+        if not protocol and [practice, test] == _rules_of("")[:2]:
+            practice = test = None  # Nobody has chosen them.
         rules = {"practice_trials": practice, "test_trials": test, "vigilance_share": _float(vigilance),
                  "repeat_share": _float(repeats), "mask": bool(mask)}  # fmt: skip
         waiting, none = gr.Button(interactive=False), [gr.Button(visible=False), None]
@@ -176,7 +185,7 @@ def _made(
 
 def _problem(problem: gr.Error) -> str:
     """Return the HTML of what went wrong; the message is escaped already."""
-    return f'<p class="problem" role="alert"><strong>{html.escape(problem.title)}</strong> {problem.message}</p>'
+    return f'<p class="problem" role="alert"><strong>{html.escape(problem.title)}:</strong> {problem.message}</p>'
 
 
 def _offer(error: Exception, say: words.Speaker) -> list[Any]:
