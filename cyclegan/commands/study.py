@@ -22,7 +22,7 @@ from cyclegan.config import DIRECTIONS
 from cyclegan.errors import ConfigError, StudyError, english, number_of
 from cyclegan.files import write_bytes
 from cyclegan.study.format import Study, read_study
-from cyclegan.study.make import LIMIT, make_study
+from cyclegan.study.make import DEFAULT, LIMIT, make_study
 from cyclegan.study.protocol import PROTOCOLS, Protocol, protocol
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def add_study_commands(add_command: Callable[..., argparse.ArgumentParser]) -> N
     sub.add_argument("--trust_proxy", action="store_true",
                      help="believe the last hop of X-Forwarded-For; only behind a proxy that writes it")
 
-    sub = about("simulate", simulate, "let synthetic participants take part, to test everything before people do")
+    sub = about("simulate", simulate, "let synthetic participants take part, apart from people, to test everything")
     sub.add_argument("--participants", type=positive, default=25, metavar="N", help="how many, over all epochs")
     sub.add_argument("--fooling", type=_rates, default=_rates("0.27"), metavar="P",
                      help="how often fakes are taken for real: a share for all epochs, or 20=0.1,60=0.3")
@@ -67,6 +67,7 @@ def add_study_commands(add_command: Callable[..., argparse.ArgumentParser]) -> N
     sub.add_argument("--stimulus_sd", type=_sd, default=0.0, metavar="X",
                      help="how much stimuli differ: standard deviation on the logit scale")
     sub.add_argument("--seed", type=int, default=0, metavar="N", help="seed of everything that the participants do")
+    sub.add_argument("--replace", action="store_true", help="erase the simulated participants of an earlier run first")
 
     sub = about("report", report, "print the results", votes=True)
     sub.add_argument("--format", default="md", choices=REPORT_FORMATS,
@@ -117,8 +118,9 @@ def _add_build(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--dataset", metavar="DATA", **required, help="as in training; its test pictures are used")
     sub.add_argument("--output", type=flags.file_path, metavar="DIR", **required,
                      help="folder to write, a new one; its name is the study's, and part of its address")
-    sub.add_argument("--protocol", default="cyclegan2017", choices=tuple(PROTOCOLS),
-                     help="preset of everything that is listed under protocol")
+    sub.add_argument("--protocol", default=None, choices=tuple(PROTOCOLS),
+                     help="preset of everything that is listed under protocol, as published (default: "
+                          f"{DEFAULT}, with fewer trials if there are too few pictures for all)")
     sub.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the pictures, sequences and sides")
     sub.add_argument("--size", type=_size, default=None, metavar="N",
                      help="stimuli of N×N pixels, or as in 340x256 (default: the networks' size)")
@@ -188,7 +190,8 @@ def build(args: argparse.Namespace) -> int:
     from hub import open_source
 
     overrides = {f.name: getattr(args, f.name) for f in dataclasses.fields(Protocol) if f.name in args}
-    rules = protocol(args.protocol, **overrides)
+    rules = protocol(args.protocol or DEFAULT, **overrides)
+    shorten = args.protocol is None and not {"practice_trials", "test_trials"} & overrides.keys()
     source, reports = open_source(args.checkpoints), []
     device = flags.device(args.device)
 
@@ -199,7 +202,7 @@ def build(args: argparse.Namespace) -> int:
     try:
         with progress_bar(unit="picture", delay=0.5) as bar:
             study = make_study(
-                source, args.dataset, protocol=rules, epochs=args.epochs, direction=args.direction,
+                source, args.dataset, protocol=rules, shorten=shorten, epochs=args.epochs, direction=args.direction,
                 output=args.output, split=args.split, seed=args.seed, size=args.size, limit=args.limit,
                 title=args.title, contact=args.contact, completion_code=args.completion_code,
                 completion_url=args.completion_url, device=device, progress=show, report=reports.append,
@@ -214,10 +217,15 @@ def build(args: argparse.Namespace) -> int:
         f"{study.size[0]}×{study.size[1]}, written to {args.output}"
     )
     print(
-        f"a session shows {number_of(rules.practice_trials, 'practice trial')} and "
-        f"{number_of(rules.test_trials, 'test trial')} and draws on {number_of(scenes, 'translated picture')}: that is "
+        f"a session shows {number_of(study.protocol.practice_trials, 'practice trial')} and "
+        f"{number_of(study.protocol.test_trials, 'test trial')} and draws on {number_of(scenes, 'translated picture')}: that is "
         "enough"
     )
+    if study.protocol != rules:
+        print(
+            f"note: {rules.name} has {rules.practice_trials} practice and {rules.test_trials} test trials, for which "
+            f"there are too few pictures; with --protocol {rules.name}, no study is built then"
+        )
     print(reports[0].text())
     if args.split == "train":
         print("note: the networks have seen these pictures in training, so this study shows nothing about new ones")
@@ -269,13 +277,13 @@ def simulate(args: argparse.Namespace) -> int:
     with progress_bar(total=total, unit="participant", delay=0.5) as bar:
         done = simulate_study(
             study, participants=total, fooling=args.fooling, icc=args.icc, stimulus_sd=args.stimulus_sd,
-            seed=args.seed, progress=bar.update,
+            seed=args.seed, replace=args.replace, progress=bar.update,
         )  # fmt: skip
     comparisons = number_of(done.comparisons, "trial")
     rate = "" if done.fooling_rate is None else f", fooled in {done.fooling_rate:.1%} of {comparisons}"
     print(
         f"{number_of(done.participants, 'simulated participant')} gave {number_of(done.votes, 'vote')} on {study.name} "
-        f"in {done.seconds:.0f} s{rate}; next: python -m cyclegan study report {args.study}"
+        f"in {done.seconds:.0f} s{rate}; next: python -m cyclegan study report {args.study} --simulated"
     )
     return 0
 
@@ -323,12 +331,11 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _rows(study: Study, args: argparse.Namespace, *, simulated: bool = False) -> tuple[Any, Any]:
-    """Return votes and sessions; with `simulated`, only those of simulated participants."""
+    """Return people's votes and sessions; simulated ones while there are none, or with `simulated`."""
+    from cyclegan.study.store import answers
+
     with _store(study, args) as store:
-        votes, sessions = store.votes(study), store.sessions(study)
-    if simulated:
-        votes, sessions = (frame[frame["origin"] == "simulated"] for frame in (votes, sessions))
-    return votes, sessions
+        return answers(study, store, simulated=simulated)
 
 
 def report(args: argparse.Namespace) -> int:

@@ -34,6 +34,7 @@ from cyclegan.config import DataConfig, Direction
 from cyclegan.errors import ImageError, StudyError
 from cyclegan.files import flush
 from cyclegan.images import evaluation_size, prepare_for_evaluation
+from cyclegan.study.choice import Choice, choose, draw
 from cyclegan.study.format import PlannedCheckpoint, Stimulus, Study, check_name, write_study
 from cyclegan.study.protocol import Protocol
 
@@ -46,8 +47,6 @@ PAD_CHUNK = b"paDd"
 """PNG chunk that makes lengths equal: ancillary, private, safe to copy (PNG specification, 5.4)."""
 BROKEN_GRID = 4
 """A broken picture is a real one whose 4 × 4 blocks are shuffled, every second one as a negative."""
-BROKEN_PER_TRIAL = 4
-"""Broken pictures for each vigilance trial of a session, so that participants don't all see the same ones."""
 MIN_SIDE, MAX_SIDE = 32, 2048
 
 TranslateBatch = Callable[[list[Image.Image]], list[Image.Image]]
@@ -88,7 +87,7 @@ def build(
     *, checkpoints: Sequence[tuple[PlannedCheckpoint, Callable[[], TranslateBatch]]], inputs: Pictures, reals: Pictures,
     preparation: Preparation, protocol: Protocol, direction: Direction, domains: tuple[str, str], dataset: str,
     output: Path, seed: int = 0, size: tuple[int, int] | None = None, limit: int | None = None, title: str = "",
-    contact: str = "", completion_code: str = "", completion_url: str = "",
+    contact: str = "", completion_code: str = "", completion_url: str = "", shorten: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Study, BlindingReport]:  # fmt: skip
     """Build, check and freeze a study, whole or not at all. The same arguments give the same bytes.
@@ -99,13 +98,14 @@ def build(
         inputs: pictures to translate, of the source domain; none that the networks were trained on.
         reals: real pictures of the target domain. If the pairing is `same`, the truth of the inputs is used instead.
         preparation: preparation of a picture for the networks.
-        output, seed, size, limit, progress and the others: see `cyclegan.study.make.make_study`.
+        output, seed, size, limit, shorten, progress and the others: see `cyclegan.study.make.make_study`.
 
     Returns:
         The study, and the result of the blinding self-test.
 
     Raises:
-        StudyError: the arguments make no study, there are too few pictures, or the study fails the self-test.
+        TooFewPictures: as its name says.
+        StudyError: the arguments make no study, or the study fails the self-test.
         ImageError: a picture can't be read.
     """
     from cyclegan.study.blinding import check
@@ -124,8 +124,7 @@ def build(
         dataset=dataset, checkpoints=tuple(checkpoint for checkpoint, _ in planned), seed=seed, size=size or (0, 0),
         stimuli=(), contact=contact, completion_code=completion_code, completion_url=completion_url,
     )  # fmt: skip
-    choice = _Choice.of(study, inputs, reals, limit)
-    choice.check_enough(study)
+    study, choice = choose(study, inputs, reals, limit, shorten)
     frame = _frame(inputs, choice.inputs, preparation)
     study = dataclasses.replace(study, size=size or frame)
     with _workplace(output) as place:
@@ -145,65 +144,7 @@ def build(
     return dataclasses.replace(study, folder=output), report
 
 
-# --- which pictures -----------------------------------------------------------------------------------------
-
-
-def _draw(*what: object) -> bytes:
-    return hashlib.sha256("|".join(map(str, what)).encode()).digest()
-
-
-@dataclass(frozen=True)
-class _Choice:
-    """The pictures that are used, by their numbers in the data set."""
-
-    inputs: tuple[int, ...]
-    reals: tuple[int, ...]
-    broken: tuple[int, ...]
-    """Among `reals`, or among `inputs` if the truth is used."""
-    truths: bool
-    """The real pictures are the truth of the inputs."""
-
-    @classmethod
-    def of(cls, study: Study, inputs: Pictures, reals: Pictures, limit: int | None) -> _Choice:
-        def some(purpose: str, numbers: Sequence[int], count: int | None) -> tuple[int, ...]:
-            return tuple(sorted(sorted(numbers, key=lambda n: _draw(study.seed, purpose, n))[:count]))
-
-        protocol = study.protocol
-        chosen = some("inputs", range(len(inputs)), limit)
-        truths = protocol.task == "realness" and protocol.pairing == "same" and protocol.presentation != "single"
-        if truths and chosen and inputs.truth(chosen[0]) is None:
-            raise StudyError(
-                "the data set doesn't know which real picture shows the same scene, so pairing can't be same: "
-                "choose --pairing different, or take paired data"
-            )
-        others = chosen if truths else some("reals", range(len(reals)), limit)
-        broken = some("broken", others, BROKEN_PER_TRIAL * protocol.counts["vigilance"])
-        if protocol.task != "realness":
-            others = ()  # Picking and tagging show fakes only.
-        return cls(chosen, others, broken, truths)
-
-    def check_enough(self, study: Study) -> None:
-        """Raise StudyError, before anything is rendered, if sessions can't be filled with as many pictures."""
-        stimuli = [
-            Stimulus(_draw("fake", n, epoch).hex(), "fake", f"{n}", epoch) for n in self.inputs
-            for epoch in study.epochs
-        ]  # fmt: skip
-        scenes = ("" if self.truths else "real ") + "{}"
-        stimuli += [Stimulus(_draw("real", n).hex(), "real", scenes.format(n)) for n in self.reals]
-        stimuli += [Stimulus(_draw("broken", n).hex(), "broken", scenes.format(n)) for n in self.broken]
-        try:
-            dataclasses.replace(study, stimuli=tuple(stimuli)).check_enough()
-        except StudyError as error:
-            counts = {"inputs": len(self.inputs), "practice": study.protocol.practice_trials}
-            if study.protocol.task != "realness":
-                raise StudyError(
-                    "{needs}. It has {inputs} to translate; practice keeps {practice} for itself",
-                    needs=error, **counts,
-                ) from error
-            raise StudyError(
-                "{needs}. It has {inputs} to translate and {reals} real; practice keeps {practice} for itself",
-                needs=error, reals=len(self.reals), **counts,
-            ) from error
+# --- preparation --------------------------------------------------------------------------------------------
 
 
 def _frame(inputs: Pictures, chosen: Sequence[int], preparation: Preparation) -> tuple[int, int]:
@@ -235,7 +176,7 @@ def break_picture(image: Image.Image, *what: object) -> Image.Image:
     height, width = (side // BROKEN_GRID for side in pixels.shape[:2])
     array = 255 - pixels  # Including rows and columns that are left over.
     places = [(row, column) for row in range(BROKEN_GRID) for column in range(BROKEN_GRID)]
-    order = sorted(places, key=lambda place: _draw(*what, place))
+    order = sorted(places, key=lambda place: draw(*what, place))
     for (row, column), (to_row, to_column) in zip(places, order, strict=True):
         block = pixels[row * height : (row + 1) * height, column * width : (column + 1) * width]
         block = 255 - block if (to_row + to_column) % 2 else block
@@ -262,7 +203,7 @@ class _Rendering:
     """The rendering of all stimuli into files of a folder."""
 
     def __init__(
-        self, place: Path, study: Study, preparation: Preparation, frame: tuple[int, int], choice: _Choice,
+        self, place: Path, study: Study, preparation: Preparation, frame: tuple[int, int], choice: Choice,
         progress: Callable[[int, int], None] | None,
     ) -> None:
         self.place, self.study, self.preparation, self.frame = place, study, preparation, frame

@@ -5,7 +5,8 @@ A study is a folder, frozen before the first vote:
     STUDY/
       study.json            protocol, checkpoints by commit SHA, seed, texts, stimuli; never sent to a browser
       stimuli/<sha256>.png  all of one size in pixels and in bytes
-      votes.sqlite3         added once somebody votes (`store.py`), unless DATABASE_URL names another database
+      votes.sqlite3         added once somebody votes (`store`), unless DATABASE_URL names another database
+      simulated.sqlite3     the same of simulated participants
 """
 
 from __future__ import annotations

@@ -6,13 +6,16 @@ import this module as they start.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cyclegan.config import DataConfig, Direction
 from cyclegan.errors import DataError, StudyError
+from cyclegan.files import read_json
 from cyclegan.study.format import PlannedCheckpoint, Study
 from cyclegan.study.protocol import Protocol
 from cyclegan.study.protocol import protocol as preset
@@ -26,15 +29,17 @@ if TYPE_CHECKING:
     from cyclegan.study.build import TranslateBatch
     from cyclegan.study.findings import BlindingReport
 
+DEFAULT = "cyclegan2017"
+"""The protocol of a study for which none is named."""
 LIMIT = 200
 """Inputs, and real pictures, that a study uses by default."""
 
 
 def make_study(
     source: CheckpointSource, data: str, *, direction: Direction, output: str | Path,
-    protocol: str | Protocol = "cyclegan2017", epochs: Sequence[int] | str = "latest", split: str = "test",
-    seed: int = 0, size: tuple[int, int] | None = None, limit: int | None = LIMIT, title: str = "", contact: str = "",
-    completion_code: str = "", completion_url: str = "", device: str | None = None,
+    protocol: str | Protocol | None = None, shorten: bool = False, epochs: Sequence[int] | str = "latest",
+    split: str = "test", seed: int = 0, size: tuple[int, int] | None = None, limit: int | None = LIMIT,
+    title: str = "", contact: str = "", completion_code: str = "", completion_url: str = "", device: str | None = None,
     progress: Callable[[int, int], object] | None = None, report: Callable[[BlindingReport], object] | None = None,
 ) -> Study:  # fmt: skip
     """Render a study's pictures, check that it is blind, and freeze it. The same arguments give the same bytes.
@@ -44,7 +49,8 @@ def make_study(
         data: data set as in training: a folder, USER/NAME on the Hub, or streets.
         direction: ab: A → B, ba: B → A.
         output: the study's folder, whose name is the study's; must not exist.
-        protocol: a preset's name, or the whole protocol.
+        protocol: a preset's name, or the whole protocol; None: DEFAULT, shortened if there are too few pictures.
+        shorten: if there are too few pictures for the protocol's trials, take as many as they are enough for.
         epochs: those under judgement; or latest, or all.
         split: test; or train, only for trying, because the networks know the training pictures.
         seed: seed of the pictures, the sequences and the sides.
@@ -59,7 +65,8 @@ def make_study(
         report: called with the result of the blinding self-test.
 
     Raises:
-        StudyError: the arguments make no study, there are too few pictures, or the study isn't blind.
+        StudyError: the arguments make no study, there are too few pictures (`cyclegan.study.choice.TooFewPictures`), or
+            the study isn't blind.
         CheckpointError: a checkpoint can't be read.
         DataError: the data set can't be used.
         ImageError: a picture can't be read.
@@ -67,7 +74,7 @@ def make_study(
     from cyclegan.data import find_data
     from cyclegan.study.build import Preparation, build
 
-    rules = preset(protocol) if isinstance(protocol, str) else protocol
+    rules = protocol if isinstance(protocol, Protocol) else preset(protocol or DEFAULT)
     chosen = _choose_epochs(source, epochs)
     config = chosen[-1].config or source.load(chosen[-1].epoch, (direction,)).config
     _check_prepared_alike(chosen, config.data)
@@ -85,7 +92,7 @@ def make_study(
         preparation=Preparation(config.data, config.model.size_multiple), protocol=rules, direction=direction,
         domains=(data_config.domain_a, data_config.domain_b), dataset=_dataset_name(data), output=Path(output),
         seed=seed, size=size, limit=limit, title=title, contact=contact, completion_code=completion_code,
-        completion_url=completion_url, progress=progress,
+        completion_url=completion_url, shorten=shorten or protocol is None, progress=progress,
     )  # fmt: skip
     if report is not None:
         report(found)
@@ -109,6 +116,42 @@ def make_in_process(source: CheckpointSource, data: str, **options: Any) -> Iter
 
 def _make(source: CheckpointSource, data: str, options: dict[str, Any], progress: Callable[[int, int], object]) -> None:
     make_study(source, data, **options, progress=progress)
+
+
+def dataset_of(source: CheckpointSource, name: str) -> tuple[str, bool]:
+    """Return the data set that a run was trained on, as `make_study` takes it, and whether it was found.
+
+    A checkpoint may be published, so it has no more than the name of a folder; the run's own run.json has the path as
+    it was typed. If that leads nowhere, because it was relative or has moved, its last parts are looked for in the
+    current folder and in each folder above the run, so that a whole project may move.
+
+    Args:
+        source: the run's checkpoints.
+        name: `dataset` of their settings, which isn't empty. The Hub isn't asked about USER/NAME.
+    """
+    from cyclegan.data import find_data
+
+    if "/" in name:
+        return name, True
+    run = Path(getattr(source, "folder", "")).resolve()
+    typed = Path(_typed_dataset(run) or _typed_dataset(run.parent) or name).expanduser()
+    parts = [part for part in typed.parts if part not in ("..", typed.anchor)]
+    tails = [Path(*parts[start:]) for start in range(len(parts))]
+    for place in (typed, *(base / tail for tail in tails for base in (Path.cwd(), *run.parents))):
+        with contextlib.suppress(DataError):
+            if os.path.exists(place):  # Else its name may be taken for one on the Hub.
+                find_data(DataConfig(dataset=str(place)))
+                return str(place.resolve()), True
+    return str(typed), False
+
+
+def _typed_dataset(folder: Path) -> str | None:
+    """Return --dataset from a folder's run.json, None without one that can be read."""
+    try:
+        typed = read_json(folder / "run.json", error=DataError)["config"]["data"]["dataset"]
+    except (DataError, KeyError, TypeError):
+        return None
+    return typed if isinstance(typed, str) else None
 
 
 def _choose_epochs(source: CheckpointSource, epochs: Sequence[int] | str) -> list[CheckpointInfo]:

@@ -106,7 +106,9 @@ class _Server:
         self, studies: Sequence[Study], *, store_of: Callable[[Study], Store], login: Login | None, origin: str,
         trust_proxy: bool, preview: bool,
     ) -> None:
-        self.plays = {study.name: StudySessions(study, store_of(study), origin=origin) for study in studies}
+        self.plays = {
+            study.name: StudySessions(study, store_of(study), origin=origin, preview=preview) for study in studies
+        }
         self.studies = {study.name: study for study in studies}
         self.login, self.trust_proxy, self.preview = login, trust_proxy, preview
         self.limiter = CapacityLimiter(THREADS)
@@ -315,8 +317,8 @@ def make_app(
         login: identifies visitors, for studies that require accounts of Hugging Face.
         origin: people or simulated; sessions are marked with it.
         trust_proxy: read addresses from the last hop of X-Forwarded-For; only behind a proxy that writes it.
-        preview: for owners who try their studies: the page announces that nothing is recorded, and each visit begins
-            a new session. `store_of` has to return a database that no report reads.
+        preview: for owners who try their studies: the page announces that nothing is recorded, each visit begins a
+            new session, and none ends with a code. `store_of` has to return a database that no report reads.
     """
     server = _Server(
         studies, store_of=store_of, login=login, origin=origin, trust_proxy=trust_proxy, preview=preview

@@ -88,6 +88,7 @@ class StudySessions:
 
     Args:
         origin: 'people', or 'simulated' for synthetic participants; each sees only its own sessions.
+        preview: sessions end without a code and a link, which would prove that somebody has taken part.
         clock: seconds since 1970.
         random: source of secrets.
     """
@@ -98,12 +99,14 @@ class StudySessions:
         store: Store,
         *,
         origin: str = "people",
+        preview: bool = False,
         clock: Callable[[], float] = time.time,
         random: Random = secrets,  # type: ignore[assignment]
     ) -> None:
         if origin not in db.ORIGINS:
             raise ValueError(f"origin is {origin!r}: choose people or simulated")
         self.study, self.store, self.origin, self.clock, self.random = study, store, origin, clock, random
+        self.preview = preview
         self._mine = {"study": study.study_id, "origin": origin}
 
     # --- what the server calls ------------------------------------------------------------------------------
@@ -338,6 +341,8 @@ class StudySessions:
         number = standing.index + 1 - (0 if in_practice else practice)
         if standing.completion is not None:
             code, disqualified = standing.completion
+            if self.preview:
+                code = None
             if disqualified:
                 return State("disqualified", practice, practice, code=code)
             score = self._score(connection, session)
@@ -443,8 +448,8 @@ class StudySessions:
         connection.execute(db.completions.insert(), {**row, "disqualified": disqualified})
         return code, disqualified
 
-    def _url(self, code: str, participant: str) -> str | None:
-        if not self.study.completion_url:
+    def _url(self, code: str | None, participant: str) -> str | None:
+        if code is None or not self.study.completion_url:
             return None
         name = "" if participant.startswith(ANONYMOUS) else participant
         url = self.study.completion_url.replace("{code}", quote(code, safe=""))

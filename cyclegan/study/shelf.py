@@ -175,12 +175,13 @@ class Studies:
             StudyError: the database can't be read.
         """
         from cyclegan.study.report import make_report
+        from cyclegan.study.store import answers
 
         store = self.store(study)
         kept = self._reports.get(study.name)
         if kept and time.monotonic() - kept[0] < KEPT_S:
             return kept[2]
-        votes, sessions = store.votes(study), store.sessions(study)
+        votes, sessions = answers(study, store)
         report = make_report(study, votes, sessions)
         self._reports[study.name] = time.monotonic(), len(votes), report
         return report

@@ -35,7 +35,7 @@ from cyclegan.errors import StudyError
 from cyclegan.study.format import Stimulus, Study, read_study
 from cyclegan.study.protocol import TAGS
 from cyclegan.study.server import make_app
-from cyclegan.study.store import FILE_NAME, Store, database_url
+from cyclegan.study.store import Store, database_url
 from cyclegan.study.worker import end_with_parent
 
 AT_ONCE = 24
@@ -88,7 +88,7 @@ class SimulationResult:
 
 def simulate(
     study: Study, *, participants: int, fooling: float | Mapping[int | None, float] = 0.27, icc: float = 0.05,
-    stimulus_sd: float = 0.0, seed: int = 0, store_url: str | None = None,
+    stimulus_sd: float = 0.0, seed: int = 0, replace: bool = False, store_url: str | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> SimulationResult:
     """Serve the study at a free port of this computer, and let marked synthetic participants take part.
@@ -101,12 +101,13 @@ def simulate(
         icc: intra-participant correlation, 0 to 1, of the beta-binomial that answers follow.
         stimulus_sd: standard deviation of the stimuli's own difficulty, on the logit scale.
         seed: seed of all their actions; the same gives the same votes.
-        store_url: database; None: the study's own.
+        replace: erase the simulated participants of an earlier run first.
+        store_url: database; None: the one for this study's simulated participants, apart from people's votes.
         progress: called with 1 for each participant who has finished.
 
     Raises:
-        StudyError: people have taken part, or a simulation was run before; a number is out of range; the database
-            can't be used.
+        StudyError: a simulation was run before, and `replace` is False; a number is out of range; the database can't
+            be used.
     """
     if study.folder is None:
         raise StudyError("{study} has no folder: write it first", study=study.name)
@@ -116,10 +117,16 @@ def simulate(
     if not 0 <= icc <= 1:
         raise StudyError("icc {icc} is out of range: 0 to 1", icc=icc)
     study.check_enough()
-    url = store_url or database_url(study.folder)
+    url = store_url or database_url(study.folder, simulated=True)
     started = time.monotonic()
     with Store(url) as store:
-        _check_untouched(study, store)
+        if replace:
+            store.erase_simulated(study)
+        if (store.sessions(study)["origin"] == "simulated").any():
+            raise StudyError(
+                "{study} has simulated participants already: read their report, or replace them with --replace",
+                study=study.name,
+            )
     with _served(study, url) as address:
         crowd = _Crowd(study, rates, icc, stimulus_sd, seed, address, progress)
         asyncio.run(crowd.play(participants))
@@ -143,25 +150,6 @@ def _rates(study: Study, fooling: float | Mapping[int | None, float]) -> dict[in
         if not 0 <= rate <= 1:
             raise StudyError("fooling {rate} is out of range: 0 to 1", rate=rate)
     return rates
-
-
-def _check_untouched(study: Study, store: Store) -> None:
-    origins = set(store.sessions(study)["origin"])
-    if "people" in origins:
-        raise StudyError(
-            "people have taken part in {study}, so it can't be simulated: build it again under another name",
-            study=study.name,
-        )
-    if origins:
-        if not store.sqlite:
-            raise StudyError(
-                "{study} has simulated participants already: read the report, or use another database",
-                study=study.name,
-            )
-        raise StudyError(
-            "{study} has simulated participants already: read the report, or remove {file}, {file}-wal and {file}-shm",
-            study=study.name, file=study.folder / FILE_NAME,
-        )
 
 
 @contextlib.contextmanager

@@ -23,7 +23,7 @@ class State:
     score: dict[str, int] | None = None
     """{correct, of} over the test, at the end; None where there is no right answer."""
     code: str | None = None
-    """For the participant to hand in, at the end."""
+    """For the participant to hand in, at the end; None in a preview."""
     url: str | None = None
     """Link on the last page."""
 

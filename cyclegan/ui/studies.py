@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from cyclegan.checkpoints.sources import CheckpointSource
 from cyclegan.study.format import Study
 from cyclegan.study.shelf import PREVIEW, Studies
 from cyclegan.ui import words
@@ -39,11 +40,11 @@ def card(study: Study, say: words.Speaker, *, owner: bool = False, own: bool = F
             arrow=arrow, epochs=epochs, source=sources,
         )  # fmt: skip
         how = f'<p class="how">{text}</p>{how}'
-    address, new = f"study/{quote(study.name)}", 'target="_blank" rel="noopener"'
-    links = f'<a class="take-part" href="{address}" {new}>{say.html("Take part")}</a>'
+    address = f"study/{quote(study.name)}"
+    ways = [(address, say.html("Take part"))]
     if own:
-        preview = f"study/{PREVIEW}/{quote(study.name)}"
-        links += f'<a class="try" href="{preview}" {new}>{say.html("Try it: nothing is recorded")}</a>'
+        ways.insert(0, (f"study/{PREVIEW}/{quote(study.name)}", say.html("Try it: nothing is recorded")))
+    links = "".join(f'<a href="{to}" target="_blank" rel="noopener">{text}</a>' for to, text in ways)
     return (
         f"<h2>{html.escape(study.title or study.name)}</h2><p>{html.escape(_question(study, say))}</p>{how}"
         f'<p class="ways">{links}</p>{_addresses(study, address, say, own=own) if owner else ""}'
@@ -83,7 +84,7 @@ def _addresses(study: Study, address: str, say: words.Speaker, *, own: bool) -> 
         study: the study.
         address: its own, relative to the page's.
         say: the visitor's language.
-        own: whether only this computer is served; the page then says so if its address is a local one.
+        own: whether the visitor owns this computer; an address that only it can open is then said to be one.
     """
     if study.protocol.login == "huggingface":
         ends = {say("Anyone with a Hugging Face account"): ""}
@@ -93,24 +94,39 @@ def _addresses(study: Study, address: str, say: words.Speaker, *, own: bool) -> 
             say("Prolific, which fills in its ids"): "?PROLIFIC_PID={{%PROLIFIC_PID%}}",
             say("MTurk, or anyone"): "",  # MTurk adds parameters of its own.
         }
-    rows = "".join(
-        f'<li><span>{html.escape(who)}</span><code data-path="{html.escape(address + end)}">'
-        f'{html.escape(address + end)}</code><button type="button">{say.html("Copy")}</button></li>'
-        for who, end in ends.items()
-    )
     how = say.html(
         "These addresses open only the study, without the workbench around it. Where an address has no participant id, "
         "the browser keeps a random one."
     )
-    shown = f'<h3>{say.html("Send it to people")}</h3><p class="how">{how}</p><ul class="links">{rows}</ul>'
-    if own:
-        only_here = say.html(
-            "Only this computer can open these addresses. To let others take part, publish the study as a Space, or "
-            "serve it on your network under its own address:"
-        )
-        command = shlex.join(["python", "-m", "cyclegan", "study", "serve", str(study.folder), "--host", "0.0.0.0"])
-        shown += f'<p class="how only-here" hidden>{only_here} <code>{html.escape(command)}</code></p>'
-    return shown
+    sent = "".join(_to_copy(who, address + end, say, path=True) for who, end in ends.items())
+    only_here = _only_here(study, say) if own else ""
+    return f'<h3>{say.html("Send it to people")}</h3>{only_here}<p class="how">{how}</p><ul class="links">{sent}</ul>'
+
+
+def _only_here(study: Study, say: words.Speaker) -> str:
+    """Return the HTML of what to do about addresses that only this computer can open; studies.js shows it then."""
+    said = say.html(
+        "Only this computer can open the addresses below. To let others take part, run one of these commands, and send "
+        "the addresses that the study has there:"
+    )
+    folder, trained = str(study.folder), study.checkpoints[-1].source
+    serve = ["python", "-m", "cyclegan", "study", "serve", folder, "--host", "0.0.0.0"]
+    space = ["python", "-m", "hub", "space", "USER/NAME", "--checkpoints", trained if "/" in trained else "USER/RUN"]
+    ways = {
+        say("For your network, from this computer"): serve,
+        say("For everyone, as a Space on the Hub"): [*space, "--study", folder, "--votes", "USER/VOTES"],
+    }
+    rows = "".join(_to_copy(what, shlex.join(command), say) for what, command in ways.items())
+    return f'<div class="only-here" hidden><p>{said}</p><ul class="links">{rows}</ul></div>'
+
+
+def _to_copy(what: str, text: str, say: words.Speaker, *, path: bool = False) -> str:
+    """Return the HTML of a text with a button that copies it; with `path`, studies.js completes it to an address."""
+    data = f' data-path="{html.escape(text)}"' if path else ""
+    return (
+        f"<li><span>{html.escape(what)}</span><code{data}>{html.escape(text)}</code>"
+        f'<button type="button">{say.html("Copy")}</button></li>'
+    )
 
 
 def percent(share: float | None) -> str:
@@ -171,9 +187,9 @@ def drawn_report(study: Study, report: Mapping[str, Any]) -> str:
 def report_files(studies: Studies, study: Study) -> list[str]:
     """Write the report in every format, with its figures, as files for the browser; return their paths."""
     from cyclegan.study.report import write_report
+    from cyclegan.study.store import answers
 
-    store = studies.store(study)
-    votes, sessions = store.votes(study), store.sessions(study)
+    votes, sessions = answers(study, studies.store(study))
     made: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         for kind in FORMATS:
@@ -190,9 +206,26 @@ def spread(epochs: Sequence[int]) -> list[int]:
     return sorted({ordered[0], ordered[len(ordered) // 2], ordered[-1]})
 
 
-def offered_dataset(dataset: str) -> str:
-    """Return the data set that a run was trained on; of the drawn scenes, enough test pictures for any protocol."""
-    if not dataset.startswith("streets"):
-        return dataset
-    size = re.search(r"size=\d+", dataset)
-    return ",".join(filter(None, ["streets:count=1", "test_count=60", size and size[0]]))
+def offered_dataset(source: CheckpointSource, dataset: str, say: words.Speaker) -> tuple[str, str]:
+    """Return the data set that a run was trained on, and a sentence if it isn't here.
+
+    Of the drawn scenes, these are enough test pictures for any protocol.
+
+    Args:
+        source: the run's checkpoints.
+        dataset: its name in their settings.
+        say: the visitor's language.
+    """
+    from cyclegan.study.make import dataset_of
+
+    if dataset.startswith("streets"):
+        size = re.search(r"size=\d+", dataset)
+        return ",".join(filter(None, ["streets:count=1", "test_count=60", size and size[0]])), ""
+    if dataset in ("", "unknown"):  # Imported weights.
+        return "", ""
+    found, here = dataset_of(source, dataset)
+    if here:
+        return found, ""
+    return found, say.html(
+        "{dataset}, on which this run was trained, can't be found here: enter the path of its folder.", dataset=found
+    )

@@ -99,13 +99,26 @@ def test_build_makes_a_study_that_is_checked_and_says_so(run, building, tmp_path
 
 def test_build_says_what_it_lacks(refused, building, tmp_path):
     assert "has no epoch 7: choose --epochs from 1, 2" in refused(*building, "--epochs", "1,7")
-    assert "needs 60" in refused(*building, "--test_trials", "60")
+    assert "or take --practice_trials 1 --test_trials 11" in refused(*building, "--test_trials", "60")
     assert "one fake at a time" in refused(*building, "--task", "tag")
     assert "no folder" in refused(*building, "--dataset", tmp_path / "nothing")
     assert "no test pictures" in refused(*building, "--dataset", "streets:count=2,test_count=0,size=40")
     assert "picking compares epochs" in refused(*building, "--protocol", "pick", "--practice_trials", 0)
     assert "choose sides" in refused(*building, "--size", 8)
     assert not (tmp_path / "studies" / "mine").exists()
+
+
+def test_a_study_for_which_no_protocol_is_named_has_as_many_trials_as_there_are_pictures_for(run, refused, building):
+    plain = [*building[:-4]]
+    plain[plain.index("--dataset") + 1] = "streets:count=2,test_count=25,size=40"
+    assert refused(*plain, "--protocol", "cyclegan2017").rstrip().endswith("--practice_trials 5 --test_trials 20")
+    status, out, err = run(*plain, "--mask")
+    assert status == 0, err
+    study = read_study(plain[plain.index("--output") + 1])
+    expected = protocol("cyclegan2017", practice_trials=5, test_trials=20, mask=True)
+    assert study.protocol == dataclasses.replace(expected, name="cyclegan2017, shortened")
+    assert "a session shows 5 practice and 20 test trials" in out
+    assert "note: cyclegan2017 has 10 practice and 40 test trials" in out
 
 
 def test_build_on_training_pictures_says_that_this_proves_nothing(run, building):
@@ -172,14 +185,12 @@ def test_simulate_hands_over_what_was_asked_and_prints_what_was_done(run, small_
 
     monkeypatch.setattr(simulate, "simulate", done)
     status, out, _ = run("simulate", study.folder, "--participants", 2, "--fooling", "1=0.1,0.4", "--icc", 0.1,
-                         "--stimulus_sd", 1, "--seed", 9)  # fmt: skip
+                         "--stimulus_sd", 1, "--seed", 9, "--replace")  # fmt: skip
     del calls[0]["progress"]
     assert status == 0 and "fooled in 25.0% of 12 trials" in out and "16 votes on tiny" in out
-    assert calls == [{"participants": 2, "fooling": {1: 0.1, None: 0.4}, "icc": 0.1, "stimulus_sd": 1.0, "seed": 9}]
-
-
-def test_simulate_refuses_where_people_have_voted(refused, played):
-    assert "people have taken part" in refused("simulate", played.folder, "--participants", 3)
+    assert out.rstrip().endswith(f"study report {study.folder} --simulated")
+    assert calls == [{"participants": 2, "fooling": {1: 0.1, None: 0.4}, "icc": 0.1, "stimulus_sd": 1.0, "seed": 9,
+                      "replace": True}]
 
 
 def test_flags_of_simulate(unknown, small_study):

@@ -1,5 +1,6 @@
 """What a study is built from, and that fakes and real pictures are made alike."""
 
+import dataclasses
 import filecmp
 import io
 import os
@@ -15,6 +16,7 @@ from PIL import Image, ImageFilter
 from cyclegan.errors import ImageError, StudyError, message
 from cyclegan.study import blinding
 from cyclegan.study.build import Preparation, break_picture, bring, build, encode_png, pad_png
+from cyclegan.study.choice import TooFewPictures
 from cyclegan.study.findings import BlindingReport, Finding
 from cyclegan.study.format import FILE_TIME, PlannedCheckpoint, find_studies, read_study
 from cyclegan.study.protocol import protocol
@@ -128,11 +130,43 @@ def test_too_few_pictures_are_told_before_anything_is_rendered(make, tmp_path):
         raise AssertionError("opened")
 
     inputs = Noise(5, 0)
-    with pytest.raises(StudyError, match="needs 6 .* the study has 3"):
+    with pytest.raises(TooFewPictures, match="2 practice and 6 test trials need .*, 5 to translate and 14 real ones"):
         make(inputs=inputs, checkpoints=[checkpoint(1, never)])
-    with pytest.raises(StudyError, match="real pictures"):
+    with pytest.raises(TooFewPictures, match="4 real ones: add some, or take --practice_trials 1 --test_trials 3"):
         make(reals=Noise(4, 1), checkpoints=[checkpoint(1, never)])
+    with pytest.raises(TooFewPictures, match="needs 2 pictures .*; the data set has 1 to translate and 14"):
+        make(inputs=Noise(1, 0), checkpoints=[checkpoint(1, never)])  # Nothing would fit.
     assert not inputs.loaded and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "count, preset, fields, fits",
+    [
+        (16, "cyclegan2017", {}, (4, 12)), (25, "cyclegan2017", {}, (5, 20)), (49, "cyclegan2017", {}, (10, 39)),
+        (25, "colorization2016", {"pairing": "different"}, None), (16, "hype_infinity", {}, None),
+        (16, "pick", {}, (0, 16)), (4, "cyclegan2017", {"practice_trials": 0}, (0, 4)),
+    ],
+)  # fmt: skip
+def test_the_trials_that_would_fit_are_named_and_do_fit(make, count, preset, fields, fits):
+    rules = protocol(preset, **fields)
+    pictures = {"inputs": Noise(count, 0), "reals": Noise(count, 1), "checkpoints": [checkpoint(1), checkpoint(2)]}
+    with pytest.raises(TooFewPictures) as caught:
+        make(protocol=rules, **pictures)
+    named = {name: caught.value.message.values[name] for name in ("practice_trials", "test_trials")}
+    assert str(caught.value).endswith("--practice_trials {practice_trials} --test_trials {test_trials}".format(**named))
+    assert fits in (None, tuple(named.values()))
+    study = make("fits", protocol=protocol(preset, **{**fields, **named}), **pictures)
+    study.check_enough()
+    study = make("short", protocol=rules, shorten=True, **pictures)
+    assert study.protocol == dataclasses.replace(rules, name=f"{preset}, shortened", **named)
+    for more in ("practice_trials", "test_trials"):
+        if named[more]:
+            with pytest.raises(TooFewPictures):
+                make("more", protocol=protocol(preset, **{**fields, **named, more: named[more] + 2}), **pictures)
+
+
+def test_a_protocol_that_fits_is_not_shortened(make):
+    assert make(shorten=True).protocol == protocol("cyclegan2017", **SHORT)
 
 
 def test_limit_takes_some_by_the_seed(make):

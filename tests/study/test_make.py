@@ -1,14 +1,17 @@
 """A study from checkpoints and a data set in one call, here and in a process of its own."""
 
 import contextlib
+import json
 
 import pytest
+from PIL import Image
 
 from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.errors import DataError, StudyError
 from cyclegan.locale import in_language
+from cyclegan.study.choice import TooFewPictures
 from cyclegan.study.format import read_study
-from cyclegan.study.make import make_in_process, make_study
+from cyclegan.study.make import dataset_of, make_in_process, make_study
 from cyclegan.study.protocol import protocol
 
 DATA = "streets:count=2,test_count=12,size=40"
@@ -43,8 +46,10 @@ def test_a_study_in_one_call(source, options):
 def test_a_preset_by_its_name(source, options):
     with pytest.raises(StudyError, match="no protocol 'cyclegan2018'"):
         make_study(source, DATA, **{**options, "protocol": "cyclegan2018"})
-    with pytest.raises(StudyError, match="a session needs 10 pictures to translate|needs 40 pictures"):
+    with pytest.raises(TooFewPictures, match="10 practice and 40 test trials need more pictures"):
         make_study(source, DATA, **{**options, "protocol": "cyclegan2017"})
+    study = make_study(source, DATA, **{**options, "protocol": None})
+    assert (study.protocol.practice_trials, study.protocol.test_trials) == (2, 8)
 
 
 def test_what_is_missing_is_named(source, options):
@@ -65,13 +70,45 @@ def test_the_same_in_a_process_of_its_own(source, options):
 
 
 def test_an_error_of_the_process_is_translated(source, options):
-    with pytest.raises(StudyError) as caught:
+    with pytest.raises(TooFewPictures) as caught:
         list(make_in_process(source, DATA, **{**options, "limit": 4}))
-    assert str(caught.value).startswith("a session needs 6 pictures to translate and the study has 2")
-    assert in_language(caught.value, "ko").startswith("한 사람에게 변환할 사진 6장이 필요한데 2장밖에 없습니다")
+    assert str(caught.value).startswith("2 practice and 6 test trials need more pictures than there are, 4 to ")
+    assert in_language(caught.value, "ko").startswith("연습 2회와 본시험 6회에 쓸 사진이 모자랍니다(변환할 사진 4장")
+    assert caught.value.message.values["test_trials"] == 3
 
 
 def test_a_cancelled_build_leaves_nothing(source, options):
     with contextlib.closing(make_in_process(source, DATA, **options)) as steps:
         next(step for step in steps if step is not None)
     assert list(options["output"].parent.iterdir()) == []
+
+
+def folders(root):
+    for name in ("trainA", "trainB", "testA", "testB"):
+        (root / name).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(root / name / "1.png")
+    return root
+
+
+def test_a_runs_data_set_is_found_by_the_path_that_was_typed(source, tmp_path, monkeypatch):
+    def trained_on(typed):
+        (tmp_path / "myrun" / "run.json").write_text(json.dumps({"config": {"data": {"dataset": typed}}}))
+
+    assert dataset_of(source, "maps") == ("maps", False)  # No run.json: a checkpoint has the name alone.
+    assert dataset_of(source, "USER/maps") == ("USER/maps", True)
+    maps = folders(tmp_path / "data" / "maps")
+    trained_on(str(maps))
+    assert dataset_of(source, "maps") == (str(maps), True)
+    trained_on("data/maps")  # From the project's folder, which isn't the current one now.
+    assert dataset_of(source, "maps") == (str(maps), True)
+    assert dataset_of(LocalSource(tmp_path / "myrun" / "epoch-0001"), "maps") == (str(maps), True)
+    trained_on("/somewhere/else/data/maps")  # The project has moved, and its data with it.
+    assert dataset_of(source, "maps") == (str(maps), True)
+    trained_on("../../data/faces")
+    assert dataset_of(source, "faces") == ("../../data/faces", False)
+    (tmp_path / "data" / "faces").mkdir()  # Not a data set.
+    assert dataset_of(source, "faces") == ("../../data/faces", False)
+    (tmp_path / "myrun" / "run.json").write_text("[]")
+    assert dataset_of(source, "cats") == ("cats", False)
+    monkeypatch.chdir(folders(tmp_path / "here" / "cats").parent)
+    assert dataset_of(source, "cats") == (str(tmp_path / "here" / "cats"), True)

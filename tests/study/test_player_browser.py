@@ -638,7 +638,8 @@ def test_accounts_of_hugging_face(play):
 
 
 def test_a_preview_says_so_throughout_keeps_nothing_and_begins_anew(play):
-    game = play(preview=True, practice_trials=0, test_trials=1, completion_code="THANKS-42")
+    game = play(preview=True, practice_trials=0, test_trials=1, completion_code="THANKS-42",
+                completion_url="https://example.org/")
     here = game.open("?participant=ada")
     here.title("Would you like to take part?")
     mark = here.page.get_by_text("Preview: nothing is recorded.")
@@ -648,7 +649,8 @@ def test_a_preview_says_so_throughout_keeps_nothing_and_begins_anew(play):
     here.title("Thank you!")
     assert mark.is_visible()
     said = here.page.locator("#text").inner_text()
-    assert "nothing was recorded" in said and "are stored" not in said and "THANKS-42" in said
+    assert "nothing was recorded" in said and "are stored" not in said
+    assert "code" not in said and "THANKS-42" not in said and not here.page.locator("a[href^='https']").count()
     assert here.page.evaluate("localStorage.length + sessionStorage.length") == 0
     here.page.reload()
     here.title("Would you like to take part?")

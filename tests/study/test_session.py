@@ -159,6 +159,18 @@ def test_picking_and_tagging_have_no_right_answer(make_play, participant, small_
     assert all(kept == marks for kept in tag.store.votes(tag.study)["marks"])
 
 
+@pytest.mark.parametrize("disqualified", [False, True])
+def test_a_preview_ends_without_what_proves_that_somebody_took_part(
+    small_study, store, clock, participant, disqualified
+):
+    fields = {"preset": "hype_infinity", "practice_trials": 3, "qualification": 1.0} if disqualified else {}
+    study = small_study(completion_code="PAID", completion_url="https://example.org/?cc={code}", **fields)
+    ada = participant(rules.StudySessions(study, store, preview=True, clock=clock)).finish()
+    assert ada.state.phase == ("disqualified" if disqualified else "done")
+    assert ada.state.code is None and ada.state.url is None
+    assert ada.play.state(ada.secret).code is None
+
+
 def test_the_same_code_for_everyone_if_the_study_has_one(make_play, participant):
     play = make_play(completion_code="C1F00D", completion_url="https://example.org/{participant}")
     alice = participant(play, None).finish()

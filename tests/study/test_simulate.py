@@ -14,7 +14,7 @@ from cyclegan.study.refusals import SessionError
 from cyclegan.study.report import make_report
 from cyclegan.study.session import StudySessions
 from cyclegan.study.simulate import _Crowd, _Participant, simulate
-from cyclegan.study.store import Store, database_url
+from cyclegan.study.store import FILE_NAME, Store, answers, database_url
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def in_process(monkeypatch):
 
 
 def votes_and_sessions(study):
-    with Store(database_url(study.folder)) as store:
+    with Store(database_url(study.folder, simulated=True)) as store:
         return store.votes(study), store.sessions(study)
 
 
@@ -62,7 +62,7 @@ def test_the_whole_way_through_a_server_of_its_own(small_study):
     report = make_report(study, votes, sessions)
     assert report["simulated"] is True
     assert [e["fooling_rate"] for e in report["epochs"]] == [0.0, 1.0] and done.fooling_rate == 0.5
-    with pytest.raises(StudyError, match="simulated participants already.*votes.sqlite3"):
+    with pytest.raises(StudyError, match="simulated participants already.*--replace"):
         simulate(study, participants=1)
 
 
@@ -116,12 +116,38 @@ def test_every_task_is_played_to_the_end(small_study, in_process, preset):
         assert marks[1] > marks[3] and done.fooling_rate is None
 
 
-def test_people_are_never_mixed_with_simulated_ones(small_study):
+def test_people_are_never_mixed_with_simulated_ones(small_study, in_process, participant):
     study = small_study()
     with Store(database_url(study.folder)) as store:
-        StudySessions(study, store).begin("alice", language="en", screen={}, address=None)
-    with pytest.raises(StudyError, match="people have taken part.*another name"):
-        simulate(study, participants=1)
+        participant(StudySessions(study, store), "simulated-0001").finish()  # A person may have any name.
+    before = (study.folder / FILE_NAME).read_bytes()
+    reports = []
+    for replace, count in ((False, 3), (True, 2)):
+        simulate(study, participants=count, replace=replace)
+        with Store(database_url(study.folder)) as store:
+            people, simulated = answers(study, store), answers(study, store, simulated=True)
+            assert len(store.sessions(study)) == 1
+        assert list(people[1]["participant"]) == ["simulated-0001"] and set(people[0]["origin"]) == {"people"}
+        assert len(simulated[1]) == count and set(simulated[0]["origin"]) == {"simulated"}
+        assert make_report(study, *simulated)["simulated"] is True
+        reports.append(make_report(study, *people))
+    assert reports[0] == reports[1] and reports[0]["participants"]["started"] == 1 and not reports[0]["simulated"]
+    assert (study.folder / FILE_NAME).read_bytes() == before
+
+
+def test_simulated_ones_and_people_of_one_database_are_kept_apart_too(small_study, in_process, participant, database,
+                                                                      monkeypatch):  # fmt: skip
+    """With DATABASE_URL; and in votes.sqlite3 of earlier versions."""
+    monkeypatch.setenv("DATABASE_URL", database)
+    study = small_study()
+    simulate(study, participants=2)
+    with Store(database) as store:
+        assert len(answers(study, store)[1]) == 2  # There is nobody else yet.
+        participant(StudySessions(study, store), "alice").finish()
+        assert list(answers(study, store)[1]["participant"]) == ["alice"]
+        simulate(study, participants=3, replace=True)
+        assert list(answers(study, store)[1]["participant"]) == ["alice"] and len(answers(study, store)[0]) == 8
+        assert len(answers(study, store, simulated=True)[1]) == 3 and len(store.sessions(study)) == 4
 
 
 @pytest.mark.parametrize(

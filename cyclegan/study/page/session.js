@@ -95,7 +95,6 @@ const ENDS = {
 async function finish({ phase, score, code, url }) {
   setProgress(null);
   bar.style.transform = phase === "done" ? "scaleX(1)" : "";
-  if (about.preview) url = null; // It would end a real participation on the panel's site.
   const parts = [title(HEADINGS[phase]), paragraph(ENDS[phase])];
   if (score) {
     parts.push(make("p", () => say("You were right once out of {of}.", "You were right {n} times out of {of}.", { n: score.correct, of: score.of }), { className: "score" }));

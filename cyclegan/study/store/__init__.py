@@ -7,8 +7,13 @@
     copies.py      rows for copies elsewhere, and back
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cyclegan.study.format import Study
 from cyclegan.study.store.copies import Copies
-from cyclegan.study.store.database import FILE_NAME, StoreBusy, database_url
+from cyclegan.study.store.database import FILE_NAME, SIMULATED, StoreBusy, database_url
 from cyclegan.study.store.exclusions import Exclusions
 from cyclegan.study.store.queries import Queries
 from cyclegan.study.store.tables import (
@@ -28,11 +33,37 @@ from cyclegan.study.store.tables import (
     votes,
 )
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 __all__ = [
-    "FILE_NAME", "ORIGINS", "Store", "StoreBusy", "addresses", "completions", "database_url", "decisions", "fetches",
-    "incidents", "issues", "migrations", "participant_name", "reveals", "sessions", "settings", "studies", "votes",
+    "FILE_NAME", "ORIGINS", "SIMULATED", "Store", "StoreBusy", "addresses", "answers", "completions", "database_url",
+    "decisions", "fetches", "incidents", "issues", "migrations", "participant_name", "reveals", "sessions", "settings",
+    "studies", "votes",
 ]  # fmt: skip
 
 
 class Store(Queries, Exclusions, Copies):
     """A database of sessions and votes; see `Database` for its address and its transactions."""
+
+
+def answers(study: Study, store: Store, *, simulated: bool = False) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return votes and sessions for a report: people's; while there are none, or if `simulated`, simulated ones'.
+
+    Never both. Simulated participants may also be in the database of people's votes: with DATABASE_URL, and in a file
+    from before they had their own.
+
+    Args:
+        store: the database of people's votes.
+
+    Raises:
+        StudyError: a database can't be read.
+    """
+    found = store.votes(study), store.sessions(study)
+    origin = "people" if not simulated and (found[1]["origin"] == "people").any() else "simulated"
+    if origin == "simulated" and study.folder is not None:
+        with Store(database_url(study.folder, simulated=True)) as apart:
+            if len(theirs := apart.sessions(study)):
+                found = apart.votes(study), theirs
+    votes, sessions_ = (frame[frame["origin"] == origin] for frame in found)
+    return votes, sessions_

@@ -35,7 +35,8 @@ ATTEMPTS = 8
 """Number of times a transaction is tried after conflicts with others."""
 LOCK_KEY = 0x5EED_57D7
 """PostgreSQL's advisory lock around migrations."""
-FILE_NAME = "votes.sqlite3"
+FILE_NAME, SIMULATED = "votes.sqlite3", "simulated.sqlite3"
+"""Files of people's votes, and of those of simulated participants."""
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -53,10 +54,13 @@ _TEMPORARY = ("is locked", "disk is full", "disk I/O error", "locking protocol",
 """Parts of SQLite's messages about problems that pass, or that end once the disk has room."""
 
 
-def database_url(study_folder: str | Path) -> str:
-    """Return the address of a study's votes: DATABASE_URL, or else a SQLite file in the study's folder."""
+def database_url(study_folder: str | Path, *, simulated: bool = False) -> str:
+    """Return the address of a study's votes: DATABASE_URL, or else a SQLite file in the study's folder.
+
+    Simulated participants have a file of their own; in the database of DATABASE_URL, their origin marks them.
+    """
     url = os.environ.get("DATABASE_URL", "").strip()
-    return url or f"sqlite:///{Path(study_folder).absolute() / FILE_NAME}"
+    return url or f"sqlite:///{Path(study_folder).absolute() / (SIMULATED if simulated else FILE_NAME)}"
 
 
 def utc_now() -> datetime:

@@ -1,4 +1,4 @@
-"""Decisions about participants: exclude, include, forget."""
+"""Decisions about participants: exclude, include, forget; and the end of simulated ones."""
 
 from __future__ import annotations
 
@@ -57,6 +57,19 @@ class Exclusions(Database):
         count = self._existing(work, study, participant)
         self._truncate_log()
         return count
+
+    def erase_simulated(self, study: Study) -> int:
+        """Erase the simulated participants of a study, never people; return their number."""
+        mine = sa.select(sessions.c.session_id)
+        mine = mine.where(sessions.c.study_id == study.study_id, sessions.c.origin == "simulated")
+
+        def work(connection: Connection) -> int:
+            found = connection.scalars(mine).all()
+            for session_id in found:
+                erase(connection, session_id)
+            return len(found)
+
+        return 0 if self._missing else self.write(work)
 
     def _decide(self, study: Study, participant: str, action: str, reason: str) -> None:
         def work(connection: Connection) -> None:

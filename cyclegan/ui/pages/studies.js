@@ -7,7 +7,7 @@ const say = text => translated[text] ?? text;
 function fill() {
   // Without the page's own parameters, among which may be the owner's key.
   const base = new URL(".", document.baseURI).href;
-  for (const code of element.querySelectorAll(".links code")) code.textContent = base + code.dataset.path;
+  for (const code of element.querySelectorAll("code[data-path]")) code.textContent = base + code.dataset.path;
   const here = /^(localhost|127\.[\d.]+|\[::1\])$/.test(location.hostname);
   for (const node of element.querySelectorAll(".only-here")) node.hidden = !here;
 }

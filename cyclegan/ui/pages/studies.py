@@ -1,36 +1,26 @@
-"""The page of the studies: links to take part, the results, and a form that builds another."""
+"""The page of the studies: links to take part, the results, and for its owner a form that builds another."""
 
 from __future__ import annotations
 
-import contextlib
-import html
-import shlex
-from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from urllib.parse import quote
 
 import gradio as gr
 
-from cyclegan.checkpoints.sources import CheckpointSource, LocalSource
 from cyclegan.errors import StudyError
-from cyclegan.study.protocol import PROTOCOLS
-from cyclegan.study.protocol import protocol as preset
 from cyclegan.study.shelf import KEY_VARIABLE, Studies
-from cyclegan.ui import runs, words
-from cyclegan.ui.feedback import busy, raise_for_page, shows_errors
-from cyclegan.ui.studies import card, drawn_report, offered_dataset, report_files, results, spread
+from cyclegan.ui import words
+from cyclegan.ui.feedback import busy, shows_errors
+from cyclegan.ui.pages import study_form
+from cyclegan.ui.studies import card, drawn_report, report_files, results
 from cyclegan.ui.theme import announce, header
 from cyclegan.ui.workbench import Workbench
 
 CSS = Path(__file__).with_name("studies.css")
 SCRIPT = Path(__file__).with_name("studies.js")
 
-BUILT_IN = Path("studies")
-"""The folder of the studies that the page builds; the app looks for studies there by itself."""
 REPORTS: dict[str, Any] = {"concurrency_id": "reports", "concurrency_limit": 2}
-BUILDS: dict[str, Any] = {"concurrency_id": "builds", "concurrency_limit": 1}
 PRIVATE = {"show_progress": "hidden", "api_visibility": "private", **REPORTS}
 ABOUT = (
     "The results of a study of realism. study: its name, the first by default. key: the owner's, on a server for "
@@ -64,7 +54,8 @@ def build(bench: Workbench) -> None:
     )  # fmt: skip
     announce()
     if studies.own:
-        then_count(_build_form(bench, studies, parts.choice).success(card_of, parts.choice, parts.first, **PRIVATE))
+        for built in study_form.build(bench, studies, parts.choice):
+            then_count(built.success(card_of, parts.choice, parts.first, **PRIVATE))
 
 
 def _layout(studies: Studies) -> SimpleNamespace:
@@ -87,14 +78,14 @@ def _layout(studies: Studies) -> SimpleNamespace:
     table = gr.HTML(elem_classes="results-table", visible=False)
     with gr.Row(visible=False, elem_classes="results-buttons") as buttons:
         refresh = gr.Button(words.label("Refresh"), size="sm")
-        make_files = gr.Button(words.label("Make the files"), size="sm")
+        make_files = gr.Button(words.label("Report and votes as files"), size="sm")
     files = gr.File(
         label=words.label("Report and votes as files"), file_count="multiple", interactive=False, visible=False
     )
     with gr.Accordion(words.label("The whole report"), open=False, visible=False) as whole_box:
         drawn = gr.HTML(elem_classes="drawn-report", padding=False)
         whole = gr.Markdown(elem_classes="whole-report")
-    first = [shown, note, table, buttons, whole_box, drawn, whole, files]
+    first = [shown, note, table, buttons, whole_box, drawn, whole, files, make_files]
     return SimpleNamespace(choice=choice, note=note, refresh=refresh, make_files=make_files, files=files, first=first)
 
 
@@ -106,7 +97,7 @@ def _hidden() -> list[Any]:
     """Return `first` without the card and the note, hidden."""
     return [
         gr.HTML("", visible=False), gr.Row(visible=False), gr.Accordion(visible=False), "", gr.Markdown(""),
-        gr.File(visible=False),
+        gr.File(visible=False), gr.Button(visible=False),
     ]  # fmt: skip
 
 
@@ -143,7 +134,7 @@ class Events:
         return [
             "", gr.HTML(results(report, words.speaker(request)), visible=True), gr.Row(visible=True),
             gr.Accordion(visible=any_votes), drawn_report(study, report) if any_votes else "",
-            gr.Markdown(to_markdown(report) if any_votes else ""), gr.File(visible=False),
+            gr.Markdown(to_markdown(report) if any_votes else ""), gr.File(visible=False), gr.Button(visible=any_votes),
         ]  # fmt: skip
 
     def open_page(self, name: str | None, request: gr.Request) -> list[Any]:
@@ -175,132 +166,3 @@ class Events:
     def _check_key(self, key: str | None) -> None:
         if not self.studies.may_see(key):
             raise StudyError("results are for the owner: give the server's {variable} as key", variable=KEY_VARIABLE)
-
-
-# --- building -----------------------------------------------------------------------------------------------
-
-
-def _build_form(bench: Workbench, studies: Studies, choice: gr.Dropdown) -> Any:
-    """Add the form that builds a study; return the event that ends with the new study chosen."""
-    infos = runs.listed(bench.run(None))
-    with gr.Accordion(words.label("Build a study"), open=not studies.by_name):
-        gr.HTML(
-            words.label(
-                "The pictures are translated once and frozen, with the real ones that they are shown next to. This "
-                "takes about a minute; the study then appears above."
-            ),
-            elem_classes="lead",
-        )  # fmt: skip
-        with gr.Row():
-            run = gr.Dropdown(list(bench.runs), value=next(iter(bench.runs)), label=words.label("Run"),
-                              visible=len(bench.runs) > 1, filterable=False)
-            epochs = gr.Dropdown([info.epoch for info in infos][::-1], value=spread([i.epoch for i in infos]),
-                                 multiselect=True, label=words.label("Epochs"))
-            direction = gr.Radio(runs.direction_choices(infos[0]), value=infos[0].directions[0],
-                                 label=words.label("Direction"))
-        with gr.Row():
-            dataset = gr.Textbox(offered_dataset(infos[0].config.data.dataset), label=words.label("Data set"), lines=1,
-                                 info=words.label("A folder with testA and testB, USER/NAME on the Hub, or "
-                                                  "streets. Its test pictures are shown."))
-            name = gr.Textbox(label=words.label("Name"),
-                              info=words.label("Letters, digits, dots, hyphens: part of its address."))
-        with gr.Row():
-            title = gr.Textbox(label=words.label("Title that participants see"))
-            contact = gr.Textbox(label=words.label("Contact for participants"))
-        with gr.Row():
-            protocol = gr.Dropdown(list(PROTOCOLS), value="cyclegan2017", label=words.label("Protocol"),
-                                   filterable=False)
-            practice = gr.Number(10, precision=0, minimum=0, label=words.label("Practice trials"))
-            test = gr.Number(40, precision=0, minimum=1, label=words.label("Test trials"))
-        with gr.Row():
-            vigilance = gr.Number(0, step=0.05, label=words.label("Share of vigilance trials"))
-            repeats = gr.Number(0, step=0.05, label=words.label("Share of repeated pairs"))
-            mask = gr.Checkbox(False, label=words.label("Cover the pictures' places once they have disappeared"))
-        go = gr.Button(words.label("Build"), variant="primary")
-        said = gr.HTML(elem_classes="built", label="built")
-
-    def take_run(run: str) -> list[Any]:
-        infos = runs.listed(bench.run(run))
-        numbers = [info.epoch for info in infos]
-        return [
-            gr.Dropdown(numbers[::-1], value=spread(numbers)),
-            gr.Radio(runs.direction_choices(infos[0]), value=infos[0].directions[0]),
-            offered_dataset(infos[0].config.data.dataset),
-        ]
-
-    def take_protocol(name: str) -> list[Any]:
-        rules = PROTOCOLS[name]
-        return [rules.practice_trials, rules.test_trials, rules.vigilance_share, rules.repeat_share, rules.mask]
-
-    def build_study(
-        run: str, epochs: list[int], direction: str, dataset: str, protocol: str, name: str, title: str, contact: str,
-        practice: int, test: int, vigilance: float, repeats: float, mask: bool, request: gr.Request,
-    ) -> Iterator[list[Any]]:
-        """Make a study in a process of its own, and show it."""
-        from cyclegan.study.make import make_in_process  # Only the owner's own computer has it: see hub/space.py.
-
-        say, source = words.speaker(request), bench.run(run)
-        dataset = (dataset or "").strip()
-        if not dataset:
-            raise StudyError("name a data set, whose test pictures are shown")
-        name = (name or "").strip() or f"{Path(source.name).name}-{direction}-{protocol}"
-        options = {
-            "epochs": sorted(int(epoch) for epoch in epochs or []) or "latest", "direction": direction,
-            "output": BUILT_IN / name, "title": title or "", "contact": contact or "",
-        }  # fmt: skip
-        rules = {"practice_trials": practice, "test_trials": test, "vigilance_share": _float(vigilance),
-                 "repeat_share": _float(repeats), "mask": bool(mask)}  # fmt: skip
-        waiting = gr.Button(interactive=False)
-        yield [busy(say("Building …")), waiting, gr.skip()]
-        try:
-            made = make_in_process(source, dataset, protocol=preset(protocol, **rules), **options)
-            with contextlib.closing(made):
-                for part in _percentages(made):
-                    shown = busy(say("Building … {part}", part=part)) if part else gr.skip()
-                    yield [shown, gr.skip(), gr.skip()]
-            study = studies.add(options["output"])
-        except Exception as error:
-            yield ["", gr.Button(interactive=True), gr.skip()]
-            raise_for_page(error, say)
-        link = f'<a href="study/{quote(study.name)}" target="_blank">{say.html("Take part")}</a>'
-        built = say.html(
-            "Built in {folder}; nothing but the pictures gives away what is real. It is selected at the top of this "
-            "page.", folder=options["output"],
-        )  # fmt: skip
-        line = f"<p>{built}</p><p>{link}</p><p>{say.html('The same from a shell:')}</p>"
-        line += f"<code>{html.escape(_command(source, dataset, protocol, {**options, **rules}))}</code>"
-        names = list(studies.by_name)
-        yield [line, gr.Button(interactive=True), gr.Dropdown(names, value=study.name, visible=len(names) > 1)]
-
-    private = {"show_progress": "hidden", "api_visibility": "private"}
-    run.input(shows_errors(take_run), run, [epochs, direction, dataset], **private, **REPORTS)
-    protocol.input(take_protocol, protocol, [practice, test, vigilance, repeats, mask], **private, **REPORTS)
-    return go.click(
-        shows_errors(build_study),
-        [run, epochs, direction, dataset, protocol, name, title, contact, practice, test, vigilance, repeats, mask],
-        [said, go, choice], **private, **BUILDS,
-    )  # fmt: skip
-
-
-def _float(value: float | None) -> float | None:
-    return None if value is None else float(value)
-
-
-def _percentages(made: Iterable[tuple[int, int] | None]) -> Iterator[str]:
-    """Yield the progress of a build in percent, empty where it hasn't changed."""
-    last = ""
-    for progress in made:
-        part = f"{100 * progress[0] // max(1, progress[1])}%" if progress else ""
-        yield part if part != last else ""
-        last = part
-
-
-def _command(source: CheckpointSource, dataset: str, protocol: str, options: Mapping[str, Any]) -> str:
-    """Return the shell's command that builds the same study."""
-    spec = source.folder if isinstance(source, LocalSource) else source.name
-    flags = {"checkpoints": spec, "dataset": dataset, "protocol": protocol, **options}
-    if isinstance(epochs := flags["epochs"], list):
-        flags["epochs"] = ",".join(map(str, epochs))
-    mask = "--mask" if flags.pop("mask") else "--no-mask"
-    given = [f"--{name}={value}" for name, value in flags.items() if value not in (None, "")]
-    return shlex.join(["python", "-m", "cyclegan", "study", "build", *given, mask])

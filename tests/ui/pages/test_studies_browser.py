@@ -1,5 +1,7 @@
 """The studies' page as its owner sees it."""
 
+import json
+
 import pytest
 
 from tests.ui.pages.test_translate_browser import chromium, visit  # noqa: F401
@@ -16,13 +18,19 @@ def test_the_owner_sees_the_study_and_its_results(visit, width, height, scheme):
     assert link.evaluate("e => e.href").endswith("/study/tiny") and link.get_attribute("target") == "_blank"
     tried = here.page.get_by_role("link", name="Try it: nothing is recorded")
     assert tried.evaluate("e => e.href").endswith("/study/_preview/tiny")
+    way = here.page.locator(".ways a").all_inner_texts()
+    assert way == ["Try it: nothing is recorded", "Take part"]  # Its owner's first step records nothing.
     # Whole addresses, without what the page's own one ends in.
     whole = link.evaluate("e => e.href")
-    shown = here.page.locator(".links code").all_inner_texts()
+    shown = here.page.locator(".links code[data-path]").all_inner_texts()
     assert shown == [whole + end for end in ("?participant=ID", "?PROLIFIC_PID={{%PROLIFIC_PID%}}", "")]
-    assert here.page.get_by_text("Only this computer can open these addresses").is_visible()
+    only_here = here.page.locator(".only-here")
+    assert only_here.is_visible() and "Only this computer can open the addresses below" in only_here.inner_text()
+    assert only_here.bounding_box()["y"] < here.page.get_by_text("?participant=ID").bounding_box()["y"]
+    commands = only_here.locator("code").all_inner_texts()
+    assert commands[0].endswith("--host 0.0.0.0") and "hub space USER/NAME" in commands[1]
     here.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    here.page.locator(".links button").first.click()
+    here.page.locator(".links code[data-path] + button").first.click()
     here.page.get_by_role("button", name="Copied").wait_for()
     assert here.page.evaluate("navigator.clipboard.readText()") == shown[0]
     assert here.overflow() <= 0
@@ -31,20 +39,27 @@ def test_the_owner_sees_the_study_and_its_results(visit, width, height, scheme):
 def test_a_study_is_built_from_the_page(visit, app):  # noqa: F811
     here = visit(path="studies")
     here.page.get_by_role("button", name="Build a study").click()
+    problem, dataset = here.page.locator(".built").get_by_role("alert"), "streets:count=1,test_count=4,size=40"
     here.page.get_by_role("textbox", name="Data set").fill(" ")
-    here.page.get_by_role("button", name="Build", exact=True).click()
-    here.wait_for_notice("name a data set")
-    here.page.get_by_role("textbox", name="Data set").fill("streets:count=1,test_count=4,size=40")
     here.page.get_by_role("textbox", name="Name Letters").fill("fresh")
+    here.page.get_by_role("button", name="Build", exact=True).click()
+    problem.filter(has_text="name a data set").wait_for()
+    here.page.get_by_role("textbox", name="Data set").fill(dataset)
+    here.page.get_by_role("button", name="Protocol, number of trials").click()
     here.page.get_by_label("Practice trials").fill("1")
     here.page.get_by_label("Test trials").fill("9")
     here.page.get_by_role("button", name="Build", exact=True).click()
-    here.wait_for_notice("a session needs")  # Nine trials can't be made of three pictures; the sentence says so.
-    here.page.get_by_label("Test trials").fill("2")
-    here.page.get_by_role("button", name="Build", exact=True).click()
+    problem.filter(has_text="--practice_trials 1 --test_trials 3").wait_for()
+    # It is no notice that vanishes, and all that was typed is there.
+    assert not here.page.locator(".toast-body").count() and here.overflow() <= 0
+    assert here.page.get_by_role("textbox", name="Name Letters").input_value() == "fresh"
+    assert here.page.get_by_role("textbox", name="Data set").input_value() == dataset
+    here.page.get_by_role("button", name="Build with 1 practice and 3 test trials").click()
     here.page.get_by_text("Built in studies/fresh; nothing but").wait_for()
     here.page.get_by_role("heading", name="fresh").wait_for()
-    assert (app.work / "studies" / "fresh" / "study.json").is_file()
+    assert not problem.count() and here.page.get_by_label("Test trials").input_value() == "3"
+    study = json.loads((app.work / "studies" / "fresh" / "study.json").read_text())
+    assert (study["protocol"]["practice_trials"], study["protocol"]["test_trials"]) == (1, 3)
     here.page.get_by_text("Nobody has taken part yet.").wait_for()
 
 

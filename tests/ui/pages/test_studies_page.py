@@ -4,7 +4,9 @@ import contextlib
 import re
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
+import gradio as gr
 import httpx
 import pytest
 from gradio_client.exceptions import AppError
@@ -13,11 +15,15 @@ from starlette.testclient import TestClient
 
 from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.errors import StudyError
+from cyclegan.study import make
+from cyclegan.study.choice import TooFewPictures
+from cyclegan.study.protocol import protocol
 from cyclegan.study.report import make_report
 from cyclegan.study.shelf import KEY_VARIABLE, PREVIEW, Studies
 from cyclegan.ui import words
-from cyclegan.ui.pages.studies import _command, _percentages
+from cyclegan.ui.pages.study_form import _command, _of_run, _percentages, _Reactions
 from cyclegan.ui.studies import card, drawn_report, offered_dataset, percent, spread
+from cyclegan.ui.workbench import Workbench
 from tests.study.made_up import made_study, made_votes, sessions_of
 
 pytestmark = pytest.mark.xdist_group("app")
@@ -108,7 +114,9 @@ def test_what_owners_and_others_see_of_a_study(small_study):
         assert re.findall(r'data-path="([^"]*)"', shown) == [f"study/{one.name}{end}" for end in ends]
         assert PREVIEW not in shown and "study serve" not in shown  # It is served to others already.
         shown = card(one, say, owner=True, own=True)
-        assert f'href="study/{PREVIEW}/{one.name}"' in shown and f"study serve {one.folder} --host" in shown
+        assert re.findall('href="([^"]*)"', shown) == [f"study/{PREVIEW}/{one.name}", f"study/{one.name}"]
+        assert f"study serve {one.folder} --host 0.0.0.0" in shown and f"--study {one.folder}" in shown
+        assert shown.index("only-here") < shown.index("data-path")
 
 
 def test_the_reports_pictures_are_on_the_page():
@@ -139,5 +147,77 @@ def test_progress_is_shown_where_it_has_changed():
 def test_small_things():
     assert spread([5, 1, 9, 3]) == [1, 5, 9] and spread([4]) == [4]
     assert percent(None) == "–" and percent(0.268) == "26.8%"
-    assert offered_dataset("streets:count=500,test_count=12,size=144") == "streets:count=1,test_count=60,size=144"
-    assert offered_dataset("data/maps") == "data/maps"
+
+
+def test_the_data_set_that_a_run_was_trained_on(make_checkpoint, tmp_path):
+    make_checkpoint(tmp_path / "myrun", 1)
+    source, say = LocalSource(tmp_path / "myrun"), words.speaker()
+    drawn = offered_dataset(source, "streets:count=500,test_count=12,size=144", say)
+    assert drawn == ("streets:count=1,test_count=60,size=144", "")
+    assert offered_dataset(source, "USER/maps", say) == ("USER/maps", "")
+    assert offered_dataset(source, "unknown", say) == ("", "")  # Imported weights.
+    text, problem = offered_dataset(source, "maps", say)
+    assert text == "maps" and problem.startswith("maps, on which this run was trained, can&#x27;t be found here")
+
+
+@pytest.fixture
+def form(make_checkpoint, tmp_path, monkeypatch):
+    """Fill in and send the form of a run with one epoch; return what was to be built, and all that was shown."""
+    make_checkpoint(tmp_path / "myrun", 1)
+    bench = Workbench([LocalSource(tmp_path / "myrun")], own=True)
+    studies = SimpleNamespace(by_name={"myrun-ab-cyclegan2017": None}, add=lambda folder: SimpleNamespace(
+        name=folder.name, folder=folder, protocol=asked["protocol"]
+    ))  # fmt: skip
+    asked = {}
+
+    def send(protocol="", numbers=(10, 40), error=None):
+        def made(source, dataset, **options):
+            asked.update(options, dataset=dataset)
+            yield (1, 2)
+            if error is not None:
+                raise error
+
+        monkeypatch.setattr(make, "make_in_process", made)
+        steps, shown = _Reactions(bench, studies).build_study(
+            "myrun", [1], "ab", " data/maps ", protocol, "", "", "", *numbers, 0, 0, False, None
+        ), []  # fmt: skip
+        try:
+            for step in steps:
+                shown.append(step)
+        except gr.Error as raised:
+            assert not raised.visible  # The form shows it, and keeps it.
+        return asked, shown
+
+    return send
+
+
+def test_trials_that_nobody_has_chosen_may_be_fewer(form):
+    asked, shown = form()
+    assert asked["shorten"] and asked["protocol"] == protocol("cyclegan2017") and asked["dataset"] == "data/maps"
+    assert asked["output"] == Path("studies/myrun-ab-cyclegan2017")
+    assert "--protocol" not in shown[-1][0] and "_trials" not in shown[-1][0]  # The same from a shell.
+    assert "would need more pictures" not in shown[-1][0] and f"study/{PREVIEW}/" in shown[-1][0]
+    asked, shown = form("cyclegan2017")
+    assert not asked["shorten"] and asked["protocol"] == protocol("cyclegan2017")
+    assert "--protocol=cyclegan2017 --epochs" in shown[-1][0]
+    asked, _ = form(numbers=(10, 20))
+    assert not asked["shorten"] and asked["protocol"].test_trials == 20
+
+
+def test_problems_are_shown_in_the_form_with_what_would_work(form, caplog):
+    few = TooFewPictures("<few>, {practice_trials} + {test_trials}", practice_trials=4, test_trials=12)
+    _, shown = form(error=few)
+    text, go, choice, offer, fitting = shown[-1]
+    assert 'role="alert"' in text and "&lt;few&gt;, 4 + 12" in text and go.interactive
+    assert offer.visible and offer.value == "Build with 4 practice and 12 test trials" and fitting == [4, 12]
+    _, shown = form(error=StudyError("the folder exists"))
+    assert "the folder exists" in shown[-1][0] and not shown[-1][3].visible
+    assert not caplog.records
+    _, shown = form(error=ZeroDivisionError())  # A bug is logged as one.
+    assert "it was logged" in shown[-1][0] and "ZeroDivisionError" in caplog.text
+
+
+def test_a_run_whose_first_epoch_is_training_has_a_form(monkeypatch):
+    source = SimpleNamespace(name="young", list=lambda: [])
+    epochs, ways, *data = _of_run(Workbench([source], own=True), None, words.speaker())
+    assert (epochs["choices"], ways["value"], data) == ([], None, ["", ""])

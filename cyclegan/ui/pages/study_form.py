@@ -1,0 +1,246 @@
+"""The form on the studies' page with which an owner builds another study."""
+
+from __future__ import annotations
+
+import contextlib
+import html
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import quote
+
+import gradio as gr
+
+from cyclegan.checkpoints.sources import CheckpointSource, LocalSource
+from cyclegan.errors import StudyError
+from cyclegan.study.format import Study
+from cyclegan.study.make import DEFAULT
+from cyclegan.study.protocol import PROTOCOLS
+from cyclegan.study.protocol import protocol as preset
+from cyclegan.study.shelf import PREVIEW, Studies
+from cyclegan.ui import runs, words
+from cyclegan.ui.feedback import busy, page_error, shows_errors
+from cyclegan.ui.studies import offered_dataset, spread
+from cyclegan.ui.workbench import Workbench
+
+BUILT_IN = Path("studies")
+"""The folder of the studies that the page builds; the app looks for studies there by itself."""
+PRIVATE = {"show_progress": "hidden", "api_visibility": "private"}
+READS: dict[str, Any] = {**PRIVATE, "concurrency_id": "reports", "concurrency_limit": 2}
+BUILDS: dict[str, Any] = {**PRIVATE, "concurrency_id": "builds", "concurrency_limit": 1}
+
+
+def build(bench: Workbench, studies: Studies, choice: gr.Dropdown) -> list[Any]:
+    """Add the form to the current page; return the events that end with the new study chosen in `choice`."""
+    form, react = _layout(bench, studies), _Reactions(bench, studies)
+    of_run = [form.epochs, form.direction, form.dataset, form.where]
+    gr.context.Context.root_block.load(shows_errors(react.take_run), form.run, of_run, **READS)
+    form.run.input(shows_errors(react.take_run), form.run, of_run, **READS)
+    form.protocol.input(_rules_of, form.protocol, form.rules, **READS)
+    given = [
+        form.run, form.epochs, form.direction, form.dataset, form.protocol, form.name, form.title, form.contact,
+        *form.rules,
+    ]  # fmt: skip
+    shown = [form.said, form.go, choice, form.offer, form.fitting]
+    asked = form.go.click(shows_errors(react.build_study), given, shown, **BUILDS)
+    taken = form.offer.click(lambda fitting: fitting, form.fitting, form.rules[:2], **READS)
+    return [asked, taken.success(shows_errors(react.build_study), given, shown, **BUILDS)]
+
+
+def _layout(bench: Workbench, studies: Studies) -> SimpleNamespace:
+    with gr.Accordion(words.label("Build a study"), open=not studies.by_name):
+        gr.HTML(
+            words.label(
+                "The pictures are translated once and frozen, with the real ones that they are shown next to. This "
+                "takes about a minute; the study then appears above."
+            ),
+            elem_classes="lead",
+        )  # fmt: skip
+        of_epochs, of_direction, of_dataset, _ = _of_run(bench, None, words.speaker())
+        with gr.Row():
+            run = gr.Dropdown(list(bench.runs), value=next(iter(bench.runs)), label=words.label("Run"),
+                              visible=len(bench.runs) > 1, filterable=False)
+            epochs = gr.Dropdown(**of_epochs, multiselect=True, label=words.label("Epochs"))
+            direction = gr.Radio(**of_direction, label=words.label("Direction"))
+        with gr.Row():
+            with gr.Column():
+                dataset = gr.Textbox(of_dataset, label=words.label("Data set"), lines=1,
+                                     info=words.label("A folder with testA and testB, USER/NAME on the Hub, or "
+                                                      "streets. Its test pictures are shown."))
+                where = gr.HTML(visible=False, elem_classes="problem", padding=False)
+            name = gr.Textbox(label=words.label("Name"), placeholder=words.label("Chosen for you if left empty"),
+                              info=words.label("Letters, digits, dots, hyphens: part of its address."))
+        with gr.Row():
+            title = gr.Textbox(label=words.label("Title that participants see"),
+                               placeholder=words.label("Its name, if left empty"))
+            contact = gr.Textbox(label=words.label("Contact for participants"),
+                                 placeholder=words.label("A name and an address, for questions"))
+        with gr.Accordion(words.label("Protocol, number of trials, controls"), open=False):
+            practice, test, vigilance, repeats, mask = _rules_of("")
+            with gr.Row():
+                automatic = words.label("cyclegan2017, shorter if needed")
+                protocol = gr.Dropdown([(automatic, ""), *PROTOCOLS], value="", label=words.label("Protocol"),
+                                       filterable=False)
+                rules = [
+                    gr.Number(practice, precision=0, minimum=0, label=words.label("Practice trials")),
+                    gr.Number(test, precision=0, minimum=1, label=words.label("Test trials")),
+                ]
+            with gr.Row():
+                rules += [
+                    gr.Number(vigilance, step=0.05, label=words.label("Share of vigilance trials")),
+                    gr.Number(repeats, step=0.05, label=words.label("Share of repeated pairs")),
+                    gr.Checkbox(mask, label=words.label("Cover the pictures' places once they have disappeared")),
+                ]
+        go = gr.Button(words.label("Build"), variant="primary")
+        said = gr.HTML(elem_classes="built", label="built")
+        offer, fitting = gr.Button(visible=False), gr.State()
+    return SimpleNamespace(
+        run=run, epochs=epochs, direction=direction, dataset=dataset, where=where, name=name, title=title,
+        contact=contact, protocol=protocol, rules=rules, go=go, said=said, offer=offer, fitting=fitting,
+    )  # fmt: skip
+
+
+def _of_run(bench: Workbench, run: str | None, say: words.Speaker) -> tuple[dict[str, Any], dict[str, Any], str, str]:
+    """Return choices and value of a run's epochs and directions, its data set, and a sentence if that isn't here."""
+    source = bench.run(run)
+    infos = source.list()
+    if not infos:  # The first epoch may still be training.
+        return {"choices": [], "value": []}, {"choices": [], "value": None}, "", ""
+    numbers, newest = [info.epoch for info in infos], infos[0]
+    dataset, where = offered_dataset(source, newest.config.data.dataset, say)
+    ways = {"choices": runs.direction_choices(newest), "value": newest.directions[0]}
+    return {"choices": numbers, "value": spread(numbers)}, ways, dataset, where
+
+
+def _rules_of(protocol: str) -> list[Any]:
+    """Return the values of a protocol's fields in the form; empty: of the default one."""
+    rules = PROTOCOLS[protocol or DEFAULT]
+    return [rules.practice_trials, rules.test_trials, rules.vigilance_share, rules.repeat_share, rules.mask]
+
+
+class _Reactions:
+    """The form's reactions to what its owner does."""
+
+    def __init__(self, bench: Workbench, studies: Studies) -> None:
+        self.bench, self.studies = bench, studies
+
+    def take_run(self, run: str, request: gr.Request) -> list[Any]:
+        """Offer a run's epochs, directions and data set."""
+        epochs, ways, dataset, where = _of_run(self.bench, run, words.speaker(request))
+        return [gr.Dropdown(**epochs), gr.Radio(**ways), dataset, gr.HTML(where, visible=bool(where))]
+
+    def build_study(
+        self, run: str, epochs: list[int], direction: str, dataset: str, protocol: str, name: str, title: str,
+        contact: str, practice: int | None, test: int | None, vigilance: float, repeats: float, mask: bool,
+        request: gr.Request,
+    ) -> Iterator[list[Any]]:  # fmt: skip
+        """Make a study in a process of its own, and choose it; a problem is shown in the form, which keeps its values.
+
+        Yields the values of [said, go, choice, offer, fitting].
+        """
+        say = words.speaker(request)
+        options = {
+            "epochs": sorted(int(epoch) for epoch in epochs or []) or "latest", "direction": direction,
+            "title": title or "", "contact": contact or "",
+        }  # fmt: skip
+        if not protocol and [practice, test] == _rules_of("")[:2]:
+            practice = test = None  # Nobody has chosen them.
+        rules = {"practice_trials": practice, "test_trials": test, "vigilance_share": _float(vigilance),
+                 "repeat_share": _float(repeats), "mask": bool(mask)}  # fmt: skip
+        waiting, none = gr.Button(interactive=False), [gr.Button(visible=False), None]
+        yield [busy(say("Building …")), waiting, gr.skip(), *none]
+        try:
+            source, dataset = self.bench.run(run), (dataset or "").strip()
+            if not dataset:
+                raise StudyError("name a data set, whose test pictures are shown")
+            name = (name or "").strip() or f"{Path(source.name).name}-{direction}-{protocol or DEFAULT}"
+            options["output"] = BUILT_IN / name
+            for part in _made(source, dataset, protocol, rules, options):
+                shown = busy(say("Building … {part}", part=part)) if part else gr.skip()
+                yield [shown, gr.skip(), gr.skip(), *none]
+            study = self.studies.add(options["output"])
+        except Exception as error:
+            problem = page_error(error, say)
+            yield [_problem(problem), gr.Button(interactive=True), gr.skip(), *_offer(error, say)]
+            problem.visible = False  # It is in the form, where it doesn't vanish.
+            raise problem from error
+        command, names = _command(source, dataset, protocol, {**options, **rules}), list(self.studies.by_name)
+        chosen = gr.Dropdown(names, value=study.name, visible=len(names) > 1)
+        yield [_built(study, command, say), gr.Button(interactive=True), chosen, *none]
+
+
+def _made(
+    source: CheckpointSource, dataset: str, protocol: str, rules: Mapping[str, Any], options: Mapping[str, Any]
+) -> Iterator[str]:
+    """Make a study in a process of its own; yield its progress in percent, as `_percentages` does."""
+    from cyclegan.study.make import make_in_process  # Only the owner's own computer has it: see hub/space.py.
+
+    shorten = not protocol and rules["practice_trials"] is None and rules["test_trials"] is None
+    made = make_in_process(source, dataset, protocol=preset(protocol or DEFAULT, **rules), shorten=shorten, **options)
+    with contextlib.closing(made):
+        yield from _percentages(made)
+
+
+def _problem(problem: gr.Error) -> str:
+    """Return the HTML of what went wrong; the message is escaped already."""
+    return f'<p class="problem" role="alert"><strong>{html.escape(problem.title)}:</strong> {problem.message}</p>'
+
+
+def _offer(error: Exception, say: words.Speaker) -> list[Any]:
+    """Return the button that builds with as many trials as there are pictures for, and their numbers."""
+    from cyclegan.study.choice import TooFewPictures
+
+    values = error.message.values if isinstance(error, TooFewPictures) else {}
+    if "test_trials" not in values:
+        return [gr.Button(visible=False), None]
+    practice, test = values["practice_trials"], values["test_trials"]
+    text = say("Build with {practice} practice and {test} test trials", practice=practice, test=test)
+    return [gr.Button(text, visible=True), [practice, test]]
+
+
+def _built(study: Study, command: str, say: words.Speaker) -> str:
+    """Return the HTML of what was built, with the link to try it and the command that does the same."""
+    built = say.html(
+        "Built in {folder}; nothing but the pictures gives away what is real. It is selected at the top of this page.",
+        folder=study.folder,
+    )  # fmt: skip
+    rules = study.protocol
+    counts = say.html(
+        "A session has {practice} practice and {test} test trials.", practice=rules.practice_trials,
+        test=rules.test_trials,
+    )  # fmt: skip
+    if rules.name not in PROTOCOLS:  # Shortened.
+        whole = PROTOCOLS[DEFAULT]
+        counts += " " + say.html(
+            "The paper's {practice} and {test} would need more pictures.", practice=whole.practice_trials,
+            test=whole.test_trials,
+        )  # fmt: skip
+    address, same = f"study/{PREVIEW}/{quote(study.name)}", say.html("The same from a shell:")
+    link = f'<a href="{address}" target="_blank">{say.html("Try it: nothing is recorded")}</a>'
+    return f"<p>{built} {counts}</p><p>{link}</p><p>{same}</p><code>{html.escape(command)}</code>"
+
+
+def _float(value: float | None) -> float | None:
+    return None if value is None else float(value)
+
+
+def _percentages(made: Iterable[tuple[int, int] | None]) -> Iterator[str]:
+    """Yield the progress of a build in percent, empty where it hasn't changed."""
+    last = ""
+    for progress in made:
+        part = f"{100 * progress[0] // max(1, progress[1])}%" if progress else ""
+        yield part if part != last else ""
+        last = part
+
+
+def _command(source: CheckpointSource, dataset: str, protocol: str, options: Mapping[str, Any]) -> str:
+    """Return the shell's command that builds the same study."""
+    spec = source.folder if isinstance(source, LocalSource) else source.name
+    flags = {"checkpoints": spec, "dataset": dataset, "protocol": protocol, **options}
+    if isinstance(epochs := flags["epochs"], list):
+        flags["epochs"] = ",".join(map(str, epochs))
+    mask = "--mask" if flags.pop("mask") else "--no-mask"
+    given = [f"--{name}={value}" for name, value in flags.items() if value not in (None, "")]
+    return shlex.join(["python", "-m", "cyclegan", "study", "build", *given, mask])
