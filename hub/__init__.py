@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 __all__ = ["HubError", "open_source", "open_studies"]
 
 
-def open_source(spec: str | Path, *, for_visitors: bool = False) -> CheckpointSource:
+def open_source(spec: str | Path, *, for_visitors: bool = False, awaited: bool = False) -> CheckpointSource:
     """Return the checkpoints that a person named on a command line or in the app.
 
     Args:
         spec: a run's or an epoch's folder, or USER/NAME, USER/NAME@epoch-0012, USER/NAME@COMMIT on the Hub.
             A folder takes precedence over a repository, even if only its first part exists.
         for_visitors: a stranger named it: open no folder, and use no token of this computer.
+        awaited: also open a folder or a repository that holds no checkpoint yet.
 
     Raises:
         CheckpointError: it is neither, or a folder without checkpoints.
@@ -38,9 +39,9 @@ def open_source(spec: str | Path, *, for_visitors: bool = False) -> CheckpointSo
     if for_visitors:
         from hub.source import HubSource
 
-        return HubSource(text, token=False)
+        return HubSource(text, token=False, awaited=awaited)
     try:
-        return LocalSource(spec)
+        return LocalSource(spec, awaited=awaited)
     except CheckpointError as error:
         if isinstance(spec, Path) or os.path.exists(text) or os.path.isdir(text.split("/")[0]):
             raise  # runs/mni is a misspelt folder, not a repository of the user "runs".
@@ -50,7 +51,7 @@ def open_source(spec: str | Path, *, for_visitors: bool = False) -> CheckpointSo
             revision = parse_spec(text).revision
         except CheckpointError:
             raise error from None  # It explains what a run's folder is.
-        return HubSource(text, no_folder=None if revision else error)
+        return HubSource(text, no_folder=None if revision else error, awaited=awaited)
 
 
 @contextlib.contextmanager
