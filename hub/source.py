@@ -32,6 +32,7 @@ from cyclegan.checkpoints.format import (
     make_info,
     read_info,
 )
+from cyclegan.checkpoints.sources import Watch
 from cyclegan.config import Direction
 from cyclegan.errors import CheckpointError, Message, UserError, message
 from hub.client import BRANCH, Refs, Repository, patiently
@@ -126,6 +127,7 @@ class HubSource:
         self._examples = Examples("", [], 0.0)
         self._without: set[tuple[str, str]] = set()
         """Commit and name of each missing grid of test pictures."""
+        self.has_begun = True
         self.down = False
         """The Hub couldn't be reached by the last `list`."""
 
@@ -135,11 +137,12 @@ class HubSource:
 
     # --- the protocol ---------------------------------------------------------------------------------------
 
-    def watch(self) -> str:
+    def watch(self) -> Watch:
         """Return the newest commit and the number of epochs; asks the Hub about once a minute. Raises CheckpointError.
         """
-        infos = self._known() if time.monotonic() - self._listed_at < WATCHED_S else self.list()
-        return f"{infos[0].commit_sha if infos else ''}.{len(infos)}"
+        is_known = self._listed_at > 0 and time.monotonic() - self._listed_at < WATCHED_S
+        infos = self._known() if is_known else self.list()
+        return Watch(f"{infos[0].commit_sha}.{len(infos)}" if infos else "")
 
     def progress(self) -> None:
         """Return None: the Hub doesn't know how far the next epoch is."""

@@ -119,6 +119,10 @@ class MetricsLog:
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps(values) + "\n")
 
+    def size(self) -> int:
+        """Return the bytes of the file, 0 if there is none: it grows with each line."""
+        return self.path.stat().st_size if self.path.is_file() else 0
+
     def read(self) -> list[dict[str, Any]]:
         """Return all lines that this class wrote; a crash may have cut the last one."""
         rows = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from cyclegan.checkpoints.format import EPOCH_NAME, SAMPLES, Checkpoint, CheckpointInfo, load_checkpoint, read_info
 from cyclegan.checkpoints.progress import PROGRESS, MetricsLog, Progress, newest_samples, read_progress
@@ -12,6 +12,17 @@ from cyclegan.config import Direction
 from cyclegan.errors import CheckpointError, Message, UserError
 
 EXAMPLE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+
+
+class Watch(NamedTuple):
+    """Words that change with what they stand for."""
+
+    epochs: str = ""
+    """The list of epochs; empty while there is none."""
+    training: str = ""
+    """The progress of the training."""
+    details: str = ""
+    """The losses and samples of the epoch that is being trained."""
 
 
 class CheckpointSource(Protocol):
@@ -23,9 +34,11 @@ class CheckpointSource(Protocol):
     """One sentence for each checkpoint or question that the last `list` had to leave out."""
     url: str | None
     """Its page on the Hub; None for a folder."""
+    has_begun: bool
+    """True if a training has written here, though maybe no epoch yet."""
 
-    def watch(self) -> str:
-        """Return a word that changes once there is something new to show. It is cheap: open pages ask again and again.
+    def watch(self) -> Watch:
+        """Return words that change once there is something new to show. It is cheap: open pages ask again and again.
 
         Raises CheckpointError.
         """
@@ -85,7 +98,7 @@ class LocalSource:
 
     @property
     def has_begun(self) -> bool:
-        """True if a training has written into the folder, though maybe no epoch yet."""
+        """True if the folder holds what a training writes first."""
         return any((self.folder / name).exists() for name in ("run.json", "training_state", PROGRESS))
 
     def nothing(self) -> CheckpointError:
@@ -94,15 +107,14 @@ class LocalSource:
             "{folder} holds no checkpoint: a run's folder holds epoch-0001 and on", folder=self.folder
         )
 
-    def watch(self) -> str:
-        """Return the newest epoch, the number of epochs, and the age of the progress: a look at names alone."""
-        folders = self._folders()
-        try:
-            changed = (self.folder / PROGRESS).stat().st_mtime_ns
-        except OSError:
-            changed = 0
-        alive = bool(changed) and (progress := self.progress()) is not None and progress.alive
-        return f"{folders[0].name if folders else ''}.{len(folders)}.{changed}.{int(alive)}"
+    def watch(self) -> Watch:
+        """Return what the names of the folders, and progress.json, show without opening an epoch."""
+        folders, progress = self._folders(), self.progress()
+        epochs = f"{folders[0].name}.{len(folders)}" if folders else ""
+        if progress is None:
+            return Watch(epochs)
+        rows = MetricsLog(self.folder).size()
+        return Watch(epochs, f"{progress.written}.{progress.alive}", f"{progress.samples_step}.{rows}")
 
     def progress(self) -> Progress | None:
         """Return the progress that the trainer writes into the run's folder."""

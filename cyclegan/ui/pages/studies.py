@@ -18,7 +18,7 @@ from cyclegan.errors import StudyError
 from cyclegan.study.protocol import PROTOCOLS
 from cyclegan.study.protocol import protocol as preset
 from cyclegan.study.shelf import KEY_VARIABLE, Studies
-from cyclegan.ui import runs, words
+from cyclegan.ui import live, runs, words
 from cyclegan.ui.feedback import busy, raise_for_page, shows_errors
 from cyclegan.ui.studies import card, drawn_report, offered_dataset, report_files, results, spread
 from cyclegan.ui.theme import announce, header
@@ -44,7 +44,7 @@ ABOUT = (
 def build(bench: Workbench) -> None:
     """Put the page into the current `gr.Blocks`: `bench.studies`, and for its owner the form that builds others."""
     studies: Studies = bench.studies
-    parts, events = _layout(studies), Events(studies)
+    parts, events = _layout(studies), Events(studies, bench)
     card_of, page = shows_errors(events.card_of), gr.context.Context.root_block
 
     def then_count(event: Any) -> None:
@@ -64,7 +64,12 @@ def build(bench: Workbench) -> None:
     )  # fmt: skip
     announce()
     if studies.own:
-        then_count(_build_form(bench, studies, parts.choice).success(card_of, parts.choice, parts.first, **PRIVATE))
+        built, run, training = _build_form(bench, studies, parts.choice)
+        then_count(built.success(card_of, parts.choice, parts.first, **PRIVATE))
+    else:
+        run, training = gr.State(next(iter(bench.runs))), live.live(bench, shown=False)
+    page.load(events.line, run, training, **PRIVATE)
+    training.studied(shows_errors(events.noticed), parts.choice, [parts.choice, *parts.first], **PRIVATE)
 
 
 def _layout(studies: Studies) -> SimpleNamespace:
@@ -113,8 +118,12 @@ def _hidden() -> list[Any]:
 class Events:
     """The page's reactions to what its visitor does."""
 
-    def __init__(self, studies: Studies) -> None:
-        self.studies = studies
+    def __init__(self, studies: Studies, bench: Workbench) -> None:
+        self.studies, self.bench = studies, bench
+
+    def line(self, run: str, request: gr.Request) -> str:
+        """Return the line about a run's training."""
+        return live.value(self.bench, run, words.speaker(request))
 
     def card_of(self, name: str | None, request: gr.Request) -> list[Any]:
         """Return the study itself without its results, in the order of `first`."""
@@ -148,10 +157,19 @@ class Events:
 
     def open_page(self, name: str | None, request: gr.Request) -> list[Any]:
         """Show the study that the address names, else the first one."""
-        choices = list(self.studies.by_name)
+        choices = self.studies.names()
         asked = dict(request.query_params).get("study")
         name = asked if asked in choices else name if name in choices else next(iter(choices), None)
         return [gr.Dropdown(choices, value=name, visible=len(choices) > 1), *self.card_of(name, request)]
+
+    def noticed(self, name: str | None, request: gr.Request) -> list[Any]:
+        """Offer the studies that have come; the one that is shown stays, and without one the first is shown."""
+        choices = self.studies.names()
+        shown = name if name in choices else next(iter(choices), None)
+        choice = gr.Dropdown(choices, value=shown, visible=len(choices) > 1)
+        if shown == name:
+            return [choice, *[gr.skip()] * (len(_hidden()) + 2)]
+        return [choice, self.card_of(shown, request)[0], *self.count(shown, request)]
 
     def stopped(self) -> str:
         """Return the empty note after a failure, which a notice reports."""
@@ -180,9 +198,13 @@ class Events:
 # --- building -----------------------------------------------------------------------------------------------
 
 
-def _build_form(bench: Workbench, studies: Studies, choice: gr.Dropdown) -> Any:
-    """Add the form that builds a study; return the event that ends with the new study chosen."""
+def _build_form(bench: Workbench, studies: Studies, choice: gr.Dropdown) -> tuple[Any, gr.Dropdown, gr.HTML]:
+    """Add the form that builds a study; return the event that ends with the new study chosen, its run, and the line
+    about the run's training.
+    """
     infos = runs.listed(bench.run(None))
+    info = infos[0] if infos else None
+    numbers, choices = [info.epoch for info in infos], runs.run_choices(bench, words.speaker())
     with gr.Accordion(words.label("Build a study"), open=not studies.by_name):
         gr.HTML(
             words.label(
@@ -191,15 +213,16 @@ def _build_form(bench: Workbench, studies: Studies, choice: gr.Dropdown) -> Any:
             ),
             elem_classes="lead",
         )  # fmt: skip
+        training = live.live(bench)
         with gr.Row():
-            run = gr.Dropdown(list(bench.runs), value=next(iter(bench.runs)), label=words.label("Run"),
+            run = gr.Dropdown(choices, value=next(iter(bench.runs)), label=words.label("Run"),
                               visible=len(bench.runs) > 1, filterable=False)
-            epochs = gr.Dropdown([info.epoch for info in infos][::-1], value=spread([i.epoch for i in infos]),
-                                 multiselect=True, label=words.label("Epochs"))
-            direction = gr.Radio(runs.direction_choices(infos[0]), value=infos[0].directions[0],
-                                 label=words.label("Direction"))
+            epochs = gr.Dropdown(numbers[::-1], value=spread(numbers), multiselect=True, label=words.label("Epochs"))
+            direction = gr.Radio(runs.direction_choices(info) if info else [],
+                                 value=info.directions[0] if info else None, label=words.label("Direction"))
         with gr.Row():
-            dataset = gr.Textbox(offered_dataset(infos[0].config.data.dataset), label=words.label("Data set"), lines=1,
+            offered = offered_dataset(info.config.data.dataset) if info else ""
+            dataset = gr.Textbox(offered, label=words.label("Data set"), lines=1,
                                  info=words.label("A folder with testA and testB, USER/NAME on the Hub, or "
                                                   "streets. Its test pictures are shown."))
             name = gr.Textbox(label=words.label("Name"),
@@ -219,14 +242,21 @@ def _build_form(bench: Workbench, studies: Studies, choice: gr.Dropdown) -> Any:
         go = gr.Button(words.label("Build"), variant="primary")
         said = gr.HTML(elem_classes="built", label="built")
 
-    def take_run(run: str) -> list[Any]:
-        infos = runs.listed(bench.run(run))
+    def take_run(run: str, request: gr.Request) -> list[Any]:
+        infos, line = runs.listed(bench.run(run)), live.value(bench, run, words.speaker(request))
+        if not infos:
+            return [gr.Dropdown([], value=[]), gr.Radio([], value=None), "", line]
         numbers = [info.epoch for info in infos]
         return [
             gr.Dropdown(numbers[::-1], value=spread(numbers)),
             gr.Radio(runs.direction_choices(infos[0]), value=infos[0].directions[0]),
-            offered_dataset(infos[0].config.data.dataset),
-        ]
+            offered_dataset(infos[0].config.data.dataset), line,
+        ]  # fmt: skip
+
+    def take_epochs(run: str, request: gr.Request) -> list[Any]:
+        """Offer the epochs that have come; the chosen ones stay."""
+        numbers = [info.epoch for info in runs.listed(bench.run(run))]
+        return [gr.Dropdown(numbers[::-1]), live.value(bench, run, words.speaker(request))]
 
     def take_protocol(name: str) -> list[Any]:
         rules = PROTOCOLS[name]
@@ -273,13 +303,16 @@ def _build_form(bench: Workbench, studies: Studies, choice: gr.Dropdown) -> Any:
         yield [line, gr.Button(interactive=True), gr.Dropdown(names, value=study.name, visible=len(names) > 1)]
 
     private = {"show_progress": "hidden", "api_visibility": "private"}
-    run.input(shows_errors(take_run), run, [epochs, direction, dataset], **private, **REPORTS)
+    for event in (run.input, training.first):
+        event(shows_errors(take_run), run, [epochs, direction, dataset, training], **private, **REPORTS)
+    training.arrived(shows_errors(take_epochs), run, [epochs, training], **private, **REPORTS)
     protocol.input(take_protocol, protocol, [practice, test, vigilance, repeats, mask], **private, **REPORTS)
-    return go.click(
+    built = go.click(
         shows_errors(build_study),
         [run, epochs, direction, dataset, protocol, name, title, contact, practice, test, vigilance, repeats, mask],
         [said, go, choice], **private, **BUILDS,
     )  # fmt: skip
+    return built, run, training
 
 
 def _float(value: float | None) -> float | None:
