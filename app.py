@@ -8,14 +8,15 @@ import logging
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
+import hub
 from cyclegan.checkpoints.sources import CheckpointSource
 from cyclegan.cli.ports import check_port, is_loopback, port
 from cyclegan.cli.signals import end_in_order
 from cyclegan.errors import CheckpointError, UserError
 from cyclegan.study.shelf import Studies
-from hub import open_source, open_studies
 
 DEMO, STUDIES = Path(__file__).parent / "demo", Path("studies")
 
@@ -41,16 +42,13 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def open_sources(specs: Sequence[str] | None) -> list[CheckpointSource]:
-    """Return the runs to show, None for the embedded ones. Raises CheckpointError if one has no readable checkpoint."""
-    sources = [open_source(spec) for spec in specs or sorted({path.parent for path in DEMO.rglob("epoch-*")})]
-    if not sources:
+    """Return the runs to show, None for the embedded ones. Raises CheckpointError: see `hub.open_sources`."""
+    specs = specs or sorted({str(path.parent) for path in DEMO.rglob("epoch-*")})
+    if not specs:
         raise CheckpointError("demo/ holds no run: name one, as in python app.py --checkpoints runs/maps")
-    for source in sources:
-        if not source.list():
-            problems = {"name": source.name, "problems": "; ".join(map(str, source.problems))}
-            raise CheckpointError("{name} holds no readable checkpoint: {problems}", **problems)
-        for problem in source.problems:
-            logging.warning("%s", problem)
+    sources, problems = hub.open_sources(specs)
+    for problem in problems:
+        logging.warning("%s", problem)
     return sources
 
 
@@ -61,11 +59,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     end_in_order()
     places = [STUDIES] if args.checkpoints else [DEMO / "studies", STUDIES]
     folders = args.studies or [place for place in places if any(place.glob("*/study.json"))]
+    later = [] if args.studies else [place for place in places if place not in folders]
     try:
         with contextlib.suppress(KeyboardInterrupt):  # By Ctrl-C or SIGTERM, also while loading.
             sources = open_sources(args.checkpoints)
             check_port(args.host, args.port)
-            with open_studies(folders, own=is_loopback(args.host) and not args.share, votes=args.votes) as shelf:
+            own = is_loopback(args.host) and not args.share
+            with hub.open_studies(folders, later=later, own=own, votes=args.votes) as shelf:
                 _serve(args, sources, shelf)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -78,8 +78,8 @@ def _serve(args: argparse.Namespace, sources: list[CheckpointSource], shelf: Stu
     from cyclegan.ui.pages import checkpoints, compare, files, studies, translate
 
     pages = {"": translate, "compare": compare, "files": files, "checkpoints": checkpoints, "studies": studies}
-    bench = workbench.Workbench(sources, lambda spec: open_source(spec, for_visitors=not shelf.own), own=shelf.own,
-                                cache_bytes=args.cache_mb * 2**20, studies=shelf)
+    open_more = partial(hub.open_source, for_visitors=not shelf.own, awaited=True)
+    bench = workbench.Workbench(sources, open_more, own=shelf.own, cache_bytes=args.cache_mb * 2**20, studies=shelf)
     with theme.composing():
         demo = theme.blocks()
         for path, page in pages.items():

@@ -366,6 +366,10 @@ class RunConfig(Config):
         1, "number of training states to keep; generators of every epoch are kept", least=1
     )
     sample_count: int = option(4, "fixed test pictures per domain in each epoch's sample grid", least=1)
+    samples_every: int = option(
+        500, "steps between grids of the test pictures within an epoch, which the app shows (RUN/samples); 0: none",
+        least=0,
+    )
     log_every: int = option(100, "steps between lines of losses in metrics.jsonl", least=1)
     report_to: str = option("none", "tracker that also shows losses and samples", choices=TRACKERS)
     push_to_hub: bool = option(False, "publish each epoch to the Hugging Face Hub: one commit, one tag")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cyclegan.errors import CheckpointError
+from cyclegan.errors import CheckpointError, Message, UserError
 
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"  # Read by huggingface_hub as it is imported.
 
@@ -18,16 +18,17 @@ if TYPE_CHECKING:
     from cyclegan.checkpoints.sources import CheckpointSource
     from cyclegan.study.shelf import Studies
 
-__all__ = ["HubError", "open_source", "open_studies"]
+__all__ = ["HubError", "open_source", "open_sources", "open_studies"]
 
 
-def open_source(spec: str | Path, *, for_visitors: bool = False) -> CheckpointSource:
+def open_source(spec: str | Path, *, for_visitors: bool = False, awaited: bool = False) -> CheckpointSource:
     """Return the checkpoints that a person named on a command line or in the app.
 
     Args:
         spec: a run's or an epoch's folder, or USER/NAME, USER/NAME@epoch-0012, USER/NAME@COMMIT on the Hub.
             A folder takes precedence over a repository, even if only its first part exists.
         for_visitors: a stranger named it: open no folder, and use no token of this computer.
+        awaited: also open a folder or a repository that holds no checkpoint yet.
 
     Raises:
         CheckpointError: it is neither, or a folder without checkpoints.
@@ -38,9 +39,9 @@ def open_source(spec: str | Path, *, for_visitors: bool = False) -> CheckpointSo
     if for_visitors:
         from hub.source import HubSource
 
-        return HubSource(text, token=False)
+        return HubSource(text, token=False, awaited=awaited)
     try:
-        return LocalSource(spec)
+        return LocalSource(spec, awaited=awaited)
     except CheckpointError as error:
         if isinstance(spec, Path) or os.path.exists(text) or os.path.isdir(text.split("/")[0]):
             raise  # runs/mni is a misspelt folder, not a repository of the user "runs".
@@ -50,16 +51,49 @@ def open_source(spec: str | Path, *, for_visitors: bool = False) -> CheckpointSo
             revision = parse_spec(text).revision
         except CheckpointError:
             raise error from None  # It explains what a run's folder is.
-        return HubSource(text, no_folder=None if revision else error)
+        return HubSource(text, no_folder=None if revision else error, awaited=awaited)
+
+
+def open_sources(specs: Sequence[str | Path]) -> tuple[list[CheckpointSource], list[Message | UserError]]:
+    """Return the runs that an app shows, those with epochs first, and what is wrong with some of them.
+
+    A run that is starting, or that can't be read, doesn't stop the others.
+
+    Raises:
+        CheckpointError: a folder is missing; or no run has a readable checkpoint, and none is starting.
+    """
+    usable, starting, others = [], [], []
+    problems: list[Message | UserError] = []
+    for spec in specs:
+        source, group = open_source(spec, awaited=True), others
+        try:
+            if source.list():
+                group = usable
+            elif source.problems:
+                reasons = "; ".join(map(str, source.problems))
+                raise CheckpointError("{name} holds no readable checkpoint: {reason}", name=source.name, reason=reasons)
+            elif source.has_begun:
+                group = starting
+            else:
+                open_source(spec)  # Its error explains what a run's folder is.
+            problems += source.problems
+        except CheckpointError as error:
+            problems.append(error)
+        group.append(source)
+    if not usable and not starting:
+        raise problems[0]
+    return [*usable, *starting, *others], problems
 
 
 @contextlib.contextmanager
-def open_studies(folders: Sequence[str | Path], *, own: bool = False, votes: str | None = None) -> Iterator[Studies]:
+def open_studies(
+    folders: Sequence[str | Path], *, later: Sequence[str | Path] = (), own: bool = False, votes: str | None = None
+) -> Iterator[Studies]:
     """Yield the studies in these folders, with a login by Hugging Face for those that ask for it.
 
     Args:
         folders: of studies, or of folders that hold some.
-        own: see `Studies`.
+        later, own: see `Studies`.
         votes: private data set, USER/NAME, that votes are copied to and restored from. Pending ones are sent before
             the context ends.
 
@@ -75,7 +109,7 @@ def open_studies(folders: Sequence[str | Path], *, own: bool = False, votes: str
         return HubLogin()
 
     with contextlib.ExitStack() as stack:
-        studies = Studies(folders, own=own, login=login)
+        studies = Studies(folders, later=later, own=own, login=login)
         stack.callback(studies.close)
         if votes is not None:
             from hub.studies.votes_dataset import Shipment

@@ -32,6 +32,7 @@ from cyclegan.checkpoints.format import (
     make_info,
     read_info,
 )
+from cyclegan.checkpoints.sources import Watch
 from cyclegan.config import Direction
 from cyclegan.errors import CheckpointError, Message, UserError, message
 from hub.client import BRANCH, Refs, Repository, patiently
@@ -41,6 +42,8 @@ from hub.layout import INDEX, PublishedEpoch, published_epochs, read_index
 
 FRESH_S = 30.0
 """Seconds for which a list counts as new; `refresh` asks again sooner."""
+WATCHED_S = 60.0
+"""Seconds between questions to the Hub about an open page's run."""
 TIMEOUT_S = 15.0
 MAX_EXAMPLES = 24
 MAX_EXAMPLE_BYTES = 10_000_000
@@ -97,6 +100,7 @@ class HubSource:
             for public repositories.
         no_folder: the reason why `spec` isn't a run's folder, if it could have been one; part of the error if the
             Hub fails, too.
+        awaited: a repository that a run has only made, without an epoch, has an empty list instead of an error.
 
     Raises:
         CheckpointError: `spec` is none of these.
@@ -104,10 +108,10 @@ class HubSource:
 
     def __init__(
         self, spec: str, *, endpoint: str | None = None, token: str | bool | None = None,
-        no_folder: UserError | None = None,
+        no_folder: UserError | None = None, awaited: bool = False,
     ) -> None:
-        self.name, self._no_folder = spec, no_folder
-        self._options = {"endpoint": endpoint, "token": token, "no_folder": no_folder}
+        self.name, self._no_folder, self._awaited = spec, no_folder, awaited
+        self._options = {"endpoint": endpoint, "token": token, "no_folder": no_folder, "awaited": awaited}
         self.spec = parse_spec(spec)
         self.repository = Repository(self.spec.repo_id, endpoint=endpoint, token=token, timeout_s=TIMEOUT_S)
         self._downloads = Downloads(self.repository)
@@ -123,6 +127,7 @@ class HubSource:
         self._examples = Examples("", [], 0.0)
         self._without: set[tuple[str, str]] = set()
         """Commit and name of each missing grid of test pictures."""
+        self.has_begun = True
         self.down = False
         """The Hub couldn't be reached by the last `list`."""
 
@@ -131,6 +136,16 @@ class HubSource:
         return functools.partial(HubSource, self.name, **self._options), ()
 
     # --- the protocol ---------------------------------------------------------------------------------------
+
+    def watch(self) -> Watch:
+        """Return the newest commit and the number of epochs; asks the Hub about once a minute. Raises CheckpointError.
+        """
+        is_known = self._listed_at > 0 and time.monotonic() - self._listed_at < WATCHED_S
+        infos = self._known() if is_known else self.list()
+        return Watch(f"{infos[0].commit_sha}.{len(infos)}" if infos else "")
+
+    def progress(self) -> None:
+        """Return None: the Hub doesn't know how far the next epoch is."""
 
     @property
     def url(self) -> str:
@@ -244,11 +259,13 @@ class HubSource:
     def examples(self) -> list[Path]:
         """Return example inputs from the newest epoch's commit; [] if they are unavailable."""
         try:
-            sha = (self._infos or self.list())[0].commit_sha
+            infos = self._infos or self.list()
         except CheckpointError as error:
             log.warning("no examples of %s: %s", self.name, error)
             return []
-        known = self._examples
+        if not infos:
+            return []
+        sha, known = infos[0].commit_sha, self._examples
         if known.sha == sha and time.monotonic() < known.again_at:
             return known.paths
         if not self._examples_lock.acquire(blocking=False):
@@ -295,7 +312,8 @@ class HubSource:
         refs = self.repository.refs()
         published = published_epochs(self.repository, refs)
         if not published:
-            return [self._root(refs)]
+            root = self._root(refs)
+            return [] if root is None else [root]
         index, config = self._index(refs)
         infos = {}
         rest = []
@@ -337,8 +355,11 @@ class HubSource:
                 return read_index(values.get(INDEX)), config
         return {}, None  # Then each epoch's own files are read, and its error names what is wrong.
 
-    def _root(self, refs: Refs) -> CheckpointInfo:
-        """Return the checkpoint at the head of a repository that was not published epoch by epoch."""
+    def _root(self, refs: Refs) -> CheckpointInfo | None:
+        """Return the checkpoint at the head of a repository that was not published epoch by epoch.
+
+        None: it is awaited, and the repository is as it was made.
+        """
         files = self.repository.files(refs.head) if refs.head else []
         if "checkpoint.json" in files and "config.json" in files:
             return self._info(refs.head, "main")
@@ -349,6 +370,8 @@ class HubSource:
                 "implementation: python -m cyclegan import --from hub:{repo_id}:{file} --output runs/imported",
                 repo_id=self.spec.repo_id, file=pickles[0],
             )
+        if self._awaited and set(files) <= {".gitattributes", "README.md"}:
+            return None
         raise CheckpointError(
             "{repo_id} holds no checkpoint of this program: no tag such as epoch-0001, no checkpoint.json",
             repo_id=self.spec.repo_id,
@@ -374,6 +397,8 @@ class HubSource:
         """Return the info of `epoch`, None for the newest."""
         infos = self.list()
         info = next((info for info in infos if epoch in (None, info.epoch)), None)
+        if info is None and not infos:
+            raise CheckpointError("{name} has no epoch yet", name=self.name)
         if info is None:
             have = ", ".join(str(info.epoch) for info in infos)
             if self.down:

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 from cyclegan.checkpoints.format import EPOCH_NAME, SAMPLES, Checkpoint, CheckpointInfo, load_checkpoint, read_info
+from cyclegan.checkpoints.progress import PROGRESS, MetricsLog, Progress, newest_samples, read_progress
 from cyclegan.config import Direction
 from cyclegan.errors import CheckpointError, Message, UserError
 
 EXAMPLE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+
+
+class Watch(NamedTuple):
+    """Words that change with what they stand for."""
+
+    epochs: str = ""
+    """The list of epochs; empty while there is none."""
+    training: str = ""
+    """The progress of the training."""
+    details: str = ""
+    """The losses and samples of the epoch that is being trained."""
 
 
 class CheckpointSource(Protocol):
@@ -22,6 +34,19 @@ class CheckpointSource(Protocol):
     """One sentence for each checkpoint or question that the last `list` had to leave out."""
     url: str | None
     """Its page on the Hub; None for a folder."""
+    has_begun: bool
+    """True if a training has written here, though maybe no epoch yet."""
+
+    def watch(self) -> Watch:
+        """Return words that change once there is something new to show. It is cheap: open pages ask again and again.
+
+        Raises CheckpointError.
+        """
+        ...
+
+    def progress(self) -> Progress | None:
+        """Return how far the training is that writes here, or that wrote here last; None if that isn't known."""
+        ...
 
     def refresh(self) -> None:
         """Make the next `list` look again instead of remembering."""
@@ -50,11 +75,15 @@ class CheckpointSource(Protocol):
 class LocalSource:
     """The checkpoints of a run's folder, or the single one of an epoch's folder.
 
+    Args:
+        folder: the run's or the epoch's.
+        awaited: open a folder that holds no checkpoint yet; its list then is empty.
+
     Raises:
         CheckpointError: the folder is missing or holds no checkpoint.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, *, awaited: bool = False) -> None:
         self.folder = Path(folder)
         if not os.path.isdir(self.folder):  # Path.is_dir raises for a name that is too long.
             raise CheckpointError(
@@ -64,8 +93,40 @@ class LocalSource:
         self.url = None
         self.problems: list[UserError | Message] = []
         """One sentence for each checkpoint that `list` left out."""
-        if not self._folders():
-            raise CheckpointError("{folder} holds no checkpoint: a run's folder holds epoch-0001 and on", folder=folder)
+        if not awaited and not self._folders():
+            raise self.nothing()
+
+    @property
+    def has_begun(self) -> bool:
+        """True if the folder holds what a training writes first."""
+        return any((self.folder / name).exists() for name in ("run.json", "training_state", PROGRESS))
+
+    def nothing(self) -> CheckpointError:
+        """Return the error for a folder without checkpoints."""
+        return CheckpointError(
+            "{folder} holds no checkpoint: a run's folder holds epoch-0001 and on", folder=self.folder
+        )
+
+    def watch(self) -> Watch:
+        """Return what the names of the folders, and progress.json, show without opening an epoch."""
+        folders, progress = self._folders(), self.progress()
+        epochs = f"{folders[0].name}.{len(folders)}" if folders else ""
+        if progress is None:
+            return Watch(epochs)
+        rows = MetricsLog(self.folder).size()
+        return Watch(epochs, f"{progress.written}.{progress.alive}", f"{progress.samples_step}.{rows}")
+
+    def progress(self) -> Progress | None:
+        """Return the progress that the trainer writes into the run's folder."""
+        return read_progress(self.folder)
+
+    def newest_samples(self) -> list[Path]:
+        """Return the grids of test pictures that were made within the present epoch."""
+        return newest_samples(self.folder)
+
+    def steps(self) -> list[dict[str, Any]]:
+        """Return the rows of metrics.jsonl."""
+        return MetricsLog(self.folder).read()
 
     def refresh(self) -> None:
         """Do nothing, because nothing is remembered."""
@@ -114,6 +175,8 @@ class LocalSource:
                     return folder
                 except CheckpointError as error:
                     problems.append(error)
+            if not problems:
+                raise self.nothing()
             raise CheckpointError(
                 "{name} holds no readable checkpoint: {reason}", name=self.name, reason=problems[0]
             )

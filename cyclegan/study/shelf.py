@@ -28,6 +28,8 @@ KEY_VARIABLE = "STUDY_KEY"
 PREVIEW = "_preview"
 """Studies are previewed at study/_preview/NAME; no study can have this name."""
 log = logging.getLogger(__name__)
+LOOK_S = 2.0
+"""Time between looks for new studies."""
 KEPT_S = 5.0
 """Time for which a report is reused."""
 
@@ -41,6 +43,7 @@ class Studies:
 
     Args:
         folders: of studies, or of folders that hold some.
+        later: folders that may hold studies later; those that are there already are left out.
         own: whether the visitor owns this computer, and so sees results and builds studies.
         login: returns the login for `cyclegan.study.server.make_app`; called if a study requires accounts.
 
@@ -53,11 +56,14 @@ class Studies:
     """
 
     def __init__(
-        self, folders: Sequence[str | Path] = (), *, own: bool = False, login: Callable[[], Any] | None = None
+        self, folders: Sequence[str | Path] = (), *, later: Sequence[str | Path] = (), own: bool = False,
+        login: Callable[[], Any] | None = None,
     ) -> None:
         self.own = own
         self.opened: Callable[[Study, Store], None] | None = None
+        self._folders = [Path(folder) for folder in (*folders, *later)]
         self.by_name: dict[str, Study] = {study.name: study for study in find_studies(folders)}
+        self._seen, self._looked, self._looking = self._present(), time.monotonic(), threading.Lock()
         accounts = any(study.protocol.login == "huggingface" for study in self.by_name.values())
         self._login = login() if accounts and login is not None else None
         self._stores: dict[str, Store] = {}
@@ -67,12 +73,44 @@ class Studies:
         self._reports: dict[str, tuple[float, int, dict[str, Any]]] = {}
         self._lock = threading.RLock()
 
+    def _present(self) -> set[Path]:
+        found = (path for folder in self._folders for path in (folder / "study.json", *folder.glob("*/study.json")))
+        return {path for path in found if os.path.isfile(path)}
+
+    def names(self) -> list[str]:
+        """Return the names of the studies, with those that have come since the last look, some seconds ago."""
+        if time.monotonic() - self._looked > LOOK_S and self._looking.acquire(blocking=False):
+            try:
+                for path in sorted(self._present() - self._seen):
+                    self._take(path)
+                self._looked = time.monotonic()
+            finally:
+                self._looking.release()
+        return list(self.by_name)
+
+    def _take(self, path: Path) -> None:
+        """Serve another study, unless it can't be served here."""
+        self._seen.add(path)
+        try:
+            study = read_study(path.parent)
+        except StudyError as error:
+            log.warning("%s", error)
+            return
+        if study.name in self.by_name:
+            log.warning("two studies are called %s: build one of them under another name", study.name)
+        elif study.protocol.login == "huggingface" and self._login is None:
+            log.warning("%s asks for a login: start the app again to serve it", study.name)
+        else:
+            self.add(path.parent)
+
     def route(self) -> Mount:
         """Return the route at which the app serves it, for `ui.launch_options`."""
         return Mount("/study", app=self)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer a participant's browser."""
+        if time.monotonic() - self._looked > LOOK_S:
+            await asyncio.to_thread(self.names)
         app = self._app or await asyncio.to_thread(self._load)
         await app(scope, receive, send)
 
@@ -159,6 +197,7 @@ class Studies:
         """Serve a study that has just been built. Raises StudyError."""
         study = read_study(folder)
         with self._lock:
+            self._seen.add(folder / "study.json")
             self.by_name[study.name] = study
             self._app = None  # The next request makes a new one; all state is in the database.
         return study

@@ -1,56 +1,14 @@
-"""metrics.jsonl: one line per epoch and per `--log_every` steps, and the picture of its curves."""
+"""The picture of a run's curves."""
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from cyclegan.evaluation.figures import FIGURES, figure_of
-from cyclegan.files import whole_file
 
 COLOURS = ("#0072b2", "#d55e00")
-
-class MetricsLog:
-    """Appends JSON lines to RUN/metrics.jsonl.
-
-    A line has `event` ("start", "step" or "epoch"), `epoch`, `step`, `losses`; for starts also `device`, `processes`,
-    `mixed_precision`, and for epochs `metrics`, `lr`, `images_per_second`, `seconds`, `skipped_steps`.
-    """
-
-    def __init__(self, run: Path) -> None:
-        self.path = run / "metrics.jsonl"
-
-    def append(self, values: Mapping[str, Any]) -> None:
-        """Add a line and hand it to the operating system at once."""
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(values) + "\n")
-
-    def read(self) -> list[dict[str, Any]]:
-        """Return all lines that this class wrote; a crash may have cut the last one."""
-        rows = []
-        if self.path.is_file():
-            for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
-                try:
-                    row = json.loads(line)
-                except (ValueError, RecursionError):
-                    continue
-                if (
-                    isinstance(row, dict)
-                    and row.get("event") in ("start", "step", "epoch")
-                    and all(type(row.get(key)) is int for key in ("epoch", "step"))
-                    and isinstance(row.get("losses"), dict)
-                ):
-                    rows.append(row)
-        return rows
-
-    def rewind(self, global_step: int) -> None:
-        """Drop lines of steps that will be run again after resuming from `global_step`. Raises OSError."""
-        kept = [row for row in self.read() if row["step"] <= global_step]
-        with whole_file(self.path) as part:
-            part.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
 
 
 def _panels(rows: list[dict[str, Any]]) -> dict[str, list[str]]:

@@ -6,7 +6,9 @@ import logging
 import math
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,13 +21,21 @@ from torch import Tensor
 from tqdm import tqdm
 
 from cyclegan.checkpoints.format import explained_writes
+from cyclegan.checkpoints.progress import MetricsLog, Progress
 from cyclegan.config import Direction, TrainConfig
 from cyclegan.errors import ConfigError, Message, UserError, message, number_of, rounded
 from cyclegan.evaluation.collapse import warnings as collapse_warnings
 from cyclegan.evaluation.figures import figure_of
-from cyclegan.evaluation.samples import DIVERSITY_SAMPLES, sample_grid, sample_metrics, translate_samples
+from cyclegan.evaluation.samples import (
+    DIVERSITY_SAMPLES,
+    TranslatedSamples,
+    sample_grid,
+    sample_metrics,
+    translate_samples,
+)
 from cyclegan.training.averages import RunningMeans
-from cyclegan.training.curves import MetricsLog, draw_curves
+from cyclegan.training.curves import draw_curves
+from cyclegan.training.progress import ProgressWriter
 from cyclegan.training.run import Run
 from cyclegan.training.trainer import Trainer, lr_factor
 
@@ -80,6 +90,11 @@ class Monitor:
         self.log = MetricsLog(Path(config.run.output_dir))
         self.window = RunningMeans()
         self._first, self._excluded = True, 0.0
+        self.started, self.first_step = time.monotonic(), trainer.global_step
+        self._losses: dict[str, float] = {}
+        """The last that were read from the device."""
+        self._writer: ProgressWriter | None = None
+        self._samples: dict[str, Any] = {}
         self.bar: tqdm | None = None
         if self.is_main:
             with explained_writes(self.log.path):
@@ -119,7 +134,22 @@ class Monitor:
             return {}
         samples = data.samples(max(config.sample_count, DIVERSITY_SAMPLES))
         run.save_examples(samples, self.trainer.method.directions)
+        self._samples, self._writer = samples, run.progress
+        if self._writer is not None:
+            self._writer.follow(self.progress)
         return samples
+
+    def progress(self) -> Progress:
+        """Return how far the training is; waits for nothing, and may be called by another thread."""
+        trainer, epochs = self.trainer, self.config.optim.total_epochs
+        left = run_left = None
+        if trainer.global_step > self.first_step:
+            _, run_left, left = self._pace(time.monotonic() - self.started)
+        return Progress(
+            "training" if trainer.epoch < epochs else "done", epoch=trainer.epoch + 1, epochs=epochs,
+            step=trainer.step_in_epoch, steps=trainer.steps_per_epoch, seconds_left=left, run_seconds_left=run_left,
+            losses=self._losses, domains=self._names,
+        )  # fmt: skip
 
     def request_stop(self) -> None:
         """Stop the training after this step; for signal handlers."""
@@ -162,6 +192,7 @@ class Monitor:
             means = self.window.means()
             self.window.clear()
             if means:
+                self._losses = means
                 row = {"event": "step", "epoch": trainer.epoch + 1, "step": trainer.global_step, "losses": means}
                 self._record(row)
             self.accelerator.log({f"loss/{name}": value for name, value in means.items()}, step=trainer.global_step)
@@ -170,16 +201,37 @@ class Monitor:
             now = time.monotonic()
             if now - self._shown >= self.bar.mininterval and losses:
                 self._shown = now
-                values = {name: float(value) for name, value in losses.items()}
+                self._losses = values = {name: float(value) for name, value in losses.items()}
                 shown = _brief({name: value for name, value in values.items() if math.isfinite(value)})  # Not skipped.
                 text = " ".join(f"{name} {value}" for name, value in shown.items())
                 if trainer.global_step > self.first_step:  # Else no step has been timed yet.
-                    rate, left = self._pace(now - self.started)
+                    rate, left, _ = self._pace(now - self.started)
                     text = f"{rate:.3g} images/s, {_clock(left)} left, {text}"
                 self.bar.set_postfix_str(text, False)
+        every, is_last = self.config.run.samples_every, trainer.step_in_epoch == trainer.steps_per_epoch
+        if self._writer is not None and every and trainer.global_step % every == 0 and not is_last:
+            self._show_samples(self._writer)
 
-    def _pace(self, seconds: float) -> tuple[float, float]:
-        """Return the pictures of each domain per second, over all processes, and the seconds left in the run.
+    def _show_samples(self, writer: ProgressWriter) -> None:
+        """Translate the first test pictures with the present networks; the training continues bit for bit as without.
+
+        Waits for the device; the grids are drawn and written in the writer's thread.
+        """
+        trainer, device, count = self.trainer, self.accelerator.device, self.config.run.sample_count
+        samples = {name: pictures[:count] for name, pictures in self._samples.items()}
+        with torch.random.fork_rng([device] if device.type == "cuda" else []), self.accelerator.autocast():
+            translated = translate_samples(samples, trainer.published_generators(), device)
+        for network in trainer.method.networks.values():
+            network.train()
+        writer.show(trainer.global_step, partial(self._grids, translated))
+
+    def _grids(self, translated: Mapping[Direction, TranslatedSamples]) -> dict[Direction, Image.Image]:
+        count = self.config.run.sample_count
+        return {way: sample_grid(made, self._names, count=count) for way, made in translated.items()}
+
+    def _pace(self, seconds: float) -> tuple[float, float, float]:
+        """Return the pictures of each domain per second, over all processes, and the seconds left in the run and the
+        epoch.
 
         Args:
             seconds: that the epoch's steps took from `first_step` on.
@@ -188,7 +240,7 @@ class Monitor:
         steps, seconds = max(1, trainer.global_step - self.first_step), max(1e-9, seconds)
         rate = steps * optim.batch_size * self.accelerator.num_processes / seconds
         to_go = (optim.total_epochs - trainer.epoch) * trainer.steps_per_epoch - trainer.step_in_epoch
-        return rate, to_go * seconds / steps
+        return rate, to_go * seconds / steps, (trainer.steps_per_epoch - trainer.step_in_epoch) * seconds / steps
 
     def _record(self, row: dict[str, Any]) -> None:
         """Add a row to metrics.jsonl; a failure is only a warning, because the training matters more."""
@@ -214,7 +266,7 @@ class Monitor:
         trainer, optim = self.trainer, self.config.optim
         losses, skipped_steps = trainer.epoch_means.means(), trainer.skipped_steps
         metrics, grids = self._evaluate(samples)
-        rate, left = self._pace(seconds - self._excluded)
+        rate, left, _ = self._pace(seconds - self._excluded)
         self._excluded = 0.0
         lr = optim.lr * lr_factor(trainer.epoch, optim)
         row = {"event": "epoch", "epoch": trainer.epoch, "step": trainer.global_step, "losses": losses}
@@ -245,8 +297,7 @@ class Monitor:
         with self.accelerator.autocast():
             translated = translate_samples(samples, trainer.published_generators(), device)
             metrics = sample_metrics(samples, translated, trainer.judges(), device)
-        count = self.config.run.sample_count
-        return metrics, {way: sample_grid(made, self._names, count=count) for way, made in translated.items()}
+        return metrics, self._grids(translated)
 
     def draw_curves(self) -> None:
         """Draw curves.png from metrics.jsonl; safe to call while the next epoch is trained."""

@@ -28,6 +28,7 @@ from cyclegan.errors import CheckpointError, Message, UserError, message
 from cyclegan.files import read_json, remove_leftovers, remove_whole, whole_folder, write_json
 from cyclegan.images import to_image
 from cyclegan.training.background import TrainerSnapshot
+from cyclegan.training.progress import ProgressWriter
 from cyclegan.training.trainer import Trainer
 
 PICTURES = "pictures.json"
@@ -52,6 +53,8 @@ class Run:
         self.folder = Path(config.run.output_dir)
         self.is_main = accelerator.is_main_process
         self._lock: FileLock | None = None
+        self.progress: ProgressWriter | None = None
+        """Shows the app how far the training is; on the main process."""
         self.notes: list[Message | UserError | str] = []
         """Sentences for the log, about what was resumed and what changed."""
 
@@ -74,6 +77,7 @@ class Run:
                 self._fetch()
                 self._refuse_to_overwrite()
                 self.run_id = self._describe()
+                self.progress = ProgressWriter(self.folder)
             except BaseException:
                 self.__exit__()
                 raise
@@ -81,6 +85,9 @@ class Run:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self.progress is not None:
+            self.progress.close()
+            self.progress = None
         if self._lock is not None:
             self._lock.release()
             self._lock = None

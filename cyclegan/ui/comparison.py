@@ -22,6 +22,7 @@ from cyclegan.ui import inputs, runs, words
 from cyclegan.ui.curves import curves
 from cyclegan.ui.feedback import busy, raise_for_page
 from cyclegan.ui.inputs import by
+from cyclegan.ui.live import waiting
 from cyclegan.ui.results import Picture, Result, ResultRequest
 from cyclegan.ui.workbench import GPU_IS_LENT, Workbench
 
@@ -98,7 +99,10 @@ def _entry(bench: Workbench, value: str, lists: dict[str, list[CheckpointInfo]])
 
 
 def default_entries(bench: Workbench, run: str) -> list[Entry]:
-    """Return up to SPREAD epochs of a run, from its first to its last, oldest first. Raises CheckpointError."""
+    """Return up to SPREAD epochs of a run, from its first to its last, oldest first; none if the run is starting.
+
+    Raises CheckpointError.
+    """
     infos = runs.listed(bench.run(run))[::-1]
     count = min(SPREAD, len(infos))
     places = [round(n * (len(infos) - 1) / max(1, count - 1)) for n in range(count)]
@@ -215,6 +219,9 @@ def compare(
         entries, problems = resolve(bench, chosen) if chosen else (default_entries(bench, next(iter(bench.runs))), [])
         if problems:
             raise CheckpointError(in_one(problems))
+        if not entries:
+            yield [waiting(say), None, [], [], None]
+            return
         if direction is None:
             direction = entries[0].info.directions[0]
         able = [entry for entry in entries if direction in entry.info.directions]

@@ -9,6 +9,7 @@ import math
 import re
 import threading
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from cyclegan.checkpoints.format import CheckpointInfo
 from cyclegan.errors import Message, message, rounded
@@ -29,7 +30,7 @@ MAX_POINTS = 400
 """More points than this are thinned out, because a panel is about 300 pixels wide."""
 
 Line = tuple[str, tuple[tuple[int, float], ...]]
-"""Its name, and its points (epoch, value)."""
+"""Its name, and its points (epoch or step, value)."""
 
 _drawing = threading.Lock()
 
@@ -66,6 +67,26 @@ def curves(infos: Sequence[CheckpointInfo], marked: Sequence[int], say: words.Sp
     )
 
 
+def step_curves(rows: Sequence[Mapping[str, Any]], domains: Mapping[str, str], say: words.Speaker) -> str:
+    """Return the HTML of the losses within an epoch, against the step; "" with fewer than two points.
+
+    Args:
+        rows: the epoch's steps in metrics.jsonl.
+        domains: names by `a`, `b`.
+        say: the visitor's language.
+    """
+    kinds: dict[str, dict[str, Line]] = {}
+    for name in dict.fromkeys(name for row in rows for name in row["losses"]):
+        kind, end = _kind_and_end(name)
+        found = ((row["step"], row["losses"].get(name)) for row in rows)
+        points = tuple((step, float(x)) for step, x in found if type(x) in (int, float) and math.isfinite(x))
+        if len(points) > 1 and kind in PANELS:
+            kinds.setdefault(kind, {})[end] = (" → ".join(domains.get(domain, domain) for domain in end), points)
+    found = ((title, kinds[kind]) for kind, title in PANELS.items() if kind in kinds)
+    panels = [_panel(say.text_of(title), lines, (), say, by_step=True) for title, lines in found]
+    return f'<section class="curves"><div class="panels">{"".join(panels)}</div></section>' if panels else ""
+
+
 def _figures(info: CheckpointInfo) -> dict[str, float]:
     """Return the recorded values that are finite."""
     recorded: Mapping[str, float] = {**info.losses, **info.metrics}
@@ -88,28 +109,30 @@ def _line_name(info: CheckpointInfo, end: str) -> str:
     return runs.arrow(info, end) if len(end) == 2 else runs.domains(info)[end]
 
 
-def _panel(title: str, lines: Mapping[str, Line], chosen: tuple[int, ...], say: words.Speaker) -> str:
+def _panel(
+    title: str, lines: Mapping[str, Line], chosen: tuple[int, ...], say: words.Speaker, *, by_step: bool = False
+) -> str:
     lines = {end: lines[end] for end in ("ab", "a", "", "ba", "b") if end in lines}
     names = [(name, COLOURS[0] if end in ("ab", "a", "") else COLOURS[1]) for end, (name, _) in lines.items()]
     legend = "".join(
         f'<span><i style="background:{STYLES[colour]}"></i>{html.escape(name)}</span>' for name, colour in names if name
     )
     plain = [(colour, points) for (_, colour), (_, points) in zip(names, lines.values(), strict=True)]
-    label = html.escape(f"{title}. {' '.join(_in_words(line, chosen, say) for line in lines.values())}")
+    in_words = " ".join(_in_words(line, chosen, say, by_step=by_step) for line in lines.values())
+    label = html.escape(f"{title}. {in_words}")
     svg = _svg(tuple(plain), chosen).replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
     return f"<figure><figcaption><b>{html.escape(title)}</b>{legend}</figcaption>{svg}</figure>"
 
 
-def _in_words(line: Line, chosen: tuple[int, ...], say: words.Speaker) -> str:
+def _in_words(line: Line, chosen: tuple[int, ...], say: words.Speaker, *, by_step: bool) -> str:
     """Return a line in words: its first and last value, and those at the chosen epochs."""
     name, points = line
     (begin, first), (end, last) = points[0], points[-1]
-    parts = [
-        say(
-            "from {first} (epoch {begin}) to {last} (epoch {end})",
-            first=_short(first), begin=begin, last=_short(last), end=end,
-        )
-    ]  # fmt: skip
+    ends = {"first": _short(first), "begin": begin, "last": _short(last), "end": end}
+    if by_step:
+        parts = [say("from {first} (step {begin}) to {last} (step {end})", **ends)]
+    else:
+        parts = [say("from {first} (epoch {begin}) to {last} (epoch {end})", **ends)]
     parts += [
         say("epoch {epoch}: {value}", epoch=epoch, value=_short(value)) for epoch, value in points if epoch in chosen
     ]

@@ -25,6 +25,7 @@ from cyclegan.evaluation.figures import FIGURES, Figure, figure_of
 from cyclegan.images import open_image, probe_image
 from cyclegan.ui import inputs, runs, words
 from cyclegan.ui.feedback import notices, raise_for_page
+from cyclegan.ui.live import is_starting
 from cyclegan.ui.results import file_name, served
 from cyclegan.ui.workbench import Workbench
 
@@ -51,6 +52,9 @@ log = logging.getLogger(__name__)
 def samples(bench: Workbench, run: str | None, epoch: str | None, say: words.Speaker) -> Iterator[list[Any]]:
     """Yield the note and the gallery of an epoch's grids; both are cleared before an error is raised."""
     try:
+        if is_starting(bench.run(run)):
+            yield ["", []]
+            return
         info = bench.info(run, None if epoch is None else runs.epoch_number(epoch))
         grids = []
         for path in bench.run(run).samples(info.epoch):
@@ -116,6 +120,8 @@ def _thumbnail(path: Path, changed_ns: int, tag: str) -> str:
 
 def sentence(source: CheckpointSource, infos: Sequence[CheckpointInfo], say: words.Speaker) -> str:
     """Return the run's name, its number of epochs, and its domains."""
+    if not infos:
+        return say("{name} has no epoch yet", name=source.name) + "."
     both = " ⇄ " if len(infos[0].directions) > 1 else " → "
     names = both.join(runs.domains(infos[0])[domain] for domain in infos[0].directions[0])
     return say(
@@ -124,7 +130,12 @@ def sentence(source: CheckpointSource, infos: Sequence[CheckpointInfo], say: wor
 
 
 def about(source: CheckpointSource, infos: Sequence[CheckpointInfo], say: words.Speaker) -> str:
-    """Return the HTML about a run: a sentence, its settings, its address, and what couldn't be shown of it."""
+    """Return the HTML about a run: a sentence, its settings, its address, and what couldn't be shown of it.
+
+    It is empty for a run without an epoch.
+    """
+    if not infos:
+        return ""
     config = infos[0].config
     rows = [
         (say.html("Method"), html.escape(config.method)),

@@ -18,6 +18,7 @@ from cyclegan.errors import CheckpointError, ImageError
 from cyclegan.images import natural_order, open_image, probe_image
 from cyclegan.ui import words
 from cyclegan.ui.feedback import warn
+from cyclegan.ui.live import is_starting
 
 if TYPE_CHECKING:
     from cyclegan.ui.workbench import Workbench
@@ -30,9 +31,9 @@ log = logging.getLogger(__name__)
 
 
 def listed(source: CheckpointSource) -> list[CheckpointInfo]:
-    """Return the source's epochs, newest first; raise CheckpointError if there is none."""
+    """Return the source's epochs, newest first; none for a run that is starting, else CheckpointError is raised."""
     infos = source.list()
-    if not infos:
+    if not infos and not is_starting(source):
         raise CheckpointError("{source} holds no readable checkpoint", source=source.name)
     return infos
 
@@ -102,11 +103,33 @@ def look_for_newer(
         say: the visitor's language.
     """
     source.refresh()
-    info = listed(source)[0]
+    infos = listed(source)
+    if not infos:
+        raise CheckpointError("{name} has no epoch yet", name=source.name)
+    info = infos[0]
     new = known is None or info.epoch > epoch_number(known)
     newest = html.escape(epoch_label(info, say))
     gr.Info(say("The newest is {epoch}.", epoch=newest) if new else say("No newer epoch yet."), title="", duration=4)
     return info, new
+
+
+def run_choices(bench: Workbench, say: words.Speaker) -> list[tuple[str, str]]:
+    """Return the choices of a gr.Dropdown of runs; those without an epoch are marked."""
+
+    def has_epochs(source: CheckpointSource) -> bool:
+        try:
+            return bool(source.watch().epochs)
+        except CheckpointError:  # Whoever chooses it gets the error.
+            return True
+
+    return [
+        (name if has_epochs(source) else say("{run} (starting)", run=name), name) for name, source in bench.runs.items()
+    ]
+
+
+def chosen(bench: Workbench, run: str, request: gr.Request) -> gr.Dropdown:
+    """Return the choice of a run with `run` chosen, in the visitor's language."""
+    return gr.Dropdown(run_choices(bench, words.speaker(request)), value=run)
 
 
 def run_dropdown(bench: Workbench) -> gr.Dropdown:
@@ -116,7 +139,7 @@ def run_dropdown(bench: Workbench) -> gr.Dropdown:
         else words.label("Or type USER/NAME of a repository on the Hub.")
     )  # fmt: skip
     return gr.Dropdown(
-        list(bench.runs), value=next(iter(bench.runs)), label=words.label("Run"), elem_classes="run",
+        run_choices(bench, words.speaker()), value=next(iter(bench.runs)), label=words.label("Run"), elem_classes="run",
         info=info if bench.takes_more else None, allow_custom_value=bench.takes_more,
         visible=bench.takes_more or len(bench.runs) > 1, filterable=bench.takes_more,
     )  # fmt: skip

@@ -203,7 +203,7 @@ def report_files(studies: Studies, study: Study) -> list[str]:
 def spread(epochs: Sequence[int]) -> list[int]:
     """Return up to three epochs of a run: the first, the middle one, the last."""
     ordered = sorted(epochs)
-    return sorted({ordered[0], ordered[len(ordered) // 2], ordered[-1]})
+    return sorted({*ordered[:1], *ordered[-1:], *ordered[len(ordered) // 2 : len(ordered) // 2 + 1]})
 
 
 def offered_dataset(source: CheckpointSource, dataset: str, say: words.Speaker) -> tuple[str, str]:

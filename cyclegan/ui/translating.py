@@ -15,6 +15,7 @@ from cyclegan.errors import ImageError, Message, UserError, rounded
 from cyclegan.ui import inputs, runs, words
 from cyclegan.ui.feedback import busy, notices, raise_for_page
 from cyclegan.ui.inputs import by
+from cyclegan.ui.live import is_starting, waiting
 from cyclegan.ui.results import Picture, Result, ResultRequest
 from cyclegan.ui.workbench import Workbench
 
@@ -48,6 +49,9 @@ def _translate(
     if reading not in READINGS:
         raise ImageError("there is no reading {reading!r}: choose both, ab or ba", reading=str(reading)[:40])
     image, remarks = inputs.received(payload, say)
+    if is_starting(bench.run(run)):
+        yield [waiting(say), *EMPTY * len(DIRECTIONS)]
+        return
     info = bench.info(run, None if epoch is None else runs.epoch_number(epoch))
     if not bench.ready.is_set():
         yield [busy(inputs.loading(say)), *KEPT * len(DIRECTIONS)]
@@ -91,8 +95,10 @@ def row_values(read: str, result: Result, say: words.Speaker) -> list[Any]:
     return [read, result.fake, result.rec, result.lost, f"{said} {scale}"]
 
 
-def lead(info: CheckpointInfo, problems: Iterable[Message | UserError | str], say: words.Speaker) -> str:
-    """Return the HTML of the page's introduction, with what couldn't be shown of the run."""
+def lead(info: CheckpointInfo | None, problems: Iterable[Message | UserError | str], say: words.Speaker) -> str:
+    """Return the HTML of the page's introduction, with what couldn't be shown of the run; info: None without epoch."""
+    if info is None:
+        return ""
     names = {domain: f"<b>{html.escape(name)}</b>" for domain, name in runs.domains(info).items()}
     if len(info.directions) == 1:
         here, there = (names[domain] for domain in info.directions[0])
@@ -144,7 +150,9 @@ def slider_looks(info: CheckpointInfo, direction: str, say: words.Speaker) -> li
     return [{"label": f"{first['label']} | {look['label']}", "visible": look["visible"]} for look in others]
 
 
-def reading_choices(info: CheckpointInfo) -> list[tuple[Any, str]]:
+def reading_choices(info: CheckpointInfo | None) -> list[tuple[Any, str]]:
     """Return the choices of a gr.Radio of readings."""
+    if info is None:
+        return [(words.label("Both"), "both")]
     names = runs.domains(info)
     return [(words.label("Both"), "both"), *((names[one[0]], one) for one in info.directions)]

@@ -147,6 +147,8 @@ class Workbench:
         infos = source.list()
         found = next((info for info in infos if epoch is None or info.epoch == epoch), None)
         if found is None:
+            if not infos and not source.problems:
+                raise CheckpointError("{name} has no epoch yet", name=source.name)
             if epoch is None:
                 raise CheckpointError("{name} has no epoch that can be read", name=source.name)
             if not infos:
@@ -221,7 +223,10 @@ class Workbench:
 
     def _warm(self) -> None:
         try:
-            self.translator(None, None)
+            import torch  # noqa: F401  # Also where the first run has no epoch yet.
+
+            if self.run(None).list():
+                self.translator(None, None)
         except CheckpointError as error:
             log.warning("%s", error)  # The page shows it to whoever asks for the checkpoint.
         except Exception:

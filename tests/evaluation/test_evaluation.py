@@ -7,10 +7,11 @@ import pytest
 import torch
 from PIL import Image
 
+from cyclegan.checkpoints.progress import MetricsLog
 from cyclegan.evaluation.collapse import diversity, warnings
 from cyclegan.evaluation.samples import sample_grid, sample_metrics, translate_samples
 from cyclegan.methods.losses import called_real
-from cyclegan.training.curves import MetricsLog, draw_curves
+from cyclegan.training.curves import draw_curves
 
 NAMES = {"a": "day", "b": "night"}
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import gradio as gr
 
-from cyclegan.ui import epochs, runs, words
+from cyclegan.ui import epochs, live, runs, words
 from cyclegan.ui.curves import curves
 from cyclegan.ui.feedback import busy, shows_errors
+from cyclegan.ui.in_training import in_training
 from cyclegan.ui.theme import announce, header
 from cyclegan.ui.workbench import Workbench
 
@@ -63,6 +64,8 @@ def _layout(bench: Workbench) -> SimpleNamespace:
     with gr.Row(elem_classes="choose"):
         run = runs.run_dropdown(bench)
         epoch, refresh = runs.epoch_dropdown(infos)
+    training = live.live(bench)
+    in_training = gr.HTML(elem_classes="in-training")
     about = gr.HTML(elem_classes="about-run")
     with gr.Column(elem_classes="chosen"):
         heading = gr.HTML()
@@ -81,7 +84,7 @@ def _layout(bench: Workbench) -> SimpleNamespace:
     more = gr.Button(visible=False, elem_classes="more")
     # The run that the page shows, whatever is typed; the newest epoch that it knows; the number of cards.
     opened, known, count = gr.State(next(iter(bench.runs))), gr.State(None), gr.State(PAGE)
-    shown = [opened, known, count, epoch, about, heading, cards, more]
+    shown = [opened, known, count, training, epoch, about, heading, cards, more]
     sentence, entries = gr.Textbox(visible=False, label="sentence"), gr.JSON(visible=False, label="epochs")
     for_programs = gr.Button(visible=False)
     parts = locals()
@@ -98,11 +101,14 @@ class Events:
         """Return a run with an epoch of it (the newest, if it isn't there), in the order of `shown`."""
         source = self.bench.run(run)
         infos = runs.listed(source)
+        line = live.value(self.bench, run, say)
+        if not infos:
+            return [run, None, count, line, gr.Dropdown([], value=None), "", "", "", gr.Button(visible=False)]
         info = next((i for i in infos if i.tag == tag), infos[0])
         rest = len(infos) - count
         more = say("Show {more} more of {rest}", more=min(PAGE, rest), rest=rest)
         return [
-            run, infos[0].tag, count,
+            run, infos[0].tag, count, line,
             gr.Dropdown(runs.epoch_choices(infos, say), value=info.tag),
             epochs.about(source, infos, say),
             epochs.heading(info, say),
@@ -113,7 +119,7 @@ class Events:
     def open_page(self, run: str, request: gr.Request) -> list[Any]:
         """Show the run and the epoch that the address names, else the first run's newest."""
         run, tag = runs.asked(self.bench, request, run)
-        return [gr.Dropdown(value=run), *self._show(run, tag, PAGE, words.speaker(request))]
+        return [runs.chosen(self.bench, run, request), *self._show(run, tag, PAGE, words.speaker(request))]
 
     def say_opening(self, request: gr.Request) -> str:
         """Return the note while a run is opened."""
@@ -149,9 +155,21 @@ class Events:
         info, new = runs.look_for_newer(self.bench.run(opened), known, say)
         return self._show(opened, info.tag if new else tag, count, say)
 
+    def arrived(
+        self, opened: str, tag: str | None, known: str | None, count: int, request: gr.Request
+    ) -> list[Any]:
+        """Show the epochs that have come; whoever looks at the newest one gets the new one."""
+        return self._show(opened, None if tag == known else tag, count, words.speaker(request))
+
+    def in_training(self, opened: str, request: gr.Request) -> str:
+        """Return the losses and samples of the epoch that is being trained."""
+        return in_training(self.bench.run(opened), words.speaker(request))
+
     def draw(self, opened: str, tag: str | None, request: gr.Request) -> str:
         """Return the run's curves."""
         infos = runs.listed(self.bench.run(opened))
+        if not infos:
+            return ""
         return curves(infos, [info.epoch for info in infos if info.tag == tag], words.speaker(request))
 
     def samples(
@@ -183,6 +201,7 @@ def _wire(parts: SimpleNamespace, events: Events) -> None:
         """After a choice: the address, the pictures, and the curves last, because they take longest."""
         event.failure(events.keep, opened, [run, parts.note], **PRIVATE)
         event.success(None, [run, epoch], js=ADDRESS, **PRIVATE)
+        event.success(shows_errors(events.in_training), opened, parts.in_training, **PRIVATE)
         event.success(**pictures, **{"api_name": "samples_again", "api_visibility": "private", **api})
         event.success(shows_errors(events.draw), [opened, epoch], parts.trend, **PRIVATE)
 
@@ -194,6 +213,10 @@ def _wire(parts: SimpleNamespace, events: Events) -> None:
     go_on(opening.then(shows_errors(events.open_run), run, shown, **PRIVATE))
     go_on(parts.cards.pick(shows_errors(events.pick), [opened, count], shown, **PRIVATE))
     go_on(parts.refresh.click(shows_errors(events.look_again), [opened, epoch, known, count], shown, **PRIVATE))
+    looked = [opened, epoch, known, count]
+    for event in (parts.training.first, parts.training.arrived):
+        go_on(event(shows_errors(events.arrived), looked, shown, **PRIVATE))
+    parts.training.moved(shows_errors(events.in_training), opened, parts.in_training, **PRIVATE)
     parts.more.click(shows_errors(events.show_more), [opened, epoch, count], shown, **PRIVATE)
     parts.for_programs.click(
         shows_errors(events.checkpoints), run, [parts.sentence, parts.entries], api_name="checkpoints",

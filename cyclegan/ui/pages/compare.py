@@ -14,7 +14,7 @@ from urllib.parse import unquote
 import gradio as gr
 
 from cyclegan.errors import CheckpointError, ImageError, UserError
-from cyclegan.ui import inputs, runs, words
+from cyclegan.ui import inputs, live, runs, words
 from cyclegan.ui.comparison import (
     MOST,
     OF_EXAMPLES,
@@ -69,6 +69,7 @@ def _layout(bench: Workbench) -> SimpleNamespace:
     first, say = next(iter(bench.runs)), words.speaker()
     spread, script = default_entries(bench, first), SCRIPT.read_text(encoding="utf-8")
     header("compare")
+    training = live.live(bench)
     gr.HTML(
         words.label(
             "The same picture under several epochs: which one would you keep? The wheel or a pinch magnifies all of "
@@ -126,18 +127,23 @@ class Events:
     def _describe(
         self, run: str, chosen: Sequence[str] | None, direction: str | None, request: gr.Request
     ) -> tuple[list[Any], list[UserError]]:
-        """Return the settings for these entries (entries, settled, direction), and what was wrong with them."""
+        """Return the settings for these entries (entries, settled, direction), and what was wrong with them.
+
+        A run that is starting has no entry and no direction.
+        """
         say = words.speaker(request)
         found, problems = resolve(self.bench, chosen)
         found = found or default_entries(self.bench, run)
         directions = directions_of(found)
         valid = [value for _, value in directions]
-        if direction is not None and direction not in valid:
+        if found and direction is not None and direction not in valid:
             problems.append(lacking(found[0], direction))
         values = [entry.value for entry in found]
         return [
             gr.Dropdown(entry_choices(self.bench, run, found, say), value=values, multiselect=True), values,
-            gr.Radio(directions, value=direction if direction in valid else valid[0], visible=len(valid) > 1),
+            gr.Radio(
+                directions, value=direction if direction in valid else next(iter(valid), None), visible=len(valid) > 1
+            ),
         ], problems  # fmt: skip
 
     def open_page(self, request: gr.Request) -> list[Any]:
@@ -165,15 +171,17 @@ class Events:
         if problems := [*problems, *more]:
             warn(in_one(problems), say, say("Part of this link couldn't be shown"))
         gallery = runs.examples_gallery(self.bench.run(run))
-        return [gr.Dropdown(value=run), *described, self._newest(run), side, number, gallery]
+        line = live.value(self.bench, run, say)
+        return [runs.chosen(self.bench, run, request), *described, self._newest(run), line, side, number, gallery]
 
     def open_run(self, run: str, request: gr.Request) -> list[Any]:
         """Show another run's defaults, and its examples."""
         gallery = runs.examples_gallery(self.bench.run(run))
-        return [*self._describe(run, None, None, request)[0], self._newest(run), 1, gallery]
+        line = live.value(self.bench, run, words.speaker(request))
+        return [*self._describe(run, None, None, request)[0], self._newest(run), line, 1, gallery]
 
-    def _newest(self, run: str) -> int:
-        return runs.listed(self.bench.run(run))[0].epoch
+    def _newest(self, run: str) -> int | None:
+        return next((info.epoch for info in runs.listed(self.bench.run(run))), None)
 
     def first_picture(self, run: str, payload: dict | None, number: int, request: gr.Request) -> list[Any]:
         """Return the visitor's own picture, or else the run's example; a changed picture is compared."""
@@ -218,6 +226,13 @@ class Events:
         info, _ = runs.look_for_newer(self.bench.run(run), known, words.speaker(request))
         return [*self._describe(run, chosen, direction, request)[0], info.epoch]
 
+    def arrived(
+        self, run: str, chosen: list[str] | None, direction: str | None, request: gr.Request
+    ) -> list[Any]:
+        """Offer the epochs that have come; the chosen ones stay."""
+        line = live.value(self.bench, run, words.speaker(request))
+        return [*self._describe(run, chosen, direction, request)[0], self._newest(run), line]
+
     def draw(self, chosen: list[str] | None, request: gr.Request) -> str:
         """Return the curves of each run that is shown."""
         return curves_of(self.bench, chosen, words.speaker(request))
@@ -244,14 +259,18 @@ def _wire(parts: SimpleNamespace, events: Events) -> None:
     opening, unread = {**QUICK, **FILES}, {"preprocess": False}
     run, image, note, known, size = parts.run, parts.image, parts.note, parts.known, parts.size
     settings, choices = [parts.entries, parts.settled, parts.direction], [run, parts.entries, parts.direction]
-    start = [known, size, parts.wanted_example, parts.examples]
+    start = [known, parts.training, size, parts.wanted_example, parts.examples]
     opened = gr.context.Context.root_block.load(
         shows_errors(events.open_page), None, [run, *settings, *start], **QUEUED
     )
-    chosen = run.input(
-        shows_errors(events.open_run), run, [*settings, known, parts.wanted_example, parts.examples], **QUEUED
+    another = [*settings, known, parts.training, parts.wanted_example, parts.examples]
+    chosen, first = (
+        event(shows_errors(events.open_run), run, another, **QUEUED) for event in (run.input, parts.training.first)
     )
-    for event in (opened, chosen):
+    parts.training.arrived(
+        shows_errors(events.arrived), choices, [*settings, known, parts.training], **unread, **QUEUED
+    )
+    for event in (opened, chosen, first):
         event.success(
             shows_errors(events.first_picture), [run, image, parts.wanted_example], [image, note], **unread, **opening
         )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from cyclegan.ui import inputs, jobs, runs, words
+from cyclegan.ui import inputs, jobs, live, runs, words
 from cyclegan.ui.feedback import busy, shows_errors
 from cyclegan.ui.results import file_name, served
 from cyclegan.ui.theme import announce, header
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 CSS = Path(__file__).with_name("files.css")
 
 VIDEO_SIZES = ("196", "208", "256", "384")
+HELPERS = ("bench", "say", "infos", "directions")
+"""Names in `_layout` that aren't parts of the page."""
 GPU_SECONDS = 180
 """The time for which a job asks for a GPU, where one is lent."""
 CHOICES = (
@@ -60,11 +62,13 @@ def build(bench: Workbench) -> None:
 def _layout(bench: Workbench) -> SimpleNamespace:
     infos, say = runs.listed(bench.run(None)), words.speaker()
     header("files")
+    training = live.live(bench)
     lead = gr.HTML(jobs.lead(bench, next(iter(bench.runs)), say), elem_classes="lead")
     with gr.Row(elem_classes="page"):
         with gr.Column(elem_classes="given"):
             # No value until the page opens, so that programs that name none get the checkpoint's first.
-            direction = gr.Radio(runs.direction_choices(infos[0]), value=None, label=words.label("Direction"))
+            directions = runs.direction_choices(infos[0]) if infos else []
+            direction = gr.Radio(directions, value=None, label=words.label("Direction"))
             tabs = gr.Tabs()
         with tabs:
             with gr.Tab(words.label("Video")):
@@ -90,9 +94,9 @@ def _layout(bench: Workbench) -> SimpleNamespace:
             run = runs.run_dropdown(bench)
             epoch, refresh = runs.epoch_dropdown(infos)
     known = gr.State(None)  # The newest epoch that the page knows.
-    about = [known, lead, epoch, direction]
+    about = [known, training, lead, epoch, direction]
     doing = [note, cancel, video_example, go_video, files_example, go_files]
-    return SimpleNamespace(**{name: part for name, part in locals().items() if name not in ("bench", "say", "infos")})
+    return SimpleNamespace(**{name: part for name, part in locals().items() if name not in HELPERS})
 
 
 def _video_tab() -> tuple[gr.File, gr.Button, gr.Dropdown, gr.Slider, gr.Button]:
@@ -153,10 +157,14 @@ class Events:
         """Return what depends on the run and its epoch (the newest, if it isn't there), in the order of `about`."""
         source, say = self.bench.run(run), words.speaker(request)
         infos = runs.listed(source)
+        if not infos:
+            return [None, live.value(self.bench, run, say), jobs.lead(self.bench, run, say),
+                    gr.Dropdown([], value=None), gr.Radio([], value=None)]  # fmt: skip
         info = next((i for i in infos if i.tag == tag), infos[0])
         direction = direction if direction in info.directions else info.directions[0]
         return [
             infos[0].tag,
+            live.value(self.bench, run, say),
             jobs.lead(self.bench, run, say),
             gr.Dropdown(runs.epoch_choices(infos, say), value=info.tag),
             gr.Radio(runs.direction_choices(info), value=direction, interactive=len(info.directions) > 1),
@@ -165,7 +173,8 @@ class Events:
     def open_page(self, run: str, request: gr.Request) -> list[Any]:
         """Show the run and the epoch that the address names, else the first run's newest."""
         run, tag = runs.asked(self.bench, request, run)
-        return [gr.Dropdown(value=run), _choose(words.speaker(request)), *self.describe(run, tag, None, request)]
+        say = words.speaker(request)
+        return [runs.chosen(self.bench, run, request), _choose(say), *self.describe(run, tag, None, request)]
 
     def open_run(self, run: str, direction: str | None, request: gr.Request) -> list[Any]:
         """Show a run's newest epoch."""
@@ -209,6 +218,8 @@ def _wire(parts: SimpleNamespace, events: Events) -> None:
     gr.context.Context.root_block.load(shows_errors(events.open_page), run, [run, parts.note, *about], **QUEUED)
     run.input(shows_errors(events.open_run), [run, direction], about, **QUEUED)
     epoch.input(shows_errors(events.describe), [run, epoch, direction], about, **QUEUED)
+    for event in (parts.training.first, parts.training.arrived):
+        event(shows_errors(events.describe), [run, epoch, direction], about, **QUEUED)
     parts.refresh.click(shows_errors(events.look_again), [run, epoch, direction, parts.known], about, **QUEUED)
     announce()
 

@@ -10,7 +10,7 @@ import gradio as gr
 
 from cyclegan.errors import StudyError
 from cyclegan.study.shelf import KEY_VARIABLE, Studies
-from cyclegan.ui import words
+from cyclegan.ui import live, words
 from cyclegan.ui.feedback import busy, shows_errors
 from cyclegan.ui.pages import study_form
 from cyclegan.ui.studies import card, drawn_report, report_files, results
@@ -34,7 +34,7 @@ ABOUT = (
 def build(bench: Workbench) -> None:
     """Put the page into the current `gr.Blocks`: `bench.studies`, and for its owner the form that builds others."""
     studies: Studies = bench.studies
-    parts, events = _layout(studies), Events(studies)
+    parts, events = _layout(studies), Events(studies, bench)
     card_of, page = shows_errors(events.card_of), gr.context.Context.root_block
 
     def then_count(event: Any) -> None:
@@ -54,8 +54,13 @@ def build(bench: Workbench) -> None:
     )  # fmt: skip
     announce()
     if studies.own:
-        for built in study_form.build(bench, studies, parts.choice):
-            then_count(built.success(card_of, parts.choice, parts.first, **PRIVATE))
+        built, run, training = study_form.build(bench, studies, parts.choice)
+        for event in built:
+            then_count(event.success(card_of, parts.choice, parts.first, **PRIVATE))
+    else:
+        run, training = gr.State(next(iter(bench.runs))), live.live(bench, shown=False)
+        page.load(events.line, run, training, **PRIVATE)
+    training.studied(shows_errors(events.noticed), parts.choice, [parts.choice, *parts.first], **PRIVATE)
 
 
 def _layout(studies: Studies) -> SimpleNamespace:
@@ -104,8 +109,12 @@ def _hidden() -> list[Any]:
 class Events:
     """The page's reactions to what its visitor does."""
 
-    def __init__(self, studies: Studies) -> None:
-        self.studies = studies
+    def __init__(self, studies: Studies, bench: Workbench) -> None:
+        self.studies, self.bench = studies, bench
+
+    def line(self, run: str, request: gr.Request) -> str:
+        """Return the line about a run's training."""
+        return live.value(self.bench, run, words.speaker(request))
 
     def card_of(self, name: str | None, request: gr.Request) -> list[Any]:
         """Return the study itself without its results, in the order of `first`."""
@@ -139,10 +148,19 @@ class Events:
 
     def open_page(self, name: str | None, request: gr.Request) -> list[Any]:
         """Show the study that the address names, else the first one."""
-        choices = list(self.studies.by_name)
+        choices = self.studies.names()
         asked = dict(request.query_params).get("study")
         name = asked if asked in choices else name if name in choices else next(iter(choices), None)
         return [gr.Dropdown(choices, value=name, visible=len(choices) > 1), *self.card_of(name, request)]
+
+    def noticed(self, name: str | None, request: gr.Request) -> list[Any]:
+        """Offer the studies that have come; the one that is shown stays, and without one the first is shown."""
+        choices = self.studies.names()
+        shown = name if name in choices else next(iter(choices), None)
+        choice = gr.Dropdown(choices, value=shown, visible=len(choices) > 1)
+        if shown == name:
+            return [choice, *[gr.skip()] * (len(_hidden()) + 2)]
+        return [choice, self.card_of(shown, request)[0], *self.count(shown, request)]
 
     def stopped(self) -> str:
         """Return the empty note after a failure, which a notice reports."""

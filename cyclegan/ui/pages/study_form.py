@@ -20,7 +20,7 @@ from cyclegan.study.make import DEFAULT
 from cyclegan.study.protocol import PROTOCOLS
 from cyclegan.study.protocol import protocol as preset
 from cyclegan.study.shelf import PREVIEW, Studies
-from cyclegan.ui import runs, words
+from cyclegan.ui import live, runs, words
 from cyclegan.ui.feedback import busy, page_error, shows_errors
 from cyclegan.ui.studies import offered_dataset, spread
 from cyclegan.ui.workbench import Workbench
@@ -32,12 +32,17 @@ READS: dict[str, Any] = {**PRIVATE, "concurrency_id": "reports", "concurrency_li
 BUILDS: dict[str, Any] = {**PRIVATE, "concurrency_id": "builds", "concurrency_limit": 1}
 
 
-def build(bench: Workbench, studies: Studies, choice: gr.Dropdown) -> list[Any]:
-    """Add the form to the current page; return the events that end with the new study chosen in `choice`."""
+def build(bench: Workbench, studies: Studies, choice: gr.Dropdown) -> tuple[list[Any], gr.Dropdown, gr.HTML]:
+    """Add the form to the current page.
+
+    Returns:
+        The events that end with the new study chosen in `choice`, the form's run, and the line about its training.
+    """
     form, react = _layout(bench, studies), _Reactions(bench, studies)
-    of_run = [form.epochs, form.direction, form.dataset, form.where]
-    gr.context.Context.root_block.load(shows_errors(react.take_run), form.run, of_run, **READS)
-    form.run.input(shows_errors(react.take_run), form.run, of_run, **READS)
+    of_run = [form.epochs, form.direction, form.dataset, form.where, form.training]
+    for event in (gr.context.Context.root_block.load, form.run.input, form.training.first):
+        event(shows_errors(react.take_run), form.run, of_run, **READS)
+    form.training.arrived(shows_errors(react.take_epochs), form.run, [form.epochs, form.training], **READS)
     form.protocol.input(_rules_of, form.protocol, form.rules, **READS)
     given = [
         form.run, form.epochs, form.direction, form.dataset, form.protocol, form.name, form.title, form.contact,
@@ -46,7 +51,7 @@ def build(bench: Workbench, studies: Studies, choice: gr.Dropdown) -> list[Any]:
     shown = [form.said, form.go, choice, form.offer, form.fitting]
     asked = form.go.click(shows_errors(react.build_study), given, shown, **BUILDS)
     taken = form.offer.click(lambda fitting: fitting, form.fitting, form.rules[:2], **READS)
-    return [asked, taken.success(shows_errors(react.build_study), given, shown, **BUILDS)]
+    return [asked, taken.success(shows_errors(react.build_study), given, shown, **BUILDS)], form.run, form.training
 
 
 def _layout(bench: Workbench, studies: Studies) -> SimpleNamespace:
@@ -59,9 +64,10 @@ def _layout(bench: Workbench, studies: Studies) -> SimpleNamespace:
             elem_classes="lead",
         )  # fmt: skip
         of_epochs, of_direction, of_dataset, _ = _of_run(bench, None, words.speaker())
+        training = live.live(bench)
         with gr.Row():
-            run = gr.Dropdown(list(bench.runs), value=next(iter(bench.runs)), label=words.label("Run"),
-                              visible=len(bench.runs) > 1, filterable=False)
+            run = gr.Dropdown(runs.run_choices(bench, words.speaker()), value=next(iter(bench.runs)),
+                              label=words.label("Run"), visible=len(bench.runs) > 1, filterable=False)
             epochs = gr.Dropdown(**of_epochs, multiselect=True, label=words.label("Epochs"))
             direction = gr.Radio(**of_direction, label=words.label("Direction"))
         with gr.Row():
@@ -99,13 +105,14 @@ def _layout(bench: Workbench, studies: Studies) -> SimpleNamespace:
     return SimpleNamespace(
         run=run, epochs=epochs, direction=direction, dataset=dataset, where=where, name=name, title=title,
         contact=contact, protocol=protocol, rules=rules, go=go, said=said, offer=offer, fitting=fitting,
+        training=training,
     )  # fmt: skip
 
 
 def _of_run(bench: Workbench, run: str | None, say: words.Speaker) -> tuple[dict[str, Any], dict[str, Any], str, str]:
     """Return choices and value of a run's epochs and directions, its data set, and a sentence if that isn't here."""
     source = bench.run(run)
-    infos = source.list()
+    infos = runs.listed(source)
     if not infos:  # The first epoch may still be training.
         return {"choices": [], "value": []}, {"choices": [], "value": None}, "", ""
     numbers, newest = [info.epoch for info in infos], infos[0]
@@ -127,9 +134,16 @@ class _Reactions:
         self.bench, self.studies = bench, studies
 
     def take_run(self, run: str, request: gr.Request) -> list[Any]:
-        """Offer a run's epochs, directions and data set."""
-        epochs, ways, dataset, where = _of_run(self.bench, run, words.speaker(request))
-        return [gr.Dropdown(**epochs), gr.Radio(**ways), dataset, gr.HTML(where, visible=bool(where))]
+        """Offer a run's epochs, directions and data set, with the line about its training."""
+        say = words.speaker(request)
+        epochs, ways, dataset, where = _of_run(self.bench, run, say)
+        shown = gr.HTML(where, visible=bool(where))
+        return [gr.Dropdown(**epochs), gr.Radio(**ways), dataset, shown, live.value(self.bench, run, say)]
+
+    def take_epochs(self, run: str, request: gr.Request) -> list[Any]:
+        """Offer the epochs that have come; the chosen ones remain chosen."""
+        numbers = [info.epoch for info in runs.listed(self.bench.run(run))]
+        return [gr.Dropdown(numbers), live.value(self.bench, run, words.speaker(request))]
 
     def build_study(
         self, run: str, epochs: list[int], direction: str, dataset: str, protocol: str, name: str, title: str,

@@ -12,7 +12,7 @@ import gradio as gr
 
 from cyclegan.checkpoints.format import CheckpointInfo
 from cyclegan.config import DIRECTIONS
-from cyclegan.ui import inputs, runs, words
+from cyclegan.ui import inputs, live, runs, words
 from cyclegan.ui.feedback import busy, shows_errors
 from cyclegan.ui.results import linked, served
 from cyclegan.ui.theme import announce, header
@@ -55,8 +55,9 @@ def build(bench: Workbench) -> None:
 
 def _layout(bench: Workbench) -> SimpleNamespace:
     infos = runs.listed(bench.run(None))
-    info, say = infos[0], words.speaker()
+    info, say = next(iter(infos), None), words.speaker()
     header("")
+    training = live.live(bench)
     introduction = gr.HTML(lead(info, bench.run(None).problems, say), elem_classes="lead")
     with gr.Row(elem_classes="page"):
         with gr.Column(elem_classes="given"):
@@ -65,7 +66,9 @@ def _layout(bench: Workbench) -> SimpleNamespace:
             note = gr.HTML(busy(say("Starting …")), label="note", elem_classes="note")
             cancel = gr.Button(words.label("Cancel"), size="sm", elem_classes="cancel")
             with gr.Row(elem_classes="switches"):
-                reading = gr.Radio(reading_choices(info), value="both", label=words.label("Read it as"))
+                reading = gr.Radio(
+                    reading_choices(info), value="both", label=words.label("Read it as"), visible=info is not None
+                )  # fmt: skip
                 view = gr.Radio(
                     [(words.label("Pictures"), "pictures"), (words.label("Slider"), "slider")], value="pictures",
                     label=words.label("Show"),
@@ -77,7 +80,7 @@ def _layout(bench: Workbench) -> SimpleNamespace:
             size = inputs.size_dropdown()
     known = gr.State(None)  # The newest epoch that the page knows.
     shown_run = gr.State(next(iter(bench.runs)))  # The run that the page shows, whatever is typed.
-    about = [shown_run, known, introduction, epoch, reading, *(part for row in rows for part in row.about)]
+    about = [shown_run, known, training, introduction, epoch, reading, *(part for row in rows for part in row.about)]
     results = [note, *(part for row in rows for part in row.results)]
     return SimpleNamespace(**{name: value for name, value in locals().items() if name not in ("bench", "info", "say")})
 
@@ -85,11 +88,13 @@ def _layout(bench: Workbench) -> SimpleNamespace:
 class Row:
     """One row of the page: a heading, four pictures, a sentence. Builds itself into the current layout."""
 
-    def __init__(self, direction: str, info: CheckpointInfo, say: words.Speaker) -> None:
+    def __init__(self, direction: str, info: CheckpointInfo | None, say: words.Speaker) -> None:
         self.direction = direction
-        looks, sliders = row_looks(info, direction, say), slider_looks(info, direction, say)
-        with gr.Column(visible=direction in info.directions, elem_classes="reading") as self.box:
-            self.heading = gr.HTML(row_heading(info, direction, say))
+        shown = info is not None and direction in info.directions
+        looks = [{}] * 4 if info is None else row_looks(info, direction, say)
+        sliders = [{}] * 2 if info is None else slider_looks(info, direction, say)
+        with gr.Column(visible=shown, elem_classes="reading") as self.box:
+            self.heading = gr.HTML("" if info is None else row_heading(info, direction, say))
             with gr.Row(elem_classes="pictures") as pictures:
                 buttons = ["download", "fullscreen"]
                 self.pictures = [gr.Image(interactive=False, format="png", buttons=buttons, **look) for look in looks]
@@ -103,8 +108,10 @@ class Row:
         self.about = [self.box, self.heading, *self.pictures, *self.sliders]
         self.results = [*self.pictures, self.words]
 
-    def describe(self, info: CheckpointInfo, reading: str, say: words.Speaker) -> list[Any]:
-        """Return names and visibility for a checkpoint, in the order of `about`."""
+    def describe(self, info: CheckpointInfo | None, reading: str, say: words.Speaker) -> list[Any]:
+        """Return names and visibility for a checkpoint, in the order of `about`; without one, hide the row."""
+        if info is None:
+            return [gr.Column(visible=False), *[gr.skip()] * (len(self.about) - 1)]
         return [
             gr.Column(visible=self.direction in info.directions and reading in ("both", self.direction)),
             row_heading(info, self.direction, say),
@@ -123,14 +130,16 @@ class Events:
         """Return what depends on the run and its epoch (the newest, if it isn't there), in the order of `about`."""
         source, say = self.bench.run(run), words.speaker(request)
         infos = runs.listed(source)
-        info = next((i for i in infos if i.tag == tag), infos[0])
-        reading = reading if reading in info.directions else "both"
+        info = next((i for i in infos if i.tag == tag), next(iter(infos), None))
+        directions = info.directions if info else ()
+        reading = reading if reading in directions else "both"
         return [
             run,
-            infos[0].tag,
+            infos[0].tag if infos else None,
+            live.value(self.bench, run, say),
             lead(info, source.problems, say),
-            gr.Dropdown(runs.epoch_choices(infos, say), value=info.tag),
-            gr.Radio(reading_choices(info), value=reading, visible=len(info.directions) > 1),
+            gr.Dropdown(runs.epoch_choices(infos, say), value=info.tag if info else None),
+            gr.Radio(reading_choices(info), value=reading, visible=len(directions) > 1),
             *(part for row in self.rows for part in row.describe(info, reading, say)),
         ]
 
@@ -138,7 +147,7 @@ class Events:
         """Show the run and epoch that the address names, else the first run's newest, and the run's examples."""
         run, tag = runs.asked(self.bench, request, run)
         examples = runs.examples_gallery(self.bench.run(run))
-        return [gr.Dropdown(value=run), *self.describe(run, tag, reading, request), examples]
+        return [runs.chosen(self.bench, run, request), *self.describe(run, tag, reading, request), examples]
 
     def open_run(self, run: str, reading: str, request: gr.Request) -> list[Any]:
         """Show a run's newest epoch and its examples."""
@@ -169,6 +178,10 @@ class Events:
         """Find epochs that a running training has added since the last look, and show the newest of those."""
         info, new = runs.look_for_newer(self.bench.run(run), known, words.speaker(request))
         return self.describe(run, info.tag if new else tag, reading, request)
+
+    def arrived(self, run: str, tag: str | None, reading: str, request: gr.Request) -> list[Any]:
+        """Offer the epochs that have come; the one that is shown stays."""
+        return self.describe(run, tag, reading, request)
 
     def translate(
         self, image: dict | None, run: str | None = None, epoch: str | None = None, size: str = "auto",
@@ -220,12 +233,18 @@ def _wire(parts: SimpleNamespace, events: Events) -> None:
     opened = page.load(shows_errors(events.open_page), [run, reading], [run, *about, changed], **QUEUED)
     chosen = run.input(shows_errors(events.open_run), [run, reading], [*about, changed], **QUEUED)
     chosen.failure(lambda shown: gr.Dropdown(value=shown), parts.shown_run, run, **QUICK)
+    first = parts.training.first(
+        shows_errors(events.open_run), [parts.shown_run, reading], [*about, changed], **QUEUED
+    )
     first_picture = shows_errors(events.first_picture)
-    for event in (opened, chosen):
+    for event in (opened, chosen, first):
         event.success(first_picture, [run, image], [image, parts.note], preprocess=False, **opening)
     parts.examples.select(shows_errors(events.pick_example), run, image, **QUICK)
     # Another epoch or reading keeps the picture.
     choices = [run, epoch, reading]
+    parts.training.arrived(
+        shows_errors(events.arrived), [parts.shown_run, epoch, reading], about, preprocess=False, **QUEUED
+    )
     described = [
         choice.input(shows_errors(events.describe), choices, about, preprocess=False, **QUEUED)
         for choice in (epoch, reading)
