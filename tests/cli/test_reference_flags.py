@@ -191,8 +191,8 @@ def test_one_direction_of_a_test():
     assert (line.typed, str(line.output), line.epoch, line.direction) == ("h/testA", "out/h2z", 30, "ab")
     assert (line.size, line.device, line.smoothing) == (512, "cpu", 0.5)
     assert translations("--dataroot h --name h2z --model test --model_suffix _B")[1][0].direction == "ba"
-    _, (line,) = translations("--checkpoints r --input i --output o --direction BtoA --gpu_ids 1")
-    assert (line.source, line.direction, line.device) == ("r", "ba", "cuda:1")
+    _, (line,) = translations("--checkpoints r --input i --output o --which_direction BtoA --gpu_ids 1 --which_epoch 7")
+    assert (line.source, line.direction, line.device, line.epoch) == ("r", "ba", "cuda:1", 7)
 
 
 def test_weights_of_the_reference_are_imported_first(tmp_path):
