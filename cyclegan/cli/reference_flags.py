@@ -114,6 +114,7 @@ TEST = BOTH | dict.fromkeys(
     _UNNEEDED,
 ) | {
     "direction": _Flag(words={"AtoB": "--direction ab", "BtoA": "--direction ba"}, here="--direction"),
+    "epoch": _Flag("--epoch"),
     "num_test": _Flag(note="every picture of the folder is translated"),
     "aspect_ratio": _Flag(note="results have the shape of the input"),
     "no_flip": _Flag(bare=True), "serial_batches": _Flag(bare=True), "eval": _Flag(bare=True),
@@ -305,7 +306,7 @@ def explain_translation(argv: Sequence[str]) -> str:
     Args:
         argv: the words after `translate`.
     """
-    line = _take_apart(argv, TEST, ("direction",))
+    line = _take_apart(argv, TEST, ("direction", "epoch"))
     return _sentence("python -m cyclegan translate", line, _translate_lines(line)) if line.typed else ""
 
 

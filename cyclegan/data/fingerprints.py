@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
@@ -121,15 +121,17 @@ def _example(domain: Domain, digests: Sequence[str], shared: set[str]) -> str:
     return domain.label(next(index for index, digest in enumerate(digests) if digest in shared))
 
 
-def picture_changes(before: Fingerprints, now: Fingerprints) -> str:
+def picture_changes(before: Mapping[str, Any], now: Fingerprints) -> str:
     """Return e.g. "trainA: 2 added, 1 removed; testB: 1 replaced"; "" if nothing changed. Order doesn't count.
 
     Args:
-        before, now: of two starts; what only one of them has isn't compared.
+        before: of an earlier start, as read from a file; what isn't a list of fingerprints isn't compared.
+        now: of this start.
     """
     changes = []
     for name in ("train_a", "train_b", "test_a", "test_b"):
-        if name not in before or name not in now:
+        listed = isinstance(before.get(name), list) and all(isinstance(digest, str) for digest in before[name])
+        if not listed or name not in now:
             continue
         old, new = Counter(before[name]), Counter(now[name])
         added, removed = (new - old).total(), (old - new).total()

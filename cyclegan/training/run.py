@@ -55,6 +55,7 @@ class Run:
         self._lock: FileLock | None = None
         self.progress: ProgressWriter | None = None
         """Shows the app how far the training is; on the main process."""
+        self._restored = False
         self.notes: list[Message | UserError | str] = []
         """Sentences for the log, about what was resumed and what changed."""
 
@@ -106,8 +107,8 @@ class Run:
     def _forget_untrained(self) -> None:
         """Remove what a start that never completed an epoch or saved a step left, because it must bind nobody.
 
-        Its state is that of the beginning, which a new start makes again. run.json remains, for the run's id and for
-        the note about what differs.
+        Its state is that of the beginning, which a new start makes again. run.json remains, for the note about what
+        differs. A kill on the way leaves the folder untrained.
         """
         (*others, first) = list_training_states(self.folder) or [None]
         if first is None or others or first.global_step or any(self.folder.glob("epoch-*")):
@@ -129,6 +130,7 @@ class Run:
         empty = not list_training_states(self.folder) and not any(self.folder.glob("epoch-*"))
         if empty and self._restore and self.config.run.resume == "auto" and (note := self._restore()):
             self.notes.append(note)
+            self._restored = True
             self._forget_untrained()
 
     def _refuse_to_overwrite(self) -> None:
@@ -185,7 +187,8 @@ class Run:
                 folder=self.folder, differences="; ".join(differences),
             ))  # fmt: skip
         # A fresh start is another run, or its epochs would pass for those that the Hub may have of the one before.
-        run_id = str(not untrained and before.get("run_id") or uuid.uuid4().hex)
+        known = before.get("run_id") if self._restored or not untrained else None
+        run_id = str(known or uuid.uuid4().hex)
         with explained_writes(path):
             write_json(path, {"run_id": run_id, "config": values})
         return run_id
@@ -198,8 +201,7 @@ class Run:
         if not now:
             return
         with contextlib.suppress(CheckpointError):  # Missing at the first start; damaged, there is nothing to compare.
-            before = {k: v for k, v in read_json(path, error=CheckpointError).items() if isinstance(v, list)}
-            if changes := picture_changes(before, now):
+            if changes := picture_changes(read_json(path, error=CheckpointError), now):
                 self.notes.append(message(
                     "the pictures have changed since the last start ({changes}); training continues with those that "
                     "are there now",

@@ -169,13 +169,16 @@ def translations(text):
     answer = explain_translation(shlex.split(text))
     lines = [shlex.split(line) for line in answer.split("\n\n")[1].splitlines()]
     assert all(words[:3] == ["python", "-m", "cyclegan"] for words in lines)
-    return answer, [build_parser().parse_args(words[3:]) for words in lines]
+    parsed = [build_parser().parse_args(words[3:]) for words in lines]
+    for args, words in zip(parsed, lines, strict=True):  # As it is typed, one input.
+        args.typed = words[words.index("--input") + 1] if "--input" in words else None
+    return answer, parsed
 
 
 def test_both_directions_of_a_test():
     answer, (there, back) = translations("--dataroot ./datasets/maps --name maps --model cycle_gan --num_test 9")
-    assert (there.source, str(there.input), there.direction) == ("checkpoints/maps", "datasets/maps/testA", "ab")
-    assert (str(back.input), back.direction) == ("datasets/maps/testB", "ba")
+    assert (there.source, there.typed, there.direction) == ("checkpoints/maps", "datasets/maps/testA", "ab")
+    assert (back.typed, back.direction) == ("datasets/maps/testB", "ba")
     assert {str(there.output), str(back.output)} == {"results/maps/ab", "results/maps/ba"}
     assert "every picture of the folder is translated" in answer
 
@@ -185,11 +188,11 @@ def test_one_direction_of_a_test():
         "--dataroot h/testA --name h2z --model test --no_dropout --results_dir out --epoch 30 --crop_size 512 "
         "--load_size 512 --gpu_ids -1 --smoothing 0.5"
     )
-    assert (str(line.input), str(line.output), line.epoch, line.direction) == ("h/testA", "out/h2z", 30, "ab")
+    assert (line.typed, str(line.output), line.epoch, line.direction) == ("h/testA", "out/h2z", 30, "ab")
     assert (line.size, line.device, line.smoothing) == (512, "cpu", 0.5)
     assert translations("--dataroot h --name h2z --model test --model_suffix _B")[1][0].direction == "ba"
-    _, (line,) = translations("--checkpoints r --input i --output o --direction BtoA --gpu_ids 1")
-    assert (line.source, line.direction, line.device) == ("r", "ba", "cuda:1")
+    _, (line,) = translations("--checkpoints r --input i --output o --which_direction BtoA --gpu_ids 1 --which_epoch 7")
+    assert (line.source, line.direction, line.device, line.epoch) == ("r", "ba", "cuda:1", 7)
 
 
 def test_weights_of_the_reference_are_imported_first(tmp_path):

@@ -60,7 +60,7 @@ def test_added_removed_and_replaced_pictures_are_counted_once(folders, notes):
 
 def test_a_damaged_record_is_written_again(folders, notes, tmp_path):
     notes(folders)
-    for content in ("[", "5", '{"train_a": 5}'):
+    for content in ("[", "5", '{"train_a": 5}', '{"train_a": [{}]}'):
         (tmp_path / "run" / "pictures.json").write_text(content)
         assert notes(folders) == []
     picture(folders / "trainA" / "3.png", 70)

@@ -61,6 +61,12 @@ def test_every_architecture_gives_the_same_picture(generator, upsample, norm_aff
         assert {module._Winograd, module._FewOutputs} <= kinds(fast)
 
 
+def test_zeros_around_the_picture():
+    plain, x = network("resnet_6", upsample="resize_zeros"), pictures(1, 3, 64, 64)
+    with torch.inference_mode():
+        assert float((fast_generator(plain, "cpu")(x) - plain(x)).abs().max()) < HALF_A_GREY_LEVEL
+
+
 @pytest.mark.parametrize(
     "shape", [(1, 3, 64, 64), (1, 3, 40, 132), (1, 3, 132, 44), (3, 3, 52, 60), (5, 3, 32, 32), (2, 3, 8, 12)]
 )

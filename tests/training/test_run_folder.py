@@ -108,6 +108,14 @@ def test_a_failed_start_does_not_keep_the_hubs_state_away(start, tmp_path):
         (tmp_path / "run" / "run.json").write_text(json.dumps({"run_id": "the Hub's", "config": config}))
         return "fetched"
 
+    def fetch_the_first():
+        add_state(tmp_path / "run", 0)
+        values = {"run_id": "the Hub's", "config": {"model": {"ngf": 16}}}
+        (tmp_path / "run" / "run.json").write_text(json.dumps(values))
+        return "fetched"
+
+    run_id, (fetched, note) = start("auto", fetch_the_first, ngf=32)
+    assert run_id == "the Hub's" and note.endswith("--ngf was 16, now 32")
     run_id, notes = start("auto", fetch, ngf=32)
     assert run_id == "the Hub's" and notes == ["fetched"]
     assert [path.name for path in (tmp_path / "run" / "training_state").iterdir()] == ["step-000000008"]

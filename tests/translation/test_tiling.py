@@ -83,6 +83,13 @@ def test_every_network_gives_what_one_pass_gives(kind, upsample, norm_affine):
     assert pieces > 1.5 * len(passes), "the bound is so wide that nothing was cut into pieces"
 
 
+def test_zeros_around_the_picture():
+    """As imported HugGAN networks have them before their convolutions on the way up."""
+    generator, x = network("resnet", upsample="resize_zeros"), picture()
+    result, pieces = in_pieces(generator, x)
+    assert pieces > 1 and grey_levels(result, whole(generator, x)) < CLOSE
+
+
 ODD = [("resnet", 8, 1004), ("resnet", 732, 12), ("resnet", 8, 8), ("resnet", 100, 52), ("unet", 32, 672),
        ("unet", 544, 32), ("encoder_decoder", 32, 560), ("encoder_decoder", 400, 48)]  # fmt: skip
 
