@@ -141,7 +141,7 @@ def fit_axes(axes: Any) -> None:
     # Around a single value, matplotlib would show a thousandth of it as the whole height.
     axes.set_ylim(bottom if low < 0 else 0, top if high > 0 else 0 if low < 0 else 1)
     if first == last:
-        axes.set_xlim(first - 0.5, last + 0.5)
+        axes.set(xlim=(first - 0.5, last + 0.5), ylim=[1.25 * end for end in axes.get_ylim()])
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, steps=(1, 2, 5, 10), min_n_ticks=1))
 
 

@@ -172,6 +172,7 @@ def cards(run: str, infos: Sequence[CheckpointInfo], count: int, chosen: Checkpo
     best = _best(infos) if len(infos) > 1 else {}
     shown = "".join(_card(run, info, info is infos[0], info is chosen, best, say) for info in infos[:count])
     hint = say.html("Tick {least} to {most} epochs to compare them.", least=MIN_COMPARED, most=MAX_COMPARED)
+    hint = hint if len(infos) >= MIN_COMPARED else ""
     return (
         f'<div class="list-head"><h2>{say.html("All epochs")}</h2><p class="tick-hint">{hint}</p>'
         f'<a class="go" hidden>{say.html("Compare the ticked epochs")}</a></div>'
