@@ -355,7 +355,8 @@ def markdown(summary: dict[str, Any], checks: dict[str, Any]) -> str:
     about = summary["machine"]
     lines = ["# On a GPU" if about["gpu"] else "# A trial without a GPU", "", f"    {summary['command']}", "",
              f"{about['gpu'] or 'no GPU'}, {about['processor']}, {number_of(about['cores'], 'core')}; "
-             f"torch {about['torch']}, commit {about['commit']}.", "", "| part | seconds | came to |", "|---|--:|---|"]  # fmt: skip
+             f"torch {about['torch']}, commit {about['commit']}.",
+             "", "| part | seconds | came to |", "|---|--:|---|"]  # fmt: skip
     lines += [f"| {name} | {part['seconds']:.0f} | {part['came_to']} |" for name, part in summary["parts"].items()]
     if checks:
         lines += ["", "## Checks", "", "| check | of | ok | found |", "|---|---|---|---|"]
