@@ -64,7 +64,7 @@ def test_a_visitor_walks_over_the_epochs(checkpoints, width, height, scheme):
     wait_for_thumbnails(here, 1, 1)
     assert here.overflow() <= 0
     assert_tabs_fit(here, 40 if width < 600 else 24)
-    trend, cards = (here.page.locator(part).bounding_box() for part in (".trend .curves", ".cards"))
+    trend, cards = (here.page.locator(part).first.bounding_box() for part in (".trend .curves", ".cards"))
     assert trend["y"] + trend["height"] <= cards["y"] and trend["height"] < 400, "curves first, in less than a screen"
     here.page.locator("[data-epoch=epoch-0001] button.thumbs").click()
     wait_for_epoch(here, 1)
