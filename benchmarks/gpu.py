@@ -52,6 +52,7 @@ from benchmarks.train_throughput import (
 )
 from cyclegan.config import CycleGANConfig, DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
 from cyclegan.data import find_data
+from cyclegan.errors import number_of
 from cyclegan.training.resolve import resolve_auto
 from cyclegan.training.trainer import Trainer
 
@@ -353,8 +354,9 @@ def markdown(summary: dict[str, Any], checks: dict[str, Any]) -> str:
     """OUTPUT/README.md."""
     about = summary["machine"]
     lines = ["# On a GPU" if about["gpu"] else "# A trial without a GPU", "", f"    {summary['command']}", "",
-             f"{about['gpu'] or 'no GPU'}, {about['processor']}, {about['cores']} cores; torch {about['torch']}, "
-             f"commit {about['commit']}.", "", "| part | seconds | came to |", "|---|--:|---|"]  # fmt: skip
+             f"{about['gpu'] or 'no GPU'}, {about['processor']}, {number_of(about['cores'], 'core')}; "
+             f"torch {about['torch']}, commit {about['commit']}.",
+             "", "| part | seconds | came to |", "|---|--:|---|"]  # fmt: skip
     lines += [f"| {name} | {part['seconds']:.0f} | {part['came_to']} |" for name, part in summary["parts"].items()]
     if checks:
         lines += ["", "## Checks", "", "| check | of | ok | found |", "|---|---|---|---|"]
@@ -447,7 +449,7 @@ def main() -> int:
     def train() -> str:
         training.update(run_training(args, throughput, left() - SHARES["report"] * args.seconds))
         share = training.get("median_share_of_bare")
-        told = f"{training['epochs']} epochs ({training['planned_epochs']} were planned)"
+        told = f"{number_of(training['epochs'], 'epoch')} ({training['planned_epochs']} were planned)"
         told += f", at {share:.2f} of the bare step's rate" if share else ""
         return told + (f"; {training['complaint']}" if training["complaint"] else "")
 

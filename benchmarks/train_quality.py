@@ -40,7 +40,7 @@ from benchmarks.plain_recipe import PlainCycleGAN, plain_generator
 from benchmarks.train_throughput import blocks, load_size
 from cyclegan.config import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
 from cyclegan.data import find_data, open_data
-from cyclegan.errors import DataError, ImageError
+from cyclegan.errors import DataError, ImageError, number_of
 from cyclegan.evaluation.reconstruction import similarity
 from cyclegan.images import normalise, prepare_for_evaluation, to_image, to_tensor
 from cyclegan.training.resolve import resolve_auto
@@ -458,7 +458,7 @@ def markdown(report: dict[str, Any], name: str) -> str:
         "",
         f"    {report['command']}",
         "",
-        f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB; {where}; "
+        f"{machine['processor']}, {number_of(machine['cores'], 'core')}, {machine['memory_gib']} GiB; {where}; "
         f"torch {machine['torch']}; commit {machine['commit']}; {report['minutes']:g} minutes.",
         "",
         *[line for sentence in verdict(report) for line in (sentence, "")],

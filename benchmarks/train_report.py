@@ -21,6 +21,7 @@ from PIL import Image, ImageDraw, ImageFont
 from benchmarks.labels import COLOURS, agreement, commonest_share, main_colours
 from benchmarks.machine import describe
 from cyclegan.checkpoints.sources import LocalSource
+from cyclegan.errors import number_of
 from cyclegan.images import list_images, mean_difference, open_image
 from cyclegan.translation.translator import Translator
 
@@ -194,7 +195,7 @@ def markdown(report: dict, names: dict[str, str]) -> str:
         f"    {report['command']}",
         "",
         f"Trained at commit {report['trained_at']} in {report['training_seconds'] / 60:.0f} minutes of training steps "
-        f"on {machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB, "
+        f"on {machine['processor']}, {number_of(machine['cores'], 'core')}, {machine['memory_gib']} GiB, "
         f"GPU: {machine['gpu'] or 'none'}; torch {machine['torch']}. "
         f"{report['steps']} steps of {report['batch']} picture{'s' if report['batch'] > 1 else ''} of each domain.",
         "",

@@ -47,6 +47,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.machine import ROOT, describe
 from benchmarks.plain_recipe import PlainCycleGAN
 from cyclegan.config import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
+from cyclegan.errors import number_of
 from cyclegan.training.resolve import resolve_auto
 from cyclegan.training.trainer import Trainer
 
@@ -609,11 +610,6 @@ def load_size(size: int) -> int:
 # --- report -------------------------------------------------------------------------------------------------
 
 
-def plural(count: int, noun: str) -> str:
-    """1 thread, 2 threads."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
 def spread(figures: dict[str, float], digits: str) -> str:
     """Median with its quartiles; from a thousand on as whole numbers."""
     median, low, high = (f"{v:{digits if v < 1000 else '.0f'}}" for v in (figures[k] for k in ("median", "q1", "q3")))
@@ -629,8 +625,8 @@ def markdown(report: dict[str, Any]) -> str:
         lines += [f"**A trial**: cases have as few as {fewest} timed steps; with fewer than {ENOUGH} no figure is a "
                   "result.", ""]  # fmt: skip
     lines += [
-        f"Measured on {report['device']}, with {plural(report['threads'], 'thread')} of {about['processor']} "
-        f"({plural(about['cores'], 'core')}, {about['memory_gib']} GiB); torch {about['torch']}, "
+        f"Measured on {report['device']}, with {number_of(report['threads'], 'thread')} of {about['processor']} "
+        f"({number_of(about['cores'], 'core')}, {about['memory_gib']} GiB); torch {about['torch']}, "
         f"commit {about['commit']}. {report['generator']}, ngf {report['ngf']}, ndf {report['ndf']}, identity weight "
         f"0.5. {report['steps']} timed steps per case after {report['warmup']} to warm up.",
         "",

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 
 from benchmarks.machine import describe
 from cyclegan.config import ModelConfig
+from cyclegan.errors import number_of
 from cyclegan.networks import build_generator
 from cyclegan.networks.fast import fast_generator
 
@@ -170,7 +171,7 @@ def measure(
             "ratio_of_minima": round(min(times) / min(seconds["plain"] for seconds, _ in kept), 3),
             "max_grey_levels": float(f"{difference[name]:.2g}"),
         }
-        print(f"{side}² × {batch}, {threads} threads, {name}: {rows[name]['median_ms']} ms, "
+        print(f"{side}² × {batch}, {number_of(threads, 'thread')}, {name}: {rows[name]['median_ms']} ms, "
               f"{rows[name]['median_ratio']} (minima {rows[name]['ratio_of_minima']}), "
               f"{rows[name]['max_grey_levels']} grey levels", flush=True)  # fmt: skip
     return {

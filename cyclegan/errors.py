@@ -31,7 +31,7 @@ def number_of(number: int, noun: str, plural: str = "") -> str:
 
 def rounded(value: float, form: str) -> str:
     """Return `format(value, form)`, without a sign where all that is left is zero: 0.0, not -0.0 or +0.0."""
-    return re.sub(r"[-+](?=0[0.,]*(?:%|e\+00)?\s*$)", "", format(value, form))
+    return re.sub(r"^(\s*)[-+](?=0[0.,]*(?:%|e\+00)?\s*$)", r"\1", format(value, form))
 
 
 class _Formatter(string.Formatter):

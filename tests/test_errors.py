@@ -8,7 +8,17 @@ import weakref
 import pytest
 
 from cyclegan import locale
-from cyclegan.errors import SYSTEM_REASONS, CheckpointError, ConfigError, ImageError, Message, UserError, message
+from cyclegan.errors import (
+    SYSTEM_REASONS,
+    CheckpointError,
+    ConfigError,
+    ImageError,
+    Message,
+    UserError,
+    message,
+    number_of,
+    rounded,
+)
 
 GERMAN = {
     "{name} can't be read ({reason})": "{name} ist nicht lesbar ({reason})",
@@ -80,3 +90,28 @@ def test_an_error_arrives_whole_from_another_process():
         assert type(copy) is type(original) and copy.text(german) == original.text(german)
     assert pickle.loads(pickle.dumps(caught.value.message)) == caught.value.message
     assert isinstance(caught.value.message, Message)
+
+
+def test_an_error_counts_too():
+    errors = [ConfigError("{n} file in {where}", "{n} files in {where}", n, where="zip") for n in (1, 3)]
+    assert [str(error) for error in errors] == ["1 file in zip", "3 files in zip"]
+    assert str(pickle.loads(pickle.dumps(errors[1]))) == "3 files in zip"
+    inner = message("{n} day", "{n} days", 1)
+    outer = message("{hours} of {days}", hours=message("{n} hour", "{n} hours", 2), days=inner)
+    assert str(outer) == "2 hours of 1 day"
+
+
+def test_numbers_with_their_noun():
+    said = [number_of(0, "vote"), number_of(1, "vote"), number_of(1234, "vote"), number_of(2, "stimulus", "stimuli")]
+    assert said == ["0 votes", "1 vote", "1,234 votes", "2 stimuli"]
+
+
+@pytest.mark.parametrize("value, form, shown", [
+    (-0.04, ".1f", "0.0"), (0.04, "+.1f", "0.0"), (-0.4, "+.0f", "0"), (-0.0, ".3g", "0"), (-0.0004, ".1%", "0.0%"),
+    (-0.06, ".1f", "-0.1"), (0.06, "+.1f", "+0.1"), (-10, "+d", "-10"), (-0.0001, ".3g", "-0.0001"),
+    (1e5, ",.0f", "100,000"), (float("-inf"), ".1f", "-inf"), (-0.2, ",.0f", "0"), (-0.0, ".1e", "0.0e+00"),
+])  # fmt: skip
+def test_zero_has_no_sign(value, form, shown):
+    assert rounded(value, form) == shown
+    assert str(message("{x:" + form + "} ms", x=value)) == f"{shown} ms"
+    assert str(message("{name} stays", name="run-0")) == "run-0 stays", "a name isn't a number"

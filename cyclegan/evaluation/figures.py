@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from cyclegan.config import Direction
 from cyclegan.errors import Message, message, rounded
@@ -127,6 +127,22 @@ FIGURES: tuple[Figure, ...] = (
     ),
 )  # fmt: skip
 """In the order in which they are shown."""
+
+
+def fit_axes(axes: Any) -> None:
+    """Give a panel of curves a y axis that holds zero and an x axis of whole epochs, however few points there are.
+
+    Args:
+        axes: matplotlib's, with the curves over the epoch.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    (first, last), (low, high), (bottom, top) = axes.dataLim.intervalx, axes.dataLim.intervaly, axes.get_ylim()
+    # Around a single value, matplotlib would show a thousandth of it as the whole height.
+    axes.set_ylim(bottom if low < 0 else 0, top if high > 0 else 0 if low < 0 else 1)
+    if first == last:
+        axes.set(xlim=(first - 0.5, last + 0.5), ylim=[1.25 * end for end in axes.get_ylim()])
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, steps=(1, 2, 5, 10), min_n_ticks=1))
 
 
 def figure_of(name: str) -> tuple[Figure | None, str]:

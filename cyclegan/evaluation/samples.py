@@ -119,30 +119,36 @@ def sample_grid(translated: TranslatedSamples, names: dict[str, str], *, count: 
         tile: longest side of a picture in pixels; larger ones are scaled down.
     """
     source, target = translated.direction
-    columns = [
-        (f"real: {names[source]}", translated.real),
-        (f"fake: {names[target]}", translated.fake),
-    ]
+    columns = [(("real:", names[source]), translated.real), (("fake:", names[target]), translated.fake)]
     if translated.rec is not None:
-        columns.append(("rec", translated.rec))
+        columns.append((("rec",), translated.rec))
     if translated.truth is not None:
-        columns.append((f"truth: {names[target]}", translated.truth))
+        columns.append((("truth:", names[target]), translated.truth))
     rows = min(count, len(translated.real))
     tiles = [[_fit(to_image(pictures[row]), tile) for _, pictures in columns] for row in range(rows)]
     widths = [max(tiles[row][c].width for row in range(rows)) for c in range(len(columns))]
     heights = [max(picture.height for picture in tiles[row]) for row in range(rows)]
-    gap, head = 4, 22
+    gap, font = 4, ImageFont.load_default(13)
+    lines = [_lines(caption, width, font) for (caption, _), width in zip(columns, widths, strict=True)]
+    head = 6 + 16 * max(map(len, lines))
     sheet = Image.new("RGB", (sum(widths) + gap * (len(columns) + 1), head + sum(heights) + gap * (rows + 1)), "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
+    draw = ImageDraw.Draw(sheet)
     x = gap
-    for c, (caption, _) in enumerate(columns):
-        draw.text((x, 4), _shorten(caption, widths[c], font), fill="#222222", font=font)
+    for c, texts in enumerate(lines):
+        for line, text in enumerate(texts):
+            draw.text((x, 4 + 16 * line), text, fill="#222222", font=font)
         y = head + gap
         for row in range(rows):
             sheet.paste(tiles[row][c], (x, y))
             y += heights[row] + gap
         x += widths[c] + gap
     return sheet
+
+
+def _lines(caption: tuple[str, ...], width: int, font: ImageFont.FreeTypeFont) -> list[str]:
+    """Return a caption in one line, or where that doesn't fit a line for each part, shortened."""
+    whole = " ".join(caption)
+    return [whole] if font.getlength(whole) <= width else [_shorten(part, width, font) for part in caption]
 
 
 def _shorten(text: str, width: int, font: ImageFont.FreeTypeFont) -> str:

@@ -44,6 +44,7 @@ ARGUMENT = {"message": 0, "words.label": 0, "say": 0, "html": 0, "_require": 1, 
 Where two more arguments follow in their places, they are the plural and its number.
 """
 
+
 def sources() -> list[Path]:
     """Return the files whose templates a visitor can see."""
     found = [ROOT / "app.py", *ROOT.glob("cyclegan/**/*.py"), *ROOT.glob("hub/**/*.py"), *ROOT.glob("cyclegan/**/*.js")]

@@ -70,8 +70,8 @@ def export_amt(study: Study, votes: pd.DataFrame) -> tuple[str, str]:
     left_out = frame["session_id"].nunique() - len(lines)
     summary = (
         f"{number_of(len(lines), 'session')} of {number_of(practice, 'practice trial')} and "
-        f"{number_of(test, 'test trial')}{f', {left_out} left out' if left_out else ''}; vigilance trials, controls and repeats are not exported. "
-        f"Score it with --N_practice {practice} --N_imgs {practice + test}"
+        f"{number_of(test, 'test trial')}{f', {left_out} left out' if left_out else ''}; vigilance trials, controls "
+        f"and repeats are not exported. Score it with --N_practice {practice} --N_imgs {practice + test}"
     )
     return out.getvalue(), summary
 

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from cyclegan.evaluation.figures import FIGURES, figure_of
+from cyclegan.evaluation.figures import FIGURES, figure_of, fit_axes
 
 COLOURS = ("#0072b2", "#d55e00")
 
@@ -25,7 +25,6 @@ def draw_curves(rows: list[dict[str, Any]], path: Path, title: str = "") -> None
     """Draw the losses against the epoch as a PNG: steps' lines thin, epochs' means with markers."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
 
     epochs = [row for row in rows if row["event"] == "epoch"]
     per_epoch = epochs[-1]["step"] / epochs[-1]["epoch"] if epochs else 1.0
@@ -47,8 +46,7 @@ def draw_curves(rows: list[dict[str, Any]], path: Path, title: str = "") -> None
                 axes.plot(*zip(*means, strict=True), color=colour, marker="o", markersize=3, label=key)
         axes.set_title(name, fontsize=10)
         axes.set_xlabel("epoch")
-        axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        fit_axes(axes)
         axes.grid(alpha=0.3)
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize=8)

@@ -13,7 +13,7 @@ from typing import Any
 
 from cyclegan.checkpoints.format import CheckpointInfo
 from cyclegan.errors import Message, message, rounded
-from cyclegan.evaluation.figures import FIGURES, figure_of
+from cyclegan.evaluation.figures import FIGURES, figure_of, fit_axes
 from cyclegan.ui import runs, words
 
 PANELS: dict[str, Message] = {
@@ -182,8 +182,7 @@ def _svg(lines: tuple[tuple[str, tuple[tuple[int, float], ...]], ...], chosen: t
             if there:
                 axes.plot(*zip(*there, strict=True), color=colour, linestyle="", marker="o", markersize=5,
                           clip_on=False)  # fmt: skip
-        axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, steps=(1, 2, 5, 10)))
+        fit_axes(axes)
         axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
         axes.tick_params(colors=INK, labelsize=8, length=0)
         axes.grid(color=INK, alpha=0.15, linewidth=0.5)

@@ -38,6 +38,7 @@ MAX_OTHERS = 12
 _OTHER = ".4g"
 """Their format."""
 MIN_COMPARED, MAX_COMPARED = 2, 6
+BETTER = {"lower": ("↓", message("lower is better")), "higher": ("↑", message("higher is better"))}
 MONTHS = (
     message("Jan"), message("Feb"), message("Mar"), message("Apr"), message("May"), message("Jun"), message("Jul"),
     message("Aug"), message("Sep"), message("Oct"), message("Nov"), message("Dec"),
@@ -182,6 +183,7 @@ def cards(run: str, infos: Sequence[CheckpointInfo], count: int, chosen: Checkpo
     best = _best(infos) if len(infos) > 1 else {}
     shown = "".join(_card(run, info, info is infos[0], info is chosen, best, say) for info in infos[:count])
     hint = say.html("Tick {least} to {most} epochs to compare them.", least=MIN_COMPARED, most=MAX_COMPARED)
+    hint = hint if len(infos) >= MIN_COMPARED else ""
     return (
         f'<div class="list-head"><h2>{say.html("All epochs")}</h2><p class="tick-hint">{hint}</p>'
         f'<a class="go" hidden>{say.html("Compare the ticked epochs")}</a></div>'
@@ -200,7 +202,7 @@ def _best(infos: Sequence[CheckpointInfo]) -> dict[tuple[str, str], float]:
     for figure in FIGURES:
         for direction in DIRECTIONS if figure.better else ():
             values = [value for info in infos if (value := _value(figure, info, direction)) is not None]
-            if values:
+            if len(set(values)) > 1:  # Nothing is the best of one, nor of equals.
                 best[figure.key, direction] = min(values) if figure.better == "lower" else max(values)
     return best
 
@@ -266,20 +268,28 @@ def _row(figure: Figure, info: CheckpointInfo, best: Mapping[tuple[str, str], fl
         dot = f'<span class="best" title="{mark}" aria-label="{mark}" role="img"></span>' if is_best else ""
         cells.append(f"<td>{'–' if value is None else dot + figure.show(value)}</td>")
     meaning, label = (html.escape(say.text_of(text)) for text in (figure.meaning, figure.label))
+    if figure.better:
+        arrow, better = BETTER[figure.better][0], html.escape(say.text_of(BETTER[figure.better][1]))
+        label += f'<span class="way" title="{better}" aria-label="{better}" role="img">{arrow}</span>'
     return f'<tr><th scope="row" title="{meaning}">{label}</th>{"".join(cells)}</tr>'
 
 
 def _legend(infos: Sequence[CheckpointInfo], marks: bool, say: words.Speaker) -> str:
     """Return the meanings of the rows that the run has."""
+    def about(figure: Figure) -> str:
+        said = [figure.meaning, *([BETTER[figure.better][1]] if figure.better else [])]
+        meaning = html.escape("; ".join(map(say.text_of, said)))
+        return f"<div><dt>{html.escape(say.text_of(figure.label))}</dt><dd>{meaning}</dd></div>"
+
     rows = "".join(
-        f"<div><dt>{html.escape(say.text_of(figure.label))}</dt><dd>{html.escape(say.text_of(figure.meaning))}</dd></div>"
-        for figure in FIGURES
+        about(figure) for figure in FIGURES
         if any(_value(figure, info, direction) is not None for info in infos for direction in DIRECTIONS)
     )
     if not rows:
         return ""
     dot = say.html(
-        "A dot marks the run's best value in its row. A better value doesn't guarantee better pictures: look at them."
+        "A dot marks the run's best value in a row whose arrow says which way is better. A better value doesn't "
+        "guarantee better pictures: look at them."
     )
     return (
         f'<details class="legend"><summary>{say.html("What the figures mean")}</summary>'

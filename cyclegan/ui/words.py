@@ -49,8 +49,7 @@ class Speaker:
     language: str
 
     def __call__(self, template: str, plural: str = "", n: float | None = None, /, **values: object) -> str:
-        """Return the text with `values` in its places, as `message` takes them; those that are messages are
-        translated, too."""
+        """Return the text with `values` in its places, as `message` takes them; messages among them are translated."""
         return message(template, plural, n, **values).text(translate(self.language))
 
     def html(self, template: str, plural: str = "", n: float | None = None, /, **values: object) -> str:

@@ -5,10 +5,12 @@ import json
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
 
 from cyclegan.checkpoints.progress import MetricsLog
 from cyclegan.evaluation.collapse import diversity, warnings
+from cyclegan.evaluation.figures import fit_axes
 from cyclegan.evaluation.samples import sample_grid, sample_metrics, translate_samples
 from cyclegan.methods.losses import called_real
 from cyclegan.training.curves import draw_curves
@@ -90,6 +92,32 @@ def test_the_grid_has_a_row_per_picture_and_a_column_per_stage():
     assert np.abs(tile + fake - 255).max() <= 1
     translated.truth = translated.real
     assert sample_grid(translated, NAMES, count=9).size == (4 * 96 + 5 * 4, 22 + 4 * 96 + 5 * 4)
+
+
+def test_a_caption_that_is_too_long_for_its_column_takes_two_lines():
+    translated = translate_samples(samples(), {"gen_ab": Negative()}, "cpu")["ab"]
+    short, long = (sample_grid(translated, {"a": name, "b": name}, count=1) for name in ("day", "photographs"))
+    assert long.width == short.width and long.height == short.height + 16
+    longer = np.asarray(sample_grid(translated, {"a": "w" * 99, "b": "photographs"}, count=1).convert("L"))
+    assert longer.shape[0] == long.height and (longer[:38, 100:104] == 255).all(), "shortened within its column"
+
+
+@pytest.mark.parametrize("values, least, most", [
+    ([0.5], 0, 0.7), ([0.5, 0.5001], 0, 0.6), ([0.0], 0, 2), ([-0.5], -0.7, 0), ([-0.2, 0.3], -0.3, 0.4), ([], 0, 1),
+])  # fmt: skip
+@pytest.mark.parametrize("first", [1, 200])
+def test_axes_are_sane_however_few_points_there_are(values, least, most, first):
+    axes = Figure().subplots()
+    epochs = range(first, first + len(values))
+    if values:
+        axes.plot(epochs, values)
+    fit_axes(axes)
+    (bottom, top), (left, right) = axes.get_ylim(), axes.get_xlim()
+    assert least <= bottom <= 0 <= top <= most and top - bottom > 0.3
+    ticks = [tick for tick in axes.get_xticks() if left <= tick <= right]
+    assert all(tick == round(tick) for tick in ticks)
+    if len(values) == 1:
+        assert ticks == [first]
 
 
 def test_metrics_are_rewound_to_the_step_that_is_resumed(tmp_path):

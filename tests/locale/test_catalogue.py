@@ -199,19 +199,21 @@ def test_an_update_keeps_and_adds_plurals():
 
 
 NOUNS = (
-    "answers|blocks|bytes|checkpoints|commits|epochs|fakes|files|frames|hours|images(?!/s)|layers|lengths|minutes|pairs|"
-    "participants|people|pictures|points|processes|reals|scenes|seconds|sessions|sizes|steps|stimuli|tags|threads|times|"
+    "answers|blocks|bytes|checkpoints|commits|epochs|fakes|files|frames|hours|images(?!/s)|layers|lengths|minutes|others|"
+    "pairs|participants|people|pictures|points|processes|reals|scenes|seconds|sessions|sizes|steps|stimuli|tags|threads|times|"
     "trials|votes"
 )
-VERBS = "are|had|has|have|holds|is|of|one|over|takes|to|was|were|would"
+VERBS = "are|had|has|have|hold|holds|is|need|of|one|over|takes|to|use|was|were|with|would"
 A_COUNT = re.compile(rf"\{{\}}(?: (?!(?:{VERBS})\b)[a-z-]+){{0,3}}? (?:{NOUNS})\b")
 NEVER_ONE = (
     "bytes can't be padded", "{size} bytes, too many", "{most:,} bytes", "{size:,} bytes", "{most:,} files",  # Limits.
     "{max_seconds:g} seconds", "{frames:,} frames, the limit", "{frames:,} frames, and you can send",
     "{count:,} pictures are more than", "{count} checkpoints are more than", "{least} to {most} epochs",
     "{count} steps in a row", "streets has {self.length(split)}", "{COMMITS_PER_HOUR} commits an hour",
-    "{count} sizes ({first}", "{count} more {kind} trials", "{duration:.1f} seconds",  # More than one; a decimal.
+    "{count} sizes ({first}", "{kind} pictures use", "{count} more {kind} trials",
+    "{duration:.1f} seconds",  # More than one; a decimal.
     "f'{processes} processes on", "f'{arrow} with {count} checkpoints", "{arrow} with {count} checkpoints",  # Asked.
+    "'{count} hours'", "'{count} minutes'", "All {epochs} epochs: {time}",  # Below two, in a smaller unit.
     "all {len(contrasts)} contrasts", "'points_per_step']):.1f} points",
 )  # fmt: skip
 """Parts of sentences whose number is never one thing."""
@@ -222,6 +224,9 @@ def sentences(tree):
     plural = {
         node for call in ast.walk(tree) if isinstance(call, ast.Call) and len(call.args) > 2 for node in call.args[1:-1]
     }
+    for choice in (node for node in ast.walk(tree) if isinstance(node, ast.IfExp)):  # `… if count == 1 else …`
+        if isinstance(choice.test, ast.Compare) and ast.unparse(choice.test.comparators[0]) == "1":
+            plural |= {*ast.walk(choice.body), *ast.walk(choice.orelse)}
     inside = {part for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in ast.walk(node)} - {
         node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)
     }

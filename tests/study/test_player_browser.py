@@ -259,12 +259,22 @@ def test_a_session_by_thumb_in_korean(play):
     here.title("Thank you!")
 
 
+MINUTES = """async () => {
+  const { say } = await import(document.querySelector('link[href*="/words.js"]').href);
+  return [0, 1, 2].map(n => say("It takes about a minute.", "It takes about {n} minutes.", { n }));
+}"""
+"""A counted sentence, as the page's own modules put it."""
+
+
 def test_no_other_language_is_seen_before_the_words_arrive(play):
     play.forgiven = LOST
     here = play(practice_trials=0).open("", locale="ko-KR")
     here.title("연구에 참여하시겠습니까?")
+    assert here.page.evaluate(MINUTES) == ["0분쯤 걸립니다.", "1분쯤 걸립니다.", "2분쯤 걸립니다."]
     here.press("English")
     here.title("Would you like to take part?")
+    counted = ["It takes about 0 minutes.", "It takes about a minute.", "It takes about 2 minutes."]
+    assert here.page.evaluate(MINUTES) == counted
     here.press("한국어")
     here.title("연구에 참여하시겠습니까?")
     held = []

@@ -123,7 +123,7 @@ function newTile() {
   const wait = make("span", {class: "wait"});
   const title = make("b");
   const about = make("span", {class: "about"});
-  const figures = make("span", {class: "figures", title: say("L1 and SSIM of the returned picture against the input")});
+  const figures = make("span", {class: "figures", title: say("L1 and SSIM of the returned picture against the input: a lower L1 and a higher SSIM are better")});
   const save = make("a", {class: "save", download: ""}, "↓");
   const figure = make("figure", {}, make("div", {class: "frame"}, img, wait),
                       make("figcaption", {}, make("span", {class: "name"}, title, save), about, figures));
@@ -144,7 +144,7 @@ function drawTile(tile, n) {
   const figures = [["l1", "L1", 1, Math.min], ["ssim", "SSIM", 3, Math.max]].filter(([key]) => entry?.[key] != null);
   tile.figures.replaceChildren(...figures.map(([key, name, digits, best]) => {
     const all = shown.entries.map(each => each[key]).filter(each => each != null);
-    const isBest = all.length > 1 && entry[key] === best(...all);
+    const isBest = new Set(all).size > 1 && entry[key] === best(...all);
     return make("span", isBest ? {class: "best", title: say("the best of these")} : {}, `${name} ${entry[key].toFixed(digits).replace(/^-(?=[0.]+$)/, "")}`);
   }));
   tile.img.hidden = tile.save.hidden = !url;

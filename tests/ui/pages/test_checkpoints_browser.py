@@ -40,6 +40,20 @@ def wait_for_thumbnails(here, epoch, count):
     )  # fmt: skip
 
 
+def assert_tabs_fit(here, least):
+    """All five can be read and tapped: within the page, of one row, none cut."""
+    tabs = here.page.locator(".navigation > *").evaluate_all(
+        "all => all.map(e => { const r = e.getBoundingClientRect();"
+        " return [r.left, r.right, r.height, e.scrollWidth - e.clientWidth, r.top] })"
+    )
+    width = here.page.viewport_size["width"]
+    assert len(tabs) == 5
+    assert all(left >= 0 and right <= width and right - left >= 24 for left, right, *_ in tabs), tabs
+    assert all(height >= least and cut <= 0 for *_, height, cut, _ in tabs), tabs
+    assert len({round(tab[-1]) for tab in tabs}) == 1, tabs
+    assert all(one[1] <= other[0] for one, other in zip(tabs, tabs[1:], strict=False)), "none lies over another"
+
+
 @pytest.mark.parametrize("width, height, scheme", [(1280, 900, "light"), (390, 844, "dark")])
 def test_a_visitor_walks_over_the_epochs(checkpoints, width, height, scheme):
     here = checkpoints(width=width, height=height, scheme=scheme)
@@ -49,6 +63,9 @@ def test_a_visitor_walks_over_the_epochs(checkpoints, width, height, scheme):
     wait_for_thumbnails(here, 2, 2)
     wait_for_thumbnails(here, 1, 1)
     assert here.overflow() <= 0
+    assert_tabs_fit(here, 40 if width < 600 else 24)
+    trend, cards = (here.page.locator(part).first.bounding_box() for part in (".trend .curves", ".cards"))
+    assert trend["y"] + trend["height"] <= cards["y"] and trend["height"] < 400, "curves first, in less than a screen"
     here.page.locator("[data-epoch=epoch-0001] button.thumbs").click()
     wait_for_epoch(here, 1)
     here.wait_for("Test pictures of epoch 1")
@@ -119,3 +136,4 @@ def test_in_korean(checkpoints):
         assert said in shown, said
     assert "__i18n__" not in shown
     assert here.overflow() <= 0
+    assert_tabs_fit(here, 40)

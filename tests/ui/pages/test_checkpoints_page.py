@@ -232,6 +232,24 @@ def test_figures_stand_in_the_column_of_their_direction(tmp_path):
     assert re.findall(r'class="best".*?></span>(.*?)<', shown) == ["20.0"]
 
 
+def test_a_dot_is_only_where_something_is_better_than_something_else(tmp_path):
+    from cyclegan.ui.epochs import cards
+
+    losses = {"cycle_a": 0.1, "cycle_b": 0.2}
+    alone = {"reconstruction_l1_ab": 9.0, "truth_l1_ab": 20.0, "change_l1_ab": 5.0, "diversity_ab": 0.5}
+    newest, older = of(tmp_path, 2, losses=losses, metrics={"truth_l1_ab": 20.0, "change_l1_ab": 6.0})
+    newest = dataclasses.replace(newest, metrics=alone, losses={"cycle_a": 0.05, "cycle_b": 0.1})
+    shown = cards("run", [newest, older], 2, newest, speaker())
+    assert 'class="best"' not in shown and "A dot marks" not in shown  # One value, equal values, neither is better.
+    arrows = re.findall(r'title="[^"]*">([^<]*)<span class="way" title="lower is better"', shown)
+    assert set(arrows) == {"reconstruction L1 (of 255)", "truth L1 (of 255)"}
+    assert "in grey levels; lower is better" in shown
+    one = cards("run", [newest], 1, newest, speaker())
+    assert 'class="best"' not in one and "Tick 2" not in one and "Tick 2" in shown
+    korean = cards("run", [newest, older], 2, newest, Speaker("ko"))
+    assert "낮을수록 좋음" in korean
+
+
 @pytest.mark.parametrize("created, english, korean", [
     ("2026-11-21T07:56:14+00:00", "21 Nov 2026, 07:56 UTC", "2026년 11월 21일 07:56 UTC"),
     ("2026-11-21T00:56:14+09:00", "20 Nov 2026, 15:56 UTC", "2026년 11월 20일 15:56 UTC"),

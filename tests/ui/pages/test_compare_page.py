@@ -256,7 +256,11 @@ def test_curves_of_one_epoch_and_of_none(tmp_path):
     from cyclegan.ui.curves import curves
 
     infos = infos_of(tmp_path, (3,))
-    assert curves(infos, [3], speaker()).count("<svg ") == 4
+    drawn = curves(infos, [3], speaker())
+    assert drawn.count("<svg ") == 4
+    for panel in drawn.split("<svg ")[1:]:  # One epoch, and no thousandths of it.
+        ticks = re.findall(r">([^<>]+)</text>", panel)
+        assert ticks[0] == "3" and float(ticks[1]) == 0 and "−" not in "".join(ticks), ticks
     assert "No losses are recorded" in curves([dataclasses.replace(infos[0], losses={}, metrics={})], [3], speaker())
     assert "No losses are recorded" in curves([], [], speaker())
 
