@@ -133,6 +133,7 @@ def test_two_folders_in_train_are_two_domains(root, validation):
 
 def test_two_folders_without_train_are_two_domains(root):
     root.pictures("A", 1).pictures("B", 2).files("README.md")
+    root.pictures("run", 1).files("run/run.json")  # Trained here, with a picture of its curves.
     assert counts(found(root.path)) == [1, 2, None, None]
     paired = found(root.pictures("A", 2).path, paired=True)
     assert paired.aligned and paired.train_a.truth(1).tobytes() == paired.train_b.load(1).tobytes()
