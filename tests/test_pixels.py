@@ -2,6 +2,7 @@
 
 import io
 import struct
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -87,6 +88,15 @@ def test_twelve_bits_in_sixteen_are_said(data):
 def test_colour_of_twelve_bits_in_sixteen_is_said():
     (picture,), (note,) = read(tiff(np.stack([RAMP * 65] * 3, -1)))
     assert picture.max() == 15 and "use only 0..4095 of 65535 and become 17 grey levels" in note
+
+
+def test_a_png_of_16_bits_a_channel_is_said():
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in np.stack([RAMP * 65] * 3, -1))
+    data = b"\x89PNG\r\n\x1a\n"
+    header = struct.pack(">IIBBBBB", 8, 8, 16, 2, 0, 0, 0)
+    for kind, body in ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")):
+        data += struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    assert "use only 0..4095 of 65535 and become 17 grey levels" in read(data)[1][0]
 
 
 def test_the_range_is_that_of_all_pictures_together():
