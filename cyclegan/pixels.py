@@ -179,20 +179,24 @@ class Stored:
             change: let premultiplied colours be decoded as they are, because Pillow would divide by what may be
                 another band than transparency.
         """
-        args = next((tile.args for tile in getattr(image, "tile", ())), "") or ""
+        args = next((tile[3] for tile in getattr(image, "tile", ())), "") or ""
         raw_mode = args if isinstance(args, str) else str(args[0])
         if image.format != "TIFF":
             return cls(raw_mode)
         premultiplied = change and raw_mode.startswith("RGBa")
         if premultiplied:
-            image.tile = [
-                tile._replace(args=(tile.args[0].replace("RGBa", "RGBA"), *tile.args[1:])) for tile in image.tile
-            ]
+            image.tile = [_with_raw_mode(tile, raw_mode.replace("RGBa", "RGBA")) for tile in image.tile]
         tags = image.tag_v2
         return cls(
             raw_mode, True, tags.get(_BITS, (1,))[0], tags.get(_SAMPLES, 1), tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO,
             premultiplied,
         )  # fmt: skip
+
+
+def _with_raw_mode(tile: tuple, raw_mode: str) -> tuple:
+    """Return a part of a file to decode with another raw mode; Pillow names the fields from 11 on."""
+    fields = (*tile[:3], (raw_mode, *tile[3][1:]))
+    return tile._make(fields) if hasattr(tile, "_make") else fields
 
 
 def to_rgb(image: Image.Image, name: str | Message, stored: Stored) -> tuple[Image.Image, PictureFacts]:
