@@ -158,11 +158,12 @@ class DataConfig(Config):
 
     dataset: str = option(
         "",
-        "required: folder with trainA/trainB(/testA/testB); folder with train/NAME1, train/NAME2 (/test/…); folder with "
-        "train(/val/test) of side-by-side pairs (left = A, right = B); Hub data set id; or 'streets', the built-in synthetic day/night scenes",
+        "required: folder with trainA/trainB(/testA/testB), or two folders of any name in train(/test); folder with "
+        "train(/val/test) of side-by-side pairs (left = A, right = B); Hub data set id; or 'streets', the built-in "
+        "synthetic day/night scenes",
     )
-    domain_a: str = option("A", "name of domain A, shown to people, e.g. 'aerial photo'; NAME1 where folders have names")
-    domain_b: str = option("B", "name of domain B, shown to people, e.g. 'map'; NAME2 where folders have names")
+    domain_a: str = option("A", "name of domain A, shown to people, e.g. 'aerial photo'; else its folder's in train")
+    domain_b: str = option("B", "name of domain B, shown to people, e.g. 'map'; else its folder's in train")
     preprocess: str = option(
         "resize_crop",
         "resize_crop: to load_size², then a random crop_size² crop; resize: to crop_size², nothing lost; "

@@ -90,7 +90,10 @@ def open_image(source: Source, *, name: str | Message | None = None) -> Image.Im
     name = name or _name_of(source)
     own = not isinstance(source, Image.Image)
     with _opened(source, name) as image, _explained(source, name):
-        pages = own and recording() and has_pages(image)
+        pages = False
+        if own and recording():
+            with _quiet():
+                pages = has_pages(image)
         stored = Stored.of(image, change=own)
         image.load()
         method = _TRANSPOSE.get(_orientation(image))

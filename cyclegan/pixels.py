@@ -86,28 +86,23 @@ def notes_on(facts: Sequence[PictureFacts]) -> list[Message]:
 
     Ranges of values are those of all the pictures together, so that one dark picture among bright ones is no reason.
     """
+    counts = [
+        (sum(one.pages for one in facts), message("only the first of several pages or frames is used")),
+        (sum(one.bands for one in facts), message("the bands beyond colour aren't used")),
+        (sum(one.false_alpha for one in facts), message(
+            "the band marked as transparency isn't used, because most of its values are neither 0 nor 255"
+        )),
+    ]  # fmt: skip
     notes = []
-    if count := sum(one.pages for one in facts):
-        notes.append(message(
-            "in {pictures}, only the first of several pages or frames is used", pictures=_pictures(count)
-        ))  # fmt: skip
-    if count := sum(one.bands for one in facts):
-        notes.append(message("in {pictures}, the bands beyond colour aren't used", pictures=_pictures(count)))
-    if count := sum(one.false_alpha for one in facts):
-        notes.append(message(
-            "in {pictures}, the band marked as transparency isn't used, because most of its values are neither 0 nor "
-            "255",
-            pictures=_pictures(count),
-        ))  # fmt: skip
     depths = [one.depth for one in facts if one.depth is not None]
     for bits, white in dict.fromkeys((depth.bits, depth.white) for depth in depths):
         these = [depth for depth in depths if (depth.bits, depth.white) == (bits, white)]
         if white is None:
-            notes.append(message(
-                "in {pictures}, the {kind} values have no known white, so each picture is stretched from its own "
-                "minimum to its own maximum: save them as 16-bit, all scaled alike, if brightness matters",
-                pictures=_pictures(len(these)), kind=_kind(bits),
-            ))  # fmt: skip
+            counts.append((len(these), message(
+                "the {kind} values have no known white, so each picture is stretched from its own minimum to its own "
+                "maximum: save them as 16-bit, all scaled alike, if brightness matters",
+                kind=_kind(bits),
+            )))  # fmt: skip
             continue
         low, high = min(depth.low for depth in these), max(depth.high for depth in these)
         levels = round(high * 255 / white) - round(low * 255 / white) + 1
@@ -117,11 +112,16 @@ def notes_on(facts: Sequence[PictureFacts]) -> list[Message]:
                 "first, all by the same number",
                 kind=_kind(bits), low=low, high=high, white=white, levels=_levels(levels),
             ))  # fmt: skip
-    return notes
+    return [*(_counted(count, len(facts), note) for count, note in counts if count), *notes]
 
 
-def _pictures(count: int) -> Message:
-    return message("1 picture") if count == 1 else message("{count} pictures", count=count)
+def _counted(count: int, of: int, note: Message) -> Message:
+    """Return the sentence with the number of pictures that it is about, if there are several in all."""
+    if of == 1:
+        return note
+    if count == 1:
+        return message("in 1 picture, {note}", note=note)
+    return message("in {count} pictures, {note}", count=count, note=note)
 
 
 def _levels(count: int) -> Message:
@@ -179,20 +179,24 @@ class Stored:
             change: let premultiplied colours be decoded as they are, because Pillow would divide by what may be
                 another band than transparency.
         """
-        args = next((tile.args for tile in getattr(image, "tile", ())), "") or ""
+        args = next((tile[3] for tile in getattr(image, "tile", ())), "") or ""
         raw_mode = args if isinstance(args, str) else str(args[0])
         if image.format != "TIFF":
             return cls(raw_mode)
         premultiplied = change and raw_mode.startswith("RGBa")
         if premultiplied:
-            image.tile = [
-                tile._replace(args=(tile.args[0].replace("RGBa", "RGBA"), *tile.args[1:])) for tile in image.tile
-            ]
+            image.tile = [_with_raw_mode(tile, raw_mode.replace("RGBa", "RGBA")) for tile in image.tile]
         tags = image.tag_v2
         return cls(
             raw_mode, True, tags.get(_BITS, (1,))[0], tags.get(_SAMPLES, 1), tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO,
             premultiplied,
         )  # fmt: skip
+
+
+def _with_raw_mode(tile: tuple, raw_mode: str) -> tuple:
+    """Return a part of a file to decode with another raw mode; Pillow names the fields from 11 on."""
+    fields = (*tile[:3], (raw_mode, *tile[3][1:]))
+    return tile._make(fields) if hasattr(tile, "_make") else fields
 
 
 def to_rgb(image: Image.Image, name: str | Message, stored: Stored) -> tuple[Image.Image, PictureFacts]:

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -89,6 +90,15 @@ def test_colour_of_twelve_bits_in_sixteen_is_said():
     assert picture.max() == 15 and "use only 0..4095 of 65535 and become 17 grey levels" in note
 
 
+def test_a_png_of_16_bits_a_channel_is_said():
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in np.stack([RAMP * 65] * 3, -1))
+    data = b"\x89PNG\r\n\x1a\n"
+    header = struct.pack(">IIBBBBB", 8, 8, 16, 2, 0, 0, 0)
+    for kind, body in ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")):
+        data += struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    assert "use only 0..4095 of 65535 and become 17 grey levels" in read(data)[1][0]
+
+
 def test_the_range_is_that_of_all_pictures_together():
     dark, bright = (encoded(Image.fromarray(RAMP * factor)) for factor in (65, 1000))
     assert read(dark, bright)[1] == []
@@ -117,9 +127,9 @@ def test_twelve_bit_files_are_white_at_4095():
 @pytest.mark.parametrize(("values", "words"), [
     (np.float32([[0, 1.2]]), "float pictures use only 0..1.2 of 255 and become 2 grey levels"),
     (np.float32([[0, 0.1]]), "float pictures use only 0..0.1 of 1 and become 27 grey levels"),
-    (np.float32([[-1, 1]]), "in 1 picture, the float values have no known white, so each picture is stretched"),
+    (np.float32([[-1, 1]]), "the float values have no known white, so each picture is stretched"),
     (np.int32([[0, 4095]]), "32-bit pictures use only 0..4095 of 65535 and become 17 grey levels"),
-    (np.int16([[-1000, 3000]]), "in 1 picture, the 16-bit values have no known white"),
+    (np.int16([[-1000, 3000]]), "the 16-bit values have no known white"),
     (np.float32([[0, 1]]), None),
     (np.float32([[0, 255]]), None),
 ])  # fmt: skip
@@ -142,7 +152,7 @@ def test_near_infrared_is_not_taken_for_transparency(extra, dtype):
     (picture,), notes = read(tiff(array, extra=extra))
     assert np.array_equal(picture, array[..., :3] // (257 if dtype == np.uint16 else 1))
     assert notes == [
-        "in 1 picture, the band marked as transparency isn't used, because most of its values are neither 0 nor 255"
+        "the band marked as transparency isn't used, because most of its values are neither 0 nor 255"
     ]
 
 
@@ -171,7 +181,7 @@ def test_soft_transparency_of_a_png_stays_transparency():
 
 def test_bands_beyond_colour_are_said():
     (picture,), notes = read(tiff(array := colours(bands=5), extra=(0, 0)))
-    assert np.array_equal(picture, array[..., :3]) and notes == ["in 1 picture, the bands beyond colour aren't used"]
+    assert np.array_equal(picture, array[..., :3]) and notes == ["the bands beyond colour aren't used"]
 
 
 @pytest.mark.parametrize(("array", "extra", "words"), [
@@ -199,11 +209,17 @@ def test_a_tiff_whose_tags_are_damaged_is_still_one_sentence():
 # --- pages ----------------------------------------------------------------------------------------------------
 
 
+def test_sentences_about_some_of_several_pictures_have_their_number():
+    pages, picture = tiff(colours(), colours(1)), encoded(Image.new("RGB", (2, 2)))
+    assert read(pages, picture)[1] == ["in 1 picture, only the first of several pages or frames is used"]
+    assert read(pages, picture, pages)[1] == ["in 2 pictures, only the first of several pages or frames is used"]
+
+
 def test_only_the_first_page_counts_and_it_is_said():
     pages = [colours(seed) for seed in range(6)]
     (picture,), notes = read(tiff(*pages))
     assert np.array_equal(picture, pages[0])
-    assert notes == ["in 1 picture, only the first of several pages or frames is used"]
+    assert notes == ["only the first of several pages or frames is used"]
 
 
 def test_frames_of_an_animation_are_said():

@@ -293,8 +293,7 @@ class _Check:
                     size = self.domains[domain].load(index).size
                     with named(self.domains[domain], index):
                         evaluation_size(size, self.config, multiple=self.multiple)
-            if any(one != PictureFacts() for one in facts):
-                self.facts[domain, index] = facts
+            self.facts[domain, index] = facts
 
         def needed(domain: int, index: int) -> bool:
             cached = domain < 2 and maker.cache.get(domain, index) is not None

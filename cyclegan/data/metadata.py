@@ -87,7 +87,8 @@ def _has(row: dict[str, Any], column: str) -> bool:
 
 
 def _label_of(rows: list[dict[str, Any]]) -> str | None:
-    """Return the column of two values, the one of a usual name first."""
-    columns = dict.fromkeys(column for row in rows for column in row if column not in (None, "file_name"))
-    two = [column for column in columns if len({str(row[column]) for row in rows if _has(row, column)}) == 2]
-    return min(two, key=lambda column: column.lower() not in LABELS, default=None)
+    """Return the column of two values that has a usual name, or is the only one: others may be widths or splits."""
+    columns = list(dict.fromkeys(column for row in rows for column in row if column not in (None, "file_name")))
+    usual = [column for column in columns if column.lower() in LABELS or len(columns) == 1]
+    two = (column for column in usual if len({str(row[column]) for row in rows if _has(row, column)}) == 2)
+    return next(two, None)

@@ -73,7 +73,9 @@ def class_folders(root: Path) -> tuple[Path, Path] | None:
     within = folders.get("train", root)
     if "train" in folders and has_pictures(within):
         return None
-    found = [path for path in subfolders(within).values() if has_pictures(path)]
+    # A run in the data set's folder has a picture of its curves.
+    inner = [path for path in subfolders(within).values() if not (path / "run.json").is_file()]
+    found = [path for path in inner if has_pictures(path)]
     if len(found) != 2 or (within == root and any(_is_split(path.name) for path in found)):
         return None
     return found[0], found[1]

@@ -30,11 +30,13 @@ def pictures(tmp_path):
 def test_a_folder_with_a_broken_file(tmp_path, pictures, make_checkpoint, run_script):
     make_checkpoint(tmp_path / "run", 1)
     (pictures / "broken.jpg").write_bytes((pictures / "b.jpg").read_bytes()[:300])
+    Image.fromarray(np.arange(256, dtype=np.uint16).reshape(16, 16) * 16).save(pictures / "b.png")
     out = tmp_path / "out"
     done = run_script(*CYCLEGAN, "translate", "--checkpoints", tmp_path / "run", "--direction", "ab",
                       "--input", pictures, "--output", out, "--reconstruct", ok=False)  # fmt: skip
     assert done.returncode == 1
     assert "broken.jpg is truncated" in done.stderr and "3 of 4 pictures" in done.stdout
+    assert done.stderr.count("note: 16-bit pictures use only 0..4080 of 65535 and become 17 grey levels") == 1
     expected = {"a.png", "a_rec.png", "b.jpg.png", "b.jpg_rec.png", "b.png.png", "b.png_rec.png"}
     assert {p.name for p in out.iterdir()} == expected
     with Image.open(out / "a.png") as image:

@@ -133,6 +133,7 @@ def test_two_folders_in_train_are_two_domains(root, validation):
 
 def test_two_folders_without_train_are_two_domains(root):
     root.pictures("A", 1).pictures("B", 2).files("README.md")
+    root.pictures("run", 1).files("run/run.json")  # Trained here, with a picture of its curves.
     assert counts(found(root.path)) == [1, 2, None, None]
     paired = found(root.pictures("A", 2).path, paired=True)
     assert paired.aligned and paired.train_a.truth(1).tobytes() == paired.train_b.load(1).tobytes()
@@ -308,13 +309,15 @@ def test_metadata_of_the_whole_folder_names_the_splits_in_its_paths(root):
     (root.path / "metadata.csv").write_text(f"\ufefffile_name,other,label\n{rows}")
     splits = found(root.path)
     assert [levels(d) for d in (splits.train_a, splits.train_b, splits.test_a, splits.test_b)] == [[1], [2], [4], [5]]
-    assert lines(root.path)[0] == "train (label: 0): 1 picture", "a column of a usual name first"
+    assert lines(root.path)[0] == "train (label: 0): 1 picture", "the column of a usual name"
+    (root.path / "metadata.csv").write_text("file_name,weather\ntrain/0.png,rain\ntrain/1.png,sun\n")
+    assert lines(root.path)[0] == "train (weather: rain): 1 picture", "the only column"
 
 
 def test_metadata_of_captions_leaves_the_folders_as_they_are(root):
     root.pictures("train", 3, size=(40, 20))
-    captions = "".join(f"{i}.png,caption {i}\n" for i in range(3))
-    (root.path / "train/metadata.csv").write_text(f"file_name,text\n{captions}")
+    captions = "".join(f"{i}.png,caption {i},{i % 2}\n" for i in range(3))
+    (root.path / "train/metadata.csv").write_text(f"file_name,text,width\n{captions}")
     assert lines(root.path) == ["train: 3 side-by-side pairs, each cut into two of 20×20"]
     (root.path / "train/metadata.jsonl").write_text("{")
     assert "train/metadata.jsonl can't be read" in refused(root.path)
@@ -339,6 +342,14 @@ def test_the_check_says_once_what_was_lost(root, caplog):
         "by the same number",
         "testB: in 3 pictures, only the first of several pages or frames is used",
     ]
+
+
+def test_one_picture_of_several_is_counted(root, caplog):
+    root.pictures("trainA", 3).pictures("trainB")
+    frames = [Image.new("RGB", (40, 30), (level, 0, 0)) for level in (200, 90)]
+    frames[0].save(root.path / "trainA/0.tif", save_all=True, append_images=frames[1:])
+    open_data(DataConfig(dataset=str(root.path), load_size=32, crop_size=32), seed=0)
+    assert caplog.messages == ["trainA: in 1 picture, only the first of several pages or frames is used"]
 
 
 def test_halves_of_one_file_are_one_sentence(root, caplog):

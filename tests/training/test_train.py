@@ -126,12 +126,18 @@ def test_the_first_signal_saves_and_a_later_one_ends_at_once(monkeypatch):
     assert done == ["stop", signal.SIG_DFL]
 
 
-def test_two_processes_equal_one_with_the_double_batch(tmp_path, tiny_flags, run_script):
+def test_two_processes_equal_one_with_the_double_batch(tmp_path, tiny_flags, picture_folders, run_script):
+    (picture_folders / "train").mkdir()
+    for side, name in (("A", "day"), ("B", "night")):
+        (picture_folders / f"train{side}").rename(picture_folders / "train" / name)
     flags = (*tiny_flags, "--epochs", "1", "--decay_epochs", "0", "--max_images", "4", "--mixed_precision", "no")
     one, two = tmp_path / "one", tmp_path / "two"
     run_script(SCRIPT, *flags, "--output_dir", one, "--batch_size", 2)
-    run_script("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", SCRIPT, *flags,
-               "--output_dir", two, "--batch_size", 1, env={"ACCELERATE_USE_CPU": "true"}, plain=True)  # fmt: skip
+    both = run_script("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", SCRIPT, *flags,
+                      "--output_dir", two, "--batch_size", 1, env={"ACCELERATE_USE_CPU": "true"}, plain=True)
+    assert both.stderr.count("train/day: ") == both.stderr.count("train/night: ") == 1, "printed by one process"
+    data = json.loads((two / "epoch-0001" / "config.json").read_text())["data"]
+    assert (data["domain_a"], data["domain_b"]) == ("day", "night"), "named by the folders"
     ours, theirs = generators(one, 1), generators(two, 1)
     moved = 0.0
     for name in ours:

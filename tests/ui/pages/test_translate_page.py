@@ -155,6 +155,24 @@ def test_sixteen_bits_keep_their_range(translate, tmp_path):
     assert ab[0].getpixel((0, 0)) == (0, 0, 0) and ab[0].getpixel((39, 29)) == (255, 255, 255)
 
 
+def test_what_a_picture_loses_is_said(translate, tmp_path, monkeypatch):
+    import numpy as np
+
+    from cyclegan.ui import inputs
+
+    Image.fromarray((np.arange(64, dtype=np.uint16) * 65).reshape(8, 8)).save(tmp_path / "slice.png")
+    note = translate(tmp_path / "slice.png")[0]
+    lost = "About your picture: 16-bit pictures use only 0..4095 of 65535 and become 17 grey levels: multiply"
+    assert note.startswith("Epoch 2") and lost in note
+    # The box then holds a copy of 8 bits of what browsers can't show, so the remark about the file itself pops up.
+    said = []
+    monkeypatch.setattr(inputs.gr, "Info", lambda text, **options: said.append(text))
+    monkeypatch.setattr(inputs, "get_upload_folder", lambda: str(tmp_path))
+    Image.open(tmp_path / "slice.png").save(tmp_path / "slice.tif")
+    shown = inputs.for_browsers({"path": str(tmp_path / "slice.tif")}, None)
+    assert shown.size == (8, 8) and len(said) == 1 and said[0].startswith(lost)
+
+
 @pytest.mark.parametrize("content, said", [
     (b"hello", "not a picture"),
     (b"", "empty"),
