@@ -10,6 +10,7 @@ Nothing in a file is trusted: it is read with `weights_only=True`, so that no co
 from __future__ import annotations
 
 import dataclasses
+import os
 import pickle
 import re
 import warnings
@@ -170,7 +171,7 @@ def import_checkpoint(
         ConfigError: the names or the size are invalid.
     """
     target = run / epoch_name(epoch)
-    if target.exists():
+    if os.path.lexists(target):
         raise CheckpointError("{target} exists already: choose another --epoch or --output", target=target)
     paths = [find(name) for name in files]
     found = import_reference(paths)
@@ -204,13 +205,13 @@ def _parse_name(path: Path) -> dict[str, str | None]:
 
 def _load(path: Path) -> object:
     """Return the content of a file, without running any code in it."""
-    if not path.exists():
-        raise CheckpointError("there is no file {path}: check the name", path=path)
-    if path.is_dir():
-        raise CheckpointError("{path} is a folder: name the *_net_G*.pth files in it", path=path)
-    if not path.is_file():  # Reading a pipe or a device may never end.
-        raise CheckpointError("{path} is not a regular file: name a file of weights", path=path)
     try:
+        if not path.exists():
+            raise CheckpointError("there is no file {path}: check the name", path=path)
+        if path.is_dir():
+            raise CheckpointError("{path} is a folder: name the *_net_G*.pth files in it", path=path)
+        if not path.is_file():  # Reading a pipe or a device may never end.
+            raise CheckpointError("{path} is not a regular file: name a file of weights", path=path)
         with path.open("rb") as file:
             start = file.read(4)
     except OSError as error:

@@ -30,7 +30,8 @@ def add_translate_command(add: Callable[..., argparse.ArgumentParser]) -> None:
     sub = add("translate", translate, "translate pictures, folders and zips of pictures, or a video")
     add_checkpoint_flags(sub, "--checkpoints", dest="source", required=True)
     sub.add_argument("--input", dest="inputs", required=True, type=file_path, nargs="+", action="extend",
-                     metavar="PATH", help="pictures, folders or zips of them, patterns such as 'photos/*.jpg'; or a video")
+                     metavar="PATH",
+                     help="pictures, folders or zips of them, patterns such as 'photos/*.jpg'; or one video")
     sub.add_argument(
         "--output",
         required=True,
@@ -70,7 +71,7 @@ def translate(args: argparse.Namespace) -> int:
     if len(inputs) == 1 and is_video(inputs[0].path):
         return _translate_video(args, inputs[0].path)
     for each in inputs:
-        if each.path.suffix.lower() in VIDEO_SUFFIXES and not each.by_pattern and not each.path.is_dir():
+        if each.path.suffix.lower() in VIDEO_SUFFIXES and not each.by_pattern and not os.path.isdir(each.path):
             raise ConfigError("{input} is a video: translate each video by itself", input=each.path)
     return _translate_pictures(args, inputs)
 
