@@ -144,10 +144,11 @@ def _picture_targets(args: argparse.Namespace, inputs: Sequence[Input]) -> tuple
         raise _nothing(args, gathered)
     if named:
         gathered.items[:] = [dataclasses.replace(gathered.items[0], target=args.output.name)]
-    elif os.path.realpath(folder) in {
-        os.path.realpath(each.path if os.path.isdir(each.path) else each.path.parent) for each in inputs
-    }:
-        raise ConfigError("--output is the folder of the input: choose another, so that no picture is overwritten")
+    else:
+        folders = [each.path for each in inputs if os.path.isdir(each.path) and not each.by_pattern]
+        folders += [item.path.parent for item in gathered.items if item.member is None]
+        if os.path.realpath(folder) in set(map(os.path.realpath, folders)):
+            raise ConfigError("--output is the folder of the input: choose another, so that no picture is overwritten")
     pictures = {entry(item.path) for item in gathered.items}
     for item in gathered.items:
         stem = folder / item.target.removesuffix(".png")

@@ -156,7 +156,9 @@ def gather(inputs: Sequence[Input], *, recursive: bool, reconstruct: bool, outpu
     gathered, seen = Gathered(), set()
     found: list[tuple[Path, zipfile.ZipInfo | None, str, Path]] = []
     for each in inputs:
-        if os.path.isdir(each.path):
+        if each.by_pattern and _is_result(each, Path(os.path.realpath(output))):
+            gathered.skipped.results = True
+        elif os.path.isdir(each.path):
             for path in _walk(each.path, recursive, output, gathered):
                 found.append((path, None, str(path), each.name / path.relative_to(each.path)))
         elif is_archive(each.path):
@@ -180,6 +182,12 @@ def gather(inputs: Sequence[Input], *, recursive: bool, reconstruct: bool, outpu
     names = output_names([one[3] for one in once], reconstruct=reconstruct)
     gathered.items = [Item(*one[:3], name) for one, name in zip(once, names, strict=True)]
     return gathered
+
+
+def _is_result(each: Input, output: Path) -> bool:
+    """Return whether a pattern has found the folder of the results, or a file in it, within what it searches."""
+    base = Path(os.path.realpath(each.path.parents[len(each.name.parts) - 1]))
+    return Path(os.path.realpath(each.path)).is_relative_to(output) and not base.is_relative_to(output)
 
 
 def _walk(root: Path, recursive: bool, output: Path, gathered: Gathered) -> Iterator[Path]:
