@@ -27,7 +27,7 @@ class Input:
     name: Path
     """The relative path of its translation, without a suffix where it is a folder or a zip."""
     by_pattern: bool = False
-    """Whether a pattern found it; then a file that isn't a picture is skipped rather than reported as an error."""
+    """True if a pattern found it; then a file that isn't a picture is skipped rather than reported as an error."""
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Skipped:
     """Subfolders that weren't walked."""
     hidden: int = 0
     results: bool = False
-    """Whether the folder of the results is in there."""
+    """True if the folder of the results is in there."""
 
     def __str__(self) -> str:
         """The counts in one line, such as "5 .npy, 1 subfolder (--recursive walks it)"; empty for none."""
