@@ -20,6 +20,8 @@ from typing import Any
 from cyclegan.errors import UserError, message
 
 MAX_JSON_BYTES = 10_000_000
+MAX_NAME_BYTES = 255
+"""The longest name that most file systems hold."""
 
 
 @contextlib.contextmanager
@@ -99,9 +101,17 @@ def _discard(old: Path) -> None:
 
 
 def _hidden(target: Path, suffix: str) -> Path:
-    # Shortened, because file systems allow 255 bytes in a name, and encrypted ones 143.
-    stem = target.name.encode("utf-8", "surrogateescape")[:100].decode("utf-8", "ignore")
-    return target.with_name(f".{stem}.{uuid.uuid4().hex[:8]}.{suffix}")
+    return target.with_name(f".{shortened(target.name, 100)}.{uuid.uuid4().hex[:8]}.{suffix}")
+
+
+def shortened(name: str, most: int) -> str:
+    """Return the beginning of a file's name that has at most `most` bytes.
+
+    File systems allow MAX_NAME_BYTES in a name, and encrypted ones 143.
+    """
+    while len(os.fsencode(name)) > most:
+        name = name[:-1]
+    return name
 
 
 def remove_leftovers(folder: Path, *, older_than_s: float = 0.0) -> None:

@@ -16,6 +16,7 @@ from cyclegan.files import (
     read_json,
     remove_leftovers,
     sha256,
+    shortened,
     whole_file,
     whole_folder,
     write_bytes,
@@ -46,6 +47,17 @@ def test_a_file_is_replaced_whole_or_stays_as_it_was(tmp_path, durable):
         part.write_text("half")
         raise RuntimeError
     assert target.read_text() == "two" and names(target.parent) == ["x.txt"]
+
+
+def test_a_hidden_name_fits_where_the_file_s_own_does(tmp_path):
+    """Encrypted file systems allow 143 bytes."""
+    for name in ("가" * 47, "l" * 143, "l" * 255, os.fsdecode(b"\xff" * 143)):
+        with whole_file(tmp_path / name) as part:
+            assert len(os.fsencode(part.name)) <= 115
+            part.write_text("x")
+        assert names(tmp_path) == [name]
+        (tmp_path / name).unlink()
+    assert shortened("가나다", 8) == "가나" and shortened("abc", 3) == "abc"
 
 
 def test_a_file_that_was_not_written_raises(tmp_path):

@@ -9,6 +9,7 @@ for which `--upsample resize_zeros` exists.
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -266,7 +267,7 @@ def import_checkpoint(
         ConfigError: the names or the size are invalid.
     """
     target = run / epoch_name(epoch)
-    if target.exists():
+    if os.path.lexists(target):
         raise CheckpointError("{target} exists already: choose another --epoch or --output", target=target)
     paths = [find(name) for name in files]
     found = import_reference(paths, direction)

@@ -85,9 +85,10 @@ class LocalSource:
 
     def __init__(self, folder: str | Path, *, awaited: bool = False) -> None:
         self.folder = Path(folder)
-        if not os.path.isdir(self.folder):  # Path.is_dir raises for a name that is too long.
+        # Path.is_dir raises for a name that is too long; Path("") is the current folder.
+        if not os.path.isdir(folder):
             raise CheckpointError(
-                "{folder} is not a folder; name a run's folder, which holds epoch-0001 and on", folder=folder
+                "{folder} is not a folder; name a run's folder, which holds epoch-0001 and on", folder=folder or "''"
             )
         self.name = self.folder.resolve().name
         self.url = None

@@ -159,15 +159,15 @@ def shown(name: str) -> str:
 
 def _load(path: Path) -> object:
     """Return the content of a file, without running any code in it."""
-    if path.is_dir():
-        if (path / "saved_model.pb").exists():
-            raise _other_kind(path, message("TensorFlow's SavedModel"), _NO_KERAS)
-        raise CheckpointError("{path} is a folder: name the *_net_G*.pth files in it", path=path)
-    if not path.exists():
-        raise CheckpointError("there is no file {path}: check the name", path=path)
-    if not path.is_file():  # Reading a pipe or a device may never end.
-        raise CheckpointError("{path} is not a regular file: name the file of weights", path=path)
     try:
+        if path.is_dir():
+            if (path / "saved_model.pb").exists():
+                raise _other_kind(path, message("TensorFlow's SavedModel"), _NO_KERAS)
+            raise CheckpointError("{path} is a folder: name the *_net_G*.pth files in it", path=path)
+        if not path.exists():
+            raise CheckpointError("there is no file {path}: check the name", path=path)
+        if not path.is_file():  # Reading a pipe or a device may never end.
+            raise CheckpointError("{path} is not a regular file: name the file of weights", path=path)
         with path.open("rb") as file:
             start = file.read(512)
     except OSError as error:

@@ -383,7 +383,7 @@ def import_results(args: argparse.Namespace) -> int:
     from cyclegan.study.amt import figures_amt, import_amt, report_amt
     from cyclegan.study.report import csv_of
 
-    if args.study.exists():
+    if os.path.lexists(args.study):
         raise ConfigError("{study} exists already: choose another folder", study=args.study)
     votes = import_amt(args.input, args.practice)
     figures = figures_amt(votes)

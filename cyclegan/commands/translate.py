@@ -30,7 +30,8 @@ def add_translate_command(add: Callable[..., argparse.ArgumentParser]) -> None:
     sub = add("translate", translate, "translate pictures, folders and zips of pictures, or a video")
     add_checkpoint_flags(sub, "--checkpoints", dest="source", required=True)
     sub.add_argument("--input", dest="inputs", required=True, type=file_path, nargs="+", action="extend",
-                     metavar="PATH", help="pictures, folders or zips of them, patterns such as 'photos/*.jpg'; or a video")
+                     metavar="PATH",
+                     help="pictures, folders or zips of them, patterns such as 'photos/*.jpg'; or one video")
     sub.add_argument(
         "--output",
         required=True,
@@ -70,7 +71,7 @@ def translate(args: argparse.Namespace) -> int:
     if len(inputs) == 1 and is_video(inputs[0].path):
         return _translate_video(args, inputs[0].path)
     for each in inputs:
-        if each.path.suffix.lower() in VIDEO_SUFFIXES and not each.by_pattern and not each.path.is_dir():
+        if each.path.suffix.lower() in VIDEO_SUFFIXES and not each.by_pattern and not os.path.isdir(each.path):
             raise ConfigError("{input} is a video: translate each video by itself", input=each.path)
     return _translate_pictures(args, inputs)
 
@@ -146,10 +147,11 @@ def _picture_targets(args: argparse.Namespace, inputs: Sequence[Input]) -> tuple
         raise _nothing(args, gathered)
     if named:
         gathered.items[:] = [dataclasses.replace(gathered.items[0], target=args.output.name)]
-    elif os.path.realpath(folder) in {
-        os.path.realpath(each.path if os.path.isdir(each.path) else each.path.parent) for each in inputs
-    }:
-        raise ConfigError("--output is the folder of the input: choose another, so that no picture is overwritten")
+    else:
+        folders = [each.path for each in inputs if os.path.isdir(each.path) and not each.by_pattern]
+        folders += [item.path.parent for item in gathered.items if item.member is None]
+        if os.path.realpath(folder) in set(map(os.path.realpath, folders)):
+            raise ConfigError("--output is the folder of the input: choose another, so that no picture is overwritten")
     pictures = {entry(item.path) for item in gathered.items}
     for item in gathered.items:
         stem = folder / item.target.removesuffix(".png")

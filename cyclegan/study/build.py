@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import os
 import re
 import shutil
 import struct
@@ -111,7 +112,7 @@ def build(
     from cyclegan.study.blinding import check
 
     output = Path(output)
-    if output.exists():
+    if os.path.lexists(output):
         raise StudyError("{folder} exists already: a study is frozen, so choose another name", folder=output)
     if size is not None and not all(MIN_SIDE <= side <= MAX_SIDE for side in size):
         raise StudyError(

@@ -27,7 +27,7 @@ class Input:
     name: Path
     """The relative path of its translation, without a suffix where it is a folder or a zip."""
     by_pattern: bool = False
-    """Whether a pattern found it; then a file that isn't a picture is skipped rather than reported as an error."""
+    """True if a pattern found it; then a file that isn't a picture is skipped rather than reported as an error."""
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Skipped:
     """Subfolders that weren't walked."""
     hidden: int = 0
     results: bool = False
-    """Whether the folder of the results is in there."""
+    """True if the folder of the results is in there."""
 
     def __str__(self) -> str:
         """The counts in one line, such as "5 .npy, 1 subfolder (--recursive walks it)"; empty for none."""
@@ -156,7 +156,9 @@ def gather(inputs: Sequence[Input], *, recursive: bool, reconstruct: bool, outpu
     gathered, seen = Gathered(), set()
     found: list[tuple[Path, zipfile.ZipInfo | None, str, Path]] = []
     for each in inputs:
-        if os.path.isdir(each.path):
+        if each.by_pattern and _is_result(each, Path(os.path.realpath(output))):
+            gathered.skipped.results = True
+        elif os.path.isdir(each.path):
             for path in _walk(each.path, recursive, output, gathered):
                 found.append((path, None, str(path), each.name / path.relative_to(each.path)))
         elif is_archive(each.path):
@@ -180,6 +182,12 @@ def gather(inputs: Sequence[Input], *, recursive: bool, reconstruct: bool, outpu
     names = output_names([one[3] for one in once], reconstruct=reconstruct)
     gathered.items = [Item(*one[:3], name) for one, name in zip(once, names, strict=True)]
     return gathered
+
+
+def _is_result(each: Input, output: Path) -> bool:
+    """Return whether a pattern has found the folder of the results, or a file in it, within what it searches."""
+    base = Path(os.path.realpath(each.path.parents[len(each.name.parts) - 1]))
+    return Path(os.path.realpath(each.path)).is_relative_to(output) and not base.is_relative_to(output)
 
 
 def _walk(root: Path, recursive: bool, output: Path, gathered: Gathered) -> Iterator[Path]:

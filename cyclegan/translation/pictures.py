@@ -12,11 +12,9 @@ from pathlib import Path
 
 from cyclegan.config import Direction
 from cyclegan.errors import ConfigError, ImageError, Message, UserError, message
+from cyclegan.files import MAX_NAME_BYTES, shortened
 from cyclegan.translation.files import Item, folded, open_pictures
 from cyclegan.translation.translator import Translator, save_png, working_size
-
-MAX_NAME_BYTES = 255
-"""The longest name that most file systems hold."""
 
 # A name that is too long or that the file system doesn't take, or a folder or file in the way: others may still work.
 _OF_ONE_NAME = {errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.EISDIR, errno.ENOTDIR, errno.EEXIST}
@@ -53,7 +51,7 @@ def output_names(paths: Sequence[Path], *, reconstruct: bool) -> list[str]:
         most = max(MAX_NAME_BYTES, len(os.fsencode(path.name))) - len(endings[-1])
         for number in count(numbers[folded(f"{path}")] + 1):
             extra = f"-{number}" if number > 1 else ""
-            name = (path.parent / f"{_shortened(base, most - len(extra))}{extra}").as_posix()
+            name = (path.parent / f"{shortened(base, most - len(extra))}{extra}").as_posix()
             wanted = {folded(name + ending) for ending in endings}
             if not wanted & taken:
                 break
@@ -61,12 +59,6 @@ def output_names(paths: Sequence[Path], *, reconstruct: bool) -> list[str]:
         taken |= wanted
         names.append(f"{name}.png")
     return names
-
-
-def _shortened(name: str, most: int) -> str:
-    while len(os.fsencode(name)) > most:
-        name = name[:-1]
-    return name
 
 
 def smaller_note(name: str, size: tuple[int, int], shorter: int | None) -> Message | None:

@@ -102,12 +102,15 @@ def translate_video_in_steps(
     if Path(target).resolve() == video.path.resolve():
         raise ImageError("{video} would be overwritten by its own translation: choose another name", video=video.name)
     info, checkpoint = video.info, translator.checkpoint.info
-    worked = working_size((info.width, info.height), size)
-    written, then = ((info.width, info.height), size) if scale_back else (worked, None)
-    if max(written) > MAX_SIDE:
+    own = info.width, info.height
+    worked = working_size(own, size)
+    written, then = (own, size) if scale_back else (worked, None)
+    # By the requested size, because nobody who chooses one wants the largest that `working_size` allows.
+    wanted = own if scale_back or size is None else tuple(round(side * size / min(own)) for side in own)
+    if max(wanted) > MAX_SIDE:
         raise ImageError(
             "{video} would become {width}×{height}, and H.264 ends at {most}: choose a smaller size",
-            video=video.name, width=written[0], height=written[1], most=MAX_SIDE,
+            video=video.name, width=wanted[0], height=wanted[1], most=MAX_SIDE,
         )
     smoother, done, end = Smoother(smoothing), 0, 0.0
     batch_size = batch_size or translator.batch_size(worked)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cyclegan.errors import ImageError
-from cyclegan.files import whole_file
+from cyclegan.files import MAX_NAME_BYTES, shortened, whole_file
 from cyclegan.images import resize
 from cyclegan.translation.video_io import Video
 
@@ -40,7 +40,8 @@ def write_frames(
         ImageError: there is nothing to write, pictures of this name exist, or the folder can't be written.
     """
     folder, written = Path(folder), 0
-    stem = video.path.stem.lstrip(".") or "video"  # A leading dot would hide the pictures from listings.
+    # A leading dot would hide the pictures from listings.
+    stem = shortened(video.path.stem.lstrip(".") or "video", MAX_NAME_BYTES - len("_000000000.jpg"))
     width, height = video.info.width, video.info.height
     scale = 1.0 if size is None else min(1.0, size / min(width, height))
     wanted = max(1, round(width * scale)), max(1, round(height * scale))

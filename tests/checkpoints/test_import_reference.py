@@ -3,10 +3,12 @@
 The networks below are written anew, in the layout whose key names the authors' files have.
 """
 
+import os
 import pickle
 import re
 import shutil
 import zipfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -454,3 +456,16 @@ def test_a_pair_of_different_networks(folder):
     saved(ReferenceResnet(6, 4, dropout=True), folder, "latest_net_G_B.pth")
     with pytest.raises(CheckpointError, match="ngf 2 and 4, dropout False and True: import each by itself"):
         import_reference([folder / "latest_net_G_A.pth", folder / "latest_net_G_B.pth"])
+
+
+def test_a_pipe_is_never_opened(tmp_path, monkeypatch):
+    path = tmp_path / "latest_net_G_A.pth"
+    os.mkfifo(path)
+    refused(path, "is not a regular file")
+
+    def forbidden(path):  # As below a folder that may not be entered.
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "exists", forbidden)
+        refused(path, "can't be read (Permission denied)")

@@ -70,8 +70,10 @@ def test_a_name_near_the_limit_of_the_file_system(tmp_path, translate):
     status, said = translate("--input", "in", "--output", "in/out", "--size", 16)
     assert (status, files(tmp_path / "in" / "out")) == (0, [f"{long}.png", "m.png"])
     status, said = translate("--input", "in", "--output", "out", "--reconstruct")
-    assert status == 0 and files(tmp_path / "out") == [f"{'l' * 247}.png", f"{'l' * 247}_rec.png", "m.png", "m_rec.png"]
-    assert f"{long}.jpg becomes {'l' * 247}.png" in said.err
+    shortened = "l" * 247
+    assert status == 0
+    assert files(tmp_path / "out") == [f"{shortened}.png", f"{shortened}_rec.png", "m.png", "m_rec.png"]
+    assert f"{long}.jpg becomes {shortened}.png" in said.err
 
 
 def test_a_result_that_cannot_have_its_name_is_one_left_out(tmp_path, translate, monkeypatch):
@@ -99,7 +101,7 @@ def test_a_full_disk_ends_at_once(tmp_path, translate, monkeypatch):
     monkeypatch.setattr("cyclegan.translation.translator.whole_file", full)
     picture(tmp_path / "in" / "a.png")
     status, said = translate("--input", "in", "--output", "out")
-    assert status == 1 and said.err.startswith("error: out/a.png can't be written (No space left on device): free space")
+    assert status == 1 and "error: out/a.png can't be written (No space left on device): free space" in said.err
 
 
 def test_folders_zips_patterns_and_files_together(tmp_path, translate):

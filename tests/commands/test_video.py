@@ -278,6 +278,15 @@ def test_ctrl_c_leaves_no_half_file(tmp_path, translator, start_script):
     assert {p.name for p in tmp_path.iterdir()} == {"long.mp4", "run"}
 
 
+def test_a_size_beyond_the_bounds_is_named(tmp_path, clip, run, make_checkpoint, monkeypatch):
+    make_checkpoint(tmp_path / "run", 1)
+    monkeypatch.setattr("cyclegan.translation.translator.MAX_SIDE", 60)
+    status, _, errors = run("translate", "--checkpoints", tmp_path / "run", "--direction", "ab", "--device", "cpu",
+                            "--input", clip, "--output", tmp_path / "o.mp4", "--size", 100)  # fmt: skip
+    assert status == 0
+    assert "note: clip.mov, 50×38, was translated at 60×45, the largest size for its shape, instead of" in errors
+
+
 def test_frames_from_the_shell(tmp_path, clip, run):
     out = tmp_path / "data" / "trainA"
     status, text, errors = run("frames", clip, "--every", 4, "--output", out)

@@ -2,6 +2,8 @@
 
 import csv
 import io
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -146,3 +148,7 @@ def test_practice_beyond_the_trials_and_a_missing_file(tmp_path):
         import_amt(path, practice=50)
     with pytest.raises(StudyError, match="can't be read"):
         import_amt(tmp_path / "none.csv")
+    os.mkfifo(tmp_path / "pipe.csv")
+    for path in (tmp_path / "pipe.csv", Path("/dev/zero")):
+        with pytest.raises(StudyError, match=f"{path} is not a regular file"):
+            import_amt(path)

@@ -70,6 +70,11 @@ def test_the_folder_of_the_results_is_not_walked(photos):
     assert [item.target for item in gathered.items] == ["2.png", "10.png", "night/1.png"]
     assert str(gathered.skipped).endswith("the folder of the results")
     assert "1 subfolder (" in str(found(photos, output=photos / "day").skipped)
+    for pattern in (photos / "*", photos / "*" / "*.png"):
+        gathered = found(pattern, output=photos / "day")
+        assert gathered.items[-1].target == "night/1.png" and not any("day" in item.target for item in gathered.items)
+        assert str(gathered.skipped).endswith("the folder of the results")
+    assert targets(photos / "*" / "*.png", output=photos) == ["day/1.png", "night/1.png"]
 
 
 def test_of_several_folders_each_gets_a_folder_of_its_name(photos, tmp_path):

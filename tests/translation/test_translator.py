@@ -65,6 +65,22 @@ def test_a_working_size_scales_there_and_back(translator):
     assert seen == [(32, 64)]
 
 
+@pytest.mark.parametrize(("size", "shorter", "worked"), [
+    ((200, 100), 32, (64, 32)),
+    ((1, 1), 256, (256, 256)),
+    ((600, 1), 256, (20_000, 33)),
+    ((3, 3000), 256, (20, 20_000)),
+    ((20_000, 2), 64, (20_000, 2)),
+    ((20_000, 2000), 64, (640, 64)),
+    ((640, 480), 20_000, (8164, 6123)),
+    ((10_000, 5000), 5001, (10_000, 5000)),
+    ((600, 1), None, (600, 1)),
+])  # fmt: skip
+def test_enlargement_ends_at_the_bounds_of_training(size, shorter, worked):
+    assert module.working_size(size, shorter) == worked
+    assert max(worked) <= 20_000 and worked[0] * worked[1] <= 50_000_000
+
+
 def test_a_missing_direction_and_a_huge_picture_are_sentences(tmp_path, make_checkpoint, monkeypatch):
     translator = Translator(load_checkpoint(make_checkpoint(tmp_path, 1, directions=("ab",))), "cpu")
     result = translator.translate(picture(32, 32), "ab", reconstruct=True)

@@ -307,6 +307,9 @@ def test_frames_become_a_training_folder(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ImageError, match="can't be written"):
         write_frames(one, tmp_path / "file")
+    long = Video((tmp_path / "drive.mp4").rename(tmp_path / ("가" * 83 + ".mp4")))
+    assert write_frames(long, tmp_path / "long", limit=1)[0] == 1
+    assert [path.name for path in (tmp_path / "long").iterdir()] == ["가" * 80 + "_000000000.jpg"]
 
 
 def test_sound_ends_soon_after_the_pictures(tmp_path):
