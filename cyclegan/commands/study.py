@@ -22,8 +22,8 @@ from cyclegan.config import DIRECTIONS
 from cyclegan.errors import ConfigError, StudyError
 from cyclegan.files import write_bytes
 from cyclegan.study.format import Study, read_study
-from cyclegan.study.make import DEFAULT, LIMIT, make_study
-from cyclegan.study.protocol import PROTOCOLS, Protocol, protocol
+from cyclegan.study.make import LIMIT, make_study
+from cyclegan.study.protocol import DEFAULT, PROTOCOLS, Protocol, protocol
 
 if TYPE_CHECKING:
     from cyclegan.study.store import Store
