@@ -22,8 +22,8 @@ from cyclegan.config import DIRECTIONS
 from cyclegan.errors import ConfigError, StudyError, english, number_of
 from cyclegan.files import write_bytes
 from cyclegan.study.format import Study, read_study
-from cyclegan.study.make import DEFAULT, LIMIT, make_study
-from cyclegan.study.protocol import PROTOCOLS, Protocol, protocol
+from cyclegan.study.make import LIMIT, make_study
+from cyclegan.study.protocol import DEFAULT, PROTOCOLS, Protocol, protocol
 
 if TYPE_CHECKING:
     from cyclegan.study.store import Store
@@ -262,8 +262,12 @@ def serve(args: argparse.Namespace) -> int:
                 "changed, so restore it, or build the study under another name",
                 study=study.name,
             )
-    if not ports.is_loopback(args.host):
-        print("note: everyone who can reach this computer can take part", file=sys.stderr)
+    if ports.is_loopback(args.host):
+        print("note: only this computer can open this address; with --host 0.0.0.0, your network can, and as a Space, "
+              "everyone: see docs/hub.md", file=sys.stderr)  # fmt: skip
+    else:
+        print("note: everyone who can reach this computer can take part; others need its own name or address in place "
+              "of 0.0.0.0", file=sys.stderr)  # fmt: skip
     serve_studies([study], host=args.host, port=args.port, trust_proxy=args.trust_proxy)
     return 0
 

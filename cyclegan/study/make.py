@@ -17,7 +17,7 @@ from cyclegan.config import DataConfig, Direction
 from cyclegan.errors import DataError, StudyError
 from cyclegan.files import read_json
 from cyclegan.study.format import PlannedCheckpoint, Study
-from cyclegan.study.protocol import Protocol
+from cyclegan.study.protocol import DEFAULT, Protocol
 from cyclegan.study.protocol import protocol as preset
 from cyclegan.study.worker import in_process
 
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from cyclegan.study.build import TranslateBatch
     from cyclegan.study.findings import BlindingReport
 
-DEFAULT = "cyclegan2017"
-"""The protocol of a study for which none is named."""
 LIMIT = 200
 """Inputs, and real pictures, that a study uses by default."""
 

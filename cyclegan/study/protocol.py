@@ -124,6 +124,10 @@ PROTOCOLS: dict[str, Protocol] = {
 """Presets: those of the papers, as far as the papers specify them; docs/study.md lists what they leave open."""
 
 
+DEFAULT = "cyclegan2017"
+"""The preset of a study for which none is named."""
+
+
 def protocol(name: str, **overrides: Any) -> Protocol:
     """Return a preset with some fields replaced; an override of None keeps the preset's value.
 

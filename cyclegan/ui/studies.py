@@ -43,7 +43,8 @@ def card(study: Study, say: words.Speaker, *, owner: bool = False, own: bool = F
     address = f"study/{quote(study.name)}"
     ways = [(address, say.html("Take part"))]
     if own:
-        ways.insert(0, (f"study/{PREVIEW}/{quote(study.name)}", say.html("Try it: nothing is recorded")))
+        tried = f"study/{PREVIEW}/{quote(study.name)}"
+        ways = [(tried, say.html("Try it: nothing is recorded")), (address, say.html("Take part: it is recorded"))]
     links = "".join(f'<a href="{to}" target="_blank" rel="noopener">{text}</a>' for to, text in ways)
     return (
         f"<h2>{html.escape(study.title or study.name)}</h2><p>{html.escape(_question(study, say))}</p>{how}"

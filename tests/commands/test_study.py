@@ -168,7 +168,8 @@ def test_serve_hands_the_study_over(run, small_study, monkeypatch):
     calls = []
     monkeypatch.setattr(server, "serve", lambda studies, **options: calls.append((studies, options)))
     study = small_study()
-    assert run("serve", study.folder, "--port", 9001)[0] == 0
+    status, _, err = run("serve", study.folder, "--port", 9001)
+    assert status == 0 and "only this computer can open this address; with --host 0.0.0.0" in err
     status, _, err = run("serve", study.folder, "--host", "0.0.0.0", "--trust_proxy")
     assert status == 0 and "everyone who can reach" in err
     assert calls == [([study], {"host": "127.0.0.1", "port": 9001, "trust_proxy": False}),

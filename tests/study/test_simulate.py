@@ -9,6 +9,7 @@ import pytest
 
 from cyclegan.errors import StudyError
 from cyclegan.study import simulate as module
+from cyclegan.study.amt import export_amt
 from cyclegan.study.format import Stimulus
 from cyclegan.study.refusals import SessionError
 from cyclegan.study.report import make_report
@@ -144,9 +145,11 @@ def test_simulated_ones_and_people_of_one_database_are_kept_apart_too(small_stud
     with Store(database) as store:
         assert len(answers(study, store)[1]) == 2  # There is nobody else yet.
         participant(StudySessions(study, store), "alice").finish()
-        assert list(answers(study, store)[1]["participant"]) == ["alice"]
+        before = make_report(study, *answers(study, store))
         simulate(study, participants=3, replace=True)
-        assert list(answers(study, store)[1]["participant"]) == ["alice"] and len(answers(study, store)[0]) == 8
+        assert make_report(study, *answers(study, store)) == before and before["participants"]["started"] == 1
+        content, sentence = export_amt(study, answers(study, store)[0])
+        assert len(content.splitlines()) == 2, sentence  # Its head, and alice.
         assert len(answers(study, store, simulated=True)[1]) == 3 and len(store.sessions(study)) == 4
 
 

@@ -50,8 +50,8 @@ class Store(Queries, Exclusions, Copies):
 def answers(study: Study, store: Store, *, simulated: bool = False) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return votes and sessions for a report: people's; while there are none, or if `simulated`, simulated ones'.
 
-    Never both. Simulated participants may also be in the database of people's votes: with DATABASE_URL, and in a file
-    from before they had their own.
+    With DATABASE_URL, and in a file from before simulated participants had their own, those are among people's rows,
+    marked by their origin: figures leave them out.
 
     Args:
         store: the database of people's votes.
@@ -60,10 +60,10 @@ def answers(study: Study, store: Store, *, simulated: bool = False) -> tuple[pd.
         StudyError: a database can't be read.
     """
     found = store.votes(study), store.sessions(study)
-    origin = "people" if not simulated and (found[1]["origin"] == "people").any() else "simulated"
-    if origin == "simulated" and study.folder is not None:
+    if not simulated and (found[1]["origin"] == "people").any():
+        return found
+    if study.folder is not None:
         with Store(database_url(study.folder, simulated=True)) as apart:
             if len(theirs := apart.sessions(study)):
                 found = apart.votes(study), theirs
-    votes, sessions_ = (frame[frame["origin"] == origin] for frame in found)
-    return votes, sessions_
+    return found[0][found[0]["origin"] == "simulated"], found[1][found[1]["origin"] == "simulated"]

@@ -16,8 +16,7 @@ import gradio as gr
 from cyclegan.checkpoints.sources import CheckpointSource, LocalSource
 from cyclegan.errors import StudyError
 from cyclegan.study.format import Study
-from cyclegan.study.make import DEFAULT
-from cyclegan.study.protocol import PROTOCOLS
+from cyclegan.study.protocol import DEFAULT, PROTOCOLS
 from cyclegan.study.protocol import protocol as preset
 from cyclegan.study.shelf import PREVIEW, Studies
 from cyclegan.ui import live, runs, words

@@ -19,7 +19,7 @@ def test_the_owner_sees_the_study_and_its_results(visit, width, height, scheme):
     tried = here.page.get_by_role("link", name="Try it: nothing is recorded")
     assert tried.evaluate("e => e.href").endswith("/study/_preview/tiny")
     way = here.page.locator(".ways a").all_inner_texts()
-    assert way == ["Try it: nothing is recorded", "Take part"]  # Its owner's first step records nothing.
+    assert way == ["Try it: nothing is recorded", "Take part: it is recorded"]
     # Whole addresses, without what the page's own one ends in.
     whole = link.evaluate("e => e.href")
     shown = here.page.locator(".links code[data-path]").all_inner_texts()

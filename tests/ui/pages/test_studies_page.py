@@ -195,7 +195,7 @@ def test_trials_that_nobody_has_chosen_may_be_fewer(form):
     asked, shown = form()
     assert asked["shorten"] and asked["protocol"] == protocol("cyclegan2017") and asked["dataset"] == "data/maps"
     assert asked["output"] == Path("studies/myrun-ab-cyclegan2017")
-    assert "--protocol" not in shown[-1][0] and "_trials" not in shown[-1][0]  # The same from a shell.
+    assert "--protocol" not in shown[-1][0] and "--test_trials" not in shown[-1][0]  # The same from a shell.
     assert "would need more pictures" not in shown[-1][0] and f"study/{PREVIEW}/" in shown[-1][0]
     asked, shown = form("cyclegan2017")
     assert not asked["shorten"] and asked["protocol"] == protocol("cyclegan2017")
