@@ -40,8 +40,10 @@ class Progress:
     """Completed steps of this epoch."""
     steps: int = 0
     """Steps in an epoch."""
+    run_step: int = 0
+    """Completed steps of the run."""
     seconds_left: float | None = None
-    """Of this epoch; None before its pace is known."""
+    """The rest of this epoch; None before its pace is known."""
     run_seconds_left: float | None = None
     losses: dict[str, float] = field(default_factory=dict)
     """The last that the trainer read from the device."""
@@ -56,6 +58,11 @@ class Progress:
     def part(self) -> float:
         """The completed share of the epoch, 0 to 1."""
         return min(1.0, self.step / self.steps) if self.steps else 0.0
+
+    @property
+    def has_samples(self) -> bool:
+        """True if the samples in RUN/samples are of the epoch that is trained, so newer than any checkpoint's."""
+        return self.samples_step is not None and self.samples_step > self.run_step - self.step
 
     @property
     def alive(self) -> bool:
@@ -79,7 +86,7 @@ def read_progress(run: Path) -> Progress | None:
         return None
     if values.get("state") not in STATES or not _number(values.get("written")):
         return None
-    counts = {name: _count(values.get(name)) for name in ("epoch", "epochs", "step", "steps")}
+    counts = {name: _count(values.get(name)) for name in ("epoch", "epochs", "step", "steps", "run_step")}
     names = "seconds_left", "run_seconds_left"
     times = {name: value if _number(value := values.get(name)) else None for name in names}
     losses, domains = (found if isinstance(found := values.get(name), dict) else {} for name in ("losses", "domains"))

@@ -110,8 +110,8 @@ class LocalSource:
 
     def watch(self) -> Watch:
         """Return what the names of the folders, and progress.json, show without opening an epoch."""
-        folders, progress = self._folders(), self.progress()
-        epochs = f"{folders[0].name}.{len(folders)}" if folders else ""
+        names, progress = self._names(), self.progress()
+        epochs = f"{names[0]} of {len(names)}" if names else ""
         if progress is None:
             return Watch(epochs)
         rows = MetricsLog(self.folder).size()
@@ -141,16 +141,21 @@ class LocalSource:
         folder = self.path(epoch)
         return [path for name in SAMPLES.values() if (path := folder / name).is_file()]
 
-    def _folders(self) -> list[Path]:
+    def _names(self) -> list[str]:
+        """Return the names of the epochs' folders, newest first; "" for the folder of a single epoch."""
         if os.path.isfile(self.folder / "checkpoint.json"):  # Path's own raises where it may not look.
-            return [self.folder]
+            return [""]
         try:
-            found = [path for path in self.folder.iterdir() if EPOCH_NAME.fullmatch(path.name) and path.is_dir()]
+            with os.scandir(self.folder) as entries:
+                found = [entry.name for entry in entries if EPOCH_NAME.fullmatch(entry.name) and entry.is_dir()]
         except OSError as error:  # The folder existed when this source was opened.
             raise CheckpointError(
                 "{name} can't be listed any more ({reason})", name=self.name, reason=error
             ) from error
-        return sorted(found, key=lambda path: int(path.name[6:]), reverse=True)
+        return sorted(found, key=lambda name: int(name[6:]), reverse=True)
+
+    def _folders(self) -> list[Path]:
+        return [self.folder / name for name in self._names()]
 
     def list(self) -> list[CheckpointInfo]:
         """Return the checkpoints that can be read, newest epoch first; `problems` names the damaged ones."""

@@ -218,8 +218,8 @@ def build(args: argparse.Namespace) -> int:
     )
     print(
         f"a session shows {number_of(study.protocol.practice_trials, 'practice trial')} and "
-        f"{number_of(study.protocol.test_trials, 'test trial')} and draws on {number_of(scenes, 'translated picture')}: that is "
-        "enough"
+        f"{number_of(study.protocol.test_trials, 'test trial')} and draws on "
+        f"{number_of(scenes, 'translated picture')}: that is enough"
     )
     if study.protocol != rules:
         print(

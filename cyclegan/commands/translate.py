@@ -108,7 +108,8 @@ def _translate_pictures(args: argparse.Namespace, inputs: Sequence[Input]) -> in
         print(f"error: {error}", file=sys.stderr)
     epoch, done = translator.checkpoint.info.epoch, len(items) - len(result.failed)
     again = f", where {replaced} of this name existed and were replaced" if replaced else ""
-    print(f"{done} of {number_of(len(items), 'picture')} translated with epoch {epoch}, written to {args.output}{again}")
+    count = number_of(len(items), "picture")
+    print(f"{done} of {count} translated with epoch {epoch}, written to {args.output}{again}")
     return 1 if gathered.failed or result.failed else 0
 
 

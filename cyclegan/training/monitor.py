@@ -147,8 +147,8 @@ class Monitor:
             _, run_left, left = self._pace(time.monotonic() - self.started)
         return Progress(
             "training" if trainer.epoch < epochs else "done", epoch=trainer.epoch + 1, epochs=epochs,
-            step=trainer.step_in_epoch, steps=trainer.steps_per_epoch, seconds_left=left, run_seconds_left=run_left,
-            losses=self._losses, domains=self._names,
+            step=trainer.step_in_epoch, steps=trainer.steps_per_epoch, run_step=trainer.global_step,
+            seconds_left=left, run_seconds_left=run_left, losses=self._losses, domains=self._names,
         )  # fmt: skip
 
     def request_stop(self) -> None:

@@ -122,7 +122,7 @@ def _thumbnail(path: Path, changed_ns: int, tag: str) -> str:
 def sentence(source: CheckpointSource, infos: Sequence[CheckpointInfo], say: words.Speaker) -> str:
     """Return the run's name, its number of epochs, and its domains."""
     if not infos:
-        return say("{name} has no epoch yet", name=source.name) + "."
+        return say("{run} has no epoch yet.", run=source.name)
     both = " ⇄ " if len(infos[0].directions) > 1 else " → "
     names = both.join(runs.domains(infos[0])[domain] for domain in infos[0].directions[0])
     return say(

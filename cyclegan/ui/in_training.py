@@ -47,7 +47,7 @@ def _losses(progress: Progress, say: words.Speaker) -> str:
 
 def _samples(source: LocalSource, progress: Progress, say: words.Speaker) -> str:
     """Return the newest samples of the epoch, if this process has made some."""
-    if progress.samples_step is None:
+    if not progress.has_samples:
         return ""
     shown = []
     for path in source.newest_samples():

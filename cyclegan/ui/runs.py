@@ -145,6 +145,15 @@ def run_dropdown(bench: Workbench) -> gr.Dropdown:
     )  # fmt: skip
 
 
+def unmark(bench: Workbench, training: gr.HTML, run: gr.Dropdown) -> None:
+    """Take the mark off a run that was starting as soon as its first epoch has come."""
+
+    def named(shown: str, request: gr.Request) -> gr.Dropdown:
+        return chosen(bench, shown, request)
+
+    training.first(named, run, run, queue=False, show_progress="hidden", api_visibility="private")
+
+
 def epoch_dropdown(infos: list[CheckpointInfo]) -> tuple[gr.Dropdown, gr.Button]:
     """Add the choice of an epoch, and the button that looks for newer ones.
 

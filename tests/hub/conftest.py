@@ -75,6 +75,9 @@ def make_run(tmp_path, make_checkpoint):
             Image.new("RGB", (4, 4), (9, 0, 9)).save(run / "examples" / f"{name}.png")
         (run / "training_state").mkdir(exist_ok=True)
         (run / "training_state" / "secret.pt").write_bytes(b"never published")
+        (run / "samples").mkdir(exist_ok=True)
+        for name in ("progress.json", "samples/ab.png", "samples/later.png"):  # Of the epoch that is trained.
+            (run / name).write_bytes(b"never published")
         return run
 
     return make

@@ -578,6 +578,27 @@ def test_a_repository_of_pickles_is_refused_with_the_way_to_import(loopback, onl
         HubSource("alice/none", endpoint=loopback.url).list()
 
 
+def test_a_repository_that_a_run_has_only_made_is_awaited(loopback, online, cache, make_run, monkeypatch):
+    publisher = Publisher(make_run(1), NAME, endpoint=loopback.url)
+    publisher.check_repository()
+    source = HubSource(NAME, endpoint=loopback.url, awaited=True)
+    assert source.list() == [] and source.problems == [] and source.examples() == [] and source.watch().epochs == ""
+    assert source.has_begun and source.progress() is None
+    with pytest.raises(CheckpointError, match="has no epoch yet"):
+        source.load()
+    with pytest.raises(CheckpointError, match="holds no checkpoint of this program"):
+        HubSource(NAME, endpoint=loopback.url).list()
+    publisher.publish(1)
+    asked = loopback.count("GET")
+    assert source.watch().epochs == "" and loopback.count("GET") == asked  # It was asked a moment ago.
+    for name in ("WATCHED_S", "FRESH_S"):
+        monkeypatch.setattr(f"hub.source.{name}", -1)
+    assert source.watch().epochs and [info.epoch for info in source.list()] == [1]
+    make_repo(loopback, {"model.bin": b"x", "README.md": b"hi"})
+    with pytest.raises(CheckpointError, match="holds pickles"):
+        HubSource("alice/foreign", endpoint=loopback.url, awaited=True).list()
+
+
 def make_repo(loopback, files, name="alice/foreign"):
     from tests.hub.loopback import Repo
 

@@ -213,6 +213,7 @@ def _wire(parts: SimpleNamespace, events: Events) -> None:
     go_on(opening.then(shows_errors(events.open_run), run, shown, **PRIVATE))
     go_on(parts.cards.pick(shows_errors(events.pick), [opened, count], shown, **PRIVATE))
     go_on(parts.refresh.click(shows_errors(events.look_again), [opened, epoch, known, count], shown, **PRIVATE))
+    runs.unmark(events.bench, parts.training, run)
     looked = [opened, epoch, known, count]
     for event in (parts.training.first, parts.training.arrived):
         go_on(event(shows_errors(events.arrived), looked, shown, **PRIVATE))

@@ -274,6 +274,7 @@ def _wire(parts: SimpleNamespace, events: Events) -> None:
         event.success(
             shows_errors(events.first_picture), [run, image, parts.wanted_example], [image, note], **unread, **opening
         )
+    runs.unmark(events.bench, parts.training, run)
     parts.examples.select(shows_errors(events.pick_example), run, image, **QUICK)
 
     # Every choice is settled first; then only one event compares, so that no two run at a time.

@@ -216,6 +216,7 @@ class Events:
 def _wire(parts: SimpleNamespace, events: Events) -> None:
     run, epoch, direction, about = parts.run, parts.epoch, parts.direction, parts.about
     gr.context.Context.root_block.load(shows_errors(events.open_page), run, [run, parts.note, *about], **QUEUED)
+    runs.unmark(events.bench, parts.training, run)
     run.input(shows_errors(events.open_run), [run, direction], about, **QUEUED)
     epoch.input(shows_errors(events.describe), [run, epoch, direction], about, **QUEUED)
     for event in (parts.training.first, parts.training.arrived):

@@ -240,6 +240,7 @@ def _wire(parts: SimpleNamespace, events: Events) -> None:
     for event in (opened, chosen, first):
         event.success(first_picture, [run, image], [image, parts.note], preprocess=False, **opening)
     parts.examples.select(shows_errors(events.pick_example), run, image, **QUICK)
+    runs.unmark(events.bench, parts.training, run)
     # Another epoch or reading keeps the picture.
     choices = [run, epoch, reading]
     parts.training.arrived(

@@ -74,6 +74,25 @@ def test_studies_that_are_added_are_played(small_study):
         studies.close()
 
 
+def test_studies_that_come_later_are_served(small_study, tmp_path, monkeypatch, caplog):
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    studies = Studies([], later=[tmp_path / "studies", tmp_path / "nowhere"])
+    assert studies.names() == []
+    small_study()
+    assert studies.names() == []  # It has just looked.
+    monkeypatch.setattr("cyclegan.study.shelf.LOOK_S", -1)
+    assert studies.names() == ["tiny"]
+    (tmp_path / "studies" / "damaged").mkdir()
+    (tmp_path / "studies" / "damaged" / "study.json").write_text("{")
+    with contextlib.closing(studies), TestClient(Starlette(routes=[studies.route()])) as http:
+        assert http.get("/study/tiny/about").status_code == 200
+        assert http.get("/study/other/about").status_code == 404
+        small_study("other")
+        assert http.get("/study/other/about").status_code == 200  # Though nobody has opened the page.
+    assert studies.names() == ["tiny", "other"]
+    assert [record.message for record in caplog.records if "damaged" in record.message] and len(caplog.records) == 1
+
+
 def test_owners_try_a_study_on_their_own_computer_and_leave_no_trace(small_study, monkeypatch):
     monkeypatch.delenv("DATABASE_URL", raising=False)
     study = small_study()

@@ -86,6 +86,25 @@ def test_demo_runs_are_found(tmp_path, monkeypatch, inner):
     assert [source.list()[0].epoch for source in app_module.open_sources(None)] == [1]
 
 
+def test_a_run_that_is_starting_or_damaged_stops_no_other(tmp_path, caplog):
+    for name in ("starting", "damaged", "empty"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "starting" / "run.json").write_text("{}")
+    (write_epoch(tmp_path / "damaged", 1) / "config.json").write_text("{")
+    names = ["empty", "damaged", "starting"]
+    opened = app_module.open_sources([str(tmp_path / name) for name in names])
+    assert [source.name for source in opened] == ["starting", "empty", "damaged"]
+    write_epoch(tmp_path / "good", 1)
+    opened = app_module.open_sources([str(tmp_path / name) for name in (*names, "good")])
+    assert [source.name for source in opened] == ["good", "starting", "empty", "damaged"]
+    assert "damaged holds no readable checkpoint" in caplog.text and "empty holds no checkpoint" in caplog.text
+    assert [source.name for source in app_module.open_sources([str(tmp_path / "starting")])] == ["starting"]
+    with pytest.raises(CheckpointError, match="holds no checkpoint: a run's folder holds"):
+        app_module.open_sources([str(tmp_path / "empty")])
+    with pytest.raises(CheckpointError, match="nowhere is not a folder"):
+        app_module.open_sources([str(tmp_path / "good"), str(tmp_path / "nowhere")])
+
+
 def test_port_in_use_names_the_remedy(app, capsys):
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
