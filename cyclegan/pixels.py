@@ -119,13 +119,11 @@ def _counted(count: int, of: int, note: Message) -> Message:
     """Return the sentence with the number of pictures that it is about, if there are several in all."""
     if of == 1:
         return note
-    if count == 1:
-        return message("in 1 picture, {note}", note=note)
-    return message("in {count} pictures, {note}", count=count, note=note)
+    return message("in {n} picture, {note}", "in {n} pictures, {note}", count, note=note)
 
 
 def _levels(count: int) -> Message:
-    return message("1 grey level") if count == 1 else message("{count} grey levels", count=count)
+    return message("{n} grey level", "{n} grey levels", count)
 
 
 def _kind(bits: int) -> Message:
@@ -296,7 +294,7 @@ def why_unread(name: str | Message, head: bytes, stream: BinaryIO) -> Message | 
         bits, floats = tags.get(_BITS, (1,))[0], 3 in tags.get(_SAMPLE_FORMAT, (1,))
         values = message("{bits}-bit floats", bits=bits) if floats else message("{bits} bits", bits=bits)
         count = tags.get(_SAMPLES, 1)
-        bands = message("1 band") if count == 1 else message("{count} bands", count=count)
+        bands = message("{n} band", "{n} bands", count)
         return message(
             "{name} is a TIFF of {bands} of {values}, which can't be read here: save it as RGB or grey of 8 bits",
             name=name, bands=bands, values=values,

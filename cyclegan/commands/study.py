@@ -23,7 +23,7 @@ from cyclegan.errors import ConfigError, StudyError, english, number_of
 from cyclegan.files import write_bytes
 from cyclegan.study.format import Study, read_study
 from cyclegan.study.make import LIMIT, make_study
-from cyclegan.study.protocol import DEFAULT, PROTOCOLS, Protocol, protocol
+from cyclegan.study.protocol import DEFAULT, PROTOCOLS, Protocol, protocol, trial_counts
 
 if TYPE_CHECKING:
     from cyclegan.study.store import Store
@@ -222,8 +222,9 @@ def build(args: argparse.Namespace) -> int:
         f"{number_of(scenes, 'translated picture')}: that is enough"
     )
     if study.protocol != rules:
+        whole = trial_counts(rules.practice_trials, rules.test_trials)
         print(
-            f"note: {rules.name} has {rules.practice_trials} practice and {rules.test_trials} test trials, for which "
+            f"note: {rules.name} has {whole['practice']} and {whole['test']}, for which "
             f"there are too few pictures; with --protocol {rules.name}, no study is built then"
         )
     print(reports[0].text())

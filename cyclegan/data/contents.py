@@ -53,10 +53,10 @@ class Contents:
         if bare := dict(shown).get(""):
             files = _listed(files, message("{count} without a suffix", count=bare))
         if rest:
-            files = _listed(files, message("{count} others", count=sum(rest)))
+            files = _listed(files, message("{n} other", "{n} others", sum(rest)))
         if not self.nested:
             return files
-        where = message("1 subfolder") if self.folders == 1 else message("{count} subfolders", count=self.folders)
+        where = message("{n} subfolder", "{n} subfolders", self.folders)
         return _listed(files, message("{pictures} in {folders}", pictures=counted(self.nested), folders=where))
 
 
@@ -66,7 +66,7 @@ def _listed(first: Message | str, second: Message | str) -> Message | str:
 
 def counted(count: int) -> Message:
     """Return "1 picture", "2 pictures"."""
-    return message("1 picture") if count == 1 else message("{count} pictures", count=count)
+    return message("{n} picture", "{n} pictures", count)
 
 
 def look_into(folder: Path) -> Contents:

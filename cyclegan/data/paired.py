@@ -90,7 +90,7 @@ def no_pairs(train: Contents) -> DataError:
         "{root} has no pictures in train, but {count} with pictures ({names}), where two are expected, one per domain: "
         "move the pictures to trainA and trainB, or the other folders elsewhere",
         root=train.folder.parent, names=", ".join(full[:10]),
-        count=message("1 folder") if len(full) == 1 else message("{count} folders", count=len(full)),
+        count=message("{n} folder", "{n} folders", len(full)),
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from cyclegan.errors import StudyError, message
 from cyclegan.study.format import Stimulus, Study
-from cyclegan.study.protocol import Protocol
+from cyclegan.study.protocol import Protocol, trial_counts
 
 if TYPE_CHECKING:
     from cyclegan.study.build import Pictures
@@ -120,8 +120,8 @@ def _too_few(rules: Protocol, choice: Choice, fitting: Protocol | None, error: S
     if fitting is None:
         return TooFewPictures("{needs}; the data set has {have}", needs=error, have=have)
     return TooFewPictures(
-        "{practice} practice and {test} test trials need more pictures than there are, {have}: add some, or take "
+        "{practice} and {test} need more pictures than there are, {have}: add some, or take "
         "--practice_trials {practice_trials} --test_trials {test_trials}",
-        practice=rules.practice_trials, test=rules.test_trials, have=have,
+        have=have, **trial_counts(rules.practice_trials, rules.test_trials),
         practice_trials=fitting.practice_trials, test_trials=fitting.test_trials,
     )  # fmt: skip

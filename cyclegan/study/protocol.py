@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cyclegan.config import check_option, option
-from cyclegan.errors import ConfigError, StudyError
+from cyclegan.errors import ConfigError, Message, StudyError, message
 
 TASKS = ("realness", "pick", "tag")
 PRESENTATIONS = ("together", "sequence", "single")
@@ -126,6 +126,14 @@ PROTOCOLS: dict[str, Protocol] = {
 
 DEFAULT = "cyclegan2017"
 """The preset of a study for which none is named."""
+
+
+def trial_counts(practice: int, test: int) -> dict[str, Message]:
+    """Return the words for numbers of trials, as the values `practice` and `test` of a sentence."""
+    return {
+        "practice": message("{n} practice trial", "{n} practice trials", practice),
+        "test": message("{n} test trial", "{n} test trials", test),
+    }
 
 
 def protocol(name: str, **overrides: Any) -> Protocol:

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from cyclegan.checkpoints.sources import CheckpointSource
 from cyclegan.study.format import Study
+from cyclegan.study.protocol import trial_counts
 from cyclegan.study.shelf import PREVIEW, Studies
 from cyclegan.ui import words
 from cyclegan.ui.results import served
@@ -69,9 +70,7 @@ def _how(study: Study, say: words.Speaker) -> str:
     """Return the number of trials, the exposure, and the protocol."""
     protocol, test = study.protocol, study.protocol.test_trials
     if practice := protocol.practice_trials:
-        trials = [
-            say("{n} practice trial", "{n} practice trials", practice), say("{n} test trial", "{n} test trials", test)
-        ]  # fmt: skip
+        trials = [say.text_of(count) for count in trial_counts(practice, test).values()]
     else:
         trials = [say("{n} trial", "{n} trials", test)]
     limit = say("{ms} ms per picture", ms=protocol.exposure_ms) if protocol.exposure_ms else say("without time limit")

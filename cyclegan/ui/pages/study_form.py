@@ -16,7 +16,7 @@ import gradio as gr
 from cyclegan.checkpoints.sources import CheckpointSource, LocalSource
 from cyclegan.errors import StudyError
 from cyclegan.study.format import Study
-from cyclegan.study.protocol import DEFAULT, PROTOCOLS
+from cyclegan.study.protocol import DEFAULT, PROTOCOLS, trial_counts
 from cyclegan.study.protocol import protocol as preset
 from cyclegan.study.shelf import PREVIEW, Studies
 from cyclegan.ui import live, runs, words
@@ -209,7 +209,7 @@ def _offer(error: Exception, say: words.Speaker) -> list[Any]:
     if "test_trials" not in values:
         return [gr.Button(visible=False), None]
     practice, test = values["practice_trials"], values["test_trials"]
-    text = say("Build with {practice} practice and {test} test trials", practice=practice, test=test)
+    text = say("Build with {practice} and {test}", **trial_counts(practice, test))
     return [gr.Button(text, visible=True), [practice, test]]
 
 
@@ -221,9 +221,8 @@ def _built(study: Study, command: str, say: words.Speaker) -> str:
     )  # fmt: skip
     rules = study.protocol
     counts = say.html(
-        "A session has {practice} practice and {test} test trials.", practice=rules.practice_trials,
-        test=rules.test_trials,
-    )  # fmt: skip
+        "A session has {practice} and {test}.", **trial_counts(rules.practice_trials, rules.test_trials)
+    )
     if rules.name not in PROTOCOLS:  # Shortened.
         whole = PROTOCOLS[DEFAULT]
         counts += " " + say.html(
