@@ -121,4 +121,6 @@ def test_a_sentence_within_a_sentence_is_translated_too():
     inner = ImageError("{name} is empty (0 bytes): copy or download it again", name="a.png")
     both = say("{problem} (and {count} more like this)", problem=inner, count=1)
     assert both.startswith("a.png 파일은 비어 있습니다")
-    assert say.html("{name}: one epoch, {domains}.", name="<b>", domains="a ⇄ b") == "&lt;b&gt;: 에폭 1개, a ⇄ b."
+    counted = "{name}: one epoch, {domains}.", "{name}: {n} epochs, {domains}."
+    assert say.html(*counted, 1, name="<b>", domains="a ⇄ b") == "&lt;b&gt;: 에폭 1개, a ⇄ b."
+    assert words.Speaker("en")(*counted, 2, name="x", domains="a ⇄ b") == "x: 2 epochs, a ⇄ b."
