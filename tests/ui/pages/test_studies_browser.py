@@ -8,6 +8,9 @@ from tests.ui.pages.test_translate_browser import chromium, visit  # noqa: F401
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("app")]
 
+BUILT_MS = 300_000
+"""A build loads torch in a process of its own, which takes seconds on a quiet machine and minutes on a busy one."""
+
 
 @pytest.mark.parametrize("width, height, scheme", [(1280, 900, "light"), (390, 844, "dark")])
 def test_the_owner_sees_the_study_and_its_results(visit, width, height, scheme):  # noqa: F811
@@ -49,13 +52,13 @@ def test_a_study_is_built_from_the_page(visit, app):  # noqa: F811
     here.page.get_by_label("Practice trials").fill("1")
     here.page.get_by_label("Test trials").fill("9")
     here.page.get_by_role("button", name="Build", exact=True).click()
-    problem.filter(has_text="--practice_trials 1 --test_trials 3").wait_for()
+    problem.filter(has_text="--practice_trials 1 --test_trials 3").wait_for(timeout=BUILT_MS)
     # It is no notice that vanishes, and all that was typed is there.
     assert not here.page.locator(".toast-body").count() and here.overflow() <= 0
     assert here.page.get_by_role("textbox", name="Name Letters").input_value() == "fresh"
     assert here.page.get_by_role("textbox", name="Data set").input_value() == dataset
     here.page.get_by_role("button", name="Build with 1 practice and 3 test trials").click()
-    here.page.get_by_text("Built in studies/fresh; nothing but").wait_for()
+    here.page.get_by_text("Built in studies/fresh; nothing but").wait_for(timeout=BUILT_MS)
     here.page.get_by_role("heading", name="fresh").wait_for()
     assert not problem.count() and here.page.get_by_label("Test trials").input_value() == "3"
     study = json.loads((app.work / "studies" / "fresh" / "study.json").read_text())
