@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from cyclegan.config import DIRECTIONS, Direction
 from cyclegan.evaluation.collapse import diversity
+from cyclegan.evaluation.grids import GAP, HEAD
 from cyclegan.images import to_image
 
 MIN_TILE = 96  # pixels
@@ -131,17 +132,17 @@ def sample_grid(translated: TranslatedSamples, names: dict[str, str], *, count: 
     tiles = [[_fit(to_image(pictures[row]), tile) for _, pictures in columns] for row in range(rows)]
     widths = [max(tiles[row][c].width for row in range(rows)) for c in range(len(columns))]
     heights = [max(picture.height for picture in tiles[row]) for row in range(rows)]
-    gap, head = 4, 22
-    sheet = Image.new("RGB", (sum(widths) + gap * (len(columns) + 1), head + sum(heights) + gap * (rows + 1)), "white")
+    size = sum(widths) + GAP * (len(columns) + 1), HEAD + sum(heights) + GAP * (rows + 1)
+    sheet = Image.new("RGB", size, "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
-    x = gap
+    x = GAP
     for c, (caption, _) in enumerate(columns):
         draw.text((x, 4), _shorten(caption, widths[c], font), fill="#222222", font=font)
-        y = head + gap
+        y = HEAD + GAP
         for row in range(rows):
             sheet.paste(tiles[row][c], (x, y))
-            y += heights[row] + gap
-        x += widths[c] + gap
+            y += heights[row] + GAP
+        x += widths[c] + GAP
     return sheet
 
 

@@ -96,7 +96,7 @@ class Translator:
             reconstruct: also compute F(G(x)), if the checkpoint has both directions.
             size: work at this length of the shorter side and scale the result back; None works at the
                 pictures' own size. Networks do best near the size of objects that they were trained on.
-            progress: called with the completed part, 0 to 1; only while a picture goes in pieces.
+            progress: called with the completed part, 0 to 1, after each pass and each piece.
             cancelled: asked before each pass and piece; true ends with `Cancelled`.
 
         Raises:
@@ -161,6 +161,7 @@ class Translator:
                         bound = bound or free_bytes(self.device)
                         whole, bound = self._in_pieces(way, x, bound, on_progress, cancelled)
                     outputs.append(x := whole)
+                    on_progress(0)
         except torch.OutOfMemoryError as error:
             if len(images) > 1:
                 return None
