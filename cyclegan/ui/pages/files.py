@@ -192,7 +192,8 @@ class Events:
     def show_video(self, payload: dict | None) -> dict | None:
         """Return the visitor's video as it is, to play next to the result; None if browsers don't play its kind."""
         path = inputs.source_of(payload) if payload else None
-        return {"path": str(path)} if isinstance(path, Path) and path.suffix.lower() in PLAYED else None
+        plays = isinstance(path, Path) and path.suffix.lower() in PLAYED
+        return gr.FileData(path=str(path)).model_dump() if plays else None
 
     def example_files(self, run: str, request: gr.Request) -> list[str]:
         """Return the run's examples; `request` is for the language of errors."""
