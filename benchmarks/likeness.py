@@ -95,7 +95,8 @@ def main() -> None:
     parser.add_argument("--run", nargs=2, action="append", default=[], metavar=("RUN", "DATASET"))
     parser.add_argument("--report", type=Path, default=REPORT)
     args = parser.parse_args()
-    report: dict[str, Any] = {"commit": commit(), "sure": SURE, "clearly_less": CLEARLY_LESS, "datasets": {}, "runs": {}}
+    report: dict[str, Any] = {"commit": commit(), "sure": SURE, "clearly_less": CLEARLY_LESS}
+    report |= {"datasets": {}, "runs": {}}
     for dataset in args.datasets:
         report["datasets"][Path(dataset).name] = found = guess_data(test_pictures(dataset))
         print(Path(dataset).name, json.dumps(found), flush=True)

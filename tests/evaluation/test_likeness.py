@@ -27,7 +27,8 @@ def known(run):
 
 def test_scenes_that_a_run_never_saw_are_guessed_by_its_examples():
     spec, examples = StreetsSpec.parse("streets:count=1,test_count=16,size=64"), known("streets")
-    guesses = [(one, nearer_domain(features(spec.image("test", one, n)), **examples)) for one in "ab" for n in range(16)]
+    scenes = [(one, features(spec.image("test", one, index))) for one in "ab" for index in range(16)]
+    guesses = [(one, nearer_domain(scene, **examples)) for one, scene in scenes]
     assert benchmark.rates(guesses) == {"guessed": 1, "right": 1}
 
 

