@@ -42,8 +42,9 @@ QUEUED: dict[str, Any] = {**QUICK, "queue": True, "concurrency_limit": None}
 """For events that may show a notice: gradio shows the notices of queued events only."""
 MAX_OPENED = 32
 """So many of the runs that visitors have named are remembered."""
-WAIT_S = 0.5
-"""Time between two steps of an event that waits: gradio can end it at each of them."""
+WAIT_S, MOST_WAITS = 0.5, 60
+"""Time between two steps of a visitor who waits for the first example, and their number; gradio can end the event at
+each of them. A run on the Hub may take longer, and nobody else should wait for that."""
 MAX_NAME = 300
 """Most characters in the name of a run."""
 
@@ -95,7 +96,7 @@ class Workbench:
         self.pace: dict[str, float] = {}
         """Seconds per pixel and result that networks took last, by commit SHA."""
         self.first: Callable[[], None] | None = None
-        """Called in the background once the first checkpoint is loaded; visitors' pictures wait for it."""
+        """Called in the background once the first checkpoint is loaded; visitors' pictures wait a little for it."""
         self._first_done = threading.Event()
         self._first_done.set()
 
@@ -205,7 +206,9 @@ class Workbench:
 
         Gradio can end the event of a visitor who has left or cancelled only where it yields.
         """
-        while not self._first_done.wait(WAIT_S):
+        for _ in range(MOST_WAITS):
+            if self._first_done.wait(WAIT_S):
+                break
             yield 0.0
         yield from self.compute(picture, wanted, say)
 

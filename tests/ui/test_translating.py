@@ -136,3 +136,12 @@ def test_time_left_is_expected_by_earlier_pace_and_then_by_progress(streets, mon
     clock.stop()
     assert streets.pace[info.commit_sha] == pytest.approx(40 / 1e6)
     assert translating.Clock(streets, info, (1000, 500), 2).said(0.0, speaker()) == "Translating …, about 40 s left"
+
+
+def test_nobody_waits_for_ever_for_the_first_example(streets, monkeypatch):
+    from cyclegan.ui import workbench
+
+    monkeypatch.setattr(workbench, "WAIT_S", 0.001)
+    streets._first_done.clear()  # As while a run of the Hub is out of reach.
+    monkeypatch.setattr(streets, "compute", lambda picture, wanted, say: iter(["made"]))
+    assert list(streets.follow(Picture(picture(8, 8)), [], speaker())) == [0.0] * workbench.MOST_WAITS + ["made"]
