@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from cyclegan.config import DIRECTIONS, Direction
 from cyclegan.evaluation.collapse import diversity
+from cyclegan.evaluation.grids import GAP, HEADS
 from cyclegan.images import to_image
 
 MIN_TILE = 96  # pixels
@@ -128,20 +129,20 @@ def sample_grid(translated: TranslatedSamples, names: dict[str, str], *, count: 
     tiles = [[_fit(to_image(pictures[row]), tile) for _, pictures in columns] for row in range(rows)]
     widths = [max(tiles[row][c].width for row in range(rows)) for c in range(len(columns))]
     heights = [max(picture.height for picture in tiles[row]) for row in range(rows)]
-    gap, font = 4, ImageFont.load_default(13)
+    font = ImageFont.load_default(13)
     lines = [_lines(caption, width, font) for (caption, _), width in zip(columns, widths, strict=True)]
-    head = 6 + 16 * max(map(len, lines))
-    sheet = Image.new("RGB", (sum(widths) + gap * (len(columns) + 1), head + sum(heights) + gap * (rows + 1)), "white")
+    head = HEADS[max(map(len, lines)) - 1]
+    sheet = Image.new("RGB", (sum(widths) + GAP * (len(columns) + 1), head + sum(heights) + GAP * (rows + 1)), "white")
     draw = ImageDraw.Draw(sheet)
-    x = gap
+    x = GAP
     for c, texts in enumerate(lines):
         for line, text in enumerate(texts):
             draw.text((x, 4 + 16 * line), text, fill="#222222", font=font)
-        y = head + gap
+        y = head + GAP
         for row in range(rows):
             sheet.paste(tiles[row][c], (x, y))
-            y += heights[row] + gap
-        x += widths[c] + gap
+            y += heights[row] + GAP
+        x += widths[c] + GAP
     return sheet
 
 

@@ -97,7 +97,7 @@ class Translator:
             size: work at this length of the shorter side, or at what `working_size` allows, and scale the result
                 back; None works at the pictures' own size. Networks do best near the size of objects that they were
                 trained on.
-            progress: called with the completed part, 0 to 1; only while a picture goes in pieces.
+            progress: called with the completed part, 0 to 1, after each pass and each piece.
             cancelled: asked before each pass and piece; true ends with `Cancelled`.
 
         Raises:
@@ -162,6 +162,7 @@ class Translator:
                         bound = bound or free_bytes(self.device)
                         whole, bound = self._in_pieces(way, x, bound, on_progress, cancelled)
                     outputs.append(x := whole)
+                    on_progress(0)
         except torch.OutOfMemoryError as error:
             if len(images) > 1:
                 return None

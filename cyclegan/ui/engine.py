@@ -33,7 +33,7 @@ class Waiting(Future):
     def __init__(self) -> None:
         super().__init__()
         self.part = 0.0
-        """Progress from 0 to 1; above 0 only for pictures so large that they are translated in pieces."""
+        """Progress from 0 to 1, which grows with each pass and with each piece of a large picture."""
         self.abandoned = False
 
     def cancel(self) -> bool:

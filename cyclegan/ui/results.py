@@ -131,7 +131,7 @@ def compute(
     engine: Engine | None, translator_of: Callable[[ResultRequest], Translator], picture: Image.Image,
     wanted: Sequence[ResultRequest],
 ) -> Iterator[Result | float]:
-    """Yield results in order, each as soon as it is ready; until then its progress now and then, 0 to 1.
+    """Yield results in order, each as soon as it is ready; until then the progress of all now and then, 0 to 1.
 
     Args:
         engine: runs the networks; None: this thread does.
@@ -147,7 +147,8 @@ def compute(
             else:
                 waiting.append((translator, engine.submit(translator, [picture], each.direction, **options)))
         for translator, done in waiting:
-            yield from done.follow()
+            for _ in done.follow():
+                yield sum(1.0 if each.done() else each.part for _, each in waiting) / len(waiting)
             yield _saved(picture, translator, done.result()[0])
     finally:  # The visitor may have left.
         for _, done in waiting:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import functools
 import html
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from PIL import Image
 
 from cyclegan.checkpoints.format import CheckpointInfo
+from cyclegan.checkpoints.sources import CheckpointSource
 from cyclegan.config import DIRECTIONS
-from cyclegan.errors import ImageError, Message, UserError, rounded
+from cyclegan.errors import CheckpointError, ImageError, Message, UserError, rounded
+from cyclegan.evaluation.grids import cut_grid
+from cyclegan.evaluation.likeness import features, nearer_domain
+from cyclegan.images import mean_difference, open_image
 from cyclegan.ui import inputs, runs, words
 from cyclegan.ui.feedback import busy, notices, raise_for_page
 from cyclegan.ui.inputs import by
+from cyclegan.ui.jobs import time_left
 from cyclegan.ui.live import is_starting, waiting
-from cyclegan.ui.results import Picture, Result, ResultRequest
+from cyclegan.ui.results import Picture, Result, ResultRequest, served
 from cyclegan.ui.workbench import Workbench
 
 READINGS = ("both", *DIRECTIONS)
@@ -25,20 +33,29 @@ EMPTY: list[Any] = [None, None, None, None, ""]
 """The values of a row without a result."""
 KEPT = [gr.skip()] * len(EMPTY)
 """The values that leave a row as it is."""
+AS_THEY_ARE = [gr.skip()] * len(DIRECTIONS)
+"""The looks that leave the rows' headings as they are."""
+CLEARLY_LESS = 0.8
+"""Where the examples decide nothing, the reading whose way back loses clearly less: this part of the other's L1."""
+SAME_PICTURE = 8.0
+"""Grey levels: an example and its copy in a sample grid, at another size, differ by less."""
+BICUBIC = Image.Resampling.BICUBIC
+SOON_S = 3.0
+"""A shorter time left isn't worth saying."""
 
 
 def translate(
     bench: Workbench, payload: dict | None, run: str | None, epoch: str | None, size: str, reading: str,
     say: words.Speaker,
 ) -> Iterator[list[Any]]:
-    """Yield a sentence and the values of the rows, after each direction; all empty before an error is raised."""
+    """Yield a sentence, the rows' values and headings (`row_boxes`), step by step; no values before an error."""
     if payload is None:
-        yield [say("Choose a picture."), *EMPTY * len(DIRECTIONS)]
+        yield [say("Choose a picture."), *EMPTY * len(DIRECTIONS), *AS_THEY_ARE]
         return
     try:
         yield from _translate(bench, payload, run, epoch, size, reading, say)
     except Exception as error:
-        yield [say("Nothing was translated."), *EMPTY * len(DIRECTIONS)]
+        yield [say("Nothing was translated."), *EMPTY * len(DIRECTIONS), *AS_THEY_ARE]
         raise_for_page(error, say)
 
 
@@ -53,26 +70,185 @@ def _translate(
         yield [waiting(say), *EMPTY * len(DIRECTIONS)]
         return
     info = bench.info(run, None if epoch is None else runs.epoch_number(epoch))
-    if not bench.ready.is_set():
-        yield [busy(inputs.loading(say)), *KEPT * len(DIRECTIONS)]
-    worked, more = inputs.working_side(image.size, wanted_size, info.config.data, bench.device_type(), say)
     picture, began = Picture(image), time.monotonic()
     directions = [one for one in DIRECTIONS if one in info.directions and reading in ("both", one)]
-    run = run or next(iter(bench.runs))
-    requests = [ResultRequest(run, info.epoch, info.commit_sha, one, worked) for one in directions]
-    rows = {direction: [] if direction in directions else EMPTY for direction in DIRECTIONS}
-    steps = bench.follow(picture, requests, say)
-    for count, direction in enumerate(directions):
-        while not isinstance(step := next(steps), Result):
-            percent = f" {100 * (count + step) / len(directions):.0f} %" if step else ""
-            yield [busy(say("Translating …") + percent), *(part for row in rows.values() for part in row or KEPT)]
-        rows[direction] = row_values(bench.input(picture), step, say)
+    likely = likely_direction(bench.run(run), image) if len(directions) > 1 else None
+    rows: dict[str, list[Any]] = dict.fromkeys(DIRECTIONS, EMPTY)
+    if bench.ready.is_set():
+        rows |= dict.fromkeys(directions, KEPT)
+
+    def shown(note: Any, boxes: Sequence[Any] = AS_THEY_ARE) -> list[Any]:
+        return [note, *(part for row in rows.values() for part in row), *boxes]
+
+    def headings(likely: str | None) -> list[gr.Accordion]:
+        looks = row_boxes(info, directions, likely, say, unclear=len(directions) > 1)
+        return [gr.Accordion(**look) for look in looks]
+
+    if bench.ready.is_set():
+        yield shown(busy(say("Translating …")), headings(likely))
+    else:
+        rows |= saved_translation(bench, run, info, picture, likely or directions[0])
+        yield shown(busy(meanwhile(inputs.loading(say), rows, say)), headings(likely))
+    worked, more = inputs.working_side(image.size, wanted_size, info.config.data, bench.device_type(), say)
+    network_size = image.size if worked is None else inputs.working_size(image.size, worked)
+    clock, results = Clock(bench, info, network_size, len(directions)), []
+    for step in bench.follow(picture, result_requests(bench, run, info, directions, worked), say):
+        if isinstance(step, Result):
+            rows[directions[len(results)]] = row_values(bench.input(picture), step, say)
+            results.append(step)
+        else:
+            yield shown(busy(clock.said(step, say)))
+        clock.count(step)
+    clock.stop()
+    better = clearly_better(results) if likely is None else None
+    boxes = AS_THEY_ARE if better is None else headings(directions[better])
     said = say(
         "Epoch {epoch}, {size} pixels, worked at {worked}, {seconds:.1f} s.",
-        epoch=info.epoch, size=by(image.size), seconds=time.monotonic() - began,
-        worked=by(image.size if worked is None else inputs.working_size(image.size, worked)),
+        epoch=info.epoch, size=by(image.size), seconds=time.monotonic() - began, worked=by(network_size),
     )  # fmt: skip
-    yield [" ".join([said, *remarks, *more]), *(part for row in rows.values() for part in row)]
+    yield shown(" ".join([said, *remarks, *more]), boxes)
+
+
+def result_requests(
+    bench: Workbench, run: str | None, info: CheckpointInfo, directions: Iterable[str], worked: int | None
+) -> list[ResultRequest]:
+    """Return what is asked of the workbench for a picture, one request per direction."""
+    run = run or next(iter(bench.runs))
+    return [ResultRequest(run, info.epoch, info.commit_sha, one, worked) for one in directions]
+
+
+def translate_first_example(bench: Workbench) -> None:
+    """Translate the example that the page opens with, so that its result is there when a visitor comes."""
+    source = bench.run(None)
+    paths = runs.examples_of(source)
+    if not paths:
+        return
+    image, say = open_image(paths[0]), words.speaker()
+    info = next(iter(runs.listed(source)), None)
+    if info is None:
+        return
+    worked, _ = inputs.working_side(image.size, "auto", info.config.data, bench.device_type(), say)
+    clock = Clock(bench, info, image.size if worked is None else inputs.working_size(image.size, worked), 0)
+    for step in bench.compute(Picture(image), result_requests(bench, None, info, info.directions, worked), say):
+        clock.count(step)
+    clock.stop()
+
+
+class Clock:
+    """Measures a translation; expects of it the pace of earlier ones with its networks, then its own.
+
+    Args:
+        bench: keeps the pace.
+        info: the networks' epoch.
+        size: width and height that the networks get.
+        directions: number of results to make.
+    """
+
+    def __init__(self, bench: Workbench, info: CheckpointInfo, size: tuple[int, int], directions: int) -> None:
+        self._bench, self._sha, self._pixels = bench, info.commit_sha, size[0] * size[1]
+        self._began, self._part, self._made, self._making = time.monotonic(), 0.0, 0, False
+        self._total = bench.pace.get(self._sha, 0.0) * self._pixels * directions
+
+    def count(self, step: Result | float) -> None:
+        """Take note of a step of `Workbench.follow`: only results that had to be made count."""
+        if isinstance(step, Result):
+            self._made += self._making
+        self._making = not isinstance(step, Result)
+
+    def said(self, part: float, say: words.Speaker) -> str:
+        """Return what a visitor is shown while waiting: the completed part, 0 to 1, and the time left."""
+        passed = time.monotonic() - self._began
+        if part > self._part:
+            self._part, self._total = part, passed / part
+        said = say("Translating …") + (f" {100 * self._part:.0f} %" if self._part else "")
+        left = self._total - passed
+        return f"{said}, {time_left(left, say)}" if left >= SOON_S else said
+
+    def stop(self) -> None:
+        """Remember the pace, in seconds per pixel and result."""
+        if self._made:
+            self._bench.pace[self._sha] = (time.monotonic() - self._began) / (self._pixels * self._made)
+
+
+# --- which reading ------------------------------------------------------------------------------------------
+
+
+def likely_direction(source: CheckpointSource, image: Image.Image) -> str | None:
+    """Return the direction whose domain a picture is nearer to, by the run's examples of both; None if unclear."""
+    paths = runs.examples_of(source)
+    known = {domain: [_features(p) for p in paths if p.name.startswith(f"{domain}_")] for domain in "ab"}
+    domain = nearer_domain(features(image), **{d: [f for f in found if f is not None] for d, found in known.items()})
+    return None if domain is None else {"a": "ab", "b": "ba"}[domain]
+
+
+def _features(path: Path) -> Any:
+    """Return an example's features, None if it can't be read; remembered until the file changes."""
+    try:
+        return _features_of(path, path.stat().st_mtime_ns)
+    except (ImageError, OSError):
+        return None
+
+
+@functools.lru_cache(maxsize=1024)
+def _features_of(path: Path, changed: int) -> Any:
+    return features(open_image(path))
+
+
+def clearly_better(results: Sequence[Result]) -> int | None:
+    """Return which of two results comes back with clearly less lost; None if neither does."""
+    errors = [result.similarity.l1 for result in results if result.similarity is not None]
+    if len(errors) < 2 or min(errors) >= CLEARLY_LESS * max(errors):
+        return None
+    return errors.index(min(errors))
+
+
+def first_saved(bench: Workbench) -> tuple[str | None, dict[str, list[Any]]]:
+    """Return the likely direction of the example that the page opens with, and its row as the training saved it."""
+    source = bench.run(None)
+    paths = runs.examples_of(source) if source.url is None else []  # The app's start doesn't wait for the Hub.
+    try:
+        image = open_image(paths[0]) if paths else None
+    except ImageError:
+        image = None
+    info = next(iter(runs.listed(source)), None)
+    if image is None or info is None:
+        return None, {}
+    likely = likely_direction(source, image) if len(info.directions) > 1 else None
+    return likely, saved_translation(bench, None, info, Picture(image), likely or info.directions[0])
+
+
+def saved_translation(
+    bench: Workbench, run: str | None, info: CheckpointInfo, picture: Picture, direction: str
+) -> dict[str, list[Any]]:
+    """Return a direction's row from the epoch's sample grid, for an example while no network is loaded; else {}."""
+    source = bench.run(run)
+    if source.url is not None:
+        return {}
+    try:
+        paths = {path.stem: path for path in source.samples(info.epoch)}
+        found = cut_grid(paths[direction]) if direction in paths else []
+    except (CheckpointError, ImageError):
+        return {}
+    size = picture.image.size
+    for real, fake, *back in found:
+        same_shape = abs(real.width / real.height - size[0] / size[1]) < 0.01
+        if same_shape and mean_difference(real, picture.image.resize(real.size, BICUBIC)) < SAME_PICTURE:
+            back = back if direction[::-1] in info.directions else []
+            files = [
+                served("sample.png", lambda path, tile=tile: tile.resize(size, BICUBIC).save(path, compress_level=1))
+                for tile in (fake, *back[:1])
+            ]
+            return {direction: [bench.input(picture), *files, *[None] * (3 - len(files)), ""]}
+    return {}
+
+
+def meanwhile(note: str, saved: dict[str, list[Any]], say: words.Speaker) -> str:
+    """Return a note, and what the page shows until the networks are loaded, if it shows something."""
+    there = any(row[1] for row in saved.values())
+    return f"{note} {say('Meanwhile, you see a result that the training saved.')}" if there else note
+
+
+# --- texts --------------------------------------------------------------------------------------------------
 
 
 def row_values(read: str, result: Result, say: words.Speaker) -> list[Any]:
@@ -105,9 +281,8 @@ def lead(info: CheckpointInfo | None, problems: Iterable[Message | UserError | s
         text = say("A network turns {a} into {b}, without ever having seen a matching pair.", a=here, b=there)
     else:
         text = say(
-            "One network turns {a} into {b}, another {b} into {a}; neither has ever seen a matching pair. Your picture "
-            "goes through both, in both orders; the reading that doesn't fit it looks odd. The closer the returned "
-            "picture is to the original, the less was lost on the way.", **names
+            "Give a picture of {a} or of {b}, and see it as the other. The networks have never seen a matching pair.",
+            **names,
         )  # fmt: skip
     return f"<p>{text}</p>{notices(problems, say)}"
 
@@ -118,18 +293,46 @@ def row_names(info: CheckpointInfo, direction: str) -> dict[str, str]:
     return {"here": names[direction[0]], "there": names[direction[1]]}
 
 
-def row_heading(info: CheckpointInfo, direction: str, say: words.Speaker) -> str:
-    """Return the HTML of a row's heading; it names a missing network."""
-    names = row_names(info, direction)
-    here, there = names.values()
-    heading = say.html("As {here}", **names)
-    if direction[::-1] in info.directions:
-        return f"<h2>{heading} <span>{html.escape(f'{here} → {there} → {here}')}</span></h2>"
+def row_boxes(
+    info: CheckpointInfo | None, directions: Sequence[str], likely: str | None, say: words.Speaker, *,
+    unclear: bool = False,
+) -> list[dict[str, Any]]:
+    """Return each row's heading and look: the likely one large, or the first if that is unclear, the other folded.
+
+    Args:
+        info: the checkpoint; None: there is none yet, and both rows are hidden.
+        directions: those that are shown.
+        likely: one of them; None: unknown, or there is one only.
+        say: the visitor's language.
+        unclear: whether a picture was looked at and fits both domains alike.
+    """
+    if info is None:
+        return [{"open": False, "visible": False}] * len(DIRECTIONS)
+    large, boxes = likely or directions[0], []
+    for direction in DIRECTIONS:
+        names = row_names(info, direction)
+        way = " → ".join([*names.values(), *([names["here"]] if direction[::-1] in info.directions else [])])
+        if direction != large:
+            label = say("The other reading: {way}", way=way)
+        elif likely is None and not unclear:
+            label = say("As {here}: {way}", way=way, **names)
+        elif likely is None:
+            label = say("Could be {here} or {there}. Read as {here}", **names)
+        else:
+            label = say("Looks more like {here} than {there}", **names)
+        look = {"open": direction == large, "visible": direction in directions}
+        boxes.append({"label": label, "elem_classes": ["reading", *["large"] * look["open"]], **look})
+    return boxes
+
+
+def no_way_back(info: CheckpointInfo, direction: str, say: words.Speaker) -> dict[str, Any]:
+    """Return the look of a sentence that names the missing network of the opposite direction; hidden if it is there."""
+    here, there = row_names(info, direction).values()
     why = say.html(
         "This checkpoint has no network for {back}: no way back, and no reading as {there}.",
         back=f"{there} → {here}", there=there,
     )  # fmt: skip
-    return f"<h2>{heading} <span>{html.escape(f'{here} → {there}')}</span></h2><p>{why}</p>"
+    return {"value": f"<p>{why}</p>", "visible": direction[::-1] not in info.directions}
 
 
 def row_looks(info: CheckpointInfo, direction: str, say: words.Speaker) -> list[dict[str, Any]]:
@@ -155,4 +358,4 @@ def reading_choices(info: CheckpointInfo | None) -> list[tuple[Any, str]]:
     if info is None:
         return [(words.label("Both"), "both")]
     names = runs.domains(info)
-    return [(words.label("Both"), "both"), *((names[one[0]], one) for one in info.directions)]
+    return [(words.label("Likely"), "both"), *((names[one[0]], one) for one in info.directions)]

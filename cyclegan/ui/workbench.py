@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from cyclegan.checkpoints.format import CheckpointInfo
 from cyclegan.checkpoints.sources import CheckpointSource
-from cyclegan.errors import CheckpointError
+from cyclegan.errors import CheckpointError, UserError
 from cyclegan.ui import spaces, words
 from cyclegan.ui.engine import Engine
 from cyclegan.ui.feedback import page_error
@@ -42,6 +42,9 @@ QUEUED: dict[str, Any] = {**QUICK, "queue": True, "concurrency_limit": None}
 """For events that may show a notice: gradio shows the notices of queued events only."""
 MAX_OPENED = 32
 """So many of the runs that visitors have named are remembered."""
+WAIT_S, MOST_WAITS = 0.5, 60
+"""Time between two steps of a visitor who waits for the first example, and their number; gradio can end the event at
+each of them. A run on the Hub may take longer, and nobody else should wait for that."""
 MAX_NAME = 300
 """Most characters in the name of a run."""
 
@@ -90,6 +93,12 @@ class Workbench:
         self._results = ResultCache()
         self.ready = threading.Event()
         """Set once torch and a checkpoint are loaded, or their loading in the background has failed."""
+        self.pace: dict[str, float] = {}
+        """Seconds per pixel and result that networks took last, by commit SHA."""
+        self.first: Callable[[], None] | None = None
+        """Called in the background once the first checkpoint is loaded; visitors' pictures wait a little for it."""
+        self._first_done = threading.Event()
+        self._first_done.set()
 
         @on_gpu()
         def compute_results(
@@ -199,6 +208,16 @@ class Workbench:
 
         Gradio can end the event of a visitor who has left or cancelled only where it yields.
         """
+        for _ in range(MOST_WAITS):
+            if self._first_done.wait(WAIT_S):
+                break
+            yield 0.0
+        yield from self.compute(picture, wanted, say)
+
+    def compute(
+        self, picture: Picture, wanted: Sequence[ResultRequest], say: words.Speaker
+    ) -> Iterator[Result | float]:
+        """As `follow`, without waiting for `first`."""
         kept = [self._results.get(picture, one) for one in wanted]
         missing = [one for one, result in zip(wanted, kept, strict=True) if result is None]
         made = iter(self._compute(picture.image, missing, say) if missing else ())
@@ -215,10 +234,11 @@ class Workbench:
             yield result
 
     def warm(self) -> None:
-        """Load torch and the first run's newest checkpoint in the background."""
+        """Load torch and the first run's newest checkpoint in the background, then call `first`."""
         if GPU_IS_LENT:
             self.ready.set()  # This process has no GPU, and `spaces` has loaded torch.
             return
+        self._first_done.clear()
         threading.Thread(target=self._warm, name="warm", daemon=True).start()
 
     def _warm(self) -> None:
@@ -227,9 +247,12 @@ class Workbench:
 
             if self.run(None).list():
                 self.translator(None, None)
-        except CheckpointError as error:
+                if self.first is not None:
+                    self.first()
+        except UserError as error:
             log.warning("%s", error)  # The page shows it to whoever asks for the checkpoint.
         except Exception:
             log.exception("the networks could not be loaded")
         finally:
             self.ready.set()
+            self._first_done.set()

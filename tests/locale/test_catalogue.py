@@ -209,7 +209,8 @@ NEVER_ONE = (
     "bytes can't be padded", "{size} bytes, too many", "{most:,} bytes", "{size:,} bytes", "{most:,} files",  # Limits.
     "{max_seconds:g} seconds", "{frames:,} frames, the limit", "{frames:,} frames, and you can send",
     "{count:,} pictures are more than", "{count} checkpoints are more than", "{least} to {most} epochs",
-    "{count} steps in a row", "this run has {epoch} epochs already", "streets has {self.length(split)}", "{COMMITS_PER_HOUR} commits an hour",
+    "{count} steps in a row", "this run has {epoch} epochs already",  # More than it was asked for.
+    "streets has {self.length(split)}", "{COMMITS_PER_HOUR} commits an hour",
     "{count} sizes ({first}", "{kind} pictures use", "{count} more {kind} trials",
     "{duration:.1f} seconds",  # More than one; a decimal.
     "f'{processes} processes on", "f'{arrow} with {count} checkpoints", "{arrow} with {count} checkpoints",  # Asked.

@@ -93,6 +93,12 @@ def test_a_missing_direction_and_a_huge_picture_are_sentences(tmp_path, make_che
         translator.translate(picture(200, 200), "ab")
 
 
+def test_progress_grows_with_each_whole_pass(translator):
+    parts = []
+    translator.translate_many([picture(40, 36)], "ab", reconstruct=True, progress=parts.append)
+    assert parts == [0.5, 1.0]
+
+
 def test_large_pictures_go_in_pieces_and_come_out_the_same(translator):
     image = picture(700, 501)
     whole = translator.translate(image, "ab", reconstruct=True)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 CSS = Path(__file__).with_name("files.css")
 
+PLAYED = {".mp4", ".m4v", ".mov", ".webm"}
+"""The kinds of video that a browser may play as they are."""
 VIDEO_SIZES = ("196", "208", "256", "384")
 HELPERS = ("bench", "say", "infos", "directions")
 """Names in `_layout` that aren't parts of the page."""
@@ -83,9 +85,13 @@ def _layout(bench: Workbench) -> SimpleNamespace:
         with gr.Column(elem_classes="results"):
             note = gr.HTML(_choose(say), label="note", elem_classes="note")
             cancel = gr.Button(words.label("Cancel"), size="sm", visible=False, elem_classes="cancel-job")
-            result_video = gr.Video(
-                label=words.label("Translated video"), interactive=False, buttons=["download"], elem_classes="made"
-            )
+            with gr.Row(elem_classes="videos"):
+                given_video = gr.Video(
+                    label=words.label("Your video"), interactive=False, buttons=[], elem_classes="made given-video"
+                )
+                result_video = gr.Video(
+                    label=words.label("Translated video"), interactive=False, buttons=["download"], elem_classes="made"
+                )
             result_zip = gr.File(label=words.label("Translated pictures"), interactive=False, elem_classes="made")
             previews = gr.Gallery(
                 show_label=False, interactive=False, columns=4, buttons=[], format="png", elem_classes="made previews"
@@ -192,6 +198,12 @@ class Events:
         path = jobs.examples(self.bench, run)[0]
         return served(f"pan_over_{file_name(path.stem)}.mp4", lambda target: jobs.pan(path, target))
 
+    def show_video(self, payload: dict | None) -> dict | None:
+        """Return the visitor's video as it is, to play next to the result; None if browsers don't play its kind."""
+        path = inputs.source_of(payload) if payload else None
+        plays = isinstance(path, Path) and path.suffix.lower() in PLAYED
+        return gr.FileData(path=str(path)).model_dump() if plays else None
+
     def example_files(self, run: str, request: gr.Request) -> list[str]:
         """Return the run's examples; `request` is for the language of errors."""
         paths = jobs.examples(self.bench, run)
@@ -252,4 +264,8 @@ def _wire_jobs(parts: SimpleNamespace, events: Events) -> None:
             if job is files_job:
                 shown = {**QUICK, **FILES, "preprocess": False}
                 started_jobs[-1].success(shows_errors(jobs.previews), parts.result_zip, parts.previews, **shown)
+    parts.video.change(
+        shows_errors(events.show_video), parts.video, parts.given_video, preprocess=False, postprocess=False,
+        **{**QUICK, **FILES},
+    )  # fmt: skip
     parts.cancel.click(None, cancels=started_jobs, queue=False).then(events.cancelled, None, doing, **QUICK)

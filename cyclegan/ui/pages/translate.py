@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,17 +19,26 @@ from cyclegan.ui.results import linked, served
 from cyclegan.ui.theme import announce, header
 from cyclegan.ui.translating import (
     EMPTY,
+    first_saved,
     lead,
+    meanwhile,
+    no_way_back,
     reading_choices,
-    row_heading,
+    row_boxes,
     row_looks,
     slider_looks,
     translate,
+    translate_first_example,
 )  # fmt: skip
 from cyclegan.ui.workbench import FILES, PEOPLE, QUEUED, QUICK, Workbench
 
 CSS = Path(__file__).with_name("translate.css")
 
+ENLARGE = """() => document.addEventListener("click", (event) => {
+  const picture = event.target.closest(".pictures .image-container > button");
+  picture?.parentElement.querySelector(".icon-button-wrapper > button")?.click();
+})"""
+"""A click on a result does what its button for the full screen does."""
 OF_EXAMPLES = "example-"
 """Prefix of the folder that an example is served from, because an example isn't the visitor's own picture."""
 ABOUT = (
@@ -50,6 +60,7 @@ def build(bench: Workbench) -> None:
         CheckpointError: the first run holds no readable checkpoint.
     """
     parts = _layout(bench)
+    bench.first = functools.partial(translate_first_example, bench)
     _wire(parts, Events(bench, parts.rows))
 
 
@@ -58,12 +69,13 @@ def _layout(bench: Workbench) -> SimpleNamespace:
     info, say = next(iter(infos), None), words.speaker()
     header("")
     training = live.live(bench)
+    likely, saved = first_saved(bench)
     introduction = gr.HTML(lead(info, bench.run(None).problems, say), elem_classes="lead")
     with gr.Row(elem_classes="page"):
         with gr.Column(elem_classes="given"):
-            image, examples = inputs.picture_inputs(240)
+            image, examples = inputs.picture_inputs(200)
         with gr.Column(elem_classes="results"):
-            note = gr.HTML(busy(say("Starting …")), label="note", elem_classes="note")
+            note = gr.HTML(busy(meanwhile(say("Starting …"), saved, say)), label="note", elem_classes="note")
             cancel = gr.Button(words.label("Cancel"), size="sm", elem_classes="cancel")
             with gr.Row(elem_classes="switches"):
                 reading = gr.Radio(
@@ -73,31 +85,40 @@ def _layout(bench: Workbench) -> SimpleNamespace:
                     [(words.label("Pictures"), "pictures"), (words.label("Slider"), "slider")], value="pictures",
                     label=words.label("Show"),
                 )  # fmt: skip
-            rows = [Row(direction, info, say) for direction in DIRECTIONS]
+            looks = row_boxes(info, info.directions if info else (), likely, say)
+            boxes = dict(zip(DIRECTIONS, looks, strict=True))
+            rows = [Row(one, info, box, saved.get(one, EMPTY), say) for one, box in boxes.items()]
         with gr.Column(elem_classes="settings"):
             run = runs.run_dropdown(bench)
             epoch, refresh = runs.epoch_dropdown(infos)
             size = inputs.size_dropdown()
     known = gr.State(None)  # The newest epoch that the page knows.
     shown_run = gr.State(next(iter(bench.runs)))  # The run that the page shows, whatever is typed.
-    about = [shown_run, known, training, introduction, epoch, reading, *(part for row in rows for part in row.about)]
+    boxes = [row.box for row in rows]
+    about = [shown_run, known, training, introduction, epoch, reading, *boxes]
+    about += [part for row in rows for part in row.about]
     results = [note, *(part for row in rows for part in row.results)]
-    return SimpleNamespace(**{name: value for name, value in locals().items() if name not in ("bench", "info", "say")})
+    hidden = ("bench", "info", "say", "likely", "looks", "saved")
+    return SimpleNamespace(**{name: value for name, value in locals().items() if name not in hidden})
 
 
 class Row:
-    """One row of the page: a heading, four pictures, a sentence. Builds itself into the current layout."""
+    """One reading: a heading that folds it, four pictures, a sentence. Builds itself into the current layout."""
 
-    def __init__(self, direction: str, info: CheckpointInfo | None, say: words.Speaker) -> None:
+    def __init__(
+        self, direction: str, info: CheckpointInfo | None, box: dict[str, Any], values: list[Any], say: words.Speaker
+    ) -> None:
         self.direction = direction
-        shown = info is not None and direction in info.directions
         looks = [{}] * 4 if info is None else row_looks(info, direction, say)
         sliders = [{}] * 2 if info is None else slider_looks(info, direction, say)
-        with gr.Column(visible=shown, elem_classes="reading") as self.box:
-            self.heading = gr.HTML("" if info is None else row_heading(info, direction, say))
+        with gr.Accordion(**box) as self.box:
+            self.why = gr.HTML(**({} if info is None else no_way_back(info, direction, say)))
             with gr.Row(elem_classes="pictures") as pictures:
                 buttons = ["download", "fullscreen"]
-                self.pictures = [gr.Image(interactive=False, format="png", buttons=buttons, **look) for look in looks]
+                self.pictures = [
+                    gr.Image(value, interactive=False, format="png", buttons=buttons, **look)
+                    for value, look in zip(values, looks, strict=False)
+                ]
             with gr.Row(elem_classes="sliders", visible=False) as slider_box:
                 self.sliders = [
                     gr.ImageSlider(interactive=False, format="png", buttons=["fullscreen"], slider_position=50, **look)
@@ -105,16 +126,15 @@ class Row:
                 ]
             self.words = gr.HTML(label="reconstruction error", elem_classes="words")
         self.boxes = [pictures, slider_box]
-        self.about = [self.box, self.heading, *self.pictures, *self.sliders]
+        self.about = [self.why, *self.pictures, *self.sliders]
         self.results = [*self.pictures, self.words]
 
-    def describe(self, info: CheckpointInfo | None, reading: str, say: words.Speaker) -> list[Any]:
-        """Return names and visibility for a checkpoint, in the order of `about`; without one, hide the row."""
+    def describe(self, info: CheckpointInfo | None, say: words.Speaker) -> list[Any]:
+        """Return names and visibility for a checkpoint, in the order of `about`."""
         if info is None:
-            return [gr.Column(visible=False), *[gr.skip()] * (len(self.about) - 1)]
+            return [gr.skip()] * len(self.about)
         return [
-            gr.Column(visible=self.direction in info.directions and reading in ("both", self.direction)),
-            row_heading(info, self.direction, say),
+            gr.HTML(**no_way_back(info, self.direction, say)),
             *(gr.Image(**look) for look in row_looks(info, self.direction, say)),
             *(gr.ImageSlider(**look) for look in slider_looks(info, self.direction, say)),
         ]
@@ -133,6 +153,7 @@ class Events:
         info = next((i for i in infos if i.tag == tag), next(iter(infos), None))
         directions = info.directions if info else ()
         reading = reading if reading in directions else "both"
+        shown = directions if reading == "both" else (reading,)
         return [
             run,
             infos[0].tag if infos else None,
@@ -140,7 +161,8 @@ class Events:
             lead(info, source.problems, say),
             gr.Dropdown(runs.epoch_choices(infos, say), value=info.tag if info else None),
             gr.Radio(reading_choices(info), value=reading, visible=len(directions) > 1),
-            *(part for row in self.rows for part in row.describe(info, reading, say)),
+            *(gr.Accordion(**look) for look in row_boxes(info, shown, None, say)),
+            *(part for row in self.rows for part in row.describe(info, say)),
         ]
 
     def open_page(self, run: str, reading: str, request: gr.Request) -> list[Any]:
@@ -180,14 +202,16 @@ class Events:
         return self.describe(run, info.tag if new else tag, reading, request)
 
     def arrived(self, run: str, tag: str | None, reading: str, request: gr.Request) -> list[Any]:
-        """Offer the epochs that have come; the one that is shown stays."""
-        return self.describe(run, tag, reading, request)
+        """Offer the epochs that have come; the one that is shown stays, and so do the headings of its rows."""
+        values, first = self.describe(run, tag, reading, request), 6
+        values[first : first + len(self.rows)] = [gr.skip()] * len(self.rows)
+        return values
 
     def translate(
         self, image: dict | None, run: str | None = None, epoch: str | None = None, size: str = "auto",
         reading: str = "both", request: gr.Request = None,  # type: ignore[assignment]  # gradio's way to ask for it
     ) -> Iterator[list[Any]]:
-        """Translate the picture; yields the values of `results`."""
+        """Translate the picture; yields the values of `results`, and the rows' headings."""
         yield from translate(self.bench, image, run, epoch, size, reading, words.speaker(request))
 
     def slide(self, view: str, *results: Any) -> list[Any]:
@@ -212,7 +236,8 @@ class Events:
 def _wire(parts: SimpleNamespace, events: Events) -> None:
     run, epoch, reading, image, results = parts.run, parts.epoch, parts.reading, parts.image, parts.results
     work = {
-        "fn": events.translate, "inputs": [image, run, epoch, parts.size, reading], "outputs": results,
+        # Programs get the results alone, because a layout's look isn't one.
+        "fn": events.translate, "inputs": [image, run, epoch, parts.size, reading], "outputs": [*results, *parts.boxes],
         "trigger_mode": "always_last",
         # The file itself reaches `open_image`; gradio would decode it first, and fail with messages of its own.
         "preprocess": False,
@@ -260,3 +285,4 @@ def _wire(parts: SimpleNamespace, events: Events) -> None:
     boxes = [box for row in parts.rows for box in row.boxes]
     parts.view.input(events.choose_view, slid["inputs"], [*boxes, *sliders], preprocess=False, **QUICK)
     announce()
+    page.load(None, js=ENLARGE, queue=False, show_progress="hidden", api_visibility="private")

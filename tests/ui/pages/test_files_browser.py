@@ -43,14 +43,19 @@ def test_an_example_becomes_a_video_that_plays(here, width, height, scheme):
     here.page.get_by_label("night → day").check()
     button(here, "Try a pan over an example picture").click()
     here.wait_for("24 frames, 2.0 s, 308×256 pixels, without sound; translated with epoch 2")
-    here.page.wait_for_function("document.querySelector('.made video')?.readyState >= 2")
-    video = here.page.locator(".made video")
+    here.page.wait_for_function("document.querySelector('.made:not(.given-video) video')?.readyState >= 2")
+    video, given = here.page.locator(".made:not(.given-video) video"), here.page.locator(".given-video video")
+    # The input is next to it: to the left, or above on a phone; and plays, too.
+    here.page.wait_for_function("document.querySelector('.given-video video')?.readyState >= 2")
+    left, right = (each.bounding_box() for each in (given, video))
+    assert right["x"] > left["x"] + 100 if width > 600 else right["y"] > left["y"] + 100
+    assert abs(right["width"] - left["width"]) < 2
     assert video.evaluate("e => [e.paused, e.videoWidth, e.videoHeight]") == [True, 308, 256]
     assert video.evaluate("e => e.duration") == pytest.approx(2, abs=0.01)
     assert video.evaluate("async e => { e.muted = true; await e.play(); return !e.paused }")
     assert here.overflow() <= 0 and not button(here, "Cancel").is_visible()
     with here.page.expect_download() as caught:
-        here.page.locator(".made:visible").get_by_label("Download").or_(
+        here.page.locator(".made:not(.given-video):visible").get_by_label("Download").or_(
             here.page.locator(".made:visible a[download]")
         ).first.click()
     assert caught.value.suggested_filename == "pan_over_a_0_as_day_epoch-0002.mp4"

@@ -65,10 +65,10 @@ class Visit:
         self.page.locator(".given input[type=file]").set_input_files(path)
 
     def wait_for_pictures(self, width: int, height: int) -> None:
-        """Until all eight result pictures are there, loaded, and of this size."""
+        """Until the four pictures of the reading that is shown large are there, loaded, and of this size."""
         self.page.wait_for_function(
-            "([w, h]) => { const all = [...document.querySelectorAll('.pictures img')];"
-            " return all.length == 8 && all.every(e => e.naturalWidth == w && e.naturalHeight == h) }",
+            "([w, h]) => { const all = [...document.querySelectorAll('.large .pictures img')];"
+            " return all.length == 4 && all.every(e => e.naturalWidth == w && e.naturalHeight == h) }",
             arg=[width, height],
         )
 
@@ -106,15 +106,34 @@ def test_a_visitor_sees_a_result_at_once(visit, width, height, scheme):
     here.wait_for_pictures(48, 40)
     assert here.overflow() <= 0
     assert here.page.locator("h1").inner_text() == "CycleGAN workbench"
-    headings = [" ".join(text.split()) for text in here.page.locator("h2").all_inner_texts()]
-    assert headings == ["As day day → night → day", "As night night → day → night"]
-    alts = here.page.locator(".pictures img").evaluate_all("all => all.map(e => e.alt)")
+    large, other = here.page.locator(".large"), here.page.locator(".reading:not(.large)")
+    assert large.locator("> button").inner_text().startswith("Looks more like day than night")
+    assert other.locator("> button").inner_text().startswith("The other reading: night → day → night")
+    alts = large.locator(".pictures img").evaluate_all("all => all.map(e => e.alt)")
     assert alts[1] == "The picture, translated to night" and all(alts)
-    assert here.page.get_by_text("Reconstruction: L1").count() == 2
-    tops = here.page.locator(".pictures").first.locator("img").evaluate_all(
-        "all => all.map(e => Math.round(e.getBoundingClientRect().top))"
+    assert here.page.get_by_text("Reconstruction: L1").locator("visible=true").count() == 1
+    # The result is the largest picture, and starts on the first screen.
+    boxes = here.page.locator("img").locator("visible=true").evaluate_all(
+        "all => all.map(e => [e, e.getBoundingClientRect()])"
+        ".map(([e, box]) => [box.width * box.height, e.alt, box.top])"
     )
-    assert len(set(tops)) == (1 if width > 600 else 2)
+    (area, largest, top), (next_area, *_), *_ = sorted(boxes, reverse=True)
+    assert largest == alts[1] and area > 2 * next_area and top < 0.7 * height
+
+    # A click enlarges it to the whole window, another one brings it back.
+    result = large.locator(".pictures img").nth(1)
+    for full in (True, False):
+        result.click()
+        here.page.wait_for_function(f"!!document.querySelector('.pictures > .fullscreen') == {str(full).lower()}")
+        if full:
+            size = result.evaluate("e => [e.clientWidth, e.clientHeight]")
+            assert size == [pytest.approx(width, abs=20), pytest.approx(height, abs=20)]
+    assert other.locator(".pictures img").locator("visible=true").count() == 0
+    other.locator("> button").click()
+    here.page.wait_for_function(
+        "[...document.querySelectorAll('.reading:not(.large) img')].filter(e => e.naturalWidth == 48).length == 4"
+    )
+    assert here.overflow() <= 0
 
 
 def test_uploads_bad_and_good(visit, tmp_path):
@@ -127,6 +146,10 @@ def test_uploads_bad_and_good(visit, tmp_path):
     box.wait_for(state="attached")  # It is empty again, and can take another.
     here.wait_for("Choose a picture")
     assert here.page.locator(".pictures img").count() == 0
+    here.page.wait_for_timeout(300)  # A second message would come within it.
+    said = here.page.evaluate("window.notices.filter(said => /error|not a picture|wrong|translated/i.test(said))")
+    assert sum("not a picture" in each for each in said) == 1
+    assert here.page.locator("[data-testid=status-tracker] .error:visible").count() == 0
     picture(70, 50).save(tmp_path / "good.png")
     box.set_input_files(tmp_path / "good.png")
     here.wait_for("Epoch 2, 70×50 pixels")
@@ -137,9 +160,11 @@ def test_examples_epochs_and_sizes(visit, app):
     here = visit()
     here.wait_for("Epoch 2, 48×40")
     here.wait_for_pictures(48, 40)
-    first = here.page.locator(".pictures img").nth(1).get_attribute("src")
     here.page.locator(".examples button").nth(1).click()
-    here.page.wait_for_function(f"document.querySelectorAll('.pictures img')[1]?.src != {first!r}")
+    here.page.get_by_text("Looks more like night than day").wait_for()
+    here.page.wait_for_function(
+        "document.querySelector('.large .pictures > :nth-child(2) img')?.alt == 'The picture, translated to day'"
+    )
     here.wait_for("Epoch 2")
 
     # By keyboard: the next older epoch.
@@ -197,8 +222,8 @@ def test_a_run_with_one_direction_says_why(visit):
     here.page.get_by_label("Run", exact=True).click()
     here.page.get_by_role("option", name="oneway").click()
     here.page.get_by_text("no way back, and no reading as zebra").wait_for()
-    assert here.page.locator("h2").all_inner_texts()[0].startswith("As <b>horse</b>")  # a name, not markup
-    assert here.page.locator("h2:visible").count() == 1
+    assert here.page.locator(".large > button").inner_text().startswith("As <b>horse</b>")  # a name, not markup
+    assert here.page.locator(".reading:visible").count() == 1
 
 
 def test_one_reading_is_pinned_and_compared_by_a_slider(visit):
@@ -206,7 +231,7 @@ def test_one_reading_is_pinned_and_compared_by_a_slider(visit):
     here.wait_for("Epoch 2")
     here.page.get_by_label("night", exact=True).check()
     here.page.wait_for_function("[...document.querySelectorAll('.reading')].filter(e => e.offsetParent).length == 1")
-    assert here.page.locator("h2:visible").inner_text().startswith("As night")
+    assert here.page.locator(".large > button").inner_text().startswith("As night: night → day → night")
     here.page.get_by_label("Slider").check()
     here.page.wait_for_function(
         "(() => { const shown = [...document.querySelectorAll('.sliders img')].filter(e => e.offsetParent);"
@@ -214,7 +239,8 @@ def test_one_reading_is_pinned_and_compared_by_a_slider(visit):
     )
     assert here.page.locator(".pictures:visible").count() == 0
     assert here.overflow() <= 0
-    here.page.get_by_label("Both", exact=True).check()
+    here.page.get_by_label("Likely", exact=True).check()
+    here.page.locator(".reading:not(.large) > button").click()
     here.page.wait_for_function(
         "[...document.querySelectorAll('.sliders img')].filter(e => e.offsetParent && e.naturalWidth == 48).length == 8"
     )
@@ -238,7 +264,8 @@ def test_in_korean(visit):
     here = visit(390, 844, locale="ko-KR")
     here.wait_for("에폭 2, 48×40 픽셀")
     shown = here.page.locator("body").inner_text()
-    for said in ("변환", "비교", "내 사진", "학습 실행", "둘 다", "day 사진으로 볼 때", "재구성: L1", "새로 고침"):
+    likely = ("그럴듯한 쪽", "night 사진보다 day 사진에 가까워")
+    for said in ("변환", "비교", "내 사진", "학습 실행", *likely, "재구성: L1", "새로 고침"):
         assert said in shown, said
     assert here.page.get_by_label("처리 크기").input_value() == "자동"
     assert "__i18n__" not in shown
@@ -257,7 +284,7 @@ def test_the_address_names_run_and_epoch(visit):
 def test_downloads_are_png_and_named(visit, tmp_path):
     here = visit()
     here.wait_for("Epoch 2")
-    block = here.page.locator(".pictures .block").nth(1)
+    block = here.page.locator(".large .pictures .block").nth(1)
     block.hover()
     with here.page.expect_download() as caught:
         block.get_by_label("Download").click()
