@@ -356,6 +356,6 @@ def slider_looks(info: CheckpointInfo, direction: str, say: words.Speaker) -> li
 def reading_choices(info: CheckpointInfo | None) -> list[tuple[Any, str]]:
     """Return the choices of a gr.Radio of readings."""
     if info is None:
-        return [(words.label("Both"), "both")]
+        return [(words.label("Likely"), "both")]
     names = runs.domains(info)
     return [(words.label("Likely"), "both"), *((names[one[0]], one) for one in info.directions)]
