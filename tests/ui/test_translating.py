@@ -108,7 +108,6 @@ def test_the_first_example_is_translated_before_a_visitor_asks(tmp_path):
     bench.first = lambda: translating.translate_first_example(bench)
     bench.warm()
     info = bench.info(None, None)
-    wanted = translating.result_requests(bench, None, info, ("ab", "ba"), None)
     image = open_image(tmp_path / "examples" / "a_1.png")
     worked, _ = translating.inputs.working_side(image.size, "auto", info.config.data, "cpu", speaker())
     wanted = translating.result_requests(bench, None, info, ("ab", "ba"), worked)
