@@ -66,9 +66,12 @@ def line(here):
 
 def choose(here, name):
     """The choices of a dropdown, by its class."""
-    here.page.locator(f".{name} input").first.click()
+    given = here.page.locator(f".{name} input").first
+    given.focus()
+    here.page.get_by_role("option").first.wait_for()
     choices = here.page.get_by_role("option").all_inner_texts()
-    here.page.keyboard.press("Escape")
+    given.blur()
+    here.page.get_by_role("option").first.wait_for(state="detached")
     return [text.strip().removeprefix("✓").strip() for text in choices]
 
 
