@@ -103,7 +103,7 @@ def test_a_killed_process_leaves_the_old_one_or_none(tmp_path, function, before)
         target.write_text("old")
     code = f"import os, sys; from pathlib import Path; from cyclegan.files import {function}\n"
     code += f"target = Path(sys.argv[1])\n{KILLED[function]}\n"
-    done = subprocess.run([sys.executable, "-c", code, str(target)], cwd=ROOT, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code, str(target)], cwd=ROOT, timeout=300)
     assert done.returncode == -9
     hidden = [name for name in names(tmp_path) if name != "target"]
     assert len(hidden) == 1 and hidden[0].startswith(".target.") and target.exists() == before

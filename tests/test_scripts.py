@@ -49,7 +49,7 @@ def test_random_numbers_are_new_in_every_fork(run_script):
 )
 def test_it_ends_as_python_ends(start_script, code, status, out, err):
     process = start_script("-c", code)
-    text, errors = process.communicate(timeout=60)
+    text, errors = process.communicate(timeout=300)
     assert isinstance(process, scripts.Fork)
     assert (process.returncode, text, errors[-len(err) :] if err else errors) == (status, out, err)
 
@@ -64,4 +64,4 @@ def test_it_is_killed(start_script):
     process = start_script("-c", "import time; time.sleep(100)")
     assert process.poll() is None and os.getpgid(process.pid) == os.getpgid(0)
     process.kill()
-    assert process.wait(20) == -signal.SIGKILL
+    assert process.wait(300) == -signal.SIGKILL

@@ -167,7 +167,7 @@ def test_from_the_shell_into_a_program_without_torch(tmp_path, make_checkpoint, 
     exif[0x0112] = 6
     picture.save(target.parent / "photo.jpg", exif=exif)
     elsewhere = subprocess.run([sys.executable, "-W", "error", program], cwd=target.parent, capture_output=True,
-                               text=True, timeout=120)  # fmt: skip
+                               text=True, timeout=300)  # fmt: skip
     assert elsewhere.returncode == 0, elsewhere.stderr
     translator = Translator(LocalSource(tmp_path / "run").load(3), "cpu")
     expected = translator.translate(open_image(target.parent / "photo.jpg"), "ba").fake

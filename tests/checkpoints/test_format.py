@@ -235,7 +235,7 @@ def test_a_process_killed_while_writing_leaves_nothing_that_is_listed(tmp_path):
         "with whole_folder(Path(sys.argv[1])) as part:\n"
         "    (part / 'x').write_text('half'); os.kill(os.getpid(), 9)\n"
     )
-    subprocess.run([sys.executable, "-c", code, str(tmp_path / "epoch-0001")], cwd=ROOT, timeout=60)
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "epoch-0001")], cwd=ROOT, timeout=300)
     assert [p.name.startswith(".") for p in tmp_path.iterdir()] == [True]
     with pytest.raises(CheckpointError):
         LocalSource(tmp_path)

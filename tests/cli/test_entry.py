@@ -39,7 +39,7 @@ def test_a_reader_that_has_left_is_no_error():
     )
     assert process.stdout.readline() == "a line\n"
     process.stdout.close()
-    assert process.stderr.read() == "" and process.wait(60) == 141
+    assert process.stderr.read() == "" and process.wait(300) == 141
     process.stderr.close()
 
 

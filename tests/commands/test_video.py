@@ -273,7 +273,7 @@ def test_ctrl_c_leaves_no_half_file(tmp_path, translator, start_script):
         time.sleep(0.05)
     assert list(tmp_path.glob(".*.part")), "it should be at work by now"
     process.send_signal(signal.SIGINT)
-    _, text = process.communicate(timeout=60)
+    _, text = process.communicate(timeout=300)
     assert process.returncode == 130 and text.splitlines()[-1] == "stopped" and "Traceback" not in text
     assert {p.name for p in tmp_path.iterdir()} == {"long.mp4", "run"}
 

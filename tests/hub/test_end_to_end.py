@@ -25,7 +25,7 @@ def translate(tmp_path, hub_env, start_script):
 
         def log():
             app.kill()
-            return "\n".join(app.communicate(timeout=20))
+            return "\n".join(app.communicate(timeout=300))
 
         url = f"http://127.0.0.1:{port}/"
         wait_until_answers(url, app, SimpleNamespace(read_text=log))
@@ -36,7 +36,7 @@ def translate(tmp_path, hub_env, start_script):
         page = str(client.config)
         client.close()
         app.send_signal(signal.SIGTERM)
-        out, err = app.communicate(timeout=20)
+        out, err = app.communicate(timeout=300)
         assert app.returncode == 0 and "Traceback" not in err, out + err
         with Image.open(there) as image:
             return said, image.info["cyclegan:commit_sha"], image.convert("RGB").tobytes(), page
@@ -52,7 +52,7 @@ def test_from_training_to_translating_through_a_crash_and_an_outage(
     loopback.fail("POST .*/tag/", None)  # The first epoch's tag is set.
     trainer = start_script(SCRIPT, *flags, env=hub_env)
     loopback.fail("POST .*/tag/", action=trainer.kill)  # Before the second one's is.
-    assert trainer.wait(120) == -9
+    assert trainer.wait(300) == -9
     trainer.communicate()
     repo = loopback.repos[NAME]
     assert [commit["title"] for commit in repo.epoch_commits()] == ["Epoch 1", "Epoch 2"]

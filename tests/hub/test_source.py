@@ -198,19 +198,19 @@ def test_examples_on_their_way_hold_up_nobody(loopback, published, source, monke
 
     def slow(sha):
         began.set()
-        assert go.wait(30)
+        assert go.wait(300)
         return [], True
 
     monkeypatch.setattr(source, "_find_examples", slow)
     one = threading.Thread(target=source.examples)
     one.start()
     try:
-        assert began.wait(30)
+        assert began.wait(300)
         source.refresh()
         assert source.examples() == [] and len(source.list()) == 3 and source.load(3).info.epoch == 3
     finally:
         go.set()
-        one.join(30)
+        one.join(300)
 
 
 def test_names_of_examples(loopback, published, source):

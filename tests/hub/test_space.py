@@ -231,7 +231,7 @@ def test_exactly_these_files_start_and_translate(loopback, model, make_run, tmp_
             client.close()
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(300)
     assert "Traceback" not in log.read_text() and "READ IN THE REPOSITORY" not in log.read_text()
 
 
@@ -267,7 +267,7 @@ def start(files, folder, env):
         path.write_bytes(content(file))
     env = {**{name: value for name, value in os.environ.items() if not name.startswith("GRADIO")}, **env}
     return subprocess.run(
-        [sys.executable, "space.py"], cwd=folder, env=env, capture_output=True, text=True, timeout=60
+        [sys.executable, "space.py"], cwd=folder, env=env, capture_output=True, text=True, timeout=300
     )
 
 

@@ -102,7 +102,7 @@ def test_a_fresh_machine_goes_on_from_the_hub(flags, run_script, start_script, l
     # Killed as its first state arrives at the Hub, whichever epoch's that is by then.
     first = start_script(SCRIPT, *flags, env=hub_env)
     loopback.fail("POST .*/commit/training-state", action=first.kill, after=True)
-    first.communicate(timeout=120)
+    first.communicate(timeout=300)
     assert first.returncode == -9
     repo = loopback.repos[NAME]
     deadline = time.monotonic() + 20

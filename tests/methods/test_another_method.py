@@ -161,6 +161,6 @@ def shown_in_the_app(run, tmp_path):
         client.close()
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(300)
         print(log.read_text())  # Shown if the test fails.
     assert "Traceback" not in log.read_text()

@@ -123,7 +123,7 @@ class Participant:
     """Somebody at a browser, who asks a study's server over HTTP, as its page does; what they were shown is kept."""
 
     def __init__(self, address: str) -> None:
-        self.client = httpx.Client(base_url=address, timeout=60, trust_env=False)
+        self.client = httpx.Client(base_url=address, timeout=300, trust_env=False)
         self.secret, self.state = "", {}
         self.shown: list[list[str]] = []
         """For each trial that they voted on, the start of the left and of the right picture's SHA-256."""

@@ -15,7 +15,7 @@ from cyclegan.study import server
 from tests.ui.pages.test_translate_browser import Visit, chromium  # noqa: F401  # a fixture
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("app")]
-WAIT_S = 30
+WAIT_S = 300
 QUICK = {"exposure_ms": 60, "blank_ms": 20, "feedback_ms": 300}
 LOST = re.compile("Failed to load resource: net::ERR_(INTERNET_DISCONNECTED|FAILED)")
 REFUSED = re.compile(r"Failed to load resource: the server responded with a status of 4(01|09|10)")

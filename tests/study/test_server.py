@@ -524,7 +524,7 @@ def test_serve_prints_addresses_logs_no_requests_and_ends_in_order(small_study):
             body = {"participant": "secret-ada", "language": "en", "screen": SCREEN}
             assert client.post(f"{address}/session", json=body).status_code == 200
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=300)
     finally:
         process.kill()
         process.wait()

@@ -132,7 +132,7 @@ def test_processes_that_open_a_new_database_at_once(database):
     for process in started:
         process.stdin.write("\n")
         process.stdin.flush()
-    said = [process.communicate(timeout=60)[0] for process in started]
+    said = [process.communicate(timeout=300)[0] for process in started]
     assert [process.returncode for process in started] == [0] * 3
     assert len(set(said)) == 1 and len(said[0].strip()) == 64
 
@@ -346,7 +346,7 @@ def together(tmp_path):
 
             with ThreadPoolExecutor(len(works) + 1) as pool:
                 first = pool.submit(attempt, lambda c: (begun.set(), release.wait(30)))
-                begun.wait(30)
+                begun.wait(300)
                 results = [pool.submit(attempt, work) for work in works]
                 while len(store._waiting) + sum(result.done() for result in results) < len(works):
                     threading.Event().wait(0.001)

@@ -8,7 +8,7 @@ from tests.ui.conftest import free_port
 def test_gradients_are_sent_once_and_while_the_backward_pass_goes_on(start_script):
     env = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "ACCELERATE_USE_CPU": "true"}
     both = [start_script("-m", "tests.sent", env={**env, "RANK": str(i), "LOCAL_RANK": str(i)}) for i in range(2)]
-    texts = [process.communicate(timeout=120) for process in both]
+    texts = [process.communicate(timeout=300) for process in both]
     assert [process.returncode for process in both] == [0, 0], texts[0][1][-3000:]
     for out, _ in texts:
         found = json.loads(out.splitlines()[-1])

@@ -97,7 +97,7 @@ def test_a_signal_saves_the_state_amid_an_epoch_and_resumes_exactly(
     process = start_script(SCRIPT, *flags, "--output_dir", stopped)
     wait_for_step(stopped, 6, process)
     process.send_signal(number)
-    _, text = process.communicate(timeout=60)
+    _, text = process.communicate(timeout=300)
     assert process.returncode == 0
     assert "--resume auto" in text and "Traceback" not in text
     (state,) = (stopped / "training_state").iterdir()

@@ -277,7 +277,7 @@ def test_a_slow_source_holds_up_nobody_elses_checkpoint(tmp_path, make_checkpoin
         def load(self, *arguments):
             loads.append(arguments)
             loading.set()
-            assert go.wait(30)
+            assert go.wait(300)
             return super().load(*arguments)
 
     slow, cache, got = Slow(tmp_path / "slow"), TranslatorCache(device="cpu"), []
@@ -285,11 +285,11 @@ def test_a_slow_source_holds_up_nobody_elses_checkpoint(tmp_path, make_checkpoin
     for thread in threads:
         thread.start()
     try:
-        assert loading.wait(30)
+        assert loading.wait(300)
         assert cache.get(LocalSource(tmp_path / "quick")).checkpoint.info.epoch == 1
         assert got == []
     finally:
         go.set()
         for thread in threads:
-            thread.join(30)
+            thread.join(300)
     assert len(got) == 2 and got[0] is got[1] and len(loads) == 1

@@ -41,10 +41,10 @@ def busy():
     """An engine whose thread is held by a first job, and that job."""
     engine, holder = Engine(workers=1), Recorder()
     first = engine.submit(holder, [picture(0)], "ab")
-    assert holder.entered.wait(20)
+    assert holder.entered.wait(300)
     yield engine, holder
     holder.go_on.set()
-    first.result(20)
+    first.result(300)
 
 
 def test_waiting_pictures_of_one_kind_go_together_within_the_room(busy):
@@ -56,7 +56,7 @@ def test_waiting_pictures_of_one_kind_go_together_within_the_room(busy):
     scaled = engine.submit(shared, [picture(7, (16, 12))], "ab", size=6)
     holder.go_on.set()
     for number, done in enumerate([*same, *other, scaled], 1):
-        assert done.result(20)[0].fake.getpixel((0, 0))[0] == number
+        assert done.result(300)[0].fake.getpixel((0, 0))[0] == number
     assert [sorted(numbers) for _, numbers, _ in shared.calls] == [[1, 2, 3], [4, 7], [5], [6]]
 
 
@@ -72,8 +72,8 @@ def test_a_video_waits_for_everybody(busy):
     people = [engine.submit(shared, [picture(n)], "ab", urgency=NOW) for n in (1, 2)]
     holder.go_on.set()
     for done in people:
-        done.result(20)
-    frames.join(20)
+        done.result(300)
+    frames.join(300)
     assert [numbers for _, numbers, _ in shared.calls] == [[1], [2], [100], [101]]
     assert LATER > NOW
 
@@ -84,9 +84,9 @@ def test_one_bad_picture_spoils_nobody_elses(busy):
     shared.go_on.set()
     good, bad = engine.submit(shared, [picture(1)], "ab"), engine.submit(shared, [picture(2)], "ab")
     holder.go_on.set()
-    assert good.result(20)[0].fake.getpixel((0, 0))[0] == 1
+    assert good.result(300)[0].fake.getpixel((0, 0))[0] == 1
     with pytest.raises(ValueError, match="one is bad"):
-        bad.result(20)
+        bad.result(300)
 
 
 def test_who_left_is_not_computed(busy):
@@ -97,7 +97,7 @@ def test_who_left_is_not_computed(busy):
     assert gone.cancel()
     stays = engine.submit(shared, [picture(2)], "ab")
     holder.go_on.set()
-    stays.result(20)
+    stays.result(300)
     assert [numbers for _, numbers, _ in shared.calls] == [[2]]
     with pytest.raises(CancelledError):
         gone.result()
@@ -107,7 +107,7 @@ def test_progress_is_told_and_a_running_job_is_ended_when_all_have_left():
     engine, held = Engine(workers=1), Recorder()
     done = engine.submit(held, [picture(1)], "ab")
     parts = done.follow()
-    assert held.entered.wait(20)
+    assert held.entered.wait(300)
     assert next(parts) == 0.25
     done.cancel()  # As by a visitor who has seen enough.
     assert list(parts) in ([], [0.25])
@@ -115,7 +115,7 @@ def test_progress_is_told_and_a_running_job_is_ended_when_all_have_left():
         done.result()
     after = Recorder()
     after.go_on.set()
-    assert engine.submit(after, [picture(2)], "ab").result(20)
+    assert engine.submit(after, [picture(2)], "ab").result(300)
 
 
 def test_batches_at_once_share_the_cores_and_one_alone_takes_them_all():
@@ -132,11 +132,11 @@ def test_batches_at_once_share_the_cores_and_one_alone_takes_them_all():
 
     engine, (first, second) = Engine(workers=2), (Counting(), Counting())
     alone = engine.submit(first, [picture(1)], "ab")
-    assert first.entered.wait(20)
+    assert first.entered.wait(300)
     beside = engine.submit(second, [picture(2)], "ab")
-    assert second.entered.wait(20)  # It did not wait for the first one.
+    assert second.entered.wait(300)  # It did not wait for the first one.
     for held, done in ((first, alone), (second, beside)):
         held.go_on.set()
-        done.result(20)
+        done.result(300)
     cores = torch.get_num_threads()
     assert threads == {1: cores, 2: max(1, cores // 2)}

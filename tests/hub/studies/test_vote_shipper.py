@@ -462,7 +462,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 def test_what_a_killed_process_left_is_pushed_by_the_next(loopback, repo, make_shipper, hub_env, tmp_path):
     env = {**os.environ, **hub_env, "PYTHONPATH": str(ROOT)}
-    died = subprocess.run([sys.executable, "-c", CRASH, tmp_path / "disk"], env=env, timeout=60)
+    died = subprocess.run([sys.executable, "-c", CRASH, tmp_path / "disk"], env=env, timeout=300)
     assert died.returncode == -signal.SIGKILL and indices(repo) == [0, 1]
     commits = len(repo.commits)
     shipper = make_shipper(tmp_path / "disk")
@@ -541,7 +541,7 @@ for row in datasets.load_dataset("alice/votes", split="train"):
     print(json.dumps({**row, "server_time": row["server_time"].isoformat()}))
 """
     env = {**os.environ, **hub_env, "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     loaded = map(json.loads, done.stdout.splitlines())
     assert sorted(loaded, key=lambda row: row["trial_index"]) == rows

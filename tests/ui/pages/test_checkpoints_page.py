@@ -115,7 +115,7 @@ def test_thumbnails_over_the_wire(pictured):
             f"{pictured.url}gradio_api/component_server/", json.dumps(body).encode(),
             {"Content-Type": "application/json"},
         )
-        return json.loads(urllib.request.urlopen(post, timeout=60).read())
+        return json.loads(urllib.request.urlopen(post, timeout=300).read())
 
     assert list(ask({"run": "streets", "epoch": "epoch-0002"})) == ["ab", "ba"]
     assert list(ask({"run": "streets", "epoch": "epoch-0001"})) == ["ab"]

@@ -15,7 +15,7 @@ ARGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]
-WAIT_MS = 60_000
+WAIT_MS = 300_000
 
 
 @pytest.fixture(scope="module")
