@@ -67,7 +67,7 @@ def _translate(
         raise ImageError("there is no reading {reading!r}: choose both, ab or ba", reading=str(reading)[:40])
     image, remarks = inputs.received(payload, say)
     if is_starting(bench.run(run)):
-        yield [waiting(say), *EMPTY * len(DIRECTIONS)]
+        yield [waiting(say), *EMPTY * len(DIRECTIONS), *AS_THEY_ARE]
         return
     info = bench.info(run, None if epoch is None else runs.epoch_number(epoch))
     picture, began = Picture(image), time.monotonic()

@@ -129,7 +129,7 @@ def test_one_bad_zip_does_not_stop_the_others(tmp_path, translate):
     picture(tmp_path / "a.png")
     status, said = translate("--input", "bad.zip", "a.png", "--output", "out")
     assert status == 1 and files(tmp_path / "out") == ["a.png"]
-    assert "error: bad.zip is damaged or isn't a zip: pack it again" in said.err and "1 of 1 pictures" in said.out
+    assert "error: bad.zip is damaged or isn't a zip: pack it again" in said.err and "1 of 1 picture " in said.out
 
 
 def test_results_that_are_renamed_are_named(tmp_path, translate):

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from cyclegan.checkpoints.sources import LocalSource
+from cyclegan.errors import english
 
 SCRIPT = "train_accelerate.py"
 NAME = "alice/day-night"
@@ -115,7 +116,7 @@ def test_a_fresh_machine_goes_on_from_the_hub(flags, run_script, start_script, l
     loopback.faults.clear()
     done = run_script(SCRIPT, *flags, env=hub_env)
     assert f"fetched the training state {state}" in done.stderr
-    assert f"resumed from {state} ({epoch} epochs done, step {4 * epoch})" in done.stderr
+    assert f"resumed from {state} ({epoch} {english('epoch', 'epochs', epoch)} done, step {4 * epoch})" in done.stderr
     assert_each_epoch_once(repo)
     assert published == sorted(repo.tags)[: len(published)]
     assert sorted(path.name for path in run.glob("epoch-*")) == [f"epoch-{e:04d}" for e in range(epoch + 1, 4)]

@@ -130,7 +130,7 @@ def test_too_few_pictures_are_told_before_anything_is_rendered(make, tmp_path):
         raise AssertionError("opened")
 
     inputs = Noise(5, 0)
-    with pytest.raises(TooFewPictures, match="2 practice and 6 test trials need .*, 5 to translate and 14 real ones"):
+    with pytest.raises(TooFewPictures, match="2 practice trials and 6 test trials need .*, 5 to translate and 14"):
         make(inputs=inputs, checkpoints=[checkpoint(1, never)])
     with pytest.raises(TooFewPictures, match="4 real ones: add some, or take --practice_trials 1 --test_trials 3"):
         make(reals=Noise(4, 1), checkpoints=[checkpoint(1, never)])

@@ -46,7 +46,7 @@ def test_a_study_in_one_call(source, options):
 def test_a_preset_by_its_name(source, options):
     with pytest.raises(StudyError, match="no protocol 'cyclegan2018'"):
         make_study(source, DATA, **{**options, "protocol": "cyclegan2018"})
-    with pytest.raises(TooFewPictures, match="10 practice and 40 test trials need more pictures"):
+    with pytest.raises(TooFewPictures, match="10 practice trials and 40 test trials need more pictures"):
         make_study(source, DATA, **{**options, "protocol": "cyclegan2017"})
     study = make_study(source, DATA, **{**options, "protocol": None})
     assert (study.protocol.practice_trials, study.protocol.test_trials) == (2, 8)
@@ -72,7 +72,7 @@ def test_the_same_in_a_process_of_its_own(source, options):
 def test_an_error_of_the_process_is_translated(source, options):
     with pytest.raises(TooFewPictures) as caught:
         list(make_in_process(source, DATA, **{**options, "limit": 4}))
-    assert str(caught.value).startswith("2 practice and 6 test trials need more pictures than there are, 4 to ")
+    assert str(caught.value).startswith("2 practice trials and 6 test trials need more pictures than there are, 4 to ")
     assert in_language(caught.value, "ko").startswith("연습 2회와 본시험 6회에 쓸 사진이 모자랍니다(변환할 사진 4장")
     assert caught.value.message.values["test_trials"] == 3
 

@@ -53,7 +53,8 @@ def test_a_folder_that_never_trained_binds_nobody(start, tmp_path, resume):
     (note,) = notes
     assert "starts afresh" in note and "--ngf was 64, now 32" in note
     left = {path.name for path in (tmp_path / "run").iterdir()} - {".lock"}
-    assert left == {"run.json", "training_state"} and not any((tmp_path / "run" / "training_state").iterdir())
+    assert left == {"progress.json", "run.json", "training_state"}
+    assert not any((tmp_path / "run" / "training_state").iterdir())
     values = json.loads((tmp_path / "run" / "run.json").read_text())
     assert values["config"]["model"]["ngf"] == 32
     assert values["run_id"] == second != first

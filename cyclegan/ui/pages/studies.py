@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -53,7 +54,7 @@ def build(bench: Workbench) -> None:
         api_name="study_report", api_description=ABOUT, preprocess=False, **REPORTS,
     )  # fmt: skip
     announce()
-    if studies.own:
+    if studies.own and find_spec("cyclegan.study.make"):  # A Space has no builder: see hub/space.py.
         built, run, training = study_form.build(bench, studies, parts.choice)
         for event in built:
             then_count(event.success(card_of, parts.choice, parts.first, **PRIVATE))

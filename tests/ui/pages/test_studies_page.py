@@ -13,7 +13,7 @@ from gradio_client.exceptions import AppError
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from cyclegan.checkpoints.sources import LocalSource
+from cyclegan.checkpoints.sources import LocalSource, Watch
 from cyclegan.errors import StudyError
 from cyclegan.study import make
 from cyclegan.study.choice import TooFewPictures
@@ -228,7 +228,7 @@ def test_problems_are_shown_in_the_form_with_what_would_work(form, caplog):
     _, shown = form(error=few)
     text, go, choice, offer, fitting = shown[-1]
     assert 'role="alert"' in text and "&lt;few&gt;, 4 + 12" in text and go.interactive
-    assert offer.visible and offer.value == "Build with 4 practice and 12 test trials" and fitting == [4, 12]
+    assert offer.visible and offer.value == "Build with 4 practice trials and 12 test trials" and fitting == [4, 12]
     _, shown = form(error=StudyError("the folder exists"))
     assert "the folder exists" in shown[-1][0] and not shown[-1][3].visible
     assert not caplog.records
@@ -237,6 +237,6 @@ def test_problems_are_shown_in_the_form_with_what_would_work(form, caplog):
 
 
 def test_a_run_whose_first_epoch_is_training_has_a_form(monkeypatch):
-    source = SimpleNamespace(name="young", list=lambda: [])
+    source = SimpleNamespace(name="young", list=lambda: [], watch=Watch, problems=[])
     epochs, ways, *data = _of_run(Workbench([source], own=True), None, words.speaker())
     assert (epochs["choices"], ways["value"], data) == ([], None, ["", ""])

@@ -240,6 +240,7 @@ def test_one_reading_is_pinned_and_compared_by_a_slider(visit):
     assert here.page.locator(".pictures:visible").count() == 0
     assert here.overflow() <= 0
     here.page.get_by_label("Likely", exact=True).check()
+    here.page.locator(".large > button").get_by_text("Looks more like day").wait_for()
     here.page.locator(".reading:not(.large) > button").click()
     here.page.wait_for_function(
         "[...document.querySelectorAll('.sliders img')].filter(e => e.offsetParent && e.naturalWidth == 48).length == 8"
