@@ -21,7 +21,9 @@ SLOWEST = (
     "study/test_player_browser.py", "training/test_train.py", "ui/pages/test_translate_browser.py",
     "hub/test_training_push.py", "hub/test_end_to_end.py", "ui/pages/test_compare_browser.py",
     "checkpoints/test_export_onnx.py", "ui/pages/test_files_browser.py", "hub/test_space.py", "hub/test_publish.py",
-    "ui/pages/test_checkpoints_browser.py", "commands/test_commands.py",
+    "ui/pages/test_checkpoints_browser.py", "commands/test_commands.py", "ui/pages/test_first_epoch_browser.py",
+    "ui/pages/test_studies_browser.py", "ui/test_hostile_uploads.py", "ui/pages/test_translate_page.py",
+    "ui/pages/test_files_page.py", "study/test_simulate.py", "test_old_data.py", "methods/test_another_method.py",
 )  # fmt: skip
 """Files that take half a minute and more come first, so that no process is left alone with one in the end."""
 
