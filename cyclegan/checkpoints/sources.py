@@ -88,7 +88,8 @@ class LocalSource:
         # Path.is_dir raises for a name that is too long; Path("") is the current folder.
         if not os.path.isdir(folder):
             raise CheckpointError(
-                "{folder} is not a folder; name a run's folder, which holds epoch-0001 and on", folder=folder or "''"
+                "{folder} is not a folder; name a run's folder, which its training makes when it starts",
+                folder=folder or "''",
             )
         self.name = self.folder.resolve().name
         self.url = None

@@ -128,7 +128,8 @@ def _add_build(sub: argparse.ArgumentParser) -> None:
                      help="use at most N inputs and N real pictures, drawn by the seed")
     sub.add_argument("--split", default="test", choices=("test", "train"),
                      help="split of the pictures; the networks know train, so that is for trying only")
-    sub.add_argument("--title", default="", help="title that participants see at the top (default: the name)")
+    sub.add_argument("--title", default="",
+                     help="title that participants see at the top (default: a question that fits the task)")
     sub.add_argument("--contact", default="", metavar="TEXT",
                      help="whom participants can ask, and who answers for their data: a name and an address")
     sub.add_argument("--completion_code", default="", metavar="CODE",
@@ -192,7 +193,7 @@ def build(args: argparse.Namespace) -> int:
     overrides = {f.name: getattr(args, f.name) for f in dataclasses.fields(Protocol) if f.name in args}
     rules = protocol(args.protocol or DEFAULT, **overrides)
     shorten = args.protocol is None and not {"practice_trials", "test_trials"} & overrides.keys()
-    source, reports = open_source(args.checkpoints), []
+    source, reports, notes = open_source(args.checkpoints), [], []
     device = flags.device(args.device)
 
     def show(done: int, total: int) -> None:
@@ -206,10 +207,13 @@ def build(args: argparse.Namespace) -> int:
                 output=args.output, split=args.split, seed=args.seed, size=args.size, limit=args.limit,
                 title=args.title, contact=args.contact, completion_code=args.completion_code,
                 completion_url=args.completion_url, device=device, progress=show, report=reports.append,
+                note=notes.append,
             )  # fmt: skip
     finally:
         for problem in source.problems:
             print(f"warning: {problem}", file=sys.stderr)
+        for note in notes:
+            print(f"note: {note}", file=sys.stderr)
     scenes = len({s.scene for s in study.stimuli if s.kind == "fake"})
     epochs = ", ".join(map(str, study.epochs))
     print(

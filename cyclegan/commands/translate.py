@@ -109,7 +109,8 @@ def _translate_pictures(args: argparse.Namespace, inputs: Sequence[Input]) -> in
     epoch, done = translator.checkpoint.info.epoch, len(items) - len(result.failed)
     again = f", where {replaced} of this name existed and were replaced" if replaced else ""
     count = number_of(len(items), "picture")
-    print(f"{done} of {count} translated with epoch {epoch}, written to {args.output}{again}")
+    out = f"; {len(result.failed)} left out, for the reason above" if result.failed else ""
+    print(f"{done} of {count} translated with epoch {epoch}, written to {args.output}{again}{out}")
     return 1 if gathered.failed or result.failed else 0
 
 

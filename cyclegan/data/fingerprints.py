@@ -18,10 +18,10 @@ from tqdm import tqdm
 from cyclegan.errors import ImageError, Message, message
 
 if TYPE_CHECKING:
-    from cyclegan.data.domains import Domain
+    from cyclegan.data.domains import Domain, Splits
     from cyclegan.data.loader import Data
 
-__all__ = ["MOST_BYTES", "fingerprint", "fingerprints", "picture_changes", "picture_notes"]
+__all__ = ["MOST_BYTES", "fingerprint", "fingerprints", "picture_changes", "picture_notes", "trained_on"]
 
 MOST_BYTES = 2**20
 _PARTS = 16
@@ -58,12 +58,15 @@ def _parts(size: int) -> list[tuple[int, int]]:
     return [((size - length) * part // (_PARTS - 1), length) for part in range(_PARTS)]
 
 
-def fingerprints(data: Data) -> dict[str, list[str]]:
+def fingerprints(data: Data | Splits) -> dict[str, list[str]]:
     """Return the fingerprints of a data set's pictures, without those of domains that are drawn by code."""
     domains = {"train_a": data.train_a, "train_b": data.train_b}
-    if not data.test_is_train:
+    if not getattr(data, "test_is_train", False):
         domains |= {"test_a": data.test_a, "test_b": data.test_b}
-    units = [(name, index) for name, domain in domains.items() if domain.fallible for index in range(len(domain))]
+    units = [
+        (name, index) for name, domain in domains.items() if domain is not None and domain.fallible
+        for index in range(len(domain))
+    ]  # fmt: skip
     found: dict[str, list[str]] = {}
     with ThreadPoolExecutor(_THREADS) as pool:
         results = pool.map(lambda unit: _fingerprint_at(domains[unit[0]], unit[1]), units)
@@ -101,6 +104,16 @@ def picture_notes(data: Data, found: Fingerprints) -> list[Message]:
                 "change nothing",
                 **names, count=len(shared), example=_example(data.train_a, found["train_a"], shared),
             ))  # fmt: skip
+    note = trained_on(data, found)
+    return notes if note is None else [*notes, note]
+
+
+def trained_on(data: Data | Splits, found: Fingerprints) -> Message | None:
+    """Return a note on test pictures that are also training pictures, None without any.
+
+    Args:
+        found: `fingerprints`'s result.
+    """
     seen, total, example = 0, 0, ""
     for side, domain in (("a", data.test_a), ("b", data.test_b)):
         train, test = (found.get(f"{split}_{side}", ()) for split in ("train", "test"))
@@ -108,13 +121,13 @@ def picture_notes(data: Data, found: Fingerprints) -> list[Message]:
         seen, total = seen + sum(digest in shared for digest in test), total + len(test)
         if shared and not example:
             example = _example(domain, test, shared)
-    if seen:
-        notes.append(message(
-            "test pictures that are also training pictures: {count} of {total}, such as {example}; their samples and "
-            "figures look better than those of new pictures",
-            count=seen, total=total, example=example,
-        ))  # fmt: skip
-    return notes
+    if not seen:
+        return None
+    return message(
+        "test pictures that are also training pictures: {count} of {total}, such as {example}; their samples and "
+        "figures look better than those of new pictures",
+        count=seen, total=total, example=example,
+    )
 
 
 def _example(domain: Domain, digests: Sequence[str], shared: set[str]) -> str:

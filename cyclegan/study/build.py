@@ -42,6 +42,8 @@ from cyclegan.study.protocol import Protocol
 if TYPE_CHECKING:
     from cyclegan.study.findings import BlindingReport
 
+TITLES = {"realness": "Real or fake?", "pick": "Which picture is better?", "tag": "What is wrong here?"}
+"""Shown to participants where the owner names no title, by task."""
 BATCH = 8
 """Pictures in one call of a network."""
 PAD_CHUNK = b"paDd"
@@ -121,7 +123,7 @@ def build(
         )
     planned = sorted(checkpoints, key=lambda pair: pair[0].epoch)
     study = Study(
-        name=output.name, title=title or output.name, protocol=protocol, direction=direction, domains=domains,
+        name=output.name, title=title or TITLES[protocol.task], protocol=protocol, direction=direction, domains=domains,
         dataset=dataset, checkpoints=tuple(checkpoint for checkpoint, _ in planned), seed=seed, size=size or (0, 0),
         stimuli=(), contact=contact, completion_code=completion_code, completion_url=completion_url,
     )  # fmt: skip

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cyclegan.config import DataConfig, Direction
-from cyclegan.errors import DataError, StudyError
+from cyclegan.errors import DataError, Message, StudyError
 from cyclegan.files import read_json
 from cyclegan.study.format import PlannedCheckpoint, Study
 from cyclegan.study.protocol import DEFAULT, Protocol
@@ -39,6 +39,7 @@ def make_study(
     split: str = "test", seed: int = 0, size: tuple[int, int] | None = None, limit: int | None = LIMIT,
     title: str = "", contact: str = "", completion_code: str = "", completion_url: str = "", device: str | None = None,
     progress: Callable[[int, int], object] | None = None, report: Callable[[BlindingReport], object] | None = None,
+    note: Callable[[Message], object] | None = None,
 ) -> Study:  # fmt: skip
     """Render a study's pictures, check that it is blind, and freeze it. The same arguments give the same bytes.
 
@@ -54,13 +55,14 @@ def make_study(
         seed: seed of the pictures, the sequences and the sides.
         size: (width, height) of the stimuli in pixels; None: the size that the networks work at.
         limit: use at most this many inputs and as many real pictures, drawn by the seed.
-        title: shown to participants at the top; empty: the study's name.
+        title: shown to participants at the top; empty: a question that fits the task.
         contact: whom participants can ask, and who answers for their data.
         completion_code: code that all participants get at the end; empty: each gets an individual one.
         completion_url: link on the last page; {code} and {participant} are filled in.
         device: cpu, cuda, cuda:1, mps; None chooses.
         progress: called with the number of finished pictures and their total.
         report: called with the result of the blinding self-test.
+        note: called with a sentence if test pictures are also training pictures, for which all pictures are read.
 
     Raises:
         StudyError: the arguments make no study, there are too few pictures (`cyclegan.study.choice.TooFewPictures`), or
@@ -70,6 +72,7 @@ def make_study(
         ImageError: a picture can't be read.
     """
     from cyclegan.data import find_data
+    from cyclegan.data.fingerprints import fingerprints, trained_on
     from cyclegan.study.build import Preparation, build
 
     rules = protocol if isinstance(protocol, Protocol) else preset(protocol or DEFAULT)
@@ -81,6 +84,8 @@ def make_study(
     inputs, reals = (getattr(splits, f"{split}_{domain}") for domain in direction)
     if inputs is None or reals is None:
         raise DataError("{dataset} has no test pictures: add them, or try it out with --split train", dataset=data)
+    if note is not None and split == "test" and (known := trained_on(splits, fingerprints(splits))):
+        note(known)
     checkpoints = [
         (PlannedCheckpoint(info.epoch, info.commit_sha, source.name), _opener(source, info, direction, device))
         for info in chosen

@@ -2,7 +2,9 @@
 
 import contextlib
 import json
+import shutil
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -43,6 +45,22 @@ def test_a_study_in_one_call(source, options):
     assert [report.passed for report in reports] == [True]
 
 
+def test_test_pictures_that_the_networks_know_are_noted(source, options, tmp_path):
+    rng = np.random.default_rng(0)
+    for folder, count in (("trainA", 3), ("trainB", 3), ("testA", 20), ("testB", 20)):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+        for index in range(count):
+            pixels = rng.integers(0, 256, (40, 40, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "data" / folder / f"{index:02}.png")
+    shutil.copy(tmp_path / "data" / "trainA" / "00.png", tmp_path / "data" / "testA" / "known.png")
+    notes = []
+    study = make_study(source, str(tmp_path / "data"), **options, note=notes.append)
+    assert study.title == "Real or fake?"
+    assert [str(note).split(";")[0] for note in notes] == [
+        "test pictures that are also training pictures: 1 of 41, such as known.png"
+    ]
+
+
 def test_a_preset_by_its_name(source, options):
     with pytest.raises(StudyError, match="no protocol 'cyclegan2018'"):
         make_study(source, DATA, **{**options, "protocol": "cyclegan2018"})
@@ -73,7 +91,7 @@ def test_an_error_of_the_process_is_translated(source, options):
     with pytest.raises(TooFewPictures) as caught:
         list(make_in_process(source, DATA, **{**options, "limit": 4}))
     assert str(caught.value).startswith("2 practice trials and 6 test trials need more pictures than there are, 4 to ")
-    assert in_language(caught.value, "ko").startswith("연습 2회와 본시험 6회에 쓸 사진이 모자랍니다(변환할 사진 4장")
+    assert in_language(caught.value, "ko").startswith("연습 2회, 본시험 6회에 쓸 사진이 모자랍니다(변환할 사진 4장")
     assert caught.value.message.values["test_trials"] == 3
 
 

@@ -10,6 +10,7 @@ from cyclegan.checkpoints.progress import STALE_S, MetricsLog, Progress, write_p
 from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.ui import live, runs, words
 from cyclegan.ui.in_training import in_training
+from cyclegan.ui.pages.files import Events
 from cyclegan.ui.workbench import Workbench
 from tests.ui.conftest import picture, write_epoch
 
@@ -32,6 +33,18 @@ def run(tmp_path):
 @pytest.fixture
 def bench(run):
     return Workbench([LocalSource(run, awaited=True)], own=True)
+
+
+def test_nothing_can_be_started_on_files_before_the_first_epoch(run, bench):
+    class Request:
+        headers, query_params = {}, {}
+
+    events = Events(bench)
+    assert [button.interactive for button in events.describe("mine", None, None, Request())[5:]] == [False] * 4
+    assert events.open_page("mine", Request())[1].startswith("Nothing can be translated before the first epoch")
+    write_epoch(run, 1)
+    note, *values = events.first("mine", Request())
+    assert note.startswith("Choose a video") and [button.interactive for button in values[5:]] == [True] * 4
 
 
 def line(bench, say=None):

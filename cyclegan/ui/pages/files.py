@@ -100,8 +100,8 @@ def _layout(bench: Workbench) -> SimpleNamespace:
             run = runs.run_dropdown(bench)
             epoch, refresh = runs.epoch_dropdown(infos)
     known = gr.State(None)  # The newest epoch that the page knows.
-    about = [known, training, lead, epoch, direction]
-    doing = [note, cancel, video_example, go_video, files_example, go_files]
+    buttons = [video_example, go_video, files_example, go_files]
+    about, doing = [known, training, lead, epoch, direction, *buttons], [note, cancel, *buttons]
     return SimpleNamespace(**{name: part for name, part in locals().items() if name not in HELPERS})
 
 
@@ -163,9 +163,10 @@ class Events:
         """Return what depends on the run and its epoch (the newest, if it isn't there), in the order of `about`."""
         source, say = self.bench.run(run), words.speaker(request)
         infos = runs.listed(source)
+        able = [gr.Button(interactive=bool(infos))] * 4
         if not infos:
             return [None, live.value(self.bench, run, say), jobs.lead(self.bench, run, say),
-                    gr.Dropdown([], value=None), gr.Radio([], value=None)]  # fmt: skip
+                    gr.Dropdown([], value=None), gr.Radio([], value=None), *able]  # fmt: skip
         info = next((i for i in infos if i.tag == tag), infos[0])
         direction = direction if direction in info.directions else info.directions[0]
         return [
@@ -174,13 +175,19 @@ class Events:
             jobs.lead(self.bench, run, say),
             gr.Dropdown(runs.epoch_choices(infos, say), value=info.tag),
             gr.Radio(runs.direction_choices(info), value=direction, interactive=len(info.directions) > 1),
+            *able,
         ]
 
     def open_page(self, run: str, request: gr.Request) -> list[Any]:
         """Show the run and the epoch that the address names, else the first run's newest."""
         run, tag = runs.asked(self.bench, request, run)
         say = words.speaker(request)
-        return [runs.chosen(self.bench, run, request), _choose(say), *self.describe(run, tag, None, request)]
+        note = _choose(say) if runs.listed(self.bench.run(run)) else live.waiting(say)
+        return [runs.chosen(self.bench, run, request), note, *self.describe(run, tag, None, request)]
+
+    def first(self, run: str, request: gr.Request) -> list[Any]:
+        """Show the first epoch of a run, when it has come."""
+        return [_choose(words.speaker(request)), *self.describe(run, None, None, request)]
 
     def open_run(self, run: str, direction: str | None, request: gr.Request) -> list[Any]:
         """Show a run's newest epoch."""
@@ -231,8 +238,8 @@ def _wire(parts: SimpleNamespace, events: Events) -> None:
     runs.unmark(events.bench, parts.training, run)
     run.input(shows_errors(events.open_run), [run, direction], about, **QUEUED)
     epoch.input(shows_errors(events.describe), [run, epoch, direction], about, **QUEUED)
-    for event in (parts.training.first, parts.training.arrived):
-        event(shows_errors(events.describe), [run, epoch, direction], about, **QUEUED)
+    parts.training.first(shows_errors(events.first), run, [parts.note, *about], **QUEUED)
+    parts.training.arrived(shows_errors(events.describe), [run, epoch, direction], about, **QUEUED)
     parts.refresh.click(shows_errors(events.look_again), [run, epoch, direction, parts.known], about, **QUEUED)
     announce()
 

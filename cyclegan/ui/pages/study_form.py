@@ -72,14 +72,14 @@ def _layout(bench: Workbench, studies: Studies) -> SimpleNamespace:
         with gr.Row():
             with gr.Column():
                 dataset = gr.Textbox(of_dataset, label=words.label("Data set"), lines=1,
-                                     info=words.label("A folder with testA and testB, USER/NAME on the Hub, or "
-                                                      "streets. Its test pictures are shown."))
+                                     info=words.label("As in training: a folder, USER/NAME on the Hub, or streets. "
+                                                      "Its test pictures are shown."))
                 where = gr.HTML(visible=False, elem_classes="problem", padding=False)
             name = gr.Textbox(label=words.label("Name"), placeholder=words.label("Chosen for you if left empty"),
                               info=words.label("Letters, digits, dots, hyphens: part of its address."))
         with gr.Row():
             title = gr.Textbox(label=words.label("Title that participants see"),
-                               placeholder=words.label("Its name, if left empty"))
+                               placeholder=words.label("A question that fits, if left empty"))
             contact = gr.Textbox(label=words.label("Contact for participants"),
                                  placeholder=words.label("A name and an address, for questions"))
         with gr.Accordion(words.label("Protocol, number of trials, controls"), open=False):
