@@ -78,7 +78,7 @@ def _serve(args: argparse.Namespace, sources: list[CheckpointSource], shelf: Stu
     from cyclegan.ui.pages import checkpoints, compare, files, studies, translate
 
     pages = {"": translate, "compare": compare, "files": files, "checkpoints": checkpoints, "studies": studies}
-    open_more = partial(hub.open_source, for_visitors=not shelf.own, awaited=True)
+    open_more = partial(hub.open_begun, for_visitors=not shelf.own)
     bench = workbench.Workbench(sources, open_more, own=shelf.own, cache_bytes=args.cache_mb * 2**20, studies=shelf)
     with theme.composing():
         demo = theme.blocks()

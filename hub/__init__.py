@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cyclegan.checkpoints.sources import CheckpointSource
     from cyclegan.study.shelf import Studies
 
-__all__ = ["HubError", "open_source", "open_sources", "open_studies"]
+__all__ = ["HubError", "open_begun", "open_source", "open_sources", "open_studies"]
 
 
 def open_source(spec: str | Path, *, for_visitors: bool = False, awaited: bool = False) -> CheckpointSource:
@@ -52,6 +52,16 @@ def open_source(spec: str | Path, *, for_visitors: bool = False, awaited: bool =
         except CheckpointError:
             raise error from None  # It explains what a run's folder is.
         return HubSource(text, no_folder=None if revision else error, awaited=awaited)
+
+
+def open_begun(spec: str, *, for_visitors: bool = False) -> CheckpointSource:
+    """Return a source that a visitor names, as `open_source`; a run that has begun needs no checkpoint yet.
+
+    Raises:
+        CheckpointError: as `open_source`.
+    """
+    source = open_source(spec, for_visitors=for_visitors, awaited=True)
+    return source if source.has_begun or source.list() else open_source(spec, for_visitors=for_visitors)
 
 
 def open_sources(specs: Sequence[str | Path]) -> tuple[list[CheckpointSource], list[Message | UserError]]:

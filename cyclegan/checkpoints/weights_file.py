@@ -86,7 +86,7 @@ def read_networks(path: Path) -> dict[str, dict[str, Tensor]]:
     """
     content = _load(path)
     found: dict[str, dict[str, Tensor]] = {}
-    _collect(content, "", found, _DEPTH)
+    _collect(content, "", found, _DEPTH, set())
     if not found:
         raise CheckpointError(
             "{name} holds no weights by name: save the network's state_dict(), not the network or a tensor",
@@ -95,9 +95,13 @@ def read_networks(path: Path) -> dict[str, dict[str, Tensor]]:
     return found
 
 
-def _collect(content: object, name: str, found: dict[str, dict[str, Tensor]], depth: int) -> None:
-    if not isinstance(content, Mapping) or depth == 0:
+def _collect(
+    content: object, name: str, found: dict[str, dict[str, Tensor]], depth: int, seen: set[int]
+) -> None:
+    # A pickle of a few bytes can hold one dictionary in a million places, so each is looked into once.
+    if not isinstance(content, Mapping) or depth == 0 or id(content) in seen:
         return
+    seen.add(id(content))
     for key, value in content.items():
         if not isinstance(key, str):
             continue
@@ -107,7 +111,7 @@ def _collect(content: object, name: str, found: dict[str, dict[str, Tensor]], de
             network = ".".join(part for part in (name, *prefix.split(".")) if part and part != "module")
             found.setdefault(network, {})[key[len(prefix) :]] = value
         else:
-            _collect(value, f"{name}.{key}".strip("."), found, depth - 1)
+            _collect(value, f"{name}.{key}".strip("."), found, depth - 1, seen)
 
 
 def clean(name: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

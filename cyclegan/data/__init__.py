@@ -6,6 +6,7 @@ Importing this loads neither torch nor datasets; opening a data set loads what i
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 import shlex
 from collections.abc import Mapping
@@ -118,6 +119,7 @@ def name_domains(config: DataConfig) -> DataConfig:
         a, b = (folder.name for folder in classes)
     else:
         return config
+    a, b = (os.fsencode(name).decode(errors="replace") for name in (a, b))  # Of any encoding on the disk.
     return dataclasses.replace(config, domain_a=a, domain_b=b)
 
 
@@ -163,7 +165,7 @@ def _open_folder(root: Path, names: tuple[str, str], paired: bool) -> Splits:
 
 def _not_understood(root: Path, folders: Mapping[str, Path], inner: Path | None) -> Message:
     """Return the problem with a folder in none of the known layouts: what was found, and what to do with it."""
-    contents = look_into(root)
+    contents = look_into(root, deep=False)
     found = [path.name for path in folders.values()][:10]
     found += [message("{pictures} in no folder", pictures=counted(len(contents.pictures)))] if contents.pictures else []
     found += [f"{count} {suffix}" for suffix, count in contents.others.items() if suffix][:10]

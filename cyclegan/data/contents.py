@@ -69,8 +69,11 @@ def counted(count: int) -> Message:
     return message("{n} picture", "{n} pictures", count)
 
 
-def look_into(folder: Path) -> Contents:
+def look_into(folder: Path, *, deep: bool = True) -> Contents:
     """Return the contents of a folder; nothing is opened.
+
+    Args:
+        deep: also count the pictures in its subfolders, except in those that are links.
 
     Raises:
         DataError: the folder can't be listed.
@@ -84,7 +87,8 @@ def look_into(folder: Path) -> Contents:
             others[path.suffix] += 1
     nested = [
         sum(_is_picture(name) for name in names)
-        for inner in subfolders(folder).values() for _, _, names in os.walk(inner)
+        for inner in (subfolders(folder).values() if deep else ()) if not inner.is_symlink()
+        for _, _, names in os.walk(inner)
     ]  # fmt: skip
     ordered = dict(sorted(others.items(), key=lambda item: (-item[1], item[0].lower())))
     return Contents(folder, pictures, ordered, sum(nested), sum(count > 0 for count in nested))

@@ -40,7 +40,7 @@ def find_labels(root: Path) -> Labelled | None:
     splits: dict[str, list[tuple[Path, dict[str, Any]]]] = {}
     for split, folder, row in rows:
         name = Path(str(row["file_name"]))
-        path, first = folder / name, name.parts[0].lower()
+        path, first = folder / name, (name.parts or ("",))[0].lower()
         splits.setdefault(split or (first if first in TESTS else "train"), []).append((path, row))
     if (column := _label_of([row for _, row in splits.get("train", [])])) is None:
         return None
@@ -76,7 +76,7 @@ def _rows(folder: Path) -> Iterator[dict[str, Any]]:
             with open(path, encoding="utf-8-sig", newline="") as lines:
                 read = csv.DictReader(lines) if path.suffix == ".csv" else map(json.loads, filter(str.strip, lines))
                 yield from (row for row in read if isinstance(row, dict) and row.get("file_name"))
-        except (OSError, ValueError, csv.Error) as error:
+        except (OSError, ValueError, RecursionError, csv.Error) as error:
             raise DataError(
                 "{path} can't be read ({reason}): repair or remove it", path=path, reason=reason_of(error)
             ) from error
@@ -87,8 +87,8 @@ def _has(row: dict[str, Any], column: str) -> bool:
 
 
 def _label_of(rows: list[dict[str, Any]]) -> str | None:
-    """Return the column of two values that has a usual name, or is the only one: others may be widths or splits."""
-    columns = list(dict.fromkeys(column for row in rows for column in row if column not in (None, "file_name")))
-    usual = [column for column in columns if column.lower() in LABELS or len(columns) == 1]
+    """Return the column of two values that has a usual name: others may be widths, splits or cities."""
+    columns = dict.fromkeys(column for row in rows for column in row if column not in (None, "file_name"))
+    usual = [column for column in columns if column.lower() in LABELS]
     two = (column for column in usual if len({str(row[column]) for row in rows if _has(row, column)}) == 2)
     return next(two, None)

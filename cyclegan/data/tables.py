@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cyclegan.data.contents import has_pictures
 from cyclegan.data.domains import Splits
 from cyclegan.data.hub import analyse
 from cyclegan.errors import DataError, reason_of
@@ -16,8 +17,10 @@ __all__ = ["has_table", "open_table"]
 
 
 def has_table(root: Path) -> bool:
-    """Return True for a folder of `save_to_disk`, or one with Parquet files in it or in a folder in it."""
-    return _is_saved(root) or any(True for depth in ("*", "*/*") for _ in root.glob(f"{depth}.parquet"))
+    """Return True for a folder of `save_to_disk`, or one with Parquet files in it or in a folder without pictures."""
+    return _is_saved(root) or any(True for _ in root.glob("*.parquet")) or any(
+        not has_pictures(path.parent) for path in root.glob("*/*.parquet")
+    )
 
 
 def open_table(path: Path, names: tuple[str, str], *, paired: bool = False) -> Splits:
@@ -35,7 +38,9 @@ def open_table(path: Path, names: tuple[str, str], *, paired: bool = False) -> S
 
 
 def _is_saved(root: Path) -> bool:
-    return (root / "dataset_dict.json").is_file() or (root / "state.json").is_file()
+    return (root / "dataset_dict.json").is_file() or all(
+        (root / name).is_file() for name in ("state.json", "dataset_info.json")
+    )
 
 
 def _load(path: Path) -> DatasetDict:

@@ -30,6 +30,8 @@ PREVIEW = "_preview"
 log = logging.getLogger(__name__)
 LOOK_S = 2.0
 """Time between looks for new studies."""
+COPIED_S = 60.0
+"""A study.json that can't be read is looked at again while it was changed within so long: it may still be copied."""
 KEPT_S = 5.0
 """Time for which a report is reused."""
 
@@ -90,12 +92,17 @@ class Studies:
 
     def _take(self, path: Path) -> None:
         """Serve another study, unless it can't be served here."""
-        self._seen.add(path)
+        changed = time.time()
         try:
+            changed = path.stat().st_mtime
             study = read_study(path.parent)
-        except StudyError as error:
+        except (OSError, StudyError) as error:
+            if time.time() - changed < COPIED_S:
+                return  # It may still be copied here; the next look tries again.
+            self._seen.add(path)
             log.warning("%s", error)
             return
+        self._seen.add(path)
         if study.name in self.by_name:
             log.warning("two studies are called %s: build one of them under another name", study.name)
         elif study.protocol.login == "huggingface" and self._login is None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
+import logging
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,6 +14,8 @@ from cyclegan.checkpoints.format import SAMPLES
 from cyclegan.checkpoints.progress import BEAT_S, Progress, write_progress
 from cyclegan.config import Direction
 from cyclegan.files import whole_file
+
+log = logging.getLogger(__name__)
 
 Grids = Mapping[Direction, Image.Image]
 
@@ -56,7 +58,7 @@ class ProgressWriter:
         while True:
             closing = self._closed  # Before the writes, so that nothing handed over earlier is lost.
             self._woken.clear()
-            with contextlib.suppress(OSError):
+            try:
                 if (drawn := self._drawn) is not None:
                     self._drawn = None
                     self._write_samples(*drawn)
@@ -64,6 +66,10 @@ class ProgressWriter:
                 if closing and progress.state != "done":
                     progress = dataclasses.replace(progress, state="stopped")
                 write_progress(self._run, progress)
+            except OSError:
+                pass
+            except Exception:  # A bug here must end neither the training nor the line about it.
+                log.exception("the progress can't be shown")
             if closing:
                 return
             self._woken.wait(BEAT_S)

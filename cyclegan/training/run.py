@@ -73,7 +73,8 @@ class Run:
             self._take_lock()
             try:
                 remove_leftovers(self.folder)
-                remove_leftovers(self.folder / "training_state")
+                for inner in ("training_state", "samples"):
+                    remove_leftovers(self.folder / inner)
                 self._forget_untrained()
                 self._fetch()
                 self._refuse_to_overwrite()

@@ -186,6 +186,8 @@ def gather(inputs: Sequence[Input], *, recursive: bool, reconstruct: bool, outpu
 
 def _is_result(each: Input, output: Path) -> bool:
     """Return whether a pattern has found the folder of the results, or a file in it, within what it searches."""
+    if not each.name.parts:  # The current folder, by `**`.
+        return False
     base = Path(os.path.realpath(each.path.parents[len(each.name.parts) - 1]))
     return Path(os.path.realpath(each.path)).is_relative_to(output) and not base.is_relative_to(output)
 

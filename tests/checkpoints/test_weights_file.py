@@ -276,6 +276,13 @@ def test_nested_tensors_and_too_many_parts(tmp_path, monkeypatch):
     refused(path, "has 4 parts")
 
 
+def test_one_dictionary_in_many_places_is_read_once(tmp_path):
+    shared = {f"k{i}": i for i in range(300)}
+    for _ in range(3):
+        shared = {f"k{i}": shared for i in range(300)}
+    refused(write(shared, tmp_path / "x.pth"), "holds no weights")
+
+
 def test_many_levels_end(tmp_path):
     deep = {"model.model.0.weight": torch.zeros(8, 3, 4, 4)}
     for level in range(1500):

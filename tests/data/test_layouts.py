@@ -2,6 +2,7 @@
 
 import io
 import logging
+import os
 
 import numpy as np
 import pytest
@@ -137,6 +138,19 @@ def test_two_folders_without_train_are_two_domains(root):
     assert counts(found(root.path)) == [1, 2, None, None]
     paired = found(root.pictures("A", 2).path, paired=True)
     assert paired.aligned and paired.train_a.truth(1).tobytes() == paired.train_b.load(1).tobytes()
+
+
+def test_names_of_any_encoding_can_be_printed(root):
+    root.pictures("train/day").pictures("train/night")
+    (root.path / "train" / "day").rename(root.path / "train" / os.fsdecode(b"d\xff"))
+    config = name_domains(DataConfig(dataset=str(root.path)))
+    assert (config.domain_a, config.domain_b) == ("d\ufffd", "night")
+
+
+def test_a_wrong_folder_is_not_searched_through(root, monkeypatch):
+    root.pictures("a/b/c")
+    monkeypatch.setattr(os, "walk", lambda *_: pytest.fail("the whole tree was walked"))
+    assert "neither trainA and trainB nor train" in refused(root.path)
 
 
 def test_their_names_are_the_domains_unless_others_were_chosen(root):
@@ -310,8 +324,16 @@ def test_metadata_of_the_whole_folder_names_the_splits_in_its_paths(root):
     splits = found(root.path)
     assert [levels(d) for d in (splits.train_a, splits.train_b, splits.test_a, splits.test_b)] == [[1], [2], [4], [5]]
     assert lines(root.path)[0] == "train (label: 0): 1 picture", "the column of a usual name"
-    (root.path / "metadata.csv").write_text("file_name,weather\ntrain/0.png,rain\ntrain/1.png,sun\n")
-    assert lines(root.path)[0] == "train (weather: rain): 1 picture", "the only column"
+
+
+@pytest.mark.parametrize(("name", "text"), [
+    ("train/metadata.csv", "file_name,city\n0.png,Ulm\n1.png,Bonn\n"), ("state.json", "{}"),
+    ("train/annotations.parquet", "x"), ("train/metadata.csv", "file_name,text\n.,x\n"),
+])  # fmt: skip
+def test_files_next_to_pairs_leave_them_pairs(root, name, text):
+    root.pictures("train", 4, size=(40, 20))
+    (root.path / name).write_text(text)
+    assert lines(root.path)[0].startswith("train: 4 side-by-side pairs")
 
 
 def test_metadata_of_captions_leaves_the_folders_as_they_are(root):
@@ -319,8 +341,9 @@ def test_metadata_of_captions_leaves_the_folders_as_they_are(root):
     captions = "".join(f"{i}.png,caption {i},{i % 2}\n" for i in range(3))
     (root.path / "train/metadata.csv").write_text(f"file_name,text,width\n{captions}")
     assert lines(root.path) == ["train: 3 side-by-side pairs, each cut into two of 20×20"]
-    (root.path / "train/metadata.jsonl").write_text("{")
-    assert "train/metadata.jsonl can't be read" in refused(root.path)
+    for damaged in ("{", "[" * 100_000):
+        (root.path / "train/metadata.jsonl").write_text(damaged)
+        assert "train/metadata.jsonl can't be read" in refused(root.path)
 
 
 # --- depth and bands --------------------------------------------------------------------------------------------

@@ -120,6 +120,19 @@ def test_the_file_tells_the_end_of_a_training_from_its_death(tmp_path, monkeypat
         assert read_progress(tmp_path).state == "training" and not read_progress(tmp_path).alive
 
 
+def test_a_failure_does_not_end_the_reports(tmp_path, caplog):
+    writer = ProgressWriter(tmp_path)
+    writer.follow(lambda: Progress("done", epoch=3, epochs=2))
+
+    def fail():
+        raise MemoryError("no room for a grid")
+
+    writer.show(3, fail)
+    assert wait_until(lambda: "no room for a grid" in caplog.text)
+    writer.close()
+    assert read_progress(tmp_path).state == "done"
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"state": "training"}', '{"state": 5, "written": 1}',
                                   '{"state": "training", "written": NaN}'])  # fmt: skip
 def test_a_damaged_file_is_none(tmp_path, text):

@@ -93,6 +93,7 @@ def test_patterns_keep_the_path_below_their_plain_beginning(photos, monkeypatch)
     (photos / "day" / "loop").symlink_to("..")
     assert targets(photos / "**" / "*.png") == ["day/1.png", "day/deep/1.png", "night/1.png"]
     monkeypatch.chdir(photos)
+    assert "2.png" in targets("**")
     assert targets("*.jpg") == ["2.png"] and targets("day/../*.jpg") == ["2.png"]
     (photos / "x[1].png").write_bytes(b"x")
     assert targets("x[1].png") == ["x[1].png"], "a file of that very name"

@@ -90,6 +90,16 @@ def test_studies_that_come_later_are_served(small_study, tmp_path, monkeypatch, 
         small_study("other")
         assert http.get("/study/other/about").status_code == 200  # Though nobody has opened the page.
     assert studies.names() == ["tiny", "other"]
+    # One that is still copied here is taken once it is whole.
+    small_study("copied")
+    folder = tmp_path / "studies" / "copied"
+    text = (folder / "study.json").read_text()
+    (folder / "study.json").write_text(text[:100])
+    assert "copied" not in studies.names() and caplog.records == []
+    (folder / "study.json").write_text(text)
+    assert "copied" in studies.names()
+    monkeypatch.setattr("cyclegan.study.shelf.COPIED_S", -1)
+    studies.names()
     assert [record.message for record in caplog.records if "damaged" in record.message] and len(caplog.records) == 1
 
 

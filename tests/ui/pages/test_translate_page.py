@@ -86,6 +86,15 @@ def test_demo_runs_are_found(tmp_path, monkeypatch, inner):
     assert [source.list()[0].epoch for source in app_module.open_sources(None)] == [1]
 
 
+def test_a_folder_in_which_no_run_has_begun_is_an_error(tmp_path):
+    from hub import open_begun
+
+    with pytest.raises(CheckpointError, match="holds no checkpoint"):
+        open_begun(str(tmp_path))
+    (tmp_path / "run.json").write_text("{}")
+    assert open_begun(str(tmp_path)).list() == []
+
+
 def test_a_run_that_is_starting_or_damaged_stops_no_other(tmp_path, caplog):
     for name in ("starting", "damaged", "empty"):
         (tmp_path / name).mkdir()
