@@ -1,6 +1,7 @@
 """The app: its pages, one file each, and what they share."""
 
 import contextlib
+import gc
 import inspect
 import os
 from collections.abc import Iterator
@@ -13,6 +14,16 @@ try:
     import spaces  # Of the Hub's Spaces; it rearranges torch, so it has to come before that.
 except ImportError:
     spaces = None
+
+
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """Pause the garbage collector, which would search a million new objects again and again, all of which last."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 @contextlib.contextmanager
@@ -36,5 +47,5 @@ def _no_stub_files() -> Iterator[None]:
         inspect.getfile = find
 
 
-with _no_stub_files():
+with _no_stub_files(), uncollected():
     import gradio  # noqa: F401

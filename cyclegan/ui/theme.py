@@ -12,7 +12,7 @@ import gradio as gr
 from gradio.routes import App
 from starlette.routing import BaseRoute
 
-from cyclegan.ui import words
+from cyclegan.ui import uncollected, words
 from cyclegan.ui.results import SERVED
 
 CSS = Path(__file__).with_name("ui.css")
@@ -57,7 +57,8 @@ def composing() -> Iterator[None]:
     App.create_app = staticmethod(lambda *arguments, **options: None)
     gr.Blocks.get_config_file = lambda *arguments, **options: {}
     try:
-        yield
+        with uncollected():
+            yield
     finally:
         App.create_app, gr.Blocks.get_config_file = staticmethod(create), configure
 

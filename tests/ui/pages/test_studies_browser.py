@@ -59,7 +59,7 @@ def test_a_study_is_built_from_the_page(visit, app):  # noqa: F811
     assert here.page.get_by_role("textbox", name="Data set").input_value() == dataset
     here.page.get_by_role("button", name="Build with 1 practice trial and 3 test trials").click()
     here.page.get_by_text("Built in studies/fresh; nothing but").wait_for(timeout=BUILT_MS)
-    here.page.get_by_role("heading", name="fresh").wait_for()
+    here.page.get_by_role("heading", name="Real or fake?").wait_for()
     assert not problem.count() and here.page.get_by_label("Test trials").input_value() == "3"
     study = json.loads((app.work / "studies" / "fresh" / "study.json").read_text())
     assert (study["protocol"]["practice_trials"], study["protocol"]["test_trials"]) == (1, 3)
