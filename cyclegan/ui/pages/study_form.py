@@ -15,7 +15,7 @@ import gradio as gr
 
 from cyclegan.checkpoints.sources import CheckpointSource, LocalSource
 from cyclegan.errors import StudyError
-from cyclegan.study.format import Study
+from cyclegan.study.format import Study, check_name
 from cyclegan.study.protocol import DEFAULT, PROTOCOLS, trial_counts
 from cyclegan.study.protocol import protocol as preset
 from cyclegan.study.shelf import PREVIEW, Studies
@@ -169,6 +169,7 @@ class _Reactions:
             if not dataset:
                 raise StudyError("name a data set, whose test pictures are shown")
             name = (name or "").strip() or f"{Path(source.name).name}-{direction}-{protocol or DEFAULT}"
+            check_name(name)  # A path would lead out of the folder in which the app looks for studies.
             options["output"] = BUILT_IN / name
             for part in _made(source, dataset, protocol, rules, options):
                 shown = busy(say("Building … {part}", part=part)) if part else gr.skip()

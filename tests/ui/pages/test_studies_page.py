@@ -199,7 +199,7 @@ def form(make_checkpoint, tmp_path, monkeypatch):
     ))  # fmt: skip
     asked = {}
 
-    def send(protocol="", numbers=(10, 40), error=None):
+    def send(protocol="", numbers=(10, 40), error=None, name=""):
         def made(source, dataset, **options):
             asked.update(options, dataset=dataset)
             yield (1, 2)
@@ -208,7 +208,7 @@ def form(make_checkpoint, tmp_path, monkeypatch):
 
         monkeypatch.setattr(make, "make_in_process", made)
         steps, shown = _Reactions(bench, studies).build_study(
-            "myrun", [1], "ab", " data/maps ", protocol, "", "", "", *numbers, 0, 0, False, None
+            "myrun", [1], "ab", " data/maps ", protocol, name, "", "", *numbers, 0, 0, False, None
         ), []  # fmt: skip
         try:
             for step in steps:
@@ -242,6 +242,8 @@ def test_problems_are_shown_in_the_form_with_what_would_work(form, caplog):
     _, shown = form(error=StudyError("the folder exists"))
     assert "the folder exists" in shown[-1][0] and not shown[-1][3].visible
     assert not caplog.records
+    _, shown = form(name="../elsewhere")
+    assert "../elsewhere" in shown[-1][0] and "use letters, digits, dot" in shown[-1][0]
     _, shown = form(error=ZeroDivisionError())  # A bug is logged as one.
     assert "it was logged" in shown[-1][0] and "ZeroDivisionError" in caplog.text
 
