@@ -182,8 +182,9 @@ class Events:
         """Show the run and the epoch that the address names, else the first run's newest."""
         run, tag = runs.asked(self.bench, request, run)
         say = words.speaker(request)
-        note = _choose(say) if runs.listed(self.bench.run(run)) else live.waiting(say)
-        return [runs.chosen(self.bench, run, request), note, *self.describe(run, tag, None, request)]
+        newest, *others = self.describe(run, tag, None, request)
+        note = _choose(say) if newest else live.waiting(say)
+        return [runs.chosen(self.bench, run, request), note, newest, *others]
 
     def first(self, run: str, request: gr.Request) -> list[Any]:
         """Show the first epoch of a run, when it has come."""
