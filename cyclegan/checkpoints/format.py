@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor, nn
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""The newest version. A checkpoint has the oldest one that holds its settings; 2 added settings, and no migration."""
 EPOCH_NAME = re.compile(r"epoch-(\d{4,})")
 GENERATOR_OF: dict[str, str] = {"ab": "gen_ab", "ba": "gen_ba"}
 SAMPLES: dict[Direction, str] = {direction: f"samples/{direction}.png" for direction in DIRECTIONS}
@@ -70,11 +71,12 @@ class CheckpointConfig:
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of config.json."""
+        (model, least), (data, needed) = self.model.recorded(), self.data.recorded()
         return {
-            "format_version": FORMAT_VERSION,
+            "format_version": max(least, needed),
             "method": self.method,
-            "model": self.model.to_json(),
-            "data": self.data.to_json(),
+            "model": model,
+            "data": data,
             "train": self.train,
         }
 
@@ -242,8 +244,9 @@ def save_checkpoint(
             content = save(tensors)
             path.write_bytes(content)
             digests[path.name] = hashlib.sha256(content).hexdigest()
+        settings = config.to_json()
         written = {
-            "format_version": FORMAT_VERSION,
+            "format_version": settings["format_version"],
             "epoch": epoch,
             **record,
             "precision": "fp16" if half else "fp32",
@@ -251,7 +254,7 @@ def save_checkpoint(
             "versions": package_versions(),
             "sha256": digests,
         }
-        write_json(folder / "config.json", config.to_json())
+        write_json(folder / "config.json", settings)
         write_json(folder / "checkpoint.json", written)
         if samples:
             (folder / "samples").mkdir()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from cyclegan.config import CycleGANConfig, TrainConfig
 from cyclegan.methods.image_pool import ImagePool
-from cyclegan.methods.losses import called_real, gan_loss, gradient_penalty
+from cyclegan.methods.losses import called_real, gan_loss, judging_loss, through
 from cyclegan.methods.method import Batch, Loss, Method, OptimiserGroup, bare
 from cyclegan.networks import build_discriminator, build_generator
 
@@ -36,7 +36,7 @@ class CycleGAN(Method):
         self.groups = (
             OptimiserGroup("generators", generators, self.generator_loss, frozen=discriminators),
             OptimiserGroup(
-                "discriminators", discriminators, self.discriminator_loss,
+                "discriminators", discriminators, self.discriminator_loss, discriminators=True,
                 compilable=self.options.gan_mode != "wgan_gp",
             ),
         )  # fmt: skip
@@ -57,13 +57,6 @@ class CycleGAN(Method):
         """The two discriminators, by name."""
         return {name: network for name, network in self.networks.items() if name.startswith("disc_")}
 
-    def _through(self, network: nn.Module, *pictures: Tensor) -> list[Tensor]:
-        """Return what the network makes of each batch: in one pass where sizes allow, because norms look at each
-        picture by itself."""
-        if self.batch_passes and len(pictures) > 1 and len({p.shape[1:] for p in pictures}) == 1:
-            return list(network(torch.cat(pictures)).split([len(p) for p in pictures]))
-        return [network(p) for p in pictures]
-
     def generator_loss(self, batch: Batch, _: Batch) -> Loss:
         """Return the loss of both translations, both cycles and both identities, and the detached fakes.
 
@@ -76,8 +69,8 @@ class CycleGAN(Method):
         real_a, real_b = batch["real_a"], batch["real_b"]
         identity_a = weights.lambda_identity * weights.lambda_cycle_a
         identity_b = weights.lambda_identity * weights.lambda_cycle_b
-        fake_b, *idt_b = self._through(gen_ab, real_a, *([real_b] if identity_b else []))
-        fake_a, *idt_a = self._through(gen_ba, real_b, *([real_a] if identity_a else []))
+        fake_b, *idt_b = through(gen_ab, real_a, *([real_b] if identity_b else []), together=self.batch_passes)
+        fake_a, *idt_a = through(gen_ba, real_b, *([real_a] if identity_a else []), together=self.batch_passes)
         total = real_a.new_zeros(())
 
         if weights.lambda_gan:
@@ -114,13 +107,8 @@ class CycleGAN(Method):
         return terms["disc_a"] + terms["disc_b"], terms, {}
 
     def _judge(self, name: str, real: Tensor, fake: Tensor) -> Tensor:
-        disc, mode = self.networks[name], self.options.gan_mode
-        on_real, on_fake = self._through(disc, real, fake)
-        loss = gan_loss(on_real, real=True, mode=mode, for_discriminator=True)
-        loss = loss + gan_loss(on_fake, real=False, mode=mode, for_discriminator=True)
-        if mode == "wgan_gp":
-            loss = loss + self.options.lambda_gp * gradient_penalty(bare(disc), real, fake)
-        return loss / 2
+        mode, lambda_gp, together = self.options.gan_mode, self.options.lambda_gp, self.batch_passes
+        return judging_loss(self.networks[name], real, fake, mode=mode, lambda_gp=lambda_gp, together=together)
 
     def judges(self) -> dict[str, Callable[[Tensor], Tensor]]:
         """Return both discriminators' judgements; none for wgan_gp, because a Wasserstein critic has no threshold."""

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cyclegan.methods.method import bare
+
 
 def gan_loss(logits: Tensor, *, real: bool, mode: str, for_discriminator: bool) -> Tensor:
     """Return the adversarial loss of one batch of judgements, averaged over patches and batch.
@@ -41,3 +43,29 @@ def gradient_penalty(discriminator: nn.Module, real: Tensor, fake: Tensor) -> Te
 def called_real(logits: Tensor, *, mode: str) -> Tensor:
     """Return a bool map of the patches that a discriminator calls real; meaningless for wgan_gp."""
     return logits > (0.5 if mode == "lsgan" else 0.0)
+
+
+def through(network: nn.Module, *pictures: Tensor, together: bool | None) -> list[Tensor]:
+    """Return what the network makes of each batch: `together` in one pass where sizes allow, because norms look at
+    each picture by itself."""
+    if together and len(pictures) > 1 and len({p.shape[1:] for p in pictures}) == 1:
+        return list(network(torch.cat(pictures)).split([len(p) for p in pictures]))
+    return [network(p) for p in pictures]
+
+
+def judging_loss(
+    discriminator: nn.Module, real: Tensor, fake: Tensor, *, mode: str, lambda_gp: float, together: bool | None
+) -> Tensor:
+    """Return a discriminator's loss on real and fake pictures, halved, so that it learns slower (section 4).
+
+    Args:
+        real, fake: (N, C, H, W) in [-1, 1]; detached.
+        lambda_gp: weight of the gradient penalty, for wgan_gp only.
+        together: see `through`.
+    """
+    on_real, on_fake = through(discriminator, real, fake, together=together)
+    loss = gan_loss(on_real, real=True, mode=mode, for_discriminator=True)
+    loss = loss + gan_loss(on_fake, real=False, mode=mode, for_discriminator=True)
+    if mode == "wgan_gp":
+        loss = loss + lambda_gp * gradient_penalty(bare(discriminator), real, fake)
+    return loss / 2

@@ -31,6 +31,8 @@ class OptimiserGroup:
     """Names of networks that the loss uses and that need no gradients meanwhile."""
     steps: int = 1
     """Optimiser steps on each batch; the loss is computed again for each."""
+    discriminators: bool = False
+    """True if the networks judge: the flags for discriminators hold for them."""
     compilable: bool = True
     """False where torch.compile can't take the loss, because it needs gradients of gradients."""
 
@@ -54,8 +56,8 @@ class Method:
     """The method's options, with their defaults; each field is a flag."""
     paired: ClassVar[bool] = False
     """True if it trains on aligned pairs of pictures."""
-    directions: ClassVar[tuple[Direction, ...]] = DIRECTIONS
-    """Directions that its checkpoints translate."""
+    directions: tuple[Direction, ...] = DIRECTIONS
+    """Directions that its checkpoints translate; an instance may have fewer, by its options."""
 
     networks: dict[str, nn.Module]
     groups: tuple[OptimiserGroup, ...]
