@@ -103,7 +103,8 @@ def config_from_args(args: argparse.Namespace) -> TrainConfig:
     foreign = frozenset().union(*map(_names, METHOD_CONFIGS.values())) - _names(kinds["loss"])
     if wrong := sorted(foreign & given.keys()):
         raise ConfigError("--{name} isn't an option of --method {method}", name=wrong[0], method=method)
-    presets = [preset for name, preset in kinds["loss"].presets.items() if given.get(name)]
+    offered = kinds["data"].presets | kinds["loss"].presets
+    presets = [preset for name, preset in offered.items() if given.get(name, "none") not in (False, "none")]
     values = {name: value for each in (kinds["loss"].defaults, *presets, given) for name, value in each.items()}
     groups = {}
     for group in dataclasses.fields(TrainConfig):

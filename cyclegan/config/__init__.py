@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from cyclegan.config.fields import DIRECTIONS, Config, Direction, check_option, direction_name, option, require
 from cyclegan.config.method_options import GAN_MODES, METHOD_CONFIGS, CycleGANConfig, MethodConfig
@@ -24,6 +24,7 @@ GENERATORS = ("resnet_9", "resnet_6", "unet_256", "unet_128", "encoder_decoder")
 DISCRIMINATORS = ("patch", "pixel")
 UPSAMPLES = ("transpose", "resize", "resize_zeros")
 PRECISIONS = ("auto", "no", "bf16", "fp16")
+DIFF_AUGMENTS = ("color", "translation", "cutout")
 ORDERS = ("auto", "rounds", "random")
 TRACKERS = ("none", "tensorboard", "trackio", "wandb")
 
@@ -63,6 +64,38 @@ class DataConfig(Config):
         -1, "processes that decode pictures; -1 chooses, 0 decodes in the training process", least=-1
     )
 
+    augment: str = option(
+        "none",
+        "small: for a few hundred pictures and fewer, --rotate 10 --zoom 0.15 --shift 0.1 --colour 0.15 and "
+        "--diff_augment color,translation,cutout, each of which you can still set",
+        choices=("none", "small"), since=2,
+    )
+    rotate: float = option(0.0, "turn training pictures by up to this many degrees, at random", least=0, most=180,
+                           since=2)
+    zoom: float = option(0.0, "enlarge or reduce them by up to this share, e.g. 0.1", least=0, most=1, since=2)
+    shift: float = option(0.0, "shift them by up to this share of their width and height", least=0, most=0.5, since=2)
+    colour: float = option(
+        0.0, "change brightness, contrast, saturation and (a quarter as much) hue by up to this share; pairs keep "
+        "their colours", least=0, most=1, since=2,
+    )  # fmt: skip
+    diff_augment: str = option(
+        "none",
+        "what discriminators see, real and fake, is changed alike (Zhao et al. 2020): one or more of color, "
+        "translation and cutout, separated by commas; none",
+        since=2,
+    )
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "augment": {"rotate": 10.0, "zoom": 0.15, "shift": 0.1, "colour": 0.15,
+                    "diff_augment": "color,translation,cutout"},
+    }  # fmt: skip
+    """Further defaults that an option brings with it if it is neither off nor "none"."""
+
+    @property
+    def diff_augments(self) -> tuple[str, ...]:
+        """The changes of what discriminators see, e.g. ("color", "cutout")."""
+        return () if self.diff_augment == "none" else tuple(self.diff_augment.split(","))
+
     @property
     def keeps_shape(self) -> bool:
         """True if training pictures keep their own shape, so that their sizes may differ."""
@@ -70,6 +103,12 @@ class DataConfig(Config):
 
     def validate(self) -> None:
         super().validate()
+        for name in self.diff_augments:
+            require(
+                name in DIFF_AUGMENTS,
+                "--diff_augment has {name!r}, which is not one of {choices}; separate several by commas only",
+                name=name, choices=", ".join(DIFF_AUGMENTS),
+            )
         if self.preprocess in ("resize_crop", "scale_width_crop"):
             require(
                 self.load_size >= self.crop_size,

@@ -12,6 +12,7 @@ import numpy as np
 from cyclegan.config import DataConfig
 from cyclegan.data.domains import Domain, named
 from cyclegan.data.order import Step, sample_rng
+from cyclegan.data.vary import vary
 from cyclegan.images import augment, resize_for_training
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ class BatchMaker:
         domains: training domains a and b.
         cache: filled by `fill`.
         multiple: sides are rounded to it where the preprocessing keeps the picture's own.
-        paired: a and b share crop and mirror.
+        paired: a and b share every change, and keep their colours.
     """
 
     def __init__(
@@ -143,7 +144,9 @@ class BatchMaker:
         batch = None
         for row, (position, index) in enumerate(zip(step.positions, indices, strict=True)):
             rng = sample_rng(self.seed, step.epoch, position, 0 if self.paired else domain)
-            array = augment(self.array(domain, index), self.config, rng)
+            chance = sample_rng(self.seed, step.epoch, position, 2 if self.paired else 2 + domain)
+            varied = vary(self.array(domain, index), self.config, chance, colour=not self.paired)
+            array = augment(varied, self.config, rng)
             if batch is None:
                 batch = np.empty((len(indices), *array.shape), np.uint8)
             for channel in range(3):  # One by one, because NumPy copies mirrored pictures whole five times slower.

@@ -20,6 +20,7 @@ from cyclegan.images import normalise
 from cyclegan.methods import Method, OptimiserGroup, build_method
 from cyclegan.methods.method import Loss, bare
 from cyclegan.training.averages import AveragedWeights, RunningMeans
+from cyclegan.training.diff_augment import DiffAugment
 from cyclegan.training.resolve import resolve_auto
 
 BAD_STEPS_IN_A_ROW = 10
@@ -80,6 +81,9 @@ class Trainer:
                 network.checkpointing = config.run.gradient_checkpointing
             if config.run.channels_last:
                 network.to(memory_format=torch.channels_last)
+        self.diff_augment = DiffAugment(config.data.diff_augments)
+        judging = [name for group in self.method.groups if group.discriminators for name in group.networks]
+        self.diff_augment.watch(networks[name] for name in judging)
         averaged = {name: networks[name] for name in published} if config.optim.ema else {}
         self.averages = AveragedWeights(averaged, config.optim.ema, accelerator.device)
         for name in networks:
@@ -131,6 +135,7 @@ class Trainer:
         if self.config.run.compile:
             torch.compiler.cudagraph_mark_step_begin()  # Outputs of the last step's recording may be overwritten.
         self._bad.zero_()
+        self.diff_augment.draw(len(next(iter(batch.values()))), accelerator.device)
         losses: dict[str, Tensor] = {}
         fakes: dict[str, Tensor] = {}
         with accelerator.accumulate(*method.networks.values()):
