@@ -1,4 +1,5 @@
-# make demo: the app with the embedded runs.  make test: everything that CI runs.  make install: only what both need.
+# make demo: the app with the embedded runs.  make test: style and all quick tests.  make test-slow: the slow ones: pages in
+# Chromium, exports, whole trainings. CI runs both.  make install: only what all of them need.
 #   PORT=8000      another port for the app
 #   TORCH=cpu      the small build of torch, for a machine without a GPU
 #   TORCH=auto     the build that fits the GPU's driver, where the default one is too new for it
@@ -6,13 +7,14 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PORT ?= 7860
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 PIP := $(BIN)/python -m pip install --disable-pip-version-check
 
 ifneq ($(filter-out cpu auto,$(TORCH))$(word 2,$(TORCH)),)
 $(error TORCH=$(TORCH) must be cpu (no GPU) or auto (fits the GPU's driver); leave it out for torch's default build)
 endif
 
-.PHONY: install demo test lint clean
+.PHONY: install demo test test-slow lint clean
 
 install: $(VENV)/.app
 
@@ -21,7 +23,10 @@ demo: $(VENV)/.app
 
 test: $(VENV)/.dev
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -m "not slow"
+
+test-slow: $(VENV)/.dev
+	$(PYTEST) -m slow
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

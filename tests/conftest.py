@@ -17,22 +17,28 @@ from PIL import Image  # noqa: E402
 
 from tests import scripts  # noqa: E402
 
-SLOWEST = (
+SLOW = (
     "study/test_player_browser.py", "training/test_train.py", "ui/pages/test_translate_browser.py",
     "hub/test_training_push.py", "hub/test_end_to_end.py", "ui/pages/test_compare_browser.py",
-    "checkpoints/test_export_onnx.py", "ui/pages/test_files_browser.py", "hub/test_space.py", "hub/test_publish.py",
-    "ui/pages/test_checkpoints_browser.py", "commands/test_commands.py", "ui/pages/test_first_epoch_browser.py",
+    "checkpoints/test_export_onnx.py", "ui/pages/test_files_browser.py", "hub/test_space.py",
+    "ui/pages/test_checkpoints_browser.py", "ui/pages/test_first_epoch_browser.py",
     "ui/pages/test_studies_browser.py", "ui/test_hostile_uploads.py", "ui/pages/test_translate_page.py",
     "ui/pages/test_files_page.py", "study/test_simulate.py", "test_old_data.py", "methods/test_another_method.py",
+    "training/test_processes.py", "test_package.py",
 )  # fmt: skip
-"""Files that take half a minute and more come first, so that no process is left alone with one in the end."""
+"""Files that take half a minute and more: pages in Chromium, whole trainings, exports. `make test-slow` runs them, the
+first ones first, so that no process is left alone with one in the end."""
+LONG = ("hub/test_publish.py", "commands/test_commands.py", "study/test_report.py", "training/test_trainer.py")
+"""The longest of the others, which come first for the same reason."""
 
 
 def pytest_collection_modifyitems(items):
-    """Order the files, and say why a test is skipped; the browser tests' own fixture does so for Chromium."""
-    place = {Path(__file__).parent / name: number for number, name in enumerate(SLOWEST)}
+    """Order and mark the files, and say why a test is skipped; the browser tests' own fixture does so for Chromium."""
+    place = {Path(__file__).parent / name: number for number, name in enumerate((*SLOW, *LONG))}
     items.sort(key=lambda item: place.get(item.path, len(place)))
     for item in items:
+        if place.get(item.path, len(SLOW)) < len(SLOW):
+            item.add_marker("slow")
         if "gpu" in item.keywords:
             import torch
 
