@@ -217,8 +217,8 @@ def markdown(report: dict[str, Any]) -> str:
         "",
         f"Streets, day → night, at {SIZE}×{SIZE}: {report['images']} pictures per domain were seen by each run, "
         f"of {COUNT}; ResNet-6, ngf and ndf {report['ngf']}, each method's own objective (`METHODS` in "
-        f"benchmarks/methods.py has the flags). Mean difference from the truth on {report['pairs']} held-back scenes, in grey levels; "
-        "lower is nearer. The truth itself, which is the ceiling, is at 0.",
+        f"benchmarks/methods.py has the flags). Mean difference from the truth on {report['pairs']} held-back "
+        "scenes, in grey levels; lower is nearer. The truth itself, which is the ceiling, is at 0.",
         "",
         "| | mean ± standard deviation over seeds | by seed | seconds per run |",
         "|---|--:|---|--:|",

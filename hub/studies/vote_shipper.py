@@ -49,7 +49,8 @@ log = logging.getLogger(__name__)
 class VoteShipper:
     """Keeps rows on the local disk and pushes them to a data set repository, in a thread of its own.
 
-    A process that is forked from this one starts a shard and a thread of its own.
+    A process that is forked from this one starts a shard and a thread of its own. Longer than other classes because
+    one condition guards a state that appending, pushing, erasing and a fork all change.
 
     Args:
         repo_id: USER/NAME, or ORGANIZATION/NAME.
