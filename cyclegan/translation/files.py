@@ -21,6 +21,7 @@ from cyclegan.config import Direction
 from cyclegan.errors import ImageError, Message, UserError, message
 from cyclegan.files import whole_file
 from cyclegan.images import IMAGE_SUFFIXES, natural_order, open_image
+from cyclegan.pixels import PictureFacts, notes_on, recorded_facts
 from cyclegan.translation.translator import Translator, save_png, working_size
 
 LEFT_OUT = "left_out.txt"
@@ -74,6 +75,8 @@ class FilesTranslation:
     """A sentence with its name for each file that was left out."""
     smaller: int = 0
     """Pictures that were worked at less than the requested size."""
+    notes: list[Message] = field(default_factory=list)
+    """A sentence for each kind of thing that pictures lost as they were read, such as bands or depth."""
 
 
 # --- finding ---------------------------------------------------------------------------------------------
@@ -319,6 +322,7 @@ def translate_files(
         CheckpointError: the checkpoint lacks this direction.
     """
     left_out, done, total = list(found.left_out), 0, len(found.items)
+    facts: list[PictureFacts] = []
     target = Path(target)
     try:
         with (
@@ -329,7 +333,7 @@ def translate_files(
             result = _ResultZip(archive, picture, translator, direction, max_bytes, left_out)
             yield 0, total
             group = _Group()
-            for number, (item, image) in enumerate(open_pictures(found.items, left_out), 1):
+            for number, (item, image) in enumerate(open_pictures(found.items, left_out, facts), 1):
                 if image is not None:
                     wanted = side(image.size)
                     most = batch_size or translator.batch_size(working_size(image.size, wanted))
@@ -355,7 +359,7 @@ def translate_files(
             "{target} can't be written ({reason}): free space first",
             target=target.name, reason=error,
         ) from error
-    return FilesTranslation(done, left_out)
+    return FilesTranslation(done, left_out, notes=notes_on(facts))
 
 
 @contextlib.contextmanager
@@ -368,22 +372,32 @@ def _temporary(path: Path) -> Iterator[Path]:
 
 
 def open_pictures(
-    items: Sequence[Item], left_out: list[Message | UserError]
+    items: Sequence[Item], left_out: list[Message | UserError], facts: list[PictureFacts] | None = None
 ) -> Iterator[tuple[Item, Image.Image | None]]:
-    """Yield each item with its picture as `open_image` reads it, or with None and a sentence added to `left_out`."""
+    """Yield each item with its picture as `open_image` reads it, or with None and a sentence added to `left_out`.
+
+    Args:
+        items: the files.
+        left_out: gets the errors.
+        facts: gets what `recorded_facts` knows; None leaves that to the caller, if it isn't a generator, too.
+    """
     archives: dict[Path, zipfile.ZipFile] = {}
     with contextlib.ExitStack() as stack:
         for item in items:
-            try:
-                if item.member is None:
-                    image = open_image(item.path, name=item.shown)
-                else:
-                    if item.path not in archives:
-                        archives[item.path] = stack.enter_context(zipfile.ZipFile(item.path))
-                    image = open_image(_unpacked(archives[item.path], item), name=item.shown)
-            except ImageError as error:
-                left_out.append(error)
-                image = None
+            # Around one picture, because each step of a job may run in another thread.
+            with contextlib.nullcontext([]) if facts is None else recorded_facts() as seen:
+                try:
+                    if item.member is None:
+                        image = open_image(item.path, name=item.shown)
+                    else:
+                        if item.path not in archives:
+                            archives[item.path] = stack.enter_context(zipfile.ZipFile(item.path))
+                        image = open_image(_unpacked(archives[item.path], item), name=item.shown)
+                except ImageError as error:
+                    left_out.append(error)
+                    image = None
+            if facts is not None:
+                facts += seen
             yield item, image
 
 

@@ -396,6 +396,7 @@ def _files_said(done: FilesTranslation, info: CheckpointInfo, way: str, seconds:
             "Worked at a smaller size and scaled back, because a larger one would take this computer too long: "
             "{count:,}.", count=done.smaller,
         )  # fmt: skip
+    said = " ".join([said, *(say("About your pictures: {note}.", note=note) for note in done.notes)])
     if done.left_out:
         named = "; ".join(say.text_of(one) for one in itertools.islice(done.left_out, LEFT_OUT_SAID))
         more = len(done.left_out) - LEFT_OUT_SAID
