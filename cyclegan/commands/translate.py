@@ -51,7 +51,8 @@ def add_translate_command(add: Callable[..., argparse.ArgumentParser]) -> None:
         type=_size,
         default=None,
         metavar="N",
-        help="work at this length of the shorter side and scale back (default: the picture's own size)",
+        help="work at this length of the shorter side and scale back (default: the picture's own size; in the app, "
+        "pictures begin at up to twice the training size, and videos at 256)",
     )
     sub.add_argument("--smoothing", type=share, default=0.0, metavar="X",
                      help="0 to 1, for videos: against flicker, the weight of the frame before where nothing moves")

@@ -58,7 +58,7 @@ def source_of(payload: dict) -> Any:
 
 def opened(payload: dict) -> Image.Image:
     """Return the uploaded picture. Raises ImageError."""
-    return open_image(source_of(payload), name=message("This file"))
+    return open_image(source_of(payload), name=payload.get("orig_name") or message("This file"))
 
 
 def received(payload: dict, say: words.Speaker) -> tuple[Image.Image, list[str]]:
@@ -149,7 +149,10 @@ def size_dropdown() -> gr.Dropdown:
     return gr.Dropdown(
         [*named, *((f"{pixels} px", str(pixels)) for pixels in PIXEL_SIZES)], value="auto", allow_custom_value=True,
         label=words.label("Working size"),
-        info=words.label("The shorter side in pixels at which the networks work. Results have your picture's size."),
+        info=words.label(
+            "The shorter side in pixels at which the networks work. Automatic takes the picture's own, at most twice "
+            "the training size. Results have your picture's size."
+        ),
     )
 
 

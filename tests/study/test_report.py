@@ -166,12 +166,11 @@ def test_a_plain_sentence_opens_the_report():
     study = made_study(epochs=(20, 40, 60, 80), scenes=200)
     report = reported(study, made_votes(study, 12, {20: 0.1, 40: 0.2, 60: 0.3, 80: 0.6}))
     first, last = (e for e in report["epochs"] if e["epoch"] in (20, 80))
-    low, high = last["interval"]
+    intervals = ["[{:.1%}, {:.1%}]".format(*each["interval"]) for each in (first, last)]
     assert told(report).split("\n\n")[1] == (
         f"48 participants judged 1,920 pairs of pictures; {last['fooling_rate']:.1%} of the fakes of epoch 80 were "
-        f"taken for real (95% interval [{low:.1%}, {high:.1%}]), {first['fooling_rate']:.1%} of the fakes of epoch 20 were "
-        f"taken for real (95% interval [{first['interval'][0]:.1%}, {first['interval'][1]:.1%}]). 50% would mean that "
-        "nobody could tell them from real ones."
+        f"taken for real (95% interval {intervals[1]}), {first['fooling_rate']:.1%} of the fakes of epoch 20 were "
+        f"taken for real (95% interval {intervals[0]}). 50% would mean that nobody could tell them from real ones."
     )
     study = made_study()
     said = told(reported(study, made_votes(study, 1)))
