@@ -50,7 +50,8 @@ def translate(
 ) -> Iterator[list[Any]]:
     """Yield a sentence, the rows' values and headings (`row_boxes`), step by step; no values before an error."""
     if payload is None:
-        yield [say("Choose a picture."), *EMPTY * len(DIRECTIONS), *AS_THEY_ARE]
+        headings = _plain_headings(bench, run, epoch, reading, say)
+        yield [say("Choose a picture."), *EMPTY * len(DIRECTIONS), *headings]
         return
     try:
         yield from _translate(bench, payload, run, epoch, size, reading, say)

@@ -1,5 +1,6 @@
 """Many pictures into a zip: names, order, what is left out, and zips that mean no good."""
 
+import contextvars
 import io
 import struct
 import zipfile
@@ -278,6 +279,18 @@ def test_without_memory_a_picture_is_left_out(tmp_path, translator, out):
     done, _ = finished(translate_files(translator, find_pictures([path]), out, "ab"))
     said = [str(one) for one in done.left_out]
     assert done.done == 1 and said == ["a.png: a picture of 40×36 needs more memory than there is"]
+
+
+def test_what_pictures_lose_is_noted_whatever_thread_takes_a_step(tmp_path, translator, out):
+    stream = io.BytesIO()
+    Image.fromarray(np.arange(40 * 36, dtype=np.uint16).reshape(36, 40)).save(stream, "PNG")
+    path = packed(tmp_path / "trip.zip", {"a.png": stream.getvalue(), "b.png": encoded(1), "c.png": stream.getvalue()})
+    steps = translate_files(translator, find_pictures([path]), out, "ab", batch_size=1)
+    with pytest.raises(StopIteration) as end:
+        while True:
+            contextvars.Context().run(next, steps)
+    (note,) = map(str, end.value.value.notes)
+    assert note.startswith("16-bit pictures use only 0..1439 of 65535 and become 7 grey levels")
 
 
 def test_many_files_of_one_name_are_numbered_at_once():
