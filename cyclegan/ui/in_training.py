@@ -47,7 +47,7 @@ def _losses(progress: Progress, say: words.Speaker) -> str:
         of = " → ".join(progress.domains.get(domain, domain) for domain in end)
         of = f" <span>{html.escape(of)}</span>" if of else ""
         rows.append(f"<div><dt>{html.escape(label)}{of}</dt><dd>{value:.3f}</dd></div>")
-    return f"<dl>{''.join(rows)}</dl>" if rows else ""
+    return f'<dl class="losses">{"".join(rows)}</dl>' if rows else ""
 
 
 def _samples(source: LocalSource, progress: Progress, say: words.Speaker) -> str:
