@@ -21,7 +21,6 @@ from cyclegan.config import Direction
 from cyclegan.errors import ImageError, Message, UserError, message
 from cyclegan.files import whole_file
 from cyclegan.images import IMAGE_SUFFIXES, natural_order, open_image
-from cyclegan.pixels import PictureFacts, notes_on, recorded_facts
 from cyclegan.translation.translator import Translator, save_png, working_size
 
 LEFT_OUT = "left_out.txt"
@@ -296,6 +295,7 @@ def translate_files(
     translator: Translator, found: Found, target: str | os.PathLike, direction: Direction, *,
     side: Callable[[tuple[int, int]], int | None] = lambda size: None, batch_size: int | None = None,
     max_bytes: int | None = None,
+    around: Callable[[], contextlib.AbstractContextManager[object]] = contextlib.nullcontext,
 ) -> Generator[tuple[int, int], None, FilesTranslation]:
     """Translate pictures into a zip of PNGs of their sizes, each with the checkpoint's SHA, epoch and direction.
 
@@ -309,6 +309,7 @@ def translate_files(
         side: returns the shorter side to work at for a picture's width and height, None for its own.
         batch_size: pictures of one size that go through the network together; None chooses by size and device.
         max_bytes: the most bytes of the result.
+        around: returns what is entered while each picture is read, in the thread of that step.
 
     Yields:
         (files done, all files), before the first one and after each. Closed before its end, the generator leaves
@@ -322,7 +323,6 @@ def translate_files(
         CheckpointError: the checkpoint lacks this direction.
     """
     left_out, done, total = list(found.left_out), 0, len(found.items)
-    facts: list[PictureFacts] = []
     target = Path(target)
     try:
         with (
@@ -333,7 +333,7 @@ def translate_files(
             result = _ResultZip(archive, picture, translator, direction, max_bytes, left_out)
             yield 0, total
             group = _Group()
-            for number, (item, image) in enumerate(open_pictures(found.items, left_out, facts), 1):
+            for number, (item, image) in enumerate(open_pictures(found.items, left_out, around), 1):
                 if image is not None:
                     wanted = side(image.size)
                     most = batch_size or translator.batch_size(working_size(image.size, wanted))
@@ -359,7 +359,7 @@ def translate_files(
             "{target} can't be written ({reason}): free space first",
             target=target.name, reason=error,
         ) from error
-    return FilesTranslation(done, left_out, notes=notes_on(facts))
+    return FilesTranslation(done, left_out)
 
 
 @contextlib.contextmanager
@@ -372,32 +372,30 @@ def _temporary(path: Path) -> Iterator[Path]:
 
 
 def open_pictures(
-    items: Sequence[Item], left_out: list[Message | UserError], facts: list[PictureFacts] | None = None
+    items: Sequence[Item], left_out: list[Message | UserError],
+    around: Callable[[], contextlib.AbstractContextManager[object]] = contextlib.nullcontext,
 ) -> Iterator[tuple[Item, Image.Image | None]]:
     """Yield each item with its picture as `open_image` reads it, or with None and a sentence added to `left_out`.
 
     Args:
         items: the files.
         left_out: gets the errors.
-        facts: gets what `recorded_facts` knows; None leaves that to the caller, if it isn't a generator, too.
+        around: see `translate_files`.
     """
     archives: dict[Path, zipfile.ZipFile] = {}
     with contextlib.ExitStack() as stack:
         for item in items:
-            # Around one picture, because each step of a job may run in another thread.
-            with contextlib.nullcontext([]) if facts is None else recorded_facts() as seen:
-                try:
+            try:
+                with around():
                     if item.member is None:
                         image = open_image(item.path, name=item.shown)
                     else:
                         if item.path not in archives:
                             archives[item.path] = stack.enter_context(zipfile.ZipFile(item.path))
                         image = open_image(_unpacked(archives[item.path], item), name=item.shown)
-                except ImageError as error:
-                    left_out.append(error)
-                    image = None
-            if facts is not None:
-                facts += seen
+            except ImageError as error:
+                left_out.append(error)
+                image = None
             yield item, image
 
 
