@@ -26,7 +26,7 @@ from cyclegan.checkpoints.format import (
     read_info,
     save_checkpoint,
 )
-from cyclegan.checkpoints.weights_file import clean, read_networks, shown, some
+from cyclegan.checkpoints.weights_file import copied, plain, read_networks, shown, some
 from cyclegan.config import DataConfig, Direction, ModelConfig, direction_name
 from cyclegan.errors import CheckpointError, ConfigError, message
 from cyclegan.networks import build_generator
@@ -107,7 +107,7 @@ def read_generators(path: Path) -> dict[str, Generator]:
         name = f"{shown(path.name)} ({shown(inner)})" if inner else shown(path.name)
         weights = _without_wrapper(weights)
         if any(_BLOCK.match(key) for key in weights) or any(key.startswith("model.model.") for key in weights):
-            generators[inner] = _rebuild(name, clean(name, weights))
+            generators[inner] = _rebuild(name, plain(name, weights))
         else:
             other = other or _no_generator(name, weights)
     if not generators:
@@ -124,7 +124,7 @@ def _without_wrapper(weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
 
 
 def _rebuild(name: str, weights: Mapping[str, Tensor]) -> Generator:
-    """Return a network's settings and its weights by our names."""
+    """Return a network's settings and its weights by our names; they are copied once their names and shapes fit."""
     model, names = _recognise(name, weights)
     with torch.device("meta"):
         expected = {key: tuple(tensor.shape) for key, tensor in build_generator(model).state_dict().items()}
@@ -153,7 +153,7 @@ def _rebuild(name: str, weights: Mapping[str, Tensor]) -> Generator:
                 name=name, key=key, shape=tuple(tensor.shape), generator=model.generator, ngf=model.ngf,
                 expected=expected[our_key[key]],
             )
-    return model, {our_key[key]: tensor for key, tensor in weights.items()}
+    return model, {our_key[key]: tensor for key, tensor in copied(name, weights).items()}
 
 
 def import_reference(paths: Sequence[Path], direction: Direction | None = None) -> dict[Direction, Generator]:

@@ -114,36 +114,57 @@ def _collect(
             _collect(value, f"{name}.{key}".strip("."), found, depth - 1, seen)
 
 
-def clean(name: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a network's weights as float32 with memory of their own, without unused statistics.
+def plain(name: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a network's weights without unused statistics; nothing is copied.
 
     Args:
         name: of the file, for messages.
 
     Raises:
-        CheckpointError: a tensor isn't plain, finite numbers.
+        CheckpointError: a tensor isn't plain numbers, or several share their numbers.
     """
-    cleaned: dict[str, Tensor] = {}
-    for key, tensor in weights.items():
-        if key.endswith(_UNUSED):
-            continue
-        plain = tensor.is_floating_point() and tensor.layout == torch.strided and tensor.device.type == "cpu"
-        plain = plain and not tensor.is_nested
-        # With a stride of 0, a few bytes can claim to be terabytes, which the copy below would allocate.
-        if not plain or tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
+    kept = {key: tensor for key, tensor in weights.items() if not key.endswith(_UNUSED)}
+    for key, tensor in kept.items():
+        numbers = tensor.is_floating_point() and tensor.layout == torch.strided and tensor.device.type == "cpu"
+        numbers = numbers and not tensor.is_nested
+        # With a stride of 0, a few bytes can claim to be terabytes, which a copy would allocate.
+        if not numbers or tensor.untyped_storage().nbytes() < tensor.nbytes:
             raise CheckpointError(
                 "{name}: {key} ({dtype}, {layout}) is not plain floating-point numbers: import the network as it "
                 "was before it was quantised, pruned or otherwise changed",
                 name=name, key=shown(key), dtype=tensor.dtype, layout=tensor.layout,
             )
+    # So can many weights that share one piece of memory; those of the networks here never do.
+    stored = {storage.data_ptr(): storage.nbytes() for storage in (one.untyped_storage() for one in kept.values())}
+    if sum(tensor.nbytes for tensor in kept.values()) > sum(stored.values()):
+        raise CheckpointError(
+            "{name} holds weights that share their numbers, as no network here does: save the network's own "
+            "state_dict() again",
+            name=name,
+        )
+    return kept
+
+
+def copied(name: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a network's weights as float32 with memory of their own.
+
+    Args:
+        name: of the file, for messages.
+        weights: from `plain`.
+
+    Raises:
+        CheckpointError: a value isn't finite.
+    """
+    copies: dict[str, Tensor] = {}
+    for key, tensor in weights.items():
         tensor = tensor.detach().to(torch.float32, copy=True).contiguous()
         if not torch.isfinite(tensor).all():
             raise CheckpointError(
                 "{name}: {key} holds values that are not finite, so the training had failed: import an earlier epoch",
                 name=name, key=shown(key),
             )
-        cleaned[key] = tensor
-    return cleaned
+        copies[key] = tensor
+    return copies
 
 
 def some(names: Iterable[str]) -> str:

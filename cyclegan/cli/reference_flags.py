@@ -194,9 +194,9 @@ def _take_apart(
         words = shlex.split(found) if found is not None else [flag.here, value] if flag.here else []
         if typed[2:] not in ours or words != [typed, value]:
             line.typed.append(f"{typed} {value}" if typed[2:] in ours else typed)
-        if not flag.bare and not value:
+        if not flag.bare and not value.strip(" ,;"):
             line.notes[typed] = "has no value in the line that was typed"
-            words = []
+            value, words = "", []
         elif flag.note and (found is None or flag.bare):
             line.notes[typed] = flag.note
         line.theirs[name] = value
@@ -224,9 +224,19 @@ def _train_line(line: _Line) -> list[str]:
     return _launcher(line) + line.words
 
 
+def _gpus(line: _Line) -> list[str]:
+    """Return the numbers of --gpu_ids, ["-1"] for the CPU, ["0"] where they aren't known."""
+    ids = [number.strip() for number in line.theirs.get("gpu_ids", "").split(",") if number.strip()]
+    if all(number.lstrip("-").isdecimal() for number in ids):
+        # The reference leaves negative numbers out, and without any other it takes the CPU.
+        return list(dict.fromkeys(number for number in ids if number[0] != "-")) or ["-1" if ids else "0"]
+    line.notes["--gpu_ids"] = "isn't a list of GPUs such as 0,1 in the line that was typed, so it is left out"
+    return ["0"]
+
+
 def _launcher(line: _Line) -> list[str]:
     """Return the words that start the training on the devices of --gpu_ids."""
-    ids = [number for number in line.theirs.get("gpu_ids", "0").split(",") if number.strip()]
+    ids = _gpus(line)
     if ids == ["-1"]:
         return ["ACCELERATE_USE_CPU=true", "python", "train_accelerate.py"]
     here = [] if ids == [str(number) for number in range(len(ids))] else [f"CUDA_VISIBLE_DEVICES={','.join(ids)}"]
@@ -254,8 +264,7 @@ def _translate_lines(line: _Line) -> list[list[str]]:
     if theirs.get("preprocess") != "none" and (size := theirs.get("crop_size") or theirs.get("load_size")):
         line.put("--size", size)
         line.notes["--size"] = "the shorter side while it works; results have the size of the input"
-    if theirs.get("gpu_ids", "0") not in ("0", ""):
-        first = theirs["gpu_ids"].split(",")[0]
+    if (first := _gpus(line)[0]) != "0":
         line.put("--device", "cpu" if first == "-1" else f"cuda:{first}")
     folder, single = theirs.get("dataroot", ""), theirs.get("model") == "test" or theirs.get("dataset_mode") == "single"
     output = str(Path(theirs.get("results_dir") or "results", theirs.get("name") or Path(run).name))

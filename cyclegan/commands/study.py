@@ -137,6 +137,8 @@ def _add_build(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--completion_url", default="", metavar="URL",
                      help="link on the last page; {code} and {participant} are filled in")
     sub.add_argument("--device", default=None, help="cpu, cuda, cuda:1, mps; chosen if not given")
+    sub.add_argument("--verbose", action="store_true",
+                     help="print every channel of the blinding self-test, as study check does")
     group = sub.add_argument_group("protocol", "Each defaults to the preset's value.")
     flags.add_option_flags(group, Protocol, skip=("name",), show_defaults=False)
 
@@ -201,7 +203,7 @@ def build(args: argparse.Namespace) -> int:
         bar.update(done - bar.n)
 
     try:
-        with progress_bar(unit="picture", delay=0.5) as bar:
+        with progress_bar(desc="Rendering", unit="picture", delay=0.5) as bar:
             study = make_study(
                 source, args.dataset, protocol=rules, shorten=shorten, epochs=args.epochs, direction=args.direction,
                 output=args.output, split=args.split, seed=args.seed, size=args.size, limit=args.limit,
@@ -231,7 +233,12 @@ def build(args: argparse.Namespace) -> int:
             f"note: {rules.name} has {whole['practice']} and {whole['test']}, for which "
             f"there are too few pictures; with --protocol {rules.name}, no study is built then"
         )
-    print(reports[0].text())
+    if args.verbose:
+        print(reports[0].text())
+    else:
+        print(f"{reports[0].summary()}; --verbose and study check list them")
+        for note in reports[0].notes:
+            print(f"note: {note}")
     if args.split == "train":
         print("note: the networks have seen these pictures in training, so this study shows nothing about new ones")
     print(f"next: python -m cyclegan study serve {args.output}")
@@ -283,7 +290,7 @@ def simulate(args: argparse.Namespace) -> int:
 
     study = read_study(args.study)
     total = args.participants
-    with progress_bar(total=total, unit="participant", delay=0.5) as bar:
+    with progress_bar(desc="Simulating", total=total, unit="participant", delay=0.5) as bar:
         done = simulate_study(
             study, participants=total, fooling=args.fooling, icc=args.icc, stimulus_sd=args.stimulus_sd,
             seed=args.seed, replace=args.replace, progress=bar.update,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import functools
 import os
 import signal
 import sys
@@ -19,6 +20,8 @@ from cyclegan.commands.options import add_checkpoint_flags, load_checkpoint
 from cyclegan.errors import Cancelled, CheckpointError, ConfigError, UserError, english, number_of
 
 if TYPE_CHECKING:
+    from tqdm import tqdm
+
     from cyclegan.translation.inputs import Gathered, Input
 
 SENTENCES_SAID = 3
@@ -37,16 +40,19 @@ def add_translate_command(add: Callable[..., argparse.ArgumentParser]) -> None:
         required=True,
         type=file_path,
         metavar="PATH",
-        help="a .png file for one picture, an .mp4 file for a video, else a folder, which is made if it is missing",
+        help="a .png file for one picture, an .mp4 file for a video, else a folder, which is made if it is missing; "
+        "with several folders or zips as input, each gets a folder of its name in it",
     )
-    sub.add_argument("--recursive", action="store_true", help="also take the pictures in subfolders of a folder")
+    sub.add_argument("--recursive", action="store_true",
+                     help="also take the pictures in subfolders of a folder; the results are in subfolders, too")
     sub.add_argument("--reconstruct", action="store_true", help="also write the way back, F(G(x)), as NAME_rec.png")
     sub.add_argument(
         "--size",
         type=_size,
         default=None,
         metavar="N",
-        help="work at this length of the shorter side and scale back (default: the picture's own size)",
+        help="work at this length of the shorter side and scale back (default: the picture's own size; in the app, "
+        "pictures begin at up to twice the training size, and videos at 256)",
     )
     sub.add_argument("--smoothing", type=share, default=0.0, metavar="X",
                      help="0 to 1, for videos: against flicker, the weight of the frame before where nothing moves")
@@ -67,7 +73,8 @@ def translate(args: argparse.Namespace) -> int:
     from cyclegan.translation.inputs import find_inputs
     from cyclegan.translation.video_io import VIDEO_SUFFIXES, is_video
 
-    inputs = find_inputs(args.inputs)
+    with _finding() as bar:
+        inputs = find_inputs(args.inputs, progress=bar.update)
     if len(inputs) == 1 and is_video(inputs[0].path):
         return _translate_video(args, inputs[0].path)
     for each in inputs:
@@ -109,9 +116,16 @@ def _translate_pictures(args: argparse.Namespace, inputs: Sequence[Input]) -> in
     epoch, done = translator.checkpoint.info.epoch, len(items) - len(result.failed)
     again = f", where {replaced} of this name existed and were replaced" if replaced else ""
     count = number_of(len(items), "picture")
+    apart = len(args.inputs) > 1 and any("/" in item.target for item in items)
+    folders = "; each folder and zip has a folder of its own there" if apart else ""
     out = f"; {len(result.failed)} left out, for the reason above" if result.failed else ""
-    print(f"{done} of {count} translated with epoch {epoch}, written to {args.output}{again}{out}")
+    print(f"{done} of {count} translated with epoch {epoch}, written to {args.output}{again}{folders}{out}")
     return 1 if gathered.failed or result.failed else 0
+
+
+def _finding(total: int | None = None) -> tqdm:
+    """Return a bar for the search for pictures: among tens of thousands it takes many seconds."""
+    return progress_bar(desc="Finding pictures", unit="file", total=total, delay=0.5, leave=False)
 
 
 def _say_skipped(gathered: Gathered, *, named: bool) -> None:
@@ -141,10 +155,14 @@ def _picture_targets(args: argparse.Namespace, inputs: Sequence[Input]) -> tuple
     """Return the folder to write into, and the pictures. Raise ConfigError for flags that can't work."""
     from cyclegan.translation.inputs import entry, gather
 
+    real = functools.cache(os.path.realpath)
     folder = args.output
     if named := _is_file(args, inputs):
         folder = folder.parent
-    gathered = gather(inputs, recursive=args.recursive, reconstruct=args.reconstruct, output=folder)
+    with _finding(total=len(inputs)) as bar:
+        gathered = gather(
+            inputs, recursive=args.recursive, reconstruct=args.reconstruct, output=folder, progress=bar.update
+        )
     if not gathered.items:
         raise _nothing(args, gathered)
     if named:
@@ -152,13 +170,13 @@ def _picture_targets(args: argparse.Namespace, inputs: Sequence[Input]) -> tuple
     else:
         folders = [each.path for each in inputs if os.path.isdir(each.path) and not each.by_pattern]
         folders += [item.path.parent for item in gathered.items if item.member is None]
-        if os.path.realpath(folder) in set(map(os.path.realpath, folders)):
+        if real(folder) in set(map(real, folders)):
             raise ConfigError("--output is the folder of the input: choose another, so that no picture is overwritten")
-    pictures = {entry(item.path) for item in gathered.items}
+    pictures = {entry(item.path, real) for item in gathered.items}
     for item in gathered.items:
         stem = folder / item.target.removesuffix(".png")
         for ending in (".png", "_rec.png") if args.reconstruct else (".png",):
-            if entry(Path(f"{stem}{ending}")) in pictures:
+            if entry(Path(f"{stem}{ending}"), real) in pictures:
                 raise ConfigError(
                     "{target} would be overwritten, and it is an input itself: choose another --output",
                     target=f"{stem}{ending}",

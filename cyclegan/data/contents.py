@@ -57,7 +57,11 @@ class Contents:
         if not self.nested:
             return files
         where = message("{n} subfolder", "{n} subfolders", self.folders)
-        return _listed(files, message("{pictures} in {folders}", pictures=counted(self.nested), folders=where))
+        nested = message("{pictures} in {folders}", pictures=counted(self.nested), folders=where)
+        if self.pictures:
+            name = self.folder.name
+            nested = message("{nested} (move them up into {folder} to use them)", nested=nested, folder=name)
+        return _listed(files, nested)
 
 
 def _listed(first: Message | str, second: Message | str) -> Message | str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cyclegan.errors import Message, message, number_of
+from cyclegan.errors import Message, english, message, number_of
 from cyclegan.study.format import Stimulus
 
 
@@ -51,6 +51,15 @@ class BlindingReport:
             "passed": self.passed, "study": self.study, "findings": findings,
             "notes": [str(note) for note in self.notes], "resolution": self.resolution,
         }  # fmt: skip
+
+    def summary(self) -> str:
+        """Return the report in one line: how many channels are blind, and which aren't."""
+        failed = [finding.channel for finding in self.findings if not finding.passed]
+        tried = number_of(len(self.findings), "channel")
+        if failed:
+            tell = english("tells", "tell", len(failed))
+            return f"not blind: {len(failed)} of {tried} {tell} real from fake ({', '.join(failed)})"
+        return f"blind: none of {tried} tells real from fake"
 
     def text(self) -> str:
         """Return the report for people: a line for each channel, then the notes."""

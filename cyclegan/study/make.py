@@ -102,11 +102,14 @@ def make_study(
     return study
 
 
-def make_in_process(source: CheckpointSource, data: str, **options: Any) -> Iterator[tuple[int, int] | None]:
+def make_in_process(
+    source: CheckpointSource, data: str, *, note: Callable[[Message], object] = lambda said: None, **options: Any
+) -> Iterator[tuple[int, int] | None]:
     """Make a study in a process of its own, whose memory is freed at the end; closing the iterator cancels.
 
     Args:
         source, data, options: see `make_study`; all are sent to the process.
+        note: see `make_study`; called in this process.
 
     Yields:
         (finished pictures, total), None before the first; the last one again about once a second.
@@ -114,11 +117,11 @@ def make_in_process(source: CheckpointSource, data: str, **options: Any) -> Iter
     Raises:
         UserError: as `make_study`; or StudyError, because the process was killed.
     """
-    yield from in_process(_make, source, data, options)
+    yield from in_process(_make, source, data, options, note=note)
 
 
-def _make(source: CheckpointSource, data: str, options: dict[str, Any], progress: Callable[[int, int], object]) -> None:
-    make_study(source, data, **options, progress=progress)
+def _make(source: CheckpointSource, data: str, options: dict[str, Any], **reports: Callable[..., object]) -> None:
+    make_study(source, data, **options, **reports)
 
 
 def dataset_of(source: CheckpointSource, name: str) -> tuple[str, bool]:

@@ -21,12 +21,15 @@ GRACE_S = 10.0
 """Time for a cancelled process to remove its unfinished files before it is killed."""
 
 
-def in_process(function: Callable[..., object], *args: Any) -> Iterator[tuple[int, int] | None]:
-    """Run `function(*args, progress=…)` in a new process; closing the iterator ends the process.
+def in_process(
+    function: Callable[..., object], *args: Any, note: Callable[[Any], object] = lambda value: None
+) -> Iterator[tuple[int, int] | None]:
+    """Run `function(*args, progress=…, note=…)` in a new process; closing the iterator ends the process.
 
     Args:
-        function: of a module's top level; it may call `progress(done, total)`.
+        function: of a module's top level; it may call `progress(done, total)`, and `note(value)`.
         args: values that can be pickled.
+        note: called with each value that the function notes.
 
     Yields:
         (done, total), None before the first; the last one again every HEARTBEAT_S.
@@ -50,7 +53,10 @@ def in_process(function: Callable[..., object], *args: Any) -> Iterator[tuple[in
                     return
                 if kind == "failed":
                     raise value if isinstance(value, UserError) else RuntimeError(value)
-                last = value
+                if kind == "note":
+                    note(value)
+                else:
+                    last = value
             yield last
     except (EOFError, ConnectionError) as error:
         process.join(GRACE_S)
@@ -79,7 +85,10 @@ def _work(connection: Connection, function: Callable[..., object], args: tuple[A
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # A terminal sends Ctrl-C to both; the caller ends this process.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # An exception removes unfinished files.
     try:
-        function(*args, progress=lambda done, total: connection.send(("progress", (done, total))))
+        function(
+            *args, progress=lambda done, total: connection.send(("progress", (done, total))),
+            note=lambda value: connection.send(("note", value)),
+        )  # fmt: skip
         message: tuple[str, object] = ("done", None)
     except UserError as error:
         message = ("failed", error)

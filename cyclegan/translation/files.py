@@ -74,6 +74,8 @@ class FilesTranslation:
     """A sentence with its name for each file that was left out."""
     smaller: int = 0
     """Pictures that were worked at less than the requested size."""
+    notes: list[Message] = field(default_factory=list)
+    """A sentence for each kind of thing that pictures lost as they were read, such as bands or depth."""
 
 
 # --- finding ---------------------------------------------------------------------------------------------
@@ -293,6 +295,7 @@ def translate_files(
     translator: Translator, found: Found, target: str | os.PathLike, direction: Direction, *,
     side: Callable[[tuple[int, int]], int | None] = lambda size: None, batch_size: int | None = None,
     max_bytes: int | None = None,
+    around: Callable[[], contextlib.AbstractContextManager[object]] = contextlib.nullcontext,
 ) -> Generator[tuple[int, int], None, FilesTranslation]:
     """Translate pictures into a zip of PNGs of their sizes, each with the checkpoint's SHA, epoch and direction.
 
@@ -306,6 +309,7 @@ def translate_files(
         side: returns the shorter side to work at for a picture's width and height, None for its own.
         batch_size: pictures of one size that go through the network together; None chooses by size and device.
         max_bytes: the most bytes of the result.
+        around: returns what is entered while each picture is read, in the thread of that step.
 
     Yields:
         (files done, all files), before the first one and after each. Closed before its end, the generator leaves
@@ -329,7 +333,7 @@ def translate_files(
             result = _ResultZip(archive, picture, translator, direction, max_bytes, left_out)
             yield 0, total
             group = _Group()
-            for number, (item, image) in enumerate(open_pictures(found.items, left_out), 1):
+            for number, (item, image) in enumerate(open_pictures(found.items, left_out, around), 1):
                 if image is not None:
                     wanted = side(image.size)
                     most = batch_size or translator.batch_size(working_size(image.size, wanted))
@@ -368,19 +372,27 @@ def _temporary(path: Path) -> Iterator[Path]:
 
 
 def open_pictures(
-    items: Sequence[Item], left_out: list[Message | UserError]
+    items: Sequence[Item], left_out: list[Message | UserError],
+    around: Callable[[], contextlib.AbstractContextManager[object]] = contextlib.nullcontext,
 ) -> Iterator[tuple[Item, Image.Image | None]]:
-    """Yield each item with its picture as `open_image` reads it, or with None and a sentence added to `left_out`."""
+    """Yield each item with its picture as `open_image` reads it, or with None and a sentence added to `left_out`.
+
+    Args:
+        items: the files.
+        left_out: gets the errors.
+        around: see `translate_files`.
+    """
     archives: dict[Path, zipfile.ZipFile] = {}
     with contextlib.ExitStack() as stack:
         for item in items:
             try:
-                if item.member is None:
-                    image = open_image(item.path, name=item.shown)
-                else:
-                    if item.path not in archives:
-                        archives[item.path] = stack.enter_context(zipfile.ZipFile(item.path))
-                    image = open_image(_unpacked(archives[item.path], item), name=item.shown)
+                with around():
+                    if item.member is None:
+                        image = open_image(item.path, name=item.shown)
+                    else:
+                        if item.path not in archives:
+                            archives[item.path] = stack.enter_context(zipfile.ZipFile(item.path))
+                        image = open_image(_unpacked(archives[item.path], item), name=item.shown)
             except ImageError as error:
                 left_out.append(error)
                 image = None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import glob
 import os
 import zipfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -70,29 +71,37 @@ class Gathered:
     """The errors of folders and zips that can't be read."""
 
 
-def find_inputs(texts: Sequence[str | os.PathLike]) -> list[Input]:
+def find_inputs(
+    texts: Sequence[str | os.PathLike], *, progress: Callable[[int], object] = lambda count: None
+) -> list[Input]:
     """Return the files and folders that paths and patterns name, each once.
 
     A file gives NAME.png. A single folder or zip gives its pictures' own relative paths; of several, each gets a folder
     of its name. What a pattern finds keeps its path below the pattern's plain beginning: `data/*/x.jpg` gives
     `day/x.png` and `night/x.png`.
 
+    Args:
+        texts: the paths and patterns.
+        progress: called with 1 for each file that is found.
+
     Raises:
         ConfigError: a path doesn't exist or can't be read, or nothing matches a pattern.
     """
     found: dict[str, Input] = {}
     names: Counter[str] = Counter()
+    real = functools.cache(os.path.realpath)  # Of thousands of files, most have the same folder.
     for text in texts:
         path = Path(text)
         if glob.has_magic(str(path)) and not os.path.lexists(path):
-            inputs = _matching(path)
+            inputs = _matching(path, progress)
         elif os.path.isdir(_readable(path)) or is_archive(path):
             name = _free_name(path, names) if len(texts) > 1 else ""
             inputs = [Input(path, Path(name))]
         else:
             inputs = [Input(path, Path(path.name))]
+            progress(1)
         for each in inputs:
-            found.setdefault(entry(each.path), each)
+            found.setdefault(entry(each.path, real), each)
     return list(found.values())
 
 
@@ -117,7 +126,7 @@ def _free_name(path: Path, names: Counter[str]) -> str:
     return name if number == 1 else f"{name}-{number}"
 
 
-def _matching(pattern: Path) -> list[Input]:
+def _matching(pattern: Path, progress: Callable[[int], object]) -> list[Input]:
     """Return what a pattern finds, in natural order, without hidden files."""
     plain = next(index for index, part in enumerate(pattern.parts) if glob.has_magic(part))
     base = Path(*pattern.parts[:plain])
@@ -133,18 +142,27 @@ def _matching(pattern: Path) -> list[Input]:
         name = path.relative_to(base)
         if any(part.startswith(".") for part in name.parts):
             continue
+        progress(1)
         inputs.append(Input(path, name.with_suffix("") if is_archive(path) else name, by_pattern=True))
     if not inputs:
         raise ConfigError("nothing matches --input {pattern}: check the folder and the pattern", pattern=pattern)
     return inputs
 
 
-def entry(path: Path) -> str:
-    """Return the path that two ways to name one file share; a file that is a link is not followed."""
-    return os.path.join(os.path.realpath(path.parent), path.name) if path.name else os.path.realpath(path)
+def entry(path: Path, real: Callable[[Path], str] = os.path.realpath) -> str:
+    """Return the path that two ways to name one file share; a file that is a link is not followed.
+
+    Args:
+        path: the path.
+        real: `os.path.realpath`, perhaps with a memory.
+    """
+    return os.path.join(real(path.parent), path.name) if path.name else real(path)
 
 
-def gather(inputs: Sequence[Input], *, recursive: bool, reconstruct: bool, output: Path) -> Gathered:
+def gather(
+    inputs: Sequence[Input], *, recursive: bool, reconstruct: bool, output: Path,
+    progress: Callable[[int], object] = lambda count: None,
+) -> Gathered:
     """Return the pictures that inputs name or hold, each once, with distinct names of their translations.
 
     Args:
@@ -152,11 +170,13 @@ def gather(inputs: Sequence[Input], *, recursive: bool, reconstruct: bool, outpu
         recursive: walk subfolders, too.
         reconstruct: NAME_rec.png is written for each, too.
         output: the folder of the results, which is not walked.
+        progress: called with 1 for each input.
     """
-    gathered, seen = Gathered(), set()
+    gathered, seen, real = Gathered(), set(), functools.cache(os.path.realpath)
     found: list[tuple[Path, zipfile.ZipInfo | None, str, Path]] = []
     for each in inputs:
-        if each.by_pattern and _is_result(each, Path(os.path.realpath(output))):
+        progress(1)
+        if each.by_pattern and _is_result(each, real(output), real):
             gathered.skipped.results = True
         elif os.path.isdir(each.path):
             for path in _walk(each.path, recursive, output, gathered):
@@ -175,7 +195,7 @@ def gather(inputs: Sequence[Input], *, recursive: bool, reconstruct: bool, outpu
             found.append((each.path, None, str(each.path), each.name))
     once = []
     for one in found:
-        key = (entry(one[0]), one[1] and one[1].header_offset)
+        key = (entry(one[0], real), one[1] and one[1].header_offset)
         if key not in seen:
             seen.add(key)
             once.append(one)
@@ -184,12 +204,13 @@ def gather(inputs: Sequence[Input], *, recursive: bool, reconstruct: bool, outpu
     return gathered
 
 
-def _is_result(each: Input, output: Path) -> bool:
+def _is_result(each: Input, output: str, real: Callable[[Path], str]) -> bool:
     """Return whether a pattern has found the folder of the results, or a file in it, within what it searches."""
     if not each.name.parts:  # The current folder, by `**`.
         return False
-    base = Path(os.path.realpath(each.path.parents[len(each.name.parts) - 1]))
-    return Path(os.path.realpath(each.path)).is_relative_to(output) and not base.is_relative_to(output)
+    base = real(each.path.parents[len(each.name.parts) - 1])
+    path = os.path.realpath(each.path) if os.path.islink(each.path) else entry(each.path, real)
+    return Path(path).is_relative_to(output) and not Path(base).is_relative_to(output)
 
 
 def _walk(root: Path, recursive: bool, output: Path, gathered: Gathered) -> Iterator[Path]:

@@ -9,7 +9,7 @@ import io
 import logging
 import math
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -184,11 +184,12 @@ def cards(run: str, infos: Sequence[CheckpointInfo], count: int, chosen: Checkpo
     shown = "".join(_card(run, info, info is infos[0], info is chosen, best, say) for info in infos[:count])
     hint = say.html("Tick {least} to {most} epochs to compare them.", least=MIN_COMPARED, most=MAX_COMPARED)
     hint = hint if len(infos) >= MIN_COMPARED else ""
+    had = [figure for figure in FIGURES if any(_value(figure, i, way) is not None for i in infos for way in DIRECTIONS)]
     return (
         f'<div class="list-head"><h2>{say.html("All epochs")}</h2><p class="tick-hint">{hint}</p>'
         f'<a class="go" hidden>{say.html("Compare the ticked epochs")}</a></div>'
         f'<div class="epochs" data-run="{html.escape(run)}" data-least="{MIN_COMPARED}" data-most="{MAX_COMPARED}">'
-        f"{shown}</div>{_legend(infos, bool(best), say)}"
+        f"{shown}</div>{legend(had, bool(best), say)}"
     )
 
 
@@ -274,17 +275,20 @@ def _row(figure: Figure, info: CheckpointInfo, best: Mapping[tuple[str, str], fl
     return f'<tr><th scope="row" title="{meaning}">{label}</th>{"".join(cells)}</tr>'
 
 
-def _legend(infos: Sequence[CheckpointInfo], marks: bool, say: words.Speaker) -> str:
-    """Return the meanings of the rows that the run has."""
+def legend(figures: Iterable[Figure], marks: bool, say: words.Speaker) -> str:
+    """Return the HTML of the figures' meanings.
+
+    Args:
+        figures: those that are shown.
+        marks: whether dots mark the best values.
+        say: the visitor's language.
+    """
     def about(figure: Figure) -> str:
         said = [figure.meaning, *([BETTER[figure.better][1]] if figure.better else [])]
         meaning = html.escape("; ".join(map(say.text_of, said)))
         return f"<div><dt>{html.escape(say.text_of(figure.label))}</dt><dd>{meaning}</dd></div>"
 
-    rows = "".join(
-        about(figure) for figure in FIGURES
-        if any(_value(figure, info, direction) is not None for info in infos for direction in DIRECTIONS)
-    )
+    rows = "".join(map(about, figures))
     if not rows:
         return ""
     dot = say.html(

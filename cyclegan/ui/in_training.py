@@ -11,10 +11,11 @@ from pathlib import Path
 from cyclegan.checkpoints.progress import Progress
 from cyclegan.checkpoints.sources import CheckpointSource, LocalSource
 from cyclegan.errors import UserError, message
-from cyclegan.evaluation.figures import figure_of
+from cyclegan.evaluation.figures import FIGURES, figure_of
 from cyclegan.images import open_image
 from cyclegan.ui import words
 from cyclegan.ui.curves import step_curves
+from cyclegan.ui.epochs import legend
 
 SHOWN = 1000, 1600
 """Most pixels of the samples in width and height."""
@@ -30,7 +31,11 @@ def in_training(source: CheckpointSource, say: words.Speaker) -> str:
     samples = _samples(source, progress, say)
     if not drawn and not samples:
         return ""
-    return f"<h2>{say.html('Epoch {epoch} so far', epoch=progress.epoch)}</h2>{samples}{drawn}"
+    # Once an epoch is saved, the page has the meanings below it.
+    names = [] if source.list() else [*progress.losses, *(name for row in rows for name in row["losses"])]
+    shown = [figure_of(name)[0] for name in dict.fromkeys(names)]
+    meanings = legend((figure for figure in FIGURES if figure in shown), False, say)
+    return f"<h2>{say.html('Epoch {epoch} so far', epoch=progress.epoch)}</h2>{samples}{drawn}{meanings}"
 
 
 def _losses(progress: Progress, say: words.Speaker) -> str:
@@ -42,7 +47,7 @@ def _losses(progress: Progress, say: words.Speaker) -> str:
         of = " → ".join(progress.domains.get(domain, domain) for domain in end)
         of = f" <span>{html.escape(of)}</span>" if of else ""
         rows.append(f"<div><dt>{html.escape(label)}{of}</dt><dd>{value:.3f}</dd></div>")
-    return f"<dl>{''.join(rows)}</dl>" if rows else ""
+    return f'<dl class="losses">{"".join(rows)}</dl>' if rows else ""
 
 
 def _samples(source: LocalSource, progress: Progress, say: words.Speaker) -> str:

@@ -14,7 +14,7 @@ from gradio.utils import get_upload_folder
 from PIL import Image
 
 from cyclegan.config import DataConfig
-from cyclegan.errors import ImageError, message
+from cyclegan.errors import ImageError, Message, message
 from cyclegan.images import MAX_SIDE, open_image
 from cyclegan.pixels import PictureFacts, notes_on, recorded_facts
 from cyclegan.ui import words
@@ -25,6 +25,7 @@ MAX_WORKED_PIXELS = {"cpu": 1_000_000}
 """Most pixels that the networks get, by device: four passes over this many take about a minute on two cores."""
 MAX_WORKED_PIXELS_ELSEWHERE = 8_000_000
 MAX_PREVIEW_SIDE = 1024
+MAX_SHOWN_NAME = 80
 NOT_FOR_BROWSERS = {".tif", ".tiff", ".jp2", ".j2k", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".heic", ".heif"}
 NAMED_SIZES = ("auto", "training", "original")
 PIXEL_SIZES = (128, 196, 208, 256, 384, 512, 768, 1024)
@@ -58,7 +59,14 @@ def source_of(payload: dict) -> Any:
 
 def opened(payload: dict) -> Image.Image:
     """Return the uploaded picture. Raises ImageError."""
-    return open_image(source_of(payload), name=message("This file"))
+    return open_image(source_of(payload), name=_name_of(payload))
+
+
+def _name_of(payload: dict) -> str | Message:
+    """Return the name that a picture has on its visitor's computer, for messages; any request may send any value."""
+    name = payload.get("orig_name")
+    shown = "".join(c for c in name if c.isprintable())[:MAX_SHOWN_NAME] if isinstance(name, str) else ""
+    return shown or message("This file")
 
 
 def received(payload: dict, say: words.Speaker) -> tuple[Image.Image, list[str]]:
@@ -149,7 +157,10 @@ def size_dropdown() -> gr.Dropdown:
     return gr.Dropdown(
         [*named, *((f"{pixels} px", str(pixels)) for pixels in PIXEL_SIZES)], value="auto", allow_custom_value=True,
         label=words.label("Working size"),
-        info=words.label("The shorter side in pixels at which the networks work. Results have your picture's size."),
+        info=words.label(
+            "The shorter side in pixels at which the networks work. Automatic takes the picture's own, at most twice "
+            "the training size. Results have your picture's size."
+        ),
     )
 
 

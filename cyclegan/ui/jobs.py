@@ -23,6 +23,7 @@ from PIL import Image
 from cyclegan.checkpoints.format import CheckpointInfo
 from cyclegan.errors import ImageError, number_of
 from cyclegan.images import open_image
+from cyclegan.pixels import PictureFacts, notes_on, recorded_facts
 from cyclegan.ui import inputs, runs, words
 from cyclegan.ui.feedback import busy, notices, page_error, raise_for_page
 from cyclegan.ui.inputs import by
@@ -142,14 +143,22 @@ def files_steps(
     with _errors_shown(say):
         translator, batch_size = _behind(bench, run, epoch)
         data, limited = translator.checkpoint.config.data, []
+        facts: list[PictureFacts] = []
+
+        @contextlib.contextmanager
+        def recorded() -> Iterator[None]:
+            with recorded_facts() as seen:  # Of one picture, because each step may run in another thread.
+                yield
+            facts.extend(seen)
 
         def side(size: tuple[int, int]) -> int | None:
             worked, remarks = inputs.working_side(size, choice, data, device, say)
             limited.extend(remarks)
             return worked
 
-        done = yield from translate_files(translator, found, target, batch_size=batch_size, side=side, **options)
-        yield dataclasses.replace(done, smaller=len(limited))
+        options |= {"batch_size": batch_size, "side": side, "around": recorded}
+        done = yield from translate_files(translator, found, target, **options)
+        yield dataclasses.replace(done, smaller=len(limited), notes=notes_on(facts))
 
 
 def _behind(bench: Workbench, run: str | None, epoch: int) -> tuple[Any, int | None]:
@@ -396,6 +405,7 @@ def _files_said(done: FilesTranslation, info: CheckpointInfo, way: str, seconds:
             "Worked at a smaller size and scaled back, because a larger one would take this computer too long: "
             "{count:,}.", count=done.smaller,
         )  # fmt: skip
+    said = " ".join([said, *(say("About your pictures: {note}.", note=note) for note in done.notes)])
     if done.left_out:
         named = "; ".join(say.text_of(one) for one in itertools.islice(done.left_out, LEFT_OUT_SAID))
         more = len(done.left_out) - LEFT_OUT_SAID

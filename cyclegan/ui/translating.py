@@ -50,13 +50,27 @@ def translate(
 ) -> Iterator[list[Any]]:
     """Yield a sentence, the rows' values and headings (`row_boxes`), step by step; no values before an error."""
     if payload is None:
-        yield [say("Choose a picture."), *EMPTY * len(DIRECTIONS), *AS_THEY_ARE]
+        headings = _plain_headings(bench, run, epoch, reading, say)
+        yield [say("Choose a picture."), *EMPTY * len(DIRECTIONS), *headings]
         return
     try:
         yield from _translate(bench, payload, run, epoch, size, reading, say)
     except Exception as error:
-        yield [say("Nothing was translated."), *EMPTY * len(DIRECTIONS), *AS_THEY_ARE]
+        headings = _plain_headings(bench, run, epoch, reading, say)
+        yield [say("Nothing was translated."), *EMPTY * len(DIRECTIONS), *headings]
         raise_for_page(error, say)
+
+
+def _plain_headings(
+    bench: Workbench, run: str | None, epoch: str | None, reading: str, say: words.Speaker
+) -> list[Any]:
+    """Return the rows' headings without a word about the picture before, which they may be about."""
+    try:
+        info = bench.info(run, None if epoch is None else runs.epoch_number(epoch))
+    except UserError:  # It may be the reason itself.
+        return AS_THEY_ARE
+    directions = [one for one in info.directions if reading in ("both", one)] or info.directions
+    return [gr.Accordion(**look) for look in row_boxes(info, directions, None, say)]
 
 
 def _translate(

@@ -283,6 +283,20 @@ def test_one_dictionary_in_many_places_is_read_once(tmp_path):
     refused(write(shared, tmp_path / "x.pth"), "holds no weights")
 
 
+def test_weights_that_share_memory_are_refused_before_a_copy(two, tmp_path):
+    piece = torch.zeros(2**16)
+    many = {f"model.{i}.weight": piece[i:] for i in range(2000)}  # 256 KB in the file, half a GB as copies.
+    refused(write(two[0] | many, tmp_path / "x.pth"), "share their numbers")
+    alone = {key: torch.zeros(1).expand(3, 3) if key == "model.4.bias" else tensor for key, tensor in two[0].items()}
+    refused(write(alone, tmp_path / "x.pth"), "not plain")
+
+
+def test_nothing_is_copied_before_names_and_shapes_fit(two, tmp_path, monkeypatch):
+    monkeypatch.setattr("cyclegan.checkpoints.import_reference.copied", None)
+    refused(write(two[0] | {"model.4.more": torch.zeros(3)}, tmp_path / "x.pth"), "model.4.more")
+    refused(write(two[0] | {"model.4.bias": torch.zeros(3)}, tmp_path / "x.pth"), "has the shape (3,)")
+
+
 def test_many_levels_end(tmp_path):
     deep = {"model.model.0.weight": torch.zeros(8, 3, 4, 4)}
     for level in range(1500):

@@ -85,14 +85,29 @@ def test_n_layers_D_counts_where_the_reference_reads_it():
         ("0", "python train_accelerate.py"),
         ("2", "CUDA_VISIBLE_DEVICES=2 python train_accelerate.py"),
         ("-1", "ACCELERATE_USE_CPU=true python train_accelerate.py"),
+        ("-1,2", "CUDA_VISIBLE_DEVICES=2 python train_accelerate.py"),
+        ("1,1", "CUDA_VISIBLE_DEVICES=1 python train_accelerate.py"),
         ("0,1", "accelerate launch --multi_gpu --num_processes 2 train_accelerate.py"),
         ("1,3", "CUDA_VISIBLE_DEVICES=1,3 accelerate launch --multi_gpu --num_processes 2 train_accelerate.py"),
     ],
 )
 def test_devices(ids, starts):
     answer = explain_training(["--dataroot", "d", "--gpu_ids", ids, "--batch_size", "8"])
-    assert answer.split("\n\n")[1].startswith(f"{starts} --dataset d --batch_size {4 if ',' in ids else 8} ")
-    assert ("--batch_size is for each GPU here" in answer) == ("," in ids)
+    assert answer.split("\n\n")[1].startswith(f"{starts} --dataset d --batch_size {4 if 'launch' in starts else 8} ")
+    assert ("--batch_size is for each GPU here" in answer) == ("launch" in starts)
+
+
+@pytest.mark.parametrize(("ids", "note"), [
+    (",", "has no value in the line that was typed"), (" , ,", "has no value in the line that was typed"),
+    ("a,b", "isn't a list of GPUs such as 0,1 in the line that was typed, so it is left out"),
+    ("0-3", "isn't a list of GPUs such as 0,1 in the line that was typed, so it is left out"),
+])  # fmt: skip
+def test_devices_that_are_none_are_left_out(ids, note):
+    for answer in (explain_training(["--dataroot", "d", "--gpu_ids", ids]),
+                   explain_translation(["--dataroot", "d", "--gpu_ids", ids])):  # fmt: skip
+        line = answer.split("\n\n")[1]
+        assert "cuda" not in line.lower() and ids not in line and answer.endswith(f"--gpu_ids: {note}\n")
+    assert "--netG: has no value" in explain_training(["--dataroot", "d", "--netG", ","])
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,10 @@ import re
 from pathlib import Path
 
 import pytest
+from tqdm import tqdm
 
 from cyclegan.__main__ import main
+from cyclegan.commands import study as commands
 from cyclegan.study import server, simulate
 from cyclegan.study.format import read_study
 from cyclegan.study.protocol import Protocol, protocol
@@ -67,6 +69,14 @@ def played(small_study, participant):
 
 
 @pytest.fixture
+def labels(monkeypatch):
+    """The words before each progress bar."""
+    seen = []
+    monkeypatch.setattr(commands, "progress_bar", lambda **options: seen.append(options["desc"]) or tqdm(disable=True))
+    return seen
+
+
+@pytest.fixture
 def building(make_checkpoint, tmp_path):
     """Flags that build a small study of two epochs of untrained networks on built-in scenes."""
     for epoch in (1, 2):
@@ -77,10 +87,10 @@ def building(make_checkpoint, tmp_path):
     )  # fmt: skip
 
 
-def test_build_makes_a_study_that_is_checked_and_says_so(run, building, tmp_path):
+def test_build_makes_a_study_that_is_checked_and_says_so(run, labels, building, tmp_path):
     status, out, err = run(*building, "--epochs", "1,2", "--protocol", "pix2pix2017", "--title", "Which is real?",
                            "--mask", "--seed", 4, "--limit", 10, "--contact", "me@example.org")  # fmt: skip
-    assert status == 0, err
+    assert status == 0 and labels == ["Rendering"], err
     study = read_study(tmp_path / "studies" / "mine")
     assert study.epochs == (1, 2) and study.size == (32, 32) and study.seed == 4
     assert study.protocol == protocol("pix2pix2017", practice_trials=2, test_trials=6, mask=True)
@@ -90,7 +100,9 @@ def test_build_makes_a_study_that_is_checked_and_says_so(run, building, tmp_path
     assert all(re.fullmatch("[0-9a-f]{40}", c.commit_sha) for c in study.checkpoints)
     assert len(study.stimuli) == 10 * 3
     assert "30 pictures of 32×32" in out and "10 translated pictures: that is enough" in out
-    assert "FAILED" not in out and "± 5 points with" in out and f"study serve {study.folder}" in out
+    assert re.search(r"\nblind: none of \d+ channels tells real from fake; --verbose and study check list them\n", out)
+    assert "FAILED" not in out and "± 5 points with" not in out and "ok  " not in out
+    assert f"study serve {study.folder}" in out
     before = {path: path.read_bytes() for path in study.folder.rglob("*.png")}
     status, _, err = run(*building, "--epochs", "1,2")
     assert status == 1 and "exists already" in err
@@ -112,8 +124,9 @@ def test_a_study_for_which_no_protocol_is_named_has_as_many_trials_as_there_are_
     plain = [*building[:-4]]
     plain[plain.index("--dataset") + 1] = "streets:count=2,test_count=25,size=40"
     assert refused(*plain, "--protocol", "cyclegan2017").rstrip().endswith("--practice_trials 5 --test_trials 20")
-    status, out, err = run(*plain, "--mask")
+    status, out, err = run(*plain, "--mask", "--verbose")
     assert status == 0, err
+    assert "\nok      headers" in out and "± 5 points with" in out
     study = read_study(plain[plain.index("--output") + 1])
     expected = protocol("cyclegan2017", practice_trials=5, test_trials=20, mask=True)
     assert study.protocol == dataclasses.replace(expected, name="cyclegan2017, shortened")
@@ -177,7 +190,7 @@ def test_serve_hands_the_study_over(run, small_study, monkeypatch):
                      ([study], {"host": "0.0.0.0", "port": 7861, "trust_proxy": True})]  # fmt: skip
 
 
-def test_simulate_hands_over_what_was_asked_and_prints_what_was_done(run, small_study, monkeypatch):
+def test_simulate_hands_over_what_was_asked_and_prints_what_was_done(run, labels, small_study, monkeypatch):
     study, calls = small_study(), []
 
     def done(study, **options):
@@ -190,7 +203,7 @@ def test_simulate_hands_over_what_was_asked_and_prints_what_was_done(run, small_
                          "--stimulus_sd", 1, "--seed", 9, "--replace")  # fmt: skip
     del calls[0]["progress"]
     assert status == 0 and "fooled in 25.0% of 12 trials" in out and "16 votes on tiny" in out
-    assert out.rstrip().endswith(f"study report {study.folder} --simulated")
+    assert out.rstrip().endswith(f"study report {study.folder} --simulated") and labels == ["Simulating"]
     assert calls == [{"participants": 2, "fooling": {1: 0.1, None: 0.4}, "icc": 0.1, "stimulus_sd": 1.0, "seed": 9,
                       "replace": True}]
 

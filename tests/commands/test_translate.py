@@ -114,6 +114,7 @@ def test_folders_zips_patterns_and_files_together(tmp_path, translate):
     status, said = translate("--input", "day", "more/day", "--input", "p/*.jpg", "trip.zip", "x.png",
                              "--recursive", "--output", "out")  # fmt: skip
     assert status == 0 and "7 of 7 pictures" in said.out
+    assert "written to out; each folder and zip has a folder of its own there\n" in said.out
     wanted = ["1.png", "2.png", "day-2/1.png", "day/1.png", "day/deep/2.png", "trip/k/x.png", "x.png"]
     assert files(tmp_path / "out") == wanted
     assert said.err.splitlines()[:2] == ["note: not translated: 1 .txt", "note: k/notes.txt is not a picture"]

@@ -69,7 +69,8 @@ def test_each_folder_has_a_line_that_names_what_is_not_used(root):
     root.files(*(f"trainA/{name}" for name in ("Thumbs.db", "desktop.ini", ".DS_Store", "a.txt", "b.json", "c.csv")))
     root.files("trainA/README", "trainB/x/notes.dcm", "testB/.hidden/a.png", "testB/clip.mp4")
     assert lines(root.path) == [
-        "trainA: 2 pictures; not used: 5 .CR2, 5 .npy, 1 without a suffix, 3 pictures in 1 subfolder",
+        "trainA: 2 pictures; not used: 5 .CR2, 5 .npy, 1 without a suffix, 3 pictures in 1 subfolder "
+        "(move them up into trainA to use them)",
         "trainB: 2 pictures",
         "testA: 1 picture",
         "testB: 4 pictures; not used: 1 .mp4",
@@ -80,7 +81,8 @@ def test_many_kinds_of_files_are_summed_up(root):
     root.pictures("trainA", 1).pictures("trainA/a", 1).pictures("trainA/b/c", 1).pictures("trainB", 1)
     root.files(*(f"trainA/x.k{i}" for i in range(8)))
     assert lines(root.path)[0] == (
-        "trainA: 1 picture; not used: 1 .k0, 1 .k1, 1 .k2, 1 .k3, 1 .k4, 1 .k5, 2 others, 2 pictures in 2 subfolders"
+        "trainA: 1 picture; not used: 1 .k0, 1 .k1, 1 .k2, 1 .k3, 1 .k4, 1 .k5, 2 others, 2 pictures in 2 subfolders "
+        "(move them up into trainA to use them)"
     )
 
 
@@ -189,7 +191,8 @@ def test_other_counts_of_folders_are_named(root, folders, says):
 def test_pairs_say_once_how_they_are_cut(root, capsys, caplog):
     root.pictures("train", 3, size=(256, 128)).pictures("train/more", 1).pictures("val", 1, size=(100, 50))
     assert lines(root.path) == [
-        "train: 3 side-by-side pairs, each cut into two of 128×128; not used: 1 picture in 1 subfolder",
+        "train: 3 side-by-side pairs, each cut into two of 128×128; not used: 1 picture in 1 subfolder "
+        "(move them up into train to use them)",
         "val: 1 side-by-side pair, cut into two of 50×50",
     ]
     open_data(DataConfig(dataset=str(root.path), load_size=32, crop_size=32), seed=0)

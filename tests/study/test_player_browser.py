@@ -662,6 +662,8 @@ def test_a_preview_says_so_throughout_keeps_nothing_and_begins_anew(play):
     assert "nothing was recorded" in said and "are stored" not in said
     assert "code" not in said and "THANKS-42" not in said and not here.page.locator("a[href^='https']").count()
     assert here.page.evaluate("localStorage.length + sessionStorage.length") == 0
+    back = here.page.get_by_role("link", name="Back to the study's page")
+    assert back.get_attribute("href") == f"../../studies?study={game.study.name}"
     here.page.reload()
     here.title("Would you like to take part?")
 

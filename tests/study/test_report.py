@@ -125,8 +125,8 @@ def test_simulated_votes_count_only_where_there_are_no_others():
     votes = made_votes(study, 3, origin="simulated")
     report = reported(study, votes)
     assert report["simulated"] and report["participants"]["counted"] == 3
-    text = told(report)
-    assert "These votes are simulated" in text.split("## Method")[0]
+    opening = told(report).split("## Method")[0]
+    assert "These votes are simulated" in opening and "\n3 simulated participants judged 120 pairs" in opening
     both = pd.concat([votes, made_votes(study, 5, seed=1).query("participant > 'P002'")])
     report = reported(study, both)
     assert not report["simulated"] and report["participants"]["counted"] == 2 and "simulated" not in told(report)
@@ -160,6 +160,22 @@ def test_one_participant_and_never_fooled():
     assert "every figure is provisional" in told(report)
     needed = e["participants_needed"]
     assert needed["rate"] == 0.05 and needed["for_5_points"] == 6 and "below 5% or above 95% counts" in told(report)
+
+
+def test_a_plain_sentence_opens_the_report():
+    study = made_study(epochs=(20, 40, 60, 80), scenes=200)
+    report = reported(study, made_votes(study, 12, {20: 0.1, 40: 0.2, 60: 0.3, 80: 0.6}))
+    first, last = (e for e in report["epochs"] if e["epoch"] in (20, 80))
+    intervals = ["[{:.1%}, {:.1%}]".format(*each["interval"]) for each in (first, last)]
+    assert told(report).split("\n\n")[1] == (
+        f"48 participants judged 1,920 pairs of pictures; {last['fooling_rate']:.1%} of the fakes of epoch 80 were "
+        f"taken for real (95% interval {intervals[1]}), {first['fooling_rate']:.1%} of the fakes of epoch 20 were "
+        f"taken for real (95% interval {intervals[0]}). 50% would mean that nobody could tell them from real ones."
+    )
+    study = made_study()
+    said = told(reported(study, made_votes(study, 1)))
+    assert re.search(r"\n\n1 participant judged 40 pairs of pictures; [\d.]+% of the fakes were taken for real", said)
+    assert "from real ones. With so few participants, this is provisional.\n" in said
 
 
 # --- what else is told --------------------------------------------------------------------------------------
@@ -271,6 +287,7 @@ def test_preferences():
     assert report["pick"]["tie_share"] == pytest.approx((votes["chosen_side"] == "tie").mean())
     assert report["epochs"][0]["fooling_rate"] is None and report["epochs"][0]["participants"] == 10
     assert report["trend"] is None and "Epoch 100 was preferred most" in told(report)
+    assert "10 participants judged 400 pairs of pictures and preferred epoch 100 most.\n" in told(report)
     assert report["stimuli"]["what"] == "preferred" and report["agreement"]["alpha"] is not None
 
 
@@ -298,6 +315,7 @@ def test_tags():
     assert rates[20, "any"]["rate"] == pytest.approx(marked.mean()) and rates[60, "any"]["rate"] < 0.5
     assert rates[20, "any"]["boxes"] > 10 and len(rates[20, "any"]["heat"]) == 8
     assert "Of fakes of epoch 20" in told(report) and report["side_bias"] is None
+    assert re.search(r"8 participants judged \d+ pictures; .+% of the fakes of epoch 20 were marked", told(report))
     assert report["stimuli"]["what"] == "marked"
 
 

@@ -288,6 +288,15 @@ def test_extremes_weigh_how_many_judged():
     assert len(most) == 1 and not least
 
 
+def test_extremes_never_share_a_stimulus():
+    rng = np.random.default_rng(0)
+    for stimuli in range(1, 20):
+        counts = rng.integers(3, 60, stimuli)
+        what = np.repeat(np.arange(stimuli), counts)
+        most, least = ({each.stimulus for each in side} for side in extremes(rng.random(len(what)) < 0.5, what))
+        assert not most & least and len(most) <= (stimuli + 1) // 2 and len(least) <= stimuli // 2
+
+
 # --- pick and tag -------------------------------------------------------------------------------------------
 
 

@@ -15,30 +15,31 @@ from cyclegan.study.worker import in_process
 # What the processes run: they find it by its name in this module.
 
 
-def count(until, progress):
+def count(until, progress, note):
     for number in range(until):
         progress(number + 1, until)
+    note(message("{n} picture", "{n} pictures", until))
 
 
-def fail(kind, template, values, progress):
+def fail(kind, template, values, progress, note):
     progress(1, 2)
     raise kind(template, **values)
 
 
-def divide(progress):
+def divide(progress, note):
     return 1 / 0
 
 
-def be_killed(progress):
+def be_killed(progress, note):
     progress(1, 2)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def leave(progress):
+def leave(progress, note):
     os._exit(3)
 
 
-def wait(folder, progress):
+def wait(folder, progress, note):
     unfinished = folder / str(os.getpid())
     unfinished.touch()
     try:
@@ -48,7 +49,7 @@ def wait(folder, progress):
         unfinished.unlink()
 
 
-def refuse_to_end(folder, progress):
+def refuse_to_end(folder, progress, note):
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     (folder / str(os.getpid())).touch()
     progress(1, 2)
@@ -65,6 +66,12 @@ def is_alive(pid):
 def test_progress_arrives_in_order():
     steps = [step for step in in_process(count, 3) if step is not None]
     assert list(dict.fromkeys(steps)) == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_notes_arrive_whole():
+    notes = []
+    list(in_process(count, 2, note=notes.append))
+    assert [in_language(each, "en") for each in notes] == ["2 pictures"]
 
 
 def test_an_error_arrives_whole_and_can_be_translated():

@@ -1,5 +1,7 @@
 """Many pictures into a zip: names, order, what is left out, and zips that mean no good."""
 
+import contextlib
+import contextvars
 import io
 import struct
 import zipfile
@@ -11,6 +13,7 @@ from PIL import Image
 
 from cyclegan.checkpoints.format import load_checkpoint
 from cyclegan.errors import CheckpointError, ImageError
+from cyclegan.pixels import recorded_facts
 from cyclegan.translation import files as module
 from cyclegan.translation.files import find_pictures, translate_files
 from cyclegan.translation.translator import Translator
@@ -278,6 +281,25 @@ def test_without_memory_a_picture_is_left_out(tmp_path, translator, out):
     done, _ = finished(translate_files(translator, find_pictures([path]), out, "ab"))
     said = [str(one) for one in done.left_out]
     assert done.done == 1 and said == ["a.png: a picture of 40×36 needs more memory than there is"]
+
+
+def test_each_picture_is_read_within_what_its_caller_wants_whatever_thread_takes_a_step(tmp_path, translator, out):
+    facts = []
+
+    @contextlib.contextmanager
+    def around():
+        with recorded_facts() as seen:
+            yield
+        facts.extend(seen)
+
+    stream = io.BytesIO()
+    Image.fromarray(np.arange(40 * 36, dtype=np.uint16).reshape(36, 40)).save(stream, "PNG")
+    path = packed(tmp_path / "trip.zip", {"a.png": stream.getvalue(), "b.png": b"no", "c.png": stream.getvalue()})
+    steps = translate_files(translator, find_pictures([path]), out, "ab", batch_size=1, around=around)
+    with pytest.raises(StopIteration):
+        while True:
+            contextvars.Context().run(next, steps)
+    assert [one.depth.high for one in facts] == [1439, 1439]
 
 
 def test_many_files_of_one_name_are_numbered_at_once():

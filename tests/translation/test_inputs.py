@@ -51,6 +51,13 @@ def test_subfolders_are_mirrored(photos):
     assert gathered.items[3].shown == str(photos / "day/deep/1.png") and "subfolder" not in str(gathered.skipped)
 
 
+def test_a_search_among_thousands_shows_its_progress(photos):
+    seen, walked = [], []
+    inputs = find_inputs([photos / "*" / "*.png", photos / "2.jpg"], progress=seen.append)
+    gather(inputs, recursive=False, reconstruct=False, output=Path("out"), progress=walked.append)
+    assert sum(seen) == sum(walked) == len(inputs) == 3
+
+
 def test_loops_of_links_end_and_no_picture_comes_twice(photos, tmp_path):
     (tmp_path / "other" / "sub").mkdir(parents=True)
     (tmp_path / "other" / "sub" / "o.png").write_bytes(b"x")

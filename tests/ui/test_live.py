@@ -136,6 +136,7 @@ def test_the_losses_and_samples_of_the_first_epoch_are_shown(run, bench):
     assert in_training(source, say) == ""
     write_progress(run, TRAINING)
     shown = in_training(source, say)
+    assert shown.count("What the figures mean") == 1 and "<dt>adversarial</dt>" in shown
     assert "Epoch 1 so far" in shown and "0.250" in shown and "day → &lt;night&gt;" in shown and "<img" not in shown
     for step in (10, 20):
         MetricsLog(run).append({"event": "step", "epoch": 1, "step": step, "losses": {"cycle_a": 5 / step}})
@@ -156,5 +157,6 @@ def test_the_losses_and_samples_of_the_first_epoch_are_shown(run, bench):
     assert "<img" not in in_training(source, say)  # They are of the epoch before, which has its own by now.
 
     write_epoch(run, 1)
+    assert "What the figures mean" not in in_training(source, say)  # The page has them below.
     write_progress(run, Progress("done", epoch=2, epochs=1))
     assert in_training(source, say) == ""

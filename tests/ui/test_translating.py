@@ -3,13 +3,15 @@
 import shutil
 from pathlib import Path
 
+import gradio as gr
 import pytest
 from PIL import Image
 
 from cyclegan.checkpoints.sources import LocalSource
+from cyclegan.errors import ImageError
 from cyclegan.evaluation.reconstruction import Similarity
 from cyclegan.images import mean_difference, open_image
-from cyclegan.ui import translating
+from cyclegan.ui import inputs, translating
 from cyclegan.ui.results import Picture, Result, served
 from cyclegan.ui.words import Speaker, speaker
 from cyclegan.ui.workbench import Workbench
@@ -45,6 +47,26 @@ def test_the_reading_that_fits_is_open_and_named(streets):
                                                  "The other reading: night → day → night"]  # fmt: skip
     pinned = translating.row_boxes(info, ("ba",), None, speaker())
     assert [box["visible"] for box in pinned] == [False, True] and pinned[1]["label"] == "As night: night → day → night"
+
+
+def test_after_a_bad_upload_nothing_is_said_of_the_picture_before(streets, tmp_path):
+    (tmp_path / "bad.png").write_text("no picture")
+    steps = translating.translate(
+        streets, {**uploaded(tmp_path / "bad.png"), "orig_name": "my\n<b>.png"}, None, None, "auto", "both", speaker()
+    )  # fmt: skip
+    note, *_, first, second = next(steps)
+    assert (note, first.label, second.label) == (
+        "Nothing was translated.", "As day: day → night → day", "The other reading: night → day → night"
+    )  # fmt: skip
+    with pytest.raises(gr.Error, match="^'my&lt;b&gt;.png is not a picture"):
+        next(steps)
+    none = next(translating.translate(streets, None, None, None, "auto", "ba", speaker()))
+    assert none[0] == "Choose a picture." and none[-1].label.startswith("As night")
+    for name in ("", None, 5, ["x"]):
+        with pytest.raises(ImageError, match="^This file is not a picture"):
+            inputs.opened({**uploaded(tmp_path / "bad.png"), "orig_name": name})
+    lost = translating.translate(streets, {}, "nowhere", None, "auto", "both", speaker())
+    assert next(lost)[-2:] == translating.AS_THEY_ARE
 
 
 @pytest.mark.parametrize("example, likely", [("a_2", "ab"), ("b_3", "ba")])

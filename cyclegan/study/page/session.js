@@ -105,7 +105,10 @@ async function finish({ phase, score, code, url }) {
   if (code) parts.push(make("h2", () => say("Your completion code")), codeLine(code));
   if (!url && !about.preview) parts.push(make("p", () => say("You can close this page now."), { className: "soft" }));
   const host = url && new URL(url).host;
-  await screen(parts, url ? [{ href: url, words: () => say("Finish at {host}", { host }), main: true }] : []);
+  const links = url ? [{ href: url, words: () => say("Finish at {host}", { host }) }] : [];
+  // A preview is at study/_preview/NAME of the app that has the page.
+  if (about.preview) links.push({ href: `../../studies?study=${encodeURIComponent(about.name)}`, words: () => say("Back to the study's page") });
+  await screen(parts, links);
 }
 
 /** The completion code, with a button that copies it. */

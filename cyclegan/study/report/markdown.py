@@ -26,6 +26,8 @@ def to_markdown(report: Mapping[str, Any], pictures: Mapping[str, str] | None = 
     if report["simulated"]:
         parts.append("> **These votes are simulated.** Nobody has judged these pictures; the figures below say "
                      "nothing about them.")
+    if report["trials"]:
+        parts.append(_opening(report))
     parts += ["## Method", _method(report), _who(report)]
     if not report["trials"]:
         parts.append("No trial counts yet, so there is no figure.")
@@ -36,6 +38,31 @@ def to_markdown(report: Mapping[str, Any], pictures: Mapping[str, str] | None = 
         parts += _stimuli_words(report, pictures)
     parts += ["## Notes", "\n".join(f"- {note}" for note in report["notes"]), "## Protocol", _protocol_table(report)]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _opening(report: Mapping[str, Any]) -> str:
+    """Return the result in plain words: who judged how much, and the outcome of each epoch, at most the extremes."""
+    people, task = report["participants"]["counted"], report["protocol"]["task"]
+    pairs = task == "pick" or (task == "realness" and report["protocol"]["presentation"] != "single")
+    who = number_of(people, "simulated participant" if report["simulated"] else "participant")
+    what = ("pair of pictures", "pairs of pictures") if pairs else ("picture", "")
+    text = f"{who} judged {number_of(report['trials'], *what)}"
+    if task == "pick":
+        best = max(report["pick"]["strengths"], key=lambda each: each["strength"])
+        text += f" and preferred epoch {best['epoch']} most."
+    else:
+        rows = report["epochs"] if task == "realness" else [r for r in report["tag"]["rates"] if r["tag"] == "any"]
+        key, verb = ("fooling_rate", "taken for real") if task == "realness" else ("rate", "marked as wrong somewhere")
+        rows = sorted((row for row in rows if row[key] is not None), key=lambda row: row[key], reverse=True)
+        shown = rows if len(rows) <= 3 else [rows[0], rows[-1]]
+        for row in shown:
+            which = f" of epoch {row['epoch']}" if len(report["epochs"]) > 1 else ""
+            text += f"{'; ' if row is shown[0] else ', '}{_percent(row[key])} of the fakes{which} were {verb} "
+            text += f"(95% interval {_interval(row['interval'])})"
+        text += "."
+    if task == "realness" and pairs:
+        text += " 50% would mean that nobody could tell them from real ones."
+    return text + (" With so few participants, this is provisional." if people < statistics.MIN_PARTICIPANTS else "")
 
 
 def _method(report: Mapping[str, Any]) -> str:

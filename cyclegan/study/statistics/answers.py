@@ -68,7 +68,8 @@ class Extreme:
 def extremes(values: Any, stimuli: Any, count: int = 8, least: int = 3) -> tuple[list[Extreme], list[Extreme]]:
     """Return the stimuli with the highest and with the lowest rates, of those judged at least `least` times.
 
-    Sorted by Wilson's bounds (lower for the highest, upper for the lowest), so that 3 of 3 doesn't beat 19 of 20.
+    Sorted by Wilson's bounds (lower for the highest, upper for the lowest), so that 3 of 3 doesn't beat 19 of 20. None
+    is in both lists: each has at most half of the stimuli, and one in the middle is among the highest.
     """
     import pandas as pd
     from statsmodels.stats.proportion import proportion_confint
@@ -79,12 +80,11 @@ def extremes(values: Any, stimuli: Any, count: int = 8, least: int = 3) -> tuple
     if not len(table):
         return [], []
     table["low"], table["high"] = proportion_confint(table["sum"], table["count"], method="wilson")
-    found = []
-    for column, ascending in (("low", False), ("high", True)):
-        rows = table.sort_index().sort_values(column, ascending=ascending, kind="stable").head(min(count, len(table)))
-        found.append([Extreme(str(name), float(row["sum"] / row["count"]), int(row["count"]))
-                      for name, row in rows.iterrows()])
-    # With few stimuli, none may appear in both lists.
-    most, fewest = found
-    half = (len(table) + 1) // 2
-    return most[:half], fewest[: len(table) - min(half, len(most))]
+    table = table.sort_index()
+    highest = table.sort_values("low", ascending=False, kind="stable").head(min(count, (len(table) + 1) // 2))
+    # Of those left, because one that many have judged may be first by both bounds.
+    lowest = table.drop(highest.index).sort_values("high", kind="stable").head(count)
+    return tuple(
+        [Extreme(str(name), float(row["sum"] / row["count"]), int(row["count"])) for name, row in rows.iterrows()]
+        for rows in (highest, lowest)
+    )

@@ -111,7 +111,10 @@ def _video_tab() -> tuple[gr.File, gr.Button, gr.Dropdown, gr.Slider, gr.Button]
     size = gr.Dropdown(
         [*((f"{pixels} px", pixels) for pixels in VIDEO_SIZES), (words.label("Original"), "original")],
         value="256", allow_custom_value=True, label=words.label("Size of the result"),
-        info=words.label("Its shorter side in pixels, which the network sees too; or type another number."),
+        info=words.label(
+            "Its shorter side in pixels, which the network sees too; or type another number. A video begins at 256, "
+            "whatever its own size, because every frame takes time."
+        ),
     )  # fmt: skip
     smoothing = gr.Slider(
         0, 1, value=0, step=0.05, label=words.label("Smoothing against flicker"),

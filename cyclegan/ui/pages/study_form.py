@@ -14,13 +14,13 @@ from urllib.parse import quote
 import gradio as gr
 
 from cyclegan.checkpoints.sources import CheckpointSource, LocalSource
-from cyclegan.errors import StudyError
+from cyclegan.errors import Message, StudyError
 from cyclegan.study.format import Study, check_name
 from cyclegan.study.protocol import DEFAULT, PROTOCOLS, trial_counts
 from cyclegan.study.protocol import protocol as preset
 from cyclegan.study.shelf import PREVIEW, Studies
 from cyclegan.ui import live, runs, words
-from cyclegan.ui.feedback import busy, page_error, shows_errors
+from cyclegan.ui.feedback import busy, notices, page_error, shows_errors
 from cyclegan.ui.studies import offered_dataset, spread
 from cyclegan.ui.workbench import Workbench
 
@@ -45,9 +45,9 @@ def build(bench: Workbench, studies: Studies, choice: gr.Dropdown) -> tuple[list
     form.protocol.input(_rules_of, form.protocol, form.rules, **READS)
     given = [
         form.run, form.epochs, form.direction, form.dataset, form.protocol, form.name, form.title, form.contact,
-        *form.rules,
+        *form.rules, form.fewer,
     ]  # fmt: skip
-    shown = [form.said, form.go, choice, form.offer, form.fitting]
+    shown = [form.said, form.go, choice, form.offer, form.fitting, *form.rules[:2], form.fewer]
     asked = form.go.click(shows_errors(react.build_study), given, shown, **BUILDS)
     taken = form.offer.click(lambda fitting: fitting, form.fitting, form.rules[:2], **READS)
     return [asked, taken.success(shows_errors(react.build_study), given, shown, **BUILDS)], form.run, form.training
@@ -101,10 +101,11 @@ def _layout(bench: Workbench, studies: Studies) -> SimpleNamespace:
         go = gr.Button(words.label("Build"), variant="primary")
         said = gr.HTML(elem_classes="built", label="built")
         offer, fitting = gr.Button(visible=False), gr.State()
+        fewer = gr.State()  # The numbers of trials that the last build chose, which nobody has typed.
     return SimpleNamespace(
         run=run, epochs=epochs, direction=direction, dataset=dataset, where=where, name=name, title=title,
         contact=contact, protocol=protocol, rules=rules, go=go, said=said, offer=offer, fitting=fitting,
-        training=training,
+        fewer=fewer, training=training,
     )  # fmt: skip
 
 
@@ -147,22 +148,23 @@ class _Reactions:
     def build_study(
         self, run: str, epochs: list[int], direction: str, dataset: str, protocol: str, name: str, title: str,
         contact: str, practice: int | None, test: int | None, vigilance: float, repeats: float, mask: bool,
-        request: gr.Request,
+        fewer: list[int] | None, request: gr.Request,
     ) -> Iterator[list[Any]]:  # fmt: skip
         """Make a study in a process of its own, and choose it; a problem is shown in the form, which keeps its values.
 
-        Yields the values of [said, go, choice, offer, fitting].
+        Yields the values of [said, go, choice, offer, fitting, practice, test, fewer].
         """
         say = words.speaker(request)
         options = {
             "epochs": sorted(int(epoch) for epoch in epochs or []) or "latest", "direction": direction,
             "title": title or "", "contact": contact or "",
         }  # fmt: skip
-        if not protocol and [practice, test] == _rules_of("")[:2]:
+        if not protocol and [practice, test] in (_rules_of("")[:2], fewer):
             practice = test = None  # Nobody has chosen them.
         rules = {"practice_trials": practice, "test_trials": test, "vigilance_share": _float(vigilance),
                  "repeat_share": _float(repeats), "mask": bool(mask)}  # fmt: skip
-        waiting, none = gr.Button(interactive=False), [gr.Button(visible=False), None]
+        kept = [gr.skip()] * 3
+        waiting, none = gr.Button(interactive=False), [gr.Button(visible=False), None, *kept]
         yield [busy(say("Building …")), waiting, gr.skip(), *none]
         try:
             source, dataset = self.bench.run(run), (dataset or "").strip()
@@ -171,28 +173,33 @@ class _Reactions:
             name = (name or "").strip() or f"{Path(source.name).name}-{direction}-{protocol or DEFAULT}"
             check_name(name)  # A path would lead out of the folder in which the app looks for studies.
             options["output"] = BUILT_IN / name
-            for part in _made(source, dataset, protocol, rules, options):
+            notes: list[Message] = []
+            for part in _made(source, dataset, protocol, rules, options, notes):
                 shown = busy(say("Building … {part}", part=part)) if part else gr.skip()
                 yield [shown, gr.skip(), gr.skip(), *none]
             study = self.studies.add(options["output"])
         except Exception as error:
             problem = page_error(error, say)
-            yield [_problem(problem), gr.Button(interactive=True), gr.skip(), *_offer(error, say)]
+            yield [_problem(problem), gr.Button(interactive=True), gr.skip(), *_offer(error, say), *kept]
             problem.visible = False  # It is in the form, where it doesn't vanish.
             raise problem from error
         command, names = _command(source, dataset, protocol, {**options, **rules}), list(self.studies.by_name)
         chosen = gr.Dropdown(names, value=study.name, visible=len(names) > 1)
-        yield [_built(study, command, say), gr.Button(interactive=True), chosen, *none]
+        counts = [study.protocol.practice_trials, study.protocol.test_trials]
+        built = _built(study, command, notes, say)
+        yield [built, gr.Button(interactive=True), chosen, *none[:2], *counts, None if practice else counts]
 
 
 def _made(
-    source: CheckpointSource, dataset: str, protocol: str, rules: Mapping[str, Any], options: Mapping[str, Any]
-) -> Iterator[str]:
-    """Make a study in a process of its own; yield its progress in percent, as `_percentages` does."""
+    source: CheckpointSource, dataset: str, protocol: str, rules: Mapping[str, Any], options: Mapping[str, Any],
+    notes: list[Message],
+) -> Iterator[str]:  # fmt: skip
+    """Make a study in a process of its own, adding to `notes`; yield its progress in percent, as `_percentages`."""
     from cyclegan.study.make import make_in_process  # Only the owner's own computer has it: see hub/space.py.
 
     shorten = not protocol and rules["practice_trials"] is None and rules["test_trials"] is None
-    made = make_in_process(source, dataset, protocol=preset(protocol or DEFAULT, **rules), shorten=shorten, **options)
+    options = {**options, "protocol": preset(protocol or DEFAULT, **rules), "shorten": shorten}
+    made = make_in_process(source, dataset, note=notes.append, **options)
     with contextlib.closing(made):
         yield from _percentages(made)
 
@@ -214,8 +221,8 @@ def _offer(error: Exception, say: words.Speaker) -> list[Any]:
     return [gr.Button(text, visible=True), [practice, test]]
 
 
-def _built(study: Study, command: str, say: words.Speaker) -> str:
-    """Return the HTML of what was built, with the link to try it and the command that does the same."""
+def _built(study: Study, command: str, notes: Iterable[Message], say: words.Speaker) -> str:
+    """Return the HTML of what was built and noted, with the link to try it and the command that does the same."""
     built = say.html(
         "Built in {folder}; nothing but the pictures gives away what is real. It is selected at the top of this page.",
         folder=study.folder,
@@ -232,7 +239,7 @@ def _built(study: Study, command: str, say: words.Speaker) -> str:
         )  # fmt: skip
     address, same = f"study/{PREVIEW}/{quote(study.name)}", say.html("The same from a shell:")
     link = f'<a href="{address}" target="_blank">{say.html("Try it: nothing is recorded")}</a>'
-    return f"<p>{built} {counts}</p><p>{link}</p><p>{same}</p><code>{html.escape(command)}</code>"
+    return f"<p>{built} {counts}</p>{notices(notes, say)}<p>{link}</p><p>{same}</p><code>{html.escape(command)}</code>"
 
 
 def _float(value: float | None) -> float | None:

@@ -196,10 +196,12 @@ def test_files_and_zips_become_a_zip(files, app, tmp_path):
         archive.writestr("<b>notes.txt", "x")
     (tmp_path / "text.png").write_text("hello")
     picture(900, 1).save(tmp_path / "strip.png")
+    Image.fromarray(np.arange(48 * 40, dtype=np.uint16).reshape(40, 48)).save(tmp_path / "10.png")
     names = ("10.png", "trip.zip", "2.png", "text.png", "strip.png")
     note, path = files(*(tmp_path / name for name in names), direction="ba", size="64")
     assert note.startswith("5 of 7 files translated with epoch 2, night → day, in ")
     assert "Worked at a smaller size and scaled back" in note and "would take this computer too long: 1." in note
+    assert "About your pictures: 16-bit pictures use only 0..1919 of 65535 and become 8 grey levels: multiply" in note
     assert "Left out: &lt;b&gt;notes.txt is not a picture; text.png is not a picture" in note
     with zipfile.ZipFile(path) as archive:
         assert sorted(archive.namelist()) == ["10.png", "2-2.png", "2.png", "day/2.png", "left_out.txt", "strip.png"]

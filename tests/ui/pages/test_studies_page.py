@@ -1,6 +1,7 @@
 """The studies' page in the running app: its function, the participants' page beside it, and what builds a study."""
 
 import contextlib
+import dataclasses
 import re
 import tempfile
 from pathlib import Path
@@ -14,7 +15,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from cyclegan.checkpoints.sources import LocalSource, Watch
-from cyclegan.errors import StudyError
+from cyclegan.errors import StudyError, message
 from cyclegan.study import make
 from cyclegan.study.choice import TooFewPictures
 from cyclegan.study.protocol import protocol
@@ -199,16 +200,19 @@ def form(make_checkpoint, tmp_path, monkeypatch):
     ))  # fmt: skip
     asked = {}
 
-    def send(protocol="", numbers=(10, 40), error=None, name=""):
-        def made(source, dataset, **options):
+    def send(protocol="", numbers=(10, 40), error=None, name="", fewer=None, built=None):
+        def made(source, dataset, note, **options):
             asked.update(options, dataset=dataset)
+            if built is not None:
+                asked["protocol"] = built
+            note(message("test pictures that are also training pictures: {count}", count="<1>"))
             yield (1, 2)
             if error is not None:
                 raise error
 
         monkeypatch.setattr(make, "make_in_process", made)
         steps, shown = _Reactions(bench, studies).build_study(
-            "myrun", [1], "ab", " data/maps ", protocol, name, "", "", *numbers, 0, 0, False, None
+            "myrun", [1], "ab", " data/maps ", protocol, name, "", "", *numbers, 0, 0, False, fewer, None
         ), []  # fmt: skip
         try:
             for step in steps:
@@ -229,14 +233,27 @@ def test_trials_that_nobody_has_chosen_may_be_fewer(form):
     asked, shown = form("cyclegan2017")
     assert not asked["shorten"] and asked["protocol"] == protocol("cyclegan2017")
     assert "--protocol=cyclegan2017 --epochs" in shown[-1][0]
-    asked, _ = form(numbers=(10, 20))
-    assert not asked["shorten"] and asked["protocol"].test_trials == 20
+    asked, shown = form(numbers=(10, 20))
+    assert not asked["shorten"] and asked["protocol"].test_trials == 20 and shown[-1][-3:] == [10, 20, None]
+    # The form shows what was built; those numbers aren't anybody's choice for the next study.
+    shorter = protocol("cyclegan2017", practice_trials=4, test_trials=12)
+    _, shown = form(built=dataclasses.replace(shorter, name="cyclegan2017, shortened"))
+    assert shown[-1][-3:] == [4, 12, [4, 12]] and "4 practice trials and 12 test trials" in shown[-1][0]
+    asked, _ = form(numbers=(4, 12), fewer=[4, 12])
+    assert asked["shorten"] and asked["protocol"] == protocol("cyclegan2017")
+    asked, _ = form(numbers=(4, 12))
+    assert not asked["shorten"] and asked["protocol"].test_trials == 12
+
+
+def test_what_a_build_notes_is_shown(form):
+    _, shown = form()
+    assert '<p class="notice">Test pictures that are also training pictures: &lt;1&gt;.</p>' in shown[-1][0]
 
 
 def test_problems_are_shown_in_the_form_with_what_would_work(form, caplog):
     few = TooFewPictures("<few>, {practice_trials} + {test_trials}", practice_trials=4, test_trials=12)
     _, shown = form(error=few)
-    text, go, choice, offer, fitting = shown[-1]
+    text, go, choice, offer, fitting, *_ = shown[-1]
     assert 'role="alert"' in text and "&lt;few&gt;, 4 + 12" in text and go.interactive
     assert offer.visible and offer.value == "Build with 4 practice trials and 12 test trials" and fitting == [4, 12]
     _, shown = form(error=StudyError("the folder exists"))

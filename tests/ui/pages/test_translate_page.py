@@ -215,6 +215,7 @@ def test_bad_uploads_are_one_sentence_and_the_next_works(translate, tmp_path, co
     path.write_bytes(content)
     with pytest.raises(Exception, match=said) as caught:
         translate(path)
+    assert "bad.png is " in str(caught.value)
     assert "Traceback" not in str(caught.value) and "\n" not in str(caught.value) and "<" not in str(caught.value)
     picture(40, 40).save(tmp_path / "good.png")
     assert translate(tmp_path / "good.png")[0].startswith("Epoch")
