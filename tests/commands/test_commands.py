@@ -78,11 +78,13 @@ def test_pictures_that_are_translated_in_pieces_show_how_far_they_are(
     class Bar(tqdm):
         def __init__(self, *args, **options):
             super().__init__(*args, **{**options, "delay": 0.0})
-            bars.append(self)
+            if options.get("desc") != "Finding pictures":
+                bars.append(self)
 
         def update(self, n=1):
             super().update(n)
-            seen.append((self.n, str(self)))
+            if self in bars:
+                seen.append((self.n, str(self)))
 
     monkeypatch.setattr("cyclegan.cli.progress.tqdm", Bar)
     # The smallest pictures are too large.
