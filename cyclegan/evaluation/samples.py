@@ -14,6 +14,7 @@ from cyclegan.config import DIRECTIONS, Direction
 from cyclegan.evaluation.collapse import diversity
 from cyclegan.evaluation.grids import GAP, HEADS
 from cyclegan.images import to_image
+from cyclegan.networks import CoupledGenerator
 
 MIN_TILE = 96  # pixels
 DIVERSITY_SAMPLES = 8
@@ -30,6 +31,8 @@ class TranslatedSamples:
     fake: list[Tensor]
     rec: list[Tensor] | None = None
     """The way back; None where there is no generator for it."""
+    redrawn: list[Tensor] | None = None
+    """The source domain's generator in place of the inputs; None unless the generator translates by inversion."""
     truth: list[Tensor] | None = None
 
 
@@ -53,14 +56,20 @@ def translate_samples(
         there, back = generators[f"gen_{direction}"], generators.get(f"gen_{direction[::-1]}")
         fake: list[Tensor] = []
         rec: list[Tensor] = []
+        redrawn: list[Tensor] = []
         for real in samples[f"real_{source}"]:
-            translated = there(real[None].to(device))
+            if isinstance(there, CoupledGenerator):
+                translated, drawn = there.translate_and_redraw(real[None].to(device))
+                redrawn.append(drawn[0].cpu())
+            else:
+                translated = there(real[None].to(device))
             fake.append(translated[0].float().cpu())
             if back is not None:
                 rec.append(back(translated)[0].float().cpu())
         results[direction] = TranslatedSamples(
             direction, samples[f"label_{source}"], samples[f"real_{source}"], fake,
             rec=rec if back is not None else None, truth=samples.get(f"truth_{target}"),
+            redrawn=redrawn or None,
         )  # fmt: skip
     return results
 
@@ -77,6 +86,7 @@ def sample_metrics(
     For each translated direction, `ab` or `ba`:
         reconstruction_l1_*: mean |rec − real| in grey levels (0 to 255), where there is a way back.
         change_l1_*: mean |fake − real| in grey levels; near 0 means that nothing is translated.
+        inversion_l1_*: mean |redrawn − real| in grey levels, where the generator translates by inversion.
         truth_l1_*: mean |fake − truth| in grey levels, where the true other-domain picture is known.
         diversity_*: diversity of the fakes over that of their inputs; see `collapse`.
     and for each domain with a judge, `a` or `b`:
@@ -90,6 +100,7 @@ def sample_metrics(
     metrics = {}
     for direction, pictures in translated.items():
         pairs = {"reconstruction_l1": (pictures.rec, pictures.real), "change_l1": (pictures.fake, pictures.real),
+                 "inversion_l1": (pictures.redrawn, pictures.real),
                  "truth_l1": (pictures.fake, pictures.truth)}  # fmt: skip
         for name, (ours, theirs) in pairs.items():
             if ours is None or theirs is None:
@@ -112,7 +123,7 @@ def sample_metrics(
 
 
 def sample_grid(translated: TranslatedSamples, names: dict[str, str], *, count: int, tile: int = 256) -> Image.Image:
-    """Return a captioned grid: a row per picture; columns real, fake, and rec and truth where they are known.
+    """Return a captioned grid: a row per picture; columns real, fake, and redrawn, rec and truth where they are known.
 
     Args:
         names: domain names by `a`, `b`.
@@ -121,6 +132,8 @@ def sample_grid(translated: TranslatedSamples, names: dict[str, str], *, count: 
     """
     source, target = translated.direction
     columns = [(("real:", names[source]), translated.real), (("fake:", names[target]), translated.fake)]
+    if translated.redrawn is not None:
+        columns.insert(1, (("redrawn:", names[source]), translated.redrawn))
     if translated.rec is not None:
         columns.append((("rec",), translated.rec))
     if translated.truth is not None:
