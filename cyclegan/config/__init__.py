@@ -15,8 +15,9 @@ from cyclegan.config.fields import DIRECTIONS, Config, Direction, check_option, 
 from cyclegan.config.method_options import GAN_MODES, METHOD_CONFIGS, CoGANConfig, CycleGANConfig, MethodConfig
 
 __all__ = [
-    "DIRECTIONS", "GAN_MODES", "METHOD_CONFIGS", "CoGANConfig", "Config", "CycleGANConfig", "DataConfig",
-    "Direction", "MethodConfig", "ModelConfig", "OptimConfig", "RunConfig", "TrainConfig", "check_option", "direction_name", "option",
+    "DIRECTIONS", "GAN_MODES", "METHOD_CONFIGS", "CoGANConfig", "Config", "CycleGANConfig", "DataConfig", "Direction",
+    "MethodConfig", "ModelConfig", "OptimConfig", "RunConfig", "TrainConfig", "check_option", "direction_name",
+    "option",
 ]  # fmt: skip
 
 PREPROCESS = ("resize_crop", "resize", "crop", "scale_width", "scale_width_crop", "none")

@@ -105,8 +105,8 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         "inversion_l1", "metrics", "direction", message("inversion L1 (of 255)"),
         message(
-            "how far test pictures are from the nearest ones that the generator of their own domain can draw, in grey "
-            "levels; a translation by inversion (cogan) can't be nearer"
+            "how far test pictures are from the nearest ones that were found among those that their own domain's "
+            "generator can draw, in grey levels; for cogan only"
         ),
         message("Test pictures: inversion (L1)"), unit=GREY_LEVELS, better="lower", format=".1f", in_lists=True,
         in_curves=True,
