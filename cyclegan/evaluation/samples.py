@@ -38,13 +38,15 @@ class TranslatedSamples:
 
 @torch.no_grad()
 def translate_samples(
-    samples: dict[str, Any], generators: Mapping[str, nn.Module], device: torch.device | str
+    samples: dict[str, Any], generators: Mapping[str, nn.Module], device: torch.device | str,
+    on_picture: Callable[[], object] = lambda: None,
 ) -> dict[Direction, TranslatedSamples]:
     """Translate the fixed test pictures in each direction, and back where possible; one by one, in eval mode.
 
     Args:
         samples: `Data.samples()`'s result.
         generators: `gen_ab`, `gen_ba`, or one of them.
+        on_picture: called after each picture.
     """
     results: dict[Direction, TranslatedSamples] = {}
     for network in generators.values():
@@ -66,6 +68,7 @@ def translate_samples(
             fake.append(translated[0].float().cpu())
             if back is not None:
                 rec.append(back(translated)[0].float().cpu())
+            on_picture()
         results[direction] = TranslatedSamples(
             direction, samples[f"label_{source}"], samples[f"real_{source}"], fake,
             rec=rec if back is not None else None, truth=samples.get(f"truth_{target}"),
@@ -123,7 +126,7 @@ def sample_metrics(
 
 
 def sample_grid(translated: TranslatedSamples, names: dict[str, str], *, count: int, tile: int = 256) -> Image.Image:
-    """Return a captioned grid: a row per picture; columns real, fake, and redrawn, rec and truth where they are known.
+    """Return a captioned grid: a row per picture; columns real, fake, and rec, truth and redrawn where they are known.
 
     Args:
         names: domain names by `a`, `b`.
@@ -132,12 +135,12 @@ def sample_grid(translated: TranslatedSamples, names: dict[str, str], *, count: 
     """
     source, target = translated.direction
     columns = [(("real:", names[source]), translated.real), (("fake:", names[target]), translated.fake)]
-    if translated.redrawn is not None:
-        columns.insert(1, (("redrawn:", names[source]), translated.redrawn))
     if translated.rec is not None:
         columns.append((("rec",), translated.rec))
     if translated.truth is not None:
         columns.append((("truth:", names[target]), translated.truth))
+    if translated.redrawn is not None:
+        columns.append((("redrawn:", names[source]), translated.redrawn))
     rows = min(count, len(translated.real))
     tiles = [[_fit(to_image(pictures[row]), tile) for _, pictures in columns] for row in range(rows)]
     widths = [max(tiles[row][c].width for row in range(rows)) for c in range(len(columns))]
