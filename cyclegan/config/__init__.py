@@ -118,7 +118,7 @@ class ModelConfig(Config):
         least=1, most=256, since=2,
     )
     inversion_steps: int = option(
-        100, "coupled generators: steps of that search (L-BFGS), at most; more take longer and come nearer", least=1,
+        50, "coupled generators: steps of that search (L-BFGS), at most; more take longer and come nearer", least=1,
         most=10_000, since=2,
     )
     picture_size: int = option(

@@ -106,7 +106,7 @@ FIGURES: tuple[Figure, ...] = (
         "inversion_l1", "metrics", "direction", message("inversion L1 (of 255)"),
         message(
             "how far test pictures are from the nearest ones that were found among those that their own domain's "
-            "generator can draw, in grey levels; for cogan only"
+            "generator can draw, in grey levels; only where translation is an inversion"
         ),
         message("Test pictures: inversion (L1)"), unit=GREY_LEVELS, better="lower", format=".1f", in_lists=True,
         in_curves=True,

@@ -14,7 +14,6 @@ from cyclegan.config import DIRECTIONS, Direction
 from cyclegan.evaluation.collapse import diversity
 from cyclegan.evaluation.grids import GAP, HEADS
 from cyclegan.images import to_image
-from cyclegan.networks import CoupledGenerator
 
 MIN_TILE = 96  # pixels
 DIVERSITY_SAMPLES = 8
@@ -60,9 +59,9 @@ def translate_samples(
         rec: list[Tensor] = []
         redrawn: list[Tensor] = []
         for real in samples[f"real_{source}"]:
-            if isinstance(there, CoupledGenerator):
+            if hasattr(there, "translate_and_redraw"):
                 translated, drawn = there.translate_and_redraw(real[None].to(device))
-                redrawn.append(drawn[0].cpu())
+                redrawn.append(drawn[0].float().cpu())
             else:
                 translated = there(real[None].to(device))
             fake.append(translated[0].float().cpu())

@@ -73,7 +73,7 @@ class CoupledGenerator(Generator):
     size_multiple = min_size = 1
     whole_only = True
 
-    def __init__(self, pair: CoupledPair, direction: Direction = "ab", *, starts: int = 8, steps: int = 100) -> None:
+    def __init__(self, pair: CoupledPair, direction: Direction = "ab", *, starts: int = 8, steps: int = 50) -> None:
         super().__init__()
         heads = {"a": pair.head_a, "b": pair.head_b}
         self.size, self.latent_size = pair.size, pair.latent_size
