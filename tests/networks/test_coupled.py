@@ -100,6 +100,17 @@ def test_sizes_that_cannot_be_drawn_are_refused():
         build_discriminator(MODEL)
 
 
+def test_mixed_precision_draws_in_full_precision_and_inverts_as_without(pair):
+    a, _ = drawn(pair, 1)
+    network = CoupledGenerator(pair, starts=2, steps=5)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        mixed = network.translate_and_redraw(a)
+        assert all(each.dtype == torch.float32 for each in pair(torch.rand(1, 4)))
+    with torch.inference_mode():
+        for one, other in zip(mixed, network.translate_and_redraw(a), strict=True):
+            assert torch.equal(one, other)
+
+
 def test_the_inversions_error_is_a_figure_and_a_column_of_the_grid(pair, tmp_path):
     a, b = drawn(pair, 2)
     given = {"real_a": list(a), "real_b": [torch.full_like(x, 1.0) for x in b], "label_a": ["1", "2"],
