@@ -115,11 +115,11 @@ class ModelConfig(Config):
     )
     inversion_starts: int = option(
         8, "coupled generators: latent vectors that the search for a picture's own starts from; the best one counts",
-        least=1, most=256, since=2,
+        least=1, most=64, since=2,
     )
     inversion_steps: int = option(
         50, "coupled generators: steps of that search (L-BFGS), at most; more take longer and come nearer", least=1,
-        most=10_000, since=2,
+        most=1000, since=2,
     )
     picture_size: int = option(
         0, "coupled generators: height and width of the pictures that they draw", least=0, most=1024, since=2,

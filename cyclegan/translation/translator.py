@@ -228,14 +228,14 @@ class Translator:
         Raises:
             ImageError: the pictures alone need more memory than there is.
         """
-        if self._whole_only or self.device.type != "cpu":
+        if self.device.type != "cpu":
             return None  # A GPU reports a lack of memory at once; a CPU would swap for an hour or be killed.
         available = int(0.8 * psutil.virtual_memory().available)
         bound = min(self.max_bytes, available // 2)
         pixels = count * self._padded_pixels(size)
         if count == 1 and pixels * BYTES_PER_PIXEL > available - bound:
             raise ImageError(_too_much(size, _available(available)))
-        fits = pixels * self.checkpoint.config.model.ngf * BYTES_PER_PIXEL_AND_CHANNEL <= bound
+        fits = self._whole_only or pixels * self.checkpoint.config.model.ngf * BYTES_PER_PIXEL_AND_CHANNEL <= bound
         return None if fits else bound
 
 
