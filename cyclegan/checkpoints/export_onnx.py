@@ -94,6 +94,11 @@ def export_onnx(checkpoint: Checkpoint, direction: Direction, path: Path) -> Exp
     check_path(path)
     check_packages()
     generator = checkpoint.generator(direction)
+    if generator.whole_only:
+        raise CheckpointError(
+            "a coupled generator ({generator}) translates by a search with gradients, which an ONNX file can't hold: "
+            "translate with this program", generator=checkpoint.config.model.generator,
+        )
     nbytes = sum(p.numel() * p.element_size() for p in generator.parameters())
     if nbytes > _MAX_WEIGHTS_BYTES:
         raise CheckpointError(

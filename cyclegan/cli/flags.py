@@ -59,7 +59,7 @@ def add_option_flags(group: Any, config_type: type, *, skip: Collection[str] = (
     """
     hints = typing.get_type_hints(config_type)
     for f in dataclasses.fields(config_type):
-        if f.name in skip:
+        if f.name in skip or not f.metadata["flag"]:
             continue
         kind, flag = _plain_type(hints[f.name]), f"--{f.name}"
         text = f.metadata["help"].replace("%", "%%")
@@ -111,6 +111,7 @@ def config_from_args(args: argparse.Namespace) -> TrainConfig:
         names = _names(kinds[group.name])
         groups[group.name] = kinds[group.name](**{name: values[name] for name in names & values.keys()})
     config = TrainConfig(**groups)
+    config = config.loss.completed(config)
     config.validate()
     return config
 

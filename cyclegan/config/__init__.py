@@ -12,16 +12,17 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from cyclegan.config.fields import DIRECTIONS, Config, Direction, check_option, direction_name, option, require
-from cyclegan.config.method_options import GAN_MODES, METHOD_CONFIGS, CycleGANConfig, MethodConfig
+from cyclegan.config.method_options import GAN_MODES, METHOD_CONFIGS, CoGANConfig, CycleGANConfig, MethodConfig
 
 __all__ = [
-    "DIRECTIONS", "GAN_MODES", "METHOD_CONFIGS", "Config", "CycleGANConfig", "DataConfig", "Direction", "MethodConfig",
-    "ModelConfig", "OptimConfig", "RunConfig", "TrainConfig", "check_option", "direction_name", "option",
+    "DIRECTIONS", "GAN_MODES", "METHOD_CONFIGS", "CoGANConfig", "Config", "CycleGANConfig", "DataConfig", "Direction",
+    "MethodConfig", "ModelConfig", "OptimConfig", "RunConfig", "TrainConfig", "check_option", "direction_name",
+    "option",
 ]  # fmt: skip
 
 PREPROCESS = ("resize_crop", "resize", "crop", "scale_width", "scale_width_crop", "none")
-GENERATORS = ("resnet_9", "resnet_6", "unet_256", "unet_128", "encoder_decoder")
-DISCRIMINATORS = ("patch", "pixel")
+GENERATORS = ("resnet_9", "resnet_6", "unet_256", "unet_128", "encoder_decoder", "coupled")
+DISCRIMINATORS = ("patch", "pixel", "coupled")
 UPSAMPLES = ("transpose", "resize", "resize_zeros")
 PRECISIONS = ("auto", "no", "bf16", "fp16")
 DIFF_AUGMENTS = ("color", "translation", "cutout")
@@ -122,10 +123,11 @@ class DataConfig(Config):
 class ModelConfig(Config):
     """The architecture of the networks; it rebuilds them from a checkpoint."""
 
-    generator: str = option("resnet_9", "generator architecture", choices=GENERATORS)
+    generator: str = option("resnet_9", "generator architecture; coupled: for cogan only", choices=GENERATORS)
     discriminator: str = option(
         "patch",
-        "patch: judges overlapping patches (70×70 at 3 layers); pixel: judges each pixel",
+        "patch: judges overlapping patches (70×70 at 3 layers); pixel: judges each pixel; coupled: judges whole "
+        "pictures, for cogan only",
         choices=DISCRIMINATORS,
     )
     ngf: int = option(64, "channels of the generators' first layer", least=1, most=1024)
@@ -147,11 +149,35 @@ class ModelConfig(Config):
     )
     init_gain: float = option(0.02, "standard deviation of the initial weights", above=0)
     norm_affine: bool = option(False, "scale and shift after instance norm, as in pix2pix and in old imported weights")
+    latent_size: int = option(
+        100, "coupled generators: values of the latent vector that a picture is drawn from", least=1, most=4096, since=2
+    )
+    inversion_starts: int = option(
+        8, "coupled generators: latent vectors that the search for a picture's own starts from; the best one counts",
+        least=1, most=64, since=2,
+    )
+    inversion_steps: int = option(
+        50, "coupled generators: steps of that search (L-BFGS), at most; more take longer and come nearer", least=1,
+        most=1000, since=2,
+    )
+    picture_size: int = option(
+        0, "coupled generators: height and width of the pictures that they draw", least=0, most=1024, since=2,
+        flag=False,
+    )
 
     @property
     def size_multiple(self) -> int:
         """Sides of pictures must be multiples of this many pixels."""
-        return {"unet_256": 256, "unet_128": 128, "encoder_decoder": 16}.get(self.generator, 4)
+        return {"unet_256": 256, "unet_128": 128, "encoder_decoder": 16, "coupled": 1}.get(self.generator, 4)
+
+    def validate(self) -> None:
+        super().validate()
+        size = self.picture_size
+        require(
+            self.generator != "coupled" or size in (8, 16, 32, 64, 128, 256, 512, 1024),
+            "coupled generators draw pictures of 8, 16, 32, 64, 128, 256, 512 or 1024 pixels a side, not {size}",
+            size=size,
+        )
 
 
 @dataclass(frozen=True)
@@ -310,6 +336,7 @@ class TrainConfig(Config):
         Raises:
             ConfigError: names the flag and the remedy.
         """
+        self.loss.check(self)
         for group in (self.data, self.model, self.loss, self.optim, self.run):
             group.validate()
         require(bool(self.data.dataset), "--dataset is missing: a folder, a Hub data set id, or 'streets'")
@@ -333,7 +360,7 @@ class TrainConfig(Config):
                 "--cuda_graphs can't add the gradients of several steps: leave out --gradient_accumulation_steps",
             )
         # The networks' layers need this much: see their min_size.
-        least = 3 * 2**self.model.n_layers_d if self.model.discriminator == "patch" else 2
+        least = {"patch": 3 * 2**self.model.n_layers_d, "coupled": 8}.get(self.model.discriminator, 2)
         least = max(least, {"unet_256": 256, "unet_128": 128, "encoder_decoder": 32}.get(self.model.generator, 8))
         require(
             self.data.crop_size >= least or self.data.preprocess == "none",

@@ -24,6 +24,7 @@ def direction_name(direction: str, a: str = "A", b: str = "B") -> str:
 def option(
     default: Any, help: str, *, choices: Collection[Any] | None = None, least: float | None = None,
     most: float | None = None, above: float | None = None, below: float | None = None, since: int = 1,
+    flag: bool = True,
 ) -> Any:
     """Return a dataclass field that knows its help text and its allowed values; None is always allowed.
 
@@ -32,9 +33,11 @@ def option(
         least, most: bounds that are allowed themselves.
         above, below: bounds that are not.
         since: the format version of checkpoints that brought this field.
+        flag: False if other settings decide the value, so that the command line has no flag for it.
     """
     bounds = {"least": least, "most": most, "above": above, "below": below}
-    return field(default=default, metadata={"help": help, "choices": choices, "bounds": bounds, "since": since})
+    metadata = {"help": help, "choices": choices, "bounds": bounds, "since": since, "flag": flag}
+    return field(default=default, metadata=metadata)
 
 
 def require(condition: bool, template: str, /, **values: Any) -> None:

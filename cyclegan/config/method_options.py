@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from cyclegan.config.fields import Config, option, require
+
+if TYPE_CHECKING:
+    from cyclegan.config import TrainConfig
 
 GAN_MODES = ("lsgan", "vanilla", "hinge", "wgan_gp")
 
@@ -23,6 +26,18 @@ class MethodConfig(Config):
     def trains_discriminators(self) -> bool:
         """True unless the options leave discriminators out."""
         return True
+
+    def completed(self, config: TrainConfig) -> TrainConfig:
+        """Return a run's settings with those that follow from others; not validated yet."""
+        return config
+
+    def check(self, config: TrainConfig) -> None:
+        """Raise ConfigError if a run's other settings don't suit this method."""
+        for name, kind in (("generator", config.model.generator), ("discriminator", config.model.discriminator)):
+            require(
+                kind != "coupled", "--{name} coupled is for --method cogan, not {method}: choose another",
+                name=name, method=config.run.method,
+            )
 
     def describe(self) -> str:
         """Return the losses and their weights in words, for a model card."""
@@ -89,5 +104,50 @@ class AdversarialConfig(MethodConfig):
         return []
 
 
-METHOD_CONFIGS: dict[str, type[MethodConfig]] = {"cyclegan": CycleGANConfig}
+@dataclass(frozen=True)
+class CoGANConfig(MethodConfig):
+    """Two coupled GANs that draw from one latent vector; translation inverts one and draws with the other."""
+
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "generator": "coupled", "discriminator": "coupled", "ngf": 32, "ndf": 32, "load_size": 143, "crop_size": 128,
+        "batch_size": 16,
+    }  # fmt: skip
+
+    gan_mode: str = option("vanilla", "adversarial objective", choices=GAN_MODES)
+    lambda_gp: float = option(10.0, "weight of the gradient penalty, for wgan_gp only", least=0)
+    pool_size: int = option(
+        0, "number of past fakes that each discriminator is shown again; 0 = only new ones", least=0)
+
+    def completed(self, config: TrainConfig) -> TrainConfig:
+        """Return the settings with the size of the pictures that the generators draw."""
+        return replace(config, model=replace(config.model, picture_size=config.data.crop_size))
+
+    def check(self, config: TrainConfig) -> None:
+        """Raise ConfigError unless the networks are coupled ones and all pictures have their size."""
+        for name, kind in (("generator", config.model.generator), ("discriminator", config.model.discriminator)):
+            require(
+                kind == "coupled", "--method cogan draws pictures from a latent vector, which --{name} {kind} can't: "
+                "leave --{name} out", name=name, kind=kind,
+            )
+        require(
+            not config.data.keeps_shape,
+            "--method cogan draws pictures of one size, which --preprocess {preprocess} doesn't give: use resize_crop, "
+            "resize or crop", preprocess=config.data.preprocess,
+        )
+        require(
+            config.model.picture_size == config.data.crop_size,
+            "the coupled generators draw pictures of {size} pixels a side, and --crop_size is {crop_size}",
+            size=config.model.picture_size, crop_size=config.data.crop_size,
+        )
+        require(
+            not config.run.gradient_checkpointing,
+            "--gradient_checkpointing isn't available for coupled generators: leave it out",
+        )
+
+    def describe(self) -> str:
+        """Return e.g. "adversarial (vanilla), in both domains"."""
+        return f"adversarial ({self.gan_mode}), in both domains"
+
+
+METHOD_CONFIGS: dict[str, type[MethodConfig]] = {"cyclegan": CycleGANConfig, "cogan": CoGANConfig}
 """The options of every training method, by the method's name."""

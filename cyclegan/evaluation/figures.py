@@ -103,6 +103,15 @@ FIGURES: tuple[Figure, ...] = (
         in_curves=True,
     ),
     Figure(
+        "inversion_l1", "metrics", "direction", message("inversion L1 (of 255)"),
+        message(
+            "how far test pictures are from the nearest ones that were found among those that their own domain's "
+            "generator can draw, in grey levels; only where translation is an inversion"
+        ),
+        message("Test pictures: inversion (L1)"), unit=GREY_LEVELS, better="lower", format=".1f", in_lists=True,
+        in_curves=True,
+    ),
+    Figure(
         "truth_l1", "metrics", "direction", message("truth L1 (of 255)"),
         message("how far translations are from the true pictures, where those are known, in grey levels"),
         message("Test pictures: against the truth (L1)"), unit=GREY_LEVELS, better="lower", format=".1f", in_lists=True,

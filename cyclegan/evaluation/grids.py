@@ -14,7 +14,7 @@ GAP, HEADS = 4, (22, 38)
 
 
 def cut_grid(path: Path) -> list[list[Image.Image]]:
-    """Return the pictures of a sample grid by rows: real, fake, rec and truth, as far as it has them.
+    """Return the pictures of a sample grid by rows: real, fake, rec, truth and redrawn, as far as it has them.
 
     Returns [] if its gaps aren't found, as in a picture from elsewhere.
 
@@ -25,7 +25,7 @@ def cut_grid(path: Path) -> list[list[Image.Image]]:
     white = (np.asarray(grid) == 255).all(axis=2)
     head = next((head for head in reversed(HEADS) if white[head : head + GAP].all()), grid.height)
     blank = white[head:]
-    for count in (4, 3, 2):
+    for count in (5, 4, 3, 2):
         width, rest = divmod(grid.width - GAP * (count + 1), count)
         lefts = [GAP + column * (width + GAP) for column in range(count)]
         if rest == 0 and all(blank[:, left - GAP : left].all() for left in (*lefts, grid.width)):

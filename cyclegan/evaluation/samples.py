@@ -30,18 +30,22 @@ class TranslatedSamples:
     fake: list[Tensor]
     rec: list[Tensor] | None = None
     """The way back; None where there is no generator for it."""
+    redrawn: list[Tensor] | None = None
+    """The source domain's generator in place of the inputs; None unless the generator translates by inversion."""
     truth: list[Tensor] | None = None
 
 
 @torch.no_grad()
 def translate_samples(
-    samples: dict[str, Any], generators: Mapping[str, nn.Module], device: torch.device | str
+    samples: dict[str, Any], generators: Mapping[str, nn.Module], device: torch.device | str,
+    on_picture: Callable[[], object] = lambda: None,
 ) -> dict[Direction, TranslatedSamples]:
     """Translate the fixed test pictures in each direction, and back where possible; one by one, in eval mode.
 
     Args:
         samples: `Data.samples()`'s result.
         generators: `gen_ab`, `gen_ba`, or one of them.
+        on_picture: called after each picture.
     """
     results: dict[Direction, TranslatedSamples] = {}
     for network in generators.values():
@@ -53,14 +57,21 @@ def translate_samples(
         there, back = generators[f"gen_{direction}"], generators.get(f"gen_{direction[::-1]}")
         fake: list[Tensor] = []
         rec: list[Tensor] = []
+        redrawn: list[Tensor] = []
         for real in samples[f"real_{source}"]:
-            translated = there(real[None].to(device))
+            if hasattr(there, "translate_and_redraw"):
+                translated, drawn = there.translate_and_redraw(real[None].to(device))
+                redrawn.append(drawn[0].float().cpu())
+            else:
+                translated = there(real[None].to(device))
             fake.append(translated[0].float().cpu())
             if back is not None:
                 rec.append(back(translated)[0].float().cpu())
+            on_picture()
         results[direction] = TranslatedSamples(
             direction, samples[f"label_{source}"], samples[f"real_{source}"], fake,
             rec=rec if back is not None else None, truth=samples.get(f"truth_{target}"),
+            redrawn=redrawn or None,
         )  # fmt: skip
     return results
 
@@ -77,6 +88,7 @@ def sample_metrics(
     For each translated direction, `ab` or `ba`:
         reconstruction_l1_*: mean |rec − real| in grey levels (0 to 255), where there is a way back.
         change_l1_*: mean |fake − real| in grey levels; near 0 means that nothing is translated.
+        inversion_l1_*: mean |redrawn − real| in grey levels, where the generator translates by inversion.
         truth_l1_*: mean |fake − truth| in grey levels, where the true other-domain picture is known.
         diversity_*: diversity of the fakes over that of their inputs; see `collapse`.
     and for each domain with a judge, `a` or `b`:
@@ -90,6 +102,7 @@ def sample_metrics(
     metrics = {}
     for direction, pictures in translated.items():
         pairs = {"reconstruction_l1": (pictures.rec, pictures.real), "change_l1": (pictures.fake, pictures.real),
+                 "inversion_l1": (pictures.redrawn, pictures.real),
                  "truth_l1": (pictures.fake, pictures.truth)}  # fmt: skip
         for name, (ours, theirs) in pairs.items():
             if ours is None or theirs is None:
@@ -112,7 +125,7 @@ def sample_metrics(
 
 
 def sample_grid(translated: TranslatedSamples, names: dict[str, str], *, count: int, tile: int = 256) -> Image.Image:
-    """Return a captioned grid: a row per picture; columns real, fake, and rec and truth where they are known.
+    """Return a captioned grid: a row per picture; columns real, fake, and rec, truth and redrawn where they are known.
 
     Args:
         names: domain names by `a`, `b`.
@@ -125,6 +138,8 @@ def sample_grid(translated: TranslatedSamples, names: dict[str, str], *, count: 
         columns.append((("rec",), translated.rec))
     if translated.truth is not None:
         columns.append((("truth:", names[target]), translated.truth))
+    if translated.redrawn is not None:
+        columns.append((("redrawn:", names[source]), translated.redrawn))
     rows = min(count, len(translated.real))
     tiles = [[_fit(to_image(pictures[row]), tile) for _, pictures in columns] for row in range(rows)]
     widths = [max(tiles[row][c].width for row in range(rows)) for c in range(len(columns))]

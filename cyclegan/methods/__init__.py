@@ -6,6 +6,7 @@ import dataclasses
 import typing
 
 from cyclegan.config import METHOD_CONFIGS, TrainConfig
+from cyclegan.methods.cogan import CoGAN
 from cyclegan.methods.cyclegan import CycleGAN
 from cyclegan.methods.method import Batch, Loss, Method, OptimiserGroup
 
@@ -42,3 +43,4 @@ def build_method(config: TrainConfig, *, process_index: int = 0) -> Method:
 
 
 register_method("cyclegan", CycleGAN)
+register_method("cogan", CoGAN)

@@ -67,8 +67,16 @@ class Method:
 
     @property
     def published(self) -> tuple[str, ...]:
-        """Names of the networks that a checkpoint holds: `gen_ab` for direction "ab"."""
+        """Names of the networks that a checkpoint's generators come from: `gen_ab` for direction "ab"."""
         return tuple(f"gen_{direction}" for direction in self.directions)
+
+    def to_generators(self, networks: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
+        """Return the generators that a checkpoint holds, `gen_ab` for direction "ab"; they share their weights.
+
+        Args:
+            networks: those that `published` names, or averages of them.
+        """
+        return dict(networks)
 
     def prepare(self, batch: Batch) -> None:
         """Make the parts whose size the first batch decides, before any is loaded or moved to a device.

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from cyclegan.config import ModelConfig
+from cyclegan.networks.coupled import CoupledDiscriminator, CoupledGenerator, CoupledPair
 from cyclegan.networks.discriminators import PatchDiscriminator, PixelDiscriminator
 from cyclegan.networks.generators import EncoderDecoder, Generator, ResnetGenerator, UnetGenerator
 from cyclegan.networks.init import initialise
 
 __all__ = [
+    "CoupledDiscriminator",
+    "CoupledGenerator",
+    "CoupledPair",
     "EncoderDecoder",
     "Generator",
     "PatchDiscriminator",
     "PixelDiscriminator",
     "ResnetGenerator",
     "UnetGenerator",
+    "build_coupled",
     "build_discriminator",
     "build_generator",
     "initialise",
@@ -49,6 +54,9 @@ def build_generator(model: ModelConfig, *, in_channels: int = 3, out_channels: i
             network = UnetGenerator(7, model.ngf, slope=model.leaky_slope, **common)
         case "encoder_decoder":
             network = EncoderDecoder(model.ngf, slope=model.leaky_slope, **common)
+        case "coupled":
+            pair = _coupled_pair(model)
+            network = CoupledGenerator(pair, starts=model.inversion_starts, steps=model.inversion_steps)
         case name:
             raise AssertionError(f"validate() let generator {name!r} pass")
     initialise(network, gain=model.init_gain)
@@ -70,6 +78,8 @@ def build_discriminator(model: ModelConfig, *, in_channels: int = 3) -> PatchDis
     """
     model.validate()
     network: PatchDiscriminator | PixelDiscriminator
+    if model.discriminator == "coupled":
+        raise ValueError("a coupled discriminator judges both domains: see build_coupled")
     if model.discriminator == "patch":
         network = PatchDiscriminator(
             model.ndf, model.n_layers_d, slope=model.leaky_slope, in_channels=in_channels
@@ -78,3 +88,23 @@ def build_discriminator(model: ModelConfig, *, in_channels: int = 3) -> PatchDis
         network = PixelDiscriminator(model.ndf, slope=model.leaky_slope, in_channels=in_channels)
     initialise(network, gain=model.init_gain)
     return network
+
+
+def build_coupled(model: ModelConfig) -> tuple[CoupledPair, CoupledDiscriminator]:
+    """Return new coupled generators and discriminators in training mode, drawn as by `build_generator`.
+
+    Args:
+        model: `picture_size`, `latent_size`, `ngf`, `ndf`, `upsample` and `leaky_slope` shape them.
+
+    Raises:
+        ConfigError: `model` doesn't validate.
+    """
+    model.validate()
+    pair, judge = _coupled_pair(model), CoupledDiscriminator(model.picture_size, model.ndf, slope=model.leaky_slope)
+    for network in (pair, judge):
+        initialise(network, gain=model.init_gain)
+    return pair, judge
+
+
+def _coupled_pair(model: ModelConfig) -> CoupledPair:
+    return CoupledPair(model.picture_size, model.ngf, model.latent_size, upsample=model.upsample)

@@ -24,10 +24,12 @@ class Generator(nn.Module):
         in_channels, out_channels: of the pictures that they take and give.
         size_multiple: height and width must be multiples of this many pixels.
         min_size: height and width must be at least this many pixels; itself such a multiple.
+        whole_only: True if a result depends on the whole picture, so that it can't be computed in pieces.
     """
 
     size_multiple: int
     min_size: int
+    whole_only = False
     checkpointing = False
     """True to compute the layers again in the backward pass of a training instead of keeping their outputs."""
 

@@ -294,8 +294,11 @@ class Monitor:
     def _evaluate(self, samples: dict[str, Any]) -> tuple[dict[str, float], dict[Direction, Image.Image]]:
         """Return figures and grids of the fixed test pictures."""
         trainer, device = self.trainer, self.accelerator.device
-        with self.accelerator.autocast():
-            translated = translate_samples(samples, trainer.published_generators(), device)
+        count = sum(len(samples[f"real_{direction[0]}"]) for direction in trainer.method.directions)
+        # Shown only where it takes long, e.g. by inversion on a CPU.
+        bar = tqdm(total=count, desc="test pictures", unit="picture", dynamic_ncols=True, delay=5, leave=False)
+        with self.accelerator.autocast(), bar:
+            translated = translate_samples(samples, trainer.published_generators(), device, bar.update)
             metrics = sample_metrics(samples, translated, trainer.judges(), device)
         return metrics, self._grids(translated)
 

@@ -293,7 +293,8 @@ class Trainer:
 
     def published_generators(self) -> dict[str, nn.Module]:
         """Return the generators that a checkpoint holds, by name: the averaged ones with `--ema`."""
-        return self.averages.networks or {name: self.networks[name] for name in self.method.published}
+        networks = self.averages.networks or {name: self.networks[name] for name in self.method.published}
+        return self.method.to_generators(networks)
 
     def judges(self) -> Mapping[str, Callable[[Tensor], Tensor]]:
         """Return the method's judges by domain, with every network but the averages in eval mode."""

@@ -70,6 +70,10 @@ class Translator:
         parameters = (p for generator in self.generators.values() for p in generator.parameters())
         return sum(p.numel() * p.element_size() for p in parameters)
 
+    @property
+    def _whole_only(self) -> bool:
+        return any(network.whole_only for network in self.generators.values())
+
     def translate(
         self, image: Image.Image, direction: Direction, *, reconstruct: bool = False, size: int | None = None
     ) -> TranslationResult:
@@ -158,6 +162,8 @@ class Translator:
                     whole = self._whole(way, x) if bound is None else None
                     if whole is None and len(images) > 1:
                         return None
+                    if whole is None and self._whole_only:
+                        raise ImageError(_too_much(size, short))
                     if whole is None:
                         bound = bound or free_bytes(self.device)
                         whole, bound = self._in_pieces(way, x, bound, on_progress, cancelled)
@@ -206,6 +212,8 @@ class Translator:
 
     def batch_size(self, worked: tuple[int, int]) -> int:
         """Return the number of pictures of this working width and height that should go through together."""
+        if self._whole_only:
+            return 1  # It takes them one by one in any case, and a video's progress shows each.
         pixels = BATCH_PIXELS["cpu" if self.device.type == "cpu" else "other"]
         return max(1, min(32, pixels // self._padded_pixels(worked)))
 
@@ -227,7 +235,7 @@ class Translator:
         pixels = count * self._padded_pixels(size)
         if count == 1 and pixels * BYTES_PER_PIXEL > available - bound:
             raise ImageError(_too_much(size, _available(available)))
-        fits = pixels * self.checkpoint.config.model.ngf * BYTES_PER_PIXEL_AND_CHANNEL <= bound
+        fits = self._whole_only or pixels * self.checkpoint.config.model.ngf * BYTES_PER_PIXEL_AND_CHANNEL <= bound
         return None if fits else bound
 
 

@@ -76,6 +76,8 @@ def _samples(info: CheckpointInfo, files: Collection[str]) -> str:
     columns = "as it is (*real*), translated (*fake*), and brought back by the other generator (*rec*)"
     if any(key.startswith("truth_l1_") for key in info.metrics):
         columns += "; then, where it is known, the true picture of the other domain (*truth*)"
+    if any(key.startswith("inversion_l1_") for key in info.metrics):
+        columns += "; and the nearest picture found that its own domain's generator can draw (*redrawn*)"
     pictures = "\n\n".join(f"**{arrows[d]}**\n\n![{arrows[d]}](samples/{d}.png)" for d in shown)
     return f"## Samples\n\nA row is one picture: {columns}.\n\n{pictures}"
 
@@ -84,6 +86,8 @@ def _usage(repo_id: str, info: CheckpointInfo) -> str:
     direction = info.directions[0]
     other = '; "ba": B → A' if len(info.directions) == 2 else ""
     arrow = "A → B" if direction == "ab" else "B → A"
+    multiple = info.config.model.size_multiple
+    sides = f", H and W multiples of {multiple}" if multiple > 1 else ""
     return f"""## Use it
 
 From the folder of the CycleGAN workbench, the program that wrote these files: on a page in the browser, with pictures
@@ -100,7 +104,7 @@ from hub import open_source
 
 checkpoint = open_source("{repo_id}@{info.tag}").load()
 generator = checkpoint.generators["{direction}"]  # {arrow}{other}
-fakes = generator(pictures)  # tensors (N, 3, H, W) in [-1, 1], H and W multiples of {info.config.model.size_multiple}
+fakes = generator(pictures)  # tensors (N, 3, H, W) in [-1, 1]{sides}
 ```"""
 
 

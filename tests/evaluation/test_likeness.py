@@ -62,11 +62,11 @@ def test_the_report_is_that_of_the_code():
     assert len(report["datasets"]) >= 6 and min(each["right"] for each in report["datasets"].values()) > 0.95
 
 
-@pytest.mark.parametrize("columns", [2, 3, 4])
+@pytest.mark.parametrize("columns", [2, 3, 4, 5])
 def test_a_grid_is_cut_into_the_pictures_that_it_was_drawn_from(tmp_path, columns):
     generator = torch.Generator().manual_seed(0)
     drawn = [[torch.rand(3, 100, 120, generator=generator) * 1.9 - 1 for _ in range(2)] for _ in range(columns)]
-    names = ("real", "fake", "rec", "truth")
+    names = ("real", "fake", "rec", "truth", "redrawn")
     parts = dict(zip(names, drawn, strict=False))
     grid = sample_grid(TranslatedSamples("ab", ["1", "2"], **parts), {"a": "day", "b": "night"}, count=2)
     grid.save(tmp_path / "ab.png")
