@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from cyclegan.config.fields import Config, option, require
+from cyclegan.config.fields import DIRECTIONS, Config, option, require
 
 GAN_MODES = ("lsgan", "vanilla", "hinge", "wgan_gp")
 
@@ -89,5 +89,38 @@ class AdversarialConfig(MethodConfig):
         return []
 
 
-METHOD_CONFIGS: dict[str, type[MethodConfig]] = {"cyclegan": CycleGANConfig}
+@dataclass(frozen=True)
+class Pix2PixConfig(AdversarialConfig):
+    """Image-to-image translation learnt from pairs (Isola et al., 2017), in one direction, as published."""
+
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "generator": "unet_256", "dropout": True, "test_dropout": True, "norm_affine": True,
+    }  # fmt: skip
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "like_cyclegan": {
+            "generator": "resnet_9", "dropout": False, "test_dropout": False, "norm_affine": False,
+            "gan_mode": "lsgan", "lambda_l1": 10.0, "pool_size": 50,
+        },
+    }  # fmt: skip
+
+    direction: str = option("ab", "direction that is learnt: ab, A → B, or ba, B → A", choices=DIRECTIONS)
+    gan_mode: str = option("vanilla", "adversarial objective", choices=GAN_MODES)
+    pool_size: int = option(
+        0, "number of past fakes that the discriminator is shown again; 0 = only new ones", least=0)
+    lambda_l1: float = option(100.0, "weight of the distance to the true picture", least=0)
+    like_cyclegan: bool = option(
+        False, "CycleGAN's networks and objective (resnet_9, lsgan, L1 × 10, pool of 50) instead of the published ones, "
+        "to compare the two methods")
+
+    def validate(self) -> None:
+        """Raise ConfigError for a value, or a combination of weights, that can't work."""
+        super().validate()
+        require(self.lambda_gan + self.lambda_l1 > 0, "every loss weight is 0: raise --lambda_gan or --lambda_l1")
+
+    def describe_content(self) -> list[str]:
+        """Return e.g. ["L1 to the true picture × 100"]."""
+        return [f"L1 to the true picture × {self.lambda_l1:g}"]
+
+
+METHOD_CONFIGS: dict[str, type[MethodConfig]] = {"cyclegan": CycleGANConfig, "pix2pix": Pix2PixConfig}
 """The options of every training method, by the method's name."""

@@ -8,6 +8,7 @@ import typing
 from cyclegan.config import METHOD_CONFIGS, TrainConfig
 from cyclegan.methods.cyclegan import CycleGAN
 from cyclegan.methods.method import Batch, Loss, Method, OptimiserGroup
+from cyclegan.methods.pix2pix import Pix2Pix
 
 __all__ = ["METHODS", "Batch", "Loss", "Method", "OptimiserGroup", "build_method", "register_method"]
 
@@ -42,3 +43,4 @@ def build_method(config: TrainConfig, *, process_index: int = 0) -> Method:
 
 
 register_method("cyclegan", CycleGAN)
+register_method("pix2pix", Pix2Pix)
