@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from cyclegan.config.fields import DIRECTIONS, Config, option, require
 
 GAN_MODES = ("lsgan", "vanilla", "hinge", "wgan_gp")
+FEATURES = ("lite0", "vgg16")
 
 @dataclass(frozen=True)
 class MethodConfig(Config):
@@ -16,6 +17,8 @@ class MethodConfig(Config):
 
     defaults: ClassVar[Mapping[str, Any]] = {}
     """Defaults of other groups' settings that differ for this method, e.g. {"generator": "unet_256"}."""
+    about: ClassVar[str] = ""
+    """A sentence in Markdown for model cards: the method's paper, and what it learns from."""
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Further defaults, of any settings, that an option which is on or off brings with it, by its name."""
 
@@ -32,6 +35,10 @@ class MethodConfig(Config):
 @dataclass(frozen=True)
 class CycleGANConfig(MethodConfig):
     """The objective's terms and their weights (paper sections 3 and 4)."""
+
+    about: ClassVar[str] = (
+        "A [CycleGAN](https://arxiv.org/abs/1703.10593): it learnt from two sets of pictures that are not paired."
+    )
 
     gan_mode: str = option("lsgan", "adversarial objective", choices=GAN_MODES)
     lambda_gan: float = option(1.0, "weight of the adversarial term; 0 trains without discriminators", least=0)
@@ -93,6 +100,9 @@ class AdversarialConfig(MethodConfig):
 class Pix2PixConfig(AdversarialConfig):
     """Image-to-image translation learnt from pairs (Isola et al., 2017), in one direction, as published."""
 
+    about: ClassVar[str] = (
+        "By [pix2pix](https://arxiv.org/abs/1611.07004): it learnt from pairs of a picture and its true translation."
+    )
     defaults: ClassVar[Mapping[str, Any]] = {
         "generator": "unet_256", "dropout": True, "test_dropout": True, "norm_affine": True,
     }  # fmt: skip
@@ -122,5 +132,43 @@ class Pix2PixConfig(AdversarialConfig):
         return [f"L1 to the true picture × {self.lambda_l1:g}"]
 
 
-METHOD_CONFIGS: dict[str, type[MethodConfig]] = {"cyclegan": CycleGANConfig, "pix2pix": Pix2PixConfig}
+@dataclass(frozen=True)
+class SimGANConfig(AdversarialConfig):
+    """A GAN whose results remain close to their inputs, by pixels (SimGAN) or by features, in one direction."""
+
+    about: ClassVar[str] = (
+        "By [SimGAN](https://arxiv.org/abs/1612.07828)'s idea, as in CycleGAN's paper: it learnt from two sets of "
+        "pictures that are not paired, to look like one and to remain close to the other."
+    )
+
+    direction: str = option("ab", "direction that is learnt: ab, A → B, or ba, B → A", choices=DIRECTIONS)
+    content_loss: str = option(
+        "pixel", "distance of a result to its input, by pixel, or by the features of a network trained on ImageNet",
+        choices=("pixel", "features"))
+    lambda_content: float = option(10.0, "weight of this distance", least=0)
+    features: str = option(
+        "lite0", "network of --content_loss features: lite0, from a package of pip, or vgg16, the authors' choice, "
+        "which is downloaded", choices=FEATURES)
+    vgg_weights: str | None = option(None, "file with torchvision's weights of VGG-16, in place of the download")
+
+    def validate(self) -> None:
+        """Raise ConfigError for a value, or a combination of weights, that can't work."""
+        super().validate()
+        require(
+            self.lambda_gan + self.lambda_content > 0, "every loss weight is 0: raise --lambda_gan or --lambda_content"
+        )
+        require(
+            self.vgg_weights is None or (self.content_loss, self.features) == ("features", "vgg16"),
+            "--vgg_weights is for --content_loss features --features vgg16: add both, or leave it out",
+        )
+
+    def describe_content(self) -> list[str]:
+        """Return e.g. ["L1 to the input by pixels × 10"]."""
+        by = "pixels" if self.content_loss == "pixel" else f"features of {self.features}"
+        return [f"L1 to the input by {by} × {self.lambda_content:g}"]
+
+
+METHOD_CONFIGS: dict[str, type[MethodConfig]] = {
+    "cyclegan": CycleGANConfig, "pix2pix": Pix2PixConfig, "simgan": SimGANConfig,
+}  # fmt: skip
 """The options of every training method, by the method's name."""
