@@ -26,6 +26,7 @@ class FixedDropout(nn.Dropout):
     def __init__(self, channels: int, number: int) -> None:
         super().__init__(0.5)
         self.channels, self.number = channels, number
+        self.register_buffer("constant", None)  # The draw, only where an exporter needs it as a part of the network.
 
     def forward(self, x: Tensor) -> Tensor:
         """Drop values of (N, C, H, W); the same shape."""
@@ -37,7 +38,8 @@ class FixedDropout(nn.Dropout):
             torch.arange(first, first + side, device=x.device) % SIDE
             for first, side in zip((top, left), x.shape[2:], strict=True)
         )
-        kept = self.draw(x.device)[:, rows][:, :, columns]
+        drawn = self.draw(x.device) if self.constant is None else self.constant
+        kept = drawn[:, rows][:, :, columns]
         return x * (2 * kept.to(x.dtype))
 
     def draw(self, device: torch.device) -> Tensor:
