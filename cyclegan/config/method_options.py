@@ -119,8 +119,8 @@ class Pix2PixConfig(AdversarialConfig):
         0, "number of past fakes that the discriminator is shown again; 0 = only new ones", least=0)
     lambda_l1: float = option(100.0, "weight of the distance to the true picture", least=0)
     like_cyclegan: bool = option(
-        False, "CycleGAN's networks and objective (resnet_9, lsgan, L1 × 10, pool of 50) instead of the published ones, "
-        "to compare the two methods")
+        False, "CycleGAN's networks and objective (resnet_9, lsgan, L1 × 10, pool of 50) instead of the published "
+        "ones, to compare the two methods")
 
     def validate(self) -> None:
         """Raise ConfigError for a value, or a combination of weights, that can't work."""

@@ -204,7 +204,7 @@ def test_pairs_say_once_how_they_are_cut(root, capsys, caplog):
 
 def test_a_method_of_pairs_without_pairs_names_the_remedy(root):
     root.pictures("trainA", 3).pictures("trainB", 1)
-    with pytest.raises(DataError, match="2 are only in one, e.g. 1. Give partners the same name, or .*--method cyclegan"):
+    with pytest.raises(DataError, match="2 are only in one, e.g. 1. Give partners the same name, or .*cyclegan"):
         found(root.path, paired=True)
 
 

@@ -195,7 +195,7 @@ def test_it_trains_and_translates(tmp_path, run_script):
     run = tmp_path / "run"
     said = run_script("train_accelerate.py", *FLAGS, "--direction", "ba", "--output_dir", run).stderr
     assert "l1" in said and "disc" in said and "warning" not in said
-    record, config = (json.loads((run / "epoch-0001" / f"{name}.json").read_text()) for name in ("checkpoint", "config"))
+    record, config = (json.loads((run / f"epoch-0001/{name}.json").read_text()) for name in ("checkpoint", "config"))
     assert record["losses"].keys() == {"gan_ba", "l1_ba", "disc_a"} and "truth_l1_ba" in record["metrics"]
     assert config["format_version"] == 2 and config["train"]["loss"]["lambda_l1"] == 100
     source = LocalSource(run)

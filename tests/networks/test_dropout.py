@@ -14,8 +14,8 @@ GENERATORS = {"resnet_6": 40, "encoder_decoder": 48, "unet_128": 256}
 
 def network(generator="resnet_6", **settings):
     torch.manual_seed(0)
-    model = ModelConfig(**{"generator": generator, "ngf": 2, "dropout": True, "test_dropout": True, "init_gain": 0.2} | settings)
-    return build_generator(model).eval()
+    both = {"dropout": True, "test_dropout": True}
+    return build_generator(ModelConfig(generator=generator, ngf=2, init_gain=0.2, **both | settings)).eval()
 
 
 def pictures(side, n=1, width=None):
