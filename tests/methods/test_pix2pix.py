@@ -143,6 +143,14 @@ def test_steps_like_cyclegan_equal_plain_ones_for_two_pairs():
     assert len(trainer.method.pool.images) == 6 and trainer.method.pool.images[0].shape == (6, 32, 32)  # Pairs.
 
 
+def test_the_help_has_its_own_defaults(capsys):
+    with pytest.raises(SystemExit):
+        parse_train_config(["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    for flag in ("--generator unet_256", "--dropout, --test_dropout", "--gan_mode vanilla", "--pool_size 0"):
+        assert flag in text.split("pix2pix: ")[1].split("simgan: ")[0]
+
+
 def test_options():
     published = parse_train_config(["--method", "pix2pix", "--dataset", "d", "--output_dir", "o"])
     model, loss = published.model, published.loss
