@@ -86,7 +86,7 @@ def add_config_flags(parser: argparse.ArgumentParser) -> None:
             own = {f.name: f.default for f in dataclasses.fields(kind)}
             others = getattr(kind, "defaults", {}) | {k: v for k, v in own.items() if seen.get(k, v) != v}
             if others:
-                about += f" Its defaults of flags explained above or below: {_flag_words(others)}."
+                about += f" Defaults that differ: {_flag_words(others)}."
             add_option_flags(parser.add_argument_group(title, about), kind, skip=seen.keys())
             seen = own | seen
 

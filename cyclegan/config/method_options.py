@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any, ClassVar
 
 from cyclegan.config.fields import DIRECTIONS, Config, option, require
@@ -161,6 +162,11 @@ class SimGANConfig(AdversarialConfig):
             self.vgg_weights is None or (self.content_loss, self.features) == ("features", "vgg16"),
             "--vgg_weights is for --content_loss features --features vgg16: add both, or leave it out",
         )
+
+    def recorded(self) -> tuple[dict[str, Any], int]:
+        """Return the settings for a checkpoint: of the file of weights its name alone, not this machine's folders."""
+        values, version = super().recorded()
+        return values | {"vgg_weights": self.vgg_weights and PurePath(self.vgg_weights).name}, version
 
     def describe_content(self) -> list[str]:
         """Return e.g. ["L1 to the input by pixels × 10"]."""

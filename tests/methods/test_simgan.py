@@ -8,6 +8,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
+from cyclegan.checkpoints.format import CheckpointConfig
 from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.cli.flags import parse_train_config
 from cyclegan.config import DataConfig, ModelConfig, OptimConfig, RunConfig, SimGANConfig, TrainConfig
@@ -123,6 +124,13 @@ def test_the_trainer_moves_fixed_networks_to_the_device(tiny, monkeypatch):
     monkeypatch.setattr(Features, "to", lambda self, device: moved.append(device) or self)
     trainer = make(content_loss="features")
     assert moved == [trainer.accelerator.device]
+
+
+def test_a_checkpoint_does_not_name_the_folder_of_the_weights():
+    loss = SimGANConfig(content_loss="features", features="vgg16", vgg_weights="/home/me/vgg.pth")
+    config = TrainConfig(loss=loss, run=RunConfig(method="simgan"))
+    assert CheckpointConfig.of(config).train["loss"]["vgg_weights"] == "vgg.pth"
+    assert CheckpointConfig.of(TrainConfig(run=RunConfig(method="simgan"))).train["loss"] == SimGANConfig().to_json()
 
 
 def test_options():
