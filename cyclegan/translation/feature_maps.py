@@ -266,7 +266,7 @@ class Dropped(FeatureMap):
         return self._layer.drop(source, window[0].start, window[1].start)
 
     def scratch(self, window: Window) -> int:
-        return 2 * self.nbytes(window)  # The draw for these places, and as floats.
+        return 3 * self.nbytes(window)  # The draw for these places, and as floats twice.
 
 
 class Pointwise(FeatureMap):
