@@ -61,7 +61,7 @@ def flags_page() -> str:
             if not actions:
                 continue
             if group.title not in ("options", "positional arguments"):
-                lines += [f"### {group.title}", ""]
+                lines += [f"### {group.title}", "", *([group.description, ""] if group.description else [])]
             lines += ["| flag | default | meaning |", "|---|---|---|"]
             for action in actions:
                 names = action.option_strings or [action.metavar or action.dest.upper()]

@@ -136,9 +136,10 @@ def test_the_front_doors_stay_small():
 
 
 def test_nothing_loads_pickles_from_strangers():
-    """torch.load appears where files are a person's own or named in an import, and always with weights_only."""
+    """torch.load appears where files are a person's own or named in an import, or come in an installed package, and
+    always with weights_only."""
     for path in CODE:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in ("torch.load", "pickle.load", "pickle.loads"):
-                assert part_of(path) == "checkpoints"
+                assert part_of(path) == "checkpoints" or path == ROOT / "cyclegan/networks/features.py"
                 assert any(k.arg == "weights_only" and ast.unparse(k.value) == "True" for k in node.keywords)

@@ -22,6 +22,7 @@ from cyclegan.checkpoints.format import Checkpoint
 from cyclegan.config import Direction
 from cyclegan.errors import CheckpointError
 from cyclegan.files import whole_file
+from cyclegan.networks.dropout import FixedDropout
 
 if TYPE_CHECKING:
     import onnx
@@ -186,7 +187,8 @@ def _with_instance_norm(generator: nn.Module) -> nn.Module:
     """Return a copy that uses `nn.InstanceNorm2d`: the same function, in one node instead of five.
 
     Training uses group norm instead (see `cyclegan.networks.norm`), which the exporter builds from reshapes.
-    `nn.InstanceNorm2d`'s drawbacks concern training only.
+    `nn.InstanceNorm2d`'s drawbacks concern training only. Layers that drop values while translating get their draws as
+    constants, which become part of the file.
     """
     changed = copy.deepcopy(generator)
     for module in list(changed.modules()):
@@ -195,6 +197,8 @@ def _with_instance_norm(generator: nn.Module) -> nn.Module:
                 norm = nn.InstanceNorm2d(child.num_channels, eps=child.eps, affine=child.affine)
                 norm.load_state_dict(child.state_dict())
                 setattr(module, name, norm)
+            elif isinstance(child, FixedDropout):
+                child.constant = child.draw(torch.device("cpu"))
     return changed.eval().requires_grad_(False)
 
 

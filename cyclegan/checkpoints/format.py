@@ -66,7 +66,7 @@ class CheckpointConfig:
                 data = dataclasses.replace(data, dataset=folder.resolve().name)
         run = config.run.to_json()
         kept = {name: run[name] for name in ("seed", "mixed_precision", "save_precision", "compile")}
-        train = {"loss": config.loss.to_json(), "optim": config.optim.to_json(), "run": kept}
+        train = {"loss": config.loss.recorded()[0], "optim": config.optim.to_json(), "run": kept}
         return cls(model=config.model, data=data, method=config.run.method, train=train)
 
     def to_json(self) -> dict[str, Any]:

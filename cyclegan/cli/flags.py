@@ -10,7 +10,7 @@ import os
 import sys
 import types
 import typing
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -80,11 +80,21 @@ def add_config_flags(parser: argparse.ArgumentParser) -> None:
     hints = typing.get_type_hints(TrainConfig)
     for group in dataclasses.fields(TrainConfig):
         kinds = METHOD_CONFIGS if group.name == "loss" else {GROUP_TITLES[group.name]: hints[group.name]}
-        seen: frozenset[str] = frozenset()
+        seen: dict[str, Any] = {}
         for title, kind in kinds.items():
             about = (kind.__doc__ or "").strip().split("\n\n")[0]
-            add_option_flags(parser.add_argument_group(title, about), kind, skip=seen)
-            seen |= _names(kind)
+            own = {f.name: f.default for f in dataclasses.fields(kind)}
+            others = getattr(kind, "defaults", {}) | {k: v for k, v in own.items() if seen.get(k, v) != v}
+            if others:
+                about += f" Defaults that differ: {_flag_words(others)}."
+            add_option_flags(parser.add_argument_group(title, about), kind, skip=seen.keys())
+            seen = own | seen
+
+
+def _flag_words(values: Mapping[str, Any]) -> str:
+    """Return e.g. "--generator unet_256, --dropout, --pool_size 0"."""
+    flags = {True: "--{}", False: "--no-{}"}
+    return ", ".join(flags[v].format(k) if isinstance(v, bool) else f"--{k} {v}" for k, v in values.items())
 
 
 def _names(kind: type) -> frozenset[str]:

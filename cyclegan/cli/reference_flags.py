@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cyclegan.config import METHOD_CONFIGS, TrainConfig
+from cyclegan.config import METHOD_CONFIGS, RunConfig, TrainConfig
 
 REFERENCE = "junyanz/pytorch-CycleGAN-and-pix2pix"
 
@@ -40,7 +40,6 @@ _UNNEEDED = _Flag()
 _VISDOM = _Flag(note="there is no visdom or HTML page; samples and curves are in the run's folder and in app.py")
 _OWN_TIMES = _Flag(note="the checkpoint and the training state of every epoch are saved")
 _TEST_ONLY = _Flag(note="is for test.py; see python -m cyclegan translate --help")
-_PIX2PIX = _Flag(note="is pix2pix's, and only CycleGAN is trained here")
 _SUFFIX = _Flag(note="left out; write the whole name into --output_dir")
 _SCHEDULE = "the learning rate is constant for --epochs, then falls linearly over --decay_epochs"
 _GREY = "pictures are read as RGB here, grey ones too"
@@ -55,14 +54,12 @@ BOTH = {
 
 TRAIN = BOTH | {
     "dataroot": _Flag("--dataset"),
-    "model": _Flag(words={"cycle_gan": ""}, note="only CycleGAN is trained here"),
+    "model": _Flag(words={"cycle_gan": "", "pix2pix": "--method pix2pix"}, note="has no counterpart; see --method"),
     "dataset_mode": _Flag(
-        words={"unaligned": ""}, note="the layout of --dataset is recognised by itself, and pairs are trained on as "
-        "two separate sets"
+        words={"unaligned": ""}, note="the layout of --dataset is recognised by itself; pix2pix trains on its pairs, "
+        "CycleGAN on two separate sets"
     ),
-    "direction": _Flag(
-        words={"AtoB": ""}, note="both directions are trained; swap trainA and trainB to swap their names"
-    ),
+    "direction": _Flag(words={"AtoB": "--direction ab", "BtoA": "--direction ba"}, here="--direction"),
     "netG": _Flag(
         words={"resnet_9blocks": "--generator resnet_9", "resnet_6blocks": "--generator resnet_6",
                "unet_256": "--generator unet_256", "unet_128": "--generator unet_128"},
@@ -73,7 +70,10 @@ TRAIN = BOTH | {
         note="has no counterpart; see --discriminator",
     ),
     "n_layers_D": _Flag("--n_layers_d"),
-    "norm": _Flag(words={"instance": ""}, note="networks here always have instance norm"),
+    "norm": _Flag(
+        words={"instance": ""}, note="networks here always have instance norm, which at --batch_size 1 with "
+        "--norm_affine is the same as batch norm"
+    ),
     "init_type": _Flag(words={"normal": ""}, note="initial weights are always normal here; see --init_gain"),
     "preprocess": _Flag(words={"resize_and_crop": "--preprocess resize_crop", "crop": "--preprocess crop",
                                "scale_width": "--preprocess scale_width", "none": "--preprocess none",
@@ -90,7 +90,7 @@ TRAIN = BOTH | {
     "epoch_count": _Flag(note="--resume auto counts on by itself"),
     "epoch": _Flag(words={"latest": ""}, note="--resume auto continues from the newest training state"),
     "lambda_A": _Flag("--lambda_cycle_a"), "lambda_B": _Flag("--lambda_cycle_b"),
-    "lambda_identity": _Flag("--lambda_identity"), "lambda_L1": _PIX2PIX,
+    "lambda_identity": _Flag("--lambda_identity"), "lambda_L1": _Flag("--lambda_l1"),
     "gan_mode": _Flag(words={"wgangp": "--gan_mode wgan_gp"}, here="--gan_mode"),
     "no_lsgan": _Flag(words={"": "--gan_mode vanilla"}, bare=True),
     "lr_policy": _Flag(words={"linear": "", "lambda": ""}, note=_SCHEDULE), "lr_decay_iters": _Flag(note=_SCHEDULE),
@@ -221,6 +221,7 @@ def _train_line(line: _Line) -> list[str]:
         line.put("--crop_size", line.value("--load_size", "286"))
         line.drop("--load_size")
         line.notes["--preprocess scale_width"] = "the width is --crop_size here, --load_size there"
+    _fit_method(line)
     return _launcher(line) + line.words
 
 
@@ -232,6 +233,22 @@ def _gpus(line: _Line) -> list[str]:
         return list(dict.fromkeys(number for number in ids if number[0] != "-")) or ["-1" if ids else "0"]
     line.notes["--gpu_ids"] = "isn't a list of GPUs such as 0,1 in the line that was typed, so it is left out"
     return ["0"]
+
+
+def _fit_method(line: _Line) -> None:
+    """Leave out what the method hasn't, and say in our words what the reference's flags say for it."""
+    name = line.value("--method", RunConfig.method)
+    kind = METHOD_CONFIGS.get(name, METHOD_CONFIGS[RunConfig.method])
+    options = {f.name for f in dataclasses.fields(kind)}
+    if "direction" not in options and line.value("--direction") == "ba":
+        line.notes["--direction"] = "both directions are trained; swap trainA and trainB to swap their names"
+    if "lambda_l1" not in options and "lambda_L1" in line.theirs:
+        line.notes["--lambda_L1"] = "is pix2pix's, so it is left out"
+    for flag in ("direction", "lambda_l1"):
+        if flag not in options:
+            line.drop(f"--{flag}")
+    if "no_dropout" in line.theirs and kind.defaults.get("dropout"):
+        line.words.append("--no-dropout")
 
 
 def _launcher(line: _Line) -> list[str]:

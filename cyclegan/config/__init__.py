@@ -12,12 +12,21 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from cyclegan.config.fields import DIRECTIONS, Config, Direction, check_option, direction_name, option, require
-from cyclegan.config.method_options import GAN_MODES, METHOD_CONFIGS, CoGANConfig, CycleGANConfig, MethodConfig
+from cyclegan.config.method_options import (
+    FEATURES,
+    GAN_MODES,
+    METHOD_CONFIGS,
+    CoGANConfig,
+    CycleGANConfig,
+    MethodConfig,
+    Pix2PixConfig,
+    SimGANConfig,
+)
 
 __all__ = [
-    "DIRECTIONS", "GAN_MODES", "METHOD_CONFIGS", "CoGANConfig", "Config", "CycleGANConfig", "DataConfig", "Direction",
-    "MethodConfig", "ModelConfig", "OptimConfig", "RunConfig", "TrainConfig", "check_option", "direction_name",
-    "option",
+    "DIRECTIONS", "FEATURES", "GAN_MODES", "METHOD_CONFIGS", "CoGANConfig", "Config", "CycleGANConfig", "DataConfig",
+    "Direction", "MethodConfig", "ModelConfig", "OptimConfig", "Pix2PixConfig", "RunConfig", "SimGANConfig", "TrainConfig",
+    "check_option", "direction_name", "option",
 ]  # fmt: skip
 
 PREPROCESS = ("resize_crop", "resize", "crop", "scale_width", "scale_width_crop", "none")

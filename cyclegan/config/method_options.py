@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from cyclegan.config.fields import Config, option, require
+from cyclegan.config.fields import DIRECTIONS, Config, option, require
 
 if TYPE_CHECKING:
     from cyclegan.config import TrainConfig
 
 GAN_MODES = ("lsgan", "vanilla", "hinge", "wgan_gp")
+FEATURES = ("lite0", "vgg16")
 
 @dataclass(frozen=True)
 class MethodConfig(Config):
@@ -19,6 +21,8 @@ class MethodConfig(Config):
 
     defaults: ClassVar[Mapping[str, Any]] = {}
     """Defaults of other groups' settings that differ for this method, e.g. {"generator": "unet_256"}."""
+    about: ClassVar[str] = ""
+    """A sentence in Markdown for model cards: the method's paper, and what it learns from."""
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Further defaults, of any settings, that an option which is on or off brings with it, by its name."""
 
@@ -47,6 +51,10 @@ class MethodConfig(Config):
 @dataclass(frozen=True)
 class CycleGANConfig(MethodConfig):
     """The objective's terms and their weights (paper sections 3 and 4)."""
+
+    about: ClassVar[str] = (
+        "A [CycleGAN](https://arxiv.org/abs/1703.10593): it learnt from two sets of pictures that are not paired."
+    )
 
     gan_mode: str = option("lsgan", "adversarial objective", choices=GAN_MODES)
     lambda_gan: float = option(1.0, "weight of the adversarial term; 0 trains without discriminators", least=0)
@@ -105,6 +113,83 @@ class AdversarialConfig(MethodConfig):
 
 
 @dataclass(frozen=True)
+class Pix2PixConfig(AdversarialConfig):
+    """Image-to-image translation learnt from pairs (Isola et al., 2017), in one direction, as published."""
+
+    about: ClassVar[str] = (
+        "By [pix2pix](https://arxiv.org/abs/1611.07004): it learnt from pairs of a picture and its true translation."
+    )
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "generator": "unet_256", "dropout": True, "test_dropout": True, "norm_affine": True,
+    }  # fmt: skip
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "like_cyclegan": {
+            "generator": "resnet_9", "dropout": False, "test_dropout": False, "norm_affine": False,
+            "gan_mode": "lsgan", "lambda_l1": 10.0, "pool_size": 50,
+        },
+    }  # fmt: skip
+
+    direction: str = option("ab", "direction that is learnt: ab, A → B, or ba, B → A", choices=DIRECTIONS)
+    gan_mode: str = option("vanilla", "adversarial objective", choices=GAN_MODES)
+    pool_size: int = option(
+        0, "number of past fakes that the discriminator is shown again; 0 = only new ones", least=0)
+    lambda_l1: float = option(100.0, "weight of the distance to the true picture", least=0)
+    like_cyclegan: bool = option(
+        False, "CycleGAN's networks and objective (resnet_9, lsgan, L1 × 10, pool of 50) instead of the published "
+        "ones, to compare the two methods")
+
+    def validate(self) -> None:
+        """Raise ConfigError for a value, or a combination of weights, that can't work."""
+        super().validate()
+        require(self.lambda_gan + self.lambda_l1 > 0, "every loss weight is 0: raise --lambda_gan or --lambda_l1")
+
+    def describe_content(self) -> list[str]:
+        """Return e.g. ["L1 to the true picture × 100"]."""
+        return [f"L1 to the true picture × {self.lambda_l1:g}"]
+
+
+@dataclass(frozen=True)
+class SimGANConfig(AdversarialConfig):
+    """A GAN whose results remain close to their inputs, by pixels (SimGAN) or by features, in one direction."""
+
+    about: ClassVar[str] = (
+        "By [SimGAN](https://arxiv.org/abs/1612.07828)'s idea, as in CycleGAN's paper: it learnt from two sets of "
+        "pictures that are not paired, to look like one and to remain close to the other."
+    )
+
+    direction: str = option("ab", "direction that is learnt: ab, A → B, or ba, B → A", choices=DIRECTIONS)
+    content_loss: str = option(
+        "pixel", "distance of a result to its input, by pixel, or by the features of a network trained on ImageNet",
+        choices=("pixel", "features"))
+    lambda_content: float = option(10.0, "weight of this distance", least=0)
+    features: str = option(
+        "lite0", "network of --content_loss features: lite0, from a package of pip, or vgg16, the authors' choice, "
+        "which is downloaded", choices=FEATURES)
+    vgg_weights: str | None = option(None, "file with torchvision's weights of VGG-16, in place of the download")
+
+    def validate(self) -> None:
+        """Raise ConfigError for a value, or a combination of weights, that can't work."""
+        super().validate()
+        require(
+            self.lambda_gan + self.lambda_content > 0, "every loss weight is 0: raise --lambda_gan or --lambda_content"
+        )
+        require(
+            self.vgg_weights is None or (self.content_loss, self.features) == ("features", "vgg16"),
+            "--vgg_weights is for --content_loss features --features vgg16: add both, or leave it out",
+        )
+
+    def recorded(self) -> tuple[dict[str, Any], int]:
+        """Return the settings for a checkpoint: of the file of weights its name alone, not this machine's folders."""
+        values, version = super().recorded()
+        return values | {"vgg_weights": self.vgg_weights and PurePath(self.vgg_weights).name}, version
+
+    def describe_content(self) -> list[str]:
+        """Return e.g. ["L1 to the input by pixels × 10"]."""
+        by = "pixels" if self.content_loss == "pixel" else f"features of {self.features}"
+        return [f"L1 to the input by {by} × {self.lambda_content:g}"]
+
+
+@dataclass(frozen=True)
 class CoGANConfig(MethodConfig):
     """Two coupled GANs that draw from one latent vector; translation inverts one and draws with the other."""
 
@@ -149,5 +234,7 @@ class CoGANConfig(MethodConfig):
         return f"adversarial ({self.gan_mode}), in both domains"
 
 
-METHOD_CONFIGS: dict[str, type[MethodConfig]] = {"cyclegan": CycleGANConfig, "cogan": CoGANConfig}
+METHOD_CONFIGS: dict[str, type[MethodConfig]] = {
+    "cyclegan": CycleGANConfig, "pix2pix": Pix2PixConfig, "simgan": SimGANConfig, "cogan": CoGANConfig,
+}  # fmt: skip
 """The options of every training method, by the method's name."""

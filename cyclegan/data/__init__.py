@@ -156,7 +156,7 @@ def _open_folder(root: Path, names: tuple[str, str], paired: bool) -> Splits:
         if classes := class_folders(root):
             return open_classes(root, names, classes, paired=paired)
         if "train" in folders:
-            return open_pairs(root, names)
+            return open_pairs(root, names, paired=paired)
     except DataError as error:
         raise _explained(error) from error
     inner = next((p for p in folders.values() if {"traina", "train"} & set(subfolders(p))), None)

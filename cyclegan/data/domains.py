@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from cyclegan.data.streets import StreetsSpec
 
 __all__ = [
-    "LAYOUTS", "Domain", "Files", "Splits", "StreetsDomain", "Subset", "found_line", "named", "no_folder",
-    "open_streets", "short_name",
+    "LAYOUTS", "UNUSED_PAIRS", "Domain", "Files", "Splits", "StreetsDomain", "Subset", "found_line", "named",
+    "no_folder", "open_streets", "short_name",
 ]  # fmt: skip
 
 LAYOUTS = """Layouts that are understood:
@@ -33,6 +33,12 @@ LAYOUTS = """Layouts that are understood:
   USER/NAME or USER/NAME:CONFIG                                 a Hub data set: two image columns, or two
                                                                 configs, or an image and a two-class label
   streets or streets:count=400,size=256                         built-in synthetic day/night scenes"""
+
+
+UNUSED_PAIRS = message(
+    "the pairs aren't used: the two sides are trained on as separate sets; --method pix2pix learns from pairs"
+)
+"""For a data set of pairs under a method that doesn't train on pairs."""
 
 
 class Domain(Protocol):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from PIL import Image
 
-from cyclegan.data.domains import Splits, found_line, no_folder
+from cyclegan.data.domains import UNUSED_PAIRS, Splits, found_line, no_folder
 from cyclegan.data.fingerprints import fingerprint
 from cyclegan.errors import DataError, ImageError, Message, message
 from cyclegan.images import open_image, probe_image
@@ -188,7 +188,11 @@ def analyse(sets: Sets, name: str, names: tuple[str, str], *, paired: bool = Fal
         (splits_found,) = sets.values()
         splits = _from_splits(splits_found, name, names, paired)
     if paired and not splits.aligned:
-        raise DataError("{name} has no pairs: training on pairs needs two image columns of equal length", name=name)
+        raise DataError(
+            "{name} has no pairs: training on pairs needs two image columns of equal length; --method cyclegan trains "
+            "without pairs",
+            name=name,
+        )  # fmt: skip
     return splits
 
 
@@ -223,7 +227,8 @@ def _from_splits(found: DatasetDict, name: str, names: tuple[str, str], paired: 
     if pair:
         for split, table in tables:
             parts += _two_columns(table, pair, names, split, name, paired)
-        return _checked(parts, name, aligned=paired)
+        splits = _checked(parts, name, aligned=paired)
+        return splits if paired else replace(splits, notes=[*splits.notes, UNUSED_PAIRS])
     if folders := _folder_label(train):
         return _checked(_by_folder(train, columns[0], folders, names), name)
     label = _label_column(train, name)

@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from cyclegan.data.contents import Contents, has_pictures, look_into, subfolders
-from cyclegan.data.domains import Files, Splits, found_line
+from cyclegan.data.domains import UNUSED_PAIRS, Files, Splits, found_line
 from cyclegan.data.unpaired import no_pictures
 from cyclegan.errors import DataError, ImageError, Message, message
 from cyclegan.images import open_image, probe_image
@@ -52,7 +52,7 @@ class Halves(Files):
         return image.crop((left, 0, left + half, image.height))
 
 
-def open_pairs(root: Path, names: tuple[str, str]) -> Splits:
+def open_pairs(root: Path, names: tuple[str, str], *, paired: bool = False) -> Splits:
     """Open a data set of this shape; folder names match in any case::
 
         ROOT/
@@ -62,6 +62,7 @@ def open_pairs(root: Path, names: tuple[str, str]) -> Splits:
     Args:
         root: the folder.
         names: of domains a and b.
+        paired: train on the pairs; else a note says that they aren't used.
 
     Raises:
         DataError: train has no pictures.
@@ -78,6 +79,7 @@ def open_pairs(root: Path, names: tuple[str, str]) -> Splits:
     ]  # fmt: skip
     shapes = [_shapes(contents) for contents in (train, test) if contents]
     notes, warnings = ([one for pair in shapes for one in pair[which]] for which in (0, 1))
+    notes += [] if paired else [UNUSED_PAIRS]
     return Splits(*domains, aligned=True, notes=notes, warnings=warnings)
 
 

@@ -156,9 +156,9 @@ def _partners(sides: list[list[Path]]) -> list[list[Path]]:
         first, second = (paths[0].parent.name for paths in sides)
         raise DataError(
             "training on pairs needs each picture in both {first} and {second} under the same name, but {n} is only in "
-            "one: {example}",
+            "one: {example}. Give partners the same name, or train without pairs: --method cyclegan",
             "training on pairs needs each picture in both {first} and {second} under the same name, but {n} are only "
-            "in one, e.g. {example}",
+            "in one, e.g. {example}. Give partners the same name, or train without pairs: --method cyclegan",
             len(lonely), first=first, second=second, example=lonely[0],
         )  # fmt: skip
     return [list(a.values()), [b[stem] for stem in a]]

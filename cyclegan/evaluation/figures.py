@@ -92,6 +92,16 @@ FIGURES: tuple[Figure, ...] = (
         message("Identity (L1)"), short="idt", in_curves=True,
     ),
     Figure(
+        "l1", "losses", "direction", message("distance to the truth"),
+        message("how far translations of training pictures are from the true pictures, between −1 and 1 (0 to 2)"),
+        message("Distance to the truth (L1)"), short="l1", in_curves=True,
+    ),
+    Figure(
+        "content", "losses", "direction", message("content"),
+        message("how far translations are from their inputs, by pixels (0 to 2) or by a network's features"),
+        message("Content"), short="content", in_curves=True,
+    ),
+    Figure(
         "disc", "losses", "target", message("discriminator"),
         message("the loss of the discriminator that judges this direction's results"),
         message("Discriminators"), short="disc", in_curves=True,

@@ -25,6 +25,7 @@ ENGLISH_ONLY = (
     "cyclegan/data/streets/folders.py",
     "cyclegan/checkpoints/export_onnx.py", "cyclegan/checkpoints/import_reference.py",
     "cyclegan/checkpoints/training_state.py", "cyclegan/checkpoints/weights_file.py", "cyclegan/evaluation/collapse.py",
+    "cyclegan/networks/features.py",
     "cyclegan/translation/inputs.py", "cyclegan/translation/pictures.py", "cyclegan/translation/video_frames.py",
     "cyclegan/study/amt.py", "cyclegan/study/simulate.py", "cyclegan/study/statistics/",
     "cyclegan/study/store/exclusions.py",

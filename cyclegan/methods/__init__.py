@@ -9,6 +9,8 @@ from cyclegan.config import METHOD_CONFIGS, TrainConfig
 from cyclegan.methods.cogan import CoGAN
 from cyclegan.methods.cyclegan import CycleGAN
 from cyclegan.methods.method import Batch, Loss, Method, OptimiserGroup
+from cyclegan.methods.pix2pix import Pix2Pix
+from cyclegan.methods.simgan import SimGAN
 
 __all__ = ["METHODS", "Batch", "Loss", "Method", "OptimiserGroup", "build_method", "register_method"]
 
@@ -43,4 +45,6 @@ def build_method(config: TrainConfig, *, process_index: int = 0) -> Method:
 
 
 register_method("cyclegan", CycleGAN)
+register_method("pix2pix", Pix2Pix)
+register_method("simgan", SimGAN)
 register_method("cogan", CoGAN)

@@ -59,6 +59,10 @@ class Method:
     directions: tuple[Direction, ...] = DIRECTIONS
     """Directions that its checkpoints translate; an instance may have fewer, by its options."""
 
+    fixed: Mapping[str, nn.Module] = {}
+    """Networks that losses use and nothing ever trains, by name. The trainer moves them to the device; no checkpoint or
+    training state holds them."""
+
     networks: dict[str, nn.Module]
     groups: tuple[OptimiserGroup, ...]
 

@@ -33,7 +33,9 @@ class OneWay(Method):
         self.gen, self.disc = f"gen_{self.options.direction}", f"disc_{self.target}"
         self.networks = {
             self.gen: build_generator(config.model),
-            self.disc: build_discriminator(config.model, in_channels=3 * self.judged),
+            self.disc: build_discriminator(
+                config.model, in_channels=3 * self.judged, norm_affine=config.model.norm_affine
+            ),
         }
         self.groups = (
             OptimiserGroup("generator", (self.gen,), self.generator_loss, frozen=(self.disc,)),

@@ -29,8 +29,8 @@ def build_generator(model: ModelConfig, *, in_channels: int = 3, out_channels: i
     """Return a new generator in training mode, its weights drawn from N(0, `init_gain`) by torch's global seed.
 
     Args:
-        model: `generator` picks the architecture; `ngf`, `upsample`, `dropout`, `leaky_slope` (where the
-            architecture has LeakyReLU) and `norm_affine` shape it.
+        model: `generator` picks the architecture; `ngf`, `upsample`, `dropout`, `test_dropout`, `leaky_slope`
+            (where the architecture has LeakyReLU) and `norm_affine` shape it.
         in_channels, out_channels: of the pictures.
 
     Returns:
@@ -41,7 +41,7 @@ def build_generator(model: ModelConfig, *, in_channels: int = 3, out_channels: i
     """
     model.validate()
     common = {"upsample": model.upsample, "dropout": model.dropout, "norm_affine": model.norm_affine,
-              "in_channels": in_channels, "out_channels": out_channels}  # fmt: skip
+              "test_dropout": model.test_dropout, "in_channels": in_channels, "out_channels": out_channels}  # fmt: skip
     network: Generator
     match model.generator:
         case "resnet_9":
@@ -63,12 +63,15 @@ def build_generator(model: ModelConfig, *, in_channels: int = 3, out_channels: i
     return network
 
 
-def build_discriminator(model: ModelConfig, *, in_channels: int = 3) -> PatchDiscriminator | PixelDiscriminator:
+def build_discriminator(
+    model: ModelConfig, *, in_channels: int = 3, norm_affine: bool = False
+) -> PatchDiscriminator | PixelDiscriminator:
     """Return a new discriminator in training mode, its weights drawn from N(0, `init_gain`) by torch's global seed.
 
     Args:
         model: `discriminator` picks the architecture; `ndf`, `n_layers_d` and `leaky_slope` shape it.
         in_channels: of a picture; 6 for one that is judged next to its input.
+        norm_affine: scale and shift after each norm, as in pix2pix.
 
     Returns:
         Network (N, in_channels, H, W) in [-1, 1] → raw logits (N, 1, h, w).
@@ -82,10 +85,12 @@ def build_discriminator(model: ModelConfig, *, in_channels: int = 3) -> PatchDis
         raise ValueError("a coupled discriminator judges both domains: see build_coupled")
     if model.discriminator == "patch":
         network = PatchDiscriminator(
-            model.ndf, model.n_layers_d, slope=model.leaky_slope, in_channels=in_channels
+            model.ndf, model.n_layers_d, slope=model.leaky_slope, in_channels=in_channels, norm_affine=norm_affine
         )
     else:
-        network = PixelDiscriminator(model.ndf, slope=model.leaky_slope, in_channels=in_channels)
+        network = PixelDiscriminator(
+            model.ndf, slope=model.leaky_slope, in_channels=in_channels, norm_affine=norm_affine
+        )
     initialise(network, gain=model.init_gain)
     return network
 

@@ -55,9 +55,12 @@ class PatchDiscriminator(_Discriminator):
         n_layers: convolutions of stride 2; 3 in the paper.
         slope: LeakyReLU's slope; 0.2 in the paper, 0 = ReLU.
         in_channels: of a picture; 6 for one that is judged next to its input.
+        norm_affine: scale and shift after each norm, as in pix2pix.
     """
 
-    def __init__(self, ndf: int = 64, n_layers: int = 3, *, slope: float = 0.2, in_channels: int = 3) -> None:
+    def __init__(
+        self, ndf: int = 64, n_layers: int = 3, *, slope: float = 0.2, in_channels: int = 3, norm_affine: bool = False
+    ) -> None:
         super().__init__()
         if n_layers < 1:
             raise ValueError(f"n_layers must be 1 or more, not {n_layers}")
@@ -71,7 +74,7 @@ class PatchDiscriminator(_Discriminator):
         for level in range(1, n_layers + 1):
             layers += [
                 nn.Conv2d(widths[level - 1], widths[level], 4, stride=2 if level < n_layers else 1, padding=1),
-                instance_norm(widths[level]),
+                instance_norm(widths[level], affine=norm_affine),
                 nn.LeakyReLU(slope, inplace=True),
             ]
         layers.append(nn.Conv2d(widths[-1], 1, 4, stride=1, padding=1))
@@ -87,19 +90,21 @@ class PixelDiscriminator(_Discriminator):
     Args:
         ndf: channels of the first layer; the second has twice as many.
         slope: LeakyReLU's slope; 0 = ReLU.
-        in_channels: see `PatchDiscriminator`.
+        in_channels, norm_affine: see `PatchDiscriminator`.
     """
 
     # Instance norm needs more than one value per channel.
     min_size = 2
 
-    def __init__(self, ndf: int = 64, *, slope: float = 0.2, in_channels: int = 3) -> None:
+    def __init__(
+        self, ndf: int = 64, *, slope: float = 0.2, in_channels: int = 3, norm_affine: bool = False
+    ) -> None:
         super().__init__()
         self.layers = nn.Sequential(
             nn.Conv2d(in_channels, ndf, 1),
             nn.LeakyReLU(slope, inplace=True),
             nn.Conv2d(ndf, 2 * ndf, 1),
-            instance_norm(2 * ndf),
+            instance_norm(2 * ndf, affine=norm_affine),
             nn.LeakyReLU(slope, inplace=True),
             nn.Conv2d(2 * ndf, 1, 1),
         )

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from cyclegan.networks.dropout import dropout_layer
 from cyclegan.networks.norm import instance_norm
 
 CHANNELS = 3
@@ -111,12 +112,14 @@ class ResidualBlock(nn.Module):
     No ReLU after the sum (paper, appendix, which follows Gross and Wilber, 2016).
     """
 
-    def __init__(self, channels: int, *, dropout: bool, norm_affine: bool) -> None:
+    def __init__(
+        self, channels: int, *, dropout: bool, norm_affine: bool, test_dropout: bool = False, number: int = 0
+    ) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect")
         self.norm1 = instance_norm(channels, affine=norm_affine)
         self.act = nn.ReLU(inplace=True)
-        self.dropout = nn.Dropout(0.5) if dropout else nn.Identity()
+        self.dropout = dropout_layer(channels, number, at_test=test_dropout) if dropout else nn.Identity()
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect")
         self.norm2 = instance_norm(channels, affine=norm_affine)
 
@@ -134,7 +137,8 @@ class ResnetGenerator(Generator):
         blocks: residual blocks; 9 for 256² and above, 6 for 128² in the paper.
         upsample: `transpose` (published), `resize` (no checkerboard) or `resize_zeros`.
         dropout: drop half of the activations inside each residual block, while training.
-        norm_affine: scale and shift after each norm, which only old imported weights have.
+        norm_affine: scale and shift after each norm, as pix2pix and old imported weights have.
+        test_dropout: with `dropout`, drop while translating, too; see `FixedDropout`.
         in_channels, out_channels: of the pictures.
     """
 
@@ -144,7 +148,8 @@ class ResnetGenerator(Generator):
 
     def __init__(
         self, ngf: int = 64, blocks: int = 9, *, upsample: str = "transpose", dropout: bool = False,
-        norm_affine: bool = False, in_channels: int = CHANNELS, out_channels: int = CHANNELS,
+        norm_affine: bool = False, test_dropout: bool = False, in_channels: int = CHANNELS,
+        out_channels: int = CHANNELS,
     ) -> None:  # fmt: skip
         super().__init__(in_channels, out_channels)
         self.stem = _stage(
@@ -163,7 +168,12 @@ class ResnetGenerator(Generator):
             )
         )
         self.blocks = nn.Sequential(
-            *(ResidualBlock(4 * ngf, dropout=dropout, norm_affine=norm_affine) for _ in range(blocks))
+                *(
+                ResidualBlock(
+                    4 * ngf, dropout=dropout, norm_affine=norm_affine, test_dropout=test_dropout, number=number
+                )
+                for number in range(blocks)
+            )
         )
         self.up = nn.Sequential(
             *(
@@ -196,13 +206,15 @@ class UnetGenerator(Generator):
         upsample: `transpose` (published), `resize` (no checkerboard) or `resize_zeros`.
         dropout: drop half of the outputs of the decoder's inner 8 × ngf stages, while training.
         slope: LeakyReLU's slope in the encoder; 0 = ReLU.
-        norm_affine: scale and shift after each norm, which only old imported weights have.
+        norm_affine: scale and shift after each norm, as pix2pix and old imported weights have.
+        test_dropout: with `dropout`, drop while translating, too; see `FixedDropout`.
         in_channels, out_channels: of the pictures.
     """
 
     def __init__(
         self, n_down: int = 8, ngf: int = 64, *, upsample: str = "transpose", dropout: bool = False, slope: float = 0.2,
-        norm_affine: bool = False, in_channels: int = CHANNELS, out_channels: int = CHANNELS,
+        norm_affine: bool = False, test_dropout: bool = False, in_channels: int = CHANNELS,
+        out_channels: int = CHANNELS,
     ) -> None:  # fmt: skip
         super().__init__(in_channels, out_channels)
         if n_down < 5:
@@ -229,7 +241,9 @@ class UnetGenerator(Generator):
                     upsample,
                 ),
                 norm=instance_norm(widths[level - 1], affine=norm_affine) if level else None,
-                dropout=nn.Dropout(0.5) if dropout and 4 <= level < last else None,
+                dropout=dropout_layer(widths[level - 1], level, at_test=test_dropout)
+                if dropout and 4 <= level < last
+                else None,
             )
             for level in reversed(range(n_down))
         )
@@ -262,6 +276,7 @@ class EncoderDecoder(Generator):
         dropout: drop half of the first decoder stage's outputs, while training; not in the published one.
         slope: LeakyReLU's slope in the encoder; 0 = ReLU.
         norm_affine: scale and shift after each norm.
+        test_dropout: with `dropout`, drop while translating, too; see `FixedDropout`.
         in_channels, out_channels: of the pictures.
     """
 
@@ -271,7 +286,8 @@ class EncoderDecoder(Generator):
 
     def __init__(
         self, ngf: int = 64, *, upsample: str = "transpose", dropout: bool = False, slope: float = 0.2,
-        norm_affine: bool = False, in_channels: int = CHANNELS, out_channels: int = CHANNELS,
+        norm_affine: bool = False, test_dropout: bool = False, in_channels: int = CHANNELS,
+        out_channels: int = CHANNELS,
     ) -> None:  # fmt: skip
         super().__init__(in_channels, out_channels)
         widths = [ngf, 2 * ngf, 4 * ngf, 8 * ngf]
@@ -291,7 +307,7 @@ class EncoderDecoder(Generator):
                     **_upsampling(widths[level], widths[level - 1], 4, upsample),
                     norm=instance_norm(widths[level - 1], affine=norm_affine),
                     act=nn.ReLU(inplace=True),
-                    dropout=nn.Dropout(0.5) if dropout and level == 3 else None,
+                    dropout=dropout_layer(widths[2], level, at_test=test_dropout) if dropout and level == 3 else None,
                 )
                 for level in (3, 2, 1)
             )

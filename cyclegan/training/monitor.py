@@ -112,6 +112,7 @@ class Monitor:
         processes = accelerator.num_processes
         where = f"{processes} processes on {device}" if processes > 1 else device
         self.say(f"training on {where}, in {'fp32' if precision == 'no' else f'{precision} mixed precision'}")
+        self.say(f"method {self.config.run.method}: {self.config.loss.describe()}")
         start = {"event": "start", "epoch": trainer.epoch + 1, "step": trainer.global_step, "losses": {}}
         self._record(start | {"device": device, "processes": processes, "mixed_precision": precision})
 

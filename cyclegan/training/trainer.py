@@ -88,6 +88,8 @@ class Trainer:
         self.averages = AveragedWeights(averaged, config.optim.ema, accelerator.device)
         for name in networks:
             networks[name] = accelerator.prepare(networks[name])
+        for network in self.method.fixed.values():
+            network.to(accelerator.device)
         self.optimisers: dict[str, AcceleratedOptimizer] = {
             group.name: accelerator.prepare(_adam(self.method.networks, group, config)) for group in self.method.groups
         }

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cyclegan.networks.dropout import FixedDropout
 from cyclegan.networks.generators import CHANNELS
 
 Size = tuple[int, int]
@@ -252,6 +253,20 @@ class Normalised(FeatureMap):
         if self._layer.affine:
             values.mul_(self._layer.weight[:, None, None]).add_(self._layer.bias[:, None, None])
         return values
+
+
+class Dropped(FeatureMap):
+    """A map without the values that a layer always drops."""
+
+    def __init__(self, layer: FixedDropout, source: FeatureMap) -> None:
+        super().__init__(source.channels, source.size, source)
+        self._layer = layer
+
+    def compute(self, window: Window, source: Tensor) -> Tensor:
+        return self._layer.drop(source, window[0].start, window[1].start)
+
+    def scratch(self, window: Window) -> int:
+        return 3 * self.nbytes(window)  # The draw for these places, and as floats twice.
 
 
 class Pointwise(FeatureMap):

@@ -26,10 +26,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cyclegan.errors import Cancelled, ImageError
+from cyclegan.networks.dropout import FixedDropout
 from cyclegan.networks.generators import EncoderDecoder, Generator, ResidualBlock, ResnetGenerator, UnetGenerator
 from cyclegan.translation.feature_maps import (
     Convolution,
     Doubled,
+    Dropped,
     FeatureMap,
     KeptMap,
     Normalised,
@@ -78,7 +80,7 @@ def translate_in_pieces(
     removes them even after a crash. All maps together take at most 3 bytes per pixel and channel of the first layer.
 
     Args:
-        generator: on x's device; its dropout is left out, in training mode too.
+        generator: on x's device; dropout that is for training only is left out, in training mode too.
         x: (1, 3, H, W) float32 in [-1, 1], with sides that the generator accepts.
         max_bytes: bound of the memory besides the weights, x and the result; at least `least_bytes`.
         progress: called with the completed part, rising to 1.0.
@@ -201,7 +203,7 @@ class _Plan:
 
     def block(self, block: ResidualBlock, x: FeatureMap) -> FeatureMap:
         """Return the output of a residual block."""
-        y = self.stage((block.conv1, block.norm1, block.act, block.conv2, block.norm2), x)
+        y = self.stage((block.conv1, block.norm1, block.act, block.dropout, block.conv2, block.norm2), x)
         return self.keep(Pointwise(torch.add, x, y))
 
     def stage(self, layers: Iterable[nn.Module], x: FeatureMap) -> FeatureMap:
@@ -220,6 +222,8 @@ class _Plan:
                     x = Pointwise(torch.relu, x)
                 case nn.LeakyReLU(negative_slope=slope):
                     x = Pointwise(lambda values, slope=slope: F.leaky_relu(values, slope), x)
+                case FixedDropout():
+                    x = Dropped(layer, x)
                 case nn.Dropout() | nn.Identity():
                     pass
                 case _:

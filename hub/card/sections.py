@@ -58,14 +58,19 @@ def _introduction(repo_id: str, info: CheckpointInfo) -> str:
         title = escaped(model_name(repo_id))
     if config.train is None:
         how = "The weights were imported."
-    elif config.method == "cyclegan":
-        how = "A [CycleGAN](https://arxiv.org/abs/1703.10593): it learnt from two sets of pictures that are not paired."
+    elif (options := _options(config)) and options.about:
+        how = options.about
     else:
         how = f"Trained by the method {escaped(one_line(config.method, 'unknown'))}."
     return (
         f"# {title}\n\nTranslates pictures {what}. {how}\n"
         f"The files here are those of epoch {info.epoch}; every published epoch has its tag."
     )
+
+
+def _options(config: CheckpointConfig) -> type[MethodConfig] | None:
+    """Return the options of the checkpoint's method, None if it isn't known here."""
+    return METHOD_CONFIGS.get(config.method) if isinstance(config.method, str) else None
 
 
 def _samples(info: CheckpointInfo, files: Collection[str]) -> str:
@@ -113,7 +118,7 @@ def _training(config: CheckpointConfig, counts: str) -> str:
     generator = f"{model.generator}, ngf {model.ngf}" + (", resize upsampling" if model.upsample != "transpose" else "")
     if config.train is None:
         return f"## Training\n\nHow the weights were trained, and on what, is not recorded. Generator: {generator}."
-    options = METHOD_CONFIGS.get(config.method) if isinstance(config.method, str) else None
+    options = _options(config)
     loss = _recorded(options, config.train, "loss") if options else None
     optim = _recorded(OptimConfig, config.train, "optim")
     run = _recorded(RunConfig, config.train, "run")

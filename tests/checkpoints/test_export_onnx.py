@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 KINDS = {
     "resnet_9": {"generator": "resnet_9"},
     "resnet_6": {"generator": "resnet_6", "upsample": "resize", "dropout": True, "norm_affine": True},
-    "unet_128": {"generator": "unet_128", "dropout": True, "norm_affine": True},
+    "unet_128": {"generator": "unet_128", "dropout": True, "test_dropout": True, "norm_affine": True},
     "encoder_decoder": {"generator": "encoder_decoder", "upsample": "resize", "leaky_slope": 0.1},
 }
 

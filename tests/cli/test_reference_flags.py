@@ -57,6 +57,16 @@ def test_every_flag_has_its_place():
     assert loss.gan_mode == "wgan_gp"
 
 
+def test_pix2pix_has_its_direction_its_weight_and_its_dropout():
+    config = config_of(
+        "--dataroot d --name n --model pix2pix --dataset_mode aligned --direction BtoA --lambda_L1 50 --norm batch"
+    )
+    assert (config.run.method, config.loss.direction, config.loss.lambda_l1) == ("pix2pix", "ba", 50)
+    assert (config.model.generator, config.model.dropout, config.loss.gan_mode) == ("unet_256", True, "vanilla")
+    assert not config_of("--dataroot d --model pix2pix --no_dropout --which_direction AtoB").model.dropout
+    assert explain_training(["--method", "pix2pix", "--direction", "ba", "--lambda_l1", "3"]) == ""
+
+
 def test_flags_of_old_tutorials():
     config = config_of(
         "--dataroot d --name n --niter 3 --niter_decay 4 --loadSize 143 --fineSize 128 --batchSize 2 --nThreads 1 "
@@ -114,7 +124,8 @@ def test_devices_that_are_none_are_left_out(ids, note):
     ("typed", "note"),
     [
         ("--norm batch", "--norm: networks here always have instance norm"),
-        ("--model pix2pix", "--model: only CycleGAN is trained here"),
+        ("--model colorization", "--model: has no counterpart; see --method"),
+        ("--lambda_L1 10", "--lambda_L1: is pix2pix's"),
         ("--netG stylegan2", "--netG: has no counterpart; see --generator"),
         ("--input_nc 1", "--input_nc: pictures are read as RGB here"),
         ("--direction BtoA", "--direction: both directions are trained"),

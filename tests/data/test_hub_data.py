@@ -11,6 +11,7 @@ from PIL import Image
 from cyclegan.config import DataConfig
 from cyclegan.data import find_data, open_data
 from cyclegan.data import hub as hub_module
+from cyclegan.data.domains import UNUSED_PAIRS
 from cyclegan.data.hub import analyse, open_hub
 from cyclegan.errors import DataError
 
@@ -71,7 +72,9 @@ def test_columns_may_be_filled_to_different_lengths():
     given = sets(train=table({"imageA": [1, 2, 3], "imageB": [4, None, None]}))
     splits = analyse(given, "u/n", NAMES)
     assert found(splits) == [[1, 2, 3], [4], None, None]
-    assert found(analyse(given, "u/n", NAMES, paired=True))[:2] == [[1], [4]]
+    assert UNUSED_PAIRS in splits.notes
+    paired = analyse(given, "u/n", NAMES, paired=True)
+    assert found(paired)[:2] == [[1], [4]] and UNUSED_PAIRS not in paired.notes
 
 
 def test_rows_of_a_selection_are_the_selections():
@@ -141,7 +144,7 @@ def test_other_shapes_are_explained(given, words):
 
 def test_a_label_knows_no_pairs():
     train = table({"image": [1, 2], "label": [0, 1]}, label=ClassLabel(names=["a", "b"]))
-    with pytest.raises(DataError, match="has no pairs"):
+    with pytest.raises(DataError, match="has no pairs: .*--method cyclegan trains without pairs"):
         analyse(sets(train=train), "u/n", NAMES, paired=True)
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from cyclegan.config import DataConfig
 from cyclegan.data import find_data, name_domains, open_data
+from cyclegan.data.domains import UNUSED_PAIRS
 from cyclegan.errors import DataError
 
 
@@ -194,9 +195,20 @@ def test_pairs_say_once_how_they_are_cut(root, capsys, caplog):
         "train: 3 side-by-side pairs, each cut into two of 128×128; not used: 1 picture in 1 subfolder "
         "(move them up into train to use them)",
         "val: 1 side-by-side pair, cut into two of 50×50",
+        str(UNUSED_PAIRS),
     ]
     open_data(DataConfig(dataset=str(root.path), load_size=32, crop_size=32), seed=0)
-    assert capsys.readouterr().err.count("side-by-side") == 2 and caplog.text == ""
+    said = capsys.readouterr().err
+    assert said.count("side-by-side") == 2 and said.count("the pairs aren't used") == 1 and caplog.text == ""
+    assert "--method pix2pix learns from pairs" in said
+    open_data(DataConfig(dataset=str(root.path), load_size=32, crop_size=32), seed=0, paired=True)
+    assert "aren't used" not in capsys.readouterr().err
+
+
+def test_a_method_of_pairs_without_pairs_names_the_remedy(root):
+    root.pictures("trainA", 3).pictures("trainB", 1)
+    with pytest.raises(DataError, match="2 are only in one, e.g. 1. Give partners the same name, or .*cyclegan"):
+        found(root.path, paired=True)
 
 
 def test_ordinary_pictures_that_would_be_cut_in_halves_are_warned_of(root, caplog):
@@ -343,7 +355,7 @@ def test_metadata_of_captions_leaves_the_folders_as_they_are(root):
     root.pictures("train", 3, size=(40, 20))
     captions = "".join(f"{i}.png,caption {i},{i % 2}\n" for i in range(3))
     (root.path / "train/metadata.csv").write_text(f"file_name,text,width\n{captions}")
-    assert lines(root.path) == ["train: 3 side-by-side pairs, each cut into two of 20×20"]
+    assert lines(root.path)[:-1] == ["train: 3 side-by-side pairs, each cut into two of 20×20"]
     for damaged in ("{", "[" * 100_000):
         (root.path / "train/metadata.jsonl").write_text(damaged)
         assert "train/metadata.jsonl can't be read" in refused(root.path)

@@ -56,7 +56,9 @@ def test_each_start_says_and_records_what_computes(tmp_path, capsys, precision, 
     for done in (0, 7):
         make(tmp_path, done=done, precision=precision)
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 2 and all(re.fullmatch(rf"training on the CPU with \d+ threads?, in {said}", x) for x in lines)
+    assert len(lines) == 4
+    assert all(re.fullmatch(rf"training on the CPU with \d+ threads?, in {said}", x) for x in lines[::2])
+    assert set(lines[1::2]) == {f"method cyclegan: {CycleGANConfig().describe()}"}
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [(row["event"], row["step"], row["mixed_precision"]) for row in rows] == [
         ("start", 0, precision), ("start", 7, precision)]  # fmt: skip
