@@ -12,10 +12,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cyclegan.config.fields import DIRECTIONS, Config, Direction, check_option, direction_name, option, require
-from cyclegan.config.method_options import GAN_MODES, METHOD_CONFIGS, CycleGANConfig, MethodConfig
+from cyclegan.config.method_options import (
+    GAN_MODES,
+    METHOD_CONFIGS,
+    BiGANConfig,
+    CUTConfig,
+    CycleGANConfig,
+    MethodConfig,
+)
 
 __all__ = [
-    "DIRECTIONS", "GAN_MODES", "METHOD_CONFIGS", "Config", "CycleGANConfig", "DataConfig", "Direction", "MethodConfig",
+    "DIRECTIONS", "GAN_MODES", "METHOD_CONFIGS", "BiGANConfig", "CUTConfig", "Config", "CycleGANConfig", "DataConfig", "Direction", "MethodConfig",
     "ModelConfig", "OptimConfig", "RunConfig", "TrainConfig", "check_option", "direction_name", "option",
 ]  # fmt: skip
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from cyclegan.config.fields import Config, option, require
+from cyclegan.config.fields import DIRECTIONS, Config, option, require
 
 GAN_MODES = ("lsgan", "vanilla", "hinge", "wgan_gp")
 
@@ -89,5 +89,47 @@ class AdversarialConfig(MethodConfig):
         return []
 
 
-METHOD_CONFIGS: dict[str, type[MethodConfig]] = {"cyclegan": CycleGANConfig}
+@dataclass(frozen=True)
+class BiGANConfig(MethodConfig):
+    """BiGAN/ALI as the CycleGAN authors ran it: one discriminator of pairs, and nothing else to learn from."""
+
+    gan_mode: str = option("lsgan", "adversarial objective", choices=GAN_MODES)
+    lambda_gp: float = option(10.0, "weight of the gradient penalty, for wgan_gp only", least=0)
+    pool_size: int = option(
+        50, "number of past fakes that each discriminator is shown again; 0 = only new ones", least=0)
+
+    def describe(self) -> str:
+        """Return e.g. "adversarial (lsgan) on pairs"."""
+        return f"adversarial ({self.gan_mode}) on pairs"
+
+
+@dataclass(frozen=True)
+class CUTConfig(AdversarialConfig):
+    """Contrastive unpaired translation (Park et al. 2020), one direction."""
+
+    defaults: ClassVar[Mapping[str, Any]] = {"epochs": 200, "decay_epochs": 200}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "fastcut": {
+            "lambda_nce": 10.0, "nce_identity": False, "flip_equivariance": True, "epochs": 150, "decay_epochs": 50,
+        }
+    }  # fmt: skip
+
+    pool_size: int = option(
+        0, "number of past fakes that the discriminator is shown again; 0 = only new ones", least=0)
+    direction: str = option("ab", "direction to learn", choices=DIRECTIONS)
+    lambda_nce: float = option(1.0, "weight of the contrastive term, PatchNCE", above=0)
+    nce_identity: bool = option(True, "also compare pictures of the target with what the generator makes of them")
+    nce_temperature: float = option(0.07, "divisor of the similarities of patches", above=0)
+    nce_patches: int = option(256, "patches of each layer that are compared", least=2)
+    flip_equivariance: bool = option(False, "mirror the input of half of the steps, but not what it is compared with")
+    fastcut: bool = option(
+        False,
+        "the authors' FastCUT: --lambda_nce 10 --no-nce_identity --flip_equivariance --epochs 150 --decay_epochs 50")
+
+    def describe_content(self) -> list[str]:
+        """Return e.g. ["PatchNCE × 1 (with identity)"]."""
+        return [f"PatchNCE × {self.lambda_nce:g}" + (" (with identity)" if self.nce_identity else "")]
+
+
+METHOD_CONFIGS: dict[str, type[MethodConfig]] = {"cyclegan": CycleGANConfig, "bigan": BiGANConfig, "cut": CUTConfig}
 """The options of every training method, by the method's name."""

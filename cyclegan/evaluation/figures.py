@@ -92,6 +92,16 @@ FIGURES: tuple[Figure, ...] = (
         message("Identity (L1)"), short="idt", in_curves=True,
     ),
     Figure(
+        "nce", "losses", "direction", message("patch match (NCE)"),
+        message("how hard it is to find a result's patch among its input's patches; 0: always found, 5.5: by chance"),
+        message("Patch match, generators (NCE)"), short="nce", in_curves=True,
+    ),
+    Figure(
+        "nce_identity", "losses", "target", message("identity patch match (NCE)"),
+        message("the same for pictures that are already of the generator's target"),
+        message("Identity patch match (NCE)"), in_curves=True,
+    ),
+    Figure(
         "disc", "losses", "target", message("discriminator"),
         message("the loss of the discriminator that judges this direction's results"),
         message("Discriminators"), short="disc", in_curves=True,

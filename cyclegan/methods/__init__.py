@@ -6,6 +6,8 @@ import dataclasses
 import typing
 
 from cyclegan.config import METHOD_CONFIGS, TrainConfig
+from cyclegan.methods.bigan import BiGAN
+from cyclegan.methods.cut import CUT
 from cyclegan.methods.cyclegan import CycleGAN
 from cyclegan.methods.method import Batch, Loss, Method, OptimiserGroup
 
@@ -42,3 +44,5 @@ def build_method(config: TrainConfig, *, process_index: int = 0) -> Method:
 
 
 register_method("cyclegan", CycleGAN)
+register_method("bigan", BiGAN)
+register_method("cut", CUT)
