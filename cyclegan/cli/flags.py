@@ -10,7 +10,7 @@ import os
 import sys
 import types
 import typing
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -85,6 +85,17 @@ def add_config_flags(parser: argparse.ArgumentParser) -> None:
             about = (kind.__doc__ or "").strip().split("\n\n")[0]
             add_option_flags(parser.add_argument_group(title, about), kind, skip=seen)
             seen |= _names(kind)
+    _show_own_defaults({action.dest: action for action in parser._actions})
+
+
+def _show_own_defaults(actions: Mapping[str, Any]) -> None:
+    """Add to the defaults that flags show those of methods that have another one, e.g. "100; cut: 200"."""
+    usual = {name: action.shown for name, action in actions.items() if hasattr(action, "shown")}
+    for method, kind in METHOD_CONFIGS.items():
+        own = {f.name: f.default for f in dataclasses.fields(kind)} | dict(kind.defaults)
+        for name, value in own.items():
+            if value != usual[name]:
+                actions[name].shown = f"{_show(actions[name].shown)}; {method}: {_show(value)}"
 
 
 def _names(kind: type) -> frozenset[str]:

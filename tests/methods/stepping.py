@@ -13,11 +13,14 @@ from cyclegan.training.trainer import Trainer
 class FirstBatch:
     """The pictures that `Method.prepare` sees."""
 
+    def __init__(self, size):
+        self.size = size
+
     def batches(self, epoch, **_):
-        yield {name: torch.zeros(1, 32, 32, 3, dtype=torch.uint8) for name in ("real_a", "real_b")}
+        yield {name: torch.zeros(1, self.size, self.size, 3, dtype=torch.uint8) for name in ("real_a", "real_b")}
 
 
-def make(method, *, loss=None, model=None, optim=None, precision="no", **run):
+def make(method, *, loss=None, model=None, optim=None, precision="no", size=32, **run):
     run = {"seed": 3, **run}
     config = TrainConfig(
         data=DataConfig(dataset="none"),
@@ -26,7 +29,7 @@ def make(method, *, loss=None, model=None, optim=None, precision="no", **run):
         optim=OptimConfig(**(optim or {})),
         run=RunConfig(output_dir="none", method=method, **run),
     )
-    return Trainer(config, FirstBatch(), Accelerator(cpu=True, mixed_precision=precision))
+    return Trainer(config, FirstBatch(size), Accelerator(cpu=True, mixed_precision=precision))
 
 
 def batch(seed=0, count=1, size=32, dtype=torch.float32):

@@ -102,6 +102,7 @@ def test_it_steps_between_processes():
 
 
 def test_it_goes_the_whole_way(tmp_path, run_script, start_script):
-    record, checkpoint = whole_way(tmp_path, run_script, start_script, "--method", "bigan")
+    record, card = whole_way(tmp_path, run_script, start_script, "--method", "bigan")
     assert record["losses"].keys() == {"gan_ab", "gan_ba", "disc_a", "disc_b"}
     assert "disc_accuracy_a" not in record["metrics"] and "reconstruction_l1_ab" in record["metrics"]
+    assert "adversarial (lsgan) on pairs" in card
