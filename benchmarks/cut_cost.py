@@ -5,8 +5,9 @@
 
 Each method trains as it comes, with no flags but its preset, on random pictures, in a process of its own. In every
 round each takes one step, in random order, and times are compared within a round, because a shared machine is faster in
-one minute than in the next. On a CPU the time is the processor's, which leaves out what others did meanwhile. Memory is what the process held at its peak above what it held before its networks were
-made: weights, moments, gradients and what the backward pass needs. On a GPU it is what torch had allocated.
+one minute than in the next. On a CPU the time is the processor's, which leaves out what others did meanwhile. Memory is
+what the process held at its peak above what it held before its networks were made: weights, moments, gradients and what
+the backward pass needs. On a GPU it is what torch had allocated.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ def measure(size: int, args: argparse.Namespace) -> dict[str, Any]:
             taken, peaks[name] = ways[name][1].recv()
             if number >= args.warmup:
                 seconds[name].append(taken)
-        print(f"{size}², round {number + 1}: {({name: round(s[-1], 2) for name, s in seconds.items() if s})}", flush=True)
+        print(f"{size}², round {number + 1}:", {name: s[-1:] for name, s in seconds.items()}, flush=True)
     for process, connection in ways.values():
         connection.send(False)
         process.join()

@@ -22,8 +22,9 @@ from cyclegan.config.method_options import (
 )
 
 __all__ = [
-    "DIRECTIONS", "GAN_MODES", "METHOD_CONFIGS", "BiGANConfig", "CUTConfig", "Config", "CycleGANConfig", "DataConfig", "Direction", "MethodConfig",
-    "ModelConfig", "OptimConfig", "RunConfig", "TrainConfig", "check_option", "direction_name", "option",
+    "DIRECTIONS", "GAN_MODES", "METHOD_CONFIGS", "BiGANConfig", "CUTConfig", "Config", "CycleGANConfig", "DataConfig",
+    "Direction", "MethodConfig", "ModelConfig", "OptimConfig", "RunConfig", "TrainConfig", "check_option",
+    "direction_name", "option",
 ]  # fmt: skip
 
 PREPROCESS = ("resize_crop", "resize", "crop", "scale_width", "scale_width_crop", "none")

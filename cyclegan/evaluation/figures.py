@@ -93,13 +93,15 @@ FIGURES: tuple[Figure, ...] = (
     ),
     Figure(
         "nce", "losses", "direction", message("patch match (NCE)"),
-        message("how hard it is to find a result's patch among 256 patches of its input (0: always found, 5.5: by chance)"),
+        message(
+            "how hard it is to find a result's patch among 256 patches of its input (0: always found, 5.5: by chance)"
+        ),
         message("Patch match, generators (NCE)"), short="nce", in_curves=True,
     ),
     Figure(
         "nce_identity", "losses", "target", message("identity patch match (NCE)"),
         message(
-            "how hard it is to find a result's patch among 256 patches of its input, where that is already of the target"
+            "how hard it is to find a result's patch among its input's patches, where that is already of the target"
         ),
         message("Identity patch match (NCE)"), in_curves=True,
     ),
