@@ -18,6 +18,10 @@ class MethodConfig(Config):
     """Defaults of other groups' settings that differ for this method, e.g. {"generator": "unet_256"}."""
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Further defaults, of any settings, that an option which is on or off brings with it, by its name."""
+    binding: ClassVar[tuple[str, ...]] = ()
+    """Names of the weights that tie results to their inputs, which advice on collapsed results names."""
+    copying: ClassVar[tuple[str, ...]] = ()
+    """Names of the weights that keep results equal to their inputs, which advice on untranslated results names."""
 
     @property
     def trains_discriminators(self) -> bool:
@@ -32,6 +36,9 @@ class MethodConfig(Config):
 @dataclass(frozen=True)
 class CycleGANConfig(MethodConfig):
     """The objective's terms and their weights (paper sections 3 and 4)."""
+
+    binding: ClassVar[tuple[str, ...]] = ("lambda_cycle_a", "lambda_cycle_b")
+    copying: ClassVar[tuple[str, ...]] = ("lambda_identity",)
 
     gan_mode: str = option("lsgan", "adversarial objective", choices=GAN_MODES)
     lambda_gan: float = option(1.0, "weight of the adversarial term; 0 trains without discriminators", least=0)
@@ -113,6 +120,8 @@ class CUTConfig(AdversarialConfig):
             "lambda_nce": 10.0, "nce_identity": False, "flip_equivariance": True, "epochs": 150, "decay_epochs": 50,
         }
     }  # fmt: skip
+    binding: ClassVar[tuple[str, ...]] = ("lambda_nce",)
+    copying: ClassVar[tuple[str, ...]] = ("lambda_nce",)
 
     pool_size: int = option(
         0, "number of past fakes that the discriminator is shown again; 0 = only new ones", least=0)

@@ -77,7 +77,8 @@ class CUT(OneWay):
         """Return the adversarial loss, PatchNCE of the translation and of the target's own pictures (section 3, eq. 4),
         and the detached translation. With both, PatchNCE is their mean, as in the authors' code."""
         options = self.options
-        reals = [batch[f"real_{self.source}"]] + [batch[f"real_{self.target}"]] * options.nce_identity
+        domains = (self.source, self.target) if options.nce_identity else (self.source,)
+        reals = [batch[f"real_{domain}"] for domain in domains]
         mirrored = torch.rand((), device=reals[0].device) < 0.5 if options.flip_equivariance else None
         made, keys = self._translate(reals, mirrored)
         queries = self._each(made, features="only")

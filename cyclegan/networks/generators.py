@@ -280,7 +280,12 @@ class UnetGenerator(Generator):
 
     def body(self, x: Tensor) -> Tensor:
         """Apply the layers: (N, in_channels, H, W) → (N, out_channels, H, W), before the tanh."""
-        return self.decode(self.encode(x))
+        skips: list[Tensor] = []
+        for stage in self.down:
+            x = stage(x)
+            skips.append(x)
+        del x
+        return self._decoded(skips)
 
     def encode(self, x: Tensor) -> list[Tensor]:
         """Return the pictures and the outputs of the first four stages."""
@@ -291,11 +296,14 @@ class UnetGenerator(Generator):
 
     def decode(self, features: list[Tensor]) -> Tensor:
         """Apply the encoder's other stages and the decoder, which sees all features but the pictures again."""
-        skips, x = features[1:], features[-1]
+        skips = features[1:]
         for stage in self.down[4:]:
-            x = stage(x)
-            skips.append(x)
-        skips.pop()
+            skips.append(stage(skips[-1]))
+        return self._decoded(skips)
+
+    def _decoded(self, skips: list[Tensor]) -> Tensor:
+        """Apply the decoder to the outputs of all stages, which it takes from the list, so that each is freed early."""
+        x = skips.pop()
         for stage in self.up:
             x = stage(x)
             if skips:
