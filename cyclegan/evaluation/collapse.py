@@ -43,7 +43,9 @@ def warnings(metrics: Mapping[str, float], names: Mapping[str, str], options: Me
         options: the method's; advice names its flags.
     """
     found = []
-    tighter = message("raise {flags} or lower --lr", flags=_flags(options.binding))
+    tighter = message("resume from an earlier epoch, raise {flags} or lower --lr", flags=_flags(options.binding))
+    if not options.binding:
+        tighter = message("resume from an earlier epoch or lower --lr")
     looser = message("lower {flags}, or raise --lambda_gan", flags=_flags(options.copying))
     for source, target in (("a", "b"), ("b", "a")):
         ends = {"source": names[source], "target": names[target]}
@@ -51,8 +53,8 @@ def warnings(metrics: Mapping[str, float], names: Mapping[str, str], options: Me
         if ratio < COLLAPSED:
             found.append(message(
                 "{source} → {target}: the outputs have become alike (their diversity is {ratio:.0%} of the inputs'). "
-                "If this persists, resume from an earlier epoch, or {advice}",
-                ratio=ratio, advice=tighter if options.binding else message("lower --lr"), **ends,
+                "If this persists, {advice}",
+                ratio=ratio, advice=tighter, **ends,
             ))  # fmt: skip
         if metrics.get(f"change_l1_{source}{target}", 255.0) < UNCHANGED:
             found.append(message(
