@@ -16,7 +16,9 @@ from cyclegan.config.method_options import (
     FEATURES,
     GAN_MODES,
     METHOD_CONFIGS,
+    BiGANConfig,
     CoGANConfig,
+    CUTConfig,
     CycleGANConfig,
     MethodConfig,
     Pix2PixConfig,
@@ -24,9 +26,9 @@ from cyclegan.config.method_options import (
 )
 
 __all__ = [
-    "DIRECTIONS", "FEATURES", "GAN_MODES", "METHOD_CONFIGS", "CoGANConfig", "Config", "CycleGANConfig", "DataConfig",
-    "Direction", "MethodConfig", "ModelConfig", "OptimConfig", "Pix2PixConfig", "RunConfig", "SimGANConfig", "TrainConfig",
-    "check_option", "direction_name", "option",
+    "DIRECTIONS", "FEATURES", "GAN_MODES", "METHOD_CONFIGS", "BiGANConfig", "CUTConfig", "CoGANConfig", "Config",
+    "CycleGANConfig", "DataConfig", "Direction", "MethodConfig", "ModelConfig", "OptimConfig", "Pix2PixConfig",
+    "RunConfig", "SimGANConfig", "TrainConfig", "check_option", "direction_name", "option",
 ]  # fmt: skip
 
 PREPROCESS = ("resize_crop", "resize", "crop", "scale_width", "scale_width_crop", "none")

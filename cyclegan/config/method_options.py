@@ -25,6 +25,10 @@ class MethodConfig(Config):
     """A sentence in Markdown for model cards: the method's paper, and what it learns from."""
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Further defaults, of any settings, that an option which is on or off brings with it, by its name."""
+    binding: ClassVar[tuple[str, ...]] = ()
+    """Names of the weights that tie results to their inputs, which advice on collapsed results names."""
+    copying: ClassVar[tuple[str, ...]] = ()
+    """Names of the weights that keep results equal to their inputs, which advice on untranslated results names."""
 
     @property
     def trains_discriminators(self) -> bool:
@@ -55,6 +59,9 @@ class CycleGANConfig(MethodConfig):
     about: ClassVar[str] = (
         "A [CycleGAN](https://arxiv.org/abs/1703.10593): it learnt from two sets of pictures that are not paired."
     )
+
+    binding: ClassVar[tuple[str, ...]] = ("lambda_cycle_a", "lambda_cycle_b")
+    copying: ClassVar[tuple[str, ...]] = ("lambda_identity",)
 
     gan_mode: str = option("lsgan", "adversarial objective", choices=GAN_MODES)
     lambda_gan: float = option(1.0, "weight of the adversarial term; 0 trains without discriminators", least=0)
@@ -129,6 +136,8 @@ class Pix2PixConfig(AdversarialConfig):
         },
     }  # fmt: skip
 
+    binding: ClassVar[tuple[str, ...]] = ("lambda_l1",)
+
     direction: str = option("ab", "direction that is learnt: ab, A → B, or ba, B → A", choices=DIRECTIONS)
     gan_mode: str = option("vanilla", "adversarial objective", choices=GAN_MODES)
     pool_size: int = option(
@@ -149,6 +158,25 @@ class Pix2PixConfig(AdversarialConfig):
 
 
 @dataclass(frozen=True)
+class BiGANConfig(MethodConfig):
+    """BiGAN/ALI as the CycleGAN authors ran it: one discriminator of pairs, and nothing else to learn from."""
+
+    about: ClassVar[str] = (
+        "By [BiGAN](https://arxiv.org/abs/1605.09782) and [ALI](https://arxiv.org/abs/1606.00704), as in CycleGAN's "
+        "paper: it learnt from two sets of pictures that are not paired."
+    )
+
+    gan_mode: str = option("lsgan", "adversarial objective", choices=GAN_MODES)
+    lambda_gp: float = option(10.0, "weight of the gradient penalty, for wgan_gp only", least=0)
+    pool_size: int = option(
+        50, "number of past fakes that each discriminator is shown again; 0 = only new ones", least=0)
+
+    def describe(self) -> str:
+        """Return e.g. "adversarial (lsgan) on pairs"."""
+        return f"adversarial ({self.gan_mode}) on pairs"
+
+
+@dataclass(frozen=True)
 class SimGANConfig(AdversarialConfig):
     """A GAN whose results remain close to their inputs, by pixels (SimGAN) or by features, in one direction."""
 
@@ -156,6 +184,9 @@ class SimGANConfig(AdversarialConfig):
         "By [SimGAN](https://arxiv.org/abs/1612.07828)'s idea, as in CycleGAN's paper: it learnt from two sets of "
         "pictures that are not paired, to look like one and to remain close to the other."
     )
+
+    binding: ClassVar[tuple[str, ...]] = ("lambda_content",)
+    copying: ClassVar[tuple[str, ...]] = ("lambda_content",)
 
     direction: str = option("ab", "direction that is learnt: ab, A → B, or ba, B → A", choices=DIRECTIONS)
     content_loss: str = option(
@@ -192,6 +223,11 @@ class SimGANConfig(AdversarialConfig):
 @dataclass(frozen=True)
 class CoGANConfig(MethodConfig):
     """Two coupled GANs that draw from one latent vector; translation inverts one and draws with the other."""
+
+    about: ClassVar[str] = (
+        "A [CoGAN](https://arxiv.org/abs/1606.07536): it learnt from two sets of pictures that are not paired, and "
+        "translates a picture by searching for the nearest one that it can draw."
+    )
 
     defaults: ClassVar[Mapping[str, Any]] = {
         "generator": "coupled", "discriminator": "coupled", "ngf": 32, "ndf": 32, "load_size": 143, "crop_size": 128,
@@ -234,7 +270,41 @@ class CoGANConfig(MethodConfig):
         return f"adversarial ({self.gan_mode}), in both domains"
 
 
+@dataclass(frozen=True)
+class CUTConfig(AdversarialConfig):
+    """Contrastive unpaired translation (Park et al. 2020), one direction."""
+
+    about: ClassVar[str] = (
+        "By [CUT](https://arxiv.org/abs/2007.15651): it learnt from two sets of pictures that are not paired."
+    )
+    defaults: ClassVar[Mapping[str, Any]] = {"epochs": 200, "decay_epochs": 200}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "fastcut": {
+            "lambda_nce": 10.0, "nce_identity": False, "flip_equivariance": True, "epochs": 150, "decay_epochs": 50,
+        }
+    }  # fmt: skip
+    binding: ClassVar[tuple[str, ...]] = ("lambda_nce",)
+    copying: ClassVar[tuple[str, ...]] = ("lambda_nce",)
+
+    pool_size: int = option(
+        0, "number of past fakes that the discriminator is shown again; 0 = only new ones", least=0)
+    direction: str = option("ab", "direction that is learnt: ab, A → B, or ba, B → A", choices=DIRECTIONS)
+    lambda_nce: float = option(1.0, "weight of the contrastive term, PatchNCE", above=0)
+    nce_identity: bool = option(True, "also compare pictures of the target with what the generator makes of them")
+    nce_temperature: float = option(0.07, "divisor of the similarities of patches", above=0)
+    nce_patches: int = option(256, "patches of each layer that are compared", least=2)
+    flip_equivariance: bool = option(False, "mirror the input of half of the steps, but not what it is compared with")
+    fastcut: bool = option(
+        False,
+        "the authors' FastCUT: --lambda_nce 10 --no-nce_identity --flip_equivariance --epochs 150 --decay_epochs 50")
+
+    def describe_content(self) -> list[str]:
+        """Return e.g. ["PatchNCE × 1 (with identity)"]."""
+        return [f"PatchNCE × {self.lambda_nce:g}" + (" (with identity)" if self.nce_identity else "")]
+
+
 METHOD_CONFIGS: dict[str, type[MethodConfig]] = {
-    "cyclegan": CycleGANConfig, "pix2pix": Pix2PixConfig, "simgan": SimGANConfig, "cogan": CoGANConfig,
+    "cyclegan": CycleGANConfig, "pix2pix": Pix2PixConfig, "bigan": BiGANConfig, "simgan": SimGANConfig,
+    "cogan": CoGANConfig, "cut": CUTConfig,
 }  # fmt: skip
 """The options of every training method, by the method's name."""

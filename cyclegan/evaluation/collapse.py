@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cyclegan.config import MethodConfig
 from cyclegan.errors import Message, message
 
 COLLAPSED = 0.15
@@ -30,26 +31,35 @@ def diversity(pictures: Sequence[Tensor]) -> float:
     return float(torch.stack([(x - y).abs().mean() for x, y in pairs]).mean()) if pairs else 0.0
 
 
-def warnings(metrics: Mapping[str, float], names: Mapping[str, str]) -> list[Message]:
+def _flags(names: Sequence[str]) -> str:
+    return "/".join(f"--{name}" for name in names)
+
+
+def warnings(metrics: Mapping[str, float], names: Mapping[str, str], options: MethodConfig) -> list[Message]:
     """Return sentences about `sample_metrics`' figures that show a training gone wrong.
 
     Args:
         names: domain names by `a`, `b`.
+        options: the method's; advice names its flags.
     """
     found = []
+    tighter = message("resume from an earlier epoch, raise {flags} or lower --lr", flags=_flags(options.binding))
+    if not options.binding:
+        tighter = message("resume from an earlier epoch or lower --lr")
+    looser = message("lower {flags}, or raise --lambda_gan", flags=_flags(options.copying))
     for source, target in (("a", "b"), ("b", "a")):
         ends = {"source": names[source], "target": names[target]}
         ratio = metrics.get(f"diversity_{source}{target}", 1.0)
         if ratio < COLLAPSED:
             found.append(message(
                 "{source} → {target}: the outputs have become alike (their diversity is {ratio:.0%} of the inputs'). "
-                "If this persists, resume from an earlier epoch, raise --lambda_cycle_a/--lambda_cycle_b or lower --lr",
-                ratio=ratio, **ends,
+                "If this persists, {advice}",
+                ratio=ratio, advice=tighter, **ends,
             ))  # fmt: skip
         if metrics.get(f"change_l1_{source}{target}", 255.0) < UNCHANGED:
             found.append(message(
-                "{source} → {target}: the outputs equal their inputs. If this persists, lower --lambda_identity, or "
-                "raise --lambda_gan", **ends,
+                "{source} → {target}: the outputs equal their inputs. If this persists, {advice}",
+                advice=looser if options.copying else message("resume from an earlier epoch"), **ends,
             ))  # fmt: skip
         if metrics.get(f"disc_accuracy_{target}", 0.0) > WON:
             found.append(message(

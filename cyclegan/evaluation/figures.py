@@ -102,6 +102,20 @@ FIGURES: tuple[Figure, ...] = (
         message("Content"), short="content", in_curves=True,
     ),
     Figure(
+        "nce", "losses", "direction", message("patch match (NCE)"),
+        message(
+            "how hard it is to find a result's patch among 256 patches of its input (0: always found, 5.5: by chance)"
+        ),
+        message("Patch match, generators (NCE)"), short="nce", in_curves=True,
+    ),
+    Figure(
+        "nce_identity", "losses", "target", message("identity patch match (NCE)"),
+        message(
+            "how hard it is to find a result's patch among its input's patches, where that is already of the target"
+        ),
+        message("Identity patch match (NCE)"), in_curves=True,
+    ),
+    Figure(
         "disc", "losses", "target", message("discriminator"),
         message("the loss of the discriminator that judges this direction's results"),
         message("Discriminators"), short="disc", in_curves=True,

@@ -6,7 +6,9 @@ import dataclasses
 import typing
 
 from cyclegan.config import METHOD_CONFIGS, TrainConfig
+from cyclegan.methods.bigan import BiGAN
 from cyclegan.methods.cogan import CoGAN
+from cyclegan.methods.cut import CUT
 from cyclegan.methods.cyclegan import CycleGAN
 from cyclegan.methods.method import Batch, Loss, Method, OptimiserGroup
 from cyclegan.methods.pix2pix import Pix2Pix
@@ -46,5 +48,7 @@ def build_method(config: TrainConfig, *, process_index: int = 0) -> Method:
 
 register_method("cyclegan", CycleGAN)
 register_method("pix2pix", Pix2Pix)
+register_method("bigan", BiGAN)
 register_method("simgan", SimGAN)
 register_method("cogan", CoGAN)
+register_method("cut", CUT)

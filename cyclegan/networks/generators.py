@@ -7,6 +7,8 @@ not depend on the rest of the batch. Every convolution has a bias, as in the aut
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -56,27 +58,50 @@ class Generator(nn.Module):
         """Apply the architecture: (N, in_channels, H, W) → (N, out_channels, H, W), before the tanh."""
         raise NotImplementedError
 
-    def forward(self, x: Tensor) -> Tensor:
+    def encode(self, x: Tensor) -> list[Tensor]:
+        """Return what the encoder makes of pictures, from shallow to deep, for losses that compare features.
+
+        Returns:
+            The pictures themselves, then features (N, channels, h, w). `decode` goes on from them.
+        """
+        raise NotImplementedError
+
+    def decode(self, features: list[Tensor]) -> Tensor:
+        """Apply the rest of the architecture to all of `encode`'s features: `body(x)` is `decode(encode(x))`."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor, *, features: Literal["none", "also", "only"] = "none") -> Any:
         """Translate pictures.
 
         Args:
             x: (N, in_channels, H, W) in [-1, 1].
+            features: "also" to return the encoder's features from the same pass, "only" to stop after the last one.
+                They come through this method, because a DDP wrapper must see every pass.
 
         Returns:
-            (N, out_channels, H, W) in [-1, 1].
+            (N, out_channels, H, W) in [-1, 1]; with "also" this and `encode`'s list, with "only" the list.
 
         Raises:
             ValueError: H or W isn't a multiple of `size_multiple`, or is below `min_size`.
         """
         self.check_size(x)
-        if self.checkpointing and torch.is_grad_enabled():
-            # Only dropout is random, and keeping the random state makes the host wait for a GPU.
-            chance = any(isinstance(module, nn.Dropout) for module in self.modules())
-            y = checkpoint(self.body, x, use_reentrant=False, preserve_rng_state=chance)
-        else:
-            y = self.body(x)
+        if features == "only":
+            return self._run(self.encode, x)
+        y, found = self._run(self._both, x) if features == "also" else (self._run(self.body, x), [])
         # In mixed precision the last convolution gives 8 bits: enough before the tanh, too few after it.
-        return torch.tanh(y.float() if y.dtype in (torch.bfloat16, torch.float16) else y)
+        y = torch.tanh(y.float() if y.dtype in (torch.bfloat16, torch.float16) else y)
+        return (y, found) if features == "also" else y
+
+    def _both(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        found = self.encode(x)
+        return self.decode(found), found
+
+    def _run(self, layers: Callable[[Tensor], Any], x: Tensor) -> Any:
+        if not (self.checkpointing and torch.is_grad_enabled()):
+            return layers(x)
+        # Only dropout is random, and keeping the random state makes the host wait for a GPU.
+        chance = any(isinstance(module, nn.Dropout) for module in self.modules())
+        return checkpoint(layers, x, use_reentrant=False, preserve_rng_state=chance)
 
 
 def _stage(**layers: nn.Module | None) -> nn.Sequential:
@@ -127,6 +152,10 @@ class ResidualBlock(nn.Module):
         """Apply the block: (N, channels, H, W) → the same shape."""
         y = self.dropout(self.act(self.norm1(self.conv1(x))))
         return x + self.norm2(self.conv2(y))
+
+
+_ENCODING = 5
+"""Residual blocks that belong to the encoder (Park et al., 2020, section 3 and appendix C.1)."""
 
 
 class ResnetGenerator(Generator):
@@ -191,6 +220,23 @@ class ResnetGenerator(Generator):
         """Apply the layers: (N, in_channels, H, W) → (N, out_channels, H, W), before the tanh."""
         return self.head(self.up(self.blocks(self.down(self.stem(x)))))
 
+    def encode(self, x: Tensor) -> list[Tensor]:
+        """Return the pictures, both stride-2 convolutions before their norms, and the first and fifth block."""
+        found, x = [x], self.stem(x)
+        for stage in self.down:
+            x = stage.conv(x)
+            found.append(x)
+            x = stage.act(stage.norm(x))
+        for number, block in enumerate(self.blocks[:_ENCODING]):
+            x = block(x)
+            if number in (0, _ENCODING - 1):
+                found.append(x)
+        return found
+
+    def decode(self, features: list[Tensor]) -> Tensor:
+        """Apply the blocks after the fifth and the upsamplings."""
+        return self.head(self.up(self.blocks[_ENCODING:](features[-1])))
+
 
 class UnetGenerator(Generator):
     """Encoder and decoder with a skip connection at every size (Isola et al., 2017, section 3.2, appendix).
@@ -254,7 +300,26 @@ class UnetGenerator(Generator):
         for stage in self.down:
             x = stage(x)
             skips.append(x)
-        skips.pop()
+        del x
+        return self._decoded(skips)
+
+    def encode(self, x: Tensor) -> list[Tensor]:
+        """Return the pictures and the outputs of the first four stages."""
+        found = [x]
+        for stage in self.down[:4]:
+            found.append(stage(found[-1]))
+        return found
+
+    def decode(self, features: list[Tensor]) -> Tensor:
+        """Apply the encoder's other stages and the decoder, which sees all features but the pictures again."""
+        skips = features[1:]
+        for stage in self.down[4:]:
+            skips.append(stage(skips[-1]))
+        return self._decoded(skips)
+
+    def _decoded(self, skips: list[Tensor]) -> Tensor:
+        """Apply the decoder to the outputs of all stages, which it takes from the list, so that each is freed early."""
+        x = skips.pop()
         for stage in self.up:
             x = stage(x)
             if skips:
@@ -317,3 +382,14 @@ class EncoderDecoder(Generator):
     def body(self, x: Tensor) -> Tensor:
         """Apply the layers: (N, in_channels, H, W) → (N, out_channels, H, W), before the tanh."""
         return self.head(self.up(self.down(x)))
+
+    def encode(self, x: Tensor) -> list[Tensor]:
+        """Return the pictures and the outputs of the four stages."""
+        found = [x]
+        for stage in self.down:
+            found.append(stage(found[-1]))
+        return found
+
+    def decode(self, features: list[Tensor]) -> Tensor:
+        """Apply the decoder."""
+        return self.head(self.up(features[-1]))

@@ -8,7 +8,7 @@ from torch import nn
 
 @torch.no_grad()
 def initialise(module: nn.Module, *, gain: float, generator: torch.Generator | None = None) -> nn.Module:
-    """Draw every convolution's weights from N(0, gain) and set its biases to 0, in place.
+    """Draw the weights of every convolution and linear layer from N(0, gain) and set its biases to 0, in place.
 
     The scales and shifts of affine norm layers become 1 and 0. The draw visits the layers in the order of
     `module.modules()`, so it is the same for the same architecture and the same seed.
@@ -24,7 +24,7 @@ def initialise(module: nn.Module, *, gain: float, generator: torch.Generator | N
     if any(parameter.is_meta for parameter in module.parameters()):
         return module  # torch would spend a second on loading its compiler.
     for layer in module.modules():
-        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             layer.weight.normal_(0.0, gain, generator=generator)
             if layer.bias is not None:
                 layer.bias.zero_()

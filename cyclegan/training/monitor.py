@@ -289,7 +289,8 @@ class Monitor:
             f"epoch {trainer.epoch}/{optim.total_epochs}  {text}  lr {lr:.2g}  {rate:.3g} images/s  "
             f"{_clock(seconds)}{skipped}  {_clock(left)} left  → epoch-{trainer.epoch:04d}"
         )
-        warnings = [message("warning: {sentence}", sentence=each) for each in collapse_warnings(metrics, self._names)]
+        found = collapse_warnings(metrics, self._names, self.config.loss)
+        warnings = [message("warning: {sentence}", sentence=each) for each in found]
         return EpochResult(losses, metrics, grids, lines=[line, *warnings])
 
     def _evaluate(self, samples: dict[str, Any]) -> tuple[dict[str, float], dict[Direction, Image.Image]]:

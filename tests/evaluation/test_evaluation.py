@@ -1,6 +1,8 @@
 """The figures, sentences and pictures of an epoch."""
 
+import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from cyclegan.checkpoints.progress import MetricsLog
+from cyclegan.config import METHOD_CONFIGS
 from cyclegan.evaluation.collapse import diversity, warnings
 from cyclegan.evaluation.figures import fit_axes
 from cyclegan.evaluation.samples import sample_grid, sample_metrics, translate_samples
@@ -70,15 +73,25 @@ def test_one_direction_alone_has_no_way_back():
     assert sample_grid(translated["ab"], NAMES, count=2).width == 2 * 96 + 3 * 4
 
 
-def test_warnings_speak_of_what_went_wrong_and_of_nothing_else():
-    good = {"diversity_ab": 0.9, "change_l1_ab": 30.0, "disc_accuracy_b": 0.8}
-    assert warnings(good, NAMES) == []
-    (collapsed,) = map(str, warnings({**good, "diversity_ab": 0.05}, NAMES))
-    assert "day → night" in collapsed and "alike" in collapsed and "5%" in collapsed
-    (unchanged,) = map(str, warnings({**good, "change_l1_ab": 0.2}, NAMES))
-    assert "equal their inputs" in unchanged
-    (won,) = map(str, warnings({**good, "disc_accuracy_b": 1.0}, NAMES))
+@pytest.mark.parametrize(
+    ("method", "tighter", "looser"),
+    [
+        ("cyclegan", "raise --lambda_cycle_a/--lambda_cycle_b or lower --lr", "lower --lambda_identity, or raise"),
+        ("cut", "raise --lambda_nce or lower --lr", "lower --lambda_nce, or raise --lambda_gan"),
+        ("bigan", "epoch or lower --lr", "resume from an earlier epoch"),
+    ],
+)
+def test_warnings_speak_of_what_went_wrong_and_of_nothing_else(method, tighter, looser):
+    good, options = {"diversity_ab": 0.9, "change_l1_ab": 30.0, "disc_accuracy_b": 0.8}, METHOD_CONFIGS[method]()
+    assert warnings(good, NAMES, options) == []
+    (collapsed,) = map(str, warnings({**good, "diversity_ab": 0.05}, NAMES, options))
+    assert "day → night" in collapsed and "alike" in collapsed and "5%" in collapsed and tighter in collapsed
+    (unchanged,) = map(str, warnings({**good, "change_l1_ab": 0.2}, NAMES, options))
+    assert "equal their inputs" in unchanged and looser in unchanged
+    (won,) = map(str, warnings({**good, "disc_accuracy_b": 1.0}, NAMES, options))
     assert "night" in won and "discriminator" in won
+    offered = {f.name for f in dataclasses.fields(options)} | {"lr", "n_layers_d", "ndf"}
+    assert set(re.findall(r"--(\w+)", " ".join([collapsed, unchanged, won]))) <= offered
 
 
 def test_the_grid_has_a_row_per_picture_and_a_column_per_stage():
