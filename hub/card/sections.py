@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from cyclegan.checkpoints.format import CheckpointConfig, CheckpointInfo
 from cyclegan.config import METHOD_CONFIGS, DataConfig, MethodConfig, OptimConfig, RunConfig
 from cyclegan.errors import ConfigError, number_of
-from hub.card.names import METRICS, domains, figure_values, hub_dataset, model_name, ways
+from hub.card.names import METRICS, Start, domains, figure_values, hub_dataset, model_name, ways
 from hub.card.tables import epochs_section, judged_section
 from hub.layout import index_entry
 from hub.readme import BEGIN, END, escaped, one_line
@@ -27,6 +27,7 @@ def block(
     license: str | None,
     front: Mapping[str, Any] | None,
     studies: Sequence[Mapping[str, Any]],
+    start: Start | None = None,
 ) -> str:
     """Return the generated part of a card, from marker to marker, with lines that end in LF.
 
@@ -40,7 +41,7 @@ def block(
         _usage(repo_id, info),
         epochs_section(repo_id, info, epochs, files),
         judged_section(repo_id, studies),
-        _training(info.config, _counts(pictures)),
+        _training(info.config, _counts(pictures), start),
         _limits(info),
         f"## Licence\n\n{licence}" if licence else "",
     ]
@@ -104,7 +105,7 @@ fakes = generator(pictures)  # tensors (N, 3, H, W) in [-1, 1], H and W multiple
 ```"""
 
 
-def _training(config: CheckpointConfig, counts: str) -> str:
+def _training(config: CheckpointConfig, counts: str, start: Start | None) -> str:
     model, data = config.model, config.data
     generator = f"{model.generator}, ngf {model.ngf}" + (", resize upsampling" if model.upsample != "transpose" else "")
     if config.train is None:
@@ -140,7 +141,17 @@ def _training(config: CheckpointConfig, counts: str) -> str:
         trained = "" if run.mixed_precision == "auto" else f"trained in {arithmetic}, "
         rows["precision"] = f"{trained}stored as {run.save_precision}"
         rows["seed"] = str(run.seed)
-    return "## Training\n\n| | |\n|---|---|\n" + "\n".join(f"| {name} | {what} |" for name, what in rows.items())
+    table = "\n".join(f"| {name} | {what} |" for name, what in rows.items())
+    return f"## Training\n\n{_start_line(start)}| | |\n|---|---|\n{table}"
+
+
+def _start_line(start: Start | None) -> str:
+    if start is None:
+        return ""
+    name = f"the run {escaped(start.name)}"
+    if start.repo_id:
+        name = f"[{escaped(start.name)}](https://huggingface.co/{start.repo_id})"
+    return f"It started from the weights of {name}, epoch {start.epoch}.\n\n"
 
 
 _PREPROCESS = {

@@ -537,3 +537,20 @@ def test_the_card_of_the_embedded_run_is_short():
     card = card_of(infos[0], epochs=entries)
     assert len(block_of(card).splitlines()) < 110 and card.count("[epoch-") == 5
     assert "14.0 / 11.2" in card and "day → night" in card and "(*truth*)" in card
+
+
+@pytest.mark.parametrize(
+    ("on_hub", "base", "sentence"),
+    [
+        (True, "ann/maps", "from the weights of [ann/maps](https://huggingface.co/ann/maps), epoch 9."),
+        (False, None, "from the weights of the run ann/maps, epoch 9."),
+    ],
+)
+def test_the_start_of_a_fine_tuned_run_is_its_base_model(on_hub, base, sentence):
+    start = {"source": "ann/maps", "epoch": 9, "commit_sha": "0" * 40, "on_hub": on_hub}
+    card = make_card(NAME, make_info(), [], files=(), started_from=start)
+    front = front_of(card)
+    assert front.get("base_model") == base and front.get("base_model_relation") == (base and "finetune")
+    assert sentence in card
+    for odd in (None, [], {"source": 3}):
+        assert "from the weights" not in make_card(NAME, make_info(), [], files=(), started_from=odd)
