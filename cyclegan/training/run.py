@@ -28,6 +28,7 @@ from cyclegan.errors import CheckpointError, Message, UserError, message
 from cyclegan.files import read_json, remove_leftovers, remove_whole, whole_folder, write_json
 from cyclegan.images import to_image
 from cyclegan.training.background import TrainerSnapshot
+from cyclegan.training.changes import changed_settings
 from cyclegan.training.initial import StartWeights
 from cyclegan.training.progress import ProgressWriter
 from cyclegan.training.trainer import Trainer
@@ -166,33 +167,20 @@ class Run:
                 self.notes.append(message(
                     "{reason}; a new one is written, and the settings can't be compared", reason=error
                 ))  # fmt: skip
-        begun, differences = bool(list_training_states(self.folder)), []
+        begun = bool(list_training_states(self.folder))
         untrained = not begun and not any(self.folder.glob("epoch-*"))
-        groups = before.get("config") if isinstance(before.get("config"), dict) else {}
-        for group, new in values.items():
-            old = groups.get(group) if isinstance(groups.get(group), dict) else {}
-            for name in sorted(new.keys() & old.keys() - {"output_dir", "resume"}):
-                # A state that came from the Hub knows the data set's name, not its folder here.
-                if old[name] == new[name] or name == "dataset" and old[name] == Path(str(new[name])).resolve().name:
-                    continue
-                if begun and (group == "model" or name == "method"):
-                    raise CheckpointError(
-                        "{folder} was trained with --{name} {old}, not {new}; its networks can't be continued with "
-                        "other ones: choose another --output_dir",
-                        folder=self.folder, name=name, old=old[name], new=new[name],
-                    )
-                then, now = (("off", "on")[v] if isinstance(v, bool) else v for v in (old[name], new[name]))
-                if begun:
-                    self.notes.append(
-                        message("--{name} was {then} when this run began, now {now}", name=name, then=then, now=now)
-                    )
-                elif untrained:
-                    differences.append(f"--{name} was {then}, now {now}")
-        if differences:
+        changes = changed_settings(self.folder, before.get("config"), values, begun=begun)
+        if begun:
+            self.notes += [
+                message("--{name} was {then} when this run began, now {now}", name=name, then=then, now=now)
+                for name, then, now in changes
+            ]
+        elif untrained and changes:
             self.notes.append(message(
                 "the run that began in {folder} never got beyond its first state, so this one starts afresh: "
                 "{differences}",
-                folder=self.folder, differences="; ".join(differences),
+                folder=self.folder,
+                differences="; ".join(f"--{name} was {then}, now {now}" for name, then, now in changes),
             ))  # fmt: skip
         # A fresh start is another run, or its epochs would pass for those that the Hub may have of the one before.
         known = before.get("run_id") if self._restored or not untrained else None

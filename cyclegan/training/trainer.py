@@ -64,7 +64,7 @@ class Trainer:
         self.method = build_method(config, process_index=accelerator.process_index)
         _check_accumulation(config, self.method.groups)
         if type(self.method).prepare is not Method.prepare:
-            self.method.prepare(self._first_batch())
+            self.method.prepare(_first_batch(config, data, accelerator))
         # Weights are equal everywhere; dropout and the like then differ between processes.
         torch.manual_seed(config.run.seed + 1_000_003 * (accelerator.process_index + 1))
         networks, published = self.method.networks, self.method.published
@@ -84,25 +84,7 @@ class Trainer:
         """Optimisers by their group's name."""
         self._losses: dict[str, Callable[..., Loss | None]] = {group.name: group.loss for group in self.method.groups}
         if config.run.compile:
-            self._compile()
-
-    def _first_batch(self) -> dict[str, Tensor]:
-        """Return this process's first batch of the training, on the CPU."""
-        batches = self.data.batches(
-            1, batch_size=self.config.optim.batch_size, process_index=self.accelerator.process_index,
-            num_processes=self.accelerator.num_processes,
-        )  # fmt: skip
-        return {name: normalise(value) for name, value in next(batches).items()}
-
-    def _compile(self) -> None:
-        """Compile each group's loss; with several processes each network, because their wrappers need it."""
-        groups = [group for group in self.method.groups if group.compilable]
-        if self.accelerator.num_processes > 1:
-            for name in dict.fromkeys(name for group in groups for name in group.networks):
-                bare(self.method.networks[name]).compile()  # In place, so that names of weights don't change.
-            return
-        mode = "reduce-overhead" if self.config.run.cuda_graphs else None
-        self._losses |= {group.name: torch.compile(group.loss, mode=mode) for group in groups}
+            self._losses |= _compile(self.method, config, accelerator)
 
     @property
     def networks(self) -> dict[str, nn.Module]:
@@ -351,6 +333,27 @@ class Trainer:
             self.epoch_means = RunningMeans({name: t.to(self.accelerator.device) for name, t in totals.items()}, counts)
             self._skipped[1] = process["bad_in_a_row"]
             _set_random_state(process["random"])
+
+
+def _first_batch(config: TrainConfig, data: Data, accelerator: Accelerator) -> dict[str, Tensor]:
+    """Return this process's first batch of the training, on the CPU."""
+    batches = data.batches(
+        1, batch_size=config.optim.batch_size, process_index=accelerator.process_index,
+        num_processes=accelerator.num_processes,
+    )  # fmt: skip
+    return {name: normalise(value) for name, value in next(batches).items()}
+
+
+def _compile(method: Method, config: TrainConfig, accelerator: Accelerator) -> dict[str, Callable[..., Loss | None]]:
+    """Return each group's compiled loss, by its name; with several processes compile each network in place instead,
+    because their wrappers need it."""
+    groups = [group for group in method.groups if group.compilable]
+    if accelerator.num_processes > 1:
+        for name in dict.fromkeys(name for group in groups for name in group.networks):
+            bare(method.networks[name]).compile()  # In place, so that names of weights don't change.
+        return {}
+    mode = "reduce-overhead" if config.run.cuda_graphs else None
+    return {group.name: torch.compile(group.loss, mode=mode) for group in groups}
 
 
 def _check_accumulation(config: TrainConfig, groups: Sequence[OptimiserGroup]) -> None:

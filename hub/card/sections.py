@@ -121,18 +121,20 @@ def _training(config: CheckpointConfig, counts: str, start: Start | None) -> str
         + (", mirrored at random" if data.flip else ""),
         "generators": generator,
         "discriminators": f"{model.discriminator}, ndf {model.ndf}"
-        + (f", {number_of(model.n_layers_d, 'layer')}" if model.discriminator == "patch" else ""),
+        + (f", {number_of(model.n_layers_d, 'layer')}" if model.discriminator == "patch" else "")
+        + (", spectral norm" if model.spectral_norm else ""),
     }
     if loss and not loss.trains_discriminators:
         del rows["discriminators"]
     if loss:
         rows["losses"] = escaped(loss.describe())
     if optim:
-        rows["schedule"] = f"{number_of(optim.epochs, 'epoch')} at learning rate {optim.lr:g}"
-        rows["schedule"] += f", then {optim.decay_epochs} towards 0" if optim.decay_epochs else ""
+        rows["schedule"] = _schedule(optim)
         rows["optimiser"] = f"Adam ({optim.beta1:g}, {optim.beta2:g}), batch size {optim.batch_size}"
         if optim.gradient_accumulation_steps > 1:
             rows["optimiser"] += f" × {optim.gradient_accumulation_steps} accumulated"
+        if optim.clip_grad_norm:
+            rows["optimiser"] += f"; gradients clipped to {optim.clip_grad_norm:g}"
         if optim.ema:
             rows["optimiser"] += f"; published weights are averages (decay {optim.ema:g})"
     if run:
@@ -143,6 +145,17 @@ def _training(config: CheckpointConfig, counts: str, start: Start | None) -> str
         rows["seed"] = str(run.seed)
     table = "\n".join(f"| {name} | {what} |" for name, what in rows.items())
     return f"## Training\n\n{_start_line(start)}| | |\n|---|---|\n{table}"
+
+
+def _schedule(optim: OptimConfig) -> str:
+    rate = f"learning rate {optim.lr:g}" + (f" ({optim.lr_disc:g} for discriminators)" if optim.lr_disc else "")
+    if optim.schedule in ("constant", "plateau"):
+        lower = ", lower whenever the results no longer improved" if optim.schedule == "plateau" else ""
+        return f"{number_of(optim.total_epochs, 'epoch')} at {rate}{lower}"
+    way = " along a cosine" if optim.schedule == "cosine" else ""
+    return f"{number_of(optim.epochs, 'epoch')} at {rate}" + (
+        f", then {optim.decay_epochs} towards 0{way}" if optim.decay_epochs else ""
+    )
 
 
 def _start_line(start: Start | None) -> str:
