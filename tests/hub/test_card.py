@@ -562,7 +562,7 @@ def test_the_start_of_a_fine_tuned_run_is_its_base_model(on_hub, base, sentence)
         ({}, "| schedule | 100 epochs at learning rate 0.0002, then 100 towards 0 |"),
         ({"schedule": "cosine", "lr_disc": 1e-4}, "(0.0001 for discriminators), then 100 towards 0 along a cosine |"),
         ({"schedule": "constant"}, "| schedule | 200 epochs at learning rate 0.0002 |"),
-        ({"schedule": "plateau"}, "200 epochs at learning rate 0.0002, lower whenever the results no longer improved |"),
+        ({"schedule": "plateau"}, "200 epochs at learning rate 0.0002, lower whenever the results no longer improved"),
         ({"clip_grad_norm": 1.0}, "batch size 1; gradients clipped to 1 |"),
     ],
 )
