@@ -41,7 +41,7 @@ def read_settings(path: Path) -> tuple[dict[str, Any], list[Message]]:
     for name, value in _flat(content, path):
         if name not in kinds:
             near = difflib.get_close_matches(name, [*kinds, *_groups()], 1)
-            hint = message("; do you mean {near}?", near=near[0]) if near else message("")
+            hint = message("; do you mean {near}?", near=near[0]) if near else ""
             raise ConfigError("{path}: there is no setting {name}{hint}", path=path, name=name[:80], hint=hint)
         if name in settings and settings[name] != value:
             raise ConfigError("{path} has {name} twice", path=path, name=name)

@@ -199,7 +199,8 @@ def parse_train_config(
     args = parser.parse_args(argv)
     try:
         for note in fill_from_file(args):
-            print(note, file=sys.stderr)
+            if os.environ.get("RANK", "0") == "0":  # One of several processes.
+                print(note, file=sys.stderr)
     except ConfigError as error:
         parser.error(str(error))
     if "output_dir" in args:

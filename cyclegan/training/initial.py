@@ -104,7 +104,7 @@ class StartWeights:
                 source=self.name, fresh=", ".join(fresh),
                 advice=message("; --freeze_first 1 would let the discriminators learn alone first")
                 if not trainer.config.optim.freeze_first and all(name.startswith("disc") for name in fresh)
-                else message(""),
+                else "",
             ))  # fmt: skip
         return notes
 
