@@ -105,3 +105,14 @@ def test_clipped_gradients_are_those_of_torch(fused):
     expected = free["generators"] * 0.01 / free["generators"].norm()
     torch.testing.assert_close(clipped["generators"], expected, rtol=1e-2, atol=1e-6)
     assert clipped["discriminators"].norm() == pytest.approx(0.01, rel=1e-3)
+
+
+def test_a_training_state_has_the_plateau():
+    trainers = [make(optim={"schedule": "plateau", "plateau_patience": 0, "lr": 1.0}) for _ in range(2)]
+    for number in (1, 2):
+        trainers[0].schedule.observe({"cycle_a": number}, {}, ALONE)
+    state = trainers[0].state_dict()
+    trainers[1].load_state_dict(state)
+    assert trainers[1].schedule.lr(9) == 0.2 and trainers[1].schedule.state_dict() == state["shared"]["schedule"]
+    del state["shared"]["schedule"]  # As earlier versions wrote it.
+    trainers[1].load_state_dict(state)
