@@ -5,6 +5,9 @@ One process: python train_accelerate.py …    Several: accelerate launch train_
 
 from __future__ import annotations
 
+import argparse
+import dataclasses
+import functools
 import logging
 import os
 import shlex
@@ -13,6 +16,8 @@ import sys
 import time
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 # Set before torch is imported, or it prints build warnings.
 os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
@@ -34,10 +39,12 @@ from cyclegan.data import name_domains, open_data  # noqa: E402
 from cyclegan.errors import Message, message  # noqa: E402
 from cyclegan.methods import METHODS  # noqa: E402
 from cyclegan.training.background import BackgroundWriter, TrainerSnapshot  # noqa: E402
+from cyclegan.training.initial import StartWeights, recorded_model  # noqa: E402
 from cyclegan.training.launch import explained_failures, make_accelerator, resume_command  # noqa: E402
 from cyclegan.training.monitor import EpochResult, Monitor, check_tracker  # noqa: E402
 from cyclegan.training.publishing import Publishing  # noqa: E402
 from cyclegan.training.run import Run  # noqa: E402
+from cyclegan.training.saving import StateSaver  # noqa: E402
 from cyclegan.training.trainer import Trainer  # noqa: E402
 
 
@@ -47,7 +54,8 @@ def train(config: TrainConfig) -> int:
     config = replace(config, data=name_domains(config.data))
     accelerator, config = make_accelerator(config)
     hub = open_hub(config) if accelerator.is_main_process else Publishing()
-    with Run(config, accelerator, restore=hub.restore) as run:
+    start = partial(open_start, config.run.init_from) if config.run.init_from else None
+    with Run(config, accelerator, restore=hub.restore, start=start) as run:
         hub.check_run()
         data = open_data(
             config.data,
@@ -67,16 +75,26 @@ def train(config: TrainConfig) -> int:
         try:
             hub.start(trainer.epoch)
             with BackgroundWriter(trainer) as writer:
-                while trainer.epoch < epochs and not stopped:
+                saver = StateSaver(config.run.save_state_every, trainer, lambda now: writer.submit(partial(
+                    run.save_state, now)))  # fmt: skip
+
+                def on_step(losses: dict[str, Any]) -> None:
+                    monitor.on_step(losses)
+                    saver.on_step()
+
+                while trainer.epoch < epochs and not stopped and not trainer.limit_reached:
                     started = time.monotonic()
                     monitor.start_epoch()
-                    completed = trainer.train_epoch(monitor.on_step)
+                    completed = trainer.train_epoch(on_step)
                     monitor.close_bar()
                     seconds = time.monotonic() - started
                     writer.wait()  # If the epoch before could not be written, this one must not be recorded.
-                    result = monitor.finish_epoch(samples, seconds) if completed and run.is_main else None
-                    stopped = trainer.stop_requested or not completed
-                    ending = stopped or trainer.epoch == epochs
+                    ended = completed or trainer.limit_reached  # With a checkpoint.
+                    result = monitor.finish_epoch(samples, seconds) if ended and run.is_main else None
+                    if completed:
+                        monitor.adapt_schedule(result)
+                    stopped = trainer.stop_requested or not ended
+                    ending = stopped or trainer.epoch == epochs or trainer.limit_reached
                     snapshot = TrainerSnapshot.of(trainer)
                     writer.submit(partial(write_and_publish, snapshot, result, run, monitor, hub, ending=ending))
             monitor.say(stopped_note(trainer) if stopped else done_note(config, trainer, str(run.folder)))
@@ -96,7 +114,7 @@ def write_and_publish(
     run.save_state(snapshot)  # After the checkpoint, so that a run never continues from an epoch that it doesn't hold.
     if result:
         monitor.announce(result)
-    hub.add(snapshot.epoch, snapshot.global_step, ending=ending)
+    hub.add(snapshot.begun_epoch if result else snapshot.epoch, snapshot.global_step, ending=ending)
 
 
 def open_hub(config: TrainConfig) -> Publishing:
@@ -106,6 +124,23 @@ def open_hub(config: TrainConfig) -> Publishing:
     from hub.training import TrainingHub  # Imported here, because most runs don't publish.
 
     return TrainingHub(config.run, say=lambda text: tqdm.write(str(text), file=sys.stderr))
+
+
+@functools.cache
+def open_start(text: str) -> StartWeights:
+    """Return the weights that `--init_from` names."""
+    from hub import open_source  # Imported here, because most runs start from random weights.
+
+    return StartWeights(text, open_source)
+
+
+def start_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the networks' settings that count where no flag gives them: those of the start, or of the run so far."""
+    if not getattr(args, "init_from", None):
+        return {}
+    resumes = getattr(args, "resume", "none") != "none"
+    known = recorded_model(Path(getattr(args, "output_dir", ""))) if resumes else None
+    return known or dataclasses.asdict(open_start(args.init_from).model)
 
 
 def stopped_note(trainer: Trainer) -> Message:
@@ -120,6 +155,11 @@ def done_note(config: TrainConfig, trainer: Trainer, folder: str) -> Message:
     epoch, epochs = trainer.epoch, config.optim.total_epochs
     where = config.run.hub_model_id if config.run.push_to_hub else folder
     command = shlex.join(["python", "app.py", "--checkpoints", where])
+    if trainer.limit_reached and epoch < epochs:
+        return message(
+            "done at step {step}, because of --max_steps {most}; see it with: {command}",
+            step=trainer.global_step, most=config.optim.max_steps, command=command,
+        )  # fmt: skip
     if epoch > epochs:
         return message(
             "nothing to train: this run has {epoch} epochs already, and --epochs and --decay_epochs add up to "
@@ -136,9 +176,9 @@ def main() -> int:
     """Parse the flags, train, and return the exit status."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     logging.basicConfig(format="%(levelname)s: %(message)s".lower(), level=logging.WARNING)
-    config = parse_train_config()
 
     def run() -> int:
+        config = parse_train_config(follow=start_settings)
         with explained_failures(config):
             return train(config)
 

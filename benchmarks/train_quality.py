@@ -44,7 +44,8 @@ from cyclegan.errors import DataError, ImageError, number_of
 from cyclegan.evaluation.reconstruction import similarity
 from cyclegan.images import normalise, prepare_for_evaluation, to_image, to_tensor
 from cyclegan.training.resolve import resolve_auto
-from cyclegan.training.trainer import Trainer, lr_factor
+from cyclegan.training.schedule import lr_factor
+from cyclegan.training.trainer import Trainer
 
 REPORT = Path(__file__).parent / "reports" / "train_quality"
 WAYS = {"plain": "#0072b2", "default": "#d55e00"}

@@ -21,9 +21,10 @@ sys.path.insert(0, str(ROOT))
 def parsers() -> Iterator[tuple[str, argparse.ArgumentParser]]:
     """(command, parser) of every program, subcommands each by itself."""
     from cyclegan.__main__ import build_parser
-    from cyclegan.cli.flags import add_config_flags, make_parser
+    from cyclegan.cli.flags import add_config_flags, add_file_flags, make_parser
 
     train = make_parser("train_accelerate.py", "")
+    add_file_flags(train)
     add_config_flags(train)
     yield "python train_accelerate.py", train
     yield "python app.py", _load(ROOT / "app.py").build_parser()

@@ -7,17 +7,28 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from huggingface_hub.file_download import repo_folder_name
 
-from cyclegan.checkpoints.format import GENERATOR_OF, Checkpoint, CheckpointConfig, load_checkpoint, weights_bytes
+from cyclegan.checkpoints.format import (
+    GENERATOR_OF,
+    Checkpoint,
+    CheckpointConfig,
+    discriminator_files,
+    load_checkpoint,
+    load_discriminators,
+    weights_bytes,
+)
 from cyclegan.config import Direction
 from cyclegan.errors import CheckpointError, Message, UserError
 from cyclegan.files import MAX_JSON_BYTES, read_json
 from hub.client import Repository, patiently
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MAX_PICKLE_BYTES = 4_000_000_000
 """Size of the largest file of weights that is downloaded."""
@@ -105,6 +116,34 @@ class Downloads:
                 if down or not again:
                     raise
 
+    def discriminators(self, sha: str, where: str) -> dict[str, dict[str, Tensor]]:
+        """Return the weights of a commit's discriminators by name; {} where its checkpoint.json records none.
+
+        Args:
+            where: the commit as people know it, for errors.
+
+        Raises:
+            CheckpointError: one is missing, damaged or too large.
+            HubError: no answer.
+        """
+        folder, names = self.folder(sha), discriminator_files(self.both_jsons(sha, where)[1])
+        missing = [name for name in names if not (folder / name).is_file()]
+        sizes = patiently(lambda: self.repository.sizes(sha, missing)) if missing else {}
+        for name in missing:
+            self._check_size(where, name, sizes)
+            patiently(lambda name=name: self.repository.download(sha, name))
+        return load_discriminators(folder) if names else {}
+
+    def _check_size(self, where: str, name: str, sizes: Mapping[str, int]) -> None:
+        """Raise CheckpointError for a file that is missing, or larger than any network."""
+        if name not in sizes:
+            raise CheckpointError("{where} has no {name}; choose another epoch", where=where, name=name)
+        if sizes[name] > MAX_PICKLE_BYTES:
+            raise CheckpointError(
+                "{where}: {name} has {size:.1f} GB, too much for a generator",
+                where=where, name=name, size=sizes[name] / 1e9,
+            )
+
     def _download(
         self, sha: str, where: str, directions: Sequence[str], again: Collection[str]
     ) -> tuple[Path, set[str]]:
@@ -122,13 +161,7 @@ class Downloads:
         wanted = [name for name in weights if name in fresh]
         sizes = patiently(lambda: self.repository.sizes(sha, wanted)) if wanted else {}
         for name in wanted:
-            if name not in sizes:
-                raise CheckpointError("{where} has no {name}; choose another epoch", where=where, name=name)
-            if sizes[name] > MAX_PICKLE_BYTES:
-                raise CheckpointError(
-                    "{where}: {name} has {size:.1f} GB, too much for a generator",
-                    where=where, name=name, size=sizes[name] / 1e9,
-                )
+            self._check_size(where, name, sizes)
             if sizes[name] > most:
                 raise CheckpointError(
                     "{where}: {name} has {size:.0f} MB where its config.json describes {most:.0f} MB at most; it "

@@ -4,6 +4,7 @@ On the main branch each epoch is one commit titled `Epoch 12`, with the tag `epo
 epoch's folder, so that `USER/NAME@epoch-0012` is what RUN/epoch-0012 was:
 
     gen_ab.safetensors  gen_ba.safetensors  config.json  checkpoint.json  samples/
+    disc_a.safetensors  disc_b.safetensors  with --save_discriminators
     metrics.jsonl  curves.png  examples/    the run's, at the time of the commit
     epochs.json                             date, losses and metrics of every epoch up to this commit
     studies/NAME.json                       people's judgements: fooling rates, intervals, protocol; see `study_entry`
@@ -28,11 +29,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cyclegan.checkpoints.format import CheckpointInfo, epoch_name, read_figures
+from cyclegan.checkpoints.format import DISCRIMINATORS, CheckpointInfo, epoch_name, read_figures
 from cyclegan.config import DIRECTIONS
 from hub.client import Refs, Repository
 
-CHECKPOINT_FILES = ("gen_*.safetensors", "config.json", "checkpoint.json", "samples/*.png")
+CHECKPOINT_FILES = ("gen_*.safetensors", DISCRIMINATORS, "config.json", "checkpoint.json", "samples/*.png")
 RUN_FILES = ("metrics.jsonl", "curves.png", "examples/*.png")
 INDEX = "epochs.json"
 INDEX_VERSION = 1

@@ -243,6 +243,7 @@ class Publisher:
                 list(entries.values()),
                 files=files.keys(),
                 pictures=_record(folder).get("pictures"),
+                started_from=_record(folder).get("started_from"),
                 license=self.license,
                 existing=None if head is None else self.repository.text(head, "README.md"),
                 studies=list(studies.values()),

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
 from huggingface_hub.errors import HFValidationError
@@ -39,6 +39,9 @@ from hub.client import BRANCH, Refs, Repository, patiently
 from hub.downloads import MAX_PICKLE_BYTES, Downloads, named
 from hub.errors import HubError
 from hub.layout import INDEX, PublishedEpoch, published_epochs, read_index
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FRESH_S = 30.0
 """Seconds for which a list counts as new; `refresh` asks again sooner."""
@@ -229,6 +232,20 @@ class HubSource:
         except HubError as error:
             raise CheckpointError("{where} could not be loaded: {reason}", where=where, reason=error) from error
         return dataclasses.replace(checkpoint, info=dataclasses.replace(checkpoint.info, commit_sha=info.commit_sha))
+
+    def discriminators(self, epoch: int) -> dict[str, dict[str, Tensor]]:
+        """Return the weights of the epoch's discriminators by name, downloaded unless cached; {} where it has none.
+
+        Raises:
+            CheckpointError: one can't be downloaded, is damaged or too large.
+        """
+        sha = self._chosen(epoch).commit_sha
+        where = f"{self.spec.repo_id}@{epoch_name(epoch)}"
+        try:
+            with named(sha, where):
+                return self._downloads.discriminators(sha, where)
+        except HubError as error:
+            raise CheckpointError("{where} could not be loaded: {reason}", where=where, reason=error) from error
 
     def samples(self, epoch: int) -> list[Path]:
         """Return the epoch's grids of test pictures; only cached ones while the Hub is down.

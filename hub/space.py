@@ -32,7 +32,7 @@ from cyclegan.errors import CheckpointError, Message, UserError, message
 from cyclegan.study.format import Study, find_studies
 from hub import HubError, open_source
 from hub.client import Repository, as_the_branch_moves
-from hub.layout import CHECKPOINT_FILES
+from hub.layout import CHECKPOINT_FILES, DISCRIMINATORS
 from hub.readme import BEGIN, END, edited_front_matter, escaped, front_matter, with_block
 from hub.source import HubSource, parse_spec
 from hub.studies.votes_dataset import put_study
@@ -239,7 +239,8 @@ def _local(source: LocalSource, taken: set[str]) -> _Source:
     while name in taken:
         name, number = f"demo/{plain}-{number + 1}", number + 1
     folders = [source.path(info.epoch) for info in infos]
-    paths = [path for folder in folders for pattern in CHECKPOINT_FILES for path in folder.glob(pattern)]
+    patterns = [pattern for pattern in CHECKPOINT_FILES if pattern != DISCRIMINATORS]  # The app never loads those.
+    paths = [path for folder in folders for pattern in patterns for path in folder.glob(pattern)]
     files = {f"{name}/{path.relative_to(source.folder).as_posix()}": path for path in [*paths, *source.examples()]}
     return _Source(name, None, files, len(infos), tuple(source.problems))
 

@@ -39,6 +39,8 @@ FORMAT_VERSION = 2
 """The newest version. A checkpoint has the oldest one that holds its settings; 2 added settings, and no migration."""
 EPOCH_NAME = re.compile(r"epoch-(\d{4,})")
 GENERATOR_OF: dict[str, str] = {"ab": "gen_ab", "ba": "gen_ba"}
+DISCRIMINATORS = "disc*.safetensors"
+"""The pattern of the files that `--save_discriminators` adds; only `load_discriminators` reads them."""
 SAMPLES: dict[Direction, str] = {direction: f"samples/{direction}.png" for direction in DIRECTIONS}
 """The grid of test pictures in an epoch's folder, by direction; see `save_checkpoint`."""
 
@@ -209,17 +211,20 @@ def save_checkpoint(
 
         RUN/epoch-0012/
           gen_ab.safetensors  gen_ba.safetensors   the generators' weights, fp32 or fp16; one of them may be missing
+          disc_a.safetensors  disc_b.safetensors   with --save_discriminators; the app never loads them
           config.json                              rebuilds the networks; format_version; method; domain names
           checkpoint.json                          epoch, global_step, losses, metrics, seeds, package versions, run_id,
-                                                   parent, created, sha256 of the weights
+                                                   parent, created, sha256 of the weights; after --init_from also
+                                                   started_from; ended_early: the step of the epoch at
+                                                   which --max_steps ended it
           samples/ab.png  samples/ba.png           fixed test pictures: real, fake, rec, one grid per direction
 
     Args:
         run: the run's folder.
         epoch: completed epochs, from 1.
-        weights: state dicts by generator name (`gen_ab`, `gen_ba`).
-        record: further entries of checkpoint.json: global_step, losses, metrics, seeds, run_id, parent,
-            weights ("raw", "ema" or "imported").
+        weights: state dicts by the network's name (`gen_ab`, `gen_ba`, `disc_a`).
+        record: further entries of checkpoint.json: global_step, losses, metrics, seeds, run_id, parent (the epoch
+            before, or the checkpoint that the run started from), weights ("raw", "ema" or "imported").
         samples: pictures by file stem.
         half: store in fp16.
 
@@ -383,6 +388,40 @@ def load_checkpoint(folder: Path, directions: tuple[Direction, ...] | None = Non
     return Checkpoint(info=info, config=info.config, generators=generators)
 
 
+def load_discriminators(folder: Path) -> dict[str, dict[str, Tensor]]:
+    """Return the weights of the discriminators in an epoch's folder, fp32, by the network's name; {} for none.
+
+    Their shapes are whatever the files have: a network that they are loaded into is compared by the caller.
+
+    Raises:
+        CheckpointError: a file is damaged.
+    """
+    recorded = read_json(folder / "checkpoint.json", error=CheckpointError).get("sha256")
+    recorded = recorded if isinstance(recorded, dict) else {}
+    return {path.stem: _read_tensors(path, recorded) for path in sorted(folder.glob(DISCRIMINATORS))}
+
+
+def discriminator_files(record: Mapping[str, Any]) -> list[str]:
+    """Return the names of the discriminators' files that a checkpoint.json records."""
+    recorded = record.get("sha256")
+    names = map(str, recorded) if isinstance(recorded, dict) else ()
+    return sorted(name for name in names if re.fullmatch(r"disc\w{0,40}\.safetensors", name, re.ASCII))
+
+
+def _read_tensors(path: Path, recorded: Mapping[str, str]) -> dict[str, Tensor]:
+    """Return the tensors in a file by name, in fp32; its checksum is compared where one is recorded."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    file = f"{path.parent.name}/{path.name}"
+    try:
+        if path.name in recorded and sha256(path) != recorded[path.name]:
+            raise CheckpointError("{file} is damaged: its checksum is not the recorded one", file=file)
+        return {key: value.float() for key, value in load_file(path).items()}
+    except (SafetensorError, OSError, RuntimeError, MemoryError) as error:
+        raise _unreadable(file, error) from error
+
+
 def _load_weights(
     path: Path, expected: Mapping[str, list[int]], model: ModelConfig, recorded: Mapping[str, str]
 ) -> dict[str, Tensor]:
@@ -394,7 +433,6 @@ def _load_weights(
         recorded: SHA-256 by file name; files that aren't in it are not checked.
     """
     from safetensors import SafetensorError, safe_open
-    from safetensors.torch import load_file
 
     file = f"{path.parent.name}/{path.name}"
     try:
@@ -407,12 +445,14 @@ def _load_weights(
                 "{file} does not fit its config.json ({generator}, ngf {ngf}): {key} and {count} more differ",
                 file=file, generator=model.generator, ngf=model.ngf, key=wrong[0][:100], count=len(wrong) - 1,
             )
-        if path.name in recorded and sha256(path) != recorded[path.name]:
-            raise CheckpointError("{file} is damaged: its checksum is not the recorded one", file=file)
-        return {key: value.float() for key, value in load_file(path).items()}
     except (SafetensorError, OSError, RuntimeError, MemoryError) as error:
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise CheckpointError("{file} is damaged ({reason}); get it again", file=file, reason=reason) from error
+        raise _unreadable(file, error) from error
+    return _read_tensors(path, recorded)
+
+
+def _unreadable(file: str, error: Exception) -> CheckpointError:
+    reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+    return CheckpointError("{file} is damaged ({reason}); get it again", file=file, reason=reason)
 
 
 def weights_bytes(config: CheckpointConfig) -> int:

@@ -26,6 +26,7 @@ from cyclegan.checkpoints.format import (
     read_info,
     save_checkpoint,
 )
+from cyclegan.checkpoints.import_discriminators import import_discriminators, is_discriminator
 from cyclegan.checkpoints.weights_file import copied, plain, read_networks, shown, some
 from cyclegan.config import DataConfig, Direction, ModelConfig, direction_name
 from cyclegan.errors import CheckpointError, ConfigError, message
@@ -243,8 +244,17 @@ def _check_pair(first: Path, second: Path) -> None:
             "*_net_G_A.pth if it was trained with the other",
             **names,
         )
-    if one["epoch"] != two["epoch"]:
-        raise CheckpointError("{first} and {second} are of different epochs: name two of the same epoch", **names)
+    _check_epoch(first, second)
+
+
+def _check_epoch(first: Path, second: Path) -> None:
+    """Refuse two files whose names in the reference's form are of different epochs."""
+    one, two = _FILE_NAME.fullmatch(first.name), _FILE_NAME.fullmatch(second.name)
+    if one and two and one["epoch"] != two["epoch"]:
+        raise CheckpointError(
+            "{first} and {second} are of different epochs: name two of the same epoch",
+            first=first.name, second=second.name,
+        )
 
 
 def import_checkpoint(
@@ -254,7 +264,7 @@ def import_checkpoint(
     """Write a checkpoint from the files of one model, and return its description and its folder.
 
     Args:
-        files: see `import_reference`.
+        files: see `import_reference`; and the discriminators of the same epoch, `*_net_D_A.pth` and `*_net_D_B.pth`.
         run: the run's folder.
         epoch: the number of the epoch to write it as.
         domain_a, domain_b: the domains' names.
@@ -270,7 +280,16 @@ def import_checkpoint(
     if os.path.lexists(target):
         raise CheckpointError("{target} exists already: choose another --epoch or --output", target=target)
     paths = [find(name) for name in files]
-    found = import_reference(paths, direction)
+    judges = [path for path in paths if is_discriminator(path)]
+    generators = [path for path in paths if path not in judges]
+    if judges and not generators:
+        raise _discriminator(shown(judges[0].name))
+    found = import_reference(generators, direction)
+    for judge in judges:
+        _check_epoch(generators[0], judge)
+    model = next(iter(found.values()))[0]
+    settings, discriminators = import_discriminators(judges, list(found))
+    model = dataclasses.replace(model, **settings)
     data = DataConfig(
         dataset="unknown", domain_a=domain_a, domain_b=domain_b, crop_size=crop_size,
         load_size=round(crop_size * 286 / 256),
@@ -279,8 +298,8 @@ def import_checkpoint(
     save_checkpoint(
         run,
         epoch=epoch,
-        weights={GENERATOR_OF[direction]: state for direction, (_, state) in found.items()},
-        config=CheckpointConfig(model=next(iter(found.values()))[0], data=data),
+        weights={GENERATOR_OF[direction]: state for direction, (_, state) in found.items()} | discriminators,
+        config=CheckpointConfig(model=model, data=data),
         record={"global_step": 0, "weights": "imported", "files": [path.name for path in paths]},
     )
     return read_info(target), target
@@ -440,7 +459,8 @@ def _shape(weights: Mapping[str, Tensor], layer: str) -> tuple[int, ...]:
 
 def _discriminator(name: str) -> CheckpointError:
     return CheckpointError(
-        "{name} is a discriminator, and only generators can be imported: name the *_net_G*.pth file instead",
+        "{name} is a discriminator, which doesn't translate: name the *_net_G*.pth files, too, and it as *_net_D_A.pth "
+        "(judges B) or *_net_D_B.pth (judges A)",
         name=name,
     )
 

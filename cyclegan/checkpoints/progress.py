@@ -148,8 +148,14 @@ class MetricsLog:
                     rows.append(row)
         return rows
 
-    def rewind(self, global_step: int) -> None:
-        """Drop lines of steps that will be run again after resuming from `global_step`. Raises OSError."""
+    def rewind(self, global_step: int, epochs: int | None = None) -> None:
+        """Drop lines of steps that will be run again after resuming from `global_step`. Raises OSError.
+
+        Args:
+            epochs: completed ones; the line of an epoch that was cut short is dropped, too.
+        """
         kept = [row for row in self.read() if row["step"] <= global_step]
+        if epochs is not None:
+            kept = [row for row in kept if row["event"] != "epoch" or row["epoch"] <= epochs]
         with whole_file(self.path) as part:
             part.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from cyclegan.checkpoints.format import EPOCH_NAME, SAMPLES, Checkpoint, CheckpointInfo, load_checkpoint, read_info
+from cyclegan.checkpoints.format import (
+    EPOCH_NAME,
+    SAMPLES,
+    Checkpoint,
+    CheckpointInfo,
+    load_checkpoint,
+    load_discriminators,
+    read_info,
+)
 from cyclegan.checkpoints.progress import PROGRESS, MetricsLog, Progress, newest_samples, read_progress
 from cyclegan.config import Direction
 from cyclegan.errors import CheckpointError, Message, UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 EXAMPLE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
@@ -69,6 +80,10 @@ class CheckpointSource(Protocol):
 
     def load(self, epoch: int | None = None, directions: tuple[Direction, ...] | None = None) -> Checkpoint:
         """Return the checkpoint of `epoch`, None for the newest. Raises CheckpointError."""
+        ...
+
+    def discriminators(self, epoch: int) -> dict[str, dict[str, Tensor]]:
+        """Return the weights of the epoch's discriminators by name; {} where none were kept. Raises CheckpointError."""
         ...
 
 
@@ -171,6 +186,10 @@ class LocalSource:
     def load(self, epoch: int | None = None, directions: tuple[Direction, ...] | None = None) -> Checkpoint:
         """Return the checkpoint of `epoch`, None for the newest readable one."""
         return load_checkpoint(self.path(epoch), directions)
+
+    def discriminators(self, epoch: int) -> dict[str, dict[str, Tensor]]:
+        """Return those in the epoch's folder."""
+        return load_discriminators(self.path(epoch))
 
     def path(self, epoch: int | None = None) -> Path:
         """Return the folder of `epoch`, None for the newest readable one."""

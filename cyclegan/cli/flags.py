@@ -14,9 +14,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from cyclegan.cli.config_file import config_text, read_settings
 from cyclegan.cli.reference_flags import explain_training, refuse
 from cyclegan.config import METHOD_CONFIGS, RunConfig, TrainConfig
-from cyclegan.errors import ConfigError
+from cyclegan.errors import ConfigError, Message
 
 GROUP_TITLES = {"data": "pictures", "model": "networks", "optim": "optimisation", "run": "run"}
 """Titles of the argument groups, by field of TrainConfig; a method's group has the method's name."""
@@ -97,12 +98,43 @@ def _flag_words(values: Mapping[str, Any]) -> str:
     return ", ".join(flags[v].format(k) if isinstance(v, bool) else f"--{k} {v}" for k, v in values.items())
 
 
+def add_file_flags(parser: argparse.ArgumentParser) -> None:
+    """Add --config and --print_config."""
+    group = parser.add_argument_group("settings in a file")
+    group.add_argument(
+        "--config", type=file_path, metavar="FILE",
+        help="read settings from a YAML or JSON file, by the names of the flags, or from another run's run.json, whose "
+        "output_dir, resume and hub settings aren't taken; flags given here count more",
+    )  # fmt: skip
+    group.add_argument(
+        "--print_config", action="store_true", help="print all settings that would be used, for --config, and exit"
+    )
+
+
+def fill_from_file(args: argparse.Namespace) -> list[Message]:
+    """Add the settings in the file of --config for which no flag is given, and return notes.
+
+    Raises:
+        ConfigError: see `read_settings`.
+    """
+    if args.config is None:
+        return []
+    settings, notes = read_settings(args.config)
+    for name, value in settings.items():
+        if name not in args:
+            setattr(args, name, value)
+    return notes
+
+
 def _names(kind: type) -> frozenset[str]:
     return frozenset(f.name for f in dataclasses.fields(kind))
 
 
-def config_from_args(args: argparse.Namespace) -> TrainConfig:
+def config_from_args(args: argparse.Namespace, follow: Mapping[str, Any] | None = None) -> TrainConfig:
     """Return the validated config that the parsed flags of `add_config_flags` describe.
+
+    Args:
+        follow: defaults of settings, before those of the method.
 
     Raises:
         ConfigError: a value, or a combination of values, can't work.
@@ -115,7 +147,8 @@ def config_from_args(args: argparse.Namespace) -> TrainConfig:
         raise ConfigError("--{name} isn't an option of --method {method}", name=wrong[0], method=method)
     offered = kinds["data"].presets | kinds["loss"].presets
     presets = [preset for name, preset in offered.items() if given.get(name, "none") not in (False, "none")]
-    values = {name: value for each in (kinds["loss"].defaults, *presets, given) for name, value in each.items()}
+    layers = (kinds["loss"].defaults, *presets, follow or {}, given)
+    values = {name: value for each in layers for name, value in each.items()}
     groups = {}
     for group in dataclasses.fields(TrainConfig):
         names = _names(kinds[group.name])
@@ -159,22 +192,39 @@ def command_adder(parser: argparse.ArgumentParser) -> Callable[..., argparse.Arg
     return add
 
 
-def parse_train_config(argv: Sequence[str] | None = None) -> TrainConfig:
-    """Return the config that `train_accelerate.py`'s command line describes; exit with a sentence on an error."""
+def parse_train_config(
+    argv: Sequence[str] | None = None, *, follow: Callable[[argparse.Namespace], Mapping[str, Any]] = lambda args: {}
+) -> TrainConfig:
+    """Return the config that `train_accelerate.py`'s command line describes; exit with a sentence on an error.
+
+    Args:
+        follow: returns settings that count where neither a flag nor the file of `--config` gives them.
+    """
     refuse(explain_training(sys.argv[1:] if argv is None else argv))
     parser = make_parser(
         "train_accelerate.py",
         "Train a CycleGAN on two sets of unpaired pictures; one checkpoint per epoch lands in OUTPUT_DIR.",
         "Example: python train_accelerate.py --dataset data/maps --output_dir runs/maps --resume auto",
     )
+    add_file_flags(parser)
     add_config_flags(parser)
     args = parser.parse_args(argv)
+    try:
+        for note in fill_from_file(args):
+            if os.environ.get("RANK", "0") == "0":  # One of several processes.
+                print(note, file=sys.stderr)
+    except ConfigError as error:
+        parser.error(str(error))
     if "output_dir" in args:
         args.output_dir = os.path.expanduser(args.output_dir)  # The shell leaves --output_dir=~/runs as it is.
     try:
-        return config_from_args(args)
+        config = config_from_args(args, follow(args))
     except ConfigError as error:
         parser.error(str(error))
+    if args.print_config:
+        print(config_text(config), end="")
+        parser.exit()
+    return config
 
 
 # --- types of flags -----------------------------------------------------------------------------------------

@@ -93,7 +93,10 @@ TRAIN = BOTH | {
     "lambda_identity": _Flag("--lambda_identity"), "lambda_L1": _Flag("--lambda_l1"),
     "gan_mode": _Flag(words={"wgangp": "--gan_mode wgan_gp"}, here="--gan_mode"),
     "no_lsgan": _Flag(words={"": "--gan_mode vanilla"}, bare=True),
-    "lr_policy": _Flag(words={"linear": "", "lambda": ""}, note=_SCHEDULE), "lr_decay_iters": _Flag(note=_SCHEDULE),
+    "lr_policy": _Flag(
+        words={"linear": "", "lambda": "", "cosine": "--schedule cosine", "plateau": "--schedule plateau"},
+        note=_SCHEDULE,
+    ), "lr_decay_iters": _Flag(note=_SCHEDULE),
     "print_freq": _Flag("--log_every"),
     "use_wandb": _Flag(words={"": "--report_to wandb"}, bare=True),
     "wandb_project_name": _Flag(note="set the variable WANDB_PROJECT"),

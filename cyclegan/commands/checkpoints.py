@@ -27,7 +27,8 @@ def add_checkpoint_commands(add: Callable[..., argparse.ArgumentParser]) -> None
         type=_weights,
         nargs="+",
         metavar="FILE",
-        help="latest_net_G_A.pth and latest_net_G_B.pth, or one of them; hub:USER/NAME:FILE downloads one from the Hub",
+        help="latest_net_G_A.pth and latest_net_G_B.pth, or one of them; latest_net_D_A.pth and latest_net_D_B.pth are "
+        "kept for --init_from; hub:USER/NAME:FILE downloads one from the Hub",
     )
     sub.add_argument("--direction", choices=DIRECTIONS,
                      help="which way a generator translates whose name doesn't say it: ab: A → B, ba: B → A")

@@ -38,6 +38,7 @@ UPSAMPLES = ("transpose", "resize", "resize_zeros")
 PRECISIONS = ("auto", "no", "bf16", "fp16")
 DIFF_AUGMENTS = ("color", "translation", "cutout")
 ORDERS = ("auto", "rounds", "random")
+SCHEDULES = ("linear", "cosine", "constant", "plateau")
 TRACKERS = ("none", "tensorboard", "trackio", "wandb")
 
 
@@ -159,6 +160,10 @@ class ModelConfig(Config):
         False, "with --dropout: drop values while translating too, as pix2pix was published", since=2
     )
     init_gain: float = option(0.02, "standard deviation of the initial weights", above=0)
+    spectral_norm: bool = option(
+        False, "divide the weights of the discriminators' convolutions by their largest singular value, which keeps a "
+        "discriminator from becoming too sharp", since=2,
+    )
     norm_affine: bool = option(False, "scale and shift after instance norm, as in pix2pix and in old imported weights")
     latent_size: int = option(
         100, "coupled generators: values of the latent vector that a picture is drawn from", least=1, most=4096, since=2
@@ -196,10 +201,37 @@ class OptimConfig(Config):
     """The optimiser and its schedule (paper section 4, appendix)."""
 
     epochs: int = option(100, "epochs at the full learning rate", least=0)
-    decay_epochs: int = option(100, "epochs after that, over which the learning rate falls linearly to 0", least=0)
+    decay_epochs: int = option(100, "epochs after that, over which the learning rate falls by --schedule", least=0)
+    schedule: str = option(
+        "linear",
+        "learning rate over decay_epochs: linear: falls linearly to 0; cosine: along half a cosine to 0; constant: "
+        "doesn't fall; plateau: from the start, falls to a fraction whenever --plateau_figure no longer improves",
+        choices=SCHEDULES,
+    )
+    plateau_figure: str = option(
+        "auto",
+        "with --schedule plateau: the figure of an epoch that must improve, e.g. reconstruction_l1 (the mean of both "
+        "directions) or cycle_a; auto: truth_l1 where the true pictures are known, else reconstruction_l1, else the "
+        "sum of the generators' losses",
+    )
+    plateau_patience: int = option(5, "with --schedule plateau: epochs without improvement that are waited", least=0)
+    plateau_factor: float = option(
+        0.2, "with --schedule plateau: factor by which the learning rate falls", above=0, below=1
+    )
+    max_steps: int | None = option(
+        None, "end the training after this many steps in all, with a checkpoint and the training state", least=1
+    )
+    freeze_first: int = option(
+        0, "epochs at the start in which only discriminators learn, e.g. with --init_from a run that has none", least=0
+    )
     batch_size: int = option(1, "image pairs per step and process", least=1)
     gradient_accumulation_steps: int = option(1, "steps whose gradients are averaged before an update", least=1)
     lr: float = option(2e-4, "learning rate of Adam", above=0)
+    lr_disc: float | None = option(None, "learning rate of the discriminators, if another than --lr", above=0)
+    clip_grad_norm: float = option(
+        0.0, "longest gradient of each optimiser, by its norm over all weights; longer ones are scaled down; 0 = any",
+        least=0,
+    )
     beta1: float = option(0.5, "Adam's decay rate of the first moment", least=0, below=1)
     beta2: float = option(0.999, "Adam's decay rate of the second moment", least=0, below=1)
     ema: float = option(
@@ -216,6 +248,11 @@ class OptimConfig(Config):
     def validate(self) -> None:
         super().validate()
         require(self.total_epochs >= 1, "nothing to train: --epochs and --decay_epochs are both 0")
+        require(
+            self.freeze_first < self.total_epochs,
+            "--freeze_first {freeze_first} leaves no epoch in which the generators learn: there are {total} in all",
+            freeze_first=self.freeze_first, total=self.total_epochs,
+        )
 
 
 @dataclass(frozen=True)
@@ -229,6 +266,14 @@ class RunConfig(Config):
         "none",
         "auto: continue from the newest training state in output_dir, or start if there is none; "
         "a folder: continue from that training state; none: start",
+    )
+    init_from: str | None = option(
+        None,
+        "start from the weights of a checkpoint: folder of a run or of one epoch, or USER/NAME on the Hub; an epoch "
+        "other than the newest as SOURCE@12. Settings of the networks that aren't given follow it",
+    )
+    init_partial: bool = option(
+        False, "with --init_from: take the weights that fit, and list the others, instead of refusing"
     )
     reference: bool = option(
         False,
@@ -260,6 +305,13 @@ class RunConfig(Config):
         False, "compute generators' layers again in the backward pass instead of keeping them: for large pictures"
     )
     save_precision: str = option("fp32", "precision of published weights", choices=("fp32", "fp16"))
+    save_discriminators: bool = option(
+        False, "keep the discriminators with each epoch, in files of their own, for a later --init_from"
+    )
+    save_state_every: str = option(
+        "none",
+        "also save the training state within an epoch: every 2000steps, or every 15min; none: after each epoch only",
+    )
     keep_training_state: int = option(
         1, "number of training states to keep; generators of every epoch are kept", least=1
     )
@@ -292,6 +344,15 @@ class RunConfig(Config):
             re.fullmatch(r"none|last|every:[1-9]\d*", self.hub_training_state) is not None,
             "--hub_training_state {hub_training_state!r} must be every:N, e.g. every:5, or last, or none",
             hub_training_state=self.hub_training_state,
+        )
+        require(
+            re.fullmatch(r"none|[1-9]\d{0,8}(steps|min)", self.save_state_every) is not None,
+            "--save_state_every {save_state_every!r} must be a number of steps or minutes, e.g. 2000steps or 15min, or "
+            "none",
+            save_state_every=self.save_state_every,
+        )
+        require(
+            bool(self.init_from) or not self.init_partial, "--init_partial takes nothing without --init_from: add it"
         )
         require(
             not self.cuda_graphs or self.compile, "--cuda_graphs records what --compile has compiled: add --compile"
@@ -352,6 +413,10 @@ class TrainConfig(Config):
             group.validate()
         require(bool(self.data.dataset), "--dataset is missing: a folder, a Hub data set id, or 'streets'")
         require(bool(self.run.output_dir), "--output_dir is missing: the folder that the run is written to")
+        require(
+            not self.optim.freeze_first or self.loss.trains_discriminators,
+            "--freeze_first trains only discriminators, and these options train none: leave it out",
+        )
         multiple = self.model.size_multiple
         if not self.data.keeps_shape:
             require(

@@ -119,7 +119,7 @@ class Config:
         names = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
         if unknown := sorted(set(values) - names):
             raise ConfigError("{name} has no setting {unknown}", name=cls.__name__, unknown=", ".join(unknown))
-        config = cls(**{name: _convert(name, value, hints[name]) for name, value in values.items()})
+        config = cls(**{name: convert(name, value, hints[name]) for name, value in values.items()})
         config.validate()
         return config
 
@@ -135,7 +135,7 @@ class Config:
                 check_option(f.name, getattr(self, f.name), f.metadata["choices"], f.metadata["bounds"])
 
 
-def _convert(name: str, value: Any, kind: Any) -> Any:
+def convert(name: str, value: Any, kind: Any) -> Any:
     """Return one JSON value, checked against its field's type; an int may stand for a float."""
     if dataclasses.is_dataclass(kind):
         return kind.from_json(value)

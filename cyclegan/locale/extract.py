@@ -24,6 +24,7 @@ ENGLISH_ONLY = (
     "cyclegan/training/", "cyclegan/data/loader.py",
     "cyclegan/data/streets/folders.py",
     "cyclegan/checkpoints/export_onnx.py", "cyclegan/checkpoints/import_reference.py",
+    "cyclegan/checkpoints/import_discriminators.py",
     "cyclegan/checkpoints/training_state.py", "cyclegan/checkpoints/weights_file.py", "cyclegan/evaluation/collapse.py",
     "cyclegan/networks/features.py",
     "cyclegan/translation/inputs.py", "cyclegan/translation/pictures.py", "cyclegan/translation/video_frames.py",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from torch import nn
+from torch.nn.utils.parametrizations import spectral_norm
+
 from cyclegan.config import ModelConfig
 from cyclegan.networks.coupled import CoupledDiscriminator, CoupledGenerator, CoupledPair
 from cyclegan.networks.discriminators import PatchDiscriminator, PixelDiscriminator
@@ -69,7 +72,8 @@ def build_discriminator(
     """Return a new discriminator in training mode, its weights drawn from N(0, `init_gain`) by torch's global seed.
 
     Args:
-        model: `discriminator` picks the architecture; `ndf`, `n_layers_d` and `leaky_slope` shape it.
+        model: `discriminator` picks the architecture; `ndf`, `n_layers_d`, `leaky_slope` and `spectral_norm`
+            shape it.
         in_channels: of a picture; 6 for one that is judged next to its input.
         norm_affine: scale and shift after each norm, as in pix2pix.
 
@@ -92,6 +96,10 @@ def build_discriminator(
             model.ndf, slope=model.leaky_slope, in_channels=in_channels, norm_affine=norm_affine
         )
     initialise(network, gain=model.init_gain)
+    if model.spectral_norm:
+        for layer in network.layers:
+            if isinstance(layer, nn.Conv2d):
+                spectral_norm(layer)
     return network
 
 

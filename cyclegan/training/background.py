@@ -43,6 +43,16 @@ class TrainerSnapshot:
         return self.state["shared"]["epoch"]
 
     @property
+    def step_in_epoch(self) -> int:
+        """Steps of the epoch after those."""
+        return self.state["shared"]["step_in_epoch"]
+
+    @property
+    def begun_epoch(self) -> int:
+        """The number of the checkpoint that these weights make: of the last epoch, whole or cut short."""
+        return self.epoch + bool(self.step_in_epoch)
+
+    @property
     def global_step(self) -> int:
         """Steps in all."""
         return self.state["shared"]["global_step"]

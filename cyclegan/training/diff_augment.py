@@ -25,7 +25,7 @@ class DiffAugment:
         self.draws = torch.zeros(1, 7)
 
     def watch(self, discriminators: Iterable[nn.Module]) -> None:
-        """Change whatever these networks are given while they train; before a DDP wrapper goes around them."""
+        """Change all pictures that these networks are given while they train; before a DDP wrapper goes around them."""
         if self.kinds:
             for network in discriminators:
                 network.register_forward_pre_hook(self._before)
@@ -36,7 +36,7 @@ class DiffAugment:
             self.draws = torch.rand(batch_size, 7).to(device, non_blocking=True)
 
     def _before(self, network: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
-        return (self.changed(given[0]), *given[1:]) if network.training else None
+        return tuple(map(self.changed, given)) if network.training else None
 
     def changed(self, pictures: Tensor) -> Tensor:
         """Return pictures changed by the step's draws.

@@ -37,7 +37,7 @@ from cyclegan.training.averages import RunningMeans
 from cyclegan.training.curves import draw_curves
 from cyclegan.training.progress import ProgressWriter
 from cyclegan.training.run import Run
-from cyclegan.training.trainer import Trainer, lr_factor
+from cyclegan.training.trainer import Trainer
 
 
 def check_tracker(name: str) -> None:
@@ -98,7 +98,7 @@ class Monitor:
         self.bar: tqdm | None = None
         if self.is_main:
             with explained_writes(self.log.path):
-                self.log.rewind(trainer.global_step)
+                self.log.rewind(trainer.global_step, trainer.epoch)
         if config.run.report_to != "none":
             logging.getLogger("accelerate.tracking").setLevel(logging.ERROR)
             flat = {k: v for group in config.to_json().values() for k, v in group.items() if v is not None}
@@ -241,6 +241,7 @@ class Monitor:
         steps, seconds = max(1, trainer.global_step - self.first_step), max(1e-9, seconds)
         rate = steps * optim.batch_size * self.accelerator.num_processes / seconds
         to_go = (optim.total_epochs - trainer.epoch) * trainer.steps_per_epoch - trainer.step_in_epoch
+        to_go = min(to_go, max(0, (optim.max_steps or math.inf) - trainer.global_step))
         return rate, to_go * seconds / steps, (trainer.steps_per_epoch - trainer.step_in_epoch) * seconds / steps
 
     def _record(self, row: dict[str, Any]) -> None:
@@ -258,7 +259,7 @@ class Monitor:
             self.bar = None
 
     def finish_epoch(self, samples: dict[str, Any], seconds: float) -> EpochResult:
-        """Evaluate the epoch just completed, and record it before any step of the next one. On the main process.
+        """Evaluate the epoch that has just ended, and record it before any step of the next one. On the main process.
 
         Args:
             samples: `Data.samples()`'s result.
@@ -269,8 +270,9 @@ class Monitor:
         metrics, grids = self._evaluate(samples)
         rate, left, _ = self._pace(seconds - self._excluded)
         self._excluded = 0.0
-        lr = optim.lr * lr_factor(trainer.epoch, optim)
-        row = {"event": "epoch", "epoch": trainer.epoch, "step": trainer.global_step, "losses": losses}
+        epoch = trainer.epoch + bool(trainer.step_in_epoch)  # --max_steps may have cut it short.
+        lr = trainer.schedule.lr(epoch)
+        row = {"event": "epoch", "epoch": epoch, "step": trainer.global_step, "losses": losses}
         row |= {"metrics": metrics, "lr": lr, "images_per_second": rate, "seconds": seconds}
         self._record(row | {"skipped_steps": skipped_steps})
         values = {f"epoch/{name}": value for name, value in {**losses, **metrics}.items()}
@@ -286,12 +288,18 @@ class Monitor:
         text = "  ".join(f"{name} {value}" for name, value in _brief(losses).items())
         skipped = f"  skipped {skipped_steps}" if skipped_steps else ""
         line = (
-            f"epoch {trainer.epoch}/{optim.total_epochs}  {text}  lr {lr:.2g}  {rate:.3g} images/s  "
-            f"{_clock(seconds)}{skipped}  {_clock(left)} left  → epoch-{trainer.epoch:04d}"
+            f"epoch {epoch}/{optim.total_epochs}  {text}  lr {lr:.2g}  {rate:.3g} images/s  "
+            f"{_clock(seconds)}{skipped}  {_clock(left)} left  → epoch-{epoch:04d}"
         )
         found = collapse_warnings(metrics, self._names, self.config.loss)
         warnings = [message("warning: {sentence}", sentence=each) for each in found]
         return EpochResult(losses, metrics, grids, lines=[line, *warnings])
+
+    def adapt_schedule(self, result: EpochResult | None) -> None:
+        """Let the schedule see a completed epoch's figures, None except on the main process. On every process."""
+        losses, metrics = (result.losses, result.metrics) if result else ({}, {})
+        if warning := self.trainer.schedule.observe(losses, metrics, self.accelerator):
+            self.say(warning)
 
     def _evaluate(self, samples: dict[str, Any]) -> tuple[dict[str, float], dict[Direction, Image.Image]]:
         """Return figures and grids of the fixed test pictures."""

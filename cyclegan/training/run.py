@@ -28,6 +28,8 @@ from cyclegan.errors import CheckpointError, Message, UserError, message
 from cyclegan.files import read_json, remove_leftovers, remove_whole, whole_folder, write_json
 from cyclegan.images import to_image
 from cyclegan.training.background import TrainerSnapshot
+from cyclegan.training.changes import changed_settings
+from cyclegan.training.initial import StartWeights
 from cyclegan.training.progress import ProgressWriter
 from cyclegan.training.trainer import Trainer
 
@@ -43,13 +45,19 @@ class Run:
     Args:
         restore: for `--resume auto` into a folder without a run: fetches the run from elsewhere, if there is one, and
             returns a note about it, or nothing.
+        start: returns the weights that a new run starts from; None for random ones.
 
     Raises:
         CheckpointError: the folder can't be written, is in use, holds another run, or can't be resumed.
     """
 
-    def __init__(self, config: TrainConfig, accelerator: Any, *, restore: Callable[[], Any] | None = None) -> None:
+    def __init__(
+        self, config: TrainConfig, accelerator: Any, *, restore: Callable[[], Any] | None = None,
+        start: Callable[[], StartWeights] | None = None,
+    ) -> None:
         self.config, self.accelerator, self._restore = config, accelerator, restore
+        # A state that is named has its own weights.
+        self._start = start if config.run.resume in ("auto", "none") else None
         self.folder = Path(config.run.output_dir)
         self.is_main = accelerator.is_main_process
         self._lock: FileLock | None = None
@@ -159,39 +167,29 @@ class Run:
                 self.notes.append(message(
                     "{reason}; a new one is written, and the settings can't be compared", reason=error
                 ))  # fmt: skip
-        begun, differences = bool(list_training_states(self.folder)), []
+        begun = bool(list_training_states(self.folder))
         untrained = not begun and not any(self.folder.glob("epoch-*"))
-        groups = before.get("config") if isinstance(before.get("config"), dict) else {}
-        for group, new in values.items():
-            old = groups.get(group) if isinstance(groups.get(group), dict) else {}
-            for name in sorted(new.keys() & old.keys() - {"output_dir", "resume"}):
-                # A state that came from the Hub knows the data set's name, not its folder here.
-                if old[name] == new[name] or name == "dataset" and old[name] == Path(str(new[name])).resolve().name:
-                    continue
-                if begun and (group == "model" or name == "method"):
-                    raise CheckpointError(
-                        "{folder} was trained with --{name} {old}, not {new}; its networks can't be continued with "
-                        "other ones: choose another --output_dir",
-                        folder=self.folder, name=name, old=old[name], new=new[name],
-                    )
-                then, now = (("off", "on")[v] if isinstance(v, bool) else v for v in (old[name], new[name]))
-                if begun:
-                    self.notes.append(
-                        message("--{name} was {then} when this run began, now {now}", name=name, then=then, now=now)
-                    )
-                elif untrained:
-                    differences.append(f"--{name} was {then}, now {now}")
-        if differences:
+        changes = changed_settings(self.folder, before.get("config"), values, begun=begun)
+        if begun:
+            self.notes += [
+                message("--{name} was {then} when this run began, now {now}", name=name, then=then, now=now)
+                for name, then, now in changes
+            ]
+        elif untrained and changes:
             self.notes.append(message(
                 "the run that began in {folder} never got beyond its first state, so this one starts afresh: "
                 "{differences}",
-                folder=self.folder, differences="; ".join(differences),
+                folder=self.folder,
+                differences="; ".join(f"--{name} was {then}, now {now}" for name, then, now in changes),
             ))  # fmt: skip
         # A fresh start is another run, or its epochs would pass for those that the Hub may have of the one before.
         known = before.get("run_id") if self._restored or not untrained else None
         run_id = str(known or uuid.uuid4().hex)
+        started = before.get("started_from") if begun else self._start and self._start().record()
+        self._started_from = started if isinstance(started, dict) else None
         with explained_writes(path):
-            write_json(path, {"run_id": run_id, "config": values})
+            write_json(path, {"run_id": run_id, "config": values}
+                       | ({"started_from": self._started_from} if self._started_from else {}))  # fmt: skip
         return run_id
 
     def compare_pictures(self, data: Data) -> None:
@@ -254,6 +252,8 @@ class Run:
             raise CheckpointError(
                 "{reason}, and there is no other; choose another --output_dir", reason=error
             ) from error
+        if self._start:
+            self.notes += self._start().load(trainer)
         # A state from the beginning, so that a crash in the first epoch resumes too, and a disk that is too small
         # for an epoch's files shows now.
         self.save_state(TrainerSnapshot.of(trainer))
@@ -336,12 +336,16 @@ class Run:
     def save_epoch(
         self, snapshot: TrainerSnapshot, *, losses: dict[str, float], metrics: dict[str, float], samples: dict[str, Any]
     ) -> Path:
-        """Write the checkpoint of the epoch that ended with the snapshot. Called on the main process."""
-        previous = None
-        if snapshot.epoch > 1:
+        """Write the checkpoint of the epoch that ended with the snapshot, whole or cut short by `--max_steps`.
+
+        Called on the main process. A run that is continued replaces the checkpoint of an epoch that was cut short.
+        """
+        started_from = self._started_from
+        previous = started_from.get("commit_sha") if started_from else None
+        if snapshot.begun_epoch > 1:
             with contextlib.suppress(CheckpointError):  # Raised if the folder holds no checkpoint.
-                earlier = (info for info in LocalSource(self.folder).list() if info.epoch < snapshot.epoch)
-                previous = next((info.commit_sha for info in earlier), None)
+                earlier = (info for info in LocalSource(self.folder).list() if info.epoch < snapshot.begun_epoch)
+                previous = next((info.commit_sha for info in earlier), previous)
         record = {
             "global_step": snapshot.global_step,
             "images_seen": snapshot.global_step * self.config.optim.batch_size * self.accelerator.num_processes,
@@ -354,7 +358,14 @@ class Run:
             "run_id": self.run_id,
             "parent": previous,
         }
+        if snapshot.step_in_epoch:
+            record["ended_early"] = snapshot.step_in_epoch
+        if started_from:
+            record["started_from"] = started_from
+        weights, networks = snapshot.weights, snapshot.state["shared"]["networks"]
+        if self.config.run.save_discriminators:
+            weights = weights | {name: state for name, state in networks.items() if name.startswith("disc")}
         return save_checkpoint(
-            self.folder, epoch=snapshot.epoch, weights=snapshot.weights, config=CheckpointConfig.of(self.config),
+            self.folder, epoch=snapshot.begun_epoch, weights=weights, config=CheckpointConfig.of(self.config),
             record=record, samples=samples, half=self.config.run.save_precision == "fp16",
         )  # fmt: skip

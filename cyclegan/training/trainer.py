@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from accelerate.optimizer import AcceleratedOptimizer
 from torch import Tensor, nn
 
-from cyclegan.config import OptimConfig, TrainConfig
+from cyclegan.config import TrainConfig
 from cyclegan.data import Data
 from cyclegan.errors import ConfigError, TrainingError, message
 from cyclegan.images import normalise
@@ -22,6 +22,7 @@ from cyclegan.methods.method import Loss, bare
 from cyclegan.training.averages import AveragedWeights, RunningMeans
 from cyclegan.training.diff_augment import DiffAugment
 from cyclegan.training.resolve import resolve_auto
+from cyclegan.training.schedule import Schedule
 
 BAD_STEPS_IN_A_ROW = 10
 LOOK_S = 1.0
@@ -30,14 +31,6 @@ NOT_FINITE_ADVICE = message(
     "resume from the last epoch with a lower --lr, with --mixed_precision no or bf16 instead of fp16, "
     "and look for pictures of a single colour"
 )
-
-
-def lr_factor(epoch: int, optim: OptimConfig) -> float:
-    """Return the share of the learning rate in `epoch` (from 1): 1 while flat, then linear to just above 0.
-
-    The reference counts alike: 1 − max(0, epoch − n_flat) / (n_decay + 1), so no epoch runs at 0.
-    """
-    return 1.0 - max(0, epoch - optim.epochs) / (optim.decay_epochs + 1)
 
 
 class Trainer:
@@ -72,7 +65,7 @@ class Trainer:
         self.method = build_method(config, process_index=accelerator.process_index)
         _check_accumulation(config, self.method.groups)
         if type(self.method).prepare is not Method.prepare:
-            self.method.prepare(self._first_batch())
+            self.method.prepare(_first_batch(config, data, accelerator))
         # Weights are equal everywhere; dropout and the like then differ between processes.
         torch.manual_seed(config.run.seed + 1_000_003 * (accelerator.process_index + 1))
         networks, published = self.method.networks, self.method.published
@@ -86,6 +79,7 @@ class Trainer:
         self.diff_augment.watch(networks[name] for name in judging)
         averaged = {name: networks[name] for name in published} if config.optim.ema else {}
         self.averages = AveragedWeights(averaged, config.optim.ema, accelerator.device)
+        self.schedule = Schedule(config.optim)
         for name in networks:
             networks[name] = accelerator.prepare(networks[name])
         for network in self.method.fixed.values():
@@ -96,25 +90,7 @@ class Trainer:
         """Optimisers by their group's name."""
         self._losses: dict[str, Callable[..., Loss | None]] = {group.name: group.loss for group in self.method.groups}
         if config.run.compile:
-            self._compile()
-
-    def _first_batch(self) -> dict[str, Tensor]:
-        """Return this process's first batch of the training, on the CPU."""
-        batches = self.data.batches(
-            1, batch_size=self.config.optim.batch_size, process_index=self.accelerator.process_index,
-            num_processes=self.accelerator.num_processes,
-        )  # fmt: skip
-        return {name: normalise(value) for name, value in next(batches).items()}
-
-    def _compile(self) -> None:
-        """Compile each group's loss; with several processes each network, because their wrappers need it."""
-        groups = [group for group in self.method.groups if group.compilable]
-        if self.accelerator.num_processes > 1:
-            for name in dict.fromkeys(name for group in groups for name in group.networks):
-                bare(self.method.networks[name]).compile()  # In place, so that names of weights don't change.
-            return
-        mode = "reduce-overhead" if self.config.run.cuda_graphs else None
-        self._losses |= {group.name: torch.compile(group.loss, mode=mode) for group in groups}
+            self._losses |= _compile(self.method, config, accelerator)
 
     @property
     def networks(self) -> dict[str, nn.Module]:
@@ -142,17 +118,22 @@ class Trainer:
         fakes: dict[str, Tensor] = {}
         with accelerator.accumulate(*method.networks.values()):
             for group in method.groups:
+                learns = group.discriminators or self.epoch >= self.config.optim.freeze_first
                 self._set_frozen(group, True)
-                for _ in range(group.steps):
-                    found = self._losses[group.name](batch, fakes)
+                for _ in range(group.steps if learns else 1):
+                    with torch.set_grad_enabled(learns):
+                        found = self._losses[group.name](batch, fakes)
                     if found is None:
                         break
                     loss, terms, made = found
-                    self._descend(loss, group)
+                    if learns:
+                        self._descend(loss, group)
+                    else:  # Only its fakes are needed.
+                        self._bad |= ~torch.isfinite(loss)
                     losses |= {name: term.detach() for name, term in terms.items()}
                 self._set_frozen(group, False)
                 if found is not None:
-                    if accelerator.sync_gradients:
+                    if accelerator.sync_gradients and learns:
                         moved = {name: method.networks[name] for name in group.networks}
                         self.averages.update(moved, ~self._bad)
                     fakes = fakes | method.remember(made, ~self._bad)
@@ -169,17 +150,24 @@ class Trainer:
         optimiser = self.optimisers[group.name]
         self.accelerator.backward(loss)
         parameters = (p for name in group.networks for p in self.method.networks[name].parameters())
-        gradients = [p.grad for p in parameters if p.grad is not None]
+        parameters = [p for p in parameters if p.grad is not None]
+        gradients, longest = [p.grad for p in parameters], self.config.optim.clip_grad_norm
         # Under fp16 overflowing gradients are expected; the scaler skips the step and rescales by itself.
         if self.accelerator.sync_gradients and self.accelerator.scaler is None:
             # After the processes' exchange these are equal on all of them, so all skip the same steps.
-            self._bad |= ~torch.isfinite(torch.nn.utils.get_total_norm(gradients))
+            norm = torch.nn.utils.get_total_norm(gradients)
+            self._bad |= ~torch.isfinite(norm)
+            if longest:
+                torch.nn.utils.clip_grads_with_norm_(parameters, longest, norm)
             if self.config.run.fused_adam:
                 optimiser.optimizer.found_inf = self._bad.float()
             elif bool(self._bad):
                 return optimiser.zero_grad()
         else:
             self._bad |= ~torch.isfinite(loss.detach())
+            if self.accelerator.sync_gradients and longest:
+                self.accelerator.unscale_gradients(optimiser)
+                torch.nn.utils.clip_grad_norm_(parameters, longest)
         if not self.accelerator.sync_gradients:  # The sum starts again from 0, or it would remain NaN.
             for gradient in gradients:
                 gradient.masked_fill_(self._bad, 0.0)
@@ -217,15 +205,11 @@ class Trainer:
             on_step: called after each step with its losses.
 
         Returns:
-            True if the epoch was completed; False if `stop_requested` ended it after some step.
+            True if the epoch was completed; False if `stop_requested` or `--max_steps` ended it after some step.
         """
         if self.step_in_epoch == 0:
             self.epoch_means.clear()
-        for optimiser in self.optimisers.values():
-            for group in optimiser.param_groups:
-                # Both from the flags, also after resuming with other ones.
-                group["lr"] = self.config.optim.lr * lr_factor(self.epoch + 1, self.config.optim)
-                group["betas"] = (self.config.optim.beta1, self.config.optim.beta2)
+        self.schedule.apply(self.epoch + 1, self.optimisers, self.method.groups)
         for network in self.method.networks.values():
             network.train()
         steps = self.steps_per_epoch
@@ -242,7 +226,7 @@ class Trainer:
             self.step_in_epoch += 1
             self.epoch_means.add(losses)
             on_step(losses)
-            if self._should_stop() and self.step_in_epoch < steps:
+            if (self._should_stop() or self.limit_reached) and self.step_in_epoch < steps:
                 return False
         if not self.epoch_means.means():
             raise TrainingError(
@@ -289,6 +273,13 @@ class Trainer:
         return bool(stop)
 
     @property
+    def limit_reached(self) -> bool:
+        """True once `--max_steps` ends the training, which never happens amid an accumulation of gradients."""
+        optim = self.config.optim
+        whole = self.step_in_epoch % optim.gradient_accumulation_steps == 0
+        return optim.max_steps is not None and self.global_step >= optim.max_steps and whole
+
+    @property
     def skipped_steps(self) -> int:
         """Steps so far that changed nothing, because something was not finite; waits for the device."""
         return int(self._skipped[0])
@@ -320,6 +311,7 @@ class Trainer:
                 "optimisers": [optimiser.state_dict() for optimiser in self.optimisers.values()],
                 "ema": self.averages.state_dict(),
                 "scaler": scaler.state_dict() if scaler is not None else None,
+                "schedule": self.schedule.state_dict(),
             },
             "process": {
                 "pools": self.method.state_dict(),  # The name is older than methods without pools.
@@ -340,6 +332,7 @@ class Trainer:
         for optimiser, saved in zip(self.optimisers.values(), shared["optimisers"], strict=True):
             _load_optimiser(optimiser, saved)
         self.averages.load_state_dict(shared["ema"], shared["networks"])
+        self.schedule.load_state_dict(shared.get("schedule"))  # States of earlier versions have none.
         if shared["scaler"] is not None and self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(shared["scaler"])
         if process:
@@ -348,6 +341,27 @@ class Trainer:
             self.epoch_means = RunningMeans({name: t.to(self.accelerator.device) for name, t in totals.items()}, counts)
             self._skipped[1] = process["bad_in_a_row"]
             _set_random_state(process["random"])
+
+
+def _first_batch(config: TrainConfig, data: Data, accelerator: Accelerator) -> dict[str, Tensor]:
+    """Return this process's first batch of the training, on the CPU."""
+    batches = data.batches(
+        1, batch_size=config.optim.batch_size, process_index=accelerator.process_index,
+        num_processes=accelerator.num_processes,
+    )  # fmt: skip
+    return {name: normalise(value) for name, value in next(batches).items()}
+
+
+def _compile(method: Method, config: TrainConfig, accelerator: Accelerator) -> dict[str, Callable[..., Loss | None]]:
+    """Return each group's compiled loss, by its name; with several processes compile each network in place instead,
+    because their wrappers need it."""
+    groups = [group for group in method.groups if group.compilable]
+    if accelerator.num_processes > 1:
+        for name in dict.fromkeys(name for group in groups for name in group.networks):
+            bare(method.networks[name]).compile()  # In place, so that names of weights don't change.
+        return {}
+    mode = "reduce-overhead" if config.run.cuda_graphs else None
+    return {group.name: torch.compile(group.loss, mode=mode) for group in groups}
 
 
 def _check_accumulation(config: TrainConfig, groups: Sequence[OptimiserGroup]) -> None:
@@ -362,7 +376,8 @@ def _adam(networks: Mapping[str, nn.Module], group: OptimiserGroup, config: Trai
     """Return the optimiser of a group, with weights that its networks share only once."""
     parameters = dict.fromkeys(p for name in group.networks for p in networks[name].parameters())
     optim, fused = config.optim, config.run.fused_adam or None
-    return torch.optim.Adam(list(parameters), lr=optim.lr, betas=(optim.beta1, optim.beta2), fused=fused)
+    lr = optim.lr_disc if group.discriminators and optim.lr_disc else optim.lr
+    return torch.optim.Adam(list(parameters), lr=lr, betas=(optim.beta1, optim.beta2), fused=fused)
 
 
 def _load_optimiser(optimiser: AcceleratedOptimizer, saved: dict[str, Any]) -> None:

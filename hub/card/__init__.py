@@ -12,6 +12,7 @@ from huggingface_hub.repocard import REGEX_YAML_BLOCK
 
 from cyclegan.checkpoints.format import CheckpointInfo
 from hub.card.metadata import merged, own_metadata
+from hub.card.names import start_of
 from hub.card.sections import block
 from hub.readme import edited_front_matter, front_matter, front_matter_text, with_block
 
@@ -23,6 +24,7 @@ def make_card(
     *,
     files: Collection[str],
     pictures: Mapping[str, Any] | None = None,
+    started_from: Mapping[str, Any] | None = None,
     license: str | None = None,
     existing: str | None = None,
     studies: Sequence[Mapping[str, Any]] = (),
@@ -35,6 +37,7 @@ def make_card(
         epochs: entries of `hub.layout.index_entry` of all published epochs, in any order.
         files: paths in the repository; only pictures among them are shown.
         pictures: their number by part, as in checkpoint.json: train_a, train_b.
+        started_from: the checkpoint that the run started from, as in checkpoint.json; None for random weights.
         license: of the weights, as the Hub spells it; None keeps that of the card.
         existing: the present README.md, with its own line endings.
         studies: entries of `hub.layout.read_study`: people's judgements of the epochs.
@@ -45,8 +48,9 @@ def make_card(
     text = existing.removeprefix(mark)
     match = REGEX_YAML_BLOCK.match(text)
     front, body = (match[0], text[match.end() :]) if match else ("", text)
-    front, values = _updated_front(front, own_metadata(repo_id, info, license, studies), repo_id, newline)
-    made = block(repo_id, info, epochs, files, pictures, license, values, studies).replace("\n", newline)
+    base = start_of(started_from)
+    front, values = _updated_front(front, own_metadata(repo_id, info, license, studies, base), repo_id, newline)
+    made = block(repo_id, info, epochs, files, pictures, license, values, studies, base).replace("\n", newline)
     replaced = with_block(body, made)
     return mark + (_below(front + body, made, newline) if replaced is None else front + replaced)
 

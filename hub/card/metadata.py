@@ -8,7 +8,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 
 from cyclegan.checkpoints.format import CheckpointInfo
-from hub.card.names import METRICS, figure_title, figure_values, hub_dataset, model_name, study_way, ways
+from hub.card.names import METRICS, Start, figure_title, figure_values, hub_dataset, model_name, study_way, ways
 from hub.layout import index_entry, study_file
 from hub.readme import one_line
 
@@ -19,7 +19,8 @@ _OWN_METRICS = {figure.name(direction) for figure in METRICS for direction in ("
 
 
 def own_metadata(
-    repo_id: str, info: CheckpointInfo, license: str | None, studies: Sequence[Mapping[str, Any]]
+    repo_id: str, info: CheckpointInfo, license: str | None, studies: Sequence[Mapping[str, Any]],
+    start: Start | None = None,
 ) -> dict[str, Any]:
     """Return our front matter, before it is merged with a person's; for the arguments see `make_card`."""
     data = info.config.data
@@ -48,6 +49,7 @@ def own_metadata(
         datasets=[dataset] if dataset else None,
         model_name=model_name(repo_id) if results else None,
         eval_results=results or None,
+        **({"base_model": start.repo_id, "base_model_relation": "finetune"} if start and start.repo_id else {}),
     ).to_dict()
     if judged := [_study_result(repo_id, study) for study in studies]:
         index = own.setdefault("model-index", [{"name": model_name(repo_id), "results": []}])

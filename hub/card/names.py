@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from cyclegan.config import DataConfig
 from cyclegan.evaluation.figures import FIGURES, Figure
@@ -47,6 +47,24 @@ def ways(data: DataConfig) -> dict[str, str]:
     """Return `day → night` by direction."""
     a, b = domains(data)
     return {"ab": f"{a} → {b}", "ba": f"{b} → {a}"}
+
+
+class Start(NamedTuple):
+    """The checkpoint that a run started from."""
+
+    name: str
+    epoch: int
+    repo_id: str | None
+    """Its repository; None for a run that isn't known to be on the Hub."""
+
+
+def start_of(started_from: Any) -> Start | None:
+    """Return the start that a checkpoint.json records; None for random weights, or an entry that can't be read."""
+    if not isinstance(started_from, Mapping) or type(started_from.get("epoch")) is not int:
+        return None
+    name = one_line(str(started_from.get("source") or ""), "unknown")
+    repo_id = name.partition("@")[0] if started_from.get("on_hub") is True else ""
+    return Start(name, started_from["epoch"], repo_id if _HUB_ID.fullmatch(repo_id) else None)
 
 
 def study_way(study: Mapping[str, Any]) -> str:

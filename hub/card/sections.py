@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from cyclegan.checkpoints.format import CheckpointConfig, CheckpointInfo
 from cyclegan.config import METHOD_CONFIGS, DataConfig, MethodConfig, OptimConfig, RunConfig
 from cyclegan.errors import ConfigError, number_of
-from hub.card.names import METRICS, domains, figure_values, hub_dataset, model_name, ways
+from hub.card.names import METRICS, Start, domains, figure_values, hub_dataset, model_name, ways
 from hub.card.tables import epochs_section, judged_section
 from hub.layout import index_entry
 from hub.readme import BEGIN, END, escaped, one_line
@@ -27,6 +27,7 @@ def block(
     license: str | None,
     front: Mapping[str, Any] | None,
     studies: Sequence[Mapping[str, Any]],
+    start: Start | None = None,
 ) -> str:
     """Return the generated part of a card, from marker to marker, with lines that end in LF.
 
@@ -40,7 +41,7 @@ def block(
         _usage(repo_id, info),
         epochs_section(repo_id, info, epochs, files),
         judged_section(repo_id, studies),
-        _training(info.config, _counts(pictures)),
+        _training(info.config, _counts(pictures), start),
         _limits(info),
         f"## Licence\n\n{licence}" if licence else "",
     ]
@@ -113,7 +114,7 @@ fakes = generator(pictures)  # tensors (N, 3, H, W) in [-1, 1]{sides}
 ```"""
 
 
-def _training(config: CheckpointConfig, counts: str) -> str:
+def _training(config: CheckpointConfig, counts: str, start: Start | None) -> str:
     model, data = config.model, config.data
     generator = f"{model.generator}, ngf {model.ngf}" + (", resize upsampling" if model.upsample != "transpose" else "")
     if config.train is None:
@@ -129,18 +130,20 @@ def _training(config: CheckpointConfig, counts: str) -> str:
         + (", mirrored at random" if data.flip else ""),
         "generators": generator,
         "discriminators": f"{model.discriminator}, ndf {model.ndf}"
-        + (f", {number_of(model.n_layers_d, 'layer')}" if model.discriminator == "patch" else ""),
+        + (f", {number_of(model.n_layers_d, 'layer')}" if model.discriminator == "patch" else "")
+        + (", spectral norm" if model.spectral_norm else ""),
     }
     if loss and not loss.trains_discriminators:
         del rows["discriminators"]
     if loss:
         rows["losses"] = escaped(loss.describe())
     if optim:
-        rows["schedule"] = f"{number_of(optim.epochs, 'epoch')} at learning rate {optim.lr:g}"
-        rows["schedule"] += f", then {optim.decay_epochs} towards 0" if optim.decay_epochs else ""
+        rows["schedule"] = _schedule(optim)
         rows["optimiser"] = f"Adam ({optim.beta1:g}, {optim.beta2:g}), batch size {optim.batch_size}"
         if optim.gradient_accumulation_steps > 1:
             rows["optimiser"] += f" × {optim.gradient_accumulation_steps} accumulated"
+        if optim.clip_grad_norm:
+            rows["optimiser"] += f"; gradients clipped to {optim.clip_grad_norm:g}"
         if optim.ema:
             rows["optimiser"] += f"; published weights are averages (decay {optim.ema:g})"
     if run:
@@ -149,7 +152,28 @@ def _training(config: CheckpointConfig, counts: str) -> str:
         trained = "" if run.mixed_precision == "auto" else f"trained in {arithmetic}, "
         rows["precision"] = f"{trained}stored as {run.save_precision}"
         rows["seed"] = str(run.seed)
-    return "## Training\n\n| | |\n|---|---|\n" + "\n".join(f"| {name} | {what} |" for name, what in rows.items())
+    table = "\n".join(f"| {name} | {what} |" for name, what in rows.items())
+    return f"## Training\n\n{_start_line(start)}| | |\n|---|---|\n{table}"
+
+
+def _schedule(optim: OptimConfig) -> str:
+    rate = f"learning rate {optim.lr:g}" + (f" ({optim.lr_disc:g} for discriminators)" if optim.lr_disc else "")
+    if optim.schedule in ("constant", "plateau"):
+        lower = ", lower whenever the results no longer improved" if optim.schedule == "plateau" else ""
+        return f"{number_of(optim.total_epochs, 'epoch')} at {rate}{lower}"
+    way = " along a cosine" if optim.schedule == "cosine" else ""
+    return f"{number_of(optim.epochs, 'epoch')} at {rate}" + (
+        f", then {optim.decay_epochs} towards 0{way}" if optim.decay_epochs else ""
+    )
+
+
+def _start_line(start: Start | None) -> str:
+    if start is None:
+        return ""
+    name = f"the run {escaped(start.name)}"
+    if start.repo_id:
+        name = f"[{escaped(start.name)}](https://huggingface.co/{start.repo_id})"
+    return f"It started from the weights of {name}, epoch {start.epoch}.\n\n"
 
 
 _PREPROCESS = {

@@ -537,3 +537,36 @@ def test_the_card_of_the_embedded_run_is_short():
     card = card_of(infos[0], epochs=entries)
     assert len(block_of(card).splitlines()) < 110 and card.count("[epoch-") == 5
     assert "14.0 / 11.2" in card and "day → night" in card and "(*truth*)" in card
+
+
+@pytest.mark.parametrize(
+    ("on_hub", "base", "sentence"),
+    [
+        (True, "ann/maps", "from the weights of [ann/maps](https://huggingface.co/ann/maps), epoch 9."),
+        (False, None, "from the weights of the run ann/maps, epoch 9."),
+    ],
+)
+def test_the_start_of_a_fine_tuned_run_is_its_base_model(on_hub, base, sentence):
+    start = {"source": "ann/maps", "epoch": 9, "commit_sha": "0" * 40, "on_hub": on_hub}
+    card = make_card(NAME, make_info(), [], files=(), started_from=start)
+    front = front_of(card)
+    assert front.get("base_model") == base and front.get("base_model_relation") == (base and "finetune")
+    assert sentence in card
+    for odd in (None, [], {"source": 3}):
+        assert "from the weights" not in make_card(NAME, make_info(), [], files=(), started_from=odd)
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({}, "| schedule | 100 epochs at learning rate 0.0002, then 100 towards 0 |"),
+        ({"schedule": "cosine", "lr_disc": 1e-4}, "(0.0001 for discriminators), then 100 towards 0 along a cosine |"),
+        ({"schedule": "constant"}, "| schedule | 200 epochs at learning rate 0.0002 |"),
+        ({"schedule": "plateau"}, "200 epochs at learning rate 0.0002, lower whenever the results no longer improved"),
+        ({"clip_grad_norm": 1.0}, "batch size 1; gradients clipped to 1 |"),
+    ],
+)
+def test_the_schedule_in_words(options, line):
+    info = make_info()
+    train = {**info.config.train, "optim": OptimConfig(**options).to_json()}
+    assert line in card_of(dataclasses.replace(info, config=dataclasses.replace(info.config, train=train)))

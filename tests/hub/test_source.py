@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import hashlib
 import json
 import re
 import shutil
@@ -687,3 +688,23 @@ def test_single_files_have_a_limit(loopback, online, cache, monkeypatch):
         fetch_file("alice/foreign:big.pth")
     assert not Path(str(cache)).exists()
     shutil.rmtree(cache, ignore_errors=True)
+
+
+def test_discriminators_are_published_in_files_of_their_own_and_come_only_when_asked_for(loopback, source, published):
+    run, repo = published
+    assert source.discriminators(3) == {}
+    folder, weight = run / "epoch-0003", torch.rand(2, 3, 4, 4)
+    content, record = save({"layers.0.weight": weight}), json.loads((folder / "checkpoint.json").read_text())
+    (folder / "disc_a.safetensors").write_bytes(content)
+    record["sha256"]["disc_a.safetensors"] = hashlib.sha256(content).hexdigest()
+    record["epoch"] = 4
+    (folder / "checkpoint.json").write_text(json.dumps(record))
+    folder.rename(run / "epoch-0004")
+    Publisher(run, NAME, endpoint=loopback.url).publish(4)
+    source.refresh()
+    loopback.requests.clear()
+    assert source.load(4).generators.keys() == {"ab", "ba"}
+    assert not any("disc_a" in str(request) for request in loopback.requests)
+    for _ in range(2):  # Downloaded, then cached.
+        found = source.discriminators(4)
+        assert found.keys() == {"disc_a"} and torch.equal(found["disc_a"]["layers.0.weight"], weight)

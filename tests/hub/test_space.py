@@ -141,6 +141,7 @@ def test_runs_of_one_name_get_names_of_their_own(make_run, tmp_path):
 
 def test_a_single_epoch_is_shown_alone(make_run):
     run = make_run(2)
+    (run / "epoch-0002" / "disc_a.safetensors").write_bytes(b"for --init_from")
     files = space_files(NAME, [str(run / "epoch-0002")])
     demo = {name for name in files if name.startswith("demo/")}
     names = {"checkpoint.json", "config.json", "gen_ab.safetensors", "gen_ba.safetensors", "samples/ab.png",
