@@ -67,16 +67,36 @@ def _load(path: Path) -> Mapping[str, Any]:
         if path.is_file() and path.stat().st_size > _MAX_BYTES:
             raise ConfigError("--config {path} is too large for settings", path=path)
         text = path.read_text(encoding="utf-8")
-        content = json.loads(text) if path.suffix.lower() == ".json" else yaml.safe_load(text)
+        content = json.loads(text) if path.suffix.lower() == ".json" else yaml.load(text, _loader())
     except OSError as error:
         raise ConfigError("--config {path} can't be read ({reason})", path=path, reason=error) from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    # The others: PyYAML on values that their tag doesn't fit, e.g. `!!int ""`.
+    except (yaml.YAMLError, ValueError, RecursionError, LookupError, AttributeError, ArithmeticError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ConfigError("--config {path} is neither YAML nor JSON ({reason})", path=path, reason=reason) from error
     content = {} if content is None else content
     if not isinstance(content, Mapping):
         raise ConfigError("--config {path} holds no settings by name, such as `ngf: 32`", path=path)
     return content
+
+
+def _loader() -> type:
+    """Return YAML's safe loader, without aliases, which can grow a line to gigabytes, and without repeated names."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            if self.check_event(yaml.AliasEvent):
+                raise yaml.YAMLError("settings take no aliases: write the value itself")
+            return super().compose_node(parent, index)
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+            names = [key.value for key, _ in node.value if isinstance(key.value, str)]
+            if twice := [name for name in names if names.count(name) > 1]:
+                raise yaml.YAMLError(f"{twice[0][:80]} is there twice")
+            return super().construct_mapping(node, deep)
+
+    return Loader
 
 
 def _without_own(config: Mapping[str, Any], path: Path) -> tuple[dict[str, Any], list[Message]]:
@@ -86,14 +106,15 @@ def _without_own(config: Mapping[str, Any], path: Path) -> tuple[dict[str, Any],
     taken = {**config, "run": {name: value for name, value in run.items() if name not in RUNS_OWN}}
     if not left:
         return taken, []
-    return taken, [message("{path} is of another run, whose {names} aren't taken", path=path, names=", ".join(left))]
+    return taken, [message("{path} is of another run; from it, {names} aren't taken", path=path, names=", ".join(left))]
 
 
 def _of_checkpoint(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings in a checkpoint's config.json, which has them in other groups."""
     train = content.get("train") if isinstance(content.get("train"), Mapping) else {}
     groups = {"model": content.get("model"), "data": content.get("data"), **train}
-    groups["run"] = {"method": content.get("method", "cyclegan"), **(train.get("run") or {})}
+    run = train.get("run") if isinstance(train.get("run"), Mapping) else {}
+    groups["run"] = {"method": content.get("method", "cyclegan"), **run}
     return {name: group for name, group in groups.items() if group is not None}
 
 

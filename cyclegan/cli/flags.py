@@ -16,8 +16,8 @@ from typing import Any, NoReturn
 
 from cyclegan.cli.config_file import config_text, read_settings
 from cyclegan.cli.reference_flags import explain_training, refuse
-from cyclegan.config import METHOD_CONFIGS, RunConfig, TrainConfig
-from cyclegan.errors import ConfigError, Message
+from cyclegan.config import METHOD_CONFIGS, RunConfig, TrainConfig, check_option
+from cyclegan.errors import ConfigError, Message, message
 
 GROUP_TITLES = {"data": "pictures", "model": "networks", "optim": "optimisation", "run": "run"}
 """Titles of the argument groups, by field of TrainConfig; a method's group has the method's name."""
@@ -88,6 +88,8 @@ def add_config_flags(parser: argparse.ArgumentParser) -> None:
             others = getattr(kind, "defaults", {}) | {k: v for k, v in own.items() if seen.get(k, v) != v}
             if others:
                 about += f" Defaults that differ: {_flag_words(others)}."
+            if shared := [f"--{name}" for name in own if name in seen]:
+                about += f" Also takes, from above: {', '.join(shared)}."
             add_option_flags(parser.add_argument_group(title, about), kind, skip=seen.keys())
             seen = own | seen
 
@@ -120,14 +122,27 @@ def fill_from_file(args: argparse.Namespace) -> list[Message]:
     if args.config is None:
         return []
     settings, notes = read_settings(args.config)
-    for name, value in settings.items():
-        if name not in args:
-            setattr(args, name, value)
+    method = vars(args).get("method", settings.get("method", RunConfig.method))
+    if method != settings.get("method", method) and method in METHOD_CONFIGS:
+        foreign = sorted(options_but(method) & settings.keys())
+        settings = {name: value for name, value in settings.items() if name not in foreign}
+        notes += [message(
+            "{path} is of method {other}, so its {names} aren't taken",
+            path=args.config, other=settings["method"], names=", ".join(foreign),
+        )] if foreign else []  # fmt: skip
+    args.from_file = frozenset(settings) - vars(args).keys()
+    for name in args.from_file:
+        setattr(args, name, settings[name])
     return notes
 
 
 def _names(kind: type) -> frozenset[str]:
     return frozenset(f.name for f in dataclasses.fields(kind))
+
+
+def options_but(method: str) -> frozenset[str]:
+    """Return the names of other methods' options that this method doesn't have."""
+    return frozenset().union(*map(_names, METHOD_CONFIGS.values())) - _names(METHOD_CONFIGS[method])
 
 
 def config_from_args(args: argparse.Namespace, follow: Mapping[str, Any] | None = None) -> TrainConfig:
@@ -141,13 +156,22 @@ def config_from_args(args: argparse.Namespace, follow: Mapping[str, Any] | None 
     """
     given = vars(args)
     method = given.get("method", RunConfig.method)
+    check_option("method", method, METHOD_CONFIGS.keys(), {})
     kinds = typing.get_type_hints(TrainConfig) | {"loss": METHOD_CONFIGS[method]}
-    foreign = frozenset().union(*map(_names, METHOD_CONFIGS.values())) - _names(kinds["loss"])
-    if wrong := sorted(foreign & given.keys()):
-        raise ConfigError("--{name} isn't an option of --method {method}", name=wrong[0], method=method)
+    if wrong := sorted(options_but(method) & given.keys()):
+        others = [name for name, kind in METHOD_CONFIGS.items() if wrong[0] in _names(kind)]
+        raise ConfigError(
+            "--{name} isn't an option of --method {method}, but of {others}: choose one of these with --method, or "
+            "leave it out", name=wrong[0], method=method, others=", ".join(others),
+        )
     offered = kinds["data"].presets | kinds["loss"].presets
-    presets = [preset for name, preset in offered.items() if given.get(name, "none") not in (False, "none")]
-    layers = (kinds["loss"].defaults, *presets, follow or {}, given)
+    chosen = [name for name in offered if given.get(name, "none") not in (False, "none")]
+    from_file = given.get("from_file", frozenset())
+    layers = [kinds["loss"].defaults]
+    layers += [offered[name] for name in chosen if name in from_file]  # A file that has them all counts more, too.
+    layers += [follow or {}, {name: given[name] for name in from_file}]
+    layers += [offered[name] for name in chosen if name not in from_file]
+    layers += [{name: value for name, value in given.items() if name not in from_file}]
     values = {name: value for each in layers for name, value in each.items()}
     groups = {}
     for group in dataclasses.fields(TrainConfig):
@@ -203,7 +227,8 @@ def parse_train_config(
     refuse(explain_training(sys.argv[1:] if argv is None else argv))
     parser = make_parser(
         "train_accelerate.py",
-        "Train a CycleGAN on two sets of unpaired pictures; one checkpoint per epoch lands in OUTPUT_DIR.",
+        "Train a CycleGAN, or one of its rivals by --method, on pictures of two domains; one checkpoint per epoch "
+        "lands in OUTPUT_DIR.",
         "Example: python train_accelerate.py --dataset data/maps --output_dir runs/maps --resume auto",
     )
     add_file_flags(parser)

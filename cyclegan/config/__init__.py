@@ -421,7 +421,8 @@ class TrainConfig(Config):
         if not self.data.keeps_shape:
             require(
                 self.data.crop_size % multiple == 0,
-                "--crop_size {crop_size} does not fit --generator {generator}: use a multiple of {multiple}",
+                "--crop_size {crop_size} does not fit --generator {generator}: use a multiple of {multiple}, or "
+                "another --generator, such as resnet_6",
                 crop_size=self.data.crop_size, generator=self.model.generator, multiple=multiple,
             )
         require(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import reprlib
 import types
 import typing
 from collections.abc import Collection, Mapping
@@ -149,5 +150,6 @@ def convert(name: str, value: Any, kind: Any) -> Any:
         except OverflowError as error:
             raise ConfigError("{name} is too large", name=name) from error
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise ConfigError("{name} must be {kind}, not {value!r}", name=name, kind=kind.__name__, value=value)
+        shown = reprlib.repr(value)
+        raise ConfigError("{name} must be {kind}, not {value}", name=name, kind=kind.__name__, value=shown)
     return value

@@ -21,6 +21,8 @@ class MethodConfig(Config):
 
     defaults: ClassVar[Mapping[str, Any]] = {}
     """Defaults of other groups' settings that differ for this method, e.g. {"generator": "unet_256"}."""
+    paired: ClassVar[bool] = False
+    """True if the method learns from pairs."""
     about: ClassVar[str] = ""
     """A sentence in Markdown for model cards: the method's paper, and what it learns from."""
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
@@ -123,6 +125,7 @@ class AdversarialConfig(MethodConfig):
 class Pix2PixConfig(AdversarialConfig):
     """Image-to-image translation learnt from pairs (Isola et al., 2017), in one direction, as published."""
 
+    paired: ClassVar[bool] = True
     about: ClassVar[str] = (
         "By [pix2pix](https://arxiv.org/abs/1611.07004): it learnt from pairs of a picture and its true translation."
     )

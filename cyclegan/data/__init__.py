@@ -146,6 +146,14 @@ def _open_file(file: Path, text: str, names: tuple[str, str], paired: bool) -> S
 
 def _open_folder(root: Path, names: tuple[str, str], paired: bool) -> Splits:
     folders = subfolders(root)
+    if paired and (root / "streets.json").is_file():
+        raise DataError(
+            "{root} was drawn by `python -m cyclegan streets`, so equal names are different scenes: for pairs, use "
+            "--dataset streets:… with the same settings",
+            root=root,
+        )
+    if paired and {"traina", "trainb"} <= set(folders):
+        return open_folders(root, names, paired=True)  # Other layouts don't help if partners are missing.
     try:
         if {"traina", "trainb"} & set(folders):
             return open_folders(root, names, paired=paired)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import reprlib
 import typing
 from dataclasses import dataclass
 from typing import Any
@@ -59,7 +60,8 @@ class Protocol:
             value, kind = getattr(self, f.name), kinds[f.name]
             allowed = (int, float) if kind is float else kind
             if not isinstance(value, allowed) or (isinstance(value, bool) and kind is not bool):
-                raise StudyError("{name} must be {kind}, not {value!r}", name=f.name, kind=kind.__name__, value=value)
+                shown = reprlib.repr(value)
+                raise StudyError("{name} must be {kind}, not {value}", name=f.name, kind=kind.__name__, value=shown)
             try:
                 check_option(f.name, value, f.metadata["choices"], f.metadata["bounds"])
             except ConfigError as error:

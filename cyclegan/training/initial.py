@@ -100,10 +100,10 @@ class StartWeights:
         trainer.averages.load_state_dict({}, {name: networks[name].state_dict() for name in trainer.method.published})
         if fresh := [name for name in networks if name not in found]:
             notes.append(message(
-                "{source} has no {fresh}, which begin with random weights{advice}",
+                "{source} has no weights for {fresh}, so random ones are drawn{advice}",
                 source=self.name, fresh=", ".join(fresh),
                 advice=message("; --freeze_first 1 would let the discriminators learn alone first")
-                if not trainer.config.optim.freeze_first and all(name.startswith("disc") for name in fresh)
+                if not trainer.config.optim.freeze_first and any(name.startswith("disc") for name in fresh)
                 else "",
             ))  # fmt: skip
         return notes

@@ -14,7 +14,7 @@ from PIL import Image
 
 from cyclegan.checkpoints.format import CheckpointInfo
 from cyclegan.checkpoints.sources import CheckpointSource
-from cyclegan.config import DIRECTIONS
+from cyclegan.config import DIRECTIONS, METHOD_CONFIGS
 from cyclegan.errors import CheckpointError, ImageError, Message, UserError, rounded
 from cyclegan.evaluation.grids import cut_grid
 from cyclegan.evaluation.likeness import features, nearer_domain
@@ -292,7 +292,11 @@ def lead(info: CheckpointInfo | None, problems: Iterable[Message | UserError | s
     names = {domain: f"<b>{html.escape(name)}</b>" for domain, name in runs.domains(info).items()}
     if len(info.directions) == 1:
         here, there = (names[domain] for domain in info.directions[0])
-        text = say("A network turns {a} into {b}, without ever having seen a matching pair.", a=here, b=there)
+        kind = METHOD_CONFIGS.get(info.config.method) if info.config else None
+        if kind is not None and kind.paired:
+            text = say("A network turns {a} into {b}. It learnt from matching pairs.", a=here, b=there)
+        else:
+            text = say("A network turns {a} into {b}, without ever having seen a matching pair.", a=here, b=there)
     else:
         text = say(
             "Give a picture of {a} or of {b}, and see it as the other. The networks have never seen a matching pair.",

@@ -51,7 +51,9 @@ def test_what_yaml_reads_differently(file):
         ("ngf: many", "ngf must be int, not 'many'"), ("ngf: 0", "--ngf 0 is out of range"),
         ("lr: fast", "lr must be float"), ("optim: 3", "optim is a group"), ("- ngf", "holds no settings by name"),
         ("ngf: [", "neither YAML nor JSON"), ("ngf: 3\nmodel: {ngf: 4}", "has ngf twice"),
-        ("generator: resnet", "--generator 'resnet' is not one of"),
+        ("generator: resnet", "--generator 'resnet' is not one of"), ("method: cutt", "--method 'cutt' is not one of"),
+        ("ngf: 3\nngf: 4", "ngf is there twice"), ('ngf: !!int ""', "neither YAML nor JSON"),
+        ("ngf: &a [x, x]\nndf: [*a, *a]", "settings take no aliases"), ("ngf: [[x, x], [x, x]]", "ngf must be int"),
     ],
 )  # fmt: skip
 def test_mistakes_are_named(text, words, file, capsys):
@@ -72,7 +74,7 @@ def test_another_runs_settings_without_its_place(file, capsys):
     assert "--output_dir is missing" in refused(capsys, run)
     config = parse(run, "--output_dir", "runs/second")
     said = capsys.readouterr().err
-    assert "whose output_dir, resume, push_to_hub, hub_model_id aren't taken" in said
+    assert "from it, output_dir, resume, push_to_hub, hub_model_id aren't taken" in said
     assert config.model == first.model and config.data == first.data and config.optim == first.optim
     assert (config.run.output_dir, config.run.resume, config.run.push_to_hub) == ("runs/second", "none", False)
 
@@ -92,3 +94,20 @@ def test_the_printed_config_is_read_back(file, capsys):
     printed = capsys.readouterr().out
     assert status.value.code == 0 and parse(file(printed)) == parse_train_config(words)
     assert TrainConfig.from_json(yaml.safe_load(printed)) == parse_train_config(words)
+
+
+def test_a_preset_that_is_typed_wins_over_the_file_and_a_flag_over_both(file, capsys):
+    with pytest.raises(SystemExit):
+        parse_train_config(["--dataset", "streets", "--output_dir", "x", "--method", "cut", "--print_config"])
+    printed = file(capsys.readouterr().out)
+    config = parse(printed, "--fastcut", "--augment", "small", "--zoom", "0.3")
+    assert (config.loss.lambda_nce, config.loss.nce_identity, config.optim.epochs) == (10.0, False, 150)
+    assert (config.data.rotate, config.data.zoom) == (10.0, 0.3)
+    config = parse(file(NEEDED + "augment: small\nrotate: 5\n"))
+    assert (config.data.rotate, config.data.zoom) == (5.0, 0.15)
+
+
+def test_another_method_leaves_the_files_options_of_its_own(file, capsys):
+    config = parse(file(NEEDED + "method: pix2pix\nlambda_l1: 50\ngan_mode: hinge\n"), "--method", "cut")
+    assert (config.run.method, config.loss.gan_mode) == ("cut", "hinge")
+    assert "is of method pix2pix, so its lambda_l1 aren't taken" in capsys.readouterr().err
