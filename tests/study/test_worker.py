@@ -31,8 +31,9 @@ def divide(progress, note):
     return 1 / 0
 
 
-def end_slowly(progress, note):
-    atexit.register(time.sleep, 0.3)
+def end_slowly(folder, progress, note):
+    atexit.register(time.sleep, 0.5)
+    atexit.register((folder / "ending").touch)  # The last one is called first.
 
 
 def be_killed(progress, note):
@@ -93,8 +94,16 @@ def test_an_error_arrives_whole_and_can_be_translated():
         list(in_process(fail, ConfigError, "no", {}))
 
 
-def test_a_process_that_is_done_ends_quietly(capfd):
-    assert not [step for step in in_process(end_slowly) if step is not None]
+def test_a_process_that_is_done_ends_quietly(tmp_path, monkeypatch, capfd):
+    def end_in_its_end(process, end=worker._end):
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "ending").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        end(process)
+
+    monkeypatch.setattr(worker, "_end", end_in_its_end)
+    assert not [step for step in in_process(end_slowly, tmp_path) if step is not None]
+    assert (tmp_path / "ending").exists()
     assert capfd.readouterr().err == ""
 
 
