@@ -217,6 +217,8 @@ def build(args: argparse.Namespace) -> int:
     except NoTestPictures as error:
         raise DataError("{reason}, with --split train", reason=error) from error
     except ImageError as error:
+        if args.skip_bad_images:
+            raise
         raise DataError("{reason}, remove it, or add --skip_bad_images", reason=error) from error
     finally:
         for problem in source.problems:

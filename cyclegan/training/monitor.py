@@ -318,7 +318,7 @@ class Monitor:
         first, *more = self.trainer.method.directions
         source, target = (self._names[domain] for domain in first)
         try:
-            draw_curves(self.log.read(), run / "curves.png", f"{source} {'↔' if more else '→'} {target}")
+            draw_curves(self.log.read(), run / "curves.png", f"{source} {'↔' if more else '→'} {target}", self._names)
         except OSError as error:
             self.say(f"warning: couldn't write curves.png ({error.strerror or error})")
 

@@ -265,8 +265,8 @@ def _command(source: CheckpointSource, dataset: str, protocol: str, options: Map
     if isinstance(epochs := flags["epochs"], list):
         flags["epochs"] = ",".join(map(str, epochs))
     mask = ["--mask" if flags.pop("mask") else "--no-mask"]
-    mask += ["--skip_bad_images"] if flags.pop("skip_bad_images") else []
-    if flags["split"] == "test":
+    mask += ["--skip_bad_images"] if flags.pop("skip_bad_images", False) else []
+    if flags.get("split") == "test":
         del flags["split"]
     given = [f"--{name}={value}" for name, value in flags.items() if value not in (None, "")]
     return shlex.join(["python", "-m", "cyclegan", "study", "build", *given, *mask])
