@@ -59,7 +59,8 @@ def draw_curves(
                 axes.plot(*zip(*drawn, strict=True), color=colour, alpha=0.3, linewidth=1)
             means = [(row["epoch"], row["losses"][key]) for row in epochs if key in row["losses"]]
             if means:
-                axes.plot(*zip(*means, strict=True), color=colour, marker="o", markersize=3, label=line_name(key, names or {}))
+                label = line_name(key, names or {})
+                axes.plot(*zip(*means, strict=True), color=colour, marker="o", markersize=3, label=label)
         axes.set_title(name, fontsize=10)
         axes.set_xlabel("epoch")
         fit_axes(axes)

@@ -17,8 +17,7 @@ from PIL import Image
 from cyclegan.errors import StudyError
 from cyclegan.study import statistics
 from cyclegan.study.report import FORMATS, csv_of, judge, make_report, to_markdown, to_table, write_report
-from cyclegan.study.report.plots import contact_sheet
-from cyclegan.study.report.plots import plots
+from cyclegan.study.report.plots import contact_sheet, plots
 from cyclegan.study.statistics import pairs, rates
 from tests.study.made_up import made_study, made_votes, sessions_of
 
