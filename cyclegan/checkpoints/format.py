@@ -134,6 +134,10 @@ class CheckpointInfo:
     metrics: Mapping[str, float] = field(default_factory=dict)
     config: CheckpointConfig | None = None
     directions: tuple[Direction, ...] = DIRECTIONS
+    measured_on: str = ""
+    """The split that samples and metrics are of: "test", or "train" for want of test pictures; "" if unknown."""
+    measured_pictures: str = ""
+    """Equal for epochs whose samples and metrics are of the same pictures; "" if unknown."""
 
     @property
     def tag(self) -> str:
@@ -216,7 +220,8 @@ def save_checkpoint(
           checkpoint.json                          epoch, global_step, losses, metrics, seeds, package versions, run_id,
                                                    parent, created, sha256 of the weights; after --init_from also
                                                    started_from; ended_early: the step of the epoch at
-                                                   which --max_steps ended it
+                                                   which --max_steps ended it; measured_on: the split and a
+                                                   fingerprint of the pictures of samples and metrics
           samples/ab.png  samples/ba.png           fixed test pictures: real, fake, rec, one grid per direction
 
     Args:
@@ -331,6 +336,8 @@ def make_info(
             )
         raise CheckpointError("{where} has no gen_ab.safetensors or gen_ba.safetensors", where=where)
     epoch, step = record.get("epoch"), record.get("global_step", 0)
+    measured = record.get("measured_on")
+    measured = measured if isinstance(measured, dict) else {}
     if type(epoch) is not int or type(step) is not int or not 1 <= epoch < 10**9:
         raise CheckpointError(
             "{where}/checkpoint.json is damaged: it names no epoch; get the checkpoint again", where=where
@@ -344,6 +351,8 @@ def make_info(
         metrics=read_figures(record.get("metrics")),
         config=config,
         directions=directions,
+        measured_on=measured["split"] if measured.get("split") in ("test", "train") else "",
+        measured_pictures=str(measured.get("pictures", ""))[:64],
     )
 
 

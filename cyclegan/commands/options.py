@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import Any
 
 from cyclegan.checkpoints.format import Checkpoint
 from cyclegan.cli.flags import positive
@@ -20,7 +21,23 @@ def add_checkpoint_flags(parser: argparse.ArgumentParser, *names: str, **options
     parser.add_argument(*names, **options, metavar="SOURCE",
                         help="folder of a run or of one epoch; or USER/NAME, USER/NAME@epoch-0012 on the Hub")
     parser.add_argument("--epoch", default="latest", type=_epoch, metavar="N", help="which epoch, or latest")
-    parser.add_argument("--direction", required=True, choices=DIRECTIONS, help="ab: A → B, ba: B → A")
+    add_direction_flag(parser)
+
+
+def add_direction_flag(parser: argparse.ArgumentParser, **options: Any) -> None:
+    """Add --direction, whose error says which is which."""
+    parser.add_argument("--direction", **{"required": True, **options}, type=_direction, metavar="{ab,ba}",
+                        help="ab: A → B, ba: B → A; A and B are the names of the run's two domains in that order, "
+                        "which the app, its config.json and the result's line name")
+
+
+def _direction(text: str) -> Direction:
+    if text not in DIRECTIONS:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is neither ab (from domain A, of trainA, to B) nor ba (from B to A); the run's config.json has "
+            "the domains' names as domain_a and domain_b"
+        )
+    return text
 
 
 def _epoch(text: str) -> int | None:

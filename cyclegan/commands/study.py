@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 from cyclegan.cli import flags, ports
 from cyclegan.cli.flags import command_adder, positive, share
 from cyclegan.cli.progress import progress_bar
-from cyclegan.config import DIRECTIONS
-from cyclegan.errors import ConfigError, StudyError, english, number_of
+from cyclegan.commands.options import add_direction_flag
+from cyclegan.errors import ConfigError, DataError, ImageError, StudyError, english, number_of
 from cyclegan.files import write_bytes
 from cyclegan.study.format import Study, read_study
-from cyclegan.study.make import LIMIT, make_study
+from cyclegan.study.make import LIMIT, NoTestPictures, make_study
 from cyclegan.study.protocol import DEFAULT, PROTOCOLS, Protocol, protocol, trial_counts
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _add_build(sub: argparse.ArgumentParser) -> None:
                      help="folder of a run; or USER/NAME on the Hub")
     sub.add_argument("--epochs", default="latest", type=_epochs, metavar="N,N,…",
                      help="which epochs are judged; or latest, or all")
-    sub.add_argument("--direction", choices=DIRECTIONS, **required, help="ab: A → B, ba: B → A")
+    add_direction_flag(sub)
     sub.add_argument("--dataset", metavar="DATA", **required, help="as in training; its test pictures are used")
     sub.add_argument("--output", type=flags.file_path, metavar="DIR", **required,
                      help="folder to write, a new one; its name is the study's, and part of its address")
@@ -128,6 +128,8 @@ def _add_build(sub: argparse.ArgumentParser) -> None:
                      help="use at most N inputs and N real pictures, drawn by the seed")
     sub.add_argument("--split", default="test", choices=("test", "train"),
                      help="split of the pictures; the networks know train, so that is for trying only")
+    sub.add_argument("--skip_bad_images", action="store_true",
+                     help="skip pictures that can't be read, instead of stopping")
     sub.add_argument("--title", default="",
                      help="title that participants see at the top (default: a question that fits the task)")
     sub.add_argument("--contact", default="", metavar="TEXT",
@@ -206,11 +208,18 @@ def build(args: argparse.Namespace) -> int:
         with progress_bar(desc="Rendering", unit="picture", delay=0.5) as bar:
             study = make_study(
                 source, args.dataset, protocol=rules, shorten=shorten, epochs=args.epochs, direction=args.direction,
-                output=args.output, split=args.split, seed=args.seed, size=args.size, limit=args.limit,
+                output=args.output, split=args.split, skip_bad_images=args.skip_bad_images, seed=args.seed,
+                size=args.size, limit=args.limit,
                 title=args.title, contact=args.contact, completion_code=args.completion_code,
                 completion_url=args.completion_url, device=device, progress=show, report=reports.append,
                 note=notes.append,
             )  # fmt: skip
+    except NoTestPictures as error:
+        raise DataError("{reason}, with --split train", reason=error) from error
+    except ImageError as error:
+        if args.skip_bad_images:
+            raise
+        raise DataError("{reason}, remove it, or add --skip_bad_images", reason=error) from error
     finally:
         for problem in source.problems:
             print(f"warning: {problem}", file=sys.stderr)
@@ -239,8 +248,6 @@ def build(args: argparse.Namespace) -> int:
         print(f"{reports[0].summary()}; --verbose and study check list them")
         for note in reports[0].notes:
             print(f"note: {note}")
-    if args.split == "train":
-        print("note: the networks have seen these pictures in training, so this study shows nothing about new ones")
     print(f"next: python -m cyclegan study serve {args.output}")
     return 0
 

@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING
 from cyclegan.cli.flags import device, file_path, positive, share
 from cyclegan.cli.progress import progress_bar
 from cyclegan.commands.options import add_checkpoint_flags, load_checkpoint
+from cyclegan.config import Direction, direction_name
 from cyclegan.errors import Cancelled, CheckpointError, ConfigError, UserError, english, number_of
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
     from cyclegan.translation.inputs import Gathered, Input
+    from cyclegan.translation.translator import Translator
 
 SENTENCES_SAID = 3
 """So many sentences of a kind are printed in one line."""
@@ -51,8 +53,9 @@ def add_translate_command(add: Callable[..., argparse.ArgumentParser]) -> None:
         type=_size,
         default=None,
         metavar="N",
-        help="work at this length of the shorter side and scale back (default: the picture's own size; in the app, "
-        "pictures begin at up to twice the training size, and videos at 256)",
+        help="work at this length of the shorter side, then scale the result to the input's own size; the app's videos "
+        "keep this size (default: the picture's own size; in the app, pictures begin at up to twice the training "
+        "size, and videos at 256)",
     )
     sub.add_argument("--smoothing", type=share, default=0.0, metavar="X",
                      help="0 to 1, for videos: against flicker, the weight of the frame before where nothing moves")
@@ -119,8 +122,15 @@ def _translate_pictures(args: argparse.Namespace, inputs: Sequence[Input]) -> in
     apart = len(args.inputs) > 1 and any("/" in item.target for item in items)
     folders = "; each folder and zip has a folder of its own there" if apart else ""
     out = f"; {len(result.failed)} left out, for the reason above" if result.failed else ""
-    print(f"{done} of {count} translated with epoch {epoch}, written to {args.output}{again}{folders}{out}")
+    how = f"with epoch {epoch}, {_arrow(translator, args.direction)}"
+    print(f"{done} of {count} translated {how}, written to {args.output}{again}{folders}{out}")
     return 1 if gathered.failed or result.failed else 0
+
+
+def _arrow(translator: Translator, direction: Direction) -> str:
+    """Return the direction by the domains' names: `day → night`."""
+    data = translator.checkpoint.config.data
+    return direction_name(direction, data.domain_a, data.domain_b)
 
 
 def _finding(total: int | None = None) -> tqdm:
@@ -265,7 +275,7 @@ def _translate_video(args: argparse.Namespace, path: Path) -> int:
     sound = f", sound {done.sound}" if done.sound in ("copied", "re-encoded") else ""
     print(
         f"{number_of(done.frames, 'frame')}, {done.seconds:.1f} s{sound}, translated with epoch "
-        f"{translator.checkpoint.info.epoch}, written to {args.output}"
+        f"{translator.checkpoint.info.epoch}, {_arrow(translator, args.direction)}, written to {args.output}"
     )
     return 0
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cyclegan.config import DataConfig
-from cyclegan.data.contents import ARCHIVES, advice, counted, look_into, subfolders
+from cyclegan.data.contents import ARCHIVES, advice, counted, look_into, subfolders, top_folder
 from cyclegan.data.domains import LAYOUTS, Domain, Splits, no_folder, open_streets
 from cyclegan.data.loader import Data
 from cyclegan.data.metadata import find_labels, open_labelled
@@ -135,7 +135,8 @@ def _open_file(file: Path, text: str, names: tuple[str, str], paired: bool) -> S
     if suffix == ".zip":
         raise _explained(message(
             "{file} is an archive: unpack it with {command}, then use --dataset {folder}",
-            file=text, command=shlex.join(["python", "-m", "zipfile", "-e", text, folder]), folder=shlex.quote(folder),
+            file=text, command=shlex.join(["python", "-m", "zipfile", "-e", text, folder]),
+            folder=shlex.quote(top_folder(file, folder)),
         ))  # fmt: skip
     if suffix in ARCHIVES:
         raise _explained(message("{file} is an archive: unpack it and give its folder", file=text))

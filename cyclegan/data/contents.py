@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from cyclegan.errors import DataError, ImageError, Message, message, reason_of
 from cyclegan.images import IMAGE_SUFFIXES, list_images
 
-__all__ = ["ARCHIVES", "Contents", "advice", "counted", "has_pictures", "look_into", "pictures_in", "subfolders"]
+__all__ = [
+    "ARCHIVES", "Contents", "advice", "counted", "has_pictures", "look_into", "pictures_in", "subfolders",
+    "top_folder",
+]  # fmt: skip
 
 ARCHIVES = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz", ".xz", ".txz", ".zst", ".7z", ".rar"})
 _DICOM = frozenset({".dcm", ".dicom", ".ima"})
@@ -28,6 +32,7 @@ _NO_WONDER = frozenset({
     ".part", ".crdownload", ".tmp", ".lock",
 })  # fmt: skip
 _NO_WONDER_NAMES = frozenset({"readme", "license", "licence", "copying", "authors", "changelog", "makefile"})
+_SPLITS = frozenset({"train", "trainA", "trainB"})
 _MOST_KINDS = 6
 
 
@@ -96,6 +101,26 @@ def look_into(folder: Path, *, deep: bool = True) -> Contents:
     ]  # fmt: skip
     ordered = dict(sorted(others.items(), key=lambda item: (-item[1], item[0].lower())))
     return Contents(folder, pictures, ordered, sum(nested), sum(count > 0 for count in nested))
+
+
+def top_folder(archive: Path, into: str) -> str:
+    """Return the folder that will hold a zip's data set once it is unpacked into the folder `into`.
+
+    Archives often have one folder that holds all the rest.
+    """
+    try:
+        with zipfile.ZipFile(archive) as file:
+            listed = [PurePosixPath(name).parts for name in file.namelist()]
+    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError):  # Whoever unpacks it will see.
+        return into
+    paths = [parts for parts in listed if parts and not any(part[0] == "." or part == "__MACOSX" for part in parts)]
+    found = PurePosixPath(into)
+    while len(tops := {parts[0] for parts in paths}) == 1 and not tops & _SPLITS:
+        inner = [parts[1:] for parts in paths if len(parts) > 1]
+        if not inner:  # One file.
+            break
+        paths, found = inner, found / tops.pop()
+    return str(found)
 
 
 def advice(suffixes: set[str]) -> list[Message]:

@@ -6,6 +6,7 @@ import contextlib
 import difflib
 import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
@@ -22,14 +23,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LAYOUTS", "UNUSED_PAIRS", "Domain", "Files", "Splits", "StreetsDomain", "Subset", "found_line", "named",
-    "no_folder", "open_streets", "short_name",
+    "no_folder", "open_streets", "readable", "short_name",
 ]  # fmt: skip
 
 LAYOUTS = """Layouts that are understood:
   DATA/trainA/*.jpg  DATA/trainB/*.jpg  (and testA/, testB/)    one folder per domain
   DATA/train/horse/*.jpg  DATA/train/zebra/*.jpg  (and test/)   any two folders of pictures, also without train/
   DATA/train/*.jpg  (and val/, test/)                           pairs side by side: left half = A, right = B
-  DATA.zip, FILE.parquet, a folder of datasets.save_to_disk     these, packed; and pictures with metadata.csv
+  FILE.parquet, a folder of datasets.save_to_disk               these, as tables; and pictures with metadata.csv
+                                                                (archives such as .zip: unpack them first)
   USER/NAME or USER/NAME:CONFIG                                 a Hub data set: two image columns, or two
                                                                 configs, or an image and a two-class label
   streets or streets:count=400,size=256                         built-in synthetic day/night scenes"""
@@ -177,6 +179,26 @@ class Subset:
 
     def fingerprint(self, index: int) -> str:
         return self.whole.fingerprint(self.indices[index])
+
+
+def readable(domain: Domain) -> tuple[Domain, list[str]]:
+    """Return a domain without the pictures that can't be read, and the names of those. Decodes all of them."""
+    def can_be_read(index: int) -> bool:
+        try:
+            domain.load(index)
+            domain.truth(index)
+        except ImageError:
+            return False
+        return True
+
+    if not domain.fallible:
+        return domain, []
+    with ThreadPoolExecutor() as pool:
+        good = list(pool.map(can_be_read, range(len(domain))))
+    if all(good):
+        return domain, []
+    kept = [index for index, is_good in enumerate(good) if is_good]
+    return Subset(domain, kept), [domain.label(index) for index, is_good in enumerate(good) if not is_good]
 
 
 @dataclass(frozen=True)

@@ -141,15 +141,22 @@ def picture_changes(before: Mapping[str, Any], now: Fingerprints) -> str:
         before: of an earlier start, as read from a file; what isn't a list of fingerprints isn't compared.
         now: of this start.
     """
+    known = {name: before[name] for name in before if _are_digests(before[name])}
+    if {"train_a", "train_b"} <= known.keys() & now.keys():  # Without test pictures, their names are missing.
+        known = {name: [] for name in ("test_a", "test_b") if name not in before} | known
+        now = {"test_a": [], "test_b": [], **now}
     changes = []
     for name in ("train_a", "train_b", "test_a", "test_b"):
-        listed = isinstance(before.get(name), list) and all(isinstance(digest, str) for digest in before[name])
-        if not listed or name not in now:
+        if name not in known or name not in now:
             continue
-        old, new = Counter(before[name]), Counter(now[name])
+        old, new = Counter(known[name]), Counter(now[name])
         added, removed = (new - old).total(), (old - new).total()
         replaced = min(added, removed)
         counts = {"added": added - replaced, "removed": removed - replaced, "replaced": replaced}
         if said := ", ".join(f"{count} {kind}" for kind, count in counts.items() if count):
             changes.append(f"{name[:-2]}{name[-1].upper()}: {said}")
     return "; ".join(changes)
+
+
+def _are_digests(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(digest, str) for digest in value)

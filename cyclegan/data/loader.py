@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import sys
@@ -151,8 +152,7 @@ class Data:
         """
         result: dict[str, list] = {}
         for side, other, domain in (("a", "b", self.test_a), ("b", "a", self.test_b)):
-            count_here = min(max(count, 0), len(domain))
-            picked = np.linspace(0, len(domain) - 1, count_here).round().astype(int).tolist()
+            picked = _spread(count, domain)
             try:
                 result[f"real_{side}"] = [self._prepared(domain.load(i)) for i in picked]
                 truths = [domain.truth(i) for i in picked]
@@ -162,6 +162,21 @@ class Data:
             if truths and all(t is not None for t in truths):
                 result[f"truth_{other}"] = [self._prepared(t) for t in truths]
         return result
+
+    def measured_on(self, count: int) -> dict[str, str]:
+        """Return the split of `samples(count)`, "test" or "train", and a fingerprint of those pictures.
+
+        Raises:
+            DataError: a picture can't be read any more.
+        """
+        digest = hashlib.blake2b(digest_size=8)
+        for domain in (self.test_a, self.test_b):
+            for i in _spread(count, domain):
+                try:
+                    digest.update(f"{domain.fingerprint(i) or domain.label(i)}\n".encode(errors="replace"))
+                except (OSError, ImageError) as error:
+                    raise DataError("{picture} can't be read any more", picture=domain.where(i)) from error
+        return {"split": "train" if self.test_is_train else "test", "pictures": digest.hexdigest()}
 
     def close(self) -> None:
         """End the worker processes and release the cache. The data can't be used afterwards."""
@@ -377,6 +392,11 @@ def _print_found(splits: Splits, limit: int | None) -> None:
 def _first(domain: Domain, limit: int | None) -> Domain:
     """Return the first pictures in listing order, so that a limited run uses the same pictures with every seed."""
     return domain if limit is None or len(domain) <= limit else Subset(domain, range(limit))
+
+
+def _spread(count: int, domain: Domain) -> list[int]:
+    """Return at most `count` indices, evenly spread."""
+    return np.linspace(0, len(domain) - 1, min(max(count, 0), len(domain))).round().astype(int).tolist()
 
 
 def _subset(domain: Domain, kept: np.ndarray) -> Domain:

@@ -28,7 +28,7 @@ class Figure:
     key: str
     """Its name in checkpoint.json and metrics.jsonl, without the ending."""
     group: Group
-    """The epoch's record that holds it: the losses of the training, or the metrics of the fixed test pictures."""
+    """The epoch's record that holds it: the losses of the training, or the metrics of fixed pictures, the samples."""
     ending: Ending
     """The ending in a direction's column: the direction (`ab`), its source (`a`) or its target domain (`b`)."""
     label: Message
@@ -122,41 +122,41 @@ FIGURES: tuple[Figure, ...] = (
     ),
     Figure(
         "reconstruction_l1", "metrics", "direction", message("reconstruction L1 (of 255)"),
-        message("how far test pictures brought back are from their originals, in grey levels"),
-        message("Test pictures: brought back (L1)"), unit=GREY_LEVELS, better="lower", format=".1f", in_lists=True,
+        message("how far samples brought back are from their originals, in grey levels"),
+        message("Samples: brought back (L1)"), unit=GREY_LEVELS, better="lower", format=".1f", in_lists=True,
         in_curves=True,
     ),
     Figure(
         "inversion_l1", "metrics", "direction", message("inversion L1 (of 255)"),
         message(
-            "how far test pictures are from the nearest ones that were found among those that their own domain's "
+            "how far samples are from the nearest ones that were found among those that their own domain's "
             "generator can draw, in grey levels; only where translation is an inversion"
         ),
-        message("Test pictures: inversion (L1)"), unit=GREY_LEVELS, better="lower", format=".1f", in_lists=True,
+        message("Samples: inversion (L1)"), unit=GREY_LEVELS, better="lower", format=".1f", in_lists=True,
         in_curves=True,
     ),
     Figure(
         "truth_l1", "metrics", "direction", message("truth L1 (of 255)"),
         message("how far translations are from the true pictures, where those are known, in grey levels"),
-        message("Test pictures: against the truth (L1)"), unit=GREY_LEVELS, better="lower", format=".1f", in_lists=True,
+        message("Samples: against the truth (L1)"), unit=GREY_LEVELS, better="lower", format=".1f", in_lists=True,
         in_curves=True,
     ),
     Figure(
         "change_l1", "metrics", "direction", message("change L1 (of 255)"),
         message("how far translations are from their inputs, in grey levels; near 0, nothing is translated"),
-        message("Test pictures: change (L1)"), unit=GREY_LEVELS, format=".1f", in_lists=True,
+        message("Samples: change (L1)"), unit=GREY_LEVELS, format=".1f", in_lists=True,
     ),
     Figure(
         "diversity", "metrics", "direction", message("diversity"),
         message(
             "how much translations differ from each other, divided by how much their inputs do; near 0, all look alike"
         ),
-        message("Test pictures: diversity"), format=".2f", in_lists=True,
+        message("Samples: diversity"), format=".2f", in_lists=True,
     ),
     Figure(
         "disc_accuracy", "metrics", "target", message("discriminator is right"),
         message("share of patches, real and translated, that the discriminator of the target judges correctly"),
-        message("Test pictures: discriminator is right"), format=".0%",
+        message("Samples: discriminator is right"), format=".0%",
     ),
 )  # fmt: skip
 """In the order in which they are shown."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cyclegan.config import DataConfig, Direction
-from cyclegan.errors import DataError, Message, StudyError
+from cyclegan.errors import DataError, Message, StudyError, message
 from cyclegan.files import read_json
 from cyclegan.study.format import PlannedCheckpoint, Study
 from cyclegan.study.protocol import DEFAULT, Protocol
@@ -33,13 +33,17 @@ LIMIT = 200
 """Inputs, and real pictures, that a study uses by default."""
 
 
+class NoTestPictures(DataError):
+    """A data set without the test pictures that a study shows."""
+
+
 def make_study(
     source: CheckpointSource, data: str, *, direction: Direction, output: str | Path,
     protocol: str | Protocol | None = None, shorten: bool = False, epochs: Sequence[int] | str = "latest",
-    split: str = "test", seed: int = 0, size: tuple[int, int] | None = None, limit: int | None = LIMIT,
-    title: str = "", contact: str = "", completion_code: str = "", completion_url: str = "", device: str | None = None,
-    progress: Callable[[int, int], object] | None = None, report: Callable[[BlindingReport], object] | None = None,
-    note: Callable[[Message], object] | None = None,
+    split: str = "test", skip_bad_images: bool = False, seed: int = 0, size: tuple[int, int] | None = None,
+    limit: int | None = LIMIT, title: str = "", contact: str = "", completion_code: str = "", completion_url: str = "",
+    device: str | None = None, progress: Callable[[int, int], object] | None = None,
+    report: Callable[[BlindingReport], object] | None = None, note: Callable[[Message], object] | None = None,
 ) -> Study:  # fmt: skip
     """Render a study's pictures, check that it is blind, and freeze it. The same arguments give the same bytes.
 
@@ -52,6 +56,7 @@ def make_study(
         shorten: if there are too few pictures for the protocol's trials, take as many as they are enough for.
         epochs: those under judgement; or latest, or all.
         split: test; or train, only for trying, because the networks know the training pictures.
+        skip_bad_images: leave out pictures that can't be read, with a note, instead of raising ImageError.
         seed: seed of the pictures, the sequences and the sides.
         size: (width, height) of the stimuli in pixels; None: the size that the networks work at.
         limit: use at most this many inputs and as many real pictures, drawn by the seed.
@@ -62,7 +67,8 @@ def make_study(
         device: cpu, cuda, cuda:1, mps; None chooses.
         progress: called with the number of finished pictures and their total.
         report: called with the result of the blinding self-test.
-        note: called with a sentence if test pictures are also training pictures, for which all pictures are read.
+        note: called with a sentence if test pictures are also training pictures, for which all pictures are read, or
+            if pictures are left out.
 
     Raises:
         StudyError: the arguments make no study, there are too few pictures (`cyclegan.study.choice.TooFewPictures`), or
@@ -72,6 +78,7 @@ def make_study(
         ImageError: a picture can't be read.
     """
     from cyclegan.data import find_data
+    from cyclegan.data.domains import readable
     from cyclegan.data.fingerprints import fingerprints, trained_on
     from cyclegan.study.build import Preparation, build
 
@@ -83,7 +90,20 @@ def make_study(
     splits = find_data(data_config)
     inputs, reals = (getattr(splits, f"{split}_{domain}") for domain in direction)
     if inputs is None or reals is None:
-        raise DataError("{dataset} has no test pictures: add them, or try it out with --split train", dataset=data)
+        raise NoTestPictures(
+            "{dataset} has no test pictures: add them, or try a study of its training pictures", dataset=data
+        )
+    if note is not None and split == "train":
+        note(message(
+            "the networks have seen these pictures in training, so this study shows nothing about new ones"
+        ))  # fmt: skip
+    if skip_bad_images:
+        (inputs, bad), (reals, others) = readable(inputs), readable(reals)
+        if note is not None and (found := bad + others):
+            note(message(
+                "left out: {n} picture that can't be read, such as {example}",
+                "left out: {n} pictures that can't be read, such as {example}", len(found), example=found[0],
+            ))  # fmt: skip
     if note is not None and split == "test" and (known := trained_on(splits, fingerprints(splits))):
         note(known)
     checkpoints = [

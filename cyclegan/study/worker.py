@@ -94,6 +94,8 @@ def _work(connection: Connection, function: Callable[..., object], args: tuple[A
         message = ("failed", error)
     except Exception:
         message = ("failed", traceback.format_exc())
+    # The caller ends this process once it knows; an exception while Python itself ends would only be printed.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with contextlib.suppress(OSError):  # The caller is gone.
         connection.send(message)
 

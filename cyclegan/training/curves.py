@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,23 @@ def _panels(rows: list[dict[str, Any]]) -> dict[str, list[str]]:
     return {title: found for title, found in panels.items() if found}
 
 
-def draw_curves(rows: list[dict[str, Any]], path: Path, title: str = "") -> None:
-    """Draw the losses against the epoch as a PNG: steps' lines thin, epochs' means with markers."""
+def line_name(key: str, names: Mapping[str, str]) -> str:
+    """Return a loss's name in the legend: `cycle_a` by its domain, `gan_ab` by its direction, others as they are."""
+    figure, ending = figure_of(key)
+    return " → ".join(names.get(domain, domain.upper()) for domain in ending) if figure else key
+
+
+def draw_curves(
+    rows: list[dict[str, Any]], path: Path, title: str = "", names: Mapping[str, str] | None = None
+) -> None:
+    """Draw the losses against the epoch as a PNG: steps' lines pale, epochs' means with markers.
+
+    Args:
+        rows: of metrics.jsonl.
+        path: the file to write.
+        title: above all panels.
+        names: the domains' names by `a`, `b`, for the legends.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -43,7 +59,8 @@ def draw_curves(rows: list[dict[str, Any]], path: Path, title: str = "") -> None
                 axes.plot(*zip(*drawn, strict=True), color=colour, alpha=0.3, linewidth=1)
             means = [(row["epoch"], row["losses"][key]) for row in epochs if key in row["losses"]]
             if means:
-                axes.plot(*zip(*means, strict=True), color=colour, marker="o", markersize=3, label=key)
+                label = line_name(key, names or {})
+                axes.plot(*zip(*means, strict=True), color=colour, marker="o", markersize=3, label=label)
         axes.set_title(name, fontsize=10)
         axes.set_xlabel("epoch")
         fit_axes(axes)
@@ -51,4 +68,5 @@ def draw_curves(rows: list[dict[str, Any]], path: Path, title: str = "") -> None
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize=8)
     figure.suptitle(title, fontsize=11)
+    figure.supxlabel("marks: means of epochs; pale lines: means of some steps", fontsize=8)
     figure.savefig(path, dpi=100)

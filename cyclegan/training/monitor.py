@@ -75,7 +75,7 @@ class EpochResult:
     metrics: dict[str, float]
     """See `sample_metrics`."""
     grids: dict[Direction, Image.Image]
-    """Sample grids of the fixed test pictures, by direction."""
+    """Sample grids of the fixed pictures, by direction."""
     lines: list[str | Message]
     """Its summary and warnings, to print when its checkpoint has been written."""
 
@@ -306,7 +306,7 @@ class Monitor:
         trainer, device = self.trainer, self.accelerator.device
         count = sum(len(samples[f"real_{direction[0]}"]) for direction in trainer.method.directions)
         # Shown only where it takes long, e.g. by inversion on a CPU.
-        bar = tqdm(total=count, desc="test pictures", unit="picture", dynamic_ncols=True, delay=5, leave=False)
+        bar = tqdm(total=count, desc="samples", unit="picture", dynamic_ncols=True, delay=5, leave=False)
         with self.accelerator.autocast(), bar:
             translated = translate_samples(samples, trainer.published_generators(), device, bar.update)
             metrics = sample_metrics(samples, translated, trainer.judges(), device)
@@ -318,7 +318,7 @@ class Monitor:
         first, *more = self.trainer.method.directions
         source, target = (self._names[domain] for domain in first)
         try:
-            draw_curves(self.log.read(), run / "curves.png", f"{source} {'↔' if more else '→'} {target}")
+            draw_curves(self.log.read(), run / "curves.png", f"{source} {'↔' if more else '→'} {target}", self._names)
         except OSError as error:
             self.say(f"warning: couldn't write curves.png ({error.strerror or error})")
 

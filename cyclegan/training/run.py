@@ -6,7 +6,7 @@ import contextlib
 import os
 import tempfile
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from cyclegan.config import Direction, TrainConfig
 from cyclegan.data import Data
 from cyclegan.data.fingerprints import fingerprints, picture_changes, picture_notes
 from cyclegan.errors import CheckpointError, Message, UserError, message
+from cyclegan.evaluation.samples import DIVERSITY_SAMPLES
 from cyclegan.files import read_json, remove_leftovers, remove_whole, whole_folder, write_json
 from cyclegan.images import to_image
 from cyclegan.training.background import TrainerSnapshot
@@ -64,6 +65,7 @@ class Run:
         self.progress: ProgressWriter | None = None
         """Shows the app how far the training is; on the main process."""
         self._restored = False
+        self._measured_on: dict[str, str] = {}
         self.notes: list[Message | UserError | str] = []
         """Sentences for the log, about what was resumed and what changed."""
 
@@ -196,9 +198,14 @@ class Run:
         """Note what changed in the data since the last start, and pictures in two places; record what is there now."""
         if not self.is_main:
             return
-        path, now = self.folder / PICTURES, fingerprints(data)
-        if not now:
-            return
+        self._measured_on = data.measured_on(max(self.config.run.sample_count, DIVERSITY_SAMPLES))
+        if now := fingerprints(data):
+            self._compare_all(data, now)
+        self._compare_measured()
+
+    def _compare_all(self, data: Data, now: Mapping[str, Sequence[str]]) -> None:
+        """Note what changed since the last start, by pictures.json, and pictures in two places; write it anew."""
+        path = self.folder / PICTURES
         with contextlib.suppress(CheckpointError):  # Missing at the first start; damaged, there is nothing to compare.
             if changes := picture_changes(read_json(path, error=CheckpointError), now):
                 self.notes.append(message(
@@ -209,6 +216,17 @@ class Run:
         self.notes += picture_notes(data, now)
         with explained_writes(path):
             write_json(path, now)
+
+    def _compare_measured(self) -> None:
+        """Note that the pictures of samples and figures are others than those of the newest epoch."""
+        before = ""
+        with contextlib.suppress(CheckpointError):  # Raised if the folder holds no checkpoint.
+            before = LocalSource(self.folder).list()[0].measured_pictures
+        if before and before != self._measured_on["pictures"]:
+            self.notes.append(message(
+                "samples and figures are of other pictures from now on, so the figures of earlier epochs can't be "
+                "compared with those of later ones"
+            ))  # fmt: skip
 
     # --- resuming -------------------------------------------------------------------------------------------
 
@@ -360,6 +378,8 @@ class Run:
         }
         if snapshot.step_in_epoch:
             record["ended_early"] = snapshot.step_in_epoch
+        if self._measured_on:
+            record["measured_on"] = self._measured_on
         if started_from:
             record["started_from"] = started_from
         weights, networks = snapshot.weights, snapshot.state["shared"]["networks"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import functools
 import html
 import io
@@ -9,6 +10,7 @@ import math
 import re
 import threading
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from cyclegan.checkpoints.format import CheckpointInfo
@@ -22,6 +24,7 @@ PANELS: dict[str, Message] = {
     "fid": message("Test pictures: FID"),
 }  # fmt: skip
 """The panels by the key of a figure, in order; those of other programs after the table's own."""
+_LOSSES = frozenset(figure.key for figure in FIGURES if figure.group == "losses")
 COLOURS = ("#0072b2", "#d55e00")
 """Placeholders for the two lines' colours, and for text and marks: the page's style sheet sets the real ones."""
 INK, MARK = "#123456", "#654321"
@@ -56,15 +59,32 @@ def curves(infos: Sequence[CheckpointInfo], marked: Sequence[int], say: words.Sp
         points = tuple((epoch, each[name]) for epoch, each in figures.items() if name in each)
         kinds.setdefault(kind, {})[end] = (_line_name(infos[-1], end), points)
     heading = say.html("Training curves of {run}", run=run) if run else say.html("Training curves")
-    panels = [_panel(say.text_of(title), kinds[kind], chosen, say) for kind, title in PANELS.items() if kind in kinds]
+    breaks = tuple(runs.measured_anew(infos))
+    panels = [
+        _panel(say.text_of(title), kinds[kind], chosen, say, breaks=() if kind in _LOSSES else breaks)
+        for kind, title in PANELS.items() if kind in kinds
+    ]
     if not panels:
         none = say.html("No losses are recorded with these checkpoints.")
         return f'<section class="curves"><h2>{heading}</h2><p>{none}</p></section>'
     summary = say.html("All figures")
+    about = _about(infos[-1], breaks, say)
     return (
-        f'<section class="curves"><h2>{heading}</h2><div class="panels">{"".join(panels)}</div>'
+        f'<section class="curves"><h2>{heading}</h2>{about}<div class="panels">{"".join(panels)}</div>'
         f"<details><summary>{summary}</summary>{_table(figures, chosen, summary, say)}</details></section>"
     )
+
+
+def _about(newest: CheckpointInfo, breaks: Sequence[int], say: words.Speaker) -> str:
+    """Return the HTML about the pictures that the figures are of, where a visitor would expect others."""
+    said = [runs.of_training_pictures(newest, say)]
+    if breaks:
+        said.append(say(
+            "From epoch {epoch} on, samples and figures are of other pictures, so they can't be compared with those of "
+            "earlier epochs.",
+            epoch=breaks[-1],
+        ))  # fmt: skip
+    return "".join(f'<p class="notice">{html.escape(sentence)}</p>' for sentence in said if sentence)
 
 
 def step_curves(rows: Sequence[Mapping[str, Any]], domains: Mapping[str, str], say: words.Speaker) -> str:
@@ -110,7 +130,8 @@ def _line_name(info: CheckpointInfo, end: str) -> str:
 
 
 def _panel(
-    title: str, lines: Mapping[str, Line], chosen: tuple[int, ...], say: words.Speaker, *, by_step: bool = False
+    title: str, lines: Mapping[str, Line], chosen: tuple[int, ...], say: words.Speaker, *, by_step: bool = False,
+    breaks: tuple[int, ...] = (),
 ) -> str:
     lines = {end: lines[end] for end in ("ab", "a", "", "ba", "b") if end in lines}
     names = [(name, COLOURS[0] if end in ("ab", "a", "") else COLOURS[1]) for end, (name, _) in lines.items()]
@@ -120,7 +141,7 @@ def _panel(
     plain = [(colour, points) for (_, colour), (_, points) in zip(names, lines.values(), strict=True)]
     in_words = " ".join(_in_words(line, chosen, say, by_step=by_step) for line in lines.values())
     label = html.escape(f"{title}. {in_words}")
-    svg = _svg(tuple(plain), chosen).replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+    svg = _svg(tuple(plain), chosen, breaks).replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
     return f"<figure><figcaption><b>{html.escape(title)}</b>{legend}</figcaption>{svg}</figure>"
 
 
@@ -161,8 +182,13 @@ def _table(
 
 
 @functools.lru_cache(256)
-def _svg(lines: tuple[tuple[str, tuple[tuple[int, float], ...]], ...], chosen: tuple[int, ...]) -> str:
-    """Return one panel's <svg> without words, so that matplotlib needs no font for them."""
+def _svg(
+    lines: tuple[tuple[str, tuple[tuple[int, float], ...]], ...], chosen: tuple[int, ...], breaks: tuple[int, ...]
+) -> str:
+    """Return one panel's <svg> without words, so that matplotlib needs no font for them.
+
+    Lines are broken before each epoch in `breaks`, because others were measured before.
+    """
     with _drawing:  # Matplotlib isn't safe for several threads.
         import matplotlib
         from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -176,8 +202,10 @@ def _svg(lines: tuple[tuple[str, tuple[tuple[int, float], ...]], ...], chosen: t
             axes.axvline(epoch, color=MARK, linewidth=1, linestyle=(0, (3, 2)))
         for colour, points in lines:
             step = math.ceil(len(points) / MAX_POINTS)
-            axes.plot(*zip(*points[::-1][::step], strict=True), color=colour, linewidth=1.5,
-                      marker="o" if len(points) < 30 else "", markersize=2)  # fmt: skip
+            parts = groupby(points[::-1][::step], key=lambda point: bisect.bisect(breaks, point[0]))
+            for _, part in parts:
+                axes.plot(*zip(*part, strict=True), color=colour, linewidth=1.5,
+                          marker="o" if len(points) < 30 else "", markersize=2)  # fmt: skip
             there = [point for point in points if point[0] in chosen]
             if there:
                 axes.plot(*zip(*there, strict=True), color=colour, linestyle="", marker="o", markersize=5,

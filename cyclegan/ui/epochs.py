@@ -1,4 +1,4 @@
-"""The epochs of a run, for the checkpoints page: their test pictures, and the HTML of their cards and figures."""
+"""The epochs of a run, for the checkpoints page: their samples, and the HTML of their cards and figures."""
 
 from __future__ import annotations
 
@@ -63,17 +63,19 @@ def samples(bench: Workbench, run: str | None, epoch: str | None, say: words.Spe
             file = served(name, lambda to, grid=grid: grid.save(to, compress_level=1))
             grids.append((file, runs.arrow(info, path.stem)))
         if grids:
-            note = say("Test pictures of epoch {epoch}. Select one to see it larger.", epoch=info.epoch)
+            note = say("Samples of epoch {epoch}. Select one to see it larger.", epoch=info.epoch)
+            if sentence := runs.of_training_pictures(info, say):
+                note = f"{note} {sentence}"
         else:
-            note = say("Epoch {epoch} has no test pictures.", epoch=info.epoch)
+            note = say("Epoch {epoch} has no samples.", epoch=info.epoch)
         yield [note, grids]
     except Exception as error:
-        yield [say("Couldn't load the test pictures."), []]
+        yield [say("Couldn't load the samples."), []]
         raise_for_page(error, say)
 
 
 def _grid(path: Path, tag: str) -> Image.Image:
-    """Return a grid of an epoch's test pictures, from any source, without its metadata. Raises ImageError."""
+    """Return a grid of an epoch's samples, from any source, without its metadata. Raises ImageError."""
     name = message("{file} of {tag}", file=path.name, tag=tag)
     width, height = probe_image(path, name=name)
     if width * height > inputs.MAX_SHOWN_PIXELS:
@@ -189,7 +191,7 @@ def cards(run: str, infos: Sequence[CheckpointInfo], count: int, chosen: Checkpo
         f'<div class="list-head"><h2>{say.html("All epochs")}</h2><p class="tick-hint">{hint}</p>'
         f'<a class="go" hidden>{say.html("Compare the ticked epochs")}</a></div>'
         f'<div class="epochs" data-run="{html.escape(run)}" data-least="{MIN_COMPARED}" data-most="{MAX_COMPARED}">'
-        f"{shown}</div>{legend(had, bool(best), say)}"
+        f"{shown}</div>{legend(had, bool(best), say, max(runs.measured_anew(infos), default=0))}"
     )
 
 
@@ -198,8 +200,12 @@ def _value(figure: Figure, info: CheckpointInfo, direction: str) -> float | None
 
 
 def _best(infos: Sequence[CheckpointInfo]) -> dict[tuple[str, str], float]:
-    """Return the best value of each row and column in which one value is better than another."""
-    best = {}
+    """Return the best value of each row and column in which one value is better than another.
+
+    Only epochs that are measured on the newest one's pictures are compared.
+    """
+    since, best = max(runs.measured_anew(infos), default=0), {}
+    infos = [info for info in infos if info.epoch >= since]
     for figure in FIGURES:
         for direction in DIRECTIONS if figure.better else ():
             values = [value for info in infos if (value := _value(figure, info, direction)) is not None]
@@ -224,7 +230,7 @@ def _card(
         f'<article class="epoch-card{" is-chosen" if is_chosen else ""}" data-epoch="{info.tag}"'
         f' data-sha="{html.escape(info.commit_sha)}">'
         f'<button type="button" class="show thumbs" aria-label="{show}">{images}'
-        f'<span class="none">{say.html("no test pictures")}</span>'
+        f'<span class="none">{say.html("no samples")}</span>'
         f'<span class="failed">{say.html("unavailable")}</span></button>'
         f'<div class="what"><h3>{say.html("Epoch {epoch}", epoch=epoch)}{badge}</h3><p>{_when(info, say)}</p>'
         f'<p class="links"><button type="button" class="show" aria-label="{show}">{say.html("Show")}</button>'
@@ -239,7 +245,7 @@ def _table(info: CheckpointInfo, best: Mapping[tuple[str, str], float], say: wor
     head = "".join(f'<th scope="col">{html.escape(runs.arrow(info, direction))}</th>' for direction in DIRECTIONS)
     parts = [
         _group(say.html("Losses in training"), [_row(f, info, best, say) for f in FIGURES if f.group == "losses"]),
-        _group(say.html("On the test pictures"), [_row(f, info, best, say) for f in FIGURES if f.group == "metrics"]),
+        _group(_measured(info, say), [_row(f, info, best, say) for f in FIGURES if f.group == "metrics"]),
     ]
     others = [(name, x) for name, x in {**info.losses, **info.metrics}.items() if figure_of(name)[0] is None]
     parts.append(_group(say.html("Others"), [
@@ -249,6 +255,13 @@ def _table(info: CheckpointInfo, best: Mapping[tuple[str, str], float], say: wor
     if not any(parts):
         return ""
     return f'<table class="figures"><thead><tr><td></td>{head}</tr></thead>{"".join(parts)}</table>'
+
+
+def _measured(info: CheckpointInfo, say: words.Speaker) -> str:
+    """Return the HTML of the heading of figures that the epoch's samples have."""
+    if info.measured_on == "train":
+        return say.html("On the samples, which are training pictures")
+    return say.html("On the samples, which are test pictures") if info.measured_on else say.html("On the samples")
 
 
 def _group(title: str, rows: Sequence[str]) -> str:
@@ -275,13 +288,14 @@ def _row(figure: Figure, info: CheckpointInfo, best: Mapping[tuple[str, str], fl
     return f'<tr><th scope="row" title="{meaning}">{label}</th>{"".join(cells)}</tr>'
 
 
-def legend(figures: Iterable[Figure], marks: bool, say: words.Speaker) -> str:
+def legend(figures: Iterable[Figure], marks: bool, say: words.Speaker, since: int = 0) -> str:
     """Return the HTML of the figures' meanings.
 
     Args:
         figures: those that are shown.
         marks: whether dots mark the best values.
         say: the visitor's language.
+        since: the epoch from which on the best values are, 0 for all.
     """
     def about(figure: Figure) -> str:
         said = [figure.meaning, *([BETTER[figure.better][1]] if figure.better else [])]
@@ -295,6 +309,10 @@ def legend(figures: Iterable[Figure], marks: bool, say: words.Speaker) -> str:
         "A dot marks the run's best value in a row whose arrow says which way is better. A better value doesn't "
         "guarantee better pictures: look at them."
     )
+    if since:
+        dot += " " + say.html(
+            "Epochs before epoch {epoch} have no dot, because their figures are of other pictures.", epoch=since
+        )
     return (
         f'<details class="legend"><summary>{say.html("What the figures mean")}</summary>'
         f"{f'<p>{dot}</p>' if marks else ''}<dl>{rows}</dl></details>"

@@ -64,7 +64,7 @@ def _samples(source: LocalSource, progress: Progress, say: words.Speaker) -> str
         shown.append(f'<figure><figcaption>{arrow}</figcaption><img alt="{arrow}" src="{address}"></figure>')
     if not shown:
         return ""
-    said = say.html("The test pictures after step {step} of the run.", step=progress.samples_step)
+    said = say.html("The samples after step {step} of the run.", step=progress.samples_step)
     return f'<p>{said}</p><div class="samples">{"".join(shown)}</div>'
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import itertools
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,23 @@ def listed(source: CheckpointSource) -> list[CheckpointInfo]:
     if not infos and not is_starting(source):
         raise CheckpointError("{source} holds no readable checkpoint", source=source.name)
     return infos
+
+
+def measured_anew(infos: Sequence[CheckpointInfo]) -> list[int]:
+    """Return the epochs, in order, whose samples are of other pictures than those of the epoch before."""
+    found, before = [], ""
+    for info in sorted(infos, key=lambda info: info.epoch):
+        if before and info.measured_pictures and info.measured_pictures != before:
+            found.append(info.epoch)
+        before = info.measured_pictures or before
+    return found
+
+
+def of_training_pictures(info: CheckpointInfo, say: words.Speaker) -> str:
+    """Return the sentence for an epoch whose data set had no test pictures; "" for another."""
+    if info.measured_on != "train":
+        return ""
+    return say("This data set has no test pictures: samples and figures are of training pictures.")
 
 
 def domains(info: CheckpointInfo) -> dict[str, str]:

@@ -186,6 +186,12 @@ _PREPROCESS = {
 }
 
 
+_MEASURED_ON = {
+    "test": "test pictures", "train": "training pictures, because the data have no test pictures",
+    "": "test pictures, or training pictures if the data have no others",
+}  # fmt: skip
+
+
 def _limits(info: CheckpointInfo) -> str:
     lines = [
         "Whatever the input does not show is invented. Don't take details of a translation for facts.",
@@ -195,8 +201,8 @@ def _limits(info: CheckpointInfo) -> str:
     entry = index_entry(info)
     if any(value is not None for figure in METRICS for value in figure_values(figure, entry, info.directions)):
         lines.append(
-            "The figures are of a few fixed pictures of the run's own: test pictures, or training pictures if the data "
-            "have no others. They compare the epochs of this run, not one model with another."
+            f"The figures are of a few fixed pictures of the run's own: {_MEASURED_ON[info.measured_on]}. They compare "
+            "the epochs of this run, not one model with another."
         )
     return "## Limits\n\n" + "\n".join(f"- {line}" for line in lines)
 

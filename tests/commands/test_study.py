@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from tqdm import tqdm
 
 from cyclegan.__main__ import main
@@ -114,6 +115,14 @@ def test_build_says_what_it_lacks(refused, building, tmp_path):
     assert "or take --practice_trials 1 --test_trials 11" in refused(*building, "--test_trials", "60")
     assert "one fake at a time" in refused(*building, "--task", "tag")
     assert "no folder" in refused(*building, "--dataset", tmp_path / "nothing")
+    for name in [f"train{side}/{index}.png" for side in "AB" for index in range(12)]:
+        (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 40), (len(name), 99, 0)).save(tmp_path / "data" / name)
+    (tmp_path / "data" / "trainA" / "0.png").write_bytes(b"PNG")
+    data = [*building, "--dataset", tmp_path / "data"]
+    assert "try a study of its training pictures, with --split train" in refused(*data)
+    broken = refused(*data, "--split", "train")
+    assert re.search(r"trainA/0.png .*, remove it, or add --skip_bad_images", broken), broken
     assert "no test pictures" in refused(*building, "--dataset", "streets:count=2,test_count=0,size=40")
     assert "picking compares epochs" in refused(*building, "--protocol", "pick", "--practice_trials", 0)
     assert "choose sides" in refused(*building, "--size", 8)
@@ -135,8 +144,8 @@ def test_a_study_for_which_no_protocol_is_named_has_as_many_trials_as_there_are_
 
 
 def test_build_on_training_pictures_says_that_this_proves_nothing(run, building):
-    status, out, _ = run(*building, "--dataset", "streets:count=12,test_count=2,size=40", "--split", "train")
-    assert status == 0 and "seen these pictures in training" in out
+    status, _, err = run(*building, "--dataset", "streets:count=12,test_count=2,size=40", "--split", "train")
+    assert status == 0 and "seen these pictures in training" in err
 
 
 def test_paired_data_may_be_shown_as_pairs(run, building, tmp_path):

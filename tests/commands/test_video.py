@@ -227,7 +227,7 @@ def test_translate_from_the_shell(tmp_path, clip, translator, run_script):
     target = tmp_path / "new" / "out.mp4"
     done = run_script(*CYCLEGAN, "translate", "--checkpoints", tmp_path / "run", "--direction", "ab",
                       "--input", clip, "--output", target, "--size", 32, "--smoothing", 0.5)  # fmt: skip
-    assert "10 frames, 0.3 s, sound copied, translated with epoch 1" in done.stdout
+    assert "10 frames, 0.3 s, sound copied, translated with epoch 1, day → night," in done.stdout
     assert "flicker where nothing moves" in done.stdout and "after smoothing" in done.stdout
     assert "10/10" in done.stderr and facts(target) == facts(clip)
 

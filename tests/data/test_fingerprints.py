@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cyclegan.checkpoints.format import CheckpointConfig, save_checkpoint
 from cyclegan.config import DataConfig, RunConfig, TrainConfig
 from cyclegan.data import open_data
 from cyclegan.data.fingerprints import MOST_BYTES, fingerprint, fingerprints, picture_changes
@@ -65,6 +66,52 @@ def test_a_damaged_record_is_written_again(folders, notes, tmp_path):
         assert notes(folders) == []
     picture(folders / "trainA" / "3.png", 70)
     assert len(notes(folders)) == 1
+
+
+def test_test_pictures_that_were_added_or_taken_away(folders, notes, tmp_path):
+    notes(folders)
+    for side in "AB":
+        (folders / f"test{side}").rename(tmp_path / f"put-away-{side}")
+    (note,) = notes(folders)
+    assert "(testA: 3 removed; testB: 3 removed)" in note
+    for side in "AB":
+        (tmp_path / f"put-away-{side}").rename(folders / f"test{side}")
+    (note,) = notes(folders)
+    assert "(testA: 3 added; testB: 3 added)" in note and notes(folders) == []
+
+
+def test_samples_are_known_by_their_pictures(folders, tmp_path):
+    settings = DataConfig(dataset=str(folders), load_size=20, crop_size=16, num_workers=0)
+
+    def measured_on():
+        with open_data(settings, seed=0, progress=False) as data:
+            return data.measured_on(2)
+
+    first = measured_on()
+    assert first["split"] == "test" and measured_on() == first
+    (folders / "testA" / "0.png").replace(tmp_path / "0.png")
+    other = measured_on()
+    assert other["split"] == "test" and other != first
+    for side in "AB":
+        shutil.rmtree(folders / f"test{side}")
+    assert measured_on()["split"] == "train"
+
+
+def test_figures_of_other_pictures_are_noted_at_the_start(folders, notes, tmp_path):
+    def epoch(**record):
+        config = CheckpointConfig.of(TrainConfig(DataConfig(dataset=str(folders))))
+        save_checkpoint(tmp_path / "run", epoch=1, weights={"gen_ab": {}}, config=config, record=record)
+
+    epoch()  # An older one, which doesn't record it.
+    assert notes(folders) == []
+    with open_data(DataConfig(dataset=str(folders), load_size=20, crop_size=16), seed=0, progress=False) as data:
+        epoch(measured_on=data.measured_on(8))
+    assert notes(folders) == []
+    for side in "AB":
+        shutil.rmtree(folders / f"test{side}")
+    removed, others = notes(folders)
+    assert "removed" in removed
+    assert others.startswith("samples and figures are of other pictures from now on, so the figures of earlier epochs")
 
 
 def test_both_domains_hold_the_same(folders, notes):

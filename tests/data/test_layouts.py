@@ -3,6 +3,11 @@
 import io
 import logging
 import os
+import re
+import shlex
+import subprocess
+import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -10,7 +15,7 @@ from PIL import Image
 
 from cyclegan.config import DataConfig
 from cyclegan.data import find_data, name_domains, open_data
-from cyclegan.data.domains import UNUSED_PAIRS
+from cyclegan.data.domains import LAYOUTS, UNUSED_PAIRS
 from cyclegan.errors import DataError
 
 
@@ -237,6 +242,26 @@ def test_ordinary_pictures_that_would_be_cut_in_halves_are_warned_of(root, caplo
 def test_a_file_says_what_to_do_instead(root, name, says):
     root.files(name)
     assert refused(root.path / name).endswith(says.format(root.path / name) + ".")
+
+
+@pytest.mark.parametrize("top", ["", "my pictures/", "one/two/"])
+def test_the_advised_command_unpacks_an_archive_into_the_named_folder(root, top, monkeypatch, tmp_path):
+    for name in ("trainA", "trainB"):
+        root.pictures(name, 2)
+    packed = tmp_path / "packed data.zip"
+    with zipfile.ZipFile(packed, "w") as file:
+        for path in root.path.glob("*/*"):
+            file.write(path, f"{top}{path.relative_to(root.path)}")
+        file.writestr(f"__MACOSX/{top}trainA/._0.png", b"")
+        file.writestr(f"{top}.DS_Store", b"")
+    monkeypatch.chdir(tmp_path)
+    command, dataset = re.search("unpack it with python (.*), then use --dataset (.*)[.]$", refused(packed)).groups()
+    subprocess.run([sys.executable, *shlex.split(command)], check=True)
+    assert len(find_data(DataConfig(dataset=shlex.split(dataset)[0])).train_a) == 2
+
+
+def test_only_what_is_opened_is_among_the_layouts():
+    assert ".zip" not in LAYOUTS.replace("(archives such as .zip: unpack them first)", "")
 
 
 def test_patterns_and_packed_domains_say_what_to_do(root):

@@ -16,7 +16,7 @@ from cyclegan.evaluation.collapse import diversity, warnings
 from cyclegan.evaluation.figures import fit_axes
 from cyclegan.evaluation.samples import sample_grid, sample_metrics, translate_samples
 from cyclegan.methods.losses import called_real
-from cyclegan.training.curves import draw_curves
+from cyclegan.training.curves import draw_curves, line_name
 
 NAMES = {"a": "day", "b": "night"}
 
@@ -144,12 +144,19 @@ def test_metrics_are_rewound_to_the_step_that_is_resumed(tmp_path):
     assert all(json.loads(line) for line in log.path.read_text().splitlines())
 
 
+def test_legends_of_curves_have_the_domains_names():
+    names = {"a": "day", "b": "night"}
+    shown = [line_name(key, names) for key in ("cycle_a", "gan_ba", "extra")]
+    assert shown == ["day", "night → day", "extra"]
+    assert line_name("gan_ab", {}) == "A → B"
+
+
 def test_curves_are_drawn_for_any_history(tmp_path):
     losses = {"gan_ab": 0.5, "cycle_a": 0.2}
     rows = [{"event": "step", "epoch": 1, "step": s, "losses": losses} for s in range(1, 9)]
     sizes = []
     for history in ([], rows, [*rows, {"event": "epoch", "epoch": 1, "step": 8, "losses": losses}]):
-        draw_curves(history, tmp_path / "curves.png", "day ↔ night")
+        draw_curves(history, tmp_path / "curves.png", "day ↔ night", {"a": "day", "b": "night"})
         with Image.open(tmp_path / "curves.png") as image:
             sizes.append(len(np.unique(np.asarray(image.convert("RGB")).reshape(-1, 3), axis=0)))
     assert sizes[2] > 20

@@ -570,3 +570,12 @@ def test_the_schedule_in_words(options, line):
     info = make_info()
     train = {**info.config.train, "optim": OptimConfig(**options).to_json()}
     assert line in card_of(dataclasses.replace(info, config=dataclasses.replace(info.config, train=train)))
+
+
+@pytest.mark.parametrize(("split", "says"), [
+    ("test", "the run's own: test pictures. They compare"),
+    ("train", "the run's own: training pictures, because the data have no test pictures. They compare"),
+    ("", "the run's own: test pictures, or training pictures if the data have no others. They compare"),
+])  # fmt: skip
+def test_limits_say_which_pictures_the_figures_are_of(split, says):
+    assert says in card_of(make_info(measured_on=split))

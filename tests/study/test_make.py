@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from cyclegan.checkpoints.sources import LocalSource
-from cyclegan.errors import DataError, StudyError
+from cyclegan.errors import DataError, ImageError, StudyError
 from cyclegan.locale import in_language
 from cyclegan.study.choice import TooFewPictures
 from cyclegan.study.format import read_study
@@ -70,10 +70,28 @@ def test_a_preset_by_its_name(source, options):
     assert (study.protocol.practice_trials, study.protocol.test_trials) == (2, 8)
 
 
+def test_pictures_that_cannot_be_read_are_left_out_if_asked(source, options, tmp_path):
+    rng = np.random.default_rng(0)
+    for folder in ("trainA", "trainB"):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+        for index in range(20):
+            pixels = rng.integers(0, 256, (40, 40, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "data" / folder / f"{index:02}.png")
+    (tmp_path / "data" / "trainA" / "broken.png").write_bytes(b"PNG")
+    options |= {"limit": None, "split": "train", "skip_bad_images": True}
+    notes, data = [], str(tmp_path / "data")
+    with pytest.raises(ImageError, match="broken.png"):
+        make_study(source, data, **{**options, "skip_bad_images": False})
+    study = make_study(source, data, **options, note=notes.append)
+    assert len({s.scene for s in study.stimuli if s.kind == "fake"}) == 20
+    seen, left_out = map(str, notes)
+    assert left_out == "left out: 1 picture that can't be read, such as broken.png" and "in training" in seen
+
+
 def test_what_is_missing_is_named(source, options):
     with pytest.raises(StudyError, match="has no epoch 7: choose --epochs from 1, 2"):
         make_study(source, DATA, **options, epochs=[1, 7])
-    with pytest.raises(DataError, match="has no test pictures"):
+    with pytest.raises(DataError, match="try a study of its training pictures$"):
         make_study(source, "streets:count=2,test_count=0,size=40", **options)
     assert not options["output"].exists()
 

@@ -17,7 +17,7 @@ from PIL import Image
 from cyclegan.errors import StudyError
 from cyclegan.study import statistics
 from cyclegan.study.report import FORMATS, csv_of, judge, make_report, to_markdown, to_table, write_report
-from cyclegan.study.report.plots import plots
+from cyclegan.study.report.plots import contact_sheet, plots
 from cyclegan.study.statistics import pairs, rates
 from tests.study.made_up import made_study, made_votes, sessions_of
 
@@ -365,6 +365,9 @@ def test_markdown_with_its_pictures(tmp_path, preset, names):
     with Image.open(tmp_path / "out" / "all of it-stimuli.png") as sheet:
         assert sheet.width > 300
     if preset == "pick":
+        report = make_report(study, votes, sessions_of(votes))
+        real, simulated = (contact_sheet(study, {**report, "simulated": each}) for each in (False, True))
+        assert real != simulated  # It says so.
         again = write_report(study, votes, sessions_of(votes), "md", tmp_path / "again" / "all of it.md")
         assert [path.read_bytes() for path in again] == [path.read_bytes() for path in written]
 

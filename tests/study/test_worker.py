@@ -1,5 +1,6 @@
 """A function in a process of its own: its progress, its errors, its end."""
 
+import atexit
 import contextlib
 import os
 import signal
@@ -28,6 +29,11 @@ def fail(kind, template, values, progress, note):
 
 def divide(progress, note):
     return 1 / 0
+
+
+def end_slowly(folder, progress, note):
+    atexit.register(time.sleep, 0.5)
+    atexit.register((folder / "ending").touch)  # The last one is called first.
 
 
 def be_killed(progress, note):
@@ -86,6 +92,19 @@ def test_an_error_arrives_whole_and_can_be_translated():
     assert in_language(error, "ko").startswith("한 사람에게 망가뜨린 사진 4장 필요한데 3장밖에 없습니다")
     with pytest.raises(ConfigError, match="^no$"):
         list(in_process(fail, ConfigError, "no", {}))
+
+
+def test_a_process_that_is_done_ends_quietly(tmp_path, monkeypatch, capfd):
+    def end_in_its_end(process, end=worker._end):
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "ending").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        end(process)
+
+    monkeypatch.setattr(worker, "_end", end_in_its_end)
+    assert not [step for step in in_process(end_slowly, tmp_path) if step is not None]
+    assert (tmp_path / "ending").exists()
+    assert capfd.readouterr().err == ""
 
 
 def test_a_bug_is_none_of_the_users_errors():

@@ -174,7 +174,8 @@ def contact_sheet(study: Study, report: Mapping[str, Any], side: int = 160) -> b
     draw = ImageDraw.Draw(sheet)
     for n, (which, stimuli) in enumerate(rows):
         top = gap + n * (head + side + foot)
-        draw.text((gap, top), f"{which.capitalize()} often {report['stimuli']['what']}", "black", font)
+        mark = "SIMULATED VOTES. " if report["simulated"] else ""
+        draw.text((gap, top), f"{mark}{which.capitalize()} often {report['stimuli']['what']}", "black", font)
         for m, stimulus in enumerate(stimuli):
             left = gap + m * (side + gap)
             path = study.stimulus_path(stimulus["sha256"])

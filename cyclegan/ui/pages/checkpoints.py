@@ -1,4 +1,4 @@
-"""The page of a run's epochs: their test pictures, losses, figures and dates, and links to use one of them."""
+"""The page of a run's epochs: their samples, losses, figures and dates, and links to use one of them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ADDRESS = """(run, epoch) => {
   if (run && epoch) history.replaceState(null, '', location.pathname + '?' + new URLSearchParams({run, epoch}));
 }"""
 ABOUT_SAMPLES = (
-    "The fixed test pictures of an epoch. run: name of a run, the first by default, or USER/NAME on the Hub. epoch: a "
+    "The samples of an epoch. run: name of a run, the first by default, or USER/NAME on the Hub. epoch: a "
     "checkpoint such as 'epoch-0012', the newest by default. Returns a sentence, and a list of PNG files with "
     "captions, one per direction: a grid with a row per picture, and in columns the real one, its translation, what "
     "was brought back, and where it is known the true one. The list may be empty."
@@ -57,7 +57,7 @@ def _layout(bench: Workbench) -> SimpleNamespace:
     header("checkpoints")
     gr.HTML(
         words.label(
-            "Every epoch that was saved, with the same test pictures each time: real, translated, brought back."
+            "Every epoch that was saved, with samples of the same pictures each time: real, translated, brought back."
         ),
         elem_classes="lead",
     )
@@ -71,7 +71,7 @@ def _layout(bench: Workbench) -> SimpleNamespace:
         heading = gr.HTML()
         note = gr.HTML(busy(say("Starting …")), label="note", elem_classes="note")
         grids = gr.Gallery(
-            label=words.label("Test pictures"), columns=2, object_fit="contain", format="png", height="auto",
+            label=words.label("Samples"), columns=2, object_fit="contain", format="png", height="auto",
             interactive=False, elem_classes="grids", buttons=["download", "fullscreen"],
         )  # fmt: skip
     trend = gr.HTML(elem_classes="trend")
@@ -176,7 +176,7 @@ class Events:
         self, run: str | None = None, epoch: str | None = None,
         request: gr.Request = None,  # type: ignore[assignment]  # gradio's way to ask for it
     ) -> Iterator[list[Any]]:
-        """Show an epoch's test pictures; yields the note and the gallery."""
+        """Show an epoch's samples; yields the note and the gallery."""
         yield from epochs.samples(self.bench, run, epoch, words.speaker(request))
 
     def checkpoints(

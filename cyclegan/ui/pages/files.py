@@ -113,7 +113,8 @@ def _video_tab() -> tuple[gr.File, gr.Button, gr.Dropdown, gr.Slider, gr.Button]
         value="256", allow_custom_value=True, label=words.label("Size of the result"),
         info=words.label(
             "Its shorter side in pixels, which the network sees too; or type another number. A video begins at 256, "
-            "whatever its own size, because every frame takes time."
+            "whatever its own size, because every frame takes time. From a shell, --size works at this size too, but "
+            "then scales the result to the video's own."
         ),
     )  # fmt: skip
     smoothing = gr.Slider(
@@ -226,6 +227,10 @@ class Events:
         say = words.speaker(request)
         return [busy(say("Starting …")), *at_work, None, None, None]
 
+    def start_files(self, request: gr.Request) -> list[Any]:
+        """Return the same, then no video of an earlier job."""
+        return [*self.start(request), None]
+
     def end(self) -> list[Any]:
         """Return the idle `doing`, without the note."""
         return [gr.Button(visible=False), *[gr.Button(interactive=True)] * 4]
@@ -269,14 +274,16 @@ def _wire_jobs(parts: SimpleNamespace, events: Events) -> None:
         taken = take.click(shows_errors(example), run, given, **QUEUED)
         for begun, what in ((go.click, job), (taken.success, hidden)):
             results = [parts.result_video, parts.result_zip, parts.previews]
-            started_jobs.append(begun(events.start, None, [*doing, *results], **QUICK).then(**what))
+            start = events.start
+            if job is files_job:
+                start, results = events.start_files, [*results, parts.given_video]
+            started_jobs.append(begun(start, None, [*doing, *results], **QUICK).then(**what))
             for over in (started_jobs[-1].success, started_jobs[-1].failure):  # `then` doesn't come after a failure.
                 over(events.end, None, doing[1:], **QUICK)
             if job is files_job:
                 shown = {**QUICK, **FILES, "preprocess": False}
                 started_jobs[-1].success(shows_errors(jobs.previews), parts.result_zip, parts.previews, **shown)
-    parts.video.change(
-        shows_errors(events.show_video), parts.video, parts.given_video, preprocess=False, postprocess=False,
-        **{**QUICK, **FILES},
-    )  # fmt: skip
+    for event in (parts.video.change, parts.go_video.click):
+        event(shows_errors(events.show_video), parts.video, parts.given_video, preprocess=False, postprocess=False,
+              **{**QUICK, **FILES})  # fmt: skip
     parts.cancel.click(None, cancels=started_jobs, queue=False).then(events.cancelled, None, doing, **QUICK)

@@ -45,7 +45,7 @@ def build(bench: Workbench, studies: Studies, choice: gr.Dropdown) -> tuple[list
     form.protocol.input(_rules_of, form.protocol, form.rules, **READS)
     given = [
         form.run, form.epochs, form.direction, form.dataset, form.protocol, form.name, form.title, form.contact,
-        *form.rules, form.fewer,
+        *form.rules, form.fewer, form.train, form.skip,
     ]  # fmt: skip
     shown = [form.said, form.go, choice, form.offer, form.fitting, *form.rules[:2], form.fewer]
     asked = form.go.click(shows_errors(react.build_study), given, shown, **BUILDS)
@@ -74,9 +74,10 @@ def _layout(bench: Workbench, studies: Studies) -> SimpleNamespace:
                 dataset = gr.Textbox(of_dataset, label=words.label("Data set"), lines=1,
                                      info=words.label("As in training: a folder, USER/NAME on the Hub, or streets. "
                                                       "Its test pictures are shown."))
+                train = gr.Checkbox(label=words.label("Use its training pictures, for trying only"))
                 where = gr.HTML(visible=False, elem_classes="problem", padding=False)
             name = gr.Textbox(label=words.label("Name"), placeholder=words.label("Chosen for you if left empty"),
-                              info=words.label("Letters, digits, dots, hyphens: part of its address."))
+                              info=words.label("Letters, digits, dots, hyphens, underscores: part of its address."))
         with gr.Row():
             title = gr.Textbox(label=words.label("Title that participants see"),
                                placeholder=words.label("A question that fits, if left empty"))
@@ -98,6 +99,7 @@ def _layout(bench: Workbench, studies: Studies) -> SimpleNamespace:
                     gr.Number(repeats, step=0.05, label=words.label("Share of repeated pairs")),
                     gr.Checkbox(mask, label=words.label("Cover the pictures' places once they have disappeared")),
                 ]
+            skip = gr.Checkbox(label=words.label("Leave out pictures that can't be read"))
         go = gr.Button(words.label("Build"), variant="primary")
         said = gr.HTML(elem_classes="built", label="built")
         offer, fitting = gr.Button(visible=False), gr.State()
@@ -105,7 +107,7 @@ def _layout(bench: Workbench, studies: Studies) -> SimpleNamespace:
     return SimpleNamespace(
         run=run, epochs=epochs, direction=direction, dataset=dataset, where=where, name=name, title=title,
         contact=contact, protocol=protocol, rules=rules, go=go, said=said, offer=offer, fitting=fitting,
-        fewer=fewer, training=training,
+        fewer=fewer, train=train, skip=skip, training=training,
     )  # fmt: skip
 
 
@@ -148,7 +150,7 @@ class _Reactions:
     def build_study(
         self, run: str, epochs: list[int], direction: str, dataset: str, protocol: str, name: str, title: str,
         contact: str, practice: int | None, test: int | None, vigilance: float, repeats: float, mask: bool,
-        fewer: list[int] | None, request: gr.Request,
+        fewer: list[int] | None, train: bool, skip: bool, request: gr.Request,
     ) -> Iterator[list[Any]]:  # fmt: skip
         """Make a study in a process of its own, and choose it; a problem is shown in the form, which keeps its values.
 
@@ -157,7 +159,8 @@ class _Reactions:
         say = words.speaker(request)
         options = {
             "epochs": sorted(int(epoch) for epoch in epochs or []) or "latest", "direction": direction,
-            "title": title or "", "contact": contact or "",
+            "title": title or "", "contact": contact or "", "split": "train" if train else "test",
+            "skip_bad_images": bool(skip),
         }  # fmt: skip
         if not protocol and [practice, test] in (_rules_of("")[:2], fewer):
             practice = test = None  # Nobody has chosen them.
@@ -261,6 +264,9 @@ def _command(source: CheckpointSource, dataset: str, protocol: str, options: Map
     flags = {"checkpoints": spec, "dataset": dataset, "protocol": protocol, **options}
     if isinstance(epochs := flags["epochs"], list):
         flags["epochs"] = ",".join(map(str, epochs))
-    mask = "--mask" if flags.pop("mask") else "--no-mask"
+    mask = ["--mask" if flags.pop("mask") else "--no-mask"]
+    mask += ["--skip_bad_images"] if flags.pop("skip_bad_images", False) else []
+    if flags.get("split") == "test":
+        del flags["split"]
     given = [f"--{name}={value}" for name, value in flags.items() if value not in (None, "")]
-    return shlex.join(["python", "-m", "cyclegan", "study", "build", *given, mask])
+    return shlex.join(["python", "-m", "cyclegan", "study", "build", *given, *mask])

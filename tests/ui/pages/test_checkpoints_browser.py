@@ -57,7 +57,7 @@ def assert_tabs_fit(here, least):
 @pytest.mark.parametrize("width, height, scheme", [(1280, 900, "light"), (390, 844, "dark")])
 def test_a_visitor_walks_over_the_epochs(checkpoints, width, height, scheme):
     here = checkpoints(width=width, height=height, scheme=scheme)
-    here.wait_for("Test pictures of epoch 2")
+    here.wait_for("Samples of epoch 2")
     here.page.wait_for_function("document.querySelectorAll('.grids img').length == 2")
     here.page.locator(".curves svg").first.wait_for()
     wait_for_thumbnails(here, 2, 2)
@@ -68,7 +68,7 @@ def test_a_visitor_walks_over_the_epochs(checkpoints, width, height, scheme):
     assert trend["y"] + trend["height"] <= cards["y"] and trend["height"] < 400, "curves first, in less than a screen"
     here.page.locator("[data-epoch=epoch-0001] button.thumbs").click()
     wait_for_epoch(here, 1)
-    here.wait_for("Test pictures of epoch 1")
+    here.wait_for("Samples of epoch 1")
     here.page.wait_for_function("document.querySelectorAll('.grids img').length == 1")
     assert parse_qs(urlsplit(here.page.url).query) == {"run": ["streets"], "epoch": ["epoch-0001"]}
     wait_for_thumbnails(here, 2, 2)  # They are there again after the list was written anew.
@@ -92,7 +92,7 @@ def test_epochs_are_ticked_and_compared(checkpoints):
 
 def test_the_address_names_run_and_epoch(checkpoints):
     here = checkpoints("?run=oneway&epoch=epoch-0007", shows=7)
-    here.wait_for("Epoch 7 has no test pictures")
+    here.wait_for("Epoch 7 has no samples")
     assert here.page.get_by_label("Run", exact=True).input_value() == "oneway"
     here.page.get_by_text("<b>horse</b> → zebra").first.wait_for()  # A name, not markup.
     here = checkpoints("?run=streets&epoch=epoch-0099")
@@ -110,7 +110,7 @@ def test_another_run_and_one_that_is_not_there(checkpoints):
     box.fill("oneway")
     box.press("Enter")
     wait_for_epoch(here, 7)
-    here.wait_for("Epoch 7 has no test pictures")
+    here.wait_for("Epoch 7 has no samples")
 
 
 def test_a_running_training_is_looked_at_again(checkpoints, pictured):  # noqa: F811
@@ -122,7 +122,7 @@ def test_a_running_training_is_looked_at_again(checkpoints, pictured):  # noqa: 
         here.page.get_by_role("button", name="Refresh").click()
         here.wait_for_notice("The newest is epoch 3")
         wait_for_epoch(here, 3)
-        here.wait_for("Epoch 3 has no test pictures")
+        here.wait_for("Epoch 3 has no samples")
     finally:
         shutil.rmtree(added)
 

@@ -72,7 +72,7 @@ def test_the_epochs_of_a_run(client, pictured):
 
 def test_the_test_pictures_of_an_epoch(client, pictured):
     said, shown = client.predict(api_name="/samples")
-    assert said.startswith("Test pictures of epoch 2.")
+    assert said.startswith("Samples of epoch 2.")
     assert [one["caption"] for one in shown] == ["day → night", "night → day"]
     for one, name in zip(shown, ("ab", "ba"), strict=True):
         with Image.open(one["image"]) as got, Image.open(pictured.run / "epoch-0002/samples" / f"{name}.png") as own:
@@ -80,7 +80,7 @@ def test_the_test_pictures_of_an_epoch(client, pictured):
     said, shown = client.predict(run="streets", epoch="epoch-0001", api_name="/samples")
     assert [one["caption"] for one in shown] == ["day → night"]
     said, shown = client.predict(run="oneway", api_name="/samples")
-    assert said == "Epoch 7 has no test pictures." and shown == []
+    assert said == "Epoch 7 has no samples." and shown == []
 
 
 @pytest.mark.parametrize("name, parameters, said", [
@@ -135,7 +135,7 @@ def told(bench, run, epoch=None):
 
     values = samples(bench, run, epoch, speaker())
     said, gallery = next(values)
-    assert said == "Couldn't load the test pictures." and gallery == []
+    assert said == "Couldn't load the samples." and gallery == []
     with pytest.raises(gr.Error) as caught:
         next(values)
     return caught.value.message
@@ -248,6 +248,28 @@ def test_a_dot_is_only_where_something_is_better_than_something_else(tmp_path):
     assert 'class="best"' not in one and "Tick 2" not in one and "Tick 2" in shown
     korean = cards("run", [newest, older], 2, newest, Speaker("ko"))
     assert "낮을수록 좋음" in korean
+
+
+def test_only_epochs_of_the_same_pictures_are_compared(tmp_path):
+    from cyclegan.ui.epochs import cards
+
+    (first,) = of(tmp_path, 1, losses={"cycle_a": 0.1})
+    infos = [
+        dataclasses.replace(first, epoch=epoch, metrics={"truth_l1_ab": value}, measured_on=split,
+                            measured_pictures=pictures)
+        for epoch, value, split, pictures in (
+            (4, 21.0, "test", "two"), (3, 20.0, "test", "two"), (2, 5.0, "train", "one"), (1, 4.0, "", ""),
+        )
+    ]  # fmt: skip
+    shown = cards("run", infos, 4, infos[0], speaker())
+    assert re.findall(r'class="best".*?></span>(.*?)<', shown) == ["20.0"]
+    assert "Epochs before epoch 3 have no dot" in shown
+    assert re.findall("On the samples[^<]*", shown) == [
+        *["On the samples, which are test pictures"] * 2, "On the samples, which are training pictures",
+        "On the samples",
+    ]  # fmt: skip
+    shown = cards("run", infos[2:], 2, infos[2], speaker())
+    assert re.findall(r'class="best".*?></span>(.*?)<', shown) == ["4.0"] and "have no dot" not in shown
 
 
 @pytest.mark.parametrize("created, english, korean", [

@@ -238,7 +238,7 @@ def test_curves_mark_the_chosen_epochs_and_say_them_in_words(tmp_path):
     infos = infos_of(tmp_path, (4, 2, 1))
     drawn = curves(infos, [1, 4, 9], speaker())
     assert re.findall("<figcaption><b>(.*?)</b>", drawn) == [
-        "Cycle (L1)", "Adversarial, generators", "Test pictures: brought back (L1)", "Test pictures: KID",
+        "Cycle (L1)", "Adversarial, generators", "Samples: brought back (L1)", "Test pictures: KID",
     ]
     assert drawn.count("<svg ") == drawn.count('role="img"') == 4
     assert drawn.count("stroke-dasharray") == 2 * 4  # A dashed line for each chosen epoch.
@@ -250,6 +250,25 @@ def test_curves_mark_the_chosen_epochs_and_say_them_in_words(tmp_path):
     assert not re.search("<style|#123456|#0072b2|DejaVu", drawn)
     assert "학습 곡선" in curves(infos, [1], Speaker("ko"))
     assert "&lt;run&gt;" in curves(infos, [1], speaker(), run="<run>")
+
+
+def test_curves_are_broken_where_the_measured_pictures_change(tmp_path):
+    from cyclegan.ui.curves import curves
+
+    infos = infos_of(tmp_path, (1, 2, 3, 4))
+    plain = curves(infos, [], speaker())
+    training = [dataclasses.replace(info, measured_on="train", measured_pictures="one") for info in infos]
+    shown = curves(training, [], speaker())
+    sentence = '<p class="notice">This data set has no test pictures: samples and figures are of training pictures.</p>'
+    assert shown.replace(sentence, "") == plain != shown
+    changed = [*training[:2], *(dataclasses.replace(i, measured_on="test", measured_pictures="two") for i in infos[2:])]
+    shown = curves(changed, [], speaker())
+    assert "From epoch 3 on, samples and figures are of other pictures" in shown and sentence not in shown
+
+    def lines(html, panel):
+        return html.split("<svg ")[panel].count("stroke-width: 1.5")
+
+    assert [lines(shown, panel) - lines(plain, panel) for panel in (1, 2, 3)] == [0, 0, 1]  # Losses aren't broken.
 
 
 def test_curves_of_one_epoch_and_of_none(tmp_path):

@@ -63,6 +63,8 @@ def test_an_example_becomes_a_video_that_plays(here, width, height, scheme):
 
 def test_pictures_and_zips_become_a_zip(here, tmp_path):
     here = here()
+    here.choose(make_clip(tmp_path / "clip.mp4"))  # Of another job: it goes as this one starts.
+    here.page.locator(".given-video video").wait_for()
     here.page.get_by_role("tab", name="Pictures, zip").click()
     for seed, name in enumerate(("a.png", "b.png")):
         picture(60, 50, seed).save(tmp_path / name)
@@ -72,6 +74,7 @@ def test_pictures_and_zips_become_a_zip(here, tmp_path):
     here.choose(*(tmp_path / name for name in ("a.png", "trip.zip", "b.png")))
     button(here, "Translate the pictures").click()
     here.wait_for("3 of 4 files translated with epoch 2, day → night")
+    assert not here.page.locator(".given-video").is_visible()
     assert "<img src=x>.txt is not a picture" in here.page.locator(".note").first.inner_text()
     here.page.wait_for_function(
         "[...document.querySelectorAll('.previews img')].filter(e => e.naturalWidth == 60).length == 3"

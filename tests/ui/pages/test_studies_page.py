@@ -200,7 +200,7 @@ def form(make_checkpoint, tmp_path, monkeypatch):
     ))  # fmt: skip
     asked = {}
 
-    def send(protocol="", numbers=(10, 40), error=None, name="", fewer=None, built=None):
+    def send(protocol="", numbers=(10, 40), error=None, name="", fewer=None, built=None, train=False, skip=False):
         def made(source, dataset, note, **options):
             asked.update(options, dataset=dataset)
             if built is not None:
@@ -212,7 +212,7 @@ def form(make_checkpoint, tmp_path, monkeypatch):
 
         monkeypatch.setattr(make, "make_in_process", made)
         steps, shown = _Reactions(bench, studies).build_study(
-            "myrun", [1], "ab", " data/maps ", protocol, name, "", "", *numbers, 0, 0, False, fewer, None
+            "myrun", [1], "ab", " data/maps ", protocol, name, "", "", *numbers, 0, 0, False, fewer, train, skip, None
         ), []  # fmt: skip
         try:
             for step in steps:
@@ -248,6 +248,15 @@ def test_trials_that_nobody_has_chosen_may_be_fewer(form):
 def test_what_a_build_notes_is_shown(form):
     _, shown = form()
     assert '<p class="notice">Test pictures that are also training pictures: &lt;1&gt;.</p>' in shown[-1][0]
+
+
+def test_training_pictures_and_broken_ones(form):
+    asked, shown = form()
+    assert asked["split"] == "test" and not asked["skip_bad_images"]
+    assert "--split" not in shown[-1][0] and "--skip_bad_images" not in shown[-1][0]
+    asked, shown = form(train=True, skip=True)
+    assert asked["split"] == "train" and asked["skip_bad_images"]
+    assert "--split=train" in shown[-1][0] and "--skip_bad_images" in shown[-1][0]
 
 
 def test_problems_are_shown_in_the_form_with_what_would_work(form, caplog):
