@@ -4,9 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from cyclegan.config import GENERATORS, UPSAMPLES, ModelConfig
+from cyclegan import config
+from cyclegan.config import UPSAMPLES, ModelConfig
 from cyclegan.errors import ConfigError
 from cyclegan.networks import UnetGenerator, build_generator, initialise
+
+GENERATORS = tuple(name for name in config.GENERATORS if name != "coupled")
+"""Those that take pictures of any size; tests/networks/test_coupled.py has the other."""
 
 
 def small(generator: str = "resnet_6", **settings) -> ModelConfig:
