@@ -35,7 +35,7 @@ LIBRARIES = (
 NOT_BEFORE = ("accelerate", "cyclegan", "datasets", "gradio", "hub", "huggingface_hub")
 """What LIBRARIES must not bring along: what is tested, and what reads the environment as it is imported."""
 UNREAD = ("ACCELERATE_", "GRADIO_", "HF_", "PYTEST_", "TORCHINDUCTOR_CACHE_DIR", "_TORCHINDUCTOR_")
-"""How variables begin that LIBRARIES don't read; the last two are set by torch itself, where it is imported and where it
+"""How variables begin that LIBRARIES don't read. torch itself sets the last two, where it is imported and where it
 compiles."""
 
 
