@@ -190,11 +190,12 @@ def test_a_start_that_fails_before_its_first_step_ends_binds_nobody(tmp_path, ti
 
 def test_a_run_with_more_epochs_than_asked_for_has_nothing_to_train():
     config = TrainConfig(optim=OptimConfig(epochs=2, decay_epochs=1))
-    assert str(done_note(config, SimpleNamespace(epoch=8), "runs/mine")) == (
+    assert str(done_note(config, SimpleNamespace(epoch=8, limit_reached=False), "runs/mine")) == (
         "nothing to train: this run has 8 epochs already, and --epochs and --decay_epochs add up to 3; "
         "see them with: python app.py --checkpoints runs/mine"
     )
-    assert "done, with 3 of 3 epochs" in str(done_note(config, SimpleNamespace(epoch=3), "runs/mine"))
+    done = SimpleNamespace(epoch=3, limit_reached=False)
+    assert "done, with 3 of 3 epochs" in str(done_note(config, done, "runs/mine"))
 
 
 def test_an_output_dir_takes_one_process_at_a_time(tmp_path, tiny_flags, run_script, start_script):
