@@ -52,6 +52,17 @@ class CoGAN(Method):
         options = {"starts": self.model.inversion_starts, "steps": self.model.inversion_steps}
         return {f"gen_{way}": CoupledGenerator(networks["coupled"], way, **options) for way in DIRECTIONS}
 
+    def from_generators(self, weights: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Mapping[str, Tensor]]:
+        """Return the pair's state dict, which either direction's generator holds whole."""
+        coupled = {}
+        for way in DIRECTIONS:
+            parts = {"trunk": "trunk", "source": f"head_{way[0]}", "target": f"head_{way[1]}"}
+            for key, value in weights.get(f"gen_{way}", {}).items():
+                part, _, rest = key.partition(".")
+                if part in parts:  # Others are of another kind of generator.
+                    coupled[f"{parts[part]}.{rest}"] = value
+        return {"coupled": coupled} if coupled else {}
+
     def generator_loss(self, batch: Batch, _: Batch) -> Loss:
         """Return both adversarial losses, and the detached fakes."""
         real = batch["real_a"]
