@@ -94,9 +94,14 @@ class CoGAN(Method):
             loss = gan_loss(on_real[i], real=True, mode=options.gan_mode, for_discriminator=True)
             loss = loss + gan_loss(on_fake[i], real=False, mode=options.gan_mode, for_discriminator=True)
             if options.gan_mode == "wgan_gp":
-                loss = loss + options.lambda_gp * gradient_penalty(self._judge_of(domain), real[i], fake[i])
+                loss = loss + options.lambda_gp * gradient_penalty(self._trained_on(domain), real[i], fake[i])
             terms[f"disc_{domain}"] = loss / 2
         return terms["disc_a"] + terms["disc_b"], terms, {}
+
+    def _trained_on(self, domain: str) -> Callable[[Tensor], Tensor]:
+        """Return one domain's discriminator by way of `forward`, so that it sees what `--diff_augment` makes."""
+        judge = bare(self.networks["disc"])
+        return lambda x: judge(x, x[:0])[0] if domain == "a" else judge(x[:0], x)[1]
 
     def _judge_of(self, domain: str) -> Callable[[Tensor], Tensor]:
         return lambda pictures: bare(self.networks["disc"]).judge(pictures, domain)

@@ -13,6 +13,8 @@ from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.cli.flags import parse_train_config
 from cyclegan.config import TrainConfig
 from cyclegan.errors import CheckpointError, ConfigError
+from cyclegan.methods import cogan
+from cyclegan.methods.losses import gradient_penalty
 from cyclegan.training.initial import StartWeights
 from cyclegan.training.trainer import Trainer
 from cyclegan.translation.translator import Translator
@@ -142,6 +144,20 @@ def test_spectral_norm_limits_every_convolution_of_the_discriminators(any_precis
         for _ in range(20):
             weight = layer.weight  # Each use comes nearer.
         assert torch.linalg.matrix_norm(weight.flatten(1), 2).item() == pytest.approx(1, rel=0.05)
+
+
+def test_gradients_are_penalised_where_the_discriminators_are_trained(monkeypatch, any_precision):
+    """On what --diff_augment makes of the pictures, each domain by its own layers."""
+    asked = []
+    monkeypatch.setattr(cogan, "gradient_penalty", lambda judge, *pictures: asked.append(judge) or gradient_penalty(
+        judge, *pictures))  # fmt: skip
+    trainer = make("--crop_size", "16", "--gan_mode", "wgan_gp", "--diff_augment", "color,translation,cutout")
+    a, b = (torch.rand(2, 3, 16, 16) for _ in "ab")
+    losses = trainer.step({"real_a": a, "real_b": b})
+    assert len(asked) == 2 and all(value.isfinite() for value in losses.values())
+    for judge, picture, expected in zip(asked, (a, b), trainer.networks["disc"](a, b), strict=True):
+        torch.testing.assert_close(judge(picture), expected)
+    assert not torch.allclose(asked[0](a), trainer.networks["disc"].judge(a, "a"))
 
 
 def test_its_defaults_and_what_it_refuses(capsys):
