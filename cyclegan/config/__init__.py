@@ -39,6 +39,8 @@ PRECISIONS = ("auto", "no", "bf16", "fp16")
 DIFF_AUGMENTS = ("color", "translation", "cutout")
 ORDERS = ("auto", "rounds", "random")
 SCHEDULES = ("linear", "cosine", "constant", "plateau")
+MOST_SEARCHED = 4000
+"""Bounds inversion_starts × inversion_steps, by which a checkpoint decides how long a translation takes."""
 TRACKERS = ("none", "tensorboard", "trackio", "wandb")
 
 
@@ -193,6 +195,12 @@ class ModelConfig(Config):
             self.generator != "coupled" or size in (8, 16, 32, 64, 128, 256, 512, 1024),
             "coupled generators draw pictures of 8, 16, 32, 64, 128, 256, 512 or 1024 pixels a side, not {size}",
             size=size,
+        )
+        starts, steps = self.inversion_starts, self.inversion_steps
+        require(
+            starts * steps <= MOST_SEARCHED,
+            "--inversion_starts {starts} × --inversion_steps {steps} are {product}, which would take very long: at "
+            "most {most} together", starts=starts, steps=steps, product=starts * steps, most=MOST_SEARCHED,
         )
 
 

@@ -37,6 +37,9 @@ class MethodConfig(Config):
 
     def completed(self, config: TrainConfig) -> TrainConfig:
         """Return a run's settings with those that follow from others; not validated yet."""
+        model = config.model
+        if model.test_dropout and not model.dropout:  # Off, as the other is, so that it needs no newer format.
+            return replace(config, model=replace(model, test_dropout=False))
         return config
 
     @property

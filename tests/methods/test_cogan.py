@@ -12,7 +12,7 @@ from cyclegan.checkpoints.export_onnx import export_onnx
 from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.cli.flags import parse_train_config
 from cyclegan.config import TrainConfig
-from cyclegan.errors import CheckpointError, ConfigError
+from cyclegan.errors import Cancelled, CheckpointError, ConfigError
 from cyclegan.methods import cogan
 from cyclegan.methods.losses import gradient_penalty
 from cyclegan.training.initial import StartWeights
@@ -155,8 +155,8 @@ def test_gradients_are_penalised_where_the_discriminators_are_trained(monkeypatc
     a, b = (torch.rand(2, 3, 16, 16) for _ in "ab")
     losses = trainer.step({"real_a": a, "real_b": b})
     assert len(asked) == 2 and all(value.isfinite() for value in losses.values())
-    for judge, picture, expected in zip(asked, (a, b), trainer.networks["disc"](a, b), strict=True):
-        torch.testing.assert_close(judge(picture), expected)
+    for judge, real, expected in zip(asked, (a, b), trainer.networks["disc"](a, b), strict=True):
+        torch.testing.assert_close(judge(real), expected)
     assert not torch.allclose(asked[0](a), trainer.networks["disc"].judge(a, "a"))
 
 
@@ -205,6 +205,9 @@ def test_it_trains_publishes_starts_others_and_translates(tmp_path, run_script, 
         StartWeights(str(tmp_path / "other"), LocalSource).load(trainer)
     translator = Translator(checkpoint, "cpu", max_bytes=1)  # Never in pieces.
     pictures = [picture(40, 32), picture(40, 32, seed=1)]
+    answers = iter([False] * 3 + [True])  # Asked once before the pass, then in the search.
+    with pytest.raises(Cancelled):
+        translator.translate_many(pictures, "ab", cancelled=lambda: next(answers))
     together = translator.translate_many(pictures, "ab", reconstruct=True)
     alone = translator.translate(pictures[1], "ab", reconstruct=True)
     assert together[1].fake.tobytes() == alone.fake.tobytes() and together[1].rec.size == (40, 32)
