@@ -413,8 +413,8 @@ def test_partners_of_different_sizes_are_refused_unless_preprocessing_makes_them
     for preprocess in ("resize", "resize_crop"):
         assert all(a.shape == b.shape for a, b in epoch_of(opened(tmp_path, paired=True, preprocess=preprocess)))
     for preprocess in ("none", "crop", "scale_width", "scale_width_crop"):
-        pair = "0.png 40×32, .*trainB/0.png 80×64" if preprocess in ("none", "crop") else "A/2.png .*trainB/2.png "
-        with pytest.raises(DataError, match=f"a pair have different sizes: .*{pair}.*use --preprocess resize_crop"):
+        pair = "0.png has 40×32 and .*B/0.png has 80×64" if preprocess in ("none", "crop") else "A/2.png .*B/2.png has"
+        with pytest.raises(DataError, match=f"a pair differ in size: .*{pair}.*use --preprocess resize_crop or resize"):
             opened(tmp_path, paired=True, preprocess=preprocess)
         opened(tmp_path, preprocess=preprocess)  # Unpaired, any sizes will do.
     (tmp_path / "trainA/2.png").write_bytes(b"bad")
