@@ -178,8 +178,8 @@ class Data:
         for index, (first, second) in enumerate(zip(*(sizes.tolist() for sizes in self._sizes), strict=True)):
             if first != second:
                 raise DataError(
-                    "two pictures of a pair differ in size: with --preprocess {preprocess}, {first} has {first_size} and "
-                    "{second} has {second_size}; use --preprocess resize_crop or resize",
+                    "two pictures of a pair differ in size: with --preprocess {preprocess}, {first} has {first_size} "
+                    "and {second} has {second_size}; use --preprocess resize_crop or resize",
                     preprocess=self.config.preprocess, first=self.train_a.where(index),
                     second=self.train_b.where(index), first_size="×".join(map(str, first)),
                     second_size="×".join(map(str, second)),
