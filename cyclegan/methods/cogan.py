@@ -101,7 +101,8 @@ class CoGAN(Method):
     def _trained_on(self, domain: str) -> Callable[[Tensor], Tensor]:
         """Return one domain's discriminator by way of `forward`, so that it sees what `--diff_augment` makes."""
         judge = bare(self.networks["disc"])
-        return lambda x: judge(x, x[:0])[0] if domain == "a" else judge(x[:0], x)[1]
+        # With no pictures of the other domain.
+        return lambda x: judge(x, x[:0].detach())[0] if domain == "a" else judge(x[:0].detach(), x)[1]
 
     def _judge_of(self, domain: str) -> Callable[[Tensor], Tensor]:
         return lambda pictures: bare(self.networks["disc"]).judge(pictures, domain)
