@@ -116,23 +116,26 @@ class Downloads:
                 if down or not again:
                     raise
 
-    def discriminators(self, sha: str, where: str) -> dict[str, dict[str, Tensor]]:
+    def discriminators(
+        self, sha: str, where: str, wanted: Collection[str] | None = None
+    ) -> dict[str, dict[str, Tensor]]:
         """Return the weights of a commit's discriminators by name; {} where its checkpoint.json records none.
 
         Args:
             where: the commit as people know it, for errors.
+            wanted: names of the networks; None for all.
 
         Raises:
             CheckpointError: one is missing, damaged or too large.
             HubError: no answer.
         """
-        folder, names = self.folder(sha), discriminator_files(self.both_jsons(sha, where)[1])
+        folder, names = self.folder(sha), discriminator_files(self.both_jsons(sha, where)[1], wanted)
         missing = [name for name in names if not (folder / name).is_file()]
         sizes = patiently(lambda: self.repository.sizes(sha, missing)) if missing else {}
         for name in missing:
             self._check_size(where, name, sizes)
             patiently(lambda name=name: self.repository.download(sha, name))
-        return load_discriminators(folder) if names else {}
+        return load_discriminators(folder, {Path(name).stem for name in names})
 
     def _check_size(self, where: str, name: str, sizes: Mapping[str, int]) -> None:
         """Raise CheckpointError for a file that is missing, or larger than any network."""

@@ -14,7 +14,7 @@ import math
 import re
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -233,8 +233,11 @@ class HubSource:
             raise CheckpointError("{where} could not be loaded: {reason}", where=where, reason=error) from error
         return dataclasses.replace(checkpoint, info=dataclasses.replace(checkpoint.info, commit_sha=info.commit_sha))
 
-    def discriminators(self, epoch: int) -> dict[str, dict[str, Tensor]]:
+    def discriminators(self, epoch: int, names: Collection[str] | None = None) -> dict[str, dict[str, Tensor]]:
         """Return the weights of the epoch's discriminators by name, downloaded unless cached; {} where it has none.
+
+        Args:
+            names: the networks that are wanted; None for all.
 
         Raises:
             CheckpointError: one can't be downloaded, is damaged or too large.
@@ -243,7 +246,7 @@ class HubSource:
         where = f"{self.spec.repo_id}@{epoch_name(epoch)}"
         try:
             with named(sha, where):
-                return self._downloads.discriminators(sha, where)
+                return self._downloads.discriminators(sha, where, names)
         except HubError as error:
             raise CheckpointError("{where} could not be loaded: {reason}", where=where, reason=error) from error
 

@@ -77,6 +77,10 @@ def test_what_cannot_work_is_refused_by_name(group, values, says):
         ([*ENOUGH, "--reference", "--batch_passes"], "--batch_passes doesn't: leave one out"),
         ([*ENOUGH, "--cuda_graphs"], "add --compile"),
         ([*ENOUGH, "--compile", "--preprocess", "none"], "pictures of one size"),
+        *(([*ENOUGH, "--gan_mode", "wgan_gp", "--method", method, "--preprocess", preprocess, *more],
+           f"--preprocess {preprocess} keeps their own: use resize_crop, or another --gan_mode")
+          for method, preprocess, more in (("cyclegan", "none", ()), ("bigan", "scale_width", ()), ("cut", "none", ()),
+                                           ("simgan", "none", ()), ("pix2pix", "none", ("--pool_size", "9")))),
         ([*ENOUGH, "--compile", "--cuda_graphs", "--gradient_accumulation_steps", "2"], "several steps"),
     ],
 )
@@ -85,6 +89,12 @@ def test_the_command_line_says_what_is_wrong(flags, says, capsys):
         parse_train_config(flags)
     assert caught.value.code == 2
     assert says in capsys.readouterr().err
+
+
+def test_gradient_penalties_work_on_pictures_of_any_size_where_fakes_have_the_same():
+    for more in (["--preprocess", "none", "--method", "pix2pix"], ["--method", "bigan"],
+                 ["--preprocess", "none", "--lambda_gan", "0"]):  # fmt: skip
+        assert parse_train_config([*ENOUGH, "--gan_mode", "wgan_gp", *more]).loss.gan_mode == "wgan_gp"
 
 
 def test_help_shows_defaults_and_choices(capsys):

@@ -41,6 +41,7 @@ EPOCH_NAME = re.compile(r"epoch-(\d{4,})")
 GENERATOR_OF: dict[str, str] = {"ab": "gen_ab", "ba": "gen_ba"}
 DISCRIMINATORS = "disc*.safetensors"
 """The pattern of the files that `--save_discriminators` adds; only `load_discriminators` reads them."""
+_DISCRIMINATOR = re.compile(r"disc\w{0,40}\.safetensors", re.ASCII)
 SAMPLES: dict[Direction, str] = {direction: f"samples/{direction}.png" for direction in DIRECTIONS}
 """The grid of test pictures in an epoch's folder, by direction; see `save_checkpoint`."""
 
@@ -397,24 +398,30 @@ def load_checkpoint(folder: Path, directions: tuple[Direction, ...] | None = Non
     return Checkpoint(info=info, config=info.config, generators=generators)
 
 
-def load_discriminators(folder: Path) -> dict[str, dict[str, Tensor]]:
+def load_discriminators(folder: Path, names: Collection[str] | None = None) -> dict[str, dict[str, Tensor]]:
     """Return the weights of the discriminators in an epoch's folder, fp32, by the network's name; {} for none.
 
     Their shapes are whatever the files have: a network that they are loaded into is compared by the caller.
+
+    Args:
+        folder: the epoch's.
+        names: the networks that are wanted; None for all. Other files aren't read.
 
     Raises:
         CheckpointError: a file is damaged.
     """
     recorded = read_json(folder / "checkpoint.json", error=CheckpointError).get("sha256")
     recorded = recorded if isinstance(recorded, dict) else {}
-    return {path.stem: _read_tensors(path, recorded) for path in sorted(folder.glob(DISCRIMINATORS))}
+    paths = [path for path in sorted(folder.glob(DISCRIMINATORS)) if _DISCRIMINATOR.fullmatch(path.name)]
+    return {path.stem: _read_tensors(path, recorded) for path in paths if names is None or path.stem in names}
 
 
-def discriminator_files(record: Mapping[str, Any]) -> list[str]:
-    """Return the names of the discriminators' files that a checkpoint.json records."""
+def discriminator_files(record: Mapping[str, Any], names: Collection[str] | None = None) -> list[str]:
+    """Return the names of the discriminators' files that a checkpoint.json records; of those `names`, or of all."""
     recorded = record.get("sha256")
-    names = map(str, recorded) if isinstance(recorded, dict) else ()
-    return sorted(name for name in names if re.fullmatch(r"disc\w{0,40}\.safetensors", name, re.ASCII))
+    found = sorted(map(str, recorded)) if isinstance(recorded, dict) else ()
+    wanted = None if names is None else {f"{name}.safetensors" for name in names}
+    return [file for file in found if _DISCRIMINATOR.fullmatch(file) and (wanted is None or file in wanted)]
 
 
 def _read_tensors(path: Path, recorded: Mapping[str, str]) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -82,8 +83,11 @@ class CheckpointSource(Protocol):
         """Return the checkpoint of `epoch`, None for the newest. Raises CheckpointError."""
         ...
 
-    def discriminators(self, epoch: int) -> dict[str, dict[str, Tensor]]:
-        """Return the weights of the epoch's discriminators by name; {} where none were kept. Raises CheckpointError."""
+    def discriminators(self, epoch: int, names: Collection[str] | None = None) -> dict[str, dict[str, Tensor]]:
+        """Return the weights of the epoch's discriminators by name, of those `names` or all; {} where none were kept.
+
+        Raises CheckpointError.
+        """
         ...
 
 
@@ -187,9 +191,9 @@ class LocalSource:
         """Return the checkpoint of `epoch`, None for the newest readable one."""
         return load_checkpoint(self.path(epoch), directions)
 
-    def discriminators(self, epoch: int) -> dict[str, dict[str, Tensor]]:
+    def discriminators(self, epoch: int, names: Collection[str] | None = None) -> dict[str, dict[str, Tensor]]:
         """Return those in the epoch's folder."""
-        return load_discriminators(self.path(epoch))
+        return load_discriminators(self.path(epoch), names)
 
     def path(self, epoch: int | None = None) -> Path:
         """Return the folder of `epoch`, None for the newest readable one."""

@@ -39,6 +39,8 @@ PRECISIONS = ("auto", "no", "bf16", "fp16")
 DIFF_AUGMENTS = ("color", "translation", "cutout")
 ORDERS = ("auto", "rounds", "random")
 SCHEDULES = ("linear", "cosine", "constant", "plateau")
+MOST_SEARCHED = 4000
+"""Bounds inversion_starts × inversion_steps, by which a checkpoint decides how long a translation takes."""
 TRACKERS = ("none", "tensorboard", "trackio", "wandb")
 
 
@@ -194,6 +196,12 @@ class ModelConfig(Config):
             "coupled generators draw pictures of 8, 16, 32, 64, 128, 256, 512 or 1024 pixels a side, not {size}",
             size=size,
         )
+        starts, steps = self.inversion_starts, self.inversion_steps
+        require(
+            starts * steps <= MOST_SEARCHED,
+            "--inversion_starts {starts} × --inversion_steps {steps} are {product}, which would take very long: at "
+            "most {most} together", starts=starts, steps=steps, product=starts * steps, most=MOST_SEARCHED,
+        )
 
 
 @dataclass(frozen=True)
@@ -214,12 +222,14 @@ class OptimConfig(Config):
         "directions) or cycle_a; auto: truth_l1 where the true pictures are known, else reconstruction_l1, else the "
         "sum of the generators' losses",
     )
-    plateau_patience: int = option(5, "with --schedule plateau: epochs without improvement that are waited", least=0)
+    plateau_patience: int = option(5, "with --schedule plateau: epochs to wait without improvement", least=0)
     plateau_factor: float = option(
         0.2, "with --schedule plateau: factor by which the learning rate falls", above=0, below=1
     )
     max_steps: int | None = option(
-        None, "end the training after this many steps in all, with a checkpoint and the training state", least=1
+        None,
+        "end the training after this many steps in all, with a checkpoint and the training state; the learning rate "
+        "follows --epochs and --decay_epochs all the same", least=1,
     )
     freeze_first: int = option(
         0, "epochs at the start in which only discriminators learn, e.g. with --init_from a run that has none", least=0
@@ -270,7 +280,7 @@ class RunConfig(Config):
     init_from: str | None = option(
         None,
         "start from the weights of a checkpoint: folder of a run or of one epoch, or USER/NAME on the Hub; an epoch "
-        "other than the newest as SOURCE@12. Settings of the networks that aren't given follow it",
+        "other than the newest as SOURCE@12. The networks get its settings where you give no others",
     )
     init_partial: bool = option(
         False, "with --init_from: take the weights that fit, and list the others, instead of refusing"

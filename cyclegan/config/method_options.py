@@ -39,10 +39,24 @@ class MethodConfig(Config):
 
     def completed(self, config: TrainConfig) -> TrainConfig:
         """Return a run's settings with those that follow from others; not validated yet."""
+        model = config.model
+        if model.test_dropout and not model.dropout:  # Off, as the other is, so that it needs no newer format.
+            return replace(config, model=replace(model, test_dropout=False))
         return config
+
+    @property
+    def judges_one_size(self) -> bool:
+        """True if fakes have the size of the real pictures that they are judged with, whatever the data's sizes."""
+        return False
 
     def check(self, config: TrainConfig) -> None:
         """Raise ConfigError if a run's other settings don't suit this method."""
+        mixes = self.trains_discriminators and getattr(self, "gan_mode", "") == "wgan_gp"
+        require(
+            not mixes or self.judges_one_size or not config.data.keeps_shape,
+            "--gan_mode wgan_gp mixes real pictures with fakes, so all must have one size, and --preprocess "
+            "{preprocess} keeps their own: use resize_crop, or another --gan_mode", preprocess=config.data.preprocess,
+        )
         for name, kind in (("generator", config.model.generator), ("discriminator", config.model.discriminator)):
             require(
                 kind != "coupled", "--{name} coupled is for --method cogan, not {method}: choose another",
@@ -154,6 +168,11 @@ class Pix2PixConfig(AdversarialConfig):
         """Raise ConfigError for a value, or a combination of weights, that can't work."""
         super().validate()
         require(self.lambda_gan + self.lambda_l1 > 0, "every loss weight is 0: raise --lambda_gan or --lambda_l1")
+
+    @property
+    def judges_one_size(self) -> bool:
+        """True: a fake has its true picture's size; unless the pool gives one of an earlier pair."""
+        return not self.pool_size
 
     def describe_content(self) -> list[str]:
         """Return e.g. ["L1 to the true picture × 100"]."""

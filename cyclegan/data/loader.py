@@ -75,6 +75,8 @@ class Data:
             log.info("the data set has no test split: samples and scores come from training pictures")
         else:
             self.test_a, self.test_b = (_subset(d, k) for d, k in zip(test, kept_test, strict=True))
+        if paired:
+            self._check_partners()
         self.epoch_length = max(len(self.train_a), len(self.train_b))
         self._maker = BatchMaker(
             (self.train_a, self.train_b), cache, config, seed=seed, multiple=multiple, paired=paired
@@ -185,6 +187,18 @@ class Data:
 
     def _prepared(self, image) -> torch.Tensor:
         return to_tensor(prepare_for_evaluation(image, self.config, multiple=self.multiple))
+
+    def _check_partners(self) -> None:
+        """Raise DataError unless the pictures of each pair have the same size, because they get the same crop."""
+        for index, (first, second) in enumerate(zip(*(sizes.tolist() for sizes in self._sizes), strict=True)):
+            if first != second:
+                raise DataError(
+                    "two pictures of a pair differ in size: with --preprocess {preprocess}, {first} has {first_size} "
+                    "and {second} has {second_size}; use --preprocess resize_crop or resize",
+                    preprocess=self.config.preprocess, first=self.train_a.where(index),
+                    second=self.train_b.where(index), first_size="×".join(map(str, first)),
+                    second_size="×".join(map(str, second)),
+                )  # fmt: skip
 
     def _check_one_size(self, batch_size: int) -> None:
         if batch_size == 1 or not self.config.keeps_shape:

@@ -35,12 +35,15 @@ def _flags(names: Sequence[str]) -> str:
     return "/".join(f"--{name}" for name in names)
 
 
-def warnings(metrics: Mapping[str, float], names: Mapping[str, str], options: MethodConfig) -> list[Message]:
+def warnings(
+    metrics: Mapping[str, float], names: Mapping[str, str], options: MethodConfig, discriminator: str = "patch"
+) -> list[Message]:
     """Return sentences about `sample_metrics`' figures that show a training gone wrong.
 
     Args:
         names: domain names by `a`, `b`.
         options: the method's; advice names its flags.
+        discriminator: its kind, see `ModelConfig`.
     """
     found = []
     tighter = message("resume from an earlier epoch, raise {flags} or lower --lr", flags=_flags(options.binding))
@@ -64,6 +67,7 @@ def warnings(metrics: Mapping[str, float], names: Mapping[str, str], options: Me
         if metrics.get(f"disc_accuracy_{target}", 0.0) > WON:
             found.append(message(
                 "{target}: the discriminator recognises every fake, so the generator learns little. Early "
-                "on this passes; if it persists, lower --n_layers_d or --ndf", target=names[target],
+                "on this passes; if it persists, lower {flags}", target=names[target],
+                flags="--n_layers_d or --ndf" if discriminator == "patch" else "--ndf",
             ))  # fmt: skip
     return found

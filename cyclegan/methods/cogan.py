@@ -52,6 +52,17 @@ class CoGAN(Method):
         options = {"starts": self.model.inversion_starts, "steps": self.model.inversion_steps}
         return {f"gen_{way}": CoupledGenerator(networks["coupled"], way, **options) for way in DIRECTIONS}
 
+    def from_generators(self, weights: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Mapping[str, Tensor]]:
+        """Return the pair's state dict, which either direction's generator holds whole."""
+        coupled = {}
+        for way in DIRECTIONS:
+            parts = {"trunk": "trunk", "source": f"head_{way[0]}", "target": f"head_{way[1]}"}
+            for key, value in weights.get(f"gen_{way}", {}).items():
+                part, _, rest = key.partition(".")
+                if part in parts:  # Others are of another kind of generator.
+                    coupled[f"{parts[part]}.{rest}"] = value
+        return {"coupled": coupled} if coupled else {}
+
     def generator_loss(self, batch: Batch, _: Batch) -> Loss:
         """Return both adversarial losses, and the detached fakes."""
         real = batch["real_a"]
@@ -83,9 +94,15 @@ class CoGAN(Method):
             loss = gan_loss(on_real[i], real=True, mode=options.gan_mode, for_discriminator=True)
             loss = loss + gan_loss(on_fake[i], real=False, mode=options.gan_mode, for_discriminator=True)
             if options.gan_mode == "wgan_gp":
-                loss = loss + options.lambda_gp * gradient_penalty(self._judge_of(domain), real[i], fake[i])
+                loss = loss + options.lambda_gp * gradient_penalty(self._trained_on(domain), real[i], fake[i])
             terms[f"disc_{domain}"] = loss / 2
         return terms["disc_a"] + terms["disc_b"], terms, {}
+
+    def _trained_on(self, domain: str) -> Callable[[Tensor], Tensor]:
+        """Return one domain's discriminator by way of `forward`, so that it sees what `--diff_augment` makes."""
+        judge = bare(self.networks["disc"])
+        # With no pictures of the other domain.
+        return lambda x: judge(x, x[:0].detach())[0] if domain == "a" else judge(x[:0].detach(), x)[1]
 
     def _judge_of(self, domain: str) -> Callable[[Tensor], Tensor]:
         return lambda pictures: bare(self.networks["disc"]).judge(pictures, domain)

@@ -82,6 +82,14 @@ class Method:
         """
         return dict(networks)
 
+    def from_generators(self, weights: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Mapping[str, Tensor]]:
+        """Return the state dicts of the method's networks by name: the inverse of `to_generators`.
+
+        Args:
+            weights: state dicts of a checkpoint's generators, `gen_ab` for direction "ab"; one may be missing.
+        """
+        return dict(weights)
+
     def prepare(self, batch: Batch) -> None:
         """Make the parts whose size the first batch decides, before any is loaded or moved to a device.
 

@@ -96,10 +96,7 @@ def build_discriminator(
             model.ndf, slope=model.leaky_slope, in_channels=in_channels, norm_affine=norm_affine
         )
     initialise(network, gain=model.init_gain)
-    if model.spectral_norm:
-        for layer in network.layers:
-            if isinstance(layer, nn.Conv2d):
-                spectral_norm(layer)
+    _limit(network, model)
     return network
 
 
@@ -107,7 +104,7 @@ def build_coupled(model: ModelConfig) -> tuple[CoupledPair, CoupledDiscriminator
     """Return new coupled generators and discriminators in training mode, drawn as by `build_generator`.
 
     Args:
-        model: `picture_size`, `latent_size`, `ngf`, `ndf`, `upsample` and `leaky_slope` shape them.
+        model: `picture_size`, `latent_size`, `ngf`, `ndf`, `upsample`, `leaky_slope` and `spectral_norm` shape them.
 
     Raises:
         ConfigError: `model` doesn't validate.
@@ -116,7 +113,16 @@ def build_coupled(model: ModelConfig) -> tuple[CoupledPair, CoupledDiscriminator
     pair, judge = _coupled_pair(model), CoupledDiscriminator(model.picture_size, model.ndf, slope=model.leaky_slope)
     for network in (pair, judge):
         initialise(network, gain=model.init_gain)
+    _limit(judge, model)
     return pair, judge
+
+
+def _limit(discriminator: nn.Module, model: ModelConfig) -> None:
+    """Divide the weights of all convolutions by their largest singular value if `spectral_norm` says so."""
+    if model.spectral_norm:
+        for layer in list(discriminator.modules()):
+            if isinstance(layer, nn.Conv2d):
+                spectral_norm(layer)
 
 
 def _coupled_pair(model: ModelConfig) -> CoupledPair:

@@ -7,12 +7,15 @@ everywhere in this package: a picture's result would depend on the rest of its b
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from contextvars import ContextVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cyclegan.config import Direction
+from cyclegan.errors import Cancelled
 from cyclegan.networks.generators import Generator, _stage, _upsampling
 from cyclegan.networks.norm import PictureNorm
 
@@ -20,6 +23,8 @@ _MOST = 32
 """The widest layer has this many times the channels of the one next to the picture."""
 _SETTLED = 1e-6
 """A step of the search that lowers the mean squared error by less, of a range of 4, is the last one."""
+CANCELLED: ContextVar[Callable[[], bool] | None] = ContextVar("CANCELLED", default=None)
+"""Asked at each step of a search, which may take minutes; true ends it with `Cancelled`."""
 
 
 class CoupledPair(nn.Module):
@@ -126,13 +131,15 @@ class CoupledGenerator(Generator):
 
     def _searched(self, u: Tensor, wanted: Tensor, steps: int) -> Tensor:
         """Return `u` after at most this many steps of L-BFGS."""
-        u = u.clone().requires_grad_(True)
+        u, cancelled = u.clone().requires_grad_(True), CANCELLED.get()
         search = torch.optim.LBFGS(
             [u], max_iter=steps, max_eval=2 * steps, history_size=20, line_search_fn="strong_wolfe",
             tolerance_change=_SETTLED,
         )  # fmt: skip
 
         def descend() -> Tensor:
+            if cancelled is not None and cancelled():
+                raise Cancelled("the translation was cancelled")
             total = self._errors(u, wanted).sum()
             (u.grad,) = torch.autograd.grad(total, u)
             return total

@@ -23,9 +23,12 @@ from cyclegan.training.trainer import Trainer
 _EPOCH = re.compile(r"(?P<source>.+)@(?:epoch-)?(?P<epoch>\d{1,9})")
 _SHAPING = {
     "gen": ("generator", "ngf", "upsample", "norm_affine"),
-    "disc": ("discriminator", "ndf", "n_layers_d", "spectral_norm"),
+    "coupled": ("generator", "picture_size", "latent_size", "ngf", "upsample"),
+    "disc": ("discriminator", "picture_size", "ndf", "n_layers_d", "spectral_norm"),
 }
 """The settings that decide about names and shapes of weights, by the kind of network."""
+_FLAG_OF = {"picture_size": "crop_size"}
+"""The flags of settings that follow from others."""
 
 
 def parse_start(text: str) -> tuple[str, int | None]:
@@ -64,10 +67,13 @@ class StartWeights:
             "on_hub": self.source.url is not None,
         }  # fmt: skip
 
-    def weights(self) -> dict[str, Mapping[str, Tensor]]:
-        """Return the state dicts of its generators and discriminators, by the network's name."""
+    def _weights(self, trainer: Trainer) -> dict[str, Mapping[str, Tensor]]:
+        """Return the state dicts of those of the trainer's networks that it has."""
         generators = {GENERATOR_OF[d]: network.state_dict() for d, network in self._checkpoint.generators.items()}
-        return generators | self.source.discriminators(self.info.epoch)
+        found = trainer.method.from_generators(generators)
+        judging = [name for group in trainer.method.groups if group.discriminators for name in group.networks]
+        found |= self.source.discriminators(self.info.epoch, judging)
+        return {name: weights for name, weights in found.items() if name in trainer.networks}
 
     def load(self, trainer: Trainer) -> list[Message]:
         """Give a new trainer's networks these weights, and return notes about it.
@@ -78,7 +84,7 @@ class StartWeights:
             CheckpointError: it has none of the networks, or weights of other shapes without `--init_partial`.
         """
         networks, notes = trainer.networks, [self._about(trainer.config.model)]
-        found = {name: weights for name, weights in self.weights().items() if name in networks}
+        found = self._weights(trainer)
         if not any(name in found for name in trainer.method.published):
             raise CheckpointError(
                 "{source} has the generators {there}, and --method {method} trains {here}: choose another --init_from",
@@ -147,7 +153,8 @@ class StartWeights:
 
 def recorded_model(run: Path) -> dict[str, Any] | None:
     """Return the networks' settings of a run that has begun, by its run.json; None if it hasn't or they are lost."""
-    if not list_training_states(run):
+    trained = any(state.global_step for state in list_training_states(run)) or any(run.glob("epoch-*"))
+    if not trained:  # Run forgets the state of the beginning.
         return None
     try:
         model = read_json(run / "run.json")["config"]["model"]
@@ -159,7 +166,7 @@ def recorded_model(run: Path) -> dict[str, Any] | None:
 def _flag(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return f"--{name}" if value else f"--no-{name}"
-    return f"--{name} {value}"
+    return f"--{_FLAG_OF.get(name, name)} {value}"
 
 
 def _shape(tensor: Tensor) -> str:

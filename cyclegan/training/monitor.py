@@ -291,12 +291,17 @@ class Monitor:
             f"epoch {epoch}/{optim.total_epochs}  {text}  lr {lr:.2g}  {rate:.3g} images/s  "
             f"{_clock(seconds)}{skipped}  {_clock(left)} left  → epoch-{epoch:04d}"
         )
-        found = collapse_warnings(metrics, self._names, self.config.loss)
+        found = collapse_warnings(metrics, self._names, self.config.loss, self.config.model.discriminator)
         warnings = [message("warning: {sentence}", sentence=each) for each in found]
         return EpochResult(losses, metrics, grids, lines=[line, *warnings])
 
     def adapt_schedule(self, result: EpochResult | None) -> None:
-        """Let the schedule see a completed epoch's figures, None except on the main process. On every process."""
+        """Let the schedule see a completed epoch's figures, None except on the main process. On every process.
+
+        Epochs of `--freeze_first` don't count, because generators that don't learn can't improve.
+        """
+        if self.trainer.epoch <= self.config.optim.freeze_first:
+            return
         losses, metrics = (result.losses, result.metrics) if result else ({}, {})
         if warning := self.trainer.schedule.observe(losses, metrics, self.accelerator):
             self.say(warning)

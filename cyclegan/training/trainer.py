@@ -206,6 +206,9 @@ class Trainer:
 
         Returns:
             True if the epoch was completed; False if `stop_requested` or `--max_steps` ended it after some step.
+
+        Raises:
+            TrainingError: no step had finite losses, unless `stop_requested` ended it; or ten steps in a row hadn't.
         """
         if self.step_in_epoch == 0:
             self.epoch_means.clear()
@@ -227,14 +230,20 @@ class Trainer:
             self.epoch_means.add(losses)
             on_step(losses)
             if (self._should_stop() or self.limit_reached) and self.step_in_epoch < steps:
+                if self.limit_reached:
+                    self._check_losses()  # A checkpoint follows, as after a whole epoch.
                 return False
+        self._check_losses()
+        self.epoch += 1
+        self.step_in_epoch = 0
+        return True
+
+    def _check_losses(self) -> None:
+        """Raise TrainingError if the epoch's steps so far had no finite losses."""
         if not self.epoch_means.means():
             raise TrainingError(
                 "no step of epoch {epoch} had finite losses; {advice}", epoch=self.epoch + 1, advice=NOT_FINITE_ADVICE
             )
-        self.epoch += 1
-        self.step_in_epoch = 0
-        return True
 
     def _to_device(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return float32 (N, 3, H, W) in [-1, 1], made on the device from the data's uint8 (N, H, W, 3)."""

@@ -18,6 +18,7 @@ from cyclegan.config import Direction
 from cyclegan.errors import Cancelled, ImageError, Message, message
 from cyclegan.files import whole_file
 from cyclegan.images import MAX_PIXELS, MAX_SIDE, mean_difference, resize, to_image, to_tensor
+from cyclegan.networks.coupled import CANCELLED
 from cyclegan.networks.fast import fast_generator
 from cyclegan.translation.tiling import BoundTooSmall, translate_in_pieces
 
@@ -152,6 +153,7 @@ class Translator:
             if progress is not None:
                 progress(reached)
 
+        searching = CANCELLED.set(cancelled)
         try:
             x = [to_tensor(_padded(np.asarray(each), network.size_multiple, network.min_size)) for each in images]
             x = torch.stack(x).to(self.device, memory_format=torch.channels_last)
@@ -177,6 +179,8 @@ class Translator:
             raise ImageError(_too_much(size, _available(planned) if planned else short)) from error
         except OSError as error:
             raise ImageError(_too_much(size, message("the disk for temporary files is full"))) from error
+        finally:
+            CANCELLED.reset(searching)
         return outputs
 
     def _whole(self, way: str, x: Tensor) -> Tensor | None:

@@ -406,6 +406,21 @@ def test_pairs_by_name(tmp_path):
         opened(tmp_path, paired=True)
 
 
+def test_partners_of_different_sizes_are_refused_unless_preprocessing_makes_them_equal(tmp_path):
+    write(tmp_path / "trainA", 3, size=(40, 32))
+    write(tmp_path / "trainB", 2, size=(80, 64))
+    picture((48, 64), 2).save(tmp_path / "trainB/2.png")
+    for preprocess in ("resize", "resize_crop"):
+        assert all(a.shape == b.shape for a, b in epoch_of(opened(tmp_path, paired=True, preprocess=preprocess)))
+    for preprocess in ("none", "crop", "scale_width", "scale_width_crop"):
+        pair = "0.png has 40×32 and .*B/0.png has 80×64" if preprocess in ("none", "crop") else "A/2.png .*B/2.png has"
+        with pytest.raises(DataError, match=f"a pair differ in size: .*{pair}.*use --preprocess resize_crop or resize"):
+            opened(tmp_path, paired=True, preprocess=preprocess)
+        opened(tmp_path, preprocess=preprocess)  # Unpaired, any sizes will do.
+    (tmp_path / "trainA/2.png").write_bytes(b"bad")
+    opened(tmp_path, paired=True, preprocess="scale_width", skip_bad_images=True)
+
+
 def test_a_batch_larger_than_the_data(tmp_path):
     data = opened(unpaired(tmp_path))
     with pytest.raises(DataError, match="a batch of 6 .* 5 pictures"):

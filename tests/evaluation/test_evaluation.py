@@ -89,6 +89,9 @@ def test_warnings_speak_of_what_went_wrong_and_of_nothing_else(method, tighter, 
     (unchanged,) = map(str, warnings({**good, "change_l1_ab": 0.2}, NAMES, options))
     assert "equal their inputs" in unchanged and looser in unchanged
     (won,) = map(str, warnings({**good, "disc_accuracy_b": 1.0}, NAMES, options))
+    for kind in ("pixel", "coupled"):  # They have no layers to leave out.
+        (other,) = map(str, warnings({**good, "disc_accuracy_b": 1.0}, NAMES, options, kind))
+        assert other.endswith("if it persists, lower --ndf") and "--n_layers_d or --ndf" in won
     assert "night" in won and "discriminator" in won
     offered = {f.name for f in dataclasses.fields(options)} | {"lr", "n_layers_d", "ndf"}
     assert set(re.findall(r"--(\w+)", " ".join([collapsed, unchanged, won]))) <= offered

@@ -707,4 +707,5 @@ def test_discriminators_are_published_in_files_of_their_own_and_come_only_when_a
     assert not any("disc_a" in str(request) for request in loopback.requests)
     for _ in range(2):  # Downloaded, then cached.
         found = source.discriminators(4)
+        assert source.discriminators(4, ["disc_b"]) == {}
         assert found.keys() == {"disc_a"} and torch.equal(found["disc_a"]["layers.0.weight"], weight)

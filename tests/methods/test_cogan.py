@@ -12,7 +12,10 @@ from cyclegan.checkpoints.export_onnx import export_onnx
 from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.cli.flags import parse_train_config
 from cyclegan.config import TrainConfig
-from cyclegan.errors import CheckpointError, ConfigError
+from cyclegan.errors import Cancelled, CheckpointError, ConfigError
+from cyclegan.methods import cogan
+from cyclegan.methods.losses import gradient_penalty
+from cyclegan.training.initial import StartWeights
 from cyclegan.training.trainer import Trainer
 from cyclegan.translation.translator import Translator
 from tests.ui.conftest import picture
@@ -111,9 +114,9 @@ def test_steps_equal_the_papers_term_by_term(run, batch, any_precision):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-8)
 
 
-@pytest.mark.parametrize("mode", ["lsgan", "wgan_gp"])
-def test_it_resumes_exactly(mode, any_precision):
-    flags = ("--crop_size", "16", "--pool_size", "3", "--ema", "0.9", "--gan_mode", mode)
+@pytest.mark.parametrize("more", [("--gan_mode", "lsgan"), ("--gan_mode", "wgan_gp"), ("--spectral_norm",)])
+def test_it_resumes_exactly(more, any_precision):
+    flags = ("--crop_size", "16", "--pool_size", "3", "--ema", "0.9", *more)
     batches = [{f"real_{d}": torch.rand(2, 3, 16, 16) * 2 - 1 for d in "ab"} for _ in range(5)]
     whole = make(*flags)
     for batch in batches[:3]:
@@ -131,6 +134,30 @@ def test_it_resumes_exactly(mode, any_precision):
         assert values.keys() == others.keys() and all(torch.equal(values[key], others[key]) for key in values)
         # The averages, not the weights of the last step.
         assert not torch.equal(values["trunk.0.conv.weight"], whole.networks["coupled"].trunk[0].conv.weight)
+
+
+def test_spectral_norm_limits_every_convolution_of_the_discriminators(any_precision):
+    trainer = make("--crop_size", "16", "--spectral_norm")
+    convolutions = [layer for layer in trainer.networks["disc"].modules() if isinstance(layer, nn.Conv2d)]
+    assert len(convolutions) == 4
+    for layer in convolutions:
+        for _ in range(20):
+            weight = layer.weight  # Each use comes nearer.
+        assert torch.linalg.matrix_norm(weight.flatten(1), 2).item() == pytest.approx(1, rel=0.05)
+
+
+def test_gradients_are_penalised_where_the_discriminators_are_trained(monkeypatch, any_precision):
+    """On what --diff_augment makes of the pictures, each domain by its own layers."""
+    asked = []
+    monkeypatch.setattr(cogan, "gradient_penalty", lambda judge, *pictures: asked.append(judge) or gradient_penalty(
+        judge, *pictures))  # fmt: skip
+    trainer = make("--crop_size", "16", "--gan_mode", "wgan_gp", "--diff_augment", "color,translation,cutout")
+    a, b = (torch.rand(2, 3, 16, 16) for _ in "ab")
+    losses = trainer.step({"real_a": a, "real_b": b})
+    assert len(asked) == 2 and all(value.isfinite() for value in losses.values())
+    for judge, real, expected in zip(asked, (a, b), trainer.networks["disc"](a, b), strict=True):
+        torch.testing.assert_close(judge(real), expected)
+    assert not torch.allclose(asked[0](a), trainer.networks["disc"].judge(a, "a"))
 
 
 def test_its_defaults_and_what_it_refuses(capsys):
@@ -153,7 +180,7 @@ def test_its_defaults_and_what_it_refuses(capsys):
         TrainConfig.from_json(own.to_json() | {"data": own.data.to_json() | {"crop_size": 64}})
 
 
-def test_it_trains_publishes_and_translates(tmp_path, run_script):
+def test_it_trains_publishes_starts_others_and_translates(tmp_path, run_script, make_checkpoint, any_precision):
     run = tmp_path / "run"
     run_script("train_accelerate.py", *SMALL, "--epochs", "2", "--decay_epochs", "0", "--output_dir", run)
     last = run / "epoch-0002"
@@ -164,8 +191,23 @@ def test_it_trains_publishes_and_translates(tmp_path, run_script):
     assert {"inversion_l1_ab", "inversion_l1_ba", "reconstruction_l1_ab", "disc_accuracy_a"} <= record["metrics"].keys()
     assert 0 < record["metrics"]["inversion_l1_ab"] < 255
     checkpoint = LocalSource(run).load(2)
+    start, trainer = StartWeights(str(run), LocalSource), make()
+    about, fresh = map(str, start.load(trainer))
+    assert "--crop_size 32" in about and "has no disc, which" in fresh
+    ways = trainer.published_generators()
+    for way in ("ab", "ba"):
+        published, ours = checkpoint.generator(way).state_dict(), ways[f"gen_{way}"].state_dict()
+        assert published.keys() == ours.keys() and all(torch.equal(published[key], ours[key]) for key in ours)
+    with pytest.raises(CheckpointError, match="coupled: .*: use --crop_size 32, or --init_partial"):
+        start.load(make("--crop_size", "16"))
+    make_checkpoint(tmp_path / "other")
+    with pytest.raises(CheckpointError, match="generators gen_ab, gen_ba, and --method cogan trains coupled"):
+        StartWeights(str(tmp_path / "other"), LocalSource).load(trainer)
     translator = Translator(checkpoint, "cpu", max_bytes=1)  # Never in pieces.
     pictures = [picture(40, 32), picture(40, 32, seed=1)]
+    answers = iter([False] * 3 + [True])  # Asked once before the pass, then in the search.
+    with pytest.raises(Cancelled):
+        translator.translate_many(pictures, "ab", cancelled=lambda: next(answers))
     together = translator.translate_many(pictures, "ab", reconstruct=True)
     alone = translator.translate(pictures[1], "ab", reconstruct=True)
     assert together[1].fake.tobytes() == alone.fake.tobytes() and together[1].rec.size == (40, 32)

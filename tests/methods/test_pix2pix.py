@@ -161,6 +161,8 @@ def test_options():
                                 "--lambda_l1", "20"])  # fmt: skip
     assert replace(alike.model, dropout=False) == ModelConfig()
     assert (alike.loss.gan_mode, alike.loss.lambda_l1, alike.loss.pool_size) == ("lsgan", 20, 50)
+    without = parse_train_config(["--method", "pix2pix", "--dataset", "d", "--output_dir", "o", "--no-dropout"]).model
+    assert not without.dropout and not without.test_dropout and without.recorded()[1] == 1
     with pytest.raises(ConfigError, match="raise --lambda_gan or --lambda_l1"):
         Pix2PixConfig(lambda_gan=0.0, lambda_l1=0.0).validate()
 

@@ -96,6 +96,8 @@ def test_sizes_that_cannot_be_drawn_are_refused():
         CoupledPair(24)
     with pytest.raises(ConfigError, match="8, 16, 32, 64, 128, 256, 512 or 1024 pixels a side, not 100"):
         ModelConfig(generator="coupled", picture_size=100).validate()
+    with pytest.raises(ConfigError, match="64 × --inversion_steps 1000 are 64000, .* at most 4000 together"):
+        ModelConfig.from_json(MODEL.to_json() | {"inversion_starts": 64, "inversion_steps": 1000})
     with pytest.raises(ValueError, match="build_coupled"):
         build_discriminator(MODEL)
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from cyclegan.checkpoints.format import load_checkpoint, load_discriminators, read_info
+from cyclegan.checkpoints.format import discriminator_files, load_checkpoint, load_discriminators, read_info
 from cyclegan.errors import CheckpointError
 from cyclegan.training.initial import StartWeights, parse_start, recorded_model
 from cyclegan.training.run import Run
@@ -59,6 +59,19 @@ def test_one_direction_gives_its_generator_only(make_checkpoint, tmp_path):
     trainer.method.directions = ("ab",)
     with pytest.raises(CheckpointError, match="has the generators gen_ba, and --method cyclegan trains gen_ab"):
         start(tmp_path / "run").load(trainer)
+
+
+def test_files_of_other_names_are_not_read(make_checkpoint, tmp_path):
+    """Damaged, they would end the start: of other discriminators, or somebody's own."""
+    folder = make_checkpoint(tmp_path / "run")
+    for name in ("discotheque", "disc_c", "disc-a"):
+        (folder / f"{name}.safetensors").write_bytes(b"bad")
+    assert "run has no disc_a, disc_b" in str(start(tmp_path / "run").load(make())[-1])
+    (folder / "disc_a.safetensors").write_bytes(b"bad")
+    with pytest.raises(CheckpointError, match="disc_a.safetensors"):
+        start(tmp_path / "run").load(make())
+    assert discriminator_files({"sha256": {"disc_a.safetensors": "", "disc-a.safetensors": "", "gen_ab": ""}}) == [
+        "disc_a.safetensors"]  # fmt: skip
 
 
 def test_other_sizes_are_refused_by_name(make_checkpoint, tmp_path):
@@ -117,6 +130,8 @@ def test_settings_follow_the_run_that_has_begun(tmp_path):
     (run / "training_state" / "step-000000000").mkdir(parents=True)
     (run / "training_state" / "step-000000000" / "state.pt").touch()
     (run / "run.json").write_text('{"config": {"model": {"ngf": 12}}}')
+    assert recorded_model(run) is None  # A start that saved no step binds nobody: Run forgets it.
+    (run / "training_state" / "step-000000000").rename(run / "training_state" / "step-000000001")
     assert recorded_model(run)["ngf"] == start_settings(args)["ngf"] == 12
     (run / "run.json").write_text("[]")
     with pytest.raises(CheckpointError, match="gone"):

@@ -7,6 +7,7 @@ import torch
 
 from cyclegan.config import OptimConfig
 from cyclegan.errors import ConfigError
+from cyclegan.training.monitor import EpochResult, Monitor
 from cyclegan.training.schedule import Schedule, lr_factor
 from tests.training.test_trainer import batch, make
 
@@ -53,6 +54,16 @@ def test_plateau_continues_from_its_state():
         again.observe({"cycle_a": number}, {}, ALONE)
     assert again.state_dict() == whole.state_dict() and again.lr(1) == 0.2
     assert Schedule(OptimConfig()).state_dict() is None
+
+
+def test_epochs_of_frozen_generators_do_not_count():
+    trainer = make(optim={"schedule": "plateau", "plateau_patience": 0, "lr": 1.0, "freeze_first": 2})
+    monitor = SimpleNamespace(trainer=trainer, config=trainer.config, accelerator=trainer.accelerator)
+    rates = []
+    for trainer.epoch in (1, 2, 3, 4):
+        Monitor.adapt_schedule(monitor, EpochResult({"cycle_a": 1.0}, {}, {}, []))
+        rates.append(trainer.schedule.lr(9))
+    assert rates == [1, 1, 1, 0.2]  # The third is the first that counts.
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import copy
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -72,6 +73,22 @@ def test_a_step_with_nan_changes_nothing_and_ten_in_a_row_stop(run):
     trainer.step(batch(2))  # The host may look a little later.
     with pytest.raises(TrainingError, match="--lr"):
         trainer._should_stop()
+
+
+def test_an_epoch_cut_short_without_a_finite_step_is_refused_as_a_whole_one():
+    """Else --max_steps would leave a checkpoint without losses. A signal leaves a state only, so it may end there."""
+    blank = {name: torch.zeros(1, 32, 32, 3, dtype=torch.uint8) for name in ("real_a", "real_b")}
+    for optim, stops, ends in ((2, False, True), (None, True, False), (None, False, True)):
+        trainer = make(optim={"max_steps": optim})
+        trainer.data = SimpleNamespace(steps_per_epoch=lambda n: 3, batches=lambda *_, **__: iter([blank] * 3))
+        trainer.step = lambda _: {"cycle_a": torch.tensor(float("nan"))}
+        trainer.stop_requested = stops
+        if ends:
+            with pytest.raises(TrainingError, match="no step of epoch 1 had finite losses"):
+                trainer.train_epoch()
+        else:
+            assert not trainer.train_epoch()
+        assert trainer.step_in_epoch == (optim or (1 if stops else 3)) and trainer.epoch == 0
 
 
 @pytest.mark.parametrize("fault", ["generators", "discriminators"])
