@@ -241,8 +241,9 @@ def _card(
 
 
 def _table(info: CheckpointInfo, best: Mapping[tuple[str, str], float], say: words.Speaker) -> str:
-    """Return an epoch's losses and metrics: a row each, a column per direction that the epoch has."""
-    ways = [way for way in DIRECTIONS if way in info.directions or any(_value(f, info, way) is not None for f in FIGURES)]
+    """Return an epoch's losses and metrics: a row each, a column per direction that it has."""
+    known = {way for way in DIRECTIONS for figure in FIGURES if _value(figure, info, way) is not None}
+    ways = [way for way in DIRECTIONS if way in known.union(info.directions)]
     head = "".join(f'<th scope="col">{html.escape(runs.arrow(info, direction))}</th>' for direction in ways)
     span = len(ways)
     parts = [

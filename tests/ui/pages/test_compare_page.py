@@ -155,7 +155,7 @@ def test_several_runs_between_the_same_domains_open_with_the_newest_of_each(benc
         "run@epoch-0016", "third@epoch-0005", "at@home, 50%@epoch-0003",
     ]  # fmt: skip
     for own in (paths[:1], paths[:3]):  # One run, or others that translate something else.
-        opened = opening_entries(Workbench([open_source(path) for path in own]))
+        opened = opening_entries(Workbench([open_source(path, awaited=True) for path in own]))
         assert [entry.value for entry in opened] == ["run@epoch-0001", "run@epoch-0004", "run@epoch-0016"]
 
 
