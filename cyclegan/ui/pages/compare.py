@@ -46,14 +46,15 @@ LINKED = ("entries", "run", "direction", "size", "example")
 """Parameters in an address of this page; the viewer adds its own."""
 ABOUT = (
     "Translate a picture under several checkpoints, to compare them. image: a picture file. entries: up to 6 "
-    "checkpoints such as 'streets@epoch-0012', or 'USER/NAME@epoch-0012' on the Hub; by default the newest of up to "
-    "3 runs between the same domains, or with one such run some of its own, from its first to its last. direction: "
-    "'ab' or 'ba', by default the one that most entries have; entries that lack it are left out. size: 'auto' works at "
-    "the picture's own size up to twice the one that the networks were trained on, 'training' at the size that they were trained on, 'original' at the picture's own, and a number such as '512' "
-    "with the shorter side of so many pixels; results always have the picture's size. Returns a sentence; the picture "
-    "as it was read; the translations, each with its checkpoint's name; the pictures that were brought back, likewise; "
-    "and JSON whose 'entries' have run, epoch, commit_sha, l1 (grey levels), psnr (dB) and ssim of what was brought "
-    "back against the picture (null where there is no way back)."
+    "checkpoints such as 'streets@epoch-0012', or 'USER/NAME@epoch-0012' on the Hub; by default the newest of up to 3 "
+    "runs between the same domains, or with one such run some of its own, from its first to its last. direction: 'ab' "
+    "or 'ba', by default the one that most entries have; entries that lack it are left out. size: 'auto' works at the "
+    "picture's own size up to twice the one that the networks were trained on, 'training' at the size that they were "
+    "trained on, 'original' at the picture's own, and a number such as '512' with the shorter side of so many pixels; "
+    "results always have the picture's size. Returns a sentence; the picture as it was read; the translations, each "
+    "with its checkpoint's name; the pictures that were brought back, likewise; and JSON whose 'entries' have run, "
+    "epoch, commit_sha, l1 (grey levels), psnr (dB) and ssim of what was brought back against the picture (null where "
+    "there is no way back)."
 )
 """For programs that call the page."""
 
