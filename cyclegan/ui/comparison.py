@@ -109,6 +109,29 @@ def default_entries(bench: Workbench, run: str) -> list[Entry]:
     return [Entry(run, infos[place]) for place in places]
 
 
+def opening_entries(bench: Workbench) -> list[Entry]:
+    """Return what the page opens with: the newest epochs of the first SPREAD runs whose domains are the first run's.
+
+    If no other run has these, the first run's own epochs are compared. Raises CheckpointError.
+    """
+    first = next(iter(bench.runs))
+    own, newest = default_entries(bench, first), {}
+    for name in bench.runs if own else ():
+        try:
+            info = bench.info(name, None)
+        except CheckpointError:  # It is starting or damaged; whoever chooses it gets the error.
+            continue
+        if runs.domains(info) == runs.domains(own[0].info):
+            newest[name] = Entry(name, info)
+    return list(newest.values())[:SPREAD] if len(newest) > 1 else own
+
+
+def usual_direction(entries: Sequence[Entry]) -> str | None:
+    """Return the direction that most entries have, the first entry's first if several; None without entries."""
+    found = [direction for entry in entries for direction in entry.info.directions]
+    return max(dict.fromkeys(found), key=found.count, default=None)
+
+
 def entry_choices(bench: Workbench, run: str, chosen: Sequence[Entry], say: words.Speaker) -> list[tuple[str, str]]:
     """Return the choices of a gr.Dropdown: the run's epochs, newest first, those of other runs, and the chosen ones."""
     offered = {}
@@ -128,6 +151,17 @@ def entry_choices(bench: Workbench, run: str, chosen: Sequence[Entry], say: word
 def entry_label(entry: Entry, several: bool, label: str) -> str:
     """Return `label`, with the run's name if `several` runs are shown."""
     return f"{entry.run}, {label}" if several else label
+
+
+def tile_names(entries: Sequence[Entry], say: words.Speaker) -> dict[str, str]:
+    """Return the captions by the entries' values: the epoch, and the run and the method where they differ."""
+    several = len({entry.run for entry in entries}) > 1
+    methods = len({entry.info.config.method for entry in entries}) > 1
+    names = {}
+    for entry in entries:
+        name = entry_label(entry, several, say("epoch {epoch}", epoch=entry.info.epoch))
+        names[entry.value] = f"{name} ({entry.info.config.method})" if methods else name
+    return names
 
 
 def directions_of(entries: Sequence[Entry]) -> list[tuple[str, str]]:
@@ -216,14 +250,14 @@ def compare(
         return
     try:
         wanted_size = inputs.checked_size(size)
-        entries, problems = resolve(bench, chosen) if chosen else (default_entries(bench, next(iter(bench.runs))), [])
+        entries, problems = resolve(bench, chosen) if chosen else (opening_entries(bench), [])
         if problems:
             raise CheckpointError(in_one(problems))
         if not entries:
             yield [waiting(say), None, [], [], None]
             return
         if direction is None:
-            direction = entries[0].info.directions[0]
+            direction = usual_direction(entries)
         able = [entry for entry in entries if direction in entry.info.directions]
         if not able:
             raise lacking(entries[0], direction)
@@ -260,10 +294,7 @@ class _Comparison:
     ) -> None:
         self.bench, self.picture, self.entries, self.able = bench, picture, entries, able
         self.direction, self.say, self.began = direction, say, time.monotonic()
-        several = len({entry.run for entry in entries}) > 1
-        self.names = {
-            entry.value: entry_label(entry, several, say("epoch {epoch}", epoch=entry.info.epoch)) for entry in entries
-        }
+        self.names = tile_names(entries, say)
         self.requests, self.capped = {}, []
         for entry in able:
             info, device = entry.info, bench.device_type()
@@ -275,6 +306,7 @@ class _Comparison:
         self.shared = {
             "direction": direction, "here": names[direction[0]], "there": names[direction[1]],
             "input": _url(bench.input(picture)), "width": picture.image.width, "height": picture.image.height,
+            "returns": any(len(entry.info.directions) > 1 for entry in able),
         }  # fmt: skip
         self.fakes: list[tuple[str, str]] = []
         self.recs: list[tuple[str, str]] = []
@@ -363,4 +395,5 @@ def figures_schema() -> dict[str, Any]:
     }  # fmt: skip
     entries = {"type": "array", "items": {"type": "object", "properties": shapes}}
     whole = {"direction": text, "here": text, "there": text, "input": text, "link": text, "entries": entries}
+    whole["returns"] = {"type": "boolean"}
     return {"type": "object", "properties": whole}

@@ -241,17 +241,20 @@ def _card(
 
 
 def _table(info: CheckpointInfo, best: Mapping[tuple[str, str], float], say: words.Speaker) -> str:
-    """Return an epoch's losses and metrics: a row each, a column per direction."""
-    head = "".join(f'<th scope="col">{html.escape(runs.arrow(info, direction))}</th>' for direction in DIRECTIONS)
+    """Return an epoch's losses and metrics: a row each, a column per direction that it has."""
+    known = {way for way in DIRECTIONS for figure in FIGURES if _value(figure, info, way) is not None}
+    ways = [way for way in DIRECTIONS if way in known.union(info.directions)]
+    head = "".join(f'<th scope="col">{html.escape(runs.arrow(info, direction))}</th>' for direction in ways)
+    span = len(ways)
     parts = [
-        _group(say.html("Losses in training"), [_row(f, info, best, say) for f in FIGURES if f.group == "losses"]),
-        _group(_measured(info, say), [_row(f, info, best, say) for f in FIGURES if f.group == "metrics"]),
+        _group(title, [_row(f, info, ways, best, say) for f in FIGURES if f.group == group], span)
+        for title, group in ((say.html("Losses in training"), "losses"), (_measured(info, say), "metrics"))
     ]
     others = [(name, x) for name, x in {**info.losses, **info.metrics}.items() if figure_of(name)[0] is None]
     parts.append(_group(say.html("Others"), [
-        f'<tr><th scope="row">{html.escape(name[:40])}</th><td colspan="2">{rounded(value, _OTHER)}</td></tr>'
+        f'<tr><th scope="row">{html.escape(name[:40])}</th><td colspan="{span}">{rounded(value, _OTHER)}</td></tr>'
         for name, value in others[:MAX_OTHERS]
-    ]))  # fmt: skip
+    ], span))  # fmt: skip
     if not any(parts):
         return ""
     return f'<table class="figures"><thead><tr><td></td>{head}</tr></thead>{"".join(parts)}</table>'
@@ -264,16 +267,20 @@ def _measured(info: CheckpointInfo, say: words.Speaker) -> str:
     return say.html("On the samples, which are test pictures") if info.measured_on else say.html("On the samples")
 
 
-def _group(title: str, rows: Sequence[str]) -> str:
+def _group(title: str, rows: Sequence[str], span: int) -> str:
     """Return the rows under their title; nothing if all of them are empty."""
     if not any(rows):
         return ""
-    return f'<tbody><tr class="group"><th colspan="3" scope="rowgroup">{title}</th></tr>{"".join(rows)}</tbody>'
+    head = f'<tr class="group"><th colspan="{span + 1}" scope="rowgroup">{title}</th></tr>'
+    return f"<tbody>{head}{''.join(rows)}</tbody>"
 
 
-def _row(figure: Figure, info: CheckpointInfo, best: Mapping[tuple[str, str], float], say: words.Speaker) -> str:
+def _row(
+    figure: Figure, info: CheckpointInfo, ways: Sequence[str], best: Mapping[tuple[str, str], float],
+    say: words.Speaker,
+) -> str:
     """Return a figure's row; nothing where the epoch has no value of it."""
-    values = {direction: _value(figure, info, direction) for direction in DIRECTIONS}
+    values = {direction: _value(figure, info, direction) for direction in ways}
     if all(value is None for value in values.values()):
         return ""
     mark, cells = say.html("best of this run"), []

@@ -56,10 +56,7 @@ def _layout(bench: Workbench) -> SimpleNamespace:
     infos, say = runs.listed(bench.run(None)), words.speaker()
     header("checkpoints")
     gr.HTML(
-        words.label(
-            "Every epoch that was saved, with samples of the same pictures each time: real, translated, brought back."
-        ),
-        elem_classes="lead",
+        words.label("Every epoch that was saved, with samples of the same pictures each time."), elem_classes="lead"
     )
     with gr.Row(elem_classes="choose"):
         run = runs.run_dropdown(bench)

@@ -21,6 +21,8 @@ function make(tag, attributes = {}, ...inside) {
   return node;
 }
 
+// Where no entry has a way back, only the translations can be looked at.
+const showing = () => (shown.returns ? look.show : "fake");
 const clamp = (x, low, high) => Math.min(high, Math.max(low, x));
 const button = (text, act, attributes = {}) => make("button", {type: "button", click: act, ...attributes}, text);
 
@@ -101,7 +103,8 @@ function draw() {
   stage.append(over);
 
   for (const node of [...views.children, ...shows.children])
-    node.setAttribute("aria-pressed", [look.view, look.show].includes(node.dataset.name));
+    node.setAttribute("aria-pressed", [look.view, showing()].includes(node.dataset.name));
+  shows.hidden = !shown.returns;
   for (const node of shows.children) node.textContent = SHOWS[node.dataset.name](shown);
   for (const [select, tile] of [[left, look.left], [right, look.right]]) {
     select.replaceChildren(...tiles.map((each, n) => make("option", {value: n}, each.name)));
@@ -133,7 +136,7 @@ function newTile() {
 
 function drawTile(tile, n) {
   const entry = n ? shown.entries[n - 1] : null;
-  const url = entry ? entry[look.show] : shown.input;
+  const url = entry ? entry[showing()] : shown.input;
   tile.name = entry ? entry.label : say("input");
   tile.short = entry ? String(entry.epoch) : "";
   tile.figure.classList.toggle("left", n === look.left);
@@ -142,16 +145,18 @@ function drawTile(tile, n) {
   tile.title.textContent = tile.name;
   tile.about.textContent = entry ? entry.created.slice(0, 16).replace("T", " ") : `${shown.here}, ${shown.width}×${shown.height}`;
   const figures = [["l1", "L1", 1, Math.min], ["ssim", "SSIM", 3, Math.max]].filter(([key]) => entry?.[key] != null);
-  tile.figures.replaceChildren(...figures.map(([key, name, digits, best]) => {
+  const parts = figures.flatMap(([key, name, digits, best], place) => {
     const all = shown.entries.map(each => each[key]).filter(each => each != null);
     const isBest = new Set(all).size > 1 && entry[key] === best(...all);
-    return make("span", isBest ? {class: "best", title: say("the best of these")} : {}, `${name} ${entry[key].toFixed(digits).replace(/^-(?=[0.]+$)/, "")}`);
-  }));
+    const text = `${name} ${entry[key].toFixed(digits).replace(/^-(?=[0.]+$)/, "")}`;
+    return [place ? ", " : " ", make("span", isBest ? {class: "best", title: say("the best of these")} : {}, text)];
+  });
+  tile.figures.replaceChildren(...(parts.length ? [say("Way back:"), ...parts] : []));
   tile.img.hidden = tile.save.hidden = !url;
   tile.wait.hidden = Boolean(url);
   if (url) {
     if (tile.img.getAttribute("src") !== url) tile.img.src = tile.save.href = url;
-    const what = entry ? SHOWS[look.show](shown) : shown.here;
+    const what = entry ? SHOWS[showing()](shown) : shown.here;
     tile.img.alt = `${tile.name}, ${what}`;
     tile.save.setAttribute("aria-label", say("Save {name}", tile));
     tile.save.title = say("Save {name}", tile);
@@ -312,7 +317,7 @@ function putLink() {
   if (!shown?.done) return;
   const how = new URLSearchParams();
   if (look.view !== "grid") how.set("view", look.view);
-  if (look.show !== "fake") how.set("show", look.show);
+  if (showing() !== "fake") how.set("show", showing());
   const percents = names => names.forEach(name => how.set(name, (100 * look[name]).toFixed(1)));
   if (look.view === "slider") {
     how.set("left", look.left);

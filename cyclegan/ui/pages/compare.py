@@ -28,7 +28,9 @@ from cyclegan.ui.comparison import (
     figures_schema,
     in_one,
     lacking,
+    opening_entries,
     resolve,
+    usual_direction,
 )  # fmt: skip
 from cyclegan.ui.feedback import busy, shows_errors, warn
 from cyclegan.ui.results import linked, served
@@ -44,14 +46,15 @@ LINKED = ("entries", "run", "direction", "size", "example")
 """Parameters in an address of this page; the viewer adds its own."""
 ABOUT = (
     "Translate a picture under several checkpoints, to compare them. image: a picture file. entries: up to 6 "
-    "checkpoints such as 'streets@epoch-0012', or 'USER/NAME@epoch-0012' on the Hub; by default some of the first "
-    "run's, from its first to its last. direction: 'ab' or 'ba', the first entry's first by default; entries that lack "
-    "it are left out. size: 'auto' works at the picture's own size up to twice the one that the networks were trained "
-    "on, 'training' at the size that they were trained on, 'original' at the picture's own, and a number such as '512' "
-    "with the shorter side of so many pixels; results always have the picture's size. Returns a sentence; the picture "
-    "as it was read; the translations, each with its checkpoint's name; the pictures that were brought back, likewise; "
-    "and JSON whose 'entries' have run, epoch, commit_sha, l1 (grey levels), psnr (dB) and ssim of what was brought "
-    "back against the picture (null where there is no way back)."
+    "checkpoints such as 'streets@epoch-0012', or 'USER/NAME@epoch-0012' on the Hub; by default the newest of up to 3 "
+    "runs between the same domains, or with one such run some of its own, from its first to its last. direction: 'ab' "
+    "or 'ba', by default the one that most entries have; entries that lack it are left out. size: 'auto' works at the "
+    "picture's own size up to twice the one that the networks were trained on, 'training' at the size that they were "
+    "trained on, 'original' at the picture's own, and a number such as '512' with the shorter side of so many pixels; "
+    "results always have the picture's size. Returns a sentence; the picture as it was read; the translations, each "
+    "with its checkpoint's name; the pictures that were brought back, likewise; and JSON whose 'entries' have run, "
+    "epoch, commit_sha, l1 (grey levels), psnr (dB) and ssim of what was brought back against the picture (null where "
+    "there is no way back)."
 )
 """For programs that call the page."""
 
@@ -67,7 +70,7 @@ def build(bench: Workbench) -> None:
 
 def _layout(bench: Workbench) -> SimpleNamespace:
     first, say = next(iter(bench.runs)), words.speaker()
-    spread, script = default_entries(bench, first), SCRIPT.read_text(encoding="utf-8")
+    spread, script = opening_entries(bench), SCRIPT.read_text(encoding="utf-8")
     header("compare")
     training = live.live(bench)
     gr.HTML(
@@ -142,7 +145,7 @@ class Events:
         return [
             gr.Dropdown(entry_choices(self.bench, run, found, say), value=values, multiselect=True), values,
             gr.Radio(
-                directions, value=direction if direction in valid else next(iter(valid), None), visible=len(valid) > 1
+                directions, value=direction if direction in valid else usual_direction(found), visible=len(valid) > 1
             ),
         ], problems  # fmt: skip
 
@@ -150,6 +153,8 @@ class Events:
         """Show what the address names; where it names nothing that exists, the first run's defaults."""
         asked, say = {name: request.query_params.get(name) for name in LINKED}, words.speaker(request)
         found, problems = resolve(self.bench, [unquote(one) for one in (asked["entries"] or "").split(",") if one])
+        if not found and asked["run"] is None:
+            found = opening_entries(self.bench)
         run, side, number = self.first, "auto", 1
         try:
             run = asked["run"] or (found[0].run if found else self.first)

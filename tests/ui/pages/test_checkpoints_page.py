@@ -232,6 +232,20 @@ def test_figures_stand_in_the_column_of_their_direction(tmp_path):
     assert re.findall(r'class="best".*?></span>(.*?)<', shown) == ["20.0"]
 
 
+def test_a_run_of_one_direction_has_one_column(tmp_path):
+    from cyclegan.ui.epochs import cards
+
+    changes = {"losses": {"gan_ba": 0.1, "nce": 2.0}, "metrics": {"truth_l1_ba": 20.0}}
+    (info,) = of(tmp_path, directions=("ba",), **changes)
+    shown = cards("run", [info], 1, info, speaker())
+    assert re.findall('<th scope="col">(.*?)</th>', shown) == ["night → day"]
+    assert "<td>–</td>" not in shown and set(re.findall('colspan="(.)"', shown)) <= {"1", "2"}
+    (both,) = of(tmp_path, **changes)
+    shown = cards("run", [both], 1, both, speaker())
+    assert re.findall('<th scope="col">(.*?)</th>', shown) == ["day → night", "night → day"]
+    assert 'colspan="3"' in shown and "<td>–</td>" in shown
+
+
 def test_a_dot_is_only_where_something_is_better_than_something_else(tmp_path):
     from cyclegan.ui.epochs import cards
 

@@ -47,7 +47,9 @@ def test_a_visitor_sees_a_comparison_at_once(compare, width, scheme):
     here.wait_for("day → night with 2 checkpoints, 48×40 pixels")
     wait_for_tiles(here, "epoch 1", "epoch 2")
     assert here.overflow() <= 0
-    assert re.search(r"L1 \d+\.\d.*SSIM -?\d\.\d{3}", here.page.locator(".stage figure").nth(1).inner_text(), re.DOTALL)
+    figures = here.page.locator(".stage .figures")
+    assert re.fullmatch(r"Way back: L1 \d+\.\d, SSIM -?\d\.\d{3}", figures.nth(1).inner_text())
+    assert figures.nth(0).inner_text() == "", "the input has none"
     alts = here.page.locator(".stage img").evaluate_all("all => all.map(e => e.alt)")
     assert alts == ["input, day", "epoch 1, As night", "epoch 2, As night"]
     tops = here.page.locator(".stage img").evaluate_all("all => all.map(e => e.getBoundingClientRect().top)")
@@ -167,9 +169,20 @@ def test_entries_of_other_runs_by_hand(compare):
     box.fill("nowhere@7")
     box.press("Enter")
     here.wait_for_notice("nowhere is not a folder")
+    here.page.get_by_role("button", name="Back to day").click()
+    assert "No way back here" in here.page.locator(".stage figure").nth(3).inner_text()
+    here.page.get_by_role("button", name="As night").click()
     here.page.get_by_label("night → day").check()
     here.wait_for("night → day with 2 checkpoints, .* oneway, epoch 7 doesn't translate")
     wait_for_tiles(here, "streets, epoch 1", "streets, epoch 2")
+
+
+def test_where_nothing_is_brought_back_no_way_back_is_offered(compare):
+    here = compare("?entries=oneway@epoch-0007&run=streets&example=1&show=rec")
+    wait_for_tiles(here, "epoch 7")  # Its translation.
+    assert here.page.get_by_role("button", name=re.compile("Back to|Lost on")).count() == 0
+    assert here.page.locator(".stage figure").nth(1).get_by_text("Way back").count() == 0
+    wait_for_query(here, "entries=oneway@epoch-0007&run=streets&direction=ab&size=auto&example=1$")
 
 
 def test_another_run_brings_its_own_epochs(compare):

@@ -139,6 +139,39 @@ def test_the_spread_is_from_first_to_last(bench):
     assert [entry.value for entry in default_entries(bench, "at@home, 50%")] == ["at@home, 50%@epoch-0003"]
 
 
+def test_several_runs_between_the_same_domains_open_with_the_newest_of_each(bench, tmp_path):
+    from cyclegan.ui.comparison import opening_entries, usual_direction
+
+    opened = opening_entries(bench)
+    assert [entry.value for entry in opened] == ["run@epoch-0016", "at@home, 50%@epoch-0003"]
+    assert usual_direction(opened) == "ba" and usual_direction(opened[:1]) == "ab" and usual_direction([]) is None
+    write_epoch(tmp_path / "else", 9, domains=("horse", "zebra"))
+    for name in ("third", "fourth"):
+        write_epoch(tmp_path / name, 5)
+    (tmp_path / "damaged").mkdir()
+    paths = [tmp_path / name for name in ("run", "damaged", "else", "third", "at@home, 50%", "fourth")]
+    several = Workbench([open_source(path, awaited=True) for path in paths])
+    assert [entry.value for entry in opening_entries(several)] == [
+        "run@epoch-0016", "third@epoch-0005", "at@home, 50%@epoch-0003",
+    ]  # fmt: skip
+    for own in (paths[:1], paths[:3]):  # One run, or others that translate something else.
+        opened = opening_entries(Workbench([open_source(path, awaited=True) for path in own]))
+        assert [entry.value for entry in opened] == ["run@epoch-0001", "run@epoch-0004", "run@epoch-0016"]
+
+
+def test_tiles_name_the_method_where_it_differs(bench):
+    from cyclegan.ui.comparison import Entry, resolve, tile_names
+
+    (plain, other), _ = resolve(bench, ["run@1", "at@home, 50%@3"])
+    assert list(tile_names([plain, other], speaker()).values()) == ["run, epoch 1", "at@home, 50%, epoch 3"]
+    config = dataclasses.replace(other.info.config, method="cut")
+    other = Entry("maps", dataclasses.replace(other.info, config=config))
+    assert list(tile_names([plain, other], speaker()).values()) == [
+        "run, epoch 1 (cyclegan)", "maps, epoch 3 (cut)",
+    ]  # fmt: skip
+    assert list(tile_names([other], speaker()).values()) == ["epoch 3"]
+
+
 def test_entries_are_found_once_and_within_bounds(bench):
     from cyclegan.ui.comparison import resolve
 
@@ -195,6 +228,17 @@ def test_each_is_shown_as_soon_as_it_is_there(bench, picture_sent):
     there = [[entry["fake"] is not None for entry in step[-1]["entries"]] for step in steps]
     assert there == [[False, False], [True, False], [True, True]]
     assert [step[-1]["done"] for step in steps] == [False, False, True]
+    assert all(step[-1]["returns"] for step in steps)
+
+
+def test_without_a_way_back_none_is_offered(bench, picture_sent):
+    from cyclegan.ui.comparison import compare
+
+    bench.ready.set()
+    for chosen, returns in (["at@home, 50%@3"], False), (["at@home, 50%@3", "run@1"], True):
+        *_, (_, _, fakes, recs, value) = compare(bench, picture_sent, chosen, None, "auto", speaker())
+        assert (len(fakes), len(recs), value["returns"]) == (len(chosen), int(returns), returns)
+        assert value["direction"] == "ba"  # Which both have.
 
 
 def test_an_older_comparison_gives_way(bench, picture_sent):
