@@ -1,8 +1,8 @@
 """Trainers whose steps a test calls itself."""
 
 import copy
-import os
 
+import pytest
 import torch
 from accelerate import Accelerator
 
@@ -59,8 +59,9 @@ def assert_resumes_exactly(**settings):
 def assert_steps_between_processes(**settings):
     """DDP finds every weight's gradient in each step, and the steps are those of one process without it."""
     trainer, alone = make(**settings), make(**settings)
-    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GLOO_SOCKET_IFNAME", "lo")
+        torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
     try:
         networks = trainer.method.networks
         for name, network in networks.items():

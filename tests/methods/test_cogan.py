@@ -193,7 +193,7 @@ def test_it_trains_publishes_starts_others_and_translates(tmp_path, run_script, 
     checkpoint = LocalSource(run).load(2)
     start, trainer = StartWeights(str(run), LocalSource), make()
     about, fresh = map(str, start.load(trainer))
-    assert "--crop_size 32" in about and "has no disc, which" in fresh
+    assert "--crop_size 32" in about and "has no weights for disc" in fresh
     ways = trainer.published_generators()
     for way in ("ab", "ba"):
         published, ours = checkpoint.generator(way).state_dict(), ways[f"gen_{way}"].state_dict()

@@ -54,7 +54,7 @@ def test_generators_and_their_averages_start_there_and_discriminators_at_random(
 
 def test_one_direction_gives_its_generator_only(make_checkpoint, tmp_path):
     make_checkpoint(tmp_path / "run", directions=("ba",))
-    assert "run has no gen_ab, disc_a, disc_b" in str(start(tmp_path / "run").load(make())[-1])
+    assert "run has no weights for gen_ab, disc_a, disc_b" in str(start(tmp_path / "run").load(make())[-1])
     trainer = make()
     trainer.method.directions = ("ab",)
     with pytest.raises(CheckpointError, match="has the generators gen_ba, and --method cyclegan trains gen_ab"):
@@ -66,7 +66,7 @@ def test_files_of_other_names_are_not_read(make_checkpoint, tmp_path):
     folder = make_checkpoint(tmp_path / "run")
     for name in ("discotheque", "disc_c", "disc-a"):
         (folder / f"{name}.safetensors").write_bytes(b"bad")
-    assert "run has no disc_a, disc_b" in str(start(tmp_path / "run").load(make())[-1])
+    assert "run has no weights for disc_a, disc_b" in str(start(tmp_path / "run").load(make())[-1])
     (folder / "disc_a.safetensors").write_bytes(b"bad")
     with pytest.raises(CheckpointError, match="disc_a.safetensors"):
         start(tmp_path / "run").load(make())
