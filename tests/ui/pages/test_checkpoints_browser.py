@@ -129,7 +129,7 @@ def test_a_running_training_is_looked_at_again(checkpoints, pictured):  # noqa: 
 
 def test_in_korean(checkpoints):
     here = checkpoints(width=390, height=844, locale="ko-KR")
-    here.wait_for("에폭 2의 시험 사진입니다")
+    here.wait_for("에폭 2의 샘플입니다")
     here.page.locator(".curves svg").first.wait_for()
     shown = here.page.locator("body").inner_text()
     for said in ("체크포인트", "모든 에폭", "에폭 2개", "이것으로 변환", "학습 손실", "새로 고침", "수치의 뜻"):

@@ -170,7 +170,7 @@ def test_entries_of_other_runs_by_hand(compare):
     box.press("Enter")
     here.wait_for_notice("nowhere is not a folder")
     here.page.get_by_role("button", name="Back to day").click()
-    assert "No way back here" in here.page.locator(".stage figure").nth(3).inner_text()
+    here.page.locator(".stage figure").nth(3).get_by_text("No way back here").wait_for()
     here.page.get_by_role("button", name="As night").click()
     here.page.get_by_label("night → day").check()
     here.wait_for("night → day with 2 checkpoints, .* oneway, epoch 7 doesn't translate")
