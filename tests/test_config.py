@@ -6,7 +6,15 @@ import dataclasses
 import pytest
 
 from cyclegan.cli.flags import add_config_flags, config_from_args, make_parser, parse_train_config
-from cyclegan.config import CycleGANConfig, DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
+from cyclegan.config import (
+    METHOD_CONFIGS,
+    CycleGANConfig,
+    DataConfig,
+    ModelConfig,
+    OptimConfig,
+    RunConfig,
+    TrainConfig,
+)
 from cyclegan.errors import ConfigError
 from cyclegan.networks import build_generator
 
@@ -115,3 +123,10 @@ def test_config_from_args_takes_a_namespace():
     parser = argparse.ArgumentParser()
     add_config_flags(parser)
     assert config_from_args(parser.parse_args(ENOUGH)).data.dataset == "x"
+
+
+def test_pages_know_which_methods_learn_from_pairs():
+    """They load options only, so the method's own mark has a twin there."""
+    from cyclegan.methods import METHODS
+
+    assert {name: METHOD_CONFIGS[name].paired for name in METHODS} == {name: m.paired for name, m in METHODS.items()}
