@@ -7,7 +7,7 @@ import itertools
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 from PIL import Image
@@ -98,6 +98,14 @@ def epoch_label(info: CheckpointInfo, say: words.Speaker) -> str:
 def epoch_choices(infos: list[CheckpointInfo], say: words.Speaker) -> list[tuple[str, str]]:
     """Return the choices of a gr.Dropdown of epochs; its values are tags."""
     return [(epoch_label(info, say), info.tag) for info in infos]
+
+
+def offer(source: CheckpointSource, tag: str | None, say: words.Speaker) -> dict[str, Any]:
+    """Return the update of a gr.Dropdown of epochs that leaves the choice alone, unless that epoch is gone."""
+    choices = epoch_choices(listed(source), say)
+    tags = [each for _, each in choices]
+    # Not the choice itself where it stays: the visitor may just be changing it.
+    return gr.update(choices=choices, **({} if tag in tags else {"value": next(iter(tags), None)}))
 
 
 def epoch_number(value: str | int) -> int:

@@ -3,6 +3,7 @@
 import json
 import time
 
+import gradio as gr
 import pytest
 from PIL import Image
 
@@ -10,7 +11,7 @@ from cyclegan.checkpoints.progress import STALE_S, MetricsLog, Progress, write_p
 from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.ui import live, runs, words
 from cyclegan.ui.in_training import in_training
-from cyclegan.ui.pages.files import Events
+from cyclegan.ui.pages import files, translate
 from cyclegan.ui.workbench import Workbench
 from tests.ui.conftest import picture, write_epoch
 
@@ -39,12 +40,27 @@ def test_nothing_can_be_started_on_files_before_the_first_epoch(run, bench):
     class Request:
         headers, query_params = {}, {}
 
-    events = Events(bench)
+    events = files.Events(bench)
     assert [button.interactive for button in events.describe("mine", None, None, Request())[5:]] == [False] * 4
     assert events.open_page("mine", Request())[1].startswith("Nothing can be translated before the first epoch")
     write_epoch(run, 1)
     note, *values = events.first("mine", Request())
     assert note.startswith("Choose a video") and [button.interactive for button in values[5:]] == [True] * 4
+
+
+@pytest.mark.parametrize("page, known, epoch, reading", [(translate, 1, 4, "both"), (files, 0, 3, "ab")])
+def test_refresh_brings_an_epoch_that_has_only_been_offered(run, bench, page, known, epoch, reading):
+    class Request:
+        headers, query_params = {}, {}
+
+    events = page.Events(bench, []) if page is translate else page.Events(bench)
+    write_epoch(run, 1)
+    knows = events.describe("mine", None, reading, Request())[known]
+    write_epoch(run, 2)
+    arrived = events.arrived("mine", knows, reading, Request())
+    assert len(arrived[epoch]["choices"]) == 2 and "value" not in arrived[epoch]
+    assert arrived[known] == gr.skip()  # So the page still knows epoch 1 alone.
+    assert events.look_again("mine", knows, reading, knows, Request())[epoch].value == "epoch-0002"
 
 
 def line(bench, say=None):

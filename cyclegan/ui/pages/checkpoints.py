@@ -155,8 +155,12 @@ class Events:
     def arrived(
         self, opened: str, tag: str | None, known: str | None, count: int, request: gr.Request
     ) -> list[Any]:
-        """Show the epochs that have come; whoever looks at the newest one gets the new one."""
-        return self._show(opened, None if tag == known else tag, count, words.speaker(request))
+        """Show the epochs that have come; whoever looks at the newest one gets the new one.
+
+        For whoever looks at another one the newest counts as not yet seen.
+        """
+        values = self._show(opened, None if tag == known else tag, count, words.speaker(request))
+        return values if tag == known else [values[0], gr.skip(), *values[2:]]
 
     def in_training(self, opened: str, request: gr.Request) -> str:
         """Return the losses and samples of the epoch that is being trained."""

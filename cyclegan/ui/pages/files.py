@@ -205,6 +205,12 @@ class Events:
         info, new = runs.look_for_newer(self.bench.run(run), known, words.speaker(request))
         return self.describe(run, info.tag if new else tag, direction, request)
 
+    def arrived(self, run: str, tag: str | None, direction: str | None, request: gr.Request) -> list[Any]:
+        """Offer the epochs that have come; the chosen one stays, and the newest counts as not yet seen."""
+        values = self.describe(run, tag, direction, request)
+        values[0], values[3] = gr.skip(), runs.offer(self.bench.run(run), tag, words.speaker(request))
+        return values
+
     def example_video(self, run: str, request: gr.Request) -> str:
         """Return a video that glides over the run's first example; `request` is for the language of errors."""
         path = jobs.examples(self.bench, run)[0]
@@ -248,7 +254,7 @@ def _wire(parts: SimpleNamespace, events: Events) -> None:
     run.input(shows_errors(events.open_run), [run, direction], about, **QUEUED)
     epoch.input(shows_errors(events.describe), [run, epoch, direction], about, **QUEUED)
     parts.training.first(shows_errors(events.first), run, [parts.note, *about], **QUEUED)
-    parts.training.arrived(shows_errors(events.describe), [run, epoch, direction], about, **QUEUED)
+    parts.training.arrived(shows_errors(events.arrived), [run, epoch, direction], about, **QUEUED)
     parts.refresh.click(shows_errors(events.look_again), [run, epoch, direction, parts.known], about, **QUEUED)
     announce()
 

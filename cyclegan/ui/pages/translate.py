@@ -203,8 +203,13 @@ class Events:
         return self.describe(run, info.tag if new else tag, reading, request)
 
     def arrived(self, run: str, tag: str | None, reading: str, request: gr.Request) -> list[Any]:
-        """Offer the epochs that have come; the one that is shown stays, and so do the headings of its rows."""
+        """Offer the epochs that have come; the one that is shown stays, and so do the headings of its rows.
+
+        What the page knows stays too: whoever asks for the newest afterwards has not seen it yet.
+        """
         values, first = self.describe(run, tag, reading, request), 6
+        values[1] = gr.skip()
+        values[4] = runs.offer(self.bench.run(run), tag, words.speaker(request))
         values[first : first + len(self.rows)] = [gr.skip()] * len(self.rows)
         return values
 
@@ -283,7 +288,12 @@ def _wire(parts: SimpleNamespace, events: Events) -> None:
         for choice in (epoch, reading)
     ]
     look_again = shows_errors(events.look_again)
-    described.append(parts.refresh.click(look_again, [*choices, parts.known], about, preprocess=False, **QUEUED))
+    # A click while the page still looks counts too, so that an epoch that came meanwhile is seen.
+    described.append(
+        parts.refresh.click(
+            look_again, [*choices, parts.known], about, preprocess=False, trigger_mode="always_last", **QUEUED
+        )
+    )
     works = [given]
     for event in described:
         works.append(event.success(**work, api_name="translate_again", api_visibility="private"))
