@@ -35,7 +35,8 @@ from cyclegan.cli.entry import run_command  # noqa: E402
 from cyclegan.cli.flags import parse_train_config  # noqa: E402
 from cyclegan.cli.signals import stop_on_signals  # noqa: E402
 from cyclegan.config import TrainConfig  # noqa: E402
-from cyclegan.data import name_domains, open_data  # noqa: E402
+from cyclegan.data import Data, find_data, name_domains  # noqa: E402
+from cyclegan.data.order import steps_in  # noqa: E402
 from cyclegan.errors import Message, message  # noqa: E402
 from cyclegan.methods import METHODS  # noqa: E402
 from cyclegan.training.background import BackgroundWriter, TrainerSnapshot  # noqa: E402
@@ -53,18 +54,24 @@ def train(config: TrainConfig) -> int:
     check_tracker(config.run.report_to)
     config = replace(config, data=name_domains(config.data))
     accelerator, config = make_accelerator(config)
+    paired = METHODS[config.run.method].paired
+    splits = find_data(config.data, paired=paired)
+    batch = (config.optim.batch_size, accelerator.num_processes, config.optim.gradient_accumulation_steps)
+    steps_in(splits.epoch_length(config.data.max_images), *batch)  # Raises before anything is written or decoded.
     hub = open_hub(config) if accelerator.is_main_process else Publishing()
     start = partial(open_start, config.run.init_from) if config.run.init_from else None
     with Run(config, accelerator, restore=hub.restore, start=start) as run:
         hub.check_run()
-        data = open_data(
+        data = Data(
+            splits,
             config.data,
             seed=config.run.seed,
             multiple=config.model.size_multiple,
-            paired=METHODS[config.run.method].paired,
+            paired=paired,
             progress=accelerator.is_main_process,
             local_processes=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
         )
+        data.steps_per_epoch(*batch)  # Raises if too few pictures are left without the bad ones.
         trainer = Trainer(config, data, accelerator)
         run.resume(trainer)
         run.compare_pictures(data)

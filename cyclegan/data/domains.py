@@ -103,6 +103,11 @@ class Splits:
     notes: Sequence[Message] = ()
     warnings: Sequence[Message] = ()
 
+    def epoch_length(self, limit: int | None = None) -> int:
+        """Return the samples in an epoch: the longer domain's pictures, of which at most `limit` are used."""
+        longer = max(len(self.train_a), len(self.train_b))
+        return longer if limit is None else min(longer, limit)
+
 
 @dataclass(frozen=True)
 class Files:

@@ -91,25 +91,9 @@ class Data:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def steps_per_epoch(self, global_batch: int) -> int:
-        """Return the full batches in an epoch; the rest is dropped, different pictures in each epoch.
-
-        Args:
-            global_batch: samples per step over all processes.
-
-        Raises:
-            DataError: an epoch has fewer pictures than a batch.
-        """
-        steps = steps_in(self.epoch_length, global_batch)
-        if steps < 1:
-            raise DataError(
-                "a batch of {global_batch} over all processes is more than the one picture of an epoch: lower "
-                "--batch_size, use fewer processes, or add pictures",
-                "a batch of {global_batch} over all processes is more than the {n} pictures of an epoch: lower "
-                "--batch_size, use fewer processes, or add pictures",
-                self.epoch_length, global_batch=global_batch,
-            )  # fmt: skip
-        return steps
+    def steps_per_epoch(self, batch_size: int, num_processes: int = 1, accumulation: int = 1) -> int:
+        """Return the steps of each process in an epoch, and raise DataError, as `steps_in` does."""
+        return steps_in(self.epoch_length, batch_size, num_processes, accumulation)
 
     def batches(
         self, epoch: int, *, batch_size: int, process_index: int = 0, num_processes: int = 1,
@@ -130,7 +114,7 @@ class Data:
             DataError: at once, if no batch fits or pictures of different sizes would share a batch; later, if a
                 picture can't be read any more or a worker process died.
         """
-        self.steps_per_epoch(batch_size * num_processes)
+        self.steps_per_epoch(batch_size, num_processes)
         self._check_one_size(batch_size)
         if not 0 <= process_index < num_processes:
             raise ValueError(f"process_index {process_index} is not in 0 … {num_processes - 1}")

@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cyclegan.errors import DataError, Message, message
+
 __all__ = ["Step", "domain_order", "random_order", "sample_rng", "step_plans", "steps_in"]
 
 _ORDER, _CHANCE, _RANDOM = 1, 2, 3  # separate the uses of a seed
@@ -58,9 +60,31 @@ def sample_rng(seed: int, epoch: int, position: int, domain: int) -> np.random.G
     return np.random.default_rng((_CHANCE, seed, epoch, position, domain))
 
 
-def steps_in(epoch_length: int, global_batch: int) -> int:
-    """Return the full batches in an epoch; the rest is dropped, different pictures in each epoch."""
-    return epoch_length // global_batch
+def steps_in(epoch_length: int, batch_size: int, num_processes: int = 1, accumulation: int = 1) -> int:
+    """Return the steps of each process in an epoch; the rest is dropped, different pictures in each epoch.
+
+    Args:
+        epoch_length: positions in the epoch.
+        batch_size: samples per step and process.
+        accumulation: steps per update of the weights; an epoch has whole updates only.
+
+    Raises:
+        DataError: the epoch is too short for one update; the message names what multiplies.
+    """
+    together = batch_size * num_processes * accumulation
+    if together > epoch_length:
+        factors: list[str | Message] = [f"--batch_size {batch_size}"]
+        factors += [f"--gradient_accumulation_steps {accumulation}"] if accumulation > 1 else []
+        factors += [message("{n} process", "{n} processes", num_processes)] if num_processes > 1 else []
+        product = factors[0]
+        for factor in factors[1:]:
+            product = message("{first} × {second}", first=product, second=factor)
+        raise DataError(
+            "{product} makes {together} pictures per update, but an epoch has only one: lower it, or add pictures",
+            "{product} makes {together} pictures per update, but an epoch has only {n}: lower it, or add pictures",
+            epoch_length, together=together, product=product,
+        )  # fmt: skip
+    return epoch_length // together * accumulation
 
 
 def step_plans(
@@ -83,7 +107,7 @@ def step_plans(
     else:
         order_a = domain_order(seed, epoch, 0, lengths[0], epoch_length)
         order_b = order_a if paired else domain_order(seed, epoch, 1, lengths[1], epoch_length)
-    for step in range(start_step, steps_in(epoch_length, batch_size * num_processes)):
+    for step in range(start_step, steps_in(epoch_length, batch_size, num_processes)):
         first = (step * num_processes + process_index) * batch_size
         at = slice(first, first + batch_size)
         positions = tuple(range(first, first + batch_size))

@@ -194,9 +194,9 @@ class Trainer:
     def steps_per_epoch(self) -> int:
         """Steps of each process in an epoch, a multiple of gradient_accumulation_steps."""
         optim = self.config.optim
-        together = optim.gradient_accumulation_steps
-        batch = optim.batch_size * self.accelerator.num_processes * together
-        return self.data.steps_per_epoch(batch) * together
+        return self.data.steps_per_epoch(
+            optim.batch_size, self.accelerator.num_processes, optim.gradient_accumulation_steps
+        )
 
     def train_epoch(self, on_step: Callable[[dict[str, Tensor]], None] = lambda losses: None) -> bool:
         """Train the next epoch, or the rest of it after a mid-epoch resume.

@@ -421,12 +421,22 @@ def test_partners_of_different_sizes_are_refused_unless_preprocessing_makes_them
     opened(tmp_path, paired=True, preprocess="scale_width", skip_bad_images=True)
 
 
-def test_a_batch_larger_than_the_data(tmp_path):
+@pytest.mark.parametrize(("batch", "product"), [
+    ((6,), "--batch_size 6"),
+    ((1, 1, 6), "--batch_size 1 × --gradient_accumulation_steps 6"),
+    ((1, 2, 3), "--batch_size 1 × --gradient_accumulation_steps 3 × 2 processes"),
+    ((3, 2), "--batch_size 3 × 2 processes"),
+])  # fmt: skip
+def test_a_batch_larger_than_the_data(tmp_path, batch, product):
     data = opened(unpaired(tmp_path))
-    with pytest.raises(DataError, match="a batch of 6 .* 5 pictures"):
-        data.steps_per_epoch(6)
+    with pytest.raises(DataError) as caught:
+        data.steps_per_epoch(*batch)
+    assert str(caught.value) == (
+        f"{product} makes 6 pictures per update, but an epoch has only 5: lower it, or add pictures"
+    )
     with pytest.raises(DataError, match="--batch_size"):
         data.batches(1, batch_size=3, num_processes=2)
+    assert data.steps_per_epoch(1, 1, 2) == 4
 
 
 @pytest.mark.parametrize("preprocess", ["none", "scale_width"])

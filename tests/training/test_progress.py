@@ -33,7 +33,7 @@ def start(folder, writer, **run):
     pictures = [picture for picture in batch(9, 3)["real_a"]]
     samples = {"real_a": pictures, "real_b": pictures[:2], "label_a": ["x"] * 3, "label_b": ["y"] * 2}
     trainer.data = SimpleNamespace(
-        steps_per_epoch=lambda batch_size: STEPS, samples=lambda count: samples, test_is_train=False
+        steps_per_epoch=lambda *_: STEPS, samples=lambda count: samples, test_is_train=False
     )
     config = replace(trainer.config, run=replace(trainer.config.run, output_dir=str(folder)))
     monitor = Monitor(config, trainer, trainer.accelerator)

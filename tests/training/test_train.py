@@ -11,8 +11,10 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+import train_accelerate
 from cyclegan.cli import signals
-from cyclegan.config import OptimConfig, TrainConfig
+from cyclegan.config import DataConfig, OptimConfig, RunConfig, TrainConfig
+from cyclegan.errors import DataError
 from train_accelerate import done_note
 
 SCRIPT = "train_accelerate.py"
@@ -172,6 +174,29 @@ def test_what_can_be_foreseen_is_one_sentence(tmp_path, tiny_flags, picture_fold
     assert "9.png" in text and "--skip_bad_images" in text
     (run / "training_state").rename(tmp_path / "away")
     assert "no training state" in refused(*flags, "--output_dir", run, "--resume", "auto")
+
+
+@pytest.mark.parametrize(("optim", "bad"), [
+    ({"batch_size": 4}, False), ({"gradient_accumulation_steps": 4}, False), ({"batch_size": 3}, True),
+])  # fmt: skip
+def test_a_batch_that_no_epoch_fills_is_refused_before_anything_is_written(tmp_path, monkeypatch, optim, bad):
+    """One sentence, before a picture is decoded; only with bad pictures left out does it need the check."""
+    for side in "AB":
+        (tmp_path / f"train{side}").mkdir()
+        for number in range(3):
+            Image.effect_noise((20, 20), 90).save(tmp_path / f"train{side}/{number}.png")
+        if bad:
+            (tmp_path / f"train{side}/0.png").write_bytes(b"bad")
+        else:
+            monkeypatch.setattr(train_accelerate, "Data", None)
+    accelerator = SimpleNamespace(num_processes=1, is_main_process=True, wait_for_everyone=lambda: None)
+    monkeypatch.setattr(train_accelerate, "make_accelerator", lambda config: (accelerator, config))
+    run = tmp_path / "run"
+    config = TrainConfig(DataConfig(str(tmp_path), load_size=16, crop_size=16, num_workers=0, skip_bad_images=True),
+                         optim=OptimConfig(**optim), run=RunConfig(output_dir=str(run)))  # fmt: skip
+    with pytest.raises(DataError, match="per update, but an epoch has only"):
+        train_accelerate.train(config)
+    assert run.exists() == bad and not any(run.glob("training_state"))
 
 
 def test_a_start_that_fails_before_its_first_step_ends_binds_nobody(tmp_path, tiny_flags, picture_folders, run_script):

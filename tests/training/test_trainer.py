@@ -80,7 +80,7 @@ def test_an_epoch_cut_short_without_a_finite_step_is_refused_as_a_whole_one():
     blank = {name: torch.zeros(1, 32, 32, 3, dtype=torch.uint8) for name in ("real_a", "real_b")}
     for optim, stops, ends in ((2, False, True), (None, True, False), (None, False, True)):
         trainer = make(optim={"max_steps": optim})
-        trainer.data = SimpleNamespace(steps_per_epoch=lambda n: 3, batches=lambda *_, **__: iter([blank] * 3))
+        trainer.data = SimpleNamespace(steps_per_epoch=lambda *_: 3, batches=lambda *_, **__: iter([blank] * 3))
         trainer.step = lambda _: {"cycle_a": torch.tensor(float("nan"))}
         trainer.stop_requested = stops
         if ends:
