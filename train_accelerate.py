@@ -60,7 +60,7 @@ def train(config: TrainConfig) -> int:
     steps_in(splits.epoch_length(config.data.max_images), *batch)  # Raises before anything is written or decoded.
     hub = open_hub(config) if accelerator.is_main_process else Publishing()
     start = partial(open_start, config.run.init_from) if config.run.init_from else None
-    with Run(config, accelerator, restore=hub.restore, start=start) as run:
+    with Run(config, accelerator, restore=hub.restore, start=start, splits=splits) as run:
         hub.check_run()
         data = Data(
             splits,

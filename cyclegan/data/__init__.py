@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cyclegan.config import DataConfig
 from cyclegan.data.contents import ARCHIVES, advice, counted, look_into, subfolders, top_folder
-from cyclegan.data.domains import LAYOUTS, Domain, Splits, no_folder, open_streets
+from cyclegan.data.domains import LAYOUTS, Domain, Splits, is_streets, no_folder, open_streets
 from cyclegan.data.loader import Data
 from cyclegan.data.metadata import find_labels, open_labelled
 from cyclegan.data.paired import open_pairs
@@ -77,7 +77,7 @@ def find_data(config: DataConfig, *, paired: bool = False) -> Splits:
         return _open_folder(root, names, paired)
     if is_file:
         return _open_file(root, text, names, paired)
-    if text == "streets" or text.startswith("streets:"):
+    if is_streets(text):
         return open_streets(text, names, paired=paired)
     if any(sign in text for sign in "*?["):
         raise _explained(message(

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from cyclegan.data.streets import StreetsSpec
 
 __all__ = [
-    "LAYOUTS", "UNUSED_PAIRS", "Domain", "Files", "Splits", "StreetsDomain", "Subset", "found_line", "named",
-    "no_folder", "open_streets", "readable", "short_name",
+    "LAYOUTS", "UNUSED_PAIRS", "Domain", "Files", "Splits", "StreetsDomain", "Subset", "found_line", "is_streets",
+    "named", "no_folder", "open_streets", "readable", "short_name",
 ]  # fmt: skip
 
 LAYOUTS = """Layouts that are understood:
@@ -250,6 +250,11 @@ class StreetsDomain:
 
     def _picture(self, index: int, other: bool) -> Image.Image:
         return (self.spec.truth if other else self.spec.image)(self.split, self.side, index)
+
+
+def is_streets(dataset: str) -> bool:
+    """Return True for a `--dataset` that names the built-in scenes; a folder of that name would win."""
+    return dataset == "streets" or dataset.startswith("streets:")
 
 
 def open_streets(dataset: str, names: tuple[str, str], *, paired: bool) -> Splits:

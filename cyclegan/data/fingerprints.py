@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from cyclegan.data.domains import Domain, Splits
     from cyclegan.data.loader import Data
 
-__all__ = ["MOST_BYTES", "fingerprint", "fingerprints", "picture_changes", "picture_notes", "trained_on"]
+__all__ = [
+    "MOST_BYTES", "fingerprint", "fingerprints", "picture_changes", "picture_notes", "replaced_domain",
+    "trained_on",
+]  # fmt: skip
 
 MOST_BYTES = 2**20
 _PARTS = 16
@@ -156,6 +159,25 @@ def picture_changes(before: Mapping[str, Any], now: Fingerprints) -> str:
         if said := ", ".join(f"{count} {kind}" for kind, count in counts.items() if count):
             changes.append(f"{name[:-2]}{name[-1].upper()}: {said}")
     return "; ".join(changes)
+
+
+def replaced_domain(before: Mapping[str, Any], splits: Splits) -> str | None:
+    """Return "A" or "B" if none of that domain's training pictures is there any more, "" if both have some left.
+
+    Reads only as far as the first picture that is known. None means that they can't be compared.
+
+    Args:
+        before: of an earlier start, as read from a file.
+        splits: the data set of this start.
+    """
+    for side, domain in (("a", splits.train_a), ("b", splits.train_b)):
+        digests = before.get(f"train_{side}")
+        known = set(digests) - {""} if _are_digests(digests) else set()
+        if not known or not domain.fallible:
+            return None
+        if not any(_fingerprint_at(domain, index) in known for index in range(len(domain))):
+            return side.upper()
+    return ""
 
 
 def _are_digests(value: Any) -> bool:

@@ -1,12 +1,19 @@
-"""The settings of a run that another start has changed."""
+"""What another start of a run has changed: its settings, or all its pictures."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cyclegan.errors import CheckpointError
+from cyclegan.data.domains import Splits, is_streets
+from cyclegan.data.fingerprints import replaced_domain
+from cyclegan.errors import CheckpointError, Message, message
+from cyclegan.files import read_json
+
+PICTURES = "pictures.json"
+"""The file in a run's folder with the fingerprints of its pictures, to notice changes. It isn't published."""
 
 
 class Change(NamedTuple):
@@ -43,7 +50,37 @@ def changed_settings(folder: Path, before: Any, values: Mapping[str, Any], *, be
                     "other ones: choose another --output_dir",
                     folder=folder, name=name, old=old[name], new=new[name],
                 )
-            changes.append(Change(
-                name, *(("off", "on")[v] if isinstance(v, bool) else v for v in (old[name], new[name]))
-            ))  # fmt: skip
+            changes.append(Change(name, *map(_shown, (old[name], new[name]))))
     return changes
+
+
+def _shown(value: Any) -> Any:
+    """Return a setting's value as a sentence has it."""
+    return "not set" if value is None else ("off", "on")[value] if isinstance(value, bool) else value
+
+
+def other_pictures(folder: Path, changes: Sequence[Change], dataset: str, splits: Splits) -> Message | None:
+    """Return how a data set differs from the one of the run, if it is another one altogether.
+
+    The recorded pictures decide, wherever they are now. Where none are known, it is another data set if `--dataset`
+    and the name of a domain have changed, or one of the two is drawn by code.
+
+    Args:
+        folder: the run's, which has begun.
+        changes: see `changed_settings`.
+        dataset: `--dataset`, which `splits` are of.
+    """
+    settings = {change.name: change for change in changes if change.name in ("dataset", "domain_a", "domain_b")}
+    moved = settings.get("dataset")
+    drawn = not splits.train_a.fallible
+    if moved is None or is_streets(str(moved.then)) == drawn:
+        replaced = None
+        with contextlib.suppress(CheckpointError):  # Missing, as in old runs and those of the Hub, or damaged.
+            replaced = replaced_domain(read_json(folder / PICTURES, error=CheckpointError), splits)
+        if replaced:
+            return message("none of domain {side}'s is in {dataset}", side=replaced, dataset=dataset)
+        if replaced == "" or moved is None or len(settings) < 2:
+            return None
+    return message("{differences}", differences="; ".join(
+        f"--{name} was {change.then}, now {change.now}" for name, change in settings.items()
+    ))  # fmt: skip

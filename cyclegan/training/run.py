@@ -23,19 +23,18 @@ from cyclegan.checkpoints.training_state import (
 )
 from cyclegan.config import Direction, TrainConfig
 from cyclegan.data import Data
+from cyclegan.data.domains import Splits
 from cyclegan.data.fingerprints import fingerprints, picture_changes, picture_notes
 from cyclegan.errors import CheckpointError, Message, UserError, message
 from cyclegan.evaluation.samples import DIVERSITY_SAMPLES
 from cyclegan.files import read_json, remove_leftovers, remove_whole, whole_folder, write_json
 from cyclegan.images import to_image
 from cyclegan.training.background import TrainerSnapshot
-from cyclegan.training.changes import changed_settings
+from cyclegan.training.changes import PICTURES, Change, changed_settings, other_pictures
 from cyclegan.training.initial import StartWeights
 from cyclegan.training.progress import ProgressWriter
 from cyclegan.training.trainer import Trainer
 
-PICTURES = "pictures.json"
-"""The file in a run's folder with the fingerprints of its pictures, to notice changes. It isn't published."""
 EXAMPLES = 4
 """Test pictures per domain that a run offers to the app."""
 
@@ -47,16 +46,18 @@ class Run:
         restore: for `--resume auto` into a folder without a run: fetches the run from elsewhere, if there is one, and
             returns a note about it, or nothing.
         start: returns the weights that a new run starts from; None for random ones.
+        splits: the data set, to refuse another one than the run's; None compares nothing.
 
     Raises:
-        CheckpointError: the folder can't be written, is in use, holds another run, or can't be resumed.
+        CheckpointError: the folder can't be written, is in use, holds another run or one of other pictures, or can't
+            be resumed.
     """
 
     def __init__(
         self, config: TrainConfig, accelerator: Any, *, restore: Callable[[], Any] | None = None,
-        start: Callable[[], StartWeights] | None = None,
+        start: Callable[[], StartWeights] | None = None, splits: Splits | None = None,
     ) -> None:
-        self.config, self.accelerator, self._restore = config, accelerator, restore
+        self.config, self.accelerator, self._restore, self._splits = config, accelerator, restore, splits
         # A state that is named has its own weights.
         self._start = start if config.run.resume in ("auto", "none") else None
         self.folder = Path(config.run.output_dir)
@@ -173,6 +174,7 @@ class Run:
         untrained = not begun and not any(self.folder.glob("epoch-*"))
         changes = changed_settings(self.folder, before.get("config"), values, begun=begun)
         if begun:
+            self._check_pictures(changes)
             self.notes += [
                 message("--{name} was {then} when this run began, now {now}", name=name, then=then, now=now)
                 for name, then, now in changes
@@ -193,6 +195,24 @@ class Run:
             write_json(path, {"run_id": run_id, "config": values}
                        | ({"started_from": self._started_from} if self._started_from else {}))  # fmt: skip
         return run_id
+
+    def _check_pictures(self, changes: Sequence[Change]) -> None:
+        """Raise CheckpointError if the run was trained on other pictures, which a named state continues with a note."""
+        if self._splits is None:
+            return
+        found = other_pictures(self.folder, changes, self.config.data.dataset, self._splits)
+        if found is None:
+            return
+        if self.config.run.resume != "auto":
+            self.notes.append(message(
+                "warning: this run was trained on other pictures ({found}); it continues with these", found=found
+            ))  # fmt: skip
+            return
+        raise CheckpointError(
+            "{folder} was trained on other pictures ({found}): choose another --output_dir; or, to continue it with "
+            "these all the same, name its state: --resume {state}",
+            folder=self.folder, found=found, state=list_training_states(self.folder)[0].path,
+        )  # fmt: skip
 
     def compare_pictures(self, data: Data) -> None:
         """Note what changed in the data since the last start, and pictures in two places; record what is there now."""

@@ -1,6 +1,7 @@
 """Changed data, pictures in both domains, test pictures that are trained on: one note each."""
 
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,8 +10,9 @@ from PIL import Image
 
 from cyclegan.checkpoints.format import CheckpointConfig, save_checkpoint
 from cyclegan.config import DataConfig, RunConfig, TrainConfig
-from cyclegan.data import open_data
+from cyclegan.data import find_data, open_data
 from cyclegan.data.fingerprints import MOST_BYTES, fingerprint, fingerprints, picture_changes
+from cyclegan.errors import CheckpointError
 from cyclegan.training.run import Run
 
 
@@ -57,6 +59,86 @@ def test_added_removed_and_replaced_pictures_are_counted_once(folders, notes):
     (note,) = notes(folders)
     assert "(trainA: 1 added; trainB: 1 replaced; testB: 1 removed)" in note
     assert notes(folders) == []
+
+
+@pytest.fixture
+def resume(folders, tmp_path):
+    """Resume a run of `folders`, from the domains photo and painting, with another data set; return its notes."""
+    accelerator, run = SimpleNamespace(is_main_process=True, wait_for_everyone=lambda: None), tmp_path / "run"
+
+    def start(root, a="photo", b="painting", resume="auto"):
+        data = DataConfig(str(root), a, b, load_size=20, crop_size=16, num_workers=0)
+        config = TrainConfig(data, run=RunConfig(output_dir=str(run), resume=str(resume)))
+        with Run(config, accelerator, splits=find_data(data)) as started, open_data(data, seed=0, progress=False) as d:
+            started.compare_pictures(d)
+        return [str(note) for note in started.notes]
+
+    def begin(root):
+        assert start(root) == []
+        (run / "training_state" / "step-000000007").mkdir(parents=True)
+        (run / "training_state" / "step-000000007" / "state.pt").write_bytes(b"state")
+        return start
+
+    return begin
+
+
+def files_of(run):
+    return {path.name: path.read_bytes() for path in run.glob("*.json") if path.name != "progress.json"}
+
+
+def test_another_data_set_is_refused_and_a_named_state_continues_with_a_warning(folders, resume, tmp_path):
+    """Forgetting to change --output_dir must not cost the run its only training state."""
+    run, other = tmp_path / "run", tmp_path / "other"
+    for number in range(8):
+        picture(other / ("trainA" if number % 2 else "trainB") / f"{number}.png", 80 + number)
+    start, before = resume(folders), files_of(run)
+    for _ in range(2):  # A refusal leaves no trace that would let the next start pass.
+        with pytest.raises(CheckpointError) as caught:
+            start(other)
+        assert f"other pictures (none of domain A's is in {other}): choose another --output_dir" in str(caught.value)
+        assert files_of(run) == before
+    state = str(caught.value).rpartition(" ")[2]
+    assert Path(state) == run / "training_state" / "step-000000007"
+    warning, *_ = start(other, resume=state)
+    assert warning.startswith("warning: this run was trained on other pictures (none of domain A's")
+    assert "warning" not in " ".join(start(other))
+
+
+def test_a_domain_of_other_pictures_is_enough(folders, resume):
+    start = resume(folders)
+    for path in (folders / "trainB").iterdir():
+        picture(path, 90 + int(path.stem))
+    with pytest.raises(CheckpointError, match="none of domain B's is in"):
+        start(folders)
+
+
+def test_a_data_set_that_moved_or_grew_is_the_same(folders, resume, tmp_path):
+    start = resume(folders)
+    shutil.copytree(folders, tmp_path / "copy")
+    for index in (0, 1):
+        picture(tmp_path / "copy" / "trainA" / f"{index}.png", 95 + index)
+    notes = start(tmp_path / "copy", a="renamed")
+    assert any("trainA: 2 replaced" in note for note in notes) and "warning" not in " ".join(notes)
+
+
+def test_without_a_record_of_pictures_the_settings_decide(folders, resume, tmp_path):
+    """As in runs of older versions and those that came from the Hub."""
+    start = resume(folders)
+    shutil.copytree(folders, tmp_path / "copy")
+    (tmp_path / "run" / "pictures.json").unlink()
+    with pytest.raises(CheckpointError, match="--dataset was .*, now .*copy; --domain_b was painting, now map"):
+        start(tmp_path / "copy", b="map")
+    assert "warning" not in " ".join(start(tmp_path / "copy"))
+
+
+def test_scenes_drawn_by_code_are_told_from_pictures(folders, resume):
+    """They have no fingerprints: other numbers of them are the same data set, folders of pictures aren't."""
+    start = resume("streets:count=2,test_count=0,size=32")
+    assert start("streets:count=2,test_count=0,size=32") == []
+    (note,) = start("streets:count=3,test_count=0,size=32")
+    assert note.startswith("--dataset was streets:count=2")
+    with pytest.raises(CheckpointError, match="other pictures .--dataset was streets:count=3"):
+        start(folders)
 
 
 def test_a_damaged_record_is_written_again(folders, notes, tmp_path):
