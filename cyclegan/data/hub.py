@@ -6,8 +6,9 @@ download. `open_image` decodes the pictures, as everywhere: upright, RGB, limite
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -26,6 +27,8 @@ __all__ = ["LABELS", "Rows", "analyse", "fetch", "open_hub"]
 
 Sets = Mapping[str, "DatasetDict"]  # by configuration name
 _TESTS = ("test", "validation", "valid", "val")
+QUESTION_S = 5.0
+"""Seconds that the Hub may be silent before only the cache is read."""
 LABELS = ("label", "labels", "domain", "class", "category", "style")
 _SHAPES = message(
     "Data sets that are understood have two image columns (e.g. imageA and imageB), two configurations with an image "
@@ -107,19 +110,45 @@ def fetch(repo: str, config: str | None) -> Sets:
             missing=no_folder(_spec(repo, config)),
         ) from error  # fmt: skip
     try:
-        if config is not None:
-            return {config: load_dataset(repo, config)}
-        configs = get_dataset_config_names(repo)
-        if len(configs) > 2:
-            listed = ", ".join(configs[:20])
-            raise DataError(
-                "{repo} has several configurations: choose {repo}:CONFIG out of {listed}", repo=repo, listed=listed
-            )
-        return {name: load_dataset(repo, name) for name in configs}
+        with _cache_only_without_network(repo):
+            if config is not None:
+                return {config: load_dataset(repo, config)}
+            configs = get_dataset_config_names(repo)
+            if len(configs) > 2:
+                listed = ", ".join(configs[:20])
+                raise DataError(
+                    "{repo} has several configurations: choose {repo}:CONFIG out of {listed}", repo=repo, listed=listed
+                )
+            return {name: load_dataset(repo, name) for name in configs}
     except DataError:
         raise
     except Exception as error:  # datasets, huggingface_hub, the network and pyarrow raise kinds of their own
         raise DataError(_why(repo, config, error)) from error
+
+
+@contextlib.contextmanager
+def _cache_only_without_network(repo: str) -> Iterator[None]:
+    """Let `datasets` read only its cache while the Hub can't be reached, because its retries take half a minute.
+
+    One question decides, which isn't repeated.
+    """
+    import datasets.load  # Its client, because only hub/ may use another one, and that imports this library.
+
+    before = datasets.config.HF_HUB_OFFLINE
+    try:
+        datasets.load.HfApi(endpoint=datasets.config.HF_ENDPOINT).dataset_info(repo, timeout=QUESTION_S)
+    except Exception as error:  # `load_dataset` explains any other kind, and asks again.
+        datasets.config.HF_HUB_OFFLINE = before or _is_of_network(error)
+    try:
+        yield
+    finally:
+        datasets.config.HF_HUB_OFFLINE = before
+
+
+def _is_of_network(error: Exception) -> bool:
+    """Return True if no answer came, by the names of the kinds, because the client's library may change."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    return bool(kinds & {"ConnectionError", "ConnectError", "Timeout", "TransportError", "TimeoutError"})
 
 
 def _spec(repo: str, config: str | None) -> str:
@@ -149,7 +178,7 @@ def _why(repo: str, config: str | None, error: Exception) -> Message:
             "login if it is private",
             missing=missing,
         )
-    if kinds & {"ConnectionError", "ConnectError", "Timeout", "TransportError", "TimeoutError"}:
+    if _is_of_network(error):
         return message(
             "{missing}, and the Hub can't be reached to look for a data set of that name: check the folder's name, or "
             "the network",

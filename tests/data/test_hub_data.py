@@ -216,6 +216,18 @@ def test_what_goes_wrong_is_said_in_one_sentence(monkeypatch, error, words):
     assert words in str(caught.value) and str(caught.value).count("\n") == 0
 
 
+def test_without_network_the_hub_is_asked_once_and_the_answer_comes_at_once(monkeypatch, caplog):
+    """`datasets` alone retries for half a minute, with two warnings each time."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(datasets.config, "HF_ENDPOINT", "http://127.0.0.1:9")  # Nothing listens there.
+    with pytest.raises(DataError, match="there is no folder 'data/mine', and the Hub can't be reached"):
+        open_hub("data/mine", NAMES)
+    assert not caplog.records and datasets.config.HF_HUB_OFFLINE is False
+
+
 @pytest.mark.parametrize("error", [
     DatasetNotFoundError("doesn't exist"), ConnectionError("Couldn't reach"), RuntimeError("odd"), None,
 ])  # fmt: skip
