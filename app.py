@@ -13,6 +13,7 @@ from pathlib import Path
 
 import hub
 from cyclegan.checkpoints.sources import CheckpointSource
+from cyclegan.cli.flags import make_parser
 from cyclegan.cli.ports import check_port, is_loopback, port
 from cyclegan.cli.signals import end_in_order
 from cyclegan.errors import CheckpointError, UserError
@@ -23,9 +24,9 @@ DEMO, STUDIES = Path(__file__).parent / "demo", Path("studies")
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(
-        prog="app.py", epilog="example: python app.py --checkpoints runs/maps runs/streets", allow_abbrev=False,
-        description="Translate pictures in the browser with CycleGAN checkpoints, and bring them back again.")
+    parser = make_parser(
+        "app.py", "Translate pictures in the browser with CycleGAN checkpoints, and bring them back again.",
+        "example: python app.py --checkpoints runs/maps runs/streets")
     parser.add_argument("--checkpoints", nargs="+", metavar="SOURCE",
                         help="folders of runs or single epochs, USER/NAME on the Hub (default: what demo/ holds)")
     parser.add_argument("--host", default="127.0.0.1",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -13,6 +14,12 @@ from cyclegan.commands.checkpoints import add_checkpoint_commands
 from cyclegan.commands.pictures import add_picture_commands
 from cyclegan.commands.study import add_study_commands
 from cyclegan.commands.translate import add_translate_command
+
+ELSEWHERE = {
+    "train": "train_accelerate.py", "training": "train_accelerate.py", "app": "app.py", "serve": "app.py",
+    "push": "-m hub push",
+}  # fmt: skip
+"""Programs of their own, by the names under which people look for them here."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -31,6 +38,9 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand; return the exit status."""
     words = sys.argv[1:] if argv is None else argv
+    if words and words[0] in ELSEWHERE:
+        line = f"python {ELSEWHERE[words[0]]} {shlex.join(words[1:])}".strip()
+        refuse(f"python -m cyclegan: error: {words[0]} is a program of its own: {line}\n")
     if words and words[0] == "translate":
         refuse(explain_translation(words[1:]))
     args = build_parser().parse_args(words)

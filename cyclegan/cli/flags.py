@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import difflib
 import errno
 import os
 import sys
 import types
 import typing
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -184,17 +185,44 @@ def config_from_args(args: argparse.Namespace, follow: Mapping[str, Any] | None 
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser that reports an error in one line, without the whole usage."""
+    """A parser that reports an error in one line, without the whole usage, and with what was probably meant."""
+
+    _words: Sequence[str] = ()
 
     def parse_known_args(self, args=None, namespace=None):
         """Refuse unknown flags here, so that a subcommand names its own."""
-        namespace, unknown = super().parse_known_args(args, namespace)
+        words = list(sys.argv[1:] if args is None else args)
+        self._words = () if self._subparsers else words  # The others are for the subcommand's parser.
+        namespace, unknown = super().parse_known_args(words, namespace)
         if unknown:
             self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        self._words = ()
         return namespace, unknown
 
     def error(self, message: str) -> NoReturn:
+        typed = dict.fromkeys(word.partition("=")[0] for word in self._words if word.startswith("--"))
+        for flag in (flag for flag in typed if flag not in self._option_string_actions):
+            if near := nearest(flag, self._option_string_actions):
+                message += f"; did you mean {near} instead of {flag}?"
         self.exit(2, f"{self.prog}: error: {message} (all flags: {self.prog} --help)\n")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Add the choice that was probably meant to argparse's error."""
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError as error:
+            if near := nearest(str(value), map(str, action.choices or ())):
+                raise argparse.ArgumentError(action, f"{error.message}; did you mean {near}?") from None
+            raise
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """Return the known word that is nearly this one, or the only one that begins with it; None if there is none."""
+    plain = {name.lower().replace("-", "_"): name for name in known}
+    word = word.lower().replace("-", "_")
+    longer = [name for name in plain if word and name.startswith(word)]
+    found = difflib.get_close_matches(word, plain, n=1, cutoff=0.75) or (longer if len(longer) == 1 else [])
+    return plain[found[0]] if found else None
 
 
 def make_parser(prog: str, description: str, epilog: str | None = None) -> argparse.ArgumentParser:

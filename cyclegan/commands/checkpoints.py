@@ -14,7 +14,7 @@ from cyclegan.config import DIRECTIONS, direction_name
 def add_checkpoint_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     """Add the commands `export` and `import`."""
     sub = add("export", export, "write one generator as an ONNX file, for programs without torch")
-    add_checkpoint_flags(sub, "source")
+    add_checkpoint_flags(sub, positional=True)
     sub.add_argument("--format", default="onnx", choices=("onnx",), help="format of the file")
     sub.add_argument("--output", type=file_path, metavar="FILE.onnx",
                      help="file to write, a new one (default: epoch-0012-ab.onnx, for epoch 12 and ab)")

@@ -12,14 +12,20 @@ from cyclegan.config import DIRECTIONS, Direction
 from hub import open_source
 
 
-def add_checkpoint_flags(parser: argparse.ArgumentParser, *names: str, **options: object) -> None:
-    """Add a source of checkpoints, --epoch and --direction.
+def add_checkpoint_flags(parser: argparse.ArgumentParser, *, positional: bool = False) -> None:
+    """Add --checkpoints, whose destination is `source`, --epoch and --direction.
 
     Args:
-        names, options: of the argument that names the source; its destination is `source`.
+        positional: the source may also be named without its flag.
     """
-    parser.add_argument(*names, **options, metavar="SOURCE",
-                        help="folder of a run or of one epoch; or USER/NAME, USER/NAME@epoch-0012 on the Hub")
+    text = "folder of a run or of one epoch; or USER/NAME, USER/NAME@epoch-0012 on the Hub"
+    if positional:
+        either = parser.add_mutually_exclusive_group(required=True)
+        either.add_argument("source", nargs="?", default=argparse.SUPPRESS, metavar="SOURCE", help=text)
+        either.add_argument("--checkpoints", dest="source", default=argparse.SUPPRESS, metavar="SOURCE",
+                            help="the same, as other commands have it")
+    else:
+        parser.add_argument("--checkpoints", dest="source", required=True, metavar="SOURCE", help=text)
     parser.add_argument("--epoch", default="latest", type=_epoch, metavar="N", help="which epoch, or latest")
     add_direction_flag(parser)
 

@@ -33,7 +33,7 @@ SENTENCES_SAID = 3
 def add_translate_command(add: Callable[..., argparse.ArgumentParser]) -> None:
     """Add the command `translate`."""
     sub = add("translate", translate, "translate pictures, folders and zips of pictures, or a video")
-    add_checkpoint_flags(sub, "--checkpoints", dest="source", required=True)
+    add_checkpoint_flags(sub)
     sub.add_argument("--input", dest="inputs", required=True, type=file_path, nargs="+", action="extend",
                      metavar="PATH",
                      help="pictures, folders or zips of them, patterns such as 'photos/*.jpg'; or one video")
