@@ -206,6 +206,14 @@ class _Parser(argparse.ArgumentParser):
                 message += f"; did you mean {near} instead of {flag}?"
         self.exit(2, f"{self.prog}: error: {message} (all flags: {self.prog} --help)\n")
 
+    def _match_argument(self, action: argparse.Action, arg_strings_pattern: str) -> int:
+        """Add to argparse's error what the flag takes."""
+        try:
+            return super()._match_argument(action, arg_strings_pattern)
+        except argparse.ArgumentError as error:
+            takes = self._get_formatter()._expand_help(action) if action.help else ""
+            raise argparse.ArgumentError(action, f"{error.message}: {takes}" if takes else error.message) from None
+
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         """Add the choice that was probably meant to argparse's error."""
         try:

@@ -39,6 +39,24 @@ EXAMPLES = 4
 """Test pictures per domain that a run offers to the app."""
 
 
+def check_resume(resume: str) -> None:
+    """Raise CheckpointError unless `--resume` is auto, none or a training state, before anything takes time."""
+    folder = Path(resume)
+    if resume in ("auto", "none") or (folder / "state.pt").is_file():
+        return
+    if states := list_training_states(folder):
+        raise CheckpointError(
+            "--resume {resume} is a run's folder: name its training state, {state}, or use --resume auto with "
+            "--output_dir {resume}",
+            resume=resume, state=states[0].path,
+        )  # fmt: skip
+    raise CheckpointError(
+        "--resume {resume} is neither auto, which continues from the newest training state in --output_dir, nor a "
+        "training state: a folder that holds state.pt",
+        resume=resume,
+    )
+
+
 class Run:
     """The OUTPUT_DIR of a training run. Every process makes one; only the main process writes more than its state.
 
@@ -258,11 +276,8 @@ class Run:
         """
         resume, index = self.config.run.resume, self.accelerator.process_index
         if resume not in ("auto", "none"):
+            check_resume(resume)
             folder = Path(resume)
-            if not (folder / "state.pt").is_file():
-                raise CheckpointError(
-                    "--resume {resume} is not a training state: a folder that holds state.pt", resume=resume
-                )
             states = list_training_states(self.folder)
             if states and folder.resolve() != states[0].path.resolve():
                 raise CheckpointError(

@@ -34,6 +34,15 @@ def test_a_word_that_is_nearly_right_gets_a_suggestion(program, line, says, caps
     assert says in refusal(program, line, capsys)
 
 
+@pytest.mark.parametrize(("program", "line", "says"), [
+    (parse_train_config, "--dataset d --output_dir o --resume", "argument --resume: expected one argument: auto: cont"),
+    (parse_train_config, "--resume --dataset d", "argument --resume: expected one argument: auto: continue from"),
+    (main, "translate --checkpoints r --epoch", "argument --epoch: expected one argument: which epoch, or latest"),
+])  # fmt: skip
+def test_a_flag_without_its_value_says_what_it_takes(program, line, says, capsys):
+    assert says in refusal(program, line, capsys)
+
+
 def test_a_word_that_is_nothing_like_ours_gets_none(capsys):
     assert "did you mean" not in refusal(parse_train_config, "--dataset d --output_dir o --xyzzy 3", capsys)
 

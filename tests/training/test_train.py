@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 import train_accelerate
 from cyclegan.cli import signals
 from cyclegan.config import DataConfig, OptimConfig, RunConfig, TrainConfig
-from cyclegan.errors import DataError
+from cyclegan.errors import CheckpointError, DataError
 from train_accelerate import done_note
 
 SCRIPT = "train_accelerate.py"
@@ -197,6 +197,20 @@ def test_a_batch_that_no_epoch_fills_is_refused_before_anything_is_written(tmp_p
     with pytest.raises(DataError, match="per update, but an epoch has only"):
         train_accelerate.train(config)
     assert run.exists() == bad and not any(run.glob("training_state"))
+
+
+@pytest.mark.parametrize("word", ["latest", "true", "run"])
+def test_a_resume_that_names_no_state_is_refused_before_the_data_set_is_opened(tmp_path, monkeypatch, word):
+    monkeypatch.chdir(tmp_path)
+    state = tmp_path / "run" / "training_state" / "step-000000003"
+    state.mkdir(parents=True)
+    (state / "state.pt").write_bytes(b"state")
+    for step in ("make_accelerator", "find_data"):
+        monkeypatch.setattr(train_accelerate, step, None)
+    says = "name its training state, run/training_state/step-000000003, or" if word == "run" else "is neither auto, wh"
+    with pytest.raises(CheckpointError, match=says):
+        train_accelerate.train(TrainConfig(DataConfig("streets"), run=RunConfig(output_dir="out", resume=word)))
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_start_that_fails_before_its_first_step_ends_binds_nobody(tmp_path, tiny_flags, picture_folders, run_script):
