@@ -264,8 +264,18 @@ def _unidentified(name: str | Message, stream: BinaryIO | None) -> Message:
         return message("{name} is a document, not a picture: save it as PNG or JPEG", name=name)
     if head.startswith(b"version https://git-lfs"):
         return message("{name} is a Git LFS pointer, not the picture itself: fetch it with git lfs pull", name=name)
-    unread = stream and why_unread(name, head, stream)
-    return unread or message("{name} is not a picture that can be read here: save it as PNG or JPEG", name=name)
+    if unread := stream and why_unread(name, head, stream):
+        return unread
+    text = head.decode("utf-8", "ignore")  # The 512 bytes may end within a character.
+    if head and len(text.encode()) > len(head) - 4 and all(char.isprintable() or char.isspace() for char in text):
+        return message(
+            "{name} is not a picture but text, whatever its name: download it again, or save the picture as PNG or "
+            "JPEG",
+            name=name,
+        )
+    return message(
+        "{name} is not a picture that can be read here, whatever its name: save the picture as PNG or JPEG", name=name
+    )
 
 
 def _check_size(size: tuple[int, int], name: str | Message) -> None:

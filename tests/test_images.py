@@ -187,7 +187,9 @@ HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64)
     ("name", "data", "words"),
     [
         ("empty.jpg", b"", "empty.jpg is empty (0 bytes)"),
-        ("text.png", b"hello, I am no picture", "text.png is not a picture"),
+        ("text.png", b"hello, I am no picture", "text.png is not a picture but text, whatever its name"),
+        ("long.jpg", "글자 ".encode() * 99, "long.jpg is not a picture but text"),
+        ("junk.jpg", bytes(range(256)), "junk.jpg is not a picture that can be read here, whatever its name"),
         ("cut.jpg", encoded(noise(200, 200), "JPEG")[:4000], "cut.jpg is truncated"),
         ("cut.png", encoded(noise(200, 200))[:4000], "cut.png is truncated"),
         ("cut.webp", encoded(noise(200, 200), "WEBP")[:2000], "cut.webp"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Collection
 from pathlib import Path
@@ -23,6 +24,8 @@ from cyclegan.errors import CheckpointError, Message, UserError
 if TYPE_CHECKING:
     from torch import Tensor
 
+NAMED = 4
+"""Runs that an error names, at most."""
 EXAMPLE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
@@ -123,10 +126,22 @@ class LocalSource:
         return any((self.folder / name).exists() for name in ("run.json", "training_state", PROGRESS))
 
     def nothing(self) -> CheckpointError:
-        """Return the error for a folder without checkpoints."""
+        """Return the error for a folder without checkpoints, with the runs in it if it has some."""
+        if runs := self._runs():
+            return CheckpointError(
+                "{folder} holds no checkpoint itself; name a run in it: {runs}",
+                folder=self.folder, runs=", ".join(map(str, runs[:NAMED])) + ", …" * (len(runs) > NAMED),
+            )
         return CheckpointError(
             "{folder} holds no checkpoint: a run's folder holds epoch-0001 and on", folder=self.folder
         )
+
+    def _runs(self) -> list[Path]:
+        """Return the folders in this one that hold epochs, by name."""
+        with contextlib.suppress(OSError):  # Nothing more to say about a folder that can't be listed.
+            inner = sorted(path for path in self.folder.iterdir() if path.is_dir())
+            return [path for path in inner if any(EPOCH_NAME.fullmatch(each.name) for each in path.glob("epoch-*"))]
+        return []
 
     def watch(self) -> Watch:
         """Return what the names of the folders, and progress.json, show without opening an epoch."""

@@ -123,7 +123,8 @@ def _translate_pictures(args: argparse.Namespace, inputs: Sequence[Input]) -> in
     folders = "; each folder and zip has a folder of its own there" if apart else ""
     out = f"; {len(result.failed)} left out, for the reason above" if result.failed else ""
     how = f"with epoch {epoch}, {_arrow(translator, args.direction)}"
-    print(f"{done} of {count} translated {how}, written to {args.output}{again}{folders}{out}")
+    where = f", written to {args.output}{again}{folders}" if done else ", so nothing was written"
+    print(f"{done} of {count} translated {how}{where}{out}")
     return 1 if gathered.failed or result.failed else 0
 
 

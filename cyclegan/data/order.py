@@ -79,10 +79,12 @@ def steps_in(epoch_length: int, batch_size: int, num_processes: int = 1, accumul
         product = factors[0]
         for factor in factors[1:]:
             product = message("{first} × {second}", first=product, second=factor)
+        if len(factors) > 1:
+            product = message("{product} = {together}", product=product, together=together)
         raise DataError(
-            "{product} makes {together} pictures per update, but an epoch has only one: lower it, or add pictures",
-            "{product} makes {together} pictures per update, but an epoch has only {n}: lower it, or add pictures",
-            epoch_length, together=together, product=product,
+            "an update takes more pictures ({product}) than the one of an epoch: lower that, or add pictures",
+            "an update takes more pictures ({product}) than the {n} of an epoch: lower that, or add pictures",
+            epoch_length, product=product,
         )  # fmt: skip
     return epoch_length // together * accumulation
 

@@ -25,6 +25,19 @@ def test_a_run_that_is_awaited_opens_before_its_first_epoch(tmp_path, make_check
     assert [info.epoch for info in source.list()] == [1] and source.load().info.epoch == 1
 
 
+def test_a_folder_of_runs_names_the_runs_in_it(tmp_path, make_checkpoint):
+    (tmp_path / "notes" / "epoch-of-mine").mkdir(parents=True)
+    for name in ("try", "maps"):
+        make_checkpoint(tmp_path / name, 1)
+    with pytest.raises(CheckpointError) as caught:
+        LocalSource(tmp_path)
+    runs = f"{tmp_path / 'maps'}, {tmp_path / 'try'}"
+    assert str(caught.value) == f"{tmp_path} holds no checkpoint itself; name a run in it: {runs}"
+    for name in "abc":
+        make_checkpoint(tmp_path / name, 1)
+    assert str(LocalSource(tmp_path, awaited=True).nothing()).endswith(f"{tmp_path / 'maps'}, …")
+
+
 def test_the_words_change_with_what_they_stand_for(tmp_path, make_checkpoint, monkeypatch):
     source, seen, later = LocalSource(tmp_path, awaited=True), [], time.time() + STALE_S + 1
     for change in (

@@ -44,6 +44,17 @@ def test_a_folder_with_a_broken_file(tmp_path, pictures, make_checkpoint, run_sc
         assert image.size == (33, 21)
 
 
+def test_a_file_that_is_no_picture_is_not_said_to_be_written(tmp_path, make_checkpoint, capsys):
+    make_checkpoint(tmp_path / "run", 1)
+    (tmp_path / "notes.jpg").write_text("no picture")
+    words = ("translate", "--checkpoints", tmp_path / "run", "--direction", "ab", "--input", tmp_path / "notes.jpg")
+    assert main([*map(str, words), "--output", str(tmp_path / "out.png")]) == 1
+    said = capsys.readouterr()
+    assert "notes.jpg is not a picture but text, whatever its name" in said.err
+    assert "0 of 1 picture translated with epoch 1, day → night, so nothing was written; 1 left out" in said.out
+    assert not (tmp_path / "out.png").exists()
+
+
 def test_no_result_overwrites_another():
     from pathlib import Path
 

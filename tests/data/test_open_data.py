@@ -431,8 +431,9 @@ def test_a_batch_larger_than_the_data(tmp_path, batch, product):
     data = opened(unpaired(tmp_path))
     with pytest.raises(DataError) as caught:
         data.steps_per_epoch(*batch)
+    product += " = 6" * ("×" in product)
     assert str(caught.value) == (
-        f"{product} makes 6 pictures per update, but an epoch has only 5: lower it, or add pictures"
+        f"an update takes more pictures ({product}) than the 5 of an epoch: lower that, or add pictures"
     )
     with pytest.raises(DataError, match="--batch_size"):
         data.batches(1, batch_size=3, num_processes=2)

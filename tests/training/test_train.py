@@ -194,7 +194,7 @@ def test_a_batch_that_no_epoch_fills_is_refused_before_anything_is_written(tmp_p
     run = tmp_path / "run"
     config = TrainConfig(DataConfig(str(tmp_path), load_size=16, crop_size=16, num_workers=0, skip_bad_images=True),
                          optim=OptimConfig(**optim), run=RunConfig(output_dir=str(run)))  # fmt: skip
-    with pytest.raises(DataError, match="per update, but an epoch has only"):
+    with pytest.raises(DataError, match="an update takes more pictures"):
         train_accelerate.train(config)
     assert run.exists() == bad and not any(run.glob("training_state"))
 

@@ -153,7 +153,7 @@ def test_visitors_open_no_folders(bench, tmp_path):
 
 
 @pytest.mark.parametrize("content, said", [
-    (b"<html><script>alert(1)</script>", "ab.png of epoch-0001 is not a picture that can be read here"),
+    (b"<html><script>alert(1)</script>", "ab.png of epoch-0001 is not a picture but text"),
     (b"", "ab.png of epoch-0001 is empty"),
     ("large", "ab.png of epoch-0001 has 5000×4000 pixels, too many for a page"),
 ])  # fmt: skip

@@ -204,7 +204,7 @@ def test_the_visitors_own_picture_and_a_bad_one(compare, tmp_path):
     wait_for_query(here, "size=auto$")
     (tmp_path / "bad.png").write_text("no picture")
     here.upload(tmp_path / "bad.png")
-    here.wait_for_notice("not a picture that can be read")
+    here.wait_for_notice("not a picture but text")
     here.wait_for("Choose a picture")
 
 

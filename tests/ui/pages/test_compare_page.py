@@ -117,7 +117,7 @@ def test_files_that_are_no_pictures_are_told(client, tmp_path):
     from gradio_client import handle_file
 
     (tmp_path / "bad.png").write_text("no picture")
-    with pytest.raises(Exception, match="not a picture that can be read"):
+    with pytest.raises(Exception, match="not a picture but text"):
         client.predict(handle_file(tmp_path / "bad.png"), api_name="/compare")
 
 

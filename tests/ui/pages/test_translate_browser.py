@@ -143,7 +143,7 @@ def test_uploads_bad_and_good(visit, tmp_path):
     here.wait_for("Epoch 2")
     (tmp_path / "bad.png").write_text("no picture")
     here.upload(tmp_path / "bad.png")
-    here.wait_for_notice("bad.png is not a picture that can be read")
+    here.wait_for_notice("bad.png is not a picture but text")
     here.page.locator(".large > button").get_by_text("As day: day → night → day").wait_for()
     box = here.page.locator(".given input[type=file]")
     box.wait_for(state="attached")  # It is empty again, and can take another.
