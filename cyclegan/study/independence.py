@@ -19,6 +19,8 @@ ALPHA = 0.001
 """Chance that a blind study fails, over all tests together (Holm)."""
 SESSIONS = 60
 """Sessions whose sequences are tested, over all arms."""
+SURPRISING = 0.6
+"""A share of right answers above which a reader wonders why the test passes."""
 MOST_SAMPLES = 600
 PERMUTATIONS = 1000
 
@@ -54,6 +56,12 @@ class Samples:
         for name, (rows, truths) in self.rows.items():
             accuracy, p = classify(np.array(rows, float), np.array(truths))
             result = message("is right in {accuracy:.1%}, by chance 50%", accuracy=accuracy)
+            if p > ALPHA and accuracy > SURPRISING:
+                result = message(
+                    "is right in {accuracy:.1%} of {n}, which chance often is, too: so few decide nothing",
+                    "is right in {accuracy:.1%} of only {n}, which chance often is, too: so few decide nothing",
+                    len(rows), accuracy=accuracy,
+                )  # fmt: skip
             tests.append((f"classifier of {name}", p, result))
         corrected = holm([p for _, p, _ in tests])
         return [

@@ -365,6 +365,21 @@ def test_the_classifier_finds_what_no_single_column_shows():
     assert classify(np.ones((10, 3)), np.arange(10) < 5) == (0.5, 1.0)
 
 
+@pytest.mark.parametrize(("accuracy", "p", "says"), [
+    (0.792, 0.9, "is right in 79.2% of only 8, which chance often is, too: so few decide nothing (p 0.90)"),
+    (0.51, 0.4, "is right in 51.0%, by chance 50% (p 0.40)"),
+    (0.99, 1e-9, "classifier of files: is right in 99.0%, by chance 50% (p below 0.001); if"),
+])  # fmt: skip
+def test_a_classifier_of_few_files_is_no_contradiction(monkeypatch, accuracy, p, says):
+    """79% next to "by chance 50%" and "p 1.00" reads as one."""
+    monkeypatch.setattr(independence, "classify", lambda rows, truths: (accuracy, p))
+    samples = Samples()
+    for number in range(8):
+        samples.add_row("files", [number], number < 4)
+    (finding,) = samples.findings()
+    assert str(finding.detail).startswith(says)
+
+
 @pytest.mark.parametrize("sides", ["llrr", "lllrrrrr", "llllllllllrrrrrrrrrr", "lrb" * 4])
 def test_neighbours_alike_are_counted_as_chance_has_them(sides):
     rng = np.random.default_rng(0)
