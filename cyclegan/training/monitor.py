@@ -62,6 +62,11 @@ def _device_name(device: torch.device) -> str:
     return f"the CPU with {number_of(threads, 'thread')}" if device.type == "cpu" else str(device)
 
 
+def _pace_text(rate: float) -> str:
+    """Return e.g. "0.15 images/s" or "4,950 images/s", never with an exponent of ten."""
+    return f"{rate:,.0f} images/s" if rate >= 1000 else f"{rate:.3g} images/s"
+
+
 def _clock(seconds: float) -> str:
     return tqdm.format_interval(max(0, int(seconds)))
 
@@ -207,7 +212,7 @@ class Monitor:
                 text = " ".join(f"{name} {value}" for name, value in shown.items())
                 if trainer.global_step > self.first_step:  # Else no step has been timed yet.
                     rate, left, _ = self._pace(now - self.started)
-                    text = f"{rate:.3g} images/s, {_clock(left)} left, {text}"
+                    text = f"{_pace_text(rate)}, {_clock(left)} left, {text}"
                 self.bar.set_postfix_str(text, False)
         every, is_last = self.config.run.samples_every, trainer.step_in_epoch == trainer.steps_per_epoch
         if self._writer is not None and every and trainer.global_step % every == 0 and not is_last:
@@ -268,7 +273,9 @@ class Monitor:
         trainer, optim = self.trainer, self.config.optim
         losses, skipped_steps = trainer.epoch_means.means(), trainer.skipped_steps
         metrics, grids = self._evaluate(samples)
-        rate, left, _ = self._pace(seconds - self._excluded)
+        # A start may have no step but the first, whose time then counts after all.
+        timed = trainer.global_step > self.first_step
+        rate, left, _ = self._pace(seconds - self._excluded if timed else seconds)
         self._excluded = 0.0
         epoch = trainer.epoch + bool(trainer.step_in_epoch)  # --max_steps may have cut it short.
         lr = trainer.schedule.lr(epoch)
@@ -288,7 +295,7 @@ class Monitor:
         text = "  ".join(f"{name} {value}" for name, value in _brief(losses).items())
         skipped = f"  skipped {skipped_steps}" if skipped_steps else ""
         line = (
-            f"epoch {epoch}/{optim.total_epochs}  {text}  lr {lr:.2g}  {rate:.3g} images/s  "
+            f"epoch {epoch}/{optim.total_epochs}  {text}  lr {lr:.2g}  {_pace_text(rate)}  "
             f"{_clock(seconds)}{skipped}  {_clock(left)} left  → epoch-{epoch:04d}"
         )
         found = collapse_warnings(metrics, self._names, self.config.loss, self.config.model.discriminator)

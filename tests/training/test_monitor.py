@@ -51,6 +51,25 @@ def test_the_bar_shows_a_pace_once_it_has_measured_one(tmp_path, clock, capsys):
     monitor.close_bar()
 
 
+@pytest.mark.parametrize(("later", "shown"), [
+    ((), "0.0167 images/s"), ((40.0,), "0.025 images/s"), ((0.0002,), "5,000 images/s"),
+])  # fmt: skip
+def test_an_epochs_pace_is_of_its_steps_however_few(tmp_path, clock, later, shown):
+    """Without the first step, unless there is no other: what is left of the clock then says nothing."""
+    monitor = make(tmp_path)
+    monitor.start_epoch()
+    for step, seconds in enumerate((60.0, *later), 1):
+        clock.s += seconds
+        monitor.trainer.global_step = monitor.trainer.step_in_epoch = step
+        monitor.on_step({"cycle_a": torch.tensor(0.5)})
+    monitor.close_bar()
+    monitor.trainer.epoch_means = SimpleNamespace(means=lambda: {"cycle_a": 0.5})
+    monitor.trainer.schedule, monitor.trainer.skipped_steps = SimpleNamespace(lr=lambda epoch: 1e-4), 0
+    monitor._evaluate = lambda samples: ({}, {})
+    (line,) = monitor.finish_epoch({}, 60.0 + sum(later)).lines
+    assert f"  {shown}  " in line
+
+
 @pytest.mark.parametrize(("precision", "said"), [("no", "fp32"), ("bf16", "bf16 mixed precision")])
 def test_each_start_says_and_records_what_computes(tmp_path, capsys, precision, said):
     for done in (0, 7):

@@ -7,6 +7,7 @@ import pytest
 
 from cyclegan.config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from cyclegan.errors import CheckpointError
+from cyclegan.training.changes import changed_settings
 from cyclegan.training.run import Run
 
 ALONE = SimpleNamespace(
@@ -43,6 +44,14 @@ def failed_start(run):
     (run / "examples").mkdir()
     (run / "examples" / "a_1.png").write_bytes(b"of other pictures")
     (run / "metrics.jsonl").write_text("{}\n")
+
+
+def test_a_setting_that_was_left_out_is_said_to_be_not_set(tmp_path):
+    before = {"optim": {"max_steps": None, "lr_disc": 0.1}, "run": {"compile": True}}
+    now = {"optim": {"max_steps": 3, "lr_disc": None}, "run": {"compile": False}}
+    assert changed_settings(tmp_path, before, now, begun=True) == [
+        ("lr_disc", 0.1, "not set"), ("max_steps", "not set", 3), ("compile", "on", "off")
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("resume", ["none", "auto"])

@@ -154,10 +154,11 @@ def _between_words(report: Mapping[str, Any]) -> list[str]:
     parts, trend = [], report["trend"]
     if trend:
         p = _p(trend["p"]) if trend["p"] < 0.001 else f"= {_p(trend['p'])}"
-        way = "rose" if trend["points_per_step"] > 0 else "fell"
+        step = rounded(100 * trend["points_per_step"], "+.1f")
+        way = "rose" if step.startswith("+") else "fell" if step.startswith("-") else "changed"
         steps = f" (95% interval {_points(trend['interval'])})" if trend["interval"] else ""
         parts.append(
-            f"From one epoch to the next, the rate {way} by {100 * abs(trend['points_per_step']):.1f} points on average"
+            f"From one epoch to the next, the rate {way} by {step.lstrip('+-')} points on average"
             f"{steps}; permutation test of the trend: p {p}, N = {trend['participants']}."
         )
     if contrasts := report["contrasts"]:
