@@ -84,7 +84,8 @@ def record(facts: PictureFacts) -> None:
 def notes_on(facts: Sequence[PictureFacts]) -> list[Message]:
     """Return a sentence for each kind of thing that these pictures lost or that was guessed; none if all was used.
 
-    Ranges of values are those of all the pictures together, so that one dark picture among bright ones is no reason.
+    Ranges of values are those of all the pictures together, so that one dark picture among bright ones is no reason,
+    unless its brightest value is one of 12 bits: then it is nearly black, most likely by the way it was saved.
     """
     counts = [
         (sum(one.pages for one in facts), message("only the first of several pages or frames is used")),
@@ -111,6 +112,14 @@ def notes_on(facts: Sequence[PictureFacts]) -> list[Message]:
                 "{kind} pictures use only {low:g}..{high:g} of {white:g} and become {levels}: multiply their values "
                 "first, all by the same number",
                 kind=_kind(bits), low=low, high=high, white=white, levels=_levels(levels),
+            ))  # fmt: skip
+        elif black := [depth.high for depth in these if bits == 16 and 0 < depth.high < 4096]:
+            notes.append(message(
+                "{n} of {total} 16-bit pictures has no value above {high:g} of {white:g}, so it is nearly black: if "
+                "its values are of 12 bits, multiply them by 16",
+                "{n} of {total} 16-bit pictures have no value above {high:g} of {white:g}, so they are nearly black: "
+                "if their values are of 12 bits, multiply them by 16",
+                len(black), total=len(these), high=max(black), white=white,
             ))  # fmt: skip
     return [*(_counted(count, len(facts), note) for count, note in counts if count), *notes]
 

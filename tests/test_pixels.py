@@ -100,11 +100,22 @@ def test_a_png_of_16_bits_a_channel_is_said():
 
 
 def test_the_range_is_that_of_all_pictures_together():
-    dark, bright = (encoded(Image.fromarray(RAMP * factor)) for factor in (65, 1000))
+    dark, bright = (encoded(Image.fromarray(RAMP * factor)) for factor in (66, 1000))
     assert read(dark, bright)[1] == []
     fourteen_bits = encoded(Image.fromarray(RAMP * 260))
     assert "use only 0..16380 of 65535 and become 65 grey levels" in read(dark, fourteen_bits)[1][0]
     assert "become 1 grey level:" in read(encoded(Image.fromarray(RAMP * 0)))[1][0]
+
+
+def test_twelve_bits_among_pictures_of_sixteen_are_said():
+    """One full picture made the range whole, and the others became nearly black in silence."""
+    twelve, full, empty = (encoded(Image.fromarray(RAMP * factor)) for factor in (64, 1000, 0))
+    assert read(twelve, full, empty)[1] == [
+        "1 of 3 16-bit pictures has no value above 4032 of 65535, so it is nearly black: if its values are of 12 bits, "
+        "multiply them by 16"
+    ]
+    assert read(twelve, full, twelve)[1][0].startswith("2 of 3 16-bit pictures have no value above 4032 of 65535, so")
+    assert len(read(twelve, twelve)[1]) == 1
 
 
 def test_white_is_zero_is_upright_in_16_bits_and_its_range_is_said():
