@@ -1,0 +1,1 @@
+"""Scores over whole test sets: each compares pictures or label maps, and knows no command and no page."""
