@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from cyclegan.config import DataConfig
@@ -150,8 +150,8 @@ def save_segmenter(segmenter: Segmenter, folder: Path) -> None:
     }  # fmt: skip
     try:
         with whole_folder(folder) as part:
-            save_file({key: value.cpu().contiguous() for key, value in segmenter.network.state_dict().items()},
-                      part / _WEIGHTS)  # fmt: skip
+            weights = {key: value.cpu().contiguous() for key, value in segmenter.network.state_dict().items()}
+            (part / _WEIGHTS).write_bytes(save(weights))
             write_json(part / _ABOUT, about)
     except OSError as error:
         raise CheckpointError(
