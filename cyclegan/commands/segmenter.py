@@ -7,7 +7,7 @@ import json
 import math
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -217,21 +217,23 @@ def _table(found: Check, classes: Classes, side: int) -> str:
     answers = (found.network, found.prior, found.commonest)
     absent = [name for number, name in enumerate(classes.scored) if number not in found.network.occurring]
     rows = [("pixel accuracy", [each.pixel for each in answers])]
-    for name, mean, occurring in (("class accuracy", "classes", "classes_occurring"), ("class IoU", "iou", "iou_occurring")):
-        rows.append((name, [getattr(each, mean) for each in answers]))
+    for name, attribute in (("class accuracy", "classes"), ("class IoU", "iou")):
+        rows.append((name, [getattr(each, attribute) for each in answers]))
         if absent:
-            rows.append((f"{name}, classes that occur", [getattr(each, occurring) for each in answers]))
+            rows.append((f"{name}, classes that occur", [getattr(each, f"{attribute}_occurring") for each in answers]))
     rows += [
         (f"IoU of {name}", [each.iou_by_class[number] for each in answers])
         for number, name in enumerate(classes.scored) if name not in absent
     ]  # fmt: skip
     heads = ["segmenter", "blind prior", f"all {classes.scored[found.commonest_class]}"]
-    width = max(len(name) for name, _ in rows)
+    width, widths = max(len(name) for name, _ in rows), [max(12, len(head)) for head in heads]
+
+    def line(name: str, cells: Sequence[str]) -> str:
+        return f"{name:<{width}}" + "".join(f"  {cell:>{wide}}" for cell, wide in zip(cells, widths, strict=True))
+
     lines = [
-        f"{number_of(found.pictures, 'real picture')} ({found.part}) at {side}×{side}",
-        " " * width + "".join(f"  {head:>12}" for head in heads),
-        *(f"{name:<{width}}" + "".join(f"  {value:>{max(12, len(head))}.3f}" for value, head in zip(values, heads, strict=True))
-          for name, values in rows),
+        f"{number_of(found.pictures, 'real picture')} ({found.part}) at {side}×{side}", line("", heads),
+        *(line(name, [f"{value:.3f}" for value in values]) for name, values in rows),
         "blind prior: the commonest class of each position in the training labels",
     ]  # fmt: skip
     if absent:

@@ -70,7 +70,7 @@ def test_swapped_labels_score_badly(splits, segmenter):
 
     class Swapped:
         part = "swapped"
-        load, __len__ = splits.test_b.load, splits.test_b.__len__
+        load = splits.test_b.load
 
         def labels(self, index):
             return np.array([1, 2, 0, *range(3, 256)], np.uint8)[splits.test_b.labels(index)]
@@ -128,7 +128,9 @@ def test_pictures_and_labels_are_changed_alike(labelled):
 
 def test_minutes_end_the_training_and_every_step_is_reported(labelled):
     seen = []
-    found = train_segmenter(labelled, CLASSES, minutes=1e-6, class_weights=True, progress=lambda *each: seen.append(each))
+    found = train_segmenter(
+        labelled, CLASSES, minutes=1e-6, class_weights=True, progress=lambda *each: seen.append(each)
+    )
     assert found.about["steps"] == len(seen) == 1 and seen[0][0] == 1 and seen[0][1] > 0
     assert found.about["minutes"] == 1e-6 and found.about["class_weights"] and "epochs" not in found.about
 
@@ -153,9 +155,9 @@ def test_the_embedded_segmenter_is_found_by_its_classes():
     assert found.side == 128 and found.classes.scored == PALETTE.scored
     assert (EMBEDDED / "streets" / "segmenter.safetensors").stat().st_size < 4_000_000
     splits = find_data(square_config(128, dataset="streets:size=128,count=1,test_count=2,seed=7"))
-    for side in "ab":
-        figures = check_segmenter(found, getattr(splits, f"test_{side}"),
-                                  blind_prior(getattr(splits, f"train_{side}"), PALETTE, square_config(128)))  # fmt: skip
+    prior = blind_prior(splits.train_a, PALETTE, square_config(128))
+    for side, domain in (("a", splits.test_a), ("b", splits.test_b)):
+        figures = check_segmenter(found, domain, prior)
         assert figures.network.pixel > 0.85 and figures.network.iou_occurring > 0.4
         assert found.about["scores"][side]["network"]["pixel"] > found.about["scores"][side]["prior"]["pixel"] + 0.15
     with pytest.raises(CheckpointError, match="ground, red, blue comes with this package: train one with python -m"):

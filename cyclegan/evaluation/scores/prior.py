@@ -10,7 +10,7 @@ from PIL import Image
 
 from cyclegan.config import DataConfig
 from cyclegan.data.domains import Domain
-from cyclegan.data.labels import VOID, Classes
+from cyclegan.data.labels import Classes
 from cyclegan.errors import DataError
 from cyclegan.images import prepare_labels, resize
 
