@@ -10,6 +10,7 @@ from cyclegan.cli.entry import run_command
 from cyclegan.cli.flags import command_adder, make_parser
 from cyclegan.cli.reference_flags import explain_translation, refuse
 from cyclegan.commands.checkpoints import add_checkpoint_commands
+from cyclegan.commands.labels import add_label_commands
 from cyclegan.commands.pictures import add_picture_commands
 from cyclegan.commands.segmenter import add_segmenter_commands
 from cyclegan.commands.study import add_study_commands
@@ -26,6 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_translate_command(add)
     add_checkpoint_commands(add)
     add_picture_commands(add)
+    add_label_commands(add)
     add_segmenter_commands(add)
     add_study_commands(add)
     return parser
