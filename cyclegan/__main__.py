@@ -1,4 +1,4 @@
-"""`python -m cyclegan`: translate, frames, export, import, streets, study."""
+"""`python -m cyclegan`: translate, frames, export, import, streets, segmenter, study."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from cyclegan.cli.entry import run_command
 from cyclegan.cli.flags import command_adder, make_parser
 from cyclegan.cli.reference_flags import explain_translation, refuse
 from cyclegan.commands.checkpoints import add_checkpoint_commands
+from cyclegan.commands.labels import add_label_commands
 from cyclegan.commands.pictures import add_picture_commands
+from cyclegan.commands.segmenter import add_segmenter_commands
 from cyclegan.commands.study import add_study_commands
 from cyclegan.commands.translate import add_translate_command
 
@@ -18,12 +20,15 @@ from cyclegan.commands.translate import add_translate_command
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all subcommands."""
     parser = make_parser(
-        "python -m cyclegan", "Translate, take frames, export and import weights, write streets, study realism."
+        "python -m cyclegan",
+        "Translate, take frames, export and import weights, write streets, train segmenters, study realism.",
     )
     add = command_adder(parser)
     add_translate_command(add)
     add_checkpoint_commands(add)
     add_picture_commands(add)
+    add_label_commands(add)
+    add_segmenter_commands(add)
     add_study_commands(add)
     return parser
 

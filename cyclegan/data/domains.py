@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import difflib
 import os
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,7 @@ from PIL import Image
 
 from cyclegan.data.contents import counted
 from cyclegan.data.fingerprints import fingerprint
-from cyclegan.data.labels import Classes, LabelMaps, Side
+from cyclegan.data.labels import SIDES, Classes, Labelling, LabelMaps, Side
 from cyclegan.errors import ImageError, Message, message
 from cyclegan.images import open_image, probe_image, resize
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LAYOUTS", "UNUSED_PAIRS", "Domain", "Files", "Splits", "StreetsDomain", "Subset", "found_line", "named",
-    "no_folder", "open_streets", "readable", "short_name",
+    "no_folder", "open_streets", "readable", "short_name", "with_labels",
 ]  # fmt: skip
 
 LAYOUTS = """Layouts that are understood:
@@ -124,7 +125,12 @@ class Splits:
 
 @dataclass(frozen=True)
 class Files:
-    """One file per picture. `truths`, if given, are the files of the same scenes in the other domain."""
+    """One file per picture.
+
+    Attributes:
+        truths: if known, the files of the same scenes in the other domain.
+        maps: if known, the pictures' label maps.
+    """
 
     name: str
     paths: Sequence[Path]
@@ -212,6 +218,22 @@ class Subset:
 
     def fingerprint(self, index: int) -> str:
         return self.whole.fingerprint(self.indices[index])
+
+
+def with_labels(splits: Splits, labelling: Labelling | None) -> Splits:
+    """Return a folder's data set with its classes, and with the label maps of the pictures in its folders.
+
+    Raises:
+        DataError: a folder of label maps can't be listed.
+    """
+    if labelling is None:
+        return splits
+    found = {
+        f"{split}_{side}": dataclasses.replace(domain, maps=labelling.maps(domain.part, side))
+        for split in ("train", "test") for side in SIDES
+        if isinstance(domain := getattr(splits, f"{split}_{side}"), Files)
+    }  # fmt: skip
+    return dataclasses.replace(splits, **found, classes=labelling.classes, label_domain=labelling.label_domain)
 
 
 def readable(domain: Domain) -> tuple[Domain, list[str]]:

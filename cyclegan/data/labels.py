@@ -14,12 +14,12 @@ from PIL import Image
 
 from cyclegan.data.contents import pictures_in
 from cyclegan.errors import DataError, ImageError, Message, message, reason_of
-from cyclegan.files import read_json, write_bytes
+from cyclegan.files import write_bytes
 from cyclegan.images import probe_image
 
 __all__ = [
-    "CLASSES_FILE", "VOID", "Classes", "Color", "LabelMaps", "Labelling", "Side", "entries_of", "find_labelling",
-    "read_classes", "read_map", "write_classes",
+    "CLASSES_FILE", "SIDES", "VOID", "Classes", "Color", "LabelMaps", "Labelling", "Side", "classes_file",
+    "entries_of", "find_labelling", "open_map", "read_classes", "read_map", "write_classes",
 ]  # fmt: skip
 
 VOID = 255
@@ -29,6 +29,7 @@ _STREETS_FILE = "streets.json"  # As `write_streets` writes it.
 
 Color = tuple[int, int, int]
 Side = Literal["a", "b"]
+SIDES: tuple[Side, Side] = ("a", "b")
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,16 @@ class Classes:
     def scored(self) -> tuple[str, ...]:
         """The names of the classes that are scored, by number."""
         return tuple(name for index, name in enumerate(self.names) if index not in self.void)
+
+    @property
+    def same_color(self) -> tuple[str, str] | None:
+        """The names of two classes, not both void, of the same colour; None if all differ."""
+        seen: dict[Color, int] = {}
+        for index, color in enumerate(self.colors):
+            first = seen.setdefault(color, index)
+            if first != index and not {first, index} <= set(self.void):
+                return self.names[first], self.names[index]
+        return None
 
     @functools.cached_property
     def numbers(self) -> np.ndarray:
@@ -96,7 +107,7 @@ class LabelMaps:
     """The label maps of one folder of pictures.
 
     Attributes:
-        files: of the maps, by the pictures' names without suffix; None if there is no folder of maps.
+        files: of the maps, by the pictures' names without suffix; None if there is no folder with maps.
         coded: which picture of a scene is a colour-coded map, to be read where there are no files.
     """
 
@@ -148,9 +159,9 @@ class Labelling:
             DataError: the folder of maps can't be listed.
         """
         folder = self.root / "labels" / part
-        files = {path.stem: path for path in pictures_in(folder)} if folder.is_dir() else None
+        files = {path.stem: path for path in pictures_in(folder)} if folder.is_dir() else {}
         coded = {None: None, side: "picture"}.get(self.label_domain, "truth")
-        return LabelMaps(self.classes, folder, files, coded)
+        return LabelMaps(self.classes, folder, files or None, coded)
 
 
 def read_map(path: Path, classes: Classes) -> np.ndarray:
@@ -163,7 +174,7 @@ def read_map(path: Path, classes: Classes) -> np.ndarray:
         DataError: the file can't be read, or holds an index beyond the classes.
     """
     name = "/".join(path.parts[-3:])
-    indices = _indices(path, name)
+    indices = open_map(path)
     if indices.ndim == 3:
         return classes.nearest(indices)
     table = np.full(VOID + 1, VOID, np.uint8)
@@ -178,16 +189,21 @@ def read_map(path: Path, classes: Classes) -> np.ndarray:
     return table[indices]
 
 
-def _indices(path: Path, name: str) -> np.ndarray:
-    """Return a file's values as they are: (H, W) of indices, or uint8 (H, W, 3) of colours. Raises DataError."""
+def open_map(path: Path) -> np.ndarray:
+    """Return the values in a label map's file: int64 (H, W) of indices, or uint8 (H, W, 3) of colours.
+
+    Raises:
+        DataError: the file can't be read.
+    """
+    name = "/".join(path.parts[-3:])
     try:
         probe_image(path, name=name)
         with Image.open(path) as image:
+            if image.mode not in ("1", "L", "P", "I") and not image.mode.startswith("I;16"):
+                return np.asarray(image.convert("RGB"))
             if image.format == "JPEG":
                 raise DataError("{file} is a JPEG, which changes the class numbers: save label maps as PNG", file=name)
-            if image.mode in ("1", "L", "P", "I") or image.mode.startswith("I;16"):
-                return np.asarray(image).astype(np.int64)
-            return np.asarray(image.convert("RGB"))
+            return np.asarray(image).astype(np.int64)
     except ImageError as error:
         raise DataError(error.message) from error
     except (OSError, SyntaxError, ValueError) as error:  # Pillow's, of damaged files.
@@ -195,6 +211,11 @@ def _indices(path: Path, name: str) -> np.ndarray:
 
 
 # ------------------------------------------------------------------------------------------------- classes.json
+
+
+def classes_file(folder: Path) -> Path | None:
+    """Return FOLDER/classes.json, or the streets.json that `write_streets` wrote; None without."""
+    return next((folder / name for name in (CLASSES_FILE, _STREETS_FILE) if (folder / name).is_file()), None)
 
 
 def read_classes(folder: Path) -> Classes | None:
@@ -209,10 +230,14 @@ def read_classes(folder: Path) -> Classes | None:
 
 def find_labelling(folder: Path) -> Labelling | None:
     """Return what FOLDER/classes.json, or streets.json, says; None without such a file. Raises as `read_classes`."""
-    path = next((folder / name for name in (CLASSES_FILE, _STREETS_FILE) if (folder / name).is_file()), None)
-    if path is None:
+    if (path := classes_file(folder)) is None:
         return None
-    values = read_json(path, error=DataError)
+    try:
+        values = json.loads(path.read_text("utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise _broken(path, message("it can't be read ({reason})", reason=reason_of(error))) from error
+    if not isinstance(values, dict):
+        raise _broken(path, message("it isn't a JSON object"))
     side = values.get("label_domain")
     if side not in (None, "a", "b"):
         raise _broken(path, message("label_domain is {value!r}, not \"a\", \"b\" or null", value=side))
@@ -226,10 +251,17 @@ def find_labelling(folder: Path) -> Labelling | None:
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise _broken(path, message("two classes are named {name!r}", name=twice))
+    colors = tuple(tuple(entry["color"]) for entry in entries)
     void = tuple(index for index, entry in enumerate(entries) if entry.get("void"))
     if len(void) == len(names):
         raise _broken(path, message("every class is void, so nothing can be scored"))
-    return Labelling(folder, Classes(names, tuple(tuple(entry["color"]) for entry in entries), void), side)
+    classes = Classes(names, colors, void)
+    if side and (same := classes.same_color):
+        raise _broken(path, message(
+            "{first} and {second} have the same color, so label maps in colours can't be read",
+            first=same[0], second=same[1],
+        ))  # fmt: skip
+    return Labelling(folder, classes, side)
 
 
 def _broken(path: Path, problem: Message) -> DataError:

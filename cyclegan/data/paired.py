@@ -10,7 +10,6 @@ from PIL import Image
 
 from cyclegan.data.contents import Contents, has_pictures, look_into, subfolders
 from cyclegan.data.domains import UNUSED_PAIRS, Files, Splits, found_line
-from cyclegan.data.labels import find_labelling
 from cyclegan.data.unpaired import no_pictures
 from cyclegan.errors import DataError, ImageError, Message, message
 from cyclegan.images import open_image, probe_image
@@ -59,7 +58,7 @@ def open_pairs(root: Path, names: tuple[str, str], *, paired: bool = False) -> S
         ROOT/
           train/*.jpg     left half = domain a, right half = domain b
           test/*.jpg      optional; without it val/ is the test split ("maps" has no test)
-          labels/test/*.png …   optional, for evaluation: the class of each pixel of a half; with classes.json
+          labels/test/*.png …   optional, for evaluation: class of each pixel of a half; with classes.json
 
     Args:
         root: the folder.
@@ -75,20 +74,14 @@ def open_pairs(root: Path, names: tuple[str, str], *, paired: bool = False) -> S
         raise no_pairs(train)
     split = next((split for split in ("test", "val") if split in folders and has_pictures(folders[split])), None)
     test = look_into(folders[split]) if split else None
-    labelling = find_labelling(root)
-    domains: list[Files | None] = []
-    for contents in (train, test):
-        for side, name in enumerate(names):
-            part = contents.folder.name if contents else ""
-            maps = labelling.maps(part, "ab"[side]) if labelling and contents else None
-            domains.append(Halves(name, contents.pictures, None, part, maps, side) if contents else None)
+    domains: list[Files | None] = [
+        Halves(name, contents.pictures, part=contents.folder.name, side=side) if contents else None
+        for contents in (train, test) for side, name in enumerate(names)
+    ]  # fmt: skip
     shapes = [_shapes(contents) for contents in (train, test) if contents]
     notes, warnings = ([one for pair in shapes for one in pair[which]] for which in (0, 1))
     notes += [] if paired else [UNUSED_PAIRS]
-    return Splits(
-        *domains, aligned=True, notes=notes, warnings=warnings,
-        classes=labelling and labelling.classes, label_domain=labelling and labelling.label_domain,
-    )  # fmt: skip
+    return Splits(*domains, aligned=True, notes=notes, warnings=warnings)
 
 
 def no_pairs(train: Contents) -> DataError:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from cyclegan.data.contents import Contents, advice, has_pictures, look_into, pictures_in, subfolders
 from cyclegan.data.domains import Files, Splits, found_line
-from cyclegan.data.labels import find_labelling
 from cyclegan.errors import DataError, Message, message
 
 __all__ = ["TESTS", "class_folders", "no_pictures", "open_classes", "open_folders"]
@@ -23,7 +22,7 @@ def open_folders(root: Path, names: tuple[str, str], *, paired: bool = False) ->
           trainA/*.jpg   trainB/*.jpg     any number of pictures each
           testA/*.jpg    testB/*.jpg      optional; without them valA/ and valB/ are the test split
           truth/testA/*, truth/testB/*    optional, for evaluation: same name = same scene, other domain
-          labels/testA/*.png …            optional, for evaluation: the class of each pixel; with classes.json
+          labels/testA/*.png …            optional, for evaluation: same name = class of each pixel; with classes.json
 
     Args:
         root: the folder.
@@ -114,15 +113,12 @@ def _opened(
         partners = [[b, a] for a, b in sides]
     else:
         partners = [[_truths(paths) for paths in split] for split in sides]
-    labelling, domains = find_labelling(root), []
-    for split, others in zip(sides, partners, strict=True):
-        for side, name, paths, truths in zip("ab", names, split, others, strict=True):
-            part = _part(root, paths[0].parent)
-            domains.append(Files(name, paths, truths, part, labelling.maps(part, side) if labelling else None))
-    return Splits(
-        *domains, *[None] * (4 - len(domains)), aligned=paired, notes=(*lines, *notes),
-        classes=labelling and labelling.classes, label_domain=labelling and labelling.label_domain,
-    )  # fmt: skip
+    domains = [
+        Files(name, paths, truths, part=_part(root, paths[0].parent))
+        for split, others in zip(sides, partners, strict=True)
+        for name, paths, truths in zip(names, split, others, strict=True)
+    ]
+    return Splits(*domains, *[None] * (4 - len(domains)), aligned=paired, notes=(*lines, *notes))
 
 
 def _part(root: Path, folder: Path) -> str:

