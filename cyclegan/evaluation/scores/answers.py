@@ -120,13 +120,8 @@ OF_SETS = frozenset({"kid", "fid", "collapse"})
 """Scores that judge a set of pictures as a whole."""
 
 
-def references(test: TestSet, prior: np.ndarray | None) -> list[Answer]:
-    """Return the baselines and ceilings of a test set.
-
-    Args:
-        test: the test set.
-        prior: the commonest class of each place in the target's training labels, uint8 (H, W); None if unknown.
-    """
+def references(test: TestSet) -> list[Answer]:
+    """Return the baselines and ceilings of a test set."""
     count = len(test.inputs)
 
     def answer(
@@ -147,7 +142,7 @@ def references(test: TestSet, prior: np.ndarray | None) -> list[Answer]:
         answer("untranslated", message("the input, untranslated"), lambda i: test.inputs[i]),
         answer("one_colour", message("one colour"), lambda i: Image.new("RGB", test.inputs[i].size, test.colour)),
         answer("blind", message("blind: the usual colour or class of each place"), lambda i: sized(i, test.usual),
-               places=prior),
+               places=test.prior),
         answer("another", message("another real picture of the target"),
                lambda i: sized(i, test.trained[i % len(test.trained)]), scores=OF_PICTURES),
     ]  # fmt: skip

@@ -106,8 +106,7 @@ class _Run:
 
     def references(self) -> None:
         """Measure the baselines and the ceilings."""
-        prior = next((p for score in self.scores if (p := getattr(score, "prior", None)) is not None), None)
-        for answer in references(self.test, prior):
+        for answer in references(self.test):
             self._answer(answer)
 
     def epoch(self, source: CheckpointSource, info: CheckpointInfo, device: Any) -> None:

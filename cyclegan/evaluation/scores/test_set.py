@@ -14,6 +14,7 @@ from cyclegan.data import Domain
 from cyclegan.data.domains import Splits
 from cyclegan.errors import DataError
 from cyclegan.evaluation.scores.describe import Describer
+from cyclegan.evaluation.scores.prior import prior_of, square_labels
 from cyclegan.images import prepare_for_evaluation, prepare_labels, resize
 
 KEPT_BYTES = 2**29
@@ -130,12 +131,13 @@ class TestSet:
         """Return the labels of a real picture of the target; None if they aren't known."""
         return self._labels(self.target, index) if self.classes is not None else None
 
-    def trained_labels(self) -> list[np.ndarray]:
-        """Return the labels of the `trained` pictures; [] if they aren't known."""
+    @cached_property
+    def prior(self) -> np.ndarray | None:
+        """The commonest class of each place in the labels of `trained`, uint8 (S, S); None if they aren't known."""
         if self.classes is None or self.target_train.labels(0) is None:
-            return []
-        found = [self._labels(self.target_train, index) for index in self.chosen]
-        return [labels for labels in found if labels is not None]
+            return None
+        maps = (square_labels(self.target_train, index, self.config) for index in self.chosen)
+        return prior_of(maps, self.classes.count).map
 
     def _labels(self, domain: Domain, index: int) -> np.ndarray | None:
         labels = domain.labels(index)
