@@ -1,4 +1,4 @@
-"""`python -m cyclegan`: translate, frames, export, import, streets, segmenter, study."""
+"""`python -m cyclegan`: translate, evaluate, frames, export, import, streets, segmenter, study."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from cyclegan.cli.entry import run_command
 from cyclegan.cli.flags import command_adder, make_parser
 from cyclegan.cli.reference_flags import explain_translation, refuse
 from cyclegan.commands.checkpoints import add_checkpoint_commands
+from cyclegan.commands.evaluate import add_evaluate_command
 from cyclegan.commands.labels import add_label_commands
 from cyclegan.commands.pictures import add_picture_commands
 from cyclegan.commands.segmenter import add_segmenter_commands
@@ -21,10 +22,11 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of all subcommands."""
     parser = make_parser(
         "python -m cyclegan",
-        "Translate, take frames, export and import weights, write streets, train segmenters, study realism.",
+        "Translate, evaluate, take frames, export and import weights, write streets, train segmenters, study realism.",
     )
     add = command_adder(parser)
     add_translate_command(add)
+    add_evaluate_command(add)
     add_checkpoint_commands(add)
     add_picture_commands(add)
     add_label_commands(add)

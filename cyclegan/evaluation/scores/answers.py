@@ -10,7 +10,6 @@ from functools import cached_property
 import numpy as np
 from PIL import Image
 
-from cyclegan.errors import Message, message
 from cyclegan.evaluation.scores.describe import Description
 from cyclegan.evaluation.scores.test_set import TestSet, small
 from cyclegan.images import resize
@@ -59,7 +58,7 @@ class Batch:
     def described(self) -> Description:
         """The fakes' features."""
         assert self.test.describer is not None
-        return self.test.describer.describe(self.fakes, maps=self.with_maps)
+        return self.test.describer.describe(self.fakes, maps=self.with_maps and self.test.describer.has_maps)
 
     @cached_property
     def small(self) -> np.ndarray:
@@ -95,18 +94,17 @@ class Answer:
     """A way to answer a test set.
 
     Attributes:
-        name: its key in the file of scores.
+        name: its key in the file of scores; `tables.LABELS` has its words.
         group: the file's section.
-        label: a few words for a table.
         scores: those that may judge it; None for all.
         count: its number of pictures.
         make: returns a batch of it.
         has_way_back: True if its batches can be translated back.
+        answers_inputs: see `Batch`.
     """
 
     name: str
     group: str
-    label: Message
     count: int
     make: Callable[[Sequence[int]], Batch]
     scores: frozenset[str] | None = None
@@ -125,7 +123,7 @@ def references(test: TestSet) -> list[Answer]:
     count = len(test.inputs)
 
     def answer(
-        name: str, label: Message, make: Callable[[int], Image.Image], *, scores: frozenset[str] | None = None,
+        name: str, make: Callable[[int], Image.Image], *, scores: frozenset[str] | None = None,
         places: np.ndarray | None = None,
     ) -> Answer:
         def batch(indices: Sequence[int]) -> Batch:
@@ -133,33 +131,31 @@ def references(test: TestSet) -> list[Answer]:
             predicted = None if places is None else [fitted(places, fake.size) for fake in fakes]
             return Batch(test, indices, fakes, predicted=predicted)
 
-        return Answer(name, "baselines", label, count, batch, scores)
+        return Answer(name, "baselines", count, batch, scores)
 
     def sized(index: int, picture: Image.Image) -> Image.Image:
         return resize(picture, test.inputs[index].size)
 
     found = [
-        answer("untranslated", message("the input, untranslated"), lambda i: test.inputs[i]),
-        answer("one_colour", message("one colour"), lambda i: Image.new("RGB", test.inputs[i].size, test.colour)),
-        answer("blind", message("blind: the usual colour or class of each place"), lambda i: sized(i, test.usual),
-               places=test.prior),
-        answer("another", message("another real picture of the target"),
-               lambda i: sized(i, test.trained[i % len(test.trained)]), scores=OF_PICTURES),
+        answer("untranslated", lambda i: test.inputs[i]),
+        answer("one_colour", lambda i: Image.new("RGB", test.inputs[i].size, test.colour)),
+        answer("blind", lambda i: sized(i, test.usual), places=test.prior),
+        answer("another", lambda i: sized(i, test.trained[i % len(test.trained)]), scores=OF_PICTURES),
     ]  # fmt: skip
     found.append(Answer(
-        "real", "ceilings", message("real pictures"), len(test.trained),
+        "real", "ceilings", len(test.trained),
         lambda indices: Batch(test, indices, [test.trained[i] for i in indices], answers_inputs=False),
         OF_SETS, answers_inputs=False,
     ))  # fmt: skip
     if test.has_labels and test.reference_labels(0) is not None:
         found.append(Answer(
-            "real", "ceilings", message("real pictures"), len(test.references),
+            "real", "ceilings", len(test.references),
             lambda indices: Batch(test, indices, [test.references[i] for i in indices], answers_inputs=False),
             frozenset({"segmentation"}), answers_inputs=False,
         ))  # fmt: skip
     if test.has_truth:
         found.append(Answer(
-            "truth", "ceilings", message("the true pictures"), count,
+            "truth", "ceilings", count,
             lambda indices: Batch(test, indices, [test.truth(i) for i in indices]),  # type: ignore[misc]
             OF_PICTURES - {"pairs"} | OF_SETS,
         ))  # fmt: skip

@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from cyclegan.files import whole_file
+from cyclegan.files import sha256, whole_file
 from cyclegan.images import to_tensor
-from cyclegan.networks.features import build_features
+from cyclegan.networks.features import build_score_features
 
 BATCH = 16
 
@@ -35,7 +35,7 @@ class Describer:
     """A network that describes pictures.
 
     Args:
-        name: see `build_features`.
+        name: see `build_score_features`.
         weights: a file of its weights, for those that don't come in a package.
         device: where to compute.
 
@@ -45,7 +45,10 @@ class Describer:
 
     def __init__(self, name: str, *, weights: str | Path | None = None, device: str | torch.device = "cpu") -> None:
         self.name, self.device = name, torch.device(device)
-        self.network = build_features(name, vgg_weights=weights).to(self.device, memory_format=torch.channels_last)
+        network = build_score_features(name, weights=weights)
+        self.network = network.to(self.device, memory_format=torch.channels_last)
+        self.has_maps = hasattr(network, "described")
+        self._of = sha256(Path(weights).expanduser())[:8] if weights else ""
 
     @torch.inference_mode()
     def describe(self, pictures: Sequence[Image.Image], *, maps: bool = False) -> Description:
@@ -53,10 +56,12 @@ class Describer:
 
         Args:
             pictures: RGB, of any sizes.
-            maps: also the maps that `distances` compares.
+            maps: also the maps that `distances` compares; only if `has_maps`.
         """
         tensors = [to_tensor(picture)[None].to(self.device) for picture in pictures]
         side = self.network.side
+        if side is None:  # It resizes by itself.
+            return Description(torch.cat([self.network.pooled(t) for t in tensors]).float().cpu().numpy(), None)
         batch = torch.cat([F.interpolate(t, (side, side), mode="bilinear", antialias=True) for t in tensors])
         batch = batch.to(memory_format=torch.channels_last)
         if not maps:
@@ -70,7 +75,7 @@ class Describer:
         digest = hashlib.sha256()
         for picture in pictures:
             digest.update(str(picture.size).encode() + picture.tobytes())
-        file = cache_folder() / f"{self.network.name}-{digest.hexdigest()[:32]}.npy"
+        file = cache_folder() / f"{self.network.name}{self._of}-{digest.hexdigest()[:32]}.npy"
         try:
             return np.load(file, allow_pickle=False)
         except (OSError, ValueError):  # Not there, or not whole.

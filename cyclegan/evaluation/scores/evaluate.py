@@ -125,7 +125,7 @@ class _Run:
             return Batch(self.test, indices, fakes, back=lambda pictures: translated(pictures, way[::-1]))  # type: ignore[arg-type]
 
         self._answer(Answer(
-            info.tag, "scores", message("epoch {epoch}", epoch=info.epoch), len(self.test.inputs), batch,
+            info.tag, "scores", len(self.test.inputs), batch,
             has_way_back=way[::-1] in info.directions,
         ))  # fmt: skip
 
@@ -167,7 +167,8 @@ def translate_all(
         step = translator.batch_size(size)
         for start in range(0, len(places), step):
             some = places[start : start + step]
-            for place, fake in zip(some, translator.translate_batch([pictures[p] for p in some], direction), strict=True):
+            fakes = translator.translate_batch([pictures[place] for place in some], direction)
+            for place, fake in zip(some, fakes, strict=True):
                 found[place] = fake
     return [fake for fake in found if fake is not None]
 

@@ -22,8 +22,8 @@ MOST_PSNR = 99.0
 """dB, in place of an infinite value for equal pictures, whose mean with others would be infinite."""
 COLOURS = 6
 """Main colours of a target, for `pairs_colours_iou`."""
-BINS = 10
-"""Clusters of real pictures for NDB; with a hundred pictures, more would hold too few of them."""
+BINS, PER_BIN = 10, 5
+"""Clusters of real pictures for NDB, and pictures that each has on average; with fewer pictures there is no NDB."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,9 @@ class Pairs:
         """Return the distances of each picture, and its overlap with the truth's main colours."""
         rows = [self._of_one(fake, truth, batch.test) for fake, truth in zip(batch.fakes, batch.truths, strict=True)]
         found = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-        return {**found, "features": distances_to(batch.described, batch.indices, batch.truths, batch.test, self._truths)}
+        if batch.described.maps is not None:
+            found["features"] = distances_to(batch.described, batch.indices, batch.truths, batch.test, self._truths)
+        return found
 
     def figures(self, rows: Rows, test: TestSet) -> Result:
         """Return the means over pictures, and the mean overlap of the colours."""
@@ -208,8 +210,9 @@ class Reconstruction:
         inputs, recs = batch.inputs, batch.back(batch.fakes)
         rows = [similar(rec, real) for rec, real in zip(recs, inputs, strict=True)]
         found = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-        described = batch.test.describer.describe(recs, maps=True)
-        found["features"] = distances_to(described, batch.indices, inputs, batch.test, self._inputs)
+        if batch.test.describer.has_maps:
+            described = batch.test.describer.describe(recs, maps=True)
+            found["features"] = distances_to(described, batch.indices, inputs, batch.test, self._inputs)
         for name, changed in (("noise_l1", batch.noisy()), ("jpeg_l1", batch.as_jpeg())):
             back = batch.back(changed)
             found[name] = np.array([mean_difference(rec, real) for rec, real in zip(back, inputs, strict=True)])
@@ -252,7 +255,8 @@ class Collapse:
             values["spread_of_inputs"] = _ratio(ours.mean(), inputs.mean())
             varied = ours.std() > 1e-9 and inputs.std() > 1e-9
             values["follows_input"] = float(np.corrcoef(ours, inputs)[0, 1]) if varied else 0.0
-        values["ndb"] = self._ndb(rows["pooled"], test)
+        if len(test.references) >= BINS * PER_BIN:
+            values["ndb"] = self._ndb(rows["pooled"], test)
         return Result({name: Value(value) for name, value in values.items() if value is not None})
 
     def _ndb(self, pooled: np.ndarray, test: TestSet) -> float:
@@ -261,7 +265,7 @@ class Collapse:
 
         theirs = test.reference_features
         if self._bins is None:
-            centres, found = kmeans2(theirs.astype(np.float64), min(BINS, len(theirs) // 5 or 1), minit="++", seed=0)
+            centres, found = kmeans2(theirs.astype(np.float64), BINS, minit="++", seed=0)
             self._bins = centres, np.bincount(found, minlength=len(centres))
         centres, real = self._bins
         counts = np.bincount(vq(pooled.astype(np.float64), centres)[0], minlength=len(centres))

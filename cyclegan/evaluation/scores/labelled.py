@@ -44,10 +44,10 @@ class OfLabels:
         matrices = rows["matrices"]
         found = accuracies(matrices.sum(0))
         samples = [accuracies(matrix) for matrix in resampled(matrices)]
-        values = {
-            f"{self.prefix}_{key}": Value(getattr(found, name), *quantiles(np.array([getattr(s, name) for s in samples])))
-            for key, name in (("pixel", "pixel"), ("class", "classes"), ("iou", "iou"))
-        }
+        values = {}
+        for key, name in (("pixel", "pixel"), ("class", "classes"), ("iou", "iou")):
+            ends = quantiles(np.array([getattr(sample, name) for sample in samples]))
+            values[f"{self.prefix}_{key}"] = Value(getattr(found, name), *ends)
         by_class = {
             name: {"accuracy": round(found.classes_by_class[k], 4), "iou": round(found.iou_by_class[k], 4),
                    "share": round(found.shares[k], 5)}

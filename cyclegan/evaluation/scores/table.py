@@ -1,4 +1,4 @@
-"""The table of scores: every figure about a checkpoint on a whole test set, one row each. Loads neither torch nor gradio.
+"""The table of scores: every figure about a checkpoint on a whole test set, one row each, without torch.
 
 A score is a kind of measurement, such as `pairs`; each gives some of these figures, recorded as `KEY_ab` and `KEY_ba`.
 """
@@ -72,19 +72,19 @@ SCORE_FIGURES: tuple[ScoreFigure, ...] = (
          message("share of pixels whose channels are all less than 10 grey levels off"), form=".1%"),
     _row("pairs", "pairs_colours_iou", message("colours IoU"),
          message("overlap with the truth of each of the target's main colours, mean over the colours, 0 to 1")),
-    _row("reconstruction", "rec_l1", message("brought back L1"), message("mean difference from the original"),
+    _row("reconstruction", "rec_l1", message("way back L1"), message("mean difference from the original"),
          "lower", ".1f", unit=GREY_LEVELS),
-    _row("reconstruction", "rec_psnr", message("brought back PSNR"),
+    _row("reconstruction", "rec_psnr", message("way back PSNR"),
          message("peak signal-to-noise ratio against the original"), form=".1f", unit=message("dB")),
-    _row("reconstruction", "rec_ssim", message("brought back SSIM"),
+    _row("reconstruction", "rec_ssim", message("way back SSIM"),
          message("structural similarity to the original, −1 to 1")),
-    _row("reconstruction", "rec_features", message("brought back, by features"),
+    _row("reconstruction", "rec_features", message("way back, by features"),
          message("distance from the original in a network's features (0: equal)"), "lower", by_features=True),
-    _row("reconstruction", "rec_noise_l1", message("brought back L1, after noise"),
+    _row("reconstruction", "rec_noise_l1", message("L1 after noise"),
          message("the same with the translation changed by one grey level at random. If it is much larger, the "
                  "translation hides its input in invisible detail"),
          "lower", ".1f", unit=GREY_LEVELS),
-    _row("reconstruction", "rec_jpeg_l1", message("brought back L1, after JPEG"),
+    _row("reconstruction", "rec_jpeg_l1", message("L1 after JPEG"),
          message("the same with the translation saved as JPEG of quality 90"), "lower", ".1f", unit=GREY_LEVELS),
     _row("collapse", "spread_of_inputs", message("spread / inputs"),
          message("how much translations differ from each other, over how much their inputs do"), None, ".2f"),
