@@ -16,6 +16,8 @@ from cyclegan.cli.progress import progress_bar
 from cyclegan.errors import ConfigError, DataError, number_of
 
 if TYPE_CHECKING:
+    from tqdm import tqdm
+
     from cyclegan.data import Domain
     from cyclegan.data.domains import Splits
     from cyclegan.data.labels import Classes
@@ -100,7 +102,8 @@ def train(args: argparse.Namespace) -> int:
     place = device(args.device) or _default_device()
     try:
         domains = {side: _domain(splits, side, "train") for side in args.domain}
-        with progress_bar(desc="Reading pictures", total=sum(map(len, domains.values())), delay=0.5) as bar:
+        total = sum(min(len(domain), args.max_images or len(domain)) for domain in domains.values())
+        with progress_bar(desc="Reading pictures", unit="picture", total=total, delay=0.5) as bar:
             parts = {side: read_labelled(domain, config, bar.update) for side, domain in domains.items()}
         priors = {side: prior_of(part.labels, classes.count) for side, part in parts.items()}
         look = "{desc}: {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}{postfix}]"
@@ -121,7 +124,9 @@ def train(args: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 130
-    checks = {side: check_segmenter(segmenter, _test_domain(splits, side), priors[side]) for side in args.domain}
+    tests = {side: _test_domain(splits, side) for side in args.domain}
+    with _checking(*tests.values()) as bar:
+        checks = {side: check_segmenter(segmenter, tests[side], priors[side], bar.update) for side in tests}
     about = {
         **segmenter.about, "dataset": args.dataset, "domains": args.domain, "command": _command(args),
         "scores": {side: found.summary(classes) for side, found in checks.items()},
@@ -144,14 +149,21 @@ def check(args: argparse.Namespace) -> int:
     segmenter = load_segmenter(args.segmenter, classes, device=place)
     summaries = {}
     for side in args.domain:
-        prior = blind_prior(_domain(splits, side, "train"), classes, square_config(segmenter.side))
-        found = check_segmenter(segmenter, _test_domain(splits, side), prior)
+        known, tests = _domain(splits, side, "train"), _test_domain(splits, side)
+        with _checking(known, tests) as bar:
+            prior = blind_prior(known, classes, square_config(segmenter.side), bar.update)
+            found = check_segmenter(segmenter, tests, prior, bar.update)
         summaries[side] = found.summary(classes)
         if not args.json:
             print(_table(found, classes, segmenter.side))
     if args.json:
         print(json.dumps(summaries, indent=2, ensure_ascii=False))
     return 0
+
+
+def _checking(*domains: Domain) -> tqdm:
+    """Return a bar for the pictures and label maps that a check reads."""
+    return progress_bar(desc="Checking", unit="picture", total=sum(map(len, domains)), delay=0.5, leave=False)
 
 
 def _default_device() -> str:

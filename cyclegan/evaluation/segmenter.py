@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,12 +112,15 @@ def square_config(side: int, **settings: Any) -> DataConfig:
     return DataConfig(preprocess="resize", crop_size=side, load_size=side, **settings)
 
 
-def check_segmenter(segmenter: Segmenter, domain: Domain, prior: Prior) -> Check:
+def check_segmenter(
+    segmenter: Segmenter, domain: Domain, prior: Prior, progress: Callable[[int], object] | None = None
+) -> Check:
     """Segment real pictures at the segmenter's size and compare with their labels.
 
     Args:
         domain: test pictures with labels of the segmenter's classes.
         prior: of the training labels, at the segmenter's size.
+        progress: called with the number of pictures after each batch.
 
     Raises:
         DataError: a picture has no label map.
@@ -132,6 +135,8 @@ def check_segmenter(segmenter: Segmenter, domain: Domain, prior: Prior) -> Check
             truth = square_labels(domain, index, config)
             for matrix, each in zip(matrices, (answer, prior.map, np.full_like(truth, prior.commonest)), strict=True):
                 matrix += confusion(truth, each, count)
+        if progress:
+            progress(len(indices))
     return Check(domain.part, len(domain), *map(accuracies, matrices), prior.commonest)
 
 
