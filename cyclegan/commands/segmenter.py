@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import math
+import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -25,8 +27,8 @@ if TYPE_CHECKING:
 
 NETWORKS = {"unet": "a U-Net of 0.76 M parameters", "lraspp": "torchvision's LR-ASPP on MobileNetV3, 3.2 M",
             "lite0": "EfficientNet-Lite0 with its weights of ImageNet, 3.1 M"}  # fmt: skip
-LEAST_SIZE, MOST_SIZE = 32, 2048
-"""Bounds of --size: the networks halve a picture up to five times, and a batch of larger ones fills the memory."""
+LEAST_SIZE = 32
+"""The networks halve a picture up to five times."""
 
 
 def add_segmenter_commands(add_command: Callable[..., argparse.ArgumentParser]) -> None:
@@ -75,8 +77,10 @@ def _add_device_flag(parser: argparse.ArgumentParser) -> None:
 
 
 def _size(text: str) -> int:
-    if not LEAST_SIZE <= (size := positive(text)) <= MOST_SIZE:
-        raise argparse.ArgumentTypeError(f"{text} is out of range: the networks take {LEAST_SIZE} to {MOST_SIZE}")
+    from cyclegan.evaluation.segmenter import MOST_SIDE
+
+    if not LEAST_SIZE <= (size := positive(text)) <= MOST_SIDE:
+        raise argparse.ArgumentTypeError(f"{text} is out of range: the networks take {LEAST_SIZE} to {MOST_SIDE}")
     return size
 
 
@@ -177,6 +181,9 @@ def _check_output(folder: Path) -> None:
     try:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise ConfigError("--output {folder} is not an empty folder: give a new or an empty one", folder=folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder.parent, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         raise ConfigError(
             "--output {folder} can't be used ({reason}): choose another folder", folder=folder, reason=error

@@ -26,6 +26,8 @@ from cyclegan.networks.segmenter import build_segmenter
 
 FORMAT = 1
 """The version of the files that `save_segmenter` writes."""
+MOST_SIDE = 2048
+"""The largest width and height at which a network looks at pictures: a batch of larger ones fills the memory."""
 BATCH = 16
 """Pictures that the network sees at once."""
 EMBEDDED = Path(__file__).with_name("segmenters")
@@ -222,7 +224,8 @@ def _about(folder: Path) -> tuple[dict[str, Any], Classes]:
         entries = about["classes"]
         names, colors = tuple(each["name"] for each in entries), tuple(tuple(each["color"]) for each in entries)
         void = tuple(index for index, each in enumerate(entries) if each.get("void"))
-        sound = type(side) is int and side > 0 and isinstance(name, str) and len(names) - len(void) > 1
+        sound = type(side) is int and 0 < side <= MOST_SIDE and len(names) - len(void) > 1
+        sound = sound and all(isinstance(each, str) for each in (name, *names))
     except (KeyError, TypeError, AttributeError) as error:
         raise _damaged(folder, _ABOUT) from error
     if not sound:
