@@ -115,6 +115,7 @@ def test_what_cannot_be_trained_is_one_sentence(tmp_path, blocks, capsys, monkey
     assert "'0' is not a number of minutes above 0" in refused(
         capsys, *TRAIN, "--dataset", blocks, "--domain", "b", "--output", "x", "--minutes", "0"
     )
+    assert "'-1' is not a whole number from 0" in sentence(seed=-1)
     assert "not allowed with" in sentence(minutes=1)
     assert "cuda:99 is unavailable" in sentence(device="cuda:99")
     labels = "streets:a=labels,size=32,count=1,test_count=1"
