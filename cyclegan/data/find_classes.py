@@ -128,7 +128,7 @@ def _of_indices(
             "the label maps have the classes 0 to {last}, but {count} names were given: give {used}, in this order",
             last=used - 1, count=len(names), used=used,
         )  # fmt: skip
-    names, void = list(names) or [f"class_{index}" for index in range(used)], ()
+    names, void, pixels = list(names) or [f"class_{index}" for index in range(used)], (), totals.sum()
     coded = {side: _colors_of_classes(_on_side(chosen, domains[side])) for side in ([wanted] if wanted else SIDES)}
     side = wanted or max(coded, key=lambda side: coded[side][1])
     if wanted or coded[side][1] >= _CODED:
@@ -140,7 +140,7 @@ def _of_indices(
     else:
         side, colors = None, _own_palette(chosen[0])
         source = "maps" if colors else "default"
-    shares = totals[: len(names)] / totals.sum()
+    shares = totals[: len(names)] / pixels
     spare = (color for color in map(_distinct, range(VOID)) if color not in colors.values())
     classes = Classes(tuple(names), tuple(colors.get(i) or next(spare) for i in range(len(names))), void)
     return FoundClasses(classes, side, tuple(shares.tolist()), sum(map(len, mapped)), source)
