@@ -1,4 +1,4 @@
-"""`python -m cyclegan`: translate, frames, export, import, streets, study."""
+"""`python -m cyclegan`: translate, frames, export, import, streets, classes, study."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cyclegan.commands.translate import add_translate_command
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all subcommands."""
     parser = make_parser(
-        "python -m cyclegan", "Translate, take frames, export and import weights, write streets, study realism."
+        "python -m cyclegan", "Translate, take frames, export and import weights, write streets, find classes, study realism.",
     )
     add = command_adder(parser)
     add_translate_command(add)

@@ -303,7 +303,9 @@ def write_classes(folder: Path, classes: Classes, label_domain: Side | None = No
     try:
         write_bytes(path, f"{text}\n  ]\n}}\n".encode())
     except OSError as error:
-        raise DataError("{file} can't be written ({reason})", file=path, reason=error) from error
+        raise DataError(
+            "{folder} can't be written ({reason}): free space or choose another folder", folder=folder, reason=error
+        ) from error
     return path
 
 
