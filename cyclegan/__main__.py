@@ -19,7 +19,8 @@ from cyclegan.commands.translate import add_translate_command
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all subcommands."""
     parser = make_parser(
-        "python -m cyclegan", "Translate, take frames, export and import weights, write streets, find classes, study realism.",
+        "python -m cyclegan",
+        "Translate, take frames, export and import weights, write streets, find classes, study realism.",
     )
     add = command_adder(parser)
     add_translate_command(add)

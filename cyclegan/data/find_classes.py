@@ -69,6 +69,11 @@ def find_classes(
     indices = Classes(tuple(map(str, range(VOID))), tuple(map(_distinct, range(VOID))))
     labelled = with_labels(splits, Labelling(root, indices))
     domains = {side: list(_files(labelled, side)) for side in SIDES}
+    if not all(domains.values()):
+        raise DataError(
+            "{root} holds its pictures in tables, which can't have label maps: save them into trainA and trainB",
+            root=root,
+        )
     mapped = {domain.maps.folder: domain for side in SIDES for domain in domains[side] if domain.maps.files}
     files = [path for domain in mapped.values() for path in domain.maps.files.values()]
     if files and open_map(files[0]).ndim == 2:
@@ -130,6 +135,12 @@ def _of_indices(
         )  # fmt: skip
     names, void, pixels = list(names) or [f"class_{index}" for index in range(used)], (), totals.sum()
     coded = {side: _colors_of_classes(_on_side(chosen, domains[side])) for side in ([wanted] if wanted else SIDES)}
+    if wanted and not coded[wanted][0]:
+        raise DataError(
+            "domain {side} has no label maps in labels, so the classes' colours in its pictures aren't known: leave "
+            "--label_domain out, and add the colours and label_domain to classes.json",
+            side=wanted,
+        )  # fmt: skip
     side = wanted or max(coded, key=lambda side: coded[side][1])
     if wanted or coded[side][1] >= _CODED:
         colors, source = coded[side][0], "pictures"

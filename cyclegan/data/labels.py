@@ -266,7 +266,8 @@ def find_labelling(folder: Path) -> Labelling | None:
 
 def _broken(path: Path, problem: Message) -> DataError:
     return DataError(
-        "{file} can't be used: {problem}. Correct it, or write it again: {command}",
+        "{file} can't be used: {problem}. Correct it, rename it if it is another program's, or write it again: "
+        "{command}",
         file=f"{path.parent.name}/{path.name}", problem=problem, command="python -m cyclegan classes DATA --overwrite",
     )  # fmt: skip
 

@@ -268,7 +268,7 @@ def test_a_broken_classes_file_is_named_with_the_remedy(tmp_path, content, said)
     with pytest.raises(DataError) as error:
         find(root)
     assert str(error.value).startswith("mine/classes.json can't be used: ") and said in str(error.value)
-    assert str(error.value).endswith("Correct it, or write it again: python -m cyclegan classes DATA --overwrite")
+    assert str(error.value).endswith("or write it again: python -m cyclegan classes DATA --overwrite")
 
 
 def test_classes_are_written_a_line_each_and_read_back(tmp_path):
@@ -348,6 +348,18 @@ def test_coloured_label_maps_give_the_classes_by_their_colours(tmp_path):
     assert result.maps == 2 and result.colors_from == "maps" and result.label_domain is None
 
 
+def test_pictures_in_tables_have_no_labels(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    save(photo(0), tmp_path / "x.png")
+    encoded = {"bytes": (tmp_path / "x.png").read_bytes(), "path": None}
+    (tmp_path / "data").mkdir()
+    datasets.Dataset.from_dict({"imageA": [encoded], "imageB": [encoded]}).to_parquet(tmp_path / "data/train.parquet")
+    with pytest.raises(DataError, match="data holds its pictures in tables.*save them into trainA"):
+        found(tmp_path / "data")
+    write_classes(tmp_path / "data", CLASSES)
+    assert find(tmp_path / "data").train_a.labels(0) is None
+
+
 def test_what_does_not_fit_is_refused_with_the_remedy(tmp_path):
     root = pairs(tmp_path / "pairs")
     with pytest.raises(DataError, match="classes 0 to 3, but 2 names were given: give 4"):
@@ -361,6 +373,8 @@ def test_what_does_not_fit_is_refused_with_the_remedy(tmp_path):
         for index in range(2):
             save(Image.new("RGB", (48, 48)), flat / f"testA/{index}.png")
         found(flat, label_domain="a")
+    with pytest.raises(DataError, match="domain b has no label maps in labels, so"):
+        found(folders(tmp_path / "half"), label_domain="b")
     with pytest.raises(DataError, match="has no labels: put label maps.*into labels/trainA, labels/testA"):
         plain = folders(tmp_path / "plain")
         (plain / "labels/testA").rename(plain / "labels/other")
