@@ -1,4 +1,4 @@
-"""`python -m cyclegan`: translate, frames, export, import, streets, segmenter, study."""
+"""`python -m cyclegan`: translate, frames, export, import, streets, classes, segmenter, study."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of all subcommands."""
     parser = make_parser(
         "python -m cyclegan",
-        "Translate, take frames, export and import weights, write streets, train segmenters, study realism.",
+        "Translate, take frames, export and import weights, write streets, find classes, train segmenters, study realism.",
     )
     add = command_adder(parser)
     add_translate_command(add)
