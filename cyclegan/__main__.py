@@ -21,7 +21,8 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of all subcommands."""
     parser = make_parser(
         "python -m cyclegan",
-        "Translate, take frames, export and import weights, write streets, find classes, train segmenters, study realism.",
+        "Translate, take frames, export and import weights, write streets, find classes, train segmenters, study "
+        "realism.",
     )
     add = command_adder(parser)
     add_translate_command(add)
