@@ -134,6 +134,7 @@ class Pairs:
     def __init__(self) -> None:
         self._truths: dict[int, Any] = {}
         self._colours: np.ndarray | None = None
+        self._classes_of_truths: dict[int, np.ndarray] = {}
 
     def lacks(self, test: TestSet) -> Message | None:
         """Return a reason where the truth isn't known."""
@@ -147,7 +148,8 @@ class Pairs:
 
     def measure(self, batch: Batch) -> Rows:
         """Return the distances of each picture, and its overlap with the truth's main colours."""
-        rows = [self._of_one(fake, truth, batch.test) for fake, truth in zip(batch.fakes, batch.truths, strict=True)]
+        triples = zip(batch.indices, batch.fakes, batch.truths, strict=True)
+        rows = [self._of_one(index, fake, truth, batch.test) for index, fake, truth in triples]
         found = {name: np.array([row[name] for row in rows]) for name in rows[0]}
         if batch.described.maps is not None:
             found["features"] = distances_to(batch.described, batch.indices, batch.truths, batch.test, self._truths)
@@ -164,14 +166,17 @@ class Pairs:
         colours = [[round(float(c)) for c in colour] for colour in self._main_colours(test)]
         return Result(values, {"colours": colours})
 
-    def _of_one(self, fake: Image.Image, truth: Image.Image, test: TestSet) -> dict[str, Any]:
+    def _of_one(self, index: int, fake: Image.Image, truth: Image.Image, test: TestSet) -> dict[str, Any]:
         row = similar(fake, truth)
         difference = np.abs(np.asarray(fake, np.int16) - np.asarray(truth, np.int16))
         largest = difference.max(axis=2)
         row |= {"rmse": float(np.sqrt((difference.astype(np.float64) ** 2).sum(2).mean()))}
         row |= {f"within_{most}": float((largest < most).mean()) for most in (5, 10)}
-        ours, theirs = (nearest(np.asarray(picture), self._main_colours(test)) for picture in (fake, truth))
-        row["colours"] = np.bincount(theirs * COLOURS + ours, minlength=COLOURS**2).reshape(COLOURS, COLOURS)
+        colours = self._main_colours(test)
+        if index not in self._classes_of_truths:
+            self._classes_of_truths[index] = nearest(np.asarray(truth), colours).astype(np.uint8)
+        ours, theirs = nearest(np.asarray(fake), colours), self._classes_of_truths[index]
+        row["colours"] = np.bincount(theirs.astype(int) * COLOURS + ours, minlength=COLOURS**2).reshape(COLOURS, COLOURS)
         return row
 
     def _main_colours(self, test: TestSet) -> np.ndarray:

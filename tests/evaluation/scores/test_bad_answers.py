@@ -55,7 +55,7 @@ def test_the_published_figures_on_maps():
     fake, truth = Image.new("RGB", (32, 32), (10, 20, 30)), Image.new("RGB", (32, 32), (15, 20, 26))
     score = Pairs()
     score._colours = np.array([[0.0, 0, 0], [255, 255, 255], [0, 0, 255], [255, 0, 0], [0, 255, 0], [128, 128, 128]])
-    row = score._of_one(fake, truth, None)
+    row = score._of_one(0, fake, truth, None)
     assert row["rmse"] == pytest.approx(np.sqrt(5**2 + 4**2)) and (row["within_5"], row["within_10"]) == (0, 1)
 
 
@@ -149,7 +149,8 @@ def test_label_maps(maps):
 def test_a_void_colour_is_never_an_answer(maps):
     score, picture = Labels(), Image.new("RGB", (32, 32), (0, 0, 0))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(maps, "classes", Classes(("road", "sky", "void"), ((90, 90, 90), (200, 200, 255), (0, 0, 0)), (2,)))
+        colors = ((90, 90, 90), (200, 200, 255), (0, 0, 0))
+        patch.setattr(maps, "classes", Classes(("road", "sky", "void"), colors, (2,)))
         assert set(np.unique(score.predict(Batch(maps, [0], [picture])))) == {0}
 
 
