@@ -11,7 +11,7 @@ from PIL import Image
 
 from cyclegan.checkpoints.format import CheckpointInfo
 from cyclegan.checkpoints.sources import CheckpointSource, LocalSource
-from cyclegan.config import DataConfig, Direction
+from cyclegan.config import DIRECTIONS, DataConfig, Direction
 from cyclegan.data import find_data, name_domains
 from cyclegan.errors import ConfigError, Message, UserError, message
 from cyclegan.evaluation.scores.answers import Answer, Batch, references
@@ -85,6 +85,17 @@ def evaluate(
                     run.epoch(source, info, device)
         assert report is not None
     return report
+
+
+def check_scores(config: DataConfig, scores: Collection[str], *, device: str | torch.device | None = None) -> None:
+    """Raise UserError if these scores can't be measured on a data set; reads a picture or two."""
+    splits = find_data(config)
+    kinds = chosen_scores(scores)
+    if any(kind.features for kind in kinds):
+        Describer("lite0", device=device or "cpu")
+    for way in DIRECTIONS:
+        for kind in kinds:
+            measurable([kind], TestSet(splits, config, way), asked=True, segmenter=None, note=lambda _: None)
 
 
 class _Run:
