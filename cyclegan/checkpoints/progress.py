@@ -116,7 +116,7 @@ class MetricsLog:
 
     A line has `event` ("start", "step", "epoch" or "scores"), `epoch`, `step`, `losses`; for starts also `device`,
     `processes`, `mixed_precision`; for epochs `metrics`, `lr`, `images_per_second`, `seconds`, `skipped_steps`; for
-    scores `metrics`.
+    scores `metrics` and `untranslated`, the same figures of the input.
     """
 
     def __init__(self, run: Path) -> None:

@@ -69,6 +69,8 @@ def draw_curves(
             if means:
                 label = line_name(key, names or {})
                 axes.plot(*zip(*means, strict=True), color=colour, marker="o", markersize=3, label=label)
+            for plain in {row["untranslated"][key] for row in scored if key in row.get("untranslated", {})}:
+                axes.axhline(plain, color=colour, linestyle="--", linewidth=1)
         axes.set_title(name, fontsize=10)
         axes.set_xlabel("epoch")
         fit_axes(axes)
@@ -76,5 +78,6 @@ def draw_curves(
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize=8)
     figure.suptitle(title, fontsize=11)
-    figure.supxlabel("marks: means of epochs; pale lines: means of some steps", fontsize=8)
+    dashed = "; dashed: the input, untranslated" if scored else ""
+    figure.supxlabel(f"marks: means of epochs; pale lines: means of some steps{dashed}", fontsize=8)
     figure.savefig(path, dpi=100)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,11 @@ from cyclegan.errors import ConfigError, Message, UserError, message
 from cyclegan.evaluation.scores.evaluate import check_scores, evaluate
 from cyclegan.evaluation.scores.report import Report
 from cyclegan.evaluation.scores.table import BY_KEY, SCORE_FIGURES
+from cyclegan.evaluation.scores.tables import direction_line
 from cyclegan.files import remove_whole
 
 NAME = "training"
 """The file of scores that a training writes: RUN/scores/training.json."""
-log = logging.getLogger(__name__)
 
 
 class EpochScores:
@@ -67,20 +66,24 @@ class EpochScores:
         except UserError as error:
             say(message("warning: epoch {epoch} isn't scored: {reason}", epoch=epoch, reason=error))
             return None
-        figures, parts = {}, []
+        figures, plain, parts = {}, {}, []
         for way in report.directions:
             for figure in SCORE_FIGURES:
-                value = report.value(way, "scores", epoch_name(epoch), figure.score, figure.key)
-                if value is not None:
-                    figures[f"{figure.key}_{way}"] = value["value"]
+                for found, answer in ((figures, ("scores", epoch_name(epoch))), (plain, ("baselines", "untranslated"))):
+                    if value := report.value(way, *answer, figure.score, figure.key):
+                        found[f"{figure.key}_{way}"] = value["value"]
             parts.append(self._line(report, way, epoch))
-        say(message("scores of epoch {epoch}: {figures}", epoch=epoch, figures=", ".join(filter(None, parts))))
+        say(message(
+            "epoch {epoch}, {figure}: {figures}", epoch=epoch, figure=self.figure.label,
+            figures=", ".join(filter(None, parts)),
+        ))  # fmt: skip
         if self.run.keep != "all":
             self._prune(report, int(self.run.keep.removeprefix("best:")), say)
-        return {"event": "scores", "epoch": epoch, "step": step, "losses": {}, "metrics": figures}
+        return {"event": "scores", "epoch": epoch, "step": step, "losses": {}, "metrics": figures,
+                "untranslated": plain}  # fmt: skip
 
     def _line(self, report: Report, way: Any, epoch: int) -> str:
-        """Return "KID × 1000 ab 41.2 (untranslated 144.4)"."""
+        """Return "day → night 41.2 (untranslated 144.4)"."""
         own, plain = (
             report.value(way, section, answer, self.figure.score, self.figure.key)
             for section, answer in (("scores", epoch_name(epoch)), ("baselines", "untranslated"))
@@ -88,7 +91,7 @@ class EpochScores:
         if own is None:
             return ""
         known = "" if plain is None else f" (untranslated {self.figure.show(plain['value'])})"
-        return f"{self.figure.label} {way} {self.figure.show(own['value'])}{known}"
+        return f"{direction_line(report, way)} {self.figure.show(own['value'])}{known}"
 
     def _prune(self, report: Report, count: int, say: Callable[[Message], object]) -> None:
         """Remove the epochs that are neither among the best `count`, by the mean over directions, nor the newest."""

@@ -37,7 +37,7 @@ class Value:
 
 @dataclass(frozen=True)
 class Result:
-    """What a score found in an answer.
+    """The result of a score for an answer.
 
     Attributes:
         values: figures by key, see `table.SCORE_FIGURES`.
@@ -106,9 +106,8 @@ class Kid:
     def figures(self, rows: Rows, test: TestSet) -> Result:
         """Return `kid`, times 1000."""
         ours, theirs = rows["pooled"], test.reference_features
-        ends = distances.kid_interval(ours, theirs) or (None, None)
-        values = (distances.kid(ours, theirs), *ends)
-        return Result({"kid": Value(*(None if value is None else 1000 * value for value in values))})  # type: ignore[arg-type]
+        ends = distances.kid_interval(ours, theirs) or ()
+        return Result({"kid": Value(*(1000 * value for value in (distances.kid(ours, theirs), *ends)))})
 
 
 class Fid(Kid):
@@ -152,7 +151,9 @@ class Pairs:
         rows = [self._of_one(index, fake, truth, batch.test) for index, fake, truth in triples]
         found = {name: np.array([row[name] for row in rows]) for name in rows[0]}
         if batch.described.maps is not None:
-            found["features"] = distances_to(batch.described, batch.indices, batch.truths, batch.test, self._truths)
+            found["features"] = distances_to(
+                batch.described, batch.indices, batch.truths, batch.test, self._truths
+            )
         return found
 
     def figures(self, rows: Rows, test: TestSet) -> Result:
@@ -175,8 +176,8 @@ class Pairs:
         colours = self._main_colours(test)
         if index not in self._classes_of_truths:
             self._classes_of_truths[index] = nearest(np.asarray(truth), colours).astype(np.uint8)
-        ours, theirs = nearest(np.asarray(fake), colours), self._classes_of_truths[index]
-        row["colours"] = np.bincount(theirs.astype(int) * COLOURS + ours, minlength=COLOURS**2).reshape(COLOURS, COLOURS)
+        ours, theirs = nearest(np.asarray(fake), colours), self._classes_of_truths[index].astype(int)
+        row["colours"] = np.bincount(theirs * COLOURS + ours, minlength=COLOURS**2).reshape(COLOURS, COLOURS)
         return row
 
     def _main_colours(self, test: TestSet) -> np.ndarray:
@@ -230,7 +231,7 @@ class Reconstruction:
 
 
 class Collapse:
-    """How much the answer's pictures differ, and whether they follow their inputs."""
+    """The variety of an answer's pictures, and whether they follow their inputs."""
 
     name, maps, features = "collapse", False, True
 

@@ -76,7 +76,7 @@ class Segmentation(OfLabels):
 
     @property
     def about(self) -> dict[str, Any] | None:
-        """What the figures depend on."""
+        """The facts that the figures depend on."""
         if self.segmenter is None:
             return None
         return {"network": self.segmenter.about.get("network"), "dataset": self.segmenter.about.get("dataset"),
@@ -127,7 +127,7 @@ class Labels(OfLabels):
 
 
 class Content(Segmentation):
-    """What a segmenter sees erased and invented: per class, pixels of the answer against the input's labels."""
+    """The classes that a segmenter sees erased and invented: per class, pixels of the answer against the input's labels."""
 
     name = "content"
 

@@ -45,7 +45,7 @@ SCORES: Mapping[str, Message] = {
     "labels": message("whether translations into label maps have the right label, by the nearest colour"),
     "content": message("what a segmenter sees erased and invented, class by class"),
 }
-"""What each score measures."""
+"""The meaning of each score."""
 
 SCORE_FIGURES: tuple[ScoreFigure, ...] = (
     _row("kid", "kid", message("KID × 1000"),

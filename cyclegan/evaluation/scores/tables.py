@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from cyclegan.config import Direction
-from cyclegan.errors import Message, message, rounded
+from cyclegan.errors import Message, message, number_of, rounded
 from cyclegan.evaluation.scores.report import Report
 from cyclegan.evaluation.scores.table import BY_KEY, SCORES, ScoreFigure
 
@@ -129,8 +129,8 @@ def direction_line(report: Report, way: Direction) -> str:
 def measured_line(report: Report, way: Direction) -> str:
     """Return what a direction was measured on."""
     facts = report.content[way]["measured_on"]
-    said = f"{facts['pictures']} pictures of {facts['dataset']} ({facts['split']}), {facts['crop_size']} pixels, "
-    said += f"against {facts['references']} real ones"
+    said = f"{number_of(facts['pictures'], 'picture')} of {facts['dataset']} ({facts['split']}) at "
+    said += f"{facts['crop_size']} px, against {number_of(facts['references'], 'real one')}"
     segmenter = facts.get("segmenter")
     if segmenter:
         said += f"; segmenter: {segmenter['network']} at {segmenter['side']}², trained on {segmenter['dataset']}"
