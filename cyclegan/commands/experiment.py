@@ -118,6 +118,6 @@ def _run(plan: Any, args: argparse.Namespace) -> int:
 
 
 def _command(args: argparse.Namespace) -> str:
-    """Return the command for the report."""
-    words = [word for word in sys.argv[1:] if word != "--render"]
+    """Return the command for the report, without this machine's folders above the experiment's."""
+    words = [word.replace(str(args.output), args.output.name) for word in sys.argv[1:] if word != "--render"]
     return shlex.join(["python", "-m", "cyclegan", *words])

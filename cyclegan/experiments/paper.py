@@ -1,7 +1,8 @@
 """Published figures, to show next to ours.
 
 Tables 1 to 5 of the CycleGAN paper (arXiv 1703.10593v7), and the tables of losses of the pix2pix paper
-(arXiv 1611.07004). Accuracies are of Cityscapes at 128² and 256², 19 classes: pixel accuracy, class accuracy, class IoU.
+(arXiv 1611.07004). Accuracies are of Cityscapes, 19 classes, at 128² and 256²: pixel accuracy, class accuracy, class
+IoU.
 """
 
 from __future__ import annotations

@@ -77,8 +77,13 @@ def _run(training: Training) -> dict[str, Any]:
     return {
         "seed": training.seed, "directions": training.directions, "folder": training.folder.name,
         "epoch": training.epoch, "epochs": training.config.optim.total_epochs, "seconds": _seconds(training.folder),
-        "failed": failure(training.folder), "command": shown_command(training.settings), "figures": {},
+        "failed": failure(training.folder), "command": shown_command(_portable(training)), "figures": {},
     }  # fmt: skip
+
+
+def _portable(training: Training) -> dict[str, Any]:
+    """Return a run's settings with its folder as seen from the experiment's parent, for readers elsewhere."""
+    return {**training.settings, "output_dir": "/".join(training.folder.parts[-3:])}
 
 
 def _seconds(folder: Path) -> float:
@@ -204,6 +209,9 @@ def markdown(report: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
     for way in ways:
         parts += _way(report, way, pictures.get(way))
     parts += _unfinished(report)
+    shown = {key: BY_KEY[key] for key in COLUMNS if any(key in _columns(report, way) for way in ways)}
+    explained = {str(figure.label): str(figure.meaning) for figure in shown.values()}  # Once for both directions.
+    parts += ["## Figures", "", *(f"- **{label}**: {meaning}." for label, meaning in explained.items()), ""]
     parts += ["## Commands", "", "Each row's training, with its first seed:", "", "```bash"]
     for row in report["rows"]:
         first = [run for run in row["runs"] if run["seed"] == report["seeds"][0]]
@@ -221,7 +229,7 @@ def _head(report: Mapping[str, Any]) -> Iterator[str]:
         f"Data set `{report['dataset']}`, scale {report['scale']} ({SCALES[report['scale']].about}), "
         f"{number_of(len(report['seeds']), 'seed')}: {number_of(len(done), 'run')} of {len(runs)} trained and scored. "
         f"The trainings took {sum(run['seconds'] for run in runs) / 60:.1f} minutes in all"
-        + (f", everything {report['minutes']:.1f} minutes by the clock" if report.get("minutes") else "")
+        + (f", the last start {report['minutes']:.1f} minutes by the clock" if report.get("minutes") else "")
         + f". {machine['gpu'] or number_of(machine['cores'], 'core')}, {machine['memory_gib']:g} GiB, torch "
         f"{machine['torch']}, cyclegan {machine['cyclegan']}."
     )
@@ -241,18 +249,20 @@ def _head(report: Mapping[str, Any]) -> Iterator[str]:
 def _way(report: Mapping[str, Any], way: Direction, picture: str | None) -> list[str]:
     title = direction_name(way, **report["names"])
     lines = [f"## {title}", ""]
-    keys = [key for key in COLUMNS if any(values_of(row, way, key) for row in report["rows"])]
+    keys = _columns(report, way)
     if not keys:
         return [*lines, "Nothing is scored yet.", ""]
     lines += [*_table(report, way, keys), ""]
-    meanings = {key: BY_KEY[key] for key in keys if key not in ACCURACIES["seg"][1:] + ACCURACIES["labels"][1:]}
-    lines += ["; ".join(f"**{f.label}**: {f.meaning}" for f in meanings.values()) + ".", ""]
     lines += [*order_lines(report, way), ""] if order(report, way) else []
     lines += _collapsed(report, way)
     if picture:
         rows = [row["name"] for row in report["rows"] if any(way in run["figures"] for run in row["runs"])]
         lines += [f"![{title}: test pictures, then {', '.join(rows)}]({picture})", ""]
     return lines
+
+
+def _columns(report: Mapping[str, Any], way: str) -> list[str]:
+    return [key for key in COLUMNS if any(values_of(row, way, key) for row in report["rows"])]
 
 
 def _table(report: Mapping[str, Any], way: str, keys: Sequence[str]) -> list[str]:

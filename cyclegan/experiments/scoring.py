@@ -72,6 +72,9 @@ class Scorer:
         write_json(path, done)
 
     def _once(self, sentence: Any) -> None:
+        reason = getattr(sentence, "values", {}).get("reason")
+        if getattr(reason, "template", "").startswith("the target"):
+            return  # A score of the other direction.
         if str(sentence) not in self._noted:
             self._noted.add(str(sentence))
             self.note(str(sentence))
