@@ -29,7 +29,7 @@ MAY = {
     "checkpoints": {"networks"},
     "translation": {"checkpoints", "images", "networks"},
     # Scores look at whole test sets, and their segmenters are networks; only commands and programs call them.
-    "evaluation": {"data", "images", "networks"},
+    "evaluation": {"checkpoints", "data", "images", "networks", "translation"},
     "training": {"checkpoints", "data", "evaluation", "images", "methods"},
     # Without gradio and the Hub. Only make.py uses data and translation, and only inside of functions: it is one call
     # for the command, the page and the library, and neither knows studies. A study is played without torch.

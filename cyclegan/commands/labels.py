@@ -51,9 +51,12 @@ def classes(args: argparse.Namespace) -> int:
         mark = "  void" if index in found.classes.void else "" if share else "  not in the label maps"
         print(f"{index:3} {name:{width}}  #{bytes(color).hex()}  {share:6.1%}{mark}")
     maps = f"{number_of(found.maps, 'label map')}; " if found.maps else ""
-    colors = {"pictures": f"domain {found.label_domain}'s pictures", "maps": "the label maps", "default": "a palette of distinct ones"}
-    coded = f"domain {found.label_domain} is" if found.label_domain else "neither domain is"
-    print(f"{maps}colours from {colors[found.colors_from]}; {coded} label maps in these colours")
+    colors = {
+        "pictures": f"domain {found.label_domain}'s pictures", "maps": "the label maps",
+        "default": "a palette of distinct ones",
+    }[found.colors_from]
+    coded = found.label_domain or "none"
+    print(f"{maps}colours from {colors}; domain of label maps in these colours: {coded}")
     print(f"{number_of(found.classes.count, 'class', 'classes')} to score, and {len(found.classes.void)} void, written "
           f"to {path}: correct names, colours and void there")  # fmt: skip
     return 0

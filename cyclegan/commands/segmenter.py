@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import errno
 import json
 import math
+import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -16,15 +19,18 @@ from cyclegan.cli.progress import progress_bar
 from cyclegan.errors import ConfigError, DataError, number_of
 
 if TYPE_CHECKING:
+    from tqdm import tqdm
+
     from cyclegan.data import Domain
     from cyclegan.data.domains import Splits
     from cyclegan.data.labels import Classes
-    from cyclegan.evaluation.segmenter import Check
+    from cyclegan.evaluation.scores.prior import Prior
+    from cyclegan.evaluation.segmenter import Check, Segmenter
 
 NETWORKS = {"unet": "a U-Net of 0.76 M parameters", "lraspp": "torchvision's LR-ASPP on MobileNetV3, 3.2 M",
             "lite0": "EfficientNet-Lite0 with its weights of ImageNet, 3.1 M"}  # fmt: skip
-LEAST_SIZE, MOST_SIZE = 32, 2048
-"""Bounds of --size: the networks halve a picture up to five times, and a batch of larger ones fills the memory."""
+LEAST_SIZE = 32
+"""The networks halve a picture up to five times."""
 
 
 def add_segmenter_commands(add_command: Callable[..., argparse.ArgumentParser]) -> None:
@@ -49,7 +55,7 @@ def add_segmenter_commands(add_command: Callable[..., argparse.ArgumentParser]) 
     sub.add_argument("--max_images", type=positive, default=None, metavar="N",
                      help="use at most this many training pictures per domain (default: all; each takes 4 × size² "
                      "bytes of memory)")
-    sub.add_argument("--seed", type=int, default=0, metavar="N", help="of the weights and of the pictures' order")
+    sub.add_argument("--seed", type=_seed, default=0, metavar="N", help="of the weights and of the pictures' order")
     _add_device_flag(sub)
 
     sub = add("check", check, "compare one with real pictures' labels, and with answers that need no picture")
@@ -73,9 +79,17 @@ def _add_device_flag(parser: argparse.ArgumentParser) -> None:
 
 
 def _size(text: str) -> int:
-    if not LEAST_SIZE <= (size := positive(text)) <= MOST_SIZE:
-        raise argparse.ArgumentTypeError(f"{text} is out of range: the networks take {LEAST_SIZE} to {MOST_SIZE}")
+    from cyclegan.evaluation.segmenter import MOST_SIDE
+
+    if not LEAST_SIZE <= (size := positive(text)) <= MOST_SIDE:
+        raise argparse.ArgumentTypeError(f"{text} is out of range: the networks take {LEAST_SIZE} to {MOST_SIDE}")
     return size
+
+
+def _seed(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()) or int(text) >= 2**63:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 2^63 - 1")
+    return int(text)
 
 
 def _minutes(text: str) -> float:
@@ -90,30 +104,12 @@ def _minutes(text: str) -> float:
 
 def train(args: argparse.Namespace) -> int:
     """Train a segmenter, write it, and print its figures."""
-    from cyclegan.evaluation.scores.prior import prior_of
-    from cyclegan.evaluation.segmenter import Segmenter, check_segmenter, save_segmenter, square_config
-    from cyclegan.evaluation.segmenter_training import Labelled, read_labelled, train_segmenter
+    from cyclegan.evaluation.segmenter import check_segmenter, save_segmenter
 
     _check_output(args.output)
     splits, classes = _open(args)
-    config = square_config(args.size, max_images=args.max_images)
-    place = device(args.device) or _default_device()
     try:
-        domains = {side: _domain(splits, side, "train") for side in args.domain}
-        with progress_bar(desc="Reading pictures", total=sum(map(len, domains.values())), delay=0.5) as bar:
-            parts = {side: read_labelled(domain, config, bar.update) for side, domain in domains.items()}
-        priors = {side: prior_of(part.labels, classes.count) for side, part in parts.items()}
-        look = "{desc}: {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}{postfix}]"
-        with progress_bar(desc="Training", total=1.0, bar_format=look) as bar:
-
-            def show(share: float, loss: float) -> None:
-                bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
-                bar.update(share - bar.n)
-
-            segmenter = train_segmenter(
-                Labelled.joined(list(parts.values())), classes, network=args.network, seed=args.seed,
-                epochs=args.epochs, minutes=args.minutes, class_weights=args.class_weights, device=place, progress=show,
-            )  # fmt: skip
+        segmenter, priors = _trained(args, splits, classes)
     except KeyboardInterrupt:
         print(
             f"stopped: {args.output} isn't written, because a segmenter that was stopped early would judge badly; "
@@ -121,17 +117,46 @@ def train(args: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 130
-    checks = {side: check_segmenter(segmenter, _test_domain(splits, side), priors[side]) for side in args.domain}
+    tests = {side: _test_domain(splits, side) for side in args.domain}
+    with _checking(*tests.values()) as bar:
+        checks = {side: check_segmenter(segmenter, tests[side], priors[side], bar.update) for side in tests}
     about = {
         **segmenter.about, "dataset": args.dataset, "domains": args.domain, "command": _command(args),
         "scores": {side: found.summary(classes) for side, found in checks.items()},
     }  # fmt: skip
-    save_segmenter(Segmenter(classes, segmenter.side, segmenter.network, about), args.output)
+    save_segmenter(dataclasses.replace(segmenter, about=about), args.output)
     for found in checks.values():
         print(_table(found, classes, args.size))
     where = " ".join(map(shlex.quote, (str(args.output), "--dataset", args.dataset, "--domain", args.domain)))
     print(f"written to {args.output}; these figures again: python -m cyclegan segmenter check {where}")
     return 0
+
+
+def _trained(args: argparse.Namespace, splits: Splits, classes: Classes) -> tuple[Segmenter, dict[str, Prior]]:
+    """Return a trained segmenter, and for each domain the prior of its training labels."""
+    from cyclegan.evaluation.scores.prior import prior_of
+    from cyclegan.evaluation.segmenter import square_config
+    from cyclegan.evaluation.segmenter_training import Labelled, read_labelled, train_segmenter
+
+    place = device(args.device) or _default_device()
+    config = square_config(args.size, max_images=args.max_images)
+    domains = {side: _domain(splits, side, "train") for side in args.domain}
+    total = sum(min(len(domain), args.max_images or len(domain)) for domain in domains.values())
+    with progress_bar(desc="Reading pictures", unit="picture", total=total, delay=0.5) as bar:
+        parts = {side: read_labelled(domain, config, bar.update) for side, domain in domains.items()}
+    priors = {side: prior_of(part.labels, classes.count) for side, part in parts.items()}
+    look = "{desc}: {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}{postfix}]"
+    with progress_bar(desc="Training", total=1.0, bar_format=look) as bar:
+
+        def show(share: float, loss: float) -> None:
+            bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
+            bar.update(share - bar.n)
+
+        segmenter = train_segmenter(
+            Labelled.joined(list(parts.values())), classes, network=args.network, seed=args.seed,
+            epochs=args.epochs, minutes=args.minutes, class_weights=args.class_weights, device=place, progress=show,
+        )  # fmt: skip
+    return segmenter, priors
 
 
 def check(args: argparse.Namespace) -> int:
@@ -144,14 +169,21 @@ def check(args: argparse.Namespace) -> int:
     segmenter = load_segmenter(args.segmenter, classes, device=place)
     summaries = {}
     for side in args.domain:
-        prior = blind_prior(_domain(splits, side, "train"), classes, square_config(segmenter.side))
-        found = check_segmenter(segmenter, _test_domain(splits, side), prior)
+        known, tests = _domain(splits, side, "train"), _test_domain(splits, side)
+        with _checking(known, tests) as bar:
+            prior = blind_prior(known, classes, square_config(segmenter.side), bar.update)
+            found = check_segmenter(segmenter, tests, prior, bar.update)
         summaries[side] = found.summary(classes)
         if not args.json:
             print(_table(found, classes, segmenter.side))
     if args.json:
         print(json.dumps(summaries, indent=2, ensure_ascii=False))
     return 0
+
+
+def _checking(*domains: Domain) -> tqdm:
+    """Return a bar for the pictures and label maps that a check reads."""
+    return progress_bar(desc="Checking", unit="picture", total=sum(map(len, domains)), delay=0.5, leave=False)
 
 
 def _default_device() -> str:
@@ -165,6 +197,9 @@ def _check_output(folder: Path) -> None:
     try:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise ConfigError("--output {folder} is not an empty folder: give a new or an empty one", folder=folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder.parent, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         raise ConfigError(
             "--output {folder} can't be used ({reason}): choose another folder", folder=folder, reason=error

@@ -69,6 +69,11 @@ def find_classes(
     indices = Classes(tuple(map(str, range(VOID))), tuple(map(_distinct, range(VOID))))
     labelled = with_labels(splits, Labelling(root, indices))
     domains = {side: list(_files(labelled, side)) for side in SIDES}
+    if not all(domains.values()):
+        raise DataError(
+            "{root} holds its pictures in tables, which can't have label maps: save them into trainA and trainB",
+            root=root,
+        )
     mapped = {domain.maps.folder: domain for side in SIDES for domain in domains[side] if domain.maps.files}
     files = [path for domain in mapped.values() for path in domain.maps.files.values()]
     if files and open_map(files[0]).ndim == 2:
@@ -128,8 +133,14 @@ def _of_indices(
             "the label maps have the classes 0 to {last}, but {count} names were given: give {used}, in this order",
             last=used - 1, count=len(names), used=used,
         )  # fmt: skip
-    names, void = list(names) or [f"class_{index}" for index in range(used)], ()
+    names, void, pixels = list(names) or [f"class_{index}" for index in range(used)], (), totals.sum()
     coded = {side: _colors_of_classes(_on_side(chosen, domains[side])) for side in ([wanted] if wanted else SIDES)}
+    if wanted and not coded[wanted][0]:
+        raise DataError(
+            "domain {side} has no label maps in labels, so the classes' colours in its pictures aren't known: leave "
+            "--label_domain out, and add the colours and label_domain to classes.json",
+            side=wanted,
+        )  # fmt: skip
     side = wanted or max(coded, key=lambda side: coded[side][1])
     if wanted or coded[side][1] >= _CODED:
         colors, source = coded[side][0], "pictures"
@@ -140,7 +151,7 @@ def _of_indices(
     else:
         side, colors = None, _own_palette(chosen[0])
         source = "maps" if colors else "default"
-    shares = totals[: len(names)] / totals.sum()
+    shares = totals[: len(names)] / pixels
     spare = (color for color in map(_distinct, range(VOID)) if color not in colors.values())
     classes = Classes(tuple(names), tuple(colors.get(i) or next(spare) for i in range(len(names))), void)
     return FoundClasses(classes, side, tuple(shares.tolist()), sum(map(len, mapped)), source)

@@ -266,7 +266,8 @@ def find_labelling(folder: Path) -> Labelling | None:
 
 def _broken(path: Path, problem: Message) -> DataError:
     return DataError(
-        "{file} can't be used: {problem}. Correct it, or write it again: {command}",
+        "{file} can't be used: {problem}. Correct it, rename it if it is another program's, or write it again: "
+        "{command}",
         file=f"{path.parent.name}/{path.name}", problem=problem, command="python -m cyclegan classes DATA --overwrite",
     )  # fmt: skip
 
@@ -303,7 +304,9 @@ def write_classes(folder: Path, classes: Classes, label_domain: Side | None = No
     try:
         write_bytes(path, f"{text}\n  ]\n}}\n".encode())
     except OSError as error:
-        raise DataError("{file} can't be written ({reason})", file=path, reason=error) from error
+        raise DataError(
+            "{folder} can't be written ({reason}): free space or choose another folder", folder=folder, reason=error
+        ) from error
     return path
 
 

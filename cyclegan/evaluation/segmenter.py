@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ from cyclegan.networks.segmenter import build_segmenter
 
 FORMAT = 1
 """The version of the files that `save_segmenter` writes."""
+MOST_SIDE = 2048
+"""The largest width and height at which a network looks at pictures: a batch of larger ones fills the memory."""
 BATCH = 16
 """Pictures that the network sees at once."""
 EMBEDDED = Path(__file__).with_name("segmenters")
@@ -112,12 +114,15 @@ def square_config(side: int, **settings: Any) -> DataConfig:
     return DataConfig(preprocess="resize", crop_size=side, load_size=side, **settings)
 
 
-def check_segmenter(segmenter: Segmenter, domain: Domain, prior: Prior) -> Check:
+def check_segmenter(
+    segmenter: Segmenter, domain: Domain, prior: Prior, progress: Callable[[int], object] | None = None
+) -> Check:
     """Segment real pictures at the segmenter's size and compare with their labels.
 
     Args:
         domain: test pictures with labels of the segmenter's classes.
         prior: of the training labels, at the segmenter's size.
+        progress: called with the number of pictures after each batch.
 
     Raises:
         DataError: a picture has no label map.
@@ -132,6 +137,8 @@ def check_segmenter(segmenter: Segmenter, domain: Domain, prior: Prior) -> Check
             truth = square_labels(domain, index, config)
             for matrix, each in zip(matrices, (answer, prior.map, np.full_like(truth, prior.commonest)), strict=True):
                 matrix += confusion(truth, each, count)
+        if progress:
+            progress(len(indices))
     return Check(domain.part, len(domain), *map(accuracies, matrices), prior.commonest)
 
 
@@ -217,7 +224,8 @@ def _about(folder: Path) -> tuple[dict[str, Any], Classes]:
         entries = about["classes"]
         names, colors = tuple(each["name"] for each in entries), tuple(tuple(each["color"]) for each in entries)
         void = tuple(index for index, each in enumerate(entries) if each.get("void"))
-        sound = type(side) is int and side > 0 and isinstance(name, str) and len(names) - len(void) > 1
+        sound = type(side) is int and 0 < side <= MOST_SIDE and len(names) - len(void) > 1
+        sound = sound and all(isinstance(each, str) for each in (name, *names))
     except (KeyError, TypeError, AttributeError) as error:
         raise _damaged(folder, _ABOUT) from error
     if not sound:

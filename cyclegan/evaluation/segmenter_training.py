@@ -101,8 +101,8 @@ def train_segmenter(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = build_segmenter(network, classes.count, pretrained=True).to(device).train()
-    weights = torch.from_numpy(_class_weights(labelled.labels, classes.count) if class_weights
-                               else np.ones(classes.count, np.float32)).to(device)  # fmt: skip
+    weights = _class_weights(labelled.labels, classes.count) if class_weights else torch.ones(classes.count)
+    weights = weights.to(device)
     optimiser = torch.optim.AdamW(net.parameters(), lr=LEARNING_RATE)
     rng = np.random.default_rng(seed)
     steps, start, step, share = epochs * math.ceil(len(labelled.pictures) / BATCH), time.monotonic(), 0, 0.0
@@ -111,9 +111,10 @@ def train_segmenter(
         for group in optimiser.param_groups:
             group["lr"] = LEARNING_RATE * (1 - share) ** DECAY
         indices = next(batches)
-        pictures = normalise(torch.from_numpy(labelled.pictures[indices]).to(device))
-        labels = torch.from_numpy(labelled.labels[indices]).to(device)
-        pictures, labels = _varied(pictures, labels, rng)
+        pictures = normalise(torch.from_numpy(labelled.pictures[indices]))
+        # On the CPU, because not every device can sample at the edges.
+        pictures, labels = _varied(pictures, torch.from_numpy(labelled.labels[indices]), rng)
+        pictures, labels = pictures.to(device), labels.to(device)
         sums = F.cross_entropy(net(pictures), labels, weights, ignore_index=VOID, reduction="sum")
         loss = sums / (labels != VOID).sum().clamp(min=1)  # A batch may be VOID throughout.
         optimiser.zero_grad()
@@ -150,8 +151,8 @@ def _varied(pictures: Tensor, labels: Tensor, rng: np.random.Generator) -> tuple
     grid = np.zeros((count, 2, 3), np.float32)
     grid[:, 0, 0], grid[:, 1, 1] = crop * rng.choice([-1, 1], count), crop
     grid[:, :, 2] = place.T
-    where = F.affine_grid(torch.from_numpy(grid).to(pictures.device), list(pictures.shape), align_corners=False)
-    factor = torch.from_numpy(bright.astype(np.float32)).to(pictures.device)[:, None, None, None]
+    where = F.affine_grid(torch.from_numpy(grid), list(pictures.shape), align_corners=False)
+    factor = torch.from_numpy(bright.astype(np.float32))[:, None, None, None]
     pictures = F.grid_sample(pictures, where, padding_mode="border", align_corners=False)
     chosen = F.grid_sample(
         labels[:, None].float(), where, mode="nearest", padding_mode="border", align_corners=False
@@ -159,9 +160,9 @@ def _varied(pictures: Tensor, labels: Tensor, rng: np.random.Generator) -> tuple
     return ((pictures + 1) * factor - 1).clamp(-1, 1), chosen[:, 0].long()
 
 
-def _class_weights(labels: np.ndarray, count: int) -> np.ndarray:
+def _class_weights(labels: np.ndarray, count: int) -> Tensor:
     """Return float32 (count,): large for rare classes, so that a pixel weighs 1 in the mean."""
     pixels = np.bincount(labels[labels != VOID], minlength=count)
     shares = pixels / max(1, pixels.sum())
     weights = 1 / np.log(1.10 + shares)
-    return (weights / (weights * shares).sum()).astype(np.float32)
+    return torch.from_numpy((weights / (weights * shares).sum()).astype(np.float32))

@@ -30,7 +30,7 @@ def build_segmenter(name: str, classes: int, *, pretrained: bool = False) -> nn.
 
     Args:
         name: "unet", a U-Net of 0.76 M parameters; "lraspp", torchvision's `lraspp_mobilenet_v3_large`, 3.2 M; "lite0",
-            EfficientNet-Lite0 with a small decoder, 4.8 M.
+            EfficientNet-Lite0 with a small decoder, 3.1 M.
         classes: the number of classes.
         pretrained: start the encoder of lite0 from its weights of ImageNet, which come in a package; the others have
             none, and nothing is downloaded.

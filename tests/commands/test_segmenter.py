@@ -97,7 +97,7 @@ def test_ctrl_c_leaves_nothing_and_says_so(tmp_path, blocks, capsys, monkeypatch
     assert not (tmp_path / "judge").exists()
 
 
-def test_what_cannot_be_trained_is_one_sentence(tmp_path, blocks, capsys):
+def test_what_cannot_be_trained_is_one_sentence(tmp_path, blocks, capsys, monkeypatch):
     flags = {"--dataset": blocks, "--domain": "b", "--output": tmp_path / "judge", "--epochs": 1}
 
     def sentence(**changed):
@@ -106,11 +106,16 @@ def test_what_cannot_be_trained_is_one_sentence(tmp_path, blocks, capsys):
 
     assert "--output" in sentence(output=blocks) and "is not an empty folder" in sentence(output=blocks)
     assert "is not an empty folder" in sentence(output=blocks / "classes.json")
+    assert "can't be used (" in sentence(output=blocks / "classes.json" / "judge")
+    monkeypatch.setattr("os.access", lambda *_: False)  # As for a folder of another user's.
+    assert "judge can't be used (Permission denied): choose another folder" in sentence()
+    monkeypatch.undo()
     assert "16 is out of range: the networks take 32 to 2048" in sentence(size=16)
     assert "invalid choice: 'c'" in sentence(domain="c") and "invalid choice: 'fcn'" in sentence(network="fcn")
     assert "'0' is not a number of minutes above 0" in refused(
         capsys, *TRAIN, "--dataset", blocks, "--domain", "b", "--output", "x", "--minutes", "0"
     )
+    assert "'-1' is not a whole number from 0" in sentence(seed=-1)
     assert "not allowed with" in sentence(minutes=1)
     assert "cuda:99 is unavailable" in sentence(device="cuda:99")
     labels = "streets:a=labels,size=32,count=1,test_count=1"

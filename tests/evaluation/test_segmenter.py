@@ -141,6 +141,27 @@ def test_pictures_without_a_scored_pixel_change_nothing_to_nan(labelled):
     assert all(torch.isfinite(each).all() for each in found.network.state_dict().values())
 
 
+def test_rare_classes_weigh_more_and_pixels_weigh_one_in_the_mean(labelled):
+    from cyclegan.evaluation.segmenter_training import _class_weights
+
+    labels = np.array([[0, 0, 0, 0, 0, 0, 0, 1, 255]], np.uint8)
+    weights = _class_weights(labels, 3).numpy()
+    assert weights[0] < weights[1] < weights[2] and (weights * [7 / 8, 1 / 8, 0]).sum() == pytest.approx(1)
+    assert weights[1] / weights[0] == pytest.approx(np.log(1.10 + 7 / 8) / np.log(1.10 + 1 / 8))
+
+
+@pytest.mark.gpu
+def test_a_segmenter_is_trained_saved_and_loaded_on_a_gpu(tmp_path, splits, labelled):
+    found = train_segmenter(labelled, CLASSES, epochs=20, device="cuda")
+    picture = splits.test_b.load(0)
+    save_segmenter(found, tmp_path / "judge")
+    again = load_segmenter(tmp_path / "judge", CLASSES, device="cuda")
+    assert (again.predict([picture])[0] == found.predict([picture])[0]).all()
+    prior = blind_prior(splits.train_b, CLASSES, CONFIG)
+    figures = check_segmenter(load_segmenter(tmp_path / "judge", CLASSES), splits.test_b, prior)
+    assert figures.network.pixel > figures.prior.pixel + 0.1
+
+
 def test_several_domains_are_joined(splits, labelled):
     other = read_labelled(splits.train_a, square_config(32, max_images=3))
     both = Labelled.joined([labelled, other])
@@ -172,7 +193,9 @@ def test_the_embedded_segmenter_is_found_by_its_classes():
         ("segmenter.json", b"{}", "segmenter.json is damaged"),
         ("segmenter.json", {"format": "new"}, "segmenter.json is damaged"),
         ("segmenter.json", {"side": "128"}, "segmenter.json is damaged"),
+        ("segmenter.json", {"side": 10**9}, "segmenter.json is damaged"),
         ("segmenter.json", {"classes": [{"name": "x"}]}, "segmenter.json is damaged"),
+        ("segmenter.json", {"classes": [{"name": 1, "color": [0, 0, 0]}] * 2}, "segmenter.json is damaged"),
         ("segmenter.json", {"format": 99}, "newer version (format 99, here 1): update"),
         ("segmenter.json", {"network": "vit"}, "vit isn't a segmenter: unet, lraspp, lite0"),
         ("segmenter.json", {"network": "lraspp"}, "segmenter.safetensors is damaged, or of another segmenter"),

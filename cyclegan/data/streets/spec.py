@@ -17,7 +17,7 @@ from cyclegan.errors import DataError, message
 
 SPLITS, DOMAINS = ("train", "test"), ("a", "b")
 VIEWS = {"day": shade_day, "night": shade_night, "labels": lambda raster: PALETTE.picture(raster.labels)}
-"""How a domain's pictures show a scene."""
+"""The ways in which a domain's pictures can show a scene."""
 _LEAST = {"count": 1, "test_count": 0, "seed": 0}
 
 

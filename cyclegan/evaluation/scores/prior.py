@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,19 +28,27 @@ class Prior:
     commonest: int
 
 
-def blind_prior(domain: Domain, classes: Classes, config: DataConfig) -> Prior:
+def blind_prior(
+    domain: Domain, classes: Classes, config: DataConfig, progress: Callable[[int], object] | None = None
+) -> Prior:
     """Return the prior of a domain's training labels, `config.crop_size` wide and high.
 
     Args:
         domain: the training pictures; at most `config.max_images` of them count.
         classes: of their labels.
         config: the preparation of test pictures.
+        progress: called with 1 after each label map.
 
     Raises:
         DataError: a picture has no label map, or none of its classes is scored.
     """
-    count = min(len(domain), config.max_images or len(domain))
-    return prior_of((square_labels(domain, index, config) for index in range(count)), classes.count)
+    def maps() -> Iterator[np.ndarray]:
+        for index in range(min(len(domain), config.max_images or len(domain))):
+            yield square_labels(domain, index, config)
+            if progress:
+                progress(1)
+
+    return prior_of(maps(), classes.count)
 
 
 def square_labels(domain: Domain, index: int, config: DataConfig) -> np.ndarray:

@@ -92,6 +92,7 @@ class TestSet:
         self.chosen = [int(index) for index in spread]
         self.trained = Shelf(count, lambda i: self._prepared(self.target_train.load(self.chosen[i])))
         self._truths = Shelf(len(self.inputs), self._truth)
+        self._known: dict[tuple[str, int], np.ndarray | None] = {}
 
     def _domain(self, domain: Domain | None) -> Domain:
         assert domain is not None
@@ -140,8 +141,11 @@ class TestSet:
         return prior_of(maps, self.classes.count).map
 
     def _labels(self, domain: Domain, index: int) -> np.ndarray | None:
-        labels = domain.labels(index)
-        return None if labels is None else prepare_labels(labels, self.config)
+        key = (domain.part, index)
+        if key not in self._known:
+            labels = domain.labels(index)
+            self._known[key] = None if labels is None else prepare_labels(labels, self.config)
+        return self._known[key]
 
     @cached_property
     def colour(self) -> tuple[int, int, int]:
