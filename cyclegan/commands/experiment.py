@@ -59,8 +59,9 @@ def experiment(args: argparse.Namespace) -> int:
     from cyclegan.experiments.run import locked
 
     if args.render:
+        plan = read_plan(args.output)
         with locked(args.output):
-            write_report(read_plan(args.output), _command(args), None)
+            write_report(plan, _command(args), None)
         print(f"written: {args.output / 'README.md'}")
         return 0
     if args.name is None:
