@@ -1,18 +1,23 @@
-"""The report's grids: a row for each method, a column for each test picture, as in the paper's Figures 5 to 7."""
+"""The report's pictures: grids with a row for each method, as in the paper's Figures 5 to 7, and curves."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-from cyclegan.config import DIRECTIONS
+from cyclegan.checkpoints.progress import MetricsLog
+from cyclegan.config import DIRECTIONS, direction_name
+from cyclegan.evaluation.figures import FIGURES
 from cyclegan.experiments.plan import Plan
 from cyclegan.files import whole_file
 from cyclegan.images import open_image
 
+CURVES = ("truth_l1", "reconstruction_l1", "diversity")
+"""Figures that the trainer measures after each epoch."""
 LEAST, MOST, GAP, LABELS = 96, 256, 4, 190
 """Pixels: side of a picture in the grid, at least and at most; white between two; width of the rows' names."""
 
@@ -33,6 +38,48 @@ def write_grids(plan: Plan, report: Mapping[str, Any]) -> dict[str, str]:
             with whole_file(plan.output / found[way]) as part:
                 grid({name: open_image(path) for name, path in strips.items()}).save(part, "PNG", optimize=True)
     return found
+
+
+def write_curves(plan: Plan, report: Mapping[str, Any]) -> str | None:
+    """Write curves.png, figures of the trainer's few test pictures over the epochs by row, each of its first seed.
+
+    Returns None, and writes nothing, where no run has two epochs.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    lines: dict[tuple[str, str], dict[str, list[tuple[int, float]]]] = {}
+    for row in report["rows"]:
+        for run in row["runs"]:
+            for epoch in (e for e in MetricsLog(plan.output / "runs" / run["folder"]).read() if e["event"] == "epoch"):
+                for key, value in epoch["metrics"].items():
+                    if run["seed"] == report["seeds"][0] and (place := (key[:-3], key[-2:]))[0] in CURVES:
+                        lines.setdefault(place, {}).setdefault(row["name"], []).append((epoch["epoch"], value))
+    places = [(key, way) for way in DIRECTIONS for key in CURVES if (key, way) in lines]
+    if not any(len(points) > 1 for rows in lines.values() for points in rows.values()):
+        return None
+    names = list(dict.fromkeys(name for rows in lines.values() for name in rows))
+    look = {name: {"color": f"C{n % 10}", "linestyle": ("-", "--")[n // 10 % 2]} for n, name in enumerate(names)}
+    high = -(-len(places) // len(CURVES))
+    figure = Figure(figsize=(11, 3.2 * high), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(high, len(CURVES), squeeze=False).flat
+    for axes, place in itertools.zip_longest(panels, places):
+        if place is None:
+            axes.set_visible(False)
+            continue
+        for name, points in lines[place].items():
+            axes.plot(*zip(*points, strict=True), marker=".", label=name, **look[name])
+        known = next(f for f in FIGURES if f.key == place[0])
+        axes.set_title(f"{known.label}, {direction_name(place[1], **report['names'])}", fontsize=10)
+        axes.set_xlabel("epoch", fontsize=9)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    drawn = [zip(*axes.get_legend_handles_labels(), strict=True) for axes in figure.axes]
+    handles = {label: handle for each in drawn for handle, label in each}
+    figure.legend(handles.values(), handles, loc="outside right upper", fontsize=9)
+    with whole_file(plan.output / "curves.png") as part:
+        figure.savefig(part, format="png", dpi=100)
+    return "curves.png"
 
 
 def grid(strips: Mapping[str, Image.Image]) -> Image.Image:

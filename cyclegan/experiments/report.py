@@ -5,7 +5,6 @@ Everything is read from the experiment's folder, so the report can be written at
 
 from __future__ import annotations
 
-import json
 import platform
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ import psutil
 
 from cyclegan import __version__
 from cyclegan.checkpoints.format import epoch_name
+from cyclegan.checkpoints.progress import MetricsLog
 from cyclegan.config import DIRECTIONS, Direction, direction_name
 from cyclegan.errors import number_of, rounded
 from cyclegan.evaluation.scores.report import SECTIONS, read_report
@@ -88,14 +88,7 @@ def _portable(training: Training) -> dict[str, Any]:
 
 def _seconds(folder: Path) -> float:
     """Return the time that the completed epochs took."""
-    path, total = folder / "metrics.jsonl", 0.0
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue  # Cut off by a kill.
-        total += row.get("seconds") or 0.0 if row.get("event") == "epoch" else 0.0
-    return round(total, 1)
+    return round(sum(row.get("seconds") or 0.0 for row in MetricsLog(folder).read() if row["event"] == "epoch"), 1)
 
 
 def _flat(scores: Mapping[str, Any]) -> dict[str, dict[str, float]]:
@@ -202,12 +195,15 @@ def markdown(report: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
     """Return README.md.
 
     Args:
-        pictures: files of the grids by direction.
+        pictures: files of the grids by direction, and that of the `curves`.
     """
     ways = [way for way in DIRECTIONS if any(way in row["directions"] for row in report["rows"])]
     parts = [f"# {report['title']}", "", *_head(report), ""]
     for way in ways:
         parts += _way(report, way, pictures.get(way))
+    if "curves" in pictures:
+        parts += ["## Epoch by epoch", "", "On the trainer's few test pictures, with the first seed:", "",
+                  f"![Curves of the rows over the epochs]({pictures['curves']})", ""]  # fmt: skip
     parts += _unfinished(report)
     shown = {key: BY_KEY[key] for key in COLUMNS if any(key in _columns(report, way) for way in ways)}
     explained = {str(figure.label): str(figure.meaning) for figure in shown.values()}  # Once for both directions.
@@ -329,10 +325,12 @@ def _unfinished(report: Mapping[str, Any]) -> list[str]:
 
 def write_report(plan: Plan, command: str, minutes: float | None) -> dict[str, Any]:
     """Write the report into the experiment's folder, and return report.json's content."""
-    from cyclegan.experiments.pictures import write_grids
+    from cyclegan.experiments.pictures import write_curves, write_grids
 
     report = {**gather(plan), "command": command, "minutes": minutes}
-    grids = write_grids(plan, report)
+    pictures = write_grids(plan, report)
+    if (curves := write_curves(plan, report)) is not None:
+        pictures["curves"] = curves
     write_json(plan.output / "report.json", report)
-    write_bytes(plan.output / "README.md", markdown(report, grids).encode())
+    write_bytes(plan.output / "README.md", markdown(report, pictures).encode())
     return report

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cyclegan.checkpoints.progress import MetricsLog
 from cyclegan.experiments.plan import make_plan, record
 from cyclegan.experiments.report import gather, markdown, order, write_report
 from cyclegan.experiments.scoring import save_strip
@@ -28,7 +29,11 @@ def write_scores(plan, make_checkpoint, accuracies):
         if (values := accuracies.get(training.folder.name)) is None:
             continue
         make_checkpoint(training.folder, 2)
-        (training.folder / "metrics.jsonl").write_text('{"event": "epoch", "seconds": 30.0}\n{"event": "epo')
+        for epoch in (1, 2):
+            MetricsLog(training.folder).append({
+                "event": "epoch", "epoch": epoch, "step": 4 * epoch, "losses": {}, "seconds": 15.0,
+                "metrics": {"truth_l1_ab": 30.0 - epoch, "diversity_ab": 0.5, "reconstruction_l1_ba": 10.0},
+            })
         way = {
             "measured_on": {"pictures": 2, "split": "test", "features": "lite0", "segmenter": None},
             "scores": {"epoch-0002": {"commit_sha": "0" * 40, "epoch": 2, "segmentation": {
@@ -74,6 +79,7 @@ def test_tables_have_rows_paper_baselines_and_ceilings(make_report):
     assert "python train_accelerate.py --dataset" in text and "--output_dir out/runs/good-0" in text
     assert str(plan.output) not in text  # A report may be committed.
     assert content["rows"][0]["runs"][0]["seconds"] == 30.0
+    assert "![Curves of the rows over the epochs](curves.png)" in text and (plan.output / "curves.png").is_file()
     assert json.loads((plan.output / "report.json").read_text())["rows"][1]["runs"][1]["failed"]
 
 

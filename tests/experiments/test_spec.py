@@ -71,7 +71,7 @@ rows:
 @pytest.mark.parametrize(("text", "said"), [
     ("rows: {a: {pol_size: 3}}", "mine.yaml, row 'a': there is no setting pol_size; do you mean pool_size?"),
     ("rows: {a: {pool_size: many}}", "mine.yaml, row 'a': .*pool_size"),
-    ("rows: {a: {method: pix2pix, lambda_cycle_a: 1}}", "row 'a': --lambda_cycle_a isn't an option of --method pix2pix"),
+    ("rows: {a: {method: cut, lambda_cycle_a: 1}}", "row 'a': --lambda_cycle_a isn't an option of --method cut"),
     ("rows: {a: {seed: 3}}", "row 'a': seed isn't for rows, because the command decides it"),
     ("rows: {a: 3}", "row 'a' must hold settings by name"),
     ("rows: {a: {directions: both}}", "row 'a': directions are ab, ba"),
