@@ -113,8 +113,8 @@ def _run(plan: Any, args: argparse.Namespace) -> int:
     content = report()
     failed = [run for row in content["rows"] for run in row["runs"] if run["failed"]]
     minutes = (time.monotonic() - began) / 60
-    print(f"{number_of(len(trainings) - len(failed), 'training')} done, {len(failed)} failed, in {minutes:.1f} "
-          f"minutes: {args.output / 'README.md'}")  # fmt: skip
+    print(f"{number_of(len(trainings) - len(failed), 'training')} done, {len(failed)} failed, in {minutes:.1f} min: "
+          f"{args.output / 'README.md'}")  # fmt: skip
     return 1 if failed else 0
 
 

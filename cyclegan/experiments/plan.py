@@ -236,9 +236,10 @@ def read_plan(output: Path) -> Plan:
     content = _content(path)
     try:
         rows = tuple(
-            Row(row["name"], row["settings"], tuple(row["directions"]), {k: tuple(v) for k, v in row["paper"].items()})
+            Row(row["name"], row["settings"], tuple(row["directions"]),
+                {key: tuple(value) for key, value in row["paper"].items()}, row["at"])
             for row in content["rows"]
-        )
+        )  # fmt: skip
         experiment = Experiment(content["name"], content["title"], rows, content["shared"], content["at"])
         return Plan(
             experiment, content["dataset"], content["scale"], tuple(content["seeds"]), output, content["names"],

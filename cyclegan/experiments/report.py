@@ -224,8 +224,8 @@ def _head(report: Mapping[str, Any]) -> Iterator[str]:
     yield (
         f"Data set `{report['dataset']}`, scale {report['scale']} ({SCALES[report['scale']].about}), "
         f"{number_of(len(report['seeds']), 'seed')}: {number_of(len(done), 'run')} of {len(runs)} trained and scored. "
-        f"The trainings took {sum(run['seconds'] for run in runs) / 60:.1f} minutes in all"
-        + (f", the last start {report['minutes']:.1f} minutes by the clock" if report.get("minutes") else "")
+        f"The trainings took {sum(run['seconds'] for run in runs) / 60:.1f} min in all"
+        + (f", the last start {report['minutes']:.1f} min by the clock" if report.get("minutes") else "")
         + f". {machine['gpu'] or number_of(machine['cores'], 'core')}, {machine['memory_gib']:g} GiB, torch "
         f"{machine['torch']}, cyclegan {machine['cyclegan']}."
     )
