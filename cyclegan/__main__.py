@@ -11,6 +11,7 @@ from cyclegan.cli.flags import command_adder, make_parser
 from cyclegan.cli.reference_flags import explain_translation, refuse
 from cyclegan.commands.checkpoints import add_checkpoint_commands
 from cyclegan.commands.evaluate import add_evaluate_command
+from cyclegan.commands.experiment import add_experiment_command
 from cyclegan.commands.labels import add_label_commands
 from cyclegan.commands.pictures import add_picture_commands
 from cyclegan.commands.segmenter import add_segmenter_commands
@@ -32,6 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_picture_commands(add)
     add_label_commands(add)
     add_segmenter_commands(add)
+    add_experiment_command(add)
     add_study_commands(add)
     return parser
 

@@ -35,9 +35,12 @@ MAY = {
     # for the command, the page and the library, and neither knows studies. A study is played without torch.
     "study": {"data", "images", "locale", "translation"},
     "ui": {"checkpoints", "locale", "evaluation", "images", "study", "translation", "pixels"},
+    # Experiments run the trainer as a program, and score what it wrote.
+    "experiments": {"checkpoints", "cli", "data", "evaluation", "images", "translation"},
     # The shell's door to the library, which nothing imports: like app.py, it may open the Hub's checkpoints.
     "commands": {
-        "checkpoints", "cli", "data", "evaluation", "images", "study", "translation", "hub", "pixels",
+        "checkpoints", "cli", "data", "evaluation", "experiments", "images", "study", "translation", "hub",
+        "pixels",
     },
     "__main__": {"cli", "commands", "hub"},
     "__init__": set(),

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 ENGLISH_ONLY = (
     "app.py", "train_accelerate.py", "cyclegan/__main__.py", "cyclegan/cli/", "cyclegan/commands/",
-    "cyclegan/training/", "cyclegan/data/loader.py",
+    "cyclegan/experiments/", "cyclegan/training/", "cyclegan/data/loader.py",
     "cyclegan/data/streets/folders.py", "cyclegan/data/find_classes.py",
     "cyclegan/checkpoints/export_onnx.py", "cyclegan/checkpoints/import_reference.py",
     "cyclegan/checkpoints/import_discriminators.py",
