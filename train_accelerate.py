@@ -121,7 +121,7 @@ def write_and_publish(
         run.save_epoch(snapshot, losses=result.losses, metrics=result.metrics, samples=result.grids)
     run.save_state(snapshot)  # After the checkpoint, so that a run never continues from an epoch that it doesn't hold.
     if result:
-        monitor.announce(result)
+        monitor.announce(result, snapshot.begun_epoch, snapshot.global_step)
     hub.add(snapshot.begun_epoch if result else snapshot.epoch, snapshot.global_step, ending=ending)
 
 

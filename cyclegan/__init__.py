@@ -23,6 +23,7 @@ _HOMES = {
     "Trainer": "cyclegan.training.trainer",
     "Translator": "cyclegan.translation.translator",
     "UserError": "cyclegan.errors",
+    "evaluate": "cyclegan.evaluation.scores.evaluate",
     "make_study": "cyclegan.study.make",
     "open_image": "cyclegan.images",
     "open_source": "cyclegan.checkpoints.sources",

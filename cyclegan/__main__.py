@@ -1,4 +1,4 @@
-"""`python -m cyclegan`: translate, frames, export, import, streets, study."""
+"""`python -m cyclegan`: translate, evaluate, frames, export, import, streets, classes, segmenter, study."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from cyclegan.cli.entry import run_command
 from cyclegan.cli.flags import command_adder, make_parser
 from cyclegan.cli.reference_flags import explain_translation, refuse
 from cyclegan.commands.checkpoints import add_checkpoint_commands
+from cyclegan.commands.evaluate import add_evaluate_command
+from cyclegan.commands.experiment import add_experiment_command
+from cyclegan.commands.labels import add_label_commands
 from cyclegan.commands.pictures import add_picture_commands
+from cyclegan.commands.segmenter import add_segmenter_commands
 from cyclegan.commands.study import add_study_commands
 from cyclegan.commands.translate import add_translate_command
 
@@ -25,12 +29,18 @@ ELSEWHERE = {
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all subcommands."""
     parser = make_parser(
-        "python -m cyclegan", "Translate, take frames, export and import weights, write streets, study realism."
+        "python -m cyclegan",
+        "Translate, evaluate, take frames, export and import weights, write streets, find classes, train segmenters, "
+        "study realism.",
     )
     add = command_adder(parser)
     add_translate_command(add)
+    add_evaluate_command(add)
     add_checkpoint_commands(add)
     add_picture_commands(add)
+    add_label_commands(add)
+    add_segmenter_commands(add)
+    add_experiment_command(add)
     add_study_commands(add)
     return parser
 

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "IMAGE_SUFFIXES", "MAX_PIXELS", "MAX_SIDE", "MIN_SIDE", "augment", "crop_box", "evaluation_size", "list_images",
-    "mean_difference", "natural_order", "normalise", "open_image", "prepare_for_evaluation", "probe_image", "resize",
-    "resize_for_training", "to_image", "to_tensor", "training_size",
+    "mean_difference", "natural_order", "normalise", "open_image", "prepare_for_evaluation", "prepare_labels",
+    "probe_image", "resize", "resize_for_training", "to_image", "to_tensor", "training_size",
 ]  # fmt: skip
 
 MAX_PIXELS = 50_000_000
@@ -473,16 +473,32 @@ def prepare_for_evaluation(image: Image.Image, config: DataConfig, *, multiple: 
     Raises:
         ImageError: an extreme shape would grow beyond MAX_PIXELS or MAX_SIDE.
     """
+    return _prepared(image, config, multiple, Image.Resampling.BICUBIC)
+
+
+def prepare_labels(labels: np.ndarray, config: DataConfig, *, multiple: int = 4) -> np.ndarray:
+    """Return a label map, uint8 (H, W), in the geometry of `prepare_for_evaluation`, without mixing classes.
+
+    Raises:
+        ImageError: as `prepare_for_evaluation`.
+    """
+    return np.asarray(_prepared(Image.fromarray(labels), config, multiple, Image.Resampling.NEAREST))
+
+
+def _prepared(image: Image.Image, config: DataConfig, multiple: int, resampling: Image.Resampling) -> Image.Image:
     if config.preprocess == "crop":
-        image, crop = resize_for_training(image, config, multiple=multiple), config.crop_size
+        image = resize(image, training_size(image.size, config, multiple=multiple), resampling)
+        crop = config.crop_size
         left, top = (image.width - crop) // 2, (image.height - crop) // 2
         return image.crop((left, top, left + crop, top + crop))
-    return resize(image, evaluation_size(image.size, config, multiple=multiple))
+    return resize(image, evaluation_size(image.size, config, multiple=multiple), resampling)
 
 
-def resize(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+def resize(
+    image: Image.Image, size: tuple[int, int], resampling: Image.Resampling = Image.Resampling.BICUBIC
+) -> Image.Image:
     """Return the picture at this width and height, antialiased bicubic; the same object if it has that size."""
-    return image if image.size == size else image.resize(size, Image.Resampling.BICUBIC)
+    return image if image.size == size else image.resize(size, resampling)
 
 
 def _rounded(width: float, height: float, multiple: int) -> tuple[int, int]:

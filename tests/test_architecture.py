@@ -28,14 +28,20 @@ MAY = {
     "methods": {"networks"},
     "checkpoints": {"networks"},
     "translation": {"checkpoints", "images", "networks"},
-    "evaluation": {"images"},
+    # Scores look at whole test sets, and their segmenters are networks; only commands and programs call them.
+    "evaluation": {"checkpoints", "data", "images", "networks", "translation"},
     "training": {"checkpoints", "data", "evaluation", "images", "methods"},
     # Without gradio and the Hub. Only make.py uses data and translation, and only inside of functions: it is one call
     # for the command, the page and the library, and neither knows studies. A study is played without torch.
     "study": {"data", "images", "locale", "translation"},
     "ui": {"checkpoints", "locale", "evaluation", "images", "study", "translation", "pixels"},
+    # Experiments run the trainer as a program, and score what it wrote.
+    "experiments": {"checkpoints", "cli", "data", "evaluation", "images", "translation"},
     # The shell's door to the library, which nothing imports: like app.py, it may open the Hub's checkpoints.
-    "commands": {"checkpoints", "cli", "data", "images", "study", "translation", "hub", "pixels"},
+    "commands": {
+        "checkpoints", "cli", "data", "evaluation", "experiments", "images", "study", "translation", "hub",
+        "pixels",
+    },
     "__main__": {"cli", "commands", "hub"},
     "__init__": set(),
     "app": {"checkpoints", "cli", "study", "ui", "hub"},

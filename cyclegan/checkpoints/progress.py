@@ -114,8 +114,9 @@ def newest_samples(run: Path) -> list[Path]:
 class MetricsLog:
     """Appends JSON lines to RUN/metrics.jsonl.
 
-    A line has `event` ("start", "step" or "epoch"), `epoch`, `step`, `losses`; for starts also `device`, `processes`,
-    `mixed_precision`, and for epochs `metrics`, `lr`, `images_per_second`, `seconds`, `skipped_steps`.
+    A line has `event` ("start", "step", "epoch" or "scores"), `epoch`, `step`, `losses`; for starts also `device`,
+    `processes`, `mixed_precision`; for epochs `metrics`, `lr`, `images_per_second`, `seconds`, `skipped_steps`; for
+    scores `metrics` and `untranslated`, the same figures of the input.
     """
 
     def __init__(self, run: Path) -> None:
@@ -141,7 +142,7 @@ class MetricsLog:
                     continue
                 if (
                     isinstance(row, dict)
-                    and row.get("event") in ("start", "step", "epoch")
+                    and row.get("event") in ("start", "step", "epoch", "scores")
                     and all(type(row.get(key)) is int for key in ("epoch", "step"))
                     and isinstance(row.get("losses"), dict)
                 ):
@@ -156,6 +157,6 @@ class MetricsLog:
         """
         kept = [row for row in self.read() if row["step"] <= global_step]
         if epochs is not None:
-            kept = [row for row in kept if row["event"] != "epoch" or row["epoch"] <= epochs]
+            kept = [row for row in kept if row["event"] not in ("epoch", "scores") or row["epoch"] <= epochs]
         with whole_file(self.path) as part:
             part.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")

@@ -32,11 +32,23 @@ def read_settings(path: Path) -> tuple[dict[str, Any], list[Message]]:
         ConfigError: the file can't be read, holds something else, a name that no setting has, or a value of the wrong
             kind.
     """
-    content, notes = _load(path), []
+    content, notes = load_mapping(path, shown=f"--config {path}"), []
     if isinstance(content.get("config"), Mapping) and "run_id" in content:
         content, notes = _without_own(content["config"], path)
     elif "format_version" in content:
         content = _of_checkpoint(content)
+    return checked_settings(content, path), notes
+
+
+def checked_settings(content: Mapping[str, Any], path: Any) -> dict[str, Any]:
+    """Return settings, some perhaps in groups, by the names of their flags and of the flags' types.
+
+    Args:
+        path: the place that an error names.
+
+    Raises:
+        ConfigError: a name that no setting has, or a value of the wrong kind.
+    """
     kinds, settings = _kinds(), {}
     for name, value in _flat(content, path):
         if name not in kinds:
@@ -49,7 +61,7 @@ def read_settings(path: Path) -> tuple[dict[str, Any], list[Message]]:
             settings[name] = convert(name, _as_flag(value, *kinds[name]), kinds[name][0])
         except ConfigError as error:
             raise ConfigError("{path}: {reason}", path=path, reason=error) from error
-    return settings, notes
+    return settings
 
 
 def config_text(config: TrainConfig) -> str:
@@ -59,24 +71,31 @@ def config_text(config: TrainConfig) -> str:
     return yaml.safe_dump(config.to_json(), sort_keys=False, allow_unicode=True, width=120)
 
 
-def _load(path: Path) -> Mapping[str, Any]:
-    """Return the mapping in a YAML or JSON file."""
+def load_mapping(path: Path, *, shown: str) -> Mapping[str, Any]:
+    """Return the mapping in a YAML or JSON file.
+
+    Args:
+        shown: the file as errors name it.
+
+    Raises:
+        ConfigError: it can't be read, or holds something else.
+    """
     import yaml
 
     try:
         if path.is_file() and path.stat().st_size > _MAX_BYTES:
-            raise ConfigError("--config {path} is too large for settings", path=path)
+            raise ConfigError("{path} is too large for settings", path=shown)
         text = path.read_text(encoding="utf-8")
         content = json.loads(text) if path.suffix.lower() == ".json" else yaml.load(text, _loader())
     except OSError as error:
-        raise ConfigError("--config {path} can't be read ({reason})", path=path, reason=error) from error
+        raise ConfigError("{path} can't be read ({reason})", path=shown, reason=error) from error
     # The others: PyYAML on values that their tag doesn't fit, e.g. `!!int ""`.
     except (yaml.YAMLError, ValueError, RecursionError, LookupError, AttributeError, ArithmeticError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise ConfigError("--config {path} is neither YAML nor JSON ({reason})", path=path, reason=reason) from error
+        raise ConfigError("{path} is neither YAML nor JSON ({reason})", path=shown, reason=reason) from error
     content = {} if content is None else content
     if not isinstance(content, Mapping):
-        raise ConfigError("--config {path} holds no settings by name, such as `ngf: 32`", path=path)
+        raise ConfigError("{path} holds no settings by name, such as `ngf: 32`", path=shown)
     return content
 
 

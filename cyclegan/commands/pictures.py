@@ -33,7 +33,8 @@ def add_picture_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
 
     sub = add("streets", write_streets, "write the built-in day/night scenes as folders, with labels and truth")
     sub.add_argument("--spec", default="streets", metavar="SPEC",
-                     help="as for --dataset, e.g. streets:count=400,size=256,seed=1,pedestrian_b=0")
+                     help="as for --dataset, e.g. streets:count=400,size=256,seed=1,pedestrian_b=0, or "
+                     "streets:a=labels,b=day")
     sub.add_argument("--output", required=True, type=file_path, metavar="DIR", help="folder to write, empty or new")
 
 

@@ -330,6 +330,15 @@ class RunConfig(Config):
         500, "steps between grids of the test pictures within an epoch, which the app shows (RUN/samples); 0: none",
         least=0,
     )
+    evaluate_every: int = option(
+        0, "score every Nth epoch on the whole test split, while the next one trains, into RUN/scores/training.json; "
+        "0: none", least=0,
+    )
+    scores: str = option("kid", "scores of --evaluate_every, with commas in between; see python -m cyclegan evaluate")
+    keep: str = option(
+        "all", "epochs to keep in the run's folder: all; best:3, the best three by --by, and the newest"
+    )
+    by: str = option("kid", "score, or one of its figures such as pairs_ssim, by which --keep chooses")
     log_every: int = option(100, "steps between lines of losses in metrics.jsonl", least=1)
     report_to: str = option("none", "tracker that also shows losses and samples", choices=TRACKERS)
     push_to_hub: bool = option(False, "publish each epoch to the Hugging Face Hub: one commit, one tag")
@@ -354,6 +363,19 @@ class RunConfig(Config):
             re.fullmatch(r"none|last|every:[1-9]\d*", self.hub_training_state) is not None,
             "--hub_training_state {hub_training_state!r} must be every:N, e.g. every:5, or last, or none",
             hub_training_state=self.hub_training_state,
+        )
+        require(
+            re.fullmatch(r"all|best:[1-9]\d{0,5}", self.keep) is not None,
+            "--keep {keep!r} must be all, or best:N, e.g. best:3", keep=self.keep,
+        )
+        require(
+            self.keep == "all" or bool(self.evaluate_every),
+            "--keep {keep} needs --evaluate_every N, which measures the epochs", keep=self.keep,
+        )
+        require(
+            self.keep == "all" or not self.push_to_hub,
+            "--keep {keep} is for a run's own folder, and the Hub keeps every epoch: leave out one of the two",
+            keep=self.keep,
         )
         require(
             re.fullmatch(r"none|[1-9]\d{0,8}(steps|min)", self.save_state_every) is not None,

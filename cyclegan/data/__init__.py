@@ -14,7 +14,8 @@ from pathlib import Path
 
 from cyclegan.config import DataConfig
 from cyclegan.data.contents import ARCHIVES, advice, counted, look_into, subfolders, top_folder
-from cyclegan.data.domains import LAYOUTS, Domain, Splits, is_streets, no_folder, open_streets
+from cyclegan.data.domains import LAYOUTS, Domain, Splits, is_streets, no_folder, open_streets, with_labels
+from cyclegan.data.labels import find_labelling
 from cyclegan.data.loader import Data
 from cyclegan.data.metadata import find_labels, open_labelled
 from cyclegan.data.paired import open_pairs
@@ -23,7 +24,7 @@ from cyclegan.data.unpaired import class_folders, open_classes, open_folders
 from cyclegan.errors import DataError, Message, UserError, message
 from cyclegan.images import IMAGE_SUFFIXES
 
-__all__ = ["Data", "DataError", "Domain", "find_data", "name_domains", "open_data"]
+__all__ = ["Data", "DataError", "Domain", "find_data", "name_domains", "open_data", "open_folder"]
 
 # Ids of the Hub; a folder of any other name is never requested there.
 _HUB_ID = re.compile(r"(?a:\w[\w.-]*/\w[\w.-]*)(:[\w.-]+)?")
@@ -74,7 +75,7 @@ def find_data(config: DataConfig, *, paired: bool = False) -> Splits:
             message("--dataset {text!r} isn't a valid folder name ({reason})", text=text[:80], reason=error)
         ) from error
     if text and is_folder:
-        return _open_folder(root, names, paired)
+        return with_labels(open_folder(root, names, paired=paired), find_labelling(root))
     if is_file:
         return _open_file(root, text, names, paired)
     if is_streets(text):
@@ -145,7 +146,12 @@ def _open_file(file: Path, text: str, names: tuple[str, str], paired: bool) -> S
     raise _explained(message("{file} is a file, not a data set: give a folder", file=text))
 
 
-def _open_folder(root: Path, names: tuple[str, str], paired: bool) -> Splits:
+def open_folder(root: Path, names: tuple[str, str], *, paired: bool = False) -> Splits:
+    """Open the data set in a folder, without its labels.
+
+    Raises:
+        DataError: it is in an unknown layout; the message lists the known ones below its first line.
+    """
     folders = subfolders(root)
     if paired and (root / "streets.json").is_file():
         raise DataError(

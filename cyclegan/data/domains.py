@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import difflib
 import os
 from collections.abc import Iterator, Sequence
@@ -11,19 +12,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
+import numpy as np
 from PIL import Image
 
 from cyclegan.data.contents import counted
 from cyclegan.data.fingerprints import fingerprint
+from cyclegan.data.labels import SIDES, Classes, Labelling, LabelMaps, Side
 from cyclegan.errors import ImageError, Message, message
-from cyclegan.images import open_image, probe_image
+from cyclegan.images import open_image, probe_image, resize
 
 if TYPE_CHECKING:
     from cyclegan.data.streets import StreetsSpec
 
 __all__ = [
     "LAYOUTS", "UNUSED_PAIRS", "Domain", "Files", "Splits", "StreetsDomain", "Subset", "found_line", "is_streets",
-    "named", "no_folder", "open_streets", "readable", "short_name",
+    "named", "no_folder", "open_streets", "readable", "short_name", "with_labels",
 ]  # fmt: skip
 
 LAYOUTS = """Layouts that are understood:
@@ -78,6 +81,18 @@ class Domain(Protocol):
         """Return the same scene in the other domain, RGB, or None if it is unknown. For evaluation only."""
         ...
 
+    def labels(self, index: int) -> np.ndarray | None:
+        """Return the class of each pixel, uint8 (H, W) of the picture's size, or None if it is unknown.
+
+        Values are numbers of `Splits.classes`, 0 … count - 1, or VOID where a pixel has no class. For evaluation and
+        for training a segmenter.
+
+        Raises:
+            DataError: the label map is missing or can't be used.
+            ImageError: labels are the colours of a picture, which can't be read.
+        """
+        ...
+
     def fingerprint(self, index: int) -> str:
         """Return a short text that equal pictures share, "" if there is none. Raises OSError."""
         ...
@@ -91,6 +106,8 @@ class Splits:
         test_a, test_b: None if it has no test split.
         aligned: index i of both training domains, and of both test domains, is the same scene. Leaving out a picture
             then leaves out its partner, too.
+        classes: of the pixels' labels, None if the data set has none.
+        label_domain: the domain whose pictures are label maps in the classes' colours, None if neither's are.
         notes: sentences about what was found and what isn't used, to be printed before training.
         warnings: likewise, about what is probably a mistake.
     """
@@ -102,6 +119,8 @@ class Splits:
     aligned: bool = False
     notes: Sequence[Message] = ()
     warnings: Sequence[Message] = ()
+    classes: Classes | None = None
+    label_domain: Side | None = None
 
     def epoch_length(self, limit: int | None = None) -> int:
         """Return the samples in an epoch: the longer domain's pictures, of which at most `limit` are used."""
@@ -111,12 +130,18 @@ class Splits:
 
 @dataclass(frozen=True)
 class Files:
-    """One file per picture. `truths`, if given, are the files of the same scenes in the other domain."""
+    """One file per picture.
+
+    Attributes:
+        truths: if known, the files of the same scenes in the other domain.
+        maps: if known, the pictures' label maps.
+    """
 
     name: str
     paths: Sequence[Path]
     truths: Sequence[Path | None] | None = None
     part: str = ""
+    maps: LabelMaps | None = None
     fallible: ClassVar[bool] = True
 
     def __len__(self) -> int:
@@ -137,6 +162,17 @@ class Files:
     def truth(self, index: int) -> Image.Image | None:
         path = self.truths[index] if self.truths is not None else None
         return None if path is None else open_image(path, name=short_name(path))
+
+    def labels(self, index: int) -> np.ndarray | None:
+        if self.maps is None:
+            return None
+        if self.maps.files is not None:
+            return self.maps.read(self.paths[index].stem, self.probe(index))
+        picture = {"picture": self.load, "truth": self.truth, None: lambda _: None}[self.maps.coded](index)
+        if picture is None:
+            return None
+        labels = Image.fromarray(self.maps.classes.nearest(picture))
+        return np.asarray(resize(labels, self.probe(index), Image.Resampling.NEAREST))
 
     def fingerprint(self, index: int) -> str:
         return fingerprint(self.paths[index])
@@ -182,8 +218,27 @@ class Subset:
     def truth(self, index: int) -> Image.Image | None:
         return self.whole.truth(self.indices[index])
 
+    def labels(self, index: int) -> np.ndarray | None:
+        return self.whole.labels(self.indices[index])
+
     def fingerprint(self, index: int) -> str:
         return self.whole.fingerprint(self.indices[index])
+
+
+def with_labels(splits: Splits, labelling: Labelling | None) -> Splits:
+    """Return a folder's data set with its classes, and with the label maps of the pictures in its folders.
+
+    Raises:
+        DataError: a folder of label maps can't be listed.
+    """
+    if labelling is None:
+        return splits
+    found = {
+        f"{split}_{side}": dataclasses.replace(domain, maps=labelling.maps(domain.part, side))
+        for split in ("train", "test") for side in SIDES
+        if isinstance(domain := getattr(splits, f"{split}_{side}"), Files)
+    }  # fmt: skip
+    return dataclasses.replace(splits, **found, classes=labelling.classes, label_domain=labelling.label_domain)
 
 
 def readable(domain: Domain) -> tuple[Domain, list[str]]:
@@ -211,7 +266,7 @@ class StreetsDomain:
     """One split and domain of the built-in synthetic scenes.
 
     Attributes:
-        side: the domain whose scenes these are: "a" (day) or "b" (night).
+        side: the domain whose scenes these are, "a" or "b".
         partner: show these scenes in the other domain instead, which makes pairs out of the two domains.
     """
 
@@ -245,6 +300,9 @@ class StreetsDomain:
     def truth(self, index: int) -> Image.Image:
         return self._picture(index, not self.partner)
 
+    def labels(self, index: int) -> np.ndarray:
+        return self.spec.raster(self.split, self.side, index).labels
+
     def fingerprint(self, index: int) -> str:
         return ""
 
@@ -263,7 +321,7 @@ def open_streets(dataset: str, names: tuple[str, str], *, paired: bool) -> Split
     Raises:
         DataError: the text after "streets:" is not understood.
     """
-    from cyclegan.data.streets import StreetsSpec
+    from cyclegan.data.streets import PALETTE, StreetsSpec
 
     spec = StreetsSpec.parse(dataset)
 
@@ -275,7 +333,7 @@ def open_streets(dataset: str, names: tuple[str, str], *, paired: bool) -> Split
 
     domains = [domain(s, d, spec.length(s)) for s in ("train", "test") for d in "ab"]
     notes = [found_line(domain.part, len(domain)) for domain in domains if domain]
-    return Splits(*domains, aligned=paired, notes=notes)
+    return Splits(*domains, aligned=paired, notes=notes, classes=PALETTE, label_domain=spec.label_domain)
 
 
 def found_line(part: str, count: int, unused: Message | str = "") -> Message:

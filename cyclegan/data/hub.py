@@ -70,6 +70,9 @@ class Rows:
     def truth(self, index: int) -> Image.Image | None:
         return self.partner and self.partner.load(index)
 
+    def labels(self, index: int) -> None:
+        return None
+
     def fingerprint(self, index: int) -> str:
         return fingerprint(self._source(index))
 

@@ -58,6 +58,7 @@ def open_pairs(root: Path, names: tuple[str, str], *, paired: bool = False) -> S
         ROOT/
           train/*.jpg     left half = domain a, right half = domain b
           test/*.jpg      optional; without it val/ is the test split ("maps" has no test)
+          labels/test/*.png …   optional, for evaluation: class of each pixel of a half; with classes.json
 
     Args:
         root: the folder.

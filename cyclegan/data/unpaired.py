@@ -22,6 +22,7 @@ def open_folders(root: Path, names: tuple[str, str], *, paired: bool = False) ->
           trainA/*.jpg   trainB/*.jpg     any number of pictures each
           testA/*.jpg    testB/*.jpg      optional; without them valA/ and valB/ are the test split
           truth/testA/*, truth/testB/*    optional, for evaluation: same name = same scene, other domain
+          labels/testA/*.png …            optional, for evaluation: same name = class of each pixel; with classes.json
 
     Args:
         root: the folder.

@@ -21,12 +21,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 ENGLISH_ONLY = (
     "app.py", "train_accelerate.py", "cyclegan/__main__.py", "cyclegan/cli/", "cyclegan/commands/",
-    "cyclegan/training/", "cyclegan/data/loader.py", "cyclegan/data/order.py",
-    "cyclegan/data/streets/folders.py",
+    "cyclegan/experiments/", "cyclegan/training/", "cyclegan/data/loader.py", "cyclegan/data/order.py",
+    "cyclegan/data/streets/folders.py", "cyclegan/data/find_classes.py",
     "cyclegan/checkpoints/export_onnx.py", "cyclegan/checkpoints/import_reference.py",
     "cyclegan/checkpoints/import_discriminators.py",
     "cyclegan/checkpoints/training_state.py", "cyclegan/checkpoints/weights_file.py", "cyclegan/evaluation/collapse.py",
-    "cyclegan/networks/features.py",
+    "cyclegan/evaluation/scores/", "cyclegan/evaluation/segmenter.py",
+    "cyclegan/evaluation/segmenter_training.py", "cyclegan/networks/features.py", "cyclegan/networks/segmenter.py",
     "cyclegan/translation/inputs.py", "cyclegan/translation/pictures.py", "cyclegan/translation/video_frames.py",
     "cyclegan/study/amt.py", "cyclegan/study/simulate.py", "cyclegan/study/statistics/",
     "cyclegan/study/store/exclusions.py",

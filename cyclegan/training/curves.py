@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cyclegan.evaluation.figures import FIGURES, figure_of, fit_axes
+from cyclegan.evaluation.scores.table import BY_KEY
 
 COLOURS = ("#0072b2", "#d55e00")
 
@@ -19,12 +20,18 @@ def _panels(rows: list[dict[str, Any]]) -> dict[str, list[str]]:
     for name in sorted(names):
         figure, _ = figure_of(name)
         panels.setdefault(str(figure.title) if figure else name, []).append(name)
+    scored = dict.fromkeys(name for row in rows if row["event"] == "scores" for name in row.get("metrics", {}))
+    for name in scored:
+        if figure := BY_KEY.get(name[:-3]):
+            panels.setdefault(str(figure.label), []).append(name)
     return {title: found for title, found in panels.items() if found}
 
 
 def line_name(key: str, names: Mapping[str, str]) -> str:
     """Return a loss's name in the legend: `cycle_a` by its domain, `gan_ab` by its direction, others as they are."""
     figure, ending = figure_of(key)
+    if key[:-3] in BY_KEY:
+        figure, ending = BY_KEY[key[:-3]], key[-2:]
     return " → ".join(names.get(domain, domain.upper()) for domain in ending) if figure else key
 
 
@@ -44,7 +51,7 @@ def draw_curves(
 
     epochs = [row for row in rows if row["event"] == "epoch"]
     per_epoch = epochs[-1]["step"] / epochs[-1]["epoch"] if epochs else 1.0
-    steps = [row for row in rows if row["event"] == "step"]
+    steps, scored = ([row for row in rows if row["event"] == event] for event in ("step", "scores"))
     panels = _panels(rows)
     high = max(1, math.ceil(len(panels) / 2))
     figure = Figure(figsize=(10, 3 * high), layout="constrained")
@@ -58,9 +65,12 @@ def draw_curves(
             if len(drawn) > 1:
                 axes.plot(*zip(*drawn, strict=True), color=colour, alpha=0.3, linewidth=1)
             means = [(row["epoch"], row["losses"][key]) for row in epochs if key in row["losses"]]
+            means += [(row["epoch"], row["metrics"][key]) for row in scored if key in row.get("metrics", {})]
             if means:
                 label = line_name(key, names or {})
                 axes.plot(*zip(*means, strict=True), color=colour, marker="o", markersize=3, label=label)
+            for plain in {row["untranslated"][key] for row in scored if key in row.get("untranslated", {})}:
+                axes.axhline(plain, color=colour, linestyle="--", linewidth=1)
         axes.set_title(name, fontsize=10)
         axes.set_xlabel("epoch")
         fit_axes(axes)
@@ -68,5 +78,6 @@ def draw_curves(
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize=8)
     figure.suptitle(title, fontsize=11)
-    figure.supxlabel("marks: means of epochs; pale lines: means of some steps", fontsize=8)
+    dashed = "; dashed: the input, untranslated" if scored else ""
+    figure.supxlabel(f"marks: means of epochs; pale lines: means of some steps{dashed}", fontsize=8)
     figure.savefig(path, dpi=100)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -38,6 +38,9 @@ from cyclegan.training.curves import draw_curves
 from cyclegan.training.progress import ProgressWriter
 from cyclegan.training.run import Run
 from cyclegan.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from cyclegan.training.scoring import EpochScores
 
 
 def check_tracker(name: str) -> None:
@@ -101,6 +104,7 @@ class Monitor:
         self._writer: ProgressWriter | None = None
         self._samples: dict[str, Any] = {}
         self.bar: tqdm | None = None
+        self._scores: EpochScores | None = None
         if self.is_main:
             with explained_writes(self.log.path):
                 self.log.rewind(trainer.global_step, trainer.epoch)
@@ -138,6 +142,10 @@ class Monitor:
             self.say(note)
         if not self.is_main:
             return {}
+        if config.evaluate_every:
+            from cyclegan.training.scoring import EpochScores  # Imported here, because most runs don't need timm.
+
+            self._scores = EpochScores(self.config, self.accelerator.device)
         samples = data.samples(max(config.sample_count, DIVERSITY_SAMPLES))
         run.save_examples(samples, self.trainer.method.directions)
         self._samples, self._writer = samples, run.progress
@@ -162,11 +170,14 @@ class Monitor:
         self.trainer.stop_requested = True
         self.say(message("stopping after this step, then saving; once more to stop at once"))
 
-    def announce(self, result: EpochResult) -> None:
-        """Draw the curves and print the lines of an epoch that has been written."""
+    def announce(self, result: EpochResult, epoch: int, step: int) -> None:
+        """Draw the curves, print the lines of an epoch that has been written, and score it if it is its turn."""
         self.draw_curves()
         for line in result.lines:
             self.say(line)
+        if self._scores is not None and (row := self._scores.after(epoch, step, self.say)) is not None:
+            self._record(row)
+            self.draw_curves()
 
     def start_epoch(self) -> None:
         """Open the epoch's bar."""

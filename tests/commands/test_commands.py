@@ -208,3 +208,29 @@ def test_streets_are_written(tmp_path, run_script):
     assert len(list((out / "trainA").iterdir())) == 2 and len(list((out / "testB").iterdir())) == 1
     bad = run_script(*CYCLEGAN, "streets", "--spec", "streets:moon=2", "--output", tmp_path / "x", ok=False)
     assert bad.returncode == 1 and "moon" in bad.stderr
+
+
+def test_classes_of_written_streets_are_found_again(tmp_path, run_script):
+    out = tmp_path / "streets"
+    run_script(*CYCLEGAN, "streets", "--spec", "streets:count=2,test_count=2,size=64,a=labels,b=day", "--output", out)
+    refused = run_script(*CYCLEGAN, "classes", out, ok=False)
+    assert refused.returncode == 1 and "streets.json is there already" in refused.stderr
+    known = json.loads((out / "streets.json").read_text())["classes"]
+    names = [entry["name"] for entry in known]
+    shown = run_script(
+        *CYCLEGAN, "classes", out, "--names", ", ".join(names), "--void", "lamp,8", "--overwrite"
+    ).stdout  # fmt: skip
+    assert "0 sky           #4682b4" in shown and "8 pedestrian" in shown and "void" in shown
+    assert "8 label maps; colours from domain a's pictures; domain of label maps in these colours: a" in shown
+    assert f"8 classes to score, and 2 void, written to {out / 'classes.json'}" in shown
+    written = json.loads((out / "classes.json").read_text())
+    assert written["label_domain"] == "a"
+    assert [entry["name"] for entry in written["classes"] if entry.get("void")] == ["pedestrian", "lamp"]
+    assert written["classes"][:8] == known[:8]
+
+
+def test_classes_refuses_what_is_no_folder_and_names_twice(tmp_path, run_script):
+    missing = run_script(*CYCLEGAN, "classes", tmp_path / "none", ok=False)
+    assert missing.returncode == 1 and "there is no folder" in missing.stderr
+    twice = run_script(*CYCLEGAN, "classes", tmp_path, "--names", "sky,sky", ok=False)
+    assert twice.returncode == 2 and "different names" in twice.stderr

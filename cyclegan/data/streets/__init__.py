@@ -13,12 +13,20 @@ fog, rain and noise can never change a label. In the order in which a scene is m
     folders    the data set as folders of files
 """
 
-from cyclegan.data.streets.classes import CLASS_COLORS, CLASSES, DENSITY_CLASSES, MAX_DENSITY, MAX_SIDE, MIN_SIDE
+from cyclegan.data.streets.classes import (
+    CLASS_COLORS,
+    CLASSES,
+    DENSITY_CLASSES,
+    MAX_DENSITY,
+    MAX_SIDE,
+    MIN_SIDE,
+    PALETTE,
+)
 from cyclegan.data.streets.folders import label_image, write_streets
 from cyclegan.data.streets.scene import Scene, render_scene
 from cyclegan.data.streets.spec import StreetsSpec
 
 __all__ = [
-    "CLASSES", "CLASS_COLORS", "DENSITY_CLASSES", "MAX_DENSITY", "MAX_SIDE", "MIN_SIDE",
+    "CLASSES", "CLASS_COLORS", "DENSITY_CLASSES", "MAX_DENSITY", "MAX_SIDE", "MIN_SIDE", "PALETTE",
     "Scene", "StreetsSpec", "label_image", "render_scene", "write_streets",
 ]  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from cyclegan.data.labels import Classes
 from cyclegan.errors import DataError
 
 CLASSES: tuple[str, ...] = (
@@ -13,6 +14,7 @@ CLASS_COLORS: tuple[tuple[int, int, int], ...] = (
     (70, 130, 180), (128, 64, 128), (255, 255, 255), (244, 35, 232), (152, 251, 152),
     (90, 90, 90), (107, 142, 35), (0, 0, 200), (220, 20, 60), (250, 200, 30),
 )  # fmt: skip
+PALETTE = Classes(CLASSES, CLASS_COLORS)
 DENSITY_CLASSES: tuple[str, ...] = ("lane_marking", "building", "tree", "car", "pedestrian", "lamp")
 MIN_SIDE, MAX_SIDE = 16, 4096
 MAX_DENSITY = 10.0

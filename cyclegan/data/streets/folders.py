@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from cyclegan.data.streets.classes import CLASS_COLORS, CLASSES
-from cyclegan.data.streets.light import shade_day, shade_night
+from cyclegan.data.labels import entries_of
+from cyclegan.data.streets.classes import CLASS_COLORS, PALETTE
 from cyclegan.data.streets.spec import DOMAINS, SPLITS, StreetsSpec
 from cyclegan.errors import DataError
 from cyclegan.files import write_json
@@ -22,8 +22,8 @@ def write_streets(spec: StreetsSpec, output: Path, progress: Callable[[int, int]
 
         output/
           streets.json                  the spec and the classes
-          trainA/0000.png …             day                   trainB/0000.png …    night, other scenes
-          testA/0000.png …              day                   testB/0000.png …     night, other scenes
+          trainA/0000.png …             spec.a, e.g. day      trainB/0000.png …    spec.b, e.g. night; other scenes
+          testA/0000.png …              spec.a                testB/0000.png …     spec.b, other scenes
           labels/{trainA,trainB,testA,testB}/0000.png …       class index per pixel, 8 bit with palette
           truth/{testA,testB}/0000.png …                      the same scene in the other domain
 
@@ -46,8 +46,8 @@ def write_streets(spec: StreetsSpec, output: Path, progress: Callable[[int, int]
             _write_scene(spec, output, split, domain, index, f"{index:0{digits}d}.png")
             if progress:
                 progress(done, len(jobs))
-        classes = [{"name": name, "color": color} for name, color in zip(CLASSES, CLASS_COLORS, strict=True)]
-        write_json(output / "streets.json", {"spec": dataclasses.asdict(spec), "classes": classes})
+        facts = {"spec": dataclasses.asdict(spec), "classes": entries_of(PALETTE), "label_domain": spec.label_domain}
+        write_json(output / "streets.json", facts)
     except OSError as error:
         raise DataError(
             "{folder} can't be written ({reason}): free space or choose another folder",
@@ -58,10 +58,9 @@ def write_streets(spec: StreetsSpec, output: Path, progress: Callable[[int, int]
 def _write_scene(spec: StreetsSpec, output: Path, split: str, domain: str, index: int, name: str) -> None:
     folder = split + domain.upper()
     raster = spec.raster(split, domain, index)
-    shaders = (shade_day, shade_night) if domain == "a" else (shade_night, shade_day)
-    pictures = {folder: shaders[0](raster), f"labels/{folder}": label_image(raster.labels)}
+    pictures = {folder: spec.draw(raster, domain), f"labels/{folder}": label_image(raster.labels)}
     if split == "test":
-        pictures[f"truth/{folder}"] = shaders[1](raster)
+        pictures[f"truth/{folder}"] = spec.draw(raster, "b" if domain == "a" else "a")
     for place, picture in pictures.items():
         (output / place).mkdir(parents=True, exist_ok=True)
         picture.save(output / place / name)

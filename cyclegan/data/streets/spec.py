@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from PIL import Image
 
-from cyclegan.data.streets.classes import DENSITY_CLASSES, check_size, checked_density
+from cyclegan.data.labels import SIDES, Side
+from cyclegan.data.streets.classes import DENSITY_CLASSES, PALETTE, check_size, checked_density
 from cyclegan.data.streets.light import shade_day, shade_night
 from cyclegan.data.streets.raster import Raster
 from cyclegan.data.streets.scene import Scene, rasterise
 from cyclegan.errors import DataError, message
 
 SPLITS, DOMAINS = ("train", "test"), ("a", "b")
+VIEWS = {"day": shade_day, "night": shade_night, "labels": lambda raster: PALETTE.picture(raster.labels)}
+"""The ways in which a domain's pictures can show a scene."""
 _LEAST = {"count": 1, "test_count": 0, "seed": 0}
 
 
@@ -24,7 +28,8 @@ class StreetsSpec:
     Args:
         count, test_count: scenes per domain.
         width, height: pixels.
-        density_a, density_b: factor by class name (1 = default, 0 = none, 2 = twice as many) by day and at night.
+        density_a, density_b: factor by class name (1 = default, 0 = none, 2 = twice as many) in domain a and b.
+        a, b: how the domain's pictures show its scenes: "day", "night" or "labels" (colour-coded label maps).
 
     Raises:
         DataError: a value is out of range.
@@ -37,6 +42,8 @@ class StreetsSpec:
     seed: int = 0
     density_a: Mapping[str, float] = field(default_factory=dict)
     density_b: Mapping[str, float] = field(default_factory=dict)
+    a: str = "day"
+    b: str = "night"
 
     def __post_init__(self) -> None:
         check_size(self.width, self.height)
@@ -45,6 +52,12 @@ class StreetsSpec:
                 raise DataError(
                     "streets needs {name}={least} or more, not {value}", name=name, least=least, value=value
                 )
+        for side in DOMAINS:
+            if self.view(side) not in VIEWS:
+                raise DataError(
+                    "streets has no domain {side}={value}: choose from {names}",
+                    side=side, value=self.view(side), names=", ".join(VIEWS),
+                )  # fmt: skip
         checked_density(self.density_a)
         checked_density(self.density_b)
 
@@ -56,14 +69,14 @@ class StreetsSpec:
             DataError: not understood; the message lists the keys. Or a value is out of range.
         """
         understood = message(
-            "streets understands count, test_count, size (256 or 512x256), seed, and a factor for {names} (for one "
-            "domain: pedestrian_a, pedestrian_b, …)",
-            names=", ".join(DENSITY_CLASSES),
+            "streets understands count, test_count, size (256 or 512x256), seed, a and b ({views}), and a factor for "
+            "{names} (for one domain: pedestrian_a, pedestrian_b, …)",
+            views=", ".join(VIEWS), names=", ".join(DENSITY_CLASSES),
         )
         name, _, rest = text.partition(":")
         if name.strip() != "streets":
             raise DataError("{text!r} is not a streets data set: {understood}", text=text, understood=understood)
-        values: dict[str, int] = {}
+        values: dict[str, Any] = {}
         density: dict[str, dict[str, float]] = {"a": {}, "b": {}}
         for item in filter(None, (part.strip() for part in rest.split(","))):
             key, _, value = (part.strip() for part in item.partition("="))
@@ -103,21 +116,36 @@ class StreetsSpec:
         raster = self.raster(split, domain, index)
         return Scene(shade_day(raster), shade_night(raster), raster.labels)
 
+    def view(self, domain: str) -> str:
+        """Return "day", "night" or "labels": how the pictures of domain "a" or "b" show a scene."""
+        return self.a if domain == "a" else self.b
+
+    @property
+    def label_domain(self) -> Side | None:
+        """The domain whose pictures are label maps, if any."""
+        return next((side for side in SIDES if self.view(side) == "labels"), None)
+
     def image(self, split: str, domain: str, index: int) -> Image.Image:
-        """Return the picture of the data set: RGB, day for "a", night for "b"."""
-        raster = self.raster(split, domain, index)
-        return shade_day(raster) if domain == "a" else shade_night(raster)
+        """Return the picture of the data set: RGB, by default day for "a", night for "b"."""
+        return self.draw(self.raster(split, domain, index), domain)
 
     def truth(self, split: str, domain: str, index: int) -> Image.Image:
         """Return the same scene in the other domain: RGB, for evaluation only."""
-        raster = self.raster(split, domain, index)
-        return shade_night(raster) if domain == "a" else shade_day(raster)
+        return self.draw(self.raster(split, domain, index), "b" if domain == "a" else "a")
+
+    def draw(self, raster: Raster, domain: str) -> Image.Image:
+        """Return a scene, RGB, as the pictures of domain "a" or "b" show it."""
+        return VIEWS[self.view(domain)](raster)
 
 
-def _read_item(key: str, value: str, values: dict[str, int], density: dict[str, dict[str, float]]) -> None:
+def _read_item(key: str, value: str, values: dict[str, Any], density: dict[str, dict[str, float]]) -> None:
     """Put one key's value where it belongs. Raises ValueError or DataError."""
     if key in _LEAST:
         values[key] = int(value)
+    elif key in DOMAINS:
+        if value not in VIEWS:
+            raise ValueError(value)
+        values[key] = value
     elif key == "size":
         width, _, height = value.lower().partition("x")
         values["width"], values["height"] = int(width), int(height or width)

@@ -1,0 +1,123 @@
+"""`python -m cyclegan evaluate`: scores of epochs over a whole test set, with their baselines and ceilings."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from cyclegan.cli.flags import device, file_path, positive
+from cyclegan.cli.progress import progress_bar
+from cyclegan.config import DIRECTIONS
+from cyclegan.errors import ConfigError
+from cyclegan.evaluation.scores.table import SCORES
+from hub import open_source
+
+SUFFIXES = {".md": "markdown", ".csv": "csv_text", ".json": "json"}
+
+
+def add_evaluate_command(add: Callable[..., argparse.ArgumentParser]) -> None:
+    """Add the command `evaluate`."""
+    sub = add("evaluate", evaluate_command, "score epochs on a whole test set, next to answers that need no network")
+    sub.add_argument("source", metavar="SOURCE",
+                     help="folder of a run or of one epoch; or USER/NAME, USER/NAME@epoch-0012 on the Hub")
+    sub.add_argument("--epochs", type=_epochs, default="latest", metavar="all|latest|1,4,16", help="which epochs")
+    sub.add_argument("--dataset", default=None, metavar="DATA",
+                     help="as for training (default: the data set that the run was trained on); its test pictures "
+                     "count, prepared as the run's")
+    sub.add_argument("--direction", choices=(*DIRECTIONS, "both"), default="both",
+                     help="ab: A → B, ba: B → A; both: all that the run has")
+    sub.add_argument("--scores", type=_scores, default=None, metavar="NAMES",
+                     help=f"some of {', '.join(SCORES)}, with commas in between (default: all that the data set "
+                     "allows, but fid)")
+    sub.add_argument("--name", default="test", help="the figures are written to RUN/scores/NAME.json; those that are "
+                     "there aren't measured again")
+    sub.add_argument("--output_dir", type=file_path, default=None, metavar="DIR",
+                     help="folder of NAME.json, in place of RUN/scores")
+    sub.add_argument("--output", type=_table, default=None, metavar="FILE",
+                     help="also write a table: .md, .csv or .json")
+    sub.add_argument("--features", choices=("lite0", "inception", "dinov2"), default="lite0",
+                     help="network of features: lite0, EfficientNet-Lite0, whose weights come in a package; inception, "
+                     "as published FIDs use it; dinov2")
+    sub.add_argument("--features_weights", type=file_path, default=None, metavar="FILE",
+                     help="file with the weights of inception or dinov2, in place of a download")
+    sub.add_argument("--segmenter", type=file_path, default=None, metavar="DIR",
+                     help="segmenter of the target domain, see python -m cyclegan segmenter (default: the one that "
+                     "comes with the package, for streets)")
+    sub.add_argument("--pictures", type=positive, default=None, metavar="N",
+                     help="score at most so many pictures; figures of different numbers aren't comparable")
+    sub.add_argument("--device", default=None, help="cpu, cuda, cuda:1, mps; chosen if not given")
+
+
+def _epochs(text: str) -> str | list[int]:
+    return text if text in ("all", "latest") else [positive(part) for part in text.split(",")]
+
+
+def _scores(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in SCORES:
+            raise argparse.ArgumentTypeError(f"{name!r} isn't a score: choose from {', '.join(SCORES)}")
+    return names
+
+
+def _table(text: str) -> Path:
+    path = file_path(text)
+    if path.suffix.lower() not in SUFFIXES:
+        raise argparse.ArgumentTypeError(f"{text!r}: the table's file ends in {', '.join(SUFFIXES)}")
+    return path
+
+
+def evaluate_command(args: argparse.Namespace) -> int:
+    """Score epochs, and print the tables."""
+    from cyclegan.evaluation.scores.evaluate import evaluate
+    from cyclegan.evaluation.scores.processes import Processes
+    from cyclegan.evaluation.scores.tables import text
+
+    source, is_main = open_source(args.source), Processes().is_main
+    bar = progress_bar(unit=" pictures", delay=0.5) if is_main else nullcontext()
+    with bar as shown:
+        report = evaluate(
+            source, args.dataset, epochs=args.epochs, scores=args.scores, name=args.name, output=args.output_dir,
+            directions=None if args.direction == "both" else (args.direction,), features=args.features,
+            features_weights=args.features_weights, segmenter=args.segmenter, pictures=args.pictures,
+            device=device(args.device), progress=_shown_on(shown) if is_main else None,
+            note=lambda sentence: print(f"note: {sentence}", file=sys.stderr) if is_main else None,
+        )  # fmt: skip
+    if is_main:
+        print(text(report))
+        print(f"written to {report.path}")
+        if args.output is not None:
+            _write_table(report, args.output)
+    return 0
+
+
+def _shown_on(bar: Any) -> Callable[[str, int, int], None]:
+    """Return the function that shows what is measured, and how far."""
+    def show(what: str, done: int, total: int) -> None:
+        if bar.desc != f"{what}: ":
+            bar.reset(total)
+            bar.set_description(what, refresh=False)
+        bar.update(done - bar.n)
+
+    return show
+
+
+def _write_table(report: Any, path: Path) -> None:
+    from cyclegan.evaluation.scores import tables
+    from cyclegan.files import write_bytes, write_json
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix.lower() == ".json":
+            write_json(path, report.content)
+        else:
+            write_bytes(path, getattr(tables, SUFFIXES[path.suffix.lower()])(report).encode())
+    except OSError as error:
+        raise ConfigError(
+            "{file} can't be written ({reason}): choose another --output", file=path, reason=error
+        ) from error
+    print(f"table written to {path}")

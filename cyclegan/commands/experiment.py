@@ -1,0 +1,124 @@
+"""`python -m cyclegan experiment`: trains and scores rows of settings, and writes their table."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from cyclegan.cli.flags import device, file_path, positive
+from cyclegan.cli.progress import progress_bar
+from cyclegan.cli.signals import end_in_order
+from cyclegan.errors import ConfigError, number_of
+from cyclegan.evaluation.scores.table import SCORES
+from cyclegan.experiments.spec import EXPERIMENTS, SCALES, find_experiment
+
+
+def add_experiment_command(add: Callable[..., argparse.ArgumentParser]) -> None:
+    """Add the command `experiment`."""
+    sub = add("experiment", experiment, "train and score rows of settings from several seeds, and write their table")
+    sub.add_argument("name", nargs="?", metavar="NAME|FILE.yaml",
+                     help="; ".join(f"{name}: {given.title}" for name, given in EXPERIMENTS.items())
+                     + "; or a file of your own, see docs/experiments.md")
+    sub.add_argument("--output", required=True, type=file_path, metavar="DIR",
+                     help="folder of the runs and the report; the same command continues there")
+    sub.add_argument("--dataset", default=None, metavar="DATA",
+                     help="as for training (default at the scales tiny and small: streets, as labels and day where the "
+                     "experiment is about labels)")
+    sub.add_argument("--scale", choices=tuple(SCALES), default="tiny",
+                     help="; ".join(f"{name}: {scale.about}" for name, scale in SCALES.items()))
+    sub.add_argument("--seeds", type=positive, default=None, metavar="N",
+                     help="runs per row, with the seeds 0 to N - 1 (default: "
+                     + ", ".join(f"{name} {scale.seeds}" for name, scale in SCALES.items()) + ")")
+    sub.add_argument("--jobs", type=positive, default=1, metavar="N", help="trainings at a time")
+    sub.add_argument("--scores", type=_scores, default=None, metavar="NAMES",
+                     help=f"some of {', '.join(SCORES)}, with commas in between (default: all that the data set "
+                     "allows, but fid)")
+    sub.add_argument("--segmenter", type=file_path, default=None, metavar="DIR",
+                     help="segmenter of the photos, see python -m cyclegan segmenter (default: the one that comes with "
+                     "the package, for streets)")
+    sub.add_argument("--device", default=None, help="where to score: cpu, cuda, cuda:1, mps; chosen if not given")
+    sub.add_argument("--render", action="store_true", help="only write the report anew, from what is in DIR")
+
+
+def _scores(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in SCORES:
+            raise argparse.ArgumentTypeError(f"{name!r} isn't a score: choose from {', '.join(SCORES)}")
+    return names
+
+
+def experiment(args: argparse.Namespace) -> int:
+    """Train, score and report."""
+    from cyclegan.experiments.plan import make_plan, read_plan
+    from cyclegan.experiments.report import write_report
+    from cyclegan.experiments.run import locked
+
+    if args.render:
+        plan = read_plan(args.output)
+        with locked(args.output):
+            write_report(plan, _command(args), None)
+        print(f"written: {args.output / 'README.md'}")
+        return 0
+    if args.name is None:
+        raise ConfigError("which experiment? {known}, or a .yaml file", known=", ".join(EXPERIMENTS))
+    found = find_experiment(args.name)
+    seeds = range(args.seeds or SCALES[args.scale].seeds)
+    plan = make_plan(found, args.dataset, args.scale, seeds, args.output)
+    end_in_order()
+    with locked(args.output):
+        return _run(plan, args)
+
+
+def _run(plan: Any, args: argparse.Namespace) -> int:
+    from cyclegan.experiments.report import write_report
+    from cyclegan.experiments.run import Runner
+    from cyclegan.experiments.scoring import Scorer
+
+    trainings, began = plan.trainings(), time.monotonic()
+    sizes = {training.folder: plan.pictures_of(training) for training in trainings}
+    print(f"{plan.experiment.title}: {number_of(len(plan.experiment.rows), 'row')}, "
+          f"{number_of(len(trainings), 'training')} of {number_of(sum(sizes.values()), 'picture')} per domain in all, "
+          f"{args.jobs} at a time, on {plan.dataset}", flush=True)  # fmt: skip
+    shown = dict.fromkeys(sizes, 0.0)
+    look = "{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
+    with progress_bar(total=sum(sizes.values()), bar_format=look, desc="Training") as bar:
+
+        def show(training: Any, share: float) -> None:
+            if (more := share * sizes[training.folder] - shown[training.folder]) > 0:
+                shown[training.folder] += more
+                bar.set_postfix_str(training.name, refresh=False)
+                bar.update(more)
+
+        def say(line: str) -> None:
+            bar.write(line, file=sys.stdout)
+
+        def report() -> dict[str, Any]:
+            return write_report(plan, _command(args), (time.monotonic() - began) / 60)
+
+        scorer = Scorer(segmenter=args.segmenter, scores=args.scores, device=device(args.device),
+                        note=lambda sentence: say(f"note: {sentence}"))  # fmt: skip
+        runner = Runner(plan, scorer, jobs=args.jobs, show=show, say=say, ended=report)
+        try:
+            runner.run()
+        except KeyboardInterrupt:
+            bar.close()
+            again = shlex.join(["python", "-m", "cyclegan", *sys.argv[1:]])
+            print(f"stopped; what is trained is kept, and the same command continues: {again}", file=sys.stderr)
+            return 130
+    content = report()
+    failed = [run for row in content["rows"] for run in row["runs"] if run["failed"]]
+    minutes = (time.monotonic() - began) / 60
+    print(f"{number_of(len(trainings) - len(failed), 'training')} done, {len(failed)} failed, in {minutes:.1f} min: "
+          f"{args.output / 'README.md'}")  # fmt: skip
+    return 1 if failed else 0
+
+
+def _command(args: argparse.Namespace) -> str:
+    """Return the command for the report, without this machine's folders above the experiment's."""
+    words = [word.replace(str(args.output), args.output.name) for word in sys.argv[1:] if word != "--render"]
+    return shlex.join(["python", "-m", "cyclegan", *words])

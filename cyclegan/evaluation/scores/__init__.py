@@ -1,0 +1,1 @@
+"""Scores of translations over a whole test set, each with its baselines and ceilings."""

@@ -1,0 +1,131 @@
+"""RUN/scores/NAME.json: the figures of epochs, baselines and ceilings. The only place that reads and writes it::
+
+    {"version": 1, "name": "test", "run": "mine", "names": {"a": "day", "b": "night"},
+     "ab": {"measured_on": {"dataset": …, "pictures": 60, "features": "lite0", …},
+            "scores": {"epoch-0012": {"commit_sha": …,
+                                      "kid": {"kid": {"value": 41.2, "low": 36.0, "high": 46.4}}, …}},
+            "baselines": {"untranslated": {"kid": …}, "one_colour": …, "blind": …, "another": …},
+            "ceilings": {"real": …, "truth": …}},
+     "ba": …}
+
+A figure is in the score that gives it; `details` of a score holds what a closer look needs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cyclegan.config import DIRECTIONS, Direction
+from cyclegan.errors import ConfigError, UserError
+from cyclegan.files import read_json, write_json
+
+if TYPE_CHECKING:
+    from cyclegan.checkpoints.format import CheckpointInfo
+    from cyclegan.evaluation.scores.answers import Answer
+    from cyclegan.evaluation.scores.kinds import Result
+
+VERSION = 1
+SECTIONS = ("scores", "baselines", "ceilings")
+
+
+class ScoresError(UserError):
+    """A file of scores that can't be read, or is about something else."""
+
+
+class Report:
+    """The figures in a file of scores.
+
+    Args:
+        path: the file's.
+        content: see above.
+    """
+
+    def __init__(self, path: Path, content: dict[str, Any]) -> None:
+        self.path, self.content = path, content
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.content["name"]
+
+    @property
+    def directions(self) -> list[Direction]:
+        """The directions that are scored."""
+        return [way for way in DIRECTIONS if way in self.content]
+
+    def section(self, way: Direction, section: str) -> dict[str, Any]:
+        """Return the scores by answer of a section: `scores`, `baselines` or `ceilings`."""
+        return self.content[way][section]
+
+    def value(self, way: Direction, section: str, answer: str, score: str, key: str) -> dict[str, float] | None:
+        """Return a figure as {"value", "low", "high"}, None where it wasn't measured."""
+        return self.content[way][section].get(answer, {}).get(score, {}).get(key)
+
+    def measure_on(self, way: Direction, facts: dict[str, Any], splits: tuple[str, str]) -> None:
+        """Begin a direction, or check that it was measured on the same.
+
+        Raises:
+            ConfigError: the file's figures are of other pictures or settings.
+        """
+        self.content["names"] = dict(zip("ab", splits, strict=True))
+        if way not in self.content:
+            self.content[way] = {"measured_on": facts, **{section: {} for section in SECTIONS}}
+            return
+        known = self.content[way]["measured_on"]
+        for key, value in facts.items():
+            # A network that neither needs makes no difference, and may be added.
+            if known.get(key) is None:
+                known[key] = value
+            elif value is not None and known[key] != value:
+                raise ConfigError(
+                    "{file} was measured with another {key} ({old}, now {new}): choose another --name, or remove it",
+                    file=self.path, key=key, old=known[key], new=value,
+                )  # fmt: skip
+
+    def begin_epoch(self, way: Direction, info: CheckpointInfo) -> None:
+        """Keep an epoch's figures only if they are of the same weights."""
+        scores = self.content[way]["scores"]
+        if scores.get(info.tag, {}).get("commit_sha") != info.commit_sha:
+            scores[info.tag] = {"commit_sha": info.commit_sha, "epoch": info.epoch}
+
+    def has(self, way: Direction, answer: Answer, score: str) -> bool:
+        """Return True if the figures are there."""
+        return score in self.content[way][answer.group].get(answer.name, {})
+
+    def add(self, way: Direction, answer: Answer, score: str, result: Result) -> None:
+        """Add an answer's figures."""
+        values = {
+            key: {name: end for name, end in vars(value).items() if end is not None}
+            for key, value in result.values.items()
+        }
+        details = {"details": dict(result.details)} if result.details else {}
+        self.content[way][answer.group].setdefault(answer.name, {})[score] = {**values, **details}
+
+    def write(self) -> None:
+        """Write the file, whole. Raises ScoresError."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(self.path, self.content)
+        except OSError as error:
+            raise ScoresError(
+                "{file} can't be written ({reason}): free space, or choose another --output_dir", file=self.path,
+                reason=error,
+            ) from error  # fmt: skip
+
+
+def read_report(folder: Path, name: str, run: str) -> Report:
+    """Return the file of scores NAME in a folder, or an empty one.
+
+    Raises:
+        ScoresError: it can't be read, or another version has written it.
+    """
+    if not name or name != Path(name).name or name.startswith("."):
+        raise ConfigError("{name!r} isn't a name for a file of scores: letters, digits and hyphens", name=name[:80])
+    path = folder / f"{name}.json"
+    if not path.exists():
+        return Report(path, {"version": VERSION, "name": name, "run": run})
+    content = read_json(path, error=ScoresError)
+    if content.get("version") != VERSION or not isinstance(content.get("name"), str):
+        raise ScoresError("{file} isn't a file of scores of this version: remove it", file=path)
+    return Report(path, content)

@@ -1,0 +1,164 @@
+"""A file of scores as tables: for the terminal, Markdown and CSV. Baselines and ceilings are rows of every table."""
+
+from __future__ import annotations
+
+import csv
+import io
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from cyclegan.config import Direction
+from cyclegan.errors import Message, message, number_of, rounded
+from cyclegan.evaluation.scores.report import Report
+from cyclegan.evaluation.scores.table import BY_KEY, SCORES, ScoreFigure
+
+LABELS: dict[str, Message] = {
+    "untranslated": message("the input, untranslated"),
+    "one_colour": message("one colour"),
+    "blind": message("blind: the usual at each place"),
+    "another": message("another real picture"),
+    "real": message("real pictures"),
+    "truth": message("the true pictures"),
+}
+"""Baselines and ceilings by name."""
+ARROWS = {"lower": "\u00a0↓", "higher": "\u00a0↑", None: ""}
+
+
+def row_label(answer: str, content: dict[str, Any]) -> Message:
+    """Return the label of a row: a baseline's or ceiling's, or "epoch 12"."""
+    return LABELS.get(answer) or message("epoch {epoch}", epoch=content.get("epoch", answer))
+
+
+def rows_of(report: Report, way: Direction) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield (section, answer, its scores): baselines, epochs from the first on, ceilings."""
+    epochs = report.section(way, "scores")
+    for answer in report.section(way, "baselines"):
+        yield "baselines", answer, report.section(way, "baselines")[answer]
+    for answer in sorted(epochs, key=lambda tag: epochs[tag]["epoch"]):
+        yield "scores", answer, epochs[answer]
+    for answer in report.section(way, "ceilings"):
+        yield "ceilings", answer, report.section(way, "ceilings")[answer]
+
+
+def columns_of(report: Report, way: Direction, score: str) -> list[ScoreFigure]:
+    """Return the figures of a score that some row has, in the table's order."""
+    had = {key for _, _, scores in rows_of(report, way) for key in scores.get(score, {})}
+    return [figure for figure in BY_KEY.values() if figure.score == score and figure.key in had]
+
+
+def measured_scores(report: Report, way: Direction) -> list[str]:
+    """Return the scores that some row has, in the table's order."""
+    had = {score for _, _, scores in rows_of(report, way) for score in scores}
+    return [score for score in SCORES if score in had]
+
+
+def heading(figure: ScoreFigure, report: Report, way: Direction) -> str:
+    """Return a column's heading: label, network of features, and an arrow for the better way."""
+    network = report.content[way]["measured_on"].get("features") if figure.by_features else None
+    return f"{figure.label}{f' ({network})' if network else ''}{ARROWS[figure.better]}"
+
+
+def cell(figure: ScoreFigure, value: dict[str, float] | None) -> str:
+    """Return "41.2 [36.0, 46.4]", without the interval where none is known; "–" where nothing was measured."""
+    if value is None:
+        return "–"
+    shown = figure.show(value["value"])
+    if "low" not in value:
+        return shown
+    return f"{shown} [{rounded(value['low'], figure.format)}, {rounded(value['high'], figure.format)}]"
+
+
+def short_cell(figure: ScoreFigure, value: dict[str, float] | None) -> str:
+    """Return "41.2 ±5.2", with half of the interval; "–" where nothing was measured."""
+    if value is None or "low" not in value:
+        return cell(figure, value)
+    return f"{figure.show(value['value'])} ±{rounded((value['high'] - value['low']) / 2, figure.format)}"
+
+
+def markdown(report: Report) -> str:
+    """Return a table of each direction and score as Markdown."""
+    parts = [f"# Scores of {report.content['run']}: {report.name}"]
+    for way in report.directions:
+        parts += ["## " + direction_line(report, way), measured_line(report, way)]
+        for score in measured_scores(report, way):
+            columns = columns_of(report, way, score)
+            lines = ["| | " + " | ".join(heading(figure, report, way) for figure in columns) + " |",
+                     "|---|" + "--:|" * len(columns)]  # fmt: skip
+            for section, label, cells in _lines(report, way, score, columns):
+                lines.append(f"| {f'**{label}**' if section == 'scores' else f'*{label}*'} | {' | '.join(cells)} |")
+            parts += [f"### {score}: {SCORES[score]}", "\n".join(lines)]
+    return "\n\n".join(parts) + "\n"
+
+
+def text(report: Report) -> str:
+    """Return a table of each direction and score for the terminal, with ± half of the 95% intervals."""
+    parts = []
+    for way in report.directions:
+        parts.append(f"{direction_line(report, way)}\n{measured_line(report, way)}")
+        for score in measured_scores(report, way):
+            columns = columns_of(report, way, score)
+            heads = [heading(figure, report, way) for figure in columns]
+            lines = list(_lines(report, way, score, columns, cell=short_cell))
+            parts.append(f"{score}: {SCORES[score]}\n{_aligned(heads, lines)}")
+    return "\n\n".join(parts) + "\n"
+
+
+def csv_text(report: Report) -> str:
+    """Return one line per figure: direction, section, answer, epoch, score, figure, value, low, high."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["direction", "section", "answer", "epoch", "score", "figure", "value", "low", "high"])
+    for way in report.directions:
+        for section, answer, scores in rows_of(report, way):
+            for score in measured_scores(report, way):
+                for figure in columns_of(report, way, score):
+                    if value := scores.get(score, {}).get(figure.key):
+                        ends = [value.get("low", ""), value.get("high", "")]
+                        writer.writerow([way, section, answer, scores.get("epoch", ""), score, figure.key,
+                                         value["value"], *ends])  # fmt: skip
+    return stream.getvalue()
+
+
+def direction_line(report: Report, way: Direction) -> str:
+    """Return "day → night"."""
+    names = report.content["names"]
+    return f"{names[way[0]]} → {names[way[1]]}"
+
+
+def measured_line(report: Report, way: Direction) -> str:
+    """Return what a direction was measured on."""
+    facts = report.content[way]["measured_on"]
+    said = f"{number_of(facts['pictures'], 'picture')} of {facts['dataset']} ({facts['split']}) at "
+    said += f"{facts['crop_size']} px, against {number_of(facts['references'], 'real one')}"
+    segmenter = facts.get("segmenter")
+    if segmenter:
+        said += f"; segmenter: {segmenter['network']} at {segmenter['side']}², trained on {segmenter['dataset']}"
+    return said + "; with 95% intervals over pictures"
+
+
+def _lines(
+    report: Report, way: Direction, score: str, columns: Sequence[ScoreFigure],
+    cell: Callable[[ScoreFigure, dict[str, float] | None], str] = cell,
+) -> Iterator[tuple[str, str, list[str]]]:
+    """Yield the rows that have a score: section, label and cells."""
+    for section, answer, scores in rows_of(report, way):
+        if score in scores:
+            yield section, str(row_label(answer, scores)), [cell(f, scores[score].get(f.key)) for f in columns]
+
+
+def _aligned(heads: Sequence[str], lines: Sequence[tuple[str, str, list[str]]]) -> str:
+    """Return lines with aligned columns; headings take as many lines as they need. A star marks epochs."""
+    labels = [("* " if section == "scores" else "  ") + label for section, label, _ in lines]
+    left = max(map(len, labels), default=0)
+    columns = list(zip(*(cells for _, _, cells in lines), strict=True))
+    widths = [max(10, *map(len, column)) for column in columns]
+    wrapped = [textwrap.wrap(head, width) for head, width in zip(heads, widths, strict=True)]
+    height = max(map(len, wrapped), default=0)
+    rows = list(zip(*([""] * (height - len(head)) + head for head in wrapped), strict=True))
+    rows += [cells for _, _, cells in lines]
+    shown = (
+        f"{label:<{left}}" + "".join(f"  {text:>{width}}" for text, width in zip(cells, widths, strict=True))
+        for label, cells in zip([""] * height + labels, rows, strict=True)
+    )
+    return "\n".join(line.rstrip() for line in shown)

@@ -1,0 +1,336 @@
+"""The report of an experiment: report.json with every figure, README.md and pictures for people.
+
+Everything is read from the experiment's folder, so the report can be written at any time, also while rows are trained.
+"""
+
+from __future__ import annotations
+
+import platform
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from cyclegan import __version__
+from cyclegan.checkpoints.format import epoch_name
+from cyclegan.checkpoints.progress import MetricsLog
+from cyclegan.config import DIRECTIONS, Direction, direction_name
+from cyclegan.errors import number_of, rounded
+from cyclegan.evaluation.scores.report import SECTIONS, read_report
+from cyclegan.evaluation.scores.table import BY_KEY
+from cyclegan.experiments.paper import REAL_PHOTOS, TO_PHOTO
+from cyclegan.experiments.plan import SCORES_NAME, Plan, Training, failure
+from cyclegan.experiments.spec import SCALES, shown_command
+from cyclegan.files import write_bytes, write_json
+
+COLUMNS = (
+    "seg_pixel", "seg_class", "seg_iou", "labels_pixel", "labels_class", "labels_iou", "kid", "pairs_l1",
+    "content_kept", "rec_l1", "rec_noise_l1", "spread_of_targets", "follows_input",
+)  # fmt: skip
+"""Figures in the tables; report.json has all."""
+ACCURACIES = {"seg": ("seg_pixel", "seg_class", "seg_iou"), "labels": ("labels_pixel", "labels_class", "labels_iou")}
+REFERENCES = {
+    "untranslated": "the input, untranslated", "one_colour": "one colour",
+    "blind": "blind: the usual colour or class of each place", "another": "another real picture",
+    "real": "real pictures", "truth": "the true pictures",
+}  # fmt: skip
+COLLAPSED, IGNORES = 0.3, 0.2
+"""Translations have collapsed below the first share of the real pictures' spread, and ignore their input below the
+second correlation."""
+
+
+# --- figures -------------------------------------------------------------------------------------------------
+
+
+def gather(plan: Plan) -> dict[str, Any]:
+    """Return the content of report.json: what was trained, and all figures by row, seed and direction."""
+    rows = {row.name: {"name": row.name, "settings": dict(row.settings), "directions": row.directions,
+                       "paper": {key: list(value) for key, value in row.paper.items()}, "runs": []}
+            for row in plan.experiment.rows}  # fmt: skip
+    references: dict[str, dict[str, Any]] = {}
+    measured: dict[str, Any] = {}
+    for training in plan.trainings():
+        run, report = _run(training), None
+        if run["epoch"] is not None and (training.folder / "scores" / f"{SCORES_NAME}.json").exists():
+            report = read_report(training.folder / "scores", SCORES_NAME, training.folder.name)
+        for way in training.directions if report is not None else ():
+            if way not in report.content:
+                continue
+            measured.setdefault(way, report.content[way]["measured_on"])
+            run["figures"][way] = _flat(report.section(way, "scores").get(epoch_name(run["epoch"]), {}))
+            for section in SECTIONS[1:]:
+                for name, scores in report.section(way, section).items():
+                    references.setdefault(way, {}).setdefault(section, {}).setdefault(name, _flat(scores))
+        rows[training.row.name]["runs"].append(run)
+    return {
+        "version": 1, "name": plan.experiment.name, "title": plan.experiment.title, "dataset": plan.dataset,
+        "scale": plan.scale, "seeds": plan.seeds, "names": dict(plan.names),
+        "paper_ways": {way: plan.paper_way(way) for way in DIRECTIONS}, "measured_on": measured,
+        "references": references, "rows": list(rows.values()), "machine": machine(),
+    }  # fmt: skip
+
+
+def _run(training: Training) -> dict[str, Any]:
+    return {
+        "seed": training.seed, "directions": training.directions, "folder": training.folder.name,
+        "epoch": training.epoch, "epochs": training.config.optim.total_epochs, "seconds": _seconds(training.folder),
+        "failed": failure(training.folder), "command": shown_command(_portable(training)), "figures": {},
+    }  # fmt: skip
+
+
+def _portable(training: Training) -> dict[str, Any]:
+    """Return a run's settings with its folder as seen from the experiment's parent, for readers elsewhere."""
+    return {**training.settings, "output_dir": "/".join(training.folder.parts[-3:])}
+
+
+def _seconds(folder: Path) -> float:
+    """Return the time that the completed epochs took."""
+    return round(sum(row.get("seconds") or 0.0 for row in MetricsLog(folder).read() if row["event"] == "epoch"), 1)
+
+
+def _flat(scores: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Return figures by key from figures by score."""
+    return {
+        key: value for figures in scores.values() if isinstance(figures, Mapping)
+        for key, value in figures.items() if key in BY_KEY
+    }  # fmt: skip
+
+
+def machine() -> dict[str, Any]:
+    """Return what figures of time depend on; no name or address of the machine."""
+    import torch
+
+    return {
+        "cores": psutil.cpu_count(), "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None, "system": platform.system(),
+        "python": platform.python_version(), "torch": torch.__version__, "cyclegan": __version__,
+    }  # fmt: skip
+
+
+def values_of(row: Mapping[str, Any], way: str, key: str) -> dict[int, float]:
+    """Return a row's figure by seed."""
+    return {
+        run["seed"]: run["figures"][way][key]["value"] for run in row["runs"] if key in run["figures"].get(way, {})
+    }
+
+
+# --- the paper's order ---------------------------------------------------------------------------------------
+
+
+def order(report: Mapping[str, Any], way: str) -> list[dict[str, Any]]:
+    """Return each pair of rows whose order the paper has, by each accuracy, with ours.
+
+    `agrees` is True or False where all seeds agree, with a single seed where the intervals are apart; None where the
+    order isn't clear.
+    """
+    paper_way, keys = report["paper_ways"].get(way), _accuracies(report, way)
+    found = []
+    for one, other in combinations(report["rows"], 2):
+        for place, key in enumerate(keys):
+            theirs = [row["paper"].get(paper_way) for row in (one, other)]
+            if None in theirs or theirs[0][place] == theirs[1][place]:
+                continue
+            first, second = (one, other) if theirs[0][place] > theirs[1][place] else (other, one)
+            ours = [values_of(row, way, key) for row in (first, second)]
+            seeds = sorted(ours[0].keys() & ours[1].keys())
+            if not seeds:
+                continue
+            found.append({
+                "figure": key, "better": first["name"], "worse": second["name"],
+                "paper": [row["paper"][paper_way][place] for row in (first, second)],
+                "ours": [statistics.fmean(values.values()) for values in ours],
+                "agrees": _agrees(ours, seeds, [_ends(row, way, key, seeds[0]) for row in (first, second)]),
+            })  # fmt: skip
+    return found
+
+
+def _agrees(ours: list[dict[int, float]], seeds: list[int], ends: list[tuple[float, float]]) -> bool | None:
+    if len(seeds) > 1:
+        signs = {ours[0][seed] > ours[1][seed] for seed in seeds}
+        return signs.pop() if len(signs) == 1 else None
+    if ends[0][0] > ends[1][1] or ends[1][0] > ends[0][1]:
+        return ends[0][0] > ends[1][1]
+    return None
+
+
+def _ends(row: Mapping[str, Any], way: str, key: str, seed: int) -> tuple[float, float]:
+    figure = next(r["figures"][way][key] for r in row["runs"] if r["seed"] == seed and key in r["figures"].get(way, {}))
+    return figure.get("low", figure["value"]), figure.get("high", figure["value"])
+
+
+def _accuracies(report: Mapping[str, Any], way: str) -> tuple[str, ...]:
+    """Return the keys of the paper's three figures, () where they weren't measured."""
+    for keys in ACCURACIES.values():
+        if any(values_of(row, way, keys[0]) for row in report["rows"]):
+            return keys
+    return ()
+
+
+def order_lines(report: Mapping[str, Any], way: str) -> list[str]:
+    """Return the comparison with the paper's order in words."""
+    pairs = order(report, way)
+    if not pairs:
+        return []
+    lines = ["The rows' order against the paper's, pair by pair:", ""]
+    for key in _accuracies(report, way):
+        mine = [pair for pair in pairs if pair["figure"] == key]
+        same, other, open_ = ([p for p in mine if p["agrees"] is state] for state in (True, False, None))
+        lines.append(f"- **{BY_KEY[key].label}**: of {number_of(len(mine), 'pair')}, {len(same)} as in the paper, "
+                     f"{len(other)} the other way round, {len(open_)} not clear.")  # fmt: skip
+        for pair in other:
+            lines.append(f"  - {pair['worse']} is above {pair['better']} here ({pair['ours'][1]:.2f} against "
+                         f"{pair['ours'][0]:.2f}), below it in the paper ({pair['paper'][1]:.2f} against "
+                         f"{pair['paper'][0]:.2f}).")  # fmt: skip
+    rule = "all seeds agree" if len(report["seeds"]) > 1 else "the intervals of the two figures don't overlap"
+    return [*lines, "", f"An order is clear where {rule}."]
+
+
+# --- words ---------------------------------------------------------------------------------------------------
+
+
+def markdown(report: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
+    """Return README.md.
+
+    Args:
+        pictures: files of the grids by direction, and that of the `curves`.
+    """
+    ways = [way for way in DIRECTIONS if any(way in row["directions"] for row in report["rows"])]
+    parts = [f"# {report['title']}", "", *_head(report), ""]
+    for way in ways:
+        parts += _way(report, way, pictures.get(way))
+    if "curves" in pictures:
+        parts += ["## Epoch by epoch", "", "On the trainer's few test pictures, with the first seed:", "",
+                  f"![Curves of the rows over the epochs]({pictures['curves']})", ""]  # fmt: skip
+    parts += _unfinished(report)
+    shown = {key: BY_KEY[key] for key in COLUMNS if any(key in _columns(report, way) for way in ways)}
+    explained = {str(figure.label): str(figure.meaning) for figure in shown.values()}  # Once for both directions.
+    parts += ["## Figures", "", *(f"- **{label}**: {meaning}." for label, meaning in explained.items()), ""]
+    parts += ["## Commands", "", "Each row's training, with its first seed:", "", "```bash"]
+    for row in report["rows"]:
+        first = [run for run in row["runs"] if run["seed"] == report["seeds"][0]]
+        parts += [f"# {row['name']}", *(run["command"] for run in first)]
+    return "\n".join([*parts, "```", ""])
+
+
+def _head(report: Mapping[str, Any]) -> Iterator[str]:
+    runs = [run for row in report["rows"] for run in row["runs"]]
+    done = [run for run in runs if run["figures"]]
+    machine = report["machine"]
+    yield f"    {report['command']}" if report.get("command") else f"    {report['name']}"
+    yield ""
+    yield (
+        f"Data set `{report['dataset']}`, scale {report['scale']} ({SCALES[report['scale']].about}), "
+        f"{number_of(len(report['seeds']), 'seed')}: {number_of(len(done), 'run')} of {len(runs)} trained and scored. "
+        f"The trainings took {sum(run['seconds'] for run in runs) / 60:.1f} min in all"
+        + (f", the last start {report['minutes']:.1f} min by the clock" if report.get("minutes") else "")
+        + f". {machine['gpu'] or number_of(machine['cores'], 'core')}, {machine['memory_gib']:g} GiB, torch "
+        f"{machine['torch']}, cyclegan {machine['cyclegan']}."
+    )
+    facts = next(iter(report["measured_on"].values()), None)
+    if facts:
+        judge = facts.get("segmenter")
+        yield ""
+        yield (
+            f"Scored on {number_of(facts['pictures'], 'picture')} per direction ({facts['split']}). "
+            + (f"Features: {facts['features']}. " if facts["features"] else "")
+            + (f"Segmenter: {judge['network']}, trained on `{judge['dataset']}` at {judge['side']}². " if judge else "")
+            + ("A single seed: how much the figures differ between seeds isn't known."
+               if len(report["seeds"]) == 1 else "Figures are means over the seeds ± their standard deviation.")
+        )  # fmt: skip
+
+
+def _way(report: Mapping[str, Any], way: Direction, picture: str | None) -> list[str]:
+    title = direction_name(way, **report["names"])
+    lines = [f"## {title}", ""]
+    keys = _columns(report, way)
+    if not keys:
+        return [*lines, "Nothing is scored yet.", ""]
+    lines += [*_table(report, way, keys), ""]
+    lines += [*order_lines(report, way), ""] if order(report, way) else []
+    lines += _collapsed(report, way)
+    if picture:
+        rows = [row["name"] for row in report["rows"] if any(way in run["figures"] for run in row["runs"])]
+        lines += [f"![{title}: test pictures, then {', '.join(rows)}]({picture})", ""]
+    return lines
+
+
+def _columns(report: Mapping[str, Any], way: str) -> list[str]:
+    return [key for key in COLUMNS if any(values_of(row, way, key) for row in report["rows"])]
+
+
+def _table(report: Mapping[str, Any], way: str, keys: Sequence[str]) -> list[str]:
+    paper_way, accuracies = report["paper_ways"].get(way), _accuracies(report, way)
+    has_paper = bool(accuracies) and any(paper_way in row["paper"] for row in report["rows"])
+    heads = [_head_of(key) for key in keys]
+    at = len(accuracies) if has_paper else 0
+    lines = ["| | " + " | ".join([*heads[:at], *(["the paper"] if at else []), *heads[at:]]) + " |",
+             "|---|" + "--:|" * (len(keys) + bool(at))]  # fmt: skip
+
+    def line(name: str, cells: Sequence[str], paper: Sequence[float] | None) -> str:
+        theirs = [" / ".join(f"{value:.2f}" for value in paper) if paper else ""] if at else []
+        return f"| {name} | " + " | ".join([*cells[:at], *theirs, *cells[at:]]) + " |"
+
+    for row in report["rows"]:
+        if way in row["directions"]:
+            cells = [_cell(list(values_of(row, way, key).values()), key) for key in keys]
+            lines.append(line(f"**{row['name']}**", cells, row["paper"].get(paper_way)))
+    for section, answers in report["references"].get(way, {}).items():
+        for name, figures in answers.items():
+            cells = [_cell([figures[key]["value"]] if key in figures else [], key) for key in keys]
+            paper = REAL_PHOTOS if (name, paper_way) == ("real", TO_PHOTO) else None
+            lines.append(line(f"*{section[:-1]}: {REFERENCES.get(name, name)}*", cells, paper))
+    return lines
+
+
+def _head_of(key: str) -> str:
+    figure = BY_KEY[key]
+    arrow = {"higher": " ↑", "lower": " ↓"}.get(figure.better or "", "")
+    return f"{figure.label}{arrow}"
+
+
+def _cell(values: Sequence[float], key: str) -> str:
+    if not values:
+        return ""
+    form = BY_KEY[key].format
+    spread = f" ± {format(statistics.stdev(values), form)}" if len(values) > 1 else ""
+    return rounded(statistics.fmean(values), form) + spread
+
+
+def _collapsed(report: Mapping[str, Any], way: str) -> list[str]:
+    """Return a sentence about rows whose pictures are all alike, or don't depend on their inputs."""
+    found = []
+    for row in report["rows"]:
+        spread, follows = (list(values_of(row, way, key).values()) for key in ("spread_of_targets", "follows_input"))
+        if spread and statistics.fmean(spread) < COLLAPSED:
+            found.append(f"{row['name']} (spread {statistics.fmean(spread):.2f} of the real pictures')")
+        elif follows and statistics.fmean(follows) < IGNORES:
+            found.append(f"{row['name']} (follows its input by {statistics.fmean(follows):.2f})")
+    if not found:
+        return [f"No row has collapsed: all spread at least {COLLAPSED} as far as real pictures, and follow their "
+                f"inputs by at least {IGNORES}.", ""]  # fmt: skip
+    return [f"Collapsed, or without regard to the input: {'; '.join(found)}.", ""]
+
+
+def _unfinished(report: Mapping[str, Any]) -> list[str]:
+    lines = [
+        f"- **{row['name']}**, {' and '.join(run['directions'])}, seed {run['seed']}: "
+        + (run["failed"] or f"not done yet ({run['epoch'] or 0} of {number_of(run['epochs'], 'epoch')})")
+        for row in report["rows"] for run in row["runs"] if run["failed"] or not run["figures"]
+    ]  # fmt: skip
+    return ["## Not in the tables", "", *lines, ""] if lines else []
+
+
+def write_report(plan: Plan, command: str, minutes: float | None) -> dict[str, Any]:
+    """Write the report into the experiment's folder, and return report.json's content."""
+    from cyclegan.experiments.pictures import write_curves, write_grids
+
+    report = {**gather(plan), "command": command, "minutes": minutes}
+    pictures = write_grids(plan, report)
+    if (curves := write_curves(plan, report)) is not None:
+        pictures["curves"] = curves
+    write_json(plan.output / "report.json", report)
+    write_bytes(plan.output / "README.md", markdown(report, pictures).encode())
+    return report

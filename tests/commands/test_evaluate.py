@@ -1,0 +1,62 @@
+"""The command evaluate: its table, its files, and the sentences for what can't be done."""
+
+import json
+
+import pytest
+
+from cyclegan.__main__ import main
+from cyclegan.evaluation.scores import describe
+from tests.evaluation.scores.conftest import Pixels
+from tests.ui.conftest import write_epoch
+
+DATA = "streets:count=6,test_count=5,size=32"
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch, tmp_path):
+    monkeypatch.setattr(describe, "build_score_features", lambda name, weights=None: Pixels())
+    monkeypatch.setattr(describe, "cache_folder", lambda: tmp_path / "features")
+
+
+@pytest.fixture
+def run(tmp_path):
+    write_epoch(tmp_path / "mine", 1)
+    return tmp_path / "mine"
+
+
+def test_a_table_is_printed_and_written(run, tmp_path, capsys):
+    words = ["evaluate", str(run), "--dataset", DATA, "--scores", "kid,pairs", "--direction", "ab"]
+    assert main([*words, "--output", str(tmp_path / "deep" / "t.md")]) == 0
+    out = capsys.readouterr().out
+    assert "day → night" in out and "* epoch 1" in out and "the input, untranslated" in out
+    assert f"written to {run / 'scores' / 'test.json'}" in out
+    assert (tmp_path / "deep" / "t.md").read_text().startswith("# Scores of mine: test")
+    for file in ("t.csv", "t.json"):
+        assert main([*words, "--output", str(tmp_path / file)]) == 0
+    assert (tmp_path / "t.csv").read_text().startswith("direction,section,answer")
+    assert json.loads((tmp_path / "t.json").read_text()) == json.loads((run / "scores" / "test.json").read_text())
+
+
+@pytest.mark.parametrize("words, said", [
+    (["--scores", "fvd"], "'fvd' isn't a score: choose from kid, fid"),
+    (["--output", "t.xlsx"], "ends in .md, .csv, .json"),
+    (["--epochs", "0"], "--epochs"),
+    (["--epochs", "9"], "mine has no epoch 9; it has 1"),
+    (["--scores", "labels"], "isn't label maps"),
+    (["--dataset", "no/where"], "no/where"),
+    (["--name", "a/b"], "isn't a name for a file of scores"),
+])  # fmt: skip
+def test_refusals(run, words, said, capsys):
+    try:
+        status = main(["evaluate", str(run), "--dataset", DATA, "--direction", "ab", *words])
+    except SystemExit as stop:
+        status = stop.code
+    err = capsys.readouterr().err
+    assert status and said in " ".join(err.split()) and "Traceback" not in err
+
+
+def test_a_folder_that_cannot_be_written(run, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    words = ["evaluate", str(run), "--dataset", DATA, "--direction", "ab", "--scores", "kid"]
+    assert main([*words, "--output_dir", str(tmp_path / "file" / "x")]) == 1
+    assert "can't be written" in capsys.readouterr().err

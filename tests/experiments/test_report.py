@@ -1,0 +1,116 @@
+"""The report from made-up figures: baselines in every table, the paper's order, failures, grids."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cyclegan.checkpoints.progress import MetricsLog
+from cyclegan.experiments.plan import make_plan, record
+from cyclegan.experiments.report import gather, markdown, order, write_report
+from cyclegan.experiments.scoring import save_strip
+from cyclegan.experiments.spec import EXPERIMENTS, Experiment, Row
+
+STREETS = "streets:a=labels,b=day,count=4,test_count=2,size=36"
+ROWS = (
+    Row("good", {"epochs": 1, "decay_epochs": 1}, paper={"labels → photo": (0.5, 0.2, 0.1)}),
+    Row("bad", {"epochs": 1, "decay_epochs": 1, "pool_size": 0}, paper={"labels → photo": (0.4, 0.2, 0.2)}),
+)
+
+
+def figure(value, width=0.01):
+    return {"value": value, "low": value - width, "high": value + width}
+
+
+def write_scores(plan, make_checkpoint, accuracies):
+    """Write a scored run for each training; accuracies by folder."""
+    for training in plan.trainings():
+        if (values := accuracies.get(training.folder.name)) is None:
+            continue
+        make_checkpoint(training.folder, 2)
+        for epoch in (1, 2):
+            MetricsLog(training.folder).append({
+                "event": "epoch", "epoch": epoch, "step": 4 * epoch, "losses": {}, "seconds": 15.0,
+                "metrics": {"truth_l1_ab": 30.0 - epoch, "diversity_ab": 0.5, "reconstruction_l1_ba": 10.0},
+            })
+        way = {
+            "measured_on": {"pictures": 2, "split": "test", "features": "lite0", "segmenter": None},
+            "scores": {"epoch-0002": {"commit_sha": "0" * 40, "epoch": 2, "segmentation": {
+                "seg_pixel": figure(values[0]), "seg_class": figure(0.2), "seg_iou": figure(values[1])},
+                "collapse": {"spread_of_targets": {"value": values[2]}, "follows_input": {"value": 0.9}}}},
+            "baselines": {"blind": {"segmentation": {"seg_pixel": figure(0.6), "seg_iou": figure(0.05)}}},
+            "ceilings": {"real": {"segmentation": {"seg_pixel": figure(0.9)}}},
+        }  # fmt: skip
+        (training.folder / "scores").mkdir()
+        content = {"version": 1, "name": "experiment", "run": "r", "names": {"a": "labels", "b": "day"}, "ab": way}
+        (training.folder / "scores" / "experiment.json").write_text(json.dumps(content))
+        for kind, level in (("inputs", 0), ("shown", 100), ("truth", 200)):
+            save_strip([Image.fromarray(np.full((32, 32, 3), level + k, np.uint8)) for k in range(3)],
+                       training.folder / f"{kind}-ab.png")  # fmt: skip
+
+
+@pytest.fixture
+def make_report(tmp_path, make_checkpoint):
+    """Return the plan of an experiment whose figures are made up."""
+
+    def make(accuracies, seeds=1):
+        plan = make_plan(Experiment("mine", "Mine", ROWS, streets="a=labels,b=day"), STREETS, "tiny", range(seeds),
+                         tmp_path / "out")  # fmt: skip
+        plan.output.mkdir()
+        record(plan)
+        write_scores(plan, make_checkpoint, accuracies)
+        return plan
+
+    return make
+
+
+def test_tables_have_rows_paper_baselines_and_ceilings(make_report):
+    plan = make_report({"good-0": (0.50, 0.30, 0.8), "good-1": (0.60, 0.32, 0.8), "bad-0": (0.40, 0.10, 0.1)}, seeds=2)
+    (plan.output / "runs" / "bad-1").mkdir()
+    (plan.output / "runs" / "bad-1" / "failed.txt").write_text("error: the losses are not finite\n")
+    content = write_report(plan, "python -m cyclegan experiment", 2.0)
+    text = (plan.output / "README.md").read_text()
+    assert "| **good** | 0.550 ± 0.071 | 0.200 ± 0.000 | 0.310 ± 0.014 | 0.50 / 0.20 / 0.10 |" in text
+    assert "| *baseline: blind: the usual colour or class of each place* | 0.600 |" in text
+    assert "| *ceiling: real pictures* | 0.900 |  |  | 0.80 / 0.26 / 0.21 |" in text
+    assert "- **bad**, ab and ba, seed 1: error: the losses are not finite" in text
+    assert "Collapsed, or without regard to the input: bad (spread 0.10 of the real pictures')." in text
+    assert "python train_accelerate.py --dataset" in text and "--output_dir out/runs/good-0" in text
+    assert str(plan.output) not in text  # A report may be committed.
+    assert content["rows"][0]["runs"][0]["seconds"] == 30.0
+    assert "![Curves of the rows over the epochs](curves.png)" in text and (plan.output / "curves.png").is_file()
+    assert json.loads((plan.output / "report.json").read_text())["rows"][1]["runs"][1]["failed"]
+
+
+def test_the_order_is_compared_pair_by_pair_and_left_open_where_it_is_not_clear(make_report):
+    plan = make_report({"good-0": (0.50, 0.30, 0.8), "bad-0": (0.49, 0.10, 0.8)})
+    found = {pair["figure"]: pair for pair in order(gather(plan), "ab")}
+    assert set(found) == {"seg_pixel", "seg_iou"}  # The paper's class accuracies are equal.
+    assert found["seg_pixel"]["agrees"] is None  # The intervals overlap.
+    assert found["seg_iou"]["agrees"] is False
+    text = markdown(gather(plan), {})
+    assert "**class IoU**: of 1 pair, 0 as in the paper, 1 the other way round, 0 not clear." in text
+    assert "good is above bad here (0.30 against 0.10), below it in the paper (0.10 against 0.20)." in text
+
+
+def test_with_several_seeds_all_must_agree(make_report):
+    plan = make_report({"good-0": (0.50, 0.30, 0.8), "bad-0": (0.49, 0.1, 0.8),
+                        "good-1": (0.50, 0.30, 0.8), "bad-1": (0.49, 0.4, 0.8)}, seeds=2)  # fmt: skip
+    found = {pair["figure"]: pair["agrees"] for pair in order(gather(plan), "ab")}
+    assert found == {"seg_pixel": True, "seg_iou": None}
+
+
+def test_grids_have_inputs_rows_and_truth(make_report):
+    plan = make_report({"good-0": (0.5, 0.3, 0.8), "bad-0": (0.4, 0.1, 0.8)})
+    write_report(plan, "", None)
+    grid = np.asarray(Image.open(plan.output / "pictures-ab.png"))
+    levels = [int(grid[top + 48, 190 + 48, 0]) for top in range(0, grid.shape[0], 100)]
+    assert levels == [0, 100, 100, 200]
+    assert [int(grid[48, 190 + 100 * column + 48, 0]) for column in range(3)] == [0, 1, 2]
+
+
+def test_a_report_before_any_run_says_so(tmp_path):
+    plan = make_plan(EXPERIMENTS["pool"], None, "tiny", [0], tmp_path / "out")
+    text = markdown(gather(plan), {})
+    assert "Nothing is scored yet." in text and "**no pool**, ab and ba, seed 0: not done yet (0 of 12 epochs)" in text
