@@ -127,7 +127,7 @@ class Labels(OfLabels):
 
 
 class Content(Segmentation):
-    """The classes that a segmenter sees erased and invented: per class, pixels of the answer against the input's labels."""
+    """The classes that a segmenter sees erased and invented: the answer's pixels against the input's labels."""
 
     name = "content"
 
