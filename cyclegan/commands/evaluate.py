@@ -75,7 +75,8 @@ def evaluate_command(args: argparse.Namespace) -> int:
     """Score epochs, and print the tables."""
     from cyclegan.evaluation.scores.evaluate import evaluate
     from cyclegan.evaluation.scores.processes import Processes
-    from cyclegan.evaluation.scores.tables import text
+    from cyclegan.evaluation.scores.recommend import recommendation
+    from cyclegan.evaluation.scores.tables import direction_line, text
 
     source, is_main = open_source(args.source), Processes().is_main
     bar = progress_bar(unit=" pictures", delay=0.5) if is_main else nullcontext()
@@ -89,6 +90,9 @@ def evaluate_command(args: argparse.Namespace) -> int:
         )  # fmt: skip
     if is_main:
         print(text(report))
+        for way in report.directions:
+            for sentence in recommendation(report, way):
+                print(f"{direction_line(report, way)}: {sentence}")
         print(f"written to {report.path}")
         if args.output is not None:
             _write_table(report, args.output)
