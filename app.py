@@ -24,9 +24,8 @@ DEMO, STUDIES = Path(__file__).parent / "demo", Path("studies")
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    parser = make_parser(
-        "app.py", "Translate pictures in the browser with CycleGAN checkpoints, and bring them back again.",
-        "example: python app.py --checkpoints runs/maps runs/streets")
+    parser = make_parser("app.py", "Translate pictures in the browser with CycleGAN checkpoints, and back again.",
+                         "example: python app.py --checkpoints runs/maps runs/streets")
     parser.add_argument("--checkpoints", nargs="+", metavar="SOURCE",
                         help="folders of runs or single epochs, USER/NAME on the Hub (default: what demo/ holds)")
     parser.add_argument("--host", default="127.0.0.1",

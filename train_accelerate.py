@@ -72,7 +72,7 @@ def train(config: TrainConfig) -> int:
             progress=accelerator.is_main_process,
             local_processes=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
         )
-        data.steps_per_epoch(*batch)  # Raises if too few pictures are left without the bad ones.
+        data.check_batch(*batch)  # Raises if too few pictures are left without the bad ones, or sizes differ.
         trainer = Trainer(config, data, accelerator)
         run.resume(trainer)
         run.compare_pictures(data)

@@ -95,6 +95,11 @@ class Data:
         """Return the steps of each process in an epoch, and raise DataError, as `steps_in` does."""
         return steps_in(self.epoch_length, batch_size, num_processes, accumulation)
 
+    def check_batch(self, batch_size: int, num_processes: int = 1, accumulation: int = 1) -> None:
+        """Raise DataError if no batch fits in an epoch, or pictures of different sizes would share one."""
+        self.steps_per_epoch(batch_size, num_processes, accumulation)
+        self._check_one_size(batch_size)
+
     def batches(
         self, epoch: int, *, batch_size: int, process_index: int = 0, num_processes: int = 1,
         start_step: int = 0,
@@ -114,8 +119,7 @@ class Data:
             DataError: at once, if no batch fits or pictures of different sizes would share a batch; later, if a
                 picture can't be read any more or a worker process died.
         """
-        self.steps_per_epoch(batch_size, num_processes)
-        self._check_one_size(batch_size)
+        self.check_batch(batch_size, num_processes)
         if not 0 <= process_index < num_processes:
             raise ValueError(f"process_index {process_index} is not in 0 … {num_processes - 1}")
         plans = step_plans(

@@ -1,4 +1,4 @@
-"""What another start of a run has changed: its settings, or all its pictures."""
+"""The settings of a run that another start has changed, and a data set that is another one altogether."""
 
 from __future__ import annotations
 

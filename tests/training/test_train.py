@@ -177,26 +177,30 @@ def test_what_can_be_foreseen_is_one_sentence(tmp_path, tiny_flags, picture_fold
 
 
 @pytest.mark.parametrize(("optim", "bad"), [
-    ({"batch_size": 4}, False), ({"gradient_accumulation_steps": 4}, False), ({"batch_size": 3}, True),
+    ({"batch_size": 4}, ""), ({"gradient_accumulation_steps": 4}, ""), ({"batch_size": 3}, "bad"),
+    ({"batch_size": 2}, "wide"),
 ])  # fmt: skip
-def test_a_batch_that_no_epoch_fills_is_refused_before_anything_is_written(tmp_path, monkeypatch, optim, bad):
-    """One sentence, before a picture is decoded; only with bad pictures left out does it need the check."""
+def test_a_batch_that_cannot_be_is_refused_before_anything_is_written(tmp_path, monkeypatch, optim, bad):
+    """One sentence, before a picture is decoded; only bad pictures, and different sizes, need the check."""
     for side in "AB":
         (tmp_path / f"train{side}").mkdir()
         for number in range(3):
             Image.effect_noise((20, 20), 90).save(tmp_path / f"train{side}/{number}.png")
-        if bad:
+        if bad == "wide":
+            Image.effect_noise((40, 20), 90).save(tmp_path / f"train{side}/0.png")
+        elif bad:
             (tmp_path / f"train{side}/0.png").write_bytes(b"bad")
         else:
             monkeypatch.setattr(train_accelerate, "Data", None)
     accelerator = SimpleNamespace(num_processes=1, is_main_process=True, wait_for_everyone=lambda: None)
     monkeypatch.setattr(train_accelerate, "make_accelerator", lambda config: (accelerator, config))
     run = tmp_path / "run"
-    config = TrainConfig(DataConfig(str(tmp_path), load_size=16, crop_size=16, num_workers=0, skip_bad_images=True),
+    pictures = {"load_size": 16, "crop_size": 16, "preprocess": "none" if bad == "wide" else "resize_crop"}
+    config = TrainConfig(DataConfig(str(tmp_path), num_workers=0, skip_bad_images=True, **pictures),
                          optim=OptimConfig(**optim), run=RunConfig(output_dir=str(run)))  # fmt: skip
-    with pytest.raises(DataError, match="an update takes more pictures"):
+    with pytest.raises(DataError, match="have 2 sizes" if bad == "wide" else "an update takes more pictures"):
         train_accelerate.train(config)
-    assert run.exists() == bad and not any(run.glob("training_state"))
+    assert run.exists() == bool(bad) and not any(run.glob("training_state"))
 
 
 @pytest.mark.parametrize("word", ["latest", "true", "run"])
@@ -213,13 +217,25 @@ def test_a_resume_that_names_no_state_is_refused_before_the_data_set_is_opened(t
     assert not (tmp_path / "out").exists()
 
 
-def test_a_start_that_fails_before_its_first_step_ends_binds_nobody(tmp_path, tiny_flags, picture_folders, run_script):
+def failing_at_first_step(raised, *flags):
+    """A program that trains with these flags until its first step raises an error."""
+    return (
+        "import runpy, sys, torch\n"
+        "from cyclegan.training.trainer import Trainer\n"
+        f"def step(self, batch): raise {raised}\n"
+        "Trainer.step = step\n"
+        f"sys.argv = {['train_accelerate.py', *map(str, flags)]!r}\n"
+        "runpy.run_path('train_accelerate.py', run_name='__main__')\n"
+    )
+
+
+def test_a_start_that_fails_before_its_first_step_ends_binds_nobody(tmp_path, tiny_flags, run_script):
     """The advice that the error gives can be followed in the same folder."""
     run = tmp_path / "run"
-    Image.new("RGB", (48, 40)).save(picture_folders / "trainA" / "wide.png")
-    flags = (*tiny_flags, "--preprocess", "none", "--epochs", 1, "--decay_epochs", 0, "--output_dir", run)
-    failed = run_script(SCRIPT, *flags, "--batch_size", 2, ok=False)
-    assert failed.returncode == 1 and "use --batch_size 1" in failed.stderr
+    flags = (*tiny_flags, "--epochs", 1, "--decay_epochs", 0, "--output_dir", run)
+    raised = "torch.OutOfMemoryError('CUDA out of memory')"
+    failed = run_script("-c", failing_at_first_step(raised, *flags, "--batch_size", 2), ok=False)
+    assert failed.returncode == 1 and "Try --batch_size 1" in failed.stderr
     assert [path.name for path in (run / "training_state").iterdir()] == ["step-000000000"]
     done = run_script(SCRIPT, *flags, "--batch_size", 1, "--ngf", 2)
     assert "starts afresh: --ngf was 4, now 2; --batch_size was 2, now 1" in done.stderr
@@ -316,14 +332,6 @@ def test_a_resume_survives_what_people_do_to_a_run(tmp_path, tiny_flags, run_scr
     ],
 )
 def test_what_torch_raises_becomes_a_sentence(tmp_path, tiny_flags, run_script, raised, says):
-    code = (
-        "import runpy, sys, torch\n"
-        "from cyclegan.training.trainer import Trainer\n"
-        f"def step(self, batch): raise {raised}\n"
-        "Trainer.step = step\n"
-        f"sys.argv = {['train_accelerate.py', *tiny_flags, '--output_dir', str(tmp_path / 'run')]!r}\n"
-        "runpy.run_path('train_accelerate.py', run_name='__main__')\n"
-    )
-    done = run_script("-c", code, ok=False)
+    done = run_script("-c", failing_at_first_step(raised, *tiny_flags, "--output_dir", tmp_path / "run"), ok=False)
     assert done.returncode == 1
     assert says in done.stderr.strip().splitlines()[-1]

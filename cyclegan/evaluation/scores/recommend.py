@@ -59,7 +59,7 @@ def _sentences(
         for each in unbeaten[1:]:
             listed = message("{first}; {second}", first=listed, second=each)
         said.append(message(
-            "no epoch has a better {figure} than answers without a network: {baselines}", figure=figure.label,
+            "by {figure}, no epoch beats these answers, which need no network: {baselines}", figure=figure.label,
             baselines=listed,
         ))  # fmt: skip
     return said

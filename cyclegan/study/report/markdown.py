@@ -158,7 +158,7 @@ def _between_words(report: Mapping[str, Any]) -> list[str]:
         way = "rose" if step.startswith("+") else "fell" if step.startswith("-") else "changed"
         steps = f" (95% interval {_points(trend['interval'])})" if trend["interval"] else ""
         parts.append(
-            f"From one epoch to the next, the rate {way} by {step.lstrip('+-')} points on average"
+            f"From one epoch to the next, the rate {way} by {100 * abs(trend['points_per_step']):.1f} points on average"
             f"{steps}; permutation test of the trend: p {p}, N = {trend['participants']}."
         )
     if contrasts := report["contrasts"]:

@@ -23,14 +23,14 @@ def report(score, key, epochs, baselines):
      ["epoch 120 has the lowest KID × 1000 (41.0)", "within its interval, so hardly worse: epochs 110, 140"]),
     ("kid", "kid", {1: [60, 50, 70], 2: [20, 15, 25]}, {"untranslated": 10, "one_colour": 500},
      ["epoch 2 has the lowest KID × 1000 (20.0)",
-      "no epoch has a better KID × 1000 than answers without a network: the input, untranslated"]),
+      "by KID × 1000, no epoch beats these answers, which need no network: the input, untranslated"]),
     ("labels", "labels_iou", {1: [0.2, 0.1, 0.3], 2: [0.25, 0.22, 0.28], 3: [0.4, 0.39, 0.41]},
      {"blind": 0.5, "one_colour": 0.45, "untranslated": 0.1},
      ["epoch 3 has the highest class IoU (0.400)",
-      "no epoch has a better class IoU than answers without a network: blind: the usual at each place; one colour"]),
+      "by class IoU, no epoch beats these answers, which need no network: blind: the usual at each place; one colour"]),
     ("pairs", "pairs_l1", {7: [12]}, {"untranslated": 30}, []),
     ("kid", "kid", {7: [12]}, {"untranslated": 10},
-     ["no epoch has a better KID × 1000 than answers without a network: the input, untranslated"]),
+     ["by KID × 1000, no epoch beats these answers, which need no network: the input, untranslated"]),
     ("collapse", "follows_input", {7: [12]}, {"untranslated": 10}, []),
 ])  # fmt: skip
 def test_recommendation(score, key, epochs, baselines, said):
