@@ -75,7 +75,7 @@ def evaluate_command(args: argparse.Namespace) -> int:
     """Score epochs, and print the tables."""
     from cyclegan.evaluation.scores.evaluate import evaluate
     from cyclegan.evaluation.scores.processes import Processes
-    from cyclegan.evaluation.scores.recommend import recommendation
+    from cyclegan.evaluation.scores.recommend import recommend
     from cyclegan.evaluation.scores.tables import direction_line, text
 
     source, is_main = open_source(args.source), Processes().is_main
@@ -91,8 +91,8 @@ def evaluate_command(args: argparse.Namespace) -> int:
     if is_main:
         print(text(report))
         for way in report.directions:
-            for sentence in recommendation(report, way):
-                print(f"{direction_line(report, way)}: {sentence}")
+            for advice in recommend(report, way):
+                print(f"{direction_line(report, way)}:", *advice.sentences())
         print(f"written to {report.path}")
         if args.output is not None:
             _write_table(report, args.output)
