@@ -189,7 +189,10 @@ def advice(one: Measurement, say: words.Speaker) -> str:
     parts = []
     for run, report in one.reports.items():
         found = recommend(report, one.way)
-        items = [f"<li>{html.escape(' '.join(map(say.text_of, each.sentences())))}</li>" for each in found]
+        items = []
+        for each in found:
+            first, *rest = (html.escape(say.text_of(sentence)) for sentence in each.sentences())
+            items.append(f"<li>{' '.join([f'<b>{first}</b>', *rest])}</li>")
         if dissent := disagreement(found):
             items.append(f"<li>{html.escape(say.text_of(dissent))}</li>")
         if items:
@@ -228,7 +231,7 @@ def _head(figure: ScoreFigure, one: Measurement, say: words.Speaker) -> str:
     arrow = ""
     if figure.better:
         better = html.escape(say.text_of(BETTER[figure.better][1]))
-        arrow = f' <span role="img" aria-label="{better}">{BETTER[figure.better][0]}</span>'
+        arrow = f'&nbsp;<span role="img" aria-label="{better}">{BETTER[figure.better][0]}</span>'
         meaning += f"; {better}"
     return (
         f'<th scope="col" aria-sort="none" data-better="{figure.better or "higher"}" title="{meaning}">'
@@ -310,7 +313,10 @@ def plots(one: Measurement, run: str, tag: str, say: words.Speaker) -> str:
         ]  # fmt: skip
         points = tuple((epoch, value["value"]) for epoch, value in values)
         bands = tuple((epoch, value["low"], value["high"]) for epoch, value in values if {"low", "high"} <= value.keys())
-        panels.append(score_panel(one.heading(figure, say), points, bands, references, marked, say))
+        title = one.heading(figure, say)
+        if figure.score in ("segmentation", "labels"):  # Both have these labels.
+            title = f"{title} ({figure.score})"
+        panels.append(score_panel(title, points, bands, references, marked, say))
     if not panels:
         return ""
     title = say.html("Scores of {run} over the epochs", run=run)

@@ -38,6 +38,8 @@ class Advice:
     def sentences(self) -> Iterator[Message]:
         """Yield the recommendation, its evidence, and a warning for each baseline that no epoch beats."""
         figure, value = self.figure.label, cell(self.figure, self.value)
+        if self.figure.score in ("segmentation", "labels"):  # Both have these labels.
+            figure = message("{figure} ({score})", figure=figure, score=self.figure.score)
         if self.measured == 1:
             yield message(
                 "{figure}: only epoch {epoch} has been measured ({value}).", figure=figure, epoch=self.epoch, value=value
