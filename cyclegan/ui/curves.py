@@ -38,7 +38,6 @@ Line = tuple[str, tuple[tuple[int, float], ...]]
 """Its name, and its points (epoch or step, value)."""
 
 
-
 @dataclass(frozen=True)
 class Reference:
     """A value to compare a curve with, such as a baseline's; `shown` is the value as text."""

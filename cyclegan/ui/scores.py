@@ -11,7 +11,6 @@ from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import quote
 
-from cyclegan.checkpoints.format import epoch_name
 from cyclegan.checkpoints.sources import CheckpointSource
 from cyclegan.config import Direction
 from cyclegan.errors import UserError, rounded
@@ -52,7 +51,7 @@ class Row:
 
 @dataclass
 class Measurement:
-    """What runs have on the same pictures in one direction, so that their figures compare."""
+    """Scores of runs on the same pictures in one direction, so that their figures compare."""
 
     name: str
     way: Direction
@@ -60,7 +59,7 @@ class Measurement:
     """`measured_on` of the files."""
     domains: dict[str, str]
     reports: dict[str, Report] = field(default_factory=dict)
-    """By run."""
+    """The files by run."""
 
     @property
     def key(self) -> str:
@@ -71,6 +70,12 @@ class Measurement:
     def arrow(self) -> str:
         """Return `day → night`."""
         return " → ".join(self.domains[end] for end in self.way)
+
+    def chosen(self, run: str | None, tag: str | None) -> Row | None:
+        """Return the row of a run's epoch: the last of the run, or of all, if it isn't there; None without any."""
+        rows = self.epochs()
+        of_run = [row for row in rows if row.run == run] or rows
+        return next((row for row in of_run if row.answer == tag), of_run[-1] if of_run else None)
 
     def epochs(self) -> list[Row]:
         """Return the rows of epochs, run by run, from the first on."""
@@ -91,7 +96,10 @@ class Measurement:
 
     def columns(self) -> list[ScoreFigure]:
         """Return the figures that some row has, in the table's order."""
-        had = {f.key for r in self.reports.values() for s in measured_scores(r, self.way) for f in columns_of(r, self.way, s)}
+        had = {
+            figure.key for report in self.reports.values() for score in measured_scores(report, self.way)
+            for figure in columns_of(report, self.way, score)
+        }  # fmt: skip
         return [figure for figure in BY_KEY.values() if figure.key in had]
 
     def heading(self, figure: ScoreFigure, say: words.Speaker) -> str:
@@ -132,7 +140,9 @@ def checked(report: Report) -> Report:
             epochs = [answer["epoch"] for answer in report.section(way, "scores").values()]
             numbers = [figure.get(end, 0.0) for figure in figures for end in ("value", "low", "high")]
             if not (isinstance(facts, dict) and all(isinstance(names[end], str) for end in way)
-                    and all("value" in figure for figure in figures) and all(type(epoch) is int for epoch in epochs)
+                    
+                    and all("value" in figure and ("low" in figure) == ("high" in figure) for figure in figures)
+                    and all(type(epoch) is int for epoch in epochs)
                     and all(isinstance(number, (int, float)) for number in numbers)):
                 raise ValueError("values of other kinds")  # fmt: skip
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -157,7 +167,8 @@ def nothing(runs: Iterable[str], say: words.Speaker) -> str:
     """Return the HTML for runs without scores: the command that measures them."""
     command = html.escape(COMMAND.format(run=f"runs/{next(iter(runs), 'RUN')}", data="DATA"))
     said = say.html(
-        "No scores have been measured yet. This command measures those of every epoch, with baselines; then press Refresh."
+        "No scores have been measured yet. This command measures those of every epoch, with baselines; then press "
+        "Refresh."
     )
     return f"<p>{said}</p><pre><code>{command}</code></pre>"
 
@@ -171,7 +182,8 @@ def measured_on(one: Measurement, say: words.Speaker) -> str:
                               size=facts.get("crop_size", "–"), references=facts.get("references", "–"))),
     ]  # fmt: skip
     if isinstance(segmenter, dict):
-        rows.append((say("Segmenter"), f"{segmenter.get('network')}, {segmenter.get('side')}², {segmenter.get('dataset')}"))
+        network, side, dataset = (segmenter.get(key) for key in ("network", "side", "dataset"))
+        rows.append((say("Segmenter"), f"{network}, {side}², {dataset}"))
     dates = sorted({report.path.stat().st_mtime for report in one.reports.values() if report.path.exists()})
     if dates:
         rows.append((say("Last measured"), day(dates[-1], say)))
@@ -204,8 +216,8 @@ def advice(one: Measurement, say: words.Speaker) -> str:
 # --- the table ----------------------------------------------------------------------------------------------
 
 
-def table(one: Measurement, say: words.Speaker) -> str:
-    """Return the HTML of all rows: baselines and ceilings in the head, which keeps in sight, and the epochs below it."""
+def table(one: Measurement, chosen: Row | None, say: words.Speaker) -> str:
+    """Return the HTML of all rows: baselines and ceilings in the head, which keeps in sight, then the epochs."""
     columns, epochs, several = one.columns(), one.epochs(), len(one.reports) > 1
     best = {figure.key: _best(figure, epochs) for figure in columns if figure.better}
     groups = "".join(
@@ -216,12 +228,13 @@ def table(one: Measurement, say: words.Speaker) -> str:
     labels = {"baselines": say.html("baseline"), "ceilings": say.html("ceiling")}
     references = "".join(_row(row, columns, {}, say, several, labels[row.section]) for row in one.references())
     rows = "".join(_row(row, columns, best, say, several) for row in epochs)
+    hint = say.html("Select an epoch to see its pictures, and a heading to sort by it. Small: 95% intervals.")
     return (
-        f'<div class="table" tabindex="0" role="region" aria-label="{say.html("Scores")}"><table class="scores"><thead>'
+        f'<div class="table" tabindex="0" role="region" aria-label="{say.html("Scores")}"><table class="scores"{_data(chosen)}><thead>'
         f'<tr class="groups"><td></td>{groups}</tr><tr class="heads">'
         f'<th scope="col" aria-sort="none"><button type="button">{say.html("epoch")}</button></th>{heads}</tr>'
         f"{references}</thead><tbody>{rows}</tbody></table></div>"
-        f'<p class="hint">{say.html("Select an epoch to see its pictures, and a heading to sort by it. Small: 95% intervals.")}</p>'
+        f'<p class="hint">{hint}</p>'
         f"{legend(columns, True, say)}"
     )
 
@@ -254,14 +267,18 @@ def _row(
         if row.run and value["value"] == best.get(figure.key):
             dot = f'<span class="best" title="{mark}" aria-label="{mark}" role="img"></span>'
         ends = ""
-        if "low" in value and "high" in value:
+        if "low" in value:
             low, high = (rounded(value[end], figure.format) for end in ("low", "high"))
             ends = f"<small>{low} – {high}</small>"
         cells.append(f'<td{first} data-value="{value["value"]}">{dot}{figure.show(value["value"])}{ends}</td>')
     if not row.run:
         return f'<tr class="{row.section}"><th scope="row">{label}<small>{kind}</small></th>{"".join(cells)}</tr>'
-    data = f'data-run="{html.escape(row.run)}" data-epoch="{epoch_name(row.epoch)}" data-value="{row.epoch}"'
-    return f'<tr {data}><th scope="row"><button type="button">{label}</button></th>{"".join(cells)}</tr>'
+    return f'<tr{_data(row)} data-value="{row.epoch}"><th scope="row"><button type="button">{label}</button></th>{"".join(cells)}</tr>'
+
+
+def _data(row: Row | None) -> str:
+    """Return the attributes that name an epoch for the script."""
+    return f' data-run="{html.escape(row.run)}" data-epoch="{html.escape(row.answer)}"' if row else ""
 
 
 def _best(figure: ScoreFigure, rows: Sequence[Row]) -> float | None:
@@ -289,7 +306,7 @@ def links(run: str, tag: str, others: Sequence[str], say: words.Speaker) -> str:
     Args:
         others: the run's scored epochs, to compare with; at most five of them are.
     """
-    here = f"run={quote(run, safe='')}&epoch={tag}"
+    here = f"run={quote(run, safe='')}&epoch={quote(tag, safe='')}"
     compared = [tag, *[other for other in others if other != tag][-5:]]
     entries = ",".join(quote(f"{run}@{each}", safe="") for each in sorted(compared))
     found = [(f"./?{here}", say.html("Translate with this")), (f"checkpoints?{here}", say.html("Checkpoints"))]
@@ -312,7 +329,7 @@ def plots(one: Measurement, run: str, tag: str, say: words.Speaker) -> str:
             for row in one.references() if (value := row.value(figure))
         ]  # fmt: skip
         points = tuple((epoch, value["value"]) for epoch, value in values)
-        bands = tuple((epoch, value["low"], value["high"]) for epoch, value in values if {"low", "high"} <= value.keys())
+        bands = tuple((epoch, value["low"], value["high"]) for epoch, value in values if "low" in value)
         title = one.heading(figure, say)
         if figure.score in ("segmentation", "labels"):  # Both have these labels.
             title = f"{title} ({figure.score})"
@@ -328,11 +345,15 @@ def details(row: Row, say: words.Speaker) -> str:
     columns: list[tuple[str, dict[str, str]]] = []
     for score, title in (("segmentation", say("segmenter")), ("labels", say("nearest colour"))):
         for key, label in (("accuracy", say("accuracy")), ("iou", say("IoU"))):
-            columns.append((f"{title}: {label}", dict(_of_classes(row, score, lambda each, key=key: rounded(each[key], ".3f")))))
-    for label, some, of in ((say("erased"), "erased_in", "pictures_with_it"),
-                            (say("invented"), "invented_in", "pictures_without_it")):  # fmt: skip
-        columns.append((label, dict(_of_classes(row, "content", lambda each, some=some, of=of: say(
-            "{some} of {n}", some=each[some], n=each[of])))))  # fmt: skip
+            found = {name: rounded(each[key], ".3f") for name, each in _classes(row, score, key)}
+            columns.append((f"{title}: {label}", found))
+    for title, some, of in (
+        (say("erased"), "erased_in", "pictures_with_it"), (say("invented"), "invented_in", "pictures_without_it"),
+    ):  # fmt: skip
+        found = {
+            name: say("{some} of {n}", some=each[some], n=each[of]) for name, each in _classes(row, "content", some, of)
+        }
+        columns.append((title, found))
     columns = [column for column in columns if column[1]]
     if not columns:
         return ""
@@ -349,11 +370,8 @@ def details(row: Row, say: words.Speaker) -> str:
     )
 
 
-def _of_classes(row: Row, score: str, show: Any) -> Iterator[tuple[str, str]]:
-    """Yield the names of classes with what is shown of their details; a class without it is left out."""
-    classes = row.scores.get(score, {}).get("details", {}).get("classes", {})
-    for name, each in classes.items():
-        try:
-            yield name, show(each)
-        except (KeyError, TypeError):  # NaN is written as null: the class doesn't occur.
-            continue
+def _classes(row: Row, score: str, *keys: str) -> Iterator[tuple[str, Mapping[str, float]]]:
+    """Yield the classes with their details, without those that lack one: a class that doesn't occur has none."""
+    for name, each in row.scores.get(score, {}).get("details", {}).get("classes", {}).items():
+        if all(isinstance(each.get(key), (int, float)) for key in keys):
+            yield name, each

@@ -42,8 +42,9 @@ class Advice:
             figure = message("{figure} ({score})", figure=figure, score=self.figure.score)
         if self.measured == 1:
             yield message(
-                "{figure}: only epoch {epoch} has been measured ({value}).", figure=figure, epoch=self.epoch, value=value
-            )
+                "{figure}: only epoch {epoch} has been measured ({value}).", figure=figure, epoch=self.epoch,
+                value=value,
+            )  # fmt: skip
         else:
             yield message("{figure} is best at epoch {epoch} ({value}).", figure=figure, epoch=self.epoch, value=value)
         if self.near:

@@ -37,5 +37,10 @@ element.addEventListener('click', event => {
     trigger('pick', {run: row.dataset.run, epoch: row.dataset.epoch});
   }
 });
-watch('value', dress);
-dress();
+function start() {
+  const table = element.querySelector('.scores');
+  if (table) chosen = name(table);
+  dress();
+}
+watch('value', start);
+start();

@@ -81,7 +81,8 @@ class Events:
         one = next((each for each in found if each.key == key), found[0])
         radio = gr.Radio(scores.choices(found), value=one.key, visible=True)
         about = notices(problems, say) + scores.measured_on(one, say)
-        return [radio, about, scores.advice(one, say), scores.table(one, say), *self._picked(one, run, tag, say)]
+        table = scores.table(one, one.chosen(run, tag), say)
+        return [radio, about, scores.advice(one, say), table, *self._picked(one, run, tag, say)]
 
     def pick(self, key: str | None, request: gr.Request, event: gr.EventData) -> list[Any]:
         """Return what is shown of the row that was selected."""
@@ -92,13 +93,11 @@ class Events:
         return self._picked(one, str(event.run), str(event.epoch), words.speaker(request))
 
     def _picked(self, one: scores.Measurement, run: str | None, tag: str | None, say: words.Speaker) -> list[Any]:
-        """Return a row in the order of `picked`; the last of its run, or of all, if it isn't there."""
-        rows = one.epochs()
-        if not rows:
+        """Return a row in the order of `picked`."""
+        row = one.chosen(run, tag)
+        if row is None:
             return self._nothing()
-        of_run = [row for row in rows if row.run == run] or rows
-        row = next((row for row in of_run if row.answer == tag), of_run[-1])
-        tags = [other.answer for other in rows if other.run == row.run]
+        tags = [other.answer for other in one.epochs() if other.run == row.run]
         return [
             row.run, row.answer, gr.Column(visible=True), scores.heading(row, tags, say), scores.details(row, say),
             scores.plots(one, row.run, row.answer, say),
