@@ -230,7 +230,8 @@ def table(one: Measurement, chosen: Row | None, say: words.Speaker) -> str:
     rows = "".join(_row(row, columns, best, say, several) for row in epochs)
     hint = say.html("Select an epoch to see its pictures, and a heading to sort by it. Small: 95% intervals.")
     return (
-        f'<div class="table" tabindex="0" role="region" aria-label="{say.html("Scores")}"><table class="scores"{_data(chosen)}><thead>'
+        f'<div class="table" tabindex="0" role="region" aria-label="{say.html("Scores")}">'
+        f'<table class="scores"{_data(chosen)}><thead>'
         f'<tr class="groups"><td></td>{groups}</tr><tr class="heads">'
         f'<th scope="col" aria-sort="none"><button type="button">{say.html("epoch")}</button></th>{heads}</tr>'
         f"{references}</thead><tbody>{rows}</tbody></table></div>"
@@ -273,7 +274,8 @@ def _row(
         cells.append(f'<td{first} data-value="{value["value"]}">{dot}{figure.show(value["value"])}{ends}</td>')
     if not row.run:
         return f'<tr class="{row.section}"><th scope="row">{label}<small>{kind}</small></th>{"".join(cells)}</tr>'
-    return f'<tr{_data(row)} data-value="{row.epoch}"><th scope="row"><button type="button">{label}</button></th>{"".join(cells)}</tr>'
+    name = f'<th scope="row"><button type="button">{label}</button></th>'
+    return f'<tr{_data(row)} data-value="{row.epoch}">{name}{"".join(cells)}</tr>'
 
 
 def _data(row: Row | None) -> str:
