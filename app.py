@@ -75,9 +75,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _serve(args: argparse.Namespace, sources: list[CheckpointSource], shelf: Studies) -> None:
     from cyclegan.ui import theme, workbench
-    from cyclegan.ui.pages import checkpoints, compare, files, studies, translate
+    from cyclegan.ui.pages import checkpoints, compare, files, scores, studies, translate
 
-    pages = {"": translate, "compare": compare, "files": files, "checkpoints": checkpoints, "studies": studies}
+    pages = {"": translate, "compare": compare, "files": files, "checkpoints": checkpoints, "scores": scores,
+             "studies": studies}
     open_more = partial(hub.open_begun, for_visitors=not shelf.own)
     bench = workbench.Workbench(sources, open_more, own=shelf.own, cache_bytes=args.cache_mb * 2**20, studies=shelf)
     with theme.composing():
@@ -87,8 +88,7 @@ def _serve(args: argparse.Namespace, sources: list[CheckpointSource], shelf: Stu
                 page.build(bench)
         demo.queue(max_size=64)
     options = theme.launch_options([page.CSS for page in pages.values()], own=shelf.own, routes=[shelf.route()])
-    demo.launch(
-        server_name=args.host, server_port=args.port, share=args.share, prevent_thread_lock=True, **options)
+    demo.launch(server_name=args.host, server_port=args.port, share=args.share, prevent_thread_lock=True, **options)
     with contextlib.closing(demo):  # `block_thread` waits 5 s for open pages.
         bench.warm()
         shelf.warm()

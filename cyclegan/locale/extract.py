@@ -26,7 +26,10 @@ ENGLISH_ONLY = (
     "cyclegan/checkpoints/export_onnx.py", "cyclegan/checkpoints/import_reference.py",
     "cyclegan/checkpoints/import_discriminators.py",
     "cyclegan/checkpoints/training_state.py", "cyclegan/checkpoints/weights_file.py", "cyclegan/evaluation/collapse.py",
-    "cyclegan/evaluation/scores/", "cyclegan/evaluation/segmenter.py",
+    *(f"cyclegan/evaluation/scores/{name}.py" for name in (
+        "confusion", "describe", "distances", "evaluate", "kinds", "labelled", "prior", "processes", "registry",
+        "test_set")),
+    "cyclegan/evaluation/segmenter.py",
     "cyclegan/evaluation/segmenter_training.py", "cyclegan/networks/features.py", "cyclegan/networks/segmenter.py",
     "cyclegan/translation/inputs.py", "cyclegan/translation/pictures.py", "cyclegan/translation/video_frames.py",
     "cyclegan/study/amt.py", "cyclegan/study/simulate.py", "cyclegan/study/statistics/",

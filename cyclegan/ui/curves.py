@@ -8,8 +8,10 @@ import html
 import io
 import math
 import re
+import string
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
@@ -35,7 +37,18 @@ MAX_POINTS = 400
 Line = tuple[str, tuple[tuple[int, float], ...]]
 """Its name, and its points (epoch or step, value)."""
 
+
+@dataclass(frozen=True)
+class Reference:
+    """A value to compare a curve with, such as a baseline's; `shown` is the value as text."""
+
+    name: str
+    value: float
+    shown: str
+
+
 _drawing = threading.Lock()
+
 
 def curves(infos: Sequence[CheckpointInfo], marked: Sequence[int], say: words.Speaker, run: str = "") -> str:
     """Return the HTML of a run's losses and metrics against the epoch.
@@ -105,6 +118,37 @@ def step_curves(rows: Sequence[Mapping[str, Any]], domains: Mapping[str, str], s
     found = ((title, kinds[kind]) for kind, title in PANELS.items() if kind in kinds)
     panels = [_panel(say.text_of(title), lines, (), say, by_step=True) for title, lines in found]
     return f'<section class="curves"><div class="panels">{"".join(panels)}</div></section>' if panels else ""
+
+
+def score_panel(
+    title: str, points: tuple[tuple[int, float], ...], bands: tuple[tuple[int, float, float], ...],
+    references: Sequence[Reference], chosen: tuple[int, ...], say: words.Speaker,
+) -> str:
+    """Return the <figure> of a score over the epochs, for a section of `.panels`.
+
+    Args:
+        title: its heading.
+        points: (epoch, value), in order.
+        bands: (epoch, low, high): intervals.
+        references: dashed lines with a letter each, which the legend explains. Those far from the curve are only named
+            there, because they would flatten it.
+        chosen: epochs to mark.
+        say: the visitor's language.
+    """
+    ends = [value for _, value in points] + [end for _, *both in bands for end in both]
+    low, high = min(0.0, *ends), max(0.0, *ends)
+    near = [low - (high - low) / 2 <= each.value <= high + (high - low) / 2 for each in references]
+    legend, lines = "", []
+    for letter, each, drawn in zip(string.ascii_lowercase, references, near, strict=False):
+        mark = f'<i class="dashed"></i>{letter}' if drawn else "↑" if each.value > high else "↓"
+        legend += f"<span>{mark} {html.escape(each.name)}: {each.shown}</span>"
+        lines += [(letter, each.value)] if drawn else []
+    in_words = "; ".join([_in_words(("", points), chosen, say, by_step=False).rstrip("."),
+                          *(f"{each.name}: {each.shown}" for each in references)])  # fmt: skip
+    label = html.escape(f"{title}. {in_words}.")
+    svg = _svg(((COLOURS[0], points),), chosen, (), bands, tuple(lines))
+    svg = svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+    return f"<figure><figcaption><b>{html.escape(title)}</b>{legend}</figcaption>{svg}</figure>"
 
 
 def _figures(info: CheckpointInfo) -> dict[str, float]:
@@ -181,13 +225,25 @@ def _table(
     )
 
 
+def _letter(axes: Any, references: Sequence[tuple[str, float]]) -> None:
+    """Write each reference's letter to the right of its line, or above the letter before if they would overlap."""
+    bottom, top = axes.get_ylim()
+    place = -math.inf
+    for letter, value in sorted(references, key=lambda pair: pair[1]):
+        place = max(value, place + (top - bottom) / 9)
+        axes.annotate(letter, (1.02, place), xycoords=("axes fraction", "data"), va="center", color=INK, fontsize=8,
+                      annotation_clip=False)  # fmt: skip
+
+
 @functools.lru_cache(256)
 def _svg(
-    lines: tuple[tuple[str, tuple[tuple[int, float], ...]], ...], chosen: tuple[int, ...], breaks: tuple[int, ...]
+    lines: tuple[tuple[str, tuple[tuple[int, float], ...]], ...], chosen: tuple[int, ...], breaks: tuple[int, ...],
+    bands: tuple[tuple[int, float, float], ...] = (), references: tuple[tuple[str, float], ...] = (),
 ) -> str:
     """Return one panel's <svg> without words, so that matplotlib needs no font for them.
 
-    Lines are broken before each epoch in `breaks`, because others were measured before.
+    Lines are broken before each epoch in `breaks`, because others were measured before. `bands` are intervals around
+    the first line, `references` dashed lines with a letter each.
     """
     with _drawing:  # Matplotlib isn't safe for several threads.
         import matplotlib
@@ -210,7 +266,12 @@ def _svg(
             if there:
                 axes.plot(*zip(*there, strict=True), color=colour, linestyle="", marker="o", markersize=5,
                           clip_on=False)  # fmt: skip
+        if bands:
+            axes.fill_between(*zip(*bands, strict=True), color=lines[0][0], alpha=0.2, linewidth=0)
+        for _, value in references:
+            axes.axhline(value, color=INK, alpha=0.7, linewidth=0.8, linestyle=(0, (4, 3)))
         fit_axes(axes)
+        _letter(axes, references)
         axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
         axes.tick_params(colors=INK, labelsize=8, length=0)
         axes.grid(color=INK, alpha=0.15, linewidth=0.5)

@@ -71,7 +71,7 @@ def header(page: str) -> None:
     """
     pages = {
         "": words.label("Translate"), "compare": words.label("Compare"), "files": words.label("Video and files"),
-        "checkpoints": words.label("Checkpoints"), "studies": words.label("Studies"),
+        "checkpoints": words.label("Checkpoints"), "scores": words.label("Scores"), "studies": words.label("Studies"),
     }  # fmt: skip
     gr.HTML("<h1>CycleGAN workbench</h1>", elem_classes="title", padding=False)
     with gr.Row(elem_classes="navigation"):

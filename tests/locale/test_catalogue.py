@@ -32,6 +32,7 @@ NAMES = {
     "train", "trainA", "trainB", "translate", "transport", "true", "uint8", "USER", "USER/NAME",
     "USER/NAME@epoch-0012", "USER/NAME@REVISION", "UTC", "vigilance_pass", "vigilance_share", "votes.sqlite3",
     "webm", "x256", "zip",
+    "dB", "FCN", "GcGAN", "Inception", "IoU", "NDB", "PSNR", "RMSE",  # Scores.
     "color", "false", "label_domain", "name", "null", "sky", "void",  # In classes.json.
 }  # fmt: skip
 """Names that stay as they are in Korean, like flags."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from cyclegan.checkpoints.format import CheckpointInfo
-from cyclegan.checkpoints.sources import CheckpointSource, LocalSource
+from cyclegan.checkpoints.sources import CheckpointSource
 from cyclegan.config import DIRECTIONS, DataConfig, Direction
 from cyclegan.data import find_data, name_domains
 from cyclegan.errors import ConfigError, Message, UserError, message
@@ -18,7 +18,7 @@ from cyclegan.evaluation.scores.answers import Answer, Batch, references
 from cyclegan.evaluation.scores.describe import BATCH, Describer
 from cyclegan.evaluation.scores.kinds import Score
 from cyclegan.evaluation.scores.processes import Processes
-from cyclegan.evaluation.scores.report import Report, read_report
+from cyclegan.evaluation.scores.report import Report, read_report, scores_folder
 from cyclegan.evaluation.scores.table import SCORES
 from cyclegan.evaluation.scores.test_set import TestSet
 from cyclegan.translation.translator import Translator
@@ -259,14 +259,6 @@ def data_config(dataset: str | DataConfig | None, info: CheckpointInfo) -> DataC
     own = info.config.data
     config = own if dataset is None else dataclasses.replace(own, dataset=dataset)
     return name_domains(config) if (own.domain_a, own.domain_b) == ("A", "B") else config
-
-
-def scores_folder(source: CheckpointSource) -> Path:
-    """Return the folder of a run's scores: RUN/scores; scores/USER--NAME here for a repository of the Hub."""
-    if not isinstance(source, LocalSource):
-        return Path("scores") / source.name.replace("/", "--")
-    single = (source.folder / "checkpoint.json").is_file()  # The folder of one epoch, which nothing may change.
-    return (source.folder.parent if single else source.folder) / "scores"
 
 
 def facts(config: DataConfig, test: TestSet, describer: Describer | None, scores: Sequence[Score]) -> dict[str, Any]:

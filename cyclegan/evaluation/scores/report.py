@@ -16,6 +16,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cyclegan.checkpoints.sources import CheckpointSource, LocalSource
 from cyclegan.config import DIRECTIONS, Direction
 from cyclegan.errors import ConfigError, UserError
 from cyclegan.files import read_json, write_json
@@ -129,3 +130,11 @@ def read_report(folder: Path, name: str, run: str) -> Report:
     if content.get("version") != VERSION or not isinstance(content.get("name"), str):
         raise ScoresError("{file} isn't a file of scores of this version: remove it", file=path)
     return Report(path, content)
+
+
+def scores_folder(source: CheckpointSource) -> Path:
+    """Return the folder of a run's scores: RUN/scores; scores/USER--NAME here for a repository of the Hub."""
+    if not isinstance(source, LocalSource):
+        return Path("scores") / source.name.replace("/", "--")
+    single = (source.folder / "checkpoint.json").is_file()  # The folder of one epoch, which nothing may change.
+    return (source.folder.parent if single else source.folder) / "scores"

@@ -41,13 +41,13 @@ def wait_for_thumbnails(here, epoch, count):
 
 
 def assert_tabs_fit(here, least):
-    """All five can be read and tapped: within the page, of one row, none cut."""
+    """All six can be read and tapped: within the page, of one row, none cut."""
     tabs = here.page.locator(".navigation > *").evaluate_all(
         "all => all.map(e => { const r = e.getBoundingClientRect();"
         " return [r.left, r.right, r.height, e.scrollWidth - e.clientWidth, r.top] })"
     )
     width = here.page.viewport_size["width"]
-    assert len(tabs) == 5
+    assert len(tabs) == 6
     assert all(left >= 0 and right <= width and right - left >= 24 for left, right, *_ in tabs), tabs
     assert all(height >= least and cut <= 0 for *_, height, cut, _ in tabs), tabs
     assert len({round(tab[-1]) for tab in tabs}) == 1, tabs

@@ -1,0 +1,128 @@
+"""Which epoch: a recommendation in words, each sentence with the figures that it rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from cyclegan.config import Direction
+from cyclegan.errors import Message, message
+from cyclegan.evaluation.scores.report import Report
+from cyclegan.evaluation.scores.table import BY_KEY, ScoreFigure
+from cyclegan.evaluation.scores.tables import LABELS, cell
+
+JUDGES = ("kid", "pairs_l1", "seg_iou", "labels_iou")
+"""The figures that recommend an epoch, one for each score that compares with real or true pictures."""
+
+
+@dataclass(frozen=True)
+class Advice:
+    """The epoch that a figure recommends.
+
+    Args:
+        figure: what it goes by.
+        epoch: the best.
+        value: its value with its interval.
+        near: other epochs that the figure can't tell from it, in order.
+        measured: the number of epochs that have the figure.
+        unbeaten: baselines that are as good as the best epoch, or better, by name, with their values.
+    """
+
+    figure: ScoreFigure
+    epoch: int
+    value: dict[str, float]
+    near: tuple[int, ...]
+    measured: int
+    unbeaten: dict[str, dict[str, float]]
+
+    def sentences(self) -> Iterator[Message]:
+        """Yield the recommendation, its evidence, and a warning for each baseline that no epoch beats."""
+        figure, value = self.figure.label, cell(self.figure, self.value)
+        if self.figure.score in ("segmentation", "labels"):  # Both have these labels.
+            figure = message("{figure} ({score})", figure=figure, score=self.figure.score)
+        if self.measured == 1:
+            yield message(
+                "{figure}: only epoch {epoch} has been measured ({value}).", figure=figure, epoch=self.epoch,
+                value=value,
+            )  # fmt: skip
+        else:
+            yield message("{figure} is best at epoch {epoch} ({value}).", figure=figure, epoch=self.epoch, value=value)
+        if self.near:
+            yield message(
+                "Epoch {epochs} is within its interval: these pictures can't tell them apart.",
+                "Epochs {epochs} are within its interval: these pictures can't tell them apart.",
+                len(self.near), epochs=spans(self.near, [self.epoch]),
+            )  # fmt: skip
+        elif self.measured > 1 and "low" in self.value:
+            yield message("No other epoch is within its interval.")
+        for name, baseline in self.unbeaten.items():
+            yield message(
+                "But no epoch beats this answer, which needs no training: {answer} ({value}). Don't choose by this "
+                "score alone.",
+                answer=LABELS.get(name, name), value=cell(self.figure, baseline),
+            )  # fmt: skip
+
+
+def recommend(report: Report, way: Direction) -> list[Advice]:
+    """Return the epoch that each of `JUDGES` recommends in a direction; none for a figure that no epoch has."""
+    found = []
+    for figure in map(BY_KEY.__getitem__, JUDGES):
+        values = {
+            answer["epoch"]: value for name, answer in report.section(way, "scores").items()
+            if (value := report.value(way, "scores", name, figure.score, figure.key)) is not None
+        }  # fmt: skip
+        if not values:
+            continue
+        best = min(values, key=lambda epoch: (_loss(figure, values[epoch]), epoch))
+        near = sorted(epoch for epoch in values if epoch != best and _overlap(values[epoch], values[best]))
+        baselines = {
+            name: value for name in report.section(way, "baselines")
+            if (value := report.value(way, "baselines", name, figure.score, figure.key)) is not None
+        }  # fmt: skip
+        unbeaten = {
+            name: value for name, value in baselines.items() if _loss(figure, value) <= _loss(figure, values[best])
+        }
+        found.append(Advice(figure, best, values[best], tuple(near), len(values), unbeaten))
+    return found
+
+
+def disagreement(advice: Sequence[Advice]) -> Message | None:
+    """Return a sentence if the figures recommend epochs that they can tell apart, else None."""
+    epochs = sorted({one.epoch for one in advice})
+    choices = [{one.epoch, *one.near} for one in advice]
+    if len(epochs) < 2 or set.intersection(*choices):
+        return None
+    return message(
+        "These scores disagree: look at the pictures of epochs {epochs}.", epochs=", ".join(map(str, epochs))
+    )
+
+
+def spans(epochs: Sequence[int], between: Sequence[int] = ()) -> str:
+    """Return "8, 110–140" for 8, 110, 120, 130 and 140: epochs at equal steps as a range, if there are three and more.
+
+    Args:
+        epochs: in order.
+        between: epochs that interrupt no range, although they aren't in it.
+    """
+    every, parts = sorted({*epochs, *between}), []
+    while every:
+        count = min(2, len(every))
+        while count >= 2 and count < len(every) and every[count] - every[count - 1] == every[1] - every[0]:
+            count += 1
+        if count >= 3:
+            run, every = every[:count], every[count:]
+        else:
+            run, every = every[:1], every[1:]
+        shown = [epoch for epoch in run if epoch in epochs]
+        parts += [f"{shown[0]}–{shown[-1]}"] if len(shown) > 2 else map(str, shown)
+    return ", ".join(parts)
+
+
+def _loss(figure: ScoreFigure, value: dict[str, float]) -> float:
+    return -value["value"] if figure.better == "higher" else value["value"]
+
+
+def _overlap(one: dict[str, float], other: dict[str, float]) -> bool:
+    """Return whether one of two values is within the other's interval."""
+    return any(a.get("low", a["value"]) <= b["value"] <= a.get("high", a["value"])
+               for a, b in ((one, other), (other, one)))  # fmt: skip

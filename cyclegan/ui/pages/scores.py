@@ -1,0 +1,128 @@
+"""The page of scores over whole test sets: which epoch of which run is best, by what, and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import gradio as gr
+
+from cyclegan.ui import epochs, scores, words
+from cyclegan.ui.feedback import notices, shows_errors
+from cyclegan.ui.theme import announce, header
+from cyclegan.ui.workbench import Workbench
+
+CSS = Path(__file__).with_name("scores.css")
+SCRIPT = Path(__file__).with_name("scores.js")
+
+PRIVATE: dict[str, Any] = {
+    "preprocess": False, "show_progress": "hidden", "api_visibility": "private", "concurrency_id": "scores",
+    "concurrency_limit": 32,
+}  # fmt: skip
+
+
+def build(bench: Workbench) -> None:
+    """Put the page into the current `gr.Blocks`."""
+    _wire(_layout(), Events(bench))
+
+
+def _layout() -> SimpleNamespace:
+    header("scores")
+    gr.HTML(
+        words.label(
+            "Epochs and runs measured on whole test sets, next to answers that need no training and to real pictures."
+        ),
+        elem_classes="lead",
+    )  # fmt: skip
+    with gr.Row(elem_classes="choose-scores"):
+        choice = gr.Radio([], label=words.label("Direction"), visible=False)
+        refresh = gr.Button(words.label("Refresh"), size="sm")
+    about = gr.HTML(elem_classes="about-scores")
+    advice = gr.HTML(elem_classes="advice")
+    table = gr.HTML(elem_classes="scores-table", js_on_load=SCRIPT.read_text(encoding="utf-8"))
+    with gr.Column(elem_classes="chosen", visible=False) as column:
+        heading = gr.HTML(elem_classes="heading")
+        note = gr.HTML("", label="note", elem_classes="note")
+        grids = gr.Gallery(
+            label=words.label("Samples"), columns=2, object_fit="contain", format="png", height="auto",
+            interactive=False, elem_classes="grids", buttons=["download", "fullscreen"],
+        )  # fmt: skip
+        details = gr.HTML(elem_classes="of-classes")
+    plots = gr.HTML(elem_classes="trend")
+    # The epoch that is shown.
+    run, epoch = gr.State(None), gr.State(None)
+    picked = [run, epoch, column, heading, details, plots]
+    return SimpleNamespace(
+        choice=choice, refresh=refresh, table=table, note=note, grids=grids, run=run, epoch=epoch, picked=picked,
+        shown=[choice, about, advice, table, *picked],
+    )  # fmt: skip
+
+
+class Events:
+    """The page's reactions to what its visitor does."""
+
+    def __init__(self, bench: Workbench) -> None:
+        self.bench = bench
+
+    def open_page(self, request: gr.Request) -> list[Any]:
+        """Show the first measurement, with the run and the epoch that the address names."""
+        asked = dict(request.query_params)
+        return self.show(None, asked.get("run"), asked.get("epoch"), request)
+
+    def show(self, key: str | None, run: str | None, tag: str | None, request: gr.Request) -> list[Any]:
+        """Read the files of scores, and return a measurement in the order of `shown`; the first if it isn't there."""
+        say = words.speaker(request)
+        found, problems = scores.collect(self.bench.runs)
+        if not found:
+            said = notices(problems, say) + scores.nothing(self.bench.runs, say)
+            return [gr.Radio([], value=None, visible=False), said, "", "", *self._nothing()]
+        one = next((each for each in found if each.key == key), found[0])
+        radio = gr.Radio(scores.choices(found), value=one.key, visible=True)
+        about = notices(problems, say) + scores.measured_on(one, say)
+        table = scores.table(one, one.chosen(run, tag), say)
+        return [radio, about, scores.advice(one, say), table, *self._picked(one, run, tag, say)]
+
+    def pick(self, key: str | None, request: gr.Request, event: gr.EventData) -> list[Any]:
+        """Return what is shown of the row that was selected."""
+        found, _ = scores.collect(self.bench.runs)
+        one = next((each for each in found if each.key == key), None)
+        if one is None:
+            return self._nothing()
+        return self._picked(one, str(event.run), str(event.epoch), words.speaker(request))
+
+    def _picked(self, one: scores.Measurement, run: str | None, tag: str | None, say: words.Speaker) -> list[Any]:
+        """Return a row in the order of `picked`."""
+        row = one.chosen(run, tag)
+        if row is None:
+            return self._nothing()
+        tags = [other.answer for other in one.epochs() if other.run == row.run]
+        return [
+            row.run, row.answer, gr.Column(visible=True), scores.heading(row, tags, say), scores.details(row, say),
+            scores.plots(one, row.run, row.answer, say),
+        ]  # fmt: skip
+
+    def _nothing(self) -> list[Any]:
+        return [None, None, gr.Column(visible=False), "", "", ""]
+
+    def samples(self, run: str | None, tag: str | None, request: gr.Request) -> Iterator[list[Any]]:
+        """Show the samples of the row's epoch; yields the note and the gallery."""
+        if tag is None:
+            yield ["", []]
+        else:
+            yield from epochs.samples(self.bench, run, tag, words.speaker(request))
+
+
+def _wire(parts: SimpleNamespace, events: Events) -> None:
+    def pictures(event: Any) -> None:
+        event.success(
+            events.samples, [parts.run, parts.epoch], [parts.note, parts.grids], trigger_mode="always_last", **PRIVATE
+        )  # fmt: skip
+
+    page, now = gr.context.Context.root_block, [parts.choice, parts.run, parts.epoch]
+    pictures(page.load(shows_errors(events.open_page), None, parts.shown, **PRIVATE))
+    pictures(parts.choice.input(shows_errors(events.show), now, parts.shown, **PRIVATE))
+    pictures(parts.refresh.click(shows_errors(events.show), now, parts.shown, **PRIVATE))
+    pictures(parts.table.pick(shows_errors(events.pick), parts.choice, parts.picked, **PRIVATE))
+    announce()

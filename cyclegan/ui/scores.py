@@ -1,0 +1,379 @@
+"""The scores of the runs: what was measured alike, as a table, as plots over the epochs, and in words."""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any
+from urllib.parse import quote
+
+from cyclegan.checkpoints.sources import CheckpointSource
+from cyclegan.config import Direction
+from cyclegan.errors import UserError, rounded
+from cyclegan.evaluation.scores.recommend import disagreement, recommend
+from cyclegan.evaluation.scores.report import SECTIONS, Report, ScoresError, read_report, scores_folder
+from cyclegan.evaluation.scores.table import BY_KEY, SCORES, ScoreFigure
+from cyclegan.evaluation.scores.tables import LABELS, columns_of, measured_scores
+from cyclegan.ui import words
+from cyclegan.ui.curves import Reference, score_panel
+from cyclegan.ui.epochs import BETTER, date, legend
+
+COMMAND = "python -m cyclegan evaluate {run} --epochs all --dataset {data}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table: an epoch of a run, a baseline or a ceiling."""
+
+    section: str
+    answer: str
+    run: str
+    """"" for a baseline or a ceiling."""
+    epoch: int
+    scores: Mapping[str, Any]
+
+    def value(self, figure: ScoreFigure) -> dict[str, float] | None:
+        """Return a figure, None where it wasn't measured or isn't finite."""
+        found = self.scores.get(figure.score, {}).get(figure.key)
+        return found if found and math.isfinite(found["value"]) else None
+
+    def label(self, say: words.Speaker, several: bool) -> str:
+        """Return its name, with the run's if there are several."""
+        if not self.run:
+            return say.text_of(LABELS.get(self.answer, self.answer))
+        epoch = say("epoch {epoch}", epoch=self.epoch)
+        return f"{self.run} · {epoch}" if several else epoch
+
+
+@dataclass
+class Measurement:
+    """Scores of runs on the same pictures in one direction, so that their figures compare."""
+
+    name: str
+    way: Direction
+    facts: dict[str, Any]
+    """`measured_on` of the files."""
+    domains: dict[str, str]
+    reports: dict[str, Report] = field(default_factory=dict)
+    """The files by run."""
+
+    @property
+    def key(self) -> str:
+        """A name for it in the browser."""
+        return json.dumps([self.name, self.way, self.domains, self.facts], sort_keys=True)
+
+    @property
+    def arrow(self) -> str:
+        """Return `day → night`."""
+        return " → ".join(self.domains[end] for end in self.way)
+
+    def chosen(self, run: str | None, tag: str | None) -> Row | None:
+        """Return the row of a run's epoch: the last of the run, or of all, if it isn't there; None without any."""
+        rows = self.epochs()
+        of_run = [row for row in rows if row.run == run] or rows
+        return next((row for row in of_run if row.answer == tag), of_run[-1] if of_run else None)
+
+    def epochs(self) -> list[Row]:
+        """Return the rows of epochs, run by run, from the first on."""
+        return [
+            Row("scores", tag, run, scores["epoch"], scores)
+            for run, report in self.reports.items()
+            for tag, scores in sorted(report.section(self.way, "scores").items(), key=lambda item: item[1]["epoch"])
+        ]
+
+    def references(self) -> list[Row]:
+        """Return the rows of baselines and ceilings: equal pictures have equal ones, so the first run's are taken."""
+        found: dict[tuple[str, str], Row] = {}
+        for report in self.reports.values():
+            for section in SECTIONS[1:]:
+                for answer, scores in report.section(self.way, section).items():
+                    found.setdefault((section, answer), Row(section, answer, "", 0, scores))
+        return sorted(found.values(), key=lambda row: SECTIONS.index(row.section))
+
+    def columns(self) -> list[ScoreFigure]:
+        """Return the figures that some row has, in the table's order."""
+        had = {
+            figure.key for report in self.reports.values() for score in measured_scores(report, self.way)
+            for figure in columns_of(report, self.way, score)
+        }  # fmt: skip
+        return [figure for figure in BY_KEY.values() if figure.key in had]
+
+    def heading(self, figure: ScoreFigure, say: words.Speaker) -> str:
+        """Return a figure's name, with the network of features that it depends on."""
+        network = self.facts.get("features") if figure.by_features else None
+        return say.text_of(figure.label) + (f" ({network})" if network else "")
+
+
+def collect(runs: Mapping[str, CheckpointSource]) -> tuple[list[Measurement], list[UserError]]:
+    """Return the measurements in the files of scores, and the files that can't be read."""
+    found: dict[str, Measurement] = {}
+    problems: list[UserError] = []
+    for run, source in runs.items():
+        folder = scores_folder(source)
+        for path in sorted(folder.glob("*.json")):
+            try:
+                report = checked(read_report(folder, path.stem, run))
+            except UserError as error:
+                problems.append(error)
+                continue
+            for way in report.directions:
+                content = report.content
+                one = Measurement(report.name, way, content[way]["measured_on"], content["names"])
+                found.setdefault(one.key, one).reports[run] = report
+    return list(found.values()), problems
+
+
+def checked(report: Report) -> Report:
+    """Return the report if it has the parts that the page reads, else raise ScoresError."""
+    try:
+        for way in report.directions:
+            names, facts = report.content["names"], report.content[way]["measured_on"]
+            answers = [scores for section in SECTIONS for scores in report.section(way, section).values()]
+            figures = [
+                figure for scores in answers for name in scores.keys() & SCORES.keys()
+                for key, figure in scores[name].items() if key != "details"
+            ]  # fmt: skip
+            epochs = [answer["epoch"] for answer in report.section(way, "scores").values()]
+            numbers = [figure.get(end, 0.0) for figure in figures for end in ("value", "low", "high")]
+            if not (isinstance(facts, dict) and all(isinstance(names[end], str) for end in way)
+                    
+                    and all("value" in figure and ("low" in figure) == ("high" in figure) for figure in figures)
+                    and all(type(epoch) is int for epoch in epochs)
+                    and all(isinstance(number, (int, float)) for number in numbers)):
+                raise ValueError("values of other kinds")  # fmt: skip
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ScoresError("{file} isn't a file of scores of this version: remove it", file=report.path) from error
+    return report
+
+
+def choices(found: Sequence[Measurement]) -> list[tuple[str, str]]:
+    """Return the measurements for a gr.Radio: their directions, and what else tells them apart."""
+    arrows = [one.arrow for one in found]
+    return [
+        (one.arrow if arrows.count(one.arrow) == 1
+         else f"{one.arrow} · {one.name}: {one.facts.get('dataset', '')} ({one.facts.get('pictures', '')})", one.key)
+        for one in found
+    ]  # fmt: skip
+
+
+# --- in words -----------------------------------------------------------------------------------------------
+
+
+def nothing(runs: Iterable[str], say: words.Speaker) -> str:
+    """Return the HTML for runs without scores: the command that measures them."""
+    command = html.escape(COMMAND.format(run=f"runs/{next(iter(runs), 'RUN')}", data="DATA"))
+    said = say.html(
+        "No scores have been measured yet. This command measures those of every epoch, with baselines; then press "
+        "Refresh."
+    )
+    return f"<p>{said}</p><pre><code>{command}</code></pre>"
+
+
+def measured_on(one: Measurement, say: words.Speaker) -> str:
+    """Return the HTML of what the figures are of."""
+    facts, segmenter = one.facts, one.facts.get("segmenter")
+    rows = [
+        (say("Data set"), f"{facts.get('dataset', '–')} ({facts.get('split', '–')})"),
+        (say("Pictures"), say("{n} at {size} pixels, against {references} real ones", n=facts.get("pictures", "–"),
+                              size=facts.get("crop_size", "–"), references=facts.get("references", "–"))),
+    ]  # fmt: skip
+    if isinstance(segmenter, dict):
+        network, side, dataset = (segmenter.get(key) for key in ("network", "side", "dataset"))
+        rows.append((say("Segmenter"), f"{network}, {side}², {dataset}"))
+    dates = sorted({report.path.stat().st_mtime for report in one.reports.values() if report.path.exists()})
+    if dates:
+        rows.append((say("Last measured"), day(dates[-1], say)))
+    facts_shown = "".join(f"<div><dt>{html.escape(a)}</dt><dd>{html.escape(b)}</dd></div>" for a, b in rows)
+    return f"<dl>{facts_shown}</dl>"
+
+
+def day(seconds: float, say: words.Speaker) -> str:
+    """Return a moment as pages show it."""
+    return date(datetime.fromtimestamp(seconds, timezone.utc).isoformat(), say)
+
+
+def advice(one: Measurement, say: words.Speaker) -> str:
+    """Return the HTML of "Which epoch?": a recommendation for each run, with its evidence."""
+    parts = []
+    for run, report in one.reports.items():
+        found = recommend(report, one.way)
+        items = []
+        for each in found:
+            first, *rest = (html.escape(say.text_of(sentence)) for sentence in each.sentences())
+            items.append(f"<li>{' '.join([f'<b>{first}</b>', *rest])}</li>")
+        if dissent := disagreement(found):
+            items.append(f"<li>{html.escape(say.text_of(dissent))}</li>")
+        if items:
+            title = f"<h3>{html.escape(run)}</h3>" if len(one.reports) > 1 else ""
+            parts.append(f"{title}<ul>{''.join(items)}</ul>")
+    return f"<h2>{say.html('Which epoch?')}</h2>{''.join(parts)}" if parts else ""
+
+
+# --- the table ----------------------------------------------------------------------------------------------
+
+
+def table(one: Measurement, chosen: Row | None, say: words.Speaker) -> str:
+    """Return the HTML of all rows: baselines and ceilings in the head, which keeps in sight, then the epochs."""
+    columns, epochs, several = one.columns(), one.epochs(), len(one.reports) > 1
+    best = {figure.key: _best(figure, epochs) for figure in columns if figure.better}
+    groups = "".join(
+        f'<th scope="colgroup" colspan="{count}" title="{html.escape(say.text_of(SCORES[score]))}">{score}</th>'
+        for score in SCORES if (count := sum(figure.score == score for figure in columns))
+    )
+    heads = "".join(_head(figure, one, say) for figure in columns)
+    labels = {"baselines": say.html("baseline"), "ceilings": say.html("ceiling")}
+    references = "".join(_row(row, columns, {}, say, several, labels[row.section]) for row in one.references())
+    rows = "".join(_row(row, columns, best, say, several) for row in epochs)
+    hint = say.html("Select an epoch to see its pictures, and a heading to sort by it. Small: 95% intervals.")
+    return (
+        f'<div class="table" tabindex="0" role="region" aria-label="{say.html("Scores")}">'
+        f'<table class="scores"{_data(chosen)}><thead>'
+        f'<tr class="groups"><td></td>{groups}</tr><tr class="heads">'
+        f'<th scope="col" aria-sort="none"><button type="button">{say.html("epoch")}</button></th>{heads}</tr>'
+        f"{references}</thead><tbody>{rows}</tbody></table></div>"
+        f'<p class="hint">{hint}</p>'
+        f"{legend(columns, True, say)}"
+    )
+
+
+def _head(figure: ScoreFigure, one: Measurement, say: words.Speaker) -> str:
+    label, meaning = html.escape(one.heading(figure, say)), html.escape(say.text_of(figure.meaning))
+    arrow = ""
+    if figure.better:
+        better = html.escape(say.text_of(BETTER[figure.better][1]))
+        arrow = f'&nbsp;<span role="img" aria-label="{better}">{BETTER[figure.better][0]}</span>'
+        meaning += f"; {better}"
+    return (
+        f'<th scope="col" aria-sort="none" data-better="{figure.better or "higher"}" title="{meaning}">'
+        f'<button type="button">{label}{arrow}</button></th>'
+    )
+
+
+def _row(
+    row: Row, columns: Sequence[ScoreFigure], best: Mapping[str, float | None], say: words.Speaker, several: bool,
+    kind: str = "",
+) -> str:  # fmt: skip
+    label, mark, cells = html.escape(row.label(say, several)), say.html("best"), []
+    for before, figure in zip([None, *columns], columns, strict=False):
+        first = ' class="first"' if before is None or before.score != figure.score else ""
+        value = row.value(figure)
+        if value is None:
+            cells.append(f"<td{first}>–</td>")
+            continue
+        dot = ""
+        if row.run and value["value"] == best.get(figure.key):
+            dot = f'<span class="best" title="{mark}" aria-label="{mark}" role="img"></span>'
+        ends = ""
+        if "low" in value:
+            low, high = (rounded(value[end], figure.format) for end in ("low", "high"))
+            ends = f"<small>{low} – {high}</small>"
+        cells.append(f'<td{first} data-value="{value["value"]}">{dot}{figure.show(value["value"])}{ends}</td>')
+    if not row.run:
+        return f'<tr class="{row.section}"><th scope="row">{label}<small>{kind}</small></th>{"".join(cells)}</tr>'
+    name = f'<th scope="row"><button type="button">{label}</button></th>'
+    return f'<tr{_data(row)} data-value="{row.epoch}">{name}{"".join(cells)}</tr>'
+
+
+def _data(row: Row | None) -> str:
+    """Return the attributes that name an epoch for the script."""
+    return f' data-run="{html.escape(row.run)}" data-epoch="{html.escape(row.answer)}"' if row else ""
+
+
+def _best(figure: ScoreFigure, rows: Sequence[Row]) -> float | None:
+    """Return the best value, None if all are equal."""
+    values = {value["value"] for row in rows if (value := row.value(figure))}
+    return None if len(values) < 2 else min(values) if figure.better == "lower" else max(values)
+
+
+# --- a run and an epoch -------------------------------------------------------------------------------------
+
+
+def heading(row: Row, tags: Sequence[str], say: words.Speaker) -> str:
+    """Return the HTML of a row's name, and its links.
+
+    Args:
+        tags: the run's scored epochs.
+    """
+    title = say.html("Epoch {epoch} of {run}", epoch=row.epoch, run=row.run)
+    return f"<h2>{title}</h2><p>{links(row.run, row.answer, tags, say)}</p>"
+
+
+def links(run: str, tag: str, others: Sequence[str], say: words.Speaker) -> str:
+    """Return the HTML of the links to the other pages with an epoch.
+
+    Args:
+        others: the run's scored epochs, to compare with; at most five of them are.
+    """
+    here = f"run={quote(run, safe='')}&epoch={quote(tag, safe='')}"
+    compared = [tag, *[other for other in others if other != tag][-5:]]
+    entries = ",".join(quote(f"{run}@{each}", safe="") for each in sorted(compared))
+    found = [(f"./?{here}", say.html("Translate with this")), (f"checkpoints?{here}", say.html("Checkpoints"))]
+    if len(compared) > 1:
+        found.append((f"compare?entries={entries}", say.html("Compare with other epochs")))
+    return "".join(f'<a href="{html.escape(to)}">{text}</a>' for to, text in found)
+
+
+def plots(one: Measurement, run: str, tag: str, say: words.Speaker) -> str:
+    """Return the HTML of a run's scores over the epochs, with the baselines and ceilings as dashed lines."""
+    rows = [row for row in one.epochs() if row.run == run]
+    marked = tuple(row.epoch for row in rows if row.answer == tag)
+    panels = []
+    for figure in one.columns():
+        values = [(row.epoch, value) for row in rows if (value := row.value(figure))]
+        if len(values) < 2:
+            continue
+        references = [
+            Reference(row.label(say, False), value["value"], figure.show(value["value"]))
+            for row in one.references() if (value := row.value(figure))
+        ]  # fmt: skip
+        points = tuple((epoch, value["value"]) for epoch, value in values)
+        bands = tuple((epoch, value["low"], value["high"]) for epoch, value in values if "low" in value)
+        title = one.heading(figure, say)
+        if figure.score in ("segmentation", "labels"):  # Both have these labels.
+            title = f"{title} ({figure.score})"
+        panels.append(score_panel(title, points, bands, references, marked, say))
+    if not panels:
+        return ""
+    title = say.html("Scores of {run} over the epochs", run=run)
+    return f'<section class="curves"><h2>{title}</h2><div class="panels">{"".join(panels)}</div></section>'
+
+
+def details(row: Row, say: words.Speaker) -> str:
+    """Return the HTML of an epoch's figures class by class; "" where none were measured."""
+    columns: list[tuple[str, dict[str, str]]] = []
+    for score, title in (("segmentation", say("segmenter")), ("labels", say("nearest colour"))):
+        for key, label in (("accuracy", say("accuracy")), ("iou", say("IoU"))):
+            found = {name: rounded(each[key], ".3f") for name, each in _classes(row, score, key)}
+            columns.append((f"{title}: {label}", found))
+    for title, some, of in (
+        (say("erased"), "erased_in", "pictures_with_it"), (say("invented"), "invented_in", "pictures_without_it"),
+    ):  # fmt: skip
+        found = {
+            name: say("{some} of {n}", some=each[some], n=each[of]) for name, each in _classes(row, "content", some, of)
+        }
+        columns.append((title, found))
+    columns = [column for column in columns if column[1]]
+    if not columns:
+        return ""
+    names = dict.fromkeys(name for _, values in columns for name in values)
+    head = "".join(f'<th scope="col">{html.escape(title)}</th>' for title, _ in columns)
+    body = "".join(
+        f'<tr><th scope="row">{html.escape(name)}</th>'
+        + "".join(f"<td>{html.escape(values.get(name, '–'))}</td>" for _, values in columns) + "</tr>"
+        for name in names
+    )  # fmt: skip
+    return (
+        f'<details><summary>{say.html("Class by class")}</summary><div class="table"><table><thead><tr><td></td>{head}'
+        f"</tr></thead><tbody>{body}</tbody></table></div></details>"
+    )
+
+
+def _classes(row: Row, score: str, *keys: str) -> Iterator[tuple[str, Mapping[str, float]]]:
+    """Yield the classes with their details, without those that lack one: a class that doesn't occur has none."""
+    for name, each in row.scores.get(score, {}).get("details", {}).get("classes", {}).items():
+        if all(isinstance(each.get(key), (int, float)) for key in keys):
+            yield name, each

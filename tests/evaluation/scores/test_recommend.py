@@ -1,0 +1,100 @@
+"""Which epoch: the words rest on the figures of a file of scores."""
+
+from pathlib import Path
+
+import pytest
+
+from cyclegan.evaluation.scores.recommend import disagreement, recommend, spans
+from cyclegan.evaluation.scores.report import Report
+
+
+def interval(value, half=None):
+    return {"value": value} if half is None else {"value": value, "low": value - half, "high": value + half}
+
+
+def report(epochs, **baselines):
+    """A file in which epochs and baselines have {figure: value}."""
+    scores = {"kid": "kid", "pairs_l1": "pairs", "seg_iou": "segmentation"}
+
+    def filed(figures):
+        found = {}
+        for key, value in figures.items():
+            found.setdefault(scores[key], {})[key] = value
+        return found
+
+    return Report(Path("test.json"), {
+        "version": 1, "name": "test", "run": "mine", "names": {"a": "day", "b": "night"},
+        "ab": {
+            "measured_on": {}, "ceilings": {},
+            "scores": {f"epoch-{n:04}": {"commit_sha": "", "epoch": n, **filed(each)} for n, each in epochs.items()},
+            "baselines": {name: filed(each) for name, each in baselines.items()},
+        },
+    })  # fmt: skip
+
+
+def said(found):
+    return [[str(sentence) for sentence in one.sentences()] for one in found]
+
+
+def test_the_best_epoch_with_those_within_its_interval():
+    kid = {80: interval(90, 5), 110: interval(44, 4), 120: interval(41, 4), 130: interval(44, 1), 140: interval(46, 9)}
+    found = recommend(report({epoch: {"kid": value} for epoch, value in kid.items()}), "ab")
+    assert [(one.epoch, one.near, one.unbeaten) for one in found] == [(120, (110, 130, 140), {})]
+    assert said(found) == [[
+        "KID × 1000 is best at epoch 120 (41.0 [37.0, 45.0]).",
+        "Epochs 110–140 are within its interval: these pictures can't tell them apart.",
+    ]]  # fmt: skip
+
+
+def test_a_warning_for_each_baseline_that_no_epoch_beats():
+    found = recommend(
+        report(
+            {1: {"kid": interval(300, 5)}, 2: {"kid": interval(200, 5)}}, untranslated={"kid": interval(139, 32)},
+            one_colour={"kid": interval(565, 3)},
+        ), "ab",
+    )  # fmt: skip
+    assert list(found[0].unbeaten) == ["untranslated"]
+    assert said(found)[0][1:] == [
+        "No other epoch is within its interval.",
+        "But no epoch beats this answer, which needs no training: the input, untranslated (139.0 [107.0, 171.0]). Don't "
+        "choose by this score alone.",
+    ]
+
+
+def test_higher_is_better_where_the_table_says_so():
+    found = recommend(
+        report({1: {"seg_iou": interval(0.5, 0.01)}, 2: {"seg_iou": interval(0.6, 0.01)}},
+               blind={"seg_iou": interval(0.55)}, untranslated={"seg_iou": interval(0.6)}), "ab",
+    )  # fmt: skip
+    assert found[0].epoch == 2 and list(found[0].unbeaten) == ["untranslated"]
+    assert said(found)[0][0] == "class IoU (segmentation) is best at epoch 2 (0.600 [0.590, 0.610])."
+
+
+def test_scores_that_recommend_epochs_which_they_can_tell_apart():
+    def of(kid_of_2):
+        return recommend(report({
+            1: {"kid": interval(10, 1), "pairs_l1": interval(30, 1)},
+            2: {"kid": interval(*kid_of_2), "pairs_l1": interval(20, 1)},
+        }), "ab")  # fmt: skip
+
+    assert str(disagreement(of((50, 1)))) == "These scores disagree: look at the pictures of epochs 1, 2."
+    assert disagreement(of((10.5, 1))) is None
+    assert disagreement(of((5, 1))) is None
+
+
+def test_one_epoch_and_none():
+    assert said(recommend(report({7: {"kid": interval(10, 1)}}), "ab")) == [
+        ["KID × 1000: only epoch 7 has been measured (10.0 [9.0, 11.0])."]
+    ]
+    assert recommend(report({}, untranslated={"kid": interval(1)}), "ab") == []
+    assert said(recommend(report({1: {"kid": interval(10)}, 2: {"kid": interval(9)}}), "ab")) == [
+        ["KID × 1000 is best at epoch 2 (9.0)."]
+    ]
+
+
+@pytest.mark.parametrize("epochs, between, shown", [
+    ([8, 110, 120, 130, 140], (), "8, 110–140"), ([1, 2, 4], (), "1, 2, 4"), ([4, 5, 6, 9], (), "4–6, 9"),
+    ([110, 130, 140], (120,), "110–140"), ([1, 3], (2,), "1, 3"), ([5], (), "5"),
+])  # fmt: skip
+def test_epochs_at_equal_steps_are_a_range(epochs, between, shown):
+    assert spans(epochs, between) == shown

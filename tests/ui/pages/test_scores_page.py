@@ -1,0 +1,220 @@
+"""The page of scores without a browser: its HTML, and the events by function."""
+
+import json
+import os
+import re
+from types import SimpleNamespace
+
+import pytest
+
+from cyclegan.checkpoints.sources import LocalSource
+from cyclegan.ui import scores
+from cyclegan.ui.pages.scores import Events
+from cyclegan.ui.words import Speaker
+
+SAY = Speaker("en")
+
+
+def interval(value, half):
+    return {"value": value, "low": value - half, "high": value + half}
+
+
+def write_scores(run, name="test", epochs=(1, 2), **measured_on):
+    """A file of scores of KID and the segmenter, in which the later epoch is better."""
+    facts = {"dataset": "streets:count=9", "split": "test", "crop_size": 32, "pictures": 9, "references": 8,
+             "fingerprint": "f", "features": "lite0", "segmenter": None, **measured_on}  # fmt: skip
+    classes = {"car": {"accuracy": 0.75, "iou": 0.5, "share": 0.1}, "tree": {"accuracy": None, "iou": None, "share": 0}}
+    content = {"classes": {"car": {"pictures_with_it": 7, "erased_in": 3, "pictures_without_it": 2, "invented_in": 1}}}
+
+    def direction(worse):
+        return {
+            "measured_on": facts,
+            "scores": {f"epoch-{epoch:04}": {
+                "commit_sha": "0", "epoch": epoch, "kid": {"kid": interval(worse + 100 / epoch, 5)},
+                "segmentation": {"seg_iou": interval(0.25 * epoch, 0.01), "details": {"classes": classes}},
+                "content": {"content_kept": interval(0.5, 0.1), "details": content},
+            } for epoch in epochs},
+            "baselines": {"untranslated": {"kid": {"kid": interval(40, 5)}},
+                          "one_colour": {"kid": {"kid": interval(900, 5)}}},
+            "ceilings": {"real": {"kid": {"kid": interval(-1, 1)}}},
+        }  # fmt: skip
+
+    (run / "scores").mkdir(exist_ok=True, parents=True)
+    path = run / "scores" / f"{name}.json"
+    path.write_text(json.dumps({
+        "version": 1, "name": name, "run": run.name, "names": {"a": "day", "b": "<night>"}, "ab": direction(0),
+        "ba": direction(300),
+    }))  # fmt: skip
+    return path
+
+
+@pytest.fixture
+def run(tmp_path):
+    (tmp_path / "mine").mkdir()
+    return tmp_path / "mine"
+
+
+def bench(*folders):
+    return SimpleNamespace(runs={folder.name: LocalSource(folder, awaited=True) for folder in folders})
+
+
+def collected(*folders):
+    return scores.collect(bench(*folders).runs)
+
+
+def rows(html):
+    """The cells of each line of a table, as text."""
+    return [
+        [re.sub("<[^>]+>", " ", cell).strip() for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row)]
+        for row in re.findall(r"<tr[^>]*>(.*?)</tr>", html)
+    ]
+
+
+# --- the table ----------------------------------------------------------------------------------------------
+
+
+def test_the_table_has_baselines_and_ceilings_in_its_head(run):
+    write_scores(run)
+    (one, other), problems = collected(run)
+    assert problems == [] and [one.arrow, other.arrow] == ["day → <night>", "<night> → day"]
+    html = scores.table(one, one.chosen(None, None), SAY)
+    head, body = html.split("</thead>")
+    assert [row[0] for row in rows(head)[2:]] == [
+        "the input, untranslated baseline", "one colour baseline", "real pictures ceiling"
+    ]
+    assert "kid" in rows(head)[0][1] and rows(head)[1][1] == "KID × 1000 (lite0)&nbsp; ↓"
+    assert [[" ".join(cell.split()) for cell in row[:3]] for row in rows(body)] == [
+        ["epoch 1", "100.0 95.0 – 105.0", "0.250 0.240 – 0.260"], ["epoch 2", "50.0 45.0 – 55.0", "0.500 0.490 – 0.510"]
+    ]
+    assert body.count('class="best"') == 2 and "best" not in head, "KID and IoU of epoch 2; kept is equal"
+    assert 'title="kernel distance to real pictures of the target' in head
+    assert 'class="scores" data-run="mine" data-epoch="epoch-0002"' in head, "the newest row is chosen"
+    assert rows(head)[2][2] == "–", "what wasn't measured"
+
+
+def test_runs_that_were_measured_alike_share_a_table(run, tmp_path):
+    for folder in (run, tmp_path / "other"):
+        folder.mkdir(exist_ok=True)
+        write_scores(folder)
+    write_scores(tmp_path / "other", "small", pictures=4)
+    found, _ = collected(run, tmp_path / "other")
+    assert [list(one.reports) for one in found] == [["mine", "other"], ["mine", "other"], ["other"], ["other"]]
+    html = scores.table(found[0], None, SAY)
+    assert [row[0] for row in rows(html.split("</thead>")[1])][2:] == ["other · epoch 1", "other · epoch 2"]
+    assert html.count("the input, untranslated") == 1, "equal pictures have equal baselines"
+    names = [name for name, _ in scores.choices(found)]
+    assert len(set(names)) == 4 and "small: streets:count=9 (4)" in names[2]
+
+
+def test_names_of_runs_and_domains_are_no_html(tmp_path):
+    folder = tmp_path / "<b>"
+    write_scores(folder)
+    (one, _), _ = collected(folder)
+    row = one.chosen("<b>", "epoch-0001")
+    assert row.epoch == 1
+    for html in (scores.table(one, row, SAY), scores.heading(row, [], SAY), scores.plots(one, "<b>", "", SAY)):
+        assert "<b>\"" not in html and "of <b>" not in html
+
+
+def test_what_was_measured_on(run):
+    write_scores(run, segmenter={"network": "unet", "side": 128, "dataset": "streets"})
+    (one, _), _ = collected(run)
+    shown = re.sub("<[^>]+>", " ", scores.measured_on(one, SAY))
+    assert "streets:count=9 (test)" in shown and "9 at 32 pixels, against 8 real ones" in shown
+    assert "unet, 128², streets" in shown and "UTC" in shown
+
+
+def test_class_by_class(run):
+    write_scores(run)
+    (one, _), _ = collected(run)
+    html = scores.details(one.chosen("mine", "epoch-0002"), SAY)
+    assert rows(html) == [
+        ["", "segmenter: accuracy", "segmenter: IoU", "erased", "invented"], ["car", "0.750", "0.500", "3 of 7", "1 of 2"]
+    ]
+    assert scores.details(scores.Row("scores", "epoch-0001", "mine", 1, {}), SAY) == ""
+
+
+def test_plots_have_baselines_with_letters_and_bands(run):
+    write_scores(run)
+    (one, _), _ = collected(run)
+    html = scores.plots(one, "mine", "epoch-0002", SAY)
+    kid = re.search("<figure>.*?</figure>", html, re.DOTALL).group()
+    assert "KID × 1000 (lite0)" in kid and '<i class="dashed"></i>a the input, untranslated: 40.0' in kid
+    assert "↑ one colour: 900.0" in kid, "it would flatten the curve"
+    assert ">a</text>" in kid and ">c</text>" in kid and ">b</text>" not in kid
+    assert "epoch 2: 50.0" not in kid and "epoch 2: 50" in kid and kid.count("fill-opacity: 0.2") == 1
+    assert html.count("<figure>") == 3 and scores.plots(one, "nobody", "", SAY) == ""
+
+
+def test_links_name_the_epoch(run):
+    write_scores(run)
+    html = scores.links("a&b", "epoch-0002", ["epoch-0001", "epoch-0002"], SAY)
+    assert 'href="checkpoints?run=a%26b&amp;epoch=epoch-0002"' in html
+    assert 'href="compare?entries=a%26b%40epoch-0001,a%26b%40epoch-0002"' in html
+
+
+# --- the events ---------------------------------------------------------------------------------------------
+
+
+def test_without_scores_the_page_names_the_command(run):
+    request = SimpleNamespace(headers={}, query_params={})
+    radio, about, advice, table, *_ = Events(bench(run)).open_page(request)
+    assert "python -m cyclegan evaluate runs/mine --epochs all --dataset DATA" in about
+    assert (advice, table, radio.visible) == ("", "", False)
+
+
+def test_scores_that_appear_or_change_are_shown_at_the_next_refresh(run):
+    events, request = Events(bench(run)), SimpleNamespace(headers={}, query_params={})
+    assert events.show(None, None, None, request)[3] == ""
+    write_scores(run)
+    radio, *shown = events.show(None, None, None, request)
+    assert "KID × 1000 is best at epoch 2" in shown[1] and "epoch 2" in shown[2]
+    assert "no epoch beats this answer, which needs no training: the input, untranslated" in shown[1]
+    write_scores(run, epochs=(1, 2, 3))
+    radio, *shown = events.show(radio.choices[1][1], "mine", "epoch-0001", request)
+    assert "epoch 3" in shown[2] and radio.value == radio.choices[1][1]
+    assert shown[3:5] == ["mine", "epoch-0001"], "the choice stays"
+
+
+def test_the_address_names_a_run_and_an_epoch(run):
+    write_scores(run)
+    request = SimpleNamespace(headers={"accept-language": "ko"}, query_params={"run": "mine", "epoch": "epoch-0001"})
+    shown = Events(bench(run)).open_page(request)
+    assert shown[4:6] == ["mine", "epoch-0001"] and "어느 에폭이 좋을까요?" in shown[2]
+
+
+def test_a_row_is_selected(run):
+    write_scores(run)
+    events, request = Events(bench(run)), SimpleNamespace(headers={}, query_params={})
+    key = scores.choices(collected(run)[0])[0][1]
+    shown = events.pick(key, request, SimpleNamespace(run="mine", epoch="epoch-0001"))
+    assert shown[:2] == ["mine", "epoch-0001"] and "Epoch 1 of mine" in shown[3]
+    assert events.pick("gone", request, SimpleNamespace(run="mine", epoch="epoch-0001"))[:2] == [None, None]
+
+
+@pytest.mark.parametrize("content", [
+    "{", "[]", '{"version": 2, "name": "x"}', '{"version": 1, "name": "x", "ab": {}}',
+    '{"version": 1, "name": "x", "names": {"a": "A", "b": "B"}, "ab": {"measured_on": {}, "baselines": {}, '
+    '"ceilings": {}, "scores": {"epoch-0001": {"epoch": 1, "kid": {"kid": {"value": "much"}}}}}}',
+    '{"version": 1, "name": "x", "names": {"a": "A", "b": "B"}, "ab": {"measured_on": {}, "baselines": {}, '
+    '"ceilings": {}, "scores": {"epoch-0001": {"kid": {"kid": {"value": 1}}}}}}',
+])  # fmt: skip
+def test_a_broken_file_is_one_sentence_and_the_rest_is_shown(run, content):
+    write_scores(run)
+    (run / "scores" / "broken.json").write_text(content)
+    _, about, _, table, *_ = Events(bench(run)).open_page(SimpleNamespace(headers={}, query_params={}))
+    assert about.count('class="notice"') == 1 and "broken.json" in about and "epoch 2" in table
+
+
+def test_a_figure_that_is_not_finite_is_not_measured(run):
+    path = write_scores(run)
+    path.write_text(path.read_text().replace('": 50.0', '": NaN'))
+    (one, _), problems = collected(run)
+    assert problems == [] and rows(scores.table(one, None, SAY).split("</thead>")[1])[1][1] == "–"
+
+
+def test_the_newest_file_dates_the_measurement(run):
+    path = write_scores(run)
+    os.utime(path, (0, 0))
+    (one, _), _ = collected(run)
+    assert "1 Jan 1970, 00:00 UTC" in scores.measured_on(one, SAY)
