@@ -240,6 +240,10 @@ def _head(report: Mapping[str, Any]) -> Iterator[str]:
             + ("A single seed: how much the figures differ between seeds isn't known."
                if len(report["seeds"]) == 1 else "Figures are means over the seeds ± their standard deviation.")
         )  # fmt: skip
+    if any(row["paper"] for row in report["rows"]) and any(report["paper_ways"].values()):
+        yield ""
+        yield ("The papers' figures are of Cityscapes, with 19 classes, another segmenter and full trainings: compare the "
+               "order of rows, not the values.")  # fmt: skip
 
 
 def _way(report: Mapping[str, Any], way: Direction, picture: str | None) -> list[str]:

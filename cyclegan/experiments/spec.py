@@ -44,8 +44,8 @@ _QUIET = {"samples_every": 0, "num_workers": 0, "keep_training_state": 1}
 SCALES: Mapping[str, Scale] = {
     "tiny": Scale(
         "32² pixels and a hundred pictures: minutes on a CPU",
-        {"crop_size": 32, "load_size": 36, "ngf": 8, "ndf": 8, "generator": "resnet_6", "epochs": 8, "decay_epochs": 4,
-         "batch_size": 4, "lr": 1e-3, **_QUIET}, 1, "count=100,test_count=24,size=36",
+        {"crop_size": 32, "load_size": 36, "ngf": 8, "ndf": 8, "generator": "resnet_6", "epochs": 5, "decay_epochs": 3,
+         "batch_size": 4, "lr": 1e-3, **_QUIET}, 1, "count=100,test_count=20,size=36",
     ),
     "small": Scale(
         "64² pixels: hours on a CPU",

@@ -113,4 +113,4 @@ def test_grids_have_inputs_rows_and_truth(make_report):
 def test_a_report_before_any_run_says_so(tmp_path):
     plan = make_plan(EXPERIMENTS["pool"], None, "tiny", [0], tmp_path / "out")
     text = markdown(gather(plan), {})
-    assert "Nothing is scored yet." in text and "**no pool**, ab and ba, seed 0: not done yet (0 of 12 epochs)" in text
+    assert "Nothing is scored yet." in text and "**no pool**, ab and ba, seed 0: not done yet (0 of 8 epochs)" in text
