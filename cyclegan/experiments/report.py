@@ -242,8 +242,10 @@ def _head(report: Mapping[str, Any]) -> Iterator[str]:
         )  # fmt: skip
     if any(row["paper"] for row in report["rows"]) and any(report["paper_ways"].values()):
         yield ""
-        yield ("The papers' figures are of Cityscapes, with 19 classes, another segmenter and full trainings: compare the "
-               "order of rows, not the values.")  # fmt: skip
+        yield (
+            "The papers' figures are of Cityscapes, with 19 classes, another segmenter and full trainings: compare the "
+            "order of rows, not the values."
+        )
 
 
 def _way(report: Mapping[str, Any], way: Direction, picture: str | None) -> list[str]:

@@ -145,7 +145,7 @@ def test_two_experiments_in_one_folder_are_refused(tmp_path):
 
 @pytest.mark.parametrize(("change", "said"), [
     ({"shared": {**ONE_EACH, "ngf": 16}}, "row 'CycleGAN' had ngf 8, now 16"),
-    ({"shared": {**ONE_EACH, "lr": 0.001}}, "row 'CycleGAN' had lr as the method, now 0.001"),
+    ({"shared": {**ONE_EACH, "ema": 0.9}}, "row 'CycleGAN' had ema unset, now 0.9"),
     ({"rows": (Row("no pool", {"pool_size": 10}),)}, "row 'no pool' had pool_size 0, now 10"),
 ])  # fmt: skip
 def test_a_changed_setting_is_refused_by_name(tmp_path, fake_trainer, change, said):
