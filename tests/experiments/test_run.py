@@ -2,6 +2,7 @@
 
 import threading
 import time
+from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import replace
 
 import pytest
@@ -111,6 +112,15 @@ def test_stopping_ends_the_trainings_and_starts_no_more(tmp_path, fake_trainer):
     thread.join(20)
     assert not thread.is_alive() and fake_trainer() == ["cyclegan-0"]
     assert failure(out / "runs" / "cyclegan-0") is None  # It was stopped, and is continued by the next start.
+
+
+def test_a_limit_of_time_stops_it_likewise(tmp_path, fake_trainer):
+    plan = begun(plan_of(tmp_path / "out"))
+    (plan.output / "hang-cyclegan-0").touch()
+    runner = Runner(plan, FakeScorer(), jobs=1, show=lambda *_: None, say=print, ended=print, minutes=0.01)
+    with pytest.raises(FutureTimeout):
+        runner.run()
+    assert fake_trainer() in ([], ["cyclegan-0"]) and failure(plan.output / "runs" / "cyclegan-0") is None
 
 
 def test_a_trainer_that_outlived_a_kill_is_waited_for(tmp_path, fake_trainer, make_checkpoint):
