@@ -237,7 +237,7 @@ def read_plan(output: Path) -> Plan:
     try:
         rows = tuple(
             Row(row["name"], row["settings"], tuple(row["directions"]),
-                {key: tuple(value) for key, value in row["paper"].items()}, row["at"])
+                {key: tuple(value) for key, value in row["paper"].items()}, row["at"], row["from_labels"])
             for row in content["rows"]
         )  # fmt: skip
         experiment = Experiment(content["name"], content["title"], rows, content["shared"], content["at"])
