@@ -5,7 +5,16 @@ import pytest
 from cyclegan.errors import ConfigError
 from cyclegan.experiments.paper import TABLES_2_3, TABLES_4_5
 from cyclegan.experiments.plan import make_plan
-from cyclegan.experiments.spec import EXPERIMENTS, SCALES, Experiment, Row, config_of, find_experiment, flags, shown_command
+from cyclegan.experiments.spec import (
+    EXPERIMENTS,
+    SCALES,
+    Experiment,
+    Row,
+    config_of,
+    find_experiment,
+    flags,
+    shown_command,
+)
 
 
 @pytest.mark.parametrize("scale", SCALES)
