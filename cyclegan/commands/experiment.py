@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import TimeoutError
+from pathlib import Path
 from typing import Any
 
 from cyclegan.cli.flags import device, file_path, positive
@@ -123,6 +124,6 @@ def _run(plan: Any, args: argparse.Namespace) -> int:
 
 
 def _command(args: argparse.Namespace) -> str:
-    """Return the command for the report, without this machine's folders above the experiment's."""
-    words = [word.replace(str(args.output), args.output.name) for word in sys.argv[1:] if word != "--render"]
+    """Return the command for the report, without this machine's folders above those that it names."""
+    words = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:] if word != "--render"]
     return shlex.join(["python", "-m", "cyclegan", *words])
