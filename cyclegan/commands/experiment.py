@@ -7,6 +7,8 @@ import shlex
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import TimeoutError
+from pathlib import Path
 from typing import Any
 
 from cyclegan.cli.flags import device, file_path, positive
@@ -34,6 +36,8 @@ def add_experiment_command(add: Callable[..., argparse.ArgumentParser]) -> None:
                      help="runs per row, with the seeds 0 to N - 1 (default: "
                      + ", ".join(f"{name} {scale.seeds}" for name, scale in SCALES.items()) + ")")
     sub.add_argument("--jobs", type=positive, default=1, metavar="N", help="trainings at a time")
+    sub.add_argument("--minutes", type=positive, default=None, metavar="N",
+                     help="stop after so many minutes, as Ctrl-C does; the same command continues")
     sub.add_argument("--scores", type=_scores, default=None, metavar="NAMES",
                      help=f"some of {', '.join(SCORES)}, with commas in between (default: all that the data set "
                      "allows, but fid)")
@@ -102,10 +106,11 @@ def _run(plan: Any, args: argparse.Namespace) -> int:
 
         scorer = Scorer(segmenter=args.segmenter, scores=args.scores, device=device(args.device),
                         note=lambda sentence: say(f"note: {sentence}"))  # fmt: skip
-        runner = Runner(plan, scorer, jobs=args.jobs, show=show, say=say, ended=report)
+        runner = Runner(plan, scorer, jobs=args.jobs, show=show, say=say, ended=report,
+                        minutes=args.minutes)  # fmt: skip
         try:
             runner.run()
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, TimeoutError):
             bar.close()
             again = shlex.join(["python", "-m", "cyclegan", *sys.argv[1:]])
             print(f"stopped; what is trained is kept, and the same command continues: {again}", file=sys.stderr)
@@ -119,6 +124,6 @@ def _run(plan: Any, args: argparse.Namespace) -> int:
 
 
 def _command(args: argparse.Namespace) -> str:
-    """Return the command for the report, without this machine's folders above the experiment's."""
-    words = [word.replace(str(args.output), args.output.name) for word in sys.argv[1:] if word != "--render"]
+    """Return the command for the report, without this machine's folders above those that it names."""
+    words = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:] if word != "--render"]
     return shlex.join(["python", "-m", "cyclegan", *words])

@@ -213,7 +213,7 @@ def _check_unchanged(plan: Plan, before: Mapping[str, Any]) -> None:
         old, new = before["known"][row.name], plan.settings(row)
         changes += [
             message("row {row!r} had {name} {then}, now {now}", row=row.name, name=name,
-                    then=old.get(name, "as the method"), now=new.get(name, "as the method"))
+                    then=old.get(name, "unset"), now=new.get(name, "unset"))
             for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)
         ]  # fmt: skip
     if changes:
@@ -237,7 +237,7 @@ def read_plan(output: Path) -> Plan:
     try:
         rows = tuple(
             Row(row["name"], row["settings"], tuple(row["directions"]),
-                {key: tuple(value) for key, value in row["paper"].items()}, row["at"])
+                {key: tuple(value) for key, value in row["paper"].items()}, row["at"], row["from_labels"])
             for row in content["rows"]
         )  # fmt: skip
         experiment = Experiment(content["name"], content["title"], rows, content["shared"], content["at"])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import platform
 import statistics
+import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 import psutil
 
+import cyclegan
 from cyclegan import __version__
 from cyclegan.checkpoints.format import epoch_name
 from cyclegan.checkpoints.progress import MetricsLog
@@ -59,15 +61,17 @@ def gather(plan: Plan) -> dict[str, Any]:
         for way in training.directions if report is not None else ():
             if way not in report.content:
                 continue
-            measured.setdefault(way, report.content[way]["measured_on"])
+            facts = report.content[way]["measured_on"]
+            judge = facts["segmenter"] and {**facts["segmenter"], "dataset": _named(str(facts["segmenter"]["dataset"]))}
+            measured.setdefault(way, {**facts, "dataset": _named(facts["dataset"]), "segmenter": judge})
             run["figures"][way] = _flat(report.section(way, "scores").get(epoch_name(run["epoch"]), {}))
             for section in SECTIONS[1:]:
                 for name, scores in report.section(way, section).items():
                     references.setdefault(way, {}).setdefault(section, {}).setdefault(name, _flat(scores))
         rows[training.row.name]["runs"].append(run)
     return {
-        "version": 1, "name": plan.experiment.name, "title": plan.experiment.title, "dataset": plan.dataset,
-        "scale": plan.scale, "seeds": plan.seeds, "names": dict(plan.names),
+        "version": 1, "name": plan.experiment.name, "title": plan.experiment.title,
+        "dataset": _named(plan.dataset), "scale": plan.scale, "seeds": plan.seeds, "names": dict(plan.names),
         "paper_ways": {way: plan.paper_way(way) for way in DIRECTIONS}, "measured_on": measured,
         "references": references, "rows": list(rows.values()), "machine": machine(),
     }  # fmt: skip
@@ -83,7 +87,13 @@ def _run(training: Training) -> dict[str, Any]:
 
 def _portable(training: Training) -> dict[str, Any]:
     """Return a run's settings with its folder as seen from the experiment's parent, for readers elsewhere."""
-    return {**training.settings, "output_dir": "/".join(training.folder.parts[-3:])}
+    folders = {"dataset": _named(training.settings["dataset"]), "output_dir": "/".join(training.folder.parts[-3:])}
+    return {**training.settings, **folders}
+
+
+def _named(dataset: str) -> str:
+    """Return a data set as a report names it: without the folders of this machine above its own."""
+    return Path(dataset).name if Path(dataset).is_absolute() else dataset
 
 
 def _seconds(folder: Path) -> float:
@@ -107,7 +117,20 @@ def machine() -> dict[str, Any]:
         "cores": psutil.cpu_count(), "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None, "system": platform.system(),
         "python": platform.python_version(), "torch": torch.__version__, "cyclegan": __version__,
+        "commit": _commit(),
     }  # fmt: skip
+
+
+def _commit() -> str | None:
+    """Return the checked-out commit; None for an installed package."""
+    root = Path(cyclegan.__file__).parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        words = ["git", "-C", str(root), "rev-parse", "--short=12", "HEAD"]
+        return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
 
 
 def values_of(row: Mapping[str, Any], way: str, key: str) -> dict[int, float]:
@@ -227,7 +250,8 @@ def _head(report: Mapping[str, Any]) -> Iterator[str]:
         f"The trainings took {sum(run['seconds'] for run in runs) / 60:.1f} min in all"
         + (f", the last start {report['minutes']:.1f} min by the clock" if report.get("minutes") else "")
         + f". {machine['gpu'] or number_of(machine['cores'], 'core')}, {machine['memory_gib']:g} GiB, torch "
-        f"{machine['torch']}, cyclegan {machine['cyclegan']}."
+        f"{machine['torch']}, cyclegan {machine['cyclegan']}"
+        + (f", commit {machine['commit']}." if machine["commit"] else ".")
     )
     facts = next(iter(report["measured_on"].values()), None)
     if facts:
@@ -240,6 +264,12 @@ def _head(report: Mapping[str, Any]) -> Iterator[str]:
             + ("A single seed: how much the figures differ between seeds isn't known."
                if len(report["seeds"]) == 1 else "Figures are means over the seeds ± their standard deviation.")
         )  # fmt: skip
+    if any(row["paper"] for row in report["rows"]) and any(report["paper_ways"].values()):
+        yield ""
+        yield (
+            "The papers' figures are of Cityscapes, with 19 classes, another segmenter and full trainings: compare the "
+            "order of rows, not the values."
+        )
 
 
 def _way(report: Mapping[str, Any], way: Direction, picture: str | None) -> list[str]:

@@ -65,13 +65,15 @@ class Runner:
         show: called with the progress of trainings, from their threads.
         say: called with a line after each run.
         ended: called after each run, by one thread at a time, e.g. to write the report so far.
+        minutes: stop after so long; None: when everything is done.
     """
 
     def __init__(
         self, plan: Plan, scorer: Scorer, *, jobs: int, show: Show, say: Callable[[str], object],
-        ended: Callable[[], object],
+        ended: Callable[[], object], minutes: float | None = None,
     ) -> None:
         self.plan, self.scorer, self.jobs = plan, scorer, jobs
+        self._seconds = None if minutes is None else 60 * minutes
         self.show, self.say, self.ended = show, say, ended
         self.stopping = threading.Event()
         self._scoring = threading.Lock()
@@ -80,13 +82,14 @@ class Runner:
         """Train and score everything that isn't done yet. A run that fails leaves its reason in RUN/failed.txt.
 
         Raises:
-            KeyboardInterrupt: after the trainings have been stopped, each with its state saved.
+            KeyboardInterrupt, concurrent.futures.TimeoutError: after the trainings have been stopped, each with its
+                state saved.
         """
         record(self.plan)
         with ThreadPoolExecutor(self.jobs) as pool:
             futures = [pool.submit(self._one, training) for training in self.plan.trainings()]
             try:
-                for future in as_completed(futures):
+                for future in as_completed(futures, self._seconds):
                     future.result()
             except BaseException:
                 self.stopping.set()

@@ -35,7 +35,8 @@ def write_scores(plan, make_checkpoint, accuracies):
                 "metrics": {"truth_l1_ab": 30.0 - epoch, "diversity_ab": 0.5, "reconstruction_l1_ba": 10.0},
             })
         way = {
-            "measured_on": {"pictures": 2, "split": "test", "features": "lite0", "segmenter": None},
+            "measured_on": {"dataset": "/data/mine", "pictures": 2, "split": "test", "features": "lite0",
+                            "segmenter": {"network": "unet", "dataset": "/data/mine", "side": 64}},
             "scores": {"epoch-0002": {"commit_sha": "0" * 40, "epoch": 2, "segmentation": {
                 "seg_pixel": figure(values[0]), "seg_class": figure(0.2), "seg_iou": figure(values[1])},
                 "collapse": {"spread_of_targets": {"value": values[2]}, "follows_input": {"value": 0.9}}}},
@@ -78,6 +79,8 @@ def test_tables_have_rows_paper_baselines_and_ceilings(make_report):
     assert "Collapsed, or without regard to the input: bad (spread 0.10 of the real pictures')." in text
     assert "python train_accelerate.py --dataset" in text and "--output_dir out/runs/good-0" in text
     assert str(plan.output) not in text  # A report may be committed.
+    assert "Segmenter: unet, trained on `mine` at 64²." in text
+    assert "/data/" not in (plan.output / "report.json").read_text()
     assert content["rows"][0]["runs"][0]["seconds"] == 30.0
     assert "![Curves of the rows over the epochs](curves.png)" in text and (plan.output / "curves.png").is_file()
     assert json.loads((plan.output / "report.json").read_text())["rows"][1]["runs"][1]["failed"]
@@ -113,4 +116,4 @@ def test_grids_have_inputs_rows_and_truth(make_report):
 def test_a_report_before_any_run_says_so(tmp_path):
     plan = make_plan(EXPERIMENTS["pool"], None, "tiny", [0], tmp_path / "out")
     text = markdown(gather(plan), {})
-    assert "Nothing is scored yet." in text and "**no pool**, ab and ba, seed 0: not done yet (0 of 12 epochs)" in text
+    assert "Nothing is scored yet." in text and "**no pool**, ab and ba, seed 0: not done yet (0 of 8 epochs)" in text

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import replace
 
 import pytest
@@ -113,6 +114,15 @@ def test_stopping_ends_the_trainings_and_starts_no_more(tmp_path, fake_trainer):
     assert failure(out / "runs" / "cyclegan-0") is None  # It was stopped, and is continued by the next start.
 
 
+def test_a_limit_of_time_stops_it_likewise(tmp_path, fake_trainer):
+    plan = begun(plan_of(tmp_path / "out"))
+    (plan.output / "hang-cyclegan-0").touch()
+    runner = Runner(plan, FakeScorer(), jobs=1, show=lambda *_: None, say=print, ended=print, minutes=0.01)
+    with pytest.raises(FutureTimeout):
+        runner.run()
+    assert fake_trainer() in ([], ["cyclegan-0"]) and failure(plan.output / "runs" / "cyclegan-0") is None
+
+
 def test_a_trainer_that_outlived_a_kill_is_waited_for(tmp_path, fake_trainer, make_checkpoint):
     out = tmp_path / "out"
     plan = begun(plan_of(out, rows=(Row("no pool", {"pool_size": 0}),)))
@@ -145,7 +155,7 @@ def test_two_experiments_in_one_folder_are_refused(tmp_path):
 
 @pytest.mark.parametrize(("change", "said"), [
     ({"shared": {**ONE_EACH, "ngf": 16}}, "row 'CycleGAN' had ngf 8, now 16"),
-    ({"shared": {**ONE_EACH, "lr": 0.001}}, "row 'CycleGAN' had lr as the method, now 0.001"),
+    ({"shared": {**ONE_EACH, "ema": 0.9}}, "row 'CycleGAN' had ema unset, now 0.9"),
     ({"rows": (Row("no pool", {"pool_size": 10}),)}, "row 'no pool' had pool_size 0, now 10"),
 ])  # fmt: skip
 def test_a_changed_setting_is_refused_by_name(tmp_path, fake_trainer, change, said):

@@ -5,7 +5,16 @@ import pytest
 from cyclegan.errors import ConfigError
 from cyclegan.experiments.paper import TABLES_2_3, TABLES_4_5
 from cyclegan.experiments.plan import make_plan
-from cyclegan.experiments.spec import EXPERIMENTS, SCALES, config_of, find_experiment, flags, shown_command
+from cyclegan.experiments.spec import (
+    EXPERIMENTS,
+    SCALES,
+    Experiment,
+    Row,
+    config_of,
+    find_experiment,
+    flags,
+    shown_command,
+)
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -38,6 +47,9 @@ def test_the_forward_cycle_is_that_of_the_labels(tmp_path):
         plan = make_plan(EXPERIMENTS["ablations"], f"streets:{dataset}", "tiny", [0], tmp_path)
         forward = next(t for t in plan.trainings() if t.row.name == "GAN + forward cycle")
         assert getattr(forward.config.loss, weight) == 0
+        own = Experiment("mine", "Mine", (Row("as it says", {"lambda_cycle_a": 3.0}),))
+        (training,) = make_plan(own, f"streets:{dataset}", "tiny", [0], tmp_path).trainings()
+        assert training.config.loss.lambda_cycle_a == 3
         assert plan.paper_way("ab" if dataset.endswith("day") else "ba") == "labels → photo"
 
 

@@ -13,6 +13,7 @@ from cyclegan.checkpoints.format import CheckpointInfo
 from cyclegan.checkpoints.sources import CheckpointSource
 from cyclegan.config import DIRECTIONS, DataConfig, Direction
 from cyclegan.data import find_data, name_domains
+from cyclegan.data.domains import Splits
 from cyclegan.errors import ConfigError, Message, UserError, message
 from cyclegan.evaluation.scores.answers import Answer, Batch, references
 from cyclegan.evaluation.scores.describe import BATCH, Describer
@@ -35,7 +36,7 @@ def evaluate(
     scores: Collection[str] | None = None, name: str = "test", output: Path | None = None, features: str = "lite0",
     features_weights: Path | None = None, segmenter: Path | None = None, pictures: int | None = None,
     device: str | torch.device | None = None, progress: Progress | None = None,
-    note: Callable[[Message | UserError], object] = lambda _: None,
+    note: Callable[[Message | UserError], object] = lambda _: None, splits: Splits | None = None,
 ) -> Report:
     """Score epochs on whole test sets, and write RUN/scores/NAME.json after each; what is there isn't measured again.
 
@@ -58,6 +59,7 @@ def evaluate(
         device: where to compute; None chooses.
         progress: called with what is measured, pictures done, and their total, after each batch.
         note: called with sentences about what isn't measured.
+        splits: the data set's pictures, where the caller has opened it already; None opens it.
 
     Raises:
         UserError: a score, an epoch or a direction that isn't there, data that can't be read, or a file of scores that
@@ -65,7 +67,7 @@ def evaluate(
     """
     infos = chosen_epochs(source, epochs)
     config = data_config(dataset, infos[0])
-    splits = find_data(config)
+    splits = splits or find_data(config)
     ways = tuple(directions or infos[0].directions)
     with Processes() as processes:
         kinds = chosen_scores(scores)
