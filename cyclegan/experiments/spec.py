@@ -1,4 +1,4 @@
-"""What an experiment consists of: rows of trainer's settings. The given experiments, and a person's own from YAML."""
+"""Experiments as rows of the trainer's settings: the given ones, and a person's own from YAML."""
 
 from __future__ import annotations
 
