@@ -25,7 +25,7 @@ GIVEN = ("output_dir", "resume", "seed", "dataset", "push_to_hub", "hub_model_id
 
 @dataclass(frozen=True)
 class Scale:
-    """How large and how long an experiment is.
+    """The size and length of an experiment.
 
     Attributes:
         about: a phrase for --help.
