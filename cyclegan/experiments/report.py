@@ -39,7 +39,7 @@ REFERENCES = {
     "blind": "blind: the usual colour or class of each place", "another": "another real picture",
     "real": "real pictures", "truth": "the true pictures",
 }  # fmt: skip
-COLLAPSED, IGNORES = 0.3, 0.2
+COLLAPSED, IGNORES = 0.3, 0.15
 """Translations have collapsed below the first share of the real pictures' spread, and ignore their input below the
 second correlation."""
 
@@ -341,7 +341,7 @@ def _collapsed(report: Mapping[str, Any], way: str) -> list[str]:
     if not found:
         return [f"No row has collapsed: all spread at least {COLLAPSED} as far as real pictures, and follow their "
                 f"inputs by at least {IGNORES}.", ""]  # fmt: skip
-    return [f"Collapsed, or without regard to the input: {'; '.join(found)}.", ""]
+    return [f"Collapsed, or hardly following the input: {'; '.join(found)}.", ""]
 
 
 def _unfinished(report: Mapping[str, Any]) -> list[str]:

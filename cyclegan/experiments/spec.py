@@ -1,4 +1,4 @@
-"""What an experiment consists of: rows of trainer's settings. The given experiments, and a person's own from YAML."""
+"""Experiments as rows of the trainer's settings: the given ones, and a person's own from YAML."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ GIVEN = ("output_dir", "resume", "seed", "dataset", "push_to_hub", "hub_model_id
 
 @dataclass(frozen=True)
 class Scale:
-    """How large and how long an experiment is.
+    """The size and length of an experiment.
 
     Attributes:
         about: a phrase for --help.

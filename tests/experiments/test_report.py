@@ -76,7 +76,7 @@ def test_tables_have_rows_paper_baselines_and_ceilings(make_report):
     assert "| *baseline: blind: the usual colour or class of each place* | 0.600 |" in text
     assert "| *ceiling: real pictures* | 0.900 |  |  | 0.80 / 0.26 / 0.21 |" in text
     assert "- **bad**, ab and ba, seed 1: error: the losses are not finite" in text
-    assert "Collapsed, or without regard to the input: bad (spread 0.10 of the real pictures')." in text
+    assert "Collapsed, or hardly following the input: bad (spread 0.10 of the real pictures')." in text
     assert "python train_accelerate.py --dataset" in text and "--output_dir out/runs/good-0" in text
     assert str(plan.output) not in text  # A report may be committed.
     assert "Segmenter: unet, trained on `mine` at 64²." in text
