@@ -22,9 +22,10 @@ PRIVATE: dict[str, Any] = {
     "concurrency_limit": 32,
 }  # fmt: skip
 ABOUT = (
-    "The scores of a run on whole test sets, as `python -m cyclegan evaluate` wrote them. run: name of a run, the first "
-    "by default. Returns a list of files, each with name, run, names (of the domains a and b), and for each direction, ab "
-    "or ba, measured_on, scores by epoch, baselines and ceilings. A figure has value, low and high (95% interval)."
+    "The scores of a run on whole test sets, as `python -m cyclegan evaluate` wrote them. run: name of a run, the "
+    "first by default. Returns a list of files, each with name, run, names (of the domains a and b), and for each "
+    "direction, ab or ba, measured_on, scores by epoch, baselines and ceilings. A figure has value, low and high (95% "
+    "interval)."
 )
 """For programs that call the page."""
 
