@@ -26,6 +26,7 @@ SLOW = (
     "ui/pages/test_files_page.py", "study/test_simulate.py", "test_old_data.py", "methods/test_another_method.py",
     "training/test_processes.py", "test_package.py",
     "evaluation/scores/test_processes.py", "experiments/test_experiment.py",
+    "ui/pages/test_scores_browser.py",
 )  # fmt: skip
 """Files that take half a minute and more: pages in Chromium, whole trainings, exports. `make test-slow` runs them, the
 first ones first, so that no process is left alone with one in the end."""

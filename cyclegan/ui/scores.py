@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from cyclegan.checkpoints.sources import CheckpointSource
 from cyclegan.config import Direction
-from cyclegan.errors import UserError, rounded
+from cyclegan.errors import Message, UserError, message, rounded
 from cyclegan.evaluation.scores.recommend import disagreement, recommend
 from cyclegan.evaluation.scores.report import SECTIONS, Report, ScoresError, read_report, scores_folder
 from cyclegan.evaluation.scores.table import BY_KEY, SCORES, ScoreFigure
@@ -108,17 +108,17 @@ class Measurement:
         return say.text_of(figure.label) + (f" ({network})" if network else "")
 
 
-def collect(runs: Mapping[str, CheckpointSource]) -> tuple[list[Measurement], list[UserError]]:
-    """Return the measurements in the files of scores, and the files that can't be read."""
+def collect(runs: Mapping[str, CheckpointSource]) -> tuple[list[Measurement], list[Message]]:
+    """Return the measurements in the files of scores, and a sentence for each file that can't be read."""
     found: dict[str, Measurement] = {}
-    problems: list[UserError] = []
+    problems: list[Message] = []
     for run, source in runs.items():
         folder = scores_folder(source)
         for path in sorted(folder.glob("*.json")):
             try:
                 report = checked(read_report(folder, path.stem, run))
             except UserError as error:
-                problems.append(error)
+                problems.append(message("scores of {run} can't be shown: {problem}", run=run, problem=error))
                 continue
             for way in report.directions:
                 content = report.content
@@ -146,7 +146,8 @@ def checked(report: Report) -> Report:
                     and all(isinstance(number, (int, float)) for number in numbers)):
                 raise ValueError("values of other kinds")  # fmt: skip
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ScoresError("{file} isn't a file of scores of this version: remove it", file=report.path) from error
+        where = f"{report.path.parent.name}/{report.path.name}"
+        raise ScoresError("{file} isn't a file of scores of this version: remove it", file=where) from error
     return report
 
 

@@ -128,7 +128,8 @@ def read_report(folder: Path, name: str, run: str) -> Report:
         return Report(path, {"version": VERSION, "name": name, "run": run})
     content = read_json(path, error=ScoresError)
     if content.get("version") != VERSION or not isinstance(content.get("name"), str):
-        raise ScoresError("{file} isn't a file of scores of this version: remove it", file=path)
+        where = f"{folder.name}/{path.name}"  # Visitors of a server read it, and needn't learn where its folders are.
+        raise ScoresError("{file} isn't a file of scores of this version: remove it", file=where)
     return Report(path, content)
 
 

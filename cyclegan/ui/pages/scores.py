@@ -21,6 +21,13 @@ PRIVATE: dict[str, Any] = {
     "preprocess": False, "show_progress": "hidden", "api_visibility": "private", "concurrency_id": "scores",
     "concurrency_limit": 32,
 }  # fmt: skip
+ABOUT = (
+    "The scores of a run on whole test sets, as `python -m cyclegan evaluate` wrote them. run: name of a run, the "
+    "first by default. Returns a list of files, each with name, run, names (of the domains a and b), and for each "
+    "direction, ab or ba, measured_on, scores by epoch, baselines and ceilings. A figure has value, low and high (95% "
+    "interval)."
+)
+"""For programs that call the page."""
 
 
 def build(bench: Workbench) -> None:
@@ -54,8 +61,11 @@ def _layout() -> SimpleNamespace:
     # The epoch that is shown.
     run, epoch = gr.State(None), gr.State(None)
     picked = [run, epoch, column, heading, details, plots]
+    for_programs = gr.Button(visible=False)
+    named, files = gr.Textbox(visible=False, label="run"), gr.JSON(visible=False, label="files")
     return SimpleNamespace(
         choice=choice, refresh=refresh, table=table, note=note, grids=grids, run=run, epoch=epoch, picked=picked,
+        for_programs=for_programs, named=named, files=files,
         shown=[choice, about, advice, table, *picked],
     )  # fmt: skip
 
@@ -113,6 +123,12 @@ class Events:
         else:
             yield from epochs.samples(self.bench, run, tag, words.speaker(request))
 
+    def scores(self, run: str | None = None) -> list[dict[str, Any]]:
+        """Return the files of a run's scores, for programs; those that can't be read are left out."""
+        found, _ = scores.collect({"": self.bench.run(run or None)})
+        files = {report.path: report.content for one in found for report in one.reports.values()}
+        return list(files.values())
+
 
 def _wire(parts: SimpleNamespace, events: Events) -> None:
     def pictures(event: Any) -> None:
@@ -125,4 +141,8 @@ def _wire(parts: SimpleNamespace, events: Events) -> None:
     pictures(parts.choice.input(shows_errors(events.show), now, parts.shown, **PRIVATE))
     pictures(parts.refresh.click(shows_errors(events.show), now, parts.shown, **PRIVATE))
     pictures(parts.table.pick(shows_errors(events.pick), parts.choice, parts.picked, **PRIVATE))
+    parts.for_programs.click(
+        shows_errors(events.scores), parts.named, parts.files, **{**PRIVATE, "api_visibility": "public"},
+        api_name="scores", api_description=ABOUT,
+    )  # fmt: skip
     announce()

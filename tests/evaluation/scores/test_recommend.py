@@ -56,8 +56,8 @@ def test_a_warning_for_each_baseline_that_no_epoch_beats():
     assert list(found[0].unbeaten) == ["untranslated"]
     assert said(found)[0][1:] == [
         "No other epoch is within its interval.",
-        "But no epoch beats this answer, which needs no training: the input, untranslated (139.0 [107.0, 171.0]). Don't "
-        "choose by this score alone.",
+        "But no epoch beats this answer, which needs no training: the input, untranslated (139.0 [107.0, 171.0]). "
+        "Don't choose by this score alone.",
     ]
 
 

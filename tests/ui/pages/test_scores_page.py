@@ -129,7 +129,8 @@ def test_class_by_class(run):
     (one, _), _ = collected(run)
     html = scores.details(one.chosen("mine", "epoch-0002"), SAY)
     assert rows(html) == [
-        ["", "segmenter: accuracy", "segmenter: IoU", "erased", "invented"], ["car", "0.750", "0.500", "3 of 7", "1 of 2"]
+        ["", "segmenter: accuracy", "segmenter: IoU", "erased", "invented"],
+        ["car", "0.750", "0.500", "3 of 7", "1 of 2"],
     ]
     assert scores.details(scores.Row("scores", "epoch-0001", "mine", 1, {}), SAY) == ""
 
@@ -192,6 +193,14 @@ def test_a_row_is_selected(run):
     assert events.pick("gone", request, SimpleNamespace(run="mine", epoch="epoch-0001"))[:2] == [None, None]
 
 
+def test_programs_get_the_files(run, tmp_path):
+    path = write_scores(run)
+    (run / "scores" / "broken.json").write_text("{")
+    here = SimpleNamespace(run=lambda name: LocalSource({None: run, "other": tmp_path}[name], awaited=True))
+    assert Events(here).scores() == [json.loads(path.read_text())]
+    assert Events(here).scores("other") == []
+
+
 @pytest.mark.parametrize("content", [
     "{", "[]", '{"version": 2, "name": "x"}', '{"version": 1, "name": "x", "ab": {}}',
     '{"version": 1, "name": "x", "names": {"a": "A", "b": "B"}, "ab": {"measured_on": {}, "baselines": {}, '
@@ -203,7 +212,9 @@ def test_a_broken_file_is_one_sentence_and_the_rest_is_shown(run, content):
     write_scores(run)
     (run / "scores" / "broken.json").write_text(content)
     _, about, _, table, *_ = Events(bench(run)).open_page(SimpleNamespace(headers={}, query_params={}))
-    assert about.count('class="notice"') == 1 and "broken.json" in about and "epoch 2" in table
+    assert about.count('class="notice"') == 1 and "Scores of mine can&#x27;t be shown: scores/broken.json" in about
+    assert str(run) not in about
+    assert "epoch 2" in table
 
 
 def test_a_figure_that_is_not_finite_is_not_measured(run):
