@@ -27,7 +27,7 @@ from cyclegan.config import DataConfig, ModelConfig
 from cyclegan.data import find_data
 from cyclegan.evaluation.scores.describe import BATCH, Describer
 from cyclegan.evaluation.scores.evaluate import evaluate, translate_all
-from cyclegan.evaluation.scores.test_set import TestSet
+from cyclegan.evaluation.scores.sets import TestSet
 from cyclegan.networks import build_generator
 from cyclegan.translation.translator import Translator
 

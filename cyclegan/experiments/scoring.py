@@ -16,7 +16,7 @@ from cyclegan.data import Domain, find_data, name_domains
 from cyclegan.data.domains import Splits
 from cyclegan.evaluation.scores.evaluate import evaluate, translate_all
 from cyclegan.evaluation.scores.report import Report, read_report
-from cyclegan.evaluation.scores.test_set import KEPT_BYTES, TestSet
+from cyclegan.evaluation.scores.sets import KEPT_BYTES, TestSet
 from cyclegan.experiments.plan import SCORES_NAME, Training
 from cyclegan.files import read_json, whole_file, write_json
 from cyclegan.translation.translator import Translator

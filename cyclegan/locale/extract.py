@@ -28,7 +28,7 @@ ENGLISH_ONLY = (
     "cyclegan/checkpoints/training_state.py", "cyclegan/checkpoints/weights_file.py", "cyclegan/evaluation/collapse.py",
     *(f"cyclegan/evaluation/scores/{name}.py" for name in (
         "confusion", "describe", "distances", "evaluate", "kinds", "labelled", "prior", "processes", "registry",
-        "test_set")),
+        "sets")),
     "cyclegan/evaluation/segmenter.py",
     "cyclegan/evaluation/segmenter_training.py", "cyclegan/networks/features.py", "cyclegan/networks/segmenter.py",
     "cyclegan/translation/inputs.py", "cyclegan/translation/pictures.py", "cyclegan/translation/video_frames.py",

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from cyclegan.evaluation.scores.describe import Description
-from cyclegan.evaluation.scores.test_set import TestSet, small
+from cyclegan.evaluation.scores.sets import TestSet, small
 from cyclegan.images import resize
 
 Back = Callable[[Sequence[Image.Image]], list[Image.Image]]

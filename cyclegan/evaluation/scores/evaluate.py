@@ -20,8 +20,8 @@ from cyclegan.evaluation.scores.describe import BATCH, Describer
 from cyclegan.evaluation.scores.kinds import Score
 from cyclegan.evaluation.scores.processes import Processes
 from cyclegan.evaluation.scores.report import Report, read_report, scores_folder
+from cyclegan.evaluation.scores.sets import TestSet
 from cyclegan.evaluation.scores.table import SCORES
-from cyclegan.evaluation.scores.test_set import TestSet
 from cyclegan.translation.translator import Translator
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from cyclegan.evaluation.reconstruction import similarity
 from cyclegan.evaluation.scores import distances
 from cyclegan.evaluation.scores.answers import Answer, Batch
 from cyclegan.evaluation.scores.describe import Description
-from cyclegan.evaluation.scores.test_set import TestSet
+from cyclegan.evaluation.scores.sets import TestSet
 from cyclegan.images import mean_difference
 
 Rows = Mapping[str, np.ndarray]

@@ -13,7 +13,7 @@ from cyclegan.evaluation.scores.answers import Answer, Batch
 from cyclegan.evaluation.scores.confusion import accuracies, confusion
 from cyclegan.evaluation.scores.distances import mean_interval, quantiles, resampled
 from cyclegan.evaluation.scores.kinds import Result, Rows, Value
-from cyclegan.evaluation.scores.test_set import TestSet
+from cyclegan.evaluation.scores.sets import TestSet
 from cyclegan.evaluation.segmenter import Segmenter, load_segmenter
 
 PRESENT, KEPT = 0.005, 0.1

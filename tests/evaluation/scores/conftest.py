@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from cyclegan.config import DataConfig
 from cyclegan.data import find_data
 from cyclegan.evaluation.scores import describe
-from cyclegan.evaluation.scores.test_set import TestSet
+from cyclegan.evaluation.scores.sets import TestSet
 
 COUNT = 60
 
