@@ -8,6 +8,7 @@ import pytest
 from cyclegan.config import DataConfig, RunConfig, TrainConfig
 from cyclegan.errors import UserError
 from cyclegan.evaluation.scores import describe
+from cyclegan.evaluation.scores.report import Report
 from cyclegan.training import scoring
 from cyclegan.training.scoring import EpochScores
 from tests.evaluation.scores.conftest import Pixels
@@ -47,16 +48,13 @@ def test_every_second_epoch_is_scored_with_the_untranslated_input_beside_it(tmp_
     ("pairs_ssim", {1: 0.9, 2: 0.1, 3: 0.8, 4: 0.2, 5: 0.3}, {1, 3, 5}),
 ])  # fmt: skip
 def test_the_best_and_the_newest_are_kept(tmp_path, monkeypatch, by, values, kept):
-    scores = EpochScores(config(tmp_path, evaluate_every=1, scores="kid,pairs", keep="best:2", by=by), "cpu")
-    plain = scoring.evaluate
+    scores, known = EpochScores(config(tmp_path, evaluate_every=1, scores="kid,pairs", keep="best:2", by=by), "cpu"), {}
 
-    def scored(source, data, *, epochs, **options):
-        report = plain(source, data, epochs=epochs, **options)
-        for way in ("ab", "ba"):
-            figure, of_epoch = scores.figure, report.content[way]["scores"][f"epoch-{epochs[0]:04d}"]
-            of_epoch[figure.score][figure.key]["value"] = values[epochs[0]]
-        report.write()
-        return report
+    def scored(source, data, *, epochs: list[int], **options):
+        tag, figure = f"epoch-{epochs[0]:04d}", scores.figure
+        known[tag] = {"epoch": epochs[0], figure.score: {figure.key: {"value": values[epochs[0]]}}}
+        way = {"scores": known, "baselines": {}, "ceilings": {}}
+        return Report(tmp_path / "x.json", {"name": "training", "names": {"a": "A", "b": "B"}, "ab": way, "ba": way})
 
     monkeypatch.setattr(scoring, "evaluate", scored)
     for epoch in values:

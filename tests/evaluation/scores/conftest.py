@@ -10,6 +10,7 @@ from cyclegan.evaluation.scores import describe
 from cyclegan.evaluation.scores.sets import TestSet
 
 COUNT = 60
+"""Scenes: enough for NDB."""
 
 
 class Pixels(torch.nn.Module):
@@ -37,14 +38,14 @@ def no_network_of_features(monkeypatch, kept_features):
     monkeypatch.setattr(describe, "cache_folder", lambda: kept_features)
 
 
-def streets(more="", size=32):
-    return DataConfig(f"streets:count={COUNT},test_count={COUNT},size={size}{more}", crop_size=size, load_size=size)
+def streets(count, more="", size=32):
+    return DataConfig(f"streets:count={count},test_count={count},size={size}{more}", crop_size=size, load_size=size)
 
 
 @pytest.fixture(scope="module")
 def night(kept_features):
     """Day → night."""
-    config = streets()
+    config = streets(COUNT)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(describe, "build_score_features", lambda name, weights=None: Pixels())
         return TestSet(find_data(config), config, "ab", describe.Describer("pixels"))
@@ -53,7 +54,7 @@ def night(kept_features):
 @pytest.fixture(scope="module")
 def maps():
     """Day → labels."""
-    config = streets(",a=day,b=labels")
+    config = streets(15, ",a=day,b=labels")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(describe, "build_score_features", lambda name, weights=None: Pixels())
         return TestSet(find_data(config), config, "ab", describe.Describer("pixels"))

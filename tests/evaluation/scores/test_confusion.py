@@ -1,9 +1,8 @@
-"""Confusion matrices and their figures, next to scikit-learn's and torchmetrics'."""
+"""Confusion matrices and their figures, next to torchmetrics'."""
 
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import confusion_matrix
 from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix, MulticlassJaccardIndex
 
 from cyclegan.data.labels import VOID
@@ -20,12 +19,11 @@ def maps(count, seed=0, shape=(40, 50)):
 
 
 @pytest.mark.parametrize("count", [2, 3, 19])
-def test_the_matrix_is_that_of_scikit_learn_and_torchmetrics(count):
+def test_the_matrix_is_that_of_torchmetrics(count):
     truth, predicted = maps(count)
     found = confusion(truth, predicted, count)
-    scored = truth != VOID
     assert found.dtype == np.int64 and found.shape == (count, count)
-    assert (found == confusion_matrix(truth[scored], predicted[scored], labels=range(count))).all()
+    assert all(found[t, p] == ((truth == t) & (predicted == p)).sum() for t in range(count) for p in range(count))
     theirs = MulticlassConfusionMatrix(count, ignore_index=VOID)
     as_torch = [torch.from_numpy(each.astype(np.int64)) for each in (predicted, truth)]
     assert (found == theirs(*as_torch).numpy()).all()
