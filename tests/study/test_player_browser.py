@@ -157,12 +157,14 @@ def play(chromium, small_study, store):  # noqa: F811
 
     serve.forgiven = re.compile("(?!)")
     yield serve
-    for context in contexts:
-        context.close()
-    for web, thread, listening in running:
-        web.should_exit = True
-        thread.join()
-        listening.close()
+    try:
+        for context in contexts:
+            context.close()
+    finally:  # A browser that crashed must not leave a server running beside the next tests.
+        for web, thread, listening in running:
+            web.should_exit = True
+            thread.join()
+            listening.close()
     for here in pages:
         assert [url for url in here.requests if urlsplit(url).netloc != urlsplit(here.base).netloc
                 and urlsplit(url).scheme != "data"] == []
