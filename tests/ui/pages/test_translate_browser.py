@@ -13,7 +13,7 @@ from tests.ui.conftest import picture, write_epoch
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("app")]
 ARGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--disable-background-networking", "--disable-dev-shm-usage", "--disable-component-update", "--disable-sync",
 ]
 WAIT_MS = 300_000
 
