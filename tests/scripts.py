@@ -34,9 +34,9 @@ LIBRARIES = (
 )  # fmt: skip
 NOT_BEFORE = ("accelerate", "cyclegan", "datasets", "gradio", "hub", "huggingface_hub")
 """What LIBRARIES must not bring along: what is tested, and what reads the environment as it is imported."""
-UNREAD = ("ACCELERATE_", "GRADIO_", "HF_", "PYTEST_", "TORCHINDUCTOR_CACHE_DIR", "_TORCHINDUCTOR_")
+UNREAD = ("ACCELERATE_", "GRADIO_", "HF_", "KMP_", "PYTEST_", "TORCHINDUCTOR_CACHE_DIR", "_TORCHINDUCTOR_")
 """How variables begin that LIBRARIES don't read. torch itself sets the last two, where it is imported and where it
-compiles."""
+compiles; joblib, which other packages import where it is installed, sets KMP_ ones, which are for Intel's OpenMP."""
 
 
 def _read_by_libraries(env: Mapping[str, str]) -> dict[str, str]:
