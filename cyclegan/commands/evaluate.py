@@ -11,9 +11,9 @@ from typing import Any
 
 from cyclegan.cli.flags import device, file_path, positive
 from cyclegan.cli.progress import progress_bar
+from cyclegan.commands.options import add_scores_flag
 from cyclegan.config import DIRECTIONS
 from cyclegan.errors import ConfigError
-from cyclegan.evaluation.scores.table import SCORES
 from hub import open_source
 
 SUFFIXES = {".md": "markdown", ".csv": "csv_text", ".json": "json"}
@@ -30,9 +30,7 @@ def add_evaluate_command(add: Callable[..., argparse.ArgumentParser]) -> None:
                      "count, prepared as the run's")
     sub.add_argument("--direction", choices=(*DIRECTIONS, "both"), default="both",
                      help="ab: A → B, ba: B → A; both: all that the run has")
-    sub.add_argument("--scores", type=_scores, default=None, metavar="NAMES",
-                     help=f"some of {', '.join(SCORES)}, with commas in between (default: all that the data set "
-                     "allows, but fid)")
+    add_scores_flag(sub)
     sub.add_argument("--name", default="test", help="the figures are written to RUN/scores/NAME.json; those that are "
                      "there aren't measured again")
     sub.add_argument("--output_dir", type=file_path, default=None, metavar="DIR",
@@ -54,14 +52,6 @@ def add_evaluate_command(add: Callable[..., argparse.ArgumentParser]) -> None:
 
 def _epochs(text: str) -> str | list[int]:
     return text if text in ("all", "latest") else [positive(part) for part in text.split(",")]
-
-
-def _scores(text: str) -> list[str]:
-    names = [name.strip() for name in text.split(",")]
-    for name in names:
-        if name not in SCORES:
-            raise argparse.ArgumentTypeError(f"{name!r} isn't a score: choose from {', '.join(SCORES)}")
-    return names
 
 
 def _table(text: str) -> Path:

@@ -14,8 +14,8 @@ from typing import Any
 from cyclegan.cli.flags import device, file_path, positive
 from cyclegan.cli.progress import progress_bar
 from cyclegan.cli.signals import end_in_order
+from cyclegan.commands.options import add_scores_flag
 from cyclegan.errors import ConfigError, number_of
-from cyclegan.evaluation.scores.table import SCORES
 from cyclegan.experiments.spec import EXPERIMENTS, SCALES, find_experiment
 
 
@@ -38,22 +38,12 @@ def add_experiment_command(add: Callable[..., argparse.ArgumentParser]) -> None:
     sub.add_argument("--jobs", type=positive, default=1, metavar="N", help="trainings at a time")
     sub.add_argument("--minutes", type=positive, default=None, metavar="N",
                      help="stop after so many minutes, as Ctrl-C does; the same command continues")
-    sub.add_argument("--scores", type=_scores, default=None, metavar="NAMES",
-                     help=f"some of {', '.join(SCORES)}, with commas in between (default: all that the data set "
-                     "allows, but fid)")
+    add_scores_flag(sub)
     sub.add_argument("--segmenter", type=file_path, default=None, metavar="DIR",
                      help="segmenter of the photos, see python -m cyclegan segmenter (default: the one that comes with "
                      "the package, for streets)")
     sub.add_argument("--device", default=None, help="where to score: cpu, cuda, cuda:1, mps; chosen if not given")
     sub.add_argument("--render", action="store_true", help="only write the report anew, from what is in DIR")
-
-
-def _scores(text: str) -> list[str]:
-    names = [name.strip() for name in text.split(",")]
-    for name in names:
-        if name not in SCORES:
-            raise argparse.ArgumentTypeError(f"{name!r} isn't a score: choose from {', '.join(SCORES)}")
-    return names
 
 
 def experiment(args: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 from cyclegan.checkpoints.format import Checkpoint
 from cyclegan.cli.flags import positive
 from cyclegan.config import DIRECTIONS, Direction
+from cyclegan.evaluation.scores.table import SCORES
 from hub import open_source
 
 
@@ -35,6 +36,21 @@ def add_direction_flag(parser: argparse.ArgumentParser, **options: Any) -> None:
     parser.add_argument("--direction", **{"required": True, **options}, type=_direction, metavar="{ab,ba}",
                         help="ab: A → B, ba: B → A; A and B are the names of the run's two domains in that order, "
                         "which the app, its config.json and the result's line name")
+
+
+def add_scores_flag(parser: argparse.ArgumentParser) -> None:
+    """Add --scores, some names of scores."""
+    parser.add_argument("--scores", type=_scores, default=None, metavar="NAMES",
+                        help=f"some of {', '.join(SCORES)}, with commas in between (default: all that the data set "
+                        "allows, but fid)")
+
+
+def _scores(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in SCORES:
+            raise argparse.ArgumentTypeError(f"{name!r} isn't a score: choose from {', '.join(SCORES)}")
+    return names
 
 
 def _direction(text: str) -> Direction:

@@ -72,26 +72,18 @@ class EpochScores:
                 for found, answer in ((figures, ("scores", epoch_name(epoch))), (plain, ("baselines", "untranslated"))):
                     if value := report.value(way, *answer, figure.score, figure.key):
                         found[f"{figure.key}_{way}"] = value["value"]
-            parts.append(self._line(report, way, epoch))
+            name = f"{self.figure.key}_{way}"
+            if name in figures:
+                known = f" (untranslated {self.figure.show(plain[name])})" if name in plain else ""
+                parts.append(f"{direction_line(report, way)} {self.figure.show(figures[name])}{known}")
         say(message(
             "epoch {epoch}, {figure}: {figures}", epoch=epoch, figure=self.figure.label,
-            figures=", ".join(filter(None, parts)),
+            figures=", ".join(parts),
         ))  # fmt: skip
         if self.run.keep != "all":
             self._prune(report, int(self.run.keep.removeprefix("best:")), say)
         return {"event": "scores", "epoch": epoch, "step": step, "losses": {}, "metrics": figures,
                 "untranslated": plain}  # fmt: skip
-
-    def _line(self, report: Report, way: Any, epoch: int) -> str:
-        """Return "day → night 41.2 (untranslated 144.4)"."""
-        own, plain = (
-            report.value(way, section, answer, self.figure.score, self.figure.key)
-            for section, answer in (("scores", epoch_name(epoch)), ("baselines", "untranslated"))
-        )
-        if own is None:
-            return ""
-        known = "" if plain is None else f" (untranslated {self.figure.show(plain['value'])})"
-        return f"{direction_line(report, way)} {self.figure.show(own['value'])}{known}"
 
     def _prune(self, report: Report, count: int, say: Callable[[Message], object]) -> None:
         """Remove the epochs that are neither among the best `count`, by the mean over directions, nor the newest."""

@@ -128,7 +128,10 @@ def references(test: TestSet) -> list[Answer]:
     ) -> Answer:
         def batch(indices: Sequence[int]) -> Batch:
             fakes = [make(index) for index in indices]
-            predicted = None if places is None else [fitted(places, fake.size) for fake in fakes]
+            predicted = None
+            if places is not None:
+                prior = Image.fromarray(places)
+                predicted = [np.asarray(resize(prior, fake.size, Image.Resampling.NEAREST)) for fake in fakes]
             return Batch(test, indices, fakes, predicted=predicted)
 
         return Answer(name, "baselines", count, batch, scores)
@@ -160,10 +163,3 @@ def references(test: TestSet) -> list[Answer]:
             OF_PICTURES - {"pairs"} | OF_SETS,
         ))  # fmt: skip
     return found
-
-
-def fitted(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Return a label map at this width and height, by the nearest pixel."""
-    if labels.shape[::-1] == size:
-        return labels
-    return np.asarray(Image.fromarray(labels).resize(size, Image.Resampling.NEAREST))

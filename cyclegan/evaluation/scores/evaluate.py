@@ -214,12 +214,12 @@ def measurable(
     Args:
         scores: those that are wanted.
         test: the test set.
-        asked: True if a person named them; one that can't be measured is then an error, else a note.
+        asked: True if a person named them; if a single one was named, it must be measurable.
         segmenter: a trained segmenter's folder.
         note: called with the reason for each that isn't measured.
 
     Raises:
-        ConfigError: a named one can't be measured.
+        ConfigError: the only one that was named can't be measured.
     """
     found = []
     for score in scores:

@@ -82,7 +82,7 @@ class TestSet:
         source, target = (domains[side] for side in direction)
         self.into_labels = splits.label_domain == direction[1]
         self.source, self.target = self._domain(source), self._domain(target)
-        self.target_train, self.source_train = (self._domain(train[side]) for side in (direction[1], direction[0]))
+        self.target_train = self._domain(train[direction[1]])
         for domain in (self.source, self.target, self.target_train):
             if len(domain) < 2:
                 raise DataError("{part} has fewer than two pictures: scores need more", part=domain.part)
