@@ -13,6 +13,12 @@
 
 Each part has its own time, and what fails is told and doesn't keep the next part from running. OUTPUT holds README.md
 with the results, checks.json, train_throughput.json and .md, training.json, run/ and report/.
+
+    python -m benchmarks.gpu --experiment baselines --scale paper --dataset data/maps --output runs/baselines
+
+does nothing of this. It runs `python -m cyclegan experiment` for nine minutes; what stands after -- is added to its
+flags. The same command continues where the last one ended, also on another machine that has OUTPUT, until its report
+is complete.
 """
 
 from __future__ import annotations
@@ -21,6 +27,7 @@ import argparse
 import json
 import multiprocessing
 import multiprocessing.connection
+import os
 import shlex
 import shutil
 import statistics
@@ -53,6 +60,7 @@ from benchmarks.train_throughput import (
 from cyclegan.config import CycleGANConfig, DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
 from cyclegan.data import find_data
 from cyclegan.errors import number_of
+from cyclegan.experiments.spec import SCALES
 from cyclegan.training.resolve import resolve_auto
 from cyclegan.training.trainer import Trainer
 
@@ -347,6 +355,18 @@ def run_training(args: argparse.Namespace, throughput: dict[str, Any] | None, li
     return result
 
 
+def run_experiment(args: argparse.Namespace) -> int:
+    """Run a piece of an experiment; its exit status is `experiment`'s, 130 where more pieces are needed."""
+    words = ["-m", "cyclegan", "experiment", args.experiment, "--scale", args.scale, "--output", str(args.output)]
+    words += ["--minutes", str(max(1, int(args.seconds / 60)))]
+    if args.dataset:
+        words += ["--dataset", str(args.dataset)]
+    if args.device == "cpu":
+        words += ["--device", "cpu"]
+    cpu = {"ACCELERATE_USE_CPU": "true"} if args.device == "cpu" else {}
+    return subprocess.run([sys.executable, *words, *args.train_flags], env={**os.environ, **cpu}).returncode
+
+
 # --- all of it ----------------------------------------------------------------------------------------------
 
 
@@ -380,13 +400,15 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.gpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--dataset", type=Path, required=True, help="folder with train and val of side-by-side pairs")
+    parser.add_argument("--dataset", type=Path, help="folder with train and val of side-by-side pairs")
     parser.add_argument("--output", type=Path, required=True, help="folder to write, new or empty")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="where to run")
     parser.add_argument("--seconds", type=float, help="for all of it (default: 525; with --tiny 160)")
     parser.add_argument("--batch_size", type=int, default=1, help="of the training")
     parser.add_argument("--parts", default=",".join(PARTS), help="which parts to run (default: %(default)s)")
     parser.add_argument("--tiny", action="store_true", help="networks and pictures so small that any computer can")
+    parser.add_argument("--experiment", metavar="NAME", help="run a piece of this experiment instead")
+    parser.add_argument("--scale", choices=tuple(SCALES), default="paper", help="of the experiment")
     own, train_flags = sys.argv[1:], []
     if "--" in own:
         own, train_flags = own[: own.index("--")], own[own.index("--") + 1 :]
@@ -394,12 +416,16 @@ def parse() -> argparse.Namespace:
     args.train_flags, args.parts = train_flags, args.parts.split(",")
     if unknown := set(args.parts) - set(PARTS):
         parser.error(f"--parts has no {', '.join(sorted(unknown))}: choose from {', '.join(PARTS)}")
-    args.typed = {str(path.expanduser().absolute()): str(path) for path in (args.dataset, args.output)}
-    args.typed[str(args.output.expanduser().absolute() / "run")] = str(args.output / "run")
     args.seconds = args.seconds or (160.0 if args.tiny else 525.0)
-    args.dataset, args.output = args.dataset.expanduser().absolute(), args.output.expanduser().absolute()
     if args.device == "cuda" and not torch.cuda.is_available():
         parser.error("torch sees no GPU here; --device cpu --tiny tries the whole script on a CPU")
+    if args.experiment:
+        return args
+    if args.dataset is None:
+        parser.error("--dataset is missing: the folder of side-by-side pairs")
+    args.typed = {str(path.expanduser().absolute()): str(path) for path in (args.dataset, args.output)}
+    args.typed[str(args.output.expanduser().absolute() / "run")] = str(args.output / "run")
+    args.dataset, args.output = args.dataset.expanduser().absolute(), args.output.expanduser().absolute()
     if not (args.dataset / "train").is_dir():
         parser.error(f"--dataset {args.dataset} has no folder train: side-by-side pairs are needed")
     if args.output.exists() and any(args.output.iterdir()):
@@ -410,6 +436,8 @@ def parse() -> argparse.Namespace:
 def main() -> int:
     """Run every part; the exit status is 0 if all of them ran and every check came out well."""
     args, began = parse(), time.monotonic()
+    if args.experiment:
+        return run_experiment(args)
     args.output.mkdir(parents=True, exist_ok=True)
     summary: dict[str, Any] = {
         "command": shlex.join(["python", "-m", "benchmarks.gpu", *sys.argv[1:]]), "machine": describe(), "parts": {},

@@ -15,6 +15,7 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 from PIL import Image  # noqa: E402
 
+from cyclegan.data.domains import StreetsDomain  # noqa: E402
 from tests import scripts  # noqa: E402
 
 SLOW = (
@@ -46,6 +47,30 @@ def pytest_collection_modifyitems(items):
 
             if not torch.cuda.is_available():
                 item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def small_scenes_are_drawn_once():
+    """The scenes of `streets` are the same in every test, and drawing them took a large part of the suite's time."""
+    kept = {}
+
+    def once(draw):
+        def found(domain, *at):
+            spec = domain.spec
+            if spec.width * spec.height > 96**2:
+                return draw(domain, *at)
+            scene = (spec.seed, spec.width, spec.height, str(spec.density_a), str(spec.density_b), spec.a, spec.b)
+            key = (draw.__name__, *scene, domain.split, domain.side, *at)
+            if key not in kept:
+                kept[key] = draw(domain, *at)
+            return kept[key].copy()
+
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("_picture", "labels"):
+            patch.setattr(StreetsDomain, name, once(getattr(StreetsDomain, name)))
+        yield
 
 
 @pytest.fixture

@@ -167,7 +167,7 @@ def save_segmenter(segmenter: Segmenter, folder: Path) -> None:
         ) from error  # fmt: skip
 
 
-def load_segmenter(folder: str | Path | None, classes: Classes, *, device: str = "cpu") -> Segmenter:
+def load_segmenter(folder: str | Path | None, classes: Classes, *, device: str | torch.device = "cpu") -> Segmenter:
     """Return a segmenter of these classes.
 
     Args:

@@ -8,9 +8,9 @@ from typing import Any
 
 from cyclegan.checkpoints.format import epoch_name
 from cyclegan.checkpoints.sources import LocalSource
-from cyclegan.config import TrainConfig
+from cyclegan.config import DIRECTIONS, TrainConfig
 from cyclegan.errors import ConfigError, Message, UserError, message
-from cyclegan.evaluation.scores.evaluate import check_scores, evaluate
+from cyclegan.evaluation.scores.evaluate import Evaluator
 from cyclegan.evaluation.scores.report import Report
 from cyclegan.evaluation.scores.table import BY_KEY, SCORE_FIGURES
 from cyclegan.evaluation.scores.tables import direction_line
@@ -32,7 +32,7 @@ class EpochScores:
     """
 
     def __init__(self, config: TrainConfig, device: Any) -> None:
-        self.run, self.data, self.device = config.run, config.data, device
+        self.run = config.run
         self.folder = Path(config.run.output_dir)
         self.names = self.run.scores.split(",")
         found = BY_KEY.get(self.run.by) or next((f for f in SCORE_FIGURES if f.score == self.run.by), None)
@@ -47,7 +47,8 @@ class EpochScores:
                 "--keep {keep} --by {by} needs --scores {score}", keep=self.run.keep, by=self.run.by,
                 score=self.figure.score,
             )  # fmt: skip
-        check_scores(config.data, self.names, device=device)
+        self.evaluator = Evaluator(config.data, scores=self.names, device=device)
+        self.evaluator.check((config.loss.direction,) if hasattr(config.loss, "direction") else DIRECTIONS)
 
     def after(self, epoch: int, step: int, say: Callable[[Message], object]) -> dict[str, Any] | None:
         """Score an epoch that has been written, if it is its turn, and return a row for metrics.jsonl.
@@ -60,9 +61,7 @@ class EpochScores:
         if epoch % self.run.evaluate_every:
             return None
         try:
-            report = evaluate(
-                LocalSource(self.folder), self.data, epochs=[epoch], scores=self.names, name=NAME, device=self.device
-            )
+            report = self.evaluator.score(LocalSource(self.folder), [epoch], name=NAME)
         except UserError as error:
             say(message("warning: epoch {epoch} isn't scored: {reason}", epoch=epoch, reason=error))
             return None

@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[2]
 REPORT = ROOT / "benchmarks" / "reports" / "training_hours.md"
 
 
+@pytest.mark.slow
 def test_a_step_on_four_times_the_area_does_four_times_the_work_of_its_layers():
     args = parse(["--ngf", "4", "--ndf", "4", "--generator", "resnet_6"])
     small, large = (work_of(size, args) for size in (64, 128))

@@ -518,10 +518,11 @@ def test_drawn_pictures_are_not_checked_only_cached(monkeypatch):
     drawn = []
     from cyclegan.data.streets import StreetsSpec
 
-    monkeypatch.setattr(StreetsSpec, "image", lambda self, *at: drawn.append(at) or picture((32, 32), 0))
-    opened("streets:count=3,test_count=2,size=32", cache_mb=0, num_workers=0)
+    monkeypatch.setattr(StreetsSpec, "image", lambda self, *at: drawn.append(at) or picture((128, 128), 0))
+    large = "streets:count=3,test_count=2,size=128"  # Other tests' smaller ones are drawn already.
+    opened(large, cache_mb=0, num_workers=0)
     assert drawn == []
-    opened("streets:count=3,test_count=2,size=32")
+    opened(large)
     assert sorted(drawn) == [("train", side, i) for side in "ab" for i in range(3)]
 
 

@@ -101,6 +101,7 @@ def test_it_steps_between_processes():
     assert_steps_between_processes(method="bigan")
 
 
+@pytest.mark.slow
 def test_it_goes_the_whole_way(tmp_path, run_script, start_script):
     record, card = whole_way(tmp_path, run_script, start_script, "--method", "bigan")
     assert record["losses"].keys() == {"gan_ab", "gan_ba", "disc_a", "disc_b"}

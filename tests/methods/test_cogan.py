@@ -180,6 +180,7 @@ def test_its_defaults_and_what_it_refuses(capsys):
         TrainConfig.from_json(own.to_json() | {"data": own.data.to_json() | {"crop_size": 64}})
 
 
+@pytest.mark.slow
 def test_it_trains_publishes_starts_others_and_translates(tmp_path, run_script, make_checkpoint, any_precision):
     run = tmp_path / "run"
     run_script("train_accelerate.py", *SMALL, "--epochs", "2", "--decay_epochs", "0", "--output_dir", run)

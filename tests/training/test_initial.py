@@ -97,6 +97,7 @@ def test_what_fits_is_taken_and_the_rest_is_listed(make_checkpoint, tmp_path):
     assert all(torch.equal(ours[key], value) for key, value in theirs.items())
 
 
+@pytest.mark.slow
 def test_a_run_and_its_fine_tuning(tmp_path, tiny_flags, run_script):
     """Discriminators are kept and taken up, the networks' settings follow, and the checkpoints name their parent."""
     first, second = tmp_path / "first", tmp_path / "second"

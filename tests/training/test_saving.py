@@ -44,6 +44,7 @@ def test_states_every_so_many_steps_or_minutes(saved):
     assert saved("2min", processes=2) == []  # Asked at every 20th step, each of which ends an epoch here.
 
 
+@pytest.mark.slow
 def test_a_limit_of_steps_leaves_a_checkpoint_and_a_state_that_continues_bit_for_bit(tmp_path, tiny_flags, run_script):
     flags = (*tiny_flags, "--epochs", 3, "--decay_epochs", 0, "--pool_size", 2)
     whole, cut = tmp_path / "whole", tmp_path / "cut"

@@ -7,9 +7,8 @@ import pytest
 
 from cyclegan.config import DataConfig, RunConfig, TrainConfig
 from cyclegan.errors import UserError
-from cyclegan.evaluation.scores import describe
+from cyclegan.evaluation.scores import describe, evaluate
 from cyclegan.evaluation.scores.report import Report
-from cyclegan.training import scoring
 from cyclegan.training.scoring import EpochScores
 from tests.evaluation.scores.conftest import Pixels
 from tests.ui.conftest import write_epoch
@@ -50,13 +49,13 @@ def test_every_second_epoch_is_scored_with_the_untranslated_input_beside_it(tmp_
 def test_the_best_and_the_newest_are_kept(tmp_path, monkeypatch, by, values, kept):
     scores, known = EpochScores(config(tmp_path, evaluate_every=1, scores="kid,pairs", keep="best:2", by=by), "cpu"), {}
 
-    def scored(source, data, *, epochs: list[int], **options):
+    def scored(source, epochs, **options):
         tag, figure = f"epoch-{epochs[0]:04d}", scores.figure
         known[tag] = {"epoch": epochs[0], figure.score: {figure.key: {"value": values[epochs[0]]}}}
         way = {"scores": known, "baselines": {}, "ceilings": {}}
         return Report(tmp_path / "x.json", {"name": "training", "names": {"a": "A", "b": "B"}, "ab": way, "ba": way})
 
-    monkeypatch.setattr(scoring, "evaluate", scored)
+    monkeypatch.setattr(scores.evaluator, "score", scored)
     for epoch in values:
         write_epoch(tmp_path, epoch)
         scores.after(epoch, epoch, lambda _: None)
@@ -86,5 +85,23 @@ def test_flags_that_do_not_fit(tmp_path, options, said):
 def test_an_epoch_that_cannot_be_scored_does_not_end_the_training(tmp_path):
     scores, said = EpochScores(config(tmp_path), "cpu"), []
     write_epoch(tmp_path, 2)
-    scores.data = dataclasses.replace(DATA, dataset="streets:count=6,test_count=1,size=32")
+    (tmp_path / "scores").mkdir()
+    (tmp_path / "scores" / "training.json").write_text("{")
     assert scores.after(2, 2, said.append) is None and "epoch 2 isn't scored" in str(said[0])
+
+
+def test_scores_of_either_direction_can_be_named_together(tmp_path):
+    of_labels = dataclasses.replace(DATA, dataset=DATA.dataset + ",a=labels,b=day")
+    settings = config(tmp_path, scores="segmentation,labels")
+    EpochScores(dataclasses.replace(settings, data=of_labels), "cpu")
+
+
+def test_the_data_are_opened_once(tmp_path, monkeypatch):
+    opened = []
+    plain = evaluate.find_data
+    monkeypatch.setattr(evaluate, "find_data", lambda config: opened.append(config) or plain(config))
+    scores = EpochScores(config(tmp_path), "cpu")
+    for epoch in (2, 4):
+        write_epoch(tmp_path, epoch)
+        assert scores.after(epoch, epoch, lambda _: None)
+    assert len(opened) == 1

@@ -256,6 +256,7 @@ print(peak() - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB on Linux")
 def test_a_process_stays_near_the_bound():
     """Measured exactly by benchmarks/tiling.py; here with room for a busy machine. One pass takes 250 MiB and more."""

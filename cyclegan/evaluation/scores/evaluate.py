@@ -11,18 +11,18 @@ from PIL import Image
 
 from cyclegan.checkpoints.format import CheckpointInfo
 from cyclegan.checkpoints.sources import CheckpointSource
-from cyclegan.config import DIRECTIONS, DataConfig, Direction
+from cyclegan.config import DataConfig, Direction
 from cyclegan.data import find_data, name_domains
 from cyclegan.data.domains import Splits
 from cyclegan.errors import ConfigError, Message, UserError, message
 from cyclegan.evaluation.scores.answers import Answer, Batch, references
 from cyclegan.evaluation.scores.describe import BATCH, Describer
-from cyclegan.evaluation.scores.kinds import Score
+from cyclegan.evaluation.scores.kinds import Result, Score
 from cyclegan.evaluation.scores.processes import Processes
 from cyclegan.evaluation.scores.report import Report, read_report, scores_folder
-from cyclegan.evaluation.scores.sets import TestSet
+from cyclegan.evaluation.scores.sets import Shelf, TestSet
 from cyclegan.evaluation.scores.table import SCORES
-from cyclegan.translation.translator import Translator
+from cyclegan.translation.translator import Translator, default_device
 
 if TYPE_CHECKING:
     import torch
@@ -36,7 +36,7 @@ def evaluate(
     scores: Collection[str] | None = None, name: str = "test", output: Path | None = None, features: str = "lite0",
     features_weights: Path | None = None, segmenter: Path | None = None, pictures: int | None = None,
     device: str | torch.device | None = None, progress: Progress | None = None,
-    note: Callable[[Message | UserError], object] = lambda _: None, splits: Splits | None = None,
+    note: Callable[[Message | UserError], object] = lambda _: None,
 ) -> Report:
     """Score epochs on whole test sets, and write RUN/scores/NAME.json after each; what is there isn't measured again.
 
@@ -59,67 +59,144 @@ def evaluate(
         device: where to compute; None chooses.
         progress: called with what is measured, pictures done, and their total, after each batch.
         note: called with sentences about what isn't measured.
-        splits: the data set's pictures, where the caller has opened it already; None opens it.
 
     Raises:
         UserError: a score, an epoch or a direction that isn't there, data that can't be read, or a file of scores that
             other settings have written.
     """
     infos = chosen_epochs(source, epochs)
-    config = data_config(dataset, infos[0])
-    splits = splits or find_data(config)
+    evaluator = Evaluator(
+        data_config(dataset, infos[0]), scores=scores, features=features, features_weights=features_weights,
+        segmenter=segmenter, pictures=pictures, device=device, note=note,
+    )  # fmt: skip
     ways = tuple(directions or infos[0].directions)
-    with Processes() as processes:
-        kinds = chosen_scores(scores)
-        needs = any(kind.features for kind in kinds)
-        describer = Describer(features, weights=features_weights, device=device or "cpu") if needs else None
-        report = None
-        for way in ways:
-            test = TestSet(splits, config, way, describer, most=pictures)
-            judges = measurable(kinds, test, asked=scores is not None, segmenter=segmenter, note=note)
-            if report is None:
-                report = read_report(output or scores_folder(source), name, source.name)
-            report.measure_on(way, facts(config, test, describer, judges), splits=(config.domain_a, config.domain_b))
-            run = _Run(report, test, judges, processes, progress)
-            run.references()
-            for info in infos:
-                if way in info.directions:
-                    run.epoch(source, info, device)
-        assert report is not None
-    return report
+    evaluator.check(ways)
+    return evaluator.score(source, epochs, directions=ways, name=name, output=output, progress=progress)
 
 
-def check_scores(config: DataConfig, scores: Collection[str], *, device: str | torch.device | None = None) -> None:
-    """Raise UserError if these scores can't be measured on a data set; reads a picture or two."""
-    splits = find_data(config)
-    kinds = chosen_scores(scores)
-    if any(kind.features for kind in kinds):
-        Describer("lite0", device=device or "cpu")
-    for way in DIRECTIONS:
-        for kind in kinds:
-            measurable([kind], TestSet(splits, config, way), asked=True, segmenter=None, note=lambda _: None)
+class Evaluator:
+    """A data set, opened once, for the scores of any number of runs whose pictures are prepared alike.
+
+    Args:
+        config: the data set and the preparation of its pictures.
+        splits: its pictures, where the caller has opened it already; None opens it.
+        scores, features, features_weights, segmenter, pictures, device, note: see `evaluate`.
+
+    Raises:
+        UserError: a score that doesn't exist, features that can't be had, or data that can't be read.
+    """
+
+    def __init__(
+        self, config: DataConfig, *, scores: Collection[str] | None = None, features: str = "lite0",
+        features_weights: Path | None = None, segmenter: Path | None = None, pictures: int | None = None,
+        device: str | torch.device | None = None, note: Callable[[Message | UserError], object] = lambda _: None,
+        splits: Splits | None = None,
+    ) -> None:
+        self.config, self.device, self.note = config, device or default_device(), note
+        self.named, self.segmenter, self.pictures = scores, segmenter, pictures
+        needs = any(kind.features for kind in chosen_scores(scores))
+        self.describer = Describer(features, weights=features_weights, device=self.device) if needs else None
+        self.splits = splits or find_data(config)
+        self._parts: dict[Direction, _Part] = {}
+        self._shelves: dict[tuple[str, int], Shelf] = {}
+
+    def check(self, ways: Sequence[Direction]) -> None:
+        """Raise ConfigError for a score that was named and can be measured in none of these directions."""
+        parts = [self._part(way) for way in ways]
+        for name in self.named or ():
+            if all(name in part.lacking for part in parts):
+                raise ConfigError(
+                    "{direction}, {score}: {reason}", direction=ways[0], score=name, reason=parts[0].lacking[name]
+                )
+
+    def test(self, way: Direction) -> TestSet:
+        """Return a direction's pictures."""
+        return self._part(way).test
+
+    def score(
+        self, source: CheckpointSource, epochs: str | Iterable[int] = "latest", *,
+        directions: Collection[Direction] | None = None, name: str = "test", output: Path | None = None,
+        progress: Progress | None = None,
+    ) -> Report:  # fmt: skip
+        """Score epochs of a run whose pictures are prepared as these; for the rest, see `evaluate`."""
+        infos, report = chosen_epochs(source, epochs), read_report(output or scores_folder(source), name, source.name)
+        with Processes() as processes:
+            for way in directions or infos[0].directions:
+                part = self._part(way)
+                names = (self.config.domain_a, self.config.domain_b)
+                report.measure_on(way, facts(self.config, part.test, self.describer, part.scores), splits=names)
+                run = _Run(report, part, processes, progress)
+                run.references()
+                for info in infos:
+                    if way in info.directions:
+                        run.epoch(source, info, self.device)
+        return report
+
+    def _part(self, way: Direction) -> _Part:
+        if way not in self._parts:
+            test = TestSet(
+                self.splits, self.config, way, self.describer, most=self.pictures, shelves=self._shelves
+            )
+            self._parts[way] = _Part(
+                test, chosen_scores(self.named), segmenter=self.segmenter, device=self.device, note=self.note
+            )
+        return self._parts[way]
+
+
+class _Part:
+    """A direction of an `Evaluator`: its test set, the scores that it allows, and what they found of the references.
+
+    Args:
+        test: the test set.
+        scores: those that are wanted.
+        segmenter, device: see `evaluate`.
+        note: called with the reason for each that can't be measured.
+
+    Attributes:
+        scores: those that can be measured.
+        lacking: why the others can't be, by name.
+        measured: results of baselines and ceilings, by section, answer and score, which are the same for every run.
+    """
+
+    def __init__(
+        self, test: TestSet, scores: Sequence[Score], *, segmenter: Path | None, device: str | torch.device,
+        note: Callable[[Message | UserError], object],
+    ) -> None:  # fmt: skip
+        self.test, self.scores = test, []
+        self.lacking: dict[str, Message] = {}
+        self.measured: dict[tuple[str, str, str], Result] = {}
+        for score in scores:
+            if hasattr(score, "prepare"):
+                score.prepare(test, segmenter, device)
+            reason = score.lacks(test)
+            if reason is None:
+                self.scores.append(score)
+                continue
+            self.lacking[score.name] = reason
+            note(message("{direction}, {score}: {reason}", direction=test.direction, score=score.name, reason=reason))
 
 
 class _Run:
-    """The scoring of one direction.
+    """The scoring of one direction of one run.
 
     Args:
         report: takes the figures.
-        test: the test set.
-        scores: those that can be measured here.
+        part: the direction.
         processes: those that share the pictures.
         progress: see `evaluate`.
     """
 
-    def __init__(
-        self, report: Report, test: TestSet, scores: Sequence[Score], processes: Processes, progress: Progress | None
-    ) -> None:
-        self.report, self.test, self.scores = report, test, scores
-        self.processes, self.progress = processes, progress
+    def __init__(self, report: Report, part: _Part, processes: Processes, progress: Progress | None) -> None:
+        self.report, self.part, self.processes, self.progress = report, part, processes, progress
+        self.test = part.test
 
     def references(self) -> None:
-        """Measure the baselines and the ceilings."""
+        """Measure the baselines and the ceilings, unless an earlier run has done it."""
         for answer in references(self.test):
+            for score in self.part.scores:
+                known = self.part.measured.get((answer.group, answer.name, score.name))
+                if known is not None and not self.report.has(self.test.direction, answer, score.name):
+                    self.report.add(self.test.direction, answer, score.name, known)
             self._answer(answer)
 
     def epoch(self, source: CheckpointSource, info: CheckpointInfo, device: Any) -> None:
@@ -146,7 +223,7 @@ class _Run:
         """Measure an answer by the scores that the file lacks, and write the file."""
         way = self.test.direction
         scores = [
-            score for score in self.scores
+            score for score in self.part.scores
             if (answer.scores is None or score.name in answer.scores) and score.judges(answer)
             and not self.report.has(way, answer, score.name)
         ]  # fmt: skip
@@ -163,7 +240,10 @@ class _Run:
                 self.progress(f"{way} {answer.name}", min(done, answer.count), answer.count)
         for number, score in enumerate(scores):
             rows = self.processes.gather(mine, joined([part[number] for part in parts]))
-            self.report.add(way, answer, score.name, score.figures(rows, self.test))
+            result = score.figures(rows, self.test)
+            self.report.add(way, answer, score.name, result)
+            if answer.group != "scores":
+                self.part.measured[answer.group, answer.name, score.name] = result
         if self.processes.is_main:
             self.report.write()
 
@@ -203,37 +283,6 @@ def chosen_scores(names: Collection[str] | None) -> list[Score]:
                 "{name!r} isn't a score: choose from {known}", name=name, known=", ".join(SCORES)
             )
     return [KINDS[name]() for name in KINDS if (name != "fid" if names is None else name in names)]
-
-
-def measurable(
-    scores: Sequence[Score], test: TestSet, *, asked: bool, segmenter: Path | None,
-    note: Callable[[Message | UserError], object],
-) -> list[Score]:
-    """Return the scores that this test set allows.
-
-    Args:
-        scores: those that are wanted.
-        test: the test set.
-        asked: True if a person named them; if a single one was named, it must be measurable.
-        segmenter: a trained segmenter's folder.
-        note: called with the reason for each that isn't measured.
-
-    Raises:
-        ConfigError: the only one that was named can't be measured.
-    """
-    found = []
-    for score in scores:
-        if hasattr(score, "prepare"):
-            score.prepare(test, segmenter)
-        reason = score.lacks(test)
-        if reason is None:
-            found.append(score)
-            continue
-        said = message("{direction}, {score}: {reason}", direction=test.direction, score=score.name, reason=reason)
-        if asked and len(scores) == 1:
-            raise ConfigError(said)
-        note(said)
-    return found
 
 
 def chosen_epochs(source: CheckpointSource, epochs: str | Iterable[int]) -> list[CheckpointInfo]:

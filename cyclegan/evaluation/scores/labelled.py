@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from cyclegan.evaluation.scores.distances import mean_interval, quantiles, resam
 from cyclegan.evaluation.scores.kinds import Result, Rows, Value
 from cyclegan.evaluation.scores.sets import TestSet
 from cyclegan.evaluation.segmenter import Segmenter, load_segmenter
+
+if TYPE_CHECKING:
+    import torch
 
 PRESENT, KEPT = 0.005, 0.1
 """A class is in a picture from this share of its pixels on, and kept if this share of those is still found in place."""
@@ -65,13 +68,15 @@ class Segmentation(OfLabels):
         self.segmenter: Segmenter | None = None
         self.problem: UserError | None = None
 
-    def prepare(self, test: TestSet, folder: Path | None) -> None:
-        """Load the segmenter, if the test set has labels to compare with."""
+    def prepare(self, test: TestSet, folder: Path | None, device: str | torch.device) -> None:
+        """Load the segmenter, if the test set has labels to compare with. Raises UserError if `folder` has none."""
         if test.has_labels and not test.into_labels:
             assert test.classes is not None
             try:
-                self.segmenter = load_segmenter(folder, test.classes)
+                self.segmenter = load_segmenter(folder, test.classes, device=device)
             except UserError as error:
+                if folder is not None:
+                    raise
                 self.problem = error
 
     @property
@@ -97,7 +102,9 @@ class Segmentation(OfLabels):
     def predict(self, batch: Batch) -> list[np.ndarray]:
         """Return the segmenter's label maps; the blind answer brings its own."""
         assert self.segmenter is not None
-        return batch.predicted or self.segmenter.predict(batch.fakes)
+        if batch.predicted is None:
+            batch.predicted = self.segmenter.predict(batch.fakes)  # Once for `segmentation` and `content`.
+        return batch.predicted
 
 
 class Labels(OfLabels):

@@ -17,7 +17,7 @@ from cyclegan.evaluation.scores.describe import Describer
 from cyclegan.evaluation.scores.prior import prior_of, square_labels
 from cyclegan.images import prepare_for_evaluation, prepare_labels, resize
 
-KEPT_BYTES = 2**29
+KEPT_BYTES = 2**28
 """Decoded pictures that a `Shelf` keeps; the others are decoded again."""
 SMALL = 32
 """Side of the pictures that are compared with each other."""
@@ -57,6 +57,7 @@ class TestSet:
         direction: the direction that is scored.
         describer: describes pictures by features; None where no score needs it.
         most: inputs, and real pictures of the target, at most; None for all.
+        shelves: the pictures of other directions of the same data set, which are the same; takes those of this one.
 
     Attributes:
         split: "test", or "train" for want of test pictures.
@@ -72,8 +73,9 @@ class TestSet:
 
     def __init__(
         self, splits: Splits, config: DataConfig, direction: Direction, describer: Describer | None = None, *,
-        most: int | None = None,
+        most: int | None = None, shelves: dict[tuple[str, int], Shelf] | None = None,
     ) -> None:
+        self._shelves = {} if shelves is None else shelves
         self.config, self.direction, self.describer, self.classes = config, direction, describer, splits.classes
         train = {"a": splits.train_a, "b": splits.train_b}
         test = {"a": splits.test_a, "b": splits.test_b}
@@ -86,11 +88,14 @@ class TestSet:
         for domain in (self.source, self.target, self.target_train):
             if len(domain) < 2:
                 raise DataError("{part} has fewer than two pictures: scores need more", part=domain.part)
-        self.inputs, self.references = self._shelf(self.source, most), self._shelf(self.target, most)
+        self.inputs, self.references = (
+            self._shelf("scored", domain, range(min(len(domain), most or len(domain))))
+            for domain in (self.source, self.target)
+        )
         count = min(len(self.target_train), MOST_TRAINED, most or MOST_TRAINED)
         spread = np.linspace(0, len(self.target_train) - 1, count).round().astype(int)
         self.chosen = [int(index) for index in spread]
-        self.trained = Shelf(count, lambda i: self._prepared(self.target_train.load(self.chosen[i])))
+        self.trained = self._shelf("trained", self.target_train, self.chosen)
         self._truths = Shelf(len(self.inputs), self._truth)
         self._known: dict[tuple[str, int], np.ndarray | None] = {}
 
@@ -98,8 +103,9 @@ class TestSet:
         assert domain is not None
         return domain
 
-    def _shelf(self, domain: Domain, most: int | None) -> Shelf:
-        return Shelf(min(len(domain), most or len(domain)), lambda i: self._prepared(domain.load(i)))
+    def _shelf(self, kind: str, domain: Domain, chosen: Sequence[int]) -> Shelf:
+        new = Shelf(len(chosen), lambda i: self._prepared(domain.load(chosen[i])))
+        return self._shelves.setdefault((kind, id(domain)), new)
 
     def _prepared(self, image: Image.Image) -> Image.Image:
         return prepare_for_evaluation(image, self.config)

@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from cyclegan.checkpoints.sources import LocalSource
+from cyclegan.config import DataConfig
 from cyclegan.errors import UserError
 from cyclegan.evaluation.scores import evaluate as module
 from cyclegan.evaluation.scores.evaluate import evaluate
@@ -68,6 +69,36 @@ def test_what_is_there_is_not_measured_again(run, translations):
     write_epoch(run, 2, domains=("day", "dusk"))  # Other files under the same number.
     evaluate(LocalSource(run), DATA, epochs="all", scores=["kid"], directions=["ab"])
     assert translations[4:] == [(2, "ab", 6)]
+
+
+def test_references_are_measured_once_for_all_runs(run, tmp_path, monkeypatch):
+    shutil.copytree(run, tmp_path / "second")
+    evaluator = module.Evaluator(module.data_config(DATA, LocalSource(run).list()[0]), scores=["kid"])
+    first, seen = evaluator.score(LocalSource(run), directions=["ab"]), []
+    second = evaluator.score(LocalSource(tmp_path / "second"), directions=["ab"], progress=lambda *at: seen.append(at))
+    assert {what for what, _, _ in seen} == {"ab epoch-0002"}
+    for section in ("baselines", "ceilings"):
+        assert second.content["ab"][section] == first.content["ab"][section] != {}
+
+
+def test_the_device_is_chosen_as_for_translations(monkeypatch):
+    monkeypatch.setattr(module, "default_device", lambda: "meta")
+    config = DataConfig(DATA, crop_size=32, load_size=32)
+    assert module.Evaluator(config, scores=["kid"]).describer.device.type == "meta"
+    assert module.Evaluator(config, scores=["kid"], device="cpu").describer.device.type == "cpu"
+
+
+def test_a_named_score_must_be_measurable_in_some_direction(run):
+    of_labels = DATA + ",a=labels,b=day"
+    report = evaluate(LocalSource(run), of_labels, scores=["labels"])
+    assert [way for way in ("ab", "ba") if report.section(way, "baselines")] == ["ba"]
+    with pytest.raises(UserError, match="ab, labels: the target isn't label maps"):
+        evaluate(LocalSource(run), of_labels, scores=["kid", "labels"], directions=["ab"])
+
+
+def test_a_segmenter_that_is_missing_is_told(run, tmp_path):
+    with pytest.raises(UserError, match="holds no segmenter"):
+        evaluate(LocalSource(run), DATA + ",a=labels,b=day", segmenter=tmp_path / "none", name="other")
 
 
 def test_a_run_that_was_stopped_keeps_what_was_measured(run, monkeypatch):
