@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import sys
+import time
 from collections.abc import Callable
 
 from cyclegan.errors import UserError
+
+OTHERS_WAIT_S = 5.0
+"""Seconds before a process other than the first reports its error."""
 
 
 def run_command(main: Callable[[], int | None]) -> int:
@@ -29,11 +34,24 @@ def run_command(main: Callable[[], int | None]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + 13  # As a shell reports SIGPIPE: `… | head` has read enough.
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error{_in_process()}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
+
+
+def _in_process() -> str:
+    """Return which of torchrun's processes this is, for all but the first; they give that one the time to speak.
+
+    Most errors happen in all of them at once. When the first one has ended, torchrun ends the others within the time.
+    """
+    rank = os.environ.get("RANK", "0")
+    if rank == "0":
+        return ""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    time.sleep(OTHERS_WAIT_S)
+    return f" in process {rank}"
 
 
 def _reader_has_left() -> bool:

@@ -1,11 +1,13 @@
 """The end of every command: a sentence for a user's error, a traceback for a bug, silence for a closed pipe."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from cyclegan.cli import entry
 from cyclegan.cli.entry import run_command
 from cyclegan.errors import ConfigError
 
@@ -18,6 +20,22 @@ def test_a_users_error_is_one_sentence(capsys):
 
     assert run_command(main) == 1
     assert capsys.readouterr().err == "error: --lr must be a finite number, not nan\n"
+
+
+def test_only_the_first_of_several_processes_reports_an_error_of_all(capsys, monkeypatch):
+    waited = []
+    monkeypatch.setattr(entry.time, "sleep", waited.append)
+    monkeypatch.setattr(entry.signal, "signal", lambda *of: waited.append(of))  # So that torchrun's end it at once.
+
+    def main():
+        raise ConfigError("--lr must be a finite number, not {value}", value="nan")
+
+    monkeypatch.setenv("RANK", "0")
+    assert run_command(main) == 1 and not waited
+    assert capsys.readouterr().err == "error: --lr must be a finite number, not nan\n"
+    monkeypatch.setenv("RANK", "2")
+    assert run_command(main) == 1 and waited == [(signal.SIGTERM, signal.SIG_DFL), entry.OTHERS_WAIT_S]
+    assert capsys.readouterr().err == "error in process 2: --lr must be a finite number, not nan\n"
 
 
 def test_a_bug_looks_like_one():
