@@ -97,8 +97,8 @@ def _layout(bench: Workbench, studies: Studies) -> SimpleNamespace:
                 rules += [
                     gr.Number(vigilance, step=0.05, label=words.label("Share of vigilance trials")),
                     gr.Number(repeats, step=0.05, label=words.label("Share of repeated pairs")),
-                    gr.Checkbox(mask, label=words.label("Cover the pictures' places once they have disappeared")),
                 ]
+            rules.append(gr.Checkbox(mask, label=words.label("Cover the pictures' places once they have disappeared")))
             skip = gr.Checkbox(label=words.label("Leave out pictures that can't be read"))
         go = gr.Button(words.label("Build"), variant="primary")
         said = gr.HTML(elem_classes="built", label="built")
