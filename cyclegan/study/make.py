@@ -120,8 +120,9 @@ def make_study(
                      for n, arm in enumerate(arms, 1)],
         inputs=inputs, reals=reals, preparation=Preparation(config.data, multiple), protocol=rules, direction=direction,
         domains=domains or (data_config.domain_a, data_config.domain_b), dataset=_dataset_name(data),
-        output=Path(output), seed=seed, size=size, limit=limit, title=title, contact=contact, completion_code=completion_code,
-        completion_url=completion_url, shorten=shorten or protocol is None, progress=progress,
+        output=Path(output), seed=seed, size=size, limit=limit, title=title, contact=contact,
+        completion_code=completion_code, completion_url=completion_url, shorten=shorten or protocol is None,
+        progress=progress,
     )  # fmt: skip
     if report is not None:
         report(found)

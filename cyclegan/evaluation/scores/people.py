@@ -95,7 +95,8 @@ def judged(people: People, answers: Iterable[Mapping[str, Any]]) -> dict[int, Ma
         free.setdefault(people.commits[number], []).append(number)
     found = {}
     for answer in answers:
-        if numbers := free.get(answer["commit_sha"]):  # Several where runs have the same weights, in the same order.
+        # Runs of the same weights have several, in the same order.
+        if numbers := free.get(str(answer.get("commit_sha"))):
             found[numbers.pop(0)] = answer
     return dict(sorted(found.items()))
 
@@ -129,11 +130,17 @@ class Judgement:
         """Yield which epoch people prefer, and a sentence if there are too few to compare scores with them."""
         yield from preference(self.people, {number: answer["epoch"] for number, answer in self.answers.items()})
         if len(self.answers) < LEAST:
-            yield message(
-                "{n} epoch has scores and people's answers: how far they agree can be said from {least} on.",
-                "{n} epochs have scores and people's answers: how far they agree can be said from {least} on.",
-                len(self.answers), least=LEAST,
-            )  # fmt: skip
+            yield self.too_few
+
+    @property
+    def too_few(self) -> Message:
+        """The sentence for fewer than `LEAST` epochs."""
+        return message(
+            "{n} epoch has both scores and people's answers, too few to say how far they agree: at least {least} are "
+            "needed.",
+            "{n} epochs have both scores and people's answers, too few to say how far they agree: at least {least} are "
+            "needed.", len(self.answers), least=LEAST,
+        )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain JSON values: rates by epoch, and correlations by figure."""
