@@ -199,21 +199,23 @@ class Agreement:
         return rounded(self.tau, ".2f") + ends
 
     def sentence(self) -> Message | None:
-        """Return it in words, with "it" for the score; None with too few checkpoints."""
+        """Return it in words, to follow the score's; None with too few checkpoints."""
         if self.count < LEAST:
             return None
         if self.tau is None:
-            return message("All {n} epochs are alike to it or to people, so there is no correlation.", n=self.count)
+            return message("All {n} epochs are alike to this score or to people, so there is no correlation.",
+                           n=self.count)  # fmt: skip
         low, high = self.interval or (-1.0, 1.0)
         if low > 0:
-            return message("People agree with it over {n} epochs (Kendall's τ {tau}).", n=self.count, tau=self.shown)
+            return message("People agree with this score over {n} epochs (Kendall's τ {tau}).", n=self.count,
+                           tau=self.shown)  # fmt: skip
         if high < 0:
             return message(
-                "People contradict it over {n} epochs: they are fooled less often by what it calls better (Kendall's τ "
-                "{tau}).", n=self.count, tau=self.shown,
+                "People contradict this score over {n} epochs: they are fooled less often by what it calls better "
+                "(Kendall's τ {tau}).", n=self.count, tau=self.shown,
             )  # fmt: skip
-        return message("Over {n} epochs, it is open whether people agree with it (Kendall's τ {tau}).", n=self.count,
-                       tau=self.shown)  # fmt: skip
+        return message("Over {n} epochs, it is open whether people agree with this score (Kendall's τ {tau}).",
+                       n=self.count, tau=self.shown)  # fmt: skip
 
 
 def _agreement(figure: ScoreFigure, values: Mapping[int, Mapping[str, float]], people: People) -> Agreement:
@@ -293,7 +295,7 @@ def preference(people: People, epochs: Mapping[int, int]) -> Iterator[Message]:
         **about, others=named[True],
     )  # fmt: skip
     if named[False]:
-        yield message("Between {epoch} and {others}, their answers don't decide.", epoch=epochs[best],
+        yield message("Between epoch {epoch} and {others}, their answers don't decide.", epoch=epochs[best],
                       others=named[False])  # fmt: skip
 
 

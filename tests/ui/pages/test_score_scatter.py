@@ -86,7 +86,7 @@ def test_only_owners_see_what_people_say_and_only_of_these_weights(run):  # noqa
     for key, there in (("mine", True), ("", False)):
         _, _, advice, _, people, *_ = events.open_page(SimpleNamespace(headers={}, query_params={"key": key}))
         assert ("prefer epoch 8" in advice) == there == ("τ" in people)
-        assert ("People agree with it over 4 epochs" in advice) == there
+        assert ("People agree with this score over 4 epochs" in advice) == there
 
 
 def test_a_study_whose_answers_cannot_be_read_is_named(run, monkeypatch):  # noqa: F811
