@@ -20,8 +20,6 @@ from cyclegan.evaluation.scores.table import SCORE_FIGURES, ScoreFigure
 LEAST = 4
 """Fewer checkpoints give no figure: of three, every sixth order agrees by chance."""
 RESAMPLES, LEVEL = 2000, 0.95
-Z = 1.959964
-"""An interval's half in standard deviations."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,8 +179,8 @@ class Agreement:
         figure: the score's figure.
         count: checkpoints that have both.
         tau: Kendall's τ-b; None with fewer than `LEAST`, or where all are alike to one of the two.
-        interval: 95%, over other participants, other pictures of the study, and each score within its own interval; it
-            holds for these checkpoints. None with fewer than two participants.
+        interval: 95%, over other participants and other pictures of the study, for these checkpoints and their scores
+            as measured. None with fewer than two participants.
     """
 
     figure: ScoreFigure
@@ -226,15 +224,14 @@ def _agreement(figure: ScoreFigure, values: Mapping[int, Mapping[str, float]], p
     tau = float(kendall(score, np.array([people.rates[number]["value"] for number in values])))
     if np.isnan(tau):
         return Agreement(figure, len(values))
-    sd = np.array([(value["high"] - value["low"]) / 2 / Z if "low" in value else 0.0 for value in values.values()])
-    noise = np.random.default_rng([people.seed, len(values)]).normal(size=(RESAMPLES, len(values)))
     places = [list(people.rates).index(number) for number in values]
-    drawn = kendall(score + sd * noise, people.draws[:, places])
+    drawn = kendall(score, people.draws[:, places])
     drawn = drawn[np.isfinite(drawn)]
     interval = None
     if people.count > 1 and len(drawn) > RESAMPLES / 2:
+        # Resampling adds noise to a noisy order, so that a perfect one can be above all draws.
         low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-        interval = float(low), float(high)
+        interval = float(min(low, tau)), float(max(high, tau))
     return Agreement(figure, len(values), tau, interval)
 
 

@@ -67,7 +67,7 @@ def _layout() -> SimpleNamespace:
     return SimpleNamespace(
         choice=choice, refresh=refresh, table=table, note=note, grids=grids, run=run, epoch=epoch, picked=picked,
         for_programs=for_programs, named=named, files=files,
-        shown=[choice, about, advice, table, people, *picked],
+        shown=[choice, about, advice, table, *picked, people],
     )  # fmt: skip
 
 
@@ -88,15 +88,15 @@ class Events:
         found, problems = scores.collect(self.bench.runs)
         if not found:
             said = notices(problems, say) + scores.nothing(self.bench.runs, say)
-            return [gr.Radio([], value=None, visible=False), said, "", "", "", *self._nothing()]
+            return [gr.Radio([], value=None, visible=False), said, "", "", *self._nothing(), ""]
         one = next((each for each in found if each.key == key), found[0])
         radio = gr.Radio(scores.choices(found), value=one.key, visible=True)
         about = notices(problems, say) + scores.measured_on(one, say)
         table = scores.table(one, one.chosen(run, tag), say)
-        said = score_scatter.said_about(one, self.bench.studies, request.query_params.get("key"))
+        said = score_scatter.said_about(one, self.bench.studies, dict(request.query_params).get("key"))
         about += notices(said.problems, say)
-        return [radio, about, scores.advice(one, say, said.by_run(one)), table, score_scatter.scatter(one, said, say),
-                *self._picked(one, run, tag, say)]
+        advice, people = scores.advice(one, say, said.by_run(one)), score_scatter.scatter(one, said, say)
+        return [radio, about, advice, table, *self._picked(one, run, tag, say), people]
 
     def pick(self, key: str | None, request: gr.Request, event: gr.EventData) -> list[Any]:
         """Return what is shown of the row that was selected."""

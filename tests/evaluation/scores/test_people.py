@@ -66,14 +66,12 @@ def test_a_score_that_counts_either_way_agrees_with_people_where_its_better_epoc
     assert str(found.sentence()).startswith("People contradict this score over 5 epochs: they are fooled less often")
 
 
-def test_people_who_hardly_differ_and_scores_that_overlap_leave_it_open():
+def test_people_to_whom_all_are_alike_leave_it_open():
     alike = {epoch: 0.3 for epoch in RISING}
     found = agreement(asked(alike), {epoch: interval(100 * rate) for epoch, rate in RISING.items()})
     low, high = found.interval
-    assert low < 0 < high
+    assert low < 0 < high and low <= found.tau <= high
     assert "it is open whether people agree with this score (Kendall's τ " in str(found.sentence())
-    wide = agreement(asked(RISING), {epoch: interval(-rate, 50) for epoch, rate in RISING.items()})
-    assert wide.tau == 1 and wide.interval[0] < 0
 
 
 def test_a_score_or_people_to_whom_all_are_alike_have_no_correlation():
