@@ -178,6 +178,7 @@ class Agreement:
     Args:
         figure: the score's figure.
         count: checkpoints that have both.
+        simulated: True if no people have judged them, but simulated participants.
         tau: Kendall's τ-b; None with fewer than `LEAST`, or where all are alike to one of the two.
         interval: 95%, over other participants and other pictures of the study, for these checkpoints and their scores
             as measured. None with fewer than two participants.
@@ -185,6 +186,7 @@ class Agreement:
 
     figure: ScoreFigure
     count: int
+    simulated: bool
     tau: float | None = None
     interval: tuple[float, float] | None = None
 
@@ -200,6 +202,10 @@ class Agreement:
         """Return it in words, to follow the score's; None with too few checkpoints."""
         if self.count < LEAST:
             return None
+        said = self._sentence()
+        return message("In simulated votes: {sentence}", sentence=said) if self.simulated else said
+
+    def _sentence(self) -> Message:
         if self.tau is None:
             return message("All {n} epochs are alike to this score or to people, so there is no correlation.",
                            n=self.count)  # fmt: skip
@@ -218,12 +224,12 @@ class Agreement:
 
 def _agreement(figure: ScoreFigure, values: Mapping[int, Mapping[str, float]], people: People) -> Agreement:
     if len(values) < LEAST:
-        return Agreement(figure, len(values))
+        return Agreement(figure, len(values), people.simulated)
     sign = -1.0 if figure.better == "lower" else 1.0
     score = sign * np.array([value["value"] for value in values.values()])
     tau = float(kendall(score, np.array([people.rates[number]["value"] for number in values])))
     if np.isnan(tau):
-        return Agreement(figure, len(values))
+        return Agreement(figure, len(values), people.simulated)
     places = [list(people.rates).index(number) for number in values]
     drawn = kendall(score, people.draws[:, places])
     drawn = drawn[np.isfinite(drawn)]
@@ -232,7 +238,7 @@ def _agreement(figure: ScoreFigure, values: Mapping[int, Mapping[str, float]], p
         # Resampling adds noise to a noisy order, so that a perfect one can be above all draws.
         low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         interval = float(min(low, tau)), float(max(high, tau))
-    return Agreement(figure, len(values), tau, interval)
+    return Agreement(figure, len(values), people.simulated, tau, interval)
 
 
 def kendall(x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -146,6 +146,8 @@ def test_whom_people_prefer():
     assert only.startswith("People (n = 40, study night) took ") and only.endswith("of epoch 7 for real.")
     assert few.startswith("1 epoch has both scores and people's answers")
     assert said(RISING, simulated=True)[0] == "These votes are simulated: nobody has judged the pictures."
+    found = agreement(asked(RISING, simulated=True), {epoch: -rate for epoch, rate in RISING.items()})
+    assert str(found.sentence()).startswith("In simulated votes: People agree with this score")
 
 
 def test_in_korean():
