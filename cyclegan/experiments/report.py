@@ -290,7 +290,7 @@ def _way(report: Mapping[str, Any], way: Direction, picture: str | None) -> list
     lines += [*order_lines(report, way), ""] if order(report, way) else []
     if people:
         lines += of_people(people, report["paper_ways"].get(way), keys)
-    lines += _collapsed(report, way) if keys else []
+    lines += _collapsed(report, way)
     if picture:
         rows = [row["name"] for row in report["rows"] if any(way in run["figures"] for run in row["runs"])]
         lines += [f"![{title}: test pictures, then {', '.join(rows)}]({picture})", ""]
@@ -351,6 +351,8 @@ def _collapsed(report: Mapping[str, Any], way: str) -> list[str]:
             found.append(f"{row['name']} (spread {statistics.fmean(spread):.2f} of the real pictures')")
         elif follows and statistics.fmean(follows) < IGNORES:
             found.append(f"{row['name']} (follows its input by {statistics.fmean(follows):.2f})")
+    if not any(values_of(row, way, key) for row in report["rows"] for key in ("spread_of_targets", "follows_input")):
+        return []
     if not found:
         return [f"No row has collapsed: all spread at least {COLLAPSED} as far as real pictures, and follow their "
                 f"inputs by at least {IGNORES}.", ""]  # fmt: skip

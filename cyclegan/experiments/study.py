@@ -13,7 +13,7 @@ from typing import Any
 from cyclegan.checkpoints.format import epoch_name
 from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.config import DIRECTIONS, Direction, direction_name
-from cyclegan.errors import ConfigError, Message, StudyError, message
+from cyclegan.errors import ConfigError, Message, StudyError, UserError, message
 from cyclegan.evaluation.scores.people import LEAST, People, judgement, percent
 from cyclegan.evaluation.scores.report import read_report
 from cyclegan.evaluation.scores.table import BY_KEY
@@ -96,12 +96,12 @@ def _listed(plan: Plan) -> list[str]:
 
 
 def _found(plan: Plan) -> dict[str, str]:
-    """Return the folders of the listed studies that are there, relative to the experiment's, by their names."""
-    found = {}
+    """Return the folders of the listed studies that are there, relative to the experiment's, by the studies' names."""
+    found: dict[str, str] = {}
     for path in _listed(plan):
         for place in (path, f"../{Path(path).name}"):  # Both may have moved together.
             if (plan.output / place / "study.json").is_file():
-                found.setdefault(Path(place).name, place)
+                found.setdefault(read_study(plan.output / place).name, place)
     return found
 
 
@@ -110,10 +110,10 @@ def people_by_way(plan: Plan) -> tuple[dict[str, Any], str | None]:
 
     With it comes the sentence about a study that can't be read, so that a training experiment goes on.
     """
-    folders = _found(plan)
     try:
-        studies = people_in(plan.output / folder for folder in folders.values()) if folders else []
-    except StudyError as error:
+        folders = _found(plan)
+        studies = people_in(plan.output / folder for folder in folders.values())
+    except UserError as error:
         return {}, str(error)
     found = {}
     for way in DIRECTIONS if studies else ():

@@ -82,6 +82,7 @@ def test_rows_are_methods_of_a_study_whose_answers_the_report_shows(make_experim
     assert f"| **CycleGAN** | {rate['value']:.1%} [{rate['low']:.1%}, {rate['high']:.1%}] | 9" in text
     assert "| **late** |  |" in text and "| *baseline: the input, untranslated* |  | 100.0 |" in text
     assert "study [table-1](../studies/table-1), 40 participants, each row's first seed" in text
+    assert "collapsed" not in text  # Nobody has looked.
     assert "map → photo" in text and "CycleGAN 26.8 ± 2.8%" in text
     assert people["agreement"]["kid"]["tau"] == 1 and "Kendall's τ; 1: the same" in text
     assert "KID × 1000 1.00 [" in text and str(tmp_path) not in text

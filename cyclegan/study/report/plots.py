@@ -68,7 +68,8 @@ def fooling_rate(report: Report) -> Figure:
     for n, (low, high) in crossed:
         axes.plot([n, n], [100 * low, 100 * high], color=BLUE, alpha=0.28, linewidth=7, solid_capstyle="butt", zorder=1)
     _error_bars(axes, places, rates, [e["interval"] for e in epochs], BLUE, "o", scale=100)
-    axes.plot(places, rates, color=BLUE, linewidth=0.9, alpha=0.6, zorder=2)
+    if not Names(report).labels:  # Methods have no order.
+        axes.plot(places, rates, color=BLUE, linewidth=0.9, alpha=0.6, zorder=2)
     axes.axhline(50, color=GREY, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
     single = report["protocol"]["presentation"] == "single"
     errors = [(n, e["total_error"]) for n, e in enumerate(epochs) if e["total_error"]]
@@ -76,7 +77,8 @@ def fooling_rate(report: Report) -> Figure:
     if errors:
         places_of_errors, values = [n for n, _ in errors], [100 * error["error"] for _, error in errors]
         _error_bars(axes, places_of_errors, values, [error["interval"] for _, error in errors], ORANGE, "s", scale=100)
-        axes.plot(places_of_errors, values, color=ORANGE, linewidth=0.9, alpha=0.6, linestyle=(0, (1, 1)), zorder=2)
+        if not Names(report).labels:
+            axes.plot(places_of_errors, values, color=ORANGE, linewidth=0.9, alpha=0.6, linestyle=(0, (1, 1)), zorder=2)
     top = max([50, *rates, *(100 * i[1] for _, i in crossed), *(100 * e["interval"][1] for e in epochs),
                *(100 * error["interval"][1] for _, error in errors if error["interval"])])
     axes.set_ylim(0, min(100, top * 1.08 + 2))
@@ -193,8 +195,10 @@ def contact_sheet(study: Study, report: Mapping[str, Any], side: int = 160) -> b
                 size = (round(picture.width * scale), round(picture.height * scale))
                 picture = picture.resize(size, Image.Resampling.LANCZOS)
             sheet.paste(picture, (left + (side - picture.width) // 2, top + head))
-            epoch = f"{Names(report).full(stimulus['epoch'])}, " if stimulus["epoch"] is not None else ""
-            label = f"{epoch}{100 * stimulus['rate']:.0f}% of {stimulus['trials']}"
+            label = f"{100 * stimulus['rate']:.0f}% of {stimulus['trials']}"
+            if stimulus["epoch"] is not None:
+                name, named = Names(report).full(stimulus["epoch"]), bool(Names(report).labels)
+                label = f"{name[:24]}\n{label}" if named else f"{name}, {label}"
             draw.text((left, top + head + side + 3), label, "#333333", small)
     out = io.BytesIO()
     sheet.save(out, "PNG", optimize=True)
