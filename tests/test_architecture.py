@@ -33,10 +33,11 @@ MAY = {
     "training": {"checkpoints", "data", "evaluation", "images", "methods"},
     # Without gradio and the Hub. Only make.py uses data and translation, and only inside of functions: it is one call
     # for the command, the page and the library, and neither knows studies. A study is played without torch.
-    "study": {"data", "images", "locale", "translation"},
+    # Its answers are compared with scores.
+    "study": {"data", "evaluation", "images", "locale", "translation"},
     "ui": {"checkpoints", "locale", "evaluation", "images", "study", "translation", "pixels"},
     # Experiments run the trainer as a program, and score what it wrote.
-    "experiments": {"checkpoints", "cli", "data", "evaluation", "images", "translation"},
+    "experiments": {"checkpoints", "cli", "data", "evaluation", "images", "study", "translation"},
     # The shell's door to the library, which nothing imports: like app.py, it may open the Hub's checkpoints.
     "commands": {
         "checkpoints", "cli", "data", "evaluation", "experiments", "images", "study", "translation", "hub",

@@ -13,10 +13,12 @@ from cyclegan.cli.flags import device, file_path, positive
 from cyclegan.cli.progress import progress_bar
 from cyclegan.commands.options import add_scores_flag
 from cyclegan.config import DIRECTIONS
-from cyclegan.errors import ConfigError
+from cyclegan.errors import ConfigError, StudyError
 from hub import open_source
 
 SUFFIXES = {".md": "markdown", ".csv": "csv_text", ".json": "json"}
+STUDIES = Path("studies")
+"""Where the app looks for studies, too."""
 
 
 def add_evaluate_command(add: Callable[..., argparse.ArgumentParser]) -> None:
@@ -45,6 +47,9 @@ def add_evaluate_command(add: Callable[..., argparse.ArgumentParser]) -> None:
     sub.add_argument("--segmenter", type=file_path, default=None, metavar="DIR",
                      help="segmenter of the target domain, see python -m cyclegan segmenter (default: the one that "
                      "comes with the package, for streets)")
+    sub.add_argument("--studies", nargs="+", type=file_path, default=None, metavar="DIR",
+                     help="folders of studies: where people judged these epochs, their answers are compared with the "
+                     "scores (default: studies/)")
     sub.add_argument("--pictures", type=positive, default=None, metavar="N",
                      help="score at most so many pictures; figures of different numbers aren't comparable")
     sub.add_argument("--device", default=None, help="cpu, cuda, cuda:1, mps; chosen if not given")
@@ -66,9 +71,10 @@ def evaluate_command(args: argparse.Namespace) -> int:
     from cyclegan.evaluation.scores.evaluate import evaluate
     from cyclegan.evaluation.scores.processes import Processes
     from cyclegan.evaluation.scores.recommend import recommend
-    from cyclegan.evaluation.scores.tables import direction_line, text
+    from cyclegan.evaluation.scores.tables import direction_line, judgement_of, text
 
     source, is_main = open_source(args.source), Processes().is_main
+    studies = _studies(args.studies) if is_main else []
     bar = progress_bar(unit=" pictures", delay=0.5) if is_main else nullcontext()
     with bar as shown:
         report = evaluate(
@@ -79,14 +85,34 @@ def evaluate_command(args: argparse.Namespace) -> int:
             note=lambda sentence: print(f"note: {sentence}", file=sys.stderr) if is_main else None,
         )  # fmt: skip
     if is_main:
-        print(text(report))
+        print(text(report, studies))
         for way in report.directions:
+            found = judgement_of(report, way, studies)
             for advice in recommend(report, way):
-                print(f"{direction_line(report, way)}:", *advice.sentences())
+                agreement = found.agreements.get(advice.figure.key) if found else None
+                of_people = agreement and agreement.sentence()
+                print(f"{direction_line(report, way)}:", *advice.sentences(), *filter(None, [of_people]))
+            if found:
+                print(f"{direction_line(report, way)}:", *found.sentences())
         print(f"written to {report.path}")
         if args.output is not None:
-            _write_table(report, args.output)
+            _write_table(report, args.output, studies)
     return 0
+
+
+def _studies(folders: list[Path] | None) -> list[Any]:
+    """Return people's answers in these folders of studies, in `STUDIES` for None."""
+    if folders is None and not any(STUDIES.glob("*/study.json")):
+        return []
+    from cyclegan.study.judged import people_in
+
+    try:
+        return people_in(folders or [STUDIES])
+    except StudyError as error:
+        if folders is not None:
+            raise
+        print(f"warning: {error}; no answers of people are shown", file=sys.stderr)
+        return []
 
 
 def _shown_on(bar: Any) -> Callable[[str, int, int], None]:
@@ -100,16 +126,16 @@ def _shown_on(bar: Any) -> Callable[[str, int, int], None]:
     return show
 
 
-def _write_table(report: Any, path: Path) -> None:
+def _write_table(report: Any, path: Path, studies: list[Any]) -> None:
     from cyclegan.evaluation.scores import tables
     from cyclegan.files import write_bytes, write_json
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix.lower() == ".json":
-            write_json(path, report.content)
+            write_json(path, tables.json_content(report, studies))
         else:
-            write_bytes(path, getattr(tables, SUFFIXES[path.suffix.lower()])(report).encode())
+            write_bytes(path, getattr(tables, SUFFIXES[path.suffix.lower()])(report, studies).encode())
     except OSError as error:
         raise ConfigError(
             "{file} can't be written ({reason}): choose another --output", file=path, reason=error

@@ -15,8 +15,10 @@ from cyclegan.cli.flags import device, file_path, positive
 from cyclegan.cli.progress import progress_bar
 from cyclegan.cli.signals import end_in_order
 from cyclegan.commands.options import add_scores_flag
+from cyclegan.config import DIRECTIONS
 from cyclegan.errors import ConfigError, number_of
 from cyclegan.experiments.spec import EXPERIMENTS, SCALES, find_experiment
+from cyclegan.study.protocol import DEFAULT, PROTOCOLS
 
 
 def add_experiment_command(add: Callable[..., argparse.ArgumentParser]) -> None:
@@ -43,6 +45,13 @@ def add_experiment_command(add: Callable[..., argparse.ArgumentParser]) -> None:
                      help="segmenter of the photos, see python -m cyclegan segmenter (default: the one that comes with "
                      "the package, for streets)")
     sub.add_argument("--device", default=None, help="where to score: cpu, cuda, cuda:1, mps; chosen if not given")
+    sub.add_argument("--study", type=file_path, default=None, metavar="DIR",
+                     help="then build a study there: people judge the translations of each row's first seed, as in the "
+                     "paper's Table 1; --render shows their answers in the report. With --render, of what is trained")
+    sub.add_argument("--study_direction", choices=DIRECTIONS, default="ab",
+                     help="direction of the study; rows that don't have it are left out")
+    sub.add_argument("--study_protocol", choices=tuple(PROTOCOLS), default=None,
+                     help=f"protocol of the study (default: {DEFAULT}, with fewer trials if pictures are too few)")
     sub.add_argument("--render", action="store_true", help="only write the report anew, from what is in DIR")
 
 
@@ -51,10 +60,14 @@ def experiment(args: argparse.Namespace) -> int:
     from cyclegan.experiments.plan import make_plan, read_plan
     from cyclegan.experiments.report import write_report
     from cyclegan.experiments.run import locked
+    from cyclegan.experiments.study import check_study
 
     if args.render:
         plan = read_plan(args.output)
+        if args.study is not None:
+            check_study(plan, args.study, args.study_direction)
         with locked(args.output):
+            _build_study(plan, args)
             write_report(plan, _command(args), None)
         print(f"written: {args.output / 'README.md'}")
         return 0
@@ -63,6 +76,8 @@ def experiment(args: argparse.Namespace) -> int:
     found = find_experiment(args.name)
     seeds = range(args.seeds or SCALES[args.scale].seeds)
     plan = make_plan(found, args.dataset, args.scale, seeds, args.output)
+    if args.study is not None:
+        check_study(plan, args.study, args.study_direction)
     end_in_order()
     with locked(args.output):
         return _run(plan, args)
@@ -110,7 +125,30 @@ def _run(plan: Any, args: argparse.Namespace) -> int:
     minutes = (time.monotonic() - began) / 60
     print(f"{number_of(len(trainings) - len(failed), 'training')} done, {len(failed)} failed, in {minutes:.1f} min: "
           f"{args.output / 'README.md'}")  # fmt: skip
+    if args.study is not None:
+        _build_study(plan, args)
+        report()
     return 1 if failed else 0
+
+
+def _build_study(plan: Any, args: argparse.Namespace) -> None:
+    """Build the study over the rows, if one was asked for."""
+    if args.study is None:
+        return
+    from cyclegan.experiments.study import build_study
+
+    with progress_bar(desc="Rendering", unit="picture", delay=0.5) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        study = build_study(
+            plan, args.study, args.study_direction, protocol=args.study_protocol, device=device(args.device),
+            progress=show, note=lambda sentence: bar.write(f"note: {sentence}", file=sys.stderr),
+        )  # fmt: skip
+    print(f"study {study.name}: {study.arrow}, {', '.join(study.labels.values())}; next: python -m cyclegan study "
+          f"serve {args.study}, and later this command with --render")  # fmt: skip
 
 
 def _command(args: argparse.Namespace) -> str:

@@ -110,10 +110,11 @@ def _add_participant_commands(about: Callable[..., argparse.ArgumentParser]) -> 
 
 def _add_build(sub: argparse.ArgumentParser) -> None:
     required = {"required": True}
-    sub.add_argument("--checkpoints", metavar="SOURCE", **required,
-                     help="folder of a run; or USER/NAME on the Hub")
+    sub.add_argument("--checkpoints", metavar="SOURCE", nargs="+", **required,
+                     help="folder of a run; or USER/NAME on the Hub. Several are compared in one study: METHOD=SOURCE "
+                     "gives one a name for reports")
     sub.add_argument("--epochs", default="latest", type=_epochs, metavar="N,N,…",
-                     help="which epochs are judged; or latest, or all")
+                     help="which epochs are judged, of each run; or latest, or all")
     add_direction_flag(sub)
     sub.add_argument("--dataset", metavar="DATA", **required, help="as in training; its test pictures are used")
     sub.add_argument("--output", type=flags.file_path, metavar="DIR", **required,
@@ -192,12 +193,10 @@ def _size(text: str) -> tuple[int, int]:
 
 def build(args: argparse.Namespace) -> int:
     """Render, check and freeze a study."""
-    from hub import open_source
-
     overrides = {f.name: getattr(args, f.name) for f in dataclasses.fields(Protocol) if f.name in args}
     rules = protocol(args.protocol or DEFAULT, **overrides)
     shorten = args.protocol is None and not {"practice_trials", "test_trials"} & overrides.keys()
-    source, reports, notes = open_source(args.checkpoints), [], []
+    sources, reports, notes = _sources(args.checkpoints), [], []
     device = flags.device(args.device)
 
     def show(done: int, total: int) -> None:
@@ -207,7 +206,7 @@ def build(args: argparse.Namespace) -> int:
     try:
         with progress_bar(desc="Rendering", unit="picture", delay=0.5) as bar:
             study = make_study(
-                source, args.dataset, protocol=rules, shorten=shorten, epochs=args.epochs, direction=args.direction,
+                sources, args.dataset, protocol=rules, shorten=shorten, epochs=args.epochs, direction=args.direction,
                 output=args.output, split=args.split, skip_bad_images=args.skip_bad_images, seed=args.seed,
                 size=args.size, limit=args.limit,
                 title=args.title, contact=args.contact, completion_code=args.completion_code,
@@ -221,14 +220,16 @@ def build(args: argparse.Namespace) -> int:
             raise
         raise DataError("{reason}, remove it, or add --skip_bad_images", reason=error) from error
     finally:
-        for problem in source.problems:
+        for problem in (problem for source in _each(sources) for problem in source.problems):
             print(f"warning: {problem}", file=sys.stderr)
         for note in notes:
             print(f"note: {note}", file=sys.stderr)
     scenes = len({s.scene for s in study.stimuli if s.kind == "fake"})
-    epochs = ", ".join(map(str, study.epochs))
+    of = f"epoch {', '.join(map(str, study.epochs))} of {study.checkpoints[0].source}"
+    if study.labels:
+        of = ", ".join(f"{label} ({number})" for number, label in study.labels.items())
     print(
-        f"{study.name}: epoch {epochs} of {source.name}, {study.arrow}, {number_of(len(study.stimuli), 'picture')} of "
+        f"{study.name}: {of}, {study.arrow}, {number_of(len(study.stimuli), 'picture')} of "
         f"{study.size[0]}×{study.size[1]}, written to {args.output}"
     )
     print(
@@ -250,6 +251,27 @@ def build(args: argparse.Namespace) -> int:
             print(f"note: {note}")
     print(f"next: python -m cyclegan study serve {args.output}")
     return 0
+
+
+def _sources(words: list[str]) -> Any:
+    """Return the run, or runs by name: METHOD=SOURCE, a list of sources where none has a name."""
+    from hub import open_source
+
+    named = [("", word) if os.path.exists(word) else word.rpartition("=")[::2] for word in words]
+    if len(words) == 1 and not named[0][0]:
+        return open_source(words[0])
+    if not any(name for name, _ in named):
+        return [open_source(word) for word in words]
+    found: dict[str, Any] = {}
+    for name, word in named:
+        source = open_source(word)
+        if found.setdefault(name or source.name, source) is not source:
+            raise ConfigError("two runs are called {name}: give them names as METHOD=SOURCE", name=name or source.name)
+    return found
+
+
+def _each(sources: Any) -> list[Any]:
+    return list(sources.values()) if isinstance(sources, dict) else sources if isinstance(sources, list) else [sources]
 
 
 def check(args: argparse.Namespace) -> int:

@@ -26,6 +26,9 @@ from cyclegan.evaluation.scores.table import BY_KEY
 from cyclegan.experiments.paper import REAL_PHOTOS, TO_PHOTO
 from cyclegan.experiments.plan import SCORES_NAME, Plan, Training, failure
 from cyclegan.experiments.spec import SCALES, shown_command
+from cyclegan.experiments.study import cell as taken_for_real
+from cyclegan.experiments.study import lines as of_people
+from cyclegan.experiments.study import people_by_way
 from cyclegan.files import write_bytes, write_json
 
 COLUMNS = (
@@ -69,11 +72,13 @@ def gather(plan: Plan) -> dict[str, Any]:
                 for name, scores in report.section(way, section).items():
                     references.setdefault(way, {}).setdefault(section, {}).setdefault(name, _flat(scores))
         rows[training.row.name]["runs"].append(run)
+    people, problem = people_by_way(plan)
     return {
         "version": 1, "name": plan.experiment.name, "title": plan.experiment.title,
         "dataset": _named(plan.dataset), "scale": plan.scale, "seeds": plan.seeds, "names": dict(plan.names),
         "paper_ways": {way: plan.paper_way(way) for way in DIRECTIONS}, "measured_on": measured,
-        "references": references, "rows": list(rows.values()), "machine": machine(),
+        "references": references, "rows": list(rows.values()), "people": people, "people_problem": problem,
+        "machine": machine(),
     }  # fmt: skip
 
 
@@ -264,6 +269,9 @@ def _head(report: Mapping[str, Any]) -> Iterator[str]:
             + ("A single seed: how much the figures differ between seeds isn't known."
                if len(report["seeds"]) == 1 else "Figures are means over the seeds ± their standard deviation.")
         )  # fmt: skip
+    if report["people_problem"]:
+        yield ""
+        yield f"What people say is missing here: {report['people_problem']}"
     if any(row["paper"] for row in report["rows"]) and any(report["paper_ways"].values()):
         yield ""
         yield (
@@ -275,11 +283,13 @@ def _head(report: Mapping[str, Any]) -> Iterator[str]:
 def _way(report: Mapping[str, Any], way: Direction, picture: str | None) -> list[str]:
     title = direction_name(way, **report["names"])
     lines = [f"## {title}", ""]
-    keys = _columns(report, way)
-    if not keys:
+    keys, people = _columns(report, way), report["people"].get(way)
+    if not keys and not people:
         return [*lines, "Nothing is scored yet.", ""]
     lines += [*_table(report, way, keys), ""]
     lines += [*order_lines(report, way), ""] if order(report, way) else []
+    if people:
+        lines += of_people(people, report["paper_ways"].get(way), keys)
     lines += _collapsed(report, way)
     if picture:
         rows = [row["name"] for row in report["rows"] if any(way in run["figures"] for run in row["runs"])]
@@ -294,19 +304,22 @@ def _columns(report: Mapping[str, Any], way: str) -> list[str]:
 def _table(report: Mapping[str, Any], way: str, keys: Sequence[str]) -> list[str]:
     paper_way, accuracies = report["paper_ways"].get(way), _accuracies(report, way)
     has_paper = bool(accuracies) and any(paper_way in row["paper"] for row in report["rows"])
+    people = report["people"].get(way)
     heads = [_head_of(key) for key in keys]
     at = len(accuracies) if has_paper else 0
-    lines = ["| | " + " | ".join([*heads[:at], *(["the paper"] if at else []), *heads[at:]]) + " |",
-             "|---|" + "--:|" * (len(keys) + bool(at))]  # fmt: skip
+    first = ["taken for real ↑"] if people else []
+    lines = ["| | " + " | ".join([*first, *heads[:at], *(["the paper"] if at else []), *heads[at:]]) + " |",
+             "|---|" + "--:|" * (len(first) + len(keys) + bool(at))]  # fmt: skip
 
-    def line(name: str, cells: Sequence[str], paper: Sequence[float] | None) -> str:
+    def line(name: str, cells: Sequence[str], paper: Sequence[float] | None, row: str = "") -> str:
         theirs = [" / ".join(f"{value:.2f}" for value in paper) if paper else ""] if at else []
-        return f"| {name} | " + " | ".join([*cells[:at], *theirs, *cells[at:]]) + " |"
+        taken = [taken_for_real(people, row)] if people else []
+        return f"| {name} | " + " | ".join([*taken, *cells[:at], *theirs, *cells[at:]]) + " |"
 
     for row in report["rows"]:
         if way in row["directions"]:
             cells = [_cell(list(values_of(row, way, key).values()), key) for key in keys]
-            lines.append(line(f"**{row['name']}**", cells, row["paper"].get(paper_way)))
+            lines.append(line(f"**{row['name']}**", cells, row["paper"].get(paper_way), row["name"]))
     for section, answers in report["references"].get(way, {}).items():
         for name, figures in answers.items():
             cells = [_cell([figures[key]["value"]] if key in figures else [], key) for key in keys]
@@ -338,6 +351,8 @@ def _collapsed(report: Mapping[str, Any], way: str) -> list[str]:
             found.append(f"{row['name']} (spread {statistics.fmean(spread):.2f} of the real pictures')")
         elif follows and statistics.fmean(follows) < IGNORES:
             found.append(f"{row['name']} (follows its input by {statistics.fmean(follows):.2f})")
+    if not any(values_of(row, way, key) for row in report["rows"] for key in ("spread_of_targets", "follows_input")):
+        return []
     if not found:
         return [f"No row has collapsed: all spread at least {COLLAPSED} as far as real pictures, and follow their "
                 f"inputs by at least {IGNORES}.", ""]  # fmt: skip

@@ -93,7 +93,10 @@ def _path(study: Study, sha256: str, epoch: float | None) -> str:
     """Return METHOD/picture; their paths have one folder, so slashes in a scene's name become underscores."""
     stimulus = study.by_hash.get(sha256)
     scene = re.sub(r"[^A-Za-z0-9._-]", "_", stimulus.scene) if stimulus else sha256[:16]
-    return f"{REAL if epoch is None else f'epoch-{int(epoch):04d}'}/{scene}.png"
+    folder = REAL if epoch is None else f"epoch-{int(epoch):04d}"
+    if epoch is not None and (label := study.labels.get(int(epoch))):
+        folder = f"method-{int(epoch):02d}-{re.sub(r'[^A-Za-z0-9._-]+', '_', label)}"
+    return f"{folder}/{scene}.png"
 
 
 def import_amt(path: str | Path, practice: int = 10) -> pd.DataFrame:

@@ -132,7 +132,7 @@ def build(
     study = dataclasses.replace(study, size=size or frame)
     with _workplace(output) as place:
         rendering = _Rendering(place, study, preparation, frame, choice, progress)
-        rendering.render(inputs, reals, [(checkpoint.epoch, opened) for checkpoint, opened in planned])
+        rendering.render(inputs, reals, planned)
         length = rendering.length
         contents = _Contents({s.sha256: picture for s, picture in rendering.stimuli}, length)
         stimuli = tuple(sorted((s for s, _ in rendering.stimuli), key=lambda s: s.sha256))
@@ -218,8 +218,9 @@ class _Rendering:
         self.total = len(choice.inputs) + fakes + len({*choice.reals, *choice.broken})
 
     def render(
-        self, inputs: Pictures, reals: Pictures, checkpoints: Sequence[tuple[int, Callable[[], TranslateBatch]]]
-    ) -> None:
+        self, inputs: Pictures, reals: Pictures,
+        checkpoints: Sequence[tuple[PlannedCheckpoint, Callable[[], TranslateBatch]]],
+    ) -> None:  # fmt: skip
         """Render all stimuli: real pictures first, so that a damaged one is found before hours of networks."""
         choice, source, target = self.choice, *self.study.direction
         scenes = self._prepare(inputs)
@@ -228,7 +229,7 @@ class _Rendering:
                 image = self._bring(reals.load(number), reals.label(number))
                 scene = scenes.get(_pixels(image), f"{target}:{number}:{reals.label(number)}")
                 self._add_real(number, scene, image)
-        for epoch, opened in checkpoints:
+        for checkpoint, opened in checkpoints:
             translate = opened()
             for start in range(0, len(choice.inputs), BATCH):
                 numbers = choice.inputs[start : start + BATCH]
@@ -237,10 +238,12 @@ class _Rendering:
                 for number, fake in zip(numbers, fakes, strict=True):
                     if fake.size != self.frame:
                         raise StudyError(
-                            "epoch {epoch} gives {width}×{height} pixels instead of {frame}",
-                            epoch=epoch, width=fake.width, height=fake.height, frame=self.frame,
-                        )
-                    self._add(fake, kind="fake", scene=f"{source}:{number}:{inputs.label(number)}", epoch=epoch)
+                            "epoch {epoch} of {source} gives {width}×{height} pixels instead of {frame}",
+                            epoch=checkpoint.true_epoch, source=checkpoint.source, width=fake.width,
+                            height=fake.height, frame=self.frame,
+                        )  # fmt: skip
+                    scene = f"{source}:{number}:{inputs.label(number)}"
+                    self._add(fake, kind="fake", scene=scene, epoch=checkpoint.epoch)
                 self._advance(len(numbers))
 
     def _prepare(self, inputs: Pictures) -> dict[str, str]:

@@ -28,7 +28,8 @@ from cyclegan.files import whole_folder
 from cyclegan.study.protocol import Protocol
 from cyclegan.study.sequences import Sequences, Stimulus, Trial
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""1 without names of checkpoints, so that older programs read studies of one run."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """A study's name: that of its folder, and part of its address."""
 FILE_TIME = 946_684_800
@@ -44,15 +45,33 @@ class PlannedCheckpoint:
     """A checkpoint under judgement."""
 
     epoch: int
+    """Its epoch; in a study of several runs its number among the checkpoints, from 1."""
     commit_sha: str
     source: str
     """As a person named it: a folder's name or USER/NAME."""
+    label: str = ""
+    """In a study of several runs its name in reports, such as a method's; never sent to a browser of participants."""
+    of_epoch: int | None = None
+    """In a study of several runs its epoch."""
 
     def __post_init__(self) -> None:
-        if type(self.epoch) is not int or not 1 <= self.epoch < 10**9:
-            raise StudyError("{epoch!r} isn't a valid epoch", epoch=str(self.epoch)[:20])
-        if not all(isinstance(text, str) for text in (self.commit_sha, self.source)):
+        for epoch in (self.epoch, self.true_epoch):
+            if type(epoch) is not int or not 1 <= epoch < 10**9:
+                raise StudyError("{epoch!r} isn't a valid epoch", epoch=str(epoch)[:20])
+        if not all(isinstance(text, str) for text in (self.commit_sha, self.source, self.label)):
             raise StudyError("epoch {epoch} has no commit_sha or source", epoch=self.epoch)
+        if not self.label.isprintable():
+            raise StudyError("{text!r} can't be shown: leave out what can't be printed", text=self.label[:60])
+
+    @property
+    def true_epoch(self) -> int:
+        """Its epoch in its run."""
+        return self.epoch if self.of_epoch is None else self.of_epoch
+
+    def to_json(self) -> dict[str, Any]:
+        """Return its content in study.json, without a name if it has none."""
+        values = dataclasses.asdict(self)
+        return values if self.label else {key: values[key] for key in ("epoch", "commit_sha", "source")}
 
 
 @dataclass(frozen=True)
@@ -98,8 +117,11 @@ class Study:
             raise StudyError("a study needs at least one checkpoint")
         if self.completion_url and not re.match(r"https?://", self.completion_url):
             raise StudyError("completion_url is {url!r}: it has to begin with https://", url=self.completion_url)
-        if len({c.epoch for c in self.checkpoints}) < len(self.checkpoints):
+        labels = list(self.labels.values())
+        if len({c.epoch for c in self.checkpoints}) < len(self.checkpoints) or len(set(labels)) < len(labels):
             raise StudyError("an epoch is named twice")
+        if labels and len(labels) < len(self.checkpoints):
+            raise StudyError("a study of several runs needs a name for each checkpoint")
         if self.protocol.task == "pick" and len(self.checkpoints) < 2:
             raise StudyError("picking compares epochs: name at least two")
 
@@ -112,6 +134,11 @@ class Study:
     def epochs(self) -> tuple[int, ...]:
         """The epochs under judgement, in ascending order."""
         return tuple(sorted(c.epoch for c in self.checkpoints))
+
+    @property
+    def labels(self) -> dict[int, str]:
+        """The checkpoints' names by `epoch` in a study of several runs; {} in a study of one run's epochs."""
+        return {c.epoch: c.label for c in self.checkpoints if c.label}
 
     @property
     def arms(self) -> tuple[tuple[int, ...], ...]:
@@ -185,10 +212,10 @@ class Study:
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "folder"}
         values |= {
             "protocol": self.protocol.to_json(),
-            "checkpoints": [dataclasses.asdict(c) for c in self.checkpoints],
+            "checkpoints": [c.to_json() for c in self.checkpoints],
             "stimuli": [dataclasses.asdict(s) for s in self.stimuli],
         }
-        return {"format_version": FORMAT_VERSION, **values}
+        return {"format_version": FORMAT_VERSION if self.labels else 1, **values}
 
     def _bytes(self) -> bytes:
         return (json.dumps(self.to_json(), indent=1, ensure_ascii=False, sort_keys=True) + "\n").encode()

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cyclegan.config import DataConfig, Direction
+from cyclegan.config import DataConfig, Direction, direction_name
 from cyclegan.errors import DataError, Message, StudyError, message
 from cyclegan.files import read_json
 from cyclegan.study.format import PlannedCheckpoint, Study
@@ -38,23 +41,26 @@ class NoTestPictures(DataError):
 
 
 def make_study(
-    source: CheckpointSource, data: str, *, direction: Direction, output: str | Path,
+    source: CheckpointSource | Sequence[CheckpointSource] | Mapping[str, CheckpointSource], data: str, *,
+    direction: Direction, output: str | Path,
     protocol: str | Protocol | None = None, shorten: bool = False, epochs: Sequence[int] | str = "latest",
     split: str = "test", skip_bad_images: bool = False, seed: int = 0, size: tuple[int, int] | None = None,
     limit: int | None = LIMIT, title: str = "", contact: str = "", completion_code: str = "", completion_url: str = "",
-    device: str | None = None, progress: Callable[[int, int], object] | None = None,
+    domains: tuple[str, str] | None = None, device: str | None = None,
+    progress: Callable[[int, int], object] | None = None,
     report: Callable[[BlindingReport], object] | None = None, note: Callable[[Message], object] | None = None,
 ) -> Study:  # fmt: skip
     """Render a study's pictures, check that it is blind, and freeze it. The same arguments give the same bytes.
 
     Args:
-        source: the checkpoints.
+        source: the checkpoints of a run; or of several runs, by the names that reports show, such as methods'. All are
+            shown the same pictures. Participants never see the names.
         data: data set as in training: a folder, USER/NAME on the Hub, or streets.
-        direction: ab: A → B, ba: B → A.
+        direction: ab: A → B, ba: B → A. Of several runs, those that don't translate it are left out, with a note.
         output: the study's folder, whose name is the study's; must not exist.
         protocol: a preset's name, or the whole protocol; None: DEFAULT, shortened if there are too few pictures.
         shorten: if there are too few pictures for the protocol's trials, take as many as they are enough for.
-        epochs: those under judgement; or latest, or all.
+        epochs: those under judgement, of each run; or latest, or all.
         split: test; or train, only for trying, because the networks know the training pictures.
         skip_bad_images: leave out pictures that can't be read, with a note, instead of raising ImageError.
         seed: seed of the pictures, the sequences and the sides.
@@ -64,11 +70,12 @@ def make_study(
         contact: whom participants can ask, and who answers for their data.
         completion_code: code that all participants get at the end; empty: each gets an individual one.
         completion_url: link on the last page; {code} and {participant} are filled in.
+        domains: names of the domains a and b; None: those of the run, the last one of several.
         device: cpu, cuda, cuda:1, mps; None chooses.
         progress: called with the number of finished pictures and their total.
         report: called with the result of the blinding self-test.
         note: called with a sentence if test pictures are also training pictures, for which all pictures are read, or
-            if pictures are left out.
+            if pictures or runs are left out.
 
     Raises:
         StudyError: the arguments make no study, there are too few pictures (`cyclegan.study.choice.TooFewPictures`), or
@@ -83,9 +90,11 @@ def make_study(
     from cyclegan.study.build import Preparation, build
 
     rules = protocol if isinstance(protocol, Protocol) else preset(protocol or DEFAULT)
-    chosen = _choose_epochs(source, epochs)
-    config = chosen[-1].config or source.load(chosen[-1].epoch, (direction,)).config
-    _check_prepared_alike(chosen, config.data)
+    arms = _choose_arms(source, epochs, direction, note)
+    last = arms[-1]
+    config = last.info.config or last.source.load(last.info.epoch, (direction,)).config
+    _check_prepared_alike(arms, config.data)
+    multiple = math.lcm(config.model.size_multiple, *(a.info.config.model.size_multiple for a in arms if a.info.config))
     data_config = dataclasses.replace(config.data, dataset=data)
     splits = find_data(data_config)
     inputs, reals = (getattr(splits, f"{split}_{domain}") for domain in direction)
@@ -106,16 +115,14 @@ def make_study(
             ))  # fmt: skip
     if note is not None and split == "test" and (known := trained_on(splits, fingerprints(splits))):
         note(known)
-    checkpoints = [
-        (PlannedCheckpoint(info.epoch, info.commit_sha, source.name), _opener(source, info, direction, device))
-        for info in chosen
-    ]
     study, found = build(
-        checkpoints=checkpoints, inputs=inputs, reals=reals,
-        preparation=Preparation(config.data, config.model.size_multiple), protocol=rules, direction=direction,
-        domains=(data_config.domain_a, data_config.domain_b), dataset=_dataset_name(data), output=Path(output),
-        seed=seed, size=size, limit=limit, title=title, contact=contact, completion_code=completion_code,
-        completion_url=completion_url, shorten=shorten or protocol is None, progress=progress,
+        checkpoints=[(arm.planned(n), _opener(arm.source, arm.info, direction, device))
+                     for n, arm in enumerate(arms, 1)],
+        inputs=inputs, reals=reals, preparation=Preparation(config.data, multiple), protocol=rules, direction=direction,
+        domains=domains or (data_config.domain_a, data_config.domain_b), dataset=_dataset_name(data),
+        output=Path(output), seed=seed, size=size, limit=limit, title=title, contact=contact,
+        completion_code=completion_code, completion_url=completion_url, shorten=shorten or protocol is None,
+        progress=progress,
     )  # fmt: skip
     if report is not None:
         report(found)
@@ -123,7 +130,7 @@ def make_study(
 
 
 def make_in_process(
-    source: CheckpointSource, data: str, *, note: Callable[[Message], object] = lambda said: None, **options: Any
+    source: Any, data: str, *, note: Callable[[Message], object] = lambda said: None, **options: Any
 ) -> Iterator[tuple[int, int] | None]:
     """Make a study in a process of its own, whose memory is freed at the end; closing the iterator cancels.
 
@@ -140,7 +147,7 @@ def make_in_process(
     yield from in_process(_make, source, data, options, note=note)
 
 
-def _make(source: CheckpointSource, data: str, options: dict[str, Any], **reports: Callable[..., object]) -> None:
+def _make(source: Any, data: str, options: dict[str, Any], **reports: Callable[..., object]) -> None:
     make_study(source, data, **options, **reports)
 
 
@@ -180,6 +187,51 @@ def _typed_dataset(folder: Path) -> str | None:
     return typed if isinstance(typed, str) else None
 
 
+@dataclass(frozen=True)
+class _Arm:
+    """A checkpoint under judgement, with a name in a study of several runs."""
+
+    source: CheckpointSource
+    info: CheckpointInfo
+    label: str = ""
+
+    def planned(self, number: int) -> PlannedCheckpoint:
+        """Return it as the study records it."""
+        sha, epoch = self.info.commit_sha, self.info.epoch
+        if not self.label:
+            return PlannedCheckpoint(epoch, sha, self.source.name)
+        return PlannedCheckpoint(number, sha, self.source.name, self.label, epoch)
+
+
+def _choose_arms(
+    source: Any, epochs: Sequence[int] | str, direction: Direction, note: Callable[[Message], object] | None
+) -> list[_Arm]:
+    """Return the checkpoints under judgement: by run, then by epoch."""
+    if isinstance(source, Sequence):
+        names = Counter[str]()
+        runs = {}
+        for one in source:
+            names[one.name] += 1
+            runs[f"{one.name} ({names[one.name]})" if names[one.name] > 1 else one.name] = one
+        source = runs if len(runs) != 1 else source[0]
+    if not isinstance(source, Mapping):
+        return [_Arm(source, info) for info in _choose_epochs(source, epochs)]
+    arms = []
+    for name, run in source.items():
+        infos = _choose_epochs(run, epochs)
+        able = [info for info in infos if direction in info.directions]
+        if not able and note is not None:
+            note(message("{run} isn't in the study, because it doesn't translate {direction}", run=name,
+                         direction=direction_name(direction)))  # fmt: skip
+        arms += [_Arm(run, info, name if len(infos) == 1 else f"{name}, epoch {info.epoch}") for info in able]
+    if not arms:
+        raise StudyError(
+            "none of these runs translates {direction}: {runs}", direction=direction_name(direction),
+            runs=", ".join(source),
+        )  # fmt: skip
+    return arms
+
+
 def _choose_epochs(source: CheckpointSource, epochs: Sequence[int] | str) -> list[CheckpointInfo]:
     """Return the checkpoints under judgement, by epoch."""
     infos = {info.epoch: info for info in source.list()}
@@ -197,19 +249,28 @@ def _choose_epochs(source: CheckpointSource, epochs: Sequence[int] | str) -> lis
     return [infos[epoch] for epoch in wanted]
 
 
-def _check_prepared_alike(infos: Sequence[CheckpointInfo], data: DataConfig) -> None:
-    """Raise StudyError if an epoch's networks are shown test pictures in another way than those of `data`."""
+def prepared(data: DataConfig) -> tuple[Any, ...]:
+    """Return how settings prepare test pictures: equal for networks that one study can compare."""
+    return data.preprocess, data.crop_size, data.load_size if data.preprocess.endswith("crop") else None
 
-    def shown(data: DataConfig) -> tuple[Any, ...]:
-        return data.preprocess, data.crop_size, data.load_size if data.preprocess.endswith("crop") else None
 
-    for info in infos:
-        if info.config is not None and shown(info.config.data) != shown(data):
+def _check_prepared_alike(arms: Sequence[_Arm], data: DataConfig) -> None:
+    """Raise StudyError if a checkpoint's networks are shown test pictures in another way than those of `data`."""
+    for arm in arms:
+        info, other = arm.info, arms[-1]
+        if info.config is None or prepared(info.config.data) == prepared(data):
+            continue
+        if arm.label:
             raise StudyError(
-                "epochs {epoch} and {other} were trained on pictures prepared in different ways, so their fakes "
-                "can't be compared in one study: build one for each",
-                epoch=info.epoch, other=infos[-1].epoch,
-            )
+                "{run} and {other} were trained on pictures prepared in different ways, so their fakes can't be "
+                "compared in one study: build one for each",
+                run=arm.label, other=other.label,
+            )  # fmt: skip
+        raise StudyError(
+            "epochs {epoch} and {other} were trained on pictures prepared in different ways, so their fakes "
+            "can't be compared in one study: build one for each",
+            epoch=info.epoch, other=other.info.epoch,
+        )
 
 
 def _opener(

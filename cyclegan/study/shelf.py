@@ -21,6 +21,7 @@ from cyclegan.errors import StudyError, UserError
 from cyclegan.study.format import Study, find_studies, read_study
 
 if TYPE_CHECKING:
+    from cyclegan.evaluation.scores.people import People
     from cyclegan.study.store import Store
 
 KEY_VARIABLE = "STUDY_KEY"
@@ -72,7 +73,8 @@ class Studies:
         self._ready: set[str] = set()
         self._app: Any = None
         self._tried: tempfile.TemporaryDirectory[str] | None = None
-        self._reports: dict[str, tuple[float, int, dict[str, Any]]] = {}
+        self._reports: dict[str, tuple[float, dict[str, Any]]] = {}
+        self._people: dict[str, tuple[float, People | None]] = {}
         self._lock = threading.RLock()
 
     def _present(self) -> set[Path]:
@@ -221,13 +223,26 @@ class Studies:
             StudyError: the database can't be read.
         """
         from cyclegan.study.report import make_report
+
+        return self._kept(self._reports, study, lambda votes, sessions: make_report(study, votes, sessions))
+
+    def people(self, study: Study) -> People | None:
+        """Return the answers so far, to compare them with scores; None without any.
+
+        Raises:
+            StudyError: the database can't be read.
+        """
+        from cyclegan.study.judged import people_of
+
+        return self._kept(self._people, study, lambda votes, _: people_of(study, votes))
+
+    def _kept(self, results: dict[str, tuple[float, Any]], study: Study, make: Callable[[Any, Any], Any]) -> Any:
+        """Return what `make` makes of a study's votes and sessions, from `results` if it was made a moment ago."""
         from cyclegan.study.store import answers
 
         store = self.store(study)
-        kept = self._reports.get(study.name)
-        if kept and time.monotonic() - kept[0] < KEPT_S:
-            return kept[2]
-        votes, sessions = answers(study, store)
-        report = make_report(study, votes, sessions)
-        self._reports[study.name] = time.monotonic(), len(votes), report
-        return report
+        if (kept := results.get(study.name)) and time.monotonic() - kept[0] < KEPT_S:
+            return kept[1]
+        made = make(*answers(study, store))
+        results[study.name] = time.monotonic(), made
+        return made

@@ -47,7 +47,8 @@ class Reference:
     shown: str
 
 
-_drawing = threading.Lock()
+drawing = threading.Lock()
+"""Matplotlib isn't safe for several threads."""
 
 
 def curves(infos: Sequence[CheckpointInfo], marked: Sequence[int], say: words.Speaker, run: str = "") -> str:
@@ -245,11 +246,9 @@ def _svg(
     Lines are broken before each epoch in `breaks`, because others were measured before. `bands` are intervals around
     the first line, `references` dashed lines with a letter each.
     """
-    with _drawing:  # Matplotlib isn't safe for several threads.
-        import matplotlib
+    with drawing:
         from matplotlib.backends.backend_svg import FigureCanvasSVG
         from matplotlib.figure import Figure
-        from matplotlib.ticker import MaxNLocator
 
         figure = Figure(figsize=(2.8, 1.6), layout="constrained")
         FigureCanvasSVG(figure)
@@ -272,14 +271,22 @@ def _svg(
             axes.axhline(value, color=INK, alpha=0.7, linewidth=0.8, linestyle=(0, (4, 3)))
         fit_axes(axes)
         _letter(axes, references)
-        axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
-        axes.tick_params(colors=INK, labelsize=8, length=0)
-        axes.grid(color=INK, alpha=0.15, linewidth=0.5)
-        for side, spine in axes.spines.items():
-            spine.set(visible=side in ("left", "bottom"), edgecolor=INK, alpha=0.4, linewidth=0.6)
-        out = io.StringIO()
-        with matplotlib.rc_context({"svg.fonttype": "none"}):
-            figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
+        return svg_of(axes)
+
+
+def svg_of(axes: Any) -> str:
+    """Return the <svg> of a figure with one panel, in the page's colours; call it under `drawing`."""
+    import matplotlib
+    from matplotlib.ticker import MaxNLocator
+
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
+    axes.tick_params(colors=INK, labelsize=8, length=0)
+    axes.grid(color=INK, alpha=0.15, linewidth=0.5)
+    for side, spine in axes.spines.items():
+        spine.set(visible=side in ("left", "bottom"), edgecolor=INK, alpha=0.4, linewidth=0.6)
+    out = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        axes.figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
     svg = out.getvalue()
     svg = svg[svg.index("<svg "):]
     # A style within the page would apply to all of it.

@@ -8,12 +8,14 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
 from cyclegan.checkpoints.sources import CheckpointSource
 from cyclegan.config import Direction
 from cyclegan.errors import Message, UserError, message, rounded
+from cyclegan.evaluation.scores.people import Judgement
 from cyclegan.evaluation.scores.recommend import disagreement, recommend
 from cyclegan.evaluation.scores.report import SECTIONS, Report, ScoresError, read_report, scores_folder
 from cyclegan.evaluation.scores.table import BY_KEY, SCORES, ScoreFigure
@@ -107,6 +109,11 @@ class Measurement:
         network = self.facts.get("features") if figure.by_features else None
         return say.text_of(figure.label) + (f" ({network})" if network else "")
 
+    def title(self, figure: ScoreFigure, say: words.Speaker) -> str:
+        """Return the same where no column shows the score that it belongs to: two of them share their names."""
+        heading = self.heading(figure, say)
+        return f"{heading} ({figure.score})" if figure.score in ("segmentation", "labels") else heading
+
 
 def collect(runs: Mapping[str, CheckpointSource]) -> tuple[list[Measurement], list[Message]]:
     """Return the measurements in the files of scores, and a sentence for each file that can't be read."""
@@ -197,17 +204,22 @@ def day(seconds: float, say: words.Speaker) -> str:
     return date(datetime.fromtimestamp(seconds, timezone.utc).isoformat(), say)
 
 
-def advice(one: Measurement, say: words.Speaker) -> str:
-    """Return the HTML of "Which epoch?": a recommendation for each run, with its evidence."""
+def advice(one: Measurement, say: words.Speaker, of_people: Mapping[str, Judgement] = MappingProxyType({})) -> str:
+    """Return the HTML of "Which epoch?": a recommendation for each run, with its evidence and what people say of it."""
     parts = []
     for run, report in one.reports.items():
         found = recommend(report, one.way)
         items = []
         for each in found:
-            first, *rest = (html.escape(say.text_of(sentence)) for sentence in each.sentences())
+            agreement = of_people[run].agreements.get(each.figure.key) if run in of_people else None
+            said = [*each.sentences(), *filter(None, [agreement and agreement.sentence()])]
+            first, *rest = (html.escape(say.text_of(sentence)) for sentence in said)
             items.append(f"<li>{' '.join([f'<b>{first}</b>', *rest])}</li>")
         if dissent := disagreement(found):
             items.append(f"<li>{html.escape(say.text_of(dissent))}</li>")
+        if run in of_people:
+            sentences = (html.escape(say.text_of(sentence)) for sentence in of_people[run].sentences())
+            items.append(f"<li>{' '.join(sentences)}</li>")
         if items:
             title = f"<h3>{html.escape(run)}</h3>" if len(one.reports) > 1 else ""
             parts.append(f"{title}<ul>{''.join(items)}</ul>")
@@ -333,10 +345,7 @@ def plots(one: Measurement, run: str, tag: str, say: words.Speaker) -> str:
         ]  # fmt: skip
         points = tuple((epoch, value["value"]) for epoch, value in values)
         bands = tuple((epoch, value["low"], value["high"]) for epoch, value in values if "low" in value)
-        title = one.heading(figure, say)
-        if figure.score in ("segmentation", "labels"):  # Both have these labels.
-            title = f"{title} ({figure.score})"
-        panels.append(score_panel(title, points, bands, references, marked, say))
+        panels.append(score_panel(one.title(figure, say), points, bands, references, marked, say))
     if not panels:
         return ""
     title = say.html("Scores of {run} over the epochs", run=run)

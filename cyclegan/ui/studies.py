@@ -40,6 +40,8 @@ def card(study: Study, say: words.Speaker, *, owner: bool = False, own: bool = F
             "{arrow}, epoch {epochs} of {source}.", "{arrow}, epochs {epochs} of {source}.", len(study.epochs),
             arrow=arrow, epochs=epochs, source=sources,
         )  # fmt: skip
+        if study.labels:
+            text = say.html("{arrow}: {methods}.", arrow=arrow, methods=", ".join(study.labels.values()))
         how = f'<p class="how">{text}</p>{how}'
     address = f"study/{quote(study.name)}"
     ways = [(address, say.html("Take part"))]
@@ -147,9 +149,8 @@ def results(report: Mapping[str, Any], say: words.Speaker) -> str:
     simulated = say.html("These are simulated participants, not people.") if report["simulated"] else ""
     notice = f'<p class="notice">{simulated}</p>' if simulated else ""
     rows = [_result(each) for each in report["epochs"]] if report["protocol"]["task"] == "realness" else []
-    heads = (
-        say("Epoch"), say("Taken for real"), say("95% interval"), "", say("Participants"), say("Trials"),
-    )  # fmt: skip
+    first = say("Method") if any(each.get("label") for each in report["epochs"]) else say("Epoch")
+    heads = (first, say("Taken for real"), say("95% interval"), "", say("Participants"), say("Trials"))
     head = "".join(f'<th scope="col">{html.escape(each)}</th>' for each in heads)
     scale = say.html("The line marks 50%, the rate of guessing: nobody could tell real from fake.")
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table><p class=\"how\">{scale}</p>"
@@ -163,8 +164,9 @@ def _result(epoch: Mapping[str, Any]) -> str:
     drawn = "" if low is None or rate is None else (
         f'<span class="range" style="--low:{low:.4f};--high:{high:.4f};--rate:{rate:.4f}"><i></i><b></b></span>'
     )  # fmt: skip
+    name = html.escape(epoch.get("label") or str(epoch["epoch"]))
     return (
-        f'<tr><th scope="row">{epoch["epoch"]}</th><td><strong>{percent(rate)}</strong></td><td>{between}</td>'
+        f'<tr><th scope="row">{name}</th><td><strong>{percent(rate)}</strong></td><td>{between}</td>'
         f'<td class="drawn" aria-hidden="true">{drawn}</td><td>{epoch["participants"]}</td>'
         f'<td>{epoch["trials"]}</td></tr>'
     )

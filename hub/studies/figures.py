@@ -88,7 +88,10 @@ def _judged(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
             "{name} is a study of the task {task}, which gives no fooling rate for a card", name=name, task=task,
             remedy=message("publish a study of real or fake"),
         )
-    judged = [epoch for epoch in report["epochs"] if epoch.get("fooling_rate") is not None and epoch.get("trials")]
+    judged = [
+        {**epoch, "epoch": epoch.get("of_epoch") or epoch["epoch"]}  # A study of several runs numbers its methods.
+        for epoch in report["epochs"] if epoch.get("fooling_rate") is not None and epoch.get("trials")
+    ]  # fmt: skip
     if not judged:
         raise HubError(
             "nobody has judged {name} yet", name=name, remedy=message("publish it after people have taken part")

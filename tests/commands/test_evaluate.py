@@ -1,12 +1,17 @@
 """The command evaluate: its table, its files, and the sentences for what can't be done."""
 
+import dataclasses
 import json
+import re
 
 import pytest
 
 from cyclegan.__main__ import main
+from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.evaluation.scores import describe
+from cyclegan.study import store
 from tests.evaluation.scores.conftest import Pixels
+from tests.study.made_up import made_study, made_votes, sessions_of
 from tests.ui.conftest import write_epoch
 
 DATA = "streets:count=6,test_count=5,size=32"
@@ -35,6 +40,32 @@ def test_a_table_is_printed_and_written(run, tmp_path, capsys):
         assert main([*words, "--output", str(tmp_path / file)]) == 0
     assert (tmp_path / "t.csv").read_text().startswith("direction,section,answer")
     assert json.loads((tmp_path / "t.json").read_text()) == json.loads((run / "scores" / "test.json").read_text())
+
+
+def test_people_are_compared_with_the_scores(run, tmp_path, capsys, monkeypatch):
+    for epoch in (2, 3, 4):
+        write_epoch(run, epoch)
+    shas = {info.epoch: info.commit_sha for info in LocalSource(run).list()}
+    study = made_study(tmp_path / "studies" / "made-up", epochs=(1, 2, 3, 4))
+    study = dataclasses.replace(study, checkpoints=tuple(
+        dataclasses.replace(c, commit_sha=shas[c.epoch]) for c in study.checkpoints
+    ))  # fmt: skip
+    (study.folder / "study.json").write_text(json.dumps(study.to_json()))
+    votes = made_votes(study, 6, {1: 0.05, 2: 0.2, 3: 0.5, 4: 0.9})
+    monkeypatch.setattr(store, "answers", lambda study, store: (votes, sessions_of(votes)))
+    words = ["evaluate", str(run), "--dataset", DATA, "--scores", "kid", "--direction", "ab", "--epochs", "all"]
+    monkeypatch.chdir(tmp_path)  # Its studies/ is looked into.
+    assert main([*words, "--output", "t.json"]) == 0
+    out = capsys.readouterr().out
+    assert "study made-up, 24 participants" in out and "People (n = 24, study made-up) prefer epoch 4" in out
+    assert re.search(r"day → night: KID × 1000 is best .*Kendall's τ", out)
+    people = json.loads((tmp_path / "t.json").read_text())["ab"]["people"]
+    assert [each["epoch"] for each in people["epochs"]] == [1, 2, 3, 4] and people["agreement"]["kid"]["count"] == 4
+    assert main([*words, "--studies", str(tmp_path / "elsewhere")]) == 1
+    assert "holds no study" in capsys.readouterr().err
+    (study.folder / "study.json").write_text("{}")
+    assert main(words) == 0  # Nobody asked for that one.
+    assert "no answers of people are shown" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words, said", [

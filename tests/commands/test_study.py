@@ -110,6 +110,17 @@ def test_build_makes_a_study_that_is_checked_and_says_so(run, labels, building, 
     assert before == {path: path.read_bytes() for path in study.folder.rglob("*.png")}
 
 
+def test_build_compares_several_runs(run, refused, building, make_checkpoint, tmp_path):
+    make_checkpoint(tmp_path / "other", 5, seed=3)
+    flags = list(building)
+    flags[2:3] = [f"GAN={tmp_path / 'myrun'}", tmp_path / "other"]
+    status, out, err = run(*flags)
+    assert status == 0 and "mine: GAN (1), other (2), day → night, 36 pictures of 32×32" in out, err
+    assert read_study(tmp_path / "studies" / "mine").labels == {1: "GAN", 2: "other"}
+    flags[2:4] = [f"x={tmp_path / 'myrun'}", f"x={tmp_path / 'other'}"]
+    assert "two runs are called x: give them names as METHOD=SOURCE" in refused(*flags)
+
+
 def test_build_says_what_it_lacks(refused, building, tmp_path):
     assert "has no epoch 7: choose --epochs from 1, 2" in refused(*building, "--epochs", "1,7")
     assert "or take --practice_trials 1 --test_trials 11" in refused(*building, "--test_trials", "60")

@@ -12,8 +12,8 @@ from cyclegan.study.format import PlannedCheckpoint, Stimulus, Study, write_stud
 from cyclegan.study.protocol import TAGS, protocol
 
 
-def made_study(folder=None, *, preset="cyclegan2017", epochs=(20,), scenes=60, broken=0, **overrides):
-    """A study; with a folder, its pictures are written, too."""
+def made_study(folder=None, *, preset="cyclegan2017", epochs=(20,), scenes=60, broken=0, labels=(), **overrides):
+    """A study; with a folder, its pictures are written, too. With labels it is of several runs, each at epoch 8."""
     rules = protocol(preset, **overrides)
     shows = "scene" if rules.pairing == "same" else "photo"  # Unpaired data: of other scenes than the fakes.
     names = [("real", f"{shows}-{n:03d}", None) for n in range(scenes)]
@@ -30,10 +30,14 @@ def made_study(folder=None, *, preset="cyclegan2017", epochs=(20,), scenes=60, b
         sha256 = hashlib.sha256(content).hexdigest()
         stimuli.append(Stimulus(sha256, *name))
         contents[sha256] = content
+    planned = [PlannedCheckpoint(epoch, f"{epoch:040x}", "alice/maps") for epoch in epochs]
+    if labels:
+        named = zip(planned, labels, strict=True)
+        planned = [PlannedCheckpoint(c.epoch, c.commit_sha, f"run-{c.epoch}", label, 8) for c, label in named]
     study = Study(
         name="made-up", title="Which photos look real", protocol=rules, direction="ab",
         domains=("maps", "photos"), dataset="maps", seed=7, size=(32, 32), stimuli=tuple(stimuli),
-        checkpoints=tuple(PlannedCheckpoint(epoch, f"{epoch:040x}", "alice/maps") for epoch in epochs),
+        checkpoints=tuple(planned),
     )  # fmt: skip
     return study if folder is None else write_study(study, contents, folder)
 

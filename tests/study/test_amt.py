@@ -91,6 +91,18 @@ def test_what_was_exported_is_read_again(tmp_path):
     assert "P(epoch-0060 > epoch-0020) = " in told
 
 
+def test_methods_have_folders_of_their_names(tmp_path):
+    study = made_study(epochs=(1, 2), labels=("CycleGAN", "GAN + cycle"))
+    votes = made_votes(study, 6, {1: 0.4, 2: 0.1})
+    path = tmp_path / "results.csv"
+    path.write_text(text := export_amt(study, votes)[0])
+    assert "method-01-CycleGAN/scene-" in text and "method-02-GAN_cycle/scene-" in text
+    assert "GT" < "method-01-CycleGAN"  # Of equal counts, their script takes the first name for the real pictures.
+    rates = {each["method"]: each["fooling_rate"] for each in figures_amt(import_amt(path))["methods"]}
+    report = make_report(study, votes, sessions_of(votes))
+    assert list(rates.values()) == pytest.approx([e["fooling_rate"] for e in report["epochs"]])
+
+
 def test_their_file_is_read_with_vigilance_apart(tmp_path):
     """Columns of Mechanical Turk around them, methods of their own, and a byte order mark."""
     heads = ["HITId", "WorkerId"] + [f"{name}{n}" for n in range(4) for name in (

@@ -2,14 +2,16 @@
 
 import dataclasses
 import hashlib
+import json
 import os
+from pathlib import Path
 
 import pytest
 
 from cyclegan.errors import StudyError
 from cyclegan.study.format import FILE_TIME, PlannedCheckpoint, find_studies, read_study, write_study
 from cyclegan.study.protocol import protocol
-from tests.study.made_up import unseen_study
+from tests.study.made_up import made_study, unseen_study
 
 
 @pytest.mark.parametrize(
@@ -21,6 +23,8 @@ from tests.study.made_up import unseen_study
         ({"direction": "up"}, "choose ab or ba"),
         ({"checkpoints": ()}, "at least one checkpoint"),
         ({"checkpoints": (PlannedCheckpoint(1, "a", "r"), PlannedCheckpoint(1, "b", "r"))}, "named twice"),
+        ({"checkpoints": (PlannedCheckpoint(1, "a", "r", "x"), PlannedCheckpoint(2, "b", "r", "x"))}, "named twice"),
+        ({"checkpoints": (PlannedCheckpoint(1, "a", "r", "x"), PlannedCheckpoint(2, "b", "r"))}, "a name for each"),
         ({"completion_url": "javascript:alert(1)"}, "has to begin with https://"),
         ({"protocol": protocol("pick"), "checkpoints": (PlannedCheckpoint(1, "a", "r"),)}, "name at least two"),
     ],
@@ -49,6 +53,24 @@ def test_the_same_study_twice_is_the_same_bytes(small_study, tmp_path):
     for path in sorted(p for p in one.folder.rglob("*") if p.is_file()):
         assert path.read_bytes() == (two.folder / path.relative_to(one.folder)).read_bytes()
     assert small_study("other").study_id != one.study_id != small_study("third", seed=2).study_id
+
+
+def test_a_study_of_one_run_is_as_older_programs_read_it():
+    path = Path(__file__).parents[2] / "demo" / "studies" / "night-streets" / "study.json"
+    study = read_study(path.parent)  # Built before studies had methods.
+    again = {**json.loads(path.read_text(encoding="utf-8"))}
+    assert json.loads(json.dumps(study.to_json())) == again and not study.labels
+    assert study.study_id == hashlib.sha256(path.read_bytes()).hexdigest()[:32]
+
+
+def test_a_study_of_several_runs_has_their_names(tmp_path):
+    study = made_study(tmp_path / "made-up", epochs=(1, 2), labels=("CycleGAN", "pix2pix"))
+    assert read_study(study.folder) == study and study.labels == {1: "CycleGAN", 2: "pix2pix"}
+    content = json.loads((study.folder / "study.json").read_text(encoding="utf-8"))
+    assert content["format_version"] == 2  # Older programs ask for an update.
+    assert content["checkpoints"][0] | {"commit_sha": ""} == {
+        "epoch": 1, "commit_sha": "", "source": "run-1", "label": "CycleGAN", "of_epoch": 8
+    }
 
 
 def test_a_study_is_frozen(small_study):
@@ -91,7 +113,7 @@ def test_stimulus_paths_are_those_of_the_study_only(small_study):
         (lambda text: "[]", "is damaged"),
         (lambda text: "[" * 100_000, "is damaged"),
         (lambda text: "\xff", "is damaged"),
-        (lambda text: text.replace('"format_version": 1', '"format_version": 2'), "newer version.*update the program"),
+        (lambda text: text.replace('"format_version": 1', '"format_version": 3'), "newer version.*update the program"),
         (lambda text: text.replace('"format_version": 1', '"format_version": "one"'), "is damaged"),
         (lambda text: text.replace('"seed"', '"sead"'), "is damaged"),
         (lambda text: text.replace('"mask"', '"musk"'), "is damaged"),

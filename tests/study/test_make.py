@@ -148,3 +148,48 @@ def test_a_runs_data_set_is_found_by_the_path_that_was_typed(source, tmp_path, m
     assert dataset_of(source, "cats") == ("cats", False)
     monkeypatch.chdir(folders(tmp_path / "here" / "cats").parent)
     assert dataset_of(source, "cats") == (str(tmp_path / "here" / "cats"), True)
+
+
+# --- several runs -------------------------------------------------------------------------------------------
+
+
+def test_several_runs_judge_the_same_inputs_under_their_names(make_checkpoint, tmp_path, options):
+    for seed, name in enumerate(("one", "two", "one-way")):
+        make_checkpoint(tmp_path / name, 8, seed=seed, directions=("ba",) if name == "one-way" else ("ab", "ba"))
+    runs = {"CycleGAN": LocalSource(tmp_path / "one"), "GAN alone": LocalSource(tmp_path / "two"),
+            "pix2pix": LocalSource(tmp_path / "one-way")}  # fmt: skip
+    notes = []
+    study = make_study(runs, DATA, **options, note=notes.append)
+    assert study == read_study(options["output"]) and study.labels == {1: "CycleGAN", 2: "GAN alone"}
+    assert [(c.source, c.true_epoch) for c in study.checkpoints] == [("one", 8), ("two", 8)]
+    assert "pix2pix isn't in the study, because it doesn't translate A → B" in map(str, notes)
+    scenes = {n: {s.scene for s in study.stimuli if s.epoch == n} for n in (1, 2)}
+    assert scenes[1] == scenes[2] and len(scenes[1]) == 10
+    with pytest.raises(StudyError, match="none of these runs translates A → B: pix2pix"):
+        make_study({"pix2pix": runs["pix2pix"]}, DATA, **{**options, "output": tmp_path / "none"})
+
+
+def test_runs_without_names_have_those_of_their_folders(make_checkpoint, tmp_path, options):
+    for seed, folder in enumerate(("x/mine", "y/mine", "z/other")):
+        make_checkpoint(tmp_path / folder, 1, seed=seed)
+        make_checkpoint(tmp_path / folder, 2, seed=seed)
+    sources = [LocalSource(tmp_path / folder) for folder in ("x/mine", "y/mine", "z/other")]
+    study = make_study(sources, DATA, **options, domains=("labels", "photo"))
+    assert list(study.labels.values()) == ["mine", "mine (2)", "other"] and study.arrow == "labels → photo"
+    study = make_study(sources[1:], DATA, **{**options, "output": tmp_path / "all"}, epochs="all")
+    assert list(study.labels.values()) == ["mine, epoch 1", "mine, epoch 2", "other, epoch 1", "other, epoch 2"]
+    assert [c.true_epoch for c in study.checkpoints] == [1, 2, 1, 2] and study.epochs == (1, 2, 3, 4)
+
+
+def test_a_list_of_one_run_is_the_run(source, options, tmp_path):
+    one = make_study(source, DATA, **options)
+    again = make_study([source], DATA, **{**options, "output": tmp_path / "again" / "mine"})
+    assert one.study_id == again.study_id and not one.labels
+
+
+def test_runs_whose_pictures_were_prepared_otherwise_cannot_be_compared(make_checkpoint, tmp_path, options):
+    make_checkpoint(tmp_path / "one", 1)
+    make_checkpoint(tmp_path / "two", 1, crop_size=64)
+    runs = {name: LocalSource(tmp_path / name) for name in ("one", "two")}
+    with pytest.raises(StudyError, match="^one and two were trained on pictures prepared in different ways"):
+        make_study(runs, DATA, **options)

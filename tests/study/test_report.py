@@ -71,6 +71,23 @@ def test_the_rate_is_that_of_the_test_trials_that_count():
     assert report["trials"] == 960 and not report["simulated"] and report == reported(study, votes)
 
 
+@pytest.mark.parametrize("preset", ["cyclegan2017", "hype_infinity", "pick", "tag"])
+def test_a_study_of_several_runs_names_its_methods(preset, tmp_path):
+    study = made_study(preset=preset, epochs=(1, 2, 3), labels=("pix2pix", "GAN *alone*", "CycleGAN"), scenes=130)
+    votes = made_votes(study, 4, {1: 0.2, 2: 0.1, 3: 0.4})
+    report = reported(study, votes)
+    assert [(e["label"], e["of_epoch"]) for e in report["epochs"]][0] == ("pix2pix", 8) and report["trend"] is None
+    text = told(report).split("## Protocol")[0]
+    assert r"GAN \*alone\*" in text and "CycleGAN" in text and "method" in text
+    assert "epoch" not in text.lower(), re.findall(".*epoch.*", text.lower())
+    for svg, _ in plots(report).values():
+        assert b"epoch" not in svg
+    table = to_table(votes, study)
+    column = "method_left" if preset == "pick" else "method"
+    assert set(table[column].dropna()) == set(study.labels.values())
+    assert "method" not in to_table(made_votes(made_study(), 1), made_study())
+
+
 def test_asked_for_the_fake_it_is_the_other_side():
     real, fake = made_study(), made_study(question="fake")
     votes = made_votes(real, 4)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from cyclegan.config import Direction
 from cyclegan.errors import Message, message, number_of, rounded
+from cyclegan.evaluation.scores.people import LEAST, Judgement, People, judgement, percent
 from cyclegan.evaluation.scores.report import Report
 from cyclegan.evaluation.scores.table import BY_KEY, SCORES, ScoreFigure
 
@@ -76,8 +77,13 @@ def short_cell(figure: ScoreFigure, value: dict[str, float] | None) -> str:
     return f"{figure.show(value['value'])} ±{rounded((value['high'] - value['low']) / 2, figure.format)}"
 
 
-def markdown(report: Report) -> str:
-    """Return a table of each direction and score as Markdown."""
+def judgement_of(report: Report, way: Direction, studies: Iterable[People]) -> Judgement | None:
+    """Return what people say about a run's scored epochs, None where no study asked them."""
+    return judgement(studies, way, list(report.section(way, "scores").values()))
+
+
+def markdown(report: Report, studies: Sequence[People] = ()) -> str:
+    """Return a table of each direction and score as Markdown, and what people say in these studies."""
     parts = [f"# Scores of {report.content['run']}: {report.name}"]
     for way in report.directions:
         parts += ["## " + direction_line(report, way), measured_line(report, way)]
@@ -88,11 +94,16 @@ def markdown(report: Report) -> str:
             for section, label, cells in _lines(report, way, score, columns):
                 lines.append(f"| {f'**{label}**' if section == 'scores' else f'*{label}*'} | {' | '.join(cells)} |")
             parts += [f"### {score}: {SCORES[score]}", "\n".join(lines)]
+        if found := judgement_of(report, way, studies):
+            for title, head, rows in _of_people(report, way, found):
+                lines = [f"| | {head} |", "|---|--:|", *(f"| **{label}** | {value} |" for label, value in rows)]
+                parts += [f"### {title}", "\n".join(lines)]
+            parts.append(" ".join(map(str, found.sentences())))
     return "\n\n".join(parts) + "\n"
 
 
-def text(report: Report) -> str:
-    """Return a table of each direction and score for the terminal, with ± half of the 95% intervals."""
+def text(report: Report, studies: Sequence[People] = ()) -> str:
+    """Return a table of each direction and score for the terminal, with ± half of the 95% intervals; and of people."""
     parts = []
     for way in report.directions:
         parts.append(f"{direction_line(report, way)}\n{measured_line(report, way)}")
@@ -101,11 +112,26 @@ def text(report: Report) -> str:
             heads = [heading(figure, report, way) for figure in columns]
             lines = list(_lines(report, way, score, columns, cell=short_cell))
             parts.append(f"{score}: {SCORES[score]}\n{_aligned(heads, lines)}")
+        if found := judgement_of(report, way, studies):
+            for title, head, rows in _of_people(report, way, found):
+                parts.append(f"{title}\n{_aligned([head], [('scores', label, [value]) for label, value in rows])}")
     return "\n\n".join(parts) + "\n"
 
 
-def csv_text(report: Report) -> str:
-    """Return one line per figure: direction, section, answer, epoch, score, figure, value, low, high."""
+def json_content(report: Report, studies: Sequence[People] = ()) -> dict[str, Any]:
+    """Return the file's content, with what people say as `people` of a direction."""
+    found = {way: judgement_of(report, way, studies) for way in report.directions}
+    return report.content | {
+        way: {**report.content[way], "people": each.to_json()} for way, each in found.items() if each
+    }
+
+
+def csv_text(report: Report, studies: Sequence[People] = ()) -> str:
+    """Return one line per figure: direction, section, answer, epoch, score, figure, value, low, high.
+
+    Rates of a study are in the section people, correlations of figures with them in the section agreement; both have
+    the study as their answer.
+    """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(["direction", "section", "answer", "epoch", "score", "figure", "value", "low", "high"])
@@ -117,6 +143,15 @@ def csv_text(report: Report) -> str:
                         ends = [value.get("low", ""), value.get("high", "")]
                         writer.writerow([way, section, answer, scores.get("epoch", ""), score, figure.key,
                                          value["value"], *ends])  # fmt: skip
+        if found := judgement_of(report, way, studies):
+            study = found.people.study
+            for number, answer in found.answers.items():
+                writer.writerow([way, "people", study, answer["epoch"], "people", "taken_for_real",
+                                 *found.people.rates[number].values()])  # fmt: skip
+            for key, each in found.agreements.items():
+                ends = each.interval or ("", "")
+                writer.writerow([way, "agreement", study, "", each.figure.score, key,
+                                 "" if each.tau is None else each.tau, *ends])  # fmt: skip
     return stream.getvalue()
 
 
@@ -135,6 +170,22 @@ def measured_line(report: Report, way: Direction) -> str:
     if segmenter:
         said += f"; segmenter: {segmenter['network']} at {segmenter['side']}², trained on {segmenter['dataset']}"
     return said + "; with 95% intervals over pictures"
+
+
+def _of_people(
+    report: Report, way: Direction, found: Judgement
+) -> Iterator[tuple[str, str, list[tuple[str, str]]]]:
+    """Yield the tables of a study as title, heading and rows: rates by epoch, and correlations by figure."""
+    people = found.people
+    who = number_of(people.count, "simulated participant" if people.simulated else "participant")
+    rates = [(str(row_label("", answer)), percent(people.rates[n])) for n, answer in found.answers.items()]
+    yield f"people: how often a translation is taken for real (study {people.study}, {who})", "taken for real ↑", rates
+    if len(found.answers) >= LEAST:
+        taus = [(heading(each.figure, report, way), each.shown) for each in found.agreements.values()]
+        yield (
+            f"agreement: whether scores and people put {len(found.answers)} epochs in the same order (1: the same, −1: "
+            "the other way round)"
+        ), "Kendall's τ", taus
 
 
 def _lines(

@@ -16,6 +16,7 @@ from cyclegan.errors import number_of
 from cyclegan.study import statistics
 from cyclegan.study.format import Study
 from cyclegan.study.report.judging import excluded_because, judge, known, session_status
+from cyclegan.study.report.names import Names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -121,6 +122,8 @@ def _epoch(study: Study, counted: pd.DataFrame, epoch: int) -> dict[str, Any]:
         people, trials = rows["participant"].nunique(), len(rows)
     result: dict[str, Any] = {
         "epoch": epoch,
+        "label": checkpoint.label or None,
+        "of_epoch": checkpoint.true_epoch,
         "commit_sha": checkpoint.commit_sha,
         "source": checkpoint.source,
         "fooling_rate": rate.rate,
@@ -189,6 +192,8 @@ def _paired(study: Study) -> bool:
 
 
 def _trend(study: Study, counted: pd.DataFrame) -> Any:
+    if study.labels:  # Methods have no order.
+        return None
     rows = counted[counted["fooled"].notna()]
     return statistics.trend(rows["fooled"], rows["participant"], rows["epoch"], paired=_paired(study), seed=study.seed)
 
@@ -401,23 +406,25 @@ def _notes(study: Study, report: Mapping[str, Any]) -> list[str]:
             "logit scale. ± sd is the papers' figure, the bootstrap's standard deviation, not an interval. Wilson's "
             "interval treats trials as independent, and is too narrow."
         )
-    assumed = [str(e["epoch"]) for e in report["epochs"] if e["interval_assumed"]]
+    names = Names(report)
+    assumed = [names.short(e["epoch"]) for e in report["epochs"] if e["interval_assumed"]]
     if assumed:
         notes.append(
-            f"Answers for epoch {', '.join(assumed)} are all alike or from one participant, and don't show how people "
-            f"differ: the interval assumes an intra-participant correlation of {statistics.ASSUMED_CORRELATION}."
+            f"Answers for {names.kind} {', '.join(assumed)} are all alike or from one participant, and don't show how "
+            f"people differ: the interval assumes an intra-participant correlation of {statistics.ASSUMED_CORRELATION}."
         )
     if 0 < people < statistics.MIN_PARTICIPANTS:
         notes.append(f"With {number_of(people, 'participant')}, every figure is provisional.")
     if study.protocol.task == "pick":
         notes.append(
             "Strengths are Bradley-Terry's, with a tie as half a win for each, and a tenth of a win added for each "
-            "of any two epochs; intervals come from a bootstrap over participants."
+            f"of any two {names.kind}s; intervals come from a bootstrap over participants."
         )
         if not report["pick"]["connected"]:
-            notes.append("Comparisons don't link all epochs: strengths of unlinked ones can't be compared.")
+            notes.append(f"Comparisons don't link all {names.kind}s: strengths of unlinked ones can't be compared.")
         elif report["pick"]["separated"]:
-            notes.append("An epoch has won or lost all its comparisons: its distance from the others is unknown.")
+            one = "A method" if names.labels else "An epoch"
+            notes.append(f"{one} has won or lost all its comparisons: its distance from the others is unknown.")
     return notes
 
 

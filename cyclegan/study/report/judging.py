@@ -171,10 +171,15 @@ def to_table(votes: pd.DataFrame, study: Study) -> pd.DataFrame:
         frame[column] = frame[column].astype("boolean")
     for column in ("epoch", "epoch_left", "epoch_right", "trial_index"):
         frame[column] = frame[column].astype("Int64")
-    for column in TEXT:
+    named: tuple[str, ...] = ()
+    if study.labels:  # Of the fake that is judged, and in picking of the two.
+        named = ("method", "method_left", "method_right")
+        for column, of in zip(named, ("epoch", "epoch_left", "epoch_right"), strict=True):
+            frame[column] = frame[of].map(study.labels)
+    for column in (*TEXT, *named):
         frame[column] = frame[column].astype("string")
     order = ["participant", "session_id", "trial_index"]
-    return frame[[*COLUMNS, *DERIVED]].sort_values(order, kind="stable").reset_index(drop=True)
+    return frame[[*COLUMNS, *DERIVED, *named]].sort_values(order, kind="stable").reset_index(drop=True)
 
 
 def _is_text(value: Any) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 from cyclegan.errors import english, number_of, rounded
 from cyclegan.study import statistics
+from cyclegan.study.report.names import Names
 
 _MARKS = re.compile(r"[\\`*_\[\]|#!~$]")
 """Characters that Markdown takes for more than text, except < > &, which become entities."""
@@ -42,21 +43,21 @@ def to_markdown(report: Mapping[str, Any], pictures: Mapping[str, str] | None = 
 
 def _opening(report: Mapping[str, Any]) -> str:
     """Return the result in plain words: who judged how much, and the outcome of each epoch, at most the extremes."""
-    people, task = report["participants"]["counted"], report["protocol"]["task"]
+    people, task, names = report["participants"]["counted"], report["protocol"]["task"], _names(report)
     pairs = task == "pick" or (task == "realness" and report["protocol"]["presentation"] != "single")
     who = number_of(people, "simulated participant" if report["simulated"] else "participant")
     what = ("pair of pictures", "pairs of pictures") if pairs else ("picture", "")
     text = f"{who} judged {number_of(report['trials'], *what)}"
     if task == "pick":
         best = max(report["pick"]["strengths"], key=lambda each: each["strength"])
-        text += f" and preferred epoch {best['epoch']} most."
+        text += f" and preferred {names.full(best['epoch'])} most."
     else:
         rows = report["epochs"] if task == "realness" else [r for r in report["tag"]["rates"] if r["tag"] == "any"]
         key, verb = ("fooling_rate", "taken for real") if task == "realness" else ("rate", "marked as wrong somewhere")
         rows = sorted((row for row in rows if row[key] is not None), key=lambda row: row[key], reverse=True)
         shown = rows if len(rows) <= 3 else [rows[0], rows[-1]]
         for row in shown:
-            which = f" of epoch {row['epoch']}" if len(report["epochs"]) > 1 else ""
+            which = f" of {names.full(row['epoch'])}" if len(report["epochs"]) > 1 else ""
             text += f"{'; ' if row is shown[0] else ', '}{_percent(row[key])} of the fakes{which} were {verb} "
             text += f"(95% interval {_interval(row['interval'])})"
         text += "."
@@ -78,7 +79,8 @@ def _method(report: Mapping[str, Any]) -> str:
     exposure = f"each for {protocol['exposure_ms']} ms" if protocol["exposure_ms"] else "for as long as they liked"
     source, target = (study["domains"] if study["direction"] == "ab" else study["domains"][::-1])
     mixed = protocol["epochs_per_session"] == "mixed" or protocol["task"] == "pick"
-    sessions = "several epochs" if mixed and len(report["epochs"]) > 1 else "one epoch"
+    kind = _names(report).kind
+    sessions = f"several {kind}s" if mixed and len(report["epochs"]) > 1 else f"one {kind}"
     trials = number_of(protocol["test_trials"], "test trial")
     if practice := protocol["practice_trials"]:
         trials = f"{number_of(practice, 'practice trial')} with feedback, then {trials}"
@@ -101,25 +103,26 @@ def _who(report: Mapping[str, Any]) -> str:
 
 
 def _realness_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> list[str]:
-    parts, single = [], report["protocol"]["presentation"] == "single"
+    parts, single, names = [], report["protocol"]["presentation"] == "single", _names(report)
     seen = [e for e in report["epochs"] if e["fooling_rate"] is not None]
     sentences = []
     for e in seen:
-        sentence = (f"Fakes of epoch {e['epoch']} were taken for real in {_percent(e['fooling_rate'])} of trials "
+        sentence = (f"Fakes of {names.full(e['epoch'])} were taken for real in {_percent(e['fooling_rate'])} of trials "
                     f"(95% interval over participants {_interval(e['interval'])}")
         if e["interval_crossed"]:
             sentence += f"; over participants and pictures {_interval(e['interval_crossed'])}"
         sentences.append(f"{sentence}; N = {number_of(e['participants'], 'participant')}, "
                          f"{number_of(e['trials'], 'trial')}).")
     parts.append(" ".join(sentences))
-    missing = [str(e["epoch"]) for e in report["epochs"] if e["fooling_rate"] is None]
+    missing = [names.short(e["epoch"]) for e in report["epochs"] if e["fooling_rate"] is None]
     if missing:
-        parts.append(f"No trial counts yet for epoch {', '.join(missing)}.")
-    parts += _picture(pictures, "fooling-rate", "Fooling rate over epochs")
+        parts.append(f"No trial counts yet for {names.kind} {', '.join(missing)}.")
+    parts += _picture(pictures, "fooling-rate", f"Fooling rate over {names.kind}s")
     parts.append(_table(
-        ["epoch", "fooling rate", "95%, participants", "95%, crossed", "papers' ± sd", "Wilson (naive)", "participants",
-         "trials", "commit"],
-        [[e["epoch"], _percent(e["fooling_rate"]), _interval(e["interval"]), _interval(e["interval_crossed"]),
+        [names.kind, "fooling rate", "95%, participants", "95%, crossed", "papers' ± sd", "Wilson (naive)",
+         "participants", "trials", "commit"],
+        [[names.short(e["epoch"]), _percent(e["fooling_rate"]), _interval(e["interval"]),
+          _interval(e["interval_crossed"]),
           f"{_percent(e['paper']['rate'])} ± {_percent(e['paper']['sd'])}", _interval(e["wilson"]), e["participants"],
           e["trials"], f"`{e['commit_sha'][:8]}`"] for e in seen],
     ))  # fmt: skip
@@ -130,28 +133,29 @@ def _realness_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> l
             "answer “real”."
         )
         parts.append(_table(
-            ["epoch", "total error", "95%, participants", "fakes for real", "reals for fake"],
-            [[e["epoch"], _percent(t["error"]), _interval(t["interval"]), _percent(t["fakes_for_real"]["rate"]),
-              _percent(t["reals_for_fake"]["rate"])] for e in seen for t in [e["total_error"]]],
+            [names.kind, "total error", "95%, participants", "fakes for real", "reals for fake"],
+            [[names.short(e["epoch"]), _percent(t["error"]), _interval(t["interval"]),
+              _percent(t["fakes_for_real"]["rate"]), _percent(t["reals_for_fake"]["rate"])]
+             for e in seen for t in [e["total_error"]]],
         ))  # fmt: skip
     parts += _between_words(report)
     low, high = statistics.PLANNING_RATES
     parts.append(
-        "Participants per epoch to know a rate within ± 5 or ± 3 points (95%), at the observed rate and correlation "
-        f"(a rate below {low:.0%} or above {high:.0%} counts as {low:.0%} or {high:.0%}: a few trials can't show how "
-        "rare the rarer answer is):"
+        f"Participants per {names.kind} to know a rate within ± 5 or ± 3 points (95%), at the observed rate and "
+        f"correlation (a rate below {low:.0%} or above {high:.0%} counts as {low:.0%} or {high:.0%}: a few trials "
+        "can't show how rare the rarer answer is):"
     )
     parts.append(_table(
-        ["epoch", "intra-participant correlation", "for ± 5", "still missing", "for ± 3", "still missing"],
-        [[e["epoch"], f"{rounded(n['correlation'], '.3f')}{' (assumed)' if n['assumed'] else ''}", n["for_5_points"],
-          n["still_for_5_points"], n["for_3_points"], n["still_for_3_points"]]
+        [names.kind, "intra-participant correlation", "for ± 5", "still missing", "for ± 3", "still missing"],
+        [[names.short(e["epoch"]), f"{rounded(n['correlation'], '.3f')}{' (assumed)' if n['assumed'] else ''}",
+          n["for_5_points"], n["still_for_5_points"], n["for_3_points"], n["still_for_3_points"]]
          for e in report["epochs"] for n in [e["participants_needed"]]],
     ))  # fmt: skip
     return parts
 
 
 def _between_words(report: Mapping[str, Any]) -> list[str]:
-    parts, trend = [], report["trend"]
+    parts, trend, names = [], report["trend"], _names(report)
     if trend:
         p = _p(trend["p"]) if trend["p"] < 0.001 else f"= {_p(trend['p'])}"
         step = rounded(100 * trend["points_per_step"], "+.1f")
@@ -163,18 +167,20 @@ def _between_words(report: Mapping[str, Any]) -> list[str]:
         )
     if contrasts := report["contrasts"]:
         paired = contrasts[0]["paired"]
-        who = "who judged both epochs, each compared with themselves" if paired else "of each epoch, different people"
+        who = f"of each {names.kind}, different people"
+        if paired:
+            who = f"who judged both {names.kind}s, each compared with themselves"
         holm = f" Holm's p is corrected for all {len(contrasts)} contrasts." if len(contrasts) > 1 else ""
         parts.append(
-            f"Two epochs compared: N counts the participants {who}; interval and p are based on them. The 95% "
+            f"Two {names.kind}s compared: N counts the participants {who}; interval and p are based on them. The 95% "
             f"interval isn't corrected for the number of contrasts. p is a permutation test's.{holm}"
         )
-        needed = "participants, at most," if paired else "participants per epoch"
+        needed = "participants, at most," if paired else f"participants per {names.kind}"
         parts.append(_table(
-            ["epochs", "difference (points)", "N", "95%, participants, uncorrected", "p", "p, Holm", "P(A > B)",
+            [f"{names.kind}s", "difference (points)", "N", "95%, participants, uncorrected", "p", "p, Holm", "P(A > B)",
              f"{needed} for 80% power at the observed difference"],
-            [[f"{c['epoch_a']} − {c['epoch_b']}", rounded(100 * c["difference"], "+.1f"), _contrast_n(c),
-              _points(c["interval"]), _p(c["p"]), _p(c["p_holm"]), _percent(c["a_beats_b"]),
+            [[f"{names.short(c['epoch_a'])} − {names.short(c['epoch_b'])}", rounded(100 * c["difference"], "+.1f"),
+              _contrast_n(c), _points(c["interval"]), _p(c["p"]), _p(c["p_holm"]), _percent(c["a_beats_b"]),
               c["participants_needed"] or "–"] for c in contrasts],
         ))  # fmt: skip
     return parts
@@ -188,41 +194,42 @@ def _contrast_n(contrast: Mapping[str, Any]) -> str:
 
 
 def _pick_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> list[str]:
-    pick = report["pick"]
+    pick, names = report["pick"], _names(report)
     best = max(pick["strengths"], key=lambda s: s["strength"])
     parts = [
-        f"Epoch {best['epoch']} was preferred most (Bradley-Terry strength {rounded(best['strength'], '+.2f')}, 95% "
-        f"interval {_numbers(best['interval'])}); ties in {_percent(pick['tie_share'])} of "
-        f"{number_of(pick['trials'], 'trial')} (N = {number_of(pick['participants'], 'participant')})."
+        f"{names.first(best['epoch'])} was preferred most (Bradley-Terry strength "
+        f"{rounded(best['strength'], '+.2f')}, 95% interval {_numbers(best['interval'])}); ties in "
+        f"{_percent(pick['tie_share'])} of {number_of(pick['trials'], 'trial')} "
+        f"(N = {number_of(pick['participants'], 'participant')})."
     ]
     parts += _picture(pictures, "preferences", "Bradley-Terry strengths")
-    parts.append(_table(["epoch", "strength (logit)", "95%, participants"],
-                        [[s["epoch"], rounded(s["strength"], "+.2f"), _numbers(s["interval"])]
+    parts.append(_table([names.kind, "strength (logit)", "95%, participants"],
+                        [[names.short(s["epoch"]), rounded(s["strength"], "+.2f"), _numbers(s["interval"])]
                          for s in pick["strengths"]]))
     parts.append(_table(
         ["A – B", "A preferred", "ties", "B preferred", "P(A beats B)", "95%, participants"],
-        [[f"{d['epoch_a']} – {d['epoch_b']}", d["wins"], d["ties"], d["losses"], _percent(d["a_beats_b"]),
-          _interval(d["interval"])] for d in pick["duels"]],
+        [[f"{names.short(d['epoch_a'])} – {names.short(d['epoch_b'])}", d["wins"], d["ties"], d["losses"],
+          _percent(d["a_beats_b"]), _interval(d["interval"])] for d in pick["duels"]],
     ))  # fmt: skip
     return parts
 
 
 def _tag_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> list[str]:
-    rates = report["tag"]["rates"]
+    rates, names = report["tag"]["rates"], _names(report)
     parts = [" ".join(
-        f"Of fakes of epoch {row['epoch']}, {_percent(row['rate'])} were marked (95% interval over participants "
+        f"Of fakes of {names.full(row['epoch'])}, {_percent(row['rate'])} were marked (95% interval over participants "
         f"{_interval(row['interval'])}; N = {number_of(row['participants'], 'participant')}, "
         f"{number_of(row['trials'], 'trial')})." for row in rates if row["tag"] == "any"
     )]  # fmt: skip
-    parts += _picture(pictures, "tags", "What was wrong, per epoch")
-    parts.append(_table(["epoch", "tag", "fakes marked", "95%, participants", "boxes"],
-                        [[row["epoch"], row["tag"], _percent(row["rate"]), _interval(row["interval"]), row["boxes"]]
-                         for row in rates if row["tag"] != "any"]))
+    parts += _picture(pictures, "tags", f"What was wrong, per {names.kind}")
+    parts.append(_table([names.kind, "tag", "fakes marked", "95%, participants", "boxes"],
+                        [[names.short(row["epoch"]), row["tag"], _percent(row["rate"]), _interval(row["interval"]),
+                          row["boxes"]] for row in rates if row["tag"] != "any"]))
     return parts
 
 
 def _quality_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> list[str]:
-    sentences, response = [], report["response"]
+    sentences, response, names = [], report["response"], _names(report)
     if response["trials"]:
         first, third = response["quartiles_ms"]
         sentence = f"The median response took {response['median_ms']:.0f} ms (quartiles {first:.0f} and {third:.0f}"
@@ -255,8 +262,8 @@ def _quality_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> li
     marked = [e for e in report["epochs"] if e["without_marked"] and e["without_marked"]["rate"] is not None]
     if marked:
         parts.append(_table(
-            ["epoch", "fooling rate", "without marked trials", "95%, participants", "trials"],
-            [[e["epoch"], _percent(e["fooling_rate"]), _percent(e["without_marked"]["rate"]),
+            [names.kind, "fooling rate", "without marked trials", "95%, participants", "trials"],
+            [[names.short(e["epoch"]), _percent(e["fooling_rate"]), _percent(e["without_marked"]["rate"]),
               _interval(e["without_marked"]["interval"]), e["without_marked"]["trials"]] for e in marked],
         ))  # fmt: skip
     return parts + _picture(pictures, "response-times", "Response times")
@@ -280,19 +287,19 @@ def _exposure_words(report: Mapping[str, Any]) -> str:
 
 
 def _stimuli_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> list[str]:
-    stimuli = report["stimuli"]
+    stimuli, names = report["stimuli"], _names(report)
     if not stimuli["most"]:
         return []
     parts = [f"## Pictures most and least often {stimuli['what']}"]
     parts += _picture(pictures, "stimuli", f"Pictures most and least often {stimuli['what']}")
-    rows = [[which, escape(s["scene"] or s["sha256"][:8]), s["epoch"] if s["epoch"] is not None else "–",
+    rows = [[which, escape(s["scene"] or s["sha256"][:8]), names.short(s["epoch"]) if s["epoch"] is not None else "–",
              _percent(s["rate"]), s["trials"]] for which in ("most", "least") for s in stimuli[which]]
     scenes = [s["scene"] or "" for which in ("most", "least") for s in stimuli[which]]
     if any(_SCENE.match(scene) for scene in scenes):
         a, b = (escape(domain) for domain in report["study"]["domains"])
         parts.append(f"Pictures are named domain:number:name after their input in the data set: a is {a}, b is {b}; "
                      "the number counts within the domain, from 0.")
-    return [*parts, _table(["", "picture", "epoch", stimuli["what"], "trials"], rows)]
+    return [*parts, _table(["", "picture", names.kind, stimuli["what"], "trials"], rows)]
 
 
 def _protocol_table(report: Mapping[str, Any]) -> str:
@@ -304,6 +311,13 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
         return ""
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def _names(report: Mapping[str, Any]) -> Names:
+    """Return a report's names, as Markdown reads them."""
+    names = Names(report)
+    names.labels = {epoch: escape(label) for epoch, label in names.labels.items()}
+    return names
 
 
 def _picture(pictures: Mapping[str, str], name: str, alt: str) -> list[str]:

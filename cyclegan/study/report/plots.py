@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from cyclegan.errors import StudyError, number_of
 from cyclegan.study.format import Study
 from cyclegan.study.protocol import TAGS
+from cyclegan.study.report.names import Names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,7 +68,8 @@ def fooling_rate(report: Report) -> Figure:
     for n, (low, high) in crossed:
         axes.plot([n, n], [100 * low, 100 * high], color=BLUE, alpha=0.28, linewidth=7, solid_capstyle="butt", zorder=1)
     _error_bars(axes, places, rates, [e["interval"] for e in epochs], BLUE, "o", scale=100)
-    axes.plot(places, rates, color=BLUE, linewidth=0.9, alpha=0.6, zorder=2)
+    if not Names(report).labels:  # Methods have no order.
+        axes.plot(places, rates, color=BLUE, linewidth=0.9, alpha=0.6, zorder=2)
     axes.axhline(50, color=GREY, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
     single = report["protocol"]["presentation"] == "single"
     errors = [(n, e["total_error"]) for n, e in enumerate(epochs) if e["total_error"]]
@@ -75,11 +77,12 @@ def fooling_rate(report: Report) -> Figure:
     if errors:
         places_of_errors, values = [n for n, _ in errors], [100 * error["error"] for _, error in errors]
         _error_bars(axes, places_of_errors, values, [error["interval"] for _, error in errors], ORANGE, "s", scale=100)
-        axes.plot(places_of_errors, values, color=ORANGE, linewidth=0.9, alpha=0.6, linestyle=(0, (1, 1)), zorder=2)
+        if not Names(report).labels:
+            axes.plot(places_of_errors, values, color=ORANGE, linewidth=0.9, alpha=0.6, linestyle=(0, (1, 1)), zorder=2)
     top = max([50, *rates, *(100 * i[1] for _, i in crossed), *(100 * e["interval"][1] for e in epochs),
                *(100 * error["interval"][1] for _, error in errors if error["interval"])])
     axes.set_ylim(0, min(100, top * 1.08 + 2))
-    _epoch_axis(axes, [f"{e['epoch']}\nN = {e['participants']}" for e in epochs])
+    _epoch_axis(axes, report, [e["epoch"] for e in epochs], [f"N = {e['participants']}" for e in epochs])
     axes.set_ylabel("fooling rate, total error (%)" if errors else "fooling rate (%)")
     of = "fooling rate, " if errors else ""
     names = [_handle(BLUE, "o", f"{of}95%, over participants")]
@@ -93,7 +96,9 @@ def fooling_rate(report: Report) -> Figure:
 
 def response_times(report: Report) -> Figure:
     """Plot response times per epoch: median, quartiles, and the middle 90% of the trials."""
-    rows = [(f"epoch\n{e['epoch']}", e) for e in report["response"]["epochs"] if e["trials"]]
+    names = Names(report)
+    rows = [(_wrapped(f"{'' if names.labels else 'epoch '}{names.short(e['epoch'])}"), e)
+            for e in report["response"]["epochs"] if e["trials"]]  # fmt: skip
     rows = rows or [("all\ntrials", report["response"])]
     answers = [(name, report["response"][name]) for name in ("correct", "wrong")]
     by_epoch = len(rows)
@@ -123,7 +128,7 @@ def preferences(report: Report) -> Figure:
     _error_bars(axes, range(len(strengths)), [s["strength"] for s in strengths],
                 [s["interval"] for s in strengths], BLUE, "o")
     axes.axhline(0, color=GREY, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
-    _epoch_axis(axes, [s["epoch"] for s in strengths])
+    _epoch_axis(axes, report, [s["epoch"] for s in strengths])
     axes.set_ylabel("Bradley-Terry strength (logit)")
     _legend(figure, axes, [_handle(BLUE, "o", "95%, over participants")])
     return figure
@@ -143,7 +148,7 @@ def tags(report: Report) -> Figure:
         values = [100 * of_epoch[tag]["rate"] for tag in TAGS]
         _error_bars(axes, places, values, [of_epoch[tag]["interval"] for tag in TAGS], colour, marker, scale=100,
                     across=True)
-        handles.append(_handle(colour, marker, f"epoch {epoch}"))
+        handles.append(_handle(colour, marker, Names(report).full(epoch)))
     axes.set_yticks(range(len(TAGS)), TAGS)
     for place in range(len(TAGS) - 1):
         axes.axhline(place + 0.5, color="#E4E4E4", linewidth=0.7, zorder=0)
@@ -190,8 +195,10 @@ def contact_sheet(study: Study, report: Mapping[str, Any], side: int = 160) -> b
                 size = (round(picture.width * scale), round(picture.height * scale))
                 picture = picture.resize(size, Image.Resampling.LANCZOS)
             sheet.paste(picture, (left + (side - picture.width) // 2, top + head))
-            epoch = f"epoch {stimulus['epoch']}, " if stimulus["epoch"] is not None else ""
-            label = f"{epoch}{100 * stimulus['rate']:.0f}% of {stimulus['trials']}"
+            label = f"{100 * stimulus['rate']:.0f}% of {stimulus['trials']}"
+            if stimulus["epoch"] is not None:
+                name, named = Names(report).full(stimulus["epoch"]), bool(Names(report).labels)
+                label = f"{name[:24]}\n{label}" if named else f"{name}, {label}"
             draw.text((left, top + head + side + 3), label, "#333333", small)
     out = io.BytesIO()
     sheet.save(out, "PNG", optimize=True)
@@ -237,10 +244,20 @@ def _error_bars(
                       capsize=2.2, elinewidth=1.2, capthick=1.2, markeredgecolor="white", markeredgewidth=0.6, zorder=3)
 
 
-def _epoch_axis(axes: Axes, epochs: Sequence[object]) -> None:
-    axes.set_xticks(range(len(epochs)), [str(epoch) for epoch in epochs])
+def _epoch_axis(axes: Axes, report: Report, epochs: Sequence[int], below: Sequence[str] = ()) -> None:
+    names = Names(report)
+    shown = [_wrapped(names.short(epoch)) for epoch in epochs]
+    if below:
+        shown = [f"{name}\n{text}" for name, text in zip(shown, below, strict=True)]
+    axes.set_xticks(range(len(epochs)), shown)
     axes.set_xlim(-0.6, len(epochs) - 0.4)
-    axes.set_xlabel("epoch")
+    if not names.labels:
+        axes.set_xlabel("epoch")
+
+
+def _wrapped(name: str) -> str:
+    """Return a name in lines of a column's width."""
+    return "\n".join(textwrap.wrap(name, 11))
 
 
 def _series(n: int, count: int) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from cyclegan.ui import epochs, scores, words
+from cyclegan.ui import epochs, score_scatter, scores, words
 from cyclegan.ui.feedback import notices, shows_errors
 from cyclegan.ui.theme import announce, header
 from cyclegan.ui.workbench import Workbench
@@ -58,6 +58,7 @@ def _layout() -> SimpleNamespace:
         )  # fmt: skip
         details = gr.HTML(elem_classes="of-classes")
     plots = gr.HTML(elem_classes="trend")
+    people = gr.HTML(elem_classes="trend")
     # The epoch that is shown.
     run, epoch = gr.State(None), gr.State(None)
     picked = [run, epoch, column, heading, details, plots]
@@ -66,7 +67,7 @@ def _layout() -> SimpleNamespace:
     return SimpleNamespace(
         choice=choice, refresh=refresh, table=table, note=note, grids=grids, run=run, epoch=epoch, picked=picked,
         for_programs=for_programs, named=named, files=files,
-        shown=[choice, about, advice, table, *picked],
+        shown=[choice, about, advice, table, *picked, people],
     )  # fmt: skip
 
 
@@ -87,12 +88,15 @@ class Events:
         found, problems = scores.collect(self.bench.runs)
         if not found:
             said = notices(problems, say) + scores.nothing(self.bench.runs, say)
-            return [gr.Radio([], value=None, visible=False), said, "", "", *self._nothing()]
+            return [gr.Radio([], value=None, visible=False), said, "", "", *self._nothing(), ""]
         one = next((each for each in found if each.key == key), found[0])
         radio = gr.Radio(scores.choices(found), value=one.key, visible=True)
         about = notices(problems, say) + scores.measured_on(one, say)
         table = scores.table(one, one.chosen(run, tag), say)
-        return [radio, about, scores.advice(one, say), table, *self._picked(one, run, tag, say)]
+        said = score_scatter.said_about(one, self.bench.studies, dict(request.query_params).get("key"))
+        about += notices(said.problems, say)
+        advice, people = scores.advice(one, say, said.by_run(one)), score_scatter.scatter(one, said, say)
+        return [radio, about, advice, table, *self._picked(one, run, tag, say), people]
 
     def pick(self, key: str | None, request: gr.Request, event: gr.EventData) -> list[Any]:
         """Return what is shown of the row that was selected."""

@@ -25,9 +25,9 @@ REPORTS: dict[str, Any] = {"concurrency_id": "reports", "concurrency_limit": 2}
 PRIVATE = {"show_progress": "hidden", "api_visibility": "private", **REPORTS}
 ABOUT = (
     "The results of a study of realism. study: its name, the first by default. key: the owner's, on a server for "
-    "others. Returns the report: participants; epochs, each with epoch, fooling_rate (0 to 1), interval (95%, over "
-    "participants) and counts; trend, contrasts and the rest of what `python -m cyclegan study report --format json` "
-    "writes."
+    "others. Returns the report: participants; epochs, each with epoch, label (a method, in a study of several runs), "
+    "fooling_rate (0 to 1), interval (95%, over participants) and counts; trend, contrasts and the rest of what "
+    "`python -m cyclegan study report --format json` writes."
 )
 """For programs that call the page."""
 

@@ -122,6 +122,12 @@ def test_the_figures_are_where_the_weights_are(loopback, publish, publish_run, m
     assert repo.head["title"] == "Study faces" and len(repo.epoch_commits()) == 2
 
 
+def test_a_method_of_a_study_of_several_runs_is_its_runs_epoch(publish, publish_run, make_run):
+    repo = publish_run(make_run(2))
+    publish(make_report(make_epoch(1, repo.tags["epoch-0002"], of_epoch=2, label="CycleGAN")))
+    assert judged_in(repo) == {("faces", 2): 0.268}
+
+
 def test_an_interval_that_rests_on_an_assumption_says_so(publish, publish_run, make_run):
     repo = publish_run(make_run(1))
     publish(make_report(make_epoch(1, repo.tags["epoch-0001"], interval_assumed=True, participants=3)))

@@ -55,7 +55,8 @@ def run(tmp_path):
 
 
 def bench(*folders):
-    return SimpleNamespace(runs={folder.name: LocalSource(folder, awaited=True) for folder in folders})
+    runs = {folder.name: LocalSource(folder, awaited=True) for folder in folders}
+    return SimpleNamespace(runs=runs, studies=None)
 
 
 def collected(*folders):

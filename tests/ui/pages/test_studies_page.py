@@ -23,7 +23,7 @@ from cyclegan.study.report import make_report
 from cyclegan.study.shelf import KEY_VARIABLE, PREVIEW, Studies
 from cyclegan.ui import words
 from cyclegan.ui.pages.study_form import _command, _of_run, _percentages, _Reactions
-from cyclegan.ui.studies import card, drawn_report, offered_dataset, percent, spread
+from cyclegan.ui.studies import card, drawn_report, offered_dataset, percent, results, spread
 from cyclegan.ui.workbench import Workbench
 from tests.study.made_up import made_study, made_votes, sessions_of
 
@@ -147,6 +147,16 @@ def test_what_owners_and_others_see_of_a_study(small_study):
         assert re.findall('href="([^"]*)"', shown) == [f"study/{PREVIEW}/{one.name}", f"study/{one.name}"]
         assert f"study serve {one.folder} --host 0.0.0.0" in shown and f"--study {one.folder}" in shown
         assert shown.index("only-here") < shown.index("data-path")
+
+
+def test_methods_have_their_names_for_the_owner_alone():
+    study = made_study(epochs=(1, 2), labels=("CycleGAN", "<b>pix2pix"))
+    say = words.speaker()
+    assert "maps → photos: CycleGAN, &lt;b&gt;pix2pix." in card(study, say, owner=True)
+    assert "pix2pix" not in card(study, say)
+    votes = made_votes(study, participants=6)
+    shown = results(make_report(study, votes, sessions_of(votes)), say)
+    assert '<th scope="col">Method</th>' in shown and '<th scope="row">&lt;b&gt;pix2pix</th>' in shown
 
 
 def test_the_reports_pictures_are_on_the_page():

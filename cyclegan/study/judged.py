@@ -1,0 +1,62 @@
+"""A study's answers for the scores of the checkpoints that it judged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cyclegan.evaluation.scores.people import People
+from cyclegan.study import statistics
+from cyclegan.study.format import Study, find_studies
+from cyclegan.study.report import judge
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def people_of(study: Study, votes: pd.DataFrame) -> People | None:
+    """Return the answers that count in a study of real or fake; None without any.
+
+    Args:
+        votes: as `cyclegan.study.store.answers` returns them.
+    """
+    if study.protocol.task != "realness" or not len(votes):
+        return None
+    frame = judge(study, votes)
+    rows = frame[frame["counted"] & frame["fooled"].notna() & frame["epoch"].notna()]
+    simulated = not (frame["origin"] == "people").any()
+    if not len(rows):
+        return None
+    rates = {}
+    for number in study.epochs:
+        of = rows[rows["epoch"] == number]
+        rate = statistics.clustered_rate(of["fooled"], of["participant"])
+        if rate.rate is not None and rate.interval is not None:
+            rates[number] = {"value": rate.rate, "low": rate.interval[0], "high": rate.interval[1]}
+    scenes = [study.by_hash[sha].scene if sha in study.by_hash else str(sha) for sha in rows["stimulus"]]
+    return People(
+        study.name, study.direction, simulated, {c.epoch: c.commit_sha for c in study.checkpoints}, rates,
+        rows["epoch"].to_numpy(int), rows["fooled"].to_numpy(float), rows["participant"].to_numpy(str),
+        np.array(scenes), study.seed,
+    )  # fmt: skip
+
+
+def people_in(folders: Iterable[str | Path]) -> list[People]:
+    """Return the answers in studies' own databases, of the studies that have some.
+
+    Args:
+        folders: studies, or folders that hold some.
+
+    Raises:
+        StudyError: a folder holds none, or a study or a database can't be read.
+    """
+    from cyclegan.study.store import Store, answers, database_url
+
+    found = []
+    for study in find_studies(folders):
+        with Store(database_url(study.folder)) as store:
+            found.append(people_of(study, answers(study, store)[0]))
+    return [people for people in found if people is not None]

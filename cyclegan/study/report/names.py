@@ -1,0 +1,34 @@
+"""The words for what a report compares: the epochs of a run, or methods, where a study is of several runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+class Names:
+    """What a report calls the checkpoints under judgement.
+
+    Args:
+        report: as `make_report` returns it.
+    """
+
+    def __init__(self, report: Mapping[str, Any]) -> None:
+        self.labels = {e["epoch"]: e["label"] for e in report["epochs"] if e.get("label")}
+
+    @property
+    def kind(self) -> str:
+        """Return "epoch" or "method"."""
+        return "method" if self.labels else "epoch"
+
+    def full(self, epoch: int) -> str:
+        """Return "epoch 20", or a method's name."""
+        return self.labels.get(epoch) or f"epoch {epoch}"
+
+    def first(self, epoch: int) -> str:
+        """Return "Epoch 20", as a sentence begins, or a method's name."""
+        return self.labels.get(epoch) or f"Epoch {epoch}"
+
+    def short(self, epoch: int) -> str:
+        """Return "20", or a method's name."""
+        return self.labels.get(epoch) or str(epoch)
