@@ -104,12 +104,12 @@ def _frames(inputs: Sequence[Image.Image], steps: Sequence[Step], most: int) -> 
 
 
 def _grid(count: int, tile: tuple[int, int]) -> tuple[int, int]:
-    """Return the columns and rows of pairs whose whole is nearest to a square."""
+    """Return the columns and rows of pairs whose whole is nearest to a square, rather wide than high."""
 
     def longest(columns: int) -> int:
         return max(2 * columns * tile[0], math.ceil(count / columns) * tile[1])
 
-    columns = min(range(1, count + 1), key=longest)
+    columns = min(range(count, 0, -1), key=longest)
     return columns, math.ceil(count / columns)
 
 

@@ -84,6 +84,9 @@ class Events:
         try:
             if asked["size"] is not None:
                 side = str(inputs.checked_size(asked["size"]))
+        except ImageError as error:
+            problems.append(error)
+        try:
             if asked["pictures"] is not None:
                 pictures = matrix.checked_pictures(self.bench, asked["pictures"])
         except ImageError as error:

@@ -130,7 +130,7 @@ def film(
         f"{file_name(f'{first} to {last}')}.{kind}",
         lambda target: write_timelapse(target, [each.picture.image for each in chosen_rows], steps),
     )
-    yield [say("{count} epochs.", count=len(steps)), path]
+    yield [say("A time-lapse of {count} epochs.", count=len(steps)), path]
 
 
 def film_shown(path: str, say: words.Speaker) -> str:
@@ -205,9 +205,9 @@ def _begun(
     comparison.shared |= {
         "own": example is None, "link": link_to(entries, direction, wanted_size, example, count),
     }  # fmt: skip
-    comparison.add(Picture(image), say("your picture") if example is None else say("picture {n}", n=example[1]))
+    comparison.add(Picture(image), say("your picture") if example is None else say("example {n}", n=example[1]))
     for number, path in _more(bench, entries, direction, example)[: count - 1]:
-        comparison.add(Picture(open_image(path)), say("picture {n}", n=number))
+        comparison.add(Picture(open_image(path)), say("example {n}", n=number))
     return comparison, remarks
 
 

@@ -6,7 +6,7 @@ import html
 from collections.abc import Sequence
 from typing import Any
 
-from cyclegan.errors import CheckpointError
+from cyclegan.errors import CheckpointError, rounded
 from cyclegan.ui import words
 
 SEED = 0
@@ -53,7 +53,7 @@ def verdict(labels: Sequence[str], ranks: Sequence[Sequence[float]], say: words.
             "lines are 95% intervals over the pictures."),
         *([say("Some epochs never lost to others, so the distance between these has no upper bound.")]
           if found.preferences.separated else []),
-        say("Nothing of this is recorded. It is your own judgement of these pictures, not a study."),
+        say("It is your own judgement of these pictures, not a study, and nothing of it is recorded."),
     ]  # fmt: skip
     return (
         f'<section class="verdict"><h2>{title}</h2><p>{html.escape(lead)} {html.escape(_sureness(found.chance, say))}'
@@ -88,9 +88,9 @@ def _table(labels: Sequence[str], order: Sequence[int], found: Any, say: words.S
         if n in ends:
             first, last = ends[n]
             line = f'<i class="span" style="left:{place(first)};right:calc(100% - {place(last)})"></i>'
-            interval = f"{first:+.1f} – {last:+.1f}"
+            interval = f"{rounded(first, '+.1f')} – {rounded(last, '+.1f')}"
         rows.append(
-            f'<tr><th scope="row">{html.escape(labels[n])}</th><td>{strengths[n].strength:+.2f}</td><td>{interval}</td>'
+            f'<tr><th scope="row">{html.escape(labels[n])}</th><td>{rounded(strengths[n].strength, "+.2f")}</td><td>{interval}</td>'
             f'<td>{100 * found.won[n]:.0f}%</td><td class="plot" aria-hidden="true"><div>{line}'
             f'<i class="dot" style="left:{place(strengths[n].strength)}"></i></div></td></tr>'
         )

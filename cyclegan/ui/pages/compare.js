@@ -82,7 +82,7 @@ const steps = make("div", {class: "steps", "aria-hidden": "true"});
 const walk = make("div", {class: "walk"}, range, steps);
 const copy = button(say("Copy link"), copyLink, {class: "plain"});
 const own = make("span", {class: "own"}, say("Your own picture is not part of the link."));
-const KEYS = say("Keys: + and − magnify, 0 shows everything, arrows move; in Scrub ← → and space step through the epochs.");
+const KEYS = say("The wheel or a pinch magnifies all tiles, a drag moves them. Keys: + and − magnify, 0 shows everything, arrows move; in Scrub ← → and space step through the epochs.");
 const BLIND_KEYS = say("Keys: letters rank, + and − magnify, 0 shows everything, arrows move.");
 const keys = make("span", {class: "keys", id: "viewer-keys"}, KEYS);
 const which = make("select", {"aria-label": say("Picture"), change: event => change({row: Number(event.target.value)})});
@@ -120,7 +120,7 @@ function draw() {
   for (const node of views.children) node.hidden = !offered(node.dataset.name);
   shows.hidden = !shown.returns || view === "blind";
   zooms.hidden = stage.hidden = view === "matrix";
-  which.hidden = rows().length < 2 || view === "matrix";
+  which.hidden = rows().length < 2 || ["matrix", "blind"].includes(view);
   which.replaceChildren(...rows().map((each, n) => make("option", {value: n}, each.name)));
   which.value = look.row;
   for (const node of shows.children) node.textContent = SHOWS[node.dataset.name](shown);

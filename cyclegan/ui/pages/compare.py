@@ -59,9 +59,8 @@ def _layout(bench: Workbench) -> SimpleNamespace:
     training = live.live(bench)
     gr.HTML(
         words.label(
-            "The same pictures under several epochs: which one would you keep? In Grid, Slider and Scrub, the wheel or "
-            "a pinch magnifies all tiles together, and a drag moves them. In Blind, you rank epochs without knowing "
-            "which is which."
+            "The same pictures under several epochs: which one would you keep? Select a picture to look closer, or "
+            "choose Blind to rank epochs without knowing which is which."
         ),
         elem_classes="lead said",
     )  # fmt: skip
@@ -79,7 +78,7 @@ def _layout(bench: Workbench) -> SimpleNamespace:
             # The browser shows it (compare.js); programs get the figures.
             viewer.api_info = matrix.figures_schema  # Not a subclass, because gradio writes a .pyi file next to each.
             verdict = gr.HTML(elem_classes="bare")
-            film = gr.HTML(elem_classes="bare film note")
+            film = gr.HTML(elem_classes="bare film")
             with gr.Row(visible=False):  # For programs.
                 given = gr.Image(label="input", format="png", interactive=False)
                 fakes = gr.Gallery(label="translations", format="png", interactive=False)

@@ -19,7 +19,8 @@ const again = button(say("Rank again"), () => {
   forgetBlind();
   change({row: 0});
 }, {class: "plain"});
-const bar = make("div", {class: "ranking"}, status, make("div", {class: "tools"}, earlier, later, equal, anew, reveal, again));
+const bar = make("div", {class: "ranking"}, status, make("div", {class: "tools"}, earlier, later, equal, anew, reveal, again),
+                 make("p", {class: "private"}, say("Your ranking is for you alone: nothing of it is recorded.")));
 stage.before(bar);
 
 const complete = all => all.every(rank => rank !== null);
@@ -86,7 +87,7 @@ function drawRank(tile, entry, n) {
 function drawBlind() {
   const hidden = viewing() === "blind";
   bar.hidden = !hidden;
-  keys.textContent = hidden ? BLIND_KEYS : KEYS;
+  keys.textContent = hidden ? BLIND_KEYS : viewing() === "matrix" ? "" : KEYS;
   if (!hidden) return;
   const able = Boolean(blind && neutral.size), open = able && !blind.revealed;
   const done = able ? blind.ranks.filter(complete).length : 0;

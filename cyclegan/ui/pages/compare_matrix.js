@@ -8,7 +8,7 @@ const body = make("tbody");
 const matrix = make("div", {class: "matrix", role: "region", tabindex: 0, "aria-label": say("Pictures under epochs")},
                     make("table", {}, make("thead", {}, heads), body));
 const measure = make("p", {class: "measure"}, say(
-  "Difference of epochs: mean absolute difference between their translations of a picture, over all pairs of epochs, in grey levels (0 to 255). Select a cell to look closer."));
+  "Difference of epochs: mean absolute difference between their translations of a picture, over all pairs of epochs, in grey levels (0 to 255)."));
 stage.before(matrix, measure);
 
 const GAINS = [1, 2, 4, 8];
@@ -49,8 +49,9 @@ function mixed(mix, url, other, alt) {
 function drawDifference() {
   if (!GAINS.includes(look.gain)) look.gain = 1;
   if (!(look.from <= shown.entries.length)) look.from = NaN;
+  const others = viewing() === "blind" ? [] : [-1, ...shown.entries.keys()]; // Its page names no epoch.
   from.replaceChildren(make("option", {value: ""}, say("none")),
-                       ...[-1, ...shown.entries.keys()].map(n => make("option", {value: n + 1}, nameOf(n + 1))));
+                       ...others.map(n => make("option", {value: n + 1}, nameOf(n + 1))));
   from.value = look.from >= 0 ? look.from : "";
   from.parentElement.hidden = viewing() === "blind" || showing() === "lost";
   gains.hidden = !subtracts();
@@ -124,7 +125,7 @@ function drawRow(line, each) {
     const url = urlOf(each, n), entry = each.entries[n - 1];
     cell.firstChild.hidden = !url;
     if (url) {
-      const other = differenceOf(each, n);
+      const other = n ? differenceOf(each, n) : null; // The row's picture stays, or nobody knows which it is.
       mixed(cell.firstChild.firstChild, url, other, `${each.name}, ${nameOf(n)}${other ? `, ${differenceName()}` : ""}`);
     }
     if (n) {
