@@ -189,8 +189,12 @@ class Events:
     ) -> Iterator[str]:
         """Yield the HTML of the time-lapse of what is shown."""
         chosen, say = (image, entries, direction, size, pictures or 1), words.speaker(request)
-        for said, path in matrix.film(self.bench, *chosen, event.row, event.kind, say):
-            yield said if path is None else matrix.film_shown(path, say)
+        try:
+            for said, path in matrix.film(self.bench, *chosen, event.row, event.kind, say):
+                yield said if path is None else matrix.film_shown(path, say)
+        except Exception:
+            yield ""  # Nothing is being made any more.
+            raise
 
     def timelapse(
         self, image: dict | None, entries: list[str] | None = None, direction: str | None = None, size: str = "auto",

@@ -352,7 +352,7 @@ def kept(shown: dict[str, Any] | None) -> dict[str, Any] | None:
     rows = [row if len(columns) == len(row["entries"]) and row["differences"] else narrowed(row)
             for row in (shown, *shown.get("more", []))]  # fmt: skip
     first, *more = [row for row in rows if all(entry.get("fake") for entry in row["entries"])]
-    return {**first, "more": more}
+    return {**first, "more": more, "stopped": True}
 
 
 def _waiting(entry: Entry, name: str) -> dict[str, Any]:

@@ -90,8 +90,8 @@ def _table(labels: Sequence[str], order: Sequence[int], found: Any, say: words.S
             line = f'<i class="span" style="left:{place(first)};right:calc(100% - {place(last)})"></i>'
             interval = f"{rounded(first, '+.1f')} – {rounded(last, '+.1f')}"
         rows.append(
-            f'<tr><th scope="row">{html.escape(labels[n])}</th><td>{rounded(strengths[n].strength, "+.2f")}</td><td>{interval}</td>'
-            f'<td>{100 * found.won[n]:.0f}%</td><td class="plot" aria-hidden="true"><div>{line}'
+            f'<tr><th scope="row">{html.escape(labels[n])}</th><td>{rounded(strengths[n].strength, "+.2f")}</td>'
+            f'<td>{interval}</td><td>{100 * found.won[n]:.0f}%</td><td class="plot" aria-hidden="true"><div>{line}'
             f'<i class="dot" style="left:{place(strengths[n].strength)}"></i></div></td></tr>'
         )
     heads = [say("Epoch"), say("Strength"), say("95% interval"), say("Won")]

@@ -30,7 +30,7 @@ from cyclegan.study.statistics.planning import (
     resolution,
     trials_per_epoch,
 )
-from cyclegan.study.statistics.rankings import Rankings, rankings
+from cyclegan.study.statistics.rankings import Rankings, chance, rankings
 from cyclegan.study.statistics.rates import (
     ASSUMED_CORRELATION,
     ASSUMED_STIMULUS_CORRELATION,
@@ -47,8 +47,8 @@ from cyclegan.study.statistics.rates import (
 __all__ = [
     "ASSUMED_CORRELATION", "ASSUMED_STIMULUS_CORRELATION", "HEAT_CELLS", "LEVEL", "MIN_PARTICIPANTS",
     "PLANNING_RATES", "PRIOR", "TOLERANCE_MS", "Contrast", "Duel", "Extreme", "PaperFigure", "Preferences",
-    "Rankings", "Rate", "Resolution", "Strength", "TagRate", "Times", "Trend", "agreement", "clustered_rate",
-    "contrasts", "correlation", "crossed_interval", "extremes", "half_width", "heat", "marks_of", "paper_figure",
-    "participants_for", "participants_to_tell", "planning_rate", "preferences", "rankings", "resolution",
-    "response_times", "tag_rates", "trend", "trials_per_epoch", "wilson_interval",
+    "Rankings", "Rate", "Resolution", "Strength", "TagRate", "Times", "Trend", "agreement", "chance",
+    "clustered_rate", "contrasts", "correlation", "crossed_interval", "extremes", "half_width", "heat", "marks_of",
+    "paper_figure", "participants_for", "participants_to_tell", "planning_rate", "preferences", "rankings",
+    "resolution", "response_times", "tag_rates", "trend", "trials_per_epoch", "wilson_interval",
 ]  # fmt: skip

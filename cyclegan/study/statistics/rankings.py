@@ -24,7 +24,7 @@ class Rankings:
     won: list[float]
     """Share of its comparisons, 0 to 1, that each alternative won; a tie is half a win."""
     chance: float
-    """Probability that random rankings, with the same ties, give some alternative at least the leader's wins."""
+    """As `chance` returns it."""
 
 
 def rankings(ranks: Sequence[Sequence[float]], seed: int) -> Rankings:
@@ -32,7 +32,7 @@ def rankings(ranks: Sequence[Sequence[float]], seed: int) -> Rankings:
 
     Args:
         ranks: (pictures, alternatives), at least one and two; 1 is the best, and equal numbers are ties.
-        seed: for resampling pictures and for `chance`, which is estimated from SHUFFLES random rankings.
+        seed: for resampling pictures and for `chance`.
     """
     table = np.asarray(ranks, float)
     pictures, size = table.shape
@@ -42,9 +42,21 @@ def rankings(ranks: Sequence[Sequence[float]], seed: int) -> Rankings:
         np.tile(first, pictures), np.tile(second, pictures), wins.ravel(), np.repeat(np.arange(pictures), len(first)),
         range(size), seed,
     )  # fmt: skip
-    # Random rankings give each picture's points to alternatives at random.
-    points = (np.sign(table[:, None, :] - table[:, :, None]) + 1).sum(2) / 2 - 0.5
-    total = points.sum(0)
-    shuffled = seeded(seed, "chance").permuted(np.broadcast_to(points, (SHUFFLES, *points.shape)), axis=2).sum(1)
-    as_good = int((shuffled.max(1) >= total.max() - 1e-9).sum())
-    return Rankings(found, (total / (pictures * (size - 1))).tolist(), (1 + as_good) / (1 + SHUFFLES))
+    won = _wins(table).sum(0) / (pictures * (size - 1))
+    return Rankings(found, won.tolist(), chance(ranks, seed))
+
+
+def chance(ranks: Sequence[Sequence[float]], seed: int) -> float:
+    """Return the probability that random rankings, with the same ties, give an alternative at least the leader's wins.
+
+    It is estimated from SHUFFLES random rankings; the arguments are those of `rankings`.
+    """
+    wins = _wins(np.asarray(ranks, float))
+    shuffled = seeded(seed, "chance").permuted(np.broadcast_to(wins, (SHUFFLES, *wins.shape)), axis=2).sum(1)
+    as_many = int((shuffled.max(1) >= wins.sum(0).max() - 1e-9).sum())
+    return (1 + as_many) / (1 + SHUFFLES)
+
+
+def _wins(ranks: np.ndarray) -> np.ndarray:
+    """Return the alternatives' wins on each picture, in the shape of `ranks`; a tie is half a win."""
+    return (np.sign(ranks[:, None, :] - ranks[:, :, None]) + 1).sum(2) / 2 - 0.5

@@ -27,7 +27,8 @@ const complete = all => all.every(rank => rank !== null);
 const ranks = () => blind.ranks[look.row];
 const letterOf = entry => LETTERS[blind.order[look.row].indexOf(entry)];
 // Hidden until all of them are there, or the ones that come last would be known.
-const ready = () => shown.done && rows().every(each => each.entries.every(entry => entry.fake));
+const settled = () => shown.done || shown.stopped;
+const ready = () => settled() && rows().every(each => each.entries.every(entry => entry.fake));
 
 function prepareBlind() {
   if (blind || !ready()) return;
@@ -105,7 +106,7 @@ function drawBlind() {
 
 function blindSaid(able, done) {
   const values = {n: look.row + 1, count: rows().length, done};
-  if (!able) return shown.done && !ready() ? say("Ranking takes a translation of every picture by every epoch.") : say("The epochs stay hidden until all pictures are there …");
+  if (!able) return settled() && !ready() ? say("Ranking takes a translation of every picture by every epoch.") : say("The epochs stay hidden until all pictures are there …");
   if (blind.revealed) return say("Picture {n} of {count}. Your ranking is below.", values);
   if (!complete(ranks())) return say("Picture {n} of {count}: choose the best translation first, then the next best.", values);
   return say("Picture {n} of {count} is ranked; {done} of {count} are.", values);
