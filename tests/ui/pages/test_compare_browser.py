@@ -75,7 +75,7 @@ def test_a_visitor_sees_a_comparison_at_once(compare, width, scheme):
     wait_for_query(here, f"entries={BOTH}&direction=ab&size=auto&example=1$")
     # Closer, by keyboard: the cell's picture and epoch.
     matrix.get_by_role("button", name="example 3, epoch 2").press("Enter")
-    assert here.page.evaluate("document.activeElement.className") == "stage"
+    assert here.page.evaluate("document.activeElement.matches('.stage')")
     assert here.page.get_by_label("Picture", exact=True).input_value() == "1"
     wait_for_query(here, "view=grid&row=2$")
     figures = here.page.locator(".stage .figures")
