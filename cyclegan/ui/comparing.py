@@ -22,6 +22,7 @@ from cyclegan.ui.comparison import (
     digest,
     directions_of,
     entry_choices,
+    first_example,
     in_one,
     lacking,
     opening_entries,
@@ -74,7 +75,7 @@ class Events:
         found, problems = resolve(self.bench, [unquote(one) for one in (asked["entries"] or "").split(",") if one])
         if not found and asked["run"] is None:
             found = opening_entries(self.bench)
-        run, side, number, pictures = self.first, "auto", 1, USUAL_PICTURES
+        run, side, number, pictures = self.first, "auto", None, USUAL_PICTURES
         try:
             run = asked["run"] or (found[0].run if found else self.first)
             runs.listed(self.bench.run(run))
@@ -101,6 +102,7 @@ class Events:
             warn(in_one(problems), say, say("Part of this link couldn't be shown"))
         gallery = runs.examples_gallery(self.bench.run(run))
         line = live.value(self.bench, run, say)
+        number = number or first_example(self.bench, run, described[-1].value)
         start = [self._newest(run), line, side, str(pictures), number, gallery]
         return [runs.chosen(self.bench, run, request), *described, *start]
 
@@ -108,7 +110,9 @@ class Events:
         """Show another run's defaults, and its examples."""
         gallery = runs.examples_gallery(self.bench.run(run))
         line = live.value(self.bench, run, words.speaker(request))
-        return [*self._describe(run, None, None, request)[0], self._newest(run), line, 1, gallery]
+        described, _ = self._describe(run, None, None, request)
+        number = first_example(self.bench, run, described[-1].value)
+        return [*described, self._newest(run), line, number, gallery]
 
     def _newest(self, run: str) -> int | None:
         return next((info.epoch for info in runs.listed(self.bench.run(run))), None)

@@ -209,6 +209,12 @@ def example_of(names: Iterable[str], payload: dict) -> tuple[str, str] | None:
     return next(((run, found[1]) for run in names if digest(run) == found[2]), None) if found else None
 
 
+def first_example(bench: Workbench, run: str, direction: str | None) -> int:
+    """Return the number of a run's first example of a direction's domain, 1 if there is none."""
+    names = [path.name for path in runs.examples_of(bench.run(run))]
+    return next((n for n, name in enumerate(names, 1) if direction and name.startswith(f"{direction[0]}_")), 1)
+
+
 def checked_number(text: str, count: int) -> int:
     """Return an example's number, counted from 1. Raises ImageError."""
     if not (text.isascii() and text.isdecimal() and len(text) < 6 and 1 <= int(text) <= count):

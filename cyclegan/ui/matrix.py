@@ -162,7 +162,7 @@ class _Row:
     shown: dict[str, dict[str, Any]]
     results: dict[str, Result] = field(default_factory=dict)
     differences: list[list[float | None]] = field(default_factory=list)
-    """Of the picture itself and the translations."""
+    """As `evaluation.disagreement.differences` returns them, of the picture itself and the translations."""
 
     def measure(self) -> None:
         """Compare the translations that are there, and the picture itself, each with each."""

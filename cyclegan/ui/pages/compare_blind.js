@@ -8,26 +8,31 @@ let neutral = new Map(); // Addresses of copies without a name, by the files' ow
 
 const status = make("p", {class: "said", role: "status"});
 const [earlier, later] = [-1, 1].map(by => button(by < 0 ? say("Previous picture") : say("Next picture"),
-                                                  () => change({row: look.row + by}), {class: "plain"}));
+                                                  () => turn({row: look.row + by}), {class: "plain"}));
 const equal = button(say("The rest are equal"), () => rankRest(), {class: "plain"});
 const anew = button(say("Undo this picture"), () => {
   ranks().fill(null);
-  draw();
+  turn({});
 }, {class: "plain"});
 const reveal = button(say("Show my ranking"), () => showRanking(), {class: "plain reveal"});
 const again = button(say("Rank again"), () => {
   forgetBlind();
-  change({row: 0});
+  turn({row: 0});
 }, {class: "plain"});
 const bar = make("div", {class: "ranking"}, status, make("div", {class: "tools"}, earlier, later, equal, anew, reveal, again),
                  make("p", {class: "private"}, say("Your ranking is for you alone: nothing of it is recorded.")));
 stage.before(bar);
 
+// The button that was pressed may be gone or unusable then, and its focus with it.
+function turn(changes) {
+  change(changes);
+  stage.focus();
+}
+
 const complete = all => all.every(rank => rank !== null);
 const ranks = () => blind.ranks[look.row];
-const letterOf = entry => LETTERS[blind.order[look.row].indexOf(entry)];
-// Hidden until all of them are there, or the ones that come last would be known.
 const settled = () => shown.done || shown.stopped;
+// Hidden until all of them are there, or the ones that come last would be known.
 const ready = () => settled() && rows().every(each => each.entries.every(entry => entry.fake));
 
 function prepareBlind() {
@@ -127,7 +132,7 @@ function toggleRank(entry) {
 function rankRest() {
   const all = ranks(), rank = 1 + all.filter(each => each !== null).length;
   all.forEach((each, n) => { all[n] = each ?? rank; });
-  draw();
+  turn({});
 }
 
 function rankByKey(key) {
@@ -140,11 +145,13 @@ function rankByKey(key) {
 function showRanking() {
   blind.revealed = true;
   trigger('ranked', {ranks: blind.ranks.filter(complete)});
-  draw();
+  turn({});
 }
 
 watch("value", () => {
+  const before = shown?.input;
   shown = props.value?.entries?.length ? props.value : null;
+  if (before && shown && shown.input !== before) look.row = 0; // The visitor has chosen another picture.
   forgetBlind();
   viewer.hidden = !shown;
   draw();

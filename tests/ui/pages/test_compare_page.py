@@ -234,6 +234,16 @@ def test_a_link_survives_any_name(bench):
     assert resolve(bench, [unquote(one) for one in link["entries"][0].split(",")])[0] == entries
 
 
+def test_the_first_example_is_of_the_directions_domain(bench, tmp_path):
+    from cyclegan.ui.comparison import first_example
+
+    (tmp_path / "run" / "examples").mkdir()
+    for name in ("a_0", "b_0"):
+        picture(40, 32).save(tmp_path / "run" / "examples" / f"{name}.png")
+    assert [first_example(bench, "run", direction) for direction in ("ab", "ba", None)] == [1, 2, 1]
+    assert first_example(bench, "at@home, 50%", "ba") == 1
+
+
 def test_directions_are_those_of_any_entry(bench):
     from cyclegan.ui.comparison import directions_of, resolve
 
