@@ -24,8 +24,8 @@ LEAST_TILE, GAP, HEAD = 128, 4, 30
 """Pixels: the shorter side of small pictures, white between pictures, and the height of the caption."""
 INK, PAPER, EMPTY, BAR = "#222222", "white", "#dddddd", "#0d9488"
 
-Step = tuple[str, Sequence[Image.Image | None]]
-"""A caption such as "epoch 4", and the translation of each picture, grey where there is none."""
+Step = tuple[str, Iterable[Image.Image | None]]
+"""A caption such as "epoch 4", and the translation of each picture, taken when it is drawn; grey where there is none."""
 
 
 def write_timelapse(target: str | os.PathLike, inputs: Sequence[Image.Image], steps: Sequence[Step]) -> None:

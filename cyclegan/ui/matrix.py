@@ -120,7 +120,7 @@ def film(
     if len({entry.run for entry in order}) == 1:
         order = sorted(order, key=lambda entry: entry.info.epoch)
     steps = [
-        (_caption(entry, order), [_opened(each.results.get(entry.value)) for each in chosen_rows])
+        (_caption(entry, order), map(_opened, [each.results.get(entry.value) for each in chosen_rows]))
         for entry in order if any(entry.value in each.results for each in chosen_rows)
     ]  # fmt: skip
     if len(steps) < 2:
