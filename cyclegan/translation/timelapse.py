@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -25,7 +25,7 @@ LEAST_TILE, GAP, HEAD = 128, 4, 30
 INK, PAPER, EMPTY, BAR = "#222222", "white", "#dddddd", "#0d9488"
 
 Step = tuple[str, Iterable[Image.Image | None]]
-"""A caption such as "epoch 4", and the translation of each picture, taken when it is drawn; grey where there is none."""
+"""A caption such as "epoch 4", and the translations of the pictures, taken when they are drawn; None is drawn grey."""
 
 
 def write_timelapse(target: str | os.PathLike, inputs: Sequence[Image.Image], steps: Sequence[Step]) -> None:

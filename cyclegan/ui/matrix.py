@@ -130,7 +130,7 @@ def film(
         f"{file_name(f'{first} to {last}')}.{kind}",
         lambda target: write_timelapse(target, [each.picture.image for each in chosen_rows], steps),
     )
-    yield [say("A time-lapse of {count} epochs.", count=len(steps)), path]
+    yield [say("A time-lapse of {n} epoch.", "A time-lapse of {n} epochs.", len(steps)), path]
 
 
 def film_shown(path: str, say: words.Speaker) -> str:
