@@ -5,6 +5,7 @@
     epochs.py      trend and contrasts of epochs
     answers.py     agreement, response times, extreme stimuli
     pairs.py       preferences: Bradley-Terry strengths
+    rankings.py    one person's rankings: strengths, and how easily chance has such a leader
     marks.py       marked defects of fakes
 
 A participant's answers resemble each other, so trials are never treated as independent: every interval here is over
@@ -29,6 +30,7 @@ from cyclegan.study.statistics.planning import (
     resolution,
     trials_per_epoch,
 )
+from cyclegan.study.statistics.rankings import Rankings, chance, rankings
 from cyclegan.study.statistics.rates import (
     ASSUMED_CORRELATION,
     ASSUMED_STIMULUS_CORRELATION,
@@ -43,10 +45,10 @@ from cyclegan.study.statistics.rates import (
 )
 
 __all__ = [
-    "ASSUMED_CORRELATION", "ASSUMED_STIMULUS_CORRELATION", "HEAT_CELLS", "LEVEL", "MIN_PARTICIPANTS", "PLANNING_RATES",
-    "PRIOR", "TOLERANCE_MS", "Contrast", "Duel", "Extreme", "PaperFigure", "Preferences", "Rate", "Resolution",
-    "Strength", "TagRate", "Times", "Trend", "agreement", "clustered_rate", "contrasts", "correlation",
-    "crossed_interval", "extremes", "half_width", "heat", "marks_of", "paper_figure", "participants_for",
-    "participants_to_tell", "planning_rate", "preferences", "resolution", "response_times", "tag_rates", "trend",
-    "trials_per_epoch", "wilson_interval",
+    "ASSUMED_CORRELATION", "ASSUMED_STIMULUS_CORRELATION", "HEAT_CELLS", "LEVEL", "MIN_PARTICIPANTS",
+    "PLANNING_RATES", "PRIOR", "TOLERANCE_MS", "Contrast", "Duel", "Extreme", "PaperFigure", "Preferences",
+    "Rankings", "Rate", "Resolution", "Strength", "TagRate", "Times", "Trend", "agreement", "chance",
+    "clustered_rate", "contrasts", "correlation", "crossed_interval", "extremes", "half_width", "heat", "marks_of",
+    "paper_figure", "participants_for", "participants_to_tell", "planning_rate", "preferences", "rankings",
+    "resolution", "response_times", "tag_rates", "trend", "trials_per_epoch", "wilson_interval",
 ]  # fmt: skip

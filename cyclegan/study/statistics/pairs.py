@@ -91,7 +91,8 @@ def preferences(
     half = None
     if people > 1:
         drawn = seeded(seed, "strengths").multinomial(people, np.full(people, 1 / people), STRENGTH_RESAMPLES)
-        samples = np.array([fit_strengths(np.tensordot(weights, wins, 1)) for weights in drawn])
+        drawn, again = np.unique(drawn, axis=0, return_inverse=True)  # Few participants are often drawn alike.
+        samples = np.array([fit_strengths(np.tensordot(weights, wins, 1)) for weights in drawn])[again.ravel()]
         scale = float(t.ppf((1 + LEVEL) / 2, people - 1)) * math.sqrt(people / (people - 1))
         half = scale * samples.std(0)
         spread = scale * (samples[:, :, None] - samples[:, None, :]).std(0)

@@ -1,11 +1,13 @@
-// The viewer of the compare page: one set of tiles, shown as a grid, two of them under a divider, or one at a time.
-// Gradio calls this with `element` (what html_template became), `props` (`value`: what `comparison.compare` yields;
+// The viewer of the compare page: a matrix of pictures and epochs (compare_matrix.js), or one picture's tiles as a grid,
+// two of them under a divider, one at a time, or without their names (compare_blind.js). The files form one script.
+// Gradio calls this with `element` (what html_template became), `props` (`value`: what `matrix.compare` yields;
 // `words`: translations of the texts here, by language) and `watch`. Names that a file or a visitor has given get into
 // the page as text only.
 
 const translated = props.words[navigator.language.slice(0, 2).toLowerCase()] ?? {};
 const say = (text, values = {}) => (translated[text] ?? text).replace(/\{(\w+)\}/g, (_, name) => values[name]);
-const VIEWS = {grid: () => say("Grid"), slider: () => say("Slider"), scrub: () => say("Scrub")};
+const VIEWS = {matrix: () => say("Matrix"), grid: () => say("Grid"), slider: () => say("Slider"),
+               scrub: () => say("Scrub"), blind: () => say("Blind")};
 const SHOWS = {fake: names => say("As {there}", names), rec: names => say("Back to {here}", names),
                lost: () => say("Lost on the way")};
 const MOST_ZOOM = 32;
@@ -21,8 +23,13 @@ function make(tag, attributes = {}, ...inside) {
   return node;
 }
 
-// Where no entry has a way back, only the translations can be looked at.
-const showing = () => (shown.returns ? look.show : "fake");
+const rows = () => [shown, ...(shown.more ?? [])]; // The pictures.
+const row = () => rows()[look.row];
+// One picture needs no matrix, and one epoch no ranking.
+const offered = view => (view === "matrix" ? rows().length > 1 : view !== "blind" || shown.entries.length > 1);
+const viewing = () => (offered(look.view) ? look.view : "grid");
+// Where no entry has a way back, only the translations can be looked at; hidden ones are translations, too.
+const showing = () => (shown.returns && viewing() !== "blind" ? look.show : "fake");
 const clamp = (x, low, high) => Math.min(high, Math.max(low, x));
 const button = (text, act, attributes = {}) => make("button", {type: "button", click: act, ...attributes}, text);
 
@@ -35,6 +42,8 @@ const look = {
   view: oneOf(VIEWS, "view"), show: oneOf(SHOWS, "show"),
   left: number("left", 1), right: number("right", Infinity), at: number("at", 1), // Tiles; 0 is the input.
   split: clamp(number("split", 50), 0, 100) / 100,
+  row: number("row", 1) - 1, sorted: asked.get("sort") === "difference",
+  from: number("from", NaN), gain: number("gain", 1), // The tile to subtract, 0 is the input; none: no difference.
   zoom: clamp(number("zoom", 1), 1, MOST_ZOOM), x: number("x", 50) / 100, y: number("y", 50) / 100, // The middle.
 };
 let shown = null; // The newest value with entries.
@@ -73,11 +82,13 @@ const steps = make("div", {class: "steps", "aria-hidden": "true"});
 const walk = make("div", {class: "walk"}, range, steps);
 const copy = button(say("Copy link"), copyLink, {class: "plain"});
 const own = make("span", {class: "own"}, say("Your own picture is not part of the link."));
+const KEYS = say("The wheel or a pinch magnifies all tiles, a drag moves them. Keys: + and − magnify, 0 shows everything, arrows move; in Scrub ← → and space step through the epochs.");
+const BLIND_KEYS = say("Keys: letters rank, + and − magnify, 0 shows everything, arrows move.");
+const keys = make("span", {class: "keys", id: "viewer-keys"}, KEYS);
+const which = make("select", {"aria-label": say("Picture"), change: event => change({row: Number(event.target.value)})});
 viewer.append(
-  make("div", {class: "tools"}, views, shows, zooms, full), pair, walk, stage,
-  make("div", {class: "below"}, make("span", {class: "keys", id: "viewer-keys"}, say(
-    "Keys: + and − magnify, 0 shows everything, arrows move; in Scrub ← → and space step through the epochs.")),
-       own, copy),
+  make("div", {class: "tools"}, views, shows, zooms, full), make("div", {class: "tools extra"}, which), pair, walk, stage,
+  make("div", {class: "below"}, keys, own, copy),
 );
 viewer.hidden = true;
 
@@ -90,21 +101,28 @@ function change(changes) {
 
 function draw() {
   if (!shown) return;
-  const last = shown.entries.length;
+  look.row = clamp(Math.round(look.row), 0, rows().length - 1);
+  if (viewing() === "blind") prepareBlind();
+  const last = shown.entries.length, view = viewing();
   const bounded = tile => clamp(Math.round(tile), 0, last);
   [look.left, look.right, look.at] = [bounded(look.left), bounded(look.right), Math.max(1, bounded(look.at))];
   viewer.hidden = false;
-  viewer.dataset.view = look.view;
-  stage.style.setProperty("--aspect", shown.width / shown.height);
-  stage.style.setProperty("--columns", [1, 1, 2, 3, 4, 3, 3, 4][last + 1]);
+  viewer.dataset.view = view;
+  stage.style.setProperty("--aspect", row().width / row().height);
+  stage.style.setProperty("--columns", [1, 1, 2, 3, 4, 3, 3, 4][last + 1] ?? 5);
   while (tiles.length > last + 1) tiles.pop().figure.remove();
   while (tiles.length < last + 1) tiles.push(newTile());
   tiles.forEach(drawTile);
   stage.append(over);
 
   for (const node of [...views.children, ...shows.children])
-    node.setAttribute("aria-pressed", [look.view, showing()].includes(node.dataset.name));
-  shows.hidden = !shown.returns;
+    node.setAttribute("aria-pressed", [view, showing()].includes(node.dataset.name));
+  for (const node of views.children) node.hidden = !offered(node.dataset.name);
+  shows.hidden = !shown.returns || view === "blind";
+  zooms.hidden = stage.hidden = view === "matrix";
+  which.hidden = rows().length < 2 || ["matrix", "blind"].includes(view);
+  which.replaceChildren(...rows().map((each, n) => make("option", {value: n}, each.name)));
+  which.value = look.row;
   for (const node of shows.children) node.textContent = SHOWS[node.dataset.name](shown);
   for (const [select, tile] of [[left, look.left], [right, look.right]]) {
     select.replaceChildren(...tiles.map((each, n) => make("option", {value: n}, each.name)));
@@ -116,6 +134,9 @@ function draw() {
   steps.replaceChildren(...shown.entries.map((_, n) =>
     button(tiles[n + 1].short, () => change({at: n + 1}), {tabindex: -1, class: n + 1 === look.at ? "here" : ""})));
   own.hidden = !shown.own;
+  drawMatrix();
+  drawDifference();
+  drawBlind();
   drawSplit();
   drawZoom();
   remember();
@@ -128,42 +149,58 @@ function newTile() {
   const about = make("span", {class: "about"});
   const figures = make("span", {class: "figures", title: say("L1 and SSIM of the returned picture against the input: a lower L1 and a higher SSIM are better")});
   const save = make("a", {class: "save", download: ""}, "↓");
-  const figure = make("figure", {}, make("div", {class: "frame"}, img, wait),
-                      make("figcaption", {}, make("span", {class: "name"}, title, save), about, figures));
-  stage.append(figure);
-  return {figure, img, wait, title, about, figures, save};
+  const mix = make("div", {class: "mix"}, img);
+  const tile = {img, mix, wait, title, about, figures, save};
+  const rank = button("", () => toggleRank(tile.entry), {class: "rank"});
+  save.addEventListener("click", event => saveDifference(event, tile));
+  tile.rank = rank;
+  tile.figure = make("figure", {}, make("div", {class: "frame"}, mix, wait),
+                     make("figcaption", {}, make("span", {class: "name"}, title, save), about, figures, rank));
+  stage.append(tile.figure);
+  return tile;
 }
 
 function drawTile(tile, n) {
-  const entry = n ? shown.entries[n - 1] : null;
-  const url = entry ? entry[showing()] : shown.input;
-  tile.name = entry ? entry.label : say("input");
-  tile.short = entry ? String(entry.epoch) : "";
+  const hidden = viewing() === "blind";
+  tile.entry = n ? (hidden ? blindEntry(n) : n - 1) : -1;
+  const entry = n ? row().entries[tile.entry] : null;
+  const url = hidden ? blindPicture(entry) : urlOf(row(), n);
+  tile.name = !entry ? say("input") : hidden ? blindName(n, entry) : entry.label;
+  tile.short = !entry ? "" : hidden ? LETTERS[n - 1] : String(entry.epoch);
   tile.figure.classList.toggle("left", n === look.left);
   tile.figure.classList.toggle("right", n === look.right && look.left !== look.right);
   tile.figure.classList.toggle("at", n === look.at);
   tile.title.textContent = tile.name;
-  tile.about.textContent = entry ? entry.created.slice(0, 16).replace("T", " ") : `${shown.here}, ${shown.width}×${shown.height}`;
-  const figures = [["l1", "L1", 1, Math.min], ["ssim", "SSIM", 3, Math.max]].filter(([key]) => entry?.[key] != null);
+  tile.about.textContent = !entry ? `${shown.here}, ${row().width}×${row().height}`
+    : hidden ? "" : entry.created.slice(0, 16).replace("T", " ");
+  const figures = [["l1", "L1", 1, Math.min], ["ssim", "SSIM", 3, Math.max]].filter(([key]) => !hidden && entry?.[key] != null);
   const parts = figures.flatMap(([key, name, digits, best], place) => {
-    const all = shown.entries.map(each => each[key]).filter(each => each != null);
+    const all = row().entries.map(each => each[key]).filter(each => each != null);
     const isBest = new Set(all).size > 1 && entry[key] === best(...all);
     const text = `${name} ${entry[key].toFixed(digits).replace(/^-(?=[0.]+$)/, "")}`;
     return [place ? ", " : " ", make("span", isBest ? {class: "best", title: say("the best of these")} : {}, text)];
   });
   tile.figures.replaceChildren(...(parts.length ? [say("Way back:"), ...parts] : []));
-  tile.img.hidden = tile.save.hidden = !url;
+  const differs = hidden ? null : differenceOf(row(), n);
+  if (differs) tile.figures.textContent = differenceSaid(row(), n);
+  tile.mix.hidden = tile.save.hidden = !url;
+  tile.save.hidden ||= hidden;
   tile.wait.hidden = Boolean(url);
+  drawRank(tile, entry, n);
   if (url) {
-    if (tile.img.getAttribute("src") !== url) tile.img.src = tile.save.href = url;
     const what = entry ? SHOWS[showing()](shown) : shown.here;
-    tile.img.alt = `${tile.name}, ${what}`;
+    mixed(tile.mix, url, differs, differs ? `${tile.name}, ${differenceName()}` : `${tile.name}, ${what}`);
+    if (hidden) tile.save.removeAttribute("href");
+    else tile.save.href = url;
     tile.save.setAttribute("aria-label", say("Save {name}", tile));
     tile.save.title = say("Save {name}", tile);
   } else {
-    const waits = !entry.fake && !entry.error;
+    tile.img.removeAttribute("src");
+    tile.save.removeAttribute("href");
+    tile.img.alt = "";
+    const waits = hidden || (!entry.fake && !entry.error);
     tile.wait.classList.toggle("busy", waits);
-    tile.wait.textContent = entry.error ?? (waits ? say("waiting …") : say("No way back here"));
+    tile.wait.textContent = (hidden ? null : entry.error) ?? (waits ? say("waiting …") : say("No way back here"));
   }
 }
 
@@ -183,7 +220,7 @@ function drawZoom() {
   stage.classList.toggle("zoomed", look.zoom > 1);
   percent.textContent = `${Math.round(100 * look.zoom)}%`;
   const frame = [...stage.querySelectorAll(".frame")].find(each => each.clientWidth);
-  stage.classList.toggle("pixelated", look.zoom * frame?.clientWidth > PIXELATED_FROM * shown.width);
+  stage.classList.toggle("pixelated", look.zoom * frame?.clientWidth > PIXELATED_FROM * row().width);
 }
 
 // --- magnifying and moving, all tiles together ---------------------------------------------------------------------
@@ -246,7 +283,7 @@ let dragged = null;
 stage.addEventListener("pointerdown", event => {
   const frame = event.target === handle ? over : event.target.closest(".frame");
   if (!frame || event.button) return;
-  if (!pointers.size) dragged = {frame, splits: event.target === handle || (look.view === "slider" && look.zoom === 1)};
+  if (!pointers.size) dragged = {frame, splits: event.target === handle || (viewing() === "slider" && look.zoom === 1)};
   pointers.set(event.pointerId, [event.clientX, event.clientY]);
   frame.setPointerCapture(event.pointerId);
   if (dragged.splits && pointers.size === 1) splitTo(place(event, over)[0]);
@@ -284,7 +321,8 @@ stage.addEventListener("keydown", event => {
   const {key} = event;
   if (key in ZOOMS) zoomBy(ZOOMS[key]);
   else if (key === "0") whole();
-  else if (look.view === "scrub" && key in WALK) step(WALK[key]);
+  else if (viewing() === "scrub" && key in WALK) step(WALK[key]);
+  else if (viewing() === "blind" && rankByKey(key)) ;
   else if (key in MOVES && look.zoom > 1) moveBy(...MOVES[key]);
   else return;
   event.preventDefault();
@@ -316,15 +354,21 @@ function remember() {
 function putLink() {
   if (!shown?.done) return;
   const how = new URLSearchParams();
-  if (look.view !== "grid") how.set("view", look.view);
+  if (viewing() !== Object.keys(VIEWS).find(offered)) how.set("view", viewing());
+  if (look.row && viewing() !== "matrix") how.set("row", look.row + 1);
+  if (look.sorted && viewing() === "matrix") how.set("sort", "difference");
+  if (subtracts()) {
+    how.set("from", look.from);
+    how.set("gain", look.gain);
+  }
   if (showing() !== "fake") how.set("show", showing());
   const percents = names => names.forEach(name => how.set(name, (100 * look[name]).toFixed(1)));
-  if (look.view === "slider") {
+  if (viewing() === "slider") {
     how.set("left", look.left);
     how.set("right", look.right);
     percents(["split"]);
   }
-  if (look.view === "scrub") how.set("at", look.at);
+  if (viewing() === "scrub") how.set("at", look.at);
   if (look.zoom > 1) {
     how.set("zoom", look.zoom.toFixed(2));
     percents(["x", "y"]);
@@ -351,9 +395,3 @@ async function copyLink() {
   copy.textContent = say("Copied");
   setTimeout(() => { copy.textContent = say("Copy link"); }, 2000);
 }
-
-watch("value", () => {
-  shown = props.value?.entries?.length ? props.value : null;
-  viewer.hidden = !shown;
-  draw();
-});

@@ -1,9 +1,12 @@
 """The compare page in Chromium, as a visitor meets it."""
 
+import io
 import re
 import shutil
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.ui.conftest import picture, write_epoch
 from tests.ui.pages.test_translate_browser import chromium, visit  # noqa: F401  # fixtures
@@ -32,6 +35,25 @@ def wait_for_tiles(here, *names) -> None:
     )
 
 
+def alts_of(part) -> list[str]:
+    return part.locator("img").evaluate_all("all => all.map(e => e.alt)")
+
+
+def pixels(encoded: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(encoded)) as image:
+        return np.asarray(image.convert("RGB"), int)
+
+
+def check_difference(here, cell, gain: int) -> None:
+    """The screen shows a cell's |picture − other| × gain, each pixel of 48×40 as one of the screen's."""
+    mix = cell.locator(".mix.difference")
+    urls = mix.locator("img").evaluate_all("all => all.map(e => e.src)")
+    other, one = (pixels(here.page.request.get(url).body()) for url in urls)
+    mix.evaluate("e => { e.style = 'position: fixed; z-index: 99; left: 0; top: 0; width: 48px; height: 40px' }")
+    assert np.abs(pixels(mix.screenshot()) - np.minimum(255, gain * np.abs(one - other))).max() <= 1
+    mix.evaluate("e => { e.style = '' }")
+
+
 def wait_for_query(here, pattern: str) -> None:
     """Until the address names this."""
     here.page.wait_for_url(re.compile(rf"compare\?.*{pattern}"))
@@ -44,25 +66,104 @@ def variable(here, name: str) -> float:
 @pytest.mark.parametrize("width, scheme", [(1280, "light"), (390, "dark")])
 def test_a_visitor_sees_a_comparison_at_once(compare, width, scheme):
     here = compare(width=width, scheme=scheme)
-    here.wait_for("day → night with 2 checkpoints, 48×40 pixels")
+    here.wait_for("day → night with 2 checkpoints, 2 pictures")
     wait_for_tiles(here, "epoch 1", "epoch 2")
     assert here.overflow() <= 0
+    matrix = here.page.get_by_role("region", name="Pictures under epochs")
+    assert alts_of(matrix) == ["example 1, input", "example 1, epoch 1", "example 1, epoch 2",
+                               "example 3, input", "example 3, epoch 1", "example 3, epoch 2"]  # fmt: skip
+    wait_for_query(here, f"entries={BOTH}&direction=ab&size=auto&example=1$")
+    # Closer, by keyboard: the cell's picture and epoch.
+    matrix.get_by_role("button", name="example 3, epoch 2").press("Enter")
+    assert here.page.evaluate("document.activeElement.matches('.stage')")
+    assert here.page.get_by_label("Picture", exact=True).input_value() == "1"
+    wait_for_query(here, "view=grid&row=2$")
     figures = here.page.locator(".stage .figures")
     assert re.fullmatch(r"Way back: L1 \d+\.\d, SSIM -?\d\.\d{3}", figures.nth(1).inner_text())
     assert figures.nth(0).inner_text() == "", "the input has none"
     alts = here.page.locator(".stage img").evaluate_all("all => all.map(e => e.alt)")
-    assert alts == ["input, day", "epoch 1, As night", "epoch 2, As night"]
+    assert alts == ["input, day", "epoch 1, As night", "epoch 2, As night"] and matrix.is_hidden()
     tops = here.page.locator(".stage img").evaluate_all("all => all.map(e => e.getBoundingClientRect().top)")
     assert len(set(tops)) == (1 if width > 600 else 2)
     here.page.locator(".curves svg").first.wait_for()
-    wait_for_query(here, f"entries={BOTH}&direction=ab&size=auto&example=1$")
-    for view in ("Slider", "Scrub"):
+    for view in ("Slider", "Scrub", "Blind"):
         here.page.get_by_role("button", name=view).click()
         assert here.overflow() <= 0
 
 
+def test_the_matrix_is_sorted_and_subtracted(compare):
+    here = compare("?from=1&gain=8&sort=difference")
+    wait_for_tiles(here, "epoch 1", "epoch 2")
+    matrix = here.page.get_by_role("region", name="Pictures under epochs")
+
+    def differences():
+        texts = matrix.locator("tbody th .differs").all_inner_texts()
+        return [float(text.removeprefix("Epochs differ by ")) for text in texts]
+
+    assert differences() == sorted(differences(), reverse=True)
+    names = matrix.locator("tbody th .name").all_inner_texts()
+    assert sorted(names) == ["example 1", "example 3"]
+    head = matrix.get_by_role("columnheader").first
+    assert head.get_attribute("aria-sort") == "descending"
+    head.get_by_role("button", name="Pictures").press("Enter")
+    assert head.get_attribute("aria-sort") == "none"
+    assert matrix.locator("tbody th .name").all_inner_texts() == ["example 1", "example 3"]
+    # The browser subtracts what it has: each pixel's |epoch 2 − epoch 1|, times the gain.
+    cell = matrix.get_by_role("button", name="example 1, epoch 2, difference from epoch 1, ×8")
+    before = len(here.requests)
+    check_difference(here, cell, 8)
+    here.page.get_by_role("button", name="×2").click()
+    cell = matrix.get_by_role("button", name="example 1, epoch 2, difference from epoch 1, ×2")
+    check_difference(here, cell, 2)
+    assert matrix.get_by_text(re.compile(r"^Differs by \d+\.\d$")).count() == 2
+    assert len(here.requests) == before
+    wait_for_query(here, "from=1&gain=2$")
+    here.page.get_by_label("Difference from").select_option(label="none")
+    wait_for_query(here, "example=1$")
+    # What is shown as a file.
+    for kind, shown in (("mp4", "video"), ("GIF", "img")):
+        here.page.get_by_role("button", name=kind, exact=True).click()
+        here.page.locator(f".film figure {shown}").wait_for()
+        link = here.page.get_by_role("link", name=f"Save epoch_1_to_epoch_2.{kind.lower()}")
+        assert here.page.request.get(link.evaluate("e => e.href")).body()[4:6] in (b"ft", b"9a")
+
+
+def test_epochs_are_ranked_before_their_names_are_known(compare):
+    here = compare("?view=blind")
+    viewer, page = here.page.locator(".viewer"), here.page
+    page.get_by_role("button", name="Rank A").wait_for()
+    status = page.locator(".ranking [role=status]")
+    assert status.inner_text() == "Picture 1 of 2: choose the best translation first, then the next best."
+    page.get_by_text("nothing of it is recorded").wait_for()
+    assert alts_of(page.locator(".stage")) == ["input, day", "Picture A, As night", "Picture B, As night"]
+    markup = viewer.evaluate("e => e.outerHTML")
+    assert not re.search(r"epoch[ -_]?\d", markup) and markup.count('src="blob:') == 2
+    page.get_by_role("button", name="Rank B").press("Enter")  # Two of two: the other one comes last by itself.
+    assert page.get_by_role("button", name="B: place 1").get_attribute("aria-pressed") == "true"
+    page.get_by_role("button", name="A: place 2").wait_for()
+    page.get_by_role("button", name="Undo this picture").click()
+    page.locator(".stage").focus()
+    page.keyboard.press("a")
+    page.get_by_role("button", name="A: place 1").wait_for()
+    assert status.inner_text() == "Picture 1 of 2 is ranked; 1 of 2 are."
+    page.get_by_role("button", name="Next picture").click()
+    page.get_by_role("button", name="The rest are equal").click()
+    assert page.get_by_role("button", name=re.compile("[AB]: place 1")).count() == 2
+    assert not re.search(r"epoch[ -_]?\d", viewer.evaluate("e => e.outerHTML"))
+    page.get_by_role("button", name="Show my ranking").click()
+    verdict = page.locator(".verdict")
+    verdict.get_by_text("it won 75% of its comparisons").wait_for()
+    page.get_by_role("button", name="Previous picture").click()
+    first = page.locator(".stage b").nth(1).inner_text()
+    assert first in ("A: epoch 1", "A: epoch 2")
+    assert verdict.locator("tbody th").first.inner_text() == first.removeprefix("A: ")
+    page.get_by_role("button", name="Rank again").click()
+    verdict.wait_for(state="detached")
+    page.get_by_role("button", name="Rank A").wait_for()
+
+
 def test_all_tiles_are_magnified_and_moved_together(compare):
-    here = compare()
+    here = compare("?view=grid")
     wait_for_tiles(here, "epoch 1", "epoch 2")
     stage, frames = here.page.locator(".stage"), here.page.locator(".stage .frame")
     box = frames.nth(1).bounding_box()
@@ -149,15 +250,16 @@ def test_a_link_shows_the_same_again(compare):
 
 
 def test_bad_links_are_told_and_the_rest_is_shown(compare):
-    here = compare("?entries=streets@epoch-0099,streets@epoch-0001,%3Cb%3E@1&direction=zz&size=3&example=x&view=y")
-    here.wait_for_notice("streets has no epoch 99; it has 2, 1 (and 4 more like this)")
+    entries = "streets@epoch-0099,streets@epoch-0001,%3Cb%3E@1"
+    here = compare(f"?entries={entries}&direction=zz&size=3&pictures=99&example=x&view=y")
+    here.wait_for_notice("streets has no epoch 99; it has 2, 1 (and 5 more like this)")
     here.wait_for("day → night with one checkpoint: choose a second one")
     wait_for_tiles(here, "epoch 1")
     wait_for_query(here, "entries=streets@epoch-0001&direction=ab&size=auto&example=1$")
 
 
 def test_entries_of_other_runs_by_hand(compare):
-    here = compare(f"?entries={BOTH}")
+    here = compare(f"?entries={BOTH}&view=grid")
     wait_for_tiles(here, "epoch 1", "epoch 2")
     box = here.page.get_by_label("Epochs to compare")
     box.fill("oneway@7")
@@ -199,7 +301,7 @@ def test_the_visitors_own_picture_and_a_bad_one(compare, tmp_path):
     assert here.page.get_by_text("Your own picture is not part").is_hidden()
     picture(70, 50).save(tmp_path / "mine.png")
     here.upload(tmp_path / "mine.png")
-    here.wait_for("day → night with 2 checkpoints, 70×50")
+    here.wait_for("day → night with 2 checkpoints, 3 pictures")
     here.page.get_by_text("Your own picture is not part").wait_for()
     wait_for_query(here, "size=auto$")
     (tmp_path / "bad.png").write_text("no picture")

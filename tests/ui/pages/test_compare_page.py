@@ -70,7 +70,8 @@ def test_it_shows_what_each_checkpoint_makes_of_the_picture(compare, app):
 def test_without_entries_some_of_the_first_run_are_taken(compare):
     _, _, fakes, _, found = compare()
     assert [one["caption"] for one in fakes] == ["epoch 1", "epoch 2"]
-    assert found["link"] == "entries=streets@epoch-0001,streets@epoch-0002&direction=ab&size=auto"
+    assert found["link"] == "entries=streets@epoch-0001,streets@epoch-0002&direction=ab&size=auto&pictures=1"
+    assert found["more"] == [] and found["name"] == "your picture"
 
 
 def test_one_checkpoint_is_shown_and_a_second_asked_for(compare):
@@ -98,6 +99,39 @@ def test_a_checkpoint_that_can_not_be_read_does_not_stop_the_others(compare, app
     assert "gen_ab" in found["entries"][0]["error"] and found["entries"][0]["fake"] is None
 
 
+def test_a_matrix_has_examples_of_the_same_domain_below_the_picture(compare, app):
+    from cyclegan.images import mean_difference
+
+    note, _, fakes, _, found = compare(direction="ba", pictures="3")
+    assert note.startswith("night → day with 2 checkpoints, 3 pictures, ") and len(fakes) == 2
+    assert [row["name"] for row in (found, *found["more"])] == ["your picture", "example 2", "example 4"]
+    for row in (found, *found["more"]):
+        assert [entry["epoch"] for entry in row["entries"]] == [1, 2]
+        table = row["differences"]
+        assert len(table) == 3 and table[1][2] == table[2][1] == pytest.approx(row["disagreement"], abs=0.01)
+        assert row["disagreement"] > 0
+    one, other = (Image.open(fake["image"]).convert("RGB") for fake in fakes)
+    assert found["disagreement"] == pytest.approx(mean_difference(one, other))
+    assert found["differences"][0][1] == pytest.approx(mean_difference(picture(48, 40), one), abs=0.01)
+
+
+def test_a_time_lapse_for_programs(client, tmp_path):
+    import av
+    from gradio_client import handle_file
+
+    picture(48, 40).save(tmp_path / "in.png")
+    sent = handle_file(tmp_path / "in.png")
+    note, film = client.predict(sent, pictures="2", api_name="/timelapse")
+    assert note == "A time-lapse of 2 epochs." and film.endswith("epoch_1_to_epoch_2.mp4")
+    with av.open(film) as container:
+        assert container.duration / av.time_base > 2
+    _, film = client.predict(sent, ["streets@2", "streets@1"], kind="gif", api_name="/timelapse")
+    assert film.endswith("epoch_1_to_epoch_2.gif")  # In the order of the training.
+    for wrong, said in (({"kind": "avi"}, "give mp4 or gif"), ({"entries": ["streets@1"]}, "at least two epochs")):
+        with pytest.raises(Exception, match=said):
+            client.predict(sent, **wrong, api_name="/timelapse")
+
+
 @pytest.mark.parametrize("parameters, said", [
     ({"entries": ["streets@epoch-0099"]}, "streets has no epoch 99"),
     ({"entries": ["streets@last"]}, "isn't an epoch of streets"),
@@ -105,6 +139,7 @@ def test_a_checkpoint_that_can_not_be_read_does_not_stop_the_others(compare, app
     ({"entries": ["streets@epoch-0001"], "direction": "ac"}, "isn't a valid direction"),
     ({"entries": ["oneway@epoch-0007"], "direction": "ba"}, "epoch 7 translates"),
     ({"size": "4"}, "8 to 8192 pixels"),
+    ({"pictures": "13"}, "'13' isn't a number of pictures: give 1 to 12"),
     ({"entries": {"a": 1}}, "entries has to be a list"),
 ])
 def test_wrong_parameters_are_told(compare, parameters, said):
@@ -124,8 +159,8 @@ def test_files_that_are_no_pictures_are_told(client, tmp_path):
 def test_the_api_describes_itself(client):
     described = client.view_api(return_format="dict")["named_endpoints"]["/compare"]
     parameters = {p["parameter_name"]: p for p in described["parameters"]}
-    assert list(parameters) == ["image", "entries", "direction", "size"]
-    assert [p["parameter_has_default"] for p in parameters.values()] == [False, True, True, True]
+    assert list(parameters) == ["image", "entries", "direction", "size", "pictures"]
+    assert [p["parameter_has_default"] for p in parameters.values()] == [False, True, True, True, True]
     assert "streets@epoch-0012" in described["description"] and len(described["returns"]) == 5
 
 
@@ -195,7 +230,18 @@ def test_a_link_survives_any_name(bench):
     entries, _ = resolve(bench, ["at@home, 50%@3", "run@1"])
     link = parse_qs(link_to(entries, "ba", 96, ("run", "2")))
     assert link == {"entries": link["entries"], "run": ["run"], "direction": ["ba"], "size": ["96"], "example": ["2"]}
+    assert "pictures=2&example=2" in link_to(entries, "ba", 96, ("run", "2"), 2)
     assert resolve(bench, [unquote(one) for one in link["entries"][0].split(",")])[0] == entries
+
+
+def test_the_first_example_is_of_the_directions_domain(bench, tmp_path):
+    from cyclegan.ui.comparison import first_example
+
+    (tmp_path / "run" / "examples").mkdir()
+    for name in ("a_0", "b_0"):
+        picture(40, 32).save(tmp_path / "run" / "examples" / f"{name}.png")
+    assert [first_example(bench, "run", direction) for direction in ("ab", "ba", None)] == [1, 2, 1]
+    assert first_example(bench, "at@home, 50%", "ba") == 1
 
 
 def test_directions_are_those_of_any_entry(bench):
@@ -220,7 +266,7 @@ def picture_sent(tmp_path, monkeypatch):
 
 
 def test_each_is_shown_as_soon_as_it_is_there(bench, picture_sent):
-    from cyclegan.ui.comparison import compare
+    from cyclegan.ui.matrix import compare
 
     bench.ready.set()
     steps = list(compare(bench, picture_sent, ["run@1", "run@2"], None, "auto", speaker()))
@@ -232,7 +278,7 @@ def test_each_is_shown_as_soon_as_it_is_there(bench, picture_sent):
 
 
 def test_without_a_way_back_none_is_offered(bench, picture_sent):
-    from cyclegan.ui.comparison import compare
+    from cyclegan.ui.matrix import compare
 
     bench.ready.set()
     for chosen, returns in (["at@home, 50%@3"], False), (["at@home, 50%@3", "run@1"], True):
@@ -256,12 +302,76 @@ def test_an_older_comparison_gives_way(bench, picture_sent):
     visitor, other = (SimpleNamespace(session_hash=name, headers={}) for name in ("one", "two"))
     bench.ready.set()
     functions["settle"]("run", ["run@1", "run@2"], "ab", visitor)
-    older = functions["compare"](picture_sent, ["run@1", "run@2"], "ab", "auto", visitor)
+    older = functions["compare"](picture_sent, ["run@1", "run@2"], "ab", "auto", None, visitor)
     assert "1 of 2" in next(older)[0]
     functions["settle"]("run", ["run@1"], "ab", other)
     assert "2 of 2" in next(older)[0]
     functions["settle"]("run", ["run@2"], "ab", visitor)
     assert list(older) == []
+
+
+def test_a_stop_keeps_the_pictures_that_have_what_is_finished(bench, picture_sent, tmp_path):
+    from cyclegan.ui.matrix import compare, kept
+
+    examples = tmp_path / "run" / "examples"
+    examples.mkdir()
+    for n in range(2):
+        picture(40, 32, n + 1).save(examples / f"a_{n}.png")
+    bench.ready.set()
+    steps = [step[-1] for step in compare(bench, picture_sent, ["run@1", "run@2"], "ab", "auto", speaker(), 3)]
+    assert kept(steps[0]) is None and kept(None) is None
+
+    def shape(value):
+        return [[entry["epoch"] for entry in row["entries"]] for row in (value, *value["more"])]
+
+    assert shape(kept(steps[1])) == [[1]] and kept(steps[1])["stopped"] and not kept(steps[1])["done"]
+    assert shape(kept(steps[3])) == [[1, 2]] and kept(steps[3])["disagreement"] > 0
+    assert shape(kept(steps[-1])) == [[1, 2]] * 3
+
+
+def test_more_is_allowed_on_a_computer_of_ones_own(bench):
+    from cyclegan.errors import ImageError
+    from cyclegan.ui.comparison import most_entries
+    from cyclegan.ui.matrix import checked_pictures, most_pictures
+
+    own = Workbench([bench.run("run")], own=True)
+    assert [(most_entries(each), most_pictures(each)) for each in (bench, own)] == [(6, 6), (24, 12)]
+    assert checked_pictures(own, "12") == 12 and checked_pictures(bench, 6) == 6
+    for wrong in ("7", "0", "-1", "x", "1.5", None, ["1"]):
+        with pytest.raises(ImageError, match="give 1 to 6"):
+            checked_pictures(bench, wrong)
+
+
+# --- a visitor's own ranking --------------------------------------------------------------------------------
+
+
+def test_the_own_ranking_says_how_sure_it_is():
+    from cyclegan.ui.ranking import verdict
+
+    names = ["<b>epoch 1", "epoch 2"]
+    few, many = (verdict(names, [[2, 1]] * count, speaker()) for count in (2, 8))
+    for shown in (few, many):
+        assert "epoch 2 is ahead: it won 100% of its comparisons." in shown and "<b>epoch" not in shown
+        assert shown.index('row">epoch 2') < shown.index('row">&lt;b&gt;epoch 1')
+        assert "nothing of it is recorded" in shown
+        assert "no upper bound" in shown and "<td>–</td>" in shown  # All pictures agree: no spread to show.
+    assert "That may well be luck: random rankings put an epoch so far ahead in 50% of cases." in few
+    assert "That is hardly luck" in many
+    assert "Level at the top, by your ranking: &lt;b&gt;epoch 1, epoch 2." in verdict(names, [[1, 1]], speaker())
+    assert "사진 2장에 매긴 순위" in verdict(names, [[1, 2], [2, 1]], Speaker("ko"))
+    assert verdict(names, [], speaker()) == ""
+
+
+@pytest.mark.parametrize(
+    "ranks", [None, "ab", [1, 2], [[1]], [[1, 2, 3]], [[1, "2"]], [[0, 1]], [[1, None]], [[1, [2]]]]
+)
+def test_a_ranking_of_something_else_is_refused(ranks):
+    from cyclegan.errors import CheckpointError
+    from cyclegan.ui.ranking import checked_ranks
+
+    assert checked_ranks([[1, 2], [2, 1], [1, 1]], 2) and checked_ranks([], 2) == []
+    with pytest.raises(CheckpointError, match="rank them again"):
+        checked_ranks(ranks, 2)
 
 
 # --- curves -------------------------------------------------------------------------------------------------
