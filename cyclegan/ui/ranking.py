@@ -23,7 +23,7 @@ class Column(NamedTuple):
     one: scores.Measurement
     figure: ScoreFigure
     rows: dict[str, scores.Row]
-    """Of epochs, by tag."""
+    """Those of epochs, by tag."""
     best: float | None
     """None where no value is the best."""
 

@@ -68,14 +68,14 @@ def _layout(bench: Workbench) -> SimpleNamespace:
         )  # fmt: skip
         details = gr.HTML(elem_classes="of-classes")
     plots = gr.HTML(elem_classes="trend")
-    # The epoch that is shown.
-    run, epoch = gr.State(None), gr.State(None)
+    # The epoch, and the runs, that are shown.
+    run, epoch, opened = gr.State(None), gr.State(None), gr.State(list(bench.runs))
     picked = [run, epoch, column, heading, details, plots]
     for_programs = gr.Button(visible=False)
     named, files = gr.Textbox(visible=False, label="run"), gr.JSON(visible=False, label="files")
     return SimpleNamespace(
         runs=runs, choice=choice, refresh=refresh, table=table, note=note, grids=grids, run=run, epoch=epoch,
-        picked=picked, for_programs=for_programs, named=named, files=files,
+        opened=opened, picked=picked, for_programs=for_programs, named=named, files=files,
         shown=[choice, about, advice, table, *picked],
     )  # fmt: skip
 
@@ -91,7 +91,7 @@ class Events:
         asked, names = dict(request.query_params), list(self.bench.runs)
         if (run := asked.get("run")) and run not in names and self.bench.takes_more:
             names.append(run)
-        return [names, *self.show(names, None, run, asked.get("epoch"), request)]
+        return [names, names, *self.show(names, None, run, asked.get("epoch"), request)]
 
     def show(self, names: Any, key: str | None, run: str | None, tag: str | None, request: gr.Request) -> list[Any]:
         """Read the files of scores, and return a measurement in the order of `shown`.
@@ -104,7 +104,7 @@ class Events:
         # A run without scores is nothing special, unless somebody asks for it.
         said = {name for one in found for name in one.reports}.union(str(each.values.get("run")) for each in unread)
         asked = [name for name in sources if name not in self.bench.runs and name not in said]
-        problems += [*unread, *(message("{run} has no scores", run=name) for name in asked)]
+        problems += [*unread, *(message("no scores of {run} were found", run=name) for name in asked)]
         if not found:
             shown = notices(problems, say) + scores.nothing(sources or self.bench.runs, say)
             return [gr.Radio([], value=None, visible=False), shown, "", "", *self._nothing()]
@@ -115,10 +115,12 @@ class Events:
         table = scores.table(one, one.chosen(run, tag), say)
         return [radio, about, scores.advice(one, say), table, *self._picked(one, run, tag, say)]
 
-    def choose_runs(self, names: Any, request: gr.Request) -> list[Any]:
-        """Show other runs: a measurement of the one that was added last."""
+    def choose_runs(self, names: Any, opened: Any, request: gr.Request) -> Any:
+        """Show other runs, if they aren't shown already: a measurement of the one that was added last."""
+        if names == opened:  # Set by the server: gradio has no event that is a visitor's alone.
+            return gr.skip()
         last = names[-1] if isinstance(names, list) and names and isinstance(names[-1], str) else None
-        return self.show(names, None, last, None, request)
+        return [names, *self.show(names, None, last, None, request)]
 
     def look_again(
         self, names: Any, key: str | None, run: str | None, tag: str | None, request: gr.Request
@@ -183,8 +185,10 @@ def _wire(parts: SimpleNamespace, events: Events) -> None:
         )  # fmt: skip
 
     page, now = gr.context.Context.root_block, [parts.runs, parts.choice, parts.run, parts.epoch]
-    pictures(page.load(shows_errors(events.open_page), None, [parts.runs, *parts.shown], **PRIVATE))
-    pictures(parts.runs.input(shows_errors(events.choose_runs), parts.runs, parts.shown, **PRIVATE))
+    with_runs = [parts.opened, *parts.shown]
+    pictures(page.load(shows_errors(events.open_page), None, [parts.runs, *with_runs], **PRIVATE))
+    named = [parts.runs, parts.opened]
+    pictures(parts.runs.change(shows_errors(events.choose_runs), named, with_runs, **PRIVATE))
     pictures(parts.choice.input(shows_errors(events.show), now, parts.shown, **PRIVATE))
     pictures(parts.refresh.click(shows_errors(events.look_again), now, parts.shown, **PRIVATE))
     pictures(parts.table.pick(shows_errors(events.pick), [parts.runs, parts.choice], parts.picked, **PRIVATE))

@@ -172,8 +172,8 @@ def test_links_name_the_epoch(run):
 
 
 def test_without_scores_the_page_names_the_command(run):
-    names, radio, about, advice, table, *_ = Events(bench(run)).open_page(request())
-    assert names == ["mine"]
+    names, opened, radio, about, advice, table, *_ = Events(bench(run)).open_page(request())
+    assert names == opened == ["mine"]
     assert "python -m cyclegan evaluate runs/mine --epochs all --dataset DATA" in about
     assert (advice, table, radio.visible) == ("", "", False)
 
@@ -194,7 +194,7 @@ def test_scores_that_appear_or_change_are_shown_at_the_next_refresh(run):
 def test_the_address_names_a_run_and_an_epoch(run):
     write_scores(run)
     korean = SimpleNamespace(headers={"accept-language": "ko"}, query_params={"run": "mine", "epoch": "epoch-0001"})
-    shown = Events(bench(run)).open_page(korean)[1:]
+    shown = Events(bench(run)).open_page(korean)[2:]
     assert shown[4:6] == ["mine", "epoch-0001"] and "어느 에폭이 좋을까요?" in shown[2]
 
 
@@ -225,7 +225,7 @@ def test_programs_get_the_files(run, tmp_path):
 def test_a_broken_file_is_one_sentence_and_the_rest_is_shown(run, content):
     write_scores(run)
     (run / "scores" / "broken.json").write_text(content)
-    _, _, about, _, table, *_ = Events(bench(run)).open_page(request())
+    _, _, _, about, _, table, *_ = Events(bench(run)).open_page(request())
     assert about.count('class="notice"') == 1 and "Scores of mine can&#x27;t be shown: scores/broken.json" in about
     assert str(run) not in about
     assert "epoch 2" in table
@@ -259,16 +259,18 @@ def typed(tmp_path):
 def test_a_typed_run_is_shown_with_the_others(run, typed):
     write_scores(run)
     events = Events(bench(run, **typed))
-    radio, _, _, table, chosen, *_ = events.choose_runs(["mine", "alice/theirs"], request())
-    assert len(radio.choices) == 4 and "epoch 4" in table and chosen == "alice/theirs", "the one that was added"
-    radio, _, _, table, *_ = events.choose_runs(["mine"], request())
+    names, radio, _, _, table, chosen, *_ = events.choose_runs(["mine", "alice/theirs"], ["mine"], request())
+    assert names == ["mine", "alice/theirs"] and len(radio.choices) == 4
+    assert "epoch 4" in table and chosen == "alice/theirs", "the one that was added"
+    _, radio, _, _, table, *_ = events.choose_runs(["mine"], names, request())
     assert len(radio.choices) == 2 and "epoch 4" not in table
-    assert events.choose_runs([], request())[3] == table, "none chosen is all of the app's"
+    assert events.choose_runs([], ["mine"], request())[4] == table, "none chosen is all of the app's"
+    assert not isinstance(events.choose_runs(["mine"], ["mine"], request()), list), "what is shown stays"
 
 
 def test_the_address_names_a_run_of_somebody_else(run, typed):
     write_scores(run)
-    names, _, _, _, table, chosen, *_ = Events(bench(run, **typed)).open_page(request(run="alice/theirs"))
+    names, _, _, _, _, table, chosen, *_ = Events(bench(run, **typed)).open_page(request(run="alice/theirs"))
     assert names == ["mine", "alice/theirs"] and chosen == "alice/theirs" and "epoch 4" in table
     key = scores.choices(scores.collect(typed)[0])[0][1]
     events = Events(bench(run, **typed))
@@ -280,8 +282,9 @@ def test_a_typed_run_that_is_not_there_or_has_none_is_a_sentence(run, tmp_path):
     write_scores(run)
     (tmp_path / "bare").mkdir()
     events = Events(bench(run, **{"alice/bare": LocalSource(tmp_path / "bare", awaited=True)}))
-    _, about, _, table, *_ = events.choose_runs(["mine", "alice/bare", "no/where"], request())
-    assert "There is no run no/where." in about and "Alice/bare has no scores." in about and "epoch 2" in table
+    _, _, about, _, table, *_ = events.choose_runs(["mine", "alice/bare", "no/where"], ["mine"], request())
+    assert "There is no run no/where." in about and "No scores of alice/bare were found." in about
+    assert "epoch 2" in table
 
 
 @pytest.mark.parametrize("names", [None, "mine", 7, [None, {}, 7], ["mine"] * 500, {"mine": 1}])
@@ -296,7 +299,7 @@ def test_a_run_that_is_being_loaded_from_a_broken_hub(run):
 
     broken = SimpleNamespace(scores=scores_of, name="a/b", url="https://hub", refresh=lambda: None)
     write_scores(run)
-    _, about, _, table, *_ = Events(bench(run, **{"a/b": broken})).choose_runs(["mine", "a/b"], request())
+    _, _, about, _, table, *_ = Events(bench(run, **{"a/b": broken})).choose_runs(["mine", "a/b"], [], request())
     assert "Scores of a/b can&#x27;t be shown: the Hub is out of order." in about and "epoch 2" in table
-    assert "has no scores" not in about
-    assert "evaluate a/b --epochs all" in Events(bench(**{"a/b": broken})).choose_runs(["a/b"], request())[1]
+    assert "No scores" not in about
+    assert "evaluate a/b --epochs all" in Events(bench(**{"a/b": broken})).choose_runs(["a/b"], [], request())[2]
