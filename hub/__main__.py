@@ -1,4 +1,4 @@
-"""`python -m hub`: list, push, tag, space."""
+"""`python -m hub`: list, push, scores, tag, space."""
 
 from __future__ import annotations
 
@@ -36,6 +36,11 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--license", metavar="ID", help="licence of the weights as the Hub spells it, e.g. mit")
     sub.add_argument("--training_state", action="store_true",
                      help="also publish the newest training state, so that another machine can resume")
+
+    sub = add("scores", scores, "publish what `python -m cyclegan evaluate` measured: files, and a table on the card")
+    sub.add_argument("source", metavar="SOURCE", help="folder of a run, or USER/NAME, as it was given to evaluate")
+    sub.add_argument("repo_id", metavar="USER/NAME", nargs="?",
+                     help="repository that holds the run (default: SOURCE, or where the run's training published)")
 
     sub = add("tag", tag, "repair a repository: set the missing tags of epochs' commits")
     sub.add_argument("repo_id", metavar="USER/NAME", help="model repository")
@@ -127,6 +132,8 @@ def push(args: argparse.Namespace) -> None:
         _say(f"the licence is on the card now: {publisher.repository.url}")
     elif not todo and publisher.has_new_studies() and publisher.update_card():
         _say(f"the studies' figures are on the card now: {publisher.repository.url}")
+    elif not todo and publisher.has_new_scores() and publisher.update_card():
+        _say(f"the scores are on the card now: {publisher.repository.url}")
     elif not todo and not args.training_state:
         _say(f"nothing to do: all epochs of {args.folder} are at {publisher.repository.url}")
     # Not in the run's folder, because a training that starts meanwhile removes leftovers there.
@@ -152,6 +159,29 @@ def push(args: argparse.Namespace) -> None:
             "not on the Hub: {names}", names=names(left),
             remedy=message("see above, then push again: it continues where it stopped"),
         )
+
+
+def scores(args: argparse.Namespace) -> None:
+    """Publish files of scores."""
+    from cyclegan.evaluation.scores.report import scores_folder
+    from hub.client import Repository
+    from hub.renew import publish_scores
+    from hub.source import HubSource
+    from hub.training import run_settings
+
+    source = open_source(args.source)
+    if isinstance(source, HubSource):
+        repo_id, run_id = args.repo_id or source.spec.repo_id, None
+    else:
+        run_id, trained_to = run_settings(scores_folder(source).parent)
+        repo_id = args.repo_id or trained_to
+    if repo_id is None:
+        raise HubError(
+            "{source} wasn't published by its training", source=args.source,
+            remedy=message("name its repository: python -m hub scores {source} USER/NAME", source=args.source),
+        )
+    pinned = isinstance(source, HubSource)
+    publish_scores(scores_folder(source), Repository(repo_id), run_id=run_id, pinned=pinned, say=_say)
 
 
 def tag(args: argparse.Namespace) -> None:

@@ -24,8 +24,10 @@ from cyclegan.checkpoints.format import (
 )
 from cyclegan.config import Direction
 from cyclegan.errors import CheckpointError, Message, UserError
+from cyclegan.evaluation.scores.report import ScoresError
 from cyclegan.files import MAX_JSON_BYTES, read_json
 from hub.client import Repository, patiently
+from hub.layout import MAX_SCORES, MAX_SCORES_BYTES, SCORES, SCORES_FILE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -83,6 +85,34 @@ class Downloads:
                     self._damaged.add((sha, name))
                     raise
         return found
+
+    def scores(self, sha: str, where: str, *, down: bool) -> tuple[list[Path], list[UserError]]:
+        """Return a commit's files of scores, and the reason for each that isn't downloaded, because it is too large.
+
+        Args:
+            where: the repository, for errors.
+            down: the Hub can't be reached: only cached ones.
+
+        Raises:
+            HubError: no answer.
+        """
+        folder, left_out = self.folder(sha), []
+        if down:
+            found = [f"{SCORES}{path.name}" for path in (folder / SCORES).glob("*.json")]
+        else:
+            found = patiently(lambda: self.repository.files(sha))
+        names = sorted(name for name in found if SCORES_FILE.fullmatch(name))[:MAX_SCORES]
+        missing = [name for name in names if not (folder / name).is_file()]
+        sizes = patiently(lambda: self.repository.sizes(sha, missing)) if missing and not down else {}
+        for name, size in sizes.items():
+            if size > MAX_SCORES_BYTES:
+                left_out.append(ScoresError(
+                    "{where}: {name} has {size:.1f} MB, too much for scores; it was not downloaded",
+                    where=where, name=name, size=size / 1e6,
+                ))  # fmt: skip
+            else:
+                patiently(lambda name=name: self.repository.download(sha, name))
+        return [path for name in names if (path := folder / name).is_file()], left_out
 
     def both_jsons(self, sha: str, where: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return config.json and checkpoint.json of a commit; raise as `jsons`, and if one is missing."""

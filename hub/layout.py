@@ -8,6 +8,7 @@ epoch's folder, so that `USER/NAME@epoch-0012` is what RUN/epoch-0012 was:
     metrics.jsonl  curves.png  examples/    the run's, at the time of the commit
     epochs.json                             date, losses and metrics of every epoch up to this commit
     studies/NAME.json                       people's judgements: fooling rates, intervals, protocol; see `study_entry`
+    scores/NAME.json                        scores on whole test sets, as RUN/scores/NAME.json has them
     README.md                               the card; people's text outside its generated block is kept
 
 Only the repository records what is published: by its tags, and by the commits whose tag is missing because something
@@ -21,6 +22,7 @@ machine needs to resume it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
@@ -31,6 +33,9 @@ from typing import Any
 
 from cyclegan.checkpoints.format import DISCRIMINATORS, CheckpointInfo, epoch_name, read_figures
 from cyclegan.config import DIRECTIONS
+from cyclegan.errors import UserError
+from cyclegan.evaluation.scores.exchange import checked, joined, read_checked, without_paths
+from cyclegan.evaluation.scores.report import Report, ScoresError, report_of
 from hub.client import Refs, Repository
 
 CHECKPOINT_FILES = ("gen_*.safetensors", DISCRIMINATORS, "config.json", "checkpoint.json", "samples/*.png")
@@ -41,6 +46,12 @@ STUDIES = "studies/"
 STUDY_VERSION = 1
 MAX_STUDIES = 20
 """The most studies of a repository that are read for a card, because each costs two requests."""
+SCORES = "scores/"
+SCORES_FILE = re.compile(rf"{SCORES}[A-Za-z0-9][A-Za-z0-9._-]{{0,63}}\.json")
+MAX_SCORES = 10
+"""The most files of scores that a repository has, and that are read of one."""
+MAX_SCORES_BYTES = 5_000_000
+"""Size of the largest file of scores that is published or downloaded; 200 epochs by all scores fit."""
 STATE_BRANCH = "training-state"
 MAX_CANDIDATES = 50
 """The most commits without a tag that are read, because each costs two requests and anyone can write such titles."""
@@ -283,3 +294,57 @@ def newest_studies(there: Mapping[str, Any], here: Mapping[str, Any]) -> dict[st
 def study_bytes(entry: Mapping[str, Any]) -> bytes:
     """Return the bytes of studies/NAME.json."""
     return json.dumps(dict(entry), indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+
+# --- scores/NAME.json ---------------------------------------------------------------------------------------
+
+
+def scores_in(folder: Path) -> dict[str, Report]:
+    """Return the files of scores in a folder by name, as they may be published, without those that can't be read."""
+    found = {}
+    for path in sorted(folder.glob("*.json")):
+        if SCORES_FILE.fullmatch(f"{SCORES}{path.name}"):
+            with contextlib.suppress(UserError):
+                report = read_checked(path)
+                found[path.stem] = Report(path, without_paths(report.content))
+    return dict(list(found.items())[:MAX_SCORES])
+
+
+def scores_at(repository: Repository, head: str | None) -> dict[str, Report]:
+    """Return a commit's files of scores by name, without those that are too large or can't be read.
+
+    Raises:
+        HubError: no answer.
+    """
+    found: dict[str, Report] = {}
+    names = [name for name in (repository.files(head) if head else []) if SCORES_FILE.fullmatch(name)]
+    sizes = repository.sizes(head, names[:MAX_SCORES]) if names else {}
+    for name, size in sorted(sizes.items()):
+        if size <= MAX_SCORES_BYTES:
+            path = Path(name)
+            with contextlib.suppress(ScoresError):
+                found[path.stem] = checked(report_of(path, repository.json(head, name) or {}))
+    return found
+
+
+def joined_scores(here: Mapping[str, Report], there: Mapping[str, Report]) -> dict[str, Report]:
+    """Return the files of both, by name: those of one name are joined; without those that got too large."""
+    found = dict(there)
+    for name, report in here.items():
+        content = joined(report.content, there[name].content) if name in there else report.content
+        if len(scores_bytes(both := Report(Path(f"{SCORES}{name}.json"), content))) <= MAX_SCORES_BYTES:
+            found[name] = both
+    return dict(sorted(found.items())[:MAX_SCORES])
+
+
+def new_scores(found: Mapping[str, Report], there: Mapping[str, Report]) -> dict[str, bytes]:
+    """Return the content of the files that differ from those of `there`, by their paths in a repository."""
+    return {
+        f"{SCORES}{name}.json": scores_bytes(report) for name, report in found.items()
+        if name not in there or report.content != there[name].content
+    }  # fmt: skip
+
+
+def scores_bytes(report: Report) -> bytes:
+    """Return the bytes of scores/NAME.json."""
+    return json.dumps(report.content, indent=1, ensure_ascii=False).encode() + b"\n"

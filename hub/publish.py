@@ -23,9 +23,13 @@ from hub.layout import (
     commit_title,
     index_content,
     index_entry,
+    joined_scores,
+    new_scores,
     newest_studies,
     read_index,
     same_study,
+    scores_at,
+    scores_in,
     studies_at,
     studies_in,
     study_bytes,
@@ -170,6 +174,17 @@ class Publisher:
         there = studies_at(self.repository, self._look().head)
         return any(not same_study(study, there.get(name)) for name, study in newest_studies(there, here).items())
 
+    def has_new_scores(self) -> bool:
+        """Return True if the run's folder has scores that the repository lacks.
+
+        Raises:
+            HubError: no answer.
+        """
+        if not (here := scores_in(self.run / "scores")):
+            return False
+        there = scores_at(self.repository, self._look().head)
+        return bool(new_scores(joined_scores(here, there), there))
+
     def update_card(self) -> bool:
         """Write the card at the root again; return True if that changed it.
 
@@ -236,6 +251,9 @@ class Publisher:
         there = studies_at(self.repository, head)
         studies = newest_studies(there, studies_in(self.run))
         files |= {study_file(name): study_bytes(study) for name, study in studies.items() if study != there.get(name)}
+        scored = scores_at(self.repository, head)
+        scores = joined_scores(scores_in(self.run / "scores"), scored)
+        files |= new_scores(scores, scored)
         try:
             files["README.md"] = make_card(
                 self.repository.repo_id,
@@ -247,6 +265,7 @@ class Publisher:
                 license=self.license,
                 existing=None if head is None else self.repository.text(head, "README.md"),
                 studies=list(studies.values()),
+                scores=list(scores.values()),
             ).encode("utf-8", "surrogateescape")
         except HubError:
             raise

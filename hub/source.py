@@ -128,6 +128,10 @@ class HubSource:
         """The reason why the last list failed; all callers get it at once instead of waiting in turn."""
         self._examples_lock = threading.Lock()
         self._examples = Examples("", [], 0.0)
+        self._head: str | None = None
+        """The commit whose scores count: the newest, or the one that was named."""
+        self._scores: tuple[tuple[str, bool], Sequence[Path], Sequence[UserError]] | None = None
+        """A commit, whether the Hub was down, the commit's scores, and what was left out."""
         self._without: set[tuple[str, str]] = set()
         """Commit and name of each missing grid of test pictures."""
         self.has_begun = True
@@ -185,7 +189,7 @@ class HubSource:
                 # Cached epochs may have become private meanwhile, so strangers don't get them.
                 if self._is_anonymous or not (infos := self._cached()):
                     raise self._unavailable(error) from error
-                self.down = True
+                self.down, self._head = True, infos[0].commit_sha
                 problems.append(self._only_cached(len(infos), error.reason))
             self._infos, self.problems, self._failed, self._listed_at = infos, problems, None, time.monotonic()
             return infos
@@ -276,6 +280,26 @@ class HubSource:
                 ) from error
         return [path for name in SAMPLES.values() if (path := folder / name).is_file()]
 
+    def scores(self) -> tuple[Sequence[Path], Sequence[UserError]]:
+        """Return the files of scores of the newest commit, downloaded unless cached, and what is left out.
+
+        Raises:
+            CheckpointError: as `list`, or they can't be downloaded.
+        """
+        self.list()
+        if self._head is None:
+            return (), ()
+        asked = self._head, self.down
+        if self._scores is None or self._scores[0] != asked:
+            try:
+                paths, left_out = self._downloads.scores(self._head, self.spec.repo_id, down=self.down)
+            except HubError as error:
+                raise CheckpointError(
+                    "the scores of {name} could not be loaded: {reason}", name=self.name, reason=error
+                ) from error
+            self._scores = asked, paths, left_out
+        return self._scores[1:]
+
     def examples(self) -> list[Path]:
         """Return example inputs from the newest epoch's commit; [] if they are unavailable."""
         try:
@@ -328,8 +352,10 @@ class HubSource:
         """Return the epochs by the Hub's answers; add to `problems` what can't be read."""
         problems.clear()
         if self.spec.revision is not None:
-            return [self._info(self._resolve(self.spec.revision), self.spec.revision)]
+            self._head = self._resolve(self.spec.revision)
+            return [self._info(self._head, self.spec.revision)]
         refs = self.repository.refs()
+        self._head = refs.head
         published = published_epochs(self.repository, refs)
         if not published:
             root = self._root(refs)

@@ -3,7 +3,7 @@
     space.py             the start: the app, with these checkpoints
     app.py  cyclegan/  hub/     the modules that app.py imports, directly or not; all styles, scripts and catalogues
     requirements.txt     what those modules import; gradio comes by `sdk_version` of the README
-    demo/NAME/           local runs: checkpoints and examples, nothing else of their folders
+    demo/NAME/           local runs: checkpoints, examples and scores, nothing else of their folders
     studies/NAME/        studies: study.json and stimuli, no votes; in a private Space only, because it reveals fakes
     LICENSE
     README.md            front matter and text; a person's changes are kept
@@ -32,7 +32,7 @@ from cyclegan.errors import CheckpointError, Message, UserError, message
 from cyclegan.study.format import Study, find_studies
 from hub import HubError, open_source
 from hub.client import Repository, as_the_branch_moves
-from hub.layout import CHECKPOINT_FILES, DISCRIMINATORS
+from hub.layout import CHECKPOINT_FILES, DISCRIMINATORS, new_scores, scores_in
 from hub.readme import BEGIN, END, edited_front_matter, escaped, front_matter, with_block
 from hub.source import HubSource, parse_spec
 from hub.studies.votes_dataset import put_study
@@ -210,7 +210,7 @@ class _Source:
     """Its name in space.py: demo/NAME, or USER/NAME@REVISION."""
     model: str | None
     """The model repository; None for a local run."""
-    files: Mapping[str, Path]
+    files: Mapping[str, Path | bytes]
     """The files of a local run that are put into the Space, by path."""
     epochs: int = 0
     problems: Sequence[Message | UserError] = ()
@@ -241,7 +241,12 @@ def _local(source: LocalSource, taken: set[str]) -> _Source:
     folders = [source.path(info.epoch) for info in infos]
     patterns = [pattern for pattern in CHECKPOINT_FILES if pattern != DISCRIMINATORS]  # The app never loads those.
     paths = [path for folder in folders for pattern in patterns for path in folder.glob(pattern)]
-    files = {f"{name}/{path.relative_to(source.folder).as_posix()}": path for path in [*paths, *source.examples()]}
+    files: dict[str, Path | bytes] = {
+        f"{name}/{path.relative_to(source.folder).as_posix()}": path for path in [*paths, *source.examples()]
+    }
+    if not (source.folder / "checkpoint.json").is_file():  # A single epoch's would be another folder's.
+        scores = scores_in(source.folder / "scores")
+        files |= {f"{name}/{path}": content for path, content in new_scores(scores, {}).items()}
     return _Source(name, None, files, len(infos), tuple(source.problems))
 
 

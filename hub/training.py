@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cyclegan.config import RunConfig
 from cyclegan.errors import CheckpointError, message
+from cyclegan.files import read_json
 from hub.client import patiently
 from hub.errors import HubError, OtherRunError
 from hub.layout import STATE_BRANCH
@@ -21,6 +22,21 @@ START_TIMEOUT_S = 10.0
 """Seconds that the Hub may be silent before the training begins."""
 HURRIED_S = 20.0
 """The longest wait at the end of a training that torchrun is about to kill."""
+
+
+def run_settings(run: Path) -> tuple[str | None, str | None]:
+    """Return the id of the run in a folder, and the repository that its training published to; None where unknown.
+
+    Raises:
+        CheckpointError: run.json is damaged.
+    """
+    if not (run / "run.json").is_file():
+        return None, None
+    values = read_json(run / "run.json", error=CheckpointError)
+    config = values.get("config")
+    settings = config.get("run") if isinstance(config, dict) else None
+    repo_id = settings.get("hub_model_id") if isinstance(settings, dict) else None
+    return values.get("run_id"), repo_id or None
 
 
 class TrainingHub:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -73,6 +73,13 @@ class CheckpointSource(Protocol):
 
     def samples(self, epoch: int) -> list[Path]:
         """Return an epoch's grids of test pictures, ab.png and ba.png in this order; either may be missing.
+
+        Raises CheckpointError.
+        """
+        ...
+
+    def scores(self) -> tuple[Sequence[Path], Sequence[UserError]]:
+        """Return the files of scores that came with the run, and the reason for each that is left out; not checked.
 
         Raises CheckpointError.
         """
@@ -175,6 +182,11 @@ class LocalSource:
         """Return the grids in the epoch's folder."""
         folder = self.path(epoch)
         return [path for name in SAMPLES.values() if (path := folder / name).is_file()]
+
+    def scores(self) -> tuple[Sequence[Path], Sequence[UserError]]:
+        """Return the files in RUN/scores."""
+        run = self.folder.parent if os.path.isfile(self.folder / "checkpoint.json") else self.folder
+        return sorted((run / "scores").glob("*.json")), ()
 
     def _names(self) -> list[str]:
         """Return the names of the epochs' folders, newest first; "" for the folder of a single epoch."""

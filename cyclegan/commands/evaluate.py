@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from cyclegan.checkpoints.sources import CheckpointSource, LocalSource
 from cyclegan.cli.flags import device, file_path, positive
 from cyclegan.cli.progress import progress_bar
 from cyclegan.commands.options import add_scores_flag
@@ -95,6 +97,8 @@ def evaluate_command(args: argparse.Namespace) -> int:
             if found:
                 print(f"{direction_line(report, way)}:", *found.sentences())
         print(f"written to {report.path}")
+        if args.output_dir is None and (publish := _publishing(source)):
+            print(f"publish with: {publish}")
         if args.output is not None:
             _write_table(report, args.output, studies)
     return 0
@@ -113,6 +117,19 @@ def _studies(folders: list[Path] | None) -> list[Any]:
             raise
         print(f"warning: {error}; no answers of people are shown", file=sys.stderr)
         return []
+
+
+def _publishing(source: CheckpointSource) -> str:
+    """Return the command that publishes a run's scores; "" for a run that isn't known to be on the Hub."""
+    words = ["python", "-m", "hub", "scores"]
+    if not isinstance(source, LocalSource):
+        return shlex.join([*words, source.name])
+    from cyclegan.evaluation.scores.report import scores_folder
+    from hub.training import run_settings
+
+    run = scores_folder(source).parent
+    repo_id = run_settings(run)[1]
+    return shlex.join([*words, str(run)]) if repo_id else ""
 
 
 def _shown_on(bar: Any) -> Callable[[str, int, int], None]:

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from PIL import Image
@@ -28,6 +28,9 @@ from cyclegan.ui.feedback import notices, raise_for_page
 from cyclegan.ui.live import is_starting
 from cyclegan.ui.results import file_name, served
 from cyclegan.ui.workbench import Workbench
+
+if TYPE_CHECKING:
+    from cyclegan.ui.epoch_order import EpochOrder
 
 THUMBNAIL = 320, 960
 """Most pixels in width and height."""
@@ -180,18 +183,24 @@ def date(created: str, say: words.Speaker) -> str:
 # --- the list -----------------------------------------------------------------------------------------------
 
 
-def cards(run: str, infos: Sequence[CheckpointInfo], count: int, chosen: CheckpointInfo, say: words.Speaker) -> str:
-    """Return the HTML of the list of epochs, the first `count` of them."""
+def cards(
+    run: str, infos: Sequence[CheckpointInfo], count: int, chosen: CheckpointInfo, say: words.Speaker,
+    ordered: EpochOrder,
+) -> str:  # fmt: skip
+    """Return the HTML of the list of epochs, the first `count` of them in the order of `ordered`."""
     best = _best(infos) if len(infos) > 1 else {}
-    shown = "".join(_card(run, info, info is infos[0], info is chosen, best, say) for info in infos[:count])
+    shown = "".join(
+        _card(run, info, info is infos[0], info is chosen, best, say, ordered) for info in ordered.infos[:count]
+    )
     hint = say.html("Tick {least} to {most} epochs to compare them.", least=MIN_COMPARED, most=MAX_COMPARED)
     hint = hint if len(infos) >= MIN_COMPARED else ""
     had = [figure for figure in FIGURES if any(_value(figure, i, way) is not None for i in infos for way in DIRECTIONS)]
     return (
         f'<div class="list-head"><h2>{say.html("All epochs")}</h2><p class="tick-hint">{hint}</p>'
-        f'<a class="go" hidden>{say.html("Compare the ticked epochs")}</a></div>'
+        f'<a class="go" hidden>{say.html("Compare the ticked epochs")}</a></div>{ordered.references(run, say)}'
         f'<div class="epochs" data-run="{html.escape(run)}" data-least="{MIN_COMPARED}" data-most="{MAX_COMPARED}">'
-        f"{shown}</div>{legend(had, bool(best), say, max(runs.measured_anew(infos), default=0))}"
+        f"{shown}</div>"
+        f"{legend([*had, *ordered.figures()], bool(best), say, max(runs.measured_anew(infos), default=0))}"
     )
 
 
@@ -216,7 +225,7 @@ def _best(infos: Sequence[CheckpointInfo]) -> dict[tuple[str, str], float]:
 
 def _card(
     run: str, info: CheckpointInfo, is_newest: bool, is_chosen: bool, best: Mapping[tuple[str, str], float],
-    say: words.Speaker,
+    say: words.Speaker, ordered: EpochOrder,
 ) -> str:
     images = "".join(
         f'<img data-direction="{direction}" alt="{html.escape(runs.arrow(info, direction))}" hidden>'
@@ -236,17 +245,20 @@ def _card(
         f'<p class="links"><button type="button" class="show" aria-label="{show}">{say.html("Show")}</button>'
         f'<a href="{there}" aria-label="{translate}">{say.html("Translate with this")}</a>'
         f'<label class="tick"><input type="checkbox" aria-label="{say.html("Compare epoch {epoch}", epoch=epoch)}"> '
-        f'{say.html("Compare")}</label></p></div>{_table(info, best, say)}</article>'
+        f'{say.html("Compare")}</label></p></div>{_table(info, best, say, ordered)}</article>'
     )
 
 
-def _table(info: CheckpointInfo, best: Mapping[tuple[str, str], float], say: words.Speaker) -> str:
-    """Return an epoch's losses and metrics: a row each, a column per direction that it has."""
+def _table(
+    info: CheckpointInfo, best: Mapping[tuple[str, str], float], say: words.Speaker, ordered: EpochOrder
+) -> str:
+    """Return an epoch's scores, losses and metrics: a row each, a column per direction that it has."""
     known = {way for way in DIRECTIONS for figure in FIGURES if _value(figure, info, way) is not None}
     ways = [way for way in DIRECTIONS if way in known.union(info.directions)]
     head = "".join(f'<th scope="col">{html.escape(runs.arrow(info, direction))}</th>' for direction in ways)
     span = len(ways)
-    parts = [
+    parts = [_group(title, rows, span) for title, rows in ordered.groups(info, ways, say)]
+    parts += [
         _group(title, [_row(f, info, ways, best, say) for f in FIGURES if f.group == group], span)
         for title, group in ((say.html("Losses in training"), "losses"), (_measured(info, say), "metrics"))
     ]
@@ -289,10 +301,22 @@ def _row(
         dot = f'<span class="best" title="{mark}" aria-label="{mark}" role="img"></span>' if is_best else ""
         cells.append(f"<td>{'–' if value is None else dot + figure.show(value)}</td>")
     meaning, label = (html.escape(say.text_of(text)) for text in (figure.meaning, figure.label))
-    if figure.better:
-        arrow, better = BETTER[figure.better][0], html.escape(say.text_of(BETTER[figure.better][1]))
-        label += f'<span class="way" title="{better}" aria-label="{better}" role="img">{arrow}</span>'
+    label += arrow_of(figure, say, "way")
     return f'<tr><th scope="row" title="{meaning}">{label}</th>{"".join(cells)}</tr>'
+
+
+def arrow_of(figure: Figure, say: words.Speaker, css: str = "") -> str:
+    """Return the HTML of the arrow to a figure's better way; "" where neither is.
+
+    Args:
+        figure: the figure.
+        say: the visitor's language.
+        css: a class.
+    """
+    if figure.better is None:
+        return ""
+    arrow, better = BETTER[figure.better][0], html.escape(say.text_of(BETTER[figure.better][1]))
+    return f'<span{f" class={css!r}" if css else ""} title="{better}" role="img" aria-label="{better}">{arrow}</span>'
 
 
 def legend(figures: Iterable[Figure], marks: bool, say: words.Speaker, since: int = 0) -> str:

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import functools
 import html
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
-from cyclegan.checkpoints.sources import CheckpointSource
+from cyclegan.checkpoints.sources import CheckpointSource, LocalSource
 from cyclegan.config import Direction
-from cyclegan.errors import Message, UserError, message, rounded
+from cyclegan.errors import CheckpointError, Message, UserError, message, rounded
+from cyclegan.evaluation.scores.exchange import read_checked
 from cyclegan.evaluation.scores.people import Judgement
 from cyclegan.evaluation.scores.recommend import disagreement, recommend
-from cyclegan.evaluation.scores.report import SECTIONS, Report, ScoresError, read_report, scores_folder
+from cyclegan.evaluation.scores.report import SECTIONS, Report, scores_folder
 from cyclegan.evaluation.scores.table import BY_KEY, SCORES, ScoreFigure
 from cyclegan.evaluation.scores.tables import LABELS, columns_of, measured_scores
 from cyclegan.ui import words
 from cyclegan.ui.curves import Reference, score_panel
-from cyclegan.ui.epochs import BETTER, date, legend
+from cyclegan.ui.epochs import BETTER, arrow_of, date, legend
 
 COMMAND = "python -m cyclegan evaluate {run} --epochs all --dataset {data}"
 
@@ -116,17 +119,16 @@ class Measurement:
 
 
 def collect(runs: Mapping[str, CheckpointSource]) -> tuple[list[Measurement], list[Message]]:
-    """Return the measurements in the files of scores, and a sentence for each file that can't be read."""
+    """Return the measurements in the files of scores, and a sentence for each file that can't be read.
+
+    A repository's own files come first, then those that were measured here, which count where both are alike.
+    """
     found: dict[str, Measurement] = {}
     problems: list[Message] = []
     for run, source in runs.items():
-        folder = scores_folder(source)
-        for path in sorted(folder.glob("*.json")):
-            try:
-                report = checked(read_report(folder, path.stem, run))
-            except UserError as error:
-                problems.append(message("scores of {run} can't be shown: {problem}", run=run, problem=error))
-                continue
+        reports, wrong = reports_of(source)
+        problems += [message("scores of {run} can't be shown: {problem}", run=run, problem=error) for error in wrong]
+        for report in reports:
             for way in report.directions:
                 content = report.content
                 one = Measurement(report.name, way, content[way]["measured_on"], content["names"])
@@ -134,28 +136,31 @@ def collect(runs: Mapping[str, CheckpointSource]) -> tuple[list[Measurement], li
     return list(found.values()), problems
 
 
-def checked(report: Report) -> Report:
-    """Return the report if it has the parts that the page reads, else raise ScoresError."""
+def reports_of(source: CheckpointSource) -> tuple[list[Report], list[UserError]]:
+    """Return the files of a run's scores, checked, and the reason for each that can't be read."""
+    reports, wrong = [], []
     try:
-        for way in report.directions:
-            names, facts = report.content["names"], report.content[way]["measured_on"]
-            answers = [scores for section in SECTIONS for scores in report.section(way, section).values()]
-            figures = [
-                figure for scores in answers for name in scores.keys() & SCORES.keys()
-                for key, figure in scores[name].items() if key != "details"
-            ]  # fmt: skip
-            epochs = [answer["epoch"] for answer in report.section(way, "scores").values()]
-            numbers = [figure.get(end, 0.0) for figure in figures for end in ("value", "low", "high")]
-            if not (isinstance(facts, dict) and all(isinstance(names[end], str) for end in way)
-                    
-                    and all("value" in figure and ("low" in figure) == ("high" in figure) for figure in figures)
-                    and all(type(epoch) is int for epoch in epochs)
-                    and all(isinstance(number, (int, float)) for number in numbers)):
-                raise ValueError("values of other kinds")  # fmt: skip
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        where = f"{report.path.parent.name}/{report.path.name}"
-        raise ScoresError("{file} isn't a file of scores of this version: remove it", file=where) from error
-    return report
+        paths, left_out = source.scores()
+        wrong += left_out
+    except CheckpointError as error:
+        paths = ()
+        wrong.append(error)
+    here = () if isinstance(source, LocalSource) else sorted(scores_folder(source).glob("*.json"))
+    for path in (*paths, *here):
+        try:
+            status = path.stat()
+            reports.append(_read(path, status.st_mtime_ns, status.st_size))
+        except OSError:
+            continue  # It has just been removed.
+        except UserError as error:
+            wrong.append(error)
+    return reports, wrong
+
+
+@functools.lru_cache(maxsize=8)
+def _read(path: Path, changed_ns: int, size: int) -> Report:
+    """Return a file of scores; read again only when it has changed."""
+    return read_checked(path)
 
 
 def choices(found: Sequence[Measurement]) -> list[tuple[str, str]]:
@@ -171,9 +176,10 @@ def choices(found: Sequence[Measurement]) -> list[tuple[str, str]]:
 # --- in words -----------------------------------------------------------------------------------------------
 
 
-def nothing(runs: Iterable[str], say: words.Speaker) -> str:
+def nothing(runs: Mapping[str, CheckpointSource], say: words.Speaker) -> str:
     """Return the HTML for runs without scores: the command that measures them."""
-    command = html.escape(COMMAND.format(run=f"runs/{next(iter(runs), 'RUN')}", data="DATA"))
+    name, source = next(iter(runs.items()), ("RUN", None))
+    command = html.escape(COMMAND.format(run=source.name if source and source.url else f"runs/{name}", data="DATA"))
     said = say.html(
         "No scores have been measured yet. This command measures those of every epoch, with baselines; then press "
         "Refresh."
@@ -192,7 +198,8 @@ def measured_on(one: Measurement, say: words.Speaker) -> str:
     if isinstance(segmenter, dict):
         network, side, dataset = (segmenter.get(key) for key in ("network", "side", "dataset"))
         rows.append((say("Segmenter"), f"{network}, {side}², {dataset}"))
-    dates = sorted({report.path.stat().st_mtime for report in one.reports.values() if report.path.exists()})
+    dates = sorted(report.path.stat().st_mtime for run, report in one.reports.items()
+                   if report.path.exists() and not report.path.is_symlink())  # A download has its own date.
     if dates:
         rows.append((say("Last measured"), day(dates[-1], say)))
     facts_shown = "".join(f"<div><dt>{html.escape(a)}</dt><dd>{html.escape(b)}</dd></div>" for a, b in rows)
@@ -232,7 +239,7 @@ def advice(one: Measurement, say: words.Speaker, of_people: Mapping[str, Judgeme
 def table(one: Measurement, chosen: Row | None, say: words.Speaker) -> str:
     """Return the HTML of all rows: baselines and ceilings in the head, which keeps in sight, then the epochs."""
     columns, epochs, several = one.columns(), one.epochs(), len(one.reports) > 1
-    best = {figure.key: _best(figure, epochs) for figure in columns if figure.better}
+    marked = {figure.key: best(figure, epochs) for figure in columns if figure.better}
     groups = "".join(
         f'<th scope="colgroup" colspan="{count}" title="{html.escape(say.text_of(SCORES[score]))}">{score}</th>'
         for score in SCORES if (count := sum(figure.score == score for figure in columns))
@@ -240,7 +247,7 @@ def table(one: Measurement, chosen: Row | None, say: words.Speaker) -> str:
     heads = "".join(_head(figure, one, say) for figure in columns)
     labels = {"baselines": say.html("baseline"), "ceilings": say.html("ceiling")}
     references = "".join(_row(row, columns, {}, say, several, labels[row.section]) for row in one.references())
-    rows = "".join(_row(row, columns, best, say, several) for row in epochs)
+    rows = "".join(_row(row, columns, marked, say, several) for row in epochs)
     hint = say.html("Select an epoch to see its pictures, and a heading to sort by it. Small: 95% intervals.")
     return (
         f'<div class="table" tabindex="0" role="region" aria-label="{say.html("Scores")}">'
@@ -255,11 +262,10 @@ def table(one: Measurement, chosen: Row | None, say: words.Speaker) -> str:
 
 def _head(figure: ScoreFigure, one: Measurement, say: words.Speaker) -> str:
     label, meaning = html.escape(one.heading(figure, say)), html.escape(say.text_of(figure.meaning))
-    arrow = ""
+    arrow = arrow_of(figure, say)
     if figure.better:
-        better = html.escape(say.text_of(BETTER[figure.better][1]))
-        arrow = f'&nbsp;<span role="img" aria-label="{better}">{BETTER[figure.better][0]}</span>'
-        meaning += f"; {better}"
+        arrow = f"&nbsp;{arrow}"
+        meaning += f"; {html.escape(say.text_of(BETTER[figure.better][1]))}"
     return (
         f'<th scope="col" aria-sort="none" data-better="{figure.better or "higher"}" title="{meaning}">'
         f'<button type="button">{label}{arrow}</button></th>'
@@ -267,7 +273,7 @@ def _head(figure: ScoreFigure, one: Measurement, say: words.Speaker) -> str:
 
 
 def _row(
-    row: Row, columns: Sequence[ScoreFigure], best: Mapping[str, float | None], say: words.Speaker, several: bool,
+    row: Row, columns: Sequence[ScoreFigure], marked: Mapping[str, float | None], say: words.Speaker, several: bool,
     kind: str = "",
 ) -> str:  # fmt: skip
     label, mark, cells = html.escape(row.label(say, several)), say.html("best"), []
@@ -278,7 +284,7 @@ def _row(
             cells.append(f"<td{first}>–</td>")
             continue
         dot = ""
-        if row.run and value["value"] == best.get(figure.key):
+        if row.run and value["value"] == marked.get(figure.key):
             dot = f'<span class="best" title="{mark}" aria-label="{mark}" role="img"></span>'
         ends = ""
         if "low" in value:
@@ -296,7 +302,7 @@ def _data(row: Row | None) -> str:
     return f' data-run="{html.escape(row.run)}" data-epoch="{html.escape(row.answer)}"' if row else ""
 
 
-def _best(figure: ScoreFigure, rows: Sequence[Row]) -> float | None:
+def best(figure: ScoreFigure, rows: Sequence[Row]) -> float | None:
     """Return the best value, None if all are equal."""
     values = {value["value"] for row in rows if (value := row.value(figure))}
     return None if len(values) < 2 else min(values) if figure.better == "lower" else max(values)

@@ -11,8 +11,10 @@ from typing import Any
 from huggingface_hub.repocard import REGEX_YAML_BLOCK
 
 from cyclegan.checkpoints.format import CheckpointInfo
+from cyclegan.evaluation.scores.report import Report
 from hub.card.metadata import merged, own_metadata
 from hub.card.names import start_of
+from hub.card.scores import scored_ways
 from hub.card.sections import block
 from hub.readme import edited_front_matter, front_matter, front_matter_text, with_block
 
@@ -28,6 +30,7 @@ def make_card(
     license: str | None = None,
     existing: str | None = None,
     studies: Sequence[Mapping[str, Any]] = (),
+    scores: Sequence[Report] = (),
 ) -> str:
     """Return the text of README.md.
 
@@ -41,6 +44,7 @@ def make_card(
         license: of the weights, as the Hub spells it; None keeps that of the card.
         existing: the present README.md, with its own line endings.
         studies: entries of `hub.layout.read_study`: people's judgements of the epochs.
+        scores: files of scores, checked; of their epochs, only those in `epochs` count.
     """
     existing = existing if existing and existing.strip() else ""
     newline = "\r\n" if 0 < existing.count("\n") == existing.count("\r\n") else "\n"
@@ -48,9 +52,11 @@ def make_card(
     text = existing.removeprefix(mark)
     match = REGEX_YAML_BLOCK.match(text)
     front, body = (match[0], text[match.end() :]) if match else ("", text)
-    base = start_of(started_from)
-    front, values = _updated_front(front, own_metadata(repo_id, info, license, studies, base), repo_id, newline)
-    made = block(repo_id, info, epochs, files, pictures, license, values, studies, base).replace("\n", newline)
+    base, scored = start_of(started_from), scored_ways(scores, {info.epoch, *(entry["epoch"] for entry in epochs)})
+    own = own_metadata(repo_id, info, license, studies, base, scored)
+    front, values = _updated_front(front, own, repo_id, newline)
+    made = block(repo_id, info, epochs, files, pictures, license, values, studies, base, scored)
+    made = made.replace("\n", newline)
     replaced = with_block(body, made)
     return mark + (_below(front + body, made, newline) if replaced is None else front + replaced)
 

@@ -9,6 +9,7 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from cyclegan.checkpoints.format import CheckpointInfo
 from hub.card.names import METRICS, Start, figure_title, figure_values, hub_dataset, model_name, study_way, ways
+from hub.card.scores import Scored, is_score, score_results
 from hub.layout import index_entry, study_file
 from hub.readme import one_line
 
@@ -20,9 +21,13 @@ _OWN_METRICS = {figure.name(direction) for figure in METRICS for direction in ("
 
 def own_metadata(
     repo_id: str, info: CheckpointInfo, license: str | None, studies: Sequence[Mapping[str, Any]],
-    start: Start | None = None,
+    start: Start | None = None, scored: Sequence[Scored] = (),
 ) -> dict[str, Any]:
-    """Return our front matter, before it is merged with a person's; for the arguments see `make_card`."""
+    """Return our front matter, before it is merged with a person's; for the arguments see `make_card`.
+
+    Args:
+        scored: the directions of its scores.
+    """
     data = info.config.data
     dataset, dataset_config = hub_dataset(data.dataset)
     arrows, entry = ways(data), index_entry(info)
@@ -51,9 +56,9 @@ def own_metadata(
         eval_results=results or None,
         **({"base_model": start.repo_id, "base_model_relation": "finetune"} if start and start.repo_id else {}),
     ).to_dict()
-    if judged := [_study_result(repo_id, study) for study in studies]:
+    if more := [*score_results(repo_id, scored), *(_study_result(repo_id, study) for study in studies)]:
         index = own.setdefault("model-index", [{"name": model_name(repo_id), "results": []}])
-        index[0]["results"] += judged
+        index[0]["results"] += more
     return own
 
 
@@ -138,4 +143,4 @@ def _is_own(metric: Any) -> bool:
         return False
     args = metric.get("args")
     judged = metric["type"] == FOOLING_RATE and isinstance(args, dict) and "study" in args and "revision" in args
-    return judged or metric["type"] in _OWN_METRICS
+    return judged or is_score(metric) or metric["type"] in _OWN_METRICS

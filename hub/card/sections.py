@@ -11,6 +11,7 @@ from cyclegan.checkpoints.format import CheckpointConfig, CheckpointInfo
 from cyclegan.config import METHOD_CONFIGS, DataConfig, MethodConfig, OptimConfig, RunConfig
 from cyclegan.errors import ConfigError, number_of
 from hub.card.names import METRICS, Start, domains, figure_values, hub_dataset, model_name, ways
+from hub.card.scores import Scored, scores_section
 from hub.card.tables import epochs_section, judged_section
 from hub.layout import index_entry
 from hub.readme import BEGIN, END, escaped, one_line
@@ -28,11 +29,15 @@ def block(
     front: Mapping[str, Any] | None,
     studies: Sequence[Mapping[str, Any]],
     start: Start | None = None,
+    scored: Sequence[Scored] = (),
 ) -> str:
     """Return the generated part of a card, from marker to marker, with lines that end in LF.
 
     Args:
-        front: the card's front matter; None if it isn't valid. For the others see `make_card`.
+        front: the card's front matter; None if it isn't valid.
+        scored: the directions of its scores.
+
+    For the other arguments see `make_card`.
     """
     licence = _licence(license, front)
     sections = [
@@ -40,6 +45,7 @@ def block(
         _samples(info, files),
         _usage(repo_id, info),
         epochs_section(repo_id, info, epochs, files),
+        scores_section(repo_id, scored),
         judged_section(repo_id, studies),
         _training(info.config, _counts(pictures), start),
         _limits(info),

@@ -9,17 +9,15 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from cyclegan.checkpoints.format import epoch_name, make_info, read_info
+from cyclegan.checkpoints.format import epoch_name, read_info
 from cyclegan.errors import CheckpointError, message
 from cyclegan.files import write_bytes
-from hub.card import make_card
 from hub.client import Refs, Repository, as_the_branch_moves
-from hub.errors import CardError, HubError
+from hub.errors import HubError
 from hub.layout import (
-    INDEX,
-    read_index,
     read_study,
     same_study,
+    scores_at,
     studies_at,
     studies_in,
     study_bytes,
@@ -27,6 +25,7 @@ from hub.layout import (
     study_file,
     tagged_epochs,
 )
+from hub.renew import commit_with_card
 from hub.source import parse_spec
 
 _SHA = re.compile(r"[0-9a-f]{40}")
@@ -152,31 +151,9 @@ def _commit(repository: Repository, entry: Mapping[str, Any], say: Callable[[str
         entry = studies[name]  # With its old time.
     studies = dict(sorted({**studies, name: entry}.items()))
     files: dict[str, Path | bytes] = {study_file(name): study_bytes(entry)}
-    names = repository.files(head)
-    config, record = (repository.json(head, one) for one in ("config.json", "checkpoint.json"))
-    if not config or not record:
-        raise CheckpointError(
-            "{repo_id} holds no readable checkpoint at its root: publish the run again",
-            repo_id=repository.repo_id,
-        )
-    sha = tagged_epochs(refs).get(record.get("epoch"))
-    info = make_info(config, record, files=set(names), where=repository.repo_id, commit_sha=sha)
-    files["README.md"] = make_card(
-        repository.repo_id,
-        info,
-        list(read_index(repository.json(head, INDEX)).values()),
-        files=names,
-        pictures=record.get("pictures"),
-        existing=repository.text(head, "README.md"),
-        studies=list(studies.values()),
-    ).encode("utf-8", "surrogateescape")
-    title = f"Study {name}"
-    try:
-        return repository.commit(files, title, parent=head) != head
-    except CardError as error:
-        files.pop("README.md")  # A person broke the front matter: it is kept as it is.
-        say(f"warning: {error}; then publish again")
-        return repository.commit(files, title, parent=head) != head
+    return commit_with_card(
+        repository, refs, files, f"Study {name}", say, studies=studies, scores=scores_at(repository, head)
+    )
 
 
 # --- into a run's folder ------------------------------------------------------------------------------------

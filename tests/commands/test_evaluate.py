@@ -91,3 +91,12 @@ def test_a_folder_that_cannot_be_written(run, tmp_path, capsys):
     words = ["evaluate", str(run), "--dataset", DATA, "--direction", "ab", "--scores", "kid"]
     assert main([*words, "--output_dir", str(tmp_path / "file" / "x")]) == 1
     assert "can't be written" in capsys.readouterr().err
+
+
+def test_a_published_run_is_told_how_to_publish_its_scores(run, capsys):
+    words = ["evaluate", str(run), "--dataset", DATA, "--direction", "ab", "--scores", "kid"]
+    assert main(words) == 0 and "publish with" not in capsys.readouterr().out
+    (run / "run.json").write_text(json.dumps({"run_id": "1", "config": {"run": {"hub_model_id": "alice/day"}}}))
+    assert main(words) == 0
+    assert f"publish with: python -m hub scores {run}\n" in capsys.readouterr().out
+    assert main([*words, "--output_dir", str(run / "elsewhere")]) == 0 and "publish with" not in capsys.readouterr().out

@@ -26,6 +26,7 @@ from hub.space import publish_space, space_files
 from tests.hub.loopback import TOKEN, Repo
 from tests.study.conftest import small_study  # noqa: F401 (a fixture)
 from tests.ui.conftest import free_port, wait_until_answers
+from tests.ui.pages.test_scores_page import write_scores
 
 # The client's own upload of large files uses a deprecated argument of its HTTP library.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
@@ -90,7 +91,11 @@ def test_a_space_has_what_the_app_needs_and_nothing_else(make_run):
     run = make_run(2, name="streets")
     (run / "epoch-0001" / "notes.txt").write_text("/home/alice")
     (run / ".hub-state-1").mkdir()
+    write_scores(run, dataset="/home/alice/streets")
+    (run / "scores" / "broken.json").write_text("/home/alice")
     files = space_files(NAME, [str(run), f"{MODEL}@epoch-0001"])
+    scores = json.loads(files.pop("demo/streets/scores/test.json"))
+    assert scores["ab"]["measured_on"]["dataset"] == "streets" and "epoch-0002" in scores["ab"]["scores"]
     code = {name for name in files if name.startswith(("cyclegan/", "hub/"))}
     demo = {name for name in files if name.startswith("demo/")}
     assert files.keys() - code - demo == {"LICENSE", "README.md", "app.py", "requirements.txt", "space.py"}

@@ -51,6 +51,30 @@ def test_three_epochs_through_a_fault(flags, run_script, loopback, hub_env, faul
     assert_each_epoch_once(loopback.repos[NAME])
 
 
+WITH_PIXELS = """
+import sys, train_accelerate
+from cyclegan.evaluation.scores import describe
+from tests.evaluation.scores.conftest import Pixels
+
+describe.build_score_features = lambda name, weights=None: Pixels()
+sys.exit(train_accelerate.main())
+"""
+
+
+def test_an_epochs_scores_are_in_its_commit(flags, run_script, loopback, hub_env, tmp_path):
+    """Every second one: the last epoch has those of the one before, and its failing upload changes nothing."""
+    loopback.fail(match="POST .*/commit/", status=500)
+    env = {**hub_env, "XDG_CACHE_HOME": str(tmp_path)}
+    run_script("-c", WITH_PIXELS, *flags, "--evaluate_every", "2", "--scores", "collapse", env=env)
+    repo = loopback.repos[NAME]
+    assert_each_epoch_once(repo)
+    first, *later = repo.epoch_commits()
+    assert "scores/training.json" not in first["files"]
+    for commit in later:
+        assert list(json.loads(commit["files"]["scores/training.json"])["ab"]["scores"]) == ["epoch-0002"]
+        assert "## Scores" in commit["files"]["README.md"].decode()
+
+
 IN_A_HURRY = "import sys, hub.client, train_accelerate; hub.client.WAIT_S = 0.01; sys.exit(train_accelerate.main())"
 
 

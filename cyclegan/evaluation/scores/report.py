@@ -126,9 +126,14 @@ def read_report(folder: Path, name: str, run: str) -> Report:
     path = folder / f"{name}.json"
     if not path.exists():
         return Report(path, {"version": VERSION, "name": name, "run": run})
-    content = read_json(path, error=ScoresError)
+    return report_of(path, read_json(path, error=ScoresError))
+
+
+def report_of(path: Path, content: dict[str, Any]) -> Report:
+    """Return the report of a file's content. Raises ScoresError if another version has written it."""
     if content.get("version") != VERSION or not isinstance(content.get("name"), str):
-        where = f"{folder.name}/{path.name}"  # Visitors of a server read it, and needn't learn where its folders are.
+        # Visitors of a server read it, and needn't learn where its folders are.
+        where = f"{path.parent.name}/{path.name}"
         raise ScoresError("{file} isn't a file of scores of this version: remove it", file=where)
     return Report(path, content)
 

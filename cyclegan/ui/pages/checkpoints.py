@@ -11,7 +11,8 @@ import gradio as gr
 
 from cyclegan.ui import epochs, live, runs, words
 from cyclegan.ui.curves import curves
-from cyclegan.ui.feedback import busy, shows_errors
+from cyclegan.ui.epoch_order import EpochOrder
+from cyclegan.ui.feedback import busy, notices, shows_errors
 from cyclegan.ui.in_training import in_training
 from cyclegan.ui.theme import announce, header
 from cyclegan.ui.workbench import Workbench
@@ -76,12 +77,15 @@ def _layout(bench: Workbench) -> SimpleNamespace:
     def thumbnails(wanted: Any) -> dict[str, str] | None:
         return epochs.thumbnails(bench, wanted)
 
+    # Visible once the run has scores.
+    order = gr.Dropdown([("", "")], value="", label=words.label("Sort the epochs by"), visible=False,
+                        filterable=False, elem_classes="order")  # fmt: skip
     script = SCRIPT.read_text(encoding="utf-8")
     cards = gr.HTML(elem_classes="cards", js_on_load=script, server_functions=[thumbnails])
     more = gr.Button(visible=False, elem_classes="more")
     # The run that the page shows, whatever is typed; the newest epoch that it knows; the number of cards.
     opened, known, count = gr.State(next(iter(bench.runs))), gr.State(None), gr.State(PAGE)
-    shown = [opened, known, count, training, epoch, about, heading, cards, more]
+    shown = [opened, known, count, training, epoch, about, heading, order, cards, more]
     sentence, entries = gr.Textbox(visible=False, label="sentence"), gr.JSON(visible=False, label="epochs")
     for_programs = gr.Button(visible=False)
     parts = locals()
@@ -94,22 +98,29 @@ class Events:
     def __init__(self, bench: Workbench) -> None:
         self.bench = bench
 
-    def _show(self, run: str, tag: str | None, count: int, say: words.Speaker) -> list[Any]:
+    def _show(
+        self, run: str, tag: str | None, count: int, say: words.Speaker, order: str | None = ""
+    ) -> list[Any]:
         """Return a run with an epoch of it (the newest, if it isn't there), in the order of `shown`."""
         source = self.bench.run(run)
         infos = runs.listed(source)
         line = live.value(self.bench, run, say)
         if not infos:
-            return [run, None, count, line, gr.Dropdown([], value=None), "", "", "", gr.Button(visible=False)]
+            return [
+                run, None, count, line, gr.Dropdown([], value=None), "", "", gr.Dropdown(visible=False), "",
+                gr.Button(visible=False),
+            ]  # fmt: skip
+        ordered = EpochOrder(source, infos, order)
         info = next((i for i in infos if i.tag == tag), infos[0])
         rest = len(infos) - count
         more = say("Show {more} more of {rest}", more=min(PAGE, rest), rest=rest)
         return [
             run, infos[0].tag, count, line,
             gr.Dropdown(runs.epoch_choices(infos, say), value=info.tag),
-            epochs.about(source, infos, say),
+            epochs.about(source, infos, say) + notices(ordered.problems, say),
             epochs.heading(info, say),
-            epochs.cards(run, infos, count, info, say),
+            gr.Dropdown(ordered.choices(say), value=ordered.key, visible=bool(ordered.columns)),
+            epochs.cards(run, infos, count, info, say, ordered),
             gr.Button(more, visible=True) if rest > 0 else gr.Button(visible=False),
         ]  # fmt: skip
 
@@ -131,35 +142,37 @@ class Events:
         """Return the shown run's name and no note, after a failure."""
         return [opened, ""]
 
-    def choose(self, opened: str, tag: str | None, count: int, request: gr.Request) -> list[Any]:
-        """Show another epoch."""
-        return self._show(opened, tag, count, words.speaker(request))
+    def choose(self, opened: str, tag: str | None, order: str | None, count: int, request: gr.Request) -> list[Any]:
+        """Show another epoch, or another order."""
+        return self._show(opened, tag, count, words.speaker(request), order)
 
-    def pick(self, opened: str, count: int, request: gr.Request, event: gr.EventData) -> list[Any]:
+    def pick(
+        self, opened: str, order: str | None, count: int, request: gr.Request, event: gr.EventData
+    ) -> list[Any]:
         """Show the epoch whose card was clicked."""
         info = self.bench.info(opened, runs.epoch_number(event.epoch))
-        return self._show(opened, info.tag, count, words.speaker(request))
+        return self._show(opened, info.tag, count, words.speaker(request), order)
 
-    def show_more(self, opened: str, tag: str | None, count: int, request: gr.Request) -> list[Any]:
+    def show_more(self, opened: str, tag: str | None, order: str | None, count: int, request: gr.Request) -> list[Any]:
         """Show more cards."""
-        return self._show(opened, tag, count + PAGE, words.speaker(request))
+        return self._show(opened, tag, count + PAGE, words.speaker(request), order)
 
     def look_again(
-        self, opened: str, tag: str | None, known: str | None, count: int, request: gr.Request
+        self, opened: str, tag: str | None, order: str | None, known: str | None, count: int, request: gr.Request
     ) -> list[Any]:
         """Find epochs that a running training has added since the last look, and show the newest of those."""
         say = words.speaker(request)
         info, new = runs.look_for_newer(self.bench.run(opened), known, say)
-        return self._show(opened, info.tag if new else tag, count, say)
+        return self._show(opened, info.tag if new else tag, count, say, order)
 
     def arrived(
-        self, opened: str, tag: str | None, known: str | None, count: int, request: gr.Request
+        self, opened: str, tag: str | None, order: str | None, known: str | None, count: int, request: gr.Request
     ) -> list[Any]:
         """Show the epochs that have come; whoever looks at the newest one gets the new one.
 
         For whoever looks at another one the newest counts as not yet seen.
         """
-        values = self._show(opened, None if tag == known else tag, count, words.speaker(request))
+        values = self._show(opened, None if tag == known else tag, count, words.speaker(request), order)
         return values if tag == known else [values[0], gr.skip(), *values[2:]]
 
     def in_training(self, opened: str, request: gr.Request) -> str:
@@ -190,8 +203,8 @@ class Events:
 
 
 def _wire(parts: SimpleNamespace, events: Events) -> None:
-    run, epoch, opened, known, count, shown = (
-        parts.run, parts.epoch, parts.opened, parts.known, parts.count, parts.shown,
+    run, epoch, opened, order, known, count, shown = (
+        parts.run, parts.epoch, parts.opened, parts.order, parts.known, parts.count, parts.shown,
     )  # fmt: skip
     pictures = {
         "fn": events.samples, "inputs": [run, epoch], "outputs": [parts.note, parts.grids], "preprocess": False,
@@ -208,18 +221,19 @@ def _wire(parts: SimpleNamespace, events: Events) -> None:
 
     page = gr.context.Context.root_block
     api = {"api_name": "samples", "api_visibility": "public", "api_description": ABOUT_SAMPLES}
-    go_on(epoch.input(shows_errors(events.choose), [opened, epoch, count], shown, **PRIVATE), **api)
+    go_on(epoch.input(shows_errors(events.choose), [opened, epoch, order, count], shown, **PRIVATE), **api)
     go_on(page.load(shows_errors(events.open_page), run, [run, *shown], **PRIVATE))
     opening = run.input(events.say_opening, None, parts.note, **PRIVATE)
     go_on(opening.then(shows_errors(events.open_run), run, shown, **PRIVATE))
-    go_on(parts.cards.pick(shows_errors(events.pick), [opened, count], shown, **PRIVATE))
-    go_on(parts.refresh.click(shows_errors(events.look_again), [opened, epoch, known, count], shown, **PRIVATE))
+    go_on(parts.cards.pick(shows_errors(events.pick), [opened, order, count], shown, **PRIVATE))
+    looked = [opened, epoch, order, known, count]
+    go_on(parts.refresh.click(shows_errors(events.look_again), looked, shown, **PRIVATE))
     runs.unmark(events.bench, parts.training, run)
-    looked = [opened, epoch, known, count]
     for event in (parts.training.first, parts.training.arrived):
         go_on(event(shows_errors(events.arrived), looked, shown, **PRIVATE))
     parts.training.moved(shows_errors(events.in_training), opened, parts.in_training, **PRIVATE)
-    parts.more.click(shows_errors(events.show_more), [opened, epoch, count], shown, **PRIVATE)
+    order.input(shows_errors(events.choose), [opened, epoch, order, count], shown, **PRIVATE)
+    parts.more.click(shows_errors(events.show_more), [opened, epoch, order, count], shown, **PRIVATE)
     parts.for_programs.click(
         shows_errors(events.checkpoints), run, [parts.sentence, parts.entries], api_name="checkpoints",
         api_description=ABOUT_CHECKPOINTS, preprocess=False, **LOOKS,

@@ -9,6 +9,8 @@ from typing import Any
 
 import gradio as gr
 
+from cyclegan.checkpoints.sources import CheckpointSource
+from cyclegan.errors import Message, UserError, message
 from cyclegan.ui import epochs, score_scatter, scores, words
 from cyclegan.ui.feedback import notices, shows_errors
 from cyclegan.ui.theme import announce, header
@@ -17,31 +19,39 @@ from cyclegan.ui.workbench import Workbench
 CSS = Path(__file__).with_name("scores.css")
 SCRIPT = Path(__file__).with_name("scores.js")
 
+MAX_RUNS = 12
+"""So many runs are shown together, unless the app has more of its own."""
 PRIVATE: dict[str, Any] = {
     "preprocess": False, "show_progress": "hidden", "api_visibility": "private", "concurrency_id": "scores",
     "concurrency_limit": 32,
 }  # fmt: skip
 ABOUT = (
     "The scores of a run on whole test sets, as `python -m cyclegan evaluate` wrote them. run: name of a run, the "
-    "first by default. Returns a list of files, each with name, run, names (of the domains a and b), and for each "
-    "direction, ab or ba, measured_on, scores by epoch, baselines and ceilings. A figure has value, low and high (95% "
-    "interval)."
+    "first by default, or USER/NAME on the Hub. Returns a list of files, each with name, run, names (of the domains a "
+    "and b), and for each direction, ab or ba, measured_on, scores by epoch, baselines and ceilings. A figure has "
+    "value, low and high (95% interval)."
 )
 """For programs that call the page."""
 
 
 def build(bench: Workbench) -> None:
     """Put the page into the current `gr.Blocks`."""
-    _wire(_layout(), Events(bench))
+    _wire(_layout(bench), Events(bench))
 
 
-def _layout() -> SimpleNamespace:
+def _layout(bench: Workbench) -> SimpleNamespace:
     header("scores")
     gr.HTML(
         words.label(
             "Epochs and runs measured on whole test sets, next to answers that need no training and to real pictures."
         ),
         elem_classes="lead",
+    )  # fmt: skip
+    info = words.label("Or type USER/NAME of a repository on the Hub, then press Enter.") if bench.takes_more else None
+    runs = gr.Dropdown(
+        list(bench.runs), value=list(bench.runs), multiselect=True, label=words.label("Runs"), info=info,
+        allow_custom_value=bench.takes_more, visible=bench.takes_more or len(bench.runs) > 1,
+        max_choices=max(MAX_RUNS, len(bench.runs)), elem_classes="runs",
     )  # fmt: skip
     with gr.Row(elem_classes="choose-scores"):
         choice = gr.Radio([], label=words.label("Direction"), visible=False)
@@ -59,14 +69,14 @@ def _layout() -> SimpleNamespace:
         details = gr.HTML(elem_classes="of-classes")
     plots = gr.HTML(elem_classes="trend")
     people = gr.HTML(elem_classes="trend")
-    # The epoch that is shown.
-    run, epoch = gr.State(None), gr.State(None)
+    # The epoch, and the runs, that are shown.
+    run, epoch, opened = gr.State(None), gr.State(None), gr.State(list(bench.runs))
     picked = [run, epoch, column, heading, details, plots]
     for_programs = gr.Button(visible=False)
     named, files = gr.Textbox(visible=False, label="run"), gr.JSON(visible=False, label="files")
     return SimpleNamespace(
-        choice=choice, refresh=refresh, table=table, note=note, grids=grids, run=run, epoch=epoch, picked=picked,
-        for_programs=for_programs, named=named, files=files,
+        runs=runs, choice=choice, refresh=refresh, table=table, note=note, grids=grids, run=run, epoch=epoch,
+        opened=opened, picked=picked, for_programs=for_programs, named=named, files=files,
         shown=[choice, about, advice, table, *picked, people],
     )  # fmt: skip
 
@@ -79,17 +89,28 @@ class Events:
 
     def open_page(self, request: gr.Request) -> list[Any]:
         """Show the first measurement, with the run and the epoch that the address names."""
-        asked = dict(request.query_params)
-        return self.show(None, asked.get("run"), asked.get("epoch"), request)
+        asked, names = dict(request.query_params), list(self.bench.runs)
+        if (run := asked.get("run")) and run not in names and self.bench.takes_more:
+            names.append(run)
+        return [names, names, *self.show(names, None, run, asked.get("epoch"), request)]
 
-    def show(self, key: str | None, run: str | None, tag: str | None, request: gr.Request) -> list[Any]:
-        """Read the files of scores, and return a measurement in the order of `shown`; the first if it isn't there."""
+    def show(self, names: Any, key: str | None, run: str | None, tag: str | None, request: gr.Request) -> list[Any]:
+        """Read the files of scores, and return a measurement in the order of `shown`.
+
+        Without one of this key it is the first that has the run, else the first of all.
+        """
         say = words.speaker(request)
-        found, problems = scores.collect(self.bench.runs)
+        sources, problems = self._opened(names)
+        found, unread = scores.collect(sources)
+        # A run without scores is nothing special, unless somebody asks for it.
+        said = {name for one in found for name in one.reports}.union(str(each.values.get("run")) for each in unread)
+        asked = [name for name in sources if name not in self.bench.runs and name not in said]
+        problems += [*unread, *(message("no scores of {run} were found", run=name) for name in asked)]
         if not found:
-            said = notices(problems, say) + scores.nothing(self.bench.runs, say)
-            return [gr.Radio([], value=None, visible=False), said, "", "", *self._nothing(), ""]
-        one = next((each for each in found if each.key == key), found[0])
+            shown = notices(problems, say) + scores.nothing(sources or self.bench.runs, say)
+            return [gr.Radio([], value=None, visible=False), shown, "", "", *self._nothing(), ""]
+        of_run = [each for each in found if run in each.reports] or found
+        one = next((each for each in found if each.key == key), of_run[0])
         radio = gr.Radio(scores.choices(found), value=one.key, visible=True)
         about = notices(problems, say) + scores.measured_on(one, say)
         table = scores.table(one, one.chosen(run, tag), say)
@@ -98,9 +119,36 @@ class Events:
         advice, people = scores.advice(one, say, said.by_run(one)), score_scatter.scatter(one, said, say)
         return [radio, about, advice, table, *self._picked(one, run, tag, say), people]
 
-    def pick(self, key: str | None, request: gr.Request, event: gr.EventData) -> list[Any]:
+    def choose_runs(self, names: Any, opened: Any, request: gr.Request) -> Any:
+        """Show other runs, if they aren't shown already: a measurement of the one that was added last."""
+        if names == opened:  # Set by the server: gradio has no event that is a visitor's alone.
+            return gr.skip()
+        last = names[-1] if isinstance(names, list) and names and isinstance(names[-1], str) else None
+        return [names, *self.show(names, None, last, None, request)]
+
+    def look_again(
+        self, names: Any, key: str | None, run: str | None, tag: str | None, request: gr.Request
+    ) -> list[Any]:
+        """Read the files again, also those of the Hub."""
+        for source in self._opened(names)[0].values():
+            source.refresh()
+        return self.show(names, key, run, tag, request)
+
+    def _opened(self, names: Any) -> tuple[dict[str, CheckpointSource], list[Message | UserError]]:
+        """Return the runs of these names, which a visitor may have typed, and what is wrong with some; all for none."""
+        problems: list[Message | UserError] = []
+        asked = [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+        sources: dict[str, CheckpointSource] = {}
+        for name in asked[: max(MAX_RUNS, len(self.bench.runs))]:
+            try:
+                sources[name] = self.bench.run(name)
+            except UserError as error:
+                problems.append(error)
+        return sources or dict(self.bench.runs), problems
+
+    def pick(self, names: Any, key: str | None, request: gr.Request, event: gr.EventData) -> list[Any]:
         """Return what is shown of the row that was selected."""
-        found, _ = scores.collect(self.bench.runs)
+        found, _ = scores.collect(self._opened(names)[0])
         one = next((each for each in found if each.key == key), None)
         if one is None:
             return self._nothing()
@@ -140,11 +188,14 @@ def _wire(parts: SimpleNamespace, events: Events) -> None:
             events.samples, [parts.run, parts.epoch], [parts.note, parts.grids], trigger_mode="always_last", **PRIVATE
         )  # fmt: skip
 
-    page, now = gr.context.Context.root_block, [parts.choice, parts.run, parts.epoch]
-    pictures(page.load(shows_errors(events.open_page), None, parts.shown, **PRIVATE))
+    page, now = gr.context.Context.root_block, [parts.runs, parts.choice, parts.run, parts.epoch]
+    with_runs = [parts.opened, *parts.shown]
+    pictures(page.load(shows_errors(events.open_page), None, [parts.runs, *with_runs], **PRIVATE))
+    named = [parts.runs, parts.opened]
+    pictures(parts.runs.change(shows_errors(events.choose_runs), named, with_runs, **PRIVATE))
     pictures(parts.choice.input(shows_errors(events.show), now, parts.shown, **PRIVATE))
-    pictures(parts.refresh.click(shows_errors(events.show), now, parts.shown, **PRIVATE))
-    pictures(parts.table.pick(shows_errors(events.pick), parts.choice, parts.picked, **PRIVATE))
+    pictures(parts.refresh.click(shows_errors(events.look_again), now, parts.shown, **PRIVATE))
+    pictures(parts.table.pick(shows_errors(events.pick), [parts.runs, parts.choice], parts.picked, **PRIVATE))
     parts.for_programs.click(
         shows_errors(events.scores), parts.named, parts.files, **{**PRIVATE, "api_visibility": "public"},
         api_name="scores", api_description=ABOUT,

@@ -5,8 +5,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from cyclegan.checkpoints.format import read_info
 from tests.ui.conftest import write_epoch
 from tests.ui.pages.test_checkpoints_page import pictured  # noqa: F401
+from tests.ui.pages.test_scores_page import write_scores
 from tests.ui.pages.test_translate_browser import chromium, visit  # noqa: F401  (fixtures)
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("app")]
@@ -125,6 +127,33 @@ def test_a_running_training_is_looked_at_again(checkpoints, pictured):  # noqa: 
         here.wait_for("Epoch 3 has no samples")
     finally:
         shutil.rmtree(added)
+
+
+@pytest.fixture
+def scored(pictured):  # noqa: F811
+    """The run's scores, in which epoch 1 has the better KID."""
+    path = write_scores(
+        pictured.run, shas={n: read_info(pictured.run / f"epoch-000{n}").commit_sha for n in (1, 2)}
+    )
+    path.write_text(path.read_text().replace('"kid": {"kid": {"value": 100.0', '"kid": {"kid": {"value": 5.0'))
+    yield
+    shutil.rmtree(pictured.run / "scores")
+
+
+def test_epochs_are_sorted_by_a_score(checkpoints, scored):
+    here = checkpoints()
+    cards = "[...document.querySelectorAll('.epoch-card')].map(card => card.dataset.epoch).join()"
+    assert here.page.evaluate(cards) == "epoch-0002,epoch-0001"
+    here.page.locator(".references", has_text="the input, untranslated").wait_for()
+    box = here.page.get_by_label("Sort the epochs by")
+    box.click()
+    here.page.get_by_role("option", name="KID × 1000 (lite0), day → <night>").click()
+    here.page.wait_for_function(f"{cards} == 'epoch-0001,epoch-0002'")
+    assert here.overflow() <= 0
+    wait_for_thumbnails(here, 2, 2)
+    here.page.get_by_role("button", name="Show epoch 1").first.click()
+    wait_for_epoch(here, 1)
+    assert here.page.evaluate(cards) == "epoch-0001,epoch-0002" and "KID" in box.input_value(), "the order stays"
 
 
 def test_in_korean(checkpoints):

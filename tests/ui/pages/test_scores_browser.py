@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 
+from tests.ui.conftest import write_epoch
 from tests.ui.pages.test_checkpoints_browser import assert_tabs_fit
 from tests.ui.pages.test_checkpoints_page import pictured  # noqa: F401
 from tests.ui.pages.test_scores_page import write_scores
@@ -17,6 +18,7 @@ def run(pictured):  # noqa: F811
     """The app's first run, whose scores are removed after the test."""
     yield pictured.run
     shutil.rmtree(pictured.run / "scores", ignore_errors=True)
+    shutil.rmtree(pictured.run.parent / "other", ignore_errors=True)
 
 
 def epochs(here):
@@ -62,3 +64,12 @@ def test_scores_come_are_sorted_and_open_their_pictures(visit, run, width, heigh
     assert here.page.locator(".of-classes details").count() == 1 and here.page.locator(".trend svg").count() == 3
     here.page.get_by_label("<night> → day").check()
     here.page.locator(".scores td", has_text="400.0").wait_for()
+
+    # A run that isn't the app's: a folder here, because the app is its visitor's own.
+    write_scores(run.parent / "other", pictures=5)
+    write_epoch(run.parent / "other", 2)
+    field = here.page.locator(".runs input").first
+    field.fill(str(run.parent / "other"))
+    field.press("Enter")
+    here.page.locator(".about-scores", has_text="5").get_by_text("5장" if korean else "5 at 32 pixels").wait_for()
+    assert here.page.locator(".scores tr.is-chosen th").inner_text() == two and here.overflow() <= 0

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from cyclegan.checkpoints.sources import LocalSource
+from cyclegan.errors import CheckpointError
 from cyclegan.ui import scores
 from cyclegan.ui.pages.scores import Events
 from cyclegan.ui.words import Speaker
@@ -19,7 +20,7 @@ def interval(value, half):
     return {"value": value, "low": value - half, "high": value + half}
 
 
-def write_scores(run, name="test", epochs=(1, 2), **measured_on):
+def write_scores(run, name="test", epochs=(1, 2), shas=None, **measured_on):
     """A file of scores of KID and the segmenter, in which the later epoch is better."""
     facts = {"dataset": "streets:count=9", "split": "test", "crop_size": 32, "pictures": 9, "references": 8,
              "fingerprint": "f", "features": "lite0", "segmenter": None, **measured_on}  # fmt: skip
@@ -30,7 +31,8 @@ def write_scores(run, name="test", epochs=(1, 2), **measured_on):
         return {
             "measured_on": facts,
             "scores": {f"epoch-{epoch:04}": {
-                "commit_sha": "0", "epoch": epoch, "kid": {"kid": interval(worse + 100 / epoch, 5)},
+                "commit_sha": (shas or {}).get(epoch, "0"), "epoch": epoch,
+                "kid": {"kid": interval(worse + 100 / epoch, 5)},
                 "segmentation": {"seg_iou": interval(0.25 * epoch, 0.01), "details": {"classes": classes}},
                 "content": {"content_kept": interval(0.5, 0.1), "details": content},
             } for epoch in epochs},
@@ -54,13 +56,24 @@ def run(tmp_path):
     return tmp_path / "mine"
 
 
-def bench(*folders):
+def bench(*folders, **more):
+    """A workbench with the runs in these folders, and others that a visitor may type."""
     runs = {folder.name: LocalSource(folder, awaited=True) for folder in folders}
-    return SimpleNamespace(runs=runs, studies=None)
+
+    def run(name):
+        if name not in {**runs, **more}:
+            raise CheckpointError("there is no run {name}", name=name)
+        return {**runs, **more}[name]
+
+    return SimpleNamespace(runs=runs, run=run, takes_more=True, studies=None)
 
 
 def collected(*folders):
     return scores.collect(bench(*folders).runs)
+
+
+def request(**named):
+    return SimpleNamespace(headers={}, query_params=named)
 
 
 def rows(html):
@@ -159,39 +172,39 @@ def test_links_name_the_epoch(run):
 
 
 def test_without_scores_the_page_names_the_command(run):
-    request = SimpleNamespace(headers={}, query_params={})
-    radio, about, advice, table, *_ = Events(bench(run)).open_page(request)
+    names, opened, radio, about, advice, table, *_ = Events(bench(run)).open_page(request())
+    assert names == opened == ["mine"]
     assert "python -m cyclegan evaluate runs/mine --epochs all --dataset DATA" in about
     assert (advice, table, radio.visible) == ("", "", False)
 
 
 def test_scores_that_appear_or_change_are_shown_at_the_next_refresh(run):
-    events, request = Events(bench(run)), SimpleNamespace(headers={}, query_params={})
-    assert events.show(None, None, None, request)[3] == ""
+    events = Events(bench(run))
+    assert events.look_again(["mine"], None, None, None, request())[3] == ""
     write_scores(run)
-    radio, *shown = events.show(None, None, None, request)
+    radio, *shown = events.look_again(["mine"], None, None, None, request())
     assert "KID × 1000 is best at epoch 2" in shown[1] and "epoch 2" in shown[2]
     assert "no epoch beats this answer, which needs no training: the input, untranslated" in shown[1]
     write_scores(run, epochs=(1, 2, 3))
-    radio, *shown = events.show(radio.choices[1][1], "mine", "epoch-0001", request)
+    radio, *shown = events.look_again(["mine"], radio.choices[1][1], "mine", "epoch-0001", request())
     assert "epoch 3" in shown[2] and radio.value == radio.choices[1][1]
     assert shown[3:5] == ["mine", "epoch-0001"], "the choice stays"
 
 
 def test_the_address_names_a_run_and_an_epoch(run):
     write_scores(run)
-    request = SimpleNamespace(headers={"accept-language": "ko"}, query_params={"run": "mine", "epoch": "epoch-0001"})
-    shown = Events(bench(run)).open_page(request)
+    korean = SimpleNamespace(headers={"accept-language": "ko"}, query_params={"run": "mine", "epoch": "epoch-0001"})
+    shown = Events(bench(run)).open_page(korean)[2:]
     assert shown[4:6] == ["mine", "epoch-0001"] and "어느 에폭이 좋을까요?" in shown[2]
 
 
 def test_a_row_is_selected(run):
     write_scores(run)
-    events, request = Events(bench(run)), SimpleNamespace(headers={}, query_params={})
+    events = Events(bench(run))
     key = scores.choices(collected(run)[0])[0][1]
-    shown = events.pick(key, request, SimpleNamespace(run="mine", epoch="epoch-0001"))
+    shown = events.pick(["mine"], key, request(), SimpleNamespace(run="mine", epoch="epoch-0001"))
     assert shown[:2] == ["mine", "epoch-0001"] and "Epoch 1 of mine" in shown[3]
-    assert events.pick("gone", request, SimpleNamespace(run="mine", epoch="epoch-0001"))[:2] == [None, None]
+    assert events.pick(["mine"], "gone", request(), SimpleNamespace(run="mine", epoch="epoch-0001"))[:2] == [None, None]
 
 
 def test_programs_get_the_files(run, tmp_path):
@@ -212,7 +225,7 @@ def test_programs_get_the_files(run, tmp_path):
 def test_a_broken_file_is_one_sentence_and_the_rest_is_shown(run, content):
     write_scores(run)
     (run / "scores" / "broken.json").write_text(content)
-    _, about, _, table, *_ = Events(bench(run)).open_page(SimpleNamespace(headers={}, query_params={}))
+    _, _, _, about, _, table, *_ = Events(bench(run)).open_page(request())
     assert about.count('class="notice"') == 1 and "Scores of mine can&#x27;t be shown: scores/broken.json" in about
     assert str(run) not in about
     assert "epoch 2" in table
@@ -230,3 +243,63 @@ def test_the_newest_file_dates_the_measurement(run):
     os.utime(path, (0, 0))
     (one, _), _ = collected(run)
     assert "1 Jan 1970, 00:00 UTC" in scores.measured_on(one, SAY)
+
+
+# --- runs that a visitor types ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def typed(tmp_path):
+    """A run that isn't the app's, as a repository would be, with scores of other pictures."""
+    (tmp_path / "theirs").mkdir()
+    write_scores(tmp_path / "theirs", epochs=(3, 4), pictures=5)
+    return {"alice/theirs": LocalSource(tmp_path / "theirs", awaited=True)}
+
+
+def test_a_typed_run_is_shown_with_the_others(run, typed):
+    write_scores(run)
+    events = Events(bench(run, **typed))
+    names, radio, _, _, table, chosen, *_ = events.choose_runs(["mine", "alice/theirs"], ["mine"], request())
+    assert names == ["mine", "alice/theirs"] and len(radio.choices) == 4
+    assert "epoch 4" in table and chosen == "alice/theirs", "the one that was added"
+    _, radio, _, _, table, *_ = events.choose_runs(["mine"], names, request())
+    assert len(radio.choices) == 2 and "epoch 4" not in table
+    assert events.choose_runs([], ["mine"], request())[4] == table, "none chosen is all of the app's"
+    assert not isinstance(events.choose_runs(["mine"], ["mine"], request()), list), "what is shown stays"
+
+
+def test_the_address_names_a_run_of_somebody_else(run, typed):
+    write_scores(run)
+    names, _, _, _, _, table, chosen, *_ = Events(bench(run, **typed)).open_page(request(run="alice/theirs"))
+    assert names == ["mine", "alice/theirs"] and chosen == "alice/theirs" and "epoch 4" in table
+    key = scores.choices(scores.collect(typed)[0])[0][1]
+    events = Events(bench(run, **typed))
+    picked = events.pick(names, key, request(), SimpleNamespace(run="alice/theirs", epoch="epoch-0003"))
+    assert picked[:2] == ["alice/theirs", "epoch-0003"]
+
+
+def test_a_typed_run_that_is_not_there_or_has_none_is_a_sentence(run, tmp_path):
+    write_scores(run)
+    (tmp_path / "bare").mkdir()
+    events = Events(bench(run, **{"alice/bare": LocalSource(tmp_path / "bare", awaited=True)}))
+    _, _, about, _, table, *_ = events.choose_runs(["mine", "alice/bare", "no/where"], ["mine"], request())
+    assert "There is no run no/where." in about and "No scores of alice/bare were found." in about
+    assert "epoch 2" in table
+
+
+@pytest.mark.parametrize("names", [None, "mine", 7, [None, {}, 7], ["mine"] * 500, {"mine": 1}])
+def test_whatever_the_browser_sends_as_runs(run, names):
+    write_scores(run)
+    assert "epoch 2" in Events(bench(run)).show(names, None, None, None, request())[3]
+
+
+def test_a_run_that_is_being_loaded_from_a_broken_hub(run):
+    def scores_of():
+        raise CheckpointError("the Hub is out of order")
+
+    broken = SimpleNamespace(scores=scores_of, name="a/b", url="https://hub", refresh=lambda: None)
+    write_scores(run)
+    _, _, about, _, table, *_ = Events(bench(run, **{"a/b": broken})).choose_runs(["mine", "a/b"], [], request())
+    assert "Scores of a/b can&#x27;t be shown: the Hub is out of order." in about and "epoch 2" in table
+    assert "No scores" not in about
+    assert "evaluate a/b --epochs all" in Events(bench(**{"a/b": broken})).choose_runs(["a/b"], [], request())[2]
