@@ -38,8 +38,7 @@ class Column(NamedTuple):
 
     def title(self, say: words.Speaker) -> str:
         """Return the figure's name, with its score where two scores have figures of this name."""
-        shown = self.one.heading(self.figure, say)
-        return f"{shown} ({self.figure.score})" if self.figure.score in ("segmentation", "labels") else shown
+        return self.one.title(self.figure, say)
 
 
 class EpochOrder:

@@ -1,4 +1,4 @@
-"""How far scores and people agree: a study's fooling rates against the figures of the same checkpoints.
+"""People and scores: do a study's fooling rates put the epochs in the order of the figures?
 
 Kendall's τ-b is 1 if a score and people put all pairs of checkpoints in the same order, −1 if none: it is positive
 where people are fooled more often by what the score calls better, whichever way the score counts.
@@ -101,7 +101,7 @@ def judged(people: People, answers: Iterable[Mapping[str, Any]]) -> dict[int, Ma
 
 @dataclass(frozen=True, eq=False)
 class Judgement:
-    """What people and scores say about the same checkpoints.
+    """Answers of people and of scores about the same checkpoints.
 
     Args:
         people: the answers about them.
@@ -173,7 +173,7 @@ def judgement(studies: Iterable[People], way: Direction, answers: Sequence[Mappi
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far a figure and people put checkpoints in the same order.
+    """The agreement of a figure and people about the order of checkpoints.
 
     Args:
         figure: the score's figure.
