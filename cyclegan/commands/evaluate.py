@@ -54,6 +54,8 @@ def add_evaluate_command(add: Callable[..., argparse.ArgumentParser]) -> None:
                      "scores (default: studies/)")
     sub.add_argument("--pictures", type=positive, default=None, metavar="N",
                      help="score at most so many pictures; figures of different numbers aren't comparable")
+    sub.add_argument("--skip_bad_images", action=argparse.BooleanOptionalAction, default=None,
+                     help="leave out pictures that can't be read, instead of stopping (default: as the run's training)")
     sub.add_argument("--device", default=None, help="cpu, cuda, cuda:1, mps; chosen if not given")
 
 
@@ -84,7 +86,8 @@ def evaluate_command(args: argparse.Namespace) -> int:
             directions=None if args.direction == "both" else (args.direction,), features=args.features,
             features_weights=args.features_weights, segmenter=args.segmenter, pictures=args.pictures,
             device=device(args.device), progress=_shown_on(shown) if is_main else None,
-            note=lambda sentence: print(f"note: {sentence}", file=sys.stderr) if is_main else None,
+            note=lambda sentence: shown.write(str(sentence), file=sys.stderr) if is_main else None,
+            skip_bad_images=args.skip_bad_images,
         )  # fmt: skip
     if is_main:
         print(text(report, studies))

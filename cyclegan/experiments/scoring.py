@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from cyclegan.checkpoints.sources import LocalSource
-from cyclegan.config import DataConfig
+from cyclegan.config import DIRECTIONS, DataConfig
 from cyclegan.data import name_domains
 from cyclegan.evaluation.scores.evaluate import Evaluator, translate_all
 from cyclegan.evaluation.scores.sets import TestSet
@@ -74,17 +73,13 @@ class Scorer:
             while len(self._evaluators) >= KINDS:
                 self._evaluators.pop(next(iter(self._evaluators)))
             self._evaluators[kind] = Evaluator(
-                config, scores=self.scores, segmenter=self.segmenter, device=self.device, note=self._once
+                config, scores=self.scores, segmenter=self.segmenter, device=self.device
             )
+            for sentence in map(str, self._evaluators[kind].notes(DIRECTIONS)):
+                if sentence not in self._noted:
+                    self._noted.add(sentence)
+                    self.note(sentence)
         return self._evaluators[kind]
-
-    def _once(self, sentence: Any) -> None:
-        reason = getattr(sentence, "values", {}).get("reason")
-        if getattr(reason, "template", "").startswith("the target"):
-            return  # A score of the other direction.
-        if str(sentence) not in self._noted:
-            self._noted.add(str(sentence))
-            self.note(str(sentence))
 
 
 def shown_pictures(test: TestSet) -> tuple[list[Image.Image], list[Image.Image]]:

@@ -6,10 +6,8 @@ import this module as they start.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from cyclegan.config import DataConfig, Direction, direction_name
 from cyclegan.errors import DataError, Message, StudyError, message
-from cyclegan.files import read_json
 from cyclegan.study.format import PlannedCheckpoint, Study
 from cyclegan.study.protocol import DEFAULT, Protocol
 from cyclegan.study.protocol import protocol as preset
@@ -87,6 +84,7 @@ def make_study(
     from cyclegan.data import find_data
     from cyclegan.data.domains import readable
     from cyclegan.data.fingerprints import fingerprints, trained_on
+    from cyclegan.data.of_run import dataset_name
     from cyclegan.study.build import Preparation, build
 
     rules = protocol if isinstance(protocol, Protocol) else preset(protocol or DEFAULT)
@@ -119,7 +117,7 @@ def make_study(
         checkpoints=[(arm.planned(n), _opener(arm.source, arm.info, direction, device))
                      for n, arm in enumerate(arms, 1)],
         inputs=inputs, reals=reals, preparation=Preparation(config.data, multiple), protocol=rules, direction=direction,
-        domains=domains or (data_config.domain_a, data_config.domain_b), dataset=_dataset_name(data),
+        domains=domains or (data_config.domain_a, data_config.domain_b), dataset=dataset_name(data),
         output=Path(output), seed=seed, size=size, limit=limit, title=title, contact=contact,
         completion_code=completion_code, completion_url=completion_url, shorten=shorten or protocol is None,
         progress=progress,
@@ -149,42 +147,6 @@ def make_in_process(
 
 def _make(source: Any, data: str, options: dict[str, Any], **reports: Callable[..., object]) -> None:
     make_study(source, data, **options, **reports)
-
-
-def dataset_of(source: CheckpointSource, name: str) -> tuple[str, bool]:
-    """Return the data set that a run was trained on, as `make_study` takes it, and whether it was found.
-
-    A checkpoint may be published, so it has no more than the name of a folder; the run's own run.json has the path as
-    it was typed. If that leads nowhere, because it was relative or has moved, its last parts are looked for in the
-    current folder and in each folder above the run, so that a whole project may move.
-
-    Args:
-        source: the run's checkpoints.
-        name: `dataset` of their settings, which isn't empty. The Hub isn't asked about USER/NAME.
-    """
-    from cyclegan.data import find_data
-
-    if "/" in name:
-        return name, True
-    run = Path(getattr(source, "folder", "")).resolve()
-    typed = Path(_typed_dataset(run) or _typed_dataset(run.parent) or name).expanduser()
-    parts = [part for part in typed.parts if part not in ("..", typed.anchor)]
-    tails = [Path(*parts[start:]) for start in range(len(parts))]
-    for place in (typed, *(base / tail for tail in tails for base in (Path.cwd(), *run.parents))):
-        with contextlib.suppress(DataError):
-            if os.path.exists(place):  # Else its name may be taken for one on the Hub.
-                find_data(DataConfig(dataset=str(place)))
-                return str(place.resolve()), True
-    return str(typed), False
-
-
-def _typed_dataset(folder: Path) -> str | None:
-    """Return --dataset from a folder's run.json, None without one that can be read."""
-    try:
-        typed = read_json(folder / "run.json", error=DataError)["config"]["data"]["dataset"]
-    except (DataError, KeyError, TypeError):
-        return None
-    return typed if isinstance(typed, str) else None
 
 
 @dataclass(frozen=True)
@@ -297,9 +259,3 @@ def _opener(
         return translate
 
     return opened
-
-
-def _dataset_name(dataset: str) -> str:
-    """Return the data set's name for reports, without this computer's folders."""
-    path = Path(dataset).expanduser()
-    return path.resolve().name if path.exists() else dataset

@@ -218,14 +218,14 @@ def offered_dataset(source: CheckpointSource, dataset: str, say: words.Speaker) 
         dataset: its name in their settings.
         say: the visitor's language.
     """
-    from cyclegan.study.make import dataset_of
+    from cyclegan.data.of_run import dataset_of
 
     if dataset.startswith("streets"):
         size = re.search(r"size=\d+", dataset)
         return ",".join(filter(None, ["streets:count=1", "test_count=60", size and size[0]])), ""
     if dataset in ("", "unknown"):  # Imported weights.
         return "", ""
-    found, here = dataset_of(source, dataset)
+    found, here = dataset_of(getattr(source, "folder", None), dataset)
     if here:
         return found, ""
     return found, say.html(

@@ -1,7 +1,6 @@
 """A study from checkpoints and a data set in one call, here and in a process of its own."""
 
 import contextlib
-import json
 import shutil
 
 import numpy as np
@@ -13,7 +12,7 @@ from cyclegan.errors import DataError, ImageError, StudyError
 from cyclegan.locale import in_language
 from cyclegan.study.choice import TooFewPictures
 from cyclegan.study.format import read_study
-from cyclegan.study.make import dataset_of, make_in_process, make_study
+from cyclegan.study.make import make_in_process, make_study
 from cyclegan.study.protocol import protocol
 
 DATA = "streets:count=2,test_count=12,size=40"
@@ -118,36 +117,6 @@ def test_a_cancelled_build_leaves_nothing(source, options):
         next(step for step in steps if step is not None)
     assert list(options["output"].parent.iterdir()) == []
 
-
-def folders(root):
-    for name in ("trainA", "trainB", "testA", "testB"):
-        (root / name).mkdir(parents=True)
-        Image.new("RGB", (8, 8)).save(root / name / "1.png")
-    return root
-
-
-def test_a_runs_data_set_is_found_by_the_path_that_was_typed(source, tmp_path, monkeypatch):
-    def trained_on(typed):
-        (tmp_path / "myrun" / "run.json").write_text(json.dumps({"config": {"data": {"dataset": typed}}}))
-
-    assert dataset_of(source, "maps") == ("maps", False)  # No run.json: a checkpoint has the name alone.
-    assert dataset_of(source, "USER/maps") == ("USER/maps", True)
-    maps = folders(tmp_path / "data" / "maps")
-    trained_on(str(maps))
-    assert dataset_of(source, "maps") == (str(maps), True)
-    trained_on("data/maps")  # From the project's folder, which isn't the current one now.
-    assert dataset_of(source, "maps") == (str(maps), True)
-    assert dataset_of(LocalSource(tmp_path / "myrun" / "epoch-0001"), "maps") == (str(maps), True)
-    trained_on("/somewhere/else/data/maps")  # The project has moved, and its data with it.
-    assert dataset_of(source, "maps") == (str(maps), True)
-    trained_on("../../data/faces")
-    assert dataset_of(source, "faces") == ("../../data/faces", False)
-    (tmp_path / "data" / "faces").mkdir()  # Not a data set.
-    assert dataset_of(source, "faces") == ("../../data/faces", False)
-    (tmp_path / "myrun" / "run.json").write_text("[]")
-    assert dataset_of(source, "cats") == ("cats", False)
-    monkeypatch.chdir(folders(tmp_path / "here" / "cats").parent)
-    assert dataset_of(source, "cats") == (str(tmp_path / "here" / "cats"), True)
 
 
 # --- several runs -------------------------------------------------------------------------------------------

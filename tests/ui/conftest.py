@@ -22,7 +22,7 @@ START_LIMIT_S = 300
 """The app answers within 10 s on a quiet machine; a test machine need not be quiet."""
 
 
-def write_epoch(run: Path, epoch: int, directions=("ab", "ba"), domains=("day", "night")) -> Path:
+def write_epoch(run: Path, epoch: int, directions=("ab", "ba"), domains=("day", "night"), **data) -> Path:
     """One epoch of untrained networks, trained, they say, at 32 pixels."""
     import torch
 
@@ -30,12 +30,12 @@ def write_epoch(run: Path, epoch: int, directions=("ab", "ba"), domains=("day", 
 
     torch.manual_seed(epoch)
     model = ModelConfig(generator="resnet_6", ngf=4)
-    data = DataConfig(domain_a=domains[0], domain_b=domains[1], load_size=36, crop_size=32)
+    config = DataConfig(domain_a=domains[0], domain_b=domains[1], load_size=36, crop_size=32, **data)
     return save_checkpoint(
         run,
         epoch=epoch,
         weights={GENERATOR_OF[direction]: build_generator(model).state_dict() for direction in directions},
-        config=CheckpointConfig(model=model, data=data),
+        config=CheckpointConfig(model=model, data=config),
         record={"global_step": epoch, "losses": {"cycle_a": 0.25, "cycle_b": 0.35}},
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +13,9 @@ from cyclegan.checkpoints.format import CheckpointInfo
 from cyclegan.checkpoints.sources import CheckpointSource
 from cyclegan.config import DataConfig, Direction
 from cyclegan.data import find_data, name_domains
-from cyclegan.data.domains import Splits
-from cyclegan.errors import ConfigError, Message, UserError, message
+from cyclegan.data.domains import Splits, readable
+from cyclegan.data.of_run import dataset_name, dataset_of
+from cyclegan.errors import ConfigError, Message, message
 from cyclegan.evaluation.scores.answers import Answer, Batch, references
 from cyclegan.evaluation.scores.describe import BATCH, Describer
 from cyclegan.evaluation.scores.kinds import Result, Score
@@ -36,7 +37,7 @@ def evaluate(
     scores: Collection[str] | None = None, name: str = "test", output: Path | None = None, features: str = "lite0",
     features_weights: Path | None = None, segmenter: Path | None = None, pictures: int | None = None,
     device: str | torch.device | None = None, progress: Progress | None = None,
-    note: Callable[[Message | UserError], object] = lambda _: None,
+    skip_bad_images: bool | None = None, note: Callable[[Message], object] = lambda _: None,
 ) -> Report:
     """Score epochs on whole test sets, and write RUN/scores/NAME.json after each; what is there isn't measured again.
 
@@ -57,7 +58,8 @@ def evaluate(
         segmenter: a trained segmenter's folder; None for the embedded one, where its classes fit.
         pictures: inputs and real pictures at most; None for all.
         device: where to compute; None chooses.
-        progress: called with what is measured, pictures done, and their total, after each batch.
+        progress: called with what is measured, pictures done, and their total, before and after each batch.
+        skip_bad_images: leave out pictures that can't be read; None does so if the run's training did.
         note: called with sentences about what isn't measured.
 
     Raises:
@@ -65,12 +67,17 @@ def evaluate(
             other settings have written.
     """
     infos = chosen_epochs(source, epochs)
+    config = data_config(dataset, infos[0], source)
+    if skip_bad_images is not None:
+        config = dataclasses.replace(config, skip_bad_images=skip_bad_images)
     evaluator = Evaluator(
-        data_config(dataset, infos[0]), scores=scores, features=features, features_weights=features_weights,
-        segmenter=segmenter, pictures=pictures, device=device, note=note,
+        config, scores=scores, features=features, features_weights=features_weights,
+        segmenter=segmenter, pictures=pictures, device=device,
     )  # fmt: skip
     ways = tuple(directions or infos[0].directions)
     evaluator.check(ways)
+    for sentence in evaluator.notes(ways):
+        note(sentence)
     return evaluator.score(source, epochs, directions=ways, name=name, output=output, progress=progress)
 
 
@@ -80,7 +87,7 @@ class Evaluator:
     Args:
         config: the data set and the preparation of its pictures.
         splits: its pictures, where the caller has opened it already; None opens it.
-        scores, features, features_weights, segmenter, pictures, device, note: see `evaluate`.
+        scores, features, features_weights, segmenter, pictures, device: see `evaluate`.
 
     Raises:
         UserError: a score that doesn't exist, features that can't be had, or data that can't be read.
@@ -89,14 +96,15 @@ class Evaluator:
     def __init__(
         self, config: DataConfig, *, scores: Collection[str] | None = None, features: str = "lite0",
         features_weights: Path | None = None, segmenter: Path | None = None, pictures: int | None = None,
-        device: str | torch.device | None = None, note: Callable[[Message | UserError], object] = lambda _: None,
-        splits: Splits | None = None,
+        device: str | torch.device | None = None, splits: Splits | None = None,
     ) -> None:
-        self.config, self.device, self.note = config, device or default_device(), note
+        self.config, self.device = config, device or default_device()
         self.named, self.segmenter, self.pictures = scores, segmenter, pictures
         needs = any(kind.features for kind in chosen_scores(scores))
         self.describer = Describer(features, weights=features_weights, device=self.device) if needs else None
-        self.splits = splits or find_data(config)
+        self.splits, self.left_out = splits or find_data(config), []
+        if config.skip_bad_images:
+            self.splits, self.left_out = without_bad(self.splits)
         self._parts: dict[Direction, _Part] = {}
         self._shelves: dict[tuple[str, int], Shelf] = {}
 
@@ -108,6 +116,28 @@ class Evaluator:
                 raise ConfigError(
                     "{direction}, {score}: {reason}", direction=ways[0], score=name, reason=parts[0].lacking[name]
                 )
+
+    def notes(self, ways: Sequence[Direction]) -> Iterator[Message]:
+        """Yield sentences about what isn't measured in these directions, or on which pictures."""
+        parts = [self._part(way) for way in ways]
+        if any(part.test.split == "train" for part in parts):
+            yield message(
+                "warning: {dataset} has no test pictures, so training pictures are scored: the networks know them, "
+                "and the figures flatter them", dataset=dataset_name(self.config.dataset),
+            )
+        if self.left_out:
+            yield message(
+                "left out: {n} picture that can't be read, such as {example}",
+                "left out: {n} pictures that can't be read, such as {example}", len(self.left_out),
+                example=self.left_out[0],
+            )  # fmt: skip
+        lacking: dict[str, list[str]] = {}
+        for score in chosen_scores(self.named):
+            reasons = [part.lacking.get(score.name) for part in parts]
+            if reasons and None not in reasons:  # What one direction can't have, such as labels, the other one may.
+                lacking.setdefault(str(reasons[0]), []).append(score.name)
+        for reason, names in lacking.items():
+            yield message("{scores}: {reason}", scores=", ".join(names), reason=reason)
 
     def test(self, way: Direction) -> TestSet:
         """Return a direction's pictures."""
@@ -138,7 +168,7 @@ class Evaluator:
                 self.splits, self.config, way, self.describer, most=self.pictures, shelves=self._shelves
             )
             self._parts[way] = _Part(
-                test, chosen_scores(self.named), segmenter=self.segmenter, device=self.device, note=self.note
+                test, chosen_scores(self.named), segmenter=self.segmenter, device=self.device
             )
         return self._parts[way]
 
@@ -150,7 +180,6 @@ class _Part:
         test: the test set.
         scores: those that are wanted.
         segmenter, device: see `evaluate`.
-        note: called with the reason for each that can't be measured.
 
     Attributes:
         scores: those that can be measured.
@@ -159,9 +188,8 @@ class _Part:
     """
 
     def __init__(
-        self, test: TestSet, scores: Sequence[Score], *, segmenter: Path | None, device: str | torch.device,
-        note: Callable[[Message | UserError], object],
-    ) -> None:  # fmt: skip
+        self, test: TestSet, scores: Sequence[Score], *, segmenter: Path | None, device: str | torch.device
+    ) -> None:
         self.test, self.scores = test, []
         self.lacking: dict[str, Message] = {}
         self.measured: dict[tuple[str, str, str], Result] = {}
@@ -171,9 +199,8 @@ class _Part:
             reason = score.lacks(test)
             if reason is None:
                 self.scores.append(score)
-                continue
-            self.lacking[score.name] = reason
-            note(message("{direction}, {score}: {reason}", direction=test.direction, score=score.name, reason=reason))
+            else:
+                self.lacking[score.name] = reason
 
 
 class _Run:
@@ -231,6 +258,8 @@ class _Run:
             return
         mine, parts = list(self.processes.share(answer.count)), []
         maps = any(score.maps for score in scores)
+        if self.progress is not None:
+            self.progress(f"{way} {answer.name}", 0, answer.count)
         for start in range(0, len(mine), BATCH):
             batch = answer.make(mine[start : start + BATCH])
             batch.with_maps = maps
@@ -273,6 +302,16 @@ def joined(parts: Sequence[Any]) -> dict[str, Any]:
     return {name: np.concatenate([part[name] for part in parts]) for name in (parts[0] if parts else ())}
 
 
+def without_bad(splits: Splits) -> tuple[Splits, list[str]]:
+    """Return a data set without the pictures that can't be read, and the names of those. Decodes all of them."""
+    kept, left_out = {}, []
+    for name in ("train_a", "train_b", "test_a", "test_b"):
+        if (domain := getattr(splits, name)) is not None:
+            kept[name], bad = readable(domain)
+            left_out += bad
+    return dataclasses.replace(splits, **kept), left_out
+
+
 def chosen_scores(names: Collection[str] | None) -> list[Score]:
     """Return the scores by name, all but `fid` for None. Raises ConfigError for an unknown name."""
     from cyclegan.evaluation.scores.registry import KINDS
@@ -302,20 +341,35 @@ def chosen_epochs(source: CheckpointSource, epochs: str | Iterable[int]) -> list
     return [infos[epoch] for epoch in wanted]
 
 
-def data_config(dataset: str | DataConfig | None, info: CheckpointInfo) -> DataConfig:
-    """Return the settings of the pictures: the run's preparation and names, with another data set if one is given."""
+def data_config(dataset: str | DataConfig | None, info: CheckpointInfo, source: CheckpointSource) -> DataConfig:
+    """Return the settings of the pictures: the run's preparation and names, with another data set if one is given.
+
+    Raises:
+        ConfigError: none is given, and the run's own isn't known or isn't here.
+    """
     if isinstance(dataset, DataConfig):
         return dataset
     assert info.config is not None
     own = info.config.data
-    config = own if dataset is None else dataclasses.replace(own, dataset=dataset)
+    if dataset is None:
+        if own.dataset in ("", "unknown"):
+            raise ConfigError(
+                "{name} doesn't say which data set it was trained on: name one with --dataset", name=source.name
+            )
+        dataset, here = dataset_of(getattr(source, "folder", None), own.dataset)
+        if not here:
+            raise ConfigError(
+                "{dataset}, the data set that {name} was trained on, isn't there: name its folder with --dataset",
+                dataset=dataset, name=source.name,
+            )
+    config = dataclasses.replace(own, dataset=dataset)
     return name_domains(config) if (own.domain_a, own.domain_b) == ("A", "B") else config
 
 
 def facts(config: DataConfig, test: TestSet, describer: Describer | None, scores: Sequence[Score]) -> dict[str, Any]:
     """Return what the figures of a direction depend on, ready for JSON."""
     return {
-        "dataset": config.dataset,
+        "dataset": dataset_name(config.dataset),
         "split": test.split,
         "preprocess": config.preprocess,
         "crop_size": config.crop_size,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 from cyclegan.config import Direction
 from cyclegan.errors import Message, message
@@ -36,7 +37,7 @@ class Advice:
     unbeaten: dict[str, dict[str, float]]
 
     def sentences(self) -> Iterator[Message]:
-        """Yield the recommendation, its evidence, and a warning for each baseline that no epoch beats."""
+        """Yield the recommendation, its evidence, and a warning about the baselines that no epoch beats."""
         figure, value = self.figure.label, cell(self.figure, self.value)
         if self.figure.score in ("segmentation", "labels"):  # Both have these labels.
             figure = message("{figure} ({score})", figure=figure, score=self.figure.score)
@@ -55,11 +56,16 @@ class Advice:
             )  # fmt: skip
         elif self.measured > 1 and "low" in self.value:
             yield message("No other epoch is within its interval.")
-        for name, baseline in self.unbeaten.items():
+        if self.unbeaten:
+            each = [
+                message("{answer} ({value})", answer=LABELS.get(name, name), value=cell(self.figure, baseline))
+                for name, baseline in self.unbeaten.items()
+            ]
             yield message(
-                "But no epoch beats this answer, which needs no training: {answer} ({value}). Don't choose by this "
-                "score alone.",
-                answer=LABELS.get(name, name), value=cell(self.figure, baseline),
+                "But no epoch beats this answer, which needs no training: {answers}. Don't choose by this score alone.",
+                "But no epoch beats these answers, which need no training: {answers}. Don't choose by this score "
+                "alone.",
+                len(each), answers=reduce(lambda some, more: message("{some}; {more}", some=some, more=more), each),
             )  # fmt: skip
 
 

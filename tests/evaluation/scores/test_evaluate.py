@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+from PIL import Image
 
 from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.config import DataConfig
@@ -55,7 +56,7 @@ def test_the_file_holds_scores_baselines_and_ceilings(run):
         assert scores["reconstruction"]["rec_l1"]["value"] > 0 and scores["pairs"]["pairs_l1"]["value"] > 0
         assert "reconstruction" not in content[way]["baselines"]["untranslated"]
         assert content[way]["baselines"]["untranslated"]["collapse"]["follows_input"]["value"] == pytest.approx(1)
-    assert seen[0] == ("ab untranslated", 6, 6)
+    assert seen[:2] == [("ab untranslated", 0, 6), ("ab untranslated", 6, 6)]
 
 
 def test_what_is_there_is_not_measured_again(run, translations):
@@ -73,7 +74,7 @@ def test_what_is_there_is_not_measured_again(run, translations):
 
 def test_references_are_measured_once_for_all_runs(run, tmp_path, monkeypatch):
     shutil.copytree(run, tmp_path / "second")
-    evaluator = module.Evaluator(module.data_config(DATA, LocalSource(run).list()[0]), scores=["kid"])
+    evaluator = module.Evaluator(DataConfig(DATA, crop_size=32, load_size=32), scores=["kid"])
     first, seen = evaluator.score(LocalSource(run), directions=["ab"]), []
     second = evaluator.score(LocalSource(tmp_path / "second"), directions=["ab"], progress=lambda *at: seen.append(at))
     assert {what for what, _, _ in seen} == {"ab epoch-0002"}
@@ -160,16 +161,51 @@ def test_a_broken_file_of_scores_is_told(run, content):
         evaluate(LocalSource(run), DATA, scores=["kid"])
 
 
-def test_what_the_data_lack_is_noted(run):
+def test_what_the_data_lack_is_noted_once_for_both_directions(run):
     notes = []
-    report = evaluate(LocalSource(run), DATA, directions=["ab"], note=lambda each: notes.append(str(each)))
-    assert any("labels: the target isn't label maps" in note for note in notes)
+    report = evaluate(LocalSource(run), DATA, note=lambda each: notes.append(str(each)))
+    assert notes == ["labels: the target isn't label maps of known classes"]
     assert "kid" in report.section("ab", "scores")["epoch-0002"]
 
 
 def test_without_test_pictures_the_training_pictures_are_scored(run):
-    report = evaluate(LocalSource(run), "streets:count=8,test_count=0,size=32", scores=["kid"], directions=["ab"])
+    notes = []
+    report = evaluate(LocalSource(run), "streets:count=8,test_count=0,size=32", scores=["kid"], note=notes.append)
     assert report.content["ab"]["measured_on"]["split"] == "train"
+    (note,) = map(str, notes)
+    assert "has no test pictures, so training pictures are scored" in note
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """A data set in folders, with a picture that can't be read."""
+    for split in ("trainA", "trainB", "testA", "testB"):
+        (tmp_path / "data" / "pictures" / split).mkdir(parents=True)
+        for index in range(3):
+            shade = Image.new("RGB", (32, 32), (80 * index, 40, 90))
+            shade.save(tmp_path / "data" / "pictures" / split / f"{index}.png")
+    (tmp_path / "data" / "pictures" / "testA" / "broken.png").write_bytes(b"no picture")
+    return tmp_path / "data" / "pictures"
+
+
+def test_the_data_set_that_the_run_was_trained_on_is_found(folders, tmp_path):
+    write_epoch(tmp_path / "mine", 1, dataset="pictures", skip_bad_images=True)
+    typed, notes = {"config": {"data": {"dataset": str(folders)}}}, []
+    with pytest.raises(UserError, match="pictures, the data set that mine was trained on, isn't there: .*--dataset"):
+        evaluate(LocalSource(tmp_path / "mine"), scores=["kid"])
+    (tmp_path / "mine" / "run.json").write_text(json.dumps(typed))
+    report = evaluate(LocalSource(tmp_path / "mine"), scores=["kid"], note=notes.append)
+    assert report.content["ab"]["measured_on"]["dataset"] == "pictures"  # And not where it is.
+    assert report.content["ab"]["measured_on"]["pictures"] == 3
+    assert list(map(str, notes)) == ["left out: 1 picture that can't be read, such as broken.png"]
+    with pytest.raises(UserError, match="broken.png"):
+        evaluate(LocalSource(tmp_path / "mine"), scores=["kid"], skip_bad_images=False, name="other")
+
+
+def test_imported_weights_do_not_know_their_data_set(tmp_path):
+    write_epoch(tmp_path / "mine", 1, dataset="unknown")
+    with pytest.raises(UserError, match="mine doesn't say which data set it was trained on: name one with --dataset"):
+        evaluate(LocalSource(tmp_path / "mine"), scores=["kid"])
 
 
 def test_tables(run):

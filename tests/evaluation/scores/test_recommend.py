@@ -46,7 +46,7 @@ def test_the_best_epoch_with_those_within_its_interval():
     ]]  # fmt: skip
 
 
-def test_a_warning_for_each_baseline_that_no_epoch_beats():
+def test_a_warning_about_the_baseline_that_no_epoch_beats():
     found = recommend(
         report(
             {1: {"kid": interval(300, 5)}, 2: {"kid": interval(200, 5)}}, untranslated={"kid": interval(139, 32)},
@@ -59,6 +59,18 @@ def test_a_warning_for_each_baseline_that_no_epoch_beats():
         "But no epoch beats this answer, which needs no training: the input, untranslated (139.0 [107.0, 171.0]). "
         "Don't choose by this score alone.",
     ]
+
+
+def test_baselines_that_no_epoch_beats_are_in_one_warning():
+    found = recommend(
+        report(
+            {1: {"kid": interval(300, 5)}}, untranslated={"kid": interval(139, 1)}, one_colour={"kid": interval(65, 3)}
+        ), "ab",
+    )  # fmt: skip
+    assert said(found)[0][-1] == (
+        "But no epoch beats these answers, which need no training: the input, untranslated (139.0 [138.0, 140.0]); "
+        "one colour (65.0 [62.0, 68.0]). Don't choose by this score alone."
+    )
 
 
 def test_higher_is_better_where_the_table_says_so():
