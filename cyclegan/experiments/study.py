@@ -46,8 +46,8 @@ def check_study(plan: Plan, output: Path, way: Direction) -> None:
     for run in runs:
         if prepared(run.config.data) != prepared(runs[0].config.data):
             raise ConfigError(
-                "{row!r} prepares pictures in another way than {other!r}, so one study can't compare them: leave out "
-                "--study", row=runs[0].row.name, other=run.row.name,
+                "one study can't compare {row!r} with {other!r}, whose pictures are prepared differently: leave out --study",
+                row=runs[0].row.name, other=run.row.name,
             )  # fmt: skip
 
 
