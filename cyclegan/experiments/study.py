@@ -46,8 +46,8 @@ def check_study(plan: Plan, output: Path, way: Direction) -> None:
     for run in runs:
         if prepared(run.config.data) != prepared(runs[0].config.data):
             raise ConfigError(
-                "one study can't compare {row!r} with {other!r}, whose pictures are prepared differently: leave out --study",
-                row=runs[0].row.name, other=run.row.name,
+                "one study can't compare {row!r} with {other!r}, whose pictures are prepared differently: leave out "
+                "--study", row=runs[0].row.name, other=run.row.name,
             )  # fmt: skip
 
 
