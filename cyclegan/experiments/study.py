@@ -13,7 +13,7 @@ from typing import Any
 from cyclegan.checkpoints.format import epoch_name
 from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.config import DIRECTIONS, Direction, direction_name
-from cyclegan.errors import ConfigError, Message, StudyError, UserError, message
+from cyclegan.errors import ConfigError, Message, StudyError, UserError, message, number_of
 from cyclegan.evaluation.scores.people import LEAST, People, judgement, percent
 from cyclegan.evaluation.scores.report import read_report
 from cyclegan.evaluation.scores.table import BY_KEY
@@ -46,8 +46,8 @@ def check_study(plan: Plan, output: Path, way: Direction) -> None:
     for run in runs:
         if prepared(run.config.data) != prepared(runs[0].config.data):
             raise ConfigError(
-                "rows {row!r} and {other!r} prepare pictures in different ways, so one study can't compare them: leave "
-                "out --study", row=runs[0].row.name, other=run.row.name,
+                "one study can't compare {row!r} with {other!r}, whose pictures are prepared differently: leave out "
+                "--study", row=runs[0].row.name, other=run.row.name,
             )  # fmt: skip
 
 
@@ -166,8 +166,8 @@ def lines(people: Mapping[str, Any], paper_way: str | None, columns: list[str]) 
         found += ["> **These votes are simulated.** Nobody has judged these pictures.", ""]
     found += [
         f"**Taken for real** (as in the paper's Table 1): study [{people['study']}]({people['folder']}), "
-        f"{people['participants']} participants, each row's first seed. The share of trials in which a translation was "
-        "taken for real, with the 95% interval over participants; 50% would be guessing."
+        f"{number_of(people['participants'], 'participant')}, each row's first seed. The share of trials in which a "
+        "translation was taken for real, with the 95% interval over participants; 50% would be guessing."
     ]
     if people["left_out"]:
         found[-1] += f" Not judged in this study, or trained anew since: {', '.join(people['left_out'])}."

@@ -25,7 +25,7 @@ Point = tuple[str, tuple[float, float, float], tuple[float, float, float]]
 
 @dataclass(frozen=True)
 class Said:
-    """What people say about a measurement.
+    """People's answers about a measurement.
 
     Args:
         studies: those about its epochs.
@@ -81,7 +81,7 @@ def scatter(one: Measurement, said: Said, say: words.Speaker) -> str:
         shown = "".join(f"<p>{html.escape(each)}</p>" for each in [*simulated, say.text_of(found.too_few)])
         return f'<section class="curves"><h2>{say.html("Scores and people")}</h2>{shown}</section>'
     about = say(
-        "Study {study}, {n} participants. Across: the score; upwards: how often a translation was taken for real, in "
+        "Study {study}, n = {n}. Across: the score; upwards: how often a translation was taken for real, in "
         "percent. Lines: 95% intervals. Kendall's τ is 1 where the score and people put the epochs in the same order, "
         "and −1 where they put them the other way round.",
         study=found.people.study, n=found.people.count,

@@ -124,7 +124,8 @@ def test_what_no_study_can_be_made_of_is_said_before_the_training(tmp_path):
     check_study(one_way, tmp_path / "fine", "ba")
     for bad, folder, said in (
         (one_way, "fine", "no row translates labels → day: choose the other --study_direction"),
-        (plan(Row("a", LENGTH), Row("b", {**LENGTH, "preprocess": "resize"})), "fine", "rows 'a' and 'b' prepare"),
+        (plan(Row("a", LENGTH), Row("b", {**LENGTH, "preprocess": "resize"})), "fine",
+         "one study can't compare 'a' with 'b', whose"),
         (one_way, "a b", "can't be a study's name"), (one_way, ".", "holds no study"),
     ):  # fmt: skip
         with pytest.raises(UserError, match=said):

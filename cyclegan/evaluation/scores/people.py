@@ -1,4 +1,4 @@
-"""People and scores: do a study's fooling rates put the epochs in the order of the figures?
+"""Agreement of scores and people: a study's fooling rates against the figures of the same checkpoints.
 
 Kendall's τ-b is 1 if a score and people put all pairs of checkpoints in the same order, −1 if none: it is positive
 where people are fooled more often by what the score calls better, whichever way the score counts.
@@ -101,7 +101,7 @@ def judged(people: People, answers: Iterable[Mapping[str, Any]]) -> dict[int, Ma
 
 @dataclass(frozen=True, eq=False)
 class Judgement:
-    """Answers of people and of scores about the same checkpoints.
+    """People's answers and scores of the same checkpoints.
 
     Args:
         people: the answers about them.
@@ -173,7 +173,7 @@ def judgement(studies: Iterable[People], way: Direction, answers: Sequence[Mappi
 
 @dataclass(frozen=True)
 class Agreement:
-    """The agreement of a figure and people about the order of checkpoints.
+    """The rank correlation of a figure with people over checkpoints.
 
     Args:
         figure: the score's figure.
@@ -206,20 +206,20 @@ class Agreement:
         return message("In simulated votes: {sentence}", sentence=said) if self.simulated else said
 
     def _sentence(self) -> Message:
+        about = {"tau": self.shown, "n": self.count}
         if self.tau is None:
-            return message("All {n} epochs are alike to this score or to people, so there is no correlation.",
-                           n=self.count)  # fmt: skip
+            return message(
+                "All epochs (n = {n}) are alike to this score or to people, so there is no correlation.", **about
+            )
         low, high = self.interval or (-1.0, 1.0)
         if low > 0:
-            return message("People agree with this score over {n} epochs (Kendall's τ {tau}).", n=self.count,
-                           tau=self.shown)  # fmt: skip
+            return message("People agree with this score (Kendall's τ {tau}; epochs: {n}).", **about)
         if high < 0:
             return message(
-                "People contradict this score over {n} epochs: they are fooled less often by what it calls better "
-                "(Kendall's τ {tau}).", n=self.count, tau=self.shown,
+                "People contradict this score: they are fooled less often by what it calls better (Kendall's τ {tau}; "
+                "epochs: {n}).", **about,
             )  # fmt: skip
-        return message("Over {n} epochs, it is open whether people agree with this score (Kendall's τ {tau}).",
-                       n=self.count, tau=self.shown)  # fmt: skip
+        return message("It is open whether people agree with this score (Kendall's τ {tau}; epochs: {n}).", **about)
 
 
 def _agreement(figure: ScoreFigure, values: Mapping[int, Mapping[str, float]], people: People) -> Agreement:

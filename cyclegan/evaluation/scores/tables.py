@@ -183,8 +183,8 @@ def _of_people(
     if len(found.answers) >= LEAST:
         taus = [(heading(each.figure, report, way), each.shown) for each in found.agreements.values()]
         yield (
-            f"agreement: whether scores and people put {len(found.answers)} epochs in the same order (1: the same, −1: "
-            "the other way round)"
+            f"agreement: whether scores and people put {number_of(len(found.answers), 'epoch')} in the same order (1: "
+            "the same, −1: the other way round)"
         ), "Kendall's τ", taus
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Names:
-    """What a report calls the checkpoints under judgement.
+    """A report's names for the checkpoints under judgement.
 
     Args:
         report: as `make_report` returns it.

@@ -59,11 +59,11 @@ def test_a_score_that_counts_either_way_agrees_with_people_where_its_better_epoc
     better = {epoch: interval(sign * 100 * rate, 1) for epoch, rate in RISING.items()}
     found = agreement(asked(RISING), better, key, score)
     assert found.tau == 1 and found.interval[0] > 0.5 and found.interval[1] == 1 and found.count == 5
-    assert str(found.sentence()) == f"People agree with this score over 5 epochs (Kendall's τ {found.shown})."
+    assert str(found.sentence()) == f"People agree with this score (Kendall's τ {found.shown}; epochs: 5)."
     worse = {epoch: interval(-sign * 100 * rate, 1) for epoch, rate in RISING.items()}
     found = agreement(asked(RISING), worse, key, score)
     assert found.tau == -1 and found.interval[1] < -0.5
-    assert str(found.sentence()).startswith("People contradict this score over 5 epochs: they are fooled less often")
+    assert str(found.sentence()).startswith("People contradict this score: they are fooled less often by what it ")
 
 
 def test_people_to_whom_all_are_alike_leave_it_open():
@@ -71,13 +71,13 @@ def test_people_to_whom_all_are_alike_leave_it_open():
     found = agreement(asked(alike), {epoch: interval(100 * rate) for epoch, rate in RISING.items()})
     low, high = found.interval
     assert low < 0 < high and low <= found.tau <= high
-    assert "it is open whether people agree with this score (Kendall's τ " in str(found.sentence())
+    assert "It is open whether people agree with this score (Kendall's τ " in str(found.sentence())
 
 
 def test_a_score_or_people_to_whom_all_are_alike_have_no_correlation():
     found = agreement(asked(RISING), {epoch: 7.0 for epoch in RISING})
     assert found.tau is None and found.interval is None and found.shown == "–"
-    assert "All 5 epochs are alike to this score or to people" in str(found.sentence())
+    assert "All epochs (n = 5) are alike to this score or to people" in str(found.sentence())
 
 
 def test_with_fewer_than_four_epochs_there_is_no_figure_but_a_sentence():
@@ -91,7 +91,7 @@ def test_with_fewer_than_four_epochs_there_is_no_figure_but_a_sentence():
 
 def test_one_participant_gives_no_interval():
     found = agreement(asked(RISING, participants=1, trials=400), {epoch: -rate for epoch, rate in RISING.items()})
-    assert found.tau == 1 and found.interval is None and "is open" in str(found.sentence())
+    assert found.tau == 1 and found.interval is None and "It is open" in str(found.sentence())
 
 
 def test_the_intervals_hold_the_truth():
