@@ -49,8 +49,8 @@ class Events:
 
     def _describe(
         self, run: str, chosen: Sequence[str] | None, direction: str | None, request: gr.Request
-    ) -> tuple[list[Any], list[UserError]]:
-        """Return the settings for these entries (entries, settled, direction), and what was wrong with them.
+    ) -> tuple[list[Any], list[UserError], str | None]:
+        """Return the settings for these entries (entries, settled, direction), what was wrong, and the direction.
 
         A run that is starting has no entry and no direction.
         """
@@ -61,13 +61,11 @@ class Events:
         valid = [value for _, value in directions]
         if found and direction is not None and direction not in valid:
             problems.append(lacking(found[0], direction))
-        values = [entry.value for entry in found]
+        values, way = [entry.value for entry in found], direction if direction in valid else usual_direction(found)
         return [
             gr.Dropdown(entry_choices(self.bench, run, found, say), value=values, multiselect=True), values,
-            gr.Radio(
-                directions, value=direction if direction in valid else usual_direction(found), visible=len(valid) > 1
-            ),
-        ], problems  # fmt: skip
+            gr.Radio(directions, value=way, visible=len(valid) > 1),
+        ], problems, way  # fmt: skip
 
     def open_page(self, request: gr.Request) -> list[Any]:
         """Show what the address names; where it names nothing that exists, the first run's defaults."""
@@ -97,12 +95,12 @@ class Events:
                 number = checked_number(asked["example"], len(runs.examples_of(self.bench.run(run))))
         except ImageError as error:
             problems.append(error)
-        described, more = self._describe(run, [entry.value for entry in found], asked["direction"], request)
+        described, more, way = self._describe(run, [entry.value for entry in found], asked["direction"], request)
         if problems := [*problems, *more]:
             warn(in_one(problems), say, say("Part of this link couldn't be shown"))
         gallery = runs.examples_gallery(self.bench.run(run))
         line = live.value(self.bench, run, say)
-        number = number or first_example(self.bench, run, described[-1].value)
+        number = number or first_example(self.bench, run, way)
         start = [self._newest(run), line, side, str(pictures), number, gallery]
         return [runs.chosen(self.bench, run, request), *described, *start]
 
@@ -110,9 +108,8 @@ class Events:
         """Show another run's defaults, and its examples."""
         gallery = runs.examples_gallery(self.bench.run(run))
         line = live.value(self.bench, run, words.speaker(request))
-        described, _ = self._describe(run, None, None, request)
-        number = first_example(self.bench, run, described[-1].value)
-        return [*described, self._newest(run), line, number, gallery]
+        described, _, way = self._describe(run, None, None, request)
+        return [*described, self._newest(run), line, first_example(self.bench, run, way), gallery]
 
     def _newest(self, run: str) -> int | None:
         return next((info.epoch for info in runs.listed(self.bench.run(run))), None)
@@ -145,7 +142,7 @@ class Events:
     def settle(self, run: str, chosen: list[str] | None, direction: str | None, request: gr.Request) -> list[Any]:
         """Return the choices as they can be compared; a notice reports what was wrong with them."""
         say = words.speaker(request)
-        described, problems = self._describe(run, chosen, direction, request)
+        described, problems, _ = self._describe(run, chosen, direction, request)
         if problems:
             warn(in_one(problems), say, say("That didn't work"))
         self.turns[request.session_hash] = self.turns.pop(request.session_hash, 0) + 1

@@ -23,7 +23,7 @@ NAMES = {
     "git", "H.264", "HEIC", "hf", "HF_ENDPOINT", "HF_HUB_OFFLINE", "hf_oauth", "HF_TOKEN", "https", "Hub", "hub",
     "Hugging", "huggingface_hub", "ID", "id", "imageA", "imageB", "import", "install", "JavaScript", "JPEG",
     "JSON", "key", "KID", "L1", "LAB", "last", "left_out.txt", "LFS", "lfs", "login", "LPIPS", "MB", "MiB", "mit",
-    "mkv", "mp4", "ms", "MTurk", "NCE", "ngf", "none", "NumPy", "other", "PASSWORD@HOST/NAME", "pedestrian_a",
+    "mkv", "gif", "mp4", "ms", "MTurk", "NCE", "ngf", "none", "NumPy", "other", "PASSWORD@HOST/NAME", "pedestrian_a",
     "pedestrian_b", "pickle", "Pillow", "pip", "pix2pix", "PNG", "png", "PostgreSQL", "postgresql", "presentation",
     "Prolific", "psycopg", "pull", "PyAV", "pydicom", "python", "qualification", "RAW", "rawpy", "README",
     "README.md", "real_real_share", "resize", "resize_crop", "RGB", "runs/imported", "runs/maps", "seed",

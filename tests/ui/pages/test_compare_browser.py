@@ -296,14 +296,14 @@ def test_another_run_brings_its_own_epochs(compare):
 
 
 def test_the_visitors_own_picture_and_a_bad_one(compare, tmp_path):
-    here = compare()
+    here = compare("?view=grid&row=2")
     wait_for_tiles(here, "epoch 1", "epoch 2")
     assert here.page.get_by_text("Your own picture is not part").is_hidden()
     picture(70, 50).save(tmp_path / "mine.png")
     here.upload(tmp_path / "mine.png")
     here.wait_for("day → night with 2 checkpoints, 3 pictures")
     here.page.get_by_text("Your own picture is not part").wait_for()
-    wait_for_query(here, "size=auto$")
+    wait_for_query(here, "size=auto&view=grid$")  # It is shown, instead of the second picture.
     (tmp_path / "bad.png").write_text("no picture")
     here.upload(tmp_path / "bad.png")
     here.wait_for_notice("not a picture but text")

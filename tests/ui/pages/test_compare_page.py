@@ -92,11 +92,15 @@ def test_a_checkpoint_that_can_not_be_read_does_not_stop_the_others(compare, app
     damaged = write_epoch(app.run, 5)
     try:
         (damaged / "gen_ab.safetensors").write_bytes(b"damaged")
-        note, _, fakes, _, found = compare(entries=["streets@epoch-0005", "streets@epoch-0001"])
+        note, _, fakes, _, found = compare(entries=["streets@epoch-0005", "streets@epoch-0001"], pictures="2")
     finally:
         shutil.rmtree(damaged)
     assert "epoch 5: " in note and [one["caption"] for one in fakes] == ["epoch 1"]
-    assert "gen_ab" in found["entries"][0]["error"] and found["entries"][0]["fake"] is None
+    assert note.count("epoch 5: ") == 1 and len(found["more"]) == 1
+    for row in (found, *found["more"]):
+        assert "gen_ab" in row["entries"][0]["error"] and row["entries"][0]["fake"] is None
+        assert row["entries"][1]["fake"] and row["disagreement"] is None
+        assert row["differences"][0][1] is None and row["differences"][0][2] > 0
 
 
 def test_a_matrix_has_examples_of_the_same_domain_below_the_picture(compare, app):
@@ -340,6 +344,17 @@ def test_more_is_allowed_on_a_computer_of_ones_own(bench):
     for wrong in ("7", "0", "-1", "x", "1.5", None, ["1"]):
         with pytest.raises(ImageError, match="give 1 to 6"):
             checked_pictures(bench, wrong)
+
+
+def test_a_time_lapse_that_can_not_be_made_leaves_no_line_of_progress(bench):
+    from cyclegan.errors import ImageError
+    from cyclegan.ui.comparing import Events
+
+    visitor, event = SimpleNamespace(headers={}), SimpleNamespace(row=None, kind="mp4")
+    shown = Events(bench).film(None, ["run@1", "run@2"], "ab", "auto", "4", visitor, event)
+    assert next(shown) == ""
+    with pytest.raises(ImageError, match="There is no picture yet"):
+        next(shown)
 
 
 # --- a visitor's own ranking --------------------------------------------------------------------------------
