@@ -53,7 +53,7 @@ class EpochOrder:
     def __init__(self, source: CheckpointSource, infos: Sequence[CheckpointInfo], order: object = "") -> None:
         found, self.problems = scores.collect({source.name: source}) if infos else ([], [])
         weights = {info.tag: info.commit_sha for info in infos}
-        self.columns: list[Column] = []
+        columns: dict[str, Column] = {}
         for one in found:
             rows = {
                 row.answer: row for row in one.epochs()
@@ -63,7 +63,9 @@ class EpochOrder:
             for figure in one.columns():
                 if any(row.value(figure) for row in rows.values()):
                     best = scores.best(figure, list(rows.values())) if figure.better else None
-                    self.columns.append(Column(one, figure, rows, best))
+                    column = Column(one, figure, rows, best)
+                    columns.setdefault(column.key, column)
+        self.columns = list(columns.values())
         self.by = next((column for column in self.columns if column.key == order), None)
         self.infos = list(infos)
         if self.by is not None:

@@ -145,7 +145,10 @@ def reports_of(source: CheckpointSource) -> tuple[list[Report], list[UserError]]
     except CheckpointError as error:
         paths = ()
         wrong.append(error)
-    here = () if isinstance(source, LocalSource) else sorted(scores_folder(source).glob("*.json"))
+    try:
+        here = [] if isinstance(source, LocalSource) else sorted(scores_folder(source).glob("*.json"))
+    except OSError:  # A visitor has typed more than a folder's name can have.
+        here = []
     for path in (*paths, *here):
         try:
             status = path.stat()

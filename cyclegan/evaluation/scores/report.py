@@ -141,6 +141,6 @@ def report_of(path: Path, content: dict[str, Any]) -> Report:
 def scores_folder(source: CheckpointSource) -> Path:
     """Return the folder of a run's scores: RUN/scores; scores/USER--NAME here for a repository of the Hub."""
     if not isinstance(source, LocalSource):
-        return Path("scores") / source.name.replace("/", "--")
+        return Path("scores") / source.name.replace("/", "--").replace("\\", "--")  # A visitor may have typed it.
     single = (source.folder / "checkpoint.json").is_file()  # The folder of one epoch, which nothing may change.
     return (source.folder.parent if single else source.folder) / "scores"

@@ -9,6 +9,7 @@ import pytest
 
 from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.errors import CheckpointError
+from cyclegan.evaluation.scores.report import scores_folder
 from cyclegan.ui import scores
 from cyclegan.ui.pages.scores import Events
 from cyclegan.ui.words import Speaker
@@ -303,3 +304,9 @@ def test_a_run_that_is_being_loaded_from_a_broken_hub(run):
     assert "Scores of a/b can&#x27;t be shown: the Hub is out of order." in about and "epoch 2" in table
     assert "No scores" not in about
     assert "evaluate a/b --epochs all" in Events(bench(**{"a/b": broken})).choose_runs(["a/b"], [], request())[2]
+
+
+@pytest.mark.parametrize("name", ["a/" + "x" * 290, "a/b@../../../etc", "a/b@..\\..\\etc"])
+def test_a_typed_name_leads_nowhere_else(name):
+    assert scores.reports_of(SimpleNamespace(scores=lambda: ([], []), name=name, url="https://hub")) == ([], [])
+    assert scores_folder(SimpleNamespace(name=name)).parent.name == "scores"
