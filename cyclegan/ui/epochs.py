@@ -306,17 +306,12 @@ def _row(
 
 
 def arrow_of(figure: Figure, say: words.Speaker, css: str = "") -> str:
-    """Return the HTML of the arrow to a figure's better way; "" where neither is.
-
-    Args:
-        figure: the figure.
-        say: the visitor's language.
-        css: a class.
-    """
+    """Return the HTML of the arrow to a figure's better way, with a class; "" where neither is."""
     if figure.better is None:
         return ""
     arrow, better = BETTER[figure.better][0], html.escape(say.text_of(BETTER[figure.better][1]))
-    return f'<span{f" class={css!r}" if css else ""} title="{better}" role="img" aria-label="{better}">{arrow}</span>'
+    kind = f' class="{css}"' if css else ""
+    return f'<span{kind} title="{better}" role="img" aria-label="{better}">{arrow}</span>'
 
 
 def legend(figures: Iterable[Figure], marks: bool, say: words.Speaker, since: int = 0) -> str:

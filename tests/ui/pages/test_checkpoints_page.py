@@ -6,6 +6,7 @@ import io
 import json
 import re
 import urllib.request
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -190,8 +191,16 @@ def of(tmp_path, epochs=1, **changes):
     return [dataclasses.replace(info, epoch=epoch) for epoch in range(epochs, 0, -1)]
 
 
+def cards(run, infos, count, chosen, say):
+    """The list of epochs of a run without scores."""
+    from cyclegan.ui import epochs
+    from cyclegan.ui.ranking import Ranking
+
+    bare = SimpleNamespace(name="bare", url=None, scores=lambda: ((), ()))
+    return epochs.cards(run, infos, count, chosen, say, Ranking(bare, infos))
+
+
 def test_many_epochs_are_shown_a_few_at_a_time(tmp_path):
-    from cyclegan.ui.epochs import cards
     from cyclegan.ui.pages.checkpoints import PAGE
 
     infos = of(tmp_path, 200)
@@ -201,7 +210,7 @@ def test_many_epochs_are_shown_a_few_at_a_time(tmp_path):
 
 
 def test_whatever_a_checkpoint_says_is_text(tmp_path):
-    from cyclegan.ui.epochs import about, cards, entry, heading
+    from cyclegan.ui.epochs import about, entry, heading
 
     evil = "<img src=x onerror=alert(1)>\"'&"
     figures = {f"{evil}{number}": float(number) for number in range(100)}
@@ -218,8 +227,6 @@ def test_whatever_a_checkpoint_says_is_text(tmp_path):
 
 
 def test_figures_stand_in_the_column_of_their_direction(tmp_path):
-    from cyclegan.ui.epochs import cards
-
     losses = {"cycle_a": 0.1, "cycle_b": 0.2, "identity_a": 0.3, "identity_b": 0.4, "disc_a": 0.5, "disc_b": 0.6}
     metrics = {"truth_l1_ab": 20.0, "disc_accuracy_b": 0.75, "fid_ab": 123.456}
     newest, older = of(tmp_path, 2, losses=losses, metrics=metrics)
@@ -233,8 +240,6 @@ def test_figures_stand_in_the_column_of_their_direction(tmp_path):
 
 
 def test_a_run_of_one_direction_has_one_column(tmp_path):
-    from cyclegan.ui.epochs import cards
-
     changes = {"losses": {"gan_ba": 0.1, "nce": 2.0}, "metrics": {"truth_l1_ba": 20.0}}
     (info,) = of(tmp_path, directions=("ba",), **changes)
     shown = cards("run", [info], 1, info, speaker())
@@ -247,8 +252,6 @@ def test_a_run_of_one_direction_has_one_column(tmp_path):
 
 
 def test_a_dot_is_only_where_something_is_better_than_something_else(tmp_path):
-    from cyclegan.ui.epochs import cards
-
     losses = {"cycle_a": 0.1, "cycle_b": 0.2}
     alone = {"reconstruction_l1_ab": 9.0, "truth_l1_ab": 20.0, "change_l1_ab": 5.0, "diversity_ab": 0.5}
     newest, older = of(tmp_path, 2, losses=losses, metrics={"truth_l1_ab": 20.0, "change_l1_ab": 6.0})
@@ -265,8 +268,6 @@ def test_a_dot_is_only_where_something_is_better_than_something_else(tmp_path):
 
 
 def test_only_epochs_of_the_same_pictures_are_compared(tmp_path):
-    from cyclegan.ui.epochs import cards
-
     (first,) = of(tmp_path, 1, losses={"cycle_a": 0.1})
     infos = [
         dataclasses.replace(first, epoch=epoch, metrics={"truth_l1_ab": value}, measured_on=split,
