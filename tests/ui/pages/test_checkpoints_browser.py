@@ -117,6 +117,7 @@ def test_another_run_and_one_that_is_not_there(checkpoints):
 
 def test_a_running_training_is_looked_at_again(checkpoints, pictured):  # noqa: F811
     here = checkpoints()
+    here.hide()
     here.page.get_by_role("button", name="Refresh").click()
     here.wait_for_notice("No newer epoch yet")
     added = write_epoch(pictured.run, 3)

@@ -313,6 +313,7 @@ def test_the_visitors_own_picture_and_a_bad_one(compare, tmp_path):
 def test_new_epochs_are_offered(compare, app):
     here = compare()
     wait_for_tiles(here, "epoch 1", "epoch 2")
+    here.hide()
     here.page.get_by_role("button", name="Refresh").click()
     here.wait_for_notice("No newer epoch yet")
     added = write_epoch(app.run, 3)
