@@ -39,6 +39,11 @@ def alts_of(part) -> list[str]:
     return part.locator("img").evaluate_all("all => all.map(e => e.alt)")
 
 
+def pictures_of(here) -> set[str]:
+    """The addresses of all results that the page has asked for."""
+    return {url for url in here.requests if "/file=" in url}
+
+
 def pixels(encoded: bytes) -> np.ndarray:
     with Image.open(io.BytesIO(encoded)) as image:
         return np.asarray(image.convert("RGB"), int)
@@ -110,13 +115,14 @@ def test_the_matrix_is_sorted_and_subtracted(compare):
     assert matrix.locator("tbody th .name").all_inner_texts() == ["example 1", "example 3"]
     # The browser subtracts what it has: each pixel's |epoch 2 − epoch 1|, times the gain.
     cell = matrix.get_by_role("button", name="example 1, epoch 2, difference from epoch 1, ×8")
-    before = len(here.requests)
+    here.page.wait_for_function("[...document.querySelectorAll('.matrix img')].every(e => e.naturalWidth)")
+    before, said = pictures_of(here), here.page.locator(".note").first.inner_text()
     check_difference(here, cell, 8)
     here.page.get_by_role("button", name="×2").click()
     cell = matrix.get_by_role("button", name="example 1, epoch 2, difference from epoch 1, ×2")
     check_difference(here, cell, 2)
     assert matrix.get_by_text(re.compile(r"^Differs by \d+\.\d$")).count() == 2
-    assert len(here.requests) == before
+    assert pictures_of(here) == before and here.page.locator(".note").first.inner_text() == said
     wait_for_query(here, "from=1&gain=2$")
     here.page.get_by_label("Difference from").select_option(label="none")
     wait_for_query(here, "example=1$")
