@@ -76,6 +76,8 @@ def test_a_visitor_walks_over_the_epochs(checkpoints, width, height, scheme):
     assert here.overflow() <= 0
     assert_tabs_fit(here, 40 if width < 600 else 24)
     trend, cards = (here.page.locator(part).first.bounding_box() for part in (".trend .curves", ".cards"))
+    figures = here.page.locator(".trend figure").evaluate_all("all => all.map(e => e.getBoundingClientRect().right)")
+    assert all(right <= width for right in figures), "panels stand below each other where there is no room"
     assert trend["y"] + trend["height"] <= cards["y"] and trend["height"] < 400, "curves first, in less than a screen"
     here.page.locator("[data-epoch=epoch-0001] button.thumbs").click()
     wait_for_epoch(here, 1)
