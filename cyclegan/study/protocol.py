@@ -104,8 +104,16 @@ class Protocol:
         counts = {kind: max(1, round(share * self.test_trials)) if share else 0 for kind, share in shares.items()}
         return {"comparison": self.test_trials - sum(counts.values()), **counts}
 
+    @property
+    def label(self) -> str:
+        """Its name on pages and in reports: a preset's name alone stands for the preset's own rules."""
+        own = PROTOCOLS.get(self.name, self)
+        # Who may take part, and for how long, isn't part of how a paper has collected its judgements.
+        changed = dataclasses.replace(self, login=own.login, session_hours=own.session_hours) != own
+        return f"{self.name}, changed" if changed else self.name
+
     def to_json(self) -> dict[str, Any]:
-        """Return the protocol as study.json and reports hold it."""
+        """Return the protocol as study.json holds it."""
         return dataclasses.asdict(self)
 
 

@@ -54,6 +54,12 @@ def page_error(error: BaseException, say: words.Speaker | None = None) -> gr.Err
     return gr.Error(html.escape(text, quote=False), title=say("That didn't work"), print_exception=False)
 
 
+def nothing_translated(problem: gr.Error, say: words.Speaker) -> str:
+    """Return the HTML of the line about a failure; it remains when the notice at the corner (`page_error`) is gone."""
+    reason = html.unescape(str(problem.message)).removesuffix(".")
+    return html.escape(say("Nothing was translated: {reason}.", reason=reason), quote=False)
+
+
 def raise_for_page(error: BaseException, say: words.Speaker | None = None) -> NoReturn:
     """Raise the error's sentence for the visitor (`page_error`)."""
     shown = page_error(error, say)

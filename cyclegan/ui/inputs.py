@@ -97,14 +97,40 @@ def reduced(picture: Image.Image, say: words.Speaker) -> tuple[Image.Image, list
     return smaller, [say("Your picture of {before} was reduced to {after} first.", before=before, after=after)]
 
 
-def unless_bad(payload: dict | None) -> Any:
-    """After a failure, empty the picture's box if the picture was the reason, so that another can be dropped."""
+def picked(image: gr.Image, **event: Any) -> tuple[gr.State, gr.State]:
+    """Return a state that changes when the visitor gives or takes away a picture, and the number of refused ones.
+
+    Not the box itself: a picture that replaces another changes that twice, and would be translated, or refused, twice.
+    Nor its `input`: when a picture is taken away that the server had put there, it still brings that picture.
+
+    Args:
+        image: the picture's box; `unless_bad` empties it after a failure.
+        event: options of its event.
+    """
+    now, refused = gr.State(None), gr.State(0)
+    image.change(picture_of, [image, now, refused], now, preprocess=False, **event)
+    return now, refused
+
+
+def picture_of(payload: dict | None, before: Sequence[Any] | None, refused: int) -> Any:
+    """Return the address of the picture in the box, with the number of pictures that were refused before it."""
+    if payload is None and before is not None and before[1] != refused:
+        return gr.skip()  # The server has emptied the box, and the reason remains on the page.
+    return [payload and (payload.get("path") or payload.get("url")), refused]
+
+
+def unless_bad(payload: dict | None, refused: int) -> list[Any]:
+    """After a failure, empty the picture's box if the picture was the reason, so that another can be dropped.
+
+    Returns:
+        The box's value, and the number of refused pictures.
+    """
     try:
         if payload is not None:
             open_image(source_of(payload))
     except Exception:
-        return None
-    return gr.skip()
+        return [None, refused + 1]
+    return [gr.skip(), refused]
 
 
 def for_browsers(payload: dict | None, request: gr.Request) -> Any:

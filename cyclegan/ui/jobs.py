@@ -25,7 +25,7 @@ from cyclegan.errors import ImageError, number_of
 from cyclegan.images import open_image
 from cyclegan.pixels import PictureFacts, notes_on, recorded_facts
 from cyclegan.ui import inputs, runs, words
-from cyclegan.ui.feedback import busy, notices, page_error, raise_for_page
+from cyclegan.ui.feedback import busy, nothing_translated, notices, page_error, raise_for_page
 from cyclegan.ui.inputs import by
 from cyclegan.ui.results import SERVED, file_name
 from cyclegan.ui.workbench import Workbench
@@ -183,8 +183,9 @@ def cleared(job: Iterator[list[Any]], say: words.Speaker) -> Iterator[list[Any]]
     try:
         yield from job
     except Exception as error:
-        yield [say("Nothing was translated."), None]
-        raise_for_page(error, say)
+        problem = page_error(error, say)
+        yield [nothing_translated(problem, say), None]
+        raise_for_page(problem, say)
 
 
 def _shown(

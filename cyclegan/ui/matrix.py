@@ -28,7 +28,7 @@ from cyclegan.ui.comparison import (
     tile_names,
     usual_direction,
 )  # fmt: skip
-from cyclegan.ui.feedback import busy, raise_for_page
+from cyclegan.ui.feedback import busy, nothing_translated, page_error, raise_for_page
 from cyclegan.ui.inputs import by
 from cyclegan.ui.live import waiting
 from cyclegan.ui.results import Picture, Result, ResultRequest, file_name, served
@@ -81,8 +81,9 @@ def compare(
             yield [busy(inputs.loading(say)), *[gr.skip()] * 4]
         yield from comparison.run(remarks)
     except Exception as error:
-        yield [say("Nothing was translated."), None, [], [], None]
-        raise_for_page(error, say)
+        problem = page_error(error, say)
+        yield [nothing_translated(problem, say), None, [], [], None]
+        raise_for_page(problem, say)
 
 
 def film(

@@ -6,6 +6,7 @@ import functools
 import html
 import json
 import math
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -26,8 +27,7 @@ from cyclegan.evaluation.scores.tables import LABELS, columns_of, measured_score
 from cyclegan.ui import words
 from cyclegan.ui.curves import Reference, score_panel
 from cyclegan.ui.epochs import BETTER, arrow_of, date, legend
-
-COMMAND = "python -m cyclegan evaluate {run} --epochs all --dataset {data}"
+from cyclegan.ui.studies import offered_dataset, to_copy
 
 
 @dataclass(frozen=True)
@@ -179,15 +179,46 @@ def choices(found: Sequence[Measurement]) -> list[tuple[str, str]]:
 # --- in words -----------------------------------------------------------------------------------------------
 
 
-def nothing(runs: Mapping[str, CheckpointSource], say: words.Speaker) -> str:
-    """Return the HTML for runs without scores: the command that measures them."""
-    name, source = next(iter(runs.items()), ("RUN", None))
-    command = html.escape(COMMAND.format(run=source.name if source and source.url else f"runs/{name}", data="DATA"))
+def nothing(runs: Mapping[str, CheckpointSource], say: words.Speaker, *, own: bool) -> str:
+    """Return the HTML for runs without scores: the command that measures those of the first one, to copy.
+
+    Args:
+        runs: at least one.
+        say: the visitor's language.
+        own: whether the visitor owns this computer, whose folders are shown to nobody else.
+    """
+    source = next(iter(runs.values()))
+    command = ["python", "-m", "cyclegan", "evaluate", _to_name(source, own), "--epochs", "all"]
     said = say.html(
         "No scores have been measured yet. This command measures those of every epoch, with baselines; then press "
         "Refresh."
     )
-    return f"<p>{said}</p><pre><code>{command}</code></pre>"
+    if not _finds_dataset(source, say):
+        command += ["--dataset", "DATA"]
+        said += " " + say.html("Replace DATA with the path of the data set's folder.")
+    return f'<p>{said}</p><ul class="to-copy">{to_copy("", shlex.join(command), say)}</ul>'
+
+
+def _to_name(source: CheckpointSource, own: bool) -> str:
+    """Return a run as the command line takes it: USER/NAME, or a folder as seen from the app's."""
+    if not isinstance(source, LocalSource):
+        return source.name
+    if not own:
+        return f"runs/{source.name}"
+    folder, here = source.folder.resolve(), Path.cwd()
+    return str(folder.relative_to(here) if folder.is_relative_to(here) else folder)
+
+
+def _finds_dataset(source: CheckpointSource, say: words.Speaker) -> bool:
+    """Return whether `evaluate` finds the data set that a run was trained on by itself."""
+    try:
+        info = next(iter(source.list()), None)
+    except CheckpointError:
+        return False
+    if info is None or info.config is None:
+        return False
+    dataset, problem = offered_dataset(source, info.config.data.dataset, say)
+    return bool(dataset) and not problem
 
 
 def measured_on(one: Measurement, say: words.Speaker) -> str:

@@ -20,6 +20,8 @@ from cyclegan.ui import words
 from cyclegan.ui.results import served
 
 FORMATS = ("md", "json", "csv", "parquet")
+COPY = Path(__file__).with_name("copy.js")
+"""The script behind the buttons of `to_copy`."""
 
 
 def card(study: Study, say: words.Speaker, *, owner: bool = False, own: bool = False) -> str:
@@ -76,7 +78,7 @@ def _how(study: Study, say: words.Speaker) -> str:
     else:
         trials = [say("{n} trial", "{n} trials", test)]
     limit = say("{ms} ms per picture", ms=protocol.exposure_ms) if protocol.exposure_ms else say("without time limit")
-    return ", ".join([*trials, limit, say("protocol {name}", name=protocol.name)])
+    return ", ".join([*trials, limit, say("protocol {name}", name=protocol.label)])
 
 
 def _addresses(study: Study, address: str, say: words.Speaker, *, own: bool) -> str:
@@ -100,9 +102,9 @@ def _addresses(study: Study, address: str, say: words.Speaker, *, own: bool) -> 
         "These addresses open only the study, without the workbench around it. Where an address has no participant id, "
         "the browser keeps a random one."
     )
-    sent = "".join(_to_copy(who, address + end, say, path=True) for who, end in ends.items())
+    sent = "".join(to_copy(who, address + end, say, path=True) for who, end in ends.items())
     only_here = _only_here(study, say) if own else ""
-    return f'<h3>{say.html("Send it to people")}</h3>{only_here}<p class="how">{how}</p><ul class="links">{sent}</ul>'
+    return f'<h3>{say.html("Send it to people")}</h3>{only_here}<p class="how">{how}</p><ul class="to-copy">{sent}</ul>'
 
 
 def _only_here(study: Study, say: words.Speaker) -> str:
@@ -118,15 +120,23 @@ def _only_here(study: Study, say: words.Speaker) -> str:
         say("For your network, from this computer"): serve,
         say("For everyone, as a Space on the Hub"): [*space, "--study", folder, "--votes", "USER/VOTES"],
     }
-    rows = "".join(_to_copy(what, shlex.join(command), say) for what, command in ways.items())
-    return f'<div class="only-here" hidden><p>{said}</p><ul class="links">{rows}</ul></div>'
+    rows = "".join(to_copy(what, shlex.join(command), say) for what, command in ways.items())
+    return f'<div class="only-here" hidden><p>{said}</p><ul class="to-copy">{rows}</ul></div>'
 
 
-def _to_copy(what: str, text: str, say: words.Speaker, *, path: bool = False) -> str:
-    """Return the HTML of a text with a button that copies it; with `path`, studies.js completes it to an address."""
+def to_copy(what: str, text: str, say: words.Speaker, *, path: bool = False) -> str:
+    """Return the HTML of a text with a button that copies it, an item of a list `.to-copy`, for COPY's script.
+
+    Args:
+        what: a line above it; may be empty.
+        text: what is copied.
+        say: the visitor's language.
+        path: the text is an address relative to the page's; studies.js completes it.
+    """
     data = f' data-path="{html.escape(text)}"' if path else ""
+    above = f"<span>{html.escape(what)}</span>" if what else ""
     return (
-        f"<li><span>{html.escape(what)}</span><code{data}>{html.escape(text)}</code>"
+        f"<li>{above}<code{data}>{html.escape(text)}</code>"
         f'<button type="button">{say.html("Copy")}</button></li>'
     )
 

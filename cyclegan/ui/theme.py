@@ -70,7 +70,7 @@ def header(page: str) -> None:
         page: its path.
     """
     pages = {
-        "": words.label("Translate"), "compare": words.label("Compare"), "files": words.label("Video and files"),
+        "": words.label("Translate"), "compare": words.label("Compare"), "files": words.label("Files"),
         "checkpoints": words.label("Checkpoints"), "scores": words.label("Scores"), "studies": words.label("Studies"),
     }  # fmt: skip
     gr.HTML("<h1>CycleGAN workbench</h1>", elem_classes="title", padding=False)

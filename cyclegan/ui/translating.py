@@ -20,7 +20,7 @@ from cyclegan.evaluation.grids import cut_grid
 from cyclegan.evaluation.likeness import features, nearer_domain
 from cyclegan.images import mean_difference, open_image
 from cyclegan.ui import inputs, runs, words
-from cyclegan.ui.feedback import busy, notices, raise_for_page
+from cyclegan.ui.feedback import busy, nothing_translated, notices, page_error, raise_for_page
 from cyclegan.ui.inputs import by
 from cyclegan.ui.jobs import time_left
 from cyclegan.ui.live import is_starting, waiting
@@ -56,9 +56,10 @@ def translate(
     try:
         yield from _translate(bench, payload, run, epoch, size, reading, say)
     except Exception as error:
+        problem = page_error(error, say)
         headings = _plain_headings(bench, run, epoch, reading, say)
-        yield [say("Nothing was translated."), *EMPTY * len(DIRECTIONS), *headings]
-        raise_for_page(error, say)
+        yield [nothing_translated(problem, say), *EMPTY * len(DIRECTIONS), *headings]
+        raise_for_page(problem, say)
 
 
 def _plain_headings(

@@ -642,8 +642,8 @@ def test_networks_run_on_the_gpu_that_a_space_is_lent(make_run, tmp_path, run_sc
     assert translated[0] == 1 and translated[1].startswith("Epoch 1, 40×40 pixels")
     # Nothing to translate takes no GPU, and what goes wrong on one is told as a sentence.
     assert nothing == [0, "Choose a picture."]
-    assert damaged[:2] == [0, "Nothing was translated."]
-    assert missing == [0, "Nothing was translated.", "run has no epoch 9; it has 1"]
+    assert damaged[:2] == [0, f"Nothing was translated: {damaged[2]}."]
+    assert missing == [0, "Nothing was translated: run has no epoch 9; it has 1.", "run has no epoch 9; it has 1"]
 
 
 def test_elsewhere_nothing_is_wrapped_and_torch_is_warmed(monkeypatch):

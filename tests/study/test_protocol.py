@@ -31,6 +31,16 @@ def test_every_field_can_be_overridden_and_explains_itself():
     assert Protocol(**json.loads(json.dumps(changed.to_json()))) == changed
 
 
+def test_a_presets_name_alone_stands_for_its_own_rules():
+    assert all(p.label == name for name, p in PROTOCOLS.items())
+    changed = protocol("cyclegan2017", practice_trials=2, test_trials=6)
+    assert changed.label == "cyclegan2017, changed" and changed.name == "cyclegan2017", "old studies read alike"
+    assert protocol("pick", mask=True).label == "pick, changed"
+    assert protocol("pick", login="huggingface", session_hours=48).label == "pick", "the paper's questions all the same"
+    shorter = dataclasses.replace(changed, name="cyclegan2017, shortened")
+    assert shorter.label == "cyclegan2017, shortened" and Protocol(test_trials=7).label == "custom"
+
+
 @pytest.mark.parametrize(
     ("preset", "overrides", "sentence"),
     [

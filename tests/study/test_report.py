@@ -93,6 +93,7 @@ def test_asked_for_the_fake_it_is_the_other_side():
     votes = made_votes(real, 4)
     other = votes["chosen_side"].map({"left": "right", "right": "left"})
     swapped = reported(fake, votes.assign(chosen_side=other))
+    assert "Protocol: cyclegan2017, changed; study" in told(swapped), "another question than the preset's"
     assert swapped["epochs"][0]["fooling_rate"] == reported(real, votes)["epochs"][0]["fooling_rate"]
 
 

@@ -110,6 +110,7 @@ def _layout(bench: Workbench) -> SimpleNamespace:
     wanted_example = gr.State(1)  # The example to begin with.
     known = gr.State(None)  # The newest epoch of the run that the page knows.
     settled = gr.State(None)  # The entries as the server has put them; others are the visitor's choice.
+    picked, refused = inputs.picked(image, **QUEUED)
     turned = gr.State(None)  # Changes when the visitor changes the entries.
     return SimpleNamespace(**{name: part for name, part in locals().items() if name not in HELPERS})
 
@@ -141,7 +142,7 @@ def _wire(parts: SimpleNamespace, events: Events) -> None:
     # Not `input`: for a typed value, gradio reports only a change. Queued, or the state's change isn't reported.
     parts.entries.change(events.notice, [parts.entries, parts.settled], parts.turned, **unread, **QUEUED)
     ready = gr.on(
-        [image.change, parts.turned.change, parts.direction.input, size.input, parts.pictures.input],
+        [parts.picked.change, parts.turned.change, parts.direction.input, size.input, parts.pictures.input],
         shows_errors(events.settle), choices, settings, trigger_mode="always_last", **unread, **QUEUED,
     )  # fmt: skip
     compared = ready.success(
@@ -150,7 +151,7 @@ def _wire(parts: SimpleNamespace, events: Events) -> None:
         show_progress="hidden", api_name="compare", api_description=ABOUT,
     )  # fmt: skip
     ready.success(shows_errors(events.draw), parts.entries, parts.charts, **unread, **QUEUED)
-    compared.failure(inputs.unless_bad, image, image, **unread, **opening)
+    compared.failure(inputs.unless_bad, [image, parts.refused], [image, parts.refused], **unread, **opening)
     compared.success(shows_errors(inputs.for_browsers), image, image, **unread, **opening)
     parts.cancel.click(events.stop, parts.viewer, [note, parts.viewer], cancels=[compared], **QUICK)
     parts.refresh.click(shows_errors(events.look_again), [*choices, known], [*settings, known], **unread, **QUEUED)

@@ -12,7 +12,8 @@ import gradio as gr
 from cyclegan.checkpoints.sources import CheckpointSource
 from cyclegan.errors import Message, UserError, message
 from cyclegan.ui import epochs, score_scatter, scores, words
-from cyclegan.ui.feedback import notices, shows_errors
+from cyclegan.ui.feedback import busy, notices, shows_errors
+from cyclegan.ui.studies import COPY
 from cyclegan.ui.theme import announce, header
 from cyclegan.ui.workbench import Workbench
 
@@ -56,7 +57,10 @@ def _layout(bench: Workbench) -> SimpleNamespace:
     with gr.Row(elem_classes="choose-scores"):
         choice = gr.Radio([], label=words.label("Direction"), visible=False)
         refresh = gr.Button(words.label("Refresh"), size="sm")
-    about = gr.HTML(elem_classes="about-scores")
+    copy = COPY.read_text(encoding="utf-8")
+    about = gr.HTML(
+        busy(words.speaker()("Starting …")), elem_classes="about-scores", js_on_load=copy, words=words.for_script(copy)
+    )
     advice = gr.HTML(elem_classes="advice")
     table = gr.HTML(elem_classes="scores-table", js_on_load=SCRIPT.read_text(encoding="utf-8"))
     with gr.Column(elem_classes="chosen", visible=False) as column:
@@ -107,7 +111,7 @@ class Events:
         asked = [name for name in sources if name not in self.bench.runs and name not in said]
         problems += [*unread, *(message("no scores of {run} were found", run=name) for name in asked)]
         if not found:
-            shown = notices(problems, say) + scores.nothing(sources or self.bench.runs, say)
+            shown = notices(problems, say) + scores.nothing(sources or self.bench.runs, say, own=self.bench.own)
             return [gr.Radio([], value=None, visible=False), shown, "", "", *self._nothing(), ""]
         of_run = [each for each in found if run in each.reports] or found
         one = next((each for each in found if each.key == key), of_run[0])

@@ -14,12 +14,12 @@ from cyclegan.study.shelf import KEY_VARIABLE, Studies
 from cyclegan.ui import live, words
 from cyclegan.ui.feedback import busy, shows_errors
 from cyclegan.ui.pages import study_form
-from cyclegan.ui.studies import card, drawn_report, report_files, results
+from cyclegan.ui.studies import COPY, card, drawn_report, report_files, results
 from cyclegan.ui.theme import announce, header
 from cyclegan.ui.workbench import Workbench
 
 CSS = Path(__file__).with_name("studies.css")
-SCRIPT = Path(__file__).with_name("studies.js")
+SCRIPTS = [COPY, Path(__file__).with_name("studies.js")]
 
 REPORTS: dict[str, Any] = {"concurrency_id": "reports", "concurrency_limit": 2}
 PRIVATE = {"show_progress": "hidden", "api_visibility": "private", **REPORTS}
@@ -78,7 +78,7 @@ def _layout(studies: Studies) -> SimpleNamespace:
             list(studies.by_name), value=next(iter(studies.by_name), None), label=words.label("Study"),
             visible=len(studies.by_name) > 1, filterable=False,
         )  # fmt: skip
-    script = SCRIPT.read_text(encoding="utf-8")
+    script = "\n".join(path.read_text(encoding="utf-8") for path in SCRIPTS)
     shown = gr.HTML(elem_classes="study-card", js_on_load=script, words=words.for_script(script))
     note = gr.HTML("", label="note", elem_classes="note")
     table = gr.HTML(elem_classes="results-table", visible=False)

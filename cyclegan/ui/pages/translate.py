@@ -93,7 +93,7 @@ def _layout(bench: Workbench) -> SimpleNamespace:
             epoch, refresh = runs.epoch_dropdown(infos)
             size = inputs.size_dropdown()
     known = gr.State(None)  # The newest epoch that the page knows.
-    picked = gr.State(None)  # The address of the picture in the box.
+    picked, refused = inputs.picked(image, **QUEUED)
     shown_run = gr.State(next(iter(bench.runs)))  # The run that the page shows, whatever is typed.
     boxes = [row.box for row in rows]
     about = [shown_run, known, training, introduction, epoch, reading, *boxes]
@@ -213,10 +213,6 @@ class Events:
         values[first : first + len(self.rows)] = [gr.skip()] * len(self.rows)
         return values
 
-    def address_of(self, payload: dict | None) -> str | None:
-        """Return the address of the picture in the box, None without one."""
-        return payload and (payload.get("path") or payload.get("url"))
-
     def translate(
         self, image: dict | None, run: str | None = None, epoch: str | None = None, size: str = "auto",
         reading: str = "both", request: gr.Request = None,  # type: ignore[assignment]  # gradio's way to ask for it
@@ -257,11 +253,8 @@ def _wire(parts: SimpleNamespace, events: Events) -> None:
     sliders = [slider for row in parts.rows for slider in row.sliders]
     slid = {"fn": events.slide, "inputs": [parts.view, *results[1:]], "outputs": sliders, "preprocess": False, **QUICK}
 
-    # A picture that replaces another changes the box twice, and would be translated, or refused, twice. Not `input`:
-    # when a picture is taken away that the server had put there, it still brings that picture.
-    image.change(events.address_of, image, parts.picked, preprocess=False, **QUEUED)
     given = gr.on([parts.picked.change, parts.size.input], **work, api_name="translate", api_description=ABOUT)
-    given.failure(inputs.unless_bad, image, image, preprocess=False, **opening)
+    given.failure(inputs.unless_bad, [image, parts.refused], [image, parts.refused], preprocess=False, **opening)
     given.success(shows_errors(inputs.for_browsers), image, image, preprocess=False, **opening).then(**slid)
 
     # First the run's own epoch, then the picture, because the picture's change translates it with the epoch shown.

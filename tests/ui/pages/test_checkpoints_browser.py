@@ -43,17 +43,26 @@ def wait_for_thumbnails(here, epoch, count):
 
 
 def assert_tabs_fit(here, least):
-    """All six can be read and tapped: within the page, of one row, none cut."""
-    tabs = here.page.locator(".navigation > *").evaluate_all(
-        "all => all.map(e => { const r = e.getBoundingClientRect();"
-        " return [r.left, r.right, r.height, e.scrollWidth - e.clientWidth, r.top] })"
-    )
-    width = here.page.viewport_size["width"]
-    assert len(tabs) == 6
-    assert all(left >= 0 and right <= width and right - left >= 24 for left, right, *_ in tabs), tabs
-    assert all(height >= least and cut <= 0 for *_, height, cut, _ in tabs), tabs
-    assert len({round(tab[-1]) for tab in tabs}) == 1, tabs
-    assert all(one[1] <= other[0] for one, other in zip(tabs, tabs[1:], strict=False)), "none lies over another"
+    """All six can be read and tapped: of one row and one line each, within the text's edges, also on a small phone."""
+    size = here.page.viewport_size
+    for width in (size["width"], *((360,) if size["width"] < 600 else ())):
+        here.page.set_viewport_size({**size, "width": width})
+        here.page.wait_for_function(
+            "document.querySelector('.navigation').getAnimations({subtree: true}).length == 0"
+        )  # Buttons change their font slowly.
+        tabs = here.page.locator(".navigation > *").evaluate_all(
+            "all => all.map(e => { const r = e.getBoundingClientRect(), text = document.createRange();"
+            " text.selectNodeContents(e); const lines = new Set([...text.getClientRects()].map(r => Math.round(r.top)));"
+            " return [r.left, r.right, r.height, e.scrollWidth - e.clientWidth, r.top, lines.size] })"
+        )
+        title = here.page.locator("h1").bounding_box()
+        left, right = title["x"] - 0.5, title["x"] + title["width"] + 0.5
+        assert len(tabs) == 6
+        assert all(left <= begin and end <= right and end - begin >= 24 for begin, end, *_ in tabs), (width, tabs)
+        assert all(height >= least and cut <= 0 and lines == 1 for *_, height, cut, _, lines in tabs), (width, tabs)
+        assert len({round(tab[-2]) for tab in tabs}) == 1, tabs
+        assert all(one[1] <= other[0] for one, other in zip(tabs, tabs[1:], strict=False)), "none lies over another"
+    here.page.set_viewport_size(size)
 
 
 @pytest.mark.parametrize("width, height, scheme", [(1280, 900, "light"), (390, 844, "dark")])
@@ -67,6 +76,8 @@ def test_a_visitor_walks_over_the_epochs(checkpoints, width, height, scheme):
     assert here.overflow() <= 0
     assert_tabs_fit(here, 40 if width < 600 else 24)
     trend, cards = (here.page.locator(part).first.bounding_box() for part in (".trend .curves", ".cards"))
+    figures = here.page.locator(".trend figure").evaluate_all("all => all.map(e => e.getBoundingClientRect().right)")
+    assert all(right <= width for right in figures), "panels stand below each other where there is no room"
     assert trend["y"] + trend["height"] <= cards["y"] and trend["height"] < 400, "curves first, in less than a screen"
     here.page.locator("[data-epoch=epoch-0001] button.thumbs").click()
     wait_for_epoch(here, 1)

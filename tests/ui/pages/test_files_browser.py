@@ -133,7 +133,7 @@ def test_bad_files_are_told_and_the_next_works(here, tmp_path):
     here.choose(tmp_path / "text.mp4")
     button(here, "Translate the video").click()
     here.wait_for_notice("text.mp4 is not a video that can be read here")
-    here.wait_for("Nothing was translated")
+    here.wait_for("Nothing was translated: text.mp4 is not a video that can be read here")
     here.page.get_by_label("Clear").first.click()
     here.choose(make_clip(tmp_path / "good.mp4", [Fraction(i, 10) for i in range(4)], sound="aac"))
     here.page.get_by_label("Size of the result").click()

@@ -33,7 +33,15 @@ def test_scores_come_are_sorted_and_open_their_pictures(visit, run, width, heigh
     korean = locale == "ko-KR"
     one, two = ("에폭 1", "에폭 2") if korean else ("epoch 1", "epoch 2")
     here = visit(width, height, scheme, locale, "scores")
-    here.page.get_by_text("python -m cyclegan evaluate").wait_for()
+    here.wait_for_notice("Starting …")  # Not an empty page while the files are read.
+    told = here.page.get_by_text("python -m cyclegan evaluate")
+    told.wait_for()
+    assert told.evaluate("e => e.scrollWidth - e.clientWidth") <= 0 and here.overflow() <= 0, "a command is whole"
+    here.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    here.page.get_by_role("button", name="복사" if korean else "Copy", exact=True).click()
+    here.page.get_by_role("button", name="복사했습니다" if korean else "Copied").wait_for()
+    assert here.page.evaluate("navigator.clipboard.readText()") == told.inner_text()
+    assert str(run) in told.inner_text()
     write_scores(run)
     here.page.get_by_role("button", name="새로 고침" if korean else "Refresh").click()
     here.page.get_by_text("어느 에폭이 좋을까요?" if korean else "Which epoch?").wait_for()
@@ -52,9 +60,15 @@ def test_scores_come_are_sorted_and_open_their_pictures(visit, run, width, heigh
     assert here.page.locator(".scores thead tr th:first-child").all_inner_texts() == references
 
     # The head and the first column stay in sight when the table is scrolled.
+    # Where the table is cut, its edge fades until there is nothing more to scroll to.
+    here.page.locator(".scores-table .table").evaluate("box => box.style.width = '300px'")
+    fades = "size => getComputedStyle(document.querySelector('.scores-table .table')).maskSize == size"
+    here.page.wait_for_function(fades, arg="100% 100%")
     here.page.locator(".scores-table .table").evaluate("box => box.scrollTo(box.scrollWidth, 0)")
+    here.page.wait_for_function(fades, arg="calc(100% + 48px) 100%")
     first = here.page.locator(".scores tbody th").first.bounding_box()
     assert first["x"] >= 0 and first["width"] < width / 2
+    here.page.locator(".scores-table .table").evaluate("box => box.style.width = ''")
 
     here.page.locator(".scores tbody tr", has_text=one).locator("td").last.click()
     here.page.locator(".heading h2").get_by_text("1").wait_for()

@@ -66,7 +66,7 @@ def bench(*folders, **more):
             raise CheckpointError("there is no run {name}", name=name)
         return {**runs, **more}[name]
 
-    return SimpleNamespace(runs=runs, run=run, takes_more=True, studies=None)
+    return SimpleNamespace(runs=runs, run=run, takes_more=True, studies=None, own=True)
 
 
 def collected(*folders):
@@ -172,11 +172,36 @@ def test_links_name_the_epoch(run):
 # --- the events ---------------------------------------------------------------------------------------------
 
 
-def test_without_scores_the_page_names_the_command(run):
+def command(html):
+    """The command that a page without scores names, after `python -m cyclegan`."""
+    return re.search("<code>python -m cyclegan (.*?)</code><button", html)[1]
+
+
+def test_without_scores_the_page_names_the_command(run, tmp_path, monkeypatch):
     names, opened, radio, about, advice, table, *_ = Events(bench(run)).open_page(request())
     assert names == opened == ["mine"]
-    assert "python -m cyclegan evaluate runs/mine --epochs all --dataset DATA" in about
+    assert command(about) == f"evaluate {run} --epochs all --dataset DATA" and "Replace DATA with the path" in about
     assert (advice, table, radio.visible) == ("", "", False)
+    monkeypatch.chdir(tmp_path)
+    assert command(scores.nothing(bench(run).runs, SAY, own=True)) == "evaluate mine --epochs all --dataset DATA"
+    shown = scores.nothing(bench(run).runs, SAY, own=False)
+    assert command(shown) == "evaluate runs/mine --epochs all --dataset DATA", "a server's folders are its owner's"
+
+
+@pytest.mark.parametrize("dataset, known", [
+    ("streets:count=9", True), ("USER/maps", True), ("maps", False), ("unknown", False),
+])  # fmt: skip
+def test_the_command_names_a_data_set_only_where_the_runs_own_is_missing(
+    run, dataset, known, make_checkpoint, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    config = make_checkpoint(run) / "config.json"
+    values = json.loads(config.read_text())
+    values["data"]["dataset"] = dataset
+    config.write_text(json.dumps(values))
+    shown = scores.nothing(bench(run).runs, SAY, own=True)
+    assert command(shown) == "evaluate mine --epochs all" + ("" if known else " --dataset DATA")
+    assert ("Replace DATA" in shown) != known
 
 
 def test_scores_that_appear_or_change_are_shown_at_the_next_refresh(run):
@@ -298,7 +323,9 @@ def test_a_run_that_is_being_loaded_from_a_broken_hub(run):
     def scores_of():
         raise CheckpointError("the Hub is out of order")
 
-    broken = SimpleNamespace(scores=scores_of, name="a/b", url="https://hub", refresh=lambda: None)
+    broken = SimpleNamespace(
+        scores=scores_of, list=scores_of, name="a/b", url="https://hub", refresh=lambda: None
+    )
     write_scores(run)
     _, _, about, _, table, *_ = Events(bench(run, **{"a/b": broken})).choose_runs(["mine", "a/b"], [], request())
     assert "Scores of a/b can&#x27;t be shown: the Hub is out of order." in about and "epoch 2" in table

@@ -25,7 +25,7 @@ def test_the_owner_sees_the_study_and_its_results(visit, width, height, scheme):
     assert way == ["Try it: nothing is recorded", "Take part: it is recorded"]
     # Whole addresses, without what the page's own one ends in.
     whole = link.evaluate("e => e.href")
-    shown = here.page.locator(".links code[data-path]").all_inner_texts()
+    shown = here.page.locator(".to-copy code[data-path]").all_inner_texts()
     assert shown == [whole + end for end in ("?participant=ID", "?PROLIFIC_PID={{%PROLIFIC_PID%}}", "")]
     only_here = here.page.locator(".only-here")
     assert only_here.is_visible() and "Only this computer can open the addresses below" in only_here.inner_text()
@@ -33,7 +33,7 @@ def test_the_owner_sees_the_study_and_its_results(visit, width, height, scheme):
     commands = only_here.locator("code").all_inner_texts()
     assert commands[0].endswith("--host 0.0.0.0") and "hub space USER/NAME" in commands[1]
     here.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    here.page.locator(".links code[data-path] + button").first.click()
+    here.page.locator(".to-copy code[data-path] + button").first.click()
     here.page.get_by_role("button", name="Copied").wait_for()
     assert here.page.evaluate("navigator.clipboard.readText()") == shown[0]
     assert here.overflow() <= 0
