@@ -221,6 +221,30 @@ def test_a_folder_of_nearly_that_name_is_named(tmp_path, monkeypatch, given, mea
     assert str(no_folder(text)) == f"there is no folder {text!r}{near}"
 
 
+@pytest.mark.parametrize(("make", "given", "meant"), [
+    (unpaired, "data/mine/trainA", "data/mine"), (unpaired, "data/mine/testB", "data/mine"),
+    (pairs, "data/mine/train", "data/mine"), (unpaired, "data", "data/mine"),
+    (lambda r: [write(r / "train" / d, 1) for d in ("day", "night")], "data/mine/train/day", "data/mine"),
+    (lambda r: [write(r / d, 1) for d in ("day", "night")], "./data/mine/night", "data/mine"),
+    (lambda r: [write(r / d, 1) for d in ("a", "b", "c")], "data/mine/a", None),
+    (lambda r: [unpaired(r), write(r / "more", 1)], "data/mine/more", None),
+])  # fmt: skip
+def test_a_folder_too_deep_or_too_high_gets_the_data_set_named(tmp_path, monkeypatch, make, given, meant):
+    make(tmp_path / "data/mine")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="has neither trainA and trainB nor train in it") as caught:
+        find_data(DataConfig(dataset=given))
+    first = str(caught.value).splitlines()[0]
+    assert (f"(did you mean {meant}?)" in first) if meant else ("did you mean" not in first)
+
+
+def test_the_folder_that_one_stands_in_gets_it_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(unpaired(tmp_path) / "trainA")
+    with pytest.raises(DataError) as caught:
+        find_data(DataConfig(dataset="."))
+    assert f"(did you mean {tmp_path}?)" in str(caught.value)
+
+
 def test_a_nested_sentence_is_korean_as_a_whole(tmp_path, monkeypatch):
     (tmp_path / "data/maps").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
