@@ -240,8 +240,8 @@ def build(args: argparse.Namespace) -> int:
     if study.protocol != rules:
         whole = trial_counts(rules.practice_trials, rules.test_trials)
         print(
-            f"note: {rules.name} has {whole['practice']} and {whole['test']}, for which "
-            f"there are too few pictures; with --protocol {rules.name}, no study is built then"
+            f"note: {DEFAULT} has {whole['practice']} and {whole['test']}, for which "
+            f"there are too few pictures; with --protocol {DEFAULT}, no study is built then"
         )
     if args.verbose:
         print(reports[0].text())

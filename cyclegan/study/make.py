@@ -90,6 +90,7 @@ def make_study(
     from cyclegan.study.build import Preparation, build
 
     rules = protocol if isinstance(protocol, Protocol) else preset(protocol or DEFAULT)
+    rules = dataclasses.replace(rules, name=rules.called)
     arms = _choose_arms(source, epochs, direction, note)
     last = arms[-1]
     config = last.info.config or last.source.load(last.info.epoch, (direction,)).config

@@ -27,7 +27,7 @@ class Protocol:
         StudyError: a value has the wrong type or is out of range, or the fields contradict each other.
     """
 
-    name: str = option("custom", "preset that the fields were taken from")
+    name: str = option("custom", "preset that the fields were taken from, and whether some were changed")
     task: str = option("realness", "realness: real or fake; pick: which of two epochs; tag: what is wrong",
                        choices=TASKS)
     question: str = option("real", "which picture participants are asked for", choices=("real", "fake"))
@@ -104,11 +104,20 @@ class Protocol:
         counts = {kind: max(1, round(share * self.test_trials)) if share else 0 for kind, share in shares.items()}
         return {"comparison": self.test_trials - sum(counts.values()), **counts}
 
+    @property
+    def called(self) -> str:
+        """Its name for people: that of a preset is followed by "changed" if the rules aren't the preset's any more."""
+        published = PROTOCOLS.get(self.name, self)
+        same = {name: getattr(published, name) for name in _ADMINISTRATION}
+        return self.name if dataclasses.replace(self, **same) == published else f"{self.name}, changed"
+
     def to_json(self) -> dict[str, Any]:
         """Return the protocol as study.json and reports hold it."""
         return dataclasses.asdict(self)
 
 
+_ADMINISTRATION = ("login", "session_hours")
+"""Fields that a study sets for itself, whatever it follows."""
 _PAPERS = {"exposure_ms": 1000, "practice_trials": 10, "test_trials": 40, "presentation": "together"}
 PROTOCOLS: dict[str, Protocol] = {
     "cyclegan2017": Protocol("cyclegan2017", question="real", **_PAPERS),
@@ -139,11 +148,12 @@ def trial_counts(practice: int, test: int) -> dict[str, Message]:
 
 
 def protocol(name: str, **overrides: Any) -> Protocol:
-    """Return a preset with some fields replaced; an override of None keeps the preset's value.
+    """Return a preset with some fields replaced, under a name that says so; None keeps the preset's value.
 
     Raises:
         StudyError: there is no such preset, or the fields contradict each other.
     """
     if name not in PROTOCOLS:
         raise StudyError("there is no protocol {name!r}: choose {names}", name=name, names=", ".join(PROTOCOLS))
-    return dataclasses.replace(PROTOCOLS[name], **{key: v for key, v in overrides.items() if v is not None})
+    found = dataclasses.replace(PROTOCOLS[name], **{key: v for key, v in overrides.items() if v is not None})
+    return dataclasses.replace(found, name=found.called)

@@ -76,7 +76,7 @@ def _how(study: Study, say: words.Speaker) -> str:
     else:
         trials = [say("{n} trial", "{n} trials", test)]
     limit = say("{ms} ms per picture", ms=protocol.exposure_ms) if protocol.exposure_ms else say("without time limit")
-    return ", ".join([*trials, limit, say("protocol {name}", name=protocol.name)])
+    return ", ".join([*trials, limit, say("protocol {name}", name=protocol.called)])
 
 
 def _addresses(study: Study, address: str, say: words.Speaker, *, own: bool) -> str:

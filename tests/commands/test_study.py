@@ -95,6 +95,7 @@ def test_build_makes_a_study_that_is_checked_and_says_so(run, labels, building, 
     study = read_study(tmp_path / "studies" / "mine")
     assert study.epochs == (1, 2) and study.size == (32, 32) and study.seed == 4
     assert study.protocol == protocol("pix2pix2017", practice_trials=2, test_trials=6, mask=True)
+    assert study.protocol.name == "pix2pix2017, changed"
     assert (study.title, study.domains, study.direction) == ("Which is real?", ("day", "night"), "ab")
     assert study.dataset == "streets:count=2,test_count=12,size=40" and study.contact == "me@example.org"
     assert [c.source for c in study.checkpoints] == ["myrun"] * 2
@@ -149,7 +150,7 @@ def test_a_study_for_which_no_protocol_is_named_has_as_many_trials_as_there_are_
     assert "\nok      headers" in out and "± 5 points with" in out
     study = read_study(plain[plain.index("--output") + 1])
     expected = protocol("cyclegan2017", practice_trials=5, test_trials=20, mask=True)
-    assert study.protocol == dataclasses.replace(expected, name="cyclegan2017, shortened")
+    assert study.protocol == dataclasses.replace(expected, name="cyclegan2017, changed, shortened")
     assert "a session shows 5 practice trials and 20 test trials" in out
     assert "note: cyclegan2017 has 10 practice trials and 40 test trials" in out
 

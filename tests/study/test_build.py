@@ -158,7 +158,7 @@ def test_the_trials_that_would_fit_are_named_and_do_fit(make, count, preset, fie
     study = make("fits", protocol=protocol(preset, **{**fields, **named}), **pictures)
     study.check_enough()
     study = make("short", protocol=rules, shorten=True, **pictures)
-    assert study.protocol == dataclasses.replace(rules, name=f"{preset}, shortened", **named)
+    assert study.protocol == dataclasses.replace(rules, name=f"{rules.name}, shortened", **named)
     for more in ("practice_trials", "test_trials"):
         if named[more]:
             with pytest.raises(TooFewPictures):

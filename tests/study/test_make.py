@@ -1,6 +1,7 @@
 """A study from checkpoints and a data set in one call, here and in a process of its own."""
 
 import contextlib
+import dataclasses
 import json
 import shutil
 
@@ -14,7 +15,7 @@ from cyclegan.locale import in_language
 from cyclegan.study.choice import TooFewPictures
 from cyclegan.study.format import read_study
 from cyclegan.study.make import dataset_of, make_in_process, make_study
-from cyclegan.study.protocol import protocol
+from cyclegan.study.protocol import PROTOCOLS, protocol
 
 DATA = "streets:count=2,test_count=12,size=40"
 
@@ -43,6 +44,11 @@ def test_a_study_in_one_call(source, options):
     total = steps[-1][1]
     assert steps[-1] == (total, total) and [done for done, _ in steps] == sorted(done for done, _ in steps)
     assert [report.passed for report in reports] == [True]
+
+
+def test_rules_that_were_changed_in_python_are_named_so(source, options):
+    rules = dataclasses.replace(PROTOCOLS["cyclegan2017"], practice_trials=2, test_trials=6)
+    assert make_study(source, DATA, **{**options, "protocol": rules}).protocol.name == "cyclegan2017, changed"
 
 
 def test_test_pictures_that_the_networks_know_are_noted(source, options, tmp_path):

@@ -31,6 +31,20 @@ def test_every_field_can_be_overridden_and_explains_itself():
     assert Protocol(**json.loads(json.dumps(changed.to_json()))) == changed
 
 
+@pytest.mark.parametrize(("overrides", "called"), [
+    ({}, "cyclegan2017"), ({"practice_trials": 10, "mask": False}, "cyclegan2017"), ({"login": "huggingface"},
+    "cyclegan2017"), ({"session_hours": 2}, "cyclegan2017"), ({"practice_trials": 2}, "cyclegan2017, changed"),
+    ({"exposure_ms": 500, "login": "huggingface"}, "cyclegan2017, changed"), ({"mask": True}, "cyclegan2017, changed"),
+])  # fmt: skip
+def test_only_the_rules_of_a_preset_have_its_name_alone(overrides, called):
+    found = protocol("cyclegan2017", **overrides)
+    assert found.name == found.called == called
+    old = dataclasses.replace(PROTOCOLS["cyclegan2017"], **overrides)  # As older programs named it.
+    assert (old.name, old.called) == ("cyclegan2017", called)
+    shortened = dataclasses.replace(old, name="cyclegan2017, shortened", test_trials=3)
+    assert shortened.called == "cyclegan2017, shortened" and Protocol().called == "custom"
+
+
 @pytest.mark.parametrize(
     ("preset", "overrides", "sentence"),
     [

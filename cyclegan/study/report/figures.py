@@ -51,7 +51,7 @@ def make_report(study: Study, votes: pd.DataFrame, sessions: pd.DataFrame) -> di
             "study_id": study.study_id, "name": study.name, "title": study.title, "direction": study.direction,
             "domains": study.domains, "dataset": study.dataset, "seed": study.seed, "size": study.size,
         },
-        "protocol": study.protocol.to_json(),
+        "protocol": study.protocol.to_json() | {"name": study.protocol.called},
         "simulated": simulated,
         "participants": _participants(study, frame, sessions, origin),
         "trials": len(counted),

@@ -234,7 +234,7 @@ def _built(study: Study, command: str, notes: Iterable[Message], say: words.Spea
     counts = say.html(
         "A session has {practice} and {test}.", **trial_counts(rules.practice_trials, rules.test_trials)
     )
-    if rules.name not in PROTOCOLS:  # Shortened.
+    if rules.name.endswith(", shortened"):
         whole = PROTOCOLS[DEFAULT]
         counts += " " + say.html(
             "The paper's {practice} and {test} would need more pictures.", practice=whole.practice_trials,

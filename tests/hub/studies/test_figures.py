@@ -272,7 +272,7 @@ def test_the_report_of_a_study_that_was_played_is_understood(publish, make_run, 
     _, said = publish(json.loads(json.dumps(report)), runs=[run])
     assert len(said) == 3 and said[0].startswith(f"warning: {run / 'epoch-0001'} is not what people judged")
     entry = json.loads((run / "studies" / "tiny.json").read_text())
-    assert entry["study"]["study_id"] == study.study_id and entry["protocol"]["name"] == "cyclegan2017"
+    assert entry["study"]["study_id"] == study.study_id and entry["protocol"]["name"] == "cyclegan2017, changed"
     assert [row["trials"] for row in entry["epochs"]] == [18, 18] and entry["participants"] == {
         "started": 6, "completed": 6, "counted": 6,
     }  # fmt: skip

@@ -154,6 +154,8 @@ def test_methods_have_their_names_for_the_owner_alone():
     say = words.speaker()
     assert "maps → photos: CycleGAN, &lt;b&gt;pix2pix." in card(study, say, owner=True)
     assert "pix2pix" not in card(study, say)
+    fewer = dataclasses.replace(study.protocol, name="cyclegan2017", test_trials=8)
+    assert "protocol cyclegan2017, changed." in card(dataclasses.replace(study, protocol=fewer), say)
     votes = made_votes(study, participants=6)
     shown = results(make_report(study, votes, sessions_of(votes)), say)
     assert '<th scope="col">Method</th>' in shown and '<th scope="row">&lt;b&gt;pix2pix</th>' in shown
@@ -249,6 +251,8 @@ def test_trials_that_nobody_has_chosen_may_be_fewer(form):
     shorter = protocol("cyclegan2017", practice_trials=4, test_trials=12)
     _, shown = form(built=dataclasses.replace(shorter, name="cyclegan2017, shortened"))
     assert shown[-1][-3:] == [4, 12, [4, 12]] and "4 practice trials and 12 test trials" in shown[-1][0]
+    assert "would need more pictures" in shown[-1][0]
+    assert "would need more pictures" not in form(numbers=(4, 12), built=shorter)[1][-1][0]  # Somebody's choice.
     asked, _ = form(numbers=(4, 12), fewer=[4, 12])
     assert asked["shorten"] and asked["protocol"] == protocol("cyclegan2017")
     asked, _ = form(numbers=(4, 12))
