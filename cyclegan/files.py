@@ -7,6 +7,7 @@ begin with a dot and end in `.part` or `.old`; `remove_leftovers` removes them.
 from __future__ import annotations
 
 import contextlib
+import difflib
 import hashlib
 import json
 import os
@@ -112,6 +113,21 @@ def shortened(name: str, most: int) -> str:
     while len(os.fsencode(name)) > most:
         name = name[:-1]
     return name
+
+
+def nearest_folder(path: Path) -> Path | None:
+    """Return the folder whose path is this one or, name by name, similar to it; None if there is none."""
+    here = Path(path.anchor)
+    for name in path.parts[bool(path.anchor) :]:
+        try:
+            if not (here / name).is_dir():
+                with os.scandir(here) as entries:
+                    known = {entry.name.casefold(): entry.name for entry in entries if entry.is_dir()}
+                name = known[difflib.get_close_matches(name.casefold(), known, n=1)[0]]
+        except (OSError, LookupError):
+            return None
+        here /= name
+    return here if path.parts else None
 
 
 def remove_leftovers(folder: Path, *, older_than_s: float = 0.0) -> None:

@@ -4,6 +4,7 @@ import ast
 import importlib.util
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,32 @@ def test_every_command_in_the_docs_is_one_that_its_program_understands():
             pytest.fail(f"{page}: {line}")
         seen += 1
     assert seen >= 8
+
+
+def ignored_folders():
+    """The top-level folders that git leaves alone, such as runs."""
+    return {line.strip("/") for line in (ROOT / ".gitignore").read_text().splitlines() if re.fullmatch(r"/\w+/", line)}
+
+
+def test_what_the_docs_write_stays_out_of_git():
+    """Somebody who works in a clone finds `git status` clean after each command and each piece of Python."""
+    folders, seen = ignored_folders(), 0
+    for page in (page for page in PAGES if page.parent.name != "demo"):  # That one writes what is in git.
+        text = page.read_text(encoding="utf-8")
+        for block in re.findall(r"```(?:bash|sh|shell|python)\n(.*?)```", text, re.S):
+            for path in re.findall(r"(?:--output(?:_dir)? |\bsave\(\")([\w./-]+)", block):
+                assert path.split("/")[0] in folders and "/" in path, f"{page.name} writes {path}"
+                seen += 1
+    assert seen >= 30
+
+
+def test_an_environment_that_is_a_link_stays_out_of_git(tmp_path):
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    (tmp_path / ".gitignore").write_text((ROOT / ".gitignore").read_text())
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / ".venv").symlink_to("elsewhere")
+    done = subprocess.run(["git", "-C", tmp_path, "status", "--porcelain"], capture_output=True, text=True, check=True)
+    assert done.stdout == "?? .gitignore\n"
 
 
 def test_links_between_pages_lead_somewhere():

@@ -20,6 +20,7 @@ from cyclegan.checkpoints.format import (
 from cyclegan.checkpoints.progress import PROGRESS, MetricsLog, Progress, newest_samples, read_progress
 from cyclegan.config import Direction
 from cyclegan.errors import CheckpointError, Message, UserError
+from cyclegan.files import nearest_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -116,6 +117,12 @@ class LocalSource:
         self.folder = Path(folder)
         # Path.is_dir raises for a name that is too long; Path("") is the current folder.
         if not os.path.isdir(folder):
+            if near := nearest_folder(self.folder):
+                raise CheckpointError(
+                    "{folder} is not a folder (did you mean {near}?); name a run's folder, which its training makes "
+                    "when it starts",
+                    folder=folder, near=near,
+                )  # fmt: skip
             raise CheckpointError(
                 "{folder} is not a folder; name a run's folder, which its training makes when it starts",
                 folder=folder or "''",

@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cyclegan.config import METHOD_CONFIGS, RunConfig, TrainConfig
+from cyclegan.config import METHOD_CONFIGS, ModelConfig, OptimConfig, RunConfig, TrainConfig
 
 REFERENCE = "junyanz/pytorch-CycleGAN-and-pix2pix"
 
@@ -28,12 +28,28 @@ class _Flag:
         words: our words for some of its values; "" for what is so here anyway.
         note: on a value that is in neither; with `here`, on every value.
         bare: it takes no value.
+        option: our flag for the same thing, whose own values people mix in.
     """
 
     here: str = ""
     words: Mapping[str, str] = field(default_factory=dict)
     note: str = ""
     bare: bool = False
+    option: str = ""
+
+    def words_for(self, value: str) -> list[str] | None:
+        """Return our words for a value, theirs or one of ours; None where there are none."""
+        if value in self.words:
+            return shlex.split(self.words[value])
+        if self.here:
+            return [self.here, value]
+        return [self.option, value] if self.option and value in _choices(self.option) else None
+
+
+def _choices(flag: str) -> Collection[str]:
+    """Return the values of a flag of ours that takes one of a few."""
+    fields = (f for kind in (ModelConfig, OptimConfig, RunConfig) for f in dataclasses.fields(kind))
+    return next((f.metadata["choices"] for f in fields if f"--{f.name}" == flag), None) or ()
 
 
 _UNNEEDED = _Flag()
@@ -54,7 +70,8 @@ BOTH = {
 
 TRAIN = BOTH | {
     "dataroot": _Flag("--dataset"),
-    "model": _Flag(words={"cycle_gan": "", "pix2pix": "--method pix2pix"}, note="has no counterpart; see --method"),
+    "model": _Flag(words={"cycle_gan": "", "pix2pix": "--method pix2pix"}, option="--method",
+                   note="has no counterpart; see --method"),
     "dataset_mode": _Flag(
         words={"unaligned": ""}, note="the layout of --dataset is recognised by itself; pix2pix trains on its pairs, "
         "CycleGAN on two separate sets"
@@ -63,11 +80,11 @@ TRAIN = BOTH | {
     "netG": _Flag(
         words={"resnet_9blocks": "--generator resnet_9", "resnet_6blocks": "--generator resnet_6",
                "unet_256": "--generator unet_256", "unet_128": "--generator unet_128"},
-        note="has no counterpart; see --generator",
+        note="has no counterpart; see --generator", option="--generator",
     ),
     "netD": _Flag(
         words={"basic": "--discriminator patch", "n_layers": "--discriminator patch", "pixel": "--discriminator pixel"},
-        note="has no counterpart; see --discriminator",
+        note="has no counterpart; see --discriminator", option="--discriminator",
     ),
     "n_layers_D": _Flag("--n_layers_d"),
     "norm": _Flag(
@@ -95,7 +112,7 @@ TRAIN = BOTH | {
     "no_lsgan": _Flag(words={"": "--gan_mode vanilla"}, bare=True),
     "lr_policy": _Flag(
         words={"linear": "", "lambda": "", "cosine": "--schedule cosine", "plateau": "--schedule plateau"},
-        note=_SCHEDULE,
+        note=_SCHEDULE, option="--schedule",
     ), "lr_decay_iters": _Flag(note=_SCHEDULE),
     "print_freq": _Flag("--log_every"),
     "use_wandb": _Flag(words={"": "--report_to wandb"}, bare=True),
@@ -142,12 +159,14 @@ class _Line:
         typed: the reference's flags that aren't ours, as they were typed.
         words: the words for our line, with ours as they were.
         notes: by the flag as it was typed.
+        left_out: flags with values that nothing in our line stands for, as they were typed.
     """
 
     theirs: dict[str, str] = field(default_factory=dict)
     typed: list[str] = field(default_factory=list)
     words: list[str] = field(default_factory=list)
     notes: dict[str, str] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
 
     def value(self, flag: str, default: str = "") -> str:
         """Return the value of our flag, the default where the line has none."""
@@ -193,15 +212,17 @@ def _take_apart(
             continue
         if not flag.bare and not equals and rest and not rest[0].startswith("--"):
             value = rest.pop(0)
-        found = flag.words.get(value)
-        words = shlex.split(found) if found is not None else [flag.here, value] if flag.here else []
+        found = flag.words_for(value)
+        words = found or []
         if typed[2:] not in ours or words != [typed, value]:
             line.typed.append(f"{typed} {value}" if typed[2:] in ours else typed)
         if not flag.bare and not value.strip(" ,;"):
             line.notes[typed] = "has no value in the line that was typed"
             value, words = "", []
-        elif flag.note and (found is None or flag.bare):
+        elif flag.note and (found is None or flag.bare or flag.here and value not in flag.words):
             line.notes[typed] = flag.note
+            if flag.words and found is None and not flag.bare:
+                line.left_out.append(f"{typed} {value}")
         line.theirs[name] = value
         line.words += words
     return line
@@ -307,6 +328,8 @@ def _sentence(program: str, line: _Line, lines: list[list[str]]) -> str:
     some = ", ".join(typed[:4]) + (f" and {len(typed) - 4} more" if len(typed) > 4 else "")
     kind = "is a flag" if len(typed) == 1 else "are flags"
     here = "this line" if len(lines) == 1 else "these lines"
+    if line.left_out:
+        here += f", without {' and '.join(dict.fromkeys(line.left_out))} (see below)"
     text = f"{program}: error: {some} {kind} of {REFERENCE}; here, use {here}:\n\n"
     text += "\n".join(_shown(words) for words in lines) + "\n"
     by_note: dict[str, list[str]] = {}

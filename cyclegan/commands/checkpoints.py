@@ -17,7 +17,8 @@ def add_checkpoint_commands(add: Callable[..., argparse.ArgumentParser]) -> None
     add_checkpoint_flags(sub, positional=True)
     sub.add_argument("--format", default="onnx", choices=("onnx",), help="format of the file")
     sub.add_argument("--output", type=file_path, metavar="FILE.onnx",
-                     help="file to write, a new one (default: epoch-0012-ab.onnx, for epoch 12 and ab)")
+                     help="file to write, a new one (default: epoch-0012-ab.onnx in the current folder, for epoch 12 "
+                     "and ab)")
 
     sub = add("import", import_weights, "turn weights of the reference implementation into a checkpoint")
     sub.add_argument(
@@ -70,7 +71,8 @@ def export(args: argparse.Namespace) -> int:
     sizes = ", ".join(f"{n}×3×{height}×{width}" for n, height, width in done.checked)
     data, size = checkpoint.config.data, path.stat().st_size / 1e6
     way = direction_name(args.direction, data.domain_a, data.domain_b)
-    print(f"{way} of epoch {checkpoint.info.epoch} written to {path}, {size:.1f} MB, ONNX opset {OPSET}")
+    where = path if args.output else f"{path} in the current folder"
+    print(f"{way} of epoch {checkpoint.info.epoch} written to {where}, {size:.1f} MB, ONNX opset {OPSET}")
     print(f"takes {INPUT}, gives {OUTPUT}: float32 (N, 3, H, W), RGB in [-1, 1]; H and W multiples of "
           f"{done.size_multiple}, at least {done.min_size}")  # fmt: skip
     print(f"checked with ONNX Runtime against torch on {sizes}: at most {done.max_difference:.2g} grey levels apart")

@@ -5,6 +5,7 @@ Importing this loads neither torch nor datasets; opening a data set loads what i
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import re
@@ -20,7 +21,7 @@ from cyclegan.data.loader import Data
 from cyclegan.data.metadata import find_labels, open_labelled
 from cyclegan.data.paired import open_pairs
 from cyclegan.data.tables import has_table, open_table
-from cyclegan.data.unpaired import class_folders, open_classes, open_folders
+from cyclegan.data.unpaired import class_folders, is_split, open_classes, open_folders
 from cyclegan.errors import DataError, Message, UserError, message
 from cyclegan.images import IMAGE_SUFFIXES
 
@@ -175,7 +176,19 @@ def open_folder(root: Path, names: tuple[str, str], *, paired: bool = False) -> 
     except DataError as error:
         raise _explained(error) from error
     inner = next((p for p in folders.values() if {"traina", "train"} & set(subfolders(p))), None)
-    raise _explained(_not_understood(root, folders, inner))
+    raise _explained(_not_understood(root, folders, inner or _around(root)))
+
+
+def _around(root: Path) -> Path | None:
+    """Return the data set that a folder is a part of, such as DATA for DATA/trainA and DATA/train/horse, if any."""
+    inside = root if root.name else root.absolute()
+    for outer in reversed(list(inside.parents)[:2]):  # DATA before DATA/train, which lacks the test pictures.
+        with contextlib.suppress(DataError):  # A folder that can't be listed.
+            folders, classes = subfolders(outer), class_folders(outer) or ()
+            known = {"traina", "trainb"} <= set(folders) or "train" in folders
+            if known and is_split(inside.relative_to(outer).parts[0]) or inside in classes:
+                return outer
+    return None
 
 
 def _not_understood(root: Path, folders: Mapping[str, Path], inner: Path | None) -> Message:

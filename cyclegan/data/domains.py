@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import difflib
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ from cyclegan.data.contents import counted
 from cyclegan.data.fingerprints import fingerprint
 from cyclegan.data.labels import SIDES, Classes, Labelling, LabelMaps, Side
 from cyclegan.errors import ImageError, Message, message
+from cyclegan.files import nearest_folder
 from cyclegan.images import open_image, probe_image, resize
 
 if TYPE_CHECKING:
@@ -345,25 +345,10 @@ def found_line(part: str, count: int, unused: Message | str = "") -> Message:
 
 def no_folder(text: str) -> Message:
     """Return "there is no folder …", with a folder of nearly that name if there is one."""
-    near = _nearest(Path(text).expanduser())
+    near = nearest_folder(Path(text).expanduser())
     if near is None:
         return message("there is no folder {name!r}", name=text)
     return message("there is no folder {name!r} (did you mean {near!r}?)", name=text, near=str(near))
-
-
-def _nearest(path: Path) -> Path | None:
-    """Return the folder whose path is this one or, name by name, similar to it."""
-    here = Path(path.anchor)
-    for name in path.parts[bool(path.anchor) :]:
-        try:
-            if not (here / name).is_dir():
-                with os.scandir(here) as entries:
-                    known = {entry.name.casefold(): entry.name for entry in entries if entry.is_dir()}
-                name = known[difflib.get_close_matches(name.casefold(), known, n=1)[0]]
-        except (OSError, LookupError):
-            return None
-        here /= name
-    return here if path.parts else None
 
 
 def short_name(path: str | os.PathLike) -> str:

@@ -15,9 +15,10 @@ from tqdm import tqdm
 
 from cyclegan.config import DataConfig
 from cyclegan.data.cache import BatchMaker, PictureCache, fits_cache
-from cyclegan.data.domains import Domain, Splits, Subset, named
+from cyclegan.data.contents import counted
+from cyclegan.data.domains import Domain, Files, Splits, Subset, named
 from cyclegan.data.order import Step, step_plans, steps_in
-from cyclegan.errors import DataError, ImageError
+from cyclegan.errors import DataError, ImageError, Message, message
 from cyclegan.images import evaluation_size, prepare_for_evaluation, to_tensor, training_size
 from cyclegan.pixels import PictureFacts, notes_on, recorded_facts
 
@@ -28,6 +29,8 @@ __all__ = ["Data"]
 
 log = logging.getLogger(__name__)
 _LISTED = 20  # bad pictures in a summary
+FEW_PICTURES = 300
+"""A domain with fewer training pictures gets the advice to vary them."""
 
 
 class Data:
@@ -37,6 +40,7 @@ class Data:
         train_a, train_b: the usable training pictures.
         test_a, test_b: the test pictures, or the training pictures if the set has no test split.
         test_is_train: whether it has none.
+        no_test_note: the sentence about this, with the remedy; None if it has some.
         paired: whether batches hold pairs: same scene, same crop, same mirror.
         epoch_length: samples in an epoch: the longer domain's pictures, or the pairs.
         num_workers: processes that decode, as chosen.
@@ -52,8 +56,9 @@ class Data:
         train = [_first(domain, limit) for domain in (splits.train_a, splits.train_b)]
         test = [domain for domain in (splits.test_a, splits.test_b) if domain is not None]
         self.test_is_train = not test
+        self.no_test_note = without_tests(splits) if self.test_is_train else None
         if progress:  # In one process of several.
-            _print_found(splits, limit)
+            _print_found(splits, config)
         check = _Check(train, test, config, multiple=multiple, progress=progress)
 
         sizes = check.sizes()
@@ -381,14 +386,52 @@ class _Check:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _print_found(splits: Splits, limit: int | None) -> None:
-    """Print what was found and what isn't used, without tearing a bar."""
+def _print_found(splits: Splits, config: DataConfig) -> None:
+    """Print what was found, what isn't used, and a remedy for few pictures, without tearing a bar."""
+    limit = config.max_images
     for note in splits.notes:
         tqdm.write(str(note), file=sys.stderr)
     if limit is not None and max(len(splits.train_a), len(splits.train_b)) > limit:
         tqdm.write(f"--max_images: the first {limit} of each are used", file=sys.stderr)
+    for advice in _few_pictures(splits, config):
+        tqdm.write(str(advice), file=sys.stderr)
     for warning in splits.warnings:
         log.warning("%s", warning)
+
+
+def _few_pictures(splits: Splits, config: DataConfig) -> list[Message]:
+    """Return advice for a data set of few pictures, unless they are drawn by code or changed at random already."""
+    smaller = min((splits.train_a, splits.train_b), key=len)
+    changed = (config.augment, config.diff_augment) != ("none", "none") or any(
+        (config.rotate, config.zoom, config.shift, config.colour)
+    )
+    if changed or not smaller.fallible or len(smaller) >= FEW_PICTURES:
+        return []
+    return [message(
+        "{part} has only {pictures}, so discriminators may learn them by heart: consider --augment small "
+        "(docs/training.md, Few pictures)",
+        pictures=counted(len(smaller)), part=smaller.part,
+    )]  # fmt: skip
+
+
+def without_tests(splits: Splits) -> Message:
+    """Return the note on a data set without test pictures: what this means, and how to get some in its own layout."""
+    a, b = splits.train_a, splits.train_b
+    note = message("the data set has no test pictures, so samples and figures are of training pictures")
+    if not a.fallible:
+        return message("{note}; add test_count=50 to --dataset to draw some", note=note)
+    if not isinstance(a, Files) or "(" in a.part:  # Tables, and pictures with metadata.
+        return message("{note}; give it a split called test", note=note)
+    tests = [f"test{part[5:]}" if (part := domain.part).lower().startswith("train") else f"test/{part}"
+             for domain in (a, b)]  # fmt: skip
+    if a.part == b.part:
+        return message("{note}; move some pairs, such as one in ten, from {train} to {test}", note=note, train=a.part,
+                       test=tests[0])  # fmt: skip
+    return message(
+        "{note}; move some, such as one in ten, from {train_a} to {test_a} and from {train_b} to {test_b} "
+        "(docs/data.md, Test pictures)",
+        note=note, train_a=a.part, test_a=tests[0], train_b=b.part, test_b=tests[1],
+    )  # fmt: skip
 
 
 def _first(domain: Domain, limit: int | None) -> Domain:

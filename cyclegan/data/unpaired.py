@@ -9,7 +9,7 @@ from cyclegan.data.contents import Contents, advice, has_pictures, look_into, pi
 from cyclegan.data.domains import Files, Splits, found_line
 from cyclegan.errors import DataError, Message, message
 
-__all__ = ["TESTS", "class_folders", "no_pictures", "open_classes", "open_folders"]
+__all__ = ["TESTS", "class_folders", "is_split", "no_pictures", "open_classes", "open_folders"]
 
 TESTS = ("test", "val", "valid", "validation")
 Pair = tuple[Path | None, Path | None]
@@ -77,12 +77,12 @@ def class_folders(root: Path) -> tuple[Path, Path] | None:
     # A run in the data set's folder has a picture of its curves.
     inner = [path for path in subfolders(within).values() if not (path / "run.json").is_file()]
     found = [path for path in inner if has_pictures(path)]
-    if len(found) != 2 or (within == root and any(_is_split(path.name) for path in found)):
+    if len(found) != 2 or (within == root and any(is_split(path.name) for path in found)):
         return None
     return found[0], found[1]
 
 
-def _is_split(name: str) -> bool:
+def is_split(name: str) -> bool:
     """Return True for test, valA and the like, which nobody trains on."""
     return name.lower() in {f"{split}{side}" for split in ("train", *TESTS) for side in ("", "a", "b")}
 

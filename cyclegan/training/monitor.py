@@ -135,7 +135,7 @@ class Monitor:
         config, data = self.config.run, self.trainer.data
         notes = list(run.notes)
         if data.test_is_train:
-            notes.append(message("the data set has no test pictures, so samples and figures are of training pictures"))
+            notes.append(data.no_test_note)
         if config.compile:
             notes.append(message("compiling: the first step takes minutes; it takes seconds once torch has cached it"))
         for note in notes:

@@ -27,7 +27,7 @@ from cyclegan.data.domains import Splits
 from cyclegan.data.fingerprints import fingerprints, picture_changes, picture_notes
 from cyclegan.errors import CheckpointError, Message, UserError, message
 from cyclegan.evaluation.samples import DIVERSITY_SAMPLES
-from cyclegan.files import read_json, remove_leftovers, remove_whole, whole_folder, write_json
+from cyclegan.files import nearest_folder, read_json, remove_leftovers, remove_whole, whole_folder, write_json
 from cyclegan.images import to_image
 from cyclegan.training.background import TrainerSnapshot
 from cyclegan.training.changes import PICTURES, Change, changed_settings, other_pictures
@@ -50,11 +50,14 @@ def check_resume(resume: str) -> None:
             "--output_dir {resume}",
             resume=resume, state=states[0].path,
         )  # fmt: skip
-    raise CheckpointError(
+    problem = message(
         "--resume {resume} is neither auto, which continues from the newest training state in --output_dir, nor a "
         "training state: a folder that holds state.pt",
         resume=resume,
     )
+    if not os.path.isdir(folder) and (near := nearest_folder(folder)):
+        problem = message("{problem} (did you mean {near}?)", problem=problem, near=near)
+    raise CheckpointError(problem)
 
 
 class Run:
@@ -84,6 +87,8 @@ class Run:
         self.progress: ProgressWriter | None = None
         """Shows the app how far the training is; on the main process."""
         self._restored = False
+        self._forgotten = False
+        """An earlier start had begun to train here, and left nothing that is kept."""
         self._measured_on: dict[str, str] = {}
         self.notes: list[Message | UserError | str] = []
         """Sentences for the log, about what was resumed and what changed."""
@@ -147,6 +152,7 @@ class Run:
             first.path.resolve()
         ):
             return  # Asked for by its name.
+        self._forgotten = True
         try:
             for name in ("examples", "metrics.jsonl", PICTURES):
                 remove_whole(self.folder / name)
@@ -197,9 +203,9 @@ class Run:
                 message("--{name} was {then} when this run began, now {now}", name=name, then=then, now=now)
                 for name, then, now in changes
             ]
-        elif untrained and changes:
+        elif self._forgotten and changes:  # Nobody takes a start that ended before it trained for a run.
             self.notes.append(message(
-                "the run that began in {folder} never got beyond its first state, so this one starts afresh: "
+                "the last start in {folder} ended before any of its training was saved, so this one starts afresh: "
                 "{differences}",
                 folder=self.folder,
                 differences="; ".join(f"--{name} was {then}, now {now}" for name, then, now in changes),

@@ -146,7 +146,7 @@ def test_from_the_shell_into_a_program_without_torch(tmp_path, make_checkpoint, 
     """The documented example, to the letter, on a file that the command wrote."""
     for epoch in (3, 4):
         make_checkpoint(tmp_path / "run", epoch, directions=("ba",))
-    target = tmp_path / "deep" / "painting.onnx"
+    target = tmp_path / "runs" / "painting.onnx"
     words = ("-m", "cyclegan", "export", tmp_path / "run", "--direction", "ba", "--format", "onnx")
     done = run_script(*words, "--epoch", 3, "--output", target, env={"TORCH_CPP_LOG_LEVEL": "WARNING"})
     assert done.stderr == ""  # No warning and no log of the exporter's.
@@ -163,12 +163,12 @@ def test_from_the_shell_into_a_program_without_torch(tmp_path, make_checkpoint, 
     picture = Image.fromarray(pixels).resize((45, 61), Image.Resampling.BICUBIC)
     exif = Image.Exif()
     exif[0x0112] = 6
-    picture.save(target.parent / "photo.jpg", exif=exif)
-    elsewhere = subprocess.run([sys.executable, "-W", "error", program], cwd=target.parent, capture_output=True,
+    picture.save(tmp_path / "photo.jpg", exif=exif)
+    elsewhere = subprocess.run([sys.executable, "-W", "error", program], cwd=tmp_path, capture_output=True,
                                text=True, timeout=300)  # fmt: skip
     assert elsewhere.returncode == 0, elsewhere.stderr
     translator = Translator(LocalSource(tmp_path / "run").load(3), "cpu")
-    expected = translator.translate(open_image(target.parent / "photo.jpg"), "ba").fake
+    expected = translator.translate(open_image(tmp_path / "photo.jpg"), "ba").fake
     with Image.open(target.parent / "painting.png") as image:
         assert image.size == expected.size == (61, 45)
         difference = np.abs(np.asarray(image, dtype=int) - np.asarray(expected, dtype=int))
@@ -298,3 +298,17 @@ def test_only_the_direction_that_was_asked_for_is_loaded(tmp_path, make_checkpoi
     assert asked == [(["ab"], "ab", Path("epoch-0012-ab.onnx"))]
     with pytest.raises(CheckpointError, match="translates A → B only, not B → A"):
         export_onnx(make("resnet_6"), "ba", tmp_path / "ba.onnx")
+
+
+def test_a_file_without_a_name_is_said_to_be_in_the_current_folder(tmp_path, make_checkpoint, monkeypatch, capsys):
+    make_checkpoint(tmp_path / "run", 12)
+    monkeypatch.chdir(tmp_path)
+
+    def write(checkpoint, direction, path):
+        path.write_bytes(b"")
+        return export.Exported(path, 4, 8, ((1, 64, 64),), 0.0)
+
+    monkeypatch.setattr(export, "export_onnx", write)
+    for words, where in (([], "epoch-0012-ab.onnx in the current folder,"), (["--output", "a.onnx"], "a.onnx,")):
+        assert main(["export", "run", "--direction", "ab", *words]) == 0
+        assert f" written to {where} 0.0 MB" in capsys.readouterr().out

@@ -25,6 +25,20 @@ def test_a_run_that_is_awaited_opens_before_its_first_epoch(tmp_path, make_check
     assert [info.epoch for info in source.list()] == [1] and source.load().info.epoch == 1
 
 
+@pytest.mark.parametrize(("given", "meant"), [
+    ("run/mine", "runs/mine"), ("runs/min", "runs/mine"), ("runs/mime/epoch-001", "runs/mine/epoch-0001"),
+    ("other/run", None), ("", None), ("n" * 300, None),
+])  # fmt: skip
+def test_a_slip_in_a_runs_name_gets_the_run_that_is_there(tmp_path, monkeypatch, given, meant):
+    (tmp_path / "runs" / "mine" / "epoch-0001").mkdir(parents=True)
+    (tmp_path / "runs" / "notes.txt").touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CheckpointError) as caught:
+        LocalSource(given)
+    near = f" (did you mean {meant}?)" if meant else ""
+    assert str(caught.value).startswith(f"{given or repr('')} is not a folder{near}; name a run's folder")
+
+
 def test_a_folder_of_runs_names_the_runs_in_it(tmp_path, make_checkpoint):
     (tmp_path / "notes" / "epoch-of-mine").mkdir(parents=True)
     for name in ("try", "maps"):

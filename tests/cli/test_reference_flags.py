@@ -143,6 +143,29 @@ def test_what_has_no_counterpart_gets_a_note_and_leaves_a_line_that_works(typed,
     assert config_of(text).data.dataset == "d"
 
 
+@pytest.mark.parametrize(("typed", "ours", "value"), [
+    ("--netG resnet_6", "generator", "resnet_6"), ("--netG=resnet_9", "generator", "resnet_9"),
+    ("--which_model_netG encoder_decoder", "generator", "encoder_decoder"),
+    ("--netD patch", "discriminator", "patch"),
+])  # fmt: skip
+def test_our_own_value_for_their_flag_is_taken(typed, ours, value):
+    answer = explain_training(shlex.split(f"--dataroot d {typed}"))
+    assert "; here, use this line:\n\n" in answer and "counterpart" not in answer
+    assert f"--{ours} {value}" in answer and getattr(config_of(f"--dataroot d {typed}").model, ours) == value
+    assert config_of("--dataroot d --model cut --direction AtoB").run.method == "cut"
+    assert config_of("--dataroot d --lr_policy constant").optim.schedule == "constant"
+
+
+@pytest.mark.parametrize(("typed", "named"), [
+    ("--netG stylegan2", "--netG stylegan2"), ("--which_model_netG=resnet_5", "--which_model_netG resnet_5"),
+    ("--netD patches --norm batch", "--netD patches and --norm batch"), ("--lr_policy step", "--lr_policy step"),
+    ("--model pixel2pixel", "--model pixel2pixel"),
+])  # fmt: skip
+def test_a_value_that_is_neither_is_named_with_the_line(typed, named):
+    assert f"; here, use this line, without {named} (see below):\n\n" in explain_training(["--dataroot", "d",
+                                                                                      *shlex.split(typed)])  # fmt: skip
+
+
 @pytest.mark.parametrize("name", [name for name, flag in TRAIN.items() if not flag.words and not flag.here])
 def test_no_flag_of_theirs_stays_in_the_line(name):
     value = [] if TRAIN[name].bare else ["1"]

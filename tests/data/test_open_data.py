@@ -3,8 +3,11 @@
 import logging
 import os
 import pickle
+import re
+import subprocess
 import sys
 from multiprocessing.reduction import ForkingPickler
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ from cyclegan.config import DataConfig
 from cyclegan.data import Data, find_data, open_data
 from cyclegan.data.cache import PictureCache, plan_cache
 from cyclegan.data.domains import Splits, no_folder
+from cyclegan.data.loader import without_tests
 from cyclegan.errors import DataError
 from cyclegan.images import normalise, prepare_for_evaluation, to_tensor
 from cyclegan.locale import in_language
@@ -88,6 +92,49 @@ def test_folders_per_domain(tmp_path):
 def test_without_a_test_split_training_pictures_are_shown(tmp_path):
     data = opened(unpaired(tmp_path, test=0))
     assert data.test_is_train and data.test_a is data.train_a
+
+
+@pytest.mark.parametrize(("make", "remedy"), [
+    (lambda r: unpaired(r, test=0), "from trainA to testA and from trainB to testB (docs/data.md, Test pictures)"),
+    (lambda r: [write(r / "Train" / d, 2) for d in ("day", "night")], "from Train/day to test/day and from Train/n"),
+    (lambda r: [write(r / d, 2) for d in ("day", "night")], "from day to test/day and from night to test/night (docs"),
+    (lambda r: pairs(r), "move some pairs, such as one in ten, from train to test"),
+])  # fmt: skip
+def test_the_note_on_missing_test_pictures_says_where_to_move_some(tmp_path, make, remedy):
+    make(tmp_path)
+    note = str(opened(tmp_path).no_test_note)
+    assert note.startswith("the data set has no test pictures, so samples") and remedy in note
+    found = without_tests(find_data(DataConfig(dataset="streets:count=2,test_count=0,size=40")))
+    assert str(found).endswith("; add test_count=50 to --dataset to draw some")
+
+
+def test_the_documented_lines_move_one_picture_in_ten(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+    (lines,) = [block for block in re.findall(r"```bash\n(.*?)```", page, re.S) if "testA" in block]
+    root = unpaired(tmp_path / "data" / "mine", a=23, b=10, test=0)
+    os.rename(root / "trainA" / "9.png", root / "trainA" / "9 of $d.png")
+    subprocess.run(["sh", "-euc", lines], cwd=tmp_path, check=True)
+    assert [len(list((root / name).iterdir())) for name in ("trainA", "testA", "trainB", "testB")] == [21, 2, 9, 1]
+    assert opened(root).no_test_note is None
+
+
+@pytest.mark.parametrize(("settings", "advised"), [
+    ({}, True), ({"max_images": 50}, True), ({"max_images": 2}, True), ({"augment": "small"}, False),
+    ({"rotate": 3.0}, False), ({"diff_augment": "cutout"}, False),
+])  # fmt: skip
+def test_few_pictures_get_the_advice_to_vary_them(tmp_path, capsys, settings, advised):
+    unpaired(tmp_path)
+    opened(tmp_path, progress=True, **settings)
+    said = "trainB has only 3 pictures, so discriminators may learn them by heart: consider --augment small"
+    assert capsys.readouterr().err.count(said) == advised
+    opened("streets:count=2,test_count=2,size=40", progress=True)
+    assert "by heart" not in capsys.readouterr().err
+
+
+def test_enough_pictures_get_none(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("cyclegan.data.loader.FEW_PICTURES", 3)
+    opened(unpaired(tmp_path), progress=True)
+    assert "by heart" not in capsys.readouterr().err
 
 
 def test_val_is_the_test_split_where_there_is_no_test(tmp_path):
@@ -172,6 +219,30 @@ def test_a_folder_of_nearly_that_name_is_named(tmp_path, monkeypatch, given, mea
     text = given.format(tmp_path)
     near = f" (did you mean {meant.format(tmp_path)!r}?)" if meant else ""
     assert str(no_folder(text)) == f"there is no folder {text!r}{near}"
+
+
+@pytest.mark.parametrize(("make", "given", "meant"), [
+    (unpaired, "data/mine/trainA", "data/mine"), (unpaired, "data/mine/testB", "data/mine"),
+    (pairs, "data/mine/train", "data/mine"), (unpaired, "data", "data/mine"),
+    (lambda r: [write(r / "train" / d, 1) for d in ("day", "night")], "data/mine/train/day", "data/mine"),
+    (lambda r: [write(r / d, 1) for d in ("day", "night")], "./data/mine/night", "data/mine"),
+    (lambda r: [write(r / d, 1) for d in ("a", "b", "c")], "data/mine/a", None),
+    (lambda r: [unpaired(r), write(r / "more", 1)], "data/mine/more", None),
+])  # fmt: skip
+def test_a_folder_too_deep_or_too_high_gets_the_data_set_named(tmp_path, monkeypatch, make, given, meant):
+    make(tmp_path / "data/mine")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="has neither trainA and trainB nor train in it") as caught:
+        find_data(DataConfig(dataset=given))
+    first = str(caught.value).splitlines()[0]
+    assert (f"(did you mean {meant}?)" in first) if meant else ("did you mean" not in first)
+
+
+def test_the_folder_that_one_stands_in_gets_it_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(unpaired(tmp_path) / "trainA")
+    with pytest.raises(DataError) as caught:
+        find_data(DataConfig(dataset="."))
+    assert f"(did you mean {tmp_path}?)" in str(caught.value)
 
 
 def test_a_nested_sentence_is_korean_as_a_whole(tmp_path, monkeypatch):

@@ -250,6 +250,18 @@ def test_names_and_folders(tmp_path, make_run, loopback):
             open_source(slip)
 
 
+def test_a_slip_in_a_runs_name_comes_before_the_words_about_the_network(tmp_path, monkeypatch, loopback, online, cache):
+    (tmp_path / "runs" / "mine").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    source = open_source("run/mine")
+    source.repository._api.endpoint = loopback.url
+    loopback.close()
+    with pytest.raises(CheckpointError, match=r"^run/mine is not a folder \(did you mean runs/mine\?\); .* reached;"):
+        source.list()
+    with pytest.raises(CheckpointError, match=r"^runs/min is not a folder \(did you mean runs/mine\?\)"):
+        open_source("runs/min")
+
+
 def test_what_may_be_a_folder_or_a_repository_gets_both_remedies(loopback, online, cache):
     def said(spec):
         source = open_source(spec)

@@ -1,6 +1,7 @@
 """The folder of a run: whom it binds, and what a start that never trained leaves in it."""
 
 import json
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from cyclegan.config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from cyclegan.errors import CheckpointError
 from cyclegan.training.changes import changed_settings
-from cyclegan.training.run import Run
+from cyclegan.training.run import Run, check_resume
 
 ALONE = SimpleNamespace(
     is_main_process=True, process_index=0, num_processes=1, wait_for_everyone=lambda: None, device="cpu"
@@ -46,6 +47,16 @@ def failed_start(run):
     (run / "metrics.jsonl").write_text("{}\n")
 
 
+def test_a_slip_in_a_states_name_gets_the_state_that_is_there(tmp_path, monkeypatch):
+    add_state(tmp_path / "runs" / "mine", 4)
+    monkeypatch.chdir(tmp_path)
+    state = "runs/mine/training_state/step-000000004"
+    for slip, near in ((state.replace("mine", "mime"), f" (did you mean {state}?)"), ("aut", "")):
+        with pytest.raises(CheckpointError, match=f"^--resume {slip} is neither auto.* state.pt{re.escape(near)}$"):
+            check_resume(slip)
+    check_resume(state)
+
+
 def test_a_setting_that_was_left_out_is_said_to_be_not_set(tmp_path):
     before = {"optim": {"max_steps": None, "lr_disc": 0.1}, "run": {"compile": True}}
     now = {"optim": {"max_steps": 3, "lr_disc": None}, "run": {"compile": False}}
@@ -60,7 +71,10 @@ def test_a_folder_that_never_trained_binds_nobody(start, tmp_path, resume):
     failed_start(tmp_path / "run")
     second, notes = start(resume, ngf=32)
     (note,) = notes
-    assert "starts afresh" in note and "--ngf was 64, now 32" in note
+    assert note == (
+        f"the last start in {tmp_path / 'run'} ended before any of its training was saved, so this one starts afresh: "
+        "--ngf was 64, now 32"
+    )
     left = {path.name for path in (tmp_path / "run").iterdir()} - {".lock"}
     assert left == {"progress.json", "run.json", "training_state"}
     assert not any((tmp_path / "run" / "training_state").iterdir())
@@ -68,6 +82,14 @@ def test_a_folder_that_never_trained_binds_nobody(start, tmp_path, resume):
     assert values["config"]["model"]["ngf"] == 32
     assert values["run_id"] == second != first
     assert start(resume, ngf=32)[1] == []  # What differed is said once.
+
+
+def test_a_start_that_ended_before_it_trained_is_not_mentioned(start, tmp_path):
+    """Such as at a damaged picture, whose error has advised the flag that differs now."""
+    first, _ = start(ngf=64)
+    assert (tmp_path / "run" / "run.json").exists()
+    second, notes = start(ngf=32)
+    assert second != first and notes == []
 
 
 @pytest.mark.parametrize("proof", ["state", "epoch"])
