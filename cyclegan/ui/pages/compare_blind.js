@@ -148,10 +148,11 @@ function showRanking() {
   turn({});
 }
 
+let latest = null; // The visitor's picture.
 watch("value", () => {
-  const before = shown?.input;
   shown = props.value?.entries?.length ? props.value : null;
-  if (before && shown && shown.input !== before) look.row = 0; // The visitor has chosen another picture.
+  if (latest && shown && shown.input !== latest) look.row = 0; // The visitor has chosen another picture.
+  latest = shown?.input ?? latest;
   forgetBlind();
   viewer.hidden = !shown;
   draw();
