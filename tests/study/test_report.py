@@ -17,7 +17,7 @@ from PIL import Image
 from cyclegan.errors import StudyError
 from cyclegan.study import statistics
 from cyclegan.study.report import FORMATS, csv_of, judge, make_report, to_markdown, to_table, write_report
-from cyclegan.study.report.plots import contact_sheet, plots
+from cyclegan.study.report.plots import caption, contact_sheet, plots
 from cyclegan.study.statistics import pairs, rates
 from tests.study.made_up import made_study, made_votes, sessions_of
 
@@ -71,6 +71,28 @@ def test_the_rate_is_that_of_the_test_trials_that_count():
     assert report["trials"] == 960 and not report["simulated"] and report == reported(study, votes)
 
 
+<<<<<<< HEAD
+||||||| 969bdac
+def test_a_study_of_an_older_program_with_its_own_numbers_has_not_the_presets_name_alone():
+    study = made_study(epochs=(20,), test_trials=8)
+    old = dataclasses.replace(study, protocol=dataclasses.replace(study.protocol, name="cyclegan2017"))
+    report = reported(old, made_votes(old, 2, {20: 0.3}))
+    assert report["protocol"]["name"] == "cyclegan2017, changed"
+    assert "Protocol: cyclegan2017, changed; study" in told(report) and old.protocol.name == "cyclegan2017"
+
+
+=======
+def test_a_study_of_an_older_program_with_its_own_numbers_has_not_the_presets_name_alone():
+    study = made_study(epochs=(20,), test_trials=8)
+    old = dataclasses.replace(study, protocol=dataclasses.replace(study.protocol, name="cyclegan2017"))
+    report = reported(old, made_votes(old, 2, {20: 0.3}))
+    assert (report["protocol"]["name"], report["study"]["protocol"]) == ("cyclegan2017", "cyclegan2017, changed")
+    text = told(report)
+    assert "Protocol: cyclegan2017, changed; study" in text and "| `name` | cyclegan2017, changed |" in text
+    assert "Protocol cyclegan2017, changed: 10 + 8 trials" in caption(report)
+
+
+>>>>>>> wT
 @pytest.mark.parametrize("preset", ["cyclegan2017", "hype_infinity", "pick", "tag"])
 def test_a_study_of_several_runs_names_its_methods(preset, tmp_path):
     study = made_study(preset=preset, epochs=(1, 2, 3), labels=("pix2pix", "GAN *alone*", "CycleGAN"), scenes=130)

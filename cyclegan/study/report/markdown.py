@@ -88,7 +88,7 @@ def _method(report: Mapping[str, Any]) -> str:
         f"Participants {ask} ({escape(source)} → {escape(target)}, data set {escape(study['dataset'])}, "
         f"{study['size'][0]} × {study['size'][1]} pixels), shown {shown[protocol['presentation']]}, {exposure}. "
         f"A session had {trials} without feedback, and judged {sessions}. "
-        f"Protocol: {escape(protocol['name'])}; study {study['study_id'][:8]}."
+        f"Protocol: {escape(study['protocol'])}; study {study['study_id'][:8]}."
     )
 
 
@@ -303,7 +303,8 @@ def _stimuli_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> li
 
 
 def _protocol_table(report: Mapping[str, Any]) -> str:
-    return _table(["field", "value"], [[f"`{key}`", escape(str(value))] for key, value in report["protocol"].items()])
+    fields = report["protocol"] | {"name": report["study"]["protocol"]}
+    return _table(["field", "value"], [[f"`{key}`", escape(str(value))] for key, value in fields.items()])
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

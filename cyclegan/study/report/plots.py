@@ -226,7 +226,7 @@ def caption(report: Report) -> str:
     protocol, people = report["protocol"], report["participants"]["counted"]
     shown = f"{protocol['exposure_ms']}\xa0ms" if protocol["exposure_ms"] else "unlimited time"
     return (
-        f"Study {report['study']['name']}. Protocol {protocol['name']}: "
+        f"Study {report['study']['name']}. Protocol {report['study']['protocol']}: "
         f"{protocol['practice_trials']} + {number_of(protocol['test_trials'], 'trial')}, {shown}; "
         f"N\xa0=\xa0{number_of(people, 'participant')}, {number_of(report['trials'], 'trial')}."
     )
