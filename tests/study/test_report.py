@@ -71,17 +71,6 @@ def test_the_rate_is_that_of_the_test_trials_that_count():
     assert report["trials"] == 960 and not report["simulated"] and report == reported(study, votes)
 
 
-<<<<<<< HEAD
-||||||| 969bdac
-def test_a_study_of_an_older_program_with_its_own_numbers_has_not_the_presets_name_alone():
-    study = made_study(epochs=(20,), test_trials=8)
-    old = dataclasses.replace(study, protocol=dataclasses.replace(study.protocol, name="cyclegan2017"))
-    report = reported(old, made_votes(old, 2, {20: 0.3}))
-    assert report["protocol"]["name"] == "cyclegan2017, changed"
-    assert "Protocol: cyclegan2017, changed; study" in told(report) and old.protocol.name == "cyclegan2017"
-
-
-=======
 def test_a_study_of_an_older_program_with_its_own_numbers_has_not_the_presets_name_alone():
     study = made_study(epochs=(20,), test_trials=8)
     old = dataclasses.replace(study, protocol=dataclasses.replace(study.protocol, name="cyclegan2017"))
@@ -92,7 +81,6 @@ def test_a_study_of_an_older_program_with_its_own_numbers_has_not_the_presets_na
     assert "Protocol cyclegan2017, changed: 10 + 8 trials" in caption(report)
 
 
->>>>>>> wT
 @pytest.mark.parametrize("preset", ["cyclegan2017", "hype_infinity", "pick", "tag"])
 def test_a_study_of_several_runs_names_its_methods(preset, tmp_path):
     study = made_study(preset=preset, epochs=(1, 2, 3), labels=("pix2pix", "GAN *alone*", "CycleGAN"), scenes=130)

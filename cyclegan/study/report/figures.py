@@ -50,15 +50,9 @@ def make_report(study: Study, votes: pd.DataFrame, sessions: pd.DataFrame) -> di
         "study": {
             "study_id": study.study_id, "name": study.name, "title": study.title, "direction": study.direction,
             "domains": study.domains, "dataset": study.dataset, "seed": study.seed, "size": study.size,
-            "protocol": study.protocol.called,
+            "protocol": study.protocol.label,
         },
-<<<<<<< HEAD
-        "protocol": {**study.protocol.to_json(), "name": study.protocol.label},
-||||||| 969bdac
-        "protocol": study.protocol.to_json() | {"name": study.protocol.called},
-=======
         "protocol": study.protocol.to_json(),
->>>>>>> wT
         "simulated": simulated,
         "participants": _participants(study, frame, sessions, origin),
         "trials": len(counted),
