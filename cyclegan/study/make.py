@@ -84,7 +84,7 @@ def make_study(
     from cyclegan.data import find_data
     from cyclegan.data.domains import readable
     from cyclegan.data.fingerprints import fingerprints, trained_on
-    from cyclegan.data.of_run import dataset_name
+    from cyclegan.evaluation.dataset import dataset_name
     from cyclegan.study.build import Preparation, build
 
     rules = protocol if isinstance(protocol, Protocol) else preset(protocol or DEFAULT)

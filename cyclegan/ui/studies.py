@@ -228,7 +228,7 @@ def offered_dataset(source: CheckpointSource, dataset: str, say: words.Speaker) 
         dataset: its name in their settings.
         say: the visitor's language.
     """
-    from cyclegan.data.of_run import dataset_of
+    from cyclegan.evaluation.dataset import dataset_of
 
     if dataset.startswith("streets"):
         size = re.search(r"size=\d+", dataset)

@@ -14,8 +14,8 @@ from cyclegan.checkpoints.sources import CheckpointSource
 from cyclegan.config import DataConfig, Direction
 from cyclegan.data import find_data, name_domains
 from cyclegan.data.domains import Splits, readable
-from cyclegan.data.of_run import dataset_name, dataset_of
 from cyclegan.errors import ConfigError, Message, message
+from cyclegan.evaluation.dataset import dataset_name, dataset_of
 from cyclegan.evaluation.scores.answers import Answer, Batch, references
 from cyclegan.evaluation.scores.describe import BATCH, Describer
 from cyclegan.evaluation.scores.kinds import Result, Score

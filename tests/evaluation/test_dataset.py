@@ -4,7 +4,7 @@ import json
 
 from PIL import Image
 
-from cyclegan.data.of_run import dataset_name, dataset_of
+from cyclegan.evaluation.dataset import dataset_name, dataset_of
 
 
 def folders(root):
