@@ -56,8 +56,8 @@ def test_after_a_bad_upload_nothing_is_said_of_the_picture_before(streets, tmp_p
     )  # fmt: skip
     note, *_, first, second = next(steps)
     assert (note, first.label, second.label) == (
-        "Nothing was translated: my&lt;b&gt;.png is not a picture but text, whatever its name: download it again, or save "
-        "the picture as PNG or JPEG.",
+        "Nothing was translated: my&lt;b&gt;.png is not a picture but text, whatever its name: download it again, or "
+        "save the picture as PNG or JPEG.",
         "As day: day → night → day", "The other reading: night → day → night",
     )  # fmt: skip
     with pytest.raises(gr.Error, match="^'my&lt;b&gt;.png is not a picture"):

@@ -52,7 +52,8 @@ def assert_tabs_fit(here, least):
         )  # Buttons change their font slowly.
         tabs = here.page.locator(".navigation > *").evaluate_all(
             "all => all.map(e => { const r = e.getBoundingClientRect(), text = document.createRange();"
-            " text.selectNodeContents(e); const lines = new Set([...text.getClientRects()].map(r => Math.round(r.top)));"
+            " text.selectNodeContents(e);"
+            " const lines = new Set([...text.getClientRects()].map(r => Math.round(r.top)));"
             " return [r.left, r.right, r.height, e.scrollWidth - e.clientWidth, r.top, lines.size] })"
         )
         title = here.page.locator("h1").bounding_box()
