@@ -16,7 +16,7 @@ from cyclegan.locale import LANGUAGES, catalogue, catalogue_path, entries, in_la
 from cyclegan.locale.extract import ENGLISH_ONLY, ROOT, error_names, said, sources, templates, updated
 
 NAMES = {
-    "ab", "answers", "apache-2.0", "auth", "auto", "av", "AVIF", "ba", "binary", "both", "build", "cc-by-4.0",
+    "ab", "answers", "apache-2.0", "auth", "auto", "av", "AVIF", "ba", "binary", "both", "build", "cc-by-4.0", "DATA",
     "checkpoint.json", "commit_sha", "completion_url", "CONFIG", "config.json", "count", "cyclegan", "cyclegan2017",
     "darktable-cli", "datasets", "DICOM", "docs/data.md", "Enter", "entries", "epoch-0001", "epoch-0012", "every",
     "Face", "FID", "FILE", "format_version", "frames", "GB", "gen_ab.safetensors", "gen_ba.safetensors", "Git",
