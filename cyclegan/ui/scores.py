@@ -195,7 +195,7 @@ def nothing(runs: Mapping[str, CheckpointSource], say: words.Speaker, *, own: bo
     )
     if not _finds_dataset(source, say):
         command += ["--dataset", "DATA"]
-        said += " " + say.html("Replace DATA with the path of the data set's folder.")
+        said += " " + say.html("Replace {placeholder} with the path of the data set's folder.", placeholder="DATA")
     return f'<p>{said}</p><ul class="to-copy">{to_copy("", shlex.join(command), say)}</ul>'
 
 
