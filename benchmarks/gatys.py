@@ -32,6 +32,7 @@ from tqdm import tqdm
 
 from benchmarks.machine import describe
 from cyclegan.evaluation.scores.evaluate import Evaluator, data_config, translate_all
+from cyclegan.evaluation.scores.sets import evenly
 from cyclegan.images import mean_difference, to_image, to_tensor
 from cyclegan.networks.features import build_features
 from cyclegan.translation.translator import Translator
@@ -171,8 +172,8 @@ def main() -> int:
     layers = lite0() if args.features == "lite0" else vgg19(args.vgg_weights)
     source, began = open_source(args.run), time.monotonic()
     info = source.list()[0]
-    test = Evaluator(data_config(args.dataset, info), scores=["collapse"], device="cpu").test(args.direction)
-    chosen = np.linspace(0, len(test.inputs) - 1, min(args.pictures, len(test.inputs))).round().astype(int).tolist()
+    test = Evaluator(data_config(args.dataset, info, source), scores=["collapse"], device="cpu").test(args.direction)
+    chosen = evenly(min(args.pictures, len(test.inputs)), len(test.inputs))
     inputs = [test.inputs[index] for index in chosen]
     examples = [test.trained[0], test.trained[len(test.trained) // 2]]
     styles = {f"style picture {number}": grams_of(layers, each) for number, each in enumerate(examples, 1)}

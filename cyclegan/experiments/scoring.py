@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.config import DIRECTIONS, DataConfig
 from cyclegan.data import name_domains
 from cyclegan.evaluation.scores.evaluate import Evaluator, translate_all
-from cyclegan.evaluation.scores.sets import TestSet
+from cyclegan.evaluation.scores.sets import TestSet, evenly
 from cyclegan.experiments.plan import SCORES_NAME, Training
 from cyclegan.files import read_json, whole_file, write_json
 from cyclegan.translation.translator import Translator
@@ -84,7 +83,7 @@ class Scorer:
 
 def shown_pictures(test: TestSet) -> tuple[list[Image.Image], list[Image.Image]]:
     """Return some test pictures, evenly spread, and their true translations, [] where those aren't known."""
-    chosen = np.linspace(0, len(test.inputs) - 1, min(SHOWN, len(test.inputs))).round().astype(int).tolist()
+    chosen = evenly(min(SHOWN, len(test.inputs)), len(test.inputs))
     truths = [test.truth(index) for index in chosen] if test.has_truth else []
     return [test.inputs[index] for index in chosen], [truth for truth in truths if truth is not None]
 

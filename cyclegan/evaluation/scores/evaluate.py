@@ -13,7 +13,7 @@ from cyclegan.checkpoints.format import CheckpointInfo
 from cyclegan.checkpoints.sources import CheckpointSource
 from cyclegan.config import DataConfig, Direction
 from cyclegan.data import find_data, name_domains
-from cyclegan.data.domains import Splits, readable
+from cyclegan.data.domains import Splits, Subset, readable
 from cyclegan.errors import ConfigError, Message, message
 from cyclegan.evaluation.dataset import dataset_name, dataset_of
 from cyclegan.evaluation.scores.answers import Answer, Batch, references
@@ -21,7 +21,7 @@ from cyclegan.evaluation.scores.describe import BATCH, Describer
 from cyclegan.evaluation.scores.kinds import Result, Score
 from cyclegan.evaluation.scores.processes import Processes
 from cyclegan.evaluation.scores.report import Report, read_report, scores_folder
-from cyclegan.evaluation.scores.sets import Shelf, TestSet
+from cyclegan.evaluation.scores.sets import MOST_TRAINED, Shelf, TestSet, evenly
 from cyclegan.evaluation.scores.table import SCORES
 from cyclegan.translation.translator import Translator, default_device
 
@@ -303,10 +303,12 @@ def joined(parts: Sequence[Any]) -> dict[str, Any]:
 
 
 def without_bad(splits: Splits) -> tuple[Splits, list[str]]:
-    """Return a data set without the pictures that can't be read, and the names of those. Decodes all of them."""
+    """Return a data set without the pictures that can't be read, and the names of those; all used ones are decoded."""
     kept, left_out = {}, []
     for name in ("train_a", "train_b", "test_a", "test_b"):
         if (domain := getattr(splits, name)) is not None:
+            if name.startswith("train") and splits.test_a and splits.test_b and len(domain) > MOST_TRAINED:
+                domain = Subset(domain, evenly(MOST_TRAINED, len(domain)))  # No others are looked at.
             kept[name], bad = readable(domain)
             left_out += bad
     return dataclasses.replace(splits, **kept), left_out

@@ -93,8 +93,7 @@ class TestSet:
             for domain in (self.source, self.target)
         )
         count = min(len(self.target_train), MOST_TRAINED, most or MOST_TRAINED)
-        spread = np.linspace(0, len(self.target_train) - 1, count).round().astype(int)
-        self.chosen = [int(index) for index in spread]
+        self.chosen = evenly(count, len(self.target_train))
         self.trained = self._shelf("trained", self.target_train, self.chosen)
         self._truths = Shelf(len(self.inputs), self._truth)
         self._known: dict[tuple[str, int], np.ndarray | None] = {}
@@ -190,6 +189,11 @@ class TestSet:
     def small_references(self) -> np.ndarray:
         """`small` of the references, (m, 3072)."""
         return np.stack([small(picture) for picture in self.references])
+
+
+def evenly(count: int, total: int) -> list[int]:
+    """Return `count` of the numbers from 0 to `total` - 1, evenly spread."""
+    return np.linspace(0, total - 1, count).round().astype(int).tolist()
 
 
 def small(picture: Image.Image) -> np.ndarray:

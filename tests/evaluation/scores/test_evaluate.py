@@ -202,6 +202,13 @@ def test_the_data_set_that_the_run_was_trained_on_is_found(folders, tmp_path):
         evaluate(LocalSource(tmp_path / "mine"), scores=["kid"], skip_bad_images=False, name="other")
 
 
+def test_training_pictures_that_no_score_uses_are_not_looked_at(folders, monkeypatch):
+    monkeypatch.setattr(module, "MOST_TRAINED", 2)
+    kept, left_out = module.without_bad(module.find_data(DataConfig(str(folders))))
+    assert (len(kept.train_a), len(kept.train_b), len(kept.test_a), len(kept.test_b)) == (2, 2, 3, 3)
+    assert left_out == ["broken.png"]
+
+
 def test_imported_weights_do_not_know_their_data_set(tmp_path):
     write_epoch(tmp_path / "mine", 1, dataset="unknown")
     with pytest.raises(UserError, match="mine doesn't say which data set it was trained on: name one with --dataset"):
