@@ -27,7 +27,8 @@ SLOW = (
     "ui/pages/test_files_page.py", "study/test_simulate.py", "test_old_data.py", "methods/test_another_method.py",
     "training/test_processes.py", "test_package.py",
     "evaluation/scores/test_processes.py", "experiments/test_experiment.py",
-    "ui/pages/test_scores_browser.py",
+    "ui/pages/test_scores_browser.py", "ui/pages/test_compare_page.py", "study/test_make.py",
+    "ui/pages/test_checkpoints_page.py", "experiments/test_study.py",
 )  # fmt: skip
 """Files that take half a minute and more: pages in Chromium, whole trainings, exports. `make test-slow` runs them, the
 first ones first, so that no process is left alone with one in the end."""

@@ -194,10 +194,10 @@ def of(tmp_path, epochs=1, **changes):
 def cards(run, infos, count, chosen, say):
     """The list of epochs of a run without scores."""
     from cyclegan.ui import epochs
-    from cyclegan.ui.ranking import Ranking
+    from cyclegan.ui.epoch_order import EpochOrder
 
     bare = SimpleNamespace(name="bare", url=None, scores=lambda: ((), ()))
-    return epochs.cards(run, infos, count, chosen, say, Ranking(bare, infos))
+    return epochs.cards(run, infos, count, chosen, say, EpochOrder(bare, infos))
 
 
 def test_many_epochs_are_shown_a_few_at_a_time(tmp_path):
