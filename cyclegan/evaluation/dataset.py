@@ -40,8 +40,11 @@ def dataset_of(folder: Path | None, name: str) -> tuple[str, bool]:
 
 def dataset_name(dataset: str) -> str:
     """Return the data set's name for reports, without this computer's folders."""
-    path = Path(dataset).expanduser()
-    return path.resolve().name if path.exists() else dataset
+    path = Path(os.path.expanduser(dataset))
+    with contextlib.suppress(OSError, ValueError):  # Such as a name that is too long.
+        if path.is_absolute() or path.exists():
+            return path.resolve().name
+    return dataset
 
 
 def _typed_dataset(folder: Path) -> str | None:

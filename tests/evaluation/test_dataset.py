@@ -44,4 +44,7 @@ def test_a_runs_data_set_is_found_by_the_path_that_was_typed(tmp_path, monkeypat
 
 def test_a_report_names_no_folders_of_this_computer(tmp_path):
     assert dataset_name(str(folders(tmp_path / "maps"))) == "maps"
-    assert dataset_name("USER/maps") == "USER/maps"
+    assert dataset_name("/no/such/folder") == "folder"
+    assert [dataset_name(name) for name in ("USER/maps", "streets:count=4", "x" * 300)] == [
+        "USER/maps", "streets:count=4", "x" * 300
+    ]  # fmt: skip

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from cyclegan.checkpoints.format import epoch_name
 from cyclegan.config import DIRECTIONS
+from cyclegan.evaluation.dataset import dataset_name
 from cyclegan.evaluation.scores.report import SECTIONS, VERSION, Report, ScoresError, read_report
 from cyclegan.evaluation.scores.table import SCORES
 
@@ -116,21 +115,12 @@ def without_paths(content: Mapping[str, Any]) -> dict[str, Any]:
     for way in DIRECTIONS:
         if way in found:
             facts = dict(found[way]["measured_on"])
-            facts["dataset"] = _name(facts["dataset"])
+            facts["dataset"] = dataset_name(facts["dataset"])
             if facts.get("segmenter"):
                 about = facts["segmenter"]
-                facts["segmenter"] = {**about, "dataset": _name(about.get("dataset"))}
+                facts["segmenter"] = {**about, "dataset": dataset_name(str(about.get("dataset")))}
             found[way] = {**found[way], "measured_on": facts}
     return found
-
-
-def _name(dataset: Any) -> Any:
-    if isinstance(dataset, str):
-        path = Path(os.path.expanduser(dataset))
-        with contextlib.suppress(OSError, ValueError):
-            if path.is_absolute() or path.exists():
-                return path.resolve().name
-    return dataset
 
 
 def joined(here: Mapping[str, Any], there: Mapping[str, Any]) -> dict[str, Any]:
