@@ -23,6 +23,8 @@ from cyclegan.errors import UserError, message
 MAX_JSON_BYTES = 10_000_000
 MAX_NAME_BYTES = 255
 """The longest name that most file systems hold."""
+MOST_BYTES, _PARTS = 2**20, 16
+"""Bytes that a fingerprint is of at most, and the parts of a larger file that they are in."""
 
 
 @contextlib.contextmanager
@@ -222,3 +224,30 @@ def sha256(path: Path) -> str:
         while chunk := file.read(2**20):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def fingerprint(source: Path | str | bytes) -> str:
+    """Return 16 hex digits of a file's size and contents; of a file above MOST_BYTES, of parts spread evenly over it.
+
+    Raises:
+        OSError: the file can't be read.
+    """
+    if isinstance(source, bytes):
+        size = len(source)
+        parts = [source] if size <= MOST_BYTES else [source[start : start + length] for start, length in _parts(size)]
+    else:
+        with open(source, "rb") as file:
+            size, parts = file.seek(0, 2), []
+            for start, length in [(0, size)] if size <= MOST_BYTES else _parts(size):
+                file.seek(start)
+                parts.append(file.read(length))
+    digest = hashlib.blake2b(str(size).encode(), digest_size=8)
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _parts(size: int) -> list[tuple[int, int]]:
+    """Return start and length of each part, the first and the last bytes included."""
+    length = MOST_BYTES // _PARTS
+    return [((size - length) * part // (_PARTS - 1), length) for part in range(_PARTS)]

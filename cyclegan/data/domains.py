@@ -15,10 +15,9 @@ import numpy as np
 from PIL import Image
 
 from cyclegan.data.contents import counted
-from cyclegan.data.fingerprints import fingerprint
 from cyclegan.data.labels import SIDES, Classes, Labelling, LabelMaps, Side
 from cyclegan.errors import ImageError, Message, message
-from cyclegan.files import nearest_folder
+from cyclegan.files import fingerprint, nearest_folder
 from cyclegan.images import open_image, probe_image, resize
 
 if TYPE_CHECKING:

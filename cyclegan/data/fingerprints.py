@@ -1,16 +1,14 @@
 """Pictures known by their contents: what changed between two starts, and what is in two places at once.
 
-At most `MOST_BYTES` of each picture are read, so that the cost is bounded: less than the check before training, which
-decodes every picture whole.
+At most `cyclegan.files.MOST_BYTES` of each picture are read, so that the cost is bounded: less than the check before
+training, which decodes every picture whole.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
@@ -22,43 +20,14 @@ if TYPE_CHECKING:
     from cyclegan.data.loader import Data
 
 __all__ = [
-    "MOST_BYTES", "fingerprint", "fingerprints", "picture_changes", "picture_notes", "replaced_domain",
+    "fingerprints", "picture_changes", "picture_notes", "replaced_domain",
     "trained_on",
 ]  # fmt: skip
 
-MOST_BYTES = 2**20
-_PARTS = 16
 _THREADS = 8
 
 Fingerprints = Mapping[str, Sequence[str]]
 """Fingerprints by "train_a", "train_b", "test_a" and "test_b", in the domain's order; "" for what can't be read."""
-
-
-def fingerprint(source: Path | str | bytes) -> str:
-    """Return 16 hex digits of a file's size and contents; of a file above MOST_BYTES, of parts spread evenly over it.
-
-    Raises:
-        OSError: the file can't be read.
-    """
-    if isinstance(source, bytes):
-        size = len(source)
-        parts = [source] if size <= MOST_BYTES else [source[start : start + length] for start, length in _parts(size)]
-    else:
-        with open(source, "rb") as file:
-            size, parts = file.seek(0, 2), []
-            for start, length in [(0, size)] if size <= MOST_BYTES else _parts(size):
-                file.seek(start)
-                parts.append(file.read(length))
-    digest = hashlib.blake2b(str(size).encode(), digest_size=8)
-    for part in parts:
-        digest.update(part)
-    return digest.hexdigest()
-
-
-def _parts(size: int) -> list[tuple[int, int]]:
-    """Return start and length of each part, the first and the last bytes included."""
-    length = MOST_BYTES // _PARTS
-    return [((size - length) * part // (_PARTS - 1), length) for part in range(_PARTS)]
 
 
 def fingerprints(data: Data | Splits) -> dict[str, list[str]]:

@@ -16,8 +16,8 @@ import numpy as np
 from PIL import Image
 
 from cyclegan.data.domains import UNUSED_PAIRS, Splits, found_line, no_folder
-from cyclegan.data.fingerprints import fingerprint
 from cyclegan.errors import DataError, ImageError, Message, message
+from cyclegan.files import fingerprint
 from cyclegan.images import open_image, probe_image
 
 if TYPE_CHECKING:

@@ -26,7 +26,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from typing import Protocol as Interface
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -35,7 +34,7 @@ from cyclegan.config import DataConfig, Direction
 from cyclegan.errors import ImageError, StudyError
 from cyclegan.files import flush
 from cyclegan.images import evaluation_size, prepare_for_evaluation
-from cyclegan.study.choice import Choice, choose, draw
+from cyclegan.study.choice import Choice, Pictures, choose, draw
 from cyclegan.study.format import PlannedCheckpoint, Stimulus, Study, check_name, write_study
 from cyclegan.study.protocol import Protocol
 
@@ -53,28 +52,6 @@ BROKEN_GRID = 4
 MIN_SIDE, MAX_SIDE = 32, 2048
 
 TranslateBatch = Callable[[list[Image.Image]], list[Image.Image]]
-
-
-class Pictures(Interface):
-    """A domain of a data set, as `cyclegan.data` opens it."""
-
-    def __len__(self) -> int: ...
-
-    def label(self, index: int) -> str:
-        """Return the file's name, or an id."""
-        ...
-
-    def probe(self, index: int) -> tuple[int, int]:
-        """Return width and height."""
-        ...
-
-    def load(self, index: int) -> Image.Image:
-        """Return the picture, RGB."""
-        ...
-
-    def truth(self, index: int) -> Image.Image | None:
-        """Return the same scene in the other domain; None if it is unknown."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,14 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from typing import Protocol as Interface
 
 from cyclegan.errors import StudyError, message
 from cyclegan.study.format import Stimulus, Study
 from cyclegan.study.protocol import Protocol, trial_counts
 
 if TYPE_CHECKING:
-    from cyclegan.study.build import Pictures
+    from PIL import Image
 
 BROKEN_PER_TRIAL = 4
 """Broken pictures for each vigilance trial of a session, so that participants don't all see the same ones."""
@@ -22,6 +23,28 @@ BROKEN_PER_TRIAL = 4
 def draw(*what: object) -> bytes:
     """Return 32 random bytes that depend on nothing but `what`."""
     return hashlib.sha256("|".join(map(str, what)).encode()).digest()
+
+
+class Pictures(Interface):
+    """A domain of a data set, as `cyclegan.data` opens it."""
+
+    def __len__(self) -> int: ...
+
+    def label(self, index: int) -> str:
+        """Return the file's name, or an id."""
+        ...
+
+    def probe(self, index: int) -> tuple[int, int]:
+        """Return width and height."""
+        ...
+
+    def load(self, index: int) -> Image.Image:
+        """Return the picture, RGB."""
+        ...
+
+    def truth(self, index: int) -> Image.Image | None:
+        """Return the same scene in the other domain; None if it is unknown."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from cyclegan.evaluation.figures import Figure
 from cyclegan.evaluation.scores.recommend import JUDGES
 from cyclegan.evaluation.scores.table import ScoreFigure
 from cyclegan.ui import scores, words
-from cyclegan.ui.epochs import arrow_of
+from cyclegan.ui.legend import arrow_of
 
 
 class Column(NamedTuple):

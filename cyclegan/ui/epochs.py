@@ -9,8 +9,7 @@ import io
 import logging
 import math
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timezone
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -25,6 +24,7 @@ from cyclegan.evaluation.figures import FIGURES, Figure, figure_of
 from cyclegan.images import open_image, probe_image
 from cyclegan.ui import inputs, runs, words
 from cyclegan.ui.feedback import notices, raise_for_page
+from cyclegan.ui.legend import arrow_of, date, legend
 from cyclegan.ui.live import is_starting
 from cyclegan.ui.results import file_name, served
 from cyclegan.ui.workbench import Workbench
@@ -41,11 +41,6 @@ MAX_OTHERS = 12
 _OTHER = ".4g"
 """Their format."""
 MIN_COMPARED, MAX_COMPARED = 2, 6
-BETTER = {"lower": ("↓", message("lower is better")), "higher": ("↑", message("higher is better"))}
-MONTHS = (
-    message("Jan"), message("Feb"), message("Mar"), message("Apr"), message("May"), message("Jun"), message("Jul"),
-    message("Aug"), message("Sep"), message("Oct"), message("Nov"), message("Dec"),
-)  # fmt: skip
 
 log = logging.getLogger(__name__)
 
@@ -168,21 +163,6 @@ def _when(info: CheckpointInfo, say: words.Speaker) -> str:
     return " · ".join(filter(None, [shown, say.html("{n:,} step", "{n:,} steps", info.global_step)]))
 
 
-def date(created: str, say: words.Speaker) -> str:
-    """Return `21 Nov 2026, 07:56 UTC`; a string that isn't an ISO date, as it is."""
-    try:
-        moment = datetime.fromisoformat(created)
-    except ValueError:
-        return created[:40]
-    if moment.tzinfo is not None:
-        moment = moment.astimezone(timezone.utc)
-    month, time = MONTHS[moment.month - 1], f"{moment:%H:%M}"
-    return say("{day} {month} {year}, {time} UTC", day=moment.day, month=month, year=moment.year, time=time)
-
-
-# --- the list -----------------------------------------------------------------------------------------------
-
-
 def cards(
     run: str, infos: Sequence[CheckpointInfo], count: int, chosen: CheckpointInfo, say: words.Speaker,
     ordered: EpochOrder,
@@ -303,46 +283,6 @@ def _row(
     meaning, label = (html.escape(say.text_of(text)) for text in (figure.meaning, figure.label))
     label += arrow_of(figure, say, "way")
     return f'<tr><th scope="row" title="{meaning}">{label}</th>{"".join(cells)}</tr>'
-
-
-def arrow_of(figure: Figure, say: words.Speaker, css: str = "") -> str:
-    """Return the HTML of the arrow to a figure's better way, with a class; "" where neither is."""
-    if figure.better is None:
-        return ""
-    arrow, better = BETTER[figure.better][0], html.escape(say.text_of(BETTER[figure.better][1]))
-    kind = f' class="{css}"' if css else ""
-    return f'<span{kind} title="{better}" role="img" aria-label="{better}">{arrow}</span>'
-
-
-def legend(figures: Iterable[Figure], marks: bool, say: words.Speaker, since: int = 0) -> str:
-    """Return the HTML of the figures' meanings.
-
-    Args:
-        figures: those that are shown.
-        marks: whether dots mark the best values.
-        say: the visitor's language.
-        since: the epoch from which on the best values are, 0 for all.
-    """
-    def about(figure: Figure) -> str:
-        said = [figure.meaning, *([BETTER[figure.better][1]] if figure.better else [])]
-        meaning = html.escape("; ".join(map(say.text_of, said)))
-        return f"<div><dt>{html.escape(say.text_of(figure.label))}</dt><dd>{meaning}</dd></div>"
-
-    rows = "".join(map(about, figures))
-    if not rows:
-        return ""
-    dot = say.html(
-        "A dot marks the run's best value in a row whose arrow says which way is better. A better value doesn't "
-        "guarantee better pictures: look at them."
-    )
-    if since:
-        dot += " " + say.html(
-            "Epochs before epoch {epoch} have no dot, because their figures are of other pictures.", epoch=since
-        )
-    return (
-        f'<details class="legend"><summary>{say.html("What the figures mean")}</summary>'
-        f"{f'<p>{dot}</p>' if marks else ''}<dl>{rows}</dl></details>"
-    )
 
 
 def entry(info: CheckpointInfo) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from cyclegan.evaluation.figures import FIGURES, figure_of
 from cyclegan.images import open_image
 from cyclegan.ui import words
 from cyclegan.ui.curves import step_curves
-from cyclegan.ui.epochs import legend
+from cyclegan.ui.legend import legend
 
 SHOWN = 1000, 1600
 """Most pixels of the samples in width and height."""

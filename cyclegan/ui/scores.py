@@ -26,7 +26,7 @@ from cyclegan.evaluation.scores.table import BY_KEY, SCORES, ScoreFigure
 from cyclegan.evaluation.scores.tables import LABELS, columns_of, measured_scores
 from cyclegan.ui import words
 from cyclegan.ui.curves import Reference, score_panel
-from cyclegan.ui.epochs import BETTER, arrow_of, date, legend
+from cyclegan.ui.legend import BETTER, arrow_of, date, legend
 from cyclegan.ui.studies import offered_dataset, to_copy
 
 

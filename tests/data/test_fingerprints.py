@@ -11,8 +11,9 @@ from PIL import Image
 from cyclegan.checkpoints.format import CheckpointConfig, save_checkpoint
 from cyclegan.config import DataConfig, RunConfig, TrainConfig
 from cyclegan.data import find_data, open_data
-from cyclegan.data.fingerprints import MOST_BYTES, fingerprint, fingerprints, picture_changes
+from cyclegan.data.fingerprints import fingerprints, picture_changes
 from cyclegan.errors import CheckpointError
+from cyclegan.files import MOST_BYTES, fingerprint
 from cyclegan.training.run import Run
 
 

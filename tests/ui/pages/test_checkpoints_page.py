@@ -294,7 +294,7 @@ def test_only_epochs_of_the_same_pictures_are_compared(tmp_path):
     ("", "", ""),
 ])  # fmt: skip
 def test_dates(created, english, korean):
-    from cyclegan.ui.epochs import date
+    from cyclegan.ui.legend import date
 
     assert (date(created, Speaker("en")), date(created, Speaker("ko"))) == (english, korean)
 
