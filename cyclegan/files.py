@@ -251,3 +251,12 @@ def _parts(size: int) -> list[tuple[int, int]]:
     """Return start and length of each part, the first and the last bytes included."""
     length = MOST_BYTES // _PARTS
     return [((size - length) * part // (_PARTS - 1), length) for part in range(_PARTS)]
+
+
+def name_alone(text: str) -> str:
+    """Return a folder's name without this computer's folders above it, for reports; any other text as it is."""
+    path = Path(os.path.expanduser(text))
+    with contextlib.suppress(OSError, ValueError):  # Such as a name that is too long.
+        if path.is_absolute() or path.exists():
+            return path.resolve().name
+    return text

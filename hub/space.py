@@ -51,7 +51,7 @@ PYTHON = "3.12"
 """ZeroGPU offers this one and 3.10."""
 MAX_BYTES = 1_000_000_000
 """The most that the Hub allows in a Space's repository without a paid plan."""
-NOT_IN_SPACES = {"cyclegan.study.make"}
+NOT_IN_SPACES = {"cyclegan.study.make", "cyclegan.evaluation.dataset"}
 """Modules that only the owner's own computer needs: a Space plays studies and doesn't build them."""
 UNTOUCHED = "Check out the configuration reference at https://huggingface.co/docs/hub/spaces-config-reference"
 """The text of a README.md that the Hub makes with a new Space."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cyclegan.errors import CheckpointError, UserError
-from cyclegan.files import (
+from cyclegan.files import name_alone, (
     MAX_JSON_BYTES,
     read_json,
     remove_leftovers,
@@ -206,3 +206,11 @@ def test_a_file_or_link_in_a_folders_place_is_replaced_and_leaves_nothing(tmp_pa
             (part / "new.txt").write_text("new")
         assert (target / "new.txt").read_text() == "new" and not target.is_symlink()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link", "other"] and not list(other.iterdir())
+
+
+def test_a_report_names_no_folders_of_this_computer(tmp_path):
+    assert name_alone(str(tmp_path)) == tmp_path.name
+    assert name_alone("/no/such/folder") == "folder"
+    assert [name_alone(name) for name in ("USER/maps", "streets:count=4", "x" * 300)] == [
+        "USER/maps", "streets:count=4", "x" * 300
+    ]  # fmt: skip

@@ -38,15 +38,6 @@ def dataset_of(folder: Path | None, name: str) -> tuple[str, bool]:
     return str(typed), False
 
 
-def dataset_name(dataset: str) -> str:
-    """Return the data set's name for reports, without this computer's folders."""
-    path = Path(os.path.expanduser(dataset))
-    with contextlib.suppress(OSError, ValueError):  # Such as a name that is too long.
-        if path.is_absolute() or path.exists():
-            return path.resolve().name
-    return dataset
-
-
 def _typed_dataset(folder: Path) -> str | None:
     """Return --dataset from a folder's run.json, None without one that can be read."""
     try:

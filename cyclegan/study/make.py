@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from cyclegan.config import DataConfig, Direction, direction_name
 from cyclegan.errors import DataError, Message, StudyError, message
+from cyclegan.files import name_alone
 from cyclegan.study.format import PlannedCheckpoint, Study
 from cyclegan.study.protocol import DEFAULT, Protocol
 from cyclegan.study.protocol import protocol as preset
@@ -84,7 +85,6 @@ def make_study(
     from cyclegan.data import find_data
     from cyclegan.data.domains import readable
     from cyclegan.data.fingerprints import fingerprints, trained_on
-    from cyclegan.evaluation.dataset import dataset_name
     from cyclegan.study.build import Preparation, build
 
     rules = protocol if isinstance(protocol, Protocol) else preset(protocol or DEFAULT)
@@ -117,7 +117,7 @@ def make_study(
         checkpoints=[(arm.planned(n), _opener(arm.source, arm.info, direction, device))
                      for n, arm in enumerate(arms, 1)],
         inputs=inputs, reals=reals, preparation=Preparation(config.data, multiple), protocol=rules, direction=direction,
-        domains=domains or (data_config.domain_a, data_config.domain_b), dataset=dataset_name(data),
+        domains=domains or (data_config.domain_a, data_config.domain_b), dataset=name_alone(data),
         output=Path(output), seed=seed, size=size, limit=limit, title=title, contact=contact,
         completion_code=completion_code, completion_url=completion_url, shorten=shorten or protocol is None,
         progress=progress,

@@ -193,7 +193,7 @@ def nothing(runs: Mapping[str, CheckpointSource], say: words.Speaker, *, own: bo
         "No scores have been measured yet. This command measures those of every epoch, with baselines; then press "
         "Refresh."
     )
-    if not _finds_dataset(source, say):
+    if not _finds_dataset(source, own, say):
         command += ["--dataset", "DATA"]
         said += " " + say.html("Replace {placeholder} with the path of the data set's folder.", placeholder="DATA")
     return f'<p>{said}</p><ul class="to-copy">{to_copy("", shlex.join(command), say)}</ul>'
@@ -209,15 +209,21 @@ def _to_name(source: CheckpointSource, own: bool) -> str:
     return str(folder.relative_to(here) if folder.is_relative_to(here) else folder)
 
 
-def _finds_dataset(source: CheckpointSource, say: words.Speaker) -> bool:
-    """Return whether `evaluate` finds the data set that a run was trained on by itself."""
+def _finds_dataset(source: CheckpointSource, own: bool, say: words.Speaker) -> bool:
+    """Return whether `evaluate` finds the data set that a run was trained on by itself.
+
+    A visitor of another's computer has no folders of it.
+    """
     try:
         info = next(iter(source.list()), None)
     except CheckpointError:
         return False
     if info is None or info.config is None:
         return False
-    dataset, problem = offered_dataset(source, info.config.data.dataset, say)
+    name = info.config.data.dataset
+    if not own:
+        return "/" in name or name.startswith("streets")
+    dataset, problem = offered_dataset(source, name, say)
     return bool(dataset) and not problem
 
 

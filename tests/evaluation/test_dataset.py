@@ -4,7 +4,7 @@ import json
 
 from PIL import Image
 
-from cyclegan.evaluation.dataset import dataset_name, dataset_of
+from cyclegan.evaluation.dataset import dataset_of
 
 
 def folders(root):
@@ -40,11 +40,3 @@ def test_a_runs_data_set_is_found_by_the_path_that_was_typed(tmp_path, monkeypat
     assert dataset_of(run, "cats") == ("cats", False)
     monkeypatch.chdir(folders(tmp_path / "here" / "cats").parent)
     assert dataset_of(run, "cats") == (str(tmp_path / "here" / "cats"), True)
-
-
-def test_a_report_names_no_folders_of_this_computer(tmp_path):
-    assert dataset_name(str(folders(tmp_path / "maps"))) == "maps"
-    assert dataset_name("/no/such/folder") == "folder"
-    assert [dataset_name(name) for name in ("USER/maps", "streets:count=4", "x" * 300)] == [
-        "USER/maps", "streets:count=4", "x" * 300
-    ]  # fmt: skip

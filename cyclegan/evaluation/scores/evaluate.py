@@ -15,7 +15,7 @@ from cyclegan.config import DataConfig, Direction
 from cyclegan.data import find_data, name_domains
 from cyclegan.data.domains import Splits, Subset, readable
 from cyclegan.errors import ConfigError, Message, message
-from cyclegan.evaluation.dataset import dataset_name, dataset_of
+from cyclegan.evaluation.dataset import dataset_of
 from cyclegan.evaluation.scores.answers import Answer, Batch, references
 from cyclegan.evaluation.scores.describe import BATCH, Describer
 from cyclegan.evaluation.scores.kinds import Result, Score
@@ -23,6 +23,7 @@ from cyclegan.evaluation.scores.processes import Processes
 from cyclegan.evaluation.scores.report import Report, read_report, scores_folder
 from cyclegan.evaluation.scores.sets import MOST_TRAINED, Shelf, TestSet, evenly
 from cyclegan.evaluation.scores.table import SCORES
+from cyclegan.files import name_alone
 from cyclegan.translation.translator import Translator, default_device
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ class Evaluator:
         if any(part.test.split == "train" for part in parts):
             yield message(
                 "warning: {dataset} has no test pictures, so training pictures are scored: the networks know them, "
-                "and the figures flatter them", dataset=dataset_name(self.config.dataset),
+                "and the figures flatter them", dataset=name_alone(self.config.dataset),
             )
         if self.left_out:
             yield message(
@@ -371,7 +372,7 @@ def data_config(dataset: str | DataConfig | None, info: CheckpointInfo, source: 
 def facts(config: DataConfig, test: TestSet, describer: Describer | None, scores: Sequence[Score]) -> dict[str, Any]:
     """Return what the figures of a direction depend on, ready for JSON."""
     return {
-        "dataset": dataset_name(config.dataset),
+        "dataset": name_alone(config.dataset),
         "split": test.split,
         "preprocess": config.preprocess,
         "crop_size": config.crop_size,

@@ -9,9 +9,9 @@ from typing import Any
 
 from cyclegan.checkpoints.format import epoch_name
 from cyclegan.config import DIRECTIONS
-from cyclegan.evaluation.dataset import dataset_name
 from cyclegan.evaluation.scores.report import SECTIONS, VERSION, Report, ScoresError, read_report
 from cyclegan.evaluation.scores.table import SCORES
+from cyclegan.files import name_alone
 
 MAX_ENTRIES = 2000
 """In each part of a file, such as epochs; far more than any page can show."""
@@ -115,10 +115,10 @@ def without_paths(content: Mapping[str, Any]) -> dict[str, Any]:
     for way in DIRECTIONS:
         if way in found:
             facts = dict(found[way]["measured_on"])
-            facts["dataset"] = dataset_name(facts["dataset"])
+            facts["dataset"] = name_alone(facts["dataset"])
             if facts.get("segmenter"):
                 about = facts["segmenter"]
-                facts["segmenter"] = {**about, "dataset": dataset_name(str(about.get("dataset")))}
+                facts["segmenter"] = {**about, "dataset": name_alone(str(about.get("dataset")))}
             found[way] = {**found[way], "measured_on": facts}
     return found
 
