@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from cyclegan.errors import CheckpointError, UserError
-from cyclegan.files import name_alone, (
+from cyclegan.files import (
     MAX_JSON_BYTES,
+    name_alone,
     read_json,
     remove_leftovers,
     sha256,
