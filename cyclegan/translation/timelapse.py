@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
@@ -55,7 +56,7 @@ def _write_mp4(target: Path, frames: Iterator[Image.Image], durations: Sequence[
     first = next(frames)
     with VideoWriter(target, first.size, rate=RATE) as writer:
         n = 0
-        for frame, duration in zip(_with(first, frames), durations, strict=True):
+        for frame, duration in zip(chain([first], frames), durations, strict=True):
             for _ in range(int(duration * RATE)):
                 writer.write(frame, n / RATE, 1 / RATE)
                 n += 1
@@ -76,11 +77,6 @@ def _write_gif(target: Path, frames: Iterator[Image.Image], durations: Sequence[
             "{target} can't be written ({reason}): free space or choose another place",
             target=target.name, reason=error,
         ) from error
-
-
-def _with(first: Image.Image, others: Iterator[Image.Image]) -> Iterator[Image.Image]:
-    yield first
-    yield from others
 
 
 def _frames(inputs: Sequence[Image.Image], steps: Sequence[Step], most: int) -> Iterator[Image.Image]:

@@ -115,7 +115,7 @@ class Measurement:
     def title(self, figure: ScoreFigure, say: words.Speaker) -> str:
         """Return the same where no column shows the score that it belongs to: two of them share their names."""
         heading = self.heading(figure, say)
-        return f"{heading} ({figure.score})" if figure.score in ("segmentation", "labels") else heading
+        return f"{heading} ({figure.score})" if figure.shares_its_label else heading
 
 
 def collect(runs: Mapping[str, CheckpointSource]) -> tuple[list[Measurement], list[Message]]:

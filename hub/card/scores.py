@@ -111,7 +111,7 @@ def _result(repo_id: str, one: Scored, epoch: int, figure: ScoreFigure) -> EvalR
     value = one.value("scores", tag, figure)
     assert value is not None
     network = f" ({facts['features']})" if figure.by_features and facts.get("features") else ""
-    score = f" ({figure.score})" if figure.score in ("segmentation", "labels") else ""
+    score = f" ({figure.score})" if figure.shares_its_label else ""
     dataset, dataset_config = hub_dataset(facts["dataset"])
     references = {
         section: {name: round(found["value"], 4) for group, name in one.references()
@@ -177,5 +177,5 @@ def _head(repo_id: str, one: Scored, epoch: int) -> str:
 
 
 def _label(one: Scored, figure: ScoreFigure) -> str:
-    score = f" ({figure.score})" if figure.score in ("segmentation", "labels") else ""
+    score = f" ({figure.score})" if figure.shares_its_label else ""
     return escaped(heading(figure, one.report, one.way)) + score

@@ -7,6 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from hub.outbox import Outbox
+from hub.publish import Publisher
 from tests.hub.loopback import TOKEN, LoopbackHub
 
 
@@ -81,3 +83,19 @@ def make_run(tmp_path, make_checkpoint):
         return run
 
     return make
+
+
+@pytest.fixture
+def publish_run(loopback, online):
+    """Publish a run's epochs, as a training does; its repository."""
+
+    def publish(run, name="alice/day-night"):
+        publisher = Publisher(run, name, endpoint=loopback.url)
+        publisher.check_repository()
+        publisher.check_run()
+        outbox = Outbox(publisher, print)
+        outbox.add(max(publisher.unpublished(), default=0), None)
+        assert not outbox.start().finish(30)
+        return loopback.repos[name]
+
+    return publish

@@ -16,8 +16,6 @@ from hub import HubError, open_source
 from hub.card.metadata import merged
 from hub.client import Repository
 from hub.layout import MAX_SCORES_BYTES, scores_at, scores_in
-from hub.outbox import Outbox
-from hub.publish import Publisher
 from hub.renew import publish_scores
 from hub.source import HubSource
 from tests.ui.pages.test_scores_page import SAY, interval, write_scores
@@ -37,19 +35,9 @@ def cache(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def push(loopback, online, cache):
-    """Publish a run's epochs, as a training does; its repository."""
-
-    def publish(run):
-        publisher = Publisher(run, NAME, endpoint=loopback.url)
-        publisher.check_repository()
-        publisher.check_run()
-        outbox = Outbox(publisher, print)
-        outbox.add(max(publisher.unpublished(), default=0), None)
-        assert not outbox.start().finish(30)
-        return loopback.repos[NAME]
-
-    return publish
+def push(publish_run, cache):
+    """`publish_run` on a new machine."""
+    return publish_run
 
 
 @pytest.fixture

@@ -118,7 +118,9 @@ def without_paths(content: Mapping[str, Any]) -> dict[str, Any]:
             facts["dataset"] = name_alone(facts["dataset"])
             if facts.get("segmenter"):
                 about = facts["segmenter"]
-                facts["segmenter"] = {**about, "dataset": name_alone(str(about.get("dataset")))}
+                trained_on = about.get("dataset")  # Of a stranger's file it may be anything.
+                known = isinstance(trained_on, str)
+                facts["segmenter"] = {**about, "dataset": name_alone(trained_on) if known else trained_on}
             found[way] = {**found[way], "measured_on": facts}
     return found
 

@@ -39,7 +39,7 @@ class Advice:
     def sentences(self) -> Iterator[Message]:
         """Yield the recommendation, its evidence, and a warning about the baselines that no epoch beats."""
         figure, value = self.figure.label, cell(self.figure, self.value)
-        if self.figure.score in ("segmentation", "labels"):  # Both have these labels.
+        if self.figure.shares_its_label:
             figure = message("{figure} ({score})", figure=figure, score=self.figure.score)
         if self.measured == 1:
             yield message(

@@ -24,6 +24,11 @@ class ScoreFigure(Figure):
     by_features: bool = False
     """True if it depends on the network of features, which is then named next to it."""
 
+    @property
+    def shares_its_label(self) -> bool:
+        """True if another score has figures of these names, so that both scores are named with them."""
+        return self.score in ("segmentation", "labels")
+
 
 def _row(
     score: str, key: str, label: Message, meaning: Message, better: Better | None = "higher", form: str = ".3f", *,

@@ -15,8 +15,6 @@ from cyclegan.study.session import StudySessions
 from cyclegan.study.store import Store
 from hub import HubError
 from hub.layout import newest_studies, read_study
-from hub.outbox import Outbox
-from hub.publish import Publisher
 from hub.readme import BEGIN, END
 from hub.source import HubSource
 from hub.studies.figures import publish_study
@@ -46,22 +44,6 @@ def make_report(*epochs, name="faces", **changes):
 def make_epoch(epoch, sha, source=NAME, **changes):
     figures = {"fooling_rate": 0.268, "interval": [0.2124, 0.324], "participants": 25, "trials": 1000}
     return {"epoch": epoch, "commit_sha": sha, "source": source, **figures, **changes}
-
-
-@pytest.fixture
-def publish_run(loopback, online, monkeypatch):
-    """Publish a run's epochs, as a training does; its repository."""
-
-    def publish(run, name=NAME):
-        publisher = Publisher(run, name, endpoint=loopback.url)
-        publisher.check_repository()
-        publisher.check_run()
-        outbox = Outbox(publisher, print)
-        outbox.add(max(publisher.unpublished(), default=0), None)
-        assert not outbox.start().finish(30)
-        return loopback.repos[name]
-
-    return publish
 
 
 @pytest.fixture
