@@ -14,6 +14,7 @@ from typing import Any
 from cyclegan.cli.flags import device, file_path, positive
 from cyclegan.cli.progress import progress_bar
 from cyclegan.cli.signals import end_in_order
+from cyclegan.commands import adaptation
 from cyclegan.commands.options import add_scores_flag
 from cyclegan.config import DIRECTIONS
 from cyclegan.errors import ConfigError, number_of
@@ -40,6 +41,14 @@ def add_experiment_command(add: Callable[..., argparse.ArgumentParser]) -> None:
     sub.add_argument("--jobs", type=positive, default=1, metavar="N", help="trainings at a time")
     sub.add_argument("--minutes", type=positive, default=None, metavar="N",
                      help="stop after so many minutes, as Ctrl-C does; the same command continues")
+    sub.add_argument("--source", default=None, metavar="DATA[@a|b]",
+                     help="for adaptation: labelled pictures to learn from, a data set and one of its domains "
+                     "(default: streets@a, day)")
+    sub.add_argument("--target", default=None, metavar="DATA[@a|b]",
+                     help="for adaptation: labelled pictures to read (default: the source's other domain)")
+    sub.add_argument("--classes", type=file_path, default=None, metavar="FILE.yaml",
+                     help="for adaptation: which classes of the two belong together, unless they have the same names, "
+                     "see docs/experiments.md")
     add_scores_flag(sub)
     sub.add_argument("--segmenter", type=file_path, default=None, metavar="DIR",
                      help="segmenter of the photos, see python -m cyclegan segmenter (default: the one that comes with "
@@ -64,6 +73,8 @@ def experiment(args: argparse.Namespace) -> int:
 
     if args.render:
         plan = read_plan(args.output)
+        if plan.experiment.adapts:
+            return adaptation.render(plan, args, _command(args))
         if args.study is not None:
             check_study(plan, args.study, args.study_direction)
         with locked(args.output):
@@ -74,17 +85,35 @@ def experiment(args: argparse.Namespace) -> int:
     if args.name is None:
         raise ConfigError("which experiment? {known}, or a .yaml file", known=", ".join(EXPERIMENTS))
     found = find_experiment(args.name)
+    _check_flags(args, found.adapts)
     seeds = range(args.seeds or SCALES[args.scale].seeds)
+    if found.adapts:
+        from cyclegan.experiments.adaptation.report import write_report as write_adaptation
+
+        end_in_order()
+        with locked(args.output):
+            try:
+                plan, readers = adaptation.prepare(found, seeds, args)
+            except (KeyboardInterrupt, TimeoutError):
+                return _stopped()
+            return _run(plan, args, readers, lambda minutes: write_adaptation(plan, _command(args), minutes))
     plan = make_plan(found, args.dataset, args.scale, seeds, args.output)
     if args.study is not None:
         check_study(plan, args.study, args.study_direction)
     end_in_order()
     with locked(args.output):
-        return _run(plan, args)
+        return _run(plan, args, None, lambda minutes: write_report(plan, _command(args), minutes))
 
 
-def _run(plan: Any, args: argparse.Namespace) -> int:
-    from cyclegan.experiments.report import write_report
+def _check_flags(args: argparse.Namespace, adapts: bool) -> None:
+    """Refuse flags that this experiment would ignore. Raises ConfigError."""
+    for name in ("dataset", "study", "scores", "segmenter") if adapts else ("source", "target", "classes"):
+        if getattr(args, name) is not None:
+            instead = "--source and --target say what it is about" if adapts else "only adaptation has it"
+            raise ConfigError("--{name} isn't for this experiment: {instead}", name=name, instead=instead)
+
+
+def _run(plan: Any, args: argparse.Namespace, scorer: Any, write: Callable[[float], dict[str, Any]]) -> int:
     from cyclegan.experiments.run import Runner
     from cyclegan.experiments.scoring import Scorer
 
@@ -107,21 +136,20 @@ def _run(plan: Any, args: argparse.Namespace) -> int:
             bar.write(line, file=sys.stdout)
 
         def report() -> dict[str, Any]:
-            return write_report(plan, _command(args), (time.monotonic() - began) / 60)
+            return write((time.monotonic() - began) / 60)
 
-        scorer = Scorer(segmenter=args.segmenter, scores=args.scores, device=device(args.device),
-                        note=lambda sentence: say(f"note: {sentence}"))  # fmt: skip
+        scorer = scorer or Scorer(segmenter=args.segmenter, scores=args.scores, device=device(args.device),
+                                  note=lambda sentence: say(f"note: {sentence}"))  # fmt: skip
         runner = Runner(plan, scorer, jobs=args.jobs, show=show, say=say, ended=report,
                         minutes=args.minutes)  # fmt: skip
         try:
             runner.run()
         except (KeyboardInterrupt, TimeoutError):
             bar.close()
-            again = shlex.join(["python", "-m", "cyclegan", *sys.argv[1:]])
-            print(f"stopped; what is trained is kept, and the same command continues: {again}", file=sys.stderr)
-            return 130
+            return _stopped()
     content = report()
-    failed = [run for row in content["rows"] for run in row["runs"] if run["failed"]]
+    rows = content["trainings"] if plan.experiment.adapts else content["rows"]
+    failed = [run for row in rows for run in row["runs"] if run["failed"]]
     minutes = (time.monotonic() - began) / 60
     print(f"{number_of(len(trainings) - len(failed), 'training')} done, {len(failed)} failed, in {minutes:.1f} min: "
           f"{args.output / 'README.md'}")  # fmt: skip
@@ -129,6 +157,12 @@ def _run(plan: Any, args: argparse.Namespace) -> int:
         _build_study(plan, args)
         report()
     return 1 if failed else 0
+
+
+def _stopped() -> int:
+    again = shlex.join(["python", "-m", "cyclegan", *sys.argv[1:]])
+    print(f"stopped; what is trained is kept, and the same command continues: {again}", file=sys.stderr)
+    return 130
 
 
 def _build_study(plan: Any, args: argparse.Namespace) -> None:

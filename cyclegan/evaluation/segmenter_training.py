@@ -78,7 +78,7 @@ def read_labelled(domain: Domain, config: DataConfig, progress: Callable[[int], 
 
 def train_segmenter(
     labelled: Labelled, classes: Classes, *, network: str = "unet", seed: int = 0, epochs: int = 24,
-    minutes: float | None = None, class_weights: bool = False, device: str = "cpu",
+    steps: int | None = None, minutes: float | None = None, class_weights: bool = False, device: str = "cpu",
     progress: Callable[[float, float], object] | None = None,
 ) -> Segmenter:
     """Train a network on pictures and labels; the same seed gives the same weights on the same machine's CPU.
@@ -90,6 +90,7 @@ def train_segmenter(
         network: a name in `SEGMENTERS`.
         seed: of the initial weights, the pictures' order and their changes.
         epochs: passes through all pictures.
+        steps: batches of 8, in place of epochs, so that trainings on different pictures are equally long.
         minutes: train for so long instead; then the machine's speed decides how many steps there are.
         class_weights: weigh rare classes up, by 1 / ln(1.10 + share).
         device: where to train; the segmenter stays there.
@@ -105,7 +106,8 @@ def train_segmenter(
     weights = weights.to(device)
     optimiser = torch.optim.AdamW(net.parameters(), lr=LEARNING_RATE)
     rng = np.random.default_rng(seed)
-    steps, start, step, share = epochs * math.ceil(len(labelled.pictures) / BATCH), time.monotonic(), 0, 0.0
+    total = epochs * math.ceil(len(labelled.pictures) / BATCH) if steps is None else steps
+    start, step, share = time.monotonic(), 0, 0.0
     batches = _batches(len(labelled.pictures), rng)
     while share < 1:
         for group in optimiser.param_groups:
@@ -121,12 +123,12 @@ def train_segmenter(
         loss.backward()
         optimiser.step()
         step += 1
-        share = step / steps if minutes is None else (time.monotonic() - start) / (60 * minutes)
+        share = step / total if minutes is None else (time.monotonic() - start) / (60 * minutes)
         if progress:
             progress(min(share, 1.0), float(loss.detach()))
     about = {
         "network": network, "seed": seed, "steps": step, "batch": BATCH,
-        **({"epochs": epochs} if minutes is None else {"minutes": minutes}),
+        **({"minutes": minutes} if minutes is not None else {} if steps is not None else {"epochs": epochs}),
         "class_weights": class_weights, "pictures": len(labelled.pictures),
     }  # fmt: skip
     return Segmenter(classes, labelled.pictures.shape[1], net.eval(), about)

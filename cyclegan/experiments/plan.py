@@ -179,7 +179,8 @@ def record(plan: Plan) -> None:
         before = _content(path)
         known = before["known"]
         _check_unchanged(plan, before)
-    elif foreign := [each.name for each in plan.output.iterdir() if not each.name.startswith(".")]:
+    elif foreign := [each.name for each in plan.output.iterdir()
+                     if not each.name.startswith(".") and str(each) != plan.dataset]:
         raise ConfigError(
             "{folder} isn't the folder of an experiment, but holds {example}: give a new folder as --output",
             folder=plan.output, example=foreign[0],
@@ -191,6 +192,7 @@ def record(plan: Plan) -> None:
         "pictures": plan.pictures,
         "rows": [dataclasses.asdict(row) for row in experiment.rows],
         "shared": dict(experiment.shared), "at": {key: dict(value) for key, value in experiment.at.items()},
+        "adapts": experiment.adapts,
         "known": known | {row.name: plan.settings(row) for row in experiment.rows},
     })  # fmt: skip
 
@@ -240,7 +242,10 @@ def read_plan(output: Path) -> Plan:
                 {key: tuple(value) for key, value in row["paper"].items()}, row["at"], row["from_labels"])
             for row in content["rows"]
         )  # fmt: skip
-        experiment = Experiment(content["name"], content["title"], rows, content["shared"], content["at"])
+        experiment = Experiment(
+            content["name"], content["title"], rows, content["shared"], content["at"],
+            adapts=content.get("adapts", False),
+        )  # fmt: skip
         return Plan(
             experiment, content["dataset"], content["scale"], tuple(content["seeds"]), output, content["names"],
             content["label_domain"], content["pictures"],

@@ -58,7 +58,7 @@ def gather(plan: Plan) -> dict[str, Any]:
     references: dict[str, dict[str, Any]] = {}
     measured: dict[str, Any] = {}
     for training in plan.trainings():
-        run, report = _run(training), None
+        run, report = run_facts(training), None
         if run["epoch"] is not None and (training.folder / "scores" / f"{SCORES_NAME}.json").exists():
             report = read_report(training.folder / "scores", SCORES_NAME, training.folder.name)
         for way in training.directions if report is not None else ():
@@ -82,7 +82,8 @@ def gather(plan: Plan) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _run(training: Training) -> dict[str, Any]:
+def run_facts(training: Training) -> dict[str, Any]:
+    """Return what became of a training, for report.json; its figures are still empty."""
     return {
         "seed": training.seed, "directions": training.directions, "folder": training.folder.name,
         "epoch": training.epoch, "epochs": training.config.optim.total_epochs, "seconds": _seconds(training.folder),
@@ -124,6 +125,14 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(), "torch": torch.__version__, "cyclegan": __version__,
         "commit": _commit(),
     }  # fmt: skip
+
+
+def machine_line(found: Mapping[str, Any]) -> str:
+    """Return the facts of `machine` as a line."""
+    return (
+        f"{found['gpu'] or number_of(found['cores'], 'core')}, {found['memory_gib']:g} GiB, torch {found['torch']}, "
+        f"cyclegan {found['cyclegan']}" + (f", commit {found['commit']}." if found["commit"] else ".")
+    )
 
 
 def _commit() -> str | None:
@@ -232,21 +241,24 @@ def markdown(report: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
     if "curves" in pictures:
         parts += ["## Epoch by epoch", "", "On the trainer's few test pictures, with the first seed:", "",
                   f"![Curves of the rows over the epochs]({pictures['curves']})", ""]  # fmt: skip
-    parts += _unfinished(report)
+    parts += unfinished(report["rows"])
     shown = {key: BY_KEY[key] for key in COLUMNS if any(key in _columns(report, way) for way in ways)}
     explained = {str(figure.label): str(figure.meaning) for figure in shown.values()}  # Once for both directions.
     parts += ["## Figures", "", *(f"- **{label}**: {meaning}." for label, meaning in explained.items()), ""]
-    parts += ["## Commands", "", "Each row's training, with its first seed:", "", "```bash"]
-    for row in report["rows"]:
-        first = [run for run in row["runs"] if run["seed"] == report["seeds"][0]]
-        parts += [f"# {row['name']}", *(run["command"] for run in first)]
-    return "\n".join([*parts, "```", ""])
+    return "\n".join([*parts, *commands(report["rows"], report["seeds"][0])])
+
+
+def commands(rows: Sequence[Mapping[str, Any]], seed: int) -> list[str]:
+    """Return the section with the command of each row's training from this seed."""
+    lines = ["## Commands", "", "Each row's training, with its first seed:", "", "```bash"]
+    for row in rows:
+        lines += [f"# {row['name']}", *(run["command"] for run in row["runs"] if run["seed"] == seed)]
+    return [*lines, "```", ""]
 
 
 def _head(report: Mapping[str, Any]) -> Iterator[str]:
     runs = [run for row in report["rows"] for run in row["runs"]]
     done = [run for run in runs if run["figures"]]
-    machine = report["machine"]
     yield f"    {report['command']}" if report.get("command") else f"    {report['name']}"
     yield ""
     yield (
@@ -254,9 +266,7 @@ def _head(report: Mapping[str, Any]) -> Iterator[str]:
         f"{number_of(len(report['seeds']), 'seed')}: {number_of(len(done), 'run')} of {len(runs)} trained and scored. "
         f"The trainings took {sum(run['seconds'] for run in runs) / 60:.1f} min in all"
         + (f", the last start {report['minutes']:.1f} min by the clock" if report.get("minutes") else "")
-        + f". {machine['gpu'] or number_of(machine['cores'], 'core')}, {machine['memory_gib']:g} GiB, torch "
-        f"{machine['torch']}, cyclegan {machine['cyclegan']}"
-        + (f", commit {machine['commit']}." if machine["commit"] else ".")
+        + f". {machine_line(report['machine'])}"
     )
     facts = next(iter(report["measured_on"].values()), None)
     if facts:
@@ -359,11 +369,12 @@ def _collapsed(report: Mapping[str, Any], way: str) -> list[str]:
     return [f"Collapsed, or hardly following the input: {'; '.join(found)}.", ""]
 
 
-def _unfinished(report: Mapping[str, Any]) -> list[str]:
+def unfinished(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the section with the runs that have no figures, and why."""
     lines = [
         f"- **{row['name']}**, {' and '.join(run['directions'])}, seed {run['seed']}: "
         + (run["failed"] or f"not done yet ({run['epoch'] or 0} of {number_of(run['epochs'], 'epoch')})")
-        for row in report["rows"] for run in row["runs"] if run["failed"] or not run["figures"]
+        for row in rows for run in row["runs"] if run["failed"] or not run["figures"]
     ]  # fmt: skip
     return ["## Not in the tables", "", *lines, ""] if lines else []
 

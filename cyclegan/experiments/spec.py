@@ -97,6 +97,7 @@ class Experiment:
         shared: settings of all rows, as far as their methods have them.
         at: further ones by scale.
         streets: the built-in data set's further words, such as a=labels,b=day.
+        adapts: True where segmenters are trained on the translations, and tested on the target's pictures.
     """
 
     name: str
@@ -105,6 +106,7 @@ class Experiment:
     shared: Settings = field(default_factory=dict)
     at: Mapping[str, Settings] = field(default_factory=dict)
     streets: str = ""
+    adapts: bool = False
 
     def dataset(self, scale: str) -> str:
         """Return the built-in data set for a scale. Raises ConfigError where there is none."""
@@ -231,6 +233,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {e.name: e for e in (
         Row(f"pool of {size}" if size else "no pool", {"pool_size": size}) for size in (50, 0))),
     Experiment("gta", "The GTA experiment: slope × weights (cycle/identity) × preparation", _gta(),
                at={"paper": {"crop_size": 196, "load_size": 224}}),
+    Experiment("adaptation", "Does translation help a segmenter?", (Row("CycleGAN", {}),), adapts=True),
 )}  # fmt: skip
 """The given experiments by name. On GTA's load_size the source is silent."""
 

@@ -1,0 +1,1 @@
+"""Does translation help a segmenter? Source pictures with labels, translated, against the target's own pictures."""
