@@ -7,8 +7,10 @@ import sys
 from typing import Any
 
 from cyclegan.checkpoints.format import Checkpoint
+from cyclegan.checkpoints.sources import CheckpointSource
 from cyclegan.cli.flags import positive
-from cyclegan.config import DIRECTIONS, Direction
+from cyclegan.config import DIRECTIONS, Direction, direction_name
+from cyclegan.errors import ConfigError
 from cyclegan.evaluation.scores.table import SCORES
 from hub import open_source
 
@@ -33,7 +35,7 @@ def add_checkpoint_flags(parser: argparse.ArgumentParser, *, positional: bool = 
 
 def add_direction_flag(parser: argparse.ArgumentParser, **options: Any) -> None:
     """Add --direction, whose error says which is which."""
-    parser.add_argument("--direction", **{"required": True, **options}, type=_direction, metavar="{ab,ba}",
+    parser.add_argument("--direction", **{"required": True, **options}, metavar="{ab,ba}",
                         help="ab: A → B, ba: B → A; A and B are the names of the run's two domains in that order, "
                         "which the app, its config.json and the result's line name")
 
@@ -53,13 +55,14 @@ def _scores(text: str) -> list[str]:
     return names
 
 
-def _direction(text: str) -> Direction:
-    if text not in DIRECTIONS:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is neither ab (from domain A, of trainA, to B) nor ba (from B to A); the run's config.json has "
-            "the domains' names as domain_a and domain_b"
-        )
-    return text
+def check_direction(direction: str, source: CheckpointSource) -> None:
+    """Raise ConfigError for a direction that isn't one, with the names of the source's domains."""
+    if direction in DIRECTIONS:
+        return
+    config = next((info.config for info in source.list() if info.config is not None), None)
+    names = (config.data.domain_a, config.data.domain_b) if config else ("A", "B")
+    raise ConfigError("--direction {direction}: give ab ({ab}) or ba ({ba})", direction=direction[:80],
+                      **{way: direction_name(way, *names) for way in DIRECTIONS})  # fmt: skip
 
 
 def _epoch(text: str) -> int | None:
@@ -73,6 +76,7 @@ def load_checkpoint(args: argparse.Namespace, *directions: Direction) -> Checkpo
         directions: the directions to load; all where none is named.
     """
     source = open_source(args.source)
+    check_direction(args.direction, source)
     checkpoint = source.load(args.epoch, directions or None)
     for sentence in source.problems:
         print(f"warning: {sentence}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""`python -m cyclegan frames` and `streets`: folders of pictures to train on."""
+"""`python -m cyclegan frames`, `holdout` and `streets`: folders of pictures to train on."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def add_picture_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
-    """Add the commands `frames` and `streets`."""
+    """Add the commands `frames`, `holdout` and `streets`."""
     sub = add("frames", frames, "write frames of a video as pictures, to train on")
     sub.add_argument("video", type=file_path, metavar="VIDEO", help="the recording")
     sub.add_argument("--every", type=positive, default=6, metavar="N",
@@ -30,6 +30,12 @@ def add_picture_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     sub.add_argument("--size", type=positive, default=None, metavar="N",
                      help="scale the shorter side down to N pixels (default: the video's own size)")
     sub.add_argument("--limit", type=positive, default=None, metavar="N", help="write at most N pictures")
+
+    sub = add("holdout", holdout, "move some training pictures into the test split of a folder that has none")
+    sub.add_argument("dataset", metavar="DATA", help="folder of the data set, as for --dataset")
+    sub.add_argument("--every", type=positive, default=10, metavar="N", help="one picture of N of each domain")
+    sub.add_argument("--together", action="store_true",
+                     help="the last ones by name, for frames of a video, instead of every Nth")
 
     sub = add("streets", write_streets, "write the built-in day/night scenes as folders, with labels and truth")
     sub.add_argument("--spec", default="streets", metavar="SPEC",
@@ -81,6 +87,19 @@ def _expected_pictures(video: Video, args: argparse.Namespace) -> int | None:
     until = frames / rate if args.end is None else min(frames / rate, args.end)
     pictures = max(1, -(-round((until - args.start) * rate) // args.every))
     return pictures if args.limit is None else min(pictures, args.limit)
+
+
+def holdout(args: argparse.Namespace) -> int:
+    """Move training pictures into the test split."""
+    from cyclegan.config import DataConfig
+    from cyclegan.data import find_data
+    from cyclegan.data.holdout import move_tests
+
+    splits = find_data(DataConfig(dataset=args.dataset))
+    moved = move_tests(splits, args.dataset, every=args.every, together=args.together)
+    for part, (count, folder) in moved.items():
+        print(f"{number_of(count, 'picture')} moved from {part} to {folder}")
+    return 0
 
 
 def write_streets(args: argparse.Namespace) -> int:

@@ -130,10 +130,10 @@ def picture_changes(before: Mapping[str, Any], now: Fingerprints) -> str:
     return "; ".join(changes)
 
 
-def replaced_domain(before: Mapping[str, Any], splits: Splits) -> str | None:
-    """Return "A" or "B" if none of that domain's training pictures is there any more, "" if both have some left.
+def replaced_domain(before: Mapping[str, Any], splits: Splits) -> tuple[str, int, int] | None:
+    """Return the domain that has lost more than half of its training pictures, how many are left, and of how many.
 
-    Reads only as far as the first picture that is known. None means that they can't be compared.
+    Returns ("", 0, 0) if neither has, and None where they can't be compared.
 
     Args:
         before: of an earlier start, as read from a file.
@@ -141,12 +141,21 @@ def replaced_domain(before: Mapping[str, Any], splits: Splits) -> str | None:
     """
     for side, domain in (("a", splits.train_a), ("b", splits.train_b)):
         digests = before.get(f"train_{side}")
-        known = set(digests) - {""} if _are_digests(digests) else set()
+        known = Counter(digests) if _are_digests(digests) else Counter()
+        del known[""]
         if not known or not domain.fallible:
             return None
-        if not any(_fingerprint_at(domain, index) in known for index in range(len(domain))):
-            return side.upper()
-    return ""
+        total, left = known.total(), 0
+        for index in range(len(domain)):
+            digest = _fingerprint_at(domain, index)
+            if known[digest] > 0:
+                known[digest] -= 1
+                left += 1
+            if 2 * left >= total:
+                break  # The others needn't be read.
+        else:
+            return side.upper(), left, total
+    return "", 0, 0
 
 
 def _are_digests(value: Any) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from cyclegan.config import DataConfig
 from cyclegan.data.cache import BatchMaker, PictureCache, fits_cache
 from cyclegan.data.contents import counted
 from cyclegan.data.domains import Domain, Files, Splits, Subset, named
+from cyclegan.data.holdout import test_part
 from cyclegan.data.order import Step, step_plans, steps_in
 from cyclegan.errors import DataError, ImageError, Message, message
 from cyclegan.images import evaluation_size, prepare_for_evaluation, to_tensor, training_size
@@ -56,7 +58,7 @@ class Data:
         train = [_first(domain, limit) for domain in (splits.train_a, splits.train_b)]
         test = [domain for domain in (splits.test_a, splits.test_b) if domain is not None]
         self.test_is_train = not test
-        self.no_test_note = without_tests(splits) if self.test_is_train else None
+        self.no_test_note = without_tests(splits, config.dataset) if self.test_is_train else None
         if progress:  # In one process of several.
             _print_found(splits, config)
         check = _Check(train, test, config, multiple=multiple, progress=progress)
@@ -414,7 +416,7 @@ def _few_pictures(splits: Splits, config: DataConfig) -> list[Message]:
     )]  # fmt: skip
 
 
-def without_tests(splits: Splits) -> Message:
+def without_tests(splits: Splits, dataset: str) -> Message:
     """Return the note on a data set without test pictures: what this means, and how to get some in its own layout."""
     a, b = splits.train_a, splits.train_b
     note = message("the data set has no test pictures, so samples and figures are of training pictures")
@@ -422,15 +424,14 @@ def without_tests(splits: Splits) -> Message:
         return message("{note}; add test_count=50 to --dataset to draw some", note=note)
     if not isinstance(a, Files) or "(" in a.part:  # Tables, and pictures with metadata.
         return message("{note}; give it a split called test", note=note)
-    tests = [f"test{part[5:]}" if (part := domain.part).lower().startswith("train") else f"test/{part}"
-             for domain in (a, b)]  # fmt: skip
+    command = shlex.join(["python", "-m", "cyclegan", "holdout", dataset])
+    tests = [test_part(domain.part) for domain in (a, b)]
     if a.part == b.part:
-        return message("{note}; move some pairs, such as one in ten, from {train} to {test}", note=note, train=a.part,
-                       test=tests[0])  # fmt: skip
+        return message("{note}; {command} moves one pair in ten from {train} to {test}", note=note, command=command,
+                       train=a.part, test=tests[0])  # fmt: skip
     return message(
-        "{note}; move some, such as one in ten, from {train_a} to {test_a} and from {train_b} to {test_b} "
-        "(docs/data.md, Test pictures)",
-        note=note, train_a=a.part, test_a=tests[0], train_b=b.part, test_b=tests[1],
+        "{note}; {command} moves one in ten from {train_a} to {test_a} and from {train_b} to {test_b}", note=note,
+        command=command, train_a=a.part, test_a=tests[0], train_b=b.part, test_b=tests[1],
     )  # fmt: skip
 
 

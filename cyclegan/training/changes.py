@@ -77,9 +77,13 @@ def other_pictures(folder: Path, changes: Sequence[Change], dataset: str, splits
         replaced = None
         with contextlib.suppress(CheckpointError):  # Missing, as in old runs and those of the Hub, or damaged.
             replaced = replaced_domain(read_json(folder / PICTURES, error=CheckpointError), splits)
-        if replaced:
-            return message("none of domain {side}'s is in {dataset}", side=replaced, dataset=dataset)
-        if replaced == "" or moved is None or len(settings) < 2:
+        if replaced and replaced[0]:
+            side, left, total = replaced
+            if not left:
+                return message("none of domain {side}'s is in {dataset}", side=side, dataset=dataset)
+            return message("only {left} of domain {side}'s {total} are in {dataset}", left=left, side=side,
+                           total=total, dataset=dataset)  # fmt: skip
+        if replaced or moved is None or len(settings) < 2:
             return None
     return message("{differences}", differences="; ".join(
         f"--{name} was {change.then}, now {change.now}" for name, change in settings.items()

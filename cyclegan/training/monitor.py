@@ -98,6 +98,8 @@ class Monitor:
         self.log = MetricsLog(Path(config.run.output_dir))
         self.window = RunningMeans()
         self._first, self._excluded = True, 0.0
+        self._usual: float | None = None
+        """Seconds per step in the last epoch."""
         self.started, self.first_step = time.monotonic(), trainer.global_step
         self._losses: dict[str, float] = {}
         """The last that were read from the device."""
@@ -157,7 +159,7 @@ class Monitor:
         """Return how far the training is; waits for nothing, and may be called by another thread."""
         trainer, epochs = self.trainer, self.config.optim.total_epochs
         left = run_left = None
-        if trainer.global_step > self.first_step:
+        if trainer.global_step > self.first_step or self._usual is not None:
             _, run_left, left = self._pace(time.monotonic() - self.started)
         return Progress(
             "training" if trainer.epoch < epochs else "done", epoch=trainer.epoch + 1, epochs=epochs,
@@ -254,11 +256,16 @@ class Monitor:
             seconds: that the epoch's steps took from `first_step` on.
         """
         trainer, optim = self.trainer, self.config.optim
-        steps, seconds = max(1, trainer.global_step - self.first_step), max(1e-9, seconds)
+        done = trainer.global_step - self.first_step
+        steps, seconds = max(1, done), max(1e-9, seconds)
+        each = seconds / steps
+        if self._usual is not None:  # The first steps of an epoch say little, so the last epoch counts as some more.
+            more = trainer.steps_per_epoch / 4
+            each = ((seconds if done else 0.0) + more * self._usual) / (done + more)
         rate = steps * optim.batch_size * self.accelerator.num_processes / seconds
         to_go = (optim.total_epochs - trainer.epoch) * trainer.steps_per_epoch - trainer.step_in_epoch
         to_go = min(to_go, max(0, (optim.max_steps or math.inf) - trainer.global_step))
-        return rate, to_go * seconds / steps, (trainer.steps_per_epoch - trainer.step_in_epoch) * seconds / steps
+        return rate, to_go * each, (trainer.steps_per_epoch - trainer.step_in_epoch) * each
 
     def _record(self, row: dict[str, Any]) -> None:
         """Add a row to metrics.jsonl; a failure is only a warning, because the training matters more."""
@@ -286,7 +293,9 @@ class Monitor:
         metrics, grids = self._evaluate(samples)
         # A start may have no step but the first, whose time then counts after all.
         timed = trainer.global_step > self.first_step
-        rate, left, _ = self._pace(seconds - self._excluded if timed else seconds)
+        seconds_timed = seconds - self._excluded if timed else seconds
+        rate, left, _ = self._pace(seconds_timed)
+        self._usual = seconds_timed / max(1, trainer.global_step - self.first_step)
         self._excluded = 0.0
         epoch = trainer.epoch + bool(trainer.step_in_epoch)  # --max_steps may have cut it short.
         lr = trainer.schedule.lr(epoch)

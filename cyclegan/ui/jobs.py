@@ -21,7 +21,7 @@ from gradio.utils import get_upload_folder
 from PIL import Image
 
 from cyclegan.checkpoints.format import CheckpointInfo
-from cyclegan.errors import ImageError, number_of
+from cyclegan.errors import ImageError
 from cyclegan.images import open_image
 from cyclegan.pixels import PictureFacts, notes_on, recorded_facts
 from cyclegan.ui import inputs, runs, words
@@ -113,7 +113,7 @@ def files_job(
     _refuse_many(bench, len(paths))
     found = find_pictures(paths)
     _refuse_many(bench, len(found.items))
-    stem = paths[0].stem[:30] if len(paths) == 1 else number_of(len(found.items), "picture")
+    stem = paths[0].stem[:30] if len(paths) == 1 else "pictures"  # Without their number: some may be left out.
     with _new_file(f"{file_name(f'{stem} as {runs.domains(info)[way[1]]} {info.tag}')}.zip") as target:
         began = time.monotonic()
         max_bytes = None if bench.own else MAX_RESULT_BYTES

@@ -228,7 +228,7 @@ def test_a_broken_network_is_not_exported(tmp_path, again):
     ("change", "says"),
     [
         ({"--direction": None}, "--direction"),
-        ({"--direction": "AtoB"}, "'AtoB' is neither ab (from domain A, of trainA, to B) nor ba"),
+        ({"--direction": "AtoB"}, "--direction AtoB: give ab (day → night) or ba (night → day)"),
         ({"--format": "tflite"}, "invalid choice"),
         ({"--epoch": "0"}, "whole number above 0"),
         ({"--epoch": "7"}, "has no epoch 7"),

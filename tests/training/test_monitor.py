@@ -70,6 +70,17 @@ def test_an_epochs_pace_is_of_its_steps_however_few(tmp_path, clock, later, show
     assert f"  {shown}  " in line
 
 
+def test_an_epochs_first_steps_are_expected_to_last_as_the_epoch_before(tmp_path, clock):
+    monitor = make(tmp_path)
+    monitor._usual = 2.0
+    monitor.start_epoch()
+    assert monitor.progress().seconds_left == pytest.approx(200.0)
+    monitor._first = False
+    clock.s += 50.0  # One slow step of hundred: 1 of 26 that count.
+    monitor.trainer.global_step = monitor.trainer.step_in_epoch = 1
+    assert monitor.progress().seconds_left == pytest.approx(99 * (50 + 25 * 2.0) / 26)
+
+
 @pytest.mark.parametrize(("precision", "said"), [("no", "fp32"), ("bf16", "bf16 mixed precision")])
 def test_each_start_says_and_records_what_computes(tmp_path, capsys, precision, said):
     for done in (0, 7):

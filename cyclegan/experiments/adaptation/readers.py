@@ -50,7 +50,7 @@ def slug(name: str) -> str:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a segmenter reads.
+    """A segmenter's answers on test pictures.
 
     Attributes:
         target: confusion matrices, int64 (pictures, classes, classes), of the target's test pictures.

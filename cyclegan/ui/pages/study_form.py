@@ -174,6 +174,7 @@ class _Reactions:
             if not dataset:
                 raise StudyError("name a data set, whose test pictures are shown")
             name = (name or "").strip() or f"{Path(source.name).name}-{direction}-{protocol or DEFAULT}"
+            name = "-".join(name.split())
             check_name(name)  # A path would lead out of the folder in which the app looks for studies.
             options["output"] = BUILT_IN / name
             notes: list[Message] = []
