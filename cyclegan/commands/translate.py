@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
 import functools
 import os
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cyclegan.cli.flags import device, file_path, positive, share
 from cyclegan.cli.progress import progress_bar
-from cyclegan.commands.options import add_checkpoint_flags, load_checkpoint
+from cyclegan.commands.options import add_checkpoint_flags, load_checkpoint, stopped_by_interrupt
 from cyclegan.config import Direction, direction_name
-from cyclegan.errors import Cancelled, CheckpointError, ConfigError, UserError, english, number_of
+from cyclegan.errors import CheckpointError, ConfigError, UserError, english, number_of
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -252,7 +249,7 @@ def _translate_video(args: argparse.Namespace, path: Path) -> int:
     video = Video(path)  # Checked before a checkpoint is downloaded.
     translator = Translator(load_checkpoint(args, args.direction), device(args.device))
     _make_folder(args.output.parent)
-    with progress_bar(unit="frame") as bar, _stopped_by_interrupt() as stopped:
+    with progress_bar(unit="frame") as bar, stopped_by_interrupt() as stopped:
 
         def show(done: int, total: int | None) -> None:
             bar.total = total
@@ -279,27 +276,6 @@ def _translate_video(args: argparse.Namespace, path: Path) -> int:
         f"{translator.checkpoint.info.epoch}, {_arrow(translator, args.direction)}, written to {args.output}"
     )
     return 0
-
-
-@contextlib.contextmanager
-def _stopped_by_interrupt() -> Iterator[Callable[[], bool]]:
-    """Yield a function that returns true after Ctrl-C; the cancelled work then ends with KeyboardInterrupt.
-
-    The exception isn't raised at once, because the video library would swallow it.
-    """
-    stop = threading.Event()
-
-    def stop_soon(*_: object) -> None:
-        stop.set()
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # A second one doesn't wait for the batch.
-
-    before = signal.signal(signal.SIGINT, stop_soon)
-    try:
-        yield stop.is_set
-    except Cancelled as error:
-        raise KeyboardInterrupt from error
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _make_folder(folder: Path) -> None:
