@@ -132,7 +132,7 @@ def _draw_bar(
         said = f"test {clock(first)} to {clock(last)}"
         draw.text(((x(first) + x(last)) / 2, bottom + 8), said, TEST, font, anchor="mt")
     draw.text((2 * GAP, (top + bottom) / 2), "train", PAPER, font, anchor="lm")
-    draw.text((GAP, bottom + 8), clock(begin), MUTED, font)
+    draw.text((GAP, bottom + 8), clock(begin), MUTED, font, anchor="lt")
     draw.text((WIDTH - GAP, bottom + 8), clock(end), MUTED, font, anchor="rt")
 
 

@@ -44,7 +44,7 @@ class Split:
     def stretches(self, begin: float, end: float, video: str) -> list[Stretch]:
         """Return the test stretches: three spread evenly over the recording, or fewer if it is short.
 
-        There are as many as leave half of the remaining time for training, gaps taken off.
+        Of the time that isn't tested, the gaps of several take at most a quarter, and those of a single one at most half.
 
         Args:
             begin, end: seconds of the recording.
@@ -57,7 +57,8 @@ class Split:
             return []
         length = max(0.0, end - begin)
         for count in range(MOST_STRETCHES, 0, -1):
-            if 2 * self.gap * count <= (1 - self.share) / 2 * length:
+            most = length * (1 - self.share) / (2 if count == 1 else 4)
+            if 2 * self.gap * count <= most:
                 half = self.share * length / count / 2
                 middles = [begin + (number + 0.5) / count * length for number in range(count)]
                 return [(middle - half, middle + half) for middle in middles]
