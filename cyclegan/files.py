@@ -1,8 +1,8 @@
 """Files and folders that are written whole or not at all, JSON, checksums.
 
 A crash at any moment leaves the old file, or none, or the new one; never a part. The hidden files that a crash leaves
-begin with a dot and end in `.part` or `.old`; `remove_leftovers` removes them. One that ends in `.ready` is complete, and
-`finish_adding` puts its files into place.
+begin with a dot and end in `.part` or `.old`; `remove_leftovers` removes them. One that ends in `.ready` is complete,
+and `finish_adding` puts its files into place.
 """
 
 from __future__ import annotations
@@ -88,8 +88,8 @@ def whole_folder(target: Path, *, replace: bool = True) -> Iterator[Path]:
 def added_files(root: Path) -> Iterator[Path]:
     """Yield a hidden folder in `root` to fill; at the end, its files take the same places in `root`.
 
-    For adding many files to a folder that has others. After an exception, `root` is as it was. If the process is killed,
-    `root` is as it was, too, or `finish_adding` finishes the move.
+    For adding many files to a folder that has others. After an exception, `root` is as it was. If the process is
+    killed, `root` is as it was, too, or `finish_adding` finishes the move.
 
     Raises:
         OSError: the files can't be written.

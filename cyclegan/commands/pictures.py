@@ -27,16 +27,17 @@ def add_picture_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     sub.add_argument("--every", type=positive, default=6, metavar="N",
                      help="write every Nth frame, because neighbouring frames are too similar to add much")
     sub.add_argument("--output", required=True, type=file_path, metavar="DIR",
-                     help="folder for the pictures, e.g. data/mine/trainA; it may hold pictures of other videos. For two "
-                     "videos, the data set's folder, e.g. data/drive; it may hold a data set of other recordings")
+                     help="folder for the pictures, e.g. data/mine/trainA; it may hold pictures of other videos. For "
+                     "two videos, the data set's folder, e.g. data/drive; it may hold one of other recordings")
     sub.add_argument("--start", type=_seconds, default=0.0, metavar="TIME", help="time to start at: 90, or 1:30")
     sub.add_argument("--end", type=_seconds, default=None, metavar="TIME", help="time to stop at (default: the end)")
     sub.add_argument("--size", type=positive, default=None, metavar="N",
                      help="scale the shorter side down to N pixels (default: the video's own size)")
     sub.add_argument("--limit", type=positive, default=None, metavar="N", help="write at most N pictures of a video")
     sub.add_argument("--duplicate_distance", type=_bits, default=6, metavar="N",
-                     help="leave out near-duplicates, such as frames of a car that waits at a traffic light: frames whose "
-                     "perceptual hash differs in at most N of 256 bits from an earlier picture's; 0 leaves out none")
+                     help="leave out near-duplicates, such as frames of a car that waits at a traffic light: those "
+                     "whose perceptual hash differs in at most N of 256 bits from an earlier picture's; 0 leaves out "
+                     "none")
     group = sub.add_argument_group("two videos")
     group.add_argument("--names", type=_names, default=None, metavar="ONE,OTHER",
                        help="names of the domains, in the order of the videos (default: the files' names)")
@@ -44,8 +45,8 @@ def add_picture_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
                        help="share of each recording's time that becomes test pictures, from 0 to below 0.5: in up to "
                        "three stretches, spread over the recording (default: 0.1)")
     group.add_argument("--gap", type=_seconds, default=None, metavar="TIME",
-                       help="time before and after each test stretch whose frames are left out, because they are almost "
-                       "test pictures (default: 5)")
+                       help="time before and after each test stretch whose frames are left out, because they are "
+                       "almost test pictures (default: 5)")
 
     sub = add("streets", write_streets, "write the built-in day/night scenes as folders, with labels and truth")
     sub.add_argument("--spec", default="streets", metavar="SPEC",
@@ -158,7 +159,9 @@ def _domain_names(args: argparse.Namespace) -> list[str]:
     names = args.names or [path.stem.lstrip(".") or "video" for path in args.videos]
     for name in names:
         if name.startswith(".") or any(sign in name for sign in "/\\") or name == "__MACOSX":
-            raise ConfigError("{name!r} isn't a valid name of a domain, as it becomes a folder: choose another", name=name)
+            raise ConfigError(
+                "{name!r} isn't a valid name of a domain, as it becomes a folder: choose another", name=name
+            )
     if names[0].casefold() == names[1].casefold():
         raise ConfigError("both domains would be named {name}: give two names with --names game,real", name=names[0])
     return names

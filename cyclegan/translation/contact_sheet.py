@@ -114,7 +114,8 @@ def _draw_head(
 
 
 def _draw_bar(
-    draw: ImageDraw.ImageDraw, top: int, begin: float, end: float, split: Split, stretches: Sequence[tuple[float, float]]
+    draw: ImageDraw.ImageDraw, top: int, begin: float, end: float, split: Split,
+    stretches: Sequence[tuple[float, float]],
 ) -> None:
     """Draw the recording from left to right: training plain, gaps hatched, test stretches dark with their times."""
     scale, font, bottom = (WIDTH - 2 * GAP) / max(1e-6, end - begin), font_for("", 15), top + 26

@@ -44,7 +44,8 @@ class Split:
     def stretches(self, begin: float, end: float, video: str) -> list[Stretch]:
         """Return the test stretches: three spread evenly over the recording, or fewer if it is short.
 
-        Of the time that isn't tested, the gaps of several take at most a quarter, and those of a single one at most half.
+        Of the time that isn't tested, the gaps of several take at most a quarter, and those of a single one at most
+        half.
 
         Args:
             begin, end: seconds of the recording.
@@ -63,8 +64,8 @@ class Split:
                 middles = [begin + (number + 0.5) / count * length for number in range(count)]
                 return [(middle - half, middle + half) for middle in middles]
         raise ImageError(
-            "{video} has {length:.1f} s, too few for a test part with gaps of {gap:g} s around it: use a recording of at "
-            "least {least:.0f} s, or a smaller --gap",
+            "{video} has {length:.1f} s, too few for a test part with gaps of {gap:g} s around it: use a recording of "
+            "at least {least:.0f} s, or a smaller --gap",
             video=video, length=length, gap=self.gap, least=4 * self.gap / (1 - self.share) + 0.5,
         )  # fmt: skip
 
@@ -113,8 +114,8 @@ def write_recordings(
           test/game/…  test/real/…
           contact_game_drive.jpg …            what was taken: `write_sheet`
 
-    All of it appears at the end. After an exception, or if the process is killed, the data set is as it was, or the next
-    call completes it (`added_files`).
+    All of it appears at the end. After an exception, or if the process is killed, the data set is as it was, or the
+    next call completes it (`added_files`).
 
     Args:
         videos: the recordings.
@@ -125,8 +126,8 @@ def write_recordings(
         progress: called after each frame.
 
     Raises:
-        ImageError: a recording is too short to split, or leaves a part without pictures; the data set has other domains,
-            or pictures of such a recording already; the folder can't be written.
+        ImageError: a recording is too short to split, or leaves a part without pictures; the data set has other
+            domains, or pictures of such a recording already; the folder can't be written.
     """
     root, split = Path(root), split or Split()
     for video in videos:
@@ -205,8 +206,8 @@ def _write(
     for part in SPLITS if split.share else SPLITS[:1]:
         if not counts[part]:
             raise ImageError(
-                "{video} leaves no {part} pictures: lower --every, keep near-duplicates with --duplicate_distance 0, or "
-                "use a longer recording",
+                "{video} leaves no {part} pictures: lower --every, keep near-duplicates with --duplicate_distance 0, "
+                "or use a longer recording",
                 video=video.name, part=part,
             )  # fmt: skip
     stem = frame_stem(video)

@@ -11,8 +11,8 @@ PQ, HLG = 16, 18
 BT2020 = 9
 """The matrix of HDR video's colours, by its number there."""
 WHITE, PEAK = 203.0, 1000.0
-"""cd/m²: HDR's reference white (ITU-R BT.2408), which becomes nearly white, and the brightest highlight that keeps detail
-(HLG's nominal peak in BT.2100; most PQ video is graded for it)."""
+"""cd/m²: HDR's reference white (ITU-R BT.2408), which becomes nearly white, and the brightest highlight that keeps
+detail (HLG's nominal peak in BT.2100; most PQ video is graded for it)."""
 # Linear light with BT.2020's primaries in BT.709's (ITU-R BT.2407).
 _TO_BT709 = np.array([[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]], np.float32)
 _LUMINANCE = np.array([0.2627, 0.6780, 0.0593], np.float32)
@@ -27,8 +27,9 @@ def tone_mapped(pixels: np.ndarray, curve: int) -> np.ndarray:
     """Return HDR pixels as an ordinary video has them, uint8 (H, W, 3).
 
     The curves are those of ITU-R BT.2100. Colours outside of BT.709 are clipped. Highlights are compressed from PEAK to
-    WHITE by the EETF of ITU-R BT.2390 (section 5.4.1), applied to the largest of the three channels: all three are scaled
-    alike, so hues stay, and what is darker than half of WHITE stays as it is. The result is encoded for BT.1886's display.
+    WHITE by the EETF of ITU-R BT.2390 (section 5.4.1), applied to the largest of the three channels: all three are
+    scaled alike, so hues stay, and what is darker than half of WHITE stays as it is. The result is encoded for the
+    display of BT.1886.
 
     Args:
         pixels: R'G'B' with BT.2020's primaries, uint16 (H, W, 3).

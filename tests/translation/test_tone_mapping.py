@@ -40,7 +40,7 @@ def seen(path, count):
 def test_reference_levels_and_hues(tmp_path, curve):
     white, grey, highlight = LEVELS[curve]
     ramp = [(level,) * 3 for level in np.linspace(0, highlight, 12)]
-    primaries = [tuple(level * (channel == which) for channel in range(3)) for which in range(3) for level in (0.3, white)]
+    primaries = [tuple(level * row) for row in np.eye(3) for level in (0.3, white)]
     colours = [(white,) * 3, (grey,) * 3, *primaries, *ramp]
     result = seen(hdr_clip(tmp_path / "hdr.mp4", colours, curve), len(colours))
     assert result[0] == pytest.approx([230] * 3, abs=4)  # A reader that ignores the curve shows 148 for PQ.
