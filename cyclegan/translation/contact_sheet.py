@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cyclegan.translation.recordings import Recording, Split
 
 FEWEST, MOST = 80, 160
-"""Of more frames than MOST, evenly spread ones are shown, at least FEWEST."""
+"""Thumbnails at least and at most where there are more frames; these are spread evenly."""
 TILE, GAP, LINE, WIDTH = 190, 10, 22, 1610
 """Pixels: a thumbnail's longer side, the room between two, a caption's height, and the sheet's width."""
 INK, PAPER, MUTED = "#1e293b", "white", "#64748b"

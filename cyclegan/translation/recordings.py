@@ -206,7 +206,7 @@ def _write(
     for part in SPLITS if split.share else SPLITS[:1]:
         if not counts[part]:
             raise ImageError(
-                "{video} leaves no {part} pictures: lower --every, keep near-duplicates with --duplicate_distance 0, "
+                "{video} leaves no picture for {part}: lower --every, keep near-duplicates with --duplicate_distance 0, "
                 "or use a longer recording",
                 video=video.name, part=part,
             )  # fmt: skip

@@ -107,7 +107,10 @@ def _in_step(streams: Mapping[str, Iterable[Frame]]) -> Iterator[list[Frame]]:
     for count, frames in enumerate(zip_longest(*streams.values())):
         if None in frames:
             label = list(streams)[frames.index(None)]
-            raise ImageError("{label} ends after {count} frames, before the others", label=label, count=count)
+            raise ImageError(
+                "{label} ends after {n} frame, before the others", "{label} ends after {n} frames, before the others",
+                count, label=label,
+            )  # fmt: skip
         yield list(frames)
 
 

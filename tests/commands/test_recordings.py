@@ -64,6 +64,7 @@ def files(root):
     return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
 
 
+@pytest.mark.slow
 def test_two_recordings_become_a_run_and_a_video(tmp_path, clips, run, run_script):
     root, again = tmp_path / "drive", tmp_path / "again"
     status, text, errors = run("frames", *clips, "--output", root, *QUICK)
@@ -88,9 +89,9 @@ def test_two_recordings_become_a_run_and_a_video(tmp_path, clips, run, run_scrip
     assert not any("contact" in str(note) for note in splits.notes)
     # The whole way, in few and small steps.
     done = run_script(
-        "train_accelerate.py", "--dataset", root, "--output_dir", tmp_path / "run", "--generator", "resnet_6",
-        "--ngf", 4, "--ndf", 4, "--load_size", 36, "--crop_size", 32, "--sample_count", 1, "--epochs", 1, "--decay_epochs", 0,
-        "--max_images", 2,
+        "train_accelerate.py", "--dataset", root, "--output_dir", tmp_path / "run",
+        "--generator", "resnet_6", "--ngf", 4, "--ndf", 4, "--load_size", 36, "--crop_size", 32,
+        "--sample_count", 1, "--epochs", 1, "--decay_epochs", 0, "--max_images", 2,
     )  # fmt: skip
     assert "contact" not in done.stdout + done.stderr
     status, text, _ = run("translate", "--checkpoints", tmp_path / "run", "--direction", "ab", "--input", clips[0],
@@ -123,7 +124,7 @@ def test_further_recordings_are_added_to_the_domains_of_a_data_set(tmp_path, cli
     [
         (["--gap", "5"], "game.mp4 has 8.0 s, too few for a test part with gaps of 5 s around it: use a recording of "
                          "at least 23 s, or a smaller --gap"),
-        (["--gap", "1", "--every", "30"], "leaves no test pictures: lower --every"),
+        (["--gap", "1", "--every", "30"], "leaves no picture for test: lower --every"),
         (["--names", "one"], "isn't two names"),
         (["--names", "one,One"], "both domains would be named one"),
         (["--names", "../one,two"], "isn't a valid name of a domain"),
@@ -148,6 +149,7 @@ def test_the_number_of_videos_and_flags_fit_together(tmp_path, clips, run):
     assert status == 0 and "near" not in text and len(times(tmp_path / "all")) == 40
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("last", [signal.SIGINT, signal.SIGKILL])
 def test_an_end_in_the_middle_leaves_no_pictures(tmp_path, start_script, run, last):
     long = drive(tmp_path / "long.mp4", seconds=60), drive(tmp_path / "other.mp4")
