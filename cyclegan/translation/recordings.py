@@ -206,8 +206,8 @@ def _write(
     for part in SPLITS if split.share else SPLITS[:1]:
         if not counts[part]:
             raise ImageError(
-                "{video} leaves no picture for {part}: lower --every, keep near-duplicates with --duplicate_distance 0, "
-                "or use a longer recording",
+                "{video} leaves no picture for {part}: lower --every, keep near-duplicates with --duplicate_distance "
+                "0, or use a longer recording",
                 video=video.name, part=part,
             )  # fmt: skip
     stem = frame_stem(video)
