@@ -40,7 +40,8 @@ def add_picture_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
                      "none")
     group = sub.add_argument_group("two videos")
     group.add_argument("--names", type=_names, default=None, metavar="ONE,OTHER",
-                       help="names of the domains, in the order of the videos (default: the files' names)")
+                       help="names of the domains, in the order of the videos (default: the files' names, or for "
+                       "further recordings those of the data set)")
     group.add_argument("--test_share", type=_less_than_half, default=None, metavar="X",
                        help="share of each recording's time that becomes test pictures, from 0 to below 0.5: in up to "
                        "three stretches, spread over the recording (default: 0.1)")
@@ -155,8 +156,16 @@ def _data_set(args: argparse.Namespace) -> int:
 
 
 def _domain_names(args: argparse.Namespace) -> list[str]:
-    """Return the names of the domains, which become folders."""
+    """Return the names of the domains, which become folders.
+
+    A data set that has recordings already knows them; further ones come in the order of the first.
+    """
+    from cyclegan.translation.recordings import recorded_domains
+
     names = args.names or [path.stem.lstrip(".") or "video" for path in args.videos]
+    known = [] if args.names else recorded_domains(args.output)
+    if known and set(known) != set(names):
+        names = known
     for name in names:
         if name.startswith(".") or any(sign in name for sign in "/\\") or name == "__MACOSX":
             raise ConfigError(

@@ -109,7 +109,7 @@ def _draw_head(
         + number_of(recording.alike, "near-duplicate"),
     ]  # fmt: skip
     if thumbnails.step > 1:
-        said.append(f"shown: 1 of each {thumbnails.step}")
+        said.append(f"shown: 1 in {thumbnails.step}")
     draw.text((GAP, GAP + 1.7 * LINE), "  ·  ".join(said), MUTED, font_for("", 16))
 
 

@@ -6,9 +6,18 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from cyclegan.errors import ImageError
-from cyclegan.files import MAX_NAME_BYTES, added_files, finish_adding, remove_leftovers, shortened
+from cyclegan.errors import DataError, ImageError
+from cyclegan.files import (
+    MAX_NAME_BYTES,
+    added_files,
+    finish_adding,
+    read_json,
+    remove_leftovers,
+    shortened,
+    write_json,
+)
 from cyclegan.translation.contact_sheet import Thumbnails, write_sheet
 from cyclegan.translation.video_frames import (
     candidates,
@@ -22,6 +31,7 @@ from cyclegan.translation.video_io import Video
 
 MOST_STRETCHES = 3
 SPLITS = ("train", "test")
+RECORD = "recordings.json"
 LEFTOVER_S = 3600.0
 """Hidden folders in which nothing was written for so long are leftovers of a killed process."""
 
@@ -113,6 +123,7 @@ def write_recordings(
           train/real/walk_000000000.jpg …
           test/game/…  test/real/…
           contact_game_drive.jpg …            what was taken: `write_sheet`
+          recordings.json                     the domains, in the order of the recordings, and facts about each
 
     All of it appears at the end. After an exception, or if the process is killed, the data set is as it was, or the
     next call completes it (`added_files`).
@@ -126,6 +137,7 @@ def write_recordings(
         progress: called after each frame.
 
     Raises:
+        DataError: the data set's record is damaged.
         ImageError: a recording is too short to split, or leaves a part without pictures; the data set has other
             domains, or pictures of such a recording already; the folder can't be written.
     """
@@ -151,6 +163,7 @@ def write_recordings(
                 for video, name in zip(videos, names, strict=True)
             ]  # fmt: skip
             _refuse_known(videos, root, names)  # Another process may have been faster.
+            _record(root, part, names, split, done)
     return [Recording(**{**vars(one), "sheet": root / one.sheet.name}) for one in done]
 
 
@@ -159,6 +172,39 @@ def domains_in(root: Path) -> list[str]:
     folders = {path.name for split in SPLITS if (root / split).is_dir() for path in (root / split).iterdir()
                if path.is_dir() and not path.name.startswith(".")}  # fmt: skip
     return sorted(folders)
+
+
+def recorded_domains(root: Path) -> list[str]:
+    """Return the domains of a data set of recordings in the order in which they were named first; none elsewhere.
+
+    Raises:
+        DataError: the record is damaged.
+    """
+    return _read_record(root)["domains"]
+
+
+def _read_record(root: Path) -> dict[str, Any]:
+    if not (root / RECORD).exists():
+        return {"domains": [], "recordings": []}
+    record = read_json(root / RECORD, error=DataError)
+    domains, recordings = record.get("domains"), record.get("recordings")
+    named = isinstance(domains, list) and all(isinstance(name, str) for name in domains)
+    if not named or not isinstance(recordings, list):
+        raise DataError("{file} is damaged: remove it, and name the domains with --names", file=root / RECORD)
+    return record
+
+
+def _record(root: Path, part: Path, names: Sequence[str], split: Split, done: Sequence[Recording]) -> None:
+    """Write a data set's record with further recordings."""
+    record = _read_record(root)
+    facts = [
+        {"domain": one.name, "video": one.video, "train": one.train, "test": one.test, "in_gaps": one.in_gaps,
+         "near_duplicates": one.alike, "gap_s": split.gap,
+         "test_stretches_s": [[round(time, 3) for time in stretch] for stretch in one.stretches]}
+        for one in done
+    ]  # fmt: skip
+    domains = record["domains"] or list(names)
+    write_json(part / RECORD, {"domains": domains, "recordings": record["recordings"] + facts})
 
 
 def _refuse_known(videos: Sequence[Video], root: Path, names: Sequence[str]) -> None:

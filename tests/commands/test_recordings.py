@@ -1,5 +1,6 @@
 """Two recordings → a data set → a training → a translated video: the whole way, and what stands in it."""
 
+import json
 import math
 import os
 import signal
@@ -106,14 +107,23 @@ def test_further_recordings_are_added_to_the_domains_of_a_data_set(tmp_path, cli
     status, _, errors = run("frames", *clips, "--output", root, *QUICK)
     assert status == 1 and "holds pictures of a video named game already" in errors[-1] and files(root) == before
     more = drive(tmp_path / "drive2.mp4", seed=2), drive(tmp_path / "walk.mp4", seed=3)
-    status, _, errors = run("frames", *more, "--output", root, *QUICK)
+    status, _, errors = run("frames", *more, "--output", root, "--names", "day,night", *QUICK)
     assert status == 1 and "with --names game,real, in the order" in errors[-1] and files(root) == before
-    status, text, _ = run("frames", *more, "--output", root, "--names", "game,real", *QUICK)
-    after = files(root)
+    status, text, _ = run("frames", *more, "--output", root, *QUICK)
+    after, record = files(root), json.loads(before.pop("recordings.json"))
     assert status == 0 and before.items() < after.items() and (root / "contact_real_walk.jpg").is_file()
+    grown = json.loads(after["recordings.json"])
+    assert grown["domains"] == ["game", "real"] and grown["recordings"][:2] == record["recordings"]
+    assert [one["video"] for one in grown["recordings"][2:]] == ["drive2.mp4", "walk.mp4"]
     assert {name.split("_")[0].removeprefix("train/") for name in after if "train/real" in name} == {
         "real/real", "real/walk"
     }  # fmt: skip
+    (root / "recordings.json").write_text("{}")
+    status, _, errors = run("frames", *more, "--output", root, *QUICK)
+    assert status == 1 and "recordings.json is damaged" in errors[-1]
+    (root / "recordings.json").unlink()
+    status, _, errors = run("frames", *more, "--output", root, *QUICK)
+    assert status == 1 and "with --names game,real, in the order" in errors[-1]
     (tmp_path / "other" / "trainA").mkdir(parents=True)
     status, _, errors = run("frames", *clips, "--output", tmp_path / "other", *QUICK)
     assert status == 1 and "data set with trainA or trainB" in errors[-1]
@@ -168,7 +178,7 @@ def test_an_end_in_the_middle_leaves_no_pictures(tmp_path, start_script, run, la
     short = drive(tmp_path / "long.mp4"), tmp_path / "other.mp4"
     assert run("frames", *short, "--output", tmp_path / "out", *QUICK)[0] == 0
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        "contact_long.jpg", "contact_other.jpg", "test", "train"
+        "contact_long.jpg", "contact_other.jpg", "recordings.json", "test", "train"
     ]  # fmt: skip
 
 
@@ -274,3 +284,12 @@ def test_a_test_picture_is_told_apart_without_colour(tmp_path):
     assert looks["test"][looks["test"] < 30].size < looks["train"][looks["train"] < 30].size - 1000
     assert looks["gap"].mean() > looks["train"].mean() + 40
 
+
+
+def test_the_order_of_the_first_recordings_counts_for_further_ones(tmp_path, clips, run):
+    """Domain A is the first by name; but whoever named the real one first does so again."""
+    more = drive(tmp_path / "x.mp4", seed=4), drive(tmp_path / "y.mp4", seed=5)
+    for videos in (clips[::-1], more):
+        assert run("frames", *videos, "--output", tmp_path / "set", *QUICK)[0] == 0
+    assert {path.name.split("_")[0] for path in (tmp_path / "set" / "train" / "real").iterdir()} == {"real", "x"}
+    assert {path.name.split("_")[0] for path in (tmp_path / "set" / "test" / "game").iterdir()} == {"game", "y"}
