@@ -1,7 +1,8 @@
 """Files and folders that are written whole or not at all, JSON, checksums.
 
 A crash at any moment leaves the old file, or none, or the new one; never a part. The hidden files that a crash leaves
-begin with a dot and end in `.part` or `.old`; `remove_leftovers` removes them.
+begin with a dot and end in `.part` or `.old`; `remove_leftovers` removes them. One that ends in `.ready` is complete,
+and `finish_adding` puts its files into place.
 """
 
 from __future__ import annotations
@@ -81,6 +82,44 @@ def whole_folder(target: Path, *, replace: bool = True) -> Iterator[Path]:
         flush(target.parent)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def added_files(root: Path) -> Iterator[Path]:
+    """Yield a hidden folder in `root` to fill; at the end, its files take the same places in `root`.
+
+    For adding many files to a folder that has others. After an exception, `root` is as it was. If the process is
+    killed, `root` is as it was, too, or `finish_adding` finishes the move.
+
+    Raises:
+        OSError: the files can't be written.
+    """
+    made = not root.exists()
+    root.mkdir(parents=True, exist_ok=True)
+    part = _hidden(root / "added", "part")
+    try:
+        part.mkdir()
+        yield part
+        os.rename(part, part.with_suffix(".ready"))
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        if made:
+            with contextlib.suppress(OSError):  # It isn't empty.
+                root.rmdir()
+    finish_adding(root)
+
+
+def finish_adding(root: Path) -> None:
+    """Move the files into place that `added_files` had completed. Raises OSError."""
+    for ready in root.glob(".*.ready"):
+        for path in sorted(ready.rglob("*")):
+            target = root / path.relative_to(ready)
+            if path.is_dir():
+                target.mkdir(exist_ok=True)
+            else:
+                with contextlib.suppress(FileNotFoundError):  # Another process moves them, too.
+                    os.replace(path, target)
+        shutil.rmtree(ready, ignore_errors=True)
 
 
 def remove_whole(target: Path) -> None:

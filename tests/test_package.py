@@ -97,8 +97,9 @@ def installed(wheel, tmp_path):
 BLOCK = """
 import sys
 class Blocked:
-    NAMES = set("accelerate authlib babel choix datasets gradio itsdangerous krippendorff matplotlib onnx onnxruntime "
-                "pandas psycopg pyarrow scipy skimage sqlalchemy starlette statsmodels torchvision uvicorn".split())
+    NAMES = set("accelerate authlib babel choix datasets gradio imagehash itsdangerous krippendorff matplotlib onnx "
+                "onnxruntime pandas psycopg pyarrow scipy skimage sqlalchemy starlette statsmodels torchvision "
+                "uvicorn".split())
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] in self.NAMES:
             raise ModuleNotFoundError(f"{name} is of an extra", name=name)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import signal
 import sys
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from cyclegan.checkpoints.format import Checkpoint
 from cyclegan.checkpoints.sources import CheckpointSource
 from cyclegan.cli.flags import positive
 from cyclegan.config import DIRECTIONS, Direction, direction_name
-from cyclegan.errors import ConfigError
+from cyclegan.errors import Cancelled, ConfigError
 from cyclegan.evaluation.scores.table import SCORES
 from hub import open_source
 
@@ -81,3 +85,24 @@ def load_checkpoint(args: argparse.Namespace, *directions: Direction) -> Checkpo
     for sentence in source.problems:
         print(f"warning: {sentence}", file=sys.stderr)
     return checkpoint
+
+
+@contextlib.contextmanager
+def stopped_by_interrupt() -> Iterator[Callable[[], bool]]:
+    """Yield a function that returns true after Ctrl-C; the cancelled work then ends with KeyboardInterrupt.
+
+    The exception isn't raised at once, because the video library would swallow it.
+    """
+    stop = threading.Event()
+
+    def stop_soon(*_: object) -> None:
+        stop.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # A second one doesn't wait for the batch.
+
+    before = signal.signal(signal.SIGINT, stop_soon)
+    try:
+        yield stop.is_set
+    except Cancelled as error:
+        raise KeyboardInterrupt from error
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
 import functools
 import os
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cyclegan.cli.flags import device, file_path, positive, share
 from cyclegan.cli.progress import progress_bar
-from cyclegan.commands.options import add_checkpoint_flags, load_checkpoint
+from cyclegan.commands.options import add_checkpoint_flags, load_checkpoint, stopped_by_interrupt
 from cyclegan.config import Direction, direction_name
-from cyclegan.errors import Cancelled, CheckpointError, ConfigError, UserError, english, number_of
+from cyclegan.errors import CheckpointError, ConfigError, UserError, english, number_of
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -59,6 +56,9 @@ def add_translate_command(add: Callable[..., argparse.ArgumentParser]) -> None:
     )
     sub.add_argument("--smoothing", type=share, default=0.0, metavar="X",
                      help="0 to 1, for videos: against flicker, the weight of the frame before where nothing moves")
+    sub.add_argument("--side_by_side", type=file_path, default=None, metavar="FILE.mp4",
+                     help="for videos: also write a video with the input at the left and the result at the right, to "
+                     "show to people")
     sub.add_argument("--device", default=None, help="cpu, cuda, cuda:1, mps; chosen if not given")
 
 
@@ -94,6 +94,10 @@ def _translate_pictures(args: argparse.Namespace, inputs: Sequence[Input]) -> in
     if args.smoothing:
         raise ConfigError(
             "--smoothing is for videos, and --input {input} isn't one: leave it out", input=inputs[0].path
+        )
+    if args.side_by_side:
+        raise ConfigError(
+            "--side_by_side is for videos, and --input {input} isn't one: leave it out", input=inputs[0].path
         )
     folder, gathered = _picture_targets(args, inputs)
     translator = Translator(load_checkpoint(args), device(args.device))
@@ -249,18 +253,20 @@ def _translate_video(args: argparse.Namespace, path: Path) -> int:
         )
     if args.output.resolve() == path.resolve():
         raise ConfigError("--output is the input itself: choose another name")
+    if args.side_by_side is not None:
+        _check_side_by_side(args, path)
     video = Video(path)  # Checked before a checkpoint is downloaded.
     translator = Translator(load_checkpoint(args, args.direction), device(args.device))
     _make_folder(args.output.parent)
-    with progress_bar(unit="frame") as bar, _stopped_by_interrupt() as stopped:
+    with progress_bar(unit="frame") as bar, stopped_by_interrupt() as stopped:
 
         def show(done: int, total: int | None) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
         done = translate_video(
-            translator, video, args.output, args.direction, size=args.size, smoothing=args.smoothing, progress=show,
-            cancelled=stopped,
+            translator, video, args.output, args.direction, size=args.size, smoothing=args.smoothing,
+            side_by_side=args.side_by_side, progress=show, cancelled=stopped,
         )  # fmt: skip
     if note := smaller_note(video.name, (video.info.width, video.info.height), args.size):
         print(f"note: {note}", file=sys.stderr)
@@ -277,29 +283,19 @@ def _translate_video(args: argparse.Namespace, path: Path) -> int:
     print(
         f"{number_of(done.frames, 'frame')}, {done.seconds:.1f} s{sound}, translated with epoch "
         f"{translator.checkpoint.info.epoch}, {_arrow(translator, args.direction)}, written to {args.output}"
+        + (f", and next to the input to {args.side_by_side}" if args.side_by_side else "")
     )
     return 0
 
 
-@contextlib.contextmanager
-def _stopped_by_interrupt() -> Iterator[Callable[[], bool]]:
-    """Yield a function that returns true after Ctrl-C; the cancelled work then ends with KeyboardInterrupt.
-
-    The exception isn't raised at once, because the video library would swallow it.
-    """
-    stop = threading.Event()
-
-    def stop_soon(*_: object) -> None:
-        stop.set()
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # A second one doesn't wait for the batch.
-
-    before = signal.signal(signal.SIGINT, stop_soon)
-    try:
-        yield stop.is_set
-    except Cancelled as error:
-        raise KeyboardInterrupt from error
-    finally:
-        signal.signal(signal.SIGINT, before)
+def _check_side_by_side(args: argparse.Namespace, path: Path) -> None:
+    """Raise ConfigError if --side_by_side can't be written."""
+    wanted = args.side_by_side
+    if wanted.suffix.lower() != ".mp4" or os.path.isdir(wanted):
+        raise ConfigError("--side_by_side {name} isn't an .mp4 file: name one", name=wanted.name)
+    if wanted.resolve() in (path.resolve(), args.output.resolve()):
+        raise ConfigError("--side_by_side {name} is the input or --output: choose another name", name=wanted.name)
+    _make_folder(wanted.parent)
 
 
 def _make_folder(folder: Path) -> None:

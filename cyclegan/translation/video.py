@@ -13,6 +13,7 @@ from cyclegan.config import Direction
 from cyclegan.errors import Cancelled, ImageError
 from cyclegan.images import resize
 from cyclegan.translation.smoothing import Smoother
+from cyclegan.translation.split_screen import SplitScreen
 from cyclegan.translation.translator import Translator, working_size
 from cyclegan.translation.video_io import MAX_SIDE, Frame, Video, VideoWriter
 
@@ -41,7 +42,8 @@ class VideoTranslation:
 def translate_video(
     translator: Translator, source: str | os.PathLike | Video, target: str | os.PathLike, direction: Direction, *,
     size: int | None = None, scale_back: bool = True, smoothing: float = 0.0, batch_size: int | None = None,
-    progress: Callable[[int, int | None], None] | None = None, cancelled: Callable[[], bool] | None = None,
+    side_by_side: str | os.PathLike | None = None, progress: Callable[[int, int | None], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
 ) -> VideoTranslation:
     """Translate a video into an mp4 with its frames' times, its duration and its sound.
 
@@ -57,6 +59,7 @@ def translate_video(
             odd side gets one pixel more (`VideoWriter`).
         smoothing: 0 to 1, the weight of the frame before where the input is still (`Smoother`).
         batch_size: frames that go through the network together; None chooses by size and device.
+        side_by_side: another file to write, .mp4: the input at the left, the result at the right.
         progress: called with (frames done, all frames or None if the file doesn't say) before the first frame and
             after each batch.
         cancelled: asked after each of these calls; true ends with `Cancelled`.
@@ -69,7 +72,7 @@ def translate_video(
     video = source if isinstance(source, Video) else Video(source)
     steps = translate_video_in_steps(
         translator, video, target, direction, size=size, scale_back=scale_back, smoothing=smoothing,
-        batch_size=batch_size,
+        batch_size=batch_size, side_by_side=side_by_side,
     )  # fmt: skip
     with contextlib.closing(steps):
         while True:
@@ -86,6 +89,7 @@ def translate_video(
 def translate_video_in_steps(
     translator: Translator, video: Video, target: str | os.PathLike, direction: Direction, *,
     size: int | None = None, scale_back: bool = True, smoothing: float = 0.0, batch_size: int | None = None,
+    side_by_side: str | os.PathLike | None = None,
 ) -> Generator[tuple[int, int | None], None, VideoTranslation]:
     """Translate a video as `translate_video` does, with a pause after each batch.
 
@@ -99,7 +103,8 @@ def translate_video_in_steps(
     Raises:
         As `translate_video`.
     """
-    if Path(target).resolve() == video.path.resolve():
+    paths = [Path(path).resolve() for path in (target, side_by_side) if path is not None]
+    if video.path.resolve() in paths:
         raise ImageError("{video} would be overwritten by its own translation: choose another name", video=video.name)
     info, checkpoint = video.info, translator.checkpoint.info
     own = info.width, info.height
@@ -115,21 +120,34 @@ def translate_video_in_steps(
     smoother, done, end = Smoother(smoothing), 0, 0.0
     batch_size = batch_size or translator.batch_size(worked)
     comment = f"cyclegan: epoch {checkpoint.epoch}, direction {direction}, commit_sha {checkpoint.commit_sha}"
-    with VideoWriter(
-        target, written, rate=info.rate, time_base=info.time_base, sound_from=video, comment=comment
-    ) as writer:
+    options = {"rate": info.rate, "time_base": info.time_base, "sound_from": video, "comment": comment}
+    with contextlib.ExitStack() as stack:
+        writer, both = stack.enter_context(VideoWriter(target, written, **options)), None
+        if side_by_side is not None:
+            screen = SplitScreen(_labels(translator, direction), written)
+            both = stack.enter_context(VideoWriter(side_by_side, screen.size, **options))
         yield 0, info.expected_frames
         for batch in _batches(video.frames(), batch_size):
             shown = [resize(frame.image, written) for frame in batch]
             translated = translator.translate_batch(shown, direction, then)
             for frame, image, result in zip(batch, shown, translated, strict=True):
-                writer.write(smoother.smooth(image, result), frame.time, frame.duration)
+                smooth = smoother.smooth(image, result)
+                writer.write(smooth, frame.time, frame.duration)
+                if both is not None:
+                    both.write(screen.compose([image, smooth]), frame.time, frame.duration)
                 end = float(frame.time + frame.duration)
             done += len(batch)
             yield done, None if info.expected_frames is None else max(done, info.expected_frames)
     return VideoTranslation(
         done, end, writer.written_size, video.skipped, smoother.flicker_before, smoother.flicker_after, writer.sound
     )  # fmt: skip
+
+
+def _labels(translator: Translator, direction: Direction) -> list[str]:
+    """Return the captions of an input and its translation: `day`, `night, epoch 4`."""
+    data = translator.checkpoint.config.data
+    given, made = (data.domain_a, data.domain_b)[:: 1 if direction == "ab" else -1]
+    return [given, f"{made}, epoch {translator.checkpoint.info.epoch}"]
 
 
 def _batches(frames: Iterable[Frame], size: int) -> Iterator[list[Frame]]:

@@ -24,6 +24,7 @@ from cyclegan.errors import ImageError
 from cyclegan.files import whole_file
 from cyclegan.images import IMAGE_SUFFIXES
 from cyclegan.translation.frame_times import ReadTimes, WrittenTimes
+from cyclegan.translation.tone_mapping import BT2020, HLG, PQ, tone_mapped
 from cyclegan.translation.video_sound import Sound
 
 __all__ = ["Frame", "Video", "VideoInfo", "VideoWriter", "is_video"]
@@ -223,14 +224,16 @@ class Video:
                 return
 
     def _image(self, frame: av.VideoFrame) -> Image.Image:
-        """Return 8 bit RGB, upright, with square pixels. HDR keeps its curve, so it looks pale instead of failing."""
-        colours = frame.colorspace
+        """Return 8 bit RGB, upright, with square pixels; HDR is tone-mapped."""
+        colours, is_hdr = frame.colorspace, frame.color_trc in (PQ, HLG)
         if colours in (0, _UNKNOWN):  # Where a file doesn't say, players also go by the size.
-            colours = _BT709 if frame.height > 576 else _BT601
+            colours = BT2020 if is_hdr else _BT709 if frame.height > 576 else _BT601
         width, height = self._square
-        rgb = frame.reformat(width, height, "rgb24", src_colorspace=colours, interpolation="BICUBIC")
+        depth = "rgb48le" if is_hdr else "rgb24"
+        pixels = frame.reformat(width, height, depth, src_colorspace=colours, interpolation="BICUBIC").to_ndarray()
+        if is_hdr:
+            pixels = tone_mapped(pixels, frame.color_trc)
         transposed, across, down = self._turn
-        pixels = rgb.to_ndarray()
         pixels = pixels.transpose(1, 0, 2) if transposed else pixels
         return Image.fromarray(np.ascontiguousarray(pixels[:: -1 if down else 1, :: -1 if across else 1]))
 

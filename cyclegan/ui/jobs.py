@@ -27,7 +27,7 @@ from cyclegan.pixels import PictureFacts, notes_on, recorded_facts
 from cyclegan.ui import inputs, runs, words
 from cyclegan.ui.feedback import busy, nothing_translated, notices, page_error, raise_for_page
 from cyclegan.ui.inputs import by
-from cyclegan.ui.results import SERVED, file_name
+from cyclegan.ui.results import SERVED, address, file_name
 from cyclegan.ui.workbench import Workbench
 
 if TYPE_CHECKING:
@@ -45,6 +45,11 @@ LEFT_OUT_SAID = 3
 """So many left-out files are named in the sentence; the zip names them all."""
 PAN_S, PAN_RATE, PAN_SIDE = 2, 12, 256
 PREVIEWS, PREVIEW_SIDE = 12, 320
+
+PLAYED = {".mp4", ".m4v", ".mov", ".webm"}
+"""The kinds of video that a browser may play as they are."""
+SIDE_BY_SIDE = "side_by_side.mp4"
+"""The file next to a translated video that has the input and the result in one."""
 
 Steps = Generator[Any, None, None]
 """Yields (done, total or None) now and then, and at last the result."""
@@ -91,8 +96,10 @@ def video_job(
     with _new_file(f"{file_name(f'{path.stem[:30]} as {runs.domains(info)[way[1]]} {info.tag}')}.mp4") as target:
         began = time.monotonic()
         options = {"direction": way, "size": side, "scale_back": scale_back, "smoothing": smoothing}
+        options["side_by_side"] = both = target.with_name(f"{target.stem}_{SIDE_BY_SIDE}")
         made = steps(video, target, run, info.epoch, say, **options)
         done = yield from _shown(made, [path], say, frames_said, None if bench.own else MAX_FRAMES, path.name)
+        SERVED.add(str(both))
         yield [" ".join([_video_said(done, info, smoothing, time.monotonic() - began, say), *remarks]), str(target)]
 
 
@@ -288,6 +295,22 @@ def previews(payload: Any) -> list[Image.Image]:
             image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
             shown.append(image)
     return shown
+
+
+def played(payload: dict | None) -> Path | None:
+    """Return the path of a visitor's video, None if browsers don't play its kind."""
+    path = inputs.source_of(payload) if payload else None
+    return path if isinstance(path, Path) and path.suffix.lower() in PLAYED else None
+
+
+def compared(given: dict | None, made: dict | None) -> dict[str, str] | None:
+    """Return the addresses of a visitor's video, its translation and both in one, for files.js; None without them."""
+    path, result = played(given), played(made)
+    if path is None or result is None or str(result) not in SERVED:  # A request may name any file.
+        return None
+    both = result.with_name(f"{result.stem}_{SIDE_BY_SIDE}")
+    files = {"given": path, "made": result, "both": both}
+    return {name: address(str(file)) for name, file in files.items() if file.is_file()}
 
 
 def pan(picture: Path, target: Path) -> None:

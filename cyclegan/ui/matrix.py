@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import gradio as gr
 from PIL import Image
@@ -31,7 +30,7 @@ from cyclegan.ui.comparison import (
 from cyclegan.ui.feedback import busy, nothing_translated, page_error, raise_for_page
 from cyclegan.ui.inputs import by
 from cyclegan.ui.live import waiting
-from cyclegan.ui.results import Picture, Result, ResultRequest, file_name, served
+from cyclegan.ui.results import Picture, Result, ResultRequest, address, file_name, served
 from cyclegan.ui.workbench import GPU_IS_LENT, Workbench
 
 MOST_PICTURES, MOST_PICTURES_OWN = 6, runs.MAX_EXAMPLES
@@ -136,7 +135,7 @@ def film(
 
 def film_shown(path: str, say: words.Speaker) -> str:
     """Return the HTML that plays a time-lapse and offers it as a file."""
-    url = html.escape(_url(path))
+    url = html.escape(address(path))
     played = (
         f'<img src="{url}" alt="{say.html("Time-lapse")}">' if path.endswith(".gif")
         else f'<video src="{url}" controls loop muted playsinline aria-label="{say.html("Time-lapse")}"></video>'
@@ -177,7 +176,7 @@ class _Row:
         from cyclegan.evaluation.disagreement import disagreement
 
         return {
-            "name": self.name, "input": _url(self.input), "width": self.picture.image.width,
+            "name": self.name, "input": address(self.input), "width": self.picture.image.width,
             "height": self.picture.image.height, "entries": [dict(entry) for entry in self.shown.values()],
             "differences": [[x and round(x, 2) for x in line] for line in self.differences],
             "disagreement": disagreement([line[1:] for line in self.differences[1:]]),
@@ -371,7 +370,7 @@ def _figures(result: Result) -> dict[str, Any]:
     # JSON has no infinity, which is the PSNR of equal pictures.
     rounded = {name: None if x is None or not math.isfinite(x) else round(x, 4) for name, x in found.items()}
     urls = {"fake": result.fake, "rec": result.rec, "lost": result.lost}
-    return {"commit_sha": result.commit_sha, **rounded, **{name: path and _url(path) for name, path in urls.items()}}
+    return {"commit_sha": result.commit_sha, **rounded, **{name: path and address(path) for name, path in urls.items()}}
 
 
 def _opened(result: Result | None) -> Image.Image | None:
@@ -380,11 +379,6 @@ def _opened(result: Result | None) -> Image.Image | None:
         return None
     with Image.open(result.fake) as image:
         return image.convert("RGB")
-
-
-def _url(path: str) -> str:
-    """Return the address of a file of gradio's folder, relative to the page's."""
-    return f"gradio_api/file={quote(path)}"
 
 
 def figures_schema() -> dict[str, Any]:

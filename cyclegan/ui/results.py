@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from gradio.utils import get_upload_folder
 from PIL import Image
@@ -200,6 +201,11 @@ def served(name: str, write: Callable[[Path], Any], folder: str = "") -> str:
     write(path)
     SERVED.add(str(path))
     return str(path)
+
+
+def address(path: str) -> str:
+    """Return the address of a file of gradio's folder, relative to the page's."""
+    return f"gradio_api/file={quote(path)}"
 
 
 def linked(given: Path) -> str:

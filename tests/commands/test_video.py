@@ -223,6 +223,35 @@ def test_a_cut_starts_anew_and_daylight_may_fade():
 # ---------------------------------------------------------------------------------------------- the shell
 
 
+def test_sixty_frames_a_second_stay_sixty_at_208(tmp_path, translator):
+    source, target = tmp_path / "fast.mp4", tmp_path / "out.mp4"
+    size = 227, 208
+    with VideoWriter(source, size, rate=Fraction(60)) as writer:
+        for index in range(24):
+            writer.write(scene(index, size), Fraction(index, 60), Fraction(1, 60))
+    translator.translate_batch = lambda images, direction, size: images
+    done = translate_video(translator, source, target, "ab", size=208, scale_back=False, batch_size=7)
+    assert done.frames == 24 and done.size == (228, 208)
+    given, made = (list(Video(path).frames()) for path in (source, target))
+    assert [frame.time for frame in made] == [frame.time for frame in given]
+    assert len({round(float(frame.time) * 60) for frame in made}) == 24 and round(float(made[-1].time) * 60) == 23
+    assert facts(target)[3] == facts(source)[3] == 60
+
+
+def test_the_input_next_to_the_result_in_one_video(tmp_path, clip, translator, run):
+    target, both = tmp_path / "out.mp4", tmp_path / "new" / "both.mp4"
+    status, text, _ = run("translate", "--checkpoints", tmp_path / "run", "--direction", "ab", "--input", clip,
+                          "--output", target, "--side_by_side", both, "--device", "cpu")  # fmt: skip
+    assert status == 0 and text.splitlines()[-1].endswith(f"written to {target}, and next to the input to {both}")
+    assert facts(both)[2:] == facts(clip)[2:], "its frames, rate, length and sound"
+    for given, made, shown in zip(*(Video(path).frames() for path in (clip, target, both)), strict=True):
+        assert shown.time == given.time
+        corners = (4, given.image, made.image), (4 + SIZE[0] + 4, made.image, given.image)
+        for left, tile, other in corners:
+            part = shown.image.crop((left, 18, left + SIZE[0], 18 + SIZE[1]))
+            assert mean_difference(part, tile) < 12 < 2 * mean_difference(part, other)
+
+
 def test_translate_from_the_shell(tmp_path, clip, translator, run_script):
     target = tmp_path / "new" / "out.mp4"
     done = run_script(*CYCLEGAN, "translate", "--checkpoints", tmp_path / "run", "--direction", "ab",
@@ -241,6 +270,9 @@ def test_translate_from_the_shell(tmp_path, clip, translator, run_script):
         ({"--output": "out"}, "isn't an .mp4 file"),
         ({"--input": "a.mp4", "--output": "a.mp4"}, "input itself"),
         ({"--reconstruct": None}, "for pictures"),
+        ({"--side_by_side": "both.avi"}, "isn't an .mp4 file"),
+        ({"--side_by_side": "out.mp4"}, "is the input or --output"),
+        ({"--side_by_side": "clip.mov.mp4", "--input": "a.png", "--output": "o.png"}, "for videos"),
         ({"--smoothing": "2"}, "from 0 to 1"),
         ({"--input": "a.png", "--smoothing": "0.5", "--output": "o.png"}, "for videos"),
         ({"--input": "a.png"}, "isn't a .png file"),
@@ -253,7 +285,7 @@ def test_what_cannot_be_done_with_videos(tmp_path, clip, make_checkpoint, run, c
     (tmp_path / "a.mp4").write_bytes(clip.read_bytes())
     scene(0).save(tmp_path / "a.png")
     flags = {"--checkpoints": "run", "--direction": "ab", "--input": "clip.mov", "--output": "out.mp4", **change}
-    paths = ("--checkpoints", "--input", "--output")
+    paths = ("--checkpoints", "--input", "--output", "--side_by_side")
     words = [w for k, v in flags.items() for w in (k, tmp_path / v if k in paths else v) if w is not None]
     before = {p: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()}
     status, _, errors = run("translate", *words)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from cyclegan.errors import ImageError
 from cyclegan.translation import video_io as module
-from cyclegan.translation.video_frames import write_frames
+from cyclegan.translation.video_frames import FramesWritten, write_frames
 from cyclegan.translation.video_io import Video, VideoWriter, is_video
 
 REGULAR = [Fraction(i, 10) for i in range(20)]
@@ -290,12 +290,13 @@ def test_frames_become_a_training_folder(tmp_path):
     folder = tmp_path / "deep" / "trainA"
     one, two = (Video(make_clip(tmp_path / name)) for name in ("drive.mp4", ".walk.mp4"))
     calls = []
-    assert write_frames(one, folder, every=6, size=24, progress=lambda: calls.append(1)) == (4, (32, 24))
+    done = write_frames(one, folder, every=6, size=24, progress=lambda: calls.append(1))
+    assert done == FramesWritten(4, 0, (32, 24))
     names = ["drive_000000000.jpg", "drive_000000600.jpg", "drive_000001200.jpg", "drive_000001800.jpg"]
     assert sorted(p.name for p in folder.iterdir()) == names and len(calls) == 4
     with Image.open(folder / names[1]) as image:
         assert image.size == (32, 24) and image.format == "JPEG"
-    assert write_frames(two, folder, every=2, limit=3, size=500) == (3, (64, 48))
+    assert write_frames(two, folder, every=2, limit=3, size=500) == FramesWritten(3, 0, (64, 48))
     assert len(list(folder.iterdir())) == 7 and (folder / "walk_000000400.jpg").is_file()
     before = {p: p.read_bytes() for p in folder.iterdir()}
     with pytest.raises(ImageError, match="named drive already"):
@@ -308,7 +309,7 @@ def test_frames_become_a_training_folder(tmp_path):
     with pytest.raises(ImageError, match="can't be written"):
         write_frames(one, tmp_path / "file")
     long = Video((tmp_path / "drive.mp4").rename(tmp_path / ("가" * 83 + ".mp4")))
-    assert write_frames(long, tmp_path / "long", limit=1)[0] == 1
+    assert write_frames(long, tmp_path / "long", limit=1).pictures == 1
     assert [path.name for path in (tmp_path / "long").iterdir()] == ["가" * 80 + "_000000000.jpg"]
 
 

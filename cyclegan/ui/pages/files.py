@@ -20,12 +20,10 @@ if TYPE_CHECKING:
     from cyclegan.translation.files import Found
     from cyclegan.translation.video_io import Video
 
-CSS = Path(__file__).with_name("files.css")
+CSS, SCRIPT = (Path(__file__).with_name(f"files.{kind}") for kind in ("css", "js"))
 
-PLAYED = {".mp4", ".m4v", ".mov", ".webm"}
-"""The kinds of video that a browser may play as they are."""
 VIDEO_SIZES = ("196", "208", "256", "384")
-HELPERS = ("bench", "say", "infos", "directions")
+HELPERS = ("bench", "say", "infos", "directions", "script")
 """Names in `_layout` that aren't parts of the page."""
 GPU_SECONDS = 180
 """The time for which a job asks for a GPU, where one is lent."""
@@ -62,7 +60,7 @@ def build(bench: Workbench) -> None:
 
 
 def _layout(bench: Workbench) -> SimpleNamespace:
-    infos, say = runs.listed(bench.run(None)), words.speaker()
+    infos, say, script = runs.listed(bench.run(None)), words.speaker(), SCRIPT.read_text(encoding="utf-8")
     header("files")
     training = live.live(bench)
     lead = gr.HTML(jobs.lead(bench, next(iter(bench.runs)), say), elem_classes="lead")
@@ -85,7 +83,11 @@ def _layout(bench: Workbench) -> SimpleNamespace:
         with gr.Column(elem_classes="results"):
             note = gr.HTML(_choose(say), label="note", elem_classes="note")
             cancel = gr.Button(words.label("Cancel"), size="sm", visible=False, elem_classes="cancel-job")
-            with gr.Row(elem_classes="videos"):
+            player = gr.HTML(
+                label="comparison", html_template='<div class="player" hidden></div>', js_on_load=script,
+                apply_default_css=False, elem_classes="bare", words=words.for_script(script),
+            )  # fmt: skip
+            with gr.Row(elem_classes="videos"):  # Where browsers don't play the visitor's kind of video.
                 given_video = gr.Video(
                     label=words.label("Your video"), interactive=False, buttons=[], elem_classes="made given-video"
                 )
@@ -217,10 +219,9 @@ class Events:
         return served(f"pan_over_{file_name(path.stem)}.mp4", lambda target: jobs.pan(path, target))
 
     def show_video(self, payload: dict | None) -> dict | None:
-        """Return the visitor's video as it is, to play next to the result; None if browsers don't play its kind."""
-        path = inputs.source_of(payload) if payload else None
-        plays = isinstance(path, Path) and path.suffix.lower() in PLAYED
-        return gr.FileData(path=str(path)).model_dump() if plays else None
+        """Return the visitor's video as it is, to play before there is a result; None if browsers don't play it."""
+        path = jobs.played(payload)
+        return None if path is None else gr.FileData(path=str(path)).model_dump()
 
     def example_files(self, run: str, request: gr.Request) -> list[str]:
         """Return the run's examples; `request` is for the language of errors."""
@@ -231,7 +232,7 @@ class Events:
         """Return the busy `doing`, then the empty results."""
         at_work = [gr.Button(visible=True), *[gr.Button(interactive=False)] * 4]
         say = words.speaker(request)
-        return [busy(say("Starting …")), *at_work, None, None, None]
+        return [busy(say("Starting …")), *at_work, None, None, None, None]
 
     def start_files(self, request: gr.Request) -> list[Any]:
         """Return the same, then no video of an earlier job."""
@@ -279,16 +280,19 @@ def _wire_jobs(parts: SimpleNamespace, events: Events) -> None:
         hidden = {**job, "api_name": f"{job['api_name']}_example", "api_visibility": "private"}
         taken = take.click(shows_errors(example), run, given, **QUEUED)
         for begun, what in ((go.click, job), (taken.success, hidden)):
-            results = [parts.result_video, parts.result_zip, parts.previews]
+            results = [parts.result_video, parts.result_zip, parts.previews, parts.player]
             start = events.start
             if job is files_job:
                 start, results = events.start_files, [*results, parts.given_video]
             started_jobs.append(begun(start, None, [*doing, *results], **QUICK).then(**what))
             for over in (started_jobs[-1].success, started_jobs[-1].failure):  # `then` doesn't come after a failure.
                 over(events.end, None, doing[1:], **QUICK)
+            shown = {**QUICK, **FILES, "preprocess": False}
             if job is files_job:
-                shown = {**QUICK, **FILES, "preprocess": False}
                 started_jobs[-1].success(shows_errors(jobs.previews), parts.result_zip, parts.previews, **shown)
+            else:
+                videos = [parts.video, parts.result_video]
+                started_jobs[-1].success(shows_errors(jobs.compared), videos, parts.player, **shown)
     for event in (parts.video.change, parts.go_video.click):
         event(shows_errors(events.show_video), parts.video, parts.given_video, preprocess=False, postprocess=False,
               **{**QUICK, **FILES})  # fmt: skip

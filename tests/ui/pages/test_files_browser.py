@@ -43,22 +43,72 @@ def test_an_example_becomes_a_video_that_plays(here, width, height, scheme):
     here.page.get_by_label("night → day").check()
     button(here, "Try a pan over an example picture").click()
     here.wait_for("24 frames, 2.0 s, 308×256 pixels, without sound; translated with epoch 2")
-    here.page.wait_for_function("document.querySelector('.made:not(.given-video) video')?.readyState >= 2")
-    video, given = here.page.locator(".made:not(.given-video) video"), here.page.locator(".given-video video")
-    # The input is next to it: to the left, or above on a phone; and plays, too.
-    here.page.wait_for_function("document.querySelector('.given-video video')?.readyState >= 2")
-    left, right = (each.bounding_box() for each in (given, video))
-    assert right["x"] > left["x"] + 100 if width > 600 else right["y"] > left["y"] + 100
-    assert abs(right["width"] - left["width"]) < 2
-    assert video.evaluate("e => [e.paused, e.videoWidth, e.videoHeight]") == [True, 308, 256]
-    assert video.evaluate("e => e.duration") == pytest.approx(2, abs=0.01)
-    assert video.evaluate("async e => { e.muted = true; await e.play(); return !e.paused }")
+    player = ready(here)
+    # One over the other: the divider shows as much of the input as the keyboard says.
+    given, made = player.locator("video").all()
+    assert given.bounding_box() == made.bounding_box()
+    assert made.evaluate("e => [e.paused, e.videoWidth, e.videoHeight, e.muted]") == [True, 308, 256, False]
+    assert made.evaluate("e => e.duration") == pytest.approx(2, abs=0.01) and given.evaluate("e => e.muted")
+    divider = player.get_by_label("Divider between your video and its translation")
+    divider.focus()
+    for key, share in (("Home", "0%"), ("ArrowRight", "1%"), ("End", "100%")):
+        here.page.keyboard.press(key)
+        assert divider.get_attribute("aria-valuetext") == f"Your video {share}"
+        assert made.evaluate("e => getComputedStyle(e).clipPath") in (f"inset(0px 0px 0px {share})", "inset(0px)")
+    box = made.bounding_box()
+    here.page.mouse.click(box["x"] + box["width"] / 4, box["y"] + box["height"] / 2)
+    assert int(divider.input_value()) == pytest.approx(25, abs=2)
+    # One button plays both, in step, and they end together.
+    play = player.locator(".play")
+    play.evaluate(  # Written down, because on a busy machine the two seconds may be over before anyone looks.
+        "e => { window.said = []; new MutationObserver(() => said.push(e.textContent)).observe(e, {childList: true}) }"
+    )
+    play.click()
+    here.page.wait_for_function("document.querySelector('.player video + video').ended")
+    until_both(here, "e.paused && e.currentTime >= 1.95")
+    until_both(here, "e.played.length > 0")
+    assert "❚❚ Pause" in here.page.evaluate("said")
+    assert play.inner_text() == "▶ Play" and player.locator(".clock").inner_text() == "0:02 / 0:02"
+    player.get_by_label("Time", exact=True).fill("0.5")
+    until_both(here, "Math.abs(e.currentTime - 0.5) < 0.02")
+    # Side by side, on a phone, too.
+    button(here, "Side by side").click()
+    left, right = given.bounding_box(), made.bounding_box()
+    assert right["x"] >= left["x"] + left["width"] and abs(right["width"] - left["width"]) < 2
+    assert right["y"] == left["y"] and not divider.is_visible()
     assert here.overflow() <= 0 and not button(here, "Cancel").is_visible()
+    assert not here.page.locator(".videos").is_visible()
+    for name, file in (("Save the translation", ""), ("Save both, side by side", "_side_by_side")):
+        with here.page.expect_download() as caught:
+            player.get_by_role("link", name=name).click()
+        assert caught.value.suggested_filename == f"pan_over_a_0_as_day_epoch-0002{file}.mp4"
+
+
+def ready(here):
+    """The two videos together, once both can play."""
+    player = here.page.locator(".player")
+    player.wait_for()
+    until_both(here, "e.readyState >= 2")
+    return player
+
+
+def until_both(here, condition):
+    here.page.wait_for_function(f"[...document.querySelectorAll('.player video')].every(e => {condition})")
+
+
+def test_a_kind_that_browsers_do_not_play_leaves_the_result_alone(here, tmp_path):
+    here = here()
+    here.choose(make_clip(tmp_path / "drive.avi", [Fraction(i, 10) for i in range(4)], codec="mpeg4",
+                          tick=Fraction(1, 10)))  # fmt: skip
+    button(here, "Translate the video").click()
+    here.wait_for("4 frames, 0.4 s")
+    here.page.locator(".made:not(.given-video) video").wait_for()
+    assert not here.page.locator(".player").is_visible() and not here.page.locator(".given-video").is_visible()
     with here.page.expect_download() as caught:
         here.page.locator(".made:not(.given-video):visible").get_by_label("Download").or_(
             here.page.locator(".made:visible a[download]")
         ).first.click()
-    assert caught.value.suggested_filename == "pan_over_a_0_as_day_epoch-0002.mp4"
+    assert caught.value.suggested_filename == "drive_as_night_epoch-0002.mp4"
 
 
 def test_pictures_and_zips_become_a_zip(here, tmp_path):
@@ -161,4 +211,7 @@ def test_in_korean(here):
         assert said in shown, said
     button(here, "예시 사진을 훑는 영상으로 해 보기").click()
     here.wait_for("24프레임, 2.0초, 308×256 픽셀, 소리 없음. 에폭 2")
+    shown = ready(here).inner_text()
+    for said in ("겹쳐 나누기", "나란히", "내 동영상", "변환한 동영상", "재생", "나란히 놓은 동영상 저장"):
+        assert said in shown, said
     assert "__i18n__" not in here.page.locator("body").inner_text() and here.overflow() <= 0

@@ -112,6 +112,29 @@ def test_a_video_keeps_its_frames_and_its_sound(video, clip, parameters, size):
     assert path.endswith(".mp4") and "drive_as_" in path
 
 
+def test_only_files_that_were_made_here_are_shown_together(tmp_path, monkeypatch):
+    from cyclegan.errors import ImageError
+    from cyclegan.ui import inputs, jobs
+    from cyclegan.ui.results import SERVED
+
+    monkeypatch.setattr(inputs, "get_upload_folder", lambda: str(tmp_path))
+    paths = given, made, both = [tmp_path / name for name in ("in.mov", "out.mp4", "out_side_by_side.mp4")]
+    for path in paths:
+        path.write_bytes(b"x")
+    payloads = [{"path": str(path)} for path in paths]
+    assert jobs.compared(payloads[0], payloads[1]) is None  # Another visitor's upload, for all we know.
+    monkeypatch.setattr(jobs, "SERVED", {*SERVED, str(made)})
+    shown = jobs.compared(payloads[0], payloads[1])
+    assert shown == {"given": f"gradio_api/file={given}", "made": f"gradio_api/file={made}",
+                     "both": f"gradio_api/file={both}"}  # fmt: skip
+    both.unlink()
+    assert set(jobs.compared(payloads[0], payloads[1])) == {"given", "made"}
+    assert jobs.compared(None, payloads[1]) is jobs.compared(payloads[0], None) is None
+    assert jobs.compared({"path": str(tmp_path / "in.avi")}, payloads[1]) is None
+    with pytest.raises(ImageError, match="uploaded here"):
+        jobs.compared({"path": "/etc/in.mov"}, payloads[1])
+
+
 def test_frames_are_the_translators(video, clip, app):
     from cyclegan.images import mean_difference
     from cyclegan.translation.translator import Translator
