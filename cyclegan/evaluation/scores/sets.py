@@ -66,7 +66,7 @@ class TestSet:
         trained: training pictures of the target, evenly spread.
 
     Raises:
-        DataError: fewer than two pictures in a domain.
+        DataError: fewer than two pictures in a domain, or `most` is less than two.
     """
 
     __test__ = False  # For pytest, which collects classes by this name.
@@ -75,6 +75,8 @@ class TestSet:
         self, splits: Splits, config: DataConfig, direction: Direction, describer: Describer | None = None, *,
         most: int | None = None, shelves: dict[tuple[str, int], Shelf] | None = None,
     ) -> None:
+        if most is not None and most < 2:
+            raise DataError("scores need at least two pictures: raise --pictures {n}", n=most)
         self._shelves = {} if shelves is None else shelves
         self.config, self.direction, self.describer, self.classes = config, direction, describer, splits.classes
         train = {"a": splits.train_a, "b": splits.train_b}
@@ -173,6 +175,35 @@ class TestSet:
             for picture in shelf:
                 digest.update(str(picture.size).encode() + picture.tobytes())
         return digest.hexdigest()[:16]
+
+    @cached_property
+    def labels_fingerprint(self) -> str | None:
+        """Equal for test sets with the same label maps of the same classes; None without labels."""
+        if self.classes is None or not self.has_labels:
+            return None
+        digest = hashlib.sha256(repr(self.classes.scored).encode())
+        for of, count in ((self.labels, len(self.inputs)), (self.reference_labels, len(self.references))):
+            for index in range(count):
+                if (labels := of(index)) is not None:
+                    digest.update(str(labels.shape).encode() + labels.tobytes())
+        return digest.hexdigest()[:16]
+
+    @cached_property
+    def truths_fingerprint(self) -> str | None:
+        """Equal for test sets with the same true translations; None where those aren't known."""
+        if not self.has_truth:
+            return None
+        digest = hashlib.sha256()
+        for picture in self._truths:
+            digest.update(picture.tobytes())
+        return digest.hexdigest()[:16]
+
+    def another(self, index: int) -> Image.Image:
+        """Return a training picture of the target that isn't an input's own translation."""
+        place = index % len(self.trained)
+        if self.split == "train" and self.chosen[place] == index:  # In data sets of pairs, it is the true picture.
+            place = (place + 1) % len(self.trained)
+        return self.trained[place]
 
     @cached_property
     def reference_features(self) -> np.ndarray:
