@@ -63,8 +63,8 @@ class Scorer:
         wanted = {"directions": training.directions, "name": SCORES_NAME, "progress": progress}
         try:
             evaluator.score(source, **wanted)
-        except (OtherFactsError, ScoresError) as error:  # The experiment's own file, which it can measure again.
-            self.note(f"{training.name} is scored anew: {error}")
+        except (OtherFactsError, ScoresError):  # The experiment's own file, which it can measure again.
+            self.note(f"{training.name} is scored anew: its scores were of other pictures or settings, or are damaged")
             (scores_folder(source) / f"{SCORES_NAME}.json").unlink(missing_ok=True)
             evaluator.score(source, **wanted)
         translator = Translator(source.load(info.epoch, training.directions), self.device)

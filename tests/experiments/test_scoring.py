@@ -63,7 +63,7 @@ def test_another_segmenter_replaces_the_scores(scored):
     score("first")
     assert score("first") == (["first"], [])
     found, notes = score("second")
-    assert found == ["first", "second"] and "pool, seed 0 is scored anew: " in notes[0]
+    assert found == ["first", "second"] and "pool, seed 0 is scored anew: its scores were of other" in notes[0]
 
 
 @pytest.mark.parametrize("file", ["scored.json", "scores/experiment.json"])

@@ -159,6 +159,12 @@ class Evaluator:
     ) -> Report:  # fmt: skip
         """Score epochs of a run whose pictures are prepared as these; for the rest, see `evaluate`."""
         infos, folder = chosen_epochs(source, epochs), output or scores_folder(source)
+        for way in directions or ():
+            if not any(way in info.directions for info in infos):
+                raise ConfigError(
+                    "{name} doesn't translate {direction}, only {have}", name=source.name, direction=way,
+                    have=", ".join(infos[-1].directions),
+                )  # fmt: skip
         read_report(folder, name, source.name)  # Refuses a name that no file can have.
         processes = Processes()
         with writing(folder, name) if processes.is_main else nullcontext(), processes:

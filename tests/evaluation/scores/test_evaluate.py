@@ -323,3 +323,10 @@ def test_features_that_a_power_cut_emptied_are_computed_again(kept_features, run
         path.write_bytes(b"")
     again = evaluate(LocalSource(run), DATA, scores=["kid"], directions=["ab"], name="again")
     assert again.section("ab", "scores") == first.section("ab", "scores")
+
+
+def test_a_direction_that_the_run_does_not_have_is_told(tmp_path, make_checkpoint):
+    """Else the table would hold baselines alone, as if the run had been measured."""
+    make_checkpoint(tmp_path / "one", 1, directions=("ab",))
+    with pytest.raises(UserError, match="one doesn't translate ba, only ab"):
+        evaluate(LocalSource(tmp_path / "one"), DATA, scores=["kid"], directions=["ba"])
