@@ -11,7 +11,7 @@ from PIL import Image
 
 from cyclegan.config import DataConfig, Direction
 from cyclegan.data import Domain
-from cyclegan.data.domains import Splits
+from cyclegan.data.domains import Splits, Subset
 from cyclegan.errors import DataError
 from cyclegan.evaluation.scores.describe import Describer
 from cyclegan.evaluation.scores.prior import prior_of, square_labels
@@ -56,12 +56,14 @@ class TestSet:
         config: the preparation of pictures.
         direction: the direction that is scored.
         describer: describes pictures by features; None where no score needs it.
-        most: inputs, and real pictures of the target, at most; None for all.
+        most: inputs, and real pictures of the target, at most, evenly spread, because neighbours in a folder are often
+            of one film; None for all.
         shelves: the pictures of other directions of the same data set, which are the same; takes those of this one.
 
     Attributes:
         split: "test", or "train" for want of test pictures.
         inputs: pictures of the source.
+        numbers: their numbers in its folder.
         references: real pictures of the target.
         trained: training pictures of the target, evenly spread.
 
@@ -83,17 +85,15 @@ class TestSet:
         test = {"a": splits.test_a, "b": splits.test_b}
         self.split = "test" if all(test.values()) else "train"
         domains = test if self.split == "test" else train
-        source, target = (domains[side] for side in direction)
+        source, target = (self._domain(domains[side]) for side in direction)
         self.into_labels = splits.label_domain == direction[1]
-        self.source, self.target = self._domain(source), self._domain(target)
         self.target_train = self._domain(train[direction[1]])
-        for domain in (self.source, self.target, self.target_train):
+        for domain in (source, target, self.target_train):
             if len(domain) < 2:
                 raise DataError("{part} has fewer than two pictures: scores need more", part=domain.part)
-        self.inputs, self.references = (
-            self._shelf("scored", domain, range(min(len(domain), most or len(domain))))
-            for domain in (self.source, self.target)
-        )
+        self.numbers, of_target = (evenly(min(len(each), most or len(each)), len(each)) for each in (source, target))
+        self.source, self.inputs = Subset(source, self.numbers), self._shelf("scored", source, self.numbers)
+        self.target, self.references = Subset(target, of_target), self._shelf("scored", target, of_target)
         count = min(len(self.target_train), MOST_TRAINED, most or MOST_TRAINED)
         self.chosen = evenly(count, len(self.target_train))
         self.trained = self._shelf("trained", self.target_train, self.chosen)
@@ -201,7 +201,7 @@ class TestSet:
     def another(self, index: int) -> Image.Image:
         """Return a training picture of the target that isn't an input's own translation."""
         place = index % len(self.trained)
-        if self.split == "train" and self.chosen[place] == index:  # In data sets of pairs, it is the true picture.
+        if self.split == "train" and self.chosen[place] == self.numbers[index]:  # Of pairs, it is the true picture.
             place = (place + 1) % len(self.trained)
         return self.trained[place]
 

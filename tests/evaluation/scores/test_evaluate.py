@@ -330,3 +330,14 @@ def test_a_direction_that_the_run_does_not_have_is_told(tmp_path, make_checkpoin
     make_checkpoint(tmp_path / "one", 1, directions=("ab",))
     with pytest.raises(UserError, match="one doesn't translate ba, only ab"):
         evaluate(LocalSource(tmp_path / "one"), DATA, scores=["kid"], directions=["ba"])
+
+
+def test_some_pictures_are_spread_over_all_with_their_own_truth_and_labels(tmp_path):
+    """The first ones of a folder are often of one film."""
+    config = DataConfig(str(write_blocks(tmp_path / "data", train=3, test=7)), crop_size=32, load_size=32)
+    some, whole = (module.Evaluator(config, scores=["collapse"], pictures=n).test("ab") for n in (3, None))
+    for index, number in enumerate((0, 3, 6)):
+        assert some.inputs[index].tobytes() == whole.inputs[number].tobytes()
+        assert some.references[index].tobytes() == whole.references[number].tobytes()
+        assert np.array_equal(some.labels(index), whole.labels(number))
+        assert np.array_equal(some.reference_labels(index), whole.reference_labels(number))
