@@ -21,7 +21,7 @@ from cyclegan.checkpoints.format import epoch_name
 from cyclegan.checkpoints.progress import MetricsLog
 from cyclegan.config import DIRECTIONS, Direction, direction_name
 from cyclegan.errors import number_of, rounded
-from cyclegan.evaluation.scores.exchange import checked
+from cyclegan.evaluation.scores.exchange import checked, known
 from cyclegan.evaluation.scores.report import SECTIONS, ScoresError, read_report
 from cyclegan.evaluation.scores.table import BY_KEY
 from cyclegan.experiments.paper import REAL_PHOTOS, TO_PHOTO
@@ -96,9 +96,8 @@ def _different(first: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
         "pictures": ("fingerprint", "truths"), "labels": ("labels",),
         "segmenter": ("segmenter", "segmenter_weights"), "features": ("features", "features_weights"),
     }  # fmt: skip
-    return ", ".join(
-        said for said, keys in kinds.items() if any(first.get(key) != facts.get(key) for key in keys)
-    )
+    both = known(first).keys() & known(facts).keys()
+    return ", ".join(said for said, keys in kinds.items() if any(first[k] != facts[k] for k in both.intersection(keys)))
 
 
 def _run(training: Training) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from cyclegan.experiments.scoring import Scorer
 from cyclegan.experiments.spec import flags
 
 TRAINER = Path(cyclegan.__file__).parent.parent / "train_accelerate.py"
-UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 LOOK_S = 0.5
 """Seconds between two looks at a training."""
 
