@@ -53,7 +53,7 @@ def add_evaluate_command(add: Callable[..., argparse.ArgumentParser]) -> None:
                      help="folders of studies: where people judged these epochs, their answers are compared with the "
                      "scores (default: studies/)")
     sub.add_argument("--pictures", type=positive, default=None, metavar="N",
-                     help="score at most so many pictures; figures of different numbers aren't comparable")
+                     help="score at most so many pictures, evenly spread; figures of different numbers don't compare")
     sub.add_argument("--skip_bad_images", action=argparse.BooleanOptionalAction, default=None,
                      help="leave out pictures that can't be read, instead of stopping (default: as the run's training)")
     sub.add_argument("--device", default=None, help="cpu, cuda, cuda:1, mps; chosen if not given")

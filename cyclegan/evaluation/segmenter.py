@@ -20,7 +20,7 @@ from cyclegan.data.labels import Classes, entries_of
 from cyclegan.errors import CheckpointError, DataError, message
 from cyclegan.evaluation.scores.confusion import Accuracies, accuracies, confusion
 from cyclegan.evaluation.scores.prior import Prior, square_labels
-from cyclegan.files import read_json, whole_folder, write_json
+from cyclegan.files import read_json, sha256, whole_folder, write_json
 from cyclegan.images import prepare_for_evaluation, resize, to_tensor
 from cyclegan.networks.segmenter import build_segmenter
 
@@ -44,12 +44,14 @@ class Segmenter:
         side: width and height in pixels at which the network was trained and looks at every picture.
         network: in evaluation mode, on the device that it works on.
         about: how it was trained and how well it does, as segmenter.json has it.
+        weights: the beginning of the digest of the file that the network was loaded from; "" for none.
     """
 
     classes: Classes
     side: int
     network: nn.Module
     about: Mapping[str, Any]
+    weights: str = ""
 
     @torch.inference_mode()
     def predict(self, pictures: Sequence[Image.Image]) -> list[np.ndarray]:
@@ -207,7 +209,8 @@ def load_segmenter(folder: str | Path | None, classes: Classes, *, device: str |
         network.load_state_dict(load_file(folder / _WEIGHTS))
     except (OSError, SafetensorError, RuntimeError, ValueError) as error:  # torch's for weights of other shapes.
         raise _damaged(folder, _WEIGHTS) from error
-    return Segmenter(classes, about["side"], network.to(device).eval(), about)
+    weights = sha256(folder / _WEIGHTS)[:16]
+    return Segmenter(classes, about["side"], network.to(device).eval(), about, weights)
 
 
 def _about(folder: Path) -> tuple[dict[str, Any], Classes]:

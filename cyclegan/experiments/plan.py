@@ -159,7 +159,13 @@ def make_plan(experiment: Experiment, dataset: str | None, scale: str, seeds: Se
         names = {side: "labels" if side == splits.label_domain else "photo" for side in "ab"}
     pictures = max(len(splits.train_a), len(splits.train_b))
     plan = Plan(experiment, data, scale, tuple(seeds), output, names, splits.label_domain, pictures)
-    plan.trainings()
+    folders: dict[Path, str] = {}
+    for training in plan.trainings():
+        if folders.setdefault(training.folder, training.row.name) != training.row.name:
+            raise ConfigError(
+                "rows {row!r} and {other!r} would be trained in the same folder, {folder}: rename one of them",
+                row=folders[training.folder], other=training.row.name, folder=training.folder.name,
+            )  # fmt: skip
     return plan
 
 
@@ -177,8 +183,11 @@ def record(plan: Plan) -> None:
     path, known = plan.output / FILE, {}
     if path.exists():
         before = _content(path)
-        known = before["known"]
-        _check_unchanged(plan, before)
+        try:
+            known = before["known"]
+            _check_unchanged(plan, before)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ConfigError("{path} is damaged: choose another --output", path=path) from error
     elif foreign := [each.name for each in plan.output.iterdir()
                      if not each.name.startswith(".") and str(each) != plan.dataset]:
         raise ConfigError(

@@ -21,7 +21,8 @@ from cyclegan.checkpoints.format import epoch_name
 from cyclegan.checkpoints.progress import MetricsLog
 from cyclegan.config import DIRECTIONS, Direction, direction_name
 from cyclegan.errors import number_of, rounded
-from cyclegan.evaluation.scores.report import SECTIONS, read_report
+from cyclegan.evaluation.scores.exchange import checked, known
+from cyclegan.evaluation.scores.report import SECTIONS, ScoresError, read_report
 from cyclegan.evaluation.scores.table import BY_KEY
 from cyclegan.experiments.paper import REAL_PHOTOS, TO_PHOTO
 from cyclegan.experiments.plan import SCORES_NAME, Plan, Training, failure
@@ -57,16 +58,22 @@ def gather(plan: Plan) -> dict[str, Any]:
             for row in plan.experiment.rows}  # fmt: skip
     references: dict[str, dict[str, Any]] = {}
     measured: dict[str, Any] = {}
+    unlike: dict[str, dict[str, str]] = {}
     for training in plan.trainings():
         run, report = run_facts(training), None
         if run["epoch"] is not None and (training.folder / "scores" / f"{SCORES_NAME}.json").exists():
-            report = read_report(training.folder / "scores", SCORES_NAME, training.folder.name)
+            try:
+                report = checked(read_report(training.folder / "scores", SCORES_NAME, training.folder.name))
+            except ScoresError as error:
+                run["failed"] = f"{error}, and start the experiment again"
         for way in training.directions if report is not None else ():
             if way not in report.content:
                 continue
             facts = report.content[way]["measured_on"]
             judge = facts["segmenter"] and {**facts["segmenter"], "dataset": _named(str(facts["segmenter"]["dataset"]))}
-            measured.setdefault(way, {**facts, "dataset": _named(facts["dataset"]), "segmenter": judge})
+            facts = {**facts, "dataset": _named(facts["dataset"]), "segmenter": judge}
+            if different := _different(measured.setdefault(way, facts), facts):
+                unlike.setdefault(way, {})[training.row.name] = different
             run["figures"][way] = _flat(report.section(way, "scores").get(epoch_name(run["epoch"]), {}))
             for section in SECTIONS[1:]:
                 for name, scores in report.section(way, section).items():
@@ -77,9 +84,20 @@ def gather(plan: Plan) -> dict[str, Any]:
         "version": 1, "name": plan.experiment.name, "title": plan.experiment.title,
         "dataset": _named(plan.dataset), "scale": plan.scale, "seeds": plan.seeds, "names": dict(plan.names),
         "paper_ways": {way: plan.paper_way(way) for way in DIRECTIONS}, "measured_on": measured,
+        "unlike": unlike,
         "references": references, "rows": list(rows.values()), "people": people, "people_problem": problem,
         "machine": machine(),
     }  # fmt: skip
+
+
+def _different(first: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
+    """Return in what a run's measurement differs from the first one's, "" if their figures compare."""
+    kinds = {
+        "pictures": ("fingerprint", "truths"), "labels": ("labels",),
+        "segmenter": ("segmenter", "segmenter_weights"), "features": ("features", "features_weights"),
+    }  # fmt: skip
+    both = known(first).keys() & known(facts).keys()
+    return ", ".join(said for said, keys in kinds.items() if any(first[k] != facts[k] for k in both.intersection(keys)))
 
 
 def run_facts(training: Training) -> dict[str, Any]:
@@ -186,8 +204,8 @@ def order(report: Mapping[str, Any], way: str) -> list[dict[str, Any]]:
 
 def _agrees(ours: list[dict[int, float]], seeds: list[int], ends: list[tuple[float, float]]) -> bool | None:
     if len(seeds) > 1:
-        signs = {ours[0][seed] > ours[1][seed] for seed in seeds}
-        return signs.pop() if len(signs) == 1 else None
+        gaps = [ours[0][seed] - ours[1][seed] for seed in seeds]
+        return min(gaps) > 0 if min(gaps) > 0 or max(gaps) < 0 else None
     if ends[0][0] > ends[1][1] or ends[1][0] > ends[0][1]:
         return ends[0][0] > ends[1][1]
     return None
@@ -270,7 +288,7 @@ def _head(report: Mapping[str, Any]) -> Iterator[str]:
     )
     facts = next(iter(report["measured_on"].values()), None)
     if facts:
-        judge = facts.get("segmenter")
+        judge = next((each["segmenter"] for each in report["measured_on"].values() if each.get("segmenter")), None)
         yield ""
         yield (
             f"Scored on {number_of(facts['pictures'], 'picture')} per direction ({facts['split']}). "
@@ -297,6 +315,10 @@ def _way(report: Mapping[str, Any], way: Direction, picture: str | None) -> list
     if not keys and not people:
         return [*lines, "Nothing is scored yet.", ""]
     lines += [*_table(report, way, keys), ""]
+    if unlike := report["unlike"].get(way):
+        each = "; ".join(f"{row} (other {different})" for row, different in unlike.items())
+        lines += [f"**Not measured alike**: these rows compare neither with the others nor with the baselines: {each}.",
+                  ""]  # fmt: skip
     lines += [*order_lines(report, way), ""] if order(report, way) else []
     if people:
         lines += of_people(people, report["paper_ways"].get(way), keys)
@@ -324,7 +346,7 @@ def _table(report: Mapping[str, Any], way: str, keys: Sequence[str]) -> list[str
     def line(name: str, cells: Sequence[str], paper: Sequence[float] | None, row: str = "") -> str:
         theirs = [" / ".join(f"{value:.2f}" for value in paper) if paper else ""] if at else []
         taken = [taken_for_real(people, row)] if people else []
-        return f"| {name} | " + " | ".join([*taken, *cells[:at], *theirs, *cells[at:]]) + " |"
+        return "| " + name.replace("|", r"\|") + " | " + " | ".join([*taken, *cells[:at], *theirs, *cells[at:]]) + " |"
 
     for row in report["rows"]:
         if way in row["directions"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -23,6 +24,7 @@ from cyclegan.experiments.scoring import Scorer
 from cyclegan.experiments.spec import flags
 
 TRAINER = Path(cyclegan.__file__).parent.parent / "train_accelerate.py"
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 LOOK_S = 0.5
 """Seconds between two looks at a training."""
 
@@ -35,7 +37,7 @@ def locked(output: Path) -> Iterator[None]:
     """Hold an experiment's folder, which is made.
 
     Raises:
-        ConfigError: it can't be written, or another process holds it.
+        ConfigError: it can't be written, now or later, or another process holds it.
     """
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -51,6 +53,13 @@ def locked(output: Path) -> Iterator[None]:
         ) from error
     try:
         yield
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        raise ConfigError(
+            "{folder} can't be written ({reason}): free space, then give the same command again, which continues",
+            folder=output, reason=error,
+        ) from error  # fmt: skip
     finally:
         lock.release()
 
@@ -112,6 +121,8 @@ class Runner:
                 try:
                     self.scorer.score(training, lambda *_: self._go_on())
                 except UserError as error:
+                    if self.stopping.is_set():
+                        return  # What is missing is measured by the next start.
                     reason = f"it was trained, but can't be scored: {error}"
             if reason is not None:
                 failed.write_text(f"{reason}\n", encoding="utf-8")

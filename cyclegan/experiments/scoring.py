@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from PIL import Image
@@ -10,7 +11,10 @@ from PIL import Image
 from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.config import DIRECTIONS, DataConfig
 from cyclegan.data import name_domains
+from cyclegan.errors import UserError
 from cyclegan.evaluation.scores.evaluate import Evaluator, translate_all
+from cyclegan.evaluation.scores.exchange import checked
+from cyclegan.evaluation.scores.report import OtherFactsError, ScoresError, read_report, scores_folder
 from cyclegan.evaluation.scores.sets import TestSet, evenly
 from cyclegan.experiments.plan import SCORES_NAME, Training
 from cyclegan.files import read_json, whole_file, write_json
@@ -48,14 +52,21 @@ class Scorer:
         """
         source = LocalSource(training.folder)
         info = source.list()[0]
-        done = {"commit_sha": info.commit_sha, "segmenter": self.segmenter and str(self.segmenter),
-                "scores": self.scores and list(self.scores)}  # fmt: skip
-        path = training.folder / _DONE
-        if path.exists() and read_json(path) == done:
-            return
         assert info.config is not None
         evaluator = self._evaluator(name_domains(info.config.data))
-        evaluator.score(source, directions=training.directions, name=SCORES_NAME, progress=progress)
+        done = {"commit_sha": info.commit_sha, "scores": self.scores and list(self.scores),
+                "measured_on": {way: evaluator.facts(way) for way in training.directions}}  # fmt: skip
+        path = training.folder / _DONE
+        with suppress(UserError):  # Missing or damaged.
+            if read_json(path) == done and checked(read_report(scores_folder(source), SCORES_NAME, source.name)):
+                return
+        wanted = {"directions": training.directions, "name": SCORES_NAME, "progress": progress}
+        try:
+            evaluator.score(source, **wanted)
+        except (OtherFactsError, ScoresError):  # The experiment's own file, which it can measure again.
+            self.note(f"{training.name} is scored anew: its scores were of other pictures or settings, or are damaged")
+            (scores_folder(source) / f"{SCORES_NAME}.json").unlink(missing_ok=True)
+            evaluator.score(source, **wanted)
         translator = Translator(source.load(info.epoch, training.directions), self.device)
         for way in training.directions:
             inputs, truths = shown_pictures(evaluator.test(way))

@@ -16,6 +16,7 @@ from cyclegan.cli.flags import config_from_args, options_but
 from cyclegan.config import DIRECTIONS, METHOD_CONFIGS, Direction, TrainConfig
 from cyclegan.errors import ConfigError, message
 from cyclegan.experiments.paper import PIX2PIX_LOSSES, TABLES_2_3, TABLES_4_5, TO_LABELS, TO_PHOTO, Accuracy
+from cyclegan.files import shortened
 
 Settings = Mapping[str, Any]
 
@@ -83,7 +84,7 @@ class Row:
     @property
     def slug(self) -> str:
         """The name for folders."""
-        return re.sub(r"\W+", "-", self.name.casefold()).strip("-") or "row"
+        return shortened(re.sub(r"\W+", "-", self.name.casefold()).strip("-"), 100) or "row"
 
 
 @dataclass(frozen=True)
@@ -271,7 +272,7 @@ def _read(path: Path) -> Experiment:
     content = load_mapping(path, shown=str(path))
     _check_keys(content, ("title", "from", "shared", "rows"), path)
     base = content.get("from")
-    if base is not None and base not in EXPERIMENTS:
+    if base is not None and not (isinstance(base, str) and base in EXPERIMENTS):
         raise ConfigError("{path}: from {base!r} isn't a given experiment: choose {known}", path=path,
                           base=str(base)[:80], known=", ".join(EXPERIMENTS))  # fmt: skip
     start = EXPERIMENTS[base] if base else Experiment(path.stem, path.stem, ())
@@ -279,11 +280,11 @@ def _read(path: Path) -> Experiment:
     if not isinstance(rows, Mapping) or not (rows or base):
         raise ConfigError("{path}: rows must hold settings by the row's name, such as `no pool: {{pool_size: 0}}`",
                           path=path)  # fmt: skip
-    own = tuple(_row(str(name), settings, path) for name, settings in rows.items())
+    own = tuple(_row(" ".join(str(name).split()), settings, path) for name, settings in rows.items())
     kept = tuple(row for row in start.rows if row.name not in {row.name for row in own})
     shared = _settings(content.get("shared", {}), message("{path}, shared", path=path))
     found = replace(
-        start, name=path.stem, title=str(content.get("title", start.title)), rows=kept + own,
+        start, name=path.stem, title=" ".join(str(content.get("title") or start.title).split()), rows=kept + own,
         shared={**start.shared, **shared},
         at={scale: {**settings, **shared} for scale, settings in start.at.items()},
     )  # fmt: skip
@@ -333,6 +334,10 @@ def _row(name: str, content: Any, path: Path) -> Row:
     if method in METHOD_CONFIGS and (wrong := sorted(options_but(method) & settings.keys())):
         raise ConfigError("{where}: --{name} isn't an option of --method {method}: leave it out, or choose another "
                           "method", where=where, name=wrong[0], method=method)  # fmt: skip
+    if (only := settings.get("direction")) is not None:  # Of a method that learns one in a run.
+        if list(content.get("directions", [only])) not in ([only], list(only)):
+            raise ConfigError("{where}: direction and directions differ: leave one of them out", where=where)
+        ways = [only]
     return Row(name, settings, tuple(way for way in DIRECTIONS if way in ways), _paper(content.get("paper"), where))
 
 
@@ -341,7 +346,7 @@ def _paper(content: Any, where: Any) -> dict[str, Accuracy]:
         return {}
     fits = isinstance(content, Mapping) and all(
         key in (TO_PHOTO, TO_LABELS) and isinstance(value, Sequence) and len(value) == 3
-        and all(isinstance(part, int | float) for part in value) for key, value in content.items()
+        and all(isinstance(part, int | float) and 0 <= part <= 1 for part in value) for key, value in content.items()
     )  # fmt: skip
     if not fits:
         raise ConfigError("{where}: paper holds pixel accuracy, class accuracy and class IoU by way, such as "

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from cyclegan.checkpoints.format import epoch_name
 from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.config import DIRECTIONS, Direction, direction_name
 from cyclegan.errors import ConfigError, Message, StudyError, UserError, message, number_of
+from cyclegan.evaluation.scores.exchange import checked
 from cyclegan.evaluation.scores.people import LEAST, People, judgement, percent
-from cyclegan.evaluation.scores.report import read_report
+from cyclegan.evaluation.scores.report import ScoresError, read_report
 from cyclegan.evaluation.scores.table import BY_KEY
 from cyclegan.experiments.paper import TABLE_1, TO_PHOTO
 from cyclegan.experiments.plan import SCORES_NAME, Plan, Training
@@ -128,8 +130,8 @@ def _of_way(plan: Plan, way: Direction, studies: list[People]) -> dict[str, Any]
         if run.epoch is None:
             continue
         scores: Mapping[str, Any] = {}
-        if (run.folder / "scores" / f"{SCORES_NAME}.json").is_file():
-            report = read_report(run.folder / "scores", SCORES_NAME, run.folder.name)
+        with suppress(ScoresError):  # The report says of which run they can't be read.
+            report = checked(read_report(run.folder / "scores", SCORES_NAME, run.folder.name))
             scores = report.section(way, "scores").get(epoch_name(run.epoch), {}) if way in report.content else {}
         sha = LocalSource(run.folder).list()[0].commit_sha
         answers.append({**scores, "row": run.row.name, "epoch": run.epoch, "commit_sha": sha})

@@ -8,6 +8,8 @@ from typing import Any
 
 from cyclegan.errors import CheckpointError, rounded
 from cyclegan.ui import words
+from cyclegan.ui.comparison import MOST_OWN
+from cyclegan.ui.runs import MAX_EXAMPLES
 
 SEED = 0
 CHANCE_LEVELS = (0.01, 0.05)
@@ -15,12 +17,15 @@ CHANCE_LEVELS = (0.01, 0.05)
 
 
 def checked_ranks(ranks: Any, count: int) -> list[list[float]]:
-    """Return rankings that a browser has sent, each of `count` entries; raise CheckpointError for anything else."""
-    valid = isinstance(ranks, list) and all(
+    """Return rankings that a browser has sent, each of `count` entries; raise CheckpointError for anything else.
+
+    More entries or pictures than a page can show would fill the memory.
+    """
+    valid = isinstance(ranks, list) and len(ranks) <= MAX_EXAMPLES and all(
         isinstance(each, list) and len(each) == count and all(rank in range(1, count + 1) for rank in each)
         for each in ranks
     )  # fmt: skip
-    if not valid or count < 2:
+    if not valid or not 2 <= count <= MOST_OWN:
         raise CheckpointError("This ranking isn't of the epochs that are shown: rank them again")
     return ranks
 

@@ -18,7 +18,7 @@ from urllib.parse import quote
 from cyclegan.checkpoints.sources import CheckpointSource, LocalSource
 from cyclegan.config import Direction
 from cyclegan.errors import CheckpointError, Message, UserError, message, rounded
-from cyclegan.evaluation.scores.exchange import read_checked
+from cyclegan.evaluation.scores.exchange import alike, known, read_checked
 from cyclegan.evaluation.scores.people import Judgement
 from cyclegan.evaluation.scores.recommend import disagreement, recommend
 from cyclegan.evaluation.scores.report import SECTIONS, Report, scores_folder
@@ -91,12 +91,13 @@ class Measurement:
         ]
 
     def references(self) -> list[Row]:
-        """Return the rows of baselines and ceilings: equal pictures have equal ones, so the first run's are taken."""
+        """Return the rows of baselines and ceilings, which equal pictures share: the first run's, and what it lacks."""
         found: dict[tuple[str, str], Row] = {}
         for report in self.reports.values():
             for section in SECTIONS[1:]:
                 for answer, scores in report.section(self.way, section).items():
-                    found.setdefault((section, answer), Row(section, answer, "", 0, scores))
+                    before = found[section, answer].scores if (section, answer) in found else {}
+                    found[section, answer] = Row(section, answer, "", 0, {**scores, **before})
         return sorted(found.values(), key=lambda row: SECTIONS.index(row.section))
 
     def columns(self) -> list[ScoreFigure]:
@@ -123,7 +124,7 @@ def collect(runs: Mapping[str, CheckpointSource]) -> tuple[list[Measurement], li
 
     A repository's own files come first, then those that were measured here, which count where both are alike.
     """
-    found: dict[str, Measurement] = {}
+    found: list[Measurement] = []
     problems: list[Message] = []
     for run, source in runs.items():
         reports, wrong = reports_of(source)
@@ -132,8 +133,24 @@ def collect(runs: Mapping[str, CheckpointSource]) -> tuple[list[Measurement], li
             for way in report.directions:
                 content = report.content
                 one = Measurement(report.name, way, content[way]["measured_on"], content["names"])
-                found.setdefault(one.key, one).reports[run] = report
-    return list(found.values()), problems
+                _alike(found, one, run).reports[run] = report
+    return found, problems
+
+
+def _alike(found: list[Measurement], one: Measurement, run: str) -> Measurement:
+    """Return the measurement among those found that a run's file belongs to, after it was added if there is none.
+
+    A run whose scores need no labels or no segmenter compares with those whose scores need them.
+    """
+    for other in found:
+        if (other.name, other.way, other.domains) != (one.name, one.way, one.domains):
+            continue
+        compares = run not in other.reports and other.facts.get("dataset") == one.facts.get("dataset")
+        if other.facts == one.facts or compares and alike(other.facts, one.facts):
+            other.facts = {**one.facts, **known(other.facts)}
+            return other
+    found.append(one)
+    return one
 
 
 def reports_of(source: CheckpointSource) -> tuple[list[Report], list[UserError]]:
@@ -168,12 +185,12 @@ def _read(path: Path, changed_ns: int, size: int) -> Report:
 
 def choices(found: Sequence[Measurement]) -> list[tuple[str, str]]:
     """Return the measurements for a gr.Radio: their directions, and what else tells them apart."""
-    arrows = [one.arrow for one in found]
-    return [
-        (one.arrow if arrows.count(one.arrow) == 1
-         else f"{one.arrow} · {one.name}: {one.facts.get('dataset', '')} ({one.facts.get('pictures', '')})", one.key)
-        for one in found
-    ]  # fmt: skip
+    names = [one.arrow for one in found]
+    # Where a name isn't enough, the file and its pictures are added, then the runs, because labels may differ alone.
+    for more in (lambda one: f" · {one.name}: {one.facts.get('dataset', '')} ({one.facts.get('pictures', '')})",
+                 lambda one: f" · {', '.join(one.reports)}"):  # fmt: skip
+        names = [name if names.count(name) == 1 else name + more(one) for name, one in zip(names, found, strict=True)]
+    return list(zip(names, (one.key for one in found), strict=True))
 
 
 # --- in words -----------------------------------------------------------------------------------------------

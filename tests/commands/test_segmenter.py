@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 
 from cyclegan.__main__ import main
@@ -132,3 +133,25 @@ def test_check_refuses_what_it_cannot_judge(tmp_path, blocks, capsys):
     given = ("--dataset", blocks, "--domain", "b", "--device", "cpu")
     assert "no segmenter for the classes ground, red, blue" in refused(capsys, "segmenter", "check", *given)
     assert "holds no segmenter" in refused(capsys, "segmenter", "check", tmp_path, *given)
+
+
+@pytest.mark.parametrize("broken", ["testB", "labels/testB"])
+def test_what_is_missing_for_the_check_shows_before_the_training(tmp_path, blocks, capsys, monkeypatch, broken):
+    monkeypatch.setattr("cyclegan.evaluation.segmenter_training.train_segmenter", lambda *_, **__: 1 / 0)
+    next((blocks / broken).iterdir()).write_bytes(b"no picture")
+    said = refused(capsys, *TRAIN, "--dataset", blocks, "--domain", "b", "--output", tmp_path / "judge")
+    assert broken.split("/")[-1] in said and not (tmp_path / "judge").exists()
+
+
+def test_an_answer_that_is_the_same_everywhere_is_no_judge():
+    """Where one class is the most of each picture, the commonest class is above the prior of each place."""
+    from cyclegan.commands.segmenter import _table
+    from cyclegan.evaluation.scores.confusion import accuracies
+    from cyclegan.evaluation.segmenter import Check
+    from tests.blocks import CLASSES
+
+    same, prior, good = (accuracies(np.array(m)) for m in (
+        [[9, 0, 0], [3, 0, 0], [0, 0, 0]], [[5, 4, 0], [3, 0, 0], [0, 0, 0]], [[8, 1, 0], [0, 3, 0], [0, 0, 0]],
+    ))  # fmt: skip
+    assert "hardly better" in _table(Check("testB", 1, same, prior, same, 0), CLASSES, 32)
+    assert "hardly better" not in _table(Check("testB", 1, good, prior, same, 0), CLASSES, 32)

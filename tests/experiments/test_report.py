@@ -35,7 +35,8 @@ def write_scores(plan, make_checkpoint, accuracies):
                 "metrics": {"truth_l1_ab": 30.0 - epoch, "diversity_ab": 0.5, "reconstruction_l1_ba": 10.0},
             })
         way = {
-            "measured_on": {"dataset": "/data/mine", "pictures": 2, "split": "test", "features": "lite0",
+            "measured_on": {"dataset": "/data/mine", "pictures": 2, "references": 2, "crop_size": 32, "split": "test",
+                            "features": "lite0",
                             "segmenter": {"network": "unet", "dataset": "/data/mine", "side": 64}},
             "scores": {"epoch-0002": {"commit_sha": "0" * 40, "epoch": 2, "segmentation": {
                 "seg_pixel": figure(values[0]), "seg_class": figure(0.2), "seg_iou": figure(values[1])},
@@ -117,3 +118,52 @@ def test_a_report_before_any_run_says_so(tmp_path):
     plan = make_plan(EXPERIMENTS["pool"], None, "tiny", [0], tmp_path / "out")
     text = markdown(gather(plan), {})
     assert "Nothing is scored yet." in text and "**no pool**, ab and ba, seed 0: not done yet (0 of 8 epochs)" in text
+
+
+def test_equal_figures_are_no_order(make_report):
+    plan = make_report({f"{row}-{seed}": (0.5, 0.3, 0.8) for row in ("good", "bad") for seed in (0, 1)}, seeds=2)
+    assert [pair["agrees"] for pair in order(gather(plan), "ab")] == [None, None]
+
+
+def change_scores(plan, folder, change):
+    path = plan.output / "runs" / folder / "scores" / "experiment.json"
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def test_rows_that_were_not_measured_alike_are_named(make_report):
+    """A data set or a segmenter that changed in between, or pictures of another size."""
+    plan = make_report({"good-0": (0.5, 0.3, 0.8), "bad-0": (0.4, 0.1, 0.8)})
+    assert "Not measured alike" not in markdown(gather(plan), {})
+    change_scores(plan, "good-0", lambda c: c["ab"]["measured_on"].update(fingerprint="a", segmenter_weights="b"))
+    change_scores(plan, "bad-0", lambda c: c["ab"]["measured_on"].update(fingerprint="c", segmenter_weights="d"))
+    assert "**Not measured alike**: these rows compare neither" in (text := markdown(gather(plan), {}))
+    assert "with the baselines: bad (other pictures, segmenter)." in text
+
+
+def test_a_damaged_file_of_scores_leaves_the_other_rows(make_report):
+    plan = make_report({"good-0": (0.5, 0.3, 0.8), "bad-0": (0.4, 0.1, 0.8)})
+    change_scores(plan, "bad-0", lambda c: c.pop("ab"))
+    change_scores(plan, "bad-0", lambda c: c.update(ab=5))
+    text = markdown(gather(plan), {})
+    assert "| **good** | 0.500 |" in text
+    assert "- **bad**, ab and ba, seed 0: scores/experiment.json isn't a file of scores" in text
+
+
+def test_the_segmenter_is_named_whichever_direction_it_judges(make_report):
+    plan = make_report({"good-0": (0.5, 0.3, 0.8)})
+
+    def to_labels_first(content):
+        judged = content["ab"]
+        content["ba"] = judged
+        content["ab"] = {**judged, "measured_on": {**judged["measured_on"], "segmenter": None}}
+
+    change_scores(plan, "good-0", to_labels_first)
+    assert "Segmenter: unet, trained on `mine` at 64²." in markdown(gather(plan), {})
+
+
+def test_a_name_with_a_bar_remains_one_cell(make_report):
+    report = gather(make_report({"good-0": (0.5, 0.3, 0.8)}))
+    report["rows"][0]["name"] = "no | pool"
+    assert r"| **no \| pool** | 0.500 |" in markdown(report, {})

@@ -1,5 +1,6 @@
 """The runner with a trainer that copies epochs: order, resuming, failures, and what may not change."""
 
+import errno
 import threading
 import time
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -201,3 +202,32 @@ def test_reasons_are_the_last_error_in_the_log(tmp_path):
     assert reason_of(1, log) == "error: out of memory"
     log.write_text("")
     assert reason_of(3, log) == "the training ended with status 3"
+
+
+@pytest.mark.parametrize("content", ['{"version": 1}', '{"version": 1, "known": 5, "scale": "tiny", "dataset": 7}'])
+def test_a_damaged_plan_is_told(tmp_path, fake_trainer, content):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "experiment.json").write_text(content)
+    with pytest.raises(ConfigError, match=r"experiment.json is damaged|--dataset was 7"):
+        execute(plan_of(tmp_path / "out"))
+
+
+def test_a_full_disk_is_told_and_other_errors_are_not_hidden(tmp_path):
+    with pytest.raises(ConfigError, match="can't be written .*No space.*the same command again"), locked(tmp_path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(FutureTimeout), locked(tmp_path):
+        raise FutureTimeout
+    with locked(tmp_path):
+        pass
+
+
+def test_scores_that_a_stop_interrupts_are_no_failure(tmp_path, fake_trainer):
+    class Stopped(FakeScorer):
+        def score(self, training, progress):
+            runner.stopping.set()
+            progress("", 0, 1)
+
+    plan = begun(plan_of(tmp_path / "out", rows=(Row("no pool", {"pool_size": 0}),)))
+    runner = Runner(plan, Stopped(), jobs=1, show=lambda *_: None, say=lambda _: None, ended=lambda: None)
+    runner.run()
+    assert failure(plan.output / "runs" / "no-pool-0") is None

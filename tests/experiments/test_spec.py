@@ -93,6 +93,9 @@ rows:
     ("{}", "rows must hold settings"),
     ("row: {a: {}}", "there is no row, only title, from, shared, rows; do you mean rows?"),
     ("from: poll", "from 'poll' isn't a given experiment: choose tables"),
+    ("from: [pool]", "isn't a given experiment: choose tables"),
+    ("rows: {a: {paper: {labels → photo: [.nan, 0.1, 0.1]}}}", "row 'a': paper holds pixel accuracy"),
+    ("rows: {a: {method: pix2pix, direction: ba, directions: [ab]}}", "row 'a': direction and directions differ"),
     ("shared: {ngff: 2}\nrows: {a: {}}", "mine.yaml, shared: there is no setting ngff; do you mean ngf?"),
     ("- a", "mine.yaml holds no settings by name"),
     ("rows: {a: {}, a: {}}", "mine.yaml is neither YAML nor JSON .*a is there twice"),
@@ -123,3 +126,20 @@ def test_unknown_names_get_the_nearest(tmp_path):
 def test_settings_become_flags():
     assert flags({"flip": False, "dropout": True, "lr": 0.1}) == ["--no-flip", "--dropout", "--lr", "0.1"]
     assert shown_command({"dataset": "my data"}) == "python train_accelerate.py --dataset 'my data'"
+
+
+def test_names_of_rows_fit_tables_and_folders(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text('title:\nrows: {"a |\\n b": {}, ' + "x" * 300 + ": {}}")
+    found = find_experiment(str(path))
+    assert found.title == "mine" and found.rows[0].name == "a | b"
+    assert len(found.rows[1].slug) == 100
+    path.write_text("rows: {x: {method: pix2pix}, x ab: {pool_size: 0}}")
+    with pytest.raises(ConfigError, match="rows 'x' and 'x ab' would be trained in the same folder, x-ab-0: rename"):
+        make_plan(find_experiment(str(path)), None, "tiny", [0], tmp_path / "out")
+
+
+def test_a_direction_among_the_settings_is_the_rows(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("rows: {a: {method: pix2pix, direction: ba}, b: {method: pix2pix, direction: ab, directions: ab}}")
+    assert [row.directions for row in find_experiment(str(path)).rows] == [("ba",), ("ab",)]

@@ -36,7 +36,8 @@ def make_experiment(tmp_path, make_checkpoint):
             if training.seed == 3 and training.row.name != "late":
                 make_checkpoint(training.folder, 1, seed=number, directions=training.directions)
                 kid = {"kid": {"kid": {"value": 100.0 - number, "low": 99.9 - number, "high": 100.1 - number}}}
-                way = {"measured_on": {"dataset": "d", "pictures": 2, "split": "test", "features": "lite0",
+                way = {"measured_on": {"dataset": "d", "pictures": 2, "references": 2, "crop_size": 32,
+                                       "split": "test", "features": "lite0",
                                        "segmenter": None}, "baselines": {"untranslated": kid}, "ceilings": {},
                        "scores": {"epoch-0001": {"commit_sha": "", "epoch": 1, **kid}}}  # fmt: skip
                 (training.folder / "scores").mkdir()
@@ -107,6 +108,9 @@ def test_rows_that_were_trained_anew_and_too_few_rows(make_experiment, make_chec
     assert "CoGAN" not in report["people"]["ab"]["rows"]
     assert "Not judged in this study, or trained anew since: CoGAN." in text
     assert "Too few rows were judged to say how far scores and people agree: 3 of 4." in text and "τ" not in text
+    (plan.output / "runs" / "simgan-3" / "scores" / "experiment.json").write_text("{")
+    text, report = reported(plan)  # Its scores can't be read, but its translations were judged.
+    assert "SimGAN" in report["people"]["ab"]["rows"] and "seed 3: scores/experiment.json can't be read" in text
 
 
 def test_answers_that_cannot_be_read_end_no_experiment(make_experiment, tmp_path):

@@ -83,7 +83,7 @@ def test_scores_go_with_the_epochs_commit_and_onto_the_card(push, make_run):
     assert head == (f"| | [epoch-0002](https://huggingface.co/{NAME}/tree/epoch-0002), newest and best | "
                     "*the input, untranslated* | *one colour* | *real pictures*")
     assert kid == "| KID × 1000 (lite0)\u00a0↓ | 50.0 ±5.0 | 40.0 ±5.0 | 900.0 ±5.0 | -1.0 ±1.0"
-    assert "KID × 1000 is best at epoch 2" in section and "But no epoch beats this answer" in section
+    assert "KID × 1000 is best at epoch 2" in section and "But no epoch clearly beats this answer" in section
     assert "class IoU" not in section, "a score without a baseline isn't shown"
 
 

@@ -48,7 +48,8 @@ class Describer:
         network = build_score_features(name, weights=weights)
         self.network = network.to(self.device, memory_format=torch.channels_last)
         self.has_maps = hasattr(network, "described")
-        self._of = sha256(Path(weights).expanduser())[:8] if weights else ""
+        self.weights = sha256(Path(weights).expanduser())[:8] if weights else ""
+        """The beginning of the digest of a file of weights; "" for the network's usual ones."""
 
     @torch.inference_mode()
     def describe(self, pictures: Sequence[Image.Image], *, maps: bool = False) -> Description:
@@ -75,10 +76,10 @@ class Describer:
         digest = hashlib.sha256()
         for picture in pictures:
             digest.update(str(picture.size).encode() + picture.tobytes())
-        file = cache_folder() / f"{self.network.name}{self._of}-{digest.hexdigest()[:32]}.npy"
+        file = cache_folder() / f"{self.network.name}{self.weights}-{digest.hexdigest()[:32]}.npy"
         try:
             return np.load(file, allow_pickle=False)
-        except (OSError, ValueError):  # Not there, or not whole.
+        except (OSError, ValueError, EOFError):  # Not there, not whole, or empty after a power cut.
             pass
         batches = [pictures[i : i + BATCH] for i in range(0, len(pictures), BATCH)]
         found = np.concatenate([self.describe(batch).pooled for batch in batches])

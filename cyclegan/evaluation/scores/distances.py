@@ -6,7 +6,7 @@ import numpy as np
 
 RESAMPLES = 1000
 """Bootstrap samples of an interval; a Fréchet distance, which is slower, takes a fifth of it."""
-LEVEL = 0.95
+LEVEL, _NORMAL = 0.95, 1.96
 
 
 def kid(ours: np.ndarray, theirs: np.ndarray) -> float:
@@ -21,7 +21,8 @@ def kid(ours: np.ndarray, theirs: np.ndarray) -> float:
 
 
 def kid_interval(ours: np.ndarray, theirs: np.ndarray) -> tuple[float, float] | None:
-    """Return a 95% interval of `kid`: its value ± 1.96 standard errors; None for fewer than four pictures on a side.
+    """Return a 95% interval of `kid`: its value ± t's quantile × its standard error; None for fewer than four pictures
+    on a side.
 
     The standard error has the terms of first and second order of Hoeffding's decomposition, each without its bias:
     the second ones count most where the sets are alike. It covers the true distance in 93 to 97% of simulated draws
@@ -36,7 +37,7 @@ def kid_interval(ours: np.ndarray, theirs: np.ndarray) -> tuple[float, float] | 
     of_y = (yy.sum(1) / (m - 1) - xy.mean(0)).var(ddof=1) - pairs_y / (m - 1) - pairs_xy / n
     variance = max(0.0, 4 * of_x / n + 4 * of_y / m)
     variance += 2 * pairs_x / (n * (n - 1)) + 2 * pairs_y / (m * (m - 1)) + 4 * pairs_xy / (n * m)
-    value, half = _mmd(xx, yy, xy), 1.96 * float(np.sqrt(variance))
+    value, half = _mmd(xx, yy, xy), _quantile(min(n, m)) * float(np.sqrt(variance))
     return value - half, value + half
 
 
@@ -67,13 +68,44 @@ def frechet_interval(ours: np.ndarray, theirs: np.ndarray, *, seed: int = 0) -> 
     for _ in range(RESAMPLES // 5):
         drawn = (side[rng.integers(len(side), size=len(side))] for side in (ours, theirs))
         samples.append(frechet(*drawn))
-    return around(frechet(ours, theirs), np.array(samples))
+    value, n = frechet(ours, theirs), min(len(ours), len(theirs))
+    half = _quantile(n) * float(np.sqrt(n / (n - 1)) * np.std(samples, ddof=1))
+    return value - half, value + half
 
 
-def mean_interval(values: np.ndarray, *, seed: int = 0) -> tuple[float, float]:
-    """Return a 95% interval of the mean of one value (n,) per picture, from bootstrap samples of the pictures."""
+def mean_interval(
+    values: np.ndarray, *, bounds: tuple[float, float] = (-np.inf, np.inf), seed: int = 0
+) -> tuple[float, float] | None:
+    """Return a 95% interval of the mean of one value (n,) per picture, from bootstrap samples of the pictures.
+
+    Args:
+        bounds: as for `interval`.
+    """
     means = _counts(np.random.default_rng(seed), len(values), RESAMPLES) @ values / len(values)
-    return quantiles(means)
+    return interval(float(values.mean()), means, len(values), bounds)
+
+
+def interval(
+    value: float, samples: np.ndarray, count: int, bounds: tuple[float, float]
+) -> tuple[float, float] | None:
+    """Return the ends of the middle 95% of bootstrap samples of a figure; None for fewer than two pictures.
+
+    Bootstrap samples of n pictures vary too little by √((n − 1)/n), and the spread of few pictures is itself a guess:
+    the ends are moved away from the value, as t's quantile is from the normal one. Without this, the intervals of
+    five pictures would hold the truth in 82% of cases.
+
+    Args:
+        value: the figure.
+        samples: (RESAMPLES,), the same of the samples.
+        count: the pictures that were resampled.
+        bounds: the least and the largest value that the figure can have.
+    """
+    if count < 2:
+        return None
+    wider = _quantile(count) / _NORMAL * np.sqrt(count / (count - 1))
+    low, high = np.quantile(samples, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = value - wider * max(value - low, 0), value + wider * max(high - value, 0)
+    return float(max(low, bounds[0])), float(min(high, bounds[1]))
 
 
 def resampled(counts_of: np.ndarray, *, seed: int = 0) -> np.ndarray:
@@ -81,18 +113,6 @@ def resampled(counts_of: np.ndarray, *, seed: int = 0) -> np.ndarray:
     flat = counts_of.reshape(len(counts_of), -1).astype(np.float64)
     drawn = _counts(np.random.default_rng(seed), len(flat), RESAMPLES) @ flat
     return drawn.reshape(RESAMPLES, *counts_of.shape[1:])
-
-
-def quantiles(samples: np.ndarray) -> tuple[float, float]:
-    """Return the ends of the middle 95% of the samples."""
-    low, high = np.quantile(samples, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
-
-
-def around(value: float, samples: np.ndarray) -> tuple[float, float]:
-    """Return value ± 1.96 standard deviations of the samples."""
-    half = 1.96 * float(samples.std(ddof=1))
-    return value - half, value + half
 
 
 def pair_distances(pictures: np.ndarray) -> np.ndarray:
@@ -104,6 +124,13 @@ def pair_distances(pictures: np.ndarray) -> np.ndarray:
     from scipy.spatial.distance import pdist
 
     return pdist(pictures, "cityblock") / pictures.shape[1]
+
+
+def _quantile(count: int) -> float:
+    """Return the factor of a standard error of `count` pictures in a 95% interval, by Student's t."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(count - 1, (1 + LEVEL) / 2))
 
 
 def _counts(rng: np.random.Generator, n: int, resamples: int) -> np.ndarray:

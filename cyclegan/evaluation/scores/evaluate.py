@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +19,11 @@ from cyclegan.errors import ConfigError, Message, message
 from cyclegan.evaluation.dataset import dataset_of
 from cyclegan.evaluation.scores.answers import Answer, Batch, references
 from cyclegan.evaluation.scores.describe import BATCH, Describer
-from cyclegan.evaluation.scores.kinds import Result, Score
+from cyclegan.evaluation.scores.exchange import checked
+from cyclegan.evaluation.scores.kinds import Pairs, Result, Score
+from cyclegan.evaluation.scores.labelled import OfLabels
 from cyclegan.evaluation.scores.processes import Processes
-from cyclegan.evaluation.scores.report import Report, read_report, scores_folder
+from cyclegan.evaluation.scores.report import Report, read_report, scores_folder, writing
 from cyclegan.evaluation.scores.sets import MOST_TRAINED, Shelf, TestSet, evenly
 from cyclegan.evaluation.scores.table import SCORES
 from cyclegan.files import name_alone
@@ -140,6 +143,11 @@ class Evaluator:
         for reason, names in lacking.items():
             yield message("{scores}: {reason}", scores=", ".join(names), reason=reason)
 
+    def facts(self, way: Direction) -> dict[str, Any]:
+        """Return what the figures of a direction depend on, as a file of scores has it."""
+        part = self._part(way)
+        return facts(self.config, part.test, self.describer, part.scores)
+
     def test(self, way: Direction) -> TestSet:
         """Return a direction's pictures."""
         return self._part(way).test
@@ -150,12 +158,21 @@ class Evaluator:
         progress: Progress | None = None,
     ) -> Report:  # fmt: skip
         """Score epochs of a run whose pictures are prepared as these; for the rest, see `evaluate`."""
-        infos, report = chosen_epochs(source, epochs), read_report(output or scores_folder(source), name, source.name)
-        with Processes() as processes:
+        infos, folder = chosen_epochs(source, epochs), output or scores_folder(source)
+        for way in directions or ():
+            if not any(way in info.directions for info in infos):
+                raise ConfigError(
+                    "{name} doesn't translate {direction}, only {have}", name=source.name, direction=way,
+                    have=", ".join(infos[-1].directions),
+                )  # fmt: skip
+        read_report(folder, name, source.name)  # Refuses a name that no file can have.
+        processes = Processes()
+        with writing(folder, name) if processes.is_main else nullcontext(), processes:
+            report = read_report(folder, name, source.name)
+            checked(report)
             for way in directions or infos[0].directions:
                 part = self._part(way)
-                names = (self.config.domain_a, self.config.domain_b)
-                report.measure_on(way, facts(self.config, part.test, self.describer, part.scores), splits=names)
+                report.measure_on(way, self.facts(way), splits=(self.config.domain_a, self.config.domain_b))
                 run = _Run(report, part, processes, progress)
                 run.references()
                 for info in infos:
@@ -371,6 +388,7 @@ def data_config(dataset: str | DataConfig | None, info: CheckpointInfo, source: 
 
 def facts(config: DataConfig, test: TestSet, describer: Describer | None, scores: Sequence[Score]) -> dict[str, Any]:
     """Return what the figures of a direction depend on, ready for JSON."""
+    judge = next((segmenter for s in scores if (segmenter := getattr(s, "segmenter", None)) is not None), None)
     return {
         "dataset": name_alone(config.dataset),
         "split": test.split,
@@ -379,6 +397,10 @@ def facts(config: DataConfig, test: TestSet, describer: Describer | None, scores
         "pictures": len(test.inputs),
         "references": len(test.references),
         "fingerprint": test.fingerprint,
+        "labels": test.labels_fingerprint if any(isinstance(score, OfLabels) for score in scores) else None,
+        "truths": test.truths_fingerprint if any(isinstance(score, Pairs) for score in scores) else None,
         "features": describer.name if describer else None,
+        "features_weights": describer.weights or "usual" if describer else None,
         "segmenter": next((about for s in scores if (about := getattr(s, "about", None)) is not None), None),
+        "segmenter_weights": judge.weights if judge else None,
     }

@@ -137,8 +137,8 @@ def joined(here: Mapping[str, Any], there: Mapping[str, Any]) -> dict[str, Any]:
             continue
         if way not in here:
             found[way] = there[way]
-        elif _alike(here[way]["measured_on"], there[way]["measured_on"]):
-            facts = {**there[way]["measured_on"], **_known(here[way]["measured_on"])}
+        elif alike(here[way]["measured_on"], there[way]["measured_on"]):
+            facts = {**there[way]["measured_on"], **known(here[way]["measured_on"])}
             found[way] = {"measured_on": facts}
             for section in SECTIONS:
                 answers = {name: _both(here[way][section], there[way][section], name)
@@ -147,14 +147,15 @@ def joined(here: Mapping[str, Any], there: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _known(facts: Mapping[str, Any]) -> dict[str, Any]:
+def known(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the facts that were needed."""
     return {name: value for name, value in facts.items() if value is not None}
 
 
-def _alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+def alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Return whether figures compare; the data set's name doesn't matter, because the fingerprint is of its pictures.
     """
-    one, other = _known(one), _known(other)
+    one, other = known(one), known(other)
     return all(one[name] == other[name] for name in one.keys() & other.keys() - {"dataset"})
 
 

@@ -23,7 +23,8 @@ MOST_PSNR = 99.0
 COLOURS = 6
 """Main colours of a target, for `pairs_colours_iou`."""
 BINS, PER_BIN = 10, 5
-"""Clusters of real pictures for NDB, and pictures that each has on average; with fewer pictures there is no NDB."""
+"""Clusters of real pictures for NDB, and pictures that each has on average. With fewer real pictures or translations
+there is no NDB, because the test finds few differences: two equal translations would be off in one bin of ten."""
 
 
 @dataclass(frozen=True)
@@ -81,9 +82,14 @@ def means_of(rows: Rows, keys: Mapping[str, str]) -> dict[str, Value]:
         keys: figure by name of the rows.
     """
     return {
-        key: Value(float(rows[name].mean()), *distances.mean_interval(rows[name]))
+        key: Value(float(rows[name].mean()), *(distances.mean_interval(rows[name], bounds=bounds_of(name)) or ()))
         for name, key in keys.items() if name in rows
     }  # fmt: skip
+
+
+def bounds_of(name: str) -> tuple[float, float]:
+    """Return the least and the largest value that a fact about a picture can have, by its name in the rows."""
+    return {"ssim": (-1.0, 1.0), "within_5": (0.0, 1.0), "within_10": (0.0, 1.0)}.get(name, (0.0, np.inf))
 
 
 class Kid:
@@ -160,10 +166,9 @@ class Pairs:
         """Return the means over pictures, and the mean overlap of the colours."""
         names = ("l1", "psnr", "ssim", "features", "rmse", "within_5", "within_10")
         values = means_of(rows, {name: f"pairs_{name}" for name in names})
-        samples = overlap(distances.resampled(rows["colours"]))
-        values["pairs_colours_iou"] = Value(
-            float(overlap(rows["colours"].sum(0)[None])[0]), *distances.quantiles(samples)
-        )
+        samples, found = overlap(distances.resampled(rows["colours"])), float(overlap(rows["colours"].sum(0)[None])[0])
+        ends = distances.interval(found, samples, len(rows["colours"]), (0.0, 1.0)) or ()
+        values["pairs_colours_iou"] = Value(found, *ends)
         colours = [[round(float(c)) for c in colour] for colour in self._main_colours(test)]
         return Result(values, {"colours": colours})
 
@@ -261,7 +266,7 @@ class Collapse:
             values["spread_of_inputs"] = _ratio(ours.mean(), inputs.mean())
             varied = ours.std() > 1e-9 and inputs.std() > 1e-9
             values["follows_input"] = float(np.corrcoef(ours, inputs)[0, 1]) if varied else 0.0
-        if len(test.references) >= BINS * PER_BIN:
+        if min(len(test.references), len(rows["pooled"])) >= BINS * PER_BIN:
             values["ndb"] = self._ndb(rows["pooled"], test)
         return Result({name: Value(value) for name, value in values.items() if value is not None})
 

@@ -11,7 +11,7 @@ from cyclegan.data.labels import Classes
 from cyclegan.errors import Message, UserError, message
 from cyclegan.evaluation.scores.answers import Answer, Batch
 from cyclegan.evaluation.scores.confusion import accuracies, confusion
-from cyclegan.evaluation.scores.distances import mean_interval, quantiles, resampled
+from cyclegan.evaluation.scores.distances import interval, mean_interval, resampled
 from cyclegan.evaluation.scores.kinds import Result, Rows, Value
 from cyclegan.evaluation.scores.sets import TestSet
 from cyclegan.evaluation.segmenter import Segmenter, load_segmenter
@@ -49,8 +49,8 @@ class OfLabels:
         samples = [accuracies(matrix) for matrix in resampled(matrices)]
         values = {}
         for key, name in (("pixel", "pixel"), ("class", "classes"), ("iou", "iou")):
-            ends = quantiles(np.array([getattr(sample, name) for sample in samples]))
-            values[f"{self.prefix}_{key}"] = Value(getattr(found, name), *ends)
+            value, drawn = getattr(found, name), np.array([getattr(sample, name) for sample in samples])
+            values[f"{self.prefix}_{key}"] = Value(value, *(interval(value, drawn, len(matrices), (0.0, 1.0)) or ()))
         by_class = {
             name: {"accuracy": round(found.classes_by_class[k], 4), "iou": round(found.iou_by_class[k], 4),
                    "share": round(found.shares[k], 5)}
@@ -154,7 +154,7 @@ class Content(Segmentation):
             if of.any():
                 pictures = of.any(1)
                 shares = some[pictures].sum(1) / of[pictures].sum(1)
-                values[key] = Value(float(shares.mean()), *mean_interval(shares))
+                values[key] = Value(float(shares.mean()), *(mean_interval(shares, bounds=(0.0, 1.0)) or ()))
         by_class = {
             name: {
                 "pixels_of_input": round(float(truth[:, k].sum() / totals.sum()), 5),

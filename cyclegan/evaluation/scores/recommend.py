@@ -26,7 +26,8 @@ class Advice:
         value: its value with its interval.
         near: other epochs that the figure can't tell from it, in order.
         measured: the number of epochs that have the figure.
-        unbeaten: baselines that are as good as the best epoch, or better, by name, with their values.
+        unbeaten: baselines that are as good as the best epoch, or better, or can't be told from it, by name, with their
+            values.
     """
 
     figure: ScoreFigure
@@ -37,7 +38,7 @@ class Advice:
     unbeaten: dict[str, dict[str, float]]
 
     def sentences(self) -> Iterator[Message]:
-        """Yield the recommendation, its evidence, and a warning about the baselines that no epoch beats."""
+        """Yield the recommendation, its evidence, and a warning about baselines that no epoch clearly beats."""
         figure, value = self.figure.label, cell(self.figure, self.value)
         if self.figure.shares_its_label:
             figure = message("{figure} ({score})", figure=figure, score=self.figure.score)
@@ -62,9 +63,10 @@ class Advice:
                 for name, baseline in self.unbeaten.items()
             ]
             yield message(
-                "But no epoch beats this answer, which needs no training: {answers}. Don't choose by this score alone.",
-                "But no epoch beats these answers, which need no training: {answers}. Don't choose by this score "
-                "alone.",
+                "But no epoch clearly beats this answer, which needs no training: {answers}. Don't choose by this "
+                "score alone.",
+                "But no epoch clearly beats these answers, which need no training: {answers}. Don't choose by this "
+                "score alone.",
                 len(each), answers=reduce(lambda some, more: message("{some}; {more}", some=some, more=more), each),
             )  # fmt: skip
 
@@ -86,7 +88,8 @@ def recommend(report: Report, way: Direction) -> list[Advice]:
             if (value := report.value(way, "baselines", name, figure.score, figure.key)) is not None
         }  # fmt: skip
         unbeaten = {
-            name: value for name, value in baselines.items() if _loss(figure, value) <= _loss(figure, values[best])
+            name: value for name, value in baselines.items()
+            if _loss(figure, value) <= _loss(figure, values[best]) or _overlap(value, values[best])
         }
         found.append(Advice(figure, best, values[best], tuple(near), len(values), unbeaten))
     return found

@@ -13,8 +13,13 @@ A figure is in the score that gives it; `details` of a score holds what a closer
 
 from __future__ import annotations
 
+import contextlib
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
 
 from cyclegan.checkpoints.sources import CheckpointSource, LocalSource
 from cyclegan.config import DIRECTIONS, Direction
@@ -26,12 +31,16 @@ if TYPE_CHECKING:
     from cyclegan.evaluation.scores.answers import Answer
     from cyclegan.evaluation.scores.kinds import Result
 
-VERSION = 1
+VERSION, MOST_NAME = 1, 100
 SECTIONS = ("scores", "baselines", "ceilings")
 
 
 class ScoresError(UserError):
     """A file of scores that can't be read, or is about something else."""
+
+
+class OtherFactsError(ConfigError):
+    """A file of scores that was measured on other pictures, or in another way."""
 
 
 class Report:
@@ -67,7 +76,7 @@ class Report:
         """Begin a direction, or check that it was measured on the same.
 
         Raises:
-            ConfigError: the file's figures are of other pictures or settings.
+            OtherFactsError: the file's figures are of other pictures or settings.
         """
         self.content["names"] = dict(zip("ab", splits, strict=True))
         if way not in self.content:
@@ -79,7 +88,7 @@ class Report:
             if known.get(key) is None:
                 known[key] = value
             elif value is not None and known[key] != value:
-                raise ConfigError(
+                raise OtherFactsError(
                     "{file} was measured with another {key} ({old}, now {new}): choose another --name, or remove it",
                     file=self.path, key=key, old=known[key], new=value,
                 )  # fmt: skip
@@ -121,12 +130,39 @@ def read_report(folder: Path, name: str, run: str) -> Report:
     Raises:
         ScoresError: it can't be read, or another version has written it.
     """
-    if not name or name != Path(name).name or name.startswith("."):
-        raise ConfigError("{name!r} isn't a name for a file of scores: letters, digits and hyphens", name=name[:80])
+    if not name or name != Path(name).name or name.startswith(".") or len(os.fsencode(name)) > MOST_NAME:
+        raise ConfigError("{name!r} isn't a name for a file of scores: at most {most} letters, digits and hyphens",
+                          name=name[:80], most=MOST_NAME)  # fmt: skip
     path = folder / f"{name}.json"
     if not path.exists():
         return Report(path, {"version": VERSION, "name": name, "run": run})
     return report_of(path, read_json(path, error=ScoresError))
+
+
+@contextlib.contextmanager
+def writing(folder: Path, name: str) -> Iterator[None]:
+    """Hold the file of scores NAME in a folder, which is made: of two that write it, the second would undo the first.
+
+    A folder that can't be written isn't held, because everything may be in the file already.
+
+    Raises:
+        ConfigError: another process holds it.
+    """
+    path = folder / f"{name}.json"
+    lock = FileLock(path.with_name(f".{name}.lock"))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise ConfigError(
+            "another process is measuring scores into {file}: wait for it, or choose another --name", file=path
+        ) from error
+    except OSError:
+        pass  # Whatever has to be written will say so.
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def report_of(path: Path, content: dict[str, Any]) -> Report:

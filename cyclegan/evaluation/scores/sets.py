@@ -11,7 +11,7 @@ from PIL import Image
 
 from cyclegan.config import DataConfig, Direction
 from cyclegan.data import Domain
-from cyclegan.data.domains import Splits
+from cyclegan.data.domains import Splits, Subset
 from cyclegan.errors import DataError
 from cyclegan.evaluation.scores.describe import Describer
 from cyclegan.evaluation.scores.prior import prior_of, square_labels
@@ -56,17 +56,19 @@ class TestSet:
         config: the preparation of pictures.
         direction: the direction that is scored.
         describer: describes pictures by features; None where no score needs it.
-        most: inputs, and real pictures of the target, at most; None for all.
+        most: inputs, and real pictures of the target, at most, evenly spread, because neighbours in a folder are often
+            of one film; None for all.
         shelves: the pictures of other directions of the same data set, which are the same; takes those of this one.
 
     Attributes:
         split: "test", or "train" for want of test pictures.
         inputs: pictures of the source.
+        numbers: their numbers in its folder.
         references: real pictures of the target.
         trained: training pictures of the target, evenly spread.
 
     Raises:
-        DataError: fewer than two pictures in a domain.
+        DataError: fewer than two pictures in a domain, or `most` is less than two.
     """
 
     __test__ = False  # For pytest, which collects classes by this name.
@@ -75,23 +77,23 @@ class TestSet:
         self, splits: Splits, config: DataConfig, direction: Direction, describer: Describer | None = None, *,
         most: int | None = None, shelves: dict[tuple[str, int], Shelf] | None = None,
     ) -> None:
+        if most is not None and most < 2:
+            raise DataError("scores need at least two pictures: raise --pictures {n}", n=most)
         self._shelves = {} if shelves is None else shelves
         self.config, self.direction, self.describer, self.classes = config, direction, describer, splits.classes
         train = {"a": splits.train_a, "b": splits.train_b}
         test = {"a": splits.test_a, "b": splits.test_b}
         self.split = "test" if all(test.values()) else "train"
         domains = test if self.split == "test" else train
-        source, target = (domains[side] for side in direction)
+        source, target = (self._domain(domains[side]) for side in direction)
         self.into_labels = splits.label_domain == direction[1]
-        self.source, self.target = self._domain(source), self._domain(target)
         self.target_train = self._domain(train[direction[1]])
-        for domain in (self.source, self.target, self.target_train):
+        for domain in (source, target, self.target_train):
             if len(domain) < 2:
                 raise DataError("{part} has fewer than two pictures: scores need more", part=domain.part)
-        self.inputs, self.references = (
-            self._shelf("scored", domain, range(min(len(domain), most or len(domain))))
-            for domain in (self.source, self.target)
-        )
+        self.numbers, of_target = (evenly(min(len(each), most or len(each)), len(each)) for each in (source, target))
+        self.source, self.inputs = Subset(source, self.numbers), self._shelf("scored", source, self.numbers)
+        self.target, self.references = Subset(target, of_target), self._shelf("scored", target, of_target)
         count = min(len(self.target_train), MOST_TRAINED, most or MOST_TRAINED)
         self.chosen = evenly(count, len(self.target_train))
         self.trained = self._shelf("trained", self.target_train, self.chosen)
@@ -173,6 +175,35 @@ class TestSet:
             for picture in shelf:
                 digest.update(str(picture.size).encode() + picture.tobytes())
         return digest.hexdigest()[:16]
+
+    @cached_property
+    def labels_fingerprint(self) -> str | None:
+        """Equal for test sets with the same label maps of the same classes; None without labels."""
+        if self.classes is None or not self.has_labels:
+            return None
+        digest = hashlib.sha256(repr(self.classes.scored).encode())
+        for of, count in ((self.labels, len(self.inputs)), (self.reference_labels, len(self.references))):
+            for index in range(count):
+                if (labels := of(index)) is not None:
+                    digest.update(str(labels.shape).encode() + labels.tobytes())
+        return digest.hexdigest()[:16]
+
+    @cached_property
+    def truths_fingerprint(self) -> str | None:
+        """Equal for test sets with the same true translations; None where those aren't known."""
+        if not self.has_truth:
+            return None
+        digest = hashlib.sha256()
+        for picture in self._truths:
+            digest.update(picture.tobytes())
+        return digest.hexdigest()[:16]
+
+    def another(self, index: int) -> Image.Image:
+        """Return a training picture of the target that isn't an input's own translation."""
+        place = index % len(self.trained)
+        if self.split == "train" and self.chosen[place] == self.numbers[index]:  # Of pairs, it is the true picture.
+            place = (place + 1) % len(self.trained)
+        return self.trained[place]
 
     @cached_property
     def reference_features(self) -> np.ndarray:

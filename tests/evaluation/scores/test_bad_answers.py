@@ -170,3 +170,11 @@ def test_baselines_and_ceilings_are_what_they_say(night):
     distribution, labelled = by_name["real"]
     assert distribution.make([2]).fakes == [night.trained[2]] and labelled.make([2]).fakes == [night.references[2]]
     assert (labelled.make([2]).labels[0] == night.reference_labels(2)).all()
+
+
+def test_two_equal_translations_have_no_share_of_bins(night):
+    """Of two pictures, the test would find one bin of ten to be off, as for a good answer."""
+    fakes = [night.references[0]] * 2
+    batch = Batch(night, range(2), fakes)
+    found = Collapse().figures(Collapse().measure(batch), night).values
+    assert "ndb" not in found and found["spread_of_targets"].value == 0

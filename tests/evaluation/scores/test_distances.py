@@ -65,3 +65,29 @@ def test_pair_distances():
     pictures = features(5, 12)
     found = distances.pair_distances(pictures)
     assert found[0] == pytest.approx(np.abs(pictures[0] - pictures[1]).mean(), rel=1e-6) and len(found) == 10
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 12])
+def test_the_interval_of_a_few_pictures_holds_the_mean_as_often_as_that_of_many(n):
+    rng, rounds = np.random.default_rng(n), 600
+    ends = [distances.mean_interval(rng.normal(size=n), seed=k) for k in range(rounds)]
+    assert 0.92 <= np.mean([low <= 0 <= high for low, high in ends]) <= 0.98
+
+
+@pytest.mark.parametrize("n", [5, 10])
+def test_kids_interval_of_a_few_pictures_is_wider(n):
+    """1.96 standard errors would hold it in 80 and 86% of cases."""
+    rng, inside = np.random.default_rng(n), 0
+    many = [rng.normal(size=(2000, 16)) + shift for shift in (0, 1)]
+    truth = distances.kid(*many)
+    for _ in range(600):
+        low, high = distances.kid_interval(rng.normal(size=(n, 16)), rng.normal(size=(n, 16)) + 1)
+        inside += low <= truth <= high
+    assert inside / 600 >= 0.87
+
+
+def test_intervals_keep_to_what_a_figure_can_be():
+    shares = np.array([1.0, 1.0, 0.9])
+    assert distances.mean_interval(shares)[1] > 1
+    assert distances.mean_interval(shares, bounds=(0.0, 1.0))[1] == 1
+    assert distances.mean_interval(shares[:1]) is None  # One picture says nothing of others.

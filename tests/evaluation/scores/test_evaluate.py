@@ -3,7 +3,9 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from cyclegan.checkpoints.sources import LocalSource
@@ -11,8 +13,11 @@ from cyclegan.config import DataConfig
 from cyclegan.errors import UserError
 from cyclegan.evaluation.scores import evaluate as module
 from cyclegan.evaluation.scores.evaluate import evaluate
-from cyclegan.evaluation.scores.report import read_report
+from cyclegan.evaluation.scores.report import read_report, writing
 from cyclegan.evaluation.scores.tables import csv_text, markdown, text
+from cyclegan.evaluation.segmenter import Segmenter, save_segmenter
+from cyclegan.networks.segmenter import build_segmenter
+from tests.blocks import CLASSES, write_blocks
 from tests.ui.conftest import write_epoch
 
 DATA = "streets:count=8,test_count=6,size=32"
@@ -153,7 +158,9 @@ def test_what_cannot_be_measured_is_told(run, options, said):
         evaluate(LocalSource(run), **{"dataset": DATA, "directions": ["ab"], **options})
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"version": 9}', '{"version": 1}'])
+@pytest.mark.parametrize("content", [
+    "{", "[]", '{"version": 9}', '{"version": 1}', '{"version": 1, "name": "test", "ab": 5}',
+])  # fmt: skip
 def test_a_broken_file_of_scores_is_told(run, content):
     (run / "scores").mkdir()
     (run / "scores" / "test.json").write_text(content)
@@ -225,3 +232,112 @@ def test_tables(run):
     lines = csv_text(report).splitlines()
     assert lines[0] == "direction,section,answer,epoch,score,figure,value,low,high"
     assert any(line.startswith("ab,scores,epoch-0002,2,pairs,pairs_l1,") for line in lines)
+
+
+def change_labels(data):
+    for path in (data / "labels" / "testA").iterdir():
+        labels = np.asarray(Image.open(path))
+        Image.fromarray(np.where(labels < 2, 1 - labels, labels)).save(path)
+
+
+@pytest.fixture
+def judge(tmp_path):
+    """Write an untrained segmenter of the blocks' classes from a seed; return its folder."""
+    def write(seed):
+        torch.manual_seed(seed)
+        network = build_segmenter("unet", CLASSES.count).eval()
+        save_segmenter(Segmenter(CLASSES, 32, network, {"network": "unet", "seed": 0}), tmp_path / "judge")
+        return tmp_path / "judge"
+
+    return write
+
+
+def test_figures_by_other_labels_and_by_another_segmenter_are_never_mixed(run, tmp_path, judge):
+    """Neither is seen in the pictures: a label map may be corrected, and a segmenter trained for longer."""
+    data = write_blocks(tmp_path / "data", train=3, test=3)
+    wanted = {"dataset": str(data), "scores": ["segmentation"], "directions": ["ab"], "segmenter": judge(0)}
+    evaluate(LocalSource(run), epochs=[1], **wanted)
+    judge(1)
+    with pytest.raises(UserError, match="another segmenter_weights"):
+        evaluate(LocalSource(run), epochs=[2], **wanted)
+    judge(0)
+    evaluate(LocalSource(run), epochs=[2], **wanted)
+    change_labels(data)
+    with pytest.raises(UserError, match="another labels"):
+        evaluate(LocalSource(run), epochs="all", **wanted)
+
+
+def test_figures_against_other_true_pictures_are_never_mixed(run):
+    config = DataConfig(DATA, crop_size=32, load_size=32)
+    evaluator = module.Evaluator(config, scores=["pairs"])
+    evaluator.score(LocalSource(run), directions=["ab"])
+    known = evaluator.facts("ab")
+    assert known["truths"] and known["labels"] is None  # Of labels, this score knows nothing.
+    other = module.Evaluator(config, scores=["pairs"])
+    other.test("ab").__dict__["truths_fingerprint"] = "0" * 16
+    with pytest.raises(UserError, match="another truths"):
+        other.score(LocalSource(run), directions=["ab"])
+
+
+def test_without_test_pictures_no_reference_is_the_answer_itself(run, tmp_path):
+    """In pairs, the training picture of an input's own number is the truth; and real ones equal themselves."""
+    data = tmp_path / "pairs" / "train"
+    data.mkdir(parents=True)
+    for index in range(4):
+        pixels = np.random.default_rng(index).integers(0, 256, (32, 64, 3), np.uint8)
+        Image.fromarray(pixels).save(data / f"{index}.png")
+    report = evaluate(LocalSource(run), str(data.parent), scores=["pairs", "collapse"], directions=["ab"])
+    assert report.value("ab", "baselines", "another", "pairs", "pairs_l1")["value"] > 50
+    assert list(report.section("ab", "ceilings")) == ["truth"]
+
+
+@pytest.mark.parametrize("pictures", [1, 0])
+def test_one_picture_is_too_few(run, pictures):
+    with pytest.raises(UserError, match="at least two pictures: raise --pictures"):
+        evaluate(LocalSource(run), DATA, scores=["kid"], pictures=pictures)
+
+
+def test_a_name_that_no_file_can_have_is_refused(run):
+    with pytest.raises(UserError, match="at most 100 letters"):
+        evaluate(LocalSource(run), DATA, scores=["kid"], name="x" * 300)
+
+
+def test_two_at_once_are_refused_and_a_folder_that_cannot_be_written_still_shows(run, monkeypatch):
+    options = {"dataset": DATA, "scores": ["kid"], "directions": ["ab"]}
+    with writing(run / "scores", "test"):
+        with pytest.raises(UserError, match="another process is measuring scores into .*test.json: wait for it"):
+            evaluate(LocalSource(run), **options)
+        evaluate(LocalSource(run), **options, name="other")
+    evaluate(LocalSource(run), **options)
+    monkeypatch.setattr("filelock.FileLock.acquire", refuse)
+    assert evaluate(LocalSource(run), **options).section("ab", "scores")["epoch-0002"]["kid"]
+
+
+def refuse(*_, **__):
+    raise PermissionError(13, "Permission denied")
+
+
+def test_features_that_a_power_cut_emptied_are_computed_again(kept_features, run):
+    first = evaluate(LocalSource(run), DATA, scores=["kid"], directions=["ab"])
+    for path in kept_features.iterdir():
+        path.write_bytes(b"")
+    again = evaluate(LocalSource(run), DATA, scores=["kid"], directions=["ab"], name="again")
+    assert again.section("ab", "scores") == first.section("ab", "scores")
+
+
+def test_a_direction_that_the_run_does_not_have_is_told(tmp_path, make_checkpoint):
+    """Else the table would hold baselines alone, as if the run had been measured."""
+    make_checkpoint(tmp_path / "one", 1, directions=("ab",))
+    with pytest.raises(UserError, match="one doesn't translate ba, only ab"):
+        evaluate(LocalSource(tmp_path / "one"), DATA, scores=["kid"], directions=["ba"])
+
+
+def test_some_pictures_are_spread_over_all_with_their_own_truth_and_labels(tmp_path):
+    """The first ones of a folder are often of one film."""
+    config = DataConfig(str(write_blocks(tmp_path / "data", train=3, test=7)), crop_size=32, load_size=32)
+    some, whole = (module.Evaluator(config, scores=["collapse"], pictures=n).test("ab") for n in (3, None))
+    for index, number in enumerate((0, 3, 6)):
+        assert some.inputs[index].tobytes() == whole.inputs[number].tobytes()
+        assert some.references[index].tobytes() == whole.references[number].tobytes()
+        assert np.array_equal(some.labels(index), whole.labels(number))
+        assert np.array_equal(some.reference_labels(index), whole.reference_labels(number))

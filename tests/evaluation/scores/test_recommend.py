@@ -56,9 +56,15 @@ def test_a_warning_about_the_baseline_that_no_epoch_beats():
     assert list(found[0].unbeaten) == ["untranslated"]
     assert said(found)[0][1:] == [
         "No other epoch is within its interval.",
-        "But no epoch beats this answer, which needs no training: the input, untranslated (139.0 [107.0, 171.0]). "
-        "Don't choose by this score alone.",
+        "But no epoch clearly beats this answer, which needs no training: the input, untranslated (139.0 "
+        "[107.0, 171.0]). Don't choose by this score alone.",
     ]
+
+
+def test_a_baseline_that_cannot_be_told_from_the_best_epoch_is_not_beaten():
+    copies = {"near": interval(41, 3), "wide": interval(60, 30), "far": interval(60, 3)}
+    found = recommend(report({1: {"kid": interval(38, 4)}}, **{n: {"kid": each} for n, each in copies.items()}), "ab")
+    assert list(found[0].unbeaten) == ["near", "wide"]
 
 
 def test_baselines_that_no_epoch_beats_are_in_one_warning():
@@ -68,8 +74,8 @@ def test_baselines_that_no_epoch_beats_are_in_one_warning():
         ), "ab",
     )  # fmt: skip
     assert said(found)[0][-1] == (
-        "But no epoch beats these answers, which need no training: the input, untranslated (139.0 [138.0, 140.0]); "
-        "one colour (65.0 [62.0, 68.0]). Don't choose by this score alone."
+        "But no epoch clearly beats these answers, which need no training: the input, untranslated (139.0 "
+        "[138.0, 140.0]); one colour (65.0 [62.0, 68.0]). Don't choose by this score alone."
     )
 
 

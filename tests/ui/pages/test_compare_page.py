@@ -387,6 +387,9 @@ def test_a_ranking_of_something_else_is_refused(ranks):
     assert checked_ranks([[1, 2], [2, 1], [1, 1]], 2) and checked_ranks([], 2) == []
     with pytest.raises(CheckpointError, match="rank them again"):
         checked_ranks(ranks, 2)
+    for many, count in (([[1, 2]] * 13, 2), ([[1] * 25], 25)):  # More pictures, and more epochs, than a page shows.
+        with pytest.raises(CheckpointError, match="rank them again"):
+            checked_ranks(many, count)
 
 
 # --- curves -------------------------------------------------------------------------------------------------

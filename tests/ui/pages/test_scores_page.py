@@ -121,6 +121,26 @@ def test_runs_that_were_measured_alike_share_a_table(run, tmp_path):
     assert len(set(names)) == 4 and "small: streets:count=9 (4)" in names[2]
 
 
+def test_runs_with_other_scores_of_the_same_pictures_share_a_table_with_all_baselines(run, tmp_path):
+    def write(folder, **facts):
+        path = write_scores(folder, **facts)
+        content = json.loads(path.read_text())
+        blank = content["ab"]["baselines"]["untranslated"]
+        if facts:
+            blank["segmentation"] = {"seg_iou": blank.pop("kid")["kid"]}
+        path.write_text(json.dumps(content))
+
+    write(run)
+    write(tmp_path / "other", labels="ab")
+    write(tmp_path / "third", labels="cd")  # Its label maps are others.
+    found = [one for one in collected(run, tmp_path / "other", tmp_path / "third")[0] if one.way == "ab"]
+    assert [list(one.reports) for one in found] == [["mine", "other"], ["third"]]
+    blank = next(row for row in found[0].references() if row.answer == "untranslated")
+    assert blank.scores.keys() == {"kid", "segmentation"}
+    same = f"{found[0].arrow} · test: streets:count=9 (9)"
+    assert [name for name, _ in scores.choices(found)] == [f"{same} · mine, other", f"{same} · third"]
+
+
 def test_names_of_runs_and_domains_are_no_html(tmp_path):
     folder = tmp_path / "<b>"
     write_scores(folder)
@@ -210,7 +230,7 @@ def test_scores_that_appear_or_change_are_shown_at_the_next_refresh(run):
     write_scores(run)
     radio, *shown = events.look_again(["mine"], None, None, None, request())
     assert "KID × 1000 is best at epoch 2" in shown[1] and "epoch 2" in shown[2]
-    assert "no epoch beats this answer, which needs no training: the input, untranslated" in shown[1]
+    assert "no epoch clearly beats this answer, which needs no training: the input, untranslated" in shown[1]
     write_scores(run, epochs=(1, 2, 3))
     radio, *shown = events.look_again(["mine"], radio.choices[1][1], "mine", "epoch-0001", request())
     assert "epoch 3" in shown[2] and radio.value == radio.choices[1][1]
