@@ -53,6 +53,9 @@ def add_experiment_command(add: Callable[..., argparse.ArgumentParser]) -> None:
     sub.add_argument("--segmenter", type=file_path, default=None, metavar="DIR",
                      help="segmenter of the photos, see python -m cyclegan segmenter (default: the one that comes with "
                      "the package, for streets)")
+    sub.add_argument("--video", type=file_path, default=None, metavar="FILE",
+                     help="a recording of domain A, whose first 20 seconds are shown under all rows, as videos at 208 "
+                     "and 384 pixels (default: no video; for gta, one of test pictures)")
     sub.add_argument("--device", default=None, help="where to score: cpu, cuda, cuda:1, mps; chosen if not given")
     sub.add_argument("--study", type=file_path, default=None, metavar="DIR",
                      help="then build a study there: people judge the translations of each row's first seed, as in the "
@@ -78,6 +81,8 @@ def experiment(args: argparse.Namespace) -> int:
         if args.study is not None:
             check_study(plan, args.study, args.study_direction)
         with locked(args.output):
+            if args.video is not None:
+                _write_videos(plan, args)
             _build_study(plan, args)
             write_report(plan, _command(args), None)
         print(f"written: {args.output / 'README.md'}")
@@ -139,7 +144,8 @@ def _run(plan: Any, args: argparse.Namespace, scorer: Any, write: Callable[[floa
             return write((time.monotonic() - began) / 60)
 
         scorer = scorer or Scorer(segmenter=args.segmenter, scores=args.scores, device=device(args.device),
-                                  note=lambda sentence: say(f"note: {sentence}"))  # fmt: skip
+                                  note=lambda sentence: say(f"note: {sentence}"),
+                                  every_epoch=plan.experiment.every_epoch)  # fmt: skip
         runner = Runner(plan, scorer, jobs=args.jobs, show=show, say=say, ended=report,
                         minutes=args.minutes)  # fmt: skip
         try:
@@ -153,10 +159,27 @@ def _run(plan: Any, args: argparse.Namespace, scorer: Any, write: Callable[[floa
     minutes = (time.monotonic() - began) / 60
     print(f"{number_of(len(trainings) - len(failed), 'training')} done, {len(failed)} failed, in {minutes:.1f} min: "
           f"{args.output / 'README.md'}")  # fmt: skip
+    if args.video is not None or plan.experiment.every_epoch:
+        _write_videos(plan, args)
+        report()
     if args.study is not None:
         _build_study(plan, args)
         report()
     return 1 if failed else 0
+
+
+def _write_videos(plan: Any, args: argparse.Namespace) -> None:
+    """Write the same frames under all rows."""
+    from cyclegan.experiments.video import write_videos
+
+    with progress_bar(desc="Videos", unit="frame", delay=0.5) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        written = write_videos(plan, args.video, device=device(args.device), progress=show)
+    print(f"written: {', '.join(path.name for path in written)}")
 
 
 def _stopped() -> int:

@@ -201,7 +201,7 @@ def record(plan: Plan) -> None:
         "pictures": plan.pictures,
         "rows": [dataclasses.asdict(row) for row in experiment.rows],
         "shared": dict(experiment.shared), "at": {key: dict(value) for key, value in experiment.at.items()},
-        "adapts": experiment.adapts,
+        "every_epoch": experiment.every_epoch, "adapts": experiment.adapts,
         "known": known | {row.name: plan.settings(row) for row in experiment.rows},
     })  # fmt: skip
 
@@ -253,7 +253,7 @@ def read_plan(output: Path) -> Plan:
         )  # fmt: skip
         experiment = Experiment(
             content["name"], content["title"], rows, content["shared"], content["at"],
-            adapts=content.get("adapts", False),
+            every_epoch=content.get("every_epoch", False), adapts=content.get("adapts", False),
         )  # fmt: skip
         return Plan(
             experiment, content["dataset"], content["scale"], tuple(content["seeds"]), output, content["names"],

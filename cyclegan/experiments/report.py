@@ -246,11 +246,12 @@ def order_lines(report: Mapping[str, Any], way: str) -> list[str]:
 # --- words ---------------------------------------------------------------------------------------------------
 
 
-def markdown(report: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
+def markdown(report: Mapping[str, Any], pictures: Mapping[str, str], epochs: Sequence[str] = ()) -> str:
     """Return README.md.
 
     Args:
-        pictures: files of the grids by direction, and that of the `curves`.
+        pictures: files of the grids by direction, that of the `curves`, and that of the scores over the `epochs`.
+        epochs: the section over the epochs.
     """
     ways = [way for way in DIRECTIONS if any(way in row["directions"] for row in report["rows"])]
     parts = [f"# {report['title']}", "", *_head(report), ""]
@@ -259,6 +260,10 @@ def markdown(report: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
     if "curves" in pictures:
         parts += ["## Epoch by epoch", "", "On the trainer's few test pictures, with the first seed:", "",
                   f"![Curves of the rows over the epochs]({pictures['curves']})", ""]  # fmt: skip
+    parts += epochs
+    if "epochs" in pictures:
+        parts += [f"![Scores of the rows over the epochs]({pictures['epochs']})", ""]
+    parts += [f"[The same pictures under all rows, as a video]({name})\n" for name in report.get("videos", ())]
     parts += unfinished(report["rows"])
     shown = {key: BY_KEY[key] for key in COLUMNS if any(key in _columns(report, way) for way in ways)}
     explained = {str(figure.label): str(figure.meaning) for figure in shown.values()}  # Once for both directions.
@@ -403,12 +408,16 @@ def unfinished(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def write_report(plan: Plan, command: str, minutes: float | None) -> dict[str, Any]:
     """Write the report into the experiment's folder, and return report.json's content."""
+    from cyclegan.experiments import over_epochs
     from cyclegan.experiments.pictures import write_curves, write_grids
 
-    report = {**gather(plan), "command": command, "minutes": minutes}
+    videos = sorted(path.name for path in plan.output.glob("video-*.mp4"))
+    report = {**gather(plan), "command": command, "minutes": minutes, "videos": videos}
     pictures = write_grids(plan, report)
     if (curves := write_curves(plan, report)) is not None:
         pictures["curves"] = curves
+    if (plot := over_epochs.write_plot(plan)) is not None:
+        pictures["epochs"] = plot
     write_json(plan.output / "report.json", report)
-    write_bytes(plan.output / "README.md", markdown(report, pictures).encode())
+    write_bytes(plan.output / "README.md", markdown(report, pictures, over_epochs.lines(plan)).encode())
     return report

@@ -35,12 +35,15 @@ class Scorer:
         scores: names of scores; None for all that can be measured.
         device: where to compute; None chooses.
         note: called with a sentence about what isn't measured, once each.
+        every_epoch: score all epochs, not the last alone.
     """
 
     def __init__(
-        self, *, segmenter: Path | None, scores: Sequence[str] | None, device: str | None, note: Callable[[str], object]
+        self, *, segmenter: Path | None, scores: Sequence[str] | None, device: str | None,
+        note: Callable[[str], object], every_epoch: bool = False,
     ) -> None:
         self.segmenter, self.scores, self.device, self.note = segmenter, scores, device, note
+        self.epochs = "all" if every_epoch else "latest"
         self._noted: set[str] = set()
         self._evaluators: dict[str, Evaluator] = {}
 
@@ -54,13 +57,13 @@ class Scorer:
         info = source.list()[0]
         assert info.config is not None
         evaluator = self._evaluator(name_domains(info.config.data))
-        done = {"commit_sha": info.commit_sha, "scores": self.scores and list(self.scores),
+        done = {"commit_sha": info.commit_sha, "epochs": self.epochs, "scores": self.scores and list(self.scores),
                 "measured_on": {way: evaluator.facts(way) for way in training.directions}}  # fmt: skip
         path = training.folder / _DONE
         with suppress(UserError):  # Missing or damaged.
             if read_json(path) == done and checked(read_report(scores_folder(source), SCORES_NAME, source.name)):
                 return
-        wanted = {"directions": training.directions, "name": SCORES_NAME, "progress": progress}
+        wanted = {"epochs": self.epochs, "directions": training.directions, "name": SCORES_NAME, "progress": progress}
         try:
             evaluator.score(source, **wanted)
         except (OtherFactsError, ScoresError):  # The experiment's own file, which it can measure again.
@@ -69,8 +72,8 @@ class Scorer:
             evaluator.score(source, **wanted)
         translator = Translator(source.load(info.epoch, training.directions), self.device)
         for way in training.directions:
-            inputs, truths = shown_pictures(evaluator.test(way))
-            strips = {"inputs": inputs, "shown": translate_all(translator, inputs, way), "truth": truths}
+            strips = shown_pictures(evaluator.test(way))
+            strips["shown"] = translate_all(translator, strips["inputs"], way)
             for kind, pictures in strips.items():
                 if pictures:
                     save_strip(pictures, training.folder / f"{kind}-{way}.png")
@@ -92,11 +95,15 @@ class Scorer:
         return self._evaluators[kind]
 
 
-def shown_pictures(test: TestSet) -> tuple[list[Image.Image], list[Image.Image]]:
-    """Return some test pictures, evenly spread, and their true translations, [] where those aren't known."""
-    chosen = evenly(min(SHOWN, len(test.inputs)), len(test.inputs))
+def shown_pictures(test: TestSet) -> dict[str, list[Image.Image]]:
+    """Return some `inputs`, evenly spread, their `truth`, [] where it isn't known, and as many real `targets`."""
+    inputs, real = test.inputs, test.references
+    chosen = evenly(min(SHOWN, len(inputs)), len(inputs))
     truths = [test.truth(index) for index in chosen] if test.has_truth else []
-    return [test.inputs[index] for index in chosen], [truth for truth in truths if truth is not None]
+    return {
+        "inputs": [inputs[index] for index in chosen], "truth": [truth for truth in truths if truth is not None],
+        "targets": [real[index] for index in evenly(min(SHOWN, len(real)), len(real))],
+    }  # fmt: skip
 
 
 def save_strip(pictures: Sequence[Image.Image], path: Path) -> None:

@@ -98,6 +98,7 @@ class Experiment:
         shared: settings of all rows, as far as their methods have them.
         at: further ones by scale.
         streets: the built-in data set's further words, such as a=labels,b=day.
+        every_epoch: True where all epochs are scored, not the last alone.
         adapts: True where segmenters are trained on the translations, and tested on the target's pictures.
     """
 
@@ -107,6 +108,7 @@ class Experiment:
     shared: Settings = field(default_factory=dict)
     at: Mapping[str, Settings] = field(default_factory=dict)
     streets: str = ""
+    every_epoch: bool = False
     adapts: bool = False
 
     def dataset(self, scale: str) -> str:
@@ -233,7 +235,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {e.name: e for e in (
     Experiment("pool", "The pool of earlier fakes (section 4)", tuple(
         Row(f"pool of {size}" if size else "no pool", {"pool_size": size}) for size in (50, 0))),
     Experiment("gta", "The GTA experiment: slope × weights (cycle/identity) × preparation", _gta(),
-               at={"paper": {"crop_size": 196, "load_size": 224}}),
+               at={"paper": {"crop_size": 196, "load_size": 224}}, every_epoch=True),
     Experiment("adaptation", "Does translation help a segmenter?", (Row("CycleGAN", {}),), adapts=True),
 )}  # fmt: skip
 """The given experiments by name. On GTA's load_size the source is silent."""

@@ -14,7 +14,7 @@ from cyclegan.errors import ImageError
 from cyclegan.translation.captions import fitted, font_for
 from cyclegan.translation.video_io import Frame, Video, VideoWriter
 
-MOST_TILES = 12
+MOST_TILES = 16
 MOST_SIZE = 3840, 2160
 """Width and height that players show without trouble; larger tiles are made smaller."""
 GAP, INK, PAPER = 4, "white", "#0f172a"

@@ -47,7 +47,7 @@ def scored(tmp_path, make_checkpoint, monkeypatch):
     evaluator.scored = []
     scorer = scoring.Scorer(segmenter=None, scores=None, device="cpu", note=notes.append)
     monkeypatch.setattr(scorer, "_evaluator", lambda config: evaluator)
-    monkeypatch.setattr(scoring, "shown_pictures", lambda test: ([], []))
+    monkeypatch.setattr(scoring, "shown_pictures", lambda test: {"inputs": []})
     monkeypatch.setattr(scoring, "checked", lambda report: report)
 
     def score(facts):

@@ -13,7 +13,7 @@ import numpy as np
 
 from cyclegan.errors import number_of
 from cyclegan.evaluation.scores.confusion import accuracies
-from cyclegan.evaluation.scores.distances import quantiles, resampled
+from cyclegan.evaluation.scores.distances import interval, resampled
 from cyclegan.experiments.adaptation.pair import FILE as PAIR_FILE
 from cyclegan.experiments.adaptation.pair import FOLDER as DATA
 from cyclegan.experiments.adaptation.readers import (
@@ -40,6 +40,8 @@ FIGURES = {"pixel": "pixel accuracy", "classes": "class accuracy", "iou": "class
 """The keys of `figures_of`, with their words."""
 ENOUGH = 0.02
 """A gap in a figure that is narrower than this isn't shared out."""
+Readings = Mapping[str, Mapping[int, Reading]]
+"""What segmenters read, by row and seed."""
 
 
 def figures_of(matrices: np.ndarray) -> dict[str, np.ndarray]:
@@ -85,7 +87,7 @@ def gather(plan: Plan) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _trainings(plan: Plan, readings: Mapping[str, Mapping[int, Reading]]) -> list[dict[str, Any]]:
+def _trainings(plan: Plan, readings: Readings) -> list[dict[str, Any]]:
     """Return the runs of each row that needs some; their figures are only named."""
     found: dict[str, dict[str, Any]] = {row.name: {"name": row.name, "runs": []} for row in plan.experiment.rows}
     for training in plan.trainings():
@@ -118,61 +120,68 @@ def _by_class(matrices: Sequence[np.ndarray], classes: Sequence[str]) -> dict[st
     }  # fmt: skip
 
 
-def _samples(readings: Mapping[str, Mapping[int, Reading]], names: Sequence[str]) -> dict[str, dict[str, np.ndarray]]:
-    """Return, for each row and figure, bootstrap samples of its mean over the seeds, and first its value.
+def _samples(readings: Readings, names: Sequence[str]) -> dict[str, dict[str, np.ndarray]]:
+    """Return, for each row and figure, (seeds, 1 + samples): the value with each seed, and bootstrap samples of it.
 
-    Pictures and seeds are drawn again, the same ones for all rows, so that differences between rows are of pairs.
+    The same pictures are drawn for all rows and seeds, because a hard picture is hard for all.
     """
-    seeds = sorted(set.intersection(*(set(readings[name]) for name in names)))
     found: dict[str, dict[str, np.ndarray]] = {}
     for name in names:
-        values: dict[str, list[np.ndarray]] = {key: [] for key in FIGURES}
-        for seed in seeds:
-            matrices = readings[name][seed].target
-            each = figures_of(np.concatenate([matrices.sum(0)[None], resampled(matrices)]))
-            for key in FIGURES:
-                values[key].append(each[key])
-        found[name] = {key: _mean(np.stack(each)) for key, each in values.items()}
+        of_seeds = [readings[name][seed].target for seed in _common(readings, names)]
+        each = [figures_of(np.concatenate([m.sum(0)[None], resampled(m)])) for m in of_seeds]
+        found[name] = {key: np.stack([one[key] for one in each]) for key in FIGURES}
     return found
 
 
-def _mean(values: np.ndarray) -> np.ndarray:
-    """Return the mean over the seeds of values (seeds, 1 + samples), with the seeds drawn again for each sample."""
-    seeds, count = values.shape
-    drawn = np.random.default_rng(1).integers(seeds, size=(seeds, count))
-    drawn[:, 0] = np.arange(seeds)
-    return np.take_along_axis(values, drawn, 0).mean(0)
+def _common(readings: Readings, names: Sequence[str]) -> list[int]:
+    """Return the seeds with which all of these rows are done."""
+    return sorted(set.intersection(*(set(readings.get(name, ())) for name in names)))
 
 
-def _closed(readings: Mapping[str, Mapping[int, Reading]], name: str) -> dict[str, Any]:
+def _closed(readings: Readings, name: str) -> dict[str, Any]:
     """Return by figure the share of the gap that a row closes, {} where the rows for it, or the gap, are missing."""
     names = (SOURCE_ONLY, name, ORACLE)
-    if not _comparable(readings, names):
+    if not (seeds := _common(readings, names)):
         return {}
+    pictures = len(readings[name][seeds[0]].target)
     low, ours, high = (_samples(readings, names)[each] for each in names)
     found = {}
     for key in FIGURES:
-        gap = high[key] - low[key]
-        if gap[0] >= ENOUGH and quantiles(gap[1:])[0] > 0:
-            found[key] = _interval((ours[key] - low[key]) / np.where(gap > 0, gap, np.nan))
+        gain, gap = ours[key] - low[key], high[key] - low[key]
+        clear = _interval(gap.mean(0), gap[:, 0], pictures)
+        if clear["value"] >= ENOUGH and clear["low"] > 0:
+            share = gain.mean(0) / np.maximum(gap.mean(0), ENOUGH / 4)
+            # Of a ratio, the seeds' spread is that of its residuals.
+            residuals = share[0] + (gain[:, 0] - share[0] * gap[:, 0]) / gap[:, 0].mean()
+            found[key] = _interval(share, residuals, pictures)
     return found
 
 
-def _above(readings: Mapping[str, Mapping[int, Reading]], name: str, other: str) -> dict[str, Any]:
+def _above(readings: Readings, name: str, other: str) -> dict[str, Any]:
     """Return by figure how far a row is above another one."""
-    if not _comparable(readings, (name, other)):
+    if not (seeds := _common(readings, (name, other))):
         return {}
+    pictures = len(readings[name][seeds[0]].target)
     ours, theirs = (_samples(readings, (name, other))[each] for each in (name, other))
-    return {key: _interval(ours[key] - theirs[key]) for key in FIGURES}
+    apart = {key: ours[key] - theirs[key] for key in FIGURES}
+    return {key: _interval(each.mean(0), each[:, 0], pictures) for key, each in apart.items()}
 
 
-def _comparable(readings: Mapping[str, Mapping[int, Reading]], names: Sequence[str]) -> bool:
-    return bool(set.intersection(*(set(readings.get(name, ())) for name in names)))
+def _interval(samples: np.ndarray, of_seeds: np.ndarray, pictures: int) -> dict[str, float]:
+    """Return a value with its 95% interval, over test pictures by the bootstrap and over seeds by Student's t.
 
+    Args:
+        samples: (1 + samples,), first the value; the seeds' mean in bootstrap samples of the pictures.
+        of_seeds: (seeds,), the value with each seed. A single one has no spread, which then isn't in the interval.
+        pictures: the number of test pictures.
+    """
+    from scipy.special import stdtrit
 
-def _interval(samples: np.ndarray) -> dict[str, float]:
-    low, high = quantiles(samples[1:][np.isfinite(samples[1:])])
-    return {"value": round(float(samples[0]), 4), "low": round(low, 4), "high": round(high, 4)}
+    value, count = float(samples[0]), len(of_seeds)
+    low, high = interval(value, samples[1:], pictures, (-np.inf, np.inf)) or (value, value)
+    spread = of_seeds.std(ddof=1) * stdtrit(count - 1, 0.975) / np.sqrt(count) if count > 1 else 0.0
+    low, high = value - np.hypot(value - low, spread), value + np.hypot(high - value, spread)
+    return {"value": round(value, 4), "low": round(float(low), 4), "high": round(float(high), 4)}
 
 
 # --- words ---------------------------------------------------------------------------------------------------
@@ -214,9 +223,9 @@ def _table(rows: Mapping[str, Any]) -> list[str]:
         cells += [_share(row.get("closed", {}).get(key)) for key in ("pixel", "iou")]
         cells.append(_cell(list(row["kept"].values())) if "kept" in row else "")
         lines.append(f"| {words.get(name, f'**{name}**')} | " + " | ".join(cells) + " |")
-    return [*lines, "", "Gap closed: (row − source) / (oracle − source), with its 95% interval over test pictures and "
-            "seeds. Labels kept: pixels of the row's version of the source's test pictures in which the oracle reads "
-            "the source's label."]  # fmt: skip
+    return [*lines, "", "Gap closed: (row − source) / (oracle − source), with its 95% interval over test pictures "
+            "and, with several, seeds. Labels kept: pixels of the row's version of the source's test pictures in which "
+            "the oracle reads the source's label."]  # fmt: skip
 
 
 def _order(rows: Mapping[str, Any]) -> list[str]:
