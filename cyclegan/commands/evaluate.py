@@ -138,9 +138,10 @@ def _publishing(source: CheckpointSource) -> str:
 def _shown_on(bar: Any) -> Callable[[str, int, int], None]:
     """Return the function that shows what is measured, and how far."""
     def show(what: str, done: int, total: int) -> None:
-        if bar.desc != f"{what}: ":
+        if bar.total is None:  # What an earlier start has measured says nothing about the time that is left.
             bar.reset(total)
-            bar.set_description(what, refresh=False)
+            bar.initial = bar.n = done
+        bar.set_description(what, refresh=False)
         bar.update(done - bar.n)
 
     return show

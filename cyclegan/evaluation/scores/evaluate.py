@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +64,8 @@ def evaluate(
         segmenter: a trained segmenter's folder; None for the embedded one, where its classes fit.
         pictures: inputs and real pictures at most; None for all.
         device: where to compute; None chooses.
-        progress: called with what is measured, pictures done, and their total, before and after each batch.
+        progress: called with what is measured, the pictures that are done, of all answers in all directions and also
+            by earlier starts, and their total; before and after each batch.
         skip_bad_images: leave out pictures that can't be read; None does so if the run's training did.
         note: called with sentences about what isn't measured.
 
@@ -170,14 +173,14 @@ class Evaluator:
         with writing(folder, name) if processes.is_main else nullcontext(), processes:
             report = read_report(folder, name, source.name)
             checked(report)
+            jobs: deque[tuple[_Run, Answer]] = deque()
             for way in directions or infos[0].directions:
                 part = self._part(way)
                 report.measure_on(way, self.facts(way), splits=(self.config.domain_a, self.config.domain_b))
-                run = _Run(report, part, processes, progress)
-                run.references()
-                for info in infos:
-                    if way in info.directions:
-                        run.epoch(source, info, self.device)
+                run = _Run(report, part, processes)
+                answers = [*run.references(), *run.epochs(source, infos, self.device)]
+                jobs.extend((run, answer) for answer in answers if run.judges(answer))
+            _work_off(jobs, progress)
         return report
 
     def _part(self, way: Direction) -> _Part:
@@ -189,6 +192,26 @@ class Evaluator:
                 test, chosen_scores(self.named), segmenter=self.segmenter, device=self.device
             )
         return self._parts[way]
+
+
+def _work_off(jobs: deque[tuple[_Run, Answer]], progress: Progress | None) -> None:
+    """Measure what is missing, and show how far it is, of everything."""
+    of, total = len(jobs), sum(answer.count for _, answer in jobs)
+    open_ = deque((run, answer) for run, answer in jobs if run.missing(answer))
+    jobs.clear()
+    done = total - sum(answer.count for _, answer in open_)
+    while open_:
+        number = of - len(open_) + 1
+        run, answer = open_.popleft()  # Its networks are freed with it.
+
+        what = f"{run.test.direction} {answer.name} ({number} of {of})"
+        run.measure(answer, partial(_show, progress, what, done, total))
+        done += answer.count
+
+
+def _show(progress: Progress | None, what: str, before: int, total: int, done: int) -> None:
+    if progress is not None:
+        progress(what, before + done, total)
 
 
 class _Part:
@@ -228,26 +251,31 @@ class _Run:
         report: takes the figures.
         part: the direction.
         processes: those that share the pictures.
-        progress: see `evaluate`.
     """
 
-    def __init__(self, report: Report, part: _Part, processes: Processes, progress: Progress | None) -> None:
-        self.report, self.part, self.processes, self.progress = report, part, processes, progress
+    def __init__(self, report: Report, part: _Part, processes: Processes) -> None:
+        self.report, self.part, self.processes = report, part, processes
         self.test = part.test
+        self._infos: dict[str, CheckpointInfo] = {}
 
-    def references(self) -> None:
-        """Measure the baselines and the ceilings, unless an earlier run has done it."""
+    def references(self) -> Iterator[Answer]:
+        """Yield the baselines and the ceilings; what an earlier run has measured is in the report then."""
         for answer in references(self.test):
             for score in self.part.scores:
                 known = self.part.measured.get((answer.group, answer.name, score.name))
                 if known is not None and not self.report.has(self.test.direction, answer, score.name):
                     self.report.add(self.test.direction, answer, score.name, known)
-            self._answer(answer)
+            yield answer
 
-    def epoch(self, source: CheckpointSource, info: CheckpointInfo, device: Any) -> None:
-        """Measure an epoch."""
+    def epochs(self, source: CheckpointSource, infos: Iterable[CheckpointInfo], device: Any) -> Iterator[Answer]:
+        """Yield the epochs that have this direction."""
+        for info in infos:
+            if self.test.direction in info.directions:
+                self._infos[info.tag] = info
+                yield self._epoch(source, info, device)
+
+    def _epoch(self, source: CheckpointSource, info: CheckpointInfo, device: Any) -> Answer:
         way = self.test.direction
-        self.report.begin_epoch(way, info)
         translator: list[Translator] = []  # Loaded when the first score needs it.
 
         def translated(pictures: Sequence[Image.Image], direction: Direction) -> list[Image.Image]:
@@ -259,32 +287,40 @@ class _Run:
             fakes = translated([self.test.inputs[index] for index in indices], way)
             return Batch(self.test, indices, fakes, back=lambda pictures: translated(pictures, way[::-1]))  # type: ignore[arg-type]
 
-        self._answer(Answer(
-            info.tag, "scores", len(self.test.inputs), batch,
-            has_way_back=way[::-1] in info.directions,
-        ))  # fmt: skip
+        return Answer(
+            info.tag, "scores", len(self.test.inputs), batch, has_way_back=way[::-1] in info.directions
+        )
 
-    def _answer(self, answer: Answer) -> None:
-        """Measure an answer by the scores that the file lacks, and write the file."""
-        way = self.test.direction
-        scores = [
+    def judges(self, answer: Answer) -> list[Score]:
+        """Return the scores that an answer gets."""
+        return [
             score for score in self.part.scores
             if (answer.scores is None or score.name in answer.scores) and score.judges(answer)
-            and not self.report.has(way, answer, score.name)
-        ]  # fmt: skip
-        if not scores:
-            return
+        ]
+
+    def missing(self, answer: Answer) -> list[Score]:
+        """Return the scores of an answer that the file lacks."""
+        way, info = self.test.direction, self._infos.get(answer.name)
+        other = info is not None and not self.report.is_of(way, info)
+        return [score for score in self.judges(answer) if other or not self.report.has(way, answer, score.name)]
+
+    def measure(self, answer: Answer, progress: Callable[[int], object]) -> None:
+        """Measure an answer by the scores that the file lacks, and write the file.
+
+        Args:
+            progress: called with the number of its pictures that are done.
+        """
+        way, scores = self.test.direction, self.missing(answer)
+        if (info := self._infos.get(answer.name)) is not None:
+            self.report.begin_epoch(way, info)
         mine, parts = list(self.processes.share(answer.count)), []
         maps = any(score.maps for score in scores)
-        if self.progress is not None:
-            self.progress(f"{way} {answer.name}", 0, answer.count)
+        progress(0)
         for start in range(0, len(mine), BATCH):
             batch = answer.make(mine[start : start + BATCH])
             batch.with_maps = maps
             parts.append([score.measure(batch) for score in scores])
-            if self.progress is not None:
-                done = min(len(mine), start + BATCH) * self.processes.count
-                self.progress(f"{way} {answer.name}", min(done, answer.count), answer.count)
+            progress(min(answer.count, min(len(mine), start + BATCH) * self.processes.count))
         for number, score in enumerate(scores):
             rows = self.processes.gather(mine, joined([part[number] for part in parts]))
             result = score.figures(rows, self.test)

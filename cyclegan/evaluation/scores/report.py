@@ -93,11 +93,14 @@ class Report:
                     file=self.path, key=key, old=known[key], new=value,
                 )  # fmt: skip
 
+    def is_of(self, way: Direction, info: CheckpointInfo) -> bool:
+        """Return True if an epoch's figures are of the same weights; False also without figures."""
+        return self.content[way]["scores"].get(info.tag, {}).get("commit_sha") == info.commit_sha
+
     def begin_epoch(self, way: Direction, info: CheckpointInfo) -> None:
         """Keep an epoch's figures only if they are of the same weights."""
-        scores = self.content[way]["scores"]
-        if scores.get(info.tag, {}).get("commit_sha") != info.commit_sha:
-            scores[info.tag] = {"commit_sha": info.commit_sha, "epoch": info.epoch}
+        if not self.is_of(way, info):
+            self.content[way]["scores"][info.tag] = {"commit_sha": info.commit_sha, "epoch": info.epoch}
 
     def has(self, way: Direction, answer: Answer, score: str) -> bool:
         """Return True if the figures are there."""

@@ -61,14 +61,20 @@ def test_the_file_holds_scores_baselines_and_ceilings(run):
         assert scores["reconstruction"]["rec_l1"]["value"] > 0 and scores["pairs"]["pairs_l1"]["value"] > 0
         assert "reconstruction" not in content[way]["baselines"]["untranslated"]
         assert content[way]["baselines"]["untranslated"]["collapse"]["follows_input"]["value"] == pytest.approx(1)
-    assert seen[:2] == [("ab untranslated", 0, 6), ("ab untranslated", 6, 6)]
+    what, done, totals = zip(*seen, strict=True)
+    assert what[:2] == ("ab untranslated (1 of 16)",) * 2 and what[-1] == "ba epoch-0002 (16 of 16)"
+    assert done[:2] == (0, 6) and list(done) == sorted(done) and done[-1] == totals[-1] and len(set(totals)) == 1
 
 
 def test_what_is_there_is_not_measured_again(run, translations):
     evaluate(LocalSource(run), DATA, epochs=[1], scores=["kid"], directions=["ab"])
     assert translations == [(1, "ab", 6)]
-    evaluate(LocalSource(run), DATA, epochs="all", scores=["kid"], directions=["ab"])
+    seen = []
+    evaluate(LocalSource(run), DATA, epochs="all", scores=["kid"], directions=["ab"],
+             progress=lambda *at: seen.append(at))  # fmt: skip
     assert translations[1:] == [(2, "ab", 6)]
+    (what, done, total), *_, last = seen  # What is there counts from the start.
+    assert what == "ab epoch-0002 (7 of 7)" and done == total - 6 and last == (what, total, total)
     evaluate(LocalSource(run), DATA, epochs="all", scores=["kid", "pairs"], directions=["ab"])
     assert translations[2:] == [(1, "ab", 6), (2, "ab", 6)]  # The new score alone.
     shutil.rmtree(run / "epoch-0002")
@@ -82,7 +88,7 @@ def test_references_are_measured_once_for_all_runs(run, tmp_path, monkeypatch):
     evaluator = module.Evaluator(DataConfig(DATA, crop_size=32, load_size=32), scores=["kid"])
     first, seen = evaluator.score(LocalSource(run), directions=["ab"]), []
     second = evaluator.score(LocalSource(tmp_path / "second"), directions=["ab"], progress=lambda *at: seen.append(at))
-    assert {what for what, _, _ in seen} == {"ab epoch-0002"}
+    assert {what for what, _, _ in seen} == {"ab epoch-0002 (6 of 6)"}
     for section in ("baselines", "ceilings"):
         assert second.content["ab"][section] == first.content["ab"][section] != {}
 
