@@ -201,7 +201,7 @@ def _choose_epochs(source: CheckpointSource, epochs: Sequence[int] | str) -> lis
         raise StudyError("{source} holds no readable checkpoint: name another with --checkpoints", source=source.name)
     if epochs == "latest":
         return [infos[max(infos)]]
-    wanted = sorted(infos) if epochs == "all" else sorted(epochs)
+    wanted = sorted(infos) if epochs == "all" else sorted(set(epochs))
     for epoch in wanted:
         if epoch not in infos:
             raise StudyError(

@@ -44,6 +44,10 @@ def test_a_study_in_one_call(source, options):
     assert [report.passed for report in reports] == [True]
 
 
+def test_an_epoch_that_is_named_twice_is_judged_once(source, options):
+    assert make_study(source, DATA, **options, epochs=(2, 2)).epochs == (2,)
+
+
 def test_test_pictures_that_the_networks_know_are_noted(source, options, tmp_path):
     rng = np.random.default_rng(0)
     for folder, count in (("trainA", 3), ("trainB", 3), ("testA", 20), ("testB", 20)):
