@@ -6,7 +6,7 @@ import hashlib
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from cyclegan.config import DataConfig
 from cyclegan.data.cache import BatchMaker, PictureCache, fits_cache
 from cyclegan.data.contents import counted
 from cyclegan.data.domains import Domain, Files, Splits, Subset, named
+from cyclegan.data.next_frames import next_frames
 from cyclegan.data.order import Step, step_plans, steps_in
 from cyclegan.errors import DataError, ImageError, Message, message
 from cyclegan.images import evaluation_size, prepare_for_evaluation, to_tensor, training_size
@@ -49,7 +50,7 @@ class Data:
 
     def __init__(
         self, splits: Splits, config: DataConfig, *, seed: int, multiple: int, paired: bool,
-        progress: bool = True, local_processes: int = 1,
+        progress: bool = True, local_processes: int = 1, frames_within: Mapping[str, int] | None = None,
     ) -> None:
         self.config, self.seed, self.multiple, self.paired = config, seed, multiple, paired
         limit = config.max_images
@@ -84,8 +85,9 @@ class Data:
             self._check_partners()
         self.epoch_length = max(len(self.train_a), len(self.train_b))
         self._maker = BatchMaker(
-            (self.train_a, self.train_b), cache, config, seed=seed, multiple=multiple, paired=paired
-        )
+            (self.train_a, self.train_b), cache, config, seed=seed, multiple=multiple, paired=paired,
+            following=self._following(frames_within or {}, progress),
+        )  # fmt: skip
         self._loader = None
         self._plans = _Plans()
         self._running: object = None
@@ -116,7 +118,9 @@ class Data:
         used at a time: starting another ends the first.
 
         Yields:
-            {"real_a", "real_b"}: uint8 (batch_size, H, W, 3), cropped and mirrored, on the CPU; pinned for CUDA.
+            {"real_a", "real_b"}: uint8 (batch_size, H, W, 3), cropped and mirrored, on the CPU; pinned for CUDA. Also
+            "next_a" and "next_b" if next frames are wanted and the domain has some: those of the pictures, or where
+            there is none the picture itself, with the same crop and mirroring.
             `cyclegan.images.normalise` turns them into networks' input, best on their device, because then a quarter
             of the bytes is copied there.
 
@@ -192,6 +196,35 @@ class Data:
                     second=self.train_b.where(index), first_size="×".join(map(str, first)),
                     second_size="×".join(map(str, second)),
                 )  # fmt: skip
+
+    def _following(self, wanted: Mapping[str, int], progress: bool) -> list[np.ndarray | None]:
+        """Return per domain the number of each picture's next frame, None where none is wanted or there is none.
+
+        Raises:
+            DataError: no picture of the domains has one.
+        """
+        found: list[np.ndarray | None] = [None, None]
+        for place, domain in enumerate((self.train_a, self.train_b)):
+            if (within_ms := wanted.get("ab"[place])) is None:
+                continue
+            own, sizes = np.arange(len(domain)), self._sizes[place]
+            following = next_frames([domain.label(index) for index in own], within_ms)
+            following = np.where((sizes[following] == sizes).all(1), following, own)
+            count = int((following != own).sum())
+            found[place] = following if count else None
+            if progress:
+                note = message(
+                    "{part}: {count} of {pictures} have a next frame, for --lambda_temporal",
+                    part=domain.part, count=count, pictures=counted(len(domain)),
+                )  # fmt: skip
+                tqdm.write(str(note), file=sys.stderr)
+        if wanted and not any(each is not None for each in found):
+            raise DataError(
+                "--lambda_temporal needs frames of recordings, and no training picture has a next one within "
+                "--temporal_gap_ms {within_ms}: write them with {command}, or raise --temporal_gap_ms if they are "
+                "further apart", within_ms=max(wanted.values()), command="python -m cyclegan frames",
+            )
+        return found
 
     def _check_one_size(self, batch_size: int) -> None:
         if batch_size == 1 or not self.config.keeps_shape:

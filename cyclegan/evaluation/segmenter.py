@@ -20,7 +20,7 @@ from cyclegan.data.labels import Classes, entries_of
 from cyclegan.errors import CheckpointError, DataError, message
 from cyclegan.evaluation.scores.confusion import Accuracies, accuracies, confusion
 from cyclegan.evaluation.scores.prior import Prior, square_labels
-from cyclegan.files import read_json, whole_folder, write_json
+from cyclegan.files import fingerprint, read_json, whole_folder, write_json
 from cyclegan.images import prepare_for_evaluation, resize, to_tensor
 from cyclegan.networks.segmenter import build_segmenter
 
@@ -50,6 +50,11 @@ class Segmenter:
     side: int
     network: nn.Module
     about: Mapping[str, Any]
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits of the weights."""
+        return fingerprint(_bytes(self.network))
 
     @torch.inference_mode()
     def predict(self, pictures: Sequence[Image.Image]) -> list[np.ndarray]:
@@ -157,8 +162,7 @@ def save_segmenter(segmenter: Segmenter, folder: Path) -> None:
     }  # fmt: skip
     try:
         with whole_folder(folder) as part:
-            weights = {key: value.cpu().contiguous() for key, value in segmenter.network.state_dict().items()}
-            (part / _WEIGHTS).write_bytes(save(weights))
+            (part / _WEIGHTS).write_bytes(_bytes(segmenter.network))
             write_json(part / _ABOUT, about)
     except OSError as error:
         raise CheckpointError(
@@ -167,13 +171,19 @@ def save_segmenter(segmenter: Segmenter, folder: Path) -> None:
         ) from error  # fmt: skip
 
 
-def load_segmenter(folder: str | Path | None, classes: Classes, *, device: str | torch.device = "cpu") -> Segmenter:
+def _bytes(network: nn.Module) -> bytes:
+    return save({key: value.cpu().contiguous() for key, value in network.state_dict().items()})
+
+
+def load_segmenter(
+    folder: str | Path | None, classes: Classes | None, *, device: str | torch.device = "cpu"
+) -> Segmenter:
     """Return a segmenter of these classes.
 
     Args:
         folder: as `save_segmenter` wrote it; None for the one that comes with the package, if there is one of these
             classes.
-        classes: of the data set whose pictures it is to judge.
+        classes: of the data set whose pictures it is to judge; None for a data set without, and then the folder's own.
         device: where it works.
 
     Raises:
@@ -182,6 +192,7 @@ def load_segmenter(folder: str | Path | None, classes: Classes, *, device: str |
     """
     train = "python -m cyclegan segmenter train --dataset DATA --domain a|b --output DIR"
     if folder is None:
+        assert classes is not None
         inside = [path.parent for path in sorted(EMBEDDED.glob(f"*/{_ABOUT}"))]
         folder = next((path for path in inside if _about(path)[1].scored == classes.scored), None)
         if folder is None:
@@ -196,7 +207,7 @@ def load_segmenter(folder: str | Path | None, classes: Classes, *, device: str |
             folder=folder, file=_ABOUT, command=train,
         )
     about, own = _about(folder)
-    if own.scored != classes.scored:
+    if classes is not None and own.scored != classes.scored:
         raise CheckpointError(
             "the segmenter in {folder} was trained for other classes ({own}) than those of the data set ({names}): "
             "name another one, or train one with {command}",
@@ -207,7 +218,7 @@ def load_segmenter(folder: str | Path | None, classes: Classes, *, device: str |
         network.load_state_dict(load_file(folder / _WEIGHTS))
     except (OSError, SafetensorError, RuntimeError, ValueError) as error:  # torch's for weights of other shapes.
         raise _damaged(folder, _WEIGHTS) from error
-    return Segmenter(classes, about["side"], network.to(device).eval(), about)
+    return Segmenter(classes or own, about["side"], network.to(device).eval(), about)
 
 
 def _about(folder: Path) -> tuple[dict[str, Any], Classes]:
