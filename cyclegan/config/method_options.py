@@ -79,7 +79,7 @@ class ExtraTerms:
     """Two terms that a method's options may have besides its own: labels kept, and neighbouring frames alike.
 
     A plain class, because the fields of a dataclass would come before the method's own in `--help`; see
-    `semantic_weight`, `semantic_folder`, `temporal_weight` and `temporal_gap` for the fields.
+    `_semantic_weight`, `_semantic_folder`, `_temporal_weight` and `_temporal_gap` for the fields.
     """
 
     def validate(self) -> None:
@@ -120,28 +120,28 @@ class ExtraTerms:
         return terms + ([f"temporal × {self.lambda_temporal:g}"] if self.lambda_temporal else [])
 
 
-def semantic_weight() -> Any:
+def _semantic_weight() -> Any:
     """Return the option `lambda_semantic`."""
     return option(
         0.0, "weight of the semantic term: a frozen segmenter must read in the translation what it read in the "
         "input (CyCADA); try 1", least=0, since=2)
 
 
-def semantic_folder() -> Any:
+def _semantic_folder() -> Any:
     """Return the option `semantic_segmenter`."""
     return option(
         None, "with --lambda_semantic: folder of the segmenter, as python -m cyclegan segmenter train writes it; "
         "default: the one that comes with the package, if the data set has its classes", since=2)
 
 
-def temporal_weight() -> Any:
+def _temporal_weight() -> Any:
     """Return the option `lambda_temporal`."""
     return option(
         0.0, "weight of the temporal term, for translating videos: where a frame and the next one of its recording are "
         "alike, their translations must be; for pictures from python -m cyclegan frames; try 10", least=0, since=2)
 
 
-def temporal_gap() -> Any:
+def _temporal_gap() -> Any:
     """Return the option `temporal_gap_ms`."""
     return option(
         250, "with --lambda_temporal: milliseconds by which a frame may follow another at most, to be its next one",
@@ -168,14 +168,14 @@ class CycleGANConfig(ExtraTerms, MethodConfig):
     lambda_gp: float = option(10.0, "weight of the gradient penalty, for wgan_gp only", least=0)
     pool_size: int = option(
         50, "number of past fakes that each discriminator is shown again; 0 = only new ones", least=0)
-    lambda_semantic: float = semantic_weight()
-    semantic_segmenter: str | None = semantic_folder()
+    lambda_semantic: float = _semantic_weight()
+    semantic_segmenter: str | None = _semantic_folder()
     semantic_domain: str = option(
         "auto", "with --lambda_semantic: domains whose pictures the segmenter can read, so that their translations "
         "have the term; auto: those that it was trained on; ab: as CyCADA, even if it knows one only",
         choices=("auto", "a", "b", "ab"), since=2)
-    lambda_temporal: float = temporal_weight()
-    temporal_gap_ms: int = temporal_gap()
+    lambda_temporal: float = _temporal_weight()
+    temporal_gap_ms: int = _temporal_gap()
 
     def validate(self) -> None:
         """Raise ConfigError for a value, or a combination of weights, that can't work."""
@@ -407,10 +407,10 @@ class CUTConfig(ExtraTerms, AdversarialConfig):
     fastcut: bool = option(
         False,
         "the authors' FastCUT: --lambda_nce 10 --no-nce_identity --flip_equivariance --epochs 150 --decay_epochs 50")
-    lambda_semantic: float = semantic_weight()
-    semantic_segmenter: str | None = semantic_folder()
-    lambda_temporal: float = temporal_weight()
-    temporal_gap_ms: int = temporal_gap()
+    lambda_semantic: float = _semantic_weight()
+    semantic_segmenter: str | None = _semantic_folder()
+    lambda_temporal: float = _temporal_weight()
+    temporal_gap_ms: int = _temporal_gap()
 
     def describe_content(self) -> list[str]:
         """Return e.g. ["PatchNCE × 1 (with identity)"]."""

@@ -22,7 +22,7 @@ from cyclegan.evaluation.scores.confusion import Accuracies, accuracies, confusi
 from cyclegan.evaluation.scores.prior import Prior, square_labels
 from cyclegan.files import fingerprint, read_json, whole_folder, write_json
 from cyclegan.images import prepare_for_evaluation, resize, to_tensor
-from cyclegan.networks.segmenter import build_segmenter
+from cyclegan.networks.segmenter import Reader, build_segmenter
 
 FORMAT = 1
 """The version of the files that `save_segmenter` writes."""
@@ -55,6 +55,10 @@ class Segmenter:
     def fingerprint(self) -> str:
         """16 hex digits of the weights."""
         return fingerprint(_bytes(self.network))
+
+    def reader(self) -> Reader:
+        """Return the network, frozen, as a part of a loss."""
+        return Reader(self.network, self.side)
 
     @torch.inference_mode()
     def predict(self, pictures: Sequence[Image.Image]) -> list[np.ndarray]:

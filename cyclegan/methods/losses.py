@@ -108,7 +108,7 @@ def stillness(one: Tensor, other: Tensor) -> Tensor:
 
 def temporal_loss(frame: Tensor, following: Tensor, fake: Tensor, following_fake: Tensor) -> Tensor:
     """Return the mean difference of two neighbouring frames' translations, each pixel weighted by its stillness (the
-    short-term loss of Lai et al. 2018, arXiv 1808.00449, eq. 4, without optical flow).
+    short-term loss of Lai et al. 2018, arXiv 1808.00449, without optical flow).
 
     A frame that is given as its own follower counts as 0, because it has none.
 

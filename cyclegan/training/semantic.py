@@ -6,11 +6,12 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch import nn
+
 from cyclegan.config import TrainConfig
 from cyclegan.data.domains import Splits
 from cyclegan.errors import ConfigError
 from cyclegan.evaluation.segmenter import load_segmenter
-from cyclegan.networks.segmenter import Reader
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class SemanticSegmenter:
         record: its name and the fingerprint of its weights, for run.json and checkpoint.json.
     """
 
-    reader: Reader
+    reader: nn.Module
     record: dict[str, str]
 
 
@@ -58,4 +59,4 @@ def open_segmenter(config: TrainConfig, splits: Splits) -> tuple[TrainConfig, Se
         known = segmenter.about.get("domains")
         loss = dataclasses.replace(loss, semantic_domain=known if known in ("a", "b") else "ab")
         config = dataclasses.replace(config, loss=loss)
-    return config, SemanticSegmenter(Reader(segmenter.network, segmenter.side), record)
+    return config, SemanticSegmenter(segmenter.reader(), record)
