@@ -42,8 +42,8 @@ SCHEDULES = ("linear", "cosine", "constant", "plateau")
 MOST_SEARCHED = 4000
 """Bounds inversion_starts × inversion_steps, by which a checkpoint decides how long a translation takes."""
 MOTION = 6.0
-"""Grey levels: where a frame differs by this much from the one before, it counts as still by a third (1/e). Translated
-videos are smoothed by it, and trained for."""
+"""Grey levels: where a frame differs by this much from the one before, its stillness has fallen from 1 to 1/e. Videos
+are smoothed by it, and `lambda_temporal` weighs by it."""
 TRACKERS = ("none", "tensorboard", "trackio", "wandb")
 
 

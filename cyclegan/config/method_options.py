@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 GAN_MODES = ("lsgan", "vanilla", "hinge", "wgan_gp")
 FEATURES = ("lite0", "vgg16")
 
-
 @dataclass(frozen=True)
 class MethodConfig(Config):
     """A training method's own options, with its own defaults. Each option is a flag."""
@@ -76,7 +75,7 @@ class MethodConfig(Config):
 
 
 class ExtraTerms:
-    """Two terms that a method's options may have besides its own: labels kept, and neighbouring frames alike.
+    """Two terms that a method's options may have besides its own: semantic and temporal (`methods.losses`).
 
     A plain class, because the fields of a dataclass would come before the method's own in `--help`; see
     `_semantic_weight`, `_semantic_folder`, `_temporal_weight` and `_temporal_gap` for the fields.

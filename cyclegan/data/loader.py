@@ -17,7 +17,7 @@ from cyclegan.config import DataConfig
 from cyclegan.data.cache import BatchMaker, PictureCache, fits_cache
 from cyclegan.data.contents import counted
 from cyclegan.data.domains import Domain, Files, Splits, Subset, named
-from cyclegan.data.next_frames import next_frames
+from cyclegan.data.next_frames import followers
 from cyclegan.data.order import Step, step_plans, steps_in
 from cyclegan.errors import DataError, ImageError, Message, message
 from cyclegan.images import evaluation_size, prepare_for_evaluation, to_tensor, training_size
@@ -60,6 +60,7 @@ class Data:
         self.no_test_note = without_tests(splits) if self.test_is_train else None
         if progress:  # In one process of several.
             _print_found(splits, config)
+        followers(train, frames_within or {})  # Raises before everything is decoded.
         check = _Check(train, test, config, multiple=multiple, progress=progress)
 
         sizes = check.sizes()
@@ -86,7 +87,7 @@ class Data:
         self.epoch_length = max(len(self.train_a), len(self.train_b))
         self._maker = BatchMaker(
             (self.train_a, self.train_b), cache, config, seed=seed, multiple=multiple, paired=paired,
-            following=self._following(frames_within or {}, progress),
+            following=followers((self.train_a, self.train_b), frames_within or {}, self._sizes, progress=progress),
         )  # fmt: skip
         self._loader = None
         self._plans = _Plans()
@@ -196,35 +197,6 @@ class Data:
                     second=self.train_b.where(index), first_size="×".join(map(str, first)),
                     second_size="×".join(map(str, second)),
                 )  # fmt: skip
-
-    def _following(self, wanted: Mapping[str, int], progress: bool) -> list[np.ndarray | None]:
-        """Return per domain the number of each picture's next frame, None where none is wanted or there is none.
-
-        Raises:
-            DataError: no picture of the domains has one.
-        """
-        found: list[np.ndarray | None] = [None, None]
-        for place, domain in enumerate((self.train_a, self.train_b)):
-            if (within_ms := wanted.get("ab"[place])) is None:
-                continue
-            own, sizes = np.arange(len(domain)), self._sizes[place]
-            following = next_frames([domain.label(index) for index in own], within_ms)
-            following = np.where((sizes[following] == sizes).all(1), following, own)
-            count = int((following != own).sum())
-            found[place] = following if count else None
-            if progress:
-                note = message(
-                    "{part}: {count} of {pictures} have a next frame, for --lambda_temporal",
-                    part=domain.part, count=count, pictures=counted(len(domain)),
-                )  # fmt: skip
-                tqdm.write(str(note), file=sys.stderr)
-        if wanted and not any(each is not None for each in found):
-            raise DataError(
-                "--lambda_temporal needs frames of recordings, and no training picture has a next one within "
-                "--temporal_gap_ms {within_ms}: write them with {command}, or raise --temporal_gap_ms if they are "
-                "further apart", within_ms=max(wanted.values()), command="python -m cyclegan frames",
-            )
-        return found
 
     def _check_one_size(self, batch_size: int) -> None:
         if batch_size == 1 or not self.config.keeps_shape:

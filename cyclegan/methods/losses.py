@@ -1,4 +1,4 @@
-"""Terms of the objectives: adversarial (paper eq. 1, section 4), labels kept, neighbouring frames alike."""
+"""Terms of the objectives: adversarial (paper eq. 1, section 4), semantic, temporal."""
 
 from __future__ import annotations
 

@@ -230,8 +230,8 @@ class Run:
         then, now = (each.get("semantic_segmenter") for each in (before, self._segmenter))
         if isinstance(then, dict) and now and then.get("weights") != now["weights"]:
             self.notes.append(message(
-                "warning: the segmenter of --lambda_semantic has other weights ({now}) than when this run began "
-                "({then}), so its term is another one from here on; --semantic_segmenter names the former one's folder",
+                "warning: the segmenter of --lambda_semantic has other weights ({now}) than at the run's last start "
+                "({then}), so its term differs from here on; --semantic_segmenter can name the former one's folder",
                 now=now["weights"], then=then.get("weights"),
             ))  # fmt: skip
 

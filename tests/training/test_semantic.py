@@ -114,7 +114,7 @@ def test_other_weights_are_noted_at_a_resume(tmp_path):
     add_state(tmp_path, 5)
     assert start("1111") == []
     (note,) = start("2222")
-    assert "has other weights (2222) than when this run began (1111)" in note
+    assert "has other weights (2222) than at the run's last start (1111)" in note
     assert start(None) == [] and "semantic_segmenter" not in json.loads((tmp_path / "run.json").read_text())
 
 
@@ -139,4 +139,4 @@ def test_it_goes_the_whole_way_with_both_terms(tmp_path, run_script):
     assert LocalSource(run).load(1).info.losses["temporal_ab"] >= 0
     assert judge(place, seed=1, domains="a").fingerprint != made.fingerprint
     said = run_script(*flags, "2").stderr
-    assert f"than when this run began ({made.fingerprint})" in said and (run / "epoch-0002").exists()
+    assert f"than at the run's last start ({made.fingerprint})" in said and (run / "epoch-0002").exists()
