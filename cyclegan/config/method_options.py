@@ -137,7 +137,7 @@ def _temporal_weight() -> Any:
     """Return the option `lambda_temporal`."""
     return option(
         0.0, "weight of the temporal term, for translating videos: where a frame and the next one of its recording are "
-        "alike, their translations must be; for pictures from python -m cyclegan frames; try 10", least=0, since=2)
+        "alike, their translations must be; for pictures from python -m cyclegan frames; try 40", least=0, since=2)
 
 
 def _temporal_gap() -> Any:
