@@ -46,6 +46,7 @@ from cyclegan.training.monitor import EpochResult, Monitor, check_tracker  # noq
 from cyclegan.training.publishing import Publishing  # noqa: E402
 from cyclegan.training.run import Run, check_resume  # noqa: E402
 from cyclegan.training.saving import StateSaver  # noqa: E402
+from cyclegan.training.semantic import open_segmenter  # noqa: E402
 from cyclegan.training.trainer import Trainer  # noqa: E402
 
 
@@ -59,9 +60,10 @@ def train(config: TrainConfig) -> int:
     splits = find_data(config.data, paired=paired)
     batch = (config.optim.batch_size, accelerator.num_processes, config.optim.gradient_accumulation_steps)
     steps_in(splits.epoch_length(config.data.max_images), *batch)  # Raises before anything is written or decoded.
+    config, segmenter = open_segmenter(config, splits)
     hub = open_hub(config) if accelerator.is_main_process else Publishing()
     start = partial(open_start, config.run.init_from) if config.run.init_from else None
-    with Run(config, accelerator, restore=hub.restore, start=start, splits=splits) as run:
+    with Run(config, accelerator, restore=hub.restore, start=start, splits=splits, segmenter=segmenter) as run:
         hub.check_run()
         data = Data(
             splits,
@@ -71,9 +73,10 @@ def train(config: TrainConfig) -> int:
             paired=paired,
             progress=accelerator.is_main_process,
             local_processes=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
+            frames_within=config.loss.next_frames,
         )
         data.check_batch(*batch)  # Raises if too few pictures are left without the bad ones, or sizes differ.
-        trainer = Trainer(config, data, accelerator)
+        trainer = Trainer(config, data, accelerator, segmenter)
         run.resume(trainer)
         run.compare_pictures(data)
         monitor = Monitor(config, trainer, accelerator)

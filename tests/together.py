@@ -9,15 +9,17 @@ import torch
 from accelerate import Accelerator
 
 from cyclegan.cli.flags import parse_train_config
-from cyclegan.data import open_data
+from cyclegan.data import find_data, open_data
 from cyclegan.methods import METHODS
+from cyclegan.training.semantic import open_segmenter
 from cyclegan.training.trainer import Trainer
 
 FLAGS = ("--dataset", "streets:count=4,size=36", "--load_size", "36", "--crop_size", "32", "--ngf", "4", "--ndf", "4",
          "--output_dir", "none", "--num_workers", "0", "--ema", "0.9", "--augment", "small")  # fmt: skip
 SMALL = ("--generator", "resnet_6", "--batch_size", "1")
-OWN = {"pix2pix": ("--like_cyclegan", *SMALL), "cogan": ("--batch_size", "2")}
-"""Flags of methods whose networks or batches differ from `SMALL`."""
+OWN = {"pix2pix": ("--like_cyclegan", *SMALL), "cogan": ("--batch_size", "2"),
+       "cyclegan": ("--lambda_semantic", "1", *SMALL), "cut": ("--lambda_semantic", "1", *SMALL)}  # fmt: skip
+"""Flags of methods that have more than `SMALL`, or other ones."""
 
 
 def train(method: str, accelerator: Accelerator) -> dict[str, bool]:
@@ -26,7 +28,8 @@ def train(method: str, accelerator: Accelerator) -> dict[str, bool]:
     data = open_data(
         config.data, seed=0, multiple=config.model.size_multiple, paired=METHODS[method].paired, progress=False
     )
-    trainer = Trainer(config, data, accelerator)
+    config, segmenter = open_segmenter(config, find_data(config.data))
+    trainer = Trainer(config, data, accelerator, segmenter)
     before = weights(trainer)
     trainer.train_epoch()
     after = weights(trainer)

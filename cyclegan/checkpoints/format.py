@@ -139,6 +139,8 @@ class CheckpointInfo:
     """The split that samples and metrics are of: "test", or "train" for want of test pictures; "" if unknown."""
     measured_pictures: str = ""
     """Equal for epochs whose samples and metrics are of the same pictures; "" if unknown."""
+    read_by: str = ""
+    """The fingerprint of the segmenter's weights that the semantic term read with; "" without the term."""
 
     @property
     def tag(self) -> str:
@@ -339,6 +341,7 @@ def make_info(
     epoch, step = record.get("epoch"), record.get("global_step", 0)
     measured = record.get("measured_on")
     measured = measured if isinstance(measured, dict) else {}
+    segmenter = record.get("semantic_segmenter")
     if type(epoch) is not int or type(step) is not int or not 1 <= epoch < 10**9:
         raise CheckpointError(
             "{where}/checkpoint.json is damaged: it names no epoch; get the checkpoint again", where=where
@@ -354,6 +357,7 @@ def make_info(
         directions=directions,
         measured_on=measured["split"] if measured.get("split") in ("test", "train") else "",
         measured_pictures=str(measured.get("pictures", ""))[:64],
+        read_by=str(segmenter.get("weights", ""))[:64] if isinstance(segmenter, dict) else "",
     )
 
 

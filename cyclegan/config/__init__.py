@@ -26,9 +26,9 @@ from cyclegan.config.method_options import (
 )
 
 __all__ = [
-    "DIRECTIONS", "FEATURES", "GAN_MODES", "METHOD_CONFIGS", "BiGANConfig", "CUTConfig", "CoGANConfig", "Config",
-    "CycleGANConfig", "DataConfig", "Direction", "MethodConfig", "ModelConfig", "OptimConfig", "Pix2PixConfig",
-    "RunConfig", "SimGANConfig", "TrainConfig", "check_option", "direction_name", "option",
+    "DIRECTIONS", "FEATURES", "GAN_MODES", "METHOD_CONFIGS", "MOTION", "BiGANConfig", "CUTConfig", "CoGANConfig",
+    "Config", "CycleGANConfig", "DataConfig", "Direction", "MethodConfig", "ModelConfig", "OptimConfig",
+    "Pix2PixConfig", "RunConfig", "SimGANConfig", "TrainConfig", "check_option", "direction_name", "option",
 ]  # fmt: skip
 
 PREPROCESS = ("resize_crop", "resize", "crop", "scale_width", "scale_width_crop", "none")
@@ -41,6 +41,9 @@ ORDERS = ("auto", "rounds", "random")
 SCHEDULES = ("linear", "cosine", "constant", "plateau")
 MOST_SEARCHED = 4000
 """Bounds inversion_starts × inversion_steps, by which a checkpoint decides how long a translation takes."""
+MOTION = 6.0
+"""Grey levels: where a frame differs by this much from the one before, its stillness has fallen from 1 to 1/e. Videos
+are smoothed by it, and `lambda_temporal` weighs by it."""
 TRACKERS = ("none", "tensorboard", "trackio", "wandb")
 
 

@@ -37,6 +37,12 @@ class MethodConfig(Config):
         """True unless the options leave discriminators out."""
         return True
 
+    @property
+    def next_frames(self) -> Mapping[str, int]:
+        """The domains whose pictures come with the next frame of their recording, and how many milliseconds later that
+        may be at most."""
+        return {}
+
     def completed(self, config: TrainConfig) -> TrainConfig:
         """Return a run's settings with those that follow from others; not validated yet."""
         model = config.model
@@ -68,8 +74,81 @@ class MethodConfig(Config):
         return ", ".join(f"{name} {value}" for name, value in self.to_json().items())
 
 
+class ExtraTerms:
+    """Two terms that a method's options may have besides its own: semantic and temporal (`methods.losses`).
+
+    A plain class, because the fields of a dataclass would come before the method's own in `--help`; see
+    `_semantic_weight`, `_semantic_folder`, `_temporal_weight` and `_temporal_gap` for the fields.
+    """
+
+    def validate(self) -> None:
+        """Raise ConfigError for a value, or a combination of values, that can't work."""
+        super().validate()  # type: ignore[misc]
+        require(
+            self.semantic_segmenter is None or self.lambda_semantic > 0,
+            "--semantic_segmenter is for --lambda_semantic, which is 0: add --lambda_semantic 1, or leave it out",
+        )
+
+    @property
+    def sources(self) -> str:
+        """The domains that are translated, "a", "b" or "ab"."""
+        return self.direction[0] if hasattr(self, "direction") else "ab"
+
+    @property
+    def read(self) -> str:
+        """The domains that the segmenter reads, and whose translations have the semantic term."""
+        chosen = getattr(self, "semantic_domain", "auto")
+        return self.sources if chosen == "auto" else chosen
+
+    @property
+    def next_frames(self) -> Mapping[str, int]:
+        """See `MethodConfig.next_frames`: of the domains that are translated, unless `lambda_temporal` is 0."""
+        return dict.fromkeys(self.sources, self.temporal_gap_ms) if self.lambda_temporal else {}
+
+    def recorded(self) -> tuple[dict[str, Any], int]:
+        """Return the settings for a checkpoint: of the segmenter its folder's name alone, not where that is."""
+        values, version = super().recorded()  # type: ignore[misc]
+        if folder := values.get("semantic_segmenter"):
+            values["semantic_segmenter"] = PurePath(folder).name
+        return values, version
+
+    def describe_extra(self) -> list[str]:
+        """Return e.g. ["semantic × 1 (A)", "temporal × 10"]."""
+        read = f" ({' and '.join(self.read.upper())})" if len(self.sources) > 1 else ""
+        terms = [f"semantic × {self.lambda_semantic:g}{read}"] if self.lambda_semantic else []
+        return terms + ([f"temporal × {self.lambda_temporal:g}"] if self.lambda_temporal else [])
+
+
+def _semantic_weight() -> Any:
+    """Return the option `lambda_semantic`."""
+    return option(
+        0.0, "weight of the semantic term: a frozen segmenter must read in the translation what it read in the "
+        "input (CyCADA); try 1", least=0, since=2)
+
+
+def _semantic_folder() -> Any:
+    """Return the option `semantic_segmenter`."""
+    return option(
+        None, "with --lambda_semantic: folder of the segmenter, as python -m cyclegan segmenter train writes it; "
+        "default: the one that comes with the package, if the data set has its classes", since=2)
+
+
+def _temporal_weight() -> Any:
+    """Return the option `lambda_temporal`."""
+    return option(
+        0.0, "weight of the temporal term, for translating videos: where a frame and the next one of its recording are "
+        "alike, their translations must be; for pictures from python -m cyclegan frames; try 40", least=0, since=2)
+
+
+def _temporal_gap() -> Any:
+    """Return the option `temporal_gap_ms`."""
+    return option(
+        250, "with --lambda_temporal: milliseconds by which a frame may follow another at most, to be its next one",
+        least=1, since=2)
+
+
 @dataclass(frozen=True)
-class CycleGANConfig(MethodConfig):
+class CycleGANConfig(ExtraTerms, MethodConfig):
     """The objective's terms and their weights (paper sections 3 and 4)."""
 
     about: ClassVar[str] = (
@@ -88,6 +167,14 @@ class CycleGANConfig(MethodConfig):
     lambda_gp: float = option(10.0, "weight of the gradient penalty, for wgan_gp only", least=0)
     pool_size: int = option(
         50, "number of past fakes that each discriminator is shown again; 0 = only new ones", least=0)
+    lambda_semantic: float = _semantic_weight()
+    semantic_segmenter: str | None = _semantic_folder()
+    semantic_domain: str = option(
+        "auto", "with --lambda_semantic: domains whose pictures the segmenter can read, so that their translations "
+        "have the term; auto: those that it was trained on; ab: as CyCADA, even if it knows one only",
+        choices=("auto", "a", "b", "ab"), since=2)
+    lambda_temporal: float = _temporal_weight()
+    temporal_gap_ms: int = _temporal_gap()
 
     def validate(self) -> None:
         """Raise ConfigError for a value, or a combination of weights, that can't work."""
@@ -107,7 +194,7 @@ class CycleGANConfig(MethodConfig):
         terms = [f"adversarial ({self.gan_mode}) × {self.lambda_gan:g}"] if self.lambda_gan else []
         terms.append(f"cycle × {self.lambda_cycle_a:g} (A) and × {self.lambda_cycle_b:g} (B)")
         terms += [f"identity × {self.lambda_identity:g} of the cycle's weight"] if self.lambda_identity else []
-        return ", ".join(terms)
+        return ", ".join(terms + self.describe_extra())
 
 
 @dataclass(frozen=True)
@@ -293,7 +380,7 @@ class CoGANConfig(MethodConfig):
 
 
 @dataclass(frozen=True)
-class CUTConfig(AdversarialConfig):
+class CUTConfig(ExtraTerms, AdversarialConfig):
     """Contrastive unpaired translation (Park et al. 2020), one direction."""
 
     about: ClassVar[str] = (
@@ -319,10 +406,15 @@ class CUTConfig(AdversarialConfig):
     fastcut: bool = option(
         False,
         "the authors' FastCUT: --lambda_nce 10 --no-nce_identity --flip_equivariance --epochs 150 --decay_epochs 50")
+    lambda_semantic: float = _semantic_weight()
+    semantic_segmenter: str | None = _semantic_folder()
+    lambda_temporal: float = _temporal_weight()
+    temporal_gap_ms: int = _temporal_gap()
 
     def describe_content(self) -> list[str]:
         """Return e.g. ["PatchNCE × 1 (with identity)"]."""
-        return [f"PatchNCE × {self.lambda_nce:g}" + (" (with identity)" if self.nce_identity else "")]
+        content = f"PatchNCE × {self.lambda_nce:g}" + (" (with identity)" if self.nce_identity else "")
+        return [content, *self.describe_extra()]
 
 
 METHOD_CONFIGS: dict[str, type[MethodConfig]] = {

@@ -33,7 +33,7 @@ _HUB_ID = re.compile(r"(?a:\w[\w.-]*/\w[\w.-]*)(:[\w.-]+)?")
 
 def open_data(
     config: DataConfig, *, seed: int, multiple: int = 4, paired: bool = False, progress: bool = True,
-    local_processes: int = 1,
+    local_processes: int = 1, frames_within: Mapping[str, int] | None = None,
 ) -> Data:
     """Find, check and cache a data set.
 
@@ -50,15 +50,18 @@ def open_data(
             several.
         local_processes: training processes on this machine. Each keeps a cache of its own, so `cache_mb` and the
             processors for workers are divided by it.
+        frames_within: batches also have the next frames of these domains' recordings, which are at most so many
+            milliseconds later, e.g. {"a": 250}.
 
     Raises:
-        DataError: not found, not understood, empty, or with unreadable pictures (all in one message).
+        DataError: not found, not understood, empty, or with unreadable pictures (all in one message); or without the
+            next frames that are wanted.
     """
     splits = find_data(config, paired=paired)
     return Data(
         splits, config, seed=seed, multiple=multiple, paired=paired, progress=progress,
-        local_processes=local_processes,
-    )
+        local_processes=local_processes, frames_within=frames_within,
+    )  # fmt: skip
 
 
 def find_data(config: DataConfig, *, paired: bool = False) -> Splits:

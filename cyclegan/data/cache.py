@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -103,13 +104,14 @@ class BatchMaker:
         cache: filled by `fill`.
         multiple: sides are rounded to it where the preprocessing keeps the picture's own.
         paired: a and b share every change, and keep their colours.
+        following: per domain the number of each picture's next frame, see `next_frames`; None for none.
     """
 
     def __init__(
         self, domains: tuple[Domain, Domain], cache: PictureCache, config: DataConfig, *,
-        seed: int, multiple: int, paired: bool,
+        seed: int, multiple: int, paired: bool, following: Sequence[np.ndarray | None] = (None, None),
     ) -> None:
-        self.domains, self.cache, self.config = domains, cache, config
+        self.domains, self.cache, self.config, self.following = domains, cache, config, following
         self.seed, self.multiple, self.paired = seed, multiple, paired
 
     def decode(self, domain: int, index: int) -> np.ndarray:
@@ -135,8 +137,14 @@ class BatchMaker:
         return self.decode(domain, index) if place is None else place
 
     def batch(self, step: Step) -> dict[str, torch.Tensor]:
-        """Return {"real_a", "real_b"}: uint8 (B, H, W, 3), cropped and mirrored. Raises ImageError."""
-        return {"real_a": self._side(0, step, step.indices_a), "real_b": self._side(1, step, step.indices_b)}
+        """Return {"real_a", "real_b"}: uint8 (B, H, W, 3), cropped and mirrored; and "next_a" and "next_b", the next
+        frames with the same changes, where there are some. Raises ImageError."""
+        found = {}
+        for domain, (side, indices) in enumerate((("a", step.indices_a), ("b", step.indices_b))):
+            found[f"real_{side}"] = self._side(domain, step, indices)
+            if (following := self.following[domain]) is not None:
+                found[f"next_{side}"] = self._side(domain, step, tuple(following[list(indices)].tolist()))
+        return found
 
     def _side(self, domain: int, step: Step, indices: tuple[int, ...]) -> torch.Tensor:
         import torch

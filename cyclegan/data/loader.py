@@ -7,7 +7,7 @@ import logging
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from cyclegan.data.cache import BatchMaker, PictureCache, fits_cache
 from cyclegan.data.contents import counted
 from cyclegan.data.domains import Domain, Files, Splits, Subset, named
 from cyclegan.data.holdout import test_part
+from cyclegan.data.next_frames import followers
 from cyclegan.data.order import Step, step_plans, steps_in
 from cyclegan.errors import DataError, ImageError, Message, message
 from cyclegan.images import evaluation_size, prepare_for_evaluation, to_tensor, training_size
@@ -51,7 +52,7 @@ class Data:
 
     def __init__(
         self, splits: Splits, config: DataConfig, *, seed: int, multiple: int, paired: bool,
-        progress: bool = True, local_processes: int = 1,
+        progress: bool = True, local_processes: int = 1, frames_within: Mapping[str, int] | None = None,
     ) -> None:
         self.config, self.seed, self.multiple, self.paired = config, seed, multiple, paired
         limit = config.max_images
@@ -61,6 +62,7 @@ class Data:
         self.no_test_note = without_tests(splits, config.dataset) if self.test_is_train else None
         if progress:  # In one process of several.
             _print_found(splits, config)
+        followers(train, frames_within or {})  # Raises before everything is decoded.
         check = _Check(train, test, config, multiple=multiple, progress=progress)
 
         sizes = check.sizes()
@@ -86,8 +88,9 @@ class Data:
             self._check_partners()
         self.epoch_length = max(len(self.train_a), len(self.train_b))
         self._maker = BatchMaker(
-            (self.train_a, self.train_b), cache, config, seed=seed, multiple=multiple, paired=paired
-        )
+            (self.train_a, self.train_b), cache, config, seed=seed, multiple=multiple, paired=paired,
+            following=followers((self.train_a, self.train_b), frames_within or {}, self._sizes, progress=progress),
+        )  # fmt: skip
         self._loader = None
         self._plans = _Plans()
         self._running: object = None
@@ -118,7 +121,9 @@ class Data:
         used at a time: starting another ends the first.
 
         Yields:
-            {"real_a", "real_b"}: uint8 (batch_size, H, W, 3), cropped and mirrored, on the CPU; pinned for CUDA.
+            {"real_a", "real_b"}: uint8 (batch_size, H, W, 3), cropped and mirrored, on the CPU; pinned for CUDA. Also
+            "next_a" and "next_b" if next frames are wanted and the domain has some: those of the pictures, or where
+            there is none the picture itself, with the same crop and mirroring.
             `cyclegan.images.normalise` turns them into networks' input, best on their device, because then a quarter
             of the bytes is copied there.
 

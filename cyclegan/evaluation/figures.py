@@ -116,6 +116,22 @@ FIGURES: tuple[Figure, ...] = (
         message("Identity patch match (NCE)"), in_curves=True,
     ),
     Figure(
+        "semantic", "losses", "direction", message("semantic"),
+        message(
+            "how differently a frozen segmenter reads translations and their inputs (cross entropy; 0: every pixel "
+            "alike)"
+        ),
+        message("Semantic (cross entropy)"), short="sem", in_curves=True,
+    ),
+    Figure(
+        "temporal", "losses", "direction", message("temporal"),
+        message(
+            "how far translations of neighbouring frames are from each other where the frames are alike, between −1 "
+            "and 1 (0 to 2)"
+        ),
+        message("Temporal (L1)"), short="temp", in_curves=True,
+    ),
+    Figure(
         "disc", "losses", "target", message("discriminator"),
         message("the loss of the discriminator that judges this direction's results"),
         message("Discriminators"), short="disc", in_curves=True,

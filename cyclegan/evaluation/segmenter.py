@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +21,9 @@ from cyclegan.data.labels import Classes, entries_of
 from cyclegan.errors import CheckpointError, DataError, message
 from cyclegan.evaluation.scores.confusion import Accuracies, accuracies, confusion
 from cyclegan.evaluation.scores.prior import Prior, square_labels
-from cyclegan.files import read_json, sha256, whole_folder, write_json
+from cyclegan.files import fingerprint, read_json, whole_folder, write_json
 from cyclegan.images import prepare_for_evaluation, resize, to_tensor
-from cyclegan.networks.segmenter import build_segmenter
+from cyclegan.networks.segmenter import Reader, build_segmenter
 
 FORMAT = 1
 """The version of the files that `save_segmenter` writes."""
@@ -44,14 +45,21 @@ class Segmenter:
         side: width and height in pixels at which the network was trained and looks at every picture.
         network: in evaluation mode, on the device that it works on.
         about: how it was trained and how well it does, as segmenter.json has it.
-        weights: the beginning of the digest of the file that the network was loaded from; "" for none.
     """
 
     classes: Classes
     side: int
     network: nn.Module
     about: Mapping[str, Any]
-    weights: str = ""
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """16 hex digits of the weights."""
+        return fingerprint(_bytes(self.network))
+
+    def reader(self) -> Reader:
+        """Return the network, frozen, as a part of a loss."""
+        return Reader(self.network, self.side)
 
     @torch.inference_mode()
     def predict(self, pictures: Sequence[Image.Image]) -> list[np.ndarray]:
@@ -159,8 +167,7 @@ def save_segmenter(segmenter: Segmenter, folder: Path) -> None:
     }  # fmt: skip
     try:
         with whole_folder(folder) as part:
-            weights = {key: value.cpu().contiguous() for key, value in segmenter.network.state_dict().items()}
-            (part / _WEIGHTS).write_bytes(save(weights))
+            (part / _WEIGHTS).write_bytes(_bytes(segmenter.network))
             write_json(part / _ABOUT, about)
     except OSError as error:
         raise CheckpointError(
@@ -169,13 +176,19 @@ def save_segmenter(segmenter: Segmenter, folder: Path) -> None:
         ) from error  # fmt: skip
 
 
-def load_segmenter(folder: str | Path | None, classes: Classes, *, device: str | torch.device = "cpu") -> Segmenter:
+def _bytes(network: nn.Module) -> bytes:
+    return save({key: value.cpu().contiguous() for key, value in network.state_dict().items()})
+
+
+def load_segmenter(
+    folder: str | Path | None, classes: Classes | None, *, device: str | torch.device = "cpu"
+) -> Segmenter:
     """Return a segmenter of these classes.
 
     Args:
         folder: as `save_segmenter` wrote it; None for the one that comes with the package, if there is one of these
             classes.
-        classes: of the data set whose pictures it is to judge.
+        classes: of the data set whose pictures it is to judge; None for a data set without, and then the folder's own.
         device: where it works.
 
     Raises:
@@ -184,6 +197,7 @@ def load_segmenter(folder: str | Path | None, classes: Classes, *, device: str |
     """
     train = "python -m cyclegan segmenter train --dataset DATA --domain a|b --output DIR"
     if folder is None:
+        assert classes is not None
         inside = [path.parent for path in sorted(EMBEDDED.glob(f"*/{_ABOUT}"))]
         folder = next((path for path in inside if _about(path)[1].scored == classes.scored), None)
         if folder is None:
@@ -198,7 +212,7 @@ def load_segmenter(folder: str | Path | None, classes: Classes, *, device: str |
             folder=folder, file=_ABOUT, command=train,
         )
     about, own = _about(folder)
-    if own.scored != classes.scored:
+    if classes is not None and own.scored != classes.scored:
         raise CheckpointError(
             "the segmenter in {folder} was trained for other classes ({own}) than those of the data set ({names}): "
             "name another one, or train one with {command}",
@@ -209,8 +223,7 @@ def load_segmenter(folder: str | Path | None, classes: Classes, *, device: str |
         network.load_state_dict(load_file(folder / _WEIGHTS))
     except (OSError, SafetensorError, RuntimeError, ValueError) as error:  # torch's for weights of other shapes.
         raise _damaged(folder, _WEIGHTS) from error
-    weights = sha256(folder / _WEIGHTS)[:16]
-    return Segmenter(classes, about["side"], network.to(device).eval(), about, weights)
+    return Segmenter(classes or own, about["side"], network.to(device).eval(), about)
 
 
 def _about(folder: Path) -> tuple[dict[str, Any], Classes]:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cyclegan.config import CUTConfig, TrainConfig
-from cyclegan.methods.losses import gan_loss
+from cyclegan.methods.losses import extra_terms, frames_of, gan_loss
 from cyclegan.methods.method import Batch, Loss, OptimiserGroup, bare
 from cyclegan.methods.one_way import OneWay
 from cyclegan.networks import initialise
@@ -92,6 +92,12 @@ class CUT(OneWay):
             logits = bare(self.networks[self.disc])(made[0])
             gan = gan_loss(logits, real=True, mode=options.gan_mode, for_discriminator=False)
             total, terms = total + options.lambda_gan * gan, {f"gan_{options.direction}": gan} | terms
+        if options.lambda_semantic or options.lambda_temporal:
+            frames = [_mirrored(frame, mirrored) for frame in frames_of(batch, self.source)]
+            fakes = [made[0], *self._each(frames[1:], features="none")]
+            extra = extra_terms(options, options.direction, frames, fakes, self.fixed.get("segmenter"))
+            for name, (weight, term) in extra.items():
+                total, terms[name] = total + weight * term, term
         return total, terms, {"shown": made[0].detach()}
 
     def _translate(self, reals: list[Tensor], mirrored: Tensor | None) -> tuple[list[Tensor], list[list[Tensor]]]:
@@ -101,7 +107,7 @@ class CUT(OneWay):
             return list(made), list(keys)
         with torch.no_grad():
             keys = self._each(reals, features="only")
-        return self._each([torch.where(mirrored, real.flip(3), real) for real in reals], features="none"), keys
+        return self._each([_mirrored(real, mirrored) for real in reals], features="none"), keys
 
     def _each(self, pictures: list[Tensor], *, features: str) -> list:
         """Return what the generator makes of each batch, in one pass where sizes allow."""
@@ -129,6 +135,11 @@ class CUT(OneWay):
             expected = bare(heads)(wanted)
         pairs = zip(described, expected, strict=True)
         return torch.stack([patch_nce(q, k, temperature=self.options.nce_temperature) for q, k in pairs]).mean()
+
+
+def _mirrored(pictures: Tensor, mirrored: Tensor | None) -> Tensor:
+    """Return pictures as they are, or mirrored where the draw is true."""
+    return pictures if mirrored is None else torch.where(mirrored, pictures.flip(3), pictures)
 
 
 def _patches(feature: Tensor, places: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from cyclegan.config import CycleGANConfig, TrainConfig
 from cyclegan.methods.image_pool import ImagePool
-from cyclegan.methods.losses import called_real, gan_loss, judging_loss, through
+from cyclegan.methods.losses import called_real, extra_terms, frames_of, gan_loss, judging_loss, through
 from cyclegan.methods.method import Batch, Loss, Method, OptimiserGroup, bare
 from cyclegan.networks import build_discriminator, build_generator
 
@@ -69,8 +69,10 @@ class CycleGAN(Method):
         real_a, real_b = batch["real_a"], batch["real_b"]
         identity_a = weights.lambda_identity * weights.lambda_cycle_a
         identity_b = weights.lambda_identity * weights.lambda_cycle_b
-        fake_b, *idt_b = through(gen_ab, real_a, *([real_b] if identity_b else []), together=self.batch_passes)
-        fake_a, *idt_a = through(gen_ba, real_b, *([real_a] if identity_a else []), together=self.batch_passes)
+        frames_a, frames_b = frames_of(batch, "a"), frames_of(batch, "b")
+        made_b = through(gen_ab, *frames_a, *([real_b] if identity_b else []), together=self.batch_passes)
+        made_a = through(gen_ba, *frames_b, *([real_a] if identity_a else []), together=self.batch_passes)
+        fake_b, fake_a = made_b[0], made_a[0]
         total = real_a.new_zeros(())
 
         if weights.lambda_gan:
@@ -85,11 +87,14 @@ class CycleGAN(Method):
             terms["cycle_b"] = F.l1_loss(gen_ab(fake_a), real_b)
             total = total + weights.lambda_cycle_b * terms["cycle_b"]
         if identity_a:
-            terms["identity_a"] = F.l1_loss(idt_a[0], real_a)
+            terms["identity_a"] = F.l1_loss(made_a[-1], real_a)
             total = total + identity_a * terms["identity_a"]
         if identity_b:
-            terms["identity_b"] = F.l1_loss(idt_b[0], real_b)
+            terms["identity_b"] = F.l1_loss(made_b[-1], real_b)
             total = total + identity_b * terms["identity_b"]
+        for way, frames, made in (("ab", frames_a, made_b), ("ba", frames_b, made_a)):
+            for name, (weight, term) in extra_terms(weights, way, frames, made, self.fixed.get("segmenter")).items():
+                total, terms[name] = total + weight * term, term
         return total, terms, {"fake_a": fake_a.detach(), "fake_b": fake_b.detach()}
 
     def remember(self, fakes: Batch, keep: Tensor) -> Batch:

@@ -1,12 +1,16 @@
-"""The terms of the objective: adversarial (paper eq. 1, section 4), cycle (eq. 2), identity (section 5.2)."""
+"""Terms of the objectives: adversarial (paper eq. 1, section 4), semantic, temporal."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cyclegan.methods.method import bare
+from cyclegan.config import MOTION
+from cyclegan.methods.method import Batch, bare
 
 
 def gan_loss(logits: Tensor, *, real: bool, mode: str, for_discriminator: bool) -> Tensor:
@@ -69,3 +73,74 @@ def judging_loss(
     if mode == "wgan_gp":
         loss = loss + lambda_gp * gradient_penalty(bare(discriminator), real, fake)
     return loss / 2
+
+
+def semantic_loss(segmenter: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+    """Return the cross entropy of a segmenter's reading of translations against its own reading of their inputs, a mean
+    over pixels: one of the two terms of CyCADA's semantic consistency (Hoffman et al. 2018, eq. 4).
+
+    Args:
+        segmenter: pictures → logits (N, classes, h, w); frozen.
+        real, fake: inputs and translations, (N, 3, H, W) in [-1, 1].
+    """
+    with torch.no_grad():
+        read = segmenter(real).argmax(1)
+    return F.cross_entropy(segmenter(fake), read)
+
+
+def stillness(one: Tensor, other: Tensor) -> Tensor:
+    """Return how still each pixel is between two frames, from 0 (moves) to 1, as `translation.smoothing` sees it.
+
+    exp(−(d / MOTION)²), where d is the largest change of a channel, in grey levels, averaged over 3×3 pixels, because a
+    camera's noise would count as motion; of that the largest of 3×3, because a passing edge changes a network's result
+    next to it, too.
+
+    Args:
+        one, other: (N, 3, H, W) in [-1, 1].
+
+    Returns:
+        (N, 1, H, W), without gradients.
+    """
+    change = 127.5 * (one - other).detach().abs().amax(1, keepdim=True)
+    near = F.max_pool2d(F.avg_pool2d(change, 3, 1, 1, count_include_pad=False), 3, 1, 1)
+    return torch.exp(-((near / MOTION) ** 2))
+
+
+def temporal_loss(frame: Tensor, following: Tensor, fake: Tensor, following_fake: Tensor) -> Tensor:
+    """Return the mean difference of two neighbouring frames' translations, each pixel weighted by its stillness (the
+    short-term loss of Lai et al. 2018, arXiv 1808.00449, without optical flow).
+
+    A frame that is given as its own follower counts as 0, because it has none.
+
+    Args:
+        frame, following: inputs, (N, 3, H, W) in [-1, 1].
+        fake, following_fake: their translations.
+    """
+    follows = (frame != following).flatten(1).any(1)[:, None, None, None]
+    return (stillness(frame, following) * follows * (fake - following_fake).abs()).mean()
+
+
+def frames_of(batch: Batch, domain: str) -> list[Tensor]:
+    """Return a domain's pictures, and the frames that follow them where the batch has those."""
+    return [batch[name] for name in (f"real_{domain}", f"next_{domain}") if name in batch]
+
+
+def extra_terms(
+    options: Any, way: str, frames: Sequence[Tensor], made: Sequence[Tensor], segmenter: nn.Module | None
+) -> dict[str, tuple[float, Tensor]]:
+    """Return the weight and the value of one direction's semantic and temporal terms by name; none of weight 0.
+
+    Args:
+        options: with `config.method_options.ExtraTerms`.
+        way: "ab" or "ba".
+        frames: see `frames_of`.
+        made: their translations; more may follow.
+        segmenter: of the semantic term.
+    """
+    found = {}
+    if options.lambda_semantic and way[0] in options.read:
+        assert segmenter is not None, "the trainer gives it to the method"
+        found[f"semantic_{way}"] = options.lambda_semantic, semantic_loss(segmenter, frames[0], made[0])
+    if options.lambda_temporal and len(frames) > 1:
+        found[f"temporal_{way}"] = options.lambda_temporal, temporal_loss(*frames, *made[:2])
+    return found

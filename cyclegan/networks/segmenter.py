@@ -47,6 +47,32 @@ def build_segmenter(name: str, classes: int, *, pretrained: bool = False) -> nn.
     raise ConfigError("{name} isn't a segmenter: {known}", name=name, known=", ".join(SEGMENTERS))
 
 
+class Reader(nn.Module):
+    """A frozen segmenter as a part of a loss, always in evaluation mode. Gradients flow through it to the pictures.
+
+    Args:
+        network: see `build_segmenter`.
+        side: width and height in pixels at which it looks at pictures.
+    """
+
+    def __init__(self, network: nn.Module, side: int) -> None:
+        super().__init__()
+        self.network, self.side = network, side
+        self.eval().requires_grad_(False)
+
+    def train(self, mode: bool = True) -> Reader:
+        """Return itself in evaluation mode, whatever `mode` is."""
+        return super().train(False)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Return logits (N, classes, side, side) for pictures (N, 3, H, W) in [-1, 1] of any size."""
+        size = (self.side, self.side)
+        if pictures.shape[2:] != size:
+            # With antialiasing, as the pictures were resized that it was trained on.
+            pictures = F.interpolate(pictures, size, mode="bilinear", antialias=True)
+        return self.network(pictures)
+
+
 class UNet(nn.Module):
     """A U-Net with batch norm, whose finest maps have stride 2. See `build_segmenter`."""
 

@@ -33,6 +33,7 @@ from cyclegan.training.background import TrainerSnapshot
 from cyclegan.training.changes import PICTURES, Change, changed_settings, other_pictures
 from cyclegan.training.initial import StartWeights
 from cyclegan.training.progress import ProgressWriter
+from cyclegan.training.semantic import SemanticSegmenter
 from cyclegan.training.trainer import Trainer
 
 EXAMPLES = 4
@@ -68,6 +69,7 @@ class Run:
             returns a note about it, or nothing.
         start: returns the weights that a new run starts from; None for random ones.
         splits: the data set, to refuse another one than the run's; None compares nothing.
+        segmenter: that of `--lambda_semantic`, to be recorded, and compared with the one of the start before.
 
     Raises:
         CheckpointError: the folder can't be written, is in use, holds another run or one of other pictures, or can't
@@ -77,8 +79,10 @@ class Run:
     def __init__(
         self, config: TrainConfig, accelerator: Any, *, restore: Callable[[], Any] | None = None,
         start: Callable[[], StartWeights] | None = None, splits: Splits | None = None,
+        segmenter: SemanticSegmenter | None = None,
     ) -> None:
         self.config, self.accelerator, self._restore, self._splits = config, accelerator, restore, splits
+        self._segmenter = {"semantic_segmenter": segmenter.record} if segmenter else {}
         # A state that is named has its own weights.
         self._start = start if config.run.resume in ("auto", "none") else None
         self.folder = Path(config.run.output_dir)
@@ -203,6 +207,7 @@ class Run:
                 message("--{name} was {then} when this run began, now {now}", name=name, then=then, now=now)
                 for name, then, now in changes
             ]
+            self._compare_segmenters(before)
         elif self._forgotten and changes:  # Nobody takes a start that ended before it trained for a run.
             self.notes.append(message(
                 "the last start in {folder} ended before any of its training was saved, so this one starts afresh: "
@@ -216,9 +221,19 @@ class Run:
         started = before.get("started_from") if begun else self._start and self._start().record()
         self._started_from = started if isinstance(started, dict) else None
         with explained_writes(path):
-            write_json(path, {"run_id": run_id, "config": values}
+            write_json(path, {"run_id": run_id, "config": values} | self._segmenter
                        | ({"started_from": self._started_from} if self._started_from else {}))  # fmt: skip
         return run_id
+
+    def _compare_segmenters(self, before: Mapping[str, Any]) -> None:
+        """Note that the segmenter of the semantic term has other weights than at the start before."""
+        then, now = (each.get("semantic_segmenter") for each in (before, self._segmenter))
+        if isinstance(then, dict) and now and then.get("weights") != now["weights"]:
+            self.notes.append(message(
+                "warning: the segmenter of --lambda_semantic has other weights ({now}) than at the run's last start "
+                "({then}), so its term differs from here on; --semantic_segmenter can name the former one's folder",
+                now=now["weights"], then=then.get("weights"),
+            ))  # fmt: skip
 
     def _check_pictures(self, changes: Sequence[Change]) -> None:
         """Raise CheckpointError if the run was trained on other pictures, which a named state continues with a note."""
@@ -423,6 +438,7 @@ class Run:
             record["measured_on"] = self._measured_on
         if started_from:
             record["started_from"] = started_from
+        record |= self._segmenter
         weights, networks = snapshot.weights, snapshot.state["shared"]["networks"]
         if self.config.run.save_discriminators:
             weights = weights | {name: state for name, state in networks.items() if name.startswith("disc")}

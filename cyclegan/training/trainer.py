@@ -23,6 +23,7 @@ from cyclegan.training.averages import AveragedWeights, RunningMeans
 from cyclegan.training.diff_augment import DiffAugment
 from cyclegan.training.resolve import resolve_auto
 from cyclegan.training.schedule import Schedule
+from cyclegan.training.semantic import SemanticSegmenter
 
 BAD_STEPS_IN_A_ROW = 10
 LOOK_S = 1.0
@@ -41,12 +42,15 @@ class Trainer:
             settings are resolved for the accelerator's device, except the precision, which is the accelerator's.
         data: from `cyclegan.data.open_data`.
         accelerator: device, precision and processes. Its gradient_accumulation_steps must be the config's.
+        segmenter: of `--lambda_semantic`, see `open_segmenter`.
 
     Raises:
         ConfigError: the method can't accumulate gradients.
     """
 
-    def __init__(self, config: TrainConfig, data: Data, accelerator: Accelerator) -> None:
+    def __init__(
+        self, config: TrainConfig, data: Data, accelerator: Accelerator, segmenter: SemanticSegmenter | None = None
+    ) -> None:
         self.config = config = resolve_auto(config, accelerator.device)
         self.data, self.accelerator = data, accelerator
         self.global_step = 0
@@ -64,6 +68,8 @@ class Trainer:
         torch.manual_seed(config.run.seed)
         self.method = build_method(config, process_index=accelerator.process_index)
         _check_accumulation(config, self.method.groups)
+        if segmenter is not None:
+            self.method.fixed = {**self.method.fixed, "segmenter": segmenter.reader}
         if type(self.method).prepare is not Method.prepare:
             self.method.prepare(_first_batch(config, data, accelerator))
         # Weights are equal everywhere; dropout and the like then differ between processes.

@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageChops, ImageFilter
 
+from cyclegan.config import MOTION
 from cyclegan.errors import ImageError
 
 # The share of the frame before that `strength=1` keeps where nothing moves: an average over about ten frames. Keeping
 # all of it would never forget, so daylight could not fade.
 MOST_KEPT = 0.9
-# Grey levels: where the input changes by this much, its share has fallen to a third.
-MOTION = 6.0
 # Grey levels: a pixel whose input changes by less counts as still when flicker is measured.
 STILL = 3
 

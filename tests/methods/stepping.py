@@ -20,7 +20,7 @@ class FirstBatch:
         yield {name: torch.zeros(1, self.size, self.size, 3, dtype=torch.uint8) for name in ("real_a", "real_b")}
 
 
-def make(method, *, loss=None, model=None, optim=None, precision="no", size=32, **run):
+def make(method, *, loss=None, model=None, optim=None, precision="no", size=32, segmenter=None, **run):
     run = {"seed": 3, **run}
     config = TrainConfig(
         data=DataConfig(dataset="none"),
@@ -29,7 +29,7 @@ def make(method, *, loss=None, model=None, optim=None, precision="no", size=32, 
         optim=OptimConfig(**(optim or {})),
         run=RunConfig(output_dir="none", method=method, **run),
     )
-    return Trainer(config, FirstBatch(size), Accelerator(cpu=True, mixed_precision=precision))
+    return Trainer(config, FirstBatch(size), Accelerator(cpu=True, mixed_precision=precision), segmenter)
 
 
 def batch(seed=0, count=1, size=32, dtype=torch.float32):
@@ -38,25 +38,25 @@ def batch(seed=0, count=1, size=32, dtype=torch.float32):
             for name in ("real_a", "real_b")}  # fmt: skip
 
 
-def assert_resumes_exactly(**settings):
+def assert_resumes_exactly(*, pictures=batch, **settings):
     """A state in the middle of a run leads another trainer, of another seed, to the same losses and weights."""
     trainer = make(**settings)
     for seed in range(3):
-        trainer.step(batch(seed))
+        trainer.step(pictures(seed))
     state = copy.deepcopy(trainer.state_dict())
-    expected = [trainer.step(batch(seed)) for seed in (3, 4)]
+    expected = [trainer.step(pictures(seed)) for seed in (3, 4)]
     other = make(**settings, seed=99)
     torch.manual_seed(1234)
     other.load_state_dict(state)
     for seed, losses in zip((3, 4), expected, strict=True):
-        found = other.step(batch(seed))
+        found = other.step(pictures(seed))
         assert {name: value.item() for name, value in found.items()} == {n: v.item() for n, v in losses.items()}
     for name, network in trainer.networks.items():
         other_weights = other.networks[name].state_dict()
         assert all(torch.equal(value, other_weights[key]) for key, value in network.state_dict().items())
 
 
-def assert_steps_between_processes(**settings):
+def assert_steps_between_processes(*, pictures=batch, **settings):
     """DDP finds every weight's gradient in each step, and the steps are those of one process without it."""
     trainer, alone = make(**settings), make(**settings)
     with pytest.MonkeyPatch.context() as patch:
@@ -68,9 +68,9 @@ def assert_steps_between_processes(**settings):
             networks[name] = torch.nn.parallel.DistributedDataParallel(network)
         for seed in range(3):
             torch.manual_seed(seed)
-            found = trainer.step(batch(seed))
+            found = trainer.step(pictures(seed))
             torch.manual_seed(seed)
-            for name, value in alone.step(batch(seed)).items():
+            for name, value in alone.step(pictures(seed)).items():
                 torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-5)
     finally:
         torch.distributed.destroy_process_group()

@@ -83,7 +83,7 @@ def evaluate(
     )  # fmt: skip
     ways = tuple(directions or infos[0].directions)
     evaluator.check(ways)
-    for sentence in evaluator.notes(ways):
+    for sentence in evaluator.notes(ways, infos):
         note(sentence)
     return evaluator.score(source, epochs, directions=ways, name=name, output=output, progress=progress)
 
@@ -124,8 +124,8 @@ class Evaluator:
                     "{direction}, {score}: {reason}", direction=ways[0], score=name, reason=parts[0].lacking[name]
                 )
 
-    def notes(self, ways: Sequence[Direction]) -> Iterator[Message]:
-        """Yield sentences about what isn't measured in these directions, or on which pictures."""
+    def notes(self, ways: Sequence[Direction], infos: Sequence[CheckpointInfo] = ()) -> Iterator[Message]:
+        """Yield sentences about what isn't measured in these directions, on which pictures, or by whom, of epochs."""
         parts = [self._part(way) for way in ways]
         if any(part.test.split == "train" for part in parts):
             yield message(
@@ -137,6 +137,13 @@ class Evaluator:
                 "left out: {n} picture that can't be read, such as {example}",
                 "left out: {n} pictures that can't be read, such as {example}", len(self.left_out),
                 example=self.left_out[0],
+            )  # fmt: skip
+        trained_by = {info.read_by for info in infos} - {""}
+        biased = [score.name for score in parts[0].scores if getattr(score, "judge", "") in trained_by]
+        if biased:
+            yield message(
+                "warning: {scores}: the segmenter that judges is the one that --lambda_semantic trained with, so the "
+                "figures flatter; --segmenter DIR names another judge", scores=", ".join(biased),
             )  # fmt: skip
         lacking: dict[str, list[str]] = {}
         for score in chosen_scores(self.named):
@@ -438,5 +445,5 @@ def facts(config: DataConfig, test: TestSet, describer: Describer | None, scores
         "features": describer.name if describer else None,
         "features_weights": describer.weights or "usual" if describer else None,
         "segmenter": next((about for s in scores if (about := getattr(s, "about", None)) is not None), None),
-        "segmenter_weights": judge.weights if judge else None,
+        "segmenter_weights": judge.fingerprint if judge else None,
     }

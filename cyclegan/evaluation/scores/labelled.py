@@ -80,6 +80,11 @@ class Segmentation(OfLabels):
                 self.problem = error
 
     @property
+    def judge(self) -> str:
+        """The fingerprint of the segmenter's weights, "" without one."""
+        return self.segmenter.fingerprint if self.segmenter else ""
+
+    @property
     def about(self) -> dict[str, Any] | None:
         """The facts that the figures depend on."""
         if self.segmenter is None:

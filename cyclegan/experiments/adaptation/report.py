@@ -41,7 +41,7 @@ FIGURES = {"pixel": "pixel accuracy", "classes": "class accuracy", "iou": "class
 ENOUGH = 0.02
 """A gap in a figure that is narrower than this isn't shared out."""
 Readings = Mapping[str, Mapping[int, Reading]]
-"""What segmenters read, by row and seed."""
+"""The answers of segmenters, by row and seed."""
 
 
 def figures_of(matrices: np.ndarray) -> dict[str, np.ndarray]:

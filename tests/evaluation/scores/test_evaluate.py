@@ -10,12 +10,13 @@ from PIL import Image
 
 from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.config import DataConfig
+from cyclegan.data.streets import PALETTE
 from cyclegan.errors import UserError
 from cyclegan.evaluation.scores import evaluate as module
 from cyclegan.evaluation.scores.evaluate import evaluate
 from cyclegan.evaluation.scores.report import read_report, writing
 from cyclegan.evaluation.scores.tables import csv_text, markdown, text
-from cyclegan.evaluation.segmenter import Segmenter, save_segmenter
+from cyclegan.evaluation.segmenter import Segmenter, load_segmenter, save_segmenter
 from cyclegan.networks.segmenter import build_segmenter
 from tests.blocks import CLASSES, write_blocks
 from tests.ui.conftest import write_epoch
@@ -179,6 +180,20 @@ def test_what_the_data_lack_is_noted_once_for_both_directions(run):
     report = evaluate(LocalSource(run), DATA, note=lambda each: notes.append(str(each)))
     assert notes == ["labels: the target isn't label maps of known classes"]
     assert "kid" in report.section("ab", "scores")["epoch-0002"]
+
+
+def test_a_judge_that_the_training_read_with_is_noted(run):
+    weights = load_segmenter(None, PALETTE).fingerprint
+    for epoch, known in ((1, "1234"), (2, weights)):
+        path = run / f"epoch-{epoch:04d}" / "checkpoint.json"
+        record = json.loads(path.read_text()) | {"semantic_segmenter": {"name": "", "weights": known}}
+        path.write_text(json.dumps(record))
+    for epochs, count in ((1, 0), (2, 1)):
+        notes = []
+        evaluate(LocalSource(run), DATA, epochs=[epochs], scores=["segmentation", "kid"],
+                 note=lambda each, notes=notes: notes.append(str(each)))  # fmt: skip
+        assert len(notes) == count
+    assert notes[0].startswith("warning: segmentation: the segmenter that judges is the one that --lambda_semantic")
 
 
 def test_without_test_pictures_the_training_pictures_are_scored(run):
