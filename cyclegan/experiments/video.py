@@ -21,7 +21,7 @@ from cyclegan.translation.video_io import Frame, Video
 SIZES = (208, 384)
 """Pixels of the shorter side at which the rows translate, as in the GTA experiment."""
 MOST_SECONDS, PICTURES, SHOWN_S = 20.0, 40, Fraction(1, 2)
-"""Of a recording, the first seconds are shown; of a test set without one, so many pictures, each for half a second."""
+"""The seconds of a recording that are shown; without one, the test pictures, and the seconds of each."""
 
 
 def write_videos(
