@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from pathlib import Path
+from contextlib import suppress
 from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
 from cyclegan.checkpoints.progress import MetricsLog
 from cyclegan.config import DIRECTIONS, direction_name
+from cyclegan.errors import ImageError
 from cyclegan.evaluation.figures import FIGURES
 from cyclegan.experiments.plan import Plan
 from cyclegan.files import whole_file
@@ -26,17 +27,19 @@ def write_grids(plan: Plan, report: Mapping[str, Any]) -> dict[str, str]:
     """Write pictures-ab.png and pictures-ba.png of the rows that are scored, and return their names by direction."""
     found = {}
     for way in DIRECTIONS:
-        strips: dict[str, Path] = {}
+        strips: dict[str, Image.Image] = {}
         runs = [(row["name"], plan.output / "runs" / run["folder"]) for row in report["rows"] for run in row["runs"]]
         for kind in ("inputs", "shown", "truth"):
             for name, folder in runs:
                 path = folder / f"{kind}-{way}.png"
-                if path.is_file():  # The first seed's; inputs and truth are the same for all.
-                    strips.setdefault(name if kind == "shown" else {"inputs": "input"}.get(kind, kind), path)
+                label = name if kind == "shown" else {"inputs": "input"}.get(kind, kind)
+                if path.is_file() and label not in strips:  # The first seed's; inputs and truth are the same for all.
+                    with suppress(ImageError):  # A damaged one is made again when its run is scored.
+                        strips[label] = open_image(path)
         if strips:
             found[way] = f"pictures-{way}.png"
             with whole_file(plan.output / found[way]) as part:
-                grid({name: open_image(path) for name, path in strips.items()}).save(part, "PNG", optimize=True)
+                grid(strips).save(part, "PNG", optimize=True)
     return found
 
 

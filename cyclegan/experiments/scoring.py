@@ -18,6 +18,7 @@ from cyclegan.evaluation.scores.report import OtherFactsError, ScoresError, read
 from cyclegan.evaluation.scores.sets import TestSet, evenly
 from cyclegan.experiments.plan import SCORES_NAME, Training
 from cyclegan.files import read_json, whole_file, write_json
+from cyclegan.images import open_image
 from cyclegan.translation.translator import Translator
 
 SHOWN = 6
@@ -62,6 +63,8 @@ class Scorer:
         path = training.folder / _DONE
         with suppress(UserError):  # Missing or damaged.
             if read_json(path) == done and checked(read_report(scores_folder(source), SCORES_NAME, source.name)):
+                for strip in training.folder.glob("*-*.png"):
+                    open_image(strip)
                 return
         wanted = {"epochs": self.epochs, "directions": training.directions, "name": SCORES_NAME, "progress": progress}
         try:

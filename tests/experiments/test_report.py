@@ -114,6 +114,14 @@ def test_grids_have_inputs_rows_and_truth(make_report):
     assert [int(grid[48, 190 + 100 * column + 48, 0]) for column in range(3)] == [0, 1, 2]
 
 
+def test_a_damaged_strip_leaves_the_others(make_report):
+    plan = make_report({"good-0": (0.5, 0.3, 0.8), "bad-0": (0.4, 0.1, 0.8)})
+    (plan.output / "runs" / "bad-0" / "shown-ab.png").write_text("x")
+    write_report(plan, "", None)
+    grid = np.asarray(Image.open(plan.output / "pictures-ab.png"))
+    assert len(grid) == 3 * 100  # Input, good, truth.
+
+
 def test_a_report_before_any_run_says_so(tmp_path):
     plan = make_plan(EXPERIMENTS["pool"], None, "tiny", [0], tmp_path / "out")
     text = markdown(gather(plan), {})

@@ -73,3 +73,10 @@ def test_a_damaged_file_is_measured_again(scored, file):
     (folder / file).write_text("x")
     assert score("first")[0] == ["first", "first"]
     assert json.loads((folder / file).read_text())
+
+
+def test_a_damaged_picture_of_the_report_is_made_again(scored):
+    folder, score = scored
+    score("first")
+    (folder / "shown-ab.png").write_text("x")
+    assert score("first")[0] == ["first", "first"]
