@@ -66,18 +66,21 @@ def main() -> int:
     args = parser.parse_args()
     torch.set_num_threads(1)
     dataset = f"streets:count={args.pictures},test_count={args.pictures},size={args.size}"
-    with tempfile.TemporaryDirectory() as folder, tqdm(total=2 * args.pictures * args.epochs, unit="picture") as bar:
+    with tempfile.TemporaryDirectory() as folder, tqdm(total=args.pictures * args.epochs, unit="picture") as bar:
         run = Path(folder) / "run"
         write_run(run, args.epochs, args.size)
         source, config = LocalSource(run), DataConfig(dataset, crop_size=args.size, load_size=args.size)
         test = TestSet(find_data(config), config, "ab")
         _ = [test.inputs[i] for i in range(len(test.inputs))]  # Drawn before, because both need them.
         plain = yardstick(source, test, args.epochs, bar)
+
+        def show(_: str, done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        bar.reset()
         began = time.process_time()
-        evaluate(
-            source, dataset, epochs="all", scores=("kid", "pairs", "collapse"), device="cpu",
-            progress=lambda what, done, total: "epoch" in what and done == total and bar.update(total),
-        )  # fmt: skip
+        evaluate(source, dataset, epochs="all", scores=("kid", "pairs", "collapse"), device="cpu", progress=show)
         whole = time.process_time() - began
     report = {
         "command": f"python -m benchmarks.evaluate_cost --pictures {args.pictures} --epochs {args.epochs} "
