@@ -21,7 +21,7 @@ from cyclegan.data import find_data, name_domains
 from cyclegan.data.streets import StreetsSpec
 from cyclegan.errors import ConfigError, message
 from cyclegan.experiments.paper import TO_LABELS, TO_PHOTO
-from cyclegan.experiments.spec import Experiment, Row, config_of, one_way
+from cyclegan.experiments.spec import SOURCE_SEGMENTER, Experiment, Row, config_of, one_way
 from cyclegan.files import read_json, write_json
 
 VERSION, FILE = 1, "experiment.json"
@@ -131,6 +131,8 @@ class Plan:
         folder = self.output / "runs" / "-".join([row.slug, *(ways if single else ()), str(seed)])
         full = {**settings, **({"direction": ways[0]} if single else {}), "seed": seed}
         full |= {"output_dir": str(folder), "resume": "auto"}
+        if full.get("semantic_segmenter") == SOURCE_SEGMENTER:
+            full["semantic_segmenter"] = str(segmenter_folder(self.output, SOURCE_SEGMENTER, seed))
         return Training(row, seed, ways, full, config_of(full, row.name), folder)
 
     def pictures_of(self, training: Training) -> int:
@@ -140,6 +142,11 @@ class Plan:
         seen = config.optim.total_epochs * epoch
         most = config.optim.max_steps
         return seen if most is None else min(seen, most * config.optim.batch_size)
+
+
+def segmenter_folder(output: Path, row: str, seed: int) -> Path:
+    """Return the folder of a row's segmenter in an adaptation."""
+    return output / "segmenters" / f"{row}-{seed}" / "network"
 
 
 def make_plan(experiment: Experiment, dataset: str | None, scale: str, seeds: Sequence[int], output: Path) -> Plan:

@@ -110,9 +110,14 @@ def run_facts(training: Training) -> dict[str, Any]:
 
 
 def _portable(training: Training) -> dict[str, Any]:
-    """Return a run's settings with its folder as seen from the experiment's parent, for readers elsewhere."""
-    folders = {"dataset": _named(training.settings["dataset"]), "output_dir": "/".join(training.folder.parts[-3:])}
-    return {**training.settings, **folders}
+    """Return a run's settings with folders as seen from the experiment's parent, for readers elsewhere."""
+    output, found = training.folder.parents[1], dict(training.settings)
+    for name in ("dataset", "semantic_segmenter", "output_dir"):
+        if name in found:
+            path = Path(str(found[name]))
+            inside = path.is_relative_to(output)
+            found[name] = f"{output.name}/{path.relative_to(output)}" if inside else _named(found[name])
+    return found
 
 
 def _named(dataset: str) -> str:

@@ -41,6 +41,9 @@ class Scale:
     dataset: str
 
 
+SOURCE_SEGMENTER = "source-only"
+"""In an adaptation, `semantic_segmenter`: the one that learned from the source as it is, with the row's seed."""
+
 _QUIET = {"samples_every": 0, "num_workers": 0, "keep_training_state": 1}
 SCALES: Mapping[str, Scale] = {
     "tiny": Scale(
@@ -236,7 +239,12 @@ EXPERIMENTS: Mapping[str, Experiment] = {e.name: e for e in (
         Row(f"pool of {size}" if size else "no pool", {"pool_size": size}) for size in (50, 0))),
     Experiment("gta", "The GTA experiment: slope × weights (cycle/identity) × preparation", _gta(),
                at={"paper": {"crop_size": 196, "load_size": 224}}, every_epoch=True),
-    Experiment("adaptation", "Does translation help a segmenter?", (Row("CycleGAN", {}),), adapts=True),
+    Experiment("adaptation", "Does translation help a segmenter?", (
+        Row("CycleGAN", {}),
+        Row("CycleGAN, labels kept", {
+            "lambda_semantic": 1.0, "semantic_segmenter": SOURCE_SEGMENTER, "semantic_domain": "a",
+        }),
+    ), adapts=True),
 )}  # fmt: skip
 """The given experiments by name. On GTA's load_size the source is silent."""
 

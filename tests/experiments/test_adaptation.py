@@ -139,17 +139,18 @@ def start(tmp_path, fake_trainer, monkeypatch):
 
 def test_all_rows_learn_for_as_long_and_a_second_start_repeats_nothing(start, capsys):
     assert start("--seeds", "2") == 0
-    assert start.started() == ["cyclegan-0", "cyclegan-1"]
-    assert sorted(start.trained) == [(2, 0, 4)] * 4 + [(2, 1, 4)] * 4
+    assert start.started() == [f"cyclegan{kept}-{seed}" for seed in (0, 1) for kept in ("", "-labels-kept")]
+    assert sorted(start.trained) == [(2, 0, 4)] * 5 + [(2, 1, 4)] * 5
     found = json.loads((start.out / "report.json").read_text())
-    assert set(found["rows"]) == {*PLAIN, "CycleGAN", "blind"} and found["tests"] == 3
+    assert set(found["rows"]) == {*PLAIN, "CycleGAN", "CycleGAN, labels kept", "blind"} and found["tests"] == 3
     assert all(set(row["figures"]["iou"]) == {"0", "1"} for name, row in found["rows"].items() if name != "blind")
     assert "kept" in found["rows"]["CycleGAN"] and "kept" not in found["rows"]["Oracle"]
     text = (start.out / "README.md").read_text()
-    assert "day → night" in text and "*ceiling: the target, with its labels*" in text and "train_accelerate.py" in text
+    assert "day → night" in text and "*ceiling: the target, with its labels*" in text and "--dataset out/data" in text
+    assert "--semantic_segmenter out/segmenters/source-only-0/network --semantic_domain a" in text
     assert str(start.out.parent) not in text and (start.out / "read.png").is_file()
     assert start("--seeds", "2") == 0
-    assert len(start.trained) == 8 and "was trained before" in capsys.readouterr().out
+    assert len(start.trained) == 10 and "was trained before" in capsys.readouterr().out
     assert start("--seeds", "2", "--target", f"{STREETS},seed=3@b") == 1
     assert "another target" in capsys.readouterr().err
     assert main(["experiment", "--render", "--output", str(start.out)]) == 0
@@ -159,7 +160,7 @@ def test_a_translator_that_was_trained_anew_gets_a_new_segmenter(start, make_che
     assert start() == 0
     make_checkpoint(start.out / "runs" / "cyclegan-0", 2, seed=7)
     assert start() == 0
-    assert len(start.trained) == 5
+    assert len(start.trained) == 6
 
 
 @pytest.mark.parametrize("words", [("--dataset", "streets"), ("--study", "s"), ("--scores", "kid")])

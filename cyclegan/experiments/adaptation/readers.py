@@ -31,7 +31,7 @@ from cyclegan.evaluation.scores.sets import evenly
 from cyclegan.evaluation.segmenter import Segmenter, load_segmenter, save_segmenter, square_config
 from cyclegan.evaluation.segmenter_training import Labelled, read_labelled, train_segmenter
 from cyclegan.experiments.adaptation.pair import Pair, chosen
-from cyclegan.experiments.plan import Training
+from cyclegan.experiments.plan import Training, segmenter_folder
 from cyclegan.experiments.scoring import SHOWN, save_strip
 from cyclegan.files import read_json, whole_file, write_json
 from cyclegan.images import prepare_for_evaluation, resize
@@ -148,7 +148,7 @@ class Readers:
         )  # fmt: skip
         folder = self.place(name, seed)
         folder.mkdir(parents=True, exist_ok=True)
-        save_segmenter(segmenter, folder / "network")
+        save_segmenter(segmenter, segmenter_folder(self.folder.parent, name, seed))
         tests, labels = self._tests("target")
         found = {"target": self._matrices(segmenter, tests, labels)}
         if source_tests is not None:
@@ -159,7 +159,8 @@ class Readers:
         write_json(folder / DONE, known)
 
     def _oracle(self, seed: int) -> Segmenter:
-        return load_segmenter(self.place(slug(ORACLE), seed) / "network", self.pair.classes, device=self.device)
+        folder = segmenter_folder(self.folder.parent, slug(ORACLE), seed)
+        return load_segmenter(folder, self.pair.classes, device=self.device)
 
     def _matrices(self, segmenter: Segmenter, pictures: list[Image.Image], labels: Sequence[np.ndarray]) -> np.ndarray:
         count = self.pair.classes.count
