@@ -1,7 +1,7 @@
 """Flicker and KID of runs with and without --lambda_temporal, on recordings that are drawn here.
 
     python -m benchmarks.temporal
-    python -m benchmarks.temporal --weights 0 10 30 --seeds 0 1 2 --epochs 20
+    python -m benchmarks.temporal --weights 0 10 40 --seeds 0 1 2 --epochs 20
 
 A recording pans over wide scenes of streets, by day for A and by night for B, and stands still half of the time. Each
 frame has a camera's noise, and a dashboard that never moves. For each weight and seed the trainer runs as a program on
@@ -182,7 +182,7 @@ def table(summaries: dict[str, Any]) -> str:
 def main() -> int:
     """Draw, train, measure, and write the report after each run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--weights", type=float, nargs="+", default=[0, 10], help="0 first, then those to compare")
+    parser.add_argument("--weights", type=float, nargs="+", default=[0, 40], help="0 first, then those to compare")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="seeds of the runs")
     parser.add_argument("--scenes", type=int, default=12, help=f"scenes of each recording, {FRAMES} frames of each")
     parser.add_argument("--test_scenes", type=int, default=60, help="held-back scenes for KID, one frame of each")
