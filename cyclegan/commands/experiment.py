@@ -54,7 +54,7 @@ def add_experiment_command(add: Callable[..., argparse.ArgumentParser]) -> None:
                      help="segmenter of the photos, see python -m cyclegan segmenter (default: the one that comes with "
                      "the package, for streets)")
     sub.add_argument("--video", type=file_path, default=None, metavar="FILE",
-                     help="a recording of domain A, whose first 20 seconds are shown under all rows, as videos at 208 "
+                     help="a recording of domain A, whose first 10 seconds are shown under all rows, as videos at 208 "
                      "and 384 pixels (default: no video; for gta, one of test pictures)")
     sub.add_argument("--device", default=None, help="where to score: cpu, cuda, cuda:1, mps; chosen if not given")
     sub.add_argument("--study", type=file_path, default=None, metavar="DIR",

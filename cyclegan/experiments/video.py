@@ -20,8 +20,10 @@ from cyclegan.translation.video_io import Frame, Video
 
 SIZES = (208, 384)
 """Pixels of the shorter side at which the rows translate, as in the GTA experiment."""
-MOST_SECONDS, PICTURES, SHOWN_S = 20.0, 40, Fraction(1, 2)
-"""The seconds of a recording that are shown; without one, the test pictures, and the seconds of each."""
+MOST_SECONDS, RATE = 10.0, 15
+"""The seconds of a recording that are shown, and about how many frames of each: every row translates all of them."""
+PICTURES, SHOWN_S = 40, Fraction(1, 2)
+"""Without a recording, the test pictures, and the seconds for which each is shown."""
 
 
 def write_videos(
@@ -68,19 +70,20 @@ def write_videos(
         streams = {"input": counted(first)}
         streams |= {name: shown(part, each) for part, (name, each) in zip(others, translators.items(), strict=True)}
         target = plan.output / f"video-{size}.mp4"
-        rate = Video(video).info.rate if video else 1 / SHOWN_S
-        write_split_screen(target, streams, rate=rate)
+        write_split_screen(target, streams, rate=Fraction(RATE) if video else 1 / SHOWN_S)
         written.append(target)
     return written
 
 
 def _of_video(video: Video, size: int) -> tuple[Iterator[Frame], int]:
+    every = max(1, round(video.info.rate / RATE))
+
     def frames() -> Iterator[Frame]:
-        for frame in video.frames(end=MOST_SECONDS):
+        for frame in video.frames(end=MOST_SECONDS, every=every):
             yield Frame(resize(frame.image, working_size(frame.image.size, size)), frame.time, frame.duration)
 
     seconds = min(MOST_SECONDS, video.info.duration or MOST_SECONDS)
-    return frames(), max(1, round(seconds * video.info.rate))
+    return frames(), max(1, round(seconds * video.info.rate / every))
 
 
 def _of_tests(plan: Plan, way: Direction, size: int) -> tuple[Iterator[Frame], int]:
