@@ -56,8 +56,7 @@ class Scorer:
         """
         source = LocalSource(training.folder)
         info = source.list()[0]
-        assert info.config is not None
-        evaluator = self._evaluator(name_domains(info.config.data))
+        evaluator = self._evaluator(name_domains(training.config.data))  # A checkpoint has the folder's name alone.
         done = {"commit_sha": info.commit_sha, "epochs": self.epochs, "scores": self.scores and list(self.scores),
                 "measured_on": {way: evaluator.facts(way) for way in training.directions}}  # fmt: skip
         path = training.folder / _DONE

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from cyclegan.data.streets import StreetsSpec, write_streets
 from cyclegan.evaluation.scores.report import OtherFactsError, ScoresError
 from cyclegan.experiments import scoring
 from cyclegan.experiments.plan import make_plan
@@ -56,6 +57,20 @@ def scored(tmp_path, make_checkpoint, monkeypatch):
         return evaluator.scored, notes
 
     return training.folder, score
+
+
+def test_a_folder_is_opened_where_it_is_not_by_the_name_that_checkpoints_have(tmp_path, make_checkpoint):
+    write_streets(StreetsSpec.parse(STREETS), tmp_path / "mine")
+    row = Row("pool", {"epochs": 1, "decay_epochs": 0})
+    plan = make_plan(Experiment("mine", "Mine", (row,)), str(tmp_path / "mine"), "tiny", [0], tmp_path / "out")
+    (training,) = plan.trainings()
+    make_checkpoint(training.folder, 1)
+    scorer = scoring.Scorer(segmenter=None, scores=["collapse"], device="cpu", note=lambda _: None, every_epoch=True)
+    scorer.score(training, lambda *_: None)
+    scores = json.loads((training.folder / "scores" / "experiment.json").read_text())
+    assert list(scores["ab"]["scores"]) == ["epoch-0001"]
+    kinds = {path.name for path in training.folder.glob("*-ab.png")}
+    assert kinds == {f"{kind}-ab.png" for kind in ("inputs", "shown", "truth", "targets")}
 
 
 def test_another_segmenter_replaces_the_scores(scored):
