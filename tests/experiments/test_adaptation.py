@@ -163,6 +163,17 @@ def test_a_translator_that_was_trained_anew_gets_a_new_segmenter(start, make_che
     assert len(start.trained) == 6
 
 
+def test_a_full_disk_is_said_and_the_same_command_continues(start, capsys, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(readers_module, "save_strip", full)
+        assert start() == 1
+    assert "can't be written (No space left on device)" in capsys.readouterr().err
+    assert start() == 0
+
+
 @pytest.mark.parametrize("words", [("--dataset", "streets"), ("--study", "s"), ("--scores", "kid")])
 def test_flags_of_other_experiments_are_refused(start, capsys, words):
     assert start(*words) == 1

@@ -14,7 +14,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from PIL import Image
 
 from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.data.labels import Classes
+from cyclegan.errors import DataError
 from cyclegan.evaluation.scores.confusion import confusion
 from cyclegan.evaluation.scores.evaluate import translate_all
 from cyclegan.evaluation.scores.prior import prior_of, square_labels
@@ -130,8 +132,9 @@ class Readers:
         """Write blind.npz: the source's commonest class of each position, as the answer to every test picture."""
         prior, (_, labels) = prior_of(self._source.labels, self.pair.classes.count), self._tests("target")
         matrices = [confusion(truth, prior.map, self.pair.classes.count) for truth in labels]
-        self.folder.mkdir(parents=True, exist_ok=True)
-        _save(self.folder / BLIND, target=np.stack(matrices))
+        with _written(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _save(self.folder / BLIND, target=np.stack(matrices))
 
     # --- training and testing ---------------------------------------------------------------------------------
 
@@ -147,16 +150,16 @@ class Readers:
             progress=(lambda share, _: progress(share)) if progress else None,
         )  # fmt: skip
         folder = self.place(name, seed)
-        folder.mkdir(parents=True, exist_ok=True)
         save_segmenter(segmenter, segmenter_folder(self.folder.parent, name, seed))
         tests, labels = self._tests("target")
         found = {"target": self._matrices(segmenter, tests, labels)}
         if source_tests is not None:
             judge = segmenter if name == slug(ORACLE) else self._oracle(seed)
             found["kept"] = self._matrices(judge, source_tests, self._tests("source")[1])
-        _save(folder / RESULT, **found)
-        self._strips(segmenter, tests, labels, pictures, folder)
-        write_json(folder / DONE, known)
+        with _written(folder):
+            _save(folder / RESULT, **found)
+            self._strips(segmenter, tests, labels, pictures, folder)
+            write_json(folder / DONE, known)
 
     def _oracle(self, seed: int) -> Segmenter:
         folder = segmenter_folder(self.folder.parent, slug(ORACLE), seed)
@@ -227,6 +230,18 @@ def _statistics(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _arrays(pictures: Sequence[Image.Image]) -> np.ndarray:
     return np.stack([np.asarray(each) for each in pictures])
+
+
+@contextmanager
+def _written(folder: Path) -> Iterator[None]:
+    """Explain a failing write."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            "{folder} can't be written ({reason}): free space, and give the same command again", folder=folder,
+            reason=error,
+        ) from error
 
 
 def _save(path: Path, **arrays: np.ndarray) -> None:
