@@ -44,6 +44,18 @@ def curves_of(training: Training, way: str) -> dict[str, Curve]:
     return {key: dict(sorted(curve.items())) for key, curve in found.items()}
 
 
+def untranslated(plan: Plan, way: str) -> dict[str, float]:
+    """Return the figures in `CURVES` of the inputs as they are, as the first scored run has them."""
+    for training in plan.trainings():
+        folder = training.folder / "scores"
+        if way in training.directions and (folder / f"{SCORES_NAME}.json").exists():
+            report = read_report(folder, SCORES_NAME, training.folder.name)
+            if way in report.content:
+                found = {key: report.value(way, "baselines", "untranslated", BY_KEY[key].score, key) for key in CURVES}
+                return {key: value["value"] for key, value in found.items() if value}
+    return {}
+
+
 def collapse_begins(curve: Curve) -> int | None:
     """Return the epoch from which on the spread is below `FALLEN` of its largest value; None if it isn't at the end."""
     epochs, most = list(curve), max(curve.values())
@@ -105,7 +117,8 @@ def lines(plan: Plan) -> list[str]:
         rows = facts(plan, way)
         if not rows:
             continue
-        parts += [f"### {direction_name(way, **plan.names)}", "", *_table(rows), "", *_in_words(rows), ""]
+        parts += [f"### {direction_name(way, **plan.names)}", "", *_table(rows, untranslated(plan, way)), ""]
+        parts += [*_in_words(rows), ""]
         if toned := _tones(plan, way):
             parts += [*toned, ""]
     if not parts:
@@ -115,7 +128,7 @@ def lines(plan: Plan) -> list[str]:
     return ["## When each row is best, and when it collapses", "", about, "", *parts]
 
 
-def _table(rows: Mapping[str, Any]) -> list[str]:
+def _table(rows: Mapping[str, Any], plain: Mapping[str, float]) -> list[str]:
     heads = ["epochs", "best epoch by KID", "KID × 1000 there", "KID × 1000 at the end", "collapse begins",
              "kept at the end"]  # fmt: skip
     found = ["| | " + " | ".join(heads) + " |", "|---|" + "--:|" * len(heads)]
@@ -126,6 +139,9 @@ def _table(rows: Mapping[str, Any]) -> list[str]:
             _mean(row["kept"], "content_kept"),
         ]  # fmt: skip
         found.append(f"| **{name}** | " + " | ".join(cells) + " |")
+    if plain:
+        kid, kept = (_mean([plain[key]] if key in plain else [], key) for key in ("kid", "content_kept"))
+        found.append(f"| *baseline: the input, untranslated* |  |  | {kid} | {kid} |  | {kept} |")
     return found
 
 
@@ -190,11 +206,13 @@ def write_plot(plan: Plan) -> str | None:
     ways = [way for way in DIRECTIONS if any(place[0] == way for place in drawn)]
     names = list(dict.fromkeys(name for rows in drawn.values() for name in rows))
     look = {name: {"color": f"C{n % 10}", "linestyle": ("-", "--")[n // 10 % 2]} for n, name in enumerate(names)}
-    figure = Figure(figsize=(3.4 * len(CURVES) + 3, 3.2 * len(ways)), layout="constrained")
+    keys = [key for key in CURVES if any(place[1] == key for place in drawn)]
+    figure = Figure(figsize=(3.4 * len(keys) + 3, 3.2 * len(ways)), layout="constrained")
     FigureCanvasAgg(figure)
-    panels = figure.subplots(len(ways), len(CURVES), squeeze=False)
+    panels = figure.subplots(len(ways), len(keys), squeeze=False)
     for way, row in zip(ways, panels, strict=True):
-        for key, axes in zip(CURVES, row, strict=True):
+        plain = untranslated(plan, way)
+        for key, axes in zip(keys, row, strict=True):
             curves = drawn.get((way, key))
             if curves is None:
                 axes.set_visible(False)
@@ -203,6 +221,8 @@ def write_plot(plan: Plan) -> str | None:
                 epochs = sorted(set.intersection(*(set(curve) for curve in each)))
                 means = [statistics.fmean(curve[epoch] for curve in each) for epoch in epochs]
                 axes.plot(epochs, means, marker=".", label=name, **look[name])
+            if key in plain:
+                axes.axhline(plain[key], color="gray", linestyle=":", label="the input, untranslated")
             axes.set_title(f"{BY_KEY[key].label}, {direction_name(way, **plan.names)}", fontsize=10)
             axes.set_xlabel("epoch", fontsize=9)
             axes.xaxis.get_major_locator().set_params(integer=True)

@@ -47,7 +47,8 @@ def plan(tmp_path, make_checkpoint):
                 "collapse": {"spread_of_targets": {"value": 0.2 if falls else 0.9}},
             }  # fmt: skip
         way = {"measured_on": {"dataset": "d", "pictures": 3, "split": "test", "features": "lite0", "references": 3,
-                               "crop_size": 32, "segmenter": None}, "scores": scores, "baselines": {}, "ceilings": {}}
+                               "crop_size": 32, "segmenter": None}, "scores": scores, "ceilings": {},
+               "baselines": {"untranslated": {"kid": {"kid": {"value": 77.0}}}}}  # fmt: skip
         (training.folder / "scores").mkdir()
         content = {"version": 1, "name": "experiment", "run": "r", "names": {"a": "day", "b": "night"}, "ab": way}
         (training.folder / "scores" / "experiment.json").write_text(json.dumps(content))
@@ -63,6 +64,7 @@ def test_the_report_says_when_each_row_is_best_and_when_it_collapses(plan):
     text = (plan.output / "README.md").read_text()
     assert "| **steady** | 4 | 4 | 96.0 | 96.0 | never |" in text
     assert "| **falls** | 4 | 2 | 98.0 | 150.0 | 3 |" in text
+    assert "| *baseline: the input, untranslated* |  |  | 77.0 | 77.0 |" in text
     assert "resemble each other in falls from epoch 3. Not so in steady." in text
     assert "| **steady** | 40.5 | 40.0 | 0.0 |" in text and "| *real pictures of the target* | 60.5 |" in text
     assert "](epochs.png)" in text and (plan.output / "epochs.png").is_file()
