@@ -133,7 +133,8 @@ def _one_folder(args: argparse.Namespace) -> int:
 def _data_set(args: argparse.Namespace) -> int:
     """Write a data set of two recordings."""
     from cyclegan.translation.contact_sheet import clock
-    from cyclegan.translation.recordings import Split, domains_in, write_recordings
+    from cyclegan.translation.recordings import domains_in, write_recordings
+    from cyclegan.translation.time_split import Split
     from cyclegan.translation.video_io import Video
 
     videos, root = [Video(path) for path in args.videos], args.output

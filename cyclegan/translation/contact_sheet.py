@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw
 
 from cyclegan.errors import number_of
 from cyclegan.files import whole_file
 from cyclegan.translation.captions import fitted, font_for
-
-if TYPE_CHECKING:
-    from cyclegan.translation.recordings import Recording, Split
+from cyclegan.translation.time_split import Recording, Split
 
 FEWEST, MOST = 80, 160
 """Thumbnails at least and at most where there are more frames; these are spread evenly."""

@@ -16,7 +16,8 @@ from cyclegan.config import DataConfig
 from cyclegan.data import find_data, name_domains
 from cyclegan.errors import ImageError
 from cyclegan.translation.contact_sheet import MOST, Thumbnails, write_sheet
-from cyclegan.translation.recordings import Recording, Split, write_recordings
+from cyclegan.translation.recordings import write_recordings
+from cyclegan.translation.time_split import Recording, Split
 from cyclegan.translation.video_frames import DISTANCE, Duplicates
 from cyclegan.translation.video_io import Video, VideoWriter
 
