@@ -32,7 +32,7 @@ from PIL import Image
 from benchmarks.machine import ROOT, describe
 from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.data.streets import StreetsSpec
-from cyclegan.evaluation.scores.distances import RESAMPLES, quantiles
+from cyclegan.evaluation.scores.distances import RESAMPLES, interval
 from cyclegan.evaluation.scores.evaluate import Evaluator, data_config
 from cyclegan.translation.smoothing import Smoother
 from cyclegan.translation.translator import Translator
@@ -140,8 +140,9 @@ def share(without: np.ndarray, with_term: np.ndarray) -> dict[str, float]:
     for _ in range(RESAMPLES):
         seeds, scenes = (rng.integers(count, size=count) for count in without.shape)
         samples.append(with_term[np.ix_(seeds, scenes)].mean() / without[np.ix_(seeds, scenes)].mean())
-    low, high = quantiles(np.array(samples))
-    return {"value": round(float(with_term.mean() / without.mean()), 3), "low": round(low, 3), "high": round(high, 3)}
+    value = float(with_term.mean() / without.mean())
+    low, high = interval(value, np.array(samples), without.shape[1], (0.0, np.inf)) or (value, value)
+    return {"value": round(value, 3), "low": round(low, 3), "high": round(high, 3)}
 
 
 def summarise(rows: list[dict[str, Any]], weight: float) -> dict[str, Any]:

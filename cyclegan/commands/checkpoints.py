@@ -65,7 +65,7 @@ def export(args: argparse.Namespace) -> int:
     check_packages()
     if args.output is not None:  # Checked before anything is downloaded.
         check_path(args.output)
-    checkpoint = load_checkpoint(args, args.direction)
+    checkpoint = load_checkpoint(args, one_way=True)
     path = args.output or Path(f"{checkpoint.info.tag}-{args.direction}.onnx")
     done = export_onnx(checkpoint, args.direction, path)
     sizes = ", ".join(f"{n}×3×{height}×{width}" for n, height, width in done.checked)

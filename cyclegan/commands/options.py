@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import re
 import signal
 import sys
 import threading
@@ -39,9 +40,9 @@ def add_checkpoint_flags(parser: argparse.ArgumentParser, *, positional: bool = 
 
 def add_direction_flag(parser: argparse.ArgumentParser, **options: Any) -> None:
     """Add --direction, whose error says which is which."""
-    parser.add_argument("--direction", **{"required": True, **options}, metavar="{ab,ba}",
-                        help="ab: A → B, ba: B → A; A and B are the names of the run's two domains in that order, "
-                        "which the app, its config.json and the result's line name")
+    parser.add_argument("--direction", **{"default": None, **options}, metavar="{ab,ba}",
+                        help="ab: A → B, ba: B → A; or the domains' names, such as day-night. A is trainA, or the "
+                        "first name in the alphabet; the training says which (default: the only one of a run with one)")
 
 
 def add_scores_flag(parser: argparse.ArgumentParser) -> None:
@@ -59,29 +60,45 @@ def _scores(text: str) -> list[str]:
     return names
 
 
-def check_direction(direction: str, source: CheckpointSource) -> None:
-    """Raise ConfigError for a direction that isn't one, with the names of the source's domains."""
-    if direction in DIRECTIONS:
-        return
-    config = next((info.config for info in source.list() if info.config is not None), None)
-    names = (config.data.domain_a, config.data.domain_b) if config else ("A", "B")
-    raise ConfigError("--direction {direction}: give ab ({ab}) or ba ({ba})", direction=direction[:80],
-                      **{way: direction_name(way, *names) for way in DIRECTIONS})  # fmt: skip
+def found_direction(text: str | None, source: CheckpointSource) -> Direction:
+    """Return the direction that a person means: ab, ba, or the domains' names, such as "day-night" or "day → night".
+
+    Args:
+        text: None for the only direction of a source that has one.
+
+    Raises:
+        ConfigError: it isn't clear; the sentence has the names of the source's domains.
+    """
+    info = next((info for info in source.list() if info.config is not None), None)
+    names = (info.config.data.domain_a, info.config.data.domain_b) if info and info.config else ("A", "B")
+    if text is None and info is not None and len(info.directions) == 1:
+        return info.directions[0]
+    for way in DIRECTIONS:
+        one, other = names if way == "ab" else names[::-1]
+        if text == way or text is not None and re.split(r"\s*(?:→|->)\s*", text.strip()) == [one, other]:
+            return way
+        if text == f"{one}-{other}":
+            return way
+    raise ConfigError(
+        "--direction{given}: give ab ({ab}) or ba ({ba})", given="" if text is None else f" {text[:80]}",
+        **{way: direction_name(way, *names) for way in DIRECTIONS},
+    )  # fmt: skip
 
 
 def _epoch(text: str) -> int | None:
     return None if text == "latest" else positive(text)
 
 
-def load_checkpoint(args: argparse.Namespace, *directions: Direction) -> Checkpoint:
+def load_checkpoint(args: argparse.Namespace, *, one_way: bool = False) -> Checkpoint:
     """Return the checkpoint that the flags name, after a warning for each of its source's problems.
 
     Args:
-        directions: the directions to load; all where none is named.
+        args: takes the direction that is meant.
+        one_way: load that direction alone.
     """
     source = open_source(args.source)
-    check_direction(args.direction, source)
-    checkpoint = source.load(args.epoch, directions or None)
+    args.direction = found_direction(args.direction, source)
+    checkpoint = source.load(args.epoch, (args.direction,) if one_way else None)
     for sentence in source.problems:
         print(f"warning: {sentence}", file=sys.stderr)
     return checkpoint

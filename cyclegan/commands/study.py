@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from cyclegan.cli import flags, ports
 from cyclegan.cli.flags import command_adder, positive, share
 from cyclegan.cli.progress import progress_bar
-from cyclegan.commands.options import add_direction_flag, check_direction
+from cyclegan.commands.options import add_direction_flag, found_direction
 from cyclegan.errors import ConfigError, DataError, ImageError, StudyError, english, number_of
 from cyclegan.files import write_bytes
 from cyclegan.study.format import Study, read_study
@@ -197,7 +197,8 @@ def build(args: argparse.Namespace) -> int:
     rules = protocol(args.protocol or DEFAULT, **overrides)
     shorten = args.protocol is None and not {"practice_trials", "test_trials"} & overrides.keys()
     sources, reports, notes = _sources(args.checkpoints), [], []
-    check_direction(args.direction, next(iter(sources.values())))
+    first, *_ = sources.values() if isinstance(sources, dict) else sources if isinstance(sources, list) else [sources]
+    args.direction = found_direction(args.direction, first)
     device = flags.device(args.device)
 
     def show(done: int, total: int) -> None:

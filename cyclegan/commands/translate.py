@@ -256,7 +256,7 @@ def _translate_video(args: argparse.Namespace, path: Path) -> int:
     if args.side_by_side is not None:
         _check_side_by_side(args, path)
     video = Video(path)  # Checked before a checkpoint is downloaded.
-    translator = Translator(load_checkpoint(args, args.direction), device(args.device))
+    translator = Translator(load_checkpoint(args, one_way=True), device(args.device))
     _make_folder(args.output.parent)
     with progress_bar(unit="frame") as bar, stopped_by_interrupt() as stopped:
 

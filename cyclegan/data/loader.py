@@ -398,6 +398,8 @@ def _print_found(splits: Splits, config: DataConfig) -> None:
     limit = config.max_images
     for note in splits.notes:
         tqdm.write(str(note), file=sys.stderr)
+    if (names := (splits.train_a.name, splits.train_b.name)) != ("A", "B"):
+        tqdm.write("domain A is {}, domain B is {}".format(*names), file=sys.stderr)
     if limit is not None and max(len(splits.train_a), len(splits.train_b)) > limit:
         tqdm.write(f"--max_images: the first {limit} of each are used", file=sys.stderr)
     for advice in _few_pictures(splits, config):
@@ -412,7 +414,8 @@ def _few_pictures(splits: Splits, config: DataConfig) -> list[Message]:
     changed = (config.augment, config.diff_augment) != ("none", "none") or any(
         (config.rotate, config.zoom, config.shift, config.colour)
     )
-    if changed or not smaller.fallible or len(smaller) >= FEW_PICTURES:
+    # With --max_images, few are what a person wants.
+    if changed or config.max_images or not smaller.fallible or len(smaller) >= FEW_PICTURES:
         return []
     return [message(
         "{part} has only {pictures}, so discriminators may learn them by heart: consider --augment small "

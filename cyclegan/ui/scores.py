@@ -20,7 +20,7 @@ from cyclegan.config import Direction
 from cyclegan.errors import CheckpointError, Message, UserError, message, rounded
 from cyclegan.evaluation.scores.exchange import alike, known, read_checked
 from cyclegan.evaluation.scores.people import Judgement
-from cyclegan.evaluation.scores.recommend import disagreement, recommend
+from cyclegan.evaluation.scores.recommend import FEWEST, disagreement, recommend
 from cyclegan.evaluation.scores.report import SECTIONS, Report, scores_folder
 from cyclegan.evaluation.scores.table import BY_KEY, SCORES, ScoreFigure
 from cyclegan.evaluation.scores.tables import LABELS, columns_of, measured_scores
@@ -296,7 +296,8 @@ def advice(one: Measurement, say: words.Speaker, of_people: Mapping[str, Judgeme
 def table(one: Measurement, chosen: Row | None, say: words.Speaker) -> str:
     """Return the HTML of all rows: baselines and ceilings in the head, which keeps in sight, then the epochs."""
     columns, epochs, several = one.columns(), one.epochs(), len(one.reports) > 1
-    marked = {figure.key: best(figure, epochs) for figure in columns if figure.better}
+    enough = min(one.facts.get(name, FEWEST) for name in ("pictures", "references")) >= FEWEST
+    marked = {figure.key: best(figure, epochs) for figure in columns if figure.better and enough}
     groups = "".join(
         f'<th scope="colgroup" colspan="{count}" title="{html.escape(say.text_of(SCORES[score]))}">{score}</th>'
         for score in SCORES if (count := sum(figure.score == score for figure in columns))

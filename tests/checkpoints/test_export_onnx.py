@@ -227,7 +227,6 @@ def test_a_broken_network_is_not_exported(tmp_path, again):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"--direction": None}, "--direction"),
         ({"--direction": "AtoB"}, "--direction AtoB: give ab (day → night) or ba (night → day)"),
         ({"--format": "tflite"}, "invalid choice"),
         ({"--epoch": "0"}, "whole number above 0"),

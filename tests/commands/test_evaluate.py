@@ -8,7 +8,7 @@ import pytest
 
 from cyclegan.__main__ import main
 from cyclegan.checkpoints.sources import LocalSource
-from cyclegan.evaluation.scores import describe
+from cyclegan.evaluation.scores import describe, recommend
 from cyclegan.study import store
 from tests.evaluation.scores.conftest import Pixels
 from tests.study.made_up import made_study, made_votes, sessions_of
@@ -54,6 +54,7 @@ def test_people_are_compared_with_the_scores(run, tmp_path, capsys, monkeypatch)
     votes = made_votes(study, 6, {1: 0.05, 2: 0.2, 3: 0.5, 4: 0.9})
     monkeypatch.setattr(store, "answers", lambda study, store: (votes, sessions_of(votes)))
     words = ["evaluate", str(run), "--dataset", DATA, "--scores", "kid", "--direction", "ab", "--epochs", "all"]
+    monkeypatch.setattr(recommend, "FEWEST", 5)
     monkeypatch.chdir(tmp_path)  # Its studies/ is looked into.
     assert main([*words, "--output", "t.json"]) == 0
     out = capsys.readouterr().out

@@ -14,6 +14,8 @@ from cyclegan.evaluation.scores.tables import LABELS, cell
 
 JUDGES = ("kid", "pairs_l1", "seg_iou", "labels_iou")
 """The figures that recommend an epoch, one for each score that compares with real or true pictures."""
+FEWEST = 8
+"""With fewer test pictures, no epoch is recommended."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class Advice:
         value: its value with its interval.
         near: other epochs that the figure can't tell from it, in order.
         measured: the number of epochs that have the figure.
+        pictures: the test pictures that it was measured on.
         unbeaten: baselines that are as good as the best epoch, or better, or can't be told from it, by name, with their
             values.
     """
@@ -35,6 +38,7 @@ class Advice:
     value: dict[str, float]
     near: tuple[int, ...]
     measured: int
+    pictures: int
     unbeaten: dict[str, dict[str, float]]
 
     def sentences(self) -> Iterator[Message]:
@@ -42,6 +46,13 @@ class Advice:
         figure, value = self.figure.label, cell(self.figure, self.value)
         if self.figure.shares_its_label:
             figure = message("{figure} ({score})", figure=figure, score=self.figure.score)
+        if self.pictures < FEWEST:
+            yield message(
+                "{figure}: {n} test picture is too few to tell epochs apart. Measure on 50 or more.",
+                "{figure}: {n} test pictures are too few to tell epochs apart. Measure on 50 or more.",
+                self.pictures, figure=figure,
+            )  # fmt: skip
+            return
         if self.measured == 1:
             yield message(
                 "{figure}: only epoch {epoch} has been measured ({value}).", figure=figure, epoch=self.epoch,
@@ -91,7 +102,9 @@ def recommend(report: Report, way: Direction) -> list[Advice]:
             name: value for name, value in baselines.items()
             if _loss(figure, value) <= _loss(figure, values[best]) or _overlap(value, values[best])
         }
-        found.append(Advice(figure, best, values[best], tuple(near), len(values), unbeaten))
+        facts = report.content[way]["measured_on"]
+        pictures = min(facts.get(name, FEWEST) for name in ("pictures", "references"))
+        found.append(Advice(figure, best, values[best], tuple(near), len(values), pictures, unbeaten))
     return found
 
 
