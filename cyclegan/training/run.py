@@ -349,7 +349,7 @@ class Run:
         if shared["step_in_epoch"] >= trainer.steps_per_epoch:
             raise CheckpointError(
                 "{folder} was saved after step {step} of an epoch, which now has {steps}; resume it with the pictures "
-                "and the --batch_size that it had",
+                "(--max_images, too) and the --batch_size that it had",
                 folder=folder, step=shared["step_in_epoch"], steps=trainer.steps_per_epoch,
             )
         try:
