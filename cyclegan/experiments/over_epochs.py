@@ -11,7 +11,8 @@ import numpy as np
 
 from cyclegan.config import DIRECTIONS, direction_name
 from cyclegan.errors import rounded
-from cyclegan.evaluation.scores.report import read_report
+from cyclegan.evaluation.scores.exchange import checked
+from cyclegan.evaluation.scores.report import Report, ScoresError, read_report
 from cyclegan.evaluation.scores.table import BY_KEY
 from cyclegan.experiments.plan import SCORES_NAME, Plan, Training
 from cyclegan.files import whole_file
@@ -28,13 +29,21 @@ Curve = Mapping[int, float]
 """A figure by epoch."""
 
 
+def _scores(training: Training, way: str) -> Report | None:
+    """Return a run's scores, None where there are none in this direction, or they can't be read."""
+    folder = training.folder / "scores"
+    if way not in training.directions or not (folder / f"{SCORES_NAME}.json").exists():
+        return None
+    try:
+        report = checked(read_report(folder, SCORES_NAME, training.folder.name))
+    except ScoresError:  # `report.gather` says so.
+        return None
+    return report if way in report.content else None
+
+
 def curves_of(training: Training, way: str) -> dict[str, Curve]:
     """Return a run's figures in `CURVES` by epoch, without those that weren't measured."""
-    folder = training.folder / "scores"
-    if not (folder / f"{SCORES_NAME}.json").exists():
-        return {}
-    report = read_report(folder, SCORES_NAME, training.folder.name)
-    if way not in report.content:
+    if (report := _scores(training, way)) is None:
         return {}
     found: dict[str, dict[int, float]] = {}
     for answer, scores in report.section(way, "scores").items():
@@ -47,12 +56,9 @@ def curves_of(training: Training, way: str) -> dict[str, Curve]:
 def untranslated(plan: Plan, way: str) -> dict[str, float]:
     """Return the figures in `CURVES` of the inputs as they are, as the first scored run has them."""
     for training in plan.trainings():
-        folder = training.folder / "scores"
-        if way in training.directions and (folder / f"{SCORES_NAME}.json").exists():
-            report = read_report(folder, SCORES_NAME, training.folder.name)
-            if way in report.content:
-                found = {key: report.value(way, "baselines", "untranslated", BY_KEY[key].score, key) for key in CURVES}
-                return {key: value["value"] for key, value in found.items() if value}
+        if (report := _scores(training, way)) is not None:
+            found = {key: report.value(way, "baselines", "untranslated", BY_KEY[key].score, key) for key in CURVES}
+            return {key: value["value"] for key, value in found.items() if value}
     return {}
 
 

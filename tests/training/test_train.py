@@ -44,6 +44,15 @@ def wait_for_step(run, step, process):
     raise AssertionError(f"step {step} was not reached")
 
 
+def wait_for_state(run, process):
+    """Until the first epoch's training state, or a later one, is whole."""
+    deadline = time.monotonic() + 120
+    while not any((run / "training_state").glob("step-*[1-9]*/state.pt")):
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
 def test_a_run_leaves_what_the_guide_says(tmp_path, tiny_flags, run_script):
     run = tmp_path / "run"
     done = run_script(SCRIPT, *tiny_flags, "--output_dir", run, "--epochs", 1, "--decay_epochs", 1,
@@ -77,6 +86,7 @@ def test_kill_9_and_resume_gives_the_same_weights_bit_for_bit(tmp_path, tiny_fla
     run_script(SCRIPT, *flags, "--output_dir", whole, plain=True)  # With its own seed of hash(), too.
     process = start_script(SCRIPT, *flags, "--output_dir", killed, "--resume", "auto")
     wait_for_step(killed, 6, process)  # Amid the second epoch of four steps.
+    wait_for_state(killed, process)  # It is written in the background, which a busy machine may leave waiting.
     process.kill()
     process.communicate()
     assert process.returncode == -signal.SIGKILL

@@ -262,8 +262,8 @@ def test_one_reading_is_pinned_and_compared_by_a_slider(visit):
 def test_a_long_translation_is_cancelled(visit, tmp_path):
     here = visit()
     here.wait_for("Epoch 2")
-    picture(800, 700).save(tmp_path / "large.png")
-    here.page.get_by_label("Working size").fill("700")
+    picture(1600, 1400).save(tmp_path / "large.png")
+    here.page.get_by_label("Working size").fill("1400")
     here.page.keyboard.press("Enter")
     here.wait_for("Epoch 2")
     here.page.get_by_label("Remove Image").click()
