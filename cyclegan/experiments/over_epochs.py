@@ -14,8 +14,8 @@ from cyclegan.errors import rounded
 from cyclegan.evaluation.scores.exchange import checked
 from cyclegan.evaluation.scores.report import Report, ScoresError, read_report
 from cyclegan.evaluation.scores.table import BY_KEY
+from cyclegan.experiments.pictures import label_panel, row_looks, save_panels
 from cyclegan.experiments.plan import SCORES_NAME, Plan, Training
-from cyclegan.files import whole_file
 from cyclegan.images import open_image
 
 CURVES = ("kid", "spread_of_targets", "follows_input", "content_kept")
@@ -211,7 +211,7 @@ def write_plot(plan: Plan) -> str | None:
         return None
     ways = [way for way in DIRECTIONS if any(place[0] == way for place in drawn)]
     names = list(dict.fromkeys(name for rows in drawn.values() for name in rows))
-    look = {name: {"color": f"C{n % 10}", "linestyle": ("-", "--")[n // 10 % 2]} for n, name in enumerate(names)}
+    look = row_looks(names)
     keys = [key for key in CURVES if any(place[1] == key for place in drawn)]
     figure = Figure(figsize=(3.4 * len(keys) + 3, 3.2 * len(ways)), layout="constrained")
     FigureCanvasAgg(figure)
@@ -229,12 +229,6 @@ def write_plot(plan: Plan) -> str | None:
                 axes.plot(epochs, means, marker=".", label=name, **look[name])
             if key in plain:
                 axes.axhline(plain[key], color="gray", linestyle=":", label="the input, untranslated")
-            axes.set_title(f"{BY_KEY[key].label}, {direction_name(way, **plan.names)}", fontsize=10)
-            axes.set_xlabel("epoch", fontsize=9)
-            axes.xaxis.get_major_locator().set_params(integer=True)
-    legends = [zip(*axes.get_legend_handles_labels(), strict=True) for axes in figure.axes]
-    handles = {label: handle for each in legends for handle, label in each}
-    figure.legend(handles.values(), handles, loc="outside right upper", fontsize=9)
-    with whole_file(plan.output / "epochs.png") as part:
-        figure.savefig(part, format="png", dpi=100)
+            label_panel(axes, f"{BY_KEY[key].label}, {direction_name(way, **plan.names)}")
+    save_panels(figure, plan.output / "epochs.png")
     return "epochs.png"

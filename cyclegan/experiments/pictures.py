@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -62,7 +62,7 @@ def write_curves(plan: Plan, report: Mapping[str, Any]) -> str | None:
     if not any(len(points) > 1 for rows in lines.values() for points in rows.values()):
         return None
     names = list(dict.fromkeys(name for rows in lines.values() for name in rows))
-    look = {name: {"color": f"C{n % 10}", "linestyle": ("-", "--")[n // 10 % 2]} for n, name in enumerate(names)}
+    look = row_looks(names)
     high = -(-len(places) // len(CURVES))
     figure = Figure(figsize=(11, 3.2 * high), layout="constrained")
     FigureCanvasAgg(figure)
@@ -74,15 +74,30 @@ def write_curves(plan: Plan, report: Mapping[str, Any]) -> str | None:
         for name, points in lines[place].items():
             axes.plot(*zip(*points, strict=True), marker=".", label=name, **look[name])
         known = next(f for f in FIGURES if f.key == place[0])
-        axes.set_title(f"{known.label}, {direction_name(place[1], **report['names'])}", fontsize=10)
-        axes.set_xlabel("epoch", fontsize=9)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        label_panel(axes, f"{known.label}, {direction_name(place[1], **report['names'])}")
+    save_panels(figure, plan.output / "curves.png")
+    return "curves.png"
+
+
+def row_looks(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return the colour and the line of each row's curves."""
+    return {name: {"color": f"C{n % 10}", "linestyle": ("-", "--")[n // 10 % 2]} for n, name in enumerate(names)}
+
+
+def label_panel(axes: Any, title: str) -> None:
+    """Write a panel's title, and epochs as whole numbers below it."""
+    axes.set_title(title, fontsize=10)
+    axes.set_xlabel("epoch", fontsize=9)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+
+
+def save_panels(figure: Any, path: Path) -> None:
+    """Write a figure with one legend for all panels; whole."""
     drawn = [zip(*axes.get_legend_handles_labels(), strict=True) for axes in figure.axes]
     handles = {label: handle for each in drawn for handle, label in each}
     figure.legend(handles.values(), handles, loc="outside right upper", fontsize=9)
-    with whole_file(plan.output / "curves.png") as part:
+    with whole_file(path) as part:
         figure.savefig(part, format="png", dpi=100)
-    return "curves.png"
 
 
 def grid(strips: Mapping[str, Image.Image]) -> Image.Image:
