@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cyclegan.cli.flags import device, file_path, positive
-from cyclegan.cli.progress import progress_bar
+from cyclegan.cli.progress import progress_bar, shown_on
 from cyclegan.cli.signals import end_in_order
 from cyclegan.commands import adaptation
 from cyclegan.commands.options import add_scores_flag
@@ -173,12 +173,7 @@ def _write_videos(plan: Any, args: argparse.Namespace) -> None:
     from cyclegan.experiments.video import write_videos
 
     with progress_bar(desc="Videos", unit="frame", delay=0.5) as bar:
-
-        def show(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        written = write_videos(plan, args.video, device=device(args.device), progress=show)
+        written = write_videos(plan, args.video, device=device(args.device), progress=shown_on(bar))
     print(f"written: {', '.join(path.name for path in written)}")
 
 
@@ -195,14 +190,9 @@ def _build_study(plan: Any, args: argparse.Namespace) -> None:
     from cyclegan.experiments.study import build_study
 
     with progress_bar(desc="Rendering", unit="picture", delay=0.5) as bar:
-
-        def show(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
         study = build_study(
             plan, args.study, args.study_direction, protocol=args.study_protocol, device=device(args.device),
-            progress=show, note=lambda sentence: bar.write(f"note: {sentence}", file=sys.stderr),
+            progress=shown_on(bar), note=lambda sentence: bar.write(f"note: {sentence}", file=sys.stderr),
         )  # fmt: skip
     print(f"study {study.name}: {study.arrow}, {', '.join(study.labels.values())}; next: python -m cyclegan study "
           f"serve {args.study}, and later this command with --render")  # fmt: skip

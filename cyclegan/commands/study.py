@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from cyclegan.cli import flags, ports
 from cyclegan.cli.flags import command_adder, positive, share
-from cyclegan.cli.progress import progress_bar
+from cyclegan.cli.progress import progress_bar, shown_on
 from cyclegan.commands.options import add_direction_flag, found_direction
 from cyclegan.errors import ConfigError, DataError, ImageError, StudyError, english, number_of
 from cyclegan.files import write_bytes
@@ -197,13 +197,8 @@ def build(args: argparse.Namespace) -> int:
     rules = protocol(args.protocol or DEFAULT, **overrides)
     shorten = args.protocol is None and not {"practice_trials", "test_trials"} & overrides.keys()
     sources, reports, notes = _sources(args.checkpoints), [], []
-    first, *_ = sources.values() if isinstance(sources, dict) else sources if isinstance(sources, list) else [sources]
-    args.direction = found_direction(args.direction, first)
+    args.direction = found_direction(args.direction, next(iter(_each(sources))))
     device = flags.device(args.device)
-
-    def show(done: int, total: int) -> None:
-        bar.total = total
-        bar.update(done - bar.n)
 
     try:
         with progress_bar(desc="Rendering", unit="picture", delay=0.5) as bar:
@@ -212,7 +207,7 @@ def build(args: argparse.Namespace) -> int:
                 output=args.output, split=args.split, skip_bad_images=args.skip_bad_images, seed=args.seed,
                 size=args.size, limit=args.limit,
                 title=args.title, contact=args.contact, completion_code=args.completion_code,
-                completion_url=args.completion_url, device=device, progress=show, report=reports.append,
+                completion_url=args.completion_url, device=device, progress=shown_on(bar), report=reports.append,
                 note=notes.append,
             )  # fmt: skip
     except NoTestPictures as error:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cyclegan.cli.flags import device, file_path, positive, share
-from cyclegan.cli.progress import progress_bar
+from cyclegan.cli.progress import progress_bar, shown_on
 from cyclegan.commands.options import add_checkpoint_flags, load_checkpoint, stopped_by_interrupt
 from cyclegan.config import Direction, direction_name
 from cyclegan.errors import CheckpointError, ConfigError, UserError, english, number_of
@@ -259,14 +259,9 @@ def _translate_video(args: argparse.Namespace, path: Path) -> int:
     translator = Translator(load_checkpoint(args, one_way=True), device(args.device))
     _make_folder(args.output.parent)
     with progress_bar(unit="frame") as bar, stopped_by_interrupt() as stopped:
-
-        def show(done: int, total: int | None) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
         done = translate_video(
             translator, video, args.output, args.direction, size=args.size, smoothing=args.smoothing,
-            side_by_side=args.side_by_side, progress=show, cancelled=stopped,
+            side_by_side=args.side_by_side, progress=shown_on(bar), cancelled=stopped,
         )  # fmt: skip
     if note := smaller_note(video.name, (video.info.width, video.info.height), args.size):
         print(f"note: {note}", file=sys.stderr)

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cyclegan.__main__ import main
 from cyclegan.config import DataConfig
 from cyclegan.data import find_data, name_domains
 from cyclegan.errors import ImageError
@@ -46,16 +45,14 @@ def clips(tmp_path_factory):
 
 
 @pytest.fixture
-def run(capsys):
-    def run(*words):
-        try:
-            status = main([str(word) for word in words])
-        except SystemExit as error:
-            status = error.code
-        text, errors = capsys.readouterr()
+def run(run):
+    """The same, with the lines of the last words."""
+
+    def lines(*words):
+        status, text, errors = run(*words)
         return status, text, errors.strip().splitlines()
 
-    return run
+    return lines
 
 
 def times(folder):

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from PIL import Image, ImageChops
 
-from cyclegan.__main__ import main
 from cyclegan.checkpoints.format import load_checkpoint
 from cyclegan.errors import Cancelled, CheckpointError, ImageError
 from cyclegan.images import mean_difference
@@ -30,21 +29,6 @@ def scene(index, size=SIZE):
     left = (3 * index) % (width - 8)
     pixels[height // 4 : height // 2, left : left + 8] = (250, 40, 30)
     return Image.fromarray(pixels)
-
-
-@pytest.fixture
-def run(capsys):
-    """A subcommand as the shell runs it, but in this process: its status, what it printed, its last words."""
-
-    def run(*words):
-        try:
-            status = main([str(word) for word in words])
-        except SystemExit as error:
-            status = error.code
-        text, errors = capsys.readouterr()
-        return status, text, errors
-
-    return run
 
 
 @pytest.fixture
