@@ -100,12 +100,11 @@ def test_the_matrix_is_sorted_and_subtracted(compare):
     here = compare("?from=1&gain=8&sort=difference")
     wait_for_tiles(here, "epoch 1", "epoch 2")
     matrix = here.page.get_by_role("region", name="Pictures under epochs")
-
-    def differences():
-        texts = matrix.locator("tbody th .differs").all_inner_texts()
-        return [float(text.removeprefix("Epochs differ by ")) for text in texts]
-
-    assert differences() == sorted(differences(), reverse=True)
+    # Rows move while results come in: read them only when each has its figure.
+    here.page.wait_for_function("[...document.querySelectorAll('tbody th .differs')].every(e => e.textContent)")
+    texts = matrix.locator("tbody th .differs").all_inner_texts()
+    differences = [float(text.removeprefix("Epochs differ by ")) for text in texts]
+    assert differences == sorted(differences, reverse=True)
     names = matrix.locator("tbody th .name").all_inner_texts()
     assert sorted(names) == ["example 1", "example 3"]
     head = matrix.get_by_role("columnheader").first
