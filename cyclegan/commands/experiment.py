@@ -96,18 +96,19 @@ def experiment(args: argparse.Namespace) -> int:
         from cyclegan.experiments.adaptation.report import write_report as write_adaptation
 
         end_in_order()
+        began = time.monotonic()
         with locked(args.output):
             try:
                 plan, readers = adaptation.prepare(found, seeds, args)
             except (KeyboardInterrupt, TimeoutError):
                 return _stopped()
-            return _run(plan, args, readers, lambda minutes: write_adaptation(plan, _command(args), minutes))
+            return _run(plan, args, readers, lambda minutes: write_adaptation(plan, _command(args), minutes), began)
     plan = make_plan(found, args.dataset, args.scale, seeds, args.output)
     if args.study is not None:
         check_study(plan, args.study, args.study_direction)
     end_in_order()
     with locked(args.output):
-        return _run(plan, args, None, lambda minutes: write_report(plan, _command(args), minutes))
+        return _run(plan, args, None, lambda minutes: write_report(plan, _command(args), minutes), time.monotonic())
 
 
 def _check_flags(args: argparse.Namespace, adapts: bool) -> None:
@@ -118,11 +119,14 @@ def _check_flags(args: argparse.Namespace, adapts: bool) -> None:
             raise ConfigError("--{name} isn't for this experiment: {instead}", name=name, instead=instead)
 
 
-def _run(plan: Any, args: argparse.Namespace, scorer: Any, write: Callable[[float], dict[str, Any]]) -> int:
+def _run(
+    plan: Any, args: argparse.Namespace, scorer: Any, write: Callable[[float], dict[str, Any]], began: float
+) -> int:
+    """Train and score; `began` is the command's start, by `time.monotonic`."""
     from cyclegan.experiments.run import Runner
     from cyclegan.experiments.scoring import Scorer
 
-    trainings, began = plan.trainings(), time.monotonic()
+    trainings = plan.trainings()
     sizes = {training.folder: plan.pictures_of(training) for training in trainings}
     print(f"{plan.experiment.title}: {number_of(len(plan.experiment.rows), 'row')}, "
           f"{number_of(len(trainings), 'training')} of {number_of(sum(sizes.values()), 'picture')} per domain in all, "
@@ -146,8 +150,8 @@ def _run(plan: Any, args: argparse.Namespace, scorer: Any, write: Callable[[floa
         scorer = scorer or Scorer(segmenter=args.segmenter, scores=args.scores, device=device(args.device),
                                   note=lambda sentence: say(f"note: {sentence}"),
                                   every_epoch=plan.experiment.every_epoch)  # fmt: skip
-        runner = Runner(plan, scorer, jobs=args.jobs, show=show, say=say, ended=report,
-                        minutes=args.minutes)  # fmt: skip
+        left = None if args.minutes is None else max(0.0, args.minutes - (time.monotonic() - began) / 60)
+        runner = Runner(plan, scorer, jobs=args.jobs, show=show, say=say, ended=report, minutes=left)
         try:
             runner.run()
         except (KeyboardInterrupt, TimeoutError):
