@@ -31,6 +31,7 @@ if __name__ == "__main__":
 
 from tqdm import tqdm  # noqa: E402
 
+from cyclegan.cli.config_file import settings_of_run  # noqa: E402
 from cyclegan.cli.entry import run_command  # noqa: E402
 from cyclegan.cli.flags import parse_train_config  # noqa: E402
 from cyclegan.cli.signals import stop_on_signals  # noqa: E402
@@ -40,7 +41,7 @@ from cyclegan.data.order import steps_in  # noqa: E402
 from cyclegan.errors import Message, message  # noqa: E402
 from cyclegan.methods import METHODS  # noqa: E402
 from cyclegan.training.background import BackgroundWriter, TrainerSnapshot  # noqa: E402
-from cyclegan.training.initial import StartWeights, recorded_model  # noqa: E402
+from cyclegan.training.initial import StartWeights, has_begun  # noqa: E402
 from cyclegan.training.launch import explained_failures, make_accelerator, resume_command  # noqa: E402
 from cyclegan.training.monitor import EpochResult, Monitor, check_tracker  # noqa: E402
 from cyclegan.training.publishing import Publishing  # noqa: E402
@@ -146,12 +147,11 @@ def open_start(text: str) -> StartWeights:
 
 
 def start_settings(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the networks' settings that count where no flag gives them: those of the start, or of the run so far."""
-    if not getattr(args, "init_from", None):
-        return {}
-    resumes = getattr(args, "resume", "none") != "none"
-    known = recorded_model(Path(getattr(args, "output_dir", ""))) if resumes else None
-    return known or dataclasses.asdict(open_start(args.init_from).model)
+    """Return the settings that count where no flag gives them: the run's so far, or the networks' of its start."""
+    run, resume = (Path(getattr(args, "output_dir", "")), getattr(args, "resume", "none"))
+    known = settings_of_run(run) if resume != "none" and has_begun(run) else {}
+    start = getattr(args, "init_from", None)
+    return known or (dataclasses.asdict(open_start(start).model) if start else {})
 
 
 def stopped_note(trainer: Trainer) -> Message:

@@ -5,13 +5,19 @@ The trainer writes them, and the app reads them while no epoch is complete yet. 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import os
+import platform
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+
+import psutil
 
 from cyclegan.checkpoints.format import SAMPLES
 from cyclegan.errors import UserError
@@ -53,6 +59,8 @@ class Progress:
     """The step of the run whose samples are in RUN/samples; None: no step of this process."""
     written: float = 0.0
     """The time of the file, in seconds since 1970."""
+    process: str = ""
+    """The trainer's process, see `this_process`."""
 
     @property
     def part(self) -> float:
@@ -67,12 +75,39 @@ class Progress:
     @property
     def alive(self) -> bool:
         """True while a process trains."""
-        return self.state in ("preparing", "training") and abs(time.time() - self.written) < STALE_S
+        lately = self.state in ("preparing", "training") and abs(time.time() - self.written) < STALE_S
+        return lately and not _ended(self.process)
+
+
+def this_process() -> str:
+    """Return what tells this process from all others: its computer, its number there and its start."""
+    return f"{_computer()} {os.getpid()} {psutil.Process().create_time():.1f}"
+
+
+def _computer() -> str:
+    name = platform.node().replace(" ", "_")
+    with contextlib.suppress(OSError):  # Containers of one name have their own numbers; not on Windows and macOS.
+        name += os.readlink("/proc/self/ns/pid")
+    return name
+
+
+def _ended(process: str) -> bool:
+    """Return whether a process of this computer has ended; False where that can't be known."""
+    words = process.split(" ")
+    if len(words) != 3 or not re.fullmatch(r"\d{1,9}", words[1]) or words[0] != _computer():
+        return False
+    try:
+        found = psutil.Process(int(words[1]))
+        return found.status() == psutil.STATUS_ZOMBIE or f"{found.create_time():.1f}" != words[2]
+    except psutil.NoSuchProcess:
+        return True
+    except psutil.Error:
+        return False
 
 
 def write_progress(run: Path, progress: Progress) -> None:
     """Write RUN/progress.json whole, without waiting for the disk. Raises OSError."""
-    values = asdict(progress) | {"written": time.time()}
+    values = asdict(progress) | {"written": time.time(), "process": this_process()}
     values["losses"] = {name: value for name, value in progress.losses.items() if math.isfinite(value)}
     with whole_file(run / PROGRESS, durable=False) as part:
         part.write_text(json.dumps(values, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -95,6 +130,7 @@ def read_progress(run: Path) -> Progress | None:
         losses={name: value for name, value in losses.items() if _number(value)},
         domains={name: str(domains.get(name, name)) for name in ("a", "b")},
         samples_step=_count(values.get("samples_step")) or None, written=values["written"],
+        process=str(values.get("process", ""))[:1000],
     )  # fmt: skip
 
 

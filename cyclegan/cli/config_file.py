@@ -40,6 +40,20 @@ def read_settings(path: Path) -> tuple[dict[str, Any], list[Message]]:
     return checked_settings(content, path), notes
 
 
+def settings_of_run(folder: Path) -> dict[str, Any]:
+    """Return a run's settings by the names of their flags, for its next start; {} where run.json is lost or damaged.
+
+    Where the run is, how it continues and the limit of one start aren't among them.
+    """
+    path = folder / "run.json"
+    try:
+        content = load_mapping(path, shown=str(path)).get("config")
+        settings = checked_settings(content, path) if isinstance(content, Mapping) else {}
+    except ConfigError:
+        return {}
+    return {name: value for name, value in settings.items() if name not in ("output_dir", "resume", "max_steps")}
+
+
 def checked_settings(content: Mapping[str, Any], path: Any) -> dict[str, Any]:
     """Return settings, some perhaps in groups, by the names of their flags and of the flags' types.
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import difflib
 import errno
 import os
 import sys
 import types
 import typing
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from cyclegan.cli.config_file import config_text, read_settings
+from cyclegan.cli.near import nearest
 from cyclegan.cli.reference_flags import explain_training, refuse
 from cyclegan.config import METHOD_CONFIGS, RunConfig, TrainConfig, check_option
 from cyclegan.errors import ConfigError, Message, message
@@ -156,7 +156,7 @@ def config_from_args(args: argparse.Namespace, follow: Mapping[str, Any] | None 
         ConfigError: a value, or a combination of values, can't work.
     """
     given = vars(args)
-    method = given.get("method", RunConfig.method)
+    method = given.get("method", (follow or {}).get("method", RunConfig.method))
     check_option("method", method, METHOD_CONFIGS.keys(), {})
     kinds = typing.get_type_hints(TrainConfig) | {"loss": METHOD_CONFIGS[method]}
     if wrong := sorted(options_but(method) & given.keys()):
@@ -182,6 +182,16 @@ def config_from_args(args: argparse.Namespace, follow: Mapping[str, Any] | None 
     config = config.loss.completed(config)
     config.validate()
     return config
+
+
+def _kept(args: argparse.Namespace, followed: Mapping[str, Any]) -> str:
+    """Return the flags of followed settings without which the config would be another one."""
+    shown = {name: value for name, value in followed.items() if name not in vars(args)}
+    with contextlib.suppress(ConfigError):  # Such as a missing --dataset: all are worth a word.
+        usual = config_from_args(args).to_json()
+        flat = {name: value for group in usual.values() for name, value in group.items()}
+        shown = {name: value for name, value in shown.items() if flat.get(name, value) != value}
+    return _flag_words({name: value for name, value in shown.items() if value is not None})
 
 
 class _Parser(argparse.ArgumentParser):
@@ -222,15 +232,6 @@ class _Parser(argparse.ArgumentParser):
             if near := nearest(str(value), map(str, action.choices or ())):
                 raise argparse.ArgumentError(action, f"{error.message}; did you mean {near}?") from None
             raise
-
-
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """Return the known word that is nearly this one, or the only one that begins with it; None if there is none."""
-    plain = {name.lower().replace("-", "_"): name for name in known}
-    word = word.lower().replace("-", "_")
-    longer = [name for name in plain if word and name.startswith(word)]
-    found = difflib.get_close_matches(word, plain, n=1, cutoff=0.75) or (longer if len(longer) == 1 else [])
-    return plain[found[0]] if found else None
 
 
 def make_parser(prog: str, description: str, epilog: str | None = None) -> argparse.ArgumentParser:
@@ -279,9 +280,12 @@ def parse_train_config(
     if "output_dir" in args:
         args.output_dir = os.path.expanduser(args.output_dir)  # The shell leaves --output_dir=~/runs as it is.
     try:
-        config = config_from_args(args, follow(args))
+        followed = follow(args)
+        config = config_from_args(args, followed)
     except ConfigError as error:
         parser.error(str(error))
+    if config.run.resume != "none" and (kept := _kept(args, followed)) and os.environ.get("RANK", "0") == "0":
+        print(f"as in {config.run.output_dir} so far, because no flag says otherwise: {kept}", file=sys.stderr)
     if args.print_config:
         print(config_text(config), end="")
         parser.exit()

@@ -14,6 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cyclegan.cli.near import nearest
 from cyclegan.config import METHOD_CONFIGS, ModelConfig, OptimConfig, RunConfig, TrainConfig
 
 REFERENCE = "junyanz/pytorch-CycleGAN-and-pix2pix"
@@ -193,7 +194,8 @@ def _take_apart(
 
     Args:
         ours: names in `table` that are flags of ours, too, so that some of their values are no reason to object.
-        known: all flags of ours; flags in neither are left out. None are left out if it is empty.
+        known: all flags of ours; flags in neither are taken for the nearest of them, or left out. None are left out
+            if it is empty.
     """
     line, rest = _Line(), list(argv)
     while rest:
@@ -204,10 +206,13 @@ def _take_apart(
         if flag is None:
             words = [typed, value] if equals and typed.startswith("--") else [word]
             if known and typed.startswith("--") and typed not in known:
-                while rest and not rest[0].startswith("--"):
+                near = nearest(typed, known)
+                line.notes[typed] = f"taken for {near}" if near else (
+                    "is known neither here nor there, so it is left out"
+                )
+                while not near and rest and not rest[0].startswith("--"):
                     rest.pop(0)
-                line.notes[typed] = "is known neither here nor there, so it is left out"
-                words = []
+                words = [near, *words[1:]] if near else []
             line.words += words
             continue
         if not flag.bare and not equals and rest and not rest[0].startswith("--"):
@@ -241,6 +246,11 @@ def _train_line(line: _Line) -> list[str]:
     if "n_layers_D" in theirs and theirs.get("netD") != "n_layers":  # The reference ignores it then.
         line.drop("--n_layers_d")
         line.notes["--n_layers_D"] = "counts only with --netD n_layers, so it is left out"
+    epoch = theirs.get("epoch", "")
+    if epoch.isdecimal() and not {"continue_train", "n_epochs"} & theirs.keys() and "--epochs" not in line.words:
+        line.put("--epochs", epoch)
+        line.left_out = [each for each in line.left_out if not each.startswith("--epoch ")]
+        line.notes["--epoch"] = "taken for --epochs; there, it names the epoch to load"
     if theirs.get("preprocess") == "scale_width":
         line.put("--crop_size", line.value("--load_size", "286"))
         line.drop("--load_size")

@@ -47,7 +47,7 @@ def changed_settings(folder: Path, before: Any, values: Mapping[str, Any], *, be
             if begun and (group == "model" or name == "method"):
                 raise CheckpointError(
                     "{folder} was trained with --{name} {old}, not {new}; its networks can't be continued with "
-                    "other ones: choose another --output_dir",
+                    "other ones: leave --{name} out, or choose another --output_dir",
                     folder=folder, name=name, old=old[name], new=new[name],
                 )
             changes.append(Change(name, *map(_shown, (old[name], new[name]))))

@@ -16,8 +16,7 @@ from cyclegan.checkpoints.format import GENERATOR_OF, CheckpointInfo
 from cyclegan.checkpoints.sources import CheckpointSource
 from cyclegan.checkpoints.training_state import list_training_states
 from cyclegan.config import ModelConfig
-from cyclegan.errors import CheckpointError, ConfigError, Message, UserError, message
-from cyclegan.files import read_json
+from cyclegan.errors import CheckpointError, Message, message
 from cyclegan.training.trainer import Trainer
 
 _EPOCH = re.compile(r"(?P<source>.+)@(?:epoch-)?(?P<epoch>\d{1,9})")
@@ -151,16 +150,9 @@ class StartWeights:
         )
 
 
-def recorded_model(run: Path) -> dict[str, Any] | None:
-    """Return the networks' settings of a run that has begun, by its run.json; None if it hasn't or they are lost."""
-    trained = any(state.global_step for state in list_training_states(run)) or any(run.glob("epoch-*"))
-    if not trained:  # Run forgets the state of the beginning.
-        return None
-    try:
-        model = read_json(run / "run.json")["config"]["model"]
-        return dataclasses.asdict(ModelConfig.from_json(model))
-    except (UserError, KeyError, TypeError, ConfigError):
-        return None
+def has_begun(run: Path) -> bool:
+    """Return whether a run's folder holds an epoch or a step; `Run` forgets the state of the beginning."""
+    return any(state.global_step for state in list_training_states(run)) or any(run.glob("epoch-*"))
 
 
 def _flag(name: str, value: Any) -> str:

@@ -7,13 +7,14 @@ page only when they have changed: an idle page costs one small request, and a hi
 from __future__ import annotations
 
 import html
+import shlex
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from cyclegan.checkpoints.progress import Progress
-from cyclegan.checkpoints.sources import CheckpointSource, Watch
+from cyclegan.checkpoints.sources import CheckpointSource, LocalSource, Watch
 from cyclegan.errors import Message, UserError, message
 from cyclegan.ui import words
 from cyclegan.ui.workbench import Workbench
@@ -80,15 +81,19 @@ def line(bench: Workbench, run: str, say: words.Speaker) -> str:
     if not source.watch().epochs:
         said.append(say.html("{run} has no epoch yet.", run=run))
     if progress is not None and progress.state != "done":
-        said += [html.escape(say.text_of(each)) for each in _sentences(progress, own=bench.own)]
+        command = ""
+        if bench.own and isinstance(source, LocalSource):
+            words_of_it = ["python", "train_accelerate.py", "--output_dir", str(source.folder), "--resume", "auto"]
+            command = shlex.join(words_of_it)
+        said += [html.escape(say.text_of(each)) for each in _sentences(progress, command)]
     elif said:
         said.append(say.html("The first one appears here by itself."))
     busy = ' class="busy"' if progress is not None and progress.alive else ""
     return f"<p><span{busy}>{' '.join(said)}</span></p>" if said else ""
 
 
-def _sentences(progress: Progress, *, own: bool) -> list[Message]:
-    """Return the sentences about a training that isn't done."""
+def _sentences(progress: Progress, command: str) -> list[Message]:
+    """Return the sentences about a training that isn't done; `command` continues it, "" to say none."""
     epoch, percent = progress.epoch, int(100 * progress.part)
     if progress.alive:
         if not epoch:
@@ -105,7 +110,7 @@ def _sentences(progress: Progress, *, own: bool) -> list[Message]:
         said = [message("The training ended before its first step.")]
     else:
         said = [message("The training ended in epoch {epoch}, at {percent}%.", epoch=epoch, percent=percent)]
-    return [*said, message("To continue it, repeat its command with --resume auto.")] if own else said
+    return [*said, message("To continue it: {command}", command=command)] if command else said
 
 
 def duration(seconds: float) -> Message:

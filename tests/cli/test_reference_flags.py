@@ -120,6 +120,15 @@ def test_devices_that_are_none_are_left_out(ids, note):
     assert "--netG: has no value" in explain_training(["--dataroot", "d", "--netG", ","])
 
 
+def test_a_mistyped_flag_of_ours_is_taken_for_it():
+    answer = explain_training(shlex.split("--dataset d --output_dir r --epoch 2 --cropsize 64"))
+    assert "--epoch: taken for --epochs" in answer and "--cropsize: taken for --crop_size" in answer
+    config = config_of("--dataset d --output_dir r --epoch 2 --cropsize 64")
+    assert (config.optim.epochs, config.data.crop_size) == (2, 64) and "without" not in answer
+    # There, with --continue_train, it is the epoch to load.
+    assert config_of("--dataroot d --continue_train --epoch 2").optim.epochs == config_of("--dataroot d").optim.epochs
+
+
 @pytest.mark.parametrize(
     ("typed", "note"),
     [

@@ -1,5 +1,6 @@
 """Runs that start from the weights of another one."""
 
+import dataclasses
 import json
 from types import SimpleNamespace
 
@@ -8,8 +9,9 @@ import torch
 from safetensors.torch import load_file
 
 from cyclegan.checkpoints.format import discriminator_files, load_checkpoint, load_discriminators, read_info
+from cyclegan.cli.flags import parse_train_config
 from cyclegan.errors import CheckpointError
-from cyclegan.training.initial import StartWeights, parse_start, recorded_model
+from cyclegan.training.initial import StartWeights, has_begun, parse_start
 from cyclegan.training.run import Run
 from hub import open_source
 from tests.training.test_run_folder import ALONE
@@ -131,13 +133,36 @@ def test_settings_follow_the_run_that_has_begun(tmp_path):
     (run / "training_state" / "step-000000000").mkdir(parents=True)
     (run / "training_state" / "step-000000000" / "state.pt").touch()
     (run / "run.json").write_text('{"config": {"model": {"ngf": 12}}}')
-    assert recorded_model(run) is None  # A start that saved no step binds nobody: Run forgets it.
+    assert not has_begun(run)  # A start that saved no step binds nobody: Run forgets it.
     (run / "training_state" / "step-000000000").rename(run / "training_state" / "step-000000001")
-    assert recorded_model(run)["ngf"] == start_settings(args)["ngf"] == 12
+    assert has_begun(run) and start_settings(args)["ngf"] == 12
     (run / "run.json").write_text("[]")
     with pytest.raises(CheckpointError, match="gone"):
         start_settings(args)
     assert start_settings(SimpleNamespace()) == {}
+
+
+def test_flags_that_a_resume_leaves_out_are_as_they_were(tmp_path, capsys):
+    run = tmp_path / "run"
+    typed = ["--dataset", "streets", "--output_dir", str(run), "--ngf", "8", "--method", "cut", "--lambda_nce", "2"]
+    typed += ["--epochs", "3", "--no-flip"]
+    first = parse_train_config([*typed, "--max_steps", "5"])
+    (run / "epoch-0001").mkdir(parents=True)
+    (run / "run.json").write_text(json.dumps({"run_id": "x", "config": first.to_json()}))
+    capsys.readouterr()
+    again = parse_train_config(
+        ["--output_dir", str(run), "--resume", "auto", "--epochs", "4"], follow=start_settings
+    )
+    expected = dataclasses.replace(
+        first, optim=dataclasses.replace(first.optim, epochs=4, max_steps=None),
+        run=dataclasses.replace(first.run, resume="auto"),
+    )  # fmt: skip
+    assert again == expected
+    said = capsys.readouterr().err
+    assert f"as in {run} so far" in said and "--ngf 8" in said and "--no-flip" in said and "--epochs" not in said
+    # The same command as before needs no word.
+    parse_train_config([*typed, "--resume", "auto"], follow=start_settings)
+    assert capsys.readouterr().err == ""
 
 
 def test_a_named_state_has_its_own_weights(tmp_path):

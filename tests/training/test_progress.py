@@ -1,6 +1,8 @@
 """How far a training is, for the app: progress.json, and samples within an epoch."""
 
 import json
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from types import SimpleNamespace
@@ -118,6 +120,22 @@ def test_the_file_tells_the_end_of_a_training_from_its_death(tmp_path, monkeypat
     for later in (STALE_S + 1, -STALE_S - 1):  # Killed long ago, or by a clock that is wrong.
         monkeypatch.setattr(time, "time", lambda later=later: now + later)
         assert read_progress(tmp_path).state == "training" and not read_progress(tmp_path).alive
+
+
+def test_a_killed_process_of_this_computer_is_seen_at_once(tmp_path):
+    write = "from pathlib import Path; from cyclegan.checkpoints.progress import *; "
+    write += f"write_progress(Path({str(tmp_path)!r}), Progress('training', epoch=1)); import time; time.sleep(600)"
+    with subprocess.Popen([sys.executable, "-c", write]) as training:
+        try:
+            assert wait_until(lambda: read_progress(tmp_path)).alive
+        finally:
+            training.kill()
+        wait_until(lambda: not read_progress(tmp_path).alive)  # As a zombie, too, which its shell hasn't seen yet.
+    assert not read_progress(tmp_path).alive
+    found = json.loads((tmp_path / "progress.json").read_text())
+    for other in ("another-computer 1 2.0", "", "x", None, f"{found['process'].split()[0]} 9999999999 1"):
+        (tmp_path / "progress.json").write_text(json.dumps(found | {"process": other}))
+        assert read_progress(tmp_path).alive, "only the time is known there"
 
 
 def test_a_failure_does_not_end_the_reports(tmp_path, caplog):
