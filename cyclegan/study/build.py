@@ -68,7 +68,7 @@ def build(
     preparation: Preparation, protocol: Protocol, direction: Direction, domains: tuple[str, str], dataset: str,
     output: Path, seed: int = 0, size: tuple[int, int] | None = None, limit: int | None = None, title: str = "",
     contact: str = "", completion_code: str = "", completion_url: str = "", shorten: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    split: str = "test", progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Study, BlindingReport]:  # fmt: skip
     """Build, check and freeze a study, whole or not at all. The same arguments give the same bytes.
 
@@ -78,7 +78,7 @@ def build(
         inputs: pictures to translate, of the source domain; none that the networks were trained on.
         reals: real pictures of the target domain. If the pairing is `same`, the truth of the inputs is used instead.
         preparation: preparation of a picture for the networks.
-        output, seed, size, limit, shorten, progress and the others: see `cyclegan.study.make.make_study`.
+        output, seed, size, limit, shorten, split, progress and the others: see `cyclegan.study.make.make_study`.
 
     Returns:
         The study, and the result of the blinding self-test.
@@ -103,6 +103,7 @@ def build(
         name=output.name, title=title or TITLES[protocol.task], protocol=protocol, direction=direction, domains=domains,
         dataset=dataset, checkpoints=tuple(checkpoint for checkpoint, _ in planned), seed=seed, size=size or (0, 0),
         stimuli=(), contact=contact, completion_code=completion_code, completion_url=completion_url,
+        split="" if split == "test" else split,
     )  # fmt: skip
     study, choice = choose(study, inputs, reals, limit, shorten)
     frame = _frame(inputs, choice.inputs, preparation)

@@ -23,13 +23,17 @@ from pathlib import Path
 from typing import Any
 
 from cyclegan.config import DIRECTIONS, Direction
-from cyclegan.errors import StudyError
+from cyclegan.errors import StudyError, message
 from cyclegan.files import whole_folder
 from cyclegan.study.protocol import Protocol
 from cyclegan.study.sequences import Sequences, Stimulus, Trial
 
 FORMAT_VERSION = 2
 """1 without names of checkpoints, so that older programs read studies of one run."""
+SEEN = message("the networks have seen these pictures in training, so this study shows nothing about new ones")
+"""What a study of training pictures has to say wherever it is shown to its owner."""
+LATER_FIELDS = ("split",)
+"""They aren't written while they are empty: a study that was built without them keeps its bytes, and so its id."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """A study's name: that of its folder, and part of its address."""
 FILE_TIME = 946_684_800
@@ -99,6 +103,8 @@ class Study:
     """The same code for everyone, as Prolific requires; empty: an individual one for each session."""
     completion_url: str = ""
     """Link on the last page; `{code}` and `{participant}` are filled in."""
+    split: str = ""
+    """train: it shows pictures that the networks have seen in training. Empty for test pictures, and in old studies."""
     folder: Path | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -111,6 +117,8 @@ class Study:
         sized = len(self.size) == 2 and all(type(n) is int and 0 <= n < 10**5 for n in self.size)
         if len(self.domains) != 2 or not sized:
             raise StudyError("a study has two domains, and stimuli of a width and a height")
+        if self.split not in ("", "train"):
+            raise StudyError("{split!r} isn't a split of pictures: train, or nothing", split=str(self.split)[:20])
         if type(self.seed) is not int:
             raise StudyError("{seed!r} isn't a valid seed: give a whole number", seed=str(self.seed)[:20])
         if not self.checkpoints:
@@ -209,7 +217,8 @@ class Study:
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of study.json."""
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "folder"}
+        names = [f.name for f in dataclasses.fields(self) if f.name != "folder"]
+        values = {name: getattr(self, name) for name in names if name not in LATER_FIELDS or getattr(self, name)}
         values |= {
             "protocol": self.protocol.to_json(),
             "checkpoints": [c.to_json() for c in self.checkpoints],

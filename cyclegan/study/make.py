@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from cyclegan.config import DataConfig, Direction, direction_name
 from cyclegan.errors import DataError, Message, StudyError, message
 from cyclegan.files import name_alone
-from cyclegan.study.format import PlannedCheckpoint, Study
+from cyclegan.study.format import SEEN, PlannedCheckpoint, Study
 from cyclegan.study.protocol import DEFAULT, Protocol
 from cyclegan.study.protocol import protocol as preset
 from cyclegan.study.worker import in_process
@@ -101,9 +101,7 @@ def make_study(
             "{dataset} has no test pictures: add them, or try a study of its training pictures", dataset=data
         )
     if note is not None and split == "train":
-        note(message(
-            "the networks have seen these pictures in training, so this study shows nothing about new ones"
-        ))  # fmt: skip
+        note(SEEN)
     if skip_bad_images:
         (inputs, bad), (reals, others) = readable(inputs), readable(reals)
         if note is not None and (found := bad + others):
@@ -120,7 +118,7 @@ def make_study(
         domains=domains or (data_config.domain_a, data_config.domain_b), dataset=name_alone(data),
         output=Path(output), seed=seed, size=size, limit=limit, title=title, contact=contact,
         completion_code=completion_code, completion_url=completion_url, shorten=shorten or protocol is None,
-        progress=progress,
+        split=split, progress=progress,
     )  # fmt: skip
     if report is not None:
         report(found)

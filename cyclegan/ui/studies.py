@@ -13,10 +13,11 @@ from typing import Any
 from urllib.parse import quote
 
 from cyclegan.checkpoints.sources import CheckpointSource
-from cyclegan.study.format import Study
+from cyclegan.study.format import SEEN, Study
 from cyclegan.study.protocol import trial_counts
 from cyclegan.study.shelf import PREVIEW, Studies
 from cyclegan.ui import words
+from cyclegan.ui.feedback import notices
 from cyclegan.ui.results import served
 
 FORMATS = ("md", "json", "csv", "parquet")
@@ -44,7 +45,8 @@ def card(study: Study, say: words.Speaker, *, owner: bool = False, own: bool = F
         )  # fmt: skip
         if study.labels:
             text = say.html("{arrow}: {methods}.", arrow=arrow, methods=", ".join(study.labels.values()))
-        how = f'<p class="how">{text}</p>{how}'
+        seen = notices([SEEN], say) if study.split == "train" else ""
+        how = f'<p class="how">{text}</p>{how}{seen}'
     address = f"study/{quote(study.name)}"
     ways = [(address, say.html("Take part"))]
     if own:
@@ -158,6 +160,8 @@ def results(report: Mapping[str, Any], say: words.Speaker) -> str:
     )  # fmt: skip
     simulated = say.html("These are simulated participants, not people.") if report["simulated"] else ""
     notice = f'<p class="notice">{simulated}</p>' if simulated else ""
+    if report["training_pictures"]:
+        notice += notices([SEEN], say)
     rows = [_result(each) for each in report["epochs"]] if report["protocol"]["task"] == "realness" else []
     first = say("Method") if any(each.get("label") for each in report["epochs"]) else say("Epoch")
     heads = (first, say("Taken for real"), say("95% interval"), "", say("Participants"), say("Trials"))

@@ -14,6 +14,8 @@ from cyclegan.study.choice import TooFewPictures
 from cyclegan.study.format import read_study
 from cyclegan.study.make import make_in_process, make_study
 from cyclegan.study.protocol import protocol
+from cyclegan.study.report import make_report, to_markdown
+from cyclegan.study.store import Store, answers
 
 DATA = "streets:count=2,test_count=12,size=40"
 
@@ -85,8 +87,14 @@ def test_pictures_that_cannot_be_read_are_left_out_if_asked(source, options, tmp
     notes, data = [], str(tmp_path / "data")
     with pytest.raises(ImageError, match="broken.png"):
         make_study(source, data, **{**options, "skip_bad_images": False})
-    study = make_study(source, data, **options, note=notes.append)
+    reports = []
+    study = make_study(source, data, **options, note=notes.append, report=reports.append)
     assert len({s.scene for s in study.stimuli if s.kind == "fake"}) == 20
+    # Whoever reads a figure of it learns that, too, not only whoever built it.
+    assert read_study(study.folder).split == "train" and any("in training" in str(note) for note in reports[0].notes)
+    with Store(f"sqlite:///{study.folder / 'votes.sqlite3'}") as store:
+        report = make_report(study, *answers(study, store))
+    assert "> **These are training pictures.**" in to_markdown(report)
     seen, left_out = map(str, notes)
     assert left_out == "left out: 1 picture that can't be read, such as broken.png" and "in training" in seen
 

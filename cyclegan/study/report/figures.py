@@ -54,6 +54,7 @@ def make_report(study: Study, votes: pd.DataFrame, sessions: pd.DataFrame) -> di
         },
         "protocol": study.protocol.to_json(),
         "simulated": simulated,
+        "training_pictures": study.split == "train",
         "participants": _participants(study, frame, sessions, origin),
         "trials": len(counted),
         "epochs": [_epoch(study, counted, epoch) for epoch in study.epochs],
@@ -398,6 +399,8 @@ def _notes(study: Study, report: Mapping[str, Any]) -> list[str]:
     notes = []
     if report["simulated"]:
         notes.append("All votes are simulated. Nobody has judged these pictures; the figures say nothing about them.")
+    if report["training_pictures"]:
+        notes.append("The networks have seen these pictures in training, so the figures say nothing about new ones.")
     notes.append(COUNTING_RULE)
     people = report["participants"]["counted"]
     if study.protocol.task == "realness":

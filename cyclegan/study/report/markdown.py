@@ -27,6 +27,9 @@ def to_markdown(report: Mapping[str, Any], pictures: Mapping[str, str] | None = 
     if report["simulated"]:
         parts.append("> **These votes are simulated.** Nobody has judged these pictures; the figures below say "
                      "nothing about them.")
+    if report["training_pictures"]:
+        parts.append("> **These are training pictures.** The networks have seen them, so the figures below say nothing "
+                     "about new ones.")
     if report["trials"]:
         parts.append(_opening(report))
     parts += ["## Method", _method(report), _who(report)]

@@ -214,6 +214,7 @@ def _figure(report: Report, width: float, height: float) -> tuple[Figure, Axes]:
     from matplotlib.figure import Figure
 
     text = ("SIMULATED VOTES. " if report["simulated"] else "") + caption(report)
+    text = ("TRAINING PICTURES. " if report["training_pictures"] else "") + text
     lines = textwrap.wrap(text, int(width * 19))
     figure = Figure(figsize=(width, height + 0.14 * len(lines)), layout="constrained")
     FigureCanvasAgg(figure)

@@ -56,8 +56,7 @@ def build(bench: Workbench) -> None:
     announce()
     if studies.own and find_spec("cyclegan.study.make"):  # A Space has no builder: see hub/space.py.
         built, run, training = study_form.build(bench, studies, parts.choice)
-        for event in built:
-            then_count(event.success(card_of, parts.choice, parts.first, **PRIVATE))
+        then_count(built.change(card_of, parts.choice, parts.first, **PRIVATE))
     else:
         run, training = gr.State(next(iter(bench.runs))), live.live(bench, shown=False)
         page.load(events.line, run, training, **PRIVATE)

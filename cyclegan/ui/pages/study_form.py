@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import html
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -28,14 +29,16 @@ BUILT_IN = Path("studies")
 """The folder of the studies that the page builds; the app looks for studies there by itself."""
 PRIVATE = {"show_progress": "hidden", "api_visibility": "private"}
 READS: dict[str, Any] = {**PRIVATE, "concurrency_id": "reports", "concurrency_limit": 2}
-BUILDS: dict[str, Any] = {**PRIVATE, "concurrency_id": "builds", "concurrency_limit": 1}
+BUILDS: dict[str, Any] = {**PRIVATE, "concurrency_id": "builds", "concurrency_limit": 4}
+LOOK_EVERY_S = 0.5
+"""Time between two looks of a page at the progress of a build."""
 
 
-def build(bench: Workbench, studies: Studies, choice: gr.Dropdown) -> tuple[list[Any], gr.Dropdown, gr.HTML]:
+def build(bench: Workbench, studies: Studies, choice: gr.Dropdown) -> tuple[gr.State, gr.Dropdown, gr.HTML]:
     """Add the form to the current page.
 
     Returns:
-        The events that end with the new study chosen in `choice`, the form's run, and the line about its training.
+        A state that changes once a new study is chosen in `choice`, the form's run, and the line about its training.
     """
     form, react = _layout(bench, studies), _Reactions(bench, studies)
     of_run = [form.epochs, form.direction, form.dataset, form.where, form.training]
@@ -47,10 +50,14 @@ def build(bench: Workbench, studies: Studies, choice: gr.Dropdown) -> tuple[list
         form.run, form.epochs, form.direction, form.dataset, form.protocol, form.name, form.title, form.contact,
         *form.rules, form.fewer, form.train, form.skip,
     ]  # fmt: skip
-    shown = [form.said, form.go, choice, form.offer, form.fitting, *form.rules[:2], form.fewer]
-    asked = form.go.click(shows_errors(react.build_study), given, shown, **BUILDS)
+    shown = [
+        form.said, form.go, choice, form.offer, form.fitting, form.built, *form.rules[:2], form.fewer,
+    ]  # fmt: skip
+    form.go.click(shows_errors(react.build_study), given, shown, **BUILDS)
     taken = form.offer.click(lambda fitting: fitting, form.fitting, form.rules[:2], **READS)
-    return [asked, taken.success(shows_errors(react.build_study), given, shown, **BUILDS)], form.run, form.training
+    taken.success(shows_errors(react.build_study), given, shown, **BUILDS)
+    gr.context.Context.root_block.load(shows_errors(react.follow), None, shown, **BUILDS)
+    return form.built, form.run, form.training
 
 
 def _layout(bench: Workbench, studies: Studies) -> SimpleNamespace:
@@ -58,7 +65,7 @@ def _layout(bench: Workbench, studies: Studies) -> SimpleNamespace:
         gr.HTML(
             words.label(
                 "The pictures are translated once and frozen, with the real ones that they are shown next to. This "
-                "takes about a minute; the study then appears above."
+                "takes about a minute, and continues if you leave this page; the study then appears above."
             ),
             elem_classes="lead",
         )  # fmt: skip
@@ -103,10 +110,11 @@ def _layout(bench: Workbench, studies: Studies) -> SimpleNamespace:
         go = gr.Button(words.label("Build"), variant="primary")
         said = gr.HTML(elem_classes="built", label="built")
         offer, fitting = gr.Button(visible=False), gr.State()
+        built = gr.State()  # The name of the study that was built.
         fewer = gr.State()  # The numbers of trials that the last build chose, which nobody has typed.
     return SimpleNamespace(
         run=run, epochs=epochs, direction=direction, dataset=dataset, where=where, name=name, title=title,
-        contact=contact, protocol=protocol, rules=rules, go=go, said=said, offer=offer, fitting=fitting,
+        contact=contact, protocol=protocol, rules=rules, go=go, said=said, offer=offer, fitting=fitting, built=built,
         fewer=fewer, train=train, skip=skip, training=training,
     )  # fmt: skip
 
@@ -129,11 +137,51 @@ def _rules_of(protocol: str) -> list[Any]:
     return [rules.practice_trials, rules.test_trials, rules.vigilance_share, rules.repeat_share, rules.mask]
 
 
+class _Build:
+    """A study that is built in a thread, whether or not a page shows it.
+
+    Args:
+        made: makes it, yielding its progress in words.
+        finish: called at the end; returns the study.
+    """
+
+    def __init__(self, made: Iterator[str], finish: Callable[[], Study]) -> None:
+        self.part = ""
+        self.study: Study | None = None
+        self.error: Exception | None = None
+        self.ended = threading.Event()
+        self._made, self._finish = made, finish
+        threading.Thread(target=self._work, name="build", daemon=True).start()
+
+    def _work(self) -> None:
+        try:
+            for part in self._made:
+                self.part = part or self.part
+            self.study = self._finish()
+        except Exception as error:  # Raised where a page shows it.
+            self.error = error
+        finally:
+            self.ended.set()
+
+    def progress(self) -> Iterator[str]:
+        """Yield the progress where it has changed, and "" else, until the end. Raises what the build has raised."""
+        last = ""
+        while not self.ended.wait(LOOK_EVERY_S):
+            part = self.part
+            yield part if part != last else ""
+            last = part
+        if self.error is not None:
+            raise self.error
+
+
 class _Reactions:
     """The form's reactions to what its owner does."""
 
     def __init__(self, bench: Workbench, studies: Studies) -> None:
         self.bench, self.studies = bench, studies
+        self._build: tuple[_Build, Callable[[Study, words.Speaker], list[Any]]] | None = None
+        """The newest one, with what a page shows at its end; None once a page has shown it."""
+        self._lock = threading.Lock()
 
     def take_run(self, run: str, request: gr.Request) -> list[Any]:
         """Offer a run's epochs, directions and data set, with the line about its training."""
@@ -154,9 +202,8 @@ class _Reactions:
     ) -> Iterator[list[Any]]:  # fmt: skip
         """Make a study in a process of its own, and choose it; a problem is shown in the form, which keeps its values.
 
-        Yields the values of [said, go, choice, offer, fitting, practice, test, fewer].
+        Yields the values of [said, go, choice, offer, fitting, built, practice, test, fewer].
         """
-        say = words.speaker(request)
         options = {
             "epochs": sorted(int(epoch) for epoch in epochs or []) or "latest", "direction": direction,
             "title": title or "", "contact": contact or "", "split": "train" if train else "test",
@@ -166,32 +213,69 @@ class _Reactions:
             practice = test = None  # Nobody has chosen them.
         rules = {"practice_trials": practice, "test_trials": test, "vigilance_share": _float(vigilance),
                  "repeat_share": _float(repeats), "mask": bool(mask)}  # fmt: skip
-        kept = [gr.skip()] * 3
+
+        def start() -> tuple[_Build, Callable[[Study, words.Speaker], list[Any]]]:
+            source, data = self.bench.run(run), (dataset or "").strip()
+            if not data:
+                raise StudyError("name a data set, whose test pictures are shown")
+            chosen = (name or "").strip() or f"{Path(source.name).name}-{direction}-{protocol or DEFAULT}"
+            chosen = "-".join(chosen.split())
+            check_name(chosen)  # A path would lead out of the folder in which the app looks for studies.
+            options["output"] = BUILT_IN / chosen
+            notes: list[Message] = []
+
+            def built(study: Study, say: words.Speaker) -> list[Any]:
+                command = _command(source, data, protocol, {**options, **rules})
+                counts = [study.protocol.practice_trials, study.protocol.test_trials]
+                return [_built(study, command, notes, say), *counts, None if practice else counts]
+
+            made = _made(source, data, protocol, rules, options, notes)
+            return _Build(made, lambda: self.studies.add(options["output"])), built
+
+        yield from self._shown(start, words.speaker(request))
+
+    def follow(self, request: gr.Request) -> Iterator[list[Any]]:
+        """Show the build that goes on, or that has ended while no page showed it; yields as `build_study`."""
+        if self._build is not None:
+            yield from self._shown(None, words.speaker(request))
+
+    def _shown(self, start: Callable[[], Any] | None, say: words.Speaker) -> Iterator[list[Any]]:
+        """Yield the values of a build that `start` begins; None follows the one that is there."""
+        kept = [gr.skip()] * 4
         waiting, none = gr.Button(interactive=False), [gr.Button(visible=False), None, *kept]
         yield [busy(say("Building …")), waiting, gr.skip(), *none]
+        current = None
         try:
-            source, dataset = self.bench.run(run), (dataset or "").strip()
-            if not dataset:
-                raise StudyError("name a data set, whose test pictures are shown")
-            name = (name or "").strip() or f"{Path(source.name).name}-{direction}-{protocol or DEFAULT}"
-            name = "-".join(name.split())
-            check_name(name)  # A path would lead out of the folder in which the app looks for studies.
-            options["output"] = BUILT_IN / name
-            notes: list[Message] = []
-            for part in _made(source, dataset, protocol, rules, options, notes):
+            with self._lock:
+                if start is not None:
+                    if self._build is not None and not self._build[0].ended.is_set():
+                        raise StudyError("another study is being built: wait until it is there")
+                    self._build = start()
+                current = self._build
+            if current is None:  # Another page has shown it.
+                yield [gr.skip(), gr.Button(interactive=True), gr.skip(), *none]
+                return
+            build, built = current
+            for part in build.progress():
                 shown = busy(say("Building … {part}", part=part)) if part else gr.skip()
                 yield [shown, gr.skip(), gr.skip(), *none]
-            study = self.studies.add(options["output"])
         except Exception as error:
+            self._forget(current)
             problem = page_error(error, say)
             yield [_problem(problem), gr.Button(interactive=True), gr.skip(), *_offer(error, say), *kept]
             problem.visible = False  # It is in the form, where it doesn't vanish.
             raise problem from error
-        command, names = _command(source, dataset, protocol, {**options, **rules}), list(self.studies.by_name)
-        chosen = gr.Dropdown(names, value=study.name, visible=len(names) > 1)
-        counts = [study.protocol.practice_trials, study.protocol.test_trials]
-        built = _built(study, command, notes, say)
-        yield [built, gr.Button(interactive=True), chosen, *none[:2], *counts, None if practice else counts]
+        self._forget(current)
+        names = list(self.studies.by_name)
+        chosen = gr.Dropdown(names, value=build.study.name, visible=len(names) > 1)
+        said, *counts = built(build.study, say)
+        yield [said, gr.Button(interactive=True), chosen, *none[:2], build.study.name, *counts]
+
+    def _forget(self, shown: Any) -> None:
+        """Forget a build that a page has shown to its end."""
+        with self._lock:
+            if self._build is shown:
+                self._build = None
 
 
 def _made(

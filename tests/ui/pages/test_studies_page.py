@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import re
 import tempfile
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -208,29 +209,36 @@ def form(make_checkpoint, tmp_path, monkeypatch):
     studies = SimpleNamespace(by_name={"myrun-ab-cyclegan2017": None}, add=lambda folder: SimpleNamespace(
         name=folder.name, folder=folder, protocol=asked["protocol"]
     ))  # fmt: skip
-    asked = {}
+    asked, react = {}, _Reactions(bench, studies)
 
-    def send(protocol="", numbers=(10, 40), error=None, name="", fewer=None, built=None, train=False, skip=False):
+    def begin(
+        protocol="", numbers=(10, 40), error=None, name="", fewer=None, built=None, train=False, skip=False, hold=None
+    ):
         def made(source, dataset, note, **options):
             asked.update(options, dataset=dataset)
             if built is not None:
                 asked["protocol"] = built
             note(message("test pictures that are also training pictures: {count}", count="<1>"))
             yield (1, 2)
+            assert hold is None or hold.wait(300)
             if error is not None:
                 raise error
 
         monkeypatch.setattr(make, "make_in_process", made)
-        steps, shown = _Reactions(bench, studies).build_study(
+        return react.build_study(
             "myrun", [1], "ab", " data/maps ", protocol, name, "", "", *numbers, 0, 0, False, fewer, train, skip, None
-        ), []  # fmt: skip
+        )  # fmt: skip
+
+    def send(*args, **kwargs):
+        shown = []
         try:
-            for step in steps:
+            for step in begin(*args, **kwargs):
                 shown.append(step)
         except gr.Error as raised:
             assert not raised.visible  # The form shows it, and keeps it.
         return asked, shown
 
+    send.react, send.begin = react, begin
     return send
 
 
@@ -253,6 +261,21 @@ def test_trials_that_nobody_has_chosen_may_be_fewer(form):
     assert asked["shorten"] and asked["protocol"] == protocol("cyclegan2017")
     asked, _ = form(numbers=(4, 12))
     assert not asked["shorten"] and asked["protocol"].test_trials == 12
+
+
+def test_a_build_goes_on_without_a_page_and_is_shown_to_the_next_one(form):
+    react, shown = form.react, []
+    hold = threading.Event()
+    building = form.begin(hold=hold)
+    next(building)
+    next(building)
+    building.close()  # As gradio does when the page is left.
+    with pytest.raises(gr.Error, match="another study is being built"):
+        list(form.begin())
+    hold.set()
+    shown += react.follow(None)
+    assert "Built in studies/myrun-ab-cyclegan2017" in shown[-1][0] and shown[-1][5] == "myrun-ab-cyclegan2017"
+    assert not list(react.follow(None))
 
 
 def test_what_a_build_notes_is_shown(form):
