@@ -236,7 +236,9 @@ class _Reactions:
 
     def follow(self, request: gr.Request) -> Iterator[list[Any]]:
         """Show the build that goes on, or that has ended while no page showed it; yields as `build_study`."""
-        if self._build is not None:
+        if self._build is None:
+            yield [gr.skip()] * 9  # Without a value, gradio would empty all of them.
+        else:
             yield from self._shown(None, words.speaker(request))
 
     def _shown(self, start: Callable[[], Any] | None, say: words.Speaker) -> Iterator[list[Any]]:
