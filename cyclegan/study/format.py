@@ -31,7 +31,7 @@ from cyclegan.study.sequences import Sequences, Stimulus, Trial
 FORMAT_VERSION = 2
 """1 without names of checkpoints, so that older programs read studies of one run."""
 SEEN = message("the networks have seen these pictures in training, so this study shows nothing about new ones")
-"""What a study of training pictures has to say wherever it is shown to its owner."""
+"""The sentence of a study of training pictures, wherever its owner sees it."""
 LATER_FIELDS = ("split",)
 """They aren't written while they are empty: a study that was built without them keeps its bytes, and so its id."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -104,7 +104,7 @@ class Study:
     completion_url: str = ""
     """Link on the last page; `{code}` and `{participant}` are filled in."""
     split: str = ""
-    """train: it shows pictures that the networks have seen in training. Empty for test pictures, and in old studies."""
+    """Empty for test pictures, and in old studies; train: pictures that the networks have seen in training."""
     folder: Path | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -118,7 +118,7 @@ class Study:
         if len(self.domains) != 2 or not sized:
             raise StudyError("a study has two domains, and stimuli of a width and a height")
         if self.split not in ("", "train"):
-            raise StudyError("{split!r} isn't a split of pictures: train, or nothing", split=str(self.split)[:20])
+            raise StudyError("{split!r} isn't a valid split: train, or nothing", split=str(self.split)[:20])
         if type(self.seed) is not int:
             raise StudyError("{seed!r} isn't a valid seed: give a whole number", seed=str(self.seed)[:20])
         if not self.checkpoints:
