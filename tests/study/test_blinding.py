@@ -4,16 +4,19 @@ import dataclasses
 import hashlib
 import io
 import os
+import re
 import shutil
 import zlib
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from cyclegan.errors import StudyError
-from cyclegan.study import independence, server
+from cyclegan.study import blinding, independence, server
+from cyclegan.study.attack import Attacked
 from cyclegan.study.blinding import check, jpeg_grid, structure
 from cyclegan.study.build import Preparation, _chunk, build, encode_png, mark_png, stored
 from cyclegan.study.format import PlannedCheckpoint, Stimulus, Study, read_study, write_study
@@ -241,7 +244,7 @@ def grey(stimulus, content):
 @pytest.mark.parametrize(
     "change, channel, word",
     [
-        (longer, "files", "lengths"), (wider, "encoding", "height"), (commented, "encoding", "chunks"),
+        (longer, "files", "lengths"), (wider, "encoding", "width"), (commented, "encoding", "chunks"),
         (other_filters, "encoding", "filters"), (other_level, "encoding", "zlib"),
         (photographs, "encoding", "format"), (grey, "encoding", "colour type"), (compressed, "encoding", "chunks"),
         (compressed_with_bytes_after_it, "encoding", "blocks"), (one_block_more, "encoding", "blocks"),
@@ -349,6 +352,34 @@ def test_single_pictures_in_an_order_that_tells_are_found(tmp_path, monkeypatch)
     study = built(tmp_path / "s", "hype_infinity", practice_trials=4, test_trials=8)[0]
     with_trials(monkeypatch, lambda trials, slot: sorted(trials, key=lambda t: (t.phase, t.left.kind)))
     assert "place of a trial in test" in failing(study)
+
+
+def test_sequences_that_a_participant_can_compute_are_found(clean, monkeypatch):
+    assert {f.channel: f.passed for f in check(clean, over_http=False).findings}["sequences"]
+    old = dataclasses.replace(clean, secret_sha256="")
+    (problem,) = check(old, over_http=False).problems
+    assert re.search(r"before there was a secret, .* found its seed in 8 of 8 sessions and was right in ", str(problem))
+    guessed = dataclasses.replace(old, seed=0)
+    monkeypatch.setattr(blinding, "attack_sequences", lambda study: Attacked(16, 32, 0, 8))  # No seed was found.
+    assert "tried too few seeds" in str(check(guessed, over_http=False).problems[0])
+    monkeypatch.setattr(blinding, "attack_sequences", lambda study: Attacked(240, 320, 8, 8))
+    (problem,) = check(clean, over_http=False).problems
+    assert "sequences: an attack that computes them is right in 75.0% of 320 trials" in str(problem)
+
+
+def test_an_answer_that_holds_the_secret_is_found(clean, monkeypatch):
+    about = server._Server.about
+
+    async def more(self, request):
+        return server.JSONResponse({"about": (await about(self, request)).body.decode(), "debug": clean.draw_key})
+
+    monkeypatch.setattr(server._Server, "about", more)
+    assert "answers" in failing(clean, over_http=True)
+
+
+def test_a_study_that_was_built_before_is_marked_for_all_that_it_reveals():
+    study = read_study(Path(__file__).parents[2] / "demo" / "studies" / "night-streets")
+    assert {"encoding", "sequences"} <= failing(study)
 
 
 # --- as served ----------------------------------------------------------------------------------------------
