@@ -3,7 +3,6 @@
 import hashlib
 from collections import Counter
 
-import numpy as np
 import pytest
 
 from cyclegan.errors import StudyError
@@ -172,42 +171,6 @@ def test_sequences_of_a_secret_stay_what_they_are_and_depend_on_nothing_else():
     assert unseen_study(secret="b" * 64).trials(1, 2) != one.trials(1, 2)
     text = "".join(" ".join(s.sha256 for s in t.stimuli) for slot in range(3) for t in one.trials(0, slot))
     assert hashlib.sha256(text.encode()).hexdigest()[:16] == "c130de2db7f9a7c2"
-
-
-# --- counting -----------------------------------------------------------------------------------------------
-
-
-def passed(truths, needed, rng, counting):
-    """Part of practices that somebody passes who guesses, or who counts what feedback has shown of the halves."""
-    right = np.zeros(len(truths))
-    left = np.tile([truths.shape[1] / 2] * 2, (len(truths), 1))
-    for column in truths.T:
-        guess = rng.random(len(truths)) < 0.5
-        if counting:
-            guess = np.where(left[:, 1] == left[:, 0], guess, left[:, 1] > left[:, 0])
-        right += guess == column
-        left[np.arange(len(truths)), column.astype(int)] -= 1
-    return (right >= needed).mean()
-
-
-@pytest.mark.parametrize("kind", [
-    {"preset": "hype_infinity", "scenes": 60, "paired": False, "test_trials": 2},
-    {"scenes": 60, "paired": False, "qualification": 0.65, "practice_trials": 20, "test_trials": 2},
-], ids=["single", "pairs"])  # fmt: skip
-def test_counting_does_not_pass_a_qualification(kind):
-    """Where half of practice was real for sure, a counter passed 13 of 20 in 42% instead of 13%."""
-    rates = {}
-    for secret in ("", SECRET):
-        study = unseen_study(secret=secret, epochs=(1,), **kind)
-        study.check_enough()
-        sessions = [[t.left.kind == "real" for t in study.trials(0, n) if t.phase == "practice"] for n in range(300)]
-        rng = np.random.default_rng(0)
-        truths = np.array(sessions)[:, None].repeat(40, axis=1)
-        truths = rng.permuted(truths, axis=2).reshape(-1, 20)  # More orders of as many draws.
-        rates[secret] = [passed(truths, 13, rng, counting) for counting in (False, True)]
-    assert rates[""][1] > 0.35
-    guesser, counter = rates[SECRET]
-    assert guesser == pytest.approx(0.13, abs=0.02) and counter == pytest.approx(guesser, abs=0.02)
 
 
 def test_a_fair_practice_needs_enough_pictures_for_any_draw():
