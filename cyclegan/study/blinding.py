@@ -151,11 +151,11 @@ def _blocks(data: bytes) -> str:
     while not last:
         last = bool(data[place] & 1)
         if data[place] & 6:  # The length of what is compressed is the pictures' entropy, so it is among the attributes.
-            return f"compressed after {len(lengths)}, {len(data)} bytes"
+            return f"compressed after {len(lengths)}, in all {len(data)}"
         length = int.from_bytes(data[place + 1 : place + 3], "little")
         lengths.append(length)
         place += 5 + length
-    return f"{len(lengths)} stored, the last of {lengths[-1]} bytes, all of {sum(lengths)}"
+    return f"stored {len(lengths)}, last {lengths[-1]}, in all {sum(lengths)}"
 
 
 def _check_encoding(files: Iterable[tuple[str, bytes]]) -> Finding:
@@ -175,17 +175,12 @@ def _check_sequences(samples: Samples, study: Study) -> list[Finding]:
             p = float(stats.binomtest(found.right, found.trials, alternative="greater").pvalue)
             samples.tests.append(("sequences", p, result))
         return []
+    how = message("the attack here tried too few seeds to find its own, which a longer one does")
+    if found.found:
+        how = message("an attack found its seed in {share:.0%} of sessions", share=found.found / found.sessions)
     if found.found and found.trials:
-        how = message(
-            "an attack found its seed in {found} of {sessions} sessions and was right in {rate:.0%} of the trials "
-            "without a look at the pictures",
-            found=found.found, sessions=found.sessions, rate=found.right / found.trials,
-        )
-    elif found.found:
-        how = message("an attack found its seed in {found} of {sessions} sessions", found=found.found,
-                      sessions=found.sessions)  # fmt: skip
-    else:
-        how = message("the attack here tried too few seeds to find its own, which a longer one does")
+        how = message("{how} and was right in {rate:.0%} of trials without a look at the pictures", how=how,
+                      rate=found.right / found.trials)  # fmt: skip
     return [Finding("sequences", False, message(
         "sequences: the study was built before there was a secret, so participants can compute them: {how}; build it "
         "again for anyone who may cheat", how=how,

@@ -185,7 +185,7 @@ class _Rendering:
         self.choice, self.progress = choice, progress
         self.drawn: list[tuple[Stimulus, Path]] = []
         self.copies: Counter[bytes] = Counter()
-        """How often each picture has come: a collapsed network makes one fake of many inputs."""
+        """Number of times that each picture has come: a collapsed network makes one fake of many inputs."""
         self.done = self.length = 0
         fakes = len(choice.inputs) * len(study.checkpoints)
         self.total = len(choice.inputs) + fakes + len({*choice.reals, *choice.broken})

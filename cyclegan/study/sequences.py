@@ -87,7 +87,9 @@ class Planned(Interface):
     stimuli: tuple[Stimulus, ...]
 
     @property
-    def draw_key(self) -> str: ...
+    def draw_key(self) -> str:
+        """The secret of all draws, 64 hex digits; empty in old studies."""
+        ...
 
 
 @dataclass(frozen=True)
