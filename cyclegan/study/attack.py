@@ -37,8 +37,8 @@ class Attacked:
 def attack_sequences(study: Study, *, sessions: int = SESSIONS, seeds: int = SEEDS, slots: int = SLOTS) -> Attacked:
     """Return how often the attack is right about the test trials of some sessions, which it gets one by one.
 
-    It knows the protocol and the files' hashes, and guesses where it finds nothing. Of tasks without a right answer, it
-    finds the seed only.
+    It knows the protocol and the files' hashes, and guesses where it finds nothing. In tasks without a right answer, it
+    only looks for the seed.
     """
     arms, coin, hits, found = len(study.arms), random.Random(0), [], 0
     for number in range(sessions):
@@ -53,7 +53,7 @@ def attack_sequences(study: Study, *, sessions: int = SESSIONS, seeds: int = SEE
 
 
 def _watched(study: Study) -> int:
-    """Return of how many test trials the order is known: those of comparisons alone, because kinds aren't sent."""
+    """Return the number of test trials whose order is looked at: 0 with controls among them, whose kind isn't sent."""
     practice, counts = study.protocol.practice_trials, study.protocol.counts
     alone = sum(counts.values()) == counts["comparison"]
     return min(WATCHED, study.protocol.test_trials // 2) if alone and practice < WATCHED else 0

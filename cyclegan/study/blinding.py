@@ -54,8 +54,8 @@ def check(study: Study, *, over_http: bool = True) -> BlindingReport:
     findings = [whole]
     if study.protocol.task == "realness" and study.protocol.presentation != "single":
         findings.append(check_sides(study))
-    findings += [_check_encoding(files()), _check_permissions(study)]
     samples = Samples()
+    findings += [_check_encoding(samples, study, files()), _check_permissions(study)]
     findings += _check_sequences(samples, study)
     add_files(samples, study)
     if over_http:
@@ -158,8 +158,14 @@ def _blocks(data: bytes) -> str:
     return f"stored {len(lengths)}, last {lengths[-1]}, in all {sum(lengths)}"
 
 
-def _check_encoding(files: Iterable[tuple[str, bytes]]) -> Finding:
-    differing, same = check_same({sha256: structure(content) for sha256, content in files}, "encoding")
+def _check_encoding(samples: Samples, study: Study, files: Iterable[tuple[str, bytes]]) -> Finding:
+    """Check that all files are built in the same way, and add to the samples what the build's marks begin with."""
+    shapes = {}
+    for sha256, content in files:
+        shapes[sha256] = structure(content)
+        if (place := content.rfind(MARK_CHUNK)) >= 0:
+            samples.add("mark", content[place + len(MARK_CHUNK)], label(study.by_hash[sha256]))
+    differing, same = check_same(shapes, "encoding")
     detail = message("the files are built in the same way: {attributes}", attributes=listed(same))
     return differing or Finding("encoding", True, detail)
 

@@ -312,6 +312,13 @@ def test_names_with_a_pattern_are_found(changed):
     assert {"name", "first byte of the name", "classifier of files"} <= failing(changed(named))
 
 
+def test_marks_that_tell_are_found(changed):
+    def marked(stimulus, content):
+        return content[:-56] + _chunk(b"maRk", bytes([stimulus.kind == "real"]) * 31 + content[-17:-16]) + content[-12:]
+
+    assert "mark" in failing(changed(marked))
+
+
 def with_trials(monkeypatch, change):
     """Sessions as `change(trials, slot)` makes them of the planned ones."""
     planned = Study.trials
