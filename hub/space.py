@@ -4,7 +4,8 @@
     app.py  cyclegan/  hub/     the modules that app.py imports, directly or not; all styles, scripts and catalogues
     requirements.txt     what those modules import; gradio comes by `sdk_version` of the README
     demo/NAME/           local runs: checkpoints, examples and scores, nothing else of their folders
-    studies/NAME/        studies: study.json and stimuli, no votes; in a private Space only, because it reveals fakes
+    studies/NAME/        studies: study.json, stimuli and secret, no votes; in a private Space only, because it reveals
+                         fakes
     LICENSE
     README.md            front matter and text; a person's changes are kept
 
@@ -29,7 +30,7 @@ from huggingface_hub.repocard import REGEX_YAML_BLOCK
 from cyclegan import __version__
 from cyclegan.checkpoints.sources import CheckpointSource, LocalSource
 from cyclegan.errors import CheckpointError, Message, UserError, message
-from cyclegan.study.format import Study, find_studies
+from cyclegan.study.format import SECRET, Study, find_studies
 from hub import HubError, open_source
 from hub.client import Repository, as_the_branch_moves
 from hub.layout import CHECKPOINT_FILES, DISCRIMINATORS, new_scores, scores_in
@@ -306,6 +307,8 @@ def _files(
         files |= source.files
     for study in [] if votes else studies:
         files[f"studies/{study.name}/study.json"] = study.folder / "study.json"
+        if secret := study.draw_key:
+            files[f"studies/{study.name}/{SECRET}"] = secret.encode()
         files |= {f"studies/{study.name}/stimuli/{sha}.png": study.stimulus_path(sha) for sha in study.by_hash}
     return dict(sorted(files.items()))
 

@@ -122,7 +122,8 @@ def _add_build(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--protocol", default=None, choices=tuple(PROTOCOLS),
                      help="preset of everything that is listed under protocol, as published (default: "
                           f"{DEFAULT}, with fewer trials if there are too few pictures for all)")
-    sub.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the pictures, sequences and sides")
+    sub.add_argument("--seed", type=int, default=0, metavar="N",
+                     help="seed of which pictures are taken; sequences and sides are drawn from a secret")
     sub.add_argument("--size", type=_size, default=None, metavar="N",
                      help="stimuli of N×N pixels, or as in 340x256 (default: the networks' size)")
     sub.add_argument("--limit", type=positive, default=LIMIT, metavar="N",
@@ -306,6 +307,9 @@ def serve(args: argparse.Namespace) -> int:
     else:
         print("note: everyone who can reach this computer can take part; others need its own name or address in place "
               "of 0.0.0.0", file=sys.stderr)  # fmt: skip
+    if not study.secret_sha256:
+        print(f"warning: {study.name} was built before studies had a secret, so participants can compute which picture "
+              "is real; build it again for anyone who may cheat", file=sys.stderr)  # fmt: skip
     serve_studies([study], host=args.host, port=args.port, trust_proxy=args.trust_proxy)
     return 0
 

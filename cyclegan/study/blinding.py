@@ -1,7 +1,8 @@
 """The self-test that each study has to pass: nothing but the pictures may tell real from fake.
 
 Attributes that can be made the same for all stimuli have to be the same: a single difference fails. The others, such
-as names or places in a sequence, have to be independent of the truth, by tests of each and by a classifier of all.
+as names or places in a sequence, have to be independent of the truth, by tests of each and by a classifier of all. An
+attack tries to compute the sequences.
 """
 
 from __future__ import annotations
@@ -22,15 +23,15 @@ from PIL import Image
 from scipy import stats
 
 from cyclegan.errors import Message, StudyError, message
+from cyclegan.study.attack import attack_sequences
 from cyclegan.study.blinding_http import check_answers
+from cyclegan.study.build import MARK_CHUNK
 from cyclegan.study.findings import BlindingReport, Finding, check_same, label, listed
 from cyclegan.study.format import SEEN, Study
 from cyclegan.study.independence import ALPHA, Samples, add_files, add_trials, check_sides
 
 PARTICIPANTS = 25
 """Participants per epoch, as in the CycleGAN paper, for whom the study's resolution is computed."""
-TRANSPORT = 0.01
-"""Part of a file's length that a compressing proxy may save at most."""
 JPEG_GRID = 0.05
 """Difference of the medians of `jpeg_grid`, real against fake, above which it is worth a note."""
 
@@ -53,8 +54,9 @@ def check(study: Study, *, over_http: bool = True) -> BlindingReport:
     findings = [whole]
     if study.protocol.task == "realness" and study.protocol.presentation != "single":
         findings.append(check_sides(study))
-    findings += [_check_encoding(files()), _check_transport(files()), _check_permissions(study)]
     samples = Samples()
+    findings += [_check_encoding(samples, study, files()), _check_permissions(study)]
+    findings += _check_sequences(samples, study)
     add_files(samples, study)
     if over_http:
         findings += check_answers(samples, study)
@@ -111,45 +113,84 @@ def _check_files(study: Study) -> tuple[Finding, Callable[[], Iterable[tuple[str
 
 
 def structure(content: bytes) -> dict[str, Any]:
-    """Return how a picture file is built, without its content; of a PNG header, chunks, zlib header, row filters."""
+    """Return how a picture file is built: everything in it but the pixels, checksums and the build's own mark.
+
+    Of a PNG these are its header, the order and lengths of chunks, the content of those that hold no pixels, the blocks
+    of the compressed stream, the row filters, and bytes after the end.
+    """
     if not content.startswith(b"\x89PNG\r\n\x1a\n"):
         return {"format": content[:4].hex()}
     try:
-        chunks, data, header, place = [], b"", b"", 8
-        while place < len(content) and (not chunks or chunks[-1] != "IEND"):
+        chunks, data, header, other, place = [], b"", b"", b"", 8
+        while place < len(content) and (not chunks or not chunks[-1].startswith("IEND")):
             length, name = struct.unpack(">I4s", content[place : place + 8])
             body = content[place + 8 : place + 8 + length]
-            chunks.append(name.decode("latin-1"))
+            chunks.append(f"{name.decode('latin-1')} {length}")
             data += body if name == b"IDAT" else b""
             header = body if name == b"IHDR" else header
+            other += body if name not in (b"IHDR", b"IDAT", MARK_CHUNK) else b""
             place += 12 + length
         width, height, depth, colour, compression, filters, interlace = struct.unpack(">IIBBBBB", header)
-        rows = zlib.decompress(data)
+        stream = zlib.decompressobj()
+        rows = stream.decompress(data)
     except (struct.error, zlib.error) as error:
         return {"format": f"damaged PNG ({error})"}
-    stride = len(rows) // height if height else 1
+    filters_of_rows = rows[:: len(rows) // height if height else 1]
     return {
         "format": "PNG", "width": width, "height": height, "bit depth": depth, "colour type": colour,
-        "compression": compression, "filter method": filters, "interlace": interlace, "chunks": " ".join(chunks),
-        "zlib header": data[:2].hex(), "row filters": sorted(set(rows[::stride])), "rest": len(content) - place,
+        "compression": compression, "filter method": filters, "interlace": interlace, "zlib header": data[:2].hex(),
+        "row filters": filters_of_rows[0] if len(set(filters_of_rows)) == 1 else filters_of_rows.hex(),
+        "chunks": ", ".join(chunks), "blocks": _blocks(data[: len(data) - len(stream.unused_data)]),
+        "other content": other.hex() or "none", "rest": content[place:].hex() or "none",
     }  # fmt: skip
 
 
-def _check_encoding(files: Iterable[tuple[str, bytes]]) -> Finding:
-    differing, same = check_same({sha256: structure(content) for sha256, content in files}, "encoding")
+def _blocks(data: bytes) -> str:
+    """Return the layout of a zlib stream: the lengths of stored blocks, or where a compressed block begins."""
+    lengths, place, last = [], 2, False
+    while not last:
+        last = bool(data[place] & 1)
+        if data[place] & 6:  # The length of what is compressed is the pictures' entropy, so it is among the attributes.
+            return f"compressed after {len(lengths)}, in all {len(data)}"
+        length = int.from_bytes(data[place + 1 : place + 3], "little")
+        lengths.append(length)
+        place += 5 + length
+    return f"stored {len(lengths)}, last {lengths[-1]}, in all {sum(lengths)}"
+
+
+def _check_encoding(samples: Samples, study: Study, files: Iterable[tuple[str, bytes]]) -> Finding:
+    """Check that all files are built in the same way, and add to the samples what the build's marks begin with."""
+    shapes = {}
+    for sha256, content in files:
+        shapes[sha256] = structure(content)
+        if (place := content.rfind(MARK_CHUNK)) >= 0:
+            samples.add("mark", content[place + len(MARK_CHUNK)], label(study.by_hash[sha256]))
+    differing, same = check_same(shapes, "encoding")
     detail = message("the files are built in the same way: {attributes}", attributes=listed(same))
     return differing or Finding("encoding", True, detail)
 
 
-def _check_transport(files: Iterable[tuple[str, bytes]]) -> Finding:
-    """Check that a compressing proxy wouldn't reveal the pictures' own entropy."""
-    saved = max(1 - len(zlib.compress(content, 6)) / len(content) for _, content in files)
-    if saved > TRANSPORT:
-        detail = message("transport: compression in transit makes a file {saved:.0%} shorter; build with `study build`",
-                         saved=saved)  # fmt: skip
-    else:
-        detail = message("compression in transit makes no file more than {saved:.1%} shorter", saved=max(saved, 0))
-    return Finding("transport", saved <= TRANSPORT, detail)
+def _check_sequences(samples: Samples, study: Study) -> list[Finding]:
+    """Attack the sequences: a study without a secret fails, and the answers of the attack on another are tested."""
+    found = attack_sequences(study)
+    if study.secret_sha256:
+        if found.trials:
+            result = message("an attack that computes them is right in {rate:.1%} of {n} trial, by chance 50%",
+                             "an attack that computes them is right in {rate:.1%} of {n} trials, by chance 50%",
+                             found.trials, rate=found.right / found.trials)  # fmt: skip
+            p = float(stats.binomtest(found.right, found.trials, alternative="greater").pvalue)
+            samples.tests.append(("sequences", p, result))
+        return []
+    how = message("the attack here tried too few seeds to find its own, which a longer one does")
+    if found.found:
+        how = message("an attack found its seed in {share:.0%} of sessions", share=found.found / found.sessions)
+    if found.found and found.trials:
+        how = message("{how} and was right in {rate:.0%} of trials without a look at the pictures", how=how,
+                      rate=found.right / found.trials)  # fmt: skip
+    return [Finding("sequences", False, message(
+        "sequences: the study was built before there was a secret, so participants can compute them: {how}; build it "
+        "again for anyone who may cheat", how=how,
+    ))]  # fmt: skip
 
 
 def _check_permissions(study: Study) -> Finding:

@@ -41,16 +41,24 @@ def check_answers(samples: Samples, study: Study) -> list[Finding]:
         "the same for {n} served picture: {names}", "the same for {n} served pictures: {names}", len(answers),
         names=", ".join(sorted(same)),
     )  # fmt: skip
-    secrets = {*study.by_hash, *(checkpoint.commit_sha for checkpoint in study.checkpoints)}
-    leaked = next((secret for secret in secrets for text in texts if secret in text), None)
+    transport = message("no picture is compressed on its way, which would give each a length of its own")
+    sent = [headers for _, headers in answers.values()]
+    whole = all("no-transform" in h.get("cache-control", "") and "content-encoding" not in h for h in sent)
+    if not whole:
+        transport = message("transport: the server compresses pictures, or lets proxies do so; please report this bug")
+    secrets = {study.draw_key, *study.by_hash, *(checkpoint.commit_sha for checkpoint in study.checkpoints)}
+    leaked = next((secret for secret in secrets - {""} for text in texts if secret in text), None)
     text = message(
         "{n} answer holds no stimulus's hash and no commit", "{n} answers hold no stimulus's hash and no commit",
         len(texts),
     )  # fmt: skip
     if leaked:
-        text = message("answers: the server names {secret}…, which only study.json should; please report this bug",
+        text = message("answers: the server names {secret}…, which only its files should; please report this bug",
                        secret=leaked[:16])  # fmt: skip
-    return [differing or Finding("headers", True, detail), Finding("answers", leaked is None, text)]
+    return [
+        differing or Finding("headers", True, detail), Finding("transport", whole, transport),
+        Finding("answers", leaked is None, text),
+    ]  # fmt: skip
 
 
 async def _play(app: Any, study: Study) -> tuple[dict[str, tuple[str, dict[str, Any]]], list[str]]:

@@ -3,8 +3,8 @@
 A fake and a real picture have the same history, so that nothing but what they show tells them apart. Each picture of
 the data set, input or real, is brought to the size that the networks work at, in the same way as their test pictures;
 the fake is a network's output for such an input, and the real picture is another network's input. If stimuli have
-another size, both are resized by one bicubic step. Then both go through one encoder with fixed settings, and through
-padding to one length.
+another size, both are resized by one bicubic step. Then both go through one encoder that doesn't compress, so that all
+files have one length and one structure.
 
 No torch here: networks come as functions.
 """
@@ -14,8 +14,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import hmac
 import os
 import re
+import secrets
 import shutil
 import struct
 import tempfile
@@ -35,7 +37,7 @@ from cyclegan.errors import ImageError, StudyError
 from cyclegan.files import flush
 from cyclegan.images import evaluation_size, prepare_for_evaluation
 from cyclegan.study.choice import Choice, Pictures, choose, draw
-from cyclegan.study.format import PlannedCheckpoint, Stimulus, Study, check_name, write_study
+from cyclegan.study.format import PlannedCheckpoint, Stimulus, Study, check_name, commitment, write_study
 from cyclegan.study.protocol import Protocol
 
 if TYPE_CHECKING:
@@ -45,8 +47,10 @@ TITLES = {"realness": "Real or fake?", "pick": "Which picture is better?", "tag"
 """Shown to participants where the owner names no title, by task."""
 BATCH = 8
 """Pictures in one call of a network."""
-PAD_CHUNK = b"paDd"
-"""PNG chunk that makes lengths equal: ancillary, private, safe to copy (PNG specification, 5.4)."""
+MARK_CHUNK = b"maRk"
+"""PNG chunk that makes files of equal pictures differ: ancillary, private, safe to copy (PNG specification, 5.4)."""
+STORED = 65535
+"""Most bytes in a block of deflate that is stored without compression (RFC 1951, 3.2.4)."""
 BROKEN_GRID = 4
 """A broken picture is a real one whose 4 × 4 blocks are shuffled, every second one as a negative."""
 MIN_SIDE, MAX_SIDE = 32, 2048
@@ -66,11 +70,13 @@ class Preparation:
 def build(
     *, checkpoints: Sequence[tuple[PlannedCheckpoint, Callable[[], TranslateBatch]]], inputs: Pictures, reals: Pictures,
     preparation: Preparation, protocol: Protocol, direction: Direction, domains: tuple[str, str], dataset: str,
-    output: Path, seed: int = 0, size: tuple[int, int] | None = None, limit: int | None = None, title: str = "",
-    contact: str = "", completion_code: str = "", completion_url: str = "", shorten: bool = False,
+    output: Path, seed: int = 0, secret: str = "", size: tuple[int, int] | None = None, limit: int | None = None,
+    title: str = "", contact: str = "", completion_code: str = "", completion_url: str = "", shorten: bool = False,
     split: str = "test", progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Study, BlindingReport]:  # fmt: skip
-    """Build, check and freeze a study, whole or not at all. The same arguments give the same bytes.
+    """Build, check and freeze a study, whole or not at all.
+
+    The same arguments give the same bytes if `secret` is among them.
 
     Args:
         checkpoints: each with a function that opens it and returns a function that translates a list of RGB
@@ -78,7 +84,7 @@ def build(
         inputs: pictures to translate, of the source domain; none that the networks were trained on.
         reals: real pictures of the target domain. If the pairing is `same`, the truth of the inputs is used instead.
         preparation: preparation of a picture for the networks.
-        output, seed, size, limit, shorten, split, progress and the others: see `cyclegan.study.make.make_study`.
+        output, seed, secret, size, limit, shorten, split, progress and the others: see `cyclegan.study.make.make_study`.
 
     Returns:
         The study, and the result of the blinding self-test.
@@ -98,11 +104,13 @@ def build(
             "stimuli of {width}×{height} pixels: choose sides from {least} to {most}",
             width=size[0], height=size[1], least=MIN_SIDE, most=MAX_SIDE,
         )
+    secret = secret or secrets.token_hex(32)
     planned = sorted(checkpoints, key=lambda pair: pair[0].epoch)
     study = Study(
         name=output.name, title=title or TITLES[protocol.task], protocol=protocol, direction=direction, domains=domains,
         dataset=dataset, checkpoints=tuple(checkpoint for checkpoint, _ in planned), seed=seed, size=size or (0, 0),
         stimuli=(), contact=contact, completion_code=completion_code, completion_url=completion_url,
+        secret_sha256=commitment(secret), secret=secret,
         split="" if split == "test" else split,
     )  # fmt: skip
     study, choice = choose(study, inputs, reals, limit, shorten)
@@ -111,10 +119,9 @@ def build(
     with _workplace(output) as place:
         rendering = _Rendering(place, study, preparation, frame, choice, progress)
         rendering.render(inputs, reals, planned)
-        length = rendering.length
-        contents = _Contents({s.sha256: picture for s, picture in rendering.stimuli}, length)
-        stimuli = tuple(sorted((s for s, _ in rendering.stimuli), key=lambda s: s.sha256))
-        study = dataclasses.replace(study, stimuli=stimuli, bytes_per_stimulus=length)
+        contents = _Contents({stimulus.sha256: picture for stimulus, picture in rendering.drawn})
+        stimuli = tuple(sorted((s for s, _ in rendering.drawn), key=lambda s: s.sha256))
+        study = dataclasses.replace(study, stimuli=stimuli, bytes_per_stimulus=rendering.length)
         study.check_enough()
         study = write_study(study, contents, place / output.name)
         report = check(study)
@@ -122,7 +129,7 @@ def build(
             raise StudyError("the study would not be blind, so it was not kept: {problem}", problem=report.problems[0])
         (place / output.name).rename(output)  # Fails if another build was faster.
         flush(output.parent)
-    return dataclasses.replace(study, folder=output), report
+    return dataclasses.replace(study, folder=output, secret=""), report
 
 
 # --- preparation --------------------------------------------------------------------------------------------
@@ -168,18 +175,6 @@ def break_picture(image: Image.Image, *what: object) -> Image.Image:
 # --- rendering ----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Rendered:
-    """A picture that is encoded, but not padded yet."""
-
-    path: Path
-    nbytes: int
-    sha256: str
-    """SHA-256 of the file, and so of the pixels."""
-    copy: int
-    """The number of equal pictures before it: a collapsed network makes one fake of many inputs."""
-
-
 class _Rendering:
     """The rendering of all stimuli into files of a folder."""
 
@@ -189,9 +184,10 @@ class _Rendering:
     ) -> None:
         self.place, self.study, self.preparation, self.frame = place, study, preparation, frame
         self.choice, self.progress = choice, progress
-        self.drawn: list[tuple[dict[str, Any], _Rendered]] = []
-        self.copies: Counter[str] = Counter()
-        self.done = 0
+        self.drawn: list[tuple[Stimulus, Path]] = []
+        self.copies: Counter[bytes] = Counter()
+        """Number of times that each picture has come: a collapsed network makes one fake of many inputs."""
+        self.done = self.length = 0
         fakes = len(choice.inputs) * len(study.checkpoints)
         self.total = len(choice.inputs) + fakes + len({*choice.reals, *choice.broken})
 
@@ -260,27 +256,18 @@ class _Rendering:
         if image.size != self.study.size:
             image = image.resize(self.study.size, Image.Resampling.BICUBIC)
         content = encode_png(image)
-        sha256 = hashlib.sha256(content).hexdigest()
+        digest = hashlib.sha256(content).digest()
+        content = mark_png(content, bytes.fromhex(self.study.draw_key), self.copies[digest])
+        self.copies[digest] += 1
         path = self.place / f"{len(self.drawn)}.png"
         path.write_bytes(content)
-        self.drawn.append((what, _Rendered(path, len(content), sha256, self.copies[sha256])))
-        self.copies[sha256] += 1
+        self.length = len(content)  # The same for all.
+        self.drawn.append((Stimulus(hashlib.sha256(content).hexdigest(), **what), path))
 
     def _advance(self, count: int) -> None:
         self.done += count
         if self.progress is not None:
             self.progress(min(self.done, self.total), self.total)
-
-    @property
-    def length(self) -> int:
-        """Length of each file in bytes: the largest one's, which also gets some padding."""
-        return max(picture.nbytes for _, picture in self.drawn) + 32
-
-    @property
-    def stimuli(self) -> Iterator[tuple[Stimulus, _Rendered]]:
-        """The rendered stimuli, named by their finished files."""
-        for what, picture in self.drawn:
-            yield Stimulus(hashlib.sha256(_finished(picture, self.length)).hexdigest(), **what), picture
 
 
 def _pixels(image: Image.Image) -> str:
@@ -291,63 +278,57 @@ def _pixels(image: Image.Image) -> str:
 
 
 def encode_png(image: Image.Image) -> bytes:
-    """Return an RGB picture as PNG: 8 bits, one filter for all rows, one IDAT chunk, no metadata.
+    """Return an RGB picture as PNG: 8 bits, no filters, one IDAT chunk that is stored without compression, no metadata.
 
-    Other encoders choose filters row by row and split the data as it comes, so that a file's structure reveals
-    something about the picture; here the structure is always the same.
+    A compressed picture's length is its entropy, and real pictures often have less of it, or more. Padding can't hide
+    that: anyone can see where it begins. Uncompressed, all pictures of one size have one length and one layout.
     """
-    pixels = np.asarray(image.convert("RGB")).astype(np.int16)
+    pixels = np.asarray(image.convert("RGB"))
     height, width = pixels.shape[:2]
-    padded = np.zeros((height + 1, width + 1, 3), np.int16)
-    padded[1:, 1:] = pixels
-    left, up, corner = padded[1:, :-1], padded[:-1, 1:], padded[:-1, :-1]
-    # Filter 4, Paeth: the neighbour that is nearest to left + up − corner (PNG specification, 9.4).
-    by_left, by_up, by_corner = np.abs(up - corner), np.abs(left - corner), np.abs(left + up - 2 * corner)
-    nearest = np.where(
-        (by_left <= by_up) & (by_left <= by_corner), left, np.where(by_up <= by_corner, up, corner)
-    )
-    rows = np.full((height, 1 + 3 * width), 4, np.uint8)
-    rows[:, 1:] = (pixels - nearest).astype(np.uint8).reshape(height, -1)
+    rows = np.zeros((height, 1 + 3 * width), np.uint8)
+    rows[:, 1:] = pixels.reshape(height, -1)
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    data = zlib.compress(rows.tobytes(), 9)
-    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", data) + _chunk(b"IEND", b"")
+    chunks = {b"IHDR": header, b"IDAT": stored(rows.tobytes()), b"IEND": b""}
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(name, data) for name, data in chunks.items())
 
 
-def pad_png(content: bytes, length: int, copy: int = 0) -> bytes:
-    """Return the PNG with a chunk of meaningless bytes, `length` bytes in all.
+def stored(data: bytes) -> bytes:
+    """Return data as a zlib stream of full stored blocks and a last one (RFC 1950, 1951); zlib's own would vary."""
+    parts = [data[start : start + STORED] for start in range(0, len(data), STORED)]
+    blocks = [
+        struct.pack("<BHH", n == len(parts), len(part), len(part) ^ 0xFFFF) + part for n, part in enumerate(parts, 1)
+    ]
+    return b"\x78\x01" + b"".join(blocks) + struct.pack(">I", zlib.adler32(data))
 
-    The bytes are SHAKE-256 of the file itself, so they reveal nothing beyond the picture, and compression in transit
-    saves nothing. `copy` distinguishes files of equal pictures.
+
+def mark_png(content: bytes, key: bytes, copy: int = 0) -> bytes:
+    """Return the PNG with a chunk of 32 bytes that only the study's secret can compute.
+
+    `copy` distinguishes files of equal pictures. Without the key, one could compute which files are a second copy, and
+    only a network makes copies. Names, which are the files' hashes, can't be computed from the data set either.
     """
-    count = length - len(content) - 12
-    if count < 0:
-        raise ValueError(f"{len(content)} bytes can't be padded to {length}")
-    noise = hashlib.shake_256(content + copy.to_bytes(4, "big")).digest(count)
-    return content[:-12] + _chunk(PAD_CHUNK, noise) + content[-12:]
+    mark = hmac.digest(key, content + copy.to_bytes(4, "big"), "sha256")
+    return content[:-12] + _chunk(MARK_CHUNK, mark) + content[-12:]
 
 
 def _chunk(name: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
-def _finished(picture: _Rendered, length: int) -> bytes:
-    return pad_png(picture.path.read_bytes(), length, picture.copy)
-
-
 class _Contents(Mapping[str, bytes]):
-    """The finished files by SHA-256, made on demand; in the order of their names."""
+    """The finished files by SHA-256, read on demand; in the order of their names."""
 
-    def __init__(self, pictures: Mapping[str, _Rendered], length: int) -> None:
-        self.pictures, self.bytes = dict(sorted(pictures.items())), length
+    def __init__(self, paths: Mapping[str, Path]) -> None:
+        self.paths = dict(sorted(paths.items()))
 
     def __getitem__(self, sha256: str) -> bytes:
-        return _finished(self.pictures[sha256], self.bytes)
+        return self.paths[sha256].read_bytes()
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.pictures)
+        return iter(self.paths)
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.paths)
 
 
 # --- the folder ---------------------------------------------------------------------------------------------

@@ -86,7 +86,7 @@ def label(stimulus: Stimulus) -> str:
 
 def check_same(values: Mapping[str, Mapping[str, Any]], channel: str) -> tuple[Finding | None, Mapping[str, Any]]:
     """Return the failure if an attribute isn't the same for all stimuli, and the first stimulus's attributes."""
-    names = sorted({name for value in values.values() for name in value}, key=lambda name: (name != "format", name))
+    names = list(dict.fromkeys(name for value in values.values() for name in value))
     for name in names:
         found = Counter(str(value.get(name)) for value in values.values()).most_common()
         if len(found) > 1:

@@ -5,6 +5,7 @@ A study is a folder, frozen before the first vote:
     STUDY/
       study.json            protocol, checkpoints by commit SHA, seed, texts, stimuli; never sent to a browser
       stimuli/<sha256>.png  all of one size in pixels and in bytes
+      secret                64 hex digits, which draw the sessions' sequences; study.json has their SHA-256
       votes.sqlite3         added once somebody votes (`store`), unless DATABASE_URL names another database
       simulated.sqlite3     the same of simulated participants
 """
@@ -26,13 +27,15 @@ from cyclegan.config import DIRECTIONS, Direction
 from cyclegan.errors import StudyError, message
 from cyclegan.files import whole_folder
 from cyclegan.study.protocol import Protocol
-from cyclegan.study.sequences import Sequences, Stimulus, Trial
+from cyclegan.study.sequences import SHA256, Sequences, Stimulus, Trial
 
-FORMAT_VERSION = 2
-"""1 without names of checkpoints, so that older programs read studies of one run."""
+FORMAT_VERSION = 3
+"""1 and 2 are written by programs that knew no secret; 1 without names of checkpoints."""
+SECRET = "secret"
+"""The file of a study's secret, which only its owner may read."""
 SEEN = message("the networks have seen these pictures in training, so this study shows nothing about new ones")
 """The sentence of a study of training pictures, wherever its owner sees it."""
-LATER_FIELDS = ("split",)
+LATER_FIELDS = ("split", "secret_sha256")
 """They aren't written while they are empty: a study that was built without them keeps its bytes, and so its id."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """A study's name: that of its folder, and part of its address."""
@@ -105,6 +108,10 @@ class Study:
     """Link on the last page; `{code}` and `{participant}` are filled in."""
     split: str = ""
     """Empty for test pictures, and in old studies; train: pictures that the networks have seen in training."""
+    secret_sha256: str = ""
+    """SHA-256 of the secret's 64 hex digits; empty in studies that were built before there was one."""
+    secret: str = field(default="", compare=False, repr=False)
+    """The secret while it isn't in a folder yet; use `draw_key`."""
     folder: Path | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -125,6 +132,11 @@ class Study:
             raise StudyError("a study needs at least one checkpoint")
         if self.completion_url and not re.match(r"https?://", self.completion_url):
             raise StudyError("completion_url is {url!r}: it has to begin with https://", url=self.completion_url)
+        if not all(isinstance(text, str) and SHA256.fullmatch(text or "0" * 64)
+                   for text in (self.secret, self.secret_sha256)):  # fmt: skip
+            raise StudyError("a study's secret is 64 hex digits, and so is its SHA-256")
+        if self.secret and commitment(self.secret) != self.secret_sha256:
+            raise StudyError("the secret isn't that of this study")
         labels = list(self.labels.values())
         if len({c.epoch for c in self.checkpoints}) < len(self.checkpoints) or len(set(labels)) < len(labels):
             raise StudyError("an epoch is named twice")
@@ -137,6 +149,33 @@ class Study:
     def study_id(self) -> str:
         """32 hex digits that pin everything in study.json, and by their hashes the stimuli."""
         return hashlib.sha256(self._bytes()).hexdigest()[:32]
+
+    @cached_property
+    def draw_key(self) -> str:
+        """The secret that draws the sequences, 64 hex digits; empty in studies that were built before there was one.
+
+        Raises StudyError: its file is missing, or is another study's.
+        """
+        if self.secret or not self.secret_sha256:
+            return self.secret
+        if self.folder is None:
+            raise StudyError("{study} has no folder: write it first", study=self.name)
+        path = self.folder / SECRET
+        try:
+            secret = path.read_text(encoding="ascii").strip()
+        except (OSError, ValueError) as error:
+            raise StudyError(
+                "{path} can't be read ({reason}), and without it nobody can take part: copy it from where the study "
+                "was built, or from a backup",
+                path=path, reason=error,
+            ) from error
+        if commitment(secret) != self.secret_sha256:
+            raise StudyError(
+                "{path} is another study's secret, or was changed: copy it from where the study was built, or from a "
+                "backup",
+                path=path,
+            )
+        return secret
 
     @property
     def epochs(self) -> tuple[int, ...]:
@@ -217,17 +256,22 @@ class Study:
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of study.json."""
-        names = [f.name for f in dataclasses.fields(self) if f.name != "folder"]
+        names = [f.name for f in dataclasses.fields(self) if f.name not in ("folder", "secret")]
         values = {name: getattr(self, name) for name in names if name not in LATER_FIELDS or getattr(self, name)}
         values |= {
             "protocol": self.protocol.to_json(),
             "checkpoints": [c.to_json() for c in self.checkpoints],
             "stimuli": [dataclasses.asdict(s) for s in self.stimuli],
         }
-        return {"format_version": FORMAT_VERSION if self.labels else 1, **values}
+        return {"format_version": FORMAT_VERSION if self.secret_sha256 else 2 if self.labels else 1, **values}
 
     def _bytes(self) -> bytes:
         return (json.dumps(self.to_json(), indent=1, ensure_ascii=False, sort_keys=True) + "\n").encode()
+
+
+def commitment(secret: str) -> str:
+    """Return the SHA-256 of a secret's hex digits: study.json pins the secret by it, and doesn't reveal it."""
+    return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def check_name(name: str) -> None:
@@ -246,8 +290,10 @@ def write_study(study: Study, contents: Mapping[str, bytes], folder: Path) -> St
         folder: its name is the study's; must not exist.
 
     Raises:
-        StudyError: it exists, can't be written, or the contents are not those of the stimuli.
+        StudyError: it exists, can't be written, the contents are not those of the stimuli, or the study's secret is
+            lost.
     """
+    secret = study.draw_key
     if folder.exists():
         raise StudyError("{folder} exists already: a study is frozen, so choose another name", folder=folder)
     if contents.keys() != study.by_hash.keys():
@@ -259,6 +305,9 @@ def write_study(study: Study, contents: Mapping[str, bytes], folder: Path) -> St
                 path = part / "stimuli" / f"{sha256}.png"
                 path.write_bytes(content)
                 os.utime(path, (FILE_TIME, FILE_TIME))
+            if secret:
+                (part / SECRET).touch(mode=0o600)
+                (part / SECRET).write_text(secret, encoding="ascii")
             (part / "study.json").write_bytes(study._bytes())
     except OSError as error:
         raise StudyError(

@@ -74,7 +74,7 @@ def _detail(channel: str, p: float, result: Message) -> Message:
     if p > ALPHA:
         return message("{result} (p {p})", result=result, p=_p(p))
     return message(
-        "{channel}: {result} (p {p}); if `study build` built the study, build it again with another --seed",
+        "{channel}: {result} (p {p}); if `study build` built the study, build it again",
         channel=channel, result=result, p=_p(p),
     )
 
@@ -203,6 +203,8 @@ def check_sides(study: Study) -> Finding:
         sides: Counter[tuple[str, str]] = Counter()
         for trial in trials:
             if trial.kind in ("comparison", "vigilance"):
+                if trial.phase == "practice" and study.sequences.fair_practice:
+                    continue  # Drawn for each trial anew, so that counting doesn't help.
                 sides[trial.phase, trial.kind] += 1 if _truth(trial) == "left" else -1
         uneven = next((what for what, difference in sides.items() if abs(difference) > 1), None)
         if uneven:

@@ -42,13 +42,16 @@ def make_study(
     source: CheckpointSource | Sequence[CheckpointSource] | Mapping[str, CheckpointSource], data: str, *,
     direction: Direction, output: str | Path,
     protocol: str | Protocol | None = None, shorten: bool = False, epochs: Sequence[int] | str = "latest",
-    split: str = "test", skip_bad_images: bool = False, seed: int = 0, size: tuple[int, int] | None = None,
-    limit: int | None = LIMIT, title: str = "", contact: str = "", completion_code: str = "", completion_url: str = "",
+    split: str = "test", skip_bad_images: bool = False, seed: int = 0, secret: str = "",
+    size: tuple[int, int] | None = None, limit: int | None = LIMIT, title: str = "", contact: str = "",
+    completion_code: str = "", completion_url: str = "",
     domains: tuple[str, str] | None = None, device: str | None = None,
     progress: Callable[[int, int], object] | None = None,
     report: Callable[[BlindingReport], object] | None = None, note: Callable[[Message], object] | None = None,
 ) -> Study:  # fmt: skip
-    """Render a study's pictures, check that it is blind, and freeze it. The same arguments give the same bytes.
+    """Render a study's pictures, check that it is blind, and freeze it.
+
+    The same arguments give the same bytes if `secret` is among them.
 
     Args:
         source: the checkpoints of a run; or of several runs, by the names that reports show, such as methods'. All are
@@ -61,7 +64,9 @@ def make_study(
         epochs: those under judgement, of each run; or latest, or all.
         split: test; or train, only for trying, because the networks know the training pictures.
         skip_bad_images: leave out pictures that can't be read, with a note, instead of raising ImageError.
-        seed: seed of the pictures, the sequences and the sides.
+        seed: seed of the choice of pictures from the data set.
+        secret: 64 hex digits that draw sequences and sides, for a study that has to be the same each time; nobody who
+            takes part may know them. Empty: drawn now.
         size: (width, height) of the stimuli in pixels; None: the size that the networks work at.
         limit: use at most this many inputs and as many real pictures, drawn by the seed.
         title: shown to participants at the top; empty: a question that fits the task.
@@ -116,7 +121,7 @@ def make_study(
                      for n, arm in enumerate(arms, 1)],
         inputs=inputs, reals=reals, preparation=Preparation(config.data, multiple), protocol=rules, direction=direction,
         domains=domains or (data_config.domain_a, data_config.domain_b), dataset=name_alone(data),
-        output=Path(output), seed=seed, size=size, limit=limit, title=title, contact=contact,
+        output=Path(output), seed=seed, secret=secret, size=size, limit=limit, title=title, contact=contact,
         completion_code=completion_code, completion_url=completion_url, shorten=shorten or protocol is None,
         split=split, progress=progress,
     )  # fmt: skip

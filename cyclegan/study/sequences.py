@@ -1,13 +1,15 @@
 """The sequence of trials of every session.
 
-Everything random is drawn by SHA-256 from the study's seed, so that a study gives the same sequences under every
-version of Python and NumPy, for as long as it is played.
+Everything random is drawn by HMAC-SHA256 from the study's secret, so that a study gives the same sequences under every
+version of Python and NumPy, for as long as it is played, and no participant can compute them. Studies that were built
+before there was a secret draw by SHA-256 from the seed, and keep their sequences.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
+import hmac
 import itertools
 import re
 import threading
@@ -84,6 +86,11 @@ class Planned(Interface):
     arms: tuple[tuple[int, ...], ...]
     stimuli: tuple[Stimulus, ...]
 
+    @property
+    def draw_key(self) -> str:
+        """The secret of all draws, 64 hex digits; empty in old studies."""
+        ...
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -132,10 +139,14 @@ class Sequences:
         fakes: by scene and epoch, for scenes of which every epoch has one.
         practice_scenes, test_scenes: scenes whose fakes are shown in either phase, in random order.
         practice_reals, test_reals: real pictures for either phase.
+        fair_practice: whether practice draws real or fake, or left or right, anew for each trial. Where feedback could
+            be counted to pass a qualification, exact halves would let it be passed without looking.
     """
 
     def __init__(self, study: Planned) -> None:
         self.study, self.protocol = study, study.protocol
+        self._key = bytes.fromhex(study.draw_key)
+        self.fair_practice = bool(self._key and self.protocol.qualification)
         self._lock = threading.Lock()
         self._made: list[list[tuple[Trial, ...]]] = [[] for _ in study.arms]
         self._used: list[Counter] = [Counter() for _ in study.arms]
@@ -153,11 +164,12 @@ class Sequences:
         practice = self.protocol.practice_trials
         single = self.protocol.presentation == "single"
         order = self._order("practice", sorted(self.fakes))
-        self.practice_scenes = order[: practice - practice // 2 if single else practice]
+        half = single and not self.fair_practice
+        self.practice_scenes = order[: practice - practice // 2 if half else practice]
         if self.protocol.task == "realness" and self.protocol.pairing == "same" and not single:
             self.practice_reals = [real for real in self.reals if real.scene in self.practice_scenes]
         else:
-            wanted = 0 if self.protocol.task != "realness" else practice // 2 if single else practice
+            wanted = 0 if self.protocol.task != "realness" else practice // 2 if half else practice
             others = [real for real in self.reals if real.scene not in self.practice_scenes]
             self.practice_reals = self._order("practice reals", others)[:wanted]
         kept = {*self.practice_scenes, *(real.scene for real in self.practice_reals)}
@@ -175,8 +187,14 @@ class Sequences:
     # --- drawing --------------------------------------------------------------------------------------------
 
     def _number(self, *what: object) -> int:
-        text = "|".join(map(str, (self.study.seed, *what)))
-        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+        if self._key:
+            digest = hmac.digest(self._key, "|".join(map(str, what)).encode(), "sha256")
+            return int.from_bytes(digest[:8], "big")
+        return drawn_without_secret(self.study.seed, *what)
+
+    def _coins(self, arm: int, slot: int, purpose: str, count: int) -> list[bool]:
+        """Return fair and independent draws."""
+        return [self._number(arm, slot, purpose, n) % 2 == 1 for n in range(count)]
 
     def _order(self, purpose: object, items: Iterable[Any]) -> list[Any]:
         """Return the items in a random order."""
@@ -186,12 +204,7 @@ class Sequences:
         self, arm: int, slot: int, role: str, items: Sequence[Any], count: int, needed: Needed
     ) -> list[Any]:
         """Return the `count` items that this arm has used least in this role, in random order."""
-        if len(items) < count:
-            raise StudyError(
-                "a session needs {needed} and the study has {have}: take a larger data set, or lower practice_trials "
-                "and test_trials",
-                needed=needed(count), have=len(items),
-            )
+        _check_enough(items, count, needed)
         used = self._used[arm]
         draw = {id(item): self._number(arm, slot, role, _key(item)) for item in items}
         chosen = sorted(items, key=lambda item: (used[role, _key(item)], draw[id(item)]))[:count]
@@ -363,6 +376,10 @@ class Sequences:
         number = total if self.protocol.task == "tag" else (total + slot % 2) // 2
         if phase == "practice":
             number = total - total // 2
+            if self.fair_practice:
+                _check_enough(scenes, total, _to_translate)
+                _check_enough(self.practice_reals, total, _reals)
+                number = sum(self._coins(arm, slot, "practice fakes", total))
         chosen = self._least_used(arm, slot, phase, scenes, number, _to_translate)
         shown = self._epochs(arm, slot, phase, chosen, self.study.arms[arm])
         if total > number:
@@ -378,12 +395,34 @@ class Sequences:
     def _sided(
         self, arm: int, slot: int, phase: str, kind: str, pairs: Sequence[tuple[Stimulus, Stimulus]]
     ) -> list[Trial]:
-        """Return the pairs as trials; the first of a pair is on the left in half of them, else on the right."""
-        swapped = self._swapped(arm, slot, f"{phase} {kind}", [second for _, second in pairs])
+        """Return the pairs as trials; the first of a pair is on the left in half of them, else on the right.
+
+        Where practice is fair, a coin decides for each.
+        """
+        if phase == "practice" and self.fair_practice:
+            swapped = self._coins(arm, slot, "practice sides", len(pairs))
+        else:
+            swapped = self._swapped(arm, slot, f"{phase} {kind}", [second for _, second in pairs])
         return [
             Trial(0, phase, kind, *((second, first) if swap else (first, second)))
             for (first, second), swap in zip(pairs, swapped, strict=True)
         ]
+
+
+def drawn_without_secret(seed: int, *what: object) -> int:
+    """Return the draw of a study that was built before there was a secret: whoever guesses the seed can compute it."""
+    text = "|".join(map(str, (seed, *what)))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+
+
+def _check_enough(items: Sequence[Any], count: int, needed: Needed) -> None:
+    """Raise StudyError if there are fewer than `count` items."""
+    if len(items) < count:
+        raise StudyError(
+            "a session needs {needed} and the study has {have}: take a larger data set, or lower practice_trials "
+            "and test_trials",
+            needed=needed(count), have=len(items),
+        )
 
 
 def _key(item: Any) -> str:

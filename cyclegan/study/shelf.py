@@ -55,7 +55,7 @@ class Studies:
         opened: called with each study and its database before its first use, to exchange votes with another place.
 
     Raises:
-        StudyError: a folder holds none, a study is damaged, two have one name.
+        StudyError: a folder holds none, a study is damaged or has lost its secret, two have one name.
     """
 
     def __init__(
@@ -66,6 +66,8 @@ class Studies:
         self.opened: Callable[[Study, Store], None] | None = None
         self._folders = [Path(folder) for folder in (*folders, *later)]
         self.by_name: dict[str, Study] = {study.name: study for study in find_studies(folders)}
+        for study in self.by_name.values():
+            _ = study.draw_key  # Its secret must be there before anyone takes part.
         self._seen, self._looked, self._looking = self._present(), time.monotonic(), threading.Lock()
         accounts = any(study.protocol.login == "huggingface" for study in self.by_name.values())
         self._login = login() if accounts and login is not None else None
@@ -98,6 +100,7 @@ class Studies:
         try:
             changed = path.stat().st_mtime
             study = read_study(path.parent)
+            _ = study.draw_key
         except (OSError, StudyError) as error:
             if time.time() - changed < COPIED_S:
                 return  # It may still be copied here; the next look tries again.

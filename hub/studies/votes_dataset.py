@@ -1,6 +1,6 @@
 """The private data set of a Space: copies of the votes, and the studies, which reveal which pictures are real.
 
-    studies/NAME-0123456789ab.zip    a study that the Space fetches as it starts, by its name and id
+    studies/NAME-0123456789ab.zip    a study with its secret, that the Space fetches as it starts, by its name and id
     data/2026-07-05/8c5d….jsonl      rows of the database (`cyclegan.study.store`), by `hub.studies.vote_shipper`
 
 The database is the authority: a row is durable there before it is sent, and unsent rows are found by comparing keys. So
@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from cyclegan.errors import StudyError, message
-from cyclegan.study.format import Study, read_study, write_study
+from cyclegan.study.format import SECRET, Study, read_study, write_study
 from cyclegan.study.store import Store
 from hub.client import Repository, as_the_branch_moves, patiently
 from hub.errors import HubError
@@ -318,6 +318,8 @@ def _bundled(study: Study) -> bytes:
 
 def _paths(study: Study) -> Iterator[tuple[str, Path]]:
     yield "study.json", study.folder / "study.json"
+    if study.secret_sha256:
+        yield SECRET, study.folder / SECRET
     for sha256 in sorted(study.by_hash):
         yield f"stimuli/{sha256}.png", study.stimulus_path(sha256)
 
@@ -349,6 +351,8 @@ def fetch_study(
             with zipfile.ZipFile(path) as bundle:
                 (Path(temporary) / "study.json").write_bytes(bundle.read("study.json"))
                 study = read_study(temporary)
+                if study.secret_sha256:
+                    (Path(temporary) / SECRET).write_bytes(bundle.read(SECRET))
                 contents = {sha256: bundle.read(f"stimuli/{sha256}.png") for sha256 in study.by_hash}
             if study.study_id != study_id or any(hashlib.sha256(c).hexdigest() != s for s, c in contents.items()):
                 raise StudyError("its content doesn't match its name")

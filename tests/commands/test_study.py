@@ -206,8 +206,34 @@ def test_serve_hands_the_study_over(run, small_study, monkeypatch):
     assert status == 0 and "only this computer can open this address; with --host 0.0.0.0" in err
     status, _, err = run("serve", study.folder, "--host", "0.0.0.0", "--trust_proxy")
     assert status == 0 and "everyone who can reach" in err
+    assert "warning: tiny was built before studies had a secret" in err
     assert calls == [([study], {"host": "127.0.0.1", "port": 9001, "trust_proxy": False}),
                      ([study], {"host": "0.0.0.0", "port": 7861, "trust_proxy": True})]  # fmt: skip
+
+
+def test_serve_needs_the_secret_of_a_study(run, refused, small_study, monkeypatch):
+    monkeypatch.setattr(server, "serve", lambda studies, **options: None)
+    study = small_study(secret="5" * 64)
+    status, _, err = run("serve", study.folder)
+    assert status == 0 and "secret" not in err
+    (study.folder / "secret").write_text("6" * 64)
+    assert "is another study's secret, or was changed: copy it from" in refused("serve", study.folder)
+    assert run("report", study.folder)[0] == 0
+
+
+def test_no_output_holds_the_secret(run, small_study, participant, tmp_path):
+    secret = "0123456789abcdef" * 4
+    study = small_study(secret=secret)
+    with Store(database_url(study.folder)) as store:
+        participant(StudySessions(study, store), "alice").finish()
+    said = []
+    for number, words in enumerate([
+        ("report",), ("report", "--format", "json"), ("report", "--format", "csv"), ("check", "--json"),
+        ("export", "--output", "{}/{}.csv"), ("export", "--format", "amt", "--output", "{}/{}.csv"),
+    ]):  # fmt: skip
+        said += run(words[0], study.folder, *(word.format(tmp_path, number) for word in words[1:]))[1:]
+    said += [path.read_text() for path in tmp_path.glob("*.csv")]
+    assert secret not in "".join(said) and study.secret_sha256 in "".join(said)
 
 
 def test_simulate_hands_over_what_was_asked_and_prints_what_was_done(run, labels, small_study, monkeypatch):

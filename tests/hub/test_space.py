@@ -244,6 +244,7 @@ def test_exactly_these_files_start_and_translate(loopback, model, make_run, tmp_
 # --- studies ------------------------------------------------------------------------------------------------
 
 VOTES = "alice/votes"
+SECRET = "5" * 64
 LINK = "https://alice-night-drive.hf.space/study/tiny"
 PLAYS = """
 import sys
@@ -259,7 +260,7 @@ def main(arguments):
 
 @pytest.fixture
 def study(small_study):  # noqa: F811
-    made = small_study()
+    made = small_study(secret=SECRET)
     for name in ("votes.sqlite3", "votes.sqlite3-wal", "stimuli/notes.png", "report.json"):
         (made.folder / name).write_bytes(b"private")
     return made
@@ -287,7 +288,9 @@ def test_a_private_space_holds_the_study_and_no_votes(loopback, publish, make_ru
     ]
     files = loopback.repos[KEY].head["files"]
     stimuli = {f"studies/tiny/stimuli/{sha}.png" for sha in study.by_hash}
-    assert {name for name in files if name.startswith("studies/")} == {"studies/tiny/study.json", *stimuli}
+    own = {"studies/tiny/study.json", "studies/tiny/secret", *stimuli}
+    assert {name for name in files if name.startswith("studies/")} == own
+    assert files["studies/tiny/secret"] == SECRET.encode()
     readme = files["README.md"].decode()
     assert f"- [A tiny study]({LINK})\n" in readme and "hf_oauth" not in readme
 
@@ -317,7 +320,7 @@ def test_a_public_space_fetches_the_study_from_where_the_votes_are(
     ]
     files = repo.head["files"]
     assert not [name for name in files if name.startswith("studies/")] and "hub/studies/votes_dataset.py" in files
-    assert not any(sha.encode() in data for sha in study.by_hash for data in files.values())
+    assert not any(word.encode() in data for word in (*study.by_hash, SECRET) for data in files.values())
     assert publish(run, studies=[study.folder], votes=VOTES)[1][0] == "nothing to do: the Space is up to date"
     assert len(data.commits) == 2
 

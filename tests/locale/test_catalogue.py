@@ -29,7 +29,7 @@ NAMES = {
     "README.md", "real_real_share", "resize", "resize_crop", "RGB", "runs/imported", "runs/maps", "seed",
     "SHA-256", "sides", "single", "size", "source", "Space", "space", "SQLite", "sqlite", "SSIM", "streets",
     "streets@epoch-0012", "study", "study.json", "STUDY_KEY", "SVG", "test_count", "testA", "testB", "TIFF",
-    "train", "trainA", "trainB", "translate", "transport", "true", "uint8", "USER", "USER/NAME",
+    "sequences", "train", "trainA", "trainB", "translate", "transport", "true", "uint8", "USER", "USER/NAME",
     "USER/NAME@epoch-0012", "USER/NAME@REVISION", "UTC", "vigilance_pass", "vigilance_share", "votes.sqlite3",
     "webm", "x256", "zip",
     "dB", "FCN", "GcGAN", "Inception", "IoU", "NDB", "PSNR", "RMSE",  # Scores.

@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 from PIL import Image
 
-from cyclegan.study.format import PlannedCheckpoint, Stimulus, Study, write_study
+from cyclegan.study.format import PlannedCheckpoint, Stimulus, Study, commitment, write_study
 from cyclegan.study.protocol import protocol
 from cyclegan.study.session import StudySessions
 from cyclegan.study.store import Store
@@ -30,7 +30,7 @@ def picture(rng):
 
 
 def write_small_study(folder, *, preset="cyclegan2017", epochs=(1, 2), scenes=24, broken=4, seed=1, paired=True,
-                      contact="", completion_code="", completion_url="", **overrides):  # fmt: skip
+                      contact="", completion_code="", completion_url="", secret="", **overrides):  # fmt: skip
     """Write a study of random pictures: 2 practice and 6 test trials over epochs 1 and 2, unless told otherwise."""
     chosen = {"practice_trials": 0 if preset in ("pick", "tag") else 2, "test_trials": 6, **overrides}
     rng = np.random.default_rng(seed)
@@ -53,7 +53,8 @@ def write_small_study(folder, *, preset="cyclegan2017", epochs=(1, 2), scenes=24
         domains=("day", "night"), dataset="noise",
         checkpoints=tuple(PlannedCheckpoint(e, f"{e:040x}", "run") for e in sorted(epochs)),
         seed=seed, size=(SIZE, SIZE), stimuli=tuple(stimuli), bytes_per_stimulus=BYTES, contact=contact,
-        completion_code=completion_code, completion_url=completion_url,
+        completion_code=completion_code, completion_url=completion_url, secret=secret,
+        secret_sha256=secret and commitment(secret),
     )  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)  # A hundred files to flush, for no test's sake.

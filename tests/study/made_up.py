@@ -8,7 +8,7 @@ import pandas as pd
 from PIL import Image
 from scipy.special import expit, logit
 
-from cyclegan.study.format import PlannedCheckpoint, Stimulus, Study, write_study
+from cyclegan.study.format import PlannedCheckpoint, Stimulus, Study, commitment, write_study
 from cyclegan.study.protocol import TAGS, protocol
 
 
@@ -118,8 +118,8 @@ def sessions_of(votes):
 
 
 def unseen_study(preset="cyclegan2017", *, epochs=(1, 2, 3), scenes=130, reals=None, broken=10, paired=True, seed=7,
-                 **overrides):  # fmt: skip
-    """A study whose pictures nobody ever looks at."""
+                 secret="", **overrides):  # fmt: skip
+    """A study whose pictures nobody ever looks at; without a secret, as they were built at first."""
 
     def stimulus(kind, scene, epoch=None):
         return Stimulus(hashlib.sha256(f"{kind} {scene} {epoch}".encode()).hexdigest(), kind, scene, epoch)
@@ -130,7 +130,8 @@ def unseen_study(preset="cyclegan2017", *, epochs=(1, 2, 3), scenes=130, reals=N
     return Study(
         name="numbers", title="", protocol=protocol(preset, **overrides), direction="ab", domains=("day", "night"),
         dataset="noise", checkpoints=tuple(PlannedCheckpoint(e, f"{e:040x}", "run") for e in epochs), seed=seed,
-        size=(16, 16), stimuli=tuple(stimuli), bytes_per_stimulus=1,
+        size=(16, 16), stimuli=tuple(stimuli), bytes_per_stimulus=1, secret=secret,
+        secret_sha256=secret and commitment(secret),
     )  # fmt: skip
 
 

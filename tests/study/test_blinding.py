@@ -4,18 +4,21 @@ import dataclasses
 import hashlib
 import io
 import os
+import re
 import shutil
 import zlib
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
 from cyclegan.errors import StudyError
-from cyclegan.study import independence, server
+from cyclegan.study import blinding, independence, server
+from cyclegan.study.attack import Attacked
 from cyclegan.study.blinding import check, jpeg_grid, structure
-from cyclegan.study.build import PAD_CHUNK, Preparation, _chunk, build, encode_png, pad_png
+from cyclegan.study.build import Preparation, _chunk, build, encode_png, mark_png, stored
 from cyclegan.study.format import PlannedCheckpoint, Stimulus, Study, read_study, write_study
 from cyclegan.study.independence import Samples, classify, dependence, neighbours_alike
 from cyclegan.study.protocol import protocol
@@ -65,9 +68,10 @@ def changed(clean, tmp_path):
             contents[sha256] = content
             stimuli.append(Stimulus(sha256, stimulus.kind, stimulus.scene, stimulus.epoch))
         contents = dict(sorted(contents.items()))
-        values = {f.name: getattr(clean, f.name) for f in dataclasses.fields(Study) if f.name != "folder"}
-        values |= {"stimuli": tuple(stimuli), "bytes_per_stimulus": len(next(iter(contents.values())))}
-        return write_study(Study(**values), contents, tmp_path / "changed")
+        study = dataclasses.replace(
+            clean, stimuli=tuple(stimuli), bytes_per_stimulus=len(next(iter(contents.values()))), secret=clean.draw_key
+        )
+        return write_study(study, contents, tmp_path / "changed")
 
     return make
 
@@ -131,48 +135,90 @@ LENGTH = 6000
 
 
 def again(image):
-    """As `build` writes a picture, LENGTH bytes long."""
-    return pad_png(encode_png(image), LENGTH)
+    """As `build` writes a picture."""
+    return mark_png(encode_png(image), b"key")
+
+
+def padded(content, name=b"paDd"):
+    """As studies were written until they were stored: LENGTH bytes with a chunk of noise."""
+    noise = hashlib.shake_256(content).digest(LENGTH - len(content) - 12)
+    return content[:-12] + _chunk(name, noise) + content[-12:]
 
 
 def with_data(content, data):
     """A PNG of the same header with other data."""
-    return pad_png(content[:33] + _chunk(b"IDAT", data) + content[-12:], LENGTH)
+    return content[:33] + _chunk(b"IDAT", data) + content[-12:]
+
+
+def rows_of(content):
+    """Its rows as PNG has them, the filter's byte first."""
+    place = content.index(b"IDAT") + 4
+    return zlib.decompress(content[place : place + int.from_bytes(content[place - 8 : place - 4], "big")])
 
 
 def longer(stimulus, content):
-    return pad_png(content, len(content) + 16) if stimulus.kind == "real" else content
+    return mark_png(content, b"key") if stimulus.kind == "real" else content
+
+
+def compressed(stimulus, content):
+    """All files have one length, but the padding's gives back the pictures' entropy."""
+    return padded(with_data(content, zlib.compress(rows_of(content), 9)))
+
+
+def compressed_with_bytes_after_it(stimulus, content):
+    data = zlib.compress(rows_of(content), 9)
+    noise = hashlib.shake_256(data).digest(LENGTH - len(data))
+    return with_data(content, data + noise)
+
+
+def one_block_more(stimulus, content):
+    """Stored in two blocks, of another length for the real ones."""
+    rows = rows_of(content)
+    cut = 1000 + (stimulus.kind == "real")
+    first = b"\0" + cut.to_bytes(2, "little") + (cut ^ 0xFFFF).to_bytes(2, "little") + rows[:cut]
+    return with_data(content, b"\x78\x01" + first + stored(rows[cut:])[2:-4] + zlib.adler32(rows).to_bytes(4, "big"))
+
+
+def after_the_end(stimulus, content):
+    return content + stimulus.kind[:4].encode()
 
 
 def wider(stimulus, content):
     image = image_of(content)
-    return again(image.resize((33, 31)) if stimulus.kind == "real" else image)
+    return padded(encode_png(image.resize((33, 31)) if stimulus.kind == "real" else image))
 
 
 def commented(stimulus, content):
-    info = PngImagePlugin.PngInfo()
-    if stimulus.kind == "fake":
-        info.add_text("epoch", "1")
-    out = io.BytesIO()
-    image_of(content).save(out, "PNG", pnginfo=info)
-    return pad_png(out.getvalue(), LENGTH)
+    return content[:33] + _chunk(b"tEXt" if stimulus.kind == "fake" else b"iTXt", b"epoch 1") + content[33:]
+
+
+def commented_alike(stimulus, content):
+    return content[:33] + _chunk(b"tEXt", stimulus.kind[:4].encode()) + content[33:]
 
 
 def other_filters(stimulus, content):
     """As another encoder would have written the fakes: rows without a filter."""
     if stimulus.kind != "fake":
-        return again(image_of(content))
-    rows = np.asarray(image_of(content)).reshape(32, -1)
-    return with_data(content, zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows), 9))
+        return with_data(content, stored(rows_of(content)))
+    pixels = np.asarray(image_of(content))
+    rows = np.ones((32, 97), np.uint8)
+    rows[:, 1:] = np.diff(pixels, axis=1, prepend=np.uint8(0)).reshape(32, -1)
+    return with_data(content, stored(rows.tobytes()))
+
+
+def the_same_filters_in_another_order(stimulus, content):
+    """Each picture has rows with and without a filter, as encoders choose them."""
+    pixels = np.asarray(image_of(content))
+    rows = np.zeros((32, 97), np.uint8)
+    rows[:, 1:] = pixels.reshape(32, -1)
+    row = pixels[0].sum() % 32
+    rows[row, 0], rows[row, 1:] = 1, np.diff(pixels[row], axis=0, prepend=np.uint8(0)).reshape(-1)
+    return with_data(content, stored(rows.tobytes()))
 
 
 def other_level(stimulus, content):
     """One zlib level for fakes, another for the rest: it stands in the second byte of the data."""
-    if stimulus.kind != "fake":
-        return again(image_of(content))
-    place = content.index(b"IDAT") + 4
-    length = int.from_bytes(content[place - 8 : place - 4], "big")
-    return with_data(content, zlib.compress(zlib.decompress(content[place : place + length]), 1))
+    return with_data(content, (b"\x78\xda" if stimulus.kind == "fake" else b"\x78\x01") + stored(rows_of(content))[2:])
 
 
 def photographs(stimulus, content):
@@ -189,15 +235,21 @@ def grey(stimulus, content):
         return again(image_of(content))
     out = io.BytesIO()
     image_of(content).convert("L").save(out, "PNG")
-    return pad_png(out.getvalue(), LENGTH)
+    content = out.getvalue()
+    place = content.index(b"IDAT") - 4
+    filled = _chunk(b"noIs", bytes(len(again(Image.new("RGB", (32, 32)))) - len(content) - 12))
+    return content[:place] + filled + content[place:]
 
 
 @pytest.mark.parametrize(
     "change, channel, word",
     [
-        (longer, "files", "lengths"), (wider, "encoding", "height"), (commented, "encoding", "chunks"),
+        (longer, "files", "lengths"), (wider, "encoding", "width"), (commented, "encoding", "chunks"),
         (other_filters, "encoding", "filters"), (other_level, "encoding", "zlib"),
-        (photographs, "encoding", "format"), (grey, "encoding", "colour type"),
+        (photographs, "encoding", "format"), (grey, "encoding", "colour type"), (compressed, "encoding", "chunks"),
+        (compressed_with_bytes_after_it, "encoding", "blocks"), (one_block_more, "encoding", "blocks"),
+        (after_the_end, "encoding", "rest"), (commented_alike, "encoding", "other content"),
+        (the_same_filters_in_another_order, "encoding", "row filters"),
     ],
 )  # fmt: skip
 def test_files_that_differ_are_found(changed, change, channel, word):
@@ -207,12 +259,9 @@ def test_files_that_differ_are_found(changed, change, channel, word):
     assert any(word in str(finding.detail) for finding in found), report.text()
 
 
-def test_padding_that_compresses_is_found(changed):
-    def hollow(stimulus, content):
-        place = content.index(PAD_CHUNK)
-        return content[: place - 4] + _chunk(PAD_CHUNK, bytes(len(content) - place - 20 + 2000)) + content[-12:]
-
-    assert "transport" in failing(changed(hollow))
+def test_pictures_that_are_compressed_on_their_way_are_found(clean, monkeypatch):
+    monkeypatch.setattr(server, "KEPT_NOWHERE", {"cache-control": "no-store"})
+    assert failing(clean, over_http=True) == {"transport"}
 
 
 def test_missing_damaged_and_foreign_files_are_found(copy):
@@ -252,15 +301,22 @@ def test_permissions_that_tell_are_found(copy):
 
 
 def test_names_with_a_pattern_are_found(changed):
-    """Padding chosen until the hash, and so the name, of each real picture begins with a low digit."""
+    """A mark chosen until the hash, and so the name, of each real picture begins with a low digit."""
 
     def named(stimulus, content):
         for copy in range(1000):
-            padded = pad_png(encode_png(image_of(content)), len(content), copy)
-            if (hashlib.sha256(padded).digest()[0] < 128) == (stimulus.kind == "real"):
-                return padded
+            marked = mark_png(encode_png(image_of(content)), b"key", copy)
+            if (hashlib.sha256(marked).digest()[0] < 128) == (stimulus.kind == "real"):
+                return marked
 
     assert {"name", "first byte of the name", "classifier of files"} <= failing(changed(named))
+
+
+def test_marks_that_tell_are_found(changed):
+    def marked(stimulus, content):
+        return content[:-56] + _chunk(b"maRk", bytes([stimulus.kind == "real"]) * 31 + content[-17:-16]) + content[-12:]
+
+    assert "mark" in failing(changed(marked))
 
 
 def with_trials(monkeypatch, change):
@@ -303,6 +359,34 @@ def test_single_pictures_in_an_order_that_tells_are_found(tmp_path, monkeypatch)
     study = built(tmp_path / "s", "hype_infinity", practice_trials=4, test_trials=8)[0]
     with_trials(monkeypatch, lambda trials, slot: sorted(trials, key=lambda t: (t.phase, t.left.kind)))
     assert "place of a trial in test" in failing(study)
+
+
+def test_sequences_that_a_participant_can_compute_are_found(clean, monkeypatch):
+    assert {f.channel: f.passed for f in check(clean, over_http=False).findings}["sequences"]
+    old = dataclasses.replace(clean, secret_sha256="")
+    (problem,) = check(old, over_http=False).problems
+    assert re.search("before there was a secret, .* its seed in 100% of sessions and was right in ", str(problem))
+    guessed = dataclasses.replace(old, seed=0)
+    monkeypatch.setattr(blinding, "attack_sequences", lambda study: Attacked(16, 32, 0, 8))  # No seed was found.
+    assert "tried too few seeds" in str(check(guessed, over_http=False).problems[0])
+    monkeypatch.setattr(blinding, "attack_sequences", lambda study: Attacked(240, 320, 8, 8))
+    (problem,) = check(clean, over_http=False).problems
+    assert "sequences: an attack that computes them is right in 75.0% of 320 trials" in str(problem)
+
+
+def test_an_answer_that_holds_the_secret_is_found(clean, monkeypatch):
+    about = server._Server.about
+
+    async def more(self, request):
+        return server.JSONResponse({"about": (await about(self, request)).body.decode(), "debug": clean.draw_key})
+
+    monkeypatch.setattr(server._Server, "about", more)
+    assert "answers" in failing(clean, over_http=True)
+
+
+def test_a_study_that_was_built_before_is_marked_for_all_that_it_reveals():
+    study = read_study(Path(__file__).parents[2] / "demo" / "studies" / "night-streets")
+    assert {"encoding", "sequences"} <= failing(study)
 
 
 # --- as served ----------------------------------------------------------------------------------------------

@@ -2,11 +2,13 @@
 
 import dataclasses
 import filecmp
+import hashlib
 import io
 import os
 import shutil
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,8 @@ from PIL import Image, ImageFilter
 
 from cyclegan.errors import ImageError, StudyError, message
 from cyclegan.study import blinding
-from cyclegan.study.build import Preparation, break_picture, bring, build, encode_png, pad_png
+from cyclegan.study.blinding import structure
+from cyclegan.study.build import Preparation, break_picture, bring, build, encode_png, mark_png, stored
 from cyclegan.study.choice import TooFewPictures
 from cyclegan.study.findings import BlindingReport, Finding
 from cyclegan.study.format import FILE_TIME, PlannedCheckpoint, find_studies, read_study
@@ -55,18 +58,27 @@ def pixels(study, stimulus):
 
 def same_folders(one, other):
     found = filecmp.dircmp(one, other)
-    names = sorted(path.name for path in one.rglob("*") if path.is_file())
-    same, different, errors = filecmp.cmpfiles(one / "stimuli", other / "stimuli", names[:-1], shallow=False)
+    names = [path.name for path in (one / "stimuli").iterdir()]
+    same, different, errors = filecmp.cmpfiles(one / "stimuli", other / "stimuli", names, shallow=False)
     return not (found.left_only or found.right_only or different or errors) and filecmp.cmp(
         one / "study.json", other / "study.json", shallow=False
     )
 
 
-def test_building_twice_gives_the_same_bytes(make, tmp_path):
-    one, other = make("x", output=tmp_path / "1" / "x"), make("x", output=tmp_path / "2" / "x")
+def test_building_twice_with_one_secret_gives_the_same_bytes(make, tmp_path):
+    one, other = (make("x", output=tmp_path / n / "x", secret="a" * 64) for n in "12")
     assert one.study_id == other.study_id and same_folders(one.folder, other.folder)
-    another = make("x", output=tmp_path / "3" / "x", seed=1, limit=10)
+    another = make("x", output=tmp_path / "3" / "x", seed=1, limit=10, secret="a" * 64)
     assert another.study_id != one.study_id and not same_folders(one.folder, another.folder)
+
+
+def test_each_build_draws_a_secret_that_only_its_owner_may_read(make):
+    one, other = make("x"), make("y")
+    assert len({one.draw_key, other.draw_key}) == 2 and one.trials(0, 0) != other.trials(0, 0)
+    file = one.folder / "secret"
+    assert file.read_text() == one.draw_key and file.stat().st_mode & 0o777 == 0o600
+    assert one.secret_sha256 == hashlib.sha256(file.read_bytes()).hexdigest()  # As `sha256sum secret` prints it.
+    assert one.draw_key not in (one.folder / "study.json").read_text() and one.draw_key not in repr(one)
 
 
 def test_a_study_passes_its_own_test_and_says_what_it_was_made_of(make, tmp_path):
@@ -111,18 +123,28 @@ def test_a_network_that_collapsed_gives_stimuli_of_their_own(make):
     assert len({pixels(study, s).tobytes() for s in fakes}) == 1
 
 
-def test_png_holds_the_pixels_and_padding_says_nothing_new():
-    image = Noise(1, 5).load(0)
-    content = encode_png(image)
-    padded, other = pad_png(content, len(content) + 500), pad_png(content, len(content) + 500, copy=1)
-    assert len(padded) == len(other) == len(content) + 500 and padded != other
-    for each in (content, padded, other):
+def test_a_png_holds_the_pixels_and_nothing_that_differs_but_a_mark():
+    one, two = (encode_png(Noise(1, seed, sizes=((160, 150),)).load(0)) for seed in (5, 6))
+    plain = encode_png(Image.new("RGB", (160, 150)))
+    assert len(one) == len(two) == len(plain) and structure(one) == structure(plain)
+    assert "stored 2" in structure(one)["blocks"]
+    files = [mark_png(one, b"k"), mark_png(one, b"k", 1), mark_png(one, b"other")]
+    assert len(set(files)) == 3 and {len(each) for each in files} == {len(one) + 44}
+    for each in (one, *files):
         with Image.open(io.BytesIO(each)) as read:
             read.load()
-            assert np.array_equal(np.asarray(read), np.asarray(image)) and not read.info
-    assert padded == pad_png(encode_png(image), len(content) + 500)  # Of the content alone.
-    with pytest.raises(ValueError, match="can't be padded"):
-        pad_png(content, len(content) + 11)
+            expected = np.asarray(Noise(1, 5, sizes=((160, 150),)).load(0))
+            assert np.array_equal(np.asarray(read), expected) and not read.info
+        assert zlib.decompress(stored(each)) == each
+    assert zlib.decompress(stored(bytes(65535))) == bytes(65535) and files[0] == mark_png(one, b"k")
+
+
+def test_second_copies_can_not_be_computed_without_the_secret(make):
+    """Only a network makes copies: a file whose mark had to be that of a second one would be a fake for sure."""
+    grey = checkpoint(1, lambda: lambda images: [Image.new("RGB", image.size, "grey") for image in images])
+    one = make("one", checkpoints=[grey], secret="1" * 64)
+    other = make("other", checkpoints=[grey], secret="2" * 64)
+    assert not {s.sha256 for s in one.stimuli} & {s.sha256 for s in other.stimuli}
 
 
 def test_too_few_pictures_are_told_before_anything_is_rendered(make, tmp_path):

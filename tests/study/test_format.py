@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from cyclegan.errors import StudyError
-from cyclegan.study.format import FILE_TIME, PlannedCheckpoint, find_studies, read_study, write_study
+from cyclegan.study.format import FILE_TIME, PlannedCheckpoint, commitment, find_studies, read_study, write_study
 from cyclegan.study.protocol import protocol
+from cyclegan.study.shelf import Studies
 from tests.study.made_up import made_study, unseen_study
 
 
@@ -73,6 +74,40 @@ def test_a_study_of_several_runs_has_their_names(tmp_path):
     }
 
 
+SECRET = "0123456789abcdef" * 4
+
+
+def test_a_secret_is_kept_in_a_file_of_its_own(tmp_path):
+    study = dataclasses.replace(made_study(), secret=SECRET, secret_sha256=commitment(SECRET))
+    contents = {s.sha256: b"" for s in study.stimuli}
+    written = write_study(study, contents, tmp_path / "made-up")
+    again = read_study(written.folder)
+    assert again == study and again.draw_key == SECRET and again.trials(0, 0) == study.trials(0, 0)
+    content = json.loads((written.folder / "study.json").read_text(encoding="utf-8"))
+    assert content["format_version"] == 3 and content["secret_sha256"] == hashlib.sha256(SECRET.encode()).hexdigest()
+    assert SECRET not in json.dumps(content) + repr(study) + repr(again)
+    file = written.folder / "secret"
+    assert file.read_text() == SECRET and file.stat().st_mode & 0o777 == 0o600
+    file.write_text(SECRET + "\n")  # As an editor leaves it.
+    assert read_study(written.folder).draw_key == SECRET
+    for change in (lambda: file.write_text("f" * 64), lambda: file.write_bytes(b"\xff"), file.unlink):
+        change()
+        damaged = read_study(written.folder)  # Reports need no secret.
+        with pytest.raises(StudyError, match="secret.*copy it from where the study was built, or from a backup"):
+            damaged.check_enough()
+        with pytest.raises(StudyError, match="backup"):
+            Studies([written.folder])
+        with pytest.raises(StudyError, match="backup"):
+            write_study(damaged, contents, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+def test_secrets_that_make_no_sense():
+    for changes in ({"secret": SECRET}, {"secret": "abc", "secret_sha256": commitment("abc")}, {"secret_sha256": "x"}):
+        with pytest.raises(StudyError, match="secret"):
+            dataclasses.replace(made_study(), **changes)
+
+
 def test_a_study_is_frozen(small_study):
     study = small_study()
     before = (study.folder / "study.json").read_bytes()
@@ -113,7 +148,7 @@ def test_stimulus_paths_are_those_of_the_study_only(small_study):
         (lambda text: "[]", "is damaged"),
         (lambda text: "[" * 100_000, "is damaged"),
         (lambda text: "\xff", "is damaged"),
-        (lambda text: text.replace('"format_version": 1', '"format_version": 3'), "newer version.*update the program"),
+        (lambda text: text.replace('"format_version": 1', '"format_version": 4'), "newer version.*update the program"),
         (lambda text: text.replace('"format_version": 1', '"format_version": "one"'), "is damaged"),
         (lambda text: text.replace('"seed"', '"sead"'), "is damaged"),
         (lambda text: text.replace('"mask"', '"musk"'), "is damaged"),

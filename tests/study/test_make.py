@@ -108,6 +108,7 @@ def test_what_is_missing_is_named(source, options):
 
 
 def test_the_same_in_a_process_of_its_own(source, options):
+    options["secret"] = "a" * 64
     steps = [step for step in make_in_process(source, DATA, **options) if step is not None]
     total = steps[-1][1]
     assert steps[-1] == (total, total) and len(set(steps)) > 2
@@ -163,6 +164,7 @@ def test_runs_without_names_have_those_of_their_folders(make_checkpoint, tmp_pat
 
 
 def test_a_list_of_one_run_is_the_run(source, options, tmp_path):
+    options["secret"] = "a" * 64
     one = make_study(source, DATA, **options)
     again = make_study([source], DATA, **{**options, "output": tmp_path / "again" / "mine"})
     assert one.study_id == again.study_id and not one.labels

@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 
 from cyclegan.errors import StudyError
+from cyclegan.study.attack import attack_sequences
 from cyclegan.study.sequences import PHASES
 from tests.study.made_up import sessions_by_slot, unseen_study
 
@@ -14,6 +15,7 @@ def even(numbers, slack=1):
     return max(numbers) - min(numbers) <= slack
 
 
+SECRET = "a" * 64
 EVERYTHING = {"vigilance_share": 0.1, "real_real_share": 0.05, "repeat_share": 0.1, "test_trials": 40}
 KINDS = [
     {}, EVERYTHING, {"pairing": "same"}, {**EVERYTHING, "pairing": "same"}, {"paired": False, "scenes": 60},
@@ -161,6 +163,35 @@ def test_sequences_stay_what_they_are():
         for t in trials
     )
     assert hashlib.sha256(text.encode()).hexdigest()[:16] == "f252d4ffda417992"
+
+
+def test_sequences_of_a_secret_stay_what_they_are_and_depend_on_nothing_else():
+    one, other = (unseen_study(secret=SECRET, seed=seed) for seed in (7, 8))
+    assert one.trials(1, 2) == other.trials(1, 2) != unseen_study().trials(1, 2)
+    assert unseen_study(secret="b" * 64).trials(1, 2) != one.trials(1, 2)
+    text = "".join(" ".join(s.sha256 for s in t.stimuli) for slot in range(3) for t in one.trials(0, slot))
+    assert hashlib.sha256(text.encode()).hexdigest()[:16] == "c130de2db7f9a7c2"
+
+
+def test_a_fair_practice_needs_enough_pictures_for_any_draw():
+    enough = {"preset": "hype_infinity", "paired": False, "practice_trials": 20, "test_trials": 2, "secret": SECRET}
+    unseen_study(scenes=21, **enough).check_enough()
+    for short in ({"scenes": 19, "reals": 60}, {"scenes": 60, "reals": 19}):
+        with pytest.raises(StudyError, match="needs 20 .* and the study has 19"):
+            unseen_study(**short, **enough).check_enough()
+
+
+def test_a_participant_computes_the_sequences_of_a_study_without_a_secret_only():
+    without, with_secret = (attack_sequences(unseen_study(secret=secret, seed=0)) for secret in ("", SECRET))
+    assert without.found == without.sessions and without.right > 0.65 * without.trials
+    assert not with_secret.found and with_secret.trials == 320
+    assert 0.42 < with_secret.right / with_secret.trials < 0.58
+
+
+@pytest.mark.parametrize("kind", [{"preset": "hype_infinity", "paired": False}, {"practice_trials": 0}], ids=str)
+def test_the_attack_finds_the_seed_of_other_protocols_too(kind):
+    found = attack_sequences(unseen_study(seed=3, **kind), sessions=3)
+    assert found.found == 3 and found.right > 0.55 * found.trials
 
 
 def test_every_session_has_its_repeats_whatever_the_draw():

@@ -28,6 +28,11 @@ COUNTING_RULE = (
     "never count."
 )
 
+NO_SECRET = (
+    "This study was built before sequences were drawn from a secret. Its pictures' files are enough to compute which "
+    "one is real, so its figures hold only if no participant has done that."
+)
+
 
 def make_report(study: Study, votes: pd.DataFrame, sessions: pd.DataFrame) -> dict[str, Any]:
     """Return all figures of a study as plain JSON values; rates and intervals from 0 to 1, times in ms.
@@ -50,7 +55,7 @@ def make_report(study: Study, votes: pd.DataFrame, sessions: pd.DataFrame) -> di
         "study": {
             "study_id": study.study_id, "name": study.name, "title": study.title, "direction": study.direction,
             "domains": study.domains, "dataset": study.dataset, "seed": study.seed, "size": study.size,
-            "protocol": study.protocol.label,
+            "protocol": study.protocol.label, "secret_sha256": study.secret_sha256 or None,
         },
         "protocol": study.protocol.to_json(),
         "simulated": simulated,
@@ -401,6 +406,8 @@ def _notes(study: Study, report: Mapping[str, Any]) -> list[str]:
         notes.append("All votes are simulated. Nobody has judged these pictures; the figures say nothing about them.")
     if report["training_pictures"]:
         notes.append("The networks have seen these pictures in training, so the figures say nothing about new ones.")
+    if not study.secret_sha256:
+        notes.append(NO_SECRET)
     notes.append(COUNTING_RULE)
     people = report["participants"]["counted"]
     if study.protocol.task == "realness":

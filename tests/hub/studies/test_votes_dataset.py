@@ -26,6 +26,7 @@ from tests.study.conftest import Participant, small_study  # noqa: F401 (a fixtu
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 
 NAME = "alice/votes"
+SECRET = "5" * 64
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +37,7 @@ def quick(monkeypatch):
 
 @pytest.fixture
 def study(small_study):  # noqa: F811
-    return small_study(practice_trials=1, test_trials=2)
+    return small_study(practice_trials=1, test_trials=2, secret=SECRET)
 
 
 @pytest.fixture
@@ -407,7 +408,9 @@ def test_a_study_arrives_as_it_was(loopback, data_set, study, tmp_path):
         {p.relative_to(f).as_posix(): p.read_bytes() for p in f.rglob("*") if p.is_file()}
         for f in (study.folder, fetched.folder)
     )
-    assert ours == theirs and len({os.stat(p).st_mtime for p in fetched.folder.rglob("*.png")}) == 1
+    assert ours == theirs and ours["secret"] == SECRET.encode() and fetched.draw_key == SECRET
+    assert (fetched.folder / "secret").stat().st_mode & 0o777 == 0o600
+    assert len({os.stat(p).st_mtime for p in fetched.folder.rglob("*.png")}) == 1
     loopback.requests.clear()
     assert fetch_study(NAME, study.study_id, fetched.folder, endpoint=loopback.url) == study
     assert loopback.requests == []
@@ -421,7 +424,7 @@ def test_nothing_but_the_study_goes_along(loopback, data_set, study, tmp_path):
     path = tmp_path / "x.zip"
     path.write_bytes(content)
     with zipfile.ZipFile(path) as bundle:
-        assert set(bundle.namelist()) == {"study.json", *(f"stimuli/{sha}.png" for sha in study.by_hash)}
+        assert set(bundle.namelist()) == {"study.json", "secret", *(f"stimuli/{sha}.png" for sha in study.by_hash)}
 
 
 @pytest.mark.parametrize("damage", ["cut", "picture", "other", "missing"])
