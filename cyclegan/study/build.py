@@ -84,7 +84,7 @@ def build(
         inputs: pictures to translate, of the source domain; none that the networks were trained on.
         reals: real pictures of the target domain. If the pairing is `same`, the truth of the inputs is used instead.
         preparation: preparation of a picture for the networks.
-        output, seed, secret, size, limit, shorten, split, progress and the others: see `cyclegan.study.make.make_study`.
+        output, seed, secret, size, limit, shorten, split, progress, the others: see `cyclegan.study.make.make_study`.
 
     Returns:
         The study, and the result of the blinding self-test.
