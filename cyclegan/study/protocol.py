@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import reprlib
 import typing
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,11 @@ PAIRINGS = ("same", "different")
 TAGS = ("blur", "smear", "colour", "missing", "invented", "checkerboard", "other")
 """Faults of a fake that participants can mark, for the task `tag`."""
 MAX_TRIALS = 1000
+FORMERLY: dict[str, Any] = {
+    "impossible_most": 1.0, "fast_ms": 0, "one_sided": 0.0, "away_most": 1.0, "guessing_p": 0.0, "show_score": "yes",
+}  # fmt: skip
+"""Fields that studies once lacked, with the values that they were played by. study.json holds a field of another value,
+so that an old study keeps its bytes, and with them its id."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +55,25 @@ class Protocol:
     qualification: float = option(0.0, "part of practice that must be right to continue to the test", least=0, most=1)
     epochs_per_session: str = option("one", "each session judges one epoch, or all of them mixed",
                                      choices=("one", "mixed"))
-    login: str = option("none", "who takes part: anyone with the link, or accounts of Hugging Face",
-                        choices=("none", "huggingface"))
+    impossible_most: float = option(
+        0.1, "leave out sessions with more test trials, as a part, that were answered before their pictures could have "
+        "been shown; 1: none", least=0, most=1)
+    fast_ms: int = option(100, "leave out sessions that answer most test trials sooner after the question; 0: none",
+                          least=0, most=60_000)
+    one_sided: float = option(
+        0.9, "leave out sessions with this part of their test answers on one side, or more; of single pictures, with "
+        "one answer; 0: none", least=0, most=1)
+    away_most: float = option(
+        0.3, "leave out sessions with more test trials, as a part, in which the page lost the focus or was reloaded; "
+        "1: none", least=0, most=1)
+    guessing_p: float = option(
+        0.003, "leave out sessions that answer as coins do, if somebody like the others does so less often than this; "
+        "0: none", least=0, most=0.1)
+    login: str = option("none", "who takes part: anyone with the link, accounts of Hugging Face, or single-use links",
+                        choices=("none", "huggingface", "invitation"))
+    show_score: str = option(
+        "auto", "show participants at the end how often they were right; auto: unless anyone with the link can take "
+        "part, again and again", choices=("auto", "yes", "no"))
     session_hours: int = option(24, "how long after its start a session still takes votes", least=1, most=10_000)
 
     def __post_init__(self) -> None:
@@ -108,27 +131,35 @@ class Protocol:
     def label(self) -> str:
         """Its name on pages and in reports: a preset's name alone stands for the preset's own rules."""
         own = PROTOCOLS.get(self.name, self)
-        # Who may take part, and for how long, isn't part of how a paper has collected its judgements.
-        changed = dataclasses.replace(self, login=own.login, session_hours=own.session_hours) != own
+        # Who may take part, for how long, and who counts, isn't part of how a paper has collected its judgements.
+        same = {name: getattr(own, name) for name in ("login", "session_hours", "vigilance_pass", *FORMERLY)}
+        changed = dataclasses.replace(self, **same) != own
         return f"{self.name}, changed" if changed else self.name
 
     def to_json(self) -> dict[str, Any]:
         """Return the protocol as study.json holds it."""
-        return dataclasses.asdict(self)
+        return {key: v for key, v in dataclasses.asdict(self).items() if key not in FORMERLY or v != FORMERLY[key]}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Protocol:
+        """Return the protocol that `to_json` wrote, or an older version of this program."""
+        return cls(**{**FORMERLY, **values})
 
 
 _PAPERS = {"exposure_ms": 1000, "practice_trials": 10, "test_trials": 40, "presentation": "together"}
 PROTOCOLS: dict[str, Protocol] = {
     "cyclegan2017": Protocol("cyclegan2017", question="real", **_PAPERS),
     "pix2pix2017": Protocol("pix2pix2017", question="fake", **_PAPERS),
-    "colorization2016": Protocol("colorization2016", question="fake", pairing="same", vigilance_share=0.1, **_PAPERS),
+    "colorization2016": Protocol("colorization2016", question="fake", pairing="same", vigilance_share=0.1,
+                                 vigilance_pass=0.75, **_PAPERS),
     "hype_infinity": Protocol(
         "hype_infinity", presentation="single", practice_trials=20, test_trials=100, exposure_ms=0, qualification=0.65,
+        fast_ms=300, one_sided=0.95,
     ),
-    "pick": Protocol("pick", task="pick", practice_trials=0, exposure_ms=0, epochs_per_session="mixed"),
+    "pick": Protocol("pick", task="pick", practice_trials=0, exposure_ms=0, epochs_per_session="mixed", fast_ms=300),
     "tag": Protocol(
         "tag", task="tag", presentation="single", practice_trials=0, test_trials=20, exposure_ms=0,
-        epochs_per_session="mixed",
+        epochs_per_session="mixed", fast_ms=300,
     ),
 }  # fmt: skip
 """Presets: those of the papers, as far as the papers specify them; docs/study.md lists what they leave open."""
