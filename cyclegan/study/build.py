@@ -25,6 +25,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,7 +68,8 @@ def build(
     *, checkpoints: Sequence[tuple[PlannedCheckpoint, Callable[[], TranslateBatch]]], inputs: Pictures, reals: Pictures,
     preparation: Preparation, protocol: Protocol, direction: Direction, domains: tuple[str, str], dataset: str,
     output: Path, seed: int = 0, size: tuple[int, int] | None = None, limit: int | None = None, title: str = "",
-    contact: str = "", completion_code: str = "", completion_url: str = "", shorten: bool = False,
+    contact: str = "", completion_code: str = "", completion_url: str = "",
+    end_codes: Mapping[str, str] = MappingProxyType({}), shorten: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Study, BlindingReport]:  # fmt: skip
     """Build, check and freeze a study, whole or not at all. The same arguments give the same bytes.
@@ -102,7 +104,7 @@ def build(
     study = Study(
         name=output.name, title=title or TITLES[protocol.task], protocol=protocol, direction=direction, domains=domains,
         dataset=dataset, checkpoints=tuple(checkpoint for checkpoint, _ in planned), seed=seed, size=size or (0, 0),
-        stimuli=(), contact=contact, completion_code=completion_code, completion_url=completion_url,
+        stimuli=(), contact=contact, completion_code=completion_code, completion_url=completion_url, **end_codes,
     )  # fmt: skip
     study, choice = choose(study, inputs, reals, limit, shorten)
     frame = _frame(inputs, choice.inputs, preparation)

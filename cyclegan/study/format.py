@@ -30,6 +30,8 @@ from cyclegan.study.sequences import Sequences, Stimulus, Trial
 
 FORMAT_VERSION = 2
 """1 without names of checkpoints, so that older programs read studies of one run."""
+LATER_FIELDS = ("code_screened_out", "code_timed_out", "code_left_out")
+"""They aren't written while they are empty: a study that was built without them keeps its bytes, and so its id."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """A study's name: that of its folder, and part of its address."""
 FILE_TIME = 946_684_800
@@ -99,13 +101,20 @@ class Study:
     """The same code for everyone, as Prolific requires; empty: an individual one for each session."""
     completion_url: str = ""
     """Link on the last page; `{code}` and `{participant}` are filled in."""
+    code_screened_out: str = ""
+    """Code of those who don't qualify in practice; empty: an individual one for each, and no link."""
+    code_timed_out: str = ""
+    """Code of those whose time has run out; empty: none, and no link."""
+    code_left_out: str = ""
+    """Code of those whom a rule over their own votes leaves out; empty: the one of all others."""
     folder: Path | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         check_name(self.name)
         if self.direction not in DIRECTIONS:
             raise StudyError("direction is {direction!r}: choose ab or ba", direction=self.direction)
-        for text in (self.title, self.contact, self.dataset, self.completion_code, self.completion_url, *self.domains):
+        codes = (self.completion_code, self.code_screened_out, self.code_timed_out, self.code_left_out)
+        for text in (self.title, self.contact, self.dataset, self.completion_url, *codes, *self.domains):
             if not isinstance(text, str) or not text.isprintable():  # Half a surrogate can't be written either.
                 raise StudyError("{text!r} can't be shown: leave out what can't be printed", text=str(text)[:60])
         sized = len(self.size) == 2 and all(type(n) is int and 0 <= n < 10**5 for n in self.size)
@@ -210,6 +219,7 @@ class Study:
     def to_json(self) -> dict[str, Any]:
         """Return the content of study.json."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "folder"}
+        values = {name: value for name, value in values.items() if value or name not in LATER_FIELDS}
         values |= {
             "protocol": self.protocol.to_json(),
             "checkpoints": [c.to_json() for c in self.checkpoints],

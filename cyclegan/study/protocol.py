@@ -20,6 +20,7 @@ TAGS = ("blur", "smear", "colour", "missing", "invented", "checkerboard", "other
 MAX_TRIALS = 1000
 FORMERLY: dict[str, Any] = {
     "impossible_most": 1.0, "fast_ms": 0, "one_sided": 0.0, "away_most": 1.0, "guessing_p": 0.0, "show_score": "yes",
+    "address_code": False,
 }  # fmt: skip
 """Fields that studies once lacked, with the values that they were played by. study.json holds a field of another value,
 so that an old study keeps its bytes, and with them its id."""
@@ -71,6 +72,8 @@ class Protocol:
         "0: none", least=0, most=0.1)
     login: str = option("none", "who takes part: anyone with the link, accounts of Hugging Face, or single-use links",
                         choices=("none", "huggingface", "invitation"))
+    address_code: bool = option(True, "keep a short code of each address, which thousands of addresses share, so that "
+                                "the report can list sessions that look like one person")
     show_score: str = option(
         "auto", "show participants at the end how often they were right; auto: unless anyone with the link can take "
         "part, again and again", choices=("auto", "yes", "no"))

@@ -5,6 +5,7 @@ trials; the axes before it, if any, are sessions.
 
     impossible    trials that took less time on the server than showing their pictures takes
     broken_rules  which of the rules over a session's own votes it breaks
+    first_broken  the same of one session, from the columns of its votes
     guessing      sessions that answer as coins do, where the others don't
 
 Studies from before there were rules have none: see `cyclegan.study.protocol.FORMERLY`.
@@ -12,12 +13,12 @@ Studies from before there were rules have none: see `cyclegan.study.protocol.FOR
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from cyclegan.study.protocol import Protocol
+from cyclegan.study.protocol import FORMERLY, Protocol
 
 REASONS = {
     "impossible": "impossible times",
@@ -27,6 +28,9 @@ REASONS = {
     "guessing": "guessed where others didn't",
 }
 """The reasons in reports, by rule, in the order in which one is named."""
+FIELDS = {"impossible": "impossible_most", "fast": "fast_ms", "one_sided": "one_sided", "away": "away_most",
+          "guessing": "guessing_p"}
+"""The protocol's field of each rule."""
 TOLERANCE_MS = 100
 """A trial may take this much less than planned: pictures leave on the nearest frame, and clocks differ a little."""
 CHANCE = 0.001
@@ -37,6 +41,11 @@ CORRELATION = 0.1
 """Correlation of a participant's answers that `guessing` allows for: twice what reports assume."""
 LEAST_SESSIONS = 5
 """Fewer other sessions don't show how people answer."""
+
+
+def active(protocol: Protocol) -> tuple[str, ...]:
+    """Return the rules that a protocol has, in the order of REASONS."""
+    return tuple(rule for rule, name in FIELDS.items() if getattr(protocol, name) != FORMERLY[name])
 
 
 def shortest_ms(protocol: Protocol) -> float:
@@ -81,6 +90,22 @@ def broken_rules(
         "one_sided": _one_sided(protocol, np.asarray(first, bool).sum(-1), np.asarray(second, bool).sum(-1)),
         "away": away > protocol.away_most + 1e-9,
     }
+
+
+def first_broken(protocol: Protocol, votes: Mapping[str, Any]) -> str:
+    """Return the first rule that one session breaks, of those over its own votes; "" for none.
+
+    Args:
+        votes: the columns chosen_side, verdict, response_ms, server_ms, resumed and focus_lost of its test trials.
+    """
+    answers = [side or verdict for side, verdict in zip(votes["chosen_side"], votes["verdict"], strict=True)]
+    if not answers:
+        return ""
+    found = broken_rules(
+        protocol, first=np.isin(answers, ("left", "real")), second=np.isin(answers, ("right", "fake")),
+        **{name: votes[name] for name in ("response_ms", "server_ms", "resumed", "focus_lost")},
+    )  # fmt: skip
+    return next((rule for rule in REASONS if rule in found and found[rule]), "")
 
 
 def _one_sided(protocol: Protocol, first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from cyclegan.study.format import PlannedCheckpoint, Stimulus, Study, write_study
 from cyclegan.study.protocol import protocol
+from cyclegan.study.rules import shortest_ms
 from cyclegan.study.session import StudySessions
 from cyclegan.study.store import Store
 
@@ -160,6 +161,12 @@ class Participant:
                 self.play.stimulus(self.state.trial[side])
         if not self.state.trial["seen"]:
             self.play.reveal(self.secret, self.token)
+            self.wait()
+
+    def wait(self):
+        """Let the time pass that somebody needs to see the pictures and to answer; a test's clock stands still."""
+        if isinstance(self.play.clock, Clock):
+            self.play.clock.pass_((shortest_ms(self.play.study.protocol) + 640) / 1000)
 
     def answer(self, **changes):
         protocol = self.play.study.protocol

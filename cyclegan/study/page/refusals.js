@@ -15,6 +15,7 @@ const REFUSALS = {
   other_study: () => say("The link names a different study: ask for the link again."),
   bad_participant: () => say("The participant id in the link can't be used: ask for the link again."),
   preview: () => say("This is a preview. Accept the task first; then open it from there."),
+  not_invited: () => say("This study is by invitation: open the link that was sent to you."),
   no_login: () => say("This study requires a Hugging Face account, and this server can't log you in: open the study on its Space."),
   login_needed: () => say("You are no longer logged in: load the page again."),
   no_session: () => say("The session can't be found any more: load the page to begin again."),
