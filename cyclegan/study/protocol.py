@@ -157,12 +157,12 @@ PROTOCOLS: dict[str, Protocol] = {
                                  vigilance_pass=0.75, **_PAPERS),
     "hype_infinity": Protocol(
         "hype_infinity", presentation="single", practice_trials=20, test_trials=100, exposure_ms=0, qualification=0.65,
-        fast_ms=300, one_sided=0.95,
+        fast_ms=200, one_sided=0.95,
     ),
-    "pick": Protocol("pick", task="pick", practice_trials=0, exposure_ms=0, epochs_per_session="mixed", fast_ms=300),
+    "pick": Protocol("pick", task="pick", practice_trials=0, exposure_ms=0, epochs_per_session="mixed", fast_ms=200),
     "tag": Protocol(
         "tag", task="tag", presentation="single", practice_trials=0, test_trials=20, exposure_ms=0,
-        epochs_per_session="mixed", fast_ms=300,
+        epochs_per_session="mixed", fast_ms=200,
     ),
 }  # fmt: skip
 """Presets: those of the papers, as far as the papers specify them; docs/study.md lists what they leave open."""

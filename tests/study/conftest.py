@@ -3,6 +3,7 @@
 import hashlib
 import importlib
 import io
+import math
 import os
 import tempfile
 import warnings
@@ -166,7 +167,7 @@ class Participant:
     def wait(self):
         """Let the time pass that somebody needs to see the pictures and to answer; a test's clock stands still."""
         if isinstance(self.play.clock, Clock):
-            self.play.clock.pass_((shortest_ms(self.play.study.protocol) + 640) / 1000)
+            self.play.clock.pass_(math.ceil((shortest_ms(self.play.study.protocol) + 640) / 250) / 4)
 
     def answer(self, **changes):
         protocol = self.play.study.protocol

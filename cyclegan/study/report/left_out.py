@@ -86,7 +86,8 @@ def alike(frame: pd.DataFrame, sessions: pd.DataFrame) -> list[dict[str, Any]]:
                 linked.update(dict.fromkeys(together, together))
         for members in {id(group): sorted(group) for group in linked.values() if len(group) > 1}.values():
             shared = ["address"]
-            shared += ["screen"] * (len({screens[session] for session in members}) == 1)
+            first = screens[members[0]]
+            shared += ["screen"] * (first is not None and all(screens[session] == first for session in members))
             pairs = combinations(members, 2)
             shared += ["rhythm"] * all(_same_pace(paces.get(a), paces.get(b)) for a, b in pairs)
             groups.append({"sessions": members, "shared": shared})
