@@ -33,8 +33,9 @@ FIELDS = {"impossible": "impossible_most", "fast": "fast_ms", "one_sided": "one_
 """The protocol's field of each rule."""
 TOLERANCE_MS = 100
 """A trial may take this much less than planned: pictures leave on the nearest frame, and clocks differ a little."""
-CHANCE = 0.001
-"""A one-sided session has to be less likely than this among fair coins, so that a short one isn't left out by luck."""
+SIDES, CHANCE = 0.06, 0.005
+"""A one-sided session has to be less likely than CHANCE, so that a short one isn't left out by luck, among people whose
+preference for a side has a standard deviation of 0.12: the correlation of their sides is SIDES."""
 ALIKE = 0.05
 """A session answers as coins do, unless coins are right as often with less than this probability."""
 CORRELATION = 0.1
@@ -112,7 +113,8 @@ def _one_sided(protocol: Protocol, first: np.ndarray, second: np.ndarray) -> np.
     from scipy import stats
 
     most, total = np.maximum(first, second), first + second
-    likely = np.minimum(1, 2 * stats.binom.sf(most - 1, total, 0.5))
+    half = (1 - SIDES) / SIDES / 2
+    likely = 2 * stats.betabinom.sf(most - 1, total, half, half)
     return (most >= protocol.one_sided * total - 1e-9) & (likely < CHANCE) & bool(protocol.one_sided)
 
 

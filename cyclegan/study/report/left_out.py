@@ -36,8 +36,8 @@ def left_out_by_rule(study: Study, frame: pd.DataFrame) -> list[dict[str, Any]]:
         f"have been shown, which takes {least:.0f} ms (less {rules.TOLERANCE_MS} ms for the clocks)",
         "fast": f"most test trials answered sooner than {p.fast_ms} ms after the question",
         "one_sided": f"{p.one_sided:.0%} of the answers or more "
-        f"{'alike' if p.presentation == 'single' else 'on one side'}, which fair coins do with a probability below "
-        f"{rules.CHANCE:g}",
+        f"{'alike' if p.presentation == 'single' else 'on one side'}, in a session long enough that "
+        f"this happens to fewer than {rules.CHANCE:.1%} of people who look",
         "away": f"page left or reloaded in more than {p.away_most:.0%} of the test trials",
         "guessing": "answers as coins give them, which somebody like the others gives with a probability below "
         f"{p.guessing_p:g}",
