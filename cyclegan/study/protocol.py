@@ -57,26 +57,27 @@ class Protocol:
     epochs_per_session: str = option("one", "each session judges one epoch, or all of them mixed",
                                      choices=("one", "mixed"))
     impossible_most: float = option(
-        0.1, "leave out sessions with more test trials, as a part, that were answered before their pictures could have "
-        "been shown; 1: none", least=0, most=1)
-    fast_ms: int = option(100, "leave out sessions that answer most test trials sooner after the question; 0: none",
-                          least=0, most=60_000)
+        0.1, "leave out sessions in which more than this part of the test trials was answered before its pictures "
+        "could have been shown; 1: leave out none", least=0, most=1)
+    fast_ms: int = option(
+        100, "leave out sessions that answer most test trials within so many ms after the question; 0: leave out none",
+        least=0, most=60_000)
     one_sided: float = option(
-        0.9, "leave out sessions with this part of their test answers on one side, or more; of single pictures, with "
-        "one answer; 0: none", least=0, most=1)
+        0.9, "leave out sessions that answer with one side (of single pictures: with one answer) in this part of the "
+        "test trials or more; 0: leave out none", least=0, most=1)
     away_most: float = option(
-        0.3, "leave out sessions with more test trials, as a part, in which the page lost the focus or was reloaded; "
-        "1: none", least=0, most=1)
+        0.3, "leave out sessions in which the page lost the focus or was reloaded in more than this part of the test "
+        "trials; 1: leave out none", least=0, most=1)
     guessing_p: float = option(
-        0.003, "leave out sessions that answer as coins do, if somebody like the others does so less often than this; "
-        "0: none", least=0, most=0.1)
+        0.003, "leave out sessions that are right no more often than a coin, if somebody like the others is so with "
+        "less than this probability; 0: leave out none", least=0, most=0.1)
     login: str = option("none", "who takes part: anyone with the link, accounts of Hugging Face, or single-use links",
                         choices=("none", "huggingface", "invitation"))
     address_code: bool = option(True, "keep a short code of each address, which thousands of addresses share, so that "
                                 "the report can list sessions that look like one person")
     show_score: str = option(
-        "auto", "show participants at the end how often they were right; auto: unless anyone with the link can take "
-        "part, again and again", choices=("auto", "yes", "no"))
+        "auto", "show participants at the end how often they were right; auto: not where anyone with the link can take "
+        "part again under another name", choices=("auto", "yes", "no"))
     session_hours: int = option(24, "how long after its start a session still takes votes", least=1, most=10_000)
 
     def __post_init__(self) -> None:

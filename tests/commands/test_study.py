@@ -15,6 +15,7 @@ from cyclegan.__main__ import main
 from cyclegan.commands import study as commands
 from cyclegan.study import server, simulate
 from cyclegan.study.format import read_study
+from cyclegan.study.invitations import participant_of
 from cyclegan.study.protocol import Protocol, protocol
 from cyclegan.study.session import StudySessions
 from cyclegan.study.store import Store, database_url
@@ -208,6 +209,24 @@ def test_serve_hands_the_study_over(run, small_study, monkeypatch):
     assert status == 0 and "everyone who can reach" in err
     assert calls == [([study], {"host": "127.0.0.1", "port": 9001, "trust_proxy": False}),
                      ([study], {"host": "0.0.0.0", "port": 7861, "trust_proxy": True})]  # fmt: skip
+
+
+def test_invite_makes_links_that_work_once(run, refused, small_study, tmp_path):
+    study, file = small_study(login="invitation"), tmp_path / "links.csv"
+    status, out, err = run("invite", study.folder, "2", "--address", "https://example.org/", "--output", file)
+    assert status == 0 and "2 invitations to tiny written to" in out and not err
+    head, *rows = file.read_text().splitlines()
+    assert head == "participant,link" and len(set(rows)) == 2
+    name, link = rows[0].split(",")
+    address, _, invitation = link.partition("?invitation=")
+    assert address == "https://example.org/study/tiny"
+    with Store(database_url(study.folder)) as store:
+        assert participant_of(study, store, invitation) == name
+    status, out, err = run("invite", study.folder, "3")
+    assert len(out.splitlines()) == 3 and "127.0.0.1:7861/study/tiny?invitation=" in out and "name the server" in err
+    assert "it has to begin with https://" in refused("invite", study.folder, "1", "--address", "example.org")
+    assert "make 10000 at most" in refused("invite", study.folder, "10001")
+    assert "build it with --login invitation" in refused("invite", small_study("open").folder, "1")
 
 
 def test_simulate_hands_over_what_was_asked_and_prints_what_was_done(run, labels, small_study, monkeypatch):

@@ -19,7 +19,7 @@ const STORED_LOGIN = () => say("Your answers, how long they took and how long ea
 const STORED_LINK = () => say("Your answers, how long they took and how long each picture was on the screen; the size of your screen and the language of this page; the participant id in your link.");
 const STORED_RANDOM = () => say("Your answers, how long they took and how long each picture was on the screen; the size of your screen and the language of this page; a random id, kept in this browser, instead of a name.");
 const ADDRESS = () => say("Your internet address is kept only as a salted hash, and only for a day.");
-const ADDRESS_CODE = () => say("Your internet address is kept only as a salted hash, for a day, and as a short code, which thousands of addresses share, with your answers, to notice if somebody takes part twice.");
+const ADDRESS_CODE = () => say("Your internet address is kept only as a salted hash, and only for a day. A short code of it, which thousands of addresses share, is kept with your answers, to notice if somebody takes part twice.");
 const NO_COOKIES = () => say("This page sets no cookies.");
 
 /** A rough estimate of how long the study takes. */

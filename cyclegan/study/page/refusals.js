@@ -33,7 +33,7 @@ export async function stop(code, message) {
   setProgress(null);
   const known = code in REFUSALS;
   const words = known ? REFUSALS[code] : () => !isTranslated() && message || REFUSALS.failed();
-  const contact = code === "taken" && about?.contact ? [contactLine()] : [];
+  const contact = ["taken", "not_invited"].includes(code) && about?.contact ? [contactLine()] : [];
   const reload = !known || RELOAD.includes(code);
   await screen([title(() => say("Sorry")), paragraph(words), ...contact],
     reload ? [{ words: () => say("Load the page again"), main: true }] : []);
