@@ -317,6 +317,9 @@ def serve(args: argparse.Namespace) -> int:
                 "changed, so restore it, or build the study under another name",
                 study=study.name,
             )
+    if study.protocol.login == "invitation":
+        print("note: only people with a link of their own can take part: python -m cyclegan study invite "
+              f"{args.study} N", file=sys.stderr)  # fmt: skip
     if ports.is_loopback(args.host):
         print("note: only this computer can open this address; with --host 0.0.0.0, your network can, and as a Space, "
               "everyone: see docs/hub.md", file=sys.stderr)  # fmt: skip

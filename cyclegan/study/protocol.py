@@ -189,4 +189,7 @@ def protocol(name: str, **overrides: Any) -> Protocol:
     """
     if name not in PROTOCOLS:
         raise StudyError("there is no protocol {name!r}: choose {names}", name=name, names=", ".join(PROTOCOLS))
-    return dataclasses.replace(PROTOCOLS[name], **{key: v for key, v in overrides.items() if v is not None})
+    given = {key: v for key, v in overrides.items() if v is not None}
+    if given.get("vigilance_share") == 0:
+        given.setdefault("vigilance_pass", 0.0)  # The preset's mark is for trials that are left out.
+    return dataclasses.replace(PROTOCOLS[name], **given)

@@ -206,12 +206,12 @@ def test_serve_hands_the_study_over(run, small_study, monkeypatch):
     status, _, err = run("serve", study.folder, "--port", 9001)
     assert status == 0 and "only this computer can open this address; with --host 0.0.0.0" in err
     status, _, err = run("serve", study.folder, "--host", "0.0.0.0", "--trust_proxy")
-    assert status == 0 and "everyone who can reach" in err
+    assert status == 0 and "everyone who can reach" in err and "link of their own" not in err
     assert calls == [([study], {"host": "127.0.0.1", "port": 9001, "trust_proxy": False}),
                      ([study], {"host": "0.0.0.0", "port": 7861, "trust_proxy": True})]  # fmt: skip
 
 
-def test_invite_makes_links_that_work_once(run, refused, small_study, tmp_path):
+def test_invite_makes_links_that_work_once(run, refused, small_study, tmp_path, monkeypatch):
     study, file = small_study(login="invitation"), tmp_path / "links.csv"
     status, out, err = run("invite", study.folder, "2", "--address", "https://example.org/", "--output", file)
     assert status == 0 and "2 invitations to tiny written to" in out and not err
@@ -222,6 +222,8 @@ def test_invite_makes_links_that_work_once(run, refused, small_study, tmp_path):
     assert address == "https://example.org/study/tiny"
     with Store(database_url(study.folder)) as store:
         assert participant_of(study, store, invitation) == name
+    monkeypatch.setattr(server, "serve", lambda studies, **options: None)
+    assert f"study invite {study.folder} N" in run("serve", study.folder)[2]
     status, out, err = run("invite", study.folder, "3")
     assert len(out.splitlines()) == 3 and "127.0.0.1:7861/study/tiny?invitation=" in out and "name the server" in err
     assert "it has to begin with https://" in refused("invite", study.folder, "1", "--address", "example.org")

@@ -152,6 +152,7 @@ def test_a_study_from_before_the_rules_counts_as_it_did():
 def test_vigilance_has_a_pass_mark_in_the_preset_that_has_it():
     rules = protocol("colorization2016")
     assert (rules.counts["vigilance"], rules.vigilance_pass) == (4, 0.75)
+    assert protocol("colorization2016", vigilance_share=0.0).vigilance_pass == 0
     study = made_study(preset="colorization2016", epochs=(20,), scenes=110, broken=8)
     votes = made_votes(study, 6, {20: 0.2}, seed=2)
     watched = (votes["participant"] == "P001") & (votes["kind"] == "vigilance")
