@@ -140,14 +140,14 @@ def test_the_address_is_kept_as_a_short_code_if_the_study_says_so(make_play, par
     play = make_play()
     for name, address in (("alice", "10.0.0.1"), ("bob", "10.0.0.1"), ("carol", "10.0.0.2")):
         participant(play, name, address=address)
-    codes = store.sessions(play.study)["address_code"].tolist()
+    codes = store.sessions(play.study).set_index("participant")["address_code"][["alice", "bob", "carol"]].tolist()
     assert all(re.fullmatch("[0-9a-f]{4}", code) for code in codes) and codes[0] == codes[1] != codes[2]
     other = make_play(name="other")
     participant(other, "alice", address="10.0.0.1")
     assert store.sessions(other.study)["address_code"][0] != codes[0], "studies can't be linked"
     assert not any("address_code" in row for row in store.rows(play.study))
     store.forget(play.study, "alice")
-    assert store.sessions(play.study)["participant"].tolist() == ["bob", "carol"]
+    assert sorted(store.sessions(play.study)["participant"]) == ["bob", "carol"]
     without = make_play(name="without", address_code=False)
     participant(without, "alice", address="10.0.0.1")
     assert store.sessions(without.study)["address_code"].isna().all()

@@ -144,19 +144,26 @@ def _left_out_by_rule(study: Study, test: pd.DataFrame, sessions: list[str]) -> 
     protocol, found = study.protocol, {}
     if not rules.active(protocol):
         return found
-    arms: dict[Any, list[tuple[str, float, int]]] = {}
-    for session, rows in test[test["session_id"].isin(sessions)].groupby("session_id"):
-        votes = {name: rows[name].map(known) for name in ("chosen_side", "verdict")}
-        votes |= {name: rows[name] for name in ("response_ms", "server_ms", "resumed", "focus_lost")}
-        if rule := rules.first_broken(protocol, votes):
-            found[session] = rules.REASONS[rule]
-        else:
-            right = rows.loc[(rows["kind"] == "comparison") & rows["correct"].notna(), "correct"]
-            arms.setdefault(rows["arm"].iloc[0], []).append((session, right.sum(), len(right)))
-    for several in arms.values():
-        names, correct, answered = zip(*several, strict=True)
-        guessed = rules.guessing(protocol, correct, answered)
-        found |= {name: rules.REASONS["guessing"] for name, out in zip(names, guessed, strict=True) if out}
+    test = test[test["session_id"].isin(sessions)].sort_values("session_id", kind="stable")
+    of_pair = (test["kind"] == "comparison") & test["correct"].notna()
+    votes = test[["session_id", "arm", "response_ms", "server_ms", "resumed", "focus_lost"]].assign(
+        first=test["chosen_side"].eq("left") | test["verdict"].eq("real"),
+        second=test["chosen_side"].eq("right") | test["verdict"].eq("fake"),
+        answered=of_pair, right=test["correct"].eq(1) & of_pair,
+    ).fillna({"first": False, "second": False})  # fmt: skip
+    ends = []
+    for n, rows in votes.groupby(votes.groupby("session_id")["arm"].transform("size")):
+        columns = {name: rows[name].to_numpy().reshape(-1, n) for name in rows}
+        names, arms = (columns.pop(name)[:, 0] for name in ("session_id", "arm"))
+        right, answered = (columns.pop(name).sum(1) for name in ("right", "answered"))
+        broken = rules.broken_rules(protocol, **columns)
+        for rule in reversed(broken):
+            found |= dict.fromkeys(names[broken[rule]], rules.REASONS[rule])
+        ends += zip(arms, names, right, answered, strict=True)
+    kept = [end for end in ends if end[1] not in found]
+    for arm in {end[0] for end in kept}:
+        _, names, right, answered = zip(*(end for end in kept if end[0] == arm), strict=True)
+        found |= dict.fromkeys(np.array(names)[rules.guessing(protocol, right, answered)], rules.REASONS["guessing"])
     return found
 
 
