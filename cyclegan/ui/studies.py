@@ -93,7 +93,7 @@ def _addresses(study: Study, address: str, say: words.Speaker, *, own: bool) -> 
     if study.protocol.login == "invitation":
         how = say.html("Each link lets one person take part, once. This command makes as many as you need:")
         invite = ["python", "-m", "cyclegan", "study", "invite", str(study.folder), "25", "--address", "URL"]
-        command = to_copy("", shlex.join([*invite, "--output", f"{study.name}-links.csv"]), say)
+        command = to_copy("", shlex.join([*invite, "--output", f"reports/{study.name}-links.csv"]), say)
         return f'<h3>{say.html("Send it to people")}</h3><p class="how">{how}</p><ul class="to-copy">{command}</ul>'
     if study.protocol.login == "huggingface":
         ends = {say("Anyone with a Hugging Face account"): ""}

@@ -133,7 +133,7 @@ def test_reports_leave_out_by_rule_and_print_the_rules_and_the_figure_with_them(
     assert with_them["participants"] == 12 and with_them["trials"] == 480
     text = to_markdown(report)
     assert "before their pictures could have been shown, which takes 1600 ms" in text and "with them" in text
-    assert "1 vote came before the pictures could have been shown, and does not count" in text
+    assert "1 vote came before the pictures could have been shown; such votes never count." in text
     for name in FORMERLY.keys() - {"show_score", "address_code"}:
         assert f"| `{name}` |" in text
 
@@ -158,7 +158,7 @@ def test_vigilance_has_a_pass_mark_in_the_preset_that_has_it():
     watched = (votes["participant"] == "P001") & (votes["kind"] == "vigilance")
     votes.loc[watched, "chosen_side"] = votes.loc[watched, "real_side"]  # Took the broken picture for real.
     report = make_report(study, votes, sessions_of(votes))
-    assert report["rules"][0] == {"rule": "fewer than 3 of 4 vigilance trials right", "sessions": 1}
+    assert report["rules"][0] == {"rule": "vigilance trials right: fewer than 3 of 4", "sessions": 1}
     assert report["vigilance"]["failed"] == 1 and report["epochs"][0]["with_left_out"]["participants"] == 6
 
 

@@ -45,7 +45,7 @@ def left_out_by_rule(study: Study, frame: pd.DataFrame) -> list[dict[str, Any]]:
     found = [{"rule": words[rule], "sessions": status.count(rules.REASONS[rule])} for rule in rules.active(p)]
     if p.vigilance_pass:
         needed = math.ceil(p.vigilance_pass * p.counts["vigilance"] - 1e-9)
-        said = f"fewer than {needed} of {p.counts['vigilance']} vigilance trials right"
+        said = f"vigilance trials right: fewer than {needed} of {p.counts['vigilance']}"
         found.insert(0, {"rule": said, "sessions": status.count(FAILED_VIGILANCE)})
     return found
 
