@@ -133,7 +133,7 @@ def test_reports_leave_out_by_rule_and_print_the_rules_and_the_figure_with_them(
     assert with_them["participants"] == 12 and with_them["trials"] == 480
     text = to_markdown(report)
     assert "before their pictures could have been shown, which takes 1600 ms" in text and "with them" in text
-    assert "1 vote came before the pictures could have been shown; such votes never count." in text
+    assert "Answered before the pictures could have been shown, and so not counted: 1 vote." in text
     for name in FORMERLY.keys() - {"show_score", "address_code"}:
         assert f"| `{name}` |" in text
 

@@ -284,8 +284,8 @@ def _exposure_words(report: Mapping[str, Any]) -> str:
     elif exposure["planned_ms"]:
         sentences.append("No exposure was measured: all trials count, and are marked.")
     if exposure["impossible"]:
-        sentences.append(f"{number_of(exposure['impossible'], 'vote')} came before the pictures could have been shown; "
-                         "such votes never count.")
+        sentences.append("Answered before the pictures could have been shown, and so not counted: "
+                         f"{number_of(exposure['impossible'], 'vote')}.")
     sentences.append(f"The window lost the focus in {number_of(exposure['focus_lost'], 'trial')}; "
                      f"{number_of(exposure['resumed'], 'trial')} had been seen before a reload.")
     return " ".join(sentences)
