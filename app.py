@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _serve(args: argparse.Namespace, sources: list[CheckpointSource], shelf: Studies) -> None:
-    from cyclegan.ui import theme, workbench
+    from cyclegan.ui import owner, theme, workbench
     from cyclegan.ui.pages import checkpoints, compare, files, scores, studies, translate
 
     pages = {"": translate, "compare": compare, "files": files, "checkpoints": checkpoints, "scores": scores,
@@ -87,7 +87,7 @@ def _serve(args: argparse.Namespace, sources: list[CheckpointSource], shelf: Stu
             with demo.route(path, path, show_in_navbar=False) if path else demo:
                 page.build(bench)
         demo.queue(max_size=64)
-    options = theme.launch_options([page.CSS for page in pages.values()], own=shelf.own, routes=[shelf.route()])
+    options = theme.launch_options([page.CSS for page in pages.values()], own=shelf.own, **owner.served(shelf))
     demo.launch(server_name=args.host, server_port=args.port, share=args.share, prevent_thread_lock=True, **options)
     with contextlib.closing(demo):  # `block_thread` waits 5 s for open pages.
         bench.warm()

@@ -1,4 +1,5 @@
-"""`python -m cyclegan study`: build, check, serve, simulate, report, export, import, exclude, include, forget, publish.
+"""`python -m cyclegan study`: build, check, serve, invite, simulate, report, export, import, exclude, include,
+forget, publish.
 
 Each command parses, calls one function of `cyclegan.study` and prints.
 """
@@ -10,6 +11,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,6 +31,12 @@ if TYPE_CHECKING:
     from cyclegan.study.store import Store
 
 REPORT_FORMATS = ("md", "json", "csv", "parquet")
+END_CODES = {
+    "code_screened_out": "code, with the link, of those who don't qualify in practice (default: an individual code "
+    "each, without the link)",
+    "code_timed_out": "code, with the link, of those whose time has run out (default: none)",
+    "code_left_out": "code of those whom a rule over their own votes leaves out (default: the one of all others)",
+}
 EXPORT_FORMATS = ("amt", "csv", "parquet")
 
 
@@ -57,6 +65,13 @@ def add_study_commands(add_command: Callable[..., argparse.ArgumentParser]) -> N
     sub.add_argument("--port", type=ports.port, default=7861, metavar="N", help="port to serve at")
     sub.add_argument("--trust_proxy", action="store_true",
                      help="believe the last hop of X-Forwarded-For; only behind a proxy that writes it")
+
+    sub = about("invite", invite, "make single-use links, for a study that was built with --login invitation")
+    sub.add_argument("count", type=positive, metavar="N", help="how many people to invite")
+    sub.add_argument("--address", default=None, metavar="URL",
+                     help="public address of the server, as in https://example.org (default: this computer's)")
+    sub.add_argument("--output", type=flags.file_path, default=None, metavar="FILE",
+                     help="CSV file to write: participant and link, a row each (default: the links, on the screen)")
 
     sub = about("simulate", simulate, "let synthetic participants take part, apart from people, to test everything")
     sub.add_argument("--participants", type=positive, default=25, metavar="N", help="how many, over all epochs")
@@ -140,6 +155,8 @@ def _add_build(sub: argparse.ArgumentParser) -> None:
                      help="code that all get at the end, as Prolific requires (default: an individual code each)")
     sub.add_argument("--completion_url", default="", metavar="URL",
                      help="link on the last page; {code} and {participant} are filled in")
+    for name, who in END_CODES.items():
+        sub.add_argument(f"--{name}", default="", metavar="CODE", help=who)
     sub.add_argument("--device", default=None, help="cpu, cuda, cuda:1, mps; chosen if not given")
     sub.add_argument("--verbose", action="store_true",
                      help="print every channel of the blinding self-test, as study check does")
@@ -208,8 +225,8 @@ def build(args: argparse.Namespace) -> int:
                 output=args.output, split=args.split, skip_bad_images=args.skip_bad_images, seed=args.seed,
                 size=args.size, limit=args.limit,
                 title=args.title, contact=args.contact, completion_code=args.completion_code,
-                completion_url=args.completion_url, device=device, progress=shown_on(bar), report=reports.append,
-                note=notes.append,
+                completion_url=args.completion_url, end_codes={name: getattr(args, name) for name in END_CODES},
+                device=device, progress=shown_on(bar), report=reports.append, note=notes.append,
             )  # fmt: skip
     except NoTestPictures as error:
         raise DataError("{reason}, with --split train", reason=error) from error
@@ -301,6 +318,9 @@ def serve(args: argparse.Namespace) -> int:
                 "changed, so restore it, or build the study under another name",
                 study=study.name,
             )
+    if study.protocol.login == "invitation":
+        print("note: only people with a link of their own can take part: python -m cyclegan study invite "
+              f"{args.study} N", file=sys.stderr)  # fmt: skip
     if ports.is_loopback(args.host):
         print("note: only this computer can open this address; with --host 0.0.0.0, your network can, and as a Space, "
               "everyone: see docs/hub.md", file=sys.stderr)  # fmt: skip
@@ -311,6 +331,38 @@ def serve(args: argparse.Namespace) -> int:
         print(f"warning: {study.name} was built before studies had a secret, so participants can compute which picture "
               "is real; build it again for anyone who may cheat", file=sys.stderr)  # fmt: skip
     serve_studies([study], host=args.host, port=args.port, trust_proxy=args.trust_proxy)
+    return 0
+
+
+def invite(args: argparse.Namespace) -> int:
+    """Make invitations, and write or print their links."""
+    import pandas as pd
+
+    from cyclegan.study.invitations import MOST, invitations, participant_of
+    from cyclegan.study.report import csv_of
+
+    study = read_study(args.study)
+    if study.protocol.login != "invitation":
+        raise StudyError(
+            "anyone with the link can take part in {study}, so invitations would close nothing: build it with "
+            "--login invitation", study=study.name,
+        )  # fmt: skip
+    if args.count > MOST:
+        raise ConfigError("{count} invitations are too many at once: make {most} at most", count=args.count, most=MOST)
+    address = (args.address or "http://127.0.0.1:7861").rstrip("/")
+    if not re.match(r"https?://[^/]", address):
+        raise ConfigError("--address {address} isn't an address: it has to begin with https://", address=address)
+    with _store(study, args) as store:
+        made = invitations(study, store, args.count)
+        who = [participant_of(study, store, each) for each in made]
+    links = [f"{address}/study/{study.name}?invitation={each}" for each in made]
+    if args.address is None:
+        print("note: only this computer can open these links; name the server with --address", file=sys.stderr)
+    if args.output is None:
+        print("\n".join(links))
+        return 0
+    _write(args.output, csv_of(pd.DataFrame({"participant": who, "link": links})))
+    print(f"{number_of(len(links), 'invitation')} to {study.name} written to {args.output}: each is for one person")
     return 0
 
 

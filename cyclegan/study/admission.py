@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection
 
 from cyclegan.study import store as db
 from cyclegan.study.format import Study
+from cyclegan.study.limits import ADDRESS_WINDOW, SESSIONS_PER_ADDRESS
 from cyclegan.study.refusals import SessionError
 from cyclegan.study.store import Store
 from cyclegan.study.votes import check_number
@@ -19,8 +20,6 @@ from cyclegan.study.votes import check_number
 COUNTS_FOR = timedelta(hours=2)
 """An unfinished session keeps its place in its arm for this long after its start."""
 ADDRESS_KEPT = timedelta(hours=24)
-SESSIONS_PER_ADDRESS, ADDRESS_WINDOW = 400, timedelta(minutes=10)
-"""Enough for two classes of 200 behind one address."""
 
 
 def admit_address(connection: Connection, study: Study, hashed: str, session_id: str, now: datetime) -> None:

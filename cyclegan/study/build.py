@@ -27,6 +27,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -71,7 +72,8 @@ def build(
     *, checkpoints: Sequence[tuple[PlannedCheckpoint, Callable[[], TranslateBatch]]], inputs: Pictures, reals: Pictures,
     preparation: Preparation, protocol: Protocol, direction: Direction, domains: tuple[str, str], dataset: str,
     output: Path, seed: int = 0, secret: str = "", size: tuple[int, int] | None = None, limit: int | None = None,
-    title: str = "", contact: str = "", completion_code: str = "", completion_url: str = "", shorten: bool = False,
+    title: str = "", contact: str = "", completion_code: str = "", completion_url: str = "",
+    end_codes: Mapping[str, str] = MappingProxyType({}), shorten: bool = False,
     split: str = "test", progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Study, BlindingReport]:  # fmt: skip
     """Build, check and freeze a study, whole or not at all.
@@ -109,7 +111,7 @@ def build(
     study = Study(
         name=output.name, title=title or TITLES[protocol.task], protocol=protocol, direction=direction, domains=domains,
         dataset=dataset, checkpoints=tuple(checkpoint for checkpoint, _ in planned), seed=seed, size=size or (0, 0),
-        stimuli=(), contact=contact, completion_code=completion_code, completion_url=completion_url,
+        stimuli=(), contact=contact, completion_code=completion_code, completion_url=completion_url, **end_codes,
         secret_sha256=commitment(secret), secret=secret,
         split="" if split == "test" else split,
     )  # fmt: skip

@@ -35,7 +35,7 @@ SECRET = "secret"
 """The file of a study's secret, which only its owner may read."""
 SEEN = message("the networks have seen these pictures in training, so this study shows nothing about new ones")
 """The sentence of a study of training pictures, wherever its owner sees it."""
-LATER_FIELDS = ("split", "secret_sha256")
+LATER_FIELDS = ("split", "secret_sha256", "code_screened_out", "code_timed_out", "code_left_out")
 """They aren't written while they are empty: a study that was built without them keeps its bytes, and so its id."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """A study's name: that of its folder, and part of its address."""
@@ -108,6 +108,12 @@ class Study:
     """Link on the last page; `{code}` and `{participant}` are filled in."""
     split: str = ""
     """Empty for test pictures, and in old studies; train: pictures that the networks have seen in training."""
+    code_screened_out: str = ""
+    """Code of those who don't qualify in practice; empty: an individual one for each, and no link."""
+    code_timed_out: str = ""
+    """Code of those whose time has run out; empty: none, and no link."""
+    code_left_out: str = ""
+    """Code of those whom a rule over their own votes leaves out; empty: the one of all others."""
     secret_sha256: str = ""
     """SHA-256 of the secret's 64 hex digits; empty in studies that were built before there was one."""
     secret: str = field(default="", compare=False, repr=False)
@@ -118,7 +124,8 @@ class Study:
         check_name(self.name)
         if self.direction not in DIRECTIONS:
             raise StudyError("direction is {direction!r}: choose ab or ba", direction=self.direction)
-        for text in (self.title, self.contact, self.dataset, self.completion_code, self.completion_url, *self.domains):
+        codes = (self.completion_code, self.code_screened_out, self.code_timed_out, self.code_left_out)
+        for text in (self.title, self.contact, self.dataset, self.completion_url, *codes, *self.domains):
             if not isinstance(text, str) or not text.isprintable():  # Half a surrogate can't be written either.
                 raise StudyError("{text!r} can't be shown: leave out what can't be printed", text=str(text)[:60])
         sized = len(self.size) == 2 and all(type(n) is int and 0 <= n < 10**5 for n in self.size)
@@ -342,7 +349,7 @@ def read_study(folder: str | Path) -> Study:
                 folder=folder, found=found,
             )
         values |= {
-            "protocol": Protocol(**values["protocol"]),
+            "protocol": Protocol.from_json(values["protocol"]),
             "domains": tuple(values["domains"]),
             "size": tuple(values["size"]),
             "checkpoints": tuple(PlannedCheckpoint(**c) for c in values["checkpoints"]),

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-
-from cyclegan.study.admission import ADDRESS_WINDOW, SESSIONS_PER_ADDRESS
+from datetime import timedelta
 
 PER_ADDRESS = (600.0, 4000.0)
 """Requests per second and at once. Generous because a class of 200 may sit behind one address."""
 PER_SESSION = (30.0, 60.0)
+SESSIONS_PER_ADDRESS, ADDRESS_WINDOW = 400, timedelta(minutes=10)
+"""Enough for two classes of 200 behind one address."""
 CHECKS_PER_ADDRESS = (SESSIONS_PER_ADDRESS / ADDRESS_WINDOW.total_seconds(), float(SESSIONS_PER_ADDRESS))
 """As many as sessions: asking who took part is no cheaper than taking part."""
 MAX_KNOWN = 20_000

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from cyclegan.config import DataConfig, Direction, direction_name
@@ -45,6 +46,7 @@ def make_study(
     split: str = "test", skip_bad_images: bool = False, seed: int = 0, secret: str = "",
     size: tuple[int, int] | None = None, limit: int | None = LIMIT, title: str = "", contact: str = "",
     completion_code: str = "", completion_url: str = "",
+    end_codes: Mapping[str, str] = MappingProxyType({}),
     domains: tuple[str, str] | None = None, device: str | None = None,
     progress: Callable[[int, int], object] | None = None,
     report: Callable[[BlindingReport], object] | None = None, note: Callable[[Message], object] | None = None,
@@ -73,6 +75,7 @@ def make_study(
         contact: whom participants can ask, and who answers for their data.
         completion_code: code that all participants get at the end; empty: each gets an individual one.
         completion_url: link on the last page; {code} and {participant} are filled in.
+        end_codes: codes of sessions that end otherwise: code_screened_out, code_timed_out, code_left_out (see `Study`).
         domains: names of the domains a and b; None: those of the run, the last one of several.
         device: cpu, cuda, cuda:1, mps; None chooses.
         progress: called with the number of finished pictures and their total.
@@ -122,7 +125,8 @@ def make_study(
         inputs=inputs, reals=reals, preparation=Preparation(config.data, multiple), protocol=rules, direction=direction,
         domains=domains or (data_config.domain_a, data_config.domain_b), dataset=name_alone(data),
         output=Path(output), seed=seed, secret=secret, size=size, limit=limit, title=title, contact=contact,
-        completion_code=completion_code, completion_url=completion_url, shorten=shorten or protocol is None,
+        completion_code=completion_code, completion_url=completion_url, end_codes=end_codes,
+        shorten=shorten or protocol is None,
         split=split, progress=progress,
     )  # fmt: skip
     if report is not None:

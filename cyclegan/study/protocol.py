@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import reprlib
 import typing
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,12 @@ PAIRINGS = ("same", "different")
 TAGS = ("blur", "smear", "colour", "missing", "invented", "checkerboard", "other")
 """Faults of a fake that participants can mark, for the task `tag`."""
 MAX_TRIALS = 1000
+FORMERLY: dict[str, Any] = {
+    "impossible_most": 1.0, "fast_ms": 0, "one_sided": 0.0, "away_most": 1.0, "guessing_p": 0.0, "show_score": "yes",
+    "address_code": False,
+}  # fmt: skip
+"""Fields that studies once lacked, with the values that they were played by. study.json holds a field of another value,
+so that an old study keeps its bytes, and with them its id."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +56,28 @@ class Protocol:
     qualification: float = option(0.0, "part of practice that must be right to continue to the test", least=0, most=1)
     epochs_per_session: str = option("one", "each session judges one epoch, or all of them mixed",
                                      choices=("one", "mixed"))
-    login: str = option("none", "who takes part: anyone with the link, or accounts of Hugging Face",
-                        choices=("none", "huggingface"))
+    impossible_most: float = option(
+        0.1, "leave out sessions in which more than this part of the test trials was answered before its pictures "
+        "could have been shown; 1: leave out none", least=0, most=1)
+    fast_ms: int = option(
+        100, "leave out sessions that answer most test trials within so many ms after the question; 0: leave out none",
+        least=0, most=60_000)
+    one_sided: float = option(
+        0.9, "leave out sessions that answer with one side (of single pictures: with one answer) in this part of the "
+        "test trials or more; 0: leave out none", least=0, most=1)
+    away_most: float = option(
+        0.3, "leave out sessions in which the page lost the focus or was reloaded in more than this part of the test "
+        "trials; 1: leave out none", least=0, most=1)
+    guessing_p: float = option(
+        0.003, "leave out sessions that are right no more often than a coin, if somebody like the others is so with "
+        "less than this probability; 0: leave out none", least=0, most=0.1)
+    login: str = option("none", "who takes part: anyone with the link, accounts of Hugging Face, or single-use links",
+                        choices=("none", "huggingface", "invitation"))
+    address_code: bool = option(True, "keep a short code of each address, which thousands of addresses share, so that "
+                                "the report can list sessions that look like one person")
+    show_score: str = option(
+        "auto", "show participants at the end how often they were right; auto: not where anyone with the link can take "
+        "part again under another name", choices=("auto", "yes", "no"))
     session_hours: int = option(24, "how long after its start a session still takes votes", least=1, most=10_000)
 
     def __post_init__(self) -> None:
@@ -108,27 +135,35 @@ class Protocol:
     def label(self) -> str:
         """Its name on pages and in reports: a preset's name alone stands for the preset's own rules."""
         own = PROTOCOLS.get(self.name, self)
-        # Who may take part, and for how long, isn't part of how a paper has collected its judgements.
-        changed = dataclasses.replace(self, login=own.login, session_hours=own.session_hours) != own
+        # Who may take part, for how long, and who counts, isn't part of how a paper has collected its judgements.
+        same = {name: getattr(own, name) for name in ("login", "session_hours", "vigilance_pass", *FORMERLY)}
+        changed = dataclasses.replace(self, **same) != own
         return f"{self.name}, changed" if changed else self.name
 
     def to_json(self) -> dict[str, Any]:
         """Return the protocol as study.json holds it."""
-        return dataclasses.asdict(self)
+        return {key: v for key, v in dataclasses.asdict(self).items() if key not in FORMERLY or v != FORMERLY[key]}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Protocol:
+        """Return the protocol that `to_json` wrote, or an older version of this program."""
+        return cls(**{**FORMERLY, **values})
 
 
 _PAPERS = {"exposure_ms": 1000, "practice_trials": 10, "test_trials": 40, "presentation": "together"}
 PROTOCOLS: dict[str, Protocol] = {
     "cyclegan2017": Protocol("cyclegan2017", question="real", **_PAPERS),
     "pix2pix2017": Protocol("pix2pix2017", question="fake", **_PAPERS),
-    "colorization2016": Protocol("colorization2016", question="fake", pairing="same", vigilance_share=0.1, **_PAPERS),
+    "colorization2016": Protocol("colorization2016", question="fake", pairing="same", vigilance_share=0.1,
+                                 vigilance_pass=0.75, **_PAPERS),
     "hype_infinity": Protocol(
         "hype_infinity", presentation="single", practice_trials=20, test_trials=100, exposure_ms=0, qualification=0.65,
+        fast_ms=200, one_sided=0.95,
     ),
-    "pick": Protocol("pick", task="pick", practice_trials=0, exposure_ms=0, epochs_per_session="mixed"),
+    "pick": Protocol("pick", task="pick", practice_trials=0, exposure_ms=0, epochs_per_session="mixed", fast_ms=200),
     "tag": Protocol(
         "tag", task="tag", presentation="single", practice_trials=0, test_trials=20, exposure_ms=0,
-        epochs_per_session="mixed",
+        epochs_per_session="mixed", fast_ms=200,
     ),
 }  # fmt: skip
 """Presets: those of the papers, as far as the papers specify them; docs/study.md lists what they leave open."""
@@ -154,4 +189,7 @@ def protocol(name: str, **overrides: Any) -> Protocol:
     """
     if name not in PROTOCOLS:
         raise StudyError("there is no protocol {name!r}: choose {names}", name=name, names=", ".join(PROTOCOLS))
-    return dataclasses.replace(PROTOCOLS[name], **{key: v for key, v in overrides.items() if v is not None})
+    given = {key: v for key, v in overrides.items() if v is not None}
+    if given.get("vigilance_share") == 0:
+        given.setdefault("vigilance_pass", 0.0)  # The preset's mark is for trials that are left out.
+    return dataclasses.replace(PROTOCOLS[name], **given)

@@ -2,9 +2,10 @@
 
 Relative to where it is mounted:
 
-    GET  /NAME                  the page; participants come by ?participant=…, PROLIFIC_PID or workerId
+    GET  /NAME                  the page; participants come by ?participant=…, PROLIFIC_PID, workerId or invitation
     GET  /NAME/about            protocol, texts and login, before anyone takes part
-    POST /NAME/check            {participant, key} → {ok}: nobody has taken part by this name; nothing is stored
+    POST /NAME/check            {participant, key} → {ok}: this participant can begin or continue; nothing is stored.
+                                Where anyone can give any name, it doesn't report whether the name has taken part
     POST /NAME/session          {participant, language, screen, key} → {secret, state}
     GET  /NAME/session          Authorization: Bearer SECRET → state
     GET  /NAME/stimulus/TOKEN   a picture, once
@@ -40,6 +41,7 @@ from starlette.types import Message as Event
 from cyclegan.errors import StudyError, message
 from cyclegan.study import page
 from cyclegan.study.format import Study
+from cyclegan.study.invitations import participant_of
 from cyclegan.study.limits import CHECKS_PER_ADDRESS, PER_ADDRESS, PER_SESSION, Buckets
 from cyclegan.study.protocol import TAGS
 from cyclegan.study.refusals import REFUSED, SessionError
@@ -201,7 +203,8 @@ class _Server:
         content = {
             "name": study.name, "title": study.title, "contact": study.contact, "size": list(study.size),
             "tags": list(TAGS) if p.task == "tag" else [], "login": login,
-            "preview": self.preview, **{name: getattr(p, name) for name in names},
+            "preview": self.preview, "invitation": p.login == "invitation" and not self.preview,
+            "address_code": p.address_code, **{name: getattr(p, name) for name in names},
         }  # fmt: skip
         return JSONResponse(content, headers={"cache-control": "no-store"})
 
@@ -213,7 +216,7 @@ class _Server:
             said = message("Too many people came from your address: wait a moment.")
             raise Refused("slow_down", said, retry_after_s=wait)
         play, body = self._play(request), await read_body(request)
-        await self._call(play.check, self._participant(request, play, body), key=body.get("key"))
+        await self._call(play.check, await self._participant(request, play, body), key=body.get("key"))
         return _json({"ok": True})
 
     async def begin(self, request: Request) -> Response:
@@ -221,7 +224,7 @@ class _Server:
         out."""
         play, body = self._play(request), await read_body(request)
         secret, state = await self._call(
-            play.begin, self._participant(request, play, body), language=body.get("language"),
+            play.begin, await self._participant(request, play, body), language=body.get("language"),
             screen=body.get("screen"), address=self._address(request), key=body.get("key"),
         )  # fmt: skip
         return _json({"secret": secret, "state": state.to_json()})
@@ -272,11 +275,19 @@ class _Server:
             raise Refused("slow_down", said, retry_after_s=wait)
         return secret
 
-    def _participant(self, request: Request, play: StudySessions, body: Mapping[str, Any]) -> str | None:
+    async def _participant(self, request: Request, play: StudySessions, body: Mapping[str, Any]) -> str | None:
         """Return the participant's name from the link or the login; None for a visitor without a name."""
+        login, given = play.study.protocol.login, body.get("participant")
         if self.preview:
             return None  # A new one every time, so that its owner can try a study as often as they like.
-        return self._user(request) if play.study.protocol.login == "huggingface" else body.get("participant")
+        if login == "huggingface":
+            return self._user(request)
+        if login == "none" or play.origin == "simulated":
+            return given
+        name = await self._call(participant_of, play.study, play.store, given)
+        if name is None:
+            raise Refused("not_invited", message("This study is by invitation: open the link that was sent to you."))
+        return name
 
     def _user(self, request: Request) -> str:
         if self.login is None:

@@ -23,13 +23,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any, Protocol, TypeVar
-from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from cyclegan.errors import StudyError, message
-from cyclegan.study import admission, statements, votes
+from cyclegan.study import admission, endings, statements, votes
 from cyclegan.study import store as db
 from cyclegan.study.format import Study
 from cyclegan.study.refusals import SessionError
@@ -42,8 +41,6 @@ MAX_INCIDENTS = 200
 """Kept per session; of those that belong to no session, per study and day."""
 NOT_FETCHED = message("The pictures have not been fetched yet: reload the page to continue.")
 MISSING = message("A picture of this study is missing: please inform its owner.")
-CODE_LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
-"""Without those that look alike."""
 ANONYMOUS = "anonymous-"
 """Beginning of the names that the server gives."""
 
@@ -126,7 +123,8 @@ class StudySessions:
             participant: name from the link or the login; None: the server invents one.
             language: language of the page, such as en.
             screen: width, height, dpr, refresh_hz; anything else is dropped.
-            address: the participant's network address; kept as a salted hash for a day.
+            address: the participant's network address; kept as a salted hash for a day, and for as long as the
+                session as a code of 4 hex digits, if the protocol keeps it.
             key: 16 to 128 random letters that the browser made and keeps: beginning again with the same key returns
                 the same session, so that a lost reply locks nobody out.
 
@@ -140,6 +138,7 @@ class StudySessions:
         with _busy():
             salt = self.store.setting("address_salt")
         hashed = None if address is None else _mac(salt, "address", str(address))
+        code = None if address is None else _mac(salt, "place", self.study.study_id, str(address))[:4]
         now = self._now()
         row = {
             "study_id": self.study.study_id, "participant": name, "origin": self.origin, "secret_hash": _hash(secret),
@@ -157,6 +156,8 @@ class StudySessions:
                 admission.admit_address(connection, self.study, hashed, session_id, now)
             arm, slot = admission.choose_place(connection, self.store, self.study, self.origin, now)
             connection.execute(db.sessions.insert(), {**row, "session_id": session_id, "arm": arm, "slot": slot})
+            if code is not None and self.study.protocol.address_code:
+                connection.execute(db.places.insert(), {"session_id": session_id, "address_code": code})
             return self._state(connection, self._standing(connection, secret), secret, now)
 
         try:
@@ -169,10 +170,14 @@ class StudySessions:
     def check(self, participant: str | None, *, key: str | None = None) -> None:
         """Raise what `begin` would raise about the name or key, before anyone is asked for anything. Stores nothing.
 
+        Where anyone can give any name, it doesn't raise taken, because it would report who has taken part.
+
         Raises:
             SessionError: taken, bad_participant, bad_answer (the key), busy.
         """
         name, secret = self._who(participant, key)
+        if self.study.protocol.login == "none":
+            return
         with _busy():
             self.store.read(lambda connection: self._begun(connection, name, secret))
 
@@ -273,6 +278,8 @@ class StudySessions:
             resumed = standing.reveal.token_hash != issue.token_hash
             given = votes.check_vote(answer, trial, self.study.protocol, resumed=resumed)
             waited = (now - standing.reveal.revealed_at).total_seconds() * 1000
+            if self.origin == "simulated" and isinstance(answer.get("server_ms"), (int, float)):
+                waited = float(answer["server_ms"])  # Simulated people don't wait for real.
             row = votes.planned_columns(trial, self.study) | {
                 "session_id": standing.session.session_id, **dataclasses.asdict(given), "resumed": resumed,
                 "server_ms": max(0.0, waited), "token_hash": issue.token_hash, "server_time": now,
@@ -344,11 +351,13 @@ class StudySessions:
             if self.preview:
                 code = None
             if disqualified:
-                return State("disqualified", practice, practice, code=code)
+                url = self._url(session, code) if self.study.code_screened_out else None
+                return State("disqualified", practice, practice, code=code, url=url)
             score = self._score(connection, session)
-            return State("done", of, of, score=score, code=code, url=self._url(code, session.participant))
+            return State("done", of, of, score=score, code=code, url=self._url(session, code))
         if self._expired(session.started_at, now):
-            return State("expired", number, of)
+            code = None if self.preview else self.study.code_timed_out or None
+            return State("expired", number, of, code=code, url=self._url(session, code))
         trial = self.study.trials(session.arm, session.slot)[standing.index]
         seen, newest = standing.reveal is not None, standing.issue
         count = 0 if newest is None else newest.number
@@ -428,7 +437,7 @@ class StudySessions:
         return [correct for correct in marked if correct is not None]
 
     def _score(self, connection: Connection, session: Any) -> dict[str, int] | None:
-        if self.study.protocol.task != "realness":
+        if self.study.protocol.task != "realness" or not endings.shows_score(self.study, preview=self.preview):
             return None
         marked = self._marked(connection, session, "test")
         return {"correct": sum(marked), "of": len(marked)}
@@ -441,19 +450,15 @@ class StudySessions:
             disqualified = sum(marked) < protocol.qualification * len(marked) - 1e-9  # 0.65 of 20 is 13.
         if not disqualified and standing.index < self.study.trials_per_session:
             return None
-        # The disqualified get an individual code, because the common one proves completion.
-        code = "" if disqualified else self.study.completion_code
-        code = code or "".join(self.random.choice(CODE_LETTERS) for _ in range(8))
+        session = standing.session
+        code = endings.code_of(connection, self.study, session, disqualified=disqualified, random=self.random)
         row = {"session_id": standing.session.session_id, "code": code, "completed_at": now}
         connection.execute(db.completions.insert(), {**row, "disqualified": disqualified})
         return code, disqualified
 
-    def _url(self, code: str | None, participant: str) -> str | None:
-        if code is None or not self.study.completion_url:
-            return None
-        name = "" if participant.startswith(ANONYMOUS) else participant
-        url = self.study.completion_url.replace("{code}", quote(code, safe=""))
-        return url.replace("{participant}", quote(name, safe=""))
+    def _url(self, session: Any, code: str | None) -> str | None:
+        name = session.participant
+        return endings.link_of(self.study, code, "" if name.startswith(ANONYMOUS) else name)
 
     # --- transactions ---------------------------------------------------------------------------------------
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import hashlib
 import hmac
 import logging
 import os
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from cyclegan.study.store import Store
 
 KEY_VARIABLE = "STUDY_KEY"
-"""Environment variable: on a server for others, only addresses that end in ?key= and its value show results."""
+"""Environment variable: on a server for others, only those who know its value see results."""
 PREVIEW = "_preview"
 """Studies are previewed at study/_preview/NAME; no study can have this name."""
 log = logging.getLogger(__name__)
@@ -215,9 +217,19 @@ class Studies:
         return study
 
     def may_see(self, key: str | None) -> bool:
-        """Return whether a visitor with this key may see results."""
+        """Return whether a visitor with this key, or its proof, may see results."""
+        return self.own or self.is_key(key) or (bool(self.proof()) and _same(key, self.proof()))
+
+    def is_key(self, key: str | None) -> bool:
+        """Return whether this is the owner's key; False if there is none."""
         wanted = os.environ.get(KEY_VARIABLE, "")
-        return self.own or bool(wanted and isinstance(key, str) and hmac.compare_digest(key.encode(), wanted.encode()))
+        return bool(wanted) and _same(key, wanted)
+
+    def proof(self) -> str:
+        """Return what proves knowledge of the owner's key, and doesn't reveal it; empty if there is none."""
+        wanted = os.environ.get(KEY_VARIABLE, "")
+        # Slow to compute, because a key may be a word that somebody with the cookie could find by trying.
+        return _proof(wanted) if wanted else ""
 
     def report(self, study: Study) -> dict[str, Any]:
         """Return the results so far: see `cyclegan.study.report.make_report`.
@@ -249,3 +261,12 @@ class Studies:
         made = make(*answers(study, store))
         results[study.name] = time.monotonic(), made
         return made
+
+
+@functools.cache
+def _proof(key: str) -> str:
+    return hashlib.scrypt(key.encode(), salt=b"study owner", n=2**14, r=8, p=1, dklen=32).hex()
+
+
+def _same(given: object, wanted: str) -> bool:
+    return isinstance(given, str) and hmac.compare_digest(given.encode("utf-8", "replace"), wanted.encode())

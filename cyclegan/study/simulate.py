@@ -32,6 +32,7 @@ from starlette.requests import Request
 from starlette.routing import Mount
 
 from cyclegan.errors import StudyError
+from cyclegan.study import rules
 from cyclegan.study.format import Stimulus, Study, read_study
 from cyclegan.study.protocol import TAGS
 from cyclegan.study.server import make_app
@@ -401,4 +402,5 @@ class _Participant:
             "frames": round((planned or response) / FRAME_MS),
             "longest_frame_ms": round(max([FRAME_MS, *(abs(e - planned) for e in exposures.values() if e)]), 1),
             "focus_lost": bool(random.random() < 0.005), "response_ms": round(response, 1),
+            "server_ms": round(rules.shortest_ms(self.study.protocol) + response, 1),
         }  # fmt: skip

@@ -134,6 +134,16 @@ def is_correct(trial: Trial, protocol: Protocol, chosen_side: str | None, verdic
     return (chosen_side == trial.real_side) == (protocol.question == "real")
 
 
+def is_watchful(trial: Trial, protocol: Protocol, chosen_side: str | None, verdict: str | None) -> bool:
+    """Return whether the answer to a vigilance trial is the one of somebody who looks."""
+    if trial.right is None:
+        return verdict == "fake"
+    if protocol.task == "realness" and protocol.question == "fake":
+        chosen_side = {"left": "right", "right": "left"}.get(chosen_side or "")
+    taken = {"left": trial.left, "right": trial.right}.get(chosen_side or "")
+    return taken is not None and taken.kind != "broken"
+
+
 def feedback(trial: Trial, protocol: Protocol, answer: Answer) -> dict[str, Any] | None:
     """Return the truth for practice: {correct, real_side}, of one picture {correct, truth}; None in the test."""
     correct = is_correct(trial, protocol, answer.chosen_side, answer.verdict)

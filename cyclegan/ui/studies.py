@@ -92,6 +92,11 @@ def _addresses(study: Study, address: str, say: words.Speaker, *, own: bool) -> 
         say: the visitor's language.
         own: whether the visitor owns this computer; an address that only it can open is then said to be one.
     """
+    if study.protocol.login == "invitation":
+        how = say.html("Each link lets one person take part, once. This command makes as many as you need:")
+        invite = ["python", "-m", "cyclegan", "study", "invite", str(study.folder), "25", "--address", "URL"]
+        command = to_copy("", shlex.join([*invite, "--output", f"reports/{study.name}-links.csv"]), say)
+        return f'<h3>{say.html("Send it to people")}</h3><p class="how">{how}</p><ul class="to-copy">{command}</ul>'
     if study.protocol.login == "huggingface":
         ends = {say("Anyone with a Hugging Face account"): ""}
     else:

@@ -10,6 +10,7 @@ from typing import Any
 
 import gradio as gr
 from gradio.routes import App
+from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
 from cyclegan.ui import uncollected, words
@@ -88,16 +89,19 @@ def announce() -> None:
     )  # fmt: skip
 
 
-def launch_options(css: Sequence[Path], *, own: bool, routes: Sequence[BaseRoute] = ()) -> dict[str, Any]:
+def launch_options(
+    css: Sequence[Path], *, own: bool, routes: Sequence[BaseRoute] = (), middleware: Sequence[Middleware] = ()
+) -> dict[str, Any]:
     """Return the options of `launch`: the look, limits on uploads, and no requests from or to elsewhere.
 
     Args:
         css: the pages' style sheets.
         own: whether the visitor owns this computer.
         routes: served next to gradio's pages.
+        middleware: what requests go through before those pages.
     """
     return {
-        "app_kwargs": {"routes": list(routes)},
+        "app_kwargs": {"routes": list(routes), "middleware": list(middleware)},
         "theme": theme(),
         "css_paths": [CSS, *css],
         "i18n": words.i18n(),

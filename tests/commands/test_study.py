@@ -15,6 +15,7 @@ from cyclegan.__main__ import main
 from cyclegan.commands import study as commands
 from cyclegan.study import server, simulate
 from cyclegan.study.format import read_study
+from cyclegan.study.invitations import participant_of
 from cyclegan.study.protocol import Protocol, protocol
 from cyclegan.study.session import StudySessions
 from cyclegan.study.store import Store, database_url
@@ -205,7 +206,7 @@ def test_serve_hands_the_study_over(run, small_study, monkeypatch):
     status, _, err = run("serve", study.folder, "--port", 9001)
     assert status == 0 and "only this computer can open this address; with --host 0.0.0.0" in err
     status, _, err = run("serve", study.folder, "--host", "0.0.0.0", "--trust_proxy")
-    assert status == 0 and "everyone who can reach" in err
+    assert status == 0 and "everyone who can reach" in err and "link of their own" not in err
     assert "warning: tiny was built before studies had a secret" in err
     assert calls == [([study], {"host": "127.0.0.1", "port": 9001, "trust_proxy": False}),
                      ([study], {"host": "0.0.0.0", "port": 7861, "trust_proxy": True})]  # fmt: skip
@@ -234,6 +235,26 @@ def test_no_output_holds_the_secret(run, small_study, participant, tmp_path):
         said += run(words[0], study.folder, *(word.format(tmp_path, number) for word in words[1:]))[1:]
     said += [path.read_text() for path in tmp_path.glob("*.csv")]
     assert secret not in "".join(said) and study.secret_sha256 in "".join(said)
+
+
+def test_invite_makes_links_that_work_once(run, refused, small_study, tmp_path, monkeypatch):
+    study, file = small_study(login="invitation"), tmp_path / "links.csv"
+    status, out, err = run("invite", study.folder, "2", "--address", "https://example.org/", "--output", file)
+    assert status == 0 and "2 invitations to tiny written to" in out and not err
+    head, *rows = file.read_text().splitlines()
+    assert head == "participant,link" and len(set(rows)) == 2
+    name, link = rows[0].split(",")
+    address, _, invitation = link.partition("?invitation=")
+    assert address == "https://example.org/study/tiny"
+    with Store(database_url(study.folder)) as store:
+        assert participant_of(study, store, invitation) == name
+    monkeypatch.setattr(server, "serve", lambda studies, **options: None)
+    assert f"study invite {study.folder} N" in run("serve", study.folder)[2]
+    status, out, err = run("invite", study.folder, "3")
+    assert len(out.splitlines()) == 3 and "127.0.0.1:7861/study/tiny?invitation=" in out and "name the server" in err
+    assert "it has to begin with https://" in refused("invite", study.folder, "1", "--address", "example.org")
+    assert "make 10000 at most" in refused("invite", study.folder, "10001")
+    assert "build it with --login invitation" in refused("invite", small_study("open").folder, "1")
 
 
 def test_simulate_hands_over_what_was_asked_and_prints_what_was_done(run, labels, small_study, monkeypatch):

@@ -3,6 +3,7 @@
 import hashlib
 import importlib
 import io
+import math
 import os
 import tempfile
 import warnings
@@ -14,6 +15,7 @@ from PIL import Image
 
 from cyclegan.study.format import PlannedCheckpoint, Stimulus, Study, commitment, write_study
 from cyclegan.study.protocol import protocol
+from cyclegan.study.rules import shortest_ms
 from cyclegan.study.session import StudySessions
 from cyclegan.study.store import Store
 
@@ -125,16 +127,24 @@ def store(make_store):
 
 
 class Clock:
-    """A clock that a test sets."""
+    """A clock that stands still, or runs with another one, and that a test puts forward."""
 
-    def __init__(self):
-        self.now = 1_800_000_000.0
+    def __init__(self, of=lambda: 1_800_000_000.0):
+        self.of, self.ahead = of, 0.0
+
+    @property
+    def now(self):
+        return self.of() + self.ahead
+
+    @now.setter
+    def now(self, seconds):
+        self.ahead += seconds - self.now
 
     def __call__(self):
         return self.now
 
     def pass_(self, seconds=0.0, *, hours=0.0):
-        self.now += seconds + 3600 * hours
+        self.ahead += seconds + 3600 * hours
 
 
 @pytest.fixture
@@ -147,6 +157,8 @@ class Participant:
 
     def __init__(self, play, name="alice", **options):
         self.play = play
+        if not isinstance(play.clock, Clock):
+            play.clock = Clock(play.clock)
         options = {"language": "en", "screen": {"width": 390, "height": 844, "dpr": 3}, "address": None, **options}
         self.secret, self.state = play.begin(name, **options)
 
@@ -161,6 +173,11 @@ class Participant:
                 self.play.stimulus(self.state.trial[side])
         if not self.state.trial["seen"]:
             self.play.reveal(self.secret, self.token)
+            self.wait()
+
+    def wait(self):
+        """Let the time pass that somebody needs to see the pictures and to answer; nobody waits for it."""
+        self.play.clock.pass_(math.ceil((shortest_ms(self.play.study.protocol) + 640) / 250) / 4)
 
     def answer(self, **changes):
         protocol = self.play.study.protocol

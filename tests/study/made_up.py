@@ -10,6 +10,7 @@ from scipy.special import expit, logit
 
 from cyclegan.study.format import PlannedCheckpoint, Stimulus, Study, commitment, write_study
 from cyclegan.study.protocol import TAGS, protocol
+from cyclegan.study.rules import shortest_ms
 
 
 def made_study(folder=None, *, preset="cyclegan2017", epochs=(20,), scenes=60, broken=0, labels=(), **overrides):
@@ -69,9 +70,10 @@ def made_votes(study, participants, rates=None, *, seed=0, person_sd=0.5, stimul
                 "exposure_planned_ms": study.protocol.exposure_ms, "exposure_left_ms": rng.normal(1000, 5),
                 "exposure_right_ms": rng.normal(1000, 5) if trial.right else None, "frames": 60,
                 "longest_frame_ms": 17.0, "focus_lost": False, "resumed": False,
-                "response_ms": float(np.exp(rng.normal(6.7, 0.5))), "server_ms": 1500.0,
+                "response_ms": float(np.exp(rng.normal(6.7, 0.5))), "server_ms": None,
                 "server_time": "2026-07-05T14:03:00+00:00",
             }  # fmt: skip
+            row["server_ms"] = shortest_ms(study.protocol) + row["response_ms"] + 50
             row.update(_answer(study, trial, rates, person, stimulus, rng))
             rows.append(row)
     return pd.DataFrame(rows)

@@ -177,12 +177,13 @@ def play(chromium, small_study, store):  # noqa: F811
 def test_a_session_by_mouse(play):
     game = play(
         test_trials=3, feedback_ms=1500, completion_code="THANKS-42",
-        completion_url="https://panel.example/done?cc={code}",
+        completion_url="https://panel.example/done?cc={code}", show_score="yes",
     )  # fmt: skip
     here = game.open()
     here.title("Would you like to take part?")
     said = here.page.locator("#text").inner_text()
-    for word in ("5 pairs", "about a minute", "participant id in your link", "salted hash", "voluntary", "screen"):
+    for word in ("5 pairs", "about a minute", "participant id in your link", "salted hash", "voluntary", "screen",
+                 "A short code of it", "sets no cookies"):  # fmt: skip
         assert word in said, word
     here.press("No, thanks")
     here.title("That's fine")
@@ -209,6 +210,9 @@ def test_a_session_by_mouse(play):
         assert here.progress() == f"{number} of 3"
         here.page.locator(".place").nth(1).click()  # The place itself is an answer, too.
     here.title("Thank you!")
+    assert "You return to panel.example in " in here.page.locator("#countdown").inner_text()
+    here.press("Stay here")
+    assert not here.page.locator("#countdown").count()
     assert len(here.page.evaluate("[...window.places]")) == 1  # Nothing has moved.
     votes = game.votes
     assert list(votes.chosen_side) == ["left"] * 2 + ["right"] * 3 and votes.completed.all()
@@ -224,9 +228,12 @@ def test_a_session_by_mouse(play):
     session = game.store.sessions(game.study).iloc[0]
     assert (session.participant, session.language) == ("ada", "en")
     assert session.screen["width"] == 1280 and 20 < session.screen["refresh_hz"] < 260
-    # Whoever comes back is thanked again.
+    # Whoever comes back is thanked again, and after ten seconds returns by themselves.
+    here.page.route("https://panel.example/**", lambda route: route.fulfill(body="welcome back"))
+    here.page.add_init_script("const slow = setInterval; window.setInterval = (f, ms) => slow(f, ms / 50);")
     here.page.reload()
-    here.title("Thank you!")
+    here.page.wait_for_url("https://panel.example/done?cc=THANKS-42")
+    here.requests.remove("https://panel.example/done?cc=THANKS-42")  # And nothing else has left this computer.
 
 
 def test_a_session_by_thumb_in_korean(play):
@@ -613,7 +620,9 @@ def test_links_that_lead_nowhere_say_why(play):
     here.answer()
     here.title("Thank you!")
     assert list(game.votes.participant) == ["pid-1"]
-    other = game.open("?PROLIFIC_PID=pid-1", locale="ko-KR")  # Another browser: told at once, and asked for nothing.
+    other = game.open("?PROLIFIC_PID=pid-1", locale="ko-KR")  # Another browser.
+    other.press("만 18세 이상이며 참여합니다")  # Before that, anyone with an id could ask who has taken part.
+    other.press("시작하기")
     other.page.get_by_text("다른 브라우저나 다른 기기에서 사용되었습니다").wait_for()
 
 

@@ -28,7 +28,7 @@ def test_every_field_can_be_overridden_and_explains_itself():
         assert len(field.metadata["help"]) > 10
     changed = protocol("cyclegan2017", exposure_ms=250, mask=True, blank_ms=None)
     assert (changed.exposure_ms, changed.mask, changed.blank_ms) == (250, True, 600)
-    assert Protocol(**json.loads(json.dumps(changed.to_json()))) == changed
+    assert Protocol.from_json(json.loads(json.dumps(changed.to_json()))) == changed
 
 
 def test_a_presets_name_alone_stands_for_its_own_rules():

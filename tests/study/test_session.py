@@ -57,7 +57,7 @@ def incidents(play):
 
 
 def test_a_whole_session(make_play, participant, clock):
-    play = make_play(completion_url="https://example.org/done?cc={code}&p={participant}")
+    play = make_play(completion_url="https://example.org/done?cc={code}&p={participant}", show_score="yes")
     alice = participant(play, "Ålice & co")
     seen = []
     while alice.state.trial is not None:
@@ -89,7 +89,7 @@ def test_a_whole_session(make_play, participant, clock):
     for side in ("left", "right"):
         epochs = [None if vote is pd.NA else vote for vote in votes[f"epoch_{side}"]]
         assert epochs == [getattr(t, side).epoch for t in trials]
-    assert votes["server_ms"].tolist() == pytest.approx([640] * 8, abs=0.01)
+    assert votes["server_ms"].tolist() == pytest.approx([2250 + 640] * 8, abs=0.01)
     assert set(votes["exposure_planned_ms"]) == {1000} and set(votes["exposure_left_ms"]) == {1000.5}
     assert not votes["resumed"].any() and set(votes["response_ms"]) == {640}
 
@@ -130,7 +130,7 @@ def test_the_question_decides_what_is_right(make_play, participant):
 
 
 def test_one_picture_at_a_time(make_play, participant):
-    play = make_play(preset="hype_infinity", qualification=0.0)
+    play = make_play(preset="hype_infinity", qualification=0.0, show_score="yes")
     alice = participant(play)
     assert alice.state.trial["right"] is None
     truth = ["real" if t.left.kind == "real" else "fake" for t in play.study.trials(0, 0)]
@@ -210,7 +210,7 @@ def test_one_session_per_participant_and_study(make_play, small_study, store, cl
 
 
 def test_who_has_taken_part_is_told_before_anything_is_stored(make_play, store, clock):
-    play = make_play()
+    play = make_play(login="huggingface")
     play.check("alice")
     play.check(None)
     assert store.sessions(play.study).empty

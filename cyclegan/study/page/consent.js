@@ -18,6 +18,9 @@ const WHAT = {
 const STORED_LOGIN = () => say("Your answers, how long they took and how long each picture was on the screen; the size of your screen and the language of this page; your Hugging Face user name.");
 const STORED_LINK = () => say("Your answers, how long they took and how long each picture was on the screen; the size of your screen and the language of this page; the participant id in your link.");
 const STORED_RANDOM = () => say("Your answers, how long they took and how long each picture was on the screen; the size of your screen and the language of this page; a random id, kept in this browser, instead of a name.");
+const ADDRESS = () => say("Your internet address is kept only as a salted hash, and only for a day.");
+const ADDRESS_CODE = () => say("Your internet address is kept only as a salted hash, and only for a day. A short code of it, which thousands of addresses share, is kept with your answers, to notice if somebody takes part twice.");
+const NO_COOKIES = () => say("This page sets no cookies.");
 
 /** A rough estimate of how long the study takes. */
 function duration() {
@@ -49,9 +52,7 @@ export async function consent() {
       paragraph(() => `${WHAT[asked()](count)} ${duration()}`),
       make("h2", () => say("What is stored")),
       paragraph(about.login ? STORED_LOGIN : PARTICIPANT ? STORED_LINK : STORED_RANDOM),
-      paragraph(about.login
-        ? () => say("Your internet address is kept only as a salted hash, and only for a day.")
-        : () => say("Your internet address is kept only as a salted hash, and only for a day. This page sets no cookies.")),
+      paragraph(() => [about.address_code ? ADDRESS_CODE() : ADDRESS(), ...about.login ? [] : [NO_COOKIES()]].join(" ")),
       make("h2", () => say("Your choice")),
       paragraph(() => say("Taking part is voluntary. You can stop at any time by closing the page; the answers given so far are kept unless you ask for them to be deleted.")),
       contactLine(),

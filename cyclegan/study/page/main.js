@@ -24,6 +24,7 @@ async function main() {
   }
   if (LINK.has("study") && LINK.get("study") !== about.name) return stop("other_study");
   if (LINK.get("assignmentId") === "ASSIGNMENT_ID_NOT_AVAILABLE") return stop("preview");
+  if (about.invitation && !PARTICIPANT) return stop("not_invited");
   if (!about.preview) openSession(about.login?.user ? `hf:${about.login.user}` : PARTICIPANT);
   makeTrial();
   await blank(300); // Measures the period of a frame.

@@ -15,6 +15,7 @@ const REFUSALS = {
   other_study: () => say("The link names a different study: ask for the link again."),
   bad_participant: () => say("The participant id in the link can't be used: ask for the link again."),
   preview: () => say("This is a preview. Accept the task first; then open it from there."),
+  not_invited: () => say("This study is by invitation: open the link that was sent to you."),
   no_login: () => say("This study requires a Hugging Face account, and this server can't log you in: open the study on its Space."),
   login_needed: () => say("You are no longer logged in: load the page again."),
   no_session: () => say("The session can't be found any more: load the page to begin again."),
@@ -32,7 +33,7 @@ export async function stop(code, message) {
   setProgress(null);
   const known = code in REFUSALS;
   const words = known ? REFUSALS[code] : () => !isTranslated() && message || REFUSALS.failed();
-  const contact = code === "taken" && about?.contact ? [contactLine()] : [];
+  const contact = ["taken", "not_invited"].includes(code) && about?.contact ? [contactLine()] : [];
   const reload = !known || RELOAD.includes(code);
   await screen([title(() => say("Sorry")), paragraph(words), ...contact],
     reload ? [{ words: () => say("Load the page again"), main: true }] : []);

@@ -108,7 +108,28 @@ async function finish({ phase, score, code, url }) {
   const links = url ? [{ href: url, words: () => say("Finish at {host}", { host }) }] : [];
   // A preview is at study/_preview/NAME of the app that has the page.
   if (about.preview) links.push({ href: `../../studies?study=${encodeURIComponent(about.name)}`, words: () => say("Back to the study's page") });
+  if (url) return goBack(url, parts, links[0]);
   await screen(parts, links);
+}
+
+const BACK_S = 10;
+
+/** Return to the site that sent the participant, by itself unless they stay. */
+async function goBack(url, parts, link) {
+  const host = new URL(url).host, line = make("p", null, { className: "soft", id: "countdown" });
+  let left = BACK_S;
+  put(line, () => left ? say("You return to {host} in {n} second.", "You return to {host} in {n} seconds.", { n: left, host }) : "");
+  const timer = setInterval(() => {
+    if (document.hidden) return; // Nobody is moved away from a page that they don't see.
+    left -= 1;
+    put(line, line.words);
+    if (left) return;
+    clearInterval(timer);
+    try { window.top.location.href = url; } catch { /* A frame may not be allowed to leave its page; the link may. */ }
+  }, 1000);
+  await screen([...parts, line], [{ words: () => say("Stay here") }, link]);
+  clearInterval(timer);
+  await screen(parts, [link]);
 }
 
 /** The completion code, with a button that copies it. */

@@ -3,7 +3,7 @@
 export const PATH = location.pathname.replace(/\/+$/, "");
 const NAME = decodeURIComponent(PATH.split("/").pop());
 export const LINK = new URLSearchParams(location.search);
-export const PARTICIPANT = LINK.get("participant") || LINK.get("PROLIFIC_PID") || LINK.get("workerId") || null;
+export const PARTICIPANT = LINK.get("invitation") || LINK.get("participant") || LINK.get("PROLIFIC_PID") || LINK.get("workerId") || null;
 const STORES = [() => localStorage, () => sessionStorage];
 
 /** Read a value, or write it, in any storage that this browser allows the page to use. */

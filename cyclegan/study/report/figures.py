@@ -15,6 +15,7 @@ import numpy as np
 from cyclegan.errors import number_of
 from cyclegan.study import statistics
 from cyclegan.study.format import Study
+from cyclegan.study.report import left_out
 from cyclegan.study.report.judging import excluded_because, judge, known, session_status
 from cyclegan.study.report.names import Names
 
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 FORMAT_VERSION = 1
 COUNTING_RULE = (
     "A rate counts the test trials that compare, of complete sessions that were not excluded, not disqualified, and "
-    "that passed the vigilance rule if the protocol has one. Practice, vigilance trials, controls and repeated pairs "
-    "never count."
+    "that no rule of the protocol leaves out. Practice, vigilance trials, controls, repeated pairs and votes at "
+    "impossible times never count."
 )
 
 NO_SECRET = (
@@ -70,11 +71,15 @@ def make_report(study: Study, votes: pd.DataFrame, sessions: pd.DataFrame) -> di
         "vigilance": _vigilance(study, frame),
         "repeats": _repeats(of_counted),
         "agreement": _agreement(study, counted),
-        "exposure": _exposure(study, counted),
+        "exposure": _exposure(study, counted, int(of_counted["impossible"].sum())),
         "stimuli": _stimuli(study, counted),
         "pick": _pick(study, counted) if task == "pick" else None,
         "tag": _tag(counted) if task == "tag" else None,
     }  # fmt: skip
+    report["rules"] = left_out.left_out_by_rule(study, frame)
+    report["alike"] = left_out.alike(frame, sessions)
+    for each in report["epochs"]:
+        each["with_left_out"] = left_out.rate_with_them(frame, each["epoch"]) if task == "realness" else None
     report["notes"] = _notes(study, report)
     return _plain(report)
 
@@ -338,7 +343,7 @@ def _outcome(study: Study, counted: pd.DataFrame) -> tuple[pd.DataFrame, Sequenc
     return rows, list(rows["fooled"]), list(rows["stimulus"])
 
 
-def _exposure(study: Study, counted: pd.DataFrame) -> dict[str, Any]:
+def _exposure(study: Study, counted: pd.DataFrame, impossible: int) -> dict[str, Any]:
     """Return how long pictures were really shown, and what disturbed it."""
     result: dict[str, Any] = {
         "planned_ms": study.protocol.exposure_ms,
@@ -346,6 +351,7 @@ def _exposure(study: Study, counted: pd.DataFrame) -> dict[str, Any]:
         "trials": len(counted),
         "participants": counted["participant"].nunique(),
         "marked": int(counted["exposure_marked"].sum()),
+        "impossible": impossible,
         "marked_share": float(counted["exposure_marked"].mean()) if len(counted) else None,
         "unmeasured": int(np.isinf(counted["exposure_error_ms"]).sum()),
         "error_ms": None,

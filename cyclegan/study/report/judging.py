@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cyclegan.study import statistics
+from cyclegan.study import rules, statistics
 from cyclegan.study.format import Study
 
 if TYPE_CHECKING:
@@ -22,13 +22,16 @@ COLUMNS = (
     "resumed", "response_ms", "server_ms", "server_time",
 )  # fmt: skip
 """Columns of a vote in tables, without its token's hash, which is secret."""
-DERIVED = ("epoch", "fooled", "correct", "exposure_marked", "counted", "why_not")
+DERIVED = ("epoch", "fooled", "correct", "exposure_marked", "impossible", "counted", "why_not")
 TEXT = ("study_id", "session_id", "participant", "origin", "language", "exclusion_reason", "phase", "kind",
         "left_stimulus", "right_stimulus", "commit_sha", "direction", "real_side", "chosen_side", "verdict", "marks",
         "why_not")
 FLAGS = ("completed", "disqualified", "excluded", "focus_lost", "resumed")
 NUMBERS = ("epoch_left", "epoch_right", "exposure_planned_ms", "exposure_left_ms", "exposure_right_ms", "response_ms",
-           "trial_index", "longest_frame_ms")
+           "server_ms", "trial_index", "longest_frame_ms")
+FAILED_VIGILANCE = "failed vigilance"
+BY_RULE = (FAILED_VIGILANCE, *rules.REASONS.values())
+"""Statuses of sessions that a rule of the protocol leaves out."""
 OPPOSITE = {"left": "right", "right": "left"}
 
 
@@ -38,8 +41,9 @@ def judge(study: Study, votes: pd.DataFrame) -> pd.DataFrame:
     `taken`: the side taken for real, or preferred; tie. `truth`: the kind of the picture on that side, or of the only
     picture. `epoch`: of the fake that is judged. `stimulus`: that fake. `partner`: the real picture next to it.
     `fooled`: a fake was taken for real; empty where the trial judges no fake. `correct`. `exposure_error_ms`: the
-    larger of a trial's; infinite if not measured. `exposure_marked`. `session_status`: why the session doesn't count,
-    or "". `counted`. `why_not`.
+    larger of a trial's; infinite if not measured. `exposure_marked`. `impossible`: the server saw less time than the
+    pictures need, where the protocol has a rule for it. `session_status`: why the session doesn't count, or "".
+    `counted`. `why_not`.
     """
     import pandas as pd
 
@@ -58,8 +62,12 @@ def judge(study: Study, votes: pd.DataFrame) -> pd.DataFrame:
     derived[numbers] = derived[numbers].astype(float)
     derived["exposure_marked"] = derived["exposure_error_ms"] > statistics.TOLERANCE_MS
     frame = pd.concat([frame.drop(columns=[c for c in derived if c in frame]), derived], axis=1)
+    frame["impossible"] = np.zeros(len(frame), bool)
+    if "impossible" in rules.active(study.protocol):
+        frame["impossible"] = rules.impossible(study.protocol, frame["server_ms"], frame["resumed"])
     frame["session_status"] = frame["session_id"].map(_judged_sessions(study, frame)).astype(object)
-    reasons = [_why_not(*row) for row in zip(frame["session_status"], frame["phase"], frame["kind"], strict=True)]
+    columns = (frame[name] for name in ("session_status", "phase", "kind", "impossible"))
+    reasons = [_why_not(*row) for row in zip(*columns, strict=True)]
     frame["why_not"] = reasons
     frame["counted"] = np.array([not reason for reason in reasons], bool)  # Also without a row.
     return frame
@@ -122,8 +130,40 @@ def _judged_sessions(study: Study, frame: pd.DataFrame) -> dict[str, str]:
         elif not row.completed and in_test[row.session_id] < study.protocol.test_trials:
             reason = "session not complete"
         elif vigilance[row.session_id] < study.protocol.vigilance_pass - 1e-9:
-            reason = "failed vigilance"
+            reason = FAILED_VIGILANCE
         found[row.session_id] = reason
+    return found | _left_out_by_rule(study, frame[test], [session for session, reason in found.items() if not reason])
+
+
+def _left_out_by_rule(study: Study, test: pd.DataFrame, sessions: list[str]) -> dict[str, str]:
+    """Return why a rule leaves a session out, by session id, of those that no other reason leaves out.
+
+    Args:
+        test: test trials with `correct`.
+    """
+    protocol, found = study.protocol, {}
+    if not rules.active(protocol):
+        return found
+    test = test[test["session_id"].isin(sessions)].sort_values("session_id", kind="stable")
+    of_pair = (test["kind"] == "comparison") & test["correct"].notna()
+    votes = test[["session_id", "arm", "response_ms", "server_ms", "resumed", "focus_lost"]].assign(
+        first=test["chosen_side"].eq("left") | test["verdict"].eq("real"),
+        second=test["chosen_side"].eq("right") | test["verdict"].eq("fake"),
+        answered=of_pair, right=test["correct"].eq(1) & of_pair,
+    ).fillna({"first": False, "second": False})  # fmt: skip
+    ends = []
+    for n, rows in votes.groupby(votes.groupby("session_id")["arm"].transform("size")):
+        columns = {name: rows[name].to_numpy().reshape(-1, n) for name in rows}
+        names, arms = (columns.pop(name)[:, 0] for name in ("session_id", "arm"))
+        right, answered = (columns.pop(name).sum(1) for name in ("right", "answered"))
+        broken = rules.broken_rules(protocol, **columns)
+        for rule in reversed(broken):
+            found |= dict.fromkeys(names[broken[rule]], rules.REASONS[rule])
+        ends += zip(arms, names, right, answered, strict=True)
+    kept = [end for end in ends if end[1] not in found]
+    for arm in {end[0] for end in kept}:
+        _, names, right, answered = zip(*(end for end in kept if end[0] == arm), strict=True)
+        found |= dict.fromkeys(np.array(names)[rules.guessing(protocol, right, answered)], rules.REASONS["guessing"])
     return found
 
 
@@ -138,11 +178,11 @@ def excluded_because(row: Any) -> str:
     return f"excluded: {known(getattr(row, 'exclusion_reason', None)) or 'no reason given'}"
 
 
-def _why_not(status: str, phase: str, kind: str) -> str:
+def _why_not(status: str, phase: str, kind: str, impossible: bool) -> str:
     if phase != "test":
         return status or "practice"
     controls = {"comparison": "", "vigilance": "vigilance trial", "real_real": "control", "repeat": "repeated pair"}
-    return status or controls.get(kind, kind)
+    return status or controls.get(kind, kind) or ("impossible time" if impossible else "")
 
 
 def _exposure_error(row: Any) -> float:

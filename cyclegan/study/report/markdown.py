@@ -8,6 +8,7 @@ from typing import Any
 
 from cyclegan.errors import english, number_of, rounded
 from cyclegan.study import statistics
+from cyclegan.study.report import left_out
 from cyclegan.study.report.names import Names
 
 _MARKS = re.compile(r"[\\`*_\[\]|#!~$]")
@@ -33,6 +34,7 @@ def to_markdown(report: Mapping[str, Any], pictures: Mapping[str, str] | None = 
     if report["trials"]:
         parts.append(_opening(report))
     parts += ["## Method", _method(report), _who(report)]
+    parts += left_out.words(report, _names(report), _table, _percent, _interval)
     if not report["trials"]:
         parts.append("No trial counts yet, so there is no figure.")
     else:
@@ -284,6 +286,9 @@ def _exposure_words(report: Mapping[str, Any]) -> str:
         )
     elif exposure["planned_ms"]:
         sentences.append("No exposure was measured: all trials count, and are marked.")
+    if exposure["impossible"]:
+        sentences.append("Answered before the pictures could have been shown, and so not counted: "
+                         f"{number_of(exposure['impossible'], 'vote')}.")
     sentences.append(f"The window lost the focus in {number_of(exposure['focus_lost'], 'trial')}; "
                      f"{number_of(exposure['resumed'], 'trial')} had been seen before a reload.")
     return " ".join(sentences)

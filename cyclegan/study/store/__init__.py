@@ -26,6 +26,7 @@ from cyclegan.study.store.tables import (
     issues,
     migrations,
     participant_name,
+    places,
     reveals,
     sessions,
     settings,
@@ -38,8 +39,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FILE_NAME", "ORIGINS", "SIMULATED", "Store", "StoreBusy", "addresses", "answers", "completions", "database_url",
-    "decisions", "fetches", "incidents", "issues", "migrations", "participant_name", "reveals", "sessions", "settings",
-    "studies", "votes",
+    "decisions", "fetches", "incidents", "issues", "migrations", "participant_name", "places", "reveals", "sessions",
+    "settings", "studies", "votes",
 ]  # fmt: skip
 
 

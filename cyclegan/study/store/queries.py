@@ -9,7 +9,7 @@ from sqlalchemy.engine import Connection
 
 from cyclegan.study.format import Study
 from cyclegan.study.store.database import Database
-from cyclegan.study.store.tables import UtcTime, completions, decisions, incidents, sessions, studies, votes
+from cyclegan.study.store.tables import UtcTime, completions, decisions, incidents, places, sessions, studies, votes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,16 +44,18 @@ class Queries(Database):
         """Return all sessions of a study, one row each, in the order in which they began.
 
         Columns: session_id, participant, origin, arm, slot, language, screen, started_at, completed_at, code, votes
-        (their number), completed, disqualified, excluded, exclusion_reason.
+        (their number), completed, disqualified, address_code (None unless the protocol keeps it), excluded,
+        exclusion_reason.
         """
         names = ("session_id", "participant", "origin", "arm", "slot", "language", "screen", "started_at")
         count = sa.select(sa.func.count()).where(votes.c.session_id == sessions.c.session_id).scalar_subquery()
         query = (
             sa.select(
                 *(sessions.c[name] for name in names), completions.c.completed_at, completions.c.code,
-                count.label("votes"), completions.c.disqualified,
+                count.label("votes"), completions.c.disqualified, places.c.address_code,
             )
             .join_from(sessions, completions, isouter=True)
+            .join(places, places.c.session_id == sessions.c.session_id, isouter=True)
             .where(sessions.c.study_id == study.study_id)
             .order_by(sessions.c.started_at, sessions.c.session_id)
         )  # fmt: skip

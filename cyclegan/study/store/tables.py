@@ -164,7 +164,16 @@ addresses = sa.Table(
     sa.Index("addresses_by_hash", "hash", "study_id"),
 )  # fmt: skip
 
-MIGRATIONS: list[tuple[str, Callable[[Connection], object]]] = [("2026-11-21-start", TABLES.create_all)]
+places = sa.Table(
+    "places", TABLES,
+    sa.Column("session_id", _ID, primary_key=True),
+    sa.Column("address_code", sa.String(8), nullable=False),  # Too short to tell addresses apart for certain.
+)  # fmt: skip
+
+MIGRATIONS: list[tuple[str, Callable[[Connection], object]]] = [
+    ("2026-11-21-start", TABLES.create_all),
+    ("2026-11-29-places", lambda connection: places.create(connection, checkfirst=True)),
+]
 """Named changes, in order, that lead to the tables above: a new database gets the tables, an older one the rest."""
 
 

@@ -13,6 +13,7 @@ from cyclegan.checkpoints.sources import CheckpointSource
 from cyclegan.errors import Message, UserError, message
 from cyclegan.ui import epochs, score_scatter, scores, words
 from cyclegan.ui.feedback import busy, notices, shows_errors
+from cyclegan.ui.owner import proof_of
 from cyclegan.ui.studies import COPY
 from cyclegan.ui.theme import announce, header
 from cyclegan.ui.workbench import Workbench
@@ -118,7 +119,7 @@ class Events:
         radio = gr.Radio(scores.choices(found), value=one.key, visible=True)
         about = notices(problems, say) + scores.measured_on(one, say)
         table = scores.table(one, one.chosen(run, tag), say)
-        said = score_scatter.said_about(one, self.bench.studies, dict(request.query_params).get("key"))
+        said = score_scatter.said_about(one, self.bench.studies, proof_of(request))
         about += notices(said.problems, say)
         advice, people = scores.advice(one, say, said.by_run(one)), score_scatter.scatter(one, said, say)
         return [radio, about, advice, table, *self._picked(one, run, tag, say), people]

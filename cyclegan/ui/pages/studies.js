@@ -2,7 +2,7 @@
 // Gradio calls this, after copy.js, with `element` and `watch`.
 
 function fill() {
-  // Without the page's own parameters, among which may be the owner's key.
+  // Without the page's own parameters.
   const base = new URL(".", document.baseURI).href;
   for (const code of element.querySelectorAll("code[data-path]")) code.textContent = base + code.dataset.path;
   const here = /^(localhost|127\.[\d.]+|\[::1\])$/.test(location.hostname);

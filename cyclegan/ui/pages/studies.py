@@ -13,6 +13,7 @@ from cyclegan.errors import StudyError
 from cyclegan.study.shelf import KEY_VARIABLE, Studies
 from cyclegan.ui import live, words
 from cyclegan.ui.feedback import busy, shows_errors
+from cyclegan.ui.owner import form, proof_of
 from cyclegan.ui.pages import study_form
 from cyclegan.ui.studies import COPY, card, drawn_report, report_files, results
 from cyclegan.ui.theme import announce, header
@@ -94,10 +95,6 @@ def _layout(studies: Studies) -> SimpleNamespace:
     return SimpleNamespace(choice=choice, note=note, refresh=refresh, make_files=make_files, files=files, first=first)
 
 
-def _key(request: gr.Request) -> str | None:
-    return dict(request.query_params).get("key")
-
-
 def _hidden() -> list[Any]:
     """Return `first` without the card and the note, hidden."""
     return [
@@ -118,22 +115,19 @@ class Events:
 
     def card_of(self, name: str | None, request: gr.Request) -> list[Any]:
         """Return the study itself without its results, in the order of `first`."""
-        say, key = words.speaker(request), _key(request)
+        say, key = words.speaker(request), proof_of(request)
         if not self.studies.by_name:
             return [f"<p>{say.html('There are no studies here yet.')}</p>", "", *_hidden()]
         owner, said = self.studies.may_see(key), ""
         if owner:
             said = busy(say("Counting the votes …"))
-        elif key:
-            said = say(
-                "Only the owner can see the results: open this page with ?key= and the server's STUDY_KEY at the end "
-                "of its address."
-            )
+        elif self.studies.proof():
+            said = form(request, say)
         return [card(self.studies.study(name), say, owner=owner, own=self.studies.own), said, *_hidden()]
 
     def count(self, name: str | None, request: gr.Request) -> list[Any]:
         """Return the results for those who may see them, in the order of `first` without the card."""
-        if not self.studies.by_name or not self.studies.may_see(_key(request)):
+        if not self.studies.by_name or not self.studies.may_see(proof_of(request)):
             return [gr.skip(), *_hidden()]
         from cyclegan.study.report import to_markdown
 
@@ -178,7 +172,7 @@ class Events:
 
     def write_files(self, name: str | None, request: gr.Request) -> Any:
         """Show the report in all formats, with its figures."""
-        self._check_key(_key(request))
+        self._check_key(proof_of(request))
         return gr.File(report_files(self.studies, self.studies.study(name)), visible=True)
 
     def _check_key(self, key: str | None) -> None:

@@ -84,7 +84,9 @@ def test_only_owners_see_what_people_say_and_only_of_these_weights(run):  # noqa
     assert shown(shelf, run, key=None)[:2] == ("", {}) and shown(None, run)[:2] == ("", {})
     events = Events(SimpleNamespace(**{**vars(bench(run)), "studies": shelf}))
     for key, there in (("mine", True), ("", False)):
-        _, _, _, _, advice, *_, people = events.open_page(SimpleNamespace(headers={}, query_params={"key": key}))
+        _, _, _, _, advice, *_, people = events.open_page(
+            SimpleNamespace(headers={"cookie": f"study_owner={key}"}, query_params={})
+        )
         assert ("prefer epoch 8" in advice) == there == ("τ" in people)
         assert ("People agree with this score" in advice) == there
 

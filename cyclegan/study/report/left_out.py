@@ -1,0 +1,148 @@
+"""Sessions that the protocol's rules leave out, the figure with them, and sessions that look like one person."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cyclegan.study import rules, statistics
+from cyclegan.study.format import Study
+from cyclegan.study.report.judging import BY_RULE, FAILED_VIGILANCE, session_status
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LEAST_ANSWERS = 10
+"""Fewer answers show no rhythm."""
+SAME_PACE = (0.1, 0.25)
+"""Logarithms of response times are alike if their medians, and their standard deviations as a ratio's logarithm, differ
+by less."""
+
+
+def left_out_by_rule(study: Study, frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the protocol's rules, each with the number of sessions that it leaves out.
+
+    Args:
+        frame: judged votes of one origin.
+    """
+    p, status = study.protocol, list(session_status(frame).values())
+    least = rules.shortest_ms(p)
+    words = {
+        "impossible": f"more than {p.impossible_most:.0%} of the test trials answered before their pictures could "
+        f"have been shown, which takes {least:.0f} ms (less {rules.TOLERANCE_MS} ms for the clocks)",
+        "fast": f"most test trials answered sooner than {p.fast_ms} ms after the question",
+        "one_sided": f"{p.one_sided:.0%} of the answers or more "
+        f"{'alike' if p.presentation == 'single' else 'on one side'}, in a session long enough that "
+        f"this happens to fewer than {rules.CHANCE:.1%} of people who look",
+        "away": f"page left or reloaded in more than {p.away_most:.0%} of the test trials",
+        "guessing": "answers as coins give them, which somebody like the others gives with a probability below "
+        f"{p.guessing_p:g}",
+    }  # fmt: skip
+    found = [{"rule": words[rule], "sessions": status.count(rules.REASONS[rule])} for rule in rules.active(p)]
+    if p.vigilance_pass:
+        needed = math.ceil(p.vigilance_pass * p.counts["vigilance"] - 1e-9)
+        said = f"vigilance trials right: fewer than {needed} of {p.counts['vigilance']}"
+        found.insert(0, {"rule": said, "sessions": status.count(FAILED_VIGILANCE)})
+    return found
+
+
+def rate_with_them(frame: pd.DataFrame, epoch: int) -> statistics.Rate | None:
+    """Return an epoch's fooling rate with the sessions and votes that rules leave out; None if they leave out none."""
+    rows = frame[(frame["phase"] == "test") & (frame["kind"] == "comparison") & (frame["epoch"] == epoch)
+                 & frame["fooled"].notna() & frame["session_status"].isin(["", *BY_RULE])]
+    return None if rows["counted"].all() else statistics.clustered_rate(rows["fooled"], rows["participant"])
+
+
+# --- one person -----------------------------------------------------------------------------------------------
+
+
+def alike(frame: pd.DataFrame, sessions: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return groups of sessions that look like one person: one address code, and one screen or one rhythm.
+
+    They share a network, so they can be a family or a class as well: nobody is left out for it.
+
+    Args:
+        frame: judged votes of one origin.
+        sessions: as returned by `Store.sessions`.
+
+    Returns:
+        For each group its session ids, and what all its members share: address, and screen, rhythm.
+    """
+    if "address_code" not in sessions or not sessions["address_code"].notna().any():
+        return []
+    paces = dict(_paces(frame))
+    known = sessions[sessions["address_code"].notna() & sessions["origin"].isin(frame["origin"].unique())]
+    groups: list[dict[str, Any]] = []
+    for _, rows in known.groupby("address_code"):
+        screens = {row.session_id: _screen(row.screen) for row in rows.itertuples(index=False)}
+        linked: dict[str, set[str]] = {session: {session} for session in screens}
+        for a, b in combinations(screens, 2):
+            if (screens[a] and screens[a] == screens[b]) or _same_pace(paces.get(a), paces.get(b)):
+                together = linked[a] | linked[b]
+                linked.update(dict.fromkeys(together, together))
+        for members in {id(group): sorted(group) for group in linked.values() if len(group) > 1}.values():
+            shared = ["address"]
+            first = screens[members[0]]
+            shared += ["screen"] * (first is not None and all(screens[session] == first for session in members))
+            pairs = combinations(members, 2)
+            shared += ["rhythm"] * all(_same_pace(paces.get(a), paces.get(b)) for a, b in pairs)
+            groups.append({"sessions": members, "shared": shared})
+    return groups
+
+
+def _screen(screen: Any) -> tuple[Any, ...] | None:
+    if not isinstance(screen, Mapping) or "width" not in screen:
+        return None
+    return tuple(screen.get(name) for name in ("width", "height", "dpr"))
+
+
+def _paces(frame: pd.DataFrame) -> Iterator[tuple[str, tuple[float, float]]]:
+    """Yield the median and standard deviation of each session's logarithms of response times."""
+    for session, times in frame["response_ms"].groupby(frame["session_id"]):
+        logs = np.log(np.maximum(1, times.dropna().to_numpy(float)))
+        if len(logs) >= LEAST_ANSWERS:
+            yield session, (float(np.median(logs)), float(np.std(logs)))
+
+
+def _same_pace(a: tuple[float, float] | None, b: tuple[float, float] | None) -> bool:
+    if a is None or b is None:
+        return False
+    spread = abs(math.log((a[1] + 0.01) / (b[1] + 0.01)))
+    return abs(a[0] - b[0]) < SAME_PACE[0] and spread < SAME_PACE[1]
+
+
+# --- in words ---------------------------------------------------------------------------------------------------
+
+
+def words(report: Mapping[str, Any], names: Any, table: Any, percent: Any, interval: Any) -> list[str]:
+    """Return the Markdown about these rules and sessions; nothing for a protocol without rules.
+
+    Args:
+        names, table, percent, interval: as `cyclegan.study.report.markdown` writes them.
+    """
+    parts = []
+    if report["rules"]:
+        parts.append("Rules that leave out sessions, fixed in the protocol before the first vote:")
+        rows = [[each["rule"], each["sessions"]] for each in report["rules"]]
+        parts.append(table(["rule", "sessions left out"], rows))
+    both = [e for e in report["epochs"] if e["with_left_out"] and e["with_left_out"]["rate"] is not None]
+    if both:
+        parts.append("The figure without and with those sessions, and without and with votes at impossible times:")
+        parts.append(table(
+            [names.kind, "fooling rate", "with them", "95%, participants", "participants", "trials"],
+            [[names.short(e["epoch"]), percent(e["fooling_rate"]), percent(e["with_left_out"]["rate"]),
+              interval(e["with_left_out"]["interval"]), e["with_left_out"]["participants"],
+              e["with_left_out"]["trials"]] for e in both],
+        ))  # fmt: skip
+    if report["alike"]:
+        groups = "; ".join(f"{', '.join(s[:8] for s in each['sessions'])} (same {' and '.join(each['shared'])})"
+                           for each in report["alike"])  # fmt: skip
+        parts.append(
+            f"Sessions that look like one person's, or like those of a family or class: {groups}. They count; "
+            "`study exclude` leaves a participant out."
+        )
+    return parts
