@@ -35,7 +35,7 @@ def participant_of(study: Study, store: Store, invitation: object) -> str | None
 
 def _key(study: Study, store: Store) -> str:
     """Return the study's secret, so that invitations hold wherever it is played; without one, the database's."""
-    return getattr(study, "draw_key", "") or store.setting("invitation_key")
+    return study.draw_key or store.setting("invitation_key")
 
 
 def _signature(key: str, study: Study, each: str) -> str:
