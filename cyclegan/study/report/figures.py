@@ -76,8 +76,8 @@ def make_report(study: Study, votes: pd.DataFrame, sessions: pd.DataFrame) -> di
         "pick": _pick(study, counted) if task == "pick" else None,
         "tag": _tag(counted) if task == "tag" else None,
     }  # fmt: skip
-    report["rules"] = left_out.left_out_by_rule(study, frame)
-    report["alike"] = left_out.alike(frame, sessions)
+    report["rules"] = left_out.left_out_by_rule(study, report["participants"]["left_out"])
+    report["alike"] = left_out.alike(frame, sessions, origin)
     for each in report["epochs"]:
         each["with_left_out"] = left_out.rate_with_them(frame, each["epoch"]) if task == "realness" else None
     report["notes"] = _notes(study, report)

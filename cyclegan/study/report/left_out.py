@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from cyclegan.study import rules, statistics
 from cyclegan.study.format import Study
-from cyclegan.study.report.judging import BY_RULE, FAILED_VIGILANCE, session_status
+from cyclegan.study.report.judging import BY_RULE, FAILED_VIGILANCE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,13 +23,13 @@ SAME_PACE = (0.1, 0.25)
 by less."""
 
 
-def left_out_by_rule(study: Study, frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the protocol's rules, each with the number of sessions that it leaves out.
+def left_out_by_rule(study: Study, left_out: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the protocol's rules in words, each with the number of sessions that it leaves out.
 
     Args:
-        frame: judged votes of one origin.
+        left_out: reasons, each with the number of its sessions.
     """
-    p, status = study.protocol, list(session_status(frame).values())
+    p, counts = study.protocol, {each["reason"]: each["count"] for each in left_out}
     least = rules.shortest_ms(p)
     words = {
         "impossible": f"more than {p.impossible_most:.0%} of the test trials answered before their pictures could "
@@ -42,11 +42,11 @@ def left_out_by_rule(study: Study, frame: pd.DataFrame) -> list[dict[str, Any]]:
         "guessing": "answers as coins give them, which somebody like the others gives with a probability below "
         f"{p.guessing_p:g}",
     }  # fmt: skip
-    found = [{"rule": words[rule], "sessions": status.count(rules.REASONS[rule])} for rule in rules.active(p)]
+    found = [{"rule": words[rule], "sessions": counts.get(rules.REASONS[rule], 0)} for rule in rules.active(p)]
     if p.vigilance_pass:
         needed = math.ceil(p.vigilance_pass * p.counts["vigilance"] - 1e-9)
         said = f"vigilance trials right: fewer than {needed} of {p.counts['vigilance']}"
-        found.insert(0, {"rule": said, "sessions": status.count(FAILED_VIGILANCE)})
+        found.insert(0, {"rule": said, "sessions": counts.get(FAILED_VIGILANCE, 0)})
     return found
 
 
@@ -60,14 +60,15 @@ def rate_with_them(frame: pd.DataFrame, epoch: int) -> statistics.Rate | None:
 # --- one person -----------------------------------------------------------------------------------------------
 
 
-def alike(frame: pd.DataFrame, sessions: pd.DataFrame) -> list[dict[str, Any]]:
+def alike(frame: pd.DataFrame, sessions: pd.DataFrame, origin: str = "people") -> list[dict[str, Any]]:
     """Return groups of sessions that look like one person: one address code, and one screen or one rhythm.
 
     They share a network, so they can be a family or a class as well: nobody is left out for it.
 
     Args:
-        frame: judged votes of one origin.
+        frame: judged votes.
         sessions: as returned by `Store.sessions`.
+        origin: people, or simulated.
 
     Returns:
         For each group its session ids, and what all its members share: address, and screen, rhythm.
@@ -75,7 +76,7 @@ def alike(frame: pd.DataFrame, sessions: pd.DataFrame) -> list[dict[str, Any]]:
     if "address_code" not in sessions or not sessions["address_code"].notna().any():
         return []
     paces = dict(_paces(frame))
-    known = sessions[sessions["address_code"].notna() & sessions["origin"].isin(frame["origin"].unique())]
+    known = sessions[sessions["address_code"].notna() & (sessions["origin"] == origin)]
     groups: list[dict[str, Any]] = []
     for _, rows in known.groupby("address_code"):
         screens = {row.session_id: _screen(row.screen) for row in rows.itertuples(index=False)}
