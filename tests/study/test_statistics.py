@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import statsmodels.api as sm
+from scipy import stats
 from scipy.special import expit
 
 from cyclegan.errors import StudyError
@@ -238,6 +239,49 @@ def test_contrasts():
         p = sorted(c.p for c in found.values())
         assert sorted(c.p_holm for c in found.values()) == pytest.approx(
             [3 * p[0], max(3 * p[0], 2 * p[1]), max(3 * p[0], 2 * p[1], p[2])])
+
+
+def epochs_of_own_pictures(*, paired, seed, people=15, scenes=30, gap=0.0, person_sd=0.5):
+    """Two epochs, equal over all pictures but for `gap` (logit), whose pictures each have a difficulty of their own."""
+    rng = np.random.default_rng(seed)
+    fakes = rng.normal(0, 1.2, (2, scenes)) + [[0], [gap]]
+    who, scene = (index.ravel() for index in np.indices((people if paired else 2 * people, scenes)))
+    epoch = (who + scene) % 2 if paired else who % 2
+    y = rng.random(len(who)) < expit(-1 + fakes[epoch, scene] + rng.normal(0, person_sd, who.max() + 1)[who])
+    return y.astype(float), who, np.array([20, 60])[epoch], [scene]
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_pictures_difficulty_is_no_difference_of_epochs(paired, monkeypatch):
+    """A small run of benchmarks/study_contrasts.py."""
+    monkeypatch.setattr(rates, "RESAMPLES", 200)
+    found = np.zeros((2, 2))
+    for seed in range(120):
+        y, who, epoch, pictures = epochs_of_own_pictures(paired=paired, seed=seed)
+        tests = [trend(y, who, epoch, given, paired=paired, seed=seed) for given in (pictures, ())]
+        found += [[each.p <= 0.05, not -1e-9 < np.clip(0, *each.interval) < 1e-9] for each in tests]
+    assert np.all(found[0] <= 14)  # 6 are expected; more than 14 in less than 1 of 500 runs.
+    assert paired or found[1, 0] >= 18  # The test that ignores them.
+    assert np.all(found[:, 0] >= found[:, 1]) and np.all(found[:, 0] <= found[:, 1] + 3)  # The interval agrees with p.
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_a_difference_of_epochs_is_found_in_spite_of_their_pictures(paired):
+    y, who, epoch, pictures = epochs_of_own_pictures(paired=paired, seed=1, gap=1.5)
+    (contrast,) = contrasts(y, who, epoch, [*pictures, np.array(pictures[0]) + 100 * epoch], paired=paired, seed=1)
+    assert contrast.p < 0.01 and contrast.interval[0] > 0.03
+    (same,) = contrasts(y, who, epoch, pictures, paired=paired, seed=1)
+    assert contrast == same  # A scene's fakes add nothing to the scene.
+
+
+def test_without_pictures_the_test_exchanges_participants_rates():
+    y, who, epoch, _ = epochs_of_own_pictures(paired=False, seed=3, person_sd=1.5)
+    means = [np.array([y[who == n].mean() for n in np.unique(who[epoch == each])]) for each in (20, 60)]
+    other = stats.permutation_test(means, lambda a, b: a.mean() - b.mean(), n_resamples=9999, rng=1)
+    (contrast,) = contrasts(y, who, epoch, paired=False, seed=3)
+    assert contrast.p == pytest.approx(other.pvalue, abs=0.02) and 0.05 < contrast.p < 0.95
+    low, high = stats.ttest_ind(means[1], means[0], equal_var=False).confidence_interval()
+    assert contrast.interval == pytest.approx((low, high), abs=0.02)
 
 
 def test_epochs_that_too_few_have_judged():

@@ -196,15 +196,22 @@ def _trend(study: Study, counted: pd.DataFrame) -> Any:
     if study.labels:  # Methods have no order.
         return None
     rows = counted[counted["fooled"].notna()]
-    return statistics.trend(rows["fooled"], rows["participant"], rows["epoch"], paired=_paired(study), seed=study.seed)
+    return statistics.trend(rows["fooled"], rows["participant"], rows["epoch"], _pictures(study, rows),
+                            paired=_paired(study), seed=study.seed)
+
+
+def _pictures(study: Study, rows: pd.DataFrame) -> list[Any]:
+    """Return what the fakes show, which epochs share, and the real pictures next to them, if there are any."""
+    scenes = [study.by_hash[sha].scene if sha in study.by_hash else sha for sha in rows["stimulus"]]
+    return [scenes, *([rows["partner"]] if rows["partner"].notna().all() else [])]
 
 
 def _contrasts(study: Study, counted: pd.DataFrame) -> list[dict[str, Any]]:
     rows = counted[counted["fooled"].notna()]
     if not len(rows):
         return []
-    found = statistics.contrasts(rows["fooled"], rows["participant"], rows["epoch"], paired=_paired(study),
-                                 seed=study.seed)
+    found = statistics.contrasts(rows["fooled"], rows["participant"], rows["epoch"], _pictures(study, rows),
+                                 paired=_paired(study), seed=study.seed)
     rates = rows.groupby("epoch")["fooled"].mean()
     trials = statistics.trials_per_epoch(study.protocol, len(study.epochs))
     icc = _mean_correlation(rows)
@@ -403,9 +410,9 @@ def _notes(study: Study, report: Mapping[str, Any]) -> list[str]:
     if study.protocol.task == "realness":
         notes.append(
             "The interval over participants holds for these pictures and other people; the crossed one for other "
-            "people and other pictures of the same kind. Both use cluster-robust variances with t's quantiles, on the "
-            "logit scale. ± sd is the papers' figure, the bootstrap's standard deviation, not an interval. Wilson's "
-            "interval treats trials as independent, and is too narrow."
+            "people and other pictures of the same kind, as do trend and contrasts. Both use cluster-robust variances "
+            "with t's quantiles, on the logit scale. ± sd is the papers' figure, the bootstrap's standard deviation, "
+            "not an interval. Wilson's interval treats trials as independent, and is too narrow."
         )
     names = Names(report)
     assumed = [names.short(e["epoch"]) for e in report["epochs"] if e["interval_assumed"]]

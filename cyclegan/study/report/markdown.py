@@ -163,7 +163,8 @@ def _between_words(report: Mapping[str, Any]) -> list[str]:
         steps = f" (95% interval {_points(trend['interval'])})" if trend["interval"] else ""
         parts.append(
             f"From one epoch to the next, the rate {way} by {100 * abs(trend['points_per_step']):.1f} points on average"
-            f"{steps}; permutation test of the trend: p {p}, N = {trend['participants']}."
+            f"{steps}; permutation test of the trend, over participants and pictures: p {p}, "
+            f"N = {trend['participants']}."
         )
     if contrasts := report["contrasts"]:
         paired = contrasts[0]["paired"]
@@ -172,12 +173,13 @@ def _between_words(report: Mapping[str, Any]) -> list[str]:
             who = f"who judged both {names.kind}s, each compared with themselves"
         holm = f" Holm's p is corrected for all {len(contrasts)} contrasts." if len(contrasts) > 1 else ""
         parts.append(
-            f"Two {names.kind}s compared: N counts the participants {who}; interval and p are based on them. The 95% "
-            f"interval isn't corrected for the number of contrasts. p is a permutation test's.{holm}"
+            f"Two {names.kind}s compared: N counts the participants {who}; interval and p are based on them, and hold "
+            "for other people and other pictures. The 95% interval isn't corrected for the number of contrasts. p is a "
+            f"studentised permutation test's.{holm}"
         )
         needed = "participants, at most," if paired else f"participants per {names.kind}"
         parts.append(_table(
-            [f"{names.kind}s", "difference (points)", "N", "95%, participants, uncorrected", "p", "p, Holm", "P(A > B)",
+            [f"{names.kind}s", "difference (points)", "N", "95%, crossed, uncorrected", "p", "p, Holm", "P(A > B)",
              f"{needed} for 80% power at the observed difference"],
             [[f"{names.short(c['epoch_a'])} − {names.short(c['epoch_b'])}", rounded(100 * c["difference"], "+.1f"),
               _contrast_n(c), _points(c["interval"]), _p(c["p"]), _p(c["p_holm"]), _percent(c["a_beats_b"]),
