@@ -190,7 +190,23 @@ def test_one_participant_and_never_fooled():
     assert any("all alike or from one participant" in note for note in report["notes"])
     assert "every figure is provisional" in told(report)
     needed = e["participants_needed"]
-    assert needed["rate"] == 0.05 and needed["for_5_points"] == 6 and "below 5% or above 95% counts" in told(report)
+    assert needed["rate"] == 0.05 and needed["for_5_points"] == 3 + needed["still_for_5_points"] > 3
+    assert "below 5% or above 95% counts" in told(report)
+
+
+def test_participants_and_pictures_needed():
+    study = made_study()
+    few, many = (reported(study, made_votes(study, people))["epochs"][0] for people in (4, 40))
+    for e in (few, many):
+        needed, now = e["participants_needed"], e["participants"]
+        assert needed["pictures"] == 50 and needed["crossed_for_5_points"] is None
+        assert needed["pictures_for_5_points"] > 60 and 0.05 < needed["crossed_least"] < 0.12
+        reached = np.ptp(e["interval"]) / 2 <= 0.05
+        assert (needed["still_for_5_points"] == 0) == reached == (needed["for_5_points"] <= now)
+    assert few["participants_needed"]["assumed"] and not many["participants_needed"]["assumed"]
+    assert few["participants_needed"]["still_for_3_points"] > 40
+    text = told(reported(study, made_votes(study, 4)))
+    assert "so that 80% of such studies reach it" in text and "| epoch, other pictures | pictures | at best |" in text
 
 
 def test_a_plain_sentence_opens_the_report():

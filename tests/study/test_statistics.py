@@ -14,6 +14,7 @@ from cyclegan.study import statistics
 from cyclegan.study.protocol import TAGS, protocol
 from cyclegan.study.statistics import (
     agreement,
+    cautious_rate,
     clustered_rate,
     contrasts,
     correlation,
@@ -25,6 +26,7 @@ from cyclegan.study.statistics import (
     paper_figure,
     participants_for,
     participants_to_tell,
+    pictures_for,
     planning_rate,
     preferences,
     rates,
@@ -159,25 +161,70 @@ def test_the_papers_figure_is_their_bootstrap():
 @pytest.mark.parametrize(("icc", "five", "three", "tell"), [(0.03, 17, 46, 32), (0.05, 23, 63, 43),
                                                            (0.10, 38, 104, 71)])
 def test_participants_needed(icc, five, three, tell):
-    """The facts' table: 40 trials each, p = .27."""
-    assert participants_for(0.05, 0.27, icc, 40) == five and participants_for(0.03, 0.27, icc, 40) == three
-    assert participants_to_tell(0.20, 0.27, icc, 40) == tell
-    assert half_width(five, 0.27, icc, 40) <= 0.05 < half_width(five - 1, 0.27, icc, 40)
+    """More than the facts' table (40 trials each, p = .27), which takes the normal's quantile and the mean width."""
+    assert five < participants_for(0.05, 0.27, icc, 40) <= 1.4 * five
+    assert three < participants_for(0.03, 0.27, icc, 40) <= 1.25 * three
+    assert tell < participants_to_tell(0.20, 0.27, icc, 40) <= tell + 1
+    enough = participants_for(0.05, 0.27, icc, 40)
+    assert half_width(enough, 0.27, icc, 40) <= 0.05 < half_width(enough - 1, 0.27, icc, 40)
+    assert participants_for(0.05, 0.27, icc, 40, known=9) > enough  # The correlation was estimated from ten people.
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.27, 0.5])
+def test_studies_reach_the_precision_that_ten_participants_promised(rate):
+    """Beta-binomial people; the same ten belong to the study, as in a report."""
+    rng, reached = np.random.default_rng(7), []
+    for _ in range(100):
+        shares = rng.beta(rate * 9, (1 - rate) * 9, 400)  # A correlation of 0.1.
+        means = rng.binomial(40, shares) / 40
+        pilot = (rng.random((10, 40)) < means[:10, None]).astype(float)
+        means[:10] = pilot.mean(1)
+        icc = correlation(pilot.ravel(), np.repeat(np.arange(10), 40))
+        people = participants_for(0.05, planning_rate(pilot.mean()), max(0, icc or 0), 40, known=9)
+        low, high = clustered_rate(means[: max(10, people)], np.arange(max(10, people))).interval
+        reached.append((high - low) / 2 <= 0.05)
+    assert np.mean(reached) >= 0.75
+
+
+def test_few_pictures_limit_the_crossed_interval():
+    plan, few = (0.27, 0.05, 40), [(0.15, 30)]
+    least = half_width(10**5, *plan, few)
+    assert 0.06 < least < 0.08 and participants_for(0.05, *plan, few) is None
+    pictures = pictures_for(0.05, *plan, few)
+    people = participants_for(0.05, *plan, [(0.15, pictures)])
+    assert pictures > 60 and people < 3 * participants_for(0.05, *plan)
+    widths = []
+    for seed in range(40):
+        low, high = crossed_interval(*(each if n < 2 else [each] for n, each in enumerate(answers(60, 30, seed=seed))))
+        widths.append((high - low) / 2)
+    assert np.mean(np.array(widths) <= 0.05) < 0.1  # Nobody reaches it, as was said.
+    assert np.mean(np.array(widths) <= half_width(60, 0.27, 0.05, 30, few)) >= 0.75
+    assert participants_to_tell(0.2, 0.27, 0.05, 40, pictures=few) is None
+    assert participants_to_tell(0.2, 0.27, 0.05, 40, pictures=[(0.15, 10**4)]) <= 46
 
 
 def test_a_rate_of_none_so_far_is_planned_for_as_a_small_one():
     assert [planning_rate(rate) for rate in (0, 0.27, 1)] == [0.05, 0.27, 0.95]
-    assert participants_for(0.05, planning_rate(0), 0.05, 40) == participants_for(0.05, planning_rate(1), 0.05, 40) == 6
+    assert participants_for(0.05, planning_rate(0), 0.05, 40) == participants_for(0.05, planning_rate(1), 0.05, 40) > 6
     assert participants_to_tell(0, 0.02, 0.05, 40) > 100  # Not by a variance of 0.
 
 
+def test_after_few_answers_the_rate_is_taken_nearer_to_a_half():
+    assert 0.1 < cautious_rate(0.1, 20) < 0.25 and 0.75 < cautious_rate(0.9, 20) < 0.9
+    assert cautious_rate(0.1, 2000) == pytest.approx(0.1, abs=0.01) and cautious_rate(0.45, 20) == 0.5
+    assert cautious_rate(0, 4000) == 0.05
+
+
 def test_resolution_of_protocols():
-    found = resolution(protocol("cyclegan2017"), 23)
-    assert found.trials == 40 and (found.for_5_points, found.for_3_points, found.to_tell) == (23, 63, 43)
-    assert found.half_width == pytest.approx(0.05, abs=0.001)
+    found = resolution(protocol("cyclegan2017"), 30)
+    assert found.trials == 40 and (found.for_5_points, found.for_3_points, found.to_tell) == (30, 73, 44)
+    assert found.half_width == pytest.approx(0.05, abs=0.001) and found.pictures is found.crossed_least is None
+    crossed = resolution(protocol("cyclegan2017"), 30, pictures=[60, 80])
+    assert crossed.pictures == 60 and found.half_width < crossed.crossed_half_width
+    assert 0.04 < crossed.crossed_least < crossed.crossed_half_width and crossed.pictures_for_5_points > 80
     assert resolution(protocol("hype_infinity"), 30).trials == 50  # Of 100, half are fakes.
     assert resolution(protocol("colorization2016"), 30, epochs=3).trials == 36
-    mixed = resolution(protocol("cyclegan2017", epochs_per_session="mixed"), 23, epochs=4)
+    mixed = resolution(protocol("cyclegan2017", epochs_per_session="mixed"), 30, epochs=4)
     assert mixed.trials == 10 and mixed.half_width > found.half_width
     for bad in ({"participants": 0}, {"participants": 5, "rate": 0}, {"participants": 5, "icc": 2}):
         with pytest.raises(StudyError):

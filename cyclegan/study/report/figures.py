@@ -147,25 +147,62 @@ def _epoch(study: Study, counted: pd.DataFrame, epoch: int) -> dict[str, Any]:
         if rows["exposure_marked"].any():
             kept = rows[~rows["exposure_marked"]]
             result["without_marked"] = statistics.clustered_rate(kept["fooled"], kept["participant"])
-    result["participants_needed"] = _needed(study, rate, y, who)
+    result["participants_needed"] = _needed(study, rate, rows)
     if study.protocol.presentation == "single":
         result["total_error"] = _total_error(study, counted, epoch)
     return result
 
 
-def _needed(study: Study, rate: statistics.Rate, values: Any, participants: Any) -> dict[str, Any]:
-    """Return the participants needed for ± 5 and ± 3 points, from the votes so far."""
-    icc = statistics.correlation(values, participants)
-    assumed = icc is None or rate.participants < statistics.MIN_PARTICIPANTS
-    icc = statistics.ASSUMED_CORRELATION if icc is None or assumed else max(0.0, icc)
-    expected = 0.27 if rate.rate is None else statistics.planning_rate(rate.rate)
+def _needed(study: Study, rate: statistics.Rate, rows: pd.DataFrame) -> dict[str, Any]:
+    """Return the participants and pictures needed for ± 5 and ± 3 points, from an epoch's votes so far."""
+    assumed, icc, pictures = _correlations(study, rows)
     trials = statistics.trials_per_epoch(study.protocol, len(study.epochs))
-    needed: dict[str, Any] = {"rate": expected, "correlation": icc, "assumed": assumed, "trials_each": trials}
+    expected, known = 0.27, math.inf
+    if rate.rate is not None and assumed:
+        expected = statistics.cautious_rate(rate.rate, rate.trials / (1 + (trials - 1) * icc))
+    elif rate.rate is not None:
+        expected, known = statistics.planning_rate(rate.rate), rate.participants - 1
+    crossed_known = min([known, *(count - 1 for _, count in pictures)])
+    plan = (expected, icc, trials)
+    needed: dict[str, Any] = {
+        "rate": expected, "correlation": icc, "assumed": assumed, "trials_each": trials,
+        "pictures": min(count for _, count in pictures), "pictures_correlation": sum(each for each, _ in pictures),
+        "crossed_least": statistics.half_width(statistics.MOST, *plan, pictures, crossed_known),
+    }  # fmt: skip
     for points in (5, 3):
-        total = statistics.participants_for(points / 100, expected, icc, trials)
+        width = points / 100
+        total = statistics.participants_for(width, *plan, known=known)
+        # What has been reached needs nobody else, and what hasn't needs somebody.
+        if rate.interval and total is not None and not rate.assumed:
+            reached = (rate.interval[1] - rate.interval[0]) / 2 <= width
+            total = min(total, rate.participants) if reached else max(total, rate.participants + 1)
         needed[f"for_{points}_points"] = total
-        needed[f"still_for_{points}_points"] = max(0, total - rate.participants)
+        needed[f"still_for_{points}_points"] = None if total is None else max(0, total - rate.participants)
+        needed[f"crossed_for_{points}_points"] = statistics.participants_for(width, *plan, pictures, crossed_known)
+        needed[f"pictures_for_{points}_points"] = statistics.pictures_for(width, *plan, pictures, crossed_known)
     return needed
+
+
+def _correlations(study: Study, rows: pd.DataFrame) -> tuple[bool, float, list[tuple[float, int]]]:
+    """Return whether correlations are assumed, that within participants, and those within pictures with their numbers.
+
+    The pictures are those that a study's sessions can show in the test: an epoch's fakes, and the real pictures next to
+    them where these vary on their own.
+    """
+    planned = [len(study.sequences.test_scenes)]
+    columns = ["stimulus"]
+    if study.protocol.presentation != "single" and study.protocol.pairing == "different":
+        planned, columns = [*planned, len(study.sequences.test_reals)], [*columns, "partner"]
+    counts = [max(2, count, rows[column].nunique()) for count, column in zip(planned, columns, strict=True)]
+    icc = statistics.correlation(rows["fooled"], rows["participant"])
+    if icc is None or rows["participant"].nunique() < statistics.MIN_PARTICIPANTS:
+        return True, statistics.ASSUMED_CORRELATION, list(statistics.assumed_pictures(counts))
+    found = [statistics.correlation(rows["fooled"], rows[column]) for column in columns]
+    assumed = statistics.assumed_pictures(counts)
+    pictures = [
+        one if each is None else (max(0.0, each), one[1]) for each, one in zip(found, assumed, strict=True)
+    ]
+    return False, max(0.0, icc), pictures
 
 
 def _total_error(study: Study, counted: pd.DataFrame, epoch: int) -> dict[str, Any]:
@@ -214,26 +251,25 @@ def _contrasts(study: Study, counted: pd.DataFrame) -> list[dict[str, Any]]:
                                  paired=_paired(study), seed=study.seed)
     rates = rows.groupby("epoch")["fooled"].mean()
     trials = statistics.trials_per_epoch(study.protocol, len(study.epochs))
-    icc = _mean_correlation(rows)
+    icc, pictures = _mean_correlations(study, rows)
     return [
         {
             **dataclasses.asdict(contrast),
             "participants_needed": statistics.participants_to_tell(
-                float(rates[contrast.epoch_a]), float(rates[contrast.epoch_b]), icc, trials
+                float(rates[contrast.epoch_a]), float(rates[contrast.epoch_b]), icc, trials, pictures=pictures
             ),
         }
         for contrast in found
     ]
 
 
-def _mean_correlation(rows: pd.DataFrame) -> float:
-    """Return the intra-participant correlation, averaged over epochs; assumed if it can't be estimated."""
-    found = []
-    for _, of_epoch in rows.groupby("epoch"):
-        icc = statistics.correlation(of_epoch["fooled"], of_epoch["participant"])
-        if icc is not None and of_epoch["participant"].nunique() >= statistics.MIN_PARTICIPANTS:
-            found.append(max(0.0, icc))
-    return sum(found) / len(found) if found else statistics.ASSUMED_CORRELATION
+def _mean_correlations(study: Study, rows: pd.DataFrame) -> tuple[float, list[tuple[float, int]]]:
+    """Return the correlations of `_correlations`, averaged over the epochs that can estimate them."""
+    found = [_correlations(study, of_epoch) for _, of_epoch in rows.groupby("epoch")]
+    found = [each for each in found if not each[0]] or found
+    icc = sum(each[1] for each in found) / len(found)
+    roles = zip(*(each[2] for each in found), strict=True)
+    return icc, [(sum(each for each, _ in role) / len(role), min(count for _, count in role)) for role in roles]
 
 
 def _response(study: Study, counted: pd.DataFrame) -> dict[str, Any]:

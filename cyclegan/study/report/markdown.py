@@ -139,19 +139,41 @@ def _realness_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> l
              for e in seen for t in [e["total_error"]]],
         ))  # fmt: skip
     parts += _between_words(report)
-    low, high = statistics.PLANNING_RATES
-    parts.append(
-        f"Participants per {names.kind} to know a rate within ± 5 or ± 3 points (95%), at the observed rate and "
-        f"correlation (a rate below {low:.0%} or above {high:.0%} counts as {low:.0%} or {high:.0%}: a few trials "
-        "can't show how rare the rarer answer is):"
+    return [*parts, *_needed_words(report)]
+
+
+def _needed_words(report: Mapping[str, Any]) -> list[str]:
+    """Return how many participants and pictures the report's precision takes."""
+    names, (low, high) = _names(report), statistics.PLANNING_RATES
+    text = (
+        f"Participants per {names.kind} for a 95% interval of ± 5 or ± 3 points, so that "
+        f"{statistics.ASSURANCE:.0%} of such studies reach it, at the rate and correlation seen so far (a rate below "
+        f"{low:.0%} or above {high:.0%} counts as {low:.0%} or {high:.0%}: a few trials can't show how rare the rarer "
+        "answer is). “Other pictures” is for the crossed interval: only more pictures make it narrower than “at best”. "
+        "The pictures needed for it leave half of the variance to participants."
     )
-    parts.append(_table(
-        [names.kind, "intra-participant correlation", "for ± 5", "still missing", "for ± 3", "still missing"],
-        [[names.short(e["epoch"]), f"{rounded(n['correlation'], '.3f')}{' (assumed)' if n['assumed'] else ''}",
-          n["for_5_points"], n["still_for_5_points"], n["for_3_points"], n["still_for_3_points"]]
-         for e in report["epochs"] for n in [e["participants_needed"]]],
-    ))  # fmt: skip
-    return parts
+    rows = [(names.short(e["epoch"]), e["participants_needed"]) for e in report["epochs"]]
+    for_these = [
+        [name, f"{rounded(n['correlation'], '.3f')}{' (assumed)' if n['assumed'] else ''}",
+         *(_count(n[f"{what}for_{points}_points"]) for points in (5, 3) for what in ("", "still_"))]
+        for name, n in rows
+    ]  # fmt: skip
+    for_others = [
+        [name, n["pictures"], f"± {100 * n['crossed_least']:.1f}",
+         *(_count(n[f"{what}_for_{points}_points"]) for points in (5, 3) for what in ("crossed", "pictures"))]
+        for name, n in rows
+    ]  # fmt: skip
+    return [
+        text,
+        _table([names.kind, "intra-participant correlation", "for ± 5", "still missing", "for ± 3", "still missing"],
+               for_these),
+        _table([f"{names.kind}, other pictures", "pictures", "at best", "participants for ± 5", "pictures needed",
+                "participants for ± 3", "pictures needed"], for_others),
+    ]  # fmt: skip
+
+
+def _count(value: int | None) -> str:
+    return "–" if value is None else str(value)
 
 
 def _between_words(report: Mapping[str, Any]) -> list[str]:
