@@ -284,7 +284,7 @@ def read_study(folder: str | Path) -> Study:
                 folder=folder, found=found,
             )
         values |= {
-            "protocol": Protocol(**values["protocol"]),
+            "protocol": Protocol.from_json(values["protocol"]),
             "domains": tuple(values["domains"]),
             "size": tuple(values["size"]),
             "checkpoints": tuple(PlannedCheckpoint(**c) for c in values["checkpoints"]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import reprlib
 import typing
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,9 @@ PAIRINGS = ("same", "different")
 TAGS = ("blur", "smear", "colour", "missing", "invented", "checkerboard", "other")
 """Faults of a fake that participants can mark, for the task `tag`."""
 MAX_TRIALS = 1000
+FORMERLY: dict[str, Any] = {"results": "open", "planned_participants": 0}
+"""Fields that studies once lacked, with the values that they were played by. study.json holds a field of another value,
+so that an old study keeps its bytes, and with them its id."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,13 @@ class Protocol:
     qualification: float = option(0.0, "part of practice that must be right to continue to the test", least=0, most=1)
     epochs_per_session: str = option("one", "each session judges one epoch, or all of them mixed",
                                      choices=("one", "mixed"))
+    results: str = option(
+        "always_valid", "results before planned_participants: closed: none; always_valid: with intervals that hold "
+        "however often somebody looks, and without tests; open: as at the end",
+        choices=("closed", "always_valid", "open"))
+    planned_participants: int = option(
+        25, "participants planned for each epoch, for whom intervals and tests are made; 0: no plan, with results open",
+        least=0, most=100_000)
     login: str = option("none", "who takes part: anyone with the link, or accounts of Hugging Face",
                         choices=("none", "huggingface"))
     session_hours: int = option(24, "how long after its start a session still takes votes", least=1, most=10_000)
@@ -85,7 +96,11 @@ class Protocol:
             raise StudyError("qualification is for judging real or fake: a preference has no right answer")
 
     def _check_counts(self) -> None:
-        """Raise StudyError if a session would have too few trials of a kind."""
+        """Raise StudyError if a session would have too few trials of a kind, or a plan has no number."""
+        if self.results != "open" and self.planned_participants < 2:
+            raise StudyError("results {results} need planned_participants, 2 or more", results=self.results)
+        if self.results == "always_valid" and self.task != "realness":
+            raise StudyError("results can be always_valid for judging real or fake only: choose closed or open")
         if self.vigilance_pass and not self.counts["vigilance"]:
             raise StudyError("vigilance_pass without a vigilance trial: set vigilance_share")
         once = self.test_trials - self.counts["repeat"]
@@ -108,13 +123,19 @@ class Protocol:
     def label(self) -> str:
         """Its name on pages and in reports: a preset's name alone stands for the preset's own rules."""
         own = PROTOCOLS.get(self.name, self)
-        # Who may take part, and for how long, isn't part of how a paper has collected its judgements.
-        changed = dataclasses.replace(self, login=own.login, session_hours=own.session_hours) != own
+        # Who may take part, for how long, and who sees results, isn't part of how a paper has collected its judgements.
+        same = {name: getattr(own, name) for name in ("login", "session_hours", *FORMERLY)}
+        changed = dataclasses.replace(self, **same) != own
         return f"{self.name}, changed" if changed else self.name
 
     def to_json(self) -> dict[str, Any]:
         """Return the protocol as study.json holds it."""
-        return dataclasses.asdict(self)
+        return {key: v for key, v in dataclasses.asdict(self).items() if key not in FORMERLY or v != FORMERLY[key]}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Protocol:
+        """Return the protocol that `to_json` wrote, or an older version of this program."""
+        return cls(**{**FORMERLY, **values})
 
 
 _PAPERS = {"exposure_ms": 1000, "practice_trials": 10, "test_trials": 40, "presentation": "together"}
@@ -125,10 +146,11 @@ PROTOCOLS: dict[str, Protocol] = {
     "hype_infinity": Protocol(
         "hype_infinity", presentation="single", practice_trials=20, test_trials=100, exposure_ms=0, qualification=0.65,
     ),
-    "pick": Protocol("pick", task="pick", practice_trials=0, exposure_ms=0, epochs_per_session="mixed"),
+    "pick": Protocol("pick", task="pick", practice_trials=0, exposure_ms=0, epochs_per_session="mixed",
+                     results="open"),
     "tag": Protocol(
         "tag", task="tag", presentation="single", practice_trials=0, test_trials=20, exposure_ms=0,
-        epochs_per_session="mixed",
+        epochs_per_session="mixed", results="open",
     ),
 }  # fmt: skip
 """Presets: those of the papers, as far as the papers specify them; docs/study.md lists what they leave open."""

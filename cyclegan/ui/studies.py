@@ -158,6 +158,7 @@ def results(report: Mapping[str, Any], say: words.Speaker) -> str:
     )  # fmt: skip
     simulated = say.html("These are simulated participants, not people.") if report["simulated"] else ""
     notice = f'<p class="notice">{simulated}</p>' if simulated else ""
+    notice += _early(report, say)
     rows = [_result(each) for each in report["epochs"]] if report["protocol"]["task"] == "realness" else []
     first = say("Method") if any(each.get("label") for each in report["epochs"]) else say("Epoch")
     heads = (first, say("Taken for real"), say("95% interval"), "", say("Participants"), say("Trials"))
@@ -167,8 +168,27 @@ def results(report: Mapping[str, Any], say: words.Speaker) -> str:
     return f"{title}{notice}<p>{counts}</p>{table if rows else ''}"
 
 
+def _early(report: Mapping[str, Any], say: words.Speaker) -> str:
+    """Return the HTML of what holds before the planned participants are there; nothing afterwards or without a plan."""
+    plan = report["plan"]
+    if not plan or plan["reached"]:
+        return ""
+    if plan["results"] == "closed":
+        said = say.html(
+            "The results are closed until {planned} participants of each epoch count. Now there are {least}.",
+            planned=plan["participants"], least=plan["least"],
+        )  # fmt: skip
+    else:
+        said = say.html(
+            "The study is planned for {planned} participants of each epoch, and has {least} so far. Until then, the "
+            "intervals are wider, so that they hold however often somebody looks.",
+            planned=plan["participants"], least=plan["least"],
+        )  # fmt: skip
+    return f'<p class="notice">{said}</p>'
+
+
 def _result(epoch: Mapping[str, Any]) -> str:
-    low, high = epoch.get("interval") or (None, None)
+    low, high = epoch.get("interval_always_valid") or epoch.get("interval") or (None, None)
     rate = epoch["fooling_rate"]
     between = "–" if low is None else f"{percent(low)} – {percent(high)}"
     drawn = "" if low is None or rate is None else (

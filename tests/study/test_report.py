@@ -209,6 +209,31 @@ def test_participants_and_pictures_needed():
     assert "so that 80% of such studies reach it" in text and "| epoch, other pictures | pictures | at best |" in text
 
 
+@pytest.mark.parametrize("results", ["closed", "always_valid"])
+def test_before_the_planned_participants_nobody_stops_at_a_lucky_moment(results):
+    study = made_study(epochs=(20, 60), results=results, planned_participants=8)
+    early, late = (reported(study, made_votes(study, people, {20: 0.1, 60: 0.5})) for people in (7, 8))
+    assert early["plan"] == {"results": results, "participants": 8, "least": 7, "reached": False}
+    assert early["participants"]["counted"] == 14 and early["trend"] is None
+    if results == "closed":
+        assert not early["trials"] and not early["contrasts"] and not early["stimuli"]["most"]
+        assert all(e["fooling_rate"] is None for e in early["epochs"])
+        assert "closed until 8 participants per epoch count; now it is 7 at least" in told(early)
+    else:
+        for e in early["epochs"]:
+            (low, high), (inner, outer) = e["interval_always_valid"], e["interval"]
+            assert low < inner < e["fooling_rate"] < outer < high
+        (contrast,) = early["contrasts"]
+        assert contrast["p"] is None and contrast["interval"][0] < 0.4 < contrast["interval"][1]
+        text = told(early)
+        assert "95%, always valid |" in text and "only the always-valid intervals may decide whether to stop" in text
+        assert "permutation test" not in text
+    assert late["plan"]["reached"] and late["trend"]["p"] < 0.01 and late["contrasts"][0]["p"] < 0.01
+    assert late["epochs"][0]["interval_always_valid"] is None and "always valid" not in told(late)
+    votes = made_votes(study, 2, origin="simulated")
+    assert reported(study, votes)["plan"] is None  # Nobody would stop for them.
+
+
 def test_a_plain_sentence_opens_the_report():
     study = made_study(epochs=(20, 40, 60, 80), scenes=200)
     report = reported(study, made_votes(study, 12, {20: 0.1, 40: 0.2, 60: 0.3, 80: 0.6}))

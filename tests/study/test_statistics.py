@@ -14,6 +14,7 @@ from cyclegan.study import statistics
 from cyclegan.study.protocol import TAGS, protocol
 from cyclegan.study.statistics import (
     agreement,
+    always_valid,
     cautious_rate,
     clustered_rate,
     contrasts,
@@ -153,6 +154,34 @@ def test_the_papers_figure_is_their_bootstrap():
     found = paper_figure(y, who, 7)
     assert found.rate == pytest.approx(y.mean()) and found.sd == pytest.approx(np.std(rates), rel=0.05)
     assert found == paper_figure(y, who, 7) and found.sd != paper_figure(y, who, 8).sd
+
+
+@pytest.mark.parametrize(("rate", "person_sd"), [(0.05, 0.8), (0.27, 0.5), (0.5, 0.5)])
+def test_whoever_stops_at_the_first_significant_moment_errs_in_5_percent(rate, person_sd):
+    """A look after each participant. The usual interval errs far more often."""
+    rng, sd = np.random.default_rng(4), person_sd
+    nodes, weights = np.polynomial.hermite_e.hermegauss(31)
+    grid = np.linspace(-6, 3, 2001)
+    means = (weights / weights.sum() * expit(grid[:, None] + sd * nodes)).sum(1)
+    level = grid[np.argmin(abs(means - rate))]
+    wrong = np.zeros(2)
+    for _ in range(60):
+        shares = rng.binomial(40, expit(level + rng.normal(0, sd, 25))) / 40
+        looks = range(2, 26)
+        for n, interval in enumerate((always_valid, lambda *answers: clustered_rate(*answers).interval)):
+            found = (interval(shares[:count], np.arange(count)) for count in looks)
+            wrong[n] += any(not low <= rate <= high for low, high in found)
+    assert wrong[0] <= 4 and wrong[1] >= 7
+
+
+def test_the_always_valid_interval_narrows():
+    y, who, _ = answers(people=60)
+    widths = [np.ptp(always_valid(y[who < n], who[who < n])) for n in (2, 5, 10, 25, 60)]
+    assert widths == sorted(widths, reverse=True) and widths[0] == 1 and widths[-1] < 0.2
+    assert np.ptp(always_valid(y, who, 0.9)) < widths[-1] < np.ptp(always_valid(y, who, 0.99))
+    assert always_valid([1, 0], ["P", "P"]) is always_valid([], []) is None
+    low, high = always_valid(np.zeros(400), np.repeat(np.arange(10), 40))
+    assert 0 < low < 0.01 < high < 0.12
 
 
 # --- planning -----------------------------------------------------------------------------------------------

@@ -43,6 +43,11 @@ def make_report(study: Study, votes: pd.DataFrame, sessions: pd.DataFrame) -> di
     simulated = not people and bool(len(sessions) or len(judged))
     frame = judged[judged["origin"] == origin]
     counted = frame[frame["counted"]]
+    plan = None if simulated else plan_of(study, counted)
+    early = plan["results"] if plan and not plan["reached"] else "open"
+    participants = _participants(study, frame, sessions, origin)
+    if early == "closed":  # Not a figure of theirs, only how many they are.
+        frame, counted = frame.iloc[:0], counted.iloc[:0]
     of_counted = frame[frame["session_id"].isin(counted["session_id"]) & (frame["phase"] == "test")]
     task = study.protocol.task
     report = {
@@ -54,11 +59,12 @@ def make_report(study: Study, votes: pd.DataFrame, sessions: pd.DataFrame) -> di
         },
         "protocol": study.protocol.to_json(),
         "simulated": simulated,
-        "participants": _participants(study, frame, sessions, origin),
+        "participants": participants,
+        "plan": plan,
         "trials": len(counted),
-        "epochs": [_epoch(study, counted, epoch) for epoch in study.epochs],
-        "trend": _trend(study, counted) if task == "realness" else None,
-        "contrasts": _contrasts(study, counted) if task == "realness" else [],
+        "epochs": [_epoch(study, counted, epoch, early) for epoch in study.epochs],
+        "trend": _trend(study, counted) if task == "realness" and early == "open" else None,
+        "contrasts": _contrasts(study, counted, early) if task == "realness" else [],
         "response": _response(study, counted),
         "side_bias": _side_bias(study, counted, of_counted),
         "vigilance": _vigilance(study, frame),
@@ -110,8 +116,23 @@ def _participants(study: Study, frame: pd.DataFrame, sessions: pd.DataFrame, ori
     }
 
 
-def _epoch(study: Study, counted: pd.DataFrame, epoch: int) -> dict[str, Any]:
-    """Return the figures of one epoch."""
+def plan_of(study: Study, counted: pd.DataFrame) -> dict[str, Any] | None:
+    """Return when the protocol gives results, and whether its participants are there; None if it has no plan."""
+    protocol = study.protocol
+    if protocol.results == "open":
+        return None
+    people = counted.groupby("arm")["participant"].nunique()
+    least = min(int(people.get(arm, 0)) for arm in range(len(study.arms)))
+    return {"results": protocol.results, "participants": protocol.planned_participants, "least": least,
+            "reached": least >= protocol.planned_participants}
+
+
+def _epoch(study: Study, counted: pd.DataFrame, epoch: int, early: str) -> dict[str, Any]:
+    """Return the figures of one epoch.
+
+    Args:
+        early: the protocol's `results` if the planned participants aren't there yet.
+    """
     checkpoint = next(c for c in study.checkpoints if c.epoch == epoch)
     rows = counted[counted["fooled"].notna() & (counted["epoch"] == epoch)]
     y, who = rows["fooled"], rows["participant"]
@@ -131,6 +152,7 @@ def _epoch(study: Study, counted: pd.DataFrame, epoch: int) -> dict[str, Any]:
         "interval": rate.interval,
         "interval_assumed": rate.assumed,
         "interval_crossed": None,
+        "interval_always_valid": statistics.always_valid(y, who) if early == "always_valid" else None,
         "paper": statistics.paper_figure(y, who, study.seed),
         "wilson": statistics.wilson_interval(float(y.sum()), len(y)) if len(y) else None,
         "participants": people,
@@ -243,7 +265,11 @@ def _pictures(study: Study, rows: pd.DataFrame) -> list[Any]:
     return [scenes, *([rows["partner"]] if rows["partner"].notna().all() else [])]
 
 
-def _contrasts(study: Study, counted: pd.DataFrame) -> list[dict[str, Any]]:
+def _contrasts(study: Study, counted: pd.DataFrame, early: str) -> list[dict[str, Any]]:
+    """Return the contrasts of epochs; before the planned participants are there, without tests.
+
+    Their intervals then come from the two epochs' always-valid ones, each at half of the error.
+    """
     rows = counted[counted["fooled"].notna()]
     if not len(rows):
         return []
@@ -252,6 +278,11 @@ def _contrasts(study: Study, counted: pd.DataFrame) -> list[dict[str, Any]]:
     rates = rows.groupby("epoch")["fooled"].mean()
     trials = statistics.trials_per_epoch(study.protocol, len(study.epochs))
     icc, pictures = _mean_correlations(study, rows)
+    if early == "always_valid":
+        level = (1 + statistics.LEVEL) / 2
+        bounds = {epoch: statistics.always_valid(of["fooled"], of["participant"], level)
+                  for epoch, of in rows.groupby("epoch")}
+        found = [dataclasses.replace(each, p=None, p_holm=None, interval=_apart(bounds, each)) for each in found]
     return [
         {
             **dataclasses.asdict(contrast),
@@ -261,6 +292,12 @@ def _contrasts(study: Study, counted: pd.DataFrame) -> list[dict[str, Any]]:
         }
         for contrast in found
     ]
+
+
+def _apart(bounds: Mapping[float, Any], contrast: statistics.Contrast) -> tuple[float, float] | None:
+    """Return the bounds of a difference from those of two rates."""
+    a, b = bounds[contrast.epoch_a], bounds[contrast.epoch_b]
+    return (a[0] - b[1], a[1] - b[0]) if a and b else None
 
 
 def _mean_correlations(study: Study, rows: pd.DataFrame) -> tuple[float, list[tuple[float, int]]]:
@@ -450,7 +487,18 @@ def _notes(study: Study, report: Mapping[str, Any]) -> list[str]:
             "with t's quantiles, on the logit scale. ± sd is the papers' figure, the bootstrap's standard deviation, "
             "not an interval. Wilson's interval treats trials as independent, and is too narrow."
         )
-    names = Names(report)
+    plan, names = report["plan"], Names(report)
+    if plan and not plan["reached"]:
+        notes.append(
+            f"The study is planned for {plan['participants']} participants per {names.kind}, and one has "
+            f"{plan['least']} so far. " + (
+                "Until then, its results are closed, so that nobody stops it at a lucky moment."
+                if plan["results"] == "closed" else
+                "Until then, only the always-valid intervals may decide whether to stop: they hold however often "
+                "somebody looks. The others hold for a number of participants that was fixed before. Contrasts have "
+                "always-valid intervals, and no test; the trend comes at the end."
+            )
+        )
     assumed = [names.short(e["epoch"]) for e in report["epochs"] if e["interval_assumed"]]
     if assumed:
         notes.append(

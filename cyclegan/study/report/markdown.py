@@ -31,7 +31,12 @@ def to_markdown(report: Mapping[str, Any], pictures: Mapping[str, str] | None = 
         parts.append(_opening(report))
     parts += ["## Method", _method(report), _who(report)]
     if not report["trials"]:
-        parts.append("No trial counts yet, so there is no figure.")
+        plan = report["plan"]
+        closed = plan and plan["results"] == "closed" and not plan["reached"]
+        parts.append(
+            f"Results are closed until {number_of(plan['participants'], 'participant')} per {_names(report).kind} "
+            f"count; now it is {plan['least']} at least." if closed else "No trial counts yet, so there is no figure."
+        )
     else:
         parts.append("## Results")
         parts += {"realness": _realness_words, "pick": _pick_words, "tag": _tag_words}[task](report, pictures)
@@ -109,6 +114,8 @@ def _realness_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> l
     for e in seen:
         sentence = (f"Fakes of {names.full(e['epoch'])} were taken for real in {_percent(e['fooling_rate'])} of trials "
                     f"(95% interval over participants {_interval(e['interval'])}")
+        if e["interval_always_valid"]:
+            sentence += f"; always valid {_interval(e['interval_always_valid'])}"
         if e["interval_crossed"]:
             sentence += f"; over participants and pictures {_interval(e['interval_crossed'])}"
         sentences.append(f"{sentence}; N = {number_of(e['participants'], 'participant')}, "
@@ -118,10 +125,12 @@ def _realness_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> l
     if missing:
         parts.append(f"No trial counts yet for {names.kind} {', '.join(missing)}.")
     parts += _picture(pictures, "fooling-rate", f"Fooling rate over {names.kind}s")
+    early = any(e["interval_always_valid"] for e in seen)
     parts.append(_table(
-        [names.kind, "fooling rate", "95%, participants", "95%, crossed", "papers' ± sd", "Wilson (naive)",
-         "participants", "trials", "commit"],
-        [[names.short(e["epoch"]), _percent(e["fooling_rate"]), _interval(e["interval"]),
+        [names.kind, "fooling rate", *(["95%, always valid"] if early else []), "95%, participants", "95%, crossed",
+         "papers' ± sd", "Wilson (naive)", "participants", "trials", "commit"],
+        [[names.short(e["epoch"]), _percent(e["fooling_rate"]),
+          *([_interval(e["interval_always_valid"])] if early else []), _interval(e["interval"]),
           _interval(e["interval_crossed"]),
           f"{_percent(e['paper']['rate'])} ± {_percent(e['paper']['sd'])}", _interval(e["wilson"]), e["participants"],
           e["trials"], f"`{e['commit_sha'][:8]}`"] for e in seen],
@@ -193,15 +202,18 @@ def _between_words(report: Mapping[str, Any]) -> list[str]:
         who = f"of each {names.kind}, different people"
         if paired:
             who = f"who judged both {names.kind}s, each compared with themselves"
+        early = any(e["interval_always_valid"] for e in report["epochs"])
         holm = f" Holm's p is corrected for all {len(contrasts)} contrasts." if len(contrasts) > 1 else ""
+        who = f"Two {names.kind}s compared: N counts the participants {who}; "
         parts.append(
-            f"Two {names.kind}s compared: N counts the participants {who}; interval and p are based on them, and hold "
-            "for other people and other pictures. The 95% interval isn't corrected for the number of contrasts. p is a "
-            f"studentised permutation test's.{holm}"
+            f"{who}the 95% interval is always valid, for these pictures." if early else
+            f"{who}interval and p are based on them, and hold for other people and other pictures. The 95% interval "
+            f"isn't corrected for the number of contrasts. p is a studentised permutation test's.{holm}"
         )
         needed = "participants, at most," if paired else f"participants per {names.kind}"
         parts.append(_table(
-            [f"{names.kind}s", "difference (points)", "N", "95%, crossed, uncorrected", "p", "p, Holm", "P(A > B)",
+            [f"{names.kind}s", "difference (points)", "N",
+             "95%, always valid" if early else "95%, crossed, uncorrected", "p", "p, Holm", "P(A > B)",
              f"{needed} for 80% power at the observed difference"],
             [[f"{names.short(c['epoch_a'])} − {names.short(c['epoch_b'])}", rounded(100 * c["difference"], "+.1f"),
               _contrast_n(c), _points(c["interval"]), _p(c["p"]), _p(c["p_holm"]), _percent(c["a_beats_b"]),

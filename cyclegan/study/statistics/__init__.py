@@ -4,6 +4,7 @@
     planning.py    participants that a study needs
     epochs.py      trend and contrasts of epochs
     permutations.py  the test behind them
+    always_valid.py  intervals for those who look before the end
     answers.py     agreement, response times, extreme stimuli
     pairs.py       preferences: Bradley-Terry strengths
     rankings.py    one person's rankings: strengths, and how easily chance has such a leader
@@ -16,6 +17,7 @@ often they cover the truth; see `benchmarks/study_coverage.py`.
 Rates and intervals go from 0 to 1. Everything random is seeded, so the same votes give the same report.
 """
 
+from cyclegan.study.statistics.always_valid import always_valid
 from cyclegan.study.statistics.answers import TOLERANCE_MS, Extreme, Times, agreement, extremes, response_times
 from cyclegan.study.statistics.epochs import Contrast, Trend, contrasts, trend
 from cyclegan.study.statistics.marks import HEAT_CELLS, TagRate, heat, marks_of, tag_rates
@@ -53,9 +55,9 @@ from cyclegan.study.statistics.rates import (
 __all__ = [
     "ASSUMED_CORRELATION", "ASSUMED_STIMULUS_CORRELATION", "ASSURANCE", "HEAT_CELLS", "LEVEL", "MIN_PARTICIPANTS",
     "MOST", "PLANNING_RATES", "PRIOR", "TOLERANCE_MS", "Contrast", "Duel", "Extreme", "PaperFigure", "Preferences",
-    "Rankings", "Rate", "Resolution", "Strength", "TagRate", "Times", "Trend", "agreement", "assumed_pictures",
-    "cautious_rate", "chance", "clustered_rate", "contrasts", "correlation", "crossed_interval", "extremes",
-    "half_width", "heat", "marks_of", "paper_figure", "participants_for", "participants_to_tell", "pictures_for",
-    "planning_rate", "preferences", "rankings", "resolution", "response_times", "tag_rates", "trend",
-    "trials_per_epoch", "wilson_interval",
+    "Rankings", "Rate", "Resolution", "Strength", "TagRate", "Times", "Trend", "agreement", "always_valid",
+    "assumed_pictures", "cautious_rate", "chance", "clustered_rate", "contrasts", "correlation", "crossed_interval",
+    "extremes", "half_width", "heat", "marks_of", "paper_figure", "participants_for", "participants_to_tell",
+    "pictures_for", "planning_rate", "preferences", "rankings", "resolution", "response_times", "tag_rates",
+    "trend", "trials_per_epoch", "wilson_interval",
 ]  # fmt: skip
