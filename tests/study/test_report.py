@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from scipy import stats
 
 from cyclegan.errors import StudyError
 from cyclegan.study import statistics
@@ -329,6 +330,25 @@ def test_single_pictures_give_the_total_error():
         assert ">50%" in svg
 
 
+def test_signal_detection_and_the_mixed_model():
+    study = made_study(preset="hype_infinity", epochs=(20,), scenes=140)
+    votes = made_votes(study, 6, {20: 0.3})
+    report = make_report(study, votes, sessions_of(votes), mixed=True)
+    (e,) = report["epochs"]
+    found, error = e["detection"], e["total_error"]
+    z = [stats.norm.ppf(error[name]["rate"]) for name in ("fakes_for_real", "reals_for_fake")]
+    assert found["participants"] == 6 and found["d_prime"] == pytest.approx(-sum(z), abs=0.2)
+    low, high = found["d_prime_interval"]
+    assert low < found["d_prime"] < high and abs(found["criterion"]) < 0.6
+    model = e["mixed_model"]
+    assert not model["failed"] and model["rate"] == pytest.approx(e["fooling_rate"], abs=0.04)
+    assert len(model["sd"]) == 2
+    text = told(report)
+    assert "| epoch | d′ | 95%, participants | criterion |" in text and "A second opinion: a logistic mixed model" in text
+    report["epochs"][0]["mixed_model"] = {**model, "rate": None, "interval": None, "sd": None, "failed": "all alike"}
+    assert "| 20 | – | – | no fit: all alike |" in told(report)
+
+
 def test_mixed_sessions_compare_people_with_themselves():
     study = made_study(epochs=(20, 60, 100), epochs_per_session="mixed")
     votes = made_votes(study, 12, {20: 0.1, 60: 0.2, 100: 0.5}, person_sd=1.5)
@@ -451,7 +471,7 @@ def test_json_csv_and_parquet(tmp_path):
         (path,) = write_report(study, votes, sessions_of(votes), format, tmp_path / f"report.{format}")
         assert path.is_file()
     report = json.loads((tmp_path / "report.json").read_text())
-    assert report == make_report(study, votes, sessions_of(votes))
+    assert report == make_report(study, votes, sessions_of(votes), mixed=True)
     lines = list(csv.DictReader(io.StringIO((tmp_path / "report.csv").read_text())))
     table = pd.read_parquet(tmp_path / "report.parquet")
     assert len(lines) == len(table) == len(votes) and list(lines[0]) == list(table.columns)

@@ -20,9 +20,11 @@ from cyclegan.study.statistics import (
     contrasts,
     correlation,
     crossed_interval,
+    detection,
     extremes,
     half_width,
     heat,
+    mixed_model,
     pairs,
     paper_figure,
     participants_for,
@@ -485,3 +487,45 @@ def test_tags():
 def test_heat_is_a_share_of_the_boxes():
     grid = np.array(heat([[0, 0, 1, 1], [0, 0, 0.0625, 0.125]]))
     assert grid[0, 0] == 0.75 and grid[7, 7] == 0.5 and grid[0, 1] == 0.5
+
+
+# --- mixed model and signal detection -------------------------------------------------------------------------
+
+
+def test_the_mixed_model_recovers_what_it_was_drawn_from():
+    y, who, what = answers(people=60, trials=60, intercept=-1.1, person_sd=0.5, stimulus_sd=1.0, seed=3)
+    found = mixed_model(y, who, [what])
+    assert not found.failed and found.sd == pytest.approx((0.5, 1.0), rel=0.3)
+    assert found.rate == pytest.approx(y.mean(), abs=0.02)
+    low, high = crossed_interval(y, who, [what])
+    assert found.interval == pytest.approx((low, high), abs=0.03) and found.interval[0] < found.rate < found.interval[1]
+    swapped = mixed_model(1 - y, who, [what])
+    assert swapped.rate == pytest.approx(1 - found.rate, abs=0.005)
+
+
+def test_without_a_fit_the_mixed_model_says_why():
+    y, who, what = answers(people=6, trials=4)
+    assert mixed_model(y, who, [what]).failed == "fewer than 5 participants or pictures"
+    assert mixed_model([], [], [[]]).failed and mixed_model([], [], [[]]).rate is None
+    y, who, what = answers(people=6, trials=6)
+    assert mixed_model(np.zeros(36), who, [what]).failed == "all answers are alike"
+    apart = mixed_model((what < 3).astype(float), who, [what])  # Each picture determines its answers.
+    assert apart.failed == "the fit didn't converge" and apart.interval is apart.sd is None
+
+
+def test_detection_is_that_of_the_shares():
+    said = np.concatenate([np.ones(39), np.zeros(10), np.ones(19), np.zeros(30)])  # Of 49 fakes 39, of 49 reals 19.
+    fake = np.repeat([1, 0], 49)
+    one = detection(said, fake, np.zeros(98))
+    z = stats.norm.ppf
+    assert one.d_prime == pytest.approx(z(0.79) - z(0.39)) and one.criterion == pytest.approx(-(z(0.79) + z(0.39)) / 2)
+    assert one.participants == 1 and one.d_prime_interval is one.criterion_interval is None
+    rng = np.random.default_rng(1)
+    who, fake = np.repeat(np.arange(40), 100), np.tile(np.arange(100) % 2, 40)
+    said = rng.normal(1.5 * fake, 1) > 1.2  # d' of 1.5; the criterion is 1.2 − 0.75.
+    found = detection(said, fake, who)
+    assert found.d_prime == pytest.approx(1.5, abs=0.1) and found.criterion == pytest.approx(0.45, abs=0.05)
+    assert found.d_prime_interval[0] < 1.5 < found.d_prime_interval[1] and found.participants == 40
+    perfect = detection(fake, fake, who)
+    assert 3 < perfect.d_prime < 6 and perfect.criterion == pytest.approx(0) and perfect.d_prime_interval is None
+    assert detection([1, 0], [1, 1], ["P", "Q"]) is detection([], [], []) is None

@@ -15,6 +15,7 @@ import numpy as np
 from cyclegan.errors import number_of
 from cyclegan.study import statistics
 from cyclegan.study.format import Study
+from cyclegan.study.report import planned
 from cyclegan.study.report.judging import excluded_because, judge, known, session_status
 from cyclegan.study.report.names import Names
 
@@ -29,12 +30,15 @@ COUNTING_RULE = (
 )
 
 
-def make_report(study: Study, votes: pd.DataFrame, sessions: pd.DataFrame) -> dict[str, Any]:
+def make_report(
+    study: Study, votes: pd.DataFrame, sessions: pd.DataFrame, *, mixed: bool = False
+) -> dict[str, Any]:
     """Return all figures of a study as plain JSON values; rates and intervals from 0 to 1, times in ms.
 
     Args:
         votes, sessions: as returned by `Store.votes` and `Store.sessions`. Simulated sessions count only if there are
             no others, and the report says so.
+        mixed: also fit a mixed model to each epoch, which takes seconds.
     """
     judged = judge(study, votes)
     people = bool(len(sessions)) and bool((sessions["origin"] == "people").any())
@@ -43,7 +47,7 @@ def make_report(study: Study, votes: pd.DataFrame, sessions: pd.DataFrame) -> di
     simulated = not people and bool(len(sessions) or len(judged))
     frame = judged[judged["origin"] == origin]
     counted = frame[frame["counted"]]
-    plan = None if simulated else plan_of(study, counted)
+    plan = None if simulated else planned.plan_of(study, counted)
     early = plan["results"] if plan and not plan["reached"] else "open"
     participants = _participants(study, frame, sessions, origin)
     if early == "closed":  # Not a figure of theirs, only how many they are.
@@ -62,7 +66,7 @@ def make_report(study: Study, votes: pd.DataFrame, sessions: pd.DataFrame) -> di
         "participants": participants,
         "plan": plan,
         "trials": len(counted),
-        "epochs": [_epoch(study, counted, epoch, early) for epoch in study.epochs],
+        "epochs": [_epoch(study, counted, epoch, early, mixed) for epoch in study.epochs],
         "trend": _trend(study, counted) if task == "realness" and early == "open" else None,
         "contrasts": _contrasts(study, counted, early) if task == "realness" else [],
         "response": _response(study, counted),
@@ -116,18 +120,7 @@ def _participants(study: Study, frame: pd.DataFrame, sessions: pd.DataFrame, ori
     }
 
 
-def plan_of(study: Study, counted: pd.DataFrame) -> dict[str, Any] | None:
-    """Return when the protocol gives results, and whether its participants are there; None if it has no plan."""
-    protocol = study.protocol
-    if protocol.results == "open":
-        return None
-    people = counted.groupby("arm")["participant"].nunique()
-    least = min(int(people.get(arm, 0)) for arm in range(len(study.arms)))
-    return {"results": protocol.results, "participants": protocol.planned_participants, "least": least,
-            "reached": least >= protocol.planned_participants}
-
-
-def _epoch(study: Study, counted: pd.DataFrame, epoch: int, early: str) -> dict[str, Any]:
+def _epoch(study: Study, counted: pd.DataFrame, epoch: int, early: str, mixed: bool) -> dict[str, Any]:
     """Return the figures of one epoch.
 
     Args:
@@ -160,6 +153,8 @@ def _epoch(study: Study, counted: pd.DataFrame, epoch: int, early: str) -> dict[
         "participants_needed": None,
         "without_marked": None,
         "total_error": None,
+        "detection": None,
+        "mixed_model": None,
     }
     if not realness:
         return result
@@ -169,62 +164,22 @@ def _epoch(study: Study, counted: pd.DataFrame, epoch: int, early: str) -> dict[
         if rows["exposure_marked"].any():
             kept = rows[~rows["exposure_marked"]]
             result["without_marked"] = statistics.clustered_rate(kept["fooled"], kept["participant"])
-    result["participants_needed"] = _needed(study, rate, rows)
+    result["participants_needed"] = planned.needed_for(study, rate, rows)
     if study.protocol.presentation == "single":
         result["total_error"] = _total_error(study, counted, epoch)
+        result["detection"] = _detection(counted, epoch)
+    if mixed and len(rows):
+        result["mixed_model"] = statistics.mixed_model(y, who, [rows[column] for column in planned.roles(study)])
     return result
 
 
-def _needed(study: Study, rate: statistics.Rate, rows: pd.DataFrame) -> dict[str, Any]:
-    """Return the participants and pictures needed for ± 5 and ± 3 points, from an epoch's votes so far."""
-    assumed, icc, pictures = _correlations(study, rows)
-    trials = statistics.trials_per_epoch(study.protocol, len(study.epochs))
-    expected, known = 0.27, math.inf
-    if rate.rate is not None and assumed:
-        expected = statistics.cautious_rate(rate.rate, rate.trials / (1 + (trials - 1) * icc))
-    elif rate.rate is not None:
-        expected, known = statistics.planning_rate(rate.rate), rate.participants - 1
-    crossed_known = min([known, *(count - 1 for _, count in pictures)])
-    plan = (expected, icc, trials)
-    needed: dict[str, Any] = {
-        "rate": expected, "correlation": icc, "assumed": assumed, "trials_each": trials,
-        "pictures": min(count for _, count in pictures), "pictures_correlation": sum(each for each, _ in pictures),
-        "crossed_least": statistics.half_width(statistics.MOST, *plan, pictures, crossed_known),
-    }  # fmt: skip
-    for points in (5, 3):
-        width = points / 100
-        total = statistics.participants_for(width, *plan, known=known)
-        # What has been reached needs nobody else, and what hasn't needs somebody.
-        if rate.interval and total is not None and not rate.assumed:
-            reached = (rate.interval[1] - rate.interval[0]) / 2 <= width
-            total = min(total, rate.participants) if reached else max(total, rate.participants + 1)
-        needed[f"for_{points}_points"] = total
-        needed[f"still_for_{points}_points"] = None if total is None else max(0, total - rate.participants)
-        needed[f"crossed_for_{points}_points"] = statistics.participants_for(width, *plan, pictures, crossed_known)
-        needed[f"pictures_for_{points}_points"] = statistics.pictures_for(width, *plan, pictures, crossed_known)
-    return needed
-
-
-def _correlations(study: Study, rows: pd.DataFrame) -> tuple[bool, float, list[tuple[float, int]]]:
-    """Return whether correlations are assumed, that within participants, and those within pictures with their numbers.
-
-    The pictures are those that a study's sessions can show in the test: an epoch's fakes, and the real pictures next to
-    them where these vary on their own.
-    """
-    planned = [len(study.sequences.test_scenes)]
-    columns = ["stimulus"]
-    if study.protocol.presentation != "single" and study.protocol.pairing == "different":
-        planned, columns = [*planned, len(study.sequences.test_reals)], [*columns, "partner"]
-    counts = [max(2, count, rows[column].nunique()) for count, column in zip(planned, columns, strict=True)]
-    icc = statistics.correlation(rows["fooled"], rows["participant"])
-    if icc is None or rows["participant"].nunique() < statistics.MIN_PARTICIPANTS:
-        return True, statistics.ASSUMED_CORRELATION, list(statistics.assumed_pictures(counts))
-    found = [statistics.correlation(rows["fooled"], rows[column]) for column in columns]
-    assumed = statistics.assumed_pictures(counts)
-    pictures = [
-        one if each is None else (max(0.0, each), one[1]) for each, one in zip(found, assumed, strict=True)
-    ]
-    return False, max(0.0, icc), pictures
+def _detection(counted: pd.DataFrame, epoch: int) -> statistics.Detection | None:
+    """Return signal detection of an epoch's fakes among the real pictures of the same sessions."""
+    fakes = (counted["truth"] == "fake") & (counted["epoch"] == epoch)
+    reals = (counted["truth"] == "real") & counted["session_id"].isin(counted.loc[fakes, "session_id"])
+    rows = counted[(fakes | reals) & counted["correct"].notna()]
+    is_fake = (rows["truth"] == "fake").to_numpy()
+    return statistics.detection((rows["correct"] == 1).to_numpy() == is_fake, is_fake, rows["participant"])
 
 
 def _total_error(study: Study, counted: pd.DataFrame, epoch: int) -> dict[str, Any]:
@@ -277,7 +232,7 @@ def _contrasts(study: Study, counted: pd.DataFrame, early: str) -> list[dict[str
                                  paired=_paired(study), seed=study.seed)
     rates = rows.groupby("epoch")["fooled"].mean()
     trials = statistics.trials_per_epoch(study.protocol, len(study.epochs))
-    icc, pictures = _mean_correlations(study, rows)
+    icc, pictures = planned.mean_correlations(study, rows)
     if early == "always_valid":
         level = (1 + statistics.LEVEL) / 2
         bounds = {epoch: statistics.always_valid(of["fooled"], of["participant"], level)
@@ -298,15 +253,6 @@ def _apart(bounds: Mapping[float, Any], contrast: statistics.Contrast) -> tuple[
     """Return the bounds of a difference from those of two rates."""
     a, b = bounds[contrast.epoch_a], bounds[contrast.epoch_b]
     return (a[0] - b[1], a[1] - b[0]) if a and b else None
-
-
-def _mean_correlations(study: Study, rows: pd.DataFrame) -> tuple[float, list[tuple[float, int]]]:
-    """Return the correlations of `_correlations`, averaged over the epochs that can estimate them."""
-    found = [_correlations(study, of_epoch) for _, of_epoch in rows.groupby("epoch")]
-    found = [each for each in found if not each[0]] or found
-    icc = sum(each[1] for each in found) / len(found)
-    roles = zip(*(each[2] for each in found), strict=True)
-    return icc, [(sum(each for each, _ in role) / len(role), min(count for _, count in role)) for role in roles]
 
 
 def _response(study: Study, counted: pd.DataFrame) -> dict[str, Any]:

@@ -147,8 +147,41 @@ def _realness_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> l
               _percent(t["fakes_for_real"]["rate"]), _percent(t["reals_for_fake"]["rate"])]
              for e in seen for t in [e["total_error"]]],
         ))  # fmt: skip
+        parts += _detection_words(seen, names)
+    parts += _mixed_words(seen, names)
     parts += _between_words(report)
     return [*parts, *_needed_words(report)]
+
+
+def _detection_words(seen: Sequence[Mapping[str, Any]], names: Names) -> list[str]:
+    found = [(names.short(e["epoch"]), e["detection"]) for e in seen if e["detection"]]
+    if not found:
+        return []
+    return [
+        "Signal detection, means over participants: d′ is the distance between fakes and real pictures in standard "
+        "deviations, 0 if people can't distinguish them; the criterion is above 0 if they rather answer “real”. Shares "
+        "are corrected log-linearly (Hautus 1995).",
+        _table([names.kind, "d′", "95%, participants", "criterion", "95%, participants", "participants"],
+               [[name, rounded(d["d_prime"], "+.2f"), _numbers(d["d_prime_interval"]), rounded(d["criterion"], "+.2f"),
+                 _numbers(d["criterion_interval"]), d["participants"]] for name, d in found]),
+    ]  # fmt: skip
+
+
+def _mixed_words(seen: Sequence[Mapping[str, Any]], names: Names) -> list[str]:
+    found = [(names.short(e["epoch"]), e["mixed_model"]) for e in seen if e["mixed_model"]]
+    if not found:
+        return []
+    rows = [
+        [name, "–", "–", f"no fit: {m['failed']}"] if m["failed"] else
+        [name, _percent(m["rate"]), _interval(m["interval"]), ", ".join(rounded(sd, ".2f") for sd in m["sd"])]
+        for name, m in found
+    ]  # fmt: skip
+    return [
+        "A second opinion: a logistic mixed model with crossed participants and pictures (maximum likelihood by "
+        "Laplace's approximation). Its rate is for all possible participants and pictures: compare it with the crossed "
+        "interval.",
+        _table([names.kind, "rate", "95%, mixed model", "sd of participants, fakes, reals (logit)"], rows),
+    ]
 
 
 def _needed_words(report: Mapping[str, Any]) -> list[str]:
