@@ -53,6 +53,9 @@ class Protocol:
     qualification: float = option(0.0, "part of practice that must be right to continue to the test", least=0, most=1)
     epochs_per_session: str = option("one", "each session judges one epoch, or all of them mixed",
                                      choices=("one", "mixed"))
+    login: str = option("none", "who takes part: anyone with the link, or accounts of Hugging Face",
+                        choices=("none", "huggingface"))
+    session_hours: int = option(24, "how long after its start a session still takes votes", least=1, most=10_000)
     results: str = option(
         "always_valid", "results before planned_participants: closed: none; always_valid: with intervals that hold "
         "however often somebody looks, and without tests; open: as at the end",
@@ -60,9 +63,6 @@ class Protocol:
     planned_participants: int = option(
         25, "participants planned for each epoch, for whom intervals and tests are made; 0: no plan, with results open",
         least=0, most=100_000)
-    login: str = option("none", "who takes part: anyone with the link, or accounts of Hugging Face",
-                        choices=("none", "huggingface"))
-    session_hours: int = option(24, "how long after its start a session still takes votes", least=1, most=10_000)
 
     def __post_init__(self) -> None:
         # Not `Config.from_json`: it turns 0 into 0.0, which would change the hash of a study that is being played.

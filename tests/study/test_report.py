@@ -344,7 +344,8 @@ def test_signal_detection_and_the_mixed_model():
     assert not model["failed"] and model["rate"] == pytest.approx(e["fooling_rate"], abs=0.04)
     assert len(model["sd"]) == 2
     text = told(report)
-    assert "| epoch | d′ | 95%, participants | criterion |" in text and "A second opinion: a logistic mixed model" in text
+    assert "| epoch | d′ | 95%, participants | criterion |" in text
+    assert "A second opinion: a logistic mixed model" in text
     report["epochs"][0]["mixed_model"] = {**model, "rate": None, "interval": None, "sd": None, "failed": "all alike"}
     assert "| 20 | – | – | no fit: all alike |" in told(report)
 
