@@ -78,10 +78,11 @@ class BlindingReport:
                 "studies"
             )
             if found["pictures"]:
+                pictures = "more" if found["pictures_for_5_points"] is None else found["pictures_for_5_points"]
                 lines.append(
                     f"          for other pictures, too: ± {found['crossed_half_width']:.1%} with the "
-                    f"{found['pictures']} of this study, at best ± {found['crossed_least']:.1%}; ± 5 points takes "
-                    f"{found['pictures_for_5_points']} pictures and about twice as many participants"
+                    f"{found['pictures']} of this study, at best ± {found['crossed_least']:.1%}; ± 5 points with "
+                    f"{pictures}, and about twice as many participants"
                 )
         return "\n".join(lines)
 

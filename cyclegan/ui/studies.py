@@ -175,14 +175,14 @@ def _early(report: Mapping[str, Any], say: words.Speaker) -> str:
         return ""
     if plan["results"] == "closed":
         said = say.html(
-            "The results are closed until {planned} participants of each epoch count. Now there are {least}.",
-            planned=plan["participants"], least=plan["least"],
+            "The results are closed until enough people have judged each epoch: {least} of {planned} so far.",
+            least=plan["least"], planned=plan["participants"],
         )  # fmt: skip
     else:
         said = say.html(
-            "The study is planned for {planned} participants of each epoch, and has {least} so far. Until then, the "
+            "Not as many people as planned have judged each epoch: {least} of {planned} so far. Until then, the "
             "intervals are wider, so that they hold however often somebody looks.",
-            planned=plan["participants"], least=plan["least"],
+            least=plan["least"], planned=plan["participants"],
         )  # fmt: skip
     return f'<p class="notice">{said}</p>'
 

@@ -96,7 +96,7 @@ def _judged(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     plan = report.get("plan")
     if plan and plan["results"] == "closed" and not plan["reached"]:
         raise HubError(
-            "the results of {name} are closed until {planned} participants of each epoch count; now there are {least}",
+            "the results of {name} are closed until as many as planned have judged each epoch: {least} of {planned}",
             name=name, planned=plan["participants"], least=plan["least"],
             remedy=message("publish it when they have taken part"),
         )

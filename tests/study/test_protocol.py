@@ -85,7 +85,7 @@ def test_when_results_are_seen_is_part_of_the_protocol():
     read = Protocol.from_json(old)
     assert (read.results, read.planned_participants) == ("open", 0) and read.to_json() == old
     assert read.label == new.label == "cyclegan2017" and Protocol.from_json(new.to_json()) == new
-    with pytest.raises(StudyError, match="results closed need planned_participants, 2 or more"):
+    with pytest.raises(StudyError, match="results closed need a plan: set planned_participants to 2 or more"):
         protocol("cyclegan2017", results="closed", planned_participants=0)
     with pytest.raises(StudyError, match="always_valid for judging real or fake only"):
         protocol("pick", results="always_valid")

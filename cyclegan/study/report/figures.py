@@ -436,8 +436,8 @@ def _notes(study: Study, report: Mapping[str, Any]) -> list[str]:
     plan, names = report["plan"], Names(report)
     if plan and not plan["reached"]:
         notes.append(
-            f"The study is planned for {plan['participants']} participants per {names.kind}, and one has "
-            f"{plan['least']} so far. " + (
+            f"The study is planned for {number_of(plan['participants'], 'participant')} per {names.kind}, and the one "
+            f"with the fewest has {plan['least']} so far. " + (
                 "Until then, its results are closed, so that nobody stops it at a lucky moment."
                 if plan["results"] == "closed" else
                 "Until then, only the always-valid intervals may decide whether to stop: they hold however often "

@@ -10,7 +10,7 @@ import numpy as np
 from cyclegan.study.statistics.rates import LEVEL, arrays
 
 PRIOR_VARIANCE = 1.0
-"""Of the mixture over distances in standard deviations; it shares out the error over early and late looks."""
+"""Variance of the mixture over distances in standard deviations; a larger one favours early looks."""
 
 
 def always_valid(values: Any, participants: Any, level: float = LEVEL) -> tuple[float, float] | None:
