@@ -453,7 +453,7 @@ def report(args: argparse.Namespace) -> int:
     if args.format == "csv":
         print(csv_of(to_table(votes, study)).decode(), end="")
     else:
-        made = make_report(study, votes, sessions)
+        made = make_report(study, votes, sessions, mixed=True)
         print(to_markdown(made) if args.format == "md" else json.dumps(made, indent=1, ensure_ascii=False))
     return 0
 

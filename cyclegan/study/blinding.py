@@ -248,5 +248,8 @@ def _resolution(study: Study) -> dict[str, Any] | None:
         return None
     from cyclegan.study.statistics import ASSUMED_CORRELATION, resolution
 
-    found = resolution(study.protocol, PARTICIPANTS, epochs=len(study.epochs))
+    pictures = [len(study.sequences.test_scenes)]
+    if study.protocol.presentation != "single" and study.protocol.pairing == "different":
+        pictures.append(len(study.sequences.test_reals))
+    found = resolution(study.protocol, PARTICIPANTS, epochs=len(study.epochs), pictures=pictures)
     return {"participants": PARTICIPANTS, "icc": ASSUMED_CORRELATION, **dataclasses.asdict(found)}

@@ -74,8 +74,16 @@ class BlindingReport:
                 f"resolves: ± {found['half_width']:.1%} with {number_of(found['participants'], 'participant')} per "
                 f"epoch, {number_of(found['trials'], 'trial')} each that count (at a fooling rate of 27% and a "
                 f"correlation within participants of {found['icc']}); ± 5 points with {found['for_5_points']}, ± 3 "
-                f"with {found['for_3_points']}; {found['to_tell']} per epoch can tell 20% from 27%"
+                f"with {found['for_3_points']}; {found['to_tell']} per epoch can tell 20% from 27%; in 80% of such "
+                "studies"
             )
+            if found["pictures"]:
+                pictures = "more" if found["pictures_for_5_points"] is None else found["pictures_for_5_points"]
+                lines.append(
+                    f"          for other pictures, too: ± {found['crossed_half_width']:.1%} with the "
+                    f"{found['pictures']} of this study, at best ± {found['crossed_least']:.1%}; ± 5 points with "
+                    f"{pictures}, and about twice as many participants"
+                )
         return "\n".join(lines)
 
 

@@ -11,14 +11,14 @@ import numpy as np
 from cyclegan.evaluation.scores.people import People
 from cyclegan.study import statistics
 from cyclegan.study.format import Study, find_studies
-from cyclegan.study.report import judge
+from cyclegan.study.report import judge, plan_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 def people_of(study: Study, votes: pd.DataFrame) -> People | None:
-    """Return the answers that count in a study of real or fake; None without any.
+    """Return the answers that count in a study of real or fake; None without any, or while its results are closed.
 
     Args:
         votes: as `cyclegan.study.store.answers` returns them.
@@ -28,7 +28,8 @@ def people_of(study: Study, votes: pd.DataFrame) -> People | None:
     frame = judge(study, votes)
     rows = frame[frame["counted"] & frame["fooled"].notna() & frame["epoch"].notna()]
     simulated = not (frame["origin"] == "people").any()
-    if not len(rows):
+    plan = None if simulated else plan_of(study, frame[frame["counted"]])
+    if not len(rows) or (plan and plan["results"] == "closed" and not plan["reached"]):
         return None
     rates = {}
     for number in study.epochs:

@@ -20,7 +20,7 @@ TAGS = ("blur", "smear", "colour", "missing", "invented", "checkerboard", "other
 MAX_TRIALS = 1000
 FORMERLY: dict[str, Any] = {
     "impossible_most": 1.0, "fast_ms": 0, "one_sided": 0.0, "away_most": 1.0, "guessing_p": 0.0, "show_score": "yes",
-    "address_code": False,
+    "address_code": False, "results": "open", "planned_participants": 0,
 }  # fmt: skip
 """Fields that studies once lacked, with the values that they were played by. study.json holds a field of another value,
 so that an old study keeps its bytes, and with them its id."""
@@ -79,6 +79,13 @@ class Protocol:
         "auto", "show participants at the end how often they were right; auto: not where anyone with the link can take "
         "part again under another name", choices=("auto", "yes", "no"))
     session_hours: int = option(24, "how long after its start a session still takes votes", least=1, most=10_000)
+    results: str = option(
+        "always_valid", "results before planned_participants: closed: none; always_valid: with intervals that hold "
+        "however often somebody looks, and without tests; open: as at the end",
+        choices=("closed", "always_valid", "open"))
+    planned_participants: int = option(
+        25, "participants planned for each epoch, for whom intervals and tests are made; 0: no plan, with results open",
+        least=0, most=100_000)
 
     def __post_init__(self) -> None:
         # Not `Config.from_json`: it turns 0 into 0.0, which would change the hash of a study that is being played.
@@ -112,7 +119,12 @@ class Protocol:
             raise StudyError("qualification is for judging real or fake: a preference has no right answer")
 
     def _check_counts(self) -> None:
-        """Raise StudyError if a session would have too few trials of a kind."""
+        """Raise StudyError if a session would have too few trials of a kind, or a plan has no number."""
+        if self.results != "open" and self.planned_participants < 2:
+            raise StudyError("results {results} need a plan: set planned_participants to 2 or more",
+                             results=self.results)  # fmt: skip
+        if self.results == "always_valid" and self.task != "realness":
+            raise StudyError("results can be always_valid for judging real or fake only: choose closed or open")
         if self.vigilance_pass and not self.counts["vigilance"]:
             raise StudyError("vigilance_pass without a vigilance trial: set vigilance_share")
         once = self.test_trials - self.counts["repeat"]
@@ -135,7 +147,7 @@ class Protocol:
     def label(self) -> str:
         """Its name on pages and in reports: a preset's name alone stands for the preset's own rules."""
         own = PROTOCOLS.get(self.name, self)
-        # Who may take part, for how long, and who counts, isn't part of how a paper has collected its judgements.
+        # Who may take part, for how long, who counts and who sees results isn't how a paper has collected judgements.
         same = {name: getattr(own, name) for name in ("login", "session_hours", "vigilance_pass", *FORMERLY)}
         changed = dataclasses.replace(self, **same) != own
         return f"{self.name}, changed" if changed else self.name
@@ -160,10 +172,11 @@ PROTOCOLS: dict[str, Protocol] = {
         "hype_infinity", presentation="single", practice_trials=20, test_trials=100, exposure_ms=0, qualification=0.65,
         fast_ms=200, one_sided=0.95,
     ),
-    "pick": Protocol("pick", task="pick", practice_trials=0, exposure_ms=0, epochs_per_session="mixed", fast_ms=200),
+    "pick": Protocol("pick", task="pick", practice_trials=0, exposure_ms=0, epochs_per_session="mixed", fast_ms=200,
+                     results="open"),
     "tag": Protocol(
         "tag", task="tag", presentation="single", practice_trials=0, test_trials=20, exposure_ms=0,
-        epochs_per_session="mixed", fast_ms=200,
+        epochs_per_session="mixed", fast_ms=200, results="open",
     ),
 }  # fmt: skip
 """Presets: those of the papers, as far as the papers specify them; docs/study.md lists what they leave open."""

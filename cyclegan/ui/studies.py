@@ -167,6 +167,7 @@ def results(report: Mapping[str, Any], say: words.Speaker) -> str:
     notice = f'<p class="notice">{simulated}</p>' if simulated else ""
     if report["training_pictures"]:
         notice += notices([SEEN], say)
+    notice += _early(report, say)
     rows = [_result(each) for each in report["epochs"]] if report["protocol"]["task"] == "realness" else []
     first = say("Method") if any(each.get("label") for each in report["epochs"]) else say("Epoch")
     heads = (first, say("Taken for real"), say("95% interval"), "", say("Participants"), say("Trials"))
@@ -176,8 +177,27 @@ def results(report: Mapping[str, Any], say: words.Speaker) -> str:
     return f"{title}{notice}<p>{counts}</p>{table if rows else ''}"
 
 
+def _early(report: Mapping[str, Any], say: words.Speaker) -> str:
+    """Return the HTML of what holds before the planned participants are there; nothing afterwards or without a plan."""
+    plan = report["plan"]
+    if not plan or plan["reached"]:
+        return ""
+    if plan["results"] == "closed":
+        said = say.html(
+            "The results are closed until enough people have judged each epoch: {least} of {planned} so far.",
+            least=plan["least"], planned=plan["participants"],
+        )  # fmt: skip
+    else:
+        said = say.html(
+            "Not as many people as planned have judged each epoch: {least} of {planned} so far. Until then, the "
+            "intervals are wider, so that they hold however often somebody looks.",
+            least=plan["least"], planned=plan["participants"],
+        )  # fmt: skip
+    return f'<p class="notice">{said}</p>'
+
+
 def _result(epoch: Mapping[str, Any]) -> str:
-    low, high = epoch.get("interval") or (None, None)
+    low, high = epoch.get("interval_always_valid") or epoch.get("interval") or (None, None)
     rate = epoch["fooling_rate"]
     between = "–" if low is None else f"{percent(low)} – {percent(high)}"
     drawn = "" if low is None or rate is None else (

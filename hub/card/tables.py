@@ -74,8 +74,8 @@ def judged_section(repo_id: str, studies: Sequence[Mapping[str, Any]]) -> str:
     parts = [
         "## Judged by people",
         "The *fooling rate* is the share of trials in which a translation was taken for a real picture"
-        f"{of_pairs}{' where two pictures are compared' if of_pairs and any(single) else ''}. The 95% interval is over "
-        "participants.",
+        f"{of_pairs}{' where two pictures are compared' if of_pairs and any(single) else ''}. Both 95% intervals "
+        "are for other people: the first for these pictures, the second for other pictures of the same kind, too.",
     ]
     if any(single):
         parts.append(
@@ -88,8 +88,10 @@ def judged_section(repo_id: str, studies: Sequence[Mapping[str, Any]]) -> str:
         title = escaped(one_line(str(about.get("title") or ""), about["name"]))
         where = f"https://huggingface.co/{repo_id}/blob/main/{study_file(about['name'])}"
         total = one_by_one and any(_total_error(row) for row in study["epochs"])
-        rows = "\n".join(_judged_row(repo_id, row, total) for row in study["epochs"])
-        heads = ["epoch", "fooling rate", "95% interval", *(["total error"] if total else []), "participants", "trials"]
+        crossed = any(_bounds(row.get("interval_crossed")) != "–" for row in study["epochs"])
+        rows = "\n".join(_judged_row(repo_id, row, crossed=crossed, total=total) for row in study["epochs"])
+        heads = ["epoch", "fooling rate", "95%, these pictures", *(["95%, other pictures"] if crossed else []),
+                 *(["total error"] if total else []), "participants", "trials"]
         parts += [
             f"**{title}**, {escaped(study_way(about))}: {_protocol_words(protocol)} ([all figures]({where})).",
             f"| {' | '.join(heads)} |\n|---|{'---:|' * (len(heads) - 1)}\n{rows}",
@@ -101,29 +103,35 @@ def judged_section(repo_id: str, studies: Sequence[Mapping[str, Any]]) -> str:
 
 def _total_error(row: Mapping[str, Any]) -> str:
     """Return an epoch's total error with its interval; empty if the entry has none, or an invalid one."""
-
-    def share(value: Any) -> bool:
-        return type(value) in (int, float) and 0 <= value <= 1
-
     found = row.get("total_error")
-    if not isinstance(found, dict) or not share(found.get("error")):
+    if not isinstance(found, dict) or not _is_share(found.get("error")):
         return ""
-    bounds = found.get("interval")
-    if not isinstance(bounds, list) or len(bounds) != 2 or not all(map(share, bounds)):
-        return f"{100 * found['error']:.1f}%"
-    return f"{100 * found['error']:.1f}% ({100 * bounds[0]:.1f}% – {100 * bounds[1]:.1f}%)"
+    bounds = _bounds(found.get("interval"))
+    return f"{100 * found['error']:.1f}%" + ("" if bounds == "–" else f" ({bounds})")
 
 
-def _judged_row(repo_id: str, row: Mapping[str, Any], with_total_error: bool) -> str:
+def _judged_row(repo_id: str, row: Mapping[str, Any], *, crossed: bool, total: bool) -> str:
     tag, revision = epoch_name(row["epoch"]), row["revision"]
     shown = tag if revision == tag else f"{tag} at {escaped(one_line(revision[:10], '?'))}"
     # The link leads to the judged revision, even if the tag is now on another. Only a tag or a SHA may be an address.
     if re.fullmatch(r"[\w-]+", revision, re.ASCII):
         shown = f"[{shown}](https://huggingface.co/{repo_id}/tree/{revision})"
-    interval = " – ".join(f"{100 * bound:.1f}%" for bound in row["interval"]) if row.get("interval") else "–"
-    interval += " \\*" if row.get("interval_assumed") is True else ""
-    interval += f" | {_total_error(row) or '–'}" if with_total_error else ""
-    return f"| {shown} | {100 * row['fooling_rate']:.1f}% | {interval} | {row['participants']} | {row['trials']} |"
+    interval = _bounds(row.get("interval")) + (" \\*" if row.get("interval_assumed") is True else "")
+    cells = [shown, f"{100 * row['fooling_rate']:.1f}%", interval]
+    cells += [_bounds(row.get("interval_crossed"))] if crossed else []
+    cells += [_total_error(row) or "–"] if total else []
+    return f"| {' | '.join(cells)} | {row['participants']} | {row['trials']} |"
+
+
+def _bounds(interval: Any) -> str:
+    """Return an interval of shares in percent; a dash for anything else."""
+    if not isinstance(interval, list) or len(interval) != 2 or not all(map(_is_share, interval)):
+        return "–"
+    return " – ".join(f"{100 * bound:.1f}%" for bound in interval)
+
+
+def _is_share(value: Any) -> bool:
+    return type(value) in (int, float) and 0 <= value <= 1
 
 
 _PRESENTATIONS = {

@@ -88,9 +88,18 @@ def _judged(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
             remedy=message("publish a study of real or fake"),
         )
     judged = [
-        {**epoch, "epoch": epoch.get("of_epoch") or epoch["epoch"]}  # A study of several runs numbers its methods.
+        # A study of several runs numbers its methods. Before the planned participants, only one interval is valid.
+        {**epoch, "epoch": epoch.get("of_epoch") or epoch["epoch"],
+         **({"interval": early, "interval_crossed": None} if (early := epoch.get("interval_always_valid")) else {})}
         for epoch in report["epochs"] if epoch.get("fooling_rate") is not None and epoch.get("trials")
     ]  # fmt: skip
+    plan = report.get("plan")
+    if plan and plan["results"] == "closed" and not plan["reached"]:
+        raise HubError(
+            "the results of {name} are closed until as many as planned have judged each epoch: {least} of {planned}",
+            name=name, planned=plan["participants"], least=plan["least"],
+            remedy=message("publish it when they have taken part"),
+        )
     if not judged:
         raise HubError(
             "nobody has judged {name} yet", name=name, remedy=message("publish it after people have taken part")

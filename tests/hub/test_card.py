@@ -237,21 +237,25 @@ def test_no_epochs_and_damaged_entries():
 
 
 def test_the_card_tells_the_total_error_of_single_pictures():
-    rows = [{"epoch": 20, "revision": "epoch-0020", "fooling_rate": 0.4, "interval": [0.3, 0.5], "participants": 9,
-             "trials": 450, "total_error": {"error": 0.25, "interval": [0.2, 0.3]}}]  # fmt: skip
+    rows = [{"epoch": 20, "revision": "epoch-0020", "fooling_rate": 0.4, "interval": [0.3, 0.5],
+             "interval_crossed": [0.28, 0.53], "participants": 9, "trials": 450,
+             "total_error": {"error": 0.25, "interval": [0.2, 0.3]}}]  # fmt: skip
     about = {"name": "made-up", "title": "", "domains": ["maps", "photos"], "direction": "ab"}
     single = {"study": about, "protocol": {"name": "hype_infinity", "presentation": "single"}, "epochs": rows}
     pairs = {"study": about, "protocol": {"presentation": "sequence"}, "epochs": [{**rows[0], "total_error": None}]}
     text = judged_section("alice/maps", [single])
-    assert "| epoch | fooling rate | 95% interval | total error | participants | trials |" in text
-    assert "| 40.0% | 30.0% – 50.0% | 25.0% (20.0% – 30.0%) | 9 | 450 |" in text
-    assert "real picture. The 95% interval" in text and "*total error* is 50% if people can't tell" in text
+    assert "| epoch | fooling rate | 95%, these pictures | 95%, other pictures | total error | participants" in text
+    assert "| 40.0% | 30.0% – 50.0% | 28.0% – 53.0% | 25.0% (20.0% – 30.0%) | 9 | 450 |" in text
+    assert "real picture. Both 95% intervals" in text and "*total error* is 50% if people can't tell" in text
     text = judged_section("alice/maps", [pairs])
     assert "total error" not in text and "; at 50%" in text
     text = judged_section("a/b", [single, pairs])
     assert "at 50%, people can't tell them apart where two pictures are compared" in text
     for damaged in ("x", {"error": "<b>"}, {"error": float("nan")}, None):
         rows[0]["total_error"] = damaged
+        assert "| 40.0% | 30.0% – 50.0% | 28.0% – 53.0% | 9 |" in judged_section("alice/maps", [single])
+    for damaged in ("<b>", [0.1], ["<b>", 1], [0.1, float("nan")], None):
+        rows[0]["interval_crossed"] = damaged
         assert "| 40.0% | 30.0% – 50.0% | 9 |" in judged_section("alice/maps", [single])
 
 

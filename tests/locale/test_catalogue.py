@@ -34,6 +34,7 @@ NAMES = {
     "webm", "x256", "zip",
     "dB", "FCN", "GcGAN", "Inception", "IoU", "NDB", "PSNR", "RMSE",  # Scores.
     "color", "false", "label_domain", "name", "null", "sky", "void",  # In classes.json.
+    "always_valid", "closed", "open", "planned_participants", "results",
 }  # fmt: skip
 """Names that stay as they are in Korean, like flags."""
 KOREAN = catalogue("ko")

@@ -14,8 +14,11 @@ from cyclegan.study.rules import shortest_ms
 
 
 def made_study(folder=None, *, preset="cyclegan2017", epochs=(20,), scenes=60, broken=0, labels=(), **overrides):
-    """A study; with a folder, its pictures are written, too. With labels it is of several runs, each at epoch 8."""
-    rules = protocol(preset, **overrides)
+    """A study; with a folder, its pictures are written, too. With labels it is of several runs, each at epoch 8.
+
+    Its results are open, unless they are named.
+    """
+    rules = protocol(preset, **{"results": "open", **overrides})
     shows = "scene" if rules.pairing == "same" else "photo"  # Unpaired data: of other scenes than the fakes.
     names = [("real", f"{shows}-{n:03d}", None) for n in range(scenes)]
     names += [("fake", f"scene-{n:03d}", epoch) for epoch in epochs for n in range(scenes)]

@@ -76,3 +76,17 @@ def test_the_kinds_of_trials_add_up():
         assert Counter(t.kind for t in trials if t.phase == "test") == p.counts
         assert [t.phase for t in trials] == ["practice"] * 10 + ["test"] * 40
         assert [t.index for t in trials] == list(range(50)) and {t.kind for t in trials[:10]} == {"comparison"}
+
+
+def test_when_results_are_seen_is_part_of_the_protocol():
+    new = protocol("cyclegan2017")
+    assert (new.results, new.planned_participants) == ("always_valid", 25)
+    old = {key: v for key, v in new.to_json().items() if key not in ("results", "planned_participants")}
+    read = Protocol.from_json(old)
+    assert (read.results, read.planned_participants) == ("open", 0) and read.to_json() == old
+    assert read.label == new.label == "cyclegan2017" and Protocol.from_json(new.to_json()) == new
+    with pytest.raises(StudyError, match="results closed need a plan: set planned_participants to 2 or more"):
+        protocol("cyclegan2017", results="closed", planned_participants=0)
+    with pytest.raises(StudyError, match="always_valid for judging real or fake only"):
+        protocol("pick", results="always_valid")
+    assert protocol("pick", results="closed").planned_participants == 25

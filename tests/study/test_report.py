@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from scipy import stats
 
 from cyclegan.errors import StudyError
 from cyclegan.study import statistics
@@ -190,7 +191,48 @@ def test_one_participant_and_never_fooled():
     assert any("all alike or from one participant" in note for note in report["notes"])
     assert "every figure is provisional" in told(report)
     needed = e["participants_needed"]
-    assert needed["rate"] == 0.05 and needed["for_5_points"] == 6 and "below 5% or above 95% counts" in told(report)
+    assert needed["rate"] == 0.05 and needed["for_5_points"] == 3 + needed["still_for_5_points"] > 3
+    assert "below 5% or above 95% counts" in told(report)
+
+
+def test_participants_and_pictures_needed():
+    study = made_study()
+    few, many = (reported(study, made_votes(study, people))["epochs"][0] for people in (4, 40))
+    for e in (few, many):
+        needed, now = e["participants_needed"], e["participants"]
+        assert needed["pictures"] == 50 and needed["crossed_for_5_points"] is None
+        assert needed["pictures_for_5_points"] > 60 and 0.05 < needed["crossed_least"] < 0.12
+        reached = np.ptp(e["interval"]) / 2 <= 0.05
+        assert (needed["still_for_5_points"] == 0) == reached == (needed["for_5_points"] <= now)
+    assert few["participants_needed"]["assumed"] and not many["participants_needed"]["assumed"]
+    assert few["participants_needed"]["still_for_3_points"] > 40
+    text = told(reported(study, made_votes(study, 4)))
+    assert "so that 80% of such studies reach it" in text and "| epoch, other pictures | pictures | at best |" in text
+
+
+@pytest.mark.parametrize("results", ["closed", "always_valid"])
+def test_before_the_planned_participants_nobody_stops_at_a_lucky_moment(results):
+    study = made_study(epochs=(20, 60), results=results, planned_participants=8)
+    early, late = (reported(study, made_votes(study, people, {20: 0.1, 60: 0.5})) for people in (7, 8))
+    assert early["plan"] == {"results": results, "participants": 8, "least": 7, "reached": False}
+    assert early["participants"]["counted"] == 14 and early["trend"] is None
+    if results == "closed":
+        assert not early["trials"] and not early["contrasts"] and not early["stimuli"]["most"]
+        assert all(e["fooling_rate"] is None for e in early["epochs"])
+        assert "closed until 8 participants per epoch count; now it is 7 at least" in told(early)
+    else:
+        for e in early["epochs"]:
+            (low, high), (inner, outer) = e["interval_always_valid"], e["interval"]
+            assert low < inner < e["fooling_rate"] < outer < high
+        (contrast,) = early["contrasts"]
+        assert contrast["p"] is None and contrast["interval"][0] < 0.4 < contrast["interval"][1]
+        text = told(early)
+        assert "95%, always valid |" in text and "only the always-valid intervals may decide whether to stop" in text
+        assert "permutation test" not in text
+    assert late["plan"]["reached"] and late["trend"]["p"] < 0.01 and late["contrasts"][0]["p"] < 0.01
+    assert late["epochs"][0]["interval_always_valid"] is None and "always valid" not in told(late)
+    votes = made_votes(study, 2, origin="simulated")
+    assert reported(study, votes)["plan"] is None  # Nobody would stop for them.
 
 
 def test_a_plain_sentence_opens_the_report():
@@ -286,6 +328,26 @@ def test_single_pictures_give_the_total_error():
         svg = plots(each)["fooling-rate"][0].decode()
         assert ("total error" in svg) is single and ("50%: can't be told from real" in svg) is not single
         assert ">50%" in svg
+
+
+def test_signal_detection_and_the_mixed_model():
+    study = made_study(preset="hype_infinity", epochs=(20,), scenes=140)
+    votes = made_votes(study, 6, {20: 0.3})
+    report = make_report(study, votes, sessions_of(votes), mixed=True)
+    (e,) = report["epochs"]
+    found, error = e["detection"], e["total_error"]
+    z = [stats.norm.ppf(error[name]["rate"]) for name in ("fakes_for_real", "reals_for_fake")]
+    assert found["participants"] == 6 and found["d_prime"] == pytest.approx(-sum(z), abs=0.2)
+    low, high = found["d_prime_interval"]
+    assert low < found["d_prime"] < high and abs(found["criterion"]) < 0.6
+    model = e["mixed_model"]
+    assert not model["failed"] and model["rate"] == pytest.approx(e["fooling_rate"], abs=0.04)
+    assert len(model["sd"]) == 2
+    text = told(report)
+    assert "| epoch | d′ | 95%, participants | criterion |" in text
+    assert "A second opinion: a logistic mixed model" in text
+    report["epochs"][0]["mixed_model"] = {**model, "rate": None, "interval": None, "sd": None, "failed": "all alike"}
+    assert "| 20 | – | – | no fit: all alike |" in told(report)
 
 
 def test_mixed_sessions_compare_people_with_themselves():
@@ -410,7 +472,7 @@ def test_json_csv_and_parquet(tmp_path):
         (path,) = write_report(study, votes, sessions_of(votes), format, tmp_path / f"report.{format}")
         assert path.is_file()
     report = json.loads((tmp_path / "report.json").read_text())
-    assert report == make_report(study, votes, sessions_of(votes))
+    assert report == make_report(study, votes, sessions_of(votes), mixed=True)
     lines = list(csv.DictReader(io.StringIO((tmp_path / "report.csv").read_text())))
     table = pd.read_parquet(tmp_path / "report.parquet")
     assert len(lines) == len(table) == len(votes) and list(lines[0]) == list(table.columns)

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import statsmodels.api as sm
+from scipy import stats
 from scipy.special import expit
 
 from cyclegan.errors import StudyError
@@ -13,17 +14,22 @@ from cyclegan.study import statistics
 from cyclegan.study.protocol import TAGS, protocol
 from cyclegan.study.statistics import (
     agreement,
+    always_valid,
+    cautious_rate,
     clustered_rate,
     contrasts,
     correlation,
     crossed_interval,
+    detection,
     extremes,
     half_width,
     heat,
+    mixed_model,
     pairs,
     paper_figure,
     participants_for,
     participants_to_tell,
+    pictures_for,
     planning_rate,
     preferences,
     rates,
@@ -152,31 +158,104 @@ def test_the_papers_figure_is_their_bootstrap():
     assert found == paper_figure(y, who, 7) and found.sd != paper_figure(y, who, 8).sd
 
 
+@pytest.mark.parametrize(("rate", "person_sd"), [(0.05, 0.8), (0.27, 0.5), (0.5, 0.5)])
+def test_whoever_stops_at_the_first_significant_moment_errs_in_5_percent(rate, person_sd):
+    """A look after each participant. The usual interval errs far more often."""
+    rng, sd = np.random.default_rng(4), person_sd
+    nodes, weights = np.polynomial.hermite_e.hermegauss(31)
+    grid = np.linspace(-6, 3, 2001)
+    means = (weights / weights.sum() * expit(grid[:, None] + sd * nodes)).sum(1)
+    level = grid[np.argmin(abs(means - rate))]
+    wrong = np.zeros(2)
+    for _ in range(60):
+        shares = rng.binomial(40, expit(level + rng.normal(0, sd, 25))) / 40
+        looks = range(2, 26)
+        for n, interval in enumerate((always_valid, lambda *answers: clustered_rate(*answers).interval)):
+            found = (interval(shares[:count], np.arange(count)) for count in looks)
+            wrong[n] += any(not low <= rate <= high for low, high in found)
+    assert wrong[0] <= 4 and wrong[1] >= 7
+
+
+def test_the_always_valid_interval_narrows():
+    y, who, _ = answers(people=60)
+    widths = [np.ptp(always_valid(y[who < n], who[who < n])) for n in (2, 5, 10, 25, 60)]
+    assert widths == sorted(widths, reverse=True) and widths[0] == 1 and widths[-1] < 0.2
+    assert np.ptp(always_valid(y, who, 0.9)) < widths[-1] < np.ptp(always_valid(y, who, 0.99))
+    assert always_valid([1, 0], ["P", "P"]) is always_valid([], []) is None
+    low, high = always_valid(np.zeros(400), np.repeat(np.arange(10), 40))
+    assert 0 < low < 0.01 < high < 0.12
+
+
 # --- planning -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("icc", "five", "three", "tell"), [(0.03, 17, 46, 32), (0.05, 23, 63, 43),
                                                            (0.10, 38, 104, 71)])
 def test_participants_needed(icc, five, three, tell):
-    """The facts' table: 40 trials each, p = .27."""
-    assert participants_for(0.05, 0.27, icc, 40) == five and participants_for(0.03, 0.27, icc, 40) == three
-    assert participants_to_tell(0.20, 0.27, icc, 40) == tell
-    assert half_width(five, 0.27, icc, 40) <= 0.05 < half_width(five - 1, 0.27, icc, 40)
+    """More than the facts' table (40 trials each, p = .27), which takes the normal's quantile and the mean width."""
+    assert five < participants_for(0.05, 0.27, icc, 40) <= 1.4 * five
+    assert three < participants_for(0.03, 0.27, icc, 40) <= 1.25 * three
+    assert tell < participants_to_tell(0.20, 0.27, icc, 40) <= tell + 1
+    enough = participants_for(0.05, 0.27, icc, 40)
+    assert half_width(enough, 0.27, icc, 40) <= 0.05 < half_width(enough - 1, 0.27, icc, 40)
+    assert participants_for(0.05, 0.27, icc, 40, known=9) > enough  # The correlation was estimated from ten people.
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.27, 0.5])
+def test_studies_reach_the_precision_that_ten_participants_promised(rate):
+    """Beta-binomial people; the same ten belong to the study, as in a report."""
+    rng, reached = np.random.default_rng(7), []
+    for _ in range(100):
+        shares = rng.beta(rate * 9, (1 - rate) * 9, 400)  # A correlation of 0.1.
+        means = rng.binomial(40, shares) / 40
+        pilot = (rng.random((10, 40)) < means[:10, None]).astype(float)
+        means[:10] = pilot.mean(1)
+        icc = correlation(pilot.ravel(), np.repeat(np.arange(10), 40))
+        people = participants_for(0.05, planning_rate(pilot.mean()), max(0, icc or 0), 40, known=9)
+        low, high = clustered_rate(means[: max(10, people)], np.arange(max(10, people))).interval
+        reached.append((high - low) / 2 <= 0.05)
+    assert np.mean(reached) >= 0.75
+
+
+def test_few_pictures_limit_the_crossed_interval():
+    plan, few = (0.27, 0.05, 40), [(0.15, 30)]
+    least = half_width(10**5, *plan, few)
+    assert 0.06 < least < 0.08 and participants_for(0.05, *plan, few) is None
+    pictures = pictures_for(0.05, *plan, few)
+    people = participants_for(0.05, *plan, [(0.15, pictures)])
+    assert pictures > 60 and people < 3 * participants_for(0.05, *plan)
+    widths = []
+    for seed in range(40):
+        low, high = crossed_interval(*(each if n < 2 else [each] for n, each in enumerate(answers(60, 30, seed=seed))))
+        widths.append((high - low) / 2)
+    assert np.mean(np.array(widths) <= 0.05) < 0.1  # Nobody reaches it, as was said.
+    assert np.mean(np.array(widths) <= half_width(60, 0.27, 0.05, 30, few)) >= 0.75
+    assert participants_to_tell(0.2, 0.27, 0.05, 40, pictures=few) is None
+    assert participants_to_tell(0.2, 0.27, 0.05, 40, pictures=[(0.15, 10**4)]) <= 46
 
 
 def test_a_rate_of_none_so_far_is_planned_for_as_a_small_one():
     assert [planning_rate(rate) for rate in (0, 0.27, 1)] == [0.05, 0.27, 0.95]
-    assert participants_for(0.05, planning_rate(0), 0.05, 40) == participants_for(0.05, planning_rate(1), 0.05, 40) == 6
+    assert participants_for(0.05, planning_rate(0), 0.05, 40) == participants_for(0.05, planning_rate(1), 0.05, 40) > 6
     assert participants_to_tell(0, 0.02, 0.05, 40) > 100  # Not by a variance of 0.
 
 
+def test_after_few_answers_the_rate_is_taken_nearer_to_a_half():
+    assert 0.1 < cautious_rate(0.1, 20) < 0.25 and 0.75 < cautious_rate(0.9, 20) < 0.9
+    assert cautious_rate(0.1, 2000) == pytest.approx(0.1, abs=0.01) and cautious_rate(0.45, 20) == 0.5
+    assert cautious_rate(0, 4000) == 0.05
+
+
 def test_resolution_of_protocols():
-    found = resolution(protocol("cyclegan2017"), 23)
-    assert found.trials == 40 and (found.for_5_points, found.for_3_points, found.to_tell) == (23, 63, 43)
-    assert found.half_width == pytest.approx(0.05, abs=0.001)
+    found = resolution(protocol("cyclegan2017"), 30)
+    assert found.trials == 40 and (found.for_5_points, found.for_3_points, found.to_tell) == (30, 73, 44)
+    assert found.half_width == pytest.approx(0.05, abs=0.001) and found.pictures is found.crossed_least is None
+    crossed = resolution(protocol("cyclegan2017"), 30, pictures=[60, 80])
+    assert crossed.pictures == 60 and found.half_width < crossed.crossed_half_width
+    assert 0.04 < crossed.crossed_least < crossed.crossed_half_width and crossed.pictures_for_5_points > 80
     assert resolution(protocol("hype_infinity"), 30).trials == 50  # Of 100, half are fakes.
     assert resolution(protocol("colorization2016"), 30, epochs=3).trials == 36
-    mixed = resolution(protocol("cyclegan2017", epochs_per_session="mixed"), 23, epochs=4)
+    mixed = resolution(protocol("cyclegan2017", epochs_per_session="mixed"), 30, epochs=4)
     assert mixed.trials == 10 and mixed.half_width > found.half_width
     for bad in ({"participants": 0}, {"participants": 5, "rate": 0}, {"participants": 5, "icc": 2}):
         with pytest.raises(StudyError):
@@ -238,6 +317,49 @@ def test_contrasts():
         p = sorted(c.p for c in found.values())
         assert sorted(c.p_holm for c in found.values()) == pytest.approx(
             [3 * p[0], max(3 * p[0], 2 * p[1]), max(3 * p[0], 2 * p[1], p[2])])
+
+
+def epochs_of_own_pictures(*, paired, seed, people=15, scenes=30, gap=0.0, person_sd=0.5):
+    """Two epochs, equal over all pictures but for `gap` (logit), whose pictures each have a difficulty of their own."""
+    rng = np.random.default_rng(seed)
+    fakes = rng.normal(0, 1.2, (2, scenes)) + [[0], [gap]]
+    who, scene = (index.ravel() for index in np.indices((people if paired else 2 * people, scenes)))
+    epoch = (who + scene) % 2 if paired else who % 2
+    y = rng.random(len(who)) < expit(-1 + fakes[epoch, scene] + rng.normal(0, person_sd, who.max() + 1)[who])
+    return y.astype(float), who, np.array([20, 60])[epoch], [scene]
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_pictures_difficulty_is_no_difference_of_epochs(paired, monkeypatch):
+    """A small run of benchmarks/study_contrasts.py."""
+    monkeypatch.setattr(rates, "RESAMPLES", 200)
+    found = np.zeros((2, 2))
+    for seed in range(120):
+        y, who, epoch, pictures = epochs_of_own_pictures(paired=paired, seed=seed)
+        tests = [trend(y, who, epoch, given, paired=paired, seed=seed) for given in (pictures, ())]
+        found += [[each.p <= 0.05, not -1e-9 < np.clip(0, *each.interval) < 1e-9] for each in tests]
+    assert np.all(found[0] <= 14)  # 6 are expected; more than 14 in less than 1 of 500 runs.
+    assert paired or found[1, 0] >= 18  # The test that ignores them.
+    assert np.all(found[:, 0] >= found[:, 1]) and np.all(found[:, 0] <= found[:, 1] + 3)  # The interval agrees with p.
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_a_difference_of_epochs_is_found_in_spite_of_their_pictures(paired):
+    y, who, epoch, pictures = epochs_of_own_pictures(paired=paired, seed=1, gap=1.5)
+    (contrast,) = contrasts(y, who, epoch, [*pictures, np.array(pictures[0]) + 100 * epoch], paired=paired, seed=1)
+    assert contrast.p < 0.01 and contrast.interval[0] > 0.03
+    (same,) = contrasts(y, who, epoch, pictures, paired=paired, seed=1)
+    assert contrast == same  # A scene's fakes add nothing to the scene.
+
+
+def test_without_pictures_the_test_exchanges_participants_rates():
+    y, who, epoch, _ = epochs_of_own_pictures(paired=False, seed=3, person_sd=1.5)
+    means = [np.array([y[who == n].mean() for n in np.unique(who[epoch == each])]) for each in (20, 60)]
+    other = stats.permutation_test(means, lambda a, b: a.mean() - b.mean(), n_resamples=9999, rng=1)
+    (contrast,) = contrasts(y, who, epoch, paired=False, seed=3)
+    assert contrast.p == pytest.approx(other.pvalue, abs=0.02) and 0.05 < contrast.p < 0.95
+    low, high = stats.ttest_ind(means[1], means[0], equal_var=False).confidence_interval()
+    assert contrast.interval == pytest.approx((low, high), abs=0.02)
 
 
 def test_epochs_that_too_few_have_judged():
@@ -365,3 +487,45 @@ def test_tags():
 def test_heat_is_a_share_of_the_boxes():
     grid = np.array(heat([[0, 0, 1, 1], [0, 0, 0.0625, 0.125]]))
     assert grid[0, 0] == 0.75 and grid[7, 7] == 0.5 and grid[0, 1] == 0.5
+
+
+# --- mixed model and signal detection -------------------------------------------------------------------------
+
+
+def test_the_mixed_model_recovers_what_it_was_drawn_from():
+    y, who, what = answers(people=60, trials=60, intercept=-1.1, person_sd=0.5, stimulus_sd=1.0, seed=3)
+    found = mixed_model(y, who, [what])
+    assert not found.failed and found.sd == pytest.approx((0.5, 1.0), rel=0.3)
+    assert found.rate == pytest.approx(y.mean(), abs=0.02)
+    low, high = crossed_interval(y, who, [what])
+    assert found.interval == pytest.approx((low, high), abs=0.03) and found.interval[0] < found.rate < found.interval[1]
+    swapped = mixed_model(1 - y, who, [what])
+    assert swapped.rate == pytest.approx(1 - found.rate, abs=0.005)
+
+
+def test_without_a_fit_the_mixed_model_says_why():
+    y, who, what = answers(people=6, trials=4)
+    assert mixed_model(y, who, [what]).failed == "it takes 5 people and pictures of each role"
+    assert mixed_model([], [], [[]]).failed and mixed_model([], [], [[]]).rate is None
+    y, who, what = answers(people=6, trials=6)
+    assert mixed_model(np.zeros(36), who, [what]).failed == "all answers are alike"
+    apart = mixed_model((what < 3).astype(float), who, [what])  # Each picture determines its answers.
+    assert apart.failed == "the fit didn't converge" and apart.interval is apart.sd is None
+
+
+def test_detection_is_that_of_the_shares():
+    said = np.concatenate([np.ones(39), np.zeros(10), np.ones(19), np.zeros(30)])  # Of 49 fakes 39, of 49 reals 19.
+    fake = np.repeat([1, 0], 49)
+    one = detection(said, fake, np.zeros(98))
+    z = stats.norm.ppf
+    assert one.d_prime == pytest.approx(z(0.79) - z(0.39)) and one.criterion == pytest.approx(-(z(0.79) + z(0.39)) / 2)
+    assert one.participants == 1 and one.d_prime_interval is one.criterion_interval is None
+    rng = np.random.default_rng(1)
+    who, fake = np.repeat(np.arange(40), 100), np.tile(np.arange(100) % 2, 40)
+    said = rng.normal(1.5 * fake, 1) > 1.2  # d' of 1.5; the criterion is 1.2 − 0.75.
+    found = detection(said, fake, who)
+    assert found.d_prime == pytest.approx(1.5, abs=0.1) and found.criterion == pytest.approx(0.45, abs=0.05)
+    assert found.d_prime_interval[0] < 1.5 < found.d_prime_interval[1] and found.participants == 40
+    perfect = detection(fake, fake, who)
+    assert 3 < perfect.d_prime < 6 and perfect.criterion == pytest.approx(0) and perfect.d_prime_interval is None
+    assert detection([1, 0], [1, 1], ["P", "Q"]) is detection([], [], []) is None

@@ -2,6 +2,7 @@
 
     judging.py     votes → what each answer means, and whether it counts
     figures.py     judged votes → figures with intervals
+    planned.py     when results are given; participants and pictures that are needed
     markdown.py    figures → sentences and tables
     plots.py       figures → plots, and the sheet of pictures that fooled most and least
     files.py       all of these as files
@@ -11,9 +12,10 @@ from cyclegan.study.report.figures import FORMAT_VERSION, make_report
 from cyclegan.study.report.files import FORMATS, csv_of, write_report
 from cyclegan.study.report.judging import judge, to_table
 from cyclegan.study.report.markdown import escape, to_markdown
+from cyclegan.study.report.planned import plan_of
 from cyclegan.study.report.plots import contact_sheet
 
 __all__ = [
-    "FORMATS", "FORMAT_VERSION", "contact_sheet", "csv_of", "escape", "judge", "make_report", "to_markdown", "to_table",
-    "write_report",
+    "FORMATS", "FORMAT_VERSION", "contact_sheet", "csv_of", "escape", "judge", "make_report", "plan_of", "to_markdown",
+    "to_table", "write_report",
 ]  # fmt: skip

@@ -15,7 +15,7 @@ import numpy as np
 from cyclegan.errors import number_of
 from cyclegan.study import statistics
 from cyclegan.study.format import Study
-from cyclegan.study.report import left_out
+from cyclegan.study.report import left_out, planned
 from cyclegan.study.report.judging import excluded_because, judge, known, session_status
 from cyclegan.study.report.names import Names
 
@@ -35,12 +35,15 @@ NO_SECRET = (
 )
 
 
-def make_report(study: Study, votes: pd.DataFrame, sessions: pd.DataFrame) -> dict[str, Any]:
+def make_report(
+    study: Study, votes: pd.DataFrame, sessions: pd.DataFrame, *, mixed: bool = False
+) -> dict[str, Any]:
     """Return all figures of a study as plain JSON values; rates and intervals from 0 to 1, times in ms.
 
     Args:
         votes, sessions: as returned by `Store.votes` and `Store.sessions`. Simulated sessions count only if there are
             no others, and the report says so.
+        mixed: also fit a mixed model to each epoch, which takes seconds.
     """
     judged = judge(study, votes)
     people = bool(len(sessions)) and bool((sessions["origin"] == "people").any())
@@ -49,6 +52,11 @@ def make_report(study: Study, votes: pd.DataFrame, sessions: pd.DataFrame) -> di
     simulated = not people and bool(len(sessions) or len(judged))
     frame = judged[judged["origin"] == origin]
     counted = frame[frame["counted"]]
+    plan = None if simulated else planned.plan_of(study, counted)
+    early = plan["results"] if plan and not plan["reached"] else "open"
+    participants = _participants(study, frame, sessions, origin)
+    if early == "closed":  # Not a figure of theirs, only how many they are.
+        frame, counted = frame.iloc[:0], counted.iloc[:0]
     of_counted = frame[frame["session_id"].isin(counted["session_id"]) & (frame["phase"] == "test")]
     task = study.protocol.task
     report = {
@@ -61,11 +69,12 @@ def make_report(study: Study, votes: pd.DataFrame, sessions: pd.DataFrame) -> di
         "protocol": study.protocol.to_json(),
         "simulated": simulated,
         "training_pictures": study.split == "train",
-        "participants": _participants(study, frame, sessions, origin),
+        "participants": participants,
+        "plan": plan,
         "trials": len(counted),
-        "epochs": [_epoch(study, counted, epoch) for epoch in study.epochs],
-        "trend": _trend(study, counted) if task == "realness" else None,
-        "contrasts": _contrasts(study, counted) if task == "realness" else [],
+        "epochs": [_epoch(study, counted, epoch, early, mixed) for epoch in study.epochs],
+        "trend": _trend(study, counted) if task == "realness" and early == "open" else None,
+        "contrasts": _contrasts(study, counted, early) if task == "realness" else [],
         "response": _response(study, counted),
         "side_bias": _side_bias(study, counted, of_counted),
         "vigilance": _vigilance(study, frame),
@@ -79,7 +88,8 @@ def make_report(study: Study, votes: pd.DataFrame, sessions: pd.DataFrame) -> di
     report["rules"] = left_out.left_out_by_rule(study, report["participants"]["left_out"])
     report["alike"] = left_out.alike(frame, sessions, origin)
     for each in report["epochs"]:
-        each["with_left_out"] = left_out.rate_with_them(frame, each["epoch"]) if task == "realness" else None
+        shown = task == "realness" and early == "open"
+        each["with_left_out"] = left_out.rate_with_them(frame, each["epoch"]) if shown else None
     report["notes"] = _notes(study, report)
     return _plain(report)
 
@@ -121,8 +131,12 @@ def _participants(study: Study, frame: pd.DataFrame, sessions: pd.DataFrame, ori
     }
 
 
-def _epoch(study: Study, counted: pd.DataFrame, epoch: int) -> dict[str, Any]:
-    """Return the figures of one epoch."""
+def _epoch(study: Study, counted: pd.DataFrame, epoch: int, early: str, mixed: bool) -> dict[str, Any]:
+    """Return the figures of one epoch.
+
+    Args:
+        early: the protocol's `results` if the planned participants aren't there yet.
+    """
     checkpoint = next(c for c in study.checkpoints if c.epoch == epoch)
     rows = counted[counted["fooled"].notna() & (counted["epoch"] == epoch)]
     y, who = rows["fooled"], rows["participant"]
@@ -142,6 +156,7 @@ def _epoch(study: Study, counted: pd.DataFrame, epoch: int) -> dict[str, Any]:
         "interval": rate.interval,
         "interval_assumed": rate.assumed,
         "interval_crossed": None,
+        "interval_always_valid": statistics.always_valid(y, who) if early == "always_valid" else None,
         "paper": statistics.paper_figure(y, who, study.seed),
         "wilson": statistics.wilson_interval(float(y.sum()), len(y)) if len(y) else None,
         "participants": people,
@@ -149,6 +164,8 @@ def _epoch(study: Study, counted: pd.DataFrame, epoch: int) -> dict[str, Any]:
         "participants_needed": None,
         "without_marked": None,
         "total_error": None,
+        "detection": None,
+        "mixed_model": None,
     }
     if not realness:
         return result
@@ -158,25 +175,22 @@ def _epoch(study: Study, counted: pd.DataFrame, epoch: int) -> dict[str, Any]:
         if rows["exposure_marked"].any():
             kept = rows[~rows["exposure_marked"]]
             result["without_marked"] = statistics.clustered_rate(kept["fooled"], kept["participant"])
-    result["participants_needed"] = _needed(study, rate, y, who)
+    result["participants_needed"] = planned.needed_for(study, rate, rows)
     if study.protocol.presentation == "single":
         result["total_error"] = _total_error(study, counted, epoch)
+        result["detection"] = _detection(counted, epoch)
+    if mixed and len(rows):
+        result["mixed_model"] = statistics.mixed_model(y, who, [rows[column] for column in planned.roles(study)])
     return result
 
 
-def _needed(study: Study, rate: statistics.Rate, values: Any, participants: Any) -> dict[str, Any]:
-    """Return the participants needed for ± 5 and ± 3 points, from the votes so far."""
-    icc = statistics.correlation(values, participants)
-    assumed = icc is None or rate.participants < statistics.MIN_PARTICIPANTS
-    icc = statistics.ASSUMED_CORRELATION if icc is None or assumed else max(0.0, icc)
-    expected = 0.27 if rate.rate is None else statistics.planning_rate(rate.rate)
-    trials = statistics.trials_per_epoch(study.protocol, len(study.epochs))
-    needed: dict[str, Any] = {"rate": expected, "correlation": icc, "assumed": assumed, "trials_each": trials}
-    for points in (5, 3):
-        total = statistics.participants_for(points / 100, expected, icc, trials)
-        needed[f"for_{points}_points"] = total
-        needed[f"still_for_{points}_points"] = max(0, total - rate.participants)
-    return needed
+def _detection(counted: pd.DataFrame, epoch: int) -> statistics.Detection | None:
+    """Return signal detection of an epoch's fakes among the real pictures of the same sessions."""
+    fakes = (counted["truth"] == "fake") & (counted["epoch"] == epoch)
+    reals = (counted["truth"] == "real") & counted["session_id"].isin(counted.loc[fakes, "session_id"])
+    rows = counted[(fakes | reals) & counted["correct"].notna()]
+    is_fake = (rows["truth"] == "fake").to_numpy()
+    return statistics.detection((rows["correct"] == 1).to_numpy() == is_fake, is_fake, rows["participant"])
 
 
 def _total_error(study: Study, counted: pd.DataFrame, epoch: int) -> dict[str, Any]:
@@ -207,37 +221,49 @@ def _trend(study: Study, counted: pd.DataFrame) -> Any:
     if study.labels:  # Methods have no order.
         return None
     rows = counted[counted["fooled"].notna()]
-    return statistics.trend(rows["fooled"], rows["participant"], rows["epoch"], paired=_paired(study), seed=study.seed)
+    return statistics.trend(rows["fooled"], rows["participant"], rows["epoch"], _pictures(study, rows),
+                            paired=_paired(study), seed=study.seed)
 
 
-def _contrasts(study: Study, counted: pd.DataFrame) -> list[dict[str, Any]]:
+def _pictures(study: Study, rows: pd.DataFrame) -> list[Any]:
+    """Return what the fakes show, which epochs share, and the real pictures next to them, if there are any."""
+    scenes = [study.by_hash[sha].scene if sha in study.by_hash else sha for sha in rows["stimulus"]]
+    return [scenes, *([rows["partner"]] if rows["partner"].notna().all() else [])]
+
+
+def _contrasts(study: Study, counted: pd.DataFrame, early: str) -> list[dict[str, Any]]:
+    """Return the contrasts of epochs; before the planned participants are there, without tests.
+
+    Their intervals then come from the two epochs' always-valid ones, each at half of the error.
+    """
     rows = counted[counted["fooled"].notna()]
     if not len(rows):
         return []
-    found = statistics.contrasts(rows["fooled"], rows["participant"], rows["epoch"], paired=_paired(study),
-                                 seed=study.seed)
+    found = statistics.contrasts(rows["fooled"], rows["participant"], rows["epoch"], _pictures(study, rows),
+                                 paired=_paired(study), seed=study.seed)
     rates = rows.groupby("epoch")["fooled"].mean()
     trials = statistics.trials_per_epoch(study.protocol, len(study.epochs))
-    icc = _mean_correlation(rows)
+    icc, pictures = planned.mean_correlations(study, rows)
+    if early == "always_valid":
+        level = (1 + statistics.LEVEL) / 2
+        bounds = {epoch: statistics.always_valid(of["fooled"], of["participant"], level)
+                  for epoch, of in rows.groupby("epoch")}
+        found = [dataclasses.replace(each, p=None, p_holm=None, interval=_apart(bounds, each)) for each in found]
     return [
         {
             **dataclasses.asdict(contrast),
             "participants_needed": statistics.participants_to_tell(
-                float(rates[contrast.epoch_a]), float(rates[contrast.epoch_b]), icc, trials
+                float(rates[contrast.epoch_a]), float(rates[contrast.epoch_b]), icc, trials, pictures=pictures
             ),
         }
         for contrast in found
     ]
 
 
-def _mean_correlation(rows: pd.DataFrame) -> float:
-    """Return the intra-participant correlation, averaged over epochs; assumed if it can't be estimated."""
-    found = []
-    for _, of_epoch in rows.groupby("epoch"):
-        icc = statistics.correlation(of_epoch["fooled"], of_epoch["participant"])
-        if icc is not None and of_epoch["participant"].nunique() >= statistics.MIN_PARTICIPANTS:
-            found.append(max(0.0, icc))
-    return sum(found) / len(found) if found else statistics.ASSUMED_CORRELATION
+def _apart(bounds: Mapping[float, Any], contrast: statistics.Contrast) -> tuple[float, float] | None:
+    """Return the bounds of a difference from those of two rates."""
+    a, b = bounds[contrast.epoch_a], bounds[contrast.epoch_b]
+    return (a[0] - b[1], a[1] - b[0]) if a and b else None
 
 
 def _response(study: Study, counted: pd.DataFrame) -> dict[str, Any]:
@@ -419,11 +445,22 @@ def _notes(study: Study, report: Mapping[str, Any]) -> list[str]:
     if study.protocol.task == "realness":
         notes.append(
             "The interval over participants holds for these pictures and other people; the crossed one for other "
-            "people and other pictures of the same kind. Both use cluster-robust variances with t's quantiles, on the "
-            "logit scale. ± sd is the papers' figure, the bootstrap's standard deviation, not an interval. Wilson's "
-            "interval treats trials as independent, and is too narrow."
+            "people and other pictures of the same kind, as do trend and contrasts. Both use cluster-robust variances "
+            "with t's quantiles, on the logit scale. ± sd is the papers' figure, the bootstrap's standard deviation, "
+            "not an interval. Wilson's interval treats trials as independent, and is too narrow."
         )
-    names = Names(report)
+    plan, names = report["plan"], Names(report)
+    if plan and not plan["reached"]:
+        notes.append(
+            f"The study is planned for {number_of(plan['participants'], 'participant')} per {names.kind}, and the one "
+            f"with the fewest has {plan['least']} so far. " + (
+                "Until then, its results are closed, so that nobody stops it at a lucky moment."
+                if plan["results"] == "closed" else
+                "Until then, only the always-valid intervals may decide whether to stop: they hold however often "
+                "somebody looks. The others hold for a number of participants that was fixed before. Contrasts have "
+                "always-valid intervals, and no test; the trend comes at the end."
+            )
+        )
     assumed = [names.short(e["epoch"]) for e in report["epochs"] if e["interval_assumed"]]
     if assumed:
         notes.append(

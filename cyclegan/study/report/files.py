@@ -53,7 +53,7 @@ def write_report(
         else:
             contents[output] = _parquet(table)
     else:
-        report = make_report(study, votes, sessions)
+        report = make_report(study, votes, sessions, mixed=True)
         if format == "json":
             text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
             contents[output] = text.encode()

@@ -36,7 +36,12 @@ def to_markdown(report: Mapping[str, Any], pictures: Mapping[str, str] | None = 
     parts += ["## Method", _method(report), _who(report)]
     parts += left_out.words(report, _names(report), _table, _percent, _interval)
     if not report["trials"]:
-        parts.append("No trial counts yet, so there is no figure.")
+        plan = report["plan"]
+        closed = plan and plan["results"] == "closed" and not plan["reached"]
+        parts.append(
+            f"Results are closed until {number_of(plan['participants'], 'participant')} per {_names(report).kind} "
+            f"count; now it is {plan['least']} at least." if closed else "No trial counts yet, so there is no figure."
+        )
     else:
         parts.append("## Results")
         parts += {"realness": _realness_words, "pick": _pick_words, "tag": _tag_words}[task](report, pictures)
@@ -114,6 +119,8 @@ def _realness_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> l
     for e in seen:
         sentence = (f"Fakes of {names.full(e['epoch'])} were taken for real in {_percent(e['fooling_rate'])} of trials "
                     f"(95% interval over participants {_interval(e['interval'])}")
+        if e["interval_always_valid"]:
+            sentence += f"; always valid {_interval(e['interval_always_valid'])}"
         if e["interval_crossed"]:
             sentence += f"; over participants and pictures {_interval(e['interval_crossed'])}"
         sentences.append(f"{sentence}; N = {number_of(e['participants'], 'participant')}, "
@@ -123,10 +130,12 @@ def _realness_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> l
     if missing:
         parts.append(f"No trial counts yet for {names.kind} {', '.join(missing)}.")
     parts += _picture(pictures, "fooling-rate", f"Fooling rate over {names.kind}s")
+    early = any(e["interval_always_valid"] for e in seen)
     parts.append(_table(
-        [names.kind, "fooling rate", "95%, participants", "95%, crossed", "papers' ± sd", "Wilson (naive)",
-         "participants", "trials", "commit"],
-        [[names.short(e["epoch"]), _percent(e["fooling_rate"]), _interval(e["interval"]),
+        [names.kind, "fooling rate", *(["95%, always valid"] if early else []), "95%, participants", "95%, crossed",
+         "papers' ± sd", "Wilson (naive)", "participants", "trials", "commit"],
+        [[names.short(e["epoch"]), _percent(e["fooling_rate"]),
+          *([_interval(e["interval_always_valid"])] if early else []), _interval(e["interval"]),
           _interval(e["interval_crossed"]),
           f"{_percent(e['paper']['rate'])} ± {_percent(e['paper']['sd'])}", _interval(e["wilson"]), e["participants"],
           e["trials"], f"`{e['commit_sha'][:8]}`"] for e in seen],
@@ -143,20 +152,75 @@ def _realness_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> l
               _percent(t["fakes_for_real"]["rate"]), _percent(t["reals_for_fake"]["rate"])]
              for e in seen for t in [e["total_error"]]],
         ))  # fmt: skip
+        parts += _detection_words(seen, names)
+    parts += _mixed_words(seen, names)
     parts += _between_words(report)
-    low, high = statistics.PLANNING_RATES
-    parts.append(
-        f"Participants per {names.kind} to know a rate within ± 5 or ± 3 points (95%), at the observed rate and "
-        f"correlation (a rate below {low:.0%} or above {high:.0%} counts as {low:.0%} or {high:.0%}: a few trials "
-        "can't show how rare the rarer answer is):"
+    return [*parts, *_needed_words(report)]
+
+
+def _detection_words(seen: Sequence[Mapping[str, Any]], names: Names) -> list[str]:
+    found = [(names.short(e["epoch"]), e["detection"]) for e in seen if e["detection"]]
+    if not found:
+        return []
+    return [
+        "Signal detection, means over participants: d′ is the distance between fakes and real pictures in standard "
+        "deviations, 0 if people can't distinguish them; the criterion is above 0 if they rather answer “real”. Shares "
+        "are corrected log-linearly (Hautus 1995).",
+        _table([names.kind, "d′", "95%, participants", "criterion", "95%, participants", "participants"],
+               [[name, rounded(d["d_prime"], "+.2f"), _numbers(d["d_prime_interval"]), rounded(d["criterion"], "+.2f"),
+                 _numbers(d["criterion_interval"]), d["participants"]] for name, d in found]),
+    ]  # fmt: skip
+
+
+def _mixed_words(seen: Sequence[Mapping[str, Any]], names: Names) -> list[str]:
+    found = [(names.short(e["epoch"]), e["mixed_model"]) for e in seen if e["mixed_model"]]
+    if not found:
+        return []
+    rows = [
+        [name, "–", "–", f"no fit: {m['failed']}"] if m["failed"] else
+        [name, _percent(m["rate"]), _interval(m["interval"]), ", ".join(rounded(sd, ".2f") for sd in m["sd"])]
+        for name, m in found
+    ]  # fmt: skip
+    return [
+        "A second opinion: a logistic mixed model with crossed participants and pictures (maximum likelihood by "
+        "Laplace's approximation). Its rate is for all possible participants and pictures: compare it with the crossed "
+        "interval.",
+        _table([names.kind, "rate", "95%, mixed model", "sd of participants, fakes, reals (logit)"], rows),
+    ]
+
+
+def _needed_words(report: Mapping[str, Any]) -> list[str]:
+    """Return how many participants and pictures the report's precision takes."""
+    names, (low, high) = _names(report), statistics.PLANNING_RATES
+    text = (
+        f"Participants per {names.kind} for a 95% interval of ± 5 or ± 3 points, so that "
+        f"{statistics.ASSURANCE:.0%} of such studies reach it, at the rate and correlation seen so far (a rate below "
+        f"{low:.0%} or above {high:.0%} counts as {low:.0%} or {high:.0%}: a few trials can't show how rare the rarer "
+        "answer is). “Other pictures” is for the crossed interval: only more pictures make it narrower than “at best”. "
+        "The pictures needed for it leave half of the variance to participants."
     )
-    parts.append(_table(
-        [names.kind, "intra-participant correlation", "for ± 5", "still missing", "for ± 3", "still missing"],
-        [[names.short(e["epoch"]), f"{rounded(n['correlation'], '.3f')}{' (assumed)' if n['assumed'] else ''}",
-          n["for_5_points"], n["still_for_5_points"], n["for_3_points"], n["still_for_3_points"]]
-         for e in report["epochs"] for n in [e["participants_needed"]]],
-    ))  # fmt: skip
-    return parts
+    rows = [(names.short(e["epoch"]), e["participants_needed"]) for e in report["epochs"]]
+    for_these = [
+        [name, f"{rounded(n['correlation'], '.3f')}{' (assumed)' if n['assumed'] else ''}",
+         *(_count(n[f"{what}for_{points}_points"]) for points in (5, 3) for what in ("", "still_"))]
+        for name, n in rows
+    ]  # fmt: skip
+    for_others = [
+        [name, n["pictures"], f"± {100 * n['crossed_least']:.1f}",
+         *(_count(n[f"{what}_for_{points}_points"]) for points in (5, 3) for what in ("crossed", "pictures"))]
+        for name, n in rows
+    ]  # fmt: skip
+    return [
+        text,
+        _table([names.kind, "intra-participant correlation", "for ± 5", "still missing", "for ± 3", "still missing"],
+               for_these),
+        _table([f"{names.kind}, other pictures", "pictures", "at best", "participants for ± 5", "pictures needed",
+                "participants for ± 3", "pictures needed"], for_others),
+    ]  # fmt: skip
+
+
+def _count(value: int | None) -> str:
+    return "–" if value is None else str(value)
 
 
 def _between_words(report: Mapping[str, Any]) -> list[str]:
@@ -168,21 +232,26 @@ def _between_words(report: Mapping[str, Any]) -> list[str]:
         steps = f" (95% interval {_points(trend['interval'])})" if trend["interval"] else ""
         parts.append(
             f"From one epoch to the next, the rate {way} by {100 * abs(trend['points_per_step']):.1f} points on average"
-            f"{steps}; permutation test of the trend: p {p}, N = {trend['participants']}."
+            f"{steps}; permutation test of the trend, over participants and pictures: p {p}, "
+            f"N = {trend['participants']}."
         )
     if contrasts := report["contrasts"]:
         paired = contrasts[0]["paired"]
         who = f"of each {names.kind}, different people"
         if paired:
             who = f"who judged both {names.kind}s, each compared with themselves"
+        early = any(e["interval_always_valid"] for e in report["epochs"])
         holm = f" Holm's p is corrected for all {len(contrasts)} contrasts." if len(contrasts) > 1 else ""
+        who = f"Two {names.kind}s compared: N counts the participants {who}; "
         parts.append(
-            f"Two {names.kind}s compared: N counts the participants {who}; interval and p are based on them. The 95% "
-            f"interval isn't corrected for the number of contrasts. p is a permutation test's.{holm}"
+            f"{who}the 95% interval is always valid, for these pictures." if early else
+            f"{who}interval and p are based on them, and hold for other people and other pictures. The 95% interval "
+            f"isn't corrected for the number of contrasts. p is a studentised permutation test's.{holm}"
         )
         needed = "participants, at most," if paired else f"participants per {names.kind}"
         parts.append(_table(
-            [f"{names.kind}s", "difference (points)", "N", "95%, participants, uncorrected", "p", "p, Holm", "P(A > B)",
+            [f"{names.kind}s", "difference (points)", "N",
+             "95%, always valid" if early else "95%, crossed, uncorrected", "p", "p, Holm", "P(A > B)",
              f"{needed} for 80% power at the observed difference"],
             [[f"{names.short(c['epoch_a'])} − {names.short(c['epoch_b'])}", rounded(100 * c["difference"], "+.1f"),
               _contrast_n(c), _points(c["interval"]), _p(c["p"]), _p(c["p_holm"]), _percent(c["a_beats_b"]),

@@ -3,6 +3,10 @@
     rates.py       rates and their intervals; the papers' figure
     planning.py    participants that a study needs
     epochs.py      trend and contrasts of epochs
+    permutations.py  the test behind them
+    always_valid.py  an interval for those who look before the end
+    detection.py   d′ and criterion
+    mixed.py       a logistic mixed model
     answers.py     agreement, response times, extreme stimuli
     pairs.py       preferences: Bradley-Terry strengths
     rankings.py    one person's rankings: strengths, and how easily chance has such a leader
@@ -15,17 +19,25 @@ often they cover the truth; see `benchmarks/study_coverage.py`.
 Rates and intervals go from 0 to 1. Everything random is seeded, so the same votes give the same report.
 """
 
+from cyclegan.study.statistics.always_valid import always_valid
 from cyclegan.study.statistics.answers import TOLERANCE_MS, Extreme, Times, agreement, extremes, response_times
+from cyclegan.study.statistics.detection import Detection, detection
 from cyclegan.study.statistics.epochs import Contrast, Trend, contrasts, trend
 from cyclegan.study.statistics.marks import HEAT_CELLS, TagRate, heat, marks_of, tag_rates
+from cyclegan.study.statistics.mixed import MixedModel, mixed_model
 from cyclegan.study.statistics.pairs import PRIOR, Duel, Preferences, Strength, preferences
 from cyclegan.study.statistics.planning import (
+    ASSURANCE,
     MIN_PARTICIPANTS,
+    MOST,
     PLANNING_RATES,
     Resolution,
+    assumed_pictures,
+    cautious_rate,
     half_width,
     participants_for,
     participants_to_tell,
+    pictures_for,
     planning_rate,
     resolution,
     trials_per_epoch,
@@ -45,10 +57,11 @@ from cyclegan.study.statistics.rates import (
 )
 
 __all__ = [
-    "ASSUMED_CORRELATION", "ASSUMED_STIMULUS_CORRELATION", "HEAT_CELLS", "LEVEL", "MIN_PARTICIPANTS",
-    "PLANNING_RATES", "PRIOR", "TOLERANCE_MS", "Contrast", "Duel", "Extreme", "PaperFigure", "Preferences",
-    "Rankings", "Rate", "Resolution", "Strength", "TagRate", "Times", "Trend", "agreement", "chance",
-    "clustered_rate", "contrasts", "correlation", "crossed_interval", "extremes", "half_width", "heat", "marks_of",
-    "paper_figure", "participants_for", "participants_to_tell", "planning_rate", "preferences", "rankings",
-    "resolution", "response_times", "tag_rates", "trend", "trials_per_epoch", "wilson_interval",
+    "ASSUMED_CORRELATION", "ASSUMED_STIMULUS_CORRELATION", "ASSURANCE", "HEAT_CELLS", "LEVEL", "MIN_PARTICIPANTS",
+    "MOST", "PLANNING_RATES", "PRIOR", "TOLERANCE_MS", "Contrast", "Detection", "Duel", "Extreme", "MixedModel",
+    "PaperFigure", "Preferences", "Rankings", "Rate", "Resolution", "Strength", "TagRate", "Times", "Trend",
+    "agreement", "always_valid", "assumed_pictures", "cautious_rate", "chance", "clustered_rate", "contrasts",
+    "correlation", "crossed_interval", "detection", "extremes", "half_width", "heat", "marks_of", "mixed_model",
+    "paper_figure", "participants_for", "participants_to_tell", "pictures_for", "planning_rate", "preferences",
+    "rankings", "resolution", "response_times", "tag_rates", "trend", "trials_per_epoch", "wilson_interval",
 ]  # fmt: skip

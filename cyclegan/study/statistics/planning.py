@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cyclegan.errors import StudyError
 from cyclegan.study.protocol import Protocol
-from cyclegan.study.statistics.rates import ASSUMED_CORRELATION, LEVEL
+from cyclegan.study.statistics.rates import ASSUMED_CORRELATION, ASSUMED_STIMULUS_CORRELATION, LEVEL
 
 PLANNING_RATES = (0.05, 0.95)
 """Bounds of a rate to plan with; an observed rate outside counts as the nearer bound."""
@@ -15,10 +16,37 @@ MIN_PARTICIPANTS = 10
 """With fewer, the correlation of their answers is assumed, not estimated."""
 
 
-def half_width(participants: int, rate: float, icc: float, trials: float) -> float:
-    """Return ± of a 95% interval for `participants` with `trials` each, by the design effect 1 + (trials − 1) × icc."""
-    design = 1 + (trials - 1) * icc
-    return _z(LEVEL) * math.sqrt(rate * (1 - rate) * design / (participants * trials))
+ASSURANCE = 0.8
+"""Share of studies that should reach the precision which was promised."""
+MOST = 100_000
+"""Participants: a precision that takes more isn't reached."""
+Pictures = Sequence[tuple[float, int]]
+"""For each role of a trial's pictures (the fake, the real one): correlation of the answers to one picture, and the
+number of pictures. Empty: a rate is wanted for these pictures only."""
+
+
+def half_width(
+    participants: int, rate: float, icc: float, trials: float, pictures: Pictures = (), known: float = math.inf
+) -> float:
+    """Return ± of a 95% interval, which ASSURANCE of studies with `participants` of `trials` each don't exceed.
+
+    The variance of a rate is that between participants, that between pictures, and that of the single answers. A study
+    estimates it with as many degrees of freedom as the fewer of participants and pictures, less one, and takes t's
+    quantile for them (Kupper and Hafner, How appropriate are popular sample size formulas?, 1989).
+
+    Args:
+        icc: intra-participant correlation.
+        pictures: for a rate that holds for other pictures, too.
+        known: degrees of freedom from which the correlations were estimated; infinite: they are given.
+    """
+    from scipy.stats import f, t
+
+    answers = participants * trials
+    variance = icc / participants + (1 - icc - sum(each for each, _ in pictures)) / answers
+    variance += sum(each / min(count, answers) for each, count in pictures)
+    freedom = max(1, min([participants, *(count for _, count in pictures)]) - 1)
+    variance *= rate * (1 - rate) * max(1.0, f.ppf(ASSURANCE, freedom, min(known, 1e9)))
+    return min(1.0, float(t.ppf((1 + LEVEL) / 2, freedom)) * math.sqrt(variance))
 
 
 def planning_rate(rate: float) -> float:
@@ -27,31 +55,84 @@ def planning_rate(rate: float) -> float:
     return min(max(rate, low), high)
 
 
-def participants_for(width: float, rate: float, icc: float, trials: float) -> int:
-    """Return the number of participants with `trials` each for a 95% interval of ± `width`."""
-    return max(2, math.ceil(half_width(1, rate, icc, trials) ** 2 / width**2 - 1e-9))
+def cautious_rate(rate: float, answers: float) -> float:
+    """Return the rate to plan with after few answers: the end of its interval of ASSURANCE that is nearer to 50%.
+
+    Args:
+        answers: their number, divided by the design effect.
+    """
+    from statsmodels.stats.proportion import proportion_confint
+
+    low, high = proportion_confint(rate * answers, answers, alpha=2 * (1 - ASSURANCE), method="wilson")
+    return planning_rate(min(max(0.5, float(low)), float(high)))
 
 
-def participants_to_tell(rate_a: float, rate_b: float, icc: float, trials: float, power: float = 0.8) -> int | None:
-    """Return the participants per epoch that distinguish two rates at the 5% level with this power; None if equal.
+def participants_for(
+    width: float, rate: float, icc: float, trials: float, pictures: Pictures = (), known: float = math.inf
+) -> int | None:
+    """Return the participants for a 95% interval of ± `width` in ASSURANCE of studies; None if no number is enough.
+
+    The arguments are those of `half_width`.
+    """
+    return _least(lambda people: half_width(people, rate, icc, trials, pictures, known) <= width)
+
+
+def pictures_for(
+    width: float, rate: float, icc: float, trials: float, pictures: Pictures, known: float = math.inf
+) -> int | None:
+    """Return the pictures of each role that leave half of the variance of ± `width` to participants.
+
+    The arguments are those of `half_width`; of `pictures`, only the correlations are used.
+    """
+
+    def enough(count: int) -> bool:
+        every = [(each, count) for each, _ in pictures]
+        return half_width(MOST, rate, icc, trials, every, known) <= width / math.sqrt(2)
+
+    return _least(enough)
+
+
+def participants_to_tell(
+    rate_a: float, rate_b: float, icc: float, trials: float, power: float = 0.8, pictures: Pictures = ()
+) -> int | None:
+    """Return the participants per epoch that distinguish two rates at the 5% level with this power.
 
     For two groups of people; fewer are enough if the same people judge both epochs. Variances use `planning_rate`; the
     difference is that of the rates themselves.
+
+    Args:
+        pictures: for a difference that holds for other pictures, too.
+
+    Returns:
+        None if the rates are equal, or no number of participants is enough with so few pictures.
     """
-    from scipy.stats import norm
+    from scipy.stats import t
 
     if abs(rate_a - rate_b) < 1e-9:
         return None
-    variance = sum(rate * (1 - rate) for rate in map(planning_rate, (rate_a, rate_b)))
-    z = _z(LEVEL) + float(norm.ppf(power))
-    trials_needed = z**2 * variance / (rate_a - rate_b) ** 2 * (1 + (trials - 1) * icc)
-    return max(2, math.ceil(trials_needed / trials - 1e-9))
+    single = sum(rate * (1 - rate) for rate in map(planning_rate, (rate_a, rate_b)))
+
+    def enough(people: int) -> bool:
+        freedom = max(1, min([2 * people - 2, *(count - 1 for _, count in pictures)]))
+        quantiles = float(t.ppf([(1 + LEVEL) / 2, power], freedom).sum())
+        answers = people * trials
+        variance = icc / people + (1 - icc) / answers + sum(each / min(count, answers) for each, count in pictures)
+        return bool(quantiles**2 * single * variance <= (rate_a - rate_b) ** 2 * (1 + 1e-9))
+
+    return _least(enough)
 
 
-def _z(level: float) -> float:
-    from scipy.stats import norm
-
-    return float(norm.ppf((1 + level) / 2))
+def _least(enough: Callable[[int], bool]) -> int | None:
+    """Return the least number from 2 to MOST that is enough, if all larger ones are; None if none is."""
+    few, many = 1, 2
+    while not enough(many):
+        few, many = many, 2 * many
+        if many > MOST:
+            return None
+    while many - few > 1:
+        middle = (few + many) // 2
+        few, many = (few, middle) if enough(middle) else (middle, many)
+    return many
 
 
 @dataclass(frozen=True)
@@ -59,25 +140,35 @@ class Resolution:
     """Precision of a study, known before anyone has voted."""
 
     half_width: float
-    """± of an epoch's 95% interval, 0 to 1."""
+    """± of an epoch's 95% interval for these pictures, 0 to 1, which ASSURANCE of studies reach."""
     trials: int
     """Trials of one participant that count for one epoch."""
-    for_5_points: int
-    """Participants per epoch for ± 5 points."""
-    for_3_points: int
-    to_tell: int
-    """Participants per epoch that distinguish 20% from 27% at 80% power."""
+    for_5_points: int | None
+    """Participants per epoch for ± 5 points; None if no number is enough."""
+    for_3_points: int | None
+    to_tell: int | None
+    """Participants per epoch that distinguish 20% from 27% at 80% power, for these pictures."""
+    pictures: int | None
+    """Pictures of the role with fewest; None if unknown, and so is what follows."""
+    crossed_half_width: float | None
+    """± with these participants of the interval that holds for other pictures, too."""
+    crossed_least: float | None
+    """± of that interval with any number of participants."""
+    pictures_for_5_points: int | None
+    """Pictures that it takes for ± 5 points and about twice `for_5_points`."""
 
 
 def resolution(
-    protocol: Protocol, participants: int, rate: float = 0.27, icc: float = ASSUMED_CORRELATION, epochs: int = 1
-) -> Resolution:
+    protocol: Protocol, participants: int, rate: float = 0.27, icc: float = ASSUMED_CORRELATION, epochs: int = 1,
+    pictures: Sequence[int] = (),
+) -> Resolution:  # fmt: skip
     """Return the precision that `participants` per epoch reach under a protocol.
 
     Args:
         rate: the expected fooling rate.
         icc: the expected intra-participant correlation.
         epochs: number of the study's epochs, which share a participant's trials if sessions are mixed.
+        pictures: numbers of the fakes of an epoch, and of the real pictures next to them if they vary, too.
 
     Raises:
         StudyError: a number is out of its range.
@@ -87,10 +178,19 @@ def resolution(
     if not 0 < rate < 1 or not 0 <= icc <= 1:
         raise StudyError("the expected rate must be between 0 and 1, and the correlation from 0 to 1")
     trials = trials_per_epoch(protocol, epochs)
+    plan = (rate, icc, trials)
+    every = assumed_pictures(pictures)
     return Resolution(
-        half_width(participants, rate, icc, trials), trials, participants_for(0.05, rate, icc, trials),
-        participants_for(0.03, rate, icc, trials), participants_to_tell(0.20, 0.27, icc, trials) or 0,
+        half_width(participants, *plan), trials, participants_for(0.05, *plan), participants_for(0.03, *plan),
+        participants_to_tell(0.20, 0.27, icc, trials), min(pictures) if pictures else None,
+        half_width(participants, *plan, every) if every else None,
+        half_width(MOST, *plan, every) if every else None, pictures_for(0.05, *plan, every) if every else None,
     )  # fmt: skip
+
+
+def assumed_pictures(counts: Sequence[int]) -> Pictures:
+    """Return numbers of pictures with the correlation that is assumed, of which each role has its part."""
+    return [(ASSUMED_STIMULUS_CORRELATION / len(counts), max(1, count)) for count in counts]
 
 
 def trials_per_epoch(protocol: Protocol, epochs: int) -> int:

@@ -223,6 +223,8 @@ def test_front_matter_that_is_broken_keeps_the_figures_for_later(publish, publis
         ({"simulated": True}, "faces was answered by simulated participants"),
         ({"protocol": {**PROTOCOL, "task": "pick"}}, "faces is a study of the task pick, which gives no fooling rate"),
         ({"epochs": []}, "nobody has judged faces yet"),
+        ({"epochs": [], "plan": {"results": "closed", "participants": 25, "least": 3, "reached": False}},
+         "the results of faces are closed until as many as planned have judged each epoch: 3 of 25"),
         ({"epochs": [make_epoch(1, "ab" * 20, fooling_rate=None, trials=0)]}, "nobody has judged faces yet"),
         ({"epochs": [make_epoch(1, "ab" * 20, "run")]}, "'run' is a folder's name, so nothing was published"),
         ({"epochs": [make_epoch(1, "ab" * 20, fooling_rate=26.8)]}, "the report of faces is damaged"),
@@ -259,6 +261,10 @@ def test_the_report_of_a_study_that_was_played_is_understood(publish, make_run, 
         "started": 6, "completed": 6, "counted": 6,
     }  # fmt: skip
     assert [row["fooling_rate"] for row in entry["epochs"]] == [e["fooling_rate"] for e in report["epochs"]]
+    # 6 of 25 planned participants: only this interval holds now.
+    assert [row["interval"] for row in entry["epochs"]] == [
+        list(e["interval_always_valid"]) for e in report["epochs"]
+    ] and entry["epochs"][0]["interval_crossed"] is None
 
 
 # --- beside a run -------------------------------------------------------------------------------------------

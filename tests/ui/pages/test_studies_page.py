@@ -19,6 +19,7 @@ from cyclegan.checkpoints.sources import LocalSource, Watch
 from cyclegan.errors import StudyError, message
 from cyclegan.study import make
 from cyclegan.study.choice import TooFewPictures
+from cyclegan.study.judged import people_of
 from cyclegan.study.protocol import protocol
 from cyclegan.study.report import make_report
 from cyclegan.study.shelf import KEY_VARIABLE, PREVIEW, Studies
@@ -158,6 +159,24 @@ def test_methods_have_their_names_for_the_owner_alone():
     votes = made_votes(study, participants=6)
     shown = results(make_report(study, votes, sessions_of(votes)), say)
     assert '<th scope="col">Method</th>' in shown and '<th scope="row">&lt;b&gt;pix2pix</th>' in shown
+
+
+def test_before_the_planned_participants_the_page_says_what_holds():
+    for rule, says in (("closed", "closed until enough people"), ("always_valid", "Not as many people as planned")):
+        study = made_study(results=rule, planned_participants=8)
+        votes = made_votes(study, participants=6)
+        report = make_report(study, votes, sessions_of(votes))
+        shown = results(report, words.speaker())
+        assert says in shown and "each epoch: 6 of 8 so far" in shown
+        assert ("<strong>–</strong>" in shown) is (rule == "closed")
+        if rule == "always_valid":
+            low, high = report["epochs"][0]["interval_always_valid"]
+            assert f"{100 * low:.1f}% – {100 * high:.1f}%" in shown
+            assert people_of(study, votes) is not None
+        else:
+            assert people_of(study, votes) is None
+        votes = made_votes(study, participants=8)
+        assert says not in results(make_report(study, votes, sessions_of(votes)), words.speaker())
 
 
 def test_the_reports_pictures_are_on_the_page():
