@@ -98,7 +98,9 @@ class Protocol:
     def _check_counts(self) -> None:
         """Raise StudyError if a session would have too few trials of a kind, or a plan has no number."""
         if self.results != "open" and self.planned_participants < 2:
-            raise StudyError("results {results} need a plan: set planned_participants to 2 or more", results=self.results)
+            raise StudyError(
+                "results {results} need a plan: set planned_participants to 2 or more", results=self.results
+            )
         if self.results == "always_valid" and self.task != "realness":
             raise StudyError("results can be always_valid for judging real or fake only: choose closed or open")
         if self.vigilance_pass and not self.counts["vigilance"]:
