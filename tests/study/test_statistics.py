@@ -505,7 +505,7 @@ def test_the_mixed_model_recovers_what_it_was_drawn_from():
 
 def test_without_a_fit_the_mixed_model_says_why():
     y, who, what = answers(people=6, trials=4)
-    assert mixed_model(y, who, [what]).failed == "it takes 5 people and pictures of each role"
+    assert mixed_model(y, who, [what]).failed == "too few people or pictures: 5 of each are needed"
     assert mixed_model([], [], [[]]).failed and mixed_model([], [], [[]]).rate is None
     y, who, what = answers(people=6, trials=6)
     assert mixed_model(np.zeros(36), who, [what]).failed == "all answers are alike"

@@ -50,7 +50,7 @@ def mixed_model(values: Any, participants: Any, pictures: Sequence[Any]) -> Mixe
     y, factors, _ = arrays(values, [participants, *pictures], None)
     counts = [int(factor.max()) + 1 if len(y) else 0 for factor in factors]
     if min(counts) < LEAST:
-        return MixedModel(None, None, None, f"it takes {LEAST} people and pictures of each role")
+        return MixedModel(None, None, None, f"too few people or pictures: {LEAST} of each are needed")
     if y.min() == y.max():
         return MixedModel(None, None, None, "all answers are alike")
     fit = _Laplace(y, factors, counts)
