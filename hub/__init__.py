@@ -65,14 +65,14 @@ def open_begun(spec: str, *, for_visitors: bool = False) -> CheckpointSource:
 
 
 def open_sources(specs: Sequence[str | Path]) -> tuple[list[CheckpointSource], list[Message | UserError]]:
-    """Return the runs that an app shows, those with epochs first, and what is wrong with some of them.
+    """Return the runs that an app shows, in this order, and what is wrong with some of them.
 
-    A run that is starting, or that can't be read, doesn't stop the others.
+    A run that is starting doesn't stop the others; neither does one that can't be read, which comes last.
 
     Raises:
         CheckpointError: a folder is missing; or no run has a readable checkpoint, and none is starting.
     """
-    usable, starting, others = [], [], []
+    usable, others = [], []
     problems: list[Message | UserError] = []
     for spec in specs:
         source, group = open_source(spec, awaited=True), others
@@ -82,17 +82,17 @@ def open_sources(specs: Sequence[str | Path]) -> tuple[list[CheckpointSource], l
             elif source.problems:
                 reasons = "; ".join(map(str, source.problems))
                 raise CheckpointError("{name} holds no readable checkpoint: {reason}", name=source.name, reason=reasons)
-            elif source.has_begun:
-                group = starting
+            elif source.has_begun:  # Its first epoch may be training.
+                group = usable
             else:
                 open_source(spec)  # Its error explains what a run's folder is.
             problems += source.problems
         except CheckpointError as error:
             problems.append(error)
         group.append(source)
-    if not usable and not starting:
+    if not usable:
         raise problems[0]
-    return [*usable, *starting, *others], problems
+    return usable + others, problems
 
 
 @contextlib.contextmanager

@@ -187,8 +187,9 @@ def config_from_args(args: argparse.Namespace, follow: Mapping[str, Any] | None 
 def _kept(args: argparse.Namespace, followed: Mapping[str, Any]) -> str:
     """Return the flags of followed settings without which the config would be another one."""
     shown = {name: value for name, value in followed.items() if name not in vars(args)}
-    with contextlib.suppress(ConfigError):  # Such as a missing --dataset: all are worth a word.
-        usual = config_from_args(args).to_json()
+    needed = {name: followed[name] for name in ("dataset", "method") if name in followed}
+    with contextlib.suppress(ConfigError):  # All are worth a word then.
+        usual = config_from_args(args, needed).to_json()
         flat = {name: value for group in usual.values() for name, value in group.items()}
         shown = {name: value for name, value in shown.items() if flat.get(name, value) != value}
     return _flag_words({name: value for name, value in shown.items() if value is not None})

@@ -103,7 +103,7 @@ def find_data(config: DataConfig, *, paired: bool = False) -> Splits:
 
 
 def name_domains(config: DataConfig) -> DataConfig:
-    """Return the settings with the domains named as the data set names them, unless the person chose names.
+    """Return the settings with the domains named as the data set names them, where the person chose no name.
 
     Two folders such as train/horse and train/zebra have names, and the two values of a label in metadata.csv.
 
@@ -111,7 +111,7 @@ def name_domains(config: DataConfig) -> DataConfig:
         DataError: a folder can't be listed, or its metadata can't be read.
     """
     default, text = DataConfig(), config.dataset.strip()
-    chosen = (config.domain_a, config.domain_b) != (default.domain_a, default.domain_b)
+    chosen = config.domain_a != default.domain_a and config.domain_b != default.domain_b
     try:
         root = Path(text).expanduser()
         if chosen or not text or not root.is_dir() or {"traina", "trainb"} & set(subfolders(root)) or has_table(root):
@@ -125,7 +125,10 @@ def name_domains(config: DataConfig) -> DataConfig:
     else:
         return config
     a, b = (os.fsencode(name).decode(errors="replace") for name in (a, b))  # Of any encoding on the disk.
-    return dataclasses.replace(config, domain_a=a, domain_b=b)
+    return dataclasses.replace(
+        config, domain_a=a if config.domain_a == default.domain_a else config.domain_a,
+        domain_b=b if config.domain_b == default.domain_b else config.domain_b,
+    )  # fmt: skip
 
 
 def _explained(problem: Message | UserError) -> DataError:

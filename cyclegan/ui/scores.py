@@ -216,6 +216,14 @@ def nothing(runs: Mapping[str, CheckpointSource], say: words.Speaker, *, own: bo
     return f'<p>{said}</p><ul class="to-copy">{to_copy("", shlex.join(command), say)}</ul>'
 
 
+def unmeasured(name: str, source: CheckpointSource, *, own: bool) -> Message:
+    """Return the sentence for a run without scores next to runs that have some."""
+    command = shlex.join(["python", "-m", "cyclegan", "evaluate", _to_name(source, own), "--epochs", "all"])
+    return message(
+        "{run} has no scores yet: measure them with {command}, then press Refresh", run=name, command=command
+    )
+
+
 def _to_name(source: CheckpointSource, own: bool) -> str:
     """Return a run as the command line takes it: USER/NAME, or a folder as seen from the app's."""
     if not isinstance(source, LocalSource):

@@ -169,7 +169,7 @@ def test_their_names_are_the_domains_unless_others_were_chosen(root):
         return config.domain_a, config.domain_b
 
     assert names() == ("day", "night")
-    assert names(domain_a="sun") == ("sun", "B") and names(domain_b="moon") == ("A", "moon")
+    assert names(domain_a="sun") == ("sun", "night") and names(domain_b="moon") == ("day", "moon")
     root.pictures("trainA").pictures("trainB")
     assert names() == ("A", "B")
     for dataset in ("streets", "user/name", "", "~nobody/x", "a\0b"):

