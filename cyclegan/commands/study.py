@@ -82,7 +82,16 @@ def add_study_commands(add_command: Callable[..., argparse.ArgumentParser]) -> N
     sub.add_argument("--stimulus_sd", type=_sd, default=0.0, metavar="X",
                      help="how much stimuli differ: standard deviation on the logit scale")
     sub.add_argument("--seed", type=int, default=0, metavar="N", help="seed of everything that the participants do")
-    sub.add_argument("--replace", action="store_true", help="erase the simulated participants of an earlier run first")
+    for name, about_them in (
+        ("spammers", "always give the same answer"), ("bots", "answer at random before a picture can have been seen"),
+        ("drop_outs", "leave within the test"), ("side_bias", "often choose the same side without looking"),
+    ):  # fmt: skip
+        sub.add_argument(f"--{name}", type=share, default=0.0, metavar="SHARE",
+                         help=f"part of the participants, 0 to 1, who {about_them}")
+    again = sub.add_mutually_exclusive_group()
+    again.add_argument("--replace", action="store_true",
+                       help="erase the simulated participants of an earlier run first")
+    again.add_argument("--resume", action="store_true", help="continue a run of the same flags that was stopped")
 
     sub = about("report", report, "print the results", votes=True)
     sub.add_argument("--format", default="md", choices=REPORT_FORMATS,
@@ -368,6 +377,7 @@ def invite(args: argparse.Namespace) -> int:
 
 def simulate(args: argparse.Namespace) -> int:
     """Let synthetic participants take part."""
+    from cyclegan.study.simulate import BEHAVIOURS
     from cyclegan.study.simulate import simulate as simulate_study
 
     study = read_study(args.study)
@@ -375,7 +385,8 @@ def simulate(args: argparse.Namespace) -> int:
     with progress_bar(desc="Simulating", total=total, unit="participant", delay=0.5) as bar:
         done = simulate_study(
             study, participants=total, fooling=args.fooling, icc=args.icc, stimulus_sd=args.stimulus_sd,
-            seed=args.seed, replace=args.replace, progress=bar.update,
+            seed=args.seed, replace=args.replace, resume=args.resume, progress=bar.update,
+            behaviours={name: value for name in BEHAVIOURS if (value := getattr(args, name))},
         )  # fmt: skip
     comparisons = number_of(done.comparisons, "trial")
     rate = "" if done.fooling_rate is None else f", fooled in {done.fooling_rate:.1%} of {comparisons}"

@@ -2,7 +2,8 @@
 
 Each one has an individual rate of being fooled, drawn from a beta distribution, so that their answers correlate as
 people's do (beta-binomial; Griffiths 1973). They know what is real as nobody else can: by the SHA-256 of the served
-picture, looked up in the study's folder. Their actions follow from the seed alone, however fast the server is.
+picture, looked up in the study's folder. Their actions follow from the seed alone, however fast the server is, and
+however often they were stopped and continued. Some can be bad participants, to see what the rules leave out.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ import ssl
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import httpx
@@ -35,6 +37,7 @@ from cyclegan.errors import StudyError
 from cyclegan.study import rules
 from cyclegan.study.format import Stimulus, Study, read_study
 from cyclegan.study.protocol import TAGS
+from cyclegan.study.sequences import Trial
 from cyclegan.study.server import make_app
 from cyclegan.study.store import Store, database_url
 from cyclegan.study.worker import end_with_parent
@@ -53,6 +56,15 @@ RESPONSE_MS, RESPONSE_SD = 900.0, 0.45
 """Median and standard deviation of the logarithm: response times are skewed."""
 FRAME_MS = 1000 / 60
 TRIES = 30
+LOST_S = 0.2
+"""Wait after the first lost request; twice as long after each one, up to 16 times."""
+SIDE_BIAS = 0.3
+"""Chance that a participant with a side bias answers with their side without looking."""
+BOT_MS = 50.0
+"""A bot's time for a trial, by the server's clock, whatever its browser claims."""
+BEHAVIOURS = ("spammers", "bots", "drop_outs", "side_bias")
+"""Kinds of bad participants: always the same answer; at random, faster than pictures are shown; leave within the test;
+sometimes the same side without looking."""
 
 
 class NamedLogin:
@@ -77,7 +89,7 @@ class SimulationResult:
     participants: int
     votes: int
     comparisons: int
-    """Test trials of a fake that was seen for the first time."""
+    """Test trials of a fake that was seen for the first time, by those who look at every picture."""
     fooled: int
     seconds: float
 
@@ -89,7 +101,8 @@ class SimulationResult:
 
 def simulate(
     study: Study, *, participants: int, fooling: float | Mapping[int | None, float] = 0.27, icc: float = 0.05,
-    stimulus_sd: float = 0.0, seed: int = 0, replace: bool = False, store_url: str | None = None,
+    stimulus_sd: float = 0.0, seed: int = 0, replace: bool = False, resume: bool = False,
+    behaviours: Mapping[str, float] = MappingProxyType({}), store_url: str | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> SimulationResult:
     """Serve the study at a free port of this computer, and let marked synthetic participants take part.
@@ -103,12 +116,14 @@ def simulate(
         stimulus_sd: standard deviation of the stimuli's own difficulty, on the logit scale.
         seed: seed of all their actions; the same gives the same votes.
         replace: erase the simulated participants of an earlier run first.
+        resume: continue a run with the same arguments that was stopped; its votes count in the result, too.
+        behaviours: shares of participants, 0 to 1, by BEHAVIOURS; the others look and answer.
         store_url: database; None: the one for this study's simulated participants, apart from people's votes.
         progress: called with 1 for each participant who has finished.
 
     Raises:
-        StudyError: a simulation was run before, and `replace` is False; a number is out of range; the database can't
-            be used.
+        StudyError: a simulation was run before, and `replace` and `resume` are False; a number is out of range; the
+            database can't be used; the server can't be reached for a minute or more.
     """
     if study.folder is None:
         raise StudyError("{study} has no folder: write it first", study=study.name)
@@ -117,20 +132,24 @@ def simulate(
     rates = _rates(study, fooling)
     if not 0 <= icc <= 1:
         raise StudyError("icc {icc} is out of range: 0 to 1", icc=icc)
+    wrong = [name for name, share in behaviours.items() if name not in BEHAVIOURS or not 0 <= share <= 1]
+    if wrong or sum(behaviours.values()) > 1 + 1e-9:
+        raise StudyError("the shares of bad participants must be from 0 to 1, and together at most 1")
     study.check_enough()
     url = store_url or database_url(study.folder, simulated=True)
     started = time.monotonic()
     with Store(url) as store:
         if replace:
             store.erase_simulated(study)
-        if (store.sessions(study)["origin"] == "simulated").any():
+        if not resume and (store.sessions(study)["origin"] == "simulated").any():
             raise StudyError(
-                "{study} has simulated participants already: read their report, or replace them with --replace",
+                "{study} has simulated participants already: read their report, replace them with --replace, or "
+                "continue a run that was stopped with --resume",
                 study=study.name,
             )
-    with _served(study, url) as address:
-        crowd = _Crowd(study, rates, icc, stimulus_sd, seed, address, progress)
-        asyncio.run(crowd.play(participants))
+    with _served(study, url) as address, Store(url) as store:
+        crowd = _Crowd(study, rates, icc, stimulus_sd, seed, address, progress, behaviours)
+        asyncio.run(crowd.play(participants, lambda: store.sessions(study)))
     return SimulationResult(participants, crowd.votes, crowd.comparisons, crowd.fooled, time.monotonic() - started)
 
 
@@ -197,10 +216,10 @@ class _Crowd:
 
     def __init__(
         self, study: Study, rates: Mapping[int, float], icc: float, stimulus_sd: float, seed: int, address: str,
-        progress: Callable[[int], object] | None,
+        progress: Callable[[int], object] | None, behaviours: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
         self.study, self.rates, self.icc, self.stimulus_sd, self.seed = study, rates, icc, stimulus_sd, seed
-        self.address, self.progress = address, progress
+        self.address, self.progress, self.behaviours = address, progress, behaviours
         self.votes = self.comparisons = self.fooled = 0
         ranks = np.linspace(0, 1, max(2, len(study.epochs)))
         self.rank = dict(zip(study.epochs, ranks.tolist(), strict=False))
@@ -210,8 +229,12 @@ class _Crowd:
         digest = hashlib.sha256("|".join(map(str, (self.seed, *what))).encode()).digest()
         return np.random.default_rng(int.from_bytes(digest[:16], "big"))
 
-    async def play(self, count: int) -> None:
-        """Begin one after the other, so that the same ones get the same arms; then play in parallel."""
+    async def play(self, count: int, begun: Callable[[], Any]) -> None:
+        """Begin one after the other, so that the same ones get the same arms; then play in parallel.
+
+        Args:
+            begun: returns the sessions, as `Store.sessions`.
+        """
         async with contextlib.AsyncExitStack() as stack:
             # A client each, because one for all would search all its connections at each request.
             free: asyncio.Queue[httpx.AsyncClient] = asyncio.Queue()
@@ -223,6 +246,11 @@ class _Crowd:
             for participant in everyone:
                 await participant.begin(first)
             free.put_nowait(first)
+            if late := [participant for participant in everyone if participant.has_played]:
+                rows = begun().itertuples(index=False)
+                places = {row.participant.removeprefix("hf:"): (row.arm, row.slot) for row in rows}
+                for participant in late:
+                    participant.catch_up(self.study.trials(*places[participant.name]))
 
             async def one(participant: _Participant) -> None:
                 client = await free.get()
@@ -252,8 +280,17 @@ class _Participant:
         self.headers = {"X-Forwarded-For": address, "X-Participant": self.name}
         # Their quantile of the distribution is the same at every epoch: some people are easily fooled.
         self.quantile = float(crowd.random("participant", number).random())
+        self.behaviour, self.side, self.last = "", 0, math.inf
+        if crowd.behaviours:
+            random = crowd.random("behaviour", number)
+            bounds = np.cumsum([crowd.behaviours.get(name, 0.0) for name in BEHAVIOURS])
+            self.behaviour = [*BEHAVIOURS, ""][int(np.searchsorted(bounds, random.random(), side="right"))]
+            self.side = int(random.integers(2))
+            if self.behaviour == "drop_outs":
+                self.last = int(random.integers(1, 1 + self.study.protocol.test_trials))
         self.remembered: dict[frozenset[str], str] = {}
         self.state: dict[str, Any] = {}
+        self.plan: Sequence[Trial] = ()
 
     async def begin(self, client: httpx.AsyncClient) -> None:
         """Open the session."""
@@ -261,33 +298,93 @@ class _Participant:
         width, height, dpr = ((1280, 800, 1), (1920, 1080, 1), (390, 844, 3))[random.integers(3)]
         screen = {"width": width, "height": height, "dpr": dpr, "refresh_hz": 60}
         body = {"participant": self.name, "language": ("en", "ko")[random.integers(2)], "screen": screen}
+        body["key"] = hashlib.sha256(f"{self.crowd.seed}|{self.number}".encode()).hexdigest()  # Of their one session.
         begun = (await self.ask(client, "POST", "session", json=body)).json()
         self.state = begun["state"]
         self.headers["Authorization"] = f"Bearer {begun['secret']}"
 
     async def finish(self, client: httpx.AsyncClient) -> None:
-        """Answer all trials."""
+        """Answer all trials that are left."""
         while (trial := self.state["trial"]) is not None:
-            shown = {}
-            for side in ("left", "right"):
-                if trial[side] is not None:
-                    content = (await self.ask(client, "GET", f"stimulus/{trial[side]}")).content
-                    shown[side] = self.recognise(content)
-            await self.ask(client, "POST", "reveal", json={"token": trial["token"]})
-            random = self.crowd.random("trial", self.number, self.state["phase"], self.state["number"])
-            answer = self.answer(shown, random) | self.measured(shown, random)
+            if self.state["phase"] == "test" and self.state["number"] > self.last:
+                return
+            if trial["seen"]:
+                shown = _shown(self.plan[self.played])
+            elif (shown := await self.fetched(client, trial)) is None:
+                self.state = (await self.ask(client, "GET", "session")).json()
+                continue
+            else:
+                await self.ask(client, "POST", "reveal", json={"token": trial["token"]})
+            random = self.random()
+            answer = self.answer(shown, random) | self.measured({} if trial["seen"] else shown, random)
             ack = (await self.ask(client, "POST", "vote", json={"token": trial["token"], **answer})).json()
             self.crowd.votes += 1
             self.state = ack["next"]
 
-    async def ask(self, client: httpx.AsyncClient, method: str, path: str, **kwargs: Any) -> httpx.Response:
-        """Send a request, again if the server is busy; return the answer."""
-        for _ in range(TRIES):
-            answer = await client.request(method, f"{self.crowd.address}/{path}", headers=self.headers, **kwargs)
+    async def fetched(self, client: httpx.AsyncClient, trial: Mapping[str, Any]) -> dict[str, Stimulus] | None:
+        """Return the pictures of a trial by side; None if one was sent before and lost on the way."""
+        shown = {}
+        for side in ("left", "right"):
+            if trial[side] is not None:
+                answer = await self.ask(client, "GET", f"stimulus/{trial[side]}", also=(410,))
+                if answer.status_code != 200:
+                    return None
+                shown[side] = self.recognise(answer.content)
+        return shown
+
+    @property
+    def played(self) -> int:
+        """The number of trials that are voted on."""
+        practice = self.study.protocol.practice_trials
+        number = {"practice": self.state["number"] - 1, "test": practice + self.state["number"] - 1,
+                  "done": self.study.trials_per_session, "disqualified": practice}  # fmt: skip
+        return number.get(self.state["phase"], 0)
+
+    @property
+    def has_played(self) -> bool:
+        """True if an earlier run of the simulation has come further than the beginning."""
+        return self.played > 0 or bool(self.state["trial"] and self.state["trial"]["seen"])
+
+    def catch_up(self, plan: Sequence[Trial]) -> None:
+        """Remember and count what was answered before the simulation was stopped: it follows from the seed.
+
+        Args:
+            plan: all trials of the session.
+        """
+        self.plan, now, played = plan, self.state, self.played
+        for trial in plan[:played]:
+            before = self.study.protocol.practice_trials if trial.phase == "test" else 0
+            self.state = {"phase": trial.phase, "number": trial.index + 1 - before}
+            self.answer(_shown(trial), self.random())
+        self.crowd.votes += played
+        self.state = now
+
+    def random(self) -> np.random.Generator:
+        """Return the generator of the current trial."""
+        return self.crowd.random("trial", self.number, self.state["phase"], self.state["number"])
+
+    async def ask(
+        self, client: httpx.AsyncClient, method: str, path: str, *, also: Container[int] = (), **kwargs: Any
+    ) -> httpx.Response:
+        """Send a request, again if the server is busy or can't be reached; return the answer, if it is 200 or `also`.
+
+        What is sent twice is answered as the first time, except for a picture.
+        """
+        for number in range(TRIES):
+            try:
+                answer = await client.request(method, f"{self.crowd.address}/{path}", headers=self.headers, **kwargs)
+            except httpx.TransportError as error:
+                if number == TRIES - 1:
+                    raise StudyError(
+                        "the server can't be reached ({reason}): once it can be, continue with --resume",
+                        reason=str(error) or type(error).__name__,
+                    ) from error
+                await asyncio.sleep(LOST_S * 2 ** min(number, 4))
+                continue
             if answer.status_code not in (429, 503):
                 break
             await asyncio.sleep(float(answer.headers.get("retry-after", 1)))
-        if answer.status_code != 200:
+        if answer.status_code != 200 and answer.status_code not in also:
             raise StudyError(
                 "the server refused {name} ({status_code}): {text}",
                 name=self.name, status_code=answer.status_code, text=answer.text[:200],
@@ -329,6 +426,8 @@ class _Participant:
         task = self.study.protocol.task
         if task == "tag":
             return {"marks": self.marks(shown["left"], random)}
+        if (side := self.blind_side(random)) is not None:
+            return {"chosen_side": side} if "right" in shown else {"verdict": "real" if side == "left" else "fake"}
         if task == "pick":
             return {"chosen_side": self.preferred(shown, random)}
         if "right" not in shown:
@@ -336,6 +435,14 @@ class _Participant:
         real = self.taken_for_real(shown, random)
         other = "left" if real == "right" else "right"
         return {"chosen_side": real if self.study.protocol.question == "real" else other}
+
+    def blind_side(self, random: np.random.Generator) -> str | None:
+        """Return the side that they choose without looking; None if they look."""
+        if self.behaviour == "bots":
+            return ("left", "right")[random.integers(2)]
+        if self.behaviour == "spammers" or self.behaviour == "side_bias" and random.random() < SIDE_BIAS:
+            return ("left", "right")[self.side]
+        return None
 
     def taken_for_real(self, shown: Mapping[str, Stimulus], random: np.random.Generator) -> str:
         """Return the side of the picture that they take for real."""
@@ -365,7 +472,7 @@ class _Participant:
 
     def count(self, fooled: bool) -> None:
         """Count for the rate that a report should give."""
-        if self.state["phase"] == "test":
+        if self.state["phase"] == "test" and self.behaviour in ("", "drop_outs"):
             self.crowd.comparisons += 1
             self.crowd.fooled += bool(fooled)
 
@@ -391,16 +498,27 @@ class _Participant:
         return found
 
     def measured(self, shown: Mapping[str, Stimulus], random: np.random.Generator) -> dict[str, Any]:
-        """Return their browser's measurements: frames of 60 Hz; one picture in a hundred is shown too long."""
+        """Return their browser's measurements: frames of 60 Hz; one picture in a hundred is shown too long.
+
+        Args:
+            shown: the pictures by side; none where they were shown before the simulation was stopped.
+            random: the trial's generator.
+        """
         planned, exposures = self.study.protocol.exposure_ms, {}
         for side in shown:
             extra = 7 * FRAME_MS if random.random() < 0.01 else FRAME_MS * random.integers(-1, 2) * 0.5
             exposures[f"exposure_{side}_ms"] = round(planned + extra, 1) if planned else None
         response = RESPONSE_MS * math.exp(RESPONSE_SD * random.standard_normal())
+        on_server = rules.shortest_ms(self.study.protocol) + response
         return {
             "exposure_left_ms": None, "exposure_right_ms": None, **exposures,
             "frames": round((planned or response) / FRAME_MS),
             "longest_frame_ms": round(max([FRAME_MS, *(abs(e - planned) for e in exposures.values() if e)]), 1),
             "focus_lost": bool(random.random() < 0.005), "response_ms": round(response, 1),
-            "server_ms": round(rules.shortest_ms(self.study.protocol) + response, 1),
+            "server_ms": BOT_MS if self.behaviour == "bots" else round(on_server, 1),
         }  # fmt: skip
+
+
+def _shown(trial: Trial) -> dict[str, Stimulus]:
+    """Return the pictures of a trial by side, as they are fetched."""
+    return dict(zip(("left", "right"), trial.stimuli, strict=False))

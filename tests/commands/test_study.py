@@ -267,12 +267,12 @@ def test_simulate_hands_over_what_was_asked_and_prints_what_was_done(run, labels
 
     monkeypatch.setattr(simulate, "simulate", done)
     status, out, _ = run("simulate", study.folder, "--participants", 2, "--fooling", "1=0.1,0.4", "--icc", 0.1,
-                         "--stimulus_sd", 1, "--seed", 9, "--replace")  # fmt: skip
+                         "--stimulus_sd", 1, "--seed", 9, "--replace", "--bots", 0.2)  # fmt: skip
     del calls[0]["progress"]
     assert status == 0 and "fooled in 25.0% of 12 trials" in out and "16 votes on tiny" in out
     assert out.rstrip().endswith(f"study report {study.folder} --simulated") and labels == ["Simulating"]
     assert calls == [{"participants": 2, "fooling": {1: 0.1, None: 0.4}, "icc": 0.1, "stimulus_sd": 1.0, "seed": 9,
-                      "replace": True}]
+                      "replace": True, "resume": False, "behaviours": {"bots": 0.2}}]
 
 
 def test_flags_of_simulate(unknown, small_study):

@@ -87,6 +87,95 @@ def test_the_same_seed_gives_the_same_votes(small_study, in_process, tmp_path):
     assert found[0].equals(found[1]) and not found[0].equals(found[2])
 
 
+class Unreliable(httpx.ASGITransport):
+    """Loses some requests, and some answers on their way; or breaks down for good."""
+
+    def __init__(self, app, lost=0.0, breaks_at=None):
+        super().__init__(app)
+        self.random, self.lost, self.breaks_at, self.count = np.random.default_rng(1), lost, breaks_at, 0
+
+    async def handle_async_request(self, request):
+        self.count += 1
+        if self.breaks_at is not None and self.count >= self.breaks_at:
+            raise httpx.ConnectError("gone")
+        before, after = self.random.random(2) < self.lost
+        if before:
+            raise httpx.ReadError("lost")
+        answer = await super().handle_async_request(request)
+        if after:
+            await answer.aclose()
+            raise httpx.RemoteProtocolError("lost")
+        return answer
+
+
+@pytest.fixture
+def over(monkeypatch):
+    """Serve simulated participants through an `Unreliable` transport."""
+    client = httpx.AsyncClient
+    monkeypatch.setattr(module, "LOST_S", 0.0)
+
+    def begin(**unreliable):
+        @contextlib.contextmanager
+        def served(study, url):
+            with Store(url) as store:
+                app = module.make_app([study], store_of=lambda _: store, origin="simulated", trust_proxy=True)
+                transport = Unreliable(app, **unreliable)
+                monkeypatch.setattr(module.httpx, "AsyncClient", lambda **_: client(transport=transport))
+                yield f"http://here/{study.name}"
+
+        monkeypatch.setattr(module, "_served", served)
+
+    return begin
+
+
+def test_lost_requests_and_a_stop_change_no_vote(small_study, over, tmp_path):
+    found = []
+    options = {"participants": 5, "seed": 5, "stimulus_sd": 1.0}
+
+    def study(name):
+        return small_study(folder=tmp_path / name, test_trials=10, repeat_share=0.2, real_real_share=0.1,
+                           vigilance_share=0.1)  # fmt: skip
+
+    def collect(of, done):
+        votes = votes_and_sessions(of)[0].sort_values(["participant", "trial_index"])
+        found.append((votes[COLUMNS[:6]].reset_index(drop=True), done.votes, done.comparisons, done.fooled))
+
+    quiet = study("quiet")
+    over()
+    collect(quiet, simulate(quiet, **options))
+    lossy = study("lossy")
+    over(lost=0.1)
+    collect(lossy, simulate(lossy, **options))
+    stopped = study("stopped")
+    over(breaks_at=60)
+    with pytest.raises(StudyError, match="the server can't be reached .*continue with --resume"):
+        simulate(stopped, **options)
+    with pytest.raises(StudyError, match="simulated participants already.*--resume"):
+        simulate(stopped, **options)
+    over()
+    collect(stopped, simulate(stopped, resume=True, **options))
+    for votes, *counts in found[1:]:
+        assert votes.equals(found[0][0]) and counts == list(found[0][1:])
+
+
+def test_bad_participants_are_those_that_the_rules_leave_out(small_study, in_process):
+    study = small_study(epochs=(1,), practice_trials=0, test_trials=40, scenes=60, paired=False)
+    shares = {"spammers": 0.2, "bots": 0.2, "drop_outs": 0.2}
+    done = simulate(study, participants=30, fooling=0.2, icc=0.05, behaviours=shares, seed=2)
+    votes, sessions = votes_and_sessions(study)
+    crowd = _Crowd(study, {1: 0.2}, 0.05, 0.0, 2, "", None, shares)
+    kinds = [_Participant(crowd, number).behaviour for number in range(30)]
+    assert {kind: kinds.count(kind) > 1 for kind in set(kinds)} == dict.fromkeys(["", *shares], True)
+    report = make_report(study, votes, sessions)
+    left_out = {each["reason"]: each["count"] for each in report["participants"]["left_out"]}
+    assert left_out["impossible times"] == kinds.count("bots")
+    assert left_out["nearly always the same side"] == kinds.count("spammers")
+    assert left_out["session not complete"] >= kinds.count("drop_outs") - 1  # One may leave after the last trial.
+    assert report["epochs"][0]["fooling_rate"] == pytest.approx(done.fooling_rate, abs=0.05)
+    with pytest.raises(StudyError, match="together at most 1"):
+        simulate(study, participants=1, replace=True, behaviours={"bots": 0.6, "spammers": 0.6})
+
+
 def test_vigilance_is_answered_rightly_and_controls_at_random(small_study, in_process):
     study = small_study(epochs=(1,), scenes=40, test_trials=20, vigilance_share=0.1, real_real_share=0.2,
                         repeat_share=0.15, vigilance_pass=1.0, question="fake")  # fmt: skip

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import TYPE_CHECKING, Any
 
+from cyclegan.errors import StudyError
 from cyclegan.study import statistics
 from cyclegan.study.format import Study
 
@@ -68,7 +70,9 @@ def _correlations(study: Study, rows: pd.DataFrame) -> tuple[bool, float, list[t
     The pictures are those that a study's sessions can show in the test: an epoch's fakes, and the real pictures next to
     them where these vary on their own.
     """
-    planned, columns = [len(study.sequences.test_scenes), len(study.sequences.test_reals)], roles(study)
+    planned, columns = [0, 0], roles(study)
+    with contextlib.suppress(StudyError):  # A report needs no secret; without it, those that were shown count.
+        planned = [len(study.sequences.test_scenes), len(study.sequences.test_reals)]
     counts = [max(2, count, rows[column].nunique()) for count, column in zip(planned, columns, strict=False)]
     icc = statistics.correlation(rows["fooled"], rows["participant"])
     if icc is None or rows["participant"].nunique() < statistics.MIN_PARTICIPANTS:

@@ -1,8 +1,8 @@
 """A logistic mixed model with crossed participants and pictures: a second opinion about a rate.
 
 It is fitted as lme4's glmer does it, by maximum likelihood with Laplace's approximation. statsmodels has no such fit:
-in simulated studies, the 95% intervals of its variational one (BinomialBayesMixedGLM.fit_vb) covered 7 of 12 truths, and
-its fit_map didn't converge.
+in simulated studies, the 95% intervals of its variational one (BinomialBayesMixedGLM.fit_vb) covered 7 of 12 truths,
+and its fit_map didn't converge.
 """
 
 from __future__ import annotations
