@@ -43,7 +43,8 @@ def read_settings(path: Path) -> tuple[dict[str, Any], list[Message]]:
 def settings_of_run(folder: Path) -> dict[str, Any]:
     """Return a run's settings by the names of their flags, for its next start; {} where run.json is lost or damaged.
 
-    Where the run is, how it continues and the limit of one start aren't among them.
+    Where the run is, how it continues, the limit of one start and publishing, which a person asks for each time, aren't
+    among them.
     """
     path = folder / "run.json"
     try:
@@ -51,7 +52,7 @@ def settings_of_run(folder: Path) -> dict[str, Any]:
         settings = checked_settings(content, path) if isinstance(content, Mapping) else {}
     except ConfigError:
         return {}
-    return {name: value for name, value in settings.items() if name not in ("output_dir", "resume", "max_steps")}
+    return {name: value for name, value in settings.items() if name not in (*RUNS_OWN, "max_steps")}
 
 
 def checked_settings(content: Mapping[str, Any], path: Any) -> dict[str, Any]:

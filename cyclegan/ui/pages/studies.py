@@ -57,7 +57,8 @@ def build(bench: Workbench) -> None:
     announce()
     if studies.own and find_spec("cyclegan.study.make"):  # A Space has no builder: see hub/space.py.
         built, run, training = study_form.build(bench, studies, parts.choice)
-        then_count(built.change(card_of, parts.choice, parts.first, **PRIVATE))
+        # Not of the choice, which the browser may not have taken yet.
+        then_count(built.change(card_of, built, parts.first, **PRIVATE))
     else:
         run, training = gr.State(next(iter(bench.runs))), live.live(bench, shown=False)
         page.load(events.line, run, training, **PRIVATE)

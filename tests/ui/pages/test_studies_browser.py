@@ -64,6 +64,9 @@ def test_a_study_is_built_from_the_page(visit, app):  # noqa: F811
     study = json.loads((app.work / "studies" / "fresh" / "study.json").read_text())
     assert (study["protocol"]["practice_trials"], study["protocol"]["test_trials"]) == (1, 3)
     here.page.get_by_text("Nobody has taken part yet.").wait_for()
+    # All of the page is about the new study, not only the choice at its top.
+    links = here.page.locator(".study-card .ways a").evaluate_all("all => all.map(e => e.getAttribute('href'))")
+    assert links and all(link.endswith("/fresh") for link in links), links
 
 
 def test_in_korean(visit):  # noqa: F811
