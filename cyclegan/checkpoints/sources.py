@@ -146,6 +146,10 @@ class LocalSource:
                 "{folder} holds no checkpoint itself; name a run in it: {runs}",
                 folder=self.folder, runs=", ".join(map(str, runs[:NAMED])) + ", …" * (len(runs) > NAMED),
             )
+        if self.has_begun:
+            return CheckpointError(
+                "{folder} has no epoch yet: wait for its first one, or resume its training", folder=self.folder
+            )
         return CheckpointError(
             "{folder} holds no checkpoint: a run's folder holds epoch-0001 and on", folder=self.folder
         )

@@ -19,7 +19,7 @@ def test_a_run_that_is_awaited_opens_before_its_first_epoch(tmp_path, make_check
             call()
     (tmp_path / "run.json").write_text("{}")
     assert source.has_begun
-    with pytest.raises(CheckpointError, match="holds no checkpoint"):
+    with pytest.raises(CheckpointError, match="has no epoch yet: wait for its first one"):
         LocalSource(tmp_path)
     make_checkpoint(tmp_path, 1)
     assert [info.epoch for info in source.list()] == [1] and source.load().info.epoch == 1

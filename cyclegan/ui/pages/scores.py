@@ -9,9 +9,9 @@ from typing import Any
 
 import gradio as gr
 
-from cyclegan.checkpoints.sources import CheckpointSource
+from cyclegan.checkpoints.sources import CheckpointSource, LocalSource
 from cyclegan.errors import Message, UserError
-from cyclegan.ui import epochs, score_scatter, scores, words
+from cyclegan.ui import epochs, live, score_scatter, scores, words
 from cyclegan.ui.feedback import busy, notices, shows_errors
 from cyclegan.ui.owner import proof_of
 from cyclegan.ui.studies import COPY
@@ -118,7 +118,12 @@ class Events:
         missing = [name for name in sources if name not in said and (found or name not in self.bench.runs)]
         problems += [*unread, *(scores.unmeasured(name, sources[name], own=self.bench.own) for name in missing)]
         if not found:
-            shown = notices(problems, say) + scores.nothing(sources or self.bench.runs, say, own=self.bench.own)
+            shown, sources = notices(problems, say), sources or self.bench.runs
+            young = [name for name, source in sources.items()
+                     if isinstance(source, LocalSource) and source.has_begun and not source.watch().epochs]
+            shown += "".join(live.line(self.bench, name, say) for name in young)
+            if able := {name: source for name, source in sources.items() if name not in young}:
+                shown += scores.nothing(able, say, own=self.bench.own)
             return [gr.Radio([], value=None, visible=False), shown, "", "", *self._nothing(), ""]
         of_run = [each for each in found if run in each.reports] or found
         one = next((each for each in found if each.key == key), of_run[0])

@@ -7,12 +7,15 @@ from types import SimpleNamespace
 
 import pytest
 
+from cyclegan.checkpoints.progress import Progress, write_progress
 from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.errors import CheckpointError
 from cyclegan.evaluation.scores.report import scores_folder
 from cyclegan.ui import scores
 from cyclegan.ui.pages.scores import Events
 from cyclegan.ui.words import Speaker
+from cyclegan.ui.workbench import Workbench
+from tests.ui.conftest import write_epoch
 
 SAY = Speaker("en")
 
@@ -358,3 +361,18 @@ def test_a_run_that_is_being_loaded_from_a_broken_hub(run):
 def test_a_typed_name_leads_nowhere_else(name):
     assert scores.reports_of(SimpleNamespace(scores=lambda: ([], []), name=name, url="https://hub")) == ([], [])
     assert scores_folder(SimpleNamespace(name=name)).parent.name == "scores"
+
+
+def test_a_run_in_its_first_epoch_is_said_to_train(run, tmp_path):
+    young = tmp_path / "young"
+    young.mkdir()
+    (young / "run.json").write_text("{}")
+    write_progress(young, Progress("training", epoch=1, epochs=9, step=34, steps=100))
+    write_epoch(run, 1)
+    runs = [LocalSource(run), LocalSource(young, awaited=True)]
+    _, _, _, about, *_ = Events(Workbench(runs, own=True)).open_page(request())
+    assert "young has no epoch yet. Epoch 1 is training, 34%." in about and "evaluate" in about
+    _, _, _, about, *_ = Events(Workbench(runs[1:], own=True)).open_page(request())
+    assert "Epoch 1 is training, 34%." in about and "evaluate" not in about
+    with pytest.raises(CheckpointError, match="young has no epoch yet: wait for its first one"):
+        LocalSource(young)
