@@ -25,9 +25,8 @@ from scipy import stats
 from cyclegan.errors import Message, StudyError, message
 from cyclegan.study.attack import attack_sequences
 from cyclegan.study.blinding_http import check_answers
-from cyclegan.study.build import MARK_CHUNK
 from cyclegan.study.findings import BlindingReport, Finding, check_same, label, listed
-from cyclegan.study.format import SEEN, Study
+from cyclegan.study.format import MARK_CHUNK, SEEN, Study
 from cyclegan.study.independence import ALPHA, Samples, add_files, add_trials, check_sides
 
 PARTICIPANTS = 25

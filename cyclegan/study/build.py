@@ -38,7 +38,7 @@ from cyclegan.errors import ImageError, StudyError
 from cyclegan.files import flush
 from cyclegan.images import evaluation_size, prepare_for_evaluation
 from cyclegan.study.choice import Choice, Pictures, choose, draw
-from cyclegan.study.format import PlannedCheckpoint, Stimulus, Study, check_name, commitment, write_study
+from cyclegan.study.format import MARK_CHUNK, PlannedCheckpoint, Stimulus, Study, check_name, commitment, write_study
 from cyclegan.study.protocol import Protocol
 
 if TYPE_CHECKING:
@@ -48,8 +48,6 @@ TITLES = {"realness": "Real or fake?", "pick": "Which picture is better?", "tag"
 """Shown to participants where the owner names no title, by task."""
 BATCH = 8
 """Pictures in one call of a network."""
-MARK_CHUNK = b"maRk"
-"""PNG chunk that makes files of equal pictures differ: ancillary, private, safe to copy (PNG specification, 5.4)."""
 STORED = 65535
 """Most bytes in a block of deflate that is stored without compression (RFC 1951, 3.2.4)."""
 BROKEN_GRID = 4

@@ -39,6 +39,8 @@ LATER_FIELDS = ("split", "secret_sha256", "code_screened_out", "code_timed_out",
 """They aren't written while they are empty: a study that was built without them keeps its bytes, and so its id."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """A study's name: that of its folder, and part of its address."""
+MARK_CHUNK = b"maRk"
+"""PNG chunk that makes files of equal pictures differ: ancillary, private, safe to copy (PNG specification, 5.4)."""
 FILE_TIME = 946_684_800
 """Seconds: the time of every stimulus file, 2000-01-01 UTC, so that file times reveal nothing."""
 
