@@ -10,11 +10,15 @@ Answers are drawn from participant and stimulus effects, normal on the logit sca
 The intervals that reports print are computed by `cyclegan.study.statistics`; the rejected ones are computed from the
 same answers, for comparison. In `all`, every participant judges the same stimuli; in `pool`, each judges as many from a
 larger set, used evenly, as in a study's plan; in `pairs`, the real picture next to the fake has an effect, too.
-`spammers` is the part of the sessions that don't look: by turns, always left, at random, and a bot whose votes come
-before the pictures could have been shown. The rules of the default protocol (`cyclegan.study.rules`) leave sessions
-out, honest ones, too; `left_out` says which part of either. "Without rules" is the interval over all sessions.
+`spammers` is the part of the sessions that don't look: by turns (`kinds`), always left, at random, and a bot whose
+votes come before the pictures could have been shown. The rules of the default protocol (`cyclegan.study.rules`) leave
+sessions out, honest ones, too; `left_out` says which part of either. "Without rules" is the interval over all sessions.
+People who guess at random as slowly as others answer look like people who can't distinguish the pictures, so the
+hardest cell is also simulated for each kind alone, and with `vigilance` trials, of which a session must get three
+quarters right; people who look get 97% of them right.
 
-"Within" means a coverage of 93% to 97%. The command fails unless the printed intervals reach it in all cells of `all`.
+"Within" means a coverage of 93% to 97%. The command fails unless the printed intervals reach it in the 18 cells of
+participants × rate × spammers of all kinds.
 The stated setting is simulated four times as often. The last row is for Bradley-Terry's P(A beats B) in picking.
 """
 
@@ -29,7 +33,7 @@ import time
 import warnings
 from collections import defaultdict
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +56,7 @@ WEIGHTS = WEIGHTS / WEIGHTS.sum()
 
 @dataclass(frozen=True)
 class Setting:
-    """One simulated design of a study; `spammers` is the part of the sessions that don't look."""
+    """One simulated design of a study; `spammers` is the part of the sessions that don't look, by turns of `kinds`."""
 
     design: str
     participants: int
@@ -62,12 +66,17 @@ class Setting:
     participant_sd: float = 0.5
     stimulus_sd: float = 1.0
     spammers: float = 0.0
+    kinds: str = "left, random, bot"
+    vigilance: int = 0
 
 
 STATED = Setting("all", 25, 0.27)
+HARDEST = Setting("all", 60, 0.27, spammers=0.12)
+GRID = [Setting("all", people, rate, spammers=share)
+        for share in (0.0, 0.12) for people in (10, 25, 60) for rate in (0.05, 0.27, 0.5)]  # fmt: skip
 SETTINGS = [
-    *(Setting("all", people, rate, spammers=share)
-      for share in (0.0, 0.12) for people in (10, 25, 60) for rate in (0.05, 0.27, 0.5)),
+    *GRID,
+    *(replace(HARDEST, kinds=kind) for kind in ("left", "random", "bot")), replace(HARDEST, vigilance=4),
     Setting("pool", 25, 0.27, stimuli=100), Setting("pairs", 25, 0.27, stimuli=100),
 ]  # fmt: skip
 PICK = Setting("pick", 25, 0.5, stimulus_sd=0)
@@ -130,20 +139,22 @@ def judged(y: np.ndarray, number: int, setting: Setting, rng: np.random.Generato
     The first sessions are spammers'. Honest people answer after about 0.9 s, are off by a frame, and now and then leave
     the page.
     """
-    protocol, shape = PROTOCOLS[DEFAULT], y.shape
+    protocol, shape, kinds = PROTOCOLS[DEFAULT], y.shape, setting.kinds.split(", ")
     spammers = round(setting.spammers * len(y))
     real_left = rng.permuted(np.tile(np.arange(shape[1]) % 2 == 0, (shape[0], 1)), axis=1)
     left = real_left ^ (y > 0.5)
     response = np.exp(rng.normal(6.8, 0.5, shape))
     server = rules.shortest_ms(protocol) + rng.normal(20, 15, shape) + response
     for row in range(spammers):
-        kind = ("left", "random", "bot")[(row + number) % 3]
+        kind = kinds[(row + number) % len(kinds)]
         left[row] = True if kind == "left" else rng.random(shape[1]) < 0.5
         server[row] = rng.uniform(50, 410, shape[1]) if kind == "bot" else server[row]
     y = (left != real_left).astype(float)
     broken = rules.broken_rules(protocol, first=left, second=~left, response_ms=response, server_ms=server,
                                 resumed=np.zeros(shape, bool), focus_lost=rng.random(shape) < 0.01)
     kept = ~np.any(list(broken.values()), axis=0)
+    seen = rng.binomial(setting.vigilance, np.where(np.arange(len(y)) < spammers, 0.5, 0.97))
+    kept &= seen >= 0.75 * setting.vigilance
     kept[kept] = ~rules.guessing(protocol, (1 - y[kept]).sum(1), np.full(kept.sum(), shape[1]))
     return y, kept
 
@@ -277,13 +288,14 @@ def main() -> None:
                 found = [{**row, "left_out": out} for row in found]
             rows += found
             print(f"{setting.design}, {setting.participants} participants × {setting.trials}, rate {setting.rate:g}, "
-                  f"spammers {setting.spammers:.0%}")
+                  f"spammers {setting.spammers:.0%}" + (f" ({setting.kinds})" if setting.spammers else "")
+                  + (f", {setting.vigilance} vigilance trials" if setting.vigilance else ""))
             for row in found:
                 print(f"  {row['interval']:34} {100 * row['coverage']:5.1f}% ± {100 * row['monte_carlo_error']:.1f}  "
                       f"width {100 * row['mean_width']:.1f}", flush=True)
             if stated:
                 headline = {row["interval"]: row for row in found if row["printed"]}
-    cells = [row for row in rows if row["printed"] and row["design"] == "all"]
+    cells = [row for row in rows if row["printed"] and Setting(**{name: row[name] for name in asdict(STATED)}) in GRID]
     report = {
         "command": f"python -m benchmarks.study_coverage --studies {args.studies} --processes {args.processes}",
         "machine": describe(),

@@ -69,7 +69,7 @@ class Protocol:
         0.3, "leave out sessions in which the page lost the focus or was reloaded in more than this part of the test "
         "trials; 1: leave out none", least=0, most=1)
     guessing_p: float = option(
-        0.003, "leave out sessions that are right no more often than a coin, if somebody like the others is so with "
+        0.01, "leave out sessions that are right no more often than a coin, if somebody like the others is so with "
         "less than this probability; 0: leave out none", least=0, most=0.1)
     login: str = option("none", "who takes part: anyone with the link, accounts of Hugging Face, or single-use links",
                         choices=("none", "huggingface", "invitation"))

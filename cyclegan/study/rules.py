@@ -38,8 +38,8 @@ SIDES, CHANCE = 0.06, 0.005
 preference for a side has a standard deviation of 0.12: the correlation of their sides is SIDES."""
 ALIKE = 0.05
 """A session answers as coins do, unless coins are right as often with less than this probability."""
-CORRELATION = 0.1
-"""Correlation of a participant's answers that `guessing` allows for: twice what reports assume."""
+CORRELATION = 0.06
+"""Correlation of a participant's answers that `guessing` allows for: somewhat more than reports assume."""
 LEAST_SESSIONS = 5
 """Fewer other sessions don't show how people answer."""
 

@@ -93,7 +93,7 @@ def test_guessers_are_left_out_where_others_see_the_difference(rate):
         out = guessing(PAIRS, 40 - rng.binomial(40, fooled), np.full(25, 40))
         caught.append(out[:2].mean())
         wrong.append(out[2:].mean())
-    assert np.mean(wrong) < 0.01
+    assert np.mean(wrong) < 0.02
     assert np.mean(caught) > 0.6 if rate == 0.05 else np.mean(caught) < 0.05
     assert not guessing(PAIRS, [20, 40, 40, 40], [40] * 4).any(), "too few others"
     assert not guessing(dataclasses.replace(PAIRS, guessing_p=0.0), [20] + [40] * 9, [40] * 10).any()
