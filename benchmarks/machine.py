@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,21 @@ def describe() -> dict[str, Any]:
         "torch": torch.__version__,
         "commit": commit(),
     }
+
+
+def conclude(path: Path, command: str, started: float, goal: dict[str, Any], fault: str, **found: Any) -> None:
+    """Write a report as JSON, and exit with the fault where its goal isn't reached.
+
+    Args:
+        started: `time.perf_counter()` at the start.
+        goal: what was to be reached, and under "reached" whether it was.
+        found: the report's figures.
+    """
+    report = {"command": command, "machine": describe(), "seconds": round(time.perf_counter() - started, 1),
+              "goal": goal, **found}  # fmt: skip
+    path.write_text(json.dumps(report, indent=2) + "\n")
+    if not goal["reached"]:
+        sys.exit(fault)
 
 
 def _processor() -> str:

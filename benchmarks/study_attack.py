@@ -19,21 +19,18 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import hashlib
-import json
 import struct
-import sys
 import tempfile
 import time
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageFilter
 
-from benchmarks.machine import describe
+from benchmarks.machine import conclude
 from cyclegan.config import DataConfig
 from cyclegan.study.attack import attack_sequences
 from cyclegan.study.blinding import structure
@@ -287,15 +284,11 @@ def main() -> None:
     goal = {row["attack"]: row["right"] for row in rows if row["attack"] in ("sequences", "files", "graph, one id")}
     reached = all(LOW <= right <= HIGH for right in goal.values())
     reached &= abs(counting["now"]["counter"] - counting["now"]["guesser"]) <= COUNTING
-    report: dict[str, Any] = {
-        "command": f"python -m benchmarks.study_attack --studies {args.studies}", "machine": describe(),
-        "seconds": round(time.perf_counter() - started, 1),
-        "goal": {"from": LOW, "to": HIGH, **goal, "counting_within": COUNTING, "reached": reached},
-        "rows": rows, "qualification": counting,
-    }  # fmt: skip
-    args.output.write_text(json.dumps(report, indent=2) + "\n")
-    if not reached:
-        sys.exit("an attack that doesn't look is right in more or less than 50 ± 3%")
+    conclude(
+        args.output, f"python -m benchmarks.study_attack --studies {args.studies}", started,
+        {"from": LOW, "to": HIGH, **goal, "counting_within": COUNTING, "reached": reached},
+        "an attack that doesn't look is right in more or less than 50 ± 3%", rows=rows, qualification=counting,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

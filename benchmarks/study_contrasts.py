@@ -14,9 +14,7 @@ from __future__ import annotations
 
 import argparse
 import functools
-import json
 import math
-import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -27,7 +25,7 @@ import numpy as np
 from scipy import optimize, stats
 from scipy.special import expit
 
-from benchmarks.machine import describe
+from benchmarks.machine import conclude
 from benchmarks.study_coverage import mean_rate
 from cyclegan.study import statistics
 from cyclegan.study.statistics import permutations, rates
@@ -122,14 +120,12 @@ def main() -> None:
                 print(f"{setting.design}, {setting.participants} participants, rate {setting.rate:g}, step "
                       f"{setting.step:g}: {name:8} {what} {100 * share:5.1f}%", flush=True)
     reached = all(row["within"] for row in rows if row["printed"] and "within" in row)
-    report = {
-        "command": f"python -m benchmarks.study_contrasts --studies {args.studies} --processes {args.processes}",
-        "machine": describe(), "seconds": round(time.perf_counter() - started, 1), "sd_logit": SD,
-        "goal": {"from": LOW, "to": HIGH, "reached": reached}, "rows": rows,
-    }  # fmt: skip
-    args.output.write_text(json.dumps(report, indent=2) + "\n")
-    if not reached:
-        sys.exit("the size of a printed test isn't from 3.5% to 6.5%")
+    conclude(
+        args.output,
+        f"python -m benchmarks.study_contrasts --studies {args.studies} --processes {args.processes}", started,
+        {"from": LOW, "to": HIGH, "reached": reached}, "the size of a printed test isn't from 3.5% to 6.5%",
+        sd_logit=SD, rows=rows,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

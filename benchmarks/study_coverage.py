@@ -26,9 +26,7 @@ from __future__ import annotations
 
 import argparse
 import functools
-import json
 import math
-import sys
 import time
 import warnings
 from collections import defaultdict
@@ -41,7 +39,7 @@ import numpy as np
 from scipy import optimize, stats
 from scipy.special import expit
 
-from benchmarks.machine import describe
+from benchmarks.machine import conclude
 from cyclegan.study import rules, statistics
 from cyclegan.study.protocol import DEFAULT, PROTOCOLS
 
@@ -296,19 +294,14 @@ def main() -> None:
             if stated:
                 headline = {row["interval"]: row for row in found if row["printed"]}
     cells = [row for row in rows if row["printed"] and Setting(**{name: row[name] for name in asdict(STATED)}) in GRID]
-    report = {
-        "command": f"python -m benchmarks.study_coverage --studies {args.studies} --processes {args.processes}",
-        "machine": describe(),
-        "seconds": round(time.perf_counter() - started, 1),
-        "goal": {"setting": asdict(STATED), "from": LOW, "to": HIGH,
-                 **{name: row["coverage"] for name, row in headline.items()},
-                 "cells_within": sum(row["within"] for row in cells), "cells": len(cells),
-                 "reached": all(row["within"] for row in cells)},
-        "rows": rows,
-    }  # fmt: skip
-    args.output.write_text(json.dumps(report, indent=2) + "\n")
-    if not report["goal"]["reached"]:
-        sys.exit("the printed intervals don't cover 93% to 97% in all cells")
+    goal = {"setting": asdict(STATED), "from": LOW, "to": HIGH,
+            **{name: row["coverage"] for name, row in headline.items()},
+            "cells_within": sum(row["within"] for row in cells), "cells": len(cells),
+            "reached": all(row["within"] for row in cells)}  # fmt: skip
+    conclude(
+        args.output, f"python -m benchmarks.study_coverage --studies {args.studies} --processes {args.processes}",
+        started, goal, "the printed intervals don't cover 93% to 97% in all cells", rows=rows,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":
