@@ -28,11 +28,13 @@ SLOW = (
     "training/test_processes.py", "test_package.py",
     "evaluation/scores/test_processes.py", "experiments/test_experiment.py",
     "ui/pages/test_scores_browser.py", "ui/pages/test_compare_page.py", "study/test_make.py",
-    "ui/pages/test_checkpoints_page.py", "experiments/test_study.py",
+    "ui/pages/test_checkpoints_page.py", "experiments/test_study.py", "commands/test_study.py", "hub/test_publish.py",
+    "evaluation/scores/test_bad_answers.py", "experiments/test_adaptation.py", "ui/pages/test_studies_page.py",
+    "ui/test_documented_api.py", "methods/test_extra_terms.py",
 )  # fmt: skip
 """Files that take half a minute and more: pages in Chromium, whole trainings, exports. `make test-slow` runs them, the
 first ones first, so that no process is left alone with one in the end."""
-LONG = ("hub/test_publish.py", "commands/test_commands.py", "study/test_report.py", "training/test_trainer.py")
+LONG = ("study/test_report.py", "commands/test_commands.py", "training/test_trainer.py", "data/test_streets.py")
 """The longest of the others, which come first for the same reason."""
 
 

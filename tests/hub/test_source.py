@@ -645,6 +645,7 @@ def test_public_ones_need_no_token(loopback, published, monkeypatch):
 # --- from the shell -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_import_of_a_reference_file_of_the_hub(loopback, hub_env, run_script, tmp_path):
     from cyclegan.config import ModelConfig
     from cyclegan.networks import build_generator

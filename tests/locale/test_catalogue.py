@@ -235,8 +235,9 @@ def sentences(tree):
         node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)
     }
     about = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    left_out = plural | inside | about
     for node in ast.walk(tree):
-        if node not in plural | inside | about and isinstance(node, (ast.JoinedStr, ast.Constant)):
+        if node not in left_out and isinstance(node, (ast.JoinedStr, ast.Constant)):
             text = ast.unparse(node)
             if isinstance(node, ast.JoinedStr):
                 yield text, "".join(part.value if isinstance(part, ast.Constant) else "{}" for part in node.values)

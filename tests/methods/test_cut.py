@@ -154,6 +154,7 @@ def test_every_generator_gives_its_features_with_the_picture(generator):
     assert all(value.isfinite() for value in losses.values())
 
 
+@pytest.mark.slow
 def test_one_step_whatever_the_flags_for_speed(monkeypatch):
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager", fullgraph=True))
 

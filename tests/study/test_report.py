@@ -82,6 +82,7 @@ def test_a_study_of_an_older_program_with_its_own_numbers_has_not_the_presets_na
     assert "Protocol cyclegan2017, changed: 10 + 8 trials" in caption(report)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", ["cyclegan2017", "hype_infinity", "pick", "tag"])
 def test_a_study_of_several_runs_names_its_methods(preset, tmp_path):
     study = made_study(preset=preset, epochs=(1, 2, 3), labels=("pix2pix", "GAN *alone*", "CycleGAN"), scenes=130)
@@ -210,6 +211,7 @@ def test_participants_and_pictures_needed():
     assert "so that 80% of such studies reach it" in text and "| epoch, other pictures | pictures | at best |" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("results", ["closed", "always_valid"])
 def test_before_the_planned_participants_nobody_stops_at_a_lucky_moment(results):
     study = made_study(epochs=(20, 60), results=results, planned_participants=8)
@@ -306,6 +308,7 @@ def test_response_times():
     assert [e["trials"] for e in response["epochs"]] == [80, 80] and response["quartiles_ms"] == [500, 900]
 
 
+@pytest.mark.slow
 def test_single_pictures_give_the_total_error():
     study = made_study(preset="hype_infinity", epochs=(20, 60), scenes=140)
     votes = made_votes(study, 5, {20: 0.2, 60: 0.45})
@@ -439,6 +442,7 @@ def test_the_pictures_that_fooled_most():
     ("cyclegan2017", {"fooling-rate", "response-times"}), ("pick", {"preferences", "response-times"}),
     ("tag", {"tags", "response-times"}),
 ])  # fmt: skip
+@pytest.mark.slow
 def test_markdown_with_its_pictures(tmp_path, preset, names):
     study = made_study(tmp_path / "made-up", preset=preset, epochs=(20, 60), scenes=52)
     votes = made_votes(study, 10, {20: 0.2, 60: 0.4})

@@ -185,6 +185,7 @@ def test_pictures_of_two_sizes_go_one_by_one():
     assert len(losses) == 8 and not any(value.isnan() for value in losses.values())
 
 
+@pytest.mark.slow
 def test_one_step_whatever_the_flags_for_speed(monkeypatch):
     """Equal up to rounding; what differs is only how it is computed."""
     # By Dynamo alone, to which a break in the graph is an error; what generates code is torch's own.
