@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 _LISTED = 20  # bad pictures in a summary
 FEW_PICTURES = 300
 """A domain with fewer training pictures gets the advice to vary them."""
+TOO_FEW = 10
+"""A domain with fewer training pictures gets the advice to add some."""
 
 
 class Data:
@@ -417,6 +419,12 @@ def _few_pictures(splits: Splits, config: DataConfig) -> list[Message]:
     # With --max_images, few are what a person wants.
     if changed or config.max_images or not smaller.fallible or len(smaller) >= FEW_PICTURES:
         return []
+    if len(smaller) < TOO_FEW:
+        return [message(
+            "{part} has only {pictures}: enough to try the program out, too few to learn a translation from; a few "
+            "hundred in each domain are usual",
+            pictures=counted(len(smaller)), part=smaller.part,
+        )]  # fmt: skip
     return [message(
         "{part} has only {pictures}, so discriminators may learn them by heart: consider --augment small "
         "(docs/training.md, Few pictures)",
@@ -432,8 +440,11 @@ def without_tests(splits: Splits, dataset: str) -> Message:
         return message("{note}; add test_count=50 to --dataset to draw some", note=note)
     if not isinstance(a, Files) or "(" in a.part:  # Tables, and pictures with metadata.
         return message("{note}; give it a split called test", note=note)
-    command = shlex.join(["python", "-m", "cyclegan", "holdout", dataset])
     tests = [test_part(domain.part) for domain in (a, b)]
+    if min(len(a), len(b)) < TOO_FEW:  # Nothing is left to train on if they are taken from these.
+        folders = tests[0] if a.part == b.part else message("{a} and {b}", a=tests[0], b=tests[1])
+        return message("{note}; put some others into {folders}", note=note, folders=folders)
+    command = shlex.join(["python", "-m", "cyclegan", "holdout", dataset])
     if a.part == b.part:
         return message("{note}; {command} moves one pair in ten from {train} to {test}", note=note, command=command,
                        train=a.part, test=tests[0])  # fmt: skip

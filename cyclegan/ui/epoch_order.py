@@ -25,7 +25,7 @@ class Column(NamedTuple):
     rows: dict[str, scores.Row]
     """Those of epochs, by tag."""
     best: float | None
-    """None where no value is the best."""
+    """None where no value is the best: see `Measurement.best`."""
 
     @property
     def key(self) -> str:
@@ -62,8 +62,7 @@ class EpochOrder:
             }  # fmt: skip
             for figure in one.columns():
                 if any(row.value(figure) for row in rows.values()):
-                    best = scores.best(figure, list(rows.values())) if figure.better else None
-                    column = Column(one, figure, rows, best)
+                    column = Column(one, figure, rows, one.best(figure, list(rows.values())))
                     columns.setdefault(column.key, column)
         self.columns = list(columns.values())
         self.by = next((column for column in self.columns if column.key == order), None)

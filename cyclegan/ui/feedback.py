@@ -44,7 +44,9 @@ def page_error(error: BaseException, say: words.Speaker | None = None) -> gr.Err
     if isinstance(error, gr.Error):
         return error
     if isinstance(error, UserError):
-        text = say.text_of(error)
+        # The list of layouts is in columns, of a terminal's letters.
+        values = error.message.values
+        text = say.text_of(values["problem"] if "layouts" in values else error)
     elif isinstance(error, CancelledError) or "out of memory" in str(error).lower():
         text = say("There isn't enough memory for this picture: choose the training size.")
     else:

@@ -71,6 +71,14 @@ class Measurement:
         """A name for it in the browser."""
         return json.dumps([self.name, self.way, self.domains, self.facts], sort_keys=True)
 
+    def best(self, figure: ScoreFigure, rows: Sequence[Row]) -> float | None:
+        """Return the best value; None if no value is better, all are equal, or the pictures can't tell epochs apart."""
+        values = {value["value"] for row in rows if (value := row.value(figure))}
+        enough = min(self.facts.get(name, FEWEST) for name in ("pictures", "references")) >= FEWEST
+        if not (figure.better and enough and len(values) > 1):
+            return None
+        return min(values) if figure.better == "lower" else max(values)
+
     @property
     def arrow(self) -> str:
         """Return `day → night`."""
@@ -220,7 +228,7 @@ def unmeasured(name: str, source: CheckpointSource, *, own: bool) -> Message:
     """Return the sentence for a run without scores next to runs that have some."""
     command = shlex.join(["python", "-m", "cyclegan", "evaluate", _to_name(source, own), "--epochs", "all"])
     return message(
-        "{run} has no scores yet: measure them with {command}, then press Refresh", run=name, command=command
+        "the run {run} has no scores yet: measure them with {command}, then press Refresh", run=name, command=command
     )
 
 
@@ -304,8 +312,7 @@ def advice(one: Measurement, say: words.Speaker, of_people: Mapping[str, Judgeme
 def table(one: Measurement, chosen: Row | None, say: words.Speaker) -> str:
     """Return the HTML of all rows: baselines and ceilings in the head, which keeps in sight, then the epochs."""
     columns, epochs, several = one.columns(), one.epochs(), len(one.reports) > 1
-    enough = min(one.facts.get(name, FEWEST) for name in ("pictures", "references")) >= FEWEST
-    marked = {figure.key: best(figure, epochs) for figure in columns if figure.better and enough}
+    marked = {figure.key: one.best(figure, epochs) for figure in columns}
     groups = "".join(
         f'<th scope="colgroup" colspan="{count}" title="{html.escape(say.text_of(SCORES[score]))}">{score}</th>'
         for score in SCORES if (count := sum(figure.score == score for figure in columns))
@@ -366,12 +373,6 @@ def _row(
 def _data(row: Row | None) -> str:
     """Return the attributes that name an epoch for the script."""
     return f' data-run="{html.escape(row.run)}" data-epoch="{html.escape(row.answer)}"' if row else ""
-
-
-def best(figure: ScoreFigure, rows: Sequence[Row]) -> float | None:
-    """Return the best value, None if all are equal."""
-    values = {value["value"] for row in rows if (value := row.value(figure))}
-    return None if len(values) < 2 else min(values) if figure.better == "lower" else max(values)
 
 
 # --- a run and an epoch -------------------------------------------------------------------------------------

@@ -184,13 +184,14 @@ def _early(report: Mapping[str, Any], say: words.Speaker) -> str:
         return ""
     if plan["results"] == "closed":
         said = say.html(
-            "The results are closed until enough people have judged each epoch: {least} of {planned} so far.",
+            "The results are closed until enough people have judged each epoch: the one with the fewest has {least} of "
+            "{planned}.",
             least=plan["least"], planned=plan["participants"],
         )  # fmt: skip
     else:
         said = say.html(
-            "Not as many people as planned have judged each epoch: {least} of {planned} so far. Until then, the "
-            "intervals are wider, so that they hold however often somebody looks.",
+            "Not as many people as planned have judged each epoch yet: the one with the fewest has {least} of "
+            "{planned}. Until then, the intervals are wider, so that they hold however often somebody looks.",
             least=plan["least"], planned=plan["participants"],
         )  # fmt: skip
     return f'<p class="notice">{said}</p>'

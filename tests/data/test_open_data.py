@@ -97,7 +97,8 @@ def test_without_a_test_split_training_pictures_are_shown(tmp_path):
     (lambda r: [write(r / d, 2) for d in ("day", "night")], "from day to test/day and from night to test/night"),
     (lambda r: pairs(r), "moves one pair in ten from train to test"),
 ])  # fmt: skip
-def test_the_note_on_missing_test_pictures_says_where_to_move_some(tmp_path, make, remedy):
+def test_the_note_on_missing_test_pictures_says_where_to_move_some(tmp_path, monkeypatch, make, remedy):
+    monkeypatch.setattr("cyclegan.data.loader.TOO_FEW", 2)
     make(tmp_path)
     note = str(opened(tmp_path).no_test_note)
     assert note.startswith("the data set has no test pictures, so samples") and remedy in note
@@ -110,13 +111,23 @@ def test_the_note_on_missing_test_pictures_says_where_to_move_some(tmp_path, mak
     ({}, True), ({"max_images": 50}, False), ({"augment": "small"}, False),
     ({"rotate": 3.0}, False), ({"diff_augment": "cutout"}, False),
 ])  # fmt: skip
-def test_few_pictures_get_the_advice_to_vary_them(tmp_path, capsys, settings, advised):
+def test_few_pictures_get_the_advice_to_vary_them(tmp_path, capsys, monkeypatch, settings, advised):
+    monkeypatch.setattr("cyclegan.data.loader.TOO_FEW", 3)
     unpaired(tmp_path)
     opened(tmp_path, progress=True, **settings)
     said = "trainB has only 3 pictures, so discriminators may learn them by heart: consider --augment small"
     assert capsys.readouterr().err.count(said) == advised
     opened("streets:count=2,test_count=2,size=40", progress=True)
     assert "by heart" not in capsys.readouterr().err
+
+
+def test_a_handful_of_pictures_gets_the_advice_to_add_some(tmp_path, capsys):
+    write(tmp_path / "trainA", 12)
+    write(tmp_path / "trainB", 9)
+    note = str(opened(tmp_path, progress=True).no_test_note)
+    assert note.endswith("; put some others into testA and testB"), "holdout would refuse"
+    said = capsys.readouterr().err
+    assert "trainB has only 9 pictures: enough to try the program out, too few to learn" in said and "augm" not in said
 
 
 def test_enough_pictures_get_none(tmp_path, capsys, monkeypatch):

@@ -55,6 +55,15 @@ def test_lower_is_better_for_some(source):
     assert ordered(source, "test/ab/content_kept").by.best is None, "equal values"
 
 
+def test_nothing_is_best_where_too_few_pictures_were_measured(tmp_path):
+    for epoch in (1, 2):
+        write_epoch(tmp_path / "mine", epoch)
+    source = LocalSource(tmp_path / "mine")
+    for pictures, best in ((7, None), (8, 50)):
+        write_scores(source.folder, shas={i.epoch: i.commit_sha for i in source.list()}, pictures=pictures)
+        assert ordered(source, "test/ab/kid").by.best == best
+
+
 def cards_of(source, order=""):
     infos = source.list()
     html = epochs.cards("mine", infos, 9, infos[0], SAY, EpochOrder(source, infos, order))

@@ -5,7 +5,9 @@ from PIL import Image
 
 from cyclegan.checkpoints.format import CheckpointInfo
 from cyclegan.checkpoints.sources import LocalSource
-from cyclegan.errors import CheckpointError, ImageError, UserError, message
+from cyclegan.config import DataConfig
+from cyclegan.data import find_data
+from cyclegan.errors import CheckpointError, DataError, ImageError, UserError, message
 from cyclegan.images import open_image
 from cyclegan.ui import feedback, inputs, runs, words
 from cyclegan.ui.workbench import Workbench
@@ -101,6 +103,14 @@ def test_every_kind_of_user_error_is_shown_and_a_bug_is_not(caplog):
     for bug in (ValueError("a bug"), RuntimeError("a bug")):
         assert feedback.page_error(bug).message.startswith("Something went wrong here")
     assert all(record.exc_info for record in caplog.records) and len(caplog.records) == 2
+
+
+def test_layouts_in_columns_stay_in_the_terminal(tmp_path):
+    with pytest.raises(DataError) as caught:
+        find_data(DataConfig(dataset=str(tmp_path)))
+    assert "Layouts that are understood:" in str(caught.value)
+    shown = feedback.page_error(caught.value).message
+    assert shown.startswith(str(tmp_path)) and shown.endswith("found in it: no folder")
 
 
 def test_labels_reach_the_browser_in_both_languages():

@@ -44,6 +44,8 @@ def build(bench: Workbench, studies: Studies, choice: gr.Dropdown) -> tuple[gr.S
     of_run = [form.epochs, form.direction, form.dataset, form.where, form.training]
     for event in (gr.context.Context.root_block.load, form.run.input, form.training.first):
         event(shows_errors(react.take_run), form.run, of_run, **READS)
+    gr.context.Context.root_block.load(react.name_runs, form.run, form.run, **READS)
+    runs.unmark(bench, form.training, form.run)
     form.training.arrived(shows_errors(react.take_epochs), form.run, [form.epochs, form.training], **READS)
     form.protocol.input(_rules_of, form.protocol, form.rules, **READS)
     given = [
@@ -189,6 +191,10 @@ class _Reactions:
         epochs, ways, dataset, where = _of_run(self.bench, run, say)
         shown = gr.HTML(where, visible=bool(where))
         return [gr.Dropdown(**epochs), gr.Radio(**ways), dataset, shown, live.value(self.bench, run, say)]
+
+    def name_runs(self, run: str, request: gr.Request) -> gr.Dropdown:
+        """Offer the runs as they are now, in the visitor's language."""
+        return runs.chosen(self.bench, run, request)
 
     def take_epochs(self, run: str, request: gr.Request) -> list[Any]:
         """Offer the epochs that have come; the chosen ones remain chosen."""

@@ -109,6 +109,7 @@ def test_pages_open_before_the_first_epoch_and_take_epochs_as_they_come(visit, a
     pages["compare"].wait_for("day → night")
     checkpoints.locator(".chosen h2").get_by_text("Epoch 1").wait_for()
     pages["studies"].page.get_by_label("day → night").wait_for()
+    pages["studies"].page.wait_for_function("document.querySelector('[aria-label=Run]').value == 'mine'")
     pages["files"].page.get_by_label("day → night").wait_for()
     for here in pages.values():
         line(here).get_by_text("2번" if here is pages["files"] else "Epoch 2 is training").wait_for()
