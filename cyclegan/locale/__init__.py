@@ -53,8 +53,9 @@ def entries(text: str) -> dict[str, str | Forms]:
     from babel.messages.pofile import read_po  # Takes 0.2 s, which only those who need another language wait for.
 
     found = read_po(io.StringIO(text))
+    numbers = _numbers(found)
     return {entry.id: "" if entry.fuzzy else entry.string for entry in found if entry.id and not entry.pluralizable} | {
-        entry.id[0]: {name: "" if entry.fuzzy else entry.string[number] for name, number in _numbers(found).items()}
+        entry.id[0]: {name: "" if entry.fuzzy else entry.string[number] for name, number in numbers.items()}
         for entry in found if entry.pluralizable
     }  # fmt: skip
 
