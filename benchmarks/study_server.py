@@ -21,12 +21,14 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from benchmarks.machine import ROOT
-from cyclegan.study.format import PlannedCheckpoint, Stimulus, Study, write_study
+from cyclegan.study.format import PlannedCheckpoint, Stimulus, Study, commitment, write_study
 from cyclegan.study.protocol import protocol
 
 SIDE = 256
 BYTES = 130_000
 """Size of each stimulus, about that of a photograph as PNG."""
+
+SECRET = "0123456789abcdef" * 4
 
 
 def make_study(folder: Path, *, scenes: int = 60, **overrides: Any) -> Study:
@@ -51,19 +53,26 @@ def make_study(folder: Path, *, scenes: int = 60, **overrides: Any) -> Study:
     study = Study(
         name=folder.name, title="Benchmark", protocol=protocol("cyclegan2017", **overrides), direction="ab",
         domains=("a", "b"), dataset="noise", checkpoints=(PlannedCheckpoint(20, "0" * 40, "none"),), seed=0,
-        size=(SIDE, SIDE), stimuli=tuple(stimuli), bytes_per_stimulus=BYTES,
+        size=(SIDE, SIDE), stimuli=tuple(stimuli), bytes_per_stimulus=BYTES, secret=SECRET,
+        secret_sha256=commitment(SECRET),
     )  # fmt: skip
     return write_study(study, contents, folder)
 
 
 class Server:
-    """`python -m cyclegan study serve`, on the same port after every restart."""
+    """`python -m cyclegan study serve`, on the same port after every restart.
 
-    def __init__(self, study: Path) -> None:
+    Args:
+        study: the study's folder.
+        database: the address of a database; None: the study's own file.
+    """
+
+    def __init__(self, study: Path, database: str | None = None) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.study, self.process = study, None
+        self.environment = {**os.environ, "OMP_NUM_THREADS": "1", "DATABASE_URL": database or ""}
         self.address = f"http://127.0.0.1:{self.port}/study/{study.name}"
 
     def start(self) -> float:
@@ -71,7 +80,7 @@ class Server:
         began = time.perf_counter()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "cyclegan", "study", "serve", str(self.study), "--port", str(self.port)],
-            cwd=ROOT, stdout=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"},
+            cwd=ROOT, stdout=subprocess.DEVNULL, env=self.environment,
         )  # fmt: skip
         while self.process.poll() is None:
             with contextlib.suppress(httpx.HTTPError):
