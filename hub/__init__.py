@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,8 +26,9 @@ def open_source(spec: str | Path, *, for_visitors: bool = False, awaited: bool =
     """Return the checkpoints that a person named on a command line or in the app.
 
     Args:
-        spec: a run's or an epoch's folder, or USER/NAME, USER/NAME@epoch-0012, USER/NAME@COMMIT on the Hub.
-            A folder takes precedence over a repository, even if only its first part exists.
+        spec: a run's or an epoch's folder, RUN@epoch-0012 or RUN@12, or USER/NAME, USER/NAME@epoch-0012,
+            USER/NAME@COMMIT on the Hub. A folder takes precedence over a repository, even if only its first part
+            exists.
         for_visitors: a stranger named it: open no folder, and use no token of this computer.
         awaited: also open a folder or a repository that holds no checkpoint yet.
 
@@ -41,7 +43,7 @@ def open_source(spec: str | Path, *, for_visitors: bool = False, awaited: bool =
 
         return HubSource(text, token=False, awaited=awaited)
     try:
-        return LocalSource(spec, awaited=awaited)
+        return LocalSource(_of_epoch(text) or spec, awaited=awaited)
     except CheckpointError as error:
         if isinstance(spec, Path) or os.path.exists(text) or os.path.isdir(text.split("/")[0]):
             raise  # runs/mni is a misspelt folder, not a repository of the user "runs".
@@ -52,6 +54,17 @@ def open_source(spec: str | Path, *, for_visitors: bool = False, awaited: bool =
         except CheckpointError:
             raise error from None  # It explains what a run's folder is.
         return HubSource(text, no_folder=None if revision else error, awaited=awaited)
+
+
+def _of_epoch(text: str) -> str:
+    """Return the folder of the epoch that RUN@epoch-0012 or RUN@12 names; "" for anything else."""
+    from cyclegan.checkpoints.format import epoch_name
+
+    run, _, epoch = text.rpartition("@")
+    named = re.fullmatch(r"(?:epoch-)?(\d{1,9})", epoch)
+    if not run or not named or os.path.exists(text) or not os.path.isdir(run):
+        return ""
+    return os.path.join(run, epoch_name(int(named[1])))
 
 
 def open_begun(spec: str, *, for_visitors: bool = False) -> CheckpointSource:

@@ -18,6 +18,9 @@ from cyclegan.errors import Cancelled, ConfigError, english, number_of
 if TYPE_CHECKING:
     from cyclegan.translation.video_io import Video
 
+FOR_SCORES = 50
+"""Test pictures in each domain with which scores can tell epochs apart."""
+
 
 def add_picture_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     """Add the commands `frames`, `holdout` and `streets`."""
@@ -231,6 +234,9 @@ def holdout(args: argparse.Namespace) -> int:
     moved = move_tests(splits, args.dataset, every=args.every, together=args.together)
     for part, (count, folder) in moved.items():
         print(f"{number_of(count, 'picture')} moved from {part} to {folder}")
+    if min(count for count, _ in moved.values()) < FOR_SCORES:
+        print(f"note: enough for samples and curves; scores and studies want {FOR_SCORES} and more in each domain",
+              file=sys.stderr)  # fmt: skip
     return 0
 
 

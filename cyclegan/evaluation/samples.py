@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from cyclegan.evaluation.grids import GAP, HEADS
 from cyclegan.images import to_image
 
 MIN_TILE = 96  # pixels
+FONT_SIZES = (13, 12, 11, 10, 9)  # pixels
 DIVERSITY_SAMPLES = 8
 """Test pictures per domain for the figures, even where the grid shows fewer: collapse needs some to show."""
 
@@ -144,8 +145,9 @@ def sample_grid(translated: TranslatedSamples, names: dict[str, str], *, count: 
     tiles = [[_fit(to_image(pictures[row]), tile) for _, pictures in columns] for row in range(rows)]
     widths = [max(tiles[row][c].width for row in range(rows)) for c in range(len(columns))]
     heights = [max(picture.height for picture in tiles[row]) for row in range(rows)]
-    font = ImageFont.load_default(13)
-    lines = [_lines(caption, width, font) for (caption, _), width in zip(columns, widths, strict=True)]
+    captions = [(caption, width) for (caption, _), width in zip(columns, widths, strict=True)]
+    font = _font(captions)
+    lines = [_lines(caption, width, font) for caption, width in captions]
     head = HEADS[max(map(len, lines)) - 1]
     sheet = Image.new("RGB", (sum(widths) + GAP * (len(columns) + 1), head + sum(heights) + GAP * (rows + 1)), "white")
     draw = ImageDraw.Draw(sheet)
@@ -159,6 +161,15 @@ def sample_grid(translated: TranslatedSamples, names: dict[str, str], *, count: 
             y += heights[row] + GAP
         x += widths[c] + GAP
     return sheet
+
+
+def _font(captions: Sequence[tuple[tuple[str, ...], int]]) -> ImageFont.FreeTypeFont:
+    """Return the largest font in which every part of a caption fits its column, or else the smallest."""
+    for size in FONT_SIZES:
+        font = ImageFont.load_default(size)
+        if all(font.getlength(part) <= width for caption, width in captions for part in caption):
+            break
+    return font
 
 
 def _lines(caption: tuple[str, ...], width: int, font: ImageFont.FreeTypeFont) -> list[str]:

@@ -34,7 +34,9 @@ def fill(tmp_path):
 def test_every_fifth_picture_is_found_as_a_test_picture(fill, parts, tests, capsys):
     root = fill(*parts)
     assert main(["holdout", str(root), "--every", "5"]) == 0
-    assert f"2 pictures moved from {parts[0]} to {root / tests[0]}" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert f"2 pictures moved from {parts[0]} to {root / tests[0]}" in said.out
+    assert "note: enough for samples and curves; scores and studies want 50 and more" in said.err
     splits = find_data(DataConfig(dataset=str(root)))
     assert (len(splits.train_a), len(splits.train_b), len(splits.test_a), len(splits.test_b)) == (8, 8, 2, 2)
     assert [splits.test_b.label(k) for k in range(2)] == ["04.png", "09.png"]

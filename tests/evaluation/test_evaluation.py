@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from cyclegan.checkpoints.progress import MetricsLog
 from cyclegan.config import METHOD_CONFIGS
 from cyclegan.evaluation.collapse import diversity, warnings
 from cyclegan.evaluation.figures import fit_axes
-from cyclegan.evaluation.samples import sample_grid, sample_metrics, translate_samples
+from cyclegan.evaluation.samples import TranslatedSamples, sample_grid, sample_metrics, translate_samples
 from cyclegan.methods.losses import called_real
 from cyclegan.training.curves import draw_curves, line_name
 
@@ -116,6 +116,12 @@ def test_a_caption_that_is_too_long_for_its_column_takes_two_lines():
     assert long.width == short.width and long.height == short.height + 16
     longer = np.asarray(sample_grid(translated, {"a": "w" * 99, "b": "photographs"}, count=1).convert("L"))
     assert longer.shape[0] == long.height and (longer[:38, 100:104] == 255).all(), "shortened within its column"
+    tall = [torch.zeros(3, 96, 64)] * 2
+    translated = TranslatedSamples("ab", ["x"] * 2, tall, tall, None, None, None)
+    shown = np.asarray(sample_grid(translated, dict.fromkeys("ab", "golden hour"), count=1))[20:36, 4:68]
+    whole = Image.new("RGB", (72, 40), "white")
+    ImageDraw.Draw(whole).text((4, 20), "golden hour", fill="#222222", font=ImageFont.load_default(10))
+    assert (shown == np.asarray(whole)[20:36, 4:68]).all(), "in smaller letters, not cut"
 
 
 @pytest.mark.parametrize("values, least, most", [

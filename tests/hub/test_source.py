@@ -245,7 +245,9 @@ def test_names_and_folders(tmp_path, make_run, loopback):
     run = make_run(1)
     assert isinstance(open_source(run), LocalSource) and isinstance(open_source(str(run)), LocalSource)
     assert isinstance(open_source("alice/x@epoch-0001"), HubSource)
-    for slip in ("runs/a/b", "tests/mine", "mine", "n" * 300):
+    for epoch in ("1", "epoch-0001"):
+        assert [info.epoch for info in open_source(f"{run}@{epoch}").list()] == [1]
+    for slip in ("runs/a/b", "tests/mine", "mine", "n" * 300, f"{run}@7", f"{run}@main"):
         with pytest.raises(CheckpointError, match="is not a folder"):
             open_source(slip)
 

@@ -1,6 +1,7 @@
 """Which reading of a picture is shown large, what is shown before the networks are there, and the time left."""
 
 import shutil
+from fractions import Fraction
 from pathlib import Path
 
 import gradio as gr
@@ -11,7 +12,9 @@ from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.errors import ImageError
 from cyclegan.evaluation.reconstruction import Similarity
 from cyclegan.images import mean_difference, open_image
+from cyclegan.translation.video_io import VideoWriter
 from cyclegan.ui import inputs, translating
+from cyclegan.ui.pages import files
 from cyclegan.ui.results import Picture, Result, served
 from cyclegan.ui.words import Speaker, speaker
 from cyclegan.ui.workbench import Workbench
@@ -75,6 +78,36 @@ def test_after_a_bad_upload_nothing_is_said_of_the_picture_before(streets, tmp_p
 def test_an_example_is_read_as_its_own_domain(streets, example, likely):
     image = open_image(DEMO / "streets" / "examples" / f"{example}.png")
     assert translating.likely_direction(streets.run(None), image) == likely
+
+
+@pytest.mark.parametrize(("names", "chosen", "direction"), [
+    (("b_1", "b_2"), "ab", "ba"), (("b_1", "notes"), None, "ba"), (("b_1",), "ba", None), (("a_1", "b_1"), "ba", None),
+    (("notes",), "ab", None),
+])  # fmt: skip
+def test_files_take_an_upload_for_what_it_looks_like(streets, tmp_path, names, chosen, direction):
+    given = []
+    for name in names:
+        path = tmp_path / f"{name}.png"
+        if name == "notes":
+            path.write_text("no picture")
+        else:
+            shutil.copyfile(DEMO / "streets" / "examples" / path.name, path)
+        given.append(uploaded(path))
+    radio, note = files.Events(streets).look(given, None, None, chosen, None)
+    if direction is None:
+        assert radio == note == gr.skip()
+    else:
+        assert radio.value == direction
+        assert note == ("This looks like night, so the direction is now night → day; choose the other one if that is "
+                        "wrong.")  # fmt: skip
+
+
+def test_a_videos_first_frame_shows_its_direction(streets, tmp_path):
+    image = open_image(DEMO / "streets" / "examples" / "b_3.png")
+    with VideoWriter(tmp_path / "drive.mp4", image.size, rate=Fraction(10)) as writer:
+        writer.write(image, Fraction(0), Fraction(1, 10))
+    radio, _ = files.Events(streets).look(uploaded(tmp_path / "drive.mp4"), None, None, "ab", None)
+    assert radio.value == "ba"
 
 
 def test_without_examples_the_way_back_decides_if_it_is_clear(tmp_path):

@@ -25,6 +25,7 @@ from cyclegan.evaluation.scores.exchange import checked
 from cyclegan.evaluation.scores.kinds import Pairs, Result, Score
 from cyclegan.evaluation.scores.labelled import OfLabels
 from cyclegan.evaluation.scores.processes import Processes
+from cyclegan.evaluation.scores.recommend import FEWEST
 from cyclegan.evaluation.scores.report import Report, read_report, scores_folder, writing
 from cyclegan.evaluation.scores.sets import MOST_TRAINED, Shelf, TestSet, evenly
 from cyclegan.evaluation.scores.table import SCORES
@@ -132,6 +133,12 @@ class Evaluator:
                 "warning: {dataset} has no test pictures, so training pictures are scored: the networks know them, "
                 "and the figures flatter them", dataset=name_alone(self.config.dataset),
             )
+        fewest = min(min(len(part.test.inputs), len(part.test.references)) for part in parts)
+        if fewest < FEWEST:
+            yield message(
+                "{n} test picture is too few to tell epochs apart: 50 or more are wanted",
+                "{n} test pictures are too few to tell epochs apart: 50 or more are wanted", fewest,
+            )  # fmt: skip
         if self.left_out:
             yield message(
                 "left out: {n} picture that can't be read, such as {example}",

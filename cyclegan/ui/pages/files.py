@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -213,6 +214,17 @@ class Events:
         values[0], values[3] = gr.skip(), runs.offer(self.bench.run(run), tag, words.speaker(request))
         return values
 
+    def look(self, given: Any, run: str, epoch: str | None, direction: str | None, request: gr.Request) -> list[Any]:
+        """Choose the direction for which an upload looks, with a note if it is another one than was chosen."""
+        likely = jobs.likely_direction(self.bench, run, given if isinstance(given, list) else [given])
+        info = self.bench.info(run, None if epoch is None else runs.epoch_number(epoch))
+        if likely in (None, direction) or likely not in info.directions:
+            return [gr.skip()] * 2
+        say = words.speaker(request)
+        note = say("This looks like {domain}, so the direction is now {arrow}; choose the other one if that is wrong.",
+                   domain=runs.domains(info)[likely[0]], arrow=runs.arrow(info, likely))  # fmt: skip
+        return [gr.Radio(value=likely), html.escape(note)]
+
     def example_video(self, run: str, request: gr.Request) -> str:
         """Return a video that glides over the run's first example; `request` is for the language of errors."""
         path = jobs.examples(self.bench, run)[0]
@@ -257,6 +269,9 @@ def _wire(parts: SimpleNamespace, events: Events) -> None:
     parts.training.first(shows_errors(events.first), run, [parts.note, *about], **QUEUED)
     parts.training.arrived(shows_errors(events.arrived), [run, epoch, direction], about, **QUEUED)
     parts.refresh.click(shows_errors(events.look_again), [run, epoch, direction, parts.known], about, **QUEUED)
+    for given in (parts.video, parts.files):
+        given.upload(shows_errors(events.look), [given, run, epoch, direction], [direction, parts.note],
+                     preprocess=False, **QUEUED)  # fmt: skip
     announce()
 
 

@@ -24,6 +24,11 @@ from tests.ui.conftest import write_epoch
 DATA = "streets:count=8,test_count=6,size=32"
 
 
+@pytest.fixture(autouse=True)
+def few_pictures_are_enough(monkeypatch):
+    monkeypatch.setattr("cyclegan.evaluation.scores.evaluate.FEWEST", 1)
+
+
 @pytest.fixture
 def run(tmp_path):
     for epoch in (1, 2):
@@ -194,6 +199,14 @@ def test_a_judge_that_the_training_read_with_is_noted(run):
                  note=lambda each, notes=notes: notes.append(str(each)))  # fmt: skip
         assert len(notes) == count
     assert notes[0].startswith("warning: segmentation: the segmenter that judges is the one that --lambda_semantic")
+
+
+def test_too_few_pictures_are_said_before_they_are_measured(run, monkeypatch):
+    monkeypatch.setattr("cyclegan.evaluation.scores.evaluate.FEWEST", 8)
+    evaluator = module.Evaluator(DataConfig(dataset="streets:count=8,test_count=7,size=32"), scores=["kid"])
+    assert list(map(str, evaluator.notes(["ab"]))) == [
+        "7 test pictures are too few to tell epochs apart: 50 or more are wanted"
+    ]
 
 
 def test_without_test_pictures_the_training_pictures_are_scored(run):
