@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from cyclegan.__main__ import main
 from cyclegan.commands import study as commands
+from cyclegan.commands import study_build
 from cyclegan.study import server, simulate
 from cyclegan.study.format import read_study
 from cyclegan.study.invitations import participant_of
@@ -74,7 +75,8 @@ def played(small_study, participant):
 def labels(monkeypatch):
     """The words before each progress bar."""
     seen = []
-    monkeypatch.setattr(commands, "progress_bar", lambda **options: seen.append(options["desc"]) or tqdm(disable=True))
+    for module in (commands, study_build):
+        monkeypatch.setattr(module, "progress_bar", lambda **o: seen.append(o["desc"]) or tqdm(disable=True))
     return seen
 
 
