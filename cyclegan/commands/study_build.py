@@ -5,18 +5,23 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
+import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from cyclegan.cli import flags
 from cyclegan.cli.flags import positive
 from cyclegan.cli.progress import progress_bar, shown_on
 from cyclegan.commands.options import add_direction_flag, found_direction
+from cyclegan.config import DIRECTIONS, Direction
 from cyclegan.errors import ConfigError, DataError, ImageError, number_of
 from cyclegan.study.make import LIMIT, NoTestPictures, make_study
 from cyclegan.study.protocol import DEFAULT, PROTOCOLS, Protocol, protocol, trial_counts
 
+OWN_EPOCHS = re.compile(r"(.+)@(latest|all|\d{1,9}(?:,\d{1,9})*)")
+"""A run with epochs of its own; USER/NAME@epoch-0012 is a revision on the Hub."""
 END_CODES = {
     "code_screened_out": "code, with the link, of those who don't qualify in practice (default: an individual code "
     "each, without the link)",
@@ -29,9 +34,12 @@ def add_study_build_command(add: Callable[..., argparse.ArgumentParser]) -> None
     """Add `build` to the commands of `study`."""
     sub = add("build", build, "render a study's pictures from checkpoints and a data set, and freeze it")
     required = {"required": True}
-    sub.add_argument("--checkpoints", metavar="SOURCE", nargs="+", **required,
+    sub.add_argument("--checkpoints", metavar="SOURCE", nargs="+", default=[],
                      help="folder of a run; or USER/NAME on the Hub. Several are compared in one study: METHOD=SOURCE "
-                     "gives one a name for reports")
+                     "gives one a name for reports, and SOURCE@20,60, SOURCE@latest or SOURCE@all epochs of its own")
+    sub.add_argument("--fakes", metavar="NAME=FOLDER", nargs="+", default=[], type=_named_folder,
+                     help="folder of pictures that another program made of the same inputs, and a name for reports; "
+                     "files are named as the inputs are. Several, alone or with --checkpoints, are compared like runs")
     sub.add_argument("--epochs", default="latest", type=_epochs, metavar="N,N,…",
                      help="which epochs are judged, of each run; or latest, or all")
     add_direction_flag(sub)
@@ -75,6 +83,13 @@ def _epochs(text: str) -> tuple[int, ...] | str:
     return tuple(positive(part.strip()) for part in text.split(","))
 
 
+def _named_folder(text: str) -> tuple[str, Path]:
+    name, equals, folder = text.partition("=")
+    if not (name and equals and folder):
+        raise argparse.ArgumentTypeError(f"{text!r} isn't NAME=FOLDER, as in CoGAN=results/cogan")
+    return name, flags.file_path(folder)
+
+
 def _size(text: str) -> tuple[int, int]:
     width, by, height = text.lower().partition("x")
     return positive(width), positive(height if by else width)
@@ -85,14 +100,15 @@ def build(args: argparse.Namespace) -> int:
     overrides = {f.name: getattr(args, f.name) for f in dataclasses.fields(Protocol) if f.name in args}
     rules = protocol(args.protocol or DEFAULT, **overrides)
     shorten = args.protocol is None and not {"practice_trials", "test_trials"} & overrides.keys()
-    sources, reports, notes = _sources(args.checkpoints), [], []
-    args.direction = found_direction(args.direction, next(iter(_each(sources))))
+    (sources, epochs), fakes, reports, notes = _sources(args.checkpoints, args.epochs), _fakes(args), [], []
+    args.direction = _direction(args, sources)
     device = flags.device(args.device)
 
     try:
         with progress_bar(desc="Rendering", unit="picture", delay=0.5) as bar:
             study = make_study(
-                sources, args.dataset, protocol=rules, shorten=shorten, epochs=args.epochs, direction=args.direction,
+                sources, args.dataset, fakes=fakes, protocol=rules, shorten=shorten, epochs=epochs,
+                direction=args.direction,
                 output=args.output, split=args.split, skip_bad_images=args.skip_bad_images, seed=args.seed,
                 size=args.size, limit=args.limit,
                 title=args.title, contact=args.contact, completion_code=args.completion_code,
@@ -139,22 +155,61 @@ def build(args: argparse.Namespace) -> int:
     return 0
 
 
-def _sources(words: list[str]) -> Any:
-    """Return the run, or runs by name: METHOD=SOURCE, a list of sources where none has a name."""
+def _sources(words: list[str], epochs: Any) -> tuple[Any, Any]:
+    """Return the run and its epochs; or several, by name if one has a name, METHOD=SOURCE, or epochs, SOURCE@EPOCHS.
+
+    None without a run.
+    """
     from hub import open_source
 
-    named = [("", word) if os.path.exists(word) else word.rpartition("=")[::2] for word in words]
-    if len(words) == 1 and not named[0][0]:
-        return open_source(words[0])
-    if not any(name for name, _ in named):
-        return [open_source(word) for word in words]
-    found: dict[str, Any] = {}
-    for name, word in named:
+    parts = [_parts(word) for word in words]
+    if not parts:
+        return None, epochs
+    if len(parts) == 1 and not parts[0][0]:
+        return open_source(parts[0][1]), parts[0][2] or epochs
+    if not any(name or own for name, _, own in parts):
+        return [open_source(word) for word in words], epochs
+    found, chosen = {}, {}
+    for name, word, own in parts:
         source = open_source(word)
-        if found.setdefault(name or source.name, source) is not source:
-            raise ConfigError("two runs are called {name}: give them names as METHOD=SOURCE", name=name or source.name)
-    return found
+        name = name or source.name
+        if found.setdefault(name, source) is not source:
+            raise ConfigError("two runs are called {name}: give them names as METHOD=SOURCE", name=name)
+        chosen[name] = own or epochs
+    return found, chosen
+
+
+def _parts(word: str) -> tuple[str, str, Any]:
+    """Return name, source and epochs of METHOD=SOURCE@EPOCHS, empty where they aren't given. A path is a source."""
+    if os.path.exists(word):
+        return "", word, None
+    name, _, source = word.rpartition("=")
+    if not os.path.exists(source) and (found := OWN_EPOCHS.fullmatch(source)):
+        return name, found[1], _epochs(found[2])
+    return name, source, None
+
+
+def _fakes(args: argparse.Namespace) -> dict[str, Path]:
+    fakes: dict[str, Path] = {}
+    for name, folder in args.fakes:
+        if name in fakes:
+            raise ConfigError("two folders of --fakes are called {name}: give them different names", name=name)
+        fakes[name] = folder
+    if not args.checkpoints and not fakes:
+        raise ConfigError("name what is judged: --checkpoints, --fakes or both")
+    return fakes
+
+
+def _direction(args: argparse.Namespace, sources: Any) -> Direction:
+    if sources is not None:
+        return found_direction(args.direction, next(iter(_each(sources))))
+    for direction in DIRECTIONS:
+        if args.direction == direction:
+            return direction
+    raise ConfigError("without a run, --direction is ab (A → B) or ba (B → A)")
 
 
 def _each(sources: Any) -> list[Any]:
+    if sources is None:
+        return []
     return list(sources.values()) if isinstance(sources, dict) else sources if isinstance(sources, list) else [sources]
