@@ -135,20 +135,19 @@ def _about_names(
         count = counts[each.name]
         if not each.matched:
             texts.append(message(
-                "{name}: none of its {count} pictures has the name of a picture that is translated, such as {example}, "
-                "so they are taken to show other scenes",
-                name=each.name, count=count, example=inputs.label(0),
+                "{name}: no file has the name of a picture that is translated, such as {example}, so its pictures are "
+                "taken to show other scenes",
+                name=each.name, example=inputs.label(0),
             ))  # fmt: skip
         elif len(each.paths) < count:
             texts.append(message(
-                "{name}: {matched} of its {count} pictures have the name of a picture that is translated; the others "
-                "aren't used",
+                "{name}: files with the name of a picture that is translated: {matched} of {count}; the others aren't "
+                "used",
                 name=each.name, matched=len(each.paths), count=count,
             ))  # fmt: skip
     if used < len(inputs):
         texts.append(message(
-            "{used} of {all} pictures that could be translated have a picture of each condition; the others aren't "
-            "used",
+            "pictures to translate for which each condition has one: {used} of {all}; the others aren't used",
             used=used, all=len(inputs),
         ))  # fmt: skip
     return texts

@@ -248,7 +248,7 @@ def _choose_arms(
     for name in fakes:
         if not name or name in (arm.label for arm in arms):
             raise StudyError("{name!r} can't be the name of pictures that another program made, because it is empty or "
-                             "a run's: choose another NAME=FOLDER", name=name)  # fmt: skip
+                             "a run's: choose another one", name=name)  # fmt: skip
     return arms
 
 

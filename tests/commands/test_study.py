@@ -124,6 +124,29 @@ def test_build_compares_several_runs(run, refused, building, make_checkpoint, tm
     assert "two runs are called x: give them names as METHOD=SOURCE" in refused(*flags)
 
 
+def test_build_takes_epochs_of_each_run_and_other_programs_pictures(
+    run, refused, unknown, building, make_checkpoint, tmp_path
+):
+    make_checkpoint(tmp_path / "other", 5, seed=3)
+    (tmp_path / "cogan").mkdir()
+    for n in range(12):
+        Image.effect_noise((32, 32), 9 + n).convert("RGB").save(tmp_path / "cogan" / f"test-a-{n:04}_fake.png")
+    flags = list(building)
+    flags[2:3] = [f"GAN={tmp_path / 'myrun'}@1,2", f"{tmp_path / 'other'}@latest"]
+    status, out, err = run(*flags, "--epochs", "7", "--fakes", f"CoGAN={tmp_path / 'cogan'}")
+    assert status == 0 and "mine: GAN, epoch 1 (1), GAN, epoch 2 (2), other (3), CoGAN (4), day → night" in out, err
+    study = read_study(tmp_path / "studies" / "mine")
+    assert [c.foreign for c in study.checkpoints] == [False, False, False, True] and len(study.stimuli) == 60
+
+    alone = ["build", *flags[4:], "--fakes", f"CoGAN={tmp_path / 'cogan'}"]
+    alone[alone.index("--output") + 1] = tmp_path / "studies" / "alone"
+    assert run(*alone)[0] == 0 and read_study(tmp_path / "studies" / "alone").labels == {1: "CoGAN"}
+    assert "without a run, --direction is ab (A → B) or ba" in refused(*alone, "--direction", "day-night")
+    assert "called CoGAN: give them different names" in refused(*alone, f"CoGAN={tmp_path}")
+    assert "name what is judged: --checkpoints, --fakes or both" in refused(*alone[: alone.index("--fakes")])
+    assert "isn't NAME=FOLDER" in unknown(*alone, "cogan")
+
+
 def test_build_says_what_it_lacks(refused, building, tmp_path):
     assert "has no epoch 7: choose --epochs from 1, 2" in refused(*building, "--epochs", "1,7")
     assert "or take --practice_trials 1 --test_trials 11" in refused(*building, "--test_trials", "60")
