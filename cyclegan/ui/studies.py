@@ -186,13 +186,13 @@ def _early(report: Mapping[str, Any], say: words.Speaker) -> str:
         return ""
     if plan["state"] == "closed":
         said = say.html(
-            "The results are closed until enough people have judged each epoch: {least} of {planned} so far.",
+            "The results are closed until enough people have judged each epoch or method: {least} of {planned} so far.",
             least=plan["least"], planned=plan["participants"],
         )  # fmt: skip
     else:
         said = say.html(
-            "Not as many people as planned have judged each epoch: {least} of {planned} so far. Until then, the "
-            "intervals are wider, so that they hold however often somebody looks.",
+            "Not as many people as planned have judged each epoch or method: {least} of {planned} so far. Until then, "
+            "the intervals are wider, so that they hold however often somebody looks.",
             least=plan["least"], planned=plan["participants"],
         )  # fmt: skip
     return f'<p class="notice">{said}</p>'

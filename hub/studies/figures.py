@@ -99,7 +99,8 @@ def _judged(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     ]  # fmt: skip
     if state == "closed":
         raise HubError(
-            "the results of {name} are closed until as many as planned have judged each epoch: {least} of {planned}",
+            "the results of {name} are closed until as many as planned have judged each epoch or method: {least} of "
+            "{planned}",
             name=name, planned=plan["participants"], least=plan["least"],
             remedy=message("publish it when they have taken part"),
         )

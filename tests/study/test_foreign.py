@@ -163,6 +163,20 @@ def test_what_may_give_a_condition_away_is_noted(made_by, options, make_checkpoi
     assert compressed.startswith("CoGAN: 12 of its pictures are JPEG files, and other fakes aren't")
 
 
+def test_the_check_names_a_condition_with_traces_of_compression(made_by, options):
+    """Even where its files aren't JPEG files any more."""
+    clean, traces = made_by("clean", size=(64, 64)), made_by("traces", size=(64, 64), blur=0)
+    for path in traces.iterdir():
+        compressed = io.BytesIO()
+        Image.open(path).save(compressed, "JPEG", quality=5)
+        Image.open(compressed).save(path)
+    reports = []
+    make_study(None, DATA, **options, fakes={"clean": clean, "GAN": traces}, report=reports.append)
+    notes = [str(note) for note in reports[0].notes if "than the other fakes" in str(note)]
+    assert len(notes) == 1 and notes[0].startswith("the fakes of GAN show more of JPEG's grid")
+    assert "10 fake of GAN" in reports[0].text() and "participants per method" in reports[0].text()
+
+
 def test_names_are_given_once(made_by, options, make_checkpoint, tmp_path):
     make_checkpoint(tmp_path / "mine", 1)
     with pytest.raises(StudyError, match="'mine' can't be the name of pictures that another program made"):

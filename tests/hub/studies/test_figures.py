@@ -253,7 +253,7 @@ def test_front_matter_that_is_broken_keeps_the_figures_for_later(publish, publis
         ({"protocol": {**PROTOCOL, "task": "pick"}}, "faces is a study of the task pick, which gives no fooling rate"),
         ({"epochs": []}, "nobody has judged faces yet"),
         ({"epochs": [], "plan": {"results": "closed", "participants": 25, "least": 3, "state": "closed"}},
-         "the results of faces are closed until as many as planned have judged each epoch: 3 of 25"),
+         "the results of faces are closed until as many as planned have judged each epoch or method: 3 of 25"),
         ({"epochs": [make_epoch(1, "ab" * 20, fooling_rate=None, trials=0)]}, "nobody has judged faces yet"),
         ({"epochs": [make_epoch(1, "ab" * 20, "run")]}, "'run' is a folder's name, so nothing was published"),
         ({"epochs": [make_epoch(1, "ab" * 20, fooling_rate=26.8)]}, "the report of faces is damaged"),

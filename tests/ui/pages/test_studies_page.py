@@ -171,7 +171,7 @@ def test_before_the_planned_participants_the_page_says_what_holds():
         votes = made_votes(study, participants=6)
         report = make_report(study, votes, sessions_of(votes))
         shown = results(report, words.speaker())
-        assert says in shown and "each epoch: 6 of 8 so far" in shown
+        assert says in shown and "each epoch or method: 6 of 8 so far" in shown
         assert ("<strong>–</strong>" in shown) is (rule == "closed")
         few = results({**report, "epochs": [{**e, "interval_always_valid": None} for e in report["epochs"]]},
                       words.speaker())  # fmt: skip
