@@ -104,7 +104,7 @@ def make_study(
     say = note or (lambda said: None)
     arms = _choose_arms(source, epochs, direction, fakes, say)
     config, multiple = _preparation(arms, data, direction)
-    inputs, reals = _pictures(config, direction, split, skip_bad_images, say)
+    inputs, reals = _pictures(config, direction, split, skip_bad_images, note)
     foreign: list[ForeignPictures] = []
     if fakes:
         of_same_input = rules.task == "pick" or rules.shows_truths
@@ -143,7 +143,8 @@ def _preparation(arms: Sequence[_Arm], data: str, direction: Direction) -> tuple
 
 
 def _pictures(
-    config: DataConfig, direction: Direction, split: str, skip_bad_images: bool, say: Callable[[Message], object]
+    config: DataConfig, direction: Direction, split: str, skip_bad_images: bool,
+    note: Callable[[Message], object] | None,
 ) -> tuple[Domain, Domain]:
     """Return the pictures to translate and the real ones, with notes on those that are left out or known."""
     from cyclegan.data import find_data
@@ -156,17 +157,17 @@ def _pictures(
         raise NoTestPictures(
             "{dataset} has no test pictures: add them, or try a study of its training pictures", dataset=config.dataset
         )
-    if split == "train":
-        say(SEEN)
+    if note is not None and split == "train":
+        note(SEEN)
     if skip_bad_images:
         (inputs, bad), (reals, others) = readable(inputs), readable(reals)
-        if found := bad + others:
-            say(message(
+        if note is not None and (found := bad + others):
+            note(message(
                 "left out: {n} picture that can't be read, such as {example}",
                 "left out: {n} pictures that can't be read, such as {example}", len(found), example=found[0],
             ))  # fmt: skip
-    if split == "test" and (known := trained_on(splits, fingerprints(splits))):
-        say(known)
+    if note is not None and split == "test" and (known := trained_on(splits, fingerprints(splits))):
+        note(known)
     return inputs, reals
 
 

@@ -51,6 +51,5 @@ def examples(bench: Workbench, run: str | None) -> list[Path]:
     """Return the examples of a run that its pages may show."""
     source = bench.run(run)
     found = runs.examples_of(source)
-    if found and studies_with(bench, next(iter(source.list()), None)):
-        return []
-    return found
+    for_others = found and bench.studies is not None and not bench.studies.own
+    return [] if for_others and studies_with(bench, next(iter(source.list()), None)) else found

@@ -123,6 +123,9 @@ def test_runs_and_other_programs_in_one_study(make_checkpoint, made_by, options,
     assert study.labels == {1: "CycleGAN, epoch 1", 2: "CycleGAN, epoch 4", 3: "GAN", 4: "CoGAN", 5: "BiGAN"}
     assert [c.foreign for c in study.checkpoints] == [False] * 3 + [True] * 2 and steps[-1][0] == steps[-1][1]
     assert [c.source for c in study.checkpoints[3:]] == ["cogan", "large"]
+    # A run's entry is written as before, so that studies of runs keep their ids.
+    assert (study.folder / "study.json").read_text().count('"foreign": true') == 2
+    assert "false" not in (study.folder / "study.json").read_text().split('"direction"')[0]
     assert len({c.commit_sha for c in study.checkpoints}) == 5
     scenes = {n: {s.scene for s in study.stimuli if s.epoch == n} for n in study.epochs}
     assert len(scenes[1]) == 10 and all(each == scenes[1] for each in scenes.values())
