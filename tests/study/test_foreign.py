@@ -1,5 +1,6 @@
 """Studies of pictures that other programs made: matched by name, prepared like ours, named in reports."""
 
+import dataclasses
 import io
 
 import numpy as np
@@ -136,6 +137,9 @@ def test_runs_and_other_programs_in_one_study(make_checkpoint, made_by, options,
     shown = {s.scene.rpartition(":")[2]: study.stimulus(s.sha256) for s in study.stimuli if s.epoch == 4}
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(shown[f"test-a-{number:04}"]))), np.asarray(theirs))
     assert len(shown[f"test-a-{number:04}"]) == len(encode_png(theirs)) + 44  # With the mark, like all.
+
+    mixed = dataclasses.replace(study, protocol=dataclasses.replace(RULES, epochs_per_session="mixed"))
+    assert {trial.epoch for trial in mixed.trials(0, 0)[2:]} == {1, 2, 3, 4, 5}
 
     votes = made_votes(study, 5)
     report = make_report(study, votes, votes.iloc[:0])
