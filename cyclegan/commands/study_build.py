@@ -34,10 +34,10 @@ def add_study_build_command(add: Callable[..., argparse.ArgumentParser]) -> None
     """Add `build` to the commands of `study`."""
     sub = add("build", build, "render a study's pictures from checkpoints and a data set, and freeze it")
     required = {"required": True}
-    sub.add_argument("--checkpoints", metavar="SOURCE", nargs="+", default=[],
+    sub.add_argument("--checkpoints", metavar="SOURCE", nargs="+", action="extend", default=[],
                      help="folder of a run; or USER/NAME on the Hub. Several are compared in one study: METHOD=SOURCE "
                      "gives one a name for reports, and SOURCE@20,60, SOURCE@latest or SOURCE@all epochs of its own")
-    sub.add_argument("--fakes", metavar="NAME=FOLDER", nargs="+", default=[], type=_named_folder,
+    sub.add_argument("--fakes", metavar="NAME=FOLDER", nargs="+", action="extend", default=[], type=_named_folder,
                      help="folder of pictures that another program made of the same inputs, and a name for reports; "
                      "files are named as the inputs are. Several, alone or with --checkpoints, are compared like runs")
     sub.add_argument("--epochs", default="latest", type=_epochs, metavar="N,N,…",

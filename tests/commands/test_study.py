@@ -132,13 +132,14 @@ def test_build_takes_epochs_of_each_run_and_other_programs_pictures(
     for n in range(12):
         Image.effect_noise((32, 32), 9 + n).convert("RGB").save(tmp_path / "cogan" / f"test-a-{n:04}_fake.png")
     flags = list(building)
-    flags[2:3] = [f"GAN={tmp_path / 'myrun'}@1,2", f"{tmp_path / 'other'}@latest"]
+    # A flag that is given twice adds to the first.
+    flags[2:3] = [f"GAN={tmp_path / 'myrun'}@1,2", "--checkpoints", f"{tmp_path / 'other'}@latest"]
     status, out, err = run(*flags, "--epochs", "7", "--fakes", f"CoGAN={tmp_path / 'cogan'}")
     assert status == 0 and "mine: GAN, epoch 1 (1), GAN, epoch 2 (2), other (3), CoGAN (4), day → night" in out, err
     study = read_study(tmp_path / "studies" / "mine")
     assert [c.foreign for c in study.checkpoints] == [False, False, False, True] and len(study.stimuli) == 60
 
-    alone = ["build", *flags[4:], "--fakes", f"CoGAN={tmp_path / 'cogan'}"]
+    alone = ["build", *flags[5:], "--fakes", f"CoGAN={tmp_path / 'cogan'}"]
     alone[alone.index("--output") + 1] = tmp_path / "studies" / "alone"
     assert run(*alone)[0] == 0 and read_study(tmp_path / "studies" / "alone").labels == {1: "CoGAN"}
     assert "without a run, --direction is ab (A → B) or ba" in refused(*alone, "--direction", "day-night")
