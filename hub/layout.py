@@ -215,7 +215,10 @@ def study_entry(
     return {
         "format_version": STUDY_VERSION,
         "updated": updated,
-        "study": {key: report["study"].get(key) for key in _ABOUT},
+        "study": {
+            **{key: report["study"].get(key) for key in _ABOUT},
+            **({"without_secret": True} if report["study"].get("secret_sha256", "") is None else {}),
+        },
         "protocol": dict(report["protocol"]),
         # Numbers only, because reasons for excluding somebody are the owner's words about people.
         "participants": {key: value for key, value in people.items() if type(value) is int},

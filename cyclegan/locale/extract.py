@@ -35,7 +35,7 @@ ENGLISH_ONLY = (
     "cyclegan/translation/inputs.py", "cyclegan/translation/pictures.py", "cyclegan/translation/recordings.py",
     "cyclegan/translation/split_screen.py", "cyclegan/translation/time_split.py",
     "cyclegan/translation/video_frames.py",
-    "cyclegan/study/amt.py", "cyclegan/study/simulate.py", "cyclegan/study/statistics/",
+    "cyclegan/study/amt.py", "cyclegan/study/foreign.py", "cyclegan/study/simulate.py", "cyclegan/study/statistics/",
     "cyclegan/study/store/exclusions.py",
     "cyclegan/study/admission.py", "cyclegan/study/refusals.py", "cyclegan/study/requests.py",
     "cyclegan/study/server.py", "cyclegan/study/session.py", "cyclegan/study/votes.py",

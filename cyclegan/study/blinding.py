@@ -101,7 +101,7 @@ def _check_files(study: Study) -> tuple[Finding, Callable[[], Iterable[tuple[str
             "the files have {n} lengths, {least:,} to {most:,} bytes, not {planned:,} each", len(sizes),
             least=min(sizes), most=max(sizes), planned=study.bytes_per_stimulus,
         ))  # fmt: skip
-    kinds = Counter(label(s) for s in study.stimuli)
+    kinds = Counter(label(s, study.labels) for s in study.stimuli)
     counts = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
     detail = message(
         "{n} file with the SHA-256 of its name, {size:,} bytes: {counts}",
@@ -217,14 +217,26 @@ def _notes(study: Study, files: Callable[[], Iterable[tuple[str, bytes]]]) -> li
     """Return a note on training pictures, and one if JPEG's grid differs, which is the data set's and fails nothing."""
     notes = [SEEN] if study.split == "train" else []
     grids: dict[str, list[float]] = {"real": [], "fake": []}
+    by_method: dict[str, list[float]] = {name: [] for name in study.labels.values()}
     for sha256, content in files():
-        kind = study.by_hash[sha256].kind
-        if kind in grids and len(grids[kind]) < 200:
+        stimulus = study.by_hash[sha256]
+        of_method = by_method.get(study.labels.get(stimulus.epoch, ""))
+        if stimulus.kind in grids and len(grids[stimulus.kind] if of_method is None else of_method) < 200:
             with Image.open(io.BytesIO(content)) as image:
-                grids[kind].append(jpeg_grid(image))
+                grids[stimulus.kind].append(jpeg_grid(image))
+            if of_method is not None:
+                of_method.append(grids[stimulus.kind][-1])
+    for name, values in by_method.items():
+        others = [value for other, found in by_method.items() if other != name for value in found]
+        if len(values) > 4 and len(others) > 4 and _has_more(values, others):
+            notes.append(message(
+                "the fakes of {name} show more of JPEG's grid of 8 pixels than the other fakes ({own:.2f} and "
+                "{others:.2f}; 1: none), which may give them away: get pictures that were never JPEG files",
+                name=name, own=float(np.median(values)), others=float(np.median(others)),
+            ))  # fmt: skip
     if all(len(values) > 4 for values in grids.values()):
         real, fake = (float(np.median(grids[kind])) for kind in ("real", "fake"))
-        if abs(real - fake) > JPEG_GRID and stats.mannwhitneyu(grids["real"], grids["fake"]).pvalue < ALPHA:
+        if _has_more(grids["real"], grids["fake"]) or _has_more(grids["fake"], grids["real"]):
             if real > fake:
                 template = message(
                     "the real pictures show more of JPEG's grid of 8 pixels ({real:.2f} real, {fake:.2f} fake; 1: "
@@ -241,6 +253,12 @@ def _notes(study: Study, files: Callable[[], Iterable[tuple[str, bytes]]]) -> li
     return notes
 
 
+def _has_more(values: list[float], others: list[float]) -> bool:
+    """Return whether values of `jpeg_grid` are clearly larger than others."""
+    larger = float(np.median(values)) - float(np.median(others)) > JPEG_GRID
+    return larger and bool(stats.mannwhitneyu(values, others).pvalue < ALPHA)
+
+
 def _resolution(study: Study) -> dict[str, Any] | None:
     """Return the resolution of the fooling rate; None for preferences and marks, which have none."""
     if study.protocol.task != "realness":
@@ -251,4 +269,5 @@ def _resolution(study: Study) -> dict[str, Any] | None:
     if study.protocol.presentation != "single" and study.protocol.pairing == "different":
         pictures.append(len(study.sequences.test_reals))
     found = resolution(study.protocol, PARTICIPANTS, epochs=len(study.epochs), pictures=pictures)
-    return {"participants": PARTICIPANTS, "icc": ASSUMED_CORRELATION, **dataclasses.asdict(found)}
+    return {"participants": PARTICIPANTS, "icc": ASSUMED_CORRELATION, "kind": "method" if study.labels else "epoch",
+            **dataclasses.asdict(found)}

@@ -36,7 +36,7 @@ from PIL import Image, ImageOps
 from cyclegan.config import DataConfig, Direction
 from cyclegan.errors import ImageError, StudyError
 from cyclegan.files import flush
-from cyclegan.images import evaluation_size, prepare_for_evaluation
+from cyclegan.images import evaluation_size, prepare_for_evaluation, resize
 from cyclegan.study.choice import Choice, Pictures, choose, draw
 from cyclegan.study.format import MARK_CHUNK, PlannedCheckpoint, Stimulus, Study, check_name, commitment, write_study
 from cyclegan.study.protocol import Protocol
@@ -55,6 +55,7 @@ BROKEN_GRID = 4
 MIN_SIDE, MAX_SIDE = 32, 2048
 
 TranslateBatch = Callable[[list[Image.Image]], list[Image.Image]]
+Foreign = tuple[PlannedCheckpoint, Callable[[int], Image.Image]]
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,8 @@ class Preparation:
     config: DataConfig
     multiple: int = 4
     """Sides of pictures must be multiples of this."""
+    frame: tuple[int, int] | None = None
+    """Width and height to which all pictures are resized instead, where no network has its own."""
 
 
 def build(
@@ -71,7 +74,7 @@ def build(
     preparation: Preparation, protocol: Protocol, direction: Direction, domains: tuple[str, str], dataset: str,
     output: Path, seed: int = 0, secret: str = "", size: tuple[int, int] | None = None, limit: int | None = None,
     title: str = "", contact: str = "", completion_code: str = "", completion_url: str = "",
-    end_codes: Mapping[str, str] = MappingProxyType({}), shorten: bool = False,
+    end_codes: Mapping[str, str] = MappingProxyType({}), shorten: bool = False, foreign: Sequence[Foreign] = (),
     split: str = "test", progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Study, BlindingReport]:  # fmt: skip
     """Build, check and freeze a study, whole or not at all.
@@ -84,6 +87,8 @@ def build(
         inputs: pictures to translate, of the source domain; none that the networks were trained on.
         reals: real pictures of the target domain. If the pairing is `same`, the truth of the inputs is used instead.
         preparation: preparation of a picture for the networks.
+        foreign: conditions that other programs made, each with a function that returns its picture for an input. It is
+            brought to the networks' size as a real picture would be, unless it has that size.
         output, seed, secret, size, limit, shorten, split, progress, the others: see `cyclegan.study.make.make_study`.
 
     Returns:
@@ -108,7 +113,8 @@ def build(
     planned = sorted(checkpoints, key=lambda pair: pair[0].epoch)
     study = Study(
         name=output.name, title=title or TITLES[protocol.task], protocol=protocol, direction=direction, domains=domains,
-        dataset=dataset, checkpoints=tuple(checkpoint for checkpoint, _ in planned), seed=seed, size=size or (0, 0),
+        dataset=dataset, checkpoints=tuple(checkpoint for checkpoint, _ in (*planned, *foreign)), seed=seed,
+        size=size or (0, 0),
         stimuli=(), contact=contact, completion_code=completion_code, completion_url=completion_url, **end_codes,
         secret_sha256=commitment(secret), secret=secret,
         split="" if split == "test" else split,
@@ -119,6 +125,7 @@ def build(
     with _workplace(output) as place:
         rendering = _Rendering(place, study, preparation, frame, choice, progress)
         rendering.render(inputs, reals, planned)
+        rendering.take(inputs, foreign)
         contents = _Contents({stimulus.sha256: picture for stimulus, picture in rendering.drawn})
         stimuli = tuple(sorted((s for s, _ in rendering.drawn), key=lambda s: s.sha256))
         study = dataclasses.replace(study, stimuli=stimuli, bytes_per_stimulus=rendering.length)
@@ -137,6 +144,8 @@ def build(
 
 def _frame(inputs: Pictures, chosen: Sequence[int], preparation: Preparation) -> tuple[int, int]:
     """Return the networks' width and height: those of most inputs, if the preparation keeps their shape."""
+    if preparation.frame is not None:
+        return preparation.frame
     config, multiple = preparation.config, preparation.multiple
     first = evaluation_size((1000, 500), config, multiple=multiple)
     if first == evaluation_size((500, 1000), config, multiple=multiple):
@@ -150,6 +159,8 @@ def bring(image: Image.Image, frame: tuple[int, int], preparation: Preparation) 
 
     A picture of another shape than most is cropped in the middle, because all stimuli have one size.
     """
+    if preparation.frame is not None:
+        return resize(image, frame)
     if evaluation_size(image.size, preparation.config, multiple=preparation.multiple) != frame:
         return ImageOps.fit(image, frame, Image.Resampling.BICUBIC)
     return prepare_for_evaluation(image, preparation.config, multiple=preparation.multiple)
@@ -219,6 +230,16 @@ class _Rendering:
                     scene = f"{source}:{number}:{inputs.label(number)}"
                     self._add(fake, kind="fake", scene=scene, epoch=checkpoint.epoch)
                 self._advance(len(numbers))
+
+    def take(self, inputs: Pictures, foreign: Sequence[Foreign]) -> None:
+        """Take the pictures that other programs made, each in the place of its input."""
+        for condition, load in foreign:
+            for number in self.choice.inputs:
+                fake, label = load(number), inputs.label(number)
+                if fake.size != self.frame:
+                    fake = self._bring(fake, f"{condition.label}, {label}")
+                self._add(fake, kind="fake", scene=f"{self.study.direction[0]}:{number}:{label}", epoch=condition.epoch)
+                self._advance(1)
 
     def _prepare(self, inputs: Pictures) -> dict[str, str]:
         """Save the networks' inputs; return the scene of each known truth by its pixels."""

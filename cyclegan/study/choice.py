@@ -66,7 +66,7 @@ class Choice:
 
         protocol = study.protocol
         chosen = some("inputs", range(len(inputs)), limit)
-        truths = protocol.task == "realness" and protocol.pairing == "same" and protocol.presentation != "single"
+        truths = protocol.shows_truths
         if truths and chosen and inputs.truth(chosen[0]) is None:
             raise StudyError(
                 "the data set doesn't know which real picture shows the same scene, so pairing can't be same: "

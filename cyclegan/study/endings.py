@@ -30,7 +30,7 @@ def code_of(connection: Connection, study: Study, session: Any, *, disqualified:
 
 
 def _left_out(connection: Connection, study: Study, session: Any) -> bool:
-    from cyclegan.study.rules import first_broken
+    from cyclegan.study.rules import fails_vigilance, first_broken
 
     query = sa.select(*(db.votes.c[name] for name in COLUMNS), db.votes.c.kind, db.votes.c.trial_index)
     query = query.where(db.votes.c.session_id == session.session_id, db.votes.c.phase == "test")
@@ -40,7 +40,7 @@ def _left_out(connection: Connection, study: Study, session: Any) -> bool:
     trials = study.trials(session.arm, session.slot)
     watchful = [votes.is_watchful(trials[row.trial_index], study.protocol, row.chosen_side, row.verdict)
                 for row in rows if row.kind == "vigilance"]
-    return bool(watchful) and sum(watchful) < study.protocol.vigilance_pass * len(watchful) - 1e-9
+    return bool(watchful) and fails_vigilance(study.protocol, sum(watchful) / len(watchful))
 
 
 def link_of(study: Study, code: str | None, participant: str) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from cyclegan.errors import Message, english, message, number_of
@@ -72,10 +73,10 @@ class BlindingReport:
         if found := self.resolution:
             lines.append(
                 f"resolves: ± {found['half_width']:.1%} with {number_of(found['participants'], 'participant')} per "
-                f"epoch, {number_of(found['trials'], 'trial')} each that count (at a fooling rate of 27% and a "
-                f"correlation within participants of {found['icc']}); ± 5 points with {found['for_5_points']}, ± 3 "
-                f"with {found['for_3_points']}; {found['to_tell']} per epoch can tell 20% from 27%; in 80% of such "
-                "studies"
+                f"{found['kind']}, {number_of(found['trials'], 'trial')} each that count (at a fooling rate of 27% and "
+                f"a correlation within participants of {found['icc']}); ± 5 points with {found['for_5_points']}, ± 3 "
+                f"with {found['for_3_points']}; {found['to_tell']} per {found['kind']} can tell 20% from 27%; in 80% "
+                "of such studies"
             )
             if found["pictures"]:
                 pictures = "more" if found["pictures_for_5_points"] is None else found["pictures_for_5_points"]
@@ -87,9 +88,11 @@ class BlindingReport:
         return "\n".join(lines)
 
 
-def label(stimulus: Stimulus) -> str:
-    """Return the truth that must not be revealed about a stimulus."""
-    return stimulus.kind if stimulus.epoch is None else f"{stimulus.kind} of epoch {stimulus.epoch}"
+def label(stimulus: Stimulus, methods: Mapping[int, str] = MappingProxyType({})) -> str:
+    """Return the truth that must not be revealed about a stimulus, with its method's name if it is among `methods`."""
+    if stimulus.epoch is None:
+        return stimulus.kind
+    return f"{stimulus.kind} of {methods.get(stimulus.epoch) or f'epoch {stimulus.epoch}'}"
 
 
 def check_same(values: Mapping[str, Mapping[str, Any]], channel: str) -> tuple[Finding | None, Mapping[str, Any]]:

@@ -35,6 +35,11 @@ SECRET = "secret"
 """The file of a study's secret, which only its owner may read."""
 SEEN = message("the networks have seen these pictures in training, so this study shows nothing about new ones")
 """The sentence of a study of training pictures, wherever its owner sees it."""
+NO_SECRET = message(
+    "This study was built before sequences were drawn from a secret. Its pictures' files are enough to compute which "
+    "one is real, so its figures hold only if no participant has done that."
+)
+"""The sentence of such a study, wherever its owner sees it or its figures are."""
 LATER_FIELDS = ("split", "secret_sha256", "code_screened_out", "code_timed_out", "code_left_out")
 """They aren't written while they are empty: a study that was built without them keeps its bytes, and so its id."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -51,7 +56,7 @@ class _NewerFormat(StudyError):
 
 @dataclass(frozen=True)
 class PlannedCheckpoint:
-    """A checkpoint under judgement."""
+    """A checkpoint under judgement, or another program's pictures in its place."""
 
     epoch: int
     """Its epoch; in a study of several runs its number among the checkpoints, from 1."""
@@ -62,6 +67,9 @@ class PlannedCheckpoint:
     """In a study of several runs its name in reports, such as a method's; never sent to a browser of participants."""
     of_epoch: int | None = None
     """In a study of several runs its epoch."""
+    foreign: bool = False
+    """Its pictures were made by another program: `source` is their folder's name, `commit_sha` a hash of their files,
+    and it has no epoch."""
 
     def __post_init__(self) -> None:
         for epoch in (self.epoch, self.true_epoch):
@@ -69,6 +77,8 @@ class PlannedCheckpoint:
                 raise StudyError("{epoch!r} isn't a valid epoch", epoch=str(epoch)[:20])
         if not all(isinstance(text, str) for text in (self.commit_sha, self.source, self.label)):
             raise StudyError("epoch {epoch} has no commit_sha or source", epoch=self.epoch)
+        if type(self.foreign) is not bool or (self.foreign and not self.label):
+            raise StudyError("pictures of another program need a name")
         if not self.label.isprintable():
             raise StudyError("{text!r} can't be shown: leave out what can't be printed", text=self.label[:60])
 
@@ -80,6 +90,8 @@ class PlannedCheckpoint:
     def to_json(self) -> dict[str, Any]:
         """Return its content in study.json, without a name if it has none."""
         values = dataclasses.asdict(self)
+        if not self.foreign:
+            del values["foreign"]
         return values if self.label else {key: values[key] for key in ("epoch", "commit_sha", "source")}
 
 
@@ -152,7 +164,7 @@ class Study:
         if labels and len(labels) < len(self.checkpoints):
             raise StudyError("a study of several runs needs a name for each checkpoint")
         if self.protocol.task == "pick" and len(self.checkpoints) < 2:
-            raise StudyError("picking compares epochs: name at least two")
+            raise StudyError("picking compares epochs or methods: name at least two")
 
     @cached_property
     def study_id(self) -> str:

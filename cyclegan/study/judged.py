@@ -29,7 +29,7 @@ def people_of(study: Study, votes: pd.DataFrame) -> People | None:
     rows = frame[frame["counted"] & frame["fooled"].notna() & frame["epoch"].notna()]
     simulated = not (frame["origin"] == "people").any()
     plan = None if simulated else plan_of(study, frame[frame["counted"]])
-    if not len(rows) or (plan and plan["results"] == "closed" and not plan["reached"]):
+    if not len(rows) or (plan and plan["state"] == "closed"):
         return None
     rates = {}
     for number in study.epochs:

@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 
     from cyclegan.checkpoints.format import CheckpointInfo
     from cyclegan.checkpoints.sources import CheckpointSource
+    from cyclegan.data.domains import Domain
     from cyclegan.study.build import TranslateBatch
     from cyclegan.study.findings import BlindingReport
+    from cyclegan.study.foreign import ForeignPictures
 
 LIMIT = 200
 """Inputs, and real pictures, that a study uses by default."""
@@ -40,9 +42,10 @@ class NoTestPictures(DataError):
 
 
 def make_study(
-    source: CheckpointSource | Sequence[CheckpointSource] | Mapping[str, CheckpointSource], data: str, *,
-    direction: Direction, output: str | Path,
-    protocol: str | Protocol | None = None, shorten: bool = False, epochs: Sequence[int] | str = "latest",
+    source: CheckpointSource | Sequence[CheckpointSource] | Mapping[str, CheckpointSource] | None, data: str, *,
+    direction: Direction, output: str | Path, fakes: Mapping[str, str | Path] = MappingProxyType({}),
+    protocol: str | Protocol | None = None, shorten: bool = False,
+    epochs: Sequence[int] | str | Mapping[str, Sequence[int] | str] = "latest",
     split: str = "test", skip_bad_images: bool = False, seed: int = 0, secret: str = "",
     size: tuple[int, int] | None = None, limit: int | None = LIMIT, title: str = "", contact: str = "",
     completion_code: str = "", completion_url: str = "",
@@ -57,13 +60,16 @@ def make_study(
 
     Args:
         source: the checkpoints of a run; or of several runs, by the names that reports show, such as methods'. All are
-            shown the same pictures. Participants never see the names.
+            shown the same pictures. Participants never see the names. None: only `fakes` are judged.
         data: data set as in training: a folder, USER/NAME on the Hub, or streets.
         direction: ab: A → B, ba: B → A. Of several runs, those that don't translate it are left out, with a note.
         output: the study's folder, whose name is the study's; must not exist.
+        fakes: folders of pictures that other programs made of the same inputs, by the names that reports show; each is
+            judged like a run. A picture has the name of its input: see `cyclegan.study.foreign.find_foreign`.
         protocol: a preset's name, or the whole protocol; None: DEFAULT, shortened if there are too few pictures.
         shorten: if there are too few pictures for the protocol's trials, take as many as they are enough for.
-        epochs: those under judgement, of each run; or latest, or all.
+        epochs: those under judgement, of each run; or latest, or all. Of runs by names also by these names, the newest
+            of those that aren't among them.
         split: test; or train, only for trying, because the networks know the training pictures.
         skip_bad_images: leave out pictures that can't be read, with a note, instead of raising ImageError.
         seed: seed of the choice of pictures from the data set.
@@ -80,8 +86,8 @@ def make_study(
         device: cpu, cuda, cuda:1, mps; None chooses.
         progress: called with the number of finished pictures and their total.
         report: called with the result of the blinding self-test.
-        note: called with a sentence if test pictures are also training pictures, for which all pictures are read, or
-            if pictures or runs are left out.
+        note: called with a sentence if test pictures are also training pictures, for which all pictures are read, if
+            pictures or runs are left out, or if something may give a folder of `fakes` away.
 
     Raises:
         StudyError: the arguments make no study, there are too few pictures (`cyclegan.study.choice.TooFewPictures`), or
@@ -90,23 +96,66 @@ def make_study(
         DataError: the data set can't be used.
         ImageError: a picture can't be read.
     """
-    from cyclegan.data import find_data
-    from cyclegan.data.domains import readable
-    from cyclegan.data.fingerprints import fingerprints, trained_on
+    from cyclegan.data.domains import Subset
     from cyclegan.study.build import Preparation, build
+    from cyclegan.study.foreign import about_quality, find_foreign, frame_of
 
     rules = protocol if isinstance(protocol, Protocol) else preset(protocol or DEFAULT)
-    arms = _choose_arms(source, epochs, direction, note)
+    say = note or (lambda said: None)
+    arms = _choose_arms(source, epochs, direction, fakes, say)
+    config, multiple = _preparation(arms, data, direction)
+    inputs, reals = _pictures(config, direction, split, skip_bad_images, note)
+    foreign: list[ForeignPictures] = []
+    if fakes:
+        of_same_input = rules.task == "pick" or rules.shows_truths
+        foreign, usable = find_foreign(fakes, inputs, direction, needs_match=of_same_input, seed=seed, note=say)
+        inputs = Subset(inputs, usable)
+    study, found = build(
+        checkpoints=[(arm.planned(n), _opener(arm.source, arm.info, direction, device))
+                     for n, arm in enumerate(arms, 1)],
+        foreign=[(each.planned(n), _loader(each, usable)) for n, each in enumerate(foreign, len(arms) + 1)],
+        inputs=inputs, reals=reals, protocol=rules, direction=direction,
+        preparation=Preparation(config, multiple, None if arms else frame_of(foreign)),
+        domains=domains or (config.domain_a, config.domain_b), dataset=name_alone(data),
+        output=Path(output), seed=seed, secret=secret, size=size, limit=limit, title=title, contact=contact,
+        completion_code=completion_code, completion_url=completion_url, end_codes=end_codes,
+        shorten=shorten or protocol is None,
+        split=split, progress=progress,
+    )  # fmt: skip
+    for text in about_quality(foreign, study):
+        say(text)
+    if report is not None:
+        report(found)
+    return study
+
+
+def _preparation(arms: Sequence[_Arm], data: str, direction: Direction) -> tuple[DataConfig, int]:
+    """Return how the networks' pictures are prepared, for this data set, and what their sides are multiples of."""
+    from cyclegan.data import name_domains
+
+    if not arms:
+        return name_domains(DataConfig(dataset=data)), 1
     last = arms[-1]
     config = last.info.config or last.source.load(last.info.epoch, (direction,)).config
     _check_prepared_alike(arms, config.data)
     multiple = math.lcm(config.model.size_multiple, *(a.info.config.model.size_multiple for a in arms if a.info.config))
-    data_config = dataclasses.replace(config.data, dataset=data)
-    splits = find_data(data_config)
+    return dataclasses.replace(config.data, dataset=data), multiple
+
+
+def _pictures(
+    config: DataConfig, direction: Direction, split: str, skip_bad_images: bool,
+    note: Callable[[Message], object] | None,
+) -> tuple[Domain, Domain]:
+    """Return the pictures to translate and the real ones, with notes on those that are left out or known."""
+    from cyclegan.data import find_data
+    from cyclegan.data.domains import readable
+    from cyclegan.data.fingerprints import fingerprints, trained_on
+
+    splits = find_data(config)
     inputs, reals = (getattr(splits, f"{split}_{domain}") for domain in direction)
     if inputs is None or reals is None:
         raise NoTestPictures(
-            "{dataset} has no test pictures: add them, or try a study of its training pictures", dataset=data
+            "{dataset} has no test pictures: add them, or try a study of its training pictures", dataset=config.dataset
         )
     if note is not None and split == "train":
         note(SEEN)
@@ -119,19 +168,12 @@ def make_study(
             ))  # fmt: skip
     if note is not None and split == "test" and (known := trained_on(splits, fingerprints(splits))):
         note(known)
-    study, found = build(
-        checkpoints=[(arm.planned(n), _opener(arm.source, arm.info, direction, device))
-                     for n, arm in enumerate(arms, 1)],
-        inputs=inputs, reals=reals, preparation=Preparation(config.data, multiple), protocol=rules, direction=direction,
-        domains=domains or (data_config.domain_a, data_config.domain_b), dataset=name_alone(data),
-        output=Path(output), seed=seed, secret=secret, size=size, limit=limit, title=title, contact=contact,
-        completion_code=completion_code, completion_url=completion_url, end_codes=end_codes,
-        shorten=shorten or protocol is None,
-        split=split, progress=progress,
-    )  # fmt: skip
-    if report is not None:
-        report(found)
-    return study
+    return inputs, reals
+
+
+def _loader(foreign: ForeignPictures, usable: Sequence[int]) -> Callable[[int], Image.Image]:
+    """Return a function that loads the picture of an input by its number among the usable ones."""
+    return lambda number: foreign.load(usable[number])
 
 
 def make_in_process(
@@ -173,9 +215,13 @@ class _Arm:
 
 
 def _choose_arms(
-    source: Any, epochs: Sequence[int] | str, direction: Direction, note: Callable[[Message], object] | None
+    source: Any, epochs: Any, direction: Direction, fakes: Mapping[str, Any], say: Callable[[Message], object]
 ) -> list[_Arm]:
     """Return the checkpoints under judgement: by run, then by epoch."""
+    if source is None:
+        if not fakes:
+            raise StudyError("nothing is to be judged: name a run, or a folder of pictures that another program made")
+        return []
     if isinstance(source, Sequence):
         names = Counter[str]()
         runs = {}
@@ -184,13 +230,15 @@ def _choose_arms(
             runs[f"{one.name} ({names[one.name]})" if names[one.name] > 1 else one.name] = one
         source = runs if len(runs) != 1 else source[0]
     if not isinstance(source, Mapping):
-        return [_Arm(source, info) for info in _choose_epochs(source, epochs)]
+        if not fakes:
+            return [_Arm(source, info) for info in _choose_epochs(source, epochs)]
+        source = {source.name: source}
     arms = []
     for name, run in source.items():
-        infos = _choose_epochs(run, epochs)
+        infos = _choose_epochs(run, epochs.get(name, "latest") if isinstance(epochs, Mapping) else epochs)
         able = [info for info in infos if direction in info.directions]
-        if not able and note is not None:
-            note(message("{run} isn't in the study, because it doesn't translate {direction}", run=name,
+        if not able:
+            say(message("{run} isn't in the study, because it doesn't translate {direction}", run=name,
                          direction=direction_name(direction)))  # fmt: skip
         arms += [_Arm(run, info, name if len(infos) == 1 else f"{name}, epoch {info.epoch}") for info in able]
     if not arms:
@@ -198,6 +246,10 @@ def _choose_arms(
             "none of these runs translates {direction}: {runs}", direction=direction_name(direction),
             runs=", ".join(source),
         )  # fmt: skip
+    for name in fakes:
+        if not name or name in (arm.label for arm in arms):
+            raise StudyError("{name!r} can't be the name of pictures that another program made, because it is empty or "
+                             "a run's: choose another one", name=name)  # fmt: skip
     return arms
 
 

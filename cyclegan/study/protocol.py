@@ -54,7 +54,7 @@ class Protocol:
     vigilance_pass: float = option(0.0, "part of the vigilance trials that a session must get right to count",
                                    least=0, most=1)
     qualification: float = option(0.0, "part of practice that must be right to continue to the test", least=0, most=1)
-    epochs_per_session: str = option("one", "each session judges one epoch, or all of them mixed",
+    epochs_per_session: str = option("one", "each session judges one epoch (or method), or all of them mixed",
                                      choices=("one", "mixed"))
     impossible_most: float = option(
         0.1, "leave out sessions in which more than this part of the test trials was answered before its pictures "
@@ -84,7 +84,8 @@ class Protocol:
         "however often somebody looks, and without tests; open: as at the end",
         choices=("closed", "always_valid", "open"))
     planned_participants: int = option(
-        25, "participants planned for each epoch, for whom intervals and tests are made; 0: no plan, with results open",
+        25, "participants planned for each epoch (or method), for whom intervals and tests are made; 0: no plan, with "
+        "results open",
         least=0, most=100_000)
 
     def __post_init__(self) -> None:
@@ -130,6 +131,11 @@ class Protocol:
         once = self.test_trials - self.counts["repeat"]
         if self.counts["comparison"] < 1 or self.counts["repeat"] > min(self.counts["comparison"], (once + 1) // 2):
             raise StudyError("too few comparisons are left after vigilance, controls and repeats: lower their shares")
+
+    @property
+    def shows_truths(self) -> bool:
+        """True where a fake is next to the real picture of its own scene."""
+        return self.task == "realness" and self.pairing == "same" and self.presentation != "single"
 
     @property
     def controls(self) -> float:

@@ -3,6 +3,7 @@
 Pure functions over numbers, so that reports and simulations apply the same rules. Arrays end with one axis of test
 trials; the axes before it, if any, are sessions.
 
+    fails_vigilance  sessions that get too few vigilance trials right
     impossible    trials that took less time on the server than showing their pictures takes
     broken_rules  which of the rules over a session's own votes it breaks
     first_broken  the same of one session, from the columns of its votes
@@ -13,6 +14,7 @@ Studies from before there were rules have none: see `cyclegan.study.protocol.FOR
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -47,6 +49,20 @@ LEAST_SESSIONS = 5
 def active(protocol: Protocol) -> tuple[str, ...]:
     """Return the rules that a protocol has, in the order of REASONS."""
     return tuple(rule for rule, name in FIELDS.items() if getattr(protocol, name) != FORMERLY[name])
+
+
+def vigilance_needed(protocol: Protocol) -> int:
+    """Return how many vigilance trials a session must get right to count; 0 for none."""
+    return math.ceil(protocol.vigilance_pass * protocol.counts["vigilance"] - 1e-9)
+
+
+def fails_vigilance(protocol: Protocol, right: float) -> bool:
+    """Return whether a session gets too few vigilance trials right.
+
+    Args:
+        right: the part that it gets right; NaN without any.
+    """
+    return right < protocol.vigilance_pass - 1e-9
 
 
 def shortest_ms(protocol: Protocol) -> float:

@@ -166,7 +166,7 @@ class Sequences:
         order = self._order("practice", sorted(self.fakes))
         half = single and not self.fair_practice
         self.practice_scenes = order[: practice - practice // 2 if half else practice]
-        if self.protocol.task == "realness" and self.protocol.pairing == "same" and not single:
+        if self.protocol.shows_truths:
             self.practice_reals = [real for real in self.reals if real.scene in self.practice_scenes]
         else:
             wanted = 0 if self.protocol.task != "realness" else practice // 2 if half else practice

@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import logging
 import os
+import re
 import tempfile
 import threading
 import time
@@ -207,6 +208,20 @@ class Studies:
             raise StudyError("there is no study {name!r} here; there is {have}", name=str(name)[:80], have=have)
         return self.by_name[name]
 
+    def showing(self, dataset: str, split: str = "") -> list[str]:
+        """Return the names of the studies that show a data set's pictures.
+
+        Args:
+            dataset: as in training.
+            split: test or train; empty if unknown.
+        """
+        wanted = _pictures_of(dataset)
+        self.names()
+        return [
+            name for name, study in self.by_name.items()
+            if _pictures_of(study.dataset) == wanted and split in ("", study.split or "test")
+        ]
+
     def add(self, folder: Path) -> Study:
         """Serve a study that has just been built. Raises StudyError."""
         study = read_study(folder)
@@ -261,6 +276,13 @@ class Studies:
         made = make(*answers(study, store))
         results[study.name] = time.monotonic(), made
         return made
+
+
+def _pictures_of(dataset: str) -> str:
+    """Return what data sets with the same pictures share: a folder's name, or streets without their numbers."""
+    if re.fullmatch(r"streets(:.*)?", dataset):
+        return re.sub(r"(test_)?count=\d+,?", "", dataset).rstrip(",:")
+    return re.split(r"[/\\]", dataset.rstrip("/\\"))[-1]
 
 
 @functools.cache

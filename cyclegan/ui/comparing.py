@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import gradio as gr
 
 from cyclegan.errors import CheckpointError, ImageError, UserError
-from cyclegan.ui import inputs, live, matrix, ranking, runs, words
+from cyclegan.ui import inputs, live, matrix, ranking, runs, withheld, words
 from cyclegan.ui.comparison import (
     OF_EXAMPLES,
     USUAL_PICTURES,
@@ -92,13 +92,13 @@ class Events:
             problems.append(error)
         try:
             if asked["example"] is not None:
-                number = checked_number(asked["example"], len(runs.examples_of(self.bench.run(run))))
+                number = checked_number(asked["example"], len(withheld.examples(self.bench, run)))
         except ImageError as error:
             problems.append(error)
         described, more, way = self._describe(run, [entry.value for entry in found], asked["direction"], request)
         if problems := [*problems, *more]:
             warn(in_one(problems), say, say("Part of this link couldn't be shown"))
-        gallery = runs.examples_gallery(self.bench.run(run))
+        gallery = runs.examples_gallery(withheld.examples(self.bench, run))
         line = live.value(self.bench, run, say)
         number = number or first_example(self.bench, run, way)
         start = [self._newest(run), line, side, str(pictures), number, gallery]
@@ -106,7 +106,7 @@ class Events:
 
     def open_run(self, run: str, request: gr.Request) -> list[Any]:
         """Show another run's defaults, and its examples."""
-        gallery = runs.examples_gallery(self.bench.run(run))
+        gallery = runs.examples_gallery(withheld.examples(self.bench, run))
         line = live.value(self.bench, run, words.speaker(request))
         described, _, way = self._describe(run, None, None, request)
         return [*described, self._newest(run), line, first_example(self.bench, run, way), gallery]
@@ -125,7 +125,7 @@ class Events:
         return [picture, busy(say("Starting …")) if picture else say("Choose a picture.")]
 
     def _take_example(self, run: str, index: int) -> str | None:
-        paths = runs.examples_of(self.bench.run(run))
+        paths = withheld.examples(self.bench, run)
         if index >= len(paths):
             return None
         folder = f"{OF_EXAMPLES}{index + 1}-{digest(run)}-"

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 from cyclegan.checkpoints.format import CheckpointInfo, epoch_name
 from cyclegan.config import DIRECTIONS
 from cyclegan.errors import CheckpointError, ImageError, Message, UserError, message
-from cyclegan.ui import runs, words
+from cyclegan.ui import runs, withheld, words
 from cyclegan.ui.curves import curves
 from cyclegan.ui.workbench import Workbench
 
@@ -211,7 +211,7 @@ def example_of(names: Iterable[str], payload: dict) -> tuple[str, str] | None:
 
 def first_example(bench: Workbench, run: str, direction: str | None) -> int:
     """Return the number of a run's first example of a direction's domain, 1 if there is none."""
-    names = [path.name for path in runs.examples_of(bench.run(run))]
+    names = [path.name for path in withheld.examples(bench, run)]
     return next((n for n, name in enumerate(names, 1) if direction and name.startswith(f"{direction[0]}_")), 1)
 
 

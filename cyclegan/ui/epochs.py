@@ -22,7 +22,7 @@ from cyclegan.config import DIRECTIONS
 from cyclegan.errors import ImageError, UserError, message, rounded
 from cyclegan.evaluation.figures import FIGURES, Figure, figure_of
 from cyclegan.images import open_image, probe_image
-from cyclegan.ui import inputs, runs, words
+from cyclegan.ui import inputs, runs, withheld, words
 from cyclegan.ui.feedback import notices, raise_for_page
 from cyclegan.ui.legend import arrow_of, date, legend
 from cyclegan.ui.live import is_starting
@@ -48,13 +48,17 @@ log = logging.getLogger(__name__)
 # --- pictures -----------------------------------------------------------------------------------------------
 
 
-def samples(bench: Workbench, run: str | None, epoch: str | None, say: words.Speaker) -> Iterator[list[Any]]:
+def samples(bench: Workbench, run: str | None, epoch: str | None, request: Any) -> Iterator[list[Any]]:
     """Yield the note and the gallery of an epoch's grids; both are cleared before an error is raised."""
+    say = words.speaker(request)
     try:
         if is_starting(bench.run(run)):
             yield ["", []]
             return
         info = bench.info(run, None if epoch is None else runs.epoch_number(epoch))
+        if studies := withheld.from_visitor(bench, info, request):
+            yield [withheld.sentence(studies, say), []]
+            return
         grids = []
         for path in bench.run(run).samples(info.epoch):
             grid, name = _grid(path, info.tag), f"{file_name(info.tag)}_{path.stem}.png"
@@ -64,6 +68,8 @@ def samples(bench: Workbench, run: str | None, epoch: str | None, say: words.Spe
             note = say("Samples of epoch {epoch}. Select one to see it larger.", epoch=info.epoch)
             if sentence := runs.of_training_pictures(info, say):
                 note = f"{note} {sentence}"
+            if studies := withheld.studies_with(bench, info):
+                note = f"{note} {withheld.sentence(studies, say, owner=True)}"
         else:
             note = say("Epoch {epoch} has no samples.", epoch=info.epoch)
         yield [note, grids]
@@ -87,15 +93,18 @@ _thumbnailing = threading.BoundedSemaphore(8)
 """At most so many threads of the server wait for the Hub's pictures."""
 
 
-def thumbnails(bench: Workbench, wanted: Any) -> dict[str, str] | None:
+def thumbnails(bench: Workbench, wanted: Any, request: Any) -> dict[str, str] | None:
     """Return an epoch's grids by direction, small, as data: addresses; None if they can't be loaded.
 
     Args:
         bench: knows the runs.
         wanted: {"run", "epoch"} from the browser, so it may be anything.
+        request: the visitor's; none are shown to those who may take part in a study of these pictures.
     """
     try:
         info = bench.info(str(wanted["run"]), runs.epoch_number(wanted["epoch"]))
+        if withheld.from_visitor(bench, info, request):
+            return {}
         if not _thumbnailing.acquire(timeout=60):
             return None
         try:

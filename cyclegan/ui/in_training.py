@@ -21,21 +21,27 @@ SHOWN = 1000, 1600
 """Most pixels of the samples in width and height."""
 
 
-def in_training(source: CheckpointSource, say: words.Speaker) -> str:
-    """Return the HTML of the epoch that a run's folder is being trained in; "" if it has none."""
+def in_training(source: CheckpointSource, say: words.Speaker, *, samples: bool = True) -> str:
+    """Return the HTML of the epoch that a run's folder is being trained in; "" if it has none.
+
+    Args:
+        source: the run.
+        say: the visitor's language.
+        samples: whether the visitor may see its samples.
+    """
     progress = source.progress()
     if progress is None or not isinstance(source, LocalSource) or not progress.epoch or progress.state == "done":
         return ""
     rows = [row for row in source.steps() if row["event"] == "step" and row["epoch"] == progress.epoch]
     drawn = step_curves(rows, progress.domains, say) or _losses(progress, say)
-    samples = _samples(source, progress, say)
-    if not drawn and not samples:
+    shown_samples = _samples(source, progress, say) if samples else ""
+    if not drawn and not shown_samples:
         return ""
     # Once an epoch is saved, the page has the meanings below it.
     names = [] if source.list() else [*progress.losses, *(name for row in rows for name in row["losses"])]
     shown = [figure_of(name)[0] for name in dict.fromkeys(names)]
     meanings = legend((figure for figure in FIGURES if figure in shown), False, say)
-    return f"<h2>{say.html('Epoch {epoch} so far', epoch=progress.epoch)}</h2>{samples}{drawn}{meanings}"
+    return f"<h2>{say.html('Epoch {epoch} so far', epoch=progress.epoch)}</h2>{shown_samples}{drawn}{meanings}"
 
 
 def _losses(progress: Progress, say: words.Speaker) -> str:

@@ -24,7 +24,7 @@ from cyclegan.checkpoints.format import CheckpointInfo
 from cyclegan.errors import ImageError
 from cyclegan.images import open_image
 from cyclegan.pixels import PictureFacts, notes_on, recorded_facts
-from cyclegan.ui import inputs, runs, translating, words
+from cyclegan.ui import inputs, runs, translating, withheld, words
 from cyclegan.ui.feedback import busy, nothing_translated, notices, page_error, raise_for_page
 from cyclegan.ui.inputs import by
 from cyclegan.ui.results import SERVED, address, file_name
@@ -301,7 +301,7 @@ def _refuse_many(bench: Workbench, count: int) -> None:
 
 def examples(bench: Workbench, run: str) -> list[Path]:
     """Return a run's examples, at least one. Raises ImageError."""
-    paths = runs.examples_of(bench.run(run))
+    paths = withheld.examples(bench, run)
     if not paths:
         raise ImageError("This run has no example pictures: choose a file of your own")
     return paths

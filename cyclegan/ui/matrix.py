@@ -15,7 +15,7 @@ from PIL import Image
 
 from cyclegan.errors import CheckpointError, ImageError
 from cyclegan.images import open_image
-from cyclegan.ui import inputs, runs, words
+from cyclegan.ui import inputs, runs, withheld, words
 from cyclegan.ui.comparison import (
     Entry,
     example_of,
@@ -217,7 +217,7 @@ def _more(
     """Return the other examples of the direction's domain, with their numbers, of the first run that has any."""
     for run in dict.fromkeys([*([example[0]] if example else []), *(entry.run for entry in entries)]):
         found = [
-            (n, path) for n, path in enumerate(runs.examples_of(bench.run(run)), 1)
+            (n, path) for n, path in enumerate(withheld.examples(bench, run), 1)
             if path.name.startswith(f"{direction[0]}_") and example != (run, str(n))
         ]  # fmt: skip
         if found:

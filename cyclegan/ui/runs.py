@@ -236,10 +236,10 @@ def _is_small(path: Path) -> bool:
     return width * height <= MAX_EXAMPLE_PIXELS
 
 
-def thumbnails_of(source: CheckpointSource) -> list[tuple[Image.Image, str]]:
-    """Return the source's examples in their order, small, each with a caption, for a gr.Gallery."""
+def thumbnails_of(paths: Sequence[Path]) -> list[tuple[Image.Image, str]]:
+    """Return examples in their order, small, each with a caption, for a gr.Gallery."""
     thumbnails = []
-    for path in examples_of(source):
+    for path in paths:
         try:
             thumbnail = open_image(path)
         except ImageError as error:
@@ -250,7 +250,7 @@ def thumbnails_of(source: CheckpointSource) -> list[tuple[Image.Image, str]]:
     return thumbnails
 
 
-def examples_gallery(source: CheckpointSource) -> gr.Gallery:
-    """Return the gallery of the source's examples, hidden if there are none; none is selected."""
-    thumbnails = thumbnails_of(source)
+def examples_gallery(paths: Sequence[Path]) -> gr.Gallery:
+    """Return the gallery of a run's examples, hidden if there are none; none is selected."""
+    thumbnails = thumbnails_of(paths)
     return gr.Gallery(thumbnails, visible=bool(thumbnails), selected_index=None)

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from cyclegan.checkpoints.sources import CheckpointSource
-from cyclegan.study.format import SEEN, Study
+from cyclegan.study.format import NO_SECRET, SEEN, Study
 from cyclegan.study.protocol import trial_counts
 from cyclegan.study.shelf import PREVIEW, Studies
 from cyclegan.ui import words
@@ -45,8 +45,8 @@ def card(study: Study, say: words.Speaker, *, owner: bool = False, own: bool = F
         )  # fmt: skip
         if study.labels:
             text = say.html("{arrow}: {methods}.", arrow=arrow, methods=", ".join(study.labels.values()))
-        seen = notices([SEEN], say) if study.split == "train" else ""
-        how = f'<p class="how">{text}</p>{how}{seen}'
+        marks = ([SEEN] if study.split == "train" else []) + ([] if study.secret_sha256 else [NO_SECRET])
+        how = f'<p class="how">{text}</p>{how}{notices(marks, say)}'
     address = f"study/{quote(study.name)}"
     ways = [(address, say.html("Take part"))]
     if own:
@@ -120,7 +120,7 @@ def _only_here(study: Study, say: words.Speaker) -> str:
         "Only this computer can open the addresses below. To let others take part, run one of these commands, and send "
         "the addresses that the study has there:"
     )
-    folder, trained = str(study.folder), study.checkpoints[-1].source
+    folder, trained = str(study.folder), next((c.source for c in study.checkpoints[::-1] if not c.foreign), "")
     serve = ["python", "-m", "cyclegan", "study", "serve", folder, "--host", "0.0.0.0"]
     space = ["python", "-m", "hub", "space", "USER/NAME", "--checkpoints", trained if "/" in trained else "USER/RUN"]
     ways = {
@@ -168,7 +168,9 @@ def results(report: Mapping[str, Any], say: words.Speaker) -> str:
     if report["training_pictures"]:
         notice += notices([SEEN], say)
     notice += _early(report, say)
-    rows = [_result(each) for each in report["epochs"]] if report["protocol"]["task"] == "realness" else []
+    early = report["plan"] is not None and report["plan"]["state"] == "always_valid"
+    shown = report["epochs"] if report["protocol"]["task"] == "realness" else []
+    rows = [_result(each, each.get("interval_always_valid" if early else "interval")) for each in shown]
     first = say("Method") if any(each.get("label") for each in report["epochs"]) else say("Epoch")
     heads = (first, say("Taken for real"), say("95% interval"), "", say("Participants"), say("Trials"))
     head = "".join(f'<th scope="col">{html.escape(each)}</th>' for each in heads)
@@ -180,25 +182,25 @@ def results(report: Mapping[str, Any], say: words.Speaker) -> str:
 def _early(report: Mapping[str, Any], say: words.Speaker) -> str:
     """Return the HTML of what holds before the planned participants are there; nothing afterwards or without a plan."""
     plan = report["plan"]
-    if not plan or plan["reached"]:
+    if not plan or plan["state"] == "reached":
         return ""
-    if plan["results"] == "closed":
+    if plan["state"] == "closed":
         said = say.html(
-            "The results are closed until enough people have judged each epoch: the one with the fewest has {least} of "
-            "{planned}.",
+            "The results are closed until enough people have judged each epoch or method: the one with the fewest has "
+            "{least} of {planned}.",
             least=plan["least"], planned=plan["participants"],
         )  # fmt: skip
     else:
         said = say.html(
-            "Not as many people as planned have judged each epoch yet: the one with the fewest has {least} of "
-            "{planned}. Until then, the intervals are wider, so that they hold however often somebody looks.",
+            "Not as many people as planned have judged each epoch or method yet: the one with the fewest has {least} "
+            "of {planned}. Until then, the intervals are wider, so that they hold however often somebody looks.",
             least=plan["least"], planned=plan["participants"],
         )  # fmt: skip
     return f'<p class="notice">{said}</p>'
 
 
-def _result(epoch: Mapping[str, Any]) -> str:
-    low, high = epoch.get("interval_always_valid") or epoch.get("interval") or (None, None)
+def _result(epoch: Mapping[str, Any], interval: Sequence[float] | None) -> str:
+    low, high = interval or (None, None)
     rate = epoch["fooling_rate"]
     between = "–" if low is None else f"{percent(low)} – {percent(high)}"
     drawn = "" if low is None or rate is None else (

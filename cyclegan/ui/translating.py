@@ -19,7 +19,7 @@ from cyclegan.errors import CheckpointError, ImageError, Message, UserError, rou
 from cyclegan.evaluation.grids import cut_grid
 from cyclegan.evaluation.likeness import features, nearer_domain
 from cyclegan.images import mean_difference, open_image
-from cyclegan.ui import inputs, runs, words
+from cyclegan.ui import inputs, runs, withheld, words
 from cyclegan.ui.feedback import busy, nothing_translated, notices, page_error, raise_for_page
 from cyclegan.ui.inputs import by
 from cyclegan.ui.jobs import time_left
@@ -135,7 +135,7 @@ def result_requests(
 def translate_first_example(bench: Workbench) -> None:
     """Translate the example that the page opens with, so that its result is there when a visitor comes."""
     source = bench.run(None)
-    paths = runs.examples_of(source)
+    paths = withheld.examples(bench, None)
     if not paths:
         return
     image, say = open_image(paths[0]), words.speaker()
@@ -220,7 +220,7 @@ def clearly_better(results: Sequence[Result]) -> int | None:
 def first_saved(bench: Workbench) -> tuple[str | None, dict[str, list[Any]]]:
     """Return the likely direction of the example that the page opens with, and its row as the training saved it."""
     source = bench.run(None)
-    paths = runs.examples_of(source) if source.url is None else []  # The app's start doesn't wait for the Hub.
+    paths = withheld.examples(bench, None) if source.url is None else []  # The app's start doesn't wait for the Hub.
     try:
         image = open_image(paths[0]) if paths else None
     except ImageError:

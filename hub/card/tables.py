@@ -9,6 +9,7 @@ from typing import Any
 from cyclegan.checkpoints.format import CheckpointInfo, epoch_name
 from cyclegan.errors import number_of
 from cyclegan.evaluation.figures import Figure
+from cyclegan.study.format import NO_SECRET
 from hub.card.names import LISTED, figure_title, figure_values, study_way, ways
 from hub.layout import index_entry, study_file
 from hub.readme import escaped, one_line
@@ -95,6 +96,7 @@ def judged_section(repo_id: str, studies: Sequence[Mapping[str, Any]]) -> str:
         parts += [
             f"**{title}**, {escaped(study_way(about))}: {_protocol_words(protocol)} ([all figures]({where})).",
             f"| {' | '.join(heads)} |\n|---|{'---:|' * (len(heads) - 1)}\n{rows}",
+            *([str(NO_SECRET)] if about.get("without_secret") is True else []),
         ]
     if any(row.get("interval_assumed") is True for study in studies for row in study["epochs"]):
         parts.append("\\* These answers can't show how people differ: that is assumed.")

@@ -59,6 +59,8 @@ def publish_study(
         CheckpointError: a folder holds no such run, or a repository no readable checkpoint.
     """
     judged = _judged(report)
+    if foreign := [str(epoch.get("label")) for epoch in report["epochs"] if epoch.get("foreign")]:
+        say(f"made by other programs, so on no card: {', '.join(foreign)}")
     folders = {name: Path(run) for run in runs for name in (str(run), Path(run).resolve().name)}
     targets: dict[Path | str, list[Mapping[str, Any]]] = {}
     for epoch in judged:
@@ -87,16 +89,18 @@ def _judged(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
             "{name} is a study of the task {task}, which gives no fooling rate for a card", name=name, task=task,
             remedy=message("publish a study of real or fake"),
         )
+    plan = report.get("plan")
+    state = plan["state"] if plan else "reached"
     judged = [
         # A study of several runs numbers its methods. Before the planned participants, only one interval is valid.
         {**epoch, "epoch": epoch.get("of_epoch") or epoch["epoch"],
-         **({"interval": early, "interval_crossed": None} if (early := epoch.get("interval_always_valid")) else {})}
+         **({"interval": epoch["interval_always_valid"], "interval_crossed": None} if state == "always_valid" else {})}
         for epoch in report["epochs"] if epoch.get("fooling_rate") is not None and epoch.get("trials")
     ]  # fmt: skip
-    plan = report.get("plan")
-    if plan and plan["results"] == "closed" and not plan["reached"]:
+    if state == "closed":
         raise HubError(
-            "the results of {name} are closed until as many as planned have judged each epoch: {least} of {planned}",
+            "the results of {name} are closed until as many as planned have judged each epoch or method: {least} of "
+            "{planned}",
             name=name, planned=plan["participants"], least=plan["least"],
             remedy=message("publish it when they have taken part"),
         )
@@ -104,7 +108,13 @@ def _judged(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         raise HubError(
             "nobody has judged {name} yet", name=name, remedy=message("publish it after people have taken part")
         )
-    return judged
+    ours = [epoch for epoch in judged if not epoch.get("foreign")]
+    if not ours:
+        raise HubError(
+            "all pictures that people have judged in {name} were made by other programs, which have no card", name=name,
+            remedy=message("publish a study of runs"),
+        )
+    return ours
 
 
 def _repo_id(source: str) -> str:

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from cyclegan.__main__ import main
 from cyclegan.commands import study as commands
+from cyclegan.commands import study_build
 from cyclegan.study import server, simulate
 from cyclegan.study.format import read_study
 from cyclegan.study.invitations import participant_of
@@ -74,7 +75,8 @@ def played(small_study, participant):
 def labels(monkeypatch):
     """The words before each progress bar."""
     seen = []
-    monkeypatch.setattr(commands, "progress_bar", lambda **options: seen.append(options["desc"]) or tqdm(disable=True))
+    for module in (commands, study_build):
+        monkeypatch.setattr(module, "progress_bar", lambda **o: seen.append(o["desc"]) or tqdm(disable=True))
     return seen
 
 
@@ -120,6 +122,30 @@ def test_build_compares_several_runs(run, refused, building, make_checkpoint, tm
     assert read_study(tmp_path / "studies" / "mine").labels == {1: "GAN", 2: "other"}
     flags[2:4] = [f"x={tmp_path / 'myrun'}", f"x={tmp_path / 'other'}"]
     assert "two runs are called x: give them names as METHOD=SOURCE" in refused(*flags)
+
+
+def test_build_takes_epochs_of_each_run_and_other_programs_pictures(
+    run, refused, unknown, building, make_checkpoint, tmp_path
+):
+    make_checkpoint(tmp_path / "other", 5, seed=3)
+    (tmp_path / "cogan").mkdir()
+    for n in range(12):
+        Image.effect_noise((32, 32), 9 + n).convert("RGB").save(tmp_path / "cogan" / f"test-a-{n:04}_fake.png")
+    flags = list(building)
+    # A flag that is given twice adds to the first.
+    flags[2:3] = [f"GAN={tmp_path / 'myrun'}@1,2", "--checkpoints", f"{tmp_path / 'other'}@latest"]
+    status, out, err = run(*flags, "--epochs", "7", "--fakes", f"CoGAN={tmp_path / 'cogan'}")
+    assert status == 0 and "mine: GAN, epoch 1 (1), GAN, epoch 2 (2), other (3), CoGAN (4), day → night" in out, err
+    study = read_study(tmp_path / "studies" / "mine")
+    assert [c.foreign for c in study.checkpoints] == [False, False, False, True] and len(study.stimuli) == 60
+
+    alone = ["build", *flags[5:], "--fakes", f"CoGAN={tmp_path / 'cogan'}"]
+    alone[alone.index("--output") + 1] = tmp_path / "studies" / "alone"
+    assert run(*alone)[0] == 0 and read_study(tmp_path / "studies" / "alone").labels == {1: "CoGAN"}
+    assert "without a run, --direction is ab (A → B) or ba" in refused(*alone, "--direction", "day-night")
+    assert "called CoGAN: give them different names" in refused(*alone, f"CoGAN={tmp_path}")
+    assert "name what is judged: --checkpoints, --fakes or both" in refused(*alone[: alone.index("--fakes")])
+    assert "isn't NAME=FOLDER" in unknown(*alone, "cogan")
 
 
 def test_build_says_what_it_lacks(refused, building, tmp_path):

@@ -216,7 +216,7 @@ def test_participants_and_pictures_needed():
 def test_before_the_planned_participants_nobody_stops_at_a_lucky_moment(results):
     study = made_study(epochs=(20, 60), results=results, planned_participants=8)
     early, late = (reported(study, made_votes(study, people, {20: 0.1, 60: 0.5})) for people in (7, 8))
-    assert early["plan"] == {"results": results, "participants": 8, "least": 7, "reached": False}
+    assert early["plan"] == {"results": results, "participants": 8, "least": 7, "state": results}
     assert early["participants"]["counted"] == 14 and early["trend"] is None
     if results == "closed":
         assert not early["trials"] and not early["contrasts"] and not early["stimuli"]["most"]
@@ -231,7 +231,7 @@ def test_before_the_planned_participants_nobody_stops_at_a_lucky_moment(results)
         text = told(early)
         assert "95%, always valid |" in text and "only the always-valid intervals may decide whether to stop" in text
         assert "permutation test" not in text
-    assert late["plan"]["reached"] and late["trend"]["p"] < 0.01 and late["contrasts"][0]["p"] < 0.01
+    assert late["plan"]["state"] == "reached" and late["trend"]["p"] < 0.01 and late["contrasts"][0]["p"] < 0.01
     assert late["epochs"][0]["interval_always_valid"] is None and "always valid" not in told(late)
     votes = made_votes(study, 2, origin="simulated")
     assert reported(study, votes)["plan"] is None  # Nobody would stop for them.

@@ -8,7 +8,17 @@ import pytest
 from cyclegan.study.protocol import FORMERLY, PROTOCOLS, Protocol, protocol
 from cyclegan.study.report import judge, make_report, to_markdown
 from cyclegan.study.report.left_out import alike
-from cyclegan.study.rules import FIELDS, REASONS, active, broken_rules, guessing, impossible, shortest_ms
+from cyclegan.study.rules import (
+    FIELDS,
+    REASONS,
+    active,
+    broken_rules,
+    fails_vigilance,
+    guessing,
+    impossible,
+    shortest_ms,
+    vigilance_needed,
+)
 from cyclegan.study.statistics import rates
 from tests.study.made_up import made_study, made_votes, sessions_of
 
@@ -153,6 +163,9 @@ def test_vigilance_has_a_pass_mark_in_the_preset_that_has_it():
     rules = protocol("colorization2016")
     assert (rules.counts["vigilance"], rules.vigilance_pass) == (4, 0.75)
     assert protocol("colorization2016", vigilance_share=0.0).vigilance_pass == 0
+    assert vigilance_needed(rules) == 3 and vigilance_needed(protocol("cyclegan2017")) == 0
+    assert [fails_vigilance(rules, right / 4) for right in range(5)] == [True, True, True, False, False]
+    assert not fails_vigilance(rules, float("nan"))  # A session without any.
     study = made_study(preset="colorization2016", epochs=(20,), scenes=110, broken=8)
     votes = made_votes(study, 6, {20: 0.2}, seed=2)
     watched = (votes["participant"] == "P001") & (votes["kind"] == "vigilance")

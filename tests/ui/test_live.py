@@ -166,6 +166,8 @@ def test_the_losses_and_samples_of_the_first_epoch_are_shown(run, bench):
     (run / "progress.json").write_text(json.dumps(values | {"samples_step": 20}))
     shown = in_training(source, say)
     assert "after step 20" in shown and shown.count('<img alt="day → &lt;night&gt;" src="data:image/webp') == 1
+    hidden = in_training(source, say, samples=False)  # From a visitor who may take part in a study of them.
+    assert "<img" not in hidden and "from 0.5 (step 10)" in hidden
     Image.new("RGB", (300, 200)).save(run / "samples" / "ab.png")
     assert in_training(source, say) != shown  # The newest.
 

@@ -14,10 +14,11 @@ import numpy as np
 
 from cyclegan.errors import number_of
 from cyclegan.study import statistics
-from cyclegan.study.format import Study
+from cyclegan.study.format import NO_SECRET, Study
 from cyclegan.study.report import left_out, planned
 from cyclegan.study.report.judging import excluded_because, judge, known, session_status
 from cyclegan.study.report.names import Names
+from cyclegan.study.rules import vigilance_needed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,11 +28,6 @@ COUNTING_RULE = (
     "A rate counts the test trials that compare, of complete sessions that were not excluded, not disqualified, and "
     "that no rule of the protocol leaves out. Practice, vigilance trials, controls, repeated pairs and votes at "
     "impossible times never count."
-)
-
-NO_SECRET = (
-    "This study was built before sequences were drawn from a secret. Its pictures' files are enough to compute which "
-    "one is real, so its figures hold only if no participant has done that."
 )
 
 
@@ -53,9 +49,9 @@ def make_report(
     frame = judged[judged["origin"] == origin]
     counted = frame[frame["counted"]]
     plan = None if simulated else planned.plan_of(study, counted)
-    early = plan["results"] if plan and not plan["reached"] else "open"
+    state = plan["state"] if plan else "reached"
     participants = _participants(study, frame, sessions, origin)
-    if early == "closed":  # Not a figure of theirs, only how many they are.
+    if state == "closed":  # Not a figure of theirs, only how many they are.
         frame, counted = frame.iloc[:0], counted.iloc[:0]
     of_counted = frame[frame["session_id"].isin(counted["session_id"]) & (frame["phase"] == "test")]
     task = study.protocol.task
@@ -72,9 +68,9 @@ def make_report(
         "participants": participants,
         "plan": plan,
         "trials": len(counted),
-        "epochs": [_epoch(study, counted, epoch, early, mixed) for epoch in study.epochs],
-        "trend": _trend(study, counted) if task == "realness" and early == "open" else None,
-        "contrasts": _contrasts(study, counted, early) if task == "realness" else [],
+        "epochs": [_epoch(study, counted, epoch, state, mixed) for epoch in study.epochs],
+        "trend": _trend(study, counted) if task == "realness" and state == "reached" else None,
+        "contrasts": _contrasts(study, counted, state) if task == "realness" else [],
         "response": _response(study, counted),
         "side_bias": _side_bias(study, counted, of_counted),
         "vigilance": _vigilance(study, frame),
@@ -88,7 +84,7 @@ def make_report(
     report["rules"] = left_out.left_out_by_rule(study, report["participants"]["left_out"])
     report["alike"] = left_out.alike(frame, sessions, origin)
     for each in report["epochs"]:
-        shown = task == "realness" and early == "open"
+        shown = task == "realness" and state == "reached"
         each["with_left_out"] = left_out.rate_with_them(frame, each["epoch"]) if shown else None
     report["notes"] = _notes(study, report)
     return _plain(report)
@@ -131,11 +127,11 @@ def _participants(study: Study, frame: pd.DataFrame, sessions: pd.DataFrame, ori
     }
 
 
-def _epoch(study: Study, counted: pd.DataFrame, epoch: int, early: str, mixed: bool) -> dict[str, Any]:
+def _epoch(study: Study, counted: pd.DataFrame, epoch: int, state: str, mixed: bool) -> dict[str, Any]:
     """Return the figures of one epoch.
 
     Args:
-        early: the protocol's `results` if the planned participants aren't there yet.
+        state: of the plan; reached without one.
     """
     checkpoint = next(c for c in study.checkpoints if c.epoch == epoch)
     rows = counted[counted["fooled"].notna() & (counted["epoch"] == epoch)]
@@ -149,14 +145,15 @@ def _epoch(study: Study, counted: pd.DataFrame, epoch: int, early: str, mixed: b
     result: dict[str, Any] = {
         "epoch": epoch,
         "label": checkpoint.label or None,
-        "of_epoch": checkpoint.true_epoch,
+        "of_epoch": None if checkpoint.foreign else checkpoint.true_epoch,
+        "foreign": checkpoint.foreign,
         "commit_sha": checkpoint.commit_sha,
         "source": checkpoint.source,
         "fooling_rate": rate.rate,
         "interval": rate.interval,
         "interval_assumed": rate.assumed,
         "interval_crossed": None,
-        "interval_always_valid": statistics.always_valid(y, who) if early == "always_valid" else None,
+        "interval_always_valid": statistics.always_valid(y, who) if state == "always_valid" else None,
         "paper": statistics.paper_figure(y, who, study.seed),
         "wilson": statistics.wilson_interval(float(y.sum()), len(y)) if len(y) else None,
         "participants": people,
@@ -231,7 +228,7 @@ def _pictures(study: Study, rows: pd.DataFrame) -> list[Any]:
     return [scenes, *([rows["partner"]] if rows["partner"].notna().all() else [])]
 
 
-def _contrasts(study: Study, counted: pd.DataFrame, early: str) -> list[dict[str, Any]]:
+def _contrasts(study: Study, counted: pd.DataFrame, state: str) -> list[dict[str, Any]]:
     """Return the contrasts of epochs; before the planned participants are there, without tests.
 
     Their intervals then come from the two epochs' always-valid ones, each at half of the error.
@@ -244,7 +241,7 @@ def _contrasts(study: Study, counted: pd.DataFrame, early: str) -> list[dict[str
     rates = rows.groupby("epoch")["fooled"].mean()
     trials = statistics.trials_per_epoch(study.protocol, len(study.epochs))
     icc, pictures = planned.mean_correlations(study, rows)
-    if early == "always_valid":
+    if state == "always_valid":
         level = (1 + statistics.LEVEL) / 2
         bounds = {epoch: statistics.always_valid(of["fooled"], of["participant"], level)
                   for epoch, of in rows.groupby("epoch")}
@@ -314,7 +311,7 @@ def _vigilance(study: Study, frame: pd.DataFrame) -> dict[str, Any] | None:
     return {
         **_rate(statistics.clustered_rate(rows["correct"], rows["participant"])),
         "trials_per_session": per_session,
-        "needed": math.ceil(study.protocol.vigilance_pass * per_session - 1e-9),
+        "needed": vigilance_needed(study.protocol),
         "failed": sum(reason == "failed vigilance" for reason in session_status(frame).values()),
     }
 
@@ -439,7 +436,9 @@ def _notes(study: Study, report: Mapping[str, Any]) -> list[str]:
     if report["training_pictures"]:
         notes.append("The networks have seen these pictures in training, so the figures say nothing about new ones.")
     if not study.secret_sha256:
-        notes.append(NO_SECRET)
+        notes.append(str(NO_SECRET))
+    if foreign := [f"{c.label} from {c.source}" for c in study.checkpoints if c.foreign]:
+        notes.append(f"Pictures that other programs made, from a folder each: {', '.join(foreign)}.")
     notes.append(COUNTING_RULE)
     people = report["participants"]["counted"]
     if study.protocol.task == "realness":
@@ -450,12 +449,12 @@ def _notes(study: Study, report: Mapping[str, Any]) -> list[str]:
             "not an interval. Wilson's interval treats trials as independent, and is too narrow."
         )
     plan, names = report["plan"], Names(report)
-    if plan and not plan["reached"]:
+    if plan and plan["state"] != "reached":
         notes.append(
             f"The study is planned for {number_of(plan['participants'], 'participant')} per {names.kind}, and the one "
             f"with the fewest has {plan['least']} so far. " + (
                 "Until then, its results are closed, so that nobody stops it at a lucky moment."
-                if plan["results"] == "closed" else
+                if plan["state"] == "closed" else
                 "Until then, only the always-valid intervals may decide whether to stop: they hold however often "
                 "somebody looks. The others hold for a number of participants that was fixed before. Contrasts have "
                 "always-valid intervals, and no test; the trend comes at the end."

@@ -129,7 +129,7 @@ def _judged_sessions(study: Study, frame: pd.DataFrame) -> dict[str, str]:
             reason = "disqualified in practice"
         elif not row.completed and in_test[row.session_id] < study.protocol.test_trials:
             reason = "session not complete"
-        elif vigilance[row.session_id] < study.protocol.vigilance_pass - 1e-9:
+        elif rules.fails_vigilance(study.protocol, vigilance[row.session_id]):
             reason = FAILED_VIGILANCE
         found[row.session_id] = reason
     return found | _left_out_by_rule(study, frame[test], [session for session, reason in found.items() if not reason])

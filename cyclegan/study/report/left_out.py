@@ -44,8 +44,7 @@ def left_out_by_rule(study: Study, left_out: Sequence[Mapping[str, Any]]) -> lis
     }  # fmt: skip
     found = [{"rule": words[rule], "sessions": counts.get(rules.REASONS[rule], 0)} for rule in rules.active(p)]
     if p.vigilance_pass:
-        needed = math.ceil(p.vigilance_pass * p.counts["vigilance"] - 1e-9)
-        said = f"vigilance trials right: fewer than {needed} of {p.counts['vigilance']}"
+        said = f"vigilance trials right: fewer than {rules.vigilance_needed(p)} of {p.counts['vigilance']}"
         found.insert(0, {"rule": said, "sessions": counts.get(FAILED_VIGILANCE, 0)})
     return found
 

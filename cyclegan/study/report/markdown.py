@@ -36,8 +36,7 @@ def to_markdown(report: Mapping[str, Any], pictures: Mapping[str, str] | None = 
     parts += ["## Method", _method(report), _who(report)]
     parts += left_out.words(report, _names(report), _table, _percent, _interval)
     if not report["trials"]:
-        plan = report["plan"]
-        closed = plan and plan["results"] == "closed" and not plan["reached"]
+        plan, closed = report["plan"], _state(report) == "closed"
         parts.append(
             f"Results are closed until {number_of(plan['participants'], 'participant')} per {_names(report).kind} "
             f"count; now it is {plan['least']} at least." if closed else "No trial counts yet, so there is no figure."
@@ -130,7 +129,7 @@ def _realness_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> l
     if missing:
         parts.append(f"No trial counts yet for {names.kind} {', '.join(missing)}.")
     parts += _picture(pictures, "fooling-rate", f"Fooling rate over {names.kind}s")
-    early = any(e["interval_always_valid"] for e in seen)
+    early = _state(report) == "always_valid"
     parts.append(_table(
         [names.kind, "fooling rate", *(["95%, always valid"] if early else []), "95%, participants", "95%, crossed",
          "papers' ± sd", "Wilson (naive)", "participants", "trials", "commit"],
@@ -138,7 +137,7 @@ def _realness_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> l
           *([_interval(e["interval_always_valid"])] if early else []), _interval(e["interval"]),
           _interval(e["interval_crossed"]),
           f"{_percent(e['paper']['rate'])} ± {_percent(e['paper']['sd'])}", _interval(e["wilson"]), e["participants"],
-          e["trials"], f"`{e['commit_sha'][:8]}`"] for e in seen],
+          e["trials"], f"{'files ' if e['foreign'] else ''}`{e['commit_sha'][:8]}`"] for e in seen],
     ))  # fmt: skip
     if single:
         parts.append(
@@ -240,7 +239,7 @@ def _between_words(report: Mapping[str, Any]) -> list[str]:
         who = f"of each {names.kind}, different people"
         if paired:
             who = f"who judged both {names.kind}s, each compared with themselves"
-        early = any(e["interval_always_valid"] for e in report["epochs"])
+        early = _state(report) == "always_valid"
         holm = f" Holm's p is corrected for all {len(contrasts)} contrasts." if len(contrasts) > 1 else ""
         who = f"Two {names.kind}s compared: N counts the participants {who}; "
         parts.append(
@@ -389,6 +388,11 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
         return ""
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def _state(report: Mapping[str, Any]) -> str:
+    """Return the state of the report's plan; reached without one."""
+    return report["plan"]["state"] if report["plan"] else "reached"
 
 
 def _names(report: Mapping[str, Any]) -> Names:

@@ -15,14 +15,17 @@ if TYPE_CHECKING:
 
 
 def plan_of(study: Study, counted: pd.DataFrame) -> dict[str, Any] | None:
-    """Return when the protocol gives results, and whether its participants are there; None if it has no plan."""
+    """Return when the protocol gives results, and how far its participants are there; None if it has no plan.
+
+    `state` is "reached" when they are, and before "closed", without results, or "always_valid".
+    """
     protocol = study.protocol
     if protocol.results == "open":
         return None
     people = counted.groupby("arm")["participant"].nunique()
     least = min(int(people.get(arm, 0)) for arm in range(len(study.arms)))
-    return {"results": protocol.results, "participants": protocol.planned_participants, "least": least,
-            "reached": least >= protocol.planned_participants}
+    state = "reached" if least >= protocol.planned_participants else protocol.results
+    return {"results": protocol.results, "participants": protocol.planned_participants, "least": least, "state": state}
 
 
 def needed_for(study: Study, rate: statistics.Rate, rows: pd.DataFrame) -> dict[str, Any]:

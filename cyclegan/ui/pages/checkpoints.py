@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from cyclegan.ui import epochs, live, runs, words
+from cyclegan.ui import epochs, live, runs, withheld, words
 from cyclegan.ui.curves import curves
 from cyclegan.ui.epoch_order import EpochOrder
 from cyclegan.ui.feedback import busy, notices, shows_errors
@@ -74,8 +74,8 @@ def _layout(bench: Workbench) -> SimpleNamespace:
         )  # fmt: skip
     trend = gr.HTML(elem_classes="trend")
 
-    def thumbnails(wanted: Any) -> dict[str, str] | None:
-        return epochs.thumbnails(bench, wanted)
+    def thumbnails(wanted: Any, request: gr.Request) -> dict[str, str] | None:
+        return epochs.thumbnails(bench, wanted, request)
 
     # Visible once the run has scores.
     order = gr.Dropdown([("", "")], value="", label=words.label("Sort the epochs by"), visible=False,
@@ -177,7 +177,9 @@ class Events:
 
     def in_training(self, opened: str, request: gr.Request) -> str:
         """Return the losses and samples of the epoch that is being trained."""
-        return in_training(self.bench.run(opened), words.speaker(request))
+        source = self.bench.run(opened)
+        hidden = withheld.from_visitor(self.bench, next(iter(runs.listed(source)), None), request)
+        return in_training(source, words.speaker(request), samples=not hidden)
 
     def draw(self, opened: str, tag: str | None, request: gr.Request) -> str:
         """Return the run's curves."""
@@ -191,7 +193,7 @@ class Events:
         request: gr.Request = None,  # type: ignore[assignment]  # gradio's way to ask for it
     ) -> Iterator[list[Any]]:
         """Show an epoch's samples; yields the note and the gallery."""
-        yield from epochs.samples(self.bench, run, epoch, words.speaker(request))
+        yield from epochs.samples(self.bench, run, epoch, request)
 
     def checkpoints(
         self, run: str | None = None, request: gr.Request = None,  # type: ignore[assignment]

@@ -189,7 +189,7 @@ class Events:
         if tag is None:
             yield ["", []]
         else:
-            yield from epochs.samples(self.bench, run, tag, words.speaker(request))
+            yield from epochs.samples(self.bench, run, tag, request)
 
     def scores(self, run: str | None = None) -> list[dict[str, Any]]:
         """Return the files of a run's scores, for programs; those that can't be read are left out."""

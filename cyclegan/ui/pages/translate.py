@@ -13,7 +13,7 @@ import gradio as gr
 
 from cyclegan.checkpoints.format import CheckpointInfo
 from cyclegan.config import DIRECTIONS
-from cyclegan.ui import inputs, live, runs, words
+from cyclegan.ui import inputs, live, runs, withheld, words
 from cyclegan.ui.feedback import busy, shows_errors
 from cyclegan.ui.results import linked, served
 from cyclegan.ui.theme import announce, header
@@ -169,12 +169,12 @@ class Events:
     def open_page(self, run: str, reading: str, request: gr.Request) -> list[Any]:
         """Show the run and epoch that the address names, else the first run's newest, and the run's examples."""
         run, tag = runs.asked(self.bench, request, run)
-        examples = runs.examples_gallery(self.bench.run(run))
+        examples = runs.examples_gallery(withheld.examples(self.bench, run))
         return [runs.chosen(self.bench, run, request), *self.describe(run, tag, reading, request), examples]
 
     def open_run(self, run: str, reading: str, request: gr.Request) -> list[Any]:
         """Show a run's newest epoch and its examples."""
-        return [*self.describe(run, None, reading, request), runs.examples_gallery(self.bench.run(run))]
+        return [*self.describe(run, None, reading, request), runs.examples_gallery(withheld.examples(self.bench, run))]
 
     def first_picture(self, run: str, payload: dict | None, request: gr.Request) -> list[Any]:
         """Return the visitor's own picture, or else the run's first example; a changed picture is translated."""
@@ -188,7 +188,7 @@ class Events:
         return [picture, busy(say("Starting …")) if picture else say("Choose a picture.")]
 
     def _take_example(self, run: str, index: int) -> str | None:
-        paths = runs.examples_of(self.bench.run(run))
+        paths = withheld.examples(self.bench, run)
         if index >= len(paths):
             return None
         return served(paths[index].name, lambda path: shutil.copyfile(paths[index], path), OF_EXAMPLES)

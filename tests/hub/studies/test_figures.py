@@ -110,6 +110,35 @@ def test_a_method_of_a_study_of_several_runs_is_its_runs_epoch(publish, publish_
     assert judged_in(repo) == {("faces", 2): 0.268}
 
 
+def test_pictures_of_other_programs_are_on_no_card(publish, publish_run, make_run):
+    repo = publish_run(make_run(1))
+    ours = make_epoch(1, repo.tags["epoch-0001"], of_epoch=1, label="CycleGAN")
+    theirs = make_epoch(2, "ab" * 20, "cogan", label="CoGAN", foreign=True, of_epoch=None)
+    _, said = publish(make_report(ours, theirs))
+    assert judged_in(repo) == {("faces", 1): 0.268} and "cogan" not in card_of(repo).lower()
+    assert said[0] == "made by other programs, so on no card: CoGAN"
+    with pytest.raises(HubError, match="in faces were made by other programs, which have no card; publish a study of"):
+        publish(make_report(theirs))
+
+
+def test_before_the_plan_is_reached_only_the_always_valid_interval_is_published(publish, publish_run, make_run):
+    repo = publish_run(make_run(1))
+    plan = {"results": "always_valid", "participants": 25, "least": 2, "state": "always_valid"}
+    publish(make_report(make_epoch(1, repo.tags["epoch-0001"], interval_always_valid=None), plan=plan))
+    assert "| 26.8% | – | 25 | 1000 |" in card_of(repo)
+    publish(make_report(make_epoch(1, repo.tags["epoch-0001"], interval_always_valid=[0.1, 0.5]), plan=plan))
+    assert "| 26.8% | 10.0% – 50.0% | 25 | 1000 |" in card_of(repo)
+
+
+def test_a_study_without_a_secret_is_marked_on_the_card(publish, publish_run, make_run):
+    repo = publish_run(make_run(1))
+    report = make_report(make_epoch(1, repo.tags["epoch-0001"]))
+    publish(report)
+    assert "secret" not in card_of(repo)
+    publish({**report, "study": {**report["study"], "secret_sha256": None}})
+    assert "This study was built before sequences were drawn from a secret." in card_of(repo)
+
+
 def test_an_interval_that_rests_on_an_assumption_says_so(publish, publish_run, make_run):
     repo = publish_run(make_run(1))
     publish(make_report(make_epoch(1, repo.tags["epoch-0001"], interval_assumed=True, participants=3)))
@@ -223,8 +252,8 @@ def test_front_matter_that_is_broken_keeps_the_figures_for_later(publish, publis
         ({"simulated": True}, "faces was answered by simulated participants"),
         ({"protocol": {**PROTOCOL, "task": "pick"}}, "faces is a study of the task pick, which gives no fooling rate"),
         ({"epochs": []}, "nobody has judged faces yet"),
-        ({"epochs": [], "plan": {"results": "closed", "participants": 25, "least": 3, "reached": False}},
-         "the results of faces are closed until as many as planned have judged each epoch: 3 of 25"),
+        ({"epochs": [], "plan": {"results": "closed", "participants": 25, "least": 3, "state": "closed"}},
+         "the results of faces are closed until as many as planned have judged each epoch or method: 3 of 25"),
         ({"epochs": [make_epoch(1, "ab" * 20, fooling_rate=None, trials=0)]}, "nobody has judged faces yet"),
         ({"epochs": [make_epoch(1, "ab" * 20, "run")]}, "'run' is a folder's name, so nothing was published"),
         ({"epochs": [make_epoch(1, "ab" * 20, fooling_rate=26.8)]}, "the report of faces is damaged"),

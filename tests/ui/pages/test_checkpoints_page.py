@@ -1,6 +1,7 @@
 """The checkpoints page without a browser: through the API of the running app, and by function where that is enough."""
 
 import base64
+import contextlib
 import dataclasses
 import io
 import json
@@ -14,6 +15,7 @@ from PIL import Image
 from cyclegan.checkpoints.format import read_info
 from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.errors import CheckpointError
+from cyclegan.study.shelf import Studies
 from cyclegan.ui.words import Speaker, speaker
 from tests.ui.conftest import picture, write_epoch
 
@@ -134,7 +136,7 @@ def told(bench, run, epoch=None):
 
     from cyclegan.ui.epochs import samples
 
-    values = samples(bench, run, epoch, speaker())
+    values = samples(bench, run, epoch, None)
     said, gallery = next(values)
     assert said == "Couldn't load the samples." and gallery == []
     with pytest.raises(gr.Error) as caught:
@@ -147,8 +149,8 @@ def test_visitors_open_no_folders(bench, tmp_path):
 
     there, nowhere = str(tmp_path / "other"), str(tmp_path / "nowhere")
     assert told(bench, there).replace("other", "X") == told(bench, nowhere).replace("nowhere", "X")
-    assert thumbnails(bench, {"run": there, "epoch": 1}) is None
-    assert list(thumbnails(bench, {"run": "mine", "epoch": 1})) == ["ab"]
+    assert thumbnails(bench, {"run": there, "epoch": 1}, None) is None
+    assert list(thumbnails(bench, {"run": "mine", "epoch": 1}, None)) == ["ab"]
     with pytest.raises(CheckpointError, match="names nothing on the Hub"):
         bench.run(there)
 
@@ -167,7 +169,7 @@ def test_samples_that_are_no_pictures(bench, tmp_path, content, said):
     else:
         path.write_bytes(content)
     assert told(bench, "mine").startswith(said)
-    assert thumbnails(bench, {"run": "mine", "epoch": "epoch-0001"}) is None
+    assert thumbnails(bench, {"run": "mine", "epoch": "epoch-0001"}, None) is None
 
 
 def test_thumbnails_are_small_and_those_of_now(bench, tmp_path):
@@ -176,7 +178,7 @@ def test_thumbnails_are_small_and_those_of_now(bench, tmp_path):
     path = tmp_path / "mine/epoch-0001/samples/ab.png"
 
     def size():
-        head, _, data = thumbnails(bench, {"run": "mine", "epoch": 1})["ab"].partition(",")
+        head, _, data = thumbnails(bench, {"run": "mine", "epoch": 1}, None)["ab"].partition(",")
         assert head == "data:image/webp;base64"
         return Image.open(io.BytesIO(base64.b64decode(data))).size
 
@@ -309,3 +311,57 @@ def test_where_a_run_is(bench, tmp_path):
     shown = about(source, mine.list(), speaker())
     link = "https://huggingface.co/alice/day-night/tree/epoch-0012"
     assert f'<a href="{link}" rel="noopener" target="_blank">{link}</a>' in shown
+
+
+def test_samples_of_a_studys_pictures_are_for_its_owner_while_it_is_served(tmp_path, small_study, monkeypatch):
+    """Participants, who can come to these pages, too, must not see a study's pictures with their labels beforehand."""
+    from cyclegan.ui import withheld
+    from cyclegan.ui.comparison import first_example
+    from cyclegan.ui.epochs import samples, thumbnails
+    from cyclegan.ui.pages.checkpoints import Events
+    from cyclegan.ui.pages.scores import Events as OfScores
+    from cyclegan.ui.translating import first_saved
+    from cyclegan.ui.workbench import Workbench
+
+    study = small_study()  # Of the data set "noise".
+    for name, data in (("same", "/data/noise/"), ("another", "/data/others"), ("imported", "")):
+        write_samples(write_epoch(tmp_path / name, 1, dataset=data), "ab")
+        (tmp_path / name / "examples").mkdir()
+        picture(32, 32).save(tmp_path / name / "examples" / "a_0.png")
+    runs = [LocalSource(tmp_path / name) for name in ("same", "another")]
+    monkeypatch.setenv("STUDY_KEY", "sesame")
+    visitor, owner = (SimpleNamespace(headers=headers, query_params={}) for headers in ({}, {"cookie": ""}))
+
+    def shown(own, request, run):
+        with contextlib.closing(Studies([study.folder], own=own)) as studies:
+            owner.headers["cookie"] = f"study_owner={studies.proof()}"
+            bench = Workbench(runs, own=own, studies=studies)
+            ((note, gallery),) = samples(bench, run, None, request)
+            assert list(Events(bench).samples(run, None, request))[0][0] == note
+            assert list(OfScores(bench).samples(run, "epoch-0001", request))[0][0] == note
+            assert len(thumbnails(bench, {"run": run, "epoch": 1}, request)) == len(gallery)
+            return note, len(gallery), len(withheld.examples(bench, run)), bench
+
+    note, grids, examples, bench = shown(False, visitor, "same")
+    assert (grids, examples) == (0, 0) and first_saved(bench) == (None, {}) and first_example(bench, "same", "ab") == 1
+    assert note == "The samples aren't shown while this app serves a study of the same pictures: tiny."
+    assert "같은 사진" in withheld.sentence(["tiny"], Speaker("ko"))
+    note, grids, examples, _ = shown(False, owner, "same")
+    assert (grids, examples) == (1, 0)
+    assert note.endswith("Only you see these samples while this app serves a study of the same pictures: tiny.")
+    for own, request, run in ((True, visitor, "same"), (False, visitor, "another")):
+        assert shown(own, request, run)[:3] == ("Samples of epoch 1. Select one to see it larger.", 1, 1)
+    with contextlib.closing(Studies([study.folder])) as studies:
+        assert studies.showing("noise", "test") == ["tiny"] and not studies.showing("noise", "train")
+        assert withheld.studies_with(Workbench(runs, studies=studies), None) == ["tiny"]  # Who knows its data set?
+
+
+@pytest.mark.parametrize("one, other, same", [
+    ("maps", "/data/maps", True), ("data/maps", "maps", True), ("maps", "maps2", False), ("alice/maps", "maps", True),
+    ("streets:count=500,test_count=12,size=144", "streets:count=1,test_count=60,size=144", True), ("streets",
+     "streets:count=3", True), ("streets:size=144", "streets:size=144,seed=3", False), ("streets2", "streets", False),
+])  # fmt: skip
+def test_data_sets_of_the_same_pictures(small_study, one, other, same):
+    with contextlib.closing(Studies()) as studies:
+        studies.by_name["s"] = SimpleNamespace(dataset=one, split="")
+        assert studies.showing(other) == (["s"] if same else [])

@@ -155,6 +155,10 @@ def test_methods_have_their_names_for_the_owner_alone():
     study = made_study(epochs=(1, 2), labels=("CycleGAN", "<b>pix2pix"))
     say = words.speaker()
     assert "maps → photos: CycleGAN, &lt;b&gt;pix2pix." in card(study, say, owner=True)
+    # Without a secret its answers can be computed, which its owner has to know.
+    assert "drawn from a secret" in card(study, say, owner=True) and "secret" not in card(study, say)
+    kept = dataclasses.replace(study, secret_sha256="a" * 64)
+    assert "secret" not in card(kept, say, owner=True)
     assert "pix2pix" not in card(study, say)
     votes = made_votes(study, participants=6)
     shown = results(make_report(study, votes, sessions_of(votes)), say)
@@ -169,6 +173,9 @@ def test_before_the_planned_participants_the_page_says_what_holds():
         shown = results(report, words.speaker())
         assert says in shown and "the one with the fewest has 6 of 8" in shown
         assert ("<strong>–</strong>" in shown) is (rule == "closed")
+        few = results({**report, "epochs": [{**e, "interval_always_valid": None} for e in report["epochs"]]},
+                      words.speaker())  # fmt: skip
+        assert "<td>–</td>" in few  # The interval for a fixed number isn't shown in its place.
         if rule == "always_valid":
             low, high = report["epochs"][0]["interval_always_valid"]
             assert f"{100 * low:.1f}% – {100 * high:.1f}%" in shown
