@@ -38,8 +38,10 @@ from cyclegan.errors import ImageError, StudyError
 from cyclegan.files import flush
 from cyclegan.images import evaluation_size, prepare_for_evaluation
 from cyclegan.study.choice import Choice, Pictures, choose, draw
+from cyclegan.study.consent import Consent
 from cyclegan.study.format import MARK_CHUNK, PlannedCheckpoint, Stimulus, Study, check_name, commitment, write_study
 from cyclegan.study.protocol import Protocol
+from cyclegan.study.questions import Question
 
 if TYPE_CHECKING:
     from cyclegan.study.findings import BlindingReport
@@ -71,7 +73,8 @@ def build(
     preparation: Preparation, protocol: Protocol, direction: Direction, domains: tuple[str, str], dataset: str,
     output: Path, seed: int = 0, secret: str = "", size: tuple[int, int] | None = None, limit: int | None = None,
     title: str = "", contact: str = "", completion_code: str = "", completion_url: str = "",
-    end_codes: Mapping[str, str] = MappingProxyType({}), shorten: bool = False,
+    end_codes: Mapping[str, str] = MappingProxyType({}), consent: Consent | None = None,
+    questions: Sequence[Question] = (), shorten: bool = False,
     split: str = "test", progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Study, BlindingReport]:  # fmt: skip
     """Build, check and freeze a study, whole or not at all.
@@ -110,6 +113,7 @@ def build(
         name=output.name, title=title or TITLES[protocol.task], protocol=protocol, direction=direction, domains=domains,
         dataset=dataset, checkpoints=tuple(checkpoint for checkpoint, _ in planned), seed=seed, size=size or (0, 0),
         stimuli=(), contact=contact, completion_code=completion_code, completion_url=completion_url, **end_codes,
+        consent=consent, questions=tuple(questions),
         secret_sha256=commitment(secret), secret=secret,
         split="" if split == "test" else split,
     )  # fmt: skip

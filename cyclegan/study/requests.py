@@ -13,12 +13,12 @@ from starlette.responses import JSONResponse, Response
 
 from cyclegan.errors import Message, StudyError, message
 
-MAX_BODY_BYTES = 16_000
+MAX_BODY_BYTES = 64_000
 BODY_S = 30.0
 """Seconds in which a body has to arrive."""
 STATUS = {
-    "no_session": 401, "no_login": 403, "not_invited": 403, "login_needed": 401, "not_found": 404, "taken": 409,
-    "stale_token": 409, "out_of_order": 409, "not_revealed": 409, "gone": 410, "late": 410, "closed": 410,
+    "no_session": 401, "no_login": 403, "not_invited": 403, "no_consent": 403, "login_needed": 401, "not_found": 404,
+    "taken": 409, "stale_token": 409, "out_of_order": 409, "not_revealed": 409, "gone": 410, "late": 410, "closed": 410,
     "too_many": 429, "slow_down": 429, "busy": 503,
 }  # fmt: skip
 """HTTP status by the code of a refusal; 400 for the others."""

@@ -298,13 +298,16 @@ class _Participant:
         width, height, dpr = ((1280, 800, 1), (1920, 1080, 1), (390, 844, 3))[random.integers(3)]
         screen = {"width": width, "height": height, "dpr": dpr, "refresh_hz": 60}
         body = {"participant": self.name, "language": ("en", "ko")[random.integers(2)], "screen": screen}
+        if self.study.consent:
+            body["consent"] = self.study.consent.sha256
         body["key"] = hashlib.sha256(f"{self.crowd.seed}|{self.number}".encode()).hexdigest()  # Of their one session.
         begun = (await self.ask(client, "POST", "session", json=body)).json()
         self.state = begun["state"]
         self.headers["Authorization"] = f"Bearer {begun['secret']}"
 
     async def finish(self, client: httpx.AsyncClient) -> None:
-        """Answer all trials that are left."""
+        """Answer all trials that are left, and the questions before and after them."""
+        await self.reply(client, "before")
         while (trial := self.state["trial"]) is not None:
             if self.state["phase"] == "test" and self.state["number"] > self.last:
                 return
@@ -320,6 +323,15 @@ class _Participant:
             ack = (await self.ask(client, "POST", "vote", json={"token": trial["token"], **answer})).json()
             self.crowd.votes += 1
             self.state = ack["next"]
+        await self.reply(client, "after")
+
+    async def reply(self, client: httpx.AsyncClient, when: str) -> None:
+        """Answer the owner's questions, if they are due."""
+        if self.state["phase"] == when:
+            random = self.crowd.random(when, self.number)
+            answers = {question.id: question.made_up(random) for question in self.study.asked(when)}
+            body = {"when": when, "answers": answers}
+            self.state = (await self.ask(client, "POST", "replies", json=body)).json()
 
     async def fetched(self, client: httpx.AsyncClient, trial: Mapping[str, Any]) -> dict[str, Stimulus] | None:
         """Return the pictures of a trial by side; None if one was sent before and lost on the way."""
@@ -337,7 +349,7 @@ class _Participant:
         """The number of trials that are voted on."""
         practice = self.study.protocol.practice_trials
         number = {"practice": self.state["number"] - 1, "test": practice + self.state["number"] - 1,
-                  "done": self.study.trials_per_session, "disqualified": practice}  # fmt: skip
+                  "after": self.study.trials_per_session, "done": self.study.trials_per_session, "disqualified": practice}  # fmt: skip
         return number.get(self.state["phase"], 0)
 
     @property

@@ -564,7 +564,7 @@ def test_bad_marks_change_nothing(make_play, participant):
 
 
 def test_incidents_are_kept_up_to_a_number(make_play, participant, monkeypatch):
-    monkeypatch.setattr(rules, "MAX_INCIDENTS", 3)
+    monkeypatch.setattr(rules.admission, "MAX_INCIDENTS", 3)
     play = make_play()
     alice = participant(play)
     for _ in range(5):

@@ -88,7 +88,7 @@ def test_an_older_database_is_migrated_and_a_newer_one_refused(make_store, monke
         return store.read(lambda c: c.scalars(sa.select(db.migrations.c.name).order_by("name")).all())
 
     old = make_store()
-    assert names(old) == ["2026-11-21-start", "2026-11-29-places"]
+    assert names(old) == ["2026-11-21-start", "2026-11-29-places", "2026-11-29-replies"]
 
     def add_note(connection):
         connection.exec_driver_sql("ALTER TABLE sessions ADD COLUMN note TEXT")
@@ -96,7 +96,7 @@ def test_an_older_database_is_migrated_and_a_newer_one_refused(make_store, monke
     with monkeypatch.context() as newer:
         newer.setattr(database, "MIGRATIONS", [*database.MIGRATIONS, ("2027-01-01-note", add_note)])
         migrated = make_store()
-        assert names(migrated) == ["2026-11-21-start", "2026-11-29-places", "2027-01-01-note"]
+        assert names(migrated) == ["2026-11-21-start", "2026-11-29-places", "2026-11-29-replies", "2027-01-01-note"]
         assert migrated.read(lambda c: c.exec_driver_sql("SELECT note FROM sessions").all()) == []
         assert names(make_store()) == names(migrated)  # And not again.
     with pytest.raises(StudyError, match=r"newer version of this program \(2027-01-01-note\): update"):

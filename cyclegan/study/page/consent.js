@@ -1,7 +1,10 @@
 // The screens before the first trial: consent and instructions.
 
+import { agreeBox, ownWords } from "./agreement.js";
+import { codeLine } from "./end.js";
 import { keyWords } from "./keys.js";
 import { make, paragraph, screen, title } from "./parts.js";
+import { call } from "./server.js";
 import { PARTICIPANT } from "./storage.js";
 import { about, asked } from "./study.js";
 import { say } from "./words.js";
@@ -42,31 +45,44 @@ export function contactLine() {
   return line;
 }
 
-/** Ask for consent until it is given. */
+/** Ask for consent until it is given; the owner's words come first. */
 export async function consent() {
-  const count = about.practice_trials + about.test_trials;
+  const count = about.practice_trials + about.test_trials, box = about.consent && agreeBox();
   for (;;) {
     document.body.dataset.consent = "yes"; // Enter alone must not agree.
     const agreed = await screen([
       title(() => say("Would you like to take part?")),
+      ...about.consent ? [...ownWords(), make("h2", () => say("What you will do"))] : [],
       paragraph(() => `${WHAT[asked()](count)} ${duration()}`),
       make("h2", () => say("What is stored")),
       paragraph(about.login ? STORED_LOGIN : PARTICIPANT ? STORED_LINK : STORED_RANDOM),
+      ...about.questions.length ? [paragraph(() => say("The study also asks you a question, whose answer is stored, too.", "The study also asks you {n} questions, whose answers are stored, too.", { n: about.questions.length }))] : [],
       paragraph(() => [about.address_code ? ADDRESS_CODE() : ADDRESS(), ...about.login ? [] : [NO_COOKIES()]].join(" ")),
       make("h2", () => say("Your choice")),
       paragraph(() => say("Taking part is voluntary. You can stop at any time by closing the page; the answers given so far are kept unless you ask for them to be deleted.")),
       contactLine(),
+      ...box ? [box.element] : [],
     ], [
       { words: () => say("No, thanks"), value: false },
-      { words: () => say("I am 18 or older and take part"), value: true, main: true },
+      box ? { words: () => say("I take part"), value: true, main: true, check: box.check }
+        : { words: () => say("I am 18 or older and take part"), value: true, main: true },
     ]);
     delete document.body.dataset.consent;
     if (agreed) return;
-    await screen([
-      title(() => say("That's fine")),
-      paragraph(() => say("You are not taking part. You can close this page.")),
-    ], [{ words: () => say("Back") }]);
+    await decline();
   }
+}
+
+/** The screen of those who don't take part; their code, if the owner has one for them. */
+async function decline() {
+  const { code, url } = about.code_declined ? await call("decline", { body: { participant: PARTICIPANT } }) : {};
+  const parts = [
+    title(() => say("That's fine")),
+    paragraph(() => say("You are not taking part. You can close this page.")),
+  ];
+  if (code) parts.push(make("h2", () => say("Your code")), codeLine(code));
+  const link = url && { href: url, words: () => say("Finish at {host}", { host: new URL(url).host }) };
+  await screen(parts, [{ words: () => say("Back") }, ...link ? [link] : []]);
 }
 
 // --- instructions -------------------------------------------------------------------------------------------

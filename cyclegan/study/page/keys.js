@@ -26,8 +26,9 @@ export const keyWords = () => WORDS[asked()]();
 
 document.addEventListener("keydown", event => {
   if (event.repeat || event.ctrlKey || event.altKey || event.metaKey || event.isComposing) return;
+  if (document.querySelector("dialog[open]")) return;
   document.body.classList.remove("touched");
-  const control = event.target.closest?.("button, a, input");
+  const control = event.target.closest?.("button, a, input, textarea");
   if (event.key === "Enter" && (!control || control.type === "checkbox")) {
     const main = buttons.querySelector("button.main:not([aria-disabled=true])");
     if (main && !document.body.dataset.consent) { event.preventDefault(); press(main, event); }

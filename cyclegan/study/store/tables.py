@@ -170,9 +170,27 @@ places = sa.Table(
     sa.Column("address_code", sa.String(8), nullable=False),  # Too short to tell addresses apart for certain.
 )  # fmt: skip
 
+agreements = sa.Table(
+    "agreements", TABLES,
+    _session_key(primary_key=True),
+    sa.Column("study_id", _ID, nullable=False, index=True),
+    sa.Column("text_sha256", _HASH, nullable=False),
+    sa.Column("version", sa.String(100), nullable=False),
+    sa.Column("agreed_at", UtcTime, nullable=False),
+)  # fmt: skip
+replies = sa.Table(
+    "replies", TABLES,
+    _session_key(primary_key=True),
+    sa.Column("question", sa.String(32), primary_key=True),
+    sa.Column("study_id", _ID, nullable=False, index=True),
+    sa.Column("value", sa.String(1000)),  # As `Question.checked` returns it; NULL: left out.
+    sa.Column("answered_at", UtcTime, nullable=False),
+)  # fmt: skip
+
 MIGRATIONS: list[tuple[str, Callable[[Connection], object]]] = [
     ("2026-11-21-start", TABLES.create_all),
     ("2026-11-29-places", lambda connection: places.create(connection, checkfirst=True)),
+    ("2026-11-29-replies", lambda connection: TABLES.create_all(connection, [agreements, replies])),
 ]
 """Named changes, in order, that lead to the tables above: a new database gets the tables, an older one the rest."""
 
