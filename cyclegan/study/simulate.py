@@ -349,7 +349,8 @@ class _Participant:
         """The number of trials that are voted on."""
         practice = self.study.protocol.practice_trials
         number = {"practice": self.state["number"] - 1, "test": practice + self.state["number"] - 1,
-                  "after": self.study.trials_per_session, "done": self.study.trials_per_session, "disqualified": practice}  # fmt: skip
+                  "after": self.study.trials_per_session,
+                  "done": self.study.trials_per_session, "disqualified": practice}  # fmt: skip
         return number.get(self.state["phase"], 0)
 
     @property

@@ -15,7 +15,7 @@ import numpy as np
 from cyclegan.errors import number_of
 from cyclegan.study import statistics
 from cyclegan.study.format import Study
-from cyclegan.study.report import left_out, planned
+from cyclegan.study.report import asked, left_out, planned
 from cyclegan.study.report.judging import excluded_because, judge, known, session_status
 from cyclegan.study.report.names import Names
 
@@ -70,6 +70,8 @@ def make_report(
         "simulated": simulated,
         "training_pictures": study.split == "train",
         "participants": participants,
+        "consent": asked.consent_of(study),
+        "questions": asked.answers_of(study, sessions, set(counted["session_id"])),
         "plan": plan,
         "trials": len(counted),
         "epochs": [_epoch(study, counted, epoch, early, mixed) for epoch in study.epochs],

@@ -8,7 +8,7 @@ from typing import Any
 
 from cyclegan.errors import english, number_of, rounded
 from cyclegan.study import statistics
-from cyclegan.study.report import left_out
+from cyclegan.study.report import asked, left_out
 from cyclegan.study.report.names import Names
 
 _MARKS = re.compile(r"[\\`*_\[\]|#!~$]")
@@ -33,7 +33,7 @@ def to_markdown(report: Mapping[str, Any], pictures: Mapping[str, str] | None = 
                      "about new ones.")
     if report["trials"]:
         parts.append(_opening(report))
-    parts += ["## Method", _method(report), _who(report)]
+    parts += ["## Method", _method(report), _who(report), *asked.words(report, _table, escape)]
     parts += left_out.words(report, _names(report), _table, _percent, _interval)
     if not report["trials"]:
         plan = report["plan"]
