@@ -21,13 +21,13 @@ from cyclegan.cli import flags, ports
 from cyclegan.cli.flags import command_adder, positive, share
 from cyclegan.cli.progress import progress_bar, shown_on
 from cyclegan.commands.options import add_direction_flag, found_direction
+from cyclegan.commands.study_asks import add_asks_flags, asks_of
+from cyclegan.commands.study_preregister import add_preregister_command
 from cyclegan.errors import ConfigError, DataError, ImageError, StudyError, english, number_of
 from cyclegan.files import write_bytes
-from cyclegan.study.consent import read_consent
 from cyclegan.study.format import Study, read_study
 from cyclegan.study.make import LIMIT, NoTestPictures, make_study
 from cyclegan.study.protocol import DEFAULT, PROTOCOLS, Protocol, protocol, trial_counts
-from cyclegan.study.questions import read_questions
 
 if TYPE_CHECKING:
     from cyclegan.study.store import Store
@@ -95,6 +95,8 @@ def add_study_commands(add_command: Callable[..., argparse.ArgumentParser]) -> N
     again.add_argument("--replace", action="store_true",
                        help="erase the simulated participants of an earlier run first")
     again.add_argument("--resume", action="store_true", help="continue a run of the same flags that was stopped")
+
+    add_preregister_command(about)
 
     sub = about("report", report, "print the results", votes=True)
     sub.add_argument("--format", default="md", choices=REPORT_FORMATS,
@@ -171,14 +173,7 @@ def _add_build(sub: argparse.ArgumentParser) -> None:
                      help="link on the last page; {code} and {participant} are filled in")
     for name, who in END_CODES.items():
         sub.add_argument(f"--{name}", default="", metavar="CODE", help=who)
-    sub.add_argument("--consent", type=flags.file_path, default=None, metavar="FILE",
-                     help="what participants agree to first, in your words: Markdown (.md) or plain text (.txt)")
-    sub.add_argument("--consent_version", default="", metavar="TEXT",
-                     help="version of that text, kept with each session")
-    sub.add_argument("--ethics", default="", metavar="TEXT",
-                     help="number of the ethics approval, shown under that text")
-    sub.add_argument("--questions", type=flags.file_path, default=None, metavar="FILE",
-                     help="YAML file of up to ten questions before or after the pictures (docs/study.md)")
+    add_asks_flags(sub)
     sub.add_argument("--device", default=None, help="cpu, cuda, cuda:1, mps; chosen if not given")
     sub.add_argument("--verbose", action="store_true",
                      help="print every channel of the blinding self-test, as study check does")
@@ -236,12 +231,7 @@ def build(args: argparse.Namespace) -> int:
     overrides = {f.name: getattr(args, f.name) for f in dataclasses.fields(Protocol) if f.name in args}
     rules = protocol(args.protocol or DEFAULT, **overrides)
     shorten = args.protocol is None and not {"practice_trials", "test_trials"} & overrides.keys()
-    if args.consent is None and (args.consent_version or args.ethics):
-        raise ConfigError("--consent_version and --ethics are about --consent: name its file")
-    asked = {
-        "consent": args.consent and read_consent(args.consent, version=args.consent_version, ethics=args.ethics),
-        "questions": read_questions(args.questions) if args.questions else (),
-    }
+    asks = asks_of(args)
     sources, reports, notes = _sources(args.checkpoints), [], []
     args.direction = found_direction(args.direction, next(iter(_each(sources))))
     device = flags.device(args.device)
@@ -254,7 +244,7 @@ def build(args: argparse.Namespace) -> int:
                 size=args.size, limit=args.limit,
                 title=args.title, contact=args.contact, completion_code=args.completion_code,
                 completion_url=args.completion_url, end_codes={name: getattr(args, name) for name in END_CODES},
-                **asked, device=device, progress=shown_on(bar), report=reports.append, note=notes.append,
+                **asks, device=device, progress=shown_on(bar), report=reports.append, note=notes.append,
             )  # fmt: skip
     except NoTestPictures as error:
         raise DataError("{reason}, with --split train", reason=error) from error

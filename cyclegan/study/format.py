@@ -165,9 +165,14 @@ class Study:
             raise StudyError("picking compares epochs: name at least two")
 
     @cached_property
+    def sha256(self) -> str:
+        """SHA-256 of study.json, which pins everything in it, and by their hashes the stimuli."""
+        return hashlib.sha256(self._bytes()).hexdigest()
+
+    @property
     def study_id(self) -> str:
-        """32 hex digits that pin everything in study.json, and by their hashes the stimuli."""
-        return hashlib.sha256(self._bytes()).hexdigest()[:32]
+        """The first 32 hex digits of `sha256`."""
+        return self.sha256[:32]
 
     @cached_property
     def draw_key(self) -> str:
