@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 
 from cyclegan.errors import Message, StudyError, message
 
-MAX_BODY_BYTES = 64_000
+MAX_BODY_BYTES, MAX_REPLIES_BYTES = 16_000, 64_000
 BODY_S = 30.0
 """Seconds in which a body has to arrive."""
 STATUS = {
@@ -52,7 +52,7 @@ class Refused(StudyError):
         return JSONResponse({"error": self.code, "message": str(self)}, self.status, headers)
 
 
-async def read_body(request: Request) -> dict[str, Any]:
+async def read_body(request: Request, most: int = MAX_BODY_BYTES) -> dict[str, Any]:
     """Return the JSON object that was sent.
 
     Another site's page can make a browser send a form, but not JSON without asking first; and browsers name the
@@ -71,8 +71,8 @@ async def read_body(request: Request) -> dict[str, Any]:
         with fail_after(BODY_S):
             async for part in request.stream():
                 content += part
-                if len(content) > MAX_BODY_BYTES:
-                    said = message("Send {most:,} bytes at most.", most=MAX_BODY_BYTES)
+                if len(content) > most:
+                    said = message("Send {most:,} bytes at most.", most=most)
                     raise Refused("bad_answer", said, status=413)
     except TimeoutError as error:
         said = message("The request did not arrive completely within {seconds:g} s: send it again.", seconds=BODY_S)

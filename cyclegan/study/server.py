@@ -48,7 +48,7 @@ from cyclegan.study.invitations import participant_of
 from cyclegan.study.limits import CHECKS_PER_ADDRESS, PER_ADDRESS, PER_SESSION, Buckets
 from cyclegan.study.protocol import TAGS
 from cyclegan.study.refusals import REFUSED, SessionError
-from cyclegan.study.requests import Refused, read_body, read_token
+from cyclegan.study.requests import MAX_REPLIES_BYTES, Refused, read_body, read_token
 from cyclegan.study.session import StudySessions
 from cyclegan.study.store import Store, database_url
 
@@ -252,7 +252,8 @@ class _Server:
 
     async def reply(self, request: Request) -> Response:
         """Record the answers to the questions before or after the pictures."""
-        play, secret, body = self._play(request), self._secret(request), await read_body(request)
+        play, secret = self._play(request), self._secret(request)
+        body = await read_body(request, MAX_REPLIES_BYTES)
         state = await self._call(play.reply, secret, body.get("when"), body.get("answers"))
         return _json(state.to_json())
 

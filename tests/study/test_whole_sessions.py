@@ -24,7 +24,7 @@ NEXT = "document.body.classList.contains('open') || document.body.dataset.screen
 def few_trials(preset):
     """The options of a short study by a preset's own rules; only times and numbers of trials are smaller."""
     p = PROTOCOLS[preset]
-    shown = QUICK | ({} if p.exposure_ms else {"exposure_ms": 0})
+    shown = QUICK | {"feedback_ms": 0} | ({} if p.exposure_ms else {"exposure_ms": 0})
     return {**shown, "preset": preset, "practice_trials": min(2, p.practice_trials), "test_trials": 4, "scenes": 60,
             "contact": "ada@example.org"}  # fmt: skip
 
@@ -108,7 +108,7 @@ class Session:
             if answered <= study.protocol.practice_trials:
                 self.page.locator(".place[data-truth]").first.wait_for()
                 self.check("feedback")
-                self.page.locator(".place[data-truth]").first.wait_for(state="detached")
+                self.main()
 
     def whole(self):
         self.agree()
