@@ -154,9 +154,8 @@ def _procedure(study: Study) -> list[str]:
         parts.append(f"Participants first agree to a consent ({named + ', ' if named else ''}SHA-256 of its text "
                      f"`{consent.sha256}`).")
     if study.questions:
-        parts.append("Questions:")
-        parts.append("\n".join(f"- `{q.id}`, {q.when} the pictures: {escape(q.text)} ({_answers(q)})"
-                               for q in study.questions))
+        parts.append("Questions before and after the pictures:")
+        parts.append("\n".join(f"- {q.when}, `{q.id}`: {escape(q.text)} ({_answers(q)})" for q in study.questions))
     return parts
 
 
@@ -175,7 +174,7 @@ def _participants(study: Study, kind: str) -> list[str]:
     if p.task == "realness":
         found = resolution_of(study, p.planned_participants)
         parts.append(
-            f"At a fooling rate of 27% and a correlation of {found['icc']} within participants, 80% of such studies "
+            f"At a fooling rate of 27% and a correlation within participants of {found['icc']}, 80% of such studies "
             f"reach ± {found['half_width']:.1%} for these pictures, and ± {found['crossed_half_width']:.1%} for other "
             f"pictures, too. {found['to_tell']} per {kind} can tell 20% from 27%."
         )

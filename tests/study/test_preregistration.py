@@ -32,7 +32,7 @@ def test_it_names_the_plan_the_rules_and_the_hash(small_study):
     assert "vigilance trials right: fewer than 1 of 1" in text and "answered sooner than 100 ms" in text
     assert all(checkpoint.commit_sha in text for checkpoint in study.checkpoints)
     assert "corrected by Holm" in text and "ethics approval EK-2026-07" in text and CONSENT.sha256 in text
-    assert "`edits`, before the pictures: Do you edit pictures? (Never; Sometimes; Often)" in text
+    assert "before, `edits`: Do you edit pictures? (Never; Sometimes; Often)" in text
     assert all(f"| `{name}` |" in text for name in ("planned_participants", "guessing_p", "results", "exposure_ms"))
     assert not (study.folder / "votes.sqlite3").exists()  # Asking about votes makes no database.
 

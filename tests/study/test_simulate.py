@@ -16,6 +16,7 @@ from cyclegan.study.report import make_report
 from cyclegan.study.session import StudySessions
 from cyclegan.study.simulate import _Crowd, _Participant, simulate
 from cyclegan.study.store import FILE_NAME, Store, answers, database_url
+from tests.study.asked import CONSENT, QUESTIONS
 
 
 @pytest.fixture
@@ -129,15 +130,17 @@ def over(monkeypatch):
 
 
 def test_lost_requests_and_a_stop_change_no_vote(small_study, over, tmp_path):
-    found = []
+    found, replies = [], []
     options = {"participants": 5, "seed": 5, "stimulus_sd": 1.0}
 
     def study(name):
         return small_study(folder=tmp_path / name, test_trials=10, repeat_share=0.2, real_real_share=0.1,
-                           vigilance_share=0.1)  # fmt: skip
+                           vigilance_share=0.1, asks={"consent": CONSENT, "questions": QUESTIONS})  # fmt: skip
 
     def collect(of, done):
-        votes = votes_and_sessions(of)[0].sort_values(["participant", "trial_index"])
+        votes, sessions = votes_and_sessions(of)
+        replies.append(sessions.set_index("participant")["answers"].to_dict())
+        votes = votes.sort_values(["participant", "trial_index"])
         found.append((votes[COLUMNS[:6]].reset_index(drop=True), done.votes, done.comparisons, done.fooled))
 
     quiet = study("quiet")
@@ -156,6 +159,7 @@ def test_lost_requests_and_a_stop_change_no_vote(small_study, over, tmp_path):
     collect(stopped, simulate(stopped, resume=True, **options))
     for votes, *counts in found[1:]:
         assert votes.equals(found[0][0]) and counts == list(found[0][1:])
+    assert replies[0] == replies[1] == replies[2] and all(len(each) == len(QUESTIONS) for each in replies[0].values())
 
 
 def test_bad_participants_are_those_that_the_rules_leave_out(small_study, in_process):
