@@ -13,8 +13,9 @@ from cyclegan.study.questions import read_questions
 
 def add_asks_flags(sub: argparse.ArgumentParser) -> None:
     """Add the flags."""
-    sub.add_argument("--consent", type=flags.file_path, default=None, metavar="FILE",
-                     help="what participants agree to first, in your words: Markdown (.md) or plain text (.txt)")
+    sub.add_argument("--consent", type=flags.file_path, nargs="+", default=None, metavar="FILE",
+                     help="what participants agree to first, in your words: Markdown (.md) or plain text (.txt); then "
+                     "its translations, named as in consent.ko.md")
     sub.add_argument("--consent_version", default="", metavar="TEXT",
                      help="version of that text, kept with each session")
     sub.add_argument("--ethics", default="", metavar="TEXT",
@@ -29,5 +30,6 @@ def asks_of(args: argparse.Namespace) -> dict[str, Any]:
         raise ConfigError("--consent_version and --ethics are about the text of --consent: name its file")
     consent = None
     if args.consent is not None:
-        consent = read_consent(args.consent, version=args.consent_version, ethics=args.ethics)
+        first, *others = args.consent
+        consent = read_consent(first, translations=others, version=args.consent_version, ethics=args.ethics)
     return {"consent": consent, "questions": read_questions(args.questions) if args.questions else ()}

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cyclegan.errors import StudyError
+from cyclegan.locale import LANGUAGES
 
 if TYPE_CHECKING:
     from markdown_it.tree import SyntaxTreeNode
@@ -45,70 +46,110 @@ class Consent:
     version: str = ""
     ethics: str = ""
     """The approval's number."""
+    translations: Mapping[str, str] = field(default_factory=dict)
+    """The same in other languages of the page, whose other languages show `text`."""
 
     def __post_init__(self) -> None:
-        if not all(isinstance(value, str) for value in asdict(self).values()) or self.format not in FORMATS.values():
-            raise StudyError("a consent has a text, a format (md or txt), a version and an ethics number")
+        others = self.translations if isinstance(self.translations, Mapping) else {"": None}
+        texts = (self.text, self.format, self.version, self.ethics, *others.values())
+        if not all(isinstance(value, str) for value in texts) or self.format not in FORMATS.values():
+            raise StudyError("a consent has texts, a format (md or txt), a version and an ethics number")
+        if unknown := [language for language in others if language not in LANGUAGES]:
+            raise StudyError("the page has no language {language!r} for a consent; it has {have}",
+                             language=str(unknown[0])[:20], have=", ".join(LANGUAGES))  # fmt: skip
         for name, value in (("--consent_version", self.version), ("--ethics", self.ethics)):
             if len(value) > MAX_LABEL or not value.isprintable():
                 raise StudyError("{name} takes at most {most} printable characters", name=name, most=MAX_LABEL)
-        if not self.text.strip():
+        for text in (self.text, *others.values()):
+            self._check(text)
+
+    def _check(self, text: str) -> None:
+        if not text.strip():
             raise StudyError("the consent has no text: write what participants agree to")
-        if len(self.text) > MAX_CHARS:
+        if len(text) > MAX_CHARS:
             raise StudyError("the consent has {count:,} characters: shorten it to {most:,}, or nobody reads it",
-                             count=len(self.text), most=MAX_CHARS)  # fmt: skip
-        if wrong := [char for char in self.text if not char.isprintable() and not char.isspace()]:
+                             count=len(text), most=MAX_CHARS)  # fmt: skip
+        if wrong := [char for char in text if not char.isprintable() and not char.isspace()]:
             raise StudyError("the consent holds a character that can't be shown ({code}): remove it",
                              code=f"U+{ord(wrong[0]):04X}")  # fmt: skip
-        list(_walk(self.blocks))  # Raises for pictures.
+        self.blocks_of(text)  # Raises for pictures.
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """The text by language; the original first, whose language is ""."""
+        return {"": self.text, **self.translations}
 
     @cached_property
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 by language, as in `texts`; that of the file, unless it has a byte order mark or CRLF."""
+        return {language: hashlib.sha256(text.encode()).hexdigest() for language, text in self.texts.items()}
+
+    @property
     def sha256(self) -> str:
-        """SHA-256 of the text in UTF-8: that of the file, unless the file has a byte order mark or CRLF."""
-        return hashlib.sha256(self.text.encode()).hexdigest()
+        """SHA-256 of the original text."""
+        return self.hashes[""]
 
-    @cached_property
-    def blocks(self) -> list[Part]:
-        """The text as elements: p, h2, h3, ul, ol, li, blockquote, hr, pre; within them strong, em, a, br, code."""
+    def blocks_of(self, text: str) -> list[Part]:
+        """Return a text as elements: p, h2, h3, ul, ol, li, blockquote, hr, pre; within them strong, em, a, br, code.
+
+        Raises:
+            StudyError: it has pictures.
+        """
         if self.format == "txt":
-            return [{"tag": "p", "parts": list(_plain(part))} for part in re.split(r"\n\s*\n", self.text.strip("\n"))]
+            return [{"tag": "p", "parts": list(_plain(part))} for part in re.split(r"\n\s*\n", text.strip("\n"))]
         from markdown_it import MarkdownIt
         from markdown_it.tree import SyntaxTreeNode
 
-        return list(_parts(SyntaxTreeNode(MarkdownIt("commonmark", {"html": False}).parse(self.text))))
+        return list(_parts(SyntaxTreeNode(MarkdownIt("commonmark", {"html": False}).parse(text))))
 
-    def to_json(self) -> dict[str, str]:
+    def to_json(self) -> dict[str, Any]:
         """Return its content in study.json."""
-        return asdict(self)
+        values = asdict(self)
+        return values if self.translations else {key: v for key, v in values.items() if key != "translations"}
 
+    @cached_property
     def shown(self) -> dict[str, Any]:
-        """Return what the page needs."""
-        return {**self.to_json(), "sha256": self.sha256, "blocks": self.blocks}
+        """What the page needs: version, ethics, format; texts by language, each with its text, sha256 and blocks."""
+        return {
+            "version": self.version, "ethics": self.ethics, "format": self.format,
+            "texts": {language: {"text": text, "sha256": self.hashes[language], "blocks": self.blocks_of(text)}
+                      for language, text in self.texts.items()},
+        }  # fmt: skip
 
 
-def read_consent(path: str | Path, *, version: str = "", ethics: str = "") -> Consent:
+def read_consent(
+    path: str | Path, *, translations: Sequence[str | Path] = (), version: str = "", ethics: str = ""
+) -> Consent:
     """Return the consent in a file, .md or .txt.
 
+    Args:
+        translations: files named after their language, as in consent.ko.md.
+
     Raises:
-        StudyError: it can't be read, or can't be a consent.
+        StudyError: a file can't be read, isn't named after a language, or can't be a consent.
     """
-    path = Path(path)
+    path, others = Path(path), {}
+    for other in map(Path, translations):
+        language = Path(other.stem).suffix[1:]
+        if language not in LANGUAGES or other.suffix.lower() != path.suffix.lower():
+            raise StudyError(
+                "{path} isn't named after its language: name translations as in consent.{language}{suffix}",
+                path=other, language=LANGUAGES[-1], suffix=path.suffix,
+            )  # fmt: skip
+        others[language] = _text_of(other)
+    text = _text_of(path)
+    return Consent(text, FORMATS[path.suffix.lower()], version, ethics, others)
+
+
+def _text_of(path: Path) -> str:
     if path.suffix.lower() not in FORMATS:
         raise StudyError("{path} isn't Markdown or plain text: save the consent as .md or .txt", path=path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise StudyError("{path} can't be read ({reason}): name the consent's file", path=path, reason=error) from error
     except UnicodeDecodeError as error:
         raise StudyError("{path} isn't UTF-8: save it in that encoding", path=path) from error
-    return Consent(text, FORMATS[path.suffix.lower()], version, ethics)
-
-
-def _walk(parts: list[Part]) -> Iterator[Part]:
-    for part in parts:
-        yield part
-        if isinstance(part, dict):
-            yield from _walk(part["parts"])
 
 
 def _parts(node: SyntaxTreeNode) -> Iterator[Part]:

@@ -149,10 +149,11 @@ def _procedure(study: Study) -> list[str]:
         sentences.append(f"Who gets less than {p.qualification:.0%} of practice right doesn't continue to the test.")
     parts = [" ".join(sentences)]
     if consent := study.consent:
+        others = f"; in other languages {', '.join(f'`{sha}`' for sha in list(consent.hashes.values())[1:])}"
         named = ", ".join(filter(None, (consent.version and f"version {escape(consent.version)}",
                                         consent.ethics and f"ethics approval {escape(consent.ethics)}")))
         parts.append(f"Participants first agree to a consent ({named + ', ' if named else ''}SHA-256 of its text "
-                     f"`{consent.sha256}`).")
+                     f"`{consent.sha256}`{others if consent.translations else ''}).")
     if study.questions:
         parts.append("Questions before and after the pictures:")
         parts.append("\n".join(f"- {q.when}, `{q.id}`: {escape(q.text)} ({_answers(q)})" for q in study.questions))
@@ -175,8 +176,8 @@ def _participants(study: Study, kind: str) -> list[str]:
         found = resolution_of(study, p.planned_participants)
         parts.append(
             f"At a fooling rate of 27% and a correlation within participants of {found['icc']}, 80% of such studies "
-            f"reach ± {found['half_width']:.1%} for these pictures, and ± {found['crossed_half_width']:.1%} for other "
-            f"pictures, too. {found['to_tell']} per {kind} can tell 20% from 27%."
+            f"reach, for these pictures, ± {found['half_width']:.1%}, and for other pictures, too, "
+            f"± {found['crossed_half_width']:.1%}; {found['to_tell']} per {kind} can tell 20% from 27%."
         )
     return parts
 

@@ -19,16 +19,16 @@ def record_agreement(connection: Connection, study: Study, session_id: str, agre
     """Record that a new session agrees to the study's consent, if it has one of its own.
 
     Args:
-        agreed: SHA-256 of the text that was agreed to.
+        agreed: SHA-256 of the text that was agreed to, in one of its languages.
 
     Raises:
         SessionError: no_consent, it isn't this study's text.
     """
     if study.consent is None:
         return
-    if agreed != study.consent.sha256:
+    if not isinstance(agreed, str) or agreed not in study.consent.hashes.values():
         raise SessionError("no_consent")
-    row = {"session_id": session_id, "study_id": study.study_id, "text_sha256": study.consent.sha256}
+    row = {"session_id": session_id, "study_id": study.study_id, "text_sha256": agreed}
     connection.execute(db.agreements.insert(), {**row, "version": study.consent.version, "agreed_at": now})
 
 

@@ -209,7 +209,7 @@ class _Server:
             "name": study.name, "title": study.title, "contact": study.contact, "size": list(study.size),
             "tags": list(TAGS) if p.task == "tag" else [], "login": login,
             "preview": self.preview, "invitation": p.login == "invitation" and not self.preview,
-            "address_code": p.address_code, "consent": study.consent.shown() if study.consent else None,
+            "address_code": p.address_code, "consent": study.consent.shown if study.consent else None,
             "questions": [question.to_json() for question in study.questions],
             "code_declined": bool(study.code_declined),
             **{name: getattr(p, name) for name in names},

@@ -6,8 +6,9 @@ from cyclegan.study.questions import Question
 CONSENT = Consent(
     "# Pictures of streets\n\nAsk **Ada** at ada@example.org, or see https://example.org/study.\n\n"
     "- You can stop at any time.\n- <script>document.title = 'changed'</script>\n",
-    version="1.2", ethics="EK-2026-07",
+    version="1.2", ethics="EK-2026-07", translations={"ko": "# 거리 사진\n\n언제든지 그만둘 수 있습니다.\n"},
 )  # fmt: skip
+KOREAN_SHA256 = CONSENT.hashes["ko"]
 QUESTIONS = (
     Question("age", "before", "number", "How old are you?", least=18, most=120, required=True,
              translations={"ko": {"text": "나이가 어떻게 되세요?"}}),

@@ -9,7 +9,7 @@ from cyclegan.__main__ import main
 from cyclegan.study.report import make_report, to_markdown, to_session_table
 from cyclegan.study.session import StudySessions
 from cyclegan.study.store import Store
-from tests.study.asked import CONSENT, QUESTIONS
+from tests.study.asked import CONSENT, KOREAN_SHA256, QUESTIONS
 
 
 @pytest.fixture
@@ -33,7 +33,8 @@ def test_the_report_counts_answers_and_repeats_no_text(played):
     study, store = played
     report = make_report(study, store.votes(study), store.sessions(study))
     assert report["participants"]["counted"] == 2
-    assert report["consent"] == {"version": "1.2", "ethics": "EK-2026-07", "sha256": CONSENT.sha256}
+    assert report["consent"] == {"version": "1.2", "ethics": "EK-2026-07", "sha256": CONSENT.sha256,
+                                 "translations": {"ko": KOREAN_SHA256}}  # fmt: skip
     age, edits, hours, screen, how = report["questions"]
     assert (age["answers"], age["median"], age["range"]) == (2, 25.75, [20, 31.5])
     assert [each["count"] for each in edits["options"]] == [1, 0, 1] and screen["left_out"] == 2

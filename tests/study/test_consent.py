@@ -36,7 +36,7 @@ def words(parts):
 def test_markdown_becomes_a_tree_of_known_elements():
     text = "# Title\n\nRead **this** and *that*.\\\nBye, see https://a.example/b_c.\n\n3. three\n4. four\n\n"
     text += "> quoted\n\n---\n"
-    blocks = Consent(text).blocks
+    blocks = Consent(text).blocks_of(text)
     assert [block["tag"] for block in blocks] == ["h2", "p", "ol", "blockquote", "hr"]
     assert [each["tag"] for each in elements(blocks[1]["parts"])] == ["strong", "em", "br", "a"]
     assert blocks[2]["start"] == 3 and words(blocks[2]["parts"]) == "threefour"
@@ -44,18 +44,19 @@ def test_markdown_becomes_a_tree_of_known_elements():
 
 
 def test_nothing_in_it_runs():
-    found = list(elements(Consent(HOSTILE).blocks))
+    found = list(elements(Consent(HOSTILE).blocks_of(HOSTILE)))
     allowed = {"tag", "parts", "href", "start"}
     assert all(set(each) <= allowed for each in found)
     assert {each["tag"] for each in found} <= {"h2", "p", "a", "code", "pre"}
     assert [each["href"] for each in found if "href" in each] == ["https://a.example/x?y=1"]
-    said = words(Consent(HOSTILE).blocks)
+    said = words(Consent(HOSTILE).blocks_of(HOSTILE))
     for shown in ("<script>alert(1)</script>", "<b>you</b>", "<div onclick", "<!-- hidden -->", "<b> and <i>"):
         assert shown in said, shown  # As text: participants see what the owner wrote.
 
 
 def test_plain_text_keeps_its_lines_and_stars():
-    blocks = Consent("Do *not* run.\nTwo\n\n# no heading, ask a.b@c.example!", "txt").blocks
+    text = "Do *not* run.\nTwo\n\n# no heading, ask a.b@c.example!"
+    blocks = Consent(text, "txt").blocks_of(text)
     assert [words(block["parts"]) for block in blocks] == ["Do *not* run.Two", "# no heading, ask a.b@c.example!"]
     assert [each["tag"] for each in elements(blocks)] == ["p", "br", "p", "a"]
     assert next(each for each in elements(blocks) if each["tag"] == "a")["href"] == "mailto:a.b@c.example"
@@ -69,6 +70,18 @@ def test_its_hash_is_that_of_the_file(tmp_path):
     assert (consent.version, consent.ethics, consent.format) == ("2", "EK 7", "md")
     path.write_bytes(b"\xef\xbb\xbfIch stimme zu.\r\n")
     assert read_consent(path).text == "Ich stimme zu.\n"
+
+
+def test_translations_are_files_named_after_their_language(tmp_path):
+    for name, text in (("consent.md", "Yes."), ("consent.ko.md", "네."), ("ko.md", "네."), ("consent.ko.txt", "네.")):
+        (tmp_path / name).write_text(text)
+    consent = read_consent(tmp_path / "consent.md", translations=[tmp_path / "consent.ko.md"])
+    assert consent.translations == {"ko": "네."} and list(consent.hashes) == ["", "ko"]
+    assert Consent(**consent.to_json()) == consent
+    assert consent.shown["texts"]["ko"]["sha256"] == hashlib.sha256("네.".encode()).hexdigest()
+    for name in ("ko.md", "consent.ko.txt", "consent.md"):
+        with pytest.raises(StudyError, match="isn't named after its language: name translations as in consent.ko.md"):
+            read_consent(tmp_path / "consent.md", translations=[tmp_path / name])
 
 
 @pytest.mark.parametrize(("name", "content", "said"), [
@@ -88,7 +101,9 @@ def test_bad_files_get_a_sentence(tmp_path, name, content, said):
     assert said in str(caught.value)
 
 
-@pytest.mark.parametrize("values", [{"version": "x" * 101}, {"ethics": "a\nb"}, {"format": "html"}, {"text": 7}])
+@pytest.mark.parametrize("values", [{"version": "x" * 101}, {"ethics": "a\nb"}, {"format": "html"}, {"text": 7},
+                                    {"translations": {"xx": "a"}}, {"translations": ["a"]},
+                                    {"translations": {"ko": ""}}])
 def test_what_a_damaged_study_may_hold(values):
     with pytest.raises(StudyError):
         Consent(**{"text": "Yes.", **values})

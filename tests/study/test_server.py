@@ -26,7 +26,7 @@ from cyclegan.study.protocol import TAGS
 from cyclegan.study.refusals import REFUSED
 from cyclegan.study.requests import STATUS
 from cyclegan.study.store import Store, StoreBusy
-from tests.study.asked import CONSENT, QUESTIONS
+from tests.study.asked import CONSENT, KOREAN_SHA256, QUESTIONS
 
 SCREEN = {"width": 390, "height": 844, "dpr": 3, "refresh_hz": 60}
 ANSWER = {
@@ -105,7 +105,9 @@ def test_consent_and_questions_over_http(small_study, client_of, store):
     study = small_study(asks=asks, completion_url=link)
     client = client_of(study)
     about = client.get("tiny/about").json()
-    assert about["consent"]["sha256"] == CONSENT.sha256 and about["consent"]["blocks"] == CONSENT.blocks
+    assert {language: each["sha256"] for language, each in about["consent"]["texts"].items()} == {
+        "": CONSENT.sha256, "ko": KOREAN_SHA256
+    }  # fmt: skip
     assert [question["id"] for question in about["questions"]] == ["age", "edits", "hours", "screen", "how"]
     assert about["code_declined"] is True  # The code itself is for those who decline.
     declined = client.post("tiny/decline", json={"participant": "ada b"})

@@ -6,7 +6,7 @@ import pytest
 
 from cyclegan.locale import LANGUAGES
 from cyclegan.study.protocol import PROTOCOLS
-from tests.study.asked import CONSENT, QUESTIONS
+from tests.study.asked import CONSENT, KOREAN_SHA256, QUESTIONS
 from tests.study.test_player_browser import QUICK, database, play  # noqa: F401  # fixtures
 from tests.ui.pages.test_translate_browser import chromium  # noqa: F401  # a fixture
 
@@ -130,7 +130,8 @@ def test_a_whole_session(play, preset, size, language):  # noqa: F811
     p, row = game.study.protocol, game.store.sessions(game.study).iloc[0]
     assert row["completed"] and not row["disqualified"] and row["language"] == language
     assert row["answers"] == {"age": "34", "edits": "Sometimes", "hours": None, "screen": None, "how": "By the sky"}
-    assert row["consent_sha256"] == CONSENT.sha256 and row["agreed_at"] == row["started_at"]
+    assert row["consent_sha256"] == (KOREAN_SHA256 if language == "ko" else CONSENT.sha256)
+    assert row["agreed_at"] == row["started_at"]
     assert here.page.locator("#code").inner_text() == row["code"]
     votes = game.votes
     assert len(votes) == p.practice_trials + p.test_trials and not votes["resumed"].any()
@@ -151,6 +152,10 @@ def test_declined_reread_saved_and_reloaded(play, tmp_path):  # noqa: F811
         "mailto:ada@example.org", "https://example.org/study"
     ]  # fmt: skip
     page.keyboard.press("Enter")  # Alone it must not agree.
+    here.press("한국어")
+    page.locator(".own h2").get_by_text("거리 사진").wait_for()
+    here.press("English")
+    page.locator(".own h2").get_by_text("Pictures of streets").wait_for()
     here.press("No, thanks")
     here.title("That's fine")
     assert page.locator("#code").inner_text() == "NO"

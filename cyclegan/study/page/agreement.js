@@ -18,6 +18,9 @@ function element(part) {
   return made;
 }
 
+/** The text in the page's language, or the original. */
+export const ownText = () => about.consent.texts[language] ?? about.consent.texts[""];
+
 /** The version and the ethics number, in words. */
 function reference() {
   const { version, ethics } = about.consent;
@@ -34,7 +37,9 @@ function reference() {
 /** The text, what identifies it, and a button that saves it. */
 export function ownWords() {
   const text = make("section", null, { className: "own" });
-  text.append(...about.consent.blocks.map(element));
+  const show = () => text.replaceChildren(...ownText().blocks.map(element));
+  new MutationObserver(show).observe(document.documentElement, { attributeFilter: ["lang"] });
+  show();
   const line = make("div", null, { className: "reference" }), save = make("button", () => say("Save this text"), { type: "button", className: "small" });
   save.addEventListener("click", saveText);
   line.append(make("p", reference, { className: "soft" }), save);
@@ -42,10 +47,9 @@ export function ownWords() {
 }
 
 function saveText() {
-  const { text, format } = about.consent;
-  const content = [about.title, text.trim(), reference()].filter(Boolean).join("\n\n");
+  const content = [about.title, ownText().text.trim(), reference()].filter(Boolean).join("\n\n");
   const href = URL.createObjectURL(new Blob([`${content}\n`], { type: "text/plain;charset=utf-8" }));
-  make("a", null, { href, download: `${about.name}-consent.${format}` }).click();
+  make("a", null, { href, download: `${about.name}-consent.${about.consent.format}` }).click();
   setTimeout(() => URL.revokeObjectURL(href), 60000);
 }
 

@@ -1,5 +1,6 @@
 // A session, from its beginning to the last screen.
 
+import { ownText } from "./agreement.js";
 import { finish } from "./end.js";
 import { period } from "./exposure.js";
 import { paragraph, screen, setProgress, setSaid, title } from "./parts.js";
@@ -16,7 +17,7 @@ export async function begin() {
   const { width, height } = window.screen, refresh_hz = Math.round(10000 / period) / 10;
   const { secret, state } = await call("session", {
     body: {
-      participant: PARTICIPANT, key: session.key, language, consent: about.consent?.sha256,
+      participant: PARTICIPANT, key: session.key, language, consent: about.consent && ownText().sha256,
       screen: { width, height, dpr: devicePixelRatio, refresh_hz },
     },
   });

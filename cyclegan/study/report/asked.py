@@ -22,10 +22,14 @@ _SESSION = ("session_id", "participant", "origin", "arm", "language", "started_a
 _SCREEN = ("width", "height", "dpr", "refresh_hz")
 
 
-def consent_of(study: Study) -> dict[str, str] | None:
-    """Return what identifies the consent in the owner's words: version, ethics, sha256; None if there isn't one."""
-    consent = study.consent
-    return consent and {"version": consent.version, "ethics": consent.ethics, "sha256": consent.sha256}
+def consent_of(study: Study) -> dict[str, Any] | None:
+    """Return what identifies the consent in the owner's words; None if there isn't one: version, ethics, sha256 of the
+    original, translations: {language: sha256}."""
+    if not (consent := study.consent):
+        return None
+    translations = {language: sha256 for language, sha256 in consent.hashes.items() if language}
+    return {"version": consent.version, "ethics": consent.ethics, "sha256": consent.sha256,
+            "translations": translations}
 
 
 def answers_of(study: Study, sessions: pd.DataFrame, counted: Collection[str]) -> list[dict[str, Any]]:
