@@ -109,7 +109,7 @@ class Consent:
 
     @cached_property
     def shown(self) -> dict[str, Any]:
-        """What the page needs: version, ethics, format; texts by language, each with its text, sha256 and blocks."""
+        """The version, ethics and format for the page; texts by language, each with its text, sha256 and blocks."""
         return {
             "version": self.version, "ethics": self.ethics, "format": self.format,
             "texts": {language: {"text": text, "sha256": self.hashes[language], "blocks": self.blocks_of(text)}
