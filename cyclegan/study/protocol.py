@@ -20,7 +20,7 @@ TAGS = ("blur", "smear", "colour", "missing", "invented", "checkerboard", "other
 MAX_TRIALS = 1000
 FORMERLY: dict[str, Any] = {
     "impossible_most": 1.0, "fast_ms": 0, "one_sided": 0.0, "away_most": 1.0, "guessing_p": 0.0, "show_score": "yes",
-    "address_code": False, "results": "open", "planned_participants": 0,
+    "address_code": False, "results": "open", "planned_participants": 0, "least_px": 0, "device_scale": 0,
 }  # fmt: skip
 """Fields that studies once lacked, with the values that they were played by. study.json holds a field of another value,
 so that an old study keeps its bytes, and with them its id."""
@@ -71,6 +71,12 @@ class Protocol:
     guessing_p: float = option(
         0.003, "leave out sessions that are right no more often than a coin, if somebody like the others is so with "
         "less than this probability; 0: leave out none", least=0, most=0.1)
+    least_px: int = option(
+        160, "least width and height of each picture on the screen, in CSS pixels; if there is less room, the page asks "
+        "for a larger window before it shows a picture; 0: no minimum", least=0, most=2000)
+    device_scale: int = option(
+        0, "show each pixel of a picture as exactly N × N pixels of the display, for everybody; 0: as large as fits",
+        least=0, most=8)
     login: str = option("none", "who takes part: anyone with the link, accounts of Hugging Face, or single-use links",
                         choices=("none", "huggingface", "invitation"))
     address_code: bool = option(True, "keep a short code of each address, which thousands of addresses share, so that "

@@ -257,7 +257,8 @@ class StudySessions:
             answer: chosen_side ('left', 'right'; in picking also 'tie'), of one picture verdict ('real', 'fake'), of a
                 tagged one marks [{tag, box: [x, y, w, h] as parts of the picture, or null}]; exposure_left_ms and
                 exposure_right_ms as measured (not where exposure is unlimited), frames, longest_frame_ms, focus_lost,
-                response_ms. Anything else is ignored.
+                response_ms; and if they are known, the exposures by the clock and the sizes on the screen, see
+                `votes.Answer`. Anything else is ignored.
 
         Raises:
             SessionError: no_session, not_found, stale_token, out_of_order, not_revealed, late, closed, bad_answer,

@@ -288,16 +288,17 @@ class _Participant:
             self.side = int(random.integers(2))
             if self.behaviour == "drop_outs":
                 self.last = int(random.integers(1, 1 + self.study.protocol.test_trials))
+        random = crowd.random("screen", number)
+        self.screen = ((1280, 800, 1), (1920, 1080, 1), (390, 844, 3))[random.integers(3)]
+        self.language = ("en", "ko")[random.integers(2)]
         self.remembered: dict[frozenset[str], str] = {}
         self.state: dict[str, Any] = {}
         self.plan: Sequence[Trial] = ()
 
     async def begin(self, client: httpx.AsyncClient) -> None:
         """Open the session."""
-        random = self.crowd.random("screen", self.number)
-        width, height, dpr = ((1280, 800, 1), (1920, 1080, 1), (390, 844, 3))[random.integers(3)]
-        screen = {"width": width, "height": height, "dpr": dpr, "refresh_hz": 60}
-        body = {"participant": self.name, "language": ("en", "ko")[random.integers(2)], "screen": screen}
+        screen = dict(zip(("width", "height", "dpr"), self.screen, strict=True)) | {"refresh_hz": 60}
+        body = {"participant": self.name, "language": self.language, "screen": screen}
         body["key"] = hashlib.sha256(f"{self.crowd.seed}|{self.number}".encode()).hexdigest()  # Of their one session.
         begun = (await self.ask(client, "POST", "session", json=body)).json()
         self.state = begun["state"]
@@ -508,15 +509,29 @@ class _Participant:
         for side in shown:
             extra = 7 * FRAME_MS if random.random() < 0.01 else FRAME_MS * random.integers(-1, 2) * 0.5
             exposures[f"exposure_{side}_ms"] = round(planned + extra, 1) if planned else None
+        clocks = {name.replace("_ms", "_clock_ms"): value for name, value in exposures.items()}
         response = RESPONSE_MS * math.exp(RESPONSE_SD * random.standard_normal())
         on_server = rules.shortest_ms(self.study.protocol) + response
         return {
-            "exposure_left_ms": None, "exposure_right_ms": None, **exposures,
+            "exposure_left_ms": None, "exposure_right_ms": None, **exposures, **clocks, **self.sizes(),
             "frames": round((planned or response) / FRAME_MS),
             "longest_frame_ms": round(max([FRAME_MS, *(abs(e - planned) for e in exposures.values() if e)]), 1),
             "focus_lost": bool(random.random() < 0.005), "response_ms": round(response, 1),
             "server_ms": BOT_MS if self.behaviour == "bots" else round(on_server, 1),
         }  # fmt: skip
+
+
+    def sizes(self) -> dict[str, Any]:
+        """Return the sizes on their screen: a pair stands one above the other on a phone."""
+        width, height, dpr = self.screen
+        pair, (planned, _) = self.study.protocol.presentation != "single", self.study.size
+        wide, high = (width, height - 240) if not pair else (width, height / 2 - 120) if height > width else (
+            width / 2, height - 240)
+        css = min(wide - 20, high, max(320, 2 * planned))
+        if scale := self.study.protocol.device_scale:
+            css = planned * scale / dpr
+        return {"picture_css_px": round(css, 1), "picture_device_px": round(css * dpr, 1), "window_width": width,
+                "window_height": height, "stacked": height > width if pair else None}
 
 
 def _shown(trial: Trial) -> dict[str, Stimulus]:

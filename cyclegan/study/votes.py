@@ -13,6 +13,9 @@ from cyclegan.study.sequences import Trial
 
 MAX_MARKS = 50
 MAX_FRAMES = 10_000_000
+MAX_PX = 100_000
+SIZES = ("picture_css_px", "picture_device_px", "window_width", "window_height")
+"""Sizes on the screen while the pictures were shown, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -24,10 +27,17 @@ class Answer:
     marks: list[dict[str, Any]] | None
     exposure_left_ms: float | None
     exposure_right_ms: float | None
+    exposure_left_clock_ms: float | None
+    exposure_right_clock_ms: float | None
     frames: int | None
     longest_frame_ms: float | None
     focus_lost: bool
     response_ms: float | None
+    picture_css_px: float | None
+    picture_device_px: float | None
+    window_width: float | None
+    window_height: float | None
+    stacked: bool | None
 
     @property
     def judgement(self) -> tuple[Any, ...]:
@@ -69,11 +79,15 @@ def check_vote(answer: Mapping[str, Any], trial: Trial, protocol: Protocol, *, r
     frames, focus_lost = answer.get("frames"), answer.get("focus_lost")
     if frames is not None and (type(frames) is not int or not 0 <= frames <= MAX_FRAMES):
         raise SessionError("bad_answer")
-    if type(focus_lost) is not bool:
+    if type(focus_lost) is not bool or type(answer.get("stacked")) not in (bool, type(None)):
         raise SessionError("bad_answer")
+    clocks = [milliseconds(f"exposure_{side}_clock_ms", False) for side in ("left", "right")]
+    sizes = {name: None if answer.get(name) is None else check_number(answer[name], MAX_PX) for name in SIZES}
     return Answer(
         chosen_side, verdict, marks, left if timed else None, right if timed and trial.right is not None else None,
-        frames, milliseconds("longest_frame_ms", False), focus_lost, milliseconds("response_ms", not resumed),
+        clocks[0] if timed else None, clocks[1] if timed and trial.right is not None else None, frames,
+        milliseconds("longest_frame_ms", False), focus_lost, milliseconds("response_ms", not resumed), **sizes,
+        stacked=None if trial.right is None else answer.get("stacked"),
     )  # fmt: skip
 
 

@@ -90,3 +90,11 @@ def test_when_results_are_seen_is_part_of_the_protocol():
     with pytest.raises(StudyError, match="always_valid for judging real or fake only"):
         protocol("pick", results="always_valid")
     assert protocol("pick", results="closed").planned_participants == 25
+
+
+def test_the_size_on_the_screen_is_part_of_the_protocol_of_new_studies():
+    new = protocol("cyclegan2017")
+    assert (new.least_px, new.device_scale) == (160, 0) and new.to_json()["least_px"] == 160
+    old = {key: v for key, v in new.to_json().items() if key != "least_px"}
+    read = Protocol.from_json(old)
+    assert read.least_px == 0 and read.to_json() == old and "device_scale" not in old

@@ -297,6 +297,30 @@ def test_exposure_outside_the_tolerance_is_marked_and_told_in_a_second_line():
     assert to_table(votes, study)["exposure_marked"].sum() >= 12
 
 
+def test_how_large_pictures_were_and_whether_the_page_was_busy():
+    study = made_study(device_scale=2)
+    votes = made_votes(study, 4)
+    report = reported(study, votes)
+    assert report["size"] is None and report["exposure"]["lagging"] is None and "CSS pixels" not in told(report)
+    test = votes.index[votes["phase"] == "test"]
+    votes = votes.assign(picture_css_px=300.0, picture_device_px=64.0, stacked=False)
+    for side in ("left", "right"):
+        votes[f"exposure_{side}_clock_ms"] = votes[f"exposure_{side}_ms"] + 3
+    votes.loc[test[:5], ["picture_css_px", "picture_device_px", "stacked"]] = [120.0, 360.0, True]
+    votes.loc[test[:7], "exposure_right_clock_ms"] -= 60  # Drawn late: the frames' times don't show it.
+    report = reported(study, votes)
+    size = report["size"]
+    assert (size["trials"], size["too_small"], size["off_scale"], size["stacked"]) == (160, 5, 5, 5)
+    assert (size["css_px"]["median"], size["device_px"]["median"]) == (300, 64)
+    assert report["exposure"]["lagging"] == report["exposure"]["marked"] == 7
+    for said in ("In 7 trials, the clock", "pictures were 300 (5th to 95th percentile 300 to 300) CSS pixels wide",
+                 "in 5 trials, the left picture stood above", "Smaller than the protocol's 160 CSS pixels: 5 trials",
+                 "it wasn't in 5 trials"):
+        assert said in told(report), said
+    table = to_table(votes, study)
+    assert table["picture_device_px"].eq(360).sum() == 5 and table["exposure_marked"].sum() == 7
+
+
 def test_response_times():
     study = made_study(epochs=(20, 60))
     votes = made_votes(study, 2, {20: 0.2, 60: 0.4})

@@ -1,5 +1,6 @@
 // The answers to a question: their buttons, and the time that an answer takes.
 
+import { isStacked } from "./layout.js";
 import { makeButton, places, question, tagsPart } from "./parts.js";
 import { about, asked } from "./study.js";
 import { put, say } from "./words.js";
@@ -63,7 +64,10 @@ export function makeAnswers() {
   } else if (about.presentation === "single") {
     answers = [makeAnswer("real", () => say("← Real")), makeAnswer("fake", () => say("Fake →"))];
   } else {
-    answers = [makeAnswer("left", () => say("← Left")), makeAnswer("right", () => say("Right →"))];
+    answers = [
+      makeAnswer("left", () => isStacked() ? say("↑ Upper") : say("← Left")),
+      makeAnswer("right", () => isStacked() ? say("Lower ↓") : say("Right →")),
+    ];
     places.forEach(place => place.addEventListener("click", event => {
       const button = answers.find(({ value }) => value === place.dataset.side);
       answer(button.value, event, button);

@@ -1,6 +1,7 @@
 // The screens before the first trial: consent and instructions.
 
 import { keyWords } from "./keys.js";
+import { isStacked } from "./layout.js";
 import { make, paragraph, screen, title } from "./parts.js";
 import { PARTICIPANT } from "./storage.js";
 import { about, asked } from "./study.js";
@@ -15,9 +16,9 @@ const WHAT = {
   pick: n => say("You will see {n} pair of pictures and decide which one looks more real.", "You will see {n} pairs of pictures and decide each time which one looks more real.", { n }),
   tag: n => say("You will see {n} picture that a computer has made, and mark what is wrong with it.", "You will see {n} pictures that a computer has made, and mark what is wrong with them.", { n }),
 };
-const STORED_LOGIN = () => say("Your answers, how long they took and how long each picture was on the screen; the size of your screen and the language of this page; your Hugging Face user name.");
-const STORED_LINK = () => say("Your answers, how long they took and how long each picture was on the screen; the size of your screen and the language of this page; the participant id in your link.");
-const STORED_RANDOM = () => say("Your answers, how long they took and how long each picture was on the screen; the size of your screen and the language of this page; a random id, kept in this browser, instead of a name.");
+const STORED_LOGIN = () => say("Your answers, how long they took and how long each picture was on the screen; the size of your screen, of the window and of the pictures; the language of this page; your Hugging Face user name.");
+const STORED_LINK = () => say("Your answers, how long they took and how long each picture was on the screen; the size of your screen, of the window and of the pictures; the language of this page; the participant id in your link.");
+const STORED_RANDOM = () => say("Your answers, how long they took and how long each picture was on the screen; the size of your screen, of the window and of the pictures; the language of this page; a random id, kept in this browser, instead of a name.");
 const ADDRESS = () => say("Your internet address is kept only as a salted hash, and only for a day.");
 const ADDRESS_CODE = () => say("Your internet address is kept only as a salted hash, and only for a day. A short code of it, which thousands of addresses share, is kept with your answers, to notice if somebody takes part twice.");
 const NO_COOKIES = () => say("This page sets no cookies.");
@@ -73,12 +74,18 @@ export async function consent() {
 
 /** How pictures appear: while they are shown for a time, and if they remain until the answer. */
 const SHOWN = {
-  together: seconds => say("Two pictures appear side by side for {seconds}, then disappear.", { seconds }),
-  sequence: seconds => say("Two pictures appear one after the other, the left one first, for {seconds} each, then disappear.", { seconds }),
+  together: seconds => isStacked()
+    ? say("Two pictures appear one above the other for {seconds}, then disappear.", { seconds })
+    : say("Two pictures appear side by side for {seconds}, then disappear.", { seconds }),
+  sequence: seconds => isStacked()
+    ? say("Two pictures appear one after the other, the upper one first, for {seconds} each, then disappear.", { seconds })
+    : say("Two pictures appear one after the other, the left one first, for {seconds} each, then disappear.", { seconds }),
   single: seconds => say("A picture appears for {seconds}, then disappears.", { seconds }),
 };
 const REMAINING = {
-  together: () => say("Two pictures appear side by side, and remain until you answer."),
+  together: () => isStacked()
+    ? say("Two pictures appear one above the other, and remain until you answer.")
+    : say("Two pictures appear side by side, and remain until you answer."),
   sequence: SHOWN.sequence,
   single: () => say("A picture appears, and remains until you answer."),
 };

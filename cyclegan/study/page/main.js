@@ -3,6 +3,7 @@
 
 import { consent, instructions } from "./consent.js";
 import { blank } from "./exposure.js";
+import { makeRoom } from "./layout.js";
 import { paragraph, screen, setProgress, title } from "./parts.js";
 import { ASK_AGAIN, ELSEWHERE, stop } from "./refusals.js";
 import { Refused, call } from "./server.js";
@@ -34,7 +35,10 @@ async function main() {
   if (!state && (PARTICIPANT || about.login)) {
     await call("check", { body: { participant: PARTICIPANT, key: session.key } });
   }
-  if (!state) await consent();
+  if (!state) {
+    await makeRoom(true); // A larger screen may be another device, on which a session that had begun couldn't continue.
+    await consent();
+  }
   const first = state?.number === 1 && state.phase === (about.practice_trials ? "practice" : "test");
   const unplayed = !state || Boolean(first && state.trial && !state.trial.seen);
   if (unplayed) await instructions();

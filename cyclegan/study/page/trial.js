@@ -3,6 +3,7 @@
 import { answers, ask, makeAnswers, marks, setOpen } from "./answers.js";
 import { clear, draw, endExposure, frame, makeMask, present, unmeasured } from "./exposure.js";
 import { keyWords } from "./keys.js";
+import { arrangePlaces, isStacked, makeRoom } from "./layout.js";
 import {
   canvases, heading, makeButton, places, question, setButtons, setKeys, setProgress, setSaid, textPart, trialPart,
 } from "./parts.js";
@@ -11,24 +12,26 @@ import { about } from "./study.js";
 import { clearMarks, makeTags } from "./tags.js";
 import { put, say } from "./words.js";
 
+const SIDES = [
+  () => isStacked() ? say("Upper picture") : say("Left picture"),
+  () => isStacked() ? say("Lower picture") : say("Right picture"),
+];
+
 /** Make the places, the mask, the question and the answers of this study, once. */
 export function makeTrial() {
   const single = about.presentation === "single", [width, height] = about.size;
   document.body.dataset.pictures = single ? "1" : "2";
   document.body.dataset.task = about.task;
-  const stage = document.getElementById("stage");
-  stage.style.setProperty("--ratio", width / height);
-  stage.style.setProperty("--most", about.task === "tag"
-    ? `max(320px, ${3 * width}px, 60vh)` : `${Math.max(320, 2 * width)}px`);
   canvases.forEach((canvas, index) => {
     Object.assign(canvas, { width, height });
     if (single) canvas.label = () => say("Picture");
-    else canvas.label = index ? () => say("Right picture") : () => say("Left picture");
+    else canvas.label = SIDES[index];
     canvas.setAttribute("aria-label", canvas.label());
   });
   makeMask();
   makeAnswers();
   if (about.task === "tag") makeTags();
+  arrangePlaces();
 }
 
 /** Show the places empty and the answers disabled. */
@@ -58,6 +61,7 @@ export async function play({ state, pictures }) {
     setSaid(() => say("Already shown before the interruption, and only once: please answer from memory, or guess."));
     given = await ask(await frame(), 300);
   } else {
+    if (await makeRoom()) showTrial(state);
     await call("reveal", { body: { token } });
     const shown = await present(pictures);
     measured = shown.measured;
@@ -66,8 +70,8 @@ export async function play({ state, pictures }) {
     if (!practice) pictures.forEach(bitmap => bitmap.close());
     if (!about.exposure_ms && !practice) [0, 1].forEach(clear);
   }
-  for (const key of ["exposure_left_ms", "exposure_right_ms", "longest_frame_ms"]) {
-    if (measured[key] !== null) measured[key] = Math.round(measured[key] * 10) / 10;
+  for (const [key, value] of Object.entries(measured)) {
+    if (typeof value === "number") measured[key] = Math.round(value * 10) / 10;
   }
   const value = given.value;
   const content = about.task === "tag"
@@ -84,12 +88,12 @@ const PICTURE_WAS = {
   fake: () => say("The picture was fake."),
 };
 const REAL_WAS = {
-  left: () => say("The real picture was on the left."),
-  right: () => say("The real picture was on the right."),
+  left: () => isStacked() ? say("The real picture was the upper one.") : say("The real picture was on the left."),
+  right: () => isStacked() ? say("The real picture was the lower one.") : say("The real picture was on the right."),
 };
 const FAKE_WAS = {
-  left: () => say("The fake was on the left."),
-  right: () => say("The fake was on the right."),
+  left: () => isStacked() ? say("The fake was the upper one.") : say("The fake was on the left."),
+  right: () => isStacked() ? say("The fake was the lower one.") : say("The fake was on the right."),
 };
 
 /** Show the right answer, for a while or until the participant continues, and the pictures again if they are kept. */

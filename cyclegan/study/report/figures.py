@@ -15,7 +15,7 @@ import numpy as np
 from cyclegan.errors import number_of
 from cyclegan.study import statistics
 from cyclegan.study.format import Study
-from cyclegan.study.report import left_out, planned
+from cyclegan.study.report import display, left_out, planned
 from cyclegan.study.report.judging import excluded_because, judge, known, session_status
 from cyclegan.study.report.names import Names
 
@@ -80,7 +80,8 @@ def make_report(
         "vigilance": _vigilance(study, frame),
         "repeats": _repeats(of_counted),
         "agreement": _agreement(study, counted),
-        "exposure": _exposure(study, counted, int(of_counted["impossible"].sum())),
+        "exposure": display.exposure(study, counted, int(of_counted["impossible"].sum())),
+        "size": display.size(study, counted),
         "stimuli": _stimuli(study, counted),
         "pick": _pick(study, counted) if task == "pick" else None,
         "tag": _tag(counted) if task == "tag" else None,
@@ -367,32 +368,6 @@ def _outcome(study: Study, counted: pd.DataFrame) -> tuple[pd.DataFrame, Sequenc
         return counted, values, list(counted["left_stimulus"])
     rows = counted[counted["fooled"].notna()]
     return rows, list(rows["fooled"]), list(rows["stimulus"])
-
-
-def _exposure(study: Study, counted: pd.DataFrame, impossible: int) -> dict[str, Any]:
-    """Return how long pictures were really shown, and what disturbed it."""
-    result: dict[str, Any] = {
-        "planned_ms": study.protocol.exposure_ms,
-        "tolerance_ms": statistics.TOLERANCE_MS,
-        "trials": len(counted),
-        "participants": counted["participant"].nunique(),
-        "marked": int(counted["exposure_marked"].sum()),
-        "impossible": impossible,
-        "marked_share": float(counted["exposure_marked"].mean()) if len(counted) else None,
-        "unmeasured": int(np.isinf(counted["exposure_error_ms"]).sum()),
-        "error_ms": None,
-        "focus_lost": int(counted["focus_lost"].sum()),
-        "resumed": int(counted["resumed"].sum()),
-    }
-    if not study.protocol.exposure_ms:
-        return result
-    sides = [counted[column].to_numpy(float) for column in ("exposure_left_ms", "exposure_right_ms")]
-    both = np.concatenate(sides) - np.tile(counted["exposure_planned_ms"].to_numpy(float), 2)
-    both = both[~np.isnan(both)]
-    if len(both):
-        low, median, high = (float(v) for v in np.percentile(both, [5, 50, 95]))
-        result["error_ms"] = {"median": median, "p5": low, "p95": high, "pictures": len(both)}
-    return result
 
 
 def _stimuli(study: Study, counted: pd.DataFrame) -> dict[str, Any]:

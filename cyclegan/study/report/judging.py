@@ -18,8 +18,10 @@ COLUMNS = (
     "study_id", "session_id", "participant", "origin", "arm", "slot", "language", "started_at", "completed",
     "disqualified", "excluded", "exclusion_reason", "trial_index", "phase", "kind", "left_stimulus", "right_stimulus",
     "epoch_left", "epoch_right", "commit_sha", "direction", "real_side", "chosen_side", "verdict", "marks",
-    "exposure_planned_ms", "exposure_left_ms", "exposure_right_ms", "frames", "longest_frame_ms", "focus_lost",
-    "resumed", "response_ms", "server_ms", "server_time",
+    "rating", "exposure_planned_ms", "exposure_left_ms", "exposure_right_ms", "exposure_left_clock_ms",
+    "exposure_right_clock_ms", "frames", "longest_frame_ms", "focus_lost",
+    "resumed", "response_ms", "server_ms", "picture_css_px", "picture_device_px", "window_width",
+    "window_height", "stacked", "server_time",
 )  # fmt: skip
 """Columns of a vote in tables, without its token's hash, which is secret."""
 DERIVED = ("epoch", "fooled", "correct", "exposure_marked", "impossible", "counted", "why_not")
@@ -27,8 +29,9 @@ TEXT = ("study_id", "session_id", "participant", "origin", "language", "exclusio
         "left_stimulus", "right_stimulus", "commit_sha", "direction", "real_side", "chosen_side", "verdict", "marks",
         "why_not")
 FLAGS = ("completed", "disqualified", "excluded", "focus_lost", "resumed")
-NUMBERS = ("epoch_left", "epoch_right", "exposure_planned_ms", "exposure_left_ms", "exposure_right_ms", "response_ms",
-           "server_ms", "trial_index", "longest_frame_ms")
+NUMBERS = ("epoch_left", "epoch_right", "rating", "exposure_planned_ms", "exposure_left_ms", "exposure_right_ms",
+           "exposure_left_clock_ms", "exposure_right_clock_ms", "response_ms", "server_ms", "trial_index",
+           "longest_frame_ms", "picture_css_px", "picture_device_px", "window_width", "window_height")
 FAILED_VIGILANCE = "failed vigilance"
 BY_RULE = (FAILED_VIGILANCE, *rules.REASONS.values())
 """Statuses of sessions that a rule of the protocol leaves out."""
@@ -186,13 +189,18 @@ def _why_not(status: str, phase: str, kind: str, impossible: bool) -> str:
 
 
 def _exposure_error(row: Any) -> float:
-    """Return the larger difference from the planned exposure, in ms; infinite if not measured, NaN if not planned."""
+    """Return the largest difference from the planned exposure, in ms, by the frames' times and by the clock.
+
+    Infinite if not measured, NaN if not planned. Older votes have no times by the clock.
+    """
     planned = row.exposure_planned_ms
     if planned != planned or not planned:
         return float("nan")
-    measured = [row.exposure_left_ms]
+    measured, clocked = [row.exposure_left_ms], [row.exposure_left_clock_ms]
     if known(row.right_stimulus) is not None:
         measured.append(row.exposure_right_ms)
+        clocked.append(row.exposure_right_clock_ms)
+    measured += [value for value in clocked if value == value]
     return max(abs(value - planned) if value == value else math.inf for value in measured)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from cyclegan.errors import english, number_of, rounded
 from cyclegan.study import statistics
-from cyclegan.study.report import left_out
+from cyclegan.study.report import display, left_out
 from cyclegan.study.report.names import Names
 
 _MARKS = re.compile(r"[\\`*_\[\]|#!~$]")
@@ -332,7 +332,7 @@ def _quality_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> li
     if agreement["alpha"] is not None:
         sentences.append(f"Krippendorff's α (nominal) over {number_of(agreement['stimuli'], 'stimulus', 'stimuli')} is "
                          f"{rounded(agreement['alpha'], '.2f')}.")
-    parts = [" ".join(sentences), _exposure_words(report)]
+    parts = [" ".join(sentences), display.words(report, _percent)]
     marked = [e for e in report["epochs"] if e["without_marked"] and e["without_marked"]["rate"] is not None]
     if marked:
         parts.append(_table(
@@ -341,26 +341,6 @@ def _quality_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> li
               _interval(e["without_marked"]["interval"]), e["without_marked"]["trials"]] for e in marked],
         ))  # fmt: skip
     return parts + _picture(pictures, "response-times", "Response times")
-
-
-def _exposure_words(report: Mapping[str, Any]) -> str:
-    exposure, sentences = report["exposure"], []
-    if exposure["planned_ms"] and exposure["error_ms"]:
-        median, low, high = (rounded(exposure["error_ms"][name], "+.0f") for name in ("median", "p5", "p95"))
-        sentences.append(
-            f"Measured exposure differed from the planned {exposure['planned_ms']} ms by {median} ms in the median "
-            f"(5th to 95th percentile {low} to {high}). Not measured, or outside ± {exposure['tolerance_ms']} ms: "
-            f"{exposure['marked']} of {number_of(exposure['trials'], 'trial')} ({_percent(exposure['marked_share'])}), "
-            "which count, and are marked."
-        )
-    elif exposure["planned_ms"]:
-        sentences.append("No exposure was measured: all trials count, and are marked.")
-    if exposure["impossible"]:
-        sentences.append("Answered before the pictures could have been shown, and so not counted: "
-                         f"{number_of(exposure['impossible'], 'vote')}.")
-    sentences.append(f"The window lost the focus in {number_of(exposure['focus_lost'], 'trial')}; "
-                     f"{number_of(exposure['resumed'], 'trial')} had been seen before a reload.")
-    return " ".join(sentences)
 
 
 def _stimuli_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> list[str]:
