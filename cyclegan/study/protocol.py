@@ -12,11 +12,13 @@ from typing import Any
 from cyclegan.config import check_option, option
 from cyclegan.errors import ConfigError, Message, StudyError, message
 
-TASKS = ("realness", "pick", "tag")
+TASKS = ("realness", "pick", "tag", "rate")
 PRESENTATIONS = ("together", "sequence", "single")
 PAIRINGS = ("same", "different")
 TAGS = ("blur", "smear", "colour", "missing", "invented", "checkerboard", "other")
 """Faults of a fake that participants can mark, for the task `tag`."""
+RATINGS = ("bad", "poor", "fair", "good", "excellent")
+"""The scale of the task `rate`, from 1 to 5: absolute category rating (ITU-T P.910)."""
 MAX_TRIALS = 1000
 FORMERLY: dict[str, Any] = {
     "impossible_most": 1.0, "fast_ms": 0, "one_sided": 0.0, "away_most": 1.0, "guessing_p": 0.0, "show_score": "yes",
@@ -35,8 +37,8 @@ class Protocol:
     """
 
     name: str = option("custom", "preset that the fields were taken from")
-    task: str = option("realness", "realness: real or fake; pick: which of two epochs; tag: what is wrong",
-                       choices=TASKS)
+    task: str = option("realness", "realness: real or fake; pick: which of two epochs; tag: what is wrong; "
+                       "rate: how good, 1 to 5", choices=TASKS)
     question: str = option("real", "which picture participants are asked for", choices=("real", "fake"))
     presentation: str = option("together", "two pictures side by side or in sequence, or one by one",
                                choices=PRESENTATIONS)
@@ -64,7 +66,7 @@ class Protocol:
         least=0, most=60_000)
     one_sided: float = option(
         0.9, "leave out sessions that answer with one side (of single pictures: with one answer) in this part of the "
-        "test trials or more; 0: leave out none", least=0, most=1)
+        "test trials or more, or give one rating; 0: leave out none", least=0, most=1)
     away_most: float = option(
         0.3, "leave out sessions in which the page lost the focus or was reloaded in more than this part of the test "
         "trials; 1: leave out none", least=0, most=1)
@@ -72,8 +74,8 @@ class Protocol:
         0.003, "leave out sessions that are right no more often than a coin, if somebody like the others is so with "
         "less than this probability; 0: leave out none", least=0, most=0.1)
     least_px: int = option(
-        160, "least width and height of each picture on the screen, in CSS pixels; if there is less room, the page asks "
-        "for a larger window before it shows a picture; 0: no minimum", least=0, most=2000)
+        160, "least width and height of each picture on the screen, in CSS pixels; where there is less room, the page "
+        "asks for a larger window before it shows a picture; 0: no minimum", least=0, most=2000)
     device_scale: int = option(
         0, "show each pixel of a picture as exactly N × N pixels of the display, for everybody; 0: as large as fits",
         least=0, most=8)
@@ -115,6 +117,8 @@ class Protocol:
             raise StudyError("picking takes two pictures: presentation can't be single")
         if self.task == "pick" and self.real_real_share:
             raise StudyError("real_real_share is for judging real or fake: leave it out of picking")
+        if self.task == "rate" and self.presentation != "single":
+            raise StudyError("rating shows one picture at a time: presentation has to be single")
         if self.task == "tag" and (self.presentation != "single" or self.practice_trials or self.controls):
             raise StudyError("tagging shows one fake at a time, without practice, vigilance or controls")
         if self.presentation == "single" and self.real_real_share:
@@ -136,6 +140,11 @@ class Protocol:
         once = self.test_trials - self.counts["repeat"]
         if self.counts["comparison"] < 1 or self.counts["repeat"] > min(self.counts["comparison"], (once + 1) // 2):
             raise StudyError("too few comparisons are left after vigilance, controls and repeats: lower their shares")
+
+    @property
+    def shows_reals(self) -> bool:
+        """True if real pictures are shown, too: next to the fakes, or among them."""
+        return self.task in ("realness", "rate")
 
     @property
     def controls(self) -> float:
@@ -183,6 +192,10 @@ PROTOCOLS: dict[str, Protocol] = {
     "tag": Protocol(
         "tag", task="tag", presentation="single", practice_trials=0, test_trials=20, exposure_ms=0,
         epochs_per_session="mixed", fast_ms=200, results="open",
+    ),
+    "mos": Protocol(
+        "mos", task="rate", presentation="single", practice_trials=5, exposure_ms=0, epochs_per_session="mixed",
+        fast_ms=200, one_sided=0.95, results="closed", planned_participants=24,
     ),
 }  # fmt: skip
 """Presets: those of the papers, as far as the papers specify them; docs/study.md lists what they leave open."""

@@ -255,10 +255,8 @@ class StudySessions:
 
         Args:
             answer: chosen_side ('left', 'right'; in picking also 'tie'), of one picture verdict ('real', 'fake'), of a
-                tagged one marks [{tag, box: [x, y, w, h] as parts of the picture, or null}]; exposure_left_ms and
-                exposure_right_ms as measured (not where exposure is unlimited), frames, longest_frame_ms, focus_lost,
-                response_ms; and if they are known, the exposures by the clock and the sizes on the screen, see
-                `votes.Answer`. Anything else is ignored.
+                tagged one marks [{tag, box: [x, y, w, h] as parts of the picture, or null}], of a rated one rating (1
+                to 5); the measurements of `votes.Answer`. Anything else is ignored.
 
         Raises:
             SessionError: no_session, not_found, stale_token, out_of_order, not_revealed, late, closed, bad_answer,
@@ -425,7 +423,7 @@ class StudySessions:
         given = votes.check_vote(answer, trial, self.study.protocol, resumed=True)
         if kept.token_hash != issue.token_hash:
             raise SessionError("out_of_order", detail="an older token of a trial that has a vote")
-        if (kept.chosen_side, kept.verdict, kept.marks) != given.judgement:
+        if (kept.chosen_side, kept.verdict, kept.marks, kept.rating) != given.judgement:
             raise SessionError("out_of_order", detail="replayed with another answer")
         state = self._state(connection, standing, secret, now, issue=False)
         return Ack(True, True, votes.feedback(trial, self.study.protocol, given), state)

@@ -794,6 +794,40 @@ def test_picking_with_ties(play):
     assert list(game.votes.chosen_side) == ["tie", "tie", "right", "tie"]
 
 
+@pytest.mark.parametrize("width, locale", [(1280, "en-US"), (390, "ko-KR")])
+def test_rating_by_keys_and_by_thumb(play, width, locale):
+    game = play(preset="mos", exposure_ms=0, practice_trials=1, test_trials=3)
+    here = game.open(width=width, height=844, locale=locale)
+    buttons = here.page.locator("#buttons button")
+    for _ in range(2):
+        buttons.last.click()
+        assert "real" not in here.page.locator("#text").inner_text()  # Who rates isn't told.
+    for number in range(4):
+        here.question()
+        here.page.wait_for_timeout(170)
+        if number == 0:
+            assert here.page.evaluate("document.activeElement.textContent") in ("How good is this picture?",
+                                                                               "이 사진의 품질은 어떤가요?")
+            boxes = [button.bounding_box() for button in buttons.all()]
+            assert len(boxes) == 5 and all(box["height"] >= 44 and box["width"] >= 44 for box in boxes)
+            assert all(a["x"] + a["width"] <= b["x"] for a, b in zip(boxes, boxes[1:], strict=False))
+            assert buttons.evaluate_all("all => all.every(b => b.scrollWidth <= b.clientWidth)")
+            assert here.overflow() <= 0
+        if number == 2:
+            buttons.nth(1).click()
+        else:
+            here.page.keyboard.press("9" if number == 1 else "5")
+            if number == 1:  # Neither 9 nor a is on the scale.
+                here.page.keyboard.press("a")
+                assert here.page.locator("body.open").count()
+                here.page.keyboard.press("1")
+        if number == 0:
+            here.title("Practice is over" if width > 390 else "연습이 끝났습니다")
+            here.page.keyboard.press("Enter")
+    here.title("Thank you!" if width > 390 else "감사합니다!")
+    assert game.votes.rating.tolist() == [5, 1, 2, 5] and len(here.page.evaluate("[...window.places]")) == 1
+
+
 @pytest.mark.parametrize("width, height", [(1280, 900), (390, 844)])
 def test_tagging_with_a_box(play, width, height):
     game = play(preset="tag", exposure_ms=0, test_trials=3)

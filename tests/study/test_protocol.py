@@ -20,6 +20,9 @@ def test_the_presets_are_those_of_the_papers():
     assert colorization.pairing == "same" and colorization.counts["vigilance"] == 4
     hype = protocol("hype_infinity")
     assert (hype.presentation, hype.exposure_ms, hype.test_trials, hype.qualification) == ("single", 0, 100, 0.65)
+    mos = protocol("mos")
+    assert (mos.task, mos.presentation, mos.exposure_ms, mos.epochs_per_session) == ("rate", "single", 0, "mixed")
+    assert (mos.results, mos.planned_participants) == ("closed", 24), "P.910 asks for 24 people"
     assert all(p.name == name for name, p in PROTOCOLS.items())
 
 
@@ -60,6 +63,9 @@ def test_a_presets_name_alone_stands_for_its_own_rules():
         ("pick", {"presentation": "single"}, "picking takes two pictures"),
         ("pick", {"real_real_share": 0.1}, "leave it out of picking"),
         ("pick", {"qualification": 0.5, "practice_trials": 2}, "a preference has no right answer"),
+        ("mos", {"presentation": "together"}, "rating shows one picture at a time"),
+        ("mos", {"qualification": 0.5}, "qualification is for judging real or fake"),
+        ("mos", {"results": "always_valid"}, "for judging real or fake only"),
         ("tag", {"presentation": "together"}, "tagging shows one fake at a time"),
         ("tag", {"repeat_share": 0.1}, "tagging shows one fake at a time"),
     ],

@@ -436,6 +436,37 @@ def test_tags():
     assert report["stimuli"]["what"] == "marked"
 
 
+def test_mean_opinion_scores():
+    study = made_study(preset="mos", epochs=(20, 60), broken=8, vigilance_share=0.1)
+    votes = made_votes(study, 24, {20: 0.3, 60: 0.6})
+    report = reported(study, votes)
+    rated = votes[(votes["phase"] == "test") & (votes["kind"] == "comparison")]
+    real = ~rated["left_stimulus"].map(lambda sha: study.by_hash[sha].kind == "fake")
+    first, last, reals = report["mos"]["conditions"]
+    assert [first["epoch"], last["epoch"], reals["epoch"]] == [20, 60, None]
+    assert reals["mean"] == pytest.approx(rated["rating"][real].mean()) and reals["trials"] == real.sum()
+    assert sum(reals["counts"]) == real.sum() and first["mean"] < last["mean"] < reals["mean"]
+    for each in (first, last, reals):  # Other pictures vary, too.
+        (low, high), (wide, wider) = each["interval"], each["interval_crossed"]
+        assert 1 < wide < low < each["mean"] < high < wider < 5
+    ahead, *of_reals = report["mos"]["differences"]
+    assert [(d["a"], d["b"]) for d in report["mos"]["differences"]] == [(20, None), (60, None), (60, 20)]
+    assert ahead["difference"] < 0 and of_reals[1]["difference"] > 0 and of_reals[1]["p_holm"] < 0.01
+    assert report["vigilance"]["trials"] == 96 and report["agreement"]["level"] == "ordinal"
+    assert report["epochs"][0]["fooling_rate"] is None and report["side_bias"] is None
+    text = told(report)
+    for said in ("fakes of epoch 20 were rated ", "real pictures were rated ", "have a mean opinion score of ", "P.910",
+                 "rated good or excellent", "(ordinal)", "5 practice trials, then 40 test trials,"):
+        assert said in text, said
+    assert "with feedback" not in text and set(plots(report)) == {"opinions", "response-times"}
+    votes.loc[votes["session_id"] == votes["session_id"][0], "rating"] = 3
+    alike = {"reason": "nearly always the same answer", "count": 1}
+    assert reported(study, votes)["participants"]["left_out"] == [alike]
+    closed = make_report(dataclasses.replace(study, protocol=dataclasses.replace(study.protocol, results="closed")),
+                         votes, sessions_of(votes))  # fmt: skip
+    assert closed["plan"]["least"] == 23 and closed["mos"]["conditions"][0]["mean"] is None
+
+
 def test_the_pictures_that_fooled_most():
     study = made_study(scenes=50)
     votes = made_votes(study, 10)

@@ -553,6 +553,23 @@ def test_bad_answers_change_nothing(make_play, participant):
     assert play.vote(alice.secret, alice.token, {**alice.answer(), "token": alice.token, "more": "x"}).recorded
 
 
+def test_ratings(make_play, participant):
+    play = make_play(preset="mos", epochs=(1, 2), test_trials=6)
+    alice = participant(play)
+    alice.look()
+    for rating in (None, 0, 6, 2.5, "4", True):
+        assert refused(play.vote, alice.secret, alice.token, alice.answer(rating=rating)) == "bad_answer", rating
+    first = alice.token
+    ack = play.vote(alice.secret, first, alice.answer(rating=2))
+    alice.state = ack.next
+    assert ack.feedback is None and play.vote(alice.secret, first, alice.answer(rating=2)).duplicate
+    assert refused(play.vote, alice.secret, first, alice.answer(rating=3)) == "out_of_order"
+    alice.finish(lambda state: {"rating": 5})
+    assert (alice.state.phase, alice.state.score) == ("done", None)
+    votes = play.store.votes(play.study)
+    assert votes["rating"].tolist() == [2] + [5] * 7 and votes["verdict"].isna().all()
+
+
 BAD_MARKS = [
     None, "blur", {"tag": "blur"}, ["blur"], [{"tag": "ugly"}], [{"box": None}], [{"tag": "blur", "box": [0, 0, 1]}],
     [{"tag": "blur", "box": [0, 0, 1.2, 1]}], [{"tag": "blur", "box": [-0.1, 0, 1, 1]}],

@@ -12,6 +12,7 @@ const VALUES = {
   fake: PAIR,
   pick: { ...PAIR, ArrowDown: "tie", " ": "tie" },
   single: { ArrowLeft: "real", ArrowRight: "fake" },
+  rate: Object.fromEntries([..."12345"].map(key => [key, key])),
 };
 const pairWords = () => isStacked() ? say("↑ upper   ↓ lower") : say("← left   → right");
 const WORDS = {
@@ -20,6 +21,7 @@ const WORDS = {
   pick: () => isStacked()
     ? say("↑ upper   ↓ lower   space: no difference") : say("← left   → right   ↓ or space: no difference"),
   single: () => say("← real   → fake"),
+  rate: () => say("1 to 5: bad to excellent"),
   tag: () => say("1 to {count}: choose   0: nothing wrong   Enter: next", { count: about.tags.length }),
 };
 

@@ -76,9 +76,14 @@ export async function play({ state, pictures }) {
   const value = given.value;
   const content = about.task === "tag"
     ? { marks: value === "nothing" ? [] : [...marks].map(([tag, box]) => ({ tag, box })) }
-    : about.presentation === "single" ? { verdict: value } : { chosen_side: value };
+    : about.task === "rate" ? { rating: Number(value) } : about.presentation === "single" ? { verdict: value } : { chosen_side: value };
   return send({ token, ...content, ...measured, response_ms: Math.round(given.response_ms * 10) / 10 });
 }
+
+/** What changes after practice. */
+export const afterPractice = n => about.task === "realness"
+  ? say("The next one doesn't show the right answer.", "The next {n} don't show the right answer.", { n })
+  : say("The next one counts.", "The next {n} count.", { n });
 
 // --- feedback -----------------------------------------------------------------------------------------------
 

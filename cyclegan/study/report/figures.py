@@ -15,7 +15,7 @@ import numpy as np
 from cyclegan.errors import number_of
 from cyclegan.study import statistics
 from cyclegan.study.format import Study
-from cyclegan.study.report import display, left_out, planned
+from cyclegan.study.report import display, left_out, opinions, planned
 from cyclegan.study.report.judging import excluded_because, judge, known, session_status
 from cyclegan.study.report.names import Names
 
@@ -29,6 +29,8 @@ COUNTING_RULE = (
     "impossible times never count."
 )
 
+GOOD = 4
+"""A rating of good; 5 is excellent."""
 NO_SECRET = (
     "This study was built before sequences were drawn from a secret. Its pictures' files are enough to compute which "
     "one is real, so its figures hold only if no participant has done that."
@@ -85,6 +87,7 @@ def make_report(
         "stimuli": _stimuli(study, counted),
         "pick": _pick(study, counted) if task == "pick" else None,
         "tag": _tag(counted) if task == "tag" else None,
+        "mos": opinions.opinions(study, counted) if task == "rate" else None,
     }  # fmt: skip
     report["rules"] = left_out.left_out_by_rule(study, report["participants"]["left_out"])
     report["alike"] = left_out.alike(frame, sessions, origin)
@@ -286,7 +289,7 @@ def _response(study: Study, counted: pd.DataFrame) -> dict[str, Any]:
 
 def _side_bias(study: Study, counted: pd.DataFrame, of_counted: pd.DataFrame) -> dict[str, Any] | None:
     """Return how often answers chose left (or, for single pictures, "real"); the truth is balanced."""
-    if study.protocol.task == "tag":
+    if study.protocol.task in ("tag", "rate"):
         return None
     if study.protocol.presentation == "single":
         rows = counted[counted["verdict"].notna()]
@@ -331,7 +334,8 @@ def _repeats(of_counted: pd.DataFrame) -> dict[str, Any] | None:
 
     def answer(row: Any) -> Any:
         sides = {"left": row.left_stimulus, "right": row.right_stimulus}
-        return sides.get(known(row.chosen_side) or "", known(row.verdict) or known(row.chosen_side))
+        given = (known(value) for value in (row.verdict, row.chosen_side, row.rating))
+        return sides.get(known(row.chosen_side) or "", next((value for value in given if value is not None), None))
 
     comparisons = of_counted[of_counted["kind"] == "comparison"]
     first = {pair(row): answer(row) for row in comparisons.itertuples(index=False)}
@@ -346,12 +350,17 @@ def _repeats(of_counted: pd.DataFrame) -> dict[str, Any] | None:
 def _agreement(study: Study, counted: pd.DataFrame) -> dict[str, Any]:
     """Return Krippendorff's alpha of the answers to the same picture, or the same pair."""
     rows, values, units = _outcome(study, counted)
+    level = "nominal"
+    if study.protocol.task == "rate":
+        rows, level = counted[counted["rating"].notna()], "ordinal"
+        values, units = rows["rating"], list(rows["left_stimulus"])
     if study.protocol.task == "pick":
         units = [" ".join(sorted((str(row.left_stimulus), str(row.right_stimulus)))) for row in rows.itertuples()]
         first = [unit.split()[0] == row.left_stimulus for unit, row in zip(units, rows.itertuples(), strict=True)]
         values = [v if is_left else 1 - v for v, is_left in zip(values, first, strict=True)]
     return {
-        "alpha": statistics.agreement(values, rows["participant"], units),
+        "alpha": statistics.agreement(values, rows["participant"], units, level),
+        "level": level,
         "stimuli": len(set(units)),
         "participants": rows["participant"].nunique(),
         "trials": len(rows),
@@ -359,19 +368,22 @@ def _agreement(study: Study, counted: pd.DataFrame) -> dict[str, Any]:
 
 
 def _outcome(study: Study, counted: pd.DataFrame) -> tuple[pd.DataFrame, Sequence[float], Sequence[Any]]:
-    """Return rows, values and pictures of a task's outcome: fooled; preferred (the left one); marked."""
+    """Return rows, values and pictures of a task's outcome: fooled; preferred (left); marked; rated well."""
     if study.protocol.task == "pick":
         rows = counted[counted["taken"].notna()]
         return rows, [{"left": 1.0, "right": 0.0}.get(side, 0.5) for side in rows["taken"]], list(rows["left_stimulus"])
     if study.protocol.task == "tag":
         values = [float(bool(statistics.marks_of(value))) for value in counted["marks"]]
         return counted, values, list(counted["left_stimulus"])
+    if study.protocol.task == "rate":
+        rows = counted[counted["rating"].notna() & counted["epoch"].notna()]
+        return rows, list((rows["rating"] >= GOOD).astype(float)), list(rows["left_stimulus"])
     rows = counted[counted["fooled"].notna()]
     return rows, list(rows["fooled"]), list(rows["stimulus"])
 
 
 def _stimuli(study: Study, counted: pd.DataFrame) -> dict[str, Any]:
-    """Return the pictures that fooled (were preferred, were marked) most and least."""
+    """Return the pictures that fooled (were preferred, were marked, were rated well) most and least."""
     rows, values, units = _outcome(study, counted)
     values, units = list(values), list(units)
     if study.protocol.task == "pick":
@@ -383,7 +395,8 @@ def _stimuli(study: Study, counted: pd.DataFrame) -> dict[str, Any]:
                 "epoch": stimulus.epoch if stimulus else None, "rate": extreme.rate, "trials": extreme.trials}
 
     most, least = statistics.extremes(values, units)
-    what = {"realness": "taken for real", "pick": "preferred", "tag": "marked"}[study.protocol.task]
+    what = {"realness": "taken for real", "pick": "preferred", "tag": "marked",
+            "rate": "rated good or excellent"}[study.protocol.task]
     return {"what": what, "most": [entry(e) for e in most], "least": [entry(e) for e in least]}
 
 
@@ -424,6 +437,8 @@ def _notes(study: Study, report: Mapping[str, Any]) -> list[str]:
             "with t's quantiles, on the logit scale. ± sd is the papers' figure, the bootstrap's standard deviation, "
             "not an interval. Wilson's interval treats trials as independent, and is too narrow."
         )
+    if study.protocol.task == "rate":
+        notes.append(opinions.NOTE)
     plan, names = report["plan"], Names(report)
     if plan and not plan["reached"]:
         notes.append(

@@ -10,6 +10,7 @@ import numpy as np
 
 from cyclegan.study import rules, statistics
 from cyclegan.study.format import Study
+from cyclegan.study.votes import WATCHFUL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,6 +90,8 @@ def _derived(study: Study, kinds: dict[str, str], row: Any) -> tuple[Any, ...]:
     if right is None:
         truth = kind_left
         stimulus = left if truth != "real" else None
+        if row.rating == row.rating and row.kind == "vigilance":
+            correct = float(row.rating <= WATCHFUL)
         if verdict is not None:
             correct = float((verdict == "real") == (truth == "real"))
             fooled = float(verdict == "real") if truth == "fake" else fooled
@@ -149,7 +152,7 @@ def _left_out_by_rule(study: Study, test: pd.DataFrame, sessions: list[str]) -> 
         return found
     test = test[test["session_id"].isin(sessions)].sort_values("session_id", kind="stable")
     of_pair = (test["kind"] == "comparison") & test["correct"].notna()
-    votes = test[["session_id", "arm", "response_ms", "server_ms", "resumed", "focus_lost"]].assign(
+    votes = test[["session_id", "arm", "response_ms", "server_ms", "resumed", "focus_lost", "rating"]].assign(
         first=test["chosen_side"].eq("left") | test["verdict"].eq("real"),
         second=test["chosen_side"].eq("right") | test["verdict"].eq("fake"),
         answered=of_pair, right=test["correct"].eq(1) & of_pair,

@@ -8,7 +8,7 @@ from typing import Any
 
 from cyclegan.errors import english, number_of, rounded
 from cyclegan.study import statistics
-from cyclegan.study.report import display, left_out
+from cyclegan.study.report import display, left_out, opinions
 from cyclegan.study.report.names import Names
 
 _MARKS = re.compile(r"[\\`*_\[\]|#!~$]")
@@ -44,7 +44,8 @@ def to_markdown(report: Mapping[str, Any], pictures: Mapping[str, str] | None = 
         )
     else:
         parts.append("## Results")
-        parts += {"realness": _realness_words, "pick": _pick_words, "tag": _tag_words}[task](report, pictures)
+        words = {"realness": _realness_words, "pick": _pick_words, "tag": _tag_words, "rate": _rate_words}
+        parts += words[task](report, pictures)
         parts += ["## Quality of the answers", *_quality_words(report, pictures)]
         parts += _stimuli_words(report, pictures)
     parts += ["## Notes", "\n".join(f"- {note}" for note in report["notes"]), "## Protocol", _protocol_table(report)]
@@ -61,6 +62,8 @@ def _opening(report: Mapping[str, Any]) -> str:
     if task == "pick":
         best = max(report["pick"]["strengths"], key=lambda each: each["strength"])
         text += f" and preferred {names.full(best['epoch'])} most."
+    elif task == "rate":
+        text += opinions.opening(report, names)
     else:
         rows = report["epochs"] if task == "realness" else [r for r in report["tag"]["rates"] if r["tag"] == "any"]
         key, verb = ("fooling_rate", "taken for real") if task == "realness" else ("rate", "marked as wrong somewhere")
@@ -85,6 +88,7 @@ def _method(report: Mapping[str, Any]) -> str:
         else f"chose the {protocol['question']} one of two pictures, a real picture and a fake",
         "pick": "chose the more realistic of two fakes of the same input, ties allowed",
         "tag": "marked what was wrong with a fake",
+        "rate": "rated fakes, and real pictures among them, from 1 (bad) to 5 (excellent)",
     }[protocol["task"]]  # fmt: skip
     exposure = f"each for {protocol['exposure_ms']} ms" if protocol["exposure_ms"] else "for as long as they liked"
     source, target = (study["domains"] if study["direction"] == "ab" else study["domains"][::-1])
@@ -93,11 +97,14 @@ def _method(report: Mapping[str, Any]) -> str:
     sessions = f"several {kind}s" if mixed and len(report["epochs"]) > 1 else f"one {kind}"
     trials = number_of(protocol["test_trials"], "test trial")
     if practice := protocol["practice_trials"]:
-        trials = f"{number_of(practice, 'practice trial')} with feedback, then {trials}"
+        told = " with feedback" if protocol["task"] == "realness" else ""
+        trials = f"{number_of(practice, 'practice trial')}{told}, then {trials}"
+    if protocol["task"] == "realness":
+        trials += " without feedback"
     return (
         f"Participants {ask} ({escape(source)} → {escape(target)}, data set {escape(study['dataset'])}, "
         f"{study['size'][0]} × {study['size'][1]} pixels), shown {shown[protocol['presentation']]}, {exposure}. "
-        f"A session had {trials} without feedback, and judged {sessions}. "
+        f"A session had {trials}, and judged {sessions}. "
         f"Protocol: {escape(study['protocol'])}; study {study['study_id'][:8]}."
     )
 
@@ -288,6 +295,10 @@ def _pick_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> list[
     return parts
 
 
+def _rate_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> list[str]:
+    return opinions.words(report, _names(report), _table, _p, _picture(pictures, "opinions", "Mean opinion scores"))
+
+
 def _tag_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> list[str]:
     rates, names = report["tag"]["rates"], _names(report)
     parts = [" ".join(
@@ -330,7 +341,8 @@ def _quality_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> li
                          f"{number_of(repeats['trials'], 'trial')} {_interval(repeats['interval'])}.")
     agreement = report["agreement"]
     if agreement["alpha"] is not None:
-        sentences.append(f"Krippendorff's α (nominal) over {number_of(agreement['stimuli'], 'stimulus', 'stimuli')} is "
+        sentences.append(f"Krippendorff's α ({agreement['level']}) over "
+                         f"{number_of(agreement['stimuli'], 'stimulus', 'stimuli')} is "
                          f"{rounded(agreement['alpha'], '.2f')}.")
     parts = [" ".join(sentences), display.words(report, _percent)]
     marked = [e for e in report["epochs"] if e["without_marked"] and e["without_marked"]["rate"] is not None]

@@ -40,6 +40,7 @@ def plots(report: Report) -> dict[str, tuple[bytes, bytes]]:
     wanted: dict[str, tuple[bool, Callable[[Report], Figure]]] = {
         "fooling-rate": (any(e["fooling_rate"] is not None for e in report["epochs"]), fooling_rate),
         "preferences": (bool(report["pick"] and report["pick"]["trials"]), preferences),
+        "opinions": (bool(report["mos"] and report["mos"]["trials"]), opinions),
         "tags": (bool(report["tag"] and report["tag"]["trials"]), tags),
         "response-times": (bool(report["response"]["trials"]), response_times),
     }
@@ -131,6 +132,34 @@ def preferences(report: Report) -> Figure:
     _epoch_axis(axes, report, [s["epoch"] for s in strengths])
     axes.set_ylabel("Bradley-Terry strength (logit)")
     _legend(figure, axes, [_handle(BLUE, "o", "95%, over participants")])
+    return figure
+
+
+def opinions(report: Report) -> Figure:
+    """Plot the mean opinion scores of epochs, with both intervals, and that of real pictures as a line with a band."""
+    seen = [each for each in report["mos"]["conditions"] if each["mean"] is not None]
+    fakes = [each for each in seen if each["epoch"] is not None]
+    figure, axes = _figure(report, max(3.4, 1.4 + 0.55 * len(fakes)), 2.9)
+    handles = [_handle(BLUE, "o", "95%, over participants")]
+    for n, each in enumerate(fakes):
+        if each["interval_crossed"]:
+            axes.plot([n, n], each["interval_crossed"], color=BLUE, alpha=0.28, linewidth=7, solid_capstyle="butt",
+                      zorder=1)
+    if any(each["interval_crossed"] for each in fakes):
+        handles.append(_band(BLUE, "95%, over participants and pictures"))
+    _error_bars(axes, range(len(fakes)), [each["mean"] for each in fakes], [each["interval"] for each in fakes], BLUE,
+                "o")
+    if not Names(report).labels:  # Methods have no order.
+        axes.plot(range(len(fakes)), [each["mean"] for each in fakes], color=BLUE, linewidth=0.9, alpha=0.6, zorder=2)
+    for real in (each for each in seen if each["epoch"] is None):
+        axes.axhline(real["mean"], color=GREEN, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
+        axes.axhspan(*real["interval"], color=GREEN, alpha=0.14, linewidth=0, zorder=0)
+        handles.append(_band(GREEN, "real pictures, 95%, over participants"))
+    _epoch_axis(axes, report, [each["epoch"] for each in fakes], [f"N = {each['participants']}" for each in fakes])
+    axes.set_ylim(1, 5)
+    axes.set_yticks(range(1, 6), [f"{n} {word}" for n, word in enumerate(report["mos"]["scale"], 1)])
+    axes.set_ylabel("mean opinion score")
+    _legend(figure, axes, handles)
     return figure
 
 
