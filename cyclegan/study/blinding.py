@@ -243,7 +243,7 @@ def _notes(study: Study, files: Callable[[], Iterable[tuple[str, bytes]]]) -> li
 
 def _resolution(study: Study) -> dict[str, Any] | None:
     """Return the resolution of the fooling rate; None for preferences and marks, which have none."""
-    if study.protocol.task != "realness":
+    if not study.protocol.gives_rate:
         return None
     from cyclegan.study.statistics import ASSUMED_CORRELATION, resolution
 

@@ -14,7 +14,8 @@ from cyclegan.study.format import Study
 
 CODE_LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 """Without those that look alike."""
-COLUMNS = ("chosen_side", "verdict", "rating", "response_ms", "server_ms", "resumed", "focus_lost")
+COLUMNS = ("chosen_side", "verdict", "rating", "response_ms", "server_ms", "resumed", "focus_lost",
+           "exposure_planned_ms")
 
 
 def code_of(connection: Connection, study: Study, session: Any, *, disqualified: bool, random: Any) -> str:

@@ -51,25 +51,33 @@ def active(protocol: Protocol) -> tuple[str, ...]:
     return tuple(rule for rule, name in FIELDS.items() if getattr(protocol, name) != FORMERLY[name])
 
 
-def shortest_ms(protocol: Protocol) -> float:
-    """Return the least time on the server, in ms, from a trial's reveal to its vote: the blanks and exposures."""
+def shortest_ms(protocol: Protocol, exposure_ms: Any = None) -> Any:
+    """Return the least time on the server, in ms, from a trial's reveal to its vote: the blanks and exposures.
+
+    Args:
+        protocol: the study's.
+        exposure_ms: as planned for each trial, where a staircase adapts it.
+    """
+    exposure = protocol.exposure_ms if exposure_ms is None else np.asarray(exposure_ms, float)
     shown = 2 if protocol.presentation == "sequence" else 1
-    return shown * (protocol.blank_ms + protocol.exposure_ms)
+    return shown * (protocol.blank_ms + exposure)
 
 
-def impossible(protocol: Protocol, server_ms: Any, resumed: Any = False) -> np.ndarray:
+def impossible(protocol: Protocol, server_ms: Any, resumed: Any = False, exposure_ms: Any = None) -> np.ndarray:
     """Return which trials are impossible, because the server saw less time than their pictures need.
 
     Args:
         server_ms: the server's time from reveal to vote; NaN where unknown, as in other tools' votes.
         resumed: the page was reloaded after the reveal, so the pictures need not have been shown to the end.
+        exposure_ms: see `shortest_ms`.
     """
-    return (np.asarray(server_ms, float) < shortest_ms(protocol) - TOLERANCE_MS) & ~np.asarray(resumed, bool)
+    shortest = shortest_ms(protocol, exposure_ms)
+    return (np.asarray(server_ms, float) < shortest - TOLERANCE_MS) & ~np.asarray(resumed, bool)
 
 
 def broken_rules(
     protocol: Protocol, *, first: Any, second: Any, response_ms: Any, server_ms: Any, resumed: Any, focus_lost: Any,
-    rating: Any = None,
+    rating: Any = None, exposure_ms: Any = None,
 ) -> dict[str, np.ndarray]:
     """Return, for each rule over a session's own votes, which sessions break it.
 
@@ -81,10 +89,11 @@ def broken_rules(
         server_ms, resumed: see `impossible`.
         focus_lost: the page lost the focus while its pictures were shown.
         rating: of the task `rate`, 1 to 5; NaN where unknown.
+        exposure_ms: see `shortest_ms`.
     """
     server_ms, resumed = np.asarray(server_ms, float), np.asarray(resumed, bool)
     # A browser can claim any time, but no longer one than the server saw.
-    answered = np.fmin(np.asarray(response_ms, float), np.maximum(server_ms - shortest_ms(protocol), 0))
+    answered = np.fmin(np.asarray(response_ms, float), np.maximum(server_ms - shortest_ms(protocol, exposure_ms), 0))
     answered = np.where(resumed, np.nan, answered)
     known = np.isfinite(answered).sum(-1)
     fast = (answered < protocol.fast_ms).sum(-1) > known / 2
@@ -94,7 +103,7 @@ def broken_rules(
         one_sided = _one_sided(protocol, np.asarray(first, bool).sum(-1), np.asarray(second, bool).sum(-1))
     away = (resumed | np.asarray(focus_lost, bool)).mean(-1)
     return {
-        "impossible": impossible(protocol, server_ms, resumed).mean(-1) > protocol.impossible_most + 1e-9,
+        "impossible": impossible(protocol, server_ms, resumed, exposure_ms).mean(-1) > protocol.impossible_most + 1e-9,
         "fast": fast & bool(protocol.fast_ms),
         "one_sided": one_sided,
         "away": away > protocol.away_most + 1e-9,
@@ -105,8 +114,8 @@ def first_broken(protocol: Protocol, votes: Mapping[str, Any]) -> str:
     """Return the first rule that one session breaks, of those over its own votes; "" for none.
 
     Args:
-        votes: the columns chosen_side, verdict, rating, response_ms, server_ms, resumed and focus_lost of its test
-            trials.
+        votes: the columns chosen_side, verdict, rating, response_ms, server_ms, resumed, focus_lost and
+            exposure_planned_ms of its test trials.
     """
     answers = [side or verdict for side, verdict in zip(votes["chosen_side"], votes["verdict"], strict=True)]
     ratings = [np.nan if value is None else float(value) for value in votes["rating"]]
@@ -114,7 +123,8 @@ def first_broken(protocol: Protocol, votes: Mapping[str, Any]) -> str:
         return ""
     found = broken_rules(
         protocol, first=np.isin(answers, ("left", "real")), second=np.isin(answers, ("right", "fake")),
-        rating=ratings, **{name: votes[name] for name in ("response_ms", "server_ms", "resumed", "focus_lost")},
+        rating=ratings, exposure_ms=votes["exposure_planned_ms"],
+        **{name: votes[name] for name in ("response_ms", "server_ms", "resumed", "focus_lost")},
     )  # fmt: skip
     return next((rule for rule in REASONS if rule in found and found[rule]), "")
 

@@ -28,7 +28,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from cyclegan.errors import StudyError, message
-from cyclegan.study import admission, endings, statements, votes
+from cyclegan.study import admission, endings, staircase, statements, votes
 from cyclegan.study import store as db
 from cyclegan.study.format import Study
 from cyclegan.study.refusals import SessionError
@@ -279,15 +279,16 @@ class StudySessions:
             waited = (now - standing.reveal.revealed_at).total_seconds() * 1000
             if self.origin == "simulated" and isinstance(answer.get("server_ms"), (int, float)):
                 waited = float(answer["server_ms"])  # Simulated people don't wait for real.
-            row = votes.planned_columns(trial, self.study) | {
+            exposure = staircase.exposure_of(connection, self.study, standing.session, standing.index)
+            row = votes.planned_columns(trial, self.study, exposure) | {
                 "session_id": standing.session.session_id, **dataclasses.asdict(given), "resumed": resumed,
                 "server_ms": max(0.0, waited), "token_hash": issue.token_hash, "server_time": now,
             }  # fmt: skip
             connection.execute(statements.INSERT_VOTE, row)
             after = dataclasses.replace(standing, index=standing.index + 1, issue=None, reveal=None)
             after = dataclasses.replace(after, completion=self._complete(connection, after, now))
-            told = votes.feedback(trial, self.study.protocol, given)
-            return Ack(True, False, told, self._state(connection, after, secret, now))
+            state = self._state(connection, after, secret, now)
+            return Ack(True, False, votes.feedback(trial, self.study.protocol, given), state)
 
         return self._logged(work, secret)
 
@@ -376,7 +377,8 @@ class StudySessions:
                 "issued_at": now,
             }  # fmt: skip
             connection.execute(statements.INSERT_ISSUE, row)
-        shown = {"token": token, "left": left, "right": right, "seen": seen}
+        adapted = staircase.adapted(connection, self.study, session, standing.index)
+        shown = {"token": token, "left": left, "right": right, "seen": seen, **adapted}
         return State("practice" if in_practice else "test", number, of, shown)
 
     def _token(self, secret: str, index: int, number: int, what: str) -> str:

@@ -275,6 +275,7 @@ class _Participant(Answers):
         random = crowd.random("screen", number)
         self.screen = ((1280, 800, 1), (1920, 1080, 1), (390, 844, 3))[random.integers(3)]
         self.language = ("en", "ko")[random.integers(2)]
+        self.right: list[bool] = []
         self.remembered: dict[frozenset[str], str] = {}
         self.state: dict[str, Any] = {}
         self.plan: Sequence[Trial] = ()

@@ -12,6 +12,7 @@ from scipy import special
 from cyclegan.study import rules
 from cyclegan.study.format import Stimulus, Study
 from cyclegan.study.protocol import RATINGS, TAGS
+from cyclegan.study.staircase import next_exposure
 
 MEMORY = 0.5
 """Chance that a repeated pair is recognised; otherwise it is judged again."""
@@ -45,6 +46,8 @@ class Answers:
         screen: width, height and device pixel ratio.
         state: the session's state, as the server sent it.
         remembered: the picture that they took for real, by pair.
+        right: their answers in the test so far, for the staircase.
+        exposure_ms: of the current trial, as the staircase plans it.
     """
 
     crowd: Any
@@ -55,6 +58,8 @@ class Answers:
     screen: tuple[int, int, int]
     state: dict[str, Any]
     remembered: dict[frozenset[str], str]
+    right: list[bool]
+    exposure_ms: float
 
     def rate(self, stimulus: Stimulus) -> float:
         """Return the chance that they take this picture for the other kind."""
@@ -67,6 +72,8 @@ class Answers:
         else:
             spread = (1 - crowd.icc) / crowd.icc
             rate = float(special.betaincinv(mean * spread, (1 - mean) * spread, self.quantile))
+        if self.study.protocol.staircase_right and 0 < rate < 0.5:  # A guess at once, and sure after a long look.
+            rate = 0.5 * (2 * rate) ** (self.exposure_ms / self.study.protocol.exposure_ms)
         if crowd.stimulus_sd == 0 or rate in (0, 1):
             return rate
         z = crowd.random("stimulus", stimulus.sha256).standard_normal()
@@ -76,6 +83,23 @@ class Answers:
 
     def answer(self, shown: Mapping[str, Stimulus], random: np.random.Generator) -> dict[str, Any]:
         """Return the answer to this trial."""
+        self.exposure_ms = self.study.protocol.exposure_ms
+        if self.study.protocol.staircase_right and self.state["phase"] == "test":
+            self.exposure_ms = next_exposure(self.study.protocol, self.right)
+        given = self.judged(shown, random)
+        kinds = {side: stimulus.kind for side, stimulus in shown.items()}
+        if self.study.protocol.staircase_right and self.state["phase"] == "test":
+            self.right.append(self.is_right(given, kinds))
+        return given
+
+    def is_right(self, given: Mapping[str, Any], kinds: Mapping[str, str]) -> bool:
+        """Return whether an answer is right, as the server judges it."""
+        if "verdict" in given:
+            return given["verdict"] == kinds["left"]
+        return (kinds[given["chosen_side"]] == "real") == (self.study.protocol.question == "real")
+
+    def judged(self, shown: Mapping[str, Stimulus], random: np.random.Generator) -> dict[str, Any]:
+        """Return what they answer."""
         task = self.study.protocol.task
         if task == "tag":
             return {"marks": self.marks(shown["left"], random)}
@@ -173,13 +197,13 @@ class Answers:
             shown: the pictures by side; none where they were shown before the simulation was stopped.
             random: the trial's generator.
         """
-        planned, exposures = self.study.protocol.exposure_ms, {}
+        planned, exposures = self.exposure_ms, {}
         for side in shown:
             extra = 7 * FRAME_MS if random.random() < 0.01 else FRAME_MS * random.integers(-1, 2) * 0.5
             exposures[f"exposure_{side}_ms"] = round(planned + extra, 1) if planned else None
         clocks = {name.replace("_ms", "_clock_ms"): value for name, value in exposures.items()}
         response = RESPONSE_MS * math.exp(RESPONSE_SD * random.standard_normal())
-        on_server = rules.shortest_ms(self.study.protocol) + response
+        on_server = float(rules.shortest_ms(self.study.protocol, planned)) + response
         return {
             "exposure_left_ms": None, "exposure_right_ms": None, **exposures, **clocks, **self.sizes(),
             "frames": round((planned or response) / FRAME_MS),

@@ -134,8 +134,8 @@ def _check_marks(marks: object) -> list[dict[str, Any]]:
     return checked
 
 
-def planned_columns(trial: Trial, study: Study) -> dict[str, Any]:
-    """Return the columns of a vote that were planned before it."""
+def planned_columns(trial: Trial, study: Study, exposure_ms: int) -> dict[str, Any]:
+    """Return the columns of a vote that were planned before it, `exposure_ms` among them."""
     right = trial.right
     made_by = [sha for s in trial.stimuli if (sha := study.commit_sha(s.epoch)) is not None]
     return {
@@ -143,7 +143,7 @@ def planned_columns(trial: Trial, study: Study) -> dict[str, Any]:
         "left_stimulus": trial.left.sha256, "right_stimulus": right and right.sha256,
         "epoch_left": trial.left.epoch, "epoch_right": right and right.epoch,
         "commit_sha": " ".join(made_by) or None, "direction": study.direction, "real_side": trial.real_side,
-        "exposure_planned_ms": study.protocol.exposure_ms,
+        "exposure_planned_ms": exposure_ms,
     }  # fmt: skip
 
 

@@ -82,6 +82,9 @@ def _how(study: Study, say: words.Speaker) -> str:
     else:
         trials = [say("{n} trial", "{n} trials", test)]
     limit = say("{ms} ms per picture", ms=protocol.exposure_ms) if protocol.exposure_ms else say("without time limit")
+    if protocol.staircase_right:
+        least, most = protocol.least_exposure_ms, protocol.most_exposure_ms
+        limit = say("{least} to {most} ms per picture", least=least, most=most)
     return ", ".join([*trials, limit, say("protocol {name}", name=protocol.label)])
 
 

@@ -12,6 +12,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from cyclegan.study import server
+from cyclegan.study.staircase import next_exposure
 from tests.ui.pages.test_translate_browser import Visit, chromium  # noqa: F401  # a fixture
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("app")]
@@ -776,6 +777,34 @@ def test_one_picture_at_a_time(play):
     here.title("Thank you!")
     assert list(game.votes.verdict) == ["fake", "real"] * 2
     assert game.votes.exposure_left_ms.isna().all()
+
+
+def test_a_staircase_shows_each_picture_for_its_own_time(play):
+    game = play(
+        preset="hype_time", qualification=0.0, practice_trials=0, test_trials=6, exposure_ms=200, staircase_right=1,
+        step_down_ms=100, step_up_ms=150, least_exposure_ms=100, most_exposure_ms=500,
+    )  # fmt: skip
+    here = game.open(width=390, height=844)
+    here.press("I am 18 or older and take part")
+    here.page.get_by_text("A picture appears for a short time that varies, then disappears.").wait_for()
+    here.press("Begin")
+    here.answer_all(3)
+    game.wait_for_votes(3)
+    here.page.reload()
+    here.press("Continue")
+    for number in range(4, 7):
+        here.question()
+        here.page.wait_for_timeout(330)  # An answer to a picture that was seen before the reload can't come at once.
+        here.answer()
+        game.wait_for_votes(number)
+    here.title("Thank you!")
+    votes = game.votes
+    kinds = [game.study.by_hash[sha].kind for sha in votes.left_stimulus]
+    right = [kind == verdict for kind, verdict in zip(kinds, votes.verdict, strict=True)]
+    assert list(votes.exposure_planned_ms) == [next_exposure(game.study.protocol, right[:n]) for n in range(6)]
+    assert len(set(votes.exposure_planned_ms)) > 2
+    measured = votes[~votes.resumed]
+    assert len(measured) >= 5 and abs(measured.exposure_left_ms - measured.exposure_planned_ms).max() < 51
 
 
 def test_picking_with_ties(play):

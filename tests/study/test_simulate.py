@@ -15,6 +15,7 @@ from cyclegan.study.refusals import SessionError
 from cyclegan.study.report import make_report
 from cyclegan.study.session import StudySessions
 from cyclegan.study.simulate import _Crowd, _Participant, simulate
+from cyclegan.study.staircase import next_exposure
 from cyclegan.study.store import FILE_NAME, Store, answers, database_url
 
 
@@ -189,7 +190,7 @@ def test_vigilance_is_answered_rightly_and_controls_at_random(small_study, in_pr
     assert 0.55 < report["repeats"]["rate"] < 0.95
 
 
-@pytest.mark.parametrize("preset", ["hype_infinity", "pick", "tag", "mos"])
+@pytest.mark.parametrize("preset", ["hype_infinity", "pick", "tag", "mos", "hype_time"])
 def test_every_task_is_played_to_the_end(small_study, in_process, preset):
     study = small_study(preset=preset, epochs=(1, 2, 3), scenes=40, test_trials=20)
     done = simulate(study, participants=10, fooling=0.2)
@@ -197,6 +198,15 @@ def test_every_task_is_played_to_the_end(small_study, in_process, preset):
     if preset == "hype_infinity":
         counted = report["participants"]["counted"]
         assert done.fooling_rate == pytest.approx(0.2, abs=0.15) and counted >= 3
+    elif preset == "hype_time":
+        votes = votes_and_sessions(study)[0].query("phase == 'test'")
+        for _, rows in votes.groupby("session_id"):
+            kinds = [study.by_hash[sha].kind for sha in rows["left_stimulus"]]
+            right = [verdict == kind for verdict, kind in zip(rows["verdict"], kinds, strict=True)]
+            plan = [next_exposure(study.protocol, right[:n]) for n in range(len(right))]
+            assert rows["exposure_planned_ms"].tolist() == plan
+            assert abs(rows["exposure_left_ms"] - plan).max() < 200
+        assert report["thresholds"][0]["trials"] % 20 == 0
     elif preset == "pick":
         strengths = [epoch["strength"] for epoch in report["pick"]["strengths"]]
         assert strengths[2] > strengths[0] and report["pick"]["ties"] > 0

@@ -107,7 +107,8 @@ export async function instructions() {
   const point = words => list.append(make("li", words));
   if (task === "realness") point(() => say("Some pictures are real; the others, the fakes, were made by a computer."));
   else if (task !== "rate") point(() => say("All pictures were made by a computer.")); // Who rates isn't told which are.
-  point(() => (exposure ? SHOWN : REMAINING)[presentation](seconds(exposure)));
+  const time = () => about.staircase_right ? say("a short time that varies") : seconds(exposure);
+  point(() => (exposure ? SHOWN : REMAINING)[presentation](time()));
   if (about.mask && exposure) point(() => say("A coloured pattern then covers the place of each picture."));
   point(TASK[asked()]);
   point(() => say("Take as long as you need to answer."));

@@ -49,7 +49,7 @@ document.addEventListener("visibilitychange", () => {
 });
 
 /** Show pictures from this frame on, until the frame that is nearest to the planned end. */
-async function expose(which, pictures, onset, measured) {
+async function expose(which, pictures, onset, measured, planned) {
   const exposure = exposing = { which, lost: false, end: null, cleared: null };
   for (const index of which) draw(index, pictures[index]);
   const drawn = performance.now(); // Later than the frame began, if the page was busy.
@@ -61,7 +61,7 @@ async function expose(which, pictures, onset, measured) {
     if (exposure.end !== null) break; // The page was hidden, and is visible again.
     measured.frames += 1;
     measured.longest_frame_ms = Math.max(measured.longest_frame_ms, now - last);
-    if (now - onset >= about.exposure_ms - period / 2) exposure.end = now;
+    if (now - onset >= planned - period / 2) exposure.end = now;
   }
   for (const index of which) {
     clear(index);
@@ -90,12 +90,12 @@ export const unmeasured = () => ({
 });
 
 /** Show a blank, then the pictures; the measurements, and `onset`: the time from which the question may be answered. */
-export async function present(pictures) {
+export async function present(pictures, planned = about.exposure_ms) {
   const measured = { ...unmeasured(), ...(about.exposure_ms ? { frames: 0, longest_frame_ms: 0 } : {}), ...sizes() };
   const groups = about.presentation === "sequence" ? [[0], [1]] : [pictures.map((_, index) => index)];
   let onset;
   for (const which of groups) {
-    onset = await expose(which, pictures, await blank(about.blank_ms), measured);
+    onset = await expose(which, pictures, await blank(about.blank_ms), measured, planned);
   }
   return { measured, onset };
 }

@@ -63,7 +63,7 @@ export async function play({ state, pictures }) {
   } else {
     if (await makeRoom()) showTrial(state);
     await call("reveal", { body: { token } });
-    const shown = await present(pictures);
+    const shown = await present(pictures, state.trial.exposure_ms); // A staircase has its own time for each trial.
     measured = shown.measured;
     given = await ask(shown.onset, about.exposure_ms ? 0 : 150);
     if (endExposure()) measured.focus_lost = true;

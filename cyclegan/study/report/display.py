@@ -87,9 +87,10 @@ def words(report: Mapping[str, Any], percent: Any) -> str:
     """
     found, sentences = report["exposure"], []
     if found["planned_ms"] and found["error_ms"]:
+        planned = "one" if report["thresholds"] else f"{found['planned_ms']} ms"
         median, low, high = (rounded(found["error_ms"][name], "+.0f") for name in ("median", "p5", "p95"))
         sentences.append(
-            f"Measured exposure differed from the planned {found['planned_ms']} ms by {median} ms in the median "
+            f"Measured exposure differed from the planned {planned} by {median} ms in the median "
             f"(5th to 95th percentile {low} to {high}). Not measured, or outside ± {found['tolerance_ms']} ms: "
             f"{found['marked']} of {number_of(found['trials'], 'trial')} ({percent(found['marked_share'])}), "
             "which count, and are marked."

@@ -15,7 +15,7 @@ import numpy as np
 from cyclegan.errors import number_of
 from cyclegan.study import statistics
 from cyclegan.study.format import Study
-from cyclegan.study.report import display, left_out, opinions, planned
+from cyclegan.study.report import display, left_out, opinions, planned, thresholds
 from cyclegan.study.report.judging import excluded_because, judge, known, session_status
 from cyclegan.study.report.names import Names
 
@@ -60,7 +60,7 @@ def make_report(
     if early == "closed":  # Not a figure of theirs, only how many they are.
         frame, counted = frame.iloc[:0], counted.iloc[:0]
     of_counted = frame[frame["session_id"].isin(counted["session_id"]) & (frame["phase"] == "test")]
-    task = study.protocol.task
+    task, rated = study.protocol.task, study.protocol.gives_rate
     report = {
         "format_version": FORMAT_VERSION,
         "study": {
@@ -75,8 +75,8 @@ def make_report(
         "plan": plan,
         "trials": len(counted),
         "epochs": [_epoch(study, counted, epoch, early, mixed) for epoch in study.epochs],
-        "trend": _trend(study, counted) if task == "realness" and early == "open" else None,
-        "contrasts": _contrasts(study, counted, early) if task == "realness" else [],
+        "trend": _trend(study, counted) if rated and early == "open" else None,
+        "contrasts": _contrasts(study, counted, early) if rated else [],
         "response": _response(study, counted),
         "side_bias": _side_bias(study, counted, of_counted),
         "vigilance": _vigilance(study, frame),
@@ -87,12 +87,13 @@ def make_report(
         "stimuli": _stimuli(study, counted),
         "pick": _pick(study, counted) if task == "pick" else None,
         "tag": _tag(counted) if task == "tag" else None,
+        "thresholds": thresholds.thresholds(study, counted) if study.protocol.staircase_right else None,
         "mos": opinions.opinions(study, counted) if task == "rate" else None,
     }  # fmt: skip
     report["rules"] = left_out.left_out_by_rule(study, report["participants"]["left_out"])
     report["alike"] = left_out.alike(frame, sessions, origin)
     for each in report["epochs"]:
-        shown = task == "realness" and early == "open"
+        shown = rated and early == "open"
         each["with_left_out"] = left_out.rate_with_them(frame, each["epoch"]) if shown else None
     report["notes"] = _notes(study, report)
     return _plain(report)
@@ -145,7 +146,7 @@ def _epoch(study: Study, counted: pd.DataFrame, epoch: int, early: str, mixed: b
     rows = counted[counted["fooled"].notna() & (counted["epoch"] == epoch)]
     y, who = rows["fooled"], rows["participant"]
     rate = statistics.clustered_rate(y, who)
-    realness = study.protocol.task == "realness"
+    realness = study.protocol.gives_rate
     people, trials = rate.participants, rate.trials
     if not realness:  # Picking and tagging have no fooling rate, but they have trials of an epoch.
         rows = counted[(counted["epoch_left"] == epoch) | (counted["epoch_right"] == epoch)]
@@ -378,8 +379,8 @@ def _outcome(study: Study, counted: pd.DataFrame) -> tuple[pd.DataFrame, Sequenc
     if study.protocol.task == "rate":
         rows = counted[counted["rating"].notna() & counted["epoch"].notna()]
         return rows, list((rows["rating"] >= GOOD).astype(float)), list(rows["left_stimulus"])
-    rows = counted[counted["fooled"].notna()]
-    return rows, list(rows["fooled"]), list(rows["stimulus"])
+    rows = counted[counted["stimulus"].notna() & counted["correct"].notna()]
+    return rows, list(1 - rows["correct"]), list(rows["stimulus"])
 
 
 def _stimuli(study: Study, counted: pd.DataFrame) -> dict[str, Any]:
@@ -430,7 +431,9 @@ def _notes(study: Study, report: Mapping[str, Any]) -> list[str]:
         notes.append(NO_SECRET)
     notes.append(COUNTING_RULE)
     people = report["participants"]["counted"]
-    if study.protocol.task == "realness":
+    if study.protocol.staircase_right:
+        notes.append(thresholds.NOTE)
+    if study.protocol.gives_rate:
         notes.append(
             "The interval over participants holds for these pictures and other people; the crossed one for other "
             "people and other pictures of the same kind, as do trend and contrasts. Both use cluster-robust variances "

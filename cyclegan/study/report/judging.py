@@ -68,7 +68,8 @@ def judge(study: Study, votes: pd.DataFrame) -> pd.DataFrame:
     frame = pd.concat([frame.drop(columns=[c for c in derived if c in frame]), derived], axis=1)
     frame["impossible"] = np.zeros(len(frame), bool)
     if "impossible" in rules.active(study.protocol):
-        frame["impossible"] = rules.impossible(study.protocol, frame["server_ms"], frame["resumed"])
+        planned = frame["exposure_planned_ms"] if study.protocol.staircase_right else None
+        frame["impossible"] = rules.impossible(study.protocol, frame["server_ms"], frame["resumed"], planned)
     frame["session_status"] = frame["session_id"].map(_judged_sessions(study, frame)).astype(object)
     columns = (frame[name] for name in ("session_status", "phase", "kind", "impossible"))
     reasons = [_why_not(*row) for row in zip(*columns, strict=True)]
@@ -106,7 +107,7 @@ def _derived(study: Study, kinds: dict[str, str], row: Any) -> tuple[Any, ...]:
         elif truth is not None and row.real_side in sides:
             correct = float(taken == row.real_side)
             fooled = 1 - correct
-    if row.kind != "comparison" or study.protocol.task != "realness":
+    if row.kind != "comparison" or not study.protocol.gives_rate:
         fooled = float("nan")
     epoch = epochs.pop() if len(epochs) == 1 else float("nan")
     return taken, truth, epoch, stimulus, partner, fooled, correct, _exposure_error(row)
@@ -157,6 +158,8 @@ def _left_out_by_rule(study: Study, test: pd.DataFrame, sessions: list[str]) -> 
         second=test["chosen_side"].eq("right") | test["verdict"].eq("fake"),
         answered=of_pair, right=test["correct"].eq(1) & of_pair,
     ).fillna({"first": False, "second": False})  # fmt: skip
+    if protocol.staircase_right:
+        votes["exposure_ms"] = test["exposure_planned_ms"]
     ends = []
     for n, rows in votes.groupby(votes.groupby("session_id")["arm"].transform("size")):
         columns = {name: rows[name].to_numpy().reshape(-1, n) for name in rows}

@@ -8,7 +8,7 @@ from typing import Any
 
 from cyclegan.errors import english, number_of, rounded
 from cyclegan.study import statistics
-from cyclegan.study.report import display, left_out, opinions
+from cyclegan.study.report import display, left_out, opinions, thresholds
 from cyclegan.study.report.names import Names
 
 _MARKS = re.compile(r"[\\`*_\[\]|#!~$]")
@@ -45,7 +45,7 @@ def to_markdown(report: Mapping[str, Any], pictures: Mapping[str, str] | None = 
     else:
         parts.append("## Results")
         words = {"realness": _realness_words, "pick": _pick_words, "tag": _tag_words, "rate": _rate_words}
-        parts += words[task](report, pictures)
+        parts += (_threshold_words if report["thresholds"] else words[task])(report, pictures)
         parts += ["## Quality of the answers", *_quality_words(report, pictures)]
         parts += _stimuli_words(report, pictures)
     parts += ["## Notes", "\n".join(f"- {note}" for note in report["notes"]), "## Protocol", _protocol_table(report)]
@@ -62,6 +62,8 @@ def _opening(report: Mapping[str, Any]) -> str:
     if task == "pick":
         best = max(report["pick"]["strengths"], key=lambda each: each["strength"])
         text += f" and preferred {names.full(best['epoch'])} most."
+    elif report["thresholds"]:
+        text += thresholds.opening(report, names)
     elif task == "rate":
         text += opinions.opening(report, names)
     else:
@@ -74,7 +76,7 @@ def _opening(report: Mapping[str, Any]) -> str:
             text += f"{'; ' if row is shown[0] else ', '}{_percent(row[key])} of the fakes{which} were {verb} "
             text += f"(95% interval {_interval(row['interval'])})"
         text += "."
-    if task == "realness" and pairs:
+    if task == "realness" and pairs and not report["thresholds"]:
         text += " 50% would mean that nobody could tell them from real ones."
     return text + (" With so few participants, this is provisional." if people < statistics.MIN_PARTICIPANTS else "")
 
@@ -91,6 +93,9 @@ def _method(report: Mapping[str, Any]) -> str:
         "rate": "rated fakes, and real pictures among them, from 1 (bad) to 5 (excellent)",
     }[protocol["task"]]  # fmt: skip
     exposure = f"each for {protocol['exposure_ms']} ms" if protocol["exposure_ms"] else "for as long as they liked"
+    if protocol.get("staircase_right"):
+        low, high = protocol["least_exposure_ms"], protocol["most_exposure_ms"]
+        exposure = f"each for {low} to {high} ms, adapted to the participant's answers"
     source, target = (study["domains"] if study["direction"] == "ab" else study["domains"][::-1])
     mixed = protocol["epochs_per_session"] == "mixed" or protocol["task"] == "pick"
     kind = _names(report).kind
@@ -293,6 +298,11 @@ def _pick_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> list[
           _percent(d["a_beats_b"]), _interval(d["interval"])] for d in pick["duels"]],
     ))  # fmt: skip
     return parts
+
+
+def _threshold_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> list[str]:
+    picture = _picture(pictures, "thresholds", "Thresholds of exposure")
+    return thresholds.words(report, _names(report), _table, _percent, picture)
 
 
 def _rate_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> list[str]:
