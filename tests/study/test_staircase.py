@@ -118,4 +118,4 @@ def test_the_interval_of_a_mean_covers_what_it_claims():
     for number in range(400):
         low, high = statistics.mean_interval(rng.gamma(9, 40, 12), number)
         hits += low <= 360 <= high
-    assert 0.92 <= hits / 400 <= 0.98  # The usual percentiles cover 0.90 to 0.92.
+    assert 0.92 <= hits / 400 <= 0.98  # The usual percentiles cover 92%.
