@@ -96,7 +96,7 @@ def test_the_report_gives_thresholds_and_no_fooling_rate():
     assert not report["contrasts"] and report["trend"] is None and report["exposure"]["marked"] == 0
     text = to_markdown(report)
     for said in ("The mean threshold for epoch 20 is ", "modal exposure (HYPE)", "adapted to the participant's answers",
-                 "to tell real pictures from fakes, they needed ", "Therefore there is no fooling rate"):
+                 ". Mean thresholds of exposure: epoch 20, ", "Therefore there is no fooling rate"):
         assert said in text, said
     assert "None" not in text.replace("| None |", "") and "100 to 1000" in caption(report)
     assert set(plots(report)) == {"thresholds", "response-times"}

@@ -1,4 +1,4 @@
-"""How pictures were really shown: for how long, how large, and what disturbed it."""
+"""Exposure and size of the pictures as they were really shown, and what disturbed them."""
 
 from __future__ import annotations
 

@@ -40,9 +40,9 @@ def thresholds(study: Study, counted: pd.DataFrame) -> list[dict[str, Any]]:
 def opening(report: Mapping[str, Any], names: Names) -> str:
     """Return the thresholds, as the end of a sentence about who judged how much."""
     seen = [each for each in report["thresholds"] if each["mean_ms"] is not None]
-    parts = [f"{_ms(each['mean_ms'])} for fakes of {names.full(each['epoch'])} (95% interval "
-             f"{_interval(each['interval'])})" for each in seen]  # fmt: skip
-    return f"; to tell real pictures from fakes, they needed {', '.join(parts)}." if parts else "."
+    parts = [f"{names.full(each['epoch'])}, {_ms(each['mean_ms'])} (95% interval {_interval(each['interval'])})"
+             for each in seen]  # fmt: skip
+    return f". Mean thresholds of exposure: {'; '.join(parts)}." if parts else "."
 
 
 def words(

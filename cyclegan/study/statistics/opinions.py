@@ -15,7 +15,7 @@ from cyclegan.study.statistics.epochs import holm
 from cyclegan.study.statistics.permutations import slope
 
 STEPS = len(RATINGS) - 1
-"""Of the scale: a rating is 1 + STEPS times a share."""
+"""Steps of the scale: a rating is 1 + STEPS times a share."""
 
 
 @dataclass(frozen=True)
