@@ -247,7 +247,7 @@ def resolution_of(study: Study, participants: int = PARTICIPANTS) -> dict[str, A
     Raises:
         StudyError: the study's secret is missing.
     """
-    if study.protocol.task != "realness":
+    if not study.protocol.gives_rate:
         return None
     from cyclegan.study.statistics import ASSUMED_CORRELATION, resolution
 

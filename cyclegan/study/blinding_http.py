@@ -114,6 +114,8 @@ def right_answer(study: Study, shown: Mapping[str, Stimulus]) -> dict[str, Any]:
     protocol = study.protocol
     if protocol.task == "tag":
         return {"marks": []}
+    if protocol.task == "rate":
+        return {"rating": 3}
     if "right" not in shown:
         return {"verdict": "real" if shown["left"].kind == "real" else "fake"}
     if protocol.task == "pick":

@@ -46,7 +46,8 @@ from cyclegan.study.questions import Question
 if TYPE_CHECKING:
     from cyclegan.study.findings import BlindingReport
 
-TITLES = {"realness": "Real or fake?", "pick": "Which picture is better?", "tag": "What is wrong here?"}
+TITLES = {"realness": "Real or fake?", "pick": "Which picture is better?", "tag": "What is wrong here?",
+          "rate": "How good are these pictures?"}
 """Shown to participants where the owner names no title, by task."""
 BATCH = 8
 """Pictures in one call of a network."""
@@ -231,7 +232,7 @@ class _Rendering:
             label = inputs.label(number)
             scene = f"{self.study.direction[0]}:{number}:{label}"
             np.save(self.place / f"input-{number}.npy", np.asarray(self._bring(inputs.load(number), label)))
-            if self.study.protocol.task == "realness" and (truth := inputs.truth(number)) is not None:
+            if self.study.protocol.shows_reals and (truth := inputs.truth(number)) is not None:
                 image = self._bring(truth, label)
                 scenes[_pixels(image)] = scene
                 if self.choice.truths:

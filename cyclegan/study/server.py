@@ -199,7 +199,8 @@ class _Server:
         study = self._play(request).study
         p = study.protocol
         names = ("task", "question", "presentation", "practice_trials", "test_trials", "exposure_ms", "blank_ms",
-                 "mask", "feedback_ms", "session_hours")
+                 "mask", "feedback_ms", "session_hours", "least_px", "device_scale",
+                 "staircase_right")
         login = None
         if p.login == "huggingface" and not self.preview:
             user = self.login.user(request) if self.login else None

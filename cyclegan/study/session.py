@@ -26,7 +26,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from cyclegan.errors import StudyError, message
-from cyclegan.study import admission, endings, replies, statements, votes
+from cyclegan.study import admission, endings, replies, staircase, statements, votes
 from cyclegan.study import store as db
 from cyclegan.study.format import Study
 from cyclegan.study.refusals import SessionError
@@ -224,9 +224,8 @@ class StudySessions:
 
         Args:
             answer: chosen_side ('left', 'right'; in picking also 'tie'), of one picture verdict ('real', 'fake'), of a
-                tagged one marks [{tag, box: [x, y, w, h] as parts of the picture, or null}]; exposure_left_ms and
-                exposure_right_ms as measured (not where exposure is unlimited), frames, longest_frame_ms, focus_lost,
-                response_ms. Anything else is ignored.
+                tagged one marks [{tag, box: [x, y, w, h] as parts of the picture, or null}], of a rated one rating (1
+                to 5); the measurements of `votes.Answer`. Anything else is ignored.
 
         Raises:
             SessionError: no_session, not_found, stale_token, out_of_order, not_revealed, late, closed, bad_answer,
@@ -249,15 +248,16 @@ class StudySessions:
             waited = (now - standing.reveal.revealed_at).total_seconds() * 1000
             if self.origin == "simulated" and isinstance(answer.get("server_ms"), (int, float)):
                 waited = float(answer["server_ms"])  # Simulated people don't wait for real.
-            row = votes.planned_columns(trial, self.study) | {
+            exposure = staircase.exposure_of(connection, self.study, standing.session, standing.index)
+            row = votes.planned_columns(trial, self.study, exposure) | {
                 "session_id": standing.session.session_id, **dataclasses.asdict(given), "resumed": resumed,
                 "server_ms": max(0.0, waited), "token_hash": issue.token_hash, "server_time": now,
             }  # fmt: skip
             connection.execute(statements.INSERT_VOTE, row)
             after = dataclasses.replace(standing, index=standing.index + 1, issue=None, reveal=None)
             after = dataclasses.replace(after, completion=self._complete(connection, after, now))
-            told = votes.feedback(trial, self.study.protocol, given)
-            return Ack(True, False, told, self._state(connection, after, secret, now))
+            state = self._state(connection, after, secret, now)
+            return Ack(True, False, votes.feedback(trial, self.study.protocol, given), state)
 
         return self._logged(work, secret)
 
@@ -370,7 +370,8 @@ class StudySessions:
                 "issued_at": now,
             }  # fmt: skip
             connection.execute(statements.INSERT_ISSUE, row)
-        shown = {"token": token, "left": left, "right": right, "seen": seen}
+        adapted = staircase.adapted(connection, self.study, session, standing.index)
+        shown = {"token": token, "left": left, "right": right, "seen": seen, **adapted}
         return State("practice" if in_practice else "test", number, of, shown)
 
     def _token(self, secret: str, index: int, number: int, what: str) -> str:
@@ -417,7 +418,7 @@ class StudySessions:
         given = votes.check_vote(answer, trial, self.study.protocol, resumed=True)
         if kept.token_hash != issue.token_hash:
             raise SessionError("out_of_order", detail="an older token of a trial that has a vote")
-        if (kept.chosen_side, kept.verdict, kept.marks) != given.judgement:
+        if (kept.chosen_side, kept.verdict, kept.marks, kept.rating) != given.judgement:
             raise SessionError("out_of_order", detail="replayed with another answer")
         state = self._state(connection, standing, secret, now, issue=False)
         return Ack(True, True, votes.feedback(trial, self.study.protocol, given), state)

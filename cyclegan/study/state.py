@@ -52,7 +52,8 @@ class State:
     """Trials in the phase."""
     trial: dict[str, Any] | None = None
     """{token, left, right, seen}: tokens of the trial and of its pictures. seen: they were shown before a reload and
-    aren't shown again, so left and right are None. Right is None where one picture is shown. None at the end."""
+    aren't shown again, so left and right are None. Right is None where one picture is shown. With a staircase also
+    exposure_ms. None at the end."""
     score: dict[str, int] | None = None
     """{correct, of} over the test, at the end; None where there is no right answer, or the study doesn't show it."""
     code: str | None = None

@@ -87,6 +87,11 @@ def _judged(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
             "{name} is a study of the task {task}, which gives no fooling rate for a card", name=name, task=task,
             remedy=message("publish a study of real or fake"),
         )
+    if report.get("thresholds"):
+        raise HubError(
+            "{name} adapted the exposure to each participant, which gives a threshold and no fooling rate for a card",
+            name=name, remedy=message("publish a study without a staircase"),
+        )
     judged = [
         # A study of several runs numbers its methods. Before the planned participants, only one interval is valid.
         {**epoch, "epoch": epoch.get("of_epoch") or epoch["epoch"],

@@ -187,6 +187,8 @@ class Participant:
         protocol = self.play.study.protocol
         if protocol.task == "tag":
             given = {"marks": [{"tag": "blur", "box": [0.1, 0.2, 0.3, 0.4]}]}
+        elif protocol.task == "rate":
+            given = {"rating": 4}
         elif protocol.presentation == "single":
             given = {"verdict": "real"}
         else:

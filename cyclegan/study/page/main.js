@@ -5,6 +5,7 @@ import { showReread } from "./agreement.js";
 import { askQuestions } from "./asking.js";
 import { consent, instructions } from "./consent.js";
 import { blank } from "./exposure.js";
+import { makeRoom } from "./layout.js";
 import { paragraph, screen, setProgress, title } from "./parts.js";
 import { ASK_AGAIN, ELSEWHERE, stop } from "./refusals.js";
 import { Refused, call } from "./server.js";
@@ -37,6 +38,7 @@ async function main() {
     await call("check", { body: { participant: PARTICIPANT, key: session.key } });
   }
   if (!state) {
+    await makeRoom(true); // A larger screen may be another device, on which a session that had begun couldn't continue.
     await consent();
     // The server's clock keeps when; otherwise the session begins with its first trial.
     if (about.consent || about.questions.some(({ when }) => when === "before")) state = await begin();

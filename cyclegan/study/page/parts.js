@@ -21,6 +21,7 @@ export const paragraph = words => make("p", words);
 /** Show these buttons; the keyboard's focus stays among them. */
 export function setButtons(elements) {
   const focused = buttons.contains(document.activeElement);
+  for (const element of elements) put(element, element.words); // What isn't on the page misses a change of language.
   buttons.replaceChildren(...elements);
   if (focused) (buttons.querySelector(".last") ?? elements.at(-1))?.focus();
 }

@@ -7,8 +7,8 @@ import { paragraph, screen, setProgress, setSaid, title } from "./parts.js";
 import { Refused, call, prepare, send } from "./server.js";
 import { PARTICIPANT, keep, session } from "./storage.js";
 import { about } from "./study.js";
-import { play, showFeedback, showTrial } from "./trial.js";
-import { language, say } from "./words.js";
+import { afterPractice, play, showFeedback, showTrial } from "./trial.js";
+import { language, put, say } from "./words.js";
 
 export async function begin() {
   if (!session.key) {
@@ -55,7 +55,7 @@ export async function run(state, greet) {
         : say("You stopped in practice, at {number} of {of}. Continue when you are ready.", state));
     } else if (phase === "practice" && state.phase === "test") {
       setProgress(null);
-      await toContinue(() => say("Practice is over"), () => say("The next one doesn't show the right answer.", "The next {n} don't show the right answer.", { n: state.of }));
+      await toContinue(() => say("Practice is over"), () => afterPractice(state.of));
     }
     greet = false;
     phase = state.phase;
