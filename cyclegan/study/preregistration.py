@@ -172,8 +172,7 @@ def _participants(study: Study, kind: str) -> list[str]:
     total = p.planned_participants * len(study.arms)
     each = f" for each {kind}, {total} in all" if len(study.arms) > 1 else ""
     parts = [f"{number_of(p.planned_participants, 'participant')} who count{each}. {_LIVE[p.results]}"]
-    if p.task == "realness":
-        found = resolution_of(study, p.planned_participants)
+    if found := resolution_of(study, p.planned_participants):
         parts.append(
             f"At a fooling rate of 27% and a correlation within participants of {found['icc']}, 80% of such studies "
             f"reach, for these pictures, ± {found['half_width']:.1%}, and for other pictures, too, "
