@@ -29,7 +29,7 @@ def few_trials(preset):
     try:
         protocol(preset, **shown)
     except StudyError:
-        del shown["exposure_ms"]  # It belongs to other fields of this preset.
+        shown["exposure_ms"] = p.exposure_ms  # It belongs to other fields of this preset.
     return {**shown, "preset": preset, "practice_trials": min(2, p.practice_trials), "test_trials": 4, "scenes": 60,
             "contact": "ada@example.org"}  # fmt: skip
 
