@@ -16,6 +16,7 @@ from cyclegan.errors import number_of
 from cyclegan.study import rules
 from cyclegan.study.blinding import resolution_of
 from cyclegan.study.format import Study
+from cyclegan.study.protocol import Protocol
 from cyclegan.study.questions import Question
 from cyclegan.study.report.left_out import left_out_by_rule
 from cyclegan.study.report.markdown import escape
@@ -30,6 +31,11 @@ _MEASURES = {
     "pick": "For each pair of {kind}s, which fake of the same input is preferred, with ties; from these, Bradley-Terry "
     "strengths with a tie as half a win for each.",
     "tag": "For each {kind}, the part of its fakes that are marked with each tag, and with any.",
+    "rate": "For each {kind}, and for the real pictures that are rated among the fakes, the mean opinion score: the "
+    "mean of the ratings from 1 to 5.",
+    "staircase": "For each {kind}, the mean over participants of their thresholds: a participant's is the mean "
+    "exposure over the second half of the trials. The staircase makes everybody right about equally often, so there is "
+    "no fooling rate.",
 }
 _INTERVALS = {
     "realness": "95% intervals from cluster-robust variances with Student's t on the logit scale: over participants "
@@ -37,6 +43,9 @@ _INTERVALS = {
     "standard deviation and Wilson's interval are given for comparison only.",
     "pick": "95% intervals from a bootstrap over participants.",
     "tag": "95% intervals over participants.",
+    "rate": "95% intervals over participants (for these pictures), and crossed over participants and pictures (for "
+    "other pictures, too).",
+    "staircase": "95% intervals from a bootstrap over participants, for these pictures.",
 }
 _LIVE = {
     "closed": "No results are computed before that; only the number of participants is shown.",
@@ -83,7 +92,7 @@ def preregistration(study: Study, so_far: SoFar, *, hypotheses: str = "", now: d
         "None were written down, so whatever this study finds is exploratory.",
         "## 3. Conditions", *_conditions(study, kind),
         "## 4. Procedure", *_procedure(study),
-        "## 5. Measures", _MEASURES.get(study.protocol.task, "The figures that the report gives for this task, by "
+        "## 5. Measures", _MEASURES.get(_kind_of(study.protocol), "The figures that the report gives for this task, by "
                                         "{kind}.").format(kind=kind),
         "## 6. Participants, and when data collection stops", *_participants(study, kind),
         "## 7. Who and what doesn't count", *_exclusions(study),
@@ -92,6 +101,10 @@ def preregistration(study: Study, so_far: SoFar, *, hypotheses: str = "", now: d
         "## 10. The frozen study", *_frozen(study),
     ]  # fmt: skip
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _kind_of(protocol: Protocol) -> str:
+    return "staircase" if protocol.staircase_right else protocol.task
 
 
 def _status(so_far: SoFar, now: datetime) -> str:
@@ -145,6 +158,11 @@ def _procedure(study: Study) -> list[str]:
         f"{number_of(p.test_trials, 'test trial')} without ({counts}).",
         f"{_LOGINS.get(p.login, p.login)}, one session each.",
     ]
+    if p.staircase_right:
+        sentences.append(
+            f"In the test it adapts, from {p.least_exposure_ms} to {p.most_exposure_ms} ms: right answers in a row "
+            f"({p.staircase_right}) make it {p.step_down_ms} ms shorter, a wrong one makes it {p.step_up_ms} ms longer."
+        )
     if p.qualification:
         sentences.append(f"Who gets less than {p.qualification:.0%} of practice right doesn't continue to the test.")
     parts = [" ".join(sentences)]
@@ -199,16 +217,16 @@ def _exclusions(study: Study) -> list[str]:
 
 def _analyses(study: Study, kind: str) -> list[str]:
     p = study.protocol
-    parts = [_INTERVALS.get(p.task, "95% intervals over participants.")]
-    if p.task == "realness" and len(study.epochs) > 1:
+    parts = [_INTERVALS.get(_kind_of(p), "95% intervals over participants.")]
+    if p.gives_rate and len(study.epochs) > 1:
         trend = "" if study.labels else "A trend over epochs, and contrasts"
         parts.append(
             f"{trend or 'Contrasts'} between {kind}s: studentised permutation tests over participants and pictures, "
             "two-sided at 5%; contrasts are corrected by Holm."
         )
-    if p.presentation == "single" and p.task == "realness":
+    if p.presentation == "single" and p.gives_rate:
         parts.append("d′ and criterion per participant (log-linear correction), and the total error of HYPE∞.")
-    if p.task == "realness":
+    if p.gives_rate:
         parts.append("A logistic mixed model with crossed participants and pictures is a second opinion, reported next "
                      "to the interval, not instead of it.")
     parts.append("Also reported, without a hypothesis: response times, preference for a side, vigilance, measured "

@@ -41,7 +41,7 @@ def test_it_names_the_plan_the_rules_and_the_hash(small_study):
 def test_every_protocol_can_be_registered(small_study, preset):
     text = written(small_study(preset=preset, results="open" if preset in ("pick", "tag") else "closed", scenes=60))
     assert "None were written down" in text and "{" not in text and "## 10. The frozen study" in text
-    assert ("mixed model" in text) == (PROTOCOLS[preset].task == "realness")
+    assert ("mixed model" in text) == PROTOCOLS[preset].gives_rate
 
 
 def test_after_the_first_vote_it_is_marked(small_study, participant, tmp_path, capsys):

@@ -195,6 +195,7 @@ replies = sa.Table(
     sa.Column("answered_at", UtcTime, nullable=False),
 )  # fmt: skip
 
+
 def _add_columns_of_votes(connection: Connection) -> None:
     """Add the columns that an older table of votes lacks; all of them may be empty."""
     there = {column["name"] for column in sa.inspect(connection).get_columns("votes")}
