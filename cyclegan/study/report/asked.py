@@ -99,7 +99,8 @@ def to_session_table(study: Study, votes: pd.DataFrame, sessions: pd.DataFrame) 
         votes, sessions: as returned by `Store.votes` and `Store.sessions`.
     """
     status = session_status(judge(study, votes))
-    table = sessions[list(_SESSION)].assign(study_id=study.study_id)
+    table = sessions[list(_SESSION)].copy()
+    table.insert(0, "study_id", study.study_id)
     for name in _SCREEN:
         table[f"screen_{name}"] = [(screen or {}).get(name) for screen in sessions["screen"]]
         table[f"screen_{name}"] = table[f"screen_{name}"].astype("Float64")
