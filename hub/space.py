@@ -44,7 +44,7 @@ OWN_FOLDERS = (*(f"{name}/" for name in PACKAGES), "demo/", "studies/")
 """These hold nothing of a person's: files that are no longer needed are deleted."""
 DATA = ("*.css", "*.html", "*.js", "*.po")
 """Files of our packages that aren't modules."""
-DISTRIBUTIONS = {"PIL": "pillow", "skimage": "scikit-image", "yaml": "pyyaml"}
+DISTRIBUTIONS = {"PIL": "pillow", "markdown_it": "markdown-it-py", "skimage": "scikit-image", "yaml": "pyyaml"}
 """Names of packages, where they differ from those of their modules."""
 COMPANIONS = {"authlib": ("httpx", "itsdangerous")}
 """Packages that a library needs for its use here, and doesn't install itself."""

@@ -16,6 +16,7 @@ from cyclegan.cli import flags, ports
 from cyclegan.cli.flags import command_adder, positive, share
 from cyclegan.cli.progress import progress_bar
 from cyclegan.commands.study_build import add_study_build_command
+from cyclegan.commands.study_preregister import add_preregister_command
 from cyclegan.commands.study_votes import add_study_vote_commands, open_store, write_file
 from cyclegan.errors import ConfigError, StudyError, number_of
 from cyclegan.study.format import read_study
@@ -73,6 +74,7 @@ def add_study_commands(add_command: Callable[..., argparse.ArgumentParser]) -> N
     again.add_argument("--replace", action="store_true",
                        help="erase the simulated participants of an earlier run first")
     again.add_argument("--resume", action="store_true", help="continue a run of the same flags that was stopped")
+    add_preregister_command(about)
     add_study_vote_commands(add, about)
 
 

@@ -15,6 +15,7 @@ from cyclegan.cli import flags
 from cyclegan.cli.flags import positive
 from cyclegan.cli.progress import progress_bar, shown_on
 from cyclegan.commands.options import add_direction_flag, found_direction
+from cyclegan.commands.study_asks import add_asks_flags, asks_of
 from cyclegan.config import DIRECTIONS, Direction
 from cyclegan.errors import ConfigError, DataError, ImageError, number_of
 from cyclegan.study.make import LIMIT, NoTestPictures, make_study
@@ -26,6 +27,7 @@ END_CODES = {
     "code_screened_out": "code, with the link, of those who don't qualify in practice (default: an individual code "
     "each, without the link)",
     "code_timed_out": "code, with the link, of those whose time has run out (default: none)",
+    "code_declined": "code, with the link, of those who don't consent (default: none)",
     "code_left_out": "code of those whom a rule over their own votes leaves out (default: the one of all others)",
 }
 
@@ -69,6 +71,7 @@ def add_study_build_command(add: Callable[..., argparse.ArgumentParser]) -> None
                      help="link on the last page; {code} and {participant} are filled in")
     for name, who in END_CODES.items():
         sub.add_argument(f"--{name}", default="", metavar="CODE", help=who)
+    add_asks_flags(sub)
     sub.add_argument("--device", default=None, help="cpu, cuda, cuda:1, mps; chosen if not given")
     sub.add_argument("--verbose", action="store_true",
                      help="print every channel of the blinding self-test, as study check does")
@@ -100,6 +103,7 @@ def build(args: argparse.Namespace) -> int:
     overrides = {f.name: getattr(args, f.name) for f in dataclasses.fields(Protocol) if f.name in args}
     rules = protocol(args.protocol or DEFAULT, **overrides)
     shorten = args.protocol is None and not {"practice_trials", "test_trials"} & overrides.keys()
+    asks = asks_of(args)
     (sources, epochs), fakes, reports, notes = _sources(args.checkpoints, args.epochs), _fakes(args), [], []
     args.direction = _direction(args, sources)
     device = flags.device(args.device)
@@ -113,7 +117,7 @@ def build(args: argparse.Namespace) -> int:
                 size=args.size, limit=args.limit,
                 title=args.title, contact=args.contact, completion_code=args.completion_code,
                 completion_url=args.completion_url, end_codes={name: getattr(args, name) for name in END_CODES},
-                device=device, progress=shown_on(bar), report=reports.append, note=notes.append,
+                **asks, device=device, progress=shown_on(bar), report=reports.append, note=notes.append,
             )  # fmt: skip
     except NoTestPictures as error:
         raise DataError("{reason}, with --split train", reason=error) from error

@@ -44,6 +44,8 @@ def add_study_vote_commands(
     sub = about("export", export, "write the votes, a row each or in the format of AMT_Real_vs_Fake", votes=True)
     sub.add_argument("--format", default="csv", choices=EXPORT_FORMATS,
                      help="amt: results of AMT_Real_vs_Fake, a row per session; csv, parquet: a row per vote")
+    sub.add_argument("--table", default="votes", choices=("votes", "sessions"),
+                     help="a row per vote; or per session, with code, consent, screen, and answers to your questions")
     sub.add_argument("--output", type=flags.file_path, required=True, metavar="FILE", help="file to write")
 
     sub = add("import", import_results, "count the results of another tool")
@@ -148,6 +150,8 @@ def report(args: argparse.Namespace) -> int:
 def export(args: argparse.Namespace) -> int:
     """Write the votes for other programs."""
     study = read_study(args.study)
+    if args.format == "amt" and args.table == "sessions":
+        raise ConfigError("--format amt has a row per session by itself: choose csv or parquet for --table sessions")
     votes, sessions = _rows(study, args)
     if args.format == "amt":
         from cyclegan.study.amt import export_amt
@@ -156,8 +160,12 @@ def export(args: argparse.Namespace) -> int:
         write_file(args.output, content.encode())
         print(f"{sentence}; written to {args.output}")
         return 0
-    from cyclegan.study.report import write_report
+    from cyclegan.study.report import to_session_table, write_report, write_table
 
+    if args.table == "sessions":
+        write_table(to_session_table(study, votes, sessions), args.format, args.output)
+        print(f"{number_of(len(sessions), 'session')} of {study.name} written to {args.output}")
+        return 0
     write_report(study, votes, sessions, args.format, args.output)
     print(f"{number_of(len(votes), 'vote')} on {study.name} written to {args.output}")
     return 0

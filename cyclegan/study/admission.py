@@ -1,9 +1,10 @@
-"""New sessions: limits per address, the arm and slot, and the browser's description of itself."""
+"""New sessions: limits per address, the arm and slot, the browser's description of itself; and refused requests."""
 
 from __future__ import annotations
 
 import contextlib
 import re
+import uuid
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
@@ -20,6 +21,8 @@ from cyclegan.study.votes import check_number
 COUNTS_FOR = timedelta(hours=2)
 """An unfinished session keeps its place in its arm for this long after its start."""
 ADDRESS_KEPT = timedelta(hours=24)
+MAX_INCIDENTS = 200
+"""Kept per session; of those that belong to no session, per study and day."""
 
 
 def admit_address(connection: Connection, study: Study, hashed: str, session_id: str, now: datetime) -> None:
@@ -54,6 +57,23 @@ def choose_place(connection: Connection, store: Store, study: Study, origin: str
     arm = min(range(len(study.arms)), key=lambda n: (*map(int, found.get(n, none)[:2]), n))
     last = found.get(arm, none)[2]
     return arm, 0 if last is None else last + 1
+
+
+def record_incident(
+    connection: Connection, study: Study, secret_hash: str | None, kind: str, detail: str, now: datetime
+) -> None:
+    """Record an incident; up to MAX_INCIDENTS, so that nobody can fill the disk."""
+    c, session_id = db.incidents.c, None
+    if secret_hash is not None:
+        session_id = connection.scalar(
+            sa.select(db.sessions.c.session_id).where(db.sessions.c.secret_hash == secret_hash)
+        )
+    alike = sa.select(sa.func.count()).where(c.study_id == study.study_id, c.session_id == session_id)
+    if session_id is None:
+        alike = alike.where(c.happened_at > now - timedelta(days=1))
+    if connection.scalar(alike) < MAX_INCIDENTS:
+        row = {"id": uuid.uuid4().hex, "study_id": study.study_id, "session_id": session_id}
+        connection.execute(db.incidents.insert(), {**row, "kind": kind, "detail": detail, "happened_at": now})
 
 
 def checked_language(language: object) -> str:

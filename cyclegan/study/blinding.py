@@ -61,7 +61,7 @@ def check(study: Study, *, over_http: bool = True) -> BlindingReport:
         findings += check_answers(samples, study)
     add_trials(samples, study)
     findings += samples.findings()
-    return BlindingReport(study.name, tuple(findings), tuple(_notes(study, files)), _resolution(study))
+    return BlindingReport(study.name, tuple(findings), tuple(_notes(study, files)), resolution_of(study))
 
 
 def _check_files(study: Study) -> tuple[Finding, Callable[[], Iterable[tuple[str, bytes]]]]:
@@ -259,15 +259,19 @@ def _has_more(values: list[float], others: list[float]) -> bool:
     return larger and bool(stats.mannwhitneyu(values, others).pvalue < ALPHA)
 
 
-def _resolution(study: Study) -> dict[str, Any] | None:
-    """Return the resolution of the fooling rate; None for preferences and marks, which have none."""
-    if study.protocol.task != "realness":
+def resolution_of(study: Study, participants: int = PARTICIPANTS) -> dict[str, Any] | None:
+    """Return the resolution of the fooling rate with so many participants per epoch; None where there is no such rate.
+
+    Raises:
+        StudyError: the study's secret is missing.
+    """
+    if not study.protocol.gives_rate:
         return None
     from cyclegan.study.statistics import ASSUMED_CORRELATION, resolution
 
     pictures = [len(study.sequences.test_scenes)]
     if study.protocol.presentation != "single" and study.protocol.pairing == "different":
         pictures.append(len(study.sequences.test_reals))
-    found = resolution(study.protocol, PARTICIPANTS, epochs=len(study.epochs), pictures=pictures)
-    return {"participants": PARTICIPANTS, "icc": ASSUMED_CORRELATION, "kind": "method" if study.labels else "epoch",
+    found = resolution(study.protocol, participants, epochs=len(study.epochs), pictures=pictures)
+    return {"participants": participants, "icc": ASSUMED_CORRELATION, "kind": "method" if study.labels else "epoch",
             **dataclasses.asdict(found)}

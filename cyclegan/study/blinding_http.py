@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from cyclegan.errors import StudyError, message
 from cyclegan.study.findings import Finding, check_same, label
 from cyclegan.study.format import Stimulus, Study
@@ -81,8 +83,14 @@ async def _play(app: Any, study: Study) -> tuple[dict[str, tuple[str, dict[str, 
         for number in range(SERVED):
             screen = {"width": 1280, "height": 800, "dpr": 1, "refresh_hz": 60}
             body = {"participant": f"self-test-{number}", "language": "en", "screen": screen}
+            if study.consent:
+                body["consent"] = study.consent.sha256
             begun = await ask("POST", "session", json=body, headers={"X-Participant": body["participant"]})
             state, headers = begun["state"], {"Authorization": f"Bearer {begun['secret']}"}
+            if state["phase"] == "before":
+                random = np.random.default_rng(number)
+                replies = {question.id: question.made_up(random) for question in study.asked("before")}
+                state = await ask("POST", "replies", json={"when": "before", "answers": replies}, headers=headers)
             for _ in range(TRIALS_SERVED):
                 trial, shown = state["trial"], {}
                 if trial is None:
@@ -106,6 +114,8 @@ def right_answer(study: Study, shown: Mapping[str, Stimulus]) -> dict[str, Any]:
     protocol = study.protocol
     if protocol.task == "tag":
         return {"marks": []}
+    if protocol.task == "rate":
+        return {"rating": 3}
     if "right" not in shown:
         return {"verdict": "real" if shown["left"].kind == "real" else "fake"}
     if protocol.task == "pick":

@@ -38,13 +38,16 @@ from cyclegan.errors import ImageError, StudyError
 from cyclegan.files import flush
 from cyclegan.images import evaluation_size, prepare_for_evaluation, resize
 from cyclegan.study.choice import Choice, Pictures, choose, draw
+from cyclegan.study.consent import Consent
 from cyclegan.study.format import MARK_CHUNK, PlannedCheckpoint, Stimulus, Study, check_name, commitment, write_study
 from cyclegan.study.protocol import Protocol
+from cyclegan.study.questions import Question
 
 if TYPE_CHECKING:
     from cyclegan.study.findings import BlindingReport
 
-TITLES = {"realness": "Real or fake?", "pick": "Which picture is better?", "tag": "What is wrong here?"}
+TITLES = {"realness": "Real or fake?", "pick": "Which picture is better?", "tag": "What is wrong here?",
+          "rate": "How good are these pictures?"}
 """Shown to participants where the owner names no title, by task."""
 BATCH = 8
 """Pictures in one call of a network."""
@@ -74,7 +77,8 @@ def build(
     preparation: Preparation, protocol: Protocol, direction: Direction, domains: tuple[str, str], dataset: str,
     output: Path, seed: int = 0, secret: str = "", size: tuple[int, int] | None = None, limit: int | None = None,
     title: str = "", contact: str = "", completion_code: str = "", completion_url: str = "",
-    end_codes: Mapping[str, str] = MappingProxyType({}), shorten: bool = False, foreign: Sequence[Foreign] = (),
+    end_codes: Mapping[str, str] = MappingProxyType({}), consent: Consent | None = None,
+    questions: Sequence[Question] = (), shorten: bool = False, foreign: Sequence[Foreign] = (),
     split: str = "test", progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Study, BlindingReport]:  # fmt: skip
     """Build, check and freeze a study, whole or not at all.
@@ -116,6 +120,7 @@ def build(
         dataset=dataset, checkpoints=tuple(checkpoint for checkpoint, _ in (*planned, *foreign)), seed=seed,
         size=size or (0, 0),
         stimuli=(), contact=contact, completion_code=completion_code, completion_url=completion_url, **end_codes,
+        consent=consent, questions=tuple(questions),
         secret_sha256=commitment(secret), secret=secret,
         split="" if split == "test" else split,
     )  # fmt: skip
@@ -248,7 +253,7 @@ class _Rendering:
             label = inputs.label(number)
             scene = f"{self.study.direction[0]}:{number}:{label}"
             np.save(self.place / f"input-{number}.npy", np.asarray(self._bring(inputs.load(number), label)))
-            if self.study.protocol.task == "realness" and (truth := inputs.truth(number)) is not None:
+            if self.study.protocol.shows_reals and (truth := inputs.truth(number)) is not None:
                 image = self._bring(truth, label)
                 scenes[_pixels(image)] = scene
                 if self.choice.truths:

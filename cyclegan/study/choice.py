@@ -74,7 +74,7 @@ class Choice:
             )
         others = chosen if truths else some("reals", range(len(reals)), limit)
         broken = some("broken", others, BROKEN_PER_TRIAL * protocol.counts["vigilance"])
-        if protocol.task != "realness":
+        if not protocol.shows_reals:
             others = ()  # Picking and tagging show fakes only.
         return cls(chosen, others, broken, truths)
 
@@ -138,7 +138,7 @@ def _shortened(
 def _too_few(rules: Protocol, choice: Choice, fitting: Protocol | None, error: StudyError) -> StudyError:
     inputs = message("{count:,} to translate", count=len(choice.inputs))
     have = inputs
-    if rules.task == "realness":
+    if rules.shows_reals:
         have = message("{inputs} and {reals:,} real ones", inputs=inputs, reals=len(choice.reals))
     if fitting is None:
         return TooFewPictures("{needs}; the data set has {have}", needs=error, have=have)

@@ -14,7 +14,8 @@ from cyclegan.study.format import Study
 
 CODE_LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 """Without those that look alike."""
-COLUMNS = ("chosen_side", "verdict", "response_ms", "server_ms", "resumed", "focus_lost")
+COLUMNS = ("chosen_side", "verdict", "rating", "response_ms", "server_ms", "resumed", "focus_lost",
+           "exposure_planned_ms")
 
 
 def code_of(connection: Connection, study: Study, session: Any, *, disqualified: bool, random: Any) -> str:
@@ -38,7 +39,7 @@ def _left_out(connection: Connection, study: Study, session: Any) -> bool:
     if first_broken(study.protocol, {name: [getattr(row, name) for row in rows] for name in COLUMNS}):
         return True
     trials = study.trials(session.arm, session.slot)
-    watchful = [votes.is_watchful(trials[row.trial_index], study.protocol, row.chosen_side, row.verdict)
+    watchful = [votes.is_watchful(trials[row.trial_index], study.protocol, row.chosen_side, row.verdict, row.rating)
                 for row in rows if row.kind == "vigilance"]
     return bool(watchful) and fails_vigilance(study.protocol, sum(watchful) / len(watchful))
 

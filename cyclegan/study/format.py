@@ -26,7 +26,9 @@ from typing import Any
 from cyclegan.config import DIRECTIONS, Direction
 from cyclegan.errors import StudyError, message
 from cyclegan.files import whole_folder
+from cyclegan.study.consent import Consent
 from cyclegan.study.protocol import Protocol
+from cyclegan.study.questions import Question, check_questions
 from cyclegan.study.sequences import SHA256, Sequences, Stimulus, Trial
 
 FORMAT_VERSION = 3
@@ -40,7 +42,8 @@ NO_SECRET = message(
     "one is real, so its figures hold only if no participant has done that."
 )
 """The sentence of such a study, wherever its owner sees it or its figures are."""
-LATER_FIELDS = ("split", "secret_sha256", "code_screened_out", "code_timed_out", "code_left_out")
+LATER_FIELDS = ("split", "secret_sha256", "code_screened_out", "code_timed_out", "code_left_out", "code_declined",
+                "consent", "questions")
 """They aren't written while they are empty: a study that was built without them keeps its bytes, and so its id."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """A study's name: that of its folder, and part of its address."""
@@ -128,6 +131,11 @@ class Study:
     """Code of those whose time has run out; empty: none, and no link."""
     code_left_out: str = ""
     """Code of those whom a rule over their own votes leaves out; empty: the one of all others."""
+    code_declined: str = ""
+    """Code of those who don't consent; empty: none, and no link."""
+    consent: Consent | None = None
+    """The owner's words; None: the page's own alone."""
+    questions: tuple[Question, ...] = ()
     secret_sha256: str = ""
     """SHA-256 of the secret's 64 hex digits; empty in studies that were built before there was one."""
     secret: str = field(default="", compare=False, repr=False)
@@ -138,7 +146,8 @@ class Study:
         check_name(self.name)
         if self.direction not in DIRECTIONS:
             raise StudyError("direction is {direction!r}: choose ab or ba", direction=self.direction)
-        codes = (self.completion_code, self.code_screened_out, self.code_timed_out, self.code_left_out)
+        codes = (self.completion_code, self.code_screened_out, self.code_timed_out, self.code_left_out,
+                 self.code_declined)  # fmt: skip
         for text in (self.title, self.contact, self.dataset, self.completion_url, *codes, *self.domains):
             if not isinstance(text, str) or not text.isprintable():  # Half a surrogate can't be written either.
                 raise StudyError("{text!r} can't be shown: leave out what can't be printed", text=str(text)[:60])
@@ -149,6 +158,7 @@ class Study:
             raise StudyError("{split!r} isn't a valid split: train, or nothing", split=str(self.split)[:20])
         if type(self.seed) is not int:
             raise StudyError("{seed!r} isn't a valid seed: give a whole number", seed=str(self.seed)[:20])
+        check_questions(self.questions)
         if not self.checkpoints:
             raise StudyError("a study needs at least one checkpoint")
         if self.completion_url and not re.match(r"https?://", self.completion_url):
@@ -167,9 +177,14 @@ class Study:
             raise StudyError("picking compares epochs or methods: name at least two")
 
     @cached_property
+    def sha256(self) -> str:
+        """SHA-256 of study.json, which pins everything in it, and by their hashes the stimuli."""
+        return hashlib.sha256(self._bytes()).hexdigest()
+
+    @property
     def study_id(self) -> str:
-        """32 hex digits that pin everything in study.json, and by their hashes the stimuli."""
-        return hashlib.sha256(self._bytes()).hexdigest()[:32]
+        """The first 32 hex digits of `sha256`."""
+        return self.sha256[:32]
 
     @cached_property
     def draw_key(self) -> str:
@@ -229,6 +244,10 @@ class Study:
         """Stimuli by SHA-256."""
         return {s.sha256: s for s in self.stimuli}
 
+    def asked(self, when: str) -> tuple[Question, ...]:
+        """Return the questions that are asked before or after the pictures."""
+        return tuple(question for question in self.questions if question.when == when)
+
     def commit_sha(self, epoch: int | None) -> str | None:
         """Return the commit whose checkpoint made an epoch's fakes."""
         return next((c.commit_sha for c in self.checkpoints if c.epoch == epoch), None)
@@ -284,6 +303,10 @@ class Study:
             "checkpoints": [c.to_json() for c in self.checkpoints],
             "stimuli": [dataclasses.asdict(s) for s in self.stimuli],
         }
+        if self.consent:
+            values["consent"] = self.consent.to_json()
+        if self.questions:
+            values["questions"] = [question.to_json() for question in self.questions]
         return {"format_version": FORMAT_VERSION if self.secret_sha256 else 2 if self.labels else 1, **values}
 
     def _bytes(self) -> bytes:
@@ -368,6 +391,8 @@ def read_study(folder: str | Path) -> Study:
             "size": tuple(values["size"]),
             "checkpoints": tuple(PlannedCheckpoint(**c) for c in values["checkpoints"]),
             "stimuli": tuple(Stimulus(**s) for s in values["stimuli"]),
+            "consent": Consent(**values["consent"]) if "consent" in values else None,
+            "questions": tuple(map(Question.from_json, values.get("questions", ()))),
         }
         return Study(**values, folder=folder)
     except _NewerFormat:

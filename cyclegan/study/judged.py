@@ -23,7 +23,7 @@ def people_of(study: Study, votes: pd.DataFrame) -> People | None:
     Args:
         votes: as `cyclegan.study.store.answers` returns them.
     """
-    if study.protocol.task != "realness" or not len(votes):
+    if not study.protocol.gives_rate or not len(votes):
         return None
     frame = judge(study, votes)
     rows = frame[frame["counted"] & frame["fooled"].notna() & frame["epoch"].notna()]

@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING, Any
 from cyclegan.config import DataConfig, Direction, direction_name
 from cyclegan.errors import DataError, Message, StudyError, message
 from cyclegan.files import name_alone
+from cyclegan.study.consent import Consent
 from cyclegan.study.format import SEEN, PlannedCheckpoint, Study
 from cyclegan.study.protocol import DEFAULT, Protocol
 from cyclegan.study.protocol import protocol as preset
+from cyclegan.study.questions import Question
 from cyclegan.study.worker import in_process
 
 if TYPE_CHECKING:
@@ -50,6 +52,7 @@ def make_study(
     size: tuple[int, int] | None = None, limit: int | None = LIMIT, title: str = "", contact: str = "",
     completion_code: str = "", completion_url: str = "",
     end_codes: Mapping[str, str] = MappingProxyType({}),
+    consent: Consent | None = None, questions: Sequence[Question] = (),
     domains: tuple[str, str] | None = None, device: str | None = None,
     progress: Callable[[int, int], object] | None = None,
     report: Callable[[BlindingReport], object] | None = None, note: Callable[[Message], object] | None = None,
@@ -81,7 +84,11 @@ def make_study(
         contact: whom participants can ask, and who answers for their data.
         completion_code: code that all participants get at the end; empty: each gets an individual one.
         completion_url: link on the last page; {code} and {participant} are filled in.
-        end_codes: codes of sessions that end otherwise: code_screened_out, code_timed_out, code_left_out (see `Study`).
+        end_codes: codes of sessions that end otherwise: code_screened_out, code_timed_out, code_left_out,
+            code_declined (see `Study`).
+        consent: what participants agree to first, in the owner's words (see `read_consent`); None: the page's words
+            alone.
+        questions: up to ten that the page asks before or after the pictures (see `read_questions`).
         domains: names of the domains a and b; None: those of the run, the last one of several.
         device: cpu, cuda, cuda:1, mps; None chooses.
         progress: called with the number of finished pictures and their total.
@@ -118,9 +125,8 @@ def make_study(
         preparation=Preparation(config, multiple, None if arms else frame_of(foreign)),
         domains=domains or (config.domain_a, config.domain_b), dataset=name_alone(data),
         output=Path(output), seed=seed, secret=secret, size=size, limit=limit, title=title, contact=contact,
-        completion_code=completion_code, completion_url=completion_url, end_codes=end_codes,
-        shorten=shorten or protocol is None,
-        split=split, progress=progress,
+        completion_code=completion_code, completion_url=completion_url, end_codes=end_codes, consent=consent,
+        questions=questions, shorten=shorten or protocol is None, split=split, progress=progress,
     )  # fmt: skip
     for text in about_quality(foreign, study):
         say(text)

@@ -12,18 +12,25 @@ from typing import Any
 from cyclegan.config import check_option, option
 from cyclegan.errors import ConfigError, Message, StudyError, message
 
-TASKS = ("realness", "pick", "tag")
+TASKS = ("realness", "pick", "tag", "rate")
 PRESENTATIONS = ("together", "sequence", "single")
 PAIRINGS = ("same", "different")
 TAGS = ("blur", "smear", "colour", "missing", "invented", "checkerboard", "other")
 """Faults of a fake that participants can mark, for the task `tag`."""
+RATINGS = ("bad", "poor", "fair", "good", "excellent")
+"""The scale of the task `rate`, from 1 to 5: absolute category rating (ITU-T P.910)."""
 MAX_TRIALS = 1000
 FORMERLY: dict[str, Any] = {
     "impossible_most": 1.0, "fast_ms": 0, "one_sided": 0.0, "away_most": 1.0, "guessing_p": 0.0, "show_score": "yes",
-    "address_code": False, "results": "open", "planned_participants": 0,
+    "address_code": False, "results": "open", "planned_participants": 0, "least_px": 0, "device_scale": 0,
+    "staircase_right": 0, "step_down_ms": 0, "step_up_ms": 0, "least_exposure_ms": 0, "most_exposure_ms": 0,
 }  # fmt: skip
 """Fields that studies once lacked, with the values that they were played by. study.json holds a field of another value,
 so that an old study keeps its bytes, and with them its id."""
+
+
+SHOWN = ("device_scale", "staircase_right", "step_down_ms", "step_up_ms", "least_exposure_ms", "most_exposure_ms")
+"""Those among them that are about how pictures are shown."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +42,8 @@ class Protocol:
     """
 
     name: str = option("custom", "preset that the fields were taken from")
-    task: str = option("realness", "realness: real or fake; pick: which of two epochs; tag: what is wrong",
-                       choices=TASKS)
+    task: str = option("realness", "realness: real or fake; pick: which of two epochs; tag: what is wrong; "
+                       "rate: how good, 1 to 5", choices=TASKS)
     question: str = option("real", "which picture participants are asked for", choices=("real", "fake"))
     presentation: str = option("together", "two pictures side by side or in sequence, or one by one",
                                choices=PRESENTATIONS)
@@ -64,13 +71,26 @@ class Protocol:
         least=0, most=60_000)
     one_sided: float = option(
         0.9, "leave out sessions that answer with one side (of single pictures: with one answer) in this part of the "
-        "test trials or more; 0: leave out none", least=0, most=1)
+        "test trials or more, or give one rating; 0: leave out none", least=0, most=1)
     away_most: float = option(
         0.3, "leave out sessions in which the page lost the focus or was reloaded in more than this part of the test "
         "trials; 1: leave out none", least=0, most=1)
     guessing_p: float = option(
         0.01, "leave out sessions that are right no more often than a coin, if somebody like the others is so with "
         "less than this probability; 0: leave out none", least=0, most=0.1)
+    staircase_right: int = option(
+        0, "adapt the exposure of test pictures to each participant: it shortens after so many right answers in a row, "
+        "and lengthens after each wrong one; 0: it doesn't change", least=0, most=10)
+    step_down_ms: int = option(0, "how much it shortens", least=0, most=1000)
+    step_up_ms: int = option(0, "how much it lengthens", least=0, most=1000)
+    least_exposure_ms: int = option(0, "shortest exposure that it adapts to", least=0, most=60_000)
+    most_exposure_ms: int = option(0, "longest exposure that it adapts to", least=0, most=60_000)
+    least_px: int = option(
+        160, "least width and height of each picture on the screen, in CSS pixels; where there is less room, the page "
+        "asks for a larger window before it shows a picture; 0: no minimum", least=0, most=2000)
+    device_scale: int = option(
+        0, "show each pixel of a picture as exactly N × N pixels of the display, for everybody; 0: as large as fits",
+        least=0, most=8)
     login: str = option("none", "who takes part: anyone with the link, accounts of Hugging Face, or single-use links",
                         choices=("none", "huggingface", "invitation"))
     address_code: bool = option(True, "keep a short code of each address, which thousands of addresses share, so that "
@@ -110,22 +130,43 @@ class Protocol:
             raise StudyError("picking takes two pictures: presentation can't be single")
         if self.task == "pick" and self.real_real_share:
             raise StudyError("real_real_share is for judging real or fake: leave it out of picking")
+        if self.task == "rate" and self.presentation != "single":
+            raise StudyError("rating shows one picture at a time: presentation has to be single")
         if self.task == "tag" and (self.presentation != "single" or self.practice_trials or self.controls):
             raise StudyError("tagging shows one fake at a time, without practice, vigilance or controls")
         if self.presentation == "single" and self.real_real_share:
             raise StudyError("real_real_share is for pairs: leave it out where pictures are shown one by one")
+        if self.staircase_right:
+            self._check_staircase()
         if self.qualification and not self.practice_trials:
             raise StudyError("qualification is judged in practice: practice_trials can't be 0")
         if self.task != "realness" and self.qualification:
             raise StudyError("qualification is for judging real or fake: a preference has no right answer")
+
+    def _check_staircase(self) -> None:
+        """Raise StudyError for a staircase that can't adapt, or whose threshold would be nobody's."""
+        if self.task != "realness" or self.epochs_per_session != "one":
+            raise StudyError("a staircase is for judging real or fake, with one epoch per session")
+        if self.controls:
+            raise StudyError("a staircase has no vigilance trials, controls or repeats")
+        if not self.step_down_ms or not self.step_up_ms:
+            raise StudyError("a staircase needs steps: set step_down_ms and step_up_ms")
+        if not 0 < self.least_exposure_ms <= self.exposure_ms <= self.most_exposure_ms:
+            raise StudyError(
+                "a staircase begins at exposure_ms, between least_exposure_ms and most_exposure_ms: {exposure} isn't "
+                "within {least} to {most}",
+                exposure=self.exposure_ms, least=self.least_exposure_ms, most=self.most_exposure_ms,
+            )
 
     def _check_counts(self) -> None:
         """Raise StudyError if a session would have too few trials of a kind, or a plan has no number."""
         if self.results != "open" and self.planned_participants < 2:
             raise StudyError("results {results} need a plan: set planned_participants to 2 or more",
                              results=self.results)  # fmt: skip
-        if self.results == "always_valid" and self.task != "realness":
-            raise StudyError("results can be always_valid for judging real or fake only: choose closed or open")
+        if self.results == "always_valid" and not self.gives_rate:
+            raise StudyError(
+                "results can be always_valid for judging real or fake only, without a staircase: choose closed or open"
+            )
         if self.vigilance_pass and not self.counts["vigilance"]:
             raise StudyError("vigilance_pass without a vigilance trial: set vigilance_share")
         once = self.test_trials - self.counts["repeat"]
@@ -136,6 +177,16 @@ class Protocol:
     def shows_truths(self) -> bool:
         """True where a fake is next to the real picture of its own scene."""
         return self.task == "realness" and self.pairing == "same" and self.presentation != "single"
+
+    @property
+    def shows_reals(self) -> bool:
+        """True if real pictures are shown, too: next to the fakes, or among them."""
+        return self.task in ("realness", "rate")
+
+    @property
+    def gives_rate(self) -> bool:
+        """True if it measures a fooling rate; a staircase keeps that the same for everybody."""
+        return self.task == "realness" and not self.staircase_right
 
     @property
     def controls(self) -> float:
@@ -154,7 +205,8 @@ class Protocol:
         """Its name on pages and in reports: a preset's name alone stands for the preset's own rules."""
         own = PROTOCOLS.get(self.name, self)
         # Who may take part, for how long, who counts and who sees results isn't how a paper has collected judgements.
-        same = {name: getattr(own, name) for name in ("login", "session_hours", "vigilance_pass", *FORMERLY)}
+        others = [name for name in FORMERLY if name not in SHOWN]
+        same = {name: getattr(own, name) for name in ("login", "session_hours", "vigilance_pass", *others)}
         changed = dataclasses.replace(self, **same) != own
         return f"{self.name}, changed" if changed else self.name
 
@@ -178,11 +230,20 @@ PROTOCOLS: dict[str, Protocol] = {
         "hype_infinity", presentation="single", practice_trials=20, test_trials=100, exposure_ms=0, qualification=0.65,
         fast_ms=200, one_sided=0.95,
     ),
+    "hype_time": Protocol(
+        "hype_time", presentation="single", practice_trials=20, test_trials=150, exposure_ms=500, mask=True,
+        qualification=0.65, staircase_right=3, step_down_ms=30, step_up_ms=10, least_exposure_ms=100,
+        most_exposure_ms=1000, one_sided=0.95, results="closed", planned_participants=30,
+    ),
     "pick": Protocol("pick", task="pick", practice_trials=0, exposure_ms=0, epochs_per_session="mixed", fast_ms=200,
                      results="open"),
     "tag": Protocol(
         "tag", task="tag", presentation="single", practice_trials=0, test_trials=20, exposure_ms=0,
         epochs_per_session="mixed", fast_ms=200, results="open",
+    ),
+    "mos": Protocol(
+        "mos", task="rate", presentation="single", practice_trials=5, exposure_ms=0, epochs_per_session="mixed",
+        fast_ms=200, one_sided=0.95, results="closed", planned_participants=24,
     ),
 }  # fmt: skip
 """Presets: those of the papers, as far as the papers specify them; docs/study.md lists what they leave open."""

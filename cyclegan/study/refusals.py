@@ -16,6 +16,7 @@ REFUSED = {
     "not_revealed": message("This trial has not been shown yet: reload the page to continue."),
     "late": message("The time for this session has run out; what you answered in time is kept."),
     "bad_answer": message("The answer could not be read: reload the page to continue."),
+    "no_consent": message("Nobody takes part without having agreed: reload the page and read the consent."),
     "bad_participant": message(
         "The participant's name has to have 1 to 128 printable characters: check the link."
     ),

@@ -13,12 +13,12 @@ from starlette.responses import JSONResponse, Response
 
 from cyclegan.errors import Message, StudyError, message
 
-MAX_BODY_BYTES = 16_000
+MAX_BODY_BYTES, MAX_REPLIES_BYTES = 16_000, 64_000
 BODY_S = 30.0
 """Seconds in which a body has to arrive."""
 STATUS = {
-    "no_session": 401, "no_login": 403, "not_invited": 403, "login_needed": 401, "not_found": 404, "taken": 409,
-    "stale_token": 409, "out_of_order": 409, "not_revealed": 409, "gone": 410, "late": 410, "closed": 410,
+    "no_session": 401, "no_login": 403, "not_invited": 403, "no_consent": 403, "login_needed": 401, "not_found": 404,
+    "taken": 409, "stale_token": 409, "out_of_order": 409, "not_revealed": 409, "gone": 410, "late": 410, "closed": 410,
     "too_many": 429, "slow_down": 429, "busy": 503,
 }  # fmt: skip
 """HTTP status by the code of a refusal; 400 for the others."""
@@ -52,7 +52,7 @@ class Refused(StudyError):
         return JSONResponse({"error": self.code, "message": str(self)}, self.status, headers)
 
 
-async def read_body(request: Request) -> dict[str, Any]:
+async def read_body(request: Request, most: int = MAX_BODY_BYTES) -> dict[str, Any]:
     """Return the JSON object that was sent.
 
     Another site's page can make a browser send a form, but not JSON without asking first; and browsers name the
@@ -71,8 +71,8 @@ async def read_body(request: Request) -> dict[str, Any]:
         with fail_after(BODY_S):
             async for part in request.stream():
                 content += part
-                if len(content) > MAX_BODY_BYTES:
-                    said = message("Send {most:,} bytes at most.", most=MAX_BODY_BYTES)
+                if len(content) > most:
+                    said = message("Send {most:,} bytes at most.", most=most)
                     raise Refused("bad_answer", said, status=413)
     except TimeoutError as error:
         said = message("The request did not arrive completely within {seconds:g} s: send it again.", seconds=BODY_S)

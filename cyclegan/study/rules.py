@@ -20,12 +20,12 @@ from typing import Any
 
 import numpy as np
 
-from cyclegan.study.protocol import FORMERLY, Protocol
+from cyclegan.study.protocol import FORMERLY, RATINGS, Protocol
 
 REASONS = {
     "impossible": "impossible times",
     "fast": "answered too fast",
-    "one_sided": "nearly always the same side",
+    "one_sided": "nearly always the same answer",
     "away": "left the page too often",
     "guessing": "guessed where others didn't",
 }
@@ -42,6 +42,8 @@ ALIKE = 0.05
 """A session answers as coins do, unless coins are right as often with less than this probability."""
 CORRELATION = 0.06
 """Correlation of a participant's answers that `guessing` allows for: somewhat more than reports assume."""
+LEAST_RATINGS = 10
+"""Fewer ratings may be alike because the pictures are."""
 LEAST_SESSIONS = 5
 """Fewer other sessions don't show how people answer."""
 
@@ -65,24 +67,33 @@ def fails_vigilance(protocol: Protocol, right: float) -> bool:
     return right < protocol.vigilance_pass - 1e-9
 
 
-def shortest_ms(protocol: Protocol) -> float:
-    """Return the least time on the server, in ms, from a trial's reveal to its vote: the blanks and exposures."""
+def shortest_ms(protocol: Protocol, exposure_ms: Any = None) -> Any:
+    """Return the least time on the server, in ms, from a trial's reveal to its vote: the blanks and exposures.
+
+    Args:
+        protocol: the study's.
+        exposure_ms: as planned for each trial, where a staircase adapts it.
+    """
+    exposure = protocol.exposure_ms if exposure_ms is None else np.asarray(exposure_ms, float)
     shown = 2 if protocol.presentation == "sequence" else 1
-    return shown * (protocol.blank_ms + protocol.exposure_ms)
+    return shown * (protocol.blank_ms + exposure)
 
 
-def impossible(protocol: Protocol, server_ms: Any, resumed: Any = False) -> np.ndarray:
+def impossible(protocol: Protocol, server_ms: Any, resumed: Any = False, exposure_ms: Any = None) -> np.ndarray:
     """Return which trials are impossible, because the server saw less time than their pictures need.
 
     Args:
         server_ms: the server's time from reveal to vote; NaN where unknown, as in other tools' votes.
         resumed: the page was reloaded after the reveal, so the pictures need not have been shown to the end.
+        exposure_ms: see `shortest_ms`.
     """
-    return (np.asarray(server_ms, float) < shortest_ms(protocol) - TOLERANCE_MS) & ~np.asarray(resumed, bool)
+    shortest = shortest_ms(protocol, exposure_ms)
+    return (np.asarray(server_ms, float) < shortest - TOLERANCE_MS) & ~np.asarray(resumed, bool)
 
 
 def broken_rules(
-    protocol: Protocol, *, first: Any, second: Any, response_ms: Any, server_ms: Any, resumed: Any, focus_lost: Any
+    protocol: Protocol, *, first: Any, second: Any, response_ms: Any, server_ms: Any, resumed: Any, focus_lost: Any,
+    rating: Any = None, exposure_ms: Any = None,
 ) -> dict[str, np.ndarray]:
     """Return, for each rule over a session's own votes, which sessions break it.
 
@@ -93,18 +104,24 @@ def broken_rules(
         response_ms: the browser's time from the question to the answer; NaN where unknown.
         server_ms, resumed: see `impossible`.
         focus_lost: the page lost the focus while its pictures were shown.
+        rating: of the task `rate`, 1 to 5; NaN where unknown.
+        exposure_ms: see `shortest_ms`.
     """
     server_ms, resumed = np.asarray(server_ms, float), np.asarray(resumed, bool)
     # A browser can claim any time, but no longer one than the server saw.
-    answered = np.fmin(np.asarray(response_ms, float), np.maximum(server_ms - shortest_ms(protocol), 0))
+    answered = np.fmin(np.asarray(response_ms, float), np.maximum(server_ms - shortest_ms(protocol, exposure_ms), 0))
     answered = np.where(resumed, np.nan, answered)
     known = np.isfinite(answered).sum(-1)
     fast = (answered < protocol.fast_ms).sum(-1) > known / 2
+    if protocol.task == "rate":
+        one_sided = _one_rating(protocol, np.asarray(rating, float))
+    else:
+        one_sided = _one_sided(protocol, np.asarray(first, bool).sum(-1), np.asarray(second, bool).sum(-1))
     away = (resumed | np.asarray(focus_lost, bool)).mean(-1)
     return {
-        "impossible": impossible(protocol, server_ms, resumed).mean(-1) > protocol.impossible_most + 1e-9,
+        "impossible": impossible(protocol, server_ms, resumed, exposure_ms).mean(-1) > protocol.impossible_most + 1e-9,
         "fast": fast & bool(protocol.fast_ms),
-        "one_sided": _one_sided(protocol, np.asarray(first, bool).sum(-1), np.asarray(second, bool).sum(-1)),
+        "one_sided": one_sided,
         "away": away > protocol.away_most + 1e-9,
     }
 
@@ -113,13 +130,16 @@ def first_broken(protocol: Protocol, votes: Mapping[str, Any]) -> str:
     """Return the first rule that one session breaks, of those over its own votes; "" for none.
 
     Args:
-        votes: the columns chosen_side, verdict, response_ms, server_ms, resumed and focus_lost of its test trials.
+        votes: the columns chosen_side, verdict, rating, response_ms, server_ms, resumed, focus_lost and
+            exposure_planned_ms of its test trials.
     """
     answers = [side or verdict for side, verdict in zip(votes["chosen_side"], votes["verdict"], strict=True)]
+    ratings = [np.nan if value is None else float(value) for value in votes["rating"]]
     if not answers:
         return ""
     found = broken_rules(
         protocol, first=np.isin(answers, ("left", "real")), second=np.isin(answers, ("right", "fake")),
+        rating=ratings, exposure_ms=votes["exposure_planned_ms"],
         **{name: votes[name] for name in ("response_ms", "server_ms", "resumed", "focus_lost")},
     )  # fmt: skip
     return next((rule for rule in REASONS if rule in found and found[rule]), "")
@@ -132,6 +152,13 @@ def _one_sided(protocol: Protocol, first: np.ndarray, second: np.ndarray) -> np.
     half = (1 - SIDES) / SIDES / 2
     likely = 2 * stats.betabinom.sf(most - 1, total, half, half)
     return (most >= protocol.one_sided * total - 1e-9) & (likely < CHANCE) & bool(protocol.one_sided)
+
+
+def _one_rating(protocol: Protocol, rating: np.ndarray) -> np.ndarray:
+    """Return which sessions give one rating nearly always, in LEAST_RATINGS trials or more."""
+    most = np.max([(rating == value).sum(-1) for value in range(1, len(RATINGS) + 1)], axis=0)
+    total = np.isfinite(rating).sum(-1)
+    return (most >= protocol.one_sided * total - 1e-9) & (total >= LEAST_RATINGS) & bool(protocol.one_sided)
 
 
 def guessing(protocol: Protocol, correct: Any, answered: Any) -> np.ndarray:

@@ -169,7 +169,7 @@ class Sequences:
         if self.protocol.shows_truths:
             self.practice_reals = [real for real in self.reals if real.scene in self.practice_scenes]
         else:
-            wanted = 0 if self.protocol.task != "realness" else practice // 2 if half else practice
+            wanted = 0 if not self.protocol.shows_reals else practice // 2 if half else practice
             others = [real for real in self.reals if real.scene not in self.practice_scenes]
             self.practice_reals = self._order("practice reals", others)[:wanted]
         kept = {*self.practice_scenes, *(real.scene for real in self.practice_reals)}
@@ -242,7 +242,7 @@ class Sequences:
             return []
         counts = {"comparison": protocol.practice_trials} if practice else protocol.counts
         scenes = self.practice_scenes if practice else self.test_scenes
-        pairs = {"realness": self._realness, "pick": self._pick, "tag": self._single}[protocol.task]
+        pairs = self._pick if protocol.task == "pick" else self._realness
         if protocol.presentation == "single":
             pairs = self._single
         taken: set[str] = set()
@@ -373,7 +373,12 @@ class Sequences:
         self, arm: int, slot: int, phase: str, scenes: Sequence[str], counts: Mapping[str, int], taken: set[str]
     ) -> list[Trial]:
         total = counts["comparison"]
-        number = total if self.protocol.task == "tag" else (total + slot % 2) // 2
+        number = (total + slot % 2) // 2
+        if self.protocol.task == "tag":
+            number = total
+        elif self.protocol.task == "rate":  # Real pictures are as many as those of each epoch.
+            kinds = len(self.study.arms[arm]) + 1
+            number = total - (total + slot % kinds) // kinds
         if phase == "practice":
             number = total - total // 2
             if self.fair_practice:

@@ -6,8 +6,10 @@ Relative to where it is mounted:
     GET  /NAME/about            protocol, texts and login, before anyone takes part
     POST /NAME/check            {participant, key} → {ok}: this participant can begin or continue; nothing is stored.
                                 Where anyone can give any name, it doesn't report whether the name has taken part
-    POST /NAME/session          {participant, language, screen, key} → {secret, state}
+    POST /NAME/decline          {participant} → {code, url} for those who don't consent; nothing is stored
+    POST /NAME/session          {participant, language, screen, key, consent} → {secret, state}
     GET  /NAME/session          Authorization: Bearer SECRET → state
+    POST /NAME/replies          {when, answers by question} → state
     GET  /NAME/stimulus/TOKEN   a picture, once
     POST /NAME/reveal           {token} → {ok}: the pictures are about to be shown
     POST /NAME/vote             {token, the answer, what was measured} → acknowledgement with the next state
@@ -40,12 +42,13 @@ from starlette.types import Message as Event
 
 from cyclegan.errors import StudyError, message
 from cyclegan.study import page
+from cyclegan.study.endings import link_of
 from cyclegan.study.format import Study
 from cyclegan.study.invitations import participant_of
 from cyclegan.study.limits import CHECKS_PER_ADDRESS, PER_ADDRESS, PER_SESSION, Buckets
 from cyclegan.study.protocol import TAGS
 from cyclegan.study.refusals import REFUSED, SessionError
-from cyclegan.study.requests import Refused, read_body, read_token
+from cyclegan.study.requests import MAX_REPLIES_BYTES, Refused, read_body, read_token
 from cyclegan.study.session import StudySessions
 from cyclegan.study.store import Store, database_url
 
@@ -134,6 +137,8 @@ class _Server:
             route("/{name}/", self.without_slash),
             route("/{name}/about", self.about),
             route("/{name}/check", post=self.check),
+            route("/{name}/decline", post=self.decline),
+            route("/{name}/replies", post=self.reply),
             route("/{name}/session", self.session, self.begin),
             route("/{name}/stimulus/{token}", self.stimulus),
             route("/{name}/reveal", post=self.reveal),
@@ -194,7 +199,8 @@ class _Server:
         study = self._play(request).study
         p = study.protocol
         names = ("task", "question", "presentation", "practice_trials", "test_trials", "exposure_ms", "blank_ms",
-                 "mask", "feedback_ms", "session_hours")
+                 "mask", "feedback_ms", "session_hours", "least_px", "device_scale",
+                 "staircase_right")
         login = None
         if p.login == "huggingface" and not self.preview:
             user = self.login.user(request) if self.login else None
@@ -204,7 +210,10 @@ class _Server:
             "name": study.name, "title": study.title, "contact": study.contact, "size": list(study.size),
             "tags": list(TAGS) if p.task == "tag" else [], "login": login,
             "preview": self.preview, "invitation": p.login == "invitation" and not self.preview,
-            "address_code": p.address_code, **{name: getattr(p, name) for name in names},
+            "address_code": p.address_code, "consent": study.consent.shown if study.consent else None,
+            "questions": [question.to_json() for question in study.questions],
+            "code_declined": bool(study.code_declined),
+            **{name: getattr(p, name) for name in names},
         }  # fmt: skip
         return JSONResponse(content, headers={"cache-control": "no-store"})
 
@@ -219,6 +228,13 @@ class _Server:
         await self._call(play.check, await self._participant(request, play, body), key=body.get("key"))
         return _json({"ok": True})
 
+    async def decline(self, request: Request) -> Response:
+        """Return the code and the link of those who don't take part."""
+        play, body = self._play(request), await read_body(request)
+        code = None if self.preview else play.study.code_declined or None
+        name = await self._participant(request, play, body) if code else None
+        return _json({"code": code, "url": link_of(play.study, code, name or "")})
+
     async def begin(self, request: Request) -> Response:
         """Open a session; the same one again for the `key` that it was begun with, so that a lost answer locks nobody
         out."""
@@ -226,12 +242,20 @@ class _Server:
         secret, state = await self._call(
             play.begin, await self._participant(request, play, body), language=body.get("language"),
             screen=body.get("screen"), address=self._address(request), key=body.get("key"),
+            consent=body.get("consent"),
         )  # fmt: skip
         return _json({"secret": secret, "state": state.to_json()})
 
     async def session(self, request: Request) -> Response:
         """Return the session's state; all its earlier tokens become invalid."""
         state = await self._call(self._play(request).state, self._secret(request))
+        return _json(state.to_json())
+
+    async def reply(self, request: Request) -> Response:
+        """Record the answers to the questions before or after the pictures."""
+        play, secret = self._play(request), self._secret(request)
+        body = await read_body(request, MAX_REPLIES_BYTES)
+        state = await self._call(play.reply, secret, body.get("when"), body.get("answers"))
         return _json(state.to_json())
 
     async def stimulus(self, request: Request) -> Response:

@@ -18,27 +18,23 @@ import logging
 import re
 import secrets
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from cyclegan.errors import StudyError, message
-from cyclegan.study import admission, endings, statements, votes
+from cyclegan.study import admission, endings, replies, staircase, statements, votes
 from cyclegan.study import store as db
 from cyclegan.study.format import Study
 from cyclegan.study.refusals import SessionError
-from cyclegan.study.state import Ack, State
+from cyclegan.study.state import Ack, Random, Reveal, Standing, State
 from cyclegan.study.store import Store, StoreBusy, participant_name
 
 MAX_ISSUES = 300
 """Limit of a trial's issued tokens: after that many reloads something else is wrong."""
-MAX_INCIDENTS = 200
-"""Kept per session; of those that belong to no session, per study and day."""
 NOT_FETCHED = message("The pictures have not been fetched yet: reload the page to continue.")
 MISSING = message("A picture of this study is missing: please inform its owner.")
 ANONYMOUS = "anonymous-"
@@ -46,36 +42,6 @@ ANONYMOUS = "anonymous-"
 
 Result = TypeVar("Result")
 log = logging.getLogger(__name__)
-
-
-class Random(Protocol):
-    """Source of secrets: the module `secrets`, or a predictable one in tests."""
-
-    def token_hex(self, nbytes: int, /) -> str:
-        """Return random bytes as hex digits."""
-
-    def choice(self, sequence: Any, /) -> Any:
-        """Return one of these."""
-
-
-@dataclass(frozen=True)
-class _Reveal:
-    token_hash: str
-    revealed_at: datetime
-
-
-@dataclass(frozen=True)
-class _Standing:
-    """A session's rows, read in one transaction."""
-
-    session: Any
-    index: int
-    """Index of the current trial; `trials_per_session` if all have been voted on."""
-    completion: Any
-    issue: Any
-    """The newest issue of the current trial, or None."""
-    reveal: _Reveal | None
-    """The reveal of the current trial, or None."""
 
 
 class StudySessions:
@@ -116,6 +82,7 @@ class StudySessions:
         screen: Mapping[str, Any],
         address: str | None,
         key: str | None = None,
+        consent: str | None = None,
     ) -> tuple[str, State]:
         """Begin a session.
 
@@ -127,12 +94,13 @@ class StudySessions:
                 session as a code of 4 hex digits, if the protocol keeps it.
             key: 16 to 128 random letters that the browser made and keeps: beginning again with the same key returns
                 the same session, so that a lost reply locks nobody out.
+            consent: SHA-256 of the owner's words that the participant has agreed to, if the study has any.
 
         Returns:
             The session's secret, which only its browser may know, and its state.
 
         Raises:
-            SessionError: taken, bad_participant, too_many, bad_answer (the key), busy.
+            SessionError: taken, bad_participant, too_many, bad_answer (the key), no_consent, busy.
         """
         name, secret = self._who(participant, key)
         with _busy():
@@ -156,6 +124,7 @@ class StudySessions:
                 admission.admit_address(connection, self.study, hashed, session_id, now)
             arm, slot = admission.choose_place(connection, self.store, self.study, self.origin, now)
             connection.execute(db.sessions.insert(), {**row, "session_id": session_id, "arm": arm, "slot": slot})
+            replies.record_agreement(connection, self.study, session_id, consent, now)
             if code is not None and self.study.protocol.address_code:
                 connection.execute(db.places.insert(), {"session_id": session_id, "address_code": code})
             return self._state(connection, self._standing(connection, secret), secret, now)
@@ -255,9 +224,8 @@ class StudySessions:
 
         Args:
             answer: chosen_side ('left', 'right'; in picking also 'tie'), of one picture verdict ('real', 'fake'), of a
-                tagged one marks [{tag, box: [x, y, w, h] as parts of the picture, or null}]; exposure_left_ms and
-                exposure_right_ms as measured (not where exposure is unlimited), frames, longest_frame_ms, focus_lost,
-                response_ms. Anything else is ignored.
+                tagged one marks [{tag, box: [x, y, w, h] as parts of the picture, or null}], of a rated one rating (1
+                to 5); the measurements of `votes.Answer`. Anything else is ignored.
 
         Raises:
             SessionError: no_session, not_found, stale_token, out_of_order, not_revealed, late, closed, bad_answer,
@@ -280,15 +248,36 @@ class StudySessions:
             waited = (now - standing.reveal.revealed_at).total_seconds() * 1000
             if self.origin == "simulated" and isinstance(answer.get("server_ms"), (int, float)):
                 waited = float(answer["server_ms"])  # Simulated people don't wait for real.
-            row = votes.planned_columns(trial, self.study) | {
+            exposure = staircase.exposure_of(connection, self.study, standing.session, standing.index)
+            row = votes.planned_columns(trial, self.study, exposure) | {
                 "session_id": standing.session.session_id, **dataclasses.asdict(given), "resumed": resumed,
                 "server_ms": max(0.0, waited), "token_hash": issue.token_hash, "server_time": now,
             }  # fmt: skip
             connection.execute(statements.INSERT_VOTE, row)
             after = dataclasses.replace(standing, index=standing.index + 1, issue=None, reveal=None)
             after = dataclasses.replace(after, completion=self._complete(connection, after, now))
-            told = votes.feedback(trial, self.study.protocol, given)
-            return Ack(True, False, told, self._state(connection, after, secret, now))
+            state = self._state(connection, after, secret, now)
+            return Ack(True, False, votes.feedback(trial, self.study.protocol, given), state)
+
+        return self._logged(work, secret)
+
+    def reply(self, secret: str, when: str, answers: Mapping[str, Any]) -> State:
+        """Record the answers to the owner's questions, before the first trial or after the last; return the new state.
+
+        Raises:
+            SessionError: no_session, bad_answer, out_of_order (this isn't the time for them), late, busy.
+        """
+
+        def work(connection: Connection) -> State:
+            now = self._now()
+            standing = self._standing(connection, secret, lock=True)
+            ended = standing.completion is not None
+            if when == "before" and not ended:
+                self._check_open(standing, now)
+            elif when != "after" or not ended or standing.completion[1]:
+                raise SessionError("out_of_order", detail="answers to questions")
+            replies.record(connection, self.store, self.study, standing.session.session_id, when, answers, now)
+            return self._state(connection, standing, secret, now)
 
         return self._logged(work, secret)
 
@@ -321,7 +310,7 @@ class StudySessions:
 
     # --- the state of a session -----------------------------------------------------------------------------
 
-    def _standing(self, connection: Connection, secret: str, *, lock: bool = False) -> _Standing:
+    def _standing(self, connection: Connection, secret: str, *, lock: bool = False) -> Standing:
         hashed = _hash(secret)
         if lock:
             self.store.lock_session(connection, hashed)
@@ -330,16 +319,16 @@ class StudySessions:
             raise SessionError("no_session")
         index = 0 if session.last is None else session.last + 1
         if session.code is not None:
-            return _Standing(session, index, (session.code, session.disqualified), None, None)
+            return Standing(session, index, (session.code, session.disqualified), None, None)
         current = {"session": session.session_id, "index": index}
         issue = connection.execute(statements.NEWEST_ISSUE, current).one_or_none()
         reveal = None
         if issue is not None and issue.revealed_by is not None:
-            reveal = _Reveal(issue.revealed_by, issue.revealed_at)
-        return _Standing(session, index, None, issue, reveal)
+            reveal = Reveal(issue.revealed_by, issue.revealed_at)
+        return Standing(session, index, None, issue, reveal)
 
     def _state(
-        self, connection: Connection, standing: _Standing, secret: str, now: datetime, *, issue: bool = True
+        self, connection: Connection, standing: Standing, secret: str, now: datetime, *, issue: bool = True
     ) -> State:
         """Return the state for the browser; with new tokens, or with the newest ones again if `issue` is false."""
         practice, session = self.study.protocol.practice_trials, standing.session
@@ -353,11 +342,15 @@ class StudySessions:
             if disqualified:
                 url = self._url(session, code) if self.study.code_screened_out else None
                 return State("disqualified", practice, practice, code=code, url=url)
+            if replies.is_due(connection, self.study, session.session_id, "after"):
+                return State("after", of, of)
             score = self._score(connection, session)
             return State("done", of, of, score=score, code=code, url=self._url(session, code))
         if self._expired(session.started_at, now):
             code = None if self.preview else self.study.code_timed_out or None
             return State("expired", number, of, code=code, url=self._url(session, code))
+        if standing.index == 0 and replies.is_due(connection, self.study, session.session_id, "before"):
+            return State("before", 0, of)
         trial = self.study.trials(session.arm, session.slot)[standing.index]
         seen, newest = standing.reveal is not None, standing.issue
         count = 0 if newest is None else newest.number
@@ -377,7 +370,8 @@ class StudySessions:
                 "issued_at": now,
             }  # fmt: skip
             connection.execute(statements.INSERT_ISSUE, row)
-        shown = {"token": token, "left": left, "right": right, "seen": seen}
+        adapted = staircase.adapted(connection, self.study, session, standing.index)
+        shown = {"token": token, "left": left, "right": right, "seen": seen, **adapted}
         return State("practice" if in_practice else "test", number, of, shown)
 
     def _token(self, secret: str, index: int, number: int, what: str) -> str:
@@ -385,7 +379,7 @@ class StudySessions:
         browser nor a copy of the database alone can forge one."""
         return _mac(self.store.setting("token_key"), "token", secret, str(index), str(number), what)[:43]
 
-    def _issue_of(self, connection: Connection, standing: _Standing, token: str) -> Any:
+    def _issue_of(self, connection: Connection, standing: Standing, token: str) -> Any:
         """Return the issue of a token, of whichever trial of this session."""
         hashed = _hash(token)
         if standing.issue is not None and standing.issue.token_hash == hashed:
@@ -395,14 +389,14 @@ class StudySessions:
             raise SessionError("not_found", detail="forged" if issue is None else "cross_session")
         return issue
 
-    def _check_open(self, standing: _Standing, now: datetime) -> None:
+    def _check_open(self, standing: Standing, now: datetime) -> None:
         if standing.completion is not None:
             raise SessionError("closed")
         if self._expired(standing.session.started_at, now):
             raise SessionError("late")
 
     @staticmethod
-    def _check_newest(standing: _Standing, issue: Any) -> None:
+    def _check_newest(standing: Standing, issue: Any) -> None:
         if issue.trial_index < standing.index:
             raise SessionError("out_of_order")
         if standing.issue is None or standing.issue.token_hash != issue.token_hash:
@@ -414,7 +408,7 @@ class StudySessions:
     # --- votes and the end -------------------------------------------------------------------------------------
 
     def _again(
-        self, connection: Connection, standing: _Standing, secret: str, issue: Any, answer: Mapping[str, Any],
+        self, connection: Connection, standing: Standing, secret: str, issue: Any, answer: Mapping[str, Any],
         now: datetime,
     ) -> Ack:  # fmt: skip
         """Acknowledge a vote on a trial that has one. The tokens of the first acknowledgement remain valid."""
@@ -424,7 +418,7 @@ class StudySessions:
         given = votes.check_vote(answer, trial, self.study.protocol, resumed=True)
         if kept.token_hash != issue.token_hash:
             raise SessionError("out_of_order", detail="an older token of a trial that has a vote")
-        if (kept.chosen_side, kept.verdict, kept.marks) != given.judgement:
+        if (kept.chosen_side, kept.verdict, kept.marks, kept.rating) != given.judgement:
             raise SessionError("out_of_order", detail="replayed with another answer")
         state = self._state(connection, standing, secret, now, issue=False)
         return Ack(True, True, votes.feedback(trial, self.study.protocol, given), state)
@@ -442,7 +436,7 @@ class StudySessions:
         marked = self._marked(connection, session, "test")
         return {"correct": sum(marked), "of": len(marked)}
 
-    def _complete(self, connection: Connection, standing: _Standing, now: datetime) -> tuple[str, bool] | None:
+    def _complete(self, connection: Connection, standing: Standing, now: datetime) -> tuple[str, bool] | None:
         """End the session after its last vote, or after practice that didn't qualify; return (code, disqualified)."""
         protocol, disqualified = self.study.protocol, False
         if protocol.qualification and standing.index == protocol.practice_trials:
@@ -480,23 +474,13 @@ class StudySessions:
             raise
 
     def _incident(self, secret: str | None, kind: str, detail: str) -> None:
-        """Record an incident; up to MAX_INCIDENTS, so that nobody can fill the disk."""
-        now = self._now()
+        """Record an incident, unless the database has more important work."""
+        hashed, now = None if secret is None else _hash(secret), self._now()
 
         def work(connection: Connection) -> None:
-            c, session_id = db.incidents.c, None
-            if secret is not None:
-                session_id = connection.scalar(
-                    sa.select(db.sessions.c.session_id).where(db.sessions.c.secret_hash == _hash(secret))
-                )
-            alike = sa.select(sa.func.count()).where(c.study_id == self.study.study_id, c.session_id == session_id)
-            if session_id is None:
-                alike = alike.where(c.happened_at > now - timedelta(days=1))
-            if connection.scalar(alike) < MAX_INCIDENTS:
-                row = {"id": uuid.uuid4().hex, "study_id": self.study.study_id, "session_id": session_id}
-                connection.execute(db.incidents.insert(), {**row, "kind": kind, "detail": detail, "happened_at": now})
+            admission.record_incident(connection, self.study, hashed, kind, detail, now)
 
-        with contextlib.suppress(SessionError):  # A busy database has more important work.
+        with contextlib.suppress(SessionError):
             self._write(work, durable=False)
 
 

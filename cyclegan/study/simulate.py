@@ -28,40 +28,23 @@ from typing import Any
 import httpx
 import numpy as np
 import uvicorn
-from scipy import special
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.routing import Mount
 
 from cyclegan.errors import StudyError
-from cyclegan.study import rules
 from cyclegan.study.format import Stimulus, Study, read_study
-from cyclegan.study.protocol import TAGS
 from cyclegan.study.sequences import Trial
 from cyclegan.study.server import make_app
 from cyclegan.study.store import Store, database_url
+from cyclegan.study.synthetic import Answers
 from cyclegan.study.worker import end_with_parent
 
 AT_ONCE = 24
 """Participants who play at the same time."""
-MEMORY = 0.5
-"""Chance that a repeated pair is recognised; otherwise it is judged again."""
-TIE = 0.1
-"""Chance of a tie in picking."""
-STRENGTHS = 1.5
-"""In picking, the last epoch's strength minus the first's, on the logit scale."""
-TAGS_PER_PICTURE = (1.5, 0.3)
-"""Expected marks on a fake of the first and of the last epoch."""
-RESPONSE_MS, RESPONSE_SD = 900.0, 0.45
-"""Median and standard deviation of the logarithm: response times are skewed."""
-FRAME_MS = 1000 / 60
 TRIES = 30
 LOST_S = 0.2
 """Wait after the first lost request; twice as long after each one, up to 16 times."""
-SIDE_BIAS = 0.3
-"""Chance that a participant with a side bias answers with their side without looking."""
-BOT_MS = 50.0
-"""A bot's time for a trial, by the server's clock, whatever its browser claims."""
 BEHAVIOURS = ("spammers", "bots", "drop_outs", "side_bias")
 """Kinds of bad participants: always the same answer; at random, faster than pictures are shown; leave within the test;
 sometimes the same side without looking."""
@@ -107,7 +90,8 @@ def simulate(
 ) -> SimulationResult:
     """Serve the study at a free port of this computer, and let marked synthetic participants take part.
 
-    In picking, later epochs are preferred; in tagging, later ones are marked less: `fooling` has no effect there.
+    In picking, later epochs are preferred; in tagging, later ones are marked less; in rating, later ones are rated
+    higher, and real pictures highest: `fooling` has no effect there.
 
     Args:
         participants: how many, over all arms.
@@ -270,7 +254,7 @@ class _Crowd:
                 await asyncio.gather(*tasks, return_exceptions=True)
 
 
-class _Participant:
+class _Participant(Answers):
     """One participant with a browser."""
 
     def __init__(self, crowd: _Crowd, number: int) -> None:
@@ -288,23 +272,28 @@ class _Participant:
             self.side = int(random.integers(2))
             if self.behaviour == "drop_outs":
                 self.last = int(random.integers(1, 1 + self.study.protocol.test_trials))
+        random = crowd.random("screen", number)
+        self.screen = ((1280, 800, 1), (1920, 1080, 1), (390, 844, 3))[random.integers(3)]
+        self.language = ("en", "ko")[random.integers(2)]
+        self.right: list[bool] = []
         self.remembered: dict[frozenset[str], str] = {}
         self.state: dict[str, Any] = {}
         self.plan: Sequence[Trial] = ()
 
     async def begin(self, client: httpx.AsyncClient) -> None:
         """Open the session."""
-        random = self.crowd.random("screen", self.number)
-        width, height, dpr = ((1280, 800, 1), (1920, 1080, 1), (390, 844, 3))[random.integers(3)]
-        screen = {"width": width, "height": height, "dpr": dpr, "refresh_hz": 60}
-        body = {"participant": self.name, "language": ("en", "ko")[random.integers(2)], "screen": screen}
+        screen = dict(zip(("width", "height", "dpr"), self.screen, strict=True)) | {"refresh_hz": 60}
+        body = {"participant": self.name, "language": self.language, "screen": screen}
+        if self.study.consent:
+            body["consent"] = self.study.consent.sha256
         body["key"] = hashlib.sha256(f"{self.crowd.seed}|{self.number}".encode()).hexdigest()  # Of their one session.
         begun = (await self.ask(client, "POST", "session", json=body)).json()
         self.state = begun["state"]
         self.headers["Authorization"] = f"Bearer {begun['secret']}"
 
     async def finish(self, client: httpx.AsyncClient) -> None:
-        """Answer all trials that are left."""
+        """Answer all trials that are left, and the questions before and after them."""
+        await self.reply(client, "before")
         while (trial := self.state["trial"]) is not None:
             if self.state["phase"] == "test" and self.state["number"] > self.last:
                 return
@@ -320,6 +309,15 @@ class _Participant:
             ack = (await self.ask(client, "POST", "vote", json={"token": trial["token"], **answer})).json()
             self.crowd.votes += 1
             self.state = ack["next"]
+        await self.reply(client, "after")
+
+    async def reply(self, client: httpx.AsyncClient, when: str) -> None:
+        """Answer the owner's questions, if they are due."""
+        if self.state["phase"] == when:
+            random = self.crowd.random(when, self.number)
+            answers = {question.id: question.made_up(random) for question in self.study.asked(when)}
+            body = {"when": when, "answers": answers}
+            self.state = (await self.ask(client, "POST", "replies", json=body)).json()
 
     async def fetched(self, client: httpx.AsyncClient, trial: Mapping[str, Any]) -> dict[str, Stimulus] | None:
         """Return the pictures of a trial by side; None if one was sent before and lost on the way."""
@@ -337,6 +335,7 @@ class _Participant:
         """The number of trials that are voted on."""
         practice = self.study.protocol.practice_trials
         number = {"practice": self.state["number"] - 1, "test": practice + self.state["number"] - 1,
+                  "after": self.study.trials_per_session,
                   "done": self.study.trials_per_session, "disqualified": practice}  # fmt: skip
         return number.get(self.state["phase"], 0)
 
@@ -400,123 +399,6 @@ class _Participant:
                 name=self.name, study=self.study.name,
             )
         return stimulus
-
-    # --- their answers --------------------------------------------------------------------------------------
-
-    def rate(self, stimulus: Stimulus) -> float:
-        """Return the chance that they take this picture for the other kind."""
-        crowd = self.crowd
-        mean = crowd.rates.get(stimulus.epoch, sum(crowd.rates.values()) / len(crowd.rates))
-        if crowd.icc == 0 or mean in (0, 1):
-            rate = mean
-        elif crowd.icc == 1:
-            rate = float(self.quantile < mean)
-        else:
-            spread = (1 - crowd.icc) / crowd.icc
-            rate = float(special.betaincinv(mean * spread, (1 - mean) * spread, self.quantile))
-        if crowd.stimulus_sd == 0 or rate in (0, 1):
-            return rate
-        z = crowd.random("stimulus", stimulus.sha256).standard_normal()
-        # Stretched, because the mean of a logistic function over a normal spread is nearer to a half.
-        centre = special.logit(rate) * math.sqrt(1 + math.pi * crowd.stimulus_sd**2 / 8)
-        return float(special.expit(centre + crowd.stimulus_sd * z))
-
-    def answer(self, shown: Mapping[str, Stimulus], random: np.random.Generator) -> dict[str, Any]:
-        """Return the answer to this trial."""
-        task = self.study.protocol.task
-        if task == "tag":
-            return {"marks": self.marks(shown["left"], random)}
-        if (side := self.blind_side(random)) is not None:
-            return {"chosen_side": side} if "right" in shown else {"verdict": "real" if side == "left" else "fake"}
-        if task == "pick":
-            return {"chosen_side": self.preferred(shown, random)}
-        if "right" not in shown:
-            return {"verdict": self.verdict(shown["left"], random)}
-        real = self.taken_for_real(shown, random)
-        other = "left" if real == "right" else "right"
-        return {"chosen_side": real if self.study.protocol.question == "real" else other}
-
-    def blind_side(self, random: np.random.Generator) -> str | None:
-        """Return the side that they choose without looking; None if they look."""
-        if self.behaviour == "bots":
-            return ("left", "right")[random.integers(2)]
-        if self.behaviour == "spammers" or self.behaviour == "side_bias" and random.random() < SIDE_BIAS:
-            return ("left", "right")[self.side]
-        return None
-
-    def taken_for_real(self, shown: Mapping[str, Stimulus], random: np.random.Generator) -> str:
-        """Return the side of the picture that they take for real."""
-        kinds = {stimulus.kind: side for side, stimulus in shown.items()}
-        pair, draws = frozenset(s.sha256 for s in shown.values()), random.random(2)
-        if "broken" in kinds:
-            return kinds["real"]
-        before = self.remembered.get(pair)
-        if before is not None and draws[1] < MEMORY:
-            return next(side for side, stimulus in shown.items() if stimulus.sha256 == before)
-        if "fake" in kinds:
-            fooled = draws[0] < self.rate(shown[kinds["fake"]])
-            side = kinds["fake" if fooled else "real"]
-            if before is None:
-                self.count(fooled)
-        else:
-            side = "left" if draws[0] < 0.5 else "right"
-        self.remembered[pair] = shown[side].sha256
-        return side
-
-    def verdict(self, stimulus: Stimulus, random: np.random.Generator) -> str:
-        """Return the verdict on one picture; real ones are mistaken as often as fakes."""
-        mistaken = stimulus.kind != "broken" and random.random() < self.rate(stimulus)
-        if stimulus.kind == "fake":
-            self.count(mistaken)
-        return "real" if (stimulus.kind == "real") != mistaken else "fake"
-
-    def count(self, fooled: bool) -> None:
-        """Count for the rate that a report should give."""
-        if self.state["phase"] == "test" and self.behaviour in ("", "drop_outs"):
-            self.crowd.comparisons += 1
-            self.crowd.fooled += bool(fooled)
-
-    def preferred(self, shown: Mapping[str, Stimulus], random: np.random.Generator) -> str:
-        """Return left, right or tie, by the epochs' strengths (Bradley and Terry 1952)."""
-        draws = random.random(2)
-        broken = next((side for side, stimulus in shown.items() if stimulus.kind == "broken"), None)
-        if broken is not None:
-            return "left" if broken == "right" else "right"
-        if draws[0] < TIE:
-            return "tie"
-        left, right = (STRENGTHS * self.crowd.rank[shown[side].epoch] for side in ("left", "right"))
-        return "left" if draws[1] < special.expit(left - right) else "right"
-
-    def marks(self, stimulus: Stimulus, random: np.random.Generator) -> list[dict[str, Any]]:
-        """Return marks of faults, some with a box."""
-        first, last = TAGS_PER_PICTURE
-        count = min(len(TAGS), int(random.poisson(first + (last - first) * self.crowd.rank[stimulus.epoch])))
-        found = []
-        for tag in random.choice(len(TAGS), size=count, replace=False):
-            x, y, width, height = (random.random(4) * (0.6, 0.6, 0.3, 0.3) + (0, 0, 0.05, 0.05)).round(3).tolist()
-            found.append({"tag": TAGS[tag], "box": [x, y, width, height] if random.random() < 0.7 else None})
-        return found
-
-    def measured(self, shown: Mapping[str, Stimulus], random: np.random.Generator) -> dict[str, Any]:
-        """Return their browser's measurements: frames of 60 Hz; one picture in a hundred is shown too long.
-
-        Args:
-            shown: the pictures by side; none where they were shown before the simulation was stopped.
-            random: the trial's generator.
-        """
-        planned, exposures = self.study.protocol.exposure_ms, {}
-        for side in shown:
-            extra = 7 * FRAME_MS if random.random() < 0.01 else FRAME_MS * random.integers(-1, 2) * 0.5
-            exposures[f"exposure_{side}_ms"] = round(planned + extra, 1) if planned else None
-        response = RESPONSE_MS * math.exp(RESPONSE_SD * random.standard_normal())
-        on_server = rules.shortest_ms(self.study.protocol) + response
-        return {
-            "exposure_left_ms": None, "exposure_right_ms": None, **exposures,
-            "frames": round((planned or response) / FRAME_MS),
-            "longest_frame_ms": round(max([FRAME_MS, *(abs(e - planned) for e in exposures.values() if e)]), 1),
-            "focus_lost": bool(random.random() < 0.005), "response_ms": round(response, 1),
-            "server_ms": BOT_MS if self.behaviour == "bots" else round(on_server, 1),
-        }  # fmt: skip
 
 
 def _shown(trial: Trial) -> dict[str, Stimulus]:

@@ -7,12 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from cyclegan.study.format import Study
-from cyclegan.study.protocol import TAGS, Protocol
+from cyclegan.study.protocol import RATINGS, TAGS, Protocol
 from cyclegan.study.refusals import SessionError
 from cyclegan.study.sequences import Trial
 
 MAX_MARKS = 50
 MAX_FRAMES = 10_000_000
+WATCHFUL = 2
+"""Somebody who looks rates a broken picture as this or less: bad or poor."""
+MAX_PX = 100_000
+SIZES = ("picture_css_px", "picture_device_px", "window_width", "window_height")
+"""Sizes on the screen while the pictures were shown, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -22,17 +27,25 @@ class Answer:
     chosen_side: str | None
     verdict: str | None
     marks: list[dict[str, Any]] | None
+    rating: int | None
     exposure_left_ms: float | None
     exposure_right_ms: float | None
+    exposure_left_clock_ms: float | None
+    exposure_right_clock_ms: float | None
     frames: int | None
     longest_frame_ms: float | None
     focus_lost: bool
     response_ms: float | None
+    picture_css_px: float | None
+    picture_device_px: float | None
+    window_width: float | None
+    window_height: float | None
+    stacked: bool | None
 
     @property
     def judgement(self) -> tuple[Any, ...]:
         """The part that distinguishes it from another vote on the same trial."""
-        return self.chosen_side, self.verdict, self.marks
+        return self.chosen_side, self.verdict, self.marks, self.rating
 
 
 def check_vote(answer: Mapping[str, Any], trial: Trial, protocol: Protocol, *, resumed: bool) -> Answer:
@@ -49,9 +62,13 @@ def check_vote(answer: Mapping[str, Any], trial: Trial, protocol: Protocol, *, r
     """
     if not isinstance(answer, Mapping):
         raise SessionError("bad_answer")
-    chosen_side = verdict = marks = None
+    chosen_side = verdict = marks = rating = None
     if protocol.task == "tag":
         marks = _check_marks(answer.get("marks"))
+    elif protocol.task == "rate":
+        rating = answer.get("rating")
+        if type(rating) is not int or not 1 <= rating <= len(RATINGS):
+            raise SessionError("bad_answer")
     elif trial.right is None:
         verdict = _one_of(answer.get("verdict"), ("real", "fake"))
     else:
@@ -63,18 +80,25 @@ def check_vote(answer: Mapping[str, Any], trial: Trial, protocol: Protocol, *, r
         value = answer.get(name)
         return None if value is None and not required else check_number(value, longest)
 
-    timed = protocol.exposure_ms > 0
-    left = milliseconds("exposure_left_ms", timed and not resumed)
-    right = milliseconds("exposure_right_ms", timed and not resumed and trial.right is not None)
+    # Not of a picture that isn't there, or that remains until the answer.
+    shown = ["left", "right"][: len(trial.stimuli)] if protocol.exposure_ms else []
+    exposures: dict[str, float | None] = {}
+    for side in ("left", "right"):
+        exposures[f"exposure_{side}_ms"] = milliseconds(f"exposure_{side}_ms", side in shown and not resumed)
+        exposures[f"exposure_{side}_clock_ms"] = milliseconds(f"exposure_{side}_clock_ms", False)
+    exposures = {name: value if name.split("_")[1] in shown else None for name, value in exposures.items()}
     frames, focus_lost = answer.get("frames"), answer.get("focus_lost")
     if frames is not None and (type(frames) is not int or not 0 <= frames <= MAX_FRAMES):
         raise SessionError("bad_answer")
-    if type(focus_lost) is not bool:
+    if type(focus_lost) is not bool or type(answer.get("stacked")) not in (bool, type(None)):
         raise SessionError("bad_answer")
+    sizes = {name: None if answer.get(name) is None else check_number(answer[name], MAX_PX) for name in SIZES}
     return Answer(
-        chosen_side, verdict, marks, left if timed else None, right if timed and trial.right is not None else None,
-        frames, milliseconds("longest_frame_ms", False), focus_lost, milliseconds("response_ms", not resumed),
-    )  # fmt: skip
+        chosen_side, verdict, marks, rating, **exposures, frames=frames, focus_lost=focus_lost,
+        longest_frame_ms=milliseconds("longest_frame_ms", False),
+        response_ms=milliseconds("response_ms", not resumed), **sizes,
+        stacked=None if trial.right is None else answer.get("stacked"),
+    )
 
 
 def _one_of(value: object, allowed: tuple[str, ...]) -> str:
@@ -110,8 +134,8 @@ def _check_marks(marks: object) -> list[dict[str, Any]]:
     return checked
 
 
-def planned_columns(trial: Trial, study: Study) -> dict[str, Any]:
-    """Return the columns of a vote that were planned before it."""
+def planned_columns(trial: Trial, study: Study, exposure_ms: int) -> dict[str, Any]:
+    """Return the columns of a vote that were planned before it, `exposure_ms` among them."""
     right = trial.right
     made_by = [sha for s in trial.stimuli if (sha := study.commit_sha(s.epoch)) is not None]
     return {
@@ -119,7 +143,7 @@ def planned_columns(trial: Trial, study: Study) -> dict[str, Any]:
         "left_stimulus": trial.left.sha256, "right_stimulus": right and right.sha256,
         "epoch_left": trial.left.epoch, "epoch_right": right and right.epoch,
         "commit_sha": " ".join(made_by) or None, "direction": study.direction, "real_side": trial.real_side,
-        "exposure_planned_ms": study.protocol.exposure_ms,
+        "exposure_planned_ms": exposure_ms,
     }  # fmt: skip
 
 
@@ -134,8 +158,12 @@ def is_correct(trial: Trial, protocol: Protocol, chosen_side: str | None, verdic
     return (chosen_side == trial.real_side) == (protocol.question == "real")
 
 
-def is_watchful(trial: Trial, protocol: Protocol, chosen_side: str | None, verdict: str | None) -> bool:
+def is_watchful(
+    trial: Trial, protocol: Protocol, chosen_side: str | None, verdict: str | None, rating: int | None = None
+) -> bool:
     """Return whether the answer to a vigilance trial is the one of somebody who looks."""
+    if rating is not None:
+        return rating <= WATCHFUL
     if trial.right is None:
         return verdict == "fake"
     if protocol.task == "realness" and protocol.question == "fake":

@@ -61,6 +61,8 @@ def card(study: Study, say: words.Speaker, *, owner: bool = False, own: bool = F
 
 def _question(study: Study, say: words.Speaker) -> str:
     match study.protocol:
+        case p if p.task == "rate":
+            return say("How good is this picture?")
         case p if p.task == "pick":
             return say("Which of two translations looks more real?")
         case p if p.task == "tag":
@@ -80,6 +82,9 @@ def _how(study: Study, say: words.Speaker) -> str:
     else:
         trials = [say("{n} trial", "{n} trials", test)]
     limit = say("{ms} ms per picture", ms=protocol.exposure_ms) if protocol.exposure_ms else say("without time limit")
+    if protocol.staircase_right:
+        least, most = protocol.least_exposure_ms, protocol.most_exposure_ms
+        limit = say("{least} to {most} ms per picture", least=least, most=most)
     return ", ".join([*trials, limit, say("protocol {name}", name=protocol.label)])
 
 
@@ -176,7 +181,24 @@ def results(report: Mapping[str, Any], say: words.Speaker) -> str:
     head = "".join(f'<th scope="col">{html.escape(each)}</th>' for each in heads)
     scale = say.html("The line marks 50%, the rate of guessing: nobody could tell real from fake.")
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table><p class=\"how\">{scale}</p>"
+    if report["mos"]:
+        rows, table = [report["mos"]], _opinions(report, first, say)
     return f"{title}{notice}<p>{counts}</p>{table if rows else ''}"
+
+
+def _opinions(report: Mapping[str, Any], first: str, say: words.Speaker) -> str:
+    """Return the HTML of the mean opinion scores; `first` heads the epochs' or methods' column."""
+    labels = {each["epoch"]: each.get("label") or str(each["epoch"]) for each in report["epochs"]}
+    heads = (first, say("Mean rating, 1 to 5"), say("95% interval"), say("Participants"), say("Ratings"))
+    rows = "".join(
+        f'<tr><th scope="row">{html.escape(labels.get(each["epoch"]) or say("Real pictures"))}</th>'
+        f'<td><strong>{each["mean"]:.2f}</strong></td>'
+        f'<td>{each["interval"][0]:.2f} – {each["interval"][1]:.2f}</td>'
+        f'<td>{each["participants"]}</td><td>{each["trials"]}</td></tr>'
+        for each in report["mos"]["conditions"] if each["mean"] is not None
+    )  # fmt: skip
+    head = "".join(f'<th scope="col">{html.escape(each)}</th>' for each in heads)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>" if rows else ""
 
 
 def _early(report: Mapping[str, Any], say: words.Speaker) -> str:

@@ -89,6 +89,11 @@ def _judged(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
             "{name} is a study of the task {task}, which gives no fooling rate for a card", name=name, task=task,
             remedy=message("publish a study of real or fake"),
         )
+    if report.get("thresholds"):
+        raise HubError(
+            "{name} adapted the exposure to each participant, which gives a threshold and no fooling rate for a card",
+            name=name, remedy=message("publish a study without a staircase"),
+        )
     plan = report.get("plan")
     state = plan["state"] if plan else "reached"
     judged = [

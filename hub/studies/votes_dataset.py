@@ -46,17 +46,23 @@ COLUMNS = {
     # vote
     "trial_index": _WHOLE, "phase": _TEXT, "kind": _TEXT, "left_stimulus": _TEXT, "right_stimulus": _TEXT,
     "epoch_left": _WHOLE, "epoch_right": _WHOLE, "commit_sha": _TEXT, "direction": _TEXT, "real_side": _TEXT,
-    "chosen_side": _TEXT, "verdict": _TEXT, "marks": _TEXT, "exposure_planned_ms": _WHOLE,
-    "exposure_left_ms": _NUMBER, "exposure_right_ms": _NUMBER, "frames": _WHOLE, "longest_frame_ms": _NUMBER,
-    "focus_lost": _YES, "resumed": _YES, "response_ms": _NUMBER, "server_ms": _NUMBER, "server_time": _WHEN,
+    "chosen_side": _TEXT, "verdict": _TEXT, "marks": _TEXT, "rating": _WHOLE, "exposure_planned_ms": _WHOLE,
+    "exposure_left_ms": _NUMBER, "exposure_right_ms": _NUMBER, "exposure_left_clock_ms": _NUMBER,
+    "exposure_right_clock_ms": _NUMBER, "frames": _WHOLE, "longest_frame_ms": _NUMBER,
+    "focus_lost": _YES, "resumed": _YES, "response_ms": _NUMBER, "server_ms": _NUMBER, "picture_css_px": _NUMBER,
+    "picture_device_px": _NUMBER, "window_width": _NUMBER, "window_height": _NUMBER, "stacked": _YES,
+    "server_time": _WHEN,
+    # agreement, reply
+    "text_sha256": _TEXT, "version": _TEXT, "agreed_at": _WHEN, "question": _TEXT, "value": _TEXT,
+    "answered_at": _WHEN,
     # completion
     "code": _TEXT, "completed_at": _WHEN, "disqualified": _YES,
     # decision
     "id": _TEXT, "action": _TEXT, "reason": _TEXT, "made_at": _WHEN,
 }  # fmt: skip
 """The type of every column, for `datasets`; a row's `record` determines which of them it has."""
-ABOUT = """The database of a study, row by row. `record` is the kind of a row: a session, a vote, a completion (the \
-session came to
+ABOUT = """The database of a study, row by row. `record` is the kind of a row: a session, an \
+agreement to the consent, a reply to a question, a vote, a completion (the session came to
 its end), or a decision of the owner about a participant; columns of other kinds are null. `key` identifies a row: two \
 with one key are the same."""
 

@@ -15,9 +15,11 @@ from cyclegan.__main__ import main
 from cyclegan.commands import study as commands
 from cyclegan.commands import study_build
 from cyclegan.study import server, simulate
+from cyclegan.study.consent import Consent
 from cyclegan.study.format import read_study
 from cyclegan.study.invitations import participant_of
 from cyclegan.study.protocol import Protocol, protocol
+from cyclegan.study.questions import Question
 from cyclegan.study.session import StudySessions
 from cyclegan.study.store import Store, database_url
 
@@ -92,14 +94,20 @@ def building(make_checkpoint, tmp_path):
 
 
 def test_build_makes_a_study_that_is_checked_and_says_so(run, labels, building, tmp_path):
+    (tmp_path / "consent.txt").write_text("I agree.")
+    (tmp_path / "questions.yaml").write_text("- {id: age, when: before, kind: number, text: Age in years}")
     status, out, err = run(*building, "--epochs", "1,2", "--protocol", "pix2pix2017", "--title", "Which is real?",
-                           "--mask", "--seed", 4, "--limit", 10, "--contact", "me@example.org")  # fmt: skip
+                           "--mask", "--seed", 4, "--limit", 10, "--contact", "me@example.org", "--consent",
+                           tmp_path / "consent.txt", "--consent_version", "1.2", "--ethics", "EK 7", "--questions",
+                           tmp_path / "questions.yaml", "--code_declined", "NO")  # fmt: skip
     assert status == 0 and labels == ["Rendering"], err
     study = read_study(tmp_path / "studies" / "mine")
     assert study.epochs == (1, 2) and study.size == (32, 32) and study.seed == 4
     assert study.protocol == protocol("pix2pix2017", practice_trials=2, test_trials=6, mask=True)
     assert (study.title, study.domains, study.direction) == ("Which is real?", ("day", "night"), "ab")
     assert study.dataset == "streets:count=2,test_count=12,size=40" and study.contact == "me@example.org"
+    assert study.consent == Consent("I agree.", "txt", "1.2", "EK 7") and study.code_declined == "NO"
+    assert study.questions == (Question("age", "before", "number", "Age in years"),)
     assert [c.source for c in study.checkpoints] == ["myrun"] * 2
     assert all(re.fullmatch("[0-9a-f]{40}", c.commit_sha) for c in study.checkpoints)
     assert len(study.stimuli) == 10 * 3
@@ -164,6 +172,8 @@ def test_build_says_what_it_lacks(refused, building, tmp_path):
     assert "no test pictures" in refused(*building, "--dataset", "streets:count=2,test_count=0,size=40")
     assert "picking compares epochs" in refused(*building, "--protocol", "pick", "--practice_trials", 0)
     assert "choose sides" in refused(*building, "--size", 8)
+    assert "are about the text of --consent: name its file" in refused(*building, "--ethics", "EK 7")
+    assert "can't be read" in refused(*building, "--questions", tmp_path / "nothing.yaml")
     assert not (tmp_path / "studies" / "mine").exists()
 
 

@@ -128,7 +128,7 @@ def test_its_requirements_are_what_its_modules_import(make_run):
     assert not named & {"gradio", "accelerate", "datasets", "torchvision", "tqdm"}
     imported = {name.split(".")[0] for names in space._modules().values() for name in names}
     others = imported - set(sys.stdlib_module_names) - {"cyclegan", "hub", "gradio", "spaces"}
-    install = {"PIL": "pillow", "skimage": "scikit-image", "yaml": "pyyaml"}
+    install = {"PIL": "pillow", "markdown_it": "markdown-it-py", "skimage": "scikit-image", "yaml": "pyyaml"}
     needed = {install.get(name, name.replace("_", "-")) for name in others}
     assert named - needed <= {"httpx", "itsdangerous"}
     assert needed - named <= installed_with([*named, "gradio"]), "not in requirements.txt"

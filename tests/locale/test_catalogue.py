@@ -35,6 +35,7 @@ NAMES = {
     "dB", "FCN", "GcGAN", "Inception", "IoU", "NDB", "PSNR", "RMSE",  # Scores.
     "color", "false", "label_domain", "name", "null", "sky", "void",  # In classes.json.
     "always_valid", "closed", "open", "planned_participants", "results",
+    "exposure_ms", "least_exposure_ms", "most_exposure_ms", "step_down_ms", "step_up_ms",
 }  # fmt: skip
 """Names that stay as they are in Korean, like flags."""
 KOREAN = catalogue("ko")

@@ -32,8 +32,12 @@ def picture(rng):
 
 
 def write_small_study(folder, *, preset="cyclegan2017", epochs=(1, 2), scenes=24, broken=4, seed=1, paired=True,
-                      contact="", completion_code="", completion_url="", secret="", **overrides):  # fmt: skip
-    """Write a study of random pictures: 2 practice and 6 test trials over epochs 1 and 2, unless told otherwise."""
+                      contact="", completion_code="", completion_url="", secret="", asks=None,
+                      **overrides):  # fmt: skip
+    """Write a study of random pictures: 2 practice and 6 test trials over epochs 1 and 2, unless told otherwise.
+
+    `asks`: further fields of the study, such as its consent and questions.
+    """
     chosen = {"practice_trials": 0 if preset in ("pick", "tag") else 2, "test_trials": 6, **overrides}
     rng = np.random.default_rng(seed)
     contents, stimuli = {}, []
@@ -56,7 +60,7 @@ def write_small_study(folder, *, preset="cyclegan2017", epochs=(1, 2), scenes=24
         checkpoints=tuple(PlannedCheckpoint(e, f"{e:040x}", "run") for e in sorted(epochs)),
         seed=seed, size=(SIZE, SIZE), stimuli=tuple(stimuli), bytes_per_stimulus=BYTES, contact=contact,
         completion_code=completion_code, completion_url=completion_url, secret=secret,
-        secret_sha256=secret and commitment(secret),
+        secret_sha256=secret and commitment(secret), **(asks or {}),
     )  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)  # A hundred files to flush, for no test's sake.
@@ -183,6 +187,8 @@ class Participant:
         protocol = self.play.study.protocol
         if protocol.task == "tag":
             given = {"marks": [{"tag": "blur", "box": [0.1, 0.2, 0.3, 0.4]}]}
+        elif protocol.task == "rate":
+            given = {"rating": 4}
         elif protocol.presentation == "single":
             given = {"verdict": "real"}
         else:

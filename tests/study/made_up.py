@@ -70,6 +70,7 @@ def made_votes(study, participants, rates=None, *, seed=0, person_sd=0.5, stimul
                 "epoch_right": trial.right.epoch if trial.right else None,
                 "commit_sha": study.commit_sha(trial.epoch), "direction": study.direction,
                 "real_side": trial.real_side, "chosen_side": None, "verdict": None, "marks": None,
+                "rating": None,
                 "exposure_planned_ms": study.protocol.exposure_ms, "exposure_left_ms": rng.normal(1000, 5),
                 "exposure_right_ms": rng.normal(1000, 5) if trial.right else None, "frames": 60,
                 "longest_frame_ms": 17.0, "focus_lost": False, "resumed": False,
@@ -96,6 +97,10 @@ def _answer(study, trial, rates, person, stimulus, rng):
             box = [float(v) for v in (*rng.uniform(0, 0.6, 2), *rng.uniform(0.1, 0.4, 2))]
             marks = [{"tag": TAGS[rng.integers(len(TAGS))], "box": box if rng.random() < 0.7 else None}]
         return {"marks": marks}
+    if task == "rate":  # A real picture is as good as a fake that always fools.
+        good = 0.9 if trial.left.kind == "real" else rates.get(trial.left.epoch, 0.0)
+        good = expit(logit(max(good, 0.02)) + person + stimulus[trial.left.sha256] / 2)
+        return {"rating": int(1 + rng.binomial(4, good))}
     if trial.right is None:
         fooled = rng.random() < taken_for_real(trial.left)
         if trial.left.kind == "real":

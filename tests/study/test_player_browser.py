@@ -12,6 +12,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from cyclegan.study import server
+from cyclegan.study.staircase import next_exposure
 from tests.ui.pages.test_translate_browser import Visit, chromium  # noqa: F401  # a fixture
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("app")]
@@ -216,6 +217,7 @@ def test_a_session_by_mouse(play):
     assert len(here.page.evaluate("[...window.places]")) == 1  # Nothing has moved.
     votes = game.votes
     assert list(votes.chosen_side) == ["left"] * 2 + ["right"] * 3 and votes.completed.all()
+    assert not votes.stacked.any() and set(votes.picture_css_px) == set(votes.picture_device_px) == {320}
     correct = (votes.chosen_side == votes.real_side)[2:].sum()
     times = "once" if correct == 1 else f"{correct} times"
     assert f"You were right {times} out of 3." in here.page.locator("#text").inner_text()
@@ -238,7 +240,8 @@ def test_a_session_by_mouse(play):
 
 def test_a_session_by_thumb_in_korean(play):
     game = play(test_trials=3)
-    here = game.open("", width=390, height=844, scheme="dark", locale="ko-KR", has_touch=True, is_mobile=True)
+    here = game.open("", width=390, height=844, scheme="dark", locale="ko-KR", has_touch=True, is_mobile=True,
+                     device_scale_factor=3)  # fmt: skip
     here.title("연구에 참여하시겠습니까?")
     assert here.page.evaluate("document.documentElement.lang") == "ko"
     here.page.get_by_role("button", name="만 18세 이상이며 참여합니다").tap()
@@ -248,12 +251,12 @@ def test_a_session_by_thumb_in_korean(play):
         here.question()
         if number == 0:
             first, second = (here.page.locator(".place").nth(n).bounding_box() for n in (0, 1))
-            assert first["y"] == second["y"] and first["x"] + first["width"] < second["x"]
-            assert first["width"] > 170 and first["width"] == second["width"]
+            assert first["x"] == second["x"] and first["y"] + first["height"] < second["y"]
+            assert first["width"] > 270 and first["width"] == second["width"], "as large as fits"
             for button in here.page.locator("#buttons button").all():
                 box = button.bounding_box()
                 assert box["height"] >= 48 and box["y"] > 700 and box["y"] + box["height"] <= 844
-        here.page.get_by_role("button", name="왼쪽" if number % 2 else "오른쪽").tap()
+        here.page.get_by_role("button", name="위쪽" if number % 2 else "아래쪽").tap()
         if number == 1:
             here.title("연습이 끝났습니다")
             here.page.get_by_role("button", name="계속하기").tap()
@@ -261,7 +264,11 @@ def test_a_session_by_thumb_in_korean(play):
     here.title("감사합니다!")
     assert "완료 코드" in here.page.locator("#text").inner_text()
     assert len(here.page.evaluate("[...window.places]")) == 1
-    assert len(game.votes) == 5
+    votes = game.votes
+    assert list(votes.chosen_side) == ["right", "left"] * 2 + ["right"] and votes.stacked.all()
+    assert votes[["window_width", "window_height"]].drop_duplicates().values.tolist() == [[390, 844]]
+    assert votes.picture_css_px.tolist() == pytest.approx([first["width"]] * 5, abs=0.1)
+    assert votes.picture_device_px.tolist() == pytest.approx([3 * first["width"]] * 5, abs=0.2)
     assert game.store.sessions(game.study).iloc[0].language == "ko"
     assert game.votes.participant[0].startswith("anonymous-")
     here.page.get_by_role("button", name="English").tap()
@@ -436,9 +443,69 @@ def test_exposure_is_within_a_frame_of_plan(play):
     smooth = votes[votes.longest_frame_ms < 1.5 * period]
     assert len(smooth) >= 40
     assert abs(smooth.exposure_left_ms - 100).max() <= period
+    assert abs(smooth.exposure_left_ms - smooth.exposure_left_clock_ms).max() <= period
     assert abs(smooth.frames * period - smooth.exposure_left_ms).max() <= period
     assert not votes.focus_lost.any() and not votes.resumed.any()
     assert (votes.response_ms >= 0).all() and (votes.server_ms >= votes.exposure_left_ms + votes.response_ms).all()
+
+
+BUSY = """() => {
+  const {drawImage} = CanvasRenderingContext2D.prototype;
+  CanvasRenderingContext2D.prototype.drawImage = function (image, ...rest) {
+    if (this.canvas.closest?.('.place')) for (const end = performance.now() + 100; performance.now() < end;);
+    return drawImage.call(this, image, ...rest);
+  };
+}"""
+
+
+def test_a_page_too_busy_to_draw_is_seen_by_the_clock(play):
+    game = play(practice_trials=0, test_trials=2, exposure_ms=500)
+    here = game.open()
+    here.start()
+    here.answer()
+    here.page.evaluate(BUSY)  # Each picture is drawn 100 ms late, and the frames' times don't show it.
+    here.answer()
+    here.title("Thank you!")
+    on_time, late = game.votes.exposure_right_clock_ms
+    assert abs(on_time - 500) < 50 and late < 440
+
+
+def test_a_window_that_is_too_small_is_asked_to_grow_before_anything_is_shown(play):
+    game = play(practice_trials=0, test_trials=2, least_px=200)
+    here = game.open(width=390, height=440)
+    here.title("The pictures need more room")
+    assert "open the link on a larger screen" in here.page.locator("#text").inner_text()
+    go = here.page.get_by_role("button", name="Continue")
+    assert go.is_disabled()
+    here.page.set_viewport_size({"width": 390, "height": 844})
+    here.page.get_by_text("That is large enough.").wait_for()
+    assert go.is_enabled()
+    here.press("Continue")
+    here.start()
+    here.question()
+    here.page.set_viewport_size({"width": 320, "height": 400})
+    here.answer()  # This trial has been shown already; the next one isn't.
+    here.title("The pictures need more room")
+    here.page.wait_for_timeout(200)
+    assert len(game.votes) == 1 and len(here.page.evaluate("window.drawn.filter(d => d[1] == 'picture')")) == 2
+    here.page.set_viewport_size({"width": 844, "height": 440})  # The phone is turned.
+    here.page.get_by_text("That is large enough.").wait_for()
+    here.press("Continue")
+    here.answer("ArrowRight")
+    here.title("Thank you!")
+    votes = game.votes
+    assert list(votes.chosen_side) == ["left", "right"] and list(votes.stacked) == [True, False]
+    assert (votes.picture_css_px >= 200).all()
+
+
+def test_all_screens_can_show_pictures_at_one_scale(play):
+    game = play(practice_trials=0, test_trials=1, device_scale=6, least_px=0)
+    for name, factor, width in (("ada", 1, 1280), ("bob", 3, 390)):
+        here = game.open(f"?participant={name}", width=width, height=844, device_scale_factor=factor)
+        here.start()
+        here.answer("ArrowLeft")
+        here.title("Thank you!")
+    assert game.votes.picture_device_px.tolist() == pytest.approx([96, 96], abs=0.2)
 
 
 def test_pictures_in_sequence_are_masked(play):
@@ -712,6 +779,34 @@ def test_one_picture_at_a_time(play):
     assert game.votes.exposure_left_ms.isna().all()
 
 
+def test_a_staircase_shows_each_picture_for_its_own_time(play):
+    game = play(
+        preset="hype_time", qualification=0.0, practice_trials=0, test_trials=6, exposure_ms=200, staircase_right=1,
+        step_down_ms=100, step_up_ms=150, least_exposure_ms=100, most_exposure_ms=500,
+    )  # fmt: skip
+    here = game.open(width=390, height=844)
+    here.press("I am 18 or older and take part")
+    here.page.get_by_text("A picture appears for a short time that varies, then disappears.").wait_for()
+    here.press("Begin")
+    here.answer_all(3)
+    game.wait_for_votes(3)
+    here.page.reload()
+    here.press("Continue")
+    for number in range(4, 7):
+        here.question()
+        here.page.wait_for_timeout(330)  # An answer to a picture that was seen before the reload can't come at once.
+        here.answer()
+        game.wait_for_votes(number)
+    here.title("Thank you!")
+    votes = game.votes
+    kinds = [game.study.by_hash[sha].kind for sha in votes.left_stimulus]
+    right = [kind == verdict for kind, verdict in zip(kinds, votes.verdict, strict=True)]
+    assert list(votes.exposure_planned_ms) == [next_exposure(game.study.protocol, right[:n]) for n in range(6)]
+    assert len(set(votes.exposure_planned_ms)) > 2
+    measured = votes[~votes.resumed]
+    assert len(measured) >= 5 and abs(measured.exposure_left_ms - measured.exposure_planned_ms).max() < 51
+
+
 def test_picking_with_ties(play):
     game = play(preset="pick", exposure_ms=0, test_trials=4)
     here = game.open()
@@ -726,6 +821,40 @@ def test_picking_with_ties(play):
     here.title("Thank you!")
     assert "right" not in here.page.locator("#text").inner_text()  # A preference has no score.
     assert list(game.votes.chosen_side) == ["tie", "tie", "right", "tie"]
+
+
+@pytest.mark.parametrize("width, locale", [(1280, "en-US"), (390, "ko-KR")])
+def test_rating_by_keys_and_by_thumb(play, width, locale):
+    game = play(preset="mos", exposure_ms=0, practice_trials=1, test_trials=3)
+    here = game.open(width=width, height=844, locale=locale)
+    buttons = here.page.locator("#buttons button")
+    for _ in range(2):
+        buttons.last.click()
+        assert "real" not in here.page.locator("#text").inner_text()  # Who rates isn't told.
+    for number in range(4):
+        here.question()
+        here.page.wait_for_timeout(170)
+        if number == 0:
+            assert here.page.evaluate("document.activeElement.textContent") in ("How good is this picture?",
+                                                                               "이 사진의 품질은 어떤가요?")
+            boxes = [button.bounding_box() for button in buttons.all()]
+            assert len(boxes) == 5 and all(box["height"] >= 44 and box["width"] >= 44 for box in boxes)
+            assert all(a["x"] + a["width"] <= b["x"] for a, b in zip(boxes, boxes[1:], strict=False))
+            assert buttons.evaluate_all("all => all.every(b => b.scrollWidth <= b.clientWidth)")
+            assert here.overflow() <= 0
+        if number == 2:
+            buttons.nth(1).click()
+        else:
+            here.page.keyboard.press("9" if number == 1 else "5")
+            if number == 1:  # Neither 9 nor a is on the scale.
+                here.page.keyboard.press("a")
+                assert here.page.locator("body.open").count()
+                here.page.keyboard.press("1")
+        if number == 0:
+            here.title("Practice is over" if width > 390 else "연습이 끝났습니다")
+            here.page.keyboard.press("Enter")
+    here.title("Thank you!" if width > 390 else "감사합니다!")
+    assert game.votes.rating.tolist() == [5, 1, 2, 5] and len(here.page.evaluate("[...window.places]")) == 1
 
 
 @pytest.mark.parametrize("width, height", [(1280, 900), (390, 844)])

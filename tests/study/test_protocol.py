@@ -20,6 +20,13 @@ def test_the_presets_are_those_of_the_papers():
     assert colorization.pairing == "same" and colorization.counts["vigilance"] == 4
     hype = protocol("hype_infinity")
     assert (hype.presentation, hype.exposure_ms, hype.test_trials, hype.qualification) == ("single", 0, 100, 0.65)
+    timed = protocol("hype_time")
+    assert (timed.exposure_ms, timed.least_exposure_ms, timed.most_exposure_ms) == (500, 100, 1000)
+    assert (timed.staircase_right, timed.step_down_ms, timed.step_up_ms, timed.test_trials) == (3, 30, 10, 150)
+    assert timed.mask and not timed.gives_rate and hype.gives_rate
+    mos = protocol("mos")
+    assert (mos.task, mos.presentation, mos.exposure_ms, mos.epochs_per_session) == ("rate", "single", 0, "mixed")
+    assert (mos.results, mos.planned_participants) == ("closed", 24), "P.910 asks for 24 people"
     assert all(p.name == name for name, p in PROTOCOLS.items())
 
 
@@ -35,6 +42,8 @@ def test_a_presets_name_alone_stands_for_its_own_rules():
     assert all(p.label == name for name, p in PROTOCOLS.items())
     changed = protocol("cyclegan2017", practice_trials=2, test_trials=6)
     assert changed.label == "cyclegan2017, changed" and changed.name == "cyclegan2017", "old studies read alike"
+    assert protocol("hype_time", step_up_ms=20).label == "hype_time, changed"
+    assert protocol("cyclegan2017", device_scale=2).label == "cyclegan2017, changed"
     assert protocol("pick", mask=True).label == "pick, changed"
     assert protocol("pick", login="huggingface", session_hours=48).label == "pick", "the paper's questions all the same"
     shorter = dataclasses.replace(changed, name="cyclegan2017, shortened")
@@ -60,6 +69,16 @@ def test_a_presets_name_alone_stands_for_its_own_rules():
         ("pick", {"presentation": "single"}, "picking takes two pictures"),
         ("pick", {"real_real_share": 0.1}, "leave it out of picking"),
         ("pick", {"qualification": 0.5, "practice_trials": 2}, "a preference has no right answer"),
+        ("hype_time", {"epochs_per_session": "mixed"}, "with one epoch per session"),
+        ("pick", {"staircase_right": 3}, "a staircase is for judging real or fake"),
+        ("hype_time", {"repeat_share": 0.1}, "no vigilance trials, controls or repeats"),
+        ("cyclegan2017", {"staircase_right": 3, "results": "open"}, "a staircase needs steps"),
+        ("hype_time", {"exposure_ms": 50}, "50 isn't within 100 to 1000"),
+        ("hype_time", {"exposure_ms": 0}, "0 isn't within 100 to 1000"),
+        ("hype_time", {"results": "always_valid"}, "without a staircase: choose closed or open"),
+        ("mos", {"presentation": "together"}, "rating shows one picture at a time"),
+        ("mos", {"qualification": 0.5}, "qualification is for judging real or fake"),
+        ("mos", {"results": "always_valid"}, "for judging real or fake only"),
         ("tag", {"presentation": "together"}, "tagging shows one fake at a time"),
         ("tag", {"repeat_share": 0.1}, "tagging shows one fake at a time"),
     ],
@@ -90,3 +109,11 @@ def test_when_results_are_seen_is_part_of_the_protocol():
     with pytest.raises(StudyError, match="always_valid for judging real or fake only"):
         protocol("pick", results="always_valid")
     assert protocol("pick", results="closed").planned_participants == 25
+
+
+def test_the_size_on_the_screen_is_part_of_the_protocol_of_new_studies():
+    new = protocol("cyclegan2017")
+    assert (new.least_px, new.device_scale) == (160, 0) and new.to_json()["least_px"] == 160
+    old = {key: v for key, v in new.to_json().items() if key != "least_px"}
+    read = Protocol.from_json(old)
+    assert read.least_px == 0 and read.to_json() == old and "device_scale" not in old

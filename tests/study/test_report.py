@@ -299,6 +299,30 @@ def test_exposure_outside_the_tolerance_is_marked_and_told_in_a_second_line():
     assert to_table(votes, study)["exposure_marked"].sum() >= 12
 
 
+def test_how_large_pictures_were_and_whether_the_page_was_busy():
+    study = made_study(device_scale=2)
+    votes = made_votes(study, 4)
+    report = reported(study, votes)
+    assert report["size"] is None and report["exposure"]["lagging"] is None and "CSS pixels" not in told(report)
+    test = votes.index[votes["phase"] == "test"]
+    votes = votes.assign(picture_css_px=300.0, picture_device_px=64.0, stacked=False)
+    for side in ("left", "right"):
+        votes[f"exposure_{side}_clock_ms"] = votes[f"exposure_{side}_ms"] + 3
+    votes.loc[test[:5], ["picture_css_px", "picture_device_px", "stacked"]] = [120.0, 360.0, True]
+    votes.loc[test[:7], "exposure_right_clock_ms"] -= 60  # Drawn late: the frames' times don't show it.
+    report = reported(study, votes)
+    size = report["size"]
+    assert (size["trials"], size["too_small"], size["off_scale"], size["stacked"]) == (160, 5, 5, 5)
+    assert (size["css_px"]["median"], size["device_px"]["median"]) == (300, 64)
+    assert report["exposure"]["lagging"] == report["exposure"]["marked"] == 7
+    for said in ("In 7 trials, the clock", "pictures were 300 (5th to 95th percentile 300 to 300) CSS pixels wide",
+                 "in 5 trials, the left picture stood above", "Smaller than the protocol's 160 CSS pixels: 5 trials",
+                 "it wasn't in 5 trials"):
+        assert said in told(report), said
+    table = to_table(votes, study)
+    assert table["picture_device_px"].eq(360).sum() == 5 and table["exposure_marked"].sum() == 7
+
+
 def test_response_times():
     study = made_study(epochs=(20, 60))
     votes = made_votes(study, 2, {20: 0.2, 60: 0.4})
@@ -413,6 +437,37 @@ def test_tags():
     assert "Of fakes of epoch 20" in told(report) and report["side_bias"] is None
     assert re.search(r"8 participants judged \d+ pictures; .+% of the fakes of epoch 20 were marked", told(report))
     assert report["stimuli"]["what"] == "marked"
+
+
+def test_mean_opinion_scores():
+    study = made_study(preset="mos", epochs=(20, 60), broken=8, vigilance_share=0.1)
+    votes = made_votes(study, 24, {20: 0.3, 60: 0.6})
+    report = reported(study, votes)
+    rated = votes[(votes["phase"] == "test") & (votes["kind"] == "comparison")]
+    real = ~rated["left_stimulus"].map(lambda sha: study.by_hash[sha].kind == "fake")
+    first, last, reals = report["mos"]["conditions"]
+    assert [first["epoch"], last["epoch"], reals["epoch"]] == [20, 60, None]
+    assert reals["mean"] == pytest.approx(rated["rating"][real].mean()) and reals["trials"] == real.sum()
+    assert sum(reals["counts"]) == real.sum() and first["mean"] < last["mean"] < reals["mean"]
+    for each in (first, last, reals):  # Other pictures vary, too.
+        (low, high), (wide, wider) = each["interval"], each["interval_crossed"]
+        assert 1 < wide < low < each["mean"] < high < wider < 5
+    ahead, *of_reals = report["mos"]["differences"]
+    assert [(d["a"], d["b"]) for d in report["mos"]["differences"]] == [(20, None), (60, None), (60, 20)]
+    assert ahead["difference"] < 0 and of_reals[1]["difference"] > 0 and of_reals[1]["p_holm"] < 0.01
+    assert report["vigilance"]["trials"] == 96 and report["agreement"]["level"] == "ordinal"
+    assert report["epochs"][0]["fooling_rate"] is None and report["side_bias"] is None
+    text = told(report)
+    for said in ("fakes of epoch 20 were rated ", "real pictures were rated ", "have a mean opinion score of ", "P.910",
+                 "rated good or excellent", "(ordinal)", "5 practice trials, then 40 test trials,"):
+        assert said in text, said
+    assert "with feedback" not in text and set(plots(report)) == {"opinions", "response-times"}
+    votes.loc[votes["session_id"] == votes["session_id"][0], "rating"] = 3
+    alike = {"reason": "nearly always the same answer", "count": 1}
+    assert reported(study, votes)["participants"]["left_out"] == [alike]
+    closed = make_report(dataclasses.replace(study, protocol=dataclasses.replace(study.protocol, results="closed")),
+                         votes, sessions_of(votes))  # fmt: skip
+    assert closed["plan"]["least"] == 23 and closed["mos"]["conditions"][0]["mean"] is None
 
 
 def test_the_pictures_that_fooled_most():

@@ -50,6 +50,11 @@ def test_every_preset_has_rules_that_leave_out_hardly_anybody_honest(rules):
     votes = honest(rules, 4000, np.random.default_rng(RNG_SEED))
     if rules.task == "tag":
         votes |= {"first": votes["first"] & False, "second": votes["first"] & False}
+    if rules.task == "rate":  # Fakes that are all bad, and a third of the pictures real.
+        rng = np.random.default_rng(RNG_SEED)
+        real = np.arange(rules.test_trials) % 3 == 0
+        ratings = np.where(real, rng.integers(3, 6, votes["first"].shape), 1 + (rng.random(votes["first"].shape) < 0.1))
+        votes = {**votes, "first": ~votes["first"] & False, "second": votes["first"] & False, "rating": ratings}
     for rule, broken in broken_rules(rules, **votes).items():
         assert broken.mean() < 0.01, (rule, broken.mean())
 
@@ -81,6 +86,11 @@ def test_what_breaks_each_rule():
     assert broken(**reloaded) == ["away"]
     short = dataclasses.replace(PAIRS, practice_trials=2, test_trials=6)
     assert broken(short, first=np.ones(6, bool), second=np.zeros(6, bool)) == [], "six alike are chance"
+    rating, none = protocol("mos"), np.zeros(40, bool)
+    same = {"first": none, "second": none, "server_ms": np.full(40, 2000.0)}
+    assert broken(rating, **same, rating=np.where(first < 38, 3, 4)) == ["one_sided"]
+    assert broken(rating, **same, rating=np.where(first < 37, 3, 4)) == []
+    assert broken(rating, **same, rating=np.where(first < 9, 3.0, np.nan)) == [], "nine alike may be the pictures"
     old = Protocol.from_json({"name": "old"})
     assert active(old) == () and broken(old, server_ms=np.full(40, 1.0), first=first < 40, second=first > 40) == []
 

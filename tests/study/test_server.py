@@ -26,6 +26,7 @@ from cyclegan.study.protocol import TAGS
 from cyclegan.study.refusals import REFUSED
 from cyclegan.study.requests import STATUS
 from cyclegan.study.store import Store, StoreBusy
+from tests.study.asked import CONSENT, KOREAN_SHA256, QUESTIONS
 
 SCREEN = {"width": 390, "height": 844, "dpr": 3, "refresh_hz": 60}
 ANSWER = {
@@ -96,6 +97,39 @@ def refusal(response):
     assert body.keys() == {"error", "message"} and body["message"].endswith("."), body
     assert "Traceback" not in response.text and response.headers["cache-control"] == "no-store"
     return response.status_code, body["error"]
+
+
+def test_consent_and_questions_over_http(small_study, client_of, store):
+    link = "https://panel.example/?cc={code}&who={participant}"
+    asks = {"consent": CONSENT, "questions": QUESTIONS, "code_declined": "NO"}
+    study = small_study(asks=asks, completion_url=link)
+    client = client_of(study)
+    about = client.get("tiny/about").json()
+    assert {language: each["sha256"] for language, each in about["consent"]["texts"].items()} == {
+        "": CONSENT.sha256, "ko": KOREAN_SHA256
+    }  # fmt: skip
+    assert [question["id"] for question in about["questions"]] == ["age", "edits", "hours", "screen", "how"]
+    assert about["code_declined"] is True  # The code itself is for those who decline.
+    declined = client.post("tiny/decline", json={"participant": "ada b"})
+    assert declined.json() == {"code": "NO", "url": "https://panel.example/?cc=NO&who=ada%20b"}
+    body = {"participant": "ada", "language": "en", "screen": SCREEN}
+    assert refusal(client.post("tiny/session", json=body)) == (403, "no_consent")
+    assert store.sessions(study).empty
+    ada = Browser(client, study, consent=CONSENT.sha256)
+    assert ada.state["phase"] == "before" and ada.state["trial"] is None
+    assert refusal(client.post("tiny/replies", json={"when": "before", "answers": {}})) == (401, "no_session")
+    assert refusal(ada.post("replies", {"when": "before", "answers": {"age": 7}})) == (400, "bad_answer")
+    assert refusal(ada.post("replies", {"when": "now", "answers": {}})) == (409, "out_of_order")
+    long = {"age": 20, "edits": 1, "hours": 1.5}
+    ada.state = ada.post("replies", {"when": "before", "answers": long}).json()
+    while ada.state["trial"]:
+        ada.vote()
+    assert (ada.state["phase"], ada.state["code"], ada.state["url"]) == ("after", None, None)
+    ended = ada.post("replies", {"when": "after", "answers": {"how": "가" * 1000}}).json()
+    assert ended["phase"] == "done" and ended["code"] in ended["url"]
+    preview = client_of(study, preview=True).post("tiny/decline", json={})
+    assert preview.json() == {"code": None, "url": None}
+
 
 
 def rows(store, table):

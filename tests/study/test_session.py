@@ -56,6 +56,12 @@ def incidents(play):
 # --- the way through ----------------------------------------------------------------------------------------
 
 
+ON_SCREEN = {
+    "exposure_left_clock_ms": 998.5, "exposure_right_clock_ms": 1001.25, "picture_css_px": 282.9,
+    "picture_device_px": 848.7, "window_width": 390, "window_height": 844, "stacked": True,
+}  # fmt: skip
+
+
 def test_a_whole_session(make_play, participant, clock):
     play = make_play(completion_url="https://example.org/done?cc={code}&p={participant}", show_score="yes")
     alice = participant(play, "Ålice & co")
@@ -66,7 +72,7 @@ def test_a_whole_session(make_play, participant, clock):
         clock.pass_(0.5)
         alice.look()
         clock.pass_(0.64)
-        ack = play.vote(alice.secret, alice.token, alice.answer(chosen_side=trial.real_side))
+        ack = play.vote(alice.secret, alice.token, alice.answer(chosen_side=trial.real_side, **ON_SCREEN))
         assert ack.recorded and not ack.duplicate
         assert ack.feedback == ({"correct": True, "real_side": trial.real_side} if len(seen) < 2 else None)
         alice.state = ack.next
@@ -92,6 +98,7 @@ def test_a_whole_session(make_play, participant, clock):
     assert votes["server_ms"].tolist() == pytest.approx([2250 + 640] * 8, abs=0.01)
     assert set(votes["exposure_planned_ms"]) == {1000} and set(votes["exposure_left_ms"]) == {1000.5}
     assert not votes["resumed"].any() and set(votes["response_ms"]) == {640}
+    assert all(votes[name].tolist() == [value] * 8 for name, value in ON_SCREEN.items())
 
 
 def test_nothing_tells_real_from_fake_before_feedback(make_play, participant):
@@ -529,7 +536,8 @@ BAD = [
     {"response_ms": 1e12}, {"response_ms": "640"}, {"response_ms": True}, {"response_ms": None},
     {"response_ms": 10**400}, {"exposure_left_ms": None}, {"exposure_right_ms": -0.5}, {"frames": 1.5},
     {"frames": -1}, {"frames": 10**12}, {"frames": True}, {"longest_frame_ms": math.nan}, {"focus_lost": None},
-    {"focus_lost": 1},
+    {"focus_lost": 1}, {"picture_css_px": -1}, {"picture_device_px": "wide"}, {"window_width": 1e9},
+    {"window_height": True}, {"stacked": 1}, {"stacked": "yes"}, {"exposure_left_clock_ms": math.inf},
 ]  # fmt: skip
 
 
@@ -543,6 +551,23 @@ def test_bad_answers_change_nothing(make_play, participant):
         assert refused(play.vote, alice.secret, alice.token, answer) == "bad_answer"
     assert set(incidents(play)) == {"bad_answer"} and len(play.store.votes(play.study)) == 0
     assert play.vote(alice.secret, alice.token, {**alice.answer(), "token": alice.token, "more": "x"}).recorded
+
+
+def test_ratings(make_play, participant):
+    play = make_play(preset="mos", epochs=(1, 2), test_trials=6)
+    alice = participant(play)
+    alice.look()
+    for rating in (None, 0, 6, 2.5, "4", True):
+        assert refused(play.vote, alice.secret, alice.token, alice.answer(rating=rating)) == "bad_answer", rating
+    first = alice.token
+    ack = play.vote(alice.secret, first, alice.answer(rating=2))
+    alice.state = ack.next
+    assert ack.feedback is None and play.vote(alice.secret, first, alice.answer(rating=2)).duplicate
+    assert refused(play.vote, alice.secret, first, alice.answer(rating=3)) == "out_of_order"
+    alice.finish(lambda state: {"rating": 5})
+    assert (alice.state.phase, alice.state.score) == ("done", None)
+    votes = play.store.votes(play.study)
+    assert votes["rating"].tolist() == [2] + [5] * 7 and votes["verdict"].isna().all()
 
 
 BAD_MARKS = [
@@ -564,7 +589,7 @@ def test_bad_marks_change_nothing(make_play, participant):
 
 
 def test_incidents_are_kept_up_to_a_number(make_play, participant, monkeypatch):
-    monkeypatch.setattr(rules, "MAX_INCIDENTS", 3)
+    monkeypatch.setattr(rules.admission, "MAX_INCIDENTS", 3)
     play = make_play()
     alice = participant(play)
     for _ in range(5):

@@ -15,7 +15,9 @@ from cyclegan.study.refusals import SessionError
 from cyclegan.study.report import make_report
 from cyclegan.study.session import StudySessions
 from cyclegan.study.simulate import _Crowd, _Participant, simulate
+from cyclegan.study.staircase import next_exposure
 from cyclegan.study.store import FILE_NAME, Store, answers, database_url
+from tests.study.asked import CONSENT, QUESTIONS
 
 
 @pytest.fixture
@@ -129,15 +131,17 @@ def over(monkeypatch):
 
 
 def test_lost_requests_and_a_stop_change_no_vote(small_study, over, tmp_path):
-    found = []
+    found, replies = [], []
     options = {"participants": 5, "seed": 5, "stimulus_sd": 1.0}
 
     def study(name):
         return small_study(folder=tmp_path / name, test_trials=10, repeat_share=0.2, real_real_share=0.1,
-                           vigilance_share=0.1)  # fmt: skip
+                           vigilance_share=0.1, asks={"consent": CONSENT, "questions": QUESTIONS})  # fmt: skip
 
     def collect(of, done):
-        votes = votes_and_sessions(of)[0].sort_values(["participant", "trial_index"])
+        votes, sessions = votes_and_sessions(of)
+        replies.append(sessions.set_index("participant")["answers"].to_dict())
+        votes = votes.sort_values(["participant", "trial_index"])
         found.append((votes[COLUMNS[:6]].reset_index(drop=True), done.votes, done.comparisons, done.fooled))
 
     quiet = study("quiet")
@@ -156,6 +160,7 @@ def test_lost_requests_and_a_stop_change_no_vote(small_study, over, tmp_path):
     collect(stopped, simulate(stopped, resume=True, **options))
     for votes, *counts in found[1:]:
         assert votes.equals(found[0][0]) and counts == list(found[0][1:])
+    assert replies[0] == replies[1] == replies[2] and all(len(each) == len(QUESTIONS) for each in replies[0].values())
 
 
 def test_bad_participants_are_those_that_the_rules_leave_out(small_study, in_process):
@@ -169,7 +174,7 @@ def test_bad_participants_are_those_that_the_rules_leave_out(small_study, in_pro
     report = make_report(study, votes, sessions)
     left_out = {each["reason"]: each["count"] for each in report["participants"]["left_out"]}
     assert left_out["impossible times"] == kinds.count("bots")
-    assert left_out["nearly always the same side"] == kinds.count("spammers")
+    assert left_out["nearly always the same answer"] == kinds.count("spammers")
     assert left_out["session not complete"] >= kinds.count("drop_outs") - 1  # One may leave after the last trial.
     assert report["epochs"][0]["fooling_rate"] == pytest.approx(done.fooling_rate, abs=0.05)
     with pytest.raises(StudyError, match="together at most 1"):
@@ -189,7 +194,7 @@ def test_vigilance_is_answered_rightly_and_controls_at_random(small_study, in_pr
     assert 0.55 < report["repeats"]["rate"] < 0.95
 
 
-@pytest.mark.parametrize("preset", ["hype_infinity", "pick", "tag"])
+@pytest.mark.parametrize("preset", ["hype_infinity", "pick", "tag", "mos", "hype_time"])
 def test_every_task_is_played_to_the_end(small_study, in_process, preset):
     study = small_study(preset=preset, epochs=(1, 2, 3), scenes=40, test_trials=20)
     done = simulate(study, participants=10, fooling=0.2)
@@ -197,9 +202,22 @@ def test_every_task_is_played_to_the_end(small_study, in_process, preset):
     if preset == "hype_infinity":
         counted = report["participants"]["counted"]
         assert done.fooling_rate == pytest.approx(0.2, abs=0.15) and counted >= 3
+    elif preset == "hype_time":
+        votes = votes_and_sessions(study)[0].query("phase == 'test'")
+        for _, rows in votes.groupby("session_id"):
+            kinds = [study.by_hash[sha].kind for sha in rows["left_stimulus"]]
+            right = [verdict == kind for verdict, kind in zip(rows["verdict"], kinds, strict=True)]
+            plan = [next_exposure(study.protocol, right[:n]) for n in range(len(right))]
+            assert rows["exposure_planned_ms"].tolist() == plan
+            assert abs(rows["exposure_left_ms"] - plan).max() < 200
+        assert report["thresholds"][0]["trials"] % 20 == 0
     elif preset == "pick":
         strengths = [epoch["strength"] for epoch in report["pick"]["strengths"]]
         assert strengths[2] > strengths[0] and report["pick"]["ties"] > 0
+    elif preset == "mos":
+        first, _, last, real = (each["mean"] for each in report["mos"]["conditions"])
+        assert first < last < real and done.fooling_rate is None
+        assert report["size"]["trials"] == report["mos"]["trials"] == 200 and report["size"]["too_small"] == 0
     else:
         votes = votes_and_sessions(study)[0]
         marks = votes.assign(count=votes["marks"].map(len)).groupby("epoch_left")["count"].mean()

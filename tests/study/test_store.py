@@ -20,6 +20,7 @@ from cyclegan.study import session as rules
 from cyclegan.study import store as db
 from cyclegan.study.refusals import SessionError
 from cyclegan.study.store import Store, StoreBusy, copies, database, database_url, exclusions
+from cyclegan.study.votes import SIZES
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -88,7 +89,9 @@ def test_an_older_database_is_migrated_and_a_newer_one_refused(make_store, monke
         return store.read(lambda c: c.scalars(sa.select(db.migrations.c.name).order_by("name")).all())
 
     old = make_store()
-    assert names(old) == ["2026-11-21-start", "2026-11-29-places"]
+    mine = ["2026-11-21-start", "2026-11-29-places", "2026-11-29-replies",
+            "2026-11-29-sizes-and-ratings"]
+    assert names(old) == mine
 
     def add_note(connection):
         connection.exec_driver_sql("ALTER TABLE sessions ADD COLUMN note TEXT")
@@ -96,11 +99,26 @@ def test_an_older_database_is_migrated_and_a_newer_one_refused(make_store, monke
     with monkeypatch.context() as newer:
         newer.setattr(database, "MIGRATIONS", [*database.MIGRATIONS, ("2027-01-01-note", add_note)])
         migrated = make_store()
-        assert names(migrated) == ["2026-11-21-start", "2026-11-29-places", "2027-01-01-note"]
+        assert names(migrated) == [*mine, "2027-01-01-note"]
         assert migrated.read(lambda c: c.exec_driver_sql("SELECT note FROM sessions").all()) == []
         assert names(make_store()) == names(migrated)  # And not again.
     with pytest.raises(StudyError, match=r"newer version of this program \(2027-01-01-note\): update"):
         names(make_store())
+
+
+def test_votes_of_a_database_without_sizes_and_ratings_are_still_there(make_play, participant, make_store):
+    play = make_play()
+    participant(play).finish()
+    later = ["rating", "exposure_left_clock_ms", "exposure_right_clock_ms", "stacked", *SIZES]
+
+    def age(connection):
+        for name in later:
+            connection.exec_driver_sql(f"ALTER TABLE votes DROP COLUMN {name}")
+        connection.execute(db.migrations.delete().where(db.migrations.c.name == "2026-11-29-sizes-and-ratings"))
+
+    play.store.write(age)
+    votes = make_store().votes(play.study)
+    assert len(votes) == 8 and votes[later].isna().all(axis=None) and set(votes["response_ms"]) == {640}
 
 
 def test_a_migration_that_fails_leaves_nothing_behind(make_store, monkeypatch):
@@ -425,13 +443,16 @@ def test_who_waits_too_long_is_told_and_leaves_nothing(together, monkeypatch):
 
 WHOLE = {
     "session_id": "str", "trial_index": "Int64", "phase": "str", "kind": "str", "left_stimulus": "str",
-    "right_stimulus": "str", "epoch_left": "Int64", "epoch_right": "Int64", "commit_sha": "str", "direction": "str",
-    "real_side": "str", "chosen_side": "str", "verdict": "str", "marks": "object", "exposure_planned_ms": "Int64",
-    "exposure_left_ms": "Float64", "exposure_right_ms": "Float64", "frames": "Int64", "longest_frame_ms": "Float64",
-    "focus_lost": "bool", "resumed": "bool", "response_ms": "Float64", "server_ms": "Float64",
-    "server_time": "datetime64[us, UTC]", "participant": "str", "origin": "str", "arm": "Int64", "slot": "Int64",
-    "language": "str", "started_at": "datetime64[us, UTC]", "completed": "bool", "disqualified": "bool",
-    "excluded": "bool", "exclusion_reason": "str",
+    "right_stimulus": "str", "epoch_left": "Int64", "epoch_right": "Int64", "commit_sha": "str",
+    "direction": "str", "real_side": "str", "chosen_side": "str", "verdict": "str", "marks": "object",
+    "rating": "Int64", "exposure_planned_ms": "Int64", "exposure_left_ms": "Float64",
+    "exposure_right_ms": "Float64", "exposure_left_clock_ms": "Float64", "exposure_right_clock_ms": "Float64",
+    "frames": "Int64", "longest_frame_ms": "Float64", "focus_lost": "bool", "resumed": "bool",
+    "response_ms": "Float64", "server_ms": "Float64", "picture_css_px": "Float64",
+    "picture_device_px": "Float64", "window_width": "Float64", "window_height": "Float64", "stacked": "boolean",
+    "server_time": "datetime64[us, UTC]", "participant": "str", "origin": "str", "arm": "Int64",
+    "slot": "Int64", "language": "str", "started_at": "datetime64[us, UTC]", "completed": "bool",
+    "disqualified": "bool", "excluded": "bool", "exclusion_reason": "str",
 }  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 // The answers to a question: their buttons, and the time that an answer takes.
 
+import { isStacked } from "./layout.js";
 import { makeButton, places, question, tagsPart } from "./parts.js";
 import { about, asked } from "./study.js";
 import { put, say } from "./words.js";
@@ -10,7 +11,10 @@ const QUESTIONS = {
   single: () => say("Real or fake?"),
   pick: () => say("Which looks more real?"),
   tag: () => say("Choose everything that is wrong"),
+  rate: () => say("How good is this picture?"),
 };
+/** From 1 to 5, as ITU-T P.910 names them. */
+const RATINGS = [() => say("Bad"), () => say("Poor"), () => say("Fair"), () => say("Good"), () => say("Excellent")];
 
 /** The buttons, the same for all trials. */
 export let answers = [];
@@ -60,10 +64,15 @@ function makeAnswer(value, words, className = "") {
 export function makeAnswers() {
   if (about.task === "tag") {
     answers = [makeAnswer("nothing", () => say("Nothing wrong")), makeAnswer("next", () => say("Next"), "main")];
+  } else if (about.task === "rate") {
+    answers = RATINGS.map((words, n) => makeAnswer(String(n + 1), () => `${n + 1}\n${words()}`, "rating"));
   } else if (about.presentation === "single") {
     answers = [makeAnswer("real", () => say("← Real")), makeAnswer("fake", () => say("Fake →"))];
   } else {
-    answers = [makeAnswer("left", () => say("← Left")), makeAnswer("right", () => say("Right →"))];
+    answers = [
+      makeAnswer("left", () => isStacked() ? say("↑ Upper") : say("← Left")),
+      makeAnswer("right", () => isStacked() ? say("Lower ↓") : say("Right →")),
+    ];
     places.forEach(place => place.addEventListener("click", event => {
       const button = answers.find(({ value }) => value === place.dataset.side);
       answer(button.value, event, button);

@@ -1,5 +1,6 @@
 // The timing of pictures. They are drawn and removed on frame boundaries, and the time on the screen is measured.
 
+import { sizes } from "./layout.js";
 import { canvases } from "./parts.js";
 import { about } from "./study.js";
 
@@ -43,13 +44,15 @@ document.addEventListener("visibilitychange", () => {
   exposing.lost = true;
   if (!about.exposure_ms) return;
   exposing.end ??= performance.now(); // A hidden page gets no frames, so the pictures are removed at once.
+  exposing.cleared ??= exposing.end;
   exposing.which.forEach(clear);
 });
 
 /** Show pictures from this frame on, until the frame that is nearest to the planned end. */
-async function expose(which, pictures, onset, measured) {
-  const exposure = exposing = { which, lost: false, end: null };
+async function expose(which, pictures, onset, measured, planned) {
+  const exposure = exposing = { which, lost: false, end: null, cleared: null };
   for (const index of which) draw(index, pictures[index]);
+  const drawn = performance.now(); // Later than the frame began, if the page was busy.
   if (!about.exposure_ms) return onset; // They remain until the answer.
   let now = onset;
   while (exposure.end === null) {
@@ -58,12 +61,16 @@ async function expose(which, pictures, onset, measured) {
     if (exposure.end !== null) break; // The page was hidden, and is visible again.
     measured.frames += 1;
     measured.longest_frame_ms = Math.max(measured.longest_frame_ms, now - last);
-    if (now - onset >= about.exposure_ms - period / 2) exposure.end = now;
+    if (now - onset >= planned - period / 2) exposure.end = now;
   }
   for (const index of which) {
     clear(index);
     if (about.mask) draw(index, mask);
     measured[index ? "exposure_right_ms" : "exposure_left_ms"] = exposure.end - onset;
+  }
+  exposure.cleared ??= performance.now();
+  for (const index of which) {
+    measured[index ? "exposure_right_clock_ms" : "exposure_left_clock_ms"] = exposure.cleared - drawn;
   }
   measured.focus_lost ||= exposure.lost;
   exposing = null;
@@ -78,16 +85,17 @@ export function endExposure() {
 }
 
 export const unmeasured = () => ({
-  exposure_left_ms: null, exposure_right_ms: null, frames: null, longest_frame_ms: null, focus_lost: false,
+  exposure_left_ms: null, exposure_right_ms: null, exposure_left_clock_ms: null, exposure_right_clock_ms: null,
+  frames: null, longest_frame_ms: null, focus_lost: false,
 });
 
 /** Show a blank, then the pictures; the measurements, and `onset`: the time from which the question may be answered. */
-export async function present(pictures) {
-  const measured = { ...unmeasured(), ...(about.exposure_ms ? { frames: 0, longest_frame_ms: 0 } : {}) };
+export async function present(pictures, planned = about.exposure_ms) {
+  const measured = { ...unmeasured(), ...(about.exposure_ms ? { frames: 0, longest_frame_ms: 0 } : {}), ...sizes() };
   const groups = about.presentation === "sequence" ? [[0], [1]] : [pictures.map((_, index) => index)];
   let onset;
   for (const which of groups) {
-    onset = await expose(which, pictures, await blank(about.blank_ms), measured);
+    onset = await expose(which, pictures, await blank(about.blank_ms), measured, planned);
   }
   return { measured, onset };
 }

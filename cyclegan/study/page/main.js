@@ -1,8 +1,11 @@
 // The page of a study: consent, instructions, practice, test, thanks. Nothing here knows which picture is real:
 // only the server does.
 
+import { showReread } from "./agreement.js";
+import { askQuestions } from "./asking.js";
 import { consent, instructions } from "./consent.js";
 import { blank } from "./exposure.js";
+import { makeRoom } from "./layout.js";
 import { paragraph, screen, setProgress, title } from "./parts.js";
 import { ASK_AGAIN, ELSEWHERE, stop } from "./refusals.js";
 import { Refused, call } from "./server.js";
@@ -28,13 +31,20 @@ async function main() {
   if (!about.preview) openSession(about.login?.user ? `hf:${about.login.user}` : PARTICIPANT);
   makeTrial();
   await blank(300); // Measures the period of a frame.
-  const state = await resume();
+  let state = await resume();
   if (!state && about.login && !about.login.user) return logIn();
   // Before anybody has to read and agree to anything.
   if (!state && (PARTICIPANT || about.login)) {
     await call("check", { body: { participant: PARTICIPANT, key: session.key } });
   }
-  if (!state) await consent();
+  if (!state) {
+    await makeRoom(true); // A larger screen may be another device, on which a session that had begun couldn't continue.
+    await consent();
+    // The server's clock keeps when; otherwise the session begins with its first trial.
+    if (about.consent || about.questions.some(({ when }) => when === "before")) state = await begin();
+  }
+  showReread();
+  if (state?.phase === "before") state = await askQuestions("before");
   const first = state?.number === 1 && state.phase === (about.practice_trials ? "practice" : "test");
   const unplayed = !state || Boolean(first && state.trial && !state.trial.seen);
   if (unplayed) await instructions();

@@ -21,6 +21,7 @@ export const paragraph = words => make("p", words);
 /** Show these buttons; the keyboard's focus stays among them. */
 export function setButtons(elements) {
   const focused = buttons.contains(document.activeElement);
+  for (const element of elements) put(element, element.words); // What isn't on the page misses a change of language.
   buttons.replaceChildren(...elements);
   if (focused) (buttons.querySelector(".last") ?? elements.at(-1))?.focus();
 }
@@ -37,7 +38,7 @@ export function makeButton(words, press, properties = {}) {
 
 /**
  * Show a page of text; resolves with the value of the button that is pressed. Enter presses the `main` one, too.
- * Choices are {words, value, main}, or {words, href} for a link; without any there is a button to continue.
+ * Choices are {words, value, main, check}, where `check` returns true once the page is filled in, or {words, href} for a link; without any there is a button to continue.
  */
 export function screen(parts, choices = [{ words: () => say("Continue"), main: true }]) {
   document.body.dataset.screen = "text";
@@ -47,12 +48,12 @@ export function screen(parts, choices = [{ words: () => say("Continue"), main: t
   textPart.parentElement.scrollTop = 0;
   setKeys(null);
   return new Promise(resolve => {
-    setButtons(choices.map(({ words, value, main, href }) => {
+    setButtons(choices.map(({ words, value, main, check, href }) => {
       if (href) { // A frame may not be allowed to leave its page.
         const target = window === window.top ? "_top" : "_blank";
         return make("a", words, { href, className: "button main", rel: "noreferrer", target });
       }
-      return makeButton(words, () => resolve(value), { className: main ? "main" : "" });
+      return makeButton(words, () => { if (check?.() ?? true) resolve(value); }, { className: main ? "main" : "" });
     }));
     heading(parts[0]);
   });

@@ -20,9 +20,10 @@ const REFUSALS = {
   login_needed: () => say("You are no longer logged in: load the page again."),
   no_session: () => say("The session can't be found any more: load the page to begin again."),
   late: () => say("The time for this session is over."),
+  no_consent: () => say("Nobody takes part without having agreed. Load the page again to read the consent."),
   failed: () => say("Something went wrong. Load the page again: it continues where you stopped."),
 };
-const RELOAD = ["no_session", "login_needed", "too_many", "failed"];
+const RELOAD = ["no_session", "login_needed", "too_many", "no_consent", "failed"];
 
 /** Refusals that another window causes, and those after which the server is asked for the session's state. */
 export const ELSEWHERE = ["stale_token", "gone", "out_of_order"];

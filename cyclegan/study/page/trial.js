@@ -3,6 +3,7 @@
 import { answers, ask, makeAnswers, marks, setOpen } from "./answers.js";
 import { clear, draw, endExposure, frame, makeMask, present, unmeasured } from "./exposure.js";
 import { keyWords } from "./keys.js";
+import { arrangePlaces, isStacked, makeRoom } from "./layout.js";
 import {
   canvases, heading, makeButton, places, question, setButtons, setKeys, setProgress, setSaid, textPart, trialPart,
 } from "./parts.js";
@@ -11,24 +12,26 @@ import { about } from "./study.js";
 import { clearMarks, makeTags } from "./tags.js";
 import { put, say } from "./words.js";
 
+const SIDES = [
+  () => isStacked() ? say("Upper picture") : say("Left picture"),
+  () => isStacked() ? say("Lower picture") : say("Right picture"),
+];
+
 /** Make the places, the mask, the question and the answers of this study, once. */
 export function makeTrial() {
   const single = about.presentation === "single", [width, height] = about.size;
   document.body.dataset.pictures = single ? "1" : "2";
   document.body.dataset.task = about.task;
-  const stage = document.getElementById("stage");
-  stage.style.setProperty("--ratio", width / height);
-  stage.style.setProperty("--most", about.task === "tag"
-    ? `max(320px, ${3 * width}px, 60vh)` : `${Math.max(320, 2 * width)}px`);
   canvases.forEach((canvas, index) => {
     Object.assign(canvas, { width, height });
     if (single) canvas.label = () => say("Picture");
-    else canvas.label = index ? () => say("Right picture") : () => say("Left picture");
+    else canvas.label = SIDES[index];
     canvas.setAttribute("aria-label", canvas.label());
   });
   makeMask();
   makeAnswers();
   if (about.task === "tag") makeTags();
+  arrangePlaces();
 }
 
 /** Show the places empty and the answers disabled. */
@@ -58,23 +61,29 @@ export async function play({ state, pictures }) {
     setSaid(() => say("Already shown before the interruption, and only once: please answer from memory, or guess."));
     given = await ask(await frame(), 300);
   } else {
+    if (await makeRoom()) showTrial(state);
     await call("reveal", { body: { token } });
-    const shown = await present(pictures);
+    const shown = await present(pictures, state.trial.exposure_ms); // A staircase has its own time for each trial.
     measured = shown.measured;
     given = await ask(shown.onset, about.exposure_ms ? 0 : 150);
     if (endExposure()) measured.focus_lost = true;
     if (!practice) pictures.forEach(bitmap => bitmap.close());
     if (!about.exposure_ms && !practice) [0, 1].forEach(clear);
   }
-  for (const key of ["exposure_left_ms", "exposure_right_ms", "longest_frame_ms"]) {
-    if (measured[key] !== null) measured[key] = Math.round(measured[key] * 10) / 10;
+  for (const [key, value] of Object.entries(measured)) {
+    if (typeof value === "number") measured[key] = Math.round(value * 10) / 10;
   }
   const value = given.value;
   const content = about.task === "tag"
     ? { marks: value === "nothing" ? [] : [...marks].map(([tag, box]) => ({ tag, box })) }
-    : about.presentation === "single" ? { verdict: value } : { chosen_side: value };
+    : about.task === "rate" ? { rating: Number(value) } : about.presentation === "single" ? { verdict: value } : { chosen_side: value };
   return send({ token, ...content, ...measured, response_ms: Math.round(given.response_ms * 10) / 10 });
 }
+
+/** What changes after practice. */
+export const afterPractice = n => about.task === "realness"
+  ? say("The next one doesn't show the right answer.", "The next {n} don't show the right answer.", { n })
+  : say("The next one counts.", "The next {n} count.", { n });
 
 // --- feedback -----------------------------------------------------------------------------------------------
 
@@ -84,12 +93,12 @@ const PICTURE_WAS = {
   fake: () => say("The picture was fake."),
 };
 const REAL_WAS = {
-  left: () => say("The real picture was on the left."),
-  right: () => say("The real picture was on the right."),
+  left: () => isStacked() ? say("The real picture was the upper one.") : say("The real picture was on the left."),
+  right: () => isStacked() ? say("The real picture was the lower one.") : say("The real picture was on the right."),
 };
 const FAKE_WAS = {
-  left: () => say("The fake was on the left."),
-  right: () => say("The fake was on the right."),
+  left: () => isStacked() ? say("The fake was the upper one.") : say("The fake was on the left."),
+  right: () => isStacked() ? say("The fake was the lower one.") : say("The fake was on the right."),
 };
 
 /** Show the right answer, for a while or until the participant continues, and the pictures again if they are kept. */

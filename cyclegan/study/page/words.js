@@ -36,7 +36,8 @@ export function put(element, words) {
   element.textContent = words();
 }
 
-function relabel() {
+/** Put all words on the page again, because the language or the layout has changed. */
+export function relabel() {
   document.documentElement.lang = language;
   for (const element of document.querySelectorAll("*")) {
     if (element.words) element.textContent = element.words();

@@ -15,7 +15,7 @@ import numpy as np
 from cyclegan.errors import number_of
 from cyclegan.study import statistics
 from cyclegan.study.format import NO_SECRET, Study
-from cyclegan.study.report import left_out, planned
+from cyclegan.study.report import asked, display, left_out, opinions, planned, thresholds
 from cyclegan.study.report.judging import excluded_because, judge, known, session_status
 from cyclegan.study.report.names import Names
 from cyclegan.study.rules import vigilance_needed
@@ -30,6 +30,8 @@ COUNTING_RULE = (
     "impossible times never count."
 )
 
+GOOD = 4
+"""A rating of good; 5 is excellent."""
 
 def make_report(
     study: Study, votes: pd.DataFrame, sessions: pd.DataFrame, *, mixed: bool = False
@@ -54,7 +56,7 @@ def make_report(
     if state == "closed":  # Not a figure of theirs, only how many they are.
         frame, counted = frame.iloc[:0], counted.iloc[:0]
     of_counted = frame[frame["session_id"].isin(counted["session_id"]) & (frame["phase"] == "test")]
-    task = study.protocol.task
+    task, rated = study.protocol.task, study.protocol.gives_rate
     report = {
         "format_version": FORMAT_VERSION,
         "study": {
@@ -66,25 +68,30 @@ def make_report(
         "simulated": simulated,
         "training_pictures": study.split == "train",
         "participants": participants,
+        "consent": asked.consent_of(study),
+        "questions": asked.answers_of(study, sessions, set(counted["session_id"])),
         "plan": plan,
         "trials": len(counted),
         "epochs": [_epoch(study, counted, epoch, state, mixed) for epoch in study.epochs],
-        "trend": _trend(study, counted) if task == "realness" and state == "reached" else None,
-        "contrasts": _contrasts(study, counted, state) if task == "realness" else [],
+        "trend": _trend(study, counted) if rated and state == "reached" else None,
+        "contrasts": _contrasts(study, counted, state) if rated else [],
         "response": _response(study, counted),
         "side_bias": _side_bias(study, counted, of_counted),
         "vigilance": _vigilance(study, frame),
         "repeats": _repeats(of_counted),
         "agreement": _agreement(study, counted),
-        "exposure": _exposure(study, counted, int(of_counted["impossible"].sum())),
+        "exposure": display.exposure(study, counted, int(of_counted["impossible"].sum())),
+        "size": display.size(study, counted),
         "stimuli": _stimuli(study, counted),
         "pick": _pick(study, counted) if task == "pick" else None,
         "tag": _tag(counted) if task == "tag" else None,
+        "thresholds": thresholds.thresholds(study, counted) if study.protocol.staircase_right else None,
+        "mos": opinions.opinions(study, counted) if task == "rate" else None,
     }  # fmt: skip
     report["rules"] = left_out.left_out_by_rule(study, report["participants"]["left_out"])
     report["alike"] = left_out.alike(frame, sessions, origin)
     for each in report["epochs"]:
-        shown = task == "realness" and state == "reached"
+        shown = rated and state == "reached"
         each["with_left_out"] = left_out.rate_with_them(frame, each["epoch"]) if shown else None
     report["notes"] = _notes(study, report)
     return _plain(report)
@@ -137,7 +144,7 @@ def _epoch(study: Study, counted: pd.DataFrame, epoch: int, state: str, mixed: b
     rows = counted[counted["fooled"].notna() & (counted["epoch"] == epoch)]
     y, who = rows["fooled"], rows["participant"]
     rate = statistics.clustered_rate(y, who)
-    realness = study.protocol.task == "realness"
+    realness = study.protocol.gives_rate
     people, trials = rate.participants, rate.trials
     if not realness:  # Picking and tagging have no fooling rate, but they have trials of an epoch.
         rows = counted[(counted["epoch_left"] == epoch) | (counted["epoch_right"] == epoch)]
@@ -282,7 +289,7 @@ def _response(study: Study, counted: pd.DataFrame) -> dict[str, Any]:
 
 def _side_bias(study: Study, counted: pd.DataFrame, of_counted: pd.DataFrame) -> dict[str, Any] | None:
     """Return how often answers chose left (or, for single pictures, "real"); the truth is balanced."""
-    if study.protocol.task == "tag":
+    if study.protocol.task in ("tag", "rate"):
         return None
     if study.protocol.presentation == "single":
         rows = counted[counted["verdict"].notna()]
@@ -327,7 +334,8 @@ def _repeats(of_counted: pd.DataFrame) -> dict[str, Any] | None:
 
     def answer(row: Any) -> Any:
         sides = {"left": row.left_stimulus, "right": row.right_stimulus}
-        return sides.get(known(row.chosen_side) or "", known(row.verdict) or known(row.chosen_side))
+        given = (known(value) for value in (row.verdict, row.chosen_side, row.rating))
+        return sides.get(known(row.chosen_side) or "", next((value for value in given if value is not None), None))
 
     comparisons = of_counted[of_counted["kind"] == "comparison"]
     first = {pair(row): answer(row) for row in comparisons.itertuples(index=False)}
@@ -342,12 +350,17 @@ def _repeats(of_counted: pd.DataFrame) -> dict[str, Any] | None:
 def _agreement(study: Study, counted: pd.DataFrame) -> dict[str, Any]:
     """Return Krippendorff's alpha of the answers to the same picture, or the same pair."""
     rows, values, units = _outcome(study, counted)
+    level = "nominal"
+    if study.protocol.task == "rate":
+        rows, level = counted[counted["rating"].notna()], "ordinal"
+        values, units = rows["rating"], list(rows["left_stimulus"])
     if study.protocol.task == "pick":
         units = [" ".join(sorted((str(row.left_stimulus), str(row.right_stimulus)))) for row in rows.itertuples()]
         first = [unit.split()[0] == row.left_stimulus for unit, row in zip(units, rows.itertuples(), strict=True)]
         values = [v if is_left else 1 - v for v, is_left in zip(values, first, strict=True)]
     return {
-        "alpha": statistics.agreement(values, rows["participant"], units),
+        "alpha": statistics.agreement(values, rows["participant"], units, level),
+        "level": level,
         "stimuli": len(set(units)),
         "participants": rows["participant"].nunique(),
         "trials": len(rows),
@@ -355,45 +368,22 @@ def _agreement(study: Study, counted: pd.DataFrame) -> dict[str, Any]:
 
 
 def _outcome(study: Study, counted: pd.DataFrame) -> tuple[pd.DataFrame, Sequence[float], Sequence[Any]]:
-    """Return rows, values and pictures of a task's outcome: fooled; preferred (the left one); marked."""
+    """Return rows, values and pictures of a task's outcome: fooled; preferred (left); marked; rated well."""
     if study.protocol.task == "pick":
         rows = counted[counted["taken"].notna()]
         return rows, [{"left": 1.0, "right": 0.0}.get(side, 0.5) for side in rows["taken"]], list(rows["left_stimulus"])
     if study.protocol.task == "tag":
         values = [float(bool(statistics.marks_of(value))) for value in counted["marks"]]
         return counted, values, list(counted["left_stimulus"])
-    rows = counted[counted["fooled"].notna()]
-    return rows, list(rows["fooled"]), list(rows["stimulus"])
-
-
-def _exposure(study: Study, counted: pd.DataFrame, impossible: int) -> dict[str, Any]:
-    """Return how long pictures were really shown, and what disturbed it."""
-    result: dict[str, Any] = {
-        "planned_ms": study.protocol.exposure_ms,
-        "tolerance_ms": statistics.TOLERANCE_MS,
-        "trials": len(counted),
-        "participants": counted["participant"].nunique(),
-        "marked": int(counted["exposure_marked"].sum()),
-        "impossible": impossible,
-        "marked_share": float(counted["exposure_marked"].mean()) if len(counted) else None,
-        "unmeasured": int(np.isinf(counted["exposure_error_ms"]).sum()),
-        "error_ms": None,
-        "focus_lost": int(counted["focus_lost"].sum()),
-        "resumed": int(counted["resumed"].sum()),
-    }
-    if not study.protocol.exposure_ms:
-        return result
-    sides = [counted[column].to_numpy(float) for column in ("exposure_left_ms", "exposure_right_ms")]
-    both = np.concatenate(sides) - np.tile(counted["exposure_planned_ms"].to_numpy(float), 2)
-    both = both[~np.isnan(both)]
-    if len(both):
-        low, median, high = (float(v) for v in np.percentile(both, [5, 50, 95]))
-        result["error_ms"] = {"median": median, "p5": low, "p95": high, "pictures": len(both)}
-    return result
+    if study.protocol.task == "rate":
+        rows = counted[counted["rating"].notna() & counted["epoch"].notna()]
+        return rows, list((rows["rating"] >= GOOD).astype(float)), list(rows["left_stimulus"])
+    rows = counted[counted["stimulus"].notna() & counted["correct"].notna()]
+    return rows, list(1 - rows["correct"]), list(rows["stimulus"])
 
 
 def _stimuli(study: Study, counted: pd.DataFrame) -> dict[str, Any]:
-    """Return the pictures that fooled (were preferred, were marked) most and least."""
+    """Return the pictures that fooled (were preferred, were marked, were rated well) most and least."""
     rows, values, units = _outcome(study, counted)
     values, units = list(values), list(units)
     if study.protocol.task == "pick":
@@ -405,7 +395,8 @@ def _stimuli(study: Study, counted: pd.DataFrame) -> dict[str, Any]:
                 "epoch": stimulus.epoch if stimulus else None, "rate": extreme.rate, "trials": extreme.trials}
 
     most, least = statistics.extremes(values, units)
-    what = {"realness": "taken for real", "pick": "preferred", "tag": "marked"}[study.protocol.task]
+    what = {"realness": "taken for real", "pick": "preferred", "tag": "marked",
+            "rate": "rated good or excellent"}[study.protocol.task]
     return {"what": what, "most": [entry(e) for e in most], "least": [entry(e) for e in least]}
 
 
@@ -441,13 +432,17 @@ def _notes(study: Study, report: Mapping[str, Any]) -> list[str]:
         notes.append(f"Pictures that other programs made, from a folder each: {', '.join(foreign)}.")
     notes.append(COUNTING_RULE)
     people = report["participants"]["counted"]
-    if study.protocol.task == "realness":
+    if study.protocol.staircase_right:
+        notes.append(thresholds.NOTE)
+    if study.protocol.gives_rate:
         notes.append(
             "The interval over participants holds for these pictures and other people; the crossed one for other "
             "people and other pictures of the same kind, as do trend and contrasts. Both use cluster-robust variances "
             "with t's quantiles, on the logit scale. ± sd is the papers' figure, the bootstrap's standard deviation, "
             "not an interval. Wilson's interval treats trials as independent, and is too narrow."
         )
+    if study.protocol.task == "rate":
+        notes.append(opinions.NOTE)
     plan, names = report["plan"], Names(report)
     if plan and plan["state"] != "reached":
         notes.append(

@@ -47,18 +47,14 @@ def write_report(
     _target(output)  # Refuse an unusable name before the figures are computed.
     contents: dict[Path, bytes] = {}
     if format in ("csv", "parquet"):
-        table = to_table(votes, study)
-        if format == "csv":
-            contents[output] = csv_of(table)
-        else:
-            contents[output] = _parquet(table)
+        write_table(to_table(votes, study), format, output)
+        return [output]
+    report = make_report(study, votes, sessions, mixed=True)
+    if format == "json":
+        text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        contents[output] = text.encode()
     else:
-        report = make_report(study, votes, sessions, mixed=True)
-        if format == "json":
-            text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-            contents[output] = text.encode()
-        else:
-            contents = _illustrated(study, report, output)
+        contents = _illustrated(study, report, output)
     targets = {path: _target(path) for path in contents}
     for path, content in reversed(contents.items()):  # Pictures before the text that links to them.
         try:
@@ -66,6 +62,16 @@ def write_report(
         except OSError as error:
             raise _unwritable(path, error) from error
     return list(contents)
+
+
+def write_table(table: pd.DataFrame, format: str, output: str | Path) -> None:
+    """Write a table as csv or parquet, whole or not at all; raise StudyError if that isn't possible."""
+    output = Path(output)
+    target, content = _target(output), csv_of(table) if format == "csv" else _parquet(table)
+    try:
+        write_bytes(target, content)
+    except OSError as error:
+        raise _unwritable(output, error) from error
 
 
 def csv_of(frame: pd.DataFrame) -> bytes:

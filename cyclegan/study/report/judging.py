@@ -10,6 +10,7 @@ import numpy as np
 
 from cyclegan.study import rules, statistics
 from cyclegan.study.format import Study
+from cyclegan.study.votes import WATCHFUL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,8 +19,10 @@ COLUMNS = (
     "study_id", "session_id", "participant", "origin", "arm", "slot", "language", "started_at", "completed",
     "disqualified", "excluded", "exclusion_reason", "trial_index", "phase", "kind", "left_stimulus", "right_stimulus",
     "epoch_left", "epoch_right", "commit_sha", "direction", "real_side", "chosen_side", "verdict", "marks",
-    "exposure_planned_ms", "exposure_left_ms", "exposure_right_ms", "frames", "longest_frame_ms", "focus_lost",
-    "resumed", "response_ms", "server_ms", "server_time",
+    "rating", "exposure_planned_ms", "exposure_left_ms", "exposure_right_ms", "exposure_left_clock_ms",
+    "exposure_right_clock_ms", "frames", "longest_frame_ms", "focus_lost",
+    "resumed", "response_ms", "server_ms", "picture_css_px", "picture_device_px", "window_width",
+    "window_height", "stacked", "server_time",
 )  # fmt: skip
 """Columns of a vote in tables, without its token's hash, which is secret."""
 DERIVED = ("epoch", "fooled", "correct", "exposure_marked", "impossible", "counted", "why_not")
@@ -27,8 +30,9 @@ TEXT = ("study_id", "session_id", "participant", "origin", "language", "exclusio
         "left_stimulus", "right_stimulus", "commit_sha", "direction", "real_side", "chosen_side", "verdict", "marks",
         "why_not")
 FLAGS = ("completed", "disqualified", "excluded", "focus_lost", "resumed")
-NUMBERS = ("epoch_left", "epoch_right", "exposure_planned_ms", "exposure_left_ms", "exposure_right_ms", "response_ms",
-           "server_ms", "trial_index", "longest_frame_ms")
+NUMBERS = ("epoch_left", "epoch_right", "rating", "exposure_planned_ms", "exposure_left_ms", "exposure_right_ms",
+           "exposure_left_clock_ms", "exposure_right_clock_ms", "response_ms", "server_ms", "trial_index",
+           "longest_frame_ms", "picture_css_px", "picture_device_px", "window_width", "window_height")
 FAILED_VIGILANCE = "failed vigilance"
 BY_RULE = (FAILED_VIGILANCE, *rules.REASONS.values())
 """Statuses of sessions that a rule of the protocol leaves out."""
@@ -64,7 +68,8 @@ def judge(study: Study, votes: pd.DataFrame) -> pd.DataFrame:
     frame = pd.concat([frame.drop(columns=[c for c in derived if c in frame]), derived], axis=1)
     frame["impossible"] = np.zeros(len(frame), bool)
     if "impossible" in rules.active(study.protocol):
-        frame["impossible"] = rules.impossible(study.protocol, frame["server_ms"], frame["resumed"])
+        planned = frame["exposure_planned_ms"] if study.protocol.staircase_right else None
+        frame["impossible"] = rules.impossible(study.protocol, frame["server_ms"], frame["resumed"], planned)
     frame["session_status"] = frame["session_id"].map(_judged_sessions(study, frame)).astype(object)
     columns = (frame[name] for name in ("session_status", "phase", "kind", "impossible"))
     reasons = [_why_not(*row) for row in zip(*columns, strict=True)]
@@ -86,6 +91,8 @@ def _derived(study: Study, kinds: dict[str, str], row: Any) -> tuple[Any, ...]:
     if right is None:
         truth = kind_left
         stimulus = left if truth != "real" else None
+        if row.rating == row.rating and row.kind == "vigilance":
+            correct = float(row.rating <= WATCHFUL)
         if verdict is not None:
             correct = float((verdict == "real") == (truth == "real"))
             fooled = float(verdict == "real") if truth == "fake" else fooled
@@ -100,7 +107,7 @@ def _derived(study: Study, kinds: dict[str, str], row: Any) -> tuple[Any, ...]:
         elif truth is not None and row.real_side in sides:
             correct = float(taken == row.real_side)
             fooled = 1 - correct
-    if row.kind != "comparison" or study.protocol.task != "realness":
+    if row.kind != "comparison" or not study.protocol.gives_rate:
         fooled = float("nan")
     epoch = epochs.pop() if len(epochs) == 1 else float("nan")
     return taken, truth, epoch, stimulus, partner, fooled, correct, _exposure_error(row)
@@ -146,11 +153,13 @@ def _left_out_by_rule(study: Study, test: pd.DataFrame, sessions: list[str]) -> 
         return found
     test = test[test["session_id"].isin(sessions)].sort_values("session_id", kind="stable")
     of_pair = (test["kind"] == "comparison") & test["correct"].notna()
-    votes = test[["session_id", "arm", "response_ms", "server_ms", "resumed", "focus_lost"]].assign(
+    votes = test[["session_id", "arm", "response_ms", "server_ms", "resumed", "focus_lost", "rating"]].assign(
         first=test["chosen_side"].eq("left") | test["verdict"].eq("real"),
         second=test["chosen_side"].eq("right") | test["verdict"].eq("fake"),
         answered=of_pair, right=test["correct"].eq(1) & of_pair,
     ).fillna({"first": False, "second": False})  # fmt: skip
+    if protocol.staircase_right:
+        votes["exposure_ms"] = test["exposure_planned_ms"]
     ends = []
     for n, rows in votes.groupby(votes.groupby("session_id")["arm"].transform("size")):
         columns = {name: rows[name].to_numpy().reshape(-1, n) for name in rows}
@@ -186,13 +195,18 @@ def _why_not(status: str, phase: str, kind: str, impossible: bool) -> str:
 
 
 def _exposure_error(row: Any) -> float:
-    """Return the larger difference from the planned exposure, in ms; infinite if not measured, NaN if not planned."""
+    """Return the largest difference from the planned exposure, in ms, by the frames' times and by the clock.
+
+    Infinite if not measured, NaN if not planned. Older votes have no times by the clock.
+    """
     planned = row.exposure_planned_ms
     if planned != planned or not planned:
         return float("nan")
-    measured = [row.exposure_left_ms]
+    measured, clocked = [row.exposure_left_ms], [row.exposure_left_clock_ms]
     if known(row.right_stimulus) is not None:
         measured.append(row.exposure_right_ms)
+        clocked.append(row.exposure_right_clock_ms)
+    measured += [value for value in clocked if value == value]
     return max(abs(value - planned) if value == value else math.inf for value in measured)
 
 

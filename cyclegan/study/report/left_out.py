@@ -30,14 +30,20 @@ def left_out_by_rule(study: Study, left_out: Sequence[Mapping[str, Any]]) -> lis
         left_out: reasons, each with the number of its sessions.
     """
     p, counts = study.protocol, {each["reason"]: each["count"] for each in left_out}
-    least = rules.shortest_ms(p)
+    least = f"{rules.shortest_ms(p):.0f} ms"
+    if p.staircase_right:
+        least = f"{p.blank_ms} ms and each trial's own exposure"
+    sides = (
+        f"{p.one_sided:.0%} of the answers or more {'alike' if p.presentation == 'single' else 'on one side'}, in a "
+        f"session long enough that this happens to fewer than {rules.CHANCE:.1%} of people who look"
+    )
+    if p.task == "rate":
+        sides = f"one rating in {p.one_sided:.0%} of the test trials or more, of {rules.LEAST_RATINGS} at least"
     words = {
         "impossible": f"more than {p.impossible_most:.0%} of the test trials answered before their pictures could "
-        f"have been shown, which takes {least:.0f} ms (less {rules.TOLERANCE_MS} ms for the clocks)",
+        f"have been shown, which takes {least} (less {rules.TOLERANCE_MS} ms for the clocks)",
         "fast": f"most test trials answered sooner than {p.fast_ms} ms after the question",
-        "one_sided": f"{p.one_sided:.0%} of the answers or more "
-        f"{'alike' if p.presentation == 'single' else 'on one side'}, in a session long enough that "
-        f"this happens to fewer than {rules.CHANCE:.1%} of people who look",
+        "one_sided": sides,
         "away": f"page left or reloaded in more than {p.away_most:.0%} of the test trials",
         "guessing": "answers as coins give them, which somebody like the others gives with a probability below "
         f"{p.guessing_p:g}",

@@ -8,7 +8,7 @@ from typing import Any
 
 from cyclegan.errors import english, number_of, rounded
 from cyclegan.study import statistics
-from cyclegan.study.report import left_out
+from cyclegan.study.report import asked, display, left_out, opinions, thresholds
 from cyclegan.study.report.names import Names
 
 _MARKS = re.compile(r"[\\`*_\[\]|#!~$]")
@@ -33,7 +33,7 @@ def to_markdown(report: Mapping[str, Any], pictures: Mapping[str, str] | None = 
                      "about new ones.")
     if report["trials"]:
         parts.append(_opening(report))
-    parts += ["## Method", _method(report), _who(report)]
+    parts += ["## Method", _method(report), _who(report), *asked.words(report, _table, escape)]
     parts += left_out.words(report, _names(report), _table, _percent, _interval)
     if not report["trials"]:
         plan, closed = report["plan"], _state(report) == "closed"
@@ -43,7 +43,8 @@ def to_markdown(report: Mapping[str, Any], pictures: Mapping[str, str] | None = 
         )
     else:
         parts.append("## Results")
-        parts += {"realness": _realness_words, "pick": _pick_words, "tag": _tag_words}[task](report, pictures)
+        words = {"realness": _realness_words, "pick": _pick_words, "tag": _tag_words, "rate": _rate_words}
+        parts += (_threshold_words if report["thresholds"] else words[task])(report, pictures)
         parts += ["## Quality of the answers", *_quality_words(report, pictures)]
         parts += _stimuli_words(report, pictures)
     parts += ["## Notes", "\n".join(f"- {note}" for note in report["notes"]), "## Protocol", _protocol_table(report)]
@@ -60,6 +61,10 @@ def _opening(report: Mapping[str, Any]) -> str:
     if task == "pick":
         best = max(report["pick"]["strengths"], key=lambda each: each["strength"])
         text += f" and preferred {names.full(best['epoch'])} most."
+    elif report["thresholds"]:
+        text += thresholds.opening(report, names)
+    elif task == "rate":
+        text += opinions.opening(report, names)
     else:
         rows = report["epochs"] if task == "realness" else [r for r in report["tag"]["rates"] if r["tag"] == "any"]
         key, verb = ("fooling_rate", "taken for real") if task == "realness" else ("rate", "marked as wrong somewhere")
@@ -70,7 +75,7 @@ def _opening(report: Mapping[str, Any]) -> str:
             text += f"{'; ' if row is shown[0] else ', '}{_percent(row[key])} of the fakes{which} were {verb} "
             text += f"(95% interval {_interval(row['interval'])})"
         text += "."
-    if task == "realness" and pairs:
+    if task == "realness" and pairs and not report["thresholds"]:
         text += " 50% would mean that nobody could tell them from real ones."
     return text + (" With so few participants, this is provisional." if people < statistics.MIN_PARTICIPANTS else "")
 
@@ -84,19 +89,26 @@ def _method(report: Mapping[str, Any]) -> str:
         else f"chose the {protocol['question']} one of two pictures, a real picture and a fake",
         "pick": "chose the more realistic of two fakes of the same input, ties allowed",
         "tag": "marked what was wrong with a fake",
+        "rate": "rated fakes, and real pictures among them, from 1 (bad) to 5 (excellent)",
     }[protocol["task"]]  # fmt: skip
     exposure = f"each for {protocol['exposure_ms']} ms" if protocol["exposure_ms"] else "for as long as they liked"
+    if protocol.get("staircase_right"):
+        low, high = protocol["least_exposure_ms"], protocol["most_exposure_ms"]
+        exposure = f"each for {low} to {high} ms, adapted to the participant's answers"
     source, target = (study["domains"] if study["direction"] == "ab" else study["domains"][::-1])
     mixed = protocol["epochs_per_session"] == "mixed" or protocol["task"] == "pick"
     kind = _names(report).kind
     sessions = f"several {kind}s" if mixed and len(report["epochs"]) > 1 else f"one {kind}"
     trials = number_of(protocol["test_trials"], "test trial")
     if practice := protocol["practice_trials"]:
-        trials = f"{number_of(practice, 'practice trial')} with feedback, then {trials}"
+        told = " with feedback" if protocol["task"] == "realness" else ""
+        trials = f"{number_of(practice, 'practice trial')}{told}, then {trials}"
+    if protocol["task"] == "realness":
+        trials += " without feedback"
     return (
         f"Participants {ask} ({escape(source)} → {escape(target)}, data set {escape(study['dataset'])}, "
         f"{study['size'][0]} × {study['size'][1]} pixels), shown {shown[protocol['presentation']]}, {exposure}. "
-        f"A session had {trials} without feedback, and judged {sessions}. "
+        f"A session had {trials}, and judged {sessions}. "
         f"Protocol: {escape(study['protocol'])}; study {study['study_id'][:8]}."
     )
 
@@ -287,6 +299,15 @@ def _pick_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> list[
     return parts
 
 
+def _threshold_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> list[str]:
+    picture = _picture(pictures, "thresholds", "Thresholds of exposure")
+    return thresholds.words(report, _names(report), _table, _percent, picture)
+
+
+def _rate_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> list[str]:
+    return opinions.words(report, _names(report), _table, _p, _picture(pictures, "opinions", "Mean opinion scores"))
+
+
 def _tag_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> list[str]:
     rates, names = report["tag"]["rates"], _names(report)
     parts = [" ".join(
@@ -329,9 +350,10 @@ def _quality_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> li
                          f"{number_of(repeats['trials'], 'trial')} {_interval(repeats['interval'])}.")
     agreement = report["agreement"]
     if agreement["alpha"] is not None:
-        sentences.append(f"Krippendorff's α (nominal) over {number_of(agreement['stimuli'], 'stimulus', 'stimuli')} is "
+        sentences.append(f"Krippendorff's α ({agreement['level']}) over "
+                         f"{number_of(agreement['stimuli'], 'stimulus', 'stimuli')} is "
                          f"{rounded(agreement['alpha'], '.2f')}.")
-    parts = [" ".join(sentences), _exposure_words(report)]
+    parts = [" ".join(sentences), display.words(report, _percent)]
     marked = [e for e in report["epochs"] if e["without_marked"] and e["without_marked"]["rate"] is not None]
     if marked:
         parts.append(_table(
@@ -340,26 +362,6 @@ def _quality_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> li
               _interval(e["without_marked"]["interval"]), e["without_marked"]["trials"]] for e in marked],
         ))  # fmt: skip
     return parts + _picture(pictures, "response-times", "Response times")
-
-
-def _exposure_words(report: Mapping[str, Any]) -> str:
-    exposure, sentences = report["exposure"], []
-    if exposure["planned_ms"] and exposure["error_ms"]:
-        median, low, high = (rounded(exposure["error_ms"][name], "+.0f") for name in ("median", "p5", "p95"))
-        sentences.append(
-            f"Measured exposure differed from the planned {exposure['planned_ms']} ms by {median} ms in the median "
-            f"(5th to 95th percentile {low} to {high}). Not measured, or outside ± {exposure['tolerance_ms']} ms: "
-            f"{exposure['marked']} of {number_of(exposure['trials'], 'trial')} ({_percent(exposure['marked_share'])}), "
-            "which count, and are marked."
-        )
-    elif exposure["planned_ms"]:
-        sentences.append("No exposure was measured: all trials count, and are marked.")
-    if exposure["impossible"]:
-        sentences.append("Answered before the pictures could have been shown, and so not counted: "
-                         f"{number_of(exposure['impossible'], 'vote')}.")
-    sentences.append(f"The window lost the focus in {number_of(exposure['focus_lost'], 'trial')}; "
-                     f"{number_of(exposure['resumed'], 'trial')} had been seen before a reload.")
-    return " ".join(sentences)
 
 
 def _stimuli_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> list[str]:

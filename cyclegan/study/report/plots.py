@@ -40,6 +40,8 @@ def plots(report: Report) -> dict[str, tuple[bytes, bytes]]:
     wanted: dict[str, tuple[bool, Callable[[Report], Figure]]] = {
         "fooling-rate": (any(e["fooling_rate"] is not None for e in report["epochs"]), fooling_rate),
         "preferences": (bool(report["pick"] and report["pick"]["trials"]), preferences),
+        "thresholds": (any(e["mean_ms"] is not None for e in report["thresholds"] or []), thresholds),
+        "opinions": (bool(report["mos"] and report["mos"]["trials"]), opinions),
         "tags": (bool(report["tag"] and report["tag"]["trials"]), tags),
         "response-times": (bool(report["response"]["trials"]), response_times),
     }
@@ -131,6 +133,53 @@ def preferences(report: Report) -> Figure:
     _epoch_axis(axes, report, [s["epoch"] for s in strengths])
     axes.set_ylabel("Bradley-Terry strength (logit)")
     _legend(figure, axes, [_handle(BLUE, "o", "95%, over participants")])
+    return figure
+
+
+def thresholds(report: Report) -> Figure:
+    """Plot the mean thresholds of exposure with their intervals, and each participant's as a grey dot."""
+    seen = [each for each in report["thresholds"] if each["mean_ms"] is not None]
+    figure, axes = _figure(report, max(3.4, 1.4 + 0.55 * len(seen)), 2.9)
+    for n, each in enumerate(seen):
+        places = [n - 0.22] * len(each["each_ms"])
+        axes.plot(places, each["each_ms"], ".", color=GREY, alpha=0.5, markersize=4, markeredgewidth=0, zorder=1)
+    _error_bars(axes, range(len(seen)), [each["mean_ms"] for each in seen], [each["interval"] for each in seen], BLUE,
+                "o")
+    bounds = report["protocol"]["least_exposure_ms"], report["protocol"]["most_exposure_ms"]
+    for bound in bounds:
+        axes.axhline(bound, color=GREY, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
+    _epoch_axis(axes, report, [each["epoch"] for each in seen], [f"N = {each['participants']}" for each in seen])
+    axes.set_ylim(0, bounds[1] * 1.05)
+    axes.set_ylabel("threshold of exposure (ms)")
+    _legend(figure, axes, [_handle(BLUE, "o", "mean, 95% over participants"), _dashes("shortest and longest exposure")])
+    return figure
+
+
+def opinions(report: Report) -> Figure:
+    """Plot the mean opinion scores of epochs, with both intervals, and that of real pictures as a line with a band."""
+    seen = [each for each in report["mos"]["conditions"] if each["mean"] is not None]
+    fakes = [each for each in seen if each["epoch"] is not None]
+    figure, axes = _figure(report, max(3.4, 1.4 + 0.55 * len(fakes)), 2.9)
+    handles = [_handle(BLUE, "o", "95%, over participants")]
+    for n, each in enumerate(fakes):
+        if each["interval_crossed"]:
+            axes.plot([n, n], each["interval_crossed"], color=BLUE, alpha=0.28, linewidth=7, solid_capstyle="butt",
+                      zorder=1)
+    if any(each["interval_crossed"] for each in fakes):
+        handles.append(_band(BLUE, "95%, over participants and pictures"))
+    _error_bars(axes, range(len(fakes)), [each["mean"] for each in fakes], [each["interval"] for each in fakes], BLUE,
+                "o")
+    if not Names(report).labels:  # Methods have no order.
+        axes.plot(range(len(fakes)), [each["mean"] for each in fakes], color=BLUE, linewidth=0.9, alpha=0.6, zorder=2)
+    for real in (each for each in seen if each["epoch"] is None):
+        axes.axhline(real["mean"], color=GREEN, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
+        axes.axhspan(*real["interval"], color=GREEN, alpha=0.14, linewidth=0, zorder=0)
+        handles.append(_band(GREEN, "real pictures, 95%, over participants"))
+    _epoch_axis(axes, report, [each["epoch"] for each in fakes], [f"N = {each['participants']}" for each in fakes])
+    axes.set_ylim(1, 5)
+    axes.set_yticks(range(1, 6), [f"{n} {word}" for n, word in enumerate(report["mos"]["scale"], 1)])
+    axes.set_ylabel("mean opinion score")
+    _legend(figure, axes, handles)
     return figure
 
 
@@ -226,6 +275,8 @@ def caption(report: Report) -> str:
     """Return a caption with study, protocol and N; without the title, whose letters the font may lack."""
     protocol, people = report["protocol"], report["participants"]["counted"]
     shown = f"{protocol['exposure_ms']}\xa0ms" if protocol["exposure_ms"] else "unlimited time"
+    if protocol.get("staircase_right"):
+        shown = f"{protocol['least_exposure_ms']} to {protocol['most_exposure_ms']}\xa0ms"
     return (
         f"Study {report['study']['name']}. Protocol {report['study']['protocol']}: "
         f"{protocol['practice_trials']} + {number_of(protocol['test_trials'], 'trial')}, {shown}; "

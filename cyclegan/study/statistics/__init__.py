@@ -10,7 +10,9 @@
     answers.py     agreement, response times, extreme stimuli
     pairs.py       preferences: Bradley-Terry strengths
     rankings.py    one person's rankings: strengths, and how easily chance has such a leader
+    thresholds.py  thresholds of exposure, from staircases
     marks.py       marked defects of fakes
+    opinions.py    ratings: mean opinion scores
 
 A participant's answers resemble each other, so trials are never treated as independent: every interval here is over
 participants, and the crossed one over participants and stimuli. The kinds of intervals were chosen by measuring how
@@ -25,6 +27,7 @@ from cyclegan.study.statistics.detection import Detection, detection
 from cyclegan.study.statistics.epochs import Contrast, Trend, contrasts, trend
 from cyclegan.study.statistics.marks import HEAT_CELLS, TagRate, heat, marks_of, tag_rates
 from cyclegan.study.statistics.mixed import MixedModel, mixed_model
+from cyclegan.study.statistics.opinions import Difference, Opinion, differences, opinion
 from cyclegan.study.statistics.pairs import PRIOR, Duel, Preferences, Strength, preferences
 from cyclegan.study.statistics.planning import (
     ASSURANCE,
@@ -55,13 +58,15 @@ from cyclegan.study.statistics.rates import (
     paper_figure,
     wilson_interval,
 )
+from cyclegan.study.statistics.thresholds import Thresholds, mean_interval, thresholds
 
 __all__ = [
     "ASSUMED_CORRELATION", "ASSUMED_STIMULUS_CORRELATION", "ASSURANCE", "HEAT_CELLS", "LEVEL", "MIN_PARTICIPANTS",
-    "MOST", "PLANNING_RATES", "PRIOR", "TOLERANCE_MS", "Contrast", "Detection", "Duel", "Extreme", "MixedModel",
-    "PaperFigure", "Preferences", "Rankings", "Rate", "Resolution", "Strength", "TagRate", "Times", "Trend",
-    "agreement", "always_valid", "assumed_pictures", "cautious_rate", "chance", "clustered_rate", "contrasts",
-    "correlation", "crossed_interval", "detection", "extremes", "half_width", "heat", "marks_of", "mixed_model",
-    "paper_figure", "participants_for", "participants_to_tell", "pictures_for", "planning_rate", "preferences",
-    "rankings", "resolution", "response_times", "tag_rates", "trend", "trials_per_epoch", "wilson_interval",
+    "MOST", "PLANNING_RATES", "PRIOR", "TOLERANCE_MS", "Contrast", "Detection", "Difference", "Duel", "Extreme",
+    "MixedModel", "Opinion", "PaperFigure", "Preferences", "Rankings", "Rate", "Resolution", "Strength", "TagRate",
+    "Thresholds", "Times", "Trend", "agreement", "always_valid", "assumed_pictures", "cautious_rate", "chance",
+    "clustered_rate", "contrasts", "correlation", "crossed_interval", "detection", "differences", "extremes",
+    "half_width", "heat", "marks_of", "mean_interval", "mixed_model", "opinion", "paper_figure", "participants_for",
+    "participants_to_tell", "pictures_for", "planning_rate", "preferences", "rankings", "resolution",
+    "response_times", "tag_rates", "thresholds", "trend", "trials_per_epoch", "wilson_interval",
 ]  # fmt: skip

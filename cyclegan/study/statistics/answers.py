@@ -11,10 +11,14 @@ TOLERANCE_MS = 50
 """A measured exposure that differs more than this from the planned one is marked."""
 
 
-def agreement(values: Any, participants: Any, stimuli: Any) -> float | None:
-    """Return Krippendorff's alpha (nominal): the agreement of participants on the same picture; 1 perfect, 0 by chance.
+def agreement(values: Any, participants: Any, stimuli: Any, level: str = "nominal") -> float | None:
+    """Return Krippendorff's alpha: the agreement of participants on the same picture; 1 perfect, 0 by chance.
 
     Near a fooling rate of 50%, a low value is expected: it describes the answers and doesn't test their quality.
+
+    Args:
+        values, participants, stimuli: (N,), one per trial.
+        level: nominal; or ordinal, where values are ratings.
 
     Returns:
         None if no two participants judged the same picture, or all answers are alike.
@@ -32,7 +36,7 @@ def agreement(values: Any, participants: Any, stimuli: Any) -> float | None:
     counts = counts[counts.sum(1) > 1]
     if len(counts) < 2 or (counts.sum(0) > 0).sum() < 2:
         return None
-    return float(krippendorff.alpha(value_counts=counts, value_domain=kinds, level_of_measurement="nominal"))
+    return float(krippendorff.alpha(value_counts=counts, value_domain=kinds, level_of_measurement=level))
 
 
 @dataclass(frozen=True)

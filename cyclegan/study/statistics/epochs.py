@@ -99,11 +99,11 @@ def contrasts(
         interval, p = (test.interval, test.p) if test else (None, None)
         found.append(Contrast(int(a), int(b), difference, interval, p, None, beats, paired, *map(int, people)))
     known = np.array([np.nan if contrast.p is None else contrast.p for contrast in found])
-    corrected = zip(found, _holm(known).tolist(), strict=True)
+    corrected = zip(found, holm(known).tolist(), strict=True)
     return [each if each.p is None else replace(each, p_holm=p) for each, p in corrected]
 
 
-def _holm(p: np.ndarray) -> np.ndarray:
+def holm(p: np.ndarray) -> np.ndarray:
     """Return p corrected by Holm's method; NaN is kept. statsmodels' own collects garbage, for 0.2 s a call."""
     order = np.argsort(p)  # NaN last.
     left = np.count_nonzero(~np.isnan(p)) - np.arange(len(p))

@@ -19,6 +19,7 @@ from cyclegan.study.store.queries import Queries
 from cyclegan.study.store.tables import (
     ORIGINS,
     addresses,
+    agreements,
     completions,
     decisions,
     fetches,
@@ -27,6 +28,7 @@ from cyclegan.study.store.tables import (
     migrations,
     participant_name,
     places,
+    replies,
     reveals,
     sessions,
     settings,
@@ -38,9 +40,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
-    "FILE_NAME", "ORIGINS", "SIMULATED", "Store", "StoreBusy", "addresses", "answers", "completions", "database_url",
-    "decisions", "fetches", "incidents", "issues", "migrations", "participant_name", "places", "reveals", "sessions",
-    "settings", "studies", "votes",
+    "FILE_NAME", "ORIGINS", "SIMULATED", "Store", "StoreBusy", "addresses", "agreements", "answers", "completions",
+    "database_url", "decisions", "fetches", "incidents", "issues", "migrations", "participant_name", "places",
+    "replies", "reveals", "sessions", "settings", "studies", "votes",
 ]  # fmt: skip
 
 

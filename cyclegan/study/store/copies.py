@@ -14,10 +14,22 @@ from cyclegan.study.format import Study
 from cyclegan.study.sequences import PHASES
 from cyclegan.study.store.database import Database
 from cyclegan.study.store.exclusions import erase
-from cyclegan.study.store.tables import ORIGINS, UtcTime, completions, decisions, participant_name, sessions, votes
+from cyclegan.study.store.tables import (
+    ORIGINS,
+    UtcTime,
+    agreements,
+    completions,
+    decisions,
+    participant_name,
+    replies,
+    sessions,
+    votes,
+)
 
 COPIED = {
     "session": (sessions, "started_at"),
+    "agreement": (agreements, "agreed_at"),
+    "reply": (replies, "answered_at"),
     "vote": (votes, "server_time"),
     "completion": (completions, "completed_at"),
     "decision": (decisions, "made_at"),
@@ -35,9 +47,9 @@ class Copies(Database):
     def rows(self, study: Study, after: str | None = None) -> list[dict[str, Any]]:
         """Return the rows worth copying, as plain JSON objects, oldest first; no secrets, tokens or addresses.
 
-        Each has `record` (session, vote, completion, decision), a unique and permanent `key`, its time `at` (ISO 8601,
-        UTC), study_id, and the columns of its table. Rows never change, so a copy that has the key has the row. Only
-        `forget` removes rows, and leaves a decision with their session.
+        Each has `record` (session, agreement, reply, vote, completion, decision), a unique and permanent `key`, its
+        time `at` (ISO 8601, UTC), study_id, and the columns of its table. Rows never change, so a copy that has the key
+        has the row. Only `forget` removes rows, and leaves a decision with their session.
 
         Args:
             after: an earlier row's `at`; only rows from that time on are returned. Rows can appear a few seconds late,
@@ -105,7 +117,7 @@ class Copies(Database):
                     new += self._restore_session(connection, row)
             here = sa.select(sessions.c.session_id, sessions.c.participant).where(sessions.c.study_id == study.study_id)
             participants = {session_id: name for session_id, name in connection.execute(here)}
-            for record in ("vote", "completion"):
+            for record in ("agreement", "reply", "vote", "completion"):
                 for row in checked[record]:
                     if row["session_id"] in participants:
                         new += self.add(connection, COPIED[record][0], row)
@@ -152,6 +164,8 @@ def _values(study: Study, table: sa.Table, row: Mapping[str, Any]) -> dict[str, 
     if table is votes:
         known += [(row.get("left_stimulus"), study.by_hash), (row.get("right_stimulus"), (*study.by_hash, None))]
         known += [(row.get("trial_index"), range(study.trials_per_session)), (row.get("phase"), PHASES)]
+    if table is replies:
+        known += [(row.get("question"), [question.id for question in study.questions])]
     if table is decisions:
         known += [(row.get("action"), ("exclude", "include", "forget"))]
     for value, allowed in known:

@@ -35,7 +35,8 @@ class Exclusions(Database):
         self._decide(study, participant, "include", "")
 
     def forget(self, study: Study, participant: str) -> int:
-        """Erase a participant: session, votes, tokens, address, completion, incidents, and decisions that name them.
+        """Erase a participant: session, consent, answers, votes, tokens, address, completion, incidents, and decisions
+        that name them.
 
         The record keeps only that somebody was forgotten, and their session's number, which identifies nobody. By that
         number, `restore` skips and erases what copies hold. Whoever made copies elsewhere (a Hub data set, reports) has

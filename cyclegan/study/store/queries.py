@@ -9,7 +9,18 @@ from sqlalchemy.engine import Connection
 
 from cyclegan.study.format import Study
 from cyclegan.study.store.database import Database
-from cyclegan.study.store.tables import UtcTime, completions, decisions, incidents, places, sessions, studies, votes
+from cyclegan.study.store.tables import (
+    UtcTime,
+    agreements,
+    completions,
+    decisions,
+    incidents,
+    places,
+    replies,
+    sessions,
+    studies,
+    votes,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +56,8 @@ class Queries(Database):
 
         Columns: session_id, participant, origin, arm, slot, language, screen, started_at, completed_at, code, votes
         (their number), completed, disqualified, address_code (None unless the protocol keeps it), excluded,
-        exclusion_reason.
+        exclusion_reason; consent_version, consent_sha256 and agreed_at, of the consent in the owner's words; answers:
+        {id of a question: the answer, None if it was left out}.
         """
         names = ("session_id", "participant", "origin", "arm", "slot", "language", "screen", "started_at")
         count = sa.select(sa.func.count()).where(votes.c.session_id == sessions.c.session_id).scalar_subquery()
@@ -53,13 +65,30 @@ class Queries(Database):
             sa.select(
                 *(sessions.c[name] for name in names), completions.c.completed_at, completions.c.code,
                 count.label("votes"), completions.c.disqualified, places.c.address_code,
+                agreements.c.version.label("consent_version"), agreements.c.text_sha256.label("consent_sha256"),
+                agreements.c.agreed_at,
             )
             .join_from(sessions, completions, isouter=True)
             .join(places, places.c.session_id == sessions.c.session_id, isouter=True)
+            .join(agreements, agreements.c.session_id == sessions.c.session_id, isouter=True)
             .where(sessions.c.study_id == study.study_id)
             .order_by(sessions.c.started_at, sessions.c.session_id)
         )  # fmt: skip
-        return self._frame(study, query)
+        frame = self._frame(study, query)
+        answers = self._answers(study) if study.questions else {}
+        frame["answers"] = [answers.get(session_id, {}) for session_id in frame["session_id"]]
+        return frame
+
+    def _answers(self, study: Study) -> dict[str, dict[str, str | None]]:
+        if self._missing:
+            return {}
+        query = sa.select(replies.c.session_id, replies.c.question, replies.c.value)
+        found: dict[str, dict[str, str | None]] = {}
+        for session_id, question, value in self.read(
+            lambda connection: connection.execute(query.where(replies.c.study_id == study.study_id)).all()
+        ):
+            found.setdefault(session_id, {})[question] = value
+        return found
 
     def incidents(self, study: Study) -> pd.DataFrame:
         """Return the requests that a study refused, oldest first: session_id, kind, detail, happened_at."""

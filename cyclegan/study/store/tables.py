@@ -117,15 +117,23 @@ votes = sa.Table(
     sa.Column("chosen_side", sa.String(8)),  # The side that was clicked; the protocol's question gives it a meaning.
     sa.Column("verdict", sa.String(8)),
     sa.Column("marks", _JSON),
+    sa.Column("rating", sa.Integer),  # 1 to 5.
     sa.Column("exposure_planned_ms", sa.Integer, nullable=False),  # 0: shown until the answer.
     sa.Column("exposure_left_ms", sa.Double),
     sa.Column("exposure_right_ms", sa.Double),
+    sa.Column("exposure_left_clock_ms", sa.Double),  # By the clock at draw and clear, not by the frames' times.
+    sa.Column("exposure_right_clock_ms", sa.Double),
     sa.Column("frames", sa.Integer),
     sa.Column("longest_frame_ms", sa.Double),
     sa.Column("focus_lost", sa.Boolean, nullable=False),
     sa.Column("resumed", sa.Boolean, nullable=False),
     sa.Column("response_ms", sa.Double),
     sa.Column("server_ms", sa.Double),
+    sa.Column("picture_css_px", sa.Double),  # Width of each picture on the screen, in CSS pixels.
+    sa.Column("picture_device_px", sa.Double),
+    sa.Column("window_width", sa.Double),  # CSS pixels.
+    sa.Column("window_height", sa.Double),
+    sa.Column("stacked", sa.Boolean),  # The left picture stood above the right one, as on an upright phone.
     sa.Column("token_hash", _HASH),  # NULL: restored.
     sa.Column("server_time", UtcTime, nullable=False),
 )  # fmt: skip
@@ -170,9 +178,38 @@ places = sa.Table(
     sa.Column("address_code", sa.String(8), nullable=False),  # Too short to tell addresses apart for certain.
 )  # fmt: skip
 
+agreements = sa.Table(
+    "agreements", TABLES,
+    _session_key(primary_key=True),
+    sa.Column("study_id", _ID, nullable=False, index=True),
+    sa.Column("text_sha256", _HASH, nullable=False),
+    sa.Column("version", sa.String(100), nullable=False),
+    sa.Column("agreed_at", UtcTime, nullable=False),
+)  # fmt: skip
+replies = sa.Table(
+    "replies", TABLES,
+    _session_key(primary_key=True),
+    sa.Column("question", sa.String(32), primary_key=True),
+    sa.Column("study_id", _ID, nullable=False, index=True),
+    sa.Column("value", sa.String(1000)),  # As `Question.checked` returns it; NULL: left out.
+    sa.Column("answered_at", UtcTime, nullable=False),
+)  # fmt: skip
+
+
+def _add_columns_of_votes(connection: Connection) -> None:
+    """Add the columns that an older table of votes lacks; all of them may be empty."""
+    there = {column["name"] for column in sa.inspect(connection).get_columns("votes")}
+    for column in votes.c:
+        if column.name not in there:
+            kind = column.type.compile(dialect=connection.dialect)
+            connection.execute(sa.DDL(f"ALTER TABLE votes ADD COLUMN {column.name} {kind}"))
+
+
 MIGRATIONS: list[tuple[str, Callable[[Connection], object]]] = [
     ("2026-11-21-start", TABLES.create_all),
     ("2026-11-29-places", lambda connection: places.create(connection, checkfirst=True)),
+    ("2026-11-29-replies", lambda connection: TABLES.create_all(connection, [agreements, replies])),
+    ("2026-11-29-sizes-and-ratings", _add_columns_of_votes),
 ]
 """Named changes, in order, that lead to the tables above: a new database gets the tables, an older one the rest."""
 

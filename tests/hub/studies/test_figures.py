@@ -250,6 +250,7 @@ def test_front_matter_that_is_broken_keeps_the_figures_for_later(publish, publis
     "changes, sentence",
     [
         ({"simulated": True}, "faces was answered by simulated participants"),
+        ({"thresholds": [{"epoch": 20, "mean_ms": 400.0}]}, "which gives a threshold and no fooling rate for a card"),
         ({"protocol": {**PROTOCOL, "task": "pick"}}, "faces is a study of the task pick, which gives no fooling rate"),
         ({"epochs": []}, "nobody has judged faces yet"),
         ({"epochs": [], "plan": {"results": "closed", "participants": 25, "least": 3, "state": "closed"}},

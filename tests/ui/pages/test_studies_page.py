@@ -337,3 +337,14 @@ def test_a_run_whose_first_epoch_is_training_has_a_form(monkeypatch):
     source = SimpleNamespace(name="young", list=lambda: [], watch=Watch, problems=[])
     epochs, ways, *data = _of_run(Workbench([source], own=True), None, words.speaker())
     assert (epochs["choices"], ways["value"], data) == ([], None, ["", ""])
+
+
+def test_ratings_are_means_with_the_real_pictures_among_them():
+    study = made_study(preset="mos", epochs=(20, 60))
+    votes = made_votes(study, 4, {20: 0.3, 60: 0.6})
+    report = make_report(study, votes, sessions_of(votes))
+    shown = results(report, words.speaker())
+    for each in report["mos"]["conditions"]:
+        assert f"<strong>{each['mean']:.2f}</strong>" in shown
+    assert "Real pictures" in shown and "Mean rating" in shown and "Taken for real" not in shown
+    assert "How good is this picture?" in card(study, words.speaker())

@@ -1,0 +1,86 @@
+"""Thresholds of exposure in a report, where a staircase has adapted it to each participant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from cyclegan.errors import number_of, rounded
+from cyclegan.study import statistics
+from cyclegan.study.format import Study
+from cyclegan.study.report.names import Names
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NOTE = (
+    "A staircase adapted the exposure to each participant, so that everyone is right about equally often. Therefore "
+    "there is no fooling rate, and the threshold takes its place: the exposure at which a participant is right that "
+    "often; the longer, the harder the fakes are to tell from real pictures. It is the mean exposure over the second "
+    "half of a participant's trials. The interval is a bootstrap over participants, for these pictures."
+)
+
+
+def thresholds(study: Study, counted: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the thresholds of each epoch's participants, in ms."""
+    protocol = study.protocol
+    bounds = (float(protocol.least_exposure_ms), float(protocol.most_exposure_ms))
+    # A session judges one epoch, and its real pictures belong to the same staircase.
+    arm_of = {epochs[0]: arm for arm, epochs in enumerate(study.arms)}
+    rows = counted[counted["correct"].notna()].sort_values(["session_id", "trial_index"], kind="stable")
+    found = []
+    for epoch in study.epochs:
+        of = rows[rows["arm"] == arm_of[epoch]]
+        made = statistics.thresholds(of["exposure_planned_ms"], of["correct"], of["participant"], bounds=bounds,
+                                     seed=study.seed)
+        found.append({"epoch": epoch, "participants": len(made.each_ms), **vars(made)})
+    return found
+
+
+def opening(report: Mapping[str, Any], names: Names) -> str:
+    """Return the thresholds, as the end of a sentence about who judged how much."""
+    seen = [each for each in report["thresholds"] if each["mean_ms"] is not None]
+    parts = [f"{names.full(each['epoch'])}, {_ms(each['mean_ms'])} (95% interval {_interval(each['interval'])})"
+             for each in seen]  # fmt: skip
+    return f". Mean thresholds of exposure: {'; '.join(parts)}." if parts else "."
+
+
+def words(
+    report: Mapping[str, Any], names: Names, table: Callable[[Sequence[str], Sequence[Sequence[Any]]], str],
+    percent: Callable[[float | None], str], picture: Sequence[str],
+) -> list[str]:
+    """Return the results in words and a table.
+
+    Args:
+        report: as `make_report` returns it.
+        names: its names, as Markdown reads them.
+        table: makes a table of heads and rows.
+        percent: writes a share.
+        picture: the link to the plot, if there is one.
+    """
+    protocol, seen = report["protocol"], [each for each in report["thresholds"] if each["mean_ms"] is not None]
+    sentences = [
+        f"The mean threshold for {names.full(each['epoch'])} is {_ms(each['mean_ms'])} (95% interval over participants "
+        f"{_interval(each['interval'])}; N = {number_of(each['participants'], 'participant')}, "
+        f"{number_of(each['trials'], 'trial')})." for each in seen
+    ]  # fmt: skip
+    low, high = protocol["least_exposure_ms"], protocol["most_exposure_ms"]
+    return [
+        " ".join(sentences), *picture,
+        table(
+            [names.kind, "threshold", "95%, participants", "modal exposure (HYPE)", "right answers", f"at {low} ms",
+             f"at {high} ms", "participants", "trials"],
+            [[names.short(e["epoch"]), _ms(e["mean_ms"]), _interval(e["interval"]), _ms(e["modal_ms"]),
+              percent(e["accuracy"]), e["at_least"], e["at_most"], e["participants"], e["trials"]] for e in seen],
+        ),
+        f"Participants at {low} or {high} ms may have a threshold beyond it. “Right answers” is the part of right "
+        "answers in the trials behind the threshold.",
+    ]  # fmt: skip
+
+
+def _ms(value: float | None) -> str:
+    return "–" if value is None else f"{rounded(value, '.0f')} ms"
+
+
+def _interval(value: Sequence[float] | None) -> str:
+    return "–" if value is None else f"[{rounded(value[0], '.0f')}, {rounded(value[1], '.0f')}]"
