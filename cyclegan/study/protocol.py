@@ -81,10 +81,10 @@ class Protocol:
     staircase_right: int = option(
         0, "adapt the exposure of test pictures to each participant: it shortens after so many right answers in a row, "
         "and lengthens after each wrong one; 0: it doesn't change", least=0, most=10)
-    step_down_ms: int = option(0, "how much it shortens", least=0, most=1000)
-    step_up_ms: int = option(0, "how much it lengthens", least=0, most=1000)
-    least_exposure_ms: int = option(0, "shortest exposure that it adapts to", least=0, most=60_000)
-    most_exposure_ms: int = option(0, "longest exposure that it adapts to", least=0, most=60_000)
+    step_down_ms: int = option(0, "how much it shortens, in ms", least=0, most=1000)
+    step_up_ms: int = option(0, "how much it lengthens, in ms", least=0, most=1000)
+    least_exposure_ms: int = option(0, "shortest exposure that it adapts to, in ms", least=0, most=60_000)
+    most_exposure_ms: int = option(0, "longest exposure that it adapts to, in ms", least=0, most=60_000)
     least_px: int = option(
         160, "least width and height of each picture on the screen, in CSS pixels; where there is less room, the page "
         "asks for a larger window before it shows a picture; 0: no minimum", least=0, most=2000)

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import zlib
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -227,6 +228,15 @@ def test_picking_and_tagging_show_fakes_only(make):
     for preset in ("pick", "tag"):
         study = make(preset, preset=preset)
         assert {s.kind for s in study.stimuli} == {"fake"} and len(study.stimuli) == 28
+
+
+def test_ratings_are_of_the_fakes_and_of_as_many_real_pictures_as_of_one_epoch(make):
+    reals = Noise(20, 1)
+    study = make(preset="mos", inputs=Noise(20, 0, truths=reals), reals=reals)
+    sessions = [study.trials(0, slot) for slot in range(6)]
+    assert all(len({t.left.scene for t in trials}) == len(trials) == 8 for trials in sessions)
+    rated = Counter(t.left.epoch for trials in sessions for t in trials if t.phase == "test")
+    assert rated == {1: 12, 2: 12, None: 12}
 
 
 def test_vigilance_gets_broken_pictures(make):

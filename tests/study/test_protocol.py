@@ -26,7 +26,7 @@ def test_the_presets_are_those_of_the_papers():
     assert timed.mask and not timed.gives_rate and hype.gives_rate
     mos = protocol("mos")
     assert (mos.task, mos.presentation, mos.exposure_ms, mos.epochs_per_session) == ("rate", "single", 0, "mixed")
-    assert (mos.results, mos.planned_participants) == ("closed", 24), "P.910 asks for 24 people"
+    assert (mos.results, mos.planned_participants) == ("closed", 24), "as P.913 asks of a controlled room"
     assert all(p.name == name for name, p in PROTOCOLS.items())
 
 

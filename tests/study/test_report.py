@@ -83,7 +83,7 @@ def test_a_study_of_an_older_program_with_its_own_numbers_has_not_the_presets_na
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("preset", ["cyclegan2017", "hype_infinity", "pick", "tag"])
+@pytest.mark.parametrize("preset", ["cyclegan2017", "hype_infinity", "pick", "tag", "mos", "hype_time"])
 def test_a_study_of_several_runs_names_its_methods(preset, tmp_path):
     study = made_study(preset=preset, epochs=(1, 2, 3), labels=("pix2pix", "GAN *alone*", "CycleGAN"), scenes=130)
     votes = made_votes(study, 4, {1: 0.2, 2: 0.1, 3: 0.4})
@@ -165,7 +165,9 @@ def test_simulated_votes_count_only_where_there_are_no_others():
     assert not report["simulated"] and report["participants"]["counted"] == 2 and "simulated" not in told(report)
 
 
-@pytest.mark.parametrize("preset", ["cyclegan2017", "colorization2016", "hype_infinity", "pick", "tag"])
+@pytest.mark.parametrize(
+    "preset", ["cyclegan2017", "colorization2016", "hype_infinity", "pick", "tag", "mos", "hype_time"]
+)
 def test_before_the_first_vote(preset):
     study = made_study(preset=preset, epochs=(20, 60), scenes=140, broken=10)
     nobody = made_votes(study, 1, {20: 0.1, 60: 0.4}).iloc[:0]

@@ -210,7 +210,7 @@ def test_every_task_is_played_to_the_end(small_study, in_process, preset):
             plan = [next_exposure(study.protocol, right[:n]) for n in range(len(right))]
             assert rows["exposure_planned_ms"].tolist() == plan
             assert abs(rows["exposure_left_ms"] - plan).max() < 200
-        assert report["thresholds"][0]["trials"] % 20 == 0
+        assert report["thresholds"]["epochs"][0]["trials"] % 20 == 0
     elif preset == "pick":
         strengths = [epoch["strength"] for epoch in report["pick"]["strengths"]]
         assert strengths[2] > strengths[0] and report["pick"]["ties"] > 0

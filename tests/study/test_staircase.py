@@ -85,7 +85,11 @@ def test_the_report_gives_thresholds_and_no_fooling_rate():
     study = made_study(preset="hype_time", epochs=(20, 60), scenes=60, test_trials=60, practice_trials=4)
     votes = staircase_votes(study, 12, {20: 0.1, 60: 0.35}, np.random.default_rng(3))
     report = make_report(study, votes, sessions_of(votes))
-    first, last = report["thresholds"]
+    first, last = report["thresholds"]["epochs"]
+    (ahead,) = report["thresholds"]["differences"]
+    assert (ahead["a"], ahead["b"]) == (60, 20) and ahead["p"] < 0.01 and ahead["participants"] == 24
+    assert ahead["difference"] == pytest.approx(last["mean_ms"] - first["mean_ms"])
+    assert ahead["interval"][0] < ahead["difference"] < ahead["interval"][1]
     own = votes[(votes["phase"] == "test") & (votes["arm"] == 0)].groupby("session_id")["exposure_planned_ms"]
     assert first["mean_ms"] == pytest.approx(own.apply(lambda ms: ms.iloc[30:].mean()).mean())
     assert 100 <= first["mean_ms"] < last["mean_ms"] <= 1000, "fakes that are harder to tell need longer"
@@ -95,7 +99,8 @@ def test_the_report_gives_thresholds_and_no_fooling_rate():
     assert all(e["fooling_rate"] is None and not e["participants_needed"] for e in report["epochs"])
     assert not report["contrasts"] and report["trend"] is None and report["exposure"]["marked"] == 0
     text = to_markdown(report)
-    for said in ("The mean threshold for epoch 20 is ", "modal exposure (HYPE)", "adapted to the participant's answers",
+    for said in ("The mean threshold for epoch 20 is ", "modal exposure (HYPE)", "| 60 − 20 | +",
+                 "adapted to the participant's answers",
                  ". Mean thresholds of exposure: epoch 20, ", "Therefore there is no fooling rate"):
         assert said in text, said
     assert "None" not in text.replace("| None |", "") and "100 to 1000" in caption(report)

@@ -301,7 +301,7 @@ def _pick_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> list[
 
 def _threshold_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> list[str]:
     picture = _picture(pictures, "thresholds", "Thresholds of exposure")
-    return thresholds.words(report, _names(report), _table, _percent, picture)
+    return thresholds.words(report, _names(report), _table, _percent, _p, picture)
 
 
 def _rate_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> list[str]:

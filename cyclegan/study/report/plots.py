@@ -40,7 +40,7 @@ def plots(report: Report) -> dict[str, tuple[bytes, bytes]]:
     wanted: dict[str, tuple[bool, Callable[[Report], Figure]]] = {
         "fooling-rate": (any(e["fooling_rate"] is not None for e in report["epochs"]), fooling_rate),
         "preferences": (bool(report["pick"] and report["pick"]["trials"]), preferences),
-        "thresholds": (any(e["mean_ms"] is not None for e in report["thresholds"] or []), thresholds),
+        "thresholds": (bool(report["thresholds"]) and bool(report["trials"]), thresholds),
         "opinions": (bool(report["mos"] and report["mos"]["trials"]), opinions),
         "tags": (bool(report["tag"] and report["tag"]["trials"]), tags),
         "response-times": (bool(report["response"]["trials"]), response_times),
@@ -138,7 +138,7 @@ def preferences(report: Report) -> Figure:
 
 def thresholds(report: Report) -> Figure:
     """Plot the mean thresholds of exposure with their intervals, and each participant's as a grey dot."""
-    seen = [each for each in report["thresholds"] if each["mean_ms"] is not None]
+    seen = [each for each in report["thresholds"]["epochs"] if each["mean_ms"] is not None]
     figure, axes = _figure(report, max(3.4, 1.4 + 0.55 * len(seen)), 2.9)
     for n, each in enumerate(seen):
         places = [n - 0.22] * len(each["each_ms"])

@@ -21,8 +21,8 @@ NOTE = (
 )
 
 
-def thresholds(study: Study, counted: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the thresholds of each epoch's participants, in ms."""
+def thresholds(study: Study, counted: pd.DataFrame) -> dict[str, Any]:
+    """Return the thresholds of each epoch's participants, in ms, and the differences of epochs."""
     protocol = study.protocol
     bounds = (float(protocol.least_exposure_ms), float(protocol.most_exposure_ms))
     # A session judges one epoch, and its real pictures belong to the same staircase.
@@ -34,12 +34,14 @@ def thresholds(study: Study, counted: pd.DataFrame) -> list[dict[str, Any]]:
         made = statistics.thresholds(of["exposure_planned_ms"], of["correct"], of["participant"], bounds=bounds,
                                      seed=study.seed)
         found.append({"epoch": epoch, "participants": len(made.each_ms), **vars(made)})
-    return found
+    each = [(ms, f"{one['epoch']} {n}", one["epoch"]) for one in found for n, ms in enumerate(one["each_ms"])]
+    differences = statistics.differences(*zip(*each, strict=True), [], scale=bounds[1], seed=study.seed) if each else []
+    return {"epochs": found, "differences": [vars(one) for one in differences]}
 
 
 def opening(report: Mapping[str, Any], names: Names) -> str:
     """Return the thresholds, as the end of a sentence about who judged how much."""
-    seen = [each for each in report["thresholds"] if each["mean_ms"] is not None]
+    seen = [each for each in report["thresholds"]["epochs"] if each["mean_ms"] is not None]
     parts = [f"{names.full(each['epoch'])}, {_ms(each['mean_ms'])} (95% interval {_interval(each['interval'])})"
              for each in seen]  # fmt: skip
     return f". Mean thresholds of exposure: {'; '.join(parts)}." if parts else "."
@@ -47,7 +49,7 @@ def opening(report: Mapping[str, Any], names: Names) -> str:
 
 def words(
     report: Mapping[str, Any], names: Names, table: Callable[[Sequence[str], Sequence[Sequence[Any]]], str],
-    percent: Callable[[float | None], str], picture: Sequence[str],
+    percent: Callable[[float | None], str], p: Callable[[float | None], str], picture: Sequence[str],
 ) -> list[str]:
     """Return the results in words and a table.
 
@@ -56,16 +58,18 @@ def words(
         names: its names, as Markdown reads them.
         table: makes a table of heads and rows.
         percent: writes a share.
+        p: writes a p-value.
         picture: the link to the plot, if there is one.
     """
-    protocol, seen = report["protocol"], [each for each in report["thresholds"] if each["mean_ms"] is not None]
+    protocol, found = report["protocol"], report["thresholds"]
+    seen = [each for each in found["epochs"] if each["mean_ms"] is not None]
     sentences = [
         f"The mean threshold for {names.full(each['epoch'])} is {_ms(each['mean_ms'])} (95% interval over participants "
         f"{_interval(each['interval'])}; N = {number_of(each['participants'], 'participant')}, "
         f"{number_of(each['trials'], 'trial')})." for each in seen
     ]  # fmt: skip
     low, high = protocol["least_exposure_ms"], protocol["most_exposure_ms"]
-    return [
+    parts = [
         " ".join(sentences), *picture,
         table(
             [names.kind, "threshold", "95%, participants", "modal exposure (HYPE)", "right answers", f"at {low} ms",
@@ -76,11 +80,22 @@ def words(
         f"Participants at {low} or {high} ms may have a threshold beyond it. “Right answers” is the part of right "
         "answers in the trials behind the threshold.",
     ]  # fmt: skip
+    if found["differences"]:
+        many = len(found["differences"])
+        holm = f", and Holm's p is corrected for all {many}" if many > 1 else ""
+        parts += [
+            f"Differences of thresholds between different people: p is a studentised permutation test's{holm}.",
+            table(["A − B", "difference (ms)", "95%, participants, uncorrected", "p", "p, Holm", "participants"],
+                  [[f"{names.short(d['a'])} − {names.short(d['b'])}", rounded(d["difference"], "+.0f"),
+                    _interval(d["interval"], "+.0f"), p(d["p"]), p(d["p_holm"]), d["participants"]]
+                   for d in found["differences"]]),
+        ]  # fmt: skip
+    return parts
 
 
 def _ms(value: float | None) -> str:
     return "–" if value is None else f"{rounded(value, '.0f')} ms"
 
 
-def _interval(value: Sequence[float] | None) -> str:
-    return "–" if value is None else f"[{rounded(value[0], '.0f')}, {rounded(value[1], '.0f')}]"
+def _interval(value: Sequence[float] | None, form: str = ".0f") -> str:
+    return "–" if value is None else f"[{rounded(value[0], form)}, {rounded(value[1], form)}]"

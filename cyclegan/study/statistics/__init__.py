@@ -27,7 +27,7 @@ from cyclegan.study.statistics.detection import Detection, detection
 from cyclegan.study.statistics.epochs import Contrast, Trend, contrasts, trend
 from cyclegan.study.statistics.marks import HEAT_CELLS, TagRate, heat, marks_of, tag_rates
 from cyclegan.study.statistics.mixed import MixedModel, mixed_model
-from cyclegan.study.statistics.opinions import Difference, Opinion, differences, opinion
+from cyclegan.study.statistics.opinions import STEPS, Difference, Opinion, differences, opinion
 from cyclegan.study.statistics.pairs import PRIOR, Duel, Preferences, Strength, preferences
 from cyclegan.study.statistics.planning import (
     ASSURANCE,
@@ -62,11 +62,11 @@ from cyclegan.study.statistics.thresholds import Thresholds, mean_interval, thre
 
 __all__ = [
     "ASSUMED_CORRELATION", "ASSUMED_STIMULUS_CORRELATION", "ASSURANCE", "HEAT_CELLS", "LEVEL", "MIN_PARTICIPANTS",
-    "MOST", "PLANNING_RATES", "PRIOR", "TOLERANCE_MS", "Contrast", "Detection", "Difference", "Duel", "Extreme",
-    "MixedModel", "Opinion", "PaperFigure", "Preferences", "Rankings", "Rate", "Resolution", "Strength", "TagRate",
-    "Thresholds", "Times", "Trend", "agreement", "always_valid", "assumed_pictures", "cautious_rate", "chance",
-    "clustered_rate", "contrasts", "correlation", "crossed_interval", "detection", "differences", "extremes",
-    "half_width", "heat", "marks_of", "mean_interval", "mixed_model", "opinion", "paper_figure", "participants_for",
-    "participants_to_tell", "pictures_for", "planning_rate", "preferences", "rankings", "resolution",
-    "response_times", "tag_rates", "thresholds", "trend", "trials_per_epoch", "wilson_interval",
+    "MOST", "PLANNING_RATES", "PRIOR", "STEPS", "TOLERANCE_MS", "Contrast", "Detection", "Difference", "Duel",
+    "Extreme", "MixedModel", "Opinion", "PaperFigure", "Preferences", "Rankings", "Rate", "Resolution", "Strength",
+    "TagRate", "Thresholds", "Times", "Trend", "agreement", "always_valid", "assumed_pictures", "cautious_rate",
+    "chance", "clustered_rate", "contrasts", "correlation", "crossed_interval", "detection", "differences",
+    "extremes", "half_width", "heat", "marks_of", "mean_interval", "mixed_model", "opinion", "paper_figure",
+    "participants_for", "participants_to_tell", "pictures_for", "planning_rate", "preferences", "rankings",
+    "resolution", "response_times", "tag_rates", "thresholds", "trend", "trials_per_epoch", "wilson_interval",
 ]  # fmt: skip

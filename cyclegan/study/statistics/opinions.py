@@ -65,12 +65,12 @@ def _scaled(interval: tuple[float, float] | None) -> tuple[float, float] | None:
 
 @dataclass(frozen=True)
 class Difference:
-    """Two conditions compared by their mean opinion scores."""
+    """Two conditions compared by their means."""
 
     a: int
     b: int
     difference: float
-    """Mean of participants' scores, a − b."""
+    """Mean of participants' values, a − b."""
     interval: tuple[float, float] | None
     """95%, over participants and pictures, not corrected for the number of differences."""
     p: float
@@ -81,30 +81,31 @@ class Difference:
 
 
 def differences(
-    ratings: Any, participants: Any, conditions: Any, pictures: Sequence[Any], *, seed: int
+    values: Any, participants: Any, conditions: Any, pictures: Sequence[Any], *, scale: float, seed: int
 ) -> list[Difference]:
-    """Compare every condition with every other, the later one first, where enough people have rated them.
+    """Compare every condition with every other, the later one first, where enough people have judged them.
 
-    Where the same people have rated both conditions, each is compared with themselves.
+    Where the same people have judged both conditions, each is compared with themselves.
 
     Args:
-        ratings: (N,), 1 to 5.
+        values: (N,), within `scale` of each other, such as ratings.
         participants: (N,).
         conditions: (N,), whole numbers.
         pictures: one (N,) for each way in which pictures are alike, such as the scenes.
+        scale: the largest difference that there can be.
         seed: of the permutations.
     """
-    share, who = (np.asarray(ratings, float) - 1) / STEPS, np.asarray(participants, object)
+    share, who = np.asarray(values, float) / scale, np.asarray(participants, object)
     conditions = np.asarray(conditions)
     people = {each: set(who[conditions == each]) for each in sorted(set(conditions.tolist()))}
     found = []
     for b, a in itertools.combinations(people, 2):
         steps = np.where(conditions == a, 1.0, np.where(conditions == b, 0.0, np.nan))
         paired = bool(people[a] & people[b])
-        rng = rates.seeded(seed, f"opinions {a} {b}")
+        rng = rates.seeded(seed, f"difference {a} {b}")
         test = slope(share, who, steps, pictures, paired=paired, rng=rng)
         if test is not None:
-            interval = None if test.interval is None else (STEPS * test.interval[0], STEPS * test.interval[1])
-            found.append(Difference(a, b, STEPS * test.value, interval, test.p, test.p, test.participants))
+            interval = None if test.interval is None else (scale * test.interval[0], scale * test.interval[1])
+            found.append(Difference(a, b, scale * test.value, interval, test.p, test.p, test.participants))
     corrected = holm(np.array([each.p for each in found])).tolist() if found else []
     return [replace(each, p_holm=p) for each, p in zip(found, corrected, strict=True)]
