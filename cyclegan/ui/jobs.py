@@ -24,7 +24,7 @@ from cyclegan.checkpoints.format import CheckpointInfo
 from cyclegan.errors import ImageError
 from cyclegan.images import open_image
 from cyclegan.pixels import PictureFacts, notes_on, recorded_facts
-from cyclegan.ui import inputs, runs, translating, withheld, words
+from cyclegan.ui import inputs, runs, withheld, words
 from cyclegan.ui.feedback import busy, nothing_translated, notices, page_error, raise_for_page
 from cyclegan.ui.inputs import by
 from cyclegan.ui.results import SERVED, address, file_name
@@ -45,8 +45,6 @@ LEFT_OUT_SAID = 3
 """So many left-out files are named in the sentence; the zip names them all."""
 PAN_S, PAN_RATE, PAN_SIDE = 2, 12, 256
 PREVIEWS, PREVIEW_SIDE = 12, 320
-LOOKED_AT = 3
-"""So many pictures of an upload show which direction is meant."""
 
 PLAYED = {".mp4", ".m4v", ".mov", ".webm"}
 """The kinds of video that a browser may play as they are."""
@@ -246,29 +244,6 @@ def _chosen(bench: Workbench, run: str | None, epoch: str | None, direction: str
     """Return the epoch and the direction. Raises CheckpointError."""
     info = bench.info(run, None if epoch is None else runs.epoch_number(epoch))
     return info, runs.checked_direction(direction, info)
-
-
-def likely_direction(bench: Workbench, run: str | None, payloads: list[dict]) -> str | None:
-    """Return the direction for which the first pictures of an upload, or a video's first frame, look; None if unclear.
-
-    Args:
-        bench: has the runs.
-        run: None for the first.
-        payloads: the uploaded files; none of a kind that isn't looked into, such as zips, matters.
-    """
-    found = set()
-    for path in _paths(payloads)[:LOOKED_AT]:
-        with contextlib.suppress(ImageError):  # The job says what is wrong with it.
-            found.add(translating.likely_direction(bench.run(run), _first_picture(path)))
-    found.discard(None)
-    return found.pop() if len(found) == 1 else None
-
-
-def _first_picture(path: Path) -> Image.Image:
-    """Return a picture, or a video's first frame. Raises ImageError."""
-    from cyclegan.translation.video_io import Video, is_video
-
-    return next(Video(path).frames()).image if is_video(path) else open_image(path)
 
 
 def _checked_smoothing(value: Any) -> float:

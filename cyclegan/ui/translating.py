@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import html
 import time
@@ -39,6 +40,8 @@ CLEARLY_LESS = 0.8
 """Where the examples decide nothing, the reading whose way back loses clearly less: this part of the other's L1."""
 SAME_PICTURE = 8.0
 """Grey levels: an example and its copy in a sample grid, at another size, differ by less."""
+LOOKED_AT = 3
+"""So many files of an upload show which direction is meant."""
 BICUBIC = Image.Resampling.BICUBIC
 SOON_S = 3.0
 """A shorter time left isn't worth saying."""
@@ -194,6 +197,33 @@ def likely_direction(source: CheckpointSource, image: Image.Image) -> str | None
     known = {domain: [_features(p) for p in paths if p.name.startswith(f"{domain}_")] for domain in "ab"}
     domain = nearer_domain(features(image), **{d: [f for f in found if f is not None] for d, found in known.items()})
     return None if domain is None else {"a": "ab", "b": "ba"}[domain]
+
+
+def likely_of_files(source: CheckpointSource, payloads: Sequence[dict]) -> str | None:
+    """Return the direction for which the first of an upload's pictures, or a video's first frame, look; None if unclear.
+
+    Args:
+        source: the run.
+        payloads: the uploaded files; those that are neither, such as zips, don't matter.
+
+    Raises:
+        ImageError: a file isn't one that was uploaded here.
+    """
+    found = set()
+    for path in [inputs.source_of(payload) for payload in payloads[:LOOKED_AT]]:
+        with contextlib.suppress(ImageError):  # The job says what is wrong with it.
+            found.add(likely_direction(source, _first_picture(path)))
+    found.discard(None)
+    return found.pop() if len(found) == 1 else None
+
+
+def _first_picture(path: Any) -> Image.Image:
+    """Return a picture, or a video's first frame. Raises ImageError."""
+    from cyclegan.translation.video_io import Video, is_video
+
+    if isinstance(path, Path) and is_video(path):
+        return next(Video(path).frames()).image
+    return open_image(path)
 
 
 def _features(path: Path) -> Any:

@@ -240,7 +240,7 @@ def test_before_the_planned_participants_nobody_stops_at_a_lucky_moment(results)
 
 
 def test_a_plain_sentence_opens_the_report():
-    study = made_study(epochs=(20, 40, 60, 80), scenes=200)
+    study = made_study(epochs=(20, 40, 60, 80), scenes=200, guessing_p=0.0)
     report = reported(study, made_votes(study, 12, {20: 0.1, 40: 0.2, 60: 0.3, 80: 0.6}))
     first, last = (e for e in report["epochs"] if e["epoch"] in (20, 80))
     intervals = ["[{:.1%}, {:.1%}]".format(*each["interval"]) for each in (first, last)]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from cyclegan.ui import inputs, jobs, live, runs, words
+from cyclegan.ui import inputs, jobs, live, runs, translating, words
 from cyclegan.ui.feedback import busy, shows_errors
 from cyclegan.ui.results import file_name, served
 from cyclegan.ui.theme import announce, header
@@ -216,7 +216,7 @@ class Events:
 
     def look(self, given: Any, run: str, epoch: str | None, direction: str | None, request: gr.Request) -> list[Any]:
         """Choose the direction for which an upload looks, with a note if it is another one than was chosen."""
-        likely = jobs.likely_direction(self.bench, run, given if isinstance(given, list) else [given])
+        likely = translating.likely_of_files(self.bench.run(run), given if isinstance(given, list) else [given])
         info = self.bench.info(run, None if epoch is None else runs.epoch_number(epoch))
         if likely in (None, direction) or likely not in info.directions:
             return [gr.skip()] * 2
