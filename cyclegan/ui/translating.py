@@ -200,7 +200,7 @@ def likely_direction(source: CheckpointSource, image: Image.Image) -> str | None
 
 
 def likely_of_files(source: CheckpointSource, payloads: Sequence[dict]) -> str | None:
-    """Return the direction for which the first of an upload's pictures, or a video's first frame, look; None if unclear.
+    """Return the direction for which the first pictures of an upload, or a video's first frame, look; None if unclear.
 
     Args:
         source: the run.
