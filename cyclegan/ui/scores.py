@@ -20,10 +20,10 @@ from cyclegan.config import Direction
 from cyclegan.errors import CheckpointError, Message, UserError, message, rounded
 from cyclegan.evaluation.scores.exchange import alike, known, read_checked
 from cyclegan.evaluation.scores.people import Judgement
-from cyclegan.evaluation.scores.recommend import FEWEST, disagreement, recommend
+from cyclegan.evaluation.scores.recommend import FEWEST, verdicts
 from cyclegan.evaluation.scores.report import SECTIONS, Report, scores_folder
-from cyclegan.evaluation.scores.table import BY_KEY, SCORES, ScoreFigure
-from cyclegan.evaluation.scores.tables import LABELS, columns_of, measured_scores
+from cyclegan.evaluation.scores.table import BY_KEY, LABELS, SCORES, ScoreFigure
+from cyclegan.evaluation.scores.tables import columns_of, measured_scores
 from cyclegan.ui import words
 from cyclegan.ui.curves import Reference, score_panel
 from cyclegan.ui.legend import BETTER, arrow_of, date, legend
@@ -288,18 +288,10 @@ def advice(one: Measurement, say: words.Speaker, of_people: Mapping[str, Judgeme
     """Return the HTML of "Which epoch?": a recommendation for each run, with its evidence and what people say of it."""
     parts = []
     for run, report in one.reports.items():
-        found = recommend(report, one.way)
         items = []
-        for each in found:
-            agreement = of_people[run].agreements.get(each.figure.key) if run in of_people else None
-            said = [*each.sentences(), *filter(None, [agreement and agreement.sentence()])]
-            first, *rest = (html.escape(say.text_of(sentence)) for sentence in said)
+        for paragraph in verdicts(report, one.way, of_people.get(run)):
+            first, *rest = (html.escape(say.text_of(sentence)) for sentence in paragraph)
             items.append(f"<li>{' '.join([f'<b>{first}</b>', *rest])}</li>")
-        if dissent := disagreement(found):
-            items.append(f"<li>{html.escape(say.text_of(dissent))}</li>")
-        if run in of_people:
-            sentences = (html.escape(say.text_of(sentence)) for sentence in of_people[run].sentences())
-            items.append(f"<li>{' '.join(sentences)}</li>")
         if items:
             title = f"<h3>{html.escape(run)}</h3>" if len(one.reports) > 1 else ""
             parts.append(f"{title}<ul>{''.join(items)}</ul>")

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from cyclegan.errors import Message, message
+from cyclegan.errors import Message, message, rounded
 from cyclegan.evaluation.figures import GREY_LEVELS, Figure
 
 Better = Literal["lower", "higher"]
@@ -99,8 +99,8 @@ SCORE_FIGURES: tuple[ScoreFigure, ...] = (
          None, ".2f"),
     _row("collapse", "follows_input", message("follows its input"),
          message("correlation of the distances between translations with those between their inputs; near 0, the "
-                 "input is ignored"),
-         form=".2f"),
+                 "input is ignored. More than the true pictures have isn't better"),
+         None, ".2f"),
     _row("collapse", "ndb", message("bins off (NDB)"),
          message("share of the clusters of real pictures that hold another share of the translations, by a test at "
                  "5%; about 5% for pictures that can't be told apart"),
@@ -115,10 +115,32 @@ SCORE_FIGURES: tuple[ScoreFigure, ...] = (
     _row("labels", "labels_iou", message("class IoU"),
          message("overlap of labelled and true pixels of each class, mean over the classes")),
     _row("content", "content_kept", message("kept"),
-         message("share of the classes in an input of which the segmenter still finds at least a tenth in place")),
+         message("share of the classes in the inputs, over all inputs, of which the segmenter still finds at least a "
+                 "tenth in place; not given for fewer than 10")),
     _row("content", "content_invented", message("invented"),
-         message("share of the classes absent from an input of which the segmenter finds some in the translation"),
+         message("share of the classes absent from the inputs, over all inputs, that the segmenter finds in the "
+                 "translation; not given for fewer than 10"),
          "lower"),
 )  # fmt: skip
 """In the order in which they are shown."""
 BY_KEY: Mapping[str, ScoreFigure] = {figure.key: figure for figure in SCORE_FIGURES}
+
+LABELS: Mapping[str, Message] = {
+    "untranslated": message("the input, untranslated"),
+    "one_colour": message("one colour"),
+    "blind": message("blind: the usual at each place"),
+    "another": message("another real picture"),
+    "real": message("real pictures"),
+    "truth": message("the true pictures"),
+}
+"""Baselines and ceilings by name."""
+
+
+def cell(figure: ScoreFigure, value: Mapping[str, float] | None) -> str:
+    """Return "41.2 [36.0, 46.4]", without the interval where none is known; "–" where nothing was measured."""
+    if value is None:
+        return "–"
+    shown = figure.show(value["value"])
+    if "low" not in value:
+        return shown
+    return f"{shown} [{rounded(value['low'], figure.format)}, {rounded(value['high'], figure.format)}]"
