@@ -92,11 +92,11 @@ def markdown(report: Report, studies: Sequence[People] = ()) -> str:
         if said := sentences(report, way, studies):
             parts += ["### In words", "\n".join(f"- {each}" for each in said)]
     if shown:
-        parts += ["## Figures", "\n".join(map(_explained, shown.values()))]
+        parts += ["## Figures", "\n".join(map(explained, shown.values()))]
     return "\n\n".join(parts) + "\n"
 
 
-def _explained(figure: ScoreFigure) -> str:
+def explained(figure: ScoreFigure) -> str:
     """Return the meaning of a figure as an item of a list."""
     name = f"{figure.label} ({figure.score})" if figure.shares_its_label else str(figure.label)
     unit = f" ({figure.unit})" if figure.unit else ""
