@@ -260,7 +260,8 @@ def markdown(report: Mapping[str, Any], pictures: Mapping[str, str], epochs: Seq
     for way in ways:
         parts += _way(report, way, pictures.get(way))
     if "curves" in pictures:
-        parts += ["## Epoch by epoch", "", "On the trainer's few test pictures, with the first seed:", "",
+        parts += ["## Epoch by epoch", "", "On the trainer's few test pictures, with the first seed. Diversity is the "
+                  "spread of translations over that of their inputs; the tables' spread is over real pictures':", "",
                   f"![Curves of the rows over the epochs]({pictures['curves']})", ""]  # fmt: skip
     parts += epochs
     if "epochs" in pictures:

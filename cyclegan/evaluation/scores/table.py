@@ -54,7 +54,8 @@ SCORES: Mapping[str, Message] = {
 
 SCORE_FIGURES: tuple[ScoreFigure, ...] = (
     _row("kid", "kid", message("KID × 1000"),
-         message("kernel distance to real pictures of the target; 0 for pictures that can't be told apart, also less"),
+         message("kernel distance to real pictures of the target; 0 on average for pictures that can't be told apart, so "
+                 "it can be negative"),
          "lower", ".1f", by_features=True),
     _row("fid", "fid", message("Fréchet distance"),
          message("to real pictures of the target; too large with few pictures, so compare equal numbers alone. It is "
@@ -92,7 +93,9 @@ SCORE_FIGURES: tuple[ScoreFigure, ...] = (
     _row("reconstruction", "rec_jpeg_l1", message("L1 after JPEG"),
          message("the same with the translation saved as JPEG of quality 90"), "lower", ".1f", unit=GREY_LEVELS),
     _row("collapse", "spread_of_inputs", message("spread / inputs"),
-         message("how much translations differ from each other, over how much their inputs do"), None, ".2f"),
+         message("how much translations differ from each other, over how much their inputs do; near 0, all look alike. "
+                 "In a training's curves: diversity"),
+         None, ".2f"),
     _row("collapse", "spread_of_targets", message("spread / real"),
          message("how much translations differ from each other, over how much real pictures of the target do; near 0, "
                  "all look alike"),
@@ -115,11 +118,11 @@ SCORE_FIGURES: tuple[ScoreFigure, ...] = (
     _row("labels", "labels_iou", message("class IoU"),
          message("overlap of labelled and true pixels of each class, mean over the classes")),
     _row("content", "content_kept", message("kept"),
-         message("share of the classes in the inputs, over all inputs, of which the segmenter still finds at least a "
-                 "tenth in place; not given for fewer than 10")),
+         message("share of the inputs' classes of which the segmenter still finds at least a tenth in place, all "
+                 "pictures together; – for fewer than 10")),
     _row("content", "content_invented", message("invented"),
-         message("share of the classes absent from the inputs, over all inputs, that the segmenter finds in the "
-                 "translation; not given for fewer than 10"),
+         message("share of the classes that inputs lack which the segmenter finds in their translations, all pictures "
+                 "together; – for fewer than 10"),
          "lower"),
 )  # fmt: skip
 """In the order in which they are shown."""

@@ -14,9 +14,11 @@ from cyclegan.data.streets import PALETTE
 from cyclegan.errors import UserError
 from cyclegan.evaluation.scores import evaluate as module
 from cyclegan.evaluation.scores.answers import Answer
+from cyclegan.evaluation.scores.describe import Describer
 from cyclegan.evaluation.scores.evaluate import evaluate
 from cyclegan.evaluation.scores.kinds import Result
 from cyclegan.evaluation.scores.report import read_report, writing
+from cyclegan.evaluation.scores.sets import TestSet
 from cyclegan.evaluation.scores.tables import csv_text, markdown, text
 from cyclegan.evaluation.segmenter import Segmenter, load_segmenter, save_segmenter
 from cyclegan.networks.segmenter import build_segmenter
@@ -84,6 +86,24 @@ def test_what_is_there_is_not_measured_again(run, translations):
     write_epoch(run, 2, domains=("day", "dusk"))  # Other files under the same number.
     evaluate(LocalSource(run), DATA, epochs="all", scores=["kid"], directions=["ab"])
     assert translations[4:] == [(2, "ab", 6)]
+
+
+def test_where_nothing_is_missing_nothing_is_loaded_and_the_epochs_are_listed_once(run, translations, monkeypatch):
+    options = {"scores": ["kid", "pairs"], "directions": ["ab"]}
+    first = evaluate(LocalSource(run), DATA, **options)
+    translations.clear()
+
+    def never(*_, **__):
+        raise AssertionError("it isn't needed")
+
+    for owner, name in ((TestSet, "prior"), (TestSet, "usual"), (TestSet, "colour"), (Describer, "network")):
+        monkeypatch.setattr(owner, name, property(never))
+    source = LocalSource(run)
+    listed, plain = [], source.list
+    monkeypatch.setattr(source, "list", lambda: listed.append(1) or plain())
+    assert evaluate(source, DATA, **options).content == first.content and not translations and len(listed) == 1
+    with pytest.raises(UserError, match="another dataset"):
+        evaluate(source, DATA.replace("6", "7"), **options)
 
 
 def test_references_are_measured_once_for_all_runs(run, tmp_path, monkeypatch):
@@ -173,8 +193,6 @@ def test_content_of_an_earlier_version_is_measured_again(tmp_path):
 
 
 def _named(name):
-    from cyclegan.evaluation.scores.describe import Describer
-
     found = Describer("pixels")
     found.name = name
     return found
@@ -295,17 +313,25 @@ def judge(tmp_path):
     def write(seed):
         torch.manual_seed(seed)
         network = build_segmenter("unet", CLASSES.count).eval()
-        save_segmenter(Segmenter(CLASSES, 32, network, {"network": "unet", "seed": 0}), tmp_path / "judge")
+        save_segmenter(Segmenter(CLASSES, 16, network, {"network": "unet", "seed": 0}), tmp_path / "judge")
         return tmp_path / "judge"
 
     return write
+
+
+WARNING = (
+    "warning: the segmenter was trained at 16 pixels, and pictures of 32 are scored: it may judge them badly, so train "
+    "one at their size"
+)
 
 
 def test_figures_by_other_labels_and_by_another_segmenter_are_never_mixed(run, tmp_path, judge):
     """Neither is seen in the pictures: a label map may be corrected, and a segmenter trained for longer."""
     data = write_blocks(tmp_path / "data", train=3, test=3)
     wanted = {"dataset": str(data), "scores": ["segmentation"], "directions": ["ab"], "segmenter": judge(0)}
-    evaluate(LocalSource(run), epochs=[1], **wanted)
+    notes = []
+    evaluate(LocalSource(run), epochs=[1], **wanted, note=notes.append)
+    assert [str(note) for note in notes if "was trained at" in str(note)] == [WARNING]
     judge(1)
     with pytest.raises(UserError, match="the weights of the segmenter have changed"):
         evaluate(LocalSource(run), epochs=[2], **wanted)
