@@ -20,7 +20,7 @@ from cyclegan.config import Direction
 from cyclegan.errors import CheckpointError, Message, UserError, message, rounded
 from cyclegan.evaluation.scores.exchange import alike, known, read_checked
 from cyclegan.evaluation.scores.people import Judgement
-from cyclegan.evaluation.scores.recommend import FEWEST, verdicts
+from cyclegan.evaluation.scores.recommend import FEWEST, recommend, verdicts
 from cyclegan.evaluation.scores.report import SECTIONS, Report, scores_folder
 from cyclegan.evaluation.scores.table import BY_KEY, LABELS, SCORES, ScoreFigure
 from cyclegan.evaluation.scores.tables import columns_of, measured_scores
@@ -85,10 +85,19 @@ class Measurement:
         return " → ".join(self.domains[end] for end in self.way)
 
     def chosen(self, run: str | None, tag: str | None) -> Row | None:
-        """Return the row of a run's epoch: the last of the run, or of all, if it isn't there; None without any."""
+        """Return the row of a run's epoch.
+
+        If it isn't there: the run's best one, by the first figure that recommends one, else its newest. The last run
+        stands in for one that isn't there. None without any row.
+        """
         rows = self.epochs()
-        of_run = [row for row in rows if row.run == run] or rows
-        return next((row for row in of_run if row.answer == tag), of_run[-1] if of_run else None)
+        if not rows:
+            return None
+        run, tag = (run, tag) if any(row.run == run for row in rows) else (rows[-1].run, None)
+        of_run = [row for row in rows if row.run == run]
+        best = next((each.epoch for each in recommend(self.reports[of_run[0].run], self.way) if each.recommends), None)
+        found = {row.answer: row for row in of_run} | {row.epoch: row for row in of_run}
+        return found.get(tag) or found.get(best) or of_run[-1]
 
     def epochs(self) -> list[Row]:
         """Return the rows of epochs, run by run, from the first on."""

@@ -44,6 +44,11 @@ class Advice:
     unbeaten: dict[str, dict[str, float]]
     problem: Message | None = None
 
+    @property
+    def recommends(self) -> bool:
+        """True if it says which epoch: there are enough pictures, and the segmenter can judge."""
+        return self.problem is None and self.pictures >= FEWEST
+
     def sentences(self) -> Iterator[Message]:
         """Yield the recommendation, its evidence, and a warning about baselines that no epoch clearly beats."""
         figure, value = self.figure.label, cell(self.figure, self.value)

@@ -54,8 +54,8 @@ SCORES: Mapping[str, Message] = {
 
 SCORE_FIGURES: tuple[ScoreFigure, ...] = (
     _row("kid", "kid", message("KID × 1000"),
-         message("kernel distance to real pictures of the target; 0 on average for pictures that can't be told apart, so "
-                 "it can be negative"),
+         message("kernel distance to real pictures of the target; 0 on average for pictures that can't be told apart, "
+                 "so it can be negative"),
          "lower", ".1f", by_features=True),
     _row("fid", "fid", message("Fréchet distance"),
          message("to real pictures of the target; too large with few pictures, so compare equal numbers alone. It is "
