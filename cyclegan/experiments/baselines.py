@@ -58,7 +58,7 @@ def _verdict(report: Mapping[str, Any], references: Mapping[str, Any], way: str,
     if key == "seg_iou":
         ceilings = {name: figures.get(key) for name, figures in references.get("ceilings", {}).items()}
         if problem := weak_judge(ceilings, baselines.get("blind")):
-            return f"- **{label}**: {problem}"
+            return f"- **{label}**: {problem}."
     lost = {name: [b for b, value in baselines.items() if not _beats(found, value, key)]
             for name, found in rows.items()}  # fmt: skip
     if winners := [name for name, unbeaten in lost.items() if not unbeaten]:

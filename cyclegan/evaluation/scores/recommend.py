@@ -55,7 +55,7 @@ class Advice:
         if self.figure.shares_its_label:
             figure = message("{figure} ({score})", figure=figure, score=self.figure.score)
         if self.problem:
-            yield message("{figure}: {problem}", figure=figure, problem=self.problem)
+            yield message("{figure}: {problem}.", figure=figure, problem=self.problem)
             return
         if self.pictures < FEWEST:
             yield message(
@@ -147,7 +147,7 @@ def weak_judge(
     figure = BY_KEY["seg_iou"]
     return message(
         "this segmenter can't judge: {answer} get {value}, the blind answer {blind}. Don't go by segmentation and "
-        "content; choose another --segmenter, or train one on more pictures, for longer.",
+        "content; choose another --segmenter, or train one on more pictures, for longer",
         answer=LABELS[name], value=cell(figure, best), blind=cell(figure, blind),
     )  # fmt: skip
 
