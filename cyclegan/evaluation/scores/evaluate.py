@@ -151,7 +151,7 @@ class Evaluator:
             if reasons and None not in reasons:  # What one direction can't have, such as labels, the other one may.
                 lacking.setdefault(str(reasons[0]), []).append(score.name)
         sides = {judge.side for part in parts for score in part.scores if (judge := getattr(score, "segmenter", None))}
-        for side in sides - {self.config.crop_size}:
+        for side in sides - {self.config.crop_size} if self.config.preprocess != "none" else ():
             yield message(
                 "warning: the segmenter was trained at {side} pixels, and pictures of {size} are scored: it may judge "
                 "them badly, so train one at their size", side=side, size=self.config.crop_size,
