@@ -292,6 +292,13 @@ def _parts(size: int) -> list[tuple[int, int]]:
     return [((size - length) * part // (_PARTS - 1), length) for part in range(_PARTS)]
 
 
+def from_here(path: Path) -> Path:
+    """Return a path as seen from the present folder; the name alone of one that is elsewhere, for reports."""
+    if not path.is_absolute():
+        return path
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else Path(path.name)
+
+
 def name_alone(text: str) -> str:
     """Return a folder's name without this computer's folders above it, for reports; any other text as it is."""
     path = Path(os.path.expanduser(text))

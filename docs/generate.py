@@ -1,4 +1,6 @@
-"""Write docs/flags.md and docs/api.md from the code, and bring the catalogues up to date: `python docs/generate.py`.
+"""Write docs/flags.md, docs/api.md and the tables of figures from the code, and update the catalogues.
+
+Run it as `python docs/generate.py`.
 
 Tests keep all of them up to date. A new sentence gets an empty translation, which a person has to write.
 """
@@ -172,12 +174,28 @@ def training_page() -> str:
     for figure in FIGURES:
         names = f"`{figure.name('ab')}`, `{figure.name('ba')}`"
         lines.append(f"| {names} | {figure.group} | {figure.meaning} | {figure.better or '–'} |")
-    text = (ROOT / "docs" / "training.md").read_text(encoding="utf-8").rstrip("\n")
+    return _with_figures("training.md", lines)
+
+
+def evaluation_page() -> str:
+    """Return docs/evaluation.md with the table of scores' figures that the code has."""
+    from cyclegan.evaluation.scores.table import SCORE_FIGURES
+
+    lines = ["", "| score | figure | meaning | better |", "|---|---|---|---|"]
+    for figure in SCORE_FIGURES:
+        unit = f" ({figure.unit})" if figure.unit else ""
+        lines.append(f"| `{figure.score}` | {figure.label} | {figure.meaning}{unit} | {figure.better or '–'} |")
+    return _with_figures("evaluation.md", lines)
+
+
+def _with_figures(page: str, lines: list[str]) -> str:
+    """Return a page with these lines between the marks of its table of figures."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8").rstrip("\n")
     before, _, rest = text.partition(FIGURES_BEGIN)
     return before + FIGURES_BEGIN + "\n".join([*lines, ""]) + FIGURES_END + rest.partition(FIGURES_END)[2]
 
 
-PAGES = {"flags.md": flags_page, "api.md": api_page, "training.md": training_page}
+PAGES = {"flags.md": flags_page, "api.md": api_page, "training.md": training_page, "evaluation.md": evaluation_page}
 
 if __name__ == "__main__":
     for page, write in PAGES.items():

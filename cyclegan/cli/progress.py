@@ -9,13 +9,33 @@ from typing import Any
 from tqdm import tqdm
 
 
+class _Bar(tqdm):
+    """A bar that ends its line when it is closed, so that an error doesn't continue it.
+
+    tqdm leaves the line open if the bar was drawn before its `delay`, as a reset or a written line makes it.
+    """
+
+    drawn = False
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> Any:
+        """Draw the bar."""
+        self.drawn = True
+        return super().display(msg, pos)
+
+    def close(self) -> None:
+        """End the bar, with its line if there is one."""
+        if self.drawn:
+            self.delay = 0
+        super().close()
+
+
 def progress_bar(**options: Any) -> tqdm:
     """Return a bar on standard error; in a log file, it writes a line every ten seconds.
 
     Args:
         options: of tqdm.
     """
-    return tqdm(mininterval=0.1 if sys.stderr.isatty() else 10.0, **options)
+    return _Bar(mininterval=0.1 if sys.stderr.isatty() else 10.0, **options)
 
 
 def shown_on(bar: tqdm) -> Callable[[int, int | None], None]:

@@ -74,8 +74,7 @@ def evaluate_command(args: argparse.Namespace) -> int:
     """Score epochs, and print the tables."""
     from cyclegan.evaluation.scores.evaluate import evaluate
     from cyclegan.evaluation.scores.processes import Processes
-    from cyclegan.evaluation.scores.recommend import recommend
-    from cyclegan.evaluation.scores.tables import direction_line, judgement_of, text
+    from cyclegan.evaluation.scores.tables import direction_line, sentences, text
 
     source, is_main = open_source(args.source), Processes().is_main
     studies = _studies(args.studies) if is_main else []
@@ -92,13 +91,8 @@ def evaluate_command(args: argparse.Namespace) -> int:
     if is_main:
         print(text(report, studies))
         for way in report.directions:
-            found = judgement_of(report, way, studies)
-            for advice in recommend(report, way):
-                agreement = found.agreements.get(advice.figure.key) if found else None
-                of_people = agreement and agreement.sentence()
-                print(f"{direction_line(report, way)}:", *advice.sentences(), *filter(None, [of_people]))
-            if found:
-                print(f"{direction_line(report, way)}:", *found.sentences())
+            for paragraph in sentences(report, way, studies):
+                print(f"{direction_line(report, way)}: {paragraph}")
         print(f"written to {report.path}")
         if args.output_dir is None and (publish := _publishing(source)):
             print(f"publish with: {publish}")

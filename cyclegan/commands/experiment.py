@@ -19,6 +19,7 @@ from cyclegan.commands.options import add_scores_flag
 from cyclegan.config import DIRECTIONS
 from cyclegan.errors import ConfigError, number_of
 from cyclegan.experiments.spec import EXPERIMENTS, SCALES, find_experiment
+from cyclegan.files import from_here
 from cyclegan.study.protocol import DEFAULT, PROTOCOLS
 
 
@@ -204,5 +205,9 @@ def _build_study(plan: Any, args: argparse.Namespace) -> None:
 
 def _command(args: argparse.Namespace) -> str:
     """Return the command for the report, without this machine's folders above those that it names."""
-    words = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:] if word != "--render"]
-    return shlex.join(["python", "-m", "cyclegan", *words])
+    return shlex.join(["python", "-m", "cyclegan", *(_word(word) for word in sys.argv[1:] if word != "--render")])
+
+
+def _word(word: str) -> str:
+    flag, sign, value = word.partition("=") if word.startswith("--") else ("", "", word)
+    return flag + sign + (str(from_here(Path(value))) if Path(value).is_absolute() else value)

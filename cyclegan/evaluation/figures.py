@@ -165,7 +165,8 @@ FIGURES: tuple[Figure, ...] = (
     Figure(
         "diversity", "metrics", "direction", message("diversity"),
         message(
-            "how much translations differ from each other, divided by how much their inputs do; near 0, all look alike"
+            "how much translations of the samples differ from each other, divided by how much their inputs do; near 0, "
+            "all look alike. In scores over whole test sets: spread / inputs"
         ),
         message("Samples: diversity"), format=".2f", in_lists=True,
     ),

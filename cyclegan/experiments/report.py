@@ -23,14 +23,16 @@ from cyclegan.config import DIRECTIONS, Direction, direction_name
 from cyclegan.errors import number_of, rounded
 from cyclegan.evaluation.scores.exchange import checked, known
 from cyclegan.evaluation.scores.report import SECTIONS, ScoresError, read_report
-from cyclegan.evaluation.scores.table import BY_KEY
+from cyclegan.evaluation.scores.table import BY_KEY, cell
+from cyclegan.evaluation.scores.tables import explained
+from cyclegan.experiments.baselines import REFERENCES, figures_of, head_of, values_of, verdicts
 from cyclegan.experiments.paper import REAL_PHOTOS, TO_PHOTO
 from cyclegan.experiments.plan import SCORES_NAME, Plan, Training, failure
 from cyclegan.experiments.spec import SCALES, shown_command
 from cyclegan.experiments.study import cell as taken_for_real
 from cyclegan.experiments.study import lines as of_people
 from cyclegan.experiments.study import people_by_way
-from cyclegan.files import write_bytes, write_json
+from cyclegan.files import from_here, write_bytes, write_json
 
 COLUMNS = (
     "seg_pixel", "seg_class", "seg_iou", "labels_pixel", "labels_class", "labels_iou", "kid", "pairs_l1",
@@ -38,11 +40,6 @@ COLUMNS = (
 )  # fmt: skip
 """Figures in the tables; report.json has all."""
 ACCURACIES = {"seg": ("seg_pixel", "seg_class", "seg_iou"), "labels": ("labels_pixel", "labels_class", "labels_iou")}
-REFERENCES = {
-    "untranslated": "the input, untranslated", "one_colour": "one colour",
-    "blind": "blind: the usual colour or class of each place", "another": "another real picture",
-    "real": "real pictures", "truth": "the true pictures",
-}  # fmt: skip
 COLLAPSED, IGNORES = 0.3, 0.15
 """Translations have collapsed below the first share of the real pictures' spread, and ignore their input below the
 second correlation."""
@@ -82,12 +79,18 @@ def gather(plan: Plan) -> dict[str, Any]:
     people, problem = people_by_way(plan)
     return {
         "version": 1, "name": plan.experiment.name, "title": plan.experiment.title,
-        "dataset": _named(plan.dataset), "scale": plan.scale, "seeds": plan.seeds, "names": dict(plan.names),
+        "dataset": _named(plan.dataset), "folder": str(from_here(plan.output)), "pictures": _pictures(plan),
+        "scale": plan.scale, "seeds": plan.seeds, "names": dict(plan.names),
         "paper_ways": {way: plan.paper_way(way) for way in DIRECTIONS}, "measured_on": measured,
         "unlike": unlike,
         "references": references, "rows": list(rows.values()), "people": people, "people_problem": problem,
         "machine": machine(),
     }  # fmt: skip
+
+
+def _pictures(plan: Plan) -> int:
+    """Return the training pictures of the larger domain, as far as a row uses them."""
+    return max(min(plan.pictures, each.config.data.max_images or plan.pictures) for each in plan.trainings())
 
 
 def _different(first: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
@@ -110,13 +113,14 @@ def run_facts(training: Training) -> dict[str, Any]:
 
 
 def _portable(training: Training) -> dict[str, Any]:
-    """Return a run's settings with folders as seen from the experiment's parent, for readers elsewhere."""
+    """Return a run's settings with folders as seen from the one in which the experiment was started, for readers."""
     output, found = training.folder.parents[1], dict(training.settings)
     for name in ("dataset", "semantic_segmenter", "output_dir"):
-        if name in found:
-            path = Path(str(found[name]))
-            inside = path.is_relative_to(output)
-            found[name] = f"{output.name}/{path.relative_to(output)}" if inside else _named(found[name])
+        path = Path(str(found.get(name, "")))
+        if path.is_relative_to(output) and name in found:
+            found[name] = str(from_here(output) / path.relative_to(output))
+        elif path.is_absolute():
+            found[name] = str(from_here(path))
     return found
 
 
@@ -168,13 +172,6 @@ def _commit() -> str | None:
         return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
-
-
-def values_of(row: Mapping[str, Any], way: str, key: str) -> dict[int, float]:
-    """Return a row's figure by seed."""
-    return {
-        run["seed"]: run["figures"][way][key]["value"] for run in row["runs"] if key in run["figures"].get(way, {})
-    }
 
 
 # --- the paper's order ---------------------------------------------------------------------------------------
@@ -263,7 +260,8 @@ def markdown(report: Mapping[str, Any], pictures: Mapping[str, str], epochs: Seq
     for way in ways:
         parts += _way(report, way, pictures.get(way))
     if "curves" in pictures:
-        parts += ["## Epoch by epoch", "", "On the trainer's few test pictures, with the first seed:", "",
+        parts += ["## Epoch by epoch", "", "On the trainer's few test pictures, with the first seed. Diversity is the "
+                  "spread of translations over that of their inputs; the tables' spread is over real pictures':", "",
                   f"![Curves of the rows over the epochs]({pictures['curves']})", ""]  # fmt: skip
     parts += epochs
     if "epochs" in pictures:
@@ -271,14 +269,20 @@ def markdown(report: Mapping[str, Any], pictures: Mapping[str, str], epochs: Seq
     parts += [f"[The same pictures under all rows, as a video]({name})\n" for name in report.get("videos", ())]
     parts += unfinished(report["rows"])
     shown = {key: BY_KEY[key] for key in COLUMNS if any(key in _columns(report, way) for way in ways)}
-    explained = {str(figure.label): str(figure.meaning) for figure in shown.values()}  # Once for both directions.
-    parts += ["## Figures", "", *(f"- **{label}**: {meaning}." for label, meaning in explained.items()), ""]
-    return "\n".join([*parts, *commands(report["rows"], report["seeds"][0])])
+    parts += ["## Figures", "", *map(explained, shown.values()), ""]  # Once for both directions.
+    return "\n".join([*parts, *commands(report["rows"], report["seeds"][0], report["folder"])])
 
 
-def commands(rows: Sequence[Mapping[str, Any]], seed: int) -> list[str]:
-    """Return the section with the command of each row's training from this seed."""
-    lines = ["## Commands", "", "Each row's training, with its first seed:", "", "```bash"]
+def commands(rows: Sequence[Mapping[str, Any]], seed: int, folder: str) -> list[str]:
+    """Return the section with the command of each row's training from this seed.
+
+    Args:
+        folder: the experiment's, as the commands name it.
+    """
+    where = "the folder in which the experiment was started" if Path(folder).name != folder else (
+        f"the folder that holds `{folder}`"
+    )  # fmt: skip
+    lines = ["## Commands", "", f"Each row's training, with its first seed, from {where}:", "", "```bash"]
     for row in rows:
         lines += [f"# {row['name']}", *(run["command"] for run in row["runs"] if run["seed"] == seed)]
     return [*lines, "```", ""]
@@ -290,8 +294,9 @@ def _head(report: Mapping[str, Any]) -> Iterator[str]:
     yield f"    {report['command']}" if report.get("command") else f"    {report['name']}"
     yield ""
     yield (
-        f"Data set `{report['dataset']}`, scale {report['scale']} ({SCALES[report['scale']].about}), "
-        f"{number_of(len(report['seeds']), 'seed')}: {number_of(len(done), 'run')} of {len(runs)} trained and scored. "
+        f"Data set `{report['dataset']}`, up to {number_of(report['pictures'], 'training picture')} per domain; scale "
+        f"{report['scale']} ({SCALES[report['scale']].about}); {number_of(len(report['seeds']), 'seed')}: "
+        f"{number_of(len(done), 'run')} of {len(runs)} trained and scored. "
         f"The trainings took {sum(run['seconds'] for run in runs) / 60:.1f} min in all"
         + (f", the last start {report['minutes']:.1f} min by the clock" if report.get("minutes") else "")
         + f". {machine_line(report['machine'])}"
@@ -304,7 +309,7 @@ def _head(report: Mapping[str, Any]) -> Iterator[str]:
             f"Scored on {number_of(facts['pictures'], 'picture')} per direction ({facts['split']}). "
             + (f"Features: {facts['features']}. " if facts["features"] else "")
             + (f"Segmenter: {judge['network']}, trained on `{judge['dataset']}` at {judge['side']}². " if judge else "")
-            + ("A single seed: how much the figures differ between seeds isn't known."
+            + ("A single seed: how much the figures differ between seeds isn't known. Intervals are 95% over pictures."
                if len(report["seeds"]) == 1 else "Figures are means over the seeds ± their standard deviation.")
         )  # fmt: skip
     if report["people_problem"]:
@@ -330,6 +335,7 @@ def _way(report: Mapping[str, Any], way: Direction, picture: str | None) -> list
         lines += [f"**Not measured alike**: these rows compare neither with the others nor with the baselines: {each}.",
                   ""]  # fmt: skip
     lines += [*order_lines(report, way), ""] if order(report, way) else []
+    lines += [*said, ""] if (said := verdicts(report, way)) else []
     if people:
         lines += of_people(people, report["paper_ways"].get(way), keys)
     lines += _collapsed(report, way)
@@ -346,8 +352,8 @@ def _columns(report: Mapping[str, Any], way: str) -> list[str]:
 def _table(report: Mapping[str, Any], way: str, keys: Sequence[str]) -> list[str]:
     paper_way, accuracies = report["paper_ways"].get(way), _accuracies(report, way)
     has_paper = bool(accuracies) and any(paper_way in row["paper"] for row in report["rows"])
-    people = report["people"].get(way)
-    heads = [_head_of(key) for key in keys]
+    people, alone = report["people"].get(way), len(report["seeds"]) == 1
+    heads = [head_of(key) for key in keys]
     at = len(accuracies) if has_paper else 0
     first = ["taken for real ↑"] if people else []
     lines = ["| | " + " | ".join([*first, *heads[:at], *(["the paper"] if at else []), *heads[at:]]) + " |",
@@ -360,26 +366,23 @@ def _table(report: Mapping[str, Any], way: str, keys: Sequence[str]) -> list[str
 
     for row in report["rows"]:
         if way in row["directions"]:
-            cells = [_cell(list(values_of(row, way, key).values()), key) for key in keys]
+            cells = [_cell(list(figures_of(row, way, key).values()), key, alone) for key in keys]
             lines.append(line(f"**{row['name']}**", cells, row["paper"].get(paper_way), row["name"]))
     for section, answers in report["references"].get(way, {}).items():
         for name, figures in answers.items():
-            cells = [_cell([figures[key]["value"]] if key in figures else [], key) for key in keys]
+            cells = [_cell([figures[key]] if key in figures else [], key, alone) for key in keys]
             paper = REAL_PHOTOS if (name, paper_way) == ("real", TO_PHOTO) else None
             lines.append(line(f"*{section[:-1]}: {REFERENCES.get(name, name)}*", cells, paper))
     return lines
 
 
-def _head_of(key: str) -> str:
-    figure = BY_KEY[key]
-    arrow = {"higher": " ↑", "lower": " ↓"}.get(figure.better or "", "")
-    return f"{figure.label}{arrow}"
-
-
-def _cell(values: Sequence[float], key: str) -> str:
-    if not values:
+def _cell(figures: Sequence[Mapping[str, float]], key: str, alone: bool) -> str:
+    """Return a cell: with a single seed (`alone`) the value with its interval, else the mean ± sd over the seeds."""
+    if not figures:
         return ""
-    form = BY_KEY[key].format
+    if alone:
+        return cell(BY_KEY[key], figures[0])
+    form, values = BY_KEY[key].format, [figure["value"] for figure in figures]
     spread = f" ± {format(statistics.stdev(values), form)}" if len(values) > 1 else ""
     return rounded(statistics.fmean(values), form) + spread
 

@@ -26,6 +26,8 @@ SHOWN = 6
 KINDS = 2
 """Ways to prepare pictures whose test sets remain in memory: crop and whole, in the GTA experiment."""
 _DONE = "scored.json"
+CONTENT = "pooled"
+"""In `_DONE`, how shares of kept and invented classes are computed. Shares of an earlier version are measured again."""
 
 
 class Scorer:
@@ -57,7 +59,8 @@ class Scorer:
         source = LocalSource(training.folder)
         info = source.list()[0]
         evaluator = self._evaluator(name_domains(training.config.data))  # A checkpoint has the folder's name alone.
-        done = {"commit_sha": info.commit_sha, "epochs": self.epochs, "scores": self.scores and list(self.scores),
+        done = {"commit_sha": info.commit_sha, "content": CONTENT, "epochs": self.epochs,
+                "scores": self.scores and list(self.scores),
                 "measured_on": {way: evaluator.facts(way) for way in training.directions}}  # fmt: skip
         path = training.folder / _DONE
         with suppress(UserError):  # Missing or damaged.

@@ -47,12 +47,12 @@ SOURCE_SEGMENTER = "source-only"
 _QUIET = {"samples_every": 0, "num_workers": 0, "keep_training_state": 1}
 SCALES: Mapping[str, Scale] = {
     "tiny": Scale(
-        "32² pixels and a hundred pictures: minutes on a CPU",
+        "32² pixels, 8 epochs: minutes on a CPU",
         {"crop_size": 32, "load_size": 36, "ngf": 8, "ndf": 8, "generator": "resnet_6", "epochs": 5, "decay_epochs": 3,
          "batch_size": 4, "lr": 1e-3, **_QUIET}, 1, "count=100,test_count=20,size=36",
     ),
     "small": Scale(
-        "64² pixels: hours on a CPU",
+        "64² pixels, 20 epochs of at most 400 pictures: hours on a CPU",
         {"crop_size": 64, "load_size": 72, "ngf": 16, "ndf": 16, "generator": "resnet_6", "epochs": 10,
          "decay_epochs": 10, "max_images": 400, **_QUIET}, 3, "count=400,test_count=60,size=72",
     ),

@@ -49,6 +49,8 @@ class EpochScores:
             )  # fmt: skip
         self.evaluator = Evaluator(config.data, scores=self.names, device=device)
         self.evaluator.check((config.loss.direction,) if hasattr(config.loss, "direction") else DIRECTIONS)
+        if self.evaluator.describer:
+            self.evaluator.describer.load()  # What is missing is said before the training.
 
     def after(self, epoch: int, step: int, say: Callable[[Message], object]) -> dict[str, Any] | None:
         """Score an epoch that has been written, if it is its turn, and return a row for metrics.jsonl.

@@ -132,18 +132,20 @@ def score_panel(
         points: (epoch, value), in order.
         bands: (epoch, low, high): intervals.
         references: dashed lines with a letter each, which the legend explains. Those far from the curve are only named
-            there, because they would flatten it.
+            there, after the others, because they would flatten it.
         chosen: epochs to mark.
         say: the visitor's language.
     """
     ends = [value for _, value in points] + [end for _, *both in bands for end in both]
     low, high = min(0.0, *ends), max(0.0, *ends)
     near = [low - (high - low) / 2 <= each.value <= high + (high - low) / 2 for each in references]
-    legend, lines = "", []
-    for letter, each, drawn in zip(string.ascii_lowercase, references, near, strict=False):
+    letters, legend, lines = iter(string.ascii_lowercase), "", []
+    for each, drawn in sorted(zip(references, near, strict=True), key=lambda pair: not pair[1]):
+        if drawn:
+            letter = next(letters)
+            lines.append((letter, each.value))
         mark = f'<i class="dashed"></i>{letter}' if drawn else "↑" if each.value > high else "↓"
         legend += f"<span>{mark} {html.escape(each.name)}: {each.shown}</span>"
-        lines += [(letter, each.value)] if drawn else []
     in_words = "; ".join([_in_words(("", points), chosen, say, by_step=False).rstrip("."),
                           *(f"{each.name}: {each.shown}" for each in references)])  # fmt: skip
     label = html.escape(f"{title}. {in_words}.")

@@ -20,10 +20,10 @@ from cyclegan.config import Direction
 from cyclegan.errors import CheckpointError, Message, UserError, message, rounded
 from cyclegan.evaluation.scores.exchange import alike, known, read_checked
 from cyclegan.evaluation.scores.people import Judgement
-from cyclegan.evaluation.scores.recommend import FEWEST, disagreement, recommend
+from cyclegan.evaluation.scores.recommend import FEWEST, recommend, verdicts
 from cyclegan.evaluation.scores.report import SECTIONS, Report, scores_folder
-from cyclegan.evaluation.scores.table import BY_KEY, SCORES, ScoreFigure
-from cyclegan.evaluation.scores.tables import LABELS, columns_of, measured_scores
+from cyclegan.evaluation.scores.table import BY_KEY, LABELS, SCORES, ScoreFigure
+from cyclegan.evaluation.scores.tables import columns_of, measured_scores
 from cyclegan.ui import words
 from cyclegan.ui.curves import Reference, score_panel
 from cyclegan.ui.legend import BETTER, arrow_of, date, legend
@@ -85,10 +85,19 @@ class Measurement:
         return " → ".join(self.domains[end] for end in self.way)
 
     def chosen(self, run: str | None, tag: str | None) -> Row | None:
-        """Return the row of a run's epoch: the last of the run, or of all, if it isn't there; None without any."""
+        """Return the row of a run's epoch.
+
+        If it isn't there: the run's best one, by the first figure that recommends one, else its newest. The last run
+        stands in for one that isn't there. None without any row.
+        """
         rows = self.epochs()
-        of_run = [row for row in rows if row.run == run] or rows
-        return next((row for row in of_run if row.answer == tag), of_run[-1] if of_run else None)
+        if not rows:
+            return None
+        run, tag = (run, tag) if any(row.run == run for row in rows) else (rows[-1].run, None)
+        of_run = [row for row in rows if row.run == run]
+        best = next((each.epoch for each in recommend(self.reports[of_run[0].run], self.way) if each.recommends), None)
+        found = {row.answer: row for row in of_run} | {row.epoch: row for row in of_run}
+        return found.get(tag) or found.get(best) or of_run[-1]
 
     def epochs(self) -> list[Row]:
         """Return the rows of epochs, run by run, from the first on."""
@@ -288,18 +297,10 @@ def advice(one: Measurement, say: words.Speaker, of_people: Mapping[str, Judgeme
     """Return the HTML of "Which epoch?": a recommendation for each run, with its evidence and what people say of it."""
     parts = []
     for run, report in one.reports.items():
-        found = recommend(report, one.way)
         items = []
-        for each in found:
-            agreement = of_people[run].agreements.get(each.figure.key) if run in of_people else None
-            said = [*each.sentences(), *filter(None, [agreement and agreement.sentence()])]
-            first, *rest = (html.escape(say.text_of(sentence)) for sentence in said)
+        for paragraph in verdicts(report, one.way, of_people.get(run)):
+            first, *rest = (html.escape(say.text_of(sentence)) for sentence in paragraph)
             items.append(f"<li>{' '.join([f'<b>{first}</b>', *rest])}</li>")
-        if dissent := disagreement(found):
-            items.append(f"<li>{html.escape(say.text_of(dissent))}</li>")
-        if run in of_people:
-            sentences = (html.escape(say.text_of(sentence)) for sentence in of_people[run].sentences())
-            items.append(f"<li>{' '.join(sentences)}</li>")
         if items:
             title = f"<h3>{html.escape(run)}</h3>" if len(one.reports) > 1 else ""
             parts.append(f"{title}<ul>{''.join(items)}</ul>")

@@ -12,9 +12,8 @@ from cyclegan.checkpoints.format import epoch_name
 from cyclegan.config import DIRECTIONS, Direction
 from cyclegan.evaluation.scores.recommend import JUDGES, Advice, recommend
 from cyclegan.evaluation.scores.report import SECTIONS, Report
-from cyclegan.evaluation.scores.table import ScoreFigure
+from cyclegan.evaluation.scores.table import LABELS, ScoreFigure
 from cyclegan.evaluation.scores.tables import (
-    LABELS,
     columns_of,
     direction_line,
     heading,
@@ -74,7 +73,8 @@ def scored_ways(reports: Sequence[Report], epochs: Collection[int]) -> list[Scor
         for way in shown.directions:
             measured = [answer["epoch"] for answer in shown.section(way, "scores").values()]
             if measured:
-                found.append(Scored(shown, way, max(measured), recommend(shown, way)))
+                advice = sorted(recommend(shown, way), key=lambda one: one.problem is not None)
+                found.append(Scored(shown, way, max(measured), advice))
     return found
 
 
@@ -171,8 +171,9 @@ def scores_section(repo_id: str, scored: Sequence[Scored]) -> str:
 
 def _head(repo_id: str, one: Scored, epoch: int) -> str:
     tag = epoch_name(epoch)
-    said = [word for word, there in (("newest", epoch == one.newest), ("best", one.advice
-            and epoch == one.advice[0].epoch and one.advice[0].measured > 1)) if there]  # fmt: skip
+    best = next((each for each in one.advice if each.problem is None), None)
+    said = [word for word, there in (("newest", epoch == one.newest),
+            ("best", best and epoch == best.epoch and best.measured > 1)) if there]  # fmt: skip
     return f"[{tag}](https://huggingface.co/{repo_id}/tree/{tag}), {' and '.join(said)}"
 
 

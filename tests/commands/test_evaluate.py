@@ -39,7 +39,9 @@ def test_a_table_is_printed_and_written(run, tmp_path, capsys):
     for file in ("t.csv", "t.json"):
         assert main([*words, "--output", str(tmp_path / file)]) == 0
     assert (tmp_path / "t.csv").read_text().startswith("direction,section,answer")
-    assert json.loads((tmp_path / "t.json").read_text()) == json.loads((run / "scores" / "test.json").read_text())
+    written = json.loads((tmp_path / "t.json").read_text())
+    assert all("too few to tell epochs apart" in said for said in written["ab"].pop("sentences"))
+    assert written == json.loads((run / "scores" / "test.json").read_text())
 
 
 def test_people_are_compared_with_the_scores(run, tmp_path, capsys, monkeypatch):

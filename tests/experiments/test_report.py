@@ -1,12 +1,14 @@
 """The report from made-up figures: baselines in every table, the paper's order, failures, grids."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from cyclegan.checkpoints.progress import MetricsLog
+from cyclegan.experiments.baselines import verdicts
 from cyclegan.experiments.plan import make_plan, record
 from cyclegan.experiments.report import gather, markdown, order, write_report
 from cyclegan.experiments.scoring import save_strip
@@ -17,6 +19,46 @@ ROWS = (
     Row("good", {"epochs": 1, "decay_epochs": 1}, paper={"labels → photo": (0.5, 0.2, 0.1)}),
     Row("bad", {"epochs": 1, "decay_epochs": 1, "pool_size": 0}, paper={"labels → photo": (0.4, 0.2, 0.2)}),
 )
+
+
+def made_up(kid, *, baseline, iou=(0.5, 0.4), blind=0.2, real=0.9, pictures=30):
+    """A gathered report of two rows: KID by row and seed, class IoU by row, those of baseline and segmenter."""
+    def run(seed, value, width, overlap):
+        return {"seed": seed, "figures": {"ab": {"kid": figure(value, width), "seg_iou": figure(overlap)}}}
+
+    return {
+        "seeds": list(range(len(kid[0]))), "measured_on": {"ab": {"pictures": pictures, "references": 40}},
+        "rows": [{"name": name, "runs": [run(seed, value, 2, one) for seed, value in enumerate(values)]}
+                 for name, values, one in zip(("good", "bad"), kid, iou, strict=True)],
+        "references": {"ab": {
+            "baselines": {"untranslated": {"kid": figure(baseline, 2)}, "blind": {"seg_iou": figure(blind)}},
+            "ceilings": {"real": {"seg_iou": figure(real)}},
+        }},
+    }  # fmt: skip
+
+
+def test_rows_are_held_against_the_baselines():
+    lines = verdicts(made_up([[20], [90]], baseline=50), "ab")
+    assert lines[0] == "Against answers that need no training (clearly: outside each other's intervals):"
+    assert lines[2] == "- **KID × 1000 ↓**: clearly better than every baseline: good. No other row does."
+    assert lines[3] == "- **class IoU ↑**: clearly better than every baseline: good, bad."
+    for value in (51, 90):  # Within its interval, and worse.
+        assert verdicts(made_up([[value], [95]], baseline=52 if value == 51 else 50), "ab")[2].startswith(
+            f"- **KID × 1000 ↓**: no row is clearly better than every baseline. The best, good ({value}.0), doesn't "
+            "clearly beat: the input, untranslated (5"
+        )
+
+
+def test_with_several_seeds_each_must_beat_the_baseline():
+    lines = verdicts(made_up([[20, 49], [20, 51]], baseline=50), "ab")
+    assert "(clearly: with every seed)" in lines[0] and "every baseline: good. No" in lines[2]
+
+
+def test_a_segmenter_that_cannot_judge_decides_nothing():
+    lines = verdicts(made_up([[20], [90]], baseline=50, blind=0.3, real=0.2), "ab")
+    assert "**class IoU ↑**: this segmenter can't judge: real pictures get 0.200 [" in lines[3]
+    few = verdicts(made_up([[20], [90]], baseline=50, pictures=3), "ab")
+    assert few == ["3 test pictures can't tell rows from baselines. Measure on 50 or more."]
 
 
 def figure(value, width=0.01):
@@ -94,6 +136,9 @@ def test_the_order_is_compared_pair_by_pair_and_left_open_where_it_is_not_clear(
     assert found["seg_pixel"]["agrees"] is None  # The intervals overlap.
     assert found["seg_iou"]["agrees"] is False
     text = markdown(gather(plan), {})
+    assert "| **good** | 0.500 [0.490, 0.510] |" in text  # With one seed, the intervals over pictures.
+    assert "2 test pictures can't tell rows from baselines." in text
+    assert "`streets:a=labels" in text and "up to 4 training pictures per domain; scale tiny (32² pixels, 8 ep" in text
     assert "**class IoU**: of 1 pair, 0 as in the paper, 1 the other way round, 0 not clear." in text
     assert "good is above bad here (0.30 against 0.10), below it in the paper (0.10 against 0.20)." in text
 
@@ -103,6 +148,22 @@ def test_with_several_seeds_all_must_agree(make_report):
                         "good-1": (0.50, 0.30, 0.8), "bad-1": (0.49, 0.4, 0.8)}, seeds=2)  # fmt: skip
     found = {pair["figure"]: pair["agrees"] for pair in order(gather(plan), "ab")}
     assert found == {"seg_pixel": True, "seg_iou": None}
+
+
+@pytest.mark.parametrize("output, shown, where", [
+    ("runs/pool", "runs/pool", "the folder in which the experiment was started"),
+    ("pool", "pool", "the folder that holds `pool`"), ("{inside}/deep/pool", "deep/pool", "the folder in which"),
+    ("{outside}/pool", "pool", "the folder that holds `pool`"),
+])  # fmt: skip
+def test_commands_work_from_the_folder_in_which_the_experiment_was_started(tmp_path, monkeypatch, output, shown, where):
+    inside, outside = tmp_path / "here", tmp_path / "elsewhere"
+    inside.mkdir()
+    monkeypatch.chdir(inside)
+    folder = Path(output.format(inside=inside, outside=outside))
+    plan = make_plan(Experiment("mine", "Mine", ROWS), STREETS, "tiny", [0], folder)
+    text = markdown(gather(plan), {})
+    assert f"--output_dir {shown}/runs/good-0" in text and f"with its first seed, from {where}" in text
+    assert str(tmp_path) not in text
 
 
 def test_grids_have_inputs_rows_and_truth(make_report):
@@ -155,7 +216,7 @@ def test_a_damaged_file_of_scores_leaves_the_other_rows(make_report):
     change_scores(plan, "bad-0", lambda c: c.pop("ab"))
     change_scores(plan, "bad-0", lambda c: c.update(ab=5))
     text = markdown(gather(plan), {})
-    assert "| **good** | 0.500 |" in text
+    assert "| **good** | 0.500 [" in text
     assert "- **bad**, ab and ba, seed 0: scores/experiment.json isn't a file of scores" in text
 
 
@@ -174,4 +235,4 @@ def test_the_segmenter_is_named_whichever_direction_it_judges(make_report):
 def test_a_name_with_a_bar_remains_one_cell(make_report):
     report = gather(make_report({"good-0": (0.5, 0.3, 0.8)}))
     report["rows"][0]["name"] = "no | pool"
-    assert r"| **no \| pool** | 0.500 |" in markdown(report, {})
+    assert r"| **no \| pool** | 0.500 [" in markdown(report, {})

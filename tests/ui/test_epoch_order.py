@@ -81,7 +81,7 @@ def test_cards_have_scores_and_a_dot_at_the_best(source):
     html, cards = cards_of(source, "test/ab/content_kept")
     assert list(cards) == [f"epoch-000{n}" for n in (3, 1, 4, 2)] and "kept" in cards["epoch-0001"]
     assert 'class="badge"' in cards["epoch-0004"], "the newest is still the newest"
-    assert "<night>" not in html and "share of the classes in an input" in html.split('class="legend"')[1]
+    assert "<night>" not in html and "a tenth in place, all pictures together" in html.split('class="legend"')[1]
 
 
 def test_scores_are_never_without_baselines(source):

@@ -124,13 +124,13 @@ def references(test: TestSet) -> list[Answer]:
 
     def answer(
         name: str, make: Callable[[int], Image.Image], *, scores: frozenset[str] | None = None,
-        places: np.ndarray | None = None,
+        blind: bool = False,
     ) -> Answer:
         def batch(indices: Sequence[int]) -> Batch:
             fakes = [make(index) for index in indices]
             predicted = None
-            if places is not None:
-                prior = Image.fromarray(places)
+            if blind and test.prior is not None:
+                prior = Image.fromarray(test.prior)
                 predicted = [np.asarray(resize(prior, fake.size, Image.Resampling.NEAREST)) for fake in fakes]
             return Batch(test, indices, fakes, predicted=predicted)
 
@@ -142,7 +142,7 @@ def references(test: TestSet) -> list[Answer]:
     found = [
         answer("untranslated", lambda i: test.inputs[i]),
         answer("one_colour", lambda i: Image.new("RGB", test.inputs[i].size, test.colour)),
-        answer("blind", lambda i: sized(i, test.usual), places=test.prior),
+        answer("blind", lambda i: sized(i, test.usual), blind=True),
         answer("another", lambda i: sized(i, test.another(i)), scores=OF_PICTURES),
     ]  # fmt: skip
     if test.split == "test":  # Else they are the references themselves, and nothing could be as near to them.

@@ -6,13 +6,14 @@ import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from cyclegan.files import sha256, whole_file
 from cyclegan.images import to_tensor
@@ -40,16 +41,30 @@ class Describer:
         device: where to compute.
 
     Raises:
-        ConfigError: a package or the weights are missing.
+        ConfigError: the file can't be read; without one, the network's first use raises it for what is missing.
     """
 
     def __init__(self, name: str, *, weights: str | Path | None = None, device: str | torch.device = "cpu") -> None:
-        self.name, self.device = name, torch.device(device)
-        network = build_score_features(name, weights=weights)
-        self.network = network.to(self.device, memory_format=torch.channels_last)
-        self.has_maps = hasattr(network, "described")
+        self.name, self.device, self._file = name, torch.device(device), weights
+        if weights:
+            self.load()  # Before its digest is taken, because a missing file gets a sentence there.
         self.weights = sha256(Path(weights).expanduser())[:8] if weights else ""
         """The beginning of the digest of a file of weights; "" for the network's usual ones."""
+
+    @cached_property
+    def network(self) -> nn.Module:
+        """The network, loaded when it is first needed. Raises ConfigError; see `build_score_features`."""
+        found = build_score_features(self.name, weights=self._file)
+        return found.to(self.device, memory_format=torch.channels_last)
+
+    def load(self) -> None:
+        """Load the network now, so that nothing else is done in vain where it can't be had. Raises ConfigError."""
+        _ = self.network
+
+    @property
+    def has_maps(self) -> bool:
+        """True if `describe` can return maps."""
+        return hasattr(self.network, "described")
 
     @torch.inference_mode()
     def describe(self, pictures: Sequence[Image.Image], *, maps: bool = False) -> Description:

@@ -85,6 +85,24 @@ def mean_interval(
     return interval(float(values.mean()), means, len(values), bounds)
 
 
+def share_interval(some: np.ndarray, of: np.ndarray, *, seed: int = 0) -> tuple[float, float] | None:
+    """Return a 95% interval of `some.sum() / of.sum()`, a share of cases of which each picture has several or none.
+
+    By bootstrap samples of the pictures that have any, because cases of one picture are alike. Where all cases or none
+    count, samples don't differ: the interval is then that of Clopper and Pearson with one case per picture.
+
+    Args:
+        some, of: counts (n,) by picture.
+    """
+    some, of = some[of > 0], of[of > 0]
+    value = float(some.sum() / of.sum())
+    if value in (0.0, 1.0):
+        far = 1 - float(((1 - LEVEL) / 2) ** (1 / len(of)))
+        return (0.0, far) if value == 0 else (1 - far, 1.0)
+    sums = resampled(np.stack([some, of], axis=1), seed=seed)
+    return interval(value, sums[:, 0] / sums[:, 1], len(of), (0.0, 1.0))
+
+
 def interval(
     value: float, samples: np.ndarray, count: int, bounds: tuple[float, float]
 ) -> tuple[float, float] | None:

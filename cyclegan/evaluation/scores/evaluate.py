@@ -86,7 +86,7 @@ def evaluate(
     evaluator.check(ways)
     for sentence in evaluator.notes(ways, infos):
         note(sentence)
-    return evaluator.score(source, epochs, directions=ways, name=name, output=output, progress=progress)
+    return evaluator.score(source, infos=infos, directions=ways, name=name, output=output, progress=progress)
 
 
 class Evaluator:
@@ -98,7 +98,7 @@ class Evaluator:
         scores, features, features_weights, segmenter, pictures, device: see `evaluate`.
 
     Raises:
-        UserError: a score that doesn't exist, features that can't be had, or data that can't be read.
+        UserError: a score that doesn't exist, a file of weights or data that can't be read.
     """
 
     def __init__(
@@ -157,6 +157,12 @@ class Evaluator:
             reasons = [part.lacking.get(score.name) for part in parts]
             if reasons and None not in reasons:  # What one direction can't have, such as labels, the other one may.
                 lacking.setdefault(str(reasons[0]), []).append(score.name)
+        sides = {judge.side for part in parts for score in part.scores if (judge := getattr(score, "segmenter", None))}
+        for side in sides - {self.config.crop_size} if self.config.preprocess != "none" else ():
+            yield message(
+                "warning: the segmenter was trained at {side} pixels, and pictures of {size} are scored: it may judge "
+                "them badly, so train one at their size", side=side, size=self.config.crop_size,
+            )  # fmt: skip
         for reason, names in lacking.items():
             yield message("{scores}: {reason}", scores=", ".join(names), reason=reason)
 
@@ -171,11 +177,17 @@ class Evaluator:
 
     def score(
         self, source: CheckpointSource, epochs: str | Iterable[int] = "latest", *,
-        directions: Collection[Direction] | None = None, name: str = "test", output: Path | None = None,
-        progress: Progress | None = None,
+        infos: Sequence[CheckpointInfo] = (), directions: Collection[Direction] | None = None, name: str = "test",
+        output: Path | None = None, progress: Progress | None = None,
     ) -> Report:  # fmt: skip
-        """Score epochs of a run whose pictures are prepared as these; for the rest, see `evaluate`."""
-        infos, folder = chosen_epochs(source, epochs), output or scores_folder(source)
+        """Score epochs of a run whose pictures are prepared as these; for the rest, see `evaluate`.
+
+        What only a measurement needs, such as the network of features, is loaded if something is missing in the file.
+
+        Args:
+            infos: the epochs, by one who has listed them already.
+        """
+        infos, folder = infos or chosen_epochs(source, epochs), output or scores_folder(source)
         for way in directions or ():
             if not any(way in info.directions for info in infos):
                 raise ConfigError(
@@ -194,6 +206,8 @@ class Evaluator:
                 run = _Run(report, part, processes)
                 answers = [*run.references(), *run.epochs(source, infos, self.device)]
                 jobs.extend((run, answer) for answer in answers if run.judges(answer))
+            if self.describer and any(score.features for run, answer in jobs for score in run.missing(answer)):
+                self.describer.load()
             _work_off(jobs, progress)
         return report
 

@@ -11,7 +11,7 @@ from cyclegan.data.labels import Classes
 from cyclegan.errors import Message, UserError, message
 from cyclegan.evaluation.scores.answers import Answer, Batch
 from cyclegan.evaluation.scores.confusion import accuracies, confusion
-from cyclegan.evaluation.scores.distances import interval, mean_interval, resampled
+from cyclegan.evaluation.scores.distances import interval, resampled, share_interval
 from cyclegan.evaluation.scores.kinds import Result, Rows, Value
 from cyclegan.evaluation.scores.sets import TestSet
 from cyclegan.evaluation.segmenter import Segmenter, load_segmenter
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 PRESENT, KEPT = 0.005, 0.1
 """A class is in a picture from this share of its pixels on, and kept if this share of those is still found in place."""
+
+
+FEWEST_CASES = 10
+"""Classes in pictures that are behind a share of kept or invented ones at least: one of one isn't 100%."""
 
 
 class OfLabels:
@@ -154,12 +158,11 @@ class Content(Segmentation):
         kept = present & (hits >= KEPT * truth)
         absent = truth == 0
         invented = absent & (found / totals >= PRESENT)
-        values = {}
+        values, cases = {}, {}
         for key, some, of in (("content_kept", kept, present), ("content_invented", invented, absent)):
-            if of.any():
-                pictures = of.any(1)
-                shares = some[pictures].sum(1) / of[pictures].sum(1)
-                values[key] = Value(float(shares.mean()), *(mean_interval(shares, bounds=(0.0, 1.0)) or ()))
+            cases[key] = [int(some.sum()), int(of.sum())]
+            if of.sum() >= FEWEST_CASES:
+                values[key] = Value(cases[key][0] / cases[key][1], *(share_interval(some.sum(1), of.sum(1)) or ()))
         by_class = {
             name: {
                 "pixels_of_input": round(float(truth[:, k].sum() / totals.sum()), 5),
@@ -169,4 +172,4 @@ class Content(Segmentation):
             }
             for k, name in enumerate(test.classes.scored)
         }  # fmt: skip
-        return Result(values, {"classes": by_class})
+        return Result(values, {"classes": by_class, "cases": cases})

@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 
 from cyclegan.checkpoints.sources import CheckpointSource, LocalSource
 from cyclegan.config import DIRECTIONS, Direction
-from cyclegan.errors import ConfigError, UserError
+from cyclegan.errors import ConfigError, UserError, message
 from cyclegan.files import read_json, write_json
 
 if TYPE_CHECKING:
@@ -33,6 +33,11 @@ if TYPE_CHECKING:
 
 VERSION, MOST_NAME = 1, 100
 SECTIONS = ("scores", "baselines", "ceilings")
+CHANGED = {
+    "fingerprint": message("the test pictures"), "labels": message("the labels of the test pictures"),
+    "truths": message("the true pictures"), "segmenter_weights": message("the weights of the segmenter"),
+}  # fmt: skip
+"""Facts that are fingerprints, in words."""
 
 
 class ScoresError(UserError):
@@ -88,6 +93,12 @@ class Report:
             if known.get(key) is None:
                 known[key] = value
             elif value is not None and known[key] != value:
+                if key in CHANGED:
+                    raise OtherFactsError(
+                        "{what} have changed since {file} was written: they are other files, or have other contents. "
+                        "Choose another --name to measure these, or remove that file",
+                        what=CHANGED[key], file=self.path,
+                    )  # fmt: skip
                 raise OtherFactsError(
                     "{file} was measured with another {key} ({old}, now {new}): choose another --name, or remove it",
                     file=self.path, key=key, old=known[key], new=value,
@@ -103,8 +114,9 @@ class Report:
             self.content[way]["scores"][info.tag] = {"commit_sha": info.commit_sha, "epoch": info.epoch}
 
     def has(self, way: Direction, answer: Answer, score: str) -> bool:
-        """Return True if the figures are there."""
-        return score in self.content[way][answer.group].get(answer.name, {})
+        """Return True if the figures are there, and not of `content` by an earlier version, which computed others."""
+        known = self.content[way][answer.group].get(answer.name, {}).get(score)
+        return known is not None and (score != "content" or "cases" in known.get("details", {}))
 
     def add(self, way: Direction, answer: Answer, score: str, result: Result) -> None:
         """Add an answer's figures."""

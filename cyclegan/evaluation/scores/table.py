@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from cyclegan.errors import Message, message
+from cyclegan.errors import Message, message, rounded
 from cyclegan.evaluation.figures import GREY_LEVELS, Figure
 
 Better = Literal["lower", "higher"]
@@ -54,7 +54,8 @@ SCORES: Mapping[str, Message] = {
 
 SCORE_FIGURES: tuple[ScoreFigure, ...] = (
     _row("kid", "kid", message("KID × 1000"),
-         message("kernel distance to real pictures of the target; 0 for pictures that can't be told apart, also less"),
+         message("kernel distance to real pictures of the target; 0 on average for pictures that can't be told apart, "
+                 "so it can be negative"),
          "lower", ".1f", by_features=True),
     _row("fid", "fid", message("Fréchet distance"),
          message("to real pictures of the target; too large with few pictures, so compare equal numbers alone. It is "
@@ -92,15 +93,17 @@ SCORE_FIGURES: tuple[ScoreFigure, ...] = (
     _row("reconstruction", "rec_jpeg_l1", message("L1 after JPEG"),
          message("the same with the translation saved as JPEG of quality 90"), "lower", ".1f", unit=GREY_LEVELS),
     _row("collapse", "spread_of_inputs", message("spread / inputs"),
-         message("how much translations differ from each other, over how much their inputs do"), None, ".2f"),
+         message("how much translations differ from each other, over how much their inputs do; near 0, all look alike. "
+                 "In a training's curves: diversity"),
+         None, ".2f"),
     _row("collapse", "spread_of_targets", message("spread / real"),
          message("how much translations differ from each other, over how much real pictures of the target do; near 0, "
                  "all look alike"),
          None, ".2f"),
     _row("collapse", "follows_input", message("follows its input"),
          message("correlation of the distances between translations with those between their inputs; near 0, the "
-                 "input is ignored"),
-         form=".2f"),
+                 "input is ignored. More than the true pictures have isn't better"),
+         None, ".2f"),
     _row("collapse", "ndb", message("bins off (NDB)"),
          message("share of the clusters of real pictures that hold another share of the translations, by a test at "
                  "5%; about 5% for pictures that can't be told apart"),
@@ -115,10 +118,32 @@ SCORE_FIGURES: tuple[ScoreFigure, ...] = (
     _row("labels", "labels_iou", message("class IoU"),
          message("overlap of labelled and true pixels of each class, mean over the classes")),
     _row("content", "content_kept", message("kept"),
-         message("share of the classes in an input of which the segmenter still finds at least a tenth in place")),
+         message("share of the inputs' classes of which the segmenter still finds at least a tenth in place, all "
+                 "pictures together; – for fewer than 10")),
     _row("content", "content_invented", message("invented"),
-         message("share of the classes absent from an input of which the segmenter finds some in the translation"),
+         message("share of the classes that inputs lack which the segmenter finds in their translations, all pictures "
+                 "together; – for fewer than 10"),
          "lower"),
 )  # fmt: skip
 """In the order in which they are shown."""
 BY_KEY: Mapping[str, ScoreFigure] = {figure.key: figure for figure in SCORE_FIGURES}
+
+LABELS: Mapping[str, Message] = {
+    "untranslated": message("the input, untranslated"),
+    "one_colour": message("one colour"),
+    "blind": message("blind: the usual at each place"),
+    "another": message("another real picture"),
+    "real": message("real pictures"),
+    "truth": message("the true pictures"),
+}
+"""Baselines and ceilings by name."""
+
+
+def cell(figure: ScoreFigure, value: Mapping[str, float] | None) -> str:
+    """Return "41.2 [36.0, 46.4]", without the interval where none is known; "–" where nothing was measured."""
+    if value is None:
+        return "–"
+    shown = figure.show(value["value"])
+    if "low" not in value:
+        return shown
+    return f"{shown} [{rounded(value['low'], figure.format)}, {rounded(value['high'], figure.format)}]"

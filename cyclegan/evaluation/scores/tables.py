@@ -11,18 +11,12 @@ from typing import Any
 from cyclegan.config import Direction
 from cyclegan.errors import Message, message, number_of, rounded
 from cyclegan.evaluation.scores.people import LEAST, Judgement, People, judgement, percent
+from cyclegan.evaluation.scores.recommend import verdicts
 from cyclegan.evaluation.scores.report import Report
-from cyclegan.evaluation.scores.table import BY_KEY, SCORES, ScoreFigure
+from cyclegan.evaluation.scores.table import BY_KEY, LABELS, SCORES, ScoreFigure, cell
 
-LABELS: dict[str, Message] = {
-    "untranslated": message("the input, untranslated"),
-    "one_colour": message("one colour"),
-    "blind": message("blind: the usual at each place"),
-    "another": message("another real picture"),
-    "real": message("real pictures"),
-    "truth": message("the true pictures"),
-}
-"""Baselines and ceilings by name."""
+KINDS = {"baselines": "baseline", "scores": "epoch", "ceilings": "ceiling"}
+"""The kind of a row by its section."""
 ARROWS = {"lower": "\u00a0↓", "higher": "\u00a0↑", None: ""}
 
 
@@ -60,16 +54,6 @@ def heading(figure: ScoreFigure, report: Report, way: Direction) -> str:
     return f"{figure.label}{f' ({network})' if network else ''}{ARROWS[figure.better]}"
 
 
-def cell(figure: ScoreFigure, value: dict[str, float] | None) -> str:
-    """Return "41.2 [36.0, 46.4]", without the interval where none is known; "–" where nothing was measured."""
-    if value is None:
-        return "–"
-    shown = figure.show(value["value"])
-    if "low" not in value:
-        return shown
-    return f"{shown} [{rounded(value['low'], figure.format)}, {rounded(value['high'], figure.format)}]"
-
-
 def short_cell(figure: ScoreFigure, value: dict[str, float] | None) -> str:
     """Return "41.2 ±5.2", with half of the interval; "–" where nothing was measured."""
     if value is None or "low" not in value:
@@ -82,13 +66,20 @@ def judgement_of(report: Report, way: Direction, studies: Iterable[People]) -> J
     return judgement(studies, way, list(report.section(way, "scores").values()))
 
 
+def sentences(report: Report, way: Direction, studies: Iterable[People] = ()) -> list[str]:
+    """Return what the tables of a direction say in words, a paragraph each; see `recommend.verdicts`."""
+    return [" ".join(map(str, each)) for each in verdicts(report, way, judgement_of(report, way, studies))]
+
+
 def markdown(report: Report, studies: Sequence[People] = ()) -> str:
-    """Return a table of each direction and score as Markdown, and what people say in these studies."""
+    """Return a table of each direction and score as Markdown, with what they and people say, and what figures mean."""
+    shown: dict[str, ScoreFigure] = {}
     parts = [f"# Scores of {report.content['run']}: {report.name}"]
     for way in report.directions:
         parts += ["## " + direction_line(report, way), measured_line(report, way)]
         for score in measured_scores(report, way):
             columns = columns_of(report, way, score)
+            shown |= {figure.key: figure for figure in columns}
             lines = ["| | " + " | ".join(heading(figure, report, way) for figure in columns) + " |",
                      "|---|" + "--:|" * len(columns)]  # fmt: skip
             for section, label, cells in _lines(report, way, score, columns):
@@ -98,8 +89,18 @@ def markdown(report: Report, studies: Sequence[People] = ()) -> str:
             for title, head, rows in _of_people(report, way, found):
                 lines = [f"| | {head} |", "|---|--:|", *(f"| **{label}** | {value} |" for label, value in rows)]
                 parts += [f"### {title}", "\n".join(lines)]
-            parts.append(" ".join(map(str, found.sentences())))
+        if said := sentences(report, way, studies):
+            parts += ["### In words", "\n".join(f"- {each}" for each in said)]
+    if shown:
+        parts += ["## Figures", "\n".join(map(explained, shown.values()))]
     return "\n\n".join(parts) + "\n"
+
+
+def explained(figure: ScoreFigure) -> str:
+    """Return the meaning of a figure as an item of a list."""
+    name = f"{figure.label} ({figure.score})" if figure.shares_its_label else str(figure.label)
+    unit = f" ({figure.unit})" if figure.unit else ""
+    return f"- **{name}**{ARROWS[figure.better]}: {figure.meaning}{unit}."
 
 
 def text(report: Report, studies: Sequence[People] = ()) -> str:
@@ -119,22 +120,25 @@ def text(report: Report, studies: Sequence[People] = ()) -> str:
 
 
 def json_content(report: Report, studies: Sequence[People] = ()) -> dict[str, Any]:
-    """Return the file's content, with what people say as `people` of a direction."""
+    """Return the file's content, with `sentences` of a direction, and what people say as its `people`."""
     found = {way: judgement_of(report, way, studies) for way in report.directions}
     return report.content | {
-        way: {**report.content[way], "people": each.to_json()} for way, each in found.items() if each
-    }
+        way: {**report.content[way], "sentences": sentences(report, way, studies),
+              **({"people": each.to_json()} if each else {})}
+        for way, each in found.items()
+    }  # fmt: skip
 
 
 def csv_text(report: Report, studies: Sequence[People] = ()) -> str:
-    """Return one line per figure: direction, section, answer, epoch, score, figure, value, low, high.
+    """Return one line per figure: direction, section, answer, epoch, score, figure, value, low, high, kind.
 
+    The kind is baseline, epoch or ceiling; "" for a correlation.
     Rates of a study are in the section people, correlations of figures with them in the section agreement; both have
     the study as their answer.
     """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["direction", "section", "answer", "epoch", "score", "figure", "value", "low", "high"])
+    writer.writerow(["direction", "section", "answer", "epoch", "score", "figure", "value", "low", "high", "kind"])
     for way in report.directions:
         for section, answer, scores in rows_of(report, way):
             for score in measured_scores(report, way):
@@ -142,16 +146,16 @@ def csv_text(report: Report, studies: Sequence[People] = ()) -> str:
                     if value := scores.get(score, {}).get(figure.key):
                         ends = [value.get("low", ""), value.get("high", "")]
                         writer.writerow([way, section, answer, scores.get("epoch", ""), score, figure.key,
-                                         value["value"], *ends])  # fmt: skip
+                                         value["value"], *ends, KINDS[section]])  # fmt: skip
         if found := judgement_of(report, way, studies):
             study = found.people.study
             for number, answer in found.answers.items():
                 writer.writerow([way, "people", study, answer["epoch"], "people", "taken_for_real",
-                                 *found.people.rates[number].values()])  # fmt: skip
+                                 *found.people.rates[number].values(), "epoch"])  # fmt: skip
             for key, each in found.agreements.items():
                 ends = each.interval or ("", "")
                 writer.writerow([way, "agreement", study, "", each.figure.score, key,
-                                 "" if each.tau is None else each.tau, *ends])  # fmt: skip
+                                 "" if each.tau is None else each.tau, *ends, ""])  # fmt: skip
     return stream.getvalue()
 
 
@@ -192,10 +196,11 @@ def _lines(
     report: Report, way: Direction, score: str, columns: Sequence[ScoreFigure],
     cell: Callable[[ScoreFigure, dict[str, float] | None], str] = cell,
 ) -> Iterator[tuple[str, str, list[str]]]:
-    """Yield the rows that have a score: section, label and cells."""
+    """Yield the rows that have a score: section, label, with its kind before a baseline's or ceiling's, and cells."""
     for section, answer, scores in rows_of(report, way):
         if score in scores:
-            yield section, str(row_label(answer, scores)), [cell(f, scores[score].get(f.key)) for f in columns]
+            kind = "" if section == "scores" else f"{KINDS[section]}: "
+            yield section, f"{kind}{row_label(answer, scores)}", [cell(f, scores[score].get(f.key)) for f in columns]
 
 
 def _aligned(heads: Sequence[str], lines: Sequence[tuple[str, str, list[str]]]) -> str:

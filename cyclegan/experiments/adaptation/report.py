@@ -33,7 +33,7 @@ from cyclegan.experiments.pictures import grid
 from cyclegan.experiments.plan import Plan
 from cyclegan.experiments.report import commands, machine, machine_line, run_facts, unfinished
 from cyclegan.experiments.spec import SCALES
-from cyclegan.files import read_json, whole_file, write_bytes, write_json
+from cyclegan.files import from_here, read_json, whole_file, write_bytes, write_json
 from cyclegan.images import open_image
 
 FIGURES = {"pixel": "pixel accuracy", "classes": "class accuracy", "iou": "class IoU"}
@@ -82,6 +82,7 @@ def gather(plan: Plan) -> dict[str, Any]:
     tests = next((len(each.target) for of_seeds in readings.values() for each in of_seeds.values()), 0)
     return {
         "version": 1, "name": plan.experiment.name, "title": plan.experiment.title, "scale": plan.scale,
+        "folder": str(from_here(plan.output)),
         "seeds": list(plan.seeds), "pair": about, "tests": tests, "rows": rows,
         "trainings": _trainings(plan, readings), "machine": machine(),
     }  # fmt: skip
@@ -207,7 +208,7 @@ def markdown(report: Mapping[str, Any]) -> str:
         *_classes(rows), "",
         "![Target: test pictures, labels, and what each segmenter reads](read.png)", "",
         "![Source: what each segmenter learned from](learned.png)", "",
-        *unfinished(report["trainings"]), *commands(report["trainings"], report["seeds"][0]),
+        *unfinished(report["trainings"]), *commands(report["trainings"], report["seeds"][0], report["folder"]),
     ]  # fmt: skip
     return "\n".join(parts)
 

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from cyclegan.data.labels import Classes
+from cyclegan.evaluation.scores import labelled
 from cyclegan.evaluation.scores.answers import Batch, references
 from cyclegan.evaluation.scores.kinds import Collapse, Fid, Kid, Pairs, Reconstruction
 from cyclegan.evaluation.scores.labelled import Content, Labels, Segmentation
@@ -109,7 +110,8 @@ class ByBrightness:
 
 
 @pytest.mark.parametrize("kind", [Segmentation, Content])
-def test_a_segmenter_reads_the_true_pictures_and_no_others(night, kind):
+def test_a_segmenter_reads_the_true_pictures_and_no_others(night, kind, monkeypatch):
+    monkeypatch.setattr(labelled, "FEWEST_CASES", 1)  # Few streets lack a class.
     score = kind()
     score.segmenter = ByBrightness(night)
     true, blank = figures(score, night, truths(night)), figures(score, night, grey(night))
@@ -135,6 +137,39 @@ def test_a_vanished_class_is_named(night):
     batch = Batch(night, all_of(night), truths(night))
     cars = score.figures(score.measure(batch), night).details["classes"]["car"]
     assert cars["erased_in"] == cars["pictures_with_it"] > 10 and cars["pixels_of_answer"] == 0
+
+
+def counted(night, kept, invented):
+    """Return the result of `content` for pictures of two classes: some of the first is kept, the second is invented.
+
+    Args:
+        kept: for each picture that has the first class, whether it is still there.
+        invented: for each picture without the second class, whether it is found.
+    """
+    count = night.classes.count
+    matrices = np.zeros((len(kept) + len(invented), count, count), np.int64)
+    matrices[:, 2:, 2:] += np.diag([1] * (count - 2))  # All other classes are in all pictures, and remain.
+    for row, there in enumerate(kept):
+        matrices[row, 0, 0 if there else 1], matrices[row, 1, 1] = 10, 1
+    for row, there in enumerate(invented, len(kept)):
+        matrices[row, 0, 1 if there else 0], matrices[row, 0, 0] = 10, 10
+    return Content().figures({"matrices": matrices}, night)
+
+
+def test_content_is_a_share_of_all_cases_not_a_mean_over_pictures(night):
+    """With few classes per picture, a mean of the pictures' shares jumps between 0 and 1."""
+    found = counted(night, [True] * 8, [True] + [False] * 11)
+    invented = found.values["content_invented"]
+    assert invented.value == pytest.approx(1 / 12) and 0 <= invented.low < invented.value < invented.high < 0.5
+    assert found.details["cases"]["content_invented"] == [1, 12]
+
+
+def test_few_cases_of_content_are_no_share(night):
+    found = counted(night, [True] * 8, [True])
+    assert "content_invented" not in found.values and found.details["cases"]["content_invented"] == [1, 1]
+    assert found.details["classes"][night.classes.scored[1]]["invented_in"] == 1
+    none = counted(night, [True] * 8, [False] * 12).values["content_invented"]
+    assert (none.value, none.low) == (0, 0) and 0.2 < none.high < 0.3  # Twelve pictures don't exclude a fifth.
 
 
 def test_label_maps(maps):

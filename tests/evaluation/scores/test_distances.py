@@ -91,3 +91,21 @@ def test_intervals_keep_to_what_a_figure_can_be():
     assert distances.mean_interval(shares)[1] > 1
     assert distances.mean_interval(shares, bounds=(0.0, 1.0))[1] == 1
     assert distances.mean_interval(shares[:1]) is None  # One picture says nothing of others.
+
+
+def clustered(n, share, seed):
+    """Counts (some, of) of pictures whose cases are alike: in a third of them there is none, in the others up to 5."""
+    rng = np.random.default_rng(seed)
+    of = np.maximum(0, rng.integers(-1, 5, n))
+    return rng.binomial(of, rng.beta(2 * share, 2 * (1 - share), n)), of
+
+
+def test_a_shares_interval_covers_the_truth_although_cases_of_a_picture_are_alike():
+    found = [distances.share_interval(*clustered(40, 0.3, seed)) for seed in range(300)]
+    assert 0.92 <= np.mean([low <= 0.3 <= high for low, high in found]) <= 0.98
+
+
+@pytest.mark.parametrize("value, ends", [(0, (0, 0.369)), (1, (0.631, 1))])
+def test_none_or_all_of_few_cases_is_not_sure(value, ends):
+    of = np.array([2, 2, 0, 1, 3, 1, 1, 1, 1])
+    assert distances.share_interval(value * of, of) == pytest.approx(ends, abs=1e-3)  # Of eight pictures that have any.

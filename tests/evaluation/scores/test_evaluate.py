@@ -13,8 +13,12 @@ from cyclegan.config import DataConfig
 from cyclegan.data.streets import PALETTE
 from cyclegan.errors import UserError
 from cyclegan.evaluation.scores import evaluate as module
+from cyclegan.evaluation.scores.answers import Answer
+from cyclegan.evaluation.scores.describe import Describer
 from cyclegan.evaluation.scores.evaluate import evaluate
+from cyclegan.evaluation.scores.kinds import Result
 from cyclegan.evaluation.scores.report import read_report, writing
+from cyclegan.evaluation.scores.sets import TestSet
 from cyclegan.evaluation.scores.tables import csv_text, markdown, text
 from cyclegan.evaluation.segmenter import Segmenter, load_segmenter, save_segmenter
 from cyclegan.networks.segmenter import build_segmenter
@@ -89,6 +93,24 @@ def test_what_is_there_is_not_measured_again(run, translations):
     assert translations[4:] == [(2, "ab", 6)]
 
 
+def test_where_nothing_is_missing_nothing_is_loaded_and_the_epochs_are_listed_once(run, translations, monkeypatch):
+    options = {"scores": ["kid", "pairs"], "directions": ["ab"]}
+    first = evaluate(LocalSource(run), DATA, **options)
+    translations.clear()
+
+    def never(*_, **__):
+        raise AssertionError("it isn't needed")
+
+    for owner, name in ((TestSet, "prior"), (TestSet, "usual"), (TestSet, "colour"), (Describer, "network")):
+        monkeypatch.setattr(owner, name, property(never))
+    source = LocalSource(run)
+    listed, plain = [], source.list
+    monkeypatch.setattr(source, "list", lambda: listed.append(1) or plain())
+    assert evaluate(source, DATA, **options).content == first.content and not translations and len(listed) == 1
+    with pytest.raises(UserError, match="another dataset"):
+        evaluate(source, DATA.replace("6", "7"), **options)
+
+
 def test_references_are_measured_once_for_all_runs(run, tmp_path, monkeypatch):
     shutil.copytree(run, tmp_path / "second")
     evaluator = module.Evaluator(DataConfig(DATA, crop_size=32, load_size=32), scores=["kid"])
@@ -149,9 +171,33 @@ def test_figures_of_other_pictures_are_never_mixed(run, options, said, monkeypat
     evaluate(LocalSource(run), **{"dataset": DATA, "scores": ["kid"], "directions": ["ab"], "name": "b", **options})
 
 
-def _named(name):
-    from cyclegan.evaluation.scores.describe import Describer
+@pytest.mark.parametrize("key, what", [
+    ("fingerprint", "the test pictures"), ("labels", "the labels of the test pictures"),
+    ("truths", "the true pictures"), ("segmenter_weights", "the weights of the segmenter"),
+])  # fmt: skip
+def test_changed_files_are_named_without_their_fingerprints(tmp_path, key, what):
+    report = read_report(tmp_path, "test", "mine")
+    report.measure_on("ab", {key: "9d4a"}, ("day", "night"))
+    with pytest.raises(UserError) as raised:
+        report.measure_on("ab", {key: "dbbc"}, ("day", "night"))
+    assert str(raised.value).startswith(f"{what} have changed since {tmp_path / 'test.json'} was written")
+    assert "choose another --name" in str(raised.value).lower() and "9d4a" not in str(raised.value)
 
+
+def test_content_of_an_earlier_version_is_measured_again(tmp_path):
+    """It was a mean over pictures, which doesn't compare with a share of all cases."""
+    report = read_report(tmp_path, "test", "mine")
+    report.measure_on("ab", {}, ("day", "night"))
+    old = {"content_kept": {"value": 0.5}, "details": {"classes": {}}}
+    report.content["ab"]["scores"]["epoch-0001"] = {"commit_sha": "", "epoch": 1, "content": old}
+    answer = Answer("epoch-0001", "scores", 6, lambda indices: None)
+    assert not report.has("ab", answer, "content")
+    assert report.value("ab", "scores", "epoch-0001", "content", "content_kept") == {"value": 0.5}  # It is readable.
+    report.add("ab", answer, "content", Result({}, {"cases": {}}))
+    assert report.has("ab", answer, "content")
+
+
+def _named(name):
     found = Describer("pixels")
     found.name = name
     return found
@@ -264,7 +310,7 @@ def test_tables(run):
                     "real pictures", "the true pictures"):  # fmt: skip
             assert row in table
     lines = csv_text(report).splitlines()
-    assert lines[0] == "direction,section,answer,epoch,score,figure,value,low,high"
+    assert lines[0] == "direction,section,answer,epoch,score,figure,value,low,high,kind"
     assert any(line.startswith("ab,scores,epoch-0002,2,pairs,pairs_l1,") for line in lines)
 
 
@@ -280,24 +326,32 @@ def judge(tmp_path):
     def write(seed):
         torch.manual_seed(seed)
         network = build_segmenter("unet", CLASSES.count).eval()
-        save_segmenter(Segmenter(CLASSES, 32, network, {"network": "unet", "seed": 0}), tmp_path / "judge")
+        save_segmenter(Segmenter(CLASSES, 16, network, {"network": "unet", "seed": 0}), tmp_path / "judge")
         return tmp_path / "judge"
 
     return write
+
+
+WARNING = (
+    "warning: the segmenter was trained at 16 pixels, and pictures of 32 are scored: it may judge them badly, so train "
+    "one at their size"
+)
 
 
 def test_figures_by_other_labels_and_by_another_segmenter_are_never_mixed(run, tmp_path, judge):
     """Neither is seen in the pictures: a label map may be corrected, and a segmenter trained for longer."""
     data = write_blocks(tmp_path / "data", train=3, test=3)
     wanted = {"dataset": str(data), "scores": ["segmentation"], "directions": ["ab"], "segmenter": judge(0)}
-    evaluate(LocalSource(run), epochs=[1], **wanted)
+    notes = []
+    evaluate(LocalSource(run), epochs=[1], **wanted, note=notes.append)
+    assert [str(note) for note in notes if "was trained at" in str(note)] == [WARNING]
     judge(1)
-    with pytest.raises(UserError, match="another segmenter_weights"):
+    with pytest.raises(UserError, match="the weights of the segmenter have changed"):
         evaluate(LocalSource(run), epochs=[2], **wanted)
     judge(0)
     evaluate(LocalSource(run), epochs=[2], **wanted)
     change_labels(data)
-    with pytest.raises(UserError, match="another labels"):
+    with pytest.raises(UserError, match="the labels of the test pictures have changed"):
         evaluate(LocalSource(run), epochs="all", **wanted)
 
 
@@ -309,7 +363,7 @@ def test_figures_against_other_true_pictures_are_never_mixed(run):
     assert known["truths"] and known["labels"] is None  # Of labels, this score knows nothing.
     other = module.Evaluator(config, scores=["pairs"])
     other.test("ab").__dict__["truths_fingerprint"] = "0" * 16
-    with pytest.raises(UserError, match="another truths"):
+    with pytest.raises(UserError, match="the true pictures have changed"):
         other.score(LocalSource(run), directions=["ab"])
 
 

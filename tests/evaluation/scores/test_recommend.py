@@ -1,19 +1,22 @@
 """Which epoch: the words rest on the figures of a file of scores."""
 
+import csv
+import io
 from pathlib import Path
 
 import pytest
 
-from cyclegan.evaluation.scores.recommend import disagreement, recommend, spans
+from cyclegan.evaluation.scores.recommend import disagreement, recommend, spans, verdicts
 from cyclegan.evaluation.scores.report import Report
+from cyclegan.evaluation.scores.tables import csv_text, json_content, markdown, text
 
 
 def interval(value, half=None):
     return {"value": value} if half is None else {"value": value, "low": value - half, "high": value + half}
 
 
-def report(epochs, **baselines):
-    """A file in which epochs and baselines have {figure: value}."""
+def report(epochs, ceilings=None, **baselines):
+    """A file in which epochs, ceilings and baselines have {figure: value}."""
     scores = {"kid": "kid", "pairs_l1": "pairs", "seg_iou": "segmentation"}
 
     def filed(figures):
@@ -25,7 +28,8 @@ def report(epochs, **baselines):
     return Report(Path("test.json"), {
         "version": 1, "name": "test", "run": "mine", "names": {"a": "day", "b": "night"},
         "ab": {
-            "measured_on": {}, "ceilings": {},
+            "measured_on": {"dataset": "streets", "split": "test", "pictures": 60, "references": 60, "crop_size": 64},
+            "ceilings": {name: filed(each) for name, each in (ceilings or {}).items()},
             "scores": {f"epoch-{n:04}": {"commit_sha": "", "epoch": n, **filed(each)} for n, each in epochs.items()},
             "baselines": {name: filed(each) for name, each in baselines.items()},
         },
@@ -124,3 +128,49 @@ def test_few_pictures_recommend_nothing():
     assert said(recommend(few, "ab")) == [
         ["KID × 1000: 3 test pictures are too few to tell epochs apart. Measure on 50 or more."]
     ]
+
+
+def judged(real, blind):
+    """A file with two epochs of class IoU and KID that disagree."""
+    return report(
+        {1: {"seg_iou": interval(0.3, 0.01), "kid": interval(20, 1)},
+         2: {"seg_iou": interval(0.2, 0.01), "kid": interval(10, 1)}},
+        ceilings={"real": {"seg_iou": real}}, blind={"seg_iou": blind},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("real, pictures", [(interval(0.11, 0.01), 60), (interval(0.22, 0.03), 60),
+                                            (interval(0.11, 0.01), 3)])  # fmt: skip
+def test_a_segmenter_that_reads_real_pictures_no_better_than_a_blind_answer_recommends_no_epoch(real, pictures):
+    scores = judged(real, interval(0.21, 0.02))
+    scores.content["ab"]["measured_on"]["pictures"] = pictures
+    kid, segmenter = verdicts(scores, "ab")  # And the two don't disagree.
+    assert [str(sentence).partition(" Don't go by")[0] for sentence in segmenter] == [
+        f"class IoU (segmentation): this segmenter can't judge: real pictures get {real['value']:.3f} "
+        f"[{real['low']:.3f}, {real['high']:.3f}], the blind answer 0.210 [0.190, 0.230]."
+    ]
+    assert "can't judge" not in str(kid[0])
+
+
+def test_a_segmenter_that_can_judge_recommends_one():
+    scores = judged(interval(0.7, 0.1), interval(0.21, 0.02))
+    assert [str(said[0]).partition(" (0")[0] for said in verdicts(scores, "ab")] == [
+        "KID × 1000 is best at epoch 2 (10.0 [9.0, 11.0]).", "class IoU (segmentation) is best at epoch 1",
+        "These scores disagree: look at the pictures of epochs 1, 2.",
+    ]  # fmt: skip
+
+
+def test_tables_have_the_sentences_the_kinds_of_rows_and_the_meanings():
+    scores = judged(interval(0.7, 0.1), interval(0.21, 0.02))
+    found = markdown(scores)
+    assert "| *baseline: blind: the usual at each place* | 0.210 [" in found and "| *ceiling: real pictures* |" in found
+    assert "- KID × 1000 is best at epoch 2 (10.0 [9.0, 11.0]). No other epoch is within its interval.\n" in found
+    assert "- These scores disagree: look at the pictures of epochs 1, 2." in found
+    assert "- **class IoU (segmentation)**\u00a0↑: overlap of found and true pixels of each class" in found
+    assert "truth L1" not in found  # It isn't shown.
+    assert "  ceiling: real pictures " in text(scores) and "* epoch 1 " in text(scores)
+    assert json_content(scores)["ab"]["sentences"][2].startswith("These scores disagree")
+    rows = list(csv.DictReader(io.StringIO(csv_text(scores))))
+    assert {(row["answer"], row["kind"]) for row in rows} == {
+        ("blind", "baseline"), ("epoch-0001", "epoch"), ("epoch-0002", "epoch"), ("real", "ceiling"),
+    }  # fmt: skip

@@ -180,7 +180,8 @@ def test_plots_have_baselines_with_letters_and_bands(run):
     kid = re.search("<figure>.*?</figure>", html, re.DOTALL).group()
     assert "KID × 1000 (lite0)" in kid and '<i class="dashed"></i>a the input, untranslated: 40.0' in kid
     assert "↑ one colour: 900.0" in kid, "it would flatten the curve"
-    assert ">a</text>" in kid and ">c</text>" in kid and ">b</text>" not in kid
+    assert ">a</text>" in kid and ">b</text>" in kid and ">c</text>" not in kid
+    assert kid.index("b real pictures") < kid.index("↑ one colour"), "letters of those that are drawn, without a gap"
     assert "epoch 2: 50.0" not in kid and "epoch 2: 50" in kid and kid.count("fill-opacity: 0.2") == 1
     assert html.count("<figure>") == 3 and scores.plots(one, "nobody", "", SAY) == ""
 
@@ -245,6 +246,22 @@ def test_the_address_names_a_run_and_an_epoch(run):
     korean = SimpleNamespace(headers={"accept-language": "ko"}, query_params={"run": "mine", "epoch": "epoch-0001"})
     shown = Events(bench(run)).open_page(korean)[2:]
     assert shown[4:6] == ["mine", "epoch-0001"] and "어느 에폭이 좋을까요?" in shown[2]
+
+
+def test_another_measurement_opens_its_runs_best_epoch_not_the_number_of_the_other_runs(run, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    write_scores(run, epochs=(1, 2, 3))
+    path = write_scores(other, epochs=(1, 2, 3))
+    content = json.loads(path.read_text())
+    for way in ("ab", "ba"):
+        content[way]["measured_on"]["dataset"] = "elsewhere"
+        content[way]["scores"]["epoch-0002"]["kid"]["kid"] = {"value": 1.0, "low": 0.5, "high": 1.5}
+    path.write_text(json.dumps(content))
+    events, names = Events(bench(run, other)), ["mine", "other"]
+    key = next(one.key for one in collected(run, other)[0] if "other" in one.reports)
+    assert events.show(names, key, "mine", "epoch-0003", request())[4:6] == ["other", "epoch-0002"]
+    assert events.show(names, key, "other", "epoch-0001", request())[4:6] == ["other", "epoch-0001"]
 
 
 def test_a_row_is_selected(run):
