@@ -193,7 +193,9 @@ def test_a_session_with_consent_and_questions(small_study, make_play, participan
     alice = participant(play, consent=CONSENT.sha256)
     assert (alice.state.phase, alice.state.trial) == ("before", None)
     assert play.state(alice.secret).phase == "before"
-    assert refused(play.reply, alice.secret, "after", {}) == "out_of_order"
+    with pytest.raises(SessionError, match="These questions have been answered, or are not due yet") as caught:
+        play.reply(alice.secret, "after", {})  # No trial is involved.
+    assert caught.value.code == "out_of_order"
     assert refused(play.reply, alice.secret, "before", {"age": 34}) == "bad_answer"
     assert refused(play.reply, alice.secret, "before", [1]) == "bad_answer"
     clock.pass_(60)
