@@ -55,9 +55,12 @@ _LIVE = {
     "open": "Results can be seen before that, with intervals and tests that assume a number of participants that was "
     "fixed beforehand.",
 }
-_LOGINS = {"none": "Anyone with the link takes part, one session for each participant id or browser, which doesn't rule "
-           "out that somebody takes part twice", "huggingface": "Accounts of Hugging Face take part, one session each",
-           "invitation": "Invited people take part, by single-use links, one session each"}  # fmt: skip
+_LOGINS = {
+    "none": "Anyone with the link takes part, one session for each participant id or browser, which doesn't rule out "
+    "that somebody takes part twice",
+    "huggingface": "Accounts of Hugging Face take part, one session each",
+    "invitation": "Invited people take part, by single-use links, one session each",
+}
 
 
 @dataclass(frozen=True)
@@ -186,7 +189,9 @@ def _procedure(study: Study) -> list[str]:
     exposure = f"for {p.exposure_ms} ms each, then unlimited time to answer" if p.exposure_ms else "until the answer"
     counts = ", ".join(f"{name.replace('_', '-')} {count}" for name, count in p.counts.items() if count)
     told = " with feedback" if p.task == "realness" and p.practice_trials else ""
-    practice = f"{number_of(p.practice_trials, 'practice trial')}{told}, which never count, then " * bool(p.practice_trials)
+    practice = ""
+    if p.practice_trials:
+        practice = f"{number_of(p.practice_trials, 'practice trial')}{told}, which never count, then "
     sentences = [
         f"Protocol {escape(p.label)}: {shown}, {exposure}. "
         f"{practice}{number_of(p.test_trials, 'test trial')}{' without' if told else ''} ({counts}).",

@@ -141,7 +141,7 @@ class Question:
     def to_json(self) -> dict[str, Any]:
         """Return its content in study.json and for the page: what differs from the defaults."""
         values = dataclasses.asdict(self)
-        return {name: value for name, value in values.items() if value is not None and value is not False and value not in ((), {})}
+        return {name: v for name, v in values.items() if not (v is None or v is False or v in ((), {}))}  # A 0 stays.
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Question:

@@ -112,9 +112,9 @@ def test_its_promises_about_people_and_votes_are_those_that_the_program_keeps(sm
 
 
 def test_headings_of_the_hypotheses_are_below_those_of_the_document(small_study):
-    own = "My\nplan\n=====\n\nH1\n--\n\n```sh\n# a comment\n```\n\n    # code\n\n> # quoted\n\n##### deep\n\n#none\n\n- - -"
-    text = written(small_study(), own)
-    kept = "```sh\n# a comment\n```\n\n    # code\n\n> ### quoted\n\n###### deep\n\n#none\n\n- - -"
+    code, rest = "```sh\n# a comment\n```\n\n    # code", "#none\n\n- - -"
+    text = written(small_study(), f"My\nplan\n=====\n\nH1\n--\n\n{code}\n\n> # quoted\n\n##### deep\n\n{rest}")
+    kept = f"{code}\n\n> ### quoted\n\n###### deep\n\n{rest}"
     assert f"## 2. Hypotheses\n\n### My plan\n\n#### H1\n\n{kept}\n\n## 3." in text
 
 
