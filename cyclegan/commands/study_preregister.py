@@ -37,8 +37,9 @@ def preregister(args: argparse.Namespace) -> int:
         print(f"warning: people have given {number_of(so_far.votes, 'vote')} already, and the document says so: it "
               "isn't a registration before the data", file=sys.stderr)  # fmt: skip
     elif so_far.forgotten:
-        print(f"warning: {number_of(so_far.forgotten, 'participant')} {english('was', 'were', so_far.forgotten)} erased "
-              "by `study forget`, and the document says so: nothing shows that it is a registration before the data",
+        print(f"warning: {number_of(so_far.forgotten, 'participant')} "
+              f"{english('was', 'were', so_far.forgotten)} erased by `study forget`, and the document says so: nothing "
+              "shows that it is a registration before the data",
               file=sys.stderr)  # fmt: skip
     if not hypotheses:
         print("note: the document has no hypotheses; add them with --hypotheses FILE, or it is exploratory",
