@@ -11,7 +11,6 @@ from cyclegan.study.report.left_out import alike
 from cyclegan.study.rules import (
     FIELDS,
     REASONS,
-    FIELDS,
     active,
     broken_rules,
     fails_vigilance,
