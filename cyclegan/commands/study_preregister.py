@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cyclegan.cli import flags
 from cyclegan.commands.study_votes import open_store, write_file
-from cyclegan.errors import ConfigError, StudyError, number_of
+from cyclegan.errors import ConfigError, StudyError, english, number_of
 from cyclegan.study.format import read_study
 
 
@@ -36,6 +36,11 @@ def preregister(args: argparse.Namespace) -> int:
     if so_far.votes:
         print(f"warning: people have given {number_of(so_far.votes, 'vote')} already, and the document says so: it "
               "isn't a registration before the data", file=sys.stderr)  # fmt: skip
+    elif so_far.forgotten:
+        print(f"warning: {number_of(so_far.forgotten, 'participant')} "
+              f"{english('was', 'were', so_far.forgotten)} erased by `study forget`, and the document says so: nothing "
+              "shows that it is a registration before the data",
+              file=sys.stderr)  # fmt: skip
     if not hypotheses:
         print("note: the document has no hypotheses; add them with --hypotheses FILE, or it is exploratory",
               file=sys.stderr)  # fmt: skip

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from cyclegan.errors import StudyError
 from cyclegan.locale import LANGUAGES
+from cyclegan.study.texts import is_blank, wrong_character
 
 if TYPE_CHECKING:
     from markdown_it.tree import SyntaxTreeNode
@@ -29,7 +30,8 @@ _ELEMENTS = {
     "strong": "strong", "em": "em", "hr": "hr", "hardbreak": "br", "link": "a", "code_inline": "code",
     "code_block": "pre", "fence": "pre",
 }  # fmt: skip
-_LINK = re.compile(r"https?://[^\s<>\"]*[^\s<>\".,;:!?)\]']|[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+_LINK = re.compile(r"https?://[^\s<>\"]*[^\s<>\".,;:!?)\]']|(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+"""The name before an @ begins where such letters do: tried from each of them, a long word takes its length squared."""
 
 
 @dataclass(frozen=True)
@@ -58,20 +60,20 @@ class Consent:
             raise StudyError("the page has no language {language!r} for a consent; it has {have}",
                              language=str(unknown[0])[:20], have=", ".join(LANGUAGES))  # fmt: skip
         for name, value in (("--consent_version", self.version), ("--ethics", self.ethics)):
-            if len(value) > MAX_LABEL or not value.isprintable():
+            if len(value) > MAX_LABEL or wrong_character(value):
                 raise StudyError("{name} takes at most {most} printable characters", name=name, most=MAX_LABEL)
         for text in (self.text, *others.values()):
             self._check(text)
 
     def _check(self, text: str) -> None:
-        if not text.strip():
+        if is_blank(text):
             raise StudyError("the consent has no text: write what participants agree to")
         if len(text) > MAX_CHARS:
             raise StudyError("the consent has {count:,} characters: shorten it to {most:,}, or nobody reads it",
                              count=len(text), most=MAX_CHARS)  # fmt: skip
-        if wrong := [char for char in text if not char.isprintable() and not char.isspace()]:
+        if wrong := wrong_character("".join(char for char in text if not char.isspace())):
             raise StudyError("the consent holds a character that can't be shown ({code}): remove it",
-                             code=f"U+{ord(wrong[0]):04X}")  # fmt: skip
+                             code=f"U+{ord(wrong):04X}")  # fmt: skip
         self.blocks_of(text)  # Raises for pictures.
 
     @property

@@ -30,6 +30,7 @@ from cyclegan.study.consent import Consent
 from cyclegan.study.protocol import Protocol
 from cyclegan.study.questions import Question, check_questions
 from cyclegan.study.sequences import SHA256, Sequences, Stimulus, Trial
+from cyclegan.study.texts import wrong_character
 
 FORMAT_VERSION = 3
 """1 and 2 are written by programs that knew no secret; 1 without names of checkpoints."""
@@ -82,7 +83,7 @@ class PlannedCheckpoint:
             raise StudyError("epoch {epoch} has no commit_sha or source", epoch=self.epoch)
         if type(self.foreign) is not bool or (self.foreign and not self.label):
             raise StudyError("pictures of another program need a name")
-        if not self.label.isprintable():
+        if wrong_character(self.label):
             raise StudyError("{text!r} can't be shown: leave out what can't be printed", text=self.label[:60])
 
     @property
@@ -149,7 +150,7 @@ class Study:
         codes = (self.completion_code, self.code_screened_out, self.code_timed_out, self.code_left_out,
                  self.code_declined)  # fmt: skip
         for text in (self.title, self.contact, self.dataset, self.completion_url, *codes, *self.domains):
-            if not isinstance(text, str) or not text.isprintable():  # Half a surrogate can't be written either.
+            if not isinstance(text, str) or wrong_character(text):
                 raise StudyError("{text!r} can't be shown: leave out what can't be printed", text=str(text)[:60])
         sized = len(self.size) == 2 and all(type(n) is int and 0 <= n < 10**5 for n in self.size)
         if len(self.domains) != 2 or not sized:

@@ -48,14 +48,19 @@ _INTERVALS = {
     "staircase": "95% intervals from a bootstrap over participants, for these pictures.",
 }
 _LIVE = {
-    "closed": "No results are computed before that; only the number of participants is shown.",
+    "closed": "Before that, reports and the results page compute no results and show only the number of participants; "
+    "the votes themselves can be exported by whoever runs the study.",
     "always_valid": "Before that, results are shown with confidence sequences, which hold however often somebody "
     "looks, and without tests. A decision to stop early may rest on these alone.",
     "open": "Results can be seen before that, with intervals and tests that assume a number of participants that was "
     "fixed beforehand.",
 }
-_LOGINS = {"none": "Anyone with the link takes part", "huggingface": "Accounts of Hugging Face take part",
-           "invitation": "Invited people take part, by single-use links"}  # fmt: skip
+_LOGINS = {
+    "none": "Anyone with the link takes part, one session for each participant id or browser, which doesn't rule out "
+    "that somebody takes part twice",
+    "huggingface": "Accounts of Hugging Face take part, one session each",
+    "invitation": "Invited people take part, by single-use links, one session each",
+}
 
 
 @dataclass(frozen=True)
@@ -65,15 +70,19 @@ class SoFar:
     votes: int = 0
     participants: int = 0
     first: datetime | None = None
+    forgotten: int = 0
+    """Participants who were erased, with an unknown number of votes."""
+    forgotten_at: datetime | None = None
+    """When the first of them was."""
 
 
 def votes_so_far(study: Study, store: Store) -> SoFar:
     """Return how much people have voted, practice included. Simulated participants are none."""
     votes, sessions = store.votes(study), store.sessions(study)
     votes, started = votes[votes["origin"] == "people"], int((sessions["origin"] == "people").sum())
-    if votes.empty:
-        return SoFar(participants=started)
-    return SoFar(len(votes), started, votes["server_time"].min().to_pydatetime())
+    erased = store.forgotten(study)
+    return SoFar(len(votes), started, None if votes.empty else votes["server_time"].min().to_pydatetime(),
+                 len(erased), erased[0] if erased else None)
 
 
 def preregistration(study: Study, so_far: SoFar, *, hypotheses: str = "", now: datetime) -> str:
@@ -109,6 +118,13 @@ def _kind_of(protocol: Protocol) -> str:
 
 def _status(so_far: SoFar, now: datetime) -> str:
     written = f"Written {now:%Y-%m-%d %H:%M} UTC by cyclegan-workbench {__version__}"
+    if not so_far.votes and so_far.forgotten:
+        return (
+            f"> **Nothing shows that this is a registration before the data.** {written}, when no vote was stored, but "
+            f"{number_of(so_far.forgotten, 'participant')} had been erased by `study forget`, from "
+            f"{so_far.forgotten_at:%Y-%m-%d %H:%M} UTC on. How many votes they had given is no longer known. The plan "
+            "below was frozen when the study was built."
+        )
     if not so_far.votes:
         return f"{written}, before the first vote."
     return (
@@ -119,15 +135,31 @@ def _status(so_far: SoFar, now: datetime) -> str:
 
 
 def _collected(so_far: SoFar) -> str:
+    erased = ""
+    if so_far.forgotten:
+        erased = f" {number_of(so_far.forgotten, 'participant')} and whatever they had answered were erased."
     if so_far.votes:
-        return f"Under way: {number_of(so_far.votes, 'vote')} of {number_of(so_far.participants, 'participant')}."
+        votes, people = number_of(so_far.votes, "vote"), number_of(so_far.participants, "participant")
+        return f"Under way: {votes} of {people}.{erased}"
     begun = f" {number_of(so_far.participants, 'participant')} began without answering." if so_far.participants else ""
-    return f"No vote has been given.{begun}"
+    return f"{'No vote is stored.' if erased else 'No vote has been given.'}{erased}{begun}"
 
 
 def _own_words(text: str) -> str:
     """Return the owner's Markdown, with headings below those of the document."""
-    return re.sub(r"^(#{1,4})(?=\s)", r"\1##", text.strip(), flags=re.MULTILINE)
+    from markdown_it import MarkdownIt
+
+    lines = text.strip().splitlines()
+    for token in reversed(MarkdownIt("commonmark").parse("\n".join(lines))):
+        if token.type != "heading_open" or not token.map:
+            continue
+        start, end = token.map
+        level = min(6, int(token.tag[1]) + 2)
+        if token.markup[0] == "#":
+            lines[start] = re.sub(r"#+", "#" * level, lines[start], count=1)
+        elif token.level == 0:  # Underlined.
+            lines[start:end] = [f"{'#' * level} {' '.join(line.strip() for line in lines[start : end - 1])}"]
+    return "\n".join(lines)
 
 
 def _conditions(study: Study, kind: str) -> list[str]:
@@ -136,13 +168,17 @@ def _conditions(study: Study, kind: str) -> list[str]:
         f"between participants: each session judges one {kind}" if len(study.epochs) > 1 else "one, no comparison")
     named = bool(study.labels)
     rows = [["method"] * named + ["source", "epoch", "commit"], ["---"] * (3 + named)]
-    rows += [[escape(c.label)] * named + [escape(c.source), str(c.true_epoch), f"`{c.commit_sha}`"]
+    rows += [[escape(c.label)] * named + [escape(c.source), "–" if c.foreign else str(c.true_epoch),
+                                          f"{'files ' if c.foreign else ''}`{c.commit_sha}`"]
              for c in study.checkpoints]  # fmt: skip
+    foreign = ", ".join(escape(c.label) for c in study.checkpoints if c.foreign)
     return [
         f"{number_of(len(study.epochs), kind)} ({between}), {escape(study.arrow)}, data set {escape(study.dataset)}, "
         f"pictures of {study.size[0]} × {study.size[1]} pixels"
         f"{', from the training pictures, which the networks have seen' if study.split else ''}.",
         "\n".join(f"| {' | '.join(row)} |" for row in rows),
+        foreign and f"Other programs made the pictures of {foreign}; in the place of a commit stands a hash of their "
+        "files.",
     ]
 
 
@@ -152,11 +188,14 @@ def _procedure(study: Study) -> list[str]:
              "single": "one picture at a time"}.get(p.presentation, p.presentation)  # fmt: skip
     exposure = f"for {p.exposure_ms} ms each, then unlimited time to answer" if p.exposure_ms else "until the answer"
     counts = ", ".join(f"{name.replace('_', '-')} {count}" for name, count in p.counts.items() if count)
+    told = " with feedback" if p.task == "realness" and p.practice_trials else ""
+    practice = ""
+    if p.practice_trials:
+        practice = f"{number_of(p.practice_trials, 'practice trial')}{told}, which never count, then "
     sentences = [
         f"Protocol {escape(p.label)}: {shown}, {exposure}. "
-        f"{number_of(p.practice_trials, 'practice trial')} with feedback, which never count, then "
-        f"{number_of(p.test_trials, 'test trial')} without ({counts}).",
-        f"{_LOGINS.get(p.login, p.login)}, one session each.",
+        f"{practice}{number_of(p.test_trials, 'test trial')}{' without' if told else ''} ({counts}).",
+        f"{_LOGINS.get(p.login, p.login)}.",
     ]
     if p.staircase_right:
         sentences.append(
@@ -208,8 +247,8 @@ def _exclusions(study: Study) -> list[str]:
     ]  # fmt: skip
     text = ["Left out are:", "\n".join(f"- {each}" for each in listed)]
     if "impossible" in rules.active(p):
-        text.append("A single vote at an impossible time doesn't count either. The report gives the figure with and "
-                    "without what these rules leave out.")
+        both = " The report gives the figure with and without what these rules leave out." if p.gives_rate else ""
+        text.append(f"A single vote at an impossible time doesn't count either.{both}")
     elif not found:
         text.append("No rule about answers leaves out sessions.")
     return text
@@ -224,6 +263,12 @@ def _analyses(study: Study, kind: str) -> list[str]:
             f"{trend or 'Contrasts'} between {kind}s: studentised permutation tests over participants and pictures, "
             "two-sided at 5%; contrasts are corrected by Holm."
         )
+    if p.task == "rate":
+        parts.append("Differences of mean opinion scores, each fake's from the real pictures', too: studentised "
+                     "permutation tests over participants and pictures, two-sided at 5%, corrected by Holm.")
+    if p.staircase_right and len(study.epochs) > 1:
+        parts.append(f"Differences of thresholds between {kind}s: studentised permutation tests over participants, "
+                     "two-sided at 5%, corrected by Holm.")
     if p.presentation == "single" and p.gives_rate:
         parts.append("d′ and criterion per participant (log-linear correction), and the total error of HYPE∞.")
     if p.gives_rate:

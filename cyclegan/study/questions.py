@@ -19,7 +19,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,9 +27,11 @@ from typing import TYPE_CHECKING, Any
 
 from cyclegan.errors import Message, StudyError, message
 from cyclegan.locale import LANGUAGES
+from cyclegan.study.texts import is_blank, wrong_character
 
 if TYPE_CHECKING:
     import numpy as np
+    import yaml
 
 WHEN = ("before", "after")
 KINDS = ("choice", "number", "text")
@@ -38,6 +39,8 @@ MOST, MAX_FILE = 10, 100_000
 MAX_TEXT, MAX_OPTION, MAX_OPTIONS, MAX_ANSWER = 500, 200, 20, 1000
 """Characters of a question, an option and an answer, and the number of options."""
 MAX_NUMBER = 1e9
+MAX_NODES = 5000
+"""Parts of a file of questions, each repetition of an alias counted."""
 ID = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
 
@@ -64,7 +67,7 @@ class Question:
         if not isinstance(self.id, str) or not ID.fullmatch(self.id):
             raise StudyError(
                 "{id!r} can't be a question's id: use up to 32 lower-case letters, digits and underscores, a letter "
-                "first", id=str(self.id)[:60],
+                "first", id=_short(self.id, 60),
             )  # fmt: skip
         self._check("when", self.when, WHEN)
         self._check("kind", self.kind, KINDS)
@@ -80,14 +83,14 @@ class Question:
 
     def _check(self, name: str, value: object, choices: Sequence[str]) -> None:
         if value not in choices:
-            self._refuse(message("{name} is {value!r}; choose {choices}", name=name, value=str(value)[:40],
+            self._refuse(message("{name} is {value!r}; choose {choices}", name=name, value=_short(value),
                                  choices=" or ".join(choices)))
 
     def _check_text(self, name: str, value: object, most: int) -> None:
         if not isinstance(value, str):
             self._refuse(message("{name} is {value}, which YAML doesn't read as text: put it in quotes", name=name,
-                                 value=str(value)[:40]))
-        elif not value.strip() or len(value) > most or not value.isprintable():
+                                 value=_short(value)))
+        elif is_blank(value) or len(value) > most or wrong_character(value):
             self._refuse(message("{name} needs 1 to {most} printable characters", name=name, most=most))
 
     def _check_options(self) -> None:
@@ -109,10 +112,10 @@ class Question:
                 continue
             if self.kind != "number":
                 self._refuse(message("{name} is for a number, not for a {kind}", name=name, kind=self.kind))
-            number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-            if not number or abs(value) > MAX_NUMBER:
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not number or not -MAX_NUMBER <= value <= MAX_NUMBER:
                 self._refuse(message("{name} is {value}; it has to be a number up to a thousand million", name=name,
-                                     value=str(value)[:40]))
+                                     value=_short(value)))
         if self.least is not None and self.most is not None and self.least > self.most:
             self._refuse(message("least is more than most"))
 
@@ -122,7 +125,7 @@ class Question:
         for language, words in self.translations.items():
             if language not in LANGUAGES:
                 self._refuse(message("the page has no language {language!r}; it has {have}",
-                                     language=str(language)[:20], have=", ".join(LANGUAGES)))
+                                     language=_short(language, 20), have=", ".join(LANGUAGES)))
             needed = {"text", "options"} if self.options else {"text"}
             if not isinstance(words, Mapping) or set(words) != needed:
                 self._refuse(message("the translation {language} needs {keys}, and nothing else", language=language,
@@ -138,18 +141,18 @@ class Question:
     def to_json(self) -> dict[str, Any]:
         """Return its content in study.json and for the page: what differs from the defaults."""
         values = dataclasses.asdict(self)
-        return {name: value for name, value in values.items() if value not in ((), None, False, {})}
+        return {name: v for name, v in values.items() if not (v is None or v is False or v in ((), {}))}  # A 0 stays.
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Question:
         """Return a question of a file; raise StudyError if it has other keys, or lacks some."""
         if not isinstance(values, Mapping):
-            raise StudyError("{text!r} isn't a question: give it an id, when, kind and text", text=str(values)[:40])
+            raise StudyError("{text!r} isn't a question: give it an id, when, kind and text", text=_short(values))
         values, fields = dict(values), {f.name: f for f in dataclasses.fields(cls)}
-        name = str(values.get("id", values.get("text", "")))[:40]
-        if unknown := [str(key) for key in values if key not in fields]:
+        name = _short(values.get("id", values.get("text", "")))
+        if unknown := [_short(key) for key in values if key not in fields]:
             raise StudyError("question {id}: there is no {key!r}; it can have {names}",
-                             id=name, key=unknown[0][:40], names=", ".join(fields))  # fmt: skip
+                             id=name, key=unknown[0], names=", ".join(fields))  # fmt: skip
         if missing := [key for key in ("id", "when", "kind", "text") if values.get(key) is None]:
             raise StudyError("question {id}: it lacks {keys}", id=name or "?", keys=" and ".join(missing))
         if not isinstance(values.get("options", ()), (list, tuple)):
@@ -166,13 +169,13 @@ class Question:
         Raises:
             ValueError: it isn't an answer to this question.
         """
-        if value is None or (isinstance(value, str) and not value.strip()):
+        if value is None or (isinstance(value, str) and is_blank(value)):
             if self.required:
                 raise ValueError(f"{self.id} is required")
             return None
         if self.kind == "text":
             kept = value.strip().replace("\r\n", "\n") if isinstance(value, str) else ""
-            if 1 <= len(kept) <= MAX_ANSWER and all(c.isprintable() or c in "\n\t" for c in kept):
+            if 1 <= len(kept) <= MAX_ANSWER and not wrong_character(kept, lines=True):
                 return kept
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
             if self.kind == "choice" and isinstance(value, int) and 0 <= value < len(self.options):
@@ -180,7 +183,7 @@ class Question:
             least, most = self.bounds
             if self.kind == "number" and least <= value <= most:
                 return repr(value)
-        raise ValueError(f"{self.id} can't be answered by {str(value)[:40]!r}")
+        raise ValueError(f"{self.id} can't be answered by {_short(value)!r}")
 
     def made_up(self, random: np.random.Generator) -> Any:
         """Return an answer of a simulated participant."""
@@ -196,6 +199,14 @@ class Question:
         return (-MAX_NUMBER if self.least is None else self.least), (MAX_NUMBER if self.most is None else self.most)
 
 
+def _short(value: object, most: int = 40) -> str:
+    """Return the beginning of a value as a sentence names it."""
+    try:
+        return str(value)[:most]
+    except ValueError:  # Python writes no whole number of over 4,300 digits.
+        return "thousands of digits"
+
+
 def check_questions(questions: Sequence[Question]) -> None:
     """Raise StudyError if a study can't ask all of these."""
     if len(questions) > MOST:
@@ -203,6 +214,17 @@ def check_questions(questions: Sequence[Question]) -> None:
     ids = [question.id for question in questions]
     if twice := [each for each in ids if ids.count(each) > 1]:
         raise StudyError("two questions have the id {id}: give each one of its own", id=twice[0])
+
+
+def _is_small(node: yaml.Node | None) -> bool:
+    """Return whether YAML stays small when its aliases are written out, in which a few lines can hide millions."""
+    waiting, count = [node] if node else [], 0
+    while waiting and count <= MAX_NODES:
+        count += 1
+        value = waiting.pop().value
+        if isinstance(value, list):
+            waiting += [one for each in value for one in (each if isinstance(each, tuple) else (each,))]
+    return not waiting
 
 
 def read_questions(path: str | Path) -> tuple[Question, ...]:
@@ -225,6 +247,8 @@ def read_questions(path: str | Path) -> tuple[Question, ...]:
     if len(text) > MAX_FILE:
         raise StudyError("{path} is too long for {most} questions", path=path, most=MOST)
     try:
+        if not _is_small(yaml.compose(text, yaml.SafeLoader)):
+            raise StudyError("{path} is too long for {most} questions", path=path, most=MOST)
         found = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)

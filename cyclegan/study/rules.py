@@ -49,8 +49,10 @@ LEAST_SESSIONS = 5
 
 
 def active(protocol: Protocol) -> tuple[str, ...]:
-    """Return the rules that a protocol has, in the order of REASONS."""
-    return tuple(rule for rule, name in FIELDS.items() if getattr(protocol, name) != FORMERLY[name])
+    """Return the rules that a protocol has and that can apply to its task, in the order of REASONS."""
+    # Only real or fake can be guessed, and marks have no sides.
+    never = {"realness": (), "tag": ("one_sided", "guessing")}.get(protocol.task, ("guessing",))
+    return tuple(r for r, name in FIELDS.items() if r not in never and getattr(protocol, name) != FORMERLY[name])
 
 
 def vigilance_needed(protocol: Protocol) -> int:

@@ -36,6 +36,7 @@ from cyclegan.study.store import Store, StoreBusy, participant_name
 MAX_ISSUES = 300
 """Limit of a trial's issued tokens: after that many reloads something else is wrong."""
 NOT_FETCHED = message("The pictures have not been fetched yet: reload the page to continue.")
+NOT_DUE = message("These questions have been answered, or are not due yet: reload the page to continue.")
 MISSING = message("A picture of this study is missing: please inform its owner.")
 ANONYMOUS = "anonymous-"
 """Beginning of the names that the server gives."""
@@ -275,7 +276,7 @@ class StudySessions:
             if when == "before" and not ended:
                 self._check_open(standing, now)
             elif when != "after" or not ended or standing.completion[1]:
-                raise SessionError("out_of_order", detail="answers to questions")
+                raise SessionError("out_of_order", NOT_DUE, detail="answers to questions")
             replies.record(connection, self.store, self.study, standing.session.session_id, when, answers, now)
             return self._state(connection, standing, secret, now)
 

@@ -1,6 +1,7 @@
 """The consent in the owner's words: its file, its elements, and that nothing in it runs."""
 
 import hashlib
+import time
 
 import pytest
 
@@ -99,6 +100,13 @@ def test_bad_files_get_a_sentence(tmp_path, name, content, said):
     with pytest.raises(StudyError, match=".") as caught:
         read_consent(tmp_path / name)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["x" * MAX_CHARS, "x.-+" * (MAX_CHARS // 4), "a@" * (MAX_CHARS // 2)])
+def test_long_words_take_no_time(text):
+    began = time.process_time()
+    assert Consent(text, "txt").blocks_of(text)
+    assert time.process_time() - began < 0.5  # Seconds, where each letter as a beginning takes several.
 
 
 @pytest.mark.parametrize("values", [{"version": "x" * 101}, {"ethics": "a\nb"}, {"format": "html"}, {"text": 7},

@@ -1,5 +1,6 @@
 """The preregistration: what it promises is what the study is and the report does."""
 
+import dataclasses
 import hashlib
 from datetime import datetime, timezone
 
@@ -41,7 +42,15 @@ def test_it_names_the_plan_the_rules_and_the_hash(small_study):
 def test_every_protocol_can_be_registered(small_study, preset):
     text = written(small_study(preset=preset, results="open" if preset in ("pick", "tag") else "closed", scenes=60))
     assert "None were written down" in text and "{" not in text and "## 10. The frozen study" in text
-    assert ("mixed model" in text) == PROTOCOLS[preset].gives_rate
+    p = PROTOCOLS[preset]
+    assert ("mixed model" in text) == ("with and without" in text) == p.gives_rate
+    assert ("practice trials with feedback, which never count" in text) == (p.task == "realness")
+    assert ("practice trials, which never count" in text) == (preset == "mos") and "0 practice" not in text
+    assert ("answers as coins give them" in text) == (p.task == "realness")  # Elsewhere that rule can't apply.
+    assert ("on one side" in text or "alike, in a" in text or "one rating in" in text) == (p.task != "tag")
+    tests = {"mos": "Differences of mean opinion scores, each", "hype_time": "Differences of thresholds between epochs"}
+    assert all((said in text) == (name == preset) for name, said in tests.items())
+    assert ("permutation tests" in text and "corrected by Holm" in text) == (preset not in ("pick", "tag"))
 
 
 def test_after_the_first_vote_it_is_marked(small_study, participant, tmp_path, capsys):
@@ -61,6 +70,52 @@ def test_after_the_first_vote_it_is_marked(small_study, participant, tmp_path, c
     assert main(command) == 0
     assert "people have given 8 votes already" in capsys.readouterr().err
     assert "not a registration before the data" in output.read_text() and "had given 8 votes" in output.read_text()
+
+
+def test_after_participants_were_forgotten_it_is_no_longer_clean(small_study, participant, capsys):
+    """Erasing everybody who has voted doesn't bring back the time before the first vote."""
+    study = small_study()
+    with Store(database_url(study.folder)) as store:
+        for name in ("ada", "bob", "cleo"):
+            participant(StudySessions(study, store), name).finish()
+        store.exclude(study, "cleo", "a test")
+        for name in ("ada", "bob"):
+            store.forget(study, name)
+        so_far = votes_so_far(study, store)
+        assert (so_far.votes, so_far.participants, so_far.forgotten) == (8, 1, 2)
+        assert "Under way: 8 votes of 1 participant. 2 participants and whatever they had answered" in written(study)
+        store.forget(study, "cleo")
+    assert main(["study", "preregister", str(study.folder)]) == 0
+    said = capsys.readouterr()
+    assert "3 participants were erased by `study forget`, and the document says so" in said.err
+    assert "before the first vote" not in said.out and "No vote has been given" not in said.out
+    assert "> **Nothing shows that this is a registration before the data.**" in said.out
+    assert "when no vote was stored, but 3 participants had been erased by `study forget`" in said.out
+    assert "No vote is stored. 3 participants and whatever they had answered were erased." in said.out
+
+
+def test_pictures_of_another_program_are_named_as_such(small_study):
+    study = small_study()
+    ours, other = study.checkpoints
+    other = dataclasses.replace(other, label="CoGAN", source="fakes/cogan", foreign=True)
+    text = written(dataclasses.replace(study, checkpoints=(dataclasses.replace(ours, label="CycleGAN"), other)))
+    assert f"| CoGAN | fakes/cogan | – | files `{other.commit_sha}` |" in text
+    assert f"| CycleGAN | {ours.source} | 1 | `{ours.commit_sha}` |" in text
+    assert "Other programs made the pictures of CoGAN;" in text and "Other programs" not in written(study)
+
+
+def test_its_promises_about_people_and_votes_are_those_that_the_program_keeps(small_study):
+    text = written(small_study(login="none", planned_participants=30, results="closed"))
+    assert "doesn't rule out that somebody takes part twice" in text
+    assert "compute no results" in text and "the votes themselves can be exported" in text
+    assert "by single-use links, one session each." in written(small_study("invited", login="invitation"))
+
+
+def test_headings_of_the_hypotheses_are_below_those_of_the_document(small_study):
+    code, rest = "```sh\n# a comment\n```\n\n    # code", "#none\n\n- - -"
+    text = written(small_study(), f"My\nplan\n=====\n\nH1\n--\n\n{code}\n\n> # quoted\n\n##### deep\n\n{rest}")
+    kept = f"{code}\n\n> ### quoted\n\n###### deep\n\n{rest}"
+    assert f"## 2. Hypotheses\n\n### My plan\n\n#### H1\n\n{kept}\n\n## 3." in text
 
 
 def test_hypotheses_that_cannot_be_read(small_study, tmp_path, capsys):

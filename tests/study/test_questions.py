@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from cyclegan.errors import StudyError
 from cyclegan.study import store as db
+from cyclegan.study.consent import Consent
 from cyclegan.study.format import Study, read_study
 from cyclegan.study.questions import MOST, Question, check_questions, read_questions
 from cyclegan.study.refusals import SessionError
@@ -31,6 +32,14 @@ GOOD = """
 """
 ONE = "{id: age, when: before, kind: number, text: 'How old?'}"
 CHOICE = "{id: c, when: after, kind: choice, text: Which, options: [a, b]}"
+HUGE = f"0x1{'0' * 5000}"
+
+
+def bomb(of):
+    """Eleven anchors in YAML, each with the one before nine times: 9 to the power of 11 parts."""
+    return ", ".join(f"&a{n} {of.format(', '.join([f'*a{n - 1}'] * 9))}" for n in range(1, 12))
+
+
 BAD = {
     "no file": (None, "can't be read"),
     "not UTF-8": (b"\xff\xfe- id: a", "isn't UTF-8"),
@@ -60,6 +69,14 @@ BAD = {
     "least is a text": (ONE.replace("}", ", least: young}"), "least is young; it has to be a number"),
     "most is infinite": (ONE.replace("}", ", most: .inf}"), "most is inf"),
     "least above most": (ONE.replace("}", ", least: 9, most: 8}"), "least is more than most"),
+    "most has hundreds of digits": (ONE.replace("}", f", most: 1{'0' * 400}}}"), "it has to be a number up to"),
+    "least has thousands of digits": (ONE.replace("}", f", least: {HUGE}}}"), "least is thousands of digits; it has"),
+    "id has thousands of digits": (ONE.replace("age", HUGE), "'thousands of digits' can't be a question's id"),
+    "aliases of aliases": (ONE.replace("'How old?'", f"[&a0 [x], {bomb('[{}]')}]"), "too long for 10 questions"),
+    "an alias in itself": (ONE.replace("'How old?'", "&a [*a]"), "too long for 10 questions"),
+    "merged aliases": (f"{{<<: [&a0 {{x: y}}, {bomb('{{<<: [{}]}}')}]}}", "too long for 10 questions"),
+    "invisible text": (ONE.replace("How old?", "\u200b\u3000"), "text needs 1 to 500"),
+    "control character": (CHOICE.replace("Which", '"a\\0b"'), "text needs 1 to 500 printable"),
     "required": (ONE.replace("}", ", required: maybe}"), "required is true or false"),
     "translations": (ONE.replace("}", ", translations: ko}"), "translations need a language"),
     "language": (ONE.replace("}", ", translations: {xx: {text: a}}}"), "no language 'xx'"),
@@ -101,10 +118,50 @@ def test_answers_are_kept_in_one_spelling():
     for question, value in (
         (age, None), (age, 17), (age, 121), (age, True), (age, "34"), (age, float("nan")), (age, 10**400), (edits, 3),
         (edits, -1), (edits, 0.0), (edits, "Never"), (edits, True), (how, 7), (how, "x" * 1001), (how, "a\0b"),
-        (how, ["a"]),
+        (how, ["a"]), (how, "half of \ud83d"), (how, 10**5000),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=question.id):
             question.checked(value)
+
+
+WRITTEN = {
+    "full-width space": "하늘　때문에", "joined emoji": "👩‍🚀👍🏽❤️", "Persian": "می‌خواهم",
+    "right-to-left mark": "שלום\u200f!",
+    "soft hyphen": "Donau\u00addampf", "zero-width space": "a\u200bb", "byte order mark": "\ufeffthe sky",
+    "Apple's logo": "my \uf8ff", "line separator": "a\u2028b", "emoji of a later year": "\U0001faff",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_all_that_keyboards_write_is_an_answer_and_can_be_asked(name, small_study):
+    how, text = QUESTIONS[-1], WRITTEN[name]
+    assert how.checked(f" {text}\n") == text
+    required = dataclasses.replace(how, required=True)
+    for nothing in ("\u200b", "　\n", "\ufeff\u200d"):
+        assert how.checked(nothing) is None
+        with pytest.raises(ValueError, match="required"):
+            required.checked(nothing)
+    assert Consent(text, version=text.replace("\u2028", "")).hashes
+    if name != "line separator":  # It has a second line.
+        choice = Question("q", "after", "choice", text, (text, "b"))
+        assert Question.from_json(choice.to_json()).options == (text, "b")
+        assert dataclasses.replace(small_study(), title=text).title == text
+
+
+def test_a_range_from_or_to_0_is_kept():
+    for bounds in ({"least": 0}, {"most": 0}, {"least": 0.0, "most": 24}):
+        question = Question("hours", "before", "number", "Hours?", **bounds)
+        assert bounds.items() <= question.to_json().items()
+        assert Question.from_json(question.to_json()) == question
+    assert "required" not in question.to_json()
+    with pytest.raises(ValueError, match="hours"):
+        Question.from_json(question.to_json()).checked(-5)
+
+
+def test_a_scale_can_be_shared_by_an_alias(tmp_path):
+    other = CHOICE.replace("id: c", "id: d").replace("[a, b]", "*scale")
+    (tmp_path / "q.yaml").write_text(f"- {CHOICE.replace('[a, b]', '&scale [a, b]')}\n- {other}\n")
+    assert [question.options for question in read_questions(tmp_path / "q.yaml")] == [("a", "b")] * 2
 
 
 def test_a_study_keeps_them_and_an_old_one_its_id(small_study):
@@ -138,7 +195,9 @@ def test_a_session_with_consent_and_questions(small_study, make_play, participan
     alice = participant(play, consent=CONSENT.sha256)
     assert (alice.state.phase, alice.state.trial) == ("before", None)
     assert play.state(alice.secret).phase == "before"
-    assert refused(play.reply, alice.secret, "after", {}) == "out_of_order"
+    with pytest.raises(SessionError, match="These questions have been answered, or are not due yet") as caught:
+        play.reply(alice.secret, "after", {})  # No trial is involved.
+    assert caught.value.code == "out_of_order"
     assert refused(play.reply, alice.secret, "before", {"age": 34}) == "bad_answer"
     assert refused(play.reply, alice.secret, "before", [1]) == "bad_answer"
     clock.pass_(60)

@@ -14,6 +14,8 @@ from tests.ui.pages.test_translate_browser import chromium  # noqa: F401  # a fi
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("app")]
 SIZES = {"wide": {"width": 1280, "height": 900},
          "narrow": {"width": 390, "height": 844, "has_touch": True, "is_mobile": True}}  # fmt: skip
+HOW = "하늘\u3000me\u200csky 👩\u200d🚀"
+"""What keyboards write: a full-width space, a Persian joiner, a joined emoji. A page break is pasted behind it."""
 ASKS = {"consent": CONSENT, "questions": QUESTIONS, "code_declined": "NO"}
 FITS = """() => [...document.querySelectorAll('#buttons > *')].every(button => {
   const {top, bottom, left, right, height} = button.getBoundingClientRect();
@@ -119,7 +121,7 @@ class Session:
         self.agree()
         self.answer_questions("questions", {0: "34", 1: 1, 3: 2})
         self.play()
-        self.answer_questions("last question", {0: "By the sky"})
+        self.answer_questions("last question", {0: f"{HOW}\x0c"})
         self.page.locator("#code").wait_for()
         self.check("end")
 
@@ -134,7 +136,7 @@ def test_a_whole_session(play, preset, size, language):  # noqa: F811
     session.whole()
     p, row = game.study.protocol, game.store.sessions(game.study).iloc[0]
     assert row["completed"] and not row["disqualified"] and row["language"] == language
-    assert row["answers"] == {"age": "34", "edits": "Sometimes", "hours": None, "screen": None, "how": "By the sky"}
+    assert row["answers"] == {"age": "34", "edits": "Sometimes", "hours": None, "screen": None, "how": HOW}
     assert row["consent_sha256"] == (KOREAN_SHA256 if language == "ko" else CONSENT.sha256)
     assert row["agreed_at"] == row["started_at"]
     assert here.page.locator("#code").inner_text() == row["code"]

@@ -12,6 +12,8 @@ const TITLES = {
 };
 const FARTHEST = 1e9;
 const MOST_CHARACTERS = 1000;
+const CONTROLS = /(?![\n\t])\p{Cc}|\p{Cs}/gu; // Pasted by accident; a database can't keep them all.
+const SEEN = /[^\p{Z}\p{Cc}\p{Cf}]/u;
 
 /** Ask until the answers are recorded; return the session's state after them. */
 export async function askQuestions(when) {
@@ -101,5 +103,9 @@ function makeNumber({ least, most }, draft) {
 
 function makeText(_, draft) {
   const area = make("textarea", null, { rows: 3, maxLength: MOST_CHARACTERS, value: draft ?? "" });
-  return { parts: [area], draft: () => area.value, value: () => area.value.trim() || null, problem: () => null };
+  const value = () => {
+    const text = area.value.replace(CONTROLS, "").trim();
+    return SEEN.test(text) ? text : null;
+  };
+  return { parts: [area], draft: () => area.value, value, problem: () => null };
 }

@@ -11,7 +11,7 @@ import numpy as np
 from cyclegan.errors import number_of, rounded
 from cyclegan.study.format import Study
 from cyclegan.study.questions import Question
-from cyclegan.study.report.judging import judge, known, session_status
+from cyclegan.study.report.judging import before_votes, judge, known, session_status
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +34,8 @@ def consent_of(study: Study) -> dict[str, Any] | None:
 
 def answers_of(study: Study, sessions: pd.DataFrame, counted: Collection[str]) -> list[dict[str, Any]]:
     """Return each question with its answers: how often each option was chosen; a number's median, quartiles, least
-    and most; of a text only how many there are, because it is personal.
+    and most; of a text only how many there are, because it is personal. `left_out`: how many were asked and didn't
+    answer; `not_reached`: how many ended before the page of the question was sent.
 
     Args:
         sessions: as returned by `Store.sessions`.
@@ -43,14 +44,15 @@ def answers_of(study: Study, sessions: pd.DataFrame, counted: Collection[str]) -
     if not study.questions or "answers" not in sessions:
         return []
     given = sessions[sessions["session_id"].isin(list(counted))]["answers"].tolist()
-    return [_figures(question, [each.get(question.id) for each in given]) for question in study.questions]
+    return [_figures(question, given) for question in study.questions]
 
 
-def _figures(question: Question, given: Sequence[str | None]) -> dict[str, Any]:
-    answers = [value for value in given if value is not None]
+def _figures(question: Question, given: Sequence[Mapping[str, str | None]]) -> dict[str, Any]:
+    asked = [each[question.id] for each in given if question.id in each]
+    answers = [value for value in asked if value is not None]
     found: dict[str, Any] = {
         **{name: getattr(question, name) for name in ("id", "when", "kind", "text")},
-        "answers": len(answers), "left_out": len(given) - len(answers),
+        "answers": len(answers), "left_out": len(asked) - len(answers), "not_reached": len(given) - len(asked),
     }  # fmt: skip
     if question.kind == "choice":
         counts = Counter(answers)
@@ -71,9 +73,11 @@ def words(report: Mapping[str, Any], table: Callable[..., str], escape: Callable
         parts.append(f"Before anything else, participants agreed to{version} the study's consent{approval} "
                      f"(SHA-256 of its text {consent['sha256'][:16]}…).")  # fmt: skip
     if report["questions"]:
-        rows = [[escape(q["text"]), q["when"], escape(_said(q)), q["answers"], q["left_out"]]
+        rows = [[escape(q["text"]), q["when"], escape(_said(q)), q["answers"], q["left_out"], q["not_reached"]]
                 for q in report["questions"]]  # fmt: skip
-        parts += ["Questions to those who count:", table(["question", "asked", "answers", "given", "left out"], rows)]
+        head = ["question", "asked", "answers", "given", "left out", "not reached"]
+        parts += ["Questions to those who count; some may have closed the page before they reached a question:",
+                  table(head, rows)]
     return parts
 
 
@@ -104,7 +108,8 @@ def to_session_table(study: Study, votes: pd.DataFrame, sessions: pd.DataFrame) 
     for name in _SCREEN:
         table[f"screen_{name}"] = [(screen or {}).get(name) for screen in sessions["screen"]]
         table[f"screen_{name}"] = table[f"screen_{name}"].astype("Float64")
-    why = [status.get(session_id, "session not complete") for session_id in sessions["session_id"]]
+    why = [status[row.session_id] if row.session_id in status else before_votes(row)
+           for row in sessions.itertuples(index=False)]  # fmt: skip
     table["counted"] = [not reason for reason in why]
     table["why_not"] = [known(reason) for reason in why]
     for question in study.questions:

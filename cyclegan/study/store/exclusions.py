@@ -14,6 +14,7 @@ from cyclegan.errors import StudyError
 from cyclegan.study.format import Study
 from cyclegan.study.store.database import Database, Result, utc_now
 from cyclegan.study.store.tables import TABLES, decisions, fetches, issues, participant_name, sessions
+from cyclegan.study.texts import is_blank, wrong_character
 
 
 class Exclusions(Database):
@@ -26,7 +27,7 @@ class Exclusions(Database):
             StudyError: the study has no such participant, or the reason is empty or too long.
         """
         reason = " ".join(reason.split())
-        if not 1 <= len(reason) <= 1000 or not reason.isprintable():
+        if is_blank(reason) or len(reason) > 1000 or wrong_character(reason):
             raise StudyError("give a reason of 1 to 1000 printable characters, which reports print")
         self._decide(study, participant, "exclude", reason)
 

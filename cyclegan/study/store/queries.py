@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -95,6 +96,15 @@ class Queries(Database):
         names = ("session_id", "kind", "detail", "happened_at")
         query = sa.select(*(incidents.c[name] for name in names)).where(incidents.c.study_id == study.study_id)
         return self._frame(study, query.order_by(incidents.c.happened_at), of_sessions=False)
+
+    def forgotten(self, study: Study) -> list[datetime]:
+        """Return when participants of a study were erased for good, oldest first."""
+        if self._missing:
+            return []
+        query = sa.select(decisions.c.made_at).where(
+            decisions.c.study_id == study.study_id, decisions.c.action == "forget"
+        )
+        return self.read(lambda connection: list(connection.scalars(query.order_by(decisions.c.made_at))))
 
     def _frame(self, study: Study, query: sa.Select[Any], *, of_sessions: bool = True) -> pd.DataFrame:
         """Return a query's rows as a table, whose columns have their types even without a row."""
