@@ -21,7 +21,7 @@ from cyclegan.data.loader import Data
 from cyclegan.data.metadata import find_labels, open_labelled
 from cyclegan.data.paired import open_pairs
 from cyclegan.data.tables import has_table, open_table
-from cyclegan.data.unpaired import class_folders, is_split, open_classes, open_folders
+from cyclegan.data.unpaired import class_folders, is_split, no_pictures, open_classes, open_folders
 from cyclegan.errors import DataError, Message, UserError, message
 from cyclegan.images import IMAGE_SUFFIXES
 
@@ -211,6 +211,10 @@ def _not_understood(root: Path, folders: Mapping[str, Path], inner: Path | None)
             "{folder} has neither trainA and trainB nor train in it; found in it: {found} (did you mean {inner}?)",
             folder=root, found=listed, inner=inner,
         )  # fmt: skip
+    if len(folders) == 2:  # Nearly a folder per domain.
+        bare = [each for each in map(look_into, folders.values()) if not each.pictures]
+        if len(bare) == 1:
+            return no_pictures(bare[0]).message
     problem = message(
         "{folder} has neither trainA and trainB nor train in it; found in it: {found}", folder=root, found=listed
     )

@@ -29,7 +29,7 @@ def busy(text: str) -> str:
 def notices(problems: Iterable[Message | UserError | str], say: words.Speaker | None = None) -> str:
     """Return the HTML of what couldn't be shown of a run."""
     sentences = (say or words.speaker()).text_of
-    shown = (sentences(problem) for problem in itertools.islice(problems, MAX_NOTICES))
+    shown = (sentences(problem).removesuffix(".") for problem in itertools.islice(problems, MAX_NOTICES))
     return "".join(f'<p class="notice">{html.escape(text[:1].upper() + text[1:])}.</p>' for text in shown)
 
 

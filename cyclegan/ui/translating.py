@@ -312,7 +312,8 @@ def row_values(read: str, result: Result, say: words.Speaker) -> list[Any]:
     parts = [say("L1 {l1:.1f} of 255 grey levels", l1=figures.l1), f"PSNR {figures.psnr:.1f} dB"]
     parts += [] if figures.ssim is None else [f"SSIM {rounded(figures.ssim, '.3f')}"]
     said = say("Reconstruction: {figures}.", figures=", ".join(parts))
-    scale = say("The map is black where nothing was lost, and brightest at {full} grey levels or more.", full=HEAT_FULL)
+    scale = say("“Lost on the way” is black where nothing was, and brightest at {full} grey levels or more.",
+                full=HEAT_FULL)  # fmt: skip
     return [read, result.fake, result.rec, result.lost, f"{said} {scale}"]
 
 

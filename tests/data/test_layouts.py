@@ -191,6 +191,13 @@ def test_other_counts_of_folders_are_named(root, folders, says):
     assert says in refused(root.path)
 
 
+def test_one_of_two_folders_without_pictures_is_named(root):
+    root.pictures("cat")
+    (root.path / "dog").mkdir()
+    (root.path / "dog" / "notes.txt").write_text("later")
+    assert refused(root.path) == f"{root.path / 'dog'} has no pictures: put JPEG or PNG files directly into it."
+
+
 # --- side by side -----------------------------------------------------------------------------------------------
 
 
