@@ -20,6 +20,7 @@ from cyclegan.study.protocol import Protocol
 from cyclegan.study.questions import Question
 from cyclegan.study.report.left_out import left_out_by_rule
 from cyclegan.study.report.markdown import escape
+from cyclegan.study.report.names import other_scenes
 from cyclegan.study.store import Store
 
 _RATE = (
@@ -142,7 +143,7 @@ def _conditions(study: Study, kind: str) -> list[str]:
         f"{number_of(len(study.epochs), kind)} ({between}), {escape(study.arrow)}, data set {escape(study.dataset)}, "
         f"pictures of {study.size[0]} × {study.size[1]} pixels"
         f"{', from the training pictures, which the networks have seen' if study.split else ''}.",
-        "\n".join(f"| {' | '.join(row)} |" for row in rows),
+        "\n".join(f"| {' | '.join(row)} |" for row in rows), *map(escape, other_scenes(study)),
     ]
 
 
