@@ -94,7 +94,8 @@ def make_study(
         progress: called with the number of finished pictures and their total.
         report: called with the result of the blinding self-test.
         note: called with a sentence if test pictures are also training pictures, for which all pictures are read, if
-            pictures or runs are left out, or if something may give a folder of `fakes` away.
+            pictures or runs are left out, or if something may give a folder of `fakes` away,
+            or if a staircase has few trials.
 
     Raises:
         StudyError: the arguments make no study, there are too few pictures (`cyclegan.study.choice.TooFewPictures`), or
@@ -106,6 +107,7 @@ def make_study(
     from cyclegan.data.domains import Subset
     from cyclegan.study.build import Preparation, build
     from cyclegan.study.foreign import about_quality, find_foreign, frame_of
+    from cyclegan.study.staircase import about_reach
 
     rules = protocol if isinstance(protocol, Protocol) else preset(protocol or DEFAULT)
     say = note or (lambda said: None)
@@ -128,8 +130,9 @@ def make_study(
         completion_code=completion_code, completion_url=completion_url, end_codes=end_codes, consent=consent,
         questions=questions, shorten=shorten or protocol is None, split=split, progress=progress,
     )  # fmt: skip
-    for text in about_quality(foreign, study):
-        say(text)
+    for text in (*about_quality(foreign, study), about_reach(study.protocol)):
+        if text is not None:
+            say(text)
     if report is not None:
         report(found)
     return study
