@@ -51,8 +51,8 @@ def about_reach(protocol: Protocol) -> Message | None:
         return None
     return message(
         "with test_trials {trials}, half a session takes a staircase from {start} ms to {shortest} ms at the "
-        "shortest and to about {longest} ms at the longest. Thresholds beyond that, and somewhat before it, come out too near to {start} ms. "
-        "To reach {least} and {most} ms, take --test_trials {needed}, or larger steps",
+        "shortest and to about {longest} ms at the longest. Thresholds beyond that, and somewhat before it, come out "
+        "too near to {start} ms. To reach {least} and {most} ms, take --test_trials {needed}, or larger steps",
         trials=protocol.test_trials, start=protocol.exposure_ms,
         shortest=max(protocol.least_exposure_ms, round(protocol.exposure_ms - fall * half)),
         longest=min(protocol.most_exposure_ms, round(protocol.exposure_ms + rise * half)),

@@ -23,8 +23,8 @@ NOTE = (
 )
 
 
-_BOUNDS = {"yes": "", "short": "≥ ", "long": "≤ "}
-"""What stands before a threshold."""
+BOUNDS = {"yes": "", "short": "≥ ", "long": "≤ "}
+"""The sign before a threshold, by whether the staircases have settled."""
 
 
 def thresholds(study: Study, counted: pd.DataFrame) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def thresholds(study: Study, counted: pd.DataFrame) -> dict[str, Any]:
 def opening(report: Mapping[str, Any], names: Names) -> str:
     """Return the thresholds, as the end of a sentence about who judged how much."""
     seen = [each for each in report["thresholds"]["epochs"] if each["mean_ms"] is not None]
-    parts = [f"{names.full(each['epoch'])}, {_BOUNDS[each['settled']]}{_ms(each['mean_ms'])} "
+    parts = [f"{names.full(each['epoch'])}, {BOUNDS[each['settled']]}{_ms(each['mean_ms'])} "
              f"(95% interval {_interval(each['interval'])})"
              for each in seen]  # fmt: skip
     return f". Mean thresholds of exposure: {'; '.join(parts)}." if parts else "."
@@ -81,7 +81,7 @@ def words(
         table(
             [names.kind, "threshold", "95%, participants", "modal exposure (HYPE)", "right answers",
              "95%, participants", "not settled", f"at {low} ms", f"at {high} ms", "participants", "trials"],
-            [[names.short(e["epoch"]), f"{_BOUNDS[e['settled']]}{_ms(e['mean_ms'])}", _interval(e["interval"]),
+            [[names.short(e["epoch"]), f"{BOUNDS[e['settled']]}{_ms(e['mean_ms'])}", _interval(e["interval"]),
               _ms(e["modal_ms"]), percent(e["accuracy"]),
               " to ".join(map(percent, e["accuracy_interval"] or ())) or "–", e["unsettled"], e["at_least"],
               e["at_most"], e["participants"], e["trials"]] for e in seen],
