@@ -20,8 +20,8 @@ from cyclegan.images import IMAGE_SUFFIXES, list_images, open_image, probe_image
 from cyclegan.study.choice import Pictures, draw
 from cyclegan.study.format import PlannedCheckpoint, Study
 
-JPEG = b"\xff\xd8"
-"""The first bytes of a JPEG file."""
+HEAD = 16
+"""Bytes that reveal how a picture was compressed."""
 
 
 @dataclass(frozen=True)
@@ -204,7 +204,7 @@ def about_quality(foreign: Sequence[ForeignPictures], study: Study) -> list[Mess
     texts, jpegs = [], {}
     for each in foreign:
         smaller = sum(width < study.size[0] or height < study.size[1] for width, height in _sizes(each))
-        jpegs[each.name] = sum(_begins(path) == JPEG for path in each.paths.values())
+        jpegs[each.name] = sum(_lost_something(path) for path in each.paths.values())
         if smaller:
             texts.append(message(
                 "{name}: {n} of its pictures is smaller than the study's {width}×{height} pixels. It was enlarged, and "
@@ -213,14 +213,14 @@ def about_quality(foreign: Sequence[ForeignPictures], study: Study) -> list[Mess
                 "and being blurred may give them away: get larger ones, or choose a smaller --size", smaller,
                 name=each.name, width=study.size[0], height=study.size[1],
             ))  # fmt: skip
-    others = any(not c.foreign for c in study.checkpoints) or not all(jpegs.values())
+    others = any(not c.foreign for c in study.checkpoints) or any(jpegs[f.name] < len(f.paths) for f in foreign)
     for each in foreign:
         if jpegs[each.name] and others:
             texts.append(message(
-                "{name}: {n} of its pictures is a JPEG file, and other fakes aren't, so traces of compression may give "
-                "it away: get PNG files",
-                "{name}: {n} of its pictures are JPEG files, and other fakes aren't, so traces of compression may give "
-                "them away: get PNG files", jpegs[each.name],
+                "{name}: {n} of its pictures is a JPEG or WebP file, and other fakes aren't, so traces of "
+                "compression may give it away: get PNG files",
+                "{name}: {n} of its pictures are JPEG or WebP files, and other fakes aren't, so traces of "
+                "compression may give them away: get PNG files", jpegs[each.name],
                 name=each.name,
             ))  # fmt: skip
     return texts
@@ -231,9 +231,11 @@ def _sizes(foreign: ForeignPictures) -> list[tuple[int, int]]:
         return [probe_image(path) for path in foreign.paths.values()]
 
 
-def _begins(path: Path) -> bytes:
+def _lost_something(path: Path) -> bool:
+    """Return True for a JPEG file, and for a WebP file that isn't lossless."""
     with path.open("rb") as file:
-        return file.read(len(JPEG))
+        head = file.read(HEAD)
+    return head.startswith(b"\xff\xd8") or (head[8:12] == b"WEBP" and head[12:16] != b"VP8L")
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from cyclegan.config import DataConfig
 from cyclegan.data import find_data
 from cyclegan.errors import StudyError
 from cyclegan.study.build import encode_png
-from cyclegan.study.foreign import find_foreign
+from cyclegan.study.foreign import ForeignPictures, about_quality, find_foreign
 from cyclegan.study.format import PlannedCheckpoint, read_study
 from cyclegan.study.make import make_study
 from cyclegan.study.preregistration import preregistration, votes_so_far
@@ -219,6 +220,10 @@ def test_only_other_programs(made_by, options):
     assert len([s for s in study.stimuli if s.kind == "fake"]) == 9 and study.checkpoints[0].foreign
     with Store(f"sqlite:///{study.folder / 'votes.sqlite3'}") as store:
         assert make_report(study, *answers(study, store))["epochs"][0]["label"] == "CoGAN"
+    for side in (4, 2049):  # As with --size.
+        tiny = {**options, "output": options["output"].with_name("other"), "size": None}
+        with pytest.raises(StudyError, match=f"stimuli of {side}×{side} pixels: choose sides from 32 to 2048"):
+            make_study(None, DATA, **tiny, fakes={"CoGAN": made_by(f"of{side}", size=(side, side), count=9)})
     with pytest.raises(StudyError, match="nothing is to be judged: name a run, or a folder"):
         make_study(None, DATA, **{**options, "output": options["output"].with_name("none")})
 
@@ -229,7 +234,7 @@ def test_what_may_give_a_condition_away_is_noted(made_by, options, make_checkpoi
     make_study(LocalSource(tmp_path / "mine"), DATA, **options, fakes={"CoGAN": small}, note=notes.append)
     enlarged, compressed = map(str, notes)
     assert enlarged.startswith("CoGAN: 12 of its pictures are smaller than the study's 32×32 pixels. They were enl")
-    assert compressed.startswith("CoGAN: 12 of its pictures are JPEG files, and other fakes aren't")
+    assert compressed.startswith("CoGAN: 12 of its pictures are JPEG or WebP files, and other fakes aren't")
 
 
 def test_the_check_names_a_condition_with_traces_of_compression(made_by, options):
@@ -246,10 +251,26 @@ def test_the_check_names_a_condition_with_traces_of_compression(made_by, options
     assert "10 fake of GAN" in reports[0].text() and "participants per method" in reports[0].text()
 
 
+def test_one_compressed_picture_less_is_still_noted(made_by):
+    paths = {name: dict(enumerate(sorted(made_by(name, file=file, count=3).iterdir())))
+             for name, file in (("A", "{stem}.jpg"), ("B", "{stem}.jpg"), ("C", "{stem}.webp"))}  # fmt: skip
+    Image.open(paths["A"][0]).save(paths["A"][0], "PNG")
+    study = SimpleNamespace(size=(32, 32), checkpoints=[SimpleNamespace(foreign=True)] * 3)
+    found = [ForeignPictures(name, paths[name][0].parent, paths[name], True) for name in paths]
+    said = [str(text).split(" files")[0] for text in about_quality(found, study)]
+    assert said == [f"{name}: {n} of its pictures are JPEG or WebP" for name, n in (("A", 2), ("B", 3), ("C", 3))]
+    assert not about_quality(found[1:], study)  # All alike.
+    Image.open(paths["C"][0]).save(paths["C"][0], lossless=True)
+    assert str(about_quality(found[2:], study)[0]).startswith("C: 2 of its")
+
+
 def test_names_are_given_once(made_by, options, make_checkpoint, tmp_path):
     make_checkpoint(tmp_path / "mine", 1)
     with pytest.raises(StudyError, match="'mine' can't be the name of pictures that another program made"):
         make_study(LocalSource(tmp_path / "mine"), DATA, **options, fakes={"mine": made_by("cogan")})
+    for name in (" ", "", "x" * 81, "Real  pictures"):
+        with pytest.raises(StudyError, match="can't be a name in reports: choose 1 to 80 letters"):
+            make_study(None, DATA, **options, fakes={name: tmp_path})
     with pytest.raises(StudyError, match="pictures of another program need a name"):
         PlannedCheckpoint(1, "a" * 40, "cogan", foreign=True)
 

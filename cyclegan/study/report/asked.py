@@ -11,7 +11,7 @@ import numpy as np
 from cyclegan.errors import number_of, rounded
 from cyclegan.study.format import Study
 from cyclegan.study.questions import Question
-from cyclegan.study.report.judging import judge, known, session_status
+from cyclegan.study.report.judging import judge, known, session_status, status_without_votes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,7 +104,7 @@ def to_session_table(study: Study, votes: pd.DataFrame, sessions: pd.DataFrame) 
     for name in _SCREEN:
         table[f"screen_{name}"] = [(screen or {}).get(name) for screen in sessions["screen"]]
         table[f"screen_{name}"] = table[f"screen_{name}"].astype("Float64")
-    why = [status.get(session_id, "session not complete") for session_id in sessions["session_id"]]
+    why = [status.get(row.session_id, status_without_votes(row)) for row in sessions.itertuples(index=False)]
     table["counted"] = [not reason for reason in why]
     table["why_not"] = [known(reason) for reason in why]
     for question in study.questions:

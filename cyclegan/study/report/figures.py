@@ -16,7 +16,7 @@ from cyclegan.errors import number_of
 from cyclegan.study import statistics
 from cyclegan.study.format import NO_SECRET, Study
 from cyclegan.study.report import asked, display, left_out, opinions, planned, thresholds
-from cyclegan.study.report.judging import excluded_because, judge, known, session_status
+from cyclegan.study.report.judging import judge, known, session_status, status_without_votes
 from cyclegan.study.report.names import Names, other_scenes
 from cyclegan.study.rules import vigilance_needed
 
@@ -111,9 +111,7 @@ def _participants(study: Study, frame: pd.DataFrame, sessions: pd.DataFrame, ori
         for row in own.itertuples(index=False):
             ended[row.session_id] = row
             if row.session_id not in status:  # Left before the first vote.
-                reason = "session not complete"
-                if known(getattr(row, "excluded", False)):
-                    reason = excluded_because(row)
+                reason = status_without_votes(row)
                 left_out[reason] = left_out.get(reason, 0) + 1
 
     def complete(session: str, row: Any) -> bool:

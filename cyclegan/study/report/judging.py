@@ -182,6 +182,11 @@ def session_status(judged: pd.DataFrame) -> dict[str, str]:
     return dict(zip(sessions["session_id"], sessions["session_status"], strict=True))
 
 
+def status_without_votes(row: Any) -> str:
+    """Return why a session that has no vote doesn't count."""
+    return excluded_because(row) if known(getattr(row, "excluded", False)) else "session not complete"
+
+
 def excluded_because(row: Any) -> str:
     """Return the status of an excluded session."""
     return f"excluded: {known(getattr(row, 'exclusion_reason', None)) or 'no reason given'}"
