@@ -268,8 +268,8 @@ def _check_labels(labels: Iterable[str]) -> None:
     """Raise StudyError for a condition's name that a report can't show, or would take for another one's."""
     for name in labels:
         if not 1 <= len(name.strip()) <= MOST_LETTERS or " ".join(name.split()).casefold() == REAL_NAME:
-            raise StudyError("{name!r} can't be a name in reports: choose 1 to 80 letters, and not “real pictures”, "
-                             "which mos rates next to them", name=name[:MOST_LETTERS])  # fmt: skip
+            raise StudyError("{name!r} can't be a name in reports: choose 1 to 80 letters, and not what reports "
+                             "call real pictures", name=name[:MOST_LETTERS])  # fmt: skip
 
 
 def _choose_epochs(source: CheckpointSource, epochs: Sequence[int] | str) -> list[CheckpointInfo]:
