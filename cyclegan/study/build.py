@@ -108,11 +108,8 @@ def build(
     output = Path(output)
     if os.path.lexists(output):
         raise StudyError("{folder} exists already: a study is frozen, so choose another name", folder=output)
-    if size is not None and not all(MIN_SIDE <= side <= MAX_SIDE for side in size):
-        raise StudyError(
-            "stimuli of {width}×{height} pixels: choose sides from {least} to {most}",
-            width=size[0], height=size[1], least=MIN_SIDE, most=MAX_SIDE,
-        )
+    if size is not None:
+        _check_size(size)
     secret = secret or secrets.token_hex(32)
     planned = sorted(checkpoints, key=lambda pair: pair[0].epoch)
     study = Study(
@@ -127,6 +124,7 @@ def build(
     study, choice = choose(study, inputs, reals, limit, shorten)
     frame = _frame(inputs, choice.inputs, preparation)
     study = dataclasses.replace(study, size=size or frame)
+    _check_size(study.size)
     with _workplace(output) as place:
         rendering = _Rendering(place, study, preparation, frame, choice, progress)
         rendering.render(inputs, reals, planned)
@@ -145,6 +143,14 @@ def build(
 
 
 # --- preparation --------------------------------------------------------------------------------------------
+
+
+def _check_size(size: tuple[int, int]) -> None:
+    if not all(MIN_SIDE <= side <= MAX_SIDE for side in size):
+        raise StudyError(
+            "stimuli of {width}×{height} pixels: choose sides from {least} to {most}",
+            width=size[0], height=size[1], least=MIN_SIDE, most=MAX_SIDE,
+        )
 
 
 def _frame(inputs: Pictures, chosen: Sequence[int], preparation: Preparation) -> tuple[int, int]:

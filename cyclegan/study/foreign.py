@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,8 +20,8 @@ from cyclegan.images import IMAGE_SUFFIXES, list_images, open_image, probe_image
 from cyclegan.study.choice import Pictures, draw
 from cyclegan.study.format import PlannedCheckpoint, Study
 
-JPEG = b"\xff\xd8"
-"""The first bytes of a JPEG file."""
+HEAD = 16
+"""Bytes that reveal how a picture was compressed."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ class ForeignPictures:
                 digest.update(f"{path.name} {fingerprint(path)}\n".encode(errors="replace"))
             except OSError as error:
                 raise StudyError("{path} can't be read ({reason})", path=path, reason=error) from error
-        return PlannedCheckpoint(number, digest.hexdigest()[:40], name_alone(str(self.folder)), self.name, foreign=True)
+        return PlannedCheckpoint(number, digest.hexdigest()[:40], name_alone(str(self.folder)), self.name, foreign=True,
+                                 matched=self.matched)  # fmt: skip
 
 
 def find_foreign(
@@ -56,9 +58,10 @@ def find_foreign(
 ) -> tuple[list[ForeignPictures], list[int]]:
     """Return the conditions, and the numbers of the inputs for which each of them has a picture.
 
-    A picture belongs to the input of its name: without its suffix, and without the endings that programs give to
-    results, such as `_fake_B`. Where no picture of a folder does, its pictures are dealt out to the inputs by the seed,
-    unless the study compares pictures of the same input.
+    A picture belongs to the input of its name, without its suffix, or else without an ending that programs give to
+    results, such as `_fake_B`. Where a folder has pictures with such an ending, those without are copies of the inputs.
+    Where no picture of a folder belongs to an input, its pictures are dealt out to the inputs by the seed, unless the
+    study compares pictures of the same input.
 
     Args:
         fakes: folders by the names of their conditions.
@@ -67,8 +70,8 @@ def find_foreign(
         note: called with a sentence about what doesn't match.
 
     Raises:
-        StudyError: a folder can't be listed, has no pictures, or none that match where they have to; or no input has
-            one in each folder.
+        StudyError: a folder can't be listed, has no pictures, two of one input, or none that match where they have to;
+            or no input has one in each folder.
     """
     names, found, loose = _numbers(inputs), [], []
     listed = {}
@@ -79,7 +82,7 @@ def find_foreign(
         if not paths:
             raise StudyError("{folder} holds no pictures: name the folder that holds those of {name}", folder=folder,
                              name=name)  # fmt: skip
-        matched = {names[stem]: file for file in reversed(paths) if (stem := _stem(file.name, direction)) in names}
+        matched = _match(name, paths, names, direction, note)
         if matched:
             found.append(ForeignPictures(name, folder, matched, True))
         elif needs_match:
@@ -108,11 +111,49 @@ def find_foreign(
     return sorted(kept, key=lambda each: list(fakes).index(each.name)), usable
 
 
+def _match(
+    name: str, paths: Sequence[Path], names: Mapping[str, int], direction: Direction,
+    note: Callable[[Message], object],
+) -> dict[int, Path]:  # fmt: skip
+    """Return a condition's pictures by the number of their input. Raises StudyError: an input has two."""
+    plain: dict[int, Path] = {}
+    results: dict[int, Path] = {}
+    for path in paths:
+        # The whole name first: an input may itself be called `street_output.png`.
+        whole = _without_suffix(path.name)
+        for stem, found in ((whole, plain), (_result_of(whole, direction), results)):
+            if (number := names.get(_spelt(stem), names.get(_spelt(stem).casefold()))) is None:
+                continue
+            if number in found:
+                raise StudyError(
+                    "{name}: {one} and {other} have the name of the same picture that is translated: keep the one that "
+                    "{name} made of it",
+                    name=name, one=found[number].name, other=path.name,
+                )  # fmt: skip
+            found[number] = path
+            break
+    if plain and results:
+        note(message(
+            "{name}: files that end as {result} does are taken for its results; files without that ending, such as "
+            "{plain}, for copies of the pictures that are translated",
+            name=name, result=next(iter(results.values())).name, plain=next(iter(plain.values())).name,
+        ))  # fmt: skip
+    return results or plain
+
+
 def _numbers(inputs: Pictures) -> dict[str, int]:
-    """Return the inputs' numbers by name without suffix, of names that are there once."""
-    stems = [_without_suffix(inputs.label(n)) for n in range(len(inputs))]
-    counts = Counter(stems)
-    return {stem: n for n, stem in enumerate(stems) if counts[stem] == 1}
+    """Return the inputs' numbers by name without suffix, and by that in small letters, of names that are there once."""
+    stems = [_spelt(_without_suffix(inputs.label(n))) for n in range(len(inputs))]
+    once = {}
+    for spellings in ([stem.casefold() for stem in stems], stems):
+        counts = Counter(spellings)
+        once |= {stem: n for n, stem in enumerate(spellings) if counts[stem] == 1}
+    return once
+
+
+def _spelt(name: str) -> str:
+    """Return a name with composed letters: some file systems take é apart."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _without_suffix(name: str) -> str:
@@ -120,10 +161,9 @@ def _without_suffix(name: str) -> str:
     return stem if f"{dot}{suffix}".lower() in IMAGE_SUFFIXES else name
 
 
-def _stem(name: str, direction: Direction) -> str:
-    """Return the name of the input of a picture that another program may have called `NAME_fake_B.png`."""
-    target = direction[1]
-    return re.sub(rf"(?i)[_-](fake([_-]?{target})?|outputs?|synthesized_image)$", "", _without_suffix(name))
+def _result_of(name: str, direction: Direction) -> str:
+    """Return the input's name in that of a result, such as `NAME_fake_B`."""
+    return re.sub(rf"(?i)[_-](fake([_-]?{direction[1]})?|outputs?|synthesized_image)$", "", name)
 
 
 def _about_names(
@@ -164,7 +204,7 @@ def about_quality(foreign: Sequence[ForeignPictures], study: Study) -> list[Mess
     texts, jpegs = [], {}
     for each in foreign:
         smaller = sum(width < study.size[0] or height < study.size[1] for width, height in _sizes(each))
-        jpegs[each.name] = sum(_begins(path) == JPEG for path in each.paths.values())
+        jpegs[each.name] = sum(_lost_something(path) for path in each.paths.values())
         if smaller:
             texts.append(message(
                 "{name}: {n} of its pictures is smaller than the study's {width}×{height} pixels. It was enlarged, and "
@@ -173,14 +213,14 @@ def about_quality(foreign: Sequence[ForeignPictures], study: Study) -> list[Mess
                 "and being blurred may give them away: get larger ones, or choose a smaller --size", smaller,
                 name=each.name, width=study.size[0], height=study.size[1],
             ))  # fmt: skip
-    others = any(not c.foreign for c in study.checkpoints) or not all(jpegs.values())
+    others = any(not c.foreign for c in study.checkpoints) or any(jpegs[f.name] < len(f.paths) for f in foreign)
     for each in foreign:
         if jpegs[each.name] and others:
             texts.append(message(
-                "{name}: {n} of its pictures is a JPEG file, and other fakes aren't, so traces of compression may give "
-                "it away: get PNG files",
-                "{name}: {n} of its pictures are JPEG files, and other fakes aren't, so traces of compression may give "
-                "them away: get PNG files", jpegs[each.name],
+                "{name}: {n} of its pictures is a JPEG or WebP file, and other fakes aren't, so traces of "
+                "compression may give it away: get PNG files",
+                "{name}: {n} of its pictures are JPEG or WebP files, and other fakes aren't, so traces of "
+                "compression may give them away: get PNG files", jpegs[each.name],
                 name=each.name,
             ))  # fmt: skip
     return texts
@@ -191,9 +231,11 @@ def _sizes(foreign: ForeignPictures) -> list[tuple[int, int]]:
         return [probe_image(path) for path in foreign.paths.values()]
 
 
-def _begins(path: Path) -> bytes:
+def _lost_something(path: Path) -> bool:
+    """Return True for a JPEG file, and for a WebP file that isn't lossless."""
     with path.open("rb") as file:
-        return file.read(len(JPEG))
+        head = file.read(HEAD)
+    return head.startswith(b"\xff\xd8") or (head[8:12] == b"WEBP" and head[12:16] != b"VP8L")
 
 
 @contextlib.contextmanager

@@ -74,6 +74,9 @@ class PlannedCheckpoint:
     foreign: bool = False
     """Its pictures were made by another program: `source` is their folder's name, `commit_sha` a hash of their files,
     and it has no epoch."""
+    matched: bool = True
+    """Each of its pictures shows the scene that its stimulus names. Otherwise another program's files had other names
+    than the inputs, so that nobody knows which scenes they show."""
 
     def __post_init__(self) -> None:
         for epoch in (self.epoch, self.true_epoch):
@@ -83,6 +86,8 @@ class PlannedCheckpoint:
             raise StudyError("epoch {epoch} has no commit_sha or source", epoch=self.epoch)
         if type(self.foreign) is not bool or (self.foreign and not self.label):
             raise StudyError("pictures of another program need a name")
+        if type(self.matched) is not bool or not (self.matched or self.foreign):
+            raise StudyError("only pictures of another program can show other scenes")
         if wrong_character(self.label):
             raise StudyError("{text!r} can't be shown: leave out what can't be printed", text=self.label[:60])
 
@@ -92,10 +97,12 @@ class PlannedCheckpoint:
         return self.epoch if self.of_epoch is None else self.of_epoch
 
     def to_json(self) -> dict[str, Any]:
-        """Return its content in study.json, without a name if it has none."""
+        """Return its content in study.json: what it lacks isn't written, so that an old study keeps its bytes."""
         values = dataclasses.asdict(self)
         if not self.foreign:
             del values["foreign"]
+        if self.matched:
+            del values["matched"]
         return values if self.label else {key: values[key] for key in ("epoch", "commit_sha", "source")}
 
 
@@ -244,6 +251,12 @@ class Study:
     def by_hash(self) -> Mapping[str, Stimulus]:
         """Stimuli by SHA-256."""
         return {s.sha256: s for s in self.stimuli}
+
+    def shown_scene(self, sha256: str) -> str:
+        """Return what a picture shows, the same for pictures of one scene; its SHA-256 if nobody knows."""
+        stimulus = self.by_hash.get(sha256)
+        unknown = {c.epoch for c in self.checkpoints if not c.matched}
+        return sha256 if stimulus is None or stimulus.epoch in unknown else stimulus.scene
 
     def asked(self, when: str) -> tuple[Question, ...]:
         """Return the questions that are asked before or after the pictures."""

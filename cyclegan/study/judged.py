@@ -37,7 +37,7 @@ def people_of(study: Study, votes: pd.DataFrame) -> People | None:
         rate = statistics.clustered_rate(of["fooled"], of["participant"])
         if rate.rate is not None and rate.interval is not None:
             rates[number] = {"value": rate.rate, "low": rate.interval[0], "high": rate.interval[1]}
-    scenes = [study.by_hash[sha].scene if sha in study.by_hash else str(sha) for sha in rows["stimulus"]]
+    scenes = [study.shown_scene(str(sha)) for sha in rows["stimulus"]]
     return People(
         study.name, study.direction, simulated, {c.epoch: c.commit_sha for c in study.checkpoints}, rates,
         rows["epoch"].to_numpy(int), rows["fooled"].to_numpy(float), rows["participant"].to_numpy(str),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from cyclegan.study.findings import BlindingReport
     from cyclegan.study.foreign import ForeignPictures
 
+MOST_LETTERS, REAL_NAME = 80, "real pictures"
 LIMIT = 200
 """Inputs, and real pictures, that a study uses by default."""
 
@@ -94,7 +95,8 @@ def make_study(
         progress: called with the number of finished pictures and their total.
         report: called with the result of the blinding self-test.
         note: called with a sentence if test pictures are also training pictures, for which all pictures are read, if
-            pictures or runs are left out, or if something may give a folder of `fakes` away.
+            pictures or runs are left out, or if something may give a folder of `fakes` away,
+            or if a staircase has few trials.
 
     Raises:
         StudyError: the arguments make no study, there are too few pictures (`cyclegan.study.choice.TooFewPictures`), or
@@ -106,10 +108,12 @@ def make_study(
     from cyclegan.data.domains import Subset
     from cyclegan.study.build import Preparation, build
     from cyclegan.study.foreign import about_quality, find_foreign, frame_of
+    from cyclegan.study.staircase import about_reach
 
     rules = protocol if isinstance(protocol, Protocol) else preset(protocol or DEFAULT)
     say = note or (lambda said: None)
     arms = _choose_arms(source, epochs, direction, fakes, say)
+    _check_labels([*(arm.label for arm in arms if arm.label), *fakes])
     config, multiple = _preparation(arms, data, direction)
     inputs, reals = _pictures(config, direction, split, skip_bad_images, note)
     foreign: list[ForeignPictures] = []
@@ -128,8 +132,9 @@ def make_study(
         completion_code=completion_code, completion_url=completion_url, end_codes=end_codes, consent=consent,
         questions=questions, shorten=shorten or protocol is None, split=split, progress=progress,
     )  # fmt: skip
-    for text in about_quality(foreign, study):
-        say(text)
+    for text in (*about_quality(foreign, study), about_reach(study.protocol)):
+        if text is not None:
+            say(text)
     if report is not None:
         report(found)
     return study
@@ -257,6 +262,14 @@ def _choose_arms(
             raise StudyError("{name!r} can't be the name of pictures that another program made, because it is empty or "
                              "a run's: choose another one", name=name)  # fmt: skip
     return arms
+
+
+def _check_labels(labels: Iterable[str]) -> None:
+    """Raise StudyError for a condition's name that a report can't show, or would take for another one's."""
+    for name in labels:
+        if not 1 <= len(name.strip()) <= MOST_LETTERS or " ".join(name.split()).casefold() == REAL_NAME:
+            raise StudyError("{name!r} can't be a name in reports: choose 1 to 80 letters, and not what reports "
+                             "call real pictures", name=name[:MOST_LETTERS])  # fmt: skip
 
 
 def _choose_epochs(source: CheckpointSource, epochs: Sequence[int] | str) -> list[CheckpointInfo]:

@@ -20,6 +20,7 @@ from cyclegan.study.protocol import Protocol
 from cyclegan.study.questions import Question
 from cyclegan.study.report.left_out import left_out_by_rule
 from cyclegan.study.report.markdown import escape
+from cyclegan.study.report.names import other_scenes
 from cyclegan.study.store import Store
 
 _RATE = (
@@ -179,6 +180,7 @@ def _conditions(study: Study, kind: str) -> list[str]:
         "\n".join(f"| {' | '.join(row)} |" for row in rows),
         foreign and f"Other programs made the pictures of {foreign}; in the place of a commit stands a hash of their "
         "files.",
+        *map(escape, other_scenes(study)),
     ]
 
 

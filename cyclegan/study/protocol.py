@@ -189,6 +189,11 @@ class Protocol:
         return self.task == "realness" and not self.staircase_right
 
     @property
+    def staircase_target(self) -> float:
+        """The part of right answers at which a staircase neither shortens nor lengthens on average."""
+        return (self.step_up_ms / (self.step_up_ms + self.step_down_ms)) ** (1 / self.staircase_right)
+
+    @property
     def controls(self) -> float:
         """The share of all test trials that don't compare."""
         return self.vigilance_share + self.real_real_share + self.repeat_share

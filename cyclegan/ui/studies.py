@@ -183,6 +183,8 @@ def results(report: Mapping[str, Any], say: words.Speaker) -> str:
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table><p class=\"how\">{scale}</p>"
     if report["mos"]:
         rows, table = [report["mos"]], _opinions(report, first, say)
+    if report["thresholds"]:
+        rows, table = [report["thresholds"]], _thresholds(report, first, say)
     return f"{title}{notice}<p>{counts}</p>{table if rows else ''}"
 
 
@@ -199,6 +201,34 @@ def _opinions(report: Mapping[str, Any], first: str, say: words.Speaker) -> str:
     )  # fmt: skip
     head = "".join(f'<th scope="col">{html.escape(each)}</th>' for each in heads)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>" if rows else ""
+
+
+def _thresholds(report: Mapping[str, Any], first: str, say: words.Speaker) -> str:
+    """Return the HTML of the thresholds of exposure; `first` heads the epochs' or methods' column."""
+    from cyclegan.study.report.names import Names
+    from cyclegan.study.report.thresholds import BOUNDS
+
+    names, found = Names(report), report["thresholds"]
+    seen = [each for each in found["epochs"] if each["mean_ms"] is not None]
+    heads = (first, say("Mean threshold"), say("95% interval"), say("Right answers"), say("Participants"),
+             say("Trials"))  # fmt: skip
+    rows = "".join(
+        f'<tr><th scope="row">{html.escape(names.short(each["epoch"]))}</th>'
+        f'<td><strong>{BOUNDS[each["settled"]]}{each["mean_ms"]:.0f} ms</strong></td>'
+        f'<td>{" – ".join(f"{bound:.0f}" for bound in each["interval"] or ()) or "–"}</td>'
+        f'<td>{percent(each["accuracy"])}</td><td>{each["participants"]}</td><td>{each["trials"]}</td></tr>'
+        for each in seen
+    )  # fmt: skip
+    head = "".join(f'<th scope="col">{html.escape(each)}</th>' for each in heads)
+    how = [say.html(
+        "The threshold is the exposure at which participants are right in {target} of trials: the longer, the harder "
+        "the fakes are to tell from real pictures.", target=f"{found['target']:.0%}",
+    )]  # fmt: skip
+    if any(each["settled"] != "yes" for each in seen):
+        how.append(say.html("After ≥ or ≤ it is a bound: the staircases had not settled, so right answers are too few "
+                            "or too many."))  # fmt: skip
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    return f'{table}<p class="how">{" ".join(how)}</p>' if rows else ""
 
 
 def _early(report: Mapping[str, Any], say: words.Speaker) -> str:

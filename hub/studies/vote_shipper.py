@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import tempfile
 import threading
 import time
@@ -34,6 +35,7 @@ import yaml
 from cyclegan.errors import english, message
 from hub.client import Repository, as_the_branch_moves
 from hub.errors import HubError
+from hub.readme import edited_front_matter, front_matter
 from hub.studies.shards import Row, Shards, read_row, row_line
 
 MIN_EVERY_S = 30.0
@@ -329,9 +331,10 @@ class VoteShipper:
         for shard, content in files.items():
             if len(content) < ends[shard]:
                 raise OSError(f"{self.folder / shard} has become shorter")
-        title = f"Add {len(new)} vote{'s' if len(new) > 1 else ''}" if new else "Add the card"
-        if not self._ready and CARD not in on_hub:
-            files[CARD] = self._card()
+        title = f"Add {len(new)} vote{'s' if len(new) > 1 else ''}"
+        if not self._ready and (card := self._card_for(head if CARD in on_hub else None)):
+            files[CARD] = card
+            title = title if new else "Add columns to the card" if CARD in on_hub else "Add the card"
         if files:
             head = self.repository.commit(files, title, parent=head)
         on_hub |= {shard: len(content) for shard, content in files.items()}
@@ -396,6 +399,14 @@ class VoteShipper:
                 if name.startswith("data/") and name.endswith(".jsonl")
             }
 
+    def _card_for(self, head: str | None) -> bytes | None:
+        """Return the card to write: a new one, or that of a commit with the columns that it lacks; None for none."""
+        if head is None:
+            return self._card()
+        if not self.columns:
+            return None
+        return with_columns(self.repository.text(head, CARD) or "", self.columns)
+
     def _card(self) -> bytes:
         """Return the card for a repository that has none."""
         about: dict[str, Any] = {
@@ -418,7 +429,7 @@ votes = load_dataset("{repo_id}", split="train")
 ```
 
 Each process of the study adds to a file of its own, `data/<day>/<uuid>.jsonl`, which only ever grows. This card is
-yours to edit: the study does not write to it again.
+yours to edit: the study only adds a column to the list at its top if a newer version of the program has one.
 """.encode()
 
     def _rows(self, contents: Mapping[str, bytes]) -> Iterator[dict[str, Any]]:
@@ -431,3 +442,25 @@ yours to edit: the study does not write to it again.
                     damaged += 1
             if damaged:
                 log.warning("skipped %d damaged lines of %s/%s", damaged, self.repository.repo_id, name)
+
+
+def with_columns(card: str, columns: Mapping[str, str]) -> bytes | None:
+    """Return a card whose list of columns, written by an older program, lacks some of these, with all of them.
+
+    Without them, `datasets` refuses rows that have them. None if nothing is to be added: the list has them, or isn't
+    ours.
+    """
+    if not (found := re.match(r"---[ \t]*\r?\n(.*?^)---[ \t]*(?:\r?\n|\Z)", card, re.DOTALL | re.MULTILINE)):
+        return None
+    values = front_matter(found[1])
+    try:
+        (config,) = values["dataset_info"]
+        listed = {each["name"]: each["dtype"] for each in config["features"]}
+    except (TypeError, KeyError, ValueError):
+        return None
+    if columns.keys() <= listed.keys() or columns.keys().isdisjoint(listed):
+        return None
+    config["features"] = [{"name": name, "dtype": dtype} for name, dtype in {**columns, **listed}.items()]
+    newline = "\r\n" if "\r\n" in found[0] else "\n"
+    text = card[: found.start(1)] + edited_front_matter(found[1], values, newline) + card[found.end(1) :]
+    return text.encode("utf-8", "surrogateescape")

@@ -11,6 +11,7 @@ from scipy.special import expit, logit
 from cyclegan.study.format import PlannedCheckpoint, Stimulus, Study, commitment, write_study
 from cyclegan.study.protocol import TAGS, protocol
 from cyclegan.study.rules import shortest_ms
+from cyclegan.study.staircase import next_exposure
 
 
 def made_study(folder=None, *, preset="cyclegan2017", epochs=(20,), scenes=60, broken=0, labels=(), **overrides):
@@ -147,3 +148,24 @@ def unseen_study(preset="cyclegan2017", *, epochs=(1, 2, 3), scenes=130, reals=N
 
 def sessions_by_slot(study, count=12):
     return [study.trials(arm, slot) for arm in range(len(study.arms)) for slot in range(count)]
+
+
+def staircase_votes(study, participants, at_500, rng):
+    """Votes whose chance of being right grows with the exposure, from a guess: `at_500` by epoch are mistakes there."""
+    votes = made_votes(study, participants).assign(focus_lost=False)
+    ends = []
+    for _, rows in votes.groupby("session_id", sort=False):
+        rows, answers, wrong = rows.copy(), [], at_500[study.arms[rows["arm"].iloc[0]][0]]
+        for index in rows.index:
+            kind = study.by_hash[rows.loc[index, "left_stimulus"]].kind
+            exposure = next_exposure(study.protocol, answers)
+            right = bool(rng.random() >= 0.5 * (2 * wrong) ** (exposure / 500))
+            rows.loc[index, "verdict"] = kind if right else {"real": "fake", "fake": "real"}[kind]
+            if rows.loc[index, "phase"] == "test":
+                rows.loc[index, "exposure_planned_ms"] = exposure
+                answers.append(right)
+            planned = rows.loc[index, "exposure_planned_ms"]
+            rows.loc[index, "exposure_left_ms"] = planned + 4.0
+            rows.loc[index, "server_ms"] = float(shortest_ms(study.protocol, planned)) + 800
+        ends += rows.to_dict("records")
+    return type(votes)(ends)

@@ -99,6 +99,9 @@ def test_the_table_of_sessions(played, tmp_path, capsys):
     )  # fmt: skip
     assert ada["counted"] and ada["code"] and ada["screen_width"] == 390 and ada["consent_sha256"] == CONSENT.sha256
     assert pd.isna(bob["answer_how"]) and pd.isna(cleo["answer_age"]) and cleo["why_not"] == "session not complete"
+    store.exclude(study, "cleo", "a test of ours")  # Before the first vote.
+    why = to_session_table(study, store.votes(study), store.sessions(study))["why_not"].tolist()
+    assert why[2] == "excluded: a test of ours" and pd.isna(why[0])
     written = tmp_path / "sessions.csv"
     assert main(["study", "export", str(study.folder), "--table", "sessions", "--output", str(written)]) == 0
     assert "3 sessions of tiny" in capsys.readouterr().out

@@ -2,6 +2,8 @@
 
 import dataclasses
 import io
+from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,9 +14,10 @@ from cyclegan.config import DataConfig
 from cyclegan.data import find_data
 from cyclegan.errors import StudyError
 from cyclegan.study.build import encode_png
-from cyclegan.study.foreign import find_foreign
+from cyclegan.study.foreign import ForeignPictures, about_quality, find_foreign
 from cyclegan.study.format import PlannedCheckpoint, read_study
 from cyclegan.study.make import make_study
+from cyclegan.study.preregistration import preregistration, votes_so_far
 from cyclegan.study.protocol import protocol
 from cyclegan.study.report import make_report, to_markdown
 from cyclegan.study.store import Store, answers
@@ -50,18 +53,21 @@ def made_by(tmp_path):
 def find(tmp_path):
     """Find pictures of these names, of all folders, for six inputs 0000.png to 0005.png."""
 
-    def call(needs_match=False, direction="ab", **folders):
-        notes = []
+    def call(needs_match=False, direction="ab", inputs=None, **folders):
+        notes, pictures = [], Noise(6, 0)
+        if inputs:
+            pictures.label = inputs.__getitem__
         for name, files in folders.items():
             (tmp_path / name).mkdir(exist_ok=True)
             for file in files:
                 Image.new("RGB", (32, 32)).save(tmp_path / name / file)
         found, usable = find_foreign(
-            {name: tmp_path / name for name in folders}, Noise(6, 0), direction, needs_match=needs_match, seed=3,
+            {name: tmp_path / name for name in folders}, pictures, direction, needs_match=needs_match, seed=3,
             note=lambda said: notes.append(str(said)),
         )  # fmt: skip
         return [{n: path.name for n, path in each.paths.items()} for each in found], usable, notes
 
+    call.folder = tmp_path
     return call
 
 
@@ -98,6 +104,44 @@ def test_pictures_of_other_scenes_are_dealt_out_where_they_may_be(find):
     assert notes[0].startswith("gan: no file has the name of a picture that is translated, such as 0000.png")
     with pytest.raises(StudyError, match="name them after these, or build a study that doesn't need it, with --pair"):
         find(needs_match=True, gan=[])
+
+
+def test_copies_of_the_inputs_are_not_taken_for_fakes(find):
+    names = [f"{n:04}" for n in range(6)]
+    found, usable, notes = find(
+        one=[f"{name}{end}.png" for name in names for end in ("", "_fake_B")],
+        two=[*(f"{name}.jpg" for name in names), *(f"{name}_fake.png" for name in names[:4])],
+    )  # fmt: skip
+    assert found[0] == {n: f"{name}_fake_B.png" for n, name in enumerate(names[:4])}
+    assert found[1] == {n: f"{name}_fake.png" for n, name in enumerate(names[:4])} and usable == [0, 1, 2, 3]
+    assert notes[0] == (
+        "one: files that end as 0000_fake_B.png does are taken for its results; files without that ending, such as "
+        "0000.png, for copies of the pictures that are translated"
+    )
+    for files in (["0001.png", "0001.jpg"], ["0001_fake.png", "0001_output.png"], ["0001.png", "0001.PNG"]):
+        with pytest.raises(StudyError, match=r"twice: 0001.* and 0001.* have the name of the same picture"):
+            find(twice=files)
+        for file in files:
+            (find.folder / "twice" / file).unlink()
+
+
+@pytest.mark.parametrize("end", ["_output", "_fake", "_fake_B", "-outputs"])
+def test_inputs_may_have_names_like_results(find, end):
+    inputs = [f"s{n:02}{end}.png" for n in range(6)]
+    found, usable, notes = find(inputs=inputs, needs_match=True, gan=inputs)
+    assert found == [dict(enumerate(inputs))] and len(usable) == 6 and not notes
+    results = [name.replace(".png", "_fake_B.png") for name in inputs]
+    assert find(inputs=inputs, gan=results)[0] == [dict(enumerate(results))]
+
+
+def test_names_are_compared_as_people_read_them(find):
+    composed, apart = "r\u00e9al{}.png", "re\u0301al{}.png"
+    inputs = [composed.format(n) for n in range(5)] + ["P1.png"]
+    files = [*(apart.format(n) for n in range(5)), "p1.png"]
+    assert find(inputs=inputs, needs_match=True, gan=files)[0] == [dict(enumerate(files))]
+    assert find(inputs=inputs, needs_match=True, results=["p1_FAKE_b.png"])[0] == [{5: "p1_FAKE_b.png"}]
+    two = ["p1.png", "P1.png", *(f"{n}.png" for n in range(4))]
+    assert find(inputs=two, both=two)[0] == [dict(enumerate(two))]
 
 
 def test_what_is_no_folder_of_pictures_is_named(find, tmp_path):
@@ -151,12 +195,35 @@ def test_runs_and_other_programs_in_one_study(make_checkpoint, made_by, options,
     assert f"files `{study.checkpoints[3].commit_sha[:8]}`" in text and "judged one method" in text
 
 
+def test_pictures_of_unknown_scenes_are_kept_as_such(made_by, options):
+    """The study, its plan and its report say so, and comparisons don't take them for pictures of the inputs' scenes."""
+    fakes = {"CoGAN": made_by("cogan"), "BiGAN": made_by("bigan", file="sample{n}.png", blur=2.0)}
+    study = make_study(None, DATA, **options, fakes=fakes)
+    assert [c.matched for c in study.checkpoints] == [True, False] and read_study(study.folder) == study
+    assert (study.folder / "study.json").read_text().count('"matched": false') == 1
+    assert '"matched": true' not in (study.folder / "study.json").read_text()
+    of = {n: {study.shown_scene(s.sha256) for s in study.stimuli if s.epoch == n} for n in (1, 2)}
+    assert of[1] == {s.scene for s in study.stimuli if s.epoch == 1} and len(of[2]) == 10 and not of[1] & of[2]
+    votes = made_votes(study, 5)
+    said = "Its files have other names than the pictures that the others translated, so nobody knows which scenes"
+    assert f"BiGAN: {said}" in to_markdown(make_report(study, votes, votes.iloc[:0]))
+    with Store(f"sqlite:///{study.folder / 'votes.sqlite3'}") as store:
+        plan = preregistration(study, votes_so_far(study, store), now=datetime(2026, 1, 1, tzinfo=UTC))
+    assert f"BiGAN: {said}" in plan
+    with pytest.raises(StudyError, match="only pictures of another program can show other scenes"):
+        PlannedCheckpoint(1, "a" * 40, "mine", "mine", 1, matched=False)
+
+
 def test_only_other_programs(made_by, options):
     study = make_study(None, DATA, **options, fakes={"CoGAN": made_by("cogan", size=(48, 40), count=9)})
     assert study.size == (48, 40) and study.labels == {1: "CoGAN"}
     assert len([s for s in study.stimuli if s.kind == "fake"]) == 9 and study.checkpoints[0].foreign
     with Store(f"sqlite:///{study.folder / 'votes.sqlite3'}") as store:
         assert make_report(study, *answers(study, store))["epochs"][0]["label"] == "CoGAN"
+    for side in (4, 2049):  # As with --size.
+        tiny = {**options, "output": options["output"].with_name("other"), "size": None}
+        with pytest.raises(StudyError, match=f"stimuli of {side}×{side} pixels: choose sides from 32 to 2048"):
+            make_study(None, DATA, **tiny, fakes={"CoGAN": made_by(f"of{side}", size=(side, side), count=9)})
     with pytest.raises(StudyError, match="nothing is to be judged: name a run, or a folder"):
         make_study(None, DATA, **{**options, "output": options["output"].with_name("none")})
 
@@ -167,7 +234,7 @@ def test_what_may_give_a_condition_away_is_noted(made_by, options, make_checkpoi
     make_study(LocalSource(tmp_path / "mine"), DATA, **options, fakes={"CoGAN": small}, note=notes.append)
     enlarged, compressed = map(str, notes)
     assert enlarged.startswith("CoGAN: 12 of its pictures are smaller than the study's 32×32 pixels. They were enl")
-    assert compressed.startswith("CoGAN: 12 of its pictures are JPEG files, and other fakes aren't")
+    assert compressed.startswith("CoGAN: 12 of its pictures are JPEG or WebP files, and other fakes aren't")
 
 
 def test_the_check_names_a_condition_with_traces_of_compression(made_by, options):
@@ -184,10 +251,26 @@ def test_the_check_names_a_condition_with_traces_of_compression(made_by, options
     assert "10 fake of GAN" in reports[0].text() and "participants per method" in reports[0].text()
 
 
+def test_one_compressed_picture_less_is_still_noted(made_by):
+    paths = {name: dict(enumerate(sorted(made_by(name, file=file, count=3).iterdir())))
+             for name, file in (("A", "{stem}.jpg"), ("B", "{stem}.jpg"), ("C", "{stem}.webp"))}  # fmt: skip
+    Image.open(paths["A"][0]).save(paths["A"][0], "PNG")
+    study = SimpleNamespace(size=(32, 32), checkpoints=[SimpleNamespace(foreign=True)] * 3)
+    found = [ForeignPictures(name, paths[name][0].parent, paths[name], True) for name in paths]
+    said = [str(text).split(" files")[0] for text in about_quality(found, study)]
+    assert said == [f"{name}: {n} of its pictures are JPEG or WebP" for name, n in (("A", 2), ("B", 3), ("C", 3))]
+    assert not about_quality(found[1:], study)  # All alike.
+    Image.open(paths["C"][0]).save(paths["C"][0], lossless=True)
+    assert str(about_quality(found[2:], study)[0]).startswith("C: 2 of its")
+
+
 def test_names_are_given_once(made_by, options, make_checkpoint, tmp_path):
     make_checkpoint(tmp_path / "mine", 1)
     with pytest.raises(StudyError, match="'mine' can't be the name of pictures that another program made"):
         make_study(LocalSource(tmp_path / "mine"), DATA, **options, fakes={"mine": made_by("cogan")})
+    for name in (" ", "", "x" * 81, "Real  pictures"):
+        with pytest.raises(StudyError, match="can't be a name in reports: choose 1 to 80 letters"):
+            make_study(None, DATA, **options, fakes={name: tmp_path})
     with pytest.raises(StudyError, match="pictures of another program need a name"):
         PlannedCheckpoint(1, "a" * 40, "cogan", foreign=True)
 

@@ -7,10 +7,9 @@ from cyclegan.study import statistics
 from cyclegan.study.protocol import protocol
 from cyclegan.study.report import make_report, to_markdown
 from cyclegan.study.report.plots import caption, plots
-from cyclegan.study.rules import shortest_ms
-from cyclegan.study.staircase import next_exposure
+from cyclegan.study.staircase import about_reach, next_exposure
 from cyclegan.study.statistics import rates
-from tests.study.made_up import made_study, made_votes, sessions_of
+from tests.study.made_up import made_study, sessions_of, staircase_votes
 
 RULES = protocol("hype_time")
 SHORT = {"preset": "hype_time", "qualification": 0.0, "test_trials": 10, "scenes": 30}
@@ -60,27 +59,6 @@ def test_the_server_decides_each_exposure_and_a_reload_changes_none(make_play, p
     assert alice.state.phase == "done"
 
 
-def staircase_votes(study, participants, at_500, rng):
-    """Votes whose chance of being right grows with the exposure, from a guess: `at_500` by epoch are mistakes there."""
-    votes = made_votes(study, participants).assign(focus_lost=False)
-    ends = []
-    for _, rows in votes.groupby("session_id", sort=False):
-        rows, answers, wrong = rows.copy(), [], at_500[study.arms[rows["arm"].iloc[0]][0]]
-        for index in rows.index:
-            kind = study.by_hash[rows.loc[index, "left_stimulus"]].kind
-            exposure = next_exposure(study.protocol, answers)
-            right = bool(rng.random() >= 0.5 * (2 * wrong) ** (exposure / 500))
-            rows.loc[index, "verdict"] = kind if right else {"real": "fake", "fake": "real"}[kind]
-            if rows.loc[index, "phase"] == "test":
-                rows.loc[index, "exposure_planned_ms"] = exposure
-                answers.append(right)
-            planned = rows.loc[index, "exposure_planned_ms"]
-            rows.loc[index, "exposure_left_ms"] = planned + 4.0
-            rows.loc[index, "server_ms"] = float(shortest_ms(study.protocol, planned)) + 800
-        ends += rows.to_dict("records")
-    return type(votes)(ends)
-
-
 def test_the_report_gives_thresholds_and_no_fooling_rate():
     study = made_study(preset="hype_time", epochs=(20, 60), scenes=60, test_trials=60, practice_trials=4)
     votes = staircase_votes(study, 12, {20: 0.1, 60: 0.35}, np.random.default_rng(3))
@@ -111,11 +89,58 @@ def test_the_report_gives_thresholds_and_no_fooling_rate():
 
 
 def test_a_threshold_is_the_mean_of_the_second_half():
-    who, ms = np.repeat(["a", "b"], 4), [500, 300, 200, 100, 500, 500, 1000, 1000]
-    found = statistics.thresholds(ms, [1, 1, 1, 0, 0, 0, 1, 0], who, bounds=(100, 1000), seed=1)
-    assert found.each_ms == (150, 1000) and found.mean_ms == 575 and found.accuracy == 0.5
-    assert (found.at_least, found.at_most, found.modal_ms) == (0, 1, 300)
-    assert statistics.thresholds([], [], [], bounds=(100, 1000), seed=1).mean_ms is None
+    who, ms = np.repeat(["a", "b"], 4), [500, 300, 200, 120, 500, 500, 1000, 1000]
+    found = statistics.thresholds(ms, [1, 1, 1, 0, 0, 0, 1, 0], who, bounds=(100, 1000), target=0.5, seed=1)
+    assert found.each_ms == (160, 1000) and found.mean_ms == 580 and found.accuracy == 0.5
+    assert (found.at_least, found.at_most, found.modal_ms) == (0, 1, 310)
+    empty = statistics.thresholds([], [], [], bounds=(100, 1000), target=0.5, seed=1)
+    assert empty.mean_ms is None and empty.settled is None
+
+
+def played(threshold_ms, participants, trials=150, seed=5):
+    """(exposures, right, participants) by the preset, where 63% are right at a threshold; None: all only guess."""
+    rng, rows = np.random.default_rng(seed), []
+    for person in range(participants):
+        answers = []
+        for _ in range(trials):
+            ms = next_exposure(RULES, answers)
+            steep = 4 * np.log(ms / (threshold_ms or 1)) + np.log(0.26 / 0.74)
+            answers.append(bool(rng.random() < (0.5 + 0.5 / (1 + np.exp(-steep)) if threshold_ms else 0.5)))
+            rows.append((ms, answers[-1], person))
+    return zip(*rows, strict=True)
+
+
+def test_staircases_that_have_not_settled_are_seen():
+    """The attack: hard fakes came out at 720 ms instead of 900, and guessers at 820 ms, as if measured."""
+    target = RULES.staircase_target
+    assert target == pytest.approx(0.63, abs=0.001)
+    for true, settled in ((300, "yes"), (500, "yes"), (900, "short"), (None, "short")):
+        found = statistics.thresholds(*played(true, 20), bounds=(100, 1000), target=target, seed=1)
+        assert found.settled == settled, (true, found)
+        assert settled == "yes" or found.accuracy_interval[1] < target
+    assert 4 <= found.unsettled <= 14 and found.at_most >= 1  # The guessers' own answers: at 1%, of one person alone.
+    found = statistics.thresholds([150] * 400, np.arange(400) % 10 < 9, np.arange(400) // 100, bounds=(100, 1000),
+                                  target=target, seed=1)
+    assert found.settled == "long" and found.unsettled == 4
+
+
+def test_a_report_says_how_far_a_threshold_can_be_trusted():
+    study = made_study(preset="hype_time", epochs=(20,), scenes=60, test_trials=30, practice_trials=4)
+    votes = staircase_votes(study, 12, {20: 0.5}, np.random.default_rng(3))  # All only guess.
+    report = make_report(study, votes, sessions_of(votes))
+    (found,) = report["thresholds"]["epochs"]
+    assert found["settled"] == "short" and report["thresholds"]["target"] == pytest.approx(0.63, abs=0.001)
+    text = to_markdown(report)
+    for said in (f"| 20 | ≥ {found['mean_ms']:.0f} ms |", "**Epoch 20: the staircases had not settled.** Too few",
+                 f"read it as at least {found['mean_ms']:.0f} ms", "Mean thresholds of exposure: epoch 20, ≥ "):
+        assert said in text, said
+
+
+def test_too_few_trials_to_reach_a_threshold_are_noted():
+    said = str(about_reach(protocol("hype_time", test_trials=12)))
+    assert said.startswith("with test_trials 12, half a session takes a staircase from 500 ms to 440 ms at")
+    assert "To reach 100 and 1000 ms, take --test_trials 350" in str(about_reach(RULES))
+    assert about_reach(protocol("hype_time", test_trials=350)) is None and about_reach(protocol("cyclegan2017")) is None
 
 
 def test_the_interval_of_a_mean_covers_what_it_claims():

@@ -17,7 +17,7 @@ from cyclegan.study import statistics
 from cyclegan.study.format import NO_SECRET, Study
 from cyclegan.study.report import asked, display, left_out, opinions, planned, thresholds
 from cyclegan.study.report.judging import before_votes, judge, known, session_status
-from cyclegan.study.report.names import Names
+from cyclegan.study.report.names import Names, other_scenes
 from cyclegan.study.rules import vigilance_needed
 
 if TYPE_CHECKING:
@@ -229,7 +229,7 @@ def _trend(study: Study, counted: pd.DataFrame) -> Any:
 
 def _pictures(study: Study, rows: pd.DataFrame) -> list[Any]:
     """Return what the fakes show, which epochs share, and the real pictures next to them, if there are any."""
-    scenes = [study.by_hash[sha].scene if sha in study.by_hash else sha for sha in rows["stimulus"]]
+    scenes = [study.shown_scene(sha) for sha in rows["stimulus"]]
     return [scenes, *([rows["partner"]] if rows["partner"].notna().all() else [])]
 
 
@@ -428,6 +428,7 @@ def _notes(study: Study, report: Mapping[str, Any]) -> list[str]:
         notes.append(str(NO_SECRET))
     if foreign := [f"{c.label} from {c.source}" for c in study.checkpoints if c.foreign]:
         notes.append(f"Pictures that other programs made, from a folder each: {', '.join(foreign)}.")
+    notes += other_scenes(study)
     notes.append(COUNTING_RULE)
     people = report["participants"]["counted"]
     if study.protocol.staircase_right:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from cyclegan.study.format import Study
+
 
 class Names:
     """A report's names for the checkpoints under judgement.
@@ -32,3 +34,12 @@ class Names:
     def short(self, epoch: int) -> str:
         """Return "20", or a method's name."""
         return self.labels.get(epoch) or str(epoch)
+
+
+def other_scenes(study: Study) -> list[str]:
+    """Return a sentence for each condition whose pictures show nobody knows which scenes."""
+    return [
+        f"{c.label}: Its files have other names than the pictures that the others translated, so nobody knows which "
+        "scenes they show. Among these may be those of the real pictures next to them, and comparisons with the others "
+        "can't make up for scenes that are easier or harder." for c in study.checkpoints if not c.matched
+    ]  # fmt: skip

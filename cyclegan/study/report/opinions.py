@@ -36,7 +36,7 @@ def opinions(study: Study, counted: pd.DataFrame) -> dict[str, Any]:
         of = rows[rows["condition"] == number]
         found = statistics.opinion(of["rating"], of["participant"], of["left_stimulus"])
         conditions.append({"epoch": number or None, **vars(found)})
-    scenes = [study.by_hash[sha].scene if sha in study.by_hash else sha for sha in rows["left_stimulus"]]
+    scenes = [study.shown_scene(sha) for sha in rows["left_stimulus"]]
     found = statistics.differences(rows["rating"], rows["participant"], rows["condition"], [scenes],
                                    scale=statistics.STEPS, seed=study.seed)
     differences = [{**vars(each), "a": each.a or None, "b": each.b or None} for each in found]

@@ -17,8 +17,14 @@ NOTE = (
     "A staircase adapted the exposure to each participant, so that everyone is right about equally often. Therefore "
     "there is no fooling rate, and the threshold takes its place: the exposure at which a participant is right that "
     "often; the longer, the harder the fakes are to tell from real pictures. It is the mean exposure over the second "
-    "half of a participant's trials. The interval is a bootstrap over participants, for these pictures."
+    "half of a participant's trials. The interval is a bootstrap over participants, for these pictures. It doesn't "
+    "cover the way that a staircase still has to go at its end: a threshold far from the exposure at which staircases "
+    "begin comes out too near to it, and so differences come out too small."
 )
+
+
+BOUNDS = {"yes": "", "short": "≥ ", "long": "≤ "}
+"""The sign before a threshold, by whether the staircases have settled."""
 
 
 def thresholds(study: Study, counted: pd.DataFrame) -> dict[str, Any]:
@@ -32,17 +38,18 @@ def thresholds(study: Study, counted: pd.DataFrame) -> dict[str, Any]:
     for epoch in study.epochs:
         of = rows[rows["arm"] == arm_of[epoch]]
         made = statistics.thresholds(of["exposure_planned_ms"], of["correct"], of["participant"], bounds=bounds,
-                                     seed=study.seed)
+                                     target=protocol.staircase_target, seed=study.seed)
         found.append({"epoch": epoch, "participants": len(made.each_ms), **vars(made)})
     each = [(ms, f"{one['epoch']} {n}", one["epoch"]) for one in found for n, ms in enumerate(one["each_ms"])]
     differences = statistics.differences(*zip(*each, strict=True), [], scale=bounds[1], seed=study.seed) if each else []
-    return {"epochs": found, "differences": [vars(one) for one in differences]}
+    return {"target": protocol.staircase_target, "epochs": found, "differences": [*map(vars, differences)]}
 
 
 def opening(report: Mapping[str, Any], names: Names) -> str:
     """Return the thresholds, as the end of a sentence about who judged how much."""
     seen = [each for each in report["thresholds"]["epochs"] if each["mean_ms"] is not None]
-    parts = [f"{names.full(each['epoch'])}, {_ms(each['mean_ms'])} (95% interval {_interval(each['interval'])})"
+    parts = [f"{names.full(each['epoch'])}, {BOUNDS[each['settled']]}{_ms(each['mean_ms'])} "
+             f"(95% interval {_interval(each['interval'])})"
              for each in seen]  # fmt: skip
     return f". Mean thresholds of exposure: {'; '.join(parts)}." if parts else "."
 
@@ -72,13 +79,18 @@ def words(
     parts = [
         " ".join(sentences), *picture,
         table(
-            [names.kind, "threshold", "95%, participants", "modal exposure (HYPE)", "right answers", f"at {low} ms",
-             f"at {high} ms", "participants", "trials"],
-            [[names.short(e["epoch"]), _ms(e["mean_ms"]), _interval(e["interval"]), _ms(e["modal_ms"]),
-              percent(e["accuracy"]), e["at_least"], e["at_most"], e["participants"], e["trials"]] for e in seen],
+            [names.kind, "threshold", "95%, participants", "modal exposure (HYPE)", "right answers",
+             "95%, participants", "not settled", f"at {low} ms", f"at {high} ms", "participants", "trials"],
+            [[names.short(e["epoch"]), f"{BOUNDS[e['settled']]}{_ms(e['mean_ms'])}", _interval(e["interval"]),
+              _ms(e["modal_ms"]), percent(e["accuracy"]),
+              " to ".join(map(percent, e["accuracy_interval"] or ())) or "–", e["unsettled"], e["at_least"],
+              e["at_most"], e["participants"], e["trials"]] for e in seen],
         ),
-        f"Participants at {low} or {high} ms may have a threshold beyond it. “Right answers” is the part of right "
-        "answers in the trials behind the threshold.",
+        *(_unsettled(names.first(e["epoch"]), e, found["target"], percent) for e in seen if e["settled"] != "yes"),
+        f"“Right answers” is the part of right answers in the trials behind the threshold, and the staircase aims at "
+        f"{percent(found['target'])}. “Not settled” counts participants whose own part doesn't fit that (binomial "
+        f"test at {statistics.LEAST_P:.0%}). Participants with an exposure of {low} or {high} ms in "
+        f"{statistics.BOUND_SHARE:.0%} of these trials may have a threshold beyond it.",
     ]  # fmt: skip
     if found["differences"]:
         many = len(found["differences"])
@@ -91,6 +103,20 @@ def words(
                    for d in found["differences"]]),
         ]  # fmt: skip
     return parts
+
+
+def _unsettled(
+    name: str, epoch: Mapping[str, Any], target: float, percent: Callable[[float | None], str]
+) -> str:
+    """Return the warning that an epoch's staircases have not settled."""
+    few, short = ("few", "short") if epoch["settled"] == "short" else ("many", "long")
+    bound = "at least" if epoch["settled"] == "short" else "at most"
+    return (
+        f"**{name}: the staircases had not settled.** Too {few} of the late answers are right, "
+        f"{percent(epoch['accuracy'])} instead of {percent(target)}, so the threshold comes out too {short}: read "
+        f"it as {bound} {_ms(epoch['mean_ms'])}, whatever its interval says, and take more trials, larger steps or "
+        "another exposure_ms in the next study."
+    )
 
 
 def _ms(value: float | None) -> str:

@@ -58,9 +58,10 @@ from cyclegan.study.statistics.rates import (
     paper_figure,
     wilson_interval,
 )
-from cyclegan.study.statistics.thresholds import Thresholds, mean_interval, thresholds
+from cyclegan.study.statistics.thresholds import BOUND_SHARE, LEAST_P, Thresholds, mean_interval, thresholds
 
 __all__ = [
+    "BOUND_SHARE", "LEAST_P",
     "ASSUMED_CORRELATION", "ASSUMED_STIMULUS_CORRELATION", "ASSURANCE", "HEAT_CELLS", "LEVEL", "MIN_PARTICIPANTS",
     "MOST", "PLANNING_RATES", "PRIOR", "STEPS", "TOLERANCE_MS", "Contrast", "Detection", "Difference", "Duel",
     "Extreme", "MixedModel", "Opinion", "PaperFigure", "Preferences", "Rankings", "Rate", "Resolution", "Strength",

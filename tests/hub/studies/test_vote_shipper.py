@@ -17,7 +17,7 @@ import yaml
 from hub import HubError
 from hub.studies import shards as local
 from hub.studies import vote_shipper as votes
-from hub.studies.vote_shipper import VoteShipper
+from hub.studies.vote_shipper import VoteShipper, with_columns
 
 ROOT = Path(__file__).parents[3]
 NAME = "alice/votes"
@@ -411,6 +411,36 @@ def test_a_persons_card_is_kept(loopback, repo, make_shipper):
     shipper.append(vote(0))
     shipper.start()
     assert repo.head["files"]["README.md"] == b"Mine." and indices(repo) == [0]
+
+
+def test_an_older_programs_card_gets_the_columns_that_it_lacks(loopback, make_shipper):
+    """And nothing else of it changes, because it may be a person's by now."""
+    old = {name: COLUMNS[name] for name in list(COLUMNS)[:5]} | {"own": "string"}
+    make_shipper(columns=old).start()
+    repo = loopback.repos[f"datasets/{NAME}"]
+    card = repo.head["files"]["README.md"].decode()
+    card = card.replace("---\n", "---\n# Mine\nlicense: mit\n", 1) + "\nMy words, r\u00e9sum\u00e9.\n"
+    repo.commit("Mine", {**repo.head["files"], "README.md": card.encode()})
+    make_shipper(columns=COLUMNS).start()
+    assert repo.commits[-1]["title"] == "Add columns to the card"
+    renewed = repo.head["files"]["README.md"].decode()
+    assert renewed.split("---\n", 2)[2] == card.split("---\n", 2)[2]
+    assert renewed.startswith("---\n# Mine\nlicense: mit\n")
+    (config,) = yaml.safe_load(renewed.split("---\n")[1])["dataset_info"]
+    assert {each["name"]: each["dtype"] for each in config["features"]} == {**COLUMNS, "own": "string"}
+    before = len(repo.commits)
+    make_shipper(columns=COLUMNS).start()
+    make_shipper(columns=old).start()  # An older process next to a newer one.
+    assert len(repo.commits) == before
+
+
+@pytest.mark.parametrize("card", [
+    "Mine.", "---\nlicense: mit\n---\nMine.", "---\ndataset_info: 3\n---\n", "---\n[\n---\n",
+    "---\ndataset_info:\n- features:\n  - name: [a]\n    dtype: string\n---\n",
+    "---\ndataset_info:\n- features:\n  - name: theirs\n    dtype: string\n---\n",
+])  # fmt: skip
+def test_a_card_without_our_list_of_columns_is_kept(card):
+    assert with_columns(card, COLUMNS) is None
 
 
 def test_restoring_skips_damage_and_says_so(repo, make_shipper, caplog):

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import gradio as gr
 import httpx
+import numpy as np
 import pytest
 from gradio_client.exceptions import AppError
 from starlette.applications import Starlette
@@ -27,7 +28,7 @@ from cyclegan.ui import words
 from cyclegan.ui.pages.study_form import _command, _of_run, _percentages, _Reactions
 from cyclegan.ui.studies import card, drawn_report, offered_dataset, percent, results, spread
 from cyclegan.ui.workbench import Workbench
-from tests.study.made_up import made_study, made_votes, sessions_of
+from tests.study.made_up import made_study, made_votes, sessions_of, staircase_votes
 
 pytestmark = pytest.mark.xdist_group("app")
 
@@ -348,3 +349,20 @@ def test_ratings_are_means_with_the_real_pictures_among_them():
         assert f"<strong>{each['mean']:.2f}</strong>" in shown
     assert "Real pictures" in shown and "Mean rating" in shown and "Taken for real" not in shown
     assert "How good is this picture?" in card(study, words.speaker())
+
+
+def test_thresholds_are_shown_in_place_of_rates():
+    study = made_study(preset="hype_time", epochs=(20,), scenes=60, test_trials=30, practice_trials=4, results="open")
+    votes = staircase_votes(study, 3, {20: 0.5}, np.random.default_rng(1))
+    report = make_report(study, votes, sessions_of(votes))
+    (each,) = report["thresholds"]["epochs"]
+    for settled, before in (("yes", ""), ("short", "≥ "), ("long", "≤ ")):
+        each["settled"] = settled
+        shown = results(report, words.speaker())
+        assert f"<strong>{before}{each['mean_ms']:.0f} ms</strong>" in shown
+        assert "right in 63% of trials" in shown and "Taken for real" not in shown and "50%" not in shown
+        assert ("it is a bound" in shown) is bool(before)
+    each["interval"] = None
+    assert "<td>–</td>" in results(report, words.speaker())
+    each["mean_ms"] = None  # As where results are closed.
+    assert "<table" not in results(report, words.speaker())
