@@ -233,6 +233,16 @@ def test_before_the_planned_participants_nobody_stops_at_a_lucky_moment(results)
         text = told(early)
         assert "95%, always valid |" in text and "only the always-valid intervals may decide whether to stop" in text
         assert "permutation test" not in text
+        opening = text.split("\n\n")[1]
+        assert "This is provisional: the study is planned for 8 participants per epoch, and the one with" in opening
+        for e in early["epochs"]:
+            ordinary, valid = (f"[{low:.1%}, {high:.1%}]" for low, high in (e["interval"], e["interval_always_valid"]))
+            assert f"(always-valid 95% interval {valid})" in opening and ordinary not in opening
+            assert f"(always-valid 95% interval {valid}; N = 7 participants" in text
+        drawn = plots(early)["fooling-rate"][0].decode()
+        assert "95%, always valid" in drawn and "over participants" not in drawn
+        alone = told(reported(study, made_votes(study, 1, {20: 0.1, 60: 0.5})))
+        assert "(no interval yet)" in alone.split("\n\n")[1] and "95% interval [" not in alone.split("## Quality")[0]
     assert late["plan"]["state"] == "reached" and late["trend"]["p"] < 0.01 and late["contrasts"][0]["p"] < 0.01
     assert late["epochs"][0]["interval_always_valid"] is None and "always valid" not in told(late)
     votes = made_votes(study, 2, origin="simulated")
