@@ -94,11 +94,12 @@ def make_study(
         progress: called with the number of finished pictures and their total.
         report: called with the result of the blinding self-test.
         note: called with a sentence if test pictures are also training pictures, for which all pictures are read, if
-            pictures or runs are left out, or if something may give a folder of `fakes` away.
+            pictures or runs are left out, if fakes are their own inputs, or if something may give a folder of `fakes`
+            away.
 
     Raises:
-        StudyError: the arguments make no study, there are too few pictures (`cyclegan.study.choice.TooFewPictures`), or
-            the study isn't blind.
+        StudyError: the arguments make no study, there are too few pictures (`cyclegan.study.choice.TooFewPictures`),
+            `fakes` are the real pictures, or the study isn't blind.
         CheckpointError: a checkpoint can't be read.
         DataError: the data set can't be used.
         ImageError: a picture can't be read.
@@ -126,7 +127,7 @@ def make_study(
         domains=domains or (config.domain_a, config.domain_b), dataset=name_alone(data),
         output=Path(output), seed=seed, secret=secret, size=size, limit=limit, title=title, contact=contact,
         completion_code=completion_code, completion_url=completion_url, end_codes=end_codes, consent=consent,
-        questions=questions, shorten=shorten or protocol is None, split=split, progress=progress,
+        questions=questions, shorten=shorten or protocol is None, split=split, progress=progress, note=say,
     )  # fmt: skip
     for text in about_quality(foreign, study):
         say(text)

@@ -340,7 +340,9 @@ def test_a_report_of_simulated_participants_alone(run, played):
     with Store(database_url(played.folder)) as store:
         StudySessions(played, store, origin="simulated").begin("robot", language="en", screen={}, address=None)
     report = json.loads(run("report", played.folder, "--format", "json", "--simulated")[1])
-    assert report["simulated"] is True and report["participants"]["started"] == 1
+    assert report["simulated"] is True and report["participants"]["started"] == 1 and report["plan"] is None
+    rehearsed = json.loads(run("report", played.folder, "--format", "json", "--simulated", "--interim")[1])
+    assert rehearsed["plan"]["state"] == "always_valid"
     assert json.loads(run("report", played.folder, "--format", "json")[1])["participants"]["started"] == 2
 
 

@@ -151,6 +151,22 @@ def test_runs_and_other_programs_in_one_study(make_checkpoint, made_by, options,
     assert f"files `{study.checkpoints[3].commit_sha[:8]}`" in text and "judged one method" in text
 
 
+def test_real_pictures_are_no_translations_and_inputs_are_noted(made_by, options, tmp_path):
+    notes, real = [], tmp_path / "real"
+    real.mkdir()
+    splits = find_data(DataConfig(dataset=DATA))
+    for n in range(12):
+        splits.test_b.load(n).save(real / f"{splits.test_a.label(n)}.png")
+    with pytest.raises(StudyError, match="of CoGAN are the real pictures, such as the one for .*: name the"):
+        make_study(None, DATA, fakes={"CoGAN": real}, **options)
+    assert not options["output"].exists()
+    same = made_by("same", size=(40, 40), blur=0)
+    make_study(None, DATA, fakes={"input": same, "other": made_by("other", size=(40, 40))}, **options,
+               note=lambda said: notes.append(str(said)))
+    (said,) = (note for note in notes if "inputs" in note)
+    assert said.startswith("input: 10 of 10 pictures are their own inputs, such as ") and "baseline" in said
+
+
 def test_only_other_programs(made_by, options):
     study = make_study(None, DATA, **options, fakes={"CoGAN": made_by("cogan", size=(48, 40), count=9)})
     assert study.size == (48, 40) and study.labels == {1: "CoGAN"}

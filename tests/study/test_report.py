@@ -246,7 +246,11 @@ def test_before_the_planned_participants_nobody_stops_at_a_lucky_moment(results)
     assert late["plan"]["state"] == "reached" and late["trend"]["p"] < 0.01 and late["contrasts"][0]["p"] < 0.01
     assert late["epochs"][0]["interval_always_valid"] is None and "always valid" not in told(late)
     votes = made_votes(study, 2, origin="simulated")
-    assert reported(study, votes)["plan"] is None  # Nobody would stop for them.
+    whole = reported(study, votes)
+    assert whole["plan"] is None and "`study report --interim` shows" in told(whole)  # Nobody would stop for them.
+    rehearsed = make_report(study, votes, sessions_of(votes), interim=True)
+    assert rehearsed["simulated"] and rehearsed["plan"]["state"] == results and not rehearsed["trend"]
+    assert "These votes are simulated" in told(rehearsed) and "--interim" not in told(rehearsed)
 
 
 def test_a_plain_sentence_opens_the_report():
