@@ -173,7 +173,8 @@ def invite(args: argparse.Namespace) -> int:
         who = [participant_of(study, store, each) for each in made]
     links = [f"{address}/study/{study.name}?invitation={each}" for each in made]
     if args.address is None:
-        print("note: only this computer can open these links; name the server with --address", file=sys.stderr)
+        print("note: only this computer can open these links, which lead to its port 7861; name the server with "
+              "--address, as in --address http://127.0.0.1:8000 for serve --port 8000", file=sys.stderr)
     if args.output is None:
         print("\n".join(links))
         return 0

@@ -62,11 +62,12 @@ def add_study_vote_commands(
 def _add_participant_commands(about: Callable[..., argparse.ArgumentParser]) -> None:
     sub = about("exclude", exclude, "leave a participant out of reports; the votes are kept, the reason is recorded",
                 votes=True)
-    sub.add_argument("participant", metavar="PARTICIPANT", help="who gave the votes")
+    who = "who gave the votes: the name, or the session's number as reports print it"
+    sub.add_argument("participant", metavar="PARTICIPANT", help=who)
     sub.add_argument("--reason", required=True, metavar="TEXT", help="why; reports count exclusions by reason")
 
     sub = about("include", include, "revoke an exclusion; both decisions are kept on record", votes=True)
-    sub.add_argument("participant", metavar="PARTICIPANT", help="who gave the votes")
+    sub.add_argument("participant", metavar="PARTICIPANT", help=who)
 
     sub = about("forget", forget, "erase a participant's session and votes, as they may ask", votes=True)
     sub.add_argument("participant", metavar="PARTICIPANT", help="who is erased")

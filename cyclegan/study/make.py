@@ -94,8 +94,8 @@ def make_study(
         progress: called with the number of finished pictures and their total.
         report: called with the result of the blinding self-test.
         note: called with a sentence if test pictures are also training pictures, for which all pictures are read, if
-            pictures or runs are left out, if fakes are their own inputs, or if something may give a folder of `fakes`
-            away.
+            pictures or runs are left out, about how many `fakes` match, if some are their own inputs, or if something
+            may give a folder of `fakes` away.
 
     Raises:
         StudyError: the arguments make no study, there are too few pictures (`cyclegan.study.choice.TooFewPictures`),
@@ -105,6 +105,7 @@ def make_study(
         ImageError: a picture can't be read.
     """
     from cyclegan.data.domains import Subset
+    from cyclegan.images import list_images
     from cyclegan.study.build import Preparation, build
     from cyclegan.study.foreign import about_quality, find_foreign, frame_of
 
@@ -116,7 +117,16 @@ def make_study(
     foreign: list[ForeignPictures] = []
     if fakes:
         of_same_input = rules.task == "pick" or rules.shows_truths
-        foreign, usable = find_foreign(fakes, inputs, direction, needs_match=of_same_input, seed=seed, note=say)
+        heard: list[Message] = []
+        foreign, usable = find_foreign(fakes, inputs, direction, needs_match=of_same_input, seed=seed,
+                                       note=heard.append)  # fmt: skip
+        partly = {said.values.get("name") for said in heard}
+        for each in foreign:
+            if each.name not in partly:
+                count = len(list_images(each.folder))
+                say(message("{name}: {count} of {count} pictures match", name=each.name, count=count))
+        for said in heard:
+            say(said)
         inputs = Subset(inputs, usable)
     study, found = build(
         checkpoints=[(arm.planned(n), _opener(arm.source, arm.info, direction, device))

@@ -243,6 +243,8 @@ def test_before_the_planned_participants_nobody_stops_at_a_lucky_moment(results)
         assert "95%, always valid" in drawn and "over participants" not in drawn
         alone = told(reported(study, made_votes(study, 1, {20: 0.1, 60: 0.5})))
         assert "(no interval yet)" in alone.split("\n\n")[1] and "95% interval [" not in alone.split("## Quality")[0]
+    assert ("P(A > B) is the share of bootstrap samples" in told(early)) == (results == "always_valid")
+    assert "without correction, for a difference that holds for other pictures, too" in told(late)
     assert late["plan"]["state"] == "reached" and late["trend"]["p"] < 0.01 and late["contrasts"][0]["p"] < 0.01
     assert late["epochs"][0]["interval_always_valid"] is None and "always valid" not in told(late)
     votes = made_votes(study, 2, origin="simulated")
@@ -650,3 +652,12 @@ def test_pictures_come_before_the_text_that_links_to_them(tmp_path, monkeypatch)
     assert first.name == order[-1] == name and len(order) == len(others) + 1
     links = re.findall(r"!\[[^]]+\]\(([^)]+)\)", first.read_text())
     assert links and all(re.fullmatch(r"[\w%.-]+", link) and (tmp_path / unquote(link)).is_file() for link in links)
+
+
+def test_a_shortened_protocol_says_from_which_numbers():
+    plain = made_study(epochs=(20,), practice_trials=2, test_trials=8)
+    rules = dataclasses.replace(plain.protocol, name="cyclegan2017, shortened")
+    study = dataclasses.replace(plain, protocol=rules)
+    text = told(reported(study, made_votes(study, 3)))
+    assert "shortened from 10 practice trials and 40 test trials, for which the data set has too few pictures;" in text
+    assert "too few pictures" not in told(reported(plain, made_votes(plain, 3)))

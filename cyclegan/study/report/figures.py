@@ -91,6 +91,8 @@ def make_report(
         "mos": opinions.opinions(study, counted) if task == "rate" else None,
     }  # fmt: skip
     report["rules"] = left_out.left_out_by_rule(study, report["participants"]["left_out"])
+    report["left_out_by_epoch"] = left_out.by_epoch(study, frame)
+    report["votes"] = display.when(counted)
     report["alike"] = left_out.alike(frame, sessions, origin)
     for each in report["epochs"]:
         shown = rated and state == "reached"
@@ -446,6 +448,8 @@ def _notes(study: Study, report: Mapping[str, Any]) -> list[str]:
             "with t's quantiles, on the logit scale. ± sd is the papers' figure, the bootstrap's standard deviation, "
             "not an interval. Wilson's interval treats trials as independent, and is too narrow."
         )
+    if report["contrasts"]:
+        notes.append(planned.CONTRAST_NOTE)
     if study.protocol.task == "rate":
         notes.append(opinions.NOTE)
     plan, names = report["plan"], Names(report)

@@ -8,6 +8,7 @@ from typing import Any
 
 from cyclegan.errors import english, number_of, rounded
 from cyclegan.study import statistics
+from cyclegan.study.protocol import PROTOCOLS, trial_counts
 from cyclegan.study.report import asked, display, left_out, opinions, thresholds
 from cyclegan.study.report.names import Names, interval_of, state_of
 
@@ -127,8 +128,17 @@ def _method(report: Mapping[str, Any]) -> str:
         f"Participants {ask} ({escape(source)} → {escape(target)}, data set {escape(study['dataset'])}, "
         f"{study['size'][0]} × {study['size'][1]} pixels), shown {shown[protocol['presentation']]}, {exposure}. "
         f"A session had {trials}, and judged {sessions}. "
-        f"Protocol: {escape(study['protocol'])}; study {study['study_id'][:8]}."
+        f"Protocol: {escape(study['protocol'])}{_shortened(protocol)}; study {study['study_id'][:8]}."
     )
+
+
+def _shortened(protocol: Mapping[str, Any]) -> str:
+    """Return what a shortened protocol was before; nothing for any other."""
+    preset = PROTOCOLS.get(str(protocol.get("name")).removesuffix(", shortened"))
+    if preset is None or protocol["name"] == preset.name:
+        return ""
+    trials = trial_counts(preset.practice_trials, preset.test_trials)
+    return f" from {trials['practice']} and {trials['test']}, for which the data set has too few pictures"
 
 
 def _who(report: Mapping[str, Any]) -> str:
@@ -138,6 +148,11 @@ def _who(report: Mapping[str, Any]) -> str:
     if people["left_out"]:
         left_out = "; ".join(f"{escape(entry['reason'])}: {entry['count']}" for entry in people["left_out"])
         text += f" Left out: {left_out}."
+    votes = report["votes"]
+    if votes["first"]:
+        days = votes["first"] if votes["first"] == votes["last"] else f"{votes['first']} to {votes['last']}"
+        languages = ", ".join(f"{escape(name)}: {count}" for name, count in votes["languages"].items())
+        text += f" Votes that count are from {days} (UTC); languages of participants: {languages or 'unknown'}."
     return text
 
 
