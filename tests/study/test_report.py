@@ -241,6 +241,11 @@ def test_before_the_planned_participants_nobody_stops_at_a_lucky_moment(results)
             assert f"(always-valid 95% interval {valid}; N = 7 participants" in text
         drawn = plots(early)["fooling-rate"][0].decode()
         assert "95%, always valid" in drawn and "over participants" not in drawn
+        assert caption(early).endswith("Provisional: of 8 per epoch, 7 have judged.") and "Provisional" not in caption(late)
+        single = dataclasses.replace(study.protocol, presentation="single")
+        single = dataclasses.replace(study, protocol=single)
+        one_by_one = reported(single, made_votes(single, 3, {20: 0.1, 60: 0.5}))
+        assert re.search(r"\| 20 \| [\d.]+% \| – \| ", told(one_by_one)) and plots(one_by_one)
         alone = told(reported(study, made_votes(study, 1, {20: 0.1, 60: 0.5})))
         assert "(no interval yet)" in alone.split("\n\n")[1] and "95% interval [" not in alone.split("## Quality")[0]
     assert ("P(A > B) is the share of bootstrap samples" in told(early)) == (results == "always_valid")

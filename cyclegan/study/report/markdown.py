@@ -190,7 +190,7 @@ def _realness_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> l
         )
         parts.append(_table(
             [names.kind, "total error", "95%, participants", "fakes for real", "reals for fake"],
-            [[names.short(e["epoch"]), _percent(t["error"]), _interval(t["interval"]),
+            [[names.short(e["epoch"]), _percent(t["error"]), _interval(None if early else t["interval"]),
               _percent(t["fakes_for_real"]["rate"]), _percent(t["reals_for_fake"]["rate"])]
              for e in seen for t in [e["total_error"]]],
         ))  # fmt: skip

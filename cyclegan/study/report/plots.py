@@ -280,10 +280,13 @@ def caption(report: Report) -> str:
     shown = f"{protocol['exposure_ms']}\xa0ms" if protocol["exposure_ms"] else "unlimited time"
     if protocol.get("staircase_right"):
         shown = f"{protocol['least_exposure_ms']} to {protocol['most_exposure_ms']}\xa0ms"
+    plan, early = report["plan"], ""
+    if state_of(report) != "reached":
+        early = f" Provisional: of {plan['participants']} per {Names(report).kind}, {plan['least']} have judged."
     return (
         f"Study {report['study']['name']}. Protocol {report['study']['protocol']}: "
         f"{protocol['practice_trials']} + {number_of(protocol['test_trials'], 'trial')}, {shown}; "
-        f"N\xa0=\xa0{number_of(people, 'participant')}, {number_of(report['trials'], 'trial')}."
+        f"N\xa0=\xa0{number_of(people, 'participant')}, {number_of(report['trials'], 'trial')}.{early}"
     )
 
 
