@@ -172,7 +172,7 @@ def _resolves_little(study: Study, resolution: Mapping[str, Any] | None) -> str:
     text = f"with {trials} a session, this study can resolve hardly anything"
     if resolution:
         width = max(resolution["half_width"], resolution["crossed_half_width"] or 0)
-        text += f": ± {100 * width:.0f} points with {number_of(resolution['participants'], 'participant')}"
+        text += f": ± {width:.0%} with {number_of(resolution['participants'], 'participant')}"
     return f"{text}; add test pictures, and build it again"
 
 

@@ -124,7 +124,7 @@ def make_study(
         for each in foreign:
             if each.name not in partly:
                 count = len(list_images(each.folder))
-                say(message("{name}: {count} of {count} pictures match", name=each.name, count=count))
+                say(message("{name}: pictures that match: {count} of {count}", name=each.name, count=count))
         for said in heard:
             say(said)
         inputs = Subset(inputs, usable)

@@ -56,7 +56,7 @@ class Originals:
         for condition, labels in self._untranslated.items():
             name = condition.label or message("epoch {epoch}", epoch=condition.epoch)
             yield message(
-                "{name}: {count} of {total} pictures are their own inputs, such as {example}: as a baseline without "
-                "translation that may be what you want; otherwise name translations",
+                "{name}: pictures that are their own inputs, untranslated: {count} of {total}, such as {example}; that "
+                "may be meant, as a baseline; otherwise name translations",
                 name=name, count=len(labels), total=total, example=labels[0],
             )  # fmt: skip

@@ -41,7 +41,7 @@ from cyclegan.study.synthetic import Answers
 from cyclegan.study.worker import end_with_parent
 
 FOOLING = 0.27
-"""How often fakes are taken for real, if nothing else is asked for."""
+"""Rate at which fakes are taken for real, if no other is asked for."""
 AT_ONCE = 24
 """Participants who play at the same time."""
 TRIES = 30

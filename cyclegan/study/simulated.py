@@ -19,7 +19,7 @@ MEASURES = {
     "realness": ("taken for real", ".1%"), "rate": ("mean rating", ".2f"), "pick": ("preferred", ".1%"),
     "tag": ("marks per picture", ".2f"),
 }  # fmt: skip
-"""What the simulated answers to an epoch's fakes are averaged to, by task, with its format."""
+"""The mean of the simulated answers to an epoch's fakes, by task: its name and its format."""
 
 
 @dataclass(frozen=True)

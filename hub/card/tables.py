@@ -108,9 +108,9 @@ def _early_words(plan: Any) -> list[str]:
     """Return what the figures are worth before the planned participants are there; nothing for anything else."""
     if not isinstance(plan, dict) or any(type(plan.get(key)) is not int for key in ("participants", "least")):
         return []
-    return [f"These figures are provisional: {plan['participants']} participants per epoch are planned, and the one "
-            f"with the fewest has {plan['least']}. Until then, the interval is always valid: it holds however often "
-            "somebody looks."]
+    return [f"These figures are provisional: the study is planned for {number_of(plan['participants'], 'participant')} "
+            f"per epoch, and the one with the fewest has {plan['least']}. Until then, the interval is always valid: it "
+            "holds however often somebody looks."]
 
 
 def _total_error(row: Mapping[str, Any]) -> str:

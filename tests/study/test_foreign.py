@@ -130,7 +130,7 @@ def test_runs_and_other_programs_in_one_study(make_checkpoint, made_by, options,
     assert len({c.commit_sha for c in study.checkpoints}) == 5
     scenes = {n: {s.scene for s in study.stimuli if s.epoch == n} for n in study.epochs}
     assert len(scenes[1]) == 10 and all(each == scenes[1] for each in scenes.values())
-    assert notes[:2] == ["CoGAN: 11 of 11 pictures match", "BiGAN: 12 of 12 pictures match"]
+    assert notes[:2] == ["CoGAN: pictures that match: 11 of 11", "BiGAN: pictures that match: 12 of 12"]
     assert notes[2:] == ["pictures to translate for which each condition has one: 11 of 12; the others aren't used"]
     # A picture of the networks' size is taken as it is.
     number = next(n for n in range(12) if any(s.scene.endswith(f"test-a-{n:04}") for s in study.stimuli))
@@ -165,8 +165,8 @@ def test_real_pictures_are_no_translations_and_inputs_are_noted(made_by, options
     make_study(None, DATA, fakes={"input": same, "other": made_by("other", size=(40, 40))}, **options,
                note=lambda said: notes.append(str(said)))
     (said,) = (note for note in notes if "inputs" in note)
-    assert "other: 12 of 12 pictures match" in notes
-    assert said.startswith("input: 10 of 10 pictures are their own inputs, such as ") and "baseline" in said
+    assert "other: pictures that match: 12 of 12" in notes
+    assert said.startswith("input: pictures that are their own inputs, untranslated: 10 of 10, such as test-a-0000; that")
 
 
 def test_only_other_programs(made_by, options):

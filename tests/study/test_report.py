@@ -241,7 +241,8 @@ def test_before_the_planned_participants_nobody_stops_at_a_lucky_moment(results)
             assert f"(always-valid 95% interval {valid}; N = 7 participants" in text
         drawn = plots(early)["fooling-rate"][0].decode()
         assert "95%, always valid" in drawn and "over participants" not in drawn
-        assert caption(early).endswith("Provisional: of 8 per epoch, 7 have judged.") and "Provisional" not in caption(late)
+        assert caption(early).endswith("Provisional: of 8 per epoch, 7 have judged.")
+        assert "Provisional" not in caption(late)
         single = dataclasses.replace(study.protocol, presentation="single")
         single = dataclasses.replace(study, protocol=single)
         one_by_one = reported(single, made_votes(single, 3, {20: 0.1, 60: 0.5}))

@@ -131,7 +131,7 @@ def test_before_the_plan_is_reached_only_the_always_valid_interval_is_published(
     report = make_report(epoch, plan=plan)
     publish({**report, "protocol": {**report["protocol"], "presentation": "single"}})
     assert "| 26.8% | 10.0% – 50.0% | 30.0% | 25 | 1000 |" in card_of(repo)
-    assert "provisional: 25 participants per epoch are planned, and the one with the fewest has 2." in card_of(repo)
+    assert "is planned for 25 participants per epoch, and the one with the fewest has 2." in card_of(repo)
     publish(make_report(make_epoch(1, repo.tags["epoch-0001"])))
     assert "provisional" not in card_of(repo)
 
