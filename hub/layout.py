@@ -192,10 +192,16 @@ def study_file(name: str) -> str:
     return f"{STUDIES}{name}.json"
 
 
-def _total_error(one: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the total error as an entry, if there is one: it exists where pictures are judged singly."""
+def _total_error(one: Mapping[str, Any], early: bool) -> dict[str, Any]:
+    """Return the total error as an entry, if there is one: it exists where pictures are judged singly.
+
+    Args:
+        early: leave out its interval, which holds only once the planned participants are there.
+    """
     error = one.get("total_error")
-    return {"total_error": {key: error.get(key) for key in ("error", "interval")}} if error else {}
+    if not error:
+        return {}
+    return {"total_error": {"error": error.get("error"), "interval": None if early else error.get("interval")}}
 
 
 def study_entry(
@@ -211,7 +217,8 @@ def study_entry(
     """
     keys = ("epoch", "commit_sha", "fooling_rate", "interval", "interval_assumed", "interval_crossed", "participants",
             "trials")  # fmt: skip
-    people = report.get("participants") or {}
+    people, plan = report.get("participants") or {}, report.get("plan") or {"state": "reached"}
+    early = plan["state"] != "reached"
     return {
         "format_version": STUDY_VERSION,
         "updated": updated,
@@ -220,10 +227,11 @@ def study_entry(
             **({"without_secret": True} if report["study"].get("secret_sha256", "") is None else {}),
         },
         "protocol": dict(report["protocol"]),
+        **({"plan": {key: plan[key] for key in ("participants", "least")}} if early else {}),
         # Numbers only, because reasons for excluding somebody are the owner's words about people.
         "participants": {key: value for key, value in people.items() if type(value) is int},
         "epochs": [
-            {**{key: one.get(key) for key in keys}, **_total_error(one), "revision": revisions[one["epoch"]]}
+            {**{key: one.get(key) for key in keys}, **_total_error(one, early), "revision": revisions[one["epoch"]]}
             for one in sorted(epochs, key=lambda one: one["epoch"])
         ],
     }

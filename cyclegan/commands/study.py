@@ -57,8 +57,9 @@ def add_study_commands(add_command: Callable[..., argparse.ArgumentParser]) -> N
 
     sub = about("simulate", simulate, "let synthetic participants take part, apart from people, to test everything")
     sub.add_argument("--participants", type=positive, default=25, metavar="N", help="how many, over all epochs")
-    sub.add_argument("--fooling", type=_rates, default=_rates("0.27"), metavar="P",
-                     help="how often fakes are taken for real: a share for all epochs, or 20=0.1,60=0.3")
+    sub.add_argument("--fooling", type=_rates, default=None, metavar="P",
+                     help="how often fakes are taken for real: a share for all epochs, or 20=0.1,60=0.3 (default: "
+                     "0.27); ratings rise with it, to those of real pictures at 0.5 (default: they rise with epochs)")
     sub.add_argument("--icc", type=share, default=0.05, metavar="R",
                      help="how much a participant's answers resemble each other: the intra-participant correlation")
     sub.add_argument("--stimulus_sd", type=_sd, default=0.0, metavar="X",
@@ -172,7 +173,8 @@ def invite(args: argparse.Namespace) -> int:
         who = [participant_of(study, store, each) for each in made]
     links = [f"{address}/study/{study.name}?invitation={each}" for each in made]
     if args.address is None:
-        print("note: only this computer can open these links; name the server with --address", file=sys.stderr)
+        print("note: only this computer can open these links, which lead to its port 7861; name the server with "
+              "--address, as in --address http://127.0.0.1:8000 for serve --port 8000", file=sys.stderr)
     if args.output is None:
         print("\n".join(links))
         return 0
@@ -185,6 +187,7 @@ def simulate(args: argparse.Namespace) -> int:
     """Let synthetic participants take part."""
     from cyclegan.study.simulate import BEHAVIOURS
     from cyclegan.study.simulate import simulate as simulate_study
+    from cyclegan.study.simulated import words
 
     study = read_study(args.study)
     total = args.participants
@@ -195,11 +198,14 @@ def simulate(args: argparse.Namespace) -> int:
             behaviours={name: value for name in BEHAVIOURS if (value := getattr(args, name))},
         )  # fmt: skip
     comparisons = number_of(done.comparisons, "trial")
-    rate = "" if done.fooling_rate is None else f", fooled in {done.fooling_rate:.1%} of {comparisons}"
+    rate = "" if done.fooling_rate is None else f"; who looked was fooled in {done.fooling_rate:.1%} of {comparisons}"
     print(
         f"{number_of(done.participants, 'simulated participant')} gave {number_of(done.votes, 'vote')} on {study.name} "
-        f"in {done.seconds:.0f} s{rate}; next: python -m cyclegan study report {args.study} --simulated"
+        f"in {done.seconds:.0f} s{rate}; the report counts {number_of(done.trials, 'trial')}"
     )
+    for line in words(study, done):
+        print(line)
+    print(f"next: python -m cyclegan study report {args.study} --simulated")
     return 0
 
 

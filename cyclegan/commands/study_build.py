@@ -7,7 +7,7 @@ import dataclasses
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,14 @@ from cyclegan.commands.options import add_direction_flag, found_direction
 from cyclegan.commands.study_asks import add_asks_flags, asks_of
 from cyclegan.config import DIRECTIONS, Direction
 from cyclegan.errors import ConfigError, DataError, ImageError, number_of
+from cyclegan.study.format import Study
 from cyclegan.study.make import LIMIT, NoTestPictures, make_study
 from cyclegan.study.protocol import DEFAULT, PROTOCOLS, Protocol, protocol, trial_counts
 
 OWN_EPOCHS = re.compile(r"(.+)@(latest|all|\d{1,9}(?:,\d{1,9})*)")
 """A run with epochs of its own; USER/NAME@epoch-0012 is a revision on the Hub."""
+FEW_TRIALS = 10
+"""A session of fewer test trials isn't worth a participant's time."""
 END_CODES = {
     "code_screened_out": "code, with the link, of those who don't qualify in practice (default: an individual code "
     "each, without the link)",
@@ -138,11 +141,14 @@ def build(args: argparse.Namespace) -> int:
         f"{study.name}: {of}, {study.arrow}, {number_of(len(study.stimuli), 'picture')} of "
         f"{study.size[0]}×{study.size[1]}, written to {args.output}"
     )
+    few = study.protocol != rules and study.protocol.test_trials < FEW_TRIALS
     print(
         f"a session shows {number_of(study.protocol.practice_trials, 'practice trial')} and "
         f"{number_of(study.protocol.test_trials, 'test trial')} and draws on "
-        f"{number_of(scenes, 'translated picture')}: that is enough"
+        f"{number_of(scenes, 'translated picture')}{'' if few else ': that is enough'}"
     )
+    if few:
+        print(f"warning: {_resolves_little(study, reports[0].resolution)}", file=sys.stderr)
     if study.protocol != rules:
         whole = trial_counts(rules.practice_trials, rules.test_trials)
         print(
@@ -155,8 +161,26 @@ def build(args: argparse.Namespace) -> int:
         print(f"{reports[0].summary()}; --verbose and study check list them")
         for note in reports[0].notes:
             print(f"note: {note}")
-    print(f"next: python -m cyclegan study serve {args.output}")
+    for when, command in zip(("next", "then", "then"), _next(study, args.output), strict=False):
+        print(f"{when}: python -m cyclegan study {command}")
     return 0
+
+
+def _resolves_little(study: Study, resolution: Mapping[str, Any] | None) -> str:
+    """Return why a session of so few trials is worth little."""
+    trials = number_of(study.protocol.test_trials, "test trial")
+    text = f"with {trials} a session, this study can resolve hardly anything"
+    if resolution:
+        width = max(resolution["half_width"], resolution["crossed_half_width"] or 0)
+        text += f": ± {width:.0%} with {number_of(resolution['participants'], 'participant')}"
+    return f"{text}; add test pictures, and build it again"
+
+
+def _next(study: Study, folder: Path) -> list[str]:
+    """Return the commands that fit this study, in their order."""
+    commands = [f"preregister {folder}"] if study.protocol.results != "open" else []
+    commands += [f"invite {folder} N"] if study.protocol.login == "invitation" else []
+    return [*commands, f"serve {folder}"]
 
 
 def _sources(words: list[str], epochs: Any) -> tuple[Any, Any]:

@@ -40,6 +40,8 @@ def add_study_vote_commands(
                      help="file to write (default: the screen; parquet needs a file)")
     sub.add_argument("--simulated", action="store_true",
                      help="report the simulated participants even where people have taken part")
+    sub.add_argument("--interim", action="store_true",
+                     help="apply the study's plan to simulated participants, too: what people's votes would show")
 
     sub = about("export", export, "write the votes, a row each or in the format of AMT_Real_vs_Fake", votes=True)
     sub.add_argument("--format", default="csv", choices=EXPORT_FORMATS,
@@ -60,11 +62,12 @@ def add_study_vote_commands(
 def _add_participant_commands(about: Callable[..., argparse.ArgumentParser]) -> None:
     sub = about("exclude", exclude, "leave a participant out of reports; the votes are kept, the reason is recorded",
                 votes=True)
-    sub.add_argument("participant", metavar="PARTICIPANT", help="who gave the votes")
+    who = "who gave the votes: the name, or the session's number as reports print it"
+    sub.add_argument("participant", metavar="PARTICIPANT", help=who)
     sub.add_argument("--reason", required=True, metavar="TEXT", help="why; reports count exclusions by reason")
 
     sub = about("include", include, "revoke an exclusion; both decisions are kept on record", votes=True)
-    sub.add_argument("participant", metavar="PARTICIPANT", help="who gave the votes")
+    sub.add_argument("participant", metavar="PARTICIPANT", help=who)
 
     sub = about("forget", forget, "erase a participant's session and votes, as they may ask", votes=True)
     sub.add_argument("participant", metavar="PARTICIPANT", help="who is erased")
@@ -132,7 +135,7 @@ def report(args: argparse.Namespace) -> int:
     study = read_study(args.study)
     votes, sessions = _rows(study, args, simulated=args.simulated)
     if args.output is not None:
-        first, *others = write_report(study, votes, sessions, args.format, args.output)
+        first, *others = write_report(study, votes, sessions, args.format, args.output, interim=args.interim)
         beside = f", and {number_of(len(others), 'picture')} next to it" if others else ""
         rows = f"{number_of(len(sessions), 'session')} and {number_of(len(votes), 'vote')}"
         print(f"{rows} on {study.name}: report written to {first}{beside}")
@@ -142,7 +145,7 @@ def report(args: argparse.Namespace) -> int:
     if args.format == "csv":
         print(csv_of(to_table(votes, study)).decode(), end="")
     else:
-        made = make_report(study, votes, sessions, mixed=True)
+        made = make_report(study, votes, sessions, mixed=True, interim=args.interim)
         print(to_markdown(made) if args.format == "md" else json.dumps(made, indent=1, ensure_ascii=False))
     return 0
 

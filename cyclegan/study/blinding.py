@@ -30,7 +30,7 @@ from cyclegan.study.format import MARK_CHUNK, SEEN, Study
 from cyclegan.study.independence import ALPHA, Samples, add_files, add_trials, check_sides
 
 PARTICIPANTS = 25
-"""Participants per epoch, as in the CycleGAN paper, for whom the study's resolution is computed."""
+"""Participants per epoch, as in the CycleGAN paper, for whom a study without a plan has its resolution computed."""
 JPEG_GRID = 0.05
 """Difference of the medians of `jpeg_grid`, real against fake, above which it is worth a note."""
 
@@ -259,14 +259,19 @@ def _has_more(values: list[float], others: list[float]) -> bool:
     return larger and bool(stats.mannwhitneyu(values, others).pvalue < ALPHA)
 
 
-def resolution_of(study: Study, participants: int = PARTICIPANTS) -> dict[str, Any] | None:
+def resolution_of(study: Study, participants: int | None = None) -> dict[str, Any] | None:
     """Return the resolution of the fooling rate with so many participants per epoch; None where there is no such rate.
+
+    Args:
+        participants: None: those that the study plans, or PARTICIPANTS without a plan.
 
     Raises:
         StudyError: the study's secret is missing.
     """
     if not study.protocol.gives_rate:
         return None
+    if participants is None:
+        participants = study.protocol.planned_participants if study.protocol.results != "open" else PARTICIPANTS
     from cyclegan.study.statistics import ASSUMED_CORRELATION, resolution
 
     pictures = [len(study.sequences.test_scenes)]

@@ -34,12 +34,13 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from cyclegan.config import DataConfig, Direction
-from cyclegan.errors import ImageError, StudyError
+from cyclegan.errors import ImageError, Message, StudyError
 from cyclegan.files import flush
 from cyclegan.images import evaluation_size, prepare_for_evaluation, resize
 from cyclegan.study.choice import Choice, Pictures, choose, draw
 from cyclegan.study.consent import Consent
 from cyclegan.study.format import MARK_CHUNK, PlannedCheckpoint, Stimulus, Study, check_name, commitment, write_study
+from cyclegan.study.originals import Originals, pixels_of
 from cyclegan.study.protocol import Protocol
 from cyclegan.study.questions import Question
 
@@ -80,6 +81,7 @@ def build(
     end_codes: Mapping[str, str] = MappingProxyType({}), consent: Consent | None = None,
     questions: Sequence[Question] = (), shorten: bool = False, foreign: Sequence[Foreign] = (),
     split: str = "test", progress: Callable[[int, int], None] | None = None,
+    note: Callable[[Message], object] = lambda said: None,
 ) -> tuple[Study, BlindingReport]:  # fmt: skip
     """Build, check and freeze a study, whole or not at all.
 
@@ -93,6 +95,7 @@ def build(
         preparation: preparation of a picture for the networks.
         foreign: conditions that other programs made, each with a function that returns its picture for an input. It is
             brought to the networks' size as a real picture would be, unless it has that size.
+        note: called with a sentence about fakes that are inputs.
         output, seed, secret, size, limit, shorten, split, progress, the others: see `cyclegan.study.make.make_study`.
 
     Returns:
@@ -100,7 +103,8 @@ def build(
 
     Raises:
         TooFewPictures: as its name says.
-        StudyError: the arguments make no study, or the study fails the self-test.
+        StudyError: the arguments make no study, another program's pictures are the real ones, or the study fails the
+            self-test.
         ImageError: a picture can't be read.
     """
     from cyclegan.study.blinding import check
@@ -129,6 +133,8 @@ def build(
         rendering = _Rendering(place, study, preparation, frame, choice, progress)
         rendering.render(inputs, reals, planned)
         rendering.take(inputs, foreign)
+        for said in rendering.originals.notes(len(choice.inputs)):
+            note(said)
         contents = _Contents({stimulus.sha256: picture for stimulus, picture in rendering.drawn})
         stimuli = tuple(sorted((s for s, _ in rendering.drawn), key=lambda s: s.sha256))
         study = dataclasses.replace(study, stimuli=stimuli, bytes_per_stimulus=rendering.length)
@@ -207,6 +213,7 @@ class _Rendering:
         self.place, self.study, self.preparation, self.frame = place, study, preparation, frame
         self.choice, self.progress = choice, progress
         self.drawn: list[tuple[Stimulus, Path]] = []
+        self.originals = Originals()
         self.copies: Counter[bytes] = Counter()
         """Number of times that each picture has come: a collapsed network makes one fake of many inputs."""
         self.done = self.length = 0
@@ -223,7 +230,8 @@ class _Rendering:
         if not choice.truths:
             for number in sorted({*choice.reals, *choice.broken}):
                 image = self._bring(reals.load(number), reals.label(number))
-                scene = scenes.get(_pixels(image), f"{target}:{number}:{reals.label(number)}")
+                self.originals.reals.add(pixels_of(image))
+                scene = scenes.get(pixels_of(image), f"{target}:{number}:{reals.label(number)}")
                 self._add_real(number, scene, image)
         for checkpoint, opened in checkpoints:
             translate = opened()
@@ -238,6 +246,7 @@ class _Rendering:
                             epoch=checkpoint.true_epoch, source=checkpoint.source, width=fake.width,
                             height=fake.height, frame=self.frame,
                         )  # fmt: skip
+                    self.originals.meet(checkpoint, fake, inputs.label(number))
                     scene = f"{source}:{number}:{inputs.label(number)}"
                     self._add(fake, kind="fake", scene=scene, epoch=checkpoint.epoch)
                 self._advance(len(numbers))
@@ -249,6 +258,7 @@ class _Rendering:
                 fake, label = load(number), inputs.label(number)
                 if fake.size != self.frame:
                     fake = self._bring(fake, f"{condition.label}, {label}")
+                self.originals.meet(condition, fake, label)
                 self._add(fake, kind="fake", scene=f"{self.study.direction[0]}:{number}:{label}", epoch=condition.epoch)
                 self._advance(1)
 
@@ -258,10 +268,12 @@ class _Rendering:
         for number in self.choice.inputs:
             label = inputs.label(number)
             scene = f"{self.study.direction[0]}:{number}:{label}"
-            np.save(self.place / f"input-{number}.npy", np.asarray(self._bring(inputs.load(number), label)))
+            image = self._bring(inputs.load(number), label)
+            self.originals.inputs.add(pixels_of(image))
+            np.save(self.place / f"input-{number}.npy", np.asarray(image))
             if self.study.protocol.shows_reals and (truth := inputs.truth(number)) is not None:
                 image = self._bring(truth, label)
-                scenes[_pixels(image)] = scene
+                scenes[pixels_of(image)] = scene
                 if self.choice.truths:
                     self._add_real(number, scene, image)
             elif self.choice.truths:
@@ -300,10 +312,6 @@ class _Rendering:
         self.done += count
         if self.progress is not None:
             self.progress(min(self.done, self.total), self.total)
-
-
-def _pixels(image: Image.Image) -> str:
-    return hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest()
 
 
 # --- files that are alike -----------------------------------------------------------------------------------

@@ -95,17 +95,18 @@ def make_study(
         progress: called with the number of finished pictures and their total.
         report: called with the result of the blinding self-test.
         note: called with a sentence if test pictures are also training pictures, for which all pictures are read, if
-            pictures or runs are left out, or if something may give a folder of `fakes` away,
-            or if a staircase has few trials.
+            pictures or runs are left out, about how many `fakes` match, if some are their own inputs, if something may give
+            a folder of `fakes` away, or if a staircase has few trials.
 
     Raises:
-        StudyError: the arguments make no study, there are too few pictures (`cyclegan.study.choice.TooFewPictures`), or
-            the study isn't blind.
+        StudyError: the arguments make no study, there are too few pictures (`cyclegan.study.choice.TooFewPictures`),
+            `fakes` are the real pictures, or the study isn't blind.
         CheckpointError: a checkpoint can't be read.
         DataError: the data set can't be used.
         ImageError: a picture can't be read.
     """
     from cyclegan.data.domains import Subset
+    from cyclegan.images import list_images
     from cyclegan.study.build import Preparation, build
     from cyclegan.study.foreign import about_quality, find_foreign, frame_of
     from cyclegan.study.staircase import about_reach
@@ -119,7 +120,16 @@ def make_study(
     foreign: list[ForeignPictures] = []
     if fakes:
         of_same_input = rules.task == "pick" or rules.shows_truths
-        foreign, usable = find_foreign(fakes, inputs, direction, needs_match=of_same_input, seed=seed, note=say)
+        heard: list[Message] = []
+        foreign, usable = find_foreign(fakes, inputs, direction, needs_match=of_same_input, seed=seed,
+                                       note=heard.append)  # fmt: skip
+        partly = {said.values.get("name") for said in heard}
+        for each in foreign:
+            if each.name not in partly:
+                count = len(list_images(each.folder))
+                say(message("{name}: pictures that match: {count} of {count}", name=each.name, count=count))
+        for said in heard:
+            say(said)
         inputs = Subset(inputs, usable)
     study, found = build(
         checkpoints=[(arm.planned(n), _opener(arm.source, arm.info, direction, device))
@@ -130,7 +140,7 @@ def make_study(
         domains=domains or (config.domain_a, config.domain_b), dataset=name_alone(data),
         output=Path(output), seed=seed, secret=secret, size=size, limit=limit, title=title, contact=contact,
         completion_code=completion_code, completion_url=completion_url, end_codes=end_codes, consent=consent,
-        questions=questions, shorten=shorten or protocol is None, split=split, progress=progress,
+        questions=questions, shorten=shorten or protocol is None, split=split, progress=progress, note=say,
     )  # fmt: skip
     for text in (*about_quality(foreign, study), about_reach(study.protocol)):
         if text is not None:

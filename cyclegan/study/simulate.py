@@ -20,7 +20,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -36,10 +35,13 @@ from cyclegan.errors import StudyError
 from cyclegan.study.format import Stimulus, Study, read_study
 from cyclegan.study.sequences import Trial
 from cyclegan.study.server import make_app
+from cyclegan.study.simulated import SimulationResult, judged
 from cyclegan.study.store import Store, database_url
 from cyclegan.study.synthetic import Answers
 from cyclegan.study.worker import end_with_parent
 
+FOOLING = 0.27
+"""Rate at which fakes are taken for real, if no other is asked for."""
 AT_ONCE = 24
 """Participants who play at the same time."""
 TRIES = 30
@@ -65,37 +67,23 @@ class NamedLogin:
         return back
 
 
-@dataclass(frozen=True)
-class SimulationResult:
-    """The result of a simulation."""
-
-    participants: int
-    votes: int
-    comparisons: int
-    """Test trials of a fake that was seen for the first time, by those who look at every picture."""
-    fooled: int
-    seconds: float
-
-    @property
-    def fooling_rate(self) -> float | None:
-        """The true rate of the simulated answers; None in tasks without truth."""
-        return self.fooled / self.comparisons if self.comparisons else None
-
-
 def simulate(
-    study: Study, *, participants: int, fooling: float | Mapping[int | None, float] = 0.27, icc: float = 0.05,
+    study: Study, *, participants: int, fooling: float | Mapping[int | None, float] | None = None,
+    icc: float = 0.05,
     stimulus_sd: float = 0.0, seed: int = 0, replace: bool = False, resume: bool = False,
     behaviours: Mapping[str, float] = MappingProxyType({}), store_url: str | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> SimulationResult:
     """Serve the study at a free port of this computer, and let marked synthetic participants take part.
 
-    In picking, later epochs are preferred; in tagging, later ones are marked less; in rating, later ones are rated
-    higher, and real pictures highest: `fooling` has no effect there.
+    In picking, later epochs are preferred; in tagging, later ones are marked less. In rating, real pictures are rated
+    highest, and later epochs higher, unless there is `fooling`.
 
     Args:
         participants: how many, over all arms.
-        fooling: how often fakes are taken for real, 0 to 1; or rates by epoch, where None is for all others.
+        fooling: how often fakes are taken for real, 0 to 1; or rates by epoch, where None is for all others. None: 0.27
+            in judging real or fake. In rating, the mean rises with it, from 1 (bad) at 0 to that of real pictures at
+            0.5.
         icc: intra-participant correlation, 0 to 1, of the beta-binomial that answers follow.
         stimulus_sd: standard deviation of the stimuli's own difficulty, on the logit scale.
         seed: seed of all their actions; the same gives the same votes.
@@ -107,7 +95,8 @@ def simulate(
 
     Raises:
         StudyError: a simulation was run before, and `replace` and `resume` are False; a number is out of range; the
-            database can't be used; the server can't be reached for a minute or more.
+            database can't be used; the server can't be reached for a minute or more; `fooling` is given for picking or
+            tagging.
     """
     if study.folder is None:
         raise StudyError("{study} has no folder: write it first", study=study.name)
@@ -134,11 +123,25 @@ def simulate(
     with _served(study, url) as address, Store(url) as store:
         crowd = _Crowd(study, rates, icc, stimulus_sd, seed, address, progress, behaviours)
         asyncio.run(crowd.play(participants, lambda: store.sessions(study)))
-    return SimulationResult(participants, crowd.votes, crowd.comparisons, crowd.fooled, time.monotonic() - started)
+        trials, kinds = judged(study, store.votes(study), store.sessions(study), crowd.kinds)
+    means = {epoch: total / count for epoch, (total, count) in crowd.given.items()}
+    return SimulationResult(
+        participants, crowd.votes, crowd.comparisons, crowd.fooled, time.monotonic() - started, means, trials, kinds
+    )
 
 
-def _rates(study: Study, fooling: float | Mapping[int | None, float]) -> dict[int, float]:
-    """Return the rates by epoch."""
+def _rates(study: Study, fooling: float | Mapping[int | None, float] | None) -> dict[int, float]:
+    """Return the rates by epoch; none where answers follow from the epochs' order."""
+    if study.protocol.task in ("pick", "tag") and fooling is not None:
+        raise StudyError(
+            "{study} doesn't ask what is real, so leave out --fooling: its simulated participants like later epochs or "
+            "methods better",
+            study=study.name,
+        )
+    if fooling is None:
+        if study.protocol.task != "realness":
+            return {}
+        fooling = FOOLING
     given = fooling if isinstance(fooling, Mapping) else {None: fooling}
     if unknown := [epoch for epoch in given if epoch is not None and epoch not in study.epochs]:
         have = ", ".join(map(str, study.epochs))
@@ -205,6 +208,9 @@ class _Crowd:
         self.study, self.rates, self.icc, self.stimulus_sd, self.seed = study, rates, icc, stimulus_sd, seed
         self.address, self.progress, self.behaviours = address, progress, behaviours
         self.votes = self.comparisons = self.fooled = 0
+        self.given: dict[int, tuple[float, int]] = {}
+        """Sum and number of the answers to each epoch's fakes by those who look, in the test."""
+        self.kinds: dict[str, str] = {}
         ranks = np.linspace(0, 1, max(2, len(study.epochs)))
         self.rank = dict(zip(study.epochs, ranks.tolist(), strict=False))
 
@@ -226,6 +232,7 @@ class _Crowd:
             for _ in range(min(AT_ONCE, count)):
                 free.put_nowait(await stack.enter_async_context(httpx.AsyncClient(timeout=60, verify=unused)))
             everyone = [_Participant(self, number) for number in range(count)]
+            self.kinds = {participant.name: participant.behaviour for participant in everyone}
             first = await free.get()
             for participant in everyone:
                 await participant.begin(first)

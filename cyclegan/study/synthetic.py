@@ -136,7 +136,7 @@ class Answers:
             fooled = draws[0] < self.rate(shown[kinds["fake"]])
             side = kinds["fake" if fooled else "real"]
             if before is None:
-                self.count(fooled)
+                self.count(shown[kinds["fake"]], fooled)
         else:
             side = "left" if draws[0] < 0.5 else "right"
         self.remembered[pair] = shown[side].sha256
@@ -146,14 +146,26 @@ class Answers:
         """Return the verdict on one picture; real ones are mistaken as often as fakes."""
         mistaken = stimulus.kind != "broken" and random.random() < self.rate(stimulus)
         if stimulus.kind == "fake":
-            self.count(mistaken)
+            self.count(stimulus, mistaken)
         return "real" if (stimulus.kind == "real") != mistaken else "fake"
 
-    def count(self, fooled: bool) -> None:
+    @property
+    def looks(self) -> bool:
+        """True in the test of participants who look at every picture: their answers are what a report should give."""
+        return bool(self.state["phase"] == "test" and self.behaviour in ("", "drop_outs"))
+
+    def count(self, stimulus: Stimulus, fooled: bool) -> None:
         """Count for the rate that a report should give."""
-        if self.state["phase"] == "test" and self.behaviour in ("", "drop_outs"):
+        if self.looks:
             self.crowd.comparisons += 1
             self.crowd.fooled += bool(fooled)
+            self.note(stimulus, bool(fooled))
+
+    def note(self, stimulus: Stimulus, value: float) -> None:
+        """Keep an answer to a fake for the mean of its epoch."""
+        if self.looks and stimulus.kind == "fake" and stimulus.epoch is not None:
+            total, count = self.crowd.given.get(stimulus.epoch, (0.0, 0))
+            self.crowd.given[stimulus.epoch] = total + value, count + 1
 
     def preferred(self, shown: Mapping[str, Stimulus], random: np.random.Generator) -> str:
         """Return left, right or tie, by the epochs' strengths (Bradley and Terry 1952)."""
@@ -161,10 +173,12 @@ class Answers:
         broken = next((side for side, stimulus in shown.items() if stimulus.kind == "broken"), None)
         if broken is not None:
             return "left" if broken == "right" else "right"
-        if draws[0] < TIE:
-            return "tie"
         left, right = (STRENGTHS * self.crowd.rank[shown[side].epoch] for side in ("left", "right"))
-        return "left" if draws[1] < special.expit(left - right) else "right"
+        chosen = "left" if draws[1] < special.expit(left - right) else "right"
+        chosen = "tie" if draws[0] < TIE else chosen
+        for side, stimulus in shown.items():
+            self.note(stimulus, 0.5 if chosen == "tie" else float(side == chosen))
+        return chosen
 
     def marks(self, stimulus: Stimulus, random: np.random.Generator) -> list[dict[str, Any]]:
         """Return marks of faults, some with a box."""
@@ -174,10 +188,11 @@ class Answers:
         for tag in random.choice(len(TAGS), size=count, replace=False):
             x, y, width, height = (random.random(4) * (0.6, 0.6, 0.3, 0.3) + (0, 0, 0.05, 0.05)).round(3).tolist()
             found.append({"tag": TAGS[tag], "box": [x, y, width, height] if random.random() < 0.7 else None})
+        self.note(stimulus, len(found))
         return found
 
     def rating(self, stimulus: Stimulus, random: np.random.Generator) -> int:
-        """Return a rating from 1 to 5: later epochs are rated higher, and real pictures highest."""
+        """Return a rating from 1 to 5: real pictures are rated highest, and later epochs, or higher rates, higher."""
         if self.behaviour == "bots":
             return int(random.integers(1, len(RATINGS) + 1))
         if self.behaviour == "spammers":
@@ -185,10 +200,17 @@ class Answers:
         if stimulus.kind == "broken":
             return 1
         first, last, real = SCORES
-        mean = real if stimulus.kind == "real" else first + (last - first) * self.crowd.rank[stimulus.epoch]
+        if stimulus.kind == "real":
+            mean = real
+        elif self.crowd.rates:  # From the worst rating to that of real pictures, which guessing can't distinguish.
+            mean = 1 + (real - 1) * min(1, 2 * self.crowd.rates[stimulus.epoch])
+        else:
+            mean = first + (last - first) * self.crowd.rank[stimulus.epoch]
         own = self.crowd.random("stimulus", stimulus.sha256).standard_normal() * self.crowd.stimulus_sd
         drawn = mean + PERSON_SD * special.ndtri(self.quantile) + own + RATING_SD * random.standard_normal()
-        return int(np.clip(round(drawn), 1, len(RATINGS)))
+        rating = int(np.clip(round(drawn), 1, len(RATINGS)))
+        self.note(stimulus, rating)
+        return rating
 
     def measured(self, shown: Mapping[str, Stimulus], random: np.random.Generator) -> dict[str, Any]:
         """Return their browser's measurements: frames of 60 Hz; one picture in a hundred is shown too long.

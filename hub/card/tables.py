@@ -96,11 +96,21 @@ def judged_section(repo_id: str, studies: Sequence[Mapping[str, Any]]) -> str:
         parts += [
             f"**{title}**, {escaped(study_way(about))}: {_protocol_words(protocol)} ([all figures]({where})).",
             f"| {' | '.join(heads)} |\n|---|{'---:|' * (len(heads) - 1)}\n{rows}",
+            *_early_words(study.get("plan")),
             *([str(NO_SECRET)] if about.get("without_secret") is True else []),
         ]
     if any(row.get("interval_assumed") is True for study in studies for row in study["epochs"]):
         parts.append("\\* These answers can't show how people differ: that is assumed.")
     return "\n\n".join(parts)
+
+
+def _early_words(plan: Any) -> list[str]:
+    """Return what the figures are worth before the planned participants are there; nothing for anything else."""
+    if not isinstance(plan, dict) or any(type(plan.get(key)) is not int for key in ("participants", "least")):
+        return []
+    return [f"These figures are provisional: the study is planned for {number_of(plan['participants'], 'participant')} "
+            f"per epoch, and the one with the fewest has {plan['least']}. Until then, the interval is always valid: it "
+            "holds however often somebody looks."]
 
 
 def _total_error(row: Mapping[str, Any]) -> str:

@@ -114,7 +114,8 @@ def test_build_makes_a_study_that_is_checked_and_says_so(run, labels, building, 
     assert "30 pictures of 32×32" in out and "10 translated pictures: that is enough" in out
     assert re.search(r"\nblind: none of \d+ channels tells real from fake; --verbose and study check list them\n", out)
     assert "FAILED" not in out and "± 5 points with" not in out and "ok  " not in out
-    assert f"study serve {study.folder}" in out
+    assert out.endswith(f"next: python -m cyclegan study preregister {study.folder}\n"
+                        f"then: python -m cyclegan study serve {study.folder}\n")  # fmt: skip
     before = {path: path.read_bytes() for path in study.folder.rglob("*.png")}
     status, _, err = run(*building, "--epochs", "1,2")
     assert status == 1 and "exists already" in err
@@ -188,7 +189,14 @@ def test_a_study_for_which_no_protocol_is_named_has_as_many_trials_as_there_are_
     expected = protocol("cyclegan2017", practice_trials=5, test_trials=20, mask=True)
     assert study.protocol == dataclasses.replace(expected, name="cyclegan2017, shortened")
     assert "a session shows 5 practice trials and 20 test trials" in out
-    assert "note: cyclegan2017 has 10 practice trials and 40 test trials" in out
+    assert "note: cyclegan2017 has 10 practice trials and 40 test trials" in out and "hardly anything" not in err
+    plain[plain.index("--dataset") + 1] = "streets:count=2,test_count=6,size=40"
+    plain[plain.index("--output") + 1] = plain[plain.index("--output") + 1].with_name("short")
+    status, out, err = run(*plain, "--results", "open", "--login", "invitation")
+    assert status == 0 and "that is enough" not in out and "draws on 6 translated pictures\n" in out
+    assert re.search(r"warning: with \d test trials a session, .* can resolve hardly anything: ± \d\d% with", err)
+    first, then = (line.split(" /")[0] for line in out.splitlines()[-2:])
+    assert first == "next: python -m cyclegan study invite" and then == "then: python -m cyclegan study serve"
 
 
 def test_build_on_training_pictures_says_that_this_proves_nothing(run, building):
@@ -288,6 +296,7 @@ def test_invite_makes_links_that_work_once(run, refused, small_study, tmp_path, 
     assert f"study invite {study.folder} N" in run("serve", study.folder)[2]
     status, out, err = run("invite", study.folder, "3")
     assert len(out.splitlines()) == 3 and "127.0.0.1:7861/study/tiny?invitation=" in out and "name the server" in err
+    assert "port 7861" in err and "--address http://127.0.0.1:8000 for serve --port 8000" in err
     assert "it has to begin with https://" in refused("invite", study.folder, "1", "--address", "example.org")
     assert "make 10000 at most" in refused("invite", study.folder, "10001")
     assert "build it with --login invitation" in refused("invite", small_study("open").folder, "1")
@@ -299,13 +308,16 @@ def test_simulate_hands_over_what_was_asked_and_prints_what_was_done(run, labels
     def done(study, **options):
         calls.append(options)
         options["progress"](2)
-        return simulate.SimulationResult(2, 16, 12, 3, 1.5)
+        kinds = {"look": {"": 1}, "bots": {"impossible times": 1}}
+        return simulate.SimulationResult(2, 16, 12, 3, 1.5, {1: 0.25}, 7, kinds)
 
     monkeypatch.setattr(simulate, "simulate", done)
     status, out, _ = run("simulate", study.folder, "--participants", 2, "--fooling", "1=0.1,0.4", "--icc", 0.1,
                          "--stimulus_sd", 1, "--seed", 9, "--replace", "--bots", 0.2)  # fmt: skip
     del calls[0]["progress"]
-    assert status == 0 and "fooled in 25.0% of 12 trials" in out and "16 votes on tiny" in out
+    assert status == 0 and "fooled in 25.0% of 12 trials; the report counts 7 trials" in out
+    assert "16 votes on tiny" in out and "simulated: fakes taken for real: epoch 1 25.0%\n" in out
+    assert "bots              1      0  impossible times: 1\nlost of those who look: 0 of 1; not left out: 0 of" in out
     assert out.rstrip().endswith(f"study report {study.folder} --simulated") and labels == ["Simulating"]
     assert calls == [{"participants": 2, "fooling": {1: 0.1, None: 0.4}, "icc": 0.1, "stimulus_sd": 1.0, "seed": 9,
                       "replace": True, "resume": False, "behaviours": {"bots": 0.2}}]
@@ -337,7 +349,9 @@ def test_a_report_of_simulated_participants_alone(run, played):
     with Store(database_url(played.folder)) as store:
         StudySessions(played, store, origin="simulated").begin("robot", language="en", screen={}, address=None)
     report = json.loads(run("report", played.folder, "--format", "json", "--simulated")[1])
-    assert report["simulated"] is True and report["participants"]["started"] == 1
+    assert report["simulated"] is True and report["participants"]["started"] == 1 and report["plan"] is None
+    rehearsed = json.loads(run("report", played.folder, "--format", "json", "--simulated", "--interim")[1])
+    assert rehearsed["plan"]["state"] == "always_valid"
     assert json.loads(run("report", played.folder, "--format", "json")[1])["participants"]["started"] == 2
 
 

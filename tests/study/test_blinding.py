@@ -17,7 +17,7 @@ from PIL import Image
 from cyclegan.errors import StudyError
 from cyclegan.study import blinding, independence, server
 from cyclegan.study.attack import Attacked
-from cyclegan.study.blinding import check, jpeg_grid, structure
+from cyclegan.study.blinding import check, jpeg_grid, resolution_of, structure
 from cyclegan.study.build import Preparation, _chunk, build, encode_png, mark_png, stored
 from cyclegan.study.format import PlannedCheckpoint, Stimulus, Study, read_study, write_study
 from cyclegan.study.independence import Samples, classify, dependence, neighbours_alike
@@ -499,3 +499,9 @@ def test_structure_of_what_is_damaged_is_told():
 def test_a_study_without_a_folder_is_refused(clean):
     with pytest.raises(StudyError, match="no folder"):
         check(dataclasses.replace(clean, folder=None))
+
+
+def test_the_resolution_is_for_the_planned_participants(small_study):
+    planned, without = small_study(planned_participants=40), small_study("open", results="open")
+    assert [resolution_of(study)["participants"] for study in (planned, without)] == [40, 25]
+    assert resolution_of(planned)["half_width"] < resolution_of(without)["half_width"]

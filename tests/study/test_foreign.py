@@ -174,7 +174,8 @@ def test_runs_and_other_programs_in_one_study(make_checkpoint, made_by, options,
     assert len({c.commit_sha for c in study.checkpoints}) == 5
     scenes = {n: {s.scene for s in study.stimuli if s.epoch == n} for n in study.epochs}
     assert len(scenes[1]) == 10 and all(each == scenes[1] for each in scenes.values())
-    assert notes == ["pictures to translate for which each condition has one: 11 of 12; the others aren't used"]
+    assert notes[:2] == ["CoGAN: pictures that match: 11 of 11", "BiGAN: pictures that match: 12 of 12"]
+    assert notes[2:] == ["pictures to translate for which each condition has one: 11 of 12; the others aren't used"]
     # A picture of the networks' size is taken as it is.
     number = next(n for n in range(12) if any(s.scene.endswith(f"test-a-{n:04}") for s in study.stimuli))
     theirs = Image.open(cogan / f"test-a-{number:04}_fake_B.png").convert("RGB")
@@ -214,6 +215,23 @@ def test_pictures_of_unknown_scenes_are_kept_as_such(made_by, options):
         PlannedCheckpoint(1, "a" * 40, "mine", "mine", 1, matched=False)
 
 
+def test_real_pictures_are_no_translations_and_inputs_are_noted(made_by, options, tmp_path):
+    notes, real = [], tmp_path / "real"
+    real.mkdir()
+    splits = find_data(DataConfig(dataset=DATA))
+    for n in range(12):
+        splits.test_b.load(n).save(real / f"{splits.test_a.label(n)}.png")
+    with pytest.raises(StudyError, match="of CoGAN are the real pictures, such as the one for .*: name the"):
+        make_study(None, DATA, fakes={"CoGAN": real}, **options)
+    assert not options["output"].exists()
+    same = made_by("same", size=(40, 40), blur=0)
+    make_study(None, DATA, fakes={"input": same, "other": made_by("other", size=(40, 40))}, **options,
+               note=lambda said: notes.append(str(said)))
+    (said,) = (note for note in notes if "inputs" in note)
+    assert "other: pictures that match: 12 of 12" in notes
+    assert said.startswith("input: pictures that are their own inputs, untranslated: 10 of 10, such as test-a-")
+
+
 def test_only_other_programs(made_by, options):
     study = make_study(None, DATA, **options, fakes={"CoGAN": made_by("cogan", size=(48, 40), count=9)})
     assert study.size == (48, 40) and study.labels == {1: "CoGAN"}
@@ -232,7 +250,7 @@ def test_what_may_give_a_condition_away_is_noted(made_by, options, make_checkpoi
     make_checkpoint(tmp_path / "mine", 1)
     notes, small = [], made_by("small", size=(24, 24), file="{stem}.jpg")
     make_study(LocalSource(tmp_path / "mine"), DATA, **options, fakes={"CoGAN": small}, note=notes.append)
-    enlarged, compressed = map(str, notes)
+    _, enlarged, compressed = map(str, notes)
     assert enlarged.startswith("CoGAN: 12 of its pictures are smaller than the study's 32×32 pixels. They were enl")
     assert compressed.startswith("CoGAN: 12 of its pictures are JPEG or WebP files, and other fakes aren't")
 

@@ -233,10 +233,32 @@ def test_before_the_planned_participants_nobody_stops_at_a_lucky_moment(results)
         text = told(early)
         assert "95%, always valid |" in text and "only the always-valid intervals may decide whether to stop" in text
         assert "permutation test" not in text
+        opening = text.split("\n\n")[1]
+        assert "This is provisional: the study is planned for 8 participants per epoch, and the one with" in opening
+        for e in early["epochs"]:
+            ordinary, valid = (f"[{low:.1%}, {high:.1%}]" for low, high in (e["interval"], e["interval_always_valid"]))
+            assert f"(always-valid 95% interval {valid})" in opening and ordinary not in opening
+            assert f"(always-valid 95% interval {valid}; N = 7 participants" in text
+        drawn = plots(early)["fooling-rate"][0].decode()
+        assert "95%, always valid" in drawn and "over participants" not in drawn
+        assert caption(early).endswith("Provisional: of 8 per epoch, 7 have judged.")
+        assert "Provisional" not in caption(late)
+        single = dataclasses.replace(study.protocol, presentation="single")
+        single = dataclasses.replace(study, protocol=single)
+        one_by_one = reported(single, made_votes(single, 3, {20: 0.1, 60: 0.5}))
+        assert re.search(r"\| 20 \| [\d.]+% \| – \| ", told(one_by_one)) and plots(one_by_one)
+        alone = told(reported(study, made_votes(study, 1, {20: 0.1, 60: 0.5})))
+        assert "(no interval yet)" in alone.split("\n\n")[1] and "95% interval [" not in alone.split("## Quality")[0]
+    assert ("P(A > B) is the share of bootstrap samples" in told(early)) == (results == "always_valid")
+    assert "without correction, for a difference that holds for other pictures, too" in told(late)
     assert late["plan"]["state"] == "reached" and late["trend"]["p"] < 0.01 and late["contrasts"][0]["p"] < 0.01
     assert late["epochs"][0]["interval_always_valid"] is None and "always valid" not in told(late)
     votes = made_votes(study, 2, origin="simulated")
-    assert reported(study, votes)["plan"] is None  # Nobody would stop for them.
+    whole = reported(study, votes)
+    assert whole["plan"] is None and "`study report --interim` shows" in told(whole)  # Nobody would stop for them.
+    rehearsed = make_report(study, votes, sessions_of(votes), interim=True)
+    assert rehearsed["simulated"] and rehearsed["plan"]["state"] == results and not rehearsed["trend"]
+    assert "These votes are simulated" in told(rehearsed) and "--interim" not in told(rehearsed)
 
 
 def test_a_plain_sentence_opens_the_report():
@@ -636,3 +658,12 @@ def test_pictures_come_before_the_text_that_links_to_them(tmp_path, monkeypatch)
     assert first.name == order[-1] == name and len(order) == len(others) + 1
     links = re.findall(r"!\[[^]]+\]\(([^)]+)\)", first.read_text())
     assert links and all(re.fullmatch(r"[\w%.-]+", link) and (tmp_path / unquote(link)).is_file() for link in links)
+
+
+def test_a_shortened_protocol_says_from_which_numbers():
+    plain = made_study(epochs=(20,), practice_trials=2, test_trials=8)
+    rules = dataclasses.replace(plain.protocol, name="cyclegan2017, shortened")
+    study = dataclasses.replace(plain, protocol=rules)
+    text = told(reported(study, made_votes(study, 3)))
+    assert "shortened from 10 practice trials and 40 test trials, for which the data set has too few pictures;" in text
+    assert "too few pictures" not in told(reported(plain, made_votes(plain, 3)))

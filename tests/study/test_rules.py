@@ -160,6 +160,25 @@ def test_reports_leave_out_by_rule_and_print_the_rules_and_the_figure_with_them(
         assert f"| `{name}` |" in text
 
 
+def test_reports_count_those_left_out_by_epoch_and_warn_where_practice_qualifies():
+    study = made_study(epochs=(20, 60))
+    votes = made_votes(study, 4, {20: 0.1, 60: 0.3})  # P000, P002, … judge epoch 20.
+    votes["language"] = votes["language"].mask(votes["participant"] == "P004", "ko")
+    votes["server_time"] = votes["server_time"].mask(votes["participant"] == "P006", "2026-07-09T01:00:00+00:00")
+    plain = make_report(study, votes, sessions_of(votes))
+    assert [each["reasons"] for each in plain["left_out_by_epoch"]] == [{}, {}]
+    assert plain["votes"] == {"first": "2026-07-05", "last": "2026-07-09", "languages": {"en": 7, "ko": 1}}
+    text = to_markdown(plain)
+    assert "from 2026-07-05 to 2026-07-09 (UTC); languages of participants: en: 7, ko: 1." in text
+    assert "sessions by epoch" not in text
+    votes = changed(changed(votes, "P000", server_ms=200.0), "P001", chosen_side="left")
+    text = to_markdown(make_report(study, votes, sessions_of(votes)))
+    assert "| 20 | 4 | 1 | 0 |" in text and "| 60 | 4 | 0 | 1 |" in text and "with caution" not in text
+    votes = changed(votes, "P003", disqualified=True, completed=False)
+    text = to_markdown(make_report(study, votes, sessions_of(votes)))
+    assert "| 60 | 4 | 1 | 0 | 1 |" in text and "compare epochs with caution where these numbers differ" in text
+
+
 def test_a_study_from_before_the_rules_counts_as_it_did():
     study = made_study(epochs=(20,))
     old = dataclasses.replace(study, protocol=dataclasses.replace(study.protocol, **FORMERLY))
@@ -203,6 +222,7 @@ def test_sessions_that_look_like_one_person_are_listed_and_count():
     assert report["participants"]["counted"] == 6
     text = to_markdown(report)
     assert f"{names[1][:8]}, {names[2][:8]} (same address and screen and rhythm)" in text and "P001" not in text
+    assert "`study exclude` takes such a number in place of the participant's name" in text
     sessions["screen"] = [{}] * 6
     assert [each["shared"] for each in alike(judge(study, votes), sessions)] == [["address", "rhythm"]]
     sessions["address_code"] = None

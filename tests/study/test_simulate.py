@@ -15,6 +15,7 @@ from cyclegan.study.refusals import SessionError
 from cyclegan.study.report import make_report
 from cyclegan.study.session import StudySessions
 from cyclegan.study.simulate import _Crowd, _Participant, simulate
+from cyclegan.study.simulated import words
 from cyclegan.study.staircase import next_exposure
 from cyclegan.study.store import FILE_NAME, Store, answers, database_url
 from tests.study.asked import CONSENT, QUESTIONS
@@ -177,6 +178,11 @@ def test_bad_participants_are_those_that_the_rules_leave_out(small_study, in_pro
     assert left_out["nearly always the same answer"] == kinds.count("spammers")
     assert left_out["session not complete"] >= kinds.count("drop_outs") - 1  # One may leave after the last trial.
     assert report["epochs"][0]["fooling_rate"] == pytest.approx(done.fooling_rate, abs=0.05)
+    assert done.trials == report["trials"] and sum(done.kinds["look"].values()) == kinds.count("")
+    said = "\n".join(words(study, done))
+    assert f"bots        {kinds.count('bots'):7}      0  impossible times: {kinds.count('bots')}" in said
+    lost = kinds.count("") - done.kinds["look"][""]
+    assert f"lost of those who look: {lost} of {kinds.count('')}; not left out: " in said
     with pytest.raises(StudyError, match="together at most 1"):
         simulate(study, participants=1, replace=True, behaviours={"bots": 0.6, "spammers": 0.6})
 
@@ -194,11 +200,27 @@ def test_vigilance_is_answered_rightly_and_controls_at_random(small_study, in_pr
     assert 0.55 < report["repeats"]["rate"] < 0.95
 
 
+def test_ratings_rise_with_the_fooling_rate(small_study, in_process):
+    study = small_study(preset="mos", epochs=(1, 2), scenes=40, test_trials=20, results="open")
+    done = simulate(study, participants=8, fooling={1: 0.5, 2: 0.1})
+    first, second, real = (each["mean"] for each in reported(study)["mos"]["conditions"])
+    assert first == pytest.approx(real, abs=0.4) and second < 2.5
+    assert done.means == {1: pytest.approx(first, abs=0.01), 2: pytest.approx(second, abs=0.01)}
+    assert words(study, done) == [f"simulated: mean rating of fakes: epoch 1 {first:.2f}, epoch 2 {second:.2f}"]
+
+
 @pytest.mark.parametrize("preset", ["hype_infinity", "pick", "tag", "mos", "hype_time"])
 def test_every_task_is_played_to_the_end(small_study, in_process, preset):
     study = small_study(preset=preset, epochs=(1, 2, 3), scenes=40, test_trials=20)
-    done = simulate(study, participants=10, fooling=0.2)
+    asks_for_real = preset not in ("pick", "tag", "mos")
+    done = simulate(study, participants=10, fooling=0.2 if asks_for_real else None)
     report = reported(study)
+    assert list(done.means) and set(done.means) == {1, 2, 3} and done.trials == report["trials"]
+    (said,) = words(study, done)
+    assert said.startswith("simulated: ") and all(f"epoch {epoch} " in said for epoch in (1, 2, 3))
+    if preset in ("pick", "tag"):
+        with pytest.raises(StudyError, match="doesn't ask what is real, so leave out --fooling"):
+            simulate(study, participants=1, fooling=0.2, replace=True)
     if preset == "hype_infinity":
         counted = report["participants"]["counted"]
         assert done.fooling_rate == pytest.approx(0.2, abs=0.15) and counted >= 3

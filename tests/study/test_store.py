@@ -501,7 +501,10 @@ def test_leaving_out_is_a_decision_with_a_reason_and_can_be_taken_back(make_play
     monkeypatch.setattr(exclusions, "utc_now", lambda: datetime(2020, 1, 1, tzinfo=timezone.utc))  # A clock set back.
     store.include(play.study, "alice")
     assert not store.votes(play.study)["excluded"].any()
-    store.exclude(play.study, "alice", "again")
+    number = store.sessions(play.study).set_index("participant")["session_id"]["alice"]
+    store.exclude(play.study, number[:8], "again")  # As reports print it.
+    with pytest.raises(StudyError, match="has no participant"):
+        store.exclude(play.study, number[:7], "too few digits to be sure")
     assert store.sessions(play.study).set_index("participant")["exclusion_reason"]["alice"] == "again"
     assert count(store, db.decisions) == 3 and count(store, db.votes) == 2
 

@@ -130,3 +130,16 @@ def _size_words(found: Mapping[str, Any] | None) -> list[str]:
         off_scale = number_of(found["off_scale"], "trial")
         sentences.append(f"Each pixel was to be {scale}: it wasn't in {off_scale}, which count.")
     return sentences
+
+
+def when(counted: pd.DataFrame) -> dict[str, Any]:
+    """Return the days (UTC) of the first and last vote that counts, and how many participants had which language."""
+    import pandas as pd
+
+    times = pd.to_datetime(counted["server_time"].dropna(), utc=True, format="ISO8601")
+    people = counted.drop_duplicates("participant")["language"].dropna().value_counts()
+    return {
+        "first": times.min().date().isoformat() if len(times) else None,
+        "last": times.max().date().isoformat() if len(times) else None,
+        "languages": {str(language): int(people[language]) for language in sorted(people.index)},
+    }

@@ -34,7 +34,7 @@ GOOD = 4
 """A rating of good; 5 is excellent."""
 
 def make_report(
-    study: Study, votes: pd.DataFrame, sessions: pd.DataFrame, *, mixed: bool = False
+    study: Study, votes: pd.DataFrame, sessions: pd.DataFrame, *, mixed: bool = False, interim: bool = False
 ) -> dict[str, Any]:
     """Return all figures of a study as plain JSON values; rates and intervals from 0 to 1, times in ms.
 
@@ -42,6 +42,8 @@ def make_report(
         votes, sessions: as returned by `Store.votes` and `Store.sessions`. Simulated sessions count only if there are
             no others, and the report says so.
         mixed: also fit a mixed model to each epoch, which takes seconds.
+        interim: the plan holds for simulated participants, too, to rehearse the report before it is reached. Otherwise
+            it doesn't, because nobody would stop for them and a few show what the whole report looks like.
     """
     judged = judge(study, votes)
     people = bool(len(sessions)) and bool((sessions["origin"] == "people").any())
@@ -50,7 +52,7 @@ def make_report(
     simulated = not people and bool(len(sessions) or len(judged))
     frame = judged[judged["origin"] == origin]
     counted = frame[frame["counted"]]
-    plan = None if simulated else planned.plan_of(study, counted)
+    plan = None if simulated and not interim else planned.plan_of(study, counted)
     state = plan["state"] if plan else "reached"
     participants = _participants(study, frame, sessions, origin)
     if state == "closed":  # Not a figure of theirs, only how many they are.
@@ -89,6 +91,8 @@ def make_report(
         "mos": opinions.opinions(study, counted) if task == "rate" else None,
     }  # fmt: skip
     report["rules"] = left_out.left_out_by_rule(study, report["participants"]["left_out"])
+    report["left_out_by_epoch"] = left_out.by_epoch(study, frame)
+    report["votes"] = display.when(counted)
     report["alike"] = left_out.alike(frame, sessions, origin)
     for each in report["epochs"]:
         shown = rated and state == "reached"
@@ -422,6 +426,9 @@ def _notes(study: Study, report: Mapping[str, Any]) -> list[str]:
     notes = []
     if report["simulated"]:
         notes.append("All votes are simulated. Nobody has judged these pictures; the figures say nothing about them.")
+        if not report["plan"] and study.protocol.results != "open":
+            notes.append("The study has a plan, which simulated participants needn't reach: `study report --interim` "
+                         "shows the report that people's votes would give by now.")
     if report["training_pictures"]:
         notes.append("The networks have seen these pictures in training, so the figures say nothing about new ones.")
     if not study.secret_sha256:
@@ -440,6 +447,8 @@ def _notes(study: Study, report: Mapping[str, Any]) -> list[str]:
             "with t's quantiles, on the logit scale. ± sd is the papers' figure, the bootstrap's standard deviation, "
             "not an interval. Wilson's interval treats trials as independent, and is too narrow."
         )
+    if report["contrasts"]:
+        notes.append(planned.CONTRAST_NOTE)
     if study.protocol.task == "rate":
         notes.append(opinions.NOTE)
     plan, names = report["plan"], Names(report)

@@ -26,13 +26,15 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def write_report(
-    study: Study, votes: pd.DataFrame, sessions: pd.DataFrame, format: str, output: str | Path
+    study: Study, votes: pd.DataFrame, sessions: pd.DataFrame, format: str, output: str | Path, *,
+    interim: bool = False,
 ) -> list[Path]:
     """Write a report; return its files, the report itself first.
 
     Args:
         format: md (with plots as NAME-*.svg and *.png next to it, and the pictures that fooled most and least), json,
             csv or parquet (a row per vote).
+        interim: see `make_report`.
 
     Raises:
         StudyError: the format is unknown, or a file can't be written.
@@ -49,7 +51,7 @@ def write_report(
     if format in ("csv", "parquet"):
         write_table(to_table(votes, study), format, output)
         return [output]
-    report = make_report(study, votes, sessions, mixed=True)
+    report = make_report(study, votes, sessions, mixed=True, interim=interim)
     if format == "json":
         text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
         contents[output] = text.encode()

@@ -34,6 +34,7 @@ NUMBERS = ("epoch_left", "epoch_right", "rating", "exposure_planned_ms", "exposu
            "exposure_left_clock_ms", "exposure_right_clock_ms", "response_ms", "server_ms", "trial_index",
            "longest_frame_ms", "picture_css_px", "picture_device_px", "window_width", "window_height")
 FAILED_VIGILANCE = "failed vigilance"
+DISQUALIFIED = "disqualified in practice"
 BY_RULE = (FAILED_VIGILANCE, *rules.REASONS.values())
 """Statuses of sessions that a rule of the protocol leaves out."""
 OPPOSITE = {"left": "right", "right": "left"}
@@ -133,7 +134,7 @@ def _judged_sessions(study: Study, frame: pd.DataFrame) -> dict[str, str]:
         elif row.excluded:
             reason = excluded_because(row)
         elif row.disqualified:
-            reason = "disqualified in practice"
+            reason = DISQUALIFIED
         elif not row.completed and in_test[row.session_id] < study.protocol.test_trials:
             reason = "session not complete"
         elif rules.fails_vigilance(study.protocol, vigilance[row.session_id]):

@@ -11,7 +11,7 @@ import numpy as np
 
 from cyclegan.study import rules, statistics
 from cyclegan.study.format import Study
-from cyclegan.study.report.judging import BY_RULE, FAILED_VIGILANCE
+from cyclegan.study.report.judging import BY_RULE, DISQUALIFIED, FAILED_VIGILANCE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,6 +52,24 @@ def left_out_by_rule(study: Study, left_out: Sequence[Mapping[str, Any]]) -> lis
     if p.vigilance_pass:
         said = f"vigilance trials right: fewer than {rules.vigilance_needed(p)} of {p.counts['vigilance']}"
         found.insert(0, {"rule": said, "sessions": counts.get(FAILED_VIGILANCE, 0)})
+    return found
+
+
+def by_epoch(study: Study, frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return how many sessions of each epoch a rule or the practice leaves out; nothing where sessions judge several.
+
+    Args:
+        frame: judged votes.
+    """
+    if len(study.arms) < 2:
+        return []
+    sessions = frame.drop_duplicates("session_id")
+    found = []
+    for arm, (epoch,) in enumerate(study.arms):
+        status = sessions.loc[sessions["arm"] == arm, "session_status"]
+        reasons = {reason: int((status == reason).sum()) for reason in (DISQUALIFIED, *BY_RULE)}
+        found.append({"epoch": epoch, "sessions": len(status),
+                      "reasons": {reason: count for reason, count in reasons.items() if count}})  # fmt: skip
     return found
 
 
@@ -124,7 +142,9 @@ def _same_pace(a: tuple[float, float] | None, b: tuple[float, float] | None) -> 
 # --- in words ---------------------------------------------------------------------------------------------------
 
 
-def words(report: Mapping[str, Any], names: Any, table: Any, percent: Any, interval: Any) -> list[str]:
+def words(
+    report: Mapping[str, Any], names: Any, table: Any, percent: Any, interval: Any
+) -> list[str]:
     """Return the Markdown about these rules and sessions; nothing for a protocol without rules.
 
     Args:
@@ -135,6 +155,7 @@ def words(report: Mapping[str, Any], names: Any, table: Any, percent: Any, inter
         parts.append("Rules that leave out sessions, fixed in the protocol before the first vote:")
         rows = [[each["rule"], each["sessions"]] for each in report["rules"]]
         parts.append(table(["rule", "sessions left out"], rows))
+    parts += _by_epoch_words(report, names, table)
     both = [e for e in report["epochs"] if e["with_left_out"] and e["with_left_out"]["rate"] is not None]
     if both:
         parts.append("The figure without and with those sessions, and without and with votes at impossible times:")
@@ -149,6 +170,23 @@ def words(report: Mapping[str, Any], names: Any, table: Any, percent: Any, inter
                            for each in report["alike"])  # fmt: skip
         parts.append(
             f"Sessions that look like one person's, or like those of a family or class: {groups}. They count; "
-            "`study exclude` leaves a participant out."
+            "`study exclude` takes such a number in place of the participant's name, and leaves them out."
+        )
+    return parts
+
+
+def _by_epoch_words(report: Mapping[str, Any], names: Any, table: Any) -> list[str]:
+    """Return the sessions left out of each epoch; nothing if there are none."""
+    rows = report["left_out_by_epoch"]
+    reasons = [reason for reason in (DISQUALIFIED, *BY_RULE) if any(reason in row["reasons"] for row in rows)]
+    if not reasons:
+        return []
+    parts = [table([f"sessions by {names.kind}", "all", *reasons],
+                   [[names.short(row["epoch"]), row["sessions"], *(row["reasons"].get(reason, 0) for reason in reasons)]
+                    for row in rows])]  # fmt: skip
+    if DISQUALIFIED in reasons:
+        parts.append(
+            f"Practice shows the fakes of the {names.kind} that is judged, so better fakes disqualify more people, and "
+            f"those who remain see better: compare {names.kind}s with caution where these numbers differ."
         )
     return parts

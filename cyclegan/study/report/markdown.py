@@ -8,8 +8,9 @@ from typing import Any
 
 from cyclegan.errors import english, number_of, rounded
 from cyclegan.study import statistics
+from cyclegan.study.protocol import PROTOCOLS, trial_counts
 from cyclegan.study.report import asked, display, left_out, opinions, thresholds
-from cyclegan.study.report.names import Names
+from cyclegan.study.report.names import Names, interval_of, state_of
 
 _MARKS = re.compile(r"[\\`*_\[\]|#!~$]")
 """Characters that Markdown takes for more than text, except < > &, which become entities."""
@@ -36,7 +37,7 @@ def to_markdown(report: Mapping[str, Any], pictures: Mapping[str, str] | None = 
     parts += ["## Method", _method(report), _who(report), *asked.words(report, _table, escape)]
     parts += left_out.words(report, _names(report), _table, _percent, _interval)
     if not report["trials"]:
-        plan, closed = report["plan"], _state(report) == "closed"
+        plan, closed = report["plan"], state_of(report) == "closed"
         parts.append(
             f"Results are closed until {number_of(plan['participants'], 'participant')} per {_names(report).kind} "
             f"count; now it is {plan['least']} at least." if closed else "No trial counts yet, so there is no figure."
@@ -73,11 +74,29 @@ def _opening(report: Mapping[str, Any]) -> str:
         for row in shown:
             which = f" of {names.full(row['epoch'])}" if len(report["epochs"]) > 1 else ""
             text += f"{'; ' if row is shown[0] else ', '}{_percent(row[key])} of the fakes{which} were {verb} "
-            text += f"(95% interval {_interval(row['interval'])})"
+            text += f"({_with_interval(report, row)})"
         text += "."
     if task == "realness" and pairs and not report["thresholds"]:
         text += " 50% would mean that nobody could tell them from real ones."
-    return text + (" With so few participants, this is provisional." if people < statistics.MIN_PARTICIPANTS else "")
+    if state_of(report) != "reached":
+        plan = report["plan"]
+        text += (f" This is provisional: the study is planned for {number_of(plan['participants'], 'participant')} per "
+                 f"{names.kind}, and the one with the fewest has {plan['least']}.")
+    elif people < statistics.MIN_PARTICIPANTS:
+        text += " With so few participants, this is provisional."
+    return text
+
+
+def _with_interval(report: Mapping[str, Any], epoch: Mapping[str, Any], of: str = "") -> str:
+    """Return the words for the interval that the report's plan allows so far.
+
+    Args:
+        of: what the ordinary interval is over, such as " over participants".
+    """
+    if state_of(report) != "always_valid":
+        return f"95% interval{of} {_interval(epoch['interval'])}"
+    found = interval_of(report, epoch)
+    return f"always-valid 95% interval {_interval(found)}" if found else "no interval yet"
 
 
 def _method(report: Mapping[str, Any]) -> str:
@@ -109,8 +128,17 @@ def _method(report: Mapping[str, Any]) -> str:
         f"Participants {ask} ({escape(source)} → {escape(target)}, data set {escape(study['dataset'])}, "
         f"{study['size'][0]} × {study['size'][1]} pixels), shown {shown[protocol['presentation']]}, {exposure}. "
         f"A session had {trials}, and judged {sessions}. "
-        f"Protocol: {escape(study['protocol'])}; study {study['study_id'][:8]}."
+        f"Protocol: {escape(study['protocol'])}{_shortened(protocol)}; study {study['study_id'][:8]}."
     )
+
+
+def _shortened(protocol: Mapping[str, Any]) -> str:
+    """Return what a shortened protocol was before; nothing for any other."""
+    preset = PROTOCOLS.get(str(protocol.get("name")).removesuffix(", shortened"))
+    if preset is None or protocol["name"] == preset.name:
+        return ""
+    trials = trial_counts(preset.practice_trials, preset.test_trials)
+    return f" from {trials['practice']} and {trials['test']}, for which the data set has too few pictures"
 
 
 def _who(report: Mapping[str, Any]) -> str:
@@ -120,6 +148,11 @@ def _who(report: Mapping[str, Any]) -> str:
     if people["left_out"]:
         left_out = "; ".join(f"{escape(entry['reason'])}: {entry['count']}" for entry in people["left_out"])
         text += f" Left out: {left_out}."
+    votes = report["votes"]
+    if votes["first"]:
+        days = votes["first"] if votes["first"] == votes["last"] else f"{votes['first']} to {votes['last']}"
+        languages = ", ".join(f"{escape(name)}: {count}" for name, count in votes["languages"].items())
+        text += f" Votes that count are from {days} (UTC); languages of participants: {languages or 'unknown'}."
     return text
 
 
@@ -129,10 +162,8 @@ def _realness_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> l
     sentences = []
     for e in seen:
         sentence = (f"Fakes of {names.full(e['epoch'])} were taken for real in {_percent(e['fooling_rate'])} of trials "
-                    f"(95% interval over participants {_interval(e['interval'])}")
-        if e["interval_always_valid"]:
-            sentence += f"; always valid {_interval(e['interval_always_valid'])}"
-        if e["interval_crossed"]:
+                    f"({_with_interval(report, e, ' over participants')}")
+        if e["interval_crossed"] and state_of(report) == "reached":
             sentence += f"; over participants and pictures {_interval(e['interval_crossed'])}"
         sentences.append(f"{sentence}; N = {number_of(e['participants'], 'participant')}, "
                          f"{number_of(e['trials'], 'trial')}).")
@@ -141,7 +172,7 @@ def _realness_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> l
     if missing:
         parts.append(f"No trial counts yet for {names.kind} {', '.join(missing)}.")
     parts += _picture(pictures, "fooling-rate", f"Fooling rate over {names.kind}s")
-    early = _state(report) == "always_valid"
+    early = state_of(report) == "always_valid"
     parts.append(_table(
         [names.kind, "fooling rate", *(["95%, always valid"] if early else []), "95%, participants", "95%, crossed",
          "papers' ± sd", "Wilson (naive)", "participants", "trials", "commit"],
@@ -159,7 +190,7 @@ def _realness_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> l
         )
         parts.append(_table(
             [names.kind, "total error", "95%, participants", "fakes for real", "reals for fake"],
-            [[names.short(e["epoch"]), _percent(t["error"]), _interval(t["interval"]),
+            [[names.short(e["epoch"]), _percent(t["error"]), _interval(None if early else t["interval"]),
               _percent(t["fakes_for_real"]["rate"]), _percent(t["reals_for_fake"]["rate"])]
              for e in seen for t in [e["total_error"]]],
         ))  # fmt: skip
@@ -251,7 +282,7 @@ def _between_words(report: Mapping[str, Any]) -> list[str]:
         who = f"of each {names.kind}, different people"
         if paired:
             who = f"who judged both {names.kind}s, each compared with themselves"
-        early = _state(report) == "always_valid"
+        early = state_of(report) == "always_valid"
         holm = f" Holm's p is corrected for all {len(contrasts)} contrasts." if len(contrasts) > 1 else ""
         who = f"Two {names.kind}s compared: N counts the participants {who}; "
         parts.append(
@@ -390,11 +421,6 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
         return ""
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
-
-
-def _state(report: Mapping[str, Any]) -> str:
-    """Return the state of the report's plan; reached without one."""
-    return report["plan"]["state"] if report["plan"] else "reached"
 
 
 def _names(report: Mapping[str, Any]) -> Names:

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cyclegan.study.format import Study
+
+
+def state_of(report: Mapping[str, Any]) -> str:
+    """Return the state of the report's plan: closed, always_valid or reached; reached without a plan."""
+    return report["plan"]["state"] if report["plan"] else "reached"
+
+
+def interval_of(report: Mapping[str, Any], epoch: Mapping[str, Any]) -> Sequence[float] | None:
+    """Return the interval that an epoch's fooling rate is reported with.
+
+    Before the plan is reached, it is the always-valid one, because the others hold for a number of participants that
+    was fixed before.
+    """
+    return epoch["interval_always_valid" if state_of(report) == "always_valid" else "interval"]
 
 
 class Names:

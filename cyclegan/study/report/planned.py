@@ -13,6 +13,14 @@ from cyclegan.study.format import Study
 if TYPE_CHECKING:
     import pandas as pd
 
+CONTRAST_NOTE = (
+    "P(A > B) is the share of bootstrap samples of participants and their trials in which A's rate is the higher one, "
+    "as AMT_Real_vs_Fake prints it: for these pictures, not corrected for the number of contrasts, and not a p. "
+    "Participants for 80% power are for a new study of as many pictures, at the 5% level without correction, for a "
+    "difference that holds for other pictures, too. They take the observed difference for the true one, which after a "
+    "study (post hoc) is often too optimistic."
+)
+
 
 def plan_of(study: Study, counted: pd.DataFrame) -> dict[str, Any] | None:
     """Return when the protocol gives results, and how far its participants are there; None if it has no plan.

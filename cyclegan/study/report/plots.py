@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from cyclegan.errors import StudyError, number_of
 from cyclegan.study.format import Study
 from cyclegan.study.protocol import TAGS
-from cyclegan.study.report.names import Names
+from cyclegan.study.report.names import Names, interval_of, state_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,32 +66,35 @@ def fooling_rate(report: Report) -> Figure:
     figure, axes = _figure(report, max(3.4, 1.4 + 0.55 * len(epochs)), 2.9)
     places = range(len(epochs))
     rates = [100 * e["fooling_rate"] for e in epochs]
-    crossed = [(n, e["interval_crossed"]) for n, e in enumerate(epochs) if e["interval_crossed"]]
+    early = state_of(report) == "always_valid"  # Then there is one valid interval, and none of the total error.
+    intervals = [interval_of(report, e) for e in epochs]
+    crossed = [(n, e["interval_crossed"]) for n, e in enumerate(epochs) if e["interval_crossed"] and not early]
     for n, (low, high) in crossed:
         axes.plot([n, n], [100 * low, 100 * high], color=BLUE, alpha=0.28, linewidth=7, solid_capstyle="butt", zorder=1)
-    _error_bars(axes, places, rates, [e["interval"] for e in epochs], BLUE, "o", scale=100)
+    _error_bars(axes, places, rates, intervals, BLUE, "o", scale=100)
     if not Names(report).labels:  # Methods have no order.
         axes.plot(places, rates, color=BLUE, linewidth=0.9, alpha=0.6, zorder=2)
     axes.axhline(50, color=GREY, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
     single = report["protocol"]["presentation"] == "single"
     errors = [(n, e["total_error"]) for n, e in enumerate(epochs) if e["total_error"]]
-    errors = [(n + 0.18, error) for n, error in errors if error["error"] is not None]
+    errors = [(n + 0.18, error | {"interval": None} if early else error)
+              for n, error in errors if error["error"] is not None]
     if errors:
         places_of_errors, values = [n for n, _ in errors], [100 * error["error"] for _, error in errors]
         _error_bars(axes, places_of_errors, values, [error["interval"] for _, error in errors], ORANGE, "s", scale=100)
         if not Names(report).labels:
             axes.plot(places_of_errors, values, color=ORANGE, linewidth=0.9, alpha=0.6, linestyle=(0, (1, 1)), zorder=2)
-    top = max([50, *rates, *(100 * i[1] for _, i in crossed), *(100 * e["interval"][1] for e in epochs),
+    top = max([50, *rates, *(100 * i[1] for _, i in crossed), *(100 * i[1] for i in intervals if i),
                *(100 * error["interval"][1] for _, error in errors if error["interval"])])
     axes.set_ylim(0, min(100, top * 1.08 + 2))
     _epoch_axis(axes, report, [e["epoch"] for e in epochs], [f"N = {e['participants']}" for e in epochs])
     axes.set_ylabel("fooling rate, total error (%)" if errors else "fooling rate (%)")
     of = "fooling rate, " if errors else ""
-    names = [_handle(BLUE, "o", f"{of}95%, over participants")]
+    names = [_handle(BLUE, "o", f"{of}95%, {'always valid' if early else 'over participants'}")]
     if crossed:
         names.append(_band(BLUE, f"{of}95%, over participants and pictures"))
     if errors:
-        names.append(_handle(ORANGE, "s", "total error, 95%, over participants"))
+        names.append(_handle(ORANGE, "s", "total error" if early else "total error, 95%, over participants"))
     _legend(figure, axes, [*names, _dashes("50%" if single else "50%: can't be told from real")])
     return figure
 
@@ -277,10 +280,13 @@ def caption(report: Report) -> str:
     shown = f"{protocol['exposure_ms']}\xa0ms" if protocol["exposure_ms"] else "unlimited time"
     if protocol.get("staircase_right"):
         shown = f"{protocol['least_exposure_ms']} to {protocol['most_exposure_ms']}\xa0ms"
+    plan, early = report["plan"], ""
+    if state_of(report) != "reached":
+        early = f" Provisional: of {plan['participants']} per {Names(report).kind}, {plan['least']} have judged."
     return (
         f"Study {report['study']['name']}. Protocol {report['study']['protocol']}: "
         f"{protocol['practice_trials']} + {number_of(protocol['test_trials'], 'trial')}, {shown}; "
-        f"N\xa0=\xa0{number_of(people, 'participant')}, {number_of(report['trials'], 'trial')}."
+        f"N\xa0=\xa0{number_of(people, 'participant')}, {number_of(report['trials'], 'trial')}.{early}"
     )
 
 

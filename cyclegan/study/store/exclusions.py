@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import uuid
 from collections.abc import Callable
 from datetime import timedelta
@@ -115,15 +116,19 @@ def erase(connection: Connection, session_id: str) -> int:
 
 
 def _session_of(connection: Connection, study: Study, participant: str) -> tuple[str, str]:
-    """Return a participant's session, locked until the transaction ends, and the name in its stored spelling."""
+    """Return a participant's session, locked until the transaction ends, and the name in its stored spelling.
+
+    Args:
+        participant: the name, or the session's number as reports print it, its first 8 digits or more.
+    """
     name = participant_name(participant)
-    same = (sessions.c.study_id == study.study_id) & (sessions.c.participant == name)
-    session_id = name and connection.scalar(
-        sa.select(sessions.c.session_id).where(same).with_for_update(key_share=True)
-    )
-    if session_id is None:
-        raise _unknown(study, participant)
-    return session_id, name
+    numbered = sessions.c.session_id.startswith(name) if re.fullmatch("[0-9a-f]{8,32}", name or "") else sa.false()
+    for same in (sessions.c.participant == name, numbered):
+        query = sa.select(sessions.c.session_id, sessions.c.participant)
+        query = query.where(sessions.c.study_id == study.study_id, same)
+        if name and len(found := connection.execute(query.with_for_update(key_share=True)).all()) == 1:
+            return found[0].session_id, found[0].participant
+    raise _unknown(study, participant)
 
 
 def _record(

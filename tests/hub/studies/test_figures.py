@@ -126,8 +126,14 @@ def test_before_the_plan_is_reached_only_the_always_valid_interval_is_published(
     plan = {"results": "always_valid", "participants": 25, "least": 2, "state": "always_valid"}
     publish(make_report(make_epoch(1, repo.tags["epoch-0001"], interval_always_valid=None), plan=plan))
     assert "| 26.8% | – | 25 | 1000 |" in card_of(repo)
-    publish(make_report(make_epoch(1, repo.tags["epoch-0001"], interval_always_valid=[0.1, 0.5]), plan=plan))
-    assert "| 26.8% | 10.0% – 50.0% | 25 | 1000 |" in card_of(repo)
+    error = {"error": 0.3, "interval": [0.2, 0.4]}
+    epoch = make_epoch(1, repo.tags["epoch-0001"], interval_always_valid=[0.1, 0.5], total_error=error)
+    report = make_report(epoch, plan=plan)
+    publish({**report, "protocol": {**report["protocol"], "presentation": "single"}})
+    assert "| 26.8% | 10.0% – 50.0% | 30.0% | 25 | 1000 |" in card_of(repo)
+    assert "is planned for 25 participants per epoch, and the one with the fewest has 2." in card_of(repo)
+    publish(make_report(make_epoch(1, repo.tags["epoch-0001"])))
+    assert "provisional" not in card_of(repo)
 
 
 def test_a_study_without_a_secret_is_marked_on_the_card(publish, publish_run, make_run):
