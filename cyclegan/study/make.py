@@ -95,8 +95,8 @@ def make_study(
         progress: called with the number of finished pictures and their total.
         report: called with the result of the blinding self-test.
         note: called with a sentence if test pictures are also training pictures, for which all pictures are read, if
-            pictures or runs are left out, about how many `fakes` match, if some are their own inputs, if something may give
-            a folder of `fakes` away, or if a staircase has few trials.
+            pictures or runs are left out, about how many `fakes` match, if some are their own inputs, if something may
+            give a folder of `fakes` away, or if a staircase has few trials.
 
     Raises:
         StudyError: the arguments make no study, there are too few pictures (`cyclegan.study.choice.TooFewPictures`),
