@@ -9,7 +9,7 @@ from typing import Any
 from tqdm import tqdm
 
 
-class _Bar(tqdm):
+class Bar(tqdm):
     """A bar that ends its line when it is closed, so that an error doesn't continue it.
 
     tqdm leaves the line open if the bar was drawn before its `delay`, as a reset or a written line makes it.
@@ -35,7 +35,7 @@ def progress_bar(**options: Any) -> tqdm:
     Args:
         options: of tqdm.
     """
-    return _Bar(mininterval=0.1 if sys.stderr.isatty() else 10.0, **options)
+    return Bar(mininterval=0.1 if sys.stderr.isatty() else 10.0, **options)
 
 
 def shown_on(bar: tqdm) -> Callable[[int, int | None], None]:

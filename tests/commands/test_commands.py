@@ -98,7 +98,7 @@ def test_pictures_that_are_translated_in_pieces_show_how_far_they_are(
             if self in bars:
                 seen.append((self.n, str(self)))
 
-    monkeypatch.setattr("cyclegan.cli.progress.tqdm", Bar)
+    monkeypatch.setattr("cyclegan.cli.progress.Bar", Bar)
     # The smallest pictures are too large.
     monkeypatch.setattr("cyclegan.translation.translator.BYTES_PER_PIXEL_AND_CHANNEL", 10**9)
     make_checkpoint(tmp_path / "run", 1)
