@@ -179,8 +179,10 @@ def results(report: Mapping[str, Any], say: words.Speaker) -> str:
     first = say("Method") if any(each.get("label") for each in report["epochs"]) else say("Epoch")
     heads = (first, say("Taken for real"), say("95% interval"), "", say("Participants"), say("Trials"))
     head = "".join(f'<th scope="col">{html.escape(each)}</th>' for each in heads)
-    scale = say.html("The line marks 50%, the rate of guessing: nobody could tell real from fake.")
-    table = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table><p class=\"how\">{scale}</p>"
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    if any('class="range"' in row for row in rows):
+        scale = say.html("The line marks 50%, the rate of guessing: nobody could tell real from fake.")
+        table += f'<p class="how">{scale}</p>'
     if report["mos"]:
         rows, table = [report["mos"]], _opinions(report, first, say)
     if report["thresholds"]:

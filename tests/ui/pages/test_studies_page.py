@@ -177,6 +177,7 @@ def test_before_the_planned_participants_the_page_says_what_holds():
         few = results({**report, "epochs": [{**e, "interval_always_valid": None} for e in report["epochs"]]},
                       words.speaker())  # fmt: skip
         assert "<td>–</td>" in few  # The interval for a fixed number isn't shown in its place.
+        assert "The line marks" not in few, "none is drawn"
         if rule == "always_valid":
             low, high = report["epochs"][0]["interval_always_valid"]
             assert f"{100 * low:.1f}% – {100 * high:.1f}%" in shown
