@@ -234,6 +234,8 @@ def holdout(args: argparse.Namespace) -> int:
     moved = move_tests(splits, args.dataset, every=args.every, together=args.together)
     for part, (count, folder) in moved.items():
         print(f"{number_of(count, 'picture')} moved from {part} to {folder}")
+    print("note: runs that were trained before this know these pictures: train again before scoring them or building a "
+          "study", file=sys.stderr)  # fmt: skip
     if min(count for count, _ in moved.values()) < FOR_SCORES:
         print(f"note: enough for samples and curves; scores and studies want {FOR_SCORES} and more in each domain",
               file=sys.stderr)  # fmt: skip

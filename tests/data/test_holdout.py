@@ -36,6 +36,7 @@ def test_every_fifth_picture_is_found_as_a_test_picture(fill, parts, tests, caps
     assert main(["holdout", str(root), "--every", "5"]) == 0
     said = capsys.readouterr()
     assert f"2 pictures moved from {parts[0]} to {root / tests[0]}" in said.out
+    assert "note: runs that were trained before this know these pictures: train again before" in said.err
     assert "note: enough for samples and curves; scores and studies want 50 and more" in said.err
     splits = find_data(DataConfig(dataset=str(root)))
     assert (len(splits.train_a), len(splits.train_b), len(splits.test_a), len(splits.test_b)) == (8, 8, 2, 2)
