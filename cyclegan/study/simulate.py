@@ -123,7 +123,8 @@ def simulate(
     with _served(study, url) as address, Store(url) as store:
         crowd = _Crowd(study, rates, icc, stimulus_sd, seed, address, progress, behaviours)
         asyncio.run(crowd.play(participants, lambda: store.sessions(study)))
-        trials, kinds = judged(study, store.votes(study), store.sessions(study), crowd.kinds)
+        votes, sessions = (rows[rows["origin"] == "simulated"] for rows in (store.votes(study), store.sessions(study)))
+        trials, kinds = judged(study, votes, sessions, crowd.kinds)
     means = {epoch: total / count for epoch, (total, count) in crowd.given.items()}
     return SimulationResult(
         participants, crowd.votes, crowd.comparisons, crowd.fooled, time.monotonic() - started, means, trials, kinds

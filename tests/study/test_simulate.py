@@ -11,6 +11,7 @@ from cyclegan.errors import StudyError
 from cyclegan.study import simulate as module
 from cyclegan.study.amt import export_amt
 from cyclegan.study.format import Stimulus
+from cyclegan.study.protocol import protocol
 from cyclegan.study.refusals import SessionError
 from cyclegan.study.report import make_report
 from cyclegan.study.session import StudySessions
@@ -328,7 +329,7 @@ def test_a_busy_server_is_asked_again(small_study, in_process, monkeypatch):
 def test_participants_differ_as_the_correlation_says():
     """Beta with mean p and correlation r: variance r p (1 − p); with stimuli of their own, still the same mean."""
     fake = Stimulus("0" * 64, "fake", "s", 1)
-    study = type("S", (), {"epochs": (1,), "by_hash": {}})()
+    study = type("S", (), {"epochs": (1,), "by_hash": {}, "protocol": protocol("cyclegan2017")})()
     for icc in (0.0, 0.05, 0.3, 1.0):
         crowd = _Crowd(study, {1: 0.27}, icc, 0.0, 0, "", None)
         rates = np.array([_Participant(crowd, n).rate(fake) for n in range(2000)])
