@@ -10,8 +10,9 @@ from pathlib import Path
 
 from cyclegan.cli import flags
 from cyclegan.commands.study_votes import open_store, write_file
-from cyclegan.errors import ConfigError, StudyError, english, number_of
+from cyclegan.errors import StudyError, english, message, number_of
 from cyclegan.study.format import read_study
+from cyclegan.study.texts import read_text
 
 
 def add_preregister_command(about: Callable[..., argparse.ArgumentParser]) -> None:
@@ -54,14 +55,7 @@ def preregister(args: argparse.Namespace) -> int:
 
 
 def _hypotheses(path: Path) -> str:
-    try:
-        text = path.read_text(encoding="utf-8-sig").strip()
-    except OSError as error:
-        raise ConfigError(
-            "{path} can't be read ({reason}): name the hypotheses' file", path=path, reason=error
-        ) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError("{path} isn't UTF-8: save it in that encoding", path=path) from error
+    text = read_text(path, message("the hypotheses' file")).strip()
     if not text:
         raise StudyError("{path} is empty: write what you expect", path=path)
     return text

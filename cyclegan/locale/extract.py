@@ -37,7 +37,7 @@ ENGLISH_ONLY = (
     "cyclegan/translation/video_frames.py",
     "cyclegan/study/amt.py", "cyclegan/study/consent.py", "cyclegan/study/foreign.py",
     "cyclegan/study/preregistration.py", "cyclegan/study/questions.py", "cyclegan/study/replies.py",
-    "cyclegan/study/simulate.py", "cyclegan/study/statistics/",
+    "cyclegan/study/simulate.py", "cyclegan/study/statistics/", "cyclegan/study/texts.py",
     "cyclegan/study/store/exclusions.py",
     "cyclegan/study/admission.py", "cyclegan/study/refusals.py", "cyclegan/study/requests.py",
     "cyclegan/study/server.py", "cyclegan/study/session.py", "cyclegan/study/votes.py",

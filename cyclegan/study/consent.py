@@ -14,9 +14,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cyclegan.errors import StudyError
+from cyclegan.errors import StudyError, message
 from cyclegan.locale import LANGUAGES
-from cyclegan.study.texts import is_blank, wrong_character
+from cyclegan.study.texts import is_blank, read_text, wrong_character
 
 if TYPE_CHECKING:
     from markdown_it.tree import SyntaxTreeNode
@@ -146,12 +146,7 @@ def read_consent(
 def _text_of(path: Path) -> str:
     if path.suffix.lower() not in FORMATS:
         raise StudyError("{path} isn't Markdown or plain text: save the consent as .md or .txt", path=path)
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise StudyError("{path} can't be read ({reason}): name the consent's file", path=path, reason=error) from error
-    except UnicodeDecodeError as error:
-        raise StudyError("{path} isn't UTF-8: save it in that encoding", path=path) from error
+    return read_text(path, message("the consent's file"))
 
 
 def _parts(node: SyntaxTreeNode) -> Iterator[Part]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import re
 import unicodedata
@@ -34,6 +35,8 @@ class ForeignPictures:
     paths: Mapping[int, Path]
     matched: bool
     """Each is named after its input. Otherwise an input only lends its place, and shows something else."""
+    whole: int = 0
+    """The number of files in the folder if all of them belong to inputs, else 0."""
 
     def load(self, number: int) -> Image.Image:
         """Return the picture for an input. Raises StudyError."""
@@ -84,7 +87,7 @@ def find_foreign(
                              name=name)  # fmt: skip
         matched = _match(name, paths, names, direction, note)
         if matched:
-            found.append(ForeignPictures(name, folder, matched, True))
+            found.append(ForeignPictures(name, folder, matched, True, len(paths) * (len(matched) == len(paths))))
         elif needs_match:
             raise StudyError(
                 "none of the pictures in {folder} has the name of a picture that is translated, such as {example}: "
@@ -107,7 +110,7 @@ def find_foreign(
         found.append(ForeignPictures(name, Path(fakes[name]), dict(zip(usable, order, strict=False)), False))
     for text in _about_names(found, {name: len(paths) for name, paths in listed.items()}, len(usable), inputs):
         note(text)
-    kept = [ForeignPictures(f.name, f.folder, {n: f.paths[n] for n in usable}, f.matched) for f in found]
+    kept = [dataclasses.replace(each, paths={n: each.paths[n] for n in usable}) for each in found]
     return sorted(kept, key=lambda each: list(fakes).index(each.name)), usable
 
 

@@ -106,7 +106,6 @@ def make_study(
         ImageError: a picture can't be read.
     """
     from cyclegan.data.domains import Subset
-    from cyclegan.images import list_images
     from cyclegan.study.build import Preparation, build
     from cyclegan.study.foreign import about_quality, find_foreign, frame_of
     from cyclegan.study.staircase import about_reach
@@ -123,11 +122,9 @@ def make_study(
         heard: list[Message] = []
         foreign, usable = find_foreign(fakes, inputs, direction, needs_match=of_same_input, seed=seed,
                                        note=heard.append)  # fmt: skip
-        partly = {said.values.get("name") for said in heard}
         for each in foreign:
-            if each.name not in partly:
-                count = len(list_images(each.folder))
-                say(message("{name}: pictures that match: {count} of {count}", name=each.name, count=count))
+            if each.whole:
+                say(message("{name}: pictures that match: {count} of {count}", name=each.name, count=each.whole))
         for said in heard:
             say(said)
         inputs = Subset(inputs, usable)

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from cyclegan.errors import Message, StudyError, message
 from cyclegan.locale import LANGUAGES
-from cyclegan.study.texts import is_blank, wrong_character
+from cyclegan.study.texts import is_blank, read_text, wrong_character
 
 if TYPE_CHECKING:
     import numpy as np
@@ -236,14 +236,7 @@ def read_questions(path: str | Path) -> tuple[Question, ...]:
     import yaml
 
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise StudyError(
-            "{path} can't be read ({reason}): name the questions' file", path=path, reason=error
-        ) from error
-    except UnicodeDecodeError as error:
-        raise StudyError("{path} isn't UTF-8: save it in that encoding", path=path) from error
+    text = read_text(path, message("the questions' file"))
     if len(text) > MAX_FILE:
         raise StudyError("{path} is too long for {most} questions", path=path, most=MOST)
     try:

@@ -1,10 +1,30 @@
-"""Rules for texts that people write: which characters can be kept and shown."""
+"""Texts that people write: how their files are read, and which characters can be kept and shown."""
 
 from __future__ import annotations
 
 import unicodedata
+from pathlib import Path
+
+from cyclegan.errors import Message, StudyError
 
 _UNSEEN = ("Zs", "Zl", "Zp", "Cc", "Cf")
+
+
+def read_text(path: Path, what: Message) -> str:
+    """Return what an owner has written in a file.
+
+    Args:
+        what: the file in a remedy: "the consent's file".
+
+    Raises:
+        StudyError: it can't be read, or isn't UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise StudyError("{path} can't be read ({reason}): name {what}", path=path, reason=error, what=what) from error
+    except UnicodeDecodeError as error:
+        raise StudyError("{path} isn't UTF-8: save it in that encoding", path=path) from error
 
 
 def wrong_character(text: str, *, lines: bool = False) -> str | None:
