@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cyclegan.errors import number_of
-from cyclegan.evaluation.scores.recommend import FEWEST, JUDGES, overlap, weak_judge
+from cyclegan.evaluation.scores.recommend import FEWEST, JUDGES, fewest_pictures, overlap, weak_judge
 from cyclegan.evaluation.scores.table import BY_KEY
 
 REFERENCES = {
@@ -40,8 +40,7 @@ def verdicts(report: Mapping[str, Any], way: str) -> list[str]:
     references = report["references"].get(way, {})
     if not keys or not references.get("baselines"):
         return []
-    facts = report["measured_on"][way]
-    if (fewest := min(facts["pictures"], facts["references"])) < FEWEST:
+    if (fewest := fewest_pictures(report["measured_on"][way])) < FEWEST:
         return [f"{number_of(fewest, 'test picture')} can't tell rows from baselines. Measure on 50 or more."]
     several = len(report["seeds"]) > 1
     rule = "with every seed" if several else "outside each other's intervals"

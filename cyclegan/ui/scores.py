@@ -20,7 +20,7 @@ from cyclegan.config import Direction
 from cyclegan.errors import CheckpointError, Message, UserError, message, rounded
 from cyclegan.evaluation.scores.exchange import alike, known, read_checked
 from cyclegan.evaluation.scores.people import Judgement
-from cyclegan.evaluation.scores.recommend import FEWEST, recommend, verdicts
+from cyclegan.evaluation.scores.recommend import FEWEST, fewest_pictures, recommend, verdicts
 from cyclegan.evaluation.scores.report import SECTIONS, Report, scores_folder
 from cyclegan.evaluation.scores.table import BY_KEY, LABELS, SCORES, ScoreFigure
 from cyclegan.evaluation.scores.tables import columns_of, measured_scores
@@ -74,8 +74,7 @@ class Measurement:
     def best(self, figure: ScoreFigure, rows: Sequence[Row]) -> float | None:
         """Return the best value; None if no value is better, all are equal, or the pictures can't tell epochs apart."""
         values = {value["value"] for row in rows if (value := row.value(figure))}
-        enough = min(self.facts.get(name, FEWEST) for name in ("pictures", "references")) >= FEWEST
-        if not (figure.better and enough and len(values) > 1):
+        if not figure.better or fewest_pictures(self.facts) < FEWEST or len(values) < 2:
             return None
         return min(values) if figure.better == "lower" else max(values)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from typing import Any
 
 from cyclegan.config import Direction
 from cyclegan.errors import Message, message
@@ -113,14 +114,22 @@ def recommend(report: Report, way: Direction) -> list[Advice]:
             name: value for name, value in baselines.items()
             if _loss(figure, value) <= _loss(figure, values[best]) or overlap(value, values[best])
         }
-        facts = report.content[way]["measured_on"]
-        pictures = min(facts.get(name, FEWEST) for name in ("pictures", "references"))
+        pictures = fewest_pictures(report.content[way]["measured_on"])
         problem = None
         if figure.score == "segmentation":
             ceilings = {name: report.value(way, "ceilings", name, figure.score, figure.key) for name in CEILINGS}
             problem = weak_judge(ceilings, baselines.get("blind"), clear=pictures >= FEWEST)
         found.append(Advice(figure, best, values[best], tuple(near), len(values), pictures, unbeaten, problem))
     return found
+
+
+def fewest_pictures(facts: Mapping[str, Any]) -> int:
+    """Return the number of test pictures that figures rest on, of inputs or of real ones: at least `FEWEST` to choose.
+
+    Args:
+        facts: `measured_on` of a direction.
+    """
+    return min(facts.get(name, FEWEST) for name in ("pictures", "references"))
 
 
 def weak_judge(
