@@ -160,6 +160,8 @@ def percent(share: float | None) -> str:
 
 def results(report: Mapping[str, Any], say: words.Speaker) -> str:
     """Return the HTML of the counts, and a row for each epoch with its rate drawn next to it."""
+    from cyclegan.study.report.names import interval_of
+
     people = report["participants"]
     title = f"<h2>{say.html('Results')}</h2>"
     if not people["started"]:
@@ -173,9 +175,8 @@ def results(report: Mapping[str, Any], say: words.Speaker) -> str:
     if report["training_pictures"]:
         notice += notices([SEEN], say)
     notice += _early(report, say)
-    early = report["plan"] is not None and report["plan"]["state"] == "always_valid"
     shown = report["epochs"] if report["protocol"]["task"] == "realness" else []
-    rows = [_result(each, each.get("interval_always_valid" if early else "interval")) for each in shown]
+    rows = [_result(each, interval_of(report, each)) for each in shown]
     first = say("Method") if any(each.get("label") for each in report["epochs"]) else say("Epoch")
     heads = (first, say("Taken for real"), say("95% interval"), "", say("Participants"), say("Trials"))
     head = "".join(f'<th scope="col">{html.escape(each)}</th>' for each in heads)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from cyclegan.errors import english, number_of, rounded
 from cyclegan.study import statistics
 from cyclegan.study.protocol import PROTOCOLS, trial_counts
 from cyclegan.study.report import asked, display, left_out, opinions, thresholds
-from cyclegan.study.report.names import Names, interval_of, state_of
+from cyclegan.study.report.names import Names, bracketed, interval_of, state_of
 
+_interval = partial(bracketed, form=".1%")
 _MARKS = re.compile(r"[\\`*_\[\]|#!~$]")
 """Characters that Markdown takes for more than text, except < > &, which become entities."""
 _SCENE = re.compile(r"[ab]:\d+:")
@@ -438,16 +440,12 @@ def _percent(value: float | None) -> str:
     return "–" if value is None else f"{value:.1%}"
 
 
-def _interval(value: Sequence[float] | None, form: str = ".1%") -> str:
-    return "–" if value is None else f"[{rounded(value[0], form)}, {rounded(value[1], form)}]"
-
-
 def _points(value: Sequence[float] | None) -> str:
-    return "–" if value is None else _interval([100 * bound for bound in value], "+.1f")
+    return "–" if value is None else bracketed([100 * bound for bound in value], "+.1f")
 
 
 def _numbers(value: Sequence[float] | None) -> str:
-    return _interval(value, "+.2f")
+    return bracketed(value, "+.2f")
 
 
 def _p(value: float | None) -> str:

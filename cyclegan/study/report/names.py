@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cyclegan.errors import rounded
 from cyclegan.study.format import Study
 
 
@@ -20,6 +21,11 @@ def interval_of(report: Mapping[str, Any], epoch: Mapping[str, Any]) -> Sequence
     was fixed before.
     """
     return epoch["interval_always_valid" if state_of(report) == "always_valid" else "interval"]
+
+
+def bracketed(interval: Sequence[float] | None, form: str) -> str:
+    """Return "[1.92, 2.55]", each end in a format such as ".2f"; "–" for None."""
+    return "–" if interval is None else f"[{rounded(interval[0], form)}, {rounded(interval[1], form)}]"
 
 
 class Names:

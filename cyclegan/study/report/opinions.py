@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cyclegan.errors import number_of, rounded
 from cyclegan.study import statistics
 from cyclegan.study.format import Study
 from cyclegan.study.protocol import RATINGS
-from cyclegan.study.report.names import Names
+from cyclegan.study.report.names import Names, bracketed
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_interval = partial(bracketed, form=".2f")
 
 REAL = 0
 """The real pictures' number among the conditions, which are otherwise epochs."""
@@ -96,7 +99,7 @@ def words(
         )
         parts.append(table(
             ["A − B", "difference", "95%, crossed, uncorrected", "p", "p, Holm", "participants"],
-            [[f"{name(d['a'])} − {name(d['b'])}", rounded(d["difference"], "+.2f"), _interval(d["interval"], "+.2f"),
+            [[f"{name(d['a'])} − {name(d['b'])}", rounded(d["difference"], "+.2f"), bracketed(d["interval"], "+.2f"),
               p(d["p"]), p(d["p_holm"]), d["participants"]] for d in found],
         ))  # fmt: skip
     return parts
@@ -104,7 +107,3 @@ def words(
 
 def _score(value: float | None) -> str:
     return "–" if value is None else rounded(value, ".2f")
-
-
-def _interval(value: Sequence[float] | None, form: str = ".2f") -> str:
-    return "–" if value is None else f"[{rounded(value[0], form)}, {rounded(value[1], form)}]"

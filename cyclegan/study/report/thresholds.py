@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cyclegan.errors import number_of, rounded
 from cyclegan.study import statistics
 from cyclegan.study.format import Study
-from cyclegan.study.report.names import Names
+from cyclegan.study.report.names import Names, bracketed
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_interval = partial(bracketed, form=".0f")
 
 NOTE = (
     "A staircase adapted the exposure to each participant, so that everyone is right about equally often. Therefore "
@@ -99,7 +102,7 @@ def words(
             f"Differences of thresholds between different people: p is a studentised permutation test's{holm}.",
             table(["A − B", "difference (ms)", "95%, participants, uncorrected", "p", "p, Holm", "participants"],
                   [[f"{names.short(d['a'])} − {names.short(d['b'])}", rounded(d["difference"], "+.0f"),
-                    _interval(d["interval"], "+.0f"), p(d["p"]), p(d["p_holm"]), d["participants"]]
+                    bracketed(d["interval"], "+.0f"), p(d["p"]), p(d["p_holm"]), d["participants"]]
                    for d in found["differences"]]),
         ]  # fmt: skip
     return parts
@@ -121,7 +124,3 @@ def _unsettled(
 
 def _ms(value: float | None) -> str:
     return "–" if value is None else f"{rounded(value, '.0f')} ms"
-
-
-def _interval(value: Sequence[float] | None, form: str = ".0f") -> str:
-    return "–" if value is None else f"[{rounded(value[0], form)}, {rounded(value[1], form)}]"
