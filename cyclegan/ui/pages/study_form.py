@@ -42,8 +42,9 @@ def build(bench: Workbench, studies: Studies, choice: gr.Dropdown) -> tuple[gr.S
     """
     form, react = _layout(bench, studies), _Reactions(bench, studies)
     of_run = [form.epochs, form.direction, form.dataset, form.where, form.training]
-    for event in (gr.context.Context.root_block.load, form.run.input, form.training.first):
+    for event in (form.run.input, form.training.first):
         event(shows_errors(react.take_run), form.run, of_run, **READS)
+    gr.context.Context.root_block.load(shows_errors(react.take_news), form.run, of_run, **READS)
     gr.context.Context.root_block.load(react.name_runs, form.run, form.run, **READS)
     runs.unmark(bench, form.training, form.run)
     form.training.arrived(shows_errors(react.take_epochs), form.run, [form.epochs, form.training], **READS)
@@ -181,6 +182,7 @@ class _Reactions:
 
     def __init__(self, bench: Workbench, studies: Studies) -> None:
         self.bench, self.studies = bench, studies
+        self._laid_out = _of_run(bench, None, words.speaker())
         self._build: tuple[_Build, Callable[[Study, words.Speaker], list[Any]]] | None = None
         """The newest one, with what a page shows at its end; None once a page has shown it."""
         self._lock = threading.Lock()
@@ -189,8 +191,14 @@ class _Reactions:
         """Offer a run's epochs, directions and data set, with the line about its training."""
         say = words.speaker(request)
         epochs, ways, dataset, where = _of_run(self.bench, run, say)
-        shown = gr.HTML(where, visible=bool(where))
-        return [gr.Dropdown(**epochs), gr.Radio(**ways), dataset, shown, live.value(self.bench, run, say)]
+        offered = [gr.Dropdown(**epochs, multiselect=True), gr.Radio(**ways), dataset]
+        return [*offered, gr.HTML(where, visible=bool(where)), live.value(self.bench, run, say)]
+
+    def take_news(self, run: str, request: gr.Request) -> list[Any]:
+        """Offer what has changed since the app started: the rest may be filled in already when this arrives."""
+        offered, now = self.take_run(run, request), _of_run(self.bench, run, words.speaker(request))
+        same = [new == old for new, old in zip(now[:3], self._laid_out, strict=False)]
+        return [gr.skip() if kept else each for kept, each in zip([*same, False, False], offered, strict=True)]
 
     def name_runs(self, run: str, request: gr.Request) -> gr.Dropdown:
         """Offer the runs as they are now, in the visitor's language."""

@@ -291,6 +291,16 @@ def test_trials_that_nobody_has_chosen_may_be_fewer(form):
     assert not asked["shorten"] and asked["protocol"].test_trials == 12
 
 
+def test_opening_the_page_leaves_alone_what_may_be_filled_in_already(form, make_checkpoint, tmp_path):
+    """On a busy machine, what the page's opening brings arrived after its owner had typed a data set, and took it."""
+    *kept, _, training = form.react.take_news("myrun", None)
+    assert kept == [gr.skip()] * 3 and 'data-run="myrun"' in training
+    make_checkpoint(tmp_path / "myrun", 2)
+    epochs, *kept, _, _ = form.react.take_news("myrun", None)
+    assert epochs.value == [1, 2] and kept == [gr.skip()] * 2
+    assert gr.skip() not in form.react.take_run("myrun", None)  # A run that was chosen brings all of its values.
+
+
 def test_a_build_goes_on_without_a_page_and_is_shown_to_the_next_one(form):
     react, shown = form.react, []
     hold = threading.Event()
