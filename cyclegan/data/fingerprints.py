@@ -7,34 +7,56 @@ training, which decodes every picture whole.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tqdm import tqdm
 
-from cyclegan.errors import ImageError, Message, message
+from cyclegan.errors import DataError, ImageError, Message, message
+from cyclegan.files import read_json
 
 if TYPE_CHECKING:
     from cyclegan.data.domains import Domain, Splits
     from cyclegan.data.loader import Data
 
 __all__ = [
-    "fingerprints", "picture_changes", "picture_notes", "replaced_domain",
-    "trained_on",
+    "EARLIER", "PICTURES", "Known", "fingerprints", "known_pictures", "picture_changes", "picture_notes",
+    "replaced_domain", "trained_pictures",
 ]  # fmt: skip
 
+PICTURES = "pictures.json"
+"""The file in a run's folder with the fingerprints of its pictures. It isn't published."""
+EARLIER = "earlier"
+"""Its entry of pictures that earlier starts of the run have trained on, and that aren't training pictures now."""
 _THREADS = 8
 
 Fingerprints = Mapping[str, Sequence[str]]
 """Fingerprints by "train_a", "train_b", "test_a" and "test_b", in the domain's order; "" for what can't be read."""
 
 
-def fingerprints(data: Data | Splits) -> dict[str, list[str]]:
+class Known(NamedTuple):
+    """Test pictures that are training pictures, or were, with the file name of one."""
+
+    count: int
+    of: int
+    example: str
+
+    def sentence(self) -> Message:
+        """Return a note."""
+        return message(
+            "test pictures that are also training pictures: {count} of {total}, such as {example}; their samples and "
+            "figures look better than those of new pictures",
+            count=self.count, total=self.of, example=self.example,
+        )  # fmt: skip
+
+
+def fingerprints(data: Data | Splits, splits: Collection[str] = ("train", "test")) -> dict[str, list[str]]:
     """Return the fingerprints of a data set's pictures, without those of domains that are drawn by code."""
-    domains = {"train_a": data.train_a, "train_b": data.train_b}
-    if not getattr(data, "test_is_train", False):
-        domains |= {"test_a": data.test_a, "test_b": data.test_b}
+    domains = {f"{split}_{side}": getattr(data, f"{split}_{side}") for split in splits for side in "ab"}
+    if getattr(data, "test_is_train", False):
+        domains = {name: domain for name, domain in domains.items() if name.startswith("train")}
     units = [
         (name, index) for name, domain in domains.items() if domain is not None and domain.fallible
         for index in range(len(domain))
@@ -55,11 +77,12 @@ def _fingerprint_at(domain: Domain, index: int) -> str:
         return ""
 
 
-def picture_notes(data: Data, found: Fingerprints) -> list[Message]:
+def picture_notes(data: Data, found: Fingerprints, trained: Iterable[str] = ()) -> list[Message]:
     """Return a note on pictures that are in both domains, and one on test pictures that are trained on.
 
     Args:
         found: `fingerprints`'s result.
+        trained: what the run was trained on so far; see `trained_pictures`.
     """
     notes = []
     a, b = (set(found.get(name, ())) - {""} for name in ("train_a", "train_b"))
@@ -76,30 +99,43 @@ def picture_notes(data: Data, found: Fingerprints) -> list[Message]:
                 "change nothing",
                 **names, count=len(shared), example=_example(data.train_a, found["train_a"], shared),
             ))  # fmt: skip
-    note = trained_on(data, found)
-    return notes if note is None else [*notes, note]
+    known = known_pictures(data, found, [*trained, *found.get("train_a", ()), *found.get("train_b", ())])
+    return [*notes, known.sentence()] if known else notes
 
 
-def trained_on(data: Data | Splits, found: Fingerprints) -> Message | None:
-    """Return a note on test pictures that are also training pictures, None without any.
+def known_pictures(data: Data | Splits, found: Fingerprints, trained: Iterable[str]) -> Known | None:
+    """Return the test pictures that are among those trained on, None without any.
 
     Args:
-        found: `fingerprints`'s result.
+        data: the data set.
+        found: its `fingerprints`.
+        trained: fingerprints of pictures that were trained on, such as `trained_pictures`.
     """
-    seen, total, example = 0, 0, ""
+    seen, count, total, example = set(trained) - {""}, 0, 0, ""
     for side, domain in (("a", data.test_a), ("b", data.test_b)):
-        train, test = (found.get(f"{split}_{side}", ()) for split in ("train", "test"))
-        shared = set(train) & set(test) - {""}
-        seen, total = seen + sum(digest in shared for digest in test), total + len(test)
+        digests = found.get(f"test_{side}", ())
+        shared = seen.intersection(digests)
+        count, total = count + sum(digest in shared for digest in digests), total + len(digests)
         if shared and not example:
-            example = _example(domain, test, shared)
-    if not seen:
-        return None
-    return message(
-        "test pictures that are also training pictures: {count} of {total}, such as {example}; their samples and "
-        "figures look better than those of new pictures",
-        count=seen, total=total, example=example,
-    )
+            example = _example(domain, digests, shared)
+    return Known(count, total, example) if count else None
+
+
+def trained_pictures(run: Path | None) -> set[str]:
+    """Return the fingerprints of all pictures that a run was ever trained on; none where its folder doesn't say.
+
+    Args:
+        run: its folder, or one of its epochs'; None for a run that isn't on this computer.
+    """
+    for folder in (run, run.parent) if run else ():
+        try:
+            record = read_json(folder / PICTURES, error=DataError)
+        except DataError:  # Missing, as in imported runs, or damaged.
+            continue
+        if isinstance(record, dict):
+            parts = (record.get(name) for name in ("train_a", "train_b", EARLIER))
+            return {digest for part in parts if _are_digests(part) for digest in part} - {""}
+    return set()
 
 
 def _example(domain: Domain, digests: Sequence[str], shared: set[str]) -> str:

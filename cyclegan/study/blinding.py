@@ -26,7 +26,7 @@ from cyclegan.errors import Message, StudyError, message
 from cyclegan.study.attack import attack_sequences
 from cyclegan.study.blinding_http import check_answers
 from cyclegan.study.findings import BlindingReport, Finding, check_same, label, listed
-from cyclegan.study.format import MARK_CHUNK, SEEN, Study
+from cyclegan.study.format import MARK_CHUNK, Study
 from cyclegan.study.independence import ALPHA, Samples, add_files, add_trials, check_sides
 
 PARTICIPANTS = 25
@@ -215,7 +215,7 @@ def jpeg_grid(image: Image.Image) -> float:
 
 def _notes(study: Study, files: Callable[[], Iterable[tuple[str, bytes]]]) -> list[Message]:
     """Return a note on training pictures, and one if JPEG's grid differs, which is the data set's and fails nothing."""
-    notes = [SEEN] if study.split == "train" else []
+    notes = [study.seen] if study.seen else []
     grids: dict[str, list[float]] = {"real": [], "fake": []}
     by_method: dict[str, list[float]] = {name: [] for name in study.labels.values()}
     for sha256, content in files():

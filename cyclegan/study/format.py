@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from cyclegan.config import DIRECTIONS, Direction
-from cyclegan.errors import StudyError, message
+from cyclegan.errors import Message, StudyError, message
 from cyclegan.files import whole_folder
 from cyclegan.study.consent import Consent
 from cyclegan.study.protocol import Protocol
@@ -38,13 +38,23 @@ SECRET = "secret"
 """The file of a study's secret, which only its owner may read."""
 SEEN = message("the networks have seen these pictures in training, so this study shows nothing about new ones")
 """The sentence of a study of training pictures, wherever its owner sees it."""
+
+
+def seen_some(count: int, of: int) -> Message:
+    """Return the sentence of a study of test pictures of which the networks have seen some in training."""
+    return message(
+        "test pictures that the networks have seen in training: {count} of {of}; their translations look better than "
+        "those of new pictures", count=count, of=of,
+    )  # fmt: skip
+
+
 NO_SECRET = message(
     "This study was built before sequences were drawn from a secret. Its pictures' files are enough to compute which "
-    "one is real, so its figures hold only if no participant has done that."
+    "one is real, so its figures hold only if no participant has done that. For trying things out, that is enough."
 )
 """The sentence of such a study, wherever its owner sees it or its figures are."""
 LATER_FIELDS = ("split", "secret_sha256", "code_screened_out", "code_timed_out", "code_left_out", "code_declined",
-                "consent", "questions")
+                "consent", "questions", "trained_on")
 """They aren't written while they are empty: a study that was built without them keeps its bytes, and so its id."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """A study's name: that of its folder, and part of its address."""
@@ -133,6 +143,9 @@ class Study:
     """Link on the last page; `{code}` and `{participant}` are filled in."""
     split: str = ""
     """Empty for test pictures, and in old studies; train: pictures that the networks have seen in training."""
+    trained_on: tuple[int, ...] = ()
+    """The number of test pictures that a network under judgement was trained on, and the number of all test pictures;
+    empty for none, and in old studies."""
     code_screened_out: str = ""
     """Code of those who don't qualify in practice; empty: an individual one for each, and no link."""
     code_timed_out: str = ""
@@ -164,6 +177,9 @@ class Study:
             raise StudyError("a study has two domains, and stimuli of a width and a height")
         if self.split not in ("", "train"):
             raise StudyError("{split!r} isn't a valid split: train, or nothing", split=str(self.split)[:20])
+        if self.trained_on and not (len(self.trained_on) == 2 and all(type(n) is int for n in self.trained_on)
+                                    and 0 < self.trained_on[0] <= self.trained_on[1] < 10**9):  # fmt: skip
+            raise StudyError("{value!r} isn't two numbers of pictures", value=str(self.trained_on)[:40])
         if type(self.seed) is not int:
             raise StudyError("{seed!r} isn't a valid seed: give a whole number", seed=str(self.seed)[:20])
         check_questions(self.questions)
@@ -257,6 +273,13 @@ class Study:
         stimulus = self.by_hash.get(sha256)
         unknown = {c.epoch for c in self.checkpoints if not c.matched}
         return sha256 if stimulus is None or stimulus.epoch in unknown else stimulus.scene
+
+    @property
+    def seen(self) -> Message | None:
+        """A sentence about pictures that networks under judgement were trained on, wherever owners see the study."""
+        if self.split == "train":
+            return SEEN
+        return seen_some(*self.trained_on) if self.trained_on else None
 
     def asked(self, when: str) -> tuple[Question, ...]:
         """Return the questions that are asked before or after the pictures."""
@@ -403,6 +426,7 @@ def read_study(folder: str | Path) -> Study:
             "protocol": Protocol.from_json(values["protocol"]),
             "domains": tuple(values["domains"]),
             "size": tuple(values["size"]),
+            "trained_on": tuple(values.get("trained_on", ())),
             "checkpoints": tuple(PlannedCheckpoint(**c) for c in values["checkpoints"]),
             "stimuli": tuple(Stimulus(**s) for s in values["stimuli"]),
             "consent": Consent(**values["consent"]) if "consent" in values else None,

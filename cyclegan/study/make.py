@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -106,6 +106,7 @@ def make_study(
         ImageError: a picture can't be read.
     """
     from cyclegan.data.domains import Subset
+    from cyclegan.data.fingerprints import trained_pictures
     from cyclegan.study.build import Preparation, build
     from cyclegan.study.foreign import about_quality, find_foreign, frame_of
     from cyclegan.study.staircase import about_reach
@@ -115,7 +116,9 @@ def make_study(
     arms = _choose_arms(source, epochs, direction, fakes, say)
     _check_labels([*(arm.label for arm in arms if arm.label), *fakes])
     config, multiple = _preparation(arms, data, direction)
-    inputs, reals = _pictures(config, direction, split, skip_bad_images, note)
+    records = [trained_pictures(getattr(arm.source, "folder", None)) for arm in arms]
+    trained = set().union(*records) if records and all(records) else None
+    inputs, reals, known = _pictures(config, direction, split, skip_bad_images, trained, note)
     foreign: list[ForeignPictures] = []
     if fakes:
         of_same_input = rules.task == "pick" or rules.shows_truths
@@ -137,7 +140,8 @@ def make_study(
         domains=domains or (config.domain_a, config.domain_b), dataset=name_alone(data),
         output=Path(output), seed=seed, secret=secret, size=size, limit=limit, title=title, contact=contact,
         completion_code=completion_code, completion_url=completion_url, end_codes=end_codes, consent=consent,
-        questions=questions, shorten=shorten or protocol is None, split=split, progress=progress, note=say,
+        questions=questions, shorten=shorten or protocol is None, split=split, trained_on=known,
+        progress=progress, note=say,
     )  # fmt: skip
     for text in (*about_quality(foreign, study), about_reach(study.protocol)):
         if text is not None:
@@ -161,13 +165,17 @@ def _preparation(arms: Sequence[_Arm], data: str, direction: Direction) -> tuple
 
 
 def _pictures(
-    config: DataConfig, direction: Direction, split: str, skip_bad_images: bool,
+    config: DataConfig, direction: Direction, split: str, skip_bad_images: bool, trained: Collection[str] | None,
     note: Callable[[Message], object] | None,
-) -> tuple[Domain, Domain]:
-    """Return the pictures to translate and the real ones, with notes on those that are left out or known."""
+) -> tuple[Domain, Domain, tuple[int, ...]]:
+    """Return the pictures to translate and the real ones, with notes on those left out, and `Study.trained_on`.
+
+    Args:
+        trained: fingerprints of the pictures that the runs were trained on; None takes this data set's for them.
+    """
     from cyclegan.data import find_data
     from cyclegan.data.domains import readable
-    from cyclegan.data.fingerprints import fingerprints, trained_on
+    from cyclegan.data.fingerprints import fingerprints, known_pictures
 
     splits = find_data(config)
     inputs, reals = (getattr(splits, f"{split}_{domain}") for domain in direction)
@@ -184,9 +192,16 @@ def _pictures(
                 "left out: {n} picture that can't be read, such as {example}",
                 "left out: {n} pictures that can't be read, such as {example}", len(found), example=found[0],
             ))  # fmt: skip
-    if note is not None and split == "test" and (known := trained_on(splits, fingerprints(splits))):
-        note(known)
-    return inputs, reals
+    known = None
+    if split == "test":
+        found = fingerprints(splits, ["test"] if trained else ["train", "test"])
+        trained = trained or [*found.get("train_a", ()), *found.get("train_b", ())]
+        known = known_pictures(splits, found, trained)
+    if known is None:
+        return inputs, reals, ()
+    if note is not None:
+        note(known.sentence())
+    return inputs, reals, (known.count, known.of)
 
 
 def _loader(foreign: ForeignPictures, usable: Sequence[int]) -> Callable[[int], Image.Image]:

@@ -176,7 +176,9 @@ def _conditions(study: Study, kind: str) -> list[str]:
     return [
         f"{number_of(len(study.epochs), kind)} ({between}), {escape(study.arrow)}, data set {escape(study.dataset)}, "
         f"pictures of {study.size[0]} × {study.size[1]} pixels"
-        f"{', from the training pictures, which the networks have seen' if study.split else ''}.",
+        f"{', from the training pictures, which the networks have seen' if study.split else ''}."
+        + (" Test pictures that the networks have seen in training: {} of {}.".format(*study.trained_on)
+           if study.trained_on else ""),
         "\n".join(f"| {' | '.join(row)} |" for row in rows),
         foreign and f"Other programs made the pictures of {foreign}; in the place of a commit stands a hash of their "
         "files.",

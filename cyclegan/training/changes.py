@@ -8,12 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cyclegan.data.domains import Splits, is_streets
-from cyclegan.data.fingerprints import replaced_domain
+from cyclegan.data.fingerprints import PICTURES, replaced_domain
 from cyclegan.errors import CheckpointError, Message, message
 from cyclegan.files import read_json
-
-PICTURES = "pictures.json"
-"""The file in a run's folder with the fingerprints of its pictures, to notice changes. It isn't published."""
 
 
 class Change(NamedTuple):

@@ -24,13 +24,20 @@ from cyclegan.checkpoints.training_state import (
 from cyclegan.config import Direction, TrainConfig
 from cyclegan.data import Data
 from cyclegan.data.domains import Splits
-from cyclegan.data.fingerprints import fingerprints, picture_changes, picture_notes
+from cyclegan.data.fingerprints import (
+    EARLIER,
+    PICTURES,
+    fingerprints,
+    picture_changes,
+    picture_notes,
+    trained_pictures,
+)  # fmt: skip
 from cyclegan.errors import CheckpointError, Message, UserError, message
 from cyclegan.evaluation.samples import DIVERSITY_SAMPLES
 from cyclegan.files import nearest_folder, read_json, remove_leftovers, remove_whole, whole_folder, write_json
 from cyclegan.images import to_image
 from cyclegan.training.background import TrainerSnapshot
-from cyclegan.training.changes import PICTURES, Change, changed_settings, other_pictures
+from cyclegan.training.changes import Change, changed_settings, other_pictures
 from cyclegan.training.initial import StartWeights
 from cyclegan.training.progress import ProgressWriter
 from cyclegan.training.semantic import SemanticSegmenter
@@ -264,7 +271,7 @@ class Run:
 
     def _compare_all(self, data: Data, now: Mapping[str, Sequence[str]]) -> None:
         """Note what changed since the last start, by pictures.json, and pictures in two places; write it anew."""
-        path = self.folder / PICTURES
+        path, trained = self.folder / PICTURES, trained_pictures(self.folder)
         with contextlib.suppress(CheckpointError):  # Missing at the first start; damaged, there is nothing to compare.
             if changes := picture_changes(read_json(path, error=CheckpointError), now):
                 self.notes.append(message(
@@ -272,9 +279,10 @@ class Run:
                     "are there now",
                     changes=changes,
                 ))  # fmt: skip
-        self.notes += picture_notes(data, now)
+        self.notes += picture_notes(data, now, trained)
+        earlier = sorted(trained.difference(now.get("train_a", ()), now.get("train_b", ())))
         with explained_writes(path):
-            write_json(path, now)
+            write_json(path, {**now, **({EARLIER: earlier} if earlier else {})})
 
     def _compare_measured(self) -> None:
         """Note that the pictures of samples and figures are others than those of the newest epoch."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import html
+import itertools
 import json
 import math
 import shlex
@@ -212,24 +213,33 @@ def choices(found: Sequence[Measurement]) -> list[tuple[str, str]]:
 # --- in words -----------------------------------------------------------------------------------------------
 
 
+MOST_COMMANDS = 8
+"""Runs without scores that get a command at most."""
+
+
 def nothing(runs: Mapping[str, CheckpointSource], say: words.Speaker, *, own: bool) -> str:
-    """Return the HTML for runs without scores: the command that measures those of the first one, to copy.
+    """Return the HTML for runs without scores: a command for each of the first ones that measures them, to copy.
 
     Args:
         runs: at least one.
         say: the visitor's language.
         own: whether the visitor owns this computer, whose folders are shown to nobody else.
     """
-    source = next(iter(runs.values()))
-    command = ["python", "-m", "cyclegan", "evaluate", _to_name(source, own), "--epochs", "all"]
+    commands, unknown = [], False
+    for source in itertools.islice(runs.values(), MOST_COMMANDS):
+        command = ["python", "-m", "cyclegan", "evaluate", _to_name(source, own), "--epochs", "all"]
+        if not _finds_dataset(source, own, say):
+            command, unknown = [*command, "--dataset", "DATA"], True
+        commands.append(to_copy("", shlex.join(command), say))
     said = say.html(
         "No scores have been measured yet. This command measures those of every epoch, with baselines; then press "
-        "Refresh."
-    )
-    if not _finds_dataset(source, own, say):
-        command += ["--dataset", "DATA"]
+        "Refresh.",
+        "No scores have been measured yet. Each of these commands measures those of every epoch of a run, with "
+        "baselines; then press Refresh.", len(commands),
+    )  # fmt: skip
+    if unknown:
         said += " " + say.html("Replace {placeholder} with the path of the data set's folder.", placeholder="DATA")
-    return f'<p>{said}</p><ul class="to-copy">{to_copy("", shlex.join(command), say)}</ul>'
+    return f'<p>{said}</p><ul class="to-copy">{"".join(commands)}</ul>'
 
 
 def unmeasured(name: str, source: CheckpointSource, *, own: bool) -> Message:

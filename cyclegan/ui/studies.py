@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from cyclegan.checkpoints.sources import CheckpointSource
-from cyclegan.study.format import NO_SECRET, SEEN, Study
+from cyclegan.study.format import NO_SECRET, SEEN, Study, seen_some
 from cyclegan.study.protocol import trial_counts
 from cyclegan.study.shelf import PREVIEW, Studies
 from cyclegan.ui import words
@@ -45,7 +45,7 @@ def card(study: Study, say: words.Speaker, *, owner: bool = False, own: bool = F
         )  # fmt: skip
         if study.labels:
             text = say.html("{arrow}: {methods}.", arrow=arrow, methods=", ".join(study.labels.values()))
-        marks = ([SEEN] if study.split == "train" else []) + ([] if study.secret_sha256 else [NO_SECRET])
+        marks = [*filter(None, [study.seen]), *([] if study.secret_sha256 else [NO_SECRET])]
         how = f'<p class="how">{text}</p>{how}{notices(marks, say)}'
     address = f"study/{quote(study.name)}"
     ways = [(address, say.html("Take part"))]
@@ -174,6 +174,8 @@ def results(report: Mapping[str, Any], say: words.Speaker) -> str:
     notice = f'<p class="notice">{simulated}</p>' if simulated else ""
     if report["training_pictures"]:
         notice += notices([SEEN], say)
+    elif report["trained_on"]:
+        notice += notices([seen_some(**report["trained_on"])], say)
     notice += _early(report, say)
     shown = report["epochs"] if report["protocol"]["task"] == "realness" else []
     rows = [_result(each, interval_of(report, each)) for each in shown]

@@ -11,7 +11,7 @@ from PIL import Image
 from cyclegan.checkpoints.format import CheckpointConfig, save_checkpoint
 from cyclegan.config import DataConfig, RunConfig, TrainConfig
 from cyclegan.data import find_data, open_data
-from cyclegan.data.fingerprints import fingerprints, picture_changes
+from cyclegan.data.fingerprints import fingerprints, known_pictures, picture_changes, trained_pictures
 from cyclegan.errors import CheckpointError
 from cyclegan.files import MOST_BYTES, fingerprint
 from cyclegan.training.run import Run
@@ -230,6 +230,25 @@ def test_test_pictures_that_are_trained_on(folders, notes):
     shutil.copy(folders / "trainB" / "1.png", folders / "testB" / "2.png")
     (note,) = notes(folders)
     assert note.startswith("test pictures that are also training pictures: 2 of 7, such as other-name.png;")
+
+
+def test_what_a_run_was_trained_on_is_remembered(folders, notes, tmp_path):
+    """Pictures that are moved into the test split after a training, or between two, are known to the networks."""
+    assert notes(folders) == [] and trained_pictures(None) == trained_pictures(tmp_path / "none") == set()
+    run, before = tmp_path / "run", find_data(DataConfig(dataset=str(folders)))
+    trained = trained_pictures(run)
+    assert len(trained) == 6 and trained_pictures(run / "epoch-0001") == trained
+    assert known_pictures(before, fingerprints(before, ["test"]), trained) is None
+    (folders / "trainA" / "1.png").rename(folders / "testA" / "moved.png")
+    after = find_data(DataConfig(dataset=str(folders)))
+    assert known_pictures(after, fingerprints(after, ["test"]), trained) == (1, 7, "moved.png")
+    for changed in (1, 0):  # And each later start.
+        assert len(said := notes(folders)) == changed + 1
+        assert said[-1].startswith("test pictures that are also training pictures: 1 of 7, such as moved.png;")
+        assert trained_pictures(run) == trained
+    for damaged in ("[]", '{"train_a": 3}', "{"):
+        (run / "pictures.json").write_text(damaged)
+        assert trained_pictures(run) == set()
 
 
 def test_without_test_pictures_the_training_pictures_are_no_find(folders, notes):

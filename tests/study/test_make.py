@@ -1,21 +1,29 @@
 """A study from checkpoints and a data set in one call, here and in a process of its own."""
 
 import contextlib
+import json
 import shutil
+from datetime import datetime, timezone
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from cyclegan.checkpoints.sources import LocalSource
+from cyclegan.config import DataConfig
+from cyclegan.data import find_data
+from cyclegan.data.fingerprints import fingerprints
 from cyclegan.errors import DataError, ImageError, StudyError
 from cyclegan.locale import in_language
 from cyclegan.study.choice import TooFewPictures
 from cyclegan.study.format import read_study
 from cyclegan.study.make import make_in_process, make_study
+from cyclegan.study.preregistration import preregistration, votes_so_far
 from cyclegan.study.protocol import protocol
 from cyclegan.study.report import make_report, to_markdown
 from cyclegan.study.store import Store, answers
+from cyclegan.ui.studies import card
+from cyclegan.ui.words import Speaker
 
 DATA = "streets:count=2,test_count=12,size=40"
 
@@ -64,6 +72,32 @@ def test_test_pictures_that_the_networks_know_are_noted(source, options, tmp_pat
     assert [str(note).split(";")[0] for note in notes] == [
         "test pictures that are also training pictures: 1 of 41, such as known.png"
     ]
+    assert study.trained_on == (1, 41)
+
+
+def test_test_pictures_that_the_run_was_trained_on_mark_the_study(source, options, tmp_path):
+    """As after a training whose pictures were moved into the test split: the data set doesn't say so any more."""
+    rng = np.random.default_rng(0)
+    for folder in ("trainA", "trainB", "testA", "testB"):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+        for index in range(20):
+            pixels = rng.integers(0, 256, (40, 40, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "data" / folder / f"{index:02}.png")
+    moved = fingerprints(find_data(DataConfig(dataset=str(tmp_path / "data"))), ["test"])["test_b"][:5]
+    (source.folder / "pictures.json").write_text(json.dumps({"train_a": ["0"], "train_b": [], "earlier": moved}))
+    reports = []
+    study = make_study(source, str(tmp_path / "data"), **options, report=reports.append)
+    assert study == read_study(study.folder) and study.trained_on == (5, 40)
+    seen = "test pictures that the networks have seen in training: 5 of 40"
+    assert any(str(note).startswith(seen) for note in reports[0].notes)
+    with Store(f"sqlite:///{study.folder / 'votes.sqlite3'}") as store:
+        report = make_report(study, *answers(study, store))
+        plan = preregistration(study, votes_so_far(study, store), now=datetime.now(timezone.utc))
+    text = to_markdown(report)
+    assert f"> **{seen.capitalize()}.** So" in text
+    assert any(note.startswith(seen.capitalize()) for note in report["notes"])
+    assert f"{seen.capitalize()}." in plan
+    assert "in training: 5 of 40" in card(study, Speaker("en"), owner=True, own=True)
 
 
 def test_a_preset_by_its_name(source, options):

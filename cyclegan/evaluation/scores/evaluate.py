@@ -17,6 +17,7 @@ from cyclegan.checkpoints.sources import CheckpointSource
 from cyclegan.config import DataConfig, Direction
 from cyclegan.data import find_data, name_domains
 from cyclegan.data.domains import Splits, Subset, readable
+from cyclegan.data.fingerprints import Known, fingerprints, known_pictures, trained_pictures
 from cyclegan.errors import ConfigError, Message, message
 from cyclegan.evaluation.dataset import dataset_of
 from cyclegan.evaluation.scores.answers import Answer, Batch, references
@@ -86,6 +87,8 @@ def evaluate(
     evaluator.check(ways)
     for sentence in evaluator.notes(ways, infos):
         note(sentence)
+    if known := evaluator.known(source):
+        note(known.sentence())
     return evaluator.score(source, infos=infos, directions=ways, name=name, output=output, progress=progress)
 
 
@@ -115,6 +118,7 @@ class Evaluator:
             self.splits, self.left_out = without_bad(self.splits)
         self._parts: dict[Direction, _Part] = {}
         self._shelves: dict[tuple[str, int], Shelf] = {}
+        self._digests: dict[str, list[str]] | None = None
 
     def check(self, ways: Sequence[Direction]) -> None:
         """Raise ConfigError for a score that was named and can be measured in none of these directions."""
@@ -166,6 +170,15 @@ class Evaluator:
         for reason, names in lacking.items():
             yield message("{scores}: {reason}", scores=", ".join(names), reason=reason)
 
+    def known(self, source: CheckpointSource) -> Known | None:
+        """Return the test pictures that a run of this computer was trained on, None without any."""
+        trained = trained_pictures(getattr(source, "folder", None))
+        if not trained or not all((self.splits.test_a, self.splits.test_b)):
+            return None
+        if self._digests is None:
+            self._digests = fingerprints(self.splits, ["test"])
+        return known_pictures(self.splits, self._digests, trained)
+
     def facts(self, way: Direction) -> dict[str, Any]:
         """Return what the figures of a direction depend on, as a file of scores has it."""
         part = self._part(way)
@@ -200,9 +213,11 @@ class Evaluator:
             report = read_report(folder, name, source.name)
             checked(report)
             jobs: deque[tuple[_Run, Answer]] = deque()
+            known = self.known(source)
             for way in directions or infos[0].directions:
                 part = self._part(way)
                 report.measure_on(way, self.facts(way), splits=(self.config.domain_a, self.config.domain_b))
+                report.set_known(way, known)
                 run = _Run(report, part, processes)
                 answers = [*run.references(), *run.epochs(source, infos, self.device)]
                 jobs.extend((run, answer) for answer in answers if run.judges(answer))

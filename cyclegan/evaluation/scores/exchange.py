@@ -44,7 +44,7 @@ def _checked(content: Mapping[str, Any]) -> dict[str, Any]:
         if way in content:
             if not all(isinstance(names[end], str) for end in way):
                 raise ValueError("domains without names")
-            found[way] = {"measured_on": _facts(content[way]["measured_on"])}
+            found[way] = {"measured_on": _facts(content[way]["measured_on"]), **_known(content[way])}
             for section in SECTIONS:
                 answers = content[way][section].items()
                 found[way][section] = {name: _answer(section, name, scores) for name, scores in answers}
@@ -75,6 +75,16 @@ def _facts(facts: Mapping[str, Any]) -> dict[str, Any]:
             and isinstance(segmenter, (dict, type(None)))):  # fmt: skip
         raise ValueError("facts of other kinds")
     return dict(facts)
+
+
+def _known(direction: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `trained_on` of a direction, empty without it."""
+    if "trained_on" not in direction:
+        return {}
+    known = {name: direction["trained_on"][name] for name in ("count", "of")}
+    if not all(type(number) is int and number > 0 for number in known.values()):
+        raise ValueError("pictures that are no numbers")
+    return {"trained_on": known}
 
 
 def _answer(section: str, name: str, scores: Mapping[str, Any]) -> dict[str, Any]:
@@ -139,7 +149,7 @@ def joined(here: Mapping[str, Any], there: Mapping[str, Any]) -> dict[str, Any]:
             found[way] = there[way]
         elif alike(here[way]["measured_on"], there[way]["measured_on"]):
             facts = {**there[way]["measured_on"], **known(here[way]["measured_on"])}
-            found[way] = {"measured_on": facts}
+            found[way] = {"measured_on": facts, **_known(there[way]), **_known(here[way])}
             for section in SECTIONS:
                 answers = {name: _both(here[way][section], there[way][section], name)
                            for name in [*there[way][section], *here[way][section]]}  # fmt: skip

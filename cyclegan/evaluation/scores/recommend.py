@@ -168,9 +168,11 @@ def verdicts(report: Report, way: Direction, people: Judgement | None = None) ->
         people: what people say about the same epochs.
 
     Returns:
-        One paragraph for each `Advice`, one if they disagree, and one of people.
+        One paragraph if the run was trained on test pictures, one for each `Advice`, one if they disagree, and one of
+        people.
     """
-    found, paragraphs = recommend(report, way), []
+    found, known = recommend(report, way), report.known(way)
+    paragraphs = [[known]] if known else []
     for each in found:
         agreement = people.agreements.get(each.figure.key) if people else None
         paragraphs.append([*each.sentences(), *filter(None, [agreement and agreement.sentence()])])

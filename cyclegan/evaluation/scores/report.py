@@ -23,11 +23,12 @@ from filelock import FileLock, Timeout
 
 from cyclegan.checkpoints.sources import CheckpointSource, LocalSource
 from cyclegan.config import DIRECTIONS, Direction
-from cyclegan.errors import ConfigError, UserError, message
+from cyclegan.errors import ConfigError, Message, UserError, message
 from cyclegan.files import read_json, write_json
 
 if TYPE_CHECKING:
     from cyclegan.checkpoints.format import CheckpointInfo
+    from cyclegan.data.fingerprints import Known
     from cyclegan.evaluation.scores.answers import Answer
     from cyclegan.evaluation.scores.kinds import Result
 
@@ -103,6 +104,20 @@ class Report:
                     "{file} was measured with another {key} ({old}, now {new}): choose another --name, or remove it",
                     file=self.path, key=key, old=known[key], new=value,
                 )  # fmt: skip
+
+    def set_known(self, way: Direction, known: Known | None) -> None:
+        """Keep how many of a direction's test pictures the run was trained on, None for none."""
+        self.content[way].pop("trained_on", None)
+        if known is not None:
+            self.content[way]["trained_on"] = {"count": known.count, "of": known.of}
+
+    def known(self, way: Direction) -> Message | None:
+        """Return a sentence about test pictures that the run was trained on, None without any."""
+        known = self.content[way].get("trained_on")
+        return known and message(
+            "Test pictures that the run was trained on: {count} of {of}. The figures are better than those of new "
+            "pictures would be.", **known,
+        )  # fmt: skip
 
     def is_of(self, way: Direction, info: CheckpointInfo) -> bool:
         """Return True if an epoch's figures are of the same weights; False also without figures."""

@@ -69,6 +69,7 @@ def make_report(
         "protocol": study.protocol.to_json(),
         "simulated": simulated,
         "training_pictures": study.split == "train",
+        "trained_on": dict(zip(("count", "of"), study.trained_on, strict=True)) if study.trained_on else None,
         "participants": participants,
         "consent": asked.consent_of(study),
         "questions": asked.answers_of(study, sessions, set(counted["session_id"])),
@@ -431,6 +432,9 @@ def _notes(study: Study, report: Mapping[str, Any]) -> list[str]:
                          "shows the report that people's votes would give by now.")
     if report["training_pictures"]:
         notes.append("The networks have seen these pictures in training, so the figures say nothing about new ones.")
+    elif report["trained_on"]:
+        notes.append("Test pictures that the networks have seen in training: {count} of {of}. The figures are higher "
+                     "than those of new pictures would be.".format(**report["trained_on"]))
     if not study.secret_sha256:
         notes.append(str(NO_SECRET))
     if foreign := [f"{c.label} from {c.source}" for c in study.checkpoints if c.foreign]:

@@ -34,6 +34,10 @@ def to_markdown(report: Mapping[str, Any], pictures: Mapping[str, str] | None = 
     if report["training_pictures"]:
         parts.append("> **These are training pictures.** The networks have seen them, so the figures below say nothing "
                      "about new ones.")
+    elif report["trained_on"]:
+        count, of = report["trained_on"].values()
+        parts.append(f"> **Test pictures that the networks have seen in training: {count} of {of}.** So the figures "
+                     "below are higher than those of new pictures would be.")
     if report["trials"]:
         parts.append(_opening(report))
     parts += ["## Method", _method(report), _who(report), *asked.words(report, _table, escape)]

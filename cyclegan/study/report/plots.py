@@ -266,7 +266,10 @@ def _figure(report: Report, width: float, height: float) -> tuple[Figure, Axes]:
     from matplotlib.figure import Figure
 
     text = ("SIMULATED VOTES. " if report["simulated"] else "") + caption(report)
-    text = ("TRAINING PICTURES. " if report["training_pictures"] else "") + text
+    if report["training_pictures"]:
+        text = f"TRAINING PICTURES. {text}"
+    elif report["trained_on"]:
+        text = "SOME TRAINING PICTURES ({count} OF {of}). ".format(**report["trained_on"]) + text
     lines = textwrap.wrap(text, int(width * 19))
     figure = Figure(figsize=(width, height + 0.14 * len(lines)), layout="constrained")
     FigureCanvasAgg(figure)

@@ -10,14 +10,18 @@ from PIL import Image
 
 from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.config import DataConfig
+from cyclegan.data import find_data
+from cyclegan.data.fingerprints import fingerprints
 from cyclegan.data.streets import PALETTE
 from cyclegan.errors import UserError
 from cyclegan.evaluation.scores import evaluate as module
 from cyclegan.evaluation.scores.answers import Answer
 from cyclegan.evaluation.scores.describe import Describer
 from cyclegan.evaluation.scores.evaluate import evaluate
+from cyclegan.evaluation.scores.exchange import joined, read_checked, without_paths
 from cyclegan.evaluation.scores.kinds import Result
-from cyclegan.evaluation.scores.report import read_report, writing
+from cyclegan.evaluation.scores.recommend import verdicts
+from cyclegan.evaluation.scores.report import Report, ScoresError, read_report, writing
 from cyclegan.evaluation.scores.sets import TestSet
 from cyclegan.evaluation.scores.tables import csv_text, markdown, text
 from cyclegan.evaluation.segmenter import Segmenter, load_segmenter, save_segmenter
@@ -292,6 +296,29 @@ def test_the_data_set_that_the_run_was_trained_on_is_found(folders, tmp_path):
     assert list(map(str, notes)) == ["left out: 1 picture that can't be read, such as broken.png"]
     with pytest.raises(UserError, match="broken.png"):
         evaluate(LocalSource(tmp_path / "mine"), scores=["kid"], skip_bad_images=False, name="other")
+
+
+def test_test_pictures_that_the_run_was_trained_on_are_said_with_the_figures(folders, tmp_path):
+    """As after a training whose pictures were moved into the test split; here each is in both domains."""
+    write_epoch(tmp_path / "mine", 1)
+    (folders / "testA" / "broken.png").unlink()
+    found = fingerprints(find_data(DataConfig(dataset=str(folders))), ["test"])
+    (tmp_path / "mine" / "pictures.json").write_text(json.dumps({"train_a": found["test_a"][:2], "train_b": []}))
+    for name, count in (("test", 2), ("later", 0)):
+        notes = []
+        evaluate(LocalSource(tmp_path / "mine"), str(folders), scores=["kid"], name=name, note=notes.append)
+        report = read_checked(tmp_path / "mine" / "scores" / f"{name}.json")
+        for part in report, Report(report.path, joined(report.content, without_paths(report.content))):
+            said = [str(sentence) for paragraph in verdicts(part, "ab") for sentence in paragraph]
+            assert ("Test pictures that the run was trained on: 4 of 6." in said[0]) == bool(count)
+            assert ("trained on: 4 of 6" in markdown(part)) == bool(count)
+        assert any("also training pictures: 4 of 6, such as 0.png" in str(note) for note in notes) == bool(count)
+        (tmp_path / "mine" / "pictures.json").write_text("{}")
+    (tmp_path / "mine" / "scores" / "test.json").write_text(
+        json.dumps(report.content | {"ab": report.content["ab"] | {"trained_on": {"count": "2", "of": 6}}})
+    )
+    with pytest.raises(ScoresError):
+        read_checked(tmp_path / "mine" / "scores" / "test.json")
 
 
 def test_training_pictures_that_no_score_uses_are_not_looked_at(folders, monkeypatch):

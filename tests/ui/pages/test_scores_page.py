@@ -212,6 +212,16 @@ def test_without_scores_the_page_names_the_command(run, tmp_path, monkeypatch):
     assert command(shown) == "evaluate runs/mine --epochs all --dataset DATA", "a server's folders are its owner's"
 
 
+def test_each_run_without_scores_gets_its_command(make_checkpoint, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for number in range(scores.MOST_COMMANDS + 1):
+        make_checkpoint(tmp_path / f"run{number}", 1)
+    runs = {f"run{n}": LocalSource(tmp_path / f"run{n}") for n in range(scores.MOST_COMMANDS + 1)}
+    shown = scores.nothing(runs, SAY, own=True)
+    assert re.findall(r"evaluate (\S+) --epochs all", shown) == list(runs)[:-1]
+    assert "Each of these commands measures" in shown
+
+
 @pytest.mark.parametrize("dataset, known", [
     ("streets:count=9", True), ("USER/maps", True), ("maps", False), ("unknown", False),
 ])  # fmt: skip
