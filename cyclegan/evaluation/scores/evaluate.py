@@ -164,8 +164,8 @@ class Evaluator:
         sides = {judge.side for part in parts for score in part.scores if (judge := getattr(score, "segmenter", None))}
         for side in sides - {self.config.crop_size} if self.config.preprocess != "none" else ():
             yield message(
-                "warning: the segmenter was trained at {side} pixels, and pictures of {size} are scored: it may judge "
-                "them badly, so train one at their size", side=side, size=self.config.crop_size,
+                "the segmenter was trained at {side} pixels, and pictures of {size} are scored: the ceilings show how "
+                "well it reads them; one that is trained at their size reads better", side=side, size=self.config.crop_size,
             )  # fmt: skip
         for reason, names in lacking.items():
             yield message("{scores}: {reason}", scores=", ".join(names), reason=reason)

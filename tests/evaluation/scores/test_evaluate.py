@@ -235,8 +235,8 @@ def test_what_the_data_lack_is_noted_once_for_both_directions(run):
     report = evaluate(LocalSource(run), DATA, note=lambda each: notes.append(str(each)))
     assert sorted(notes) == [
         "labels: the target isn't label maps of known classes",
-        "warning: the segmenter was trained at 128 pixels, and pictures of 32 are scored: it may judge them badly, so "
-        "train one at their size",
+        "the segmenter was trained at 128 pixels, and pictures of 32 are scored: the ceilings show how well it reads "
+        "them; one that is trained at their size reads better",
     ]
     assert "kid" in report.section("ab", "scores")["epoch-0002"]
 
@@ -365,8 +365,8 @@ def judge(tmp_path):
 
 
 WARNING = (
-    "warning: the segmenter was trained at 16 pixels, and pictures of 32 are scored: it may judge them badly, so train "
-    "one at their size"
+    "the segmenter was trained at 16 pixels, and pictures of 32 are scored: the ceilings show how well it reads them; "
+    "one that is trained at their size reads better"
 )
 
 
