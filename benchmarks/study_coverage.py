@@ -19,7 +19,8 @@ quarters right; people who look get 97% of them right.
 
 "Within" means a coverage of 93% to 97%. The command fails unless the printed intervals reach it in the 18 cells of
 participants × rate × spammers of all kinds.
-The stated setting and the hardest cell are simulated four times as often. The last row is for Bradley-Terry's P(A beats B) in picking.
+The stated setting and the hardest cell are simulated four times as often. The last row is for Bradley-Terry's P(A beats
+B) in picking.
 """
 
 from __future__ import annotations
@@ -276,7 +277,8 @@ def main() -> None:
         for setting in [*SETTINGS, PICK]:
             stated = setting == STATED
             # More of what decides, so that it isn't chance; fewer of picking, whose bootstrap is slow.
-            count = 4 * args.studies if setting in (STATED, HARDEST) else math.ceil(0.3 * args.studies) if setting is PICK else args.studies
+            times = 4 if setting in (STATED, HARDEST) else 0.3 if setting is PICK else 1
+            count = math.ceil(times * args.studies)
             bounds = np.linspace(0, count, min(count, 8 * args.processes) + 1).astype(int).tolist()
             part = functools.partial(some_studies, setting, all_of_them=args.studies if stated else 0)
             parts = pool.map(part, bounds[:-1], bounds[1:])

@@ -165,7 +165,8 @@ class Evaluator:
         for side in sides - {self.config.crop_size} if self.config.preprocess != "none" else ():
             yield message(
                 "the segmenter was trained at {side} pixels, and pictures of {size} are scored: the ceilings show how "
-                "well it reads them; one that is trained at their size reads better", side=side, size=self.config.crop_size,
+                "well it reads them; one that is trained at their size reads better", side=side,
+                size=self.config.crop_size,
             )  # fmt: skip
         for reason, names in lacking.items():
             yield message("{scores}: {reason}", scores=", ".join(names), reason=reason)

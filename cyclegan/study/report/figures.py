@@ -17,7 +17,7 @@ from cyclegan.study import statistics
 from cyclegan.study.format import NO_SECRET, Study
 from cyclegan.study.report import asked, display, left_out, opinions, planned, thresholds
 from cyclegan.study.report.judging import before_votes, judge, known, session_status
-from cyclegan.study.report.names import Names, other_scenes
+from cyclegan.study.report.names import Names, other_scenes, state_of
 from cyclegan.study.rules import vigilance_needed
 
 if TYPE_CHECKING:
@@ -451,11 +451,11 @@ def _notes(study: Study, report: Mapping[str, Any]) -> list[str]:
             "with t's quantiles, on the logit scale. ± sd is the papers' figure, the bootstrap's standard deviation, "
             "not an interval. Wilson's interval treats trials as independent, and is too narrow."
         )
-    if report["contrasts"]:
+    plan, names = report["plan"], Names(report)
+    if report["contrasts"] and state_of(report) == "reached":
         notes.append(planned.CONTRAST_NOTE)
     if study.protocol.task == "rate":
         notes.append(opinions.NOTE)
-    plan, names = report["plan"], Names(report)
     if plan and plan["state"] != "reached":
         notes.append(
             f"The study is planned for {number_of(plan['participants'], 'participant')} per {names.kind}, and the one "
@@ -463,8 +463,8 @@ def _notes(study: Study, report: Mapping[str, Any]) -> list[str]:
                 "Until then, its results are closed, so that nobody stops it at a lucky moment."
                 if plan["state"] == "closed" else
                 "Until then, only the always-valid intervals may decide whether to stop: they hold however often "
-                "somebody looks. The others hold for a number of participants that was fixed before. Contrasts have "
-                "always-valid intervals, and no test; the trend comes at the end."
+                "somebody looks. What holds for a number of participants that was fixed before (other intervals, "
+                "tests, the trend, the mixed model, d′) comes at the end."
             )
         )
     assumed = [names.short(e["epoch"]) for e in report["epochs"] if e["interval_assumed"]]

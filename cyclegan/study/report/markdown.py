@@ -179,14 +179,15 @@ def _realness_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> l
         parts.append(f"No trial counts yet for {names.kind} {', '.join(missing)}.")
     parts += _picture(pictures, "fooling-rate", f"Fooling rate over {names.kind}s")
     early = state_of(report) == "always_valid"
+    # What holds only for a number of participants that was fixed before isn't shown to those who may still stop.
+    heads = ["95%, always valid"] if early else ["95%, participants", "95%, crossed", "papers' ± sd", "Wilson (naive)"]
     parts.append(_table(
-        [names.kind, "fooling rate", *(["95%, always valid"] if early else []), "95%, participants", "95%, crossed",
-         "papers' ± sd", "Wilson (naive)", "participants", "trials", "commit"],
+        [names.kind, "fooling rate", *heads, "participants", "trials", "commit"],
         [[names.short(e["epoch"]), _percent(e["fooling_rate"]),
-          *([_interval(e["interval_always_valid"])] if early else []), _interval(e["interval"]),
-          _interval(e["interval_crossed"]),
-          f"{_percent(e['paper']['rate'])} ± {_percent(e['paper']['sd'])}", _interval(e["wilson"]), e["participants"],
-          e["trials"], f"{'files ' if e['foreign'] else ''}`{e['commit_sha'][:8]}`"] for e in seen],
+          *([_interval(e["interval_always_valid"])] if early else
+            [_interval(e["interval"]), _interval(e["interval_crossed"]),
+             f"{_percent(e['paper']['rate'])} ± {_percent(e['paper']['sd'])}", _interval(e["wilson"])]),
+          e["participants"], e["trials"], f"{'files ' if e['foreign'] else ''}`{e['commit_sha'][:8]}`"] for e in seen],
     ))  # fmt: skip
     if single:
         parts.append(
@@ -200,8 +201,8 @@ def _realness_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> l
               _percent(t["fakes_for_real"]["rate"]), _percent(t["reals_for_fake"]["rate"])]
              for e in seen for t in [e["total_error"]]],
         ))  # fmt: skip
-        parts += _detection_words(seen, names)
-    parts += _mixed_words(seen, names)
+        parts += [] if early else _detection_words(seen, names)
+    parts += [] if early else _mixed_words(seen, names)
     parts += _between_words(report)
     return [*parts, *_needed_words(report)]
 
@@ -298,12 +299,14 @@ def _between_words(report: Mapping[str, Any]) -> list[str]:
         )
         needed = "participants, at most," if paired else f"participants per {names.kind}"
         parts.append(_table(
-            [f"{names.kind}s", "difference (points)", "N",
-             "95%, always valid" if early else "95%, crossed, uncorrected", "p", "p, Holm", "P(A > B)",
-             f"{needed} for 80% power at the observed difference"],
+            [f"{names.kind}s", "difference (points)", "N", *(
+                ["95%, always valid"] if early else
+                ["95%, crossed, uncorrected", "p", "p, Holm", "P(A > B)",
+                 f"{needed} for 80% power at the observed difference"])],
             [[f"{names.short(c['epoch_a'])} − {names.short(c['epoch_b'])}", rounded(100 * c["difference"], "+.1f"),
-              _contrast_n(c), _points(c["interval"]), _p(c["p"]), _p(c["p_holm"]), _percent(c["a_beats_b"]),
-              c["participants_needed"] or "–"] for c in contrasts],
+              _contrast_n(c), _points(c["interval"]), *(
+                  [] if early else [_p(c["p"]), _p(c["p_holm"]), _percent(c["a_beats_b"]),
+                                    c["participants_needed"] or "–"])] for c in contrasts],
         ))  # fmt: skip
     return parts
 
