@@ -29,7 +29,7 @@ class _Formatter(argparse.HelpFormatter):
 
     def _get_help_string(self, action: argparse.Action) -> str:
         text, default = action.help or "", default_of(action)
-        shown = default not in (None, "", False, ()) and "%(default)" not in text
+        shown = default not in (None, "", False, (), []) and "%(default)" not in text
         return f"{text} (default: {_show(default)})" if shown else text
 
 

@@ -35,8 +35,8 @@ def add_evaluate_command(add: Callable[..., argparse.ArgumentParser]) -> None:
     sub.add_argument("--direction", choices=(*DIRECTIONS, "both"), default="both",
                      help="ab: A → B, ba: B → A; both: all that the run has")
     add_scores_flag(sub)
-    sub.add_argument("--name", default="test", help="the figures are written to RUN/scores/NAME.json; those that are "
-                     "there aren't measured again")
+    sub.add_argument("--name", default=None, help="the figures are written to RUN/scores/NAME.json; those that are "
+                     "there aren't measured again (default: test, or train for want of test pictures)")
     sub.add_argument("--output_dir", type=file_path, default=None, metavar="DIR",
                      help="folder of NAME.json, in place of RUN/scores")
     sub.add_argument("--output", type=_table, default=None, metavar="FILE",
@@ -60,7 +60,12 @@ def add_evaluate_command(add: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def _epochs(text: str) -> str | list[int]:
-    return text if text in ("all", "latest") else [positive(part) for part in text.split(",")]
+    if text in ("all", "latest"):
+        return text
+    parts = text.split(",")
+    if alone := next((part for part in parts if part in ("all", "latest")), ""):
+        raise argparse.ArgumentTypeError(f"{alone} stands alone, without numbers")
+    return [positive(part) for part in parts]
 
 
 def _table(text: str) -> Path:

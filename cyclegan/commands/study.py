@@ -62,8 +62,9 @@ def add_study_commands(add_command: Callable[..., argparse.ArgumentParser]) -> N
                      "0.27); ratings rise with it, to those of real pictures at 0.5 (default: they rise with epochs)")
     sub.add_argument("--icc", type=share, default=0.05, metavar="R",
                      help="how much a participant's answers resemble each other: the intra-participant correlation")
-    sub.add_argument("--stimulus_sd", type=_sd, default=0.0, metavar="X",
-                     help="how much stimuli differ: standard deviation on the logit scale")
+    sub.add_argument("--stimulus_sd", type=_sd, default=1.0, metavar="X",
+                     help="how much stimuli differ: standard deviation on the logit scale; real pictures do, 0: not at "
+                     "all")
     sub.add_argument("--seed", type=int, default=0, metavar="N", help="seed of everything that the participants do")
     for name, about_them in (
         ("spammers", "always give the same answer"), ("bots", "answer at random before a picture can have been seen"),

@@ -17,7 +17,7 @@ from cyclegan.cli.progress import progress_bar, shown_on
 from cyclegan.commands.options import add_direction_flag, found_direction
 from cyclegan.commands.study_asks import add_asks_flags, asks_of
 from cyclegan.config import DIRECTIONS, Direction
-from cyclegan.errors import ConfigError, DataError, ImageError, number_of
+from cyclegan.errors import ConfigError, DataError, ImageError, english, number_of
 from cyclegan.study.format import Study
 from cyclegan.study.make import LIMIT, NoTestPictures, make_study
 from cyclegan.study.protocol import DEFAULT, PROTOCOLS, Protocol, protocol, trial_counts
@@ -86,7 +86,10 @@ def _epochs(text: str) -> tuple[int, ...] | str:
     """Return latest, all, or the numbers."""
     if text in ("latest", "all"):
         return text
-    return tuple(positive(part.strip()) for part in text.split(","))
+    parts = [part.strip() for part in text.split(",")]
+    if alone := next((part for part in parts if part in ("latest", "all")), ""):
+        raise argparse.ArgumentTypeError(f"{alone} stands alone, without numbers")
+    return tuple(map(positive, parts))
 
 
 def _named_folder(text: str) -> tuple[str, Path]:
@@ -134,7 +137,8 @@ def build(args: argparse.Namespace) -> int:
         for note in notes:
             print(f"note: {note}", file=sys.stderr)
     scenes = len({s.scene for s in study.stimuli if s.kind == "fake"})
-    of = f"epoch {', '.join(map(str, study.epochs))} of {study.checkpoints[0].source}"
+    epochs = english("epoch", "epochs", len(study.epochs))
+    of = f"{epochs} {', '.join(map(str, study.epochs))} of {study.checkpoints[0].source}"
     if study.labels:
         of = ", ".join(f"{label} ({number})" for number, label in study.labels.items())
     print(

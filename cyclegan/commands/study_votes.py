@@ -16,6 +16,7 @@ from cyclegan.cli.flags import positive
 from cyclegan.errors import ConfigError, english, number_of
 from cyclegan.files import write_bytes
 from cyclegan.study.format import Study, read_study
+from cyclegan.study.invitations import PREFIX
 
 if TYPE_CHECKING:
     from cyclegan.study.store import Store
@@ -221,6 +222,8 @@ def forget(args: argparse.Namespace) -> int:
         f"{args.participant} and {number_of(count, 'vote')} are erased from {study.name}; clear earlier reports and "
         f"copies yourself{rest}"
     )
+    if args.participant.startswith(PREFIX):
+        print("note: their link is unused again; delete it from your list, or whoever has it can take part")
     return 0
 
 

@@ -52,10 +52,10 @@ def link_of(study: Study, code: str | None, participant: str) -> str | None:
     return url.replace("{participant}", quote(participant, safe=""))
 
 
-def shows_score(study: Study, *, preview: bool) -> bool:
+def shows_score(study: Study) -> bool:
     """Return whether participants see how often they were right.
 
     Whoever can take part again and again under new names could learn the truth from their scores.
     """
     chosen = study.protocol.show_score
-    return chosen == "yes" or (chosen == "auto" and (preview or study.protocol.login != "none"))
+    return chosen == "yes" or (chosen == "auto" and study.protocol.login != "none")

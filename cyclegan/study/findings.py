@@ -75,17 +75,35 @@ class BlindingReport:
                 f"resolves: ± {found['half_width']:.1%} with {number_of(found['participants'], 'participant')} per "
                 f"{found['kind']}, {number_of(found['trials'], 'trial')} each that count (at a fooling rate of 27% and "
                 f"a correlation within participants of {found['icc']}); ± 5 points with {found['for_5_points']}, ± 3 "
-                f"with {found['for_3_points']}; {found['to_tell']} per {found['kind']} can tell 20% from 27%; in 80% "
-                "of such studies"
+                f"with {found['for_3_points']}; {tells(found)}; in 80% of such studies, for these pictures"
             )
             if found["pictures"]:
                 pictures = "more" if found["pictures_for_5_points"] is None else found["pictures_for_5_points"]
                 lines.append(
-                    f"          for other pictures, too: ± {found['crossed_half_width']:.1%} with the "
-                    f"{found['pictures']} of this study, at best ± {found['crossed_least']:.1%}; ± 5 points with "
-                    f"{pictures}, and about twice as many participants"
+                    f"          for other pictures, too: ± {found['crossed_half_width']:.1%} with "
+                    f"the study's {number_of(found['pictures'], 'picture')}, practice aside, at best "
+                    f"± {found['crossed_least']:.1%}; ± 5 points with {pictures}, and about twice as many "
+                    f"participants; {tells(found, crossed=True)}"
                 )
         return "\n".join(lines)
+
+
+def tells(found: Mapping[str, Any], *, crossed: bool = False) -> str:
+    """Return how many participants, of two epochs with rates of 20% and 27%, find a difference.
+
+    Args:
+        found: a resolution, with its `kind`.
+        crossed: for other pictures, too, as the report's tests do; else for these pictures.
+    """
+    each, several = found["kind"], found["comparisons"] > 1
+    among = f" (the strictest of {found['comparisons']} comparisons by Holm)" if several else ""
+    if not crossed:
+        return f"{found['to_tell']} per {each} can tell 20% from 27%{among}"
+    if found["to_tell_crossed"]:
+        return f"{found['to_tell_crossed']} per {each} can tell 20% from 27%, as the report's tests do{among}"
+    enough = found["pictures_to_tell"]
+    more = f", but about twice as many with {number_of(enough, 'picture')} can" if enough else ""
+    return f"no number of participants can tell 20% from 27% by the report's tests{among}{more}"
 
 
 def label(stimulus: Stimulus, methods: Mapping[int, str] = MappingProxyType({})) -> str:

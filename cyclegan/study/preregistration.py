@@ -15,6 +15,7 @@ from cyclegan import __version__
 from cyclegan.errors import number_of
 from cyclegan.study import rules
 from cyclegan.study.blinding import resolution_of
+from cyclegan.study.findings import tells
 from cyclegan.study.format import Study
 from cyclegan.study.protocol import Protocol
 from cyclegan.study.questions import Question
@@ -237,7 +238,8 @@ def _participants(study: Study, kind: str) -> list[str]:
         parts.append(
             f"At a fooling rate of 27% and a correlation within participants of {found['icc']}, 80% of such studies "
             f"reach, for these pictures, ± {found['half_width']:.1%}, and for other pictures, too, "
-            f"± {found['crossed_half_width']:.1%}; {found['to_tell']} per {kind} can tell 20% from 27%."
+            f"± {found['crossed_half_width']:.1%}. For these, {tells(found)}; for others, too, "
+            f"{tells(found, crossed=True)}."
         )
     return parts
 
@@ -278,7 +280,8 @@ def _analyses(study: Study, kind: str) -> list[str]:
     if p.gives_rate:
         parts.append("A logistic mixed model with crossed participants and pictures is a second opinion, reported next "
                      "to the interval, not instead of it.")
-    parts.append("Also reported, without a hypothesis: response times, preference for a side, vigilance, measured "
+    vigilance = "vigilance, " if p.vigilance_share else ""
+    parts.append(f"Also reported, without a hypothesis: response times, preference for a side, {vigilance}measured "
                  "exposure, agreement, and the pictures that fooled most and least.")
     parts.append(f"All of it is computed by `python -m cyclegan study report` of version {__version__}.")
     return parts
@@ -299,7 +302,7 @@ def _blinding(study: Study) -> str:
 
 
 def _frozen(study: Study) -> list[str]:
-    fields = dataclasses.asdict(study.protocol)
+    fields = {**dataclasses.asdict(study.protocol), "name": study.protocol.label}
     rows = "\n".join(f"| `{name}` | {escape(str(value))} |" for name, value in fields.items())
     return [
         f"Study `{escape(study.name)}`, id `{study.study_id}`: the first 32 hex digits of the SHA-256 of study.json, "

@@ -432,7 +432,7 @@ class StudySessions:
         return [correct for correct in marked if correct is not None]
 
     def _score(self, connection: Connection, session: Any) -> dict[str, int] | None:
-        if self.study.protocol.task != "realness" or not endings.shows_score(self.study, preview=self.preview):
+        if self.study.protocol.task != "realness" or not endings.shows_score(self.study):
             return None
         marked = self._marked(connection, session, "test")
         return {"correct": sum(marked), "of": len(marked)}

@@ -70,7 +70,7 @@ class NamedLogin:
 def simulate(
     study: Study, *, participants: int, fooling: float | Mapping[int | None, float] | None = None,
     icc: float = 0.05,
-    stimulus_sd: float = 0.0, seed: int = 0, replace: bool = False, resume: bool = False,
+    stimulus_sd: float = 1.0, seed: int = 0, replace: bool = False, resume: bool = False,
     behaviours: Mapping[str, float] = MappingProxyType({}), store_url: str | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> SimulationResult:
@@ -85,7 +85,8 @@ def simulate(
             in judging real or fake. In rating, the mean rises with it, from 1 (bad) at 0 to that of real pictures at
             0.5.
         icc: intra-participant correlation, 0 to 1, of the beta-binomial that answers follow.
-        stimulus_sd: standard deviation of the stimuli's own difficulty, on the logit scale.
+        stimulus_sd: standard deviation of the stimuli's own difficulty, on the logit scale; 0 for pictures that don't
+            differ, which no real ones are.
         seed: seed of all their actions; the same gives the same votes.
         replace: erase the simulated participants of an earlier run first.
         resume: continue a run with the same arguments that was stopped; its votes count in the result, too.

@@ -117,8 +117,12 @@ class EpochOrder:
             rows = [self._row(figure, [self._column(here, figure, way) for way in ways], info, say)
                     for figure in dict.fromkeys(column.figure for column in here)]  # fmt: skip
             facts = here[0].one.facts
-            title = say("Scores on {n} test picture ({name})", "Scores on {n} test pictures ({name})",
-                        facts["pictures"], name=name)  # fmt: skip
+            if facts["split"] == "train":
+                title = say("Scores on {n} training picture ({name})", "Scores on {n} training pictures ({name})",
+                            facts["pictures"], name=name)  # fmt: skip
+            else:
+                title = say("Scores on {n} test picture ({name})", "Scores on {n} test pictures ({name})",
+                            facts["pictures"], name=name)  # fmt: skip
             found.append((html.escape(title), [row for row in rows if row]))
         return found
 

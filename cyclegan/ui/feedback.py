@@ -29,8 +29,14 @@ def busy(text: str) -> str:
 def notices(problems: Iterable[Message | UserError | str], say: words.Speaker | None = None) -> str:
     """Return the HTML of what couldn't be shown of a run."""
     sentences = (say or words.speaker()).text_of
-    shown = (sentences(problem).removesuffix(".") for problem in itertools.islice(problems, MAX_NOTICES))
-    return "".join(f'<p class="notice">{html.escape(text[:1].upper() + text[1:])}.</p>' for text in shown)
+    shown = []
+    for problem in itertools.islice(problems, MAX_NOTICES):
+        text = sentences(problem).removesuffix(".")
+        said = problem.message if isinstance(problem, UserError) else problem
+        if not (isinstance(said, Message) and said.template.startswith("{")):  # A name stays as it is.
+            text = text[:1].upper() + text[1:]
+        shown.append(f'<p class="notice">{html.escape(text)}.</p>')
+    return "".join(shown)
 
 
 def warn(problem: Message | UserError | str, say: words.Speaker, title: str) -> None:

@@ -53,7 +53,7 @@ def of_training_pictures(info: CheckpointInfo, say: words.Speaker) -> str:
     """Return the sentence for an epoch whose data set had no test pictures; "" for another."""
     if info.measured_on != "train":
         return ""
-    return say("This data set has no test pictures: samples and figures are of training pictures.")
+    return say("For want of test pictures, this epoch's samples and their figures are of training pictures.")
 
 
 def domains(info: CheckpointInfo) -> dict[str, str]:

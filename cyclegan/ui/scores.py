@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import html
 import itertools
@@ -200,11 +201,15 @@ def _read(path: Path, changed_ns: int, size: int) -> Report:
     return read_checked(path)
 
 
+def _count(one: Measurement) -> str:
+    return f"{one.facts.get('pictures', '')}{', train' if one.facts.get('split') == 'train' else ''}"
+
+
 def choices(found: Sequence[Measurement]) -> list[tuple[str, str]]:
     """Return the measurements for a gr.Radio: their directions, and what else tells them apart."""
     names = [one.arrow for one in found]
     # Where a name isn't enough, the file and its pictures are added, then the runs, because labels may differ alone.
-    for more in (lambda one: f" · {one.name}: {one.facts.get('dataset', '')} ({one.facts.get('pictures', '')})",
+    for more in (lambda one: f" · {one.name}: {one.facts.get('dataset', '')} ({_count(one)})",
                  lambda one: f" · {', '.join(one.reports)}"):  # fmt: skip
         names = [name if names.count(name) == 1 else name + more(one) for name, one in zip(names, found, strict=True)]
     return list(zip(names, (one.key for one in found), strict=True))
@@ -225,11 +230,12 @@ def nothing(runs: Mapping[str, CheckpointSource], say: words.Speaker, *, own: bo
         say: the visitor's language.
         own: whether the visitor owns this computer, whose folders are shown to nobody else.
     """
-    commands, unknown = [], False
+    commands, unknown = [], []
     for source in itertools.islice(runs.values(), MOST_COMMANDS):
         command = ["python", "-m", "cyclegan", "evaluate", _to_name(source, own), "--epochs", "all"]
         if not _finds_dataset(source, own, say):
-            command, unknown = [*command, "--dataset", "DATA"], True
+            command = [*command, "--dataset", "DATA"]
+            unknown.append(_dataset_name(source))
         commands.append(to_copy("", shlex.join(command), say))
     said = say.html(
         "No scores have been measured yet. This command measures those of every epoch, with baselines; then press "
@@ -239,7 +245,18 @@ def nothing(runs: Mapping[str, CheckpointSource], say: words.Speaker, *, own: bo
     )  # fmt: skip
     if unknown:
         said += " " + say.html("Replace {placeholder} with the path of the data set's folder.", placeholder="DATA")
+        if names := ", ".join(dict.fromkeys(filter(None, unknown))):
+            said += " " + say.html("It was trained on: {names}.", names=names)
     return f'<p>{said}</p><ul class="to-copy">{"".join(commands)}</ul>'
+
+
+def _dataset_name(source: CheckpointSource) -> str:
+    """Return the name of the data set that a run was trained on, empty if nobody knows."""
+    with contextlib.suppress(CheckpointError):
+        for info in source.list():
+            name = info.config.data.dataset if info.config else ""
+            return "" if name == "unknown" else name
+    return ""
 
 
 def unmeasured(name: str, source: CheckpointSource, *, own: bool) -> Message:
@@ -281,8 +298,9 @@ def _finds_dataset(source: CheckpointSource, own: bool, say: words.Speaker) -> b
 def measured_on(one: Measurement, say: words.Speaker) -> str:
     """Return the HTML of what the figures are of."""
     facts, segmenter = one.facts, one.facts.get("segmenter")
+    kind = say("training pictures") if facts.get("split") == "train" else say("test pictures")
     rows = [
-        (say("Data set"), f"{facts.get('dataset', '–')} ({facts.get('split', '–')})"),
+        (say("Data set"), f"{facts.get('dataset', '–')}, {kind}"),
         (say("Pictures"), say("{n} at {size} pixels, against {references} real ones", n=facts.get("pictures", "–"),
                               size=facts.get("crop_size", "–"), references=facts.get("references", "–"))),
     ]  # fmt: skip

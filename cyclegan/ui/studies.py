@@ -52,6 +52,8 @@ def card(study: Study, say: words.Speaker, *, owner: bool = False, own: bool = F
     if own:
         tried = f"study/{PREVIEW}/{quote(study.name)}"
         ways = [(tried, say.html("Try it: nothing is recorded")), (address, say.html("Take part: it is recorded"))]
+    if study.protocol.login == "invitation":
+        ways = ways[:-1]  # Nobody gets in without a link of their own.
     links = "".join(f'<a href="{to}" target="_blank" rel="noopener">{text}</a>' for to, text in ways)
     return (
         f"<h2>{html.escape(study.title or study.name)}</h2><p>{html.escape(_question(study, say))}</p>{how}"
@@ -85,7 +87,13 @@ def _how(study: Study, say: words.Speaker) -> str:
     if protocol.staircase_right:
         least, most = protocol.least_exposure_ms, protocol.most_exposure_ms
         limit = say("{least} to {most} ms per picture", least=least, most=most)
-    return ", ".join([*trials, limit, say("protocol {name}", name=protocol.label)])
+    name, _, how = protocol.label.partition(", ")
+    named = say("protocol {name}", name=name)
+    if how:
+        named = say("protocol {name}, changed", name=name)
+    if how == "shortened":
+        named = say("protocol {name}, shortened", name=name)
+    return ", ".join([*trials, limit, named])
 
 
 def _addresses(study: Study, address: str, say: words.Speaker, *, own: bool) -> str:
@@ -99,7 +107,8 @@ def _addresses(study: Study, address: str, say: words.Speaker, *, own: bool) -> 
     """
     if study.protocol.login == "invitation":
         how = say.html("Each link lets one person take part, once. This command makes as many as you need:")
-        invite = ["python", "-m", "cyclegan", "study", "invite", str(study.folder), "25", "--address", "URL"]
+        people = str((study.protocol.planned_participants or 25) * len(study.arms))
+        invite = ["python", "-m", "cyclegan", "study", "invite", str(study.folder), people, "--address", "URL"]
         command = to_copy("", shlex.join([*invite, "--output", f"reports/{study.name}-links.csv"]), say)
         return f'<h3>{say.html("Send it to people")}</h3><p class="how">{how}</p><ul class="to-copy">{command}</ul>'
     if study.protocol.login == "huggingface":
@@ -250,7 +259,8 @@ def _early(report: Mapping[str, Any], say: words.Speaker) -> str:
     else:
         said = say.html(
             "Not as many people as planned have judged each epoch or method yet: the one with the fewest has {least} "
-            "of {planned}. Until then, the intervals are wider, so that they hold however often somebody looks.",
+            "of {planned}. Until then, intervals are wider, so that they hold however often somebody looks, and there "
+            "is none after very few trials.",
             least=plan["least"], planned=plan["participants"],
         )  # fmt: skip
     return f'<p class="notice">{said}</p>'

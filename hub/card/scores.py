@@ -165,6 +165,8 @@ def scores_section(repo_id: str, scored: Sequence[Scored]) -> str:
             for figure in figures
         )  # fmt: skip
         about = f"**{escaped(way)}**: {escaped(measured)} ([all epochs and figures]({one.where(repo_id)}))."
+        if known := one.report.known(one.way):
+            about += f" **{escaped(str(known))}**"
         parts += [f"{about} {advice}".rstrip(), f"| | {' | '.join(heads)} |\n|---|{'---:|' * len(heads)}\n{rows}"]
     return "\n\n".join(parts)
 

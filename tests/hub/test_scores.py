@@ -77,7 +77,7 @@ def test_scores_go_with_the_epochs_commit_and_onto_the_card(push, make_run):
     first, second = repo.epoch_commits()
     assert FILE in first["files"] and json.loads(second["files"][FILE]) == json.loads(path.read_text())
     section = card_of(repo).split("## Scores")[1].split("\n## ")[0]
-    assert "**day → &lt;night&gt;**: 9 pictures of streets:count=9 (test) at 32 px, against 8 real ones" in section
+    assert "**day → &lt;night&gt;**: 9 test pictures of streets:count=9 at 32 px, against 8 real ones" in section
     (head, kid), *_ = re.findall(r"^(\| \| .*) \|\n\|---.*\n(\| KID.*) \|", section, re.MULTILINE)
     # Epoch 9 isn't there yet.
     assert head == (f"| | [epoch-0002](https://huggingface.co/{NAME}/tree/epoch-0002), newest and best | "

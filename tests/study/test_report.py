@@ -67,7 +67,7 @@ def test_the_rate_is_that_of_the_test_trials_that_count():
     assert not contrast["paired"] and (contrast["participants_a"], contrast["participants_b"]) == (12, 12)
     assert "| 12 + 12 |" in told(report) and "participants per epoch for 80% power at the observed" in told(report)
     assert (contrast["epoch_a"], contrast["epoch_b"]) == (60, 20) and contrast["p"] == contrast["p_holm"] < 0.01
-    assert report["participants"] == {"started": 24, "completed": 24, "counted": 24, "left_out": []}
+    assert report["participants"] == {"started": 24, "completed": 24, "counted": 24, "forgotten": 0, "left_out": []}
     assert report["study"]["study_id"] == study.study_id and report["protocol"]["name"] == "cyclegan2017"
     assert report["trials"] == 960 and not report["simulated"] and report == reported(study, votes)
 
@@ -78,7 +78,8 @@ def test_a_study_of_an_older_program_with_its_own_numbers_has_not_the_presets_na
     report = reported(old, made_votes(old, 2, {20: 0.3}))
     assert (report["protocol"]["name"], report["study"]["protocol"]) == ("cyclegan2017", "cyclegan2017, changed")
     text = told(report)
-    assert "Protocol: cyclegan2017, changed; study" in text and "| `name` | cyclegan2017, changed |" in text
+    assert "Protocol: cyclegan2017, changed (`test_trials` 40 → 8); study" in text
+    assert "| `name` | cyclegan2017, changed |" in text
     assert "Protocol cyclegan2017, changed: 10 + 8 trials" in caption(report)
 
 
@@ -91,6 +92,8 @@ def test_a_study_of_several_runs_names_its_methods(preset, tmp_path):
     assert [(e["label"], e["of_epoch"]) for e in report["epochs"]][0] == ("pix2pix", 8) and report["trend"] is None
     text = told(report).split("## Protocol")[0]
     assert r"GAN \*alone\*" in text and "CycleGAN" in text and "method" in text
+    assert "The methods: pix2pix: run-1, epoch 8; GAN " in text
+    text = re.sub(r"The methods: .*? Protocol: ", "", text)
     assert "epoch" not in text.lower(), re.findall(".*epoch.*", text.lower())
     for svg, _ in plots(report).values():
         assert b"epoch" not in svg
@@ -105,7 +108,7 @@ def test_asked_for_the_fake_it_is_the_other_side():
     votes = made_votes(real, 4)
     other = votes["chosen_side"].map({"left": "right", "right": "left"})
     swapped = reported(fake, votes.assign(chosen_side=other))
-    assert "Protocol: cyclegan2017, changed; study" in told(swapped), "another question than the preset's"
+    assert "Protocol: cyclegan2017, changed (`question` real → fake); study" in told(swapped)
     assert swapped["epochs"][0]["fooling_rate"] == reported(real, votes)["epochs"][0]["fooling_rate"]
 
 
@@ -133,7 +136,7 @@ def test_who_does_not_count_and_why():
         "excluded": False}])])  # fmt: skip
     report = make_report(study, votes, sessions)
     assert report["participants"] == {
-        "started": 9, "completed": 6, "counted": 4,
+        "started": 9, "completed": 6, "counted": 4, "forgotten": 0,
         "left_out": [{"reason": "disqualified in practice", "count": 1},
                      {"reason": "excluded: the child's session", "count": 1},
                      {"reason": "failed vigilance", "count": 1}, {"reason": "session not complete", "count": 2}],
@@ -241,7 +244,7 @@ def test_before_the_planned_participants_nobody_stops_at_a_lucky_moment(results)
             assert f"(always-valid 95% interval {valid}; N = 7 participants" in text
         drawn = plots(early)["fooling-rate"][0].decode()
         assert "95%, always valid" in drawn and "over participants" not in drawn
-        assert caption(early).endswith("Provisional: of 8 per epoch, 7 have judged.")
+        assert caption(early).endswith("Provisional: at least 7 of 8 per epoch have judged.")
         assert "Provisional" not in caption(late)
         single = dataclasses.replace(study.protocol, presentation="single")
         single = dataclasses.replace(study, protocol=single)

@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from cyclegan.study.protocol import FORMERLY, PROTOCOLS, Protocol, protocol
@@ -173,10 +174,14 @@ def test_reports_count_those_left_out_by_epoch_and_warn_where_practice_qualifies
     assert "sessions by epoch" not in text
     votes = changed(changed(votes, "P000", server_ms=200.0), "P001", chosen_side="left")
     text = to_markdown(make_report(study, votes, sessions_of(votes)))
-    assert "| 20 | 4 | 1 | 0 |" in text and "| 60 | 4 | 0 | 1 |" in text and "with caution" not in text
+    assert "| 20 | 4 | 1 | 0 | 3 |" in text and "| 60 | 4 | 0 | 1 | 3 |" in text and "with caution" not in text
     votes = changed(votes, "P003", disqualified=True, completed=False)
     text = to_markdown(make_report(study, votes, sessions_of(votes)))
-    assert "| 60 | 4 | 1 | 0 | 1 |" in text and "compare epochs with caution where these numbers differ" in text
+    assert "| 60 | 4 | 1 | 0 | 1 | 2 |" in text and "compare epochs with caution where these numbers differ" in text
+    sessions = sessions_of(votes)
+    left = sessions.iloc[[0]].assign(session_id="f" * 32, participant="P009", arm=1, completed=False)
+    (_, late) = make_report(study, votes, pd.concat([sessions, left]))["left_out_by_epoch"]
+    assert late["sessions"] == 5 and late["reasons"]["session not complete"] == 1 and late["counted"] == 2
 
 
 def test_a_study_from_before_the_rules_counts_as_it_did():
@@ -218,10 +223,14 @@ def test_sessions_that_look_like_one_person_are_listed_and_count():
     sessions["address_code"] = ["aaaa", "bbbb", "bbbb", "cccc", "dddd", "dddd"]
     report = make_report(study, votes, sessions)
     names = sessions["session_id"]
-    assert report["alike"] == [{"sessions": [names[1], names[2]], "shared": ["address", "screen", "rhythm"]}]
+    assert report["alike"] == [{"sessions": [names[1], names[2]], "shared": ["address", "screen", "rhythm"],
+                                "counted": [names[1], names[2]]}]  # fmt: skip
     assert report["participants"]["counted"] == 6
     text = to_markdown(report)
-    assert f"{names[1][:8]}, {names[2][:8]} (same address and screen and rhythm)" in text and "P001" not in text
+    assert f"{names[1][:8]}, {names[2][:8]}: same address and screen and rhythm." in text and "P001" not in text
+    votes.loc[votes["participant"] == "P002", "chosen_side"] = "left"
+    part = to_markdown(make_report(study, votes, sessions))
+    assert f"{names[1][:8]}, {names[2][:8]} (doesn't count): same address" in part
     assert "`study exclude` takes such a number in place of the participant's name" in text
     sessions["screen"] = [{}] * 6
     assert [each["shared"] for each in alike(judge(study, votes), sessions)] == [["address", "rhythm"]]

@@ -30,6 +30,7 @@ from cyclegan.study.statistics import (
     participants_for,
     participants_to_tell,
     pictures_for,
+    pictures_to_tell,
     planning_rate,
     preferences,
     rates,
@@ -232,6 +233,31 @@ def test_few_pictures_limit_the_crossed_interval():
     assert np.mean(np.array(widths) <= half_width(60, 0.27, 0.05, 30, few)) >= 0.75
     assert participants_to_tell(0.2, 0.27, 0.05, 40, pictures=few) is None
     assert participants_to_tell(0.2, 0.27, 0.05, 40, pictures=[(0.15, 10**4)]) <= 46
+    pictures = pictures_to_tell(0.2, 0.27, 0.05, 40, few)
+    people = participants_to_tell(0.2, 0.27, 0.05, 40, pictures=[(0.15, pictures)])
+    assert pictures > 150 and people < 3 * participants_to_tell(0.2, 0.27, 0.05, 40)
+    assert participants_to_tell(0.2, 0.27, 0.05, 40, comparisons=3) > participants_to_tell(0.2, 0.27, 0.05, 40)
+
+
+@pytest.mark.slow
+def test_as_many_participants_and_pictures_as_were_named_tell_two_rates_apart():
+    """By the test that reports make; the plan says 80% of such studies."""
+    icc, of_pictures, found = 0.05, 0.15, []
+    pictures = pictures_to_tell(0.2, 0.27, icc, 40, [(of_pictures, 1)])
+    people = participants_to_tell(0.2, 0.27, icc, 40, pictures=[(of_pictures, pictures)])
+    for seed in range(60):
+        rng, rows = np.random.default_rng(seed), []
+        # These deviations give about those correlations: 0.046 and 0.139 at 20%, 0.053 and 0.157 at 27%.
+        for epoch, intercept in ((1, -1.80), (2, -1.30)):
+            person, own = rng.normal(0, 0.66, (people, 1)), rng.normal(0, 1.1, pictures)
+            seen = np.argsort(rng.random((people, pictures)), axis=1)[:, :40]
+            y = rng.random((people, 40)) < expit(intercept + person + own[seen])
+            who = np.repeat(np.arange(people) + people * epoch, 40)
+            rows.append(np.stack([y.ravel(), who, np.full(y.size, epoch), seen.ravel()]))
+        y, who, epoch, seen = np.concatenate(rows, axis=1)
+        (contrast,) = contrasts(y, who, epoch, [seen], paired=False, seed=seed)
+        found.append(contrast.p < 0.05)
+    assert np.mean(found) >= 0.65, np.mean(found)  # Of 80%, less three standard errors.
 
 
 def test_a_rate_of_none_so_far_is_planned_for_as_a_small_one():
@@ -249,10 +275,14 @@ def test_after_few_answers_the_rate_is_taken_nearer_to_a_half():
 def test_resolution_of_protocols():
     found = resolution(protocol("cyclegan2017"), 30)
     assert found.trials == 40 and (found.for_5_points, found.for_3_points, found.to_tell) == (30, 73, 44)
+    assert found.comparisons == 0 and found.to_tell_crossed is found.pictures_to_tell is None
     assert found.half_width == pytest.approx(0.05, abs=0.001) and found.pictures is found.crossed_least is None
     crossed = resolution(protocol("cyclegan2017"), 30, pictures=[60, 80])
     assert crossed.pictures == 60 and found.half_width < crossed.crossed_half_width
     assert 0.04 < crossed.crossed_least < crossed.crossed_half_width and crossed.pictures_for_5_points > 80
+    assert crossed.to_tell_crossed is None and crossed.pictures_to_tell > 150
+    three = resolution(protocol("cyclegan2017"), 30, epochs=3, pictures=[2000, 2000])
+    assert three.comparisons == 3 and found.to_tell < three.to_tell < three.to_tell_crossed
     assert resolution(protocol("hype_infinity"), 30).trials == 50  # Of 100, half are fakes.
     assert resolution(protocol("colorization2016"), 30, epochs=3).trials == 36
     mixed = resolution(protocol("cyclegan2017", epochs_per_session="mixed"), 30, epochs=4)

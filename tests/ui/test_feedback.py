@@ -81,18 +81,18 @@ def test_what_is_no_repository():
     assert shown(parse_spec, "a b").startswith("'a b': Hub의 이름이 아닙니다. USER/NAME")
 
 
-def test_notices_are_in_the_visitors_language():
+def test_notices_are_in_the_visitors_language_and_keep_names_as_they_are():
     problems = [
         message("{name} has no epoch that can be read", name="old"),
         CheckpointError("{name} has no epoch {epoch}; it has {have}", name="new", epoch=3, have="1"), "<b> is new",
         "a fourth",
     ]  # fmt: skip
     assert feedback.notices(problems) == (
-        '<p class="notice">Old has no epoch that can be read.</p>'
-        '<p class="notice">New has no epoch 3; it has 1.</p><p class="notice">&lt;b&gt; is new.</p>'
+        '<p class="notice">old has no epoch that can be read.</p>'
+        '<p class="notice">new has no epoch 3; it has 1.</p><p class="notice">&lt;b&gt; is new.</p>'
     )
     assert feedback.notices(problems, words.Speaker("ko")).startswith(
-        '<p class="notice">Old에 읽을 수 있는 에폭이 없습니다.</p>'
+        '<p class="notice">old에 읽을 수 있는 에폭이 없습니다.</p>'
     )
 
 

@@ -42,7 +42,7 @@ Progress = Callable[[str, int, int], object]
 def evaluate(
     source: CheckpointSource, dataset: str | DataConfig | None = None, *,
     epochs: str | Iterable[int] = "latest", directions: Collection[Direction] | None = None,
-    scores: Collection[str] | None = None, name: str = "test", output: Path | None = None, features: str = "lite0",
+    scores: Collection[str] | None = None, name: str | None = None, output: Path | None = None, features: str = "lite0",
     features_weights: Path | None = None, segmenter: Path | None = None, pictures: int | None = None,
     device: str | torch.device | None = None, progress: Progress | None = None,
     skip_bad_images: bool | None = None, note: Callable[[Message], object] = lambda _: None,
@@ -59,7 +59,7 @@ def evaluate(
         epochs: "all", "latest" or numbers.
         directions: "ab", "ba"; None for all that the run has.
         scores: names of `table.SCORES`; None for all that can be measured here.
-        name: of the file of scores.
+        name: of the file of scores; None for "test", or "train" for want of test pictures.
         output: the folder of the file; None for RUN/scores.
         features: the network of features: "lite0", "inception" or "dinov2".
         features_weights: a file with its weights, in place of a download.
@@ -85,6 +85,7 @@ def evaluate(
     )  # fmt: skip
     ways = tuple(directions or infos[0].directions)
     evaluator.check(ways)
+    name = name or evaluator.test(ways[0]).split  # So that figures of training pictures are never taken for others.
     for sentence in evaluator.notes(ways, infos):
         note(sentence)
     if known := evaluator.known(source):

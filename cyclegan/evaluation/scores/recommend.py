@@ -61,7 +61,7 @@ class Advice:
         if self.pictures < FEWEST:
             yield message(
                 "{figure}: {n} test picture is too few to tell epochs apart. Measure on 50 or more.",
-                "{figure}: {n} test pictures are too few to tell epochs apart. Measure on 50 or more.",
+                "{figure}: {n} pictures are too few to tell epochs apart. Measure on 50 or more.",
                 self.pictures, figure=figure,
             )  # fmt: skip
             return
@@ -168,8 +168,8 @@ def verdicts(report: Report, way: Direction, people: Judgement | None = None) ->
         people: what people say about the same epochs.
 
     Returns:
-        One paragraph if the run was trained on test pictures, one for each `Advice`, one if they disagree, and one of
-        people.
+        One paragraph if the run was trained on some of the pictures, one for each `Advice`, one if they disagree, and
+        one of people.
     """
     found, known = recommend(report, way), report.known(way)
     paragraphs = [[known]] if known else []

@@ -112,7 +112,11 @@ class Report:
             self.content[way]["trained_on"] = {"count": known.count, "of": known.of}
 
     def known(self, way: Direction) -> Message | None:
-        """Return a sentence about test pictures that the run was trained on, None without any."""
+        """Return a sentence about pictures that the run was trained on, None without any."""
+        if self.content[way]["measured_on"].get("split") == "train":
+            return message(
+                "These are training pictures, which the networks know: the figures say nothing about new pictures."
+            )
         known = self.content[way].get("trained_on")
         return known and message(
             "Test pictures that the run was trained on: {count} of {of}. The figures are better than those of new "

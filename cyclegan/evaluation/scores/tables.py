@@ -168,7 +168,8 @@ def direction_line(report: Report, way: Direction) -> str:
 def measured_line(report: Report, way: Direction) -> str:
     """Return what a direction was measured on."""
     facts = report.content[way]["measured_on"]
-    said = f"{number_of(facts['pictures'], 'picture')} of {facts['dataset']} ({facts['split']}) at "
+    kind = "training picture" if facts["split"] == "train" else "test picture"
+    said = f"{number_of(facts['pictures'], kind)} of {facts['dataset']} at "
     said += f"{facts['crop_size']} px, against {number_of(facts['references'], 'real one')}"
     segmenter = facts.get("segmenter")
     if segmenter:

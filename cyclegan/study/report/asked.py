@@ -70,8 +70,10 @@ def words(report: Mapping[str, Any], table: Callable[..., str], escape: Callable
     if consent := report["consent"]:
         approval = f", under ethics approval {escape(consent['ethics'])}" if consent["ethics"] else ""
         version = f" version {escape(consent['version'])} of" if consent["version"] else ""
+        hashes = [f"{consent['sha256'][:16]}…", *(f"in {escape(language)} {sha256[:16]}…"
+                                                  for language, sha256 in consent["translations"].items())]
         parts.append(f"Before anything else, participants agreed to{version} the study's consent{approval} "
-                     f"(SHA-256 of its text {consent['sha256'][:16]}…).")  # fmt: skip
+                     f"(SHA-256 of its text: {', '.join(hashes)}).")  # fmt: skip
     if report["questions"]:
         rows = [[escape(q["text"]), q["when"], escape(_said(q)), q["answers"], q["left_out"], q["not_reached"]]
                 for q in report["questions"]]  # fmt: skip

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cyclegan import __version__
 from cyclegan.errors import number_of
 from cyclegan.study import statistics
 from cyclegan.study.format import NO_SECRET, Study
@@ -65,7 +67,9 @@ def make_report(
             "study_id": study.study_id, "name": study.name, "title": study.title, "direction": study.direction,
             "domains": study.domains, "dataset": study.dataset, "seed": study.seed, "size": study.size,
             "protocol": study.protocol.label, "secret_sha256": study.secret_sha256 or None,
+            "pictures": _pictures_of(study),
         },
+        "program": f"cyclegan-workbench {__version__}",
         "protocol": study.protocol.to_json(),
         "simulated": simulated,
         "training_pictures": study.split == "train",
@@ -92,7 +96,7 @@ def make_report(
         "mos": opinions.opinions(study, counted) if task == "rate" else None,
     }  # fmt: skip
     report["rules"] = left_out.left_out_by_rule(study, report["participants"]["left_out"])
-    report["left_out_by_epoch"] = left_out.by_epoch(study, frame)
+    report["left_out_by_epoch"] = left_out.by_epoch(study, frame, sessions, origin)
     report["votes"] = display.when(counted)
     report["alike"] = left_out.alike(frame, sessions, origin)
     for each in report["epochs"]:
@@ -100,6 +104,13 @@ def make_report(
         each["with_left_out"] = left_out.rate_with_them(frame, each["epoch"]) if shown else None
     report["notes"] = _notes(study, report)
     return _plain(report)
+
+
+def _pictures_of(study: Study) -> dict[str, int]:
+    """Return the number of inputs, of which each epoch has a fake, and of real pictures."""
+    fakes = Counter(stimulus.epoch for stimulus in study.stimuli if stimulus.kind == "fake")
+    return {"inputs": max(fakes.values(), default=0),
+            "reals": sum(stimulus.kind == "real" for stimulus in study.stimuli)}  # fmt: skip
 
 
 def _participants(study: Study, frame: pd.DataFrame, sessions: pd.DataFrame, origin: str) -> dict[str, Any]:
@@ -133,6 +144,7 @@ def _participants(study: Study, frame: pd.DataFrame, sessions: pd.DataFrame, ori
         "started": started,
         "completed": sum(complete(session, row) for session, row in ended.items()),
         "counted": counted,
+        "forgotten": sessions.attrs.get("forgotten", 0),
         "left_out": [{"reason": reason, "count": left_out[reason]} for reason in sorted(left_out)],
     }
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,8 @@ import numpy as np
 
 from cyclegan.study import rules, statistics
 from cyclegan.study.format import Study
-from cyclegan.study.report.judging import BY_RULE, DISQUALIFIED, FAILED_VIGILANCE
+from cyclegan.study.report.judging import BY_RULE, DISQUALIFIED, FAILED_VIGILANCE, before_votes, session_status
+from cyclegan.study.report.names import state_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,21 +57,29 @@ def left_out_by_rule(study: Study, left_out: Sequence[Mapping[str, Any]]) -> lis
     return found
 
 
-def by_epoch(study: Study, frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return how many sessions of each epoch a rule or the practice leaves out; nothing where sessions judge several.
+def by_epoch(study: Study, frame: pd.DataFrame, sessions: pd.DataFrame, origin: str) -> list[dict[str, Any]]:
+    """Return how many sessions of each epoch started and count, and why the others don't; nothing where sessions judge
+    several.
 
     Args:
         frame: judged votes.
+        sessions: as returned by `Store.sessions`.
+        origin: people, or simulated.
     """
     if len(study.arms) < 2:
         return []
-    sessions = frame.drop_duplicates("session_id")
+    voted = frame.drop_duplicates("session_id")
+    statuses = [(int(row.arm), row.session_status) for row in voted.itertuples(index=False)]
+    if len(sessions):  # Those who left before the first vote.
+        known, others = set(voted["session_id"]), sessions[sessions["origin"] == origin]
+        statuses += [(getattr(row, "arm", None), before_votes(row)) for row in others.itertuples(index=False)
+                     if row.session_id not in known]  # fmt: skip
     found = []
     for arm, (epoch,) in enumerate(study.arms):
-        status = sessions.loc[sessions["arm"] == arm, "session_status"]
-        reasons = {reason: int((status == reason).sum()) for reason in (DISQUALIFIED, *BY_RULE)}
-        found.append({"epoch": epoch, "sessions": len(status),
-                      "reasons": {reason: count for reason, count in reasons.items() if count}})  # fmt: skip
+        counts = Counter(status for each, status in statuses if each == arm)
+        counted = counts.pop("", 0)
+        found.append({"epoch": epoch, "sessions": counted + counts.total(), "reasons": dict(sorted(counts.items())),
+                      "counted": counted})  # fmt: skip
     return found
 
 
@@ -94,11 +104,11 @@ def alike(frame: pd.DataFrame, sessions: pd.DataFrame, origin: str = "people") -
         origin: people, or simulated.
 
     Returns:
-        For each group its session ids, and what all its members share: address, and screen, rhythm.
+        For each group its session ids, what all its members share: address, and screen, rhythm; and those that count.
     """
     if "address_code" not in sessions or not sessions["address_code"].notna().any():
         return []
-    paces = dict(_paces(frame))
+    paces, status = dict(_paces(frame)), session_status(frame)
     known = sessions[sessions["address_code"].notna() & (sessions["origin"] == origin)]
     groups: list[dict[str, Any]] = []
     for _, rows in known.groupby("address_code"):
@@ -114,7 +124,8 @@ def alike(frame: pd.DataFrame, sessions: pd.DataFrame, origin: str = "people") -
             shared += ["screen"] * (first is not None and all(screens[session] == first for session in members))
             pairs = combinations(members, 2)
             shared += ["rhythm"] * all(_same_pace(paces.get(a), paces.get(b)) for a, b in pairs)
-            groups.append({"sessions": members, "shared": shared})
+            counted = [session for session in members if status.get(session) == ""]
+            groups.append({"sessions": members, "shared": shared, "counted": counted})
     return groups
 
 
@@ -143,19 +154,21 @@ def _same_pace(a: tuple[float, float] | None, b: tuple[float, float] | None) -> 
 
 
 def words(
-    report: Mapping[str, Any], names: Any, table: Any, percent: Any, interval: Any
+    report: Mapping[str, Any], names: Any, table: Any, percent: Any, interval: Any, escape: Callable[[str], str]
 ) -> list[str]:
     """Return the Markdown about these rules and sessions; nothing for a protocol without rules.
 
     Args:
-        names, table, percent, interval: as `cyclegan.study.report.markdown` writes them.
+        names, table, percent, interval, escape: as `cyclegan.study.report.markdown` writes them.
     """
     parts = []
     if report["rules"]:
         parts.append("Rules that leave out sessions, fixed in the protocol before the first vote:")
         rows = [[each["rule"], each["sessions"]] for each in report["rules"]]
         parts.append(table(["rule", "sessions left out"], rows))
-    parts += _by_epoch_words(report, names, table)
+    parts += _by_epoch_words(report, names, table, escape)
+    if state_of(report) == "always_valid" and any(each["sessions"] for each in report["rules"]):
+        parts.append("The figure with these sessions is given once the planned participants are reached.")
     both = [e for e in report["epochs"] if e["with_left_out"] and e["with_left_out"]["rate"] is not None]
     if both:
         parts.append("The figure without and with those sessions, and without and with votes at impossible times:")
@@ -166,23 +179,26 @@ def words(
               e["with_left_out"]["trials"]] for e in both],
         ))  # fmt: skip
     if report["alike"]:
-        groups = "; ".join(f"{', '.join(s[:8] for s in each['sessions'])} (same {' and '.join(each['shared'])})"
-                           for each in report["alike"])  # fmt: skip
+        groups = "; ".join(
+            ", ".join(s[:8] + ("" if s in each["counted"] else " (doesn't count)") for s in each["sessions"])
+            + f": same {' and '.join(each['shared'])}" for each in report["alike"]
+        )
         parts.append(
-            f"Sessions that look like one person's, or like those of a family or class: {groups}. They count; "
-            "`study exclude` takes such a number in place of the participant's name, and leaves them out."
+            f"Sessions that look like one person's, or like those of a family or class: {groups}. Nobody is left out "
+            "for it; `study exclude` takes such a number in place of the participant's name, and leaves a session out."
         )
     return parts
 
 
-def _by_epoch_words(report: Mapping[str, Any], names: Any, table: Any) -> list[str]:
-    """Return the sessions left out of each epoch; nothing if there are none."""
+def _by_epoch_words(report: Mapping[str, Any], names: Any, table: Any, escape: Callable[[str], str]) -> list[str]:
+    """Return the sessions of each epoch, and why some don't count; nothing if all do."""
     rows = report["left_out_by_epoch"]
-    reasons = [reason for reason in (DISQUALIFIED, *BY_RULE) if any(reason in row["reasons"] for row in rows)]
+    reasons = sorted({reason for row in rows for reason in row["reasons"]})
     if not reasons:
         return []
-    parts = [table([f"sessions by {names.kind}", "all", *reasons],
-                   [[names.short(row["epoch"]), row["sessions"], *(row["reasons"].get(reason, 0) for reason in reasons)]
+    parts = [table([f"sessions by {names.kind}", "started", *map(escape, reasons), "count"],
+                   [[names.short(row["epoch"]), row["sessions"],
+                     *(row["reasons"].get(reason, 0) for reason in reasons), row["counted"]]
                     for row in rows])]  # fmt: skip
     if DISQUALIFIED in reasons:
         parts.append(

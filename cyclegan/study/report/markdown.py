@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -9,13 +10,17 @@ from typing import Any
 
 from cyclegan.errors import english, number_of, rounded
 from cyclegan.study import statistics
-from cyclegan.study.protocol import PROTOCOLS, trial_counts
+from cyclegan.study.protocol import PROTOCOLS, Protocol, trial_counts
 from cyclegan.study.report import asked, display, left_out, opinions, thresholds
 from cyclegan.study.report.names import Names, bracketed, interval_of, state_of
 
 _interval = partial(bracketed, form=".1%")
 _MARKS = re.compile(r"[\\`*_\[\]|#!~$]")
 """Characters that Markdown takes for more than text, except < > &, which become entities."""
+_LOGINS = {
+    "none": "Anyone with the link could take part.", "huggingface": "They took part by an account of Hugging Face.",
+    "invitation": "They were invited by single-use links.",
+}
 _SCENE = re.compile(r"[ab]:\d+:")
 
 
@@ -41,7 +46,7 @@ def to_markdown(report: Mapping[str, Any], pictures: Mapping[str, str] | None = 
     if report["trials"]:
         parts.append(_opening(report))
     parts += ["## Method", _method(report), _who(report), *asked.words(report, _table, escape)]
-    parts += left_out.words(report, _names(report), _table, _percent, _interval)
+    parts += left_out.words(report, _names(report), _table, _percent, _interval, escape)
     if not report["trials"]:
         plan, closed = report["plan"], state_of(report) == "closed"
         parts.append(
@@ -133,9 +138,42 @@ def _method(report: Mapping[str, Any]) -> str:
     return (
         f"Participants {ask} ({escape(source)} → {escape(target)}, data set {escape(study['dataset'])}, "
         f"{study['size'][0]} × {study['size'][1]} pixels), shown {shown[protocol['presentation']]}, {exposure}. "
-        f"A session had {trials}, and judged {sessions}. "
-        f"Protocol: {escape(study['protocol'])}{_shortened(protocol)}; study {study['study_id'][:8]}."
+        f"A session had {trials}, and judged {sessions}. {_material(report)}"
+        f"Protocol: {escape(study['protocol'])}{_shortened(protocol)}{_changed(report)}; "
+        f"study {study['study_id'][:8]}; {report['program']}."
     )
+
+
+def _material(report: Mapping[str, Any]) -> str:
+    """Return what was judged: the pictures, and what each method is."""
+    pictures, names = report["study"]["pictures"], _names(report)
+    reals = f", and {number_of(pictures['reals'], 'real picture')}" if pictures["reals"] else ""
+    inputs = number_of(pictures["inputs"], "input")
+    text = f"The pictures, of which practice and test share none: fakes of {inputs} by each {names.kind}{reals}. "
+    if names.labels:
+        runs = [f"{names.short(e['epoch'])}: {_made_by(e)}" for e in report["epochs"]]
+        text += f"The methods: {'; '.join(runs)}. "
+    return text
+
+
+def _made_by(epoch: Mapping[str, Any]) -> str:
+    """Return what made an epoch's fakes: a run's epoch, or another program."""
+    if epoch["foreign"]:
+        return f"files of another program, {escape(epoch['source'])}"
+    return f"{escape(epoch['source'])}, epoch {epoch['of_epoch']}"
+
+
+def _changed(report: Mapping[str, Any]) -> str:
+    """Return what a changed preset was before; nothing for any other protocol."""
+    protocol = report["protocol"]
+    preset = PROTOCOLS.get(str(protocol.get("name")))
+    if preset is None or not report["study"]["protocol"].endswith(", changed"):
+        return ""
+    now, own = Protocol.from_json(protocol), preset
+    parts = [f"`{field.name}` {escape(str(getattr(own, field.name)))} → {escape(str(getattr(now, field.name)))}"
+             for field in dataclasses.fields(Protocol) if field.name in protocol
+             and getattr(own, field.name) != getattr(now, field.name)]  # fmt: skip
+    return f" ({', '.join(parts)})"
 
 
 def _shortened(protocol: Mapping[str, Any]) -> str:
@@ -150,10 +188,14 @@ def _shortened(protocol: Mapping[str, Any]) -> str:
 def _who(report: Mapping[str, Any]) -> str:
     people = report["participants"]
     text = (f"{number_of(people['started'], 'participant')} started, and {people['counted']} "
-            f"{english('counts', 'count', people['counted'])}, with {number_of(report['trials'], 'test trial')}.")
+            f"{english('counts', 'count', people['counted'])}, with {number_of(report['trials'], 'test trial')}. "
+            f"{_LOGINS[report['protocol']['login']]}")
     if people["left_out"]:
         left_out = "; ".join(f"{escape(entry['reason'])}: {entry['count']}" for entry in people["left_out"])
         text += f" Left out: {left_out}."
+    if people["forgotten"]:
+        erased = number_of(people["forgotten"], "participant")
+        text += f" Not among them: {erased}, whose answers were erased at their request."
     votes = report["votes"]
     if votes["first"]:
         days = votes["first"] if votes["first"] == votes["last"] else f"{votes['first']} to {votes['last']}"
@@ -248,7 +290,7 @@ def _needed_words(report: Mapping[str, Any]) -> list[str]:
         "answer is). “Other pictures” is for the crossed interval: only more pictures make it narrower than “at best”. "
         "The pictures needed for it leave half of the variance to participants."
     )
-    rows = [(names.short(e["epoch"]), e["participants_needed"]) for e in report["epochs"]]
+    rows = [(names.short(e["epoch"]), e["participants_needed"]) for e in report["epochs"] if e["trials"]]
     for_these = [
         [name, f"{rounded(n['correlation'], '.3f')}{' (assumed)' if n['assumed'] else ''}",
          *(_count(n[f"{what}for_{points}_points"]) for points in (5, 3) for what in ("", "still_"))]
@@ -373,11 +415,12 @@ def _quality_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> li
         sentences.append(sentence + ").")
     bias = report["side_bias"]
     if bias and bias["rate"] is not None:
-        sentences.append(f"Participants {bias['what']} in {_percent(bias['rate'])} of trials "
-                         f"{_interval(bias['interval'])}.")
+        above = "; on an upright phone, left is the upper picture" if "left" in bias["what"] else ""
+        sentences.append(f"Participants {bias['what']} in {_percent(bias['rate'])} of trials (95% interval "
+                         f"{_interval(bias['interval'])}{above}).")
         if real := bias["real_real"]:
             sentences.append(f"Of two real pictures, the left one was chosen in {_percent(real['rate'])} of "
-                             f"{number_of(real['trials'], 'trial')} {_interval(real['interval'])}.")
+                             f"{number_of(real['trials'], 'trial')} (95% interval {_interval(real['interval'])}).")
     vigilance = report["vigilance"]
     if vigilance and vigilance["rate"] is not None:
         rule = (f"a session needs {vigilance['needed']} of {vigilance['trials_per_session']} to count, and "

@@ -285,7 +285,8 @@ def caption(report: Report) -> str:
         shown = f"{protocol['least_exposure_ms']} to {protocol['most_exposure_ms']}\xa0ms"
     plan, early = report["plan"], ""
     if state_of(report) != "reached":
-        early = f" Provisional: of {plan['participants']} per {Names(report).kind}, {plan['least']} have judged."
+        early = (f" Provisional: at least {plan['least']} of {plan['participants']} per {Names(report).kind} have "
+                 "judged.")
     return (
         f"Study {report['study']['name']}. Protocol {report['study']['protocol']}: "
         f"{protocol['practice_trials']} + {number_of(protocol['test_trials'], 'trial')}, {shown}; "

@@ -41,6 +41,7 @@ from cyclegan.study.statistics.planning import (
     participants_for,
     participants_to_tell,
     pictures_for,
+    pictures_to_tell,
     planning_rate,
     resolution,
     trials_per_epoch,
@@ -68,6 +69,7 @@ __all__ = [
     "TagRate", "Thresholds", "Times", "Trend", "agreement", "always_valid", "assumed_pictures", "cautious_rate",
     "chance", "clustered_rate", "contrasts", "correlation", "crossed_interval", "detection", "differences",
     "extremes", "half_width", "heat", "marks_of", "mean_interval", "mixed_model", "opinion", "paper_figure",
-    "participants_for", "participants_to_tell", "pictures_for", "planning_rate", "preferences", "rankings",
-    "resolution", "response_times", "tag_rates", "thresholds", "trend", "trials_per_epoch", "wilson_interval",
+    "participants_for", "participants_to_tell", "pictures_for", "pictures_to_tell", "planning_rate", "preferences",
+    "rankings", "resolution", "response_times", "tag_rates", "thresholds", "trend", "trials_per_epoch",
+    "wilson_interval",
 ]  # fmt: skip

@@ -93,8 +93,9 @@ def pictures_for(
 
 
 def participants_to_tell(
-    rate_a: float, rate_b: float, icc: float, trials: float, power: float = 0.8, pictures: Pictures = ()
-) -> int | None:
+    rate_a: float, rate_b: float, icc: float, trials: float, power: float = 0.8, pictures: Pictures = (),
+    comparisons: int = 1,
+) -> int | None:  # fmt: skip
     """Return the participants per epoch that distinguish two rates at the 5% level with this power.
 
     For two groups of people; fewer are enough if the same people judge both epochs. Variances use `planning_rate`; the
@@ -102,24 +103,48 @@ def participants_to_tell(
 
     Args:
         pictures: for a difference that holds for other pictures, too.
+        comparisons: number of tests that are corrected by Holm; the power is that of the strictest.
 
     Returns:
         None if the rates are equal, or no number of participants is enough with so few pictures.
     """
-    from scipy.stats import t
-
     if abs(rate_a - rate_b) < 1e-9:
         return None
-    single = sum(rate * (1 - rate) for rate in map(planning_rate, (rate_a, rate_b)))
+    wanted = (rate_a - rate_b) ** 2 * (1 + 1e-9)
+    plan = (rate_a, rate_b, icc, trials, power, pictures, comparisons)
+    return _least(lambda people: _squared_difference(people, *plan) <= wanted)
 
-    def enough(people: int) -> bool:
-        freedom = max(1, min([2 * people - 2, *(count - 1 for _, count in pictures)]))
-        quantiles = float(t.ppf([(1 + LEVEL) / 2, power], freedom).sum())
-        answers = people * trials
-        variance = icc / people + (1 - icc) / answers + sum(each / min(count, answers) for each, count in pictures)
-        return bool(quantiles**2 * single * variance <= (rate_a - rate_b) ** 2 * (1 + 1e-9))
+
+def pictures_to_tell(
+    rate_a: float, rate_b: float, icc: float, trials: float, pictures: Pictures, power: float = 0.8,
+    comparisons: int = 1,
+) -> int | None:  # fmt: skip
+    """Return the pictures of each role that leave half of the variance of a difference to participants.
+
+    The arguments are those of `participants_to_tell`; of `pictures`, only the correlations are used.
+    """
+
+    def enough(count: int) -> bool:
+        every = [(each, count) for each, _ in pictures]
+        found = _squared_difference(MOST, rate_a, rate_b, icc, trials, power, every, comparisons)
+        return found <= (rate_a - rate_b) ** 2 / 2
 
     return _least(enough)
+
+
+def _squared_difference(
+    people: int, rate_a: float, rate_b: float, icc: float, trials: float, power: float, pictures: Pictures,
+    comparisons: int,
+) -> float:  # fmt: skip
+    """Return the square of the difference that so many people per epoch distinguish."""
+    from scipy.stats import t
+
+    single = sum(rate * (1 - rate) for rate in map(planning_rate, (rate_a, rate_b)))
+    freedom = max(1, min([2 * people - 2, *(count - 1 for _, count in pictures)]))
+    quantiles = float(t.ppf([1 - (1 - LEVEL) / 2 / comparisons, power], freedom).sum())
+    answers = people * trials
+    variance = icc / people + (1 - icc) / answers + sum(each / min(count, answers) for each, count in pictures)
+    return quantiles**2 * single * variance
 
 
 def _least(enough: Callable[[int], bool]) -> int | None:
@@ -146,8 +171,15 @@ class Resolution:
     for_5_points: int | None
     """Participants per epoch for ± 5 points; None if no number is enough."""
     for_3_points: int | None
+    comparisons: int
+    """Pairs of epochs that the report compares; Holm corrects for them."""
     to_tell: int | None
-    """Participants per epoch that distinguish 20% from 27% at 80% power, for these pictures."""
+    """Participants per epoch that distinguish 20% from 27% in these pictures at 80% power, by the strictest test."""
+    to_tell_crossed: int | None
+    """The same for other pictures, too, as the report tests it; None if no number is enough, or pictures are unknown.
+    """
+    pictures_to_tell: int | None
+    """Pictures that it takes for that with about twice `to_tell`."""
     pictures: int | None
     """Pictures of the role with fewest; None if unknown, and so is what follows."""
     crossed_half_width: float | None
@@ -180,9 +212,15 @@ def resolution(
     trials = trials_per_epoch(protocol, epochs)
     plan = (rate, icc, trials)
     every = assumed_pictures(pictures)
+    comparisons = math.comb(epochs, 2)
+    strictest = max(1, comparisons)
+    to_tell = (0.20, 0.27, icc, trials)
     return Resolution(
         half_width(participants, *plan), trials, participants_for(0.05, *plan), participants_for(0.03, *plan),
-        participants_to_tell(0.20, 0.27, icc, trials), min(pictures) if pictures else None,
+        comparisons, participants_to_tell(*to_tell, comparisons=strictest),
+        participants_to_tell(*to_tell, pictures=every, comparisons=strictest) if every else None,
+        pictures_to_tell(*to_tell, every, comparisons=strictest) if every else None,
+        min(pictures) if pictures else None,
         half_width(participants, *plan, every) if every else None,
         half_width(MOST, *plan, every) if every else None, pictures_for(0.05, *plan, every) if every else None,
     )  # fmt: skip

@@ -58,7 +58,8 @@ class Queries(Database):
         Columns: session_id, participant, origin, arm, slot, language, screen, started_at, completed_at, code, votes
         (their number), completed, disqualified, address_code (None unless the protocol keeps it), excluded,
         exclusion_reason; consent_version, consent_sha256 and agreed_at, of the consent in the owner's words; answers:
-        {id of a question: the answer, None if it was left out}.
+        {id of a question: the answer, None if it was left out}. Its `attrs` have the number of participants who were
+        erased, `forgotten`.
         """
         names = ("session_id", "participant", "origin", "arm", "slot", "language", "screen", "started_at")
         count = sa.select(sa.func.count()).where(votes.c.session_id == sessions.c.session_id).scalar_subquery()
@@ -78,6 +79,7 @@ class Queries(Database):
         frame = self._frame(study, query)
         answers = self._answers(study) if study.questions else {}
         frame["answers"] = [answers.get(session_id, {}) for session_id in frame["session_id"]]
+        frame.attrs["forgotten"] = len(self.forgotten(study))
         return frame
 
     def _answers(self, study: Study) -> dict[str, dict[str, str | None]]:

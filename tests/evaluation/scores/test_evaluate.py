@@ -270,6 +270,11 @@ def test_without_test_pictures_the_training_pictures_are_scored(run):
     assert report.content["ab"]["measured_on"]["split"] == "train"
     (note,) = map(str, notes)
     assert "has no test pictures, so training pictures are scored" in note
+    # Nobody takes them for others: their file has another name, and each of its tables says so.
+    assert report.path.name == "train.json" and "training pictures of streets" in text(report)
+    assert str(verdicts(report, "ab")[0][0]).startswith("These are training pictures")
+    assert "These are training pictures" in markdown(report)
+    assert evaluate(LocalSource(run), DATA, scores=["kid"]).path.name == "test.json"
 
 
 @pytest.fixture
@@ -337,7 +342,7 @@ def test_imported_weights_do_not_know_their_data_set(tmp_path):
 def test_tables(run):
     report = evaluate(LocalSource(run), DATA, scores=("kid", "pairs"), directions=["ab"])
     for table in (text(report), markdown(report)):
-        assert "day → night" in table and "6 pictures of streets" in table and "(lite0)" in table
+        assert "day → night" in table and "6 test pictures of streets" in table and "(lite0)" in table
         for row in ("the input, untranslated", "one colour", "blind", "another real picture", "epoch 2",
                     "real pictures", "the true pictures"):  # fmt: skip
             assert row in table

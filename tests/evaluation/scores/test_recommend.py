@@ -126,7 +126,7 @@ def test_few_pictures_recommend_nothing():
     few = report({1: {"kid": interval(10, 1)}, 2: {"kid": interval(5, 1)}})
     few.content["ab"]["measured_on"] = {"pictures": 3, "references": 30}
     assert said(recommend(few, "ab")) == [
-        ["KID × 1000: 3 test pictures are too few to tell epochs apart. Measure on 50 or more."]
+        ["KID × 1000: 3 pictures are too few to tell epochs apart. Measure on 50 or more."]
     ]
 
 

@@ -294,7 +294,7 @@ def test_the_report_of_a_study_that_was_played_is_understood(publish, make_run, 
     entry = json.loads((run / "studies" / "tiny.json").read_text())
     assert entry["study"]["study_id"] == study.study_id and entry["protocol"]["name"] == "cyclegan2017"
     assert [row["trials"] for row in entry["epochs"]] == [18, 18] and entry["participants"] == {
-        "started": 6, "completed": 6, "counted": 6,
+        "started": 6, "completed": 6, "counted": 6, "forgotten": 0,
     }  # fmt: skip
     assert [row["fooling_rate"] for row in entry["epochs"]] == [e["fooling_rate"] for e in report["epochs"]]
     # 6 of 25 planned participants: only this interval holds now.

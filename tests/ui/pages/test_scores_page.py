@@ -158,7 +158,7 @@ def test_what_was_measured_on(run):
     write_scores(run, segmenter={"network": "unet", "side": 128, "dataset": "streets"})
     (one, _), _ = collected(run)
     shown = re.sub("<[^>]+>", " ", scores.measured_on(one, SAY))
-    assert "streets:count=9 (test)" in shown and "9 at 32 pixels, against 8 real ones" in shown
+    assert "streets:count=9, test pictures" in shown and "9 at 32 pixels, against 8 real ones" in shown
     assert "unet, 128², streets" in shown and "UTC" in shown
 
 
