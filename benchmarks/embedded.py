@@ -1,6 +1,6 @@
 """Runs side by side on the same test pictures, such as an embedded run and the one that is to take its place.
 
-    python -m benchmarks.embedded former=demo/streets new=runs/streets --dataset streets:count=40,test_count=200,size=144
+    python -m benchmarks.embedded former=demo/streets new=runs/streets
 
 Each run's epochs are scored next to the answers that need no training. The report is one table for each direction, and
 says of each figure whether the newest epoch of the last run is better than that of the first one, and than the input

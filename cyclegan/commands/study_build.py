@@ -7,7 +7,7 @@ import dataclasses
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,11 @@ from cyclegan.commands.study_asks import add_asks_flags, asks_of
 from cyclegan.config import DIRECTIONS, Direction
 from cyclegan.errors import ConfigError, DataError, ImageError, english, number_of
 from cyclegan.study.format import Study
-from cyclegan.study.make import LIMIT, NoTestPictures, make_study
+from cyclegan.study.make import FEW_TRIALS, LIMIT, NoTestPictures, make_study
 from cyclegan.study.protocol import DEFAULT, PROTOCOLS, Protocol, protocol, trial_counts
 
 OWN_EPOCHS = re.compile(r"(.+)@(latest|all|\d{1,9}(?:,\d{1,9})*)")
 """A run with epochs of its own; USER/NAME@epoch-0012 is a revision on the Hub."""
-FEW_TRIALS = 10
-"""A session of fewer test trials isn't worth a participant's time."""
 END_CODES = {
     "code_screened_out": "code, with the link, of those who don't qualify in practice (default: an individual code "
     "each, without the link)",
@@ -151,8 +149,6 @@ def build(args: argparse.Namespace) -> int:
         f"{number_of(study.protocol.test_trials, 'test trial')} and draws on "
         f"{number_of(scenes, 'translated picture')}{'' if few else ': that is enough'}"
     )
-    if few:
-        print(f"warning: {_resolves_little(study, reports[0].resolution)}", file=sys.stderr)
     if study.protocol != rules:
         whole = trial_counts(rules.practice_trials, rules.test_trials)
         print(
@@ -168,16 +164,6 @@ def build(args: argparse.Namespace) -> int:
     for when, command in zip(("next", "then", "then"), _next(study, args.output), strict=False):
         print(f"{when}: python -m cyclegan study {command}")
     return 0
-
-
-def _resolves_little(study: Study, resolution: Mapping[str, Any] | None) -> str:
-    """Return why a session of so few trials is worth little."""
-    trials = number_of(study.protocol.test_trials, "test trial")
-    text = f"with {trials} a session, this study can resolve hardly anything"
-    if resolution:
-        width = max(resolution["half_width"], resolution["crossed_half_width"] or 0)
-        text += f": ± {width:.0%} with {number_of(resolution['participants'], 'participant')}"
-    return f"{text}; add test pictures, and build it again"
 
 
 def _next(study: Study, folder: Path) -> list[str]:

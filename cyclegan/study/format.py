@@ -17,6 +17,7 @@ import hashlib
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -25,7 +26,7 @@ from typing import Any
 
 from cyclegan.config import DIRECTIONS, Direction
 from cyclegan.errors import Message, StudyError, message
-from cyclegan.files import whole_folder
+from cyclegan.files import nearest_folder, whole_folder
 from cyclegan.study.consent import Consent
 from cyclegan.study.protocol import Protocol
 from cyclegan.study.questions import Question, check_questions
@@ -281,6 +282,13 @@ class Study:
             return SEEN
         return seen_some(*self.trained_on) if self.trained_on else None
 
+    @property
+    def picture_counts(self) -> dict[str, int]:
+        """The number of inputs, of which each epoch has a fake, and of real pictures."""
+        fakes = Counter(stimulus.epoch for stimulus in self.stimuli if stimulus.kind == "fake")
+        reals = sum(stimulus.kind == "real" for stimulus in self.stimuli)
+        return {"inputs": max(fakes.values(), default=0), "reals": reals}
+
     def asked(self, when: str) -> tuple[Question, ...]:
         """Return the questions that are asked before or after the pictures."""
         return tuple(question for question in self.questions if question.when == when)
@@ -399,6 +407,9 @@ def write_study(study: Study, contents: Mapping[str, bytes], folder: Path) -> St
 
 
 def _no_study(folder: Path) -> StudyError:
+    near = None if folder.is_dir() else nearest_folder(folder)
+    if near is not None and (near / "study.json").is_file():
+        return StudyError("{folder} holds no study (did you mean {near}?)", folder=folder, near=near)
     return StudyError(
         "{folder} holds no study: name a folder that `python -m cyclegan study build` has written", folder=folder
     )

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from cyclegan.study.foreign import ForeignPictures
 
 MOST_LETTERS, REAL_NAME = 80, "real pictures"
+FEW_TRIALS = 10
+"""A session of fewer test trials isn't worth a participant's time."""
 LIMIT = 200
 """Inputs, and real pictures, that a study uses by default."""
 
@@ -146,9 +148,31 @@ def make_study(
     for text in (*about_quality(foreign, study), about_reach(study.protocol)):
         if text is not None:
             say(text)
+    if study.protocol != rules and study.protocol.test_trials < FEW_TRIALS:
+        say(resolves_little(study, found.resolution))
     if report is not None:
         report(found)
     return study
+
+
+def resolves_little(study: Study, resolution: Mapping[str, Any] | None) -> Message:
+    """Return that sessions of so few trials are worth little."""
+    trials = study.protocol.test_trials
+    if not resolution:
+        return message(
+            "with {n} test trial a session, this study can resolve hardly anything; add test pictures, and "
+            "build it again",
+            "with {n} test trials a session, this study can resolve hardly anything; add test pictures, and "
+            "build it again", trials,
+        )  # fmt: skip
+    width = max(resolution["half_width"], resolution["crossed_half_width"] or 0)
+    return message(
+        "with {n} test trial a session, this study can resolve hardly anything (± {width:.0%} with "
+        "N = {participants}); add test pictures, and build it again",
+        "with {n} test trials a session, this study can resolve hardly anything (± {width:.0%} with "
+        "N = {participants}); add test pictures, and build it again",
+        trials, width=width, participants=resolution["participants"],
+    )  # fmt: skip
 
 
 def _preparation(arms: Sequence[_Arm], data: str, direction: Direction) -> tuple[DataConfig, int]:

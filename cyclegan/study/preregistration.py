@@ -80,11 +80,11 @@ class SoFar:
 
 def votes_so_far(study: Study, store: Store) -> SoFar:
     """Return how much people have voted, practice included. Simulated participants are none."""
-    votes, sessions = store.votes(study), store.sessions(study)
-    votes, started = votes[votes["origin"] == "people"], int((sessions["origin"] == "people").sum())
+    votes = store.votes(study)
+    votes = votes[votes["origin"] == "people"]
     erased = store.forgotten(study)
-    return SoFar(len(votes), started, None if votes.empty else votes["server_time"].min().to_pydatetime(),
-                 len(erased), erased[0] if erased else None)
+    first = None if votes.empty else votes["server_time"].min().to_pydatetime()
+    return SoFar(len(votes), votes["participant"].nunique(), first, len(erased), erased[0] if erased else None)
 
 
 def preregistration(study: Study, so_far: SoFar, *, hypotheses: str = "", now: datetime) -> str:
@@ -180,6 +180,10 @@ def _conditions(study: Study, kind: str) -> list[str]:
         f"{', from the training pictures, which the networks have seen' if study.split else ''}."
         + (" Test pictures that the networks have seen in training: {} of {}.".format(*study.trained_on)
            if study.trained_on else ""),
+        "Fakes of {inputs} by each {kind}, and {reals}; practice and test trials share none.".format(
+            kind=kind, inputs=number_of(study.picture_counts["inputs"], "input"),
+            reals=number_of(study.picture_counts["reals"], "real picture"),
+        ),
         "\n".join(f"| {' | '.join(row)} |" for row in rows),
         foreign and f"Other programs made the pictures of {foreign}; in the place of a commit stands a hash of their "
         "files.",
@@ -207,6 +211,8 @@ def _procedure(study: Study) -> list[str]:
             f"In the test it adapts, from {p.least_exposure_ms} to {p.most_exposure_ms} ms: right answers in a row "
             f"({p.staircase_right}) make it {p.step_down_ms} ms shorter, a wrong one makes it {p.step_up_ms} ms longer."
         )
+    if p.counts["vigilance"]:
+        sentences.append("In a vigilance trial, the fake is plainly broken: a real picture whose blocks are shuffled.")
     if p.qualification:
         sentences.append(f"Who gets less than {p.qualification:.0%} of practice right doesn't continue to the test.")
     parts = [" ".join(sentences)]
@@ -233,7 +239,8 @@ def _participants(study: Study, kind: str) -> list[str]:
         return ["No number of participants is planned, so data collection has no end that was fixed beforehand."]
     total = p.planned_participants * len(study.arms)
     each = f" for each {kind}, {total} in all" if len(study.arms) > 1 else ""
-    parts = [f"{number_of(p.planned_participants, 'participant')} who count{each}. {_LIVE[p.results]}"]
+    parts = [f"{number_of(p.planned_participants, 'participant')} who count{each}. {_LIVE[p.results]}",
+             "Those who count beyond that number, because others were still taking part, are analysed, too."]
     if found := resolution_of(study, p.planned_participants):
         parts.append(
             f"At a fooling rate of 27% and a correlation within participants of {found['icc']}, 80% of such studies "

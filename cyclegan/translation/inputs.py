@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cyclegan.errors import ConfigError, ImageError, Message, UserError
+from cyclegan.files import nearest_folder
 from cyclegan.images import IMAGE_SUFFIXES, natural_order
 from cyclegan.translation.files import Item, find_pictures, is_archive
 from cyclegan.translation.pictures import output_names
@@ -109,6 +110,8 @@ def _readable(path: Path) -> Path:
     try:
         os.stat(path)
     except FileNotFoundError as error:
+        if (near := nearest_folder(path)) is not None:
+            raise ConfigError("--input {input} does not exist (did you mean {near}?)", input=path, near=near) from error
         raise ConfigError(
             "--input {input} does not exist: name a picture, a folder, a zip or a video", input=path
         ) from error

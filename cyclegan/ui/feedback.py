@@ -33,7 +33,8 @@ def notices(problems: Iterable[Message | UserError | str], say: words.Speaker | 
     for problem in itertools.islice(problems, MAX_NOTICES):
         text = sentences(problem).removesuffix(".")
         said = problem.message if isinstance(problem, UserError) else problem
-        if not (isinstance(said, Message) and said.template.startswith("{")):  # A name stays as it is.
+        values = said.values.values() if isinstance(said, Message) else ()
+        if not any(str(value) and text.startswith(str(value)) for value in values):  # A name stays as it is.
             text = text[:1].upper() + text[1:]
         shown.append(f'<p class="notice">{html.escape(text)}.</p>')
     return "".join(shown)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import math
 import re
 import shlex
 import tempfile
@@ -107,7 +108,8 @@ def _addresses(study: Study, address: str, say: words.Speaker, *, own: bool) -> 
     """
     if study.protocol.login == "invitation":
         how = say.html("Each link lets one person take part, once. This command makes as many as you need:")
-        people = str((study.protocol.planned_participants or 25) * len(study.arms))
+        # Some don't come, or don't count.
+        people = str(math.ceil(1.2 * (study.protocol.planned_participants or 25) * len(study.arms)))
         invite = ["python", "-m", "cyclegan", "study", "invite", str(study.folder), people, "--address", "URL"]
         command = to_copy("", shlex.join([*invite, "--output", f"reports/{study.name}-links.csv"]), say)
         return f'<h3>{say.html("Send it to people")}</h3><p class="how">{how}</p><ul class="to-copy">{command}</ul>'

@@ -194,7 +194,7 @@ def test_a_study_for_which_no_protocol_is_named_has_as_many_trials_as_there_are_
     plain[plain.index("--output") + 1] = plain[plain.index("--output") + 1].with_name("short")
     status, out, err = run(*plain, "--results", "open", "--login", "invitation")
     assert status == 0 and "that is enough" not in out and "draws on 6 translated pictures\n" in out
-    assert re.search(r"warning: with \d test trials a session, .* can resolve hardly anything: ± \d\d% with", err)
+    assert re.search(r"note: with \d test trials a session, .* can resolve hardly anything \(± \d\d% with N = ", err)
     first, then = (line.split(" /")[0] for line in out.splitlines()[-2:])
     assert first == "next: python -m cyclegan study invite" and then == "then: python -m cyclegan study serve"
 

@@ -88,6 +88,6 @@ def test_the_page_has_the_form_for_visitors_only(studies, monkeypatch):
 def test_a_study_by_invitation_has_a_command_instead_of_addresses(small_study):
     study = small_study("asked", login="invitation")
     html = card(study, words.speaker(), owner=True)
-    assert f"study invite {study.folder} 50 --address URL --output reports/asked-links.csv" in html
+    assert f"study invite {study.folder} 60 --address URL --output reports/asked-links.csv" in html
     assert "Take part" not in html, "nobody gets in without a link of their own"
     assert "PROLIFIC_PID" not in html and "?participant" not in html

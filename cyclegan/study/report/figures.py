@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +66,7 @@ def make_report(
             "study_id": study.study_id, "name": study.name, "title": study.title, "direction": study.direction,
             "domains": study.domains, "dataset": study.dataset, "seed": study.seed, "size": study.size,
             "protocol": study.protocol.label, "secret_sha256": study.secret_sha256 or None,
-            "pictures": _pictures_of(study),
+            "pictures": study.picture_counts,
         },
         "program": f"cyclegan-workbench {__version__}",
         "protocol": study.protocol.to_json(),
@@ -104,13 +103,6 @@ def make_report(
         each["with_left_out"] = left_out.rate_with_them(frame, each["epoch"]) if shown else None
     report["notes"] = _notes(study, report)
     return _plain(report)
-
-
-def _pictures_of(study: Study) -> dict[str, int]:
-    """Return the number of inputs, of which each epoch has a fake, and of real pictures."""
-    fakes = Counter(stimulus.epoch for stimulus in study.stimuli if stimulus.kind == "fake")
-    return {"inputs": max(fakes.values(), default=0),
-            "reals": sum(stimulus.kind == "real" for stimulus in study.stimuli)}  # fmt: skip
 
 
 def _participants(study: Study, frame: pd.DataFrame, sessions: pd.DataFrame, origin: str) -> dict[str, Any]:
@@ -198,9 +190,25 @@ def _epoch(study: Study, counted: pd.DataFrame, epoch: int, state: str, mixed: b
     if study.protocol.presentation == "single":
         result["total_error"] = _total_error(study, counted, epoch)
         result["detection"] = _detection(counted, epoch)
-    if mixed and len(rows):
+    if mixed and len(rows) and state != "always_valid":
         result["mixed_model"] = statistics.mixed_model(y, who, [rows[column] for column in planned.roles(study)])
-    return result
+    return _valid_so_far(result) if state == "always_valid" else result
+
+
+def _valid_so_far(epoch: dict[str, Any]) -> dict[str, Any]:
+    """Return an epoch's figures without what holds only for a number of participants that was fixed before.
+
+    Nobody may stop a study by it, so no form of the report has it.
+    """
+    kept = epoch | {"interval": None, "interval_assumed": False, "interval_crossed": None, "paper": None,
+                    "wilson": None, "detection": None}  # fmt: skip
+    if epoch["without_marked"] is not None:
+        kept["without_marked"] = dataclasses.replace(epoch["without_marked"], interval=None)
+    if epoch["total_error"] is not None:
+        parts = {name: dataclasses.replace(epoch["total_error"][name], interval=None)
+                 for name in ("fakes_for_real", "reals_for_fake")}  # fmt: skip
+        kept["total_error"] = epoch["total_error"] | {"interval": None} | parts
+    return kept
 
 
 def _detection(counted: pd.DataFrame, epoch: int) -> statistics.Detection | None:
@@ -267,7 +275,8 @@ def _contrasts(study: Study, counted: pd.DataFrame, state: str) -> list[dict[str
         level = (1 + statistics.LEVEL) / 2
         bounds = {epoch: statistics.always_valid(of["fooled"], of["participant"], level)
                   for epoch, of in rows.groupby("epoch")}
-        found = [dataclasses.replace(each, p=None, p_holm=None, interval=_apart(bounds, each)) for each in found]
+        found = [dataclasses.replace(each, p=None, p_holm=None, a_beats_b=None, interval=_apart(bounds, each))
+                 for each in found]  # fmt: skip
     return [
         {
             **dataclasses.asdict(contrast),
@@ -468,6 +477,11 @@ def _notes(study: Study, report: Mapping[str, Any]) -> list[str]:
         notes.append(planned.CONTRAST_NOTE)
     if study.protocol.task == "rate":
         notes.append(opinions.NOTE)
+    if plan and plan["state"] == "reached":
+        notes.append(
+            f"Planned: {number_of(plan['participants'], 'participant')} per {names.kind}; the one with the fewest has "
+            f"{plan['least']}. All who count are in the figures, also those beyond the plan."
+        )
     if plan and plan["state"] != "reached":
         notes.append(
             f"The study is planned for {number_of(plan['participants'], 'participant')} per {names.kind}, and the one "

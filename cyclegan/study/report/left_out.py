@@ -166,6 +166,8 @@ def words(
         parts.append("Rules that leave out sessions, fixed in the protocol before the first vote:")
         rows = [[each["rule"], each["sessions"]] for each in report["rules"]]
         parts.append(table(["rule", "sessions left out"], rows))
+        if any(each["sessions"] for each in report["rules"]):
+            parts.append("A session that breaks several rules is counted at one of them.")
     parts += _by_epoch_words(report, names, table, escape)
     if state_of(report) == "always_valid" and any(each["sessions"] for each in report["rules"]):
         parts.append("The figure with these sessions is given once the planned participants are reached.")
@@ -181,13 +183,20 @@ def words(
     if report["alike"]:
         groups = "; ".join(
             ", ".join(s[:8] + ("" if s in each["counted"] else " (doesn't count)") for s in each["sessions"])
-            + f": same {' and '.join(each['shared'])}" for each in report["alike"]
+            + f": {_shared(each['shared'])}" for each in report["alike"]
         )
         parts.append(
             f"Sessions that look like one person's, or like those of a family or class: {groups}. Nobody is left out "
             "for it; `study exclude` takes such a number in place of the participant's name, and leaves a session out."
         )
     return parts
+
+
+def _shared(what: Sequence[str]) -> str:
+    """Return what sessions have in common."""
+    if what == ["address"]:
+        return "same address, and each the same screen or rhythm as another one"
+    return f"same {' and '.join(what)}"
 
 
 def _by_epoch_words(report: Mapping[str, Any], names: Any, table: Any, escape: Callable[[str], str]) -> list[str]:

@@ -17,6 +17,12 @@ from cyclegan.study.report.names import Names, bracketed, interval_of, state_of
 _interval = partial(bracketed, form=".1%")
 _MARKS = re.compile(r"[\\`*_\[\]|#!~$]")
 """Characters that Markdown takes for more than text, except < > &, which become entities."""
+_KINDS = {
+    "comparison": ("comparison",), "vigilance": ("vigilance trial with a plainly broken picture",
+                                                 "vigilance trials with a plainly broken picture"),
+    "real_real": ("pair of two real pictures", "pairs of two real pictures"), "repeat": ("repeated pair",),
+}  # fmt: skip
+"""Kinds of test trials, one and several."""
 _LOGINS = {
     "none": "Anyone with the link could take part.", "huggingface": "They took part by an account of Hugging Face.",
     "invitation": "They were invited by single-use links.",
@@ -135,6 +141,10 @@ def _method(report: Mapping[str, Any]) -> str:
         trials = f"{number_of(practice, 'practice trial')}{told}, then {trials}"
     if protocol["task"] == "realness":
         trials += " without feedback"
+    counts = {kind: count for kind, count in Protocol.from_json(protocol).counts.items() if count}
+    if len(counts) > 1:
+        kinds = _KINDS | ({"comparison": ("rating",)} if protocol["task"] == "rate" else {})
+        trials += f" ({', '.join(number_of(count, *kinds[kind]) for kind, count in counts.items())})"
     return (
         f"Participants {ask} ({escape(source)} → {escape(target)}, data set {escape(study['dataset'])}, "
         f"{study['size'][0]} × {study['size'][1]} pixels), shown {shown[protocol['presentation']]}, {exposure}. "
@@ -186,10 +196,10 @@ def _shortened(protocol: Mapping[str, Any]) -> str:
 
 
 def _who(report: Mapping[str, Any]) -> str:
-    people = report["participants"]
+    people, trials = report["participants"], f", with {number_of(report['trials'], 'test trial')} that count"
     text = (f"{number_of(people['started'], 'participant')} started, and {people['counted']} "
-            f"{english('counts', 'count', people['counted'])}, with {number_of(report['trials'], 'test trial')}. "
-            f"{_LOGINS[report['protocol']['login']]}")
+            f"{english('counts', 'count', people['counted'])}"
+            f"{'' if state_of(report) == 'closed' else trials}. {_LOGINS[report['protocol']['login']]}")
     if people["left_out"]:
         left_out = "; ".join(f"{escape(entry['reason'])}: {entry['count']}" for entry in people["left_out"])
         text += f" Left out: {left_out}."
@@ -284,11 +294,13 @@ def _needed_words(report: Mapping[str, Any]) -> list[str]:
     """Return how many participants and pictures the report's precision takes."""
     names, (low, high) = _names(report), statistics.PLANNING_RATES
     text = (
-        f"Participants per {names.kind} for a 95% interval of ± 5 or ± 3 points, so that "
-        f"{statistics.ASSURANCE:.0%} of such studies reach it, at the rate and correlation seen so far (a rate below "
-        f"{low:.0%} or above {high:.0%} counts as {low:.0%} or {high:.0%}: a few trials can't show how rare the rarer "
-        "answer is). “Other pictures” is for the crossed interval: only more pictures make it narrower than “at best”. "
-        "The pictures needed for it leave half of the variance to participants."
+        f"Participants per {names.kind} for a 95% interval of ± 5 or ± 3 points, so that at least "
+        f"{statistics.ASSURANCE:.0%} of such studies reach it. They allow for what few participants can't show: "
+        f"for a larger correlation than was seen and, with fewer than {statistics.MIN_PARTICIPANTS}, for a rate nearer "
+        f"to 50%; a rate below {low:.0%} or above {high:.0%} counts as {low:.0%} or {high:.0%}. They are "
+        "cautious: nine in ten such studies and more reach it with them. “Other pictures” is for the crossed interval: "
+        "only more pictures make it narrower than “at best”. The pictures needed for it leave half of the variance to "
+        "participants."
     )
     rows = [(names.short(e["epoch"]), e["participants_needed"]) for e in report["epochs"] if e["trials"]]
     for_these = [
@@ -426,7 +438,7 @@ def _quality_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> li
         rule = (f"a session needs {vigilance['needed']} of {vigilance['trials_per_session']} to count, and "
                 f"{vigilance['failed']} failed" if vigilance["needed"] else "no session is left out for it")
         sentences.append(f"Vigilance trials were answered correctly in {_percent(vigilance['rate'])} of "
-                         f"{vigilance['trials']}; {rule}.")
+                         f"{vigilance['trials']}, those of sessions that failed among them; {rule}.")
     repeats = report["repeats"]
     if repeats and repeats["rate"] is not None:
         sentences.append(f"A pair that was shown again got the same answer in {_percent(repeats['rate'])} of "

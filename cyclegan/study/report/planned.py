@@ -18,7 +18,7 @@ CONTRAST_NOTE = (
     "as AMT_Real_vs_Fake prints it: for these pictures, not corrected for the number of contrasts, and not a p. "
     "Participants for 80% power are for a new study of as many pictures, at the 5% level without correction, for a "
     "difference that holds for other pictures, too. They take the observed difference for the true one, which after a "
-    "study (post hoc) is often too optimistic."
+    "study (post hoc) is often too optimistic. A dash: no number is enough with so few pictures."
 )
 
 

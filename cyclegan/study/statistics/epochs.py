@@ -65,7 +65,7 @@ class Contrast:
     """From a studentised permutation test, two-sided; None with fewer than two participants of either."""
     p_holm: float | None
     """p corrected for all contrasts of the study."""
-    a_beats_b: float
+    a_beats_b: float | None
     """P(A > B) as AMT_Real_vs_Fake prints it: share of bootstrap samples, ties half."""
     paired: bool
     """The same participants judged both epochs, and are compared with themselves."""
