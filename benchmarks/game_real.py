@@ -1,0 +1,78 @@
+"""The data set of the report `gta-camvid`: drawn streets by day (A) and CamVid's frames by day (B), with labels.
+
+    python -m benchmarks.game_real data/camvid data/game-real data/judge
+
+Reads CamVid as pix2pix-like pairs, photo | labels, with class index maps in labels/. Its classes are mapped to those of
+`streets`; signs, fences, bicyclists and unlabelled pixels have no counterpart, and no score counts them. The frames of
+sequence 0001TP are dusk, and are left out. data/judge holds all frames of the day, for the segmenter that judges:
+
+    python -m cyclegan segmenter train --dataset data/judge --domain b --epochs 30 --size 64 --output runs/judge64
+    python -m cyclegan experiment benchmarks/gta_camvid.yaml --dataset data/game-real --segmenter runs/judge64 \\
+        --output runs/gta --seeds 1
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from cyclegan.data.streets import StreetsSpec, write_streets
+
+CLASSES = ("sky", "building", "lamp", "road", "pavement", "tree", None, None, "car", "pedestrian", None, None)
+"""Names in `streets` of CamVid's classes, in CamVid's order."""
+MOST = {"train": 120, "test": 60}
+"""Frames of the real domain, evenly spread."""
+SIDE, DUSK, VOID = 128, "0001TP", 255
+
+
+def main() -> None:
+    """Write both data sets."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("camvid", type=Path, help="folder with train/, test/ and labels/")
+    parser.add_argument("output", type=Path, help="folder to write: the experiment's")
+    parser.add_argument("judge", type=Path, help="folder to write: the segmenter's")
+    args = parser.parse_args()
+    drawn = args.output.with_name(args.output.name + "-drawn")
+    write_streets(StreetsSpec.parse(f"streets:count=100,test_count=40,size={SIDE}"), drawn)
+    classes = json.loads((drawn / "streets.json").read_text())["classes"]
+    for split in ("train", "test"):
+        frames = [path for path in sorted((args.camvid / split).iterdir()) if not path.name.startswith(DUSK)]
+        some = frames[:: max(1, len(frames) // MOST[split])]
+        for folder, chosen, most in ((args.output, some, None), (args.judge, frames, 40)):
+            copy_domain(drawn, folder, f"{split}A", most)
+            names = [each["name"] for each in classes]
+            write_frames(chosen, args.camvid / "labels" / split, folder, f"{split}B", names)
+            (folder / "classes.json").write_text(json.dumps({"classes": classes}))
+    shutil.rmtree(drawn)
+
+
+def copy_domain(drawn: Path, folder: Path, part: str, most: int | None) -> None:
+    """Copy drawn scenes and their label maps, at most so many."""
+    for place in (Path(part), Path("labels") / part):
+        (folder / place).mkdir(parents=True)
+        for path in sorted((drawn / place).iterdir())[:most]:
+            shutil.copy(path, folder / place / path.name)
+
+
+def write_frames(frames: list[Path], labels: Path, folder: Path, part: str, names: list[str]) -> None:
+    """Write frames and their label maps at SIDE²."""
+    table = np.full(256, VOID, np.uint8)
+    for index, name in enumerate(CLASSES):
+        table[index] = names.index(name) if name else VOID
+    for place in (Path(part), Path("labels") / part):
+        (folder / place).mkdir(parents=True)
+    for path in frames:
+        with Image.open(path) as pair, Image.open(labels / f"{path.stem}.png") as indices:
+            photo = pair.crop((0, 0, pair.height, pair.height)).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+            maps = table[np.asarray(indices.resize((SIDE, SIDE), Image.Resampling.NEAREST))]
+        photo.save(folder / part / f"{path.stem}.png")
+        Image.fromarray(maps).save(folder / "labels" / part / f"{path.stem}.png")
+
+
+if __name__ == "__main__":
+    main()
