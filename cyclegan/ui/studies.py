@@ -196,7 +196,7 @@ def results(report: Mapping[str, Any], say: words.Speaker) -> str:
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
     if any('class="range"' in row for row in rows):
         scale = say.html("The line marks 50%, the rate of guessing: nobody could tell real from fake.")
-        table += f'<p class="how">{scale}</p>'
+        table += f'<p class="how of-range">{scale}</p>'
     if report["mos"]:
         rows, table = [report["mos"]], _opinions(report, first, say)
     if report["thresholds"]:
