@@ -1,6 +1,6 @@
 """A study's figures with their intervals, as plain JSON values.
 
-COUNTING_RULE says which trials count.
+`notes.COUNTING_RULE` says which trials count.
 """
 
 from __future__ import annotations
@@ -13,26 +13,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cyclegan import __version__
-from cyclegan.errors import number_of
 from cyclegan.study import statistics
-from cyclegan.study.format import NO_SECRET, Study
+from cyclegan.study.format import Study
 from cyclegan.study.report import asked, display, left_out, opinions, planned, thresholds
 from cyclegan.study.report.judging import before_votes, judge, known, session_status
-from cyclegan.study.report.names import Names, other_scenes, state_of
+from cyclegan.study.report.notes import notes_of
 from cyclegan.study.rules import vigilance_needed
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FORMAT_VERSION = 1
-COUNTING_RULE = (
-    "A rate counts the test trials that compare, of complete sessions that were not excluded, not disqualified, and "
-    "that no rule of the protocol leaves out. Practice, vigilance trials, controls, repeated pairs and votes at "
-    "impossible times never count."
-)
-
 GOOD = 4
 """A rating of good; 5 is excellent."""
+
 
 def make_report(
     study: Study, votes: pd.DataFrame, sessions: pd.DataFrame, *, mixed: bool = False, interim: bool = False
@@ -101,7 +95,7 @@ def make_report(
     for each in report["epochs"]:
         shown = rated and state == "reached"
         each["with_left_out"] = left_out.rate_with_them(frame, each["epoch"]) if shown else None
-    report["notes"] = _notes(study, report)
+    report["notes"] = notes_of(study, report)
     return _plain(report)
 
 
@@ -441,77 +435,6 @@ def _tag(counted: pd.DataFrame) -> dict[str, Any]:
         "rates": [{"epoch": row.epoch, "tag": row.tag, **_rate(row.rate), "boxes": row.boxes, "heat": row.heat}
                   for row in found],
     }
-
-
-def _notes(study: Study, report: Mapping[str, Any]) -> list[str]:
-    """Return what a reader must know to interpret the figures."""
-    notes = []
-    if report["simulated"]:
-        notes.append("All votes are simulated. Nobody has judged these pictures; the figures say nothing about them.")
-        if not report["plan"] and study.protocol.results != "open":
-            notes.append("The study has a plan, which simulated participants needn't reach: `study report --interim` "
-                         "shows the report that people's votes would give by now.")
-    if report["training_pictures"]:
-        notes.append("The networks have seen these pictures in training, so the figures say nothing about new ones.")
-    elif report["trained_on"]:
-        notes.append("Test pictures that the networks have seen in training: {count} of {of}. The figures are higher "
-                     "than those of new pictures would be.".format(**report["trained_on"]))
-    if not study.secret_sha256:
-        notes.append(str(NO_SECRET))
-    if foreign := [f"{c.label} from {c.source}" for c in study.checkpoints if c.foreign]:
-        notes.append(f"Pictures that other programs made, from a folder each: {', '.join(foreign)}.")
-    notes += other_scenes(study)
-    notes.append(COUNTING_RULE)
-    people = report["participants"]["counted"]
-    if study.protocol.staircase_right:
-        notes.append(thresholds.NOTE)
-    if study.protocol.gives_rate:
-        notes.append(
-            "The interval over participants holds for these pictures and other people; the crossed one for other "
-            "people and other pictures of the same kind, as do trend and contrasts. Both use cluster-robust variances "
-            "with t's quantiles, on the logit scale. ± sd is the papers' figure, the bootstrap's standard deviation, "
-            "not an interval. Wilson's interval treats trials as independent, and is too narrow."
-        )
-    plan, names = report["plan"], Names(report)
-    if report["contrasts"] and state_of(report) == "reached":
-        notes.append(planned.CONTRAST_NOTE)
-    if study.protocol.task == "rate":
-        notes.append(opinions.NOTE)
-    if plan and plan["state"] == "reached":
-        notes.append(
-            f"Planned: {number_of(plan['participants'], 'participant')} per {names.kind}; the one with the fewest has "
-            f"{plan['least']}. All who count are in the figures, also those beyond the plan."
-        )
-    if plan and plan["state"] != "reached":
-        notes.append(
-            f"The study is planned for {number_of(plan['participants'], 'participant')} per {names.kind}, and the one "
-            f"with the fewest has {plan['least']} so far. " + (
-                "Until then, its results are closed, so that nobody stops it at a lucky moment."
-                if plan["state"] == "closed" else
-                "Until then, only the always-valid intervals may decide whether to stop: they hold however often "
-                "somebody looks. What holds for a number of participants that was fixed before (other intervals, "
-                "tests, the trend, the mixed model, d′) comes at the end."
-            )
-        )
-    assumed = [names.short(e["epoch"]) for e in report["epochs"] if e["interval_assumed"]]
-    if assumed:
-        notes.append(
-            f"Answers for {names.kind} {', '.join(assumed)} are all alike or from one participant, and don't show how "
-            f"people differ: the interval assumes an intra-participant correlation of {statistics.ASSUMED_CORRELATION}."
-        )
-    if 0 < people < statistics.MIN_PARTICIPANTS:
-        notes.append(f"With {number_of(people, 'participant')}, every figure is provisional.")
-    if study.protocol.task == "pick":
-        notes.append(
-            "Strengths are Bradley-Terry's, with a tie as half a win for each, and a tenth of a win added for each "
-            f"of any two {names.kind}s; intervals come from a bootstrap over participants."
-        )
-        if not report["pick"]["connected"]:
-            notes.append(f"Comparisons don't link all {names.kind}s: strengths of unlinked ones can't be compared.")
-        elif report["pick"]["separated"]:
-            one = "A method" if names.labels else "An epoch"
-            notes.append(f"{one} has won or lost all its comparisons: its distance from the others is unknown.")
-    return notes
 
 
 def _plain(value: Any) -> Any:
