@@ -407,7 +407,7 @@ def write_study(study: Study, contents: Mapping[str, bytes], folder: Path) -> St
 
 
 def _no_study(folder: Path) -> StudyError:
-    near = None if folder.is_dir() else nearest_folder(folder)
+    near = None if os.path.isdir(folder) else nearest_folder(folder)  # Path's own raises for a name that is too long.
     if near is not None and (near / "study.json").is_file():
         return StudyError("{folder} holds no study (did you mean {near}?)", folder=folder, near=near)
     return StudyError(

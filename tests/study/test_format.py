@@ -176,3 +176,5 @@ def test_finding_studies(small_study, tmp_path):
             find_studies([empty])
         with pytest.raises(StudyError, match="holds no study"):
             read_study(empty)
+    with pytest.raises(StudyError, match=r"studies/tow holds no study \(did you mean .*studies/two\?\)"):
+        read_study(tmp_path / "studies" / "tow")
