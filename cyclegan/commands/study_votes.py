@@ -16,7 +16,6 @@ from cyclegan.cli.flags import positive
 from cyclegan.errors import ConfigError, english, number_of
 from cyclegan.files import write_bytes
 from cyclegan.study.format import Study, read_study
-from cyclegan.study.invitations import PREFIX
 
 if TYPE_CHECKING:
     from cyclegan.study.store import Store
@@ -214,6 +213,8 @@ def include(args: argparse.Namespace) -> int:
 
 def forget(args: argparse.Namespace) -> int:
     """Erase a participant."""
+    from cyclegan.study.invitations import PREFIX
+
     study = read_study(args.study)
     with open_store(study, args) as store:
         count = store.forget(study, args.participant)

@@ -431,7 +431,8 @@ def test_curves_are_broken_where_the_measured_pictures_change(tmp_path):
     plain = curves(infos, [], speaker())
     training = [dataclasses.replace(info, measured_on="train", measured_pictures="one") for info in infos]
     shown = curves(training, [], speaker())
-    sentence = '<p class="notice">This data set has no test pictures: samples and figures are of training pictures.</p>'
+    said = "For want of test pictures, this epoch&#x27;s samples and their figures are of training pictures."
+    sentence = f'<p class="notice">{said}</p>'
     assert shown.replace(sentence, "") == plain != shown
     changed = [*training[:2], *(dataclasses.replace(i, measured_on="test", measured_pictures="two") for i in infos[2:])]
     shown = curves(changed, [], speaker())

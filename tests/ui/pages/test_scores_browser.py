@@ -34,11 +34,11 @@ def test_scores_come_are_sorted_and_open_their_pictures(visit, run, width, heigh
     one, two = ("에폭 1", "에폭 2") if korean else ("epoch 1", "epoch 2")
     here = visit(width, height, scheme, locale, "scores")
     here.wait_for_notice("Starting …")  # Not an empty page while the files are read.
-    told = here.page.get_by_text("python -m cyclegan evaluate")
+    told = here.page.get_by_text("python -m cyclegan evaluate").first  # One for each run.
     told.wait_for()
     assert told.evaluate("e => e.scrollWidth - e.clientWidth") <= 0 and here.overflow() <= 0, "a command is whole"
     here.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    here.page.get_by_role("button", name="복사" if korean else "Copy", exact=True).click()
+    here.page.get_by_role("button", name="복사" if korean else "Copy", exact=True).first.click()
     here.page.get_by_role("button", name="복사했습니다" if korean else "Copied").wait_for()
     assert here.page.evaluate("navigator.clipboard.readText()") == told.inner_text()
     assert str(run) in told.inner_text()
