@@ -82,8 +82,8 @@ class BlindingReport:
                 lines.append(
                     f"          for other pictures, too: ± {found['crossed_half_width']:.1%} with "
                     f"the study's {number_of(found['pictures'], 'picture')}, practice aside, at best "
-                    f"± {found['crossed_least']:.1%}; ± 5 points with {pictures}, and about twice as many "
-                    f"participants; {tells(found, crossed=True)}"
+                    f"± {found['crossed_least']:.1%}; ± 5 points with {pictures}, and about "
+                    f"{number_of(2 * (found['for_5_points'] or 0), 'participant')}; {tells(found, crossed=True)}"
                 )
         return "\n".join(lines)
 
@@ -102,7 +102,7 @@ def tells(found: Mapping[str, Any], *, crossed: bool = False) -> str:
     if found["to_tell_crossed"]:
         return f"{found['to_tell_crossed']} per {each} can tell 20% from 27%, as the report's tests do{among}"
     enough = found["pictures_to_tell"]
-    more = f", but about twice as many with {number_of(enough, 'picture')} can" if enough else ""
+    more = f", but about {2 * found['to_tell']} with {number_of(enough, 'picture')} can" if enough else ""
     return f"no number of participants can tell 20% from 27% by the report's tests{among}{more}"
 
 

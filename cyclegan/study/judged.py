@@ -32,16 +32,20 @@ def people_of(study: Study, votes: pd.DataFrame) -> People | None:
     if not len(rows) or (plan and plan["state"] == "closed"):
         return None
     rates = {}
+    early = plan is not None and plan["state"] == "always_valid"  # Then the report has no other interval.
     for number in study.epochs:
         of = rows[rows["epoch"] == number]
         rate = statistics.clustered_rate(of["fooled"], of["participant"])
-        if rate.rate is not None and rate.interval is not None:
-            rates[number] = {"value": rate.rate, "low": rate.interval[0], "high": rate.interval[1]}
+        interval = statistics.always_valid(of["fooled"], of["participant"]) if early else rate.interval
+        if rate.rate is not None and interval is not None:
+            rates[number] = {"value": rate.rate, "low": interval[0], "high": interval[1]}
+    if not rates:
+        return None
     scenes = [study.shown_scene(str(sha)) for sha in rows["stimulus"]]
     return People(
         study.name, study.direction, simulated, {c.epoch: c.commit_sha for c in study.checkpoints}, rates,
         rows["epoch"].to_numpy(int), rows["fooled"].to_numpy(float), rows["participant"].to_numpy(str),
-        np.array(scenes), study.seed,
+        np.array(scenes), study.seed, early,
     )  # fmt: skip
 
 

@@ -53,7 +53,8 @@ _LIVE = {
     "closed": "Before that, reports and the results page compute no results and show only the number of participants; "
     "the votes themselves can be exported by whoever runs the study.",
     "always_valid": "Before that, results are shown with confidence sequences, which hold however often somebody "
-    "looks, and without tests. A decision to stop early may rest on these alone.",
+    "looks, and without tests: of each rate over participants at 95%, and of each difference from those of its two "
+    "rates at 97.5% each, not corrected for their number. A decision to stop early may rest on these alone.",
     "open": "Results can be seen before that, with intervals and tests that assume a number of participants that was "
     "fixed beforehand.",
 }
@@ -240,7 +241,8 @@ def _participants(study: Study, kind: str) -> list[str]:
     total = p.planned_participants * len(study.arms)
     each = f" for each {kind}, {total} in all" if len(study.arms) > 1 else ""
     parts = [f"{number_of(p.planned_participants, 'participant')} who count{each}. {_LIVE[p.results]}",
-             "Those who count beyond that number, because others were still taking part, are analysed, too."]
+             "Those who count beyond it, because others were still taking part, are analysed, too. Nobody goes on "
+             "because of the results."]
     if found := resolution_of(study, p.planned_participants):
         parts.append(
             f"At a fooling rate of 27% and a correlation within participants of {found['icc']}, 80% of such studies "

@@ -116,14 +116,7 @@ class EpochOrder:
             here = [column for column in self.shown() if column.one.name == name]
             rows = [self._row(figure, [self._column(here, figure, way) for way in ways], info, say)
                     for figure in dict.fromkeys(column.figure for column in here)]  # fmt: skip
-            facts = here[0].one.facts
-            if facts["split"] == "train":
-                title = say("Scores on {n} training picture ({name})", "Scores on {n} training pictures ({name})",
-                            facts["pictures"], name=name)  # fmt: skip
-            else:
-                title = say("Scores on {n} test picture ({name})", "Scores on {n} test pictures ({name})",
-                            facts["pictures"], name=name)  # fmt: skip
-            found.append((html.escape(title), [row for row in rows if row]))
+            found.append((html.escape(_title(here, name, say)), [row for row in rows if row]))
         return found
 
     def _column(self, columns: Sequence[Column], figure: ScoreFigure, way: str) -> Column | None:
@@ -191,3 +184,18 @@ def _interval(figure: ScoreFigure, value: dict[str, float]) -> str:
     if "low" not in value:
         return ""
     return f"<small>{rounded(value['low'], figure.format)} – {rounded(value['high'], figure.format)}</small>"
+
+
+def _title(columns: Sequence[Column], name: str, say: words.Speaker) -> str:
+    """Return what a file of scores was measured on, with what the run has seen of it."""
+    ones = {column.one.way: column.one for column in columns}
+    counts = dict.fromkeys(one.facts["pictures"] for _, one in sorted(ones.items()))  # Directions may have others.
+    count = ", ".join(map(str, counts))
+    if next(iter(ones.values())).facts["split"] == "train":
+        return say("Scores on training pictures: {count} ({name})", count=count, name=name)
+    title = say("Scores on test pictures: {count} ({name})", count=count, name=name)
+    known = [report.content[way]["trained_on"] for way, one in ones.items() for report in one.reports.values()
+             if "trained_on" in report.content[way]]  # fmt: skip
+    if not known:
+        return title
+    return say("{title}; trained on: {known} of {of}", title=title, known=known[0]["count"], of=known[0]["of"])

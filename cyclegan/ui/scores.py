@@ -235,7 +235,8 @@ def nothing(runs: Mapping[str, CheckpointSource], say: words.Speaker, *, own: bo
         command = ["python", "-m", "cyclegan", "evaluate", _to_name(source, own), "--epochs", "all"]
         if not _finds_dataset(source, own, say):
             command = [*command, "--dataset", "DATA"]
-            unknown.append(_dataset_name(source))
+            if name := _dataset_name(source):
+                unknown.append(say("{run} on {dataset}", run=Path(source.name).name, dataset=name))
         commands.append(to_copy("", shlex.join(command), say))
     said = say.html(
         "No scores have been measured yet. This command measures those of every epoch, with baselines; then press "
@@ -243,10 +244,10 @@ def nothing(runs: Mapping[str, CheckpointSource], say: words.Speaker, *, own: bo
         "No scores have been measured yet. Each of these commands measures those of every epoch of a run, with "
         "baselines; then press Refresh.", len(commands),
     )  # fmt: skip
-    if unknown:
+    if any("DATA" in each for each in commands):
         said += " " + say.html("Replace {placeholder} with the path of the data set's folder.", placeholder="DATA")
-        if names := ", ".join(dict.fromkeys(filter(None, unknown))):
-            said += " " + say.html("It was trained on: {names}.", names=names)
+        if unknown:
+            said += " " + say.html("Trained on: {names}.", names=", ".join(unknown))
     return f'<p>{said}</p><ul class="to-copy">{"".join(commands)}</ul>'
 
 

@@ -188,7 +188,8 @@ def results(report: Mapping[str, Any], say: words.Speaker) -> str:
     elif report["trained_on"]:
         notice += notices([seen_some(**report["trained_on"])], say)
     notice += _early(report, say)
-    shown = report["epochs"] if report["protocol"]["task"] == "realness" else []
+    closed = bool(report["plan"]) and report["plan"]["state"] == "closed"
+    shown = report["epochs"] if report["protocol"]["task"] == "realness" and not closed else []
     rows = [_result(each, interval_of(report, each)) for each in shown]
     first = say("Method") if any(each.get("label") for each in report["epochs"]) else say("Epoch")
     heads = (first, say("Taken for real"), say("95% interval"), "", say("Participants"), say("Trials"))

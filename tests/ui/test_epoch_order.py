@@ -74,7 +74,7 @@ def test_cards_have_scores_and_a_dot_at_the_best(source):
     html, cards = cards_of(source)
     assert list(cards) == [f"epoch-000{n}" for n in (4, 3, 2, 1)] and 'class="badge"' in cards["epoch-0004"]
     card = cards["epoch-0003"].split("Losses in training")[0]
-    assert "Scores on 9 test pictures (test)" in card and "KID × 1000 (lite0)" in card
+    assert "Scores on test pictures: 9 (test)" in card and "KID × 1000 (lite0)" in card
     assert card.count('class="best"') == 4 and ">33.3<small>28.3 – 38.3</small>" in card
     assert "content" not in card and "kept" not in card, "a judge of no epoch, unless they are sorted by it"
     assert "Scores on" not in cards["epoch-0002"] and 'class="best"' not in cards["epoch-0001"]
@@ -124,4 +124,4 @@ def test_files_of_one_name_are_a_group_of_their_own(source, tmp_path):
     here = LocalSource(run)
     assert ordered(here).choices(SAY)[1][0] == "KID × 1000 (lite0), day → <night> · test"
     card = cards_of(here)[1]["epoch-0001"]
-    assert "Scores on 9 test pictures (test)" in card and "Scores on 5 test pictures (training)" in card
+    assert "Scores on test pictures: 9 (test)" in card and "Scores on test pictures: 5 (training)" in card

@@ -35,6 +35,7 @@ class People:
         checkpoints, fooled, participants, pictures: (N,), one per trial: the checkpoint's number, 1 if its translation
             was taken for real, who judged, and the input.
         seed: of the resamples.
+        provisional: True before the study's planned participants are there; intervals are always-valid ones then.
     """
 
     study: str
@@ -47,13 +48,15 @@ class People:
     participants: np.ndarray
     pictures: np.ndarray
     seed: int = 0
+    provisional: bool = False
 
     def of(self, numbers: Collection[int]) -> People:
         """Return the answers about some of the checkpoints."""
         there = np.isin(self.checkpoints, list(numbers))
         parts = (each[there] for each in (self.checkpoints, self.fooled, self.participants, self.pictures))
         rates = {number: rate for number, rate in self.rates.items() if number in numbers}
-        return People(self.study, self.direction, self.simulated, self.commits, rates, *parts, self.seed)
+        return People(self.study, self.direction, self.simulated, self.commits, rates, *parts, self.seed,
+                      self.provisional)  # fmt: skip
 
     @property
     def count(self) -> int:
@@ -127,6 +130,8 @@ class Judgement:
     def sentences(self) -> Iterator[Message]:
         """Yield which epoch people prefer, and a sentence if there are too few to compare scores with them."""
         yield from preference(self.people, {number: answer["epoch"] for number, answer in self.answers.items()})
+        if self.people.provisional:
+            yield message("The study hasn't reached its planned participants, so this is provisional.")
         if len(self.answers) < LEAST:
             yield self.too_few
 

@@ -115,7 +115,7 @@ class Report:
         """Return a sentence about pictures that the run was trained on, None without any."""
         if self.content[way]["measured_on"].get("split") == "train":
             return message(
-                "These are training pictures, which the networks know: the figures say nothing about new pictures."
+                "These are training pictures, which the networks may know: the figures say nothing about new pictures."
             )
         known = self.content[way].get("trained_on")
         return known and message(

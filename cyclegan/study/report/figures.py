@@ -89,7 +89,8 @@ def make_report(
         "mos": opinions.opinions(study, counted) if task == "rate" else None,
     }  # fmt: skip
     report["rules"] = left_out.left_out_by_rule(study, report["participants"]["left_out"])
-    report["left_out_by_epoch"] = left_out.by_epoch(study, frame, sessions, origin)
+    # While results are closed, the frame has no row.
+    report["left_out_by_epoch"] = [] if state == "closed" else left_out.by_epoch(study, frame, sessions, origin)
     report["votes"] = display.when(counted)
     report["alike"] = left_out.alike(frame, sessions, origin)
     for each in report["epochs"]:

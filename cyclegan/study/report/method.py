@@ -47,6 +47,8 @@ def _method(report: Mapping[str, Any], names: Names, escape: Escape) -> str:
         "rate": "rated fakes, and real pictures among them, from 1 (bad) to 5 (excellent)",
     }[protocol["task"]]  # fmt: skip
     exposure = f"each for {protocol['exposure_ms']} ms" if protocol["exposure_ms"] else "for as long as they liked"
+    if protocol["exposure_ms"] and protocol.get("mask"):
+        exposure += ", then covered by a pattern"
     if protocol.get("staircase_right"):
         low, high = protocol["least_exposure_ms"], protocol["most_exposure_ms"]
         exposure = f"each for {low} to {high} ms, adapted to the participant's answers"
@@ -79,6 +81,12 @@ def _material(report: Mapping[str, Any], names: Names, escape: Escape) -> str:
     reals = f", and {number_of(pictures['reals'], 'real picture')}" if pictures["reals"] else ""
     inputs = number_of(pictures["inputs"], "input")
     text = f"The pictures, of which practice and test share none: fakes of {inputs} by each {names.kind}{reals}. "
+    protocol = report["protocol"]
+    if protocol["task"] == "realness" and protocol["presentation"] != "single":
+        scene = "the scene of the fake" if protocol["pairing"] == "same" else "another scene than the fake"
+        text += f"The real picture next to a fake shows {scene}. "
+    text += ("The server drew pictures and sides, evenly over the sessions; no session shows a scene twice, except in "
+             "pairs of one scene and in repeats. ")
     if names.labels:
         runs = [f"{names.short(e['epoch'])}: {_made_by(e, escape)}" for e in report["epochs"]]
         text += f"The methods: {'; '.join(runs)}. "

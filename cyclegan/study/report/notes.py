@@ -45,7 +45,9 @@ def notes_of(study: Study, report: Mapping[str, Any]) -> list[str]:
             "The interval over participants holds for these pictures and other people; the crossed one for other "
             "people and other pictures of the same kind, as do trend and contrasts. Both use cluster-robust variances "
             "with t's quantiles, on the logit scale. ± sd is the papers' figure, the bootstrap's standard deviation, "
-            "not an interval. Wilson's interval treats trials as independent, and is too narrow."
+            "not an interval. Wilson's interval treats trials as independent: it is too narrow where participants "
+            "differ, and wider than the one over participants where they are alike, because all of them see the same "
+            "mixture of easier and harder pictures."
         )
     plan, names = report["plan"], Names(report)
     if report["contrasts"] and state_of(report) == "reached":
@@ -55,7 +57,8 @@ def notes_of(study: Study, report: Mapping[str, Any]) -> list[str]:
     if plan and plan["state"] == "reached":
         found.append(
             f"Planned: {number_of(plan['participants'], 'participant')} per {names.kind}; the one with the fewest has "
-            f"{plan['least']}. All who count are in the figures, also those beyond the plan."
+            f"{plan['least']}. All who count are in the figures, also those beyond the plan: intervals and tests "
+            "presuppose that nobody went on because of the results."
         )
     if plan and plan["state"] != "reached":
         found.append(

@@ -55,12 +55,13 @@ def needed_for(study: Study, rate: statistics.Rate, rows: pd.DataFrame) -> dict[
     for points in (5, 3):
         width = points / 100
         total = statistics.participants_for(width, *plan, known=known)
-        # What has been reached needs nobody else, and what hasn't needs somebody.
+        reached = False  # What has been reached needs nobody else, and what hasn't needs somebody.
         if rate.interval and total is not None and not rate.assumed:
             reached = (rate.interval[1] - rate.interval[0]) / 2 <= width
-            total = min(total, rate.participants) if reached else max(total, rate.participants + 1)
+            total = total if reached else max(total, rate.participants + 1)
         needed[f"for_{points}_points"] = total
-        needed[f"still_for_{points}_points"] = None if total is None else max(0, total - rate.participants)
+        still = None if total is None else max(0, total - rate.participants)
+        needed[f"still_for_{points}_points"] = 0 if reached else still
         needed[f"crossed_for_{points}_points"] = statistics.participants_for(width, *plan, pictures, crossed_known)
         needed[f"pictures_for_{points}_points"] = statistics.pictures_for(width, *plan, pictures, crossed_known)
     return needed

@@ -328,7 +328,7 @@ def _offer(error: Exception, say: words.Speaker) -> list[Any]:
 def _built(study: Study, command: str, notes: Iterable[Message], say: words.Speaker) -> str:
     """Return the HTML of what was built and noted, with the link to try it and the command that does the same."""
     built = say.html(
-        "Built in {folder}; nothing but the pictures gives away what is real. It is selected at the top of this page.",
+        "Built in {folder}; nothing but the pictures gives away what is real. It is shown at the top of this page.",
         folder=study.folder,
     )  # fmt: skip
     rules = study.protocol

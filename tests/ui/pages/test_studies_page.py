@@ -22,7 +22,7 @@ from cyclegan.study import make
 from cyclegan.study.choice import TooFewPictures
 from cyclegan.study.judged import people_of
 from cyclegan.study.protocol import protocol
-from cyclegan.study.report import make_report
+from cyclegan.study.report import make_report, to_markdown
 from cyclegan.study.shelf import KEY_VARIABLE, PREVIEW, Studies
 from cyclegan.ui import words
 from cyclegan.ui.pages.study_form import _command, _of_run, _percentages, _Reactions
@@ -173,17 +173,19 @@ def test_before_the_planned_participants_the_page_says_what_holds():
         report = make_report(study, votes, sessions_of(votes))
         shown = results(report, words.speaker())
         assert says in shown and "the one with the fewest has 6 of 8" in shown
-        assert ("<strong>–</strong>" in shown) is (rule == "closed")
-        few = results({**report, "epochs": [{**e, "interval_always_valid": None} for e in report["epochs"]]},
-                      words.speaker())  # fmt: skip
-        assert "<td>–</td>" in few  # The interval for a fixed number isn't shown in its place.
-        assert "The line marks" not in few, "none is drawn"
-        if rule == "always_valid":
+        people = people_of(study, votes)
+        if rule == "closed":  # No table of nothing, on the page nor in the report.
+            assert "<table" not in shown and "sessions by" not in to_markdown(report) and people is None
+        else:
+            few = results({**report, "epochs": [{**e, "interval_always_valid": None} for e in report["epochs"]]},
+                          words.speaker())  # fmt: skip
+            assert "<td>–</td>" in few  # The interval for a fixed number isn't shown in its place.
+            assert "The line marks" not in few, "none is drawn"
             low, high = report["epochs"][0]["interval_always_valid"]
             assert f"{100 * low:.1f}% – {100 * high:.1f}%" in shown
-            assert people_of(study, votes) is not None
-        else:
-            assert people_of(study, votes) is None
+            # Next to scores stands the same interval.
+            rate = people.rates[report["epochs"][0]["epoch"]]
+            assert people.provisional and (rate["low"], rate["high"]) == pytest.approx((low, high))
         votes = made_votes(study, participants=8)
         assert says not in results(make_report(study, votes, sessions_of(votes)), words.speaker())
 
