@@ -80,7 +80,8 @@ def build(
     title: str = "", contact: str = "", completion_code: str = "", completion_url: str = "",
     end_codes: Mapping[str, str] = MappingProxyType({}), consent: Consent | None = None,
     questions: Sequence[Question] = (), shorten: bool = False, foreign: Sequence[Foreign] = (),
-    split: str = "test", trained_on: tuple[int, ...] = (), progress: Callable[[int, int], None] | None = None,
+    split: str = "test", trained_on: tuple[int, ...] = (), unmatched: int = 0,
+    progress: Callable[[int, int], None] | None = None,
     note: Callable[[Message], object] = lambda said: None,
 ) -> tuple[Study, BlindingReport]:  # fmt: skip
     """Build, check and freeze a study, whole or not at all.
@@ -95,7 +96,7 @@ def build(
         preparation: preparation of a picture for the networks.
         foreign: conditions that other programs made, each with a function that returns its picture for an input. It is
             brought to the networks' size as a real picture would be, unless it has that size.
-        trained_on: see `Study.trained_on`.
+        trained_on, unmatched: see `Study`.
         note: called with a sentence about fakes that are inputs.
         output, seed, secret, size, limit, shorten, split, progress, the others: see `cyclegan.study.make.make_study`.
 
@@ -124,7 +125,7 @@ def build(
         stimuli=(), contact=contact, completion_code=completion_code, completion_url=completion_url, **end_codes,
         consent=consent, questions=tuple(questions),
         secret_sha256=commitment(secret), secret=secret,
-        split="" if split == "test" else split, trained_on=trained_on,
+        split="" if split == "test" else split, trained_on=trained_on, unmatched=unmatched,
     )  # fmt: skip
     study, choice = choose(study, inputs, reals, limit, shorten)
     frame = _frame(inputs, choice.inputs, preparation)

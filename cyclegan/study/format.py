@@ -55,7 +55,7 @@ NO_SECRET = message(
 )
 """The sentence of such a study, wherever its owner sees it or its figures are."""
 LATER_FIELDS = ("split", "secret_sha256", "code_screened_out", "code_timed_out", "code_left_out", "code_declined",
-                "consent", "questions", "trained_on")
+                "consent", "questions", "trained_on", "unmatched")
 """They aren't written while they are empty: a study that was built without them keeps its bytes, and so its id."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """A study's name: that of its folder, and part of its address."""
@@ -147,6 +147,8 @@ class Study:
     trained_on: tuple[int, ...] = ()
     """The number of test pictures that a network under judgement was trained on, and the number of all test pictures;
     empty for none, and in old studies."""
+    unmatched: int = 0
+    """The number of inputs that weren't used, because a folder of another program has no picture of them."""
     code_screened_out: str = ""
     """Code of those who don't qualify in practice; empty: an individual one for each, and no link."""
     code_timed_out: str = ""
@@ -181,6 +183,8 @@ class Study:
         if self.trained_on and not (len(self.trained_on) == 2 and all(type(n) is int for n in self.trained_on)
                                     and 0 < self.trained_on[0] <= self.trained_on[1] < 10**9):  # fmt: skip
             raise StudyError("{value!r} isn't two numbers of pictures", value=str(self.trained_on)[:40])
+        if type(self.unmatched) is not int or not 0 <= self.unmatched < 10**9:
+            raise StudyError("{value!r} isn't a number of pictures", value=str(self.unmatched)[:20])
         if type(self.seed) is not int:
             raise StudyError("{seed!r} isn't a valid seed: give a whole number", seed=str(self.seed)[:20])
         check_questions(self.questions)
@@ -284,10 +288,10 @@ class Study:
 
     @property
     def picture_counts(self) -> dict[str, int]:
-        """The number of inputs, of which each epoch has a fake, and of real pictures."""
+        """The number of inputs, of which each epoch has a fake, of real pictures, and of unmatched inputs."""
         fakes = Counter(stimulus.epoch for stimulus in self.stimuli if stimulus.kind == "fake")
         reals = sum(stimulus.kind == "real" for stimulus in self.stimuli)
-        return {"inputs": max(fakes.values(), default=0), "reals": reals}
+        return {"inputs": max(fakes.values(), default=0), "reals": reals, "unmatched": self.unmatched}
 
     def asked(self, when: str) -> tuple[Question, ...]:
         """Return the questions that are asked before or after the pictures."""

@@ -122,6 +122,7 @@ def make_study(
     trained = set().union(*records) if records and all(records) else None
     inputs, reals, known = _pictures(config, direction, split, skip_bad_images, trained, note)
     foreign: list[ForeignPictures] = []
+    unmatched = 0
     if fakes:
         of_same_input = rules.task == "pick" or rules.shows_truths
         heard: list[Message] = []
@@ -132,6 +133,7 @@ def make_study(
                 say(message("{name}: pictures that match: {count} of {count}", name=each.name, count=each.whole))
         for said in heard:
             say(said)
+        unmatched = len(inputs) - len(usable)
         inputs = Subset(inputs, usable)
     study, found = build(
         checkpoints=[(arm.planned(n), _opener(arm.source, arm.info, direction, device))
@@ -142,7 +144,7 @@ def make_study(
         domains=domains or (config.domain_a, config.domain_b), dataset=name_alone(data),
         output=Path(output), seed=seed, secret=secret, size=size, limit=limit, title=title, contact=contact,
         completion_code=completion_code, completion_url=completion_url, end_codes=end_codes, consent=consent,
-        questions=questions, shorten=shorten or protocol is None, split=split, trained_on=known,
+        questions=questions, shorten=shorten or protocol is None, split=split, trained_on=known, unmatched=unmatched,
         progress=progress, note=say,
     )  # fmt: skip
     for text in (*about_quality(foreign, study), about_reach(study.protocol)):

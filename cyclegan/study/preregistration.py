@@ -181,7 +181,9 @@ def _conditions(study: Study, kind: str) -> list[str]:
         f"{', from the training pictures, which the networks have seen' if study.split else ''}."
         + (" Test pictures that the networks have seen in training: {} of {}.".format(*study.trained_on)
            if study.trained_on else ""),
-        "Fakes of {inputs} by each {kind}, and {reals}; practice and test trials share none.".format(
+        "Fakes of {inputs} by each {kind}, and {reals}; practice and test trials share none.{unmatched}".format(
+            unmatched=f" Inputs that aren't used, because another program's folder has no picture for them: "
+            f"{study.unmatched}." if study.unmatched else "",
             kind=kind, inputs=number_of(study.picture_counts["inputs"], "input"),
             reals=number_of(study.picture_counts["reals"], "real picture"),
         ),

@@ -192,6 +192,8 @@ def test_runs_and_other_programs_in_one_study(make_checkpoint, made_by, options,
     assert [e["of_epoch"] for e in report["epochs"]] == [1, 4, 2, None, None]
     text = to_markdown(report)
     assert "Pictures that other programs made, from a folder each: CoGAN from cogan, BiGAN from large." in text
+    # A rival that left out its failures would change everybody's pictures, so the reader is told.
+    assert study.unmatched == 1 and "because another program's folder has no picture for them: 1." in text
     assert "| CoGAN |" in text
     assert f"files `{study.checkpoints[3].commit_sha[:8]}`" in text and "judged one method" in text
 

@@ -79,7 +79,7 @@ def _opening(report: Mapping[str, Any]) -> str:
         for row in shown:
             which = f" of {names.full(row['epoch'])}" if len(report["epochs"]) > 1 else ""
             text += f"{'; ' if row is shown[0] else ', '}{_percent(row[key])} of the fakes{which} were {verb} "
-            text += f"({_with_interval(report, row)})"
+            text += f"({_with_interval(report, row, ' over participants')})"
         text += "."
     if task == "realness" and pairs and not report["thresholds"]:
         text += " 50% would mean that nobody could tell them from real ones."

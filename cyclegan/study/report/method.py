@@ -81,6 +81,9 @@ def _material(report: Mapping[str, Any], names: Names, escape: Escape) -> str:
     reals = f", and {number_of(pictures['reals'], 'real picture')}" if pictures["reals"] else ""
     inputs = number_of(pictures["inputs"], "input")
     text = f"The pictures, of which practice and test share none: fakes of {inputs} by each {names.kind}{reals}. "
+    if pictures["unmatched"]:
+        text += ("Inputs of the data set that weren't used, because another program's folder has no picture for them: "
+                 f"{pictures['unmatched']}. ")
     protocol = report["protocol"]
     if protocol["task"] == "realness" and protocol["presentation"] != "single":
         scene = "the scene of the fake" if protocol["pairing"] == "same" else "another scene than the fake"
