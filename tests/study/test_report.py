@@ -281,8 +281,8 @@ def test_a_plain_sentence_opens_the_report():
     assert told(report).split("\n\n")[1] == (
         f"48 participants judged 1,920 pairs of pictures; {last['fooling_rate']:.1%} of the fakes of epoch 80 were "
         f"taken for real (95% interval over participants {intervals[1]}), {first['fooling_rate']:.1%} of the fakes of "
-        f"epoch 20 were taken for real (95% interval over participants {intervals[0]}). 50% would mean that nobody could "
-        "tell them from real ones."
+        f"epoch 20 were taken for real (95% interval over participants {intervals[0]}). 50% would mean that nobody "
+        "could tell them from real ones."
     )
     study = made_study()
     said = told(reported(study, made_votes(study, 1)))
