@@ -50,8 +50,8 @@ _INTERVALS = {
     "staircase": "95% intervals from a bootstrap over participants, for these pictures.",
 }
 _LIVE = {
-    "closed": "Before that, reports and the results page compute no results and show only the number of participants; "
-    "the votes themselves can be exported by whoever runs the study.",
+    "closed": "Before that, reports and the results page compute no results and show only the number of participants, "
+    "and how many each rule leaves out; the votes themselves can be exported by whoever runs the study.",
     "always_valid": "Before that, results are shown with confidence sequences, which hold however often somebody "
     "looks, and without tests: of each rate over participants at 95%, and of each difference from those of its two "
     "rates at 97.5% each, not corrected for their number. A decision to stop early may rest on these alone.",
@@ -299,6 +299,11 @@ def _analyses(study: Study, kind: str) -> list[str]:
 
 
 def _blinding(study: Study) -> str:
+    kinds = "methods" if study.labels else "epochs"
+    turns = (
+        f"Participants get the {kinds} in turn, in the order in which they begin; this isn't drawn, so whoever invites "
+        "people shouldn't choose whom to invite when. " if len(study.arms) > 1 else ""
+    )
     drawn = (
         f"Sequences and sides are drawn from a secret, fixed beforehand by its SHA-256 `{study.secret_sha256}` and "
         "published, if at all, after the last session."
@@ -306,9 +311,8 @@ def _blinding(study: Study) -> str:
         "Sequences were drawn without a secret, as in studies of older versions: participants could compute them."
     )
     return (
-        f"{drawn} Pictures, sides and {'methods' if study.labels else 'epochs'} are used evenly over the sessions; a "
-        "session shows no scene twice, except in pairs of one scene and in repeats. Participants never see which "
-        "network made a picture; whoever runs the study can't choose who sees what."
+        f"{drawn} Pictures, sides and {kinds} are used evenly over the sessions; a session shows no scene twice, "
+        f"except in pairs of one scene and in repeats. {turns}Participants never see which network made a picture."
     )
 
 

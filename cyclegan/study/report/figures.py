@@ -69,7 +69,7 @@ def make_report(
         "trained_on": dict(zip(("count", "of"), study.trained_on, strict=True)) if study.trained_on else None,
         "participants": participants,
         "consent": asked.consent_of(study),
-        "questions": asked.answers_of(study, sessions, set(counted["session_id"])),
+        "questions": [] if state == "closed" else asked.answers_of(study, sessions, set(counted["session_id"])),
         "plan": plan,
         "trials": len(counted),
         "epochs": [_epoch(study, counted, epoch, state, mixed) for epoch in study.epochs],

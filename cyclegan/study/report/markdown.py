@@ -78,7 +78,7 @@ def _opening(report: Mapping[str, Any]) -> str:
         shown = rows if len(rows) <= 3 else [rows[0], rows[-1]]
         for row in shown:
             which = f" of {names.full(row['epoch'])}" if len(report["epochs"]) > 1 else ""
-            text += f"{'; ' if row is shown[0] else ', '}{_percent(row[key])} of the fakes{which} were {verb} "
+            text += f"{'; ' if row is shown[0] else ', '}fakes{which} were {verb} in {_percent(row[key])} of trials "
             text += f"({_with_interval(report, row, ' over participants')})"
         text += "."
     if task == "realness" and pairs and not report["thresholds"]:
@@ -318,8 +318,8 @@ def _quality_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> li
     bias = report["side_bias"]
     if bias and bias["rate"] is not None:
         above = "; on an upright phone, left is the upper picture" if "left" in bias["what"] else ""
-        sentences.append(f"Participants {bias['what']} in {_percent(bias['rate'])} of trials (95% interval "
-                         f"{_interval(bias['interval'])}{above}).")
+        interval = "" if state_of(report) == "always_valid" else f" (95% interval {_interval(bias['interval'])})"
+        sentences.append(f"Participants {bias['what']} in {_percent(bias['rate'])} of trials{interval}{above}.")
         if real := bias["real_real"]:
             sentences.append(f"Of two real pictures, the left one was chosen in {_percent(real['rate'])} of "
                              f"{number_of(real['trials'], 'trial')} (95% interval {_interval(real['interval'])}).")

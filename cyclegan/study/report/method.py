@@ -88,6 +88,8 @@ def _material(report: Mapping[str, Any], names: Names, escape: Escape) -> str:
     if protocol["task"] == "realness" and protocol["presentation"] != "single":
         scene = "the scene of the fake" if protocol["pairing"] == "same" else "another scene than the fake"
         text += f"The real picture next to a fake shows {scene}. "
+    if len(report["epochs"]) > 1 and protocol["epochs_per_session"] != "mixed" and protocol["task"] != "pick":
+        text += f"Participants got the {names.kind}s in turn, in the order in which they began. "
     text += ("The server drew pictures and sides, evenly over the sessions; no session shows a scene twice, except in "
              "pairs of one scene and in repeats. ")
     if names.labels:
