@@ -172,10 +172,13 @@ def _mixed_words(seen: Sequence[Mapping[str, Any]], names: Names) -> list[str]:
         [name, _percent(m["rate"]), _interval(m["interval"]), ", ".join(rounded(sd, ".2f") for sd in m["sd"])]
         for name, m in found
     ]  # fmt: skip
+    edge = ""
+    if any(sd < 0.005 for _, m in found if not m["failed"] for sd in m["sd"]):
+        edge = " A deviation of 0.00 is at the edge of the fit: the votes can't tell it from none."
     return [
         "A second opinion: a logistic mixed model with crossed participants and pictures (maximum likelihood by "
         "Laplace's approximation). Its rate is for all possible participants and pictures: compare it with the crossed "
-        "interval.",
+        f"interval.{edge}",
         _table([names.kind, "rate", "95%, mixed model", "sd of participants, fakes, reals (logit)"], rows),
     ]
 
@@ -189,8 +192,8 @@ def _needed_words(report: Mapping[str, Any]) -> list[str]:
         f"for a larger correlation than was seen and, with fewer than {statistics.MIN_PARTICIPANTS}, for a rate nearer "
         f"to 50%; a rate below {low:.0%} or above {high:.0%} counts as {low:.0%} or {high:.0%}. They are "
         "cautious: nine in ten such studies and more reach it with them. “Other pictures” is for the crossed interval: "
-        "only more pictures make it narrower than “at best”. The pictures needed for it leave half of the variance to "
-        "participants."
+        "only more pictures make it narrower than “at best”. With the pictures needed for it, half of "
+        "the variance is left to participants; fewer pictures take more participants, up to none that is enough."
     )
     rows = [(names.short(e["epoch"]), e["participants_needed"]) for e in report["epochs"] if e["trials"]]
     for_these = [

@@ -81,6 +81,8 @@ def _material(report: Mapping[str, Any], names: Names, escape: Escape) -> str:
     reals = f", and {number_of(pictures['reals'], 'real picture')}" if pictures["reals"] else ""
     inputs = number_of(pictures["inputs"], "input")
     text = f"The pictures, of which practice and test share none: fakes of {inputs} by each {names.kind}{reals}. "
+    split = "training" if report["training_pictures"] else "test"
+    text += f"All are of the {split} split, brought to this size in the same way and stored in the same form. "
     if pictures["unmatched"]:
         text += ("Inputs of the data set that weren't used, because another program's folder has no picture for them: "
                  f"{pictures['unmatched']}. ")
