@@ -321,6 +321,16 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def epoch_numbers(text: str) -> str | tuple[int, ...]:
+    """Return "latest", "all", or the numbers of epochs, with commas in between; the type of a flag."""
+    if text in ("latest", "all"):
+        return text
+    parts = [part.strip() for part in text.split(",")]
+    if alone := next((part for part in parts if part in ("latest", "all")), ""):
+        raise argparse.ArgumentTypeError(f"{alone} stands alone, without numbers")
+    return tuple(map(positive, parts))
+
+
 def share(text: str) -> float:
     """Return a number from 0 to 1; the type of a flag."""
     try:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cyclegan.checkpoints.sources import CheckpointSource, LocalSource
-from cyclegan.cli.flags import device, file_path, positive
+from cyclegan.cli.flags import device, epoch_numbers, file_path, positive
 from cyclegan.cli.progress import progress_bar
 from cyclegan.commands.options import add_scores_flag
 from cyclegan.config import DIRECTIONS
@@ -28,7 +28,7 @@ def add_evaluate_command(add: Callable[..., argparse.ArgumentParser]) -> None:
     sub = add("evaluate", evaluate_command, "score epochs on a whole test set, next to answers that need no network")
     sub.add_argument("source", metavar="SOURCE",
                      help="folder of a run or of one epoch; or USER/NAME, USER/NAME@epoch-0012 on the Hub")
-    sub.add_argument("--epochs", type=_epochs, default="latest", metavar="all|latest|1,4,16", help="which epochs")
+    sub.add_argument("--epochs", type=epoch_numbers, default="latest", metavar="all|latest|1,4,16", help="which epochs")
     sub.add_argument("--dataset", default=None, metavar="DATA",
                      help="as for training (default: the data set that the run was trained on); its test pictures "
                      "count, prepared as the run's")
@@ -57,15 +57,6 @@ def add_evaluate_command(add: Callable[..., argparse.ArgumentParser]) -> None:
     sub.add_argument("--skip_bad_images", action=argparse.BooleanOptionalAction, default=None,
                      help="leave out pictures that can't be read, instead of stopping (default: as the run's training)")
     sub.add_argument("--device", default=None, help="cpu, cuda, cuda:1, mps; chosen if not given")
-
-
-def _epochs(text: str) -> str | list[int]:
-    if text in ("all", "latest"):
-        return text
-    parts = text.split(",")
-    if alone := next((part for part in parts if part in ("all", "latest")), ""):
-        raise argparse.ArgumentTypeError(f"{alone} stands alone, without numbers")
-    return [positive(part) for part in parts]
 
 
 def _table(text: str) -> Path:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cyclegan.cli import flags
-from cyclegan.cli.flags import positive
+from cyclegan.cli.flags import epoch_numbers, positive
 from cyclegan.cli.progress import progress_bar, shown_on
 from cyclegan.commands.options import add_direction_flag, found_direction
 from cyclegan.commands.study_asks import add_asks_flags, asks_of
@@ -43,7 +43,7 @@ def add_study_build_command(add: Callable[..., argparse.ArgumentParser]) -> None
     sub.add_argument("--fakes", metavar="NAME=FOLDER", nargs="+", action="extend", default=[], type=_named_folder,
                      help="folder of pictures that another program made of the same inputs, and a name for reports; "
                      "files are named as the inputs are. Several, alone or with --checkpoints, are compared like runs")
-    sub.add_argument("--epochs", default="latest", type=_epochs, metavar="N,N,…",
+    sub.add_argument("--epochs", default="latest", type=epoch_numbers, metavar="N,N,…",
                      help="which epochs are judged, of each run; or latest, or all")
     add_direction_flag(sub)
     sub.add_argument("--dataset", metavar="DATA", **required, help="as in training; its test pictures are used")
@@ -78,16 +78,6 @@ def add_study_build_command(add: Callable[..., argparse.ArgumentParser]) -> None
                      help="print every channel of the blinding self-test, as study check does")
     group = sub.add_argument_group("protocol", "Each defaults to the preset's value.")
     flags.add_option_flags(group, Protocol, skip=("name",), show_defaults=False)
-
-
-def _epochs(text: str) -> tuple[int, ...] | str:
-    """Return latest, all, or the numbers."""
-    if text in ("latest", "all"):
-        return text
-    parts = [part.strip() for part in text.split(",")]
-    if alone := next((part for part in parts if part in ("latest", "all")), ""):
-        raise argparse.ArgumentTypeError(f"{alone} stands alone, without numbers")
-    return tuple(map(positive, parts))
 
 
 def _named_folder(text: str) -> tuple[str, Path]:
@@ -203,7 +193,7 @@ def _parts(word: str) -> tuple[str, str, Any]:
         return "", word, None
     name, _, source = word.rpartition("=")
     if not os.path.exists(source) and (found := OWN_EPOCHS.fullmatch(source)):
-        return name, found[1], _epochs(found[2])
+        return name, found[1], epoch_numbers(found[2])
     return name, source, None
 
 

@@ -139,12 +139,12 @@ def _realness_words(report: Mapping[str, Any], pictures: Mapping[str, str]) -> l
         )
         parts.append(_table(
             [names.kind, "total error", "95%, participants", "fakes for real", "reals for fake"],
-            [[names.short(e["epoch"]), _percent(t["error"]), _interval(None if early else t["interval"]),
+            [[names.short(e["epoch"]), _percent(t["error"]), _interval(t["interval"]),
               _percent(t["fakes_for_real"]["rate"]), _percent(t["reals_for_fake"]["rate"])]
              for e in seen for t in [e["total_error"]]],
         ))  # fmt: skip
-        parts += [] if early else _detection_words(seen, names)
-    parts += [] if early else _mixed_words(seen, names)
+        parts += _detection_words(seen, names)
+    parts += _mixed_words(seen, names)
     parts += _between_words(report)
     return [*parts, *_needed_words(report)]
 

@@ -37,7 +37,7 @@ def words(report: Mapping[str, Any], names: Names, escape: Escape) -> list[str]:
 
 def _method(report: Mapping[str, Any], names: Names, escape: Escape) -> str:
     protocol, study = report["protocol"], report["study"]
-    single = protocol["presentation"] == "single"
+    single, several = protocol["presentation"] == "single", len(report["epochs"]) > 1
     shown = {"together": "side by side", "sequence": "one after the other", "single": "one at a time"}
     ask = {
         "realness": "said whether each picture was real or fake" if single
@@ -53,9 +53,7 @@ def _method(report: Mapping[str, Any], names: Names, escape: Escape) -> str:
         low, high = protocol["least_exposure_ms"], protocol["most_exposure_ms"]
         exposure = f"each for {low} to {high} ms, adapted to the participant's answers"
     source, target = (study["domains"] if study["direction"] == "ab" else study["domains"][::-1])
-    mixed = protocol["epochs_per_session"] == "mixed" or protocol["task"] == "pick"
-    several = mixed and len(report["epochs"]) > 1
-    sessions = f"several {names.kind}s" if several else f"one {names.kind}"
+    sessions = f"several {names.kind}s" if several and _is_mixed(protocol) else f"one {names.kind}"
     trials = number_of(protocol["test_trials"], "test trial")
     if practice := protocol["practice_trials"]:
         told = " with feedback" if protocol["task"] == "realness" else ""
@@ -75,6 +73,11 @@ def _method(report: Mapping[str, Any], names: Names, escape: Escape) -> str:
     )
 
 
+def _is_mixed(protocol: Mapping[str, Any]) -> bool:
+    """Return True if a session may judge several epochs."""
+    return protocol["epochs_per_session"] == "mixed" or protocol["task"] == "pick"
+
+
 def _material(report: Mapping[str, Any], names: Names, escape: Escape) -> str:
     """Return what was judged: the pictures, and what each method is."""
     pictures = report["study"]["pictures"]
@@ -90,7 +93,7 @@ def _material(report: Mapping[str, Any], names: Names, escape: Escape) -> str:
     if protocol["task"] == "realness" and protocol["presentation"] != "single":
         scene = "the scene of the fake" if protocol["pairing"] == "same" else "another scene than the fake"
         text += f"The real picture next to a fake shows {scene}. "
-    if len(report["epochs"]) > 1 and protocol["epochs_per_session"] != "mixed" and protocol["task"] != "pick":
+    if len(report["epochs"]) > 1 and not _is_mixed(protocol):
         text += f"Participants got the {names.kind}s in turn, in the order in which they began. "
     text += ("The server drew pictures and sides, evenly over the sessions; no session shows a scene twice, except in "
              "pairs of one scene and in repeats. ")
