@@ -13,8 +13,9 @@ from pathlib import Path
 
 import hub
 from cyclegan.checkpoints.sources import CheckpointSource
+from cyclegan.cli.access import Access, access_of, add_flags
 from cyclegan.cli.flags import make_parser
-from cyclegan.cli.ports import check_port, is_loopback, port
+from cyclegan.cli.ports import check_port
 from cyclegan.cli.signals import end_in_order
 from cyclegan.errors import CheckpointError, UserError
 from cyclegan.study.shelf import Studies
@@ -28,16 +29,13 @@ def build_parser() -> argparse.ArgumentParser:
                          "example: python app.py --checkpoints runs/maps runs/streets")
     parser.add_argument("--checkpoints", nargs="+", metavar="SOURCE",
                         help="folders of runs or single epochs, USER/NAME on the Hub (default: what demo/ holds)")
-    parser.add_argument("--host", default="127.0.0.1",
-                        help="address to serve at; 0.0.0.0 lets other computers in (default: %(default)s)")
-    parser.add_argument("--port", type=port, default=7860, help="port to serve at (default: %(default)s)")
     parser.add_argument("--cache_mb", type=int, default=2048, metavar="N",
                         help="memory for the weights of the checkpoints used last, in MiB (default: %(default)s)")
     parser.add_argument("--studies", nargs="+", metavar="DIR",
                         help="folders of studies to play (default: those in studies/, and in demo/ with its runs)")
     parser.add_argument("--votes", metavar="USER/NAME",
                         help="private data set on the Hub that keeps the votes too, and gives them to a new machine")
-    parser.add_argument("--share", action="store_true", help="also make a public link, through Gradio's servers")
+    add_flags(parser)
     return parser
 
 
@@ -62,34 +60,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     later = [] if args.studies else [place for place in places if place not in folders]
     try:
         with contextlib.suppress(KeyboardInterrupt):  # By Ctrl-C or SIGTERM, also while loading.
+            access = access_of(args)
             sources = open_sources(args.checkpoints)
             check_port(args.host, args.port)
-            own = is_loopback(args.host) and not args.share
-            with hub.open_studies(folders, later=later, own=own, votes=args.votes) as shelf:
-                _serve(args, sources, shelf)
+            with hub.open_studies(folders, later=later, own=access.private, votes=args.votes) as shelf:
+                _serve(args, access, sources, shelf)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def _serve(args: argparse.Namespace, sources: list[CheckpointSource], shelf: Studies) -> None:
-    from cyclegan.ui import owner, theme, workbench
+def _serve(args: argparse.Namespace, access: Access, sources: list[CheckpointSource], shelf: Studies) -> None:
+    from cyclegan.ui import guard, owner, theme, workbench
     from cyclegan.ui.pages import checkpoints, compare, files, scores, studies, translate
 
     pages = {"": translate, "compare": compare, "files": files, "checkpoints": checkpoints, "scores": scores,
              "studies": studies}
-    open_more = partial(hub.open_begun, for_visitors=not shelf.own)
-    bench = workbench.Workbench(sources, open_more, own=shelf.own, cache_bytes=args.cache_mb * 2**20, studies=shelf)
+    open_more = partial(hub.open_begun, for_visitors=not access.private)
+    bench = workbench.Workbench(sources, open_more, own=access.private, cache_bytes=args.cache_mb << 20, studies=shelf)
     with theme.composing():
         demo = theme.blocks()
         for path, page in pages.items():
             with demo.route(path, path, show_in_navbar=False) if path else demo:
                 page.build(bench)
         demo.queue(max_size=64)
-    options = theme.launch_options([page.CSS for page in pages.values()], own=shelf.own, **owner.served(shelf))
+    served = guard.behind(access, **owner.served(shelf))
+    options = theme.launch_options([page.CSS for page in pages.values()], own=access.private, **served)
     demo.launch(server_name=args.host, server_port=args.port, share=args.share, prevent_thread_lock=True, **options)
     with contextlib.closing(demo):  # `block_thread` waits 5 s for open pages.
+        guard.announce(access, demo.local_url, demo.share_url)
         bench.warm()
         shelf.warm()
         while demo.is_running:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import secrets
 import socket
 import statistics
 import subprocess
@@ -23,12 +25,14 @@ def start_once() -> float:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     started = time.perf_counter()
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    token = secrets.token_urlsafe()
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": {**os.environ, "CYCLEGAN_TOKEN": token}}
     process = subprocess.Popen([sys.executable, "app.py", "--port", str(port)], cwd=ROOT, **quiet)
+    asked = urllib.request.Request(f"http://127.0.0.1:{port}/", headers={"Authorization": f"Bearer {token}"})
     try:
         while process.poll() is None:
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5):
+                with urllib.request.urlopen(asked, timeout=5):
                     return time.perf_counter() - started
             except OSError:
                 time.sleep(0.05)

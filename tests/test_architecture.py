@@ -35,7 +35,8 @@ MAY = {
     # for the command, the page and the library, and neither knows studies. A study is played without torch.
     # Its answers are compared with scores.
     "study": {"data", "evaluation", "images", "locale", "translation"},
-    "ui": {"checkpoints", "locale", "evaluation", "images", "study", "translation", "pixels"},
+    # A server's flags, which are `cli`'s, say who may open it.
+    "ui": {"checkpoints", "cli", "locale", "evaluation", "images", "study", "translation", "pixels"},
     # Experiments run the trainer as a program, and score what it wrote.
     "experiments": {"checkpoints", "cli", "data", "evaluation", "images", "study", "translation"},
     # The shell's door to the library, which nothing imports: like app.py, it may open the Hub's checkpoints.

@@ -220,6 +220,8 @@ def choices(found: Sequence[Measurement]) -> list[tuple[str, str]]:
 
 MOST_COMMANDS = 8
 """Runs without scores that get a command at most."""
+DATA = "DATA"
+"""Stands in a command for the data set's folder, where only the reader knows it."""
 
 
 def nothing(runs: Mapping[str, CheckpointSource], say: words.Speaker, *, own: bool) -> str:
@@ -232,20 +234,18 @@ def nothing(runs: Mapping[str, CheckpointSource], say: words.Speaker, *, own: bo
     """
     commands, unknown = [], []
     for source in itertools.islice(runs.values(), MOST_COMMANDS):
-        command = ["python", "-m", "cyclegan", "evaluate", _to_name(source, own), "--epochs", "all"]
-        if not _finds_dataset(source, own, say):
-            command = [*command, "--dataset", "DATA"]
-            if name := _dataset_name(source):
-                unknown.append(say("{run} on {dataset}", run=Path(source.name).name, dataset=name))
-        commands.append(to_copy("", shlex.join(command), say))
+        command = _to_measure(source, say, own)
+        if command.endswith(DATA) and (name := _dataset_name(source)):
+            unknown.append(say("{run} on {dataset}", run=Path(source.name).name, dataset=name))
+        commands.append(to_copy("", command, say))
     said = say.html(
         "No scores have been measured yet. This command measures those of every epoch, with baselines; then press "
         "Refresh.",
         "No scores have been measured yet. Each of these commands measures those of every epoch of a run, with "
         "baselines; then press Refresh.", len(commands),
     )  # fmt: skip
-    if any("DATA" in each for each in commands):
-        said += " " + say.html("Replace {placeholder} with the path of the data set's folder.", placeholder="DATA")
+    if any(DATA in each for each in commands):
+        said += " " + say.html("Replace {placeholder} with the path of the data set's folder.", placeholder=DATA)
         if unknown:
             said += " " + say.html("Trained on: {names}.", names=", ".join(unknown))
     return f'<p>{said}</p><ul class="to-copy">{"".join(commands)}</ul>'
@@ -260,12 +260,23 @@ def _dataset_name(source: CheckpointSource) -> str:
     return ""
 
 
-def unmeasured(name: str, source: CheckpointSource, *, own: bool) -> Message:
+def unmeasured(name: str, source: CheckpointSource, say: words.Speaker, *, own: bool) -> Message:
     """Return the sentence for a run without scores next to runs that have some."""
-    command = shlex.join(["python", "-m", "cyclegan", "evaluate", _to_name(source, own), "--epochs", "all"])
+    command = _to_measure(source, say, own)
+    if command.endswith(DATA):
+        return message(
+            "the run {run} has no scores yet: measure them with {command}, with the path of the data set's folder in "
+            "place of {placeholder}, then press Refresh", run=name, command=command, placeholder=DATA,
+        )  # fmt: skip
     return message(
         "the run {run} has no scores yet: measure them with {command}, then press Refresh", run=name, command=command
     )
+
+
+def _to_measure(source: CheckpointSource, say: words.Speaker, own: bool) -> str:
+    """Return the command that measures a run; it ends with DATA where the data set must be named."""
+    command = ["python", "-m", "cyclegan", "evaluate", _to_name(source, own), "--epochs", "all"]
+    return shlex.join(command if _finds_dataset(source, own, say) else [*command, "--dataset", DATA])
 
 
 def _to_name(source: CheckpointSource, own: bool) -> str:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from tests.hub.test_training_push import NAME, SCRIPT
-from tests.ui.conftest import free_port, picture, wait_until_answers
+from tests.ui.conftest import HEADERS, OWNER, free_port, picture, wait_until_answers
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def translate(tmp_path, hub_env, start_script):
         picture(40, 36).save(tmp_path / "mine.png")
         port = free_port()
         # At a heartbeat the client notices that it was closed; one that is still there holds up the app's end.
-        env = {**hub_env, "GRADIO_TEMP_DIR": str(tmp_path / "cache"), "GRADIO_HEARTBEAT_INTERVAL": "0.1"}
+        env = {**hub_env, **OWNER, "GRADIO_TEMP_DIR": str(tmp_path / "cache"), "GRADIO_HEARTBEAT_INTERVAL": "0.1"}
         app = start_script("app.py", "--checkpoints", NAME, "--port", port, env=env)
 
         def log():
@@ -29,7 +29,7 @@ def translate(tmp_path, hub_env, start_script):
 
         url = f"http://127.0.0.1:{port}/"
         wait_until_answers(url, app, SimpleNamespace(read_text=log))
-        client = Client(url, verbose=False, download_files=str(tmp_path / "downloads"))
+        client = Client(url, headers=HEADERS, verbose=False, download_files=str(tmp_path / "downloads"))
         said, _, there, *_ = client.predict(
             image=handle_file(tmp_path / "mine.png"), epoch=f"epoch-{epoch:04d}", api_name="/translate"
         )

@@ -25,7 +25,7 @@ from hub.readme import BEGIN, END
 from hub.space import publish_space, space_files
 from tests.hub.loopback import TOKEN, Repo
 from tests.study.conftest import small_study  # noqa: F401 (a fixture)
-from tests.ui.conftest import free_port, wait_until_answers
+from tests.ui.conftest import HEADERS, OWNER, free_port, wait_until_answers
 from tests.ui.pages.test_scores_page import write_scores
 
 # The client's own upload of large files uses a deprecated argument of its HTTP library.
@@ -215,7 +215,7 @@ def test_exactly_these_files_start_and_translate(loopback, model, make_run, tmp_
     port, log = free_port(), tmp_path / "log.txt"
     env = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "PYTHON"))}
     env |= {
-        "HOME": str(tmp_path / "home"), "PYTHONPATH": str(guard.parent), "PYTHONSAFEPATH": "1",
+        **OWNER, "HOME": str(tmp_path / "home"), "PYTHONPATH": str(guard.parent), "PYTHONSAFEPATH": "1",
         "GRADIO_SERVER_NAME": "127.0.0.1", "GRADIO_SERVER_PORT": str(port), "GRADIO_TEMP_DIR": str(tmp_path / "temp"),
         "HF_ENDPOINT": loopback.url, "HF_HUB_DISABLE_XET": "1",
         # At a heartbeat the client notices that it was closed; one that is still there holds up the app's end.
@@ -228,7 +228,7 @@ def test_exactly_these_files_start_and_translate(loopback, model, make_run, tmp_
         try:
             url = f"http://127.0.0.1:{port}/"
             wait_until_answers(url, process, log)
-            client = Client(url, verbose=False, download_files=str(tmp_path / "downloads"))
+            client = Client(url, headers=HEADERS, verbose=False, download_files=str(tmp_path / "downloads"))
             example = handle_file(tmp_path / "home/app/demo/streets/examples/a_1.png")
             for name, epoch in (("streets", 1), (MODEL, 2)):
                 note, real, fake, rec, lost, words, *_ = client.predict(example, run=name, api_name="/translate")

@@ -23,7 +23,7 @@ from cyclegan.training.trainer import Trainer
 from cyclegan.translation.translator import Translator
 from tests.hub.conftest import hub_env, loopback, online  # noqa: F401
 from tests.methods.another_method import Another, AnotherConfig
-from tests.ui.conftest import ROOT, free_port, picture, wait_until_answers
+from tests.ui.conftest import HEADERS, OWNER, ROOT, free_port, picture, wait_until_answers
 
 SCRIPT = ("-m", "tests.methods.another_method")
 FLAGS = ("--method", "another", "--dataset", "streets:count=4,size=36", "--load_size", "36", "--crop_size", "32",
@@ -141,12 +141,13 @@ def shown_in_the_app(run, tmp_path):
     with open(log, "w") as file:
         process = subprocess.Popen(
             [sys.executable, str(ROOT / "app.py"), "--checkpoints", str(run), "--port", str(port)],
-            cwd=tmp_path, stdout=file, stderr=file, env={**os.environ, "GRADIO_TEMP_DIR": str(tmp_path / "gradio")},
+            cwd=tmp_path, stdout=file, stderr=file,
+            env={**os.environ, **OWNER, "GRADIO_TEMP_DIR": str(tmp_path / "gradio")},
         )  # fmt: skip
     try:
         url = f"http://127.0.0.1:{port}/"
         wait_until_answers(url, process, log)
-        client = Client(url, verbose=False, download_files=str(tmp_path / "downloads"))
+        client = Client(url, headers=HEADERS, verbose=False, download_files=str(tmp_path / "downloads"))
         said, epochs = client.predict(api_name="/checkpoints")
         assert said == "killed: 2 epochs, A → B." and {one["directions"][0] for one in epochs} == {"ab"}
         _, grids = client.predict(api_name="/samples")

@@ -1,5 +1,6 @@
 """A run of tiny, untrained networks, and the real app serving it in a process of its own."""
 
+import json
 import os
 import socket
 import subprocess
@@ -8,6 +9,7 @@ import time
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +20,10 @@ from cyclegan.config import DataConfig, ModelConfig
 from tests.study.conftest import small_study, write_small_study  # noqa: F401
 
 ROOT = Path(__file__).parents[2]
+TOKEN = "the-owner-of-the-tests"
+HEADERS = {"Authorization": f"Bearer {TOKEN}"}
+OWNER = {"CYCLEGAN_TOKEN": TOKEN}
+"""For the environment of an app that serves this computer: its owner then comes in with HEADERS."""
 START_LIMIT_S = 300
 """The app answers within 10 s on a quiet machine; a test machine need not be quiet."""
 
@@ -87,7 +93,7 @@ def app(tmp_path_factory):
             "--studies", str(folder / "studies"),
         ],
         cwd=folder / "work", stdout=log, stderr=log,
-        env={**os.environ, "GRADIO_TEMP_DIR": str(folder / "cache"), "TMPDIR": str(folder / "temp"),
+        env={**os.environ, **OWNER, "GRADIO_TEMP_DIR": str(folder / "cache"), "TMPDIR": str(folder / "temp"),
              "GRADIO_HEARTBEAT_INTERVAL": "0.1"},  # It ends as soon as its pages have heard of it.
     )
     try:
@@ -104,7 +110,7 @@ def app(tmp_path_factory):
 def client(app, tmp_path_factory):
     from gradio_client import Client
 
-    client = Client(app.url, verbose=False, download_files=str(tmp_path_factory.mktemp("downloads")))
+    client = Client(app.url, headers=HEADERS, verbose=False, download_files=str(tmp_path_factory.mktemp("downloads")))
     yield client
     client.close()
 
@@ -125,11 +131,18 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+def fetch(url: str, body: object = None, timeout: float = START_LIMIT_S) -> Any:
+    """The answer to the owner's request; a body is posted as JSON."""
+    content = None if body is None else json.dumps(body).encode()
+    asked = urllib.request.Request(url, content, {**HEADERS, "Content-Type": "application/json"})
+    return urllib.request.urlopen(asked, timeout=timeout)
+
+
 def wait_until_answers(url: str, process: subprocess.Popen, log: Path) -> None:
     for _ in range(10 * START_LIMIT_S):
         assert process.poll() is None, log.read_text()
         try:
-            with urllib.request.urlopen(url, timeout=5) as reply:
+            with fetch(url, timeout=5) as reply:
                 assert reply.status == 200
                 return
         except OSError:

@@ -5,18 +5,18 @@ import base64
 import io
 import json
 import re
-import urllib.request
 
+import httpx
 import pytest
 
-from tests.ui.conftest import ROOT, picture
+from tests.ui.conftest import HEADERS, ROOT, START_LIMIT_S, fetch, picture
 
 pytestmark = pytest.mark.xdist_group("app")
 
 
 @pytest.fixture(scope="module")
 def described(app):
-    with urllib.request.urlopen(f"{app.url}gradio_api/info") as reply:
+    with fetch(f"{app.url}gradio_api/info") as reply:
         return json.load(reply)["named_endpoints"]
 
 
@@ -53,7 +53,7 @@ def test_every_function_says_what_it_takes_and_returns(described):
 
 
 def test_programs_find_the_same_functions_as_tools(app, described):
-    with urllib.request.urlopen(f"{app.url}gradio_api/mcp/schema") as reply:
+    with fetch(f"{app.url}gradio_api/mcp/schema") as reply:
         tools = {tool["name"]: tool for tool in json.load(reply)}
     assert set(tools) == {name.removeprefix("/") for name in described}
     assert all(tool["description"] for tool in tools.values())
@@ -71,7 +71,8 @@ def test_a_tool_is_called_as_an_agent_does(app):
 
     async def call():
         async with (
-            streamable_http_client(f"{app.url}gradio_api/mcp/") as (reader, writer, _),
+            httpx.AsyncClient(headers=HEADERS, timeout=START_LIMIT_S) as http,
+            streamable_http_client(f"{app.url}gradio_api/mcp/", http_client=http) as (reader, writer, _),
             ClientSession(reader, writer) as session,
         ):
             await session.initialize()

@@ -116,7 +116,7 @@ class Events:
         # A run without scores is nothing special, unless somebody asks for it or others have some.
         said = {name for one in found for name in one.reports}.union(str(each.values.get("run")) for each in unread)
         missing = [name for name in sources if name not in said and (found or name not in self.bench.runs)]
-        problems += [*unread, *(scores.unmeasured(name, sources[name], own=self.bench.own) for name in missing)]
+        problems += [*unread, *(scores.unmeasured(name, sources[name], say, own=self.bench.own) for name in missing)]
         if not found:
             shown, sources = notices(problems, say), sources or self.bench.runs
             young = [name for name, source in sources.items()

@@ -6,7 +6,6 @@ import dataclasses
 import io
 import json
 import re
-import urllib.request
 from types import SimpleNamespace
 
 import pytest
@@ -17,7 +16,7 @@ from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.errors import CheckpointError
 from cyclegan.study.shelf import Studies
 from cyclegan.ui.words import Speaker, speaker
-from tests.ui.conftest import picture, write_epoch
+from tests.ui.conftest import HEADERS, fetch, picture, write_epoch
 
 pytestmark = pytest.mark.xdist_group("app")
 
@@ -40,7 +39,8 @@ def pictured(app):
 def client(pictured, tmp_path_factory):
     from gradio_client import Client
 
-    client = Client(pictured.url, verbose=False, download_files=str(tmp_path_factory.mktemp("downloads")))
+    downloads = str(tmp_path_factory.mktemp("downloads"))
+    client = Client(pictured.url, headers=HEADERS, verbose=False, download_files=downloads)
     yield client
     client.close()
 
@@ -109,16 +109,12 @@ def test_the_api_describes_itself(client):
 
 def test_thumbnails_over_the_wire(pictured):
     """As the list asks for them; whatever is sent, there is an answer, and nothing but pictures of the runs."""
-    config = json.loads(urllib.request.urlopen(f"{pictured.url}config").read())
+    config = json.loads(fetch(f"{pictured.url}config").read())
     (cards,) = (c["id"] for c in config["components"] if "cards" in (c["props"].get("elem_classes") or []))
 
     def ask(data):
         body = {"data": data, "component_id": cards, "fn_name": "thumbnails", "session_hash": "stranger"}
-        post = urllib.request.Request(
-            f"{pictured.url}gradio_api/component_server/", json.dumps(body).encode(),
-            {"Content-Type": "application/json"},
-        )
-        return json.loads(urllib.request.urlopen(post, timeout=300).read())
+        return json.loads(fetch(f"{pictured.url}gradio_api/component_server/", body).read())
 
     assert list(ask({"run": "streets", "epoch": "epoch-0002"})) == ["ab", "ba"]
     assert list(ask({"run": "streets", "epoch": "epoch-0001"})) == ["ab"]

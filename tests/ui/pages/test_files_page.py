@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from tests.translation.test_video_io import make_clip
-from tests.ui.conftest import half_files, paths_in, picture, write_epoch
+from tests.ui.conftest import HEADERS, fetch, half_files, paths_in, picture, write_epoch
 
 pytestmark = pytest.mark.xdist_group("app")
 FILE = {"meta": {"_type": "gradio.FileData"}}
@@ -269,10 +269,9 @@ def test_the_api_describes_itself(client):
 
 def post(app, name, data, session="stranger"):
     """A job begun as any program may, and the stream of what becomes of it."""
-    body = json.dumps({"data": data, "session_hash": session}).encode()
-    asked = urllib.request.Request(f"{app.url}gradio_api/call/{name}", body, {"Content-Type": "application/json"})
-    event = json.loads(urllib.request.urlopen(asked).read())["event_id"]
-    return urllib.request.urlopen(f"{app.url}gradio_api/call/{name}/{event}", timeout=WAIT_S)
+    asked = fetch(f"{app.url}gradio_api/call/{name}", {"data": data, "session_hash": session})
+    event = json.loads(asked.read())["event_id"]
+    return fetch(f"{app.url}gradio_api/call/{name}/{event}", timeout=WAIT_S)
 
 
 @pytest.mark.parametrize("meta", [FILE, {}])
@@ -308,7 +307,7 @@ def test_a_visitor_who_leaves_leaves_nothing_at_work(app, client, long_clip, not
         job.cancel()
     else:
         sent = {"files": ("long.mp4", long_clip.read_bytes())}
-        (path,) = httpx.post(f"{app.url}gradio_api/upload", files=sent).json()
+        (path,) = httpx.post(f"{app.url}gradio_api/upload", files=sent, headers=HEADERS).json()
         stream = post(app, "translate_video", [{"path": path, **FILE}, "ab", None, None, "384", 0])
         until(at_work)
         stream.close()

@@ -14,7 +14,7 @@ import pytest
 from cyclegan.checkpoints.progress import Progress
 from cyclegan.training.progress import ProgressWriter
 from tests.study.conftest import write_small_study
-from tests.ui.conftest import ROOT, free_port, picture, wait_until_answers, write_epoch
+from tests.ui.conftest import OWNER, ROOT, free_port, picture, wait_until_answers, write_epoch
 from tests.ui.pages.test_translate_browser import chromium, visit  # noqa: F401  (fixtures)
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("first epoch")]
@@ -47,7 +47,7 @@ def app(tmp_path_factory):
         process = subprocess.Popen(
             [sys.executable, str(ROOT / "app.py"), "--checkpoints", "runs/empty", "runs/mine", "--port", str(port)],
             cwd=folder, stdout=out, stderr=out,
-            env={**os.environ, "GRADIO_TEMP_DIR": str(folder / "cache"), "TMPDIR": str(folder / "temp"),
+            env={**os.environ, **OWNER, "GRADIO_TEMP_DIR": str(folder / "cache"), "TMPDIR": str(folder / "temp"),
                  "GRADIO_HEARTBEAT_INTERVAL": "0.1"},
         )  # fmt: skip
     try:

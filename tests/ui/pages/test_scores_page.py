@@ -361,6 +361,7 @@ def test_a_typed_run_that_is_not_there_or_has_none_is_a_sentence(run, tmp_path):
     _, _, about, _, table, *_ = events.choose_runs(["mine", "alice/bare", "no/where"], ["mine"], request())
     assert "There is no run no/where." in about
     assert "The run alice/bare has no scores yet: measure them with python -m cyclegan evaluate " in about
+    assert "--dataset DATA, with the path of the data set" in about
     assert "epoch 2" in table
 
 

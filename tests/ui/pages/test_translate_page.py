@@ -7,14 +7,13 @@ import shutil
 import socket
 import subprocess
 import sys
-import urllib.request
 
 import pytest
 from PIL import Image
 
 import app as app_module
 from cyclegan.errors import CheckpointError, ImageError
-from tests.ui.conftest import ROOT, picture, write_epoch
+from tests.ui.conftest import ROOT, fetch, picture, write_epoch
 
 pytestmark = pytest.mark.xdist_group("app")
 ERROR_WORDS = re.compile(r"Reconstruction: L1 \d+\.\d of 255 grey levels, PSNR \d+\.\d dB, SSIM -?\d\.\d{3}\. .*")
@@ -55,7 +54,7 @@ def test_pages_are_imported_without_torch():
 
 def test_page_answers_soon_and_reports_to_nobody(app):
     assert app.started_s < 30  # 10 s on a quiet machine
-    with urllib.request.urlopen(f"{app.url}config", timeout=300) as reply:
+    with fetch(f"{app.url}config") as reply:
         config = json.load(reply)
     assert config["analytics_enabled"] is False
     assert config["title"] == "CycleGAN workbench"
@@ -453,12 +452,11 @@ def test_files_of_the_server_are_not_served(app, tmp_path, meta):
     """A request that names a file of the server, instead of one that was uploaded, gets nothing of it."""
     import json
     import urllib.error
-    import urllib.request
 
     secret = tmp_path / "secret.tif"  # Of a kind that every one of these would open.
     picture(23, 19).save(secret)
     payload = {"path": str(secret), **meta}
-    config = json.loads(urllib.request.urlopen(f"{app.url}config").read())
+    config = json.loads(fetch(f"{app.url}config").read())
     asked = 0
     for dependency in config["dependencies"]:
         kinds = {c["id"]: c["type"] for c in config["components"]}
@@ -469,11 +467,10 @@ def test_files_of_the_server_are_not_served(app, tmp_path, meta):
             data[0] = "streets"
         name = dependency["api_name"]
         # A session each: as one's stream ends, gradio may drop what waits for the next one's, which then never comes.
-        body = json.dumps({"data": data, "session_hash": f"stranger-{len(meta)}-{asked}"}).encode()
-        post = urllib.request.Request(f"{app.url}gradio_api/call/{name}", body, {"Content-Type": "application/json"})
+        body = {"data": data, "session_hash": f"stranger-{len(meta)}-{asked}"}
         try:
-            event = json.loads(urllib.request.urlopen(post).read())["event_id"]
-            reply = urllib.request.urlopen(f"{app.url}gradio_api/call/{name}/{event}", timeout=300).read().decode()
+            event = json.loads(fetch(f"{app.url}gradio_api/call/{name}", body).read())["event_id"]
+            reply = fetch(f"{app.url}gradio_api/call/{name}/{event}").read().decode()
         except urllib.error.HTTPError as error:
             reply = error.read().decode()
         asked += 1
