@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import math
 import os
 import re
 import threading
@@ -69,7 +70,7 @@ Source = str | os.PathLike | bytes | BinaryIO | Image.Image
 # ---------------------------------------------------------------------------------------------- opening
 
 
-def open_image(source: Source, *, name: str | Message | None = None) -> Image.Image:
+def open_image(source: Source, *, name: str | Message | None = None, enough: int | None = None) -> Image.Image:
     """Read a picture as upright 8 bit RGB without metadata.
 
     Transparency is composited over white, because networks have no alpha, the colour under transparent pixels is
@@ -80,6 +81,8 @@ def open_image(source: Source, *, name: str | Message | None = None) -> Image.Im
     Args:
         source: a path, the bytes of a file, a binary file object, or a PIL image (which is left as it was).
         name: the picture's name in messages; by default the file's name without its folder.
+        enough: pixels that the caller needs; a larger JPEG is decoded at 1/2, 1/4 or 1/8 of its size, to at least so
+            many, which takes a part of the memory and the time.
 
     Returns:
         A new, loaded image: mode "RGB", `info` empty, at most MAX_PIXELS pixels and MAX_SIDE per side.
@@ -95,13 +98,18 @@ def open_image(source: Source, *, name: str | Message | None = None) -> Image.Im
             with _quiet():
                 pages = has_pages(image)
         stored = Stored.of(image, change=own)
+        if own and enough is not None and math.prod(image.size) > enough:
+            scale = math.sqrt(enough / math.prod(image.size))
+            image.draft(None, tuple(math.ceil(side * scale) for side in image.size))  # Only JPEG has drafts.
         image.load()
         method = _TRANSPOSE.get(_orientation(image))
         image, facts = to_rgb(image, name, stored)
         record(replace(facts, pages=pages))
         image = image.transpose(method) if method is not None else image
         # A plain copy of the pixels drops EXIF, colour profile and comments.
-        return Image.fromarray(np.array(image))
+        plain = Image.new("RGB", image.size)
+        plain.paste(image)
+        return plain
 
 
 def probe_image(source: Source, *, name: str | Message | None = None) -> tuple[int, int]:

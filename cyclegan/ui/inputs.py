@@ -15,9 +15,10 @@ from PIL import Image
 
 from cyclegan.config import DataConfig
 from cyclegan.errors import ImageError, Message, message
-from cyclegan.images import MAX_SIDE, open_image
+from cyclegan.images import MAX_SIDE, probe_image
 from cyclegan.pixels import PictureFacts, notes_on, recorded_facts
 from cyclegan.ui import words
+from cyclegan.ui.decoding import open_picture
 
 MAX_SHOWN_PIXELS = 16_000_000
 """Larger pictures are reduced first: several of them travel to the browser as PNG."""
@@ -58,8 +59,8 @@ def source_of(payload: dict) -> Any:
 
 
 def opened(payload: dict) -> Image.Image:
-    """Return the uploaded picture. Raises ImageError."""
-    return open_image(source_of(payload), name=_name_of(payload))
+    """Return the uploaded picture, a JPEG at no more than it needs for MAX_SHOWN_PIXELS. Raises ImageError."""
+    return open_picture(source_of(payload), name=_name_of(payload), enough=MAX_SHOWN_PIXELS)
 
 
 def _name_of(payload: dict) -> str | Message:
@@ -71,9 +72,10 @@ def _name_of(payload: dict) -> str | Message:
 
 def received(payload: dict, say: words.Speaker) -> tuple[Image.Image, list[str]]:
     """Return the uploaded picture within MAX_SHOWN_PIXELS, and remarks about what isn't used. Raises ImageError."""
+    size = probe_image(source_of(payload), name=_name_of(payload))
     with recorded_facts() as facts:
         picture = opened(payload)
-    picture, remarks = reduced(picture, say)
+    picture, remarks = reduced(picture, size, say)
     return picture, [*remarks, *_remarks_on(facts, say)]
 
 
@@ -86,14 +88,20 @@ def loading(say: words.Speaker) -> str:
     return say("Loading the networks, which takes about ten seconds the first time …")
 
 
-def reduced(picture: Image.Image, say: words.Speaker) -> tuple[Image.Image, list[str]]:
-    """Return the picture within MAX_SHOWN_PIXELS, and a remark if it was reduced."""
-    width, height = picture.size
+def reduced(picture: Image.Image, size: tuple[int, int], say: words.Speaker) -> tuple[Image.Image, list[str]]:
+    """Return the picture within MAX_SHOWN_PIXELS, and a remark if it was reduced.
+
+    Args:
+        picture: as it was decoded.
+        size: width and height of the visitor's file.
+        say: from `words.speaker`.
+    """
+    width, height = size
     if width * height <= MAX_SHOWN_PIXELS:
         return picture, []
     scale = math.sqrt(MAX_SHOWN_PIXELS / (width * height))
     smaller = picture.resize((max(1, int(width * scale)), max(1, int(height * scale))), Image.Resampling.BICUBIC)
-    before, after = by(picture.size), by(smaller.size)
+    before, after = by(size), by(smaller.size)
     return smaller, [say("Your picture of {before} was reduced to {after} first.", before=before, after=after)]
 
 
@@ -127,7 +135,7 @@ def unless_bad(payload: dict | None, refused: int) -> list[Any]:
     """
     try:
         if payload is not None:
-            open_image(source_of(payload))
+            opened(payload)
     except Exception:
         return [None, refused + 1]
     return [gr.skip(), refused]
@@ -141,7 +149,7 @@ def for_browsers(payload: dict | None, request: gr.Request) -> Any:
     if payload is None or Path(payload.get("path") or "").suffix.lower() not in NOT_FOR_BROWSERS:
         return gr.skip()
     with recorded_facts() as facts:
-        shown = open_image(source_of(payload))
+        shown = opened(payload)
     for remark in _remarks_on(facts, words.speaker(request)):
         gr.Info(html.escape(remark, quote=False), title="", duration=30)
     shown.thumbnail((MAX_PREVIEW_SIDE, MAX_PREVIEW_SIDE))

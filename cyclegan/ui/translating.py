@@ -21,6 +21,7 @@ from cyclegan.evaluation.grids import cut_grid
 from cyclegan.evaluation.likeness import features, nearer_domain
 from cyclegan.images import mean_difference, open_image
 from cyclegan.ui import inputs, runs, withheld, words
+from cyclegan.ui.decoding import open_picture
 from cyclegan.ui.feedback import busy, nothing_translated, notices, page_error, raise_for_page
 from cyclegan.ui.inputs import by
 from cyclegan.ui.jobs import time_left
@@ -83,11 +84,11 @@ def _translate(
     wanted_size = inputs.checked_size(size)
     if reading not in READINGS:
         raise ImageError("there is no reading {reading!r}: choose both, ab or ba", reading=str(reading)[:40])
-    image, remarks = inputs.received(payload, say)
     if is_starting(bench.run(run)):
         yield [waiting(say), *EMPTY * len(DIRECTIONS), *AS_THEY_ARE]
         return
     info = bench.info(run, None if epoch is None else runs.epoch_number(epoch))
+    image, remarks = inputs.received(payload, say)
     picture, began = Picture(image), time.monotonic()
     directions = [one for one in DIRECTIONS if one in info.directions and reading in ("both", one)]
     likely = likely_direction(bench.run(run), image) if len(directions) > 1 else None
@@ -223,7 +224,7 @@ def _first_picture(path: Any) -> Image.Image:
 
     if isinstance(path, Path) and is_video(path):
         return next(Video(path).frames()).image
-    return open_image(path)
+    return open_picture(path)
 
 
 def _features(path: Path) -> Any:

@@ -11,11 +11,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MB = 10**6
 MAX_MESSAGE_BYTES = 12 * MB
-"""Bound of a message. A picture may lie within it (`data:`); a larger one comes by upload, which the server needn't hold
-in memory."""
+"""Bound of a message. A picture may lie within it (`data:`); a larger one comes by upload, which the server needn't
+hold in memory."""
 MAX_UPLOAD_BYTES, MAX_OWN_UPLOAD_BYTES = 250 * MB, 20_000 * MB
-"""Bounds of all files of one upload: a visitor's, and the owner's, who may send long videos but shouldn't fill a disk by
-a slip."""
+"""Bounds of all files of one upload: a visitor's, and the owner's, who may send long videos but shouldn't fill a disk
+by a slip."""
 
 
 class TooLarge(MultiPartException):

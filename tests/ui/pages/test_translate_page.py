@@ -309,7 +309,7 @@ def test_huge_pictures_are_reduced():
     from cyclegan.ui.inputs import MAX_SHOWN_PIXELS, reduced
     from cyclegan.ui.words import speaker
 
-    smaller, said = reduced(Image.new("RGB", (8000, 4000)), speaker())
+    smaller, said = reduced(Image.new("RGB", (4000, 2000)), (8000, 4000), speaker())
     assert smaller.width * smaller.height <= MAX_SHOWN_PIXELS
     assert abs(smaller.width / smaller.height - 2) < 0.01
     assert said == [f"Your picture of 8000×4000 was reduced to {smaller.width}×{smaller.height} first."]
