@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 MAX_SECONDS, MAX_FRAMES, MAX_PICTURES = 60, 1800, 200
 """Limits of one job on a computer that visitors share; its owner has none."""
+MAX_JOB_S = 900
+"""Seconds that one job may take there."""
 MAX_RESULT_BYTES = 2 * 2**30
 """Most bytes in a zip that a visitor gets from such a computer."""
 SHOW_EVERY_S = 0.5
@@ -98,7 +100,8 @@ def video_job(
         options = {"direction": way, "size": side, "scale_back": scale_back, "smoothing": smoothing}
         options["side_by_side"] = both = target.with_name(f"{target.stem}_{SIDE_BY_SIDE}")
         made = steps(video, target, run, info.epoch, say, **options)
-        done = yield from _shown(made, [path], say, frames_said, None if bench.own else MAX_FRAMES, path.name)
+        limits = {} if bench.own else {"most": MAX_FRAMES, "most_s": MAX_JOB_S, "name": path.name}
+        done = yield from _shown(made, [path], say, frames_said, **limits)
         SERVED.add(str(both))
         yield [" ".join([_video_said(done, info, smoothing, time.monotonic() - began, say), *remarks]), str(target)]
 
@@ -125,7 +128,9 @@ def files_job(
         began = time.monotonic()
         max_bytes = None if bench.own else MAX_RESULT_BYTES
         options = {"direction": way, "choice": choice, "device": bench.device_type(), "max_bytes": max_bytes}
-        done = yield from _shown(steps(found, target, run, info.epoch, say, **options), paths, say, pictures_said)
+        limits = {} if bench.own else {"most_s": MAX_JOB_S, "name": paths[0].name}
+        made = steps(found, target, run, info.epoch, say, **options)
+        done = yield from _shown(made, paths, say, pictures_said, **limits)
         yield [_files_said(done, info, way, time.monotonic() - began, say), str(target)]
 
 
@@ -196,9 +201,10 @@ def cleared(job: Iterator[list[Any]], say: words.Speaker) -> Iterator[list[Any]]
 
 
 def _shown(
-    steps: Steps, sources: list[Path], say: words.Speaker, count: Count, most: int | None = None, name: str = ""
+    steps: Steps, sources: list[Path], say: words.Speaker, count: Count, *, most: int | None = None,
+    most_s: float = math.inf, name: str = "",
 ) -> Generator[list[Any], None, Any]:
-    """Yield the progress now and then; return the result."""
+    """Yield the progress now and then; return the result. Raises ImageError beyond so many steps or seconds."""
     began, shown = None, 0.0
     with contextlib.closing(steps):
         for step in steps:
@@ -208,6 +214,12 @@ def _shown(
             if most is not None and done > most:
                 raise _too_long(name)
             began = began or now
+            if now - began > most_s:
+                raise ImageError(
+                    "{name} took longer than {minutes} min, the limit on this shared computer: choose a smaller "
+                    "size or send less at a time, or run python -m cyclegan translate on your own computer",
+                    name=name, minutes=round(most_s / 60),
+                )  # fmt: skip
             if now - shown >= SHOW_EVERY_S:
                 shown = now
                 for source in sources:  # Gradio removes what nobody has used for an hour.
@@ -345,8 +357,9 @@ def lead(bench: Workbench, run: str, say: words.Speaker) -> str:
     )
     if not bench.own:
         said += " " + say(
-            "Visitors share this computer: a video may last {seconds} s and have {frames:,} frames, and you can send "
-            "{pictures} pictures at a time.", seconds=MAX_SECONDS, frames=MAX_FRAMES, pictures=MAX_PICTURES,
+            "Visitors share this computer: a video may last {seconds} s and have {frames:,} frames, you can send "
+            "{pictures} pictures at a time, and the work on them may take {minutes} min.", seconds=MAX_SECONDS,
+            frames=MAX_FRAMES, pictures=MAX_PICTURES, minutes=MAX_JOB_S // 60,
         )  # fmt: skip
     return f"<p>{said}</p>{notices(bench.run(run).problems, say)}"
 

@@ -29,6 +29,9 @@ SERVED: set[str] = set()
 """Paths of all files made here, for gradio's sweep (`Blocks.temp_file_sets`), because gradio itself knows only those
 that a component was built with."""
 
+PINNED: set[str] = set()
+"""Those that everybody sees, whoever saw them first: the first example and its result."""
+
 
 class Picture:
     """A visitor's picture with its digest.

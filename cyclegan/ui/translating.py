@@ -26,7 +26,7 @@ from cyclegan.ui.feedback import busy, nothing_translated, notices, page_error, 
 from cyclegan.ui.inputs import by
 from cyclegan.ui.jobs import time_left
 from cyclegan.ui.live import is_starting, waiting
-from cyclegan.ui.results import Picture, Result, ResultRequest, served
+from cyclegan.ui.results import PINNED, Picture, Result, ResultRequest, served
 from cyclegan.ui.workbench import Workbench
 
 READINGS = ("both", *DIRECTIONS)
@@ -148,8 +148,11 @@ def translate_first_example(bench: Workbench) -> None:
         return
     worked, _ = inputs.working_side(image.size, "auto", info.config.data, bench.device_type(), say)
     clock = Clock(bench, info, image.size if worked is None else inputs.working_size(image.size, worked), 0)
-    for step in bench.compute(Picture(image), result_requests(bench, None, info, info.directions, worked), say):
+    picture = Picture(image)
+    for step in bench.compute(picture, result_requests(bench, None, info, info.directions, worked), say):
         clock.count(step)
+        if isinstance(step, Result):
+            PINNED.update([bench.input(picture), *step.paths])
     clock.stop()
 
 

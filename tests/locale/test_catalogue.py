@@ -211,7 +211,7 @@ VERBS = "are|had|has|have|hold|holds|is|need|of|one|over|takes|to|use|was|were|w
 A_COUNT = re.compile(rf"\{{\}}(?: (?!(?:{VERBS})\b)[a-z-]+){{0,3}}? (?:{NOUNS})\b")
 NEVER_ONE = (
     "bytes can't be padded", "{size} bytes, too many", "{most:,} bytes", "{size:,} bytes", "{most:,} files",  # Limits.
-    "{max_seconds:g} seconds", "{frames:,} frames, the limit", "{frames:,} frames, and you can send",
+    "{max_seconds:g} seconds", "{frames:,} frames, the limit", "{frames:,} frames, you can send",
     "{count:,} pictures are more than", "{count} checkpoints are more than", "{least} to {most} epochs",
     "{count} steps in a row", "this run has {epoch} epochs already",  # More than it was asked for.
     "streets has {self.length(split)}", "{COMMITS_PER_HOUR} commits an hour",

@@ -3,23 +3,38 @@
     names    a page under another name can't drive an app that serves this computer only
     headers  what a browser may do with an answer
     gate     the owner's token, or a visitor's name and password
+    listen   who still listens to an answer
     bodies   bounds for what a request may bring
+
+Behind them, gradio's queue gives each visitor a share, and files go when their visitors do.
 """
 
 from __future__ import annotations
 
+import itertools
+import logging
+import threading
+import time
 from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
 
+import gradio as gr
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
 from cyclegan.cli.access import Access
 from cyclegan.ui.guard.bodies import Bodies
+from cyclegan.ui.guard.disk import GRACE_S, PROGRAM_S, Disk
 from cyclegan.ui.guard.gate import Gate
 from cyclegan.ui.guard.headers import SafeHeaders
 from cyclegan.ui.guard.names import Names
+from cyclegan.ui.guard.shares import Shares
+from cyclegan.ui.guard.visitors import Attendance, Listeners
+from cyclegan.ui.results import PINNED
+
+LOOK_S, SWEEP_EVERY = 1.0, 5
+log = logging.getLogger(__name__)
 
 
 def announce(access: Access, local: str, shared: str | None) -> None:
@@ -37,15 +52,42 @@ def announce(access: Access, local: str, shared: str | None) -> None:
         print("Whoever has this address can do with the app what you can. Keep it to yourself.", flush=True)
 
 
-def behind(access: Access, *, routes: Sequence[BaseRoute], middleware: Sequence[Middleware]) -> dict[str, Any]:
-    """Return what the app serves next to gradio's pages, behind the guards, as `theme.launch_options` takes it."""
-    guards = [
-        Middleware(Names, access=access), Middleware(SafeHeaders, access=access), Middleware(Gate, access=access),
-        Middleware(Bodies, own=access.private),
-    ]  # fmt: skip
+def behind(
+    access: Access, demo: gr.Blocks, *, routes: Sequence[BaseRoute], middleware: Sequence[Middleware]
+) -> dict[str, Any]:
+    """Put an app behind the guards, and return what it serves next to gradio's pages, for `theme.launch_options`."""
+    attendance, disk = Attendance(), Disk(lambda: _everybodys(demo), bounded=not access.private)
+    shares = Shares(demo, attendance, own=access.private, seen=disk.used)
+    threading.Thread(target=_look_after, args=(attendance, disk, shares), name="guard", daemon=True).start()
     if access.closed and find_spec("mcp"):
         _let_tools_in(access)
-    return {"routes": routes, "middleware": [*guards, *middleware]}
+    return {"routes": routes, "middleware": [*guards(access, attendance, disk), *middleware]}
+
+
+def guards(access: Access, attendance: Attendance, disk: Disk) -> list[Middleware]:
+    """Return the guards, the outermost first."""
+    return [
+        Middleware(Names, access=access), Middleware(SafeHeaders, access=access), Middleware(Gate, access=access),
+        Middleware(Listeners, attendance=attendance), Middleware(Bodies, own=access.private, disk=disk),
+    ]  # fmt: skip
+
+
+def _look_after(attendance: Attendance, disk: Disk, shares: Shares) -> None:
+    """End what nobody listens to, and remove what nobody uses, as long as the app runs."""
+    for turn in itertools.count():
+        time.sleep(LOOK_S)
+        try:
+            shares.drop_unheard()
+            if turn % SWEEP_EVERY == 0:
+                disk.left(attendance.gone(GRACE_S, PROGRAM_S))
+                disk.sweep()
+        except Exception:
+            log.exception("looking after the visitors failed")  # The next turn may do better.
+
+
+def _everybodys(demo: gr.Blocks) -> set[str]:
+    """Return the files that pages were built with, and the first example's result."""
+    return PINNED.union(*(getattr(block, "keep_in_cache", ()) for block in demo.blocks.values()))
 
 
 def _let_tools_in(access: Access) -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import json
 
 from starlette.datastructures import Headers
 from starlette.formparsers import MultiPartException
+from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from cyclegan.ui.guard.disk import Disk
+from cyclegan.ui.guard.visitors import address_of
 
 MB = 10**6
 MAX_MESSAGE_BYTES = 12 * MB
@@ -27,10 +33,11 @@ class Bodies:
 
     Args:
         own: whether whoever comes in owns this computer.
+        disk: keeps account of uploads.
     """
 
-    def __init__(self, app: ASGIApp, own: bool) -> None:
-        self.app = app
+    def __init__(self, app: ASGIApp, own: bool, disk: Disk) -> None:
+        self.app, self.disk = app, disk
         self.most_uploaded = MAX_OWN_UPLOAD_BYTES if own else MAX_UPLOAD_BYTES
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -44,6 +51,12 @@ class Bodies:
             await _refusal(most, is_upload)(scope, receive, send)
             return
 
+        address = address_of(Request(scope))
+        if is_upload and not await asyncio.to_thread(self.disk.has_room, address, int(said) if said.isdecimal() else 0):
+            await _full(scope, receive, send)
+            return
+        answered = bytearray()
+
         async def counted() -> Message:
             nonlocal count
             message = await receive()
@@ -54,12 +67,23 @@ class Bodies:
 
         async def answer(message: Message) -> None:
             if count <= most:  # Else it is a failed parser's answer, which doesn't know why.
+                if is_upload and len(answered) < MB:
+                    answered.extend(message.get("body", b""))
                 await send(message)
 
         with contextlib.suppress(TooLarge):
             await self.app(scope, counted, answer)
         if count > most:
             await _refusal(most, is_upload)(scope, receive, send)
+        elif is_upload:
+            with contextlib.suppress(ValueError):
+                paths = json.loads(answered)
+                self.disk.arrived(address, [path for path in paths if isinstance(path, str)])
+
+
+async def _full(scope: Scope, receive: Receive, send: Send) -> None:
+    what = "there is no room for these files now: close pages that you no longer need, or try again in a few minutes"
+    await JSONResponse({"detail": what}, 507, {"connection": "close"})(scope, receive, send)
 
 
 def _refusal(most: int, is_upload: bool) -> JSONResponse:

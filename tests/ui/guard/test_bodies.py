@@ -4,7 +4,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse
+from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
@@ -16,8 +16,26 @@ def taken():
     return []
 
 
+class Ledger:
+    """Instead of the disk's account."""
+
+    def __init__(self):
+        self.room, self.uploads = True, []
+
+    def has_room(self, address, size):
+        return self.room
+
+    def arrived(self, address, paths):
+        self.uploads.append((address, paths))
+
+
 @pytest.fixture
-def client(monkeypatch, taken):
+def disk():
+    return Ledger()
+
+
+@pytest.fixture
+def client(monkeypatch, taken, disk):
     monkeypatch.setattr(bodies, "MAX_MESSAGE_BYTES", 1000)
     monkeypatch.setattr(bodies, "MAX_UPLOAD_BYTES", 5000)
 
@@ -27,10 +45,10 @@ def client(monkeypatch, taken):
                 taken.append(len(part))
         except Exception:
             return PlainTextResponse("a parser that failed, and doesn't know why", 400)
-        return PlainTextResponse("taken")
+        return JSONResponse(["/gradio/a.png"]) if "upload" in request.url.path else PlainTextResponse("taken")
 
     routes = [Route("/{path:path}", page, methods=["POST"])]
-    return TestClient(Starlette(routes=routes, middleware=[Middleware(bodies.Bodies, own=False)]))
+    return TestClient(Starlette(routes=routes, middleware=[Middleware(bodies.Bodies, own=False, disk=disk)]))
 
 
 def pieces(count):
@@ -41,7 +59,7 @@ def pieces(count):
 @pytest.mark.parametrize("path, most", [("/gradio_api/call/translate", 1000), ("/gradio_api/upload", 5000),
                                         ("/gradio_api/upload/", 5000), ("/study/tiny/session", 1000)])  # fmt: skip
 def test_more_than_the_bound_is_refused(client, taken, path, most):
-    assert client.post(path, content=b"x" * most).text == "taken"
+    assert client.post(path, content=b"x" * most).status_code == 200
     taken.clear()
     answer = client.post(path, content=b"x" * (most + 1))
     assert answer.status_code == 413 and "more than" in answer.json()["detail"] and not taken
@@ -57,6 +75,16 @@ def test_whatever_it_says_about_its_length(client, length):
     assert answer.status_code == 413
 
 
-def test_the_owner_s_bound_is_larger():
+def test_the_owner_s_bound_is_larger(disk):
     assert bodies.MAX_OWN_UPLOAD_BYTES > 10 * bodies.MAX_UPLOAD_BYTES
-    assert bodies.Bodies(None, own=True).most_uploaded == bodies.MAX_OWN_UPLOAD_BYTES
+    assert bodies.Bodies(None, own=True, disk=disk).most_uploaded == bodies.MAX_OWN_UPLOAD_BYTES
+
+
+def test_uploads_are_noted_with_their_address_and_refused_without_room(client, disk, taken):
+    client.post("/gradio_api/upload", content=b"x")
+    client.post("/gradio_api/call/translate", content=b"x")
+    assert disk.uploads == [("testclient", ["/gradio/a.png"])]
+    disk.room = False
+    taken.clear()
+    answer = client.post("/gradio_api/upload", content=b"x")
+    assert answer.status_code == 507 and "no room for these files" in answer.json()["detail"] and not taken

@@ -11,7 +11,9 @@ from starlette.testclient import TestClient
 
 from cyclegan.cli.access import Access, access_of, add_flags
 from cyclegan.errors import ConfigError
-from cyclegan.ui.guard import behind, gate
+from cyclegan.ui.guard import gate, guards
+from cyclegan.ui.guard.disk import Disk
+from cyclegan.ui.guard.visitors import Attendance
 
 TOKEN = "a-token-of-24-characters"
 HERE = "http://127.0.0.1:7860"
@@ -25,7 +27,7 @@ def client(access, address=HERE, **options):
 
     app = Starlette(
         routes=[Route("/{path:path}", page, methods=["GET", "POST", "HEAD"])],
-        middleware=behind(access, routes=[], middleware=[])["middleware"],
+        middleware=guards(access, Attendance(), Disk()),
     )
     return TestClient(app, base_url=address, follow_redirects=False, **options)
 
