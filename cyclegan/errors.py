@@ -132,13 +132,13 @@ def _plain(value: Any) -> Any:
     """
     if not isinstance(value, BaseException) or isinstance(value, UserError):
         return value
-    return Message(value.strerror) if isinstance(value, OSError) and value.strerror else str(value)
+    return Message(value.strerror) if isinstance(value, OSError) and value.strerror else " ".join(str(value).split())
 
 
 def reason_of(error: BaseException) -> Message:
     """Return another program's exception in short, such as "Permission denied"; catalogues know the system's words."""
     text = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
-    return Message(text[:80].rstrip("."))
+    return Message(shown(text[:80]).rstrip("."))
 
 
 def _text_of(value: Any, translate: Translate) -> Any:

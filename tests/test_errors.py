@@ -18,6 +18,7 @@ from cyclegan.errors import (
     UserError,
     message,
     number_of,
+    reason_of,
     rounded,
     shown,
 )
@@ -147,3 +148,9 @@ def test_names_of_any_language_are_shown_as_they_are():
     assert [str(message("{name}", name=name)) for name in names] == names
     assert shown("wide\u3000space and\xa0more") == "wide space and more"
     assert shown("a" * 81) == "a" * 80 + "…" and shown("a" * 80) == "a" * 80
+
+
+def test_another_programs_exception_is_one_safe_line():
+    error = ValueError(f"line 1\n  {HOSTILE}")
+    assert str(message("{reason}", reason=error)).startswith("line 1 ?[2J") and str(reason_of(error)).isprintable()
+    assert str(message("{name}", name=message("{reason}", reason=error))).isprintable()
