@@ -156,9 +156,8 @@ def start_settings(args: argparse.Namespace) -> dict[str, Any]:
 
 def stopped_note(trainer: Trainer) -> Message:
     """Return the last line of a training that a signal stopped."""
-    return message(
-        "stopped after step {step}; continue with: {command}", step=trainer.global_step, command=resume_command()
-    )
+    return message("stopped after step {step}; continue with: {command}", step=trainer.global_step,
+                   command=Message(resume_command()))  # fmt: skip
 
 
 def done_note(config: TrainConfig, trainer: Trainer, folder: str) -> Message:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numbers
 import re
 import string
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,6 +30,27 @@ def number_of(number: int, noun: str, plural: str = "") -> str:
     return f"{number:,} {english(noun, plural or f'{noun}s', number)}"
 
 
+MOST_SHOWN = 1000
+"""The letters of a value that a sentence shows; a longer path or list is cut there."""
+_JOINERS = "\u200c\u200d"
+"""Letters without a width that scripts and emoji need."""
+
+
+def shown(text: str, most: int = 80) -> str:
+    """Return a name that someone else chose for a terminal or a page: one line, at most `most` letters and "…".
+
+    Control characters would move the cursor, colour the screen or begin a line that looks like this program's own.
+    """
+    safe = "".join(_safe(letter) for letter in text[:most])
+    return safe if len(text) <= most else f"{safe}…"
+
+
+def _safe(letter: str) -> str:
+    if letter.isprintable() or letter in _JOINERS:
+        return letter
+    return " " if unicodedata.category(letter) == "Zs" else "?"
+
+
 def rounded(value: float, form: str) -> str:
     """Return `format(value, form)`, without a sign where all that is left is zero: 0.0, not -0.0 or +0.0."""
     return re.sub(r"^(\s*)[-+](?=0[0.,]*(?:%|e\+00)?\s*$)", r"\1", format(value, form))
@@ -36,7 +58,19 @@ def rounded(value: float, form: str) -> str:
 
 class _Formatter(string.Formatter):
     def format_field(self, value: Any, form: str) -> str:
-        return rounded(value, form) if isinstance(value, numbers.Real) else format(value, form)
+        if isinstance(value, _Sentence):
+            return format(str(value), form)
+        try:
+            text = rounded(value, form) if isinstance(value, numbers.Real) else format(value, form)
+        except ValueError:
+            if not isinstance(value, int):  # Python refuses to write whole numbers of thousands of digits.
+                raise
+            text = f"{value.bit_length():,} bits"
+        return shown(text, MOST_SHOWN)
+
+
+class _Sentence(str):
+    """A nested message's text, whose own values are safe already."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +82,8 @@ class Message:
     Args:
         template: the sentence with places such as `{name}` or `{size:.1f}`. Literal braces are doubled, except in a
             template without values, which is the text itself.
-        values: the values of the places. A value that is a message or a UserError itself is translated, too.
+        values: the values of the places. A value that is a message or a UserError itself is translated, too; of any
+            other, letters that a terminal would obey are replaced, and what is very long is cut (`shown`).
         plural: the template for another number than one of something; "" where the sentence counts nothing. The number
             is the value `n`.
     """
@@ -97,19 +132,19 @@ def _plain(value: Any) -> Any:
     """
     if not isinstance(value, BaseException) or isinstance(value, UserError):
         return value
-    return Message(value.strerror) if isinstance(value, OSError) and value.strerror else str(value)
+    return Message(value.strerror) if isinstance(value, OSError) and value.strerror else " ".join(str(value).split())
 
 
 def reason_of(error: BaseException) -> Message:
     """Return another program's exception in short, such as "Permission denied"; catalogues know the system's words."""
     text = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
-    return Message(text[:80].rstrip("."))
+    return Message(shown(text[:80]).rstrip("."))
 
 
 def _text_of(value: Any, translate: Translate) -> Any:
     if isinstance(value, UserError):
         value = value.message
-    return value.text(translate) if isinstance(value, Message) else value
+    return _Sentence(value.text(translate)) if isinstance(value, Message) else value
 
 
 class UserError(Exception):

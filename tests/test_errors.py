@@ -4,6 +4,7 @@ import gc
 import multiprocessing
 import pickle
 import weakref
+from pathlib import Path
 
 import pytest
 
@@ -17,7 +18,9 @@ from cyclegan.errors import (
     UserError,
     message,
     number_of,
+    reason_of,
     rounded,
+    shown,
 )
 
 GERMAN = {
@@ -115,3 +118,39 @@ def test_zero_has_no_sign(value, form, shown):
     assert rounded(value, form) == shown
     assert str(message("{x:" + form + "} ms", x=value)) == f"{shown} ms"
     assert str(message("{name} stays", name="run-0")) == "run-0 stays", "a name isn't a number"
+
+
+HOSTILE = "\x1b[2J\x1b]0;title\x07name\nerror: all good\r\x9b31m\u2028\u202egnp.exe\x00"
+
+
+def test_a_value_cannot_write_to_the_terminal():
+    for value in (HOSTILE, Path(HOSTILE.replace("\x00", "")), ValueError(HOSTILE), [HOSTILE]):
+        for template in ("{name} can't be read: check it", "{name!s:>10} can't be read", "{name!r} can't be read"):
+            said = ImageError(template, name=value)
+            assert str(said).isprintable() and "all good" in str(said)
+            assert str(message("{reason}; try again", reason=said)).isprintable()
+    plurals = message("{n} picture of {name}", "{n} pictures of {name}", 2, name=HOSTILE)
+    assert str(plurals).isprintable()
+
+
+def test_a_value_is_bounded_but_never_the_sentence():
+    said = message("{name} can't be read", name="a" * 10**6)
+    assert len(str(said)) < 1100 and str(said).endswith("… can't be read")
+    nested = message("{first}, and {second}", first=said, second=said)
+    assert len(str(nested)) > 2000 and str(nested).endswith("can't be read")
+    assert str(message("{command}", command=Message("x" * 3000 + "\n" + "y"))) == "x" * 3000 + "\ny"
+    for huge in (10**4000, 10**5000, -(10**5000)):
+        assert len(str(ConfigError("--epoch {value} is out of range", value=huge))) < 1100
+
+
+def test_names_of_any_language_are_shown_as_they_are():
+    names = ["밤과 낮.png", "日本 🚗", "👨‍👩‍👧", "می‌خواهم", "naïve (2).jpg", "C:\\x"]
+    assert [str(message("{name}", name=name)) for name in names] == names
+    assert shown("wide\u3000space and\xa0more") == "wide space and more"
+    assert shown("a" * 81) == "a" * 80 + "…" and shown("a" * 80) == "a" * 80
+
+
+def test_another_programs_exception_is_one_safe_line():
+    error = ValueError(f"line 1\n  {HOSTILE}")
+    assert str(message("{reason}", reason=error)).startswith("line 1 ?[2J") and str(reason_of(error)).isprintable()
+    assert str(message("{name}", name=message("{reason}", reason=error))).isprintable()

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cyclegan.config import DIRECTIONS, DataConfig, Direction, ModelConfig, TrainConfig, direction_name
-from cyclegan.errors import CheckpointError, ConfigError
+from cyclegan.errors import CheckpointError, ConfigError, shown
 from cyclegan.files import read_json, sha256, whole_folder, write_json
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 2
 """The newest version. A checkpoint has the oldest one that holds its settings; 2 added settings, and no migration."""
+MOST_EPOCHS, MOST_STEPS = 10**9 - 1, 10**15
+"""The largest numbers of an epoch and of a step; no training gets there."""
 EPOCH_NAME = re.compile(r"epoch-(\d{4,})")
 GENERATOR_OF: dict[str, str] = {"ab": "gen_ab", "ba": "gen_ba"}
 DISCRIMINATORS = "disc*.safetensors"
@@ -92,10 +94,11 @@ class CheckpointConfig:
         """
         values = _migrated(values, where)
         try:
+            data = DataConfig.from_json(values["data"])
             return cls(
                 model=ModelConfig.from_json(values["model"]),
-                data=DataConfig.from_json(values["data"]),
-                method=values["method"],
+                data=dataclasses.replace(data, domain_a=shown(data.domain_a), domain_b=shown(data.domain_b)),
+                method=shown(str(values["method"])),
                 train=values["train"],
             )
         except (KeyError, TypeError, ConfigError) as error:
@@ -342,14 +345,14 @@ def make_info(
     measured = record.get("measured_on")
     measured = measured if isinstance(measured, dict) else {}
     segmenter = record.get("semantic_segmenter")
-    if type(epoch) is not int or type(step) is not int or not 1 <= epoch < 10**9:
+    if type(epoch) is not int or type(step) is not int or not (1 <= epoch <= MOST_EPOCHS and abs(step) <= MOST_STEPS):
         raise CheckpointError(
             "{where}/checkpoint.json is damaged: it names no epoch; get the checkpoint again", where=where
         )
     return CheckpointInfo(
         epoch=epoch,
         commit_sha=commit_sha or hashlib.sha256(pinned).hexdigest()[:40],
-        created=str(record.get("created", "")),
+        created=shown(str(record.get("created", ""))[:40]),
         global_step=step,
         losses=read_figures(record.get("losses")),
         metrics=read_figures(record.get("metrics")),
@@ -416,7 +419,8 @@ def load_discriminators(folder: Path, names: Collection[str] | None = None) -> d
     """
     recorded = read_json(folder / "checkpoint.json", error=CheckpointError).get("sha256")
     recorded = recorded if isinstance(recorded, dict) else {}
-    paths = [path for path in sorted(folder.glob(DISCRIMINATORS)) if _DISCRIMINATOR.fullmatch(path.name)]
+    found = [path for path in sorted(folder.glob(DISCRIMINATORS)) if _DISCRIMINATOR.fullmatch(path.name)]
+    paths = [path for path in found if path.is_file()]  # Reading a pipe or a device may never end.
     return {path.stem: _read_tensors(path, recorded) for path in paths if names is None or path.stem in names}
 
 
@@ -437,9 +441,31 @@ def _read_tensors(path: Path, recorded: Mapping[str, str]) -> dict[str, Tensor]:
     try:
         if path.name in recorded and sha256(path) != recorded[path.name]:
             raise CheckpointError("{file} is damaged: its checksum is not the recorded one", file=file)
-        return {key: value.float() for key, value in load_file(path).items()}
+        return {key: _numbers(file, key, value) for key, value in load_file(path).items()}
     except (SafetensorError, OSError, RuntimeError, MemoryError) as error:
         raise _unreadable(file, error) from error
+
+
+def _numbers(file: str, key: str, tensor: Tensor) -> Tensor:
+    """Return a tensor of a file in fp32, and refuse one that no network can have learned.
+
+    The sum of its values shows at once whether all are finite; comparing its checksum takes ten times as long.
+    """
+    import torch
+
+    if not tensor.is_floating_point():
+        raise CheckpointError(
+            "{file}: {key} ({kind}) is not floating-point numbers; get the checkpoint as it was before it was "
+            "quantised or otherwise changed",
+            file=file, key=shown(key), kind=str(tensor.dtype).removeprefix("torch."),
+        )
+    numbers = tensor.float()
+    if not torch.isfinite(numbers.sum()) and not torch.isfinite(numbers).all():
+        raise CheckpointError(
+            "{file}: {key} holds values that are not finite, so the training had failed; use an earlier epoch",
+            file=file, key=shown(key),
+        )
+    return numbers
 
 
 def _load_weights(

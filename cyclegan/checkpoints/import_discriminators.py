@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cyclegan.checkpoints.weights_file import copied, plain, read_networks, shown
+from cyclegan.checkpoints.stored import Stored
+from cyclegan.checkpoints.weights_file import copied, plain, read_networks
 from cyclegan.config import Direction, ModelConfig
-from cyclegan.errors import CheckpointError, ConfigError
+from cyclegan.errors import CheckpointError, ConfigError, shown
 from cyclegan.networks import build_discriminator
 
 _FILE_NAME = re.compile(r"(?P<epoch>.+)_net_D(?:_(?P<letter>[AB]))?\.(?:pth|pt)")
@@ -108,7 +109,7 @@ def read_discriminator(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return settings, copied(name, ours)
 
 
-def _shapes(weights: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+def _shapes(weights: Mapping[str, Tensor | Stored]) -> dict[str, tuple[int, ...]]:
     return {key: tuple(value.shape) for key, value in weights.items()}
 
 

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from cyclegan.checkpoints.format import (
     GENERATOR_OF,
+    MOST_EPOCHS,
     CheckpointConfig,
     CheckpointInfo,
     epoch_name,
@@ -27,9 +28,10 @@ from cyclegan.checkpoints.format import (
     save_checkpoint,
 )
 from cyclegan.checkpoints.import_discriminators import import_discriminators, is_discriminator
-from cyclegan.checkpoints.weights_file import copied, plain, read_networks, shown, some
-from cyclegan.config import DataConfig, Direction, ModelConfig, direction_name
-from cyclegan.errors import CheckpointError, ConfigError, message
+from cyclegan.checkpoints.stored import Stored
+from cyclegan.checkpoints.weights_file import copied, plain, read_networks, some
+from cyclegan.config import DataConfig, Direction, ModelConfig, check_option, direction_name
+from cyclegan.errors import CheckpointError, ConfigError, message, shown
 from cyclegan.networks import build_generator
 
 # <epoch>_net_G.pth, <epoch>_net_G_A.pth, <epoch>_net_G_B.pth
@@ -41,6 +43,8 @@ _WAYS = {
 }
 
 _BLOCK = re.compile(r"model\.(?P<position>\d{1,3})\.(?P<kind>conv_block|block)\.")
+_MOST_CROP = 17_900
+"""Its load_size, which is in the reference's proportion to it, is within the bounds of DataConfig."""
 Generator = tuple[ModelConfig, dict[str, Tensor]]
 
 
@@ -117,14 +121,14 @@ def read_generators(path: Path) -> dict[str, Generator]:
     return generators
 
 
-def _without_wrapper(weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+def _without_wrapper(weights: Mapping[str, Stored]) -> Mapping[str, Stored]:
     """Return the weights of a ResNet that is the `model` of another module, by their own names."""
     inner = {key.removeprefix("model."): tensor for key, tensor in weights.items()}
     wrapped = all(key.startswith("model.model.") for key in weights) and any(_BLOCK.match(key) for key in inner)
     return inner if wrapped else weights
 
 
-def _rebuild(name: str, weights: Mapping[str, Tensor]) -> Generator:
+def _rebuild(name: str, weights: Mapping[str, Stored]) -> Generator:
     """Return a network's settings and its weights by our names; they are copied once their names and shapes fit."""
     model, names = _recognise(name, weights)
     with torch.device("meta"):
@@ -274,8 +278,15 @@ def import_checkpoint(
 
     Raises:
         CheckpointError: as `import_reference`; the epoch exists already; or it can't be written.
-        ConfigError: the names or the size are invalid.
+        ConfigError: the names, the epoch or the size are invalid.
     """
+    check_option("epoch", epoch, None, {"least": 1, "most": MOST_EPOCHS})
+    check_option("crop_size", crop_size, None, {"least": 16, "most": _MOST_CROP})
+    data = DataConfig(
+        dataset="unknown", domain_a=domain_a, domain_b=domain_b, crop_size=crop_size,
+        load_size=round(crop_size * 286 / 256),
+    )  # fmt: skip
+    data.validate()
     target = run / epoch_name(epoch)
     if os.path.lexists(target):
         raise CheckpointError("{target} exists already: choose another --epoch or --output", target=target)
@@ -290,11 +301,6 @@ def import_checkpoint(
     model = next(iter(found.values()))[0]
     settings, discriminators = import_discriminators(judges, list(found))
     model = dataclasses.replace(model, **settings)
-    data = DataConfig(
-        dataset="unknown", domain_a=domain_a, domain_b=domain_b, crop_size=crop_size,
-        load_size=round(crop_size * 286 / 256),
-    )  # fmt: skip
-    data.validate()
     save_checkpoint(
         run,
         epoch=epoch,
@@ -314,7 +320,7 @@ def _way(name: str) -> Direction | None:
     return next((way for way, pattern in _WAYS.items() if pattern.search(name.lower())), None)
 
 
-def _no_generator(name: str, weights: Mapping[str, Tensor]) -> CheckpointError:
+def _no_generator(name: str, weights: Mapping[str, Stored]) -> CheckpointError:
     """Return the refusal of a network that isn't a known generator."""
     if "net.0.weight" in weights or _shape(weights, "model.0")[2:] == (4, 4):
         return _discriminator(name)
@@ -337,7 +343,7 @@ def _no_generator(name: str, weights: Mapping[str, Tensor]) -> CheckpointError:
     )
 
 
-def _recognise(name: str, weights: Mapping[str, Tensor]) -> tuple[ModelConfig, dict[str, str]]:
+def _recognise(name: str, weights: Mapping[str, Stored]) -> tuple[ModelConfig, dict[str, str]]:
     """Return the architecture, and our name of each layer by their name."""
     if any(re.fullmatch(r"model\.\d+\.filt", key) for key in weights):
         raise CheckpointError(
@@ -383,7 +389,7 @@ def _recognise(name: str, weights: Mapping[str, Tensor]) -> tuple[ModelConfig, d
     return model, names
 
 
-def _recognise_resnet(name: str, weights: Mapping[str, Tensor]) -> tuple[dict[str, Any], dict[str, str]]:
+def _recognise_resnet(name: str, weights: Mapping[str, Stored]) -> tuple[dict[str, Any], dict[str, str]]:
     """Return settings and names of a ResNet: one flat sequence, which also counts layers without weights."""
     found = [match for key in weights if (match := _BLOCK.match(key))]
     positions, kind = {int(match["position"]) for match in found}, found[0]["kind"]
@@ -417,7 +423,7 @@ def _recognise_resnet(name: str, weights: Mapping[str, Tensor]) -> tuple[dict[st
     return {"generator": f"resnet_{blocks}", "dropout": dropout, "upsample": upsample}, names
 
 
-def _recognise_unet(name: str, weights: Mapping[str, Tensor]) -> tuple[dict[str, Any], dict[str, str]]:
+def _recognise_unet(name: str, weights: Mapping[str, Stored]) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the same of a U-Net, whose levels nest: [activation, down, norm, next level, activation, up, norm]."""
     levels = ["model.model.1.model"]
     while len(levels) < 16 and any(key.startswith(f"{levels[-1]}.3.model.") for key in weights):
@@ -452,7 +458,7 @@ def _before(layer: str) -> str:
     return f"{head}.{int(number) - 1}"
 
 
-def _shape(weights: Mapping[str, Tensor], layer: str) -> tuple[int, ...]:
+def _shape(weights: Mapping[str, Stored], layer: str) -> tuple[int, ...]:
     tensor = weights.get(f"{layer}.weight")
     return () if tensor is None else tuple(tensor.shape)
 

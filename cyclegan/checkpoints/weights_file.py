@@ -1,29 +1,28 @@
 """The networks in a file of weights that someone else wrote: what the file is, by its contents, and what it holds.
 
-Nothing in a file is trusted: a pickle is read with `weights_only=True`, so that no code in it runs, and what could
-fill the memory is refused before it is read.
+Nothing in a file is trusted: no code in it runs, and no number in it is read before names and shapes fit a network
+(see `cyclegan.checkpoints.stored`).
 """
 
 from __future__ import annotations
 
-import pickle
 import re
-import warnings
-import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from cyclegan.errors import CheckpointError, Message, message
+from cyclegan.checkpoints.containers import list_zip, open_legacy, open_safetensors, open_zip
+from cyclegan.checkpoints.stored import Stored
+from cyclegan.errors import CheckpointError, Message, message, shown
 
 # Statistics that instance norm saved before 2018; the authors' later code drops them, too.
 _UNUSED = ("running_mean", "running_var", "num_batches_tracked")
 _DEPTH = 4
 """The most dictionaries within dictionaries around a network, as in {"models": {"G_AB": …}}."""
-_MOST_PARTS = 10_000
-"""The most tensors in a file: torch looks for each among all of them, so with many more it reads for minutes."""
+_MOST_LETTERS = 200
+"""The letters of a dictionary's name that count."""
 # The names of the layers of a network that is known here, after the name of the network itself.
 _LAYERS = re.compile(r"(?P<network>(?:[\w-]+\.)*?)(?:model\.(?:\d|model\.)|net\.\d|stem\.)")
 
@@ -71,7 +70,7 @@ _KINDS: tuple[tuple[Callable[[bytes, str], bool], Message, Message], ...] = (
 """Other kinds of files: how they begin or are named, what they are, and the remedy."""
 
 
-def read_networks(path: Path) -> dict[str, dict[str, Tensor]]:
+def read_networks(path: Path) -> dict[str, dict[str, Stored]]:
     """Return the networks in a file: weights by their names, by the network's name in the file.
 
     A file may hold one network, whose name is then "", or several in dictionaries or behind prefixes, as training
@@ -85,7 +84,7 @@ def read_networks(path: Path) -> dict[str, dict[str, Tensor]]:
         CheckpointError: the file is missing, damaged, of another kind, or holds more than weights, or no weights.
     """
     content = _load(path)
-    found: dict[str, dict[str, Tensor]] = {}
+    found: dict[str, dict[str, Stored]] = {}
     _collect(content, "", found, _DEPTH, set())
     if not found:
         raise CheckpointError(
@@ -96,26 +95,25 @@ def read_networks(path: Path) -> dict[str, dict[str, Tensor]]:
 
 
 def _collect(
-    content: object, name: str, found: dict[str, dict[str, Tensor]], depth: int, seen: set[int]
+    content: object, name: str, found: dict[str, dict[str, Stored]], depth: int, seen: set[int]
 ) -> None:
     # A pickle of a few bytes can hold one dictionary in a million places, so each is looked into once.
     if not isinstance(content, Mapping) or depth == 0 or id(content) in seen:
         return
     seen.add(id(content))
     for key, value in content.items():
-        if not isinstance(key, str):
-            continue
-        if isinstance(value, Tensor):
+        if isinstance(value, Stored):
             match = _LAYERS.match(key)
             prefix = match["network"] if match else "module." * key.startswith("module.")
             network = ".".join(part for part in (name, *prefix.split(".")) if part and part != "module")
             found.setdefault(network, {})[key[len(prefix) :]] = value
         else:
-            _collect(value, f"{name}.{key}".strip("."), found, depth - 1, seen)
+            # Cut, because a name of megabytes would be repeated for each dictionary in it.
+            _collect(value, f"{name}.{key[:_MOST_LETTERS]}".strip("."), found, depth - 1, seen)
 
 
-def plain(name: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a network's weights without unused statistics; nothing is copied.
+def plain(name: str, weights: Mapping[str, Stored]) -> dict[str, Stored]:
+    """Return a network's weights without unused statistics; nothing is read.
 
     Args:
         name: of the file, for messages.
@@ -125,17 +123,14 @@ def plain(name: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     kept = {key: tensor for key, tensor in weights.items() if not key.endswith(_UNUSED)}
     for key, tensor in kept.items():
-        numbers = tensor.is_floating_point() and tensor.layout == torch.strided and tensor.device.type == "cpu"
-        numbers = numbers and not tensor.is_nested
-        # With a stride of 0, a few bytes can claim to be terabytes, which a copy would allocate.
-        if not numbers or tensor.untyped_storage().nbytes() < tensor.nbytes:
+        if not tensor.is_plain:
             raise CheckpointError(
-                "{name}: {key} ({dtype}, {layout}) is not plain floating-point numbers: import the network as it "
-                "was before it was quantised, pruned or otherwise changed",
-                name=name, key=shown(key), dtype=tensor.dtype, layout=tensor.layout,
+                "{name}: {key} ({kind}) is not plain floating-point numbers: import the network as it was before it "
+                "was quantised, pruned or otherwise changed",
+                name=name, key=shown(key), kind=shown(tensor.kind),
             )
-    # So can many weights that share one piece of memory; those of the networks here never do.
-    stored = {storage.data_ptr(): storage.nbytes() for storage in (one.untyped_storage() for one in kept.values())}
+    # Many weights in one piece of memory would take far more than the file; those of the networks here share nothing.
+    stored = {tensor.storage.start: tensor.storage.nbytes for tensor in kept.values()}
     if sum(tensor.nbytes for tensor in kept.values()) > sum(stored.values()):
         raise CheckpointError(
             "{name} holds weights that share their numbers, as no network here does: save the network's own "
@@ -145,7 +140,7 @@ def plain(name: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return kept
 
 
-def copied(name: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def copied(name: str, weights: Mapping[str, Stored]) -> dict[str, Tensor]:
     """Return a network's weights as float32 with memory of their own.
 
     Args:
@@ -157,13 +152,13 @@ def copied(name: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     copies: dict[str, Tensor] = {}
     for key, tensor in weights.items():
-        tensor = tensor.detach().to(torch.float32, copy=True).contiguous()
-        if not torch.isfinite(tensor).all():
+        numbers = tensor.read().to(torch.float32).contiguous()
+        if not torch.isfinite(numbers).all():
             raise CheckpointError(
                 "{name}: {key} holds values that are not finite, so the training had failed: import an earlier epoch",
                 name=name, key=shown(key),
             )
-        copies[key] = tensor
+        copies[key] = numbers
     return copies
 
 
@@ -171,12 +166,6 @@ def some(names: Iterable[str]) -> str:
     """Return the first three names, and how many more there are."""
     names = list(names)
     return ", ".join(map(shown, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
-def shown(name: str) -> str:
-    """Return a name out of a stranger's file for a terminal: one line, of bounded length."""
-    text = "".join(letter if letter.isprintable() else "?" for letter in name[:81])
-    return text if len(text) <= 80 else f"{text[:80]}…"
 
 
 # --- reading --------------------------------------------------------------------------------------------------
@@ -193,79 +182,41 @@ def _load(path: Path) -> object:
             raise CheckpointError("there is no file {path}: check the name", path=path)
         if not path.is_file():  # Reading a pipe or a device may never end.
             raise CheckpointError("{path} is not a regular file: name the file of weights", path=path)
-        with path.open("rb") as file:
-            start = file.read(512)
+        size = path.stat().st_size
+        with path.open("rb") as file:  # A file of the kernel has no size, and reading it may never end.
+            start = file.read(512 if size else 0)
     except OSError as error:
         raise CheckpointError(
             "{name} can't be read ({reason}): check its permissions", name=path.name, reason=error
         ) from error
-    if 2 <= int.from_bytes(start[:8], "little") < path.stat().st_size and start[8:9] == b"{":
-        return _load_safetensors(path)
+    if 2 <= int.from_bytes(start[:8], "little") < size and start[8:9] == b"{":
+        return open_safetensors(path)
     for matches, kind, remedy in _KINDS:
         if matches(start, path.name):
             raise _other_kind(path, kind, remedy)
     if start.startswith(b"PK"):
-        _check_zip(path)
-    elif start[:1] != b"\x80":  # The bare pickle of torch before 1.6.
+        return _load_zip(path)
+    if start[:1] != b"\x80":  # The bare pickle of torch before 1.6.
         raise CheckpointError(
             "{name} isn't a PyTorch checkpoint: a failed download often leaves another file; download it again",
             name=shown(path.name),
         )
-    return _load_pickle(path)
+    return open_legacy(path)
 
 
-def _load_safetensors(path: Path) -> object:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except (SafetensorError, ValueError) as error:
-        raise _damaged(path) from error
-
-
-def _check_zip(path: Path) -> None:
-    """Refuse a zip that torch didn't write, or that would take more memory than it has bytes."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise _damaged(path) from error
+def _load_zip(path: Path) -> object:
+    """Return the content of a zip that torch wrote, and refuse any other."""
+    members = list_zip(path)
     names = {member.filename.rpartition("/")[2] for member in members}
     if {"config.json", "model.weights.h5"} <= names:
         raise _other_kind(path, message("a network of Keras"), _NO_KERAS)
     if "data.pkl" not in names and any(name.endswith((".pth", ".pt", ".bin", ".h5", ".safetensors")) for name in names):
         raise _other_kind(path, message("an archive"), _UNPACK)
-    if len(members) > _MOST_PARTS:
-        raise CheckpointError(
-            "{name} has {count} parts, far more than these networks: save only the generator's state_dict() again",
-            name=shown(path.name), count=len(members),
-        )
     # torch stores without compressing, so a file that claims more than it has would only fill the memory.
-    if sum(member.file_size for member in members) > path.stat().st_size:
+    packed = any(member.compress_type or member.file_size != member.compress_size for member in members)
+    if packed or sum(member.file_size for member in members) > path.stat().st_size:
         raise _other_kind(path, message("a compressed archive"), _UNPACK)
-
-
-def _load_pickle(path: Path) -> object:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch warns about old files; errors are explained below
-            return torch.load(path, weights_only=True, map_location="cpu")
-    except Exception as error:  # a damaged file can make the reader fail in any way
-        # torch's own text recommends weights_only=False, which would run a stranger's code.
-        if isinstance(error, pickle.UnpicklingError) or "TorchScript" in str(error):
-            if held := re.search(r"GLOBAL ([\w.]{1,80})", str(error)):
-                raise CheckpointError(
-                    "{name} holds more than weights ({kind}), and reading that could run code: load it where you "
-                    "trust it and save only the network's state_dict() again",
-                    name=shown(path.name), kind=held[1],
-                ) from error
-            raise CheckpointError(
-                "{name} holds more than weights, and reading the rest could run code: load it where you trust it "
-                "and save only the network's state_dict() again",
-                name=shown(path.name),
-            ) from error
-        raise _damaged(path) from error
+    return open_zip(path, members)
 
 
 def _other_kind(path: Path, kind: Message, remedy: Message) -> CheckpointError:
@@ -273,6 +224,3 @@ def _other_kind(path: Path, kind: Message, remedy: Message) -> CheckpointError:
         "{name} isn't a PyTorch checkpoint but {kind}: {remedy}", name=shown(path.name), kind=kind, remedy=remedy
     )
 
-
-def _damaged(path: Path) -> CheckpointError:
-    return CheckpointError("{name} is damaged or incomplete: download or copy it again", name=shown(path.name))

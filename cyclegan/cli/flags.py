@@ -18,7 +18,7 @@ from cyclegan.cli.config_file import config_text, read_settings
 from cyclegan.cli.near import nearest
 from cyclegan.cli.reference_flags import explain_training, refuse
 from cyclegan.config import METHOD_CONFIGS, RunConfig, TrainConfig, check_option
-from cyclegan.errors import ConfigError, Message, message
+from cyclegan.errors import MOST_SHOWN, ConfigError, Message, message, shown
 
 GROUP_TITLES = {"data": "pictures", "model": "networks", "optim": "optimisation", "run": "run"}
 """Titles of the argument groups, by field of TrainConfig; a method's group has the method's name."""
@@ -215,7 +215,7 @@ class _Parser(argparse.ArgumentParser):
         for flag in (flag for flag in typed if flag not in self._option_string_actions):
             if near := nearest(flag, self._option_string_actions):
                 message += f"; did you mean {near} instead of {flag}?"
-        self.exit(2, f"{self.prog}: error: {message} (all flags: {self.prog} --help)\n")
+        self.exit(2, f"{self.prog}: error: {shown(message, MOST_SHOWN)} (all flags: {self.prog} --help)\n")
 
     def _match_argument(self, action: argparse.Action, arg_strings_pattern: str) -> int:
         """Add to argparse's error what the flag takes."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from cyclegan.cli.flags import file_path, positive, share
 from cyclegan.cli.progress import progress_bar
 from cyclegan.commands.options import stopped_by_interrupt
-from cyclegan.errors import Cancelled, ConfigError, english, number_of
+from cyclegan.errors import Cancelled, ConfigError, english, number_of, shown
 
 if TYPE_CHECKING:
     from cyclegan.translation.video_io import Video
@@ -149,8 +149,8 @@ def _data_set(args: argparse.Namespace) -> int:
     _say_damaged(videos)
     for one in done:
         width, height = one.size
-        print(f"{one.name}: {number_of(one.train, 'picture')} for training and {one.test:,} for testing, "
-              f"{width}×{height}, from {one.video}")  # fmt: skip
+        print(f"{shown(one.name)}: {number_of(one.train, 'picture')} for training and {one.test:,} for testing, "
+              f"{width}×{height}, from {shown(str(one.video))}")  # fmt: skip
         if one.stretches:
             times = ", ".join(f"{clock(begin)} to {clock(end)}" for begin, end in one.stretches)
             print(f"  test: {split.share:.0%} of the time, {times}; {number_of(one.in_gaps, 'frame')} left out in the "
@@ -159,7 +159,7 @@ def _data_set(args: argparse.Namespace) -> int:
             print(f"  near-duplicates left out: {one.alike:,}")
         print(f"  contact sheet: {one.sheet}")
     name_a, name_b = domains_in(root)
-    print(f"domain A is {name_a}, B is {name_b}")
+    print(f"domain A is {shown(name_a)}, B is {shown(name_b)}")
     run = shlex.quote(f"runs/{root.resolve().name}")
     print(f"next: python train_accelerate.py --dataset {shlex.quote(str(root))} --output_dir {run} --resume auto")
     return 0

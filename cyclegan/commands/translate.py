@@ -15,7 +15,7 @@ from cyclegan.cli.flags import device, file_path, positive, share
 from cyclegan.cli.progress import progress_bar, shown_on
 from cyclegan.commands.options import add_checkpoint_flags, load_checkpoint, stopped_by_interrupt
 from cyclegan.config import Direction, direction_name
-from cyclegan.errors import CheckpointError, ConfigError, UserError, english, number_of
+from cyclegan.errors import MOST_SHOWN, CheckpointError, ConfigError, UserError, english, number_of, shown
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -163,7 +163,8 @@ def _say_skipped(gathered: Gathered, *, named: bool) -> None:
 def _first(sentences: Sequence[object]) -> str:
     """Return the first sentences in one line, and the number of the others."""
     more = len(sentences) - SENTENCES_SAID
-    return "; ".join(map(str, sentences[:SENTENCES_SAID])) + (f"; and {more} more" if more > 0 else "")
+    said = [shown(str(sentence), MOST_SHOWN) for sentence in sentences[:SENTENCES_SAID]]
+    return "; ".join(said) + (f"; and {more} more" if more > 0 else "")
 
 
 def _picture_targets(args: argparse.Namespace, inputs: Sequence[Input]) -> tuple[Path, Gathered]:

@@ -133,7 +133,7 @@ def name_domains(config: DataConfig) -> DataConfig:
 
 def _explained(problem: Message | UserError) -> DataError:
     """Return the error with the known layouts below it."""
-    return DataError("{problem}.\n{layouts}", problem=problem, layouts=LAYOUTS)
+    return DataError("{problem}.\n{layouts}", problem=problem, layouts=Message(LAYOUTS))
 
 
 def _open_file(file: Path, text: str, names: tuple[str, str], paired: bool) -> Splits:

@@ -21,7 +21,7 @@ from cyclegan.data.domains import Domain, Files, Splits, Subset, named
 from cyclegan.data.holdout import test_part
 from cyclegan.data.next_frames import followers
 from cyclegan.data.order import Step, step_plans, steps_in
-from cyclegan.errors import DataError, ImageError, Message, message
+from cyclegan.errors import DataError, ImageError, Message, message, shown
 from cyclegan.images import evaluation_size, prepare_for_evaluation, to_tensor, training_size
 from cyclegan.pixels import PictureFacts, notes_on, recorded_facts
 
@@ -348,7 +348,7 @@ class _Check:
                 raise DataError(
                     "{count} of the data set's files can't be used:\n{listed}\nRepair or remove them, or pass "
                     "--skip_bad_images to continue without them.",
-                    count=len(messages), listed=listed,
+                    count=len(messages), listed=Message(listed),
                 )  # fmt: skip
             # Several processes find the same files, so only one warns.
             level = logging.WARNING if self.progress else logging.INFO
@@ -401,7 +401,7 @@ def _print_found(splits: Splits, config: DataConfig) -> None:
     for note in splits.notes:
         tqdm.write(str(note), file=sys.stderr)
     if (names := (splits.train_a.name, splits.train_b.name)) != ("A", "B"):
-        tqdm.write("domain A is {}, domain B is {}".format(*names), file=sys.stderr)
+        tqdm.write("domain A is {}, domain B is {}".format(*map(shown, names)), file=sys.stderr)
     if limit is not None and max(len(splits.train_a), len(splits.train_b)) > limit:
         tqdm.write(f"--max_images: the first {limit} of each are used", file=sys.stderr)
     for advice in _few_pictures(splits, config):

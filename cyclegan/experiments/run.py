@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 import cyclegan
 from cyclegan.checkpoints.progress import read_progress
-from cyclegan.errors import ConfigError, UserError
+from cyclegan.errors import ConfigError, UserError, shown
 from cyclegan.experiments.plan import Plan, Training, record
 from cyclegan.experiments.scoring import Scorer
 from cyclegan.experiments.spec import flags
@@ -195,4 +195,4 @@ def reason_of(status: int, log: Path) -> str:
         return f"the training was ended by {name}" + (", perhaps for want of memory" if -status == 9 else "")
     lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     errors: Sequence[str] = [line for line in lines if "error:" in line.lower()] or lines[-1:]
-    return errors[-1].split("\r")[-1][:300] if errors else f"the training ended with status {status}"
+    return shown(errors[-1].split("\r")[-1], 300) if errors else f"the training ended with status {status}"

@@ -26,7 +26,8 @@ ENGLISH_ONLY = (
     "cyclegan/data/find_classes.py",
     "cyclegan/checkpoints/export_onnx.py", "cyclegan/checkpoints/import_reference.py",
     "cyclegan/checkpoints/import_discriminators.py",
-    "cyclegan/checkpoints/training_state.py", "cyclegan/checkpoints/weights_file.py", "cyclegan/evaluation/collapse.py",
+    "cyclegan/checkpoints/containers.py", "cyclegan/checkpoints/stored.py", "cyclegan/checkpoints/training_state.py",
+    "cyclegan/checkpoints/weights_file.py", "cyclegan/evaluation/collapse.py",
     *(f"cyclegan/evaluation/scores/{name}.py" for name in (
         "confusion", "describe", "distances", "evaluate", "kinds", "labelled", "prior", "processes", "registry",
         "sets")),

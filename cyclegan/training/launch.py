@@ -14,7 +14,7 @@ from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState
 from accelerate.utils import parse_flag_from_env
 
 from cyclegan.config import TrainConfig
-from cyclegan.errors import ConfigError, TrainingError
+from cyclegan.errors import ConfigError, Message, TrainingError
 from cyclegan.training.resolve import resolve_auto
 
 
@@ -73,7 +73,7 @@ def explained_failures(config: TrainConfig) -> Iterator[None]:
     except RuntimeError as error:  # torch.OutOfMemoryError is one; on CPUs it is a plain one.
         if any(word in str(error) for word in ("Connection closed by peer", "Connection reset", "NCCL")):
             raise TrainingError(
-                "another process of this run ended; continue with: {command}", command=resume_command()
+                "another process of this run ended; continue with: {command}", command=Message(resume_command())
             ) from error
         if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
             raise TrainingError(

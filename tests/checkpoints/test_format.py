@@ -10,7 +10,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from cyclegan.checkpoints.format import CheckpointConfig, explained_writes, load_checkpoint, read_info
+from cyclegan.checkpoints.format import (
+    CheckpointConfig,
+    explained_writes,
+    load_checkpoint,
+    load_discriminators,
+    read_info,
+)
 from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.checkpoints.training_state import (
     list_training_states,
@@ -19,9 +25,10 @@ from cyclegan.checkpoints.training_state import (
     save_training_state,
     state_folder,
 )
-from cyclegan.config import DataConfig, RunConfig, TrainConfig
+from cyclegan.config import GENERATORS, DataConfig, ModelConfig, RunConfig, TrainConfig
 from cyclegan.errors import CheckpointError
 from cyclegan.files import remove_leftovers, whole_folder
+from cyclegan.networks import build_generator
 
 ROOT = Path(__file__).parents[2]
 
@@ -196,6 +203,90 @@ def test_damage_is_one_sentence(tmp_path, make_checkpoint, damage, says):
         load_checkpoint(folder)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
     assert str(tmp_path) not in str(caught.value)
+
+
+def with_weights(folder, change, name="gen_ab"):
+    """Change a file's tensors as someone would who publishes them: its checksum fits."""
+    path = folder / f"{name}.safetensors"
+    save_file({key: change(key, value).contiguous() for key, value in load_file(path).items()}, path)
+    edit(folder / "checkpoint.json", sha256={})
+
+
+def only(wanted, change):
+    return lambda key, value: change(value.clone()) if key == wanted else value
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.int8, torch.uint8, torch.bool, torch.complex64])
+def test_weights_of_another_type_are_refused_by_name(tmp_path, make_checkpoint, dtype):
+    folder = make_checkpoint(tmp_path, 1)
+    with_weights(folder, only("head.bias", lambda value: value.to(dtype)))
+    with pytest.raises(CheckpointError, match="gen_ab.safetensors: head.bias .* is not floating-point") as caught:
+        load_checkpoint(folder)
+    assert str(dtype).removeprefix("torch.") in str(caught.value)
+    assert load_checkpoint(folder, ("ba",)).generators
+    with_weights(folder, lambda key, value: value.to(dtype))
+    with pytest.raises(CheckpointError, match="is not floating-point"):
+        LocalSource(tmp_path).load()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.float64])
+def test_weights_that_are_not_finite_are_refused_by_name(tmp_path, make_checkpoint, value, dtype):
+    folder = make_checkpoint(tmp_path, 1)
+    change = only("blocks.3.conv1.weight", lambda old: old.to(dtype).index_fill_(0, torch.tensor(2), value))
+    with_weights(folder, change)
+    with pytest.raises(CheckpointError, match="gen_ab.safetensors: blocks.3.conv1.weight holds values .*not finite"):
+        load_checkpoint(folder)
+    (folder / "gen_ab.safetensors").rename(folder / "disc_a.safetensors")
+    with pytest.raises(CheckpointError, match="disc_a.safetensors: blocks.3.conv1.weight"):
+        load_discriminators(folder)
+    folder = make_checkpoint(tmp_path, 1)
+    both = {"head.bias": float("inf"), "stem.conv.bias": -float("inf")}
+    with_weights(folder, lambda key, old: old.fill_(both[key]) if key in both else old)
+    with pytest.raises(CheckpointError, match="not finite"):
+        load_checkpoint(folder)
+
+
+def test_weights_that_only_add_up_to_infinity_are_loaded(tmp_path, make_checkpoint):
+    folder = make_checkpoint(tmp_path, 1)
+    with_weights(folder, only("stem.conv.weight", lambda value: value.fill_(3e38)))
+    assert load_checkpoint(folder).generators["ab"].state_dict()["stem.conv.weight"].max() > 2e38
+
+
+def test_no_network_has_numbers_of_another_type():
+    with torch.device("meta"):
+        for generator in GENERATORS:
+            state = build_generator(ModelConfig(generator=generator, ngf=4, picture_size=32)).state_dict()
+            assert all(value.is_floating_point() for value in state.values()), generator
+
+
+def test_a_pipe_in_place_of_a_discriminator_is_never_opened(tmp_path, make_checkpoint):
+    folder = make_checkpoint(tmp_path, 1)
+    os.mkfifo(folder / "disc_a.safetensors")
+    edit(folder / "checkpoint.json", sha256={"disc_a.safetensors": "0" * 64})
+    assert load_discriminators(folder) == {}
+    (folder / "gen_ab.safetensors").unlink()
+    os.mkfifo(folder / "gen_ab.safetensors")
+    assert load_checkpoint(folder).generators.keys() == {"ba"}
+
+
+def test_texts_of_a_checkpoint_cannot_write_to_the_terminal(tmp_path, make_checkpoint):
+    folder, hostile = make_checkpoint(tmp_path, 1), "\x1b[2J\nerror: all good" + "x" * 10_000
+    edit(folder / "checkpoint.json", created=hostile)
+    values = json.loads((folder / "config.json").read_text())
+    values["data"] |= {"domain_a": hostile, "domain_b": hostile}
+    edit(folder / "config.json", data=values["data"], method=hostile)
+    info = read_info(folder)
+    for text in (info.created, info.config.method, info.config.data.domain_a, info.config.data.domain_b):
+        assert text.isprintable() and len(text) < 100
+    edit(folder / "config.json", model={**values["model"], "generator": hostile, hostile: 1})
+    with pytest.raises(CheckpointError) as caught:
+        read_info(folder)
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 2500
+    edit(folder / "checkpoint.json", global_step=10**4000)
+    edit(folder / "config.json", **values)
+    with pytest.raises(CheckpointError, match="damaged"):
+        read_info(folder)
 
 
 def test_odd_records_do_no_harm(tmp_path, make_checkpoint):

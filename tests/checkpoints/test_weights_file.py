@@ -271,7 +271,7 @@ def test_nested_tensors_and_too_many_parts(tmp_path, monkeypatch):
         nested = torch.nested.nested_tensor([torch.zeros(2), torch.zeros(3)])
         path = write({"model.10.conv_block.1.weight": nested}, tmp_path / "x.pth")
     refused(path, "not plain floating-point numbers")
-    monkeypatch.setattr("cyclegan.checkpoints.weights_file._MOST_PARTS", 3)
+    monkeypatch.setattr("cyclegan.checkpoints.containers.MOST_PARTS", 3)
     zipped(["x/data.pkl", "x/data/0", "x/data/1", "x/data/2"])(path)
     refused(path, "has 4 parts")
 

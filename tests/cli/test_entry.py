@@ -1,5 +1,6 @@
 """The end of every command: a sentence for a user's error, a traceback for a bug, silence for a closed pipe."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -77,3 +78,27 @@ def test_another_broken_pipe_is_a_bug():
 
     with pytest.raises(BrokenPipeError, match="of a worker"):
         run_command(main)
+
+
+@pytest.mark.parametrize("module", ["cyclegan", "hub", "train_accelerate", "app"])
+def test_names_cannot_write_to_the_terminal(module, tmp_path):
+    """By any command: no escape sequence, no line of its own, no screen full of it."""
+    name = "\x1b[2J\x1b[31m\nerror: all good \x9b1m"
+    words = {
+        "cyclegan": [["import", "--from", name, "--output", "x"], ["import", "--fro" + name], [name],
+                     ["export", name, "--direction", "ab"], ["export", name, "--direction", name]],
+        "hub": [["list", name], ["push", name, "user/name"], [name]],
+        "train_accelerate": [["--dataset", name, "--output_dir", "x"], ["--lr", name], ["--x" + name]],
+        "app": [["--checkpoints", name], ["--port", name]],
+    }[module]  # fmt: skip
+    for each in words:
+        program = [sys.executable, "-m", module, *each]
+        done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, env=environment())
+        assert done.returncode in (1, 2) and "error: " in done.stderr
+        assert "Traceback" not in done.stderr and done.stdout == ""
+        assert all(line.isprintable() for line in done.stderr.split("\n")), each
+        assert "\nerror: all good" not in done.stderr and len(done.stderr) < 3000
+
+
+def environment():
+    return {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}

@@ -13,7 +13,8 @@ What is written, all of it by the programs as a person starts them:
     trained/whole.zip      the last epoch of the same training without a stop
     trained/facts.json     at which step it was stopped; what it was computed on
     trained/listed.txt     `python -m hub list` of the repository
-    votes/votes.zip        the database of votes on demo/studies/night-streets: simulated ones, people's, one left out,
+    night-streets/         a study of demo/'s run, built before studies had a secret
+    votes/votes.zip        the database of votes on it: simulated ones, people's, one left out,
                            one unfinished; and the table of people's votes that the report made of it
     votes/report*.json     the reports on people and on the simulated ones
     votes/went-on.json     the unfinished session's secret; what people were shown who went on with a copy of the

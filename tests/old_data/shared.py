@@ -20,7 +20,7 @@ from tests.hub.loopback import Repo
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 PICTURES = HERE / "pictures"
-STUDY = ROOT / "demo" / "studies" / "night-streets"
+STUDY = HERE / "night-streets"
 NAME = "alice/old-run"
 EPOCHS = 3
 STEPS = 6

@@ -385,7 +385,7 @@ def test_an_answer_that_holds_the_secret_is_found(clean, monkeypatch):
 
 
 def test_a_study_that_was_built_before_is_marked_for_all_that_it_reveals():
-    study = read_study(Path(__file__).parents[2] / "demo" / "studies" / "night-streets")
+    study = read_study(Path(__file__).parents[1] / "old_data" / "night-streets")
     assert {"encoding", "sequences"} <= failing(study)
 
 

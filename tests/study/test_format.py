@@ -57,7 +57,7 @@ def test_the_same_study_twice_is_the_same_bytes(small_study, tmp_path):
 
 
 def test_a_study_of_one_run_is_as_older_programs_read_it():
-    path = Path(__file__).parents[2] / "demo" / "studies" / "night-streets" / "study.json"
+    path = Path(__file__).parents[1] / "old_data" / "night-streets" / "study.json"
     study = read_study(path.parent)  # Built before studies had methods.
     again = {**json.loads(path.read_text(encoding="utf-8"))}
     assert json.loads(json.dumps(study.to_json())) == again and not study.labels
