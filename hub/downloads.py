@@ -138,7 +138,7 @@ class Downloads:
         while True:
             folder, fresh = self._download(sha, where, directions, again)
             try:
-                return load_checkpoint(folder, directions)
+                return load_checkpoint(folder, directions, commit_sha=sha)
             except CheckpointError as error:
                 bad = {name for name in names if name in str(error)} or names
                 self._damaged |= {(sha, name) for name in bad & fresh}

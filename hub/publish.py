@@ -108,11 +108,6 @@ class Publisher:
         """
         folder = self.run / epoch_name(epoch)
         info, record = read_info(folder), _record(folder)
-        if info.epoch != epoch:
-            raise CheckpointError(
-                "{folder} holds epoch {epoch}; give the folder its old name",
-                folder=folder.name, epoch=info.epoch,
-            )
         sha = as_the_branch_moves(lambda: self._publish(folder, info, record))
         self.published[epoch] = sha
         return sha

@@ -7,13 +7,13 @@ epochs in huggingface_hub's cache are offered.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import logging
 import math
 import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,6 +24,7 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from cyclegan.checkpoints.format import (
+    EPOCH_NAME,
     SAMPLES,
     Checkpoint,
     CheckpointConfig,
@@ -235,7 +236,9 @@ class HubSource:
                 checkpoint = self._downloads.load(info.commit_sha, where, wanted, down=self.down)
         except HubError as error:
             raise CheckpointError("{where} could not be loaded: {reason}", where=where, reason=error) from error
-        return dataclasses.replace(checkpoint, info=dataclasses.replace(checkpoint.info, commit_sha=info.commit_sha))
+        if checkpoint.info.epoch != info.epoch:  # The list trusts epochs.json.
+            raise _another_epoch(info.tag, checkpoint.info)
+        return checkpoint
 
     def discriminators(self, epoch: int, names: Collection[str] | None = None) -> dict[str, dict[str, Tensor]]:
         """Return the weights of the epoch's discriminators by name, downloaded unless cached; {} where it has none.
@@ -363,9 +366,11 @@ class HubSource:
         index, config = self._index(refs)
         infos = {}
         rest = []
+        commits = Counter(one.commit_sha for one in published)
         for one in published:
             entry = index.get(one.epoch)
-            if entry and config:
+            # One commit holds one epoch: of several tags on it, only its own checkpoint.json knows the true one.
+            if entry and config and commits[one.commit_sha] == 1:
                 figures = {key: entry[key] for key in ("epoch", "created", "global_step", "losses", "metrics")}
                 infos[one.epoch] = CheckpointInfo(
                     **figures, commit_sha=one.commit_sha, config=config, directions=tuple(entry["directions"])
@@ -383,12 +388,9 @@ class HubSource:
 
     def _info_or_error(self, one: PublishedEpoch) -> CheckpointInfo | CheckpointError:
         try:
-            info = self._info(one.commit_sha, one.tag)
+            return self._info(one.commit_sha, one.tag)
         except CheckpointError as error:
             return error
-        if info.epoch != one.epoch:
-            return CheckpointError("{tag} holds epoch {epoch}", tag=one.tag, epoch=info.epoch)
-        return info
 
     def _index(self, refs: Refs) -> tuple[dict[int, dict[str, Any]], CheckpointConfig | None]:
         """Return epochs.json and config.json of the head; a run's epochs share their settings."""
@@ -460,7 +462,10 @@ class HubSource:
         where = f"{self.spec.repo_id}@{revision}"
         config, record = self._downloads.both_jsons(sha, where)
         files = _weight_names(record) or set(self.repository.files(sha))
-        return make_info(config, record, files=files, where=where, commit_sha=sha)
+        info = make_info(config, record, files=files, where=where, commit_sha=sha)
+        if EPOCH_NAME.fullmatch(revision) and revision != info.tag:
+            raise _another_epoch(revision, info)
+        return info
 
     def _cached(self) -> list[CheckpointInfo]:
         """Return the epochs in the cache that have a generator, newest first."""
@@ -468,7 +473,7 @@ class HubSource:
         found: dict[int, CheckpointInfo] = {}
         for folder in snapshots.iterdir() if snapshots.is_dir() else ():
             with contextlib.suppress(CheckpointError, OSError):
-                info = dataclasses.replace(read_info(folder), commit_sha=folder.name)
+                info = read_info(folder, commit_sha=folder.name)
                 other = found.get(info.epoch)
                 if self._is_meant(info) and (other is None or info.created > other.created):
                     found[info.epoch] = info
@@ -520,6 +525,10 @@ def _at_once(call: Callable[[Any], T], arguments: Sequence[Any]) -> list[T]:
     """Return `call`'s result for each argument, in their order; eight calls run at a time."""
     with ThreadPoolExecutor(8) as pool:
         return [*pool.map(call, arguments)]
+
+
+def _another_epoch(tag: str, info: CheckpointInfo) -> CheckpointError:
+    return CheckpointError("{tag} holds epoch {epoch}", tag=tag, epoch=info.epoch)
 
 
 def _weight_names(record: dict[str, Any]) -> set[str]:

@@ -22,7 +22,7 @@ def make(tmp_path):
         (venv / "bin" / name).write_text(STUB.format(log=log), encoding="utf-8")
         (venv / "bin" / name).chmod(0o755)
     # `make test TORCH=cpu` hands its variables on to what it runs, which is this test.
-    outer = {"MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "TORCH", "PORT", "VENV", "PYTHON"}
+    outer = {"MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "TORCH", "PORT", "VENV", "PYTHON", "LOCK", "UPGRADE"}
     environment = {name: value for name, value in os.environ.items() if name not in outer}
 
     def run(*words):
@@ -54,6 +54,19 @@ def test_without_a_gpu_torch_and_torchvision_come_first_and_from_one_place(make)
     assert said[:2] == [f"{PIP}-r requirements-dev.txt", "ruff check ."] and said[2].startswith("python -m pytest")
     for words in (["demo", "TORCH=cpu"], ["demo"]):
         assert make(*words)[1] == ["python app.py --port 7860"]
+
+
+def test_a_lock_holds_for_everything_that_is_installed(make):
+    lock = "constraints/ci.txt"
+    said = make("test", "TORCH=cpu", f"LOCK={lock}")[1]
+    assert said[1].startswith(TORCH.format(bin=make.bin, build="cpu") + f"-c {lock} ")
+    assert said[2:4] == [f"{PIP}-r requirements.txt -c {lock}", f"{PIP}-r requirements-dev.txt -c {lock}"]
+
+
+def test_audit_and_lock(make):
+    assert make("audit")[1][-1] == "python .ci/audit.py constraints/ci.txt constraints/lowest.txt"
+    assert make("lock")[1] == [f"{PIP}uv", "python .ci/lock.py --upgrade"]
+    assert make("lock", "UPGRADE=")[1][1] == "python .ci/lock.py"
 
 
 def test_another_build_replaces_the_one_before(make):

@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
+import functools
 import hashlib
 import json
 import os
@@ -27,6 +28,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cyclegan.checkpoints.checksums import own_checksum
 from cyclegan.config import DIRECTIONS, DataConfig, Direction, ModelConfig, TrainConfig, direction_name
 from cyclegan.errors import CheckpointError, ConfigError, shown
 from cyclegan.files import read_json, sha256, whole_folder, write_json
@@ -130,7 +132,8 @@ class CheckpointInfo:
 
     epoch: int
     commit_sha: str
-    """40 hex digits that pin the content: the Hub's commit, or for a local folder a digest of its files."""
+    """40 hex digits that pin the content: the Hub's commit, or for a local folder a digest of its files. Results are
+    kept by it, so two checkpoints with different weights or settings must not share one."""
     created: str
     """ISO 8601, UTC."""
     global_step: int = 0
@@ -291,17 +294,46 @@ def package_versions() -> dict[str, str]:
 # --- reading ------------------------------------------------------------------------------------------------
 
 
-def read_info(folder: Path) -> CheckpointInfo:
+def read_info(folder: Path, *, commit_sha: str | None = None) -> CheckpointInfo:
     """Return the description of the checkpoint in `folder`, without its weights.
 
+    Args:
+        commit_sha: the Hub's commit that the folder is a copy of; None for a digest of its files.
+
     Raises:
-        CheckpointError: it is not a checkpoint, damaged, or of a newer format.
+        CheckpointError: it is not a checkpoint, damaged, of a newer format, or in the folder of another epoch.
     """
+    return _read_folder(folder, commit_sha)[0]
+
+
+def _read_folder(folder: Path, commit_sha: str | None) -> tuple[CheckpointInfo, dict[str, Any]]:
+    """Return the description of the checkpoint in `folder`, and the content of its checkpoint.json."""
     config_values, record = (
         read_json(folder / name, error=CheckpointError) for name in ("config.json", "checkpoint.json")
     )
     files = {path.name for path in folder.iterdir() if path.is_file()}
-    return make_info(config_values, record, files=files, where=folder.name)
+    where = Path(os.path.abspath(folder)).name  # Path(".") has no name.
+    info = make_info(config_values, record, files=files, where=where, commit_sha=commit_sha)
+    if EPOCH_NAME.fullmatch(where) and where != info.tag:
+        raise CheckpointError(
+            "{where} is damaged: it holds epoch {epoch}; name the folder {tag}, or get the checkpoint again",
+            where=where, epoch=info.epoch, tag=info.tag,
+        )
+    if commit_sha is None:
+        recorded = {**record, "sha256": _own_checksums(folder, info, record)}
+        info = make_info(config_values, recorded, files=files, where=where)
+    return info, record
+
+
+def _own_checksums(folder: Path, info: CheckpointInfo, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the checksums in checkpoint.json, with one for each generator that is there and for no other."""
+    recorded = record.get("sha256")
+    sums = dict(recorded) if isinstance(recorded, dict) else {}
+    for direction, network in GENERATOR_OF.items():
+        found = sums.pop(file := f"{network}.safetensors", None)
+        if direction in info.directions:  # No generator is larger than one in fp64.
+            sums[file] = own_checksum(folder / file, found, lambda: 2 * weights_bytes(info.config))
+    return sums
 
 
 def make_info(
@@ -374,11 +406,14 @@ def read_figures(values: Any) -> dict[str, float]:
     return figures
 
 
-def load_checkpoint(folder: Path, directions: tuple[Direction, ...] | None = None) -> Checkpoint:
+def load_checkpoint(
+    folder: Path, directions: tuple[Direction, ...] | None = None, *, commit_sha: str | None = None
+) -> Checkpoint:
     """Return the checkpoint in an epoch's folder, with its generators in fp32 and eval mode, on the CPU.
 
     Args:
         directions: the directions to load; None for all that the checkpoint has.
+        commit_sha: see `read_info`.
 
     Raises:
         CheckpointError: damaged, of a newer format, a direction is missing, or weights don't fit the config.
@@ -387,8 +422,8 @@ def load_checkpoint(folder: Path, directions: tuple[Direction, ...] | None = Non
 
     from cyclegan.networks import build_generator
 
-    info = read_info(folder)
-    recorded = read_json(folder / "checkpoint.json", error=CheckpointError).get("sha256")
+    info, record = _read_folder(folder, commit_sha)
+    recorded = record.get("sha256")
     recorded = recorded if isinstance(recorded, dict) else {}
     generators = {}
     for direction in directions or info.directions:
@@ -507,13 +542,18 @@ def weights_bytes(config: CheckpointConfig) -> int:
     Raises:
         CheckpointError: the configuration describes no network that can be built.
     """
+    return _weights_bytes(config.model)
+
+
+@functools.lru_cache(16)  # The epochs of a run share their settings.
+def _weights_bytes(model: ModelConfig) -> int:
     import torch
 
     from cyclegan.networks import build_generator
 
     try:
         with torch.device("meta"):
-            state = build_generator(config.model).state_dict()
+            state = build_generator(model).state_dict()
     except (ConfigError, RuntimeError, ValueError, MemoryError, OverflowError) as error:
         raise CheckpointError("config.json describes no network that can be built ({reason})", reason=error) from error
     return sum(value.numel() * 4 for value in state.values()) + 1_000_000

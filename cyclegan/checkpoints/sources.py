@@ -13,6 +13,7 @@ from cyclegan.checkpoints.format import (
     SAMPLES,
     Checkpoint,
     CheckpointInfo,
+    epoch_name,
     load_checkpoint,
     load_discriminators,
     read_info,
@@ -248,9 +249,11 @@ class LocalSource:
             raise CheckpointError(
                 "{name} holds no readable checkpoint: {reason}", name=self.name, reason=problems[0]
             )
-        known = {int(folder.name[6:]): folder for folder in self._folders() if EPOCH_NAME.fullmatch(folder.name)}
-        if not known:  # The folder of a single epoch, which may have any name.
+        names = self._names()
+        if names == [""]:  # The folder of a single epoch, which may have any name.
             known = {read_info(self.folder).epoch: self.folder}
+        else:  # Of names such as epoch-0005 and epoch-00005, only the first is an epoch's; `list` names the other.
+            known = {int(name[6:]): self.folder / name for name in names if name == epoch_name(int(name[6:]))}
         if epoch not in known:
             have = ", ".join(str(number) for number in sorted(known))
             raise CheckpointError("{name} has no epoch {epoch}; it has {have}", name=self.name, epoch=epoch, have=have)

@@ -1,9 +1,14 @@
 """A run's folder before its first epoch, and the words that change with it."""
 
+import json
+import os
+import shutil
 import time
+from pathlib import Path
 
 import pytest
 
+from cyclegan.checkpoints.format import load_checkpoint
 from cyclegan.checkpoints.progress import STALE_S, Progress, write_progress
 from cyclegan.checkpoints.sources import LocalSource, Watch
 from cyclegan.errors import CheckpointError
@@ -69,3 +74,49 @@ def test_the_words_change_with_what_they_stand_for(tmp_path, make_checkpoint, mo
         seen.append(source.watch())
         assert source.watch() == seen[-1]
     assert [bool(watch.epochs) for watch in seen] == [False] * 5 + [True] * 3
+
+
+def says_epoch(folder, epoch):
+    path = folder / "checkpoint.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "epoch": epoch}))
+
+
+@pytest.mark.parametrize("name", ["epoch-0005", "epoch-00003", "epoch-0000", "epoch-٠٠٠٣", "epoch-" + "9" * 200])
+def test_a_folder_of_another_epochs_name_is_named_as_damaged(tmp_path, make_checkpoint, name):
+    make_checkpoint(tmp_path, 1)
+    wrong = make_checkpoint(tmp_path, 3).rename(tmp_path / name)
+    source = LocalSource(tmp_path)
+    said = f"{name} is damaged: it holds epoch 3; name the folder epoch-0003, or get the checkpoint again"
+    assert [info.epoch for info in source.list()] == [1] and [str(problem) for problem in source.problems] == [said]
+    assert source.load().info.epoch == 1 and source.path() == tmp_path / "epoch-0001"
+    for open_it in (lambda: load_checkpoint(wrong), lambda: LocalSource(wrong).load()):
+        with pytest.raises(CheckpointError) as caught:
+            open_it()
+        assert said in str(caught.value)
+    assert LocalSource(wrong).list() == []
+    make_checkpoint(tmp_path, 3)  # The true one is found next to it.
+    assert source.load(3).info.epoch == 3 and source.path(3) == tmp_path / "epoch-0003"
+    assert [info.epoch for info in source.list()] == [3, 1]
+
+
+def test_an_epoch_that_its_folder_contradicts_is_not_loaded_by_either_number(tmp_path, make_checkpoint):
+    says_epoch(make_checkpoint(tmp_path, 5), 3)
+    make_checkpoint(tmp_path, 6)
+    source = LocalSource(tmp_path)
+    with pytest.raises(CheckpointError, match="epoch-0005 is damaged: it holds epoch 3"):
+        source.load(5)
+    with pytest.raises(CheckpointError, match="has no epoch 3; it has 5, 6"):
+        source.load(3)
+
+
+def test_a_single_epochs_folder_may_have_any_other_name(tmp_path, make_checkpoint, monkeypatch):
+    folder = make_checkpoint(tmp_path, 3).rename(tmp_path / "best")
+    assert LocalSource(folder).load(3).info.epoch == 3
+    shutil.copytree(folder, tmp_path / "epoch-0005")
+    monkeypatch.chdir(tmp_path / "epoch-0005")
+    assert LocalSource(".").list() == []
+    monkeypatch.chdir(folder)
+    assert LocalSource(".").load().info.epoch == 3
+    os.symlink(folder, tmp_path / "epoch-0004")
+    with pytest.raises(CheckpointError, match="epoch-0004 is damaged: it holds epoch 3"):
+        load_checkpoint(Path(tmp_path / "epoch-0004"))

@@ -99,6 +99,26 @@ def test_an_epoch_whose_tag_is_missing_is_listed_too(loopback, published, source
     assert_equal_weights(weights(source.load(2)), weights(LocalSource(run).load(2)))
 
 
+def test_a_tag_on_another_epochs_commit_is_named_and_never_shows_that_one(loopback, published, source):
+    """epochs.json has both epochs, so neither the list nor a cache by commit may take it at its word."""
+    _, repo = published
+    repo.tags["epoch-0002"] = repo.tags["epoch-0001"]
+    assert [info.epoch for info in source.list()] == [3, 1]
+    assert [str(problem) for problem in source.problems] == ["epoch-0002 holds epoch 1"]
+    assert "has no epoch 2; it has 3, 1" in refused(source, 2)
+    assert "epoch-0002 holds epoch 1" in refused(HubSource(f"{NAME}@epoch-0002", endpoint=loopback.url))
+    assert HubSource(f"{NAME}@epoch-0001", endpoint=loopback.url).load().info.epoch == 1
+
+
+def test_a_tag_on_a_commit_that_epochs_json_contradicts_is_not_loaded(loopback, published, source):
+    _, repo = published
+    files = next(one["files"] for one in repo.commits if one["id"] == repo.tags["epoch-0001"])
+    files = {**files, "epochs.json": repo.head["files"]["epochs.json"]}
+    repo.tags["epoch-0002"] = repo.commit("Something else", files)
+    source.list()
+    assert "epoch-0002 holds epoch 1" in refused(source, 2)
+
+
 def test_loads_only_the_chosen_epochs_generators_and_asks_nothing_for_cached_ones(loopback, published, source):
     run, repo = published
     loopback.requests.clear()

@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import html
+import json
 import re
 import shutil
 from types import SimpleNamespace
@@ -43,6 +44,11 @@ def bench(tmp_path):
         write_epoch(tmp_path / "run", epoch)
     write_epoch(tmp_path / "at@home, 50%", 3, directions=("ba",))
     return Workbench([open_source(tmp_path / "run"), open_source(tmp_path / "at@home, 50%")])
+
+
+def forget_checksums(folder):
+    path = folder / "checkpoint.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "sha256": {}}))
 
 
 # --- through the API ----------------------------------------------------------------------------------------
@@ -101,6 +107,27 @@ def test_a_checkpoint_that_can_not_be_read_does_not_stop_the_others(compare, app
         assert "gen_ab" in row["entries"][0]["error"] and row["entries"][0]["fake"] is None
         assert row["entries"][1]["fake"] and row["disagreement"] is None
         assert row["differences"][0][1] is None and row["differences"][0][2] > 0
+
+
+def test_a_picture_is_of_the_weights_that_are_there_now(compare, app):
+    """A result that is kept is another checkpoint's once the weights have changed, and a renamed folder is none."""
+    from gradio_client.exceptions import AppError
+
+    written = write_epoch(app.run, 5)
+    renamed = app.run / "epoch-0006"
+    try:
+        forget_checksums(written)
+        before = compare(entries=["streets@epoch-0005"])
+        shutil.copy(app.run / "epoch-0001" / "gen_ab.safetensors", written)
+        after, first = compare(entries=["streets@epoch-0005"]), compare(entries=["streets@epoch-0001"])
+        shutil.copytree(written, renamed)
+        with pytest.raises(AppError, match="streets has no epoch 6; it has 5, 2, 1"):
+            compare(entries=["streets@epoch-0006", "streets@epoch-0001"])
+    finally:
+        for folder in (written, renamed):
+            shutil.rmtree(folder, ignore_errors=True)
+    shown = [pixels(fakes[0]["image"]) for _, _, fakes, _, _ in (before, after, first)]
+    assert shown[0] != shown[1] == shown[2]
 
 
 def test_a_matrix_has_examples_of_the_same_domain_below_the_picture(compare, app):
@@ -279,6 +306,22 @@ def test_each_is_shown_as_soon_as_it_is_there(bench, picture_sent):
     assert there == [[False, False], [True, False], [True, True]]
     assert [step[-1]["done"] for step in steps] == [False, False, True]
     assert all(step[-1]["returns"] for step in steps)
+
+
+def test_runs_without_checksums_get_their_own_pictures(bench, picture_sent, tmp_path):
+    from cyclegan.ui.matrix import compare
+
+    other = write_epoch(tmp_path / "other", 1)
+    for name in ("gen_ab", "gen_ba"):
+        shutil.copy(tmp_path / "run" / "epoch-0002" / f"{name}.safetensors", other)
+    for folder in (other, tmp_path / "run" / "epoch-0001"):
+        forget_checksums(folder)
+    both = Workbench([open_source(tmp_path / "run"), open_source(tmp_path / "other")])
+    both.ready.set()
+    *_, (_, _, fakes, _, value) = compare(both, picture_sent, ["run@1", "other@1", "run@2"], None, "auto", speaker())
+    own = [pixels(fake["image"] if isinstance(fake, dict) else fake[0]) for fake in fakes]
+    assert own[0] != own[1] == own[2]
+    assert len({entry["commit_sha"] for entry in value["entries"]}) == 3
 
 
 def test_without_a_way_back_none_is_offered(bench, picture_sent):
