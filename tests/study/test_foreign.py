@@ -2,7 +2,7 @@
 
 import dataclasses
 import io
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from types import SimpleNamespace
 
 import numpy as np
@@ -211,7 +211,7 @@ def test_pictures_of_unknown_scenes_are_kept_as_such(made_by, options):
     said = "Its files have other names than the pictures that the others translated, so nobody knows which scenes"
     assert f"BiGAN: {said}" in to_markdown(make_report(study, votes, votes.iloc[:0]))
     with Store(f"sqlite:///{study.folder / 'votes.sqlite3'}") as store:
-        plan = preregistration(study, votes_so_far(study, store), now=datetime(2026, 1, 1, tzinfo=UTC))
+        plan = preregistration(study, votes_so_far(study, store), now=datetime(2026, 1, 1, tzinfo=timezone.utc))
     assert f"BiGAN: {said}" in plan
     with pytest.raises(StudyError, match="only pictures of another program can show other scenes"):
         PlannedCheckpoint(1, "a" * 40, "mine", "mine", 1, matched=False)
