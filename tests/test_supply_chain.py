@@ -27,7 +27,6 @@ HOLES = {
     "pytest": "9.0.2",  # CVE-2025-71176
     "setuptools": "82.0.1",  # CVE-2026-59890
     "starlette": "1.3.0",  # CVE-2026-54283
-    "torch": "2.12.0",  # CVE-2025-3000; before 2.10, weights_only=True isn't safe (CVE-2026-24747).
     "tqdm": "4.66.2",  # CVE-2024-34062
 }
 
