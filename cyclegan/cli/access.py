@@ -50,6 +50,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--private", action="store_true",
                         help="let in only whoever has the token in the address that is printed, and treat them as the "
                              "owner of this computer; always so at 127.0.0.1 without --share")
+    parser.add_argument("--public", action="store_true",
+                        help="let everybody in as a visitor; always so at other addresses than 127.0.0.1, so this is "
+                             "for an app behind a reverse proxy on this computer (with --hosts)")
     parser.add_argument("--auth", metavar="FILE",
                         help="let visitors in with a name and a password of this text file, NAME:PASSWORD per line")
     parser.add_argument("--hosts", nargs="+", default=[], metavar="NAME",
@@ -63,9 +66,11 @@ def access_of(args: argparse.Namespace) -> Access:
     """Return what the flags of `add_flags` say.
 
     Raises:
-        ConfigError: a public link without --auth or --private, or both of these; a file of logins that can't be read
+        ConfigError: a public link without --auth or --private; flags that contradict each other; a file of logins that can't be read
             or has none; a token that can be guessed.
     """
+    if args.public and (args.private or args.auth or args.share):
+        raise ConfigError("--public lets everybody in: leave it out, or leave out --private, --auth and --share")
     if args.auth and args.private:
         raise ConfigError(
             "--private lets in the owner only, and --auth visitors: give one of them (the owner of an app with --auth "
@@ -78,7 +83,7 @@ def access_of(args: argparse.Namespace) -> Access:
             "or --auth FILE for names and passwords"
         )
     local = is_loopback(args.host) and not args.share
-    private = args.private or (local and not logins)
+    private = args.private or (local and not logins and not args.public)
     token = os.environ.get(TOKEN_VARIABLE, "")
     if token and (len(token) < LEAST_TOKEN or not token.isascii() or not token.isprintable() or " " in token):
         raise ConfigError(

@@ -167,6 +167,8 @@ def test_who_owns_the_app_by_its_flags(tmp_path, monkeypatch):
     assert flags("--host", "0.0.0.0", "--private").private and not flags("--host", "0.0.0.0", "--private").local
     shared = flags("--share", "--private")
     assert shared.private and not shared.local
+    behind_proxy = flags("--public", "--hosts", "lab.example.org")
+    assert not behind_proxy.closed and behind_proxy.local and behind_proxy.hosts == ("lab.example.org",)
     people = flags("--auth", str(logins))
     assert people.closed and not people.private and people.logins == {"ann": "correct horse", "bob": "with:colons"}
     monkeypatch.setenv("CYCLEGAN_TOKEN", TOKEN)
@@ -184,6 +186,9 @@ def test_flags_that_would_let_anybody_in_are_a_sentence(tmp_path, monkeypatch):
         flags("--auth", str(tmp_path / "missing"))
     with pytest.raises(ConfigError, match="give one of them"):
         flags("--auth", str(tmp_path / "logins"), "--private")
+    for other in ("--private", "--share"):
+        with pytest.raises(ConfigError, match="--public lets everybody in"):
+            flags("--public", other)
     for bad in ("short", "with a space in it, long", "unicode-ключ-is-not-ok"):
         monkeypatch.setenv("CYCLEGAN_TOKEN", bad)
         with pytest.raises(ConfigError, match="at least 16 letters and digits"):
