@@ -1,4 +1,4 @@
-"""The running app under load: `python -m benchmarks.app_load visitors`, `… repeat`, `… memory`.
+"""The running app under load: `python -m benchmarks.app_load visitors`, `… repeat`, `… memory`, `… neighbours`.
 
 Each part starts `python app.py` with a run of untrained ResNet-9 (64 channels, 256²), whose figures are those of a
 trained one, and adds its rows to benchmarks/reports/app_load.json.
@@ -6,18 +6,21 @@ trained one, and adds its rows to benchmarks/reports/app_load.json.
 visitors: 20 clients upload pictures of their own for 60 s, and wait for both readings of each, over and over. Beside
 it, before and after, a plain loop over such pictures in batches: the same passes, and nothing else.
 repeat: one client asks for the same picture again.
+neighbours: 20 visitors for 60 s, alone and then next to others who want to take the app down.
 memory: 200 checkpoints are opened one after another; the server's resident memory.
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
 import contextlib
 import io
 import json
 import os
 import socket
 import statistics
+import struct
 import subprocess
 import sys
 import tempfile
@@ -26,6 +29,7 @@ import time
 import urllib.request
 import uuid
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -108,9 +112,18 @@ class Visitor:
         dependencies = self.client.get(f"{url}config").json()["dependencies"]
         self.function = next(one["id"] for one in dependencies if one["api_name"] == "translate")
 
-    def ask(self, picture: bytes, *, epoch: str | None = None, size: str = "auto") -> str:
+    @contextlib.contextmanager
+    def page(self) -> Iterator[str]:
+        """A page that is open: its session."""
+        session = uuid.uuid4().hex
+        with httpx.Client(timeout=600).stream("GET", f"{self.url}gradio_api/heartbeat/{session}"):
+            yield session
+
+    def ask(
+        self, picture: bytes, *, epoch: str | None = None, size: str = "auto", session: str | None = None
+    ) -> str:
         """One translation in both readings; its sentence."""
-        api, session = f"{self.url}gradio_api/", uuid.uuid4().hex
+        api, session = f"{self.url}gradio_api/", session or uuid.uuid4().hex
         path = self.client.post(f"{api}upload", files={"files": ("picture.png", picture)}).json()[0]
         payload = {"path": path, "meta": {"_type": "gradio.FileData"}}
         data = [payload, "untrained", epoch, size, "both"]
@@ -234,6 +247,186 @@ def memory(run: Path, cache_mb: int) -> dict[str, Any]:
         }  # fmt: skip
 
 
+ATTACKER, WATCHER = ({"x-forwarded-for": address} for address in ("203.0.113.9", "203.0.113.10"))
+"""Addresses of their own: the server believes this header of this computer, as of a proxy on it."""
+
+
+def hold_the_queue(url: str, film: bytes, until: threading.Event) -> int:
+    """Ask for videos and never listen; the number of requests that were refused."""
+    refused = 0
+    with httpx.Client(base_url=f"{url}gradio_api/", timeout=600, headers=ATTACKER) as client:
+        while not until.is_set():
+            path = client.post("upload", files={"files": ("film.mp4", film)}).json()[0]
+            payload = {"path": path, "meta": {"_type": "gradio.FileData"}}
+            for _ in range(66):
+                body = {"data": [payload, None, None, None, "original", 1]}
+                refused += client.post("call/translate_video", json=body).status_code != 200
+    return refused
+
+
+def send_large_messages(url: str, until: threading.Event) -> int:
+    """Send 150 MB within one message, over and over; the number of messages that were refused."""
+    part, refused = b"A" * 2**20, 0
+    while not until.is_set():
+        with contextlib.suppress(httpx.HTTPError):
+            body = (part for _ in range(150))
+            kind = {"content-type": "application/json", **ATTACKER}
+            refused += httpx.post(f"{url}gradio_api/call/translate", content=body, headers=kind).status_code == 413
+    return refused
+
+
+def fill_the_disk(url: str, until: threading.Event) -> int:
+    """Upload 45 MB that nobody uses, over and over; the number of uploads that were refused."""
+    refused = 0
+    while not until.is_set():
+        with contextlib.suppress(httpx.HTTPError):
+            files = {"files": ("x.bin", os.urandom(1024) + bytes(45_000_000))}
+            refused += httpx.post(f"{url}gradio_api/upload", files=files, timeout=60, headers=ATTACKER).status_code != 200
+    return refused
+
+
+def decode_in_vain(url: str, until: threading.Event) -> int:
+    """Ask for pictures of 50 megapixels, for an epoch that isn't there; the number of answers."""
+    buffer, answers = io.BytesIO(), 0
+    Image.new("RGB", (7070, 7070), (9, 9, 9)).save(buffer, "WEBP", lossless=True, quality=0, method=0)
+    bomb = {"url": f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"}
+    with httpx.Client(base_url=f"{url}gradio_api/", timeout=600, headers=ATTACKER) as client:
+        while not until.is_set():
+            begun = client.post("call/translate", json={"data": [bomb, None, "epoch-999999", "128", "ab"]})
+            if begun.status_code == 200:
+                answers += "event: error" in client.get(f"call/translate/{begun.json()['event_id']}").text
+    return answers
+
+
+def disconnect(url: str, until: threading.Event) -> int:
+    """Begin 100 downloads and streams, and cut each at once; their number."""
+    host, port, cut = "127.0.0.1", int(url.rsplit(":", 1)[1].strip("/")), 0
+    paths = ["/", "/gradio_api/heartbeat/nobody", "/gradio_api/queue/data?session_hash=nobody", "/config"]
+    for number in range(100):
+        if until.is_set():
+            break
+        with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=60) as stream:
+            stream.sendall(f"GET {paths[number % len(paths)]} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+            stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # Cut, not closed.
+            cut += 1
+        time.sleep(0.3)
+    return cut
+
+
+def translate_a_film(url: str, film: bytes, until: threading.Event) -> int:
+    """Translate a long video, as somebody who waits for it does; the number of reports of its progress."""
+    reports = 0
+    with httpx.Client(base_url=f"{url}gradio_api/", timeout=600, headers=WATCHER) as client:
+        path = client.post("upload", files={"files": ("long.mp4", film)}).json()[0]
+        payload = {"path": path, "meta": {"_type": "gradio.FileData"}}
+        while not until.is_set():
+            begun = client.post("call/translate_video", json={"data": [payload, None, None, None, "128", 0]})
+            if begun.status_code != 200:  # The other one of the address may have its share.
+                time.sleep(1)
+                continue
+            with client.stream("GET", f"call/translate_video/{begun.json()['event_id']}") as told:
+                for line in told.iter_lines():
+                    reports += "generating" in line
+                    if until.is_set():
+                        break
+    return reports
+
+
+def a_film(seconds: int) -> bytes:
+    """A video of noise, 12 frames a second."""
+    from cyclegan.translation.video_io import VideoWriter
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "film.mp4"
+        with VideoWriter(path, (SIDE, SIDE), rate=Fraction(12)) as writer:
+            for number in range(12 * seconds):
+                writer.write(picture(number), Fraction(number, 12), Fraction(1, 12))
+        return path.read_bytes()
+
+
+def bytes_in(folder: Path) -> int:
+    """The bytes below a folder, while others write there."""
+    total = 0
+    for parent, _, files in os.walk(folder):
+        for name in files:
+            with contextlib.suppress(OSError):
+                total += os.path.getsize(os.path.join(parent, name))
+    return total
+
+
+def neighbours(run: Path, count: int, seconds: float) -> dict[str, Any]:
+    """Visitors alone, then next to attacks 1, 3 and 4, a long video and 100 cut connections; then what is left."""
+    short, film = a_film(5), a_film(50)
+    errors: list[str] = []
+    with serving(run) as (url, server):
+        cache = Path(server.environ()["GRADIO_TEMP_DIR"])
+        clients = [Visitor(url) for _ in range(count)]
+        clients[0].ask(encoded(picture(0)), size="128")  # Loads torch and the networks.
+        turns = iter(range(10**6, 10**9))
+        lock = threading.Lock()
+
+        def period() -> list[float]:
+            start, waits = time.perf_counter(), []
+
+            def visit(client: Visitor) -> None:
+                with client.page() as session:
+                    while time.perf_counter() - start < seconds:
+                        with lock:
+                            given = encoded(picture(next(turns)))
+                        began = time.perf_counter()
+                        try:
+                            client.ask(given, size="128", session=session)
+                        except Exception as error:
+                            errors.append(f"{type(error).__name__}: {error}"[:200])
+                        else:
+                            waits.append(time.perf_counter() - began)
+
+            threads = [threading.Thread(target=visit, args=(client,)) for client in clients]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            return waits
+
+        period()  # Memory that the first visitors need, such as the networks' workspace, isn't the attackers'.
+        alone = period()
+        time.sleep(60)
+        mib, files = server.memory_info().rss / 2**20, bytes_in(cache)
+        until, results, peak = threading.Event(), {}, [0.0]
+
+        def watch() -> None:
+            while not until.wait(0.2):
+                peak[0] = max(peak[0], server.memory_info().rss / 2**20)
+
+        attacks = {
+            "requests_for_videos_refused": lambda: hold_the_queue(url, short, until),
+            "messages_of_150_mb_refused": lambda: send_large_messages(url, until),
+            "uploads_refused": lambda: fill_the_disk(url, until),
+            "pictures_of_50_mp_answered": lambda: decode_in_vain(url, until),
+            "connections_cut": lambda: disconnect(url, until),
+            "reports_of_a_long_video": lambda: translate_a_film(url, film, until),
+        }
+        attackers = [threading.Thread(target=lambda name=name, attack=attack: results.update({name: attack()}))
+                     for name, attack in attacks.items()]  # fmt: skip
+        for thread in (*attackers, threading.Thread(target=watch, daemon=True)):
+            thread.start()
+        attacked = period()
+        until.set()
+        for thread in attackers:
+            thread.join()
+        largest = bytes_in(cache)
+        time.sleep(60)
+        mib_after, files_after = server.memory_info().rss / 2**20, bytes_in(cache)
+    return {
+        "visitors": count, "seconds": seconds, "errors": errors, "alone_s": _spread(alone),
+        "attacked_s": _spread(attacked), "p95_ratio": round(_spread(attacked)["p95"] / _spread(alone)["p95"], 2),
+        "pictures": [len(alone), len(attacked)], "attacks": results, "server_mib_before": round(mib),
+        "server_mib_peak": round(peak[0]), "server_mib_60_s_later": round(mib_after),
+        "files_mb_before": round(files / 1e6, 1), "files_mb_at_end": round(largest / 1e6, 1),
+        "files_mb_60_s_later": round(files_after / 1e6, 1),
+    }  # fmt: skip
+
+
 def _spread(values: list[float]) -> dict[str, float]:
     ordered = sorted(values)
     return {
@@ -245,7 +438,7 @@ def _spread(values: list[float]) -> dict[str, float]:
 def main() -> None:
     """Measure one part, and put it into the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=("visitors", "repeat", "memory"))
+    parser.add_argument("part", choices=("visitors", "repeat", "neighbours", "memory"))
     parser.add_argument("--seconds", type=float, default=60, help="of visits (default: %(default)s)")
     parser.add_argument("--count", type=int, default=20, help="visitors at once (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=200, help="checkpoints to open (default: %(default)s)")
@@ -256,7 +449,8 @@ def main() -> None:
             found = memory(write_run(Path(folder), args.epochs), args.cache_mb)
         else:
             run = write_run(Path(folder))
-            found = visitors(run, args.count, args.seconds) if args.part == "visitors" else repeat(run, 30)
+            parts = {"visitors": visitors, "neighbours": neighbours}
+            found = parts[args.part](run, args.count, args.seconds) if args.part in parts else repeat(run, 30)
     report = json.loads(REPORT.read_text()) if REPORT.is_file() else {}
     command = f"python -m benchmarks.app_load {' '.join(sys.argv[1:])}"
     report[args.part] = {"command": command, "machine": describe(), **found}

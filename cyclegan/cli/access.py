@@ -66,8 +66,8 @@ def access_of(args: argparse.Namespace) -> Access:
     """Return what the flags of `add_flags` say.
 
     Raises:
-        ConfigError: a public link without --auth or --private; flags that contradict each other; a file of logins that can't be read
-            or has none; a token that can be guessed.
+        ConfigError: a public link without --auth or --private; flags that contradict each other; a file of logins
+            that can't be read or has none; a token that can be guessed.
     """
     if args.public and (args.private or args.auth or args.share):
         raise ConfigError("--public lets everybody in: leave it out, or leave out --private, --auth and --share")
