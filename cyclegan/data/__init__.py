@@ -23,9 +23,10 @@ from cyclegan.data.paired import open_pairs
 from cyclegan.data.tables import has_table, open_table
 from cyclegan.data.unpaired import class_folders, is_split, no_pictures, open_classes, open_folders
 from cyclegan.errors import DataError, Message, UserError, message
+from cyclegan.files import name_alone
 from cyclegan.images import IMAGE_SUFFIXES
 
-__all__ = ["Data", "DataError", "Domain", "find_data", "name_domains", "open_data", "open_folder"]
+__all__ = ["Data", "DataError", "Domain", "about_domains", "find_data", "name_domains", "open_data", "open_folder"]
 
 # Ids of the Hub; a folder of any other name is never requested there.
 _HUB_ID = re.compile(r"(?a:\w[\w.-]*/\w[\w.-]*)(:[\w.-]+)?")
@@ -128,6 +129,24 @@ def name_domains(config: DataConfig) -> DataConfig:
     return dataclasses.replace(
         config, domain_a=a if config.domain_a == default.domain_a else config.domain_a,
         domain_b=b if config.domain_b == default.domain_b else config.domain_b,
+    )  # fmt: skip
+
+
+def about_domains(trained: DataConfig, dataset: str) -> Message | None:
+    """Return a warning where a data set calls its domains otherwise than a run that was trained on another one.
+
+    Args:
+        trained: the run's settings.
+        dataset: as it is named in place of the run's own.
+    """
+    default, named = DataConfig(), name_domains(DataConfig(dataset=dataset))
+    names = [(config.domain_a, config.domain_b) for config in (default, named, trained)]
+    if name_alone(dataset) == name_alone(trained.dataset) or names[1] in (names[0], names[2]) or names[2] == names[0]:
+        return None
+    return message(
+        "warning: {dataset} has {a} and {b}, but the run translates between {domain_a} and {domain_b}: are these its "
+        "pictures?", dataset=name_alone(dataset), a=named.domain_a, b=named.domain_b, domain_a=trained.domain_a,
+        domain_b=trained.domain_b,
     )  # fmt: skip
 
 

@@ -107,6 +107,7 @@ def make_study(
         DataError: the data set can't be used.
         ImageError: a picture can't be read.
     """
+    from cyclegan.data import about_domains
     from cyclegan.data.domains import Subset
     from cyclegan.data.fingerprints import trained_pictures
     from cyclegan.study.build import Preparation, build
@@ -118,6 +119,10 @@ def make_study(
     arms = _choose_arms(source, epochs, direction, fakes, say)
     _check_labels([*(arm.label for arm in arms if arm.label), *fakes])
     config, multiple = _preparation(arms, data, direction)
+    for arm in arms:
+        if arm.info.config and (other := about_domains(arm.info.config.data, data)):
+            say(other)
+            break
     records = [trained_pictures(getattr(arm.source, "folder", None)) for arm in arms]
     trained = set().union(*records) if records and all(records) else None
     inputs, reals, known = _pictures(config, direction, split, skip_bad_images, trained, note)

@@ -72,8 +72,9 @@ def words(study: Study, done: SimulationResult) -> list[str]:
     if done.means:
         what, form = MEASURES[study.protocol.task]
         means = (f"{study.labels.get(e) or f'epoch {e}'} {mean:{form}}" for e, mean in sorted(done.means.items()))
-        lines.append(f"simulated: fakes {what}: {', '.join(means)}" if study.protocol.task in ("realness", "pick")
-                     else f"simulated: {what} of fakes: {', '.join(means)}")  # fmt: skip
+        all_of_them = "simulated, before the report leaves anyone out"
+        lines.append(f"{all_of_them}: fakes {what}: {', '.join(means)}" if study.protocol.task in ("realness", "pick")
+                     else f"{all_of_them}: {what} of fakes: {', '.join(means)}")  # fmt: skip
     if set(done.kinds) <= {LOOK}:
         return lines
     rows = [("kind", "created", "count", "left out")]

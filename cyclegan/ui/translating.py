@@ -110,20 +110,24 @@ def _translate(
         yield shown(busy(meanwhile(inputs.loading(say), rows, say)), headings(likely))
     worked, more = inputs.working_side(image.size, wanted_size, info.config.data, bench.device_type(), say)
     network_size = image.size if worked is None else inputs.working_size(image.size, worked)
-    clock, results = Clock(bench, info, network_size, len(directions)), []
+    clock, results, computed = Clock(bench, info, network_size, len(directions)), [], False
     for step in bench.follow(picture, result_requests(bench, run, info, directions, worked), say):
         if isinstance(step, Result):
             rows[directions[len(results)]] = row_values(bench.input(picture), step, say)
             results.append(step)
         else:
+            computed = True
             yield shown(busy(clock.said(step, say)))
         clock.count(step)
     clock.stop()
     better = clearly_better(results) if likely is None else None
     boxes = AS_THEY_ARE if better is None else headings(directions[better])
-    said = say(
-        "Epoch {epoch}, {size} pixels, worked at {worked}, {seconds:.1f} s.",
-        epoch=info.epoch, size=by(image.size), seconds=time.monotonic() - began, worked=by(network_size),
+    facts = {"epoch": info.epoch, "size": by(image.size), "worked": by(network_size)}
+    said = (
+        say("Epoch {epoch}, {size} pixels, worked at {worked}, {seconds:.1f} s.", **facts,
+            seconds=time.monotonic() - began)
+        if computed else
+        say("Epoch {epoch}, {size} pixels, worked at {worked}; translated before.", **facts)
     )  # fmt: skip
     yield shown(" ".join([said, *remarks, *more]), boxes)
 

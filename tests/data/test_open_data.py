@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from cyclegan.config import DataConfig
-from cyclegan.data import Data, find_data, open_data
+from cyclegan.data import Data, about_domains, find_data, open_data
 from cyclegan.data.cache import PictureCache, plan_cache
 from cyclegan.data.domains import Splits, no_folder
 from cyclegan.data.loader import without_tests
@@ -649,3 +649,25 @@ def test_progress_goes_to_stderr(tmp_path, capsys):
     open_data(config, seed=0)
     out, err = capsys.readouterr()
     assert "Checking pictures" in err and not out
+
+
+@pytest.mark.parametrize("trained, dataset, said", [
+    (("day", "night", "streets:count=5"), "named", "named has drawn and satellite, but the run translates between day "
+                                                    "and night"),
+    (("day", "night", "named"), "named", None),  # Trained on it, under names of the person's own.
+    (("drawn", "satellite", "another"), "named", None),
+    (("satellite", "drawn", "another"), "named", "named has drawn and satellite, but the run translates between "
+                                                 "satellite and drawn"),
+    (("A", "B", "another"), "named", None),
+    (("day", "night", "another"), "unnamed", None),
+    (("day", "night", "another"), "streets:count=5", None),
+    (("day", "night", "another"), "nowhere", None),
+])
+def test_a_data_set_of_other_domains_than_the_run_is_noted(tmp_path, trained, dataset, said):
+    for folder in ("named/train/drawn", "named/train/satellite", "unnamed/trainA", "unnamed/trainB"):
+        (tmp_path / folder).mkdir(parents=True)
+        Image.new("RGB", (40, 40)).save(tmp_path / folder / "1.png")
+    a, b, name = trained
+    folder = dataset if ":" in dataset else str(tmp_path / dataset)
+    found = about_domains(DataConfig(dataset=name, domain_a=a, domain_b=b), folder)
+    assert found is None if said is None else said in str(found) and str(found).startswith("warning: ")

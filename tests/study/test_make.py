@@ -54,6 +54,17 @@ def test_a_study_in_one_call(source, options):
     assert [report.passed for report in reports] == [True]
 
 
+def test_a_data_set_of_other_domains_is_noted(source, options, tmp_path):
+    for folder in ("test/drawn", "test/satellite", "train/drawn", "train/satellite"):
+        (tmp_path / "maps" / folder).mkdir(parents=True)
+        for number in range(12):
+            shade = np.random.default_rng([number, len(folder)]).integers(0, 255, (40, 40, 3), np.uint8)
+            Image.fromarray(shade).save(tmp_path / "maps" / folder / f"{number}.png")
+    notes = []
+    make_study(source, str(tmp_path / "maps"), **options, note=lambda said: notes.append(str(said)))
+    assert [said for said in notes if "maps has drawn and satellite, but the run translates between day and" in said]
+
+
 def test_an_epoch_that_is_named_twice_is_judged_once(source, options):
     assert make_study(source, DATA, **options, epochs=(2, 2)).epochs == (2,)
 

@@ -15,7 +15,7 @@ from PIL import Image
 from cyclegan.checkpoints.format import CheckpointInfo
 from cyclegan.checkpoints.sources import CheckpointSource
 from cyclegan.config import DataConfig, Direction
-from cyclegan.data import find_data, name_domains
+from cyclegan.data import about_domains, find_data, name_domains
 from cyclegan.data.domains import Splits, Subset, readable
 from cyclegan.data.fingerprints import Known, fingerprints, known_pictures, trained_pictures
 from cyclegan.errors import ConfigError, Message, message
@@ -86,6 +86,9 @@ def evaluate(
     ways = tuple(directions or infos[0].directions)
     evaluator.check(ways)
     name = name or evaluator.test(ways[0]).split  # So that figures of training pictures are never taken for others.
+    own = infos[0].config.data if infos[0].config else config
+    if other := about_domains(own, config.dataset):
+        note(other)
     for sentence in evaluator.notes(ways, infos):
         note(sentence)
     if known := evaluator.known(source):

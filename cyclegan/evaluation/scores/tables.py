@@ -205,8 +205,8 @@ def _lines(
 
 
 def _aligned(heads: Sequence[str], lines: Sequence[tuple[str, str, list[str]]]) -> str:
-    """Return lines with aligned columns; headings take as many lines as they need. A star marks epochs."""
-    labels = [("* " if section == "scores" else "  ") + label for section, label, _ in lines]
+    """Return lines with aligned columns; headings take as many lines as they need. Epochs stand out."""
+    labels = [label if section == "scores" else f"  {label}" for section, label, _ in lines]
     left = max(map(len, labels), default=0)
     columns = list(zip(*(cells for _, _, cells in lines), strict=True))
     widths = [max(10, *map(len, column)) for column in columns]

@@ -41,6 +41,10 @@ function start() {
   const table = element.querySelector('.scores');
   if (table) chosen = name(table);
   dress();
+  const box = element.querySelector('.table'), row = element.querySelector('.is-chosen');
+  if (!box || !row) return;
+  const below = row.offsetTop + row.offsetHeight - box.clientHeight;
+  if (below > box.scrollTop) box.scrollTop = below;  // In sight, without moving the page.
 }
 watch('value', start);
 start();

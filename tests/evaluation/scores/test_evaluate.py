@@ -289,6 +289,17 @@ def folders(tmp_path):
     return tmp_path / "data" / "pictures"
 
 
+def test_a_data_set_of_other_domains_is_noted(folders, run):
+    folders.joinpath("testA", "broken.png").unlink()
+    for side, name in (("A", "drawn"), ("B", "satellite")):
+        for split in ("train", "test"):
+            (folders / split).mkdir(exist_ok=True)
+            (folders / f"{split}{side}").rename(folders / split / name)
+    notes = []
+    evaluate(LocalSource(run), str(folders), scores=["collapse"], note=lambda said: notes.append(str(said)))
+    assert [said for said in notes if "pictures has drawn and satellite, but the run translates between day" in said]
+
+
 def test_the_data_set_that_the_run_was_trained_on_is_found(folders, tmp_path):
     write_epoch(tmp_path / "mine", 1, dataset="pictures", skip_bad_images=True)
     typed, notes = {"config": {"data": {"dataset": str(folders)}}}, []

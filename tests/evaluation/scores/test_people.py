@@ -177,7 +177,7 @@ def test_the_tables_have_rates_and_correlations(scores):
     assert f"| **epoch 16** | {rate:.1%} [" in markdown and "| **KID × 1000\u00a0↓** | 1.00 [0." in markdown
     assert "(study night, 40 participants)" in markdown and "prefer epoch 16" in markdown
     text = tables.text(scores, [people])
-    assert "* epoch 16" in text and "Kendall's τ" in text and "1.00 [0." in text
+    assert "\nepoch 16 " in text and "Kendall's τ" in text and "1.00 [0." in text
     rows = list(csv.DictReader(io.StringIO(tables.csv_text(scores, [people]))))
     (of_16,) = [row for row in rows if row["section"] == "people" and row["epoch"] == "16"]
     assert float(of_16["value"]) == rate and (of_16["answer"], of_16["figure"]) == ("night", "taken_for_real")

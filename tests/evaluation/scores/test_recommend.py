@@ -168,7 +168,7 @@ def test_tables_have_the_sentences_the_kinds_of_rows_and_the_meanings():
     assert "- These scores disagree: look at the pictures of epochs 1, 2." in found
     assert "- **class IoU (segmentation)**\u00a0↑: overlap of found and true pixels of each class" in found
     assert "truth L1" not in found  # It isn't shown.
-    assert "  ceiling: real pictures " in text(scores) and "* epoch 1 " in text(scores)
+    assert "  ceiling: real pictures " in text(scores) and "\nepoch 1 " in text(scores)
     assert json_content(scores)["ab"]["sentences"][2].startswith("These scores disagree")
     rows = list(csv.DictReader(io.StringIO(csv_text(scores))))
     assert {(row["answer"], row["kind"]) for row in rows} == {
