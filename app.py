@@ -8,7 +8,6 @@ import logging
 import sys
 import time
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import hub
@@ -16,7 +15,7 @@ from cyclegan.checkpoints.sources import CheckpointSource
 from cyclegan.cli.access import Access, access_of, add_flags
 from cyclegan.cli.flags import make_parser
 from cyclegan.cli.ports import check_port
-from cyclegan.cli.signals import end_in_order
+from cyclegan.cli.signals import end_in_order, leave
 from cyclegan.errors import CheckpointError, UserError
 from cyclegan.study.shelf import Studies
 
@@ -77,7 +76,7 @@ def _serve(args: argparse.Namespace, access: Access, sources: list[CheckpointSou
 
     pages = {"": translate, "compare": compare, "files": files, "checkpoints": checkpoints, "scores": scores,
              "studies": studies}
-    open_more = partial(hub.open_begun, for_visitors=not access.private)
+    open_more = hub.opener(own=access.private, most_bytes=args.visitor_mb * 10**6)
     bench = workbench.Workbench(sources, open_more, own=access.private, cache_bytes=args.cache_mb << 20, studies=shelf)
     with theme.composing():
         demo = theme.blocks()
@@ -97,4 +96,4 @@ def _serve(args: argparse.Namespace, access: Access, sources: list[CheckpointSou
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cyclegan.errors import CheckpointError, Message, UserError
 
@@ -19,10 +20,12 @@ if TYPE_CHECKING:
     from cyclegan.checkpoints.sources import CheckpointSource
     from cyclegan.study.shelf import Studies
 
-__all__ = ["HubError", "open_begun", "open_source", "open_sources", "open_studies"]
+__all__ = ["HubError", "open_begun", "open_source", "open_sources", "open_studies", "opener"]
 
 
-def open_source(spec: str | Path, *, for_visitors: bool = False, awaited: bool = False) -> CheckpointSource:
+def open_source(
+    spec: str | Path, *, for_visitors: bool = False, awaited: bool = False, most_bytes: int | None = None
+) -> CheckpointSource:
     """Return the checkpoints that a person named on a command line or in the app.
 
     Args:
@@ -31,6 +34,7 @@ def open_source(spec: str | Path, *, for_visitors: bool = False, awaited: bool =
             exists.
         for_visitors: a stranger named it: open no folder, and use no token of this computer.
         awaited: also open a folder or a repository that holds no checkpoint yet.
+        most_bytes: bound of an epoch's weights, for visitors.
 
     Raises:
         CheckpointError: it is neither, or a folder without checkpoints.
@@ -41,7 +45,7 @@ def open_source(spec: str | Path, *, for_visitors: bool = False, awaited: bool =
     if for_visitors:
         from hub.source import HubSource
 
-        return HubSource(text, token=False, awaited=awaited)
+        return HubSource(text, token=False, awaited=awaited, most_bytes=most_bytes)
     try:
         return LocalSource(_of_epoch(text) or spec, awaited=awaited)
     except CheckpointError as error:
@@ -67,14 +71,28 @@ def _of_epoch(text: str) -> str:
     return os.path.join(run, epoch_name(int(named[1])))
 
 
-def open_begun(spec: str, *, for_visitors: bool = False) -> CheckpointSource:
-    """Return a source that a visitor names, as `open_source`; a run that has begun needs no checkpoint yet.
+def opener(*, own: bool, most_bytes: int) -> Callable[[str], CheckpointSource] | None:
+    """Return the function that opens what an app's visitor names; None where visitors can name nothing.
+
+    A run that has begun needs no checkpoint yet. The function raises CheckpointError as `open_source` does.
+
+    Args:
+        own: whether the visitor owns this computer.
+        most_bytes: bound of an epoch's weights for anybody else; 0: they can name nothing.
+    """
+    if own:
+        return open_begun
+    return functools.partial(open_begun, for_visitors=True, most_bytes=most_bytes) if most_bytes else None
+
+
+def open_begun(spec: str, **options: Any) -> CheckpointSource:
+    """Return a source as `open_source`; a run that has begun needs no checkpoint yet.
 
     Raises:
         CheckpointError: as `open_source`.
     """
-    source = open_source(spec, for_visitors=for_visitors, awaited=True)
-    return source if source.has_begun or source.list() else open_source(spec, for_visitors=for_visitors)
+    source = open_source(spec, awaited=True, **options)
+    return source if source.has_begun or source.list() else open_source(spec, **options)
 
 
 def open_sources(specs: Sequence[str | Path]) -> tuple[list[CheckpointSource], list[Message | UserError]]:

@@ -137,7 +137,12 @@ class Repository:
 
         Without a token it is another one, because what was fetched with a token may be private.
         """
-        return Path(constants.HF_HUB_CACHE) / ("" if self._api.token is not False else "without-token")
+        return Path(constants.HF_HUB_CACHE) / ("without-token" if self.is_anonymous else "")
+
+    @property
+    def is_anonymous(self) -> bool:
+        """True where no token is sent."""
+        return self._api.token is False
 
     # --- creation and permission ----------------------------------------------------------------------------
 

@@ -11,6 +11,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from huggingface_hub import scan_cache_dir
+from huggingface_hub.errors import CacheNotFound
 from huggingface_hub.file_download import repo_folder_name
 
 from cyclegan.checkpoints.format import (
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 
 MAX_PICKLE_BYTES = 4_000_000_000
 """Size of the largest file of weights that is downloaded."""
+MAX_ANONYMOUS_BYTES = 10_000_000_000
+"""Bound of the cache of what is fetched without a token, for visitors of an app."""
 JSONS = ("config.json", "checkpoint.json")
 
 
@@ -42,10 +46,11 @@ class Downloads:
 
     Args:
         repository: a model repository.
+        most_bytes: bound of an epoch's weights; None: as many as its networks have.
     """
 
-    def __init__(self, repository: Repository) -> None:
-        self.repository = repository
+    def __init__(self, repository: Repository, most_bytes: int | None = None) -> None:
+        self.repository, self.most_bytes = repository, most_bytes
         self._damaged: set[tuple[str, str]] = set()
         """Commit and name of each file that was damaged right after its download: another download won't help."""
 
@@ -201,9 +206,39 @@ class Downloads:
                     "was not downloaded",
                     where=where, name=name, size=sizes[name] / 1e6, most=most / 1e6,
                 )
+        total = sum(sizes.values())
+        if self.most_bytes is not None and total > self.most_bytes:
+            raise CheckpointError(
+                "{where} has {size:.0f} MB of weights, and this app opens up to {most:.0f} MB of a repository that a "
+                "visitor names: open it on your own computer",
+                where=where, size=total / 1e6, most=self.most_bytes / 1e6,
+            )  # fmt: skip
         for name in wanted:
             patiently(lambda name=name: self.repository.download(sha, name, again=name in again))
+        if wanted and self.repository.is_anonymous:
+            trim(self.repository.cache, MAX_ANONYMOUS_BYTES, keep=self.repository.repo_id)
         return folder, fresh
+
+
+def trim(cache: Path, most_bytes: int, *, keep: str) -> list[str]:
+    """Remove the repositories that were used longest ago from a cache, until it is within a bound; return their ids.
+
+    Args:
+        keep: a repository that stays.
+    """
+    try:
+        known = scan_cache_dir(cache)
+    except (CacheNotFound, OSError, ValueError):  # Another process may be removing some, too.
+        return []
+    total, removed = known.size_on_disk, []
+    for repo in sorted(known.repos, key=lambda repo: repo.last_accessed):
+        if total <= most_bytes:
+            break
+        if repo.repo_id != keep:
+            known.delete_revisions(*(revision.commit_hash for revision in repo.revisions)).execute()
+            total -= repo.size_on_disk
+            removed.append(repo.repo_id)
+    return removed
 
 
 @contextlib.contextmanager

@@ -105,6 +105,7 @@ class HubSource:
         no_folder: the reason why `spec` isn't a run's folder, if it could have been one; part of the error if the
             Hub fails, too.
         awaited: a repository that a run has only made, without an epoch, has an empty list instead of an error.
+        most_bytes: bound of an epoch's weights, for a repository that a stranger names.
 
     Raises:
         CheckpointError: `spec` is none of these.
@@ -112,13 +113,14 @@ class HubSource:
 
     def __init__(
         self, spec: str, *, endpoint: str | None = None, token: str | bool | None = None,
-        no_folder: UserError | None = None, awaited: bool = False,
+        no_folder: UserError | None = None, awaited: bool = False, most_bytes: int | None = None,
     ) -> None:
         self.name, self._no_folder, self._awaited = spec, no_folder, awaited
-        self._options = {"endpoint": endpoint, "token": token, "no_folder": no_folder, "awaited": awaited}
+        self._options = {"endpoint": endpoint, "token": token, "no_folder": no_folder, "awaited": awaited,
+                         "most_bytes": most_bytes}  # fmt: skip
         self.spec = parse_spec(spec)
         self.repository = Repository(self.spec.repo_id, endpoint=endpoint, token=token, timeout_s=TIMEOUT_S)
-        self._downloads = Downloads(self.repository)
+        self._downloads = Downloads(self.repository, most_bytes)
         self._is_anonymous = token is False
         self.problems: list[Message | UserError] = []
         """The parts that the last `list` had to leave out or couldn't ask for."""

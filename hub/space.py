@@ -73,7 +73,7 @@ if __name__ == "__main__":
     arguments = ["--checkpoints", *CHECKPOINTS, "--host", HOST, "--port", PORT]
 {study_lines}    import app
 
-    sys.exit(app.main(arguments))
+    app.leave(app.main(arguments))
 '''
 
 STUDY_LINES = '''\

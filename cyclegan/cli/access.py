@@ -58,6 +58,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--hosts", nargs="+", default=[], metavar="NAME",
                         help="names under which a reverse proxy on this computer passes requests on, such as "
                              "lab.example.org")
+    parser.add_argument("--visitor_mb", type=int, default=500, metavar="N",
+                        help="weights of an epoch that visitors may open by a repository's name, in MB; 0: none "
+                             "(default: %(default)s)")
     parser.add_argument("--share", action="store_true",
                         help="also make a public link, through Gradio's servers; needs --auth or --private")
 
@@ -66,7 +69,8 @@ def access_of(args: argparse.Namespace) -> Access:
     """Return what the flags of `add_flags` say.
 
     Raises:
-        ConfigError: a public link without --auth or --private; flags that contradict each other; a file of logins
+        ConfigError: a public link without --auth or --private; flags that contradict each other, or
+            a negative number; a file of logins
             that can't be read or has none; a token that can be guessed.
     """
     if args.public and (args.private or args.auth or args.share):
@@ -76,6 +80,8 @@ def access_of(args: argparse.Namespace) -> Access:
             "--private lets in the owner only, and --auth visitors: give one of them (the owner of an app with --auth "
             "sees the results of studies by a key: docs/study.md)"
         )
+    if args.visitor_mb < 0:
+        raise ConfigError("--visitor_mb is a number of MB: 0 or more")
     logins = _read_logins(Path(args.auth)) if args.auth else {}
     if args.share and not (logins or args.private):
         raise ConfigError(

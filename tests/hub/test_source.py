@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import hashlib
 import json
+import os
 import re
 import shutil
 import threading
@@ -15,7 +16,7 @@ from safetensors.torch import save
 
 from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.errors import CheckpointError
-from hub import HubError, open_source
+from hub import HubError, downloads, open_begun, open_source, opener
 from hub.outbox import Outbox
 from hub.publish import Publisher
 from hub.source import HubSource, fetch_file, parse_spec
@@ -424,6 +425,39 @@ def test_visitors_download_nothing_that_the_server_was_given_leave_for(
     source.examples()
     for revision in ("", f"@{published[1].tags['epoch-0003']}"):
         assert_hidden(named_by_a_visitor(NAME + revision))
+
+
+def test_visitors_open_weights_up_to_a_bound(loopback, published, cache, online):
+    files = published[1].resolve("epoch-0003")["files"]
+    size = sum(len(content) for name, content in files.items() if name.startswith("gen_"))
+    for most, opens in ((size, True), (size - 1, False)):
+        source = opener(own=False, most_bytes=most)
+        assert source.keywords == {"for_visitors": True, "most_bytes": most}
+        found = HubSource(NAME, token=False, endpoint=loopback.url, most_bytes=most)
+        if opens:
+            found.load(3)
+            shutil.rmtree(found.repository.cache)
+        else:
+            with pytest.raises(CheckpointError, match="alice/day-night.* MB of weights, and this app opens up to"):
+                found.load(3)
+    assert opener(own=False, most_bytes=0) is None and opener(own=True, most_bytes=0) is open_begun
+
+
+def test_the_cache_of_visitors_repositories_is_trimmed(tmp_path):
+    """The repositories that were used longest ago go; the one that was just opened stays, whatever its size."""
+    for number, name in enumerate(("old", "newer", "newest")):
+        snapshot = tmp_path / f"models--alice--{name}" / "snapshots" / ("a" * 39 + str(number))
+        blob = tmp_path / f"models--alice--{name}" / "blobs" / "b"
+        for folder in (snapshot, blob.parent):
+            folder.mkdir(parents=True)
+        blob.write_bytes(b"x" * 1000)
+        os.utime(blob, (1e9 + number, 1e9 + number))
+        (snapshot / "gen_ab.safetensors").symlink_to(blob)
+    assert downloads.trim(tmp_path, 3000, keep="alice/newest") == []
+    assert downloads.trim(tmp_path, 2000, keep="alice/old") == ["alice/newer"]
+    assert downloads.trim(tmp_path, 1, keep="alice/old") == ["alice/newest"]
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("models")] == ["models--alice--old"]
+    assert downloads.trim(tmp_path / "nowhere", 1, keep="") == []
 
 
 def test_visitors_name_no_folders(loopback, online, cache, make_run, tmp_path, monkeypatch):

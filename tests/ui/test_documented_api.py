@@ -67,6 +67,7 @@ def test_a_tool_is_called_as_an_agent_does(app):
 
     buffer = io.BytesIO()
     picture(40, 32).save(buffer, "PNG")
+    buffer.write(bytes(8_000_000))  # A photo has some megabytes. Behind the picture, they mean nothing.
     url = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
     async def call():

@@ -11,6 +11,7 @@ Behind them, gradio's queue gives each visitor a share, and files go when their 
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
 import threading
@@ -24,7 +25,7 @@ from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
 from cyclegan.cli.access import Access
-from cyclegan.ui.guard.bodies import Bodies
+from cyclegan.ui.guard.bodies import MAX_MESSAGE_BYTES, Bodies
 from cyclegan.ui.guard.disk import GRACE_S, PROGRAM_S, Disk
 from cyclegan.ui.guard.gate import Gate
 from cyclegan.ui.guard.headers import SafeHeaders
@@ -59,8 +60,8 @@ def behind(
     attendance, disk = Attendance(), Disk(lambda: _everybodys(demo), bounded=not access.private)
     shares = Shares(demo, attendance, own=access.private, seen=disk.used)
     threading.Thread(target=_look_after, args=(attendance, disk, shares), name="guard", daemon=True).start()
-    if access.closed and find_spec("mcp"):
-        _let_tools_in(access)
+    if find_spec("mcp"):  # Of gradio's extra `mcp`.
+        _prepare_tools(access)
     return {"routes": routes, "middleware": [*guards(access, attendance, disk), *middleware]}
 
 
@@ -90,10 +91,15 @@ def _everybodys(demo: gr.Blocks) -> set[str]:
     return PINNED.union(*(getattr(block, "keep_in_cache", ()) for block in demo.blocks.values()))
 
 
-def _let_tools_in(access: Access) -> None:
-    """Give gradio's MCP server, which calls this app as a client, the token for the gate."""
+def _prepare_tools(access: Access) -> None:
+    """Give gradio's MCP server, which calls this app as a client, the token for the gate, and the bound of messages."""
     import gradio.mcp
 
+    server = gradio.mcp.GradioMCPServer
+    server.StreamableHTTPSessionManager = staticmethod(functools.partial(  # type: ignore[misc,assignment]
+        # Its own bound is 4 MiB, less than a photo within a message.
+        server.StreamableHTTPSessionManager, max_request_body_size=MAX_MESSAGE_BYTES,
+    ))
     made = gradio.mcp.Client
 
     def client(*args: Any, headers: dict[str, str], **options: Any) -> Any:

@@ -146,6 +146,14 @@ def test_a_message_of_150_mb_is_refused_before_it_is_read(http):
     assert http.get("app_id").status_code == 200
 
 
+@pytest.mark.parametrize("data", [[], [None] * 30, [7, 7], [[], {}, "x"]])
+def test_a_caller_who_sends_too_few_or_too_many_values_gets_a_sentence(http, data):
+    said = [answer(http, name.strip("/"), *data) for name in http.get("info").json()["named_endpoints"]]
+    assert len(said) > 5 and not [each for each in said if "null}" in each]
+    if not data:
+        assert all("/gradio_api/info says which values each function takes" in each for each in said)
+
+
 def test_what_nobody_uses_is_removed(http, public, tmp_path):
     (tmp_path / "a.bin").write_bytes(os.urandom(100_000))
     (unused,) = upload(http, tmp_path / "a.bin")
