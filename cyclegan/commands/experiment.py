@@ -41,7 +41,7 @@ def add_experiment_command(add: Callable[..., argparse.ArgumentParser]) -> None:
                      + ", ".join(f"{name} {scale.seeds}" for name, scale in SCALES.items()) + ")")
     sub.add_argument("--jobs", type=positive, default=1, metavar="N", help="trainings at a time")
     sub.add_argument("--minutes", type=positive, default=None, metavar="N",
-                     help="stop after so many minutes, as Ctrl-C does; the same command continues")
+                     help="stop after so many minutes, a whole number, as Ctrl-C does; the same command continues")
     sub.add_argument("--source", default=None, metavar="DATA[@a|b]",
                      help="for adaptation: labelled pictures to learn from, a data set and one of its domains "
                      "(default: streets@a, day)")
@@ -78,20 +78,24 @@ def experiment(args: argparse.Namespace) -> int:
     if args.render:
         plan = read_plan(args.output)
         if plan.experiment.adapts:
-            return adaptation.render(plan, args, _command(args))
+            return adaptation.render(plan, args, _command(args, plan.experiment.name))
         if args.study is not None:
             check_study(plan, args.study, args.study_direction)
         with locked(args.output):
             if args.video is not None:
                 _write_videos(plan, args)
             _build_study(plan, args)
-            write_report(plan, _command(args), None)
+            write_report(plan, _command(args, plan.experiment.name), None)
         print(f"written: {args.output / 'README.md'}")
         return 0
     if args.name is None:
         raise ConfigError("which experiment? {known}, or a .yaml file", known=", ".join(EXPERIMENTS))
     found = find_experiment(args.name)
     _check_flags(args, found.adapts)
+    if args.video is not None:
+        from cyclegan.translation.video_io import Video
+
+        _ = Video(args.video).info  # Before hours of training, if it can't be read.
     seeds = range(args.seeds or SCALES[args.scale].seeds)
     if found.adapts:
         from cyclegan.experiments.adaptation.report import write_report as write_adaptation
@@ -203,9 +207,16 @@ def _build_study(plan: Any, args: argparse.Namespace) -> None:
           f"serve {args.study}, and later this command with --render")  # fmt: skip
 
 
-def _command(args: argparse.Namespace) -> str:
-    """Return the command for the report, without this machine's folders above those that it names."""
-    return shlex.join(["python", "-m", "cyclegan", *(_word(word) for word in sys.argv[1:] if word != "--render")])
+def _command(args: argparse.Namespace, experiment: str = "") -> str:
+    """Return the command for the report, without this machine's folders above those that it names.
+
+    Args:
+        experiment: its name, for a command without one.
+    """
+    words = [_word(word) for word in sys.argv[1:] if word != "--render"]
+    if args.name is None and experiment in EXPERIMENTS:  # --render knows it by its folder.
+        words.insert(1, experiment)
+    return shlex.join(["python", "-m", "cyclegan", *words])
 
 
 def _word(word: str) -> str:

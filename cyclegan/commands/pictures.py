@@ -14,6 +14,7 @@ from cyclegan.cli.flags import file_path, positive, share
 from cyclegan.cli.progress import progress_bar
 from cyclegan.commands.options import stopped_by_interrupt
 from cyclegan.errors import Cancelled, ConfigError, english, number_of, shown
+from cyclegan.files import fingerprint
 
 if TYPE_CHECKING:
     from cyclegan.translation.video_io import Video
@@ -141,6 +142,11 @@ def _data_set(args: argparse.Namespace) -> int:
     from cyclegan.translation.video_io import Video
 
     videos, root = [Video(path) for path in args.videos], args.output
+    if fingerprint(args.videos[0]) == fingerprint(args.videos[1]):
+        raise ConfigError(
+            "{first} and {second} are the same video: give one of each domain",
+            first=args.videos[0], second=args.videos[1],
+        )  # fmt: skip
     names = _domain_names(args)
     chosen = {"share": args.test_share, "gap": args.gap}
     split = Split(**{name: value for name, value in chosen.items() if value is not None})

@@ -8,6 +8,7 @@ from pathlib import Path
 from cyclegan.data.contents import Contents, advice, has_pictures, look_into, pictures_in, subfolders
 from cyclegan.data.domains import Files, Splits, found_line
 from cyclegan.errors import DataError, Message, message
+from cyclegan.files import read_json
 
 __all__ = ["TESTS", "class_folders", "is_split", "no_pictures", "open_classes", "open_folders"]
 
@@ -65,6 +66,8 @@ def open_classes(root: Path, names: tuple[str, str], train: tuple[Path, Path], *
 def class_folders(root: Path) -> tuple[Path, Path] | None:
     """Return the two folders of pictures in ROOT/train, or in ROOT without a train; None if there aren't just two.
 
+    The first in the alphabet is domain A, or the one that ROOT/recordings.json names so (`python -m cyclegan frames`).
+
     Raises:
         DataError: a folder can't be listed.
     """
@@ -79,7 +82,16 @@ def class_folders(root: Path) -> tuple[Path, Path] | None:
     found = [path for path in inner if has_pictures(path)]
     if len(found) != 2 or (within == root and any(is_split(path.name) for path in found)):
         return None
-    return found[0], found[1]
+    first, second = found
+    return (second, first) if second.name == _named_a(root) else (first, second)
+
+
+def _named_a(root: Path) -> str:
+    """Return the folder that a data set of recordings calls domain A; "" for any other."""
+    if not (root / "recordings.json").is_file():
+        return ""
+    named = read_json(root / "recordings.json", error=DataError).get("a")
+    return named if isinstance(named, str) else ""
 
 
 def is_split(name: str) -> bool:

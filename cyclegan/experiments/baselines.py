@@ -64,17 +64,29 @@ def _verdict(report: Mapping[str, Any], references: Mapping[str, Any], way: str,
         others = "" if len(winners) == len(rows) else " No other row does."
         return f"- **{label}**: clearly better than every baseline: {', '.join(winners)}.{others}"
     best = min(rows, key=lambda name: _mean(rows[name]) * (-1 if BY_KEY[key].better == "higher" else 1))
-    unbeaten = "; ".join(f"{REFERENCES.get(b, b)} ({BY_KEY[key].show(baselines[b]['value'])})" for b in lost[best])
+    worse = [b for b in lost[best] if _beats(rows[best], baselines[b], key, worse=True)]
+    alike = [b for b in lost[best] if b not in worse]
+    than, like = (
+        "; ".join(f"{REFERENCES.get(b, b)} ({BY_KEY[key].show(baselines[b]['value'])})" for b in names)
+        for names in (worse, alike)
+    )
+    said = [than and f"is clearly worse than: {than}", like and f"isn't clearly better or worse than: {like}"]
     return (f"- **{label}**: no row is clearly better than every baseline. The best, {best} "
-            f"({BY_KEY[key].show(_mean(rows[best]))}), doesn't clearly beat: {unbeaten}.")  # fmt: skip
+            f"({BY_KEY[key].show(_mean(rows[best]))}), {'; and '.join(filter(None, said))}.")  # fmt: skip
 
 
 def _mean(figures: Sequence[Mapping[str, float]]) -> float:
     return statistics.fmean(figure["value"] for figure in figures)
 
 
-def _beats(figures: Sequence[Mapping[str, float]], baseline: Mapping[str, float], key: str) -> bool:
-    """Return whether each seed's figure is better than a baseline's, and apart from it where there is one seed."""
-    sign = 1 if BY_KEY[key].better == "higher" else -1
+def _beats(
+    figures: Sequence[Mapping[str, float]], baseline: Mapping[str, float], key: str, *, worse: bool = False
+) -> bool:
+    """Return whether each seed's figure is better than a baseline's, and apart from it where there is one seed.
+
+    Args:
+        worse: ask the opposite.
+    """
+    sign = 1 if (BY_KEY[key].better == "higher") != worse else -1
     better = all(sign * figure["value"] > sign * baseline["value"] for figure in figures)
     return better and (len(figures) > 1 or not overlap(figures[0], baseline))

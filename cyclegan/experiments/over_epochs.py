@@ -1,4 +1,4 @@
-"""The rows of an experiment over their epochs: when each is best, when it begins to collapse, and its tones."""
+"""The rows of an experiment over their epochs: when each is best, when its variety falls, and its tones."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from cyclegan.images import open_image
 CURVES = ("kid", "spread_of_targets", "follows_input", "content_kept")
 """Figures over whole test sets that are drawn for every epoch."""
 FALLEN = 0.8
-"""A collapse begins where the spread falls below this share of its largest value, to remain there."""
+"""Variety falls where the spread comes below this share of its largest value, to remain there."""
 DARK = 10
 """Percent of a picture's pixels that count as its dark part, such as a car's cabin."""
 
@@ -62,7 +62,7 @@ def untranslated(plan: Plan, way: str) -> dict[str, float]:
     return {}
 
 
-def collapse_begins(curve: Curve) -> int | None:
+def variety_falls(curve: Curve) -> int | None:
     """Return the epoch from which on the spread is below `FALLEN` of its largest value; None if it isn't at the end."""
     epochs, most = list(curve), max(curve.values())
     begins = None
@@ -89,7 +89,7 @@ def facts(plan: Plan, way: str) -> dict[str, Any]:
             row["best_kid"].append(kid[best])
             row["last_kid"].append(kid[max(kid)])
         if spread := curves.get("spread_of_targets"):
-            row["collapse"].append(collapse_begins(spread))
+            row["collapse"].append(variety_falls(spread))
         if kept := curves.get("content_kept"):
             row["kept"].append(kept[max(kept)])
     return found
@@ -129,14 +129,17 @@ def lines(plan: Plan) -> list[str]:
             parts += [*toned, ""]
     if not parts:
         return []
-    about = (f"Over the whole test set. A collapse begins at the epoch from which on the spread of a row's "
-             f"translations is below {FALLEN:.0%} of its largest, to the end.")  # fmt: skip
-    return ["## When each row is best, and when it collapses", "", about, "", *parts]
+    about = (f"Over the whole test set. Variety falls at the epoch from which on the spread of a row's translations "
+             f"is below {FALLEN:.0%} of its own largest, to the end. It is how a collapse begins, and may stay far "
+             "from one: above, a row counts as collapsed by the spread of real pictures.")  # fmt: skip
+    return ["## When each row is best, and when its variety falls", "", about, "", *parts]
 
 
 def _table(rows: Mapping[str, Any], plain: Mapping[str, float]) -> list[str]:
-    heads = ["epochs", "best epoch by KID", "KID × 1000 there", "KID × 1000 at the end", "collapse begins",
+    has_kept = any(row["kept"] for row in rows.values())
+    heads = ["epochs", "best epoch by KID", "KID × 1000 there", "KID × 1000 at the end", "variety falls from",
              "kept at the end"]  # fmt: skip
+    heads = heads if has_kept else heads[:-1]
     found = ["| | " + " | ".join(heads) + " |", "|---|" + "--:|" * len(heads)]
     for name, row in rows.items():
         cells = [
@@ -144,10 +147,11 @@ def _table(rows: Mapping[str, Any], plain: Mapping[str, float]) -> list[str]:
             _each(["never" if epoch is None else epoch for epoch in row["collapse"]]),
             _mean(row["kept"], "content_kept"),
         ]  # fmt: skip
-        found.append(f"| **{name}** | " + " | ".join(cells) + " |")
+        found.append(f"| **{name}** | " + " | ".join(cells[: len(heads)]) + " |")
     if plain:
         kid, kept = (_mean([plain[key]] if key in plain else [], key) for key in ("kid", "content_kept"))
-        found.append(f"| *baseline: the input, untranslated* |  |  | {kid} | {kid} |  | {kept} |")
+        cells = ["", "", kid, kid, "", kept][: len(heads)]
+        found.append("| *baseline: the input, untranslated* | " + " | ".join(cells) + " |")
     return found
 
 
@@ -164,7 +168,7 @@ def _in_words(rows: Mapping[str, Any]) -> list[str]:
     fallen = [(min(e for e in row["collapse"] if e is not None), name, sum(e is not None for e in row["collapse"]),
                len(row["collapse"])) for name, row in rows.items() if any(row["collapse"])]  # fmt: skip
     if not fallen:
-        return ["No row's translations come to resemble each other: none begins to collapse."]
+        return ["No row's translations come to resemble each other: the variety of none falls."]
     said = [f"{name} from epoch {epoch}" + ("" if count == of else f" ({count} of {of} seeds)")
             for epoch, name, count, of in sorted(fallen)]  # fmt: skip
     steady = [name for name, row in rows.items() if row["collapse"] and not any(row["collapse"])]
@@ -187,7 +191,7 @@ def _tones(plan: Plan, way: str) -> list[str]:
     rows |= {words[kind]: references[kind] for kind in words if kind in references}
     heads = {"light": "mean light", "dark": f"light of the darkest {DARK}%", "colour": "colour"}
     return [
-        "Tones of the pictures shown below, in grey levels: is the dark part dark, are the colours strong?", "",
+        "Tones of the pictures shown, in grey levels: is the dark part dark, are the colours strong?", "",
         "| | " + " | ".join(heads.values()) + " |", "|---|" + "--:|" * len(heads),
         *(f"| {name} | " + " | ".join(f"{tone[key]:.1f}" for key in heads) + " |" for name, tone in rows.items()),
     ]  # fmt: skip

@@ -47,7 +47,8 @@ def write_recordings(
           train/real/walk_000000000.jpg …
           test/game/…  test/real/…
           contact_game_drive.jpg …            what was taken: `write_sheet`
-          recordings.json                     the domains, in the order of the recordings, and facts about each
+          recordings.json                     the domains, in the order of the recordings, which of them is A, and
+                                              facts about each
 
     All of it appears at the end. After an exception, or if the process is killed, the data set is as it was, or the
     next call completes it (`added_files`).
@@ -95,7 +96,7 @@ def domains_in(root: Path) -> list[str]:
     """Return the names of the domains in a data set that `write_recordings` wrote, in the order of A and B."""
     folders = {path.name for split in SPLITS if (root / split).is_dir() for path in (root / split).iterdir()
                if path.is_dir() and not path.name.startswith(".")}  # fmt: skip
-    return sorted(folders)
+    return sorted(folders, key=lambda name: (name != _read_record(root).get("a"), name))
 
 
 def recorded_domains(root: Path) -> list[str]:
@@ -128,7 +129,9 @@ def _record(root: Path, part: Path, names: Sequence[str], split: Split, done: Se
         for one in done
     ]  # fmt: skip
     domains = record["domains"] or list(names)
-    write_json(part / RECORD, {"domains": domains, "recordings": record["recordings"] + facts})
+    # Where an older version has begun a data set, A is the first in the alphabet, and runs know it so.
+    first = {"a": record.get("a", names[0])} if "a" in record or not record["domains"] else {}
+    write_json(part / RECORD, {"domains": domains, **first, "recordings": record["recordings"] + facts})
 
 
 def _refuse_known(videos: Sequence[Video], root: Path, names: Sequence[str]) -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from cyclegan.config import DataConfig
 from cyclegan.data import find_data, name_domains
-from cyclegan.errors import ImageError
+from cyclegan.errors import DataError, ImageError
 from cyclegan.translation.contact_sheet import MOST, Thumbnails, write_sheet
 from cyclegan.translation.recordings import write_recordings
 from cyclegan.translation.time_split import Recording, Split
@@ -96,6 +96,40 @@ def test_two_recordings_become_a_run_and_a_video(tmp_path, clips, run, run_scrip
     status, text, _ = run("translate", "--checkpoints", tmp_path / "run", "--direction", "ab", "--input", clips[0],
                           "--output", tmp_path / "real.mp4", "--size", 32)  # fmt: skip
     assert status == 0 and "80 frames, 8.0 s" in text and "game → real" in text
+
+
+def test_domain_a_is_the_recording_that_is_named_first(tmp_path, clips, run):
+    """Also against the alphabet; a data set of an older version, whose record doesn't say so, keeps its order."""
+    root = tmp_path / "drive"
+    status, text, _ = run("frames", *clips[::-1], "--output", root, *QUICK)
+    assert status == 0 and "domain A is real, B is game" in text
+    config = name_domains(DataConfig(dataset=str(root)))
+    assert (config.domain_a, config.domain_b) == ("real", "game")
+    splits = find_data(config)
+    assert (splits.train_a.part, splits.test_b.part) == ("train/real", "test/game")
+    more = drive(tmp_path / "more.mp4", seed=2), drive(tmp_path / "still.mp4", seed=3)
+    status, text, _ = run("frames", *more, "--output", root, *QUICK)
+    assert status == 0 and "domain A is real, B is game" in text and list((root / "train" / "real").glob("more_*"))
+    record = json.loads((root / "recordings.json").read_text())
+    assert record["domains"] == ["real", "game"] and record.pop("a") == "real"
+    (root / "recordings.json").write_text(json.dumps(record))
+    assert name_domains(DataConfig(dataset=str(root))).domain_a == "game"
+    again = drive(tmp_path / "again.mp4", seed=4), drive(tmp_path / "last.mp4", seed=5)
+    status, text, _ = run("frames", *again, "--output", root, *QUICK)
+    assert status == 0 and "domain A is game, B is real" in text
+    assert "a" not in json.loads((root / "recordings.json").read_text())
+    (root / "recordings.json").write_text("{")
+    with pytest.raises(DataError, match="recordings.json"):
+        find_data(config)
+
+
+def test_the_same_video_twice_is_refused(tmp_path, clips, run):
+    copy = tmp_path / "copy.mp4"
+    copy.write_bytes(clips[0].read_bytes())
+    for other in (clips[0], copy):
+        status, _, errors = run("frames", clips[0], other, "--output", tmp_path / "drive", *QUICK)
+        assert status == 1 and "are the same video: give one of each domain" in errors[-1]
+    assert not (tmp_path / "drive").exists()
 
 
 def test_further_recordings_are_added_to_the_domains_of_a_data_set(tmp_path, clips, run):

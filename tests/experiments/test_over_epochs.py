@@ -23,8 +23,8 @@ STREETS = "streets:count=4,test_count=3,size=36"
     ((0.5, 0.9, 1.0, 0.95), None), ((1.0, 0.9, 0.7, 0.6), 3), ((1.0, 0.3, 0.9, 0.2), 4), ((1.0, 0.5, 0.5, 0.5), 2),
     ((0.1, 0.1, 0.1, 0.1), None),
 ])  # fmt: skip
-def test_a_collapse_begins_where_the_spread_falls_for_good(spread, begins):
-    assert over_epochs.collapse_begins(dict(enumerate(spread, 1))) == begins
+def test_a_variety_falls_where_the_spread_falls_for_good(spread, begins):
+    assert over_epochs.variety_falls(dict(enumerate(spread, 1))) == begins
 
 
 @pytest.fixture

@@ -42,10 +42,10 @@ def test_rows_are_held_against_the_baselines():
     assert lines[0] == "Against answers that need no training (clearly: outside each other's intervals):"
     assert lines[2] == "- **KID × 1000 ↓**: clearly better than every baseline: good. No other row does."
     assert lines[3] == "- **class IoU ↑**: clearly better than every baseline: good, bad."
-    for value in (51, 90):  # Within its interval, and worse.
+    for value, than in ((51, "isn't clearly better or worse than"), (90, "is clearly worse than")):
         assert verdicts(made_up([[value], [95]], baseline=52 if value == 51 else 50), "ab")[2].startswith(
-            f"- **KID × 1000 ↓**: no row is clearly better than every baseline. The best, good ({value}.0), doesn't "
-            "clearly beat: the input, untranslated (5"
+            f"- **KID × 1000 ↓**: no row is clearly better than every baseline. The best, good ({value}.0), {than}: "
+            "the input, untranslated (5"
         )
 
 
