@@ -136,13 +136,16 @@ def _run(
     print(f"{plan.experiment.title}: {number_of(len(plan.experiment.rows), 'row')}, "
           f"{number_of(len(trainings), 'training')} of {number_of(sum(sizes.values()), 'picture')} per domain in all, "
           f"{args.jobs} at a time, on {plan.dataset}", flush=True)  # fmt: skip
-    shown = dict.fromkeys(sizes, 0.0)
+    shown: dict[Path, float] = {}
     look = "{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
     with progress_bar(total=sum(sizes.values()), bar_format=look, desc="Training") as bar:
 
         def show(training: Any, share: float) -> None:
-            if (more := share * sizes[training.folder] - shown[training.folder]) > 0:
-                shown[training.folder] += more
+            is_first = training.folder not in shown
+            if (more := share * sizes[training.folder] - shown.get(training.folder, 0.0)) > 0:
+                shown[training.folder] = share * sizes[training.folder]
+                if is_first:  # Trained by an earlier start, which tells nothing about this one's pace.
+                    bar.initial += more
                 bar.set_postfix_str(training.name, refresh=False)
                 bar.update(more)
 

@@ -266,7 +266,8 @@ def markdown(report: Mapping[str, Any], pictures: Mapping[str, str], epochs: Seq
     parts += epochs
     if "epochs" in pictures:
         parts += [f"![Scores of the rows over the epochs]({pictures['epochs']})", ""]
-    parts += [f"[The same pictures under all rows, as a video]({name})\n" for name in report.get("videos", ())]
+    parts += [f"[The same pictures under all rows, as a video of {Path(name).stem.rpartition('-')[2]} pixels]({name})\n"
+              for name in report.get("videos", ())]  # fmt: skip
     parts += unfinished(report["rows"])
     shown = {key: BY_KEY[key] for key in COLUMNS if any(key in _columns(report, way) for way in ways)}
     parts += ["## Figures", "", *map(explained, shown.values()), ""]  # Once for both directions.
