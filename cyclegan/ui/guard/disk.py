@@ -7,6 +7,7 @@ two visitors may share a file, and a file is removed here when the last session 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import threading
 import time
@@ -26,8 +27,8 @@ SHARE_BYTES, ALL_BYTES = 600 * MB, 5000 * MB
 """Bounds of the uploads of one address, and of all files."""
 HALF_UPLOAD_S = 300.0
 """Time since the last byte of an upload that was broken off, whose file gradio leaves behind."""
-MAX_DEPTH, MAX_PATHS = 8, 10_000
-"""Bounds of the search for files in a message."""
+MAX_DEPTH, MAX_VALUES = 8, 50_000
+"""Bounds of the search for files in a message, which may hold millions of empty lists."""
 
 
 class Disk:
@@ -131,17 +132,22 @@ class Disk:
 
 def _paths(data: Any) -> Iterator[str]:
     """Yield the absolute paths of the files in a message's data."""
-    left, found = [(data, 0)], 0
-    while left and found < MAX_PATHS:
+    left, seen = [(data, 0)], 0
+    while left:
         value, depth = left.pop()
+        inner: Iterable[Any] = ()
         if isinstance(value, dict):
             path = value.get("path")
             if isinstance(path, str) and os.path.isabs(path):
-                found += 1
                 yield path
-            left += [(each, depth + 1) for each in value.values()] if depth < MAX_DEPTH else []
+            inner = value.values()
         elif isinstance(value, (list, tuple)):
-            left += [(each, depth + 1) for each in value] if depth < MAX_DEPTH else []
+            inner = value
+        if depth < MAX_DEPTH and seen < MAX_VALUES:
+            found = [(each, depth + 1) for each in itertools.islice(inner, MAX_VALUES - seen)
+                     if isinstance(each, (dict, list, tuple))]  # fmt: skip
+            seen += len(found)
+            left += found
 
 
 def _remove_halves(folder: Path) -> None:
