@@ -16,6 +16,8 @@ from cyclegan.evaluation.grids import GAP, HEADS
 from cyclegan.images import to_image
 
 MIN_TILE = 96  # pixels
+CAPTION_GAP = 6
+"""Pixels between a caption and the next column's."""
 FONT_SIZES = (13, 12, 11, 10, 9)  # pixels
 DIVERSITY_SAMPLES = 8
 """Test pictures per domain for the figures, even where the grid shows fewer: collapse needs some to show."""
@@ -145,7 +147,7 @@ def sample_grid(translated: TranslatedSamples, names: dict[str, str], *, count: 
     tiles = [[_fit(to_image(pictures[row]), tile) for _, pictures in columns] for row in range(rows)]
     widths = [max(tiles[row][c].width for row in range(rows)) for c in range(len(columns))]
     heights = [max(picture.height for picture in tiles[row]) for row in range(rows)]
-    captions = [(caption, width) for (caption, _), width in zip(columns, widths, strict=True)]
+    captions = [(caption, width - CAPTION_GAP) for (caption, _), width in zip(columns, widths, strict=True)]
     font = _font(captions)
     lines = [_lines(caption, width, font) for caption, width in captions]
     head = HEADS[max(map(len, lines)) - 1]

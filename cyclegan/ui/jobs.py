@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import Callable, Generator, Iterator
 from fractions import Fraction
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -294,18 +294,18 @@ def examples(bench: Workbench, run: str) -> list[Path]:
     return paths
 
 
-def previews(payload: Any) -> list[Image.Image]:
-    """Return the first pictures of a zip that was made here, small."""
+def previews(payload: Any) -> list[tuple[Image.Image, str]]:
+    """Return the first pictures of a zip that was made here, small, each with its name."""
     if not payload:
         return []
     from cyclegan.translation.files import find_pictures, open_pictures
 
     found = find_pictures([inputs.source_of(payload)])  # A request may name any uploaded zip.
     shown = []
-    for _, image in open_pictures(found.items[:PREVIEWS], []):
+    for item, image in open_pictures(found.items[:PREVIEWS], []):
         if image is not None:
             image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
-            shown.append(image)
+            shown.append((image, PurePosixPath(item.target).stem))
     return shown
 
 

@@ -217,6 +217,14 @@ def test_participants_and_pictures_needed():
     assert "| epoch, other pictures | pictures | at best |" in text
 
 
+def test_a_handful_of_pictures_says_nothing_about_how_pictures_differ():
+    """Four that happen to be alike would promise that two are enough."""
+    study = made_study(scenes=6, practice_trials=2, test_trials=4)
+    needed = reported(study, made_votes(study, 30, stimulus_sd=0.0))["epochs"][0]["participants_needed"]
+    assert needed["pictures"] < 8 and needed["pictures_correlation"] == pytest.approx(0.15)
+    assert needed["crossed_least"] > 0.2 and needed["pictures_for_5_points"] > 60
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("results", ["closed", "always_valid"])
 def test_before_the_planned_participants_nobody_stops_at_a_lucky_moment(results):

@@ -22,6 +22,10 @@ CONTRAST_NOTE = (
 )
 
 
+FEWEST_PICTURES = 8
+"""So many pictures tell how much they differ; of fewer, the usual difference is assumed."""
+
+
 def plan_of(study: Study, counted: pd.DataFrame) -> dict[str, Any] | None:
     """Return when the protocol gives results, and how far its participants are there; None if it has no plan.
 
@@ -89,7 +93,9 @@ def _correlations(study: Study, rows: pd.DataFrame) -> tuple[bool, float, list[t
     icc = statistics.correlation(rows["fooled"], rows["participant"])
     if icc is None or rows["participant"].nunique() < statistics.MIN_PARTICIPANTS:
         return True, statistics.ASSUMED_CORRELATION, list(statistics.assumed_pictures(counts))
-    found = [statistics.correlation(rows["fooled"], rows[column]) for column in columns]
+    # A handful of pictures can't show how much pictures differ: by chance, not at all.
+    found = [statistics.correlation(rows["fooled"], rows[column])
+             if rows[column].nunique() >= FEWEST_PICTURES else None for column in columns]  # fmt: skip
     assumed = statistics.assumed_pictures(counts)
     pictures = [
         one if each is None else (max(0.0, each), one[1]) for each, one in zip(found, assumed, strict=True)

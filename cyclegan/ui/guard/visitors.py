@@ -86,6 +86,11 @@ class Listeners:
             elif scope["path"].endswith("/gradio_api/queue/data"):
                 who = parse_qs(scope["query_string"].decode("latin-1")).get("session_hash", [""])[0]
         with self.attendance.listening(who, page=page) if who else contextlib.nullcontext():
-            await self.app(scope, receive, send)
+            try:
+                await self.app(scope, receive, send)
+            except RuntimeError as error:
+                # A session that ends amid a stream is an HTTP error to gradio, after the answer has begun.
+                if not who or "response already started" not in str(error):
+                    raise
 
 

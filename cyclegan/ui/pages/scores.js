@@ -44,7 +44,7 @@ function start() {
   const box = element.querySelector('.table'), row = element.querySelector('.is-chosen');
   if (!box || !row) return;
   const below = row.offsetTop + row.offsetHeight - box.clientHeight;
-  if (below > box.scrollTop) box.scrollTop = below;  // In sight, without moving the page.
+  if (below > box.scrollTop) box.scrollTop = below;  // A long table has a bar of its own; the page stays where it is.
 }
 watch('value', start);
 start();
