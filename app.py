@@ -83,7 +83,7 @@ def _serve(args: argparse.Namespace, access: Access, sources: list[CheckpointSou
         for path, page in pages.items():
             with demo.route(path, path, show_in_navbar=False) if path else demo:
                 page.build(bench)
-        demo.queue(max_size=1024)
+        demo.queue(max_size=1024, api_open=False)
     served = guard.behind(access, demo, **owner.served(shelf))
     options = theme.launch_options([page.CSS for page in pages.values()], own=access.private, **served)
     demo.launch(server_name=args.host, server_port=args.port, share=args.share, prevent_thread_lock=True, **options)

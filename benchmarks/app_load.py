@@ -85,7 +85,8 @@ def serving(run: Path, *flags: str) -> Iterator[tuple[str, psutil.Process]]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    served = ("--host", "0.0.0.0", "--port", str(port))  # For others, so with a visitor's limits, and without a token.
+    # For others, so with a visitor's limits, and without a token; it believes addresses that a proxy here would name.
+    served = ("--host", "0.0.0.0", "--hosts", "localhost", "--port", str(port))
     command = [sys.executable, "app.py", "--checkpoints", str(run), *served, *flags]
     with tempfile.TemporaryDirectory() as cache:
         environment = {**os.environ, "GRADIO_TEMP_DIR": cache}

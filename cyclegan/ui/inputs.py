@@ -48,6 +48,8 @@ def source_of(payload: dict) -> Any:
         path = Path(str(payload["path"])).resolve()
         if not path.is_relative_to(Path(get_upload_folder()).resolve()):
             raise ImageError("This file wasn't uploaded here: choose it again")
+        if not path.exists():  # Its page was closed or away for a while.
+            raise ImageError("This file is no longer here: choose it again")
         return path
     head, _, data = (payload.get("url") or "").partition(",")
     if not head.startswith("data:"):

@@ -14,6 +14,7 @@ from __future__ import annotations
 import functools
 import itertools
 import logging
+import os
 import threading
 import time
 from collections.abc import Sequence
@@ -21,6 +22,8 @@ from importlib.util import find_spec
 from typing import Any
 
 import gradio as gr
+from gradio.route_utils import GradioMultiPartParser
+from starlette.formparsers import MultiPartException
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
@@ -35,6 +38,7 @@ from cyclegan.ui.guard.visitors import Attendance, Listeners
 from cyclegan.ui.results import PINNED
 
 LOOK_S, SWEEP_EVERY = 1.0, 5
+MAX_FIELD_BYTES = 100_000
 log = logging.getLogger(__name__)
 
 
@@ -60,6 +64,9 @@ def behind(
     attendance, disk = Attendance(), Disk(lambda: _everybodys(demo), bounded=not access.private)
     shares = Shares(demo, attendance, own=access.private, seen=disk.used)
     threading.Thread(target=_look_after, args=(attendance, disk, shares), name="guard", daemon=True).start()
+    _bound_fields()
+    if not access.hosts:  # Uvicorn would believe X-Forwarded-For of anybody on this computer.
+        os.environ.setdefault("FORWARDED_ALLOW_IPS", "")
     if find_spec("mcp"):  # Of gradio's extra `mcp`.
         _prepare_tools(access)
     return {"routes": routes, "middleware": [*guards(access, attendance, disk), *middleware]}
@@ -80,7 +87,8 @@ def _look_after(attendance: Attendance, disk: Disk, shares: Shares) -> None:
         try:
             shares.drop_unheard()
             if turn % SWEEP_EVERY == 0:
-                disk.left(attendance.gone(GRACE_S, PROGRAM_S))
+                disk.left(attendance.gone(GRACE_S if disk.bounded else PROGRAM_S, PROGRAM_S))
+                disk.left(disk.unheard(attendance.knows) if disk.bounded else ())
                 disk.sweep()
         except Exception:
             log.exception("looking after the visitors failed")  # The next turn may do better.
@@ -89,6 +97,20 @@ def _look_after(attendance: Attendance, disk: Disk, shares: Shares) -> None:
 def _everybodys(demo: gr.Blocks) -> set[str]:
     """Return the files that pages were built with, and the first example's result."""
     return PINNED.union(*(getattr(block, "keep_in_cache", ()) for block in demo.blocks.values()))
+
+
+def _bound_fields() -> None:
+    """Bound what gradio's parser of uploads keeps in memory: the fields of a form that aren't files."""
+    take = GradioMultiPartParser.on_part_data
+
+    def bounded(self: Any, data: bytes, start: int, end: int) -> None:
+        if self._current_part.file is None:
+            self.in_memory = getattr(self, "in_memory", 0) + end - start
+            if self.in_memory > MAX_FIELD_BYTES:
+                raise MultiPartException("The fields that aren't files exceed the maximum allowed size")
+        take(self, data, start, end)
+
+    GradioMultiPartParser.on_part_data = bounded
 
 
 def _prepare_tools(access: Access) -> None:

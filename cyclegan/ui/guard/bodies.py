@@ -19,6 +19,8 @@ MB = 10**6
 MAX_MESSAGE_BYTES = 12 * MB
 """Bound of a message. A picture may lie within it (`data:`); a larger one comes by upload, which the server needn't
 hold in memory."""
+MAX_CALL_BYTES = 100_000
+"""Bound of a call of a page's own server functions, which ask for a picture by its epoch."""
 MAX_UPLOAD_BYTES, MAX_OWN_UPLOAD_BYTES = 250 * MB, 20_000 * MB
 """Bounds of all files of one upload: a visitor's, and the owner's, who may send long videos but shouldn't fill a disk
 by a slip."""
@@ -45,17 +47,25 @@ class Bodies:
             await self.app(scope, receive, send)
             return
         is_upload = scope["path"].rstrip("/").endswith("/gradio_api/upload")
-        most, count = self.most_uploaded if is_upload else MAX_MESSAGE_BYTES, 0
+        is_call = "/gradio_api/component_server" in scope["path"]
+        most = self.most_uploaded if is_upload else MAX_CALL_BYTES if is_call else MAX_MESSAGE_BYTES
+        count = 0
         said = Headers(scope=scope).get("content-length", "0")
         if said.isascii() and said.isdecimal() and int(said[:20]) > most:
             await _refusal(most, is_upload)(scope, receive, send)
             return
 
         address = address_of(Request(scope))
-        if is_upload and not await asyncio.to_thread(self.disk.has_room, address, int(said) if said.isdecimal() else 0):
-            await _full(scope, receive, send)
-            return
-        answered = bytearray()
+        number, answered, whole = None, bytearray(), False
+        if is_upload:
+            if not (said.isascii() and said.isdecimal() and int(said)):
+                await _no_length(scope, receive, send)
+                return
+            number = await asyncio.to_thread(self.disk.begin, address, int(said))
+            if number is None:
+                await _full(scope, receive, send)
+                return
+            most = min(most, int(said))
 
         async def counted() -> Message:
             nonlocal count
@@ -66,19 +76,36 @@ class Bodies:
             return message
 
         async def answer(message: Message) -> None:
+            nonlocal whole
+            if message["type"] == "http.response.start":
+                whole = message["status"] == 200
             if count <= most:  # Else it is a failed parser's answer, which doesn't know why.
                 if is_upload and len(answered) < MB:
                     answered.extend(message.get("body", b""))
                 await send(message)
 
-        with contextlib.suppress(TooLarge):
-            await self.app(scope, counted, answer)
+        try:
+            with contextlib.suppress(TooLarge):
+                await self.app(scope, counted, answer)
+        finally:
+            if number is not None:
+                self.disk.end(number, _paths(answered) if whole else None)
         if count > most:
             await _refusal(most, is_upload)(scope, receive, send)
-        elif is_upload:
-            with contextlib.suppress(ValueError):
-                paths = json.loads(answered)
-                self.disk.arrived(address, [path for path in paths if isinstance(path, str)])
+
+
+def _paths(answered: bytearray) -> list[str]:
+    """Return the paths in gradio's answer to an upload."""
+    try:
+        paths = json.loads(answered)
+    except ValueError:
+        return []
+    return [path for path in paths if isinstance(path, str)] if isinstance(paths, list) else []
+
+
+async def _no_length(scope: Scope, receive: Receive, send: Send) -> None:
+    what = "an upload needs the header Content-Length"
+    await JSONResponse({"detail": what}, 411, {"connection": "close"})(scope, receive, send)
 
 
 async def _full(scope: Scope, receive: Receive, send: Send) -> None:
@@ -89,6 +116,6 @@ async def _full(scope: Scope, receive: Receive, send: Send) -> None:
 def _refusal(most: int, is_upload: bool) -> JSONResponse:
     what = (
         f"these files have more than {most // MB} MB together: send fewer at a time" if is_upload else
-        f"this message has more than {most // MB} MB: send pictures as files, by /gradio_api/upload"
+        f"this message has more than {most / MB:g} MB: send pictures as files, by /gradio_api/upload"
     )  # fmt: skip
     return JSONResponse({"detail": what}, 413, {"connection": "close"})

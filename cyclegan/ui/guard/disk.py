@@ -8,25 +8,29 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import os
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from gradio.utils import get_upload_folder
 
-GRACE_S, PROGRAM_S = 20.0, 600.0
+GRACE_S, PROGRAM_S = 45.0, 600.0
 """A page that has gone may come back: a phone's network changes. A program fetches its results when it likes."""
 UNUSED_S = 30.0
-"""A page uses what it has uploaded at once; a file that no session has named after so long is nobody's."""
+"""A page uses what it has uploaded at once, and listens. A file that no session has named after so long is nobody's,
+and what a session has named that never listens goes then, too."""
 MB = 10**6
 SHARE_BYTES, ALL_BYTES = 600 * MB, 5000 * MB
 """Bounds of the uploads of one address, and of all files."""
-HALF_UPLOAD_S = 300.0
-"""Time since the last byte of an upload that was broken off, whose file gradio leaves behind."""
+SHARE_FILES, LEAST_BYTES = 2000, 8192
+"""Bound of an address's files, and what the smallest takes: a block and a folder."""
+HALF_UPLOAD_S = 30.0
+"""Time after which the files of an upload that was broken off, which gradio leaves behind, are removed."""
 MAX_DEPTH, MAX_VALUES = 8, 50_000
 """Bounds of the search for files in a message, which may hold millions of empty lists."""
 
@@ -48,6 +52,13 @@ class Disk:
         self._files: defaultdict[str, set[str]] = defaultdict(set)
         self._uploads: dict[str, tuple[str, float]] = {}
         """The address and the time of each upload."""
+        self._numbers = itertools.count()
+        self._running: dict[int, tuple[str, int, float]] = {}
+        """The address, the size and the beginning, by the system's clock, of the uploads that arrive now."""
+        self._broken: list[tuple[str, int, float]] = []
+        """The same, but the time of its end, of those that were broken off: their files are still there."""
+        self._named: dict[str, float] = {}
+        """When each session last named a file."""
         self._lock = threading.Lock()
 
     def used(self, session: str, data: Any) -> None:
@@ -58,26 +69,45 @@ class Disk:
                 if path.startswith(folder + os.sep) and ".." not in path:
                     self._users[path].add(session)
                     self._files[session].add(path)
+                    self._named[session] = self.clock()
 
-    def arrived(self, address: str, paths: Iterable[str]) -> None:
-        """Note uploads."""
-        with self._lock:
-            self._uploads |= {path: (address, self.clock()) for path in paths}
+    def begin(self, address: str, size: int) -> int | None:
+        """Make room for an upload; return its number, None where there is none.
 
-    def has_room(self, address: str, size: int) -> bool:
-        """Return whether an address may upload so many bytes more."""
-        if not self.bounded:
-            return True
+        Args:
+            address: where it comes from.
+            size: its bytes, of all files.
+        """
         with self._lock:
             of_address = [path for path, (sender, _) in self._uploads.items() if sender == address]
             every = set(self._uploads).union(self._users)
-        return _size(of_address) + size <= SHARE_BYTES and _size(every) + size <= ALL_BYTES
+            unfinished = [*self._running.values(), *self._broken]
+        if self.bounded:
+            arriving = sum(each for sender, each, _ in unfinished if sender == address)
+            if len(of_address) >= SHARE_FILES or _size(of_address) + arriving + size > SHARE_BYTES:
+                return None
+            if _size(every) + sum(each for _, each, _ in unfinished) + size > ALL_BYTES:
+                return None
+        with self._lock:
+            number = next(self._numbers)
+            self._running[number] = address, size, time.time()
+        return number
+
+    def end(self, number: int, paths: Iterable[str] | None) -> None:
+        """Note the files of an upload; None if it was broken off."""
+        with self._lock:
+            address, size, _ = self._running.pop(number)
+            if paths is None:
+                self._broken.append((address, size, self.clock()))
+            else:
+                self._uploads |= {path: (address, self.clock()) for path in paths}
 
     def left(self, sessions: Iterable[str]) -> None:
         """Remove what only these sessions have used, because they are gone."""
         gone = []
         with self._lock:
             for session in sessions:
+                self._named.pop(session, None)
                 for path in self._files.pop(session, ()):
                     users = self._users.get(path, set())
                     users.discard(session)
@@ -86,28 +116,57 @@ class Disk:
                         gone.append(path)
         self._remove(gone)
 
-    def sweep(self) -> None:
-        """Remove uploads that nobody has used, and the oldest files where there are too many; forget what is gone."""
+    def unheard(self, listens: Callable[[str], bool]) -> list[str]:
+        """Return the sessions that have named files and never listen.
+
+        Args:
+            listens: returns whether somebody listens to a session, or has listened and may come back.
+        """
         now = self.clock()
-        _remove_halves(Path(get_upload_folder()))
+        with self._lock:
+            silent = [session for session, since in self._named.items() if now - since >= UNUSED_S]
+        return [session for session in silent if not listens(session)]
+
+    def sweep(self) -> None:
+        """Remove uploads that nobody has used, and files where there are too many; forget what is gone."""
+        now = self.clock()
+        self._remove_halves(now)
         with self._lock:
             unused = [path for path, (_, since) in self._uploads.items()
-                      if path not in self._users and now - since >= UNUSED_S]  # fmt: skip
+                      if self.bounded and path not in self._users and now - since >= UNUSED_S]  # fmt: skip
         self._remove(unused)
         with self._lock:
+            senders = {path: sender for path, (sender, _) in self._uploads.items()}
             every = {*self._uploads, *self._users}
-        sizes = {path: stat for path in every if (stat := _stat(path)) is not None}
-        for path in every - sizes.keys():
+        stats = {path: stat for path in every if (stat := _stat(path)) is not None}
+        for path in every - stats.keys():
             self._forget(path)
-        total = sum(stat.st_size for stat in sizes.values())
-        if self.bounded and total > ALL_BYTES:
-            oldest = []
-            for path in sorted(sizes, key=lambda path: sizes[path].st_mtime):
-                if total <= ALL_BYTES * 3 // 4:
-                    break
-                oldest.append(path)
-                total -= sizes[path].st_size
-            self._remove(oldest)
+        total = sum(stat.st_size for stat in stats.values())
+        if not self.bounded or total <= ALL_BYTES:
+            return
+        of_sender: Counter[str] = Counter()
+        for path, stat in stats.items():
+            of_sender[senders.get(path, "")] += stat.st_size
+        # Those who have the most lose theirs first, and of one sender's the oldest go.
+        for path in sorted(stats, key=lambda path: (-of_sender[senders.get(path, "")], stats[path].st_mtime)):
+            if total <= ALL_BYTES * 3 // 4:
+                break
+            total -= stats[path].st_size
+            self._remove([path])
+
+    def _remove_halves(self, now: float) -> None:
+        """Remove what is left of uploads that were broken off: gradio's temporary files, in the folder itself.
+
+        Those that are older than every upload that arrives now belong to none of them.
+        """
+        with self._lock:
+            self._broken = [each for each in self._broken if now - each[2] < HALF_UPLOAD_S]
+            since = min((begun for _, _, begun in self._running.values()), default=math.inf)
+        for path in Path(get_upload_folder()).glob("tmp*"):
+            with contextlib.suppress(OSError):
+                changed = path.stat().st_mtime
+                if path.is_file() and changed < since and time.time() - changed >= HALF_UPLOAD_S:
+                    path.unlink()
 
     def _remove(self, paths: Iterable[str]) -> None:
         kept = set(self.kept())
@@ -150,14 +209,6 @@ def _paths(data: Any) -> Iterator[str]:
             left += found
 
 
-def _remove_halves(folder: Path) -> None:
-    """Remove what is left of uploads that were broken off: gradio's temporary files, in the folder itself."""
-    for path in folder.glob("tmp*"):
-        with contextlib.suppress(OSError):
-            if path.is_file() and time.time() - path.stat().st_mtime >= HALF_UPLOAD_S:
-                path.unlink()
-
-
 def _stat(path: str) -> os.stat_result | None:
     try:
         return os.stat(path)
@@ -166,5 +217,5 @@ def _stat(path: str) -> os.stat_result | None:
 
 
 def _size(paths: Iterable[str]) -> int:
-    return sum(stat.st_size for path in paths if (stat := _stat(path)) is not None)
+    return sum(max(stat.st_size, LEAST_BYTES) for path in paths if (stat := _stat(path)) is not None)
 

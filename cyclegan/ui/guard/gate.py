@@ -28,7 +28,7 @@ from cyclegan.ui import words
 KEPT_S = 30 * 24 * 3600
 MAX_BODY_BYTES = 4000
 TRIES = (0.2, 20.0)
-"""Wrong or right proofs per second and at once, of one address."""
+"""Wrong or right proofs per second and at once, of one address for one name."""
 OPEN = ("/study", "/gradio_api/startup-events")
 """Paths for everybody: studies, and what `launch` asks its own server."""
 PAGE = """<!DOCTYPE html>
@@ -104,7 +104,7 @@ class Gate:
             name, _, password = base64.b64decode(given, validate=True).decode().partition(":")
         except (binascii.Error, UnicodeDecodeError):
             return False
-        if self.tries.take(_address(request)) or not self._is_login(name, password):
+        if self.tries.take(_address(request) + name.encode()) or not self._is_login(name, password):
             return False
         self._right.add(digest)
         return True
@@ -127,7 +127,7 @@ class Gate:
         if not _same(dict(query).get("token", ""), self.access.token):
             return None
         rest = urlencode([(name, value) for name, value in query if name != "token"])
-        page = request.url.path.rpartition("/")[2] or "./"
+        page = "./" + request.url.path.rpartition("/")[2]  # With "./", a name can't be another site's address.
         return self._entered(request, f"{page}?{rest}" if rest else page, "")
 
     async def _typed(self, request: Request) -> Response:
@@ -138,7 +138,7 @@ class Gate:
             if len(content) > MAX_BODY_BYTES:
                 return Response(status_code=413)
         given = {name: values[0] for name, values in parse_qs(content.decode("utf-8", "replace")).items()}
-        if self.tries.take(_address(request)):
+        if self.tries.take(_address(request) + given.get("name", "").encode()):
             return self._refuse(request, 429)
         if _same(given.get("token", "").strip(), self.access.token):
             return self._entered(request, "./", "")

@@ -15,8 +15,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from cyclegan.cli.access import Access
 from cyclegan.cli.ports import is_loopback
 
-SAFE = ("GET", "HEAD", "OPTIONS")
-
 
 class Names:
     """Middleware that refuses requests under a foreign name, or from a foreign page."""
@@ -35,7 +33,10 @@ class Names:
         await self.app(scope, receive, send)
 
     def problem(self, scope: Scope) -> str:
-        """Return why a request is refused, empty if it isn't; programs send no Origin, browsers always do."""
+        """Return why a request is refused, empty if it isn't.
+
+        Browsers name the page's Origin wherever it posts, and wherever it reads from another one. Programs name none.
+        """
         headers = Headers(scope=scope)
         host = headers.get("host", "")
         if self.access.local and not self._known(_name(host)):
@@ -43,9 +44,8 @@ class Names:
                 f"This app serves this computer only, not {_shown(host)}. If that is its own address behind a reverse "
                 "proxy, start it with --hosts and the proxy's name."
             )
-        changes = scope["type"] == "websocket" or scope["method"] not in SAFE
         origin = headers.get("origin")
-        if self.access.closed and changes and origin is not None and not self._same(origin, host):
+        if self.access.closed and origin is not None and not self._same(origin, host):
             return (
                 f"A page of {_shown(origin)} can't use this app. If that is its own address behind a reverse proxy, "
                 "start it with --hosts and the proxy's name."

@@ -15,7 +15,7 @@ from typing import Any
 import gradio as gr
 
 from cyclegan.ui import words
-from cyclegan.ui.guard.visitors import Attendance, address_of
+from cyclegan.ui.guard.visitors import MAX_NAME, Attendance, address_of
 
 PATIENCE_S = 15.0
 """Work that nobody has listened to for so long ends. A program asks for answers right after it has asked for work."""
@@ -63,6 +63,8 @@ class Shares:
     async def push(self, *, body: Any, request: Any, username: str | None) -> tuple[bool, Any, str]:
         """Take an event into the queue, or return why not, as gradio's own `push` does."""
         self._loop = asyncio.get_running_loop()
+        if len(body.session_hash or "") > MAX_NAME:
+            return False, "the session's name is too long", "error"
         if not self.own and (problem := self.problem(body, request)):
             return False, problem, "error"
         taken, event, state = await self._push(body=body, request=request, username=username)
@@ -85,7 +87,9 @@ class Shares:
         fn = self.demo.fns.get(body.fn_index)  # Gradio itself refuses an unknown one.
         share, address = SHARES.get(fn.concurrency_id if fn else "", OTHERS), address_of(request)
         alike = [event for event in self.events() if SHARES.get(event.concurrency_id, OTHERS) is share]
-        of_session = sum(event.session_hash == body.session_hash for event in alike)
+        # Gradio's MCP server has one session for all who use it.
+        alone = request.headers.get("x-gradio-user") != "mcp"
+        of_session = sum(event.session_hash == body.session_hash for event in alike) if alone else 0
         of_address = sum(address_of(event.request) == address for event in alike)
         say = words.speaker(request)
         if of_session >= share.session or of_address >= share.address:

@@ -16,8 +16,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import parse_qs
 
+from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+MAX_NAME = 100
+"""Most characters in the name of a session or an event; gradio's own have up to 32."""
 STREAM = re.compile(r"/gradio_api/(heartbeat/|call/(?:v2/)?[^/]+/)([^/]+)/?$")
 
 
@@ -61,6 +64,11 @@ class Attendance:
                 return 0.0
             return self.clock() - max([since, *(self._left[name] for name in names if name in self._left)])
 
+    def knows(self, who: str) -> bool:
+        """Return whether somebody listens, or has listened and isn't `gone`."""
+        with self._lock:
+            return who in self._here or who in self._left
+
     def gone(self, page_s: float, program_s: float) -> list[str]:
         """Return, once, the pages and the programs' sessions and events that nobody has listened to for so long."""
         with self._lock:
@@ -85,6 +93,9 @@ class Listeners:
                 who, page = found[2], found[1] == "heartbeat/"
             elif scope["path"].endswith("/gradio_api/queue/data"):
                 who = parse_qs(scope["query_string"].decode("latin-1")).get("session_hash", [""])[0]
+        if len(who) > MAX_NAME:
+            await PlainTextResponse("There is no such session.\n", 404)(scope, receive, send)
+            return
         with self.attendance.listening(who, page=page) if who else contextlib.nullcontext():
             try:
                 await self.app(scope, receive, send)

@@ -142,7 +142,7 @@ def test_a_message_of_150_mb_is_refused_before_it_is_read(http):
         # An answer that comes before the body was read may meet a sender who is still sending.
         with contextlib.suppress(httpx.WriteError, httpx.ReadError, httpx.RemoteProtocolError):
             said = http.post(path, content=body(), headers={"content-type": "application/json"})
-            assert said.status_code == 413 and "12 MB" in said.json()["detail"]
+            assert said.status_code == 413 and " MB: send pictures as files" in said.json()["detail"]
     assert http.get("app_id").status_code == 200
 
 
@@ -152,6 +152,34 @@ def test_a_caller_who_sends_too_few_or_too_many_values_gets_a_sentence(http, dat
     assert len(said) > 5 and not [each for each in said if "null}" in each]
     if not data:
         assert all("/gradio_api/info says which values each function takes" in each for each in said)
+
+
+def test_no_way_past_the_queue(http):
+    """Its shares hold for functions by number, too; those of no queue only rearrange a page."""
+    config = httpx.get(str(http.base_url).removesuffix("gradio_api/") + "config").json()
+    for one in config["dependencies"]:
+        if one["queue"]:
+            body = {"data": [None] * len(one["inputs"]), "fn_index": one["id"], "session_hash": "past-the-queue"}
+            for path in ("run/x", "api/x", f"run/{one['api_name']}", f"api/{one['api_name']}"):
+                assert http.post(path, json=body).status_code in (401, 404)
+
+
+def test_a_form_s_fields_that_are_no_files_are_not_kept_in_memory(http, public):
+    before = memory(public)
+    content = b'--x\r\nContent-Disposition: form-data; name="f"\r\n\r\n' + b"A" * 200_000_000 + b"\r\n--x--\r\n"
+    with contextlib.suppress(httpx.WriteError, httpx.ReadError, httpx.RemoteProtocolError):
+        said = http.post("upload", content=content, headers={"content-type": "multipart/form-data; boundary=x"})
+        assert said.status_code in (400, 413)
+    assert memory(public) - before < 100 * 2**20
+
+
+def test_files_of_a_session_that_never_listens_go(http, public, tmp_path):
+    (tmp_path / "a.bin").write_bytes(os.urandom(100_000))
+    (named,) = upload(http, tmp_path / "a.bin")
+    http.post("queue/join", json={"data": [[named], None, None, None, "auto"], "session_hash": "silent",
+                                  "fn_index": 0})  # fmt: skip
+    http.post("call/translate_files", json={"data": [[named], None, None, None, "auto"], "session_hash": "silent"})
+    until(lambda: not os.path.exists(named["path"]))
 
 
 def test_what_nobody_uses_is_removed(http, public, tmp_path):

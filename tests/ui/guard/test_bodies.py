@@ -22,11 +22,12 @@ class Ledger:
     def __init__(self):
         self.room, self.uploads = True, []
 
-    def has_room(self, address, size):
-        return self.room
+    def begin(self, address, size):
+        self.uploads.append((address, size))
+        return len(self.uploads) - 1 if self.room else None
 
-    def arrived(self, address, paths):
-        self.uploads.append((address, paths))
+    def end(self, number, paths):
+        self.uploads[number] += (paths,)
 
 
 @pytest.fixture
@@ -63,9 +64,9 @@ def test_more_than_the_bound_is_refused(client, taken, path, most):
     taken.clear()
     answer = client.post(path, content=b"x" * (most + 1))
     assert answer.status_code == 413 and "more than" in answer.json()["detail"] and not taken
-    for _ in range(2):  # Without a length, it is counted.
+    for _ in range(2):  # Without a length, it is counted; an upload needs one.
         answer = client.post(path, content=pieces(most + 100))
-        assert answer.status_code == 413 and sum(taken) <= most
+        assert answer.status_code == (411 if "upload" in path else 413) and sum(taken) <= most
         taken.clear()
 
 
@@ -81,10 +82,20 @@ def test_the_owner_s_bound_is_larger(disk):
 
 
 def test_uploads_are_noted_with_their_address_and_refused_without_room(client, disk, taken):
-    client.post("/gradio_api/upload", content=b"x")
+    client.post("/gradio_api/upload", content=b"xyz")
     client.post("/gradio_api/call/translate", content=b"x")
-    assert disk.uploads == [("testclient", ["/gradio/a.png"])]
+    assert disk.uploads == [("testclient", 3, ["/gradio/a.png"])]
     disk.room = False
     taken.clear()
     answer = client.post("/gradio_api/upload", content=b"x")
-    assert answer.status_code == 507 and "no room for these files" in answer.json()["detail"] and not taken
+    assert disk.uploads.pop() == ("testclient", 1) and answer.status_code == 507 and not taken
+    assert "no room for these files" in answer.json()["detail"]
+
+
+def test_an_upload_of_more_bytes_than_it_says_is_broken_off(client, disk, taken):
+    answer = client.post("/gradio_api/upload", content=pieces(4000), headers={"content-length": "100"})
+    assert answer.status_code == 413 and disk.uploads == [("testclient", 100, None)] and sum(taken) <= 100
+
+
+def test_a_call_of_a_page_s_function_is_small(client):
+    assert client.post("/gradio_api/component_server", content=b"x" * (bodies.MAX_CALL_BYTES + 1)).status_code == 413

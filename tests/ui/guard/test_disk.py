@@ -78,7 +78,7 @@ def test_a_message_that_nests_without_end_is_searched_to_a_bound(made, folder):
 
 def test_an_upload_that_nobody_uses_goes(made, folder):
     used, unused = file(folder, "used"), file(folder, "unused")
-    made.arrived("10.0.0.1", [used, unused])
+    made.end(made.begin("10.0.0.1", 20), [used, unused])
     made.used("ann", sent(used))
     made.test_clock.now += disks.UNUSED_S - 1
     made.sweep()
@@ -88,24 +88,73 @@ def test_an_upload_that_nobody_uses_goes(made, folder):
     assert os.path.exists(used) and not os.path.exists(unused)
 
 
+def room(made, address, size):
+    """Whether there is room, without taking it."""
+    number = made.begin(address, size)
+    if number is not None:
+        made._running.pop(number)
+    return number is not None
+
+
 def test_an_address_has_a_share_and_gets_it_back(made, folder, monkeypatch):
     monkeypatch.setattr(disks, "SHARE_BYTES", 1000)
+    monkeypatch.setattr(disks, "LEAST_BYTES", 1)
     paths = [file(folder, f"u{i}", 400) for i in range(2)]
-    made.arrived("10.0.0.1", paths)
-    assert made.has_room("10.0.0.1", 200) and not made.has_room("10.0.0.1", 201) and made.has_room("10.0.0.2", 900)
+    made.end(made.begin("10.0.0.1", 800), paths)
+    assert room(made, "10.0.0.1", 200) and not room(made, "10.0.0.1", 201) and room(made, "10.0.0.2", 900)
     made.used("ann", sent(*paths))
     made.left(["ann"])
-    assert made.has_room("10.0.0.1", 1000)
+    assert room(made, "10.0.0.1", 1000)
 
 
-def test_when_the_disk_is_full_the_oldest_go(made, folder, monkeypatch):
-    monkeypatch.setattr(disks, "ALL_BYTES", 1000)
-    paths = [file(folder, f"r{i}", 300, age=100 - i) for i in range(4)]
-    made.used("ann", sent(*paths))
-    assert not made.has_room("10.0.0.9", 1)
+def test_what_arrives_and_what_was_broken_off_counts(made, monkeypatch):
+    monkeypatch.setattr(disks, "SHARE_BYTES", 1000)
+    first = made.begin("10.0.0.1", 700)
+    assert not room(made, "10.0.0.1", 301) and room(made, "10.0.0.2", 1000)
+    made.end(first, None)
+    assert not room(made, "10.0.0.1", 301)  # Its half is still on the disk.
+    made.test_clock.now += disks.HALF_UPLOAD_S
     made.sweep()
-    assert [os.path.exists(path) for path in paths] == [False, False, True, True]
-    assert made.has_room("10.0.0.9", 400)
+    assert room(made, "10.0.0.1", 1000)
+
+
+def test_small_files_are_counted_with_what_they_take(made, folder, monkeypatch):
+    monkeypatch.setattr(disks, "SHARE_BYTES", 3 * disks.LEAST_BYTES)
+    monkeypatch.setattr(disks, "SHARE_FILES", 5)
+    made.end(made.begin("10.0.0.1", 3), [file(folder, f"s{i}", 1) for i in range(3)])
+    assert not room(made, "10.0.0.1", 1)
+    monkeypatch.setattr(disks, "SHARE_BYTES", 10**9)
+    assert room(made, "10.0.0.1", 1)
+    made.end(made.begin("10.0.0.1", 2), [file(folder, f"t{i}", 1) for i in range(2)])
+    assert not room(made, "10.0.0.1", 1)
+
+
+def test_when_the_disk_is_full_those_who_have_most_lose_first(made, folder, monkeypatch):
+    monkeypatch.setattr(disks, "ALL_BYTES", 1000)
+    monkeypatch.setattr(disks, "LEAST_BYTES", 1)
+    small = file(folder, "small", 100, age=999)
+    made.end(made.begin("10.0.0.1", 100), [small])
+    paths = [file(folder, f"r{i}", 300, age=100 - i) for i in range(4)]
+    for path in paths[:3]:
+        made.end(made.begin("10.0.0.2", 300), [path])
+    made._uploads[paths[3]] = ("10.0.0.2", made.test_clock.now)
+    made.used("ann", sent(small, *paths))
+    assert not room(made, "10.0.0.9", 1)
+    made.sweep()
+    assert [os.path.exists(path) for path in (small, *paths)] == [True, False, False, True, True]
+    assert room(made, "10.0.0.9", 300)
+
+
+def test_what_a_session_names_that_never_listens_goes(made, folder):
+    heard, unheard = file(folder, "heard"), file(folder, "unheard")
+    made.used("ann", sent(heard))
+    made.used("bot", sent(unheard))
+    assert made.unheard(lambda session: False) == []
+    made.test_clock.now += disks.UNUSED_S
+    assert made.unheard(lambda session: session == "ann") == ["bot"]
+    made.left(["bot"])
+    assert os.path.exists(heard) and not os.path.exists(unheard)
+    assert made.unheard(lambda session: session == "ann") == []
 
 
 def test_the_owner_s_disk_has_no_bound(folder, monkeypatch):
@@ -114,12 +163,12 @@ def test_the_owner_s_disk_has_no_bound(folder, monkeypatch):
     path = file(folder, "big", 1000)
     own.used("me", sent(path))
     own.sweep()
-    assert own.has_room("127.0.0.1", 10**12) and os.path.exists(path)
+    assert own.begin("127.0.0.1", 10**12) is not None and os.path.exists(path)
 
 
 def test_what_was_removed_elsewhere_is_forgotten(made, folder):
     path = file(folder, "gone")
-    made.arrived("10.0.0.1", [path])
+    made.end(made.begin("10.0.0.1", 1), [path])
     made.used("ann", sent(path))
     os.remove(path)
     made.sweep()
@@ -131,5 +180,10 @@ def test_halves_of_broken_uploads_go_after_a_while(made, folder):
     for path in (old, new):
         path.write_bytes(b"x")
     os.utime(old, (1e9, 1e9))
+    number = made.begin("10.0.0.1", 5)
+    made._running[number] = ("10.0.0.1", 5, 1e9 - 1)  # It began before: the file may be its first.
+    made.sweep()
+    assert old.exists()
+    made.end(number, [])
     made.sweep()
     assert not old.exists() and new.exists()

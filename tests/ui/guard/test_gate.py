@@ -62,7 +62,9 @@ def test_participants_of_studies_need_no_token(private, login):
 
 def test_the_printed_address_gives_a_cookie_and_a_clean_address(private):
     answer = private.get(f"/compare?run=mine&token={TOKEN}&epoch=epoch-0002")
-    assert answer.status_code == 303 and answer.headers["location"] == "compare?run=mine&epoch=epoch-0002"
+    assert answer.status_code == 303 and answer.headers["location"] == "./compare?run=mine&epoch=epoch-0002"
+    away = private.get(f"/x/https:evil.example?token={TOKEN}")
+    assert away.headers["location"] == "./https:evil.example"
     assert TOKEN not in answer.headers["set-cookie"] and "HttpOnly" in answer.headers["set-cookie"]
     assert private.get("/compare?run=mine").text == "inside /compare?run=mine"
     private.cookies.clear()

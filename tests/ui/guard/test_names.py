@@ -37,21 +37,22 @@ def test_nothing_is_taken_from_a_foreign_page(local, origin):
     for path in ("/gradio_api/upload", "/gradio_api/call/translate", "/owner", "/enter", "/study/tiny/session"):
         answer = local.post(path, headers={**OWNER, "origin": origin})
         assert answer.status_code == 403 and "can't use this app" in answer.text
+        assert local.get(path, headers={**OWNER, "origin": origin}).status_code == 403  # Nor read.
     own = {**OWNER, "origin": "http://127.0.0.1:7860"}
-    assert local.post("/gradio_api/upload", headers=own).status_code == 200
+    assert local.post("/gradio_api/upload", content=b"x", headers=own).status_code == 200
 
 
 def test_a_proxy_s_name_can_be_allowed():
     behind_proxy = client(Access(private=True, local=True, hosts=("Lab.Example.org",), token=TOKEN))
     for host in ("lab.example.org", "127.0.0.1:7860"):  # As the proxy passes it on, or not.
         headers = {**OWNER, "host": host, "origin": "https://lab.example.org"}
-        assert behind_proxy.post("/gradio_api/upload", headers=headers).status_code == 200
+        assert behind_proxy.post("/gradio_api/upload", content=b"x", headers=headers).status_code == 200
     assert behind_proxy.get("/", headers={**OWNER, "host": "evil.example"}).status_code == 403
 
 
 def test_a_server_for_others_has_any_name():
     everybody = client(Access(private=False, token=TOKEN), "https://someone-demo.hf.space")
-    assert everybody.post("/gradio_api/upload", headers={"origin": "https://a.example"}).status_code == 200
+    assert everybody.post("/x", headers={"origin": "https://a.example"}).status_code == 200
     with_token = client(Access(private=True, token=TOKEN), "https://1234.gradio.live")
     assert with_token.get("/", headers=OWNER).status_code == 200
     assert with_token.post("/x", headers={**OWNER, "origin": "https://a.example"}).status_code == 403

@@ -92,6 +92,15 @@ def test_quick_events_have_a_larger_share(shared, demo):
     assert [push(demo, "others")[0] for _ in range(4)] == [True, True, False, False]
 
 
+def test_a_session_has_a_name_of_usual_length(shared, demo):
+    assert push(demo, session="x" * 101) == (False, "the session's name is too long")
+
+
+def test_those_who_come_by_tools_share_an_address_not_a_session(shared, demo):
+    tool = request(**{"x-gradio-user": "mcp"})
+    assert [push(demo, session="tools", who=tool)[0] for _ in range(4)] == [True] * 3 + [False]
+
+
 def test_the_owner_has_no_share(demo):
     Shares(demo, Attendance(), own=True, seen=lambda *_: None)
     assert all(push(demo, session="me")[0] for _ in range(30))
