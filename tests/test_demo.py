@@ -27,15 +27,15 @@ def towns():
 
 
 def test_they_are_small():
-    assert sum(path.stat().st_size for path in DEMO.rglob("*") if path.is_file()) <= 20_000_000
+    assert sum(path.stat().st_size for path in DEMO.rglob("*") if path.is_file()) <= 48_000_000
 
 
-@pytest.mark.parametrize(("run", "epochs"), [("streets", 5), ("towns", 3)])
+@pytest.mark.parametrize(("run", "epochs"), [("streets", 3), ("towns", 3)])
 def test_they_are_whole(run, epochs):
     source = LocalSource(DEMO / run)
     infos = source.list()
     assert source.problems == [] and len(infos) == epochs
-    assert infos[0].epoch >= 10 * infos[-1].epoch  # Spread over the training.
+    assert infos[0].epoch >= 3 * infos[-1].epoch  # Spread over the training.
     assert all((source.path(info.epoch) / "samples" / f"{d}.png").is_file() for info in infos for d in ("ab", "ba"))
     assert {path.name[:2] for path in list_images(DEMO / run / "examples")} == {"a_", "b_"}
     for name in ("curves.png", "metrics.jsonl"):
