@@ -18,6 +18,7 @@ import os
 import threading
 import time
 from collections.abc import Sequence
+from datetime import datetime
 from importlib.util import find_spec
 from typing import Any
 
@@ -90,8 +91,19 @@ def _look_after(attendance: Attendance, disk: Disk, shares: Shares) -> None:
                 disk.left(attendance.gone(GRACE_S if disk.bounded else PROGRAM_S, PROGRAM_S))
                 disk.left(disk.unheard(attendance.knows) if disk.bounded else ())
                 disk.sweep()
+                forget_sessions(shares.demo, attendance)
         except Exception:
             log.exception("looking after the visitors failed")  # The next turn may do better.
+
+
+def forget_sessions(demo: gr.Blocks, attendance: Attendance) -> None:
+    """Drop what gradio keeps of sessions that are gone, half a megabyte each; it keeps the last thousands for ever."""
+    holder, now = demo.app.state_holder, datetime.now()
+    for session, used in list(holder.time_last_used.items()):
+        if (now - used).total_seconds() >= GRACE_S and not attendance.listens(session):
+            with holder.lock:
+                holder.session_data.pop(session, None)
+                holder.time_last_used.pop(session, None)
 
 
 def _everybodys(demo: gr.Blocks) -> set[str]:

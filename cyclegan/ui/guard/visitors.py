@@ -64,6 +64,11 @@ class Attendance:
                 return 0.0
             return self.clock() - max([since, *(self._left[name] for name in names if name in self._left)])
 
+    def listens(self, who: str) -> bool:
+        """Return whether somebody listens now."""
+        with self._lock:
+            return who in self._here
+
     def knows(self, who: str) -> bool:
         """Return whether somebody listens, or has listened and isn't `gone`."""
         with self._lock:

@@ -1,13 +1,16 @@
 """A visitor's share of the queue, and the end of what nobody listens to."""
 
 import asyncio
+import threading
 import time
 import uuid
+from datetime import datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
 
-from cyclegan.ui.guard import shares
+from cyclegan.ui.guard import forget_sessions, shares
+from cyclegan.ui.guard.disk import GRACE_S
 from cyclegan.ui.guard.shares import SHARES, Share, Shares
 from cyclegan.ui.guard.visitors import Attendance, address_of
 
@@ -144,6 +147,15 @@ def test_what_nobody_listens_to_ends(shared, demo, monkeypatch):
     assert drop(shared) == 2
     shared.clock.now += 1
     assert drop(shared) == 0
+
+
+def test_what_gradio_keeps_of_sessions_that_are_gone_is_dropped(shared):
+    now, long_ago = datetime.now(), datetime.now() - timedelta(seconds=GRACE_S + 1)
+    used = {"here": long_ago, "gone": long_ago, "just left": now}
+    holder = SimpleNamespace(lock=threading.Lock(), time_last_used=dict(used), session_data=dict.fromkeys(used))
+    with shared.attendance.listening("here"):
+        forget_sessions(SimpleNamespace(app=SimpleNamespace(state_holder=holder)), shared.attendance)
+    assert set(holder.session_data) == set(holder.time_last_used) == {"here", "just left"}
 
 
 def test_what_a_session_sends_is_noted(shared, demo):
