@@ -114,6 +114,7 @@ def test_no_code_of_a_data_set_or_model_is_ever_trusted():
 def audit(tmp_path):
     """Return a function that runs the audit with a pip-audit that writes `report` and ends with `stderr` and `code`."""
     (tmp_path / "pip_audit").mkdir()
+    (tmp_path / "pip_audit" / "__init__.py").touch()  # Or the installed one would come first.
     (tmp_path / "lock.txt").write_text("starlette==0.40.0\n")
 
     def run(report=None, stderr="", code=0, more=()):

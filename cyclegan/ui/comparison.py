@@ -152,13 +152,16 @@ def entry_label(entry: Entry, several: bool, label: str) -> str:
 
 
 def tile_names(entries: Sequence[Entry], say: words.Speaker) -> dict[str, str]:
-    """Return the captions by the entries' values: the epoch, and the run and the method where they differ."""
+    """Return the captions by the entries' values: the epoch; the run, its domains and its method where they differ."""
     several = len({entry.run for entry in entries}) > 1
     methods = len({entry.info.config.method for entry in entries}) > 1
+    domains = len({tuple(runs.domains(entry.info).values()) for entry in entries}) > 1
     names = {}
     for entry in entries:
         name = entry_label(entry, several, say("epoch {epoch}", epoch=entry.info.epoch))
-        names[entry.value] = f"{name} ({entry.info.config.method})" if methods else name
+        facts = [" ↔ ".join(runs.domains(entry.info).values())] if domains else []
+        facts += [entry.info.config.method] if methods else []
+        names[entry.value] = f"{name} ({', '.join(facts)})" if facts else name
     return names
 
 

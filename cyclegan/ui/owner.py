@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
-from urllib.parse import parse_qs, parse_qsl, urlencode
+from urllib.parse import parse_qsl, urlencode
 
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -21,12 +21,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from cyclegan.study.limits import Buckets
 from cyclegan.study.shelf import Studies
 from cyclegan.ui import words
+from cyclegan.ui.guard.gate import form_of
 
 COOKIE = "study_owner"
 KEPT_S = 30 * 24 * 3600
 WRONG = "wrong_key"
 """Parameter of the address after a wrong key."""
-MAX_BODY_BYTES = 4000
 TRIES = (0.2, 20.0)
 """Wrong or right keys per second and at once, of one address."""
 
@@ -73,13 +73,10 @@ class _Keys:
 
     async def typed(self, request: Request) -> Response:
         """Take the key from the form."""
-        content = b""
-        async for part in request.stream():
-            content += part
-            if len(content) > MAX_BODY_BYTES:
-                return Response(status_code=413)
-        key = parse_qs(content.decode("utf-8", "replace")).get("key", [""])[0]
-        return self.answer(request, key, "studies", [])
+        given = await form_of(request)
+        if given is None:
+            return Response(status_code=413)
+        return self.answer(request, given.get("key", ""), "studies", [])
 
 
 class _CleanAddresses:

@@ -33,7 +33,7 @@ def test_a_table_is_printed_and_written(run, tmp_path, capsys):
     words = ["evaluate", str(run), "--dataset", DATA, "--scores", "kid,pairs", "--direction", "ab"]
     assert main([*words, "--output", str(tmp_path / "deep" / "t.md")]) == 0
     out = capsys.readouterr().out
-    assert "day → night" in out and "* epoch 1" in out and "the input, untranslated" in out
+    assert "day → night" in out and "\nepoch 1 " in out and "the input, untranslated" in out
     assert f"written to {run / 'scores' / 'test.json'}" in out
     assert (tmp_path / "deep" / "t.md").read_text().startswith("# Scores of mine: test")
     for file in ("t.csv", "t.json"):

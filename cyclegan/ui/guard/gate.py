@@ -132,12 +132,9 @@ class Gate:
 
     async def _typed(self, request: Request) -> Response:
         """Take the token, or a name and a password, from the form."""
-        content = b""
-        async for part in request.stream():
-            content += part
-            if len(content) > MAX_BODY_BYTES:
-                return Response(status_code=413)
-        given = {name: values[0] for name, values in parse_qs(content.decode("utf-8", "replace")).items()}
+        given = await form_of(request)
+        if given is None:
+            return Response(status_code=413)
         if self.tries.take(_address(request) + given.get("name", "").encode()):
             return self._refuse(request, 429)
         if _same(given.get("token", "").strip(), self.access.token):
@@ -188,6 +185,16 @@ class Gate:
             action="enter", fields=fields, go=say.html("Come in"),
         )  # fmt: skip
         return HTMLResponse(page, status, {"cache-control": "no-store"})
+
+
+async def form_of(request: Request) -> dict[str, str] | None:
+    """Return the fields of a short form, None of one that is too long."""
+    content = b""
+    async for part in request.stream():
+        content += part
+        if len(content) > MAX_BODY_BYTES:
+            return None
+    return {name: values[0] for name, values in parse_qs(content.decode("utf-8", "replace")).items()}
 
 
 def _field(label: str, name: str, kind: str, complete: str) -> str:

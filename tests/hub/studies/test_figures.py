@@ -401,4 +401,5 @@ def test_a_source_on_the_hub_can_be_sent_to_the_process_that_builds_a_study():
     source = HubSource("alice/maps@epoch-0002", endpoint="http://localhost:1", token=False)
     again = pickle.loads(pickle.dumps(source))
     assert (again.name, again.spec) == (source.name, source.spec)
-    assert again._options == {"endpoint": "http://localhost:1", "token": False, "no_folder": None, "awaited": False}
+    assert again._options == {"endpoint": "http://localhost:1", "token": False, "no_folder": None, "awaited": False,
+                              "most_bytes": None}  # fmt: skip

@@ -269,7 +269,8 @@ def test_entries_of_other_runs_by_hand(compare):
     box = here.page.get_by_label("Epochs to compare")
     box.fill("oneway@7")
     box.press("Enter")
-    wait_for_tiles(here, "streets, epoch 1", "streets, epoch 2", "oneway, epoch 7")
+    wait_for_tiles(here, "streets, epoch 1 (day ↔ night)", "streets, epoch 2 (day ↔ night)",
+                   "oneway, epoch 7 (<b>horse</b> ↔ zebra)")  # fmt: skip
     assert here.page.locator(".curves h2").all_inner_texts() == [
         "Training curves of streets", "Training curves of oneway",
     ]
@@ -280,7 +281,7 @@ def test_entries_of_other_runs_by_hand(compare):
     here.page.locator(".stage figure").nth(3).get_by_text("No way back here").wait_for()
     here.page.get_by_role("button", name="As night").click()
     here.page.get_by_label("night → day").check()
-    here.wait_for("night → day with 2 checkpoints, .* oneway, epoch 7 doesn't translate")
+    here.wait_for("night → day with 2 checkpoints, .* oneway, epoch 7 .* doesn't translate")
     wait_for_tiles(here, "streets, epoch 1", "streets, epoch 2")
 
 

@@ -88,10 +88,13 @@ def test_one_checkpoint_is_shown_and_a_second_asked_for(compare):
 def test_runs_are_compared_and_what_lacks_the_direction_is_told(compare):
     both = ["streets@epoch-0001", "oneway@epoch-0007"]
     note, _, fakes, recs, found = compare(entries=both, direction="ab")
-    assert [one["caption"] for one in fakes] == ["streets, epoch 1", "oneway, epoch 7"]
+    assert [one["caption"] for one in fakes] == [
+        "streets, epoch 1 (day ↔ night)", "oneway, epoch 7 (<b>horse</b> ↔ zebra)",
+    ]  # fmt: skip
     assert len(recs) == 1 and found["entries"][1]["l1"] is None
     note, _, fakes, _, _ = compare(entries=both, direction="ba")
-    assert "oneway, epoch 7 doesn't translate night → day and was left out." in html.unescape(note) and len(fakes) == 1
+    said = "oneway, epoch 7 (<b>horse</b> ↔ zebra) doesn't translate night → day and was left out."
+    assert said in html.unescape(note) and len(fakes) == 1
 
 
 def test_a_checkpoint_that_can_not_be_read_does_not_stop_the_others(compare, app):
@@ -236,6 +239,10 @@ def test_tiles_name_the_method_where_it_differs(bench):
         "run, epoch 1 (cyclegan)", "maps, epoch 3 (cut)",
     ]  # fmt: skip
     assert list(tile_names([other], speaker()).values()) == ["epoch 3"]
+    data = dataclasses.replace(other.info.config.data, domain_a="photo", domain_b="plan")
+    info = dataclasses.replace(other.info, config=dataclasses.replace(other.info.config, data=data))
+    shown = tile_names([plain, dataclasses.replace(other, info=info)], speaker())
+    assert list(shown.values())[1] == "maps, epoch 3 (photo ↔ plan, cut)"
 
 
 def test_entries_are_found_once_and_within_bounds(bench):
