@@ -130,7 +130,10 @@ def test_only_files_that_were_made_here_are_shown_together(tmp_path, monkeypatch
     both.unlink()
     assert set(jobs.compared(payloads[0], payloads[1])) == {"given", "made"}
     assert jobs.compared(None, payloads[1]) is jobs.compared(payloads[0], None) is None
+    (tmp_path / "in.avi").write_bytes(b"x")
     assert jobs.compared({"path": str(tmp_path / "in.avi")}, payloads[1]) is None
+    with pytest.raises(ImageError, match="no longer here"):
+        jobs.compared({"path": str(tmp_path / "gone.mov")}, payloads[1])
     with pytest.raises(ImageError, match="uploaded here"):
         jobs.compared({"path": "/etc/in.mov"}, payloads[1])
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 from PIL import Image
 
-from tests.ui.conftest import HEADERS, picture, write_epoch
+from tests.ui.conftest import TOKEN, picture, write_epoch
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("app")]
 ARGS = [
@@ -89,9 +89,10 @@ def visit(chromium, app):
 
     def open_page(width=1280, height=900, scheme="light", locale="en-US", path=""):
         context = chromium.new_context(
-            viewport={"width": width, "height": height}, color_scheme=scheme, locale=locale, extra_http_headers=HEADERS
+            viewport={"width": width, "height": height}, color_scheme=scheme, locale=locale
         )  # fmt: skip
         contexts.append(context)
+        context.request.get(f"{app.url}?token={TOKEN}")  # The context keeps the cookie, which downloads need, too.
         visits.append(Visit(context.new_page(), app.url + path))
         return visits[-1]
 
