@@ -316,7 +316,7 @@ def test_simulate_hands_over_what_was_asked_and_prints_what_was_done(run, labels
                          "--stimulus_sd", 1, "--seed", 9, "--replace", "--bots", 0.2)  # fmt: skip
     del calls[0]["progress"]
     assert status == 0 and "fooled in 25.0% of 12 trials; the report counts 7 trials" in out
-    assert "16 votes on tiny" in out and "simulated: fakes taken for real: epoch 1 25.0%\n" in out
+    assert "16 votes on tiny" in out and "leaves anyone out: fakes taken for real: epoch 1 25.0%\n" in out
     assert "bots              1      0  impossible times: 1\nlost of those who look: 0 of 1; not left out: 0 of" in out
     assert out.rstrip().endswith(f"study report {study.folder} --simulated") and labels == ["Simulating"]
     assert calls == [{"participants": 2, "fooling": {1: 0.1, None: 0.4}, "icc": 0.1, "stimulus_sd": 1.0, "seed": 9,
