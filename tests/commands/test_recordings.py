@@ -194,7 +194,7 @@ def test_the_number_of_videos_and_flags_fit_together(tmp_path, clips, run):
 @pytest.mark.slow
 @pytest.mark.parametrize("last", [signal.SIGINT, signal.SIGKILL])
 def test_an_end_in_the_middle_leaves_no_pictures(tmp_path, start_script, run, last):
-    long = drive(tmp_path / "long.mp4", seconds=60), drive(tmp_path / "other.mp4")
+    long = drive(tmp_path / "long.mp4", seconds=60), drive(tmp_path / "other.mp4", seed=1)
     process = start_script("-m", "cyclegan", "frames", *long, "--output", tmp_path / "out", "--gap", "0.5",
                            "--every", 1)  # fmt: skip
     deadline = time.monotonic() + 60
