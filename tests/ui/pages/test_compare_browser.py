@@ -282,7 +282,7 @@ def test_entries_of_other_runs_by_hand(compare):
     here.page.get_by_role("button", name="As night").click()
     here.page.get_by_label("night → day").check()
     here.wait_for("night → day with 2 checkpoints, .* oneway, epoch 7 .* doesn't translate")
-    wait_for_tiles(here, "streets, epoch 1", "streets, epoch 2")
+    wait_for_tiles(here, "streets, epoch 1 (day ↔ night)", "streets, epoch 2 (day ↔ night)")
 
 
 def test_where_nothing_is_brought_back_no_way_back_is_offered(compare):
