@@ -53,11 +53,16 @@ def room(pixels: int) -> Iterator[None]:
             _decoding -= pixels
             _changed.notify_all()
         if pixels >= LARGE:
-            _give_back()(0)
+            give_back()
+
+
+def give_back() -> None:
+    """Return freed memory to the system."""
+    _trim()(0)
 
 
 @functools.cache
-def _give_back() -> Callable[[int], Any]:
+def _trim() -> Callable[[int], Any]:
     """Return glibc's `malloc_trim`; a function that does nothing where there is none."""
     try:
         return ctypes.CDLL(ctypes.util.find_library("c")).malloc_trim

@@ -29,6 +29,7 @@ from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
 from cyclegan.cli.access import Access
+from cyclegan.ui.decoding import give_back
 from cyclegan.ui.guard.bodies import MAX_MESSAGE_BYTES, Bodies
 from cyclegan.ui.guard.disk import GRACE_S, PROGRAM_S, Disk
 from cyclegan.ui.guard.gate import Gate
@@ -98,12 +99,15 @@ def _look_after(attendance: Attendance, disk: Disk, shares: Shares) -> None:
 
 def forget_sessions(demo: gr.Blocks, attendance: Attendance) -> None:
     """Drop what gradio keeps of sessions that are gone, half a megabyte each; it keeps the last thousands for ever."""
-    holder, now = demo.app.state_holder, datetime.now()
+    holder, now, dropped = demo.app.state_holder, datetime.now(), False
     for session, used in list(holder.time_last_used.items()):
         if (now - used).total_seconds() >= GRACE_S and not attendance.listens(session):
             with holder.lock:
                 holder.session_data.pop(session, None)
                 holder.time_last_used.pop(session, None)
+            dropped = True
+    if dropped:
+        give_back()
 
 
 def _everybodys(demo: gr.Blocks) -> set[str]:
