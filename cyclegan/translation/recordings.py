@@ -96,7 +96,8 @@ def domains_in(root: Path) -> list[str]:
     """Return the names of the domains in a data set that `write_recordings` wrote, in the order of A and B."""
     folders = {path.name for split in SPLITS if (root / split).is_dir() for path in (root / split).iterdir()
                if path.is_dir() and not path.name.startswith(".")}  # fmt: skip
-    return sorted(folders, key=lambda name: (name != _read_record(root).get("a"), name))
+    first = _read_record(root).get("a")
+    return sorted(folders, key=lambda name: (name != first, name))
 
 
 def recorded_domains(root: Path) -> list[str]:

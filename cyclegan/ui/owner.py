@@ -21,14 +21,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from cyclegan.study.limits import Buckets
 from cyclegan.study.shelf import Studies
 from cyclegan.ui import words
-from cyclegan.ui.guard.gate import form_of
+from cyclegan.ui.guard.gate import TRIES, form_of, keep
 
 COOKIE = "study_owner"
-KEPT_S = 30 * 24 * 3600
 WRONG = "wrong_key"
 """Parameter of the address after a wrong key."""
-TRIES = (0.2, 20.0)
-"""Wrong or right keys per second and at once, of one address."""
 
 
 def proof_of(request: Any) -> str | None:
@@ -65,10 +62,7 @@ class _Keys:
         query = query if right or self.studies.own else [*query, (WRONG, "")]
         response = RedirectResponse(f"{to}?{urlencode(query)}" if query else to, 303, {"cache-control": "no-store"})
         if right:
-            response.set_cookie(
-                COOKIE, self.studies.proof(), max_age=KEPT_S, httponly=True, samesite="strict",
-                secure=request.url.scheme == "https" or request.headers.get("x-forwarded-proto") == "https",
-            )  # fmt: skip
+            keep(response, request, COOKIE, self.studies.proof(), "strict")
         return response
 
     async def typed(self, request: Request) -> Response:

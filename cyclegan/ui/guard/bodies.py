@@ -12,10 +12,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cyclegan.ui.guard.disk import Disk
+from cyclegan.ui.guard.disk import MB, Disk
 from cyclegan.ui.guard.visitors import address_of
 
-MB = 10**6
 MAX_MESSAGE_BYTES = 12 * MB
 """Bound of a message. A picture may lie within it (`data:`); a larger one comes by upload, which the server needn't
 hold in memory."""
@@ -24,6 +23,7 @@ MAX_CALL_BYTES = 100_000
 MAX_UPLOAD_BYTES, MAX_OWN_UPLOAD_BYTES = 250 * MB, 20_000 * MB
 """Bounds of all files of one upload: a visitor's, and the owner's, who may send long videos but shouldn't fill a disk
 by a slip."""
+FULL = "there is no room for these files now: close pages that you no longer need, or try again in a few minutes"
 
 
 class TooLarge(MultiPartException):
@@ -51,21 +51,21 @@ class Bodies:
         most = self.most_uploaded if is_upload else MAX_CALL_BYTES if is_call else MAX_MESSAGE_BYTES
         count = 0
         said = Headers(scope=scope).get("content-length", "0")
-        if said.isascii() and said.isdecimal() and int(said[:20]) > most:
+        length = int(said[:20]) if said.isascii() and said.isdecimal() else 0
+        if length > most:
             await _refusal(most, is_upload)(scope, receive, send)
             return
 
-        address = address_of(Request(scope))
         number, answered, whole = None, bytearray(), False
         if is_upload:
-            if not (said.isascii() and said.isdecimal() and int(said)):
-                await _no_length(scope, receive, send)
+            if not length:
+                await _answer("an upload needs the header Content-Length", 411)(scope, receive, send)
                 return
-            number = await asyncio.to_thread(self.disk.begin, address, int(said))
+            number = await asyncio.to_thread(self.disk.begin, address_of(Request(scope)), length)
             if number is None:
-                await _full(scope, receive, send)
+                await _answer(FULL, 507)(scope, receive, send)
                 return
-            most = min(most, int(said))
+            most = length
 
         async def counted() -> Message:
             nonlocal count
@@ -103,19 +103,13 @@ def _paths(answered: bytearray) -> list[str]:
     return [path for path in paths if isinstance(path, str)] if isinstance(paths, list) else []
 
 
-async def _no_length(scope: Scope, receive: Receive, send: Send) -> None:
-    what = "an upload needs the header Content-Length"
-    await JSONResponse({"detail": what}, 411, {"connection": "close"})(scope, receive, send)
-
-
-async def _full(scope: Scope, receive: Receive, send: Send) -> None:
-    what = "there is no room for these files now: close pages that you no longer need, or try again in a few minutes"
-    await JSONResponse({"detail": what}, 507, {"connection": "close"})(scope, receive, send)
-
-
 def _refusal(most: int, is_upload: bool) -> JSONResponse:
     what = (
         f"these files have more than {most // MB} MB together: send fewer at a time" if is_upload else
         f"this message has more than {most / MB:g} MB: send pictures as files, by /gradio_api/upload"
     )  # fmt: skip
-    return JSONResponse({"detail": what}, 413, {"connection": "close"})
+    return _answer(what, 413)
+
+
+def _answer(what: str, status: int) -> JSONResponse:
+    return JSONResponse({"detail": what}, status, {"connection": "close"})

@@ -147,12 +147,14 @@ class Disk:
         of_sender: Counter[str] = Counter()
         for path, stat in stats.items():
             of_sender[senders.get(path, "")] += stat.st_size
+        excess = []
         # Those who have the most lose theirs first, and of one sender's the oldest go.
         for path in sorted(stats, key=lambda path: (-of_sender[senders.get(path, "")], stats[path].st_mtime)):
             if total <= ALL_BYTES * 3 // 4:
                 break
             total -= stats[path].st_size
-            self._remove([path])
+            excess.append(path)
+        self._remove(excess)
 
     def _remove_halves(self, now: float) -> None:
         """Remove what is left of uploads that were broken off: gradio's temporary files, in the folder itself.
@@ -169,6 +171,8 @@ class Disk:
                     path.unlink()
 
     def _remove(self, paths: Iterable[str]) -> None:
+        if not (paths := list(paths)):
+            return
         kept = set(self.kept())
         for path in paths:
             if path in kept:
@@ -218,4 +222,3 @@ def _stat(path: str) -> os.stat_result | None:
 
 def _size(paths: Iterable[str]) -> int:
     return sum(max(stat.st_size, LEAST_BYTES) for path in paths if (stat := _stat(path)) is not None)
-

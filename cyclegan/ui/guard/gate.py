@@ -15,6 +15,7 @@ import binascii
 import hashlib
 import hmac
 from http.cookies import CookieError, SimpleCookie
+from typing import Literal
 from urllib.parse import parse_qs, parse_qsl, urlencode
 
 from starlette.requests import Request
@@ -24,6 +25,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from cyclegan.cli.access import Access
 from cyclegan.study.limits import Buckets
 from cyclegan.ui import words
+from cyclegan.ui.guard.visitors import address_of
 
 KEPT_S = 30 * 24 * 3600
 MAX_BODY_BYTES = 4000
@@ -104,7 +106,7 @@ class Gate:
             name, _, password = base64.b64decode(given, validate=True).decode().partition(":")
         except (binascii.Error, UnicodeDecodeError):
             return False
-        if self.tries.take(_address(request) + name.encode()) or not self._is_login(name, password):
+        if self.tries.take((address_of(request) + name).encode()) or not self._is_login(name, password):
             return False
         self._right.add(digest)
         return True
@@ -135,7 +137,7 @@ class Gate:
         given = await form_of(request)
         if given is None:
             return Response(status_code=413)
-        if self.tries.take(_address(request) + given.get("name", "").encode()):
+        if self.tries.take((address_of(request) + given.get("name", "")).encode()):
             return self._refuse(request, 429)
         if _same(given.get("token", "").strip(), self.access.token):
             return self._entered(request, "./", "")
@@ -146,10 +148,7 @@ class Gate:
 
     def _entered(self, request: Request, to: str, name: str) -> Response:
         response = RedirectResponse(to, 303, {"cache-control": "no-store"})
-        response.set_cookie(
-            self._cookie(request), f"{name}.{self._proof(name)}", max_age=KEPT_S, httponly=True, samesite="lax",
-            secure=request.url.scheme == "https" or request.headers.get("x-forwarded-proto") == "https",
-        )  # fmt: skip
+        keep(response, request, self._cookie(request), f"{name}.{self._proof(name)}", "lax")
         return response
 
     def _refuse(self, request: Request, status: int) -> Response:
@@ -197,6 +196,14 @@ async def form_of(request: Request) -> dict[str, str] | None:
     return {name: values[0] for name, values in parse_qs(content.decode("utf-8", "replace")).items()}
 
 
+def keep(response: Response, request: Request, name: str, value: str, samesite: Literal["lax", "strict"]) -> None:
+    """Let a browser keep a cookie that no script can read."""
+    response.set_cookie(
+        name, value, max_age=KEPT_S, httponly=True, samesite=samesite,
+        secure=request.url.scheme == "https" or request.headers.get("x-forwarded-proto") == "https",
+    )  # fmt: skip
+
+
 def _field(label: str, name: str, kind: str, complete: str) -> str:
     return f'<label>{label}<input type="{kind}" name="{name}" required autocomplete="{complete}"></label>'
 
@@ -208,7 +215,3 @@ def _encoded(name: str) -> str:
 
 def _same(given: str, wanted: str) -> bool:
     return bool(wanted) and hmac.compare_digest(given.encode("utf-8", "replace"), wanted.encode())
-
-
-def _address(request: Request) -> bytes:
-    return (request.client.host if request.client else "").encode()

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cyclegan.cli.access import Access
 from cyclegan.cli.ports import is_loopback
+from cyclegan.errors import shown
 
 
 class Names:
@@ -72,4 +73,4 @@ def _name(host: str) -> str:
 
 
 def _shown(text: str) -> str:
-    return "".join(c for c in text if c.isprintable())[:80] or "a page without a name"
+    return shown(text) or "a page without a name"

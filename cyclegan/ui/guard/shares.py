@@ -7,7 +7,6 @@ for their answers, kept everybody else out.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -112,8 +111,7 @@ class Shares:
 
     def drop_unheard(self) -> None:
         """End events that nobody listens to; gradio ends a running one at its next step."""
-        now, here = time.monotonic(), self.attendance.clock()
-        for event in list(self.events()):
-            begun = here - (now - event.enqueue_time)
-            if self.attendance.absent_s((event.session_hash, event._id), begun) >= PATIENCE_S and self._loop:
+        for event in list(self.events()):  # Gradio's clock is the attendance's, too.
+            absent_s = self.attendance.absent_s((event.session_hash, event._id), event.enqueue_time)
+            if absent_s >= PATIENCE_S and self._loop:
                 asyncio.run_coroutine_threadsafe(self.demo._queue.clean_events(event_id=event._id), self._loop)

@@ -108,5 +108,3 @@ class Listeners:
                 # A session that ends amid a stream is an HTTP error to gradio, after the answer has begun.
                 if not who or "response already started" not in str(error):
                     raise
-
-

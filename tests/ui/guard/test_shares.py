@@ -129,8 +129,7 @@ def drop(shared):
     return len(list(shared.events()))
 
 
-def test_what_nobody_listens_to_ends(shared, demo, monkeypatch):
-    monkeypatch.setattr(shares, "time", SimpleNamespace(monotonic=shared.clock))
+def test_what_nobody_listens_to_ends(shared, demo):
     for session in ("ann", "bob", None):
         assert push(demo, session=session)[0]
     begun = [event for event in shared.events() if event.session_hash not in ("ann", "bob")]
