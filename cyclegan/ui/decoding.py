@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import ctypes.util
 import functools
+import math
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -27,15 +28,20 @@ _changed = threading.Condition()
 _decoding = 0
 
 
-def open_picture(source: Source, *, name: str | Message | None = None, enough: int | None = None) -> Image.Image:
+def open_picture(
+    source: Source, *, name: str | Message | None = None, enough: int | None = None
+) -> tuple[Image.Image, tuple[int, int]]:
     """Open a visitor's picture when there is room for it, as `cyclegan.images.open_image` does.
+
+    Returns:
+        The picture, and the width and height of the file, of which `enough` may decode a part.
 
     Raises:
         ImageError: as there; a size that isn't allowed is found before anything is decoded.
     """
-    width, height = probe_image(source, name=name)
-    with room(width * height):
-        return open_image(source, name=name, enough=enough)
+    size = probe_image(source, name=name)
+    with room(math.prod(size)):
+        return open_image(source, name=name, enough=enough), size
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from PIL import Image
 
 from cyclegan.config import DataConfig
 from cyclegan.errors import ImageError, Message, message
-from cyclegan.images import MAX_SIDE, probe_image
+from cyclegan.images import MAX_SIDE
 from cyclegan.pixels import PictureFacts, notes_on, recorded_facts
 from cyclegan.ui import words
 from cyclegan.ui.decoding import open_picture
@@ -60,8 +60,12 @@ def source_of(payload: dict) -> Any:
         raise ImageError("This file arrived damaged: choose it again") from error
 
 
-def opened(payload: dict) -> Image.Image:
-    """Return the uploaded picture, a JPEG at no more than it needs for MAX_SHOWN_PIXELS. Raises ImageError."""
+def opened(payload: dict) -> tuple[Image.Image, tuple[int, int]]:
+    """Return the uploaded picture, a JPEG at no more than it needs for MAX_SHOWN_PIXELS, and the file's own size.
+
+    Raises:
+        ImageError: it can't be read.
+    """
     return open_picture(source_of(payload), name=_name_of(payload), enough=MAX_SHOWN_PIXELS)
 
 
@@ -74,9 +78,8 @@ def _name_of(payload: dict) -> str | Message:
 
 def received(payload: dict, say: words.Speaker) -> tuple[Image.Image, list[str]]:
     """Return the uploaded picture within MAX_SHOWN_PIXELS, and remarks about what isn't used. Raises ImageError."""
-    size = probe_image(source_of(payload), name=_name_of(payload))
     with recorded_facts() as facts:
-        picture = opened(payload)
+        picture, size = opened(payload)
     picture, remarks = reduced(picture, size, say)
     return picture, [*remarks, *_remarks_on(facts, say)]
 
@@ -151,7 +154,7 @@ def for_browsers(payload: dict | None, request: gr.Request) -> Any:
     if payload is None or Path(payload.get("path") or "").suffix.lower() not in NOT_FOR_BROWSERS:
         return gr.skip()
     with recorded_facts() as facts:
-        shown = opened(payload)
+        shown, _ = opened(payload)
     for remark in _remarks_on(facts, words.speaker(request)):
         gr.Info(html.escape(remark, quote=False), title="", duration=30)
     shown.thumbnail((MAX_PREVIEW_SIDE, MAX_PREVIEW_SIDE))

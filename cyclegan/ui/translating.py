@@ -231,7 +231,7 @@ def _first_picture(path: Any) -> Image.Image:
 
     if isinstance(path, Path) and is_video(path):
         return next(Video(path).frames()).image
-    return open_picture(path)
+    return open_picture(path)[0]
 
 
 def _features(path: Path) -> Any:
