@@ -25,9 +25,8 @@ from cyclegan.data.streets import StreetsSpec, write_streets
 
 CLASSES = ("sky", "building", "lamp", "road", "pavement", "tree", None, None, "car", "pedestrian", None, None)
 """Names in `streets` of CamVid's classes, in CamVid's order."""
-MOST = {"train": 120, "test": 60}
-"""Frames of the real domain, evenly spread."""
-SIDE, DUSK, VOID = 128, "0001TP", 255
+TEST_FRAMES = 60
+DUSK, VOID = "0001TP", 255
 
 
 def main() -> None:
@@ -36,17 +35,20 @@ def main() -> None:
     parser.add_argument("camvid", type=Path, help="folder with train/, test/ and labels/")
     parser.add_argument("output", type=Path, help="folder to write: the experiment's")
     parser.add_argument("judge", type=Path, help="folder to write: the segmenter's")
+    parser.add_argument("--count", type=int, default=100, help="drawn scenes to train on")
+    parser.add_argument("--frames", type=int, default=120, help="real frames to train on, about, evenly spread")
+    parser.add_argument("--size", type=int, default=128, help="pixels of a side, of all pictures")
     args = parser.parse_args()
     drawn = args.output.with_name(args.output.name + "-drawn")
-    write_streets(StreetsSpec.parse(f"streets:count=100,test_count=40,size={SIDE}"), drawn)
+    write_streets(StreetsSpec.parse(f"streets:count={args.count},test_count=40,size={args.size}"), drawn)
     classes = json.loads((drawn / "streets.json").read_text())["classes"]
     for split in ("train", "test"):
         frames = [path for path in sorted((args.camvid / split).iterdir()) if not path.name.startswith(DUSK)]
-        some = frames[:: max(1, len(frames) // MOST[split])]
+        some = frames[:: max(1, len(frames) // (args.frames if split == "train" else TEST_FRAMES))]
         for folder, chosen, most in ((args.output, some, None), (args.judge, frames, 40)):
             copy_domain(drawn, folder, f"{split}A", most)
             names = [each["name"] for each in classes]
-            write_frames(chosen, args.camvid / "labels" / split, folder, f"{split}B", names)
+            write_frames(chosen, args.camvid / "labels" / split, folder, f"{split}B", names, args.size)
             (folder / "classes.json").write_text(json.dumps({"classes": classes}))
     shutil.rmtree(drawn)
 
@@ -59,8 +61,8 @@ def copy_domain(drawn: Path, folder: Path, part: str, most: int | None) -> None:
             shutil.copy(path, folder / place / path.name)
 
 
-def write_frames(frames: list[Path], labels: Path, folder: Path, part: str, names: list[str]) -> None:
-    """Write frames and their label maps at SIDE²."""
+def write_frames(frames: list[Path], labels: Path, folder: Path, part: str, names: list[str], size: int) -> None:
+    """Write frames and their label maps at size²."""
     table = np.full(256, VOID, np.uint8)
     for index, name in enumerate(CLASSES):
         table[index] = names.index(name) if name else VOID
@@ -68,8 +70,8 @@ def write_frames(frames: list[Path], labels: Path, folder: Path, part: str, name
         (folder / place).mkdir(parents=True)
     for path in frames:
         with Image.open(path) as pair, Image.open(labels / f"{path.stem}.png") as indices:
-            photo = pair.crop((0, 0, pair.height, pair.height)).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
-            maps = table[np.asarray(indices.resize((SIDE, SIDE), Image.Resampling.NEAREST))]
+            photo = pair.crop((0, 0, pair.height, pair.height)).resize((size, size), Image.Resampling.LANCZOS)
+            maps = table[np.asarray(indices.resize((size, size), Image.Resampling.NEAREST))]
         photo.save(folder / part / f"{path.stem}.png")
         Image.fromarray(maps).save(folder / "labels" / part / f"{path.stem}.png")
 

@@ -100,12 +100,26 @@ def epoch_choices(infos: list[CheckpointInfo], say: words.Speaker) -> list[tuple
     return [(epoch_label(info, say), info.tag) for info in infos]
 
 
+def epochs_shown(infos: list[CheckpointInfo], info: CheckpointInfo | None, say: words.Speaker) -> gr.Dropdown:
+    """Return the dropdown of a run's epochs with one of them chosen."""
+    value = info.tag if info else None
+    return gr.Dropdown(epoch_choices(infos, say), value=value, info=_newer(infos, value, say))
+
+
 def offer(source: CheckpointSource, tag: str | None, say: words.Speaker) -> dict[str, Any]:
     """Return the update of a gr.Dropdown of epochs that leaves the choice alone, unless that epoch is gone."""
-    choices = epoch_choices(listed(source), say)
-    tags = [each for _, each in choices]
+    infos = listed(source)
+    tags = [info.tag for info in infos]
     # Not the choice itself where it stays: the visitor may just be changing it.
-    return gr.update(choices=choices, **({} if tag in tags else {"value": next(iter(tags), None)}))
+    value = {} if tag in tags else {"value": next(iter(tags), None)}
+    return gr.update(choices=epoch_choices(infos, say), info=_newer(infos, value.get("value", tag), say), **value)
+
+
+def _newer(infos: list[CheckpointInfo], tag: str | None, say: words.Speaker) -> str:
+    """Return the sentence that names the newest epoch where another is shown."""
+    if not infos or infos[0].tag == tag:
+        return ""
+    return say("The newest is {epoch}.", epoch=say("epoch {epoch}", epoch=infos[0].epoch))
 
 
 def epoch_number(value: str | int) -> int:

@@ -59,8 +59,10 @@ def test_refresh_brings_an_epoch_that_has_only_been_offered(run, bench, page, kn
     write_epoch(run, 2)
     arrived = events.arrived("mine", knows, reading, Request())
     assert len(arrived[epoch]["choices"]) == 2 and "value" not in arrived[epoch]
+    assert arrived[epoch]["info"] == "The newest is epoch 2."
     assert arrived[known] == gr.skip()  # So the page still knows epoch 1 alone.
-    assert events.look_again("mine", knows, reading, knows, Request())[epoch].value == "epoch-0002"
+    newest = events.look_again("mine", knows, reading, knows, Request())[epoch]
+    assert newest.value == "epoch-0002" and newest.info == ""
 
 
 def line(bench, say=None):

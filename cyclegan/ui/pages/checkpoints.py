@@ -116,7 +116,7 @@ class Events:
         more = say("Show {more} more of {rest}", more=min(PAGE, rest), rest=rest)
         return [
             run, infos[0].tag, count, line,
-            gr.Dropdown(runs.epoch_choices(infos, say), value=info.tag),
+            runs.epochs_shown(infos, info, say),
             epochs.about(source, infos, say) + notices(ordered.problems, say),
             epochs.heading(info, say),
             gr.Dropdown(ordered.choices(say), value=ordered.key, visible=bool(ordered.columns)),

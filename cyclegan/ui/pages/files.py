@@ -180,7 +180,7 @@ class Events:
             infos[0].tag,
             live.value(self.bench, run, say),
             jobs.lead(self.bench, run, say),
-            gr.Dropdown(runs.epoch_choices(infos, say), value=info.tag),
+            runs.epochs_shown(infos, info, say),
             gr.Radio(runs.direction_choices(info), value=direction, interactive=len(info.directions) > 1),
             *able,
         ]

@@ -160,7 +160,7 @@ class Events:
             infos[0].tag if infos else None,
             live.value(self.bench, run, say),
             lead(info, source.problems, say),
-            gr.Dropdown(runs.epoch_choices(infos, say), value=info.tag if info else None),
+            runs.epochs_shown(infos, info, say),
             gr.Radio(reading_choices(info), value=reading, visible=len(directions) > 1),
             *(gr.Accordion(**look) for look in row_boxes(info, shown, None, say)),
             *(part for row in self.rows for part in row.describe(info, say)),
