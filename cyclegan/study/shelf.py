@@ -233,12 +233,11 @@ class Studies:
 
     def may_see(self, key: str | None) -> bool:
         """Return whether a visitor with this key, or its proof, may see results."""
-        return self.own or self.is_key(key) or (bool(self.proof()) and _same(key, self.proof()))
+        return self.own or self.is_key(key) or same_secret(key, self.proof())
 
     def is_key(self, key: str | None) -> bool:
         """Return whether this is the owner's key; False if there is none."""
-        wanted = os.environ.get(KEY_VARIABLE, "")
-        return bool(wanted) and _same(key, wanted)
+        return same_secret(key, os.environ.get(KEY_VARIABLE, ""))
 
     def proof(self) -> str:
         """Return what proves knowledge of the owner's key, and doesn't reveal it; empty if there is none."""
@@ -290,5 +289,7 @@ def _proof(key: str) -> str:
     return hashlib.scrypt(key.encode(), salt=b"study owner", n=2**14, r=8, p=1, dklen=32).hex()
 
 
-def _same(given: object, wanted: str) -> bool:
-    return isinstance(given, str) and hmac.compare_digest(given.encode("utf-8", "replace"), wanted.encode())
+def same_secret(given: object, wanted: str) -> bool:
+    """Return whether somebody knows a secret, in a time that doesn't tell how much of it; "" is known to nobody."""
+    known = isinstance(given, str) and hmac.compare_digest(given.encode("utf-8", "replace"), wanted.encode())
+    return bool(wanted) and known

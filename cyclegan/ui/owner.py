@@ -22,6 +22,7 @@ from cyclegan.study.limits import Buckets
 from cyclegan.study.shelf import Studies
 from cyclegan.ui import words
 from cyclegan.ui.guard.gate import TRIES, form_of, keep
+from cyclegan.ui.guard.visitors import address_of
 
 COOKIE = "study_owner"
 WRONG = "wrong_key"
@@ -57,7 +58,7 @@ class _Keys:
 
     def answer(self, request: Request, key: str, to: str, query: list[tuple[str, str]]) -> Response:
         """Return a redirect to a page, with the cookie if the key is right."""
-        wait = self.tries.take((request.client.host if request.client else "").encode())
+        wait = self.tries.take(address_of(request).encode())
         right = not wait and self.studies.is_key(key)
         query = query if right or self.studies.own else [*query, (WRONG, "")]
         response = RedirectResponse(f"{to}?{urlencode(query)}" if query else to, 303, {"cache-control": "no-store"})

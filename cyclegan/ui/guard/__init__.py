@@ -1,17 +1,18 @@
 """The guards before the pages, in the order in which a request meets them.
 
+    tools    on whose behalf the app's own MCP server asks
     names    a page under another name can't drive an app that serves this computer only
     headers  what a browser may do with an answer
     gate     the owner's token, or a visitor's name and password
     listen   who still listens to an answer
     bodies   bounds for what a request may bring
+    answers  sentences where gradio has none
 
 Behind them, gradio's queue gives each visitor a share, and files go when their visitors do.
 """
 
 from __future__ import annotations
 
-import functools
 import itertools
 import logging
 import os
@@ -30,7 +31,8 @@ from starlette.routing import BaseRoute
 
 from cyclegan.cli.access import Access
 from cyclegan.ui.decoding import give_back
-from cyclegan.ui.guard.bodies import MAX_MESSAGE_BYTES, Bodies
+from cyclegan.ui.guard import answers, tools
+from cyclegan.ui.guard.bodies import Bodies
 from cyclegan.ui.guard.disk import GRACE_S, PROGRAM_S, Disk
 from cyclegan.ui.guard.gate import Gate
 from cyclegan.ui.guard.headers import SafeHeaders
@@ -66,19 +68,21 @@ def behind(
     attendance, disk = Attendance(), Disk(lambda: _everybodys(demo), bounded=not access.private)
     shares = Shares(demo, attendance, own=access.private, seen=disk.used)
     threading.Thread(target=_look_after, args=(attendance, disk, shares), name="guard", daemon=True).start()
+    answers.prepare()
     _bound_fields()
     if not access.hosts:  # Uvicorn would believe X-Forwarded-For of anybody on this computer.
         os.environ.setdefault("FORWARDED_ALLOW_IPS", "")
     if find_spec("mcp"):  # Of gradio's extra `mcp`.
-        _prepare_tools(access)
+        tools.prepare(access)
     return {"routes": routes, "middleware": [*guards(access, attendance, disk), *middleware]}
 
 
 def guards(access: Access, attendance: Attendance, disk: Disk) -> list[Middleware]:
     """Return the guards, the outermost first."""
     return [
-        Middleware(Names, access=access), Middleware(SafeHeaders, access=access), Middleware(Gate, access=access),
-        Middleware(Listeners, attendance=attendance), Middleware(Bodies, own=access.private, disk=disk),
+        Middleware(tools.Callers), Middleware(Names, access=access), Middleware(SafeHeaders, access=access),
+        Middleware(Gate, access=access), Middleware(Listeners, attendance=attendance),
+        Middleware(Bodies, own=access.private, disk=disk), Middleware(answers.Sentences),
     ]  # fmt: skip
 
 
@@ -127,20 +131,3 @@ def _bound_fields() -> None:
         take(self, data, start, end)
 
     GradioMultiPartParser.on_part_data = bounded
-
-
-def _prepare_tools(access: Access) -> None:
-    """Give gradio's MCP server, which calls this app as a client, the token for the gate, and the bound of messages."""
-    import gradio.mcp
-
-    server = gradio.mcp.GradioMCPServer
-    server.StreamableHTTPSessionManager = staticmethod(functools.partial(  # type: ignore[misc,assignment]
-        # Its own bound is 4 MiB, less than a photo within a message.
-        server.StreamableHTTPSessionManager, max_request_body_size=MAX_MESSAGE_BYTES,
-    ))
-    made = gradio.mcp.Client
-
-    def client(*args: Any, headers: dict[str, str], **options: Any) -> Any:
-        return made(*args, headers={**headers, "authorization": f"Bearer {access.token}"}, **options)
-
-    gradio.mcp.Client = client  # type: ignore[misc,assignment]

@@ -141,18 +141,18 @@ class Disk:
         stats = {path: stat for path in every if (stat := _stat(path)) is not None}
         for path in every - stats.keys():
             self._forget(path)
-        total = sum(stat.st_size for stat in stats.values())
+        total = sum(map(_taken, stats.values()))
         if not self.bounded or total <= ALL_BYTES:
             return
         of_sender: Counter[str] = Counter()
         for path, stat in stats.items():
-            of_sender[senders.get(path, "")] += stat.st_size
+            of_sender[senders.get(path, "")] += _taken(stat)
         excess = []
         # Those who have the most lose theirs first, and of one sender's the oldest go.
         for path in sorted(stats, key=lambda path: (-of_sender[senders.get(path, "")], stats[path].st_mtime)):
             if total <= ALL_BYTES * 3 // 4:
                 break
-            total -= stats[path].st_size
+            total -= _taken(stats[path])
             excess.append(path)
         self._remove(excess)
 
@@ -221,4 +221,8 @@ def _stat(path: str) -> os.stat_result | None:
 
 
 def _size(paths: Iterable[str]) -> int:
-    return sum(max(stat.st_size, LEAST_BYTES) for path in paths if (stat := _stat(path)) is not None)
+    return sum(_taken(stat) for path in paths if (stat := _stat(path)) is not None)
+
+
+def _taken(stat: os.stat_result) -> int:
+    return max(stat.st_size, LEAST_BYTES)

@@ -24,6 +24,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cyclegan.cli.access import Access
 from cyclegan.study.limits import Buckets
+from cyclegan.study.shelf import same_secret
 from cyclegan.ui import words
 from cyclegan.ui.guard.visitors import address_of
 
@@ -83,7 +84,7 @@ class Gate:
         """Return whether a request's header or cookie proves that its sender may come in."""
         kind, _, given = request.headers.get("authorization", "").partition(" ")
         if kind.lower() == "bearer":
-            return _same(given.strip(), self.access.token)
+            return same_secret(given.strip(), self.access.token)
         if kind.lower() == "basic":
             return self._is_basic(request, given)
         try:
@@ -92,7 +93,7 @@ class Gate:
             return False
         name, _, proof = cookie.value.rpartition(".") if cookie else ("", "", "")
         # A person who is no longer in the file of logins no longer comes in.
-        return bool(proof) and (not name or name in self._names()) and _same(proof, self._proof(name))
+        return bool(proof) and (not name or name in self._names()) and same_secret(proof, self._proof(name))
 
     def _names(self) -> set[str]:
         return {_encoded(name) for name in self.access.logins}
@@ -112,7 +113,7 @@ class Gate:
         return True
 
     def _is_login(self, name: str, password: str) -> bool:
-        return _same(password, self.access.logins.get(name, ""))
+        return same_secret(password, self.access.logins.get(name, ""))
 
     def _cookie(self, request: Request) -> str:
         """Return the cookie's name: servers at other ports of this computer have cookies of their own."""
@@ -126,7 +127,7 @@ class Gate:
     def _of_address(self, request: Request) -> Response | None:
         """Return the way to the same page without the token that its address has; None for a wrong one."""
         query = parse_qsl(request.url.query, keep_blank_values=True)
-        if not _same(dict(query).get("token", ""), self.access.token):
+        if not same_secret(dict(query).get("token", ""), self.access.token):
             return None
         rest = urlencode([(name, value) for name, value in query if name != "token"])
         page = "./" + request.url.path.rpartition("/")[2]  # With "./", a name can't be another site's address.
@@ -139,7 +140,7 @@ class Gate:
             return Response(status_code=413)
         if self.tries.take((address_of(request) + given.get("name", "")).encode()):
             return self._refuse(request, 429)
-        if _same(given.get("token", "").strip(), self.access.token):
+        if same_secret(given.get("token", "").strip(), self.access.token):
             return self._entered(request, "./", "")
         name = given.get("name", "")
         if self._is_login(name, given.get("password", "")):
@@ -212,6 +213,3 @@ def _encoded(name: str) -> str:
     """Return a name as a cookie can hold it."""
     return name.encode().hex()
 
-
-def _same(given: str, wanted: str) -> bool:
-    return bool(wanted) and hmac.compare_digest(given.encode("utf-8", "replace"), wanted.encode())

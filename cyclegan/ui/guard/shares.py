@@ -18,10 +18,6 @@ from cyclegan.ui.guard.visitors import MAX_NAME, Attendance, address_of
 
 PATIENCE_S = 15.0
 """Work that nobody has listened to for so long ends. A program asks for answers right after it has asked for work."""
-NOT_UNDERSTOOD = (
-    "this request couldn't be carried out: /gradio_api/info says which values each function takes, and in which order; "
-    "the reason is in the server's log"
-)
 
 
 @dataclass(frozen=True)
@@ -76,9 +72,6 @@ class Shares:
         output = getattr(message, "output", None)
         if isinstance(output, dict):
             self.seen(event.session_hash, output.get("data"))
-            if not message.success and output.get("error", "") is None:
-                # Of gradio's own: what our functions raise is a sentence already (`feedback.page_error`).
-                output["error"] = NOT_UNDERSTOOD
         self._tell(event, message)
 
     def problem(self, body: Any, request: Any) -> str:

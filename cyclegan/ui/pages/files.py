@@ -166,6 +166,8 @@ class Events:
         job = jobs.files_job(self.bench, self._files_steps, files, direction, run, epoch, size, say)
         yield from jobs.cleared(job, say)
 
+    translate_files._mcp_type = "no tool"  # type: ignore[attr-defined]  # Gradio's tools can't take a list of files.
+
     def describe(self, run: str, tag: str | None, direction: str | None, request: gr.Request) -> list[Any]:
         """Return what depends on the run and its epoch (the newest, if it isn't there), in the order of `about`."""
         source, say = self.bench.run(run), words.speaker(request)

@@ -154,6 +154,19 @@ def test_a_caller_who_sends_too_few_or_too_many_values_gets_a_sentence(http, dat
         assert all("/gradio_api/info says which values each function takes" in each for each in said)
 
 
+@pytest.mark.parametrize("path", ["call/nope", "run/nope", "api/nope", "queue/join"])
+@pytest.mark.parametrize("which", [{"fn_index": 9999}, {"fn_index": -1}])
+def test_an_unknown_function_is_the_caller_s_mistake(http, path, which):
+    said = http.post(path, json={"data": [], "session_hash": "unknown", **which})
+    assert said.status_code == 404 and "there is no such function here" in said.text, said.text
+
+
+def test_gradio_s_own_failures_have_a_sentence(http):
+    """Its newer way to call looks a name up before it is checked."""
+    said = http.post("call/v2/nope", json={})
+    assert said.status_code == 500 and "/gradio_api/info says which values" in said.json()["detail"]
+
+
 def test_no_way_past_the_queue(http):
     """Its shares hold for functions by number, too; those of no queue only rearrange a page."""
     config = httpx.get(str(http.base_url).removesuffix("gradio_api/") + "config").json()
