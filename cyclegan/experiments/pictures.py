@@ -59,17 +59,18 @@ def write_curves(plan: Plan, report: Mapping[str, Any]) -> str | None:
                 for key, value in epoch["metrics"].items():
                     if run["seed"] == report["seeds"][0] and (place := (key[:-3], key[-2:]))[0] in CURVES:
                         lines.setdefault(place, {}).setdefault(row["name"], []).append((epoch["epoch"], value))
-    places = [(key, way) for way in DIRECTIONS for key in CURVES if (key, way) in lines]
     if not any(len(points) > 1 for rows in lines.values() for points in rows.values()):
         return None
     names = list(dict.fromkeys(name for rows in lines.values() for name in rows))
     look = row_looks(names)
-    high = -(-len(places) // len(CURVES))
-    figure = Figure(figsize=(11, 3.2 * high), layout="constrained")
+    keys = [key for key in CURVES if any(key == each for each, _ in lines)]
+    ways = [way for way in DIRECTIONS if any(way == each for _, each in lines)]
+    figure = Figure(figsize=(2 + 3.6 * len(keys), 3.2 * len(ways)), layout="constrained")
     FigureCanvasAgg(figure)
-    panels = figure.subplots(high, len(CURVES), squeeze=False).flat
-    for axes, place in itertools.zip_longest(panels, places):
-        if place is None:
+    panels = figure.subplots(len(ways), len(keys), squeeze=False).flat
+    for axes, (way, key) in zip(panels, itertools.product(ways, keys), strict=True):
+        place = key, way
+        if place not in lines:
             axes.set_visible(False)
             continue
         for name, points in lines[place].items():
