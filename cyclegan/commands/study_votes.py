@@ -137,7 +137,9 @@ def report(args: argparse.Namespace) -> int:
     if args.output is not None:
         first, *others = write_report(study, votes, sessions, args.format, args.output, interim=args.interim)
         beside = f", and {number_of(len(others), 'picture')} next to it" if others else ""
-        rows = f"{number_of(len(sessions), 'session')} and {number_of(len(votes), 'vote')}"
+        nobody = len(sessions) and not (sessions["origin"] == "people").any()
+        kind = "simulated session" if nobody else "session"
+        rows = f"{number_of(len(sessions), kind)} and {number_of(len(votes), 'vote')}"
         print(f"{rows} on {study.name}: report written to {first}{beside}")
         return 0
     if args.format == "parquet":

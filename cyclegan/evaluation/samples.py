@@ -15,7 +15,7 @@ from cyclegan.evaluation.collapse import diversity
 from cyclegan.evaluation.grids import GAP, HEADS
 from cyclegan.images import to_image
 
-MIN_TILE = 96  # pixels
+MIN_TILE = 128  # pixels
 CAPTION_GAP = 6
 """Pixels between a caption and the next column's."""
 FONT_SIZES = (13, 12, 11, 10, 9)  # pixels

@@ -41,7 +41,10 @@ def live(bench: Workbench, *, shown: bool = True) -> gr.HTML:
 
 
 def value(bench: Workbench, run: str, say: words.Speaker) -> str:
-    """Return the HTML of the line, with what the page has seen of the run. It is empty if nothing is to be said."""
+    """Return the HTML of the line, with what the page has seen of the run. It is empty if nothing is to be said.
+
+    A run that isn't the first is marked: links to the other pages keep it.
+    """
     try:
         watch = bench.run(run).watch()
         said = line(bench, run, say)
@@ -49,7 +52,8 @@ def value(bench: Workbench, run: str, say: words.Speaker) -> str:
         watch, said = Watch(), ""
     seen = {"run": run, **watch._asdict(), "studies": _studies(bench)}
     marks = "".join(f' data-{name}="{html.escape(word)}"' for name, word in seen.items())
-    return f"<div{marks}>{said}</div>"
+    chosen = "" if run == next(iter(bench.runs)) else " data-chosen"
+    return f"<div{marks}{chosen}>{said}</div>"
 
 
 def _look(bench: Workbench, seen: Any) -> dict[str, str] | None:

@@ -11,7 +11,6 @@ import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -273,6 +272,22 @@ def unmeasured(name: str, source: CheckpointSource, say: words.Speaker, *, own: 
     )
 
 
+def newer(name: str, source: CheckpointSource, found: Sequence[Measurement], say: words.Speaker, *, own: bool) -> str:
+    """Return the sentence for epochs that came after a run's last measured one; "" if there are none."""
+    measured = [row.epoch for one in found for row in one.epochs() if row.run == name]
+    try:
+        count = sum(info.epoch > max(measured, default=0) for info in source.list())
+    except CheckpointError:
+        return ""
+    if not measured or not count:
+        return ""
+    return say(
+        "{n} epoch of {run} after epoch {epoch} has no scores yet: {command} measures it too; then press Refresh",
+        "{n} epochs of {run} after epoch {epoch} have no scores yet: {command} measures them too; then press Refresh",
+        count, run=name, epoch=max(measured), command=_to_measure(source, say, own),
+    )  # fmt: skip
+
+
 def _to_measure(source: CheckpointSource, say: words.Speaker, own: bool) -> str:
     """Return the command that measures a run; it ends with DATA where the data set must be named."""
     command = ["python", "-m", "cyclegan", "evaluate", _to_name(source, own), "--epochs", "all"]
@@ -319,17 +334,11 @@ def measured_on(one: Measurement, say: words.Speaker) -> str:
     if isinstance(segmenter, dict):
         network, side, dataset = (segmenter.get(key) for key in ("network", "side", "dataset"))
         rows.append((say("Segmenter"), f"{network}, {side}², {dataset}"))
-    dates = sorted(report.path.stat().st_mtime for run, report in one.reports.items()
-                   if report.path.exists() and not report.path.is_symlink())  # A download has its own date.
-    if dates:
-        rows.append((say("Last measured"), day(dates[-1], say)))
+    # Not the file's own date, which is that of a copy. Files of earlier versions have none.
+    if dates := [report.content["measured"] for report in one.reports.values() if "measured" in report.content]:
+        rows.append((say("Last measured"), date(max(dates), say)))
     facts_shown = "".join(f"<div><dt>{html.escape(a)}</dt><dd>{html.escape(b)}</dd></div>" for a, b in rows)
     return f"<dl>{facts_shown}</dl>"
-
-
-def day(seconds: float, say: words.Speaker) -> str:
-    """Return a moment as pages show it."""
-    return date(datetime.fromtimestamp(seconds, timezone.utc).isoformat(), say)
 
 
 def advice(one: Measurement, say: words.Speaker, of_people: Mapping[str, Judgement] = MappingProxyType({})) -> str:

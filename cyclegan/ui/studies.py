@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from cyclegan.checkpoints.sources import CheckpointSource
+from cyclegan.errors import message
 from cyclegan.study.format import NO_SECRET, SEEN, Study, seen_some
 from cyclegan.study.protocol import trial_counts
 from cyclegan.study.shelf import PREVIEW, Studies
@@ -24,6 +25,16 @@ from cyclegan.ui.results import served
 FORMATS = ("md", "json", "csv", "parquet")
 COPY = Path(__file__).with_name("copy.js")
 """The script behind the buttons of `to_copy`."""
+
+WHY = {
+    each.template: each
+    for each in (
+        message("disqualified in practice"), message("failed vigilance"), message("impossible times"),
+        message("answered too fast"), message("nearly always the same answer"), message("left the page too often"),
+        message("guessed where others didn't"), message("session not complete"),
+    )
+}  # fmt: skip
+"""The report's reasons for leaving sessions out, for the languages of the pages."""
 
 
 def card(study: Study, say: words.Speaker, *, owner: bool = False, own: bool = False) -> str:
@@ -181,6 +192,10 @@ def results(report: Mapping[str, Any], say: words.Speaker) -> str:
         "{started} took part, {completed} to the end, {counted} count.",
         started=people["started"], completed=people["completed"], counted=people["counted"],
     )  # fmt: skip
+    if people["left_out"]:
+        named = {each["reason"]: each["count"] for each in people["left_out"]}
+        reasons = "; ".join(f"{say.text_of(WHY.get(reason, reason))}: {count}" for reason, count in named.items())
+        counts += " " + say.html("Left out: {reasons}.", reasons=reasons)
     simulated = say.html("These are simulated participants, not people.") if report["simulated"] else ""
     notice = f'<p class="notice">{simulated}</p>' if simulated else ""
     if report["training_pictures"]:

@@ -81,12 +81,21 @@ def header(page: str) -> None:
             gr.Button(name, link=f"./{path}", link_target="_self", size="sm", **current)
 
 
-def announce() -> None:
-    """Make screen readers announce the line of progress."""
+AFTER_LOAD = """() => {
+  document.querySelector('.note')?.setAttribute('role', 'status');
+  document.querySelector('.navigation')?.addEventListener('click', (event) => {
+    const link = event.target.closest('a'), shown = document.querySelector('.training [data-run]')?.dataset;
+    const run = shown ? 'chosen' in shown && shown.run : new URLSearchParams(location.search).get('run');
+    if (link) link.search = run ? new URLSearchParams({run}) : '';
+  }, true);
+}"""
+
+
+def after_load() -> None:
+    """Make screen readers announce the line of progress, and links to the other pages keep a run that was chosen."""
     gr.context.Context.root_block.load(
-        None, js="() => document.querySelector('.note').setAttribute('role', 'status')",
-        queue=False, show_progress="hidden", api_visibility="private",
-    )  # fmt: skip
+        None, js=AFTER_LOAD, queue=False, show_progress="hidden", api_visibility="private"
+    )
 
 
 def launch_options(

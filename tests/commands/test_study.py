@@ -345,11 +345,13 @@ def test_report_in_every_format(run, refused, played, tmp_path):
     assert "can't be written" in refused("report", played.folder, "--output", played.folder / "study.json" / "r.md")
 
 
-def test_a_report_of_simulated_participants_alone(run, played):
+def test_a_report_of_simulated_participants_alone(run, played, tmp_path):
     with Store(database_url(played.folder)) as store:
         StudySessions(played, store, origin="simulated").begin("robot", language="en", screen={}, address=None)
     report = json.loads(run("report", played.folder, "--format", "json", "--simulated")[1])
     assert report["simulated"] is True and report["participants"]["started"] == 1 and report["plan"] is None
+    written = run("report", played.folder, "--simulated", "--output", tmp_path / "r.md")[1]
+    assert "1 simulated session and 0 votes" in written
     rehearsed = json.loads(run("report", played.folder, "--format", "json", "--simulated", "--interim")[1])
     assert rehearsed["plan"]["state"] == "always_valid"
     assert json.loads(run("report", played.folder, "--format", "json")[1])["participants"]["started"] == 2

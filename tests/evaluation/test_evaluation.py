@@ -70,7 +70,7 @@ def test_one_direction_alone_has_no_way_back():
     judge = {"a": lambda picture: picture < 0, "b": lambda picture: picture < 0}
     assert list(translated) == ["ab"] and translated["ab"].rec is None
     assert sample_metrics(given, translated, judge, "cpu").keys() == {"change_l1_ab", "diversity_ab", "disc_accuracy_b"}
-    assert sample_grid(translated["ab"], NAMES, count=2).width == 2 * 96 + 3 * 4
+    assert sample_grid(translated["ab"], NAMES, count=2).width == 2 * 128 + 3 * 4
 
 
 @pytest.mark.parametrize(
@@ -100,22 +100,22 @@ def test_warnings_speak_of_what_went_wrong_and_of_nothing_else(method, tighter, 
 def test_the_grid_has_a_row_per_picture_and_a_column_per_stage():
     translated = translate_samples(samples(), {"gen_ab": Negative(), "gen_ba": Negative()}, "cpu")["ab"]
     grid = sample_grid(translated, NAMES, count=2)
-    # 32 px pictures are tripled to 96; 22 px of captions, gaps of 4.
-    assert grid.size == (3 * 96 + 4 * 4, 22 + 2 * 96 + 3 * 4)
-    tile = np.asarray(grid.crop((4, 26, 100, 122)), dtype=np.int16)
+    # 32 px pictures are enlarged to 128; 22 px of captions, gaps of 4.
+    assert grid.size == (3 * 128 + 4 * 4, 22 + 2 * 128 + 3 * 4)
+    tile = np.asarray(grid.crop((4, 26, 132, 154)), dtype=np.int16)
     assert np.abs(tile - np.asarray((translated.real[0][:, 0, 0] + 1) * 127.5)).max() <= 1
-    fake = np.asarray(grid.crop((104, 26, 200, 122)), dtype=np.int16)
+    fake = np.asarray(grid.crop((136, 26, 264, 154)), dtype=np.int16)
     assert np.abs(tile + fake - 255).max() <= 1
     translated.truth = translated.real
-    assert sample_grid(translated, NAMES, count=9).size == (4 * 96 + 5 * 4, 22 + 4 * 96 + 5 * 4)
+    assert sample_grid(translated, NAMES, count=9).size == (4 * 128 + 5 * 4, 22 + 4 * 128 + 5 * 4)
 
 
 def test_a_caption_that_is_too_long_for_its_column_takes_two_lines():
     translated = translate_samples(samples(), {"gen_ab": Negative()}, "cpu")["ab"]
-    short, long = (sample_grid(translated, {"a": name, "b": name}, count=1) for name in ("day", "photographs"))
+    short, long = (sample_grid(translated, {"a": name, "b": name}, count=1) for name in ("day", "aerial photographs"))
     assert long.width == short.width and long.height == short.height + 16
-    longer = np.asarray(sample_grid(translated, {"a": "w" * 99, "b": "photographs"}, count=1).convert("L"))
-    assert longer.shape[0] == long.height and (longer[:38, 100:104] == 255).all(), "shortened within its column"
+    longer = np.asarray(sample_grid(translated, {"a": "w" * 99, "b": "aerial photographs"}, count=1).convert("L"))
+    assert longer.shape[0] == long.height and (longer[:38, 132:136] == 255).all(), "shortened within its column"
     tall = [torch.zeros(3, 96, 64)] * 2
     translated = TranslatedSamples("ab", ["x"] * 2, tall, tall, None, None, None)
     shown = np.asarray(sample_grid(translated, dict.fromkeys("ab", "golden hour"), count=1))[20:36, 4:68]

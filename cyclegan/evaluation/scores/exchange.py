@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,8 @@ def _checked(content: Mapping[str, Any]) -> dict[str, Any]:
     _limit(content)
     names = dict(content.get("names", {}))
     found = {"version": VERSION, "name": content["name"], "run": str(content.get("run", "")), "names": names}
+    if "measured" in content:
+        found["measured"] = datetime.fromisoformat(content["measured"]).isoformat()
     for way in DIRECTIONS:
         if way in content:
             if not all(isinstance(names[end], str) for end in way):

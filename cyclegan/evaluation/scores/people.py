@@ -7,7 +7,7 @@ where people are fooled more often by what the score calls better, whichever way
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -277,6 +277,9 @@ def preference(people: People, epochs: Mapping[int, int]) -> Iterator[Message]:
     """
     if people.simulated:
         yield message("These votes are simulated: nobody has judged the pictures.")
+        for sentence in preference(replace(people, simulated=False), epochs):
+            yield message("In simulated votes: {sentence}", sentence=sentence)
+        return
     best = max(people.rates, key=lambda number: people.rates[number]["value"])
     others = [number for number in people.rates if number != best]
     about = {"n": people.count, "study": people.study, "epoch": epochs[best], "rate": percent(people.rates[best])}

@@ -1,6 +1,7 @@
 """RUN/scores/NAME.json: the figures of epochs, baselines and ceilings. The only place that reads and writes it::
 
     {"version": 1, "name": "test", "run": "mine", "names": {"a": "day", "b": "night"},
+     "measured": "2026-11-30T02:09:16+00:00",
      "ab": {"measured_on": {"dataset": …, "pictures": 60, "features": "lite0", …},
             "scores": {"epoch-0012": {"commit_sha": …,
                                       "kid": {"kid": {"value": 41.2, "low": 36.0, "high": 46.4}}, …}},
@@ -16,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -145,6 +147,7 @@ class Report:
         }
         details = {"details": dict(result.details)} if result.details else {}
         self.content[way][answer.group].setdefault(answer.name, {})[score] = {**values, **details}
+        self.content["measured"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
 
     def write(self) -> None:
         """Write the file, whole. Raises ScoresError."""

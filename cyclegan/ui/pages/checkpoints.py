@@ -14,7 +14,7 @@ from cyclegan.ui.curves import curves
 from cyclegan.ui.epoch_order import EpochOrder
 from cyclegan.ui.feedback import busy, notices, shows_errors
 from cyclegan.ui.in_training import in_training
-from cyclegan.ui.theme import announce, header
+from cyclegan.ui.theme import after_load, header
 from cyclegan.ui.workbench import Workbench
 
 CSS = Path(__file__).with_name("checkpoints.css")
@@ -240,4 +240,4 @@ def _wire(parts: SimpleNamespace, events: Events) -> None:
         shows_errors(events.checkpoints), run, [parts.sentence, parts.entries], api_name="checkpoints",
         api_description=ABOUT_CHECKPOINTS, preprocess=False, **LOOKS,
     )  # fmt: skip
-    announce()
+    after_load()

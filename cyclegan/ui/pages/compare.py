@@ -11,7 +11,7 @@ from cyclegan.ui import inputs, live, matrix, runs, words
 from cyclegan.ui.comparing import Events
 from cyclegan.ui.comparison import directions_of, entry_choices, most_entries, opening_entries
 from cyclegan.ui.feedback import busy, shows_errors
-from cyclegan.ui.theme import announce, header
+from cyclegan.ui.theme import after_load, header
 from cyclegan.ui.workbench import FILES, PEOPLE, QUEUED, QUICK, Workbench
 
 CSS = Path(__file__).with_name("compare.css")
@@ -165,4 +165,4 @@ def _wire(parts: SimpleNamespace, events: Events) -> None:
         shows_errors(events.timelapse), [*wanted, parts.kind], [parts.said, parts.file], **unread, **PEOPLE,
         api_name="timelapse", api_description=ABOUT_FILM,
     )  # fmt: skip
-    announce()
+    after_load()

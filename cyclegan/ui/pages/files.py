@@ -14,7 +14,7 @@ import gradio as gr
 from cyclegan.ui import inputs, jobs, live, runs, translating, words
 from cyclegan.ui.feedback import busy, shows_errors
 from cyclegan.ui.results import file_name, served
-from cyclegan.ui.theme import announce, header
+from cyclegan.ui.theme import after_load, header
 from cyclegan.ui.workbench import FILES, JOBS, QUEUED, QUICK, Workbench, on_gpu
 
 if TYPE_CHECKING:
@@ -274,7 +274,7 @@ def _wire(parts: SimpleNamespace, events: Events) -> None:
     for given in (parts.video, parts.files):
         given.upload(shows_errors(events.look), [given, run, epoch, direction], [direction, parts.note],
                      preprocess=False, **QUEUED)  # fmt: skip
-    announce()
+    after_load()
 
 
 def _wire_jobs(parts: SimpleNamespace, events: Events) -> None:

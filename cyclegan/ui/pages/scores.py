@@ -15,7 +15,7 @@ from cyclegan.ui import epochs, live, score_scatter, scores, words
 from cyclegan.ui.feedback import busy, notices, shows_errors
 from cyclegan.ui.owner import proof_of
 from cyclegan.ui.studies import COPY
-from cyclegan.ui.theme import announce, header
+from cyclegan.ui.theme import after_load, header
 from cyclegan.ui.workbench import Workbench
 
 CSS = Path(__file__).with_name("scores.css")
@@ -125,6 +125,8 @@ class Events:
             if able := {name: source for name, source in sources.items() if name not in young}:
                 shown += scores.nothing(able, say, own=self.bench.own)
             return [gr.Radio([], value=None, visible=False), shown, "", "", *self._nothing(), ""]
+        later = (scores.newer(name, source, found, say, own=self.bench.own) for name, source in sources.items())
+        problems += filter(None, later)
         of_run = [each for each in found if run in each.reports] or found
         one = next((each for each in found if each.key == key), of_run[0])
         radio = gr.Radio(scores.choices(found), value=one.key, visible=True)
@@ -216,4 +218,4 @@ def _wire(parts: SimpleNamespace, events: Events) -> None:
         shows_errors(events.scores), parts.named, parts.files, **{**PRIVATE, "api_visibility": "public"},
         api_name="scores", api_description=ABOUT,
     )  # fmt: skip
-    announce()
+    after_load()

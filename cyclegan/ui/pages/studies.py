@@ -16,7 +16,7 @@ from cyclegan.ui.feedback import busy, shows_errors
 from cyclegan.ui.owner import form, proof_of
 from cyclegan.ui.pages import study_form
 from cyclegan.ui.studies import COPY, card, drawn_report, report_files, results
-from cyclegan.ui.theme import announce, header
+from cyclegan.ui.theme import after_load, header
 from cyclegan.ui.workbench import Workbench
 
 CSS = Path(__file__).with_name("studies.css")
@@ -54,7 +54,7 @@ def build(bench: Workbench) -> None:
         shows_errors(events.study_report), [named, key], gr.JSON(visible=False, label="report"),
         api_name="study_report", api_description=ABOUT, preprocess=False, **REPORTS,
     )  # fmt: skip
-    announce()
+    after_load()
     if studies.own and find_spec("cyclegan.study.make"):  # A Space has no builder: see hub/space.py.
         built, run, training = study_form.build(bench, studies, parts.choice)
         # Not of the choice, which the browser may not have taken yet.

@@ -16,7 +16,7 @@ from cyclegan.config import DIRECTIONS
 from cyclegan.ui import inputs, live, runs, withheld, words
 from cyclegan.ui.feedback import busy, shows_errors
 from cyclegan.ui.results import linked, served
-from cyclegan.ui.theme import announce, header
+from cyclegan.ui.theme import after_load, header
 from cyclegan.ui.translating import (
     EMPTY,
     first_saved,
@@ -294,5 +294,5 @@ def _wire(parts: SimpleNamespace, events: Events) -> None:
     parts.cancel.click(None, cancels=works, queue=False).then(events.cancelled, None, results, **QUICK)
     boxes = [box for row in parts.rows for box in row.boxes]
     parts.view.input(events.choose_view, slid["inputs"], [*boxes, *sliders], preprocess=False, **QUICK)
-    announce()
+    after_load()
     page.load(None, js=ENLARGE, queue=False, show_progress="hidden", api_visibility="private")

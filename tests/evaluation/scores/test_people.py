@@ -145,7 +145,9 @@ def test_whom_people_prefer():
     only, few = said({7: 0.5})
     assert only.startswith("People (n = 40, study night) took ") and only.endswith("of epoch 7 for real.")
     assert few.startswith("1 epoch has both scores and people's answers")
-    assert said(RISING, simulated=True)[0] == "These votes are simulated: nobody has judged the pictures."
+    first, second, *_ = said(RISING, simulated=True)
+    assert first == "These votes are simulated: nobody has judged the pictures."
+    assert second.startswith("In simulated votes: People (n = 40, study night) prefer epoch ")
     found = agreement(asked(RISING, simulated=True), {epoch: -rate for epoch, rate in RISING.items()})
     assert str(found.sentence()).startswith("In simulated votes: People agree with this score")
 

@@ -48,8 +48,8 @@ def write_scores(run, name="test", epochs=(1, 2), shas=None, **measured_on):
     (run / "scores").mkdir(exist_ok=True, parents=True)
     path = run / "scores" / f"{name}.json"
     path.write_text(json.dumps({
-        "version": 1, "name": name, "run": run.name, "names": {"a": "day", "b": "<night>"}, "ab": direction(0),
-        "ba": direction(300),
+        "version": 1, "name": name, "run": run.name, "names": {"a": "day", "b": "<night>"},
+        "measured": "2026-11-30T02:09:16+00:00", "ab": direction(0), "ba": direction(300),
     }))  # fmt: skip
     return path
 
@@ -314,11 +314,26 @@ def test_a_figure_that_is_not_finite_is_not_measured(run):
     assert problems == [] and rows(scores.table(one, None, SAY).split("</thead>")[1])[1][1] == "–"
 
 
-def test_the_newest_file_dates_the_measurement(run):
+def test_the_newest_measurement_is_dated_not_the_copy_of_its_file(run):
     path = write_scores(run)
     os.utime(path, (0, 0))
     (one, _), _ = collected(run)
-    assert "1 Jan 1970, 00:00 UTC" in scores.measured_on(one, SAY)
+    assert "30 Nov 2026, 02:09 UTC" in scores.measured_on(one, SAY)
+    path.write_text(path.read_text().replace('"measured"', '"of_an_earlier_version"'))
+    (one, _), _ = collected(run)
+    assert "UTC" not in scores.measured_on(one, SAY)
+
+
+def test_epochs_after_the_last_measured_one_are_counted(run):
+    for epoch in (1, 2, 3, 4):
+        write_epoch(run, epoch)
+    write_scores(run, epochs=(1, 3))
+    about = Events(bench(run)).open_page(request())[3]
+    assert "1 epoch of mine after epoch 3 has no scores yet: python -m cyclegan evaluate" in about
+    write_scores(run, epochs=(2,))
+    assert "2 epochs of mine after epoch 2 have no scores yet" in Events(bench(run)).open_page(request())[3]
+    write_scores(run, epochs=(4,))
+    assert "no scores yet" not in Events(bench(run)).open_page(request())[3]
 
 
 # --- runs that a visitor types ------------------------------------------------------------------------------

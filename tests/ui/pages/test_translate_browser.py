@@ -214,6 +214,13 @@ def test_another_run_keeps_the_visitors_picture(visit, tmp_path):
     here.page.get_by_label("Run", exact=True).click()
     here.page.get_by_role("option", name="oneway").click()
     here.wait_for("Epoch 7, 70×50 pixels")
+    # Links to the other pages keep the run.
+    here.page.locator(".navigation").get_by_text("Files").click()
+    here.page.wait_for_url("**/files?run=oneway")
+    here.page.wait_for_function("[...document.querySelectorAll('.run input')].some(e => e.value == 'oneway')")
+    here.page.locator(".navigation").get_by_text("Translate").click()
+    here.page.wait_for_url("**/?run=oneway")
+    here.wait_for("Choose a picture")  # The run has no examples.
 
 
 def test_a_run_that_is_not_there_is_told_and_changes_nothing(visit):
