@@ -1,0 +1,105 @@
+"""The range of a domain's values and the number of its channels: from units to a network's numbers, and back."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from cyclegan.errors import ConfigError, ImageError
+from cyclegan.rasters.raster import MAX_CHANNELS, Origin, Raster
+
+if TYPE_CHECKING:
+    import torch
+
+PLAIN = "0:255"
+"""The range of 8-bit pictures, as the flags have it."""
+
+
+@dataclass(frozen=True)
+class Values:
+    """A domain's pictures as its networks see them: `low` becomes -1, `high` becomes 1, what lies beyond is cut.
+
+    Attributes:
+        channels: values of a pixel, 1 to 16.
+        low, high: the range, in the pictures' own units.
+    """
+
+    channels: int = 3
+    low: float = 0.0
+    high: float = 255.0
+
+    @property
+    def plain(self) -> bool:
+        """True for 8-bit RGB, which has a way of its own: `cyclegan.images` (PIL images, grey levels)."""
+        return self == Values()
+
+    def text(self) -> str:
+        """Return the range as the flags have it, `-1000:3000`."""
+        return f"{self.low:.9g}:{self.high:.9g}"
+
+    def check(self, raster: Raster, name: object) -> None:
+        """Raise ImageError if a picture has another number of channels."""
+        if raster.channels != self.channels:
+            raise ImageError(
+                "{name} has {count} channels, but this domain's pictures have {wanted}: give pictures of one kind",
+                name=name, count=raster.channels, wanted=self.channels,
+            )  # fmt: skip
+
+    def normalised(self, raster: Raster | np.ndarray) -> np.ndarray:
+        """Return float32 (H, W, C) in [-1, 1]; what isn't a number becomes -1."""
+        scaled = (np.asarray(raster) - np.float32(self.low)) * np.float32(2 / (self.high - self.low)) - np.float32(1)
+        return np.nan_to_num(np.clip(scaled, -1, 1, out=scaled), copy=False, nan=-1.0)
+
+    def to_tensor(self, raster: Raster) -> torch.Tensor:
+        """Return float32 (C, H, W) in [-1, 1]."""
+        import torch
+
+        return torch.from_numpy(np.ascontiguousarray(self.normalised(raster).transpose(2, 0, 1)))
+
+    def to_raster(self, tensor: torch.Tensor, origin: Origin | None = None) -> Raster:
+        """Return a network's output, (C, H, W) or (1, C, H, W) in [-1, 1], in this domain's units.
+
+        NaN, which only a broken network returns, becomes the middle of the range.
+        """
+        if tensor.ndim == 4:
+            tensor = tensor[0]
+        values = tensor.detach().float().nan_to_num(nan=0.0).clamp(-1, 1).permute(1, 2, 0).cpu().numpy()
+        return Raster((values + np.float32(1)) * np.float32((self.high - self.low) / 2) + np.float32(self.low), origin)
+
+    def shown(self, raster: Raster, window: tuple[float, float] | None = None) -> Image.Image:
+        """Return an 8-bit RGB picture for a screen: a window of the values, by default the whole range.
+
+        One channel is grey, three are RGB, two are red and green, and of more the first three are shown.
+        """
+        low, high = window or (self.low, self.high)
+        grey = np.clip((raster.values[..., :3] - low) * (255 / (high - low)), 0, 255)
+        levels = np.nan_to_num(grey, nan=0.0).round().astype(np.uint8)
+        if levels.shape[2] == 1:
+            levels = np.repeat(levels, 3, axis=2)
+        elif levels.shape[2] == 2:
+            levels = np.concatenate([levels, np.zeros_like(levels[..., :1])], axis=2)
+        return Image.fromarray(np.ascontiguousarray(levels))
+
+
+def parse_range(text: str) -> tuple[float, float]:
+    """Return the low and the high end of a range such as `0:4095` or `-1000:3000`. Raises ConfigError."""
+    try:
+        low, high = (float(part) for part in text.split(":"))
+        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+            raise ValueError(text)
+    except ValueError as error:
+        raise ConfigError(
+            "{text!r} isn't a range: give its low and its high end, such as 0:4095 or -1000:3000, or auto", text=text
+        ) from error
+    return low, high
+
+
+def values_of(channels: int | None, text: str) -> Values:
+    """Return a domain's values by its two settings, once both are known. Raises ConfigError."""
+    if not channels or not 1 <= channels <= MAX_CHANNELS:
+        raise ConfigError("{count} channels: give 1 to {most}", count=channels, most=MAX_CHANNELS)
+    return Values(channels, *parse_range(text))
