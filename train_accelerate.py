@@ -38,6 +38,7 @@ from cyclegan.cli.signals import stop_on_signals  # noqa: E402
 from cyclegan.config import TrainConfig  # noqa: E402
 from cyclegan.data import Data, find_data, name_domains  # noqa: E402
 from cyclegan.data.order import steps_in  # noqa: E402
+from cyclegan.data.values import with_values  # noqa: E402
 from cyclegan.errors import Message, message  # noqa: E402
 from cyclegan.methods import METHODS  # noqa: E402
 from cyclegan.training.background import BackgroundWriter, TrainerSnapshot  # noqa: E402
@@ -58,7 +59,7 @@ def train(config: TrainConfig) -> int:
     config = replace(config, data=name_domains(config.data))
     accelerator, config = make_accelerator(config)
     paired = METHODS[config.run.method].paired
-    splits = find_data(config.data, paired=paired)
+    config, splits = with_values(config, find_data(config.data, paired=paired))
     batch = (config.optim.batch_size, accelerator.num_processes, config.optim.gradient_accumulation_steps)
     steps_in(splits.epoch_length(config.data.max_images), *batch)  # Raises before anything is written or decoded.
     config, segmenter = open_segmenter(config, splits)

@@ -18,7 +18,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from PIL import ExifTags, Image
@@ -26,6 +26,7 @@ from PIL import ExifTags, Image
 from cyclegan.config import DataConfig
 from cyclegan.errors import ImageError, Message, message, reason_of
 from cyclegan.pixels import Stored, has_pages, record, recording, to_rgb, why_unread
+from cyclegan.values import MAX_CHANNELS
 
 if TYPE_CHECKING:
     import torch
@@ -337,7 +338,7 @@ def normalise(pictures: torch.Tensor, memory_format: torch.memory_format | None 
     """Return pictures as networks expect them, on the device that they are on, without waiting for it.
 
     Args:
-        pictures: uint8 (B, H, W, 3), contiguous.
+        pictures: uint8 (B, H, W, 3), contiguous; or float32 (B, H, W, C), in [-1, 1] already.
         memory_format: of the result, torch.channels_last or by default torch.contiguous_format.
 
     Returns:
@@ -346,6 +347,8 @@ def normalise(pictures: torch.Tensor, memory_format: torch.memory_format | None 
     import torch
 
     last = memory_format == torch.channels_last
+    if pictures.dtype == torch.float32:
+        return pictures.permute(0, 3, 1, 2).contiguous(memory_format=memory_format or torch.contiguous_format)
     if pictures.device.type == "cpu":
         # NumPy, because torch starts its threads for a picture of this size, and on a busy machine waits for them:
         # up to 40 ms instead of 0.1.
@@ -367,8 +370,9 @@ def to_image(tensor: torch.Tensor) -> Image.Image:
     """Return a tensor as an RGB picture; `to_image(to_tensor(x))` equals x exactly.
 
     Args:
-        tensor: (3, H, W) or (1, 3, H, W), any float type and device. Values are clamped to [-1, 1] and rounded to the
-            nearest of 256 levels. NaN, which only a broken network returns, becomes mid-grey.
+        tensor: (C, H, W) or (1, C, H, W), any float type and device. Values are clamped to [-1, 1] and rounded to the
+            nearest of 256 levels. NaN, which only a broken network returns, becomes mid-grey. One channel becomes
+            grey, two red and green; of more than three, the first three are shown.
 
     Raises:
         ImageError: the tensor has another shape.
@@ -378,19 +382,25 @@ def to_image(tensor: torch.Tensor) -> Image.Image:
     tensor = tensor.detach()
     if tensor.ndim == 4 and tensor.shape[0] == 1:
         tensor = tensor[0]
-    if tensor.ndim != 3 or tensor.shape[0] != 3:
-        raise ImageError("a tensor {shape} isn't a picture: give (3, H, W) or (1, 3, H, W)", shape=tuple(tensor.shape))
-    levels = tensor.to(torch.float32).nan_to_num(nan=0.0).clamp(-1, 1).add(1).mul(127.5).round()
+    if tensor.ndim != 3 or not 1 <= tensor.shape[0] <= MAX_CHANNELS:
+        raise ImageError("a tensor {shape} isn't a picture: give (C, H, W) or (1, C, H, W)", shape=tuple(tensor.shape))
+    levels = tensor[:3].to(torch.float32).nan_to_num(nan=0.0).clamp(-1, 1).add(1).mul(127.5).round()
+    if len(levels) < 3:
+        levels = levels.expand(3, -1, -1) if len(levels) == 1 else torch.cat([levels, torch.zeros_like(levels[:1])])
     return Image.fromarray(levels.to(torch.uint8).permute(1, 2, 0).contiguous().cpu().numpy())
 
 
 # -------------------------------------------------------------------------- geometry: resize, crop, mirror
 
 
-def mean_difference(one: Image.Image | np.ndarray, other: Image.Image | np.ndarray) -> float:
-    """Return the mean absolute difference of two RGB pictures of one size, in grey levels (0 to 255)."""
-    first, second = (np.asarray(image, dtype=np.int16) for image in (one, other))
-    return float(np.abs(first - second).mean())
+def mean_difference(one: Any, other: Any) -> float:
+    """Return the mean absolute difference of two pictures of one size, images, rasters or arrays (H, W, C).
+
+    It is in grey levels (0 to 255), or in a raster's units.
+    """
+    first, second = (np.asarray(image) for image in (one, other))
+    exact = np.float32 if np.float32 in (first.dtype, second.dtype) else np.int16
+    return float(np.abs(first.astype(exact) - second.astype(exact)).mean())
 
 
 def training_size(size: tuple[int, int], config: DataConfig, *, multiple: int = 4) -> tuple[int, int]:

@@ -13,35 +13,37 @@ CODE = sorted(
 # What a room of the house may import of the project; itself is understood. Left to right: nothing on the left of the
 # design's flow (pictures → data → training → checkpoints → translation → study → pages) knows anything on its right.
 # Training stands beyond the checkpoints that it writes and the figures that it watches.
-LEAVES = {"config", "errors", "files"}
+LEAVES = {"config", "errors", "files", "values"}
 """Every room may use them."""
 MAY = {
     "errors": set(),
     "files": set(),
+    "values": set(),
     "config": set(),
     "locale": set(),
     "pixels": set(),
     "images": {"pixels"},
+    "rasters": {"images", "pixels"},
     "cli": set(),
-    "data": {"images", "pixels"},
+    "data": {"images", "rasters", "pixels"},
     "networks": set(),
     "methods": {"networks"},
     "checkpoints": {"networks"},
-    "translation": {"checkpoints", "images", "networks"},
+    "translation": {"checkpoints", "images", "rasters", "networks"},
     # Scores look at whole test sets, and their segmenters are networks; only commands and programs call them.
-    "evaluation": {"checkpoints", "data", "images", "networks", "translation"},
-    "training": {"checkpoints", "data", "evaluation", "images", "methods"},
+    "evaluation": {"checkpoints", "data", "images", "rasters", "networks", "translation"},
+    "training": {"checkpoints", "data", "evaluation", "images", "rasters", "methods"},
     # Without gradio and the Hub. Only make.py uses data and translation, and only inside of functions: it is one call
     # for the command, the page and the library, and neither knows studies. A study is played without torch.
     # Its answers are compared with scores.
-    "study": {"data", "evaluation", "images", "locale", "translation"},
+    "study": {"data", "evaluation", "images", "rasters", "locale", "translation"},
     # A server's flags, which are `cli`'s, say who may open it.
-    "ui": {"checkpoints", "cli", "locale", "evaluation", "images", "study", "translation", "pixels"},
+    "ui": {"checkpoints", "cli", "locale", "evaluation", "images", "rasters", "study", "translation", "pixels"},
     # Experiments run the trainer as a program, and score what it wrote.
-    "experiments": {"checkpoints", "cli", "data", "evaluation", "images", "study", "translation"},
+    "experiments": {"checkpoints", "cli", "data", "evaluation", "images", "rasters", "study", "translation"},
     # The shell's door to the library, which nothing imports: like app.py, it may open the Hub's checkpoints.
     "commands": {
-        "checkpoints", "cli", "data", "evaluation", "experiments", "images", "study", "translation", "hub",
+        "checkpoints", "cli", "data", "evaluation", "experiments", "images", "rasters", "study", "translation", "hub",
         "pixels",
     },
     "__main__": {"cli", "commands", "hub"},

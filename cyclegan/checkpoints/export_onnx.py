@@ -77,10 +77,11 @@ def check_path(path: Path) -> None:
 def export_onnx(checkpoint: Checkpoint, direction: Direction, path: Path) -> Exported:
     """Write one generator as a single ONNX file, whole and checked or not at all.
 
-    Its input `image` and its output `translation` are float32 (N, 3, H, W), RGB in [-1, 1], with any N, and any H and
-    W that are multiples of the network's `size_multiple` and at least its `min_size`. The file says so in its metadata
-    (strings): commit_sha, epoch, direction, domain_a, domain_b, generator, layout, value_range, size_multiple,
-    min_size, crop_size (what it was trained at) and program_version.
+    Its input `image` and its output `translation` are float32 (N, C, H, W), RGB or of other channels, in [-1, 1], with
+    any N, and any H and W that are multiples of the network's `size_multiple` and at least its `min_size`. The file
+    says so in its metadata (strings): commit_sha, epoch, direction, domain_a, domain_b, generator, layout, value_range,
+    input_values and output_values (what -1 and 1 stand for, such as -1000:3000), size_multiple, min_size, crop_size
+    (what it was trained at) and program_version.
 
     Args:
         checkpoint: from a `CheckpointSource`, its generators in fp32 on the CPU; they are not changed.
@@ -108,12 +109,13 @@ def export_onnx(checkpoint: Checkpoint, direction: Direction, path: Path) -> Exp
     try:
         with whole_file(path) as part:
             part.touch()  # A folder that can't be written is reported now, not after the work.
-            model = _model(generator)
+            channels = checkpoint.config.data.values(direction[0]).channels
+            model = _model(generator, channels)
             for key, value in _metadata(checkpoint, direction).items():
                 model.metadata_props.add(key=key, value=value)
             part.write_bytes(model.SerializeToString())
             checked = _checked_shapes(generator, checkpoint.config.data.crop_size)
-            difference = _max_difference(generator, part, checked)
+            difference = _max_difference(generator, part, checked, channels)
             if not difference <= MAX_GREY_LEVELS:  # NaN is refused, too.
                 raise CheckpointError(
                     "{name} was not written: ONNX Runtime differs from torch by {difference:.2g} grey levels, and "
@@ -138,8 +140,10 @@ def _metadata(checkpoint: Checkpoint, direction: Direction) -> dict[str, str]:
         "domain_a": config.data.domain_a,
         "domain_b": config.data.domain_b,
         "generator": config.model.generator,
-        "layout": "NCHW RGB",
+        "layout": "NCHW RGB" if config.data.plain else "NCHW",
         "value_range": "-1 1",
+        "input_values": config.data.values(direction[0]).text(),
+        "output_values": config.data.values(direction[1]).text(),
         "size_multiple": str(generator.size_multiple),
         "min_size": str(generator.min_size),
         "crop_size": str(config.data.crop_size),
@@ -147,13 +151,13 @@ def _metadata(checkpoint: Checkpoint, direction: Direction) -> dict[str, str]:
     }
 
 
-def _model(generator: nn.Module) -> onnx.ModelProto:
+def _model(generator: nn.Module, channels: int) -> onnx.ModelProto:
     """Return the network as torch's exporter writes it, for any picture size, without traces of this machine."""
     multiple = generator.size_multiple
     units = generator.min_size // multiple
     batch, height, width = (torch.export.Dim(name, min=least) for name, least in (("n", 1), ("h", units), ("w", units)))
     # All dimensions differ and none is 1, because an exporter treats 1 as a constant.
-    example = torch.zeros(2, 3, generator.min_size + multiple, generator.min_size + 2 * multiple)
+    example = torch.zeros(2, channels, generator.min_size + multiple, generator.min_size + 2 * multiple)
     try:
         with warnings.catch_warnings():
             # The warnings are for the exporter's developers; the result is compared below.
@@ -210,10 +214,12 @@ def _checked_shapes(generator: nn.Module, crop_size: int) -> tuple[tuple[int, in
     return (1, side, side), (1, side, side + multiple), (2, side + multiple, side)
 
 
-def _max_difference(generator: nn.Module, file: Path, shapes: tuple[tuple[int, int, int], ...]) -> float:
+def _max_difference(
+    generator: nn.Module, file: Path, shapes: tuple[tuple[int, int, int], ...], channels: int
+) -> float:
     """Return the largest |ONNX Runtime − torch| over random pictures of these shapes, in grey levels."""
     rng = np.random.default_rng(0)
-    pictures = [rng.uniform(-1, 1, (n, 3, height, width)).astype(np.float32) for n, height, width in shapes]
+    pictures = [rng.uniform(-1, 1, (n, channels, height, width)).astype(np.float32) for n, height, width in shapes]
     try:
         import onnxruntime
 

@@ -37,8 +37,9 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor, nn
 
-FORMAT_VERSION = 2
-"""The newest version. A checkpoint has the oldest one that holds its settings; 2 added settings, and no migration."""
+FORMAT_VERSION = 3
+"""The newest version. A checkpoint has the oldest one that holds its settings; 2 and 3 added settings (3: channels and
+ranges of the domains, which are 8-bit RGB without them), and no migration."""
 MOST_EPOCHS, MOST_STEPS = 10**9 - 1, 10**15
 """The largest numbers of an epoch and of a step; no training gets there."""
 EPOCH_NAME = re.compile(r"epoch-(\d{4,})")
@@ -420,7 +421,7 @@ def load_checkpoint(
     """
     import torch
 
-    from cyclegan.networks import build_generator
+    from cyclegan.networks import generator_of
 
     info, record = _read_folder(folder, commit_sha)
     recorded = record.get("sha256")
@@ -431,7 +432,7 @@ def load_checkpoint(
             raise missing_direction(folder.name, info.directions, direction)
         path = folder / f"{GENERATOR_OF[direction]}.safetensors"
         with torch.device("meta"):
-            generator = build_generator(info.config.model)
+            generator = generator_of(info.config, direction)
         expected = {key: list(value.shape) for key, value in generator.state_dict().items()}
         state = _load_weights(path, expected, info.config.model, recorded)
         generator = generator.to_empty(device="cpu")
@@ -542,18 +543,19 @@ def weights_bytes(config: CheckpointConfig) -> int:
     Raises:
         CheckpointError: the configuration describes no network that can be built.
     """
-    return _weights_bytes(config.model)
+    return max(_weights_bytes(config.model, *(config.data.values(domain).channels for domain in way))
+               for way in DIRECTIONS)  # fmt: skip
 
 
 @functools.lru_cache(16)  # The epochs of a run share their settings.
-def _weights_bytes(model: ModelConfig) -> int:
+def _weights_bytes(model: ModelConfig, in_channels: int, out_channels: int) -> int:
     import torch
 
     from cyclegan.networks import build_generator
 
     try:
         with torch.device("meta"):
-            state = build_generator(model).state_dict()
+            state = build_generator(model, in_channels=in_channels, out_channels=out_channels).state_dict()
     except (ConfigError, RuntimeError, ValueError, MemoryError, OverflowError) as error:
         raise CheckpointError("config.json describes no network that can be built ({reason})", reason=error) from error
     return sum(value.numel() * 4 for value in state.values()) + 1_000_000

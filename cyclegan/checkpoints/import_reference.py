@@ -33,6 +33,7 @@ from cyclegan.checkpoints.weights_file import copied, plain, read_networks, some
 from cyclegan.config import DataConfig, Direction, ModelConfig, check_option, direction_name
 from cyclegan.errors import CheckpointError, ConfigError, message, shown
 from cyclegan.networks import build_generator
+from cyclegan.values import MAX_CHANNELS, PLAIN
 
 # <epoch>_net_G.pth, <epoch>_net_G_A.pth, <epoch>_net_G_B.pth
 _FILE_NAME = re.compile(r"(?P<epoch>.+)_net_(?P<network>[GD])(?:_(?P<letter>[AB]))?\.(?:pth|pt)")
@@ -131,8 +132,12 @@ def _without_wrapper(weights: Mapping[str, Stored]) -> Mapping[str, Stored]:
 def _rebuild(name: str, weights: Mapping[str, Stored]) -> Generator:
     """Return a network's settings and its weights by our names; they are copied once their names and shapes fit."""
     model, names = _recognise(name, weights)
+    ours = {ours: tuple(weights[f"{theirs}.weight"].shape) for theirs, ours in names.items()
+            if f"{theirs}.weight" in weights}  # fmt: skip
+    source, target = _channels(ours)
     with torch.device("meta"):
-        expected = {key: tuple(tensor.shape) for key, tensor in build_generator(model).state_dict().items()}
+        network = build_generator(model, in_channels=source, out_channels=target)
+    expected = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
     our_key = {
         f"{theirs}.{kind}": f"{ours}.{kind}"
         for theirs, ours in names.items()
@@ -159,6 +164,15 @@ def _rebuild(name: str, weights: Mapping[str, Stored]) -> Generator:
                 expected=expected[our_key[key]],
             )
     return model, {our_key[key]: tensor for key, tensor in copied(name, weights).items()}
+
+
+def _channels(shapes: Mapping[str, Sequence[int]]) -> tuple[int, int]:
+    """Return the channels of a generator's input and output, by the shapes of its layers by our names."""
+    first = shapes.get("stem.conv") or shapes["down.0.conv"]
+    if "head" in shapes:
+        return first[1], shapes["head"][0]
+    last = max((name for name in shapes if name.startswith("up.")), key=_position)
+    return first[1], shapes[last][1]  # A transposed convolution has its outputs second.
 
 
 def import_reference(paths: Sequence[Path], direction: Direction | None = None) -> dict[Direction, Generator]:
@@ -298,6 +312,7 @@ def import_checkpoint(
     found = import_reference(generators, direction)
     for judge in judges:
         _check_epoch(generators[0], judge)
+    data = dataclasses.replace(data, **_domains(found))
     model = next(iter(found.values()))[0]
     settings, discriminators = import_discriminators(judges, list(found))
     model = dataclasses.replace(model, **settings)
@@ -309,6 +324,25 @@ def import_checkpoint(
         record={"global_step": 0, "weights": "imported", "files": [path.name for path in paths]},
     )
     return read_info(target), target
+
+
+def _domains(found: Mapping[Direction, Generator]) -> dict[str, Any]:
+    """Return the settings of domains whose pictures aren't RGB; the reference's are of 8 bits.
+
+    Raises:
+        CheckpointError: the generators differ in the channels of a domain.
+    """
+    counts: dict[str, int] = {}
+    for way, (_, weights) in found.items():
+        layers = {key.removesuffix(".weight"): value.shape for key, value in weights.items() if key.endswith(".weight")}
+        for domain, count in zip(way, _channels(layers), strict=True):
+            if counts.setdefault(domain, count) != count:
+                raise CheckpointError(
+                    "the generators differ in the channels of domain {domain}: {one} and {other}; they aren't of one "
+                    "model", domain=domain.upper(), one=counts[domain], other=count,
+                )  # fmt: skip
+    rest = {domain: count for domain, count in counts.items() if count != 3}
+    return {f"channels_{domain}": count for domain, count in rest.items()} | {f"range_{d}": PLAIN for d in rest}
 
 
 def _way(name: str) -> Direction | None:
@@ -367,11 +401,11 @@ def _recognise(name: str, weights: Mapping[str, Stored]) -> tuple[ModelConfig, d
                 "state_dict() again",
                 name=name, generator=generator, layer=layer,
             )
-        if shape[side] != 3:
+        if not 1 <= shape[side] <= MAX_CHANNELS:
             raise CheckpointError(
-                "{name} is for pictures with {shape} channels: only networks from RGB to RGB can be imported",
-                name=name, shape=shape[side],
-            )
+                "{name} is for pictures with {shape} channels: only networks of 1 to {most} can be imported",
+                name=name, shape=shape[side], most=MAX_CHANNELS,
+            )  # fmt: skip
     affine = f"{norm}.weight" in weights
     # The authors' code leaves a convolution's bias out where batch norm, which has its own, comes next.
     if affine and f"{_before(norm)}.bias" not in weights:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from cyclegan.config import METHOD_CONFIGS, TrainConfig
+from cyclegan.config import METHOD_CONFIGS, DataConfig, TrainConfig
 from cyclegan.config.fields import convert
 from cyclegan.errors import ConfigError, Message, message
 
@@ -52,6 +52,9 @@ def settings_of_run(folder: Path) -> dict[str, Any]:
         settings = checked_settings(content, path) if isinstance(content, Mapping) else {}
     except ConfigError:
         return {}
+    # Of a run that began before a setting was there, what programs assumed then: its next start must not look anew.
+    former = {f.name: f.metadata["former"] for f in dataclasses.fields(DataConfig) if f.metadata.get("since", 1) > 2}
+    settings = former | settings if settings else settings
     return {name: value for name, value in settings.items() if name not in (*RUNS_OWN, "max_steps")}
 
 

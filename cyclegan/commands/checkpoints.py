@@ -68,12 +68,15 @@ def export(args: argparse.Namespace) -> int:
     checkpoint = load_checkpoint(args, one_way=True)
     path = args.output or Path(f"{checkpoint.info.tag}-{args.direction}.onnx")
     done = export_onnx(checkpoint, args.direction, path)
-    sizes = ", ".join(f"{n}×3×{height}×{width}" for n, height, width in done.checked)
+    count, target = (checkpoint.config.data.values(domain).channels for domain in args.direction)
+    sizes = ", ".join(f"{n}×{count}×{height}×{width}" for n, height, width in done.checked)
     data, size = checkpoint.config.data, path.stat().st_size / 1e6
     way = direction_name(args.direction, data.domain_a, data.domain_b)
     where = path if args.output else f"{path} in the current folder"
     print(f"{way} of epoch {checkpoint.info.epoch} written to {where}, {size:.1f} MB, ONNX opset {OPSET}")
-    print(f"takes {INPUT}, gives {OUTPUT}: float32 (N, 3, H, W), RGB in [-1, 1]; H and W multiples of "
+    to = "" if count == target else f" and (N, {target}, H, W),"
+    rgb = ", RGB" if data.plain else ","
+    print(f"takes {INPUT}, gives {OUTPUT}: float32 (N, {count}, H, W){to}{rgb} in [-1, 1]; H and W multiples of "
           f"{done.size_multiple}, at least {done.min_size}")  # fmt: skip
     print(f"checked with ONNX Runtime against torch on {sizes}: at most {done.max_difference:.2g} grey levels apart")
     return 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from cyclegan.config.fields import DIRECTIONS, Config, Direction, check_option, direction_name, option, require
 from cyclegan.config.method_options import (
@@ -24,6 +24,9 @@ from cyclegan.config.method_options import (
     Pix2PixConfig,
     SimGANConfig,
 )
+
+if TYPE_CHECKING:
+    from cyclegan.values import Values
 
 __all__ = [
     "DIRECTIONS", "FEATURES", "GAN_MODES", "METHOD_CONFIGS", "MOTION", "BiGANConfig", "CUTConfig", "CoGANConfig",
@@ -59,6 +62,18 @@ class DataConfig(Config):
     )
     domain_a: str = option("A", "name of domain A, shown to people, e.g. 'aerial photo'; else its folder's in train")
     domain_b: str = option("B", "name of domain B, shown to people, e.g. 'map'; else its folder's in train")
+    channels_a: int | None = option(
+        None, "values of a pixel in domain A, e.g. 1 for grey; found from the pictures if not given", least=1, most=16,
+        since=3, former=3,
+    )
+    channels_b: int | None = option(None, "the same in domain B", least=1, most=16, since=3, former=3)
+    range_a: str = option(
+        "auto",
+        "values of domain A between which the networks work, LOW:HIGH in the pictures' own units, e.g. 0:4095 or "
+        "-1000:3000; what lies beyond is cut. auto: 0:255 for 8-bit pictures; for others, the range of the training "
+        "pictures' values but for 2 in 1000", since=3, former="0:255",
+    )
+    range_b: str = option("auto", "the same in domain B", since=3, former="0:255")
     preprocess: str = option(
         "resize_crop",
         "resize_crop: to load_size², then a random crop_size² crop; resize: to crop_size², nothing lost; "
@@ -114,6 +129,18 @@ class DataConfig(Config):
         """The changes of what discriminators see, e.g. ("color", "cutout")."""
         return () if self.diff_augment == "none" else tuple(self.diff_augment.split(","))
 
+    def values(self, domain: str) -> Values:
+        """Return the channels and the range of domain "a" or "b"; 8-bit RGB where they aren't known."""
+        from cyclegan.values import PLAIN, values_of
+
+        text = getattr(self, f"range_{domain}")
+        return values_of(getattr(self, f"channels_{domain}") or 3, PLAIN if text == "auto" else text)
+
+    @property
+    def plain(self) -> bool:
+        """True if both domains have 8-bit RGB pictures."""
+        return self.values("a").plain and self.values("b").plain
+
     @property
     def keeps_shape(self) -> bool:
         """True if training pictures keep their own shape, so that their sizes may differ."""
@@ -121,6 +148,8 @@ class DataConfig(Config):
 
     def validate(self) -> None:
         super().validate()
+        for domain in "ab":
+            self.values(domain)
         for name in self.diff_augments:
             require(
                 name in DIFF_AUGMENTS,

@@ -25,7 +25,7 @@ def direction_name(direction: str, a: str = "A", b: str = "B") -> str:
 def option(
     default: Any, help: str, *, choices: Collection[Any] | None = None, least: float | None = None,
     most: float | None = None, above: float | None = None, below: float | None = None, since: int = 1,
-    flag: bool = True,
+    flag: bool = True, former: Any = None,
 ) -> Any:
     """Return a dataclass field that knows its help text and its allowed values; None is always allowed.
 
@@ -34,10 +34,12 @@ def option(
         least, most: bounds that are allowed themselves.
         above, below: bounds that are not.
         since: the format version of checkpoints that brought this field.
+        former: the value that programs before `since` assume; None if that is the default.
         flag: False if other settings decide the value, so that the command line has no flag for it.
     """
     bounds = {"least": least, "most": most, "above": above, "below": below}
-    metadata = {"help": help, "choices": choices, "bounds": bounds, "since": since, "flag": flag}
+    metadata = {"help": help, "choices": choices, "bounds": bounds, "since": since, "flag": flag,
+                "former": default if former is None else former}  # fmt: skip
     return field(default=default, metadata=metadata)
 
 
@@ -96,10 +98,10 @@ class Config:
 
     def recorded(self) -> tuple[dict[str, Any], int]:
         """Return the settings for a checkpoint, and the format version that they need: a newer field that has its
-        default is left out, so that older programs read what they can rebuild."""
+        default, or the value that they assume, is left out, so that older programs read what they can rebuild."""
         values, versions = self.to_json(), [1]
         for f in dataclasses.fields(self):  # type: ignore[arg-type]
-            if f.metadata["since"] > 1 and values[f.name] == f.default:
+            if f.metadata["since"] > 1 and values[f.name] in (f.default, f.metadata["former"]):
                 del values[f.name]
             else:
                 versions.append(f.metadata["since"])

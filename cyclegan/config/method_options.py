@@ -68,6 +68,24 @@ class MethodConfig(Config):
                 kind != "coupled", "--{name} coupled is for --method cogan, not {method}: choose another",
                 name=name, method=config.run.method,
             )
+        counts = [config.data.values(domain).channels for domain in "ab"]
+        for flag, remedy in self.same_channels.items():
+            require(
+                counts[0] == counts[1] or not getattr(self, flag),
+                "--{flag} compares pictures of both domains channel by channel, but A has {a} and B has {b}: {remedy}",
+                flag=flag, a=counts[0], b=counts[1], remedy=remedy,
+            )
+        for flag in self.rgb_only:
+            require(
+                config.data.plain or not getattr(self, flag),
+                "--{flag} needs networks that read 8-bit RGB pictures, and this data set's have other values: leave it "
+                "out", flag=flag,
+            )
+
+    same_channels: ClassVar[Mapping[str, str]] = {}
+    """Options that compare a picture with one of the other domain, and the remedy where channels differ in number."""
+    rgb_only: ClassVar[tuple[str, ...]] = ()
+    """Options whose networks were made for 8-bit RGB."""
 
     def describe(self) -> str:
         """Return the losses and their weights in words, for a model card."""
@@ -157,6 +175,8 @@ class CycleGANConfig(ExtraTerms, MethodConfig):
 
     binding: ClassVar[tuple[str, ...]] = ("lambda_cycle_a", "lambda_cycle_b")
     copying: ClassVar[tuple[str, ...]] = ("lambda_identity",)
+    same_channels: ClassVar[Mapping[str, str]] = {"lambda_identity": "add --lambda_identity 0"}
+    rgb_only: ClassVar[tuple[str, ...]] = ("lambda_semantic",)
 
     gan_mode: str = option("lsgan", "adversarial objective", choices=GAN_MODES)
     lambda_gan: float = option(1.0, "weight of the adversarial term; 0 trains without discriminators", least=0)
@@ -296,6 +316,7 @@ class SimGANConfig(AdversarialConfig):
 
     binding: ClassVar[tuple[str, ...]] = ("lambda_content",)
     copying: ClassVar[tuple[str, ...]] = ("lambda_content",)
+    same_channels: ClassVar[Mapping[str, str]] = {"lambda_content": "choose another --method"}
 
     direction: str = option("ab", "direction that is learnt: ab, A → B, or ba, B → A", choices=DIRECTIONS)
     content_loss: str = option(
@@ -306,6 +327,15 @@ class SimGANConfig(AdversarialConfig):
         "lite0", "network of --content_loss features: lite0, from a package of pip, or vgg16, the authors' choice, "
         "which is downloaded", choices=FEATURES)
     vgg_weights: str | None = option(None, "file with torchvision's weights of VGG-16, in place of the download")
+
+    def check(self, config: TrainConfig) -> None:
+        """Raise ConfigError if a run's other settings don't suit this method."""
+        super().check(config)
+        require(
+            self.content_loss == "pixel" or config.data.plain,
+            "--content_loss {content_loss} needs a network that reads 8-bit RGB pictures, and this data set's have "
+            "other values: use --content_loss pixel", content_loss=self.content_loss,
+        )
 
     def validate(self) -> None:
         """Raise ConfigError for a value, or a combination of weights, that can't work."""
@@ -354,6 +384,10 @@ class CoGANConfig(MethodConfig):
 
     def check(self, config: TrainConfig) -> None:
         """Raise ConfigError unless the networks are coupled ones and all pictures have their size."""
+        require(
+            config.data.plain, "--method cogan draws 8-bit RGB pictures, and this data set's have other values: choose "
+            "another --method",
+        )
         for name, kind in (("generator", config.model.generator), ("discriminator", config.model.discriminator)):
             require(
                 kind == "coupled", "--method cogan draws pictures from a latent vector, which --{name} {kind} can't: "
@@ -383,6 +417,8 @@ class CoGANConfig(MethodConfig):
 class CUTConfig(ExtraTerms, AdversarialConfig):
     """Contrastive unpaired translation (Park et al. 2020), one direction."""
 
+    same_channels: ClassVar[Mapping[str, str]] = {"nce_identity": "add --no-nce_identity"}
+    rgb_only: ClassVar[tuple[str, ...]] = ("lambda_semantic",)
     about: ClassVar[str] = (
         "By [CUT](https://arxiv.org/abs/2007.15651): it learnt from two sets of pictures that are not paired."
     )

@@ -15,6 +15,7 @@ from cyclegan.data.domains import Domain, named
 from cyclegan.data.order import Step, sample_rng
 from cyclegan.data.vary import vary
 from cyclegan.images import augment, resize_for_training
+from cyclegan.values import RGB, Values
 
 if TYPE_CHECKING:
     import torch
@@ -26,19 +27,22 @@ _SHM = "/dev/shm"
 Sizes = tuple[np.ndarray, np.ndarray]  # per domain int64 (n, 2): width and height
 
 
-def plan_cache(sizes: Sizes, budget: int) -> tuple[tuple[np.ndarray, np.ndarray], int]:
+def plan_cache(
+    sizes: Sizes, budget: int, pixel_bytes: Sequence[int] = (3, 3)
+) -> tuple[tuple[np.ndarray, np.ndarray], int]:
     """Choose the pictures that fit into `budget` bytes, taking a and b in turn, from the first on.
 
-    A picture counts width × height × 3 bytes at the size to which training resizes it.
+    A picture counts width × height × `pixel_bytes` at the size to which training resizes it.
 
     Args:
         sizes: per domain int64 (n, 2), width and height; (0, 0) for a picture that must not be cached.
+        pixel_bytes: per domain: 3 for 8-bit RGB, else 4 for each channel.
 
     Returns:
         Per domain int64 (n,), each picture's start in the buffer, or -1; and the total of bytes.
     """
     offsets = tuple(np.full(len(s), -1, dtype=np.int64) for s in sizes)
-    needs = [(s[:, 0] * s[:, 1] * 3).tolist() for s in sizes]
+    needs = [(s[:, 0] * s[:, 1] * each).tolist() for s, each in zip(sizes, pixel_bytes, strict=True)]
     used = 0
     for index in range(max(map(len, needs))):
         for domain, need in enumerate(needs):
@@ -48,27 +52,31 @@ def plan_cache(sizes: Sizes, budget: int) -> tuple[tuple[np.ndarray, np.ndarray]
     return offsets, used
 
 
-def fits_cache(sizes: Sizes, budget: int) -> bool:
+def fits_cache(sizes: Sizes, budget: int, pixel_bytes: Sequence[int] = (3, 3)) -> bool:
     """Return whether `plan_cache` has room for every picture that can be cached."""
-    offsets, _ = plan_cache(sizes, budget)
+    offsets, _ = plan_cache(sizes, budget, pixel_bytes)
     return all(bool(((o >= 0) | (s[:, 0] == 0)).all()) for o, s in zip(offsets, sizes, strict=True))
 
 
 class PictureCache:
-    """One buffer of uint8, exactly as large as what it holds.
+    """One buffer, exactly as large as what it holds.
 
     Args:
         sizes, budget: as for `plan_cache`; memory for decoding and for Python comes on top.
+        values: per domain, what its pictures are: 8-bit RGB is kept as uint8, all else as float32 in [-1, 1].
         shared: put the buffer into shared memory, so that worker processes (forked or spawned) read the same
             pages. It is unlinked from the start, so a killed process leaves nothing behind. If /dev/shm is small, as
             in many containers, less is cached, with a warning.
     """
 
-    def __init__(self, sizes: Sizes, budget: int, *, shared: bool) -> None:
+    def __init__(
+        self, sizes: Sizes, budget: int, *, shared: bool, values: Sequence[Values] = (RGB, RGB)
+    ) -> None:
         import torch
 
-        self.sizes = sizes
-        self.offsets, self.bytes = plan_cache(sizes, budget)
+        self.sizes, self.values = sizes, values
+        each = [pixel_bytes(one) for one in values]
+        self.offsets, self.bytes = plan_cache(sizes, budget, each)
         if shared and os.path.isdir(_SHM):
             room = int(shutil.disk_usage(_SHM).free * 0.8)  # Batches in transit need some, too.
             if self.bytes > room:
@@ -77,23 +85,30 @@ class PictureCache:
                     "decoded again each time. Enlarge it, e.g. docker run --shm-size=4g",
                     _SHM, room >> 20, self.bytes >> 20,
                 )
-                self.offsets, self.bytes = plan_cache(sizes, room)
+                self.offsets, self.bytes = plan_cache(sizes, room, each)
         self.buffer = torch.empty(self.bytes, dtype=torch.uint8)
         if shared and self.bytes:
             self.buffer.share_memory_()
 
     def get(self, domain: int, index: int) -> np.ndarray | None:
-        """Return the picture's place as uint8 (H, W, 3), a view of the buffer; None if it has none."""
+        """Return the picture's place, a view of the buffer (H, W, C); None if it has none."""
         offset = int(self.offsets[domain][index])
         if offset < 0:
             return None
         width, height = (int(side) for side in self.sizes[domain][index])
-        return self.buffer.numpy()[offset : offset + width * height * 3].reshape(height, width, 3)
+        values = self.values[domain]
+        place = self.buffer.numpy()[offset : offset + width * height * pixel_bytes(values)]
+        return place.view(np.uint8 if values.plain else np.float32).reshape(height, width, values.channels)
 
     def keep(self, kept: tuple[np.ndarray, np.ndarray]) -> None:
         """Renumber after pictures were left out; `kept` holds the old numbers per domain."""
         self.offsets = tuple(o[k] for o, k in zip(self.offsets, kept, strict=True))
         self.sizes = tuple(s[k] for s, k in zip(self.sizes, kept, strict=True))
+
+
+def pixel_bytes(values: Values) -> int:
+    """Return the bytes that a decoded pixel takes."""
+    return 3 if values.plain else 4 * values.channels
 
 
 class BatchMaker:
@@ -115,10 +130,15 @@ class BatchMaker:
         self.seed, self.multiple, self.paired = seed, multiple, paired
 
     def decode(self, domain: int, index: int) -> np.ndarray:
-        """Decode and resize one picture: uint8 (H, W, 3). Raises ImageError, which names the file."""
-        image = self.domains[domain].load(index)
+        """Decode and resize one picture: uint8 (H, W, 3), or float32 (H, W, C) in [-1, 1].
+
+        Raises:
+            ImageError: it can't be read; the file is named.
+        """
+        image, values = self.domains[domain].load(index), self.cache.values[domain]
         with named(self.domains[domain], index):
-            return np.asarray(resize_for_training(image, self.config, multiple=self.multiple))
+            image = resize_for_training(image, self.config, multiple=self.multiple)
+            return np.asarray(image) if values.plain else values.normalised(image)
 
     def fill(self, domain: int, index: int) -> None:
         """Decode one picture, into the cache if it has a place there. Raises ImageError, which names the file."""
@@ -132,13 +152,13 @@ class BatchMaker:
             self.cache.offsets[domain][index] = -1
 
     def array(self, domain: int, index: int) -> np.ndarray:
-        """Return one picture, resized but not cropped: uint8 (H, W, 3), read-only. Raises ImageError."""
+        """Return one picture as `decode` does, read-only. Raises ImageError."""
         place = self.cache.get(domain, index)
         return self.decode(domain, index) if place is None else place
 
     def batch(self, step: Step) -> dict[str, torch.Tensor]:
-        """Return {"real_a", "real_b"}: uint8 (B, H, W, 3), cropped and mirrored; and "next_a" and "next_b", the next
-        frames with the same changes, where there are some. Raises ImageError."""
+        """Return {"real_a", "real_b"}: (B, H, W, C) as `decode` has them, cropped and mirrored; and "next_a" and
+        "next_b", the next frames with the same changes, where there are some. Raises ImageError."""
         found = {}
         for domain, (side, indices) in enumerate((("a", step.indices_a), ("b", step.indices_b))):
             found[f"real_{side}"] = self._side(domain, step, indices)
@@ -153,10 +173,12 @@ class BatchMaker:
         for row, (position, index) in enumerate(zip(step.positions, indices, strict=True)):
             rng = sample_rng(self.seed, step.epoch, position, 0 if self.paired else domain)
             chance = sample_rng(self.seed, step.epoch, position, 2 if self.paired else 2 + domain)
-            varied = vary(self.array(domain, index), self.config, chance, colour=not self.paired)
+            rgb = self.cache.values[domain].plain
+            varied = vary(self.array(domain, index), self.config, chance, colour=rgb and not self.paired)
             array = augment(varied, self.config, rng)
             if batch is None:
-                batch = np.empty((len(indices), *array.shape), np.uint8)
-            for channel in range(3):  # One by one, because NumPy copies mirrored pictures whole five times slower.
+                batch = np.empty((len(indices), *array.shape), array.dtype)
+            # One by one, because NumPy copies mirrored pictures whole five times slower.
+            for channel in range(array.shape[2]):
                 batch[row, ..., channel] = array[..., channel]
         return torch.from_numpy(batch)

@@ -18,10 +18,13 @@ from cyclegan.data.contents import counted
 from cyclegan.data.labels import SIDES, Classes, Labelling, LabelMaps, Side
 from cyclegan.errors import ImageError, Message, message
 from cyclegan.files import fingerprint, nearest_folder
-from cyclegan.images import open_image, probe_image, resize
+from cyclegan.images import resize
+from cyclegan.rasters.opening import open_picture, probe_picture
+from cyclegan.values import RGB, Values
 
 if TYPE_CHECKING:
     from cyclegan.data.streets import StreetsSpec
+    from cyclegan.rasters.raster import Raster
 
 __all__ = [
     "LAYOUTS", "UNUSED_PAIRS", "Domain", "Files", "Splits", "StreetsDomain", "Subset", "found_line", "is_streets",
@@ -72,12 +75,16 @@ class Domain(Protocol):
         """Return width and height, from the header. Raises ImageError, which names the file."""
         ...
 
-    def load(self, index: int) -> Image.Image:
-        """Return the picture: RGB, upright, full size. Raises ImageError, which names the file."""
+    def load(self, index: int) -> Image.Image | Raster:
+        """Return the picture, full size: RGB and upright, or a raster in a domain of other values.
+
+        Raises:
+            ImageError: it can't be read; the file is named.
+        """
         ...
 
-    def truth(self, index: int) -> Image.Image | None:
-        """Return the same scene in the other domain, RGB, or None if it is unknown. For evaluation only."""
+    def truth(self, index: int) -> Image.Image | Raster | None:
+        """Return the same scene in the other domain, or None if it is unknown. For evaluation only."""
         ...
 
     def labels(self, index: int) -> np.ndarray | None:
@@ -134,6 +141,7 @@ class Files:
     Attributes:
         truths: if known, the files of the same scenes in the other domain.
         maps: if known, the pictures' label maps.
+        values, truth_values: what this domain's pictures are, and the other's.
     """
 
     name: str
@@ -141,6 +149,8 @@ class Files:
     truths: Sequence[Path | None] | None = None
     part: str = ""
     maps: LabelMaps | None = None
+    values: Values = RGB
+    truth_values: Values = RGB
     fallible: ClassVar[bool] = True
 
     def __len__(self) -> int:
@@ -153,14 +163,14 @@ class Files:
         return short_name(self.paths[index])
 
     def probe(self, index: int) -> tuple[int, int]:
-        return probe_image(self.paths[index], name=self.where(index))
+        return probe_picture(self.paths[index], self.values, name=self.where(index))
 
-    def load(self, index: int) -> Image.Image:
-        return open_image(self.paths[index], name=self.where(index))
+    def load(self, index: int) -> Image.Image | Raster:
+        return open_picture(self.paths[index], self.values, name=self.where(index))
 
-    def truth(self, index: int) -> Image.Image | None:
+    def truth(self, index: int) -> Image.Image | Raster | None:
         path = self.truths[index] if self.truths is not None else None
-        return None if path is None else open_image(path, name=short_name(path))
+        return None if path is None else open_picture(path, self.truth_values, name=short_name(path))
 
     def labels(self, index: int) -> np.ndarray | None:
         if self.maps is None:

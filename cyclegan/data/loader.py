@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from cyclegan.config import DataConfig
-from cyclegan.data.cache import BatchMaker, PictureCache, fits_cache
+from cyclegan.data.cache import BatchMaker, PictureCache, fits_cache, pixel_bytes
 from cyclegan.data.contents import counted
 from cyclegan.data.domains import Domain, Files, Splits, Subset, named
 from cyclegan.data.holdout import test_part
@@ -27,6 +27,9 @@ from cyclegan.pixels import PictureFacts, notes_on, recorded_facts
 
 if TYPE_CHECKING:
     import torch
+    from PIL import Image
+
+    from cyclegan.rasters.raster import Raster
 
 __all__ = ["Data"]
 
@@ -69,8 +72,10 @@ class Data:
 
         sizes = check.sizes()
         budget = (config.cache_mb << 20) // local_processes
-        self.num_workers = _workers(config.num_workers, fits_cache(sizes, budget), local_processes)
-        cache = PictureCache(sizes, budget, shared=self.num_workers > 0)
+        self.values = config.values("a"), config.values("b")
+        fits = fits_cache(sizes, budget, [pixel_bytes(each) for each in self.values])
+        self.num_workers = _workers(config.num_workers, fits, local_processes)
+        cache = PictureCache(sizes, budget, shared=self.num_workers > 0, values=self.values)
         check.decode(BatchMaker(tuple(train), cache, config, seed=seed, multiple=multiple, paired=paired))
         kept_train, kept_test = check.kept(splits.aligned)
         if progress:
@@ -123,7 +128,8 @@ class Data:
         used at a time: starting another ends the first.
 
         Yields:
-            {"real_a", "real_b"}: uint8 (batch_size, H, W, 3), cropped and mirrored, on the CPU; pinned for CUDA. Also
+            {"real_a", "real_b"}: uint8 (batch_size, H, W, 3), of other pictures than 8-bit RGB float32 (batch_size, H,
+            W, C) in [-1, 1], cropped and mirrored, on the CPU; pinned for CUDA. Also
             "next_a" and "next_b" if next frames are wanted and the domain has some: those of the pictures, or where
             there is none the picture itself, with the same crop and mirroring.
             `cyclegan.images.normalise` turns them into networks' input, best on their device, because then a quarter
@@ -147,7 +153,7 @@ class Data:
         """Return fixed test pictures, spread evenly over each test domain, for the sample grid.
 
         Returns:
-            "real_a", "real_b": lists of float32 (3, H, W) in [-1, 1], prepared for evaluation, at most `count` each;
+            "real_a", "real_b": lists of float32 (C, H, W) in [-1, 1], prepared for evaluation, at most `count` each;
             "label_a", "label_b": their labels. If the data set has the same scenes in the other domain, also
             "truth_b" (of real_a's scenes) and "truth_a" (of real_b's).
 
@@ -158,13 +164,13 @@ class Data:
         for side, other, domain in (("a", "b", self.test_a), ("b", "a", self.test_b)):
             picked = _spread(count, domain)
             try:
-                result[f"real_{side}"] = [self._prepared(domain.load(i)) for i in picked]
+                result[f"real_{side}"] = [self._prepared(domain.load(i), side) for i in picked]
                 truths = [domain.truth(i) for i in picked]
             except ImageError as error:
                 raise DataError(error.message) from error
             result[f"label_{side}"] = [domain.label(i) for i in picked]
             if truths and all(t is not None for t in truths):
-                result[f"truth_{other}"] = [self._prepared(t) for t in truths]
+                result[f"truth_{other}"] = [self._prepared(t, other) for t in truths]
         return result
 
     def measured_on(self, count: int) -> dict[str, str]:
@@ -187,8 +193,9 @@ class Data:
         self._drop_loader()
         self._maker = None
 
-    def _prepared(self, image) -> torch.Tensor:
-        return to_tensor(prepare_for_evaluation(image, self.config, multiple=self.multiple))
+    def _prepared(self, image: Image.Image | Raster, side: str) -> torch.Tensor:
+        image, values = prepare_for_evaluation(image, self.config, multiple=self.multiple), self.config.values(side)
+        return to_tensor(image) if values.plain else values.to_tensor(image)
 
     def _check_partners(self) -> None:
         """Raise DataError unless the pictures of each pair have the same size, because they get the same crop."""

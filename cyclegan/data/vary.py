@@ -17,13 +17,13 @@ def vary(array: np.ndarray, config: DataConfig, rng: np.random.Generator, *, col
     What comes in at the borders is the picture, mirrored there.
 
     Args:
-        array: uint8 (H, W, 3); unchanged.
+        array: uint8 (H, W, 3), or float32 (H, W, C); unchanged.
         config: `rotate`, `zoom`, `shift` and `colour` are the largest amounts; 0 leaves a change out.
         rng: the only source of chance; eight numbers are always drawn, so later draws don't depend on the settings.
         colour: False leaves colours as they are, e.g. of a pair, where one side's colours may mean something.
 
     Returns:
-        uint8 (H, W, 3); the array itself if nothing changes.
+        An array of the same kind; the array itself if nothing changes.
     """
     turn, zoom, across, down, *tones = rng.uniform(-1, 1, 8)
     moved = config.rotate or config.zoom or config.shift
@@ -51,7 +51,7 @@ def vary(array: np.ndarray, config: DataConfig, rng: np.random.Generator, *, col
 
 
 def _moved(array: np.ndarray, *, angle: float, scale: float, shift: tuple[float, float]) -> np.ndarray:
-    """Return a uint8 (H, W, 3) turned by `angle` degrees, enlarged by `scale` and shifted by pixels."""
+    """Return a picture (H, W, C) turned by `angle` degrees, enlarged by `scale` and shifted by pixels."""
     import torch
     from torchvision.transforms.v2 import InterpolationMode
     from torchvision.transforms.v2 import functional as F

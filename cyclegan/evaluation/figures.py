@@ -74,6 +74,7 @@ class Figure:
 
 
 GREY_LEVELS = message("grey levels, 0 to 255")
+UNITS = message("the pictures' own units")
 
 FIGURES: tuple[Figure, ...] = (
     Figure(
@@ -143,6 +144,11 @@ FIGURES: tuple[Figure, ...] = (
         in_curves=True,
     ),
     Figure(
+        "reconstruction_units", "metrics", "direction", message("reconstruction (units)"),
+        message("how far samples brought back are from their originals, in the pictures' own units"),
+        message("Samples: brought back (units)"), unit=UNITS, better="lower", format=".4g", in_lists=True,
+    ),
+    Figure(
         "inversion_l1", "metrics", "direction", message("inversion L1 (of 255)"),
         message(
             "how far samples are from the nearest ones that were found among those that their own domain's "
@@ -156,6 +162,11 @@ FIGURES: tuple[Figure, ...] = (
         message("how far translations are from the true pictures, where those are known, in grey levels"),
         message("Samples: against the truth (L1)"), unit=GREY_LEVELS, better="lower", format=".1f", in_lists=True,
         in_curves=True,
+    ),
+    Figure(
+        "truth_units", "metrics", "direction", message("truth (units)"),
+        message("how far translations are from the true pictures, where those are known, in the pictures' own units"),
+        message("Samples: against the truth (units)"), unit=UNITS, better="lower", format=".4g", in_lists=True,
     ),
     Figure(
         "change_l1", "metrics", "direction", message("change L1 (of 255)"),

@@ -14,6 +14,7 @@ from cyclegan.config import DIRECTIONS, Direction
 from cyclegan.evaluation.collapse import diversity
 from cyclegan.evaluation.grids import GAP, HEADS
 from cyclegan.images import to_image
+from cyclegan.values import RGB, Values
 
 MIN_TILE = 128  # pixels
 CAPTION_GAP = 6
@@ -85,6 +86,7 @@ def sample_metrics(
     translated: Mapping[Direction, TranslatedSamples],
     judges: Mapping[str, Callable[[Tensor], Tensor]],
     device: torch.device | str,
+    values: Callable[[str], Values] = lambda domain: RGB,
 ) -> dict[str, float]:
     """Return the figures of an epoch on the fixed test pictures.
 
@@ -93,6 +95,8 @@ def sample_metrics(
         change_l1_*: mean |fake − real| in grey levels; near 0 means that nothing is translated.
         inversion_l1_*: mean |redrawn − real| in grey levels, where the generator translates by inversion.
         truth_l1_*: mean |fake − truth| in grey levels, where the true other-domain picture is known.
+        reconstruction_units_*, truth_units_*: the same two in the domain's own units, where it isn't 8-bit RGB. Grey
+            levels are 255ths of a domain's range.
         diversity_*: diversity of the fakes over that of their inputs; see `collapse`.
     and for each domain with a judge, `a` or `b`:
         disc_accuracy_*: share of patches, real and fake, that its discriminator judges correctly.
@@ -101,6 +105,7 @@ def sample_metrics(
         samples: `Data.samples()`'s result.
         translated: `translate_samples()`'s result.
         judges: see `Method.judges`; in eval mode.
+        values: channels and range of domain "a" or "b".
     """
     metrics = {}
     for direction, pictures in translated.items():
@@ -112,7 +117,10 @@ def sample_metrics(
                 continue
             differences = [(x - y).abs().mean() for x, y in zip(ours, theirs, strict=True) if x.shape == y.shape]
             if differences:
-                metrics[f"{name}_{direction}"] = float(torch.stack(differences).mean()) * 127.5
+                metrics[f"{name}_{direction}"] = mean = float(torch.stack(differences).mean()) * 127.5
+                of = values(direction[name == "truth_l1"])
+                if name in ("reconstruction_l1", "truth_l1") and not of.plain:
+                    metrics[f"{name.removesuffix('l1')}units_{direction}"] = mean * (of.high - of.low) / 255
         inputs = diversity(pictures.real)
         if len(pictures.real) > 1 and inputs > 0:
             metrics[f"diversity_{direction}"] = diversity(pictures.fake) / inputs

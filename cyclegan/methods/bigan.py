@@ -11,7 +11,7 @@ from cyclegan.config import BiGANConfig, TrainConfig
 from cyclegan.methods.image_pool import ImagePool
 from cyclegan.methods.losses import gan_loss, gradient_penalty, through
 from cyclegan.methods.method import Batch, Loss, Method, OptimiserGroup, bare
-from cyclegan.networks import build_discriminator, build_generator
+from cyclegan.networks import discriminator_of, generator_of
 
 
 class BiGAN(Method):
@@ -27,8 +27,8 @@ class BiGAN(Method):
     def __init__(self, config: TrainConfig, *, process_index: int = 0) -> None:
         self.options: Any = config.loss
         self.batch_passes = config.run.batch_passes
-        self.networks = {name: build_generator(config.model) for name in ("gen_ab", "gen_ba")}
-        self.networks["disc_ab"] = build_discriminator(config.model, in_channels=6)
+        self.networks = {name: generator_of(config, name[-2:]) for name in ("gen_ab", "gen_ba")}
+        self.networks["disc_ab"] = discriminator_of(config, "ab")
         self.groups = (
             OptimiserGroup("gen_ab", ("gen_ab",), self.forward_loss, frozen=("disc_ab",)),
             OptimiserGroup("gen_ba", ("gen_ba",), self.backward_loss, frozen=("disc_ab",)),

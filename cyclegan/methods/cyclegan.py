@@ -14,7 +14,7 @@ from cyclegan.config import CycleGANConfig, TrainConfig
 from cyclegan.methods.image_pool import ImagePool
 from cyclegan.methods.losses import called_real, extra_terms, frames_of, gan_loss, judging_loss, through
 from cyclegan.methods.method import Batch, Loss, Method, OptimiserGroup, bare
-from cyclegan.networks import build_discriminator, build_generator
+from cyclegan.networks import discriminator_of, generator_of
 
 
 class CycleGAN(Method):
@@ -31,8 +31,8 @@ class CycleGAN(Method):
         self.options = config.loss
         self.batch_passes = config.run.batch_passes
         generators, discriminators = ("gen_ab", "gen_ba"), ("disc_a", "disc_b")
-        self.networks = {name: build_generator(config.model) for name in generators}
-        self.networks |= {name: build_discriminator(config.model) for name in discriminators}
+        self.networks = {name: generator_of(config, name[-2:]) for name in generators}
+        self.networks |= {name: discriminator_of(config, name[-1]) for name in discriminators}
         self.groups = (
             OptimiserGroup("generators", generators, self.generator_loss, frozen=discriminators),
             OptimiserGroup(

@@ -12,7 +12,7 @@ from cyclegan.config import TrainConfig
 from cyclegan.methods.image_pool import ImagePool
 from cyclegan.methods.losses import called_real, gan_loss, judging_loss
 from cyclegan.methods.method import Batch, Loss, Method, OptimiserGroup, bare
-from cyclegan.networks import build_discriminator, build_generator
+from cyclegan.networks import discriminator_of, generator_of
 
 
 class OneWay(Method):
@@ -31,11 +31,10 @@ class OneWay(Method):
         self.directions = (self.options.direction,)
         self.source, self.target = self.options.direction
         self.gen, self.disc = f"gen_{self.options.direction}", f"disc_{self.target}"
+        judged = self.options.direction if self.judged == 2 else self.target
         self.networks = {
-            self.gen: build_generator(config.model),
-            self.disc: build_discriminator(
-                config.model, in_channels=3 * self.judged, norm_affine=config.model.norm_affine
-            ),
+            self.gen: generator_of(config, self.options.direction),
+            self.disc: discriminator_of(config, judged, norm_affine=config.model.norm_affine),
         }
         self.groups = (
             OptimiserGroup("generator", (self.gen,), self.generator_loss, frozen=(self.disc,)),

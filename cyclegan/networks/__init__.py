@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
@@ -24,6 +26,8 @@ __all__ = [
     "build_coupled",
     "build_discriminator",
     "build_generator",
+    "discriminator_of",
+    "generator_of",
     "initialise",
 ]
 
@@ -64,6 +68,28 @@ def build_generator(model: ModelConfig, *, in_channels: int = 3, out_channels: i
             raise AssertionError(f"validate() let generator {name!r} pass")
     initialise(network, gain=model.init_gain)
     return network
+
+
+def generator_of(config: Any, direction: str) -> Generator:
+    """Return `build_generator`'s network for a direction.
+
+    Args:
+        config: has `model` and `data`, as a run's settings and a checkpoint's do.
+    """
+    source, target = (config.data.values(domain).channels for domain in direction)
+    return build_generator(config.model, in_channels=source, out_channels=target)
+
+
+def discriminator_of(
+    config: Any, domains: str, *, norm_affine: bool = False
+) -> PatchDiscriminator | PixelDiscriminator:
+    """Return `build_discriminator`'s network for a picture of a domain, or of several on top of each other, e.g. "ab".
+
+    Args:
+        config: has `model` and `data`.
+    """
+    count = sum(config.data.values(domain).channels for domain in domains)
+    return build_discriminator(config.model, in_channels=count, norm_affine=norm_affine)
 
 
 def build_discriminator(

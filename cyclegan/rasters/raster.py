@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
 from cyclegan.errors import ImageError
+from cyclegan.values import MAX_CHANNELS, Values
 
-MAX_CHANNELS = 16
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -87,3 +89,26 @@ class Raster:
     def with_values(self, values: np.ndarray, **origin: Any) -> Raster:
         """Return other values of the same origin, or of one that differs in what is given."""
         return Raster(values, replace(self.origin, **origin) if origin else self.origin)
+
+
+def to_raster(tensor: torch.Tensor, values: Values, origin: Origin | None = None) -> Raster:
+    """Return a network's output, (C, H, W) or (1, C, H, W) in [-1, 1], in its domain's units.
+
+    NaN, which only a broken network returns, becomes the middle of the range.
+    """
+    if tensor.ndim == 4:
+        tensor = tensor[0]
+    found = tensor.detach().float().nan_to_num(nan=0.0).clamp(-1, 1).permute(1, 2, 0).cpu().numpy()
+    scale = np.float32((values.high - values.low) / 2)
+    return Raster((found + np.float32(1)) * scale + np.float32(values.low), origin)
+
+
+def origin_in(values: Values, given: Origin) -> Origin:
+    """Return the origin of a picture of a domain that was made from a picture of another: the same kind of file.
+
+    Its stored values are whole where the given ones are and the range has 256 steps or more, else float32.
+    """
+    whole = np.dtype(given.dtype).kind in "ui" and values.high - values.low >= 255
+    types = ("uint8", "uint16", "int16") if whole else ()
+    fits = (name for name in types if np.iinfo(name).min <= values.low and values.high <= np.iinfo(name).max)
+    return Origin(given.kind, next(fits, "float32"), keep=given.keep)

@@ -341,7 +341,7 @@ class Monitor:
         bar = tqdm(total=count, desc="samples", unit="picture", dynamic_ncols=True, delay=5, leave=False)
         with self.accelerator.autocast(), bar:
             translated = translate_samples(samples, trainer.published_generators(), device, bar.update)
-            metrics = sample_metrics(samples, translated, trainer.judges(), device)
+            metrics = sample_metrics(samples, translated, trainer.judges(), device, self.config.data.values)
         return metrics, self._grids(translated)
 
     def draw_curves(self) -> None:

@@ -36,6 +36,8 @@ from cyclegan.errors import CheckpointError, Message, UserError, message
 from cyclegan.evaluation.samples import DIVERSITY_SAMPLES
 from cyclegan.files import nearest_folder, read_json, remove_leftovers, remove_whole, whole_folder, write_json
 from cyclegan.images import to_image
+from cyclegan.rasters import files
+from cyclegan.rasters.raster import Origin, origin_in, to_raster
 from cyclegan.training.background import TrainerSnapshot
 from cyclegan.training.changes import Change, changed_settings, other_pictures
 from cyclegan.training.initial import StartWeights
@@ -412,8 +414,14 @@ class Run:
             return
         with explained_writes(folder), whole_folder(folder) as part:
             for domain in (direction[0] for direction in directions):
+                values = self.config.data.values(domain)
                 for number, picture in enumerate(samples[f"real_{domain}"][:EXAMPLES], 1):
-                    to_image(picture).save(part / f"{domain}_{number}.png")
+                    path = part / f"{domain}_{number}"
+                    if values.plain:
+                        to_image(picture).save(f"{path}.png")
+                    else:
+                        raster = to_raster(picture, values, origin_in(values, Origin(dtype="uint16")))
+                        files.write(path.with_suffix(".tif"), raster)
 
     def save_epoch(
         self, snapshot: TrainerSnapshot, *, losses: dict[str, float], metrics: dict[str, float], samples: dict[str, Any]

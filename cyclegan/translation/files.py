@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import tempfile
 import unicodedata
 import zipfile
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -21,7 +22,10 @@ from cyclegan.config import Direction
 from cyclegan.errors import ImageError, Message, UserError, message
 from cyclegan.files import whole_file
 from cyclegan.images import IMAGE_SUFFIXES, natural_order, open_image
+from cyclegan.rasters.opening import open_picture
+from cyclegan.rasters.raster import Raster
 from cyclegan.translation.translator import Translator, save_png, working_size
+from cyclegan.values import RGB, Values
 
 LEFT_OUT = "left_out.txt"
 """The file in the result that names the files left out, with the reasons."""
@@ -374,13 +378,15 @@ def _temporary(path: Path) -> Iterator[Path]:
 def open_pictures(
     items: Sequence[Item], left_out: list[Message | UserError],
     around: Callable[[], contextlib.AbstractContextManager[object]] = contextlib.nullcontext,
-) -> Iterator[tuple[Item, Image.Image | None]]:
-    """Yield each item with its picture as `open_image` reads it, or with None and a sentence added to `left_out`.
+    values: Values = RGB,
+) -> Iterator[tuple[Item, Image.Image | Raster | None]]:
+    """Yield each item with its picture as its domain has it, or with None and a sentence added to `left_out`.
 
     Args:
         items: the files.
         left_out: gets the errors.
         around: see `translate_files`.
+        values: of the domain that they are read for.
     """
     archives: dict[Path, zipfile.ZipFile] = {}
     with contextlib.ExitStack() as stack:
@@ -388,15 +394,25 @@ def open_pictures(
             try:
                 with around():
                     if item.member is None:
-                        image = open_image(item.path, name=item.shown)
+                        image = open_picture(item.path, values, name=item.shown)
                     else:
                         if item.path not in archives:
                             archives[item.path] = stack.enter_context(zipfile.ZipFile(item.path))
-                        image = open_image(_unpacked(archives[item.path], item), name=item.shown)
+                        image = _in_zip(_unpacked(archives[item.path], item), item, values)
             except ImageError as error:
                 left_out.append(error)
                 image = None
             yield item, image
+
+
+def _in_zip(data: bytes, item: Item, values: Values) -> Image.Image | Raster:
+    """Return an unpacked picture. Raises ImageError."""
+    if values.plain:
+        return open_image(data, name=item.shown)
+    with tempfile.TemporaryDirectory() as folder:  # The formats' libraries read files.
+        path = Path(folder) / Path(item.member.filename.replace("\\", "/")).name
+        path.write_bytes(data)
+        return open_picture(path, values, name=item.shown)
 
 
 def _unpacked(archive: zipfile.ZipFile, item: Item) -> bytes:

@@ -14,7 +14,7 @@ from cyclegan.config import Direction
 from cyclegan.errors import ConfigError, ImageError, Message, UserError, message
 from cyclegan.files import MAX_NAME_BYTES, shortened
 from cyclegan.translation.files import Item, folded, open_pictures
-from cyclegan.translation.translator import Translator, save_png, working_size
+from cyclegan.translation.translator import Translator, save_picture, working_size
 
 # A name that is too long or that the file system doesn't take, or a folder or file in the way: others may still work.
 _OF_ONE_NAME = {errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.EISDIR, errno.ENOTDIR, errno.EEXIST}
@@ -93,7 +93,8 @@ def translate_pictures(
         CheckpointError: the checkpoint lacks this direction.
     """
     done = PicturesTranslation()
-    for number, (item, image) in enumerate(open_pictures(items, done.failed)):
+    values = translator.values(direction[0])
+    for number, (item, image) in enumerate(open_pictures(items, done.failed, values=values)):
         target = folder / item.target
         try:
             if image is not None:
@@ -101,10 +102,10 @@ def translate_pictures(
                     [image], direction, reconstruct=reconstruct, size=size,
                     progress=lambda part, number=number: progress(number + part),
                 )[0]  # fmt: skip
-                save_png(result.fake, target, checkpoint=translator.checkpoint, direction=direction)
-                if result.rec is not None:
-                    rec = target.with_name(f"{target.stem}_rec.png")
-                    save_png(result.rec, rec, checkpoint=translator.checkpoint, direction=direction)
+                rec = target.with_name(f"{target.stem}_rec.png")
+                for picture, path in ((result.fake, target), (result.rec, rec)):
+                    if picture is not None:
+                        save_picture(picture, path, checkpoint=translator.checkpoint, direction=direction, of=item.path)
                 if (note := smaller_note(item.shown, image.size, size)) is not None:
                     done.smaller.append(note)
         except ImageError as error:

@@ -20,7 +20,11 @@ from cyclegan.files import whole_file
 from cyclegan.images import MAX_PIXELS, MAX_SIDE, mean_difference, resize, to_image, to_tensor
 from cyclegan.networks.coupled import CANCELLED
 from cyclegan.networks.fast import fast_generator
+from cyclegan.rasters import files
+from cyclegan.rasters.opening import as_raster
+from cyclegan.rasters.raster import Origin, Raster, origin_in, to_raster
 from cyclegan.translation.tiling import BoundTooSmall, translate_in_pieces
+from cyclegan.values import Values
 
 # Measured peak of a forward pass, for each input pixel and channel of the first layer: the worst case of
 # benchmarks/reports/translate_memory.json (`python -m benchmarks.translate_memory`).
@@ -33,17 +37,20 @@ BYTES_PER_PIXEL = 60
 BATCH_PIXELS = {"cpu": 2**18, "other": 2**21}
 
 
+Picture = Image.Image | Raster
+
+
 @dataclass(frozen=True)
 class TranslationResult:
     """One picture's translation by a checkpoint."""
 
     direction: Direction
-    fake: Image.Image
-    """RGB, the input's size."""
-    rec: Image.Image | None
+    fake: Picture
+    """RGB, or a raster where the domain has other values; the input's size."""
+    rec: Picture | None
     """The way back, F(G(x)), the input's size; None if it wasn't requested or the checkpoint has one direction."""
     reconstruction_l1: float | None
-    """Mean |rec − input| over pixels and channels, in grey levels (0 to 255)."""
+    """Mean |rec − input| over pixels and channels, in grey levels (0 to 255), or a raster's units."""
 
 
 class Translator:
@@ -76,13 +83,13 @@ class Translator:
         return any(network.whole_only for network in self.generators.values())
 
     def translate(
-        self, image: Image.Image, direction: Direction, *, reconstruct: bool = False, size: int | None = None
+        self, image: Picture, direction: Direction, *, reconstruct: bool = False, size: int | None = None
     ) -> TranslationResult:
         """Translate a picture, and on request bring it back: `translate_many` of one."""
         return self.translate_many([image], direction, reconstruct=reconstruct, size=size)[0]
 
     def translate_many(
-        self, images: Sequence[Image.Image], direction: Direction, *, reconstruct: bool = False,
+        self, images: Sequence[Picture], direction: Direction, *, reconstruct: bool = False,
         size: int | None = None, progress: Callable[[float], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> list[TranslationResult]:
@@ -95,8 +102,8 @@ class Translator:
         another device has.
 
         Args:
-            images: RGB, as `cyclegan.images.open_image` returns them; at least 1×1, of any sizes that are equal at
-                `size`.
+            images: as `cyclegan.rasters.opening.open_picture` returns them: RGB, or rasters where the domain has other
+                values; at least 1×1, of any sizes that are equal at `size`.
             direction: the direction of the translation.
             reconstruct: also compute F(G(x)), if the checkpoint has both directions.
             size: work at this length of the shorter side, or at what `working_size` allows, and scale the result
@@ -107,10 +114,11 @@ class Translator:
 
         Raises:
             CheckpointError: the checkpoint lacks this direction.
-            ImageError: the sizes differ, or a picture needs more memory than there is.
+            ImageError: the sizes differ, a picture isn't of the domain's kind, or needs more memory than there is.
         """
         if not images:
             return []
+        images = [self._of_domain(image, direction[0]) for image in images]
         sizes = {working_size(image.size, size) for image in images}
         if len(sizes) > 1:
             raise ImageError("the pictures of a batch differ in size: translate them one by one")
@@ -127,17 +135,20 @@ class Translator:
             return [self.translate_many([image], direction, **options)[0] for image in images]
         results = []
         for number, image in enumerate(images):
-            fake, *back = (_finish(each[number : number + 1], worked, image.size) for each in outputs)
+            fake, *back = (
+                self._finish(each[number : number + 1], way[1], worked, image)
+                for each, way in zip(outputs, ways, strict=True)
+            )
             rec = back[0] if back else None
             l1 = None if rec is None else mean_difference(rec, image)
             results.append(TranslationResult(direction, fake, rec, l1))
         return results
 
     def _passes(
-        self, images: Sequence[Image.Image], ways: Sequence[str], bound: int | None,
+        self, images: Sequence[Picture], ways: Sequence[str], bound: int | None,
         progress: Callable[[float], None] | None, cancelled: Callable[[], bool] | None,
     ) -> list[Tensor] | None:
-        """Return each pass's output, (N, 3, H, W) with padding; None where a batch doesn't fit on the device.
+        """Return each pass's output, (N, C, H, W) with padding; None where a batch doesn't fit on the device.
 
         Args:
             images: of one size.
@@ -155,7 +166,10 @@ class Translator:
 
         searching = CANCELLED.set(cancelled)
         try:
-            x = [to_tensor(_padded(np.asarray(each), network.size_multiple, network.min_size)) for each in images]
+            values = self.values(ways[0][0])
+            arrays = [np.asarray(each) if values.plain else values.normalised(each) for each in images]
+            padded = [_padded(each, network.size_multiple, network.min_size) for each in arrays]
+            x = [to_tensor(each) if values.plain else torch.from_numpy(each.transpose(2, 0, 1)) for each in padded]
             x = torch.stack(x).to(self.device, memory_format=torch.channels_last)
             with torch.inference_mode():
                 for way in ways:
@@ -183,6 +197,33 @@ class Translator:
             CANCELLED.reset(searching)
         return outputs
 
+    def values(self, domain: str) -> Values:
+        """Return the channels and the range of domain "a" or "b"."""
+        return self.checkpoint.config.data.values(domain)
+
+    def _of_domain(self, image: Picture, domain: str) -> Picture:
+        """Return a picture of the domain's kind: 8-bit ones become rasters. Raises ImageError for the opposite."""
+        values = self.values(domain)
+        if values.plain:
+            if isinstance(image, Raster):
+                raise ImageError(
+                    "these networks were trained on 8-bit RGB pictures, and this one has other values: save it as an "
+                    "8-bit PNG first"
+                )
+            return image
+        if isinstance(image, Raster):
+            values.check(image, message("the picture"))
+            return image
+        return as_raster(image, values, message("the picture"))
+
+    def _finish(self, output: Tensor, domain: str, worked: tuple[int, int], given: Picture) -> Picture:
+        """Return a domain's picture without padding, scaled back to the input's size."""
+        values, output = self.values(domain), output[:, :, : worked[1], : worked[0]]
+        if values.plain:
+            return resize(to_image(output), given.size)
+        origin = given.origin if isinstance(given, Raster) else Origin("png", "uint8")
+        return resize(to_raster(output, values, origin_in(values, origin)), given.size)
+
     def _whole(self, way: str, x: Tensor) -> Tensor | None:
         """Return the output of one pass over whole pictures; None where the device has too little memory."""
         try:
@@ -209,8 +250,8 @@ class Translator:
             free_bytes(self.device)  # Once the exception is gone, its memory can be released.
 
     def translate_batch(
-        self, images: Sequence[Image.Image], direction: Direction, size: int | None = None
-    ) -> list[Image.Image]:
+        self, images: Sequence[Picture], direction: Direction, size: int | None = None
+    ) -> list[Picture]:
         """Return the translations alone of `translate_many`."""
         return [each.fake for each in self.translate_many(images, direction, size=size)]
 
@@ -268,11 +309,6 @@ def _too_much(size: tuple[int, int], reason: Message) -> Message:
     )
 
 
-def _finish(output: Tensor, worked: tuple[int, int], wanted: tuple[int, int]) -> Image.Image:
-    """Return a picture without padding, scaled back to the input's size."""
-    return resize(to_image(output[:, :, : worked[1], : worked[0]]), wanted)
-
-
 def default_device() -> str:
     """Return the best device of this machine: CUDA, then MPS, then the CPU."""
     if torch.cuda.is_available():
@@ -297,11 +333,34 @@ def _padded_side(side: int, multiple: int, least: int) -> int:
 
 
 def _padded(array: np.ndarray, multiple: int, least: int) -> np.ndarray:
-    """Return uint8 (H, W, 3) with reflected rows and columns at the bottom and the right, up to a network's sizes."""
+    """Return (H, W, C) with reflected rows and columns at the bottom and the right, up to a network's sizes."""
     wanted = [_padded_side(side, multiple, least) for side in array.shape[:2]]
     extra = [(0, want - have) for want, have in zip(wanted, array.shape[:2], strict=True)]
     # NumPy reflects repeatedly, where torch refuses a pad wider than the picture.
     return np.pad(array, (*extra, (0, 0)), mode="reflect") if any(e[1] for e in extra) else array
+
+
+def save_picture(
+    picture: Picture, path: Path, *, checkpoint: Checkpoint, direction: str, of: Path | None = None
+) -> Path:
+    """Write a translation, whole or not at all, and return its path: a PNG, or a raster's kind of file.
+
+    Args:
+        path: ends with .png; a raster gets its own ending instead.
+        of: the file that was translated, which is never overwritten.
+
+    Raises:
+        ImageError: the path is `of`.
+        OSError: the file can't be written.
+    """
+    if not isinstance(picture, Raster):
+        save_png(picture, path, checkpoint=checkpoint, direction=direction)
+        return path
+    path = path.with_name(path.name.removesuffix(".png") + files.ending(picture))
+    if of is not None and path.exists() and path.samefile(of):
+        raise ImageError("its translation would overwrite it: choose another --output")
+    files.write(path, picture)
+    return path
 
 
 def save_png(

@@ -14,7 +14,8 @@ import pytest
 import torch
 from torch import nn
 
-from cyclegan.checkpoints.import_reference import find_direction, import_reference, read_reference
+from cyclegan.checkpoints.format import load_checkpoint
+from cyclegan.checkpoints.import_reference import find_direction, import_checkpoint, import_reference, read_reference
 from cyclegan.errors import CheckpointError
 from cyclegan.networks import build_generator
 
@@ -259,14 +260,29 @@ def test_other_unets(tmp_path):
     refused(saved(ReferenceUnet(6), tmp_path), "halves 6 times")
 
 
-@pytest.mark.parametrize("channels", [(1, 3), (3, 1)])
-def test_other_channels(channels, tmp_path):
-    inputs, outputs = channels
-    refused(saved(ReferenceResnet(6, inputs=inputs, outputs=outputs), tmp_path), "1 channels", "RGB")
+@pytest.mark.parametrize("inputs, outputs", [(1, 3), (3, 1), (1, 1), (16, 2)])
+def test_other_channels(inputs, outputs, tmp_path):
+    _, folder = import_checkpoint(
+        [str(saved(ReferenceResnet(6, inputs=inputs, outputs=outputs), tmp_path, name="latest_net_G_A.pth"))],
+        tmp_path / "run", epoch=1, domain_a="MR", domain_b="CT", crop_size=64,
+    )
+    data = load_checkpoint(folder).config.data
+    assert (data.values("a").channels, data.values("b").channels) == (inputs, outputs)
+    assert (data.values("a").text(), data.values("b").text()) == ("0:255", "0:255")
 
 
-def test_other_channels_in_a_unet(tmp_path):
-    refused(saved(ReferenceUnet(7, rgb=1), tmp_path), "1 channels", "RGB")
+def test_too_many_channels(tmp_path):
+    refused(saved(ReferenceResnet(6, inputs=17), tmp_path), "17 channels", "1 to 16")
+
+
+def test_one_channel_in_a_unet(tmp_path):
+    network = ReferenceUnet(7, rgb=1)
+    model, weights = read_reference(saved(network, tmp_path))
+    ours = build_generator(model, in_channels=1, out_channels=1).eval()
+    ours.load_state_dict(weights)
+    x = torch.rand(1, 1, 128, 128) * 2 - 1
+    with torch.no_grad():
+        torch.testing.assert_close(ours(x), network.eval()(x), rtol=0, atol=1e-5)
 
 
 def test_discriminators(tmp_path):

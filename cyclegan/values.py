@@ -10,11 +10,13 @@ import numpy as np
 from PIL import Image
 
 from cyclegan.errors import ConfigError, ImageError
-from cyclegan.rasters.raster import MAX_CHANNELS, Origin, Raster
 
 if TYPE_CHECKING:
     import torch
 
+    from cyclegan.rasters.raster import Raster
+
+MAX_CHANNELS = 16
 PLAIN = "0:255"
 """The range of 8-bit pictures, as the flags have it."""
 
@@ -35,7 +37,7 @@ class Values:
     @property
     def plain(self) -> bool:
         """True for 8-bit RGB, which has a way of its own: `cyclegan.images` (PIL images, grey levels)."""
-        return self == Values()
+        return self == RGB
 
     def text(self) -> str:
         """Return the range as the flags have it, `-1000:3000`."""
@@ -60,16 +62,6 @@ class Values:
 
         return torch.from_numpy(np.ascontiguousarray(self.normalised(raster).transpose(2, 0, 1)))
 
-    def to_raster(self, tensor: torch.Tensor, origin: Origin | None = None) -> Raster:
-        """Return a network's output, (C, H, W) or (1, C, H, W) in [-1, 1], in this domain's units.
-
-        NaN, which only a broken network returns, becomes the middle of the range.
-        """
-        if tensor.ndim == 4:
-            tensor = tensor[0]
-        values = tensor.detach().float().nan_to_num(nan=0.0).clamp(-1, 1).permute(1, 2, 0).cpu().numpy()
-        return Raster((values + np.float32(1)) * np.float32((self.high - self.low) / 2) + np.float32(self.low), origin)
-
     def shown(self, raster: Raster, window: tuple[float, float] | None = None) -> Image.Image:
         """Return an 8-bit RGB picture for a screen: a window of the values, by default the whole range.
 
@@ -83,6 +75,10 @@ class Values:
         elif levels.shape[2] == 2:
             levels = np.concatenate([levels, np.zeros_like(levels[..., :1])], axis=2)
         return Image.fromarray(np.ascontiguousarray(levels))
+
+
+RGB = Values()
+"""8-bit RGB."""
 
 
 def parse_range(text: str) -> tuple[float, float]:
