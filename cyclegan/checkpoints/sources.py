@@ -169,7 +169,8 @@ class LocalSource:
         if progress is None:
             return Watch(epochs)
         rows = MetricsLog(self.folder).size()
-        return Watch(epochs, f"{progress.written}.{progress.alive}", f"{progress.samples_step}.{rows}")
+        step = progress.run_step if progress.losses else ""
+        return Watch(epochs, f"{progress.written}.{progress.alive}", f"{progress.samples_step}.{rows}.{step}")
 
     def progress(self) -> Progress | None:
         """Return the progress that the trainer writes into the run's folder."""

@@ -112,3 +112,14 @@ def origin_in(values: Values, given: Origin) -> Origin:
     types = ("uint8", "uint16", "int16") if whole else ()
     fits = (name for name in types if np.iinfo(name).min <= values.low and values.high <= np.iinfo(name).max)
     return Origin(given.kind, next(fits, "float32"), keep=given.keep)
+
+
+def from_shown(image: Image.Image, values: Values) -> Raster:
+    """Return a picture for a screen, as `Values.shown` makes it of the whole range, as a raster of the domain.
+
+    Raises:
+        ImageError: the domain has channels that the picture lacks.
+    """
+    array = np.asarray(image, np.float32)[..., : values.channels]
+    values.check(found := Raster(array), "a picture for a screen")
+    return found.with_values(array * np.float32((values.high - values.low) / 255) + np.float32(values.low))

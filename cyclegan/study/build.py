@@ -37,6 +37,7 @@ from cyclegan.config import DataConfig, Direction
 from cyclegan.errors import ImageError, Message, StudyError
 from cyclegan.files import flush
 from cyclegan.images import evaluation_size, prepare_for_evaluation, resize
+from cyclegan.rasters.raster import Raster
 from cyclegan.study.choice import Choice, Pictures, choose, draw
 from cyclegan.study.consent import Consent
 from cyclegan.study.format import MARK_CHUNK, PlannedCheckpoint, Stimulus, Study, check_name, commitment, write_study
@@ -58,7 +59,9 @@ BROKEN_GRID = 4
 """A broken picture is a real one whose 4 × 4 blocks are shuffled, every second one as a negative."""
 MIN_SIDE, MAX_SIDE = 32, 2048
 
-TranslateBatch = Callable[[list[Image.Image]], list[Image.Image]]
+BICUBIC = Image.Resampling.BICUBIC
+Picture = Image.Image | Raster
+TranslateBatch = Callable[[list[Picture]], list[Picture]]
 Foreign = tuple[PlannedCheckpoint, Callable[[int], Image.Image]]
 
 
@@ -173,7 +176,7 @@ def _frame(inputs: Pictures, chosen: Sequence[int], preparation: Preparation) ->
     return min(sizes, key=lambda size: (-sizes[size], size))
 
 
-def bring(image: Image.Image, frame: tuple[int, int], preparation: Preparation) -> Image.Image:
+def bring(image: Picture, frame: tuple[int, int], preparation: Preparation) -> Picture:
     """Return a picture of the data set as the networks' input, at the size of `frame`.
 
     A picture of another shape than most is cropped in the middle, because all stimuli have one size.
@@ -181,8 +184,16 @@ def bring(image: Image.Image, frame: tuple[int, int], preparation: Preparation) 
     if preparation.frame is not None:
         return resize(image, frame)
     if evaluation_size(image.size, preparation.config, multiple=preparation.multiple) != frame:
-        return ImageOps.fit(image, frame, Image.Resampling.BICUBIC)
+        return _fitted(image, frame) if isinstance(image, Raster) else ImageOps.fit(image, frame, BICUBIC)
     return prepare_for_evaluation(image, preparation.config, multiple=preparation.multiple)
+
+
+def _fitted(raster: Raster, frame: tuple[int, int]) -> Raster:
+    """Return the middle of a raster in the shape of `frame`, at its size, as `ImageOps.fit` does."""
+    scale = min(raster.width / frame[0], raster.height / frame[1])
+    width, height = max(1, round(frame[0] * scale)), max(1, round(frame[1] * scale))
+    left, top = (raster.width - width) // 2, (raster.height - height) // 2
+    return raster.crop((left, top, left + width, top + height)).resize(frame)
 
 
 def break_picture(image: Image.Image, *what: object) -> Image.Image:
@@ -231,7 +242,7 @@ class _Rendering:
         scenes = self._prepare(inputs)
         if not choice.truths:
             for number in sorted({*choice.reals, *choice.broken}):
-                image = self._bring(reals.load(number), reals.label(number))
+                image = self._shown(self._bring(reals.load(number), reals.label(number)), target)
                 self.originals.reals.add(pixels_of(image))
                 scene = scenes.get(pixels_of(image), f"{target}:{number}:{reals.label(number)}")
                 self._add_real(number, scene, image)
@@ -239,8 +250,9 @@ class _Rendering:
             translate = opened()
             for start in range(0, len(choice.inputs), BATCH):
                 numbers = choice.inputs[start : start + BATCH]
-                pictures = [Image.fromarray(np.load(self.place / f"input-{n}.npy")) for n in numbers]
-                fakes = translate(pictures)
+                arrays = [np.load(self.place / f"input-{n}.npy") for n in numbers]
+                pictures = [Image.fromarray(each) if each.dtype == np.uint8 else Raster(each) for each in arrays]
+                fakes = [self._shown(fake, target) for fake in translate(pictures)]
                 for number, fake in zip(numbers, fakes, strict=True):
                     if fake.size != self.frame:
                         raise StudyError(
@@ -270,11 +282,11 @@ class _Rendering:
         for number in self.choice.inputs:
             label = inputs.label(number)
             scene = f"{self.study.direction[0]}:{number}:{label}"
-            image = self._bring(inputs.load(number), label)
-            self.originals.inputs.add(pixels_of(image))
-            np.save(self.place / f"input-{number}.npy", np.asarray(image))
+            picture = self._bring(inputs.load(number), label)
+            self.originals.inputs.add(pixels_of(self._shown(picture, self.study.direction[0])))
+            np.save(self.place / f"input-{number}.npy", np.asarray(picture))
             if self.study.protocol.shows_reals and (truth := inputs.truth(number)) is not None:
-                image = self._bring(truth, label)
+                image = self._shown(self._bring(truth, label), self.study.direction[1])
                 scenes[pixels_of(image)] = scene
                 if self.choice.truths:
                     self._add_real(number, scene, image)
@@ -285,7 +297,13 @@ class _Rendering:
             self._advance(1)
         return scenes
 
-    def _bring(self, image: Image.Image, label: str) -> Image.Image:
+    def _shown(self, picture: Picture, domain: str) -> Image.Image:
+        """Return a domain's picture as participants see it: 8-bit RGB, of other values the domain's whole range."""
+        if isinstance(picture, Raster):
+            return self.preparation.config.values(domain).shown(picture)
+        return picture
+
+    def _bring(self, image: Picture, label: str) -> Picture:
         try:
             return bring(image, self.frame, self.preparation)
         except ImageError as error:

@@ -207,8 +207,9 @@ def _pictures(
     from cyclegan.data import find_data
     from cyclegan.data.domains import readable
     from cyclegan.data.fingerprints import fingerprints, known_pictures
+    from cyclegan.data.values import opened_as
 
-    splits = find_data(config)
+    splits = opened_as(find_data(config), config.values("a"), config.values("b"))
     inputs, reals = (getattr(splits, f"{split}_{domain}") for domain in direction)
     if inputs is None or reals is None:
         raise NoTestPictures(

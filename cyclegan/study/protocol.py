@@ -208,12 +208,16 @@ class Protocol:
     @property
     def label(self) -> str:
         """Its name on pages and in reports: a preset's name alone stands for the preset's own rules."""
+        return f"{self.name}, changed" if self.changed else self.name
+
+    @property
+    def changed(self) -> list[str]:
+        """The rules that differ from those of the preset whose name it has, by the names of their flags."""
         own = PROTOCOLS.get(self.name, self)
         # Who may take part, for how long, who counts and who sees results isn't how a paper has collected judgements.
-        others = [name for name in FORMERLY if name not in SHOWN]
-        same = {name: getattr(own, name) for name in ("login", "session_hours", "vigilance_pass", *others)}
-        changed = dataclasses.replace(self, **same) != own
-        return f"{self.name}, changed" if changed else self.name
+        same = {"login", "session_hours", "vigilance_pass", *(name for name in FORMERLY if name not in SHOWN)}
+        names = (field.name for field in dataclasses.fields(self))
+        return [name for name in names if name not in same and getattr(self, name) != getattr(own, name)]
 
     def to_json(self) -> dict[str, Any]:
         """Return the protocol as study.json holds it."""

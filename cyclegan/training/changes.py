@@ -41,7 +41,7 @@ def changed_settings(folder: Path, before: Any, values: Mapping[str, Any], *, be
             # A state that came from the Hub knows the data set's name, not its folder here.
             if old[name] == new[name] or name == "dataset" and old[name] == Path(str(new[name])).resolve().name:
                 continue
-            if begun and (group == "model" or name == "method"):
+            if begun and (group == "model" or name in ("method", "channels_a", "channels_b")):
                 raise CheckpointError(
                     "{folder} was trained with --{name} {old}, not {new}; its networks can't be continued with "
                     "other ones: leave --{name} out, or choose another --output_dir",

@@ -48,6 +48,9 @@ def check_tracker(name: str) -> None:
     if name != "none" and find_spec(name) is None:
         raise ConfigError("--report_to {name} needs the package {name}: pip install {name}", name=name)
 
+LOOK_S = 4.0
+"""Pause between looks at the losses on the device, for the bar and for the app's pages."""
+
 
 def _brief(losses: dict[str, float]) -> dict[str, str]:
     """Return one short figure for each kind of loss: the mean over directions, in the order of the losses."""
@@ -102,6 +105,8 @@ class Monitor:
         """Seconds per step in the last epoch."""
         self.started, self.first_step = time.monotonic(), trainer.global_step
         self._losses: dict[str, float] = {}
+        self._rows = 0
+        """Lines of losses in this epoch."""
         """The last that were read from the device."""
         self._writer: ProgressWriter | None = None
         self._samples: dict[str, Any] = {}
@@ -164,7 +169,9 @@ class Monitor:
         return Progress(
             "training" if trainer.epoch < epochs else "done", epoch=trainer.epoch + 1, epochs=epochs,
             step=trainer.step_in_epoch, steps=trainer.steps_per_epoch, run_step=trainer.global_step,
-            seconds_left=left, run_seconds_left=run_left, losses=self._losses, domains=self._names,
+            # Pages draw curves of the recorded lines as soon as there are two.
+            seconds_left=left, run_seconds_left=run_left, losses=self._losses if self._rows < 2 else {},
+            domains=self._names,
         )  # fmt: skip
 
     def request_stop(self) -> None:
@@ -185,7 +192,7 @@ class Monitor:
         """Open the epoch's bar."""
         trainer = self.trainer
         self.started, self.first_step = time.monotonic(), trainer.global_step
-        self._shown = 0.0
+        self._shown, self._losses, self._rows = 0.0, {}, 0
         if self.is_main:
             tty = sys.stderr.isatty()
             self.bar = tqdm(
@@ -211,14 +218,14 @@ class Monitor:
             means = self.window.means()
             self.window.clear()
             if means:
-                self._losses = means
+                self._losses, self._rows = means, self._rows + 1
                 row = {"event": "step", "epoch": trainer.epoch + 1, "step": trainer.global_step, "losses": means}
                 self._record(row)
             self.accelerator.log({f"loss/{name}": value for name, value in means.items()}, step=trainer.global_step)
         if self.bar is not None:
             self.bar.update(1)
             now = time.monotonic()
-            if now - self._shown >= self.bar.mininterval and losses:
+            if now - self._shown >= min(self.bar.mininterval, LOOK_S) and losses:
                 self._shown = now
                 self._losses = values = {name: float(value) for name, value in losses.items()}
                 shown = _brief({name: value for name, value in values.items() if math.isfinite(value)})  # Not skipped.

@@ -288,6 +288,16 @@ def newer(name: str, source: CheckpointSource, found: Sequence[Measurement], say
     )  # fmt: skip
 
 
+def elsewhere(names: Sequence[str], one: Measurement) -> Message | None:
+    """Return the sentence for runs that a measurement doesn't have, but others do; None for none."""
+    if not names:
+        return None
+    return message(
+        "{runs}: measured in other directions or on other pictures, so not among {way}: choose those above",
+        runs=", ".join(names), way=one.arrow,
+    )
+
+
 def _to_measure(source: CheckpointSource, say: words.Speaker, own: bool) -> str:
     """Return the command that measures a run; it ends with DATA where the data set must be named."""
     command = ["python", "-m", "cyclegan", "evaluate", _to_name(source, own), "--epochs", "all"]

@@ -102,7 +102,7 @@ def _how(study: Study, say: words.Speaker) -> str:
     name, _, how = protocol.label.partition(", ")
     named = say("protocol {name}", name=name)
     if how:
-        named = say("protocol {name}, changed", name=name)
+        named = say("protocol {name}, changed ({rules})", name=name, rules=", ".join(protocol.changed))
     if how == "shortened":
         named = say("protocol {name}, shortened", name=name)
     return ", ".join([*trials, limit, named])

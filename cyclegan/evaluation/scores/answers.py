@@ -13,6 +13,7 @@ from PIL import Image
 from cyclegan.evaluation.scores.describe import Description
 from cyclegan.evaluation.scores.sets import TestSet, small
 from cyclegan.images import resize
+from cyclegan.rasters.raster import Raster
 
 Back = Callable[[Sequence[Image.Image]], list[Image.Image]]
 
@@ -27,12 +28,14 @@ class Batch:
         back: translates pictures back; None where there is no way back.
         predicted: label maps that replace a segmenter's or the nearest colours'.
         answers_inputs: False for real pictures of the target, which answer no input.
+        made: the networks' own results where they aren't 8-bit RGB, of which `fakes` are the pictures for a screen.
     """
 
     def __init__(
         self, test: TestSet, indices: Sequence[int], fakes: list[Image.Image], *, back: Back | None = None,
-        predicted: list[np.ndarray] | None = None, answers_inputs: bool = True,
+        predicted: list[np.ndarray] | None = None, answers_inputs: bool = True, made: Sequence[Raster] = (),
     ) -> None:
+        self.made = made
         self.test, self.indices, self.fakes, self.predicted = test, list(indices), fakes, predicted
         self._back, self.answers_inputs = back, answers_inputs
         self.with_maps = False

@@ -18,6 +18,7 @@ from cyclegan.config import DataConfig, Direction
 from cyclegan.data import about_domains, find_data, name_domains
 from cyclegan.data.domains import Splits, Subset, readable
 from cyclegan.data.fingerprints import Known, fingerprints, known_pictures, trained_pictures
+from cyclegan.data.values import opened_as
 from cyclegan.errors import ConfigError, Message, message
 from cyclegan.evaluation.dataset import dataset_of
 from cyclegan.evaluation.scores.answers import Answer, Batch, references
@@ -28,9 +29,10 @@ from cyclegan.evaluation.scores.labelled import OfLabels
 from cyclegan.evaluation.scores.processes import Processes
 from cyclegan.evaluation.scores.recommend import FEWEST
 from cyclegan.evaluation.scores.report import Report, read_report, scores_folder, writing
-from cyclegan.evaluation.scores.sets import MOST_TRAINED, Shelf, TestSet, evenly
+from cyclegan.evaluation.scores.sets import MOST_TRAINED, Picture, Shelf, TestSet, evenly
 from cyclegan.evaluation.scores.table import SCORES
 from cyclegan.files import name_alone
+from cyclegan.rasters.raster import from_shown
 from cyclegan.translation.translator import Translator, default_device
 
 if TYPE_CHECKING:
@@ -117,7 +119,8 @@ class Evaluator:
         self.named, self.segmenter, self.pictures = scores, segmenter, pictures
         needs = any(kind.features for kind in chosen_scores(scores))
         self.describer = Describer(features, weights=features_weights, device=self.device) if needs else None
-        self.splits, self.left_out = splits or find_data(config), []
+        splits = splits or find_data(config)
+        self.splits, self.left_out = opened_as(splits, config.values("a"), config.values("b")), []
         if config.skip_bad_images:
             self.splits, self.left_out = without_bad(self.splits)
         self._parts: dict[Direction, _Part] = {}
@@ -326,14 +329,22 @@ class _Run:
         way = self.test.direction
         translator: list[Translator] = []  # Loaded when the first score needs it.
 
-        def translated(pictures: Sequence[Image.Image], direction: Direction) -> list[Image.Image]:
+        def translated(pictures: Sequence[Picture], direction: Direction) -> list[Picture]:
             if not translator:
                 translator.append(Translator(source.load(info.epoch), device))
             return translate_all(translator[0], pictures, direction)
 
         def batch(indices: Sequence[int]) -> Batch:
-            fakes = translated([self.test.inputs[index] for index in indices], way)
-            return Batch(self.test, indices, fakes, back=lambda pictures: translated(pictures, way[::-1]))  # type: ignore[arg-type]
+            test, (here, there) = self.test, way
+            made = translated([test.given(index) for index in indices], way)
+            fakes, plain = [test.shown(each, there) for each in made], test.values[there].plain
+
+            def back(pictures: Sequence[Image.Image]) -> list[Image.Image]:
+                # Those that were changed exist as pictures for a screen alone.
+                own = made if pictures is fakes else [from_shown(each, test.values[there]) for each in pictures]
+                return [test.shown(each, here) for each in translated(pictures if plain else own, way[::-1])]  # type: ignore[arg-type]
+
+            return Batch(test, indices, fakes, back=back, made=[] if plain else made)  # type: ignore[arg-type]
 
         return Answer(
             info.tag, "scores", len(self.test.inputs), batch, has_way_back=way[::-1] in info.directions
@@ -380,10 +391,10 @@ class _Run:
 
 
 def translate_all(
-    translator: Translator, pictures: Sequence[Image.Image], direction: Direction
-) -> list[Image.Image]:
+    translator: Translator, pictures: Sequence[Picture], direction: Direction
+) -> list[Picture]:
     """Return the translations of pictures of any sizes, in batches of equal ones, at their own size."""
-    found: list[Image.Image | None] = [None] * len(pictures)
+    found: list[Picture | None] = [None] * len(pictures)
     by_size: dict[tuple[int, int], list[int]] = {}
     for place, picture in enumerate(pictures):
         by_size.setdefault(picture.size, []).append(place)

@@ -127,6 +127,21 @@ class Fid(Kid):
         return Result({"fid": Value(distances.frechet(ours, theirs), *distances.frechet_interval(ours, theirs))})
 
 
+def span(test: TestSet, end: int) -> float:
+    """Return the range of a domain's values: of a direction's source (0) or target (1)."""
+    values = test.values[test.direction[end]]
+    return values.high - values.low
+
+
+def in_units(values: Mapping[str, Value], kind: str, test: TestSet, end: int) -> dict[str, Value]:
+    """Return a mean difference in the domain's own units, next to that in grey levels; {} for 8-bit RGB."""
+    if test.values[test.direction[end]].plain or f"{kind}_l1" not in values:
+        return {}
+    given = values[f"{kind}_l1"]
+    scaled = {name: None if each is None else each * span(test, end) / 255 for name, each in vars(given).items()}
+    return {f"{kind}_units": Value(**scaled)}
+
+
 class Pairs:
     """The distance to the true pictures.
 
@@ -155,6 +170,8 @@ class Pairs:
         """Return the distances of each picture, and its overlap with the truth's main colours."""
         triples = zip(batch.indices, batch.fakes, batch.truths, strict=True)
         rows = [self._of_one(index, fake, truth, batch.test) for index, fake, truth in triples]
+        for row, index, made in zip(rows, batch.indices, batch.made, strict=False):  # Not rounded to 256 levels.
+            row["l1"] = mean_difference(made, batch.test.true_values(index)) * 255 / span(batch.test, 1)
         found = {name: np.array([row[name] for row in rows]) for name in rows[0]}
         if batch.described.maps is not None:
             found["features"] = distances_to(
@@ -166,6 +183,7 @@ class Pairs:
         """Return the means over pictures, and the mean overlap of the colours."""
         names = ("l1", "psnr", "ssim", "features", "rmse", "within_5", "within_10")
         values = means_of(rows, {name: f"pairs_{name}" for name in names})
+        values |= in_units(values, "pairs", test, 1)
         samples, found = overlap(distances.resampled(rows["colours"])), float(overlap(rows["colours"].sum(0)[None])[0])
         ends = distances.interval(found, samples, len(rows["colours"]), (0.0, 1.0)) or ()
         values["pairs_colours_iou"] = Value(found, *ends)
@@ -232,7 +250,8 @@ class Reconstruction:
     def figures(self, rows: Rows, test: TestSet) -> Result:
         """Return the means over pictures."""
         names = ("l1", "psnr", "ssim", "features", "noise_l1", "jpeg_l1")
-        return Result(means_of(rows, {name: f"rec_{name}" for name in names}))
+        values = means_of(rows, {name: f"rec_{name}" for name in names})
+        return Result({**values, **in_units(values, "rec", test, 0)})
 
 
 class Collapse:

@@ -16,6 +16,9 @@ from cyclegan.errors import DataError
 from cyclegan.evaluation.scores.describe import Describer
 from cyclegan.evaluation.scores.prior import prior_of, square_labels
 from cyclegan.images import prepare_for_evaluation, prepare_labels, resize
+from cyclegan.rasters.raster import Raster
+
+Picture = Image.Image | Raster
 
 KEPT_BYTES = 2**28
 """Decoded pictures that a `Shelf` keeps; the others are decoded again."""
@@ -92,11 +95,13 @@ class TestSet:
             if len(domain) < 2:
                 raise DataError("{part} has fewer than two pictures: scores need more", part=domain.part)
         self.numbers, of_target = (evenly(min(len(each), most or len(each)), len(each)) for each in (source, target))
-        self.source, self.inputs = Subset(source, self.numbers), self._shelf("scored", source, self.numbers)
-        self.target, self.references = Subset(target, of_target), self._shelf("scored", target, of_target)
+        self.values = {side: config.values(side) for side in direction}
+        here, there = direction
+        self.source, self.inputs = Subset(source, self.numbers), self._shelf("scored", source, self.numbers, here)
+        self.target, self.references = Subset(target, of_target), self._shelf("scored", target, of_target, there)
         count = min(len(self.target_train), MOST_TRAINED, most or MOST_TRAINED)
         self.chosen = evenly(count, len(self.target_train))
-        self.trained = self._shelf("trained", self.target_train, self.chosen)
+        self.trained = self._shelf("trained", self.target_train, self.chosen, there)
         self._truths = Shelf(len(self.inputs), self._truth)
         self._known: dict[tuple[str, int], np.ndarray | None] = {}
 
@@ -104,14 +109,28 @@ class TestSet:
         assert domain is not None
         return domain
 
-    def _shelf(self, kind: str, domain: Domain, chosen: Sequence[int]) -> Shelf:
-        new = Shelf(len(chosen), lambda i: self._prepared(domain.load(chosen[i])))
+    def _shelf(self, kind: str, domain: Domain, chosen: Sequence[int], side: str) -> Shelf:
+        new = Shelf(len(chosen), lambda i: self.shown(self._prepared(domain.load(chosen[i])), side))
         return self._shelves.setdefault((kind, id(domain)), new)
 
-    def _prepared(self, image: Image.Image) -> Image.Image:
-        return prepare_for_evaluation(image, self.config)
+    def _prepared(self, picture: Picture) -> Picture:
+        return prepare_for_evaluation(picture, self.config)
+
+    def shown(self, picture: Picture, side: str) -> Image.Image:
+        """Return a domain's picture as scores see it: 8-bit RGB, of other values the domain's whole range."""
+        return self.values[side].shown(picture) if isinstance(picture, Raster) else picture
+
+    def given(self, index: int) -> Picture:
+        """Return an input as networks take it."""
+        if self.values[self.direction[0]].plain:
+            return self.inputs[index]
+        return self._prepared(self.source.load(index))
 
     def _truth(self, index: int) -> Image.Image:
+        return self.shown(self.true_values(index), self.direction[1])
+
+    def true_values(self, index: int) -> Picture:
+        """Return an input's true translation in the target's own values, which are known where `has_truth`."""
         truth = self.source.truth(index)
         if truth is None:
             raise DataError("{name} has no true picture", name=self.source.where(index))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cyclegan.errors import Message, message, rounded
-from cyclegan.evaluation.figures import GREY_LEVELS, Figure
+from cyclegan.evaluation.figures import GREY_LEVELS, UNITS, Figure
 
 Better = Literal["lower", "higher"]
 
@@ -63,6 +63,8 @@ SCORE_FIGURES: tuple[ScoreFigure, ...] = (
          "lower", ".1f", by_features=True),
     _row("pairs", "pairs_l1", message("truth L1"), message("mean difference from the true picture"), "lower", ".1f",
          unit=GREY_LEVELS),
+    _row("pairs", "pairs_units", message("truth (units)"),
+         message("mean difference from the true picture, in the pictures' own units"), "lower", ".4g", unit=UNITS),
     _row("pairs", "pairs_psnr", message("truth PSNR"), message("peak signal-to-noise ratio against the true picture"),
          form=".1f", unit=message("dB")),
     _row("pairs", "pairs_ssim", message("truth SSIM"), message("structural similarity to the true picture, −1 to 1")),
@@ -80,6 +82,8 @@ SCORE_FIGURES: tuple[ScoreFigure, ...] = (
          message("overlap with the truth of each of the target's main colours, mean over the colours, 0 to 1")),
     _row("reconstruction", "rec_l1", message("way back L1"), message("mean difference from the original"),
          "lower", ".1f", unit=GREY_LEVELS),
+    _row("reconstruction", "rec_units", message("way back (units)"),
+         message("mean difference from the original, in the pictures' own units"), "lower", ".4g", unit=UNITS),
     _row("reconstruction", "rec_psnr", message("way back PSNR"),
          message("peak signal-to-noise ratio against the original"), form=".1f", unit=message("dB")),
     _row("reconstruction", "rec_ssim", message("way back SSIM"),

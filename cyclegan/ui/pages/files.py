@@ -97,7 +97,8 @@ def _layout(bench: Workbench) -> SimpleNamespace:
                 )
             result_zip = gr.File(label=words.label("Translated pictures"), interactive=False, elem_classes="made")
             previews = gr.Gallery(
-                show_label=False, interactive=False, columns=4, buttons=[], format="png", elem_classes="made previews"
+                show_label=False, interactive=False, columns=4, buttons=[], format="png", object_fit="contain",
+                elem_classes="made previews",
             )
         with gr.Column(elem_classes="settings"):
             run = runs.run_dropdown(bench)
