@@ -1,4 +1,4 @@
-"""`python -m cyclegan`: translate, evaluate, frames, export, import, streets, classes, segmenter, study."""
+"""`python -m cyclegan`: translate, evaluate, frames, export, import, streets, phantoms, classes, segmenter, study."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of all subcommands."""
     parser = make_parser(
         "python -m cyclegan",
-        "Translate, evaluate, take frames, export and import weights, write streets, find classes, train segmenters, "
-        "study realism.",
+        "Translate, evaluate, take frames, export and import weights, write streets and phantoms, find classes, train "
+        "segmenters, study realism.",
     )
     add = command_adder(parser)
     add_translate_command(add)

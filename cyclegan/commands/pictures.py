@@ -1,4 +1,4 @@
-"""`python -m cyclegan frames`, `holdout` and `streets`: folders of pictures to train on."""
+"""`python -m cyclegan frames`, `holdout`, `streets` and `phantoms`: folders of pictures to train on."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ from cyclegan.errors import Cancelled, ConfigError, english, number_of, shown
 from cyclegan.files import fingerprint
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cyclegan.data.drawn import DrawnSpec
     from cyclegan.translation.video_io import Video
 
 FOR_SCORES = 50
@@ -24,7 +27,7 @@ FOR_SCORES = 50
 
 
 def add_picture_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
-    """Add the commands `frames`, `holdout` and `streets`."""
+    """Add the commands `frames`, `holdout`, `streets` and `phantoms`."""
     sub = add("frames", frames, "write frames of a video as pictures, or a data set of two videos, to train on")
     sub.add_argument("videos", type=file_path, nargs="+", metavar="VIDEO",
                      help="the recording; or two, one per domain: of these, a whole data set is written")
@@ -63,6 +66,11 @@ def add_picture_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     sub.add_argument("--spec", default="streets", metavar="SPEC",
                      help="as for --dataset, e.g. streets:count=400,size=256,seed=1,pedestrian_b=0, or "
                      "streets:a=labels,b=day")
+    sub.add_argument("--output", required=True, type=file_path, metavar="DIR", help="folder to write, empty or new")
+
+    sub = add("phantoms", write_phantoms, "write the built-in MR/CT slices as folders of 16-bit TIFF files, with truth")
+    sub.add_argument("--spec", default="phantoms", metavar="SPEC",
+                     help="as for --dataset, e.g. phantoms:count=400,test_count=40,size=128,seed=1")
     sub.add_argument("--output", required=True, type=file_path, metavar="DIR", help="folder to write, empty or new")
 
 
@@ -249,12 +257,23 @@ def holdout(args: argparse.Namespace) -> int:
 
 
 def write_streets(args: argparse.Namespace) -> int:
-    """Write the built-in data set to disk."""
+    """Write the built-in day and night scenes to disk."""
     from cyclegan.data.streets import StreetsSpec, write_streets
 
-    write_streets(StreetsSpec.parse(args.spec), args.output)
+    return _write_drawn(StreetsSpec.parse(args.spec), write_streets, args.output)
+
+
+def write_phantoms(args: argparse.Namespace) -> int:
+    """Write the built-in MR and CT slices to disk."""
+    from cyclegan.data.phantoms import PhantomsSpec, write_phantoms
+
+    return _write_drawn(PhantomsSpec.parse(args.spec), write_phantoms, args.output)
+
+
+def _write_drawn(spec: DrawnSpec, write: Callable[[DrawnSpec, Path], None], output: Path) -> int:
+    write(spec, output)
     print(
-        f"written to {args.output}; train on it with: python train_accelerate.py --dataset {args.output} "
-        "--output_dir runs/streets"
+        f"written to {output}; train on it with: python train_accelerate.py --dataset {output} "
+        f"--output_dir runs/{spec.kind}"
     )
     return 0

@@ -57,8 +57,8 @@ class DataConfig(Config):
     dataset: str = option(
         "",
         "required: folder with trainA/trainB(/testA/testB), or two folders of any name in train(/test); folder with "
-        "train(/val/test) of side-by-side pairs (left = A, right = B); Hub data set id; or 'streets', the built-in "
-        "synthetic day/night scenes",
+        "train(/val/test) of side-by-side pairs (left = A, right = B); Hub data set id; 'streets', the built-in "
+        "synthetic day/night scenes; or 'phantoms', the built-in synthetic MR/CT slices of 16 bits",
     )
     domain_a: str = option("A", "name of domain A, shown to people, e.g. 'aerial photo'; else its folder's in train")
     domain_b: str = option("B", "name of domain B, shown to people, e.g. 'map'; else its folder's in train")

@@ -1,4 +1,4 @@
-"""Data sets: folders, side-by-side pairs, Hub data sets and the built-in streets, behind one `open_data`.
+"""Data sets: folders, side-by-side pairs, Hub data sets, and the built-in streets and phantoms, behind one `open_data`.
 
 Importing this loads neither torch nor datasets; opening a data set loads what it needs.
 """
@@ -15,7 +15,17 @@ from pathlib import Path
 
 from cyclegan.config import DataConfig
 from cyclegan.data.contents import ARCHIVES, advice, counted, look_into, subfolders, top_folder
-from cyclegan.data.domains import LAYOUTS, Domain, Splits, is_streets, no_folder, open_streets, with_labels
+from cyclegan.data.domains import (
+    LAYOUTS,
+    Domain,
+    Splits,
+    is_phantoms,
+    is_streets,
+    no_folder,
+    open_phantoms,
+    open_streets,
+    with_labels,
+)
 from cyclegan.data.labels import find_labelling
 from cyclegan.data.loader import Data
 from cyclegan.data.metadata import find_labels, open_labelled
@@ -85,6 +95,8 @@ def find_data(config: DataConfig, *, paired: bool = False) -> Splits:
         return _open_file(root, text, names, paired)
     if is_streets(text):
         return open_streets(text, names, paired=paired)
+    if is_phantoms(text):
+        return open_phantoms(text, names, paired=paired)
     if any(sign in text for sign in "*?["):
         raise _explained(message(
             "{text!r} is a pattern, but --dataset takes one folder: give the folder that holds trainA and trainB",
@@ -106,7 +118,8 @@ def find_data(config: DataConfig, *, paired: bool = False) -> Splits:
 def name_domains(config: DataConfig) -> DataConfig:
     """Return the settings with the domains named as the data set names them, where the person chose no name.
 
-    Two folders such as train/horse and train/zebra have names, and the two values of a label in metadata.csv.
+    Two folders such as train/horse and train/zebra have names, and so have the two values of a label in metadata.csv,
+    and the phantoms.
 
     Raises:
         DataError: a folder can't be listed, or its metadata can't be read.
@@ -115,6 +128,8 @@ def name_domains(config: DataConfig) -> DataConfig:
     chosen = config.domain_a != default.domain_a and config.domain_b != default.domain_b
     try:
         root = Path(text).expanduser()
+        if is_phantoms(text) and not root.is_dir():
+            return _with_names(config, "MR", "CT")
         if chosen or not text or not root.is_dir() or {"traina", "trainb"} & set(subfolders(root)) or has_table(root):
             return config
     except (OSError, RuntimeError, ValueError):  # `find_data` explains it.
@@ -126,6 +141,12 @@ def name_domains(config: DataConfig) -> DataConfig:
     else:
         return config
     a, b = (os.fsencode(name).decode(errors="replace") for name in (a, b))  # Of any encoding on the disk.
+    return _with_names(config, a, b)
+
+
+def _with_names(config: DataConfig, a: str, b: str) -> DataConfig:
+    """Return the settings with these names of the domains in place of the default ones."""
+    default = DataConfig()
     return dataclasses.replace(
         config, domain_a=a if config.domain_a == default.domain_a else config.domain_a,
         domain_b=b if config.domain_b == default.domain_b else config.domain_b,
@@ -179,12 +200,13 @@ def open_folder(root: Path, names: tuple[str, str], *, paired: bool = False) -> 
         DataError: it is in an unknown layout; the message lists the known ones below its first line.
     """
     folders = subfolders(root)
-    if paired and (root / "streets.json").is_file():
-        raise DataError(
-            "{root} was drawn by `python -m cyclegan streets`, so equal names are different scenes: for pairs, use "
-            "--dataset streets:… with the same settings",
-            root=root,
-        )
+    for kind in ("streets", "phantoms"):
+        if paired and (root / f"{kind}.json").is_file():
+            raise DataError(
+                "{root} was drawn by `python -m cyclegan {kind}`, so equal names are different scenes: for pairs, use "
+                "--dataset {kind}:… with the same settings",
+                root=root, kind=kind,
+            )  # fmt: skip
     if paired and {"traina", "trainb"} <= set(folders):
         return open_folders(root, names, paired=True)  # Other layouts don't help if partners are missing.
     try:

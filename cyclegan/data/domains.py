@@ -23,12 +23,14 @@ from cyclegan.rasters.opening import open_picture, probe_picture
 from cyclegan.values import RGB, Values
 
 if TYPE_CHECKING:
+    from cyclegan.data.phantoms import PhantomsSpec
     from cyclegan.data.streets import StreetsSpec
     from cyclegan.rasters.raster import Raster
 
 __all__ = [
-    "LAYOUTS", "UNUSED_PAIRS", "Domain", "Files", "Splits", "StreetsDomain", "Subset", "found_line", "is_streets",
-    "named", "no_folder", "open_streets", "readable", "short_name", "with_labels",
+    "LAYOUTS", "UNUSED_PAIRS", "Domain", "DrawnDomain", "Files", "Splits", "StreetsDomain", "Subset",
+    "found_line", "is_drawn", "is_phantoms", "is_streets", "named", "no_folder", "open_phantoms", "open_streets",
+    "readable", "short_name", "with_labels",
 ]  # fmt: skip
 
 LAYOUTS = """Layouts that are understood:
@@ -39,7 +41,8 @@ LAYOUTS = """Layouts that are understood:
                                                                 (archives such as .zip: unpack them first)
   USER/NAME or USER/NAME:CONFIG                                 a Hub data set: two image columns, or two
                                                                 configs, or an image and a two-class label
-  streets or streets:count=400,size=256                         built-in synthetic day/night scenes"""
+  streets or streets:count=400,size=256                         built-in synthetic day/night scenes
+  phantoms or phantoms:count=400,size=128                       built-in synthetic MR/CT slices of 16 bits"""
 
 
 UNUSED_PAIRS = message(
@@ -271,8 +274,8 @@ def readable(domain: Domain) -> tuple[Domain, list[str]]:
 
 
 @dataclass(frozen=True)
-class StreetsDomain:
-    """One split and domain of the built-in synthetic scenes.
+class DrawnDomain:
+    """One split and domain of a built-in synthetic data set.
 
     Attributes:
         side: the domain whose scenes these are, "a" or "b".
@@ -280,7 +283,7 @@ class StreetsDomain:
     """
 
     name: str
-    spec: StreetsSpec
+    spec: StreetsSpec | PhantomsSpec
     split: str
     side: str
     count: int
@@ -290,7 +293,7 @@ class StreetsDomain:
     @property
     def part(self) -> str:
         """The split and the side."""
-        return f"streets, {self.split}{'B' if self.partner else self.side.upper()}"
+        return f"{self.spec.kind}, {self.split}{'B' if self.partner else self.side.upper()}"
 
     def __len__(self) -> int:
         return self.count
@@ -303,25 +306,46 @@ class StreetsDomain:
     def probe(self, index: int) -> tuple[int, int]:
         return self.spec.width, self.spec.height
 
-    def load(self, index: int) -> Image.Image:
+    def load(self, index: int) -> Image.Image | Raster:
         return self._picture(index, self.partner)
 
-    def truth(self, index: int) -> Image.Image:
+    def truth(self, index: int) -> Image.Image | Raster:
         return self._picture(index, not self.partner)
 
-    def labels(self, index: int) -> np.ndarray:
-        return self.spec.raster(self.split, self.side, index).labels
+    def labels(self, index: int) -> np.ndarray | None:
+        return None
 
     def fingerprint(self, index: int) -> str:
         return ""
 
-    def _picture(self, index: int, other: bool) -> Image.Image:
+    def _picture(self, index: int, other: bool) -> Image.Image | Raster:
         return (self.spec.truth if other else self.spec.image)(self.split, self.side, index)
+
+
+@dataclass(frozen=True)
+class StreetsDomain(DrawnDomain):
+    """One split and domain of the built-in day and night scenes, which have labels."""
+
+    spec: StreetsSpec
+
+    def labels(self, index: int) -> np.ndarray:
+        """Return the class of each pixel, uint8 (H, W)."""
+        return self.spec.raster(self.split, self.side, index).labels
 
 
 def is_streets(dataset: str) -> bool:
     """Return True for a `--dataset` that names the built-in scenes; a folder of that name would win."""
     return dataset == "streets" or dataset.startswith("streets:")
+
+
+def is_phantoms(dataset: str) -> bool:
+    """Return True for a `--dataset` that names the built-in slices; a folder of that name would win."""
+    return dataset == "phantoms" or dataset.startswith("phantoms:")
+
+
+def is_drawn(dataset: str) -> bool:
+    """Return True for a `--dataset` that names pictures drawn by code; a folder of that name would win."""
+    return is_streets(dataset) or is_phantoms(dataset)
 
 
 def open_streets(dataset: str, names: tuple[str, str], *, paired: bool) -> Splits:
@@ -333,16 +357,33 @@ def open_streets(dataset: str, names: tuple[str, str], *, paired: bool) -> Split
     from cyclegan.data.streets import PALETTE, StreetsSpec
 
     spec = StreetsSpec.parse(dataset)
+    splits = _drawn_splits(StreetsDomain, spec, names, paired)
+    return dataclasses.replace(splits, classes=PALETTE, label_domain=spec.label_domain)
 
-    def domain(split: str, side: str, count: int) -> StreetsDomain | None:
+
+def open_phantoms(dataset: str, names: tuple[str, str], *, paired: bool) -> Splits:
+    """Return the built-in slices, drawn on demand. Unpaired, the two domains show different slices.
+
+    Raises:
+        DataError: the text after "phantoms:" is not understood.
+    """
+    from cyclegan.data.phantoms import PhantomsSpec
+
+    return _drawn_splits(DrawnDomain, PhantomsSpec.parse(dataset), names, paired)
+
+
+def _drawn_splits(
+    kind: type[DrawnDomain], spec: StreetsSpec | PhantomsSpec, names: tuple[str, str], paired: bool
+) -> Splits:
+    def domain(split: str, side: str, count: int) -> DrawnDomain | None:
         name = names[side == "b"]
         if paired and side == "b":
-            return StreetsDomain(name, spec, split, "a", count, partner=True) if count else None
-        return StreetsDomain(name, spec, split, side, count) if count else None
+            return kind(name, spec, split, "a", count, partner=True) if count else None
+        return kind(name, spec, split, side, count) if count else None
 
     domains = [domain(s, d, spec.length(s)) for s in ("train", "test") for d in "ab"]
     notes = [found_line(domain.part, len(domain)) for domain in domains if domain]
-    return Splits(*domains, aligned=paired, notes=notes, classes=PALETTE, label_domain=spec.label_domain)
+    return Splits(*domains, aligned=paired, notes=notes)
 
 
 def found_line(part: str, count: int, unused: Message | str = "") -> Message:

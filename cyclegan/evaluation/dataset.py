@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cyclegan.config import DataConfig
 from cyclegan.data import find_data
-from cyclegan.data.domains import is_streets
+from cyclegan.data.domains import is_drawn
 from cyclegan.errors import DataError
 from cyclegan.files import read_json
 
@@ -24,7 +24,7 @@ def dataset_of(folder: Path | None, name: str) -> tuple[str, bool]:
         folder: of the run, or of one of its epochs; None for one that isn't here.
         name: `dataset` of the checkpoint's settings, which isn't empty. The Hub isn't asked about USER/NAME.
     """
-    if "/" in name or is_streets(name):
+    if "/" in name or is_drawn(name):
         return name, True
     run = Path(folder or "").resolve()
     typed = Path(_typed_dataset(run) or _typed_dataset(run.parent) or name).expanduser()

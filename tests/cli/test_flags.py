@@ -83,7 +83,7 @@ def test_a_path_may_be_new_or_strange(monkeypatch, tmp_path):
     ("translate", "--checkpoints", "r", "--direction", "ab", "--output", "o", "--input"),
     ("translate", "--checkpoints", "r", "--direction", "ab", "--input", "i", "--output"),
     ("frames", "v.mp4", "--output"), ("frames", "--output", "o"),
-    ("streets", "--output"),
+    ("streets", "--output"), ("phantoms", "--output"),
     ("export", "r", "--direction", "ab", "--output"),
     ("import", "--from", "x.pth", "--output"), ("import", "--output", "o", "--from"),
     ("study", "report"), ("study", "simulate"), ("study", "serve"), ("study", "check"),

@@ -210,6 +210,18 @@ def test_streets_are_written(tmp_path, run_script):
     assert bad.returncode == 1 and "moon" in bad.stderr
 
 
+def test_phantoms_are_written(tmp_path, run_script):
+    out = tmp_path / "phantoms"
+    said = run_script(
+        *CYCLEGAN, "phantoms", "--spec", "phantoms:count=2,test_count=1,size=32", "--output", out
+    ).stdout  # fmt: skip
+    assert len(list((out / "trainA").glob("*.tif"))) == 2 and len(list((out / "truth" / "testB").iterdir())) == 1
+    assert f"train_accelerate.py --dataset {out} --output_dir runs/phantoms" in said
+    bad = run_script(*CYCLEGAN, "phantoms", "--spec", "phantoms:moon=2", "--output", tmp_path / "x", ok=False)
+    assert bad.returncode == 1 and "moon" in bad.stderr and "Traceback" not in bad.stderr
+    assert not (tmp_path / "x").exists()
+
+
 def test_classes_of_written_streets_are_found_again(tmp_path, run_script):
     out = tmp_path / "streets"
     run_script(*CYCLEGAN, "streets", "--spec", "streets:count=2,test_count=2,size=64,a=labels,b=day", "--output", out)

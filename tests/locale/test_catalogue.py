@@ -24,9 +24,9 @@ NAMES = {
     "Hugging", "huggingface_hub", "ID", "id", "imageA", "imageB", "import", "install", "JavaScript", "JPEG",
     "JSON", "key", "KID", "L1", "LAB", "last", "left_out.txt", "LFS", "lfs", "login", "LPIPS", "MB", "MiB", "mit",
     "mkv", "gif", "mp4", "ms", "MTurk", "NCE", "ngf", "none", "NumPy", "other", "PASSWORD@HOST/NAME", "pedestrian_a",
-    "pedestrian_b", "pickle", "Pillow", "pip", "pix2pix", "PNG", "png", "PostgreSQL", "postgresql", "presentation",
-    "Prolific", "psycopg", "pull", "PyAV", "pydicom", "python", "qualification", "RAW", "rawpy", "README",
-    "README.md", "real_real_share", "resize", "resize_crop", "RGB", "runs/imported", "runs/maps", "seed",
+    "pedestrian_b", "phantoms", "pickle", "Pillow", "pip", "pix2pix", "PNG", "png", "PostgreSQL", "postgresql",
+    "presentation", "Prolific", "psycopg", "pull", "PyAV", "pydicom", "python", "qualification", "RAW", "rawpy",
+    "README", "README.md", "real_real_share", "resize", "resize_crop", "RGB", "runs/imported", "runs/maps", "seed",
     "SHA-256", "sides", "single", "size", "source", "Space", "space", "SQLite", "sqlite", "SSIM", "streets",
     "streets@epoch-0012", "study", "study.json", "STUDY_KEY", "SVG", "test_count", "testA", "testB", "TIFF",
     "sequences", "train", "trainA", "trainB", "translate", "transport", "true", "uint8", "USER", "USER/NAME",
@@ -214,7 +214,7 @@ NEVER_ONE = (
     "{max_seconds:g} seconds", "{frames:,} frames, the limit", "{frames:,} frames, you can send",
     "{count:,} pictures are more than", "{count} checkpoints are more than", "{least} to {most} epochs",
     "{count} steps in a row", "this run has {epoch} epochs already",  # More than it was asked for.
-    "streets has {self.length(split)}", "{COMMITS_PER_HOUR} commits an hour",
+    "{self.kind} has {self.length(split)}", "{COMMITS_PER_HOUR} commits an hour",
     "{count} sizes ({first}", "{kind} pictures use", "{count} more {kind} trials",
     "{duration:.1f} seconds",  # More than one; a decimal.
     "f'{processes} processes on", "f'{arrow} with {count} checkpoints", "{arrow} with {count} checkpoints",  # Asked.

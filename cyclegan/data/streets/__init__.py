@@ -13,13 +13,12 @@ fog, rain and noise can never change a label. In the order in which a scene is m
     folders    the data set as folders of files
 """
 
+from cyclegan.data.drawn import MAX_SIDE, MIN_SIDE
 from cyclegan.data.streets.classes import (
     CLASS_COLORS,
     CLASSES,
     DENSITY_CLASSES,
     MAX_DENSITY,
-    MAX_SIDE,
-    MIN_SIDE,
     PALETTE,
 )
 from cyclegan.data.streets.folders import label_image, write_streets

@@ -16,19 +16,9 @@ CLASS_COLORS: tuple[tuple[int, int, int], ...] = (
 )  # fmt: skip
 PALETTE = Classes(CLASSES, CLASS_COLORS)
 DENSITY_CLASSES: tuple[str, ...] = ("lane_marking", "building", "tree", "car", "pedestrian", "lamp")
-MIN_SIDE, MAX_SIDE = 16, 4096
 MAX_DENSITY = 10.0
 
 SKY, ROAD, MARKING, PAVEMENT, TERRAIN, BUILDING, TREE, CAR, PEDESTRIAN, LAMP = range(10)
-
-
-def check_size(width: int, height: int) -> None:
-    """Raise DataError for a picture that is too small or too large."""
-    if not all(MIN_SIDE <= side <= MAX_SIDE for side in (width, height)):
-        raise DataError(
-            "a street picture is {least} to {most} pixels on each side, not {width}×{height}",
-            least=MIN_SIDE, most=MAX_SIDE, width=width, height=height,
-        )  # fmt: skip
 
 
 def checked_density(density: Mapping[str, float]) -> dict[str, float]:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from cyclegan.data.drawn import check_size
 from cyclegan.data.streets.buildings import add_buildings
-from cyclegan.data.streets.classes import check_size, checked_density
+from cyclegan.data.streets.classes import checked_density
 from cyclegan.data.streets.ground import add_backdrop, add_ground
 from cyclegan.data.streets.light import shade_day, shade_night
 from cyclegan.data.streets.raster import Raster
@@ -60,7 +61,7 @@ def render_scene(
 
 def rasterise(seed: int, index: int, size: tuple[int, int], density: Mapping[str, float]) -> Raster:
     """Return a scene before any light falls on it. Arguments and exceptions as for `render_scene`."""
-    check_size(*size)
+    check_size("streets", *size)
     if seed < 0 or index < 0:
         raise ValueError(f"seed and index of a scene must be 0 or more, not {seed} and {index}")
     world = World(seed, index, checked_density(density))

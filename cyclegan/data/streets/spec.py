@@ -4,30 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from PIL import Image
 
+from cyclegan.data.drawn import COMMON, DOMAINS, DrawnSpec, other, read_common, read_words
 from cyclegan.data.labels import SIDES, Side
-from cyclegan.data.streets.classes import DENSITY_CLASSES, PALETTE, check_size, checked_density
+from cyclegan.data.streets.classes import DENSITY_CLASSES, PALETTE, checked_density
 from cyclegan.data.streets.light import shade_day, shade_night
 from cyclegan.data.streets.raster import Raster
 from cyclegan.data.streets.scene import Scene, rasterise
 from cyclegan.errors import DataError, message
 
-SPLITS, DOMAINS = ("train", "test"), ("a", "b")
 VIEWS = {"day": shade_day, "night": shade_night, "labels": lambda raster: PALETTE.picture(raster.labels)}
 """The ways in which a domain's pictures can show a scene."""
-_LEAST = {"count": 1, "test_count": 0, "seed": 0}
 
 
 @dataclass(frozen=True)
-class StreetsSpec:
+class StreetsSpec(DrawnSpec):
     """Parsed form of `--dataset streets:count=400,size=256,seed=1,pedestrian_b=0`.
 
     Args:
-        count, test_count: scenes per domain.
-        width, height: pixels.
+        count, test_count, width, height, seed: as for `DrawnSpec`.
         density_a, density_b: factor by class name (1 = default, 0 = none, 2 = twice as many) in domain a and b.
         a, b: how the domain's pictures show its scenes: "day", "night" or "labels" (colour-coded label maps).
 
@@ -35,23 +33,14 @@ class StreetsSpec:
         DataError: a value is out of range.
     """
 
-    count: int = 400
-    test_count: int = 40
-    width: int = 256
-    height: int = 256
-    seed: int = 0
     density_a: Mapping[str, float] = field(default_factory=dict)
     density_b: Mapping[str, float] = field(default_factory=dict)
     a: str = "day"
     b: str = "night"
+    kind: ClassVar[str] = "streets"
 
     def __post_init__(self) -> None:
-        check_size(self.width, self.height)
-        for name, least in _LEAST.items():
-            if (value := getattr(self, name)) < least:
-                raise DataError(
-                    "streets needs {name}={least} or more, not {value}", name=name, least=least, value=value
-                )
+        super().__post_init__()
         for side in DOMAINS:
             if self.view(side) not in VIEWS:
                 raise DataError(
@@ -73,36 +62,14 @@ class StreetsSpec:
             "{names} (for one domain: pedestrian_a, pedestrian_b, …)",
             views=", ".join(VIEWS), names=", ".join(DENSITY_CLASSES),
         )
-        name, _, rest = text.partition(":")
-        if name.strip() != "streets":
-            raise DataError("{text!r} is not a streets data set: {understood}", text=text, understood=understood)
         values: dict[str, Any] = {}
         density: dict[str, dict[str, float]] = {"a": {}, "b": {}}
-        for item in filter(None, (part.strip() for part in rest.split(","))):
-            key, _, value = (part.strip() for part in item.partition("="))
-            try:
-                _read_item(key, value, values, density)
-            except (ValueError, DataError):
-                raise DataError(
-                    "{item!r} in {text!r} is not understood: {understood}", item=item, text=text, understood=understood
-                ) from None
+        read_words(cls.kind, text, understood, lambda key, value: _read_item(key, value, values, density))
         return cls(**values, density_a=density["a"], density_b=density["b"])
-
-    def series(self, split: str, domain: str) -> int:
-        """Return the seed for `render_scene`: different for every split, domain and seed of the spec."""
-        if split not in SPLITS or domain not in DOMAINS:
-            raise ValueError(f"split is train or test and domain a or b, not {split!r} and {domain!r}")
-        return 4 * self.seed + 2 * SPLITS.index(split) + DOMAINS.index(domain)
-
-    def length(self, split: str) -> int:
-        """Return the number of scenes per domain in a split."""
-        return self.count if split == "train" else self.test_count
 
     def raster(self, split: str, domain: str, index: int) -> Raster:
         """Return one scene before any light falls on it. Arguments as for `scene`."""
-        series = self.series(split, domain)
-        if not 0 <= index < self.length(split):
-            raise ValueError(f"streets has {self.length(split)} {split} scenes per domain, but no number {index}")
+        series = self.series_with(split, domain, index)
         return rasterise(series, index, (self.width, self.height), self.density_a if domain == "a" else self.density_b)
 
     def scene(self, split: str, domain: str, index: int) -> Scene:
@@ -131,7 +98,7 @@ class StreetsSpec:
 
     def truth(self, split: str, domain: str, index: int) -> Image.Image:
         """Return the same scene in the other domain: RGB, for evaluation only."""
-        return self.draw(self.raster(split, domain, index), "b" if domain == "a" else "a")
+        return self.draw(self.raster(split, domain, index), other(domain))
 
     def draw(self, raster: Raster, domain: str) -> Image.Image:
         """Return a scene, RGB, as the pictures of domain "a" or "b" show it."""
@@ -140,15 +107,12 @@ class StreetsSpec:
 
 def _read_item(key: str, value: str, values: dict[str, Any], density: dict[str, dict[str, float]]) -> None:
     """Put one key's value where it belongs. Raises ValueError or DataError."""
-    if key in _LEAST:
-        values[key] = int(value)
+    if key in COMMON:
+        read_common(key, value, values)
     elif key in DOMAINS:
         if value not in VIEWS:
             raise ValueError(value)
         values[key] = value
-    elif key == "size":
-        width, _, height = value.lower().partition("x")
-        values["width"], values["height"] = int(width), int(height or width)
     else:
         name, domains = (key[:-2], key[-1]) if key.endswith(("_a", "_b")) else (key, "ab")
         checked_density({name: float(value)})
