@@ -295,6 +295,11 @@ class DrawnDomain:
         """The split and the side."""
         return f"{self.spec.kind}, {self.split}{'B' if self.partner else self.side.upper()}"
 
+    @property
+    def values(self) -> Values:
+        """8-bit RGB, or one channel of a range that is found in the pictures."""
+        return RGB if self.spec.kind == "streets" else Values(1)
+
     def __len__(self) -> int:
         return self.count
 
