@@ -47,8 +47,8 @@ class Values:
         """Raise ImageError if a picture has another number of channels."""
         if raster.channels != self.channels:
             raise ImageError(
-                "{name} has {count} channels, but this domain's pictures have {wanted}: give pictures of one kind",
-                name=name, count=raster.channels, wanted=self.channels,
+                "{name} has another number of channels than this domain's pictures ({found} instead of {wanted}): give "
+                "pictures of one kind", name=name, found=raster.channels, wanted=self.channels,
             )  # fmt: skip
 
     def normalised(self, raster: Raster | np.ndarray) -> np.ndarray:
@@ -97,5 +97,5 @@ def parse_range(text: str) -> tuple[float, float]:
 def values_of(channels: int | None, text: str) -> Values:
     """Return a domain's values by its two settings, once both are known. Raises ConfigError."""
     if not channels or not 1 <= channels <= MAX_CHANNELS:
-        raise ConfigError("{count} channels: give 1 to {most}", count=channels, most=MAX_CHANNELS)
+        raise ConfigError("{number} isn't a number of channels: give 1 to {most}", number=channels, most=MAX_CHANNELS)
     return Values(channels, *parse_range(text))

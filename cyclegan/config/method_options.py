@@ -72,8 +72,8 @@ class MethodConfig(Config):
         for flag, remedy in self.same_channels.items():
             require(
                 counts[0] == counts[1] or not getattr(self, flag),
-                "--{flag} compares pictures of both domains channel by channel, but A has {a} and B has {b}: {remedy}",
-                flag=flag, a=counts[0], b=counts[1], remedy=remedy,
+                "--{flag}: A and B differ in their number of channels ({counts}), so it can't compare their pictures: "
+                "{remedy}", flag=flag, counts="/".join(map(str, counts)), remedy=remedy,
             )
         for flag in self.rgb_only:
             require(

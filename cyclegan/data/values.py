@@ -40,8 +40,8 @@ def values_found(config: DataConfig, splits: Splits) -> tuple[DataConfig, Splits
         seen = _look(domain)
         if channels is not None and seen.deep and channels != seen.channels:
             raise DataError(
-                "--channels_{side} {given}, but the pictures of {part} have {count}: leave it out", side=side,
-                given=channels, part=domain.part, count=seen.channels,
+                "--channels_{side} {given} isn't what the pictures of {part} have ({found}): leave it out", side=side,
+                given=channels, part=domain.part, found=seen.channels,
             )  # fmt: skip
         one = dataclasses.replace(config.values(side), channels=channels or seen.channels)
         found[side] = _in_range(domain, one) if seen.deep and not known else one
@@ -94,8 +94,8 @@ def _look(domain: Domain) -> Look:
     if len(deep := [one for one in seen if one.deep]) > 1 or deep and len(seen) > 1:
         (first, where), (second, there) = list(seen.items())[:2]
         raise DataError(
-            "{part} mixes pictures of different kinds: {first} has {first_kind}, {second} has {second_kind}; keep one "
-            "kind in it", part=domain.part, first=where, second=there, first_kind=_kind(first),
+            "the pictures of {part} are of different kinds: {first} ({first_kind}) and {second} ({second_kind}); keep "
+            "one kind there", part=domain.part, first=where, second=there, first_kind=_kind(first),
             second_kind=_kind(second),
         )  # fmt: skip
     return next(iter(seen), Look(3, False))

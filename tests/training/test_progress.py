@@ -81,7 +81,7 @@ def test_the_newest_samples_are_in_the_run_and_the_epochs_last_step_makes_none(t
     writer.close()
     assert [path.name for path in newest_samples(tmp_path)] == ["ab.png", "ba.png"]
     with Image.open(newest_samples(tmp_path)[0]) as grid:
-        assert grid.width > 3 * 96 and 2 * 96 < grid.height < 3 * 96  # Real, fake and rec; two rows.
+        assert grid.width > 3 * 128 and 2 * 128 < grid.height < 3 * 128  # Real, fake and rec; two rows.
     assert read_progress(tmp_path).samples_step == 2
 
 
