@@ -103,17 +103,6 @@ def to_raster(tensor: torch.Tensor, values: Values, origin: Origin | None = None
     return Raster((found + np.float32(1)) * scale + np.float32(values.low), origin)
 
 
-def origin_in(values: Values, given: Origin) -> Origin:
-    """Return the origin of a picture of a domain that was made from a picture of another: the same kind of file.
-
-    Its stored values are whole where the given ones are and the range has 256 steps or more, else float32.
-    """
-    whole = np.dtype(given.dtype).kind in "ui" and values.high - values.low >= 255
-    types = ("uint8", "uint16", "int16") if whole else ()
-    fits = (name for name in types if np.iinfo(name).min <= values.low and values.high <= np.iinfo(name).max)
-    return Origin(given.kind, next(fits, "float32"), keep=given.keep)
-
-
 def from_shown(image: Image.Image, values: Values) -> Raster:
     """Return a picture for a screen, as `Values.shown` makes it of the whole range, as a raster of the domain.
 

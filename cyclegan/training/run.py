@@ -37,7 +37,7 @@ from cyclegan.evaluation.samples import DIVERSITY_SAMPLES
 from cyclegan.files import nearest_folder, read_json, remove_leftovers, remove_whole, whole_folder, write_json
 from cyclegan.images import to_image
 from cyclegan.rasters import files
-from cyclegan.rasters.raster import Origin, origin_in, to_raster
+from cyclegan.rasters.raster import Origin, to_raster
 from cyclegan.training.background import TrainerSnapshot
 from cyclegan.training.changes import Change, changed_settings, other_pictures
 from cyclegan.training.initial import StartWeights
@@ -420,7 +420,7 @@ class Run:
                     if values.plain:
                         to_image(picture).save(f"{path}.png")
                     else:
-                        raster = to_raster(picture, values, origin_in(values, Origin(dtype="uint16")))
+                        raster = to_raster(picture, values, files.held(Origin(dtype="uint16"), values.low, values.high))
                         files.write(path.with_suffix(".tif"), raster)
 
     def save_epoch(

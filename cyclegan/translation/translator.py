@@ -22,7 +22,7 @@ from cyclegan.networks.coupled import CANCELLED
 from cyclegan.networks.fast import fast_generator
 from cyclegan.rasters import files
 from cyclegan.rasters.opening import as_raster
-from cyclegan.rasters.raster import Origin, Raster, origin_in, to_raster
+from cyclegan.rasters.raster import Origin, Raster, to_raster
 from cyclegan.translation.tiling import BoundTooSmall, translate_in_pieces
 from cyclegan.values import Values
 
@@ -222,7 +222,7 @@ class Translator:
         if values.plain:
             return resize(to_image(output), given.size)
         origin = given.origin if isinstance(given, Raster) else Origin("png", "uint8")
-        return resize(to_raster(output, values, origin_in(values, origin)), given.size)
+        return resize(to_raster(output, values, files.held(origin, values.low, values.high)), given.size)
 
     def _whole(self, way: str, x: Tensor) -> Tensor | None:
         """Return the output of one pass over whole pictures; None where the device has too little memory."""
