@@ -32,9 +32,10 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = [
-    "IMAGE_SUFFIXES", "MAX_PIXELS", "MAX_SIDE", "MIN_SIDE", "augment", "crop_box", "evaluation_size", "list_images",
-    "mean_difference", "natural_order", "normalise", "open_image", "prepare_for_evaluation", "prepare_labels",
-    "probe_image", "resize", "resize_for_training", "to_image", "to_tensor", "training_size",
+    "IMAGE_SUFFIXES", "MAX_PIXELS", "MAX_SIDE", "MIN_SIDE", "VALUE_SUFFIXES", "augment", "crop_box",
+    "evaluation_size", "is_picture_name", "list_images", "mean_difference", "natural_order", "normalise",
+    "open_image", "prepare_for_evaluation", "prepare_labels", "probe_image", "resize", "resize_for_training",
+    "to_image", "to_tensor", "training_size",
 ]  # fmt: skip
 
 MAX_PIXELS = 50_000_000
@@ -48,6 +49,9 @@ IMAGE_SUFFIXES = frozenset({
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".ppm", ".pgm",
     ".pbm", ".pnm", ".tga", ".jp2", ".j2k", ".avif", ".heic", ".heif", ".svg",
 })  # fmt: skip
+
+VALUE_SUFFIXES = (".npy", ".npz", ".dcm", ".ima", ".nii", ".nii.gz")
+"""Ends of names of files of other values than 8-bit pictures have, which `cyclegan.rasters` reads."""
 
 # Pillow opens more, but some of it is unsafe with files from strangers: EPS starts Ghostscript.
 _FORMATS = (
@@ -140,13 +144,19 @@ def list_images(folder: str | os.PathLike) -> list[Path]:
     """
     folder = Path(folder)
     try:
-        seen = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.name[0] != "."]
+        seen = [p for p in folder.iterdir() if is_picture_name(p.name)]
         return sorted((p for p in seen if not p.is_dir()), key=lambda p: natural_order(p.name))
     except OSError as error:
         raise ImageError(
             "{folder} can't be listed ({reason}): give a folder that can be read",
             folder=folder, reason=reason_of(error),
         ) from error  # fmt: skip
+
+
+def is_picture_name(name: str) -> bool:
+    """Return whether a file of this name counts as a picture in a listing: by its end, unless it is hidden."""
+    name = name.lower()
+    return not name.startswith(".") and (os.path.splitext(name)[1] in IMAGE_SUFFIXES or name.endswith(VALUE_SUFFIXES))
 
 
 def natural_order(name: str) -> tuple:

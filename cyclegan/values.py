@@ -28,11 +28,20 @@ class Values:
     Attributes:
         channels: values of a pixel, 1 to 16.
         low, high: the range, in the pictures' own units.
+        neighbours: slices before and after each slice of a volume that are channels of its picture, too; they are
+            counted in `channels`, and the slice's own are in the middle.
     """
 
     channels: int = 3
     low: float = 0.0
     high: float = 255.0
+    neighbours: int = 0
+
+    @property
+    def own(self) -> slice:
+        """The channels that are a picture's own, not its neighbours'."""
+        count = self.channels // (2 * self.neighbours + 1)
+        return slice(self.neighbours * count, (self.neighbours + 1) * count)
 
     @property
     def plain(self) -> bool:
@@ -68,7 +77,7 @@ class Values:
         One channel is grey, three are RGB, two are red and green, and of more the first three are shown.
         """
         low, high = window or (self.low, self.high)
-        grey = np.clip((raster.values[..., :3] - low) * (255 / (high - low)), 0, 255)
+        grey = np.clip((raster.values[..., self.own][..., :3] - low) * (255 / (high - low)), 0, 255)
         levels = np.nan_to_num(grey, nan=0.0).round().astype(np.uint8)
         if levels.shape[2] == 1:
             levels = np.repeat(levels, 3, axis=2)
@@ -94,8 +103,8 @@ def parse_range(text: str) -> tuple[float, float]:
     return low, high
 
 
-def values_of(channels: int | None, text: str) -> Values:
+def values_of(channels: int | None, text: str, neighbours: int = 0) -> Values:
     """Return a domain's values by its two settings, once both are known. Raises ConfigError."""
     if not channels or not 1 <= channels <= MAX_CHANNELS:
         raise ConfigError("{number} isn't a number of channels: give 1 to {most}", number=channels, most=MAX_CHANNELS)
-    return Values(channels, *parse_range(text))
+    return Values(channels, *parse_range(text), neighbours)

@@ -38,8 +38,9 @@ def test_requirements_txt_is_the_package_with_train_app_and_study():
 
 
 def test_requirements_dev_txt_is_the_rest():
-    assert lines_of("requirements-dev.txt") == required("export", "features", "dev") - {*PROJECT["dependencies"]}
-    assert {*EXTRAS} == {"train", "app", "study", "export", "features", "dev"}
+    extras = required("export", "features", "volumes", "dev")
+    assert lines_of("requirements-dev.txt") == extras - {*PROJECT["dependencies"]}
+    assert {*EXTRAS} == {"train", "app", "study", "export", "features", "volumes", "dev"}
 
 
 @pytest.fixture(scope="module")

@@ -73,6 +73,7 @@ def _size(text: str) -> int:
 
 def translate(args: argparse.Namespace) -> int:
     """Translate pictures or a video; return 1 if any picture failed."""
+    from cyclegan.rasters.files import is_series
     from cyclegan.translation.inputs import find_inputs
     from cyclegan.translation.video_io import VIDEO_SUFFIXES, is_video
 
@@ -80,6 +81,8 @@ def translate(args: argparse.Namespace) -> int:
         inputs = find_inputs(args.inputs, progress=bar.update)
     if len(inputs) == 1 and is_video(inputs[0].path):
         return _translate_video(args, inputs[0].path)
+    if len(inputs) == 1 and is_series(inputs[0].path):
+        return _translate_series(args, inputs[0].path)
     for each in inputs:
         if each.path.suffix.lower() in VIDEO_SUFFIXES and not each.by_pattern and not os.path.isdir(each.path):
             raise ConfigError("{input} is a video: translate each video by itself", input=each.path)
@@ -116,6 +119,8 @@ def _translate_pictures(args: argparse.Namespace, inputs: Sequence[Input]) -> in
         )  # fmt: skip
     for note in notes_on(facts):
         print(f"note: {note}", file=sys.stderr)
+    for sentence in result.volumes:
+        print(sentence)
     if result.smaller:
         print(f"note: {_first(result.smaller)}", file=sys.stderr)
     for error in [*gathered.failed, *result.failed]:
@@ -281,6 +286,34 @@ def _translate_video(args: argparse.Namespace, path: Path) -> int:
         f"{translator.checkpoint.info.epoch}, {_arrow(translator, args.direction)}, written to {args.output}"
         + (f", and next to the input to {args.side_by_side}" if args.side_by_side else "")
     )
+    return 0
+
+
+def _translate_series(args: argparse.Namespace, folder: Path) -> int:
+    """Translate the DICOM slices of a folder into another one, as a series of derived images."""
+    from cyclegan.rasters.files import open_stack
+    from cyclegan.translation.pictures import about_volume
+    from cyclegan.translation.translator import Translator
+    from cyclegan.translation.volume import translate_volume
+
+    for flag in ("smoothing", "side_by_side"):
+        if getattr(args, flag):
+            raise ConfigError("--{flag} is for videos, and --input {input} isn't one: leave it out", flag=flag,
+                              input=folder)  # fmt: skip
+    if os.path.lexists(args.output):
+        raise ConfigError("--output {folder} exists already: name a new folder for the series", folder=args.output)
+    stack = open_stack(folder)
+    translator = Translator(load_checkpoint(args), device(args.device))
+    back = args.output.with_name(f"{args.output.name}_rec") if args.reconstruct else None
+    _make_folder(args.output.parent)
+    with progress_bar(total=len(stack), unit="slice") as bar:
+        done = translate_volume(
+            translator, stack, args.output, args.direction, back=back, size=args.size,
+            progress=lambda part: bar.update(round(part * len(stack)) - bar.n),
+        )  # fmt: skip
+    print(about_volume(folder.name, done))
+    print(f"translated with epoch {translator.checkpoint.info.epoch}, {_arrow(translator, args.direction)}, written to "
+          f"{args.output}")  # fmt: skip
     return 0
 
 

@@ -74,6 +74,10 @@ class DataConfig(Config):
         "pictures' values but for 2 in 1000", since=3, former="0:255",
     )
     range_b: str = option("auto", "the same in domain B", since=3, former="0:255")
+    neighbours: int = option(
+        0, "for volumes: so many slices before and after each slice are channels of its picture (2.5D)", least=0,
+        most=7, since=3,
+    )
     preprocess: str = option(
         "resize_crop",
         "resize_crop: to load_size², then a random crop_size² crop; resize: to crop_size², nothing lost; "
@@ -134,7 +138,8 @@ class DataConfig(Config):
         from cyclegan.values import PLAIN, values_of
 
         text = getattr(self, f"range_{domain}")
-        return values_of(getattr(self, f"channels_{domain}") or 3, PLAIN if text == "auto" else text)
+        channels = getattr(self, f"channels_{domain}") or 3
+        return values_of(channels, PLAIN if text == "auto" else text, self.neighbours)
 
     @property
     def plain(self) -> bool:

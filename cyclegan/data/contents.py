@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from cyclegan.errors import DataError, ImageError, Message, message, reason_of
-from cyclegan.images import IMAGE_SUFFIXES, list_images
+from cyclegan.images import is_picture_name, list_images
 
 __all__ = [
     "ARCHIVES", "Contents", "advice", "counted", "has_pictures", "look_into", "pictures_in", "subfolders",
@@ -92,10 +92,10 @@ def look_into(folder: Path, *, deep: bool = True) -> Contents:
     for path in _visible(folder):
         suffix = path.suffix.lower()
         boring = suffix in _NO_WONDER or (not suffix and path.name.lower() in _NO_WONDER_NAMES)
-        if suffix not in IMAGE_SUFFIXES and not boring and path.is_file():
+        if not is_picture_name(path.name) and not boring and path.is_file():
             others[path.suffix] += 1
     nested = [
-        sum(_is_picture(name) for name in names)
+        sum(map(is_picture_name, names))
         for inner in (subfolders(folder).values() if deep else ()) if not inner.is_symlink()
         for _, _, names in os.walk(inner)
     ]  # fmt: skip
@@ -141,7 +141,7 @@ def advice(suffixes: set[str]) -> list[Message]:
 
 def has_pictures(folder: Path) -> bool:
     """Return True if there are pictures directly in a folder. Raises DataError if it can't be listed."""
-    return any(_is_picture(path.name) and not path.is_dir() for path in _visible(folder))
+    return any(is_picture_name(path.name) and not path.is_dir() for path in _visible(folder))
 
 
 def subfolders(root: Path) -> dict[str, Path]:
@@ -163,10 +163,6 @@ def pictures_in(folder: Path | None) -> list[Path]:
         return list_images(folder) if folder else []
     except ImageError as error:
         raise DataError(error.message) from error
-
-
-def _is_picture(name: str) -> bool:
-    return name[0] != "." and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
 
 def _visible(folder: Path) -> Iterator[Path]:

@@ -145,6 +145,7 @@ class Files:
         truths: if known, the files of the same scenes in the other domain.
         maps: if known, the pictures' label maps.
         values, truth_values: what this domain's pictures are, and the other's.
+        slices: of pictures that are slices of volumes, their numbers; empty where each file is a picture.
     """
 
     name: str
@@ -154,26 +155,35 @@ class Files:
     maps: LabelMaps | None = None
     values: Values = RGB
     truth_values: Values = RGB
+    slices: Sequence[int] = ()
     fallible: ClassVar[bool] = True
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def label(self, index: int) -> str:
-        return self.paths[index].name
+        return self._sliced(self.paths[index].name, index)
 
     def where(self, index: int) -> str:
-        return short_name(self.paths[index])
+        return self._sliced(short_name(self.paths[index]), index)
+
+    def _sliced(self, name: str, index: int) -> str:
+        return f"{name}, slice {self.slices[index] + 1}" if self.slices else name
 
     def probe(self, index: int) -> tuple[int, int]:
         return probe_picture(self.paths[index], self.values, name=self.where(index))
 
     def load(self, index: int) -> Image.Image | Raster:
-        return open_picture(self.paths[index], self.values, name=self.where(index))
+        return open_picture(self.paths[index], self.values, name=self.where(index), index=self._slice(index))
 
     def truth(self, index: int) -> Image.Image | Raster | None:
         path = self.truths[index] if self.truths is not None else None
-        return None if path is None else open_picture(path, self.truth_values, name=short_name(path))
+        if path is None:
+            return None
+        return open_picture(path, self.truth_values, name=short_name(path), index=self._slice(index))
+
+    def _slice(self, index: int) -> int:
+        return self.slices[index] if self.slices else 0
 
     def labels(self, index: int) -> np.ndarray | None:
         if self.maps is None:
@@ -187,7 +197,8 @@ class Files:
         return np.asarray(resize(labels, self.probe(index), Image.Resampling.NEAREST))
 
     def fingerprint(self, index: int) -> str:
-        return fingerprint(self.paths[index])
+        found = fingerprint(self.paths[index])
+        return f"{found}.{self.slices[index]}" if self.slices else found
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from cyclegan.config import DataConfig, TrainConfig
-from cyclegan.data.domains import Domain, Files, Splits
+from cyclegan.data.domains import Domain, Files, Splits, short_name
 from cyclegan.errors import DataError, ImageError, Message, message
+from cyclegan.images import VALUE_SUFFIXES
 from cyclegan.rasters.opening import Look, look
 from cyclegan.values import RGB, Values
 
@@ -35,9 +37,16 @@ def with_values(config: TrainConfig, splits: Splits) -> tuple[TrainConfig, Split
 def values_found(config: DataConfig, splits: Splits) -> tuple[DataConfig, Splits]:
     """Return the same for settings of data alone. Raises DataError."""
     found: dict[str, Values] = {}
+    splits = _in_slices(splits)
     for side, domain in (("a", splits.train_a), ("b", splits.train_b)):
         channels, known = getattr(config, f"channels_{side}"), getattr(config, f"range_{side}") != "auto"
         seen = _look(domain)
+        if config.neighbours and not (isinstance(domain, Files) and domain.slices):
+            raise DataError(
+                "--neighbours {n} is for volumes, and {part} has none: leave it out", n=config.neighbours,
+                part=domain.part,
+            )  # fmt: skip
+        seen = dataclasses.replace(seen, channels=seen.channels * (2 * config.neighbours + 1))
         if channels is not None and seen.deep and channels != seen.channels:
             raise DataError(
                 "--channels_{side} {given} isn't what the pictures of {part} have ({found}): leave it out", side=side,
@@ -54,8 +63,10 @@ def values_found(config: DataConfig, splits: Splits) -> tuple[DataConfig, Splits
 
 
 def opened_as(splits: Splits, a: Values, b: Values) -> Splits:
-    """Return a data set whose pictures are opened as these values."""
-    changed = {}
+    """Return a data set whose pictures are opened as these values, those of volumes slice by slice."""
+    if a.plain and b.plain:
+        return splits
+    splits, changed = _in_slices(splits), {}
     for name in ("train_a", "train_b", "test_a", "test_b"):
         domain = getattr(splits, name)
         if isinstance(domain, Files):
@@ -75,6 +86,37 @@ def _note(side: str, values: Values) -> Message | None:
     )  # fmt: skip
 
 
+def _in_slices(splits: Splits) -> Splits:
+    """Return a data set in which each slice of a volume is a picture; the notes say how many there are."""
+    changed: dict[str, Domain] = {}
+    notes: list[Message] = []
+    for name in ("train_a", "train_b", "test_a", "test_b"):
+        domain = getattr(splits, name)
+        if not isinstance(domain, Files) or domain.slices:
+            continue
+        counts = [_slices(path) for path in domain.paths]
+        if max(counts, default=1) == 1:
+            continue
+        order = [(file, index) for file, count in enumerate(counts) for index in range(count)]
+        truths = None if domain.truths is None else [domain.truths[file] for file, _ in order]
+        changed[name] = dataclasses.replace(
+            domain, paths=[domain.paths[file] for file, _ in order], truths=truths, slices=[i for _, i in order]
+        )
+        notes.append(message(
+            "{part}: {n} slice in volumes, each a picture", "{part}: {n} slices in volumes, each a picture",
+            len(order), part=domain.part,
+        ))  # fmt: skip
+    return dataclasses.replace(splits, **changed, notes=[*splits.notes, *notes]) if changed else splits
+
+
+def _slices(path: Path) -> int:
+    """Return the number of a file's slices; 1 for a picture, and for whatever can't be read."""
+    if not path.name.lower().endswith((*VALUE_SUFFIXES, ".tif", ".tiff")):
+        return 1  # Nothing else has several.
+    found = look(path)
+    return found.slices if found else 1
+
+
 def _look(domain: Domain) -> Look:
     """Return what a domain's pictures are, by all files' headers unless the first is 8-bit colour.
 
@@ -85,10 +127,11 @@ def _look(domain: Domain) -> Look:
         raster = getattr(domain, "values", RGB)
         return Look(raster.channels, not raster.plain)
     seen: dict[Look, str] = {}
-    for index, path in enumerate(domain.paths):
+    for path in dict.fromkeys(domain.paths):
         if (one := look(path)) is None:
             continue  # Whoever opens it says why it can't be read.
-        seen.setdefault(one, domain.where(index))
+        one = dataclasses.replace(one, slices=1)
+        seen.setdefault(one, short_name(path))
         if one == Look(3, False) and not any(each.deep for each in seen):
             return one  # Colour of 8 bits: other pictures become the same.
     if len(deep := [one for one in seen if one.deep]) > 1 or deep and len(seen) > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,13 +26,16 @@ class Look:
     channels: int
     deep: bool
     """True for values of more than 8 bits, or of more channels than colour has: they are read as a raster."""
+    slices: int = 1
+    """Of a volume or a stack."""
 
 
 def look(path: str | os.PathLike) -> Look | None:
     """Return what a picture's file holds; None for one that isn't a picture, which whoever opens it explains."""
     if files.kind_of(Path(path)) is not None:
         try:
-            return Look(files.probe(Path(path)).channels, True)
+            found = files.probe(Path(path))
+            return Look(found.channels, True, found.slices)
         except ImageError:
             return None
     try:
@@ -41,11 +45,19 @@ def look(path: str | os.PathLike) -> Look | None:
         return None
 
 
-def open_picture(path: str | os.PathLike, values: Values, *, name: str | Message | None = None) -> Image.Image | Raster:
+def open_picture(
+    path: str | os.PathLike, values: Values, *, name: str | Message | None = None, index: int = 0
+) -> Image.Image | Raster:
     """Open a picture for a domain of these values.
 
     In a domain that isn't 8-bit RGB, a picture of 8 bits is a raster of grey levels; grey in colour is spread, and
     colour in grey becomes its brightness.
+
+    Args:
+        path: the file.
+        values: of the domain.
+        name: the picture's name in messages.
+        index: of a volume's slice.
 
     Raises:
         ImageError: it can't be read, or has another number of channels.
@@ -53,12 +65,40 @@ def open_picture(path: str | os.PathLike, values: Values, *, name: str | Message
     if values.plain:
         return open_image(path, name=name)
     if files.kind_of(Path(path)) is not None:
-        raster = files.read(Path(path), name=name)
+        stack = _stack(Path(path), os.stat(path).st_mtime_ns)
+        # An example of a volume's run is one picture that has its neighbours already.
+        whole = len(stack) == 1 and stack.channels == values.channels
+        raster = with_neighbours(stack, index, 0 if whole else values.neighbours)
         if raster.channels == 1 and values.channels == 3:
             raster = raster.with_values(np.repeat(raster.values, 3, axis=2))
         values.check(raster, name or Path(path).name)
         return raster
     return as_raster(open_image(path, name=name), values, name or Path(path).name)
+
+
+@functools.lru_cache(maxsize=8)
+def _stack(path: Path, changed_ns: int) -> files.Stack:
+    """Return an open file, kept because unpacking a volume for each of its slices would take minutes."""
+    return files.open_stack(path)
+
+
+def stack_of(path: str | os.PathLike, values: Values) -> files.Stack | None:
+    """Return the slices of a file that has several, None for a picture or in a domain of 8-bit RGB. Raises ImageError.
+    """
+    if values.plain or files.kind_of(Path(path)) is None:
+        return None
+    stack = _stack(Path(path), os.stat(path).st_mtime_ns)
+    return stack if len(stack) > 1 else None
+
+
+def with_neighbours(stack: files.Stack, index: int, neighbours: int) -> Raster:
+    """Return a slice with those before and after it as further channels; at the ends the last slice is repeated."""
+    raster = stack.read(index)
+    if not neighbours:
+        return raster
+    places = [min(max(place, 0), len(stack) - 1) for place in range(index - neighbours, index + neighbours + 1)]
+    read = {place: raster if place == index else stack.read(place) for place in set(places)}
+    return raster.with_values(np.concatenate([read[place].values for place in places], axis=2))
 
 
 def as_raster(image: Image.Image, values: Values, name: object) -> Raster:

@@ -22,7 +22,8 @@ from cyclegan.config import Direction
 from cyclegan.errors import ImageError, Message, UserError, message
 from cyclegan.files import whole_file
 from cyclegan.images import IMAGE_SUFFIXES, natural_order, open_image
-from cyclegan.rasters.opening import open_picture
+from cyclegan.rasters.files import Stack
+from cyclegan.rasters.opening import open_picture, stack_of
 from cyclegan.rasters.raster import Raster
 from cyclegan.translation.translator import Translator, save_png, working_size
 from cyclegan.values import RGB, Values
@@ -379,8 +380,10 @@ def open_pictures(
     items: Sequence[Item], left_out: list[Message | UserError],
     around: Callable[[], contextlib.AbstractContextManager[object]] = contextlib.nullcontext,
     values: Values = RGB,
-) -> Iterator[tuple[Item, Image.Image | Raster | None]]:
+) -> Iterator[tuple[Item, Image.Image | Raster | Stack | None]]:
     """Yield each item with its picture as its domain has it, or with None and a sentence added to `left_out`.
+
+    A volume is yielded as its slices, not read yet, where the domain isn't 8-bit RGB.
 
     Args:
         items: the files.
@@ -394,7 +397,7 @@ def open_pictures(
             try:
                 with around():
                     if item.member is None:
-                        image = open_picture(item.path, values, name=item.shown)
+                        image = stack_of(item.path, values) or open_picture(item.path, values, name=item.shown)
                     else:
                         if item.path not in archives:
                             archives[item.path] = stack.enter_context(zipfile.ZipFile(item.path))

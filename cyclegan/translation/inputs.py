@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cyclegan.errors import ConfigError, ImageError, Message, UserError
 from cyclegan.files import nearest_folder
-from cyclegan.images import IMAGE_SUFFIXES, natural_order
+from cyclegan.images import is_picture_name, natural_order
 from cyclegan.translation.files import Item, find_pictures, is_archive
 from cyclegan.translation.pictures import output_names
 
@@ -192,7 +192,7 @@ def gather(
                 continue
             gathered.notes += zipped.left_out
             found += [(item.path, item.member, item.shown, each.name / item.target) for item in zipped.items]
-        elif each.by_pattern and each.path.suffix.lower() not in IMAGE_SUFFIXES:
+        elif each.by_pattern and not is_picture_name(each.path.name):
             gathered.skipped.suffixes[each.path.suffix] += 1
         else:
             found.append((each.path, None, str(each.path), each.name))
@@ -237,7 +237,7 @@ def _walk(root: Path, recursive: bool, output: Path, gathered: Gathered) -> Iter
             if path.name.startswith("."):
                 skipped.hidden += 1
             elif not os.path.isdir(path):
-                if path.suffix.lower() in IMAGE_SUFFIXES:
+                if is_picture_name(path.name):
                     yield path
                 else:
                     skipped.suffixes[path.suffix] += 1

@@ -13,8 +13,10 @@ from pathlib import Path
 from cyclegan.config import Direction
 from cyclegan.errors import ConfigError, ImageError, Message, UserError, message
 from cyclegan.files import MAX_NAME_BYTES, shortened
+from cyclegan.rasters.files import ENDINGS, Stack
 from cyclegan.translation.files import Item, folded, open_pictures
 from cyclegan.translation.translator import Translator, save_picture, working_size
+from cyclegan.translation.volume import VolumeTranslation, translate_volume
 
 # A name that is too long or that the file system doesn't take, or a folder or file in the way: others may still work.
 _OF_ONE_NAME = {errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.EISDIR, errno.ENOTDIR, errno.EEXIST}
@@ -28,6 +30,8 @@ class PicturesTranslation:
     """The errors of pictures that can't be read, translated or written."""
     smaller: list[Message] = field(default_factory=list)
     """A sentence for each picture that was worked at less than the requested size."""
+    volumes: list[Message] = field(default_factory=list)
+    """A sentence for each volume."""
 
 
 def output_names(paths: Sequence[Path], *, reconstruct: bool) -> list[str]:
@@ -73,6 +77,15 @@ def smaller_note(name: str, size: tuple[int, int], shorter: int | None) -> Messa
     )  # fmt: skip
 
 
+def about_volume(name: str, done: VolumeTranslation) -> Message:
+    """Return the sentence about a volume's translation."""
+    return message(
+        "{name}: {n} slice; neighbouring slices differ by {after:.1%} of the range, in the input by {before:.1%}",
+        "{name}: {n} slices; neighbouring slices differ by {after:.1%} of the range, in the input by {before:.1%}",
+        done.slices, name=name, after=done.step_after, before=done.step_before,
+    )  # fmt: skip
+
+
 def translate_pictures(
     translator: Translator, items: Sequence[Item], folder: Path, direction: Direction, *, reconstruct: bool = False,
     size: int | None = None, progress: Callable[[float], None] = lambda done: None,
@@ -97,7 +110,16 @@ def translate_pictures(
     for number, (item, image) in enumerate(open_pictures(items, done.failed, values=values)):
         target = folder / item.target
         try:
-            if image is not None:
+            if isinstance(image, Stack):
+                ending = ENDINGS[image.header.kind]
+                base = target.name.removesuffix(".png").removesuffix(".nii")  # Of a name that ends in .nii.gz.
+                back = target.with_name(f"{base}_rec{ending}") if reconstruct else None
+                translation = translate_volume(
+                    translator, image, target.with_name(base + ending), direction, back=back, size=size,
+                    progress=lambda part, number=number: progress(number + part),
+                )  # fmt: skip
+                done.volumes.append(about_volume(item.shown, translation))
+            elif image is not None:
                 result = translator.translate_many(
                     [image], direction, reconstruct=reconstruct, size=size,
                     progress=lambda part, number=number: progress(number + part),

@@ -9,8 +9,11 @@
 """
 
 from cyclegan.rasters.files.format import Header
-from cyclegan.rasters.files.opening import SUFFIXES, ending, kind_of, open_stack, probe, read, write
+from cyclegan.rasters.files.opening import ENDINGS, SUFFIXES, ending, is_series, kind_of, open_stack, probe, read, write
 from cyclegan.rasters.files.stack import Stack
 from cyclegan.rasters.files.units import held
 
-__all__ = ["SUFFIXES", "Header", "Stack", "ending", "held", "kind_of", "open_stack", "probe", "read", "write"]
+__all__ = [
+    "ENDINGS", "SUFFIXES", "Header", "Stack", "ending", "held", "is_series", "kind_of", "open_stack", "probe", "read",
+    "write",
+]  # fmt: skip

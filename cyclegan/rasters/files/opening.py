@@ -15,7 +15,7 @@ from cyclegan.rasters.raster import Raster
 
 ENDINGS = {"png": ".png", "tiff": ".tif", "npy": ".npy", "dicom": ".dcm", "nifti": ".nii.gz"}
 
-__all__ = ["ENDINGS", "SUFFIXES", "ending", "kind_of", "open_stack", "probe", "read", "write"]
+__all__ = ["ENDINGS", "SUFFIXES", "ending", "is_series", "kind_of", "open_stack", "probe", "read", "write"]
 
 
 def kind_of(path: str | os.PathLike) -> str | None:
@@ -85,6 +85,17 @@ def open_stack(path: str | os.PathLike, *, name: str | None = None) -> Stack:
     with explained(name):
         folder = path.is_dir()
     return Stack(Series(path, name) if folder else _opened(path, name), name)
+
+
+def is_series(path: str | os.PathLike) -> bool:
+    """Return whether a folder holds DICOM files and no other pictures; subfolders and hidden files don't count."""
+    try:
+        if not os.path.isdir(path):
+            return False
+        names = [each for each in Path(path).iterdir() if each.is_file() and not each.name.startswith(".")]
+    except OSError:
+        return False
+    return len(names) > 1 and all(kind_of(each) == "dicom" or each.name == "DICOMDIR" for each in names)
 
 
 def _opened(path: Path, name: str) -> Slices:
