@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from cyclegan.config import DataConfig, TrainConfig
-from cyclegan.data.domains import Domain, Files, Splits, short_name
+from cyclegan.data.domains import Domain, DrawnDomain, Files, Splits, short_name
 from cyclegan.errors import DataError, ImageError, Message, message
 from cyclegan.images import VALUE_SUFFIXES
 from cyclegan.rasters.opening import Look, look
@@ -41,6 +41,11 @@ def values_found(config: DataConfig, splits: Splits) -> tuple[DataConfig, Splits
     for side, domain in (("a", splits.train_a), ("b", splits.train_b)):
         channels, known = getattr(config, f"channels_{side}"), getattr(config, f"range_{side}") != "auto"
         seen = _look(domain)
+        if not isinstance(domain, (Files, DrawnDomain)) and not config.values(side).plain:
+            raise DataError(
+                "{part}: pictures of tables and of the Hub are read as 8-bit RGB; for other values, save them as files "
+                "in folders, or leave out --channels_{side} and --range_{side}", part=domain.part, side=side,
+            )  # fmt: skip
         if config.neighbours and not (isinstance(domain, Files) and domain.slices):
             raise DataError(
                 "--neighbours {n} is for volumes, and {part} has none: leave it out", n=config.neighbours,
@@ -57,6 +62,8 @@ def values_found(config: DataConfig, splits: Splits) -> tuple[DataConfig, Splits
     settings = {f"channels_{side}": one.channels for side, one in found.items()}
     settings |= {f"range_{side}": one.text() for side, one in found.items()}
     notes = [note for side, one in found.items() if (note := _note(side, one))]
+    if notes and config.colour:
+        notes.append(message("--colour changes 8-bit colours alone: these pictures keep their values"))
     return dataclasses.replace(config, **settings), dataclasses.replace(
         opened_as(splits, found["a"], found["b"]), notes=[*splits.notes, *notes]
     )
