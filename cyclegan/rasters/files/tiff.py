@@ -95,14 +95,20 @@ def _is_slice(page: dict[int, tuple[int, ...]]) -> bool:
 
 
 def _pages(file: BinaryIO) -> Iterator[dict[int, tuple[int, ...]]]:
-    """Yield the tags of each page that are short whole numbers, without a library; stop where the file is damaged."""
+    """Yield the tags of each page that are short whole numbers, without a library; stop where the file is damaged.
+
+    Raises:
+        ValueError: the pages never end.
+    """
     head = file.read(16)
     order, big = ("<" if head[:2] == b"II" else ">"), head[2:4] in (b"+\0", b"\0+")
     number, entry = ("Q", "HHQ8s") if big else ("L", "HHL4s")
     seen: set[int] = set()
     try:
         offset = struct.unpack_from(order + number, head, 8 if big else 4)[0]
-        while offset and offset not in seen:
+        while offset:
+            if offset in seen:  # tifffile would follow them for ever.
+                raise ValueError("its pages are in a circle")
             seen.add(offset)
             file.seek(offset)
             count = struct.unpack(order + ("Q" if big else "H"), file.read(8 if big else 2))[0]
@@ -189,11 +195,11 @@ class _Pages:
         page, size = self.pages[index], self.path.stat().st_size
         if page is None:  # OME can name planes that the file lacks.
             raise truncated(self.name)
-        parts = zip(page.dataoffsets, page.databytecounts, strict=False)
-        if any(start + count > size for start, count in parts):
-            raise truncated(self.name)
         handle = page.parent.filehandle
         with self._reading, explained(self.name):
+            parts = zip(page.dataoffsets, page.databytecounts, strict=False)
+            if any(start + count > size for start, count in parts):
+                raise truncated(self.name)
             handle.open()
             try:
                 array = page.asarray(squeeze=False)
