@@ -65,7 +65,7 @@ _FLAVOURS = ("shaped", "imagej", "ome")
 _SHAPED = ('{"shape"', "shape=(")
 """The beginning of descriptions in which tifffile notes an array's shape."""
 _IMAGEJ = (("spacing", float), ("finterval", float), ("unit", str), ("Info", str))
-"""What is kept of ImageJ's own text, and the types of its values."""
+"""Values of ImageJ's own text that are kept, and their types."""
 _IMAGEJ_TYPES = ("uint8", "uint16", "float32")
 
 
