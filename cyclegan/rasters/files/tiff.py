@@ -115,7 +115,7 @@ def _pages(file: BinaryIO) -> Iterator[dict[int, tuple[int, ...]]]:
             size = struct.calcsize("<" + entry)
             entries = file.read(min(count, 2**16) * size)
             rest = file.read(struct.calcsize("<" + number))
-            yield {tag: values for tag, values in _short_values(file, entries, order + entry, order)}
+            yield dict(_short_values(file, entries, order + entry, order))
             offset = struct.unpack(order + number, rest)[0]
     except (struct.error, OSError, OverflowError):
         return
@@ -123,7 +123,8 @@ def _pages(file: BinaryIO) -> Iterator[dict[int, tuple[int, ...]]]:
 
 def _short_values(file: BinaryIO, entries: bytes, entry: str, order: str) -> Iterator[tuple[int, tuple[int, ...]]]:
     """Yield the tag and the values of each entry of a page that has up to 16 numbers of 16 or 32 bits."""
-    for tag, kind, count, value in struct.iter_unpack(entry, entries[: len(entries) - len(entries) % _size(entry)]):
+    whole = len(entries) - len(entries) % struct.calcsize(entry)
+    for tag, kind, count, value in struct.iter_unpack(entry, entries[:whole]):
         letter = {3: "H", 4: "L"}.get(kind)
         if not letter or not 1 <= count <= 16:
             continue
@@ -133,10 +134,6 @@ def _short_values(file: BinaryIO, entries: bytes, entry: str, order: str) -> Ite
             value = file.read(struct.calcsize(form))
         if len(value) >= struct.calcsize(form):
             yield tag, struct.unpack_from(form, value)
-
-
-def _size(entry: str) -> int:
-    return struct.calcsize(entry)
 
 
 def open_file(path: Path, name: object) -> _Pages:
