@@ -15,7 +15,7 @@ import os
 import re
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 __all__ = [
     "IMAGE_SUFFIXES", "MAX_PIXELS", "MAX_SIDE", "MIN_SIDE", "VALUE_SUFFIXES", "augment", "crop_box",
     "evaluation_size", "is_picture_name", "list_images", "mean_difference", "natural_order", "normalise",
-    "open_image", "prepare_for_evaluation", "prepare_labels", "probe_image", "resize", "resize_for_training",
-    "to_image", "to_tensor", "training_size",
+    "open_image", "pictures_among", "prepare_for_evaluation", "prepare_labels", "probe_image", "resize",
+    "resize_for_training", "to_image", "to_tensor", "training_size",
 ]  # fmt: skip
 
 MAX_PIXELS = 50_000_000
@@ -144,13 +144,19 @@ def list_images(folder: str | os.PathLike) -> list[Path]:
     """
     folder = Path(folder)
     try:
-        seen = [p for p in folder.iterdir() if is_picture_name(p.name)]
-        return sorted((p for p in seen if not p.is_dir()), key=lambda p: natural_order(p.name))
+        listed = {p.name: p for p in folder.iterdir() if is_picture_name(p.name) and not p.is_dir()}
+        return [listed[name] for name in sorted(pictures_among(listed), key=natural_order)]
     except OSError as error:
         raise ImageError(
             "{folder} can't be listed ({reason}): give a folder that can be read",
             folder=folder, reason=reason_of(error),
         ) from error  # fmt: skip
+
+
+def pictures_among(names: Iterable[str]) -> list[str]:
+    """Return the names of a folder's pictures: where there are ordinary ones, arrays next to them aren't pictures."""
+    names = [name for name in names if is_picture_name(name)]
+    return [name for name in names if not name.lower().endswith(VALUE_SUFFIXES)] or names
 
 
 def is_picture_name(name: str) -> bool:

@@ -18,8 +18,6 @@ __all__ = [
 ]  # fmt: skip
 
 ARCHIVES = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz", ".xz", ".txz", ".zst", ".7z", ".rar"})
-_DICOM = frozenset({".dcm", ".dicom", ".ima"})
-_NUMPY = frozenset({".npy", ".npz"})
 _RAW = frozenset({
     ".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dng", ".erf", ".kdc", ".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf",
     ".raw", ".rw2", ".sr2", ".srw", ".x3f",
@@ -88,11 +86,12 @@ def look_into(folder: Path, *, deep: bool = True) -> Contents:
         DataError: the folder can't be listed.
     """
     pictures = pictures_in(folder)
+    used = set(pictures)
     others: Counter[str] = Counter()
     for path in _visible(folder):
         suffix = path.suffix.lower()
         boring = suffix in _NO_WONDER or (not suffix and path.name.lower() in _NO_WONDER_NAMES)
-        if not is_picture_name(path.name) and not boring and path.is_file():
+        if path not in used and not boring and path.is_file():
             others[path.suffix] += 1
     nested = [
         sum(map(is_picture_name, names))
@@ -127,8 +126,6 @@ def advice(suffixes: set[str]) -> list[Message]:
     """Return how to turn files with these suffixes into pictures, a sentence for each kind that is known."""
     suffixes = {suffix.lower() for suffix in suffixes}
     converted = (
-        (_DICOM, message("Save DICOM slices as PNG, all with the same window, for example with pydicom")),
-        (_NUMPY, message("Save NumPy arrays as PNG, all scaled alike to 0..255, with Pillow")),
         (_RAW, message("Develop a camera's RAW files to JPEG, for example with darktable-cli or rawpy")),
     )
     others = (

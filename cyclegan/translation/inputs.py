@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cyclegan.errors import ConfigError, ImageError, Message, UserError
 from cyclegan.files import nearest_folder
-from cyclegan.images import is_picture_name, natural_order
+from cyclegan.images import is_picture_name, natural_order, pictures_among
 from cyclegan.translation.files import Item, find_pictures, is_archive
 from cyclegan.translation.pictures import output_names
 
@@ -232,12 +232,12 @@ def _walk(root: Path, recursive: bool, output: Path, gathered: Gathered) -> Iter
                 "{folder} can't be listed ({reason}): give a folder that can be read", folder=folder, reason=error
             ))  # fmt: skip
             continue
-        below = []
+        below, pictures = [], set(pictures_among(names))
         for path in map(folder.joinpath, names):
             if path.name.startswith("."):
                 skipped.hidden += 1
             elif not os.path.isdir(path):
-                if is_picture_name(path.name):
+                if path.name in pictures:
                     yield path
                 else:
                     skipped.suffixes[path.suffix] += 1

@@ -500,7 +500,7 @@ def test_a_newer_format_is_said_and_the_others_still_open(loopback, published, s
     assert [info.epoch for info in source.list()] == [3, 2, 1]
     assert [str(said) for said in source.problems] == [
         "alice/day-night@epoch-0004 was written by a newer version of this program (format 99, this one reads up to "
-        "2); update the program"
+        "3); update the program"
     ]
     assert source.load().info.epoch == 3
 

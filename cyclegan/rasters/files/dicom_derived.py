@@ -22,8 +22,6 @@ from cyclegan.rasters.raster import Origin
 
 DESCRIPTION = "Translated by a neural network (CycleGAN workbench); not for diagnosis"
 _FEWEST_STEPS, _MOST_STEPS = 255, 65535
-_ON_GRID = 0.01
-"""Steps by which float32 can miss a stored whole number."""
 _DROPPED = (
     "PixelData", "FloatPixelData", "DoubleFloatPixelData", "ModalityLUTSequence", "VOILUTSequence", "VOILUTFunction",
     "WindowCenterWidthExplanation", "SmallestImagePixelValue", "LargestImagePixelValue", "SmallestPixelValueInSeries",
@@ -58,13 +56,11 @@ class _Coding:
 
     def holds(self, values: np.ndarray) -> bool:
         """Return True if the values are exactly some that can be stored."""
-        steps = (values.astype(np.float64) - self.intercept) / self.slope
-        if not np.isfinite(steps).all():
+        if not np.isfinite(values).all():
             return False
-        return bool(
-            np.abs(steps - np.rint(steps)).max() <= _ON_GRID
-            and self.ends[0] <= np.rint(steps.min()) and np.rint(steps.max()) <= self.ends[1]
-        )  # fmt: skip
+        steps = np.rint((values.astype(np.float64) - self.intercept) / self.slope)
+        exact = np.array_equal((steps * self.slope + self.intercept).astype(np.float32), values)
+        return exact and self.ends[0] <= steps.min() and steps.max() <= self.ends[1]
 
 
 def save(path: Path, name: object, values: np.ndarray, origins: Sequence[Origin]) -> None:

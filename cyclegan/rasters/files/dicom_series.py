@@ -58,9 +58,8 @@ class Series:
         picture = dicom.Picture(path, path.name)
         if not self.frames and picture.header.slices > 1:
             raise ImageError(
-                "{name} has {count} frames in a folder of several files: give the file itself", name=path.name,
-                count=picture.header.slices,
-            )  # fmt: skip
+                "{name} has several frames, in a folder of several files: give the file itself", name=path.name
+            )
         header = self.header
         if (picture.header.size, picture.header.channels) != (header.size, header.channels):
             raise ImageError(

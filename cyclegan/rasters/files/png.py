@@ -16,7 +16,7 @@ from cyclegan.rasters.raster import Origin, Raster
 
 KIND, SUFFIXES = "png", (".png",)
 _CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}
-"""By the header's colour type; 3 is a palette."""
+"""Channels for each colour type in the header; 3 is a palette."""
 
 
 def matches(path: Path, head: bytes) -> bool:

@@ -65,7 +65,7 @@ _FLAVOURS = ("shaped", "imagej", "ome")
 _SHAPED = ('{"shape"', "shape=(")
 """The beginning of descriptions in which tifffile notes an array's shape."""
 _IMAGEJ = (("spacing", float), ("finterval", float), ("unit", str), ("Info", str))
-"""What is kept of ImageJ's own text, and the types of its values."""
+"""Values of ImageJ's own text that are kept, and their types."""
 _IMAGEJ_TYPES = ("uint8", "uint16", "float32")
 
 
@@ -95,21 +95,27 @@ def _is_slice(page: dict[int, tuple[int, ...]]) -> bool:
 
 
 def _pages(file: BinaryIO) -> Iterator[dict[int, tuple[int, ...]]]:
-    """Yield the tags of each page that are short whole numbers, without a library; stop where the file is damaged."""
+    """Yield the tags of each page that are short whole numbers, without a library; stop where the file is damaged.
+
+    Raises:
+        ValueError: the pages never end.
+    """
     head = file.read(16)
     order, big = ("<" if head[:2] == b"II" else ">"), head[2:4] in (b"+\0", b"\0+")
     number, entry = ("Q", "HHQ8s") if big else ("L", "HHL4s")
     seen: set[int] = set()
     try:
         offset = struct.unpack_from(order + number, head, 8 if big else 4)[0]
-        while offset and offset not in seen:
+        while offset:
+            if offset in seen:  # tifffile would follow them for ever.
+                raise ValueError("its pages are in a circle")
             seen.add(offset)
             file.seek(offset)
             count = struct.unpack(order + ("Q" if big else "H"), file.read(8 if big else 2))[0]
             size = struct.calcsize("<" + entry)
             entries = file.read(min(count, 2**16) * size)
             rest = file.read(struct.calcsize("<" + number))
-            yield {tag: values for tag, values in _short_values(file, entries, order + entry, order)}
+            yield dict(_short_values(file, entries, order + entry, order))
             offset = struct.unpack(order + number, rest)[0]
     except (struct.error, OSError, OverflowError):
         return
@@ -117,7 +123,8 @@ def _pages(file: BinaryIO) -> Iterator[dict[int, tuple[int, ...]]]:
 
 def _short_values(file: BinaryIO, entries: bytes, entry: str, order: str) -> Iterator[tuple[int, tuple[int, ...]]]:
     """Yield the tag and the values of each entry of a page that has up to 16 numbers of 16 or 32 bits."""
-    for tag, kind, count, value in struct.iter_unpack(entry, entries[: len(entries) - len(entries) % _size(entry)]):
+    whole = len(entries) - len(entries) % struct.calcsize(entry)
+    for tag, kind, count, value in struct.iter_unpack(entry, entries[:whole]):
         letter = {3: "H", 4: "L"}.get(kind)
         if not letter or not 1 <= count <= 16:
             continue
@@ -127,10 +134,6 @@ def _short_values(file: BinaryIO, entries: bytes, entry: str, order: str) -> Ite
             value = file.read(struct.calcsize(form))
         if len(value) >= struct.calcsize(form):
             yield tag, struct.unpack_from(form, value)
-
-
-def _size(entry: str) -> int:
-    return struct.calcsize(entry)
 
 
 def open_file(path: Path, name: object) -> _Pages:
@@ -189,11 +192,11 @@ class _Pages:
         page, size = self.pages[index], self.path.stat().st_size
         if page is None:  # OME can name planes that the file lacks.
             raise truncated(self.name)
-        parts = zip(page.dataoffsets, page.databytecounts, strict=False)
-        if any(start + count > size for start, count in parts):
-            raise truncated(self.name)
         handle = page.parent.filehandle
         with self._reading, explained(self.name):
+            parts = zip(page.dataoffsets, page.databytecounts, strict=False)
+            if any(start + count > size for start, count in parts):
+                raise truncated(self.name)
             handle.open()
             try:
                 array = page.asarray(squeeze=False)
