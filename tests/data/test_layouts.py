@@ -73,7 +73,7 @@ def test_each_folder_has_a_line_that_names_what_is_not_used(root):
     root.pictures("trainA").pictures("trainA/more", 3).pictures("trainB").pictures("testA", 1).pictures("testB", 4)
     root.files(*(f"trainA/{i}.npy" for i in range(5)), *(f"trainA/{i}.CR2" for i in range(5)), "trainA/IM01")
     root.files(*(f"trainA/{name}" for name in ("Thumbs.db", "desktop.ini", ".DS_Store", "a.txt", "b.json", "c.csv")))
-    root.files("trainA/README", "trainB/x/notes.dcm", "testB/.hidden/a.png", "testB/clip.mp4")
+    root.files("trainA/README", "trainB/x/notes.doc", "testB/.hidden/a.png", "testB/clip.mp4")
     assert lines(root.path) == [
         "trainA: 2 pictures; not used: 5 .CR2, 5 .npy, 1 without a suffix, 3 pictures in 1 subfolder "
         "(move them up into trainA to use them)",
