@@ -41,11 +41,16 @@ def look(path: str | os.PathLike) -> Look | None:
         return None
 
 
-def open_picture(path: str | os.PathLike, values: Values, *, name: str | Message | None = None) -> Image.Image | Raster:
+def open_picture(
+    path: str | os.PathLike, values: Values, *, name: str | Message | None = None, index: int = 0
+) -> Image.Image | Raster:
     """Open a picture for a domain of these values.
 
     In a domain that isn't 8-bit RGB, a picture of 8 bits is a raster of grey levels; grey in colour is spread, and
     colour in grey becomes its brightness.
+
+    Args:
+        index: the slice to read of a file that is a stack of them.
 
     Raises:
         ImageError: it can't be read, or has another number of channels.
@@ -53,7 +58,7 @@ def open_picture(path: str | os.PathLike, values: Values, *, name: str | Message
     if values.plain:
         return open_image(path, name=name)
     if files.kind_of(Path(path)) is not None:
-        raster = files.read(Path(path), name=name)
+        raster = files.read(Path(path), index, name=name)
         if raster.channels == 1 and values.channels == 3:
             raster = raster.with_values(np.repeat(raster.values, 3, axis=2))
         values.check(raster, name or Path(path).name)
