@@ -223,8 +223,8 @@ def _values_of(entries: Sequence[Entry], direction: str) -> Values:
     for entry, values in zip(entries[1:], others, strict=True):
         if (values.plain, values.channels) != (first.plain, first.channels):
             raise CheckpointError(
-                "{name} and {other} take pictures of different kinds, by their channels or their depth: compare them "
-                "apart", name=entries[0].value, other=entry.value,
+                "{name} and {other} differ in their pictures' channels or depth: compare them apart",
+                name=entries[0].value, other=entry.value,
             )  # fmt: skip
     return first
 

@@ -82,7 +82,9 @@ def chosen(given: Sequence[Any], before: Window, values: Values, picture: Raster
         picture: of this domain, for the window that depends on it.
     """
     preset, level, width, channels = given
-    known = tuple(dict.fromkeys(n for n in map(_whole_number, channels or ()) if 1 <= n <= values.channels))
+    preset = preset if isinstance(preset, str) else before.preset
+    numbers = map(_whole_number, channels if isinstance(channels, list) else ())
+    known = tuple(dict.fromkeys(n for n in numbers if 1 <= n <= values.channels))
     window = replace(before, channels=known[:SHOWN_AT_ONCE] or whole(values).channels)
     moved = _valid(level, width) and not _are(level, width, before, step_of(values))
     if preset == MIDDLE and (preset != before.preset or not moved):
@@ -183,12 +185,10 @@ class Controls:
     def __init__(self, domain: str) -> None:
         self.domain = domain
         with gr.Row(visible=False, elem_classes="window") as self.box:
-            self.preset = gr.Dropdown([], label=words.label("Window"), filterable=False, min_width=130)
-            self.level = gr.Slider(0, 1, label=words.label("Level"), min_width=130, buttons=[])
-            self.width = gr.Slider(0, 1, label=words.label("Width"), min_width=130, buttons=[])
-            self.channels = gr.Dropdown(
-                [], multiselect=True, max_choices=SHOWN_AT_ONCE, label=words.label("Channels shown"), min_width=130
-            )
+            self.preset = gr.Dropdown([], filterable=False, min_width=130)
+            self.level = gr.Slider(0, 1, min_width=130, buttons=[])
+            self.width = gr.Slider(0, 1, min_width=130, buttons=[])
+            self.channels = gr.Dropdown([], multiselect=True, max_choices=SHOWN_AT_ONCE, min_width=130)
         self.given = [self.preset, self.level, self.width, self.channels]
         self.about = [self.box, *self.given]
 

@@ -31,7 +31,7 @@ NAMES = {
     "streets@epoch-0012", "study", "study.json", "STUDY_KEY", "SVG", "test_count", "testA", "testB", "TIFF",
     "sequences", "train", "trainA", "trainB", "translate", "transport", "true", "uint8", "USER", "USER/NAME",
     "USER/NAME@epoch-0012", "USER/NAME@REVISION", "UTC", "vigilance_pass", "vigilance_share", "votes.sqlite3",
-    "webm", "x256", "zip",
+    "webm", "x256", "zip", "NIfTI",
     "dB", "FCN", "GcGAN", "Inception", "IoU", "NDB", "PSNR", "RMSE",  # Scores.
     "color", "false", "label_domain", "name", "null", "sky", "void",  # In classes.json.
     "always_valid", "closed", "open", "planned_participants", "results",

@@ -149,7 +149,7 @@ function newTile() {
   const about = make("span", {class: "about"});
   const figures = make("span", {class: "figures"});
   const save = make("a", {class: "save", download: ""}, "↓");
-  const values = make("a", {class: "save", download: ""});
+  const values = make("a", {class: "values", download: ""});
   const mix = make("div", {class: "mix"}, img);
   const tile = {img, mix, wait, title, about, figures, save, values};
   const rank = button("", () => toggleRank(tile.entry), {class: "rank"});

@@ -11,11 +11,11 @@ from typing import Any
 
 import gradio as gr
 
-from cyclegan.checkpoints.format import CheckpointInfo
 from cyclegan.config import DIRECTIONS
 from cyclegan.ui import inputs, live, runs, windows, withheld, words
 from cyclegan.ui.feedback import busy, shows_errors
 from cyclegan.ui.results import linked, served
+from cyclegan.ui.rows import Row
 from cyclegan.ui.theme import after_load, header
 from cyclegan.ui.translating import (
     EMPTY,
@@ -23,11 +23,8 @@ from cyclegan.ui.translating import (
     first_saved,
     lead,
     meanwhile,
-    no_way_back,
     reading_choices,
     row_boxes,
-    row_looks,
-    slider_looks,
     translate,
     translate_first_example,
 )  # fmt: skip
@@ -109,49 +106,6 @@ def _layout(bench: Workbench) -> SimpleNamespace:
     files = [row.files for row in rows]
     hidden = ("bench", "info", "say", "likely", "looks", "saved")
     return SimpleNamespace(**{name: value for name, value in locals().items() if name not in hidden})
-
-
-class Row:
-    """One reading: a heading that folds it, four pictures, a sentence. Builds itself into the current layout."""
-
-    def __init__(
-        self, direction: str, info: CheckpointInfo | None, box: dict[str, Any], values: list[Any], say: words.Speaker
-    ) -> None:
-        self.direction = direction
-        looks = [{}] * 4 if info is None else row_looks(info, direction, say)
-        sliders = [{}] * 2 if info is None else slider_looks(info, direction, say)
-        with gr.Accordion(**box) as self.box:
-            self.why = gr.HTML(**({} if info is None else no_way_back(info, direction, say)))
-            with gr.Row(elem_classes="pictures") as pictures:
-                buttons = ["download", "fullscreen"]
-                self.pictures = [
-                    gr.Image(value, interactive=False, format="png", buttons=buttons, **look)
-                    for value, look in zip(values, looks, strict=False)
-                ]
-            with gr.Row(elem_classes="sliders", visible=False) as slider_box:
-                self.sliders = [
-                    gr.ImageSlider(interactive=False, format="png", buttons=["fullscreen"], slider_position=50, **look)
-                    for look in sliders
-                ]
-            self.words = gr.HTML(label="reconstruction error", elem_classes="words")
-            self.files = gr.File(
-                label=words.label("With their values"), file_count="multiple", interactive=False, visible=False,
-                elem_classes="with-values",
-            )  # fmt: skip
-        self.boxes = [pictures, slider_box]
-        self.about = [self.why, *self.pictures, *self.sliders, self.files]
-        self.results = [*self.pictures, self.words]
-
-    def describe(self, info: CheckpointInfo | None, say: words.Speaker) -> list[Any]:
-        """Return names and visibility for a checkpoint, in the order of `about`."""
-        if info is None:
-            return [gr.skip()] * len(self.about)
-        return [
-            gr.HTML(**no_way_back(info, self.direction, say)),
-            *(gr.Image(**look) for look in row_looks(info, self.direction, say)),
-            *(gr.ImageSlider(**look) for look in slider_looks(info, self.direction, say)),
-            gr.File(visible=not info.config.data.plain),
-        ]
 
 
 def _slid(view: str, shown: dict[str, list[Any]]) -> list[Any]:
