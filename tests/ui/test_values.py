@@ -151,7 +151,8 @@ def test_domains_of_different_kinds_read_what_they_can(tmp_path):
 
 def test_a_matrix_of_rasters(bench, run, tmp_path):
     write_epoch(run, 2, domains=("MR", "CT"), **DEEP)
-    steps = matrix.compare(bench, given(tmp_path, mr(5)), ["run@epoch-0001", "run@epoch-0002"], "ab", "auto", speaker(), 2)
+    both = ["run@epoch-0001", "run@epoch-0002"]
+    steps = matrix.compare(bench, given(tmp_path, mr(5)), both, "ab", "auto", speaker(), 2)
     *_, (note, _, fakes, recs, value) = steps
     assert note.startswith("MR → CT with 2 checkpoints, 2 pictures") and len(fakes) == len(recs) == 2
     assert value["range"] == [0.0, 4000.0] and value["entries"][0]["fake_file"].endswith("epoch-0001_as_CT.tif")

@@ -75,10 +75,8 @@ def test_channels_are_chosen_one_as_grey_or_three_as_colour():
 
 def test_what_is_shown_is_drawn_again_from_its_values(tmp_path):
     mr, ct = Values(1, 0.0, 4000.0), CT
-    rows = {
-        "ab": [shown_picture(mr, Raster(np.full((4, 4, 1), 1000.0))), shown_picture(ct, Raster(np.zeros((4, 4, 1)))), None],
-        "ba": [None, None, None],
-    }  # fmt: skip
+    pictures = [shown_picture(mr, Raster(np.full((4, 4, 1), 1000.0))), shown_picture(ct, Raster(np.zeros((4, 4, 1))))]
+    rows = {"ab": [*pictures, None], "ba": [None, None, None]}
     values, before = {"a": mr, "b": ct}, {"a": whole(mr), "b": whole(ct)}
     given = {"a": [WHOLE, 2000, 4000, ["1"]], "b": [WHOLE, 500, 3000, ["1"]]}
     assert windows.redraw(values, before, given, rows)[1] == {"ab": [None] * 3, "ba": [None] * 3}
