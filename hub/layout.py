@@ -39,7 +39,7 @@ from cyclegan.evaluation.scores.report import Report, ScoresError, report_of
 from hub.client import Refs, Repository
 
 CHECKPOINT_FILES = ("gen_*.safetensors", DISCRIMINATORS, "config.json", "checkpoint.json", "samples/*.png")
-RUN_FILES = ("metrics.jsonl", "curves.png", "examples/*.png")
+RUN_FILES = ("metrics.jsonl", "curves.png", "examples/*.png", "examples/*.tif")
 INDEX = "epochs.json"
 INDEX_VERSION = 1
 STUDIES = "studies/"

@@ -53,7 +53,7 @@ MAX_EXAMPLES = 24
 MAX_EXAMPLE_BYTES = 10_000_000
 MAX_SAMPLES_BYTES = 20_000_000
 _SHA = re.compile(r"[0-9a-f]{40}")
-_EXAMPLE = re.compile(r"examples/[\w-]{1,100}\.png", re.ASCII)
+_EXAMPLE = re.compile(r"examples/[\w-]{1,100}\.(png|tif)", re.ASCII)
 _PICKLE = re.compile(r".*\.(pth|pt|bin|ckpt|pkl)")
 
 log = logging.getLogger(__name__)
@@ -329,7 +329,7 @@ class HubSource:
     def _find_examples(self, sha: str) -> tuple[list[Path], bool]:
         """Return the examples that are cached or can be downloaded, and True if these are all."""
         folder = self._downloads.folder(sha)
-        cached = [path for path in (folder / "examples").glob("*.png") if _EXAMPLE.fullmatch(f"examples/{path.name}")]
+        cached = [path for path in (folder / "examples").glob("*.*") if _EXAMPLE.fullmatch(f"examples/{path.name}")]
         found = sorted(path for path in cached if path.is_file())[:MAX_EXAMPLES]
         if self.down:
             return found, False

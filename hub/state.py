@@ -22,7 +22,7 @@ from hub.layout import STATE_BRANCH
 from hub.staging import set_aside
 
 _NAMES = re.compile(
-    r"training_state/(step-\d{9,})/(state|process-\d+)\.pt|run\.json|metrics\.jsonl|examples/[ab]_\d+\.png"
+    r"training_state/(step-\d{9,})/(state|process-\d+)\.pt|run\.json|metrics\.jsonl|examples/[ab]_\d+\.(png|tif)"
 )
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 NAMED = 4
 """Runs that an error names, at most."""
-EXAMPLE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+EXAMPLE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif")
 
 
 class Watch(NamedTuple):
@@ -70,7 +70,7 @@ class CheckpointSource(Protocol):
         ...
 
     def examples(self) -> list[Path]:
-        """Return example pictures of both domains, named a_*.png and b_*.png; may be empty."""
+        """Return example pictures of both domains, named a_*.png and b_*.png, or .tif; may be empty."""
         ...
 
     def samples(self, epoch: int) -> list[Path]:

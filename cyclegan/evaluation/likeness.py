@@ -35,18 +35,23 @@ def features(image: Image.Image) -> np.ndarray:
     ])  # fmt: skip
 
 
-def nearer_domain(picture: np.ndarray, a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> str | None:
+def nearer_domain(
+    picture: np.ndarray, a: Sequence[np.ndarray], b: Sequence[np.ndarray], as_b: np.ndarray | None = None
+) -> str | None:
     """Return `a` or `b`, the domain whose mean is nearer in units of the spread within; None if it isn't clear.
 
     Args:
         picture: `features` of a picture.
         a: those of pictures of domain a; may be empty, which leaves it unclear.
         b: those of domain b.
+        as_b: `features` of the picture as domain b shows it, where the domains' ranges differ; `picture` is as domain
+            a shows it.
     """
     if not len(a) or not len(b):
         return None
     spread = np.sqrt((np.var(a, axis=0) + np.var(b, axis=0)) / 2 + LEAST_SPREAD**2)
-    to_a, to_b = (float(np.linalg.norm((picture - np.mean(each, axis=0)) / spread)) for each in (a, b))
+    shown = (picture, a), (picture if as_b is None else as_b, b)
+    to_a, to_b = (float(np.linalg.norm((seen - np.mean(each, axis=0)) / spread)) for seen, each in shown)
     if abs(to_a - to_b) <= SURE * (to_a + to_b):
         return None
     return "a" if to_a < to_b else "b"

@@ -27,7 +27,7 @@ class Look:
     deep: bool
     """True for values of more than 8 bits, or of more channels than colour has: they are read as a raster."""
     slices: int = 1
-    """Of a volume or a stack."""
+    """Number of slices, of a volume or a stack."""
 
 
 def look(path: str | os.PathLike) -> Look | None:

@@ -22,6 +22,7 @@ from cyclegan.config import Direction
 from cyclegan.errors import ImageError, Message, UserError, message
 from cyclegan.files import whole_file
 from cyclegan.images import IMAGE_SUFFIXES, natural_order, open_image
+from cyclegan.rasters import files as raster_files
 from cyclegan.rasters.files import Stack
 from cyclegan.rasters.opening import open_picture, stack_of
 from cyclegan.rasters.raster import Raster
@@ -247,14 +248,14 @@ class _Group:
 
     side: int | None = None
     items: list[Item] = field(default_factory=list)
-    images: list[Image.Image] = field(default_factory=list)
+    images: list[Image.Image | Raster] = field(default_factory=list)
 
-    def add(self, item: Item, image: Image.Image, side: int | None) -> None:
+    def add(self, item: Item, image: Image.Image | Raster, side: int | None) -> None:
         self.items.append(item)
         self.images.append(image)
         self.side = side
 
-    def takes(self, image: Image.Image, side: int | None, most: int) -> bool:
+    def takes(self, image: Image.Image | Raster, side: int | None, most: int) -> bool:
         if not self.images:
             return True
         held = sum(one.width * one.height for one in [*self.images, image])
@@ -286,8 +287,16 @@ class _ResultZip:
             return 0
         checkpoint, path = self.translator.checkpoint, Path(self.archive.filename)
         for item, result in zip(group.items, results, strict=True):
-            save_png(result, self.picture, checkpoint=checkpoint, direction=self.direction, compress_level=1)
-            self.archive.write(self.picture, item.target, zipfile.ZIP_STORED)
+            name, picture = item.target, self.picture
+            if isinstance(result, Raster):
+                ending = raster_files.ending(result)
+                name, picture = name.removesuffix(".png") + ending, picture.with_suffix(ending)
+                with _temporary(picture):
+                    raster_files.write(picture, result)
+                    self.archive.write(picture, name, zipfile.ZIP_STORED)
+            else:
+                save_png(result, picture, checkpoint=checkpoint, direction=self.direction, compress_level=1)
+                self.archive.write(picture, name, zipfile.ZIP_STORED)
             if self.max_bytes is not None and path.stat().st_size > self.max_bytes:
                 raise ImageError(
                     "the results take more than {most:g} GB: send fewer or smaller pictures at a time",
@@ -303,6 +312,8 @@ def translate_files(
     around: Callable[[], contextlib.AbstractContextManager[object]] = contextlib.nullcontext,
 ) -> Generator[tuple[int, int], None, FilesTranslation]:
     """Translate pictures into a zip of PNGs of their sizes, each with the checkpoint's SHA, epoch and direction.
+
+    In a domain that isn't 8-bit RGB, a result is a file of its picture's kind instead.
 
     Files are read one after the other. A file that can't be read is left out and named, in LEFT_OUT too.
 
@@ -338,8 +349,14 @@ def translate_files(
             result = _ResultZip(archive, picture, translator, direction, max_bytes, left_out)
             yield 0, total
             group = _Group()
-            for number, (item, image) in enumerate(open_pictures(found.items, left_out, around), 1):
-                if image is not None:
+            given = open_pictures(found.items, left_out, around, translator.values(direction[0]))
+            for number, (item, image) in enumerate(given, 1):
+                if isinstance(image, Stack):
+                    left_out.append(message(
+                        "{name} is a volume: translate it from a shell, with python -m cyclegan translate",
+                        name=item.shown,
+                    ))  # fmt: skip
+                elif image is not None:
                     wanted = side(image.size)
                     most = batch_size or translator.batch_size(working_size(image.size, wanted))
                     if not group.takes(image, wanted, most):

@@ -15,7 +15,7 @@ from cyclegan.images import resize
 from cyclegan.translation.smoothing import Smoother
 from cyclegan.translation.split_screen import SplitScreen
 from cyclegan.translation.translator import Translator, working_size
-from cyclegan.translation.video_io import MAX_SIDE, Frame, Video, VideoWriter
+from cyclegan.translation.video_io import MAX_SIDE, Frame, Video, VideoWriter, refuse_values
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,7 @@ def translate_video_in_steps(
     Raises:
         As `translate_video`.
     """
+    refuse_values(translator.checkpoint.config.data)
     paths = [Path(path).resolve() for path in (target, side_by_side) if path is not None]
     if video.path.resolve() in paths:
         raise ImageError("{video} would be overwritten by its own translation: choose another name", video=video.name)

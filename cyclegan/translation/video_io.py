@@ -20,6 +20,7 @@ import numpy as np
 from av.stream import Disposition
 from PIL import Image
 
+from cyclegan.config import DataConfig
 from cyclegan.errors import ImageError
 from cyclegan.files import whole_file
 from cyclegan.images import IMAGE_SUFFIXES
@@ -100,6 +101,14 @@ def is_video(path: str | os.PathLike) -> bool:
 
 
 # ---------------------------------------------------------------------------------------------- reading
+
+
+def refuse_values(data: DataConfig) -> None:
+    """Raise ImageError if a run's pictures aren't those of videos, which have 8-bit colour."""
+    if not data.plain:
+        raise ImageError(
+            "a video has 8-bit colour, and these networks were trained on pictures of other values: translate pictures"
+        )
 
 
 class Video:

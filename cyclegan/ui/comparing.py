@@ -6,6 +6,7 @@ import shutil
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -32,6 +33,7 @@ from cyclegan.ui.comparison import (
 from cyclegan.ui.feedback import busy, warn
 from cyclegan.ui.results import linked, served
 from cyclegan.ui.workbench import Workbench
+from cyclegan.values import Values
 
 MAX_SESSIONS = 1000
 """So many visitors' latest choices are remembered."""
@@ -98,7 +100,7 @@ class Events:
         described, more, way = self._describe(run, [entry.value for entry in found], asked["direction"], request)
         if problems := [*problems, *more]:
             warn(in_one(problems), say, say("Part of this link couldn't be shown"))
-        gallery = runs.examples_gallery(withheld.examples(self.bench, run))
+        gallery = runs.examples_gallery(self.bench.run(run), withheld.examples(self.bench, run))
         line = live.value(self.bench, run, say)
         number = number or first_example(self.bench, run, way)
         start = [self._newest(run), line, side, str(pictures), number, gallery]
@@ -106,7 +108,7 @@ class Events:
 
     def open_run(self, run: str, request: gr.Request) -> list[Any]:
         """Show another run's defaults, and its examples."""
-        gallery = runs.examples_gallery(withheld.examples(self.bench, run))
+        gallery = runs.examples_gallery(self.bench.run(run), withheld.examples(self.bench, run))
         line = live.value(self.bench, run, words.speaker(request))
         described, _, way = self._describe(run, None, None, request)
         return [*described, self._newest(run), line, first_example(self.bench, run, way), gallery]
@@ -129,11 +131,26 @@ class Events:
         if index >= len(paths):
             return None
         folder = f"{OF_EXAMPLES}{index + 1}-{digest(run)}-"
-        return served(paths[index].name, lambda path: shutil.copyfile(paths[index], path), folder)
+        copy = served(paths[index].name, lambda path: shutil.copyfile(paths[index], path), folder)
+        values = runs.values_of(self.bench.run(run))[paths[index].name[0]]
+        return copy if values.plain else inputs.preview(Path(copy), values, folder)
 
     def pick_example(self, run: str, event: gr.SelectData) -> str | None:
         """Return the example that was clicked."""
         return self._take_example(run, event.index)
+
+    def for_browsers(self, image: dict | None, chosen: list[str] | None, request: gr.Request) -> Any:
+        """Return what the picture's box shows of a file that browsers can't."""
+        return inputs.for_browsers(image, request, self._readings(chosen))
+
+    def unless_bad(self, image: dict | None, chosen: list[str] | None, refused: int) -> list[Any]:
+        """Return the picture's box, emptied if the picture can't be read, and the number of refused ones."""
+        return inputs.unless_bad(image, refused, self._readings(chosen))
+
+    def _readings(self, chosen: list[str] | None) -> list[Values]:
+        """Return the values of the domains of the first entry's run."""
+        entries, _ = resolve(self.bench, chosen)
+        return runs.readings(self.bench.run(entries[0].run if entries else self.first))
 
     def notice(self, chosen: list[str] | None, settled: list[str] | None) -> Any:
         """Return a new value for `turned` if the visitor has changed the entries."""

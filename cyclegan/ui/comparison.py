@@ -119,9 +119,16 @@ def opening_entries(bench: Workbench) -> list[Entry]:
             info = bench.info(name, None)
         except CheckpointError:  # It is starting or damaged; whoever chooses it gets the error.
             continue
-        if runs.domains(info) == runs.domains(own[0].info):
+        if runs.domains(info) == runs.domains(own[0].info) and _alike(info, own[0].info):
             newest[name] = Entry(name, info)
     return list(newest.values())[:SPREAD] if len(newest) > 1 else own
+
+
+def _alike(one: CheckpointInfo, other: CheckpointInfo) -> bool:
+    """Return whether two checkpoints take pictures of one kind."""
+    kinds = [[(values.plain, values.channels) for values in map(info.config.data.values, "ab")]
+             for info in (one, other)]  # fmt: skip
+    return kinds[0] == kinds[1]
 
 
 def usual_direction(entries: Sequence[Entry]) -> str | None:

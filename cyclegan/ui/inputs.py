@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,11 @@ from cyclegan.config import DataConfig
 from cyclegan.errors import ImageError, Message, message
 from cyclegan.images import MAX_SIDE
 from cyclegan.pixels import PictureFacts, notes_on, recorded_facts
+from cyclegan.rasters.raster import Raster
 from cyclegan.ui import words
-from cyclegan.ui.decoding import open_picture
+from cyclegan.ui.decoding import kind_of, open_picture, slices_of
+from cyclegan.ui.results import Picture, original_of, put_original, served
+from cyclegan.values import RGB, Values
 
 MAX_SHOWN_PIXELS = 16_000_000
 """Larger pictures are reduced first: several of them travel to the browser as PNG."""
@@ -40,6 +44,8 @@ LEAST_SIZE, MOST_SIZE = 8, 8192
 def source_of(payload: dict) -> Any:
     """Return the uploaded file's path, or the bytes that a browser sent within the message.
 
+    Where a picture shows a file that browsers can't, the path is the picture's: see `content_of`.
+
     Raises:
         ImageError: it isn't a file that was uploaded here.
     """
@@ -60,13 +66,21 @@ def source_of(payload: dict) -> Any:
         raise ImageError("This file arrived damaged: choose it again") from error
 
 
-def opened(payload: dict) -> tuple[Image.Image, tuple[int, int]]:
-    """Return the uploaded picture, a JPEG at no more than it needs for MAX_SHOWN_PIXELS, and the file's own size.
+def content_of(payload: dict) -> Any:
+    """Return what a visitor gave, as `source_of` does: the file behind a picture that shows it. Raises ImageError."""
+    source = source_of(payload)
+    return original_of(source) if isinstance(source, Path) else source
+
+
+def opened(payload: dict, values: Values = RGB) -> tuple[Image.Image | Raster, tuple[int, int]]:
+    """Return the uploaded picture as a domain of these values has it, and the file's own size.
+
+    A JPEG is decoded at no more than it needs for MAX_SHOWN_PIXELS.
 
     Raises:
         ImageError: it can't be read.
     """
-    return open_picture(source_of(payload), name=_name_of(payload), enough=MAX_SHOWN_PIXELS)
+    return open_picture(content_of(payload), values, name=_name_of(payload), enough=MAX_SHOWN_PIXELS)
 
 
 def _name_of(payload: dict) -> str | Message:
@@ -76,12 +90,23 @@ def _name_of(payload: dict) -> str | Message:
     return shown or message("This file")
 
 
-def received(payload: dict, say: words.Speaker) -> tuple[Image.Image, list[str]]:
+def received(payload: dict, say: words.Speaker, values: Values = RGB) -> tuple[Image.Image | Raster, list[str]]:
     """Return the uploaded picture within MAX_SHOWN_PIXELS, and remarks about what isn't used. Raises ImageError."""
     with recorded_facts() as facts:
-        picture, size = opened(payload)
+        picture, size = opened(payload, values)
     picture, remarks = reduced(picture, size, say)
-    return picture, [*remarks, *_remarks_on(facts, say)]
+    return picture, [*remarks, *_remarks_on(facts, say), *_remarks_on_values(payload, values, say)]
+
+
+def _remarks_on_values(payload: dict, values: Values, say: words.Speaker) -> list[str]:
+    if values.plain:
+        return []
+    source = content_of(payload)
+    if kind_of(source) is None:
+        return [say("Your picture has 8 bits, so its grey levels, 0 to 255, were taken as its values.")]
+    if (count := slices_of(source)) > 1:
+        return [say("Your file has {count:,} slices; the one in the middle was taken.", count=count)]
+    return []
 
 
 def _remarks_on(facts: Sequence[PictureFacts], say: words.Speaker) -> list[str]:
@@ -93,7 +118,9 @@ def loading(say: words.Speaker) -> str:
     return say("Loading the networks, which takes about ten seconds the first time …")
 
 
-def reduced(picture: Image.Image, size: tuple[int, int], say: words.Speaker) -> tuple[Image.Image, list[str]]:
+def reduced(
+    picture: Image.Image | Raster, size: tuple[int, int], say: words.Speaker
+) -> tuple[Image.Image | Raster, list[str]]:
     """Return the picture within MAX_SHOWN_PIXELS, and a remark if it was reduced.
 
     Args:
@@ -129,36 +156,85 @@ def picture_of(payload: dict | None, before: Sequence[Any] | None, refused: int)
     """Return the address of the picture in the box, with the number of pictures that were refused before it."""
     if payload is None and before is not None and before[1] != refused:
         return gr.skip()  # The server has emptied the box, and the reason remains on the page.
-    return [payload and (payload.get("path") or payload.get("url")), refused]
+    path = payload and payload.get("path")
+    if path and before and _shows(path, before[0]):
+        return gr.skip()  # A picture for the browser has taken the place of its file.
+    return [path or (payload and payload.get("url")), refused]
 
 
-def unless_bad(payload: dict | None, refused: int) -> list[Any]:
+def _shows(path: str, file: str | None) -> bool:
+    """Return whether a picture in the box is a view of a file that was in it before."""
+    original = original_of(Path(path))
+    try:
+        return original != Path(path) and os.path.samefile(original, file or "")
+    except OSError:
+        return False
+
+
+def unless_bad(payload: dict | None, refused: int, readings: Sequence[Values] = (RGB,)) -> list[Any]:
     """After a failure, empty the picture's box if the picture was the reason, so that another can be dropped.
+
+    Args:
+        payload: the picture.
+        refused: number of pictures that were refused before.
+        readings: values of the domains that it may be of.
 
     Returns:
         The box's value, and the number of refused pictures.
     """
     try:
         if payload is not None:
-            opened(payload)
+            readable(payload, readings)
     except Exception:
         return [None, refused + 1]
     return [gr.skip(), refused]
 
 
-def for_browsers(payload: dict | None, request: gr.Request) -> Any:
+def readable(payload: dict, readings: Sequence[Values]) -> Values:
+    """Return the first of the domains' values as which a picture can be read. Raises the first one's ImageError."""
+    errors = []
+    for values in readings:
+        try:
+            opened(payload, values)
+        except ImageError as error:
+            errors.append(error)
+        else:
+            return values
+    raise errors[0]
+
+
+def for_browsers(payload: dict | None, request: gr.Request, readings: Sequence[Values] = (RGB,)) -> Any:
     """Return what the picture's box shows of a file that the networks can read and browsers can't.
 
-    Remarks about the file pop up, because the sentence below the box follows what the box shows, a copy of 8 bits.
+    Remarks about the file pop up, because the sentence below the box follows what the box shows, a copy of 8 bits. In a
+    run of other values, the file remains behind the copy.
     """
     if payload is None or Path(payload.get("path") or "").suffix.lower() not in NOT_FOR_BROWSERS:
         return gr.skip()
+    values = readable(payload, readings) if any(not one.plain for one in readings) else RGB
+    if not values.plain:
+        return preview(source_of(payload), values)
     with recorded_facts() as facts:
         shown, _ = opened(payload)
     for remark in _remarks_on(facts, words.speaker(request)):
         gr.Info(html.escape(remark, quote=False), title="", duration=30)
     shown.thumbnail((MAX_PREVIEW_SIDE, MAX_PREVIEW_SIDE))
     return shown
+
+
+def preview(file: Path, values: Values, folder: str = "") -> str:
+    """Return the path of a small picture of a file for a browser, with the file behind it. Raises ImageError.
+
+    Args:
+        file: in gradio's folder.
+        values: of the domain that it is read for.
+        folder: see `served`.
+    """
+    shown = Picture(open_picture(file, values)[0], values).shown
+    shown.thumbnail((MAX_PREVIEW_SIDE, MAX_PREVIEW_SIDE))
+    path = served(f"{file.stem}.png", lambda target: shown.save(target, compress_level=1), folder)
+    put_original(path, file)
+    return path
 
 
 def picture_inputs(height: int) -> tuple[gr.Image, gr.Gallery]:

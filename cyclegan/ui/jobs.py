@@ -27,8 +27,9 @@ from cyclegan.pixels import PictureFacts, notes_on, recorded_facts
 from cyclegan.ui import inputs, runs, withheld, words
 from cyclegan.ui.feedback import busy, nothing_translated, notices, page_error, raise_for_page
 from cyclegan.ui.inputs import by
-from cyclegan.ui.results import SERVED, address, file_name
+from cyclegan.ui.results import SERVED, Picture, address, file_name
 from cyclegan.ui.workbench import Workbench
+from cyclegan.values import RGB, Values
 
 if TYPE_CHECKING:
     from cyclegan.translation.files import FilesTranslation, Found
@@ -79,11 +80,12 @@ def video_job(
     if payload is None:
         yield [say("Choose a video."), None]
         return
-    from cyclegan.translation.video_io import Video
+    from cyclegan.translation.video_io import Video, refuse_values
 
     choice, smoothing = inputs.checked_size(size), _checked_smoothing(smoothing)
     (path,) = _paths([payload])
     info, way = _chosen(bench, run, epoch, direction)
+    refuse_values(info.config.data)
     video = Video(path)
     if not bench.own:
         refuse_long(video)
@@ -294,16 +296,22 @@ def examples(bench: Workbench, run: str) -> list[Path]:
     return paths
 
 
-def previews(payload: Any) -> list[tuple[Image.Image, str]]:
-    """Return the first pictures of a zip that was made here, small, each with its name."""
+def previews(payload: Any, values: Values = RGB) -> list[tuple[Image.Image, str]]:
+    """Return the first pictures of a zip that was made here, small, each with its name.
+
+    Args:
+        payload: the zip.
+        values: of the domain of its pictures.
+    """
     if not payload:
         return []
     from cyclegan.translation.files import find_pictures, open_pictures
 
     found = find_pictures([inputs.source_of(payload)])  # A request may name any uploaded zip.
     shown = []
-    for item, image in open_pictures(found.items[:PREVIEWS], []):
+    for item, image in open_pictures(found.items[:PREVIEWS], [], values=values):
         if image is not None:
+            image = Picture(image, values).shown
             image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
             shown.append((image, PurePosixPath(item.target).stem))
     return shown

@@ -14,7 +14,6 @@ import gradio as gr
 from PIL import Image
 
 from cyclegan.errors import CheckpointError, ImageError
-from cyclegan.images import open_image
 from cyclegan.ui import inputs, runs, withheld, words
 from cyclegan.ui.comparison import (
     Entry,
@@ -32,6 +31,7 @@ from cyclegan.ui.inputs import by
 from cyclegan.ui.live import waiting
 from cyclegan.ui.results import Picture, Result, ResultRequest, address, file_name, served
 from cyclegan.ui.workbench import GPU_IS_LENT, Workbench
+from cyclegan.values import Values
 
 MOST_PICTURES, MOST_PICTURES_OWN = 6, runs.MAX_EXAMPLES
 """Most pictures of a matrix on a computer that visitors share, and on their own."""
@@ -128,7 +128,7 @@ def film(
     first, last = steps[0][0], steps[-1][0]
     path = served(
         f"{file_name(f'{first} to {last}')}.{kind}",
-        lambda target: write_timelapse(target, [each.picture.image for each in chosen_rows], steps),
+        lambda target: write_timelapse(target, [each.picture.shown for each in chosen_rows], steps),
     )
     yield [say("A time-lapse of {n} epoch.", "A time-lapse of {n} epochs.", len(steps)), path]
 
@@ -169,7 +169,7 @@ class _Row:
         from cyclegan.evaluation.disagreement import differences
 
         fakes = [_opened(self.results.get(value)) for value in self.requests]
-        self.differences = differences([self.picture.image, *fakes])
+        self.differences = differences([self.picture.shown, *fakes])
 
     def value(self) -> dict[str, Any]:
         """Return what the viewer shows."""
@@ -199,16 +199,44 @@ def _begun(
     able = [entry for entry in entries if direction in entry.info.directions]
     if not able:
         raise lacking(entries[0], direction)
-    image, remarks = inputs.received(payload, say)
+    values = _values_of(able, direction)
+    image, remarks = inputs.received(payload, say, values)
     example = example_of([*(entry.run for entry in entries), *bench.runs], payload)
     comparison = _Comparison(bench, entries, able, direction, wanted_size, say)
     comparison.shared |= {
         "own": example is None, "link": link_to(entries, direction, wanted_size, example, count),
     }  # fmt: skip
-    comparison.add(Picture(image), say("your picture") if example is None else say("example {n}", n=example[1]))
+    comparison.add(Picture(image, values), say("your picture") if example is None else say("example {n}", n=example[1]))
     for number, path in _more(bench, entries, direction, example)[: count - 1]:
-        comparison.add(Picture(open_image(path)), say("example {n}", n=number))
-    return comparison, remarks
+        picture = runs.open_example(path, {direction[0]: values})
+        comparison.add(picture, say("example {n}", n=number))
+    return comparison, [*remarks, *_ranges_said(able, say)]
+
+
+def _values_of(entries: Sequence[Entry], direction: str) -> Values:
+    """Return the values of the pictures that checkpoints take, those of the first one's range.
+
+    Raises:
+        CheckpointError: they take pictures of different kinds.
+    """
+    first, *others = (entry.info.config.data.values(direction[0]) for entry in entries)
+    for entry, values in zip(entries[1:], others, strict=True):
+        if (values.plain, values.channels) != (first.plain, first.channels):
+            raise CheckpointError(
+                "{name} and {other} take different kinds of values: compare them apart",
+                name=entries[0].value, other=entry.value,
+            )  # fmt: skip
+    return first
+
+
+def _ranges_said(entries: Sequence[Entry], say: words.Speaker) -> list[str]:
+    """Return a remark if equal greys of the checkpoints' pictures don't have equal values."""
+    for domain in "ab":
+        ranges = dict.fromkeys(entry.info.config.data.values(domain).text() for entry in entries)
+        if len(ranges) > 1:
+            return [say("Their ranges differ ({ranges}), so equal greys aren't equal values.",
+                        ranges=", ".join(ranges))]  # fmt: skip
+    return []
 
 
 def _more(
@@ -245,8 +273,11 @@ class _Comparison:
         self.direction, self.size, self.say, self.began = direction, size, say, time.monotonic()
         self.names = tile_names(entries, say)
         names = runs.domains(able[0].info)
+        of_input = able[0].info.config.data.values(direction[0])
         self.shared = {
-            "direction": direction, "here": names[direction[0]], "there": names[direction[1]],
+            # The range whose units the figures have, for a viewer; none for grey levels.
+            "range": None if of_input.plain else [of_input.low, of_input.high], "direction": direction,
+            "here": names[direction[0]], "there": names[direction[1]],
             "returns": any(len(entry.info.directions) > 1 for entry in able),
         }  # fmt: skip
         self.rows: list[_Row] = []
@@ -361,7 +392,7 @@ def _waiting(entry: Entry, name: str) -> dict[str, Any]:
     known = {
         "run": entry.run, "epoch": info.epoch, "commit_sha": info.commit_sha, "created": info.created, "label": name,
     }  # fmt: skip
-    return known | dict.fromkeys(("l1", "psnr", "ssim", "fake", "rec", "lost", "error"))
+    return known | dict.fromkeys(("l1", "psnr", "ssim", "fake", "rec", "lost", "fake_file", "rec_file", "error"))
 
 
 def _figures(result: Result) -> dict[str, Any]:
@@ -370,6 +401,7 @@ def _figures(result: Result) -> dict[str, Any]:
     # JSON has no infinity, which is the PSNR of equal pictures.
     rounded = {name: None if x is None or not math.isfinite(x) else round(x, 4) for name, x in found.items()}
     urls = {"fake": result.fake, "rec": result.rec, "lost": result.lost}
+    urls |= {"fake_file": result.fake_file, "rec_file": result.rec_file}
     return {"commit_sha": result.commit_sha, **rounded, **{name: path and address(path) for name, path in urls.items()}}
 
 
@@ -387,6 +419,7 @@ def figures_schema() -> dict[str, Any]:
     shapes = {
         "run": text, "epoch": {"type": "integer"}, "commit_sha": text, "created": text, "label": text,
         "l1": number, "psnr": number, "ssim": number, "fake": text, "rec": text, "lost": text, "error": text,
+        "fake_file": text, "rec_file": text,
     }  # fmt: skip
     entries = {"type": "array", "items": {"type": "object", "properties": shapes}}
     row = {
@@ -394,5 +427,9 @@ def figures_schema() -> dict[str, Any]:
         "differences": {"type": "array", "items": {"type": "array", "items": number}}, "disagreement": number,
     }  # fmt: skip
     more = {"type": "array", "items": {"type": "object", "properties": row}}
-    whole = {"direction": text, "here": text, "there": text, "link": text, "returns": {"type": "boolean"}}
+    of_units = {"anyOf": [{"type": "array", "items": number}, {"type": "null"}]}
+    whole = {
+        "range": of_units, "direction": text, "here": text, "there": text, "link": text,
+        "returns": {"type": "boolean"},
+    }  # fmt: skip
     return {"type": "object", "properties": {**whole, **row, "more": more}}

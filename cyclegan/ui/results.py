@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 import os
 import shutil
@@ -14,10 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+import numpy as np
 from gradio.utils import get_upload_folder
 from PIL import Image
 
+from cyclegan.rasters import files
+from cyclegan.rasters.raster import Raster
 from cyclegan.ui.engine import Engine
+from cyclegan.values import RGB, Values
 
 if TYPE_CHECKING:
     from cyclegan.evaluation.reconstruction import Similarity
@@ -33,16 +39,35 @@ PINNED: set[str] = set()
 """Those that everybody sees, whoever saw them first: the first example and its result."""
 
 
+VALUES, ORIGINAL = "values", "original"
+"""Folders next to a picture that was made for browsers, with what is behind it: a result's values, a visitor's file."""
+
+
 class Picture:
     """A visitor's picture with its digest.
 
     Args:
-        image: RGB.
+        image: RGB, or a raster.
+        values: of its domain.
     """
 
-    def __init__(self, image: Image.Image) -> None:
-        self.image = image
-        self.digest = hashlib.sha256(repr(image.size).encode() + image.tobytes()).hexdigest()
+    def __init__(self, image: Image.Image | Raster, values: Values = RGB) -> None:
+        self.image, self.values = image, values
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """Equal for pictures that have equal results."""
+        if isinstance(self.image, Raster):  # With the tags that results take over: another's are never in one's files.
+            origin, array = self.image.origin, self.image.values
+            facts, content = (array.shape, self.values, origin, dict(origin.keep)), array.tobytes()
+        else:
+            facts, content = self.image.size, self.image.tobytes()
+        return hashlib.sha256(repr(facts).encode() + content).hexdigest()
+
+    @property
+    def shown(self) -> Image.Image:
+        """The picture for a screen, RGB: a raster's whole range."""
+        return self.values.shown(self.image) if isinstance(self.image, Raster) else self.image
 
 
 @dataclass(frozen=True)
@@ -61,7 +86,10 @@ class ResultRequest:
 
 @dataclass(frozen=True)
 class Result:
-    """A checkpoint's translation of a picture: paths of PNG files in gradio's folder, all of the picture's size."""
+    """A checkpoint's translation of a picture: paths of PNG files in gradio's folder, all of the picture's size.
+
+    Those of a domain that isn't 8-bit RGB show its whole range, and have their values behind them (`values_behind`).
+    """
 
     commit_sha: str
     fake: str
@@ -70,11 +98,23 @@ class Result:
     lost: str | None
     """The map of |rec − picture|."""
     similarity: Similarity | None
+    fake_file: str | None = None
+    """The translation as a file of the picture's kind, where its domain isn't 8-bit RGB."""
+    rec_file: str | None = None
+    """The way back, likewise."""
+    kept: tuple[str, ...] = ()
+    """Further files that belong to it."""
 
     @property
     def paths(self) -> list[str]:
         """The paths of its files."""
-        return [path for path in (self.fake, self.rec, self.lost) if path is not None]
+        shown = self.fake, self.rec, self.lost
+        return [path for path in (*shown, *self.files, *self.kept) if path is not None]
+
+    @property
+    def files(self) -> list[str]:
+        """The paths of its files with values."""
+        return [path for path in (self.fake_file, self.rec_file) if path is not None]
 
 
 class ResultCache:
@@ -99,10 +139,12 @@ class ResultCache:
 
     def input(self, picture: Picture) -> str:
         """Return the path of the picture itself as a file."""
-        path = self._get(("input", picture.digest), lambda path: [path])
+        path = self._get(("input", picture.digest), with_values)
         if path is None:
-            path = served("input.png", lambda path: picture.image.save(path, compress_level=1))
-            self._put(("input", picture.digest), path, [path])
+            path = served("input.png", lambda path: picture.shown.save(path, compress_level=1))
+            if isinstance(picture.image, Raster):
+                put_values(path, picture.image)
+            self._put(("input", picture.digest), path, with_values(path))
         return path
 
     def _get(self, key: tuple[Any, ...], paths: Callable[[Any], list[str]]) -> Any:
@@ -132,7 +174,7 @@ def _key(picture: Picture, commit_sha: str, wanted: ResultRequest) -> tuple[Any,
 
 
 def compute(
-    engine: Engine | None, translator_of: Callable[[ResultRequest], Translator], picture: Image.Image,
+    engine: Engine | None, translator_of: Callable[[ResultRequest], Translator], picture: Image.Image | Raster,
     wanted: Sequence[ResultRequest],
 ) -> Iterator[Result | float]:
     """Yield results in order, each as soon as it is ready; until then the progress of all now and then, 0 to 1.
@@ -159,30 +201,88 @@ def compute(
             done.cancel()
 
 
-def _saved(picture: Image.Image, translator: Translator, translation: TranslationResult) -> Result:
-    from cyclegan.evaluation.reconstruction import HEAT_FULL, heat_map, similarity
+def _saved(picture: Image.Image | Raster, translator: Translator, translation: TranslationResult) -> Result:
+    from cyclegan.evaluation.reconstruction import heat_full, heat_map, similarity
     from cyclegan.translation.translator import save_png
 
-    info = translator.checkpoint.info
-    names = {"a": translator.checkpoint.config.data.domain_a, "b": translator.checkpoint.config.data.domain_b}
-    here, there = (names[domain] for domain in translation.direction)
+    info, data = translator.checkpoint.info, translator.checkpoint.config.data
+    here, there = ({"a": data.domain_a, "b": data.domain_b}[domain] for domain in translation.direction)
+    kept = []
 
-    def png(image: Image.Image, stem: str) -> str:
-        return served(
+    def saved(image: Image.Image | Raster, stem: str, domain: str) -> tuple[str, str | None]:
+        shown = data.values(domain).shown(image) if isinstance(image, Raster) else image
+        path = served(
             f"{file_name(stem)}.png",
             lambda path: save_png(
-                image, path, checkpoint=translator.checkpoint, direction=translation.direction, compress_level=1
+                shown, path, checkpoint=translator.checkpoint, direction=translation.direction, compress_level=1
             ),
         )
+        if not isinstance(image, Raster):
+            return path, None
+        kept.append(put_values(path, image))
+        return path, served(f"{file_name(stem)}{files.ending(image)}", lambda path: files.write(path, image))
 
-    fake = png(translation.fake, f"{info.tag} as {there}")
+    fake, fake_file = saved(translation.fake, f"{info.tag} as {there}", translation.direction[1])
     if translation.rec is None:
-        return Result(info.commit_sha, fake, None, None, None)
-    heat = heat_map(translation.rec, picture)
+        return Result(info.commit_sha, fake, None, None, None, fake_file, None, tuple(kept))
+    values = data.values(translation.direction[0])
+    heat, full = heat_map(translation.rec, picture, values), heat_full(values)
     # One scale for all pictures: the name says it, in a file that leaves the page too.
-    lost = served(f"error_0_to_{HEAT_FULL}_grey_levels.png", lambda path: heat.save(path, compress_level=1))
-    rec = png(translation.rec, f"{info.tag} back to {here}")
-    return Result(info.commit_sha, fake, rec, lost, similarity(translation.rec, picture))
+    name = f"error_0_to_{full:g}{'_grey_levels' if values.plain else ''}.png"
+    lost = served(name, lambda path: heat.save(path, compress_level=1))
+    rec, rec_file = saved(translation.rec, f"{info.tag} back to {here}", translation.direction[0])
+    figures = similarity(translation.rec, picture, values)
+    return Result(info.commit_sha, fake, rec, lost, figures, fake_file, rec_file, tuple(kept))
+
+
+# --- values behind pictures ---------------------------------------------------------------------------------
+
+
+def put_values(path: str, raster: Raster) -> str:
+    """Write the values behind a picture that shows them, and return their path.
+
+    As NumPy's own file, because the raster's kind may round, and takes longer.
+    """
+    return _put_behind(path, VALUES, "values.npy", lambda target: np.save(target, raster.values))
+
+
+def values_behind(path: Path) -> Raster | None:
+    """Return the values of a result, or of the picture as it was read; None for a picture of 8 bits."""
+    file = _behind(path, VALUES)
+    return None if file is None else Raster(np.load(file, allow_pickle=False))
+
+
+def put_original(path: str, original: Path) -> str:
+    """Link the file behind the picture that shows it in a browser, and return its new path."""
+    return _put_behind(path, ORIGINAL, original.name, lambda target: _link(original, target))
+
+
+def original_of(path: Path) -> Path:
+    """Return the file behind a picture that shows it in a browser, or the picture itself."""
+    return _behind(path, ORIGINAL) or path
+
+
+def _put_behind(path: str, folder: str, name: str, write: Callable[[Path], Any]) -> str:
+    target = Path(path).parent / folder / name
+    target.parent.mkdir()
+    write(target)
+    SERVED.add(str(target))
+    return str(target)
+
+
+def _behind(path: Path, folder: str) -> Path | None:
+    with contextlib.suppress(OSError):
+        return next((path.parent / folder).iterdir(), None)
+    return None
+
+
+def with_values(path: str) -> list[str]:
+    """Return a picture's path, and that of its values."""
+    file = _behind(Path(path), VALUES)
+    return [path] if file is None else [path, str(file)]
+
+
+# --- served files -------------------------------------------------------------------------------------------
 
 
 def file_name(stem: str) -> str:
@@ -212,12 +312,15 @@ def address(path: str) -> str:
 
 
 def linked(given: Path) -> str:
-    """Return a second path to a file of gradio's folder, without a copy of its content."""
+    """Return a second path to a file of gradio's folder, without a copy of its content, and of what lies behind it."""
+    path = served(given.name, lambda path: _link(given, path))
+    if (original := original_of(given)) != given:
+        put_original(path, original)
+    return path
 
-    def link(path: Path) -> None:
-        try:
-            os.link(given, path)
-        except OSError:  # Not on every file system.
-            shutil.copyfile(given, path)
 
-    return served(given.name, link)
+def _link(given: Path, path: Path) -> None:
+    try:
+        os.link(given, path)
+    except OSError:  # Not on every file system.
+        shutil.copyfile(given, path)

@@ -16,10 +16,13 @@ from cyclegan.checkpoints.format import CheckpointInfo, direction_name, epoch_na
 from cyclegan.checkpoints.sources import CheckpointSource
 from cyclegan.config import DIRECTIONS
 from cyclegan.errors import CheckpointError, ImageError
-from cyclegan.images import natural_order, open_image, probe_image
+from cyclegan.images import natural_order
+from cyclegan.rasters.opening import open_picture, probe_picture
 from cyclegan.ui import words
 from cyclegan.ui.feedback import warn
 from cyclegan.ui.live import is_starting
+from cyclegan.ui.results import Picture
+from cyclegan.values import RGB, Values
 
 if TYPE_CHECKING:
     from cyclegan.ui.workbench import Workbench
@@ -59,6 +62,19 @@ def of_training_pictures(info: CheckpointInfo, say: words.Speaker) -> str:
 def domains(info: CheckpointInfo) -> dict[str, str]:
     """Return the names of the domains `a` and `b`."""
     return {"a": info.config.data.domain_a, "b": info.config.data.domain_b}
+
+
+def values_of(source: CheckpointSource) -> dict[str, Values]:
+    """Return the channels and the ranges of a run's domains, as its newest epoch has them; 8-bit RGB without one."""
+    info = next(iter(source.list()), None)
+    if info is None or info.config is None:
+        return {"a": RGB, "b": RGB}
+    return {domain: info.config.data.values(domain) for domain in "ab"}
+
+
+def readings(source: CheckpointSource) -> list[Values]:
+    """Return the values of the domains of which a visitor's picture may be, each once."""
+    return list(dict.fromkeys(values_of(source).values()))
 
 
 def arrow(info: CheckpointInfo, direction: str) -> str:
@@ -232,30 +248,38 @@ def examples_of(source: CheckpointSource) -> list[Path]:
     """Return the source's examples, a_*.png and b_*.png in turn; none if they can't be read: pages work without."""
     try:
         found = sorted(source.examples(), key=lambda path: natural_order(path.name))
+        values = values_of(source)
     except (CheckpointError, OSError) as error:
         log.warning("no examples of %s: %s", source.name, error)
         return []
     a, b = ([p for p in found if p.name.startswith(prefix)] for prefix in ("a_", "b_"))
     turns = [path for pair in zip(a, b, strict=False) for path in pair]
-    return list(itertools.islice(filter(_is_small, [*turns, *a[len(b):], *b[len(a):]]), MAX_EXAMPLES))
+    small = (path for path in [*turns, *a[len(b):], *b[len(a):]] if _is_small(path, values[path.name[0]]))
+    return list(itertools.islice(small, MAX_EXAMPLES))
 
 
-def _is_small(path: Path) -> bool:
+def _is_small(path: Path, values: Values) -> bool:
     """Return whether an example is decoded quickly, by the size in its header."""
     try:
-        width, height = probe_image(path)
+        width, height = probe_picture(path, values)
     except ImageError as error:
         log.warning("%s", error)
         return False
     return width * height <= MAX_EXAMPLE_PIXELS
 
 
-def thumbnails_of(paths: Sequence[Path]) -> list[tuple[Image.Image, str]]:
+def open_example(path: Path, values: dict[str, Values]) -> Picture:
+    """Return an example, a_*.* or b_*.*, as its domain has it. Raises ImageError."""
+    own = values[path.name[0]]
+    return Picture(open_picture(path, own), own)
+
+
+def thumbnails_of(paths: Sequence[Path], values: dict[str, Values]) -> list[tuple[Image.Image, str]]:
     """Return examples in their order, small, each with a caption, for a gr.Gallery."""
     thumbnails = []
     for path in paths:
         try:
-            thumbnail = open_image(path)
+            thumbnail = open_example(path, values).shown
         except ImageError as error:
             log.warning("%s", error)
             thumbnail = Image.new("RGB", (160, 160), "grey")  # In its place, or those after it would be mixed up.
@@ -264,7 +288,7 @@ def thumbnails_of(paths: Sequence[Path]) -> list[tuple[Image.Image, str]]:
     return thumbnails
 
 
-def examples_gallery(paths: Sequence[Path]) -> gr.Gallery:
+def examples_gallery(source: CheckpointSource, paths: Sequence[Path]) -> gr.Gallery:
     """Return the gallery of a run's examples, hidden if there are none; none is selected."""
-    thumbnails = thumbnails_of(paths)
+    thumbnails = thumbnails_of(paths, values_of(source) if paths else {})
     return gr.Gallery(thumbnails, visible=bool(thumbnails), selected_index=None)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import html
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +12,18 @@ import gradio as gr
 from PIL import Image
 
 from cyclegan.checkpoints.format import CheckpointInfo
-from cyclegan.checkpoints.sources import CheckpointSource
 from cyclegan.config import DIRECTIONS, METHOD_CONFIGS
 from cyclegan.errors import CheckpointError, ImageError, Message, UserError, rounded
 from cyclegan.evaluation.grids import cut_grid
-from cyclegan.evaluation.likeness import features, nearer_domain
-from cyclegan.images import mean_difference, open_image
+from cyclegan.images import mean_difference
+from cyclegan.rasters import opening
 from cyclegan.ui import inputs, runs, withheld, words
-from cyclegan.ui.decoding import open_picture
 from cyclegan.ui.feedback import busy, nothing_translated, notices, page_error, raise_for_page
 from cyclegan.ui.inputs import by
 from cyclegan.ui.jobs import time_left
 from cyclegan.ui.live import is_starting, waiting
-from cyclegan.ui.results import PINNED, Picture, Result, ResultRequest, served
+from cyclegan.ui.reading import as_read, likely_direction
+from cyclegan.ui.results import PINNED, Picture, Result, ResultRequest, served, with_values
 from cyclegan.ui.workbench import Workbench
 
 READINGS = ("both", *DIRECTIONS)
@@ -35,14 +32,14 @@ EMPTY: list[Any] = [None, None, None, None, ""]
 """The values of a row without a result."""
 KEPT = [gr.skip()] * len(EMPTY)
 """The values that leave a row as it is."""
+NO_FILES: list[Any] = [None] * len(DIRECTIONS)
+"""The files with values of rows without a result."""
 AS_THEY_ARE = [gr.skip()] * len(DIRECTIONS)
-"""The looks that leave the rows' headings as they are."""
+"""The looks that leave the rows' headings, or their files, as they are."""
 CLEARLY_LESS = 0.8
 """Where the examples decide nothing, the reading whose way back loses clearly less: this part of the other's L1."""
 SAME_PICTURE = 8.0
 """Grey levels: an example and its copy in a sample grid, at another size, differ by less."""
-LOOKED_AT = 3
-"""So many files of an upload show which direction is meant."""
 BICUBIC = Image.Resampling.BICUBIC
 SOON_S = 3.0
 """A shorter time left isn't worth saying."""
@@ -52,17 +49,17 @@ def translate(
     bench: Workbench, payload: dict | None, run: str | None, epoch: str | None, size: str, reading: str,
     say: words.Speaker,
 ) -> Iterator[list[Any]]:
-    """Yield a sentence, the rows' values and headings (`row_boxes`), step by step; no values before an error."""
+    """Yield a sentence, the rows' values, files and headings (`row_boxes`), step by step; no values before an error."""
     if payload is None:
         headings = _plain_headings(bench, run, epoch, reading, say)
-        yield [say("Choose a picture."), *EMPTY * len(DIRECTIONS), *headings]
+        yield [say("Choose a picture."), *EMPTY * len(DIRECTIONS), *NO_FILES, *headings]
         return
     try:
         yield from _translate(bench, payload, run, epoch, size, reading, say)
     except Exception as error:
         problem = page_error(error, say)
         headings = _plain_headings(bench, run, epoch, reading, say)
-        yield [nothing_translated(problem, say), *EMPTY * len(DIRECTIONS), *headings]
+        yield [nothing_translated(problem, say), *EMPTY * len(DIRECTIONS), *NO_FILES, *headings]
         raise_for_page(problem, say)
 
 
@@ -85,19 +82,21 @@ def _translate(
     if reading not in READINGS:
         raise ImageError("there is no reading {reading!r}: choose both, ab or ba", reading=str(reading)[:40])
     if is_starting(bench.run(run)):
-        yield [waiting(say), *EMPTY * len(DIRECTIONS), *AS_THEY_ARE]
+        yield [waiting(say), *EMPTY * len(DIRECTIONS), *NO_FILES, *AS_THEY_ARE]
         return
     info = bench.info(run, None if epoch is None else runs.epoch_number(epoch))
-    image, remarks = inputs.received(payload, say)
-    picture, began = Picture(image), time.monotonic()
-    directions = [one for one in DIRECTIONS if one in info.directions and reading in ("both", one)]
-    likely = likely_direction(bench.run(run), image) if len(directions) > 1 else None
+    wanted = [one for one in DIRECTIONS if one in info.directions and reading in ("both", one)]
+    pictures, remarks = as_read(lambda values: inputs.received(payload, say, values), info, wanted)
+    directions, began = list(pictures), time.monotonic()
+    size = pictures[directions[0]].image.size
+    likely = likely_direction(bench.run(run), pictures) if len(directions) > 1 else None
     rows: dict[str, list[Any]] = dict.fromkeys(DIRECTIONS, EMPTY)
+    files: dict[str, Any] = dict.fromkeys(DIRECTIONS)
     if bench.ready.is_set():
         rows |= dict.fromkeys(directions, KEPT)
 
     def shown(note: Any, boxes: Sequence[Any] = AS_THEY_ARE) -> list[Any]:
-        return [note, *(part for row in rows.values() for part in row), *boxes]
+        return [note, *(part for row in rows.values() for part in row), *files.values(), *boxes]
 
     def headings(likely: str | None) -> list[gr.Accordion]:
         looks = row_boxes(info, directions, likely, say, unclear=len(directions) > 1)
@@ -106,14 +105,16 @@ def _translate(
     if bench.ready.is_set():
         yield shown(busy(say("Translating …")), headings(likely))
     else:
-        rows |= saved_translation(bench, run, info, picture, likely or directions[0])
+        rows |= saved_translation(bench, run, info, pictures[likely or directions[0]], likely or directions[0])
         yield shown(busy(meanwhile(inputs.loading(say), rows, say)), headings(likely))
-    worked, more = inputs.working_side(image.size, wanted_size, info.config.data, bench.device_type(), say)
-    network_size = image.size if worked is None else inputs.working_size(image.size, worked)
+    worked, more = inputs.working_side(size, wanted_size, info.config.data, bench.device_type(), say)
+    network_size = size if worked is None else inputs.working_size(size, worked)
     clock, results, computed = Clock(bench, info, network_size, len(directions)), [], False
-    for step in bench.follow(picture, result_requests(bench, run, info, directions, worked), say):
+    for step in _steps(bench.follow, pictures, lambda ways: result_requests(bench, run, info, ways, worked), say):
         if isinstance(step, Result):
-            rows[directions[len(results)]] = row_values(bench.input(picture), step, say)
+            way = directions[len(results)]
+            rows[way] = row_values(bench.input(pictures[way]), step, say)
+            files[way] = list(step.files) or None
             results.append(step)
         else:
             computed = True
@@ -122,7 +123,7 @@ def _translate(
     clock.stop()
     better = clearly_better(results) if likely is None else None
     boxes = AS_THEY_ARE if better is None else headings(directions[better])
-    facts = {"epoch": info.epoch, "size": by(image.size), "worked": by(network_size)}
+    facts = {"epoch": info.epoch, "size": by(size), "worked": by(network_size)}
     said = (
         say("Epoch {epoch}, {size} pixels, worked at {worked}, {seconds:.1f} s.", **facts,
             seconds=time.monotonic() - began)
@@ -130,6 +131,19 @@ def _translate(
         say("Epoch {epoch}, {size} pixels, worked at {worked}; translated before.", **facts)
     )  # fmt: skip
     yield shown(" ".join([said, *remarks, *more]), boxes)
+
+
+def _steps(
+    follow: Callable[..., Iterator[Result | float]], pictures: Mapping[str, Picture],
+    requests: Callable[[list[str]], list[ResultRequest]], say: words.Speaker,
+) -> Iterator[Result | float]:
+    """Yield what `follow` yields for all directions; together where they have one picture, as 8-bit ones do."""
+    together: dict[int, list[str]] = {}
+    for direction, picture in pictures.items():
+        together.setdefault(id(picture), []).append(direction)
+    for number, ways in enumerate(together.values()):
+        for step in follow(pictures[ways[0]], requests(ways), say):
+            yield step if isinstance(step, Result) else (number + step) / len(together)
 
 
 def result_requests(
@@ -146,18 +160,23 @@ def translate_first_example(bench: Workbench) -> None:
     paths = withheld.examples(bench, None)
     if not paths:
         return
-    image, say = open_image(paths[0]), words.speaker()
-    info = next(iter(runs.listed(source)), None)
+    say, info = words.speaker(), next(iter(runs.listed(source)), None)
     if info is None:
         return
-    worked, _ = inputs.working_side(image.size, "auto", info.config.data, bench.device_type(), say)
-    clock = Clock(bench, info, image.size if worked is None else inputs.working_size(image.size, worked), 0)
-    picture = Picture(image)
-    for step in bench.compute(picture, result_requests(bench, None, info, info.directions, worked), say):
+    pictures, _ = _example_as_read(paths[0], info)
+    size = next(iter(pictures.values())).image.size
+    worked, _ = inputs.working_side(size, "auto", info.config.data, bench.device_type(), say)
+    clock = Clock(bench, info, size if worked is None else inputs.working_size(size, worked), 0)
+    for step in _steps(bench.compute, pictures, lambda ways: result_requests(bench, None, info, ways, worked), say):
         clock.count(step)
         if isinstance(step, Result):
-            PINNED.update([bench.input(picture), *step.paths])
+            PINNED.update(step.paths)
+    PINNED.update(path for picture in pictures.values() for path in with_values(bench.input(picture)))
     clock.stop()
+
+
+def _example_as_read(path: Path, info: CheckpointInfo) -> tuple[dict[str, Picture], list[str]]:
+    return as_read(lambda values: (opening.open_picture(path, values), []), info, info.directions)
 
 
 class Clock:
@@ -196,78 +215,32 @@ class Clock:
             self._bench.pace[self._sha] = (time.monotonic() - self._began) / (self._pixels * self._made)
 
 
-# --- which reading ------------------------------------------------------------------------------------------
-
-
-def likely_direction(source: CheckpointSource, image: Image.Image) -> str | None:
-    """Return the direction whose domain a picture is nearer to, by the run's examples of both; None if unclear."""
-    paths = runs.examples_of(source)
-    known = {domain: [_features(p) for p in paths if p.name.startswith(f"{domain}_")] for domain in "ab"}
-    domain = nearer_domain(features(image), **{d: [f for f in found if f is not None] for d, found in known.items()})
-    return None if domain is None else {"a": "ab", "b": "ba"}[domain]
-
-
-def likely_of_files(source: CheckpointSource, payloads: Sequence[dict]) -> str | None:
-    """Return the direction for which the first pictures of an upload, or a video's first frame, look; None if unclear.
-
-    Args:
-        source: the run.
-        payloads: the uploaded files; those that are neither, such as zips, don't matter.
-
-    Raises:
-        ImageError: a file isn't one that was uploaded here.
-    """
-    found = set()
-    for path in [inputs.source_of(payload) for payload in payloads[:LOOKED_AT]]:
-        with contextlib.suppress(ImageError):  # The job says what is wrong with it.
-            found.add(likely_direction(source, _first_picture(path)))
-    found.discard(None)
-    return found.pop() if len(found) == 1 else None
-
-
-def _first_picture(path: Any) -> Image.Image:
-    """Return a picture, or a video's first frame. Raises ImageError."""
-    from cyclegan.translation.video_io import Video, is_video
-
-    if isinstance(path, Path) and is_video(path):
-        return next(Video(path).frames()).image
-    return open_picture(path)[0]
-
-
-def _features(path: Path) -> Any:
-    """Return an example's features, None if it can't be read; remembered until the file changes."""
-    try:
-        return _features_of(path, path.stat().st_mtime_ns)
-    except (ImageError, OSError):
-        return None
-
-
-@functools.lru_cache(maxsize=1024)
-def _features_of(path: Path, changed: int) -> Any:
-    return features(open_image(path))
-
-
 def clearly_better(results: Sequence[Result]) -> int | None:
-    """Return which of two results comes back with clearly less lost; None if neither does."""
-    errors = [result.similarity.l1 for result in results if result.similarity is not None]
+    """Return which of two results comes back with clearly less lost, as parts of their ranges; None if neither does."""
+    found = [result.similarity for result in results if result.similarity is not None]
+    errors = [one.l1 / (one.values.high - one.values.low) for one in found]
     if len(errors) < 2 or min(errors) >= CLEARLY_LESS * max(errors):
         return None
     return errors.index(min(errors))
+
+
+# --- the first example -------------------------------------------------------------------------------------
 
 
 def first_saved(bench: Workbench) -> tuple[str | None, dict[str, list[Any]]]:
     """Return the likely direction of the example that the page opens with, and its row as the training saved it."""
     source = bench.run(None)
     paths = withheld.examples(bench, None) if source.url is None else []  # The app's start doesn't wait for the Hub.
-    try:
-        image = open_image(paths[0]) if paths else None
-    except ImageError:
-        image = None
     info = next(iter(runs.listed(source)), None)
-    if image is None or info is None:
+    if not paths or info is None:
         return None, {}
-    likely = likely_direction(source, image) if len(info.directions) > 1 else None
-    return likely, saved_translation(bench, None, info, Picture(image), likely or info.directions[0])
+    try:
+        pictures, _ = _example_as_read(paths[0], info)
+    except ImageError:
+        return None, {}
+    likely = likely_direction(source, pictures) if len(info.directions) > 1 else None
+    way = likely or next(iter(pictures))
+    return likely, saved_translation(bench, None, info, pictures[way], way)
 
 
 def saved_translation(
@@ -285,7 +258,7 @@ def saved_translation(
     size = picture.image.size
     for real, fake, *back in found:
         same_shape = abs(real.width / real.height - size[0] / size[1]) < 0.01
-        if same_shape and mean_difference(real, picture.image.resize(real.size, BICUBIC)) < SAME_PICTURE:
+        if same_shape and mean_difference(real, picture.shown.resize(real.size, BICUBIC)) < SAME_PICTURE:
             back = back if direction[::-1] in info.directions else []
             files = [
                 served("sample.png", lambda path, tile=tile: tile.resize(size, BICUBIC).save(path, compress_level=1))
@@ -312,16 +285,28 @@ def row_values(read: str, result: Result, say: words.Speaker) -> list[Any]:
         result: its translation.
         say: the visitor's language.
     """
-    from cyclegan.evaluation.reconstruction import HEAT_FULL
+    from cyclegan.evaluation.reconstruction import HEAT_FULL, HEAT_PART, heat_full
 
     figures = result.similarity
     if figures is None:
         return [read, result.fake, None, None, ""]
-    parts = [say("L1 {l1:.1f} of 255 grey levels", l1=figures.l1), f"PSNR {figures.psnr:.1f} dB"]
+    values = figures.values
+    l1 = (
+        say("L1 {l1:.1f} of 255 grey levels", l1=figures.l1) if values.plain
+        else say("L1 {l1:.4g} (units of the range {low:g} to {high:g})", l1=figures.l1, low=values.low,
+                 high=values.high)
+    )  # fmt: skip
+    parts = [l1, f"PSNR {figures.psnr:.1f} dB"]
     parts += [] if figures.ssim is None else [f"SSIM {rounded(figures.ssim, '.3f')}"]
     said = say("Reconstruction: {figures}.", figures=", ".join(parts))
-    scale = say("“Lost on the way” is black where nothing was, and brightest at {full} grey levels or more.",
-                full=HEAT_FULL)  # fmt: skip
+    if values.plain:
+        scale = say("“Lost on the way” is black where nothing was, and brightest at {full} grey levels or more.",
+                    full=HEAT_FULL)  # fmt: skip
+    else:
+        scale = say(
+            "“Lost on the way” is black where nothing was, and brightest at {full:.4g} or more, which is {part:.0%} "
+            "of the range.", full=heat_full(values), part=HEAT_PART,
+        )  # fmt: skip
     return [read, result.fake, result.rec, result.lost, f"{said} {scale}"]
 
 

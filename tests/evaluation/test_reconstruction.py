@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageChops
 
-from cyclegan.evaluation.reconstruction import HEAT_FULL, heat_map, similarity
+from cyclegan.evaluation.reconstruction import HEAT_FULL, heat_full, heat_map, similarity
+from cyclegan.rasters.raster import Raster
+from cyclegan.values import Values
 
 
 def noise(seed, height=40, width=30):
@@ -77,3 +79,25 @@ def test_large_pictures_are_compared_soon():
     assert found.ssim == pytest.approx(1) and found.l1 == 0
     half = similarity(one, ImageChops.offset(one, 2000, 0))
     assert half.l1 > 10 and half.ssim < 0.5
+
+
+def test_figures_of_rasters_are_in_units_and_relative_to_the_range():
+    values = Values(1, -1000.0, 3000.0)
+    x = np.random.default_rng(0).uniform(-1000, 3000, (40, 30, 1)).astype(np.float32)
+    y = x + np.float32(100)
+    found = similarity(Raster(y), Raster(x), values)
+    assert found.l1 == pytest.approx(100, abs=0.01) and found.values == values
+    assert found.psnr == pytest.approx(20 * math.log10(4000 / 100), abs=0.01)
+    # As if both were drawn at 0 to 255, but for the rounding.
+    drawn = similarity(values.shown(Raster(y)), values.shown(Raster(x)))
+    assert found.ssim == pytest.approx(drawn.ssim, abs=0.02)
+    assert heat_full(values) == 1000
+    heat = np.asarray(heat_map(Raster(np.full((4, 4, 1), 500.0)), Raster(np.zeros((4, 4, 1))), values))
+    brightest = np.asarray(heat_map(Raster(np.full((4, 4, 1), 1000.0)), Raster(np.zeros((4, 4, 1))), values))
+    assert 0 < heat.sum() < brightest.sum()
+
+
+def test_what_is_no_number_counts_as_the_low_end():
+    values = Values(1, 0.0, 10.0)
+    holes = Raster(np.array([[[np.nan], [10.0]]]))
+    assert similarity(Raster(np.array([[[0.0], [10.0]]])), holes, values).l1 == 0

@@ -31,12 +31,12 @@ NAMES = {
     "streets@epoch-0012", "study", "study.json", "STUDY_KEY", "SVG", "test_count", "testA", "testB", "TIFF",
     "sequences", "train", "trainA", "trainB", "translate", "transport", "true", "uint8", "USER", "USER/NAME",
     "USER/NAME@epoch-0012", "USER/NAME@REVISION", "UTC", "vigilance_pass", "vigilance_share", "votes.sqlite3",
-    "webm", "x256", "zip",
+    "webm", "x256", "zip", "NIfTI",
     "dB", "FCN", "GcGAN", "Inception", "IoU", "NDB", "PSNR", "RMSE",  # Scores.
     "color", "false", "label_domain", "name", "null", "sky", "void",  # In classes.json.
     "always_valid", "closed", "open", "planned_participants", "results",
     "exposure_ms", "least_exposure_ms", "most_exposure_ms", "step_down_ms", "step_up_ms",
-    "NIfTI", "nii.gz", "tif", "all", "cyclegan-workbench", "pylibjpeg", "volumes",  # Files of values.
+    "nii.gz", "tif", "all", "cyclegan-workbench", "pylibjpeg", "volumes",  # Files of values.
 }  # fmt: skip
 """Names that stay as they are in Korean, like flags."""
 KOREAN = catalogue("ko")

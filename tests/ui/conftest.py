@@ -37,10 +37,15 @@ def write_epoch(run: Path, epoch: int, directions=("ab", "ba"), domains=("day", 
     torch.manual_seed(epoch)
     model = ModelConfig(generator="resnet_6", ngf=4)
     config = DataConfig(domain_a=domains[0], domain_b=domains[1], load_size=36, crop_size=32, **data)
+    channels = {domain: config.values(domain).channels for domain in "ab"}
+    weights = {
+        GENERATOR_OF[one]: build_generator(model, in_channels=channels[one[0]], out_channels=channels[one[1]])
+        for one in directions
+    }
     return save_checkpoint(
         run,
         epoch=epoch,
-        weights={GENERATOR_OF[direction]: build_generator(model).state_dict() for direction in directions},
+        weights={name: network.state_dict() for name, network in weights.items()},
         config=CheckpointConfig(model=model, data=config),
         record={"global_step": epoch, "losses": {"cycle_a": 0.25, "cycle_b": 0.35}},
     )

@@ -53,7 +53,7 @@ def test_refresh_brings_an_epoch_that_has_only_been_offered(run, bench, page, kn
     class Request:
         headers, query_params = {}, {}
 
-    events = page.Events(bench, []) if page is translate else page.Events(bench)
+    events = page.Events(bench, [], []) if page is translate else page.Events(bench)
     write_epoch(run, 1)
     knows = events.describe("mine", None, reading, Request())[known]
     write_epoch(run, 2)

@@ -13,7 +13,7 @@ from cyclegan.errors import ImageError
 from cyclegan.evaluation.reconstruction import Similarity
 from cyclegan.images import mean_difference, open_image
 from cyclegan.translation.video_io import VideoWriter
-from cyclegan.ui import inputs, translating
+from cyclegan.ui import inputs, reading, translating
 from cyclegan.ui.pages import files
 from cyclegan.ui.results import Picture, Result, served
 from cyclegan.ui.words import Speaker, speaker
@@ -77,7 +77,7 @@ def test_after_a_bad_upload_nothing_is_said_of_the_picture_before(streets, tmp_p
 @pytest.mark.parametrize("example, likely", [("a_2", "ab"), ("b_3", "ba")])
 def test_an_example_is_read_as_its_own_domain(streets, example, likely):
     image = open_image(DEMO / "streets" / "examples" / f"{example}.png")
-    assert translating.likely_direction(streets.run(None), image) == likely
+    assert reading.likely_direction(streets.run(None), dict.fromkeys(("ab", "ba"), Picture(image))) == likely
 
 
 @pytest.mark.parametrize(("names", "chosen", "direction"), [
@@ -112,7 +112,8 @@ def test_a_videos_first_frame_shows_its_direction(streets, tmp_path):
 
 def test_without_examples_the_way_back_decides_if_it_is_clear(tmp_path):
     write_epoch(tmp_path, 1)
-    assert translating.likely_direction(LocalSource(tmp_path), picture(40, 30)) is None
+    given = dict.fromkeys(("ab", "ba"), Picture(picture(40, 30)))
+    assert reading.likely_direction(LocalSource(tmp_path), given) is None
     near, far, nearly = (Result("", "", "", "", Similarity(l1, 20.0, None)) for l1 in (10.0, 40.0, 11.0))
     assert translating.clearly_better([far, near]) == 1 and translating.clearly_better([near, far]) == 0
     assert translating.clearly_better([near, nearly]) is None

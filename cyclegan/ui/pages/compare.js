@@ -147,15 +147,16 @@ function newTile() {
   const wait = make("span", {class: "wait"});
   const title = make("b");
   const about = make("span", {class: "about"});
-  const figures = make("span", {class: "figures", title: say("L1 and SSIM of the returned picture against the input: a lower L1 and a higher SSIM are better")});
+  const figures = make("span", {class: "figures"});
   const save = make("a", {class: "save", download: ""}, "↓");
+  const values = make("a", {class: "values", download: ""});
   const mix = make("div", {class: "mix"}, img);
-  const tile = {img, mix, wait, title, about, figures, save};
+  const tile = {img, mix, wait, title, about, figures, save, values};
   const rank = button("", () => toggleRank(tile.entry), {class: "rank"});
   save.addEventListener("click", event => saveDifference(event, tile));
   tile.rank = rank;
   tile.figure = make("figure", {}, make("div", {class: "frame"}, mix, wait),
-                     make("figcaption", {}, make("span", {class: "name"}, title, save), about, figures, rank));
+                     make("figcaption", {}, make("span", {class: "name"}, title, values, save), about, figures, rank));
   stage.append(tile.figure);
   return tile;
 }
@@ -177,14 +178,18 @@ function drawTile(tile, n) {
   const parts = figures.flatMap(([key, name, digits, best], place) => {
     const all = row().entries.map(each => each[key]).filter(each => each != null);
     const isBest = new Set(all).size > 1 && entry[key] === best(...all);
-    const text = `${name} ${entry[key].toFixed(digits).replace(/^-(?=[0.]+$)/, "")}`;
+    const said = key === "l1" && shown.range ? Number(entry[key].toPrecision(4)) : entry[key].toFixed(digits);
+    const text = `${name} ${String(said).replace(/^-(?=[0.]+$)/, "")}`;
     return [place ? ", " : " ", make("span", isBest ? {class: "best", title: say("the best of these")} : {}, text)];
   });
   tile.figures.replaceChildren(...(parts.length ? [say("Way back:"), ...parts] : []));
+  tile.figures.title = say("L1 and SSIM of the returned picture against the input: a lower L1 and a higher SSIM are better");
+  if (shown.range) tile.figures.title += ` (${say("L1 in units of the range {low} to {high}", {low: shown.range[0], high: shown.range[1]})})`;
   const differs = hidden ? null : differenceOf(row(), n);
   if (differs) tile.figures.textContent = differenceSaid(row(), n);
   tile.mix.hidden = tile.save.hidden = !url;
   tile.save.hidden ||= hidden;
+  drawValues(tile, hidden ? null : entry);
   tile.wait.hidden = Boolean(url);
   drawRank(tile, entry, n);
   if (url) {
@@ -202,6 +207,17 @@ function drawTile(tile, n) {
     tile.wait.classList.toggle("busy", waits);
     tile.wait.textContent = (hidden ? null : entry.error) ?? (waits ? say("waiting …") : say("No way back here"));
   }
+}
+
+// The file of a translation, or of a way back, with its values, where those aren't 8 bits.
+function drawValues(tile, entry) {
+  const file = {fake: entry?.fake_file, rec: entry?.rec_file}[showing()];
+  tile.values.hidden = !file;
+  if (!file) return tile.values.removeAttribute("href");
+  tile.values.href = file;
+  tile.values.textContent = file.slice(file.lastIndexOf("."));
+  tile.values.title = say("Save {name} with its values", tile);
+  tile.values.setAttribute("aria-label", tile.values.title);
 }
 
 function drawSplit() {

@@ -151,8 +151,9 @@ def _wire(parts: SimpleNamespace, events: Events) -> None:
         show_progress="hidden", api_name="compare", api_description=ABOUT,
     )  # fmt: skip
     ready.success(shows_errors(events.draw), parts.entries, parts.charts, **unread, **QUEUED)
-    compared.failure(inputs.unless_bad, [image, parts.refused], [image, parts.refused], **unread, **opening)
-    compared.success(shows_errors(inputs.for_browsers), image, image, **unread, **opening)
+    box = [image, parts.entries]
+    compared.failure(events.unless_bad, [*box, parts.refused], [image, parts.refused], **unread, **opening)
+    compared.success(shows_errors(events.for_browsers), box, image, **unread, **opening)
     parts.cancel.click(events.stop, parts.viewer, [note, parts.viewer], cancels=[compared], **QUICK)
     parts.refresh.click(shows_errors(events.look_again), [*choices, known], [*settings, known], **unread, **QUEUED)
     ready.success(events.clear, None, [parts.verdict, parts.film], **QUEUED)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from cyclegan.ui import inputs, jobs, live, runs, translating, words
+from cyclegan.ui import inputs, jobs, live, reading, runs, words
 from cyclegan.ui.feedback import busy, shows_errors
 from cyclegan.ui.results import file_name, served
 from cyclegan.ui.theme import after_load, header
@@ -44,7 +44,7 @@ ABOUT_FILES = (
     "own size up to twice the one that the networks were trained on, 'training' works at the size that the networks "
     "were trained on, 'original' at the picture's own, and a number such as '512' with the shorter side of so many "
     "pixels; a result always has its picture's size. Returns a sentence that names what was left out; then a zip of "
-    "PNGs with the pictures' folders and names."
+    "PNGs, or files of their pictures' kinds where a domain isn't 8-bit RGB, with the pictures' folders and names."
 )
 """For programs that call the page."""
 
@@ -219,7 +219,7 @@ class Events:
 
     def look(self, given: Any, run: str, epoch: str | None, direction: str | None, request: gr.Request) -> list[Any]:
         """Choose the direction for which an upload looks, with a note if it is another one than was chosen."""
-        likely = translating.likely_of_files(self.bench.run(run), given if isinstance(given, list) else [given])
+        likely = reading.likely_of_files(self.bench.run(run), given if isinstance(given, list) else [given])
         info = self.bench.info(run, None if epoch is None else runs.epoch_number(epoch))
         if likely in (None, direction) or likely not in info.directions:
             return [gr.skip()] * 2
@@ -230,6 +230,9 @@ class Events:
 
     def example_video(self, run: str, request: gr.Request) -> str:
         """Return a video that glides over the run's first example; `request` is for the language of errors."""
+        from cyclegan.translation.video_io import refuse_values
+
+        refuse_values(self.bench.info(run, None).config.data)
         path = jobs.examples(self.bench, run)[0]
         return served(f"pan_over_{file_name(path.stem)}.mp4", lambda target: jobs.pan(path, target))
 
@@ -237,6 +240,11 @@ class Events:
         """Return the visitor's video as it is, to play before there is a result; None if browsers don't play it."""
         path = jobs.played(payload)
         return None if path is None else gr.FileData(path=str(path)).model_dump()
+
+    def previews(self, payload: dict | None, run: str, epoch: str | None, direction: str | None) -> list[Any]:
+        """Return small pictures of what the zip holds."""
+        data = self.bench.info(run, None if epoch is None else runs.epoch_number(epoch)).config.data
+        return jobs.previews(payload, data.values((direction or "ab")[1]))
 
     def example_files(self, run: str, request: gr.Request) -> list[str]:
         """Return the run's examples; `request` is for the language of errors."""
@@ -307,7 +315,8 @@ def _wire_jobs(parts: SimpleNamespace, events: Events) -> None:
                 over(events.end, None, doing[1:], **QUICK)
             shown = {**QUICK, **FILES, "preprocess": False}
             if job is files_job:
-                started_jobs[-1].success(shows_errors(jobs.previews), parts.result_zip, parts.previews, **shown)
+                seen = [parts.result_zip, run, parts.epoch, parts.direction]
+                started_jobs[-1].success(shows_errors(events.previews), seen, parts.previews, **shown)
             else:
                 videos = [parts.video, parts.result_video]
                 started_jobs[-1].success(shows_errors(jobs.compared), videos, parts.player, **shown)

@@ -4,29 +4,27 @@ from __future__ import annotations
 
 import functools
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
 
-from cyclegan.checkpoints.format import CheckpointInfo
 from cyclegan.config import DIRECTIONS
-from cyclegan.ui import inputs, live, runs, withheld, words
+from cyclegan.ui import inputs, live, runs, windows, withheld, words
 from cyclegan.ui.feedback import busy, shows_errors
 from cyclegan.ui.results import linked, served
+from cyclegan.ui.rows import Row
 from cyclegan.ui.theme import after_load, header
 from cyclegan.ui.translating import (
     EMPTY,
+    NO_FILES,
     first_saved,
     lead,
     meanwhile,
-    no_way_back,
     reading_choices,
     row_boxes,
-    row_looks,
-    slider_looks,
     translate,
     translate_first_example,
 )  # fmt: skip
@@ -48,7 +46,8 @@ ABOUT = (
     "size that the networks were trained on, 'original' at the picture's own, and a number such as '512' with the "
     "shorter side of so many pixels; the result always has the picture's size. reading: 'both', or only 'ab' or 'ba'. "
     "Returns a sentence; then for A → B and for B → A: the picture as it was read, translated, brought back, where it "
-    "differs then (None where the checkpoint has one direction only), and a sentence with L1, PSNR and SSIM."
+    "differs then (None where the checkpoint has one direction only), and a sentence with L1, PSNR and SSIM; and at "
+    "last for A → B and for B → A the files with their values, where a domain's pictures aren't 8-bit RGB, else None."
 )
 """For programs that call the page."""
 
@@ -61,7 +60,7 @@ def build(bench: Workbench) -> None:
     """
     parts = _layout(bench)
     bench.first = functools.partial(translate_first_example, bench)
-    _wire(parts, Events(bench, parts.rows))
+    _wire(parts, Events(bench, parts.rows, parts.controls))
 
 
 def _layout(bench: Workbench) -> SimpleNamespace:
@@ -74,6 +73,9 @@ def _layout(bench: Workbench) -> SimpleNamespace:
     with gr.Row(elem_classes="page"):
         with gr.Column(elem_classes="given"):
             image, examples = inputs.picture_inputs(200)
+            other_file = gr.UploadButton(
+                words.label("Or a file of values: DICOM, NIfTI, NumPy"), size="sm", visible=False
+            )  # fmt: skip
         with gr.Column(elem_classes="results"):
             note = gr.HTML(busy(meanwhile(say("Starting …"), saved, say)), label="note", elem_classes="note")
             cancel = gr.Button(words.label("Cancel"), size="sm", elem_classes="cancel")
@@ -85,6 +87,7 @@ def _layout(bench: Workbench) -> SimpleNamespace:
                     [(words.label("Pictures"), "pictures"), (words.label("Slider"), "slider")], value="pictures",
                     label=words.label("Show"),
                 )  # fmt: skip
+            controls = [windows.Controls(domain) for domain in "ab"]
             looks = row_boxes(info, info.directions if info else (), likely, say)
             boxes = dict(zip(DIRECTIONS, looks, strict=True))
             rows = [Row(one, info, box, saved.get(one, EMPTY), say) for one, box in boxes.items()]
@@ -93,59 +96,29 @@ def _layout(bench: Workbench) -> SimpleNamespace:
             epoch, refresh = runs.epoch_dropdown(infos)
             size = inputs.size_dropdown()
     known = gr.State(None)  # The newest epoch that the page knows.
+    kept = gr.State({})  # The windows that the visitor has chosen, by run and domain.
     picked, refused = inputs.picked(image, **QUEUED)
     shown_run = gr.State(next(iter(bench.runs)))  # The run that the page shows, whatever is typed.
     boxes = [row.box for row in rows]
     about = [shown_run, known, training, introduction, epoch, reading, *boxes]
     about += [part for row in rows for part in row.about]
     results = [note, *(part for row in rows for part in row.results)]
+    files = [row.files for row in rows]
     hidden = ("bench", "info", "say", "likely", "looks", "saved")
     return SimpleNamespace(**{name: value for name, value in locals().items() if name not in hidden})
 
 
-class Row:
-    """One reading: a heading that folds it, four pictures, a sentence. Builds itself into the current layout."""
-
-    def __init__(
-        self, direction: str, info: CheckpointInfo | None, box: dict[str, Any], values: list[Any], say: words.Speaker
-    ) -> None:
-        self.direction = direction
-        looks = [{}] * 4 if info is None else row_looks(info, direction, say)
-        sliders = [{}] * 2 if info is None else slider_looks(info, direction, say)
-        with gr.Accordion(**box) as self.box:
-            self.why = gr.HTML(**({} if info is None else no_way_back(info, direction, say)))
-            with gr.Row(elem_classes="pictures") as pictures:
-                buttons = ["download", "fullscreen"]
-                self.pictures = [
-                    gr.Image(value, interactive=False, format="png", buttons=buttons, **look)
-                    for value, look in zip(values, looks, strict=False)
-                ]
-            with gr.Row(elem_classes="sliders", visible=False) as slider_box:
-                self.sliders = [
-                    gr.ImageSlider(interactive=False, format="png", buttons=["fullscreen"], slider_position=50, **look)
-                    for look in sliders
-                ]
-            self.words = gr.HTML(label="reconstruction error", elem_classes="words")
-        self.boxes = [pictures, slider_box]
-        self.about = [self.why, *self.pictures, *self.sliders]
-        self.results = [*self.pictures, self.words]
-
-    def describe(self, info: CheckpointInfo | None, say: words.Speaker) -> list[Any]:
-        """Return names and visibility for a checkpoint, in the order of `about`."""
-        if info is None:
-            return [gr.skip()] * len(self.about)
-        return [
-            gr.HTML(**no_way_back(info, self.direction, say)),
-            *(gr.Image(**look) for look in row_looks(info, self.direction, say)),
-            *(gr.ImageSlider(**look) for look in slider_looks(info, self.direction, say)),
-        ]
+def _slid(view: str, shown: dict[str, list[Any]]) -> list[Any]:
+    """Return the sliders' pictures of what the rows show."""
+    pairs = [(first, other) for first, *others in shown.values() for other in others]
+    return [(str(first), str(other)) if other and view == "slider" else None for first, other in pairs]
 
 
 class Events:
     """The page's reactions to what its visitor does."""
 
-    def __init__(self, bench: Workbench, rows: list[Row]) -> None:
-        self.bench, self.rows = bench, rows
+    def __init__(self, bench: Workbench, rows: list[Row], controls: list[windows.Controls]) -> None:
+        self.bench, self.rows, self.controls = bench, rows, controls
 
     def describe(self, run: str, tag: str | None, reading: str, request: gr.Request) -> list[Any]:
         """Return what depends on the run and its epoch (the newest, if it isn't there), in the order of `about`."""
@@ -169,12 +142,40 @@ class Events:
     def open_page(self, run: str, reading: str, request: gr.Request) -> list[Any]:
         """Show the run and epoch that the address names, else the first run's newest, and the run's examples."""
         run, tag = runs.asked(self.bench, request, run)
-        examples = runs.examples_gallery(withheld.examples(self.bench, run))
+        examples = self._examples(run)
         return [runs.chosen(self.bench, run, request), *self.describe(run, tag, reading, request), examples]
 
     def open_run(self, run: str, reading: str, request: gr.Request) -> list[Any]:
         """Show a run's newest epoch and its examples."""
-        return [*self.describe(run, None, reading, request), runs.examples_gallery(withheld.examples(self.bench, run))]
+        return [*self.describe(run, None, reading, request), self._examples(run)]
+
+    def _examples(self, run: str) -> gr.Gallery:
+        return runs.examples_gallery(self.bench.run(run), withheld.examples(self.bench, run))
+
+    def windows(self, run: str, kept: dict[str, Any], request: gr.Request) -> list[Any]:
+        """Return the look of the controls of a run's windows, and of the button for files that aren't pictures."""
+        say = words.speaker(request)
+        values, infos = runs.values_of(self.bench.run(run)), runs.listed(self.bench.run(run))
+        names, shown = runs.domains(infos[0]) if infos else {}, kept.get(run, {})
+        looks = [
+            look for one in self.controls
+            for look in one.described(names.get(one.domain, ""), values[one.domain],
+                                      shown.get(one.domain) or windows.whole(values[one.domain]), say)
+        ]  # fmt: skip
+        return [gr.UploadButton(visible=any(not one.plain for one in values.values())), *looks]
+
+    def for_browsers(self, image: dict | None, run: str, request: gr.Request) -> Any:
+        """Return what the picture's box shows of a file that browsers can't."""
+        return inputs.for_browsers(image, request, runs.readings(self.bench.run(run)))
+
+    def unless_bad(self, image: dict | None, run: str, refused: int) -> list[Any]:
+        """Return the picture's box, emptied if the picture can't be read, and the number of refused ones."""
+        return inputs.unless_bad(image, refused, runs.readings(self.bench.run(run)))
+
+    def give_file(self, given: dict, run: str, request: gr.Request) -> str:
+        """Return a picture of a file that isn't one for browsers; `request` is for the language of errors."""
+        values = inputs.readable(given, runs.readings(self.bench.run(run)))
+        return inputs.preview(inputs.source_of(given), values)
 
     def first_picture(self, run: str, payload: dict | None, request: gr.Request) -> list[Any]:
         """Return the visitor's own picture, or else the run's first example; a changed picture is translated."""
@@ -191,7 +192,9 @@ class Events:
         paths = withheld.examples(self.bench, run)
         if index >= len(paths):
             return None
-        return served(paths[index].name, lambda path: shutil.copyfile(paths[index], path), OF_EXAMPLES)
+        copy = served(paths[index].name, lambda path: shutil.copyfile(paths[index], path), OF_EXAMPLES)
+        values = runs.values_of(self.bench.run(run))[paths[index].name[0]]
+        return copy if values.plain else inputs.preview(Path(copy), values, OF_EXAMPLES)
 
     def pick_example(self, run: str, event: gr.SelectData) -> str | None:
         """Return the example that was clicked."""
@@ -217,16 +220,39 @@ class Events:
         self, image: dict | None, run: str | None = None, epoch: str | None = None, size: str = "auto",
         reading: str = "both", request: gr.Request = None,  # type: ignore[assignment]  # gradio's way to ask for it
     ) -> Iterator[list[Any]]:
-        """Translate the picture; yields the values of `results`, and the rows' headings."""
+        """Translate the picture; yields the values of `results`, the rows' files and their headings."""
         yield from translate(self.bench, image, run, epoch, size, reading, words.speaker(request))
+
+    def _paths(self, results: Sequence[Any]) -> dict[str, list[Path | None]]:
+        """Return what the rows show, by direction: input, translation, way back."""
+        parts = {row.direction: results[len(EMPTY) * n :][: windows.PER_ROW] for n, row in enumerate(self.rows)}
+        return {way: [inputs.source_of(part) if part else None for part in shown] for way, shown in parts.items()}
 
     def slide(self, view: str, *results: Any) -> list[Any]:
         """Return the sliders' pictures: input and translation, input and what came back."""
-        shown = []
-        for n in range(len(self.rows)):
-            paths = [str(inputs.source_of(part)) if part else None for part in results[len(EMPTY) * n :][:3]]
-            shown += [(paths[0], other) if other and view == "slider" else None for other in paths[1:]]
-        return shown
+        return _slid(view, self._paths(results))
+
+    def redraw(self, view: str, run: str, kept: dict[str, Any], *given: Any) -> list[Any]:
+        """Draw the pictures through the windows that the controls mean.
+
+        Returns:
+            The windows by run, the controls' values, the rows' pictures, and the sliders'.
+        """
+        values, per = runs.values_of(self.bench.run(run)), len(self.controls[0].given)
+        paths = self._paths(given[per * len(self.controls) :])
+        if all(one.plain for one in values.values()):
+            as_it_is = per * len(self.controls) + windows.PER_ROW * len(self.rows)
+            return [gr.skip(), *[gr.skip()] * as_it_is, *_slid(view, paths)]
+        before = {domain: windows.whole(own) for domain, own in values.items()} | kept.get(run, {})
+        chosen = {one.domain: given[per * n :][:per] for n, one in enumerate(self.controls)}
+        now, drawn = windows.redraw(values, before, chosen, paths)
+        moved = [
+            part for one in self.controls
+            for part in one.moved(before[one.domain], now.get(one.domain, before[one.domain]))
+        ]  # fmt: skip
+        shown = {way: [new or path for new, path in zip(drawn[way], paths[way], strict=True)] for way in paths}
+        pictures = [new or gr.skip() for row in self.rows for new in drawn[row.direction]]
+        return [{**kept, run: now}, *moved, *pictures, *_slid(view, shown)]
 
     def choose_view(self, view: str, *results: Any) -> list[Any]:
         """Show the pictures or the sliders."""
@@ -234,16 +260,17 @@ class Events:
         return [*boxes, *self.slide(view, *results)]
 
     def cancelled(self, request: gr.Request) -> list[Any]:
-        """Return the empty `results`."""
+        """Return the empty `results`, and no files."""
         say = words.speaker(request)
-        return [say("Nothing was translated."), *EMPTY * len(self.rows)]
+        return [say("Nothing was translated."), *EMPTY * len(self.rows), *NO_FILES]
 
 
 def _wire(parts: SimpleNamespace, events: Events) -> None:
     run, epoch, reading, image, results = parts.run, parts.epoch, parts.reading, parts.image, parts.results
     work = {
         # Programs get the results alone, because a layout's look isn't one.
-        "fn": events.translate, "inputs": [image, run, epoch, parts.size, reading], "outputs": [*results, *parts.boxes],
+        "fn": events.translate, "inputs": [image, run, epoch, parts.size, reading],
+        "outputs": [*results, *parts.files, *parts.boxes],
         "trigger_mode": "always_last",
         # The file itself reaches `open_image`; gradio would decode it first, and fail with messages of its own.
         "preprocess": False,
@@ -251,11 +278,21 @@ def _wire(parts: SimpleNamespace, events: Events) -> None:
     }  # fmt: skip
     opening = {**QUICK, **FILES}
     sliders = [slider for row in parts.rows for slider in row.sliders]
-    slid = {"fn": events.slide, "inputs": [parts.view, *results[1:]], "outputs": sliders, "preprocess": False, **QUICK}
+    given = [part for one in parts.controls for part in one.given]
+    pictures = [picture for row in parts.rows for picture in row.pictures[: windows.PER_ROW]]
+    redrawn = {
+        "fn": shows_errors(events.redraw), "inputs": [parts.view, parts.shown_run, parts.kept, *given, *results[1:]],
+        "outputs": [parts.kept, *given, *pictures, *sliders], "preprocess": False, **opening,
+    }  # fmt: skip
 
-    given = gr.on([parts.picked.change, parts.size.input], **work, api_name="translate", api_description=ABOUT)
-    given.failure(inputs.unless_bad, [image, parts.refused], [image, parts.refused], preprocess=False, **opening)
-    given.success(shows_errors(inputs.for_browsers), image, image, preprocess=False, **opening).then(**slid)
+    work_done = gr.on([parts.picked.change, parts.size.input], **work, api_name="translate", api_description=ABOUT)
+    box = [image, parts.shown_run]
+    work_done.failure(events.unless_bad, [*box, parts.refused], [image, parts.refused], preprocess=False, **opening)
+    work_done.success(shows_errors(events.for_browsers), box, image, preprocess=False, **opening).then(**redrawn)
+    for one in parts.controls:
+        events_of = [one.preset.input, one.level.input, one.width.input, one.channels.input]
+        gr.on(events_of, **redrawn, trigger_mode="always_last")
+    parts.other_file.upload(shows_errors(events.give_file), [parts.other_file, run], image, preprocess=False, **opening)
 
     # First the run's own epoch, then the picture, because the picture's change translates it with the epoch shown.
     page = gr.context.Context.root_block
@@ -267,7 +304,9 @@ def _wire(parts: SimpleNamespace, events: Events) -> None:
         shows_errors(events.open_run), [parts.shown_run, reading], [*about, changed], **QUEUED
     )
     first_picture = shows_errors(events.first_picture)
+    looks = [parts.other_file, *(part for one in parts.controls for part in one.about)]
     for event in (opened, chosen, first):
+        event.success(shows_errors(events.windows), [parts.shown_run, parts.kept], looks, **QUICK)
         event.success(first_picture, [run, image], [image, parts.note], preprocess=False, **opening)
     parts.examples.select(shows_errors(events.pick_example), run, image, **QUICK)
     runs.unmark(events.bench, parts.training, run)
@@ -287,12 +326,14 @@ def _wire(parts: SimpleNamespace, events: Events) -> None:
             look_again, [*choices, parts.known], about, preprocess=False, trigger_mode="always_last", **QUEUED
         )
     )
-    works = [given]
+    works = [work_done]
     for event in described:
         works.append(event.success(**work, api_name="translate_again", api_visibility="private"))
-        works[-1].success(**slid)
-    parts.cancel.click(None, cancels=works, queue=False).then(events.cancelled, None, results, **QUICK)
+        works[-1].success(**redrawn)
+    emptied = [*results, *parts.files]
+    parts.cancel.click(None, cancels=works, queue=False).then(events.cancelled, None, emptied, **QUICK)
     boxes = [box for row in parts.rows for box in row.boxes]
-    parts.view.input(events.choose_view, slid["inputs"], [*boxes, *sliders], preprocess=False, **QUICK)
+    seen = [parts.view, *results[1:]]
+    parts.view.input(events.choose_view, seen, [*boxes, *sliders], preprocess=False, **QUICK)
     after_load()
     page.load(None, js=ENLARGE, queue=False, show_progress="hidden", api_visibility="private")

@@ -3,9 +3,11 @@
 import os
 import re
 import shutil
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
+import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from tests.ui.conftest import TOKEN, picture, write_epoch
@@ -313,3 +315,64 @@ def test_downloads_are_png_and_named(visit, tmp_path):
     caught.value.save_as(tmp_path / "got.png")
     with Image.open(tmp_path / "got.png") as image:
         assert image.format == "PNG" and image.info["cyclegan:epoch"] == "2"
+
+
+INPUT = "document.querySelector('.large .pictures > :first-child img')"
+MEAN = (
+    f"() => {{ const image = {INPUT}, canvas = document.createElement('canvas');"
+    " canvas.width = image.naturalWidth; canvas.height = image.naturalHeight;"
+    " const pen = canvas.getContext('2d'); pen.drawImage(image, 0, 0);"
+    " const all = pen.getImageData(0, 0, canvas.width, canvas.height).data.filter((_, n) => n % 4 === 0);"
+    " return all.reduce((sum, one) => sum + one, 0) / all.length }"
+)
+"""The mean grey of the input as it is shown."""
+
+
+def test_a_picture_of_other_values_is_seen_through_a_window(visit, tmp_path):
+    run = tmp_path / "deep"
+    write_epoch(run, 1, domains=("MR", "CT"), channels_a=1, channels_b=1, range_a="0:4000", range_b="-1000:2000")
+    (run / "examples").mkdir()
+    for name in ("a_1", "b_1"):
+        low, dtype = (0, np.uint16) if name[0] == "a" else (-1000, np.int16)
+        tifffile.imwrite(run / "examples" / f"{name}.tif", np.full((40, 48), low + 1000, dtype))
+    here = visit(path=f"?run={quote(str(run))}")
+    page = here.page
+    here.wait_for("Epoch 1, 48×40 pixels")
+    here.wait_for_pictures(48, 40)
+    note = page.locator(".prose.note").inner_text()
+    assert page.evaluate(MEAN) == 64  # 1000 of 0 to 4000.
+
+    def shown(first_is):
+        page.wait_for_function(f"() => {INPUT}.complete && ({MEAN})() === {first_is}")
+
+    level, width = (page.get_by_label(f"number input for {name} of MR") for name in ("Level", "Width"))
+    level.fill("1000")
+    level.press("Enter")
+    shown(128)
+    assert page.get_by_label("Window of MR").input_value() == "as the sliders stand"
+    width.fill("100")
+    width.press("Enter")
+    level.fill("1050")
+    level.press("Enter")
+    shown(0)
+    page.get_by_label("Window of MR").click()
+    page.get_by_role("option", name="whole range").click()
+    shown(64)
+    assert (level.input_value(), width.input_value()) == ("2000", "4000")
+    page.get_by_label("Window of CT").click()
+    page.get_by_role("option", name="soft tissue 40/400").click()
+    translation = "document.querySelector('.large .pictures > :nth-child(2) img')"
+    page.wait_for_function(f"() => {translation}.src.includes('window-')")
+    assert page.locator(".prose.note").inner_text() == note  # No network was asked.
+    # The window stays for the next picture; its file has the values.
+    page.locator(".examples button").nth(1).click()
+    page.locator(".large").get_by_text("Looks more like CT than MR").wait_for()
+    assert page.get_by_label("Window of CT").input_value() == "soft tissue 40/400"
+    with page.expect_download() as download:
+        page.locator(".large .with-values a").first.click()
+    assert download.value.suggested_filename == "epoch-0001_as_MR.tif"
+    assert tifffile.imread(download.value.path()).dtype == np.uint16
+    # Of 8 bits there is no window.
+    page.goto(page.url.partition("?")[0])
+    here.wait_for("Epoch 2")
+    assert not page.get_by_label("Window of").count() and not page.locator(".with-values:visible").count()
