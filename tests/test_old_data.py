@@ -111,7 +111,7 @@ def test_the_stopped_run_goes_on_in_its_folder_and_from_the_hub(tmp_path, old_ru
         _, err = process.communicate(timeout=240)
         assert process.returncode == 0 and "Traceback" not in err and "warning" not in err, err[-3000:]
         assert f"resumed from {STATE} (2 epochs done, step {FACTS['step']})" in err
-        assert set(re.findall(r"--(\w+) was .* when this run began", err)) == settings
+        assert set(re.findall(r"--(\w+) was .* at the last start", err)) == settings
     assert f"fetched the training state {STATE} from {hub.url}" in err
 
     found, expected = last_generators(old_run), whole_then(tmp_path / "then")

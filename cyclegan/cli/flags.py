@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import errno
 import os
+import re
 import sys
 import types
 import typing
@@ -195,6 +196,18 @@ def _kept(args: argparse.Namespace, followed: Mapping[str, Any]) -> str:
     return _flag_words({name: value for name, value in shown.items() if value is not None})
 
 
+def _with_ranges(words: list[str]) -> list[str]:
+    """Return a command line in which a range such as -1000:3000 is its flag's value, which argparse takes for a flag.
+    """
+    joined: list[str] = []
+    for word in words:
+        if joined and joined[-1] in ("--range_a", "--range_b") and re.match(r"-[\d.]", word):
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
+
+
 class _Parser(argparse.ArgumentParser):
     """A parser that reports an error in one line, without the whole usage, and with what was probably meant."""
 
@@ -202,7 +215,7 @@ class _Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args=None, namespace=None):
         """Refuse unknown flags here, so that a subcommand names its own."""
-        words = list(sys.argv[1:] if args is None else args)
+        words = _with_ranges(list(sys.argv[1:] if args is None else args))
         self._words = () if self._subparsers else words  # The others are for the subcommand's parser.
         namespace, unknown = super().parse_known_args(words, namespace)
         if unknown:

@@ -60,7 +60,7 @@ class BlindingReport:
         if failed:
             tell = english("tells", "tell", len(failed))
             return f"not blind: {len(failed)} of {tried} {tell} real from fake ({', '.join(failed)})"
-        return f"blind: none of {tried} tells real from fake"
+        return f"blind: nothing but the pictures gives away which are real ({tried} tried)"
 
     def text(self) -> str:
         """Return the report for people: a line for each channel, then the notes."""

@@ -12,7 +12,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from cyclegan.checkpoints.format import CheckpointConfig, explained_writes, save_checkpoint
+from cyclegan.checkpoints.format import EPOCH_NAME, CheckpointConfig, explained_writes, save_checkpoint
+from cyclegan.checkpoints.progress import read_progress
 from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.checkpoints.training_state import (
     list_training_states,
@@ -103,6 +104,8 @@ class Run:
         self._forgotten = False
         """An earlier start had begun to train here, and left nothing that is kept."""
         self._measured_on: dict[str, str] = {}
+        self.idle = False
+        """True if there is nothing left to train."""
         self.notes: list[Message | UserError | str] = []
         """Sentences for the log, about what was resumed and what changed."""
 
@@ -213,7 +216,7 @@ class Run:
         if begun:
             self._check_pictures(changes)
             self.notes += [
-                message("--{name} was {then} when this run began, now {now}", name=name, then=then, now=now)
+                message("--{name} was {then} at the last start, now {now}", name=name, then=then, now=now)
                 for name, then, now in changes
             ]
             self._compare_segmenters(before)
@@ -229,10 +232,22 @@ class Run:
         run_id = str(known or uuid.uuid4().hex)
         started = before.get("started_from") if begun else self._start and self._start().record()
         self._started_from = started if isinstance(started, dict) else None
+        if begun and self._is_done():
+            # Nothing will be trained, so what it was trained with stays recorded.
+            self.idle, self.notes = True, []
+            return run_id
         with explained_writes(path):
             write_json(path, {"run_id": run_id, "config": values} | self._segmenter
                        | ({"started_from": self._started_from} if self._started_from else {}))  # fmt: skip
         return run_id
+
+    def _is_done(self) -> bool:
+        """Return whether the run has all the epochs that this start asks for."""
+        progress = read_progress(self.folder)
+        epochs = [int(name[1]) for path in self.folder.glob("epoch-*") if (name := EPOCH_NAME.fullmatch(path.name))]
+        return progress is not None and progress.state == "done" and max(epochs, default=0) >= (
+            self.config.optim.total_epochs
+        )
 
     def _compare_segmenters(self, before: Mapping[str, Any]) -> None:
         """Note that the segmenter of the semantic term has other weights than at the start before."""
@@ -264,7 +279,7 @@ class Run:
 
     def compare_pictures(self, data: Data) -> None:
         """Note what changed in the data since the last start, and pictures in two places; record what is there now."""
-        if not self.is_main:
+        if not self.is_main or self.idle:
             return
         self._measured_on = data.measured_on(max(self.config.run.sample_count, DIVERSITY_SAMPLES))
         if now := fingerprints(data):

@@ -189,7 +189,7 @@ def results(report: Mapping[str, Any], say: words.Speaker) -> str:
     if not people["started"]:
         return f"{title}<p>{say.html('Nobody has taken part yet.')}</p>"
     counts = say.html(
-        "{started} took part, {completed} to the end, {counted} count.",
+        "Took part: {started}, to the end: {completed}, counted: {counted}.",
         started=people["started"], completed=people["completed"], counted=people["counted"],
     )  # fmt: skip
     if people["left_out"]:

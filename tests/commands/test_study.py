@@ -112,7 +112,8 @@ def test_build_makes_a_study_that_is_checked_and_says_so(run, labels, building, 
     assert all(re.fullmatch("[0-9a-f]{40}", c.commit_sha) for c in study.checkpoints)
     assert len(study.stimuli) == 10 * 3
     assert "30 pictures of 32×32" in out and "10 translated pictures: that is enough" in out
-    assert re.search(r"\nblind: none of \d+ channels tells real from fake; --verbose and study check list them\n", out)
+    tried = r"blind: nothing but the pictures gives away which are real \(\d+ channels tried\)"
+    assert re.search(rf"\n{tried}; --verbose and study check list them\n", out)
     assert "FAILED" not in out and "± 5 points with" not in out and "ok  " not in out
     assert out.endswith(f"next: python -m cyclegan study preregister {study.folder}\n"
                         f"then: python -m cyclegan study serve {study.folder}\n")  # fmt: skip

@@ -8,6 +8,7 @@ import tifffile
 import torch
 from PIL import Image
 
+from cyclegan.cli.flags import parse_train_config
 from cyclegan.config import DataConfig, TrainConfig
 from cyclegan.data import Data, find_data
 from cyclegan.data.values import values_found, with_values
@@ -145,3 +146,9 @@ def test_volumes_are_pictures_by_the_slice(folder):
     assert config.channels_a == 3 and config.values("a").own == slice(1, 2)
     assert splits.train_a.load(0).values[0, 0].tolist() == [0, 0, 100], "the first slice is repeated"
     assert splits.train_a.load(3).values[0, 0].tolist() == [200, 300, 300]
+
+
+@pytest.mark.parametrize("words", [["--range_b", "-1000:3000"], ["--range_b=-1000:3000"]])
+def test_a_range_may_begin_with_a_minus(words):
+    config = parse_train_config(["--dataset", "x", "--output_dir", "y", *words])
+    assert config.data.range_b == "-1000:3000" and config.data.values("b").low == -1000

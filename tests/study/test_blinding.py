@@ -95,7 +95,9 @@ def test_studies_without_a_leak_pass(tmp_path, preset):
     text = report.text()
     assert "FAILED" not in text and ("± 5 points with" in text) == (preset in ("cyclegan2017", "hype_infinity"))
     assert report.to_json()["passed"] is True
-    assert report.summary() == f"blind: none of {len(report.findings)} channels tells real from fake"
+    assert report.summary() == (
+        f"blind: nothing but the pictures gives away which are real ({len(report.findings)} channels tried)"
+    )
     leak = dataclasses.replace(report.findings[0], passed=False)
     leaky = dataclasses.replace(report, findings=(leak, *report.findings[1:]))
     assert leaky.summary() == f"not blind: 1 of {len(report.findings)} channels tells real from fake (files)"

@@ -345,3 +345,17 @@ def test_what_torch_raises_becomes_a_sentence(tmp_path, tiny_flags, run_script, 
     done = run_script("-c", failing_at_first_step(raised, *tiny_flags, "--output_dir", tmp_path / "run"), ok=False)
     assert done.returncode == 1
     assert says in done.stderr.strip().splitlines()[-1]
+
+
+def test_a_start_with_nothing_to_train_changes_nothing_in_the_run(tmp_path, tiny_flags, run_script):
+    """Another data set, or other settings, of a start that trained nothing aren't the run's."""
+    run = tmp_path / "run"
+    flags = (*tiny_flags, "--epochs", 1, "--decay_epochs", 0, "--output_dir", run)
+    run_script(SCRIPT, *flags)
+    before = {name: (run / name).read_bytes() for name in ("run.json", "pictures.json") if (run / name).exists()}
+    again = run_script(SCRIPT, *flags, "--batch_size", 2, "--log_every", 7, "--resume", "auto")
+    assert "nothing to train" not in again.stdout and "was " not in again.stderr
+    assert {name: (run / name).read_bytes() for name in before} == before
+    more = run_script(SCRIPT, *flags, "--epochs", 2, "--log_every", 7, "--resume", "auto")
+    assert "--epochs was 1 at the last start, now 2" in more.stderr
+    assert b'"log_every": 7' in (run / "run.json").read_bytes()
