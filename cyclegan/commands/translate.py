@@ -249,7 +249,7 @@ def _translate_video(args: argparse.Namespace, path: Path) -> int:
     from cyclegan.translation.pictures import smaller_note
     from cyclegan.translation.translator import Translator
     from cyclegan.translation.video import translate_video
-    from cyclegan.translation.video_io import Video
+    from cyclegan.translation.video_io import Video, refuse_values
 
     if args.reconstruct:
         raise ConfigError("--reconstruct is for pictures: write some of the video's with python -m cyclegan frames")
@@ -263,6 +263,7 @@ def _translate_video(args: argparse.Namespace, path: Path) -> int:
         _check_side_by_side(args, path)
     video = Video(path)  # Checked before a checkpoint is downloaded.
     translator = Translator(load_checkpoint(args, one_way=True), device(args.device))
+    refuse_values(translator.checkpoint.config.data)
     _make_folder(args.output.parent)
     with progress_bar(unit="frame") as bar, stopped_by_interrupt() as stopped:
         done = translate_video(

@@ -6,7 +6,6 @@ import shutil
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -131,9 +130,10 @@ class Events:
         if index >= len(paths):
             return None
         folder = f"{OF_EXAMPLES}{index + 1}-{digest(run)}-"
-        copy = served(paths[index].name, lambda path: shutil.copyfile(paths[index], path), folder)
         values = runs.values_of(self.bench.run(run))[paths[index].name[0]]
-        return copy if values.plain else inputs.preview(Path(copy), values, folder)
+        if not values.plain:
+            return inputs.preview(paths[index], values, folder)
+        return served(paths[index].name, lambda path: shutil.copyfile(paths[index], path), folder)
 
     def pick_example(self, run: str, event: gr.SelectData) -> str | None:
         """Return the example that was clicked."""

@@ -226,7 +226,7 @@ def preview(file: Path, values: Values, folder: str = "") -> str:
     """Return the path of a small picture of a file for a browser, with the file behind it. Raises ImageError.
 
     Args:
-        file: in gradio's folder.
+        file: a visitor's, in gradio's folder, or a run's.
         values: of the domain that it is read for.
         folder: see `served`.
     """

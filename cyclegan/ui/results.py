@@ -139,12 +139,12 @@ class ResultCache:
 
     def input(self, picture: Picture) -> str:
         """Return the path of the picture itself as a file."""
-        path = self._get(("input", picture.digest), with_values)
+        path = self._get(("input", picture.digest), and_behind)
         if path is None:
             path = served("input.png", lambda path: picture.shown.save(path, compress_level=1))
             if isinstance(picture.image, Raster):
                 put_values(path, picture.image)
-            self._put(("input", picture.digest), path, with_values(path))
+            self._put(("input", picture.digest), path, and_behind(path))
         return path
 
     def _get(self, key: tuple[Any, ...], paths: Callable[[Any], list[str]]) -> Any:
@@ -253,13 +253,21 @@ def values_behind(path: Path) -> Raster | None:
 
 
 def put_original(path: str, original: Path) -> str:
-    """Link the file behind the picture that shows it in a browser, and return its new path."""
-    return _put_behind(path, ORIGINAL, original.name, lambda target: _link(original, target))
+    """Put a file behind the picture that shows it in a browser, and return its new path: a copy of a run's file."""
+    of_visitor = original.resolve().is_relative_to(Path(get_upload_folder()).resolve())
+    put = _link if of_visitor else shutil.copyfile
+    return _put_behind(path, ORIGINAL, original.name, lambda target: put(original, target))
 
 
 def original_of(path: Path) -> Path:
     """Return the file behind a picture that shows it in a browser, or the picture itself."""
     return _behind(path, ORIGINAL) or path
+
+
+def files_behind(path: str) -> list[str]:
+    """Return the files that are behind a picture: they come and go with it."""
+    found = (_behind(Path(path), folder) for folder in (VALUES, ORIGINAL))
+    return [str(file) for file in found if file is not None]
 
 
 def _put_behind(path: str, folder: str, name: str, write: Callable[[Path], Any]) -> str:
@@ -271,15 +279,14 @@ def _put_behind(path: str, folder: str, name: str, write: Callable[[Path], Any])
 
 
 def _behind(path: Path, folder: str) -> Path | None:
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, ValueError):  # There is none, or a request has named what can't be a path.
         return next((path.parent / folder).iterdir(), None)
     return None
 
 
-def with_values(path: str) -> list[str]:
-    """Return a picture's path, and that of its values."""
-    file = _behind(Path(path), VALUES)
-    return [path] if file is None else [path, str(file)]
+def and_behind(path: str) -> list[str]:
+    """Return a picture's path, and those of the files behind it."""
+    return [path, *files_behind(path)]
 
 
 # --- served files -------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from cyclegan.ui.inputs import by
 from cyclegan.ui.jobs import time_left
 from cyclegan.ui.live import is_starting, waiting
 from cyclegan.ui.reading import as_read, likely_direction
-from cyclegan.ui.results import PINNED, Picture, Result, ResultRequest, served, with_values
+from cyclegan.ui.results import PINNED, Picture, Result, ResultRequest, and_behind, served
 from cyclegan.ui.workbench import Workbench
 
 READINGS = ("both", *DIRECTIONS)
@@ -171,7 +171,7 @@ def translate_first_example(bench: Workbench) -> None:
         clock.count(step)
         if isinstance(step, Result):
             PINNED.update(step.paths)
-    PINNED.update(path for picture in pictures.values() for path in with_values(bench.input(picture)))
+    PINNED.update(path for picture in pictures.values() for path in and_behind(bench.input(picture)))
     clock.stop()
 
 

@@ -14,7 +14,7 @@ from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.errors import ImageError
 from cyclegan.ui import decoding, inputs, jobs, matrix, reading, runs, translating
 from cyclegan.ui.pages import files
-from cyclegan.ui.results import original_of, served, values_behind
+from cyclegan.ui.results import linked, original_of, served, values_behind
 from cyclegan.ui.words import speaker
 from cyclegan.ui.workbench import Workbench
 from cyclegan.values import RGB, Values
@@ -109,10 +109,9 @@ def test_examples_are_shown_and_remain_behind_their_pictures(bench, run):
     paths = runs.examples_of(source)
     assert [path.name for path in paths] == ["a_1.tif", "b_1.tif", "a_2.tif", "b_2.tif"]
     assert all(image.mode == "RGB" for image, _ in runs.thumbnails_of(paths, runs.values_of(source)))
-    copy = Path(served("b_1.tif", lambda target: shutil.copyfile(paths[1], target), "example-"))
-    shown = Path(inputs.preview(copy, CT, "example-"))
+    shown = Path(inputs.preview(paths[1], CT, "example-"))
     assert shown.suffix == ".png" and shown.parent.name.startswith("example-")
-    assert original_of(shown).read_bytes() == paths[1].read_bytes()
+    assert original_of(shown).read_bytes() == paths[1].read_bytes() and not original_of(shown).samefile(paths[1])
     image, _ = inputs.opened({"path": str(shown)}, CT)
     assert (image.values[..., 0] == ct(1)).all()
 
@@ -190,6 +189,7 @@ def test_many_files_come_back_as_files_of_their_kind(bench, run, tmp_path):
 def test_videos_are_refused(bench, tmp_path):
     from fractions import Fraction
 
+    from cyclegan.translation.video import translate_video
     from cyclegan.translation.video_io import VideoWriter
 
     with VideoWriter(tmp_path / "drive.mp4", (48, 40), rate=Fraction(10)) as writer:
@@ -199,6 +199,25 @@ def test_videos_are_refused(bench, tmp_path):
         list(events.translate_video(uploaded(tmp_path / "drive.mp4"), "ab"))
     with pytest.raises(ImageError, match="a video has 8-bit colour"):
         events.example_video("run", None)
+    with pytest.raises(ImageError, match="a video has 8-bit colour"):  # As from the shell.
+        translate_video(bench.translator(None, None), tmp_path / "drive.mp4", tmp_path / "out.mp4", "ab")
+    assert not (tmp_path / "out.mp4").exists()
+
+
+def test_values_of_a_run_are_read_once_until_another_epoch_comes(run, monkeypatch):
+    source = LocalSource(run)
+    assert runs.values_of(source) == {"a": MR, "b": CT}
+    monkeypatch.setattr(source, "list", lambda: [])
+    assert runs.values_of(source) == {"a": MR, "b": CT}
+    write_epoch(run, 3, **DEEP)
+    assert runs.values_of(source) == {"a": RGB, "b": RGB}
+    shutil.rmtree(run / "epoch-0003")
+
+
+def test_another_path_to_a_picture_keeps_its_file(tmp_path):
+    shown = Path(inputs.preview(Path(given(tmp_path, ct(3))["path"]), CT))
+    again = Path(linked(shown))
+    assert again != shown and original_of(again).samefile(original_of(shown))
 
 
 def test_nothing_changes_for_8_bit_rgb(tmp_path):

@@ -19,6 +19,8 @@ from typing import Any
 
 from gradio.utils import get_upload_folder
 
+from cyclegan.ui.results import and_behind
+
 GRACE_S, PROGRAM_S = 45.0, 600.0
 """A page that has gone may come back: a phone's network changes. A program fetches its results when it likes."""
 UNUSED_S = 30.0
@@ -62,14 +64,14 @@ class Disk:
         self._lock = threading.Lock()
 
     def used(self, session: str, data: Any) -> None:
-        """Note the files that a session sends or gets in a message."""
+        """Note the files that a session sends or gets in a message, and those behind them."""
         folder = os.path.realpath(get_upload_folder())
         with self._lock:
-            for path in _paths(data):
-                if path.startswith(folder + os.sep) and ".." not in path:
-                    self._users[path].add(session)
-                    self._files[session].add(path)
-                    self._named[session] = self.clock()
+            own = (path for path in _paths(data) if path.startswith(folder + os.sep) and ".." not in path)
+            for path in itertools.chain.from_iterable(map(and_behind, own)):
+                self._users[path].add(session)
+                self._files[session].add(path)
+                self._named[session] = self.clock()
 
     def begin(self, address: str, size: int) -> int | None:
         """Make room for an upload; return its number, None where there is none.
@@ -180,9 +182,9 @@ class Disk:
             self._forget(path)
             with contextlib.suppress(OSError):
                 os.remove(path)
-                # Files of gradio's and of ours lie in a folder each.
-                if Path(path).parent != Path(get_upload_folder()):
-                    os.rmdir(os.path.dirname(path))
+                # Files of gradio's and of ours lie in a folder each, and what is behind one in a folder within.
+                for parent in itertools.takewhile(lambda each: each != Path(get_upload_folder()), Path(path).parents):
+                    os.rmdir(parent)
 
     def _forget(self, path: str) -> None:
         with self._lock:

@@ -192,9 +192,10 @@ class Events:
         paths = withheld.examples(self.bench, run)
         if index >= len(paths):
             return None
-        copy = served(paths[index].name, lambda path: shutil.copyfile(paths[index], path), OF_EXAMPLES)
         values = runs.values_of(self.bench.run(run))[paths[index].name[0]]
-        return copy if values.plain else inputs.preview(Path(copy), values, OF_EXAMPLES)
+        if not values.plain:
+            return inputs.preview(paths[index], values, OF_EXAMPLES)
+        return served(paths[index].name, lambda path: shutil.copyfile(paths[index], path), OF_EXAMPLES)
 
     def pick_example(self, run: str, event: gr.SelectData) -> str | None:
         """Return the example that was clicked."""

@@ -1,9 +1,13 @@
 """Files of visitors: a share each, a bound for all, and gone when their users are."""
 
 import os
+from pathlib import Path
 
+import numpy as np
 import pytest
 
+from cyclegan.rasters.raster import Raster
+from cyclegan.ui import results
 from cyclegan.ui.guard import disk as disks
 from cyclegan.ui.guard.disk import Disk
 from tests.ui.guard.test_shares import Clock
@@ -74,6 +78,18 @@ def test_a_message_that_nests_without_end_is_searched_to_a_bound(made, folder):
     made.used("ann", [{"path": f"/{i}"} for i in range(100_000)])
     assert not made._files
     assert len(list(disks._paths([[{"path": "/a"}] for _ in range(100_000)]))) <= disks.MAX_VALUES
+
+
+def test_what_is_behind_a_picture_goes_with_it(made, folder):
+    shown = file(folder, "shown")
+    values, original = results.put_values(shown, Raster(np.zeros((2, 2, 1)))), file(folder, "original")
+    kept = results.put_original(shown, Path(original))
+    made.used("ann", sent(shown))
+    made.used("bob", sent(shown))
+    made.left(["ann"])
+    assert all(map(os.path.exists, (shown, values, kept)))
+    made.left(["bob"])
+    assert not os.path.exists(os.path.dirname(shown)) and os.path.exists(original)
 
 
 def test_an_upload_that_nobody_uses_goes(made, folder):
