@@ -21,7 +21,7 @@ from PIL import Image
 from cyclegan.config import Direction
 from cyclegan.errors import ImageError, Message, UserError, message
 from cyclegan.files import whole_file
-from cyclegan.images import IMAGE_SUFFIXES, natural_order, open_image
+from cyclegan.images import IMAGE_SUFFIXES, is_picture_name, natural_order, open_image
 from cyclegan.rasters import files as raster_files
 from cyclegan.rasters.files import Stack
 from cyclegan.rasters.opening import open_picture, stack_of
@@ -105,7 +105,7 @@ def find_pictures(files: Sequence[Path]) -> Found:
             folder = [path.stem] if len(zips) > 1 else []
             for info, shown, parts in _find_in_zip(path, left_out):
                 found.append((path, info, shown, [*folder, *parts]))
-        elif path.suffix.lower() in _ARCHIVES:
+        elif path.suffix.lower() in _ARCHIVES and not is_picture_name(path.name):
             left_out.append(
                 message("{name} is an archive that is not opened here: pack its pictures as .zip", name=path.name)
             )
@@ -126,13 +126,13 @@ def _find_in_zip(
         if info.is_dir() or hidden or any(part.lower() in _SYSTEMS_OWN for part in parts):
             continue
         shown, suffix = _printable(name), Path(parts[-1]).suffix.lower()
-        if suffix == ".zip" or suffix in _ARCHIVES:
+        if suffix == ".zip" or suffix in _ARCHIVES and not is_picture_name(parts[-1]):  # .nii.gz is one.
             left_out.append(
                 message(
                     "{name} is an archive within {zip}, which is not opened: unpack it first", name=shown, zip=path.name
                 )
             )
-        elif suffix and suffix not in IMAGE_SUFFIXES:
+        elif suffix and not is_picture_name(parts[-1]):
             left_out.append(message("{name} is not a picture", name=shown))
         elif info.file_size > MAX_PICTURE_BYTES:
             left_out.append(_too_large(shown))
