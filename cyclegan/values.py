@@ -77,7 +77,9 @@ class Values:
         One channel is grey, three are RGB, two are red and green, and of more the first three are shown.
         """
         low, high = window or (self.low, self.high)
-        grey = np.clip((raster.values[..., self.own][..., :3] - low) * (255 / (high - low)), 0, 255)
+        # A raster of other channels is one of which somebody has chosen some.
+        own = raster.values[..., self.own] if raster.channels == self.channels else raster.values
+        grey = np.clip((own[..., :3] - low) * (255 / (high - low)), 0, 255)
         levels = np.nan_to_num(grey, nan=0.0).round().astype(np.uint8)
         if levels.shape[2] == 1:
             levels = np.repeat(levels, 3, axis=2)

@@ -135,15 +135,20 @@ def sample_metrics(
     return metrics
 
 
-def sample_grid(translated: TranslatedSamples, names: dict[str, str], *, count: int, tile: int = 256) -> Image.Image:
+def sample_grid(
+    translated: TranslatedSamples, names: dict[str, str], *, count: int, tile: int = 256,
+    values: Callable[[str], Values] = lambda domain: RGB,
+) -> Image.Image:
     """Return a captioned grid: a row per picture; columns real, fake, and rec, truth and redrawn where they are known.
 
     Args:
         names: domain names by `a`, `b`.
         count: rows at most.
         tile: longest side of a picture in pixels; larger ones are scaled down.
+        values: channels and range of domain "a" or "b"; a slice's neighbours aren't shown.
     """
     source, target = translated.direction
+    own = {"real:": source, "fake:": target, "rec": source, "truth:": target, "redrawn:": source}
     columns = [(("real:", names[source]), translated.real), (("fake:", names[target]), translated.fake)]
     if translated.rec is not None:
         columns.append((("rec",), translated.rec))
@@ -152,7 +157,10 @@ def sample_grid(translated: TranslatedSamples, names: dict[str, str], *, count: 
     if translated.redrawn is not None:
         columns.append((("redrawn:", names[source]), translated.redrawn))
     rows = min(count, len(translated.real))
-    tiles = [[_fit(to_image(pictures[row]), tile) for _, pictures in columns] for row in range(rows)]
+    tiles = [
+        [_fit(to_image(pictures[row][values(own[caption[0]]).own]), tile) for caption, pictures in columns]
+        for row in range(rows)
+    ]
     widths = [max(tiles[row][c].width for row in range(rows)) for c in range(len(columns))]
     heights = [max(picture.height for picture in tiles[row]) for row in range(rows)]
     captions = [(caption, width - CAPTION_GAP) for (caption, _), width in zip(columns, widths, strict=True)]

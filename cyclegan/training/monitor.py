@@ -252,8 +252,8 @@ class Monitor:
         writer.show(trainer.global_step, partial(self._grids, translated))
 
     def _grids(self, translated: Mapping[Direction, TranslatedSamples]) -> dict[Direction, Image.Image]:
-        count = self.config.run.sample_count
-        return {way: sample_grid(made, self._names, count=count) for way, made in translated.items()}
+        count, values = self.config.run.sample_count, self.config.data.values
+        return {way: sample_grid(made, self._names, count=count, values=values) for way, made in translated.items()}
 
     def _pace(self, seconds: float) -> tuple[float, float, float]:
         """Return the pictures of each domain per second, over all processes, and the seconds left in the run and the

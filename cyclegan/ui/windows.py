@@ -55,11 +55,12 @@ class Window:
 
 def whole(values: Values) -> Window:
     """Return the window with which a domain's pictures are first shown."""
-    return Window(WHOLE, *_middle_of(values.low, values.high), tuple(range(1, min(values.channels, SHOWN_AT_ONCE) + 1)))
+    own = range(1, values.channels + 1)[values.own]  # Not those of a slice's neighbours.
+    return Window(WHOLE, *_middle_of(values.low, values.high), tuple(own[:SHOWN_AT_ONCE]))
 
 
 def _middle_of(low: float, high: float) -> tuple[float, float]:
-    return (low + high) / 2, high - low
+    return float(f"{(low + high) / 2:.9g}"), float(f"{high - low:.9g}")
 
 
 def is_ct(values: Values) -> bool:

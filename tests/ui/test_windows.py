@@ -106,3 +106,15 @@ def test_8_bit_pictures_have_no_window():
     assert now == {} and drawn == {"ab": [None] * 3, "ba": [None] * 3}
     assert values_behind(path) is None
     assert isinstance(whole(CT), Window)
+
+
+def test_a_volume_s_run_shows_the_slice_not_its_neighbours():
+    values = Values(3, 0, 255, neighbours=1)
+    window = windows.whole(values)
+    assert window.channels == (2,)
+    raster = Raster(np.ones((2, 2, 3)) * [10, 20, 30])
+    assert np.asarray(window.drawn(raster, values))[0, 0].tolist() == [20] * 3
+
+
+def test_ends_of_a_range_are_shown_without_a_computer_s_digits():
+    assert (windows.whole(Values(1, -1000, 1241.6)).level, windows.whole(Values(1, 0.1, 0.3)).width) == (120.8, 0.2)
