@@ -30,7 +30,7 @@ def with_values(config: TrainConfig, splits: Splits) -> tuple[TrainConfig, Split
     """
     data, splits = values_found(config.data, splits)
     config = dataclasses.replace(config, data=data)
-    config.validate()
+    config.loss.check(config)
     return config, splits
 
 

@@ -22,6 +22,7 @@ from cyclegan.rasters.raster import Raster
 from cyclegan.ui import words
 from cyclegan.ui.decoding import kind_of, open_picture, slices_of
 from cyclegan.ui.results import Picture, original_of, put_original, served
+from cyclegan.ui.workbench import QUICK
 from cyclegan.values import RGB, Values
 
 MAX_SHOWN_PIXELS = 16_000_000
@@ -252,6 +253,8 @@ def picture_inputs(height: int) -> tuple[gr.Image, gr.Gallery]:
         label=words.label("Or take an example"), allow_preview=False, interactive=False, columns=4, buttons=[],
         format="png", object_fit="cover", elem_classes="examples", visible=False,
     )
+    # Another picture in the box isn't the example that was chosen before.
+    gr.on([image.upload, image.clear], lambda: gr.Gallery(selected_index=None), None, examples, **QUICK)
     return image, examples
 
 

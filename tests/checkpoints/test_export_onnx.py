@@ -1,5 +1,6 @@
 """Generators as ONNX files: the same pictures as torch's, in programs that have no torch."""
 
+import dataclasses
 import re
 import subprocess
 import sys
@@ -16,12 +17,12 @@ from cyclegan import __version__
 from cyclegan.__main__ import main
 from cyclegan.checkpoints import export_onnx as export
 from cyclegan.checkpoints.export_onnx import export_onnx
-from cyclegan.checkpoints.format import Checkpoint, CheckpointConfig, CheckpointInfo
+from cyclegan.checkpoints.format import Checkpoint, CheckpointConfig, CheckpointInfo, load_checkpoint
 from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.config import DataConfig, ModelConfig
 from cyclegan.errors import CheckpointError
 from cyclegan.images import open_image
-from cyclegan.networks import build_generator
+from cyclegan.networks import build_generator, generator_of
 from cyclegan.translation.translator import Translator
 
 ROOT = Path(__file__).parents[2]
@@ -101,6 +102,8 @@ def test_what_the_file_says_of_itself(exported, kind):
         "generator": kind,
         "layout": "NCHW RGB",
         "value_range": "-1 1",
+        "input_values": "0:255",
+        "output_values": "0:255",
         "size_multiple": {"resnet_6": "4", "unet_128": "128"}[kind],
         "min_size": {"resnet_6": "8", "unet_128": "128"}[kind],
         "crop_size": "32",
@@ -182,7 +185,7 @@ def again(exported, monkeypatch):
     def start(kind):
         model = onnx.load(exported(kind)[1].path)
         del model.metadata_props[:]
-        monkeypatch.setattr(export, "_model", lambda generator: model)
+        monkeypatch.setattr(export, "_model", lambda generator, channels: model)
         return model
 
     return start
@@ -311,3 +314,16 @@ def test_a_file_without_a_name_is_said_to_be_in_the_current_folder(tmp_path, mak
     for words, where in (([], "epoch-0012-ab.onnx in the current folder,"), (["--output", "a.onnx"], "a.onnx,")):
         assert main(["export", "run", "--direction", "ab", *words]) == 0
         assert f" written to {where} 0.0 MB" in capsys.readouterr().out
+
+
+def test_other_channels_than_rgb(tmp_path, make_checkpoint):
+    """The file says which values -1 and 1 stand for, since nobody could know."""
+    info = load_checkpoint(make_checkpoint(tmp_path, 1))
+    data = dataclasses.replace(info.config.data, channels_a=1, channels_b=2, range_a="0:4095", range_b="-1000:3000")
+    config = dataclasses.replace(info.config, data=data)
+    ways = {"ab": generator_of(config, "ab").eval().requires_grad_(False)}
+    done = export_onnx(Checkpoint(info=info.info, config=config, generators=ways), "ab", tmp_path / "ct.onnx")
+    runtime = session(done.path)
+    said = runtime.get_modelmeta().custom_metadata_map
+    assert (said["input_values"], said["output_values"], said["layout"]) == ("0:4095", "-1000:3000", "NCHW")
+    assert runtime.get_inputs()[0].shape[1] == 1 and runtime.get_outputs()[0].shape[1] == 2

@@ -371,7 +371,7 @@ def test_a_picture_of_other_values_is_seen_through_a_window(visit, tmp_path):
     with page.expect_download() as download:
         page.locator(".large .with-values a").first.click()
     assert download.value.suggested_filename == "epoch-0001_as_MR.tif"
-    assert tifffile.imread(download.value.path()).dtype == np.uint16
+    assert tifffile.imread(download.value.path()).dtype.kind in "iu"
     # Of 8 bits there is no window.
     page.goto(page.url.partition("?")[0])
     here.wait_for("Epoch 2")
