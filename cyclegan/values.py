@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,8 @@ if TYPE_CHECKING:
     from cyclegan.rasters.raster import Raster
 
 MAX_CHANNELS = 16
+MOST = 1e12
+"""Bound of a range's ends."""
 PLAIN = "0:255"
 """The range of 8-bit pictures, as the flags have it."""
 
@@ -65,6 +66,10 @@ class Values:
         scaled = (np.asarray(raster) - np.float32(self.low)) * np.float32(2 / (self.high - self.low)) - np.float32(1)
         return np.nan_to_num(np.clip(scaled, -1, 1, out=scaled), copy=False, nan=-1.0)
 
+    def cut(self, values: np.ndarray) -> np.ndarray:
+        """Return values within the range; what isn't a number becomes its low end."""
+        return np.clip(np.nan_to_num(values, nan=self.low), np.float32(self.low), np.float32(self.high))
+
     def to_tensor(self, raster: Raster) -> torch.Tensor:
         """Return float32 (C, H, W) in [-1, 1]."""
         import torch
@@ -96,7 +101,8 @@ def parse_range(text: str) -> tuple[float, float]:
     """Return the low and the high end of a range such as `0:4095` or `-1000:3000`. Raises ConfigError."""
     try:
         low, high = (float(part) for part in text.split(":"))
-        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        # float32 has to tell the ends apart, and to hold a thousandth of what lies between.
+        if not (max(abs(low), abs(high)) <= MOST and high - low >= max(1 / MOST, 1e-6 * max(abs(low), abs(high)))):
             raise ValueError(text)
     except ValueError as error:
         raise ConfigError(

@@ -15,6 +15,8 @@ from cyclegan.images import VALUE_SUFFIXES
 from cyclegan.rasters.opening import Look, look
 from cyclegan.values import RGB, Values
 
+MAY_BE_DEEP = (".png", ".tif", ".tiff")
+"""Ends of names of pictures of 8 bits or more."""
 MOST_PICTURES, MOST_VALUES = 100, 20_000
 """Training pictures, and values of each, that a range is found from."""
 TAILS = (0.1, 99.9)
@@ -37,8 +39,14 @@ def with_values(config: TrainConfig, splits: Splits) -> tuple[TrainConfig, Split
 def values_found(config: DataConfig, splits: Splits) -> tuple[DataConfig, Splits]:
     """Return the same for settings of data alone. Raises DataError."""
     found: dict[str, Values] = {}
-    splits = _in_slices(splits)
+    # Of a run that began as 8-bit RGB, pictures are read as ever.
+    plain = [side for side in "ab" if getattr(config, f"channels_{side}") == 3 and config.values(side) == RGB
+             and getattr(config, f"range_{side}") != "auto"]  # fmt: skip
+    splits = _in_slices(splits, [side for side in "ab" if side not in plain])
     for side, domain in (("a", splits.train_a), ("b", splits.train_b)):
+        if side in plain:
+            found[side] = RGB
+            continue
         channels, known = getattr(config, f"channels_{side}"), getattr(config, f"range_{side}") != "auto"
         seen = _look(domain)
         if not isinstance(domain, (Files, DrawnDomain)) and not config.values(side).plain:
@@ -73,7 +81,8 @@ def opened_as(splits: Splits, a: Values, b: Values) -> Splits:
     """Return a data set whose pictures are opened as these values, those of volumes slice by slice."""
     if a.plain and b.plain:
         return splits
-    splits, changed = _in_slices(splits), {}
+    splits = _in_slices(splits, [side for side, values in (("a", a), ("b", b)) if not values.plain])
+    changed = {}
     for name in ("train_a", "train_b", "test_a", "test_b"):
         domain = getattr(splits, name)
         if isinstance(domain, Files):
@@ -93,13 +102,13 @@ def _note(side: str, values: Values) -> Message | None:
     )  # fmt: skip
 
 
-def _in_slices(splits: Splits) -> Splits:
-    """Return a data set in which each slice of a volume is a picture; the notes say how many there are."""
+def _in_slices(splits: Splits, sides: Sequence[str]) -> Splits:
+    """Return a data set in which each slice of a volume in these domains is a picture; the notes count them."""
     changed: dict[str, Domain] = {}
     notes: list[Message] = []
     for name in ("train_a", "train_b", "test_a", "test_b"):
         domain = getattr(splits, name)
-        if not isinstance(domain, Files) or domain.slices:
+        if not isinstance(domain, Files) or domain.slices or name[-1] not in sides:
             continue
         counts = [_slices(path) for path in domain.paths]
         if max(counts, default=1) == 1:
@@ -139,8 +148,8 @@ def _look(domain: Domain) -> Look:
             continue  # Whoever opens it says why it can't be read.
         one = dataclasses.replace(one, slices=1)
         seen.setdefault(one, short_name(path))
-        if one == Look(3, False) and not any(each.deep for each in seen):
-            return one  # Colour of 8 bits: other pictures become the same.
+        if one == Look(3, False) and path.suffix.lower() not in MAY_BE_DEEP:
+            break  # Colour of 8 bits: grey becomes the same. JPEGs in their thousands needn't all be opened.
     if len(deep := [one for one in seen if one.deep]) > 1 or deep and len(seen) > 1:
         (first, where), (second, there) = list(seen.items())[:2]
         raise DataError(
@@ -148,7 +157,7 @@ def _look(domain: Domain) -> Look:
             "one kind there", part=domain.part, first=where, second=there, first_kind=_kind(first),
             second_kind=_kind(second),
         )  # fmt: skip
-    return next(iter(seen), Look(3, False))
+    return Look(3, False) if Look(3, False) in seen else next(iter(seen), Look(3, False))
 
 
 def _kind(one: Look) -> Message:
@@ -179,12 +188,14 @@ def _in_range(domain: Domain, values: Values) -> Values:
     low, high = (float(end) for end in np.percentile(every, TAILS))
     if not low < high:
         low, high = float(every.min()), float(every.max())
+    rounded = float(f"{low:.6g}"), float(f"{high:.6g}")
+    low, high = rounded if rounded[0] < rounded[1] else (low, high)
     if not low < high:
         raise DataError(
             "all values in {part} are {value:g}: these pictures show nothing; give a range, such as --range_a 0:4095, "
             "if that is right", part=domain.part, value=low,
         )  # fmt: skip
-    return dataclasses.replace(values, low=float(f"{low:.6g}"), high=float(f"{high:.6g}"))
+    return dataclasses.replace(values, low=low, high=high)
 
 
 def _spread(count: int) -> Sequence[int]:

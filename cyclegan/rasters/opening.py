@@ -65,7 +65,7 @@ def open_picture(
     if values.plain:
         return open_image(path, name=name)
     if files.kind_of(Path(path)) is not None:
-        stack = _stack(Path(path), os.stat(path).st_mtime_ns)
+        stack = _stack(Path(path))
         # An example of a volume's run is one picture that has its neighbours already.
         whole = len(stack) == 1 and stack.channels == values.channels
         raster = with_neighbours(stack, index, 0 if whole else values.neighbours)
@@ -77,9 +77,19 @@ def open_picture(
 
 
 @functools.lru_cache(maxsize=8)
-def _stack(path: Path, changed_ns: int) -> files.Stack:
+def _kept_stack(path: Path, state: tuple[int, ...]) -> files.Stack:
     """Return an open file, kept because unpacking a volume for each of its slices would take minutes."""
     return files.open_stack(path)
+
+
+def _stack(path: Path) -> files.Stack:
+    found = os.stat(path)
+    return _kept_stack(path, (found.st_mtime_ns, found.st_size, found.st_ino))
+
+
+def forget() -> None:
+    """Close the files that are kept open."""
+    _kept_stack.cache_clear()
 
 
 def stack_of(path: str | os.PathLike, values: Values) -> files.Stack | None:
@@ -87,7 +97,7 @@ def stack_of(path: str | os.PathLike, values: Values) -> files.Stack | None:
     """
     if values.plain or files.kind_of(Path(path)) is None:
         return None
-    stack = _stack(Path(path), os.stat(path).st_mtime_ns)
+    stack = _stack(Path(path))
     return stack if len(stack) > 1 else None
 
 

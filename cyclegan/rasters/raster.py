@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     import torch
 
 
+FILE_DIGEST = "digest of the file"
+"""Key in an origin's `keep`: whoever opens files of strangers notes there which one it was."""
+
+
 @dataclass(frozen=True)
 class Origin:
     """The file that a raster was read from, as far as a file of the same kind needs it.

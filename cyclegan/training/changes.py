@@ -12,6 +12,9 @@ from cyclegan.data.fingerprints import PICTURES, replaced_domain
 from cyclegan.errors import CheckpointError, Message, message
 from cyclegan.files import read_json
 
+NETWORKS_OWN = ("method", "channels_a", "channels_b", "range_a", "range_b", "neighbours")
+"""Settings besides the architecture that networks have learned to rely on."""
+
 
 class Change(NamedTuple):
     """A setting that differs, with its values as a command line has them."""
@@ -41,7 +44,7 @@ def changed_settings(folder: Path, before: Any, values: Mapping[str, Any], *, be
             # A state that came from the Hub knows the data set's name, not its folder here.
             if old[name] == new[name] or name == "dataset" and old[name] == Path(str(new[name])).resolve().name:
                 continue
-            if begun and (group == "model" or name in ("method", "channels_a", "channels_b")):
+            if begun and (group == "model" or name in NETWORKS_OWN):
                 raise CheckpointError(
                     "{folder} was trained with --{name} {old}, not {new}; its networks can't be continued with "
                     "other ones: leave --{name} out, or choose another --output_dir",

@@ -432,6 +432,8 @@ def _in_zip(data: bytes, item: Item, values: Values) -> Image.Image | Raster:
     with tempfile.TemporaryDirectory() as folder:  # The formats' libraries read files.
         path = Path(folder) / Path(item.member.filename.replace("\\", "/")).name
         path.write_bytes(data)
+        if stack_of(path, values) is not None:
+            raise ImageError("{name} is a volume in a zip: unpack it first", name=item.shown)
         return open_picture(path, values, name=item.shown)
 
 

@@ -46,7 +46,7 @@ class TranslationResult:
 
     direction: Direction
     fake: Picture
-    """RGB, or a raster where the domain has other values; the input's size."""
+    """RGB, or a raster where the domain has other values, without a slice's neighbours; the input's size."""
     rec: Picture | None
     """The way back, F(G(x)), the input's size; None if it wasn't requested or the checkpoint has one direction."""
     reconstruction_l1: float | None
@@ -66,6 +66,8 @@ class Translator:
         self, checkpoint: Checkpoint, device: str | torch.device | None = None, *, max_bytes: int = MAX_BYTES
     ) -> None:
         self.checkpoint, self.max_bytes = checkpoint, max_bytes
+        self.with_neighbours = False
+        """Set it to True for results with all channels, which can be translated back; else a slice has its own."""
         self.device = torch.device(device or default_device())
         self.generators: dict[str, nn.Module] = {
             direction: fast_generator(generator.to(self.device, memory_format=torch.channels_last), self.device)
@@ -140,7 +142,7 @@ class Translator:
                 for each, way in zip(outputs, ways, strict=True)
             )
             rec = back[0] if back else None
-            l1 = None if rec is None else mean_difference(rec, image)
+            l1 = None if rec is None else mean_difference(rec, self._own(image, direction[0]))
             results.append(TranslationResult(direction, fake, rec, l1))
         return results
 
@@ -201,6 +203,12 @@ class Translator:
         """Return the channels and the range of domain "a" or "b"."""
         return self.checkpoint.config.data.values(domain)
 
+    def _own(self, image: Picture, domain: str) -> Picture:
+        """Return an input without its neighbours, as results are."""
+        if not isinstance(image, Raster) or self.with_neighbours:
+            return image
+        return image.with_values(image.values[..., self.values(domain).own])
+
     def _of_domain(self, image: Picture, domain: str) -> Picture:
         """Return a picture of the domain's kind: 8-bit ones become rasters. Raises ImageError for the opposite."""
         values = self.values(domain)
@@ -211,10 +219,10 @@ class Translator:
                     "8-bit PNG first"
                 )
             return image
-        if isinstance(image, Raster):
-            values.check(image, message("the picture"))
-            return image
-        return as_raster(image, values, message("the picture"))
+        raster = image if isinstance(image, Raster) else as_raster(image, values, message("the picture"))
+        values.check(raster, message("the picture"))
+        # Cut before anything is resized, because one value far beyond the range would spread.
+        return raster.with_values(values.cut(raster.values))
 
     def _finish(self, output: Tensor, domain: str, worked: tuple[int, int], given: Picture) -> Picture:
         """Return a domain's picture without padding, scaled back to the input's size."""
@@ -222,7 +230,12 @@ class Translator:
         if values.plain:
             return resize(to_image(output), given.size)
         origin = given.origin if isinstance(given, Raster) else Origin("png", "uint8")
-        return resize(to_raster(output, values, files.held(origin, values.low, values.high)), given.size)
+        raster = to_raster(output, values, files.held(origin, values.low, values.high))
+        if not self.with_neighbours:
+            raster = raster.with_values(raster.values[..., values.own])
+        if raster.size == given.size:
+            return raster
+        return raster.with_values(values.cut(resize(raster, given.size).values))  # A bicubic overshoots.
 
     def _whole(self, way: str, x: Tensor) -> Tensor | None:
         """Return the output of one pass over whole pictures; None where the device has too little memory."""

@@ -55,7 +55,7 @@ def translate_volume(
             given = with_neighbours(stack, index, here.neighbours)
             result = translator.translate(given, direction, reconstruct=back is not None, size=size)
             source = given.with_values(given.values[..., here.own])
-            fake = _own(result.fake, source, there.own)
+            fake = _as_raster(result.fake, source)
             if before is not None:
                 spans = here.high - here.low, there.high - there.low
                 steps += [np.abs(one.values - other.values).mean() / span
@@ -63,13 +63,13 @@ def translate_volume(
             before = source, fake
             writer.write(index, fake)
             if returned is not None and result.rec is not None:
-                returned.write(index, _own(result.rec, source, here.own))
+                returned.write(index, _as_raster(result.rec, source))
             progress((index + 1) / len(stack))
     return VolumeTranslation(len(stack), *(steps / max(1, len(stack) - 1)).tolist())
 
 
-def _own(picture: Picture, given: Raster, own: slice) -> Raster:
-    """Return the slice's own channels; 8-bit RGB as three channels of the file's kind."""
+def _as_raster(picture: Picture, given: Raster) -> Raster:
+    """Return a result as a raster; 8-bit RGB as three channels of the file's kind."""
     if isinstance(picture, Raster):
-        return picture.with_values(picture.values[..., own])
+        return picture
     return Raster(np.asarray(picture), files.held(given.origin, 0, 255))

@@ -18,9 +18,10 @@ from typing import Any
 from PIL import Image
 
 from cyclegan.errors import ImageError, Message, message
+from cyclegan.files import sha256
 from cyclegan.images import MAX_PIXELS, Source, open_image, probe_image
 from cyclegan.rasters import files, opening
-from cyclegan.rasters.raster import Raster
+from cyclegan.rasters.raster import FILE_DIGEST, Raster
 from cyclegan.values import RGB, Values
 
 MAX_AT_ONCE = MAX_PIXELS
@@ -29,6 +30,7 @@ LARGE = 4_000_000
 """After a picture of so many pixels, what was freed goes back to the system; it otherwise stays with the process."""
 MAX_VALUES = MAX_PIXELS
 """Most values, which are pixels times channels, of a picture that isn't 8-bit RGB: each takes about 14 bytes, too."""
+PACKED = (".gz", ".npz")
 READ_AS_IMAGES = {None, "png", "tiff"}
 """The kinds of file that `cyclegan.images` reads, too, with their values scaled to 8 bits."""
 
@@ -58,15 +60,20 @@ def open_picture(
         )
     if not values.plain and kind is not None:
         header, shown = files.probe(source), name or Path(source).name
-        if header.width * header.height * header.channels > MAX_VALUES:
+        packed = source.suffix.lower() in PACKED  # It has to be unpacked whole before a slice can be read.
+        if header.width * header.height * header.channels * (header.slices if packed else 1) > MAX_VALUES:
             raise ImageError(
-                "{name}, {width}×{height} with {count} channels, has more than {most} million values: make it smaller "
-                "first",
-                name=shown, width=header.width, height=header.height, count=header.channels,
+                "{name}, {shape}, has more than {most} million values: make it smaller first",
+                name=shown, shape="×".join(map(str, (*header.size, header.channels, header.slices))),
                 most=MAX_VALUES // 1_000_000,
             )  # fmt: skip
         with room(header.width * header.height * header.channels):
-            raster = opening.open_picture(source, values, name=shown, index=header.slices // 2)
+            try:
+                raster = opening.open_picture(source, values, name=shown, index=header.slices // 2)
+            finally:
+                opening.forget()  # A visitor's volume isn't kept open.
+        # Results are kept by it, with its tags.
+        raster = raster.with_values(raster.values, keep={**raster.origin.keep, FILE_DIGEST: sha256(source)})
         return raster, (header.width, header.height)
     size = probe_image(source, name=name)
     with room(math.prod(size)):

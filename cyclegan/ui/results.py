@@ -10,7 +10,7 @@ import shutil
 import threading
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from gradio.utils import get_upload_folder
 from PIL import Image
 
 from cyclegan.rasters import files
-from cyclegan.rasters.raster import Raster
+from cyclegan.rasters.raster import FILE_DIGEST, Raster
 from cyclegan.ui.engine import Engine
 from cyclegan.values import RGB, Values
 
@@ -59,7 +59,7 @@ class Picture:
         """Equal for pictures that have equal results."""
         if isinstance(self.image, Raster):  # With the tags that results take over: another's are never in one's files.
             origin, array = self.image.origin, self.image.values
-            facts, content = (array.shape, self.values, origin, dict(origin.keep)), array.tobytes()
+            facts, content = (array.shape, self.values, origin, _tags(origin.keep)), array.tobytes()
         else:
             facts, content = self.image.size, self.image.tobytes()
         return hashlib.sha256(repr(facts).encode() + content).hexdigest()
@@ -68,6 +68,17 @@ class Picture:
     def shown(self) -> Image.Image:
         """The picture for a screen, RGB: a raster's whole range."""
         return self.values.shown(self.image) if isinstance(self.image, Raster) else self.image
+
+
+def _tags(keep: Mapping[str, Any]) -> Any:
+    """Return what two pictures with equal tags share, and no others: the file's digest, where it is known.
+
+    A library's own objects can't be compared by their text, so a picture with some has results of its own.
+    """
+    if FILE_DIGEST in keep:
+        return keep[FILE_DIGEST]
+    plain = all(isinstance(value, (str, bytes, int, float, tuple, type(None))) for value in keep.values())
+    return sorted(keep.items()) if plain else uuid.uuid4().hex
 
 
 @dataclass(frozen=True)

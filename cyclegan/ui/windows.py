@@ -49,8 +49,14 @@ class Window:
 
     def drawn(self, raster: Raster, values: Values) -> Any:
         """Return an 8-bit RGB picture of a raster."""
-        chosen = [number - 1 for number in self.channels]
-        return values.shown(Raster(raster.values[..., chosen]), self.ends)
+        first = 0 if raster.channels == values.channels else values.own.start  # Of a slice without its neighbours.
+        chosen = [number - 1 - first for number in self.channels if 0 <= number - 1 - first < raster.channels]
+        return values.shown(Raster(raster.values[..., chosen or [0]]), self.ends)
+
+
+def shown_channels(values: Values) -> tuple[int, int]:
+    """Return the numbers of channels that a domain's rasters have: with and without a slice's neighbours."""
+    return values.channels, len(range(values.channels)[values.own])
 
 
 def whole(values: Values) -> Window:
@@ -151,7 +157,7 @@ def redraw(
     for way, paths in rows.items():
         for place, domain in enumerate((way[0], way[1], way[0])):
             path, raster, window = paths[place], behind[way][place], windows.get(domain)
-            if raster is None or window is None or raster.channels != values[domain].channels:
+            if raster is None or window is None or raster.channels not in shown_channels(values[domain]):
                 continue
             if window != whole(values[domain]) or path.parent.name.startswith(OF_WINDOWS):
                 drawn[way][place] = _drawn(path, raster, values[domain], window)

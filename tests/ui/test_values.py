@@ -131,7 +131,7 @@ def test_what_a_domain_can_not_have_is_one_sentence(bench, tmp_path, monkeypatch
     with pytest.raises(gr.Error, match="another number of channels than this domain's pictures .4 instead of 1"):
         translated(bench, four)
     monkeypatch.setattr(decoding, "MAX_VALUES", 100)
-    with pytest.raises(ImageError, match="^mine.tif, 8×8 with 4 channels, has more than 0 million values"):
+    with pytest.raises(ImageError, match="^mine.tif, 8×8×4×1, has more than 0 million values"):
         inputs.opened(four, Values(4, 0.0, 10.0))
 
 

@@ -332,6 +332,7 @@ class _Run:
         def translated(pictures: Sequence[Picture], direction: Direction) -> list[Picture]:
             if not translator:
                 translator.append(Translator(source.load(info.epoch), device))
+                translator[0].with_neighbours = True  # What is translated back needs them.
             return translate_all(translator[0], pictures, direction)
 
         def batch(indices: Sequence[int]) -> Batch:

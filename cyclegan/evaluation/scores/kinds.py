@@ -171,7 +171,8 @@ class Pairs:
         triples = zip(batch.indices, batch.fakes, batch.truths, strict=True)
         rows = [self._of_one(index, fake, truth, batch.test) for index, fake, truth in triples]
         for row, index, made in zip(rows, batch.indices, batch.made, strict=False):  # Not rounded to 256 levels.
-            row["l1"] = mean_difference(made, batch.test.true_values(index)) * 255 / span(batch.test, 1)
+            truth, own = batch.test.true_values(index), batch.test.values[batch.test.direction[1]].own
+            row["l1"] = mean_difference(made.values[..., own], truth.values[..., own]) * 255 / span(batch.test, 1)
         found = {name: np.array([row[name] for row in rows]) for name in rows[0]}
         if batch.described.maps is not None:
             found["features"] = distances_to(
