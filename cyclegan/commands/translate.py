@@ -207,12 +207,13 @@ def _picture_targets(args: argparse.Namespace, inputs: Sequence[Input]) -> tuple
 
 def _is_file(args: argparse.Namespace, inputs: Sequence[Input]) -> bool:
     """Return whether --output names a file rather than a folder. Raise ConfigError if it can't be written."""
-    from cyclegan.images import IMAGE_SUFFIXES
+    from cyclegan.images import IMAGE_SUFFIXES, VALUE_SUFFIXES
     from cyclegan.translation.files import is_archive
     from cyclegan.translation.video_io import VIDEO_SUFFIXES
 
     suffix = "" if os.path.isdir(args.output) else args.output.suffix.lower()
-    if suffix == ".png" and (len(inputs) > 1 or os.path.isdir(inputs[0].path) or is_archive(inputs[0].path)):
+    named = suffix == ".png" or bool(suffix) and args.output.name.lower().endswith(VALUE_SUFFIXES)
+    if named and (len(inputs) > 1 or os.path.isdir(inputs[0].path) or is_archive(inputs[0].path)):
         raise ConfigError(
             "--output {output} names one picture, but --input is a folder or several pictures: name a folder",
             output=args.output.name,
@@ -224,7 +225,7 @@ def _is_file(args: argparse.Namespace, inputs: Sequence[Input]) -> bool:
             "--output {output} isn't a .png file: results are written as .png, or into a folder",
             output=args.output.name,
         )
-    return suffix == ".png"
+    return named
 
 
 def _nothing(args: argparse.Namespace, gathered: Gathered) -> UserError:

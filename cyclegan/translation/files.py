@@ -26,7 +26,7 @@ from cyclegan.rasters import files as raster_files
 from cyclegan.rasters.files import Stack
 from cyclegan.rasters.opening import open_picture, stack_of
 from cyclegan.rasters.raster import Raster
-from cyclegan.translation.translator import Translator, save_png, working_size
+from cyclegan.translation.translator import Translator, path_of, save_png, working_size
 from cyclegan.values import RGB, Values
 
 LEFT_OUT = "left_out.txt"
@@ -142,7 +142,8 @@ def _find_in_zip(
 
 def is_archive(path: Path) -> bool:
     """Return whether a file is a zip, or another archive, which `find_pictures` names as one that it can't open."""
-    return _is_zip(path) or (path.suffix.lower() in _ARCHIVES and os.path.isfile(path))
+    packed = path.suffix.lower() in _ARCHIVES and not is_picture_name(path.name)  # .nii.gz is a picture's.
+    return _is_zip(path) or (packed and os.path.isfile(path))
 
 
 def _is_zip(path: Path) -> bool:
@@ -290,7 +291,7 @@ class _ResultZip:
             name, picture = item.target, self.picture
             if isinstance(result, Raster):
                 ending = raster_files.ending(result)
-                name, picture = name.removesuffix(".png") + ending, picture.with_suffix(ending)
+                name, picture = path_of(Path(name), ending).as_posix(), picture.with_suffix(ending)
                 with _temporary(picture):
                     raster_files.write(picture, result)
                     self.archive.write(picture, name, zipfile.ZIP_STORED)

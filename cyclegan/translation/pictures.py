@@ -15,7 +15,7 @@ from cyclegan.errors import ConfigError, ImageError, Message, UserError, message
 from cyclegan.files import MAX_NAME_BYTES, shortened
 from cyclegan.rasters.files import ENDINGS, Stack
 from cyclegan.translation.files import Item, folded, open_pictures
-from cyclegan.translation.translator import Translator, save_picture, working_size
+from cyclegan.translation.translator import Translator, path_of, save_picture, working_size
 from cyclegan.translation.volume import VolumeTranslation, translate_volume
 
 # A name that is too long or that the file system doesn't take, or a folder or file in the way: others may still work.
@@ -112,10 +112,9 @@ def translate_pictures(
         try:
             if isinstance(image, Stack):
                 ending = ENDINGS[image.header.kind]
-                base = target.name.removesuffix(".png").removesuffix(".nii")  # Of a name that ends in .nii.gz.
-                back = target.with_name(f"{base}_rec{ending}") if reconstruct else None
+                back = path_of(target, ending, "_rec") if reconstruct else None
                 translation = translate_volume(
-                    translator, image, target.with_name(base + ending), direction, back=back, size=size,
+                    translator, image, path_of(target, ending), direction, back=back, size=size,
                     progress=lambda part, number=number: progress(number + part),
                 )  # fmt: skip
                 done.volumes.append(about_volume(item.shown, translation))
@@ -124,10 +123,10 @@ def translate_pictures(
                     [image], direction, reconstruct=reconstruct, size=size,
                     progress=lambda part, number=number: progress(number + part),
                 )[0]  # fmt: skip
-                rec = target.with_name(f"{target.stem}_rec.png")
-                for picture, path in ((result.fake, target), (result.rec, rec)):
+                for picture, part in ((result.fake, ""), (result.rec, "_rec")):
                     if picture is not None:
-                        save_picture(picture, path, checkpoint=translator.checkpoint, direction=direction, of=item.path)
+                        save_picture(picture, target, checkpoint=translator.checkpoint, direction=direction, part=part,
+                                     of=item.path)  # fmt: skip
                 if (note := smaller_note(item.shown, image.size, size)) is not None:
                     done.smaller.append(note)
         except ImageError as error:

@@ -12,10 +12,12 @@ from cyclegan.cli.flags import parse_train_config
 from cyclegan.config import DataConfig, TrainConfig
 from cyclegan.data import Data, find_data
 from cyclegan.data.values import values_found, with_values
-from cyclegan.errors import ConfigError, DataError
+from cyclegan.errors import CheckpointError, ConfigError, DataError
 from cyclegan.images import normalise
 from cyclegan.rasters import files
 from cyclegan.rasters.raster import Origin, Raster
+from cyclegan.training.changes import changed_settings
+from cyclegan.values import parse_range
 
 
 @pytest.fixture
@@ -152,3 +154,29 @@ def test_volumes_are_pictures_by_the_slice(folder):
 def test_a_range_may_begin_with_a_minus(words):
     config = parse_train_config(["--dataset", "x", "--output_dir", "y", *words])
     assert config.data.range_b == "-1000:3000" and config.data.values("b").low == -1000
+
+
+def test_a_run_from_before_reads_its_pictures_as_ever(folder):
+    """Its settings name 8-bit RGB, which was all there was; they aren't looked at anew."""
+    volume = np.stack([np.full((40, 40), n, np.uint8) for n in range(4)])
+    place = folder(trainA=[deep(0, 65535)] * 2, trainB=[])
+    tifffile.imwrite(place / "trainB" / "0.tif", volume, photometric="minisblack")
+    config, splits = found(place, channels_a=3, channels_b=3, range_a="0:255", range_b="0:255")
+    assert config.plain and isinstance(splits.train_a.load(0), Image.Image) and len(splits.train_b) == 1
+
+
+@pytest.mark.parametrize("text", ["-1e308:1e308", "0:1e39", "0:1e-300", "1.00000000001:1.00000000002"])
+def test_ranges_that_no_network_could_learn_are_refused(text):
+    with pytest.raises(ConfigError, match="isn't a range"):
+        parse_range(text)
+
+
+def test_values_far_from_zero_keep_their_ends(folder):
+    config, _ = found(folder(trainA=[deep(100000, 100001, dtype=np.float32)], trainB=[rgb(0)]))
+    assert 99999 < config.values("a").low < config.values("a").high <= 100001
+
+
+def test_another_range_in_the_middle_of_a_run_is_refused(tmp_path):
+    before, now = ({"data": {"range_b": text}} for text in ("0:9", "0:10"))
+    with pytest.raises(CheckpointError, match="--range_b 0:9, not 0:10"):
+        changed_settings(tmp_path, before, now, begun=True)

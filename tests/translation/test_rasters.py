@@ -1,6 +1,8 @@
 """Rasters and volumes through networks: in units, in the same kind of file, without a loss where nothing changes."""
 
 import dataclasses
+import os
+from pathlib import Path
 from types import SimpleNamespace
 
 import nibabel
@@ -19,7 +21,7 @@ from cyclegan.rasters.opening import open_picture
 from cyclegan.rasters.raster import Origin, Raster, from_shown, to_raster
 from cyclegan.translation.files import Item
 from cyclegan.translation.pictures import translate_pictures
-from cyclegan.translation.translator import Translator
+from cyclegan.translation.translator import Translator, path_of
 from cyclegan.values import Values
 
 
@@ -175,3 +177,42 @@ def test_an_example_of_a_volume_s_run_is_taken_as_it_is(tmp_path):
     assert open_picture(tmp_path / "a_1.tif", values).values[0, 0].tolist() == [1, 2, 3]
     files.write(tmp_path / "one.tif", Raster(np.ones((40, 40, 1))))
     assert open_picture(tmp_path / "one.tif", values).channels == 3
+
+
+@pytest.mark.parametrize("target, ending, part, path", [
+    ("a.png", ".tif", "", "a.tif"), ("a.png", ".nii.gz", "_rec", "a_rec.nii.gz"),
+    ("v.nii.gz.png", ".nii.gz", "", "v.nii.gz"), ("IM.dcm.png", ".dcm", "", "IM.dcm"),
+    ("mine.nii.gz", ".nii.gz", "", "mine.nii.gz"), ("mine.nii.gz", ".tif", "_rec", "mine_rec.nii.gz"),
+    ("x.1.png", ".npy", "", "x.1.npy"),
+])  # fmt: skip
+def test_names_of_rasters(target, ending, part, path):
+    assert path_of(Path("out") / target, ending, part) == Path("out") / path
+
+
+def test_results_are_a_slice_without_its_neighbours(tmp_path, make_checkpoint):
+    settings = {**ONE, "channels_a": 3, "channels_b": 3, "neighbours": 1}
+    same = translator(tmp_path, make_checkpoint, Same(), **settings)
+    given = Raster(np.ones((40, 40, 3)) * [1, 2, 3])
+    result = same.translate(given, "ab", reconstruct=True)
+    assert result.fake.channels == 1 and (result.fake.values.round() == 2).all() and result.reconstruction_l1 < 0.01
+    same.with_neighbours = True
+    assert same.translate(given, "ab").fake.channels == 3
+
+
+@pytest.mark.parametrize("far", [-32768.0, 1e30, float("nan"), float("inf")])
+def test_a_value_far_beyond_the_range_spreads_no_further(tmp_path, make_checkpoint, far):
+    same = translator(tmp_path, make_checkpoint, Same(), **{**ONE, "range_a": "0:1000", "range_b": "0:1000"})
+    values = np.full((40, 40, 1), 500.0)
+    values[20, 20] = far
+    made = same.translate(Raster(values), "ab", size=32).fake.values
+    assert made.min() >= 0 and made.max() <= 1000 and (np.abs(made - 500) > 1).sum() < 60
+
+
+def test_a_file_that_was_replaced_is_read_anew(tmp_path):
+    path, values = tmp_path / "a.npy", Values(1, 0, 9)
+    for number in (1, 2):
+        other = tmp_path / f"{number}.npy"
+        np.save(other, np.full((40, 40, 1), number, np.float32))
+        os.utime(other, (1, 1))  # As `cp -p` and unpacking leave it.
+        os.replace(other, path)
+        assert open_picture(path, values).values.max() == number

@@ -12,9 +12,10 @@ from PIL import Image
 
 from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.errors import ImageError
+from cyclegan.rasters.raster import FILE_DIGEST, Origin, Raster
 from cyclegan.ui import decoding, inputs, jobs, matrix, reading, runs, translating
 from cyclegan.ui.pages import files
-from cyclegan.ui.results import linked, original_of, served, values_behind
+from cyclegan.ui.results import Picture, linked, original_of, served, values_behind
 from cyclegan.ui.words import speaker
 from cyclegan.ui.workbench import Workbench
 from cyclegan.values import RGB, Values
@@ -228,3 +229,14 @@ def test_nothing_changes_for_8_bit_rgb(tmp_path):
     note, ab, ba, saved = translated(Workbench([source]), uploaded(tmp_path / "photo.png"))
     assert saved == [None, None] and "L1" in ab[4] and "of 255 grey levels" in ab[4]
     assert not (Path(ab[0]).parent / "values").exists() and not (Path(ab[1]).parent / "values").exists()
+
+
+def test_pictures_with_other_tags_have_results_of_their_own():
+    """A library's object may look like any other in a text, and a result takes over its picture's tags."""
+    def digest(**keep):
+        return Picture(Raster(np.zeros((4, 4, 1)), Origin("nifti", "int16", keep=keep)), Values(1, 0, 9)).digest
+
+    assert digest(header=object()) != digest(header=object())
+    assert digest(**{FILE_DIGEST: "x", "header": object()}) == digest(**{FILE_DIGEST: "x", "header": object()})
+    assert digest(**{FILE_DIGEST: "x"}) != digest(**{FILE_DIGEST: "y"})
+    assert digest(page="1") == digest(page="1") != digest(page="2")
