@@ -121,6 +121,8 @@ def _translate_pictures(args: argparse.Namespace, inputs: Sequence[Input]) -> in
         print(f"note: {note}", file=sys.stderr)
     for sentence in result.volumes:
         print(sentence)
+    for note in result.doubts(translator.values(args.direction[0])):
+        print(f"note: {note}", file=sys.stderr)
     if result.smaller:
         print(f"note: {_first(result.smaller)}", file=sys.stderr)
     for error in [*gathered.failed, *result.failed]:

@@ -10,14 +10,19 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
+from PIL import Image
+
 from cyclegan.config import Direction
 from cyclegan.errors import ConfigError, ImageError, Message, UserError, message
 from cyclegan.files import MAX_NAME_BYTES, shortened
 from cyclegan.rasters.files import ENDINGS, Stack
+from cyclegan.rasters.raster import Raster
 from cyclegan.translation.files import Item, folded, open_pictures
 from cyclegan.translation.translator import Translator, path_of, save_picture, working_size
 from cyclegan.translation.volume import VolumeTranslation, translate_volume
+from cyclegan.values import Values
 
+MOST_BEYOND = 0.05
 # A name that is too long or that the file system doesn't take, or a folder or file in the way: others may still work.
 _OF_ONE_NAME = {errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.EISDIR, errno.ENOTDIR, errno.EEXIST}
 
@@ -32,6 +37,37 @@ class PicturesTranslation:
     """A sentence for each picture that was worked at less than the requested size."""
     volumes: list[Message] = field(default_factory=list)
     """A sentence for each volume."""
+    eight_bits: int = 0
+    """Pictures whose grey levels were taken as values, where the networks know another range."""
+    cut: int = 0
+    """Pictures of whose values more than a twentieth lie beyond the range."""
+
+    def look_at(self, picture: Image.Image | Raster, values: Values) -> None:
+        """Count a picture whose values may not be what the networks were trained on."""
+        if not isinstance(picture, Raster):
+            return
+        beyond = (picture.values < values.low) | (picture.values > values.high)
+        self.cut += bool(beyond.mean() > MOST_BEYOND)
+        self.eight_bits += picture.origin.dtype == "uint8" and (values.low, values.high) != (0, 255)
+
+    def doubts(self, values: Values) -> list[Message]:
+        """Return sentences about pictures that may be of another kind than those of the training."""
+        ends = {"low": values.low, "high": values.high}
+        found = []
+        if self.eight_bits:
+            found.append(message(
+                "{n} picture has 8 bits: its grey levels were taken as values, and those of the training were {low:g} to "
+                "{high:g}",
+                "{n} pictures have 8 bits: their grey levels were taken as values, and those of the training were "
+                "{low:g} to {high:g}", self.eight_bits, **ends,
+            ))  # fmt: skip
+        if self.cut:
+            found.append(message(
+                "{n} picture has more than a twentieth of its values outside {low:g} to {high:g}, where they were cut",
+                "{n} pictures have more than a twentieth of their values outside {low:g} to {high:g}, where they were "
+                "cut", self.cut, **ends,
+            ))  # fmt: skip
+        return found
 
 
 def output_names(paths: Sequence[Path], *, reconstruct: bool) -> list[str]:
@@ -119,6 +155,7 @@ def translate_pictures(
                 )  # fmt: skip
                 done.volumes.append(about_volume(item.shown, translation))
             elif image is not None:
+                done.look_at(image, values)
                 result = translator.translate_many(
                     [image], direction, reconstruct=reconstruct, size=size,
                     progress=lambda part, number=number: progress(number + part),

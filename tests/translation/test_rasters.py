@@ -216,3 +216,16 @@ def test_a_file_that_was_replaced_is_read_anew(tmp_path):
         os.utime(other, (1, 1))  # As `cp -p` and unpacking leave it.
         os.replace(other, path)
         assert open_picture(path, values).values.max() == number
+
+
+def test_pictures_of_another_kind_than_the_training_s_are_counted(tmp_path, make_checkpoint):
+    same = translator(tmp_path, make_checkpoint, Same(), **{**ONE, "range_a": "0:4095", "range_b": "0:4095"})
+    Image.new("L", (40, 40), 9).save(tmp_path / "eight.png")
+    files.write(tmp_path / "far.tif", Raster(np.full((40, 40, 1), 9999), Origin("tiff", "uint16")))
+    files.write(tmp_path / "good.tif", Raster(np.full((40, 40, 1), 999), Origin("tiff", "uint16")))
+    items = [Item(tmp_path / name, None, name, f"{name}.png") for name in ("eight.png", "far.tif", "good.tif")]
+    (tmp_path / "out").mkdir()
+    done = translate_pictures(same, items, tmp_path / "out", "ab")
+    said = [str(note) for note in done.doubts(same.values("a"))]
+    assert said[0].startswith("1 picture has 8 bits") and said[1].startswith("1 picture has more than a twentieth")
+    assert len(said) == 2
