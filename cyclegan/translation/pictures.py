@@ -56,10 +56,10 @@ class PicturesTranslation:
         found = []
         if self.eight_bits:
             found.append(message(
-                "{n} picture has 8 bits: its grey levels were taken as values, and those of the training were {low:g} to "
+                "{n} picture has 8 bits: its grey levels were taken as values, but the training's were {low:g} to "
                 "{high:g}",
-                "{n} pictures have 8 bits: their grey levels were taken as values, and those of the training were "
-                "{low:g} to {high:g}", self.eight_bits, **ends,
+                "{n} pictures have 8 bits: their grey levels were taken as values, but the training's were {low:g} to "
+                "{high:g}", self.eight_bits, **ends,
             ))  # fmt: skip
         if self.cut:
             found.append(message(
