@@ -56,8 +56,8 @@ def values_found(config: DataConfig, splits: Splits) -> tuple[DataConfig, Splits
             )  # fmt: skip
         if config.neighbours and not (isinstance(domain, Files) and domain.slices):
             raise DataError(
-                "--neighbours {n} is for volumes in one file each, such as NIfTI, and {part} has none: leave it out, or "
-                "turn series of DICOM slices into NIfTI first", n=config.neighbours, part=domain.part,
+                "--neighbours {n} is for volumes in one file each, such as NIfTI, and {part} has none: leave it out, "
+                "or turn series of DICOM slices into NIfTI first", n=config.neighbours, part=domain.part,
             )  # fmt: skip
         seen = dataclasses.replace(seen, channels=seen.channels * (2 * config.neighbours + 1))
         if channels is not None and seen.deep and channels != seen.channels:
