@@ -1,9 +1,11 @@
 """DICOM: units in, derived images out that pydicom reads, and folders of slices in their order."""
 
+import time
+
 import numpy as np
 import pydicom
 import pytest
-from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian, RLELossless
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
 from cyclegan.errors import ImageError
 from cyclegan.rasters.files import kind_of, open_stack, probe, read, write
@@ -105,6 +107,52 @@ def test_a_picture_of_another_size_has_no_place_in_space(tmp_path):
     write(tmp_path / "b.dcm", read(write_dicom(tmp_path / "a.dcm", CT)).resize((8, 6)))
     data = pydicom.dcmread(tmp_path / "b.dcm")
     assert (data.Rows, data.Columns) == (6, 8) and "PixelSpacing" not in data
+
+
+# ------------------------------------------------------------------------------------------------ many tags
+
+
+def with_tags(path, where, count=20_000, *, syntax=ExplicitVRLittleEndian, length=0):
+    """Write a file with many private tags: in the dataset, or nested in a sequence with or without its length."""
+    many, icon = pydicom.Dataset(), pydicom.Dataset()
+    icon.add_new("PixelData", "OW", b"\0" * 64)  # Its pixels are not those of the file.
+    many.IconImageSequence = [icon]
+    for number in range(count):
+        group, element = divmod(number, 0xE000)
+        tag = (0x0101 + 2 * group << 16) | 0x1000 + element
+        many[tag] = pydicom.DataElement(tag, "LT", "x" * length)
+    if where == "dataset":
+        write_dicom(path, CT, syntax=syntax)
+        data = pydicom.dcmread(path)
+        data.update(many)
+        data.save_as(path)
+        return path
+    write_dicom(path, CT, syntax=syntax, SourceImageSequence=[many])
+    if where == "undefined":
+        data = pydicom.dcmread(path)
+        data["SourceImageSequence"].is_undefined_length = True
+        data.SourceImageSequence[0].is_undefined_length_sequence_item = True
+        data.save_as(path)
+    return path
+
+
+@pytest.mark.parametrize("where", ["dataset", "sequence", "undefined"])
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+def test_many_tags_are_refused_before_they_are_read(tmp_path, where, syntax):
+    (tmp_path / "scan").mkdir()
+    with_tags(tmp_path / "scan" / "a.dcm", where, syntax=syntax)
+    for path in (tmp_path / "scan" / "a.dcm", tmp_path / "scan"):
+        start = time.perf_counter()
+        with pytest.raises(ImageError, match="a.dcm has more than 5,000 DICOM tags, nested ones included: save it"):
+            open_stack(path)
+        assert time.perf_counter() - start < 1
+
+
+def test_large_tags_are_refused_and_tags_within_the_limits_are_read(tmp_path):
+    with pytest.raises(ImageError, match="more than 1 MB of DICOM tags before its pixels"):
+        read(with_tags(tmp_path / "a.dcm", "dataset", 500, length=4000))
+    for where in ("dataset", "sequence", "undefined"):
+        assert read(with_tags(tmp_path / "b.dcm", where, 4000, length=40)).size == (16, 12)
 
 
 # ------------------------------------------------------------------------------------------------ stacks

@@ -198,8 +198,10 @@ def test_a_hostile_file_gets_one_sentence(tmp_path, name, capfd):
 @pytest.mark.parametrize("name", ["a.npy", "fortran.npy", "a.nii", "imagej.tif", "a.tif"])
 def test_a_file_that_is_cut_while_it_is_open(tmp_path, name):
     path, pages = tmp_path / name, np.stack([MR] * 3)
-    if name.endswith(".tif"):
-        path.write_bytes(tiff(pages, imagej=True) if name == "imagej.tif" else tiff(pages))
+    if name == "imagej.tif":
+        tifffile.imwrite(path, pages, imagej=True, metadata={"axes": "ZYX"})
+    elif name == "a.tif":
+        path.write_bytes(tiff(pages))
     else:
         make = nifti() if name == "a.nii" else npy((3, 12, 17), data=b"\0" * 1224, fortran=name == "fortran.npy")
         path.write_bytes(make)
