@@ -56,6 +56,15 @@ def test_a_rescale_is_found_that_the_values_fit(tmp_path, low, high, error):
     assert np.allclose(read(tmp_path / "b.dcm").values[..., 0], units)
 
 
+@pytest.mark.parametrize("slope", [8, 11, 0.25, 0.001])
+@pytest.mark.parametrize(("low", "high", "error"), [(-1000, 2000, 0.5), (0, 100, 1e-3), (0, 1, 1e-5)])
+def test_a_coarse_slope_is_not_kept(tmp_path, slope, low, high, error):
+    raster = read(write_dicom(tmp_path / "a.dcm", CT, slope=slope, bits=16))
+    wanted = RNG.uniform(low, high, (12, 16, 1)).astype(np.float32)
+    write(tmp_path / "b.dcm", raster.with_values(wanted))
+    assert np.abs(read(tmp_path / "b.dcm").values - wanted).max() <= error * 1.001
+
+
 @pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian])
 @pytest.mark.parametrize("signed", [False, True])
 def test_byte_orders_and_signs(tmp_path, syntax, signed):

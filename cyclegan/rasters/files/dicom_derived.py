@@ -17,11 +17,11 @@ import numpy as np
 from cyclegan.errors import ImageError
 from cyclegan.rasters.files.bounds import package, quiet
 from cyclegan.rasters.files.dicom import KIND
-from cyclegan.rasters.files.units import to_stored
+from cyclegan.rasters.files.units import FEWEST_STEPS, coarse, to_stored
 from cyclegan.rasters.raster import Origin
 
 DESCRIPTION = "Translated by a neural network (CycleGAN workbench); not for diagnosis"
-_FEWEST_STEPS, _MOST_STEPS = 255, 65535
+_MOST_STEPS = 65535
 _DROPPED = (
     "PixelData", "FloatPixelData", "DoubleFloatPixelData", "ModalityLUTSequence", "VOILUTSequence", "VOILUTFunction",
     "WindowCenterWidthExplanation", "SmallestImagePixelValue", "LargestImagePixelValue", "SmallestPixelValueInSeries",
@@ -118,11 +118,12 @@ def _common(values: np.ndarray, origin: Origin) -> _Coding:
     if not own.bits or values.shape[3] > 1 or all(own.holds(one) for one in values):
         return own
     low, high = _ends(values)
-    first, last = sorted((end - own.intercept) / own.slope for end in (low, high))
-    if last - first >= _FEWEST_STEPS:
-        if own.ends[0] <= round(first) and round(last) <= own.ends[1]:
+    rough = coarse(own.slope, low, high)
+    step = 1.0 if rough else abs(own.slope)
+    if (high - low) / step >= FEWEST_STEPS:
+        first, last = sorted((end - own.intercept) / own.slope for end in (low, high))
+        if not rough and own.ends[0] <= round(first) and round(last) <= own.ends[1]:
             return own
-        step = abs(own.slope)
         if math.ceil(high / step) - math.floor(low / step) <= _MOST_STEPS:
             return _Coding(16, 16, False, step, _written(math.floor(low / step) * step))
     slope = _written((high - low) / _MOST_STEPS) if high > low else 1.0
