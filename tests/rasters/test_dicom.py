@@ -24,20 +24,23 @@ def test_values_are_in_units_and_not_windowed(tmp_path):
 
 
 def test_a_derived_image_is_another_one_of_the_same_patient(tmp_path):
-    source = write_dicom(tmp_path / "a.dcm", CT, SmallestImagePixelValue=3, PixelPaddingValue=0)
+    source = write_dicom(tmp_path / "a.dcm", CT, SmallestImagePixelValue=3, PixelPaddingValue=0, RescaleType="HU",
+                         PixelPaddingRangeLimit=5, SeriesDescription="head")  # fmt: skip
     write(tmp_path / "b.dcm", read(source))
     one, other = pydicom.dcmread(source), pydicom.dcmread(tmp_path / "b.dcm")
     assert np.array_equal(one.pixel_array, other.pixel_array)
     for keyword in (
         "PatientName", "PatientID", "StudyInstanceUID", "ImagePositionPatient", "PixelSpacing", "RescaleSlope",
-        "RescaleIntercept", "BitsStored", "PixelPaddingValue", "Modality", "SOPClassUID",
+        "RescaleIntercept", "BitsStored", "Modality", "SOPClassUID",
     ):  # fmt: skip
         assert one[keyword].value == other[keyword].value, keyword
     assert other.ImageType == ["DERIVED", "SECONDARY", "AXIAL"] and "not for diagnosis" in other.DerivationDescription
     assert one.SOPInstanceUID != other.SOPInstanceUID and one.SeriesInstanceUID != other.SeriesInstanceUID
     assert other.SourceImageSequence[0].ReferencedSOPInstanceUID == one.SOPInstanceUID
     assert other.file_meta.MediaStorageSOPInstanceUID == other.SOPInstanceUID
-    assert "SmallestImagePixelValue" not in other
+    for keyword in ("SmallestImagePixelValue", "PixelPaddingValue", "PixelPaddingRangeLimit"):
+        assert keyword not in other, keyword
+    assert (other.RescaleType, other.SeriesDescription) == ("US", "head (derived)")
     shown = read(tmp_path / "b.dcm").origin.keep["window"]
     assert shown == pytest.approx((int(CT.min()) - 1024, int(CT.max()) - 1024))
 
@@ -79,6 +82,17 @@ def test_byte_orders_and_signs(tmp_path, syntax, signed):
     data = pydicom.dcmread(tmp_path / "b")
     assert np.array_equal(data.pixel_array, stored) and str(data.PatientName) == "Doe^Jane"
     assert data.PhotometricInterpretation == "MONOCHROME1"
+
+
+@pytest.mark.parametrize(("given", "wanted"), [("x" * 64, "x" * 54 + " (derived)"), (None, "(derived)")])
+def test_a_derived_series_says_so(tmp_path, given, wanted):
+    write(tmp_path / "b.dcm", read(write_dicom(tmp_path / "a.dcm", CT, SeriesDescription=given)))
+    assert pydicom.dcmread(tmp_path / "b.dcm").SeriesDescription == wanted
+
+
+def test_units_of_the_source_are_dropped_without_a_rescale(tmp_path):
+    write(tmp_path / "b.dcm", read(write_dicom(tmp_path / "a.dcm", CT, slope=None, RescaleType="HU")))
+    assert "RescaleType" not in pydicom.dcmread(tmp_path / "b.dcm")
 
 
 def test_names_in_other_scripts_are_kept(tmp_path):

@@ -22,11 +22,13 @@ from cyclegan.rasters.raster import Origin
 
 DESCRIPTION = "Translated by a neural network (CycleGAN workbench); not for diagnosis"
 _MOST_STEPS = 65535
+_DERIVED, _MOST_LETTERS = " (derived)", 64
 _DROPPED = (
     "PixelData", "FloatPixelData", "DoubleFloatPixelData", "ModalityLUTSequence", "VOILUTSequence", "VOILUTFunction",
     "WindowCenterWidthExplanation", "SmallestImagePixelValue", "LargestImagePixelValue", "SmallestPixelValueInSeries",
     "LargestPixelValueInSeries", "IconImageSequence", "PlanarConfiguration", "ExtendedOffsetTable",
-    "ExtendedOffsetTableLengths", "PresentationLUTSequence",
+    "ExtendedOffsetTableLengths", "PresentationLUTSequence", "PixelPaddingValue", "PixelPaddingRangeLimit",
+    "RescaleType",
 )  # fmt: skip
 _GEOMETRY = ("PixelSpacing", "ImagerPixelSpacing", "ImagePositionPatient", "ImageOrientationPatient")
 """Tags that fit pictures of the same size only."""
@@ -159,8 +161,7 @@ def _derived(
     pydicom: Any, origin: Origin, values: np.ndarray, coding: _Coding, series: str, ends: tuple[float, float]
 ) -> Any:
     """Return a copy of the origin's dataset as that of a new image, without pixels."""
-    source = origin.keep["dataset"]
-    own, data = _own(origin, values.shape[3]), _copied(pydicom, source)
+    data = _copied(pydicom, origin.keep["dataset"])
     for keyword in _DROPPED:
         _drop(data, keyword)
     _identify(pydicom, data, series)
@@ -173,9 +174,6 @@ def _derived(
     data.PhotometricInterpretation = "RGB" if channels == 3 else "MONOCHROME1" if inverted else "MONOCHROME2"
     if channels == 3:
         data.PlanarConfiguration = 0
-    if coding != own:  # Stored values that mark what is outside have changed.
-        for keyword in ("PixelPaddingValue", "PixelPaddingRangeLimit"):
-            _drop(data, keyword)
     data.BitsAllocated = coding.bits_allocated
     if coding.bits:
         data.BitsStored, data.HighBit = coding.bits, coding.bits - 1
@@ -206,13 +204,12 @@ def _set_units(data: Any, coding: _Coding, ends: tuple[float, float], channels: 
     """Set the rescale, and a window over all values, because the file's own fits what was translated."""
     enhanced = "SharedFunctionalGroupsSequence" in data
     if channels > 1 or enhanced:
-        for keyword in ("RescaleSlope", "RescaleIntercept", "RescaleType", "WindowCenter", "WindowWidth"):
+        for keyword in ("RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth"):
             _drop(data, keyword)
         return
     if (coding.slope, coding.intercept) != (1, 0) or "RescaleSlope" in data:
         data.RescaleSlope, data.RescaleIntercept = _text(coding.slope), _text(coding.intercept)
-        if "RescaleType" not in data:
-            data.RescaleType = "US"  # "Unspecified".
+        data.RescaleType = "US"  # "Unspecified", because the source's units, such as HU, are those of another domain.
     data.WindowCenter, data.WindowWidth = _text(sum(ends) / 2), _text(max(ends[1] - ends[0], 1.0))
 
 
@@ -228,6 +225,8 @@ def _identify(pydicom: Any, data: Any, series: str) -> None:
     data.SOPClassUID = data.get("SOPClassUID") or pydicom.uid.SecondaryCaptureImageStorage
     data.ImageType = ["DERIVED", "SECONDARY", *_texts(data.get("ImageType"))[2:]]
     data.DerivationDescription = DESCRIPTION
+    described = " ".join(_texts(data.get("SeriesDescription")))
+    data.SeriesDescription = described[: _MOST_LETTERS - len(_DERIVED)] + _DERIVED if described else _DERIVED.strip()
     data.InstanceCreationDate, data.InstanceCreationTime = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
 
 
