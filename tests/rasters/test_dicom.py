@@ -8,7 +8,7 @@ import pytest
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
 from cyclegan.errors import ImageError
-from cyclegan.rasters.files import kind_of, open_stack, probe, read, write
+from cyclegan.rasters.files import held, kind_of, open_stack, probe, read, write
 from tests.rasters.dicoms import write_dicom, write_series
 
 RNG = np.random.default_rng(0)
@@ -111,6 +111,30 @@ def test_rgb_and_run_length_coding(tmp_path):
     data.compress(RLELossless)
     data.save_as(tmp_path / "c.dcm")
     assert np.array_equal(read(tmp_path / "c.dcm").values[..., 0], CT - np.float32(1024))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "declared", "refused"),
+    [
+        (0, 255, None, False), (-1, 1, None, True), (0, 1, None, True), (0, 300, None, True), (-20, 255, None, True),
+        (10, 90, (0, 255), False), (-2, 258, (0, 255), False), (0.1, 0.9, (0, 1), True), (0, 200, (-255, 255), True),
+    ],
+)  # fmt: skip
+def test_colours_that_dicom_cannot_hold(tmp_path, low, high, declared, refused):
+    colours = RNG.integers(0, 256, (12, 16, 3), dtype=np.uint8)
+    raster = read(write_dicom(tmp_path / "a.dcm", colours, slope=None, bits=8))
+    drawn = RNG.uniform(low, high, (12, 16, 3)).astype(np.float32)
+    drawn[0, 0], drawn[0, 1] = low, high
+    raster = raster.with_values(drawn)
+    if declared:
+        raster = raster.with_values(drawn, keep=held(raster.origin, *declared).keep)
+    if refused:
+        with pytest.raises(ImageError, match="whole numbers from 0 to 255 here: give a name that ends in .tif"):
+            write(tmp_path / "b.dcm", raster)
+        assert not (tmp_path / "b.dcm").exists()
+    else:
+        write(tmp_path / "b.dcm", raster)
+        assert np.abs(read(tmp_path / "b.dcm").values - np.clip(drawn, 0, 255)).max() <= 0.5
 
 
 def test_a_table_of_units_is_followed(tmp_path):

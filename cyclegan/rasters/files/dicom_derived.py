@@ -99,6 +99,23 @@ def _check(values: np.ndarray, origins: Sequence[Origin], name: object) -> None:
             "{name} would have {channels} channels, and DICOM holds 1 or 3: give a name that ends in .tif", name=name,
             channels=values.shape[3],
         )  # fmt: skip
+    if values.shape[3] == 3:
+        _check_colours(values, origins[0], name)
+
+
+def _check_colours(values: np.ndarray, origin: Origin, name: object) -> None:
+    """Raise ImageError for colours that rounding and cutting would change, because DICOM has no rescale for them."""
+    low, high = origin.keep.get("range") or _ends(values)
+    own = _own(origin, 3)
+    whole = own.bits and own.ends[0] <= round(low) and round(high) <= own.ends[1]
+    if whole and (high - low >= FEWEST_STEPS or all(np.array_equal(one, np.rint(one)) for one in values)):
+        return
+    least, most = own.ends if own.bits else (0, 2**16 - 1)
+    raise ImageError(
+        "{name} would have colours of {low:g} to {high:g}, and DICOM holds whole numbers from {least} to {most} here: "
+        "give a name that ends in .tif",
+        name=name, low=low, high=high, least=least, most=most,
+    )  # fmt: skip
 
 
 def _own(origin: Origin, channels: int) -> _Coding:

@@ -66,11 +66,13 @@ def held(origin: Origin, low: float, high: float) -> Origin:
     """Return an origin whose stored values can hold a range in units; the same one if it can.
 
     For the pictures of another domain than the file was of: a uint16 file of 0:4095 becomes int16 for -1000:3000, and
-    float32 for 0:1. PNG holds neither, so it becomes TIFF. A coarse slope becomes 1. DICOM is as it was, because its
-    writer chooses a slope.
+    float32 for 0:1. PNG holds neither, so it becomes TIFF. A coarse slope becomes 1. DICOM keeps the range,
+    because its writer chooses a slope.
     """
     dtype = np.dtype(origin.dtype)
-    if origin.kind == "dicom" or dtype.kind == "f":
+    if origin.kind == "dicom":
+        return replace(origin, keep={**origin.keep, "range": (low, high)})
+    if dtype.kind == "f":
         return origin
     if coarse(origin.slope, low, high):
         origin = replace(origin, slope=1.0, intercept=0.0)
