@@ -8,7 +8,7 @@ import pytest
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
 from cyclegan.errors import ImageError
-from cyclegan.rasters.files import held, kind_of, open_stack, probe, read, write
+from cyclegan.rasters.files import dicom_derived, held, kind_of, open_stack, probe, read, write
 from tests.rasters.dicoms import write_dicom, write_series
 
 RNG = np.random.default_rng(0)
@@ -291,6 +291,37 @@ def test_an_interrupted_series_leaves_nothing(tmp_path):
         writer.write(0, stack.read(0))
         raise KeyboardInterrupt
     assert [path.name for path in tmp_path.iterdir()] == ["scan"]
+
+
+def test_a_series_never_replaces_a_folder_with_files(tmp_path, monkeypatch):
+    stack, out = open_stack(write_series(tmp_path / "scan", [1, 2])), tmp_path / "out"
+    sentence = "out is a folder that holds files already: give another name"
+    out.mkdir()  # An empty one is nobody's loss.
+    with stack.writer(out) as writer:
+        for index in range(2):
+            writer.write(index, stack.read(index))
+    assert len(open_stack(out)) == 2
+    with pytest.raises(ImageError, match=sentence), stack.writer(out):
+        raise AssertionError("it is known before the work")
+    late = tmp_path / "late"
+    with pytest.raises(ImageError, match="late is a folder that holds files"), stack.writer(late) as writer:
+        for index in range(2):
+            writer.write(index, stack.read(index))
+        late.mkdir()
+        (late / "notes.txt").write_text("mine")
+    assert [path.name for path in late.iterdir()] == ["notes.txt"]
+    later = tmp_path / "later"
+
+    def save_series(*_):  # The folder is made while the last files are written.
+        later.mkdir()
+        (later / "notes.txt").write_text("mine")
+
+    monkeypatch.setattr(dicom_derived, "save_series", save_series)
+    with pytest.raises(ImageError, match="later can't be written"), stack.writer(later) as writer:
+        for index in range(2):
+            writer.write(index, stack.read(index))
+    assert (later / "notes.txt").read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["late", "later", "out", "scan"]
 
 
 def test_several_series_are_named(tmp_path):
