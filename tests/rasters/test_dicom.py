@@ -5,10 +5,11 @@ import time
 import numpy as np
 import pydicom
 import pytest
+from PIL import Image
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
 from cyclegan.errors import ImageError
-from cyclegan.rasters.files import dicom_derived, held, kind_of, open_stack, probe, read, write
+from cyclegan.rasters.files import dicom_derived, held, is_series, kind_of, open_stack, probe, read, write
 from tests.rasters.dicoms import write_dicom, write_series
 
 RNG = np.random.default_rng(0)
@@ -322,6 +323,26 @@ def test_a_series_never_replaces_a_folder_with_files(tmp_path, monkeypatch):
             writer.write(index, stack.read(index))
     assert (later / "notes.txt").read_text() == "mine"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["late", "later", "out", "scan"]
+
+
+def test_a_series_is_two_dicom_files_and_no_other_picture(tmp_path):
+    folder = write_series(tmp_path / "scan", [1, 2])
+    assert is_series(folder) and not is_series(folder / "IM0") and not is_series(tmp_path / "none")
+    for name, text in (("README", "a"), ("DICOMDIR", "a"), ("notes.txt", "a"), ("scan.json", "{}"), ("empty.png", ""),
+                       (".hidden.png", "a")):  # fmt: skip
+        (folder / name).write_text(text)
+        assert is_series(folder), name
+    (folder / "other").mkdir()
+    (folder / "other" / "a.png").write_text("a")
+    assert is_series(folder) and len(open_stack(folder)) == 2
+    Image.new("RGB", (9, 9)).save(folder / "view.png")
+    assert not is_series(folder)
+    (folder / "view.png").unlink()
+    np.save(folder / "view.npy", CT)
+    assert not is_series(folder)
+    (folder / "view.npy").unlink()
+    (folder / "IM1").unlink()
+    assert not is_series(folder)
 
 
 def test_several_series_are_named(tmp_path):
