@@ -1,12 +1,15 @@
 """DICOM: units in, derived images out that pydicom reads, and folders of slices in their order."""
 
+import time
+
 import numpy as np
 import pydicom
 import pytest
-from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian, RLELossless
+from PIL import Image
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
 from cyclegan.errors import ImageError
-from cyclegan.rasters.files import kind_of, open_stack, probe, read, write
+from cyclegan.rasters.files import dicom_derived, held, is_series, kind_of, open_stack, probe, read, write
 from tests.rasters.dicoms import write_dicom, write_series
 
 RNG = np.random.default_rng(0)
@@ -22,20 +25,23 @@ def test_values_are_in_units_and_not_windowed(tmp_path):
 
 
 def test_a_derived_image_is_another_one_of_the_same_patient(tmp_path):
-    source = write_dicom(tmp_path / "a.dcm", CT, SmallestImagePixelValue=3, PixelPaddingValue=0)
+    source = write_dicom(tmp_path / "a.dcm", CT, SmallestImagePixelValue=3, PixelPaddingValue=0, RescaleType="HU",
+                         PixelPaddingRangeLimit=5, SeriesDescription="head")  # fmt: skip
     write(tmp_path / "b.dcm", read(source))
     one, other = pydicom.dcmread(source), pydicom.dcmread(tmp_path / "b.dcm")
     assert np.array_equal(one.pixel_array, other.pixel_array)
     for keyword in (
         "PatientName", "PatientID", "StudyInstanceUID", "ImagePositionPatient", "PixelSpacing", "RescaleSlope",
-        "RescaleIntercept", "BitsStored", "PixelPaddingValue", "Modality", "SOPClassUID",
+        "RescaleIntercept", "BitsStored", "Modality", "SOPClassUID",
     ):  # fmt: skip
         assert one[keyword].value == other[keyword].value, keyword
     assert other.ImageType == ["DERIVED", "SECONDARY", "AXIAL"] and "not for diagnosis" in other.DerivationDescription
     assert one.SOPInstanceUID != other.SOPInstanceUID and one.SeriesInstanceUID != other.SeriesInstanceUID
     assert other.SourceImageSequence[0].ReferencedSOPInstanceUID == one.SOPInstanceUID
     assert other.file_meta.MediaStorageSOPInstanceUID == other.SOPInstanceUID
-    assert "SmallestImagePixelValue" not in other
+    for keyword in ("SmallestImagePixelValue", "PixelPaddingValue", "PixelPaddingRangeLimit"):
+        assert keyword not in other, keyword
+    assert (other.RescaleType, other.SeriesDescription) == ("US", "head (derived)")
     shown = read(tmp_path / "b.dcm").origin.keep["window"]
     assert shown == pytest.approx((int(CT.min()) - 1024, int(CT.max()) - 1024))
 
@@ -54,6 +60,15 @@ def test_a_rescale_is_found_that_the_values_fit(tmp_path, low, high, error):
     assert np.allclose(read(tmp_path / "b.dcm").values[..., 0], units)
 
 
+@pytest.mark.parametrize("slope", [8, 11, 0.25, 0.001])
+@pytest.mark.parametrize(("low", "high", "error"), [(-1000, 2000, 0.5), (0, 100, 1e-3), (0, 1, 1e-5)])
+def test_a_coarse_slope_is_not_kept(tmp_path, slope, low, high, error):
+    raster = read(write_dicom(tmp_path / "a.dcm", CT, slope=slope, bits=16))
+    wanted = RNG.uniform(low, high, (12, 16, 1)).astype(np.float32)
+    write(tmp_path / "b.dcm", raster.with_values(wanted))
+    assert np.abs(read(tmp_path / "b.dcm").values - wanted).max() <= error * 1.001
+
+
 @pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian])
 @pytest.mark.parametrize("signed", [False, True])
 def test_byte_orders_and_signs(tmp_path, syntax, signed):
@@ -68,6 +83,17 @@ def test_byte_orders_and_signs(tmp_path, syntax, signed):
     data = pydicom.dcmread(tmp_path / "b")
     assert np.array_equal(data.pixel_array, stored) and str(data.PatientName) == "Doe^Jane"
     assert data.PhotometricInterpretation == "MONOCHROME1"
+
+
+@pytest.mark.parametrize(("given", "wanted"), [("x" * 64, "x" * 54 + " (derived)"), (None, "(derived)")])
+def test_a_derived_series_says_so(tmp_path, given, wanted):
+    write(tmp_path / "b.dcm", read(write_dicom(tmp_path / "a.dcm", CT, SeriesDescription=given)))
+    assert pydicom.dcmread(tmp_path / "b.dcm").SeriesDescription == wanted
+
+
+def test_units_of_the_source_are_dropped_without_a_rescale(tmp_path):
+    write(tmp_path / "b.dcm", read(write_dicom(tmp_path / "a.dcm", CT, slope=None, RescaleType="HU")))
+    assert "RescaleType" not in pydicom.dcmread(tmp_path / "b.dcm")
 
 
 def test_names_in_other_scripts_are_kept(tmp_path):
@@ -88,6 +114,30 @@ def test_rgb_and_run_length_coding(tmp_path):
     assert np.array_equal(read(tmp_path / "c.dcm").values[..., 0], CT - np.float32(1024))
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "declared", "refused"),
+    [
+        (0, 255, None, False), (-1, 1, None, True), (0, 1, None, True), (0, 300, None, True), (-20, 255, None, True),
+        (10, 90, (0, 255), False), (-2, 258, (0, 255), False), (0.1, 0.9, (0, 1), True), (0, 200, (-255, 255), True),
+    ],
+)  # fmt: skip
+def test_colours_that_dicom_cannot_hold(tmp_path, low, high, declared, refused):
+    colours = RNG.integers(0, 256, (12, 16, 3), dtype=np.uint8)
+    raster = read(write_dicom(tmp_path / "a.dcm", colours, slope=None, bits=8))
+    drawn = RNG.uniform(low, high, (12, 16, 3)).astype(np.float32)
+    drawn[0, 0], drawn[0, 1] = low, high
+    raster = raster.with_values(drawn)
+    if declared:
+        raster = raster.with_values(drawn, keep=held(raster.origin, *declared).keep)
+    if refused:
+        with pytest.raises(ImageError, match="whole numbers from 0 to 255 here: give a name that ends in .tif"):
+            write(tmp_path / "b.dcm", raster)
+        assert not (tmp_path / "b.dcm").exists()
+    else:
+        write(tmp_path / "b.dcm", raster)
+        assert np.abs(read(tmp_path / "b.dcm").values - np.clip(drawn, 0, 255)).max() <= 0.5
+
+
 def test_a_table_of_units_is_followed(tmp_path):
     table = pydicom.Dataset()
     table.LUTDescriptor, table.ModalityLUTType = [4096, 0, 16], "US"
@@ -105,6 +155,52 @@ def test_a_picture_of_another_size_has_no_place_in_space(tmp_path):
     write(tmp_path / "b.dcm", read(write_dicom(tmp_path / "a.dcm", CT)).resize((8, 6)))
     data = pydicom.dcmread(tmp_path / "b.dcm")
     assert (data.Rows, data.Columns) == (6, 8) and "PixelSpacing" not in data
+
+
+# ------------------------------------------------------------------------------------------------ many tags
+
+
+def with_tags(path, where, count=20_000, *, syntax=ExplicitVRLittleEndian, length=0):
+    """Write a file with many private tags: in the dataset, or nested in a sequence with or without its length."""
+    many, icon = pydicom.Dataset(), pydicom.Dataset()
+    icon.add_new("PixelData", "OW", b"\0" * 64)  # Its pixels are not those of the file.
+    many.IconImageSequence = [icon]
+    for number in range(count):
+        group, element = divmod(number, 0xE000)
+        tag = (0x0101 + 2 * group << 16) | 0x1000 + element
+        many[tag] = pydicom.DataElement(tag, "LT", "x" * length)
+    if where == "dataset":
+        write_dicom(path, CT, syntax=syntax)
+        data = pydicom.dcmread(path)
+        data.update(many)
+        data.save_as(path)
+        return path
+    write_dicom(path, CT, syntax=syntax, SourceImageSequence=[many])
+    if where == "undefined":
+        data = pydicom.dcmread(path)
+        data["SourceImageSequence"].is_undefined_length = True
+        data.SourceImageSequence[0].is_undefined_length_sequence_item = True
+        data.save_as(path)
+    return path
+
+
+@pytest.mark.parametrize("where", ["dataset", "sequence", "undefined"])
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+def test_many_tags_are_refused_before_they_are_read(tmp_path, where, syntax):
+    (tmp_path / "scan").mkdir()
+    with_tags(tmp_path / "scan" / "a.dcm", where, syntax=syntax)
+    for path in (tmp_path / "scan" / "a.dcm", tmp_path / "scan"):
+        start = time.perf_counter()
+        with pytest.raises(ImageError, match="a.dcm has more than 5,000 DICOM tags, nested ones included: save it"):
+            open_stack(path)
+        assert time.perf_counter() - start < 1
+
+
+def test_large_tags_are_refused_and_tags_within_the_limits_are_read(tmp_path):
+    with pytest.raises(ImageError, match="more than 1 MB of DICOM tags before its pixels"):
+        read(with_tags(tmp_path / "a.dcm", "dataset", 500, length=4000))
+    for where in ("dataset", "sequence", "undefined"):
+        assert read(with_tags(tmp_path / "b.dcm", where, 4000, length=40)).size == (16, 12)
 
 
 # ------------------------------------------------------------------------------------------------ stacks
@@ -196,6 +292,57 @@ def test_an_interrupted_series_leaves_nothing(tmp_path):
         writer.write(0, stack.read(0))
         raise KeyboardInterrupt
     assert [path.name for path in tmp_path.iterdir()] == ["scan"]
+
+
+def test_a_series_never_replaces_a_folder_with_files(tmp_path, monkeypatch):
+    stack, out = open_stack(write_series(tmp_path / "scan", [1, 2])), tmp_path / "out"
+    sentence = "out is a folder that holds files already: give another name"
+    out.mkdir()  # An empty one is nobody's loss.
+    with stack.writer(out) as writer:
+        for index in range(2):
+            writer.write(index, stack.read(index))
+    assert len(open_stack(out)) == 2
+    with pytest.raises(ImageError, match=sentence), stack.writer(out):
+        raise AssertionError("it is known before the work")
+    late = tmp_path / "late"
+    with pytest.raises(ImageError, match="late is a folder that holds files"), stack.writer(late) as writer:
+        for index in range(2):
+            writer.write(index, stack.read(index))
+        late.mkdir()
+        (late / "notes.txt").write_text("mine")
+    assert [path.name for path in late.iterdir()] == ["notes.txt"]
+    later = tmp_path / "later"
+
+    def save_series(*_):  # The folder is made while the last files are written.
+        later.mkdir()
+        (later / "notes.txt").write_text("mine")
+
+    monkeypatch.setattr(dicom_derived, "save_series", save_series)
+    with pytest.raises(ImageError, match="later can't be written"), stack.writer(later) as writer:
+        for index in range(2):
+            writer.write(index, stack.read(index))
+    assert (later / "notes.txt").read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["late", "later", "out", "scan"]
+
+
+def test_a_series_is_two_dicom_files_and_no_other_picture(tmp_path):
+    folder = write_series(tmp_path / "scan", [1, 2])
+    assert is_series(folder) and not is_series(folder / "IM0") and not is_series(tmp_path / "none")
+    for name, text in (("README", "a"), ("DICOMDIR", "a"), ("notes.txt", "a"), ("scan.json", "{}"), ("empty.png", ""),
+                       (".hidden.png", "a")):  # fmt: skip
+        (folder / name).write_text(text)
+        assert is_series(folder), name
+    (folder / "other").mkdir()
+    (folder / "other" / "a.png").write_text("a")
+    assert is_series(folder) and len(open_stack(folder)) == 2
+    Image.new("RGB", (9, 9)).save(folder / "view.png")
+    assert not is_series(folder)
+    (folder / "view.png").unlink()
+    np.save(folder / "view.npy", CT)
+    assert not is_series(folder)
+    (folder / "view.npy").unlink()
+    (folder / "IM1").unlink()
+    assert not is_series(folder)
 
 
 def test_several_series_are_named(tmp_path):

@@ -105,6 +105,24 @@ def test_an_origin_that_holds_another_range(origin, low, high, kind, dtype):
     assert (found.kind, found.dtype) == (kind, dtype)
 
 
+@pytest.mark.parametrize(
+    ("slope", "low", "high", "dtype", "kept"),
+    [
+        (8, -1000, 2000, "int16", False), (11, 0, 4000, "int16", False), (-8, -1000, 2000, "int16", False),
+        (0.25, -1000, 2000, "int16", True), (-0.25, -1000, 2000, "int16", True), (1, -1000, 2000, "int16", True),
+        (0.25, 0, 1, "float32", False), (8, 0, 100, "float32", False), (8, -1e6, 1e6, "float32", False),
+        (2, 0, 60_000, "int16", True),
+    ],
+)  # fmt: skip
+def test_only_a_fine_slope_is_kept(tmp_path, slope, low, high, dtype, kept):
+    found = held(Origin("nifti", "int16", slope, 0.0), low, high)
+    assert (found.dtype, found.slope, found.intercept) == (dtype, slope if kept else 1, 0)
+    drawn = RNG.uniform(low, high, (12, 16, 1)).astype(np.float32)
+    write(tmp_path / "a.nii", Raster(drawn, found))
+    error = np.abs(read(tmp_path / "a.nii").values - drawn).max()
+    assert error <= (abs(found.slope) / 2 * 1.001 if dtype == "int16" else high * 1e-6)
+
+
 # ------------------------------------------------------------------------------------------------ kinds
 
 

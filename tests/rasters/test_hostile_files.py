@@ -195,6 +195,24 @@ def test_a_hostile_file_gets_one_sentence(tmp_path, name, capfd):
     assert capfd.readouterr() == ("", "") and [entry.name for entry in tmp_path.iterdir()] == [name]
 
 
+@pytest.mark.parametrize("name", ["a.npy", "fortran.npy", "a.nii", "imagej.tif", "a.tif"])
+def test_a_file_that_is_cut_while_it_is_open(tmp_path, name):
+    path, pages = tmp_path / name, np.stack([MR] * 3)
+    if name == "imagej.tif":
+        tifffile.imwrite(path, pages, imagej=True, metadata={"axes": "ZYX"})
+    elif name == "a.tif":
+        path.write_bytes(tiff(pages))
+    else:
+        make = nifti() if name == "a.nii" else npy((3, 12, 17), data=b"\0" * 1224, fortran=name == "fortran.npy")
+        path.write_bytes(make)
+    stack = open_stack(path)
+    if name != "fortran.npy":  # It is copied at the first reading.
+        stack.read(0)
+    os.truncate(path, path.stat().st_size // 2)
+    with pytest.raises(ImageError, match="damaged"):
+        stack.read(2)
+
+
 def test_pipes_folders_and_missing_files(tmp_path):
     os.mkfifo(tmp_path / "pipe.nii")
     (tmp_path / "folder.npy").mkdir()

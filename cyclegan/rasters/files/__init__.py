@@ -4,6 +4,7 @@
     stack      `Stack`, slices that are read one at a time, and the writer of a stack
     png, tiff, npy, nifti, dicom    one module a format (`Format`); its library is imported when a file of it is met
     dicom_series, dicom_derived     a folder of slices in order; the derived images that are written
+    dicom_tags  the number of a DICOM file's tags, checked before they are read
     units      stored values to units and back
     bounds     limits that are checked before work, and other libraries' exceptions as sentences
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import threading
 import warnings
 from collections.abc import Iterator
@@ -93,6 +94,22 @@ def copied(source: BinaryIO, target: BinaryIO, count: int, name: object) -> None
             raise truncated(name)
         target.write(chunk)
         count -= len(chunk)
+
+
+def read_values(path: Path, dtype: np.dtype, offset: int, count: int, name: object) -> np.ndarray:
+    """Return a number of values from an offset of a file on. Raises ImageError if the file ends before.
+
+    Read, not mapped: a file that somebody cuts while it is mapped ends the process.
+    """
+    size = count * dtype.itemsize
+    with explained(name), open(path, "rb") as file:
+        if os.fstat(file.fileno()).st_size < offset + size:  # Checked first, or room for a false size is taken.
+            raise truncated(name)
+        file.seek(offset)
+        data = file.read(size)
+    if len(data) < size:
+        raise truncated(name)
+    return np.frombuffer(data, dtype)
 
 
 def truncated(name: object) -> ImageError:

@@ -14,6 +14,7 @@ import numpy as np
 
 from cyclegan.errors import ImageError, UserError
 from cyclegan.rasters.files.bounds import checked, explained, package, quiet
+from cyclegan.rasters.files.dicom_tags import check_tags
 from cyclegan.rasters.files.format import Header
 from cyclegan.rasters.files.units import to_units
 from cyclegan.rasters.raster import Origin, Raster
@@ -52,6 +53,7 @@ class Picture:
         self._pixels = package("pydicom.pixels", "pydicom", name)
         pydicom = package("pydicom", "pydicom", name)
         self.path, self.name = path, name
+        check_tags(path, name)
         with explained(name), quiet():
             meta = pydicom.filereader.read_file_meta_info(path)
             self.syntax = pydicom.uid.UID(str(meta.get("TransferSyntaxUID", "1.2.840.10008.1.2")))

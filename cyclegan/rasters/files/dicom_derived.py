@@ -17,16 +17,18 @@ import numpy as np
 from cyclegan.errors import ImageError
 from cyclegan.rasters.files.bounds import package, quiet
 from cyclegan.rasters.files.dicom import KIND
-from cyclegan.rasters.files.units import to_stored
+from cyclegan.rasters.files.units import FEWEST_STEPS, coarse, to_stored
 from cyclegan.rasters.raster import Origin
 
 DESCRIPTION = "Translated by a neural network (CycleGAN workbench); not for diagnosis"
-_FEWEST_STEPS, _MOST_STEPS = 255, 65535
+_MOST_STEPS = 65535
+_DERIVED, _MOST_LETTERS = " (derived)", 64
 _DROPPED = (
     "PixelData", "FloatPixelData", "DoubleFloatPixelData", "ModalityLUTSequence", "VOILUTSequence", "VOILUTFunction",
     "WindowCenterWidthExplanation", "SmallestImagePixelValue", "LargestImagePixelValue", "SmallestPixelValueInSeries",
     "LargestPixelValueInSeries", "IconImageSequence", "PlanarConfiguration", "ExtendedOffsetTable",
-    "ExtendedOffsetTableLengths", "PresentationLUTSequence",
+    "ExtendedOffsetTableLengths", "PresentationLUTSequence", "PixelPaddingValue", "PixelPaddingRangeLimit",
+    "RescaleType",
 )  # fmt: skip
 _GEOMETRY = ("PixelSpacing", "ImagerPixelSpacing", "ImagePositionPatient", "ImageOrientationPatient")
 """Tags that fit pictures of the same size only."""
@@ -97,6 +99,23 @@ def _check(values: np.ndarray, origins: Sequence[Origin], name: object) -> None:
             "{name} would have {channels} channels, and DICOM holds 1 or 3: give a name that ends in .tif", name=name,
             channels=values.shape[3],
         )  # fmt: skip
+    if values.shape[3] == 3:
+        _check_colours(values, origins[0], name)
+
+
+def _check_colours(values: np.ndarray, origin: Origin, name: object) -> None:
+    """Raise ImageError for colours that rounding and cutting would change, because DICOM has no rescale for them."""
+    low, high = origin.keep.get("range") or _ends(values)
+    own = _own(origin, 3)
+    whole = own.bits and own.ends[0] <= round(low) and round(high) <= own.ends[1]
+    if whole and (high - low >= FEWEST_STEPS or all(np.array_equal(one, np.rint(one)) for one in values)):
+        return
+    least, most = own.ends if own.bits else (0, 2**16 - 1)
+    raise ImageError(
+        "{name} would have colours of {low:g} to {high:g}, and DICOM holds whole numbers from {least} to {most} here: "
+        "give a name that ends in .tif",
+        name=name, low=low, high=high, least=least, most=most,
+    )  # fmt: skip
 
 
 def _own(origin: Origin, channels: int) -> _Coding:
@@ -118,11 +137,12 @@ def _common(values: np.ndarray, origin: Origin) -> _Coding:
     if not own.bits or values.shape[3] > 1 or all(own.holds(one) for one in values):
         return own
     low, high = _ends(values)
-    first, last = sorted((end - own.intercept) / own.slope for end in (low, high))
-    if last - first >= _FEWEST_STEPS:
-        if own.ends[0] <= round(first) and round(last) <= own.ends[1]:
+    rough = coarse(own.slope, low, high)
+    step = 1.0 if rough else abs(own.slope)
+    if (high - low) / step >= FEWEST_STEPS:
+        first, last = sorted((end - own.intercept) / own.slope for end in (low, high))
+        if not rough and own.ends[0] <= round(first) and round(last) <= own.ends[1]:
             return own
-        step = abs(own.slope)
         if math.ceil(high / step) - math.floor(low / step) <= _MOST_STEPS:
             return _Coding(16, 16, False, step, _written(math.floor(low / step) * step))
     slope = _written((high - low) / _MOST_STEPS) if high > low else 1.0
@@ -158,8 +178,7 @@ def _derived(
     pydicom: Any, origin: Origin, values: np.ndarray, coding: _Coding, series: str, ends: tuple[float, float]
 ) -> Any:
     """Return a copy of the origin's dataset as that of a new image, without pixels."""
-    source = origin.keep["dataset"]
-    own, data = _own(origin, values.shape[3]), _copied(pydicom, source)
+    data = _copied(pydicom, origin.keep["dataset"])
     for keyword in _DROPPED:
         _drop(data, keyword)
     _identify(pydicom, data, series)
@@ -172,9 +191,6 @@ def _derived(
     data.PhotometricInterpretation = "RGB" if channels == 3 else "MONOCHROME1" if inverted else "MONOCHROME2"
     if channels == 3:
         data.PlanarConfiguration = 0
-    if coding != own:  # Stored values that mark what is outside have changed.
-        for keyword in ("PixelPaddingValue", "PixelPaddingRangeLimit"):
-            _drop(data, keyword)
     data.BitsAllocated = coding.bits_allocated
     if coding.bits:
         data.BitsStored, data.HighBit = coding.bits, coding.bits - 1
@@ -205,13 +221,12 @@ def _set_units(data: Any, coding: _Coding, ends: tuple[float, float], channels: 
     """Set the rescale, and a window over all values, because the file's own fits what was translated."""
     enhanced = "SharedFunctionalGroupsSequence" in data
     if channels > 1 or enhanced:
-        for keyword in ("RescaleSlope", "RescaleIntercept", "RescaleType", "WindowCenter", "WindowWidth"):
+        for keyword in ("RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth"):
             _drop(data, keyword)
         return
     if (coding.slope, coding.intercept) != (1, 0) or "RescaleSlope" in data:
         data.RescaleSlope, data.RescaleIntercept = _text(coding.slope), _text(coding.intercept)
-        if "RescaleType" not in data:
-            data.RescaleType = "US"  # "Unspecified".
+        data.RescaleType = "US"  # "Unspecified", because the source's units, such as HU, are those of another domain.
     data.WindowCenter, data.WindowWidth = _text(sum(ends) / 2), _text(max(ends[1] - ends[0], 1.0))
 
 
@@ -227,6 +242,8 @@ def _identify(pydicom: Any, data: Any, series: str) -> None:
     data.SOPClassUID = data.get("SOPClassUID") or pydicom.uid.SecondaryCaptureImageStorage
     data.ImageType = ["DERIVED", "SECONDARY", *_texts(data.get("ImageType"))[2:]]
     data.DerivationDescription = DESCRIPTION
+    described = " ".join(_texts(data.get("SeriesDescription")))
+    data.SeriesDescription = described[: _MOST_LETTERS - len(_DERIVED)] + _DERIVED if described else _DERIVED.strip()
     data.InstanceCreationDate, data.InstanceCreationTime = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
 
 

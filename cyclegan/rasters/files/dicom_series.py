@@ -13,6 +13,7 @@ from cyclegan.errors import ImageError
 from cyclegan.images import natural_order
 from cyclegan.rasters.files import dicom
 from cyclegan.rasters.files.bounds import MAX_SLICES, checked, explained, package, quiet
+from cyclegan.rasters.files.dicom_tags import check_tags
 from cyclegan.rasters.files.format import Header
 from cyclegan.rasters.raster import Raster
 
@@ -84,6 +85,7 @@ def _found(folder: Path, name: object) -> list[tuple[Path, Any]]:
                 head = file.read(132)
             if path.name.startswith(".") or not dicom.matches(path, head):
                 continue
+            check_tags(path, path.name)
             meta = pydicom.filereader.read_file_meta_info(path)
             if dicom.is_directory(meta):
                 continue

@@ -26,7 +26,7 @@ from cyclegan.rasters.files.bounds import (
     explained,
     package,
     quiet,
-    truncated,
+    read_values,
 )
 from cyclegan.rasters.files.format import Header
 from cyclegan.rasters.files.units import dtype_for, to_stored, to_units
@@ -66,7 +66,7 @@ def open_file(path: Path, name: object) -> _Volume:
 class _Volume:
     def __init__(self, path: Path, name: object) -> None:
         nibabel = package("nibabel", "nibabel", name)
-        self.path, self.name, self._data = path, name, None
+        self.path, self.name, self._copy = path, name, None
         with explained(name), quiet(), self._opened() as stream:
             self.packed = isinstance(stream, gzip.GzipFile)
             head = stream.read(540)
@@ -100,26 +100,31 @@ class _Volume:
         return gzip.open(self.path, "rb") if packed else open(self.path, "rb")
 
     def read(self, index: int) -> Raster:
-        if self._data is None:
-            self._data = self._mapped()
         keep: dict[str, Any] = {"header": self.fields, "slice": index, "size": self.header.size}
         low, high = float(self.fields["cal_min"]), float(self.fields["cal_max"])
         if math.isfinite(low) and math.isfinite(high) and low < high:
             keep["window"] = (low, high)
         origin = Origin(KIND, self.header.dtype, self.slope, self.intercept, keep)
-        stored = self._data[:, index].transpose(1, 2, 0)
-        return Raster(to_units(stored, self.slope, self.intercept, self.name), origin)
+        return Raster(to_units(self._stored(index).transpose(1, 2, 0), self.slope, self.intercept, self.name), origin)
 
-    def _mapped(self) -> np.ndarray:
-        """Return the values as (C, N, H, W), mapped from the file or from an unpacked copy of it."""
+    def _stored(self, index: int) -> np.ndarray:
+        """Return the stored values of one slice, (C, H, W)."""
+        if self.packed:
+            if self._copy is None:
+                self._copy = self._unpacked()
+            return self._copy[:, index]
+        header = self.header
+        area = header.height * header.width
+        places = (index + channel * header.slices for channel in range(header.channels))
+        offsets = (self.offset + place * area * self.dtype.itemsize for place in places)
+        bands = [read_values(self.path, self.dtype, offset, area, self.name) for offset in offsets]
+        return np.stack(bands).reshape(header.channels, header.height, header.width)
+
+    def _unpacked(self) -> np.ndarray:
+        """Return the values as (C, N, H, W), mapped from an unpacked copy of the file."""
         header = self.header
         shape = (header.channels, header.slices, header.height, header.width)
         count = math.prod(shape) * self.dtype.itemsize
-        if not self.packed:
-            if self.path.stat().st_size < self.offset + count:
-                raise truncated(self.name)
-            with explained(self.name):
-                return np.memmap(self.path, self.dtype, "r", self.offset, shape)
         check_bytes(count, self.name)
         with tempfile.TemporaryFile() as file, self._opened() as stream:
             with explained(self.name):

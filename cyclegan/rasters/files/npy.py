@@ -5,17 +5,18 @@ Axes: (H, W); (H, W, C) where the last is at most 16, else (N, H, W); (N, H, W, 
 
 from __future__ import annotations
 
+import math
 import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import numpy as np
 
 from cyclegan.errors import ImageError
-from cyclegan.rasters.files.bounds import check_bytes, checked, copied, dtype_name, explained, quiet, truncated
+from cyclegan.rasters.files.bounds import check_bytes, checked, copied, dtype_name, explained, quiet, read_values
 from cyclegan.rasters.files.format import Header
 from cyclegan.rasters.files.units import dtype_for, to_stored, to_units
 from cyclegan.rasters.raster import Origin, Raster
@@ -47,9 +48,10 @@ class _Array:
         self.path, self.name = path, name
         with explained(name), open(path, "rb") as file:
             self.packed = file.read(len(_MAGIC)) != _MAGIC
-        self._array, self.key = None, _ARRAY
+        self._copy, self.key = None, _ARRAY
         with self._opened() as stream:
             shape, self.fortran, self.dtype = _array_header(stream, name)
+            self.offset = stream.tell()
         self.axes = {2: "hw", 3: "hwc" if shape[-1:] <= (MAX_CHANNELS,) else "nhw", 4: "nhwc"}.get(len(shape))
         if not self.axes:
             raise ImageError(
@@ -84,28 +86,34 @@ class _Array:
                     yield stream
 
     def read(self, index: int) -> Raster:
-        if self._array is None:
-            self._array = self._mapped()
-        stored = self._array[index] if "n" in self.axes else self._array
+        stored = self._stored(index)
         stored = stored if "c" in self.axes else stored[..., None]
         keep = {"axes": self.axes, "key": self.key}
         return Raster(to_units(stored, 1.0, 0.0, self.name), Origin(KIND, self.header.dtype, keep=keep))
 
-    def _mapped(self) -> np.ndarray:
-        count = int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
-        order = "F" if self.fortran else "C"
-        with self._opened() as stream:
+    def _stored(self, index: int) -> np.ndarray:
+        """Return the stored values of one slice."""
+        stack, order = "n" in self.axes, "F" if self.fortran else "C"
+        # In Fortran's order, a slice's values are all over the file.
+        if self.packed or (stack and self.fortran):
+            if self._copy is None:
+                self._copy = self._copied(order)
+            return self._copy[index] if stack else self._copy
+        shape = self.shape[1:] if stack else self.shape
+        count = math.prod(shape)
+        offset = self.offset + (index * count * self.dtype.itemsize if stack else 0)
+        return read_values(self.path, self.dtype, offset, count, self.name).reshape(shape, order=order)
+
+    def _copied(self, order: Literal["C", "F"]) -> np.ndarray:
+        """Return the array, mapped from a copy that nobody else can change."""
+        count = math.prod(self.shape) * self.dtype.itemsize
+        with self._opened() as stream, tempfile.TemporaryFile() as file:
             _array_header(stream, self.name)
-            if not self.packed:
-                if self.path.stat().st_size < stream.tell() + count:
-                    raise truncated(self.name)
-                with explained(self.name):
-                    return np.memmap(self.path, self.dtype, "r", stream.tell(), self.shape, order)
-            check_bytes(count, self.name)
-            with tempfile.TemporaryFile() as file:
-                copied(stream, file, count, self.name)
-                file.flush()
-                return np.memmap(file, self.dtype, "r", 0, self.shape, order)
+            if self.packed:
+                check_bytes(count, self.name)
+            copied(stream, file, count, self.name)
+            file.flush()
+            return np.memmap(file, self.dtype, "r", 0, self.shape, order)
 
 
 def _array_header(stream: BinaryIO, name: object) -> tuple[tuple[int, ...], bool, np.dtype]:

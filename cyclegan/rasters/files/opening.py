@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 
 from cyclegan.errors import ImageError
+from cyclegan.images import IMAGE_SUFFIXES
+from cyclegan.rasters.files import dicom
 from cyclegan.rasters.files.bounds import check_path, explained
 from cyclegan.rasters.files.dicom_series import Series
 from cyclegan.rasters.files.format import Header, Slices
@@ -88,14 +90,26 @@ def open_stack(path: str | os.PathLike, *, name: str | None = None) -> Stack:
 
 
 def is_series(path: str | os.PathLike) -> bool:
-    """Return whether a folder holds DICOM files and no other pictures; subfolders and hidden files don't count."""
+    """Return whether a folder holds two DICOM files or more, and no other picture.
+
+    Subfolders, a DICOMDIR, texts, and empty or hidden files don't count.
+    """
+    count = 0
     try:
         if not os.path.isdir(path):
             return False
-        names = [each for each in Path(path).iterdir() if each.is_file() and not each.name.startswith(".")]
+        for each in Path(path).iterdir():
+            hidden = each.name.startswith(".") or each.name.upper() == "DICOMDIR"
+            if hidden or not each.is_file() or not each.stat().st_size:
+                continue
+            kind = kind_of(each)
+            if kind == dicom.KIND:
+                count += 1
+            elif kind or each.suffix.lower() in IMAGE_SUFFIXES:
+                return False
     except OSError:
         return False
-    return len(names) > 1 and all(kind_of(each) == "dicom" or each.name == "DICOMDIR" for each in names)
+    return count > 1
 
 
 def _opened(path: Path, name: str) -> Slices:

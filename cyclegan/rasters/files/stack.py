@@ -72,6 +72,7 @@ class Stack:
             ImageError: it can't be written, or can't hold the values.
         """
         path = Path(path)
+        _check_free(path)  # Before hours of work, and again at the end.
         with contextlib.ExitStack() as closing:
             with _written(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -121,13 +122,21 @@ def save(path: Path, values: np.ndarray, origins: list[Origin]) -> None:
     with _written(path):
         form = by_name(path, origins[0].kind)
         if form.KIND == dicom.KIND and "file" in origins[0].keep and len(origins) > 1:
-            with whole_folder(path) as part:
+            _check_free(path)
+            with whole_folder(path, replace=False) as part:
                 dicom_derived.save_series(part, path.name, values, origins)
             return
         if path.is_dir():
             raise ImageError("{name} is a folder: give the name of a file", name=path.name)
         with whole_file(path) as part:
             form.save(part, path.name, values, origins)
+
+
+def _check_free(path: Path) -> None:
+    """Raise ImageError if a path is a folder with files in it, because they would be lost."""
+    with _written(path):
+        if path.is_dir() and any(path.iterdir()):
+            raise ImageError("{name} is a folder that holds files already: give another name", name=path.name)
 
 
 @contextlib.contextmanager

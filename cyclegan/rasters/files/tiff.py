@@ -26,6 +26,7 @@ from cyclegan.rasters.files.bounds import (
     explained,
     package,
     quiet,
+    read_values,
     truncated,
 )
 from cyclegan.rasters.files.format import Header
@@ -147,7 +148,7 @@ class _Pages:
     def __init__(self, path: Path, name: object) -> None:
         self._tifffile = package("tifffile", "tifffile", name)
         _silence()
-        self.path, self.name, self._mapped, self._reading = path, name, None, threading.Lock()
+        self.path, self.name, self._reading = path, name, threading.Lock()
         with explained(name), open(path, "rb") as file:
             if sum(1 for _ in itertools.islice(_pages(file), MAX_SLICES + 1)) > MAX_SLICES:
                 raise ImageError("{name} has more than {most:,} pages: split it", name=name, most=MAX_SLICES)
@@ -188,7 +189,7 @@ class _Pages:
         """Return one page as (separate samples, depth, H, W, samples)."""
         shape = self.page.shaped
         if len(self.pages) != len(self.places) * self.bands:
-            return self._contiguous()[index].reshape(shape)
+            return self._contiguous(index).reshape(shape)
         page, size = self.pages[index], self.path.stat().st_size
         if page is None:  # OME can name planes that the file lacks.
             raise truncated(self.name)
@@ -206,15 +207,13 @@ class _Pages:
             raise truncated(self.name)
         return array
 
-    def _contiguous(self) -> np.ndarray:
-        """Return all planes of a file whose only page is followed by the values of the others."""
-        if self._mapped is None:
-            if self.offset is None:
-                raise truncated(self.name)
-            with explained(self.name):
-                dtype = np.dtype(self.page.dtype).newbyteorder(self.order)
-                self._mapped = np.memmap(self.path, dtype, "r", self.offset, (self.places.size, self.page.size))
-        return self._mapped
+    def _contiguous(self, index: int) -> np.ndarray:
+        """Return one plane of a file whose only page is followed by the values of the others."""
+        if self.offset is None:
+            raise truncated(self.name)
+        dtype = np.dtype(self.page.dtype).newbyteorder(self.order)
+        offset = self.offset + index * self.page.size * dtype.itemsize
+        return read_values(self.path, dtype, offset, self.page.size, self.name)
 
 
 def _silence() -> None:

@@ -11,8 +11,10 @@ from cyclegan.rasters.raster import Origin
 
 _EXACT = 2**24
 """float32 holds all whole numbers up to this one."""
-_FEWEST_STEPS = 255
+FEWEST_STEPS = 255
 """A range of fewer whole numbers than 8 bits have is stored in finer steps."""
+_FINE_STEPS = 10_000
+"""A slope other than 1 is kept for a range of so many steps: the file's units may be far smaller than the slope."""
 
 
 def to_units(stored: np.ndarray, slope: float, intercept: float, name: object) -> np.ndarray:
@@ -55,16 +57,26 @@ def dtype_for(origin: Origin, kind: str) -> str:
     return origin.dtype if origin.kind == kind or plain else "float32"
 
 
+def coarse(slope: float, low: float, high: float) -> bool:
+    """Return True for a slope, other than 1, whose steps are too large for a range in units."""
+    return abs(slope) != 1 and (high - low) / abs(slope) < _FINE_STEPS
+
+
 def held(origin: Origin, low: float, high: float) -> Origin:
     """Return an origin whose stored values can hold a range in units; the same one if it can.
 
     For the pictures of another domain than the file was of: a uint16 file of 0:4095 becomes int16 for -1000:3000, and
-    float32 for 0:1. PNG holds neither, so it becomes TIFF. DICOM is as it was, because its writer chooses a slope.
+    float32 for 0:1. PNG holds neither, so it becomes TIFF. A coarse slope becomes 1. DICOM keeps the range,
+    because its writer chooses a slope.
     """
     dtype = np.dtype(origin.dtype)
-    if origin.kind == "dicom" or dtype.kind == "f":
+    if origin.kind == "dicom":
+        return replace(origin, keep={**origin.keep, "range": (low, high)})
+    if dtype.kind == "f":
         return origin
-    if dtype.kind in "iu" and (high - low) / abs(origin.slope) >= _FEWEST_STEPS:
+    if coarse(origin.slope, low, high):
+        origin = replace(origin, slope=1.0, intercept=0.0)
+    if dtype.kind in "iu" and (high - low) / abs(origin.slope) >= FEWEST_STEPS:
         ends = sorted((end - origin.intercept) / origin.slope for end in (low, high))
         for name in (dtype.name, "uint8", "int16", "uint16"):
             info = np.iinfo(name)
