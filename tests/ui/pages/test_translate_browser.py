@@ -373,6 +373,7 @@ def test_a_picture_of_other_values_is_seen_through_a_window(visit, tmp_path):
     assert download.value.suggested_filename == "epoch-0001_as_MR.tif"
     assert tifffile.imread(download.value.path()).dtype.kind in "iu"
     # Of 8 bits there is no window.
-    page.goto(page.url.partition("?")[0])
+    here = visit()
     here.wait_for("Epoch 2")
+    page = here.page
     assert not page.get_by_label("Window of").count() and not page.locator(".with-values:visible").count()
