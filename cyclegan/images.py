@@ -67,7 +67,7 @@ _TRANSPOSE = {
     8: Image.Transpose.ROTATE_90,
 }
 _TRUNCATED = ("truncated", "broken", "unexpected end", "decoder", "eof", "expected to read")  # in Pillow's messages
-_quiet_lock = threading.Lock()
+_quiet_lock = threading.RLock()
 
 Source = str | os.PathLike | bytes | BinaryIO | Image.Image
 
@@ -100,7 +100,7 @@ def open_image(source: Source, *, name: str | Message | None = None, enough: int
     with _opened(source, name) as image, _explained(source, name):
         pages = False
         if own and recording():
-            with _quiet():
+            with quiet():
                 pages = has_pages(image)
         stored = Stored.of(image, change=own)
         if own and enough is not None and math.prod(image.size) > enough:
@@ -190,7 +190,7 @@ def _opened(source: Source, name: str | Message) -> Iterator[Image.Image]:
     with stream:
         with _explained(source, name, stream):
             try:
-                with _quiet():
+                with quiet():
                     image = Image.open(stream, formats=_formats())
             except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
                 raise ImageError(
@@ -227,10 +227,11 @@ def _formats() -> tuple[str, ...]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence Pillow's warnings about odd headers; whatever matters is raised here.
+def quiet() -> Iterator[None]:
+    """Silence a library's warnings about odd headers; whatever matters is raised.
 
-    The lock is needed because `catch_warnings` swaps a global: two threads at once could leave it swapped.
+    The lock is needed because `catch_warnings` swaps a global: two threads at once could leave it swapped. So it is
+    one for all files of pictures.
     """
     with _quiet_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -323,7 +324,7 @@ def _orientation(image: Image.Image, *, header_only: bool = False) -> int:
     """Return the EXIF orientation that still has to be applied; damaged EXIF counts as none."""
     # TIFFs have none, because Pillow applies it while decoding and removes it. PNG's own method decodes the pixels.
     read = Image.Image.getexif if header_only else type(image).getexif
-    with contextlib.suppress(Exception), _quiet():
+    with contextlib.suppress(Exception), quiet():
         return read(image).get(ExifTags.Base.Orientation, 1)
     return 1
 

@@ -12,8 +12,7 @@ from cyclegan.errors import ConfigError, ImageError
 
 if TYPE_CHECKING:
     import torch
-
-    from cyclegan.rasters.raster import Raster
+    from numpy.typing import ArrayLike
 
 MAX_CHANNELS = 16
 MOST = 1e12
@@ -25,6 +24,8 @@ PLAIN = "0:255"
 @dataclass(frozen=True)
 class Values:
     """A domain's pictures as its networks see them: `low` becomes -1, `high` becomes 1, what lies beyond is cut.
+
+    Its methods take pictures as rasters or as arrays (H, W, C), in their own units.
 
     Attributes:
         channels: values of a pixel, 1 to 16.
@@ -53,15 +54,16 @@ class Values:
         """Return the range as the flags have it, `-1000:3000`."""
         return f"{self.low:.9g}:{self.high:.9g}"
 
-    def check(self, raster: Raster, name: object) -> None:
+    def check(self, raster: ArrayLike, name: object) -> None:
         """Raise ImageError if a picture has another number of channels."""
-        if raster.channels != self.channels:
+        found = np.asarray(raster).shape[2]
+        if found != self.channels:
             raise ImageError(
                 "{name} has another number of channels than this domain's pictures ({found} instead of {wanted}): give "
-                "pictures of one kind", name=name, found=raster.channels, wanted=self.channels,
+                "pictures of one kind", name=name, found=found, wanted=self.channels,
             )  # fmt: skip
 
-    def normalised(self, raster: Raster | np.ndarray) -> np.ndarray:
+    def normalised(self, raster: ArrayLike) -> np.ndarray:
         """Return float32 (H, W, C) in [-1, 1]; what isn't a number becomes -1."""
         scaled = (np.asarray(raster) - np.float32(self.low)) * np.float32(2 / (self.high - self.low)) - np.float32(1)
         return np.nan_to_num(np.clip(scaled, -1, 1, out=scaled), copy=False, nan=-1.0)
@@ -70,20 +72,21 @@ class Values:
         """Return values within the range; what isn't a number becomes its low end."""
         return np.clip(np.nan_to_num(values, nan=self.low), np.float32(self.low), np.float32(self.high))
 
-    def to_tensor(self, raster: Raster) -> torch.Tensor:
+    def to_tensor(self, raster: ArrayLike) -> torch.Tensor:
         """Return float32 (C, H, W) in [-1, 1]."""
         import torch
 
         return torch.from_numpy(np.ascontiguousarray(self.normalised(raster).transpose(2, 0, 1)))
 
-    def shown(self, raster: Raster, window: tuple[float, float] | None = None) -> Image.Image:
+    def shown(self, raster: ArrayLike, window: tuple[float, float] | None = None) -> Image.Image:
         """Return an 8-bit RGB picture for a screen: a window of the values, by default the whole range.
 
         One channel is grey, three are RGB, two are red and green, and of more the first three are shown.
         """
         low, high = window or (self.low, self.high)
         # A raster of other channels is one of which somebody has chosen some.
-        own = raster.values[..., self.own] if raster.channels == self.channels else raster.values
+        values = np.asarray(raster)
+        own = values[..., self.own] if values.shape[2] == self.channels else values
         grey = np.clip((own[..., :3] - low) * (255 / (high - low)), 0, 255)
         levels = np.nan_to_num(grey, nan=0.0).round().astype(np.uint8)
         if levels.shape[2] == 1:

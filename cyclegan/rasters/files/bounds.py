@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
-import threading
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -23,7 +21,6 @@ MAX_SLICES = 10_000
 MAX_UNPACKED = 4 * 2**30
 """Bytes of a compressed file that has to be unpacked whole before its slices can be read."""
 _CHUNK = 2**20
-_quiet_lock = threading.RLock()
 
 
 def check_path(path: Path, name: object) -> None:
@@ -162,14 +159,3 @@ def explained(name: object) -> Iterator[None]:
         raise ImageError(
             "{name} is damaged ({reason}): copy or download it again", name=name, reason=reason_of(error)
         ) from error
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Silence a library's warnings about odd headers; whatever matters is raised.
-
-    The lock is needed because `catch_warnings` swaps a global: two threads at once could leave it swapped.
-    """
-    with _quiet_lock, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield

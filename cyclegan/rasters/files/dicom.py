@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 
 from cyclegan.errors import ImageError, UserError
-from cyclegan.rasters.files.bounds import checked, explained, package, quiet
-from cyclegan.rasters.files.dicom_tags import check_tags
+from cyclegan.images import quiet
+from cyclegan.rasters.files.bounds import checked, explained, package
+from cyclegan.rasters.files.dicom_tags import KIND, check_tags
 from cyclegan.rasters.files.format import Header
 from cyclegan.rasters.files.units import to_units
 from cyclegan.rasters.raster import Origin, Raster
 
-KIND, SUFFIXES = "dicom", (".dcm", ".dicom", ".ima")
+SUFFIXES = (".dcm", ".dicom", ".ima")
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT", "YBR_PARTIAL_420")
 _GREYS = ("MONOCHROME1", "MONOCHROME2")

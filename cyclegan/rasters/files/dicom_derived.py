@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from cyclegan.errors import ImageError
-from cyclegan.rasters.files.bounds import package, quiet
-from cyclegan.rasters.files.dicom import KIND
+from cyclegan.images import quiet
+from cyclegan.rasters.files.bounds import package
+from cyclegan.rasters.files.dicom_tags import KIND
 from cyclegan.rasters.files.units import FEWEST_STEPS, coarse, to_stored
 from cyclegan.rasters.raster import Origin
 

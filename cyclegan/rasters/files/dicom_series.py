@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from cyclegan.errors import ImageError
-from cyclegan.images import natural_order
+from cyclegan.images import natural_order, quiet
 from cyclegan.rasters.files import dicom
-from cyclegan.rasters.files.bounds import MAX_SLICES, checked, explained, package, quiet
+from cyclegan.rasters.files.bounds import MAX_SLICES, checked, explained, package
 from cyclegan.rasters.files.dicom_tags import check_tags
 from cyclegan.rasters.files.format import Header
 from cyclegan.rasters.raster import Raster

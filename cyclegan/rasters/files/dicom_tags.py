@@ -12,6 +12,7 @@ from typing import BinaryIO
 from cyclegan.errors import ImageError
 from cyclegan.rasters.files.bounds import explained
 
+KIND = "dicom"
 MOST_BYTES, MOST_ELEMENTS = 10**6, 5000
 _PREAMBLE = 132
 _UNDEFINED = 0xFFFFFFFF

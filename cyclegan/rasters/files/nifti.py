@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from cyclegan.errors import ImageError
+from cyclegan.images import quiet
 from cyclegan.rasters.files.bounds import (
     check_bytes,
     checked,
@@ -25,7 +26,6 @@ from cyclegan.rasters.files.bounds import (
     dtype_name,
     explained,
     package,
-    quiet,
     read_values,
 )
 from cyclegan.rasters.files.format import Header

@@ -16,7 +16,8 @@ from typing import BinaryIO, Literal
 import numpy as np
 
 from cyclegan.errors import ImageError
-from cyclegan.rasters.files.bounds import check_bytes, checked, copied, dtype_name, explained, quiet, read_values
+from cyclegan.images import quiet
+from cyclegan.rasters.files.bounds import check_bytes, checked, copied, dtype_name, explained, read_values
 from cyclegan.rasters.files.format import Header
 from cyclegan.rasters.files.units import dtype_for, to_stored, to_units
 from cyclegan.rasters.raster import Origin, Raster

@@ -18,14 +18,13 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from cyclegan.errors import ImageError
-from cyclegan.images import MAX_PIXELS
+from cyclegan.images import MAX_PIXELS, quiet
 from cyclegan.rasters.files.bounds import (
     MAX_SLICES,
     checked,
     dtype_name,
     explained,
     package,
-    quiet,
     read_values,
     truncated,
 )
