@@ -389,6 +389,14 @@ class Run:
             "resumed from {state} ({n} epoch done, step {step})", "resumed from {state} ({n} epochs done, step {step})",
             trainer.epoch, state=folder.name, step=trainer.global_step,
         ))  # fmt: skip
+        # With more epochs than were planned, the learning rate falls anew, from higher up than where it had ended.
+        was = next(iter(trainer.optimisers.values())).param_groups[0]["lr"]
+        lr = trainer.schedule.lr(trainer.epoch + 1)
+        if lr > was * 1.001 and trainer.epoch < self.config.optim.total_epochs:
+            self.notes.append(message(
+                "the learning rate rises from {was:.2g} to {lr:.2g}: --epochs, --decay_epochs and --lr plan it anew",
+                was=was, lr=lr,
+            ))  # fmt: skip
         if folder.resolve() != state_folder(self.folder, trainer.global_step).resolve():
             self.save_state(TrainerSnapshot.of(trainer))  # Another run's, of which this one must not depend.
 

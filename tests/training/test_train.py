@@ -92,7 +92,7 @@ def test_kill_9_and_resume_gives_the_same_weights_bit_for_bit(tmp_path, tiny_fla
     assert process.returncode == -signal.SIGKILL
     assert not (killed / "epoch-0004").exists()
     done = run_script(SCRIPT, *flags, "--output_dir", killed, "--resume", "auto")
-    assert "resumed from step-" in done.stderr
+    assert "resumed from step-" in done.stderr and "rises" not in done.stderr
     for epoch in (1, 2, 3, 4):
         assert_same_generators(whole, killed, epoch)
     rows = [json.loads(line) for line in (killed / "metrics.jsonl").read_text().splitlines()]
@@ -309,6 +309,15 @@ def test_a_damaged_state_falls_back_and_another_runs_state_starts_a_new_one(tmp_
     assert "trying the one before it" in done.stderr and f"resumed from {older.name}" in done.stderr
     assert_same_generators(run, branch, 2)
     assert (run / "epoch-0003").is_dir()
+
+
+def test_a_learning_rate_that_rises_with_added_epochs_is_said(tmp_path, tiny_flags, run_script):
+    flags = (*tiny_flags, "--output_dir", tmp_path / "run", "--decay_epochs", "1")
+    run_script(SCRIPT, *flags, "--epochs", "0")
+    done = run_script(SCRIPT, *flags, "--epochs", "2", "--resume", "auto")
+    assert "the learning rate rises from 0.0001 to 0.0002: --epochs, --decay_epochs and --lr plan it" in done.stderr
+    finished = run_script(SCRIPT, *flags, "--epochs", "2", "--resume", "auto")
+    assert "rises" not in finished.stderr
 
 
 def test_a_resume_survives_what_people_do_to_a_run(tmp_path, tiny_flags, run_script):
