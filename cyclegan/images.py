@@ -239,20 +239,28 @@ def quiet() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _explained(source: Source, name: str | Message, stream: BinaryIO | None = None) -> Iterator[None]:
-    """Turn exceptions of Pillow, whose decoders raise nearly anything, and of the system into an ImageError."""
+def out_of_reach(name: object) -> Iterator[None]:
+    """Turn the system's refusals, which don't depend on what a file holds, into an ImageError."""
     try:
         yield
-    except ImageError:
-        raise
-    except Image.UnidentifiedImageError as error:
-        raise ImageError(_unidentified(name, stream)) from error
     except FileNotFoundError as error:
         raise ImageError("{name} does not exist: check the name and the folder", name=name) from error
     except PermissionError as error:
         raise ImageError("{name} may not be read: change the file's permissions", name=name) from error
     except MemoryError as error:
         raise ImageError("{name} does not fit in memory: make it smaller first", name=name) from error
+
+
+@contextlib.contextmanager
+def _explained(source: Source, name: str | Message, stream: BinaryIO | None = None) -> Iterator[None]:
+    """Turn exceptions of Pillow, whose decoders raise nearly anything, and of the system into an ImageError."""
+    try:
+        with out_of_reach(name):
+            yield
+    except ImageError:
+        raise
+    except Image.UnidentifiedImageError as error:
+        raise ImageError(_unidentified(name, stream)) from error
     except (OSError, EOFError) as error:
         text = str(error).lower()
         if any(word in text for word in _TRUNCATED):

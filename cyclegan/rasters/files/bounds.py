@@ -13,7 +13,7 @@ from typing import BinaryIO
 import numpy as np
 
 from cyclegan.errors import ImageError, reason_of
-from cyclegan.images import MAX_PIXELS, MAX_SIDE
+from cyclegan.images import MAX_PIXELS, MAX_SIDE, out_of_reach
 from cyclegan.rasters.files.format import Header
 from cyclegan.values import MAX_CHANNELS
 
@@ -140,15 +140,10 @@ def explained(name: object) -> Iterator[None]:
     Only around calls of those libraries: with a damaged file, their parsers raise nearly anything.
     """
     try:
-        yield
+        with out_of_reach(name):
+            yield
     except ImageError:
         raise
-    except FileNotFoundError as error:
-        raise ImageError("{name} does not exist: check the name and the folder", name=name) from error
-    except PermissionError as error:
-        raise ImageError("{name} may not be read: change the file's permissions", name=name) from error
-    except MemoryError as error:
-        raise ImageError("{name} does not fit in memory: make it smaller first", name=name) from error
     except EOFError as error:
         raise truncated(name) from error
     except OSError as error:
