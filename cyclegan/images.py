@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = [
-    "IMAGE_SUFFIXES", "MAX_PIXELS", "MAX_SIDE", "MIN_SIDE", "VALUE_SUFFIXES", "augment", "crop_box",
+    "IMAGE_SUFFIXES", "MAX_PIXELS", "MAX_SIDE", "MIN_SIDE", "STACK_SUFFIXES", "VALUE_SUFFIXES", "augment", "crop_box",
     "evaluation_size", "is_picture_name", "list_images", "mean_difference", "natural_order", "normalise",
     "open_image", "pictures_among", "prepare_for_evaluation", "prepare_labels", "probe_image", "resize",
     "resize_for_training", "to_image", "to_tensor", "training_size",
@@ -52,6 +52,8 @@ IMAGE_SUFFIXES = frozenset({
 
 VALUE_SUFFIXES = (".npy", ".npz", ".dcm", ".ima", ".nii", ".nii.gz")
 """Ends of names of files of other values than 8-bit pictures have, which `cyclegan.rasters` reads."""
+STACK_SUFFIXES = (*VALUE_SUFFIXES, ".tif", ".tiff")
+"""Ends of names of files that may hold several slices."""
 
 # Pillow opens more, but some of it is unsafe with files from strangers: EPS starts Ghostscript.
 _FORMATS = (

@@ -11,7 +11,7 @@ import numpy as np
 from cyclegan.config import DataConfig, TrainConfig
 from cyclegan.data.domains import Domain, DrawnDomain, Files, Splits, short_name
 from cyclegan.errors import DataError, ImageError, Message, message
-from cyclegan.images import VALUE_SUFFIXES
+from cyclegan.images import STACK_SUFFIXES
 from cyclegan.rasters.opening import Look, look
 from cyclegan.values import RGB, Values
 
@@ -127,7 +127,7 @@ def _in_slices(splits: Splits, sides: Sequence[str]) -> Splits:
 
 def _slices(path: Path) -> int:
     """Return the number of a file's slices; 1 for a picture, and for whatever can't be read."""
-    if not path.name.lower().endswith((*VALUE_SUFFIXES, ".tif", ".tiff")):
+    if not path.name.lower().endswith(STACK_SUFFIXES):
         return 1  # Nothing else has several.
     found = look(path)
     return found.slices if found else 1

@@ -17,7 +17,7 @@ from cyclegan.checkpoints.format import Checkpoint, missing_direction
 from cyclegan.config import Direction
 from cyclegan.errors import Cancelled, ImageError, Message, message
 from cyclegan.files import whole_file
-from cyclegan.images import MAX_PIXELS, MAX_SIDE, VALUE_SUFFIXES, mean_difference, resize, to_image, to_tensor
+from cyclegan.images import MAX_PIXELS, MAX_SIDE, STACK_SUFFIXES, mean_difference, resize, to_image, to_tensor
 from cyclegan.networks.coupled import CANCELLED
 from cyclegan.networks.fast import fast_generator
 from cyclegan.rasters import files
@@ -363,7 +363,7 @@ def path_of(target: Path, ending: str, part: str = "") -> Path:
         part: put before the ending, such as "_rec".
     """
     name = target.name.removesuffix(".png")
-    own = max((each for each in (*VALUE_SUFFIXES, ".tif", ".tiff") if name.lower().endswith(each)), key=len, default="")
+    own = max((each for each in STACK_SUFFIXES if name.lower().endswith(each)), key=len, default="")
     base = name[: len(name) - len(own)]
     return target.with_name(base + part + (name[len(base):] if target.name == name else ending))
 
