@@ -9,7 +9,8 @@ Slices of `phantoms` are trained on three times, with the same settings and seed
     window       8 bits of a range that is chosen by hand: MR 0 to 4095, CT -1000 to 2000
 
 All translations are brought back to Hounsfield units, and compared with the slices' exact values. Below stand the
-answers that need no network, and the errors that true pictures have after such 8 bits: no network can be better there.
+answers that need no network, and two kinds of ceiling: the errors that true pictures have after such 8 bits, and what
+the same network learns in as many steps from pairs, where each MR slice comes with its own CT. Unpaired, it sees none.
 """
 
 from __future__ import annotations
@@ -24,12 +25,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
+from tqdm import tqdm
 
 from benchmarks.machine import describe
 from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.data.phantoms import PhantomsSpec
 from cyclegan.evaluation.scores.distances import mean_interval
+from cyclegan.networks import generator_of
 from cyclegan.rasters.raster import Raster
 from cyclegan.translation.translator import Translator
 
@@ -109,6 +113,38 @@ def translated(run: Path, spec: PhantomsSpec, name: str) -> Callable[[int], np.n
     return answer
 
 
+def learned_from_pairs(spec: PhantomsSpec, run: Path, epochs: int, decay_epochs: int) -> Callable[[int], np.ndarray]:
+    """Train a run's network G on own values with the slices' truths by the mean |error|; return its answers."""
+    source = LocalSource(run)
+    config = source.load(source.list()[0].epoch).config
+    mr, ct = config.data.values("a"), config.data.values("b")
+    slices = [spec.slice("train", "a", index) for index in range(spec.count)]
+    inputs = torch.stack([mr.to_tensor(spec.show(drawn, "a")) for drawn in slices])
+    truths = torch.stack([ct.to_tensor(spec.show(drawn, "b")) for drawn in slices])
+    torch.manual_seed(0)
+    network, size = generator_of(config, "ab"), config.data.crop_size
+    optimizer = torch.optim.Adam(network.parameters(), 2e-4, betas=(0.5, 0.999))
+    room = inputs.shape[-1] - size + 1
+    for epoch in tqdm(range(epochs + decay_epochs), desc="from pairs", unit="epoch"):
+        for group in optimizer.param_groups:
+            group["lr"] = 2e-4 * min(1.0, (epochs + decay_epochs - epoch) / (decay_epochs + 1))
+        for index in torch.randperm(spec.count).tolist():
+            top, left = torch.randint(room, (2,)).tolist()
+            pair = torch.stack([inputs[index], truths[index]])[..., top : top + size, left : left + size]
+            pair = pair.flip(-1) if torch.rand(()) < 0.5 else pair
+            optimizer.zero_grad()
+            (network(pair[:1]) - pair[1:]).abs().mean().backward()
+            optimizer.step()
+    network.eval()
+
+    def answer(index: int) -> np.ndarray:
+        with torch.no_grad():
+            found = network(mr.to_tensor(spec.image("test", "a", index))[None])[0, 0].numpy()
+        return (found + 1) / 2 * (ct.high - ct.low) + ct.low
+
+    return answer
+
+
 def main() -> None:
     """Train, measure and write the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -136,6 +172,9 @@ def main() -> None:
         subprocess.run([sys.executable, *command, "--resume", "auto"], check=True)
         rows[name] = errors(spec, translated(run, spec, name))
         print(name, rows[name], flush=True)
+    paired = learned_from_pairs(spec, args.folder / "own-values", args.epochs, args.decay_epochs)
+    rows["own values, from pairs"] = errors(spec, paired)
+    print("from pairs", rows["own values, from pairs"], flush=True)
     some = np.stack([spec.image("train", "b", index).values[..., 0] for index in range(min(100, spec.count))])
     median, places = np.median(some), np.median(some, axis=0)
     rows["one value"] = errors(spec, lambda index: np.full(places.shape, median))
