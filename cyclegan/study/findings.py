@@ -41,6 +41,11 @@ class BlindingReport:
         return all(finding.passed for finding in self.findings)
 
     @property
+    def by_chance(self) -> bool:
+        """True if it fails, but only in tests that a blind study fails once in a thousand times."""
+        return not self.passed and all(finding.passed or finding.p is not None for finding in self.findings)
+
+    @property
     def problems(self) -> list[Message]:
         """A sentence for each channel that isn't blind."""
         return [finding.detail for finding in self.findings if not finding.passed]

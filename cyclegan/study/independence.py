@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,32 +29,30 @@ class Samples:
     """Values with the hidden truth, by channel; in the end they are all tested together."""
 
     def __init__(self) -> None:
-        self.single: dict[str, tuple[list[Any], list[str]]] = {}
+        self.single: dict[str, tuple[list[Any], list[str], list[Hashable]]] = {}
         self.tests: list[tuple[str, float, Message]] = []
         """(channel, p, result in words) of finished tests."""
-        self.rows: dict[str, tuple[list[list[float]], list[bool]]] = {}
+        self.rows: dict[str, tuple[list[list[float]], list[bool], list[Hashable]]] = {}
 
-    def add(self, channel: str, value: Any, truth: str) -> None:
-        """Add one value of a channel and its truth."""
-        values, truths = self.single.setdefault(channel, ([], []))
-        values.append(value)
-        truths.append(truth)
+    def add(self, channel: str, value: Any, truth: str, within: Hashable = None) -> None:
+        """Add one value of a channel, its truth, and the group in which truths depend on each other."""
+        for values, new in zip(self.single.setdefault(channel, ([], [], [])), (value, truth, within), strict=True):
+            values.append(new)
 
-    def add_row(self, name: str, row: Sequence[float], truth: bool) -> None:
+    def add_row(self, name: str, row: Sequence[float], truth: bool, within: Hashable = None) -> None:
         """Add all that is known about one stimulus or trial, for the classifier called `name`."""
-        rows, truths = self.rows.setdefault(name, ([], []))
-        rows.append(list(row))
-        truths.append(truth)
+        for values, new in zip(self.rows.setdefault(name, ([], [], [])), (list(row), truth, within), strict=True):
+            values.append(new)
 
     def findings(self) -> list[Finding]:
         """Return one finding for each test, with p corrected by Holm."""
         tests = list(self.tests)
-        for channel, (values, truths) in self.single.items():
-            p = dependence(values, truths)
+        for channel, added in self.single.items():
+            p = dependence(*added)
             result = message("reveals nothing about the truth") if p > ALPHA else message("tells real from fake")
             tests.append((channel, p, result))
-        for name, (rows, truths) in self.rows.items():
-            accuracy, p = classify(np.array(rows, float), np.array(truths))
+        for name, (rows, truths, within) in self.rows.items():
+            accuracy, p = classify(np.array(rows, float), np.array(truths), within)
             result = message("is right in {accuracy:.1%}, by chance 50%", accuracy=accuracy)
             if p > ALPHA and accuracy > SURPRISING:
                 result = message(
@@ -92,43 +90,77 @@ def holm(ps: Sequence[float]) -> list[float]:
     return multipletests(np.clip(ps, 0, 1), method="holm")[1].tolist()
 
 
-def dependence(values: Sequence[Any], truths: Sequence[str]) -> float:
+def dependence(values: Sequence[Any], truths: Sequence[str], within: Sequence[Hashable] | None = None) -> float:
     """Return p of the hypothesis that values are independent of the truth.
 
-    It is the smaller p of two tests, doubled: Kruskal–Wallis for higher and lower values, and χ² over bins for any
-    other pattern. Text is ranked alphabetically.
+    It is the smaller p of two tests, doubled: of ranks, for higher and lower values (Kruskal–Wallis), and over bins,
+    for any other pattern (χ²). Text is ranked alphabetically.
+
+    Args:
+        within: the group of each value. Truths are then thought to be shuffled within each group only, because a
+            session's trials have even sides, so that they depend on each other (Mantel–Haenszel, generalised by Landis,
+            Heyman and Koch, 1978).
     """
-    groups = np.unique(np.array(truths, str), return_inverse=True)[1]
+    kinds = np.unique(np.array(truths, str), return_inverse=True)[1]
     if isinstance(values[0], (str, bytes)):
         numbers = np.unique(np.array(values), return_inverse=True)[1].astype(float)
     else:
         numbers = np.array(values, float)
-    if len(set(groups)) < 2 or len(set(numbers)) < 2:
+    if len(set(kinds)) < 2 or len(set(numbers)) < 2:
         return 1.0
-    by_group = [numbers[groups == group] for group in sorted(set(groups))]
-    ps = [float(stats.kruskal(*by_group).pvalue)]
-    # Each bin should hold five values of each group, because χ² isn't valid below that.
-    bins = min(10, min(len(group) for group in by_group) // 5)
+    groups = _groups(within, len(kinds))
+    indicators = (kinds[:, None] == np.arange(kinds.max())).astype(float)  # The last kind is what the others aren't.
+    ps = [_shuffled_p(stats.rankdata(numbers)[:, None], indicators, groups)]
+    # Each bin should hold five values of each kind, because χ² isn't valid below that.
+    bins = min(10, int(np.bincount(kinds).min()) // 5)
     if bins > 1:
         edges = np.unique(np.quantile(numbers, np.linspace(0, 1, bins + 1)[1:-1]))
         places = np.searchsorted(edges, numbers, side="right")
-        table = np.zeros((len(by_group), len(edges) + 1))
-        np.add.at(table, (groups, places), 1)
-        table = table[:, table.sum(axis=0) > 0]
-        if table.shape[1] > 1:
-            ps.append(float(stats.chi2_contingency(table, correction=False).pvalue))
+        ps.append(_shuffled_p((places[:, None] == np.unique(places)[1:]).astype(float), indicators, groups))
     return min(1.0, len(ps) * min(ps))
 
 
-def classify(rows: np.ndarray, truths: np.ndarray, *, seed: int = 0) -> tuple[float, float]:
+def _groups(within: Sequence[Hashable] | None, count: int) -> list[np.ndarray]:
+    """Return the places of each group's members."""
+    members: dict[Hashable, list[int]] = {}
+    for place, group in enumerate(within or [0] * count):
+        members.setdefault(group, []).append(place)
+    return [np.array(places) for places in members.values()]
+
+
+def _shuffled_p(scores: np.ndarray, indicators: np.ndarray, groups: list[np.ndarray]) -> float:
+    """Return p of Σ scores × indicators, from its mean and covariance when indicators are shuffled within each group.
+
+    Both have a row for each value. Of one group, with ranks as scores, it is Kruskal–Wallis's test.
+    """
+    size = scores.shape[1] * indicators.shape[1]
+    total, covariance = np.zeros(size), np.zeros((size, size))
+    for group in groups:
+        if len(group) > 1:
+            x, y = (part[group] - part[group].mean(axis=0) for part in (scores, indicators))
+            total += (x.T @ y).ravel()
+            covariance += np.kron(x.T @ x, y.T @ y) / (len(group) - 1)
+    rank = int(np.linalg.matrix_rank(covariance, hermitian=True))
+    if rank == 0:
+        return 1.0
+    return float(stats.chi2.sf(total @ np.linalg.pinv(covariance, hermitian=True) @ total, rank))
+
+
+def classify(
+    rows: np.ndarray, truths: np.ndarray, within: Sequence[Hashable] | None = None, *, seed: int = 0
+) -> tuple[float, float]:
     """Return a linear classifier's balanced accuracy in telling `truths` from rows of numbers, left one out, and its p.
 
     Ridge regression on standardised columns and their squares. Leaving one out has a closed form, so the same
     classifier is fitted to many random permutations of the truth, and p holds whatever the rows are.
+
+    Args:
+        within: the group of each row, as for `dependence`.
     """
     if len(rows) > MOST_SAMPLES:
         kept = np.random.default_rng(seed).choice(len(rows), MOST_SAMPLES, replace=False)
         rows, truths = rows[kept], truths[kept]
+        within = within and [within[place] for place in kept]
     rows = rows - rows.min(axis=0)  # Otherwise the standard deviation of times in nanoseconds is mostly rounding.
     rows = rows[:, rows.max(axis=0) > 0]
     if rows.shape[1] == 0 or truths.all() or not truths.any():
@@ -145,7 +177,9 @@ def classify(rows: np.ndarray, truths: np.ndarray, *, seed: int = 0) -> tuple[fl
     leverage = np.clip(np.diag(hat), 0, 0.999)
     rng = np.random.default_rng(seed)
     signs = np.where(truths, 1.0 / truths.sum(), -1.0 / (~truths).sum())[:, None]
-    shuffled = np.hstack([signs, rng.permuted(np.repeat(signs, PERMUTATIONS, axis=1), axis=0)])
+    shuffled = np.repeat(signs, 1 + PERMUTATIONS, axis=1)
+    for group in _groups(within, count):
+        shuffled[group, 1:] = rng.permuted(shuffled[group, 1:], axis=0)
     right = np.zeros(shuffled.shape[1])
     for start in range(0, shuffled.shape[1], 500):
         part = shuffled[:, start : start + 500]
@@ -221,21 +255,22 @@ def add_trials(samples: Samples, study: Study) -> None:
     """Add places and sequences of the trials."""
     lefts = total = 0
     same = expected = variance = 0.0
-    for _, slot, trials in _sessions(study):
+    for arm, slot, trials in _sessions(study):
         sides = []
         for trial in trials:
             truth = _truth(trial)
             if truth is None or trial.kind == "repeat":
                 continue
             # Names are tested with the files: here, each would count in many sessions.
-            samples.add(f"place of a trial in {trial.phase}", trial.index, truth)
+            phase = (arm, slot, trial.phase)
+            samples.add(f"place of a trial in {trial.phase}", trial.index, truth, phase)
             samples.add("number of the session", slot, truth)
             if trial.right is not None:
                 lefts, total = lefts + (truth == "left"), total + 1
             if trial.kind == "comparison":
                 place = trial.index - (trial.phase == "test") * study.protocol.practice_trials
                 row = [trial.index, place, slot, place % 2, place % 3, place % 4, trial.phase == "test"]
-                samples.add_row("trials", row, truth in ("left", "real"))
+                samples.add_row("trials", row, truth in ("left", "real"), phase)
             if trial.phase == "test" and trial.kind == "comparison":
                 sides.append(truth)
         # Compared with random orders of as many lefts and rights.

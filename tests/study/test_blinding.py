@@ -440,6 +440,21 @@ def test_dependence_finds_shifts_and_patterns_but_no_noise():
     assert dependence(["b", "a"] * 100, truths) < 1e-6 and dependence(noise, ["real"] * 200) == 1
 
 
+@pytest.mark.parametrize("within", [True, False])
+def test_even_sides_are_no_leak_and_one_that_repeats_is(within):
+    """A session's trials have even sides: that its first is right says that its second is left, not where any is."""
+    rng, ps = np.random.default_rng(3), []
+    sessions = [n // 2 for n in range(120)]
+    for _ in range(400):
+        truths = [side for _ in range(60) for side in rng.permutation(["left", "right"])]
+        ps.append(dependence([0, 1] * 60, truths, sessions if within else None))
+    assert (np.mean(np.array(ps) < 0.01) < 0.02) == within  # Thought independent, they seem to tell sides too often.
+    mostly = [side for n in range(60) for side in (["left", "right"] if n % 5 else ["right", "left"])]
+    assert dependence([0, 1] * 60, mostly, sessions) < 1e-4
+    rows, truths = np.array([[0.0], [1.0]] * 60), np.array([side == "left" for side in mostly])
+    assert classify(rows, truths, sessions)[1] < 0.002
+
+
 def test_the_classifier_finds_what_no_single_column_shows():
     rng = np.random.default_rng(2)
     truths = rng.random(200) < 0.5
@@ -458,7 +473,7 @@ def test_the_classifier_finds_what_no_single_column_shows():
 ])  # fmt: skip
 def test_a_classifier_of_few_files_is_no_contradiction(monkeypatch, accuracy, p, says):
     """79% next to "by chance 50%" and "p 1.00" reads as one."""
-    monkeypatch.setattr(independence, "classify", lambda rows, truths: (accuracy, p))
+    monkeypatch.setattr(independence, "classify", lambda rows, truths, within: (accuracy, p))
     samples = Samples()
     for number in range(8):
         samples.add_row("files", [number], number < 4)

@@ -36,11 +36,11 @@ def checkpoint(epoch, opened=None):
 
 @pytest.fixture
 def make(tmp_path, monkeypatch):
-    """Build a small study; the self-test has tests of its own, and is left out unless `checked`."""
+    """Build a small study; the self-test has tests of its own, and is left out or replaced unless `checked` is true."""
 
     def build_it(name="small", *, preset="cyclegan2017", checked=False, fields=None, **changes):
-        if not checked:
-            monkeypatch.setattr(blinding, "check", lambda study: BlindingReport(study.name, ()))
+        if checked is not True:
+            monkeypatch.setattr(blinding, "check", checked or (lambda study: BlindingReport(study.name, ())))
         short = {key: SHORT[key] for key in SHORT if preset not in ("pick", "tag") or key == "test_trials"}
         given = {
             "checkpoints": [checkpoint(1), checkpoint(2)], "inputs": Noise(14, 0), "reals": Noise(14, 1),
@@ -138,6 +138,26 @@ def test_a_png_holds_the_pixels_and_nothing_that_differs_but_a_mark():
             assert np.array_equal(np.asarray(read), expected) and not read.info
         assert zlib.decompress(stored(each)) == each
     assert zlib.decompress(stored(bytes(65535))) == bytes(65535) and files[0] == mark_png(one, b"k")
+
+
+@pytest.mark.parametrize(("p", "secret", "draws"), [(1e-4, "", 3), (1e-4, "c" * 64, 1), (None, "", 1)])
+def test_a_false_alarm_costs_another_secret_but_a_leak_stays_one(make, tmp_path, monkeypatch, p, secret, draws):
+    """A blind study fails a test of chance once in a thousand times, perhaps after hours of networks."""
+    alarm, seen = Finding("place", False, message("tells real from fake"), p), []
+
+    def check(study):
+        assert {path.stem for path in (study.folder / "stimuli").iterdir()} == set(study.by_hash)
+        seen.append(study.draw_key)
+        return BlindingReport(study.name, () if len(seen) == passes_at else (alarm,))
+
+    passes_at = 0
+    with pytest.raises(StudyError, match="would not be blind"):
+        make("leaky", secret=secret, checked=check)
+    assert len(set(seen)) == len(seen) == draws and not list(tmp_path.iterdir())
+    seen.clear()
+    passes_at = draws
+    study = make("blind", secret=secret, checked=check)
+    assert len(seen) == draws and study.draw_key == seen[-1] and read_study(study.folder).draw_key == seen[-1]
 
 
 def test_second_copies_can_not_be_computed_without_the_secret(make):
