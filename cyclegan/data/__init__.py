@@ -19,6 +19,8 @@ from cyclegan.data.domains import (
     LAYOUTS,
     Domain,
     Splits,
+    drawn_names,
+    is_drawn,
     is_phantoms,
     is_streets,
     no_folder,
@@ -119,7 +121,7 @@ def name_domains(config: DataConfig) -> DataConfig:
     """Return the settings with the domains named as the data set names them, where the person chose no name.
 
     Two folders such as train/horse and train/zebra have names, and so have the two values of a label in metadata.csv,
-    and the phantoms.
+    and what is drawn by code.
 
     Raises:
         DataError: a folder can't be listed, or its metadata can't be read.
@@ -128,11 +130,11 @@ def name_domains(config: DataConfig) -> DataConfig:
     chosen = config.domain_a != default.domain_a and config.domain_b != default.domain_b
     try:
         root = Path(text).expanduser()
-        if is_phantoms(text) and not root.is_dir():
-            return _with_names(config, "MR", "CT")
+        if is_drawn(text) and not root.is_dir():
+            return _with_names(config, *drawn_names(text))
         if chosen or not text or not root.is_dir() or {"traina", "trainb"} & set(subfolders(root)) or has_table(root):
             return config
-    except (OSError, RuntimeError, ValueError):  # `find_data` explains it.
+    except (OSError, RuntimeError, ValueError, DataError):  # `find_data` explains it.
         return config
     if labelled := find_labels(root):
         a, b = labelled.values

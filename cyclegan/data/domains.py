@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LAYOUTS", "UNUSED_PAIRS", "Domain", "DrawnDomain", "Files", "Splits", "StreetsDomain", "Subset",
-    "found_line", "is_drawn", "is_phantoms", "is_streets", "named", "no_folder", "open_phantoms", "open_streets",
-    "readable", "short_name", "with_labels",
+    "drawn_names", "found_line", "is_drawn", "is_phantoms", "is_streets", "named", "no_folder", "open_phantoms",
+    "open_streets", "readable", "short_name", "with_labels",
 ]  # fmt: skip
 
 LAYOUTS = """Layouts that are understood:
@@ -362,6 +362,16 @@ def is_phantoms(dataset: str) -> bool:
 def is_drawn(dataset: str) -> bool:
     """Return True for a `--dataset` that names pictures drawn by code; a folder of that name would win."""
     return is_streets(dataset) or is_phantoms(dataset)
+
+
+def drawn_names(dataset: str) -> tuple[str, str]:
+    """Return what the domains of a `--dataset` drawn by code are called. Raises DataError: it isn't understood."""
+    if is_phantoms(dataset):
+        return "MR", "CT"
+    from cyclegan.data.streets.spec import StreetsSpec
+
+    spec = StreetsSpec.parse(dataset)
+    return spec.a, spec.b
 
 
 def open_streets(dataset: str, names: tuple[str, str], *, paired: bool) -> Splits:

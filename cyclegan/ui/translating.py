@@ -307,7 +307,8 @@ def row_values(read: str, result: Result, say: words.Speaker) -> list[Any]:
             "“Lost on the way” is black where nothing was, and brightest at {full:.4g} or more, which is {part:.0%} "
             "of the range.", full=heat_full(values), part=HEAT_PART,
         )  # fmt: skip
-    return [read, result.fake, result.rec, result.lost, f"{said} {scale}"]
+    # The sliders don't show what was lost.
+    return [read, result.fake, result.rec, result.lost, f'{said} <span class="of-pictures">{scale}</span>']
 
 
 def lead(info: CheckpointInfo | None, problems: Iterable[Message | UserError | str], say: words.Speaker) -> str:

@@ -171,7 +171,11 @@ def test_their_names_are_the_domains_unless_others_were_chosen(root):
     assert names(domain_a="sun") == ("sun", "night") and names(domain_b="moon") == ("day", "moon")
     root.pictures("trainA").pictures("trainB")
     assert names() == ("A", "B")
-    for dataset in ("streets", "user/name", "", "~nobody/x", "a\0b"):
+    drawn = {"streets": "day night", "streets:a=night,b=labels": "night labels", "phantoms:count=3": "MR CT"}
+    for dataset, named in drawn.items():
+        config = name_domains(DataConfig(dataset=dataset))
+        assert f"{config.domain_a} {config.domain_b}" == named
+    for dataset in ("streets:a=dusk", "user/name", "", "~nobody/x", "a\0b"):
         assert name_domains(DataConfig(dataset=dataset)).domain_a == "A"
 
 
