@@ -3,37 +3,27 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import functools
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from cyclegan.cli.flags import device, file_path, positive, share
 from cyclegan.cli.progress import progress_bar, shown_on
 from cyclegan.commands.options import add_checkpoint_flags, load_checkpoint, stopped_by_interrupt
-from cyclegan.config import Direction, direction_name
-from cyclegan.errors import MOST_SHOWN, CheckpointError, ConfigError, UserError, english, number_of, shown
-
-if TYPE_CHECKING:
-    from tqdm import tqdm
-
-    from cyclegan.translation.inputs import Gathered, Input
-    from cyclegan.translation.translator import Translator
-
-SENTENCES_SAID = 3
-"""So many sentences of a kind are printed in one line."""
+from cyclegan.commands.translate_pictures import arrow, finding, make_folder, translate_pictures
+from cyclegan.errors import ConfigError, english, number_of
 
 
 def add_translate_command(add: Callable[..., argparse.ArgumentParser]) -> None:
     """Add the command `translate`."""
     sub = add("translate", translate, "translate pictures, folders and zips of pictures, or a video")
     add_checkpoint_flags(sub)
-    sub.add_argument("--input", dest="inputs", required=True, type=file_path, nargs="+", action="extend",
-                     metavar="PATH",
-                     help="pictures, folders or zips of them, patterns such as 'photos/*.jpg'; or one video")
+    given = sub.add_mutually_exclusive_group(required=True)
+    given.add_argument("--input", dest="inputs", type=file_path, nargs="+", action="extend", metavar="PATH",
+                       help="pictures, folders, zips or tars of them, patterns such as 'photos/*.jpg'; or one video")
+    given.add_argument("--list", type=file_path, default=None, metavar="FILE",
+                       help="a text file with the path of a picture in each line; - reads standard input")
     sub.add_argument(
         "--output",
         required=True,
@@ -59,7 +49,25 @@ def add_translate_command(add: Callable[..., argparse.ArgumentParser]) -> None:
     sub.add_argument("--side_by_side", type=file_path, default=None, metavar="FILE.mp4",
                      help="for videos: also write a video with the input at the left and the result at the right, to "
                      "show to people")
-    sub.add_argument("--device", default=None, help="cpu, cuda, cuda:1, mps; chosen if not given")
+    many = sub.add_argument_group("many pictures")
+    many.add_argument("--format", choices=("png", "webp", "jpeg"), default="png",
+                      help="of the results, where pictures have 8 bits; WebP is without loss unless --quality is given "
+                      "(default: png)")
+    many.add_argument("--quality", type=_quality, default=None, metavar="N",
+                      help="1 to 100, of JPEG (default: 95) and WebP")
+    many.add_argument("--skip_existing", action="store_true",
+                      help="continue an earlier call: leave out pictures whose results are there, or are recorded in "
+                      "translated.jsonl next to them, which it then keeps")
+    many.add_argument("--shard", type=_shard, default=None, metavar="I/N",
+                      help="only every N-th picture, beginning with the I-th, so that N calls share the work; each "
+                      "keeps a record, translated-I-of-N.jsonl")
+    many.add_argument("--engine", choices=("plain", "ray"), default="plain",
+                      help="ray: on a cluster, by Ray Data; needs pip install 'ray[data]' (default: plain)")
+    many.add_argument("--address", default=None, metavar="HOST:PORT",
+                      help="the Ray cluster's, or auto; else one is started on this machine")
+    sub.add_argument("--device", default=None,
+                     help="cpu, cuda, cuda:1, mps; for pictures also several, cuda:0,cuda:1, or all; chosen if not "
+                     "given")
 
 
 def _size(text: str) -> int:
@@ -71,14 +79,36 @@ def _size(text: str) -> int:
     return size
 
 
+def _quality(text: str) -> int:
+    """Return the quality of a JPEG or WebP."""
+    if (quality := positive(text)) > 100:
+        raise argparse.ArgumentTypeError(f"{text} is too high for a quality: 1 to 100")
+    return quality
+
+
+def _shard(text: str) -> tuple[int, int]:
+    """Return a shard's number, from 1, and the count of shards."""
+    number, slash, count = text.partition("/")
+    try:
+        found = positive(number), positive(count)
+    except argparse.ArgumentTypeError:
+        found = (1, 0)
+    if not slash or found[0] > found[1]:
+        raise argparse.ArgumentTypeError(f"{text!r} isn't a part of the pictures: give 1/8, 2/8 … 8/8 to eight calls")
+    return found
+
+
 def translate(args: argparse.Namespace) -> int:
     """Translate pictures or a video; return 1 if any picture failed."""
     from cyclegan.rasters.files import is_series
-    from cyclegan.translation.inputs import find_inputs
+    from cyclegan.translation.inputs import find_inputs, listed_inputs
     from cyclegan.translation.video_io import VIDEO_SUFFIXES, is_video
 
-    with _finding() as bar:
-        inputs = find_inputs(args.inputs, progress=bar.update)
+    with finding() as bar:
+        inputs = listed_inputs(args.list) if args.list else find_inputs(args.inputs, progress=bar.update)
+    if args.list:
+        args.inputs = [args.list]
+        return translate_pictures(args, inputs)
     if len(inputs) == 1 and is_video(inputs[0].path):
         return _translate_video(args, inputs[0].path)
     if len(inputs) == 1 and is_series(inputs[0].path):
@@ -86,166 +116,7 @@ def translate(args: argparse.Namespace) -> int:
     for each in inputs:
         if each.path.suffix.lower() in VIDEO_SUFFIXES and not each.by_pattern and not os.path.isdir(each.path):
             raise ConfigError("{input} is a video: translate each video by itself", input=each.path)
-    return _translate_pictures(args, inputs)
-
-
-def _translate_pictures(args: argparse.Namespace, inputs: Sequence[Input]) -> int:
-    from cyclegan.pixels import notes_on, recorded_facts
-    from cyclegan.translation.pictures import translate_pictures
-    from cyclegan.translation.translator import Translator
-
-    if args.smoothing:
-        raise ConfigError(
-            "--smoothing is for videos, and --input {input} isn't one: leave it out", input=inputs[0].path
-        )
-    if args.side_by_side:
-        raise ConfigError(
-            "--side_by_side is for videos, and --input {input} isn't one: leave it out", input=inputs[0].path
-        )
-    folder, gathered = _picture_targets(args, inputs)
-    translator = Translator(load_checkpoint(args), device(args.device))
-    if args.reconstruct and len(translator.generators) < 2:
-        raise CheckpointError("this checkpoint has one direction only, so --reconstruct has no way back")
-    _make_folder(folder)
-    items = gathered.items
-    _say_skipped(gathered, named=folder != args.output)
-    replaced = sum(os.path.lexists(folder / item.target) for item in items)
-    # Parts of pictures count, because a large one is translated in pieces, for minutes.
-    look = "{percentage:3.0f}%|{bar}| {n:.2f}/{total} [{elapsed}<{remaining}]"
-    with progress_bar(total=len(items), delay=0.5, bar_format=look) as bar, recorded_facts() as facts:
-        result = translate_pictures(
-            translator, items, folder, args.direction, reconstruct=args.reconstruct, size=args.size,
-            progress=lambda done: bar.update(done - bar.n),
-        )  # fmt: skip
-    for note in notes_on(facts):
-        print(f"note: {note}", file=sys.stderr)
-    for sentence in result.volumes:
-        print(sentence)
-    for note in result.doubts(translator.values(args.direction[0])):
-        print(f"note: {note}", file=sys.stderr)
-    if result.smaller:
-        print(f"note: {_first(result.smaller)}", file=sys.stderr)
-    for error in [*gathered.failed, *result.failed]:
-        print(f"error: {error}", file=sys.stderr)
-    epoch, done = translator.checkpoint.info.epoch, len(items) - len(result.failed)
-    again = f", where {replaced} of this name existed and were replaced" if replaced else ""
-    count = number_of(len(items), "picture")
-    apart = len(args.inputs) > 1 and any("/" in item.target for item in items)
-    folders = "; each folder and zip has a folder of its own there" if apart else ""
-    out = f"; {len(result.failed)} left out, for the reason above" if result.failed else ""
-    how = f"with epoch {epoch}, {_arrow(translator, args.direction)}"
-    where = f", written to {args.output}{again}{folders}" if done else ", so nothing was written"
-    print(f"{done} of {count} translated {how}{where}{out}")
-    return 1 if gathered.failed or result.failed else 0
-
-
-def _arrow(translator: Translator, direction: Direction) -> str:
-    """Return the direction by the domains' names: `day → night`."""
-    data = translator.checkpoint.config.data
-    return direction_name(direction, data.domain_a, data.domain_b)
-
-
-def _finding(total: int | None = None) -> tqdm:
-    """Return a bar for the search for pictures: among tens of thousands it takes many seconds."""
-    return progress_bar(desc="Finding pictures", unit="file", total=total, delay=0.5, leave=False)
-
-
-def _say_skipped(gathered: Gathered, *, named: bool) -> None:
-    """Print a line about what isn't translated, and one about results that are named unlike their pictures.
-
-    Args:
-        gathered: the pictures.
-        named: a person chose the result's name.
-    """
-    if skipped := str(gathered.skipped):
-        print(f"note: not translated: {skipped}", file=sys.stderr)
-    if gathered.notes:
-        print(f"note: {_first(gathered.notes)}", file=sys.stderr)
-    other = [item for item in gathered.items if not named and Path(item.target).stem != Path(item.shown).stem]
-    if other:
-        changes = _first([f"{item.shown} becomes {item.target}" for item in other])
-        print(f"note: names that are taken or too long are changed: {changes}", file=sys.stderr)
-
-
-def _first(sentences: Sequence[object]) -> str:
-    """Return the first sentences in one line, and the number of the others."""
-    more = len(sentences) - SENTENCES_SAID
-    said = [shown(str(sentence), MOST_SHOWN) for sentence in sentences[:SENTENCES_SAID]]
-    return "; ".join(said) + (f"; and {more} more" if more > 0 else "")
-
-
-def _picture_targets(args: argparse.Namespace, inputs: Sequence[Input]) -> tuple[Path, Gathered]:
-    """Return the folder to write into, and the pictures. Raise ConfigError for flags that can't work."""
-    from cyclegan.translation.inputs import entry, gather
-
-    real = functools.cache(os.path.realpath)
-    folder = args.output
-    if named := _is_file(args, inputs):
-        folder = folder.parent
-    with _finding(total=len(inputs)) as bar:
-        gathered = gather(
-            inputs, recursive=args.recursive, reconstruct=args.reconstruct, output=folder, progress=bar.update
-        )
-    if not gathered.items:
-        raise _nothing(args, gathered)
-    if named:
-        gathered.items[:] = [dataclasses.replace(gathered.items[0], target=args.output.name)]
-    else:
-        folders = [each.path for each in inputs if os.path.isdir(each.path) and not each.by_pattern]
-        folders += [item.path.parent for item in gathered.items if item.member is None]
-        if real(folder) in set(map(real, folders)):
-            raise ConfigError("--output is the folder of the input: choose another, so that no picture is overwritten")
-    pictures = {entry(item.path, real) for item in gathered.items}
-    for item in gathered.items:
-        stem = folder / item.target.removesuffix(".png")
-        for ending in (".png", "_rec.png") if args.reconstruct else (".png",):
-            if entry(Path(f"{stem}{ending}"), real) in pictures:
-                raise ConfigError(
-                    "{target} would be overwritten, and it is an input itself: choose another --output",
-                    target=f"{stem}{ending}",
-                )  # fmt: skip
-    return folder, gathered
-
-
-def _is_file(args: argparse.Namespace, inputs: Sequence[Input]) -> bool:
-    """Return whether --output names a file rather than a folder. Raise ConfigError if it can't be written."""
-    from cyclegan.images import IMAGE_SUFFIXES, VALUE_SUFFIXES
-    from cyclegan.translation.files import is_archive
-    from cyclegan.translation.video_io import VIDEO_SUFFIXES
-
-    suffix = "" if os.path.isdir(args.output) else args.output.suffix.lower()
-    named = suffix == ".png" or bool(suffix) and args.output.name.lower().endswith(VALUE_SUFFIXES)
-    if named and (len(inputs) > 1 or os.path.isdir(inputs[0].path) or is_archive(inputs[0].path)):
-        raise ConfigError(
-            "--output {output} names one picture, but --input is a folder or several pictures: name a folder",
-            output=args.output.name,
-        )
-    if suffix == ".zip":
-        raise ConfigError("--output {output}: results are written into a folder, so name one", output=args.output.name)
-    if suffix in (IMAGE_SUFFIXES | VIDEO_SUFFIXES) - {".png"}:
-        raise ConfigError(
-            "--output {output} isn't a .png file: results are written as .png, or into a folder",
-            output=args.output.name,
-        )
-    return named
-
-
-def _nothing(args: argparse.Namespace, gathered: Gathered) -> UserError:
-    """Return the error of inputs without a picture."""
-    from cyclegan.translation.video_io import VIDEO_SUFFIXES
-
-    named = " ".join(map(str, args.inputs))
-    if gathered.failed:
-        return gathered.failed[0]
-    if any(suffix.lower() in VIDEO_SUFFIXES for suffix in gathered.skipped.suffixes):
-        return ConfigError(
-            "--input {input} holds no pictures, but {skipped}; name a video itself, not its folder",
-            input=named, skipped=str(gathered.skipped),
-        )  # fmt: skip
-    found = str(gathered.skipped) or _first(gathered.notes)
-    if found:
-        return ConfigError("--input {input} holds no pictures, but {found}", input=named, found=found)
-    return ConfigError("--input {input} holds no pictures", input=named)
+    return translate_pictures(args, inputs)
 
 
 def _translate_video(args: argparse.Namespace, path: Path) -> int:
@@ -267,7 +138,7 @@ def _translate_video(args: argparse.Namespace, path: Path) -> int:
     video = Video(path)  # Checked before a checkpoint is downloaded.
     translator = Translator(load_checkpoint(args, one_way=True), device(args.device))
     refuse_values(translator.checkpoint.config.data)
-    _make_folder(args.output.parent)
+    make_folder(args.output.parent)
     with progress_bar(unit="frame") as bar, stopped_by_interrupt() as stopped:
         done = translate_video(
             translator, video, args.output, args.direction, size=args.size, smoothing=args.smoothing,
@@ -287,7 +158,7 @@ def _translate_video(args: argparse.Namespace, path: Path) -> int:
     sound = f", sound {done.sound}" if done.sound in ("copied", "re-encoded") else ""
     print(
         f"{number_of(done.frames, 'frame')}, {done.seconds:.1f} s{sound}, translated with epoch "
-        f"{translator.checkpoint.info.epoch}, {_arrow(translator, args.direction)}, written to {args.output}"
+        f"{translator.checkpoint.info.epoch}, {arrow(translator.checkpoint, args.direction)}, written to {args.output}"
         + (f", and next to the input to {args.side_by_side}" if args.side_by_side else "")
     )
     return 0
@@ -309,15 +180,15 @@ def _translate_series(args: argparse.Namespace, folder: Path) -> int:
     stack = open_stack(folder)
     translator = Translator(load_checkpoint(args), device(args.device))
     back = args.output.with_name(f"{args.output.name}_rec") if args.reconstruct else None
-    _make_folder(args.output.parent)
+    make_folder(args.output.parent)
     with progress_bar(total=len(stack), unit="slice") as bar:
         done = translate_volume(
             translator, stack, args.output, args.direction, back=back, size=args.size,
             progress=lambda part: bar.update(round(part * len(stack)) - bar.n),
         )  # fmt: skip
     print(about_volume(folder.name, done))
-    print(f"translated with epoch {translator.checkpoint.info.epoch}, {_arrow(translator, args.direction)}, written to "
-          f"{args.output}")  # fmt: skip
+    how = f"with epoch {translator.checkpoint.info.epoch}, {arrow(translator.checkpoint, args.direction)}"
+    print(f"translated {how}, written to {args.output}")
     return 0
 
 
@@ -328,13 +199,4 @@ def _check_side_by_side(args: argparse.Namespace, path: Path) -> None:
         raise ConfigError("--side_by_side {name} isn't an .mp4 file: name one", name=wanted.name)
     if wanted.resolve() in (path.resolve(), args.output.resolve()):
         raise ConfigError("--side_by_side {name} is the input or --output: choose another name", name=wanted.name)
-    _make_folder(wanted.parent)
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            "--output {folder} can't be made ({reason}): choose another folder", folder=folder, reason=error
-        ) from error
+    make_folder(wanted.parent)

@@ -10,6 +10,7 @@ import contextlib
 import os
 import re
 import tempfile
+import threading
 import unicodedata
 import zipfile
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -26,7 +27,8 @@ from cyclegan.rasters import files as raster_files
 from cyclegan.rasters.files import Stack
 from cyclegan.rasters.opening import open_picture, stack_of
 from cyclegan.rasters.raster import Raster
-from cyclegan.translation.translator import Translator, path_of, save_png, working_size
+from cyclegan.translation.saving import path_of, save_image
+from cyclegan.translation.translator import Translator, working_size
 from cyclegan.values import RGB, Values
 
 LEFT_OUT = "left_out.txt"
@@ -58,7 +60,14 @@ class Item:
     shown: str
     """The name in messages."""
     target: str
-    """The name of its translation in the result, relative, with slashes."""
+    """The name of its translation in the result, relative, with slashes; it ends in .png."""
+    content: Callable[[], bytes] | None = None
+    """Returns the file's bytes, where `path` is a tar or a data set that holds it. Raises ImageError."""
+
+    @property
+    def name(self) -> str:
+        """The file's own name, whose suffix tells some kinds."""
+        return self.shown if self.member is None else self.member.filename
 
 
 @dataclass(frozen=True)
@@ -125,7 +134,7 @@ def _find_in_zip(
         hidden = any(part.startswith(".") and part.strip(".") for part in parts)
         if info.is_dir() or hidden or any(part.lower() in _SYSTEMS_OWN for part in parts):
             continue
-        shown, suffix = _printable(name), Path(parts[-1]).suffix.lower()
+        shown, suffix = printable(name), Path(parts[-1]).suffix.lower()
         if suffix == ".zip" or suffix in _ARCHIVES and not is_picture_name(parts[-1]):  # .nii.gz is one.
             left_out.append(
                 message(
@@ -195,13 +204,14 @@ def _name_in(info: zipfile.ZipInfo) -> str:
     return name
 
 
-def _printable(name: str) -> str:
+def printable(name: str) -> str:
+    """Return a stranger's file name as a message may show it."""
     return "".join(c for c in name if c.isprintable())[:200]
 
 
 def _targets(paths: Sequence[Sequence[str]]) -> list[str]:
     """Return a harmless relative name ending in .png for each file's folders and name, distinct on any system."""
-    clean = [_harmless(parts) for parts in paths]
+    clean = [harmless(parts) for parts in paths]
     folders = {folded("/".join(parts[:depth])) for parts in clean for depth in range(1, len(parts))}
     taken = set(folders)
     names = []
@@ -227,7 +237,7 @@ def folded(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
-def _harmless(parts: Sequence[str]) -> list[str]:
+def harmless(parts: Sequence[str]) -> list[str]:
     """Return parts of a path that every system reads as names below a folder."""
     kept = []
     for part in parts:
@@ -296,7 +306,7 @@ class _ResultZip:
                     raster_files.write(picture, result)
                     self.archive.write(picture, name, zipfile.ZIP_STORED)
             else:
-                save_png(result, picture, checkpoint=checkpoint, direction=self.direction, compress_level=1)
+                save_image(result, picture, checkpoint=checkpoint, direction=self.direction)
                 self.archive.write(picture, name, zipfile.ZIP_STORED)
             if self.max_bytes is not None and path.stat().st_size > self.max_bytes:
                 raise ImageError(
@@ -394,14 +404,46 @@ def _temporary(path: Path) -> Iterator[Path]:
         path.unlink(missing_ok=True)
 
 
+class PictureReader:
+    """Opens items' pictures as their domain has them, in any thread; zips stay open until the end of the block.
+
+    Args:
+        values: of the domain that they are read for.
+    """
+
+    def __init__(self, values: Values = RGB) -> None:
+        self.values = values
+        self._archives: dict[Path, zipfile.ZipFile] = {}
+        self._lock, self._closing = threading.Lock(), contextlib.ExitStack()
+
+    def __enter__(self) -> PictureReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.close()
+
+    def read(self, item: Item) -> Image.Image | Raster | Stack:
+        """Return a picture, or a volume's slices, not read yet, where the domain isn't 8-bit RGB.
+
+        Raises:
+            ImageError: it can't be read.
+        """
+        if item.content is not None:
+            return _in_archive(item.content(), item, self.values)
+        if item.member is None:
+            return stack_of(item.path, self.values) or open_picture(item.path, self.values, name=item.shown)
+        with self._lock:
+            if item.path not in self._archives:
+                self._archives[item.path] = self._closing.enter_context(zipfile.ZipFile(item.path))
+        return _in_archive(_unpacked(self._archives[item.path], item), item, self.values)
+
+
 def open_pictures(
     items: Sequence[Item], left_out: list[Message | UserError],
     around: Callable[[], contextlib.AbstractContextManager[object]] = contextlib.nullcontext,
     values: Values = RGB,
 ) -> Iterator[tuple[Item, Image.Image | Raster | Stack | None]]:
-    """Yield each item with its picture as its domain has it, or with None and a sentence added to `left_out`.
-
-    A volume is yielded as its slices, not read yet, where the domain isn't 8-bit RGB.
+    """Yield each item with `PictureReader.read`'s picture, or with None and a sentence added to `left_out`.
 
     Args:
         items: the files.
@@ -409,32 +451,26 @@ def open_pictures(
         around: see `translate_files`.
         values: of the domain that they are read for.
     """
-    archives: dict[Path, zipfile.ZipFile] = {}
-    with contextlib.ExitStack() as stack:
+    with PictureReader(values) as reader:
         for item in items:
             try:
                 with around():
-                    if item.member is None:
-                        image = stack_of(item.path, values) or open_picture(item.path, values, name=item.shown)
-                    else:
-                        if item.path not in archives:
-                            archives[item.path] = stack.enter_context(zipfile.ZipFile(item.path))
-                        image = _in_zip(_unpacked(archives[item.path], item), item, values)
+                    image = reader.read(item)
             except ImageError as error:
                 left_out.append(error)
                 image = None
             yield item, image
 
 
-def _in_zip(data: bytes, item: Item, values: Values) -> Image.Image | Raster:
+def _in_archive(data: bytes, item: Item, values: Values) -> Image.Image | Raster:
     """Return an unpacked picture. Raises ImageError."""
     if values.plain:
         return open_image(data, name=item.shown)
     with tempfile.TemporaryDirectory() as folder:  # The formats' libraries read files.
-        path = Path(folder) / Path(item.member.filename.replace("\\", "/")).name
+        path = Path(folder) / Path(item.name.replace("\\", "/")).name
         path.write_bytes(data)
         if stack_of(path, values) is not None:
-            raise ImageError("{name} is a volume in a zip: unpack it first", name=item.shown)
+            raise ImageError("{name} is a volume in an archive: unpack it first", name=item.shown)
         return open_picture(path, values, name=item.shown)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import glob
 import os
-import zipfile
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from cyclegan.files import nearest_folder
 from cyclegan.images import is_picture_name, natural_order, pictures_among
 from cyclegan.translation.files import Item, find_pictures, is_archive
 from cyclegan.translation.pictures import output_names
+from cyclegan.translation.tars import is_tar, pictures_in_tar
 
 SUFFIXES_SAID = 6
 """So many suffixes of skipped files are named in a sentence."""
@@ -106,6 +108,31 @@ def find_inputs(
     return list(found.values())
 
 
+def listed_inputs(file: Path) -> list[Input]:
+    """Return the pictures that a text file names, one in a line; "-" reads standard input.
+
+    A result keeps its picture's path below the folder that all of them share. Nothing is opened here: a picture that
+    doesn't exist is one that can't be read.
+
+    Raises:
+        ConfigError: the list can't be read, or names nothing.
+    """
+    try:
+        text = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+        paths = [Path(os.fsdecode(line)) for line in text.splitlines() if line.strip()]
+    except OSError as error:
+        raise ConfigError(
+            "--list {file} can't be read ({reason}): name a text file", file=file, reason=error
+        ) from error
+    if not paths:
+        raise ConfigError("--list {file} names no picture: write one path in each line", file=file)
+    if b"\0" in text:
+        raise ConfigError("--list {file} isn't a text file: write one path in each line", file=file)
+    folders = {os.path.dirname(os.path.abspath(path)) for path in paths}
+    shared = os.path.commonpath(folders)
+    return [Input(path, Path(os.path.relpath(path, shared))) for path in paths]
+
+
 def _readable(path: Path) -> Path:
     try:
         os.stat(path)
@@ -176,35 +203,44 @@ def gather(
         progress: called with 1 for each input.
     """
     gathered, seen, real = Gathered(), set(), functools.cache(os.path.realpath)
-    found: list[tuple[Path, zipfile.ZipInfo | None, str, Path]] = []
+    found: list[tuple[Item, Path]] = []
     for each in inputs:
         progress(1)
         if each.by_pattern and _is_result(each, real(output), real):
             gathered.skipped.results = True
         elif os.path.isdir(each.path):
             for path in _walk(each.path, recursive, output, gathered):
-                found.append((path, None, str(path), each.name / path.relative_to(each.path)))
+                found.append((Item(path, None, str(path), ""), each.name / path.relative_to(each.path)))
         elif is_archive(each.path):
             try:
-                zipped = find_pictures([each.path])
+                for item in _packed(each.path, gathered):
+                    found.append((item, each.name / item.target))
             except ImageError as error:
-                gathered.failed.append(error)
-                continue
-            gathered.notes += zipped.left_out
-            found += [(item.path, item.member, item.shown, each.name / item.target) for item in zipped.items]
+                gathered.failed.append(error)  # Of a tar, what comes before the damage is taken.
         elif each.by_pattern and not is_picture_name(each.path.name):
             gathered.skipped.suffixes[each.path.suffix] += 1
         else:
-            found.append((each.path, None, str(each.path), each.name))
+            found.append((Item(each.path, None, str(each.path), ""), each.name))
     once = []
-    for one in found:
-        key = (entry(one[0], real), one[1] and one[1].header_offset)
+    for item, name in found:
+        inside = item.shown if item.content else item.member and item.member.header_offset
+        key = (entry(item.path, real), inside)
         if key not in seen:
             seen.add(key)
-            once.append(one)
-    names = output_names([one[3] for one in once], reconstruct=reconstruct)
-    gathered.items = [Item(*one[:3], name) for one, name in zip(once, names, strict=True)]
+            once.append((item, name))
+    names = output_names([name for _, name in once], reconstruct=reconstruct)
+    gathered.items = [dataclasses.replace(item, target=name) for (item, _), name in zip(once, names, strict=True)]
     return gathered
+
+
+def _packed(path: Path, gathered: Gathered) -> Iterator[Item]:
+    """Yield the pictures in a zip or a tar, each with its path in there as the target. Raises ImageError."""
+    if is_tar(path):
+        yield from pictures_in_tar(path, gathered.skipped.suffixes)
+    else:
+        zipped = find_pictures([path])
+        gathered.notes += zipped.left_out
+        yield from zipped.items
 
 
 def _is_result(each: Input, output: str, real: Callable[[Path], str]) -> bool:

@@ -1,11 +1,13 @@
-"""Pictures → PNG files of their translations."""
+"""Pictures → the files of their translations."""
 
 from __future__ import annotations
 
 import errno
+import functools
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -17,8 +19,11 @@ from cyclegan.errors import ConfigError, ImageError, Message, UserError, message
 from cyclegan.files import MAX_NAME_BYTES, shortened
 from cyclegan.rasters.files import ENDINGS, Stack
 from cyclegan.rasters.raster import Raster
-from cyclegan.translation.files import Item, folded, open_pictures
-from cyclegan.translation.translator import Translator, path_of, save_picture, working_size
+from cyclegan.translation.files import Item, PictureReader, folded
+from cyclegan.translation.manifest import Manifest
+from cyclegan.translation.pipeline import Batches, WriteBehind, read_ahead
+from cyclegan.translation.saving import PNG, Encoding, path_of, save_picture
+from cyclegan.translation.translator import Picture, TranslationResult, Translator, working_size
 from cyclegan.translation.volume import VolumeTranslation, translate_volume
 from cyclegan.values import Values
 
@@ -41,6 +46,14 @@ class PicturesTranslation:
     """Pictures whose grey levels were taken as values, where the networks know another range."""
     cut: int = 0
     """Pictures of whose values more than a twentieth lie beyond the range."""
+
+    def add(self, other: PicturesTranslation) -> None:
+        """Add what another process has found."""
+        self.failed += other.failed
+        self.smaller += other.smaller
+        self.volumes += other.volumes
+        self.eight_bits += other.eight_bits
+        self.cut += other.cut
 
     def look_at(self, picture: Image.Image | Raster, values: Values) -> None:
         """Count a picture whose values may not be what the networks were trained on."""
@@ -123,10 +136,13 @@ def about_volume(name: str, done: VolumeTranslation) -> Message:
 
 
 def translate_pictures(
-    translator: Translator, items: Sequence[Item], folder: Path, direction: Direction, *, reconstruct: bool = False,
-    size: int | None = None, progress: Callable[[float], None] = lambda done: None,
+    translator: Translator, items: Iterable[Item], folder: Path, direction: Direction, *, reconstruct: bool = False,
+    size: int | None = None, encoding: Encoding = PNG, manifest: Manifest | None = None,
+    progress: Callable[[float], None] = lambda done: None,
 ) -> PicturesTranslation:
-    """Translate pictures one by one; those that can't be read, translated or written don't stop the others.
+    """Translate pictures; those that can't be read, translated or written don't stop the others.
+
+    Threads read the next pictures and write the last ones while the networks compute, by batches of one size.
 
     Args:
         translator: the checkpoint.
@@ -135,49 +151,142 @@ def translate_pictures(
         direction: the direction of the translation.
         reconstruct: also write the way back, if the checkpoint has both directions.
         size: see `Translator.translate_many`.
+        encoding: of 8-bit results, which then have its ending in place of .png.
+        manifest: gets a line for each picture.
         progress: called with the number of pictures done; parts of pictures count.
 
     Raises:
         ConfigError: no result can be written, for example because the disk is full.
         CheckpointError: the checkpoint lacks this direction.
     """
-    done = PicturesTranslation()
-    values = translator.values(direction[0])
-    for number, (item, image) in enumerate(open_pictures(items, done.failed, values=values)):
-        target = folder / item.target
+    work = _Work(translator, folder, direction, reconstruct, size, encoding, manifest, progress)
+    batches = Batches(
+        key=lambda one: working_size(one[1].size, size), most=lambda worked: translator.batch_size(worked)
+    )
+    with PictureReader(work.values) as reader, WriteBehind() as work.writing:
+        for item, picture in read_ahead(items, reader):
+            if isinstance(picture, ImageError):
+                work.failed(item, picture, picture)
+            elif isinstance(picture, Stack):
+                work.volume(item, picture)
+            else:
+                for batch in batches.add((item, picture)):
+                    work.batch(batch)
+        for batch in batches.rest():
+            work.batch(batch)
+    return work.done
+
+
+@dataclass
+class _Work:
+    """The translation of pictures into a folder, with what has become of them."""
+
+    translator: Translator
+    folder: Path
+    direction: Direction
+    reconstruct: bool
+    size: int | None
+    encoding: Encoding
+    manifest: Manifest | None
+    progress: Callable[[float], None]
+    done: PicturesTranslation = field(default_factory=PicturesTranslation)
+    through: int = 0
+    """Pictures that the networks, or an error, are through with."""
+    writing: WriteBehind = field(init=False)
+
+    @property
+    def values(self) -> Values:
+        return self.translator.values(self.direction[0])
+
+    def failed(self, item: Item, reason: object, sentence: Message | UserError, count: int = 1) -> None:
+        """Note a picture that has no result."""
+        self.done.failed.append(sentence)
+        if self.manifest is not None:
+            self.manifest.failed(item.shown, reason)
+        self._advance(count)
+
+    def _advance(self, count: int) -> None:
+        self.through += count
+        self.progress(float(self.through))
+
+    def volume(self, item: Item, stack: Stack) -> None:
+        """Translate a volume's slices into a file."""
+        target, ending = self.folder / item.target, ENDINGS[stack.header.kind]
+        back = path_of(target, ending, "_rec") if self.reconstruct else None
         try:
-            if isinstance(image, Stack):
-                ending = ENDINGS[image.header.kind]
-                back = path_of(target, ending, "_rec") if reconstruct else None
-                translation = translate_volume(
-                    translator, image, path_of(target, ending), direction, back=back, size=size,
-                    progress=lambda part, number=number: progress(number + part),
-                )  # fmt: skip
-                done.volumes.append(about_volume(item.shown, translation))
-            elif image is not None:
-                done.look_at(image, values)
-                result = translator.translate_many(
-                    [image], direction, reconstruct=reconstruct, size=size,
-                    progress=lambda part, number=number: progress(number + part),
-                )[0]  # fmt: skip
-                for picture, part in ((result.fake, ""), (result.rec, "_rec")):
-                    if picture is not None:
-                        save_picture(picture, target, checkpoint=translator.checkpoint, direction=direction, part=part,
-                                     of=item.path)  # fmt: skip
-                if (note := smaller_note(item.shown, image.size, size)) is not None:
-                    done.smaller.append(note)
+            translation = translate_volume(
+                self.translator, stack, path_of(target, ending), self.direction, back=back, size=self.size,
+                progress=lambda part: self.progress(self.through + part),
+            )  # fmt: skip
         except ImageError as error:
-            done.failed.append(message("{name}: {reason}", name=item.shown, reason=error))
+            self.failed(item, error, message("{name}: {reason}", name=item.shown, reason=error))
+            return
         except OSError as error:
-            if error.errno not in _OF_ONE_NAME:
-                raise ConfigError(
-                    "{target} can't be written ({reason}): free space or choose another --output",
-                    target=target, reason=error,
-                ) from error
-            done.failed.append(message(
-                "{name}: its translation can't be written as {target} ({reason}): rename the picture, or choose "
-                "another --output",
-                name=item.shown, target=item.target, reason=error,
-            ))  # fmt: skip
-        progress(number + 1.0)
-    return done
+            self._unwritable(item, error)
+            self._advance(1)
+            return
+        self.done.volumes.append(about_volume(item.shown, translation))
+        self._record(item, [path_of(target, ending), *([back] if back else [])])
+        self._advance(1)
+
+    def batch(self, batch: Sequence[tuple[Item, Picture]]) -> None:
+        """Translate pictures of one working size, and hand the results over to be written."""
+        count = len(batch)
+        try:
+            results = self.translator.translate_many(
+                [picture for _, picture in batch], self.direction, reconstruct=self.reconstruct, size=self.size,
+                progress=lambda part: self.progress(self.through + part * count),
+            )  # fmt: skip
+        except ImageError as error:
+            if count > 1:
+                for one in batch:  # The others may do.
+                    self.batch([one])
+                return
+            item = batch[0][0]
+            self.failed(item, error, message("{name}: {reason}", name=item.shown, reason=error))
+            return
+        for (item, picture), result in zip(batch, results, strict=True):
+            self.done.look_at(picture, self.values)
+            if (note := smaller_note(item.shown, picture.size, self.size)) is not None:
+                self.done.smaller.append(note)
+            self.writing.put(functools.partial(self._write, item, result), functools.partial(self._written, item))
+        self._advance(count)
+
+    def _write(self, item: Item, result: TranslationResult) -> list[Path]:
+        checkpoint, target = self.translator.checkpoint, self.folder / item.target
+        return [
+            save_picture(picture, target, checkpoint=checkpoint, direction=self.direction, part=part, of=item.path,
+                         encoding=self.encoding)
+            for picture, part in ((result.fake, ""), (result.rec, "_rec")) if picture is not None
+        ]  # fmt: skip
+
+    def _written(self, item: Item, writing: Future[list[Path]]) -> None:
+        try:
+            self._record(item, writing.result())
+        except ImageError as error:
+            self.failed(item, error, message("{name}: {reason}", name=item.shown, reason=error), 0)
+        except OSError as error:
+            self._unwritable(item, error)
+
+    def _record(self, item: Item, paths: Sequence[Path]) -> None:
+        if self.manifest is not None:
+            outputs = [path.relative_to(self.folder).as_posix() for path in paths]
+            self.manifest.finished(name_of(item), item.shown, outputs)
+
+    def _unwritable(self, item: Item, error: OSError) -> None:
+        """Note a result that can't have its name. Raises ConfigError where no other could be written either."""
+        if error.errno not in _OF_ONE_NAME:
+            raise ConfigError(
+                "{target} can't be written ({reason}): free space or choose another --output",
+                target=self.folder / item.target, reason=error,
+            ) from error
+        self.failed(item, error, message(
+            "{name}: its translation can't be written as {target} ({reason}): rename the picture, or choose "
+            "another --output",
+            name=item.shown, target=item.target, reason=error,
+        ), 0)  # fmt: skip
+
+
+def name_of(item: Item) -> str:
+    """Return the name by which manifests know a picture: its result's, without an ending."""
+    return item.target.removesuffix(".png")

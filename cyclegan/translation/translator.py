@@ -5,19 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import psutil
 import torch
-from PIL import Image, PngImagePlugin
+from PIL import Image
 from torch import Tensor, nn
 
 from cyclegan.checkpoints.format import Checkpoint, missing_direction
 from cyclegan.config import Direction
 from cyclegan.errors import Cancelled, ImageError, Message, message
-from cyclegan.files import whole_file
-from cyclegan.images import MAX_PIXELS, MAX_SIDE, STACK_SUFFIXES, mean_difference, resize, to_image, to_tensor
+from cyclegan.images import MAX_PIXELS, MAX_SIDE, mean_difference, resize, to_image, to_tensor
 from cyclegan.networks.coupled import CANCELLED
 from cyclegan.networks.fast import fast_generator
 from cyclegan.rasters import files
@@ -351,64 +349,3 @@ def _padded(array: np.ndarray, multiple: int, least: int) -> np.ndarray:
     extra = [(0, want - have) for want, have in zip(wanted, array.shape[:2], strict=True)]
     # NumPy reflects repeatedly, where torch refuses a pad wider than the picture.
     return np.pad(array, (*extra, (0, 0)), mode="reflect") if any(e[1] for e in extra) else array
-
-
-def path_of(target: Path, ending: str, part: str = "") -> Path:
-    """Return the path of a raster's file.
-
-    Args:
-        target: NAME.png, in place of which the file gets its own ending; or a name that a person chose, such as
-            scan.nii.gz.
-        ending: of a file of the raster's kind.
-        part: put before the ending, such as "_rec".
-    """
-    name = target.name.removesuffix(".png")
-    own = max((each for each in STACK_SUFFIXES if name.lower().endswith(each)), key=len, default="")
-    base = name[: len(name) - len(own)]
-    return target.with_name(base + part + (name[len(base):] if target.name == name else ending))
-
-
-def save_picture(
-    picture: Picture, target: Path, *, checkpoint: Checkpoint, direction: str, part: str = "", of: Path | None = None
-) -> Path:
-    """Write a translation, whole or not at all, and return its path: a PNG, or a raster's kind of file.
-
-    Args:
-        target: see `path_of`.
-        part: see `path_of`.
-        of: the file that was translated, which is never overwritten.
-
-    Raises:
-        ImageError: the path is `of`, or its name isn't one for this kind of picture.
-        OSError: the file can't be written.
-    """
-    if not isinstance(picture, Raster):
-        if not target.name.lower().endswith(".png"):
-            raise ImageError("its translation has 8 bits: give --output a name that ends in .png")
-        path = target.with_name(f"{target.stem}{part}.png")
-        save_png(picture, path, checkpoint=checkpoint, direction=direction)
-        return path
-    path = path_of(target, files.ending(picture), part)
-    if of is not None and path.exists() and path.samefile(of):
-        raise ImageError("its translation would overwrite it: choose another --output")
-    files.write(path, picture)
-    return path
-
-
-def save_png(
-    image: Image.Image, path: Path, *, checkpoint: Checkpoint, direction: str, compress_level: int = 6
-) -> None:
-    """Write a PNG, whole or not at all, that names the checkpoint it comes from.
-
-    Args:
-        compress_level: 0 to 9; 1 is six times as fast as 6, for a file a quarter larger.
-
-    Raises:
-        OSError: the file can't be written.
-    """
-    info = PngImagePlugin.PngInfo()
-    info.add_itxt("cyclegan:commit_sha", checkpoint.info.commit_sha)
-    info.add_itxt("cyclegan:epoch", str(checkpoint.info.epoch))
-    info.add_itxt("cyclegan:direction", direction)
-    with whole_file(path, durable=False) as part:
-        image.save(part, format="PNG", pnginfo=info, compress_level=compress_level)

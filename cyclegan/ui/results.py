@@ -214,7 +214,7 @@ def compute(
 
 def _saved(picture: Image.Image | Raster, translator: Translator, translation: TranslationResult) -> Result:
     from cyclegan.evaluation.reconstruction import heat_full, heat_map, similarity
-    from cyclegan.translation.translator import save_png
+    from cyclegan.translation.saving import save_image
 
     info, data = translator.checkpoint.info, translator.checkpoint.config.data
     here, there = ({"a": data.domain_a, "b": data.domain_b}[domain] for domain in translation.direction)
@@ -224,8 +224,8 @@ def _saved(picture: Image.Image | Raster, translator: Translator, translation: T
         shown = data.values(domain).shown(image) if isinstance(image, Raster) else image
         path = served(
             f"{file_name(stem)}.png",
-            lambda path: save_png(
-                shown, path, checkpoint=translator.checkpoint, direction=translation.direction, compress_level=1
+            lambda path: save_image(
+                shown, path, checkpoint=translator.checkpoint, direction=translation.direction
             ),
         )
         if not isinstance(image, Raster):

@@ -86,7 +86,7 @@ def test_a_result_that_cannot_have_its_name_is_one_left_out(tmp_path, translate,
             raise OSError(36, "File name too long", str(path))
         return whole_file(path, **options)
 
-    monkeypatch.setattr("cyclegan.translation.translator.whole_file", short)
+    monkeypatch.setattr("cyclegan.translation.saving.whole_file", short)
     (tmp_path / "out" / "z.png").mkdir(parents=True)  # In the way.
     status, said = translate("--input", "in", "--output", "out")
     assert status == 1 and "1 of 3 pictures" in said.out and files(tmp_path / "out") == ["a.png"]
@@ -98,7 +98,7 @@ def test_a_full_disk_ends_at_once(tmp_path, translate, monkeypatch):
     def full(path, **options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("cyclegan.translation.translator.whole_file", full)
+    monkeypatch.setattr("cyclegan.translation.saving.whole_file", full)
     picture(tmp_path / "in" / "a.png")
     status, said = translate("--input", "in", "--output", "out")
     assert status == 1 and "error: out/a.png can't be written (No space left on device): free space" in said.err

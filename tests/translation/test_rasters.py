@@ -21,7 +21,8 @@ from cyclegan.rasters.opening import open_picture
 from cyclegan.rasters.raster import Origin, Raster, from_shown, to_raster
 from cyclegan.translation.files import Item
 from cyclegan.translation.pictures import translate_pictures
-from cyclegan.translation.translator import Translator, path_of
+from cyclegan.translation.saving import path_of
+from cyclegan.translation.translator import Translator
 from cyclegan.values import Values
 
 

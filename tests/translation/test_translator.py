@@ -15,7 +15,8 @@ from cyclegan.errors import Cancelled, CheckpointError, ImageError
 from cyclegan.images import mean_difference, to_tensor
 from cyclegan.translation import translator as module
 from cyclegan.translation.cache import TranslatorCache
-from cyclegan.translation.translator import Translator, save_png
+from cyclegan.translation.saving import save_image
+from cyclegan.translation.translator import Translator
 
 
 def picture(width, height, seed=0):
@@ -240,7 +241,7 @@ def test_a_gpu_that_is_nearly_full(tmp_path, make_checkpoint, monkeypatch):
 
 def test_a_png_says_where_it_comes_from(tmp_path, translator):
     result = translator.translate(picture(32, 32), "ab")
-    save_png(result.fake, tmp_path / "x.png", checkpoint=translator.checkpoint, direction="ab")
+    save_image(result.fake, tmp_path / "x.png", checkpoint=translator.checkpoint, direction="ab")
     with Image.open(tmp_path / "x.png") as saved:
         assert saved.text["cyclegan:commit_sha"] == translator.checkpoint.info.commit_sha
         assert (saved.text["cyclegan:epoch"], saved.text["cyclegan:direction"]) == ("1", "ab")

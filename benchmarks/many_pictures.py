@@ -1,0 +1,135 @@
+"""Rate of `translate` over many pictures against the bare network's, and whether memory stays flat.
+
+    python -m benchmarks.many_pictures
+
+JPEGs of 256² are translated with the embedded network in turn with the bare network, which gets the same number of
+tensors in batches of the same size: nothing is read, converted or written. Blocks alternate, so that other work on the
+machine slows both. Then two shards translate at once what one process has translated alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+import torch
+from tqdm import tqdm
+
+from benchmarks.machine import describe
+from cyclegan.checkpoints.sources import LocalSource
+from cyclegan.data.streets import StreetsSpec
+from cyclegan.translation.files import Item
+from cyclegan.translation.manifest import Manifest
+from cyclegan.translation.pictures import translate_pictures
+from cyclegan.translation.saving import Encoding
+from cyclegan.translation.translator import Translator
+
+REPORT = Path(__file__).parent / "reports" / "many_pictures.json"
+RUN = Path(__file__).parent.parent / "demo" / "streets"
+SIDE, SCENES = 256, 40
+
+
+def write_pictures(folder: Path, count: int) -> list[Item]:
+    """Write `count` JPEGs of SCENES scenes."""
+    folder.mkdir()
+    spec, items = StreetsSpec(count=SCENES, test_count=1, width=SIDE, height=SIDE), []
+    for index in range(count):
+        path = folder / f"{index:06}.jpg"
+        if index < SCENES:
+            spec.image("train", "a", index).save(path, quality=92)
+        else:
+            shutil.copy(folder / f"{index % SCENES:06}.jpg", path)
+        items.append(Item(path, None, path.name, f"{path.stem}.png"))
+    return items
+
+
+def bare(translator: Translator, inputs: torch.Tensor, count: int) -> float:
+    """Return the network's pictures per second."""
+    network, size = translator.generators["ab"], translator.batch_size((SIDE, SIDE))
+    started = time.perf_counter()
+    with torch.inference_mode():
+        for start in range(0, count, size):
+            network(inputs[: min(size, count - start)])
+    return count / (time.perf_counter() - started)
+
+
+def translated(
+    translator: Translator, items: list[Item], folder: Path, encoding: Encoding, manifest: Manifest
+) -> float:
+    """Return `translate`'s pictures per second."""
+    started = time.perf_counter()
+    done = translate_pictures(translator, items, folder, "ab", encoding=encoding, manifest=manifest)
+    seconds = time.perf_counter() - started
+    assert not done.failed, done.failed[0]
+    return len(items) / seconds
+
+
+def shards(folder: Path, pictures: Path, count: int) -> float:
+    """Return the pictures per second of so many calls of `translate` at once, from start to end."""
+    command = [sys.executable, "-m", "cyclegan", "translate", "--checkpoints", str(RUN), "--direction", "ab", "--input",
+               str(pictures), "--output", str(folder / f"of-{count}")]  # fmt: skip
+    started = time.perf_counter()
+    calls = [subprocess.Popen([*command, "--shard", f"{number + 1}/{count}"]) for number in range(count)]
+    assert not any(call.wait() for call in calls)
+    return len(list(pictures.iterdir())) / (time.perf_counter() - started)
+
+
+def main() -> None:
+    """Measure and write the report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pictures", type=int, default=5000)
+    parser.add_argument("--block", type=int, default=100)
+    parser.add_argument("--format", choices=("png", "webp", "jpeg"), default="png")
+    parser.add_argument("--shard_pictures", type=int, default=1000)
+    parser.add_argument("--output", type=Path, default=REPORT)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder, ratios, rates, memory = Path(name), [], [], []
+        print(f"writing {args.pictures} pictures …", flush=True)
+        items = write_pictures(folder / "pictures", args.pictures)
+        source = LocalSource(RUN)
+        translator = Translator(source.load(source.list()[0].epoch))
+        inputs = torch.rand(8, 3, SIDE, SIDE).mul(2).sub(1).contiguous(memory_format=torch.channels_last)
+        inputs = inputs.to(translator.device)
+        bare(translator, inputs, 16)
+        process, encoding = psutil.Process(), Encoding(args.format)
+        (folder / "out").mkdir()
+        with Manifest(folder / "out", {"checkpoint": "bench"}) as manifest:
+            for start in tqdm(range(0, len(items), args.block), unit="block"):
+                block = items[start : start + args.block]
+                plain = bare(translator, inputs, len(block))
+                rate = translated(translator, block, folder / "out", encoding, manifest)
+                ratios.append(rate / plain)
+                rates.append(rate)
+                memory.append(process.memory_info().rss)
+        quartiles = [round(q, 3) for q in statistics.quantiles(ratios, n=4)] if len(ratios) > 1 else ratios * 3
+        content = {
+            "command": f"python -m benchmarks.many_pictures --pictures {args.pictures} --format {args.format}",
+            "machine": describe(), "pictures": args.pictures, "side": SIDE, "network": "demo/streets",
+            "pictures per second": round(statistics.median(rates), 2),
+            "of the bare network's rate": quartiles[1], "quartiles over blocks": [quartiles[0], quartiles[2]],
+            "memory in MiB after the first, the middle and the last block": [
+                round(memory[at] / 2**20) for at in (0, len(memory) // 2, -1)
+            ],
+        }  # fmt: skip
+        if args.shard_pictures:
+            chosen = folder / "chosen"
+            chosen.mkdir()
+            for item in items[: args.shard_pictures]:
+                item.path.rename(chosen / item.path.name)
+            one, two = (shards(folder, chosen, count) for count in (1, 2))
+            content["two shards at once, of one process's rate"] = round(two / one, 3)
+    args.output.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(content, indent=1))
+
+
+if __name__ == "__main__":
+    main()
