@@ -25,7 +25,7 @@ SLOW = (
     "ui/pages/test_checkpoints_browser.py", "ui/pages/test_first_epoch_browser.py",
     "ui/pages/test_studies_browser.py", "ui/test_hostile_uploads.py", "ui/pages/test_translate_page.py",
     "ui/pages/test_files_page.py", "study/test_simulate.py", "study/test_whole_sessions.py", "test_old_data.py",
-    "methods/test_another_method.py",
+    "methods/test_another_method.py", "translation/test_many_processes.py",
     "training/test_processes.py", "test_package.py",
     "evaluation/scores/test_processes.py", "experiments/test_experiment.py",
     "ui/pages/test_scores_browser.py", "ui/pages/test_compare_page.py", "study/test_make.py",

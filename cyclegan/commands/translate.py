@@ -11,7 +11,7 @@ from pathlib import Path
 from cyclegan.cli.flags import device, file_path, positive, share
 from cyclegan.cli.progress import progress_bar, shown_on
 from cyclegan.commands.options import add_checkpoint_flags, load_checkpoint, stopped_by_interrupt
-from cyclegan.commands.translate_pictures import arrow, finding, make_folder, translate_pictures
+from cyclegan.commands.translate_pictures import arrow, finding, make_folder, translate_hub, translate_pictures
 from cyclegan.errors import ConfigError, english, number_of
 
 
@@ -20,8 +20,9 @@ def add_translate_command(add: Callable[..., argparse.ArgumentParser]) -> None:
     sub = add("translate", translate, "translate pictures, folders and zips of pictures, or a video")
     add_checkpoint_flags(sub)
     given = sub.add_mutually_exclusive_group(required=True)
-    given.add_argument("--input", dest="inputs", type=file_path, nargs="+", action="extend", metavar="PATH",
-                       help="pictures, folders, zips or tars of them, patterns such as 'photos/*.jpg'; or one video")
+    given.add_argument("--input", dest="inputs", type=_input, nargs="+", action="extend", metavar="PATH",
+                       help="pictures, folders, zips or tars of them, patterns such as 'photos/*.jpg'; or one video, "
+                       "or one data set of the Hub, hf://datasets/USER/NAME")
     given.add_argument("--list", type=file_path, default=None, metavar="FILE",
                        help="a text file with the path of a picture in each line; - reads standard input")
     sub.add_argument(
@@ -70,6 +71,11 @@ def add_translate_command(add: Callable[..., argparse.ArgumentParser]) -> None:
                      "given")
 
 
+def _input(text: str) -> Path | str:
+    """Return a path, or the name of a Hub data set as it is."""
+    return text if text.startswith("hf://") else file_path(text)
+
+
 def _size(text: str) -> int:
     """Return a working size."""
     from cyclegan.images import MAX_SIDE
@@ -104,6 +110,9 @@ def translate(args: argparse.Namespace) -> int:
     from cyclegan.translation.inputs import find_inputs, listed_inputs
     from cyclegan.translation.video_io import VIDEO_SUFFIXES, is_video
 
+    if args.inputs and any(isinstance(each, str) for each in args.inputs):
+        args.inputs.sort(key=lambda each: not isinstance(each, str))
+        return translate_hub(args)
     with finding() as bar:
         inputs = listed_inputs(args.list) if args.list else find_inputs(args.inputs, progress=bar.update)
     if args.list:

@@ -6,9 +6,11 @@ import argparse
 import contextlib
 import dataclasses
 import functools
+import itertools
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
     from cyclegan.checkpoints.format import Checkpoint
+    from cyclegan.pixels import PictureFacts
+    from cyclegan.translation.existing import Existing
     from cyclegan.translation.files import Item
     from cyclegan.translation.inputs import Gathered, Input
     from cyclegan.translation.pictures import PicturesTranslation
@@ -35,63 +39,164 @@ SENTENCES_SAID = 3
 
 def translate_pictures(args: argparse.Namespace, inputs: Sequence[Input]) -> int:
     """Translate pictures into a folder or a file; return 1 if any failed."""
-    from cyclegan.pixels import notes_on, recorded_facts
-    from cyclegan.translation.existing import Existing
+    from cyclegan.pixels import recorded_facts
     from cyclegan.translation.manifest import finished_in
     from cyclegan.translation.pictures import name_of
-    from cyclegan.translation.saving import Encoding
 
-    _check_flags(args, inputs)
+    _check_flags(args, str(inputs[0].path))
     devices = _devices(args.device)
     folder, gathered = _picture_targets(args, inputs)
-    encoding, checkpoint = Encoding(args.format, args.quality), load_checkpoint(args)
-    if args.reconstruct and len(checkpoint.generators) < 2:
-        raise CheckpointError("this checkpoint has one direction only, so --reconstruct has no way back")
-    make_folder(folder)
+    job = _Job.of(args, folder)
     _say_skipped(gathered, named=folder != args.output)
     first, step = args.shard or (1, 1)
     items = gathered.items[first - 1 :: step]
-    source, target = map(checkpoint.config.data.values, args.direction)
-    there, before = Existing(folder, encoding, target, reconstruct=args.reconstruct), len(items)
-    settings = {"checkpoint": checkpoint.info.commit_sha, "direction": args.direction, "size": args.size,
-                "reconstruct": args.reconstruct, "format": args.format, "quality": args.quality}  # fmt: skip
+    before = len(items)
     if args.skip_existing:
-        finished = finished_in(folder, settings)
-        items = [item for item in items if name_of(item) not in finished and item not in there]
-    replaced = sum(item in there for item in items)
+        finished = finished_in(folder, job.settings)
+        items = [item for item in items if name_of(item) not in finished]
+        job.record([item for item in items if item in job.there])
+        items = [item for item in items if item not in job.there]
+    replaced = sum(item in job.there for item in items)
     with recorded_facts() as facts, progress_bar(total=len(items), delay=0.5, bar_format=BAR) as bar:
-        result = _translated(
-            args, checkpoint, items, folder, encoding, devices, settings, lambda done: bar.update(done - bar.n)
-        )
-    for note in notes_on(facts):
-        print(f"note: {note}", file=sys.stderr)
-    for sentence in result.volumes:
-        print(sentence)
-    for note in result.doubts(source):
-        print(f"note: {note}", file=sys.stderr)
-    if result.smaller:
-        print(f"note: {_first(result.smaller)}", file=sys.stderr)
-    for error in [*gathered.failed, *result.failed]:
-        print(f"error: {error}", file=sys.stderr)
-    epoch, done = checkpoint.info.epoch, len(items) - len(result.failed)
-    again = f", where {replaced} of this name existed and were replaced" if replaced else ""
-    count = number_of(len(items), "picture")
+        result = _translated(args, job, items, devices, lambda done: bar.update(done - bar.n))
+    job.report(result, facts, gathered.failed)
     apart = len(args.inputs) > 1 and any("/" in item.target for item in items)
-    folders = "; each folder and zip has a folder of its own there" if apart else ""
-    out = f"; {len(result.failed)} left out, for the reason above" if result.failed else ""
-    out += f"; {before - len(items)} were there before" if before > len(items) else ""
-    how = f"with epoch {epoch}, {arrow(checkpoint, args.direction)}"
-    where = f", written to {args.output}{again}{folders}" if done else ", so nothing was written" if items else ""
-    print(f"{done} of {count} translated {how}{where}{out}")
+    again = f", where {replaced} of this name existed and were replaced" if replaced else ""
+    job.conclude(result, len(items), before - len(items),
+                 again + ("; each folder and zip has a folder of its own there" if apart else ""))  # fmt: skip
     return 1 if gathered.failed or result.failed else 0
 
 
-def _check_flags(args: argparse.Namespace, inputs: Sequence[Input]) -> None:
+def translate_hub(args: argparse.Namespace) -> int:
+    """Translate the pictures of a Hub data set as they arrive; return 1 if any failed."""
+    from cyclegan.data.hub_pictures import open_pictures
+    from cyclegan.pixels import recorded_facts
+    from cyclegan.translation.files import Item, harmless
+    from cyclegan.translation.manifest import finished_in
+    from cyclegan.translation.pictures import name_of
+
+    name = str(args.inputs[0])
+    _check_flags(args, name)
+    devices = _devices(args.device)
+    if len(args.inputs) > 1:
+        raise ConfigError("--input {input} is a data set of the Hub: translate it by itself", input=name)
+    if len(devices) > 1 or args.engine == "ray":
+        raise ConfigError(
+            "--input {input} is read from its beginning to its end: leave --engine and further devices out, and share "
+            "the work by --shard", input=name,
+        )  # fmt: skip
+    if args.output.suffix and not os.path.isdir(args.output):
+        raise ConfigError("--output {output} names a file, but --input is a data set: name a folder",
+                          output=args.output.name)  # fmt: skip
+    pictures = open_pictures(name)
+    job = _Job.of(args, args.output)
+    finished = finished_in(args.output, job.settings) if args.skip_existing else set()
+    (first, step), taken, before = args.shard or (1, 1), 0, 0
+    unrecorded = []
+
+    def items() -> Iterator[Item]:
+        nonlocal taken, before
+        for picture in itertools.islice(pictures, first - 1, None, step):
+            item = Item(Path(pictures.name), None, picture.name, f"{harmless([picture.name])[0]}.png", picture.content)
+            there = args.skip_existing and item in job.there
+            if there or name_of(item) in finished:
+                before += 1
+                if name_of(item) not in finished:
+                    unrecorded.append(item)
+                bar.total = bar.total and bar.total - 1
+            else:
+                taken += 1
+                yield item
+
+    total = pictures.count and len(range(first - 1, pictures.count, step))
+    look = {"bar_format": BAR} if total else {"unit": "picture"}
+    with recorded_facts() as facts, progress_bar(total=total, delay=0.5, **look) as bar:
+        result = _translated(args, job, items(), devices, lambda done: bar.update(done - bar.n))
+    job.record(unrecorded)
+    job.report(result, facts, [])
+    job.conclude(result, taken, before, "")
+    return 1 if result.failed else 0
+
+
+@dataclass
+class _Job:
+    """A call's checkpoint and folder of results."""
+
+    args: argparse.Namespace
+    checkpoint: Checkpoint
+    folder: Path
+    encoding: Encoding
+    there: Existing
+    settings: dict[str, object]
+    """What all results in a folder must share."""
+
+    @classmethod
+    def of(cls, args: argparse.Namespace, folder: Path) -> _Job:
+        """Load the checkpoint and make the folder. Raises UserError."""
+        from cyclegan.translation.existing import Existing
+        from cyclegan.translation.saving import Encoding
+
+        encoding, checkpoint = Encoding(args.format, args.quality), load_checkpoint(args)
+        if args.reconstruct and len(checkpoint.generators) < 2:
+            raise CheckpointError("this checkpoint has one direction only, so --reconstruct has no way back")
+        make_folder(folder)
+        target = checkpoint.config.data.values(args.direction[1])
+        settings = {"checkpoint": checkpoint.info.commit_sha, "direction": args.direction, "size": args.size,
+                    "reconstruct": args.reconstruct, "format": args.format, "quality": args.quality}  # fmt: skip
+        there = Existing(folder, encoding, target, reconstruct=args.reconstruct)
+        return cls(args, checkpoint, folder, encoding, there, settings)
+
+    def record(self, items: Sequence[Item]) -> None:
+        """Record results that are there: written, but not recorded, when a call was killed; or made without records."""
+        from cyclegan.translation.manifest import Manifest
+        from cyclegan.translation.pictures import name_of
+
+        if items:
+            with Manifest(self.folder, self.settings, self.args.shard or (1, 1)) as manifest:
+                for item in items:
+                    manifest.finished(name_of(item), item.shown, self.there.outputs(item))
+
+    def report(self, result: PicturesTranslation, facts: Sequence[PictureFacts], failed: Sequence[UserError]) -> None:
+        """Print what is worth knowing about the pictures, and why some have no result."""
+        from cyclegan.pixels import notes_on
+
+        for note in notes_on(facts):
+            print(f"note: {note}", file=sys.stderr)
+        for sentence in result.volumes:
+            print(sentence)
+        for note in result.doubts(self.checkpoint.config.data.values(self.args.direction[0])):
+            print(f"note: {note}", file=sys.stderr)
+        if result.smaller:
+            print(f"note: {_first(result.smaller)}", file=sys.stderr)
+        for error in [*failed, *result.failed]:
+            print(f"error: {error}", file=sys.stderr)
+
+    def conclude(self, result: PicturesTranslation, count: int, before: int, more: str) -> None:
+        """Print the last line.
+
+        Args:
+            result: of the pictures.
+            count: the pictures that were to be translated.
+            before: others that an earlier call had translated.
+            more: put behind the folder's name.
+        """
+        if not count and before:
+            print(f"nothing to do: {number_of(before, 'picture')} had been translated before, into {self.args.output}")
+            return
+        done = count - len(result.failed)
+        where = f", written to {self.args.output}{more}" if done else ", so nothing was written"
+        out = f"; {len(result.failed)} left out, for the reason above" if result.failed else ""
+        out += f"; {number_of(before, 'other')} had been translated before" if before else ""
+        how = f"with epoch {self.checkpoint.info.epoch}, {arrow(self.checkpoint, self.args.direction)}"
+        print(f"{done} of {number_of(count, 'picture')} translated {how}{where}{out}")
+
+
+def _check_flags(args: argparse.Namespace, given: str) -> None:
     """Raise ConfigError for flags that don't go with pictures, or with each other."""
     for flag in ("smoothing", "side_by_side"):
         if getattr(args, flag):
             raise ConfigError("--{flag} is for videos, and --input {input} isn't one: leave it out", flag=flag,
-                              input=inputs[0].path)  # fmt: skip
+                              input=given)  # fmt: skip
     if args.quality and args.format == "png":
         raise ConfigError("--quality is for JPEG and WebP, and PNG has no loss: leave it out, or choose a --format")
     if args.engine == "ray" and args.device:
@@ -111,8 +216,8 @@ def _devices(text: str | None) -> list[str | None]:
 
 
 def _translated(
-    args: argparse.Namespace, checkpoint: Checkpoint, items: Sequence[Item], folder: Path, encoding: Encoding,
-    devices: Sequence[str | None], settings: dict[str, object], progress: Callable[[float], None],
+    args: argparse.Namespace, job: _Job, items: Iterable[Item], devices: Sequence[str | None],
+    progress: Callable[[float], None],
 ) -> PicturesTranslation:
     """Translate by the engine and on the devices that the flags name."""
     from cyclegan.translation import pictures
@@ -120,30 +225,30 @@ def _translated(
     from cyclegan.translation.manifest import Manifest
     from cyclegan.translation.translator import Translator
 
-    options = {"reconstruct": args.reconstruct, "size": args.size, "encoding": encoding, "progress": progress}
-    shard = args.shard or (1, 1)
-    if not items:
-        return pictures.PicturesTranslation()
-    if args.skip_existing or args.shard or len(devices) > 1 or args.engine == "ray":
-        remove_leftovers(folder, items)
+    checkpoint, folder, direction, shard = job.checkpoint, job.folder, args.direction, args.shard or (1, 1)
+    options = {"reconstruct": args.reconstruct, "size": args.size, "encoding": job.encoding, "progress": progress}
+    recorded = args.skip_existing or args.shard or len(devices) > 1 or args.engine == "ray"
+    if isinstance(items, Sequence):
+        if not items:
+            return pictures.PicturesTranslation()
+        if recorded:
+            remove_leftovers(folder, items)
     if len(devices) > 1:
         from cyclegan.translation.processes import translate_on_devices
 
         return translate_on_devices(
-            checkpoint, items, folder, args.direction, devices, settings=settings, shard=shard, **options
+            checkpoint, items, folder, direction, devices, settings=job.settings, shard=shard, **options
         )
     with contextlib.ExitStack() as stack:
-        manifest = None
-        if args.skip_existing or args.shard or args.engine == "ray":
-            manifest = stack.enter_context(Manifest(folder, settings, shard))
+        manifest = stack.enter_context(Manifest(folder, job.settings, shard)) if recorded else None
         if args.engine == "ray":
             from cyclegan.translation.ray_engine import translate_by_ray
 
             return translate_by_ray(
-                checkpoint, items, folder, args.direction, manifest=manifest, address=args.address, **options
+                checkpoint, items, folder, direction, manifest=manifest, address=args.address, **options
             )
         translator = Translator(checkpoint, devices[0])
-        return pictures.translate_pictures(translator, items, folder, args.direction, manifest=manifest, **options)
+        return pictures.translate_pictures(translator, items, folder, direction, manifest=manifest, **options)
 
 
 def arrow(checkpoint: Checkpoint, direction: Direction) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from cyclegan.data.domains import UNUSED_PAIRS, Splits, found_line, no_folder
-from cyclegan.errors import DataError, ImageError, Message, message
+from cyclegan.errors import DataError, ImageError, Message, UserError, message
 from cyclegan.files import fingerprint
 from cyclegan.images import open_image, probe_image
 
@@ -105,14 +105,9 @@ def fetch(repo: str, config: str | None) -> Sets:
     Raises:
         DataError: with the cause in one sentence.
     """
-    try:
+    with explained(repo, config):
         from datasets import get_dataset_config_names, load_dataset
-    except ImportError as error:
-        raise DataError(
-            "{missing}, and the Hub's data sets need a package: pip install datasets",
-            missing=no_folder(_spec(repo, config)),
-        ) from error  # fmt: skip
-    try:
+
         with _cache_only_without_network(repo):
             if config is not None:
                 return {config: load_dataset(repo, config)}
@@ -123,8 +118,22 @@ def fetch(repo: str, config: str | None) -> Sets:
                     "{repo} has several configurations: choose {repo}:CONFIG out of {listed}", repo=repo, listed=listed
                 )
             return {name: load_dataset(repo, name) for name in configs}
-    except DataError:
+
+
+@contextlib.contextmanager
+def explained(repo: str, config: str | None) -> Iterator[None]:
+    """Turn what goes wrong with a data set of the Hub into DataError."""
+    try:
+        yield
+    except UserError:
         raise
+    except ImportError as error:
+        if error.name != "datasets":
+            raise
+        raise DataError(
+            "{missing}, and the Hub's data sets need a package: pip install datasets",
+            missing=no_folder(_spec(repo, config)),
+        ) from error  # fmt: skip
     except Exception as error:  # datasets, huggingface_hub, the network and pyarrow raise kinds of their own
         raise DataError(_why(repo, config, error)) from error
 

@@ -33,9 +33,17 @@ class Existing:
         self._names = lru_cache(maxsize=64)(_names_in)  # One list of a folder costs less than a look for each file.
 
     def __contains__(self, item: Item) -> bool:
+        return bool(self.outputs(item))
+
+    def outputs(self, item: Item) -> list[str]:
+        """Return the files of a picture's result, relative to the folder; empty unless all are there."""
         target = self.folder / item.target
         names = self._names(target.parent)
-        return any(all(path_of(target, ending, part).name in names for part in self.parts) for ending in self.endings)
+        for ending in self.endings:
+            paths = [path_of(target, ending, part) for part in self.parts]
+            if all(path.name in names for path in paths):
+                return [path.relative_to(self.folder).as_posix() for path in paths]
+        return []
 
 
 def remove_leftovers(folder: Path, items: Iterable[Item]) -> None:

@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import pickle
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from cyclegan.values import Values
 
 BATCH = 16
 """Pictures that an actor gets at once; it puts those of one size together."""
+ANSWER_S = 10.0
 BLOCK = 64
 """Pictures of a block, which is what a dead worker loses."""
 HELPER_CPUS, NETWORK_CPUS = 0.25, 0.5
@@ -95,15 +97,19 @@ def _connected(address: str | None) -> Any:
         raise ConfigError(
             "--engine ray needs a package: pip install 'cyclegan-workbench[ray]', or pip install 'ray[data]'"
         ) from error
+    address = address or os.environ.get("RAY_ADDRESS")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
+        if address and address != "auto":  # Ray itself would ask a dead address for minutes.
+            host, _, port = address.removeprefix("ray://").rpartition(":")
+            socket.create_connection((host, int(port)), timeout=ANSWER_S).close()
         ray.init(address=address, log_to_driver=False, logging_level="ERROR", include_dashboard=False)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise ConfigError(
             "no Ray cluster answers at {address} ({reason}): start one with `ray start --head`, or leave --address out",
-            address=address or os.environ.get("RAY_ADDRESS", "this machine"), reason=str(error).splitlines()[0],
+            address=address or "this machine", reason=str(error).splitlines()[0],
         ) from error
     return ray
 
