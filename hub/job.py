@@ -15,6 +15,7 @@ import math
 import os
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -287,9 +288,10 @@ def epochs_left(repository: Repository, config: TrainConfig) -> int:
 
 
 def pictures_of(dataset: str) -> int | None:
-    """Return the training pictures of a data set's larger domain as its card says, or a few more; None if unknown.
+    """Return the number of training pictures of a data set's larger domain, or a larger one; None if unknown.
 
-    Where one column holds both domains, the card has only their sum.
+    It is in the card, which has only the sum where one column holds both domains; or the files in trainA and trainB
+    are counted.
 
     Raises:
         HubError: it is not on the Hub, or hidden from the token.
@@ -310,7 +312,11 @@ def pictures_of(dataset: str) -> int | None:
         for split in (info.get("splits") if isinstance(info.get("splits"), list) else [])
         if isinstance(split, dict) and str(split.get("name")).startswith("train")
     ]
-    return max((count for count in counts if type(count) is int and count > 0), default=None)
+    counts = [count for count in counts if type(count) is int and count > 0]
+    if head and not counts:
+        folders = Counter(Path(name).parent.name for name in repository.files(head))
+        counts = [folders[name] for name in ("trainA", "trainB") if folders[name]]
+    return max(counts, default=None)
 
 
 # --- the start ----------------------------------------------------------------------------------------------

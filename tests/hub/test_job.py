@@ -120,9 +120,24 @@ def test_a_dry_run_prints_all_and_starts_nothing(job, loopback):
     assert not loopback.jobs.all and NAME not in loopback.repos
 
 
+def test_the_pictures_of_an_uploaded_folder_are_counted(job, loopback):
+    files = {f"{folder}/{n}.jpg": b"" for folder, count in (("trainA", 2), ("trainB", 3), ("testA", 9))
+             for n in range(count)}  # fmt: skip
+    loopback.repos[f"datasets/{DATA}"].commit("Upload", files)
+    assert f"200 epochs on {DATA}, 3 pictures" in job("--dry_run").stdout
+
+
 def test_without_a_terminal_nothing_is_started_by_accident(job, loopback):
     done = job(ok=False)
     assert done.returncode == 1 and "add --yes" in done.stderr and not loopback.jobs.all
+
+
+def test_settings_of_a_file_go_along_and_a_start_keeps_its_networks(job, loopback, tmp_path):
+    (tmp_path / "mine.yaml").write_text("seed: 5\nngf: 32\n")
+    job("--yes", "--timeout", "2h", "--config", tmp_path / "mine.yaml", "--init_from", "alice/base@epoch-0012")
+    settings = yaml.safe_load(loopback.repos[NAME].resolve("code")["files"]["settings.yaml"])
+    assert settings["model"] == {"ngf": 32}  # The others are those of alice/base, which the job reads.
+    assert (settings["run"]["seed"], settings["run"]["init_from"]) == (5, "alice/base@epoch-0012")
 
 
 def test_several_cards_are_all_used(job, loopback):
