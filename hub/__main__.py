@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import tempfile
 from collections.abc import Collection, Sequence
@@ -246,7 +247,10 @@ def job(args: argparse.Namespace) -> None:
     if not args.yes:
         if not sys.stdin.isatty():
             raise ConfigError("nobody can be asked here: add --yes to start the job, or --dry_run to see this only")
-        if input("start it? [y/N] ").strip().lower() not in ("y", "yes"):
+        answer = ""
+        with contextlib.suppress(EOFError):  # Ctrl-D.
+            answer = input("start it? [y/N] ")
+        if answer.strip().lower() not in ("y", "yes"):
             print("nothing was started")
             return
     for line in start_job(plan):

@@ -232,7 +232,9 @@ def find_flavor(repository: Repository, name: str, namespace: str) -> Flavor:
         HubError: there is none, or the Hub has no Jobs.
     """
     with _of_jobs(repository, namespace), repository.calls() as api:
-        found = [Flavor.of(info) for info in api.list_jobs_hardware()]
+        offered = api.list_jobs_hardware()
+    # The trainer doesn't run on TPUs.
+    found = [Flavor.of(info) for info in offered if not info.accelerator or info.accelerator.type.lower() == "gpu"]
     for flavor in found:
         if flavor.name == name:
             return flavor

@@ -11,6 +11,7 @@ HARDWARE = (  # name, card, number, US dollars a minute
     ("t4-small", "T4", 1, 0.00667),
     ("l4x1", "L4", 1, 0.8 / 60),
     ("l4x4", "L4", 4, 3.8 / 60),
+    ("v5e-1x1", "v5e", 1, 1.2 / 60),
 )
 
 
@@ -84,7 +85,8 @@ class Jobs:
 
     @staticmethod
     def hardware(name, card, number, dollars):
-        gpu = {"type": "gpu", "model": card, "quantity": str(number), "vram": "24 GB", "manufacturer": "Nvidia"}
+        kind = "tpu" if name.startswith("v5e") else "gpu"
+        gpu = {"type": kind, "model": card, "quantity": str(number), "vram": "24 GB", "manufacturer": "its maker"}
         return {"name": name, "prettyName": name, "cpu": "8 vCPU", "ram": "30 GB", "ephemeralStorage": "400 GB",
                 "accelerator": gpu if card else None, "unitCostMicroUSD": round(dollars * 1e6),
                 "unitCostUSD": dollars, "unitLabel": "minute"}  # fmt: skip

@@ -132,6 +132,18 @@ def test_without_a_terminal_nothing_is_started_by_accident(job, loopback):
     assert done.returncode == 1 and "add --yes" in done.stderr and not loopback.jobs.all
 
 
+@pytest.mark.parametrize("typed, count", [("y\n", 1), ("n\n", 0), ("\x04", 0)], ids=["yes", "no", "Ctrl-D"])
+def test_on_a_terminal_it_asks(job, loopback, hub_env, typed, count):
+    ours, theirs = os.openpty()
+    words = [sys.executable, "-m", "hub", "job", NAME, "--flavor", "l4x1", "--dataset", DATA]
+    with os.fdopen(ours, "wb", buffering=0) as keyboard, os.fdopen(theirs) as terminal:
+        keyboard.write(typed.encode())
+        done = subprocess.run(words, cwd=ROOT, env={**os.environ, **hub_env}, stdin=terminal, capture_output=True,
+                              text=True)  # fmt: skip
+    assert done.returncode == 0 and "start it? [y/N]" in done.stdout and not done.stderr
+    assert len(loopback.jobs.all) == count and ("nothing was started" in done.stdout) == (not count)
+
+
 def test_settings_of_a_file_go_along_and_a_start_keeps_its_networks(job, loopback, tmp_path):
     (tmp_path / "mine.yaml").write_text("seed: 5\nngf: 32\n")
     job("--yes", "--timeout", "2h", "--config", tmp_path / "mine.yaml", "--init_from", "alice/base@epoch-0012")
@@ -147,6 +159,7 @@ def test_several_cards_are_all_used(job, loopback):
 
 
 def test_what_can_not_work_is_said_before_it_costs_anything(refused, loopback, tmp_path):
+    assert "there is no flavor 'v5e-1x1'" in refused(flavor="v5e-1x1")
     assert "there is no flavor 'l4'; choose one of cpu-basic ($0.01 an hour), t4-small" in refused(flavor="l4")
     assert "doesn't know a licence 'mitt'" in refused("--hub_license", "mitt")
     assert "did you mean --batch_size" in refused("--batch_sise", "2")
