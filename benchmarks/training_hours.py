@@ -16,7 +16,7 @@ import json
 import shlex
 import sys
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -28,55 +28,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.plain_recipe import PlainCycleGAN
 from benchmarks.train_throughput import REPORTS, blocks, numbers
+from hub.hours import A10G, A100, FAST, H100, L4, SLOW, T4, Card, Work, seconds
 
-
-@dataclass(frozen=True)
-class Card:
-    """A graphics card by its maker's data sheet."""
-
-    name: str
-    tflops: float
-    """Peak of its matrix units in fp16 and bf16, added up in fp32, dense: without the doubling by sparsity."""
-    bandwidth: float
-    """GB/s of its memory."""
-
-
-CARDS = (
-    Card("T4 (`--mixed_precision fp16`)", 65, 320),
-    Card("L4", 121, 300),
-    Card("A10G", 70, 600),
-    Card("RTX 3090", 71, 936),
-    Card("RTX 4090", 165, 1008),
-    Card("A100, 40 GB", 312, 1555),
-    Card("H100 SXM", 989, 3350),
-)
-
-
-@dataclass(frozen=True)
-class Assumption:
-    """How much of a card's published figures a training reaches."""
-
-    peak: float
-    """Share of the peak that convolutions reach."""
-    bandwidth: float
-    """Share of the bandwidth."""
-    host_us: float
-    """Microseconds in which the processor starts one operation. The card can't be faster than that."""
-    rest: float
-    """Time of an epoch outside its steps (samples, saving, loading), as a share of the steps'."""
-
-
-FAST, SLOW = Assumption(0.5, 0.8, 5, 0.05), Assumption(0.2, 0.5, 15, 0.15)
-
-
-@dataclass(frozen=True)
-class Work:
-    """What a step on one pair does."""
-
-    flop: float
-    bytes: float
-    """That operations read and write in fp32. bf16 would halve part of it; what it saves is left out."""
-    operations: int
+CARDS = (T4, L4, A10G, Card("RTX 3090", 71, 936), Card("RTX 4090", 165, 1008), A100, H100)
 
 
 class _Traffic(TorchDispatchMode):
@@ -105,12 +59,6 @@ def work_of(size: int, args: argparse.Namespace) -> Work:
     with FlopCounterMode(display=False) as counter, _Traffic() as traffic:
         plain.step(picture, picture)
     return Work(counter.get_total_flops(), traffic.bytes, traffic.operations)
-
-
-def seconds(work: Work, card: Card, assumed: Assumption) -> float:
-    """Return how long a step is assumed to take, with its share of the epoch's other work."""
-    device = work.flop / (card.tflops * 1e12 * assumed.peak) + work.bytes / (card.bandwidth * 1e9 * assumed.bandwidth)
-    return max(device, work.operations * assumed.host_us * 1e-6) * (1 + assumed.rest)
 
 
 def measured_rates(reports: Iterable[Path], args: argparse.Namespace) -> dict[str, dict[int, float]]:

@@ -18,6 +18,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+UNTITLED = {"options", "positional arguments"}
+"""Titles that argparse gives to the flags of no group."""
 
 
 def parsers() -> Iterator[tuple[str, argparse.ArgumentParser]]:
@@ -57,13 +59,15 @@ def _load(path: Path):
 def flags_page() -> str:
     """Every flag of every program, with its default and meaning."""
     lines = ["# Flags", "", "Written by `python docs/generate.py`; change the code, not this page.", ""]
+    train: set[str | None] = set()
     for command, parser in parsers():
         lines += [f"## `{command}`", ""]
+        train = train or {group.title for group in parser._action_groups}  # The trainer's, which are the first.
         for group in parser._action_groups:
             actions = [a for a in group._group_actions if not isinstance(a, argparse._HelpAction)]
-            if not actions:
+            if not actions or (command == "python -m hub job" and group.title in train - UNTITLED):
                 continue
-            if group.title not in ("options", "positional arguments"):
+            if group.title not in UNTITLED:
                 lines += [f"### {group.title}", "", *([group.description, ""] if group.description else [])]
             lines += ["| flag | default | meaning |", "|---|---|---|"]
             for action in actions:
@@ -73,6 +77,8 @@ def flags_page() -> str:
                 meaning = ((action.help or "") % vars(action)).replace("|", "\\|").rstrip(".") + "." + choices
                 lines.append(f"| {names} | {_default(action)} | {meaning} |")
             lines.append("")
+        if command == "python -m hub job":
+            lines += ["Also takes the flags of `python train_accelerate.py`, but for those that it sets itself.", ""]
     return "\n".join(lines)
 
 

@@ -1,8 +1,9 @@
-"""`python -m hub`: list, push, scores, tag, space."""
+"""`python -m hub`: list, push, scores, tag, space, job."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import tempfile
 from collections.abc import Collection, Sequence
@@ -11,9 +12,19 @@ from pathlib import Path
 from cyclegan.checkpoints.format import CheckpointInfo
 from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.checkpoints.training_state import list_training_states
+from cyclegan.cli.config_file import config_text
 from cyclegan.cli.entry import run_command
-from cyclegan.cli.flags import command_adder, file_path, make_parser
-from cyclegan.errors import CheckpointError, message, number_of
+from cyclegan.cli.flags import (
+    add_config_flags,
+    add_file_flags,
+    command_adder,
+    duration,
+    file_path,
+    fill_from_file,
+    make_parser,
+    positive,
+)
+from cyclegan.errors import CheckpointError, ConfigError, message, number_of
 from cyclegan.evaluation.figures import FIGURES
 from hub import HubError, open_source
 
@@ -54,6 +65,20 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--votes", metavar="USER/NAME",
                      help="private data set for the studies and their votes; created if it is missing")
     sub.add_argument("--private", action="store_true", help="create the Space as private")
+
+    sub = add("job", job, "train on a machine of Hugging Face Jobs, which costs money, and publish every epoch")
+    sub.add_argument("repo_id", metavar="USER/NAME", help="model repository of the run; created if it is missing")
+    sub.add_argument("--flavor", required=True, help="the machine, as Hugging Face calls it, e.g. l4x1")
+    sub.add_argument("--timeout", type=duration, metavar="TIME",
+                     help="end the job after this time, e.g. 6h or 90m; the same command continues the run (default: "
+                     "from the computed hours, where there are any)")
+    sub.add_argument("--pictures", type=positive, metavar="N",
+                     help="training pictures of the larger domain, for the hours (default: from the data set's card)")
+    sub.add_argument("--namespace", metavar="NAME", help="organisation that pays (default: the token's user)")
+    sub.add_argument("--yes", action="store_true", help="start without a question")
+    sub.add_argument("--dry_run", action="store_true", help="print what would be started and what it costs, and exit")
+    add_file_flags(sub)
+    add_config_flags(sub)
     return parser
 
 
@@ -203,6 +228,33 @@ def space(args: argparse.Namespace) -> None:
 
     options = {"studies": args.study, "votes": args.votes, "private": args.private}
     print(publish_space(args.repo_id, args.checkpoints, **options, say=_say))
+
+
+def job(args: argparse.Namespace) -> None:
+    """Print what a job does and costs, ask, and start it."""
+    from hub.job import plan_job, start_job, training
+
+    for note in fill_from_file(args):
+        _say(f"{note}")
+    if args.print_config:
+        print(config_text(training(args)), end="")
+        return
+    plan = plan_job(args)
+    for line in plan.lines:
+        _say(line)
+    if args.dry_run:
+        return
+    if not args.yes:
+        if not sys.stdin.isatty():
+            raise ConfigError("nobody can be asked here: add --yes to start the job, or --dry_run to see this only")
+        answer = ""
+        with contextlib.suppress(EOFError):  # Ctrl-D.
+            answer = input("start it? [y/N] ")
+        if answer.strip().lower() not in ("y", "yes"):
+            print("nothing was started")
+            return
+    for line in start_job(plan):
+        _say(line)
 
 
 def _say(sentence: str) -> None:

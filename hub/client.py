@@ -146,6 +146,14 @@ class Repository:
 
     # --- creation and permission ----------------------------------------------------------------------------
 
+    def writer(self) -> str:
+        """Return the name of the token's user; raise HubError if the token can only read."""
+        with self.calls() as api:
+            user = api.whoami()
+        if user.get("auth", {}).get("accessToken", {}).get("role") == "read":
+            raise HubError("the Hugging Face token can only read", remedy=MAKE_TOKEN)
+        return user["name"]
+
     def make(self, *, private: bool = False, space_sdk: str | None = None) -> None:
         """Create it if it is missing; make sure that this token may write to it.
 
@@ -153,9 +161,8 @@ class Repository:
             private: create it as private; refuse an existing public one.
             space_sdk: the software that a Space runs on.
         """
+        self.writer()
         with self.calls() as api:
-            if api.whoami().get("auth", {}).get("accessToken", {}).get("role") == "read":
-                raise HubError("the Hugging Face token can only read", remedy=MAKE_TOKEN)
             # Not `private=False`, because an organisation's default may be private.
             options = {"private": private or None, "exist_ok": True, "space_sdk": space_sdk}
             api.create_repo(self.repo_id, repo_type=self.repo_type, **options)

@@ -18,6 +18,10 @@ On the branch `training-state`, which the app never reads: the newest state of t
 machine needs to resume it.
 
     training_state/step-000002740/  run.json  metrics.jsonl  examples/
+
+On the branch `code`, which the app never reads either: what the newest job of `python -m hub job` runs.
+
+    code.zip  settings.yaml
 """
 
 from __future__ import annotations
@@ -53,6 +57,7 @@ MAX_SCORES = 10
 MAX_SCORES_BYTES = 5_000_000
 """Size of the largest file of scores that is published or downloaded; 200 epochs by all scores fit."""
 STATE_BRANCH = "training-state"
+CODE_BRANCH = "code"
 MAX_CANDIDATES = 50
 """The most commits without a tag that are read, because each costs two requests and anyone can write such titles."""
 _NUMBER = re.compile(r"[0-9]{1,9}")

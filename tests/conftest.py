@@ -22,6 +22,7 @@ SLOW = (
     "study/test_player_browser.py", "training/test_train.py", "ui/pages/test_translate_browser.py",
     "hub/test_training_push.py", "hub/test_end_to_end.py", "ui/pages/test_compare_browser.py",
     "checkpoints/test_export_onnx.py", "ui/pages/test_files_browser.py", "hub/test_space.py",
+    "hub/test_job.py", "test_notebook.py",
     "ui/pages/test_checkpoints_browser.py", "ui/pages/test_first_epoch_browser.py",
     "ui/pages/test_studies_browser.py", "ui/test_hostile_uploads.py", "ui/pages/test_translate_page.py",
     "ui/pages/test_files_page.py", "study/test_simulate.py", "study/test_whole_sessions.py", "test_old_data.py",

@@ -327,6 +327,15 @@ def file_path(text: str) -> Path:
     return found
 
 
+def duration(text: str) -> int:
+    """Return the seconds in 7200s, 90m, 6h or 1.5d; the type of a flag."""
+    match = re.fullmatch(r"(\d{1,6}(?:\.\d{1,3})?)([smhd])", text)
+    found = int(float(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]) if match else 0
+    if found < 60:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a minute or more, such as 90m, 6h or 1.5d")
+    return found
+
+
 def positive(text: str) -> int:
     """Return a whole number above 0, from ASCII digits; the type of a flag."""
     if not (text.isascii() and text.isdecimal()) or int(text) < 1:

@@ -43,8 +43,8 @@ ENGLISH_ONLY = (
     "cyclegan/study/store/exclusions.py",
     "cyclegan/study/admission.py", "cyclegan/study/refusals.py", "cyclegan/study/requests.py",
     "cyclegan/study/server.py", "cyclegan/study/session.py", "cyclegan/study/votes.py",
-    "hub/__main__.py", "hub/card/", "hub/outbox.py", "hub/publish.py", "hub/renew.py", "hub/space.py", "hub/state.py",
-    "hub/studies/", "hub/training.py",
+    "hub/__main__.py", "hub/card/", "hub/job.py", "hub/outbox.py", "hub/publish.py", "hub/renew.py", "hub/space.py",
+    "hub/state.py", "hub/studies/", "hub/training.py",
 )  # fmt: skip
 """Modules and packages whose sentences are shown in English alone.
 

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.training_hours import CARDS, FAST, SLOW, Card, Work, markdown, measured_rates, parse, seconds, work_of
+from cyclegan.config import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
+from hub.hours import OF_THE_HUB, computed_hours, default_work
 
 ROOT = Path(__file__).parents[2]
 REPORT = ROOT / "benchmarks" / "reports" / "training_hours.md"
@@ -56,3 +58,25 @@ def test_a_card_of_ones_own_is_named_with_two_figures(capsys):
     with pytest.raises(SystemExit):
         parse(["--card", "RTX 5090"])
     assert "must be NAME:TFLOPS:GB/s" in capsys.readouterr().err
+
+
+def test_a_jobs_hours_are_those_of_the_report():
+    report = json.loads(REPORT.with_suffix(".json").read_text())
+    assert {*OF_THE_HUB.values()} <= {*CARDS}
+    for size, work in report["work"].items():
+        ours = default_work(int(size))
+        assert ours.flop == pytest.approx(work["flop"], rel=0.005) and ours.operations == work["operations"]
+        assert ours.bytes == pytest.approx(work["bytes"], rel=0.005)
+    data, half = DataConfig(dataset="x"), DataConfig(dataset="x", max_images=500)
+    hours = [each * 1000 * 200 / 3600 for each in report["computed"]["L4"]["256"]]
+    assert computed_hours(TrainConfig(data=data), 1000, 200, "L4") == pytest.approx(hours, rel=0.005)
+    assert computed_hours(TrainConfig(data=half), 1000, 400, "L4") == pytest.approx(hours, rel=0.005)
+
+
+@pytest.mark.parametrize("group", [
+    {"data": DataConfig(preprocess="scale_width")}, {"model": ModelConfig(ngf=32)},
+    {"optim": OptimConfig(batch_size=2)}, {"run": RunConfig(method="cut")}, {"run": RunConfig(reference=True)},
+], ids=str)  # fmt: skip
+def test_hours_that_the_count_does_not_cover_are_not_computed(group):
+    assert computed_hours(TrainConfig(), 1000, 200, "L4") and computed_hours(TrainConfig(), 1000, 200, "L40S") is None
+    assert computed_hours(TrainConfig(**group), 1000, 200, "L4") is None

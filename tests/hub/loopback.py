@@ -22,6 +22,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import yaml
 
+from tests.hub.jobs import Jobs
+
 TOKEN = "hf_loopbackSecretToken"
 LICENSES = ("mit", "apache-2.0", "bsd-3-clause", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "other")
 SPACE_README = """---
@@ -109,6 +111,7 @@ class LoopbackHub:
         self.repos, self.lfs = {}, {}
         self.tokens = {TOKEN: "write"}  # token → role
         self.readonly = set()  # repositories that the user may see but not write to
+        self.jobs = Jobs()
         self.faults, self.requests = [], []
         self.signed = []  # those of the requests that came with a token
         self.lock = threading.RLock()
@@ -218,6 +221,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self.validate_yaml(json.loads(body)["content"])
         if path == "/api/repos/create":
             return self.create(json.loads(body))
+        if path.startswith("/api/jobs/"):
+            return self.loopback.jobs.answer(self.command, path, urlsplit(self.path).query, body, role)
         for pattern, call in (
             (r"/api/(\w+)/([^/]+/[^/]+)/auth-check(/write)?", self.auth_check),
             (r"/api/(\w+)/([^/]+/[^/]+)/preupload/(.+)", self.preupload),
