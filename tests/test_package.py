@@ -38,9 +38,9 @@ def test_requirements_txt_is_the_package_with_train_app_and_study():
 
 
 def test_requirements_dev_txt_is_the_rest():
-    extras = required("export", "features", "volumes", "dev")
+    extras = required("export", "features", "volumes", "ray", "dev")
     assert lines_of("requirements-dev.txt") == extras - {*PROJECT["dependencies"]}
-    assert {*EXTRAS} == {"train", "app", "study", "export", "features", "volumes", "dev"}
+    assert {*EXTRAS} == {"train", "app", "study", "export", "features", "volumes", "ray", "dev"}
 
 
 @pytest.fixture(scope="module")
