@@ -96,9 +96,8 @@ class DataConfig(Config):
     )
     stream: bool = option(
         False,
-        "read the training pictures while they are trained on, for data sets beyond the disk or the memory: of the Hub, "
-        "of Parquet files, or tars called trainA-0000.tar, trainB-0000.tar and so on in a folder; needs "
-        "--epoch_pictures", since=3,
+        "read the training pictures while they are trained on, for data sets beyond the disk: of the Hub, of Parquet "
+        "files, or tars called trainA-0000.tar, trainB-0000.tar and so on in a folder; needs --epoch_pictures", since=3,
     )
     epoch_pictures: int | None = option(
         None, "with --stream: pictures of each domain in an epoch; the next epoch continues where one ends", least=1,
@@ -183,8 +182,7 @@ class DataConfig(Config):
         )
         require(
             self.stream or self.epoch_pictures is None,
-            "--epoch_pictures is for --stream, and an epoch of other data sets has all pictures: leave it out, or use "
-            "--max_images",
+            "--epoch_pictures is for --stream, and an epoch of other data sets has all their pictures: leave it out",
         )
         if self.preprocess in ("resize_crop", "scale_width_crop"):
             require(

@@ -40,7 +40,8 @@ from cyclegan.files import name_alone
 from cyclegan.images import IMAGE_SUFFIXES
 
 __all__ = [
-    "Data", "DataError", "Domain", "about_domains", "find_data", "make_data", "name_domains", "open_data", "open_folder",
+    "Data", "DataError", "Domain", "about_domains", "find_data", "make_data", "name_domains", "open_data",
+    "open_folder",
 ]  # fmt: skip
 
 # Ids of the Hub; a folder of any other name is never requested there.
@@ -85,12 +86,11 @@ def make_data(
     local_processes: int = 1, frames_within: Mapping[str, int] | None = None,
 ) -> Data:
     """Return a data set that `find_data` found, checked and ready to train on; see `open_data`."""
-    options = {"seed": seed, "multiple": multiple, "progress": progress, "local_processes": local_processes}
-    if not config.stream:
-        return Data(splits, config, paired=paired, frames_within=frames_within, **options)
-    if frames_within:
-        raise DataError("--lambda_temporal needs the next frames of recordings, which no stream has: leave one out")
-    return StreamedData(splits, config, **options)
+    options = {"seed": seed, "multiple": multiple, "progress": progress, "local_processes": local_processes,
+               "frames_within": frames_within}  # fmt: skip
+    if config.stream:
+        return StreamedData(splits, config, **options)
+    return Data(splits, config, paired=paired, **options)
 
 
 def find_data(config: DataConfig, *, paired: bool = False) -> Splits:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
 __all__ = [
-    "LABELS", "SHAPES", "Rows", "Sets", "a_then_b", "analyse", "column_pair", "columns_of", "fetch", "folder_label",
-    "image_columns", "only_image", "open_hub", "split_of", "test_of",
+    "LABELS", "SHAPES", "Rows", "Sets", "a_then_b", "analyse", "column_pair", "columns_of", "fetch", "fetch_streams",
+    "folder_label", "image_columns", "only_image", "open_hub", "split_of", "test_of",
 ]  # fmt: skip
 
 Sets = Mapping[str, "DatasetDict"]  # by configuration name
@@ -99,21 +99,28 @@ def open_hub(text: str, names: tuple[str, str], *, paired: bool = False) -> Spli
         DataError: not found, private, no network, `datasets` not installed, or no two domains recognised.
     """
     repo, _, config = text.partition(":")
-    return analyse(fetch(repo, config or None)[0], text, names, paired=paired)
+    return analyse(fetch(repo, config or None), text, names, paired=paired)
 
 
-def fetch(repo: str, config: str | None, *, streaming: bool = False) -> tuple[Sets, str]:
+def fetch(repo: str, config: str | None) -> Sets:
     """Download a data set: one configuration, or both of two if `config` is None.
-
-    Args:
-        streaming: leave its rows on the Hub until they are read.
-
-    Returns:
-        The data set, and the commit that it is of, "" if the Hub couldn't be asked.
 
     Raises:
         DataError: with the cause in one sentence.
     """
+    return _opened(repo, config)[0]
+
+
+def fetch_streams(repo: str, config: str | None) -> tuple[Sets, str]:
+    """Return a data set whose rows stay on the Hub until they are read, and its commit, "" if no answer came.
+
+    Raises:
+        DataError: with the cause in one sentence.
+    """
+    return _opened(repo, config, streaming=True)
+
+
+def _opened(repo: str, config: str | None, *, streaming: bool = False) -> tuple[Sets, str]:
     try:
         from datasets import get_dataset_config_names, load_dataset
     except ImportError as error:

@@ -14,12 +14,12 @@ from cyclegan.errors import DataError, reason_of
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
-__all__ = ["has_table", "open_table", "stream_table"]
+__all__ = ["has_table", "is_saved", "open_table", "stream_table"]
 
 
 def has_table(root: Path) -> bool:
     """Return True for a folder of `save_to_disk`, or one with Parquet files in it or in a folder without pictures."""
-    return _is_saved(root) or any(True for _ in root.glob("*.parquet")) or any(
+    return is_saved(root) or any(True for _ in root.glob("*.parquet")) or any(
         not has_pictures(path.parent) for path in root.glob("*/*.parquet")
     )
 
@@ -42,17 +42,13 @@ def stream_table(path: Path) -> DatasetDict:
     """Return a folder of Parquet files, or one, whose rows are read when they are needed.
 
     Raises:
-        DataError: `datasets` isn't installed or can't read it; or it is a folder of `save_to_disk`.
+        DataError: `datasets` isn't installed or can't read it.
     """
-    if path.is_dir() and _is_saved(path):
-        raise DataError(
-            "{path} is a folder of save_to_disk, which is read from the disk as it is needed anyway: leave out --stream",
-            path=path,
-        )  # fmt: skip
     return _load(path, streaming=True)
 
 
-def _is_saved(root: Path) -> bool:
+def is_saved(root: Path) -> bool:
+    """Return True for a folder of `save_to_disk`."""
     return (root / "dataset_dict.json").is_file() or all(
         (root / name).is_file() for name in ("state.json", "dataset_info.json")
     )
@@ -67,7 +63,7 @@ def _load(path: Path, *, streaming: bool = False) -> DatasetDict:
         if path.is_file():
             found = load_dataset("parquet", data_files={"train": str(path.resolve())}, streaming=streaming)
         else:
-            load = load_from_disk if _is_saved(path) else partial(load_dataset, streaming=streaming)
+            load = load_from_disk if is_saved(path) else partial(load_dataset, streaming=streaming)
             found = load(str(path.resolve()))
     except Exception as error:  # datasets and pyarrow raise kinds of their own
         raise DataError(
@@ -76,7 +72,8 @@ def _load(path: Path, *, streaming: bool = False) -> DatasetDict:
             path=path, reason=reason_of(error),
         ) from error
     found = {"train": found} if isinstance(found, Dataset) else found
-    return (IterableDatasetDict if streaming else DatasetDict)({split: _with_pictures(table) for split, table in found.items()})
+    kind = IterableDatasetDict if streaming else DatasetDict
+    return kind({split: _with_pictures(table) for split, table in found.items()})
 
 
 def _with_pictures(table: Dataset) -> Dataset:

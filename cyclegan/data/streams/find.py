@@ -10,7 +10,7 @@ from cyclegan.config import DataConfig
 from cyclegan.data.domains import Splits, is_drawn, no_folder
 from cyclegan.data.streams.sources import TAKEN, Source, Streamed, Taken
 from cyclegan.data.streams.tars import Tars, find_tars, identity_of
-from cyclegan.data.tables import has_table, stream_table
+from cyclegan.data.tables import has_table, is_saved, stream_table
 from cyclegan.errors import DataError, Message, message
 
 __all__ = ["open_stream"]
@@ -54,7 +54,7 @@ def open_stream(config: DataConfig, *, paired: bool = False, is_hub_id: bool = F
     if all(key in sources for key in _SIDES[2:]):
         test = [Taken(name, part, source) for name, (source, part) in zip(
             names, (sources[key] for key in _SIDES[2:]), strict=True)]  # fmt: skip
-        notes.append(message("the first {n} test pictures of each domain are for samples and figures", n=TAKEN))
+        notes.append(message("samples and figures are of the first test pictures ({most} or fewer)", most=TAKEN))
     return Splits(*train, *test, notes=[*notes, NOTE])
 
 
@@ -83,12 +83,17 @@ def _tars_note(part: str, source: Source) -> Message:
 def _tables(text: str, root: Path, is_hub_id: bool) -> Mapping[str, tuple[Source, str]]:
     from cyclegan.data.streams.tables import sources_of  # Imported here, because tars need no package.
 
+    if root.is_dir() and is_saved(root):
+        raise DataError(
+            "{path} is a folder of save_to_disk, which is read as it is needed anyway: leave out --stream", path=text
+        )
     if root.is_dir() and has_table(root) or root.suffix.lower() == ".parquet" and root.is_file():
         files = sorted(root.rglob("*.parquet")) if root.is_dir() else [root]
         return sources_of({"default": stream_table(root)}, root.name, identity_of(files))
     if root.is_dir():
         raise DataError(
-            "{folder} has no tars and no Parquet files, which --stream reads: for pictures in folders, leave it out",
+            "{folder} has no tars and no Parquet files, which --stream reads: for pictures in folders, leave it out, "
+            "or give --no-stream to a run that had it",
             folder=text,
         )  # fmt: skip
     if os.path.exists(root):
@@ -101,8 +106,8 @@ def _tables(text: str, root: Path, is_hub_id: bool) -> Mapping[str, tuple[Source
             "{missing}, and no tar fits that name: give a folder with trainA-0000.tar, trainB-0000.tar and so on, or "
             "a data set's id on the Hub", missing=no_folder(text),
         )  # fmt: skip
-    from cyclegan.data.hub import fetch
+    from cyclegan.data.hub import fetch_streams
 
     repo, _, config = text.partition(":")
-    sets, commit = fetch(repo, config or None, streaming=True)
+    sets, commit = fetch_streams(repo, config or None)
     return sources_of(sets, text, commit)

@@ -45,8 +45,10 @@ class StreamedData(Data):
 
     def __init__(
         self, splits: Splits, config: DataConfig, *, seed: int, multiple: int, progress: bool = True,
-        local_processes: int = 1,
+        local_processes: int = 1, frames_within: Mapping[str, int] | None = None,
     ) -> None:
+        if frames_within:
+            raise DataError("--lambda_temporal needs the next frames of recordings, which no stream has: leave one out")
         self.config, self.seed, self.multiple, self.paired = config, seed, multiple, False
         self.train_a, self.train_b = splits.train_a, splits.train_b
         self.epoch_length, self.cache_bytes = splits.epoch_length(), 0
@@ -155,8 +157,8 @@ class StreamedData(Data):
     def _check_one_size(self, batch_size: int) -> None:
         if batch_size > 1 and self.config.keeps_shape:
             raise DataError(
-                "with --preprocess {preprocess} streamed pictures may have several sizes, which can't share a batch: "
-                "use --batch_size 1, or --preprocess resize_crop", preprocess=self.config.preprocess,
+                "with --preprocess {preprocess}, the pictures of a stream may have several sizes, which can't share a "
+                "batch: use --batch_size 1, or --preprocess resize_crop", preprocess=self.config.preprocess,
             )  # fmt: skip
 
     def _checked(self, domain: Taken) -> Domain:
@@ -164,8 +166,8 @@ class StreamedData(Data):
         good, bad = readable(domain)
         if bad and not self.config.skip_bad_images:
             raise DataError(
-                "{part}: {n} of the first pictures can't be read, such as {example}: repair or remove them, or pass "
-                "--skip_bad_images to continue without them", part=domain.part, n=len(bad), example=bad[0],
+                "{part}: some of the first pictures can't be read ({count}), such as {example}: repair or remove them, "
+                "or pass --skip_bad_images to continue without them", part=domain.part, count=len(bad), example=bad[0],
             )  # fmt: skip
         if not len(good):
             raise DataError("no picture of {part} can be used", part=domain.part)

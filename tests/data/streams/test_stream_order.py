@@ -30,7 +30,10 @@ def order_of(source, *, buffer=4, part=(0, 1), seed=(0, 1, 0)):
     return Order(source, seed=seed, buffer=buffer, part=part, name="trainA")
 
 
-def taken(order, count, place=Place()):
+START = Place()
+
+
+def taken(order, count, place=START):
     """Numbers and the places after them."""
     found = list(itertools.islice(order.pictures(place), count))
     return [int(picture.content) for picture, _ in found], [place for _, place in found]

@@ -79,7 +79,8 @@ def config_of(dataset, **more):
 def test_parquet_files_are_streamed_and_continued(tmp_path):
     for number in range(3):
         values = range(1 + 7 * number, 8 + 7 * number)
-        (tmp_path / f"train-{number}.parquet").write_bytes(parquet(table({"a": values, "b": [100 + v for v in values]})))
+        given = table({"a": values, "b": [100 + value for value in values]})
+        (tmp_path / f"train-{number}.parquet").write_bytes(parquet(given))
 
     def batches(data, *epochs):
         return [[int(one[0, 0, 0]) for side in ("real_a", "real_b") for one in batch[side]]
