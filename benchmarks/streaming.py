@@ -92,8 +92,8 @@ def main() -> None:
     parser.add_argument("--source_size", type=int, default=256, help="side of the pictures in the files")
     parser.add_argument("--pictures", type=int, default=400, help="pictures of each domain, and of an epoch")
     parser.add_argument("--buffer", type=int, default=100, help="--shuffle_buffer")
-    parser.add_argument("--steps", type=int, default=8, help="steps of a turn")
-    parser.add_argument("--turns", type=int, default=8, help="turns of each way")
+    parser.add_argument("--steps", type=int, default=4, help="steps of a turn")
+    parser.add_argument("--turns", type=int, default=14, help="turns of each way")
     parser.add_argument("--output", type=Path, default=REPORT, help="report to write")
     args = parser.parse_args()
     started, rows = time.perf_counter(), []

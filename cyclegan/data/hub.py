@@ -353,6 +353,7 @@ def _checked(parts: list[Rows | None], name: str, *, aligned: bool = False) -> S
 
 
 def split_of(found: DatasetDict, split: str, name: str) -> Dataset:
+    """Return a split. Raises DataError if there is none of that name."""
     if split not in found:
         raise DataError(
             "{name} has no split {split}, but {found}. {shapes}",
@@ -362,16 +363,19 @@ def split_of(found: DatasetDict, split: str, name: str) -> Dataset:
 
 
 def test_of(splits: set[str]) -> str | None:
+    """Return the name of the split of test pictures, None without one."""
     return next((split for split in _TESTS if split in splits), None)
 
 
 def image_columns(table: Dataset) -> list[str]:
+    """Return the names of the columns of pictures."""
     from datasets import Image as ImageFeature
 
     return [column for column, feature in table.features.items() if isinstance(feature, ImageFeature)]
 
 
 def only_image(table: Dataset, name: str) -> str:
+    """Return the name of the one column of pictures. Raises DataError if there are none or several."""
     columns = image_columns(table)
     if len(columns) != 1:
         raise DataError(
@@ -403,6 +407,7 @@ def _letter(text: str) -> str | None:
 
 
 def a_then_b(configs: list[str]) -> list[str]:
+    """Return two configurations in the order of the letters at their ends, if they have some."""
     return sorted(configs, key=_letter) if {_letter(c) for c in configs} == {"a", "b"} else configs
 
 
@@ -440,4 +445,5 @@ def _values(table: Dataset, label: str) -> list:
 
 
 def columns_of(table: Dataset) -> str:
+    """Return the names and kinds of a table's columns, for messages."""
     return ", ".join(f"{c} ({type(f).__name__})" for c, f in table.features.items())
