@@ -89,6 +89,15 @@ def test_a_run_of_folders_continues_as_a_stream_and_the_other_way_round(
     assert (run / "epoch-0003").is_dir()
 
 
+def test_epochs_are_scored_on_the_first_pictures(tmp_path, flags, run_script):
+    run = tmp_path / "run"
+    done = run_script(SCRIPT, *flags, "--epochs", 2, "--output_dir", run, "--evaluate_every", 1)
+    assert done.stderr.count("epoch 1, KID") == 1 and "isn't scored" not in done.stderr
+    assert (run / "scores" / "training.json").is_file()
+    done = run_script("-m", "cyclegan", "evaluate", run, ok=False)
+    assert "name its folder with --dataset, or another one if it was streamed" in done.stderr
+
+
 def test_what_can_be_foreseen_is_one_sentence_before_anything_is_written(tmp_path, flags, run_script):
     def refused(*more):
         done = run_script(SCRIPT, *flags, *more, "--output_dir", tmp_path / "run", ok=False)

@@ -61,8 +61,8 @@ class StreamedData(Data):
             "the stream has no test pictures, so samples and figures are of its first training pictures; add "
             "testA-0000.tar and testB-0000.tar, or a split called test"
         ) if self.test_is_train else None  # fmt: skip
-        tests = [Taken(domain.name, domain.part, domain.source) for domain in (self.train_a, self.train_b)
-                 ] if self.test_is_train else [splits.test_a, splits.test_b]  # fmt: skip
+        train, test = (self.train_a, self.train_b), (splits.test_a, splits.test_b)
+        tests = [domain.first() for domain in train] if self.test_is_train else test
         self.test_a, self.test_b = (self._checked(domain) for domain in tests)
         sources = self.train_a.source, self.train_b.source
         self._identity = " ".join(map(str, (*(each.identity for each in sources), seed, config.shuffle_buffer)))

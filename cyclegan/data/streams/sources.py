@@ -69,6 +69,10 @@ class Streamed:
     def __len__(self) -> int:
         return self.count
 
+    def first(self) -> Taken:
+        """Return its first pictures, which can be counted: for samples where there are no test pictures, and scores."""
+        return Taken(self.name, self.part, self.source)
+
     def label(self, index: int) -> str:
         return self.part
 
