@@ -9,7 +9,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
@@ -188,15 +188,6 @@ class Data:
                 except (OSError, ImageError) as error:
                     raise DataError("{picture} can't be read any more", picture=domain.where(i)) from error
         return {"split": "train" if self.test_is_train else "test", "pictures": digest.hexdigest()}
-
-    def state_dict(self) -> dict[str, Any] | None:
-        """Return what `load_state_dict` needs to continue after the last batch; None, because numbered pictures need
-        nothing: the epoch and the step say all."""
-        return None
-
-    def load_state_dict(self, state: Mapping[str, Any] | None) -> list[Message]:
-        """Continue from `state_dict()`'s result, and return notes about it."""
-        return []
 
     def close(self) -> None:
         """End the worker processes and release the cache. The data can't be used afterwards."""

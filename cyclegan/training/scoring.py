@@ -49,8 +49,9 @@ class EpochScores:
                 "--keep {keep} --by {by} needs --scores {score}", keep=self.run.keep, by=self.run.by,
                 score=self.figure.score,
             )  # fmt: skip
-        splits = find_data(config.data)
-        if config.data.stream:
+        splits = None
+        if config.data.stream:  # Its training pictures have no numbers, except for the first ones.
+            splits = find_data(config.data)
             first = {name: getattr(splits, name).first() for name in ("train_a", "train_b")}
             splits = dataclasses.replace(splits, **first)
         self.evaluator = Evaluator(config.data, scores=self.names, device=device, splits=splits)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from cyclegan.config import TrainConfig
 from cyclegan.data import Data
+from cyclegan.data.streams import StreamedData
 from cyclegan.errors import ConfigError, Message, TrainingError, message
 from cyclegan.images import normalise
 from cyclegan.methods import Method, OptimiserGroup, build_method
@@ -333,7 +334,7 @@ class Trainer:
                 "random": _random_state(),
                 "sums": self.epoch_means.state(),
                 "bad_in_a_row": int(self._skipped[1]),
-                "stream": self.data.state_dict(),
+                **({"stream": self.data.state_dict()} if isinstance(self.data, StreamedData) else {}),
             },
         }
 
@@ -341,7 +342,7 @@ class Trainer:
         """Continue from `state_dict()`'s result. A process without a part in it keeps the method's own state.
 
         Returns:
-            Notes on the data's own part of it.
+            Notes on a stream's part of it.
         """
         shared, process = state["shared"], state["process"]
         self.epoch, self.step_in_epoch = shared["epoch"], shared["step_in_epoch"]
@@ -361,7 +362,9 @@ class Trainer:
             self.epoch_means = RunningMeans({name: t.to(self.accelerator.device) for name, t in totals.items()}, counts)
             self._skipped[1] = process["bad_in_a_row"]
             _set_random_state(process["random"])
-        return self.data.load_state_dict(process.get("stream"))  # States of earlier versions have none.
+        if not isinstance(self.data, StreamedData):
+            return []
+        return self.data.load_state_dict(process.get("stream"))  # A run that began with a folder has none.
 
 
 def _first_batch(config: TrainConfig, data: Data, accelerator: Accelerator) -> dict[str, Tensor]:
