@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import tarfile
+import threading
 
 import pytest
 import torch
@@ -242,3 +243,10 @@ def test_a_checkpoint_knows_nothing_of_the_stream(shards):
     assert not {"stream", "epoch_pictures", "shuffle_buffer"} & written["data"].keys()
     assert written["format_version"] < 3
     assert dataclasses.asdict(TrainConfig.from_json(config.to_json())) == dataclasses.asdict(config)
+
+
+def test_no_thread_outlives_the_data(shards):
+    with opened(shards, num_workers=2) as data:
+        next(data.batches(1, batch_size=2))
+        assert any(thread.name == "stream" for thread in threading.enumerate())
+    assert not any(thread.name.startswith(("stream", "decode")) for thread in threading.enumerate())
