@@ -36,7 +36,7 @@ from cyclegan.cli.entry import run_command  # noqa: E402
 from cyclegan.cli.flags import parse_train_config  # noqa: E402
 from cyclegan.cli.signals import stop_on_signals  # noqa: E402
 from cyclegan.config import TrainConfig  # noqa: E402
-from cyclegan.data import Data, find_data, name_domains  # noqa: E402
+from cyclegan.data import find_data, make_data, name_domains  # noqa: E402
 from cyclegan.data.order import steps_in  # noqa: E402
 from cyclegan.data.values import with_values  # noqa: E402
 from cyclegan.errors import Message, message  # noqa: E402
@@ -67,7 +67,7 @@ def train(config: TrainConfig) -> int:
     start = partial(open_start, config.run.init_from) if config.run.init_from else None
     with Run(config, accelerator, restore=hub.restore, start=start, splits=splits, segmenter=segmenter) as run:
         hub.check_run()
-        data = Data(
+        data = make_data(
             splits,
             config.data,
             seed=config.run.seed,

@@ -72,6 +72,8 @@ class CheckpointConfig:
         with contextlib.suppress(OSError):
             if folder.exists():
                 data = dataclasses.replace(data, dataset=folder.resolve().name)
+        # A checkpoint's pictures are looked for whole, because only a training can stream.
+        data = dataclasses.replace(data, **{name: getattr(DataConfig(), name) for name in DataConfig.of_stream})
         run = config.run.to_json()
         kept = {name: run[name] for name in ("seed", "mixed_precision", "save_precision", "compile")}
         train = {"loss": config.loss.recorded()[0], "optim": config.optim.to_json(), "run": kept}

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 from cyclegan.cli.config_file import config_text, read_settings
 from cyclegan.cli.near import nearest
 from cyclegan.cli.reference_flags import explain_training, refuse
-from cyclegan.config import METHOD_CONFIGS, RunConfig, TrainConfig, check_option
+from cyclegan.config import METHOD_CONFIGS, DataConfig, RunConfig, TrainConfig, check_option
 from cyclegan.errors import MOST_SHOWN, ConfigError, Message, message, shown
 
 GROUP_TITLES = {"data": "pictures", "model": "networks", "optim": "optimisation", "run": "run"}
@@ -295,6 +295,8 @@ def parse_train_config(
         args.output_dir = os.path.expanduser(args.output_dir)  # The shell leaves --output_dir=~/runs as it is.
     try:
         followed = follow(args)
+        if getattr(args, "stream", None) is False:  # What only a stream needs goes with it.
+            followed = {name: value for name, value in followed.items() if name not in DataConfig.of_stream}
         config = config_from_args(args, followed)
     except ConfigError as error:
         parser.error(str(error))

@@ -94,6 +94,19 @@ class DataConfig(Config):
         "the reference; auto: rounds, but random with --reference",
         choices=ORDERS,
     )
+    stream: bool = option(
+        False,
+        "read the training pictures while they are trained on, for data sets beyond the disk: of the Hub, of Parquet "
+        "files, or tars called trainA-0000.tar, trainB-0000.tar and so on in a folder; needs --epoch_pictures", since=3,
+    )
+    epoch_pictures: int | None = option(
+        None, "with --stream: pictures of each domain in an epoch; the next epoch continues where one ends", least=1,
+        since=3,
+    )
+    shuffle_buffer: int = option(
+        1000, "with --stream: pictures of each domain that are held and shuffled together, not decoded", least=1,
+        since=3,
+    )
     max_images: int | None = option(None, "use at most this many training pictures per domain", least=1)
     skip_bad_images: bool = option(False, "skip pictures that can't be read, instead of stopping")
     cache_mb: int = option(2048, "memory for decoded pictures, in MiB; the rest is decoded again each time", least=0)
@@ -127,6 +140,8 @@ class DataConfig(Config):
                     "diff_augment": "color,translation,cutout"},
     }  # fmt: skip
     """Further defaults that an option brings with it if it is neither off nor "none"."""
+    of_stream: ClassVar[tuple[str, ...]] = ("stream", "epoch_pictures", "shuffle_buffer")
+    """The settings that only a training knows."""
 
     @property
     def diff_augments(self) -> tuple[str, ...]:
@@ -161,6 +176,14 @@ class DataConfig(Config):
                 "--diff_augment has {name!r}, which is not one of {choices}; separate several by commas only",
                 name=name, choices=", ".join(DIFF_AUGMENTS),
             )
+        require(
+            not self.stream or self.epoch_pictures is not None,
+            "--stream doesn't know how many pictures there are: add --epoch_pictures N, the pictures of an epoch",
+        )
+        require(
+            self.stream or self.epoch_pictures is None,
+            "--epoch_pictures is for --stream, and an epoch of other data sets has all their pictures: leave it out",
+        )
         if self.preprocess in ("resize_crop", "scale_width_crop"):
             require(
                 self.load_size >= self.crop_size,

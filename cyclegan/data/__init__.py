@@ -32,13 +32,17 @@ from cyclegan.data.labels import find_labelling
 from cyclegan.data.loader import Data
 from cyclegan.data.metadata import find_labels, open_labelled
 from cyclegan.data.paired import open_pairs
+from cyclegan.data.streams import StreamedData, open_stream
 from cyclegan.data.tables import has_table, open_table
 from cyclegan.data.unpaired import class_folders, is_split, no_pictures, open_classes, open_folders
 from cyclegan.errors import DataError, Message, UserError, message
 from cyclegan.files import name_alone
 from cyclegan.images import IMAGE_SUFFIXES
 
-__all__ = ["Data", "DataError", "Domain", "about_domains", "find_data", "name_domains", "open_data", "open_folder"]
+__all__ = [
+    "Data", "DataError", "Domain", "about_domains", "find_data", "make_data", "name_domains", "open_data",
+    "open_folder",
+]  # fmt: skip
 
 # Ids of the Hub; a folder of any other name is never requested there.
 _HUB_ID = re.compile(r"(?a:\w[\w.-]*/\w[\w.-]*)(:[\w.-]+)?")
@@ -71,10 +75,22 @@ def open_data(
             next frames that are wanted.
     """
     splits = find_data(config, paired=paired)
-    return Data(
+    return make_data(
         splits, config, seed=seed, multiple=multiple, paired=paired, progress=progress,
         local_processes=local_processes, frames_within=frames_within,
     )  # fmt: skip
+
+
+def make_data(
+    splits: Splits, config: DataConfig, *, seed: int, multiple: int, paired: bool = False, progress: bool = True,
+    local_processes: int = 1, frames_within: Mapping[str, int] | None = None,
+) -> Data:
+    """Return a data set that `find_data` found, checked and ready to train on; see `open_data`."""
+    options = {"seed": seed, "multiple": multiple, "progress": progress, "local_processes": local_processes,
+               "frames_within": frames_within}  # fmt: skip
+    if config.stream:
+        return StreamedData(splits, config, **options)
+    return Data(splits, config, paired=paired, **options)
 
 
 def find_data(config: DataConfig, *, paired: bool = False) -> Splits:
@@ -91,6 +107,8 @@ def find_data(config: DataConfig, *, paired: bool = False) -> Splits:
         raise _explained(
             message("--dataset {text!r} isn't a valid folder name ({reason})", text=text[:80], reason=error)
         ) from error
+    if config.stream:
+        return open_stream(config, paired=paired, is_hub_id=bool(_HUB_ID.fullmatch(text)))
     if text and is_folder:
         return with_labels(open_folder(root, names, paired=paired), find_labelling(root))
     if is_file:
@@ -127,6 +145,8 @@ def name_domains(config: DataConfig) -> DataConfig:
         DataError: a folder can't be listed, or its metadata can't be read.
     """
     default, text = DataConfig(), config.dataset.strip()
+    if config.stream:
+        return config
     chosen = config.domain_a != default.domain_a and config.domain_b != default.domain_b
     try:
         root = Path(text).expanduser()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +20,7 @@ from cyclegan.values import RGB, Values
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["BatchMaker", "PictureCache", "fits_cache", "plan_cache"]
+__all__ = ["BatchMaker", "PictureCache", "changed_alike", "fits_cache", "plan_cache"]
 
 log = logging.getLogger(__name__)
 _SHM = "/dev/shm"
@@ -167,18 +167,36 @@ class BatchMaker:
         return found
 
     def _side(self, domain: int, step: Step, indices: tuple[int, ...]) -> torch.Tensor:
-        import torch
+        arrays = (self.array(domain, index) for index in indices)
+        colour = self.cache.values[domain].plain and not self.paired
+        return changed_alike(
+            arrays, step, self.config, seed=self.seed, domain=domain, paired=self.paired, colour=colour
+        )
 
-        batch = None
-        for row, (position, index) in enumerate(zip(step.positions, indices, strict=True)):
-            rng = sample_rng(self.seed, step.epoch, position, 0 if self.paired else domain)
-            chance = sample_rng(self.seed, step.epoch, position, 2 if self.paired else 2 + domain)
-            rgb = self.cache.values[domain].plain
-            varied = vary(self.array(domain, index), self.config, chance, colour=rgb and not self.paired)
-            array = augment(varied, self.config, rng)
-            if batch is None:
-                batch = np.empty((len(indices), *array.shape), array.dtype)
-            # One by one, because NumPy copies mirrored pictures whole five times slower.
-            for channel in range(array.shape[2]):
-                batch[row, ..., channel] = array[..., channel]
-        return torch.from_numpy(batch)
+
+def changed_alike(
+    arrays: Iterable[np.ndarray], step: Step, config: DataConfig, *, seed: int, domain: int, paired: bool = False,
+    colour: bool = True,
+) -> torch.Tensor:
+    """Return one domain's pictures of a step as a batch (B, H, W, C), varied, cropped and mirrored at random.
+
+    The changes depend on the seed, the epoch and a picture's position in it.
+
+    Args:
+        arrays: decoded, one for each of the step's positions.
+        paired: both domains share every change.
+        colour: colours are varied, too, if the settings say so.
+    """
+    import torch
+
+    batch = None
+    for row, (position, array) in enumerate(zip(step.positions, arrays, strict=True)):
+        rng = sample_rng(seed, step.epoch, position, 0 if paired else domain)
+        chance = sample_rng(seed, step.epoch, position, 2 if paired else 2 + domain)
+        array = augment(vary(array, config, chance, colour=colour), config, rng)
+        if batch is None:
+            batch = np.empty((len(step.positions), *array.shape), array.dtype)
+        # One by one, because NumPy copies mirrored pictures whole five times slower.
+        for channel in range(array.shape[2]):
+            batch[row, ..., channel] = array[..., channel]
+    return torch.from_numpy(batch)

@@ -130,7 +130,8 @@ def advice(suffixes: set[str]) -> list[Message]:
     )
     others = (
         (_VIDEO, message("Write a video's frames as pictures with: python -m cyclegan frames")),
-        (ARCHIVES, message("Unpack archives first")),
+        ({".tar"}, message("Train on tars as they are with --stream, or unpack them first")),
+        (ARCHIVES - {".tar"}, message("Unpack archives first")),
     )
     found, more = ([way for kinds, way in ways if kinds & suffixes] for ways in (converted, others))
     return [*found, *([message("docs/data.md has the lines to type")] if found else []), *more]

@@ -23,14 +23,17 @@ from cyclegan.images import open_image, probe_image
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
-__all__ = ["LABELS", "Rows", "analyse", "fetch", "open_hub"]
+__all__ = [
+    "LABELS", "SHAPES", "Rows", "Sets", "a_then_b", "analyse", "column_pair", "columns_of", "fetch", "fetch_streams",
+    "folder_label", "image_columns", "only_image", "open_hub", "split_of", "test_of",
+]  # fmt: skip
 
 Sets = Mapping[str, "DatasetDict"]  # by configuration name
 _TESTS = ("test", "validation", "valid", "val")
 QUESTION_S = 5.0
 """Seconds that the Hub may be silent before only the cache is read."""
 LABELS = ("label", "labels", "domain", "class", "category", "style")
-_SHAPES = message(
+SHAPES = message(
     "Data sets that are understood have two image columns (e.g. imageA and imageB), two configurations with an image "
     "column each, or one image column and a label with two values"
 )
@@ -105,19 +108,33 @@ def fetch(repo: str, config: str | None) -> Sets:
     Raises:
         DataError: with the cause in one sentence.
     """
+    return _opened(repo, config)[0]
+
+
+def fetch_streams(repo: str, config: str | None) -> tuple[Sets, str]:
+    """Return a data set whose rows stay on the Hub until they are read, and its commit, "" if no answer came.
+
+    Raises:
+        DataError: with the cause in one sentence.
+    """
+    return _opened(repo, config, streaming=True)
+
+
+def _opened(repo: str, config: str | None, *, streaming: bool = False) -> tuple[Sets, str]:
     with explained(repo, config):
         from datasets import get_dataset_config_names, load_dataset
 
-        with _cache_only_without_network(repo):
+        with _cache_only_without_network(repo) as commit:
+            options = {"streaming": True, "revision": commit or None} if streaming else {}
             if config is not None:
-                return {config: load_dataset(repo, config)}
+                return {config: load_dataset(repo, config, **options)}, commit
             configs = get_dataset_config_names(repo)
             if len(configs) > 2:
                 listed = ", ".join(configs[:20])
                 raise DataError(
                     "{repo} has several configurations: choose {repo}:CONFIG out of {listed}", repo=repo, listed=listed
                 )
-            return {name: load_dataset(repo, name) for name in configs}
+            return {name: load_dataset(repo, name, **options) for name in configs}, commit
 
 
 @contextlib.contextmanager
@@ -139,20 +156,21 @@ def explained(repo: str, config: str | None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _cache_only_without_network(repo: str) -> Iterator[None]:
+def _cache_only_without_network(repo: str) -> Iterator[str]:
     """Let `datasets` read only its cache while the Hub can't be reached, because its retries take half a minute.
 
-    One question decides, which isn't repeated.
+    One question decides, which isn't repeated. Yields the newest commit, "" if no answer came.
     """
     import datasets.load  # Its client, because only hub/ may use another one, and that imports this library.
 
-    before = datasets.config.HF_HUB_OFFLINE
+    before, commit = datasets.config.HF_HUB_OFFLINE, ""
     try:
-        datasets.load.HfApi(endpoint=datasets.config.HF_ENDPOINT).dataset_info(repo, timeout=QUESTION_S)
+        client = datasets.load.HfApi(endpoint=datasets.config.HF_ENDPOINT)
+        commit = client.dataset_info(repo, timeout=QUESTION_S).sha or ""
     except Exception as error:  # `load_dataset` explains any other kind, and asks again.
         datasets.config.HF_HUB_OFFLINE = before or _is_of_network(error)
     try:
-        yield
+        yield commit
     finally:
         datasets.config.HF_HUB_OFFLINE = before
 
@@ -238,15 +256,15 @@ def analyse(sets: Sets, name: str, names: tuple[str, str], *, paired: bool = Fal
 
 
 def _from_configs(sets: Sets, name: str, names: tuple[str, str]) -> Splits:
-    configs = _a_then_b(list(sets))
+    configs = a_then_b(list(sets))
     parts = []
-    for split in ("train", _test_of(set(sets[configs[0]]) & set(sets[configs[1]]))):
+    for split in ("train", test_of(set(sets[configs[0]]) & set(sets[configs[1]]))):
         for side, config in enumerate(configs):
             if split is None:
                 parts.append(None)
                 continue
-            table = _split(sets[config], split, name)
-            parts.append(_rows(names[side], table, _only_image(table, name), None, f"{config}-{split}"))
+            table = split_of(sets[config], split, name)
+            parts.append(_rows(names[side], table, only_image(table, name), None, f"{config}-{split}"))
     return _checked(parts, name)
 
 
@@ -257,12 +275,12 @@ def _from_splits(found: DatasetDict, name: str, names: tuple[str, str], paired: 
         for split in ("train", "test"):
             for side in "ab":
                 table = found[lower[split + side]] if split + side in lower else None
-                rows = table and _rows(names[side == "b"], table, _only_image(table, name), None, split)
+                rows = table and _rows(names[side == "b"], table, only_image(table, name), None, split)
                 parts.append(rows)
         return _checked(parts, name)
-    train, test_split = _split(found, "train", name), _test_of(set(found))
-    columns = _image_columns(train)
-    pair = _column_pair(columns, name)
+    train, test_split = split_of(found, "train", name), test_of(set(found))
+    columns = image_columns(train)
+    pair = column_pair(columns, name)
     tables = [("train", train)] + ([(test_split, found[test_split])] if test_split else [])
     parts = []
     if pair:
@@ -270,7 +288,7 @@ def _from_splits(found: DatasetDict, name: str, names: tuple[str, str], paired: 
             parts += _two_columns(table, pair, names, split, name, paired)
         splits = _checked(parts, name, aligned=paired)
         return splits if paired else replace(splits, notes=[*splits.notes, UNUSED_PAIRS])
-    if folders := _folder_label(train):
+    if folders := folder_label(train):
         return _checked(_by_folder(train, columns[0], folders, names), name)
     label = _label_column(train, name)
     for split, table in tables:
@@ -298,7 +316,7 @@ def _by_label(
     ]
 
 
-def _folder_label(table: Dataset) -> str | None:
+def folder_label(table: Dataset) -> str | None:
     """Return the label whose classes are the folders trainA, trainB, …, as `datasets` reads uploaded folders."""
     names = {c: getattr(f, "names", None) or () for c, f in table.features.items()}
     return next((c for c, n in names.items() if {"traina", "trainb"} <= {x.lower() for x in n}), None)
@@ -336,43 +354,47 @@ def _checked(parts: list[Rows | None], name: str, *, aligned: bool = False) -> S
     for part, side in zip(parts[:2], "AB", strict=True):
         if part is None:
             raise DataError(
-                "{name} has no training pictures for domain {side}. {shapes}", name=name, side=side, shapes=_SHAPES
+                "{name} has no training pictures for domain {side}. {shapes}", name=name, side=side, shapes=SHAPES
             )
     test = parts[2:] if all(parts[2:]) else [None, None]
     used = [*parts[:2], *test]
     return Splits(*used, aligned=aligned, notes=[found_line(part.part, len(part)) for part in used if part])
 
 
-def _split(found: DatasetDict, split: str, name: str) -> Dataset:
+def split_of(found: DatasetDict, split: str, name: str) -> Dataset:
+    """Return a split. Raises DataError if there is none of that name."""
     if split not in found:
         raise DataError(
             "{name} has no split {split}, but {found}. {shapes}",
-            name=name, split=split, found=", ".join(map(str, found)) or message("none"), shapes=_SHAPES,
+            name=name, split=split, found=", ".join(map(str, found)) or message("none"), shapes=SHAPES,
         )  # fmt: skip
     return found[split]
 
 
-def _test_of(splits: set[str]) -> str | None:
+def test_of(splits: set[str]) -> str | None:
+    """Return the name of the split of test pictures, None without one."""
     return next((split for split in _TESTS if split in splits), None)
 
 
-def _image_columns(table: Dataset) -> list[str]:
+def image_columns(table: Dataset) -> list[str]:
+    """Return the names of the columns of pictures."""
     from datasets import Image as ImageFeature
 
     return [column for column, feature in table.features.items() if isinstance(feature, ImageFeature)]
 
 
-def _only_image(table: Dataset, name: str) -> str:
-    columns = _image_columns(table)
+def only_image(table: Dataset, name: str) -> str:
+    """Return the name of the one column of pictures. Raises DataError if there are none or several."""
+    columns = image_columns(table)
     if len(columns) != 1:
         raise DataError(
             "{name} has the columns {columns}, where one image column was expected. {shapes}",
-            name=name, columns=_columns(table), shapes=_SHAPES,
+            name=name, columns=columns_of(table), shapes=SHAPES,
         )  # fmt: skip
     return columns[0]
 
 
-def _column_pair(columns: list[str], name: str) -> tuple[str, str] | None:
+def column_pair(columns: list[str], name: str) -> tuple[str, str] | None:
     """Return the columns for a and b, by their names or as the only two; None if there is one image column."""
     named = {side: [c for c in columns if _letter(c) == side] for side in "ab"}
     if len(named["a"]) == len(named["b"]) == 1:
@@ -383,7 +405,7 @@ def _column_pair(columns: list[str], name: str) -> tuple[str, str] | None:
         return None
     raise DataError(
         "{name} has {count} image columns ({found}). {shapes}",
-        name=name, count=len(columns), found=", ".join(columns) or message("none"), shapes=_SHAPES,
+        name=name, count=len(columns), found=", ".join(columns) or message("none"), shapes=SHAPES,
     )  # fmt: skip
 
 
@@ -393,7 +415,8 @@ def _letter(text: str) -> str | None:
     return (match[1] or match[2]).lower() if match else None
 
 
-def _a_then_b(configs: list[str]) -> list[str]:
+def a_then_b(configs: list[str]) -> list[str]:
+    """Return two configurations in the order of the letters at their ends, if they have some."""
     return sorted(configs, key=_letter) if {_letter(c) for c in configs} == {"a", "b"} else configs
 
 
@@ -411,7 +434,7 @@ def _label_column(table: Dataset, name: str) -> str:
     if not candidates:
         raise DataError(
             "{name} has the columns {columns}, and no label with two values. {shapes}",
-            name=name, columns=_columns(table), shapes=_SHAPES,
+            name=name, columns=columns_of(table), shapes=SHAPES,
         )  # fmt: skip
     return candidates[0]
 
@@ -430,5 +453,6 @@ def _values(table: Dataset, label: str) -> list:
     return sorted(v for v in values if v is not None)
 
 
-def _columns(table: Dataset) -> str:
+def columns_of(table: Dataset) -> str:
+    """Return the names and kinds of a table's columns, for messages."""
     return ", ".join(f"{c} ({type(f).__name__})" for c, f in table.features.items())

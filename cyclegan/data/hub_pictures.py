@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
-from cyclegan.data.hub import explained
+from cyclegan.data.hub import explained, fetch_streams
 from cyclegan.errors import DataError, ImageError
 
 if TYPE_CHECKING:
@@ -78,10 +78,14 @@ def open_pictures(text: str) -> HubPictures:
             "{text} isn't a data set of the Hub: write hf://datasets/USER/NAME, with ?split=test&column=image where it "
             "has several", text=text,
         )  # fmt: skip
+    sets, _ = fetch_streams(repo, config or None)
+    if len(sets) > 1:
+        raise DataError("{repo} has several configurations: choose {repo}:CONFIG out of {listed}", repo=repo,
+                        listed=", ".join(sets))  # fmt: skip
     with explained(repo, config or None):
-        from datasets import Image, load_dataset
+        from datasets import Image
 
-        splits = load_dataset(repo, config or None, streaming=True)
+        (splits,) = sets.values()
         split = wanted.get("split") or (next(iter(splits)) if len(splits) == 1 else "train")
         if split not in splits:
             raise DataError("{repo} has no split {split}, but {splits}: choose one by ?split=…", repo=repo, split=split,

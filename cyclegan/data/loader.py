@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from cyclegan.rasters.raster import Raster
 
-__all__ = ["Data"]
+__all__ = ["Data", "print_found", "workers"]
 
 log = logging.getLogger(__name__)
 _LISTED = 20  # bad pictures in a summary
@@ -66,7 +66,8 @@ class Data:
         self.test_is_train = not test
         self.no_test_note = without_tests(splits, config.dataset) if self.test_is_train else None
         if progress:  # In one process of several.
-            _print_found(splits, config)
+            print_found(splits)
+            _print_advice(splits, config)
         followers(train, frames_within or {})  # Raises before everything is decoded.
         check = _Check(train, test, config, multiple=multiple, progress=progress)
 
@@ -74,7 +75,7 @@ class Data:
         budget = (config.cache_mb << 20) // local_processes
         self.values = config.values("a"), config.values("b")
         fits = fits_cache(sizes, budget, [pixel_bytes(each) for each in self.values])
-        self.num_workers = _workers(config.num_workers, fits, local_processes)
+        self.num_workers = workers(config.num_workers, fits, local_processes)
         cache = PictureCache(sizes, budget, shared=self.num_workers > 0, values=self.values)
         check.decode(BatchMaker(tuple(train), cache, config, seed=seed, multiple=multiple, paired=paired))
         kept_train, kept_test = check.kept(splits.aligned)
@@ -147,7 +148,7 @@ class Data:
             batch_size=batch_size, process_index=process_index, num_processes=num_processes,
             start_step=start_step, random=self.config.order == "random",
         )
-        return self._batches_by_workers(plans) if self.num_workers else self._batches_here(plans)
+        return self._batches_byworkers(plans) if self.num_workers else self._batches_here(plans)
 
     def samples(self, count: int) -> dict[str, list]:
         """Return fixed test pictures, spread evenly over each test domain, for the sample grid.
@@ -232,7 +233,7 @@ class Data:
                 raise _lost(error) from error
             yield {k: v.pin_memory() for k, v in batch.items()} if pin else batch
 
-    def _batches_by_workers(self, plans: Iterable[Step]) -> Iterator[dict[str, torch.Tensor]]:
+    def _batches_byworkers(self, plans: Iterable[Step]) -> Iterator[dict[str, torch.Tensor]]:
         self._running = token = object()
         self._plans.steps = plans
         if self._loader is None:
@@ -402,13 +403,17 @@ class _Check:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _print_found(splits: Splits, config: DataConfig) -> None:
-    """Print what was found, what isn't used, and a remedy for few pictures, without tearing a bar."""
-    limit = config.max_images
+def print_found(splits: Splits) -> None:
+    """Print what was found and what isn't used, without tearing a bar."""
     for note in splits.notes:
         tqdm.write(str(note), file=sys.stderr)
     if (names := (splits.train_a.name, splits.train_b.name)) != ("A", "B"):
         tqdm.write("domain A is {}, domain B is {}".format(*map(shown, names)), file=sys.stderr)
+
+
+def _print_advice(splits: Splits, config: DataConfig) -> None:
+    """Print which pictures are used, a remedy for few of them, and warnings."""
+    limit = config.max_images
     if limit is not None and max(len(splits.train_a), len(splits.train_b)) > limit:
         tqdm.write(f"--max_images: the first {limit} of each are used", file=sys.stderr)
     for advice in _few_pictures(splits, config):
@@ -475,7 +480,7 @@ def _subset(domain: Domain, kept: np.ndarray) -> Domain:
     return domain if len(kept) == len(domain) else Subset(domain, kept.tolist())
 
 
-def _workers(wanted: int, all_cached: bool, local_processes: int) -> int:
+def workers(wanted: int, all_cached: bool, local_processes: int) -> int:
     """Return the number of workers; -1 chooses none if nothing is left to decode, as they would cost more then."""
     if wanted >= 0:
         return wanted

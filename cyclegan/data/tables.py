@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,12 +14,12 @@ from cyclegan.errors import DataError, reason_of
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
-__all__ = ["has_table", "open_table"]
+__all__ = ["has_table", "is_saved", "open_table", "stream_table"]
 
 
 def has_table(root: Path) -> bool:
     """Return True for a folder of `save_to_disk`, or one with Parquet files in it or in a folder without pictures."""
-    return _is_saved(root) or any(True for _ in root.glob("*.parquet")) or any(
+    return is_saved(root) or any(True for _ in root.glob("*.parquet")) or any(
         not has_pictures(path.parent) for path in root.glob("*/*.parquet")
     )
 
@@ -37,30 +38,42 @@ def open_table(path: Path, names: tuple[str, str], *, paired: bool = False) -> S
     return analyse({"default": _load(path)}, path.name, names, paired=paired)
 
 
-def _is_saved(root: Path) -> bool:
+def stream_table(path: Path) -> DatasetDict:
+    """Return a folder of Parquet files, or one, whose rows are read when they are needed.
+
+    Raises:
+        DataError: `datasets` isn't installed or can't read it.
+    """
+    return _load(path, streaming=True)
+
+
+def is_saved(root: Path) -> bool:
+    """Return True for a folder of `save_to_disk`."""
     return (root / "dataset_dict.json").is_file() or all(
         (root / name).is_file() for name in ("state.json", "dataset_info.json")
     )
 
 
-def _load(path: Path) -> DatasetDict:
+def _load(path: Path, *, streaming: bool = False) -> DatasetDict:
     try:
-        from datasets import Dataset, DatasetDict, load_dataset, load_from_disk
+        from datasets import Dataset, DatasetDict, IterableDatasetDict, load_dataset, load_from_disk
     except ImportError as error:
         raise DataError("{path} needs a package: pip install datasets", path=path) from error
     try:
         if path.is_file():
-            found = load_dataset("parquet", data_files={"train": str(path.resolve())})
+            found = load_dataset("parquet", data_files={"train": str(path.resolve())}, streaming=streaming)
         else:
-            found = load_from_disk(str(path)) if _is_saved(path) else load_dataset(str(path.resolve()))
+            load = load_from_disk if is_saved(path) else partial(load_dataset, streaming=streaming)
+            found = load(str(path.resolve()))
     except Exception as error:  # datasets and pyarrow raise kinds of their own
         raise DataError(
             "{path} could not be opened as a data set ({reason}): check its files, or save the pictures into trainA "
             "and trainB",
             path=path, reason=reason_of(error),
         ) from error
-    found = DatasetDict({"train": found}) if isinstance(found, Dataset) else found
-    return DatasetDict({split: _with_pictures(table) for split, table in found.items()})
+    found = {"train": found} if isinstance(found, Dataset) else found
+    kind = IterableDatasetDict if streaming else DatasetDict
+    return kind({split: _with_pictures(table) for split, table in found.items()})
 
 
 def _with_pictures(table: Dataset) -> Dataset:

@@ -51,8 +51,8 @@ def values_found(config: DataConfig, splits: Splits) -> tuple[DataConfig, Splits
         seen = _look(domain)
         if not isinstance(domain, (Files, DrawnDomain)) and not config.values(side).plain:
             raise DataError(
-                "{part}: pictures of tables and of the Hub are read as 8-bit RGB; for other values, save them as files "
-                "in folders, or leave out --channels_{side} and --range_{side}", part=domain.part, side=side,
+                "{part}: pictures of tables, tars and the Hub are read as 8-bit RGB; for other values, save them as "
+                "files in folders, or leave out --channels_{side} and --range_{side}", part=domain.part, side=side,
             )  # fmt: skip
         if config.neighbours and not (isinstance(domain, Files) and domain.slices):
             raise DataError(

@@ -23,7 +23,7 @@ ENGLISH_ONLY = (
     "app.py", "train_accelerate.py", "cyclegan/__main__.py", "cyclegan/cli/", "cyclegan/commands/",
     "cyclegan/experiments/", "cyclegan/training/", "cyclegan/data/holdout.py", "cyclegan/data/loader.py",
     "cyclegan/data/next_frames.py", "cyclegan/data/order.py", "cyclegan/data/phantoms/folders.py",
-    "cyclegan/data/values.py",
+    "cyclegan/data/streams/", "cyclegan/data/values.py",
     "cyclegan/data/find_classes.py",
     "cyclegan/checkpoints/export_onnx.py", "cyclegan/checkpoints/import_reference.py",
     "cyclegan/checkpoints/import_discriminators.py",

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from cyclegan.data.streams import Streamed
 from cyclegan.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
@@ -28,13 +29,14 @@ class TrainerSnapshot:
     weights: dict[str, dict[str, torch.Tensor]]
     """State dicts of the generators that a checkpoint holds, by name."""
     pictures: dict[str, int]
-    """Number of pictures in each split."""
+    """Number of pictures in each split whose pictures are counted."""
 
     @classmethod
     def of(cls, trainer: Trainer) -> TrainerSnapshot:
         """Return the state of this moment; waits for the device."""
         weights = {name: network.state_dict() for name, network in trainer.published_generators().items()}
-        pictures = {name: len(getattr(trainer.data, name)) for name in ("train_a", "train_b", "test_a", "test_b")}
+        domains = {name: getattr(trainer.data, name) for name in ("train_a", "train_b", "test_a", "test_b")}
+        pictures = {name: len(domain) for name, domain in domains.items() if not isinstance(domain, Streamed)}
         return cls(_copied(trainer.state_dict()), _copied(weights), pictures)
 
     @property

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cyclegan.data.domains import Splits, is_drawn
+from cyclegan.data.domains import DrawnDomain, Splits, is_drawn
 from cyclegan.data.fingerprints import PICTURES, replaced_domain
 from cyclegan.errors import CheckpointError, Message, message
 from cyclegan.files import read_json
@@ -72,7 +72,7 @@ def other_pictures(folder: Path, changes: Sequence[Change], dataset: str, splits
     """
     settings = {change.name: change for change in changes if change.name in ("dataset", "domain_a", "domain_b")}
     moved = settings.get("dataset")
-    drawn = not splits.train_a.fallible
+    drawn = isinstance(splits.train_a, DrawnDomain)
     if moved is None or is_drawn(str(moved.then)) == drawn:
         replaced = None
         with contextlib.suppress(CheckpointError):  # Missing, as in old runs and those of the Hub, or damaged.

@@ -29,7 +29,7 @@ def resolve_auto(config: TrainConfig, device: torch.device) -> TrainConfig:
     )
     order = config.data.order
     if order == "auto":
-        order = "rounds" if fast else "random"
+        order = "rounds" if fast or config.data.stream else "random"
     return dataclasses.replace(config, run=resolved, data=dataclasses.replace(config.data, order=order))
 
 

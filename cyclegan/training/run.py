@@ -378,7 +378,7 @@ class Run:
                 folder=folder, step=shared["step_in_epoch"], steps=trainer.steps_per_epoch,
             )
         try:
-            trainer.load_state_dict(state)
+            self.notes += trainer.load_state_dict(state)
         except (RuntimeError, KeyError, ValueError) as error:
             raise CheckpointError(
                 "{folder} holds other networks than these flags describe; resume it with the --generator, --ngf, "

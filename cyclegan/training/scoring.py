@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from cyclegan.checkpoints.format import epoch_name
 from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.config import DIRECTIONS, TrainConfig
+from cyclegan.data import find_data
 from cyclegan.errors import ConfigError, Message, UserError, message
 from cyclegan.evaluation.scores.evaluate import Evaluator
 from cyclegan.evaluation.scores.report import Report
@@ -47,7 +49,12 @@ class EpochScores:
                 "--keep {keep} --by {by} needs --scores {score}", keep=self.run.keep, by=self.run.by,
                 score=self.figure.score,
             )  # fmt: skip
-        self.evaluator = Evaluator(config.data, scores=self.names, device=device)
+        splits = None
+        if config.data.stream:  # Its training pictures have no numbers, except for the first ones.
+            splits = find_data(config.data)
+            first = {name: getattr(splits, name).first() for name in ("train_a", "train_b")}
+            splits = dataclasses.replace(splits, **first)
+        self.evaluator = Evaluator(config.data, scores=self.names, device=device, splits=splits)
         self.evaluator.check((config.loss.direction,) if hasattr(config.loss, "direction") else DIRECTIONS)
         if self.evaluator.describer:
             self.evaluator.describer.load()  # What is missing is said before the training.

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from cyclegan.config import TrainConfig
 from cyclegan.data import Data
-from cyclegan.errors import ConfigError, TrainingError, message
+from cyclegan.data.streams import StreamedData
+from cyclegan.errors import ConfigError, Message, TrainingError, message
 from cyclegan.images import normalise
 from cyclegan.methods import Method, OptimiserGroup, build_method
 from cyclegan.methods.method import Loss, bare
@@ -333,11 +334,16 @@ class Trainer:
                 "random": _random_state(),
                 "sums": self.epoch_means.state(),
                 "bad_in_a_row": int(self._skipped[1]),
+                **({"stream": self.data.state_dict()} if isinstance(self.data, StreamedData) else {}),
             },
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from `state_dict()`'s result. A process without a part in it keeps the method's own state."""
+    def load_state_dict(self, state: dict[str, Any]) -> list[Message]:
+        """Continue from `state_dict()`'s result. A process without a part in it keeps the method's own state.
+
+        Returns:
+            Notes on a stream's part of it.
+        """
         shared, process = state["shared"], state["process"]
         self.epoch, self.step_in_epoch = shared["epoch"], shared["step_in_epoch"]
         self.global_step = self._looked_at = shared["global_step"]
@@ -356,6 +362,9 @@ class Trainer:
             self.epoch_means = RunningMeans({name: t.to(self.accelerator.device) for name, t in totals.items()}, counts)
             self._skipped[1] = process["bad_in_a_row"]
             _set_random_state(process["random"])
+        if not isinstance(self.data, StreamedData):
+            return []
+        return self.data.load_state_dict(process.get("stream"))  # A run that began with a folder has none.
 
 
 def _first_batch(config: TrainConfig, data: Data, accelerator: Accelerator) -> dict[str, Tensor]:

@@ -35,13 +35,14 @@ def hub(tmp_path, monkeypatch):
         datasets.Dataset.from_dict(rows, features=features).to_parquet(data[split])
     load, asked = datasets.load_dataset, []
 
-    def loaded(repo, config=None, *, streaming):
+    def loaded(repo, config=None, *, streaming, revision=None):
         asked.append((repo, config, streaming))
         if repo == "nobody/nothing":
             raise datasets.exceptions.DatasetNotFoundError("not there")
         return load("parquet", data_files=data, streaming=True)
 
     monkeypatch.setattr(datasets, "load_dataset", loaded)
+    monkeypatch.setattr(datasets, "get_dataset_config_names", lambda repo: ["default"])
     return asked
 
 

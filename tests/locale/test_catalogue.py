@@ -36,7 +36,7 @@ NAMES = {
     "color", "false", "label_domain", "name", "null", "sky", "void",  # In classes.json.
     "always_valid", "closed", "open", "planned_participants", "results",
     "exposure_ms", "least_exposure_ms", "most_exposure_ms", "step_down_ms", "step_up_ms",
-    "nii.gz", "tif", "all", "cyclegan-workbench", "pylibjpeg", "volumes",  # Files of values.
+    "nii.gz", "tif", "tar", "all", "cyclegan-workbench", "pylibjpeg", "volumes",  # Files of values.
 }  # fmt: skip
 """Names that stay as they are in Korean, like flags."""
 KOREAN = catalogue("ko")

@@ -475,7 +475,8 @@ def data_config(dataset: str | DataConfig | None, info: CheckpointInfo, source: 
         dataset, here = dataset_of(getattr(source, "folder", None), own.dataset)
         if not here:
             raise ConfigError(
-                "{dataset}, the data set that {name} was trained on, isn't there: name its folder with --dataset",
+                "{dataset}, the data set that {name} was trained on, isn't there: name its folder with --dataset, or "
+                "another one if it was streamed",
                 dataset=dataset, name=source.name,
             )
     config = dataclasses.replace(own, dataset=dataset)
