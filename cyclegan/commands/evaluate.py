@@ -13,7 +13,7 @@ from typing import Any
 from cyclegan.checkpoints.sources import CheckpointSource, LocalSource
 from cyclegan.cli.flags import device, epoch_numbers, file_path, positive
 from cyclegan.cli.progress import progress_bar
-from cyclegan.commands.options import add_scores_flag
+from cyclegan.commands.options import add_scores_flag, picture_size
 from cyclegan.config import DIRECTIONS
 from cyclegan.errors import ConfigError, StudyError
 from hub import open_source
@@ -54,6 +54,9 @@ def add_evaluate_command(add: Callable[..., argparse.ArgumentParser]) -> None:
                      "scores (default: studies/)")
     sub.add_argument("--pictures", type=positive, default=None, metavar="N",
                      help="score at most so many pictures, evenly spread; figures of different numbers don't compare")
+    sub.add_argument("--size", type=picture_size, default=None, metavar="N",
+                     help="prepare the pictures as a run of --crop_size N has them, so that runs of two sizes compare; "
+                     "written to test-N.json (default: the run's own)")
     sub.add_argument("--skip_bad_images", action=argparse.BooleanOptionalAction, default=None,
                      help="leave out pictures that can't be read, instead of stopping (default: as the run's training)")
     sub.add_argument("--device", default=None, help="cpu, cuda, cuda:1, mps; chosen if not given")
@@ -82,7 +85,7 @@ def evaluate_command(args: argparse.Namespace) -> int:
             features_weights=args.features_weights, segmenter=args.segmenter, pictures=args.pictures,
             device=device(args.device), progress=_shown_on(shown) if is_main else None,
             note=lambda sentence: shown.write(str(sentence), file=sys.stderr) if is_main else None,
-            skip_bad_images=args.skip_bad_images,
+            skip_bad_images=args.skip_bad_images, size=args.size,
         )  # fmt: skip
     if is_main:
         print(text(report, studies))

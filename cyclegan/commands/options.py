@@ -89,6 +89,15 @@ def _epoch(text: str) -> int | None:
     return None if text == "latest" else positive(text)
 
 
+def picture_size(text: str) -> int:
+    """Return a working size."""
+    from cyclegan.images import MAX_SIDE
+
+    if (size := positive(text)) > MAX_SIDE:
+        raise argparse.ArgumentTypeError(f"{text} is too large for a working size: 1 to {MAX_SIDE}")
+    return size
+
+
 def load_checkpoint(args: argparse.Namespace, *, one_way: bool = False) -> Checkpoint:
     """Return the checkpoint that the flags name, after a warning for each of its source's problems.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cyclegan.cli.flags import device, file_path, positive, share
 from cyclegan.cli.progress import progress_bar, shown_on
-from cyclegan.commands.options import add_checkpoint_flags, load_checkpoint, stopped_by_interrupt
+from cyclegan.commands.options import add_checkpoint_flags, load_checkpoint, picture_size, stopped_by_interrupt
 from cyclegan.commands.translate_pictures import arrow, finding, make_folder, translate_hub, translate_pictures
 from cyclegan.errors import ConfigError, english, number_of
 
@@ -38,7 +38,7 @@ def add_translate_command(add: Callable[..., argparse.ArgumentParser]) -> None:
     sub.add_argument("--reconstruct", action="store_true", help="also write the way back, F(G(x)), as NAME_rec.png")
     sub.add_argument(
         "--size",
-        type=_size,
+        type=picture_size,
         default=None,
         metavar="N",
         help="work at this length of the shorter side, then scale the result to the input's own size; the app's videos "
@@ -74,15 +74,6 @@ def add_translate_command(add: Callable[..., argparse.ArgumentParser]) -> None:
 def _input(text: str) -> Path | str:
     """Return a path, or the name of a Hub data set as it is."""
     return text if text.startswith("hf://") else file_path(text)
-
-
-def _size(text: str) -> int:
-    """Return a working size."""
-    from cyclegan.images import MAX_SIDE
-
-    if (size := positive(text)) > MAX_SIDE:
-        raise argparse.ArgumentTypeError(f"{text} is too large for a working size: 1 to {MAX_SIDE}")
-    return size
 
 
 def _quality(text: str) -> int:

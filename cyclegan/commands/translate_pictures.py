@@ -128,7 +128,7 @@ class _Job:
     encoding: Encoding
     there: Existing
     settings: dict[str, object]
-    """What all results in a folder must share."""
+    """The settings that all results in a folder share."""
 
     @classmethod
     def of(cls, args: argparse.Namespace, folder: Path) -> _Job:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from datasets import IterableDataset
 
 PREFIX = "hf://datasets/"
-"""What a Hub data set is named by, where a path could stand."""
+"""The beginning of a Hub data set's name, where a path could stand."""
 
 
 @dataclass(frozen=True)

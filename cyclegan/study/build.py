@@ -230,7 +230,7 @@ class _Rendering:
         self.place, self.study, self.preparation, self.frame = place, study, preparation, frame
         self.choice, self.progress = choice, progress
         self.drawn: list[tuple[dict[str, Any], Path, int]] = []
-        """What each picture is, its file without a mark, and how many equal ones came before it."""
+        """For each picture its kind and place, its file without a mark, and the number of equal ones before it."""
         self.originals = Originals()
         self.copies: Counter[bytes] = Counter()
         """Number of times that each picture has come: a collapsed network makes one fake of many inputs."""

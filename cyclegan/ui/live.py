@@ -83,7 +83,9 @@ def line(bench: Workbench, run: str, say: words.Speaker) -> str:
     source = bench.run(run)
     progress, said = source.progress(), []
     if not source.watch().epochs:
-        said.append(say.html("{run} has no epoch yet.", run=run))
+        saving = progress is not None and progress.alive and progress.epoch > 1
+        said.append(say.html("The first epoch of {run} is being saved.", run=run) if saving
+                    else say.html("{run} has no epoch yet.", run=run))  # fmt: skip
     if progress is not None and progress.state != "done":
         command = ""
         if bench.own and isinstance(source, LocalSource):

@@ -160,7 +160,7 @@ def _alike(found: list[Measurement], one: Measurement, run: str) -> Measurement:
     A run whose scores need no labels or no segmenter compares with those whose scores need them.
     """
     for other in found:
-        if (other.name, other.way, other.domains) != (one.name, one.way, one.domains):
+        if (other.way, other.domains) != (one.way, one.domains) or other.name != one.name and run in other.reports:
             continue
         compares = run not in other.reports and other.facts.get("dataset") == one.facts.get("dataset")
         if other.facts == one.facts or compares and alike(other.facts, one.facts):
@@ -201,7 +201,8 @@ def _read(path: Path, changed_ns: int, size: int) -> Report:
 
 
 def _count(one: Measurement) -> str:
-    return f"{one.facts.get('pictures', '')}{', train' if one.facts.get('split') == 'train' else ''}"
+    size = f" at {one.facts['crop_size']} px" if "crop_size" in one.facts else ""
+    return f"{one.facts.get('pictures', '')}{', train' if one.facts.get('split') == 'train' else ''}{size}"
 
 
 def choices(found: Sequence[Measurement]) -> list[tuple[str, str]]:
@@ -288,14 +289,32 @@ def newer(name: str, source: CheckpointSource, found: Sequence[Measurement], say
     )  # fmt: skip
 
 
-def elsewhere(names: Sequence[str], one: Measurement) -> Message | None:
-    """Return the sentence for runs that a measurement doesn't have, but others do; None for none."""
-    if not names:
-        return None
-    return message(
-        "{runs}: measured in other directions or on other pictures, so not among {way}: choose those above",
-        runs=", ".join(names), way=one.arrow,
-    )
+def elsewhere(names: Sequence[str], one: Measurement, found: Sequence[Measurement]) -> list[Message]:
+    """Return sentences for runs that a measurement doesn't have, but others do.
+
+    Args:
+        names: the runs.
+        one: the measurement.
+        found: all.
+    """
+    size, sizes = one.facts.get("crop_size"), {}
+    for other in found:
+        same = all(other.facts.get(name) == one.facts.get(name) for name in ("dataset", "split", "pictures"))
+        if same and (other.way, other.domains) == (one.way, one.domains):
+            sizes.update((run, other.facts["crop_size"]) for run in other.reports if "crop_size" in other.facts)
+    by_size = [name for name in names if sizes.get(name, size) != size]
+    said = [
+        message(
+            "{run}: measured at {other} pixels, these at {size}, so their figures don't compare: choose it above, or "
+            "measure it again with --size {size}", run=run, other=sizes[run], size=size,
+        ) for run in by_size
+    ]  # fmt: skip
+    if rest := [name for name in names if name not in by_size]:
+        said.append(message(
+            "{runs}: measured in other directions or on other pictures, so not among {way}: choose those above",
+            runs=", ".join(rest), way=one.arrow,
+        ))  # fmt: skip
+    return said
 
 
 def _to_measure(source: CheckpointSource, say: words.Speaker, own: bool) -> str:

@@ -86,8 +86,9 @@ def test_the_first_epochs_progress_is_said(run, bench):
     said = "mine has no epoch yet. Epoch 1 is training, 34%, 20 minutes left. All 200 epochs: 3 days left."
     assert said in line(bench)
     assert "에폭 1번 학습 중, 34%, 20분 남음" in line(bench, KOREAN)
-    write_epoch(run, 1)
     write_progress(run, Progress("training", epoch=2, epochs=2, step=1, steps=100))
+    assert "The first epoch of mine is being saved. Epoch 2 is training, 1%." in line(bench)
+    write_epoch(run, 1)
     assert line(bench) == '<p><span class="busy">Epoch 2 is training, 1%.</span></p>'
     write_progress(run, Progress("done", epoch=3, epochs=2))
     assert line(bench) == ""

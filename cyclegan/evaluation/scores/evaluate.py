@@ -47,7 +47,8 @@ def evaluate(
     scores: Collection[str] | None = None, name: str | None = None, output: Path | None = None, features: str = "lite0",
     features_weights: Path | None = None, segmenter: Path | None = None, pictures: int | None = None,
     device: str | torch.device | None = None, progress: Progress | None = None,
-    skip_bad_images: bool | None = None, note: Callable[[Message], object] = lambda _: None,
+    skip_bad_images: bool | None = None, size: int | None = None,
+    note: Callable[[Message], object] = lambda _: None,
 ) -> Report:
     """Score epochs on whole test sets, and write RUN/scores/NAME.json after each; what is there isn't measured again.
 
@@ -61,7 +62,8 @@ def evaluate(
         epochs: "all", "latest" or numbers.
         directions: "ab", "ba"; None for all that the run has.
         scores: names of `table.SCORES`; None for all that can be measured here.
-        name: of the file of scores; None for "test", or "train" for want of test pictures.
+        name: of the file of scores; None for "test", or "train" for want of test pictures, with "-SIZE" for a `size`
+            that isn't the run's own.
         output: the folder of the file; None for RUN/scores.
         features: the network of features: "lite0", "inception" or "dinov2".
         features_weights: a file with its weights, in place of a download.
@@ -71,6 +73,8 @@ def evaluate(
         progress: called with what is measured, the pictures that are done, of all answers in all directions and also
             by earlier starts, and their total; before and after each batch.
         skip_bad_images: leave out pictures that can't be read; None does so if the run's training did.
+        size: prepare the pictures for training at this `crop_size` instead of the run's own, so that runs of two sizes
+            compare.
         note: called with sentences about what isn't measured.
 
     Raises:
@@ -81,13 +85,17 @@ def evaluate(
     config = data_config(dataset, infos[0], source)
     if skip_bad_images is not None:
         config = dataclasses.replace(config, skip_bad_images=skip_bad_images)
+    trained_at = config.crop_size
+    if size is not None and size != trained_at:
+        config = at_size(config, size)
     evaluator = Evaluator(
         config, scores=scores, features=features, features_weights=features_weights,
         segmenter=segmenter, pictures=pictures, device=device,
     )  # fmt: skip
     ways = tuple(directions or infos[0].directions)
     evaluator.check(ways)
-    name = name or evaluator.test(ways[0]).split  # So that figures of training pictures are never taken for others.
+    # So that figures of training pictures, or at another size, are never taken for others.
+    name = name or evaluator.test(ways[0]).split + (f"-{config.crop_size}" if config.crop_size != trained_at else "")
     own = infos[0].config.data if infos[0].config else config
     if other := about_domains(own, config.dataset):
         note(other)
@@ -455,6 +463,16 @@ def chosen_epochs(source: CheckpointSource, epochs: str | Iterable[int]) -> list
             have = ", ".join(map(str, infos))
             raise ConfigError("{name} has no epoch {epoch}; it has {have}", name=source.name, epoch=epoch, have=have)
     return [infos[epoch] for epoch in wanted]
+
+
+def at_size(config: DataConfig, size: int) -> DataConfig:
+    """Return the settings of pictures that are prepared for another crop size. Raises ConfigError: it has no effect."""
+    if config.preprocess == "none":
+        raise ConfigError(
+            "this run takes pictures at their own size (--preprocess {preprocess}): leave --size out",
+            preprocess=config.preprocess,
+        )
+    return dataclasses.replace(config, crop_size=size, load_size=round(size * config.load_size / config.crop_size))
 
 
 def data_config(dataset: str | DataConfig | None, info: CheckpointInfo, source: CheckpointSource) -> DataConfig:

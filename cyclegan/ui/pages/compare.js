@@ -338,10 +338,13 @@ stage.addEventListener("keydown", event => {
   if (key in ZOOMS) zoomBy(ZOOMS[key]);
   else if (key === "0") whole();
   else if (viewing() === "scrub" && key in WALK) step(WALK[key]);
-  else if (viewing() === "blind" && rankByKey(key)) ;
   else if (key in MOVES && look.zoom > 1) moveBy(...MOVES[key]);
   else return;
   event.preventDefault();
+});
+viewer.addEventListener("keydown", event => { // Wherever the focus is, such as on the button that chose this view.
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, select, textarea")) return;
+  if (viewing() === "blind" && rankByKey(event.key)) event.preventDefault();
 });
 range.addEventListener("keydown", event => {
   if (event.key !== " ") return;

@@ -138,7 +138,9 @@ function rankRest() {
 function rankByKey(key) {
   const place = LETTERS.indexOf(key.toUpperCase());
   if (!blind || blind.revealed || !neutral.size || key.length > 1 || place < 0 || place >= ranks().length) return false;
-  toggleRank(blind.order[look.row][place]);
+  const entry = blind.order[look.row][place], all = ranks();
+  // Who types the whole ranking names the last one, too, which has its place already.
+  if (!complete(all) || all[entry] < all.length) toggleRank(entry);
   return true;
 }
 

@@ -130,7 +130,7 @@ class Events:
         of_run = [each for each in found if run in each.reports] or found
         one = next((each for each in found if each.key == key), of_run[0])
         elsewhere = [name for name in said if name in sources and name not in one.reports]
-        problems += filter(None, [scores.elsewhere(elsewhere, one)])
+        problems += scores.elsewhere(elsewhere, one, found)
         radio = gr.Radio(scores.choices(found), value=one.key, visible=True)
         about = notices(problems, say) + scores.measured_on(one, say)
         table = scores.table(one, one.chosen(run, tag), say)

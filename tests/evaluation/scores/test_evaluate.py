@@ -58,6 +58,18 @@ def translations(monkeypatch):
     return made
 
 
+def test_runs_of_two_sizes_are_measured_at_one(run, tmp_path):
+    report = evaluate(LocalSource(run), DATA, scores=("pairs",), directions=("ab",), size=64)
+    assert report.path.name == "test-64.json" and report.content["ab"]["measured_on"]["crop_size"] == 64
+    own = evaluate(LocalSource(run), DATA, scores=("pairs",), directions=("ab",), size=32)
+    assert own.path.name == "test.json" and own.content["ab"]["measured_on"]["crop_size"] == 32
+    one, other = (each.content["ab"]["scores"]["epoch-0002"]["pairs"] for each in (report, own))
+    assert one != other
+    config = DataConfig(dataset=DATA, preprocess="none")
+    with pytest.raises(UserError, match="takes pictures at their own size"):
+        evaluate(LocalSource(run), config, scores=("pairs",), size=64)
+
+
 def test_the_file_holds_scores_baselines_and_ceilings(run):
     seen = []
     report = evaluate(LocalSource(run), DATA, epochs="all", scores=("kid", "pairs", "reconstruction", "collapse"),

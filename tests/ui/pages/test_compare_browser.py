@@ -147,9 +147,11 @@ def test_epochs_are_ranked_before_their_names_are_known(compare):
     assert page.get_by_role("button", name="B: place 1").get_attribute("aria-pressed") == "true"
     page.get_by_role("button", name="A: place 2").wait_for()
     page.get_by_role("button", name="Undo this picture").click()
-    page.locator(".stage").focus()
+    page.get_by_role("button", name="Blind", exact=True).focus()  # As after a click on it.
     page.keyboard.press("a")
     page.get_by_role("button", name="A: place 1").wait_for()
+    page.keyboard.press("b")  # Its place is settled already.
+    page.get_by_role("button", name="B: place 2").wait_for()
     assert status.inner_text() == "Picture 1 of 2 is ranked; 1 of 2 are."
     page.get_by_role("button", name="Next picture").click()
     page.get_by_role("button", name="The rest are equal").click()

@@ -121,7 +121,7 @@ def test_runs_that_were_measured_alike_share_a_table(run, tmp_path):
     assert [row[0] for row in rows(html.split("</thead>")[1])][2:] == ["other · epoch 1", "other · epoch 2"]
     assert html.count("the input, untranslated") == 1, "equal pictures have equal baselines"
     names = [name for name, _ in scores.choices(found)]
-    assert len(set(names)) == 4 and "small: streets:count=9 (4)" in names[2]
+    assert len(set(names)) == 4 and "small: streets:count=9 (4 at 32 px)" in names[2]
 
 
 def test_runs_with_other_scores_of_the_same_pictures_share_a_table_with_all_baselines(run, tmp_path):
@@ -140,7 +140,7 @@ def test_runs_with_other_scores_of_the_same_pictures_share_a_table_with_all_base
     assert [list(one.reports) for one in found] == [["mine", "other"], ["third"]]
     blank = next(row for row in found[0].references() if row.answer == "untranslated")
     assert blank.scores.keys() == {"kid", "segmentation"}
-    same = f"{found[0].arrow} · test: streets:count=9 (9)"
+    same = f"{found[0].arrow} · test: streets:count=9 (9 at 32 px)"
     assert [name for name, _ in scores.choices(found)] == [f"{same} · mine, other", f"{same} · third"]
 
 
@@ -419,3 +419,24 @@ def test_a_run_in_its_first_epoch_is_said_to_train(run, tmp_path):
     assert "Epoch 1 is training, 34%." in about and "evaluate" not in about
     with pytest.raises(CheckpointError, match="young has no epoch yet: wait for its first one"):
         LocalSource(young)
+
+
+def test_runs_of_two_sizes_are_told_how_they_compare(tmp_path, run):
+    """The quick try and the real run of the README differ in it, and nothing else does."""
+    other = tmp_path / "quick"
+    write_scores(run, crop_size=128)
+    write_scores(other, crop_size=64)
+    found, _ = collected(run, other)
+    assert [label for label, _ in scores.choices(found)][0] == "day → <night> · test: streets:count=9 (9 at 128 px)"
+    (said,) = scores.elsewhere(["quick"], found[0], found)
+    assert str(said) == (
+        "quick: measured at 64 pixels, these at 128, so their figures don't compare: choose it above, or measure it "
+        "again with --size 128"
+    )
+    write_scores(other, "test-128", crop_size=128)
+    (one,) = [one for one in collected(run, other)[0] if one.way == "ab" and one.facts["crop_size"] == 128]
+    assert sorted(one.reports) == ["mine", "quick"]
+    write_scores(other, crop_size=64, pictures=5)
+    (other / "scores" / "test-128.json").unlink()
+    found, _ = collected(run, other)
+    assert "on other pictures" in str(scores.elsewhere(["quick"], found[0], found)[0])
