@@ -203,24 +203,24 @@ def gather(
         progress: called with 1 for each input.
     """
     gathered, seen, real = Gathered(), set(), functools.cache(os.path.realpath)
-    found: list[tuple[Item, Path]] = []
+    found: list[tuple[Item, str]] = []  # With its name as text, because paths of millions are slow and large.
     for each in inputs:
         progress(1)
         if each.by_pattern and _is_result(each, real(output), real):
             gathered.skipped.results = True
         elif os.path.isdir(each.path):
-            for path in _walk(each.path, recursive, output, gathered):
-                found.append((Item(path, None, str(path), ""), each.name / path.relative_to(each.path)))
+            for path, name in _walk(each.path, recursive, output, gathered):
+                found.append((Item(path, None, str(path), ""), _below(each.name, name)))
         elif is_archive(each.path):
             try:
                 for item in _packed(each.path, gathered):
-                    found.append((item, each.name / item.target))
+                    found.append((item, _below(each.name, item.target)))
             except ImageError as error:
                 gathered.failed.append(error)  # Of a tar, what comes before the damage is taken.
         elif each.by_pattern and not is_picture_name(each.path.name):
             gathered.skipped.suffixes[each.path.suffix] += 1
         else:
-            found.append((Item(each.path, None, str(each.path), ""), each.name))
+            found.append((Item(each.path, None, str(each.path), ""), each.name.as_posix()))
     once = []
     for item, name in found:
         inside = item.shown if item.content else item.member and item.member.header_offset
@@ -231,6 +231,11 @@ def gather(
     names = output_names([name for _, name in once], reconstruct=reconstruct)
     gathered.items = [dataclasses.replace(item, target=name) for (item, _), name in zip(once, names, strict=True)]
     return gathered
+
+
+def _below(folder: Path, name: str) -> str:
+    """Return a relative path in a folder, with slashes."""
+    return f"{folder.as_posix()}/{name}" if folder.parts else name
 
 
 def _packed(path: Path, gathered: Gathered) -> Iterator[Item]:
@@ -252,38 +257,43 @@ def _is_result(each: Input, output: str, real: Callable[[Path], str]) -> bool:
     return Path(path).is_relative_to(output) and not Path(base).is_relative_to(output)
 
 
-def _walk(root: Path, recursive: bool, output: Path, gathered: Gathered) -> Iterator[Path]:
-    """Yield a folder's pictures in natural order, and then those of its subfolders; count the rest.
+def _walk(root: Path, recursive: bool, output: Path, gathered: Gathered) -> Iterator[tuple[Path, str]]:
+    """Yield a folder's pictures, with their paths in there, in natural order, then its subfolders'; count the rest.
 
     A link to a folder within `root`, or around the link itself, isn't followed, so no picture comes twice.
     """
     real_root, real_output, skipped = Path(os.path.realpath(root)), os.path.realpath(output), gathered.skipped
-    todo, seen = [root], {str(real_root)}
+    todo, seen = [(root, "")], {str(real_root)}
     while todo:
-        folder = todo.pop()
+        folder, above = todo.pop()
         try:
-            names = sorted(os.listdir(folder), key=natural_order)
+            with os.scandir(folder) as entries:
+                folders = {each.name: os.path.isdir(each) if each.is_symlink() else each.is_dir() for each in entries}
+            names = sorted(folders, key=natural_order)
         except OSError as error:
             gathered.failed.append(ImageError(
                 "{folder} can't be listed ({reason}): give a folder that can be read", folder=folder, reason=error
             ))  # fmt: skip
             continue
         below, pictures = [], set(pictures_among(names))
-        for path in map(folder.joinpath, names):
-            if path.name.startswith("."):
+        for name in names:
+            if name.startswith("."):
                 skipped.hidden += 1
-            elif not os.path.isdir(path):
-                if path.name in pictures:
-                    yield path
+                continue
+            if not folders[name]:
+                if name in pictures:
+                    yield folder / name, above + name
                 else:
-                    skipped.suffixes[path.suffix] += 1
-            elif (real := os.path.realpath(path)) == real_output:
+                    skipped.suffixes[Path(name).suffix] += 1
+                continue
+            path = folder / name
+            if (real := os.path.realpath(path)) == real_output:
                 skipped.results = True
             elif not recursive:
                 skipped.folders += 1
             elif real not in seen and not (os.path.islink(path) and _is_loop(Path(real), folder, real_root)):
                 seen.add(real)
-                below.append(path)
+                below.append((path, f"{above}{name}/"))
         todo += reversed(below)
 
 

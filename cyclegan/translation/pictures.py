@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import functools
 import os
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import count
@@ -83,35 +83,54 @@ class PicturesTranslation:
         return found
 
 
-def output_names(paths: Sequence[Path], *, reconstruct: bool) -> list[str]:
+def output_names(paths: Sequence[str], *, reconstruct: bool) -> list[str]:
     """Return FOLDER/NAME.png for each relative path, or FOLDER/NAME.SUFFIX.png where paths differ in their suffix only.
 
     All are distinct on any file system, by a number if need be, and none is a folder of another. A name that would have
     more than MAX_NAME_BYTES is shortened, unless the input's own name is as long.
 
     Args:
+        paths: with slashes.
         reconstruct: NAME_rec.png is written for each, too.
     """
-    alike: dict[str, set[str]] = defaultdict(set)
-    for path in paths:
-        alike[folded(f"{path.parent / path.stem}")].add(folded(path.name))
-    taken = {folded(f"{parent}") for path in paths for parent in path.parents}
+    alike: dict[str, str | None] = {}  # The only name with this folder and stem, None for several.
+    parts = [_parts(path) for path in paths]
+    for folder, name, stem in parts:
+        key, same = folded(folder + stem), folded(name)
+        alike[key] = same if alike.get(key, same) == same else None
+    taken = {folded(each) for folder in {folder for folder, _, _ in parts} for each in _folders(folder)}
     numbers: Counter[str] = Counter()  # Kept, because many files of one name would each count from 1.
     endings = [".png", "_rec.png"] if reconstruct else [".png"]
     names = []
-    for path in paths:
-        base = path.stem if len(alike[folded(f"{path.parent / path.stem}")]) == 1 else path.name
-        most = max(MAX_NAME_BYTES, len(os.fsencode(path.name))) - len(endings[-1])
-        for number in count(numbers[folded(f"{path}")] + 1):
+    for folder, given, stem in parts:
+        base = given if alike[folded(folder + stem)] is None else stem
+        most = max(MAX_NAME_BYTES, len(os.fsencode(given))) - len(endings[-1])
+        path = folded(folder + given)
+        for number in count(numbers[path] + 1):
             extra = f"-{number}" if number > 1 else ""
-            name = (path.parent / f"{shortened(base, most - len(extra))}{extra}").as_posix()
-            wanted = {folded(name + ending) for ending in endings}
-            if not wanted & taken:
+            name = f"{folder}{shortened(base, most - len(extra))}{extra}"
+            wanted = [folded(name + ending) for ending in endings]
+            if taken.isdisjoint(wanted):
                 break
-        numbers[folded(f"{path}")] = number
-        taken |= wanted
+        if number > 1 or path in numbers:
+            numbers[path] = number
+        taken.update(wanted)
         names.append(f"{name}.png")
     return names
+
+
+def _parts(path: str) -> tuple[str, str, str]:
+    """Return a path's folder, "" or with a slash at its end, its name, and its name without a suffix."""
+    folder, slash, name = path.rpartition("/")
+    dot = name.rfind(".")
+    return folder + slash, name, name[:dot] if 0 < dot < len(name) - 1 else name
+
+
+def _folders(folder: str) -> Iterator[str]:
+    """Yield a folder and those around it, without slashes at their ends."""
+    while folder := folder.rstrip("/"):
+        yield folder
+        folder = folder.rpartition("/")[0]
 
 
 def smaller_note(name: str, size: tuple[int, int], shorter: int | None) -> Message | None:

@@ -135,14 +135,14 @@ def test_a_pipe_is_never_opened(tmp_path):
 
 
 def test_a_folder_that_cannot_be_listed_does_not_stop_the_others(photos, monkeypatch):
-    listdir = os.listdir
+    scandir = os.scandir
 
     def refuse(folder):
         if Path(folder).name == "day":
             raise PermissionError(13, "Permission denied")
-        return listdir(folder)
+        return scandir(folder)
 
-    monkeypatch.setattr(os, "listdir", refuse)
+    monkeypatch.setattr(os, "scandir", refuse)
     gathered = found(photos, recursive=True)
     assert [item.target for item in gathered.items] == ["2.png", "10.png", "night/1.png"]
     assert "day can't be listed (Permission denied)" in str(gathered.failed[0])
@@ -161,7 +161,7 @@ def test_an_input_that_is_missing_or_unreadable_is_named(tmp_path, photos):
 
 
 def every_name(paths, reconstruct):
-    names = output_names([Path(path) for path in paths], reconstruct=reconstruct)
+    names = output_names(paths, reconstruct=reconstruct)
     return names + [f"{name[:-4]}_rec.png" for name in names] * reconstruct
 
 
@@ -182,11 +182,11 @@ def test_names_are_distinct_and_fit(paths, reconstruct):
 
 
 def test_names_are_their_pictures_where_they_can_be():
-    assert output_names([Path("d/a.jpg"), Path("e/a.jpg"), Path("b.gif")], reconstruct=True) == [
+    assert output_names(["d/a.jpg", "e/a.jpg", "b.gif"], reconstruct=True) == [
         "d/a.png", "e/a.png", "b.png"
     ]  # fmt: skip
-    assert output_names([Path("l" * 251 + ".jpg")], reconstruct=False) == ["l" * 251 + ".png"]
+    assert output_names(["l" * 251 + ".jpg"], reconstruct=False) == ["l" * 251 + ".png"]
     long = "가" * 100 + ".jpg"  # 304 bytes, as NTFS and APFS allow.
-    assert output_names([Path(long)], reconstruct=False) == [long.replace("jpg", "png")]
-    many = output_names([Path("a.png")] * 20_000, reconstruct=False)
+    assert output_names([long], reconstruct=False) == [long.replace("jpg", "png")]
+    many = output_names(["a.png"] * 20_000, reconstruct=False)
     assert many[:3] == ["a.png", "a-2.png", "a-3.png"] and len(set(many)) == 20_000
