@@ -4,7 +4,7 @@
 
 JPEGs of 256² are translated with the embedded network in turn with the bare network, which gets the same number of
 tensors in batches of the same size: nothing is read, converted or written. Blocks alternate, so that other work on the
-machine slows both. Then two shards translate at once what one process has translated alone.
+machine slows both. Then, from start to end, two shards at once and Ray Data translate what one call has translated.
 """
 
 from __future__ import annotations
@@ -72,14 +72,17 @@ def translated(
     return len(items) / seconds
 
 
-def shards(folder: Path, pictures: Path, count: int) -> float:
-    """Return the pictures per second of so many calls of `translate` at once, from start to end."""
+def called(folder: Path, pictures: Path, *calls: str) -> float:
+    """Return the pictures per second of calls of `translate` at once, each with these flags, from start to end."""
+    output = Path(tempfile.mkdtemp(dir=folder))
     command = [sys.executable, "-m", "cyclegan", "translate", "--checkpoints", str(RUN), "--direction", "ab", "--input",
-               str(pictures), "--output", str(folder / f"of-{count}")]  # fmt: skip
+               str(pictures), "--output", str(output)]  # fmt: skip
     started = time.perf_counter()
-    calls = [subprocess.Popen([*command, "--shard", f"{number + 1}/{count}"]) for number in range(count)]
-    assert not any(call.wait() for call in calls)
-    return len(list(pictures.iterdir())) / (time.perf_counter() - started)
+    running = [subprocess.Popen([*command, *flags.split()]) for flags in calls]
+    assert not any(call.wait() for call in running)
+    count = len(list(pictures.iterdir()))
+    assert len(list(output.glob("*.png"))) == count
+    return count / (time.perf_counter() - started)
 
 
 def main() -> None:
@@ -88,7 +91,8 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=5000)
     parser.add_argument("--block", type=int, default=100)
     parser.add_argument("--format", choices=("png", "webp", "jpeg"), default="png")
-    parser.add_argument("--shard_pictures", type=int, default=1000)
+    parser.add_argument("--called_pictures", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=2, help="of the calls")
     parser.add_argument("--output", type=Path, default=REPORT)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -120,13 +124,20 @@ def main() -> None:
                 round(memory[at] / 2**20) for at in (0, len(memory) // 2, -1)
             ],
         }  # fmt: skip
-        if args.shard_pictures:
+        if args.called_pictures:
             chosen = folder / "chosen"
             chosen.mkdir()
-            for item in items[: args.shard_pictures]:
+            for item in items[: args.called_pictures]:
                 item.path.rename(chosen / item.path.name)
-            one, two = (shards(folder, chosen, count) for count in (1, 2))
-            content["two shards at once, of one process's rate"] = round(two / one, 3)
+            kinds = {"one call": ("",), "two shards at once": ("--shard 1/2", "--shard 2/2"), "Ray": ("--engine ray",)}
+            found = {name: [] for name in kinds}
+            for _ in range(args.rounds):
+                for name, calls in kinds.items():
+                    found[name].append(called(folder, chosen, *calls))
+            content[f"calls over {args.called_pictures} pictures, from start to end, of one call's rate"] = {
+                name: [round(rate / one, 3) for rate, one in zip(rates, found["one call"], strict=True)]
+                for name, rates in found.items() if name != "one call"
+            }  # fmt: skip
     args.output.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(content, indent=1))
 
