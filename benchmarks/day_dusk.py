@@ -4,8 +4,8 @@
     python -m cyclegan experiment adaptation --source data/day-dusk@a --target data/day-dusk@b --seeds 3 \\
         --output runs/day-dusk
 
-Reads CamVid as pix2pix-like pairs, photo | labels, with class index maps in labels/. Sequence 0001TP is dusk: one drive,
-parted by its two splits. The day's training frames are two drives, its test frames another one.
+Reads CamVid as pix2pix-like pairs, photo | labels, with class index maps in labels/. Sequence 0001TP is dusk: one
+drive, parted by its two splits. The day's training frames are two drives, its test frames another one.
 """
 
 from __future__ import annotations
