@@ -26,8 +26,8 @@ def stop_on_signals(stop: Callable[[], None], requeue: Callable[[], None]) -> No
 
     Args:
         stop: called once.
-        requeue: called at each SIGUSR1, which schedulers send before they take the machine away. It never ends the
-            process, because launchers and schedulers may send it several times, and SIGTERM after it.
+        requeue: called at the first SIGUSR1, which schedulers send before they take the machine away. Later ones are
+            ignored, because launchers and schedulers may send several, and SIGTERM after it.
     """
     asked: list[float] = []
 
@@ -39,22 +39,30 @@ def stop_on_signals(stop: Callable[[], None], requeue: Callable[[], None]) -> No
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
 
+    def request_once(number: int, _frame: object) -> None:
+        signal.signal(number, signal.SIG_IGN)  # Also while Python exits, when a handler of its own no longer counts.
+        requeue()
+
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, request)
     if hasattr(signal, "SIGUSR1"):  # Windows has none.
-        signal.signal(signal.SIGUSR1, lambda *_: requeue())
+        signal.signal(signal.SIGUSR1, request_once)
     end_with_launcher()
 
 
 def end_on_signals() -> None:
-    """Make SIGINT and SIGUSR1 end this process, for the time before there is anything to save."""
+    """Make SIGINT and SIGUSR1 end this process, for the time before there is anything to save.
+
+    One of several processes is ended by SIGUSR1 itself: while they find each other, no handler would be called.
+    """
 
     def end(*_: object) -> None:
-        raise SystemExit(requeue_status())
+        raise SystemExit(REQUEUE_STATUS)
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(signal, "SIGUSR1"):
-        signal.signal(signal.SIGUSR1, end)
+        alone = int(os.environ.get("WORLD_SIZE", "1")) < 2
+        signal.signal(signal.SIGUSR1, end if alone else signal.SIG_DFL)
 
 
 def requeue_status() -> int:

@@ -19,11 +19,14 @@ from cyclegan.config import TrainConfig
 from cyclegan.errors import ConfigError, Message, TrainingError
 from cyclegan.training.resolve import resolve_auto
 
+MEET_WITHIN = timedelta(minutes=5)
+"""Processes wait so long for each other at the start, because importing torch from a shared disk may take minutes."""
 LONGEST_WAIT = timedelta(hours=12)
-"""Processes may wait so long for each other, e.g. for the scores of `--evaluate_every`, which one process computes. A
-process that is dead or frozen is noticed within a minute all the same (`cyclegan.training.peers`)."""
-LOST = ("Connection closed by peer", "Connection reset", "Broken pipe", "Socket closed", "NCCL")
-"""Parts of what gloo and NCCL report when another process has ended."""
+"""Then they may wait so long, e.g. for the scores of `--evaluate_every`, which one process computes. A process that is
+dead or frozen is noticed within a minute all the same (`cyclegan.training.peers`)."""
+LOST = ("Connection closed by peer", "Connection reset", "Broken pipe", "Socket closed", "Timed out waiting",
+        "connectFullMesh failed", "NCCL")  # fmt: skip
+"""Parts of what gloo and NCCL report when another process has ended or can't be reached."""
 
 
 def make_accelerator(config: TrainConfig) -> tuple[Accelerator, TrainConfig]:
@@ -39,7 +42,7 @@ def make_accelerator(config: TrainConfig) -> tuple[Accelerator, TrainConfig]:
         # Without this, each CPU process believes that it runs alone.
         os.environ.setdefault("ACCELERATE_USE_CPU", "true")
     cpu = parse_flag_from_env("ACCELERATE_USE_CPU")
-    config = resolve_auto(config, PartialState(cpu=cpu, timeout=LONGEST_WAIT).device)
+    config = resolve_auto(config, PartialState(cpu=cpu, timeout=MEET_WITHIN).device)
     run = config.run
     if run.mixed_precision == "fp16" and not torch.cuda.is_available():
         raise ConfigError("--mixed_precision fp16 needs a GPU; use bf16 or no")
@@ -60,7 +63,16 @@ def make_accelerator(config: TrainConfig) -> tuple[Accelerator, TrainConfig]:
         project_dir=run.output_dir,
         kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True, comm_hook=hook)],
     )
+    if accelerator.num_processes > 1:
+        _set_timeout(LONGEST_WAIT)
     return accelerator, config
+
+
+def _set_timeout(longest: timedelta) -> None:
+    if hasattr(torch.distributed, "set_timeout"):
+        torch.distributed.set_timeout(longest)
+    else:  # Before torch 2.14.
+        torch.distributed.distributed_c10d._set_pg_timeout(longest)
 
 
 def resume_command() -> str:
@@ -99,7 +111,8 @@ def explained_failures(config: TrainConfig) -> Iterator[None]:
     except RuntimeError as error:  # torch.OutOfMemoryError is one; on CPUs it is a plain one.
         if isinstance(error, DistError) or any(word in str(error) for word in LOST):
             raise TrainingError(
-                "another process of this run ended; continue with: {command}", command=Message(resume_command())
+                "another process of this run ended or can't be reached; continue with: {command}",
+                command=Message(resume_command())
             ) from error
         if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
             raise TrainingError(
