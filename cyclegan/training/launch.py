@@ -50,7 +50,7 @@ def make_accelerator(config: TrainConfig) -> tuple[Accelerator, TrainConfig]:
         raise ConfigError("--cuda_graphs needs a GPU, and one process: leave it out")
     if run.gradient_compression != "none" and int(os.environ.get("WORLD_SIZE", "1")) < 2:
         raise ConfigError(
-            "--gradient_compression {name} needs several processes, which exchange gradients: leave it out",
+            "--gradient_compression {name} needs a second process to exchange gradients with: leave it out",
             name=run.gradient_compression,
         )
     # With pictures of one size, the search for the fastest kernels pays off; the reference does it, too.

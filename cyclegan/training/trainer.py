@@ -63,7 +63,7 @@ class Trainer:
         self.requeue_requested = False
         """Set it as well if the scheduler that interrupts the training will start it again."""
         self._agreed = 0
-        """What any process had asked for at the last look: 1 to stop, 2 to stop and be requeued."""
+        """The most that a process had asked for at the last look: 1 to stop, 2 to stop and be requeued."""
         # On the device: is this step bad; and the number of skipped ones: in all, in a row, and the most in a row.
         self._bad = torch.zeros((), dtype=torch.bool, device=accelerator.device)
         self._skipped = torch.zeros(3, dtype=torch.int64, device=accelerator.device)
