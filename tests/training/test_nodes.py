@@ -170,7 +170,7 @@ def test_compressed_gradients_change_every_network_a_little(tmp_path, start_scri
             difference = (weights - plain["weights"][name]).abs()
             assert 0 < difference.mean() < 2e-4, f"{kind} {name}"  # Half of what two steps of Adam may move.
         for name, loss in each["losses"].items():
-            assert loss == pytest.approx(plain["losses"][name], abs=0.02), f"{kind} {name}"
+            assert float(loss) == pytest.approx(float(plain["losses"][name]), abs=0.02), f"{kind} {name}"
 
 
 def test_compression_needs_several_processes(tmp_path, run_script):
