@@ -34,7 +34,7 @@ from tqdm import tqdm  # noqa: E402
 from cyclegan.cli.config_file import settings_of_run  # noqa: E402
 from cyclegan.cli.entry import run_command  # noqa: E402
 from cyclegan.cli.flags import parse_train_config  # noqa: E402
-from cyclegan.cli.signals import stop_on_signals  # noqa: E402
+from cyclegan.cli.signals import end_on_signals, requeue_status, stop_on_signals  # noqa: E402
 from cyclegan.config import TrainConfig  # noqa: E402
 from cyclegan.data import find_data, make_data, name_domains  # noqa: E402
 from cyclegan.data.order import steps_in  # noqa: E402
@@ -83,11 +83,11 @@ def train(config: TrainConfig) -> int:
         run.compare_pictures(data)
         monitor = Monitor(config, trainer, accelerator)
         samples = monitor.begin(run)
-        stop_on_signals(monitor.request_stop)
+        stop_on_signals(monitor.request_stop, monitor.request_requeue)
         published, stopped, epochs = True, False, config.optim.total_epochs
         try:
             hub.start(trainer.epoch)
-            with BackgroundWriter(trainer) as writer:
+            with run.peers, BackgroundWriter(trainer) as writer:
                 saver = StateSaver(config.run.save_state_every, trainer, lambda now: writer.submit(partial(
                     run.save_state, now)))  # fmt: skip
 
@@ -106,7 +106,7 @@ def train(config: TrainConfig) -> int:
                     result = monitor.finish_epoch(samples, seconds) if ended and run.is_main else None
                     if completed:
                         monitor.adapt_schedule(result)
-                    stopped = trainer.stop_requested or not ended
+                    stopped = trainer.stopping or not ended
                     ending = stopped or trainer.epoch == epochs or trainer.limit_reached
                     snapshot = TrainerSnapshot.of(trainer)
                     writer.submit(partial(write_and_publish, snapshot, result, run, monitor, hub, ending=ending))
@@ -115,7 +115,7 @@ def train(config: TrainConfig) -> int:
             published = hub.finish(stopped=trainer.stop_requested)
             monitor.close()
             data.close()
-    return 0 if published else 1
+    return requeue_status() if stopped and trainer.requeueing else int(not published)
 
 
 def write_and_publish(
@@ -185,7 +185,7 @@ def done_note(config: TrainConfig, trainer: Trainer, folder: str) -> Message:
 
 def main() -> int:
     """Parse the flags, train, and return the exit status."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    end_on_signals()
     logging.basicConfig(format="%(levelname)s: %(message)s".lower(), level=logging.WARNING)
 
     def run() -> int:

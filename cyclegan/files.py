@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import errno
 import hashlib
 import json
 import os
 import shutil
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -169,6 +171,26 @@ def nearest_folder(path: Path) -> Path | None:
             return None
         here /= name
     return here if path.parts else None
+
+
+def keeps_locks(folder: Path) -> bool:
+    """Return False if the folder's file system has no file locks, as Lustre without `-o flock` and some NFS haven't.
+
+    Raises:
+        OSError: the folder can't be written.
+    """
+    with tempfile.TemporaryFile(dir=folder) as file:
+        try:
+            import fcntl
+        except ImportError:  # Windows has locks of another kind.
+            return True
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+                raise
+            return False
+    return True
 
 
 def remove_leftovers(folder: Path, *, older_than_s: float = 0.0) -> None:

@@ -19,7 +19,8 @@ from cyclegan.data.domains import StreetsDomain  # noqa: E402
 from tests import scripts  # noqa: E402
 
 SLOW = (
-    "study/test_player_browser.py", "training/test_train.py", "ui/pages/test_translate_browser.py",
+    "study/test_player_browser.py", "training/test_train.py", "training/test_nodes.py",
+    "ui/pages/test_translate_browser.py",
     "hub/test_training_push.py", "hub/test_end_to_end.py", "ui/pages/test_compare_browser.py",
     "checkpoints/test_export_onnx.py", "ui/pages/test_files_browser.py", "hub/test_space.py",
     "hub/test_job.py", "test_notebook.py",

@@ -105,6 +105,22 @@ def _ended(process: str) -> bool:
         return False
 
 
+def is_written(run: Path, *, within_s: float = 5 * BEAT_S) -> bool:
+    """Return True if another process still writes RUN/progress.json; compares no clocks of two computers.
+
+    Returns at once if the file says that its training has ended, or its process has; looks for `within_s` otherwise.
+    """
+    first, until = read_progress(run), time.monotonic() + within_s
+    if first is None or first.state not in ("preparing", "training") or _ended(first.process):
+        return False
+    while time.monotonic() < until:
+        time.sleep(BEAT_S / 3)
+        now = read_progress(run)
+        if now is not None and now.written != first.written:
+            return now.state in ("preparing", "training")
+    return False
+
+
 def write_progress(run: Path, progress: Progress) -> None:
     """Write RUN/progress.json whole, without waiting for the disk. Raises OSError."""
     values = asdict(progress) | {"written": time.time(), "process": this_process()}

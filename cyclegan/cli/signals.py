@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: stop after the current work, or clean up and exit."""
+"""SIGINT, SIGTERM and SIGUSR1: stop after the current work, or clean up and exit."""
 
 from __future__ import annotations
 
@@ -17,9 +17,18 @@ TOGETHER_S = 1.0
 PR_SET_PDEATHSIG = 1
 """An option of Linux's `prctl`."""
 
+REQUEUE_STATUS = 75
+"""Exit status of a training that SIGUSR1 interrupted: EX_TEMPFAIL of sysexits.h, "try again later"."""
 
-def stop_on_signals(stop: Callable[[], None]) -> None:
-    """Call `stop` at the first SIGINT or SIGTERM; a later one ends this process at once."""
+
+def stop_on_signals(stop: Callable[[], None], requeue: Callable[[], None]) -> None:
+    """Call `stop` at the first SIGINT or SIGTERM; a later one ends this process at once.
+
+    Args:
+        stop: called once.
+        requeue: called at the first SIGUSR1, which schedulers send before they take the machine away. Later ones are
+            ignored, because launchers and schedulers may send several, and SIGTERM after it.
+    """
     asked: list[float] = []
 
     def request(number: int, _frame: object) -> None:
@@ -30,9 +39,38 @@ def stop_on_signals(stop: Callable[[], None]) -> None:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
 
+    def request_once(number: int, _frame: object) -> None:
+        signal.signal(number, signal.SIG_IGN)  # Also while Python exits, when a handler of its own no longer counts.
+        requeue()
+
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, request)
+    if hasattr(signal, "SIGUSR1"):  # Windows has none.
+        signal.signal(signal.SIGUSR1, request_once)
     end_with_launcher()
+
+
+def end_on_signals() -> None:
+    """Make SIGINT and SIGUSR1 end this process, for the time before there is anything to save.
+
+    One of several processes is ended by SIGUSR1 itself: while they find each other, no handler would be called.
+    """
+
+    def end(*_: object) -> None:
+        raise SystemExit(REQUEUE_STATUS)
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hasattr(signal, "SIGUSR1"):
+        alone = int(os.environ.get("WORLD_SIZE", "1")) < 2
+        signal.signal(signal.SIGUSR1, end if alone else signal.SIG_DFL)
+
+
+def requeue_status() -> int:
+    """Return the exit status of a process that SIGUSR1 interrupted.
+
+    It is 0 below torchrun's agent, which would take any other one for a failure, and start the processes again.
+    """
+    return 0 if "TORCHELASTIC_RUN_ID" in os.environ else REQUEUE_STATUS
 
 
 def end_with_launcher() -> None:

@@ -39,6 +39,7 @@ GENERATORS = ("resnet_9", "resnet_6", "unet_256", "unet_128", "encoder_decoder",
 DISCRIMINATORS = ("patch", "pixel", "coupled")
 UPSAMPLES = ("transpose", "resize", "resize_zeros")
 PRECISIONS = ("auto", "no", "bf16", "fp16")
+COMPRESSIONS = ("none", "bf16", "fp16")
 DIFF_AUGMENTS = ("color", "translation", "cutout")
 ORDERS = ("auto", "rounds", "random")
 SCHEDULES = ("linear", "cosine", "constant", "plateau")
@@ -374,6 +375,10 @@ class RunConfig(Config):
     gradient_checkpointing: bool = option(
         False, "compute generators' layers again in the backward pass instead of keeping them: for large pictures"
     )
+    gradient_compression: str = option(
+        "none", "with several processes: exchange gradients in half the bytes, rounded to this precision",
+        choices=COMPRESSIONS,
+    )
     save_precision: str = option("fp32", "precision of published weights", choices=("fp32", "fp16"))
     save_discriminators: bool = option(
         False, "keep the discriminators with each epoch, in files of their own, for a later --init_from"
@@ -451,6 +456,7 @@ class RunConfig(Config):
         )
         contrary = [
             f"--mixed_precision {self.mixed_precision}" if self.mixed_precision not in ("auto", "no") else "",
+            f"--gradient_compression {self.gradient_compression}" if self.gradient_compression != "none" else "",
             *(f"--{name}" for name in ("batch_passes", "fused_adam", "compile", "channels_last",
                                        "gradient_checkpointing") if getattr(self, name)),
         ]  # fmt: skip

@@ -22,6 +22,7 @@ from cyclegan.errors import ConfigError, UserError, shown
 from cyclegan.experiments.plan import Plan, Training, record
 from cyclegan.experiments.scoring import Scorer
 from cyclegan.experiments.spec import flags
+from cyclegan.files import keeps_locks
 
 TRAINER = Path(cyclegan.__file__).parent.parent / "train_accelerate.py"
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
@@ -42,7 +43,8 @@ def locked(output: Path) -> Iterator[None]:
     try:
         output.mkdir(parents=True, exist_ok=True)
         lock = FileLock(output / ".lock")
-        lock.acquire(timeout=0)
+        if keeps_locks(output):
+            lock.acquire(timeout=0)
     except Timeout as error:
         raise ConfigError(
             "another experiment is running in {folder}: wait for it, or choose another --output", folder=output
@@ -165,6 +167,8 @@ class Runner:
     def _wait_for_orphan(self, training: Training) -> bool:
         """Wait for a trainer that outlived an experiment that was killed; return False if stopped meanwhile."""
         lock, said = FileLock(training.folder / ".lock"), False
+        if not keeps_locks(training.folder):
+            return not self.stopping.is_set()  # The trainer refuses a folder that is in use.
         while not self.stopping.is_set():
             try:
                 with lock.acquire(timeout=0):

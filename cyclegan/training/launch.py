@@ -7,15 +7,26 @@ import os
 import shlex
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState
-from accelerate.utils import parse_flag_from_env
+from accelerate.utils import DDPCommunicationHookType, parse_flag_from_env
+from torch.distributed import DistError
 
 from cyclegan.config import TrainConfig
 from cyclegan.errors import ConfigError, Message, TrainingError
 from cyclegan.training.resolve import resolve_auto
+
+MEET_WITHIN = timedelta(minutes=5)
+"""Processes wait so long for each other at the start, because importing torch from a shared disk may take minutes."""
+LONGEST_WAIT = timedelta(hours=12)
+"""Then they may wait so long, e.g. for the scores of `--evaluate_every`, which one process computes. A process that is
+dead or frozen is noticed within a minute all the same (`cyclegan.training.peers`)."""
+LOST = ("Connection closed by peer", "Connection reset", "Broken pipe", "Socket closed", "Timed out waiting",
+        "connectFullMesh failed", "NCCL")  # fmt: skip
+"""Parts of what gloo and NCCL report when another process has ended or can't be reached."""
 
 
 def make_accelerator(config: TrainConfig) -> tuple[Accelerator, TrainConfig]:
@@ -30,22 +41,38 @@ def make_accelerator(config: TrainConfig) -> tuple[Accelerator, TrainConfig]:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.cuda.is_available():
         # Without this, each CPU process believes that it runs alone.
         os.environ.setdefault("ACCELERATE_USE_CPU", "true")
-    config = resolve_auto(config, PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU")).device)
+    cpu = parse_flag_from_env("ACCELERATE_USE_CPU")
+    config = resolve_auto(config, PartialState(cpu=cpu, timeout=MEET_WITHIN).device)
     run = config.run
     if run.mixed_precision == "fp16" and not torch.cuda.is_available():
         raise ConfigError("--mixed_precision fp16 needs a GPU; use bf16 or no")
     if run.cuda_graphs and (not torch.cuda.is_available() or int(os.environ.get("WORLD_SIZE", "1")) > 1):
         raise ConfigError("--cuda_graphs needs a GPU, and one process: leave it out")
+    if run.gradient_compression != "none" and int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        raise ConfigError(
+            "--gradient_compression {name} needs a second process to exchange gradients with: leave it out",
+            name=run.gradient_compression,
+        )
     # With pictures of one size, the search for the fastest kernels pays off; the reference does it, too.
     torch.backends.cudnn.benchmark = not config.data.keeps_shape
+    hook = DDPCommunicationHookType(run.gradient_compression.replace("none", "no"))
     accelerator = Accelerator(
         mixed_precision=run.mixed_precision,
         gradient_accumulation_steps=config.optim.gradient_accumulation_steps,
         log_with=None if run.report_to == "none" else run.report_to,
         project_dir=run.output_dir,
-        kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],
+        kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True, comm_hook=hook)],
     )
+    if accelerator.num_processes > 1:
+        _set_timeout(LONGEST_WAIT)
     return accelerator, config
+
+
+def _set_timeout(longest: timedelta) -> None:
+    if hasattr(torch.distributed, "set_timeout"):
+        torch.distributed.set_timeout(longest)
+    else:  # Before torch 2.14.
+        torch.distributed.distributed_c10d._set_pg_timeout(longest)
 
 
 def resume_command() -> str:
@@ -56,9 +83,20 @@ def resume_command() -> str:
             skip = not skip and "=" not in word
             continue
         words.append(word)
-    processes = os.environ.get("WORLD_SIZE", "1")
-    launcher = ["python"] if processes == "1" else ["torchrun", f"--nproc_per_node={processes}"]
-    return shlex.join([*launcher, Path(sys.argv[0]).name, *words, "--resume", "auto"])
+    return shlex.join([*_launcher(), Path(sys.argv[0]).name, *words, "--resume", "auto"])
+
+
+def _launcher() -> list[str]:
+    """Return the words that start this run's processes; those of several nodes are typed on each of them."""
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    each = int(os.environ.get("LOCAL_WORLD_SIZE", processes))
+    if processes == 1:
+        return ["python"]
+    if each >= processes:
+        return ["torchrun", f"--nproc_per_node={processes}"]
+    address = os.environ.get("MASTER_ADDR", "FIRST_NODE")
+    nodes = [f"--nnodes={-(-processes // each)}", f"--nproc_per_node={each}"]
+    return ["torchrun", *nodes, "--rdzv_backend=c10d", f"--rdzv_endpoint={address}:29400"]
 
 
 @contextlib.contextmanager
@@ -71,9 +109,10 @@ def explained_failures(config: TrainConfig) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:  # torch.OutOfMemoryError is one; on CPUs it is a plain one.
-        if any(word in str(error) for word in ("Connection closed by peer", "Connection reset", "NCCL")):
+        if isinstance(error, DistError) or any(word in str(error) for word in LOST):
             raise TrainingError(
-                "another process of this run ended; continue with: {command}", command=Message(resume_command())
+                "another process of this run ended or can't be reached; continue with: {command}",
+                command=Message(resume_command())
             ) from error
         if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
             raise TrainingError(

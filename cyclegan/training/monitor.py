@@ -179,6 +179,12 @@ class Monitor:
         self.trainer.stop_requested = True
         self.say(message("stopping after this step, then saving; once more to stop at once"))
 
+    def request_requeue(self) -> None:
+        """Stop the training after this step, because its scheduler will start it again; for signal handlers."""
+        if not self.trainer.requeue_requested:
+            self.say(message("stopping after this step, then saving, because of SIGUSR1"))
+        self.trainer.stop_requested = self.trainer.requeue_requested = True
+
     def announce(self, result: EpochResult, epoch: int, step: int) -> None:
         """Draw the curves, print the lines of an epoch that has been written, and score it if it is its turn."""
         self.draw_curves()

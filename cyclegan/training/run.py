@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from cyclegan.checkpoints.format import EPOCH_NAME, CheckpointConfig, explained_writes, save_checkpoint
 from cyclegan.checkpoints.progress import read_progress
@@ -41,7 +40,10 @@ from cyclegan.rasters import files
 from cyclegan.rasters.raster import Origin, to_raster
 from cyclegan.training.background import TrainerSnapshot
 from cyclegan.training.changes import Change, changed_settings, other_pictures
+from cyclegan.training.holding import hold
 from cyclegan.training.initial import StartWeights
+from cyclegan.training.launch import resume_command
+from cyclegan.training.peers import Peers, check_shared, from_main
 from cyclegan.training.progress import ProgressWriter
 from cyclegan.training.semantic import SemanticSegmenter
 from cyclegan.training.trainer import Trainer
@@ -98,6 +100,10 @@ class Run:
         self.folder = Path(config.run.output_dir)
         self.is_main = accelerator.is_main_process
         self._lock: FileLock | None = None
+        self.run_id: str | None = None
+        """On the main process."""
+        self.peers: Peers | None = None
+        """Ends this process if another one is dead or frozen."""
         self.progress: ProgressWriter | None = None
         """Shows the app how far the training is; on the main process."""
         self._restored = False
@@ -110,50 +116,40 @@ class Run:
         """Sentences for the log, about what was resumed and what changed."""
 
     def __enter__(self) -> Run:
-        if self.is_main:
-            try:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                with tempfile.TemporaryFile(dir=self.folder):
-                    pass  # Tried now, because the first epoch may take hours.
-            except OSError as error:
-                raise CheckpointError(
-                    "--output_dir {folder} can't be written ({reason}); choose another folder or make it writable",
-                    folder=self.folder, reason=error,
-                ) from error
-            self._take_lock()
-            try:
-                remove_leftovers(self.folder)
-                for inner in ("training_state", "samples"):
-                    remove_leftovers(self.folder / inner)
-                self._forget_untrained()
-                self._fetch()
-                self._refuse_to_overwrite()
-                self.run_id = self._describe()
-                self.progress = ProgressWriter(self.folder)
-            except BaseException:
-                self.__exit__()
-                raise
-        self.accelerator.wait_for_everyone()
+        self.peers = Peers(self.accelerator, resume_command())
+        try:
+            if self.is_main:
+                self._open()
+            self.accelerator.wait_for_everyone()
+            check_shared(self.folder, self.run_id, self.accelerator)
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
+    def _open(self) -> None:
+        """Make the folder and hold it, see what is in it, and describe this start; on the main process."""
+        self._lock, notes = hold(self.folder)
+        remove_leftovers(self.folder)
+        for inner in ("training_state", "samples"):
+            remove_leftovers(self.folder / inner)
+        self._forget_untrained()
+        self._fetch()
+        self._refuse_to_overwrite()
+        self.run_id = self._describe()
+        self.progress = ProgressWriter(self.folder)
+        self.notes += notes
+
     def __exit__(self, *_: object) -> None:
+        if self.peers is not None:
+            self.peers.close()
+            self.peers = None
         if self.progress is not None:
             self.progress.close()
             self.progress = None
         if self._lock is not None:
             self._lock.release()
             self._lock = None
-
-    def _take_lock(self) -> None:
-        self._lock = FileLock(self.folder / ".lock")
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout as error:
-            self._lock = None
-            raise CheckpointError(
-                "another process is training into {folder}; wait for it, or choose another --output_dir",
-                folder=self.folder,
-            ) from error
 
     def _forget_untrained(self) -> None:
         """Remove what a start that never completed an epoch or saved a step left, because it must bind nobody.
@@ -333,7 +329,8 @@ class Run:
                 )
             candidates = [folder]
         else:
-            candidates = [state.path for state in list_training_states(self.folder)] if resume == "auto" else []
+            found = [state.path for state in list_training_states(self.folder)] if resume == "auto" else []
+            candidates = from_main(self.accelerator, found)  # Other computers may have an old listing.
         error: CheckpointError | None = None
         for folder in candidates:
             state = None
@@ -416,9 +413,10 @@ class Run:
                 save_training_state(shared, snapshot.state, process_index=index)
                 self.accelerator.wait_for_everyone()
                 if self.is_main:
+                    parts = [f"process-{number}.pt" for number in range(self.accelerator.num_processes)]
                     with whole_folder(target) as folder:
-                        for path in shared.iterdir():
-                            os.rename(path, folder / path.name)
+                        for name in ("state.pt", *parts):  # A listing may lack what other computers wrote just now.
+                            os.rename(shared / name, folder / name)
                     shared.rmdir()
         if self.is_main:
             prune_training_states(self.folder, self.config.run.keep_training_state)

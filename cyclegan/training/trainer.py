@@ -61,6 +61,10 @@ class Trainer:
         self.epoch_means = RunningMeans()
         self.stop_requested = False
         """Set it, e.g. from a signal handler, to stop after the current step."""
+        self.requeue_requested = False
+        """Set it as well if the scheduler that interrupts the training will start it again."""
+        self._agreed = 0
+        """The most that a process had asked for at the last look: 1 to stop, 2 to stop and be requeued."""
         # On the device: is this step bad; and the number of skipped ones: in all, in a row, and the most in a row.
         self._bad = torch.zeros((), dtype=torch.bool, device=accelerator.device)
         self._skipped = torch.zeros(3, dtype=torch.int64, device=accelerator.device)
@@ -274,9 +278,10 @@ class Trainer:
         if not free and self.global_step < self._next_look and self.step_in_epoch < self.steps_per_epoch:
             return alone and self.stop_requested
         elapsed = time.monotonic() - self._looked
-        most = self._skipped[2].float()
-        mine = torch.stack([most, most.new_tensor(float(self.stop_requested)), most.new_tensor(elapsed)])
+        most, asked = self._skipped[2].float(), float(self.stop_requested) + float(self.requeue_requested)
+        mine = torch.stack([most, most.new_tensor(asked), most.new_tensor(elapsed)])
         most_in_a_row, stop, elapsed = self.accelerator.gather(mine[None]).amax(0).tolist()
+        self._agreed = int(stop)
         if most_in_a_row >= BAD_STEPS_IN_A_ROW:
             raise TrainingError(
                 "the losses were not finite in {count} steps in a row (up to step {step}); {advice}",
@@ -287,6 +292,16 @@ class Trainer:
         self._next_look = self.global_step + max(1, min(2 * steps, int(LOOK_S * steps / max(elapsed, 1e-9))))
         self._looked, self._looked_at = time.monotonic(), self.global_step
         return bool(stop)
+
+    @property
+    def stopping(self) -> bool:
+        """True if a process was asked to stop; the same on all processes, which look at it after the same step."""
+        return self.stop_requested if self.accelerator.num_processes == 1 else self._agreed > 0
+
+    @property
+    def requeueing(self) -> bool:
+        """True if the training stops because its scheduler asked it to, and will start it again."""
+        return self.requeue_requested if self.accelerator.num_processes == 1 else self._agreed > 1
 
     @property
     def limit_reached(self) -> bool:

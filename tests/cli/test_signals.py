@@ -18,7 +18,7 @@ WORKER = """
 import time
 from cyclegan.cli.signals import stop_on_signals
 asked = []
-stop_on_signals(lambda: asked.append(1))
+stop_on_signals(lambda: asked.append(1), lambda: None)
 print("ready", flush=True)
 while not asked:
     time.sleep(0.05)

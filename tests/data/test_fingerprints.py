@@ -15,6 +15,7 @@ from cyclegan.data.fingerprints import fingerprints, known_pictures, picture_cha
 from cyclegan.errors import CheckpointError
 from cyclegan.files import MOST_BYTES, fingerprint
 from cyclegan.training.run import Run
+from tests.training.test_run_folder import ALONE
 
 
 def picture(path, seed, width=20):
@@ -36,7 +37,7 @@ def notes(tmp_path):
     """The notes of a start on a folder, whose record remains for the next one."""
 
     def notes(root, **settings):
-        accelerator = SimpleNamespace(is_main_process=True)
+        accelerator = SimpleNamespace(is_main_process=True, num_processes=1)
         settings = DataConfig(dataset=str(root), load_size=20, crop_size=16, num_workers=0, **settings)
         run = Run(TrainConfig(settings, run=RunConfig(output_dir=str(tmp_path / "run"))), accelerator)
         with open_data(run.config.data, seed=0, progress=False) as data:
@@ -65,7 +66,7 @@ def test_added_removed_and_replaced_pictures_are_counted_once(folders, notes):
 @pytest.fixture
 def resume(folders, tmp_path):
     """Resume a run of `folders`, from the domains photo and painting, with another data set; return its notes."""
-    accelerator, run = SimpleNamespace(is_main_process=True, wait_for_everyone=lambda: None), tmp_path / "run"
+    accelerator, run = ALONE, tmp_path / "run"
 
     def start(root, a="photo", b="painting", resume="auto"):
         data = DataConfig(str(root), a, b, load_size=20, crop_size=16, num_workers=0)

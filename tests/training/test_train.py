@@ -128,7 +128,7 @@ def test_the_first_signal_saves_and_a_later_one_ends_at_once(monkeypatch):
     monkeypatch.setattr(signals.time, "monotonic", lambda: now.s)
     monkeypatch.setattr(signals.signal, "signal", handlers.__setitem__)
     monkeypatch.setattr(signals.signal, "raise_signal", lambda number: done.append(handlers[number]))
-    signals.stop_on_signals(lambda: done.append("stop"))
+    signals.stop_on_signals(lambda: done.append("stop"), lambda: None)
     for number, after in ((signal.SIGINT, 0), (signal.SIGTERM, 0.01), (signal.SIGINT, 0.5)):
         now.s += after
         handlers[number](number, None)

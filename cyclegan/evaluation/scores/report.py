@@ -26,7 +26,7 @@ from filelock import FileLock, Timeout
 from cyclegan.checkpoints.sources import CheckpointSource, LocalSource
 from cyclegan.config import DIRECTIONS, Direction
 from cyclegan.errors import ConfigError, Message, UserError, message
-from cyclegan.files import read_json, write_json
+from cyclegan.files import keeps_locks, read_json, write_json
 
 if TYPE_CHECKING:
     from cyclegan.checkpoints.format import CheckpointInfo
@@ -189,7 +189,8 @@ def writing(folder: Path, name: str) -> Iterator[None]:
     lock = FileLock(path.with_name(f".{name}.lock"))
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
+        if keeps_locks(folder):
+            lock.acquire(timeout=0)
     except Timeout as error:
         raise ConfigError(
             "another process is measuring scores into {file}: wait for it, or choose another --name", file=path
