@@ -304,6 +304,8 @@ def _unidentified(name: str | Message, stream: BinaryIO | None) -> Message:
         return unread
     text = head.decode("utf-8", "ignore")  # The 512 bytes may end within a character.
     if head and len(text.encode()) > len(head) - 4 and all(char.isprintable() or char.isspace() for char in text):
+        if isinstance(name, str) and os.path.splitext(name)[1] and not is_picture_name(name):
+            return message("{name} is not a picture but text: give pictures, such as PNG or JPEG", name=name)
         return message(
             "{name} is not a picture but text, whatever its name: download it again, or save the picture as PNG or "
             "JPEG",

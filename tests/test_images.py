@@ -187,6 +187,7 @@ HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64)
     ("name", "data", "words"),
     [
         ("empty.jpg", b"", "empty.jpg is empty (0 bytes)"),
+        ("notes.txt", b"hello, I am no picture", "notes.txt is not a picture but text: give pictures"),
         ("text.png", b"hello, I am no picture", "text.png is not a picture but text, whatever its name"),
         ("long.jpg", "글자 ".encode() * 99, "long.jpg is not a picture but text"),
         ("junk.jpg", bytes(range(256)), "junk.jpg is not a picture that can be read here, whatever its name"),

@@ -59,8 +59,11 @@ def add_picture_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     sub = add("holdout", holdout, "move some training pictures into the test split of a folder that has none")
     sub.add_argument("dataset", metavar="DATA", help="folder of the data set, as for --dataset")
     sub.add_argument("--every", type=positive, default=10, metavar="N", help="one picture of N of each domain")
-    sub.add_argument("--together", action="store_true",
-                     help="the last ones by name, for frames of a video, instead of every Nth")
+    which = sub.add_mutually_exclusive_group()
+    which.add_argument("--together", action="store_true", default=None,
+                       help="the last ones by name, for frames of a video, instead of every Nth")
+    which.add_argument("--spread", dest="together", action="store_false",
+                       help="every Nth, though pictures resemble their neighbours")
 
     sub = add("streets", write_streets, "write the built-in day/night scenes as folders, with labels and truth")
     sub.add_argument("--spec", default="streets", metavar="SPEC",

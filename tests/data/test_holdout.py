@@ -1,11 +1,13 @@
 """Training pictures that become test pictures."""
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from cyclegan.__main__ import main
 from cyclegan.config import DataConfig
 from cyclegan.data import find_data
+from cyclegan.data.holdout import resemble_neighbours
 from cyclegan.data.labels import Classes, write_classes
 
 
@@ -49,6 +51,26 @@ def test_frames_of_a_video_are_taken_from_its_end(fill):
     root = fill("trainA", "trainB")
     assert main(["holdout", str(root), "--every", "5", "--together"]) == 0
     assert sorted(path.name for path in (root / "testA").iterdir()) == ["08.png", "09.png"]
+
+
+def test_frames_that_nobody_called_so_are_noticed_before_anything_moves(tmp_path, capsys):
+    """Every tenth frame of a drive would have near copies in training, so its scores would flatter."""
+    rng, road = np.random.default_rng(0), np.random.default_rng(1).integers(0, 256, (64, 400, 3), dtype=np.uint8)
+    road = np.asarray(Image.fromarray(road).resize((15, 16)).resize((600, 64)))  # Things are wider than a step.
+    for number in range(40):
+        for part, content in (("trainA", road[:, 8 * number : 8 * number + 64]),
+                              ("trainB", rng.integers(0, 256, (8, 8, 3), dtype=np.uint8))):  # fmt: skip
+            path = tmp_path / "mine" / part / f"f{number:03}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(content).resize((64, 64)).save(path)
+    (tmp_path / "mine" / "trainA" / "f003.png").write_bytes(b"damaged")
+    root = str(tmp_path / "mine")
+    assert main(["holdout", root]) == 1
+    said = capsys.readouterr().err
+    assert "the pictures of trainA resemble their neighbours by name" in said and "add --together" in said
+    assert not (tmp_path / "mine" / "testA").exists() and not (tmp_path / "mine" / "testB").exists()
+    assert resemble_neighbours(sorted((tmp_path / "mine" / "trainB").iterdir())) is False
+    assert main(["holdout", root, "--spread"]) == 0 and (tmp_path / "mine" / "testA" / "f009.png").exists()
 
 
 def test_pairs_are_moved_once_and_labels_with_their_pictures(fill):

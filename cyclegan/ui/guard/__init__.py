@@ -96,7 +96,8 @@ def _look_after(attendance: Attendance, disk: Disk, shares: Shares) -> None:
                 disk.left(attendance.gone(GRACE_S if disk.bounded else PROGRAM_S, PROGRAM_S))
                 disk.left(disk.unheard(attendance.knows) if disk.bounded else ())
                 disk.sweep()
-                forget_sessions(shares.demo, attendance)
+                if shares.demo.app is not None:  # It is made by the launch, which may still go on.
+                    forget_sessions(shares.demo, attendance)
         except Exception:
             log.exception("looking after the visitors failed")  # The next turn may do better.
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import html
+import itertools
+import os
 import shlex
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -235,6 +237,9 @@ class _Reactions:
             chosen = (name or "").strip() or f"{Path(source.name).name}-{direction}-{protocol or DEFAULT}"
             chosen = "-".join(chosen.split())
             check_name(chosen)  # A path would lead out of the folder in which the app looks for studies.
+            if not (name or "").strip():
+                names = itertools.chain([chosen], (f"{chosen}-{number}" for number in itertools.count(2)))
+                chosen = next(each for each in names if not os.path.lexists(BUILT_IN / each))
             options["output"] = BUILT_IN / chosen
             notes: list[Message] = []
 

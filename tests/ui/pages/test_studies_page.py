@@ -236,7 +236,7 @@ def form(make_checkpoint, tmp_path, monkeypatch):
     """Fill in and send the form of a run with one epoch; return what was to be built, and all that was shown."""
     make_checkpoint(tmp_path / "myrun", 1)
     bench = Workbench([LocalSource(tmp_path / "myrun")], own=True)
-    studies = SimpleNamespace(by_name={"myrun-ab-cyclegan2017": None}, add=lambda folder: SimpleNamespace(
+    studies = SimpleNamespace(by_name={f"myrun-ab-cyclegan2017{number}": None for number in ("", "-3")}, add=lambda folder: SimpleNamespace(
         name=folder.name, folder=folder, protocol=asked["protocol"]
     ))  # fmt: skip
     asked, react = {}, _Reactions(bench, studies)
@@ -291,6 +291,13 @@ def test_trials_that_nobody_has_chosen_may_be_fewer(form):
     assert asked["shorten"] and asked["protocol"] == protocol("cyclegan2017")
     asked, _ = form(numbers=(4, 12))
     assert not asked["shorten"] and asked["protocol"].test_trials == 12
+
+
+def test_a_name_that_is_chosen_is_a_free_one(form, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("myrun-ab-cyclegan2017", "myrun-ab-cyclegan2017-2", "mine"):
+        (tmp_path / "studies" / name).mkdir(parents=True)
+    assert form()[0]["output"] == Path("studies/myrun-ab-cyclegan2017-3")
 
 
 def test_opening_the_page_leaves_alone_what_may_be_filled_in_already(form, make_checkpoint, tmp_path):
