@@ -96,14 +96,15 @@ def _look_after(attendance: Attendance, disk: Disk, shares: Shares) -> None:
                 disk.left(attendance.gone(GRACE_S if disk.bounded else PROGRAM_S, PROGRAM_S))
                 disk.left(disk.unheard(attendance.knows) if disk.bounded else ())
                 disk.sweep()
-                if shares.demo.app is not None:  # It is made by the launch, which may still go on.
-                    forget_sessions(shares.demo, attendance)
+                forget_sessions(shares.demo, attendance)
         except Exception:
             log.exception("looking after the visitors failed")  # The next turn may do better.
 
 
 def forget_sessions(demo: gr.Blocks, attendance: Attendance) -> None:
     """Drop what gradio keeps of sessions that are gone, half a megabyte each; it keeps the last thousands for ever."""
+    if demo.app is None:  # It is made by the launch, which may still go on.
+        return
     holder, now, dropped = demo.app.state_holder, datetime.now(), False
     for session, used in list(holder.time_last_used.items()):
         if (now - used).total_seconds() >= GRACE_S and not attendance.listens(session):

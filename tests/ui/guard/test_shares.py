@@ -157,6 +157,10 @@ def test_what_gradio_keeps_of_sessions_that_are_gone_is_dropped(shared):
     assert set(holder.session_data) == set(holder.time_last_used) == {"here", "just left"}
 
 
+def test_the_first_look_may_come_before_the_launch_has_ended(shared):
+    forget_sessions(SimpleNamespace(app=None), shared.attendance)  # Nothing is kept yet.
+
+
 def test_what_a_session_sends_is_noted(shared, demo):
     push(demo, session="ann")
     assert shared.told == [("ann", ["x"])]

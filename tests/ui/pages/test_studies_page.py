@@ -236,7 +236,8 @@ def form(make_checkpoint, tmp_path, monkeypatch):
     """Fill in and send the form of a run with one epoch; return what was to be built, and all that was shown."""
     make_checkpoint(tmp_path / "myrun", 1)
     bench = Workbench([LocalSource(tmp_path / "myrun")], own=True)
-    studies = SimpleNamespace(by_name={f"myrun-ab-cyclegan2017{number}": None for number in ("", "-3")}, add=lambda folder: SimpleNamespace(
+    there = {f"myrun-ab-cyclegan2017{number}": None for number in ("", "-3")}
+    studies = SimpleNamespace(by_name=there, add=lambda folder: SimpleNamespace(
         name=folder.name, folder=folder, protocol=asked["protocol"]
     ))  # fmt: skip
     asked, react = {}, _Reactions(bench, studies)
