@@ -68,7 +68,13 @@ def speaker(request: gr.Request | None = None) -> Speaker:
 
 def i18n() -> gr.I18n:
     """Return all labels of the pages built so far, for `launch`."""
-    tables = {code: {key: translate(code)(text) for key, text in _LABELS.items()} for code in LANGUAGES}
+    tables = {
+        code: {
+            **{key: translate(code)(text) for key, text in _LABELS.items()},
+            # What screen readers hear at the end of an event: gradio has no text for its own key.
+            "common": {"complete": Speaker(code)("Done")},
+        } for code in LANGUAGES
+    }  # fmt: skip
     return gr.I18n(**tables)
 
 
