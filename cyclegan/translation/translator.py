@@ -131,8 +131,14 @@ class Translator:
         if bound is None or len(images) == 1:
             outputs = self._passes([resize(image, worked) for image in images], ways, bound, progress, cancelled)
         if outputs is None:  # The batch is too large; its pictures may not be.
-            options = {"reconstruct": reconstruct, "size": size, "progress": progress, "cancelled": cancelled}
-            return [self.translate_many([image], direction, **options)[0] for image in images]
+            def one_by_one(number: int) -> Callable[[float], None] | None:
+                return progress and (lambda part: progress((number + part) / len(images)))
+
+            return [
+                self.translate_many([image], direction, reconstruct=reconstruct, size=size,
+                                    progress=one_by_one(number), cancelled=cancelled)[0]
+                for number, image in enumerate(images)
+            ]  # fmt: skip
         results = []
         for number, image in enumerate(images):
             fake, *back = (

@@ -72,7 +72,7 @@ def i18n() -> gr.I18n:
         code: {
             **{key: translate(code)(text) for key, text in _LABELS.items()},
             # What screen readers hear at the end of an event: gradio has no text for its own key.
-            "common": {"complete": Speaker(code)("Done")},
+            "common": {"complete": Speaker(code).text_of(message("Done"))},
         } for code in LANGUAGES
     }  # fmt: skip
     return gr.I18n(**tables)
