@@ -1,4 +1,4 @@
-"""`python -m hub`: list, push, scores, tag, space, job."""
+"""`python -m hub`: list, push, scores, card, tag, endpoint, check, space, job."""
 
 from __future__ import annotations
 
@@ -52,6 +52,9 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("source", metavar="SOURCE", help="folder of a run, or USER/NAME, as it was given to evaluate")
     sub.add_argument("repo_id", metavar="USER/NAME", nargs="?",
                      help="repository that holds the run (default: SOURCE, or where the run's training published)")
+
+    sub = add("card", card, "write a repository's card again: of this version of the program, with pictures as examples")
+    sub.add_argument("repo_id", metavar="USER/NAME", help="model repository")
 
     sub = add("tag", tag, "repair a repository: set the missing tags of epochs' commits")
     sub.add_argument("repo_id", metavar="USER/NAME", help="model repository")
@@ -207,6 +210,14 @@ def scores(args: argparse.Namespace) -> None:
         )
     pinned = isinstance(source, HubSource)
     publish_scores(scores_folder(source), Repository(repo_id), run_id=run_id, pinned=pinned, say=_say)
+
+
+def card(args: argparse.Namespace) -> None:
+    """Write the card again."""
+    from hub.client import Repository
+    from hub.renew import renew_card
+
+    renew_card(Repository(args.repo_id), say=_say)
 
 
 def tag(args: argparse.Namespace) -> None:

@@ -1,19 +1,23 @@
-"""Figures that are added to a repository after its epochs: people's judgements, and scores on whole test sets."""
+"""Whatever is added to a repository after its epochs: judgements, scores on whole test sets, the card's examples."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from cyclegan.checkpoints.format import make_info
+from cyclegan.config import DIRECTIONS
 from cyclegan.errors import CheckpointError, message
 from cyclegan.evaluation.scores.report import Report
 from hub.card import make_card
+from hub.card.widget import widget_pictures
 from hub.client import Refs, Repository, as_the_branch_moves
 from hub.errors import CardError, HubError, OtherRunError
 from hub.layout import (
     INDEX,
+    MAX_SAMPLES_BYTES,
     joined_scores,
     new_scores,
     read_index,
@@ -56,9 +60,10 @@ def commit_with_card(
         repository.repo_id,
         info,
         list(read_index(repository.json(head, INDEX)).values()),
-        files=names,
+        files={*names, *everything},
         pictures=record.get("pictures"),
         started_from=record.get("started_from"),
+        imported_from=record.get("imported_from"),
         existing=repository.text(head, "README.md"),
         studies=list(studies.values()),
         scores=list(scores.values()),
@@ -118,6 +123,36 @@ def publish_scores(
         say(f"the scores are on the card: {repository.url}")
     else:
         say(f"nothing to do: {repository.url} has these scores")
+
+
+def renew_card(repository: Repository, *, say: Callable[[str], None] = print) -> None:
+    """Write the card of a published run again, with examples cut out of the samples that are there.
+
+    Args:
+        repository: holds a run.
+        say: gets a sentence, and warnings.
+
+    Raises:
+        CheckpointError: its root holds no readable checkpoint.
+        HubError: the Hub can't be reached or refuses.
+    """
+
+    def commit() -> bool:
+        refs = repository.refs()
+        head = refs.head
+        with tempfile.TemporaryDirectory() as folder:
+            grids = [f"samples/{direction}.png" for direction in DIRECTIONS]
+            for name, size in (repository.sizes(head, grids) if head else {}).items():
+                if size <= MAX_SAMPLES_BYTES:
+                    repository.fetch(head, name, Path(folder))
+            pictures = widget_pictures(Path(folder) / "samples", DIRECTIONS)
+        return commit_with_card(
+            repository, refs, pictures, "Update the card", say, studies=studies_at(repository, head),
+            scores=scores_at(repository, head),
+        )  # fmt: skip
+
+    renewed = as_the_branch_moves(commit)
+    say(f"the card is new: {repository.url}" if renewed else f"nothing to do: the card of {repository.url} is up to date")
 
 
 def _of_commits(report: Report, there: Report | None, refs: Refs) -> Report:
