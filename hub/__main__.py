@@ -53,10 +53,13 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("repo_id", metavar="USER/NAME", nargs="?",
                      help="repository that holds the run (default: SOURCE, or where the run's training published)")
 
-    sub = add("card", card, "write a repository's card again: of this version of the program, with pictures as examples")
+    sub = add("card", card, "write a repository's card again: as this version of the program does, with examples")
     sub.add_argument("repo_id", metavar="USER/NAME", help="model repository")
 
     sub = add("tag", tag, "repair a repository: set the missing tags of epochs' commits")
+    sub.add_argument("repo_id", metavar="USER/NAME", help="model repository")
+
+    sub = add("endpoint", endpoint, "add what an Inference Endpoint needs to translate with a published run")
     sub.add_argument("repo_id", metavar="USER/NAME", help="model repository")
 
     sub = add("space", space, "make or update a Space that runs the app with these checkpoints")
@@ -231,6 +234,14 @@ def tag(args: argparse.Namespace) -> None:
         print(sentence)
     if not said:
         print(f"nothing to do: every epoch's commit at {repository.url} has its tag")
+
+
+def endpoint(args: argparse.Namespace) -> None:
+    """Publish the handler for Inference Endpoints."""
+    from hub.client import Repository
+    from hub.endpoint import publish_endpoint
+
+    publish_endpoint(Repository(args.repo_id), say=_say)
 
 
 def space(args: argparse.Namespace) -> None:

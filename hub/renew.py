@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from cyclegan.checkpoints.format import make_info
+from cyclegan.checkpoints.format import CheckpointInfo, make_info
 from cyclegan.config import DIRECTIONS
 from cyclegan.errors import CheckpointError, message
 from cyclegan.evaluation.scores.report import Report
@@ -26,6 +26,25 @@ from hub.layout import (
     studies_at,
     tagged_epochs,
 )
+
+
+def published_root(repository: Repository, refs: Refs) -> tuple[CheckpointInfo, dict[str, Any], list[str]]:
+    """Return the epoch at a repository's root, its checkpoint.json, and the paths of all files there.
+
+    Raises:
+        CheckpointError: its root holds no readable checkpoint.
+        HubError: no answer.
+    """
+    head = refs.head
+    names = repository.files(head) if head else []
+    config, record = (repository.json(head, one) for one in ("config.json", "checkpoint.json")) if head else ({}, {})
+    if head is None or not config or not record:
+        raise CheckpointError(
+            "{repo_id} holds no readable checkpoint at its root: publish the run again",
+            repo_id=repository.repo_id,
+        )
+    sha = tagged_epochs(refs).get(record.get("epoch", 0))
+    return make_info(config, record, files=set(names), where=repository.repo_id, commit_sha=sha), record, names
 
 
 def commit_with_card(
@@ -47,15 +66,7 @@ def commit_with_card(
         HubError: the Hub can't be reached or refuses.
     """
     head, everything = refs.head, dict(files)
-    names = repository.files(head) if head else []
-    config, record = (repository.json(head, one) for one in ("config.json", "checkpoint.json")) if head else ({}, {})
-    if head is None or not config or not record:
-        raise CheckpointError(
-            "{repo_id} holds no readable checkpoint at its root: publish the run again",
-            repo_id=repository.repo_id,
-        )
-    sha = tagged_epochs(refs).get(record.get("epoch", 0))
-    info = make_info(config, record, files=set(names), where=repository.repo_id, commit_sha=sha)
+    info, record, names = published_root(repository, refs)
     everything["README.md"] = make_card(
         repository.repo_id,
         info,
@@ -152,7 +163,8 @@ def renew_card(repository: Repository, *, say: Callable[[str], None] = print) ->
         )  # fmt: skip
 
     renewed = as_the_branch_moves(commit)
-    say(f"the card is new: {repository.url}" if renewed else f"nothing to do: the card of {repository.url} is up to date")
+    news = "the card is new" if renewed else "nothing to do: the card is up to date"
+    say(f"{news}: {repository.url}")
 
 
 def _of_commits(report: Report, there: Report | None, refs: Refs) -> Report:

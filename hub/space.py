@@ -16,8 +16,6 @@ are kept.
 
 from __future__ import annotations
 
-import ast
-import functools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,26 +32,20 @@ from cyclegan.study.format import SECRET, Study, find_studies
 from hub import HubError, open_source
 from hub.client import Repository, as_the_branch_moves
 from hub.layout import CHECKPOINT_FILES, DISCRIMINATORS, new_scores, scores_in
+from hub.modules import PACKAGES, ROOT, data_files, reached_modules, requirements
 from hub.readme import BEGIN, END, edited_front_matter, escaped, front_matter, with_block
 from hub.source import HubSource, parse_spec
 from hub.studies.votes_dataset import put_study
 
-ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("cyclegan", "hub")
 OWN_FOLDERS = (*(f"{name}/" for name in PACKAGES), "demo/", "studies/")
 """These hold nothing of a person's: files that are no longer needed are deleted."""
-DATA = ("*.css", "*.html", "*.js", "*.po")
-"""Files of our packages that aren't modules."""
-DISTRIBUTIONS = {"PIL": "pillow", "markdown_it": "markdown-it-py", "skimage": "scikit-image", "yaml": "pyyaml"}
-"""Names of packages, where they differ from those of their modules."""
-COMPANIONS = {"authlib": ("httpx", "itsdangerous")}
-"""Packages that a library needs for its use here, and doesn't install itself."""
 PYTHON = "3.12"
 """ZeroGPU offers this one and 3.10."""
 MAX_BYTES = 1_000_000_000
 """The most that the Hub allows in a Space's repository without a paid plan."""
-NOT_IN_SPACES = {"cyclegan.study.make", "cyclegan.evaluation.dataset"}
+NOT_IN_SPACES = ("cyclegan.study.make", "cyclegan.evaluation.dataset")
 """Modules that only the owner's own computer needs: a Space plays studies and doesn't build them."""
+REQUIREMENTS = "Written by `python -m hub space`, which overwrites it. gradio comes by sdk_version in README.md."
 UNTOUCHED = "Check out the configuration reference at https://huggingface.co/docs/hub/spaces-config-reference"
 """The text of a README.md that the Hub makes with a new Space."""
 START = '''\
@@ -288,7 +280,8 @@ def _check_size(files: Mapping[str, Path | bytes]) -> Iterator[str]:
 def _files(
     repo_id: str, sources: Sequence[_Source], studies: Sequence[Study] = (), votes: str | None = None
 ) -> dict[str, Path | bytes]:
-    modules = _modules("hub.studies.votes_dataset" if votes else "app")
+    also = ("hub.studies.votes_dataset",) if votes else ()  # space.py imports it.
+    modules = reached_modules(("app", *also), NOT_IN_SPACES)
     names = {f"studies/{study.name}": study.study_id for study in studies}
     start = START.format(
         checkpoints=[source.name for source in sources],
@@ -298,11 +291,10 @@ def _files(
     files: dict[str, Path | bytes] = {
         "README.md": _readme(repo_id, sources, studies=studies).encode(),
         "LICENSE": ROOT / "LICENSE",
-        "requirements.txt": _requirements(modules).encode(),
+        "requirements.txt": requirements(modules, REQUIREMENTS).encode(),
         "space.py": start.encode(),
     }
-    data = [path for package in PACKAGES for pattern in DATA for path in (ROOT / package).rglob(pattern)]
-    files |= {path.relative_to(ROOT).as_posix(): path for path in (*modules, *data)}
+    files |= {path.relative_to(ROOT).as_posix(): path for path in (*modules, *data_files())}
     for source in sources:
         files |= source.files
     for study in [] if votes else studies:
@@ -311,54 +303,6 @@ def _files(
             files[f"studies/{study.name}/{SECRET}"] = secret.encode()
         files |= {f"studies/{study.name}/stimuli/{sha}.png": study.stimulus_path(sha) for sha in study.by_hash}
     return dict(sorted(files.items()))
-
-
-@functools.cache
-def _modules(also: str = "app") -> dict[Path, set[str]]:
-    """Return app.py and every module of ours that it imports, directly or not, each with its imports.
-
-    Imports within functions count, too.
-
-    Args:
-        also: another module that space.py imports.
-    """
-    reached: dict[Path, set[str]] = {}
-    queue = [ROOT / "app.py", ROOT.joinpath(*also.split(".")).with_suffix(".py")]
-    while queue:
-        path = queue.pop()
-        if path in reached:
-            continue
-        reached[path] = set(_imports(ast.parse(path.read_text(encoding="utf-8"))))
-        for name in reached[path]:
-            parts = name.split(".")
-            if parts[0] not in PACKAGES or ".".join(parts[:3]) in NOT_IN_SPACES:
-                continue
-            for depth in range(1, len(parts) + 1):
-                module = ROOT.joinpath(*parts[:depth])
-                queue += [p for p in (module.with_suffix(".py"), module / "__init__.py") if p.is_file()]
-    return reached
-
-
-def _imports(node: ast.AST) -> Iterator[str]:
-    """Yield the full names of imports; those under `if TYPE_CHECKING` don't count."""
-    if isinstance(node, ast.Import):
-        yield from (alias.name for alias in node.names)
-    elif isinstance(node, ast.ImportFrom):
-        yield from (f"{node.module}.{alias.name}" for alias in node.names)
-    elif not (isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"):
-        for child in ast.iter_child_nodes(node):
-            yield from _imports(child)
-
-
-def _requirements(modules: Mapping[Path, set[str]]) -> str:
-    """Return the lines of requirements.txt for what the modules import."""
-    imported = {name.split(".")[0] for names in modules.values() for name in names} - {"gradio"}
-    imported |= {other for name in imported for other in COMPANIONS.get(name, ())}
-    needed = {DISTRIBUTIONS.get(name, name).replace("_", "-").lower() for name in imported}
-    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    kept = [line for line in lines if (match := re.match(r"[\w.-]+", line)) and match[0].lower() in needed]
-    head = "# Written by `python -m hub space`, which overwrites it. gradio comes by sdk_version in README.md."
-    return "\n".join([head, *kept, ""])
 
 
 # --- the README ---------------------------------------------------------------------------------------------

@@ -160,6 +160,15 @@ def test_training_without_discriminators_and_with_averages():
     assert "trained in fp32, stored as fp16" in block
 
 
+@pytest.mark.parametrize(("space", "row"), [
+    ("alice/my_curves", r"| curves | [alice/my\_curves](https://huggingface.co/spaces/alice/my_curves) |"), (None, None),
+])  # fmt: skip
+def test_a_space_with_the_curves_is_linked(space, row):
+    train = {"run": {"trackio_space": space, "report_to": "trackio"}}
+    block = block_of(card_of(make_info(config=dataclasses.replace(make_info().config, train=train))))
+    assert row in block if row else "| curves |" not in block
+
+
 def test_another_method_is_named():
     block = block_of(card_of(make_info(config=dataclasses.replace(make_info().config, method="pix*2*pix"))))
     assert r"Trained by the method pix\*2\*pix." in block and "not paired" not in block and "| method | pix" in block

@@ -31,8 +31,8 @@ def draw_grids(samples, *, side=32, seed=0):
     for way in ("ab", "ba"):
         real, fake, rec = (list(torch.rand(3, 3, side, side, generator=random) * 1.8 - 0.9) for _ in range(3))
         drawn[way] = real, fake
-        grid = sample_grid(TranslatedSamples(way, ["1", "2", "3"], real, fake, rec), {"a": "day", "b": "night"}, count=3)
-        grid.save(samples / f"{way}.png")
+        translated = TranslatedSamples(way, ["1", "2", "3"], real, fake, rec)
+        sample_grid(translated, {"a": "day", "b": "night"}, count=3).save(samples / f"{way}.png")
     return drawn
 
 
