@@ -16,6 +16,7 @@ from accelerate.utils import parse_flag_from_env
 from cyclegan.config import TrainConfig
 from cyclegan.errors import ConfigError, Message, TrainingError
 from cyclegan.training.resolve import resolve_auto
+from cyclegan.training.trackers import check_tracker
 
 
 def make_accelerator(config: TrainConfig) -> tuple[Accelerator, TrainConfig]:
@@ -25,8 +26,9 @@ def make_accelerator(config: TrainConfig) -> tuple[Accelerator, TrainConfig]:
         The accelerator, and the config with every "auto" resolved for its device.
 
     Raises:
-        ConfigError: a flag needs a GPU, or one process.
+        ConfigError: a flag needs a GPU, one process, or a tracker that isn't installed.
     """
+    check_tracker(config.run.report_to)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.cuda.is_available():
         # Without this, each CPU process believes that it runs alone.
         os.environ.setdefault("ACCELERATE_USE_CPU", "true")

@@ -163,6 +163,8 @@ def _training(config: CheckpointConfig, counts: str, start: Start | None) -> str
         trained = "" if run.mixed_precision == "auto" else f"trained in {arithmetic}, "
         rows["precision"] = f"{trained}stored as {run.save_precision}"
         rows["seed"] = str(run.seed)
+        if run.trackio_space:
+            rows["curves"] = f"[{escaped(run.trackio_space)}](https://huggingface.co/spaces/{run.trackio_space})"
     table = "\n".join(f"| {name} | {what} |" for name, what in rows.items())
     return f"## Training\n\n{_start_line(start)}| | |\n|---|---|\n{table}"
 
