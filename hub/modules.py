@@ -6,6 +6,7 @@ import ast
 import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import requires
 from pathlib import Path
 
 from cyclegan.errors import message
@@ -64,12 +65,13 @@ def _imports(node: ast.AST) -> Iterator[str]:
             yield from _imports(child)
 
 
-def requirements(modules: Mapping[Path, set[str]], head: str) -> str:
+def requirements(modules: Mapping[Path, set[str]], head: str, extra: tuple[str, str] | None = None) -> str:
     """Return a requirements.txt for what the modules import, without gradio.
 
     Args:
         modules: as `reached_modules` returns them.
         head: the comment in its first line.
+        extra: an installed package and its extra, whose requirements are added.
 
     Raises:
         HubError: this isn't a clone of the program.
@@ -85,4 +87,10 @@ def requirements(modules: Mapping[Path, set[str]], head: str) -> str:
         )
     lines = path.read_text(encoding="utf-8").splitlines()
     kept = [line for line in lines if (match := re.match(r"[\w.-]+", line)) and match[0].lower() in needed]
-    return "\n".join([f"# {head}", *kept, ""])
+    return "\n".join([f"# {head}", *kept, *(_of_extra(*extra) if extra else []), ""])
+
+
+def _of_extra(package: str, extra: str) -> list[str]:
+    """Return the requirements of an installed package's extra."""
+    found = [line.partition(";") for line in requires(package) or ()]
+    return sorted(line.strip() for line, _, marker in found if re.search(rf"extra == .{extra}.", marker))

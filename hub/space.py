@@ -4,18 +4,21 @@
     app.py  cyclegan/  hub/     the modules that app.py imports, directly or not; all styles, scripts and catalogues
     requirements.txt     what those modules import; gradio comes by `sdk_version` of the README
     demo/NAME/           local runs: checkpoints, examples and scores, nothing else of their folders
+    demo/thumbnail.jpg   a sample of the newest epoch; none with studies, whose pictures it could be one of
     studies/NAME/        studies: study.json, stimuli and secret, no votes; in a private Space only, because it reveals
                          fakes
     LICENSE
     README.md            front matter and text; a person's changes are kept
 
-Epochs of a model repository are not copied: the app loads them from the Hub. With `votes`, the studies are put into
+Epochs of a model repository are not copied: the app loads them from the Hub, and the newest is fetched as the Space is
+built (`preload_from_hub`). With `votes`, the studies are put into
 that private data set instead, and the Space fetches them as it starts. All other files in a Space are a person's and
 are kept.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,9 +39,20 @@ from hub.modules import PACKAGES, ROOT, data_files, reached_modules, requirement
 from hub.readme import BEGIN, END, edited_front_matter, escaped, front_matter, with_block
 from hub.source import HubSource, parse_spec
 from hub.studies.votes_dataset import put_study
+from hub.thumbnail import NAME as THUMBNAIL
+from hub.thumbnail import thumbnail
 
 OWN_FOLDERS = (*(f"{name}/" for name in PACKAGES), "demo/", "studies/")
 """These hold nothing of a person's: files that are no longer needed are deleted."""
+MCP = ("gradio", "mcp")
+"""gradio's extra, which `sdk_version` can't name."""
+SHOWN = re.compile(
+    r"(config|checkpoint)\.json|gen_(ab|ba)\.safetensors|samples/(ab|ba)\.png|examples/[\w-]{1,100}\.(png|tif)",
+    re.ASCII,
+)
+"""The files of an epoch's commit that the app downloads."""
+TAG = "mcp-server"
+"""Lists a Space among those that offer tools by MCP, as the app does."""
 PYTHON = "3.12"
 """ZeroGPU offers this one and 3.10."""
 MAX_BYTES = 1_000_000_000
@@ -122,13 +136,15 @@ def publish_space(
     played = find_studies(studies)
     if votes and not played:
         raise HubError("--votes needs a study", remedy=message("name one with --study, or leave out --votes"))
-    files = _files(repo_id, sources, played, votes)
     if played and not votes and not private and _is_open(repository):
         raise HubError(
             "{repo_id} is public, and study.json reveals which pictures are real", repo_id=repo_id,
             remedy=message("name a private data set for it with --votes USER/NAME, or make the Space private"),
         )
-    for sentence in (*_check_models(sources, endpoint, token), *_check_size(files)):
+    models = _look_at_models(sources, endpoint, token)
+    picture = None if played else thumbnail(models.samples or _local_samples(sources))
+    files = _files(repo_id, sources, played, votes, picture)
+    for sentence in (*models.warnings, *_check_size(files)):
         say(f"warning: {sentence}")
     for source in sources:
         for problem in source.problems:
@@ -139,7 +155,7 @@ def publish_space(
         for study in played:
             put_study(data, study)
     repository.make(private=private, space_sdk="gradio")
-    changed = as_the_branch_moves(lambda: _commit(repository, files, sources, played))
+    changed = as_the_branch_moves(lambda: _commit(repository, files, sources, played, models.preload))
     if not changed:
         say("nothing to do: the Space is up to date")
     for sentence in _to_set(played, votes):
@@ -170,8 +186,6 @@ def _to_set(studies: Sequence[Study], votes: str | None) -> Iterator[str]:
         yield "to see the results on the Space's page, add a secret STUDY_KEY there: a word that only you know"
 
 
-
-
 def space_files(
     repo_id: str, checkpoints: Sequence[str], *, studies: Sequence[str | Path] = (), votes: str | None = None
 ) -> dict[str, Path | bytes]:
@@ -189,7 +203,8 @@ def space_files(
         StudyError: a folder holds no study.
         HubError: gradio is not installed here.
     """
-    return _files(repo_id, _open(checkpoints), find_studies(studies), votes)
+    sources, played = _open(checkpoints), find_studies(studies)
+    return _files(repo_id, sources, played, votes, None if played else thumbnail(_local_samples(sources)))
 
 
 # --- the checkpoints ----------------------------------------------------------------------------------------
@@ -250,19 +265,55 @@ def _unreadable(source: CheckpointSource) -> CheckpointError:
     )
 
 
-def _check_models(sources: Sequence[_Source], endpoint: str | None, token: str | None) -> Iterator[str]:
-    """Make sure that each model repository holds a checkpoint; yield a sentence for each that the Space can't read."""
+def _local_samples(sources: Sequence[_Source]) -> list[Path]:
+    """Return the sample grids of the first local run's newest epoch."""
+    grids = [path for source in sources[:1] for path in source.files.values() if isinstance(path, Path)
+             and path.parent.name == "samples"]  # fmt: skip
+    newest = max((path.parent for path in grids), default=None)
+    return sorted(path for path in grids if path.parent == newest)
+
+
+@dataclass(frozen=True)
+class _Models:
+    """The model repositories of a Space, as they are on the Hub."""
+
+    preload: list[str]
+    """Entries of `preload_from_hub`."""
+    samples: list[Path]
+    """The newest epoch's sample grids, if the Space shows a repository first."""
+    warnings: list[str]
+
+
+def _look_at_models(sources: Sequence[_Source], endpoint: str | None, token: str | None) -> _Models:
+    """Make sure that each model repository holds a checkpoint, and return what the Space needs of them."""
+    found = _Models([], [], [])
     for source in sources:
         if source.model is None:
             continue
         there = HubSource(source.name, endpoint=endpoint, token=token)
-        if not there.list():
+        if not (infos := there.list()):
             raise _unreadable(there)
         if there.repository.is_private():
-            yield (
+            found.warnings.append(
                 f"{source.model} is private: in the Space's settings, add a secret HF_TOKEN that may read it; then all "
                 "who see the Space can use it, and the Space's README shows its name"
             )
+        if there.repository.is_open():  # A Space is built without its secrets.
+            found.preload.append(preload_entry(there.repository, infos[0].commit_sha))
+        if source is sources[0]:
+            with contextlib.suppress(CheckpointError):  # Too large: the Space only has no thumbnail.
+                found.samples.extend(there.samples(infos[0].epoch))
+    return found
+
+
+def preload_entry(repository: Repository, sha: str) -> str:
+    """Return the entry of `preload_from_hub` for all that the app shows of an epoch: `USER/NAME FILE,FILE COMMIT`.
+
+    Raises:
+        HubError: no answer.
+    """
+    names = [name for name in repository.files(sha) if SHOWN.fullmatch(name)]
+    return f"{repository.repo_id} {','.join(sorted(names))} {sha}"
 
 
 def _check_size(files: Mapping[str, Path | bytes]) -> Iterator[str]:
@@ -278,7 +329,8 @@ def _check_size(files: Mapping[str, Path | bytes]) -> Iterator[str]:
 
 
 def _files(
-    repo_id: str, sources: Sequence[_Source], studies: Sequence[Study] = (), votes: str | None = None
+    repo_id: str, sources: Sequence[_Source], studies: Sequence[Study] = (), votes: str | None = None,
+    picture: bytes | None = None,
 ) -> dict[str, Path | bytes]:
     also = ("hub.studies.votes_dataset",) if votes else ()  # space.py imports it.
     modules = reached_modules(("app", *also), NOT_IN_SPACES)
@@ -289,12 +341,13 @@ def _files(
         study_lines=VOTES_LINES if votes else STUDY_LINES if names else "",
     )
     files: dict[str, Path | bytes] = {
-        "README.md": _readme(repo_id, sources, studies=studies).encode(),
+        "README.md": _readme(repo_id, sources, studies=studies, has_picture=picture is not None).encode(),
         "LICENSE": ROOT / "LICENSE",
-        "requirements.txt": requirements(modules, REQUIREMENTS).encode(),
+        "requirements.txt": requirements(modules, REQUIREMENTS, MCP).encode(),
         "space.py": start.encode(),
     }
     files |= {path.relative_to(ROOT).as_posix(): path for path in (*modules, *data_files())}
+    files |= {} if picture is None else {THUMBNAIL: picture}
     for source in sources:
         files |= source.files
     for study in [] if votes else studies:
@@ -309,9 +362,15 @@ def _files(
 
 
 def _readme(
-    repo_id: str, sources: Sequence[_Source], existing: str | None = None, *, studies: Sequence[Study] = ()
+    repo_id: str, sources: Sequence[_Source], existing: str | None = None, *, studies: Sequence[Study] = (),
+    preload: Sequence[str] | None = None, has_picture: bool = False,
 ) -> str:
     """Return README.md: the existing one brought up to date, or a new one.
+
+    Args:
+        existing: its present text.
+        preload: entries of `preload_from_hub` for the models; None leaves those that are there.
+        has_picture: the Space has a thumbnail of ours.
 
     Raises:
         HubError: the existing one is of another kind of Space, or its front matter isn't valid.
@@ -320,6 +379,7 @@ def _readme(
     needed: dict[str, Any] = {"sdk": "gradio", "sdk_version": _gradio_version(), "app_file": "space.py"}
     needed |= {"models": models} if models else {}
     needed |= {"hf_oauth": True} if any(study.protocol.login == "huggingface" for study in studies) else {}
+    own_picture = f"https://huggingface.co/spaces/{repo_id}/resolve/main/{THUMBNAIL}"
     suggested: dict[str, Any] = {
         "title": re.sub(r"[-_]+", " ", repo_id.split("/")[1]).strip(),
         "emoji": "🔁",
@@ -341,14 +401,28 @@ def _readme(
             "{repo_id} is a Space of the kind {kind}", repo_id=repo_id, kind=data["sdk"],
             remedy=message("choose another USER/NAME"),
         )
+    needed["tags"] = list(dict.fromkeys([*listed(data.get("tags")), TAG]))
+    others = [one for one in listed(data.get("preload_from_hub")) if one.split(" ")[0] not in
+              {*models, *listed(data.get("models"))}]  # fmt: skip
+    needed |= {} if preload is None else {"preload_from_hub": [*preload, *others]}
+    needed |= {"thumbnail": own_picture} if has_picture and data.get("thumbnail") is None else {}
     untouched = body.strip() in ("", UNTOUCHED)  # Then its values are the Hub's defaults, nobody's choice.
     wanted = {**suggested, **data, "python_version": PYTHON, **needed} if untouched else {**data, **needed}
     if not models:
         wanted.pop("models", None)
+    if not wanted.get("preload_from_hub"):
+        wanted.pop("preload_from_hub", None)
+    if not has_picture and wanted.get("thumbnail") == own_picture:
+        del wanted["thumbnail"]
     block = _block(wanted.get("title"), sources, [(study.title, _address(repo_id, study.name)) for study in studies])
     # If a person has removed the block, their text is kept as it is.
     body = f"\n{block}\n" if untouched else with_block(body, block) or body
     return f"---\n{edited_front_matter(front, wanted)}---\n{body}"
+
+
+def listed(value: Any) -> list[str]:
+    """Return the strings of a front matter's list, or its one string; [] for anything else."""
+    return [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, str)]
 
 
 def _address(repo_id: str, study: str) -> str:
@@ -402,12 +476,15 @@ def _commit(
     files: Mapping[str, Path | bytes],
     sources: Sequence[_Source],
     studies: Sequence[Study] = (),
+    preload: Sequence[str] = (),
 ) -> bool:
     """Commit the changes on top of the head; return False if there were none."""
     head = repository.refs().head
     there = set(repository.files(head)) if head else set()
     existing = repository.text(head, "README.md") if head else None
-    readme = _readme(repository.repo_id, sources, existing, studies=studies)
+    readme = _readme(
+        repository.repo_id, sources, existing, studies=studies, preload=preload, has_picture=THUMBNAIL in files
+    )
     if "app.py" in there and "space.py" not in there:
         raise HubError(
             "{repo_id} holds another app", repo_id=repository.repo_id,

@@ -52,7 +52,8 @@ def train(tmp_path, tiny_flags, start_script):
         told.write_text("")
         process = start_script(
             SCRIPT, *tiny_flags, "--output_dir", tmp_path / "night", "--epochs", 1, "--decay_epochs", 0,
-            "--max_steps", 2, "--report_to", "trackio", *flags, env={"PYTHONPATH": str(package), "TOLD": str(told)}, plain=True,
+            "--max_steps", 2, "--report_to", "trackio", *flags, plain=True,
+            env={"PYTHONPATH": str(package), "TOLD": str(told)},
         )  # fmt: skip
         _, err = process.communicate(timeout=300)
         return process.returncode, err, [json.loads(line) for line in told.read_text().splitlines()]
