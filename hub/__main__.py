@@ -56,11 +56,18 @@ def build_parser() -> argparse.ArgumentParser:
     sub = add("card", card, "write a repository's card again: as this version of the program does, with examples")
     sub.add_argument("repo_id", metavar="USER/NAME", help="model repository")
 
+    sub.add_argument("--license", metavar="ID", help="licence of the weights as the Hub spells it, e.g. mit")
+
     sub = add("tag", tag, "repair a repository: set the missing tags of epochs' commits")
     sub.add_argument("repo_id", metavar="USER/NAME", help="model repository")
 
     sub = add("endpoint", endpoint, "add what an Inference Endpoint needs to translate with a published run")
     sub.add_argument("repo_id", metavar="USER/NAME", help="model repository")
+
+    sub = add("check", check, "list what a repository or a Space has and lacks, with the commands that add it; the "
+              "exit status is 1 if it lacks something")  # fmt: skip
+    sub.add_argument("source", metavar="SOURCE",
+                     help="USER/NAME of a repository or a Space, or the folder of a run that its training published")
 
     sub = add("space", space, "make or update a Space that runs the app with these checkpoints")
     sub.add_argument("repo_id", metavar="USER/NAME", help="the Space; created if it is missing")
@@ -220,7 +227,7 @@ def card(args: argparse.Namespace) -> None:
     from hub.client import Repository
     from hub.renew import renew_card
 
-    renew_card(Repository(args.repo_id), say=_say)
+    renew_card(Repository(args.repo_id), license=args.license, say=_say)
 
 
 def tag(args: argparse.Namespace) -> None:
@@ -242,6 +249,17 @@ def endpoint(args: argparse.Namespace) -> None:
     from hub.endpoint import publish_endpoint
 
     publish_endpoint(Repository(args.repo_id), say=_say)
+
+
+def check(args: argparse.Namespace) -> int:
+    """Print a line for each item; return 1 if something is lacking."""
+    from hub.check import check as items_of
+
+    url, items = items_of(args.source)
+    print(url)
+    for item in items:
+        print(f"  {item}")
+    return int(any(not item.has and not item.optional for item in items))
 
 
 def space(args: argparse.Namespace) -> None:

@@ -49,7 +49,7 @@ def published_root(repository: Repository, refs: Refs) -> tuple[CheckpointInfo, 
 
 def commit_with_card(
     repository: Repository, refs: Refs, files: Mapping[str, Path | bytes], title: str, say: Callable[[str], None], *,
-    studies: Mapping[str, Mapping[str, Any]], scores: Mapping[str, Report],
+    studies: Mapping[str, Mapping[str, Any]], scores: Mapping[str, Report], license: str | None = None,
 ) -> bool:
     """Make one commit with files and the card that shows them; return False if nothing has changed.
 
@@ -60,6 +60,7 @@ def commit_with_card(
         title: the commit's.
         say: gets a warning if the card can't be changed.
         studies, scores: all that the card shows.
+        license: of the weights, as the Hub spells it; None keeps that of the card.
 
     Raises:
         CheckpointError: its root holds no readable checkpoint.
@@ -75,6 +76,7 @@ def commit_with_card(
         pictures=record.get("pictures"),
         started_from=record.get("started_from"),
         imported_from=record.get("imported_from"),
+        license=license,
         existing=repository.text(head, "README.md"),
         studies=list(studies.values()),
         scores=list(scores.values()),
@@ -136,17 +138,22 @@ def publish_scores(
         say(f"nothing to do: {repository.url} has these scores")
 
 
-def renew_card(repository: Repository, *, say: Callable[[str], None] = print) -> None:
+def renew_card(
+    repository: Repository, *, license: str | None = None, say: Callable[[str], None] = print
+) -> None:
     """Write the card of a published run again, with examples cut out of the samples that are there.
 
     Args:
         repository: holds a run.
+        license: of the weights, as the Hub spells it; None keeps that of the card.
         say: gets a sentence, and warnings.
 
     Raises:
         CheckpointError: its root holds no readable checkpoint.
-        HubError: the Hub can't be reached or refuses.
+        HubError: the Hub can't be reached or refuses, or doesn't know the licence.
     """
+    if license is not None:
+        repository.check_license(license)
 
     def commit() -> bool:
         refs = repository.refs()
@@ -159,7 +166,7 @@ def renew_card(repository: Repository, *, say: Callable[[str], None] = print) ->
             pictures = widget_pictures(Path(folder) / "samples", DIRECTIONS)
         return commit_with_card(
             repository, refs, pictures, "Update the card", say, studies=studies_at(repository, head),
-            scores=scores_at(repository, head),
+            scores=scores_at(repository, head), license=license,
         )  # fmt: skip
 
     renewed = as_the_branch_moves(commit)
