@@ -1,4 +1,4 @@
-"""What a repository or a Space of the Hub has for those who find it there, and what it lacks: `python -m hub check`."""
+"""`python -m hub check`: the list of what a repository or a Space has for those who find it on the Hub, and lacks."""
 
 from __future__ import annotations
 
@@ -25,8 +25,7 @@ from hub.layout import published_epochs
 from hub.readme import front_matter
 from hub.renew import published_root
 from hub.source import HubSource
-from hub.space import TAG, listed, preload_entry
-from hub.thumbnail import NAME as THUMBNAIL
+from hub.space import TAG, THUMBNAIL, listed, preload_entry
 from hub.training import run_settings
 
 SPACES = "spaces/"

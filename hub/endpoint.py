@@ -1,4 +1,4 @@
-"""What a Hugging Face Inference Endpoint needs to translate with a published run: `python -m hub endpoint`.
+"""`python -m hub endpoint`: the files with which an Inference Endpoint of Hugging Face translates.
 
     handler.py           the service imports its EndpointHandler
     requirements.txt     what the code imports; the service installs it

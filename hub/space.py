@@ -31,6 +31,7 @@ from huggingface_hub.repocard import REGEX_YAML_BLOCK
 from cyclegan import __version__
 from cyclegan.checkpoints.sources import CheckpointSource, LocalSource
 from cyclegan.errors import CheckpointError, Message, UserError, message
+from cyclegan.evaluation.thumbnail import thumbnail
 from cyclegan.study.format import SECRET, Study, find_studies
 from hub import HubError, open_source
 from hub.client import Repository, as_the_branch_moves
@@ -39,8 +40,6 @@ from hub.modules import PACKAGES, ROOT, data_files, reached_modules, requirement
 from hub.readme import BEGIN, END, edited_front_matter, escaped, front_matter, with_block
 from hub.source import HubSource, parse_spec
 from hub.studies.votes_dataset import put_study
-from hub.thumbnail import NAME as THUMBNAIL
-from hub.thumbnail import thumbnail
 
 OWN_FOLDERS = (*(f"{name}/" for name in PACKAGES), "demo/", "studies/")
 """These hold nothing of a person's: files that are no longer needed are deleted."""
@@ -51,6 +50,7 @@ SHOWN = re.compile(
     re.ASCII,
 )
 """The files of an epoch's commit that the app downloads."""
+THUMBNAIL = "demo/thumbnail.jpg"
 TAG = "mcp-server"
 """Lists a Space among those that offer tools by MCP, as the app does."""
 PYTHON = "3.12"

@@ -1,4 +1,4 @@
-"""The picture of a Space where it is listed or shared: a test picture, and what the newest epoch makes of it."""
+"""A small picture that stands for a run: a test picture, and its translation by an epoch; without torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from cyclegan.errors import ImageError
 from cyclegan.evaluation.grids import GAP, cut_grid
 from cyclegan.images import open_image
 
-NAME = "demo/thumbnail.jpg"
 SIZE = (800, 420)
 """Pixels, in the proportion in which links are shown."""
 
