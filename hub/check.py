@@ -17,6 +17,7 @@ from cyclegan.checkpoints.format import CheckpointInfo
 from cyclegan.errors import CheckpointError, message, number_of
 from hub.card.metadata import LIBRARY, TAGS
 from hub.card.names import known_repo, start_of
+from hub.card.widget import address_of
 from hub.client import Refs, Repository
 from hub.endpoint import FILES as ENDPOINT_FILES
 from hub.endpoint import MARK
@@ -127,7 +128,7 @@ def _of_model(repository: Repository, refs: Refs) -> Iterator[Item]:
     base = (start.repo_id if start else None) or known_repo(record.get("imported_from"))
     if base:
         yield Item(f"base_model {base}", base in listed(found.get("base_model")), again)
-    yield from _examples(info, text, found, names, again)
+    yield from _examples(repo_id, info, text, found, names, again)
     there = [name for name in ENDPOINT_FILES if name in names]
     own = "handler.py" in there and MARK in (repository.text(refs.head or "", "handler.py") or "")
     yield Item(
@@ -148,11 +149,12 @@ def _broken(repository: Repository, front: Mapping[str, Any] | None) -> Iterator
 
 
 def _examples(
-    info: CheckpointInfo, text: str, front: Mapping[str, Any], names: Collection[str], again: str
+    repo_id: str, info: CheckpointInfo, text: str, front: Mapping[str, Any], names: Collection[str], again: str
 ) -> Iterator[Item]:
     """Yield the examples of the card and their gallery."""
     examples = front.get("widget") if isinstance(front.get("widget"), list) else []
-    outputs = [one["output"] for one in examples if isinstance(one, dict) and isinstance(one.get("output"), dict)]
+    whole_ones = [one for one in examples if isinstance(one, dict) and _input_exists(one, repo_id, names)]
+    outputs = [one["output"] for one in whole_ones if isinstance(one.get("output"), dict)]
     shown = {output["url"] for output in outputs if isinstance(output.get("url"), str)} & {*names}
     missing = [way for way in info.directions if not any(url.split("/")[-1].startswith(way) for url in shown)]
     without = not any(name.startswith("samples/") for name in names)
@@ -166,6 +168,12 @@ def _examples(
         "a gallery of them", "<Gallery />" in text,
         "its samples can't be cut into single pictures" if whole or without else again, optional=whole or without,
     )  # fmt: skip
+
+
+def _input_exists(example: Mapping[str, Any], repo_id: str, names: Collection[str]) -> bool:
+    """Return False for an example whose input is in this repository, but isn't there."""
+    source, here = str(example.get("src") or ""), address_of(repo_id)
+    return not source.startswith(here) or source.removeprefix(here) in names
 
 
 # --- a Space ------------------------------------------------------------------------------------------------

@@ -41,7 +41,8 @@ def widget_pictures(samples: Path, directions: Sequence[str]) -> dict[str, bytes
 def widget_examples(repo_id: str, info: CheckpointInfo, files: Collection[str]) -> list[dict[str, Any]]:
     """Return the front matter's `widget` for the pictures among these files.
 
-    Outputs are paths in the repository. Inputs are addresses, because the Hub's documentation knows no others.
+    Outputs are paths in the repository. Inputs are addresses, because the Hub's documentation knows no others: on the
+    main branch, because an epoch's tag is on its own commit, and `python -m hub card` adds pictures after it.
     """
     found = []
     for direction, way in ways(info.config.data).items():
@@ -51,7 +52,7 @@ def widget_examples(repo_id: str, info: CheckpointInfo, files: Collection[str]) 
         found += [
             {
                 "text": way,
-                "src": f"https://huggingface.co/{repo_id}/resolve/{info.tag}/{_real(direction, number)}",
+                "src": f"{address_of(repo_id)}{_real(direction, number)}",
                 "output": {"url": _fake(direction, number)},
             }
             for number in numbers
@@ -59,6 +60,11 @@ def widget_examples(repo_id: str, info: CheckpointInfo, files: Collection[str]) 
         if not numbers and (grid := f"samples/{direction}.png") in files:
             found.append({"text": way, "output": {"url": grid}})
     return found
+
+
+def address_of(repo_id: str) -> str:
+    """Return how addresses of a repository's files begin."""
+    return f"https://huggingface.co/{repo_id}/resolve/main/"
 
 
 def is_own_example(example: Any) -> bool:

@@ -127,6 +127,16 @@ def test_the_folder_of_a_run_stands_for_its_repository(loopback, publish_run, ru
     assert check(run, f"{loopback.url}/{NAME}")[1].keys() == {*MODEL_ITEMS}
 
 
+@pytest.mark.parametrize("lost", ["widget/ab_1_real.png", "widget/ba_1_fake.png"])
+def test_examples_whose_pictures_are_not_there_are_none(loopback, publish_run, run, check, lost):
+    repo = publish_run(run)
+    name = "examples with their translations, in every direction"
+    assert check(NAME)[1][name] == ("has", None)
+    second = lost.replace("_1_", "_2_")
+    repo.commit("Edit", {path: file for path, file in repo.head["files"].items() if path not in (lost, second)})
+    assert check(NAME)[1][name] == ("lacks", f"python -m hub card {NAME}")
+
+
 def test_a_broken_card_is_an_item(loopback, publish_run, run, check):
     repo = publish_run(run)
     repo.commit("Edit", {**repo.head["files"], "README.md": b"---\na: [\n---\n"})

@@ -20,7 +20,7 @@ PICTURES = [f"widget/{way}_{number}_{what}.png" for way in ("ab", "ba") for numb
             ("fake", "real")]  # fmt: skip
 EXAMPLE = {
     "text": "day → night",
-    "src": f"https://huggingface.co/{NAME}/resolve/epoch-0012/widget/ab_1_real.png",
+    "src": f"https://huggingface.co/{NAME}/resolve/main/widget/ab_1_real.png",
     "output": {"url": "widget/ab_1_fake.png"},
 }
 
@@ -88,7 +88,7 @@ def test_a_persons_examples_stay_and_ours_are_replaced():
     card = card_of(existing=theirs, files=(*FILES, *PICTURES))
     later = card_of(make_info(13), card, files=(*FILES, *PICTURES))
     examples = front_of(later)["widget"]
-    assert [one["src"].split("/")[6] for one in examples[:4]] == ["epoch-0013"] * 4
+    assert examples[0] == EXAMPLE and [one["text"] for one in examples[:4]] == ["day → night"] * 2 + ["night → day"] * 2
     assert examples[4:] == [{"text": "my dog", "output": {"url": "photos/dog.jpg"}}, "odd"]
     assert front_of(card_of(existing=later, files=("config.json",)))["widget"] == examples[4:]
     assert front_of(card_of(existing="---\nwidget: mine\n---\n"))["widget"] == "mine"
@@ -97,12 +97,12 @@ def test_a_persons_examples_stay_and_ours_are_replaced():
 def test_an_epochs_pictures_are_in_its_one_commit(loopback, publish_run, run):
     repo = publish_run(run)
     for commit in repo.epoch_commits():
-        files, tag = commit["files"], commit["title"].replace("Epoch ", "epoch-000")
+        files = commit["files"]
         assert {name for name in files if name.startswith("widget/")} == {*PICTURES}
         examples = front_of(files["README.md"].decode())["widget"]
         assert len(examples) == 4
         for example in examples:
-            address, _, path = example["src"].partition(f"/resolve/{tag}/")
+            address, _, path = example["src"].partition("/resolve/main/")
             assert address == f"https://huggingface.co/{NAME}" and {path, example["output"]["url"]} <= files.keys()
     first, second = (commit["files"]["widget/ab_1_fake.png"] for commit in repo.epoch_commits())
     assert first != second
