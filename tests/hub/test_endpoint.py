@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from cyclegan.translation.endpoint import EndpointHandler
 from cyclegan.translation.translator import Translator
 from hub.endpoint import FILES, endpoint_files
 from tests.hub.test_publish import FILES as EPOCH_FILES
+from tests.hub.test_space import installed_with
 
 # The client's own upload of large files uses a deprecated argument of its HTTP library.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
@@ -26,6 +28,14 @@ ROOT = Path(__file__).parents[2]
 AS_THE_SERVICE = """
 import importlib.util, json, pathlib, sys
 
+class Missing:
+    '''What the requirements don't bring.'''
+
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0].lower().replace("_", "-") in sys.argv[1:]:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Missing())
 sys.path.insert(0, ".")
 spec = importlib.util.spec_from_file_location("handler", "handler.py")
 handler = importlib.util.module_from_spec(spec)
@@ -77,7 +87,11 @@ def test_the_published_handler_translates_as_the_library_does(
     request = {"inputs": base64.b64encode(photo).decode(), "parameters": {"direction": "ba", "size": 64}}
     (home / "request.json").write_text(json.dumps(request))
     monkeypatch.delenv("PYTHONPATH", raising=False)
-    done = subprocess.run([sys.executable, "-I", "-c", AS_THE_SERVICE], cwd=home, capture_output=True, text=True)
+    missing = {*re.findall(r"^[\w-]+", (ROOT / "requirements.txt").read_text(), re.MULTILINE)} - installed_with(
+        re.findall(r"^[\w-]+", files["requirements.txt"].decode(), re.MULTILINE))  # fmt: skip
+    assert {"gradio", "huggingface-hub", "tifffile"} <= missing
+    words = [sys.executable, "-I", "-c", AS_THE_SERVICE, *missing]
+    done = subprocess.run(words, cwd=home, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     used = json.loads(done.stdout)
     assert len(used) > 20 and not [path for path in used if path.startswith(f"{ROOT}/")]
