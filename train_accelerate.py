@@ -44,7 +44,7 @@ from cyclegan.methods import METHODS  # noqa: E402
 from cyclegan.training.background import BackgroundWriter, TrainerSnapshot  # noqa: E402
 from cyclegan.training.initial import StartWeights, has_begun  # noqa: E402
 from cyclegan.training.launch import explained_failures, make_accelerator, resume_command  # noqa: E402
-from cyclegan.training.monitor import EpochResult, Monitor, check_tracker  # noqa: E402
+from cyclegan.training.monitor import EpochResult, Monitor  # noqa: E402
 from cyclegan.training.publishing import Publishing  # noqa: E402
 from cyclegan.training.run import Run, check_resume  # noqa: E402
 from cyclegan.training.saving import StateSaver  # noqa: E402
@@ -54,7 +54,6 @@ from cyclegan.training.trainer import Trainer  # noqa: E402
 
 def train(config: TrainConfig) -> int:
     """Run the whole training and return the exit status."""
-    check_tracker(config.run.report_to)
     check_resume(config.run.resume)
     config = replace(config, data=name_domains(config.data))
     accelerator, config = make_accelerator(config)

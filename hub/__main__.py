@@ -1,4 +1,4 @@
-"""`python -m hub`: list, push, scores, tag, space, job."""
+"""`python -m hub`: list, push, scores, card, tag, endpoint, check, space, job."""
 
 from __future__ import annotations
 
@@ -53,8 +53,21 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("repo_id", metavar="USER/NAME", nargs="?",
                      help="repository that holds the run (default: SOURCE, or where the run's training published)")
 
+    sub = add("card", card, "write a repository's card again: as this version of the program does, with examples")
+    sub.add_argument("repo_id", metavar="USER/NAME", help="model repository")
+
+    sub.add_argument("--license", metavar="ID", help="licence of the weights as the Hub spells it, e.g. mit")
+
     sub = add("tag", tag, "repair a repository: set the missing tags of epochs' commits")
     sub.add_argument("repo_id", metavar="USER/NAME", help="model repository")
+
+    sub = add("endpoint", endpoint, "add what an Inference Endpoint needs to translate with a published run")
+    sub.add_argument("repo_id", metavar="USER/NAME", help="model repository")
+
+    sub = add("check", check, "list what a repository or a Space has and lacks, with the commands that add it; the "
+              "exit status is 1 if it lacks something")  # fmt: skip
+    sub.add_argument("source", metavar="SOURCE",
+                     help="USER/NAME of a repository or a Space, or the folder of a run that its training published")
 
     sub = add("space", space, "make or update a Space that runs the app with these checkpoints")
     sub.add_argument("repo_id", metavar="USER/NAME", help="the Space; created if it is missing")
@@ -209,6 +222,14 @@ def scores(args: argparse.Namespace) -> None:
     publish_scores(scores_folder(source), Repository(repo_id), run_id=run_id, pinned=pinned, say=_say)
 
 
+def card(args: argparse.Namespace) -> None:
+    """Write the card again."""
+    from hub.client import Repository
+    from hub.renew import renew_card
+
+    renew_card(Repository(args.repo_id), license=args.license, say=_say)
+
+
 def tag(args: argparse.Namespace) -> None:
     """Set the missing tags."""
     from hub.client import Repository
@@ -220,6 +241,25 @@ def tag(args: argparse.Namespace) -> None:
         print(sentence)
     if not said:
         print(f"nothing to do: every epoch's commit at {repository.url} has its tag")
+
+
+def endpoint(args: argparse.Namespace) -> None:
+    """Publish the handler for Inference Endpoints."""
+    from hub.client import Repository
+    from hub.endpoint import publish_endpoint
+
+    publish_endpoint(Repository(args.repo_id), say=_say)
+
+
+def check(args: argparse.Namespace) -> int:
+    """Print a line for each item; return 1 if something is lacking."""
+    from hub.check import check as items_of
+
+    url, items = items_of(args.source)
+    print(url)
+    for item in items:
+        print(f"  {item}")
+    return int(any(not item.has and not item.optional for item in items))
 
 
 def space(args: argparse.Namespace) -> None:

@@ -181,6 +181,12 @@ class Repository:
         with self.calls() as api:
             return bool(api.repo_info(self.repo_id, repo_type=self.repo_type).private)
 
+    def is_open(self) -> bool:
+        """Return True if everyone can download its files, without a token."""
+        with self.calls() as api:
+            info = api.repo_info(self.repo_id, repo_type=self.repo_type)
+        return not info.private and not getattr(info, "gated", False)
+
     def check_license(self, license: str) -> None:
         """Raise HubError if the Hub doesn't know a licence."""
         with self.calls():

@@ -5,11 +5,13 @@ epoch's folder, so that `USER/NAME@epoch-0012` is what RUN/epoch-0012 was:
 
     gen_ab.safetensors  gen_ba.safetensors  config.json  checkpoint.json  samples/
     disc_a.safetensors  disc_b.safetensors  with --save_discriminators
+    widget/                                 pictures of the card's examples, cut out of samples/
     metrics.jsonl  curves.png  examples/    the run's, at the time of the commit
     epochs.json                             date, losses and metrics of every epoch up to this commit
     studies/NAME.json                       people's judgements: fooling rates, intervals, protocol; see `study_entry`
     scores/NAME.json                        scores on whole test sets, as RUN/scores/NAME.json has them
     README.md                               the card; people's text outside its generated block is kept
+    handler.py  requirements.txt  code.zip  for Inference Endpoints, after `python -m hub endpoint`
 
 Only the repository records what is published: by its tags, and by the commits whose tag is missing because something
 failed between the two calls. So no second record can contradict it.
@@ -44,6 +46,7 @@ from hub.client import Refs, Repository
 
 CHECKPOINT_FILES = ("gen_*.safetensors", DISCRIMINATORS, "config.json", "checkpoint.json", "samples/*.png")
 RUN_FILES = ("metrics.jsonl", "curves.png", "examples/*.png", "examples/*.tif")
+WIDGET = "widget/"
 INDEX = "epochs.json"
 INDEX_VERSION = 1
 STUDIES = "studies/"
@@ -56,6 +59,8 @@ MAX_SCORES = 10
 """The most files of scores that a repository has, and that are read of one."""
 MAX_SCORES_BYTES = 5_000_000
 """Size of the largest file of scores that is published or downloaded; 200 epochs by all scores fit."""
+MAX_SAMPLES_BYTES = 20_000_000
+"""Size of the largest sample grid that is downloaded."""
 STATE_BRANCH = "training-state"
 CODE_BRANCH = "code"
 MAX_CANDIDATES = 50

@@ -14,6 +14,7 @@ from cyclegan.checkpoints.format import EPOCH_NAME, CheckpointInfo, epoch_name, 
 from cyclegan.errors import CheckpointError, message
 from cyclegan.files import read_json, sha256
 from hub.card import make_card
+from hub.card.widget import widget_pictures
 from hub.client import Refs, Repository, as_the_branch_moves
 from hub.errors import CardError, HubError, OtherRunError
 from hub.layout import (
@@ -237,6 +238,7 @@ class Publisher:
         files: dict[str, Path | bytes] = {}
         for pattern in CHECKPOINT_FILES:
             files |= {path.relative_to(folder).as_posix(): path for path in sorted(folder.glob(pattern))}
+        files |= widget_pictures(folder / "samples", info.directions)
         for pattern in RUN_FILES:  # As bytes, because they may grow while they are uploaded.
             found = sorted(self.run.glob(pattern))
             files |= {path.relative_to(self.run).as_posix(): path.read_bytes() for path in found}
@@ -249,14 +251,16 @@ class Publisher:
         scored = scores_at(self.repository, head)
         scores = joined_scores(scores_in(self.run / "scores"), scored)
         files |= new_scores(scores, scored)
+        record = _record(folder)
         try:
             files["README.md"] = make_card(
                 self.repository.repo_id,
                 info,
                 list(entries.values()),
                 files=files.keys(),
-                pictures=_record(folder).get("pictures"),
-                started_from=_record(folder).get("started_from"),
+                pictures=record.get("pictures"),
+                started_from=record.get("started_from"),
+                imported_from=record.get("imported_from"),
                 license=self.license,
                 existing=None if head is None else self.repository.text(head, "README.md"),
                 studies=list(studies.values()),

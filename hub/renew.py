@@ -1,19 +1,23 @@
-"""Figures that are added to a repository after its epochs: people's judgements, and scores on whole test sets."""
+"""Whatever is added to a repository after its epochs: judgements, scores on whole test sets, the card's examples."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from cyclegan.checkpoints.format import make_info
+from cyclegan.checkpoints.format import CheckpointInfo, make_info
+from cyclegan.config import DIRECTIONS
 from cyclegan.errors import CheckpointError, message
 from cyclegan.evaluation.scores.report import Report
 from hub.card import make_card
+from hub.card.widget import widget_pictures
 from hub.client import Refs, Repository, as_the_branch_moves
 from hub.errors import CardError, HubError, OtherRunError
 from hub.layout import (
     INDEX,
+    MAX_SAMPLES_BYTES,
     joined_scores,
     new_scores,
     read_index,
@@ -24,9 +28,28 @@ from hub.layout import (
 )
 
 
+def published_root(repository: Repository, refs: Refs) -> tuple[CheckpointInfo, dict[str, Any], list[str]]:
+    """Return the epoch at a repository's root, its checkpoint.json, and the paths of all files there.
+
+    Raises:
+        CheckpointError: its root holds no readable checkpoint.
+        HubError: no answer.
+    """
+    head = refs.head
+    names = repository.files(head) if head else []
+    config, record = (repository.json(head, one) for one in ("config.json", "checkpoint.json")) if head else ({}, {})
+    if head is None or not config or not record:
+        raise CheckpointError(
+            "{repo_id} holds no readable checkpoint at its root: publish the run again",
+            repo_id=repository.repo_id,
+        )
+    sha = tagged_epochs(refs).get(record.get("epoch", 0))
+    return make_info(config, record, files=set(names), where=repository.repo_id, commit_sha=sha), record, names
+
+
 def commit_with_card(
     repository: Repository, refs: Refs, files: Mapping[str, Path | bytes], title: str, say: Callable[[str], None], *,
-    studies: Mapping[str, Mapping[str, Any]], scores: Mapping[str, Report],
+    studies: Mapping[str, Mapping[str, Any]], scores: Mapping[str, Report], license: str | None = None,
 ) -> bool:
     """Make one commit with files and the card that shows them; return False if nothing has changed.
 
@@ -37,28 +60,23 @@ def commit_with_card(
         title: the commit's.
         say: gets a warning if the card can't be changed.
         studies, scores: all that the card shows.
+        license: of the weights, as the Hub spells it; None keeps that of the card.
 
     Raises:
         CheckpointError: its root holds no readable checkpoint.
         HubError: the Hub can't be reached or refuses.
     """
     head, everything = refs.head, dict(files)
-    names = repository.files(head) if head else []
-    config, record = (repository.json(head, one) for one in ("config.json", "checkpoint.json")) if head else ({}, {})
-    if head is None or not config or not record:
-        raise CheckpointError(
-            "{repo_id} holds no readable checkpoint at its root: publish the run again",
-            repo_id=repository.repo_id,
-        )
-    sha = tagged_epochs(refs).get(record.get("epoch", 0))
-    info = make_info(config, record, files=set(names), where=repository.repo_id, commit_sha=sha)
+    info, record, names = published_root(repository, refs)
     everything["README.md"] = make_card(
         repository.repo_id,
         info,
         list(read_index(repository.json(head, INDEX)).values()),
-        files=names,
+        files={*names, *everything},
         pictures=record.get("pictures"),
         started_from=record.get("started_from"),
+        imported_from=record.get("imported_from"),
+        license=license,
         existing=repository.text(head, "README.md"),
         studies=list(studies.values()),
         scores=list(scores.values()),
@@ -118,6 +136,42 @@ def publish_scores(
         say(f"the scores are on the card: {repository.url}")
     else:
         say(f"nothing to do: {repository.url} has these scores")
+
+
+def renew_card(
+    repository: Repository, *, license: str | None = None, say: Callable[[str], None] = print
+) -> None:
+    """Write the card of a published run again, with examples cut out of the samples that are there.
+
+    Args:
+        repository: holds a run.
+        license: of the weights, as the Hub spells it; None keeps that of the card.
+        say: gets a sentence, and warnings.
+
+    Raises:
+        CheckpointError: its root holds no readable checkpoint.
+        HubError: the Hub can't be reached or refuses, or doesn't know the licence.
+    """
+    if license is not None:
+        repository.check_license(license)
+
+    def commit() -> bool:
+        refs = repository.refs()
+        head = refs.head
+        with tempfile.TemporaryDirectory() as folder:
+            grids = [f"samples/{direction}.png" for direction in DIRECTIONS]
+            for name, size in (repository.sizes(head, grids) if head else {}).items():
+                if size <= MAX_SAMPLES_BYTES:
+                    repository.fetch(head, name, Path(folder))
+            pictures = widget_pictures(Path(folder) / "samples", DIRECTIONS)
+        return commit_with_card(
+            repository, refs, pictures, "Update the card", say, studies=studies_at(repository, head),
+            scores=scores_at(repository, head), license=license,
+        )  # fmt: skip
+
+    renewed = as_the_branch_moves(commit)
+    news = "the card is new" if renewed else "nothing to do: the card is up to date"
+    say(f"{news}: {repository.url}")
 
 
 def _of_commits(report: Report, there: Report | None, refs: Refs) -> Report:

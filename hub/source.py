@@ -39,7 +39,7 @@ from cyclegan.errors import CheckpointError, Message, UserError, message
 from hub.client import BRANCH, Refs, Repository, patiently
 from hub.downloads import MAX_PICKLE_BYTES, Downloads, named
 from hub.errors import HubError
-from hub.layout import INDEX, PublishedEpoch, published_epochs, read_index
+from hub.layout import INDEX, MAX_SAMPLES_BYTES, PublishedEpoch, published_epochs, read_index
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,7 +51,6 @@ WATCHED_S = 60.0
 TIMEOUT_S = 15.0
 MAX_EXAMPLES = 24
 MAX_EXAMPLE_BYTES = 10_000_000
-MAX_SAMPLES_BYTES = 20_000_000
 _SHA = re.compile(r"[0-9a-f]{40}")
 _EXAMPLE = re.compile(r"examples/[\w-]{1,100}\.(png|tif)", re.ASCII)
 _PICKLE = re.compile(r".*\.(pth|pt|bin|ckpt|pkl)")

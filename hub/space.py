@@ -4,20 +4,21 @@
     app.py  cyclegan/  hub/     the modules that app.py imports, directly or not; all styles, scripts and catalogues
     requirements.txt     what those modules import; gradio comes by `sdk_version` of the README
     demo/NAME/           local runs: checkpoints, examples and scores, nothing else of their folders
+    demo/thumbnail.jpg   a sample of the newest epoch; none with studies, whose pictures it could be one of
     studies/NAME/        studies: study.json, stimuli and secret, no votes; in a private Space only, because it reveals
                          fakes
     LICENSE
     README.md            front matter and text; a person's changes are kept
 
-Epochs of a model repository are not copied: the app loads them from the Hub. With `votes`, the studies are put into
+Epochs of a model repository are not copied: the app loads them from the Hub, and the newest is fetched as the Space is
+built (`preload_from_hub`). With `votes`, the studies are put into
 that private data set instead, and the Space fetches them as it starts. All other files in a Space are a person's and
 are kept.
 """
 
 from __future__ import annotations
 
-import ast
-import functools
+import contextlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,30 +31,35 @@ from huggingface_hub.repocard import REGEX_YAML_BLOCK
 from cyclegan import __version__
 from cyclegan.checkpoints.sources import CheckpointSource, LocalSource
 from cyclegan.errors import CheckpointError, Message, UserError, message
+from cyclegan.evaluation.thumbnail import thumbnail
 from cyclegan.study.format import SECRET, Study, find_studies
 from hub import HubError, open_source
 from hub.client import Repository, as_the_branch_moves
 from hub.layout import CHECKPOINT_FILES, DISCRIMINATORS, new_scores, scores_in
+from hub.modules import PACKAGES, ROOT, data_files, reached_modules, requirements
 from hub.readme import BEGIN, END, edited_front_matter, escaped, front_matter, with_block
 from hub.source import HubSource, parse_spec
 from hub.studies.votes_dataset import put_study
 
-ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("cyclegan", "hub")
 OWN_FOLDERS = (*(f"{name}/" for name in PACKAGES), "demo/", "studies/")
 """These hold nothing of a person's: files that are no longer needed are deleted."""
-DATA = ("*.css", "*.html", "*.js", "*.po")
-"""Files of our packages that aren't modules."""
-DISTRIBUTIONS = {"PIL": "pillow", "markdown_it": "markdown-it-py", "skimage": "scikit-image", "yaml": "pyyaml"}
-"""Names of packages, where they differ from those of their modules."""
-COMPANIONS = {"authlib": ("httpx", "itsdangerous")}
-"""Packages that a library needs for its use here, and doesn't install itself."""
+MCP = ("gradio", "mcp")
+"""gradio's extra, which `sdk_version` can't name."""
+SHOWN = re.compile(
+    r"(config|checkpoint)\.json|gen_(ab|ba)\.safetensors|samples/(ab|ba)\.png|examples/[\w-]{1,100}\.(png|tif)",
+    re.ASCII,
+)
+"""The files of an epoch's commit that the app downloads."""
+THUMBNAIL = "demo/thumbnail.jpg"
+TAG = "mcp-server"
+"""Lists a Space among those that offer tools by MCP, as the app does."""
 PYTHON = "3.12"
 """ZeroGPU offers this one and 3.10."""
 MAX_BYTES = 1_000_000_000
 """The most that the Hub allows in a Space's repository without a paid plan."""
-NOT_IN_SPACES = {"cyclegan.study.make", "cyclegan.evaluation.dataset"}
+NOT_IN_SPACES = ("cyclegan.study.make", "cyclegan.evaluation.dataset")
 """Modules that only the owner's own computer needs: a Space plays studies and doesn't build them."""
+REQUIREMENTS = "Written by `python -m hub space`, which overwrites it. gradio comes by sdk_version in README.md."
 UNTOUCHED = "Check out the configuration reference at https://huggingface.co/docs/hub/spaces-config-reference"
 """The text of a README.md that the Hub makes with a new Space."""
 START = '''\
@@ -130,13 +136,15 @@ def publish_space(
     played = find_studies(studies)
     if votes and not played:
         raise HubError("--votes needs a study", remedy=message("name one with --study, or leave out --votes"))
-    files = _files(repo_id, sources, played, votes)
     if played and not votes and not private and _is_open(repository):
         raise HubError(
             "{repo_id} is public, and study.json reveals which pictures are real", repo_id=repo_id,
             remedy=message("name a private data set for it with --votes USER/NAME, or make the Space private"),
         )
-    for sentence in (*_check_models(sources, endpoint, token), *_check_size(files)):
+    models = _look_at_models(sources, endpoint, token)
+    picture = None if played else thumbnail(models.samples or _local_samples(sources))
+    files = _files(repo_id, sources, played, votes, picture)
+    for sentence in (*models.warnings, *_check_size(files)):
         say(f"warning: {sentence}")
     for source in sources:
         for problem in source.problems:
@@ -147,7 +155,7 @@ def publish_space(
         for study in played:
             put_study(data, study)
     repository.make(private=private, space_sdk="gradio")
-    changed = as_the_branch_moves(lambda: _commit(repository, files, sources, played))
+    changed = as_the_branch_moves(lambda: _commit(repository, files, sources, played, models.preload))
     if not changed:
         say("nothing to do: the Space is up to date")
     for sentence in _to_set(played, votes):
@@ -178,8 +186,6 @@ def _to_set(studies: Sequence[Study], votes: str | None) -> Iterator[str]:
         yield "to see the results on the Space's page, add a secret STUDY_KEY there: a word that only you know"
 
 
-
-
 def space_files(
     repo_id: str, checkpoints: Sequence[str], *, studies: Sequence[str | Path] = (), votes: str | None = None
 ) -> dict[str, Path | bytes]:
@@ -197,7 +203,8 @@ def space_files(
         StudyError: a folder holds no study.
         HubError: gradio is not installed here.
     """
-    return _files(repo_id, _open(checkpoints), find_studies(studies), votes)
+    sources, played = _open(checkpoints), find_studies(studies)
+    return _files(repo_id, sources, played, votes, None if played else thumbnail(_local_samples(sources)))
 
 
 # --- the checkpoints ----------------------------------------------------------------------------------------
@@ -258,19 +265,55 @@ def _unreadable(source: CheckpointSource) -> CheckpointError:
     )
 
 
-def _check_models(sources: Sequence[_Source], endpoint: str | None, token: str | None) -> Iterator[str]:
-    """Make sure that each model repository holds a checkpoint; yield a sentence for each that the Space can't read."""
+def _local_samples(sources: Sequence[_Source]) -> list[Path]:
+    """Return the sample grids of the first local run's newest epoch."""
+    grids = [path for source in sources[:1] for path in source.files.values() if isinstance(path, Path)
+             and path.parent.name == "samples"]  # fmt: skip
+    newest = max((path.parent for path in grids), default=None)
+    return sorted(path for path in grids if path.parent == newest)
+
+
+@dataclass(frozen=True)
+class _Models:
+    """The model repositories of a Space, as they are on the Hub."""
+
+    preload: list[str]
+    """Entries of `preload_from_hub`."""
+    samples: list[Path]
+    """The newest epoch's sample grids, if the Space shows a repository first."""
+    warnings: list[str]
+
+
+def _look_at_models(sources: Sequence[_Source], endpoint: str | None, token: str | None) -> _Models:
+    """Make sure that each model repository holds a checkpoint, and return what the Space needs of them."""
+    found = _Models([], [], [])
     for source in sources:
         if source.model is None:
             continue
         there = HubSource(source.name, endpoint=endpoint, token=token)
-        if not there.list():
+        if not (infos := there.list()):
             raise _unreadable(there)
         if there.repository.is_private():
-            yield (
+            found.warnings.append(
                 f"{source.model} is private: in the Space's settings, add a secret HF_TOKEN that may read it; then all "
                 "who see the Space can use it, and the Space's README shows its name"
             )
+        if there.repository.is_open():  # A Space is built without its secrets.
+            found.preload.append(preload_entry(there.repository, infos[0].commit_sha))
+        if source is sources[0]:
+            with contextlib.suppress(CheckpointError):  # Too large: the Space only has no thumbnail.
+                found.samples.extend(there.samples(infos[0].epoch))
+    return found
+
+
+def preload_entry(repository: Repository, sha: str) -> str:
+    """Return the entry of `preload_from_hub` for all that the app shows of an epoch: `USER/NAME FILE,FILE COMMIT`.
+
+    Raises:
+        HubError: no answer.
+    """
+    names = [name for name in repository.files(sha) if SHOWN.fullmatch(name)]
+    return f"{repository.repo_id} {','.join(sorted(names))} {sha}"
 
 
 def _check_size(files: Mapping[str, Path | bytes]) -> Iterator[str]:
@@ -286,9 +329,11 @@ def _check_size(files: Mapping[str, Path | bytes]) -> Iterator[str]:
 
 
 def _files(
-    repo_id: str, sources: Sequence[_Source], studies: Sequence[Study] = (), votes: str | None = None
+    repo_id: str, sources: Sequence[_Source], studies: Sequence[Study] = (), votes: str | None = None,
+    picture: bytes | None = None,
 ) -> dict[str, Path | bytes]:
-    modules = _modules("hub.studies.votes_dataset" if votes else "app")
+    also = ("hub.studies.votes_dataset",) if votes else ()  # space.py imports it.
+    modules = reached_modules(("app", *also), NOT_IN_SPACES)
     names = {f"studies/{study.name}": study.study_id for study in studies}
     start = START.format(
         checkpoints=[source.name for source in sources],
@@ -296,13 +341,13 @@ def _files(
         study_lines=VOTES_LINES if votes else STUDY_LINES if names else "",
     )
     files: dict[str, Path | bytes] = {
-        "README.md": _readme(repo_id, sources, studies=studies).encode(),
+        "README.md": _readme(repo_id, sources, studies=studies, has_picture=picture is not None).encode(),
         "LICENSE": ROOT / "LICENSE",
-        "requirements.txt": _requirements(modules).encode(),
+        "requirements.txt": requirements(modules, REQUIREMENTS, MCP).encode(),
         "space.py": start.encode(),
     }
-    data = [path for package in PACKAGES for pattern in DATA for path in (ROOT / package).rglob(pattern)]
-    files |= {path.relative_to(ROOT).as_posix(): path for path in (*modules, *data)}
+    files |= {path.relative_to(ROOT).as_posix(): path for path in (*modules, *data_files())}
+    files |= {} if picture is None else {THUMBNAIL: picture}
     for source in sources:
         files |= source.files
     for study in [] if votes else studies:
@@ -313,61 +358,19 @@ def _files(
     return dict(sorted(files.items()))
 
 
-@functools.cache
-def _modules(also: str = "app") -> dict[Path, set[str]]:
-    """Return app.py and every module of ours that it imports, directly or not, each with its imports.
-
-    Imports within functions count, too.
-
-    Args:
-        also: another module that space.py imports.
-    """
-    reached: dict[Path, set[str]] = {}
-    queue = [ROOT / "app.py", ROOT.joinpath(*also.split(".")).with_suffix(".py")]
-    while queue:
-        path = queue.pop()
-        if path in reached:
-            continue
-        reached[path] = set(_imports(ast.parse(path.read_text(encoding="utf-8"))))
-        for name in reached[path]:
-            parts = name.split(".")
-            if parts[0] not in PACKAGES or ".".join(parts[:3]) in NOT_IN_SPACES:
-                continue
-            for depth in range(1, len(parts) + 1):
-                module = ROOT.joinpath(*parts[:depth])
-                queue += [p for p in (module.with_suffix(".py"), module / "__init__.py") if p.is_file()]
-    return reached
-
-
-def _imports(node: ast.AST) -> Iterator[str]:
-    """Yield the full names of imports; those under `if TYPE_CHECKING` don't count."""
-    if isinstance(node, ast.Import):
-        yield from (alias.name for alias in node.names)
-    elif isinstance(node, ast.ImportFrom):
-        yield from (f"{node.module}.{alias.name}" for alias in node.names)
-    elif not (isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"):
-        for child in ast.iter_child_nodes(node):
-            yield from _imports(child)
-
-
-def _requirements(modules: Mapping[Path, set[str]]) -> str:
-    """Return the lines of requirements.txt for what the modules import."""
-    imported = {name.split(".")[0] for names in modules.values() for name in names} - {"gradio"}
-    imported |= {other for name in imported for other in COMPANIONS.get(name, ())}
-    needed = {DISTRIBUTIONS.get(name, name).replace("_", "-").lower() for name in imported}
-    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    kept = [line for line in lines if (match := re.match(r"[\w.-]+", line)) and match[0].lower() in needed]
-    head = "# Written by `python -m hub space`, which overwrites it. gradio comes by sdk_version in README.md."
-    return "\n".join([head, *kept, ""])
-
-
 # --- the README ---------------------------------------------------------------------------------------------
 
 
 def _readme(
-    repo_id: str, sources: Sequence[_Source], existing: str | None = None, *, studies: Sequence[Study] = ()
+    repo_id: str, sources: Sequence[_Source], existing: str | None = None, *, studies: Sequence[Study] = (),
+    preload: Sequence[str] | None = None, has_picture: bool = False,
 ) -> str:
     """Return README.md: the existing one brought up to date, or a new one.
+
+    Args:
+        existing: its present text.
+        preload: entries of `preload_from_hub` for the models; None leaves those that are there.
+        has_picture: the Space has a thumbnail of ours.
 
     Raises:
         HubError: the existing one is of another kind of Space, or its front matter isn't valid.
@@ -376,6 +379,7 @@ def _readme(
     needed: dict[str, Any] = {"sdk": "gradio", "sdk_version": _gradio_version(), "app_file": "space.py"}
     needed |= {"models": models} if models else {}
     needed |= {"hf_oauth": True} if any(study.protocol.login == "huggingface" for study in studies) else {}
+    own_picture = f"https://huggingface.co/spaces/{repo_id}/resolve/main/{THUMBNAIL}"
     suggested: dict[str, Any] = {
         "title": re.sub(r"[-_]+", " ", repo_id.split("/")[1]).strip(),
         "emoji": "🔁",
@@ -397,14 +401,28 @@ def _readme(
             "{repo_id} is a Space of the kind {kind}", repo_id=repo_id, kind=data["sdk"],
             remedy=message("choose another USER/NAME"),
         )
+    needed["tags"] = list(dict.fromkeys([*listed(data.get("tags")), TAG]))
+    others = [one for one in listed(data.get("preload_from_hub")) if one.split(" ")[0] not in
+              {*models, *listed(data.get("models"))}]  # fmt: skip
+    needed |= {} if preload is None else {"preload_from_hub": [*preload, *others]}
+    needed |= {"thumbnail": own_picture} if has_picture and data.get("thumbnail") is None else {}
     untouched = body.strip() in ("", UNTOUCHED)  # Then its values are the Hub's defaults, nobody's choice.
     wanted = {**suggested, **data, "python_version": PYTHON, **needed} if untouched else {**data, **needed}
     if not models:
         wanted.pop("models", None)
+    if not wanted.get("preload_from_hub"):
+        wanted.pop("preload_from_hub", None)
+    if not has_picture and wanted.get("thumbnail") == own_picture:
+        del wanted["thumbnail"]
     block = _block(wanted.get("title"), sources, [(study.title, _address(repo_id, study.name)) for study in studies])
     # If a person has removed the block, their text is kept as it is.
     body = f"\n{block}\n" if untouched else with_block(body, block) or body
     return f"---\n{edited_front_matter(front, wanted)}---\n{body}"
+
+
+def listed(value: Any) -> list[str]:
+    """Return the strings of a front matter's list, or its one string; [] for anything else."""
+    return [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, str)]
 
 
 def _address(repo_id: str, study: str) -> str:
@@ -458,12 +476,15 @@ def _commit(
     files: Mapping[str, Path | bytes],
     sources: Sequence[_Source],
     studies: Sequence[Study] = (),
+    preload: Sequence[str] = (),
 ) -> bool:
     """Commit the changes on top of the head; return False if there were none."""
     head = repository.refs().head
     there = set(repository.files(head)) if head else set()
     existing = repository.text(head, "README.md") if head else None
-    readme = _readme(repository.repo_id, sources, existing, studies=studies)
+    readme = _readme(
+        repository.repo_id, sources, existing, studies=studies, preload=preload, has_picture=THUMBNAIL in files
+    )
     if "app.py" in there and "space.py" not in there:
         raise HubError(
             "{repo_id} holds another app", repo_id=repository.repo_id,

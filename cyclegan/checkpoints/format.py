@@ -233,7 +233,8 @@ def save_checkpoint(
                                                    parent, created, sha256 of the weights; after --init_from also
                                                    started_from; ended_early: the step of the epoch at
                                                    which --max_steps ended it; measured_on: the split and a
-                                                   fingerprint of the pictures of samples and metrics
+                                                   fingerprint of the pictures of samples and metrics;
+                                                   imported_from: the Hub's repository of imported weights
           samples/ab.png  samples/ba.png           fixed test pictures: real, fake, rec, one grid per direction
 
     Args:

@@ -321,9 +321,18 @@ def import_checkpoint(
         epoch=epoch,
         weights={GENERATOR_OF[direction]: state for direction, (_, state) in found.items()} | discriminators,
         config=CheckpointConfig(model=model, data=data),
-        record={"global_step": 0, "weights": "imported", "files": [path.name for path in paths]},
+        record={"global_step": 0, "weights": "imported", "files": [path.name for path in paths], **_source(files)},
     )
     return read_info(target), target
+
+
+def _source(files: Sequence[str]) -> dict[str, str]:
+    """Return the entry `imported_from` of checkpoint.json, if all files are of one repository of the Hub."""
+    prefix = "hub:"
+    found = {name.removeprefix(prefix).partition(":")[0].partition("@")[0] for name in files if name.startswith(prefix)}
+    if len(found) != 1 or not all(name.startswith(prefix) for name in files):
+        return {}
+    return {"imported_from": found.pop()}
 
 
 def _domains(found: Mapping[Direction, Generator]) -> dict[str, Any]:

@@ -406,6 +406,9 @@ class RunConfig(Config):
     by: str = option("kid", "score, or one of its figures such as pairs_ssim, by which --keep chooses")
     log_every: int = option(100, "steps between lines of losses in metrics.jsonl", least=1)
     report_to: str = option("none", "tracker that also shows losses and samples", choices=TRACKERS)
+    trackio_space: str | None = option(
+        None, "Space of the Hub where --report_to trackio shows the curves, USER/NAME; created if it is missing"
+    )
     push_to_hub: bool = option(False, "publish each epoch to the Hugging Face Hub: one commit, one tag")
     hub_model_id: str | None = option(None, "repository to publish to, USER/NAME")
     hub_private: bool = option(False, "create the repository as a private one; refuse one that is public")
@@ -420,6 +423,15 @@ class RunConfig(Config):
 
     def validate(self) -> None:
         super().validate()
+        require(
+            self.trackio_space is None or self.report_to == "trackio",
+            "--trackio_space {space} is where trackio shows the curves: add --report_to trackio",
+            space=self.trackio_space,
+        )
+        require(
+            self.trackio_space is None or re.fullmatch(r"[\w.-]+/[\w.-]+", self.trackio_space, re.ASCII) is not None,
+            "--trackio_space {space} can't be a Space's name: use USER/NAME", space=self.trackio_space,
+        )
         require(
             not self.push_to_hub or bool(self.hub_model_id),
             "--push_to_hub needs --hub_model_id USER/NAME",

@@ -34,7 +34,8 @@ ENGLISH_ONLY = (
         "sets")),
     "cyclegan/evaluation/segmenter.py",
     "cyclegan/evaluation/segmenter_training.py", "cyclegan/networks/features.py", "cyclegan/networks/segmenter.py",
-    "cyclegan/data/hub_pictures.py", "cyclegan/translation/manifest.py", "cyclegan/translation/processes.py",
+    "cyclegan/data/hub_pictures.py", "cyclegan/translation/endpoint.py",
+    "cyclegan/translation/manifest.py", "cyclegan/translation/processes.py",
     "cyclegan/translation/ray_engine.py", "cyclegan/translation/tars.py",
     "cyclegan/translation/inputs.py", "cyclegan/translation/pictures.py", "cyclegan/translation/recordings.py",
     "cyclegan/translation/split_screen.py", "cyclegan/translation/time_split.py",
@@ -45,8 +46,8 @@ ENGLISH_ONLY = (
     "cyclegan/study/store/exclusions.py",
     "cyclegan/study/admission.py", "cyclegan/study/refusals.py", "cyclegan/study/requests.py",
     "cyclegan/study/server.py", "cyclegan/study/session.py", "cyclegan/study/votes.py",
-    "hub/__main__.py", "hub/card/", "hub/job.py", "hub/outbox.py", "hub/publish.py", "hub/renew.py", "hub/space.py",
-    "hub/state.py", "hub/studies/", "hub/training.py",
+    "hub/__main__.py", "hub/card/", "hub/check.py", "hub/endpoint.py", "hub/job.py", "hub/modules.py", "hub/outbox.py",
+    "hub/publish.py", "hub/renew.py", "hub/space.py", "hub/state.py", "hub/studies/", "hub/training.py",
 )  # fmt: skip
 """Modules and packages whose sentences are shown in English alone.
 

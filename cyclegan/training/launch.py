@@ -18,6 +18,7 @@ from torch.distributed import DistError
 from cyclegan.config import TrainConfig
 from cyclegan.errors import ConfigError, Message, TrainingError
 from cyclegan.training.resolve import resolve_auto
+from cyclegan.training.trackers import check_tracker
 
 MEET_WITHIN = timedelta(minutes=5)
 """Processes wait so long for each other at the start, because importing torch from a shared disk may take minutes."""
@@ -36,8 +37,9 @@ def make_accelerator(config: TrainConfig) -> tuple[Accelerator, TrainConfig]:
         The accelerator, and the config with every "auto" resolved for its device.
 
     Raises:
-        ConfigError: a flag needs a GPU, or one process.
+        ConfigError: a flag needs a GPU, one process, or a tracker that isn't installed.
     """
+    check_tracker(config.run.report_to)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.cuda.is_available():
         # Without this, each CPU process believes that it runs alone.
         os.environ.setdefault("ACCELERATE_USE_CPU", "true")

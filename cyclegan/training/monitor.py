@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +21,7 @@ from tqdm import tqdm
 from cyclegan.checkpoints.format import explained_writes
 from cyclegan.checkpoints.progress import MetricsLog, Progress
 from cyclegan.config import Direction, TrainConfig
-from cyclegan.errors import ConfigError, Message, UserError, message, number_of, rounded
+from cyclegan.errors import Message, UserError, message, number_of, rounded
 from cyclegan.evaluation.collapse import warnings as collapse_warnings
 from cyclegan.evaluation.figures import figure_of
 from cyclegan.evaluation.samples import (
@@ -37,16 +35,12 @@ from cyclegan.training.averages import RunningMeans
 from cyclegan.training.curves import draw_curves
 from cyclegan.training.progress import ProgressWriter
 from cyclegan.training.run import Run
+from cyclegan.training.trackers import start_tracker
 from cyclegan.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from cyclegan.training.scoring import EpochScores
 
-
-def check_tracker(name: str) -> None:
-    """Raise ConfigError if `--report_to`'s package is not installed."""
-    if name != "none" and find_spec(name) is None:
-        raise ConfigError("--report_to {name} needs the package {name}: pip install {name}", name=name)
 
 LOOK_S = 4.0
 """Pause between looks at the losses on the device, for the bar and for the app's pages."""
@@ -115,10 +109,7 @@ class Monitor:
         if self.is_main:
             with explained_writes(self.log.path):
                 self.log.rewind(trainer.global_step, trainer.epoch)
-        if config.run.report_to != "none":
-            logging.getLogger("accelerate.tracking").setLevel(logging.ERROR)
-            flat = {k: v for group in config.to_json().values() for k, v in group.items() if v is not None}
-            accelerator.init_trackers(Path(config.run.output_dir).name or "cyclegan", config=flat)
+        start_tracker(config, accelerator)
         self._show_start()
 
     def _show_start(self) -> None:

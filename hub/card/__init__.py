@@ -13,9 +13,10 @@ from huggingface_hub.repocard import REGEX_YAML_BLOCK
 from cyclegan.checkpoints.format import CheckpointInfo
 from cyclegan.evaluation.scores.report import Report
 from hub.card.metadata import merged, own_metadata
-from hub.card.names import start_of
+from hub.card.names import known_repo, start_of
 from hub.card.scores import scored_ways
 from hub.card.sections import block
+from hub.card.widget import widget_examples
 from hub.readme import edited_front_matter, front_matter, front_matter_text, with_block
 
 
@@ -27,6 +28,7 @@ def make_card(
     files: Collection[str],
     pictures: Mapping[str, Any] | None = None,
     started_from: Mapping[str, Any] | None = None,
+    imported_from: Any = None,
     license: str | None = None,
     existing: str | None = None,
     studies: Sequence[Mapping[str, Any]] = (),
@@ -41,6 +43,7 @@ def make_card(
         files: paths in the repository; only pictures among them are shown.
         pictures: their number by part, as in checkpoint.json: train_a, train_b.
         started_from: the checkpoint that the run started from, as in checkpoint.json; None for random weights.
+        imported_from: the repository of imported weights, as in checkpoint.json; None for a folder's files.
         license: of the weights, as the Hub spells it; None keeps that of the card.
         existing: the present README.md, with its own line endings.
         studies: entries of `hub.layout.read_study`: people's judgements of the epochs.
@@ -53,9 +56,11 @@ def make_card(
     match = REGEX_YAML_BLOCK.match(text)
     front, body = (match[0], text[match.end() :]) if match else ("", text)
     base, scored = start_of(started_from), scored_ways(scores, {info.epoch, *(entry["epoch"] for entry in epochs)})
-    own = own_metadata(repo_id, info, license, studies, base, scored)
+    examples = widget_examples(repo_id, info, files)
+    imported_from = known_repo(imported_from)
+    own = own_metadata(repo_id, info, license, studies, base, scored, imported_from, examples)
     front, values = _updated_front(front, own, repo_id, newline)
-    made = block(repo_id, info, epochs, files, pictures, license, values, studies, base, scored)
+    made = block(repo_id, info, epochs, files, pictures, license, values, studies, base, scored, imported_from)
     made = made.replace("\n", newline)
     replaced = with_block(body, made)
     return mark + (_below(front + body, made, newline) if replaced is None else front + replaced)

@@ -10,6 +10,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from cyclegan.checkpoints.format import CheckpointInfo
 from hub.card.names import METRICS, Start, figure_title, figure_values, hub_dataset, model_name, study_way, ways
 from hub.card.scores import Scored, is_score, score_results
+from hub.card.widget import is_own_example
 from hub.layout import index_entry, study_file
 from hub.readme import one_line
 
@@ -21,12 +22,14 @@ _OWN_METRICS = {figure.name(direction) for figure in METRICS for direction in ("
 
 def own_metadata(
     repo_id: str, info: CheckpointInfo, license: str | None, studies: Sequence[Mapping[str, Any]],
-    start: Start | None = None, scored: Sequence[Scored] = (),
+    start: Start | None = None, scored: Sequence[Scored] = (), imported_from: str | None = None,
+    widget: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Return our front matter, before it is merged with a person's; for the arguments see `make_card`.
 
     Args:
         scored: the directions of its scores.
+        widget: entries of `widget_examples`.
     """
     data = info.config.data
     dataset, dataset_config = hub_dataset(data.dataset)
@@ -54,12 +57,21 @@ def own_metadata(
         datasets=[dataset] if dataset else None,
         model_name=model_name(repo_id) if results else None,
         eval_results=results or None,
-        **({"base_model": start.repo_id, "base_model_relation": "finetune"} if start and start.repo_id else {}),
+        widget=list(widget) or None,
+        **_base(start, imported_from),
     ).to_dict()
     if more := [*score_results(repo_id, scored), *(_study_result(repo_id, study) for study in studies)]:
         index = own.setdefault("model-index", [{"name": model_name(repo_id), "results": []}])
         index[0]["results"] += more
     return own
+
+
+def _base(start: Start | None, imported_from: str | None) -> dict[str, str]:
+    """Return the model that the weights come from, if it is on the Hub."""
+    if start and start.repo_id:
+        return {"base_model": start.repo_id, "base_model_relation": "finetune"}
+    # The Hub has no word for the same weights in another format.
+    return {"base_model": imported_from} if imported_from else {}
 
 
 def _study_result(repo_id: str, study: Mapping[str, Any]) -> dict[str, Any]:
@@ -103,7 +115,7 @@ def merged(values: Mapping[str, Any], own: Mapping[str, Any], repo_id: str) -> d
     result = dict(values)
     for key, value in own.items():
         there = values.get(key)
-        if key == "model-index":
+        if key in ("model-index", "widget"):
             continue
         if there is None or key == "license":  # Ours has a licence only on request.
             result[key] = value
@@ -111,12 +123,24 @@ def merged(values: Mapping[str, Any], own: Mapping[str, Any], repo_id: str) -> d
             listed = [there] if isinstance(there, str) else there
             if missing := [item for item in value if item not in listed]:
                 result[key] = [*listed, *missing]
+    examples = _merged_examples(values.get("widget"), own.get("widget"))
+    if examples:
+        result["widget"] = examples
+    else:
+        result.pop("widget", None)
     index = _merged_index(values.get("model-index"), own.get("model-index"), model_name(repo_id))
     if index:
         result["model-index"] = index
     else:
         result.pop("model-index", None)
     return result
+
+
+def _merged_examples(there: Any, own: Sequence[Mapping[str, Any]] | None) -> Any:
+    """Return the examples with ours replaced; a person's come after them."""
+    if there is not None and not isinstance(there, list):
+        return there
+    return [*(own or []), *(example for example in there or [] if not is_own_example(example))]
 
 
 def _merged_index(there: Any, own: list[dict[str, Any]] | None, name: str) -> Any:

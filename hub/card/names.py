@@ -67,6 +67,11 @@ def start_of(started_from: Any) -> Start | None:
     return Start(name, started_from["epoch"], repo_id if _HUB_ID.fullmatch(repo_id) else None)
 
 
+def known_repo(name: Any) -> str | None:
+    """Return USER/NAME of the Hub; None for anything else."""
+    return name if isinstance(name, str) and "/" in name and hub_dataset(name) == (name, None) else None
+
+
 def study_way(study: Mapping[str, Any]) -> str:
     """Return a study's `day → night`."""
     domains, direction = study.get("domains"), study.get("direction")

@@ -13,6 +13,7 @@ from cyclegan.errors import ConfigError, number_of
 from hub.card.names import METRICS, Start, domains, figure_values, hub_dataset, model_name, ways
 from hub.card.scores import Scored, scores_section
 from hub.card.tables import epochs_section, judged_section
+from hub.card.widget import widget_examples
 from hub.layout import index_entry
 from hub.readme import BEGIN, END, escaped, one_line
 
@@ -30,6 +31,7 @@ def block(
     studies: Sequence[Mapping[str, Any]],
     start: Start | None = None,
     scored: Sequence[Scored] = (),
+    imported_from: str | None = None,
 ) -> str:
     """Return the generated part of a card, from marker to marker, with lines that end in LF.
 
@@ -41,8 +43,8 @@ def block(
     """
     licence = _licence(license, front)
     sections = [
-        _introduction(repo_id, info),
-        _samples(info, files),
+        _introduction(repo_id, info, imported_from),
+        _samples(repo_id, info, files),
         _usage(repo_id, info),
         epochs_section(repo_id, info, epochs, files),
         scores_section(repo_id, scored),
@@ -54,7 +56,7 @@ def block(
     return "\n\n".join([BEGIN, *filter(None, sections), END])
 
 
-def _introduction(repo_id: str, info: CheckpointInfo) -> str:
+def _introduction(repo_id: str, info: CheckpointInfo, imported_from: str | None) -> str:
     config, (a, b) = info.config, map(escaped, domains(info.config.data))
     there, back = (a, b) if "ab" in info.directions else (b, a)
     if len(info.directions) == 2:
@@ -64,7 +66,8 @@ def _introduction(repo_id: str, info: CheckpointInfo) -> str:
     if (a, b) == ("A", "B"):  # The domains have no names of their own.
         title = escaped(model_name(repo_id))
     if config.train is None:
-        how = "The weights were imported."
+        source = f" from [{escaped(imported_from)}](https://huggingface.co/{imported_from})" if imported_from else ""
+        how = f"The weights were imported{source}."
     elif (options := _options(config)) and options.about:
         how = options.about
     else:
@@ -80,7 +83,7 @@ def _options(config: CheckpointConfig) -> type[MethodConfig] | None:
     return METHOD_CONFIGS.get(config.method) if isinstance(config.method, str) else None
 
 
-def _samples(info: CheckpointInfo, files: Collection[str]) -> str:
+def _samples(repo_id: str, info: CheckpointInfo, files: Collection[str]) -> str:
     arrows = {direction: escaped(way) for direction, way in ways(info.config.data).items()}
     shown = [direction for direction in info.directions if f"samples/{direction}.png" in files]
     if not shown:
@@ -91,7 +94,9 @@ def _samples(info: CheckpointInfo, files: Collection[str]) -> str:
     if any(key.startswith("inversion_l1_") for key in info.metrics):
         columns += "; and the nearest picture found that its own domain's generator can draw (*redrawn*)"
     pictures = "\n\n".join(f"**{arrows[d]}**\n\n![{arrows[d]}](samples/{d}.png)" for d in shown)
-    return f"## Samples\n\nA row is one picture: {columns}.\n\n{pictures}"
+    # The gallery shows the outputs of the front matter's `widget`; whatever else reads Markdown skips it.
+    gallery = "<Gallery />\n\n" if any("src" in one for one in widget_examples(repo_id, info, files)) else ""
+    return f"## Samples\n\n{gallery}A row is one picture: {columns}.\n\n{pictures}"
 
 
 def _usage(repo_id: str, info: CheckpointInfo) -> str:
@@ -158,6 +163,8 @@ def _training(config: CheckpointConfig, counts: str, start: Start | None) -> str
         trained = "" if run.mixed_precision == "auto" else f"trained in {arithmetic}, "
         rows["precision"] = f"{trained}stored as {run.save_precision}"
         rows["seed"] = str(run.seed)
+        if run.trackio_space:
+            rows["curves"] = f"[{escaped(run.trackio_space)}](https://huggingface.co/spaces/{run.trackio_space})"
     table = "\n".join(f"| {name} | {what} |" for name, what in rows.items())
     return f"## Training\n\n{_start_line(start)}| | |\n|---|---|\n{table}"
 

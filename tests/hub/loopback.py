@@ -412,7 +412,8 @@ class _Handler(BaseHTTPRequestHandler):
             return 404, {"error": "Invalid rev id"}, {"X-Error-Code": "RevisionNotFound"}
         files = [{"rfilename": path} for path in commit["files"]]
         return 200, {"id": self.name, "sha": commit["id"], "private": self.repo.private, "siblings": files,
-                     "tags": [], "downloads": 0, "likes": 0, "lastModified": commit["date"]}
+                     "gated": "manual" if self.repo.gated else False, "tags": [], "downloads": 0, "likes": 0,
+                     "lastModified": commit["date"]}
 
     def resolve(self, body, revision, path):
         commit = self.repo.resolve(revision)

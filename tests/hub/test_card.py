@@ -160,6 +160,13 @@ def test_training_without_discriminators_and_with_averages():
     assert "trained in fp32, stored as fp16" in block
 
 
+def test_a_space_with_the_curves_is_linked():
+    train = {"run": {"trackio_space": "alice/my_curves", "report_to": "trackio"}}
+    block = block_of(card_of(make_info(config=dataclasses.replace(make_info().config, train=train))))
+    assert r"| curves | [alice/my\_curves](https://huggingface.co/spaces/alice/my_curves) |" in block
+    assert "| curves |" not in block_of(card_of())
+
+
 def test_another_method_is_named():
     block = block_of(card_of(make_info(config=dataclasses.replace(make_info().config, method="pix*2*pix"))))
     assert r"Trained by the method pix\*2\*pix." in block and "not paired" not in block and "| method | pix" in block

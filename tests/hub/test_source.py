@@ -715,6 +715,8 @@ def test_import_of_a_reference_file_of_the_hub(loopback, hub_env, run_script, tm
                       "--output", tmp_path / "imported", env=hub_env)  # fmt: skip
     assert "A → B: written to" in done.stdout
     assert list(LocalSource(tmp_path / "imported").load(1).generators) == ["ab"]
+    record = json.loads((tmp_path / "imported" / "epoch-0001" / "checkpoint.json").read_text())
+    assert record["imported_from"] == "alice/foreign"
     for spec, sentence in (
         ("hub:alice/foreign:nothing.pth", "alice/foreign has no file nothing.pth"),
         ("hub:alice/none:x.pth", "alice/none is not on the Hub"),

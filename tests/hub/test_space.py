@@ -16,14 +16,17 @@ import numpy as np
 import pytest
 import yaml
 from packaging.requirements import Requirement
-from PIL import Image
+from PIL import Image, ImageOps
 
 import hub.space as space
 from cyclegan.errors import CheckpointError, StudyError
+from cyclegan.evaluation.grids import cut_grid
 from hub import HubError
+from hub.modules import reached_modules
 from hub.readme import BEGIN, END
 from hub.space import publish_space, space_files
 from tests.hub.loopback import TOKEN, Repo
+from tests.hub.test_widget import draw_grids
 from tests.study.conftest import small_study  # noqa: F401 (a fixture)
 from tests.ui.conftest import HEADERS, OWNER, free_port, wait_until_answers
 from tests.ui.pages.test_scores_page import write_scores
@@ -98,6 +101,7 @@ def test_a_space_has_what_the_app_needs_and_nothing_else(make_run):
     assert scores["ab"]["measured_on"]["dataset"] == "streets" and "epoch-0002" in scores["ab"]["scores"]
     code = {name for name in files if name.startswith(("cyclegan/", "hub/"))}
     demo = {name for name in files if name.startswith("demo/")}
+    assert files.pop("demo/thumbnail.jpg") and demo.remove("demo/thumbnail.jpg") is None
     assert files.keys() - code - demo == {"LICENSE", "README.md", "app.py", "requirements.txt", "space.py"}
     assert demo == {f"demo/streets/{name}" for name in in_run(run) - {"epoch-0001/notes.txt"}}
     assert {f"demo/streets/epoch-0001/{name}" for name in ("gen_ab.safetensors", "checkpoint.json")} < demo
@@ -123,10 +127,12 @@ def test_a_space_has_what_the_app_needs_and_nothing_else(make_run):
 
 def test_its_requirements_are_what_its_modules_import(make_run):
     lines = content(space_files(NAME, [str(make_run(1))])["requirements.txt"]).decode().splitlines()[1:]
-    assert set(lines) < set((ROOT / "requirements.txt").read_text().splitlines())
-    named = {Requirement(line).name for line in lines}
+    of_mcp = [line for line in lines if line.startswith(("mcp", "pydantic"))]  # Of gradio's extra.
+    assert of_mcp and set(lines) - {*of_mcp} < set((ROOT / "requirements.txt").read_text().splitlines())
+    named = {Requirement(line).name for line in lines if line not in of_mcp}
     assert not named & {"gradio", "accelerate", "datasets", "torchvision", "tqdm"}
-    imported = {name.split(".")[0] for names in space._modules().values() for name in names}
+    modules = reached_modules(("app",), space.NOT_IN_SPACES)
+    imported = {name.split(".")[0] for names in modules.values() for name in names}
     others = imported - set(sys.stdlib_module_names) - {"cyclegan", "hub", "gradio", "spaces"}
     install = {"PIL": "pillow", "markdown_it": "markdown-it-py", "skimage": "scikit-image", "yaml": "pyyaml"}
     needed = {install.get(name, name.replace("_", "-")) for name in others}
@@ -137,7 +143,7 @@ def test_its_requirements_are_what_its_modules_import(make_run):
 def test_runs_of_one_name_get_names_of_their_own(make_run, tmp_path):
     runs = [shutil.copytree(make_run(1), tmp_path / parent / "a run!") for parent in ("one", "two", "three")]
     files = space_files(NAME, [*map(str, runs), str(runs[0]), f"{MODEL}@epoch-0001", MODEL])
-    names = sorted({name.split("/")[1] for name in files if name.startswith("demo/")})
+    names = sorted({name.split("/")[1] for name in files if re.match("demo/.*/", name)})
     assert names == ["a-run", "a-run-2", "a-run-3"]
     shown = ["demo/a-run", "demo/a-run-2", "demo/a-run-3", f"{MODEL}@epoch-0001", MODEL]
     assert f"CHECKPOINTS = {shown}\n" in files["space.py"].decode()
@@ -148,7 +154,7 @@ def test_a_single_epoch_is_shown_alone(make_run):
     run = make_run(2)
     (run / "epoch-0002" / "disc_a.safetensors").write_bytes(b"for --init_from")
     files = space_files(NAME, [str(run / "epoch-0002")])
-    demo = {name for name in files if name.startswith("demo/")}
+    demo = {name for name in files if re.match("demo/.*/", name)}
     names = {"checkpoint.json", "config.json", "gen_ab.safetensors", "gen_ba.safetensors", "samples/ab.png",
              "samples/ba.png"}  # fmt: skip
     assert demo == {f"demo/epoch-0002/{name}" for name in names}
@@ -409,7 +415,7 @@ def test_an_update_deletes_what_is_stale_and_keeps_what_is_a_persons(loopback, p
     card = repo.head["files"]["README.md"].decode()
     card = re.sub("title: .*", 'title: "Night drive"  # ours', card).replace("emoji: 🏢", "emoji: 🌃")
     card = re.sub("sdk_version: .*", "sdk_version: 5.1.0", card).replace("'3.12'", "'3.10'")
-    card = card.replace("pinned: false", "pinned: true\nlicense: mit\ntags:\n- cars\nhf_oauth: true")
+    card = card.replace("pinned: false", "pinned: true\nlicense: mit\nhf_oauth: true").replace("- mcp-server", "- cars")
     card = card.replace(BEGIN, f"Above.\n\n{BEGIN}").replace(END, f"{END}\n\nBelow, with {MODEL}.")
     repo.commit("Edit", {**repo.head["files"], **theirs, "README.md": card.encode()})
 
@@ -421,7 +427,8 @@ def test_an_update_deletes_what_is_stale_and_keeps_what_is_a_persons(loopback, p
     front = front_matter(files["README.md"])
     assert front["sdk_version"] == version("gradio") and "models" not in front
     assert front["emoji"] == "🌃" and front["pinned"] is True and front["license"] == "mit" and front["hf_oauth"]
-    assert front["tags"] == ["cars"] and front["colorFrom"] == "pink" and front["python_version"] == "3.10"
+    assert front["tags"] == ["cars", "mcp-server"] and front["python_version"] == "3.10"
+    assert front["colorFrom"] == "pink" and "preload_from_hub" not in front
     assert 'title: "Night drive"  # ours\n' in readme
     assert f"Above.\n\n{BEGIN}" in readme and readme.endswith(f"{END}\n\nBelow, with {MODEL}.\n")
     assert MODEL not in readme[readme.index(BEGIN) : readme.index(END)] and "1 epoch," in readme
@@ -444,7 +451,10 @@ def test_front_matter_says_what_it_should_however_it_was_written(make_run, befor
     existing = f"---\n{before}\n---\nMy text.\n" if before else "My text, without front matter.\n"
     card = space._readme(NAME, sources, existing)
     front = front_matter(card.encode())
-    needed = {"sdk": "gradio", "sdk_version": version("gradio"), "app_file": "space.py", "models": [MODEL]}
+    needed = {
+        "sdk": "gradio", "sdk_version": version("gradio"), "app_file": "space.py", "models": [MODEL],
+        "tags": ["mcp-server"],
+    }  # fmt: skip
     assert front.items() >= needed.items()
     assert front == {**(yaml.safe_load(before) or {}), **needed}
     assert len(re.findall(r"^.?sdk_version", card, re.MULTILINE)) == 1
@@ -545,6 +555,84 @@ def test_the_command(loopback, hub_env, make_run, run_script):
     assert done.returncode == 1 and "holds no study" in done.stderr and done.stderr.count("\n") == 1
     done = run_script("-m", "hub", "space", NAME, "--checkpoints", run / "nothing", env=hub_env, ok=False)
     assert done.returncode == 1 and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+
+
+# --- where it is listed and built ---------------------------------------------------------------------------
+
+
+def test_a_new_space_is_listed_with_its_tools_and_a_sample(loopback, publish, make_run):
+    run = make_run(2)
+    draw_grids(run / "epoch-0002" / "samples")
+    publish(run)
+    files = loopback.repos[KEY].head["files"]
+    front = front_matter(files["README.md"])
+    assert front["tags"] == ["mcp-server"] and "preload_from_hub" not in front
+    assert front["thumbnail"] == f"https://huggingface.co/spaces/{NAME}/resolve/main/demo/thumbnail.jpg"
+    real, fake, _ = cut_grid(run / "epoch-0002" / "samples" / "ab.png")[0]
+    with Image.open(io.BytesIO(files["demo/thumbnail.jpg"])) as picture:
+        assert picture.format == "JPEG" and picture.size == (800, 420)
+        for tile, left in ((real, 0), (fake, 402)):
+            half = np.asarray(picture.crop((left, 0, left + 398, 420)), dtype=float)
+            wanted = np.asarray(ImageOps.fit(tile, (398, 420)), dtype=float)
+            assert abs(half - wanted).mean() < 6
+
+
+def test_a_persons_thumbnail_stays_and_a_study_shows_no_sample(loopback, publish, make_run, study):
+    run = make_run(1)
+    publish(run)
+    repo = loopback.repos[KEY]
+    mine = re.sub(rb"thumbnail: .*", b"thumbnail: https://example.com/me.png", repo.head["files"]["README.md"])
+    repo.commit("Edit", {**repo.head["files"], "README.md": mine})
+    publish(make_run(2))
+    assert front_matter(repo.head["files"]["README.md"])["thumbnail"] == "https://example.com/me.png"
+
+    publish(run, name="alice/study")
+    publish(run, name="alice/study", studies=[study.folder], votes=VOTES)
+    files = loopback.repos["spaces/alice/study"].head["files"]
+    assert "thumbnail" not in front_matter(files["README.md"]) and "demo/thumbnail.jpg" not in files
+
+
+def test_the_newest_epoch_is_preloaded_by_its_commit(loopback, publish, model, make_run, hub_env, tmp_path):
+    publish(MODEL)
+    repo = loopback.repos[KEY]
+    (entry,) = front_matter(repo.head["files"]["README.md"])["preload_from_hub"]
+    repo_id, files, sha = entry.split(" ")
+    assert repo_id == MODEL and sha == model.tags["epoch-0002"] == model.head["id"]
+    assert set(files.split(",")) == {"checkpoint.json", "config.json", "examples/a_1.png", "examples/b_1.png",
+        "gen_ab.safetensors", "gen_ba.safetensors", "samples/ab.png", "samples/ba.png"}  # fmt: skip
+    assert repo.head["files"]["demo/thumbnail.jpg"]
+
+    # As the Hub does it while it builds the Space. What the Space then loads, it finds.
+    script = (
+        "import sys; from huggingface_hub import hf_hub_download\n"
+        "for name in sys.argv[2].split(','): hf_hub_download(sys.argv[1], name, revision=sys.argv[3])"
+    )
+    subprocess.run([sys.executable, "-c", script, repo_id, files, sha], env={**os.environ, **hub_env}, check=True)
+    loopback.requests.clear()
+    script = f"import hub; source = hub.open_source('{MODEL}'); source.load(); source.samples(2); source.examples()"
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, env={**os.environ, **hub_env}, check=True)
+    assert loopback.count("/resolve/main/") == 0 and loopback.count(f"/resolve/{sha}/(gen|sam|exa|config)") == 0
+
+    publish(f"{MODEL}@epoch-0001")
+    (entry,) = front_matter(repo.head["files"]["README.md"])["preload_from_hub"]
+    assert entry.endswith(f" {model.tags['epoch-0001']}")
+
+
+def test_what_a_build_cannot_read_is_not_preloaded_and_a_persons_entries_stay(loopback, publish, model, make_run):
+    publish(MODEL)
+    repo = loopback.repos[KEY]
+    mine = repo.head["files"]["README.md"].replace(b"preload_from_hub:\n", b"preload_from_hub:\n- ann/other a.bin\n")
+    repo.commit("Edit", {**repo.head["files"], "README.md": mine})
+    model.gated = True
+    publish(MODEL)
+    assert front_matter(repo.head["files"]["README.md"])["preload_from_hub"] == ["ann/other a.bin"]
+    model.gated, model.private = False, True
+    publish(MODEL)
+    assert front_matter(repo.head["files"]["README.md"])["preload_from_hub"] == ["ann/other a.bin"]
+    model.private = False
+    publish(MODEL)
+    preload = front_matter(repo.head["files"]["README.md"])["preload_from_hub"]
+    assert [entry.split(" ")[0] for entry in preload] == [MODEL, "ann/other"]
 
 
 # --- a GPU that is lent for a call --------------------------------------------------------------------------
