@@ -201,8 +201,10 @@ def test_a_batch_that_cannot_be_is_refused_before_anything_is_written(tmp_path, 
         elif bad:
             (tmp_path / f"train{side}/0.png").write_bytes(b"bad")
         else:
-            monkeypatch.setattr(train_accelerate, "Data", None)
-    accelerator = SimpleNamespace(num_processes=1, is_main_process=True, wait_for_everyone=lambda: None)
+            monkeypatch.setattr(train_accelerate, "make_data", None)
+    accelerator = SimpleNamespace(
+        num_processes=1, process_index=0, is_main_process=True, wait_for_everyone=lambda: None
+    )
     monkeypatch.setattr(train_accelerate, "make_accelerator", lambda config: (accelerator, config))
     run = tmp_path / "run"
     pictures = {"load_size": 16, "crop_size": 16, "preprocess": "none" if bad == "wide" else "resize_crop"}
