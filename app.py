@@ -26,12 +26,12 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = make_parser("app.py", "Translate pictures in the browser with CycleGAN checkpoints, and back again.",
                          "example: python app.py --checkpoints runs/maps runs/streets")
-    parser.add_argument("--checkpoints", nargs="+", metavar="SOURCE",
+    parser.add_argument("--checkpoints", nargs="+", action="extend", metavar="SOURCE",
                         help="folders of runs or single epochs, USER/NAME on the Hub (default: what demo/ holds)")
     parser.add_argument("--cache_mb", type=int, default=2048, metavar="N",
                         help="memory for the weights of the checkpoints used last, in MiB (default: %(default)s)")
-    parser.add_argument("--studies", nargs="+", metavar="DIR",
-                        help="folders of studies to play (default: those in studies/, and in demo/ with its runs)")
+    parser.add_argument("--studies", nargs="+", action="extend", metavar="DIR",
+                        help="folders of studies to play (default: studies/ and, without --checkpoints, demo/studies/)")
     parser.add_argument("--votes", metavar="USER/NAME",
                         help="private data set on the Hub that keeps the votes too, and gives them to a new machine")
     add_flags(parser)

@@ -249,11 +249,14 @@ def holdout(args: argparse.Namespace) -> int:
 
     splits = find_data(DataConfig(dataset=args.dataset))
     moved = move_tests(splits, args.dataset, every=args.every, together=args.together)
-    for part, (count, folder) in moved.items():
-        print(f"{number_of(count, 'picture')} moved from {part} to {folder}")
+    for part, each in moved.items():
+        print(f"{number_of(each.count, 'picture')} moved from {part} to {each.folder}")
+        if each.one_scene:
+            print(f"note: those of {each.folder} show almost one scene, so scores and samples say little about others: "
+                  "move a stretch with more in it by hand, or take more with a smaller --every", file=sys.stderr)
     print("note: runs that were trained before this know these pictures: train again before scoring them or building a "
           "study", file=sys.stderr)  # fmt: skip
-    if min(count for count, _ in moved.values()) < FOR_SCORES:
+    if min(each.count for each in moved.values()) < FOR_SCORES:
         print(f"note: enough for samples and curves; scores and studies want {FOR_SCORES} and more in each domain",
               file=sys.stderr)  # fmt: skip
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from cyclegan.data.domains import Files, Splits, short_name
 from cyclegan.errors import DataError, ImageError
 from cyclegan.images import open_image
 
-__all__ = ["move_tests", "resemble_neighbours", "test_part"]
+__all__ = ["Moved", "move_tests", "resemble_neighbours", "show_one_scene", "test_part"]
 
 PAIRS, SIDE = 40, 16
 NEAR = 0.6
@@ -26,31 +27,52 @@ def test_part(part: str) -> str:
     """Return the name of the folder for tests next to one of training pictures: trainA → testA, day → test/day."""
     return f"test{part[5:]}" if part.lower().startswith("train") else f"test/{part}"
 
+ONE_SCENE = 0.4
+"""Test pictures that differ by less than so much of what the domain's do show little of it."""
+
 
 def resemble_neighbours(paths: Sequence[Path]) -> bool:
     """Return whether pictures look like those that follow them by name, as frames of a video do.
 
     Up to PAIRS of neighbours are compared with as many pairs of pictures that are far apart, as SIDE² grey levels.
     """
-    count = len(paths)
-    if count < 10:
-        return False
-    near, far = [], []
-    for place in np.unique(np.linspace(0, count - 2, PAIRS).astype(int)).tolist():
+    near, far = _difference(paths, 1), _difference(paths, len(paths) // 2)
+    return len(paths) >= 10 and near is not None and far is not None and near < NEAR * far
+
+
+def show_one_scene(paths: Sequence[Path], all_of_them: Sequence[Path]) -> bool:
+    """Return whether some pictures differ from each other far less than the domain's: the frames of a standstill."""
+    here, far = _difference(paths, len(paths) // 2), _difference(all_of_them, len(all_of_them) // 2)
+    return len(paths) > 1 and here is not None and far is not None and here < ONE_SCENE * far
+
+
+def _difference(paths: Sequence[Path], step: int) -> float | None:
+    """Return the median difference of pictures that are `step` apart, in grey levels; None if none can be read."""
+    found, count = [], len(paths)
+    last = count - 2 if step == 1 else count - 1  # The last one has no neighbour after it.
+    for place in np.unique(np.linspace(0, last, PAIRS).astype(int)).tolist() if step and last >= 0 else ():
         with contextlib.suppress(ImageError):  # Named by the training.
-            here, after, other = (_small(paths[at % count]) for at in (place, place + 1, place + count // 2))
-            near.append(np.abs(here - after).mean())
-            far.append(np.abs(here - other).mean())
-    return bool(near) and float(np.median(near)) < NEAR * float(np.median(far))
+            found.append(np.abs(_small(paths[place]) - _small(paths[(place + step) % count])).mean())
+    return float(np.median(found)) if found else None
 
 
 def _small(path: Path) -> np.ndarray:
     return np.asarray(open_image(path).convert("L").resize((SIDE, SIDE), Image.Resampling.BOX), float)
 
 
+@dataclass(frozen=True)
+class Moved:
+    """Pictures of a folder that have become test pictures."""
+
+    count: int
+    folder: Path
+    one_scene: bool
+    """True if they show almost one scene."""
+
+
 def move_tests(
     splits: Splits, dataset: str, *, every: int = 10, together: bool | None = None
-) -> dict[str, tuple[int, Path]]:
+) -> dict[str, Moved]:
     """Move training pictures, and their label maps, into the folders of test pictures; nothing is overwritten.
 
     Args:
@@ -61,7 +83,7 @@ def move_tests(
             neighbours. None: every Nth, unless the pictures do.
 
     Returns:
-        By folder of training pictures, the number that was moved, and the folder in which they are now.
+        By folder of training pictures, what was moved.
 
     Raises:
         DataError: the pictures aren't files in folders, there are test pictures already, there are too few, they
@@ -93,13 +115,13 @@ def move_tests(
             )  # fmt: skip
     moved = {}
     for part, paths in plan.items():
-        target = _root(paths[0], part) / test_part(part)
+        target, one_scene = _root(paths[0], part) / test_part(part), show_one_scene(paths, domains[part].paths)
         maps = domains[part].maps
         for path in paths:
             _move(path, target)
             if maps is not None and maps.files and path.stem in maps.files:
                 _move(maps.files[path.stem], maps.folder.parents[len(Path(part).parts) - 1] / test_part(part))
-        moved[part] = len(paths), target
+        moved[part] = Moved(len(paths), target, one_scene)
     return moved
 
 

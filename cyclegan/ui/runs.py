@@ -287,14 +287,14 @@ def open_example(path: Path, values: dict[str, Values]) -> Picture:
 def thumbnails_of(paths: Sequence[Path], values: dict[str, Values]) -> list[tuple[Image.Image, str]]:
     """Return examples in their order, small, each with a caption, for a gr.Gallery."""
     thumbnails = []
-    for path in paths:
+    for number, path in enumerate(paths, 1):  # By which Compare names them.
         try:
             thumbnail = open_example(path, values).shown
         except ImageError as error:
             log.warning("%s", error)
             thumbnail = Image.new("RGB", (160, 160), "grey")  # In its place, or those after it would be mixed up.
         thumbnail.thumbnail((160, 160))
-        thumbnails.append((thumbnail, path.stem.replace("_", " ")))
+        thumbnails.append((thumbnail, f"{number}: {path.stem.replace('_', ' ')}"))
     return thumbnails
 
 

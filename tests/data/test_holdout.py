@@ -71,6 +71,20 @@ def test_frames_that_nobody_called_so_are_noticed_before_anything_moves(tmp_path
     assert not (tmp_path / "mine" / "testA").exists() and not (tmp_path / "mine" / "testB").exists()
     assert resemble_neighbours(sorted((tmp_path / "mine" / "trainB").iterdir())) is False
     assert main(["holdout", root, "--spread"]) == 0 and (tmp_path / "mine" / "testA" / "f009.png").exists()
+    assert "almost one scene" not in capsys.readouterr().err
+
+
+def test_a_standstill_at_the_end_of_a_drive_is_said(tmp_path, capsys):
+    for number in range(40):
+        for part in ("trainA", "trainB"):
+            path = tmp_path / "mine" / part / f"f{number:03}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            seed = 99 if part == "trainA" and number >= 35 else number
+            pixels = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            Image.fromarray(pixels).resize((64, 64)).save(path)
+    assert main(["holdout", str(tmp_path / "mine"), "--together"]) == 0
+    said = capsys.readouterr().err
+    assert f"those of {tmp_path / 'mine' / 'testA'} show almost one scene" in said and said.count("one scene") == 1
 
 
 def test_pairs_are_moved_once_and_labels_with_their_pictures(fill):
