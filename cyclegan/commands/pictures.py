@@ -62,7 +62,7 @@ def add_picture_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     which = sub.add_mutually_exclusive_group()
     which.add_argument("--together", action="store_true", default=None,
                        help="the last ones by name, for frames of a video, instead of every Nth")
-    which.add_argument("--spread", dest="together", action="store_false",
+    which.add_argument("--spread", dest="together", action="store_false", default=None,
                        help="every Nth, though pictures resemble their neighbours")
 
     sub = add("streets", write_streets, "write the built-in day/night scenes as folders, with labels and truth")

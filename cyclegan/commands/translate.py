@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import sys
 from collections.abc import Callable
@@ -106,6 +107,8 @@ def translate(args: argparse.Namespace) -> int:
         return translate_hub(args)
     with finding() as bar:
         inputs = listed_inputs(args.list) if args.list else find_inputs(args.inputs, progress=bar.update)
+    if args.engine == "ray":  # Its workers are in the folder where Ray was started.
+        inputs = [dataclasses.replace(each, path=Path(os.path.abspath(each.path))) for each in inputs]
     if args.list:
         args.inputs = [args.list]
         return translate_pictures(args, inputs)

@@ -9,7 +9,7 @@ import functools
 import itertools
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,7 +41,6 @@ def translate_pictures(args: argparse.Namespace, inputs: Sequence[Input]) -> int
     """Translate pictures into a folder or a file; return 1 if any failed."""
     from cyclegan.pixels import recorded_facts
     from cyclegan.translation.manifest import finished_in
-    from cyclegan.translation.pictures import name_of
 
     _check_flags(args, str(inputs[0].path))
     devices = _devices(args.device)
@@ -51,9 +50,10 @@ def translate_pictures(args: argparse.Namespace, inputs: Sequence[Input]) -> int
     first, step = args.shard or (1, 1)
     items = gathered.items[first - 1 :: step]
     before = len(items)
+    # Also where they are to be replaced: the record would name another checkpoint than theirs.
+    finished = finished_in(folder, job.settings) if folder == args.output else {}
     if args.skip_existing:
-        finished = finished_in(folder, job.settings)
-        items = [item for item in items if name_of(item) not in finished]
+        items = [item for item in items if not job.is_finished(item, finished)]
         job.record([item for item in items if item in job.there])
         items = [item for item in items if item not in job.there]
     replaced = sum(item in job.there for item in items)
@@ -73,7 +73,6 @@ def translate_hub(args: argparse.Namespace) -> int:
     from cyclegan.pixels import recorded_facts
     from cyclegan.translation.files import Item, harmless
     from cyclegan.translation.manifest import finished_in
-    from cyclegan.translation.pictures import name_of
 
     name = str(args.inputs[0])
     _check_flags(args, name)
@@ -90,7 +89,7 @@ def translate_hub(args: argparse.Namespace) -> int:
                           output=args.output.name)  # fmt: skip
     pictures = open_pictures(name)
     job = _Job.of(args, args.output)
-    finished = finished_in(args.output, job.settings) if args.skip_existing else set()
+    finished = finished_in(args.output, job.settings)
     (first, step), taken, before = args.shard or (1, 1), 0, 0
     unrecorded = []
 
@@ -98,10 +97,10 @@ def translate_hub(args: argparse.Namespace) -> int:
         nonlocal taken, before
         for picture in itertools.islice(pictures, first - 1, None, step):
             item = Item(Path(pictures.name), None, picture.name, f"{harmless([picture.name])[0]}.png", picture.content)
-            there = args.skip_existing and item in job.there
-            if there or name_of(item) in finished:
+            recorded = args.skip_existing and job.is_finished(item, finished)
+            if recorded or args.skip_existing and item in job.there:
                 before += 1
-                if name_of(item) not in finished:
+                if not recorded:
                     unrecorded.append(item)
                 bar.total = bar.total and bar.total - 1
             else:
@@ -146,15 +145,33 @@ class _Job:
         there = Existing(folder, encoding, target, reconstruct=args.reconstruct)
         return cls(args, checkpoint, folder, encoding, there, settings)
 
+    def is_finished(self, item: Item, finished: Mapping[str, str]) -> bool:
+        """Return whether a picture is recorded as finished. Raises ConfigError: another one with its name is."""
+        from cyclegan.translation.manifest import is_of
+        from cyclegan.translation.pictures import name_of
+
+        recorded = finished.get(name_of(item))
+        if recorded is not None and not is_of(recorded, item.source, name_of(item)):
+            raise ConfigError(
+                "{folder} has the result of {then} where that of {now} would be: choose another --output for other "
+                "pictures, or name both folders in one call", folder=self.folder, then=recorded, now=item.source,
+            )  # fmt: skip
+        return recorded is not None
+
     def record(self, items: Sequence[Item]) -> None:
-        """Record results that are there: written, but not recorded, when a call was killed; or made without records."""
+        """Record results that are there: written, but not recorded, when a call was killed; or made without records.
+
+        Raises ConfigError: one is of another checkpoint or direction.
+        """
         from cyclegan.translation.manifest import Manifest
         from cyclegan.translation.pictures import name_of
 
+        for item in items:
+            self.there.check_made_by(item, self.checkpoint.info.commit_sha, self.args.direction)
         if items:
             with Manifest(self.folder, self.settings, self.args.shard or (1, 1)) as manifest:
                 for item in items:
-                    manifest.finished(name_of(item), item.shown, self.there.outputs(item))
+                    manifest.finished(name_of(item), item.source, self.there.outputs(item))
 
     def report(self, result: PicturesTranslation, facts: Sequence[PictureFacts], failed: Sequence[UserError]) -> None:
         """Print what is worth knowing about the pictures, and why some have no result."""
@@ -289,6 +306,7 @@ def _first(sentences: Sequence[object]) -> str:
 def _picture_targets(args: argparse.Namespace, inputs: Sequence[Input]) -> tuple[Path, Gathered]:
     """Return the folder to write into, and the pictures. Raise ConfigError for flags that can't work."""
     from cyclegan.translation.inputs import entry, gather
+    from cyclegan.translation.saving import FORMATS
 
     real = functools.cache(os.path.realpath)
     folder = args.output
@@ -310,11 +328,11 @@ def _picture_targets(args: argparse.Namespace, inputs: Sequence[Input]) -> tuple
     pictures = {entry(item.path, real) for item in gathered.items}
     for item in gathered.items:
         stem = folder / item.target.removesuffix(".png")
-        for ending in (".png", "_rec.png") if args.reconstruct else (".png",):
-            if entry(Path(f"{stem}{ending}"), real) in pictures:
+        for part in ("", "_rec") if args.reconstruct else ("",):
+            if entry(Path(f"{stem}{part}{FORMATS[args.format]}"), real) in pictures:
                 raise ConfigError(
                     "{target} would be overwritten, and it is an input itself: choose another --output",
-                    target=f"{stem}{ending}",
+                    target=f"{stem}{part}{FORMATS[args.format]}",
                 )  # fmt: skip
     return folder, gathered
 
@@ -332,6 +350,9 @@ def _is_file(args: argparse.Namespace, inputs: Sequence[Input]) -> bool:
             "--output {output} names one picture, but --input is a folder or several pictures: name a folder",
             output=args.output.name,
         )
+    if suffix == ".png" and args.format != "png":
+        raise ConfigError("--output {output} is a PNG, not --format {format}: leave one of them out, or name a folder",
+                          output=args.output.name, format=args.format)  # fmt: skip
     if suffix == ".zip":
         raise ConfigError("--output {output}: results are written into a folder, so name one", output=args.output.name)
     if suffix in (IMAGE_SUFFIXES | VIDEO_SUFFIXES) - {".png"}:

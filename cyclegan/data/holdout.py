@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ by 0.24 to 0.49, photos and maps of seven data sets by 0.71 to 1.05."""
 
 def test_part(part: str) -> str:
     """Return the name of the folder for tests next to one of training pictures: trainA → testA, day → test/day."""
-    return f"test{part[5:]}" if part.lower().startswith("train") else f"test/{part}"
+    return f"test{part[5:]}" if re.match(r"train([ab]?$|/)", part, re.IGNORECASE) else f"test/{part}"
 
 ONE_SCENE = 0.4
 """Test pictures that differ by less than so much of what the domain's do show little of it."""
@@ -141,7 +142,11 @@ def _move(path: Path, folder: Path) -> None:
         target = folder / path.name
         if target.exists():
             raise FileExistsError(17, "File exists")
-        path.rename(target)
+        if path.is_symlink():  # A relative one would lead nowhere from there.
+            target.symlink_to(path.resolve())
+            path.unlink()
+        else:
+            path.rename(target)
     except OSError as error:
         raise DataError(
             "{picture} can't be moved to {folder} ({reason}): what was moved before it stays there",

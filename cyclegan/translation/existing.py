@@ -7,12 +7,16 @@ from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
+from PIL import ExifTags, Image
+
 from cyclegan import files
+from cyclegan.errors import ConfigError
 from cyclegan.rasters.files import ENDINGS
 from cyclegan.translation.files import Item
 from cyclegan.translation.saving import Encoding, path_of
 from cyclegan.values import Values
 
+DESCRIPTION = ExifTags.Base.ImageDescription
 STALE_S = 600
 """Seconds after which an unfinished file belongs to a process that was killed."""
 
@@ -46,6 +50,24 @@ class Existing:
         return []
 
 
+    def check_made_by(self, item: Item, commit_sha: str, direction: str) -> None:
+        """Raise ConfigError if a picture's result says that another checkpoint or direction made it."""
+        for name in self.outputs(item)[:1]:
+            try:
+                with Image.open(self.folder / name) as image:
+                    said = {**getattr(image, "text", {}), **dict(
+                        each.split("=", 1) for each in str(image.getexif().get(DESCRIPTION, "")).split() if "=" in each
+                    )}  # fmt: skip
+            except (OSError, ValueError):
+                continue
+            made = said.get("cyclegan:commit_sha", commit_sha), said.get("cyclegan:direction", direction)
+            if made != (commit_sha, direction):
+                raise ConfigError(
+                    "{file} is the result of another checkpoint or direction: choose another --output, or leave "
+                    "--skip_existing out to replace it", file=self.folder / name,
+                )  # fmt: skip
+
+
 def remove_leftovers(folder: Path, items: Iterable[Item]) -> None:
     """Remove what killed processes left of the results of these pictures while they wrote them."""
     for parent in {(folder / item.target).parent for item in items}:
@@ -54,6 +76,7 @@ def remove_leftovers(folder: Path, items: Iterable[Item]) -> None:
 
 def _names_in(folder: Path) -> frozenset[str]:
     try:
-        return frozenset(os.listdir(folder))
+        with os.scandir(folder) as entries:
+            return frozenset(entry.name for entry in entries if entry.is_file())
     except OSError:
         return frozenset()

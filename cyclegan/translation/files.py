@@ -64,6 +64,15 @@ class Item:
     content: Callable[[], bytes] | None = None
     """Returns the file's bytes, where `path` is a tar or a data set that holds it. Raises ImageError."""
 
+    offset: int | None = None
+    """Where it begins in a tar."""
+
+    @property
+    def source(self) -> str:
+        """The path of the file, in an archive behind the archive's."""
+        inside = self.member is not None or self.content is not None
+        return f"{self.path}/{self.name}" if inside else str(self.path)
+
     @property
     def name(self) -> str:
         """The file's own name, whose suffix tells some kinds."""

@@ -118,7 +118,9 @@ def listed_inputs(file: Path) -> list[Input]:
         ConfigError: the list can't be read, or names nothing.
     """
     try:
-        text = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+        stream = sys.stdin and sys.stdin.buffer  # None where it is closed.
+        text = file.read_bytes() if str(file) != "-" else stream.read() if stream else b""
+        text = text.removeprefix(b"\xef\xbb\xbf")
         paths = [Path(os.fsdecode(line)) for line in text.splitlines() if line.strip()]
     except OSError as error:
         raise ConfigError(
@@ -223,7 +225,7 @@ def gather(
             found.append((Item(each.path, None, str(each.path), ""), each.name.as_posix()))
     once = []
     for item, name in found:
-        inside = item.shown if item.content else item.member and item.member.header_offset
+        inside = item.offset if item.member is None else item.member.header_offset
         key = (entry(item.path, real), inside)
         if key not in seen:
             seen.add(key)

@@ -42,14 +42,15 @@ class Manifest:
         number, count = shard
         self.path = folder / ("translated.jsonl" if count == 1 else f"translated-{number}-of-{count}.jsonl")
         self.settings = {"version": VERSION, **settings}
-        self._lock = filelock.FileLock(folder / f".{self.path.name}.lock")
+        self._lock = _lock_of(self.path)
         with contextlib.ExitStack() as opening:
             try:
                 self._acquire()
                 opening.callback(self._free)
-                for path in sorted(folder.glob(PATTERN)):
-                    with open(path, "rb") as file:
-                        _compare(path, next(_whole_lines(file), self.settings), self.settings)
+                for path in _manifests(folder):
+                    _compare(path, _header(path), self.settings)
+                    if not path.name.endswith(f"-of-{count}.jsonl") and path != self.path:
+                        _check_free(path)
                 self._file = opening.enter_context(open(self.path, "a+b"))
                 self._end_line()
                 if self._file.tell() == 0:
@@ -78,8 +79,18 @@ class Manifest:
         self._write({"input": source, "error": str(reason)})
 
     def _write(self, line: Mapping[str, Any]) -> None:
-        self._file.write(json.dumps(line, ensure_ascii=False, default=str).encode(errors="backslashreplace") + b"\n")
-        self._file.flush()
+        content = json.dumps(line, ensure_ascii=False, default=str).encode(errors="backslashreplace") + b"\n"
+        try:
+            there = os.stat(self.path).st_ino == os.fstat(self._file.fileno()).st_ino
+            self._file.write(content)
+            self._file.flush()
+        except FileNotFoundError:
+            there = False
+        if not there:
+            raise ConfigError(
+                "{folder} was moved or removed while pictures were translated into it: run the command again",
+                folder=self.path.parent,
+            )
 
     def _acquire(self) -> None:
         try:
@@ -102,26 +113,78 @@ class Manifest:
         self._file.seek(0, os.SEEK_END)
 
 
-def finished_in(folder: Path, settings: Mapping[str, Any]) -> set[str]:
-    """Return the names that `pictures.name_of` gives the pictures which a folder's manifests record as finished.
+def finished_in(folder: Path, settings: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a folder's manifests record as finished: pictures' sources by the names that `name_of` gives them.
 
     Raises:
-        ConfigError: a manifest records results with other settings, or can't be read.
+        ConfigError: a manifest records results with other settings, isn't one, or can't be read.
     """
-    finished, settings = set(), {"version": VERSION, **settings}
-    for path in sorted(folder.glob(PATTERN)):
+    finished, settings = {}, {"version": VERSION, **settings}
+    for path in _manifests(folder):
         try:
+            _compare(path, _header(path), settings)
             with open(path, "rb") as file:
-                lines = _whole_lines(file)
-                _compare(path, next(lines, settings), settings)
-                finished.update(line["name"] for line in lines if isinstance(line.get("name"), str))
+                for line in _whole_lines(file):
+                    if isinstance(line.get("name"), str):
+                        finished[line["name"]] = str(line.get("input"))
         except OSError as error:
             raise _unusable(path, error) from error
     return finished
 
 
-def _compare(path: Path, found: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-    for name, value in settings.items():
+def is_of(recorded: str, source: str, name: str) -> bool:
+    """Return whether a recorded source may be this one: by its last folder and what is below, as disks have many names.
+
+    Args:
+        recorded, source: paths.
+        name: of the result, which has as many folders as the picture has below the folder that was named.
+    """
+    depth = name.count("/") + 2
+    return recorded.split("/")[-depth:] == source.split("/")[-depth:]
+
+
+def _manifests(folder: Path) -> list[Path]:
+    """Return a folder's manifests. Raises ConfigError for one that isn't a file."""
+    found = sorted(folder.glob(PATTERN))
+    for path in found:
+        if not path.is_file():
+            raise ConfigError("{file} isn't a file: move it away, or choose another --output", file=path)
+    return found
+
+
+def _header(path: Path) -> Mapping[str, Any] | None:
+    """Return a manifest's first line, None if it has none yet. Raises ConfigError if it is another kind of file."""
+    with open(path, "rb") as file:
+        line = file.readline(2**20)
+    if not line.endswith(b"\n") and len(line) < 2**20:
+        return None
+    with contextlib.suppress(ValueError, RecursionError):
+        if isinstance(values := json.loads(line), dict) and "version" in values:
+            return values
+    raise ConfigError("{file} isn't a record of this program: move it away, or choose another --output", file=path)
+
+
+def _lock_of(path: Path) -> filelock.FileLock:
+    return filelock.FileLock(path.with_name(f".{path.name}.lock"))
+
+
+def _check_free(path: Path) -> None:
+    """Raise ConfigError if a process writes this manifest, which has another number of shards."""
+    lock = _lock_of(path)
+    if os.path.exists(lock.lock_file):
+        with contextlib.suppress(NotImplementedError):
+            try:
+                lock.acquire(timeout=0)
+                lock.release()
+            except filelock.Timeout as error:
+                raise ConfigError(
+                    "another process writes {file}, with another number of shards: wait for it, because both would "
+                    "translate the same pictures", file=path,
+                ) from error  # fmt: skip
+
+
+def _compare(path: Path, found: Mapping[str, Any] | None, settings: Mapping[str, Any]) -> None:
+    for name, value in settings.items() if found is not None else ():
         if found.get(name) != value:
             raise ConfigError(
                 "{file} records results with {name} {then}, not {now}: choose another --output for these",
@@ -137,6 +200,6 @@ def _unusable(path: Path, error: OSError) -> ConfigError:
 
 def _whole_lines(file: IO[bytes]) -> Iterator[Mapping[str, Any]]:
     for line in file:
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             if line.endswith(b"\n") and isinstance(values := json.loads(line), dict):
                 yield values

@@ -21,7 +21,7 @@ from cyclegan.rasters.files import ENDINGS, Stack
 from cyclegan.rasters.raster import Raster
 from cyclegan.translation.files import Item, PictureReader, folded
 from cyclegan.translation.manifest import Manifest
-from cyclegan.translation.pipeline import Batches, WriteBehind, read_ahead
+from cyclegan.translation.pipeline import Batches, WriteBehind, pixels_of, read_ahead
 from cyclegan.translation.saving import PNG, Encoding, path_of, save_picture
 from cyclegan.translation.translator import Picture, TranslationResult, Translator, working_size
 from cyclegan.translation.volume import VolumeTranslation, translate_volume
@@ -180,8 +180,9 @@ def translate_pictures(
     """
     work = _Work(translator, folder, direction, reconstruct, size, encoding, manifest, progress)
     batches = Batches(
-        key=lambda one: working_size(one[1].size, size), most=lambda worked: translator.batch_size(worked)
-    )
+        key=lambda one: working_size(one[1].size, size), most=translator.batch_size,
+        pixels=lambda one: pixels_of(one[1]),
+    )  # fmt: skip
     with PictureReader(work.values) as reader, WriteBehind() as work.writing:
         for item, picture in read_ahead(items, reader):
             if isinstance(picture, ImageError):
@@ -221,7 +222,7 @@ class _Work:
         """Note a picture that has no result."""
         self.done.failed.append(sentence)
         if self.manifest is not None:
-            self.manifest.failed(item.shown, reason)
+            self.manifest.failed(item.source, reason)
         self._advance(count)
 
     def _advance(self, count: int) -> None:
@@ -268,7 +269,10 @@ class _Work:
             self.done.look_at(picture, self.values)
             if (note := smaller_note(item.shown, picture.size, self.size)) is not None:
                 self.done.smaller.append(note)
-            self.writing.put(functools.partial(self._write, item, result), functools.partial(self._written, item))
+            self.writing.put(
+                functools.partial(self._write, item, result), functools.partial(self._written, item),
+                pixels_of(result.fake) + pixels_of(result.rec),
+            )  # fmt: skip
         self._advance(count)
 
     def _write(self, item: Item, result: TranslationResult) -> list[Path]:
@@ -290,7 +294,7 @@ class _Work:
     def _record(self, item: Item, paths: Sequence[Path]) -> None:
         if self.manifest is not None:
             outputs = [path.relative_to(self.folder).as_posix() for path in paths]
-            self.manifest.finished(name_of(item), item.shown, outputs)
+            self.manifest.finished(name_of(item), item.source, outputs)
 
     def _unwritable(self, item: Item, error: OSError) -> None:
         """Note a result that can't have its name. Raises ConfigError where no other could be written either."""

@@ -37,29 +37,92 @@ def read_ahead(
 ) -> Iterator[tuple[Item, Read | ImageError]]:
     """Yield each item with its picture, or why it can't be read, in their order; threads read the next ones.
 
-    At most MOST_AHEAD pictures of MAX_HELD_PIXELS in all wait here. What pictures lost as they were read is recorded in
-    the block of `recorded_facts` that this runs in.
+    At most MOST_AHEAD pictures of MAX_HELD_PIXELS in all wait here, and one more for each thread. What pictures lost as
+    they were read is recorded in the block of `recorded_facts` that this runs in.
     """
-    source, waiting = iter(items), deque()
-    known: dict[PictureFacts, PictureFacts] = {}  # Most have the same, which are kept once.
+    ahead, known = _Ahead(iter(items), reader), {}
+    context = contextvars.copy_context
     with ThreadPoolExecutor(threads, thread_name_prefix="read", initializer=_step_back) as pool:
         try:
-            while True:
-                while len(waiting) < MOST_AHEAD and _held(waiting) <= MAX_HELD_PIXELS:
-                    item = next(source, None)
-                    if item is None:
-                        break
-                    waiting.append((item, pool.submit(contextvars.copy_context().run, _read, reader, item)))
-                if not waiting:
-                    return
-                item, reading = waiting.popleft()
-                picture, facts = reading.result()
+            for _ in range(threads):
+                pool.submit(context().run, ahead.work)
+            while (taken := ahead.take()) is not None:
+                item, picture, facts = taken
                 for one in facts:
-                    record(known.setdefault(one, one))
+                    record(known.setdefault(one, one))  # Most have the same, which are kept once.
                 yield item, picture
         finally:
-            for _, reading in waiting:
-                reading.cancel()
+            ahead.close()
+
+
+class _Ahead:
+    """Pictures that threads read, in the order of the items."""
+
+    def __init__(self, source: Iterator[Item], reader: PictureReader) -> None:
+        self.source, self.reader = source, reader
+        self.changed = threading.Condition()
+        self.read: dict[int, tuple[Item, Read | ImageError, list[PictureFacts]]] = {}
+        self.begun = self.taken = self.held = 0
+        """Items that a thread has begun, items taken, and pixels of those that wait."""
+        self.ended, self.error = False, None
+
+    def work(self) -> None:
+        """Read items until there are no more; run by each thread."""
+        while True:
+            with self.changed:
+                self.changed.wait_for(lambda: self.ended or (
+                    self.held <= MAX_HELD_PIXELS and self.begun - self.taken < MOST_AHEAD
+                ))  # fmt: skip
+                if self.ended:
+                    return
+                try:
+                    item = next(self.source, None)
+                except BaseException as error:  # The caller's, such as a lost network; it is raised there.
+                    self.error, item = error, None
+                if item is None:
+                    self.ended = True
+                    self.changed.notify_all()
+                    return
+                number, self.begun = self.begun, self.begun + 1
+            try:
+                read = (item, *_read(self.reader, item))
+            except BaseException as error:
+                with self.changed:
+                    self.error = self.error or error
+                    self.ended = True
+                    self.changed.notify_all()
+                return
+            with self.changed:
+                self.read[number] = read
+                self.held += pixels_of(read[1])
+                self.changed.notify_all()
+
+    def take(self) -> tuple[Item, Read | ImageError, list[PictureFacts]] | None:
+        """Wait for the next item's picture; None after the last one. Raises what ended a thread."""
+        with self.changed:
+            self.changed.wait_for(
+                lambda: self.taken in self.read or self.error or self.ended and self.taken == self.begun
+            )
+            if self.taken not in self.read:
+                if self.error is not None:
+                    raise self.error
+                return None
+            read = self.read.pop(self.taken)
+            self.taken += 1
+            self.held -= pixels_of(read[1])
+            self.changed.notify_all()
+            return read
+
+    def close(self) -> None:
+        """Let the threads end after the picture that they read."""
+        with self.changed:
+            self.ended = True
+            self.changed.notify_all()
+
+
+def pixels_of(picture: object) -> int:
+    """Return a picture's pixels; 0 for an error, and for a volume, which is read slice by slice."""
+    return picture.width * picture.height if isinstance(picture, Image.Image | Raster) else 0
 
 
 def _step_back() -> None:
@@ -76,12 +139,6 @@ def _read(reader: PictureReader, item: Item) -> tuple[Read | ImageError, list[Pi
             return error, facts
 
 
-def _held(waiting: Iterable[tuple[Item, Future]]) -> int:
-    """Return the pixels of the pictures that are read and wait."""
-    done = (reading.result()[0] for _, reading in waiting if reading.done())
-    return sum(picture.width * picture.height for picture in done if isinstance(picture, Image.Image | Raster))
-
-
 @dataclass
 class Batches:
     """Pictures that wait for others of their size.
@@ -89,37 +146,48 @@ class Batches:
     Attributes:
         key: returns what pictures of a batch share.
         most: returns the number of pictures of such a batch.
+        pixels: returns a picture's, of which MAX_HELD_PIXELS wait at most.
     """
 
     key: Callable[[Any], Any]
     most: Callable[[Any], int]
+    pixels: Callable[[Any], int] = lambda one: 0
     _groups: dict[Any, list[Any]] = field(default_factory=dict)
+    _held: int = 0
 
     def add(self, one: Any) -> Iterator[list[Any]]:
-        """Add a picture; yield the batches that are full, or have waited while too many others came."""
+        """Add a picture; yield the batches that are full, or must go because too much waits."""
         key = self.key(one)
         group = self._groups.setdefault(key, [])
         group.append(one)
+        self._held += self.pixels(one)
         if len(group) >= self.most(key):
-            yield self._groups.pop(key)
-        elif len(self._groups) > SIZES:
-            yield self._groups.pop(next(iter(self._groups)))
+            yield self._take(key)
+        while self._groups and (len(self._groups) > SIZES or self._held > MAX_HELD_PIXELS):
+            yield self._take(next(iter(self._groups)))
 
     def rest(self) -> Iterator[list[Any]]:
         """Yield what is left."""
         while self._groups:
-            yield self._groups.pop(next(iter(self._groups)))
+            yield self._take(next(iter(self._groups)))
+
+    def _take(self, key: Any) -> list[Any]:
+        group = self._groups.pop(key)
+        self._held -= sum(map(self.pixels, group))
+        return group
 
 
 class WriteBehind:
-    """Threads that write while the network computes; at most MOST_AHEAD tasks wait.
+    """Threads that write while the network computes; at most MOST_AHEAD tasks of MAX_HELD_PIXELS in all wait.
 
-    Leaving the block waits for all tasks, unless an exception ends it: then those that haven't begun are dropped.
+    Leaving the block waits for all tasks, unless an exception ends it: then those that haven't begun are dropped, and
+    `after` is called for those that are done.
     """
 
     def __init__(self, threads: int = THREADS) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="write", initializer=_step_back)
-        self._waiting: deque[tuple[Future, Callable[[Future], None]]] = deque()
+        self._waiting: deque[tuple[Future, Callable[[Future], None], int]] = deque()
+        self._held = 0
 
     def __enter__(self) -> WriteBehind:
         return self
@@ -130,14 +198,21 @@ class WriteBehind:
                 self._finish()
         finally:
             self._pool.shutdown(cancel_futures=True)
+        for future, after, _ in self._waiting:  # Of what an exception has ended, some is written.
+            if not future.cancelled() and future.exception() is None:
+                after(future)
 
-    def put(self, task: Callable[[], Any], after: Callable[[Future], None]) -> None:
+    def put(self, task: Callable[[], Any], after: Callable[[Future], None], pixels: int = 0) -> None:
         """Do a task in a thread; then call `after` with its future, in the caller's thread, in the order of tasks."""
-        self._waiting.append((self._pool.submit(task), after))
-        while len(self._waiting) > MOST_AHEAD or self._waiting and self._waiting[0][0].done():
+        self._waiting.append((self._pool.submit(task), after, pixels))
+        self._held += pixels
+        while self._waiting and (
+            len(self._waiting) > MOST_AHEAD or self._held > MAX_HELD_PIXELS or self._waiting[0][0].done()
+        ):
             self._finish()
 
     def _finish(self) -> None:
-        future, after = self._waiting.popleft()
+        future, after, pixels = self._waiting.popleft()
         future.exception()  # Waits.
+        self._held -= pixels
         after(future)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import signal
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -47,13 +49,19 @@ def translate_on_devices(
     done, found = spawn.Array("d", count), PicturesTranslation()
     number, shards = shard
     with ProcessPoolExecutor(count, mp_context=spawn, initializer=_begin, initargs=(done,)) as pool:
-        running = [
-            pool.submit(_on_device, place, device, checkpoint, items[place::count], folder, direction, dict(settings),
-                        (number + place * shards, shards * count), options)
-            for place, device in enumerate(devices)
-        ]  # fmt: skip
-        while wait(running, timeout=POLL_S).not_done:
-            progress(sum(done))
+        with _without_interrupts():
+            running = [
+                pool.submit(_on_device, place, device, checkpoint, items[place::count], folder, direction,
+                            dict(settings), (number + place * shards, shards * count), options)
+                for place, device in enumerate(devices)
+            ]  # fmt: skip
+        try:
+            while wait(running, timeout=POLL_S).not_done:
+                progress(sum(done))
+        except BaseException:
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise
         progress(sum(done))
         try:
             for each in running:
@@ -72,8 +80,25 @@ def translate_on_devices(
 def _begin(done: Any) -> None:
     global _progress
     _progress = done
-    with contextlib.suppress(ValueError):
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches all; the first process says what is to be said.
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)  # A killed call must not go on, because the next one would do the same pictures.
+
+
+@contextlib.contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Start processes that ignore Ctrl-C, which reaches all: the first one ends them, and says what is to be said."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _on_device(

@@ -127,9 +127,9 @@ def _collect(
         item = items[number]
         if row["error"]:
             done.failed.append(message("{error}", error=row["error"]))
-            manifest.failed(item.shown, row["error"])
+            manifest.failed(item.source, row["error"])
         else:
-            manifest.finished(name_of(item), item.shown, json.loads(row["outputs"]))
+            manifest.finished(name_of(item), item.source, json.loads(row["outputs"]))
             given = (int(row["width"]), int(row["height"]))
             if (note := smaller_note(item.shown, given, size)) is not None:
                 done.smaller.append(note)

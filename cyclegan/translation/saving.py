@@ -95,13 +95,19 @@ def save_picture(
         if not target.name.lower().endswith(".png"):
             raise ImageError("its translation has 8 bits: give --output a name that ends in .png")
         path = target.with_name(f"{target.stem}{part}{encoding.ending}")
+        _never(path, of)
         save_image(picture, path, checkpoint=checkpoint, direction=direction, encoding=encoding)
         return path
     path = path_of(target, files.ending(picture), part)
-    if of is not None and path.exists() and path.samefile(of):
-        raise ImageError("its translation would overwrite it: choose another --output")
+    _never(path, of)
     files.write(path, picture)
     return path
+
+
+def _never(path: Path, of: Path | None) -> None:
+    """Raise ImageError if a result would overwrite its picture."""
+    if of is not None and path.exists() and of.exists() and path.samefile(of):
+        raise ImageError("its translation would overwrite it: choose another --output")
 
 
 def save_image(

@@ -38,8 +38,12 @@ def pictures_in_tar(path: Path, skipped: Counter[str]) -> Iterator[Item]:
                 "plain .tar", name=path.name, packed=packed,
             )  # fmt: skip
         with tarfile.open(path, "r:") as archive:
+            before = -1
             for member in archive:
                 archive.members = []  # It would keep them all.
+                if member.size < 0 or member.offset <= before:  # Which would read the same for ever.
+                    raise tarfile.ReadError("a header is damaged")
+                before = member.offset
                 parts = member.name.replace("\\", "/").split("/")
                 if not member.isreg() or member.issparse() or any(p.startswith(".") and p.strip(".") for p in parts):
                     continue
@@ -48,7 +52,10 @@ def pictures_in_tar(path: Path, skipped: Counter[str]) -> Iterator[Item]:
                     continue
                 name = printable(member.name)
                 content = functools.partial(_bytes_at, path, member.offset_data, member.size, name)
-                yield Item(path, None, name, "/".join(harmless(parts)), content)
+                yield Item(path, None, name, "/".join(harmless(parts)), content, member.offset)
+            archive.fileobj.seek(archive.offset)
+            if archive.fileobj.read(tarfile.BLOCKSIZE).strip(b"\0"):  # tarfile takes a damaged header for the end.
+                raise tarfile.ReadError(f"a header is damaged, at byte {archive.offset:,}")
     except (tarfile.TarError, OSError, EOFError, ValueError) as error:
         raise ImageError(
             "{name} is damaged, isn't a tar or can't be read ({reason}): get it again", name=path.name, reason=error
@@ -56,7 +63,7 @@ def pictures_in_tar(path: Path, skipped: Counter[str]) -> Iterator[Item]:
 
 
 def _bytes_at(path: Path, offset: int, size: int, name: str) -> bytes:
-    if size > MAX_PICTURE_BYTES:
+    if not 0 <= size <= MAX_PICTURE_BYTES:
         raise ImageError(
             "{name} has more than {most} MB: make it smaller first", name=name, most=MAX_PICTURE_BYTES // 2**20
         )
@@ -64,8 +71,10 @@ def _bytes_at(path: Path, offset: int, size: int, name: str) -> bytes:
         with open(path, "rb") as file:
             file.seek(offset)
             data = file.read(size)
-    except OSError as error:
-        raise ImageError("{name} can't be read ({reason})", name=name, reason=error) from error
+    except (OSError, ValueError, OverflowError) as error:
+        raise ImageError(
+            "{name} can't be read from {tar} ({reason})", name=name, tar=path.name, reason=error
+        ) from error
     if len(data) < size:
         raise ImageError("{name} is cut off in {tar}: get the tar again", name=name, tar=path.name)
     return data

@@ -115,20 +115,88 @@ def test_a_torn_line_is_cut_off_and_one_process_has_a_shard(tmp_path):
         manifest.failed("in/b.jpg", "it's damaged")
         with pytest.raises(ConfigError, match=r"another process writes .*translated\.jsonl"):
             Manifest(tmp_path, settings)
-        with Manifest(tmp_path, settings, (2, 3)) as other:
-            other.finished("c", "in/ü\udcff.jpg", ["c.png"])  # A name that isn't UTF-8.
+        with pytest.raises(ConfigError, match="with another number of shards: wait for it"):
+            Manifest(tmp_path, settings, (2, 3))
+    with Manifest(tmp_path, settings, (1, 3)), Manifest(tmp_path, settings, (2, 3)) as other:
+        other.finished("c", "in/ü\udcff.jpg", ["c.png"])  # A name that isn't UTF-8.
     path = tmp_path / "translated.jsonl"
     with open(path, "ab") as file:
         file.write(b'{"input": "in/d.jpg", "name": "d", "out')
-    assert finished_in(tmp_path, settings) == {"a", "c"}
+    assert finished_in(tmp_path, settings).keys() == {"a", "c"}
     with Manifest(tmp_path, settings) as manifest:
         manifest.finished("e", "in/e.jpg", ["e.png"])
-    assert finished_in(tmp_path, settings) == {"a", "c", "e"} and len(lines(path)) == 4
+    assert finished_in(tmp_path, settings).keys() == {"a", "c", "e"} and len(lines(path)) == 4
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
     with pytest.raises(ConfigError, match="checkpoint c, not other"):
         Manifest(tmp_path, {"checkpoint": "other"}, (3, 3))
     with Manifest(tmp_path, settings, (3, 3)):
         pass  # The refusal has let its lock go.
+
+
+def test_a_file_that_is_no_record_is_never_written_to(tmp_path):
+    for content in (b"garbage\n", b"\x00\xff\n" * 9, b"[" * 100_000 + b"\n", b'{"no": "version"}\n'):
+        (tmp_path / "translated.jsonl").write_bytes(content)
+        for read in (finished_in, Manifest):
+            with pytest.raises(ConfigError, match="isn't a record of this program: move it away"):
+                read(tmp_path, {"checkpoint": "c"})
+        assert (tmp_path / "translated.jsonl").read_bytes() == content
+    (tmp_path / "translated.jsonl").unlink()
+    os.mkfifo(tmp_path / "translated.jsonl")
+    with pytest.raises(ConfigError, match="isn't a file"):
+        finished_in(tmp_path, {})
+
+
+def test_a_folder_that_goes_away_amid_the_work_is_said(tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    with pytest.raises(ConfigError, match="was moved or removed while pictures were translated"), \
+            Manifest(out, {"checkpoint": "c"}) as manifest:  # fmt: skip
+        manifest.finished("a", "in/a.jpg", ["a.png"])
+        out.rename(tmp_path / "elsewhere")
+        out.mkdir()
+        manifest.finished("b", "in/b.jpg", ["b.png"])
+    assert finished_in(tmp_path / "elsewhere", {"checkpoint": "c"}).keys() == {"a"}
+
+
+def test_other_pictures_of_the_same_name_are_not_taken_for_finished(tmp_path, translate, ten):  # noqa: F811
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "0.png").write_bytes((ten / f"{len(name) + (name == 'two')}.png").read_bytes())
+        tar_of(tmp_path / f"{name}.tar", {"0.png": (ten / "0.png").read_bytes()})
+    for one, two in (("one", "two"), ("one.tar", "two.tar")):
+        assert translate("--input", one, "--output", f"of-{one}", "--skip_existing")[0] == 0
+        status, said = translate("--input", two, "--output", f"of-{one}", "--skip_existing")
+        assert status == 1 and "choose another --output for other pictures" in said.err
+        (tmp_path / f"moved-{one}").mkdir()
+        (tmp_path / one).rename(tmp_path / f"moved-{one}" / one)  # The same pictures on another disk.
+        status, said = translate("--input", f"moved-{one}/{one}", "--output", f"of-{one}", "--skip_existing")
+        assert status == 0 and "nothing to do" in said.out
+
+
+def test_results_of_other_epochs_are_neither_kept_nor_recorded(tmp_path, translate, ten, make_checkpoint):  # noqa: F811
+    make_checkpoint(tmp_path / "run", 2)
+    assert translate("--input", "in", "--output", "out", "--epoch", 1)[0] == 0
+    status, said = translate("--input", "in", "--output", "out", "--epoch", 2, "--skip_existing")
+    assert status == 1 and "is the result of another checkpoint or direction" in said.err
+    assert translate("--input", "in", "--output", "out", "--epoch", 1, "--skip_existing")[0] == 0
+    status, said = translate("--input", "in", "--output", "out", "--epoch", 2)
+    assert status == 1 and "translated.jsonl records results with checkpoint" in said.err
+
+
+@pytest.mark.parametrize(("name", "words"), [("jpeg", ()), ("webp", ("--skip_existing",))])
+def test_no_input_becomes_a_result_of_its_own_kind(tmp_path, translate, ten, name, words):  # noqa: F811
+    path = tmp_path / "mine" / "day" / f"x{FORMATS[name]}"
+    path.parent.mkdir(parents=True)
+    with Image.open(ten / "1.png") as image:
+        image.save(path)
+    before = path.read_bytes()
+    for given in (("--input", "mine/*/*", "--output", "mine"), ("--list", "list.txt", "--output", "mine/day")):
+        (tmp_path / "list.txt").write_text(f"{path}\n")
+        status, said = translate(*given, "--format", name, *words)
+        assert status == 1 and re.search("would be overwritten, and it is an input|folder of the input", said.err)
+        assert path.read_bytes() == before
+    status, said = translate("--input", str(path), "--output", "mine/day/x.png", "--format", name)
+    assert status == 1 and f"is a PNG, not --format {name}" in said.err and path.read_bytes() == before
 
 
 @pytest.mark.parametrize("shard", ["0/2", "3/2", "1", "1/0", "a/b", "-1/2", "1/2/3"])
@@ -224,6 +292,32 @@ def test_hostile_tars_get_a_sentence(tmp_path, translate, ten):  # noqa: F811
     assert not (tmp_path / "up.png").exists() and not (tmp_path / "inside" / "up.png").exists()
 
 
+def test_damage_within_a_tar_is_said_though_tarfile_takes_it_for_the_end(tmp_path, translate, ten):  # noqa: F811
+    good = (ten / "0.png").read_bytes()
+    whole = bytearray(tar_of(tmp_path / "whole.tar", {f"{n}.png": good for n in range(5)}).read_bytes())
+    step = 512 + -(-len(good) // 512) * 512
+    flipped = bytes(whole[: 2 * step + 3]) + b"\xff" + bytes(whole[2 * step + 4 :])
+    (tmp_path / "flipped.tar").write_bytes(flipped)
+    (tmp_path / "cut.tar").write_bytes(bytes(whole[: 3 * step + 100]))
+    with tarfile.open(tmp_path / "negative.tar", "w", format=tarfile.PAX_FORMAT) as archive:
+        for name in ("a.png", "b.png"):
+            info = tarfile.TarInfo(name)
+            info.size, info.pax_headers = len(good), {"size": "-1536"} if name == "b.png" else {}
+            archive.addfile(info, io.BytesIO(good))
+    for name, done in (("flipped", 2), ("cut", 3), ("negative", 1)):
+        status, said = translate("--input", f"{name}.tar", "--output", f"out-{name}", "--skip_existing")
+        assert status == 1 and re.search(rf"{name}\.tar is damaged|isn't a tar", said.err), (name, said)
+        assert len(files(tmp_path / f"out-{name}")) - 1 == done
+    long = "l" * 220
+    tar_of(tmp_path / "long.tar", {f"{long}.png": good, f"{long}2.png": good, "same.png": good})
+    with tarfile.open(tmp_path / "long.tar", "a") as archive:
+        info = tarfile.TarInfo("same.png")
+        info.size = len(good)
+        archive.addfile(info, io.BytesIO(good))
+    assert translate("--input", "long.tar", "--output", "out-long")[0] == 0
+    assert len(files(tmp_path / "out-long")) == 4
+
+
 def test_a_list_of_pictures(tmp_path, translate, ten, monkeypatch):  # noqa: F811
     (tmp_path / "list.txt").write_text(f"in/0.png\n\n{ten / 'sub' / '8.png'}\nin/missing.png\nin/0.png\n")
     status, said = translate("--list", "list.txt", "--output", "out", "--skip_existing")
@@ -231,6 +325,10 @@ def test_a_list_of_pictures(tmp_path, translate, ten, monkeypatch):  # noqa: F81
     assert files(tmp_path / "out") == ["0.png", "sub/8.png", "translated.jsonl"]
     monkeypatch.setattr(sys, "stdin", type("Text", (), {"buffer": io.BytesIO(b"in/1.png\n")}))
     assert translate("--list", "-", "--output", "piped")[0] == 0 and files(tmp_path / "piped") == ["1.png"]
+    (tmp_path / "marked.txt").write_bytes(b"\xef\xbb\xbfin/1.png\r\n")
+    assert translate("--list", "marked.txt", "--output", "marked")[0] == 0 and files(tmp_path / "marked") == ["1.png"]
+    monkeypatch.setattr(sys, "stdin", None)
+    assert "names no picture" in translate("--list", "-", "--output", "out2")[1].err
     (tmp_path / "empty.txt").write_text("\n")
     (tmp_path / "binary.txt").write_bytes(b"a\0b\n")
     for name, says in (("empty.txt", "names no picture"), ("binary.txt", "isn't a text file"),
@@ -274,6 +372,44 @@ def test_batches_are_of_one_size_and_nothing_waits_for_ever():
     assert full == [[("a", 1), ("a", 3), ("a", 4)]] and list(batches.rest()) == [[("b", 2), ("b", 5)]]
     many = [batch for n in range(40) for batch in batches.add((n, n))]
     assert many[0] == [(0, 0)] and len(many) + len(list(batches.rest())) == 40
+
+
+def test_large_pictures_do_not_pile_up(tmp_path, monkeypatch):
+    monkeypatch.setattr("cyclegan.translation.pipeline.MAX_HELD_PIXELS", 1000)
+    path, read, taken, most = picture(tmp_path / "x.png", (40, 30)), [], [], 0
+
+    class Reader(PictureReader):
+        def read(self, item):
+            read.append(item)
+            return super().read(item)
+
+    with Reader() as reader:
+        for item, _ in read_ahead((Item(path, None, str(n), str(n)) for n in range(12)), reader):
+            taken.append(item)
+            most = max(most, len(read) - len(taken))
+    assert len(taken) == 12 and most <= 4  # One for each thread, and those that wait.
+    batches = Batches(key=lambda one: one, most=lambda key: 9, pixels=lambda one: 600)
+    assert [batch for one in "abc" for batch in batches.add(one)] == [["a"], ["b"]] and list(batches.rest()) == [["c"]]
+    go, done = threading.Event(), []
+    with WriteBehind() as writing:
+        threading.Timer(0.05, go.set).start()
+        for n in range(4):
+            writing.put(lambda: go.wait(60), lambda future, n=n: done.append(n), 900)
+            assert len(done) >= n - 1  # The second one has waited for the first.
+
+
+def test_what_ends_the_source_is_raised_where_it_is_read(tmp_path):
+    path = picture(tmp_path / "x.png")
+
+    def items():
+        yield Item(path, None, "x", "x")
+        raise ConfigError("the network is gone")
+
+    taken = []
+    with PictureReader() as reader, pytest.raises(ConfigError, match="the network is gone"):
+        for item, _ in read_ahead(items(), reader):
+            taken.append(item.shown)
+    assert taken == ["x"]
 
 
 def test_writing_behind_reports_in_order_and_stops_at_an_error():

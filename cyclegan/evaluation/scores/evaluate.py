@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     import torch
 
 Progress = Callable[[str, int, int], object]
+LEAST_SIZE = 16
 
 
 def evaluate(
@@ -472,6 +473,8 @@ def at_size(config: DataConfig, size: int) -> DataConfig:
             "this run takes pictures at their own size (--preprocess {preprocess}): leave --size out",
             preprocess=config.preprocess,
         )
+    if size < LEAST_SIZE:
+        raise ConfigError("--size {size} is too small to score: choose {least} and more", size=size, least=LEAST_SIZE)
     return dataclasses.replace(config, crop_size=size, load_size=round(size * config.load_size / config.crop_size))
 
 
