@@ -42,11 +42,13 @@ def translate_pictures(args: argparse.Namespace, inputs: Sequence[Input]) -> int
     from cyclegan.pixels import recorded_facts
     from cyclegan.translation.manifest import finished_in
 
+    from cyclegan.translation.saving import FORMATS
+
     _check_flags(args, str(inputs[0].path))
     devices = _devices(args.device)
     folder, gathered = _picture_targets(args, inputs)
     job = _Job.of(args, folder)
-    _say_skipped(gathered, named=folder != args.output)
+    _say_skipped(gathered, FORMATS[args.format], named=folder != args.output)
     first, step = args.shard or (1, 1)
     items = gathered.items[first - 1 :: step]
     before = len(items)
@@ -279,11 +281,12 @@ def finding(total: int | None = None) -> tqdm:
     return progress_bar(desc="Finding pictures", unit="file", total=total, delay=0.5, leave=False)
 
 
-def _say_skipped(gathered: Gathered, *, named: bool) -> None:
+def _say_skipped(gathered: Gathered, ending: str, *, named: bool) -> None:
     """Print a line about what isn't translated, and one about results that are named unlike their pictures.
 
     Args:
         gathered: the pictures.
+        ending: of results.
         named: a person chose the result's name.
     """
     if skipped := str(gathered.skipped):
@@ -292,7 +295,7 @@ def _say_skipped(gathered: Gathered, *, named: bool) -> None:
         print(f"note: {_first(gathered.notes)}", file=sys.stderr)
     other = [item for item in gathered.items if not named and Path(item.target).stem != Path(item.shown).stem]
     if other:
-        changes = _first([f"{item.shown} becomes {item.target}" for item in other])
+        changes = _first([f"{item.shown} becomes {item.target.removesuffix('.png')}{ending}" for item in other])
         print(f"note: names that are taken or too long are changed: {changes}", file=sys.stderr)
 
 

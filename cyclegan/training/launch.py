@@ -96,9 +96,11 @@ def _launcher() -> list[str]:
         return ["python"]
     if each >= processes:
         return ["torchrun", f"--nproc_per_node={processes}"]
-    address = os.environ.get("MASTER_ADDR", "FIRST_NODE")
     nodes = [f"--nnodes={-(-processes // each)}", f"--nproc_per_node={each}"]
-    return ["torchrun", *nodes, "--rdzv_backend=c10d", f"--rdzv_endpoint={address}:29400"]
+    restarts = os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0")
+    nodes += [f"--max_restarts={restarts}"] if restarts != "0" else []
+    # The processes aren't given the address at which the agents met.
+    return ["torchrun", *nodes, "--rdzv_backend=c10d", "--rdzv_endpoint=HOST:PORT"]
 
 
 @contextlib.contextmanager

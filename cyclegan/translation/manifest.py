@@ -188,8 +188,12 @@ def _compare(path: Path, found: Mapping[str, Any] | None, settings: Mapping[str,
         if found.get(name) != value:
             raise ConfigError(
                 "{file} records results with {name} {then}, not {now}: choose another --output for these",
-                file=path, name=name, then=found.get(name), now=value,
+                file=path, name=name, then=_said(found.get(name)), now=_said(value),
             )
+
+
+def _said(value: object) -> object:
+    return "left out" if value is None else value
 
 
 def _unusable(path: Path, error: OSError) -> ConfigError:

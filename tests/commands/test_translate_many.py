@@ -100,7 +100,7 @@ def test_results_without_a_record_are_left_alone_too(tmp_path, translate, ten): 
 
 @pytest.mark.parametrize(("words", "says"), [
     (("--format", "jpeg"), "records results with format png, not jpeg: choose another --output for these"),
-    (("--size", "32"), "records results with size None, not 32"),
+    (("--size", "32"), "records results with size left out, not 32"),
 ])  # fmt: skip
 def test_results_of_other_settings_are_not_mixed(tmp_path, translate, ten, words, says):  # noqa: F811
     assert translate("--input", "in", "--output", "out", "--shard", "1/2")[0] == 0
