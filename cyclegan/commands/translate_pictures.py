@@ -41,7 +41,6 @@ def translate_pictures(args: argparse.Namespace, inputs: Sequence[Input]) -> int
     """Translate pictures into a folder or a file; return 1 if any failed."""
     from cyclegan.pixels import recorded_facts
     from cyclegan.translation.manifest import finished_in
-
     from cyclegan.translation.saving import FORMATS
 
     _check_flags(args, str(inputs[0].path))
