@@ -35,7 +35,7 @@ ENGLISH_ONLY = (
     "cyclegan/evaluation/segmenter.py",
     "cyclegan/evaluation/segmenter_training.py", "cyclegan/networks/features.py", "cyclegan/networks/segmenter.py",
     "cyclegan/data/hub_pictures.py", "cyclegan/translation/endpoint.py",
-    "cyclegan/translation/manifest.py", "cyclegan/translation/processes.py",
+    "cyclegan/translation/existing.py", "cyclegan/translation/manifest.py", "cyclegan/translation/processes.py",
     "cyclegan/translation/ray_engine.py", "cyclegan/translation/tars.py",
     "cyclegan/translation/inputs.py", "cyclegan/translation/pictures.py", "cyclegan/translation/recordings.py",
     "cyclegan/translation/split_screen.py", "cyclegan/translation/time_split.py",

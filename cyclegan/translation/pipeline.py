@@ -77,7 +77,7 @@ class _Ahead:
                     return
                 try:
                     item = next(self.source, None)
-                except BaseException as error:  # The caller's, such as a lost network; it is raised there.
+                except BaseException as error:  # Such as a lost network; `take` raises it.
                     self.error, item = error, None
                 if item is None:
                     self.ended = True
@@ -86,28 +86,24 @@ class _Ahead:
                 number, self.begun = self.begun, self.begun + 1
             try:
                 read = (item, *_read(self.reader, item))
-            except BaseException as error:
-                with self.changed:
-                    self.error = self.error or error
-                    self.ended = True
-                    self.changed.notify_all()
-                return
+            except BaseException as error:  # A bug; raised there, too.
+                read = (item, error, [])
             with self.changed:
                 self.read[number] = read
                 self.held += pixels_of(read[1])
                 self.changed.notify_all()
 
     def take(self) -> tuple[Item, Read | ImageError, list[PictureFacts]] | None:
-        """Wait for the next item's picture; None after the last one. Raises what ended a thread."""
+        """Wait for the next item's picture; None after the last one. Raises what the items or a thread have raised."""
         with self.changed:
-            self.changed.wait_for(
-                lambda: self.taken in self.read or self.error or self.ended and self.taken == self.begun
-            )
+            self.changed.wait_for(lambda: self.taken in self.read or self.ended and self.taken == self.begun)
             if self.taken not in self.read:
                 if self.error is not None:
                     raise self.error
                 return None
             read = self.read.pop(self.taken)
+            if isinstance(read[1], BaseException) and not isinstance(read[1], ImageError):
+                raise read[1]
             self.taken += 1
             self.held -= pixels_of(read[1])
             self.changed.notify_all()
