@@ -173,7 +173,6 @@ def test_pairs_of_odd_width_have_halves_of_one_size(tmp_path):
     [
         (lambda r: None, "has neither trainA and trainB nor train in it; found in it: no folder"),
         (lambda r: write(r / "horses", 1), "nor train in it; found in it: horses"),
-        (lambda r: unpaired(r / "inner"), "(did you mean"),
         (lambda r: write(r / "trainA", 1), "has no folder trainB"),
         (lambda r: (write(r / "trainA", 1), (r / "trainB").mkdir()), "trainB has no pictures"),
         (lambda r: (write(r / "trainA", 1), write(r / "trainB/x", 1)), "not into folders in it"),
@@ -185,6 +184,13 @@ def test_a_folder_that_is_not_understood_gets_the_layouts_explained(tmp_path, ma
     with pytest.raises(DataError) as caught:
         opened(tmp_path)
     assert words in str(caught.value) and "Layouts that are understood" in str(caught.value)
+
+
+def test_a_mistyped_name_isnt_buried_under_the_layouts(tmp_path):
+    unpaired(tmp_path / "inner")
+    with pytest.raises(DataError) as caught:
+        opened(tmp_path)
+    assert "(did you mean" in str(caught.value) and "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("dataset", ["", "horse2zebra", "/no/such/folder", "a b/c"])
@@ -252,7 +258,7 @@ def test_a_nested_sentence_is_korean_as_a_whole(tmp_path, monkeypatch):
     first = in_language(caught.value, "ko").splitlines()[0]
     assert first == (
         "'data/mapz' 폴더가 없습니다(혹시 'data/maps' 폴더인가요?). data 폴더가 여기에 있으므로 "
-        "Hub에서는 찾지 않았습니다."
+        "Hub에서는 찾지 않았습니다"
     )
 
 
