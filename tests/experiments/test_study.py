@@ -70,6 +70,7 @@ def test_rows_are_methods_of_a_study_whose_answers_the_report_shows(make_experim
     study = build_study(plan, folder, "ab", protocol=RULES, note=lambda said: notes.append(str(said)))
     assert list(study.labels.values()) == list(NAMES) and study.arrow == "labels → day"
     assert [c.source for c in study.checkpoints] == ["cogan-3", "simgan-3", "feature-loss-gan-3", "cyclegan-3"]
+    assert "are these its pictures?" in notes.pop()  # The runs say that they translate between day and night.
     assert notes == ["one way isn't in the study: it doesn't translate labels → day",
                      "late isn't in the study: it isn't trained yet"]  # fmt: skip
     text, report = reported(plan)

@@ -149,7 +149,7 @@ def shown_in_the_app(run, tmp_path):
         wait_until_answers(url, process, log)
         client = Client(url, headers=HEADERS, verbose=False, download_files=str(tmp_path / "downloads"))
         said, epochs = client.predict(api_name="/checkpoints")
-        assert said == "killed: 2 epochs, A → B." and {one["directions"][0] for one in epochs} == {"ab"}
+        assert said == "killed: 2 epochs, day → night." and {one["directions"][0] for one in epochs} == {"ab"}
         _, grids = client.predict(api_name="/samples")
         assert len(grids) == 1
         picture(40, 32).save(tmp_path / "in.png")

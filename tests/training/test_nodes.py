@@ -181,7 +181,7 @@ def test_compression_needs_several_processes(tmp_path, run_script):
 SRUN = """#!/bin/bash
 # SLURM on one machine that plays two nodes: signals reach the tasks alone, not what they started.
 pids=()
-for node in 0 1; do SLURM_NODEID=$node "${@:2}" & pids+=($!); done
+for node in 0 1; do SLURM_NODEID=$node "${@:3}" & pids+=($!); done
 trap 'kill -USR1 "${pids[@]}"' USR1
 for pid in "${pids[@]}"; do
     while wait "$pid"; kill -0 "$pid" 2> /dev/null; do :; done
