@@ -196,7 +196,7 @@ def about_domains(trained: DataConfig, dataset: str) -> Message | None:
 def _explained(problem: Message | UserError) -> DataError:
     """Return the error with the known layouts below it, unless a folder's name was mistyped."""
     if "did you mean" in str(problem):
-        return DataError("{problem}", problem=problem)
+        return DataError(problem.message if isinstance(problem, UserError) else problem)
     return DataError("{problem}.\n{layouts}", problem=problem, layouts=Message(LAYOUTS))
 
 
