@@ -14,12 +14,13 @@ import hashlib
 import json
 import os
 import shutil
+import tarfile
 import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from cyclegan.errors import UserError, message
 
@@ -208,6 +209,29 @@ def remove_leftovers(folder: Path, *, older_than_s: float = 0.0) -> None:
                     shutil.rmtree(leftover, ignore_errors=True)
                 else:
                     leftover.unlink()
+
+
+def tar_members(file: IO[bytes]) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
+    """Yield a plain tar's members, with the open tar, from where `file` stands to the end; only headers are read.
+
+    tarfile takes a damaged header for the end, and reads the same for ever behind a negative size; here, both are
+    errors.
+
+    Raises:
+        tarfile.TarError: it is damaged, or isn't a tar.
+        OSError: it can't be read.
+    """
+    with tarfile.open(fileobj=file, mode="r:") as tar:
+        before = -1
+        while (member := tar.next()) is not None:
+            tar.members.clear()  # It would keep them all.
+            if member.size < 0 or member.offset <= before:
+                raise tarfile.ReadError("a header is damaged")
+            before = member.offset
+            yield tar, member
+        file.seek(tar.offset)
+        if any(file.read(tarfile.BLOCKSIZE)):
+            raise tarfile.ReadError(f"a header is damaged, at byte {tar.offset:,}")
 
 
 def flush(path: Path) -> None:

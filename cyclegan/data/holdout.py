@@ -22,14 +22,13 @@ PAIRS, SIDE = 40, 16
 NEAR = 0.6
 """Neighbours that differ by less than so much of what other pictures do are frames of a video: those of CamVid's drives
 by 0.24 to 0.49, photos and maps of seven data sets by 0.71 to 1.05."""
+ONE_SCENE = 0.4
+"""Test pictures that differ by less than so much of what the domain's do show little of it."""
 
 
 def test_part(part: str) -> str:
     """Return the name of the folder for tests next to one of training pictures: trainA → testA, day → test/day."""
     return f"test{part[5:]}" if re.match(r"train([ab]?$|/)", part, re.IGNORECASE) else f"test/{part}"
-
-ONE_SCENE = 0.4
-"""Test pictures that differ by less than so much of what the domain's do show little of it."""
 
 
 def resemble_neighbours(paths: Sequence[Path]) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cyclegan.errors import ImageError
+from cyclegan.files import tar_members
 from cyclegan.images import is_picture_name
 from cyclegan.translation.files import MAX_PICTURE_BYTES, Item, harmless, printable
 
@@ -31,19 +32,13 @@ def pictures_in_tar(path: Path, skipped: Counter[str]) -> Iterator[Item]:
     """
     try:
         with open(path, "rb") as file:
-            packed = _COMPRESSED.get(file.read(2))
-        if packed:
-            raise ImageError(
-                "{name} is packed by {packed}, so its pictures can't be read one by one: unpack it, or pack it as a "
-                "plain .tar", name=path.name, packed=packed,
-            )  # fmt: skip
-        with tarfile.open(path, "r:") as archive:
-            before = -1
-            for member in archive:
-                archive.members = []  # It would keep them all.
-                if member.size < 0 or member.offset <= before:  # Which would read the same for ever.
-                    raise tarfile.ReadError("a header is damaged")
-                before = member.offset
+            if packed := _COMPRESSED.get(file.read(2)):
+                raise ImageError(
+                    "{name} is packed by {packed}, so its pictures can't be read one by one: unpack it, or pack it as "
+                    "a plain .tar", name=path.name, packed=packed,
+                )  # fmt: skip
+            file.seek(0)
+            for _, member in tar_members(file):
                 parts = member.name.replace("\\", "/").split("/")
                 if not member.isreg() or member.issparse() or any(p.startswith(".") and p.strip(".") for p in parts):
                     continue
@@ -53,9 +48,6 @@ def pictures_in_tar(path: Path, skipped: Counter[str]) -> Iterator[Item]:
                 name = printable(member.name)
                 content = functools.partial(_bytes_at, path, member.offset_data, member.size, name)
                 yield Item(path, None, name, "/".join(harmless(parts)), content, member.offset)
-            archive.fileobj.seek(archive.offset)
-            if archive.fileobj.read(tarfile.BLOCKSIZE).strip(b"\0"):  # tarfile takes a damaged header for the end.
-                raise tarfile.ReadError(f"a header is damaged, at byte {archive.offset:,}")
     except (tarfile.TarError, OSError, EOFError, ValueError) as error:
         raise ImageError(
             "{name} is damaged, isn't a tar or can't be read ({reason}): get it again", name=path.name, reason=error

@@ -12,6 +12,7 @@ from pathlib import Path
 from cyclegan.data.domains import short_name
 from cyclegan.data.streams.sources import Picture
 from cyclegan.errors import DataError, reason_of
+from cyclegan.files import tar_members
 from cyclegan.images import is_picture_name
 
 __all__ = ["Tars", "find_tars", "identity_of"]
@@ -43,18 +44,13 @@ class Tars:
         try:
             with open(path, "rb") as file:
                 file.seek(offset)
-                with tarfile.open(fileobj=file, mode="r:") as tar:
-                    while (member := tar.next()) is not None:
-                        tar.members.clear()  # It would keep all of them.
-                        if not (member.isreg() and is_picture_name(member.name)):
-                            continue
-                        count += 1
-                        if (count - 1) % part[1] == part[0]:
-                            content = tar.extractfile(member).read()
-                            yield Picture(f"{path.name}/{member.name}", content), [tar.offset, count]
-                    file.seek(tar.offset)
-                    if any(file.read(tarfile.BLOCKSIZE)):  # tarfile takes any header that isn't valid for the end.
-                        raise tarfile.ReadError("a header isn't valid")
+                for tar, member in tar_members(file):
+                    if not (member.isreg() and is_picture_name(member.name)):
+                        continue
+                    count += 1
+                    if (count - 1) % part[1] == part[0]:
+                        content = tar.extractfile(member).read()
+                        yield Picture(f"{path.name}/{member.name}", content), [tar.offset, count]
         except (OSError, EOFError, tarfile.TarError) as error:
             if not self.skip_damaged:
                 raise DataError(

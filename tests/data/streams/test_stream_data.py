@@ -164,13 +164,16 @@ def test_a_domain_of_bad_pictures_alone_ends_with_a_sentence(tmp_path, write_tar
             epochs(data, 1)  # Asked again, it doesn't wait.
 
 
-@pytest.mark.parametrize("how", ["cut amid a member", "garbage for a header", "no tar at all"])
+@pytest.mark.parametrize("how", ["cut amid a member", "garbage for a header", "a size below 0", "no tar at all"])
 def test_a_damaged_tar_is_named_or_used_as_far_as_it_goes(shards, how, caplog):
     path = shards / "trainA-0002.tar"
     with tarfile.open(path) as tar:
         offset = tar.getmember("023.png").offset
     content = path.read_bytes()
+    info = tarfile.TarInfo("023.png")
+    info.size = -512  # tarfile would read the same header for ever.
     damaged = {"cut amid a member": content[: offset + 530], "no tar at all": b"x" * 2000,
+               "a size below 0": content[:offset] + info.tobuf(tarfile.GNU_FORMAT) + content[offset + 512 :],
                "garbage for a header": content[:offset] + b"garbage!" * 64 + content[offset + 512:]}  # fmt: skip
     path.write_bytes(damaged[how])
     with opened(shards) as data, pytest.raises(DataError, match=r"trainA-0002\.tar can't be read to its end"):
