@@ -9,14 +9,12 @@ They are at the root, because an endpoint downloads one commit and nothing else.
 
 from __future__ import annotations
 
-import io
-import zipfile
 from collections.abc import Callable
 
 from cyclegan.errors import message
 from hub.client import Repository, as_the_branch_moves
 from hub.errors import HubError
-from hub.modules import ROOT, reached_modules, requirements
+from hub.modules import reached_modules, requirements, zipped
 from hub.renew import published_root
 
 MARK = "Written by `python -m hub endpoint`, which overwrites it."
@@ -44,15 +42,10 @@ def endpoint_files() -> dict[str, bytes]:
         HubError: this isn't a clone of the program.
     """
     modules = reached_modules(("cyclegan.translation.endpoint",))
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as code:
-        for path in sorted(modules):
-            name = zipfile.ZipInfo(path.relative_to(ROOT).as_posix())
-            code.writestr(name, path.read_bytes(), zipfile.ZIP_DEFLATED)
     return {
         "handler.py": HANDLER.encode(),
         "requirements.txt": requirements(modules, MARK).encode(),
-        "code.zip": archive.getvalue(),
+        "code.zip": zipped(sorted(modules)),
     }
 
 

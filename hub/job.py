@@ -10,11 +10,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import inspect
-import io
 import math
 import os
 import re
-import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,9 +29,9 @@ from hub.client import Repository, as_the_branch_moves
 from hub.errors import HubError
 from hub.hours import computed_hours
 from hub.layout import CODE_BRANCH, STATE_BRANCH, tagged_epochs
+from hub.modules import ROOT, zipped
 from hub.readme import front_matter
 
-ROOT = Path(__file__).resolve().parents[1]
 IMAGE = "ghcr.io/astral-sh/uv:python3.12-bookworm"
 """Python and uv, and nothing else: the image that huggingface_hub itself takes for scripts of uv."""
 CODE = (".css", ".html", ".js", ".json", ".po", ".py", ".safetensors")
@@ -364,12 +362,7 @@ def code_archive(root: Path = ROOT) -> bytes:
             remedy=message("run python -m hub job in a clone of this program"),
         )
     paths = [path for package in ("cyclegan", "hub") for path in (root / package).rglob("*") if path.suffix in CODE]
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(paths) + own:
-            archive.writestr(zipfile.ZipInfo(path.relative_to(root).as_posix()), path.read_bytes(),
-                             zipfile.ZIP_DEFLATED)  # fmt: skip
-    return content.getvalue()
+    return zipped(sorted(paths) + own, root)
 
 
 def _put(repository: Repository, files: dict[str, bytes]) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import functools
+import io
 import re
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import requires
 from pathlib import Path
@@ -25,6 +27,16 @@ COMPANIONS = {"authlib": ("httpx", "itsdangerous")}
 def data_files() -> list[Path]:
     """Return the files of our packages that aren't modules."""
     return [path for package in PACKAGES for pattern in DATA for path in (ROOT / package).rglob(pattern)]
+
+
+def zipped(paths: Sequence[Path], root: Path = ROOT) -> bytes:
+    """Return files as a zip, by their names below `root`; the same files give the same bytes, and are sent once."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in paths:
+            name = zipfile.ZipInfo(path.relative_to(root).as_posix())
+            archive.writestr(name, path.read_bytes(), zipfile.ZIP_DEFLATED)
+    return content.getvalue()
 
 
 @functools.cache

@@ -148,7 +148,7 @@ class Data:
             batch_size=batch_size, process_index=process_index, num_processes=num_processes,
             start_step=start_step, random=self.config.order == "random",
         )
-        return self._batches_byworkers(plans) if self.num_workers else self._batches_here(plans)
+        return self._batches_by_workers(plans) if self.num_workers else self._batches_here(plans)
 
     def samples(self, count: int) -> dict[str, list]:
         """Return fixed test pictures, spread evenly over each test domain, for the sample grid.
@@ -233,7 +233,7 @@ class Data:
                 raise _lost(error) from error
             yield {k: v.pin_memory() for k, v in batch.items()} if pin else batch
 
-    def _batches_byworkers(self, plans: Iterable[Step]) -> Iterator[dict[str, torch.Tensor]]:
+    def _batches_by_workers(self, plans: Iterable[Step]) -> Iterator[dict[str, torch.Tensor]]:
         self._running = token = object()
         self._plans.steps = plans
         if self._loader is None:

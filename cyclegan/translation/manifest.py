@@ -12,6 +12,7 @@ from typing import IO, Any
 import filelock
 
 from cyclegan.errors import ConfigError
+from cyclegan.files import keeps_locks
 
 PATTERN = "translated*.jsonl"
 """The names of a folder's manifests: translated.jsonl, or translated-2-of-8.jsonl of a shard."""
@@ -93,14 +94,14 @@ class Manifest:
             )
 
     def _acquire(self) -> None:
+        if not keeps_locks(self.path.parent):
+            return  # There, two processes of one shard would only do the work twice.
         try:
             self._lock.acquire(timeout=0)
         except filelock.Timeout as error:
             raise ConfigError(
                 "another process writes {file}: wait for it, or give each process a --shard of its own", file=self.path
             ) from error
-        except NotImplementedError:
-            pass  # A shared folder without locks, where two processes of one shard would only do the work twice.
 
     def _end_line(self) -> None:
         """Cut off a last line that a kill has torn."""
@@ -171,16 +172,15 @@ def _lock_of(path: Path) -> filelock.FileLock:
 def _check_free(path: Path) -> None:
     """Raise ConfigError if a process writes this manifest, which has another number of shards."""
     lock = _lock_of(path)
-    if os.path.exists(lock.lock_file):
-        with contextlib.suppress(NotImplementedError):
-            try:
-                lock.acquire(timeout=0)
-                lock.release()
-            except filelock.Timeout as error:
-                raise ConfigError(
-                    "another process writes {file}, with another number of shards: wait for it, because both would "
-                    "translate the same pictures", file=path,
-                ) from error  # fmt: skip
+    if os.path.exists(lock.lock_file):  # Never made where there are no locks.
+        try:
+            lock.acquire(timeout=0)
+            lock.release()
+        except filelock.Timeout as error:
+            raise ConfigError(
+                "another process writes {file}, with another number of shards: wait for it, because both would "
+                "translate the same pictures", file=path,
+            ) from error  # fmt: skip
 
 
 def _compare(path: Path, found: Mapping[str, Any] | None, settings: Mapping[str, Any]) -> None:

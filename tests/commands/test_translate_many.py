@@ -146,6 +146,13 @@ def test_a_file_that_is_no_record_is_never_written_to(tmp_path):
         finished_in(tmp_path, {})
 
 
+def test_a_folder_without_locks_takes_a_record_all_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr("cyclegan.translation.manifest.keeps_locks", lambda folder: False)
+    with Manifest(tmp_path, {"checkpoint": "c"}) as manifest, Manifest(tmp_path, {"checkpoint": "c"}, (1, 2)):
+        manifest.finished("a", "in/a.jpg", ["a.png"])
+    assert finished_in(tmp_path, {"checkpoint": "c"}).keys() == {"a"} and not list(tmp_path.glob(".*"))
+
+
 def test_a_folder_that_goes_away_amid_the_work_is_said(tmp_path):
     out = tmp_path / "out"
     out.mkdir()
