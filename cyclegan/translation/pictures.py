@@ -19,6 +19,7 @@ from cyclegan.errors import ConfigError, ImageError, Message, UserError, message
 from cyclegan.files import MAX_NAME_BYTES, shortened
 from cyclegan.rasters.files import ENDINGS, Stack
 from cyclegan.rasters.raster import Raster
+from cyclegan.translation.cores import SharedCores
 from cyclegan.translation.files import Item, PictureReader, folded
 from cyclegan.translation.manifest import Manifest
 from cyclegan.translation.pipeline import Batches, WriteBehind, pixels_of, read_ahead
@@ -161,7 +162,8 @@ def translate_pictures(
 ) -> PicturesTranslation:
     """Translate pictures; those that can't be read, translated or written don't stop the others.
 
-    Threads read the next pictures and write the last ones while the networks compute, by batches of one size.
+    Threads read the next pictures and write the last ones while the networks compute, by batches of one size. Calls at
+    the same time share the processors.
 
     Args:
         translator: the checkpoint.
@@ -183,7 +185,7 @@ def translate_pictures(
         key=lambda one: working_size(one[1].size, size), most=translator.batch_size,
         pixels=lambda one: pixels_of(one[1]),
     )  # fmt: skip
-    with PictureReader(work.values) as reader, WriteBehind() as work.writing:
+    with work.cores.taken(translator.device), PictureReader(work.values) as reader, WriteBehind() as work.writing:
         for item, picture in read_ahead(items, reader):
             if isinstance(picture, ImageError):
                 work.failed(item, picture, picture)
@@ -213,6 +215,7 @@ class _Work:
     through: int = 0
     """Pictures that the networks, or an error, are through with."""
     writing: WriteBehind = field(init=False)
+    cores: SharedCores = field(default_factory=SharedCores)
 
     @property
     def values(self) -> Values:
@@ -252,6 +255,7 @@ class _Work:
     def batch(self, batch: Sequence[tuple[Item, Picture]]) -> None:
         """Translate pictures of one working size, and hand the results over to be written."""
         count = len(batch)
+        self.cores.look()
         try:
             results = self.translator.translate_many(
                 [picture for _, picture in batch], self.direction, reconstruct=self.reconstruct, size=self.size,

@@ -4,6 +4,7 @@
     names    a page under another name can't drive an app that serves this computer only
     headers  what a browser may do with an answer
     gate     the owner's token, or a visitor's name and password
+    presence which pages are open
     listen   who still listens to an answer
     bodies   bounds for what a request may bring
     answers  sentences where gradio has none
@@ -37,6 +38,7 @@ from cyclegan.ui.guard.disk import GRACE_S, PROGRAM_S, Disk
 from cyclegan.ui.guard.gate import Gate
 from cyclegan.ui.guard.headers import SafeHeaders
 from cyclegan.ui.guard.names import Names
+from cyclegan.ui.guard.presence import Presence
 from cyclegan.ui.guard.shares import Shares
 from cyclegan.ui.guard.visitors import Attendance, Listeners
 from cyclegan.ui.results import PINNED
@@ -81,7 +83,7 @@ def guards(access: Access, attendance: Attendance, disk: Disk) -> list[Middlewar
     """Return the guards, the outermost first."""
     return [
         Middleware(tools.Callers), Middleware(Names, access=access), Middleware(SafeHeaders, access=access),
-        Middleware(Gate, access=access), Middleware(Listeners, attendance=attendance),
+        Middleware(Gate, access=access), Middleware(Presence), Middleware(Listeners, attendance=attendance),
         Middleware(Bodies, own=access.private, disk=disk), Middleware(answers.Sentences),
     ]  # fmt: skip
 

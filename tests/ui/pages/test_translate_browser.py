@@ -45,6 +45,7 @@ class Visit:
         page.on("request", lambda request: self.requests.append(request.url))
         page.on("console", lambda message: self.complaints.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("framenavigated", lambda frame: self.forgive())
         page.set_default_timeout(WAIT_MS)
         # Notices go after seconds, and a busy machine may look too late: they are written down as they come.
         page.add_init_script(
@@ -53,6 +54,11 @@ class Visit:
             ".observe(document, {childList: true, subtree: true})"
         )
         page.goto(url)
+
+    def forgive(self) -> None:
+        """A page that is left amid a request complains of its end."""
+        cut = re.compile("AbortError|Connection errored out|Failed to fetch|network error")
+        self.complaints = [said for said in self.complaints if not cut.search(said)]
 
     def wait_for(self, note: str) -> None:
         """Until the line above the results begins so."""
@@ -223,6 +229,20 @@ def test_another_run_keeps_the_visitors_picture(visit, tmp_path):
     here.page.locator(".navigation").get_by_text("Translate").click()
     here.page.wait_for_url("**/?run=oneway")
     here.wait_for("Choose a picture")  # The run has no examples.
+
+
+def test_eight_tabs_of_one_visitor_work(visit):
+    here = visit()
+    here.wait_for("Epoch 2")
+    tabs = [Visit(here.page.context.new_page(), here.page.url) for _ in range(7)]  # A browser has six connections.
+    for tab in tabs:
+        tab.wait_for("Epoch 2, 48×40 pixels")
+        tab.wait_for_pictures(48, 40)
+    tabs[0].page.close()
+    tabs[-1].page.get_by_label("Working size").fill("36")
+    tabs[-1].page.keyboard.press("Enter")
+    tabs[-1].wait_for("Epoch 2, 48×40 pixels, worked at 43×36")
+    assert [tab.complaints for tab in tabs] == [[]] * 7
 
 
 def test_a_run_that_is_not_there_is_told_and_changes_nothing(visit):

@@ -1,0 +1,87 @@
+"""The processors of a machine, shared between the calls that translate on them at the same time."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import filelock
+import torch
+
+LOOK_S = 2.0
+"""How often a call looks for others."""
+MOST_CALLS = 256
+
+
+class SharedCores:
+    """This call's share of the processors, as its number of threads of torch.
+
+    Calls that each take every processor wait for each other: two at once have about half of one call's rate. So each
+    holds one of the numbered locks in a folder of the machine, and takes as many threads as there are processors for
+    each lock that is held.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder or Path(tempfile.gettempdir()) / f"cyclegan-translating-{_user()}"
+        self.cores = torch.get_num_threads()
+        self.looked: float | None = None
+        self.own: filelock.BaseFileLock | None = None
+
+    @contextlib.contextmanager
+    def taken(self, device: torch.device) -> Iterator[None]:
+        """Count as a call that translates, unless the network is on another device or OMP_NUM_THREADS is set."""
+        if device.type != "cpu" or self.cores == 1 or "OMP_NUM_THREADS" in os.environ:
+            yield
+            return
+        with contextlib.suppress(OSError):  # Without a place to meet, each call takes all, as ever.
+            self.folder.mkdir(mode=0o700, exist_ok=True)
+            self.own = next((lock for lock in map(self._lock, range(MOST_CALLS)) if _acquired(lock)), None)
+        try:
+            yield
+        finally:
+            if self.own is not None:
+                self.own.release()
+                self.own = None
+            torch.set_num_threads(self.cores)
+
+    def look(self) -> None:
+        """Set the number of threads, if it was long ago that this was done."""
+        now = time.monotonic()
+        if self.own is None or (self.looked is not None and now - self.looked < LOOK_S):
+            return
+        self.looked = now
+        torch.set_num_threads(max(1, self.cores // self._calls()))
+
+    def _calls(self) -> int:
+        """Return how many calls translate, with this one."""
+        calls = 1
+        with contextlib.suppress(OSError):
+            for path in self.folder.glob("*.lock"):
+                lock = filelock.FileLock(path)
+                if path != Path(self.own.lock_file) and not _acquired(lock):
+                    calls += 1
+                lock.release()
+        return calls
+
+    def _lock(self, number: int) -> filelock.BaseFileLock:
+        return filelock.FileLock(self.folder / f"{number}.lock")
+
+
+def _acquired(lock: filelock.BaseFileLock) -> bool:
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        return False
+    return True
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # A container's user may have no name.
+        return str(os.getuid())
