@@ -11,7 +11,7 @@ import numpy as np
 from cyclegan.evaluation.scores.people import People
 from cyclegan.study import statistics
 from cyclegan.study.format import Study, find_studies
-from cyclegan.study.report import judge, plan_of
+from cyclegan.study.report import contrasts_of, judge, plan_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,11 +41,16 @@ def people_of(study: Study, votes: pd.DataFrame) -> People | None:
             rates[number] = {"value": rate.rate, "low": interval[0], "high": interval[1]}
     if not rates:
         return None
+    preferred = set()
+    for each in contrasts_of(study, rows, "always_valid" if early else "reached"):
+        pair, (low, high) = (each["epoch_a"], each["epoch_b"]), each["interval"] or (0, 0)
+        if low > 0 or high < 0 if early else each["p_holm"] is not None and each["p_holm"] < 1 - statistics.LEVEL:
+            preferred.add(pair if each["difference"] > 0 else pair[::-1])
     scenes = [study.shown_scene(str(sha)) for sha in rows["stimulus"]]
     return People(
         study.name, study.direction, simulated, {c.epoch: c.commit_sha for c in study.checkpoints}, rates,
         rows["epoch"].to_numpy(int), rows["fooled"].to_numpy(float), rows["participant"].to_numpy(str),
-        np.array(scenes), study.seed, early,
+        np.array(scenes), study.seed, early, frozenset(preferred),
     )  # fmt: skip
 
 

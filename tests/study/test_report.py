@@ -17,6 +17,7 @@ from scipy import stats
 
 from cyclegan.errors import StudyError
 from cyclegan.study import statistics
+from cyclegan.study.judged import people_of
 from cyclegan.study.report import FORMATS, csv_of, judge, make_report, to_markdown, to_table, write_report
 from cyclegan.study.report.plots import caption, contact_sheet, plots
 from cyclegan.study.statistics import pairs, rates
@@ -689,3 +690,16 @@ def test_a_shortened_protocol_says_from_which_numbers():
     text = told(reported(study, made_votes(study, 3)))
     assert "shortened from 10 practice trials and 40 test trials, for which the data set has too few pictures;" in text
     assert "too few pictures" not in told(reported(plain, made_votes(plain, 3)))
+
+
+@pytest.mark.parametrize(("rates", "told"), [({20: 0.1, 60: 0.5}, True), ({20: 0.3, 60: 0.32}, False)])
+def test_the_page_of_scores_prefers_what_the_report_tells_apart(rates, told):
+    for rule, people in (("open", 12), ("always_valid", 40)):
+        study = made_study(epochs=(20, 60), results=rule, planned_participants=60)
+        votes = made_votes(study, people, rates)
+        (contrast,) = reported(study, votes)["contrasts"]
+        apart = contrast["p_holm"] < 0.05 if rule == "open" else contrast["interval"][0] > 0
+        assert apart == told
+        found = people_of(study, votes)
+        assert found.provisional == (rule == "always_valid")
+        assert found.preferred == ({(60, 20)} if told else set())

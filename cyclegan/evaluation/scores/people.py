@@ -36,6 +36,8 @@ class People:
             was taken for real, who judged, and the input.
         seed: of the resamples.
         provisional: True before the study's planned participants are there; intervals are always-valid ones then.
+        preferred: pairs of numbers: by the study's own report, the first was taken for real more often than the second,
+            at 95% for all of its comparisons together.
     """
 
     study: str
@@ -49,6 +51,7 @@ class People:
     pictures: np.ndarray
     seed: int = 0
     provisional: bool = False
+    preferred: frozenset[tuple[int, int]] = frozenset()
 
     def of(self, numbers: Collection[int]) -> People:
         """Return the answers about some of the checkpoints."""
@@ -56,7 +59,7 @@ class People:
         parts = (each[there] for each in (self.checkpoints, self.fooled, self.participants, self.pictures))
         rates = {number: rate for number, rate in self.rates.items() if number in numbers}
         return People(self.study, self.direction, self.simulated, self.commits, rates, *parts, self.seed,
-                      self.provisional)  # fmt: skip
+                      self.provisional, self.preferred)  # fmt: skip
 
     @property
     def count(self) -> int:
@@ -269,7 +272,7 @@ def percent(rate: Mapping[str, float]) -> str:
 def preference(people: People, epochs: Mapping[int, int]) -> Iterator[Message]:
     """Yield which epoch people took for real most often, and over which others they clearly prefer it.
 
-    A preference is clear if the interval of the rates' difference is above 0, at 95% for all comparisons together.
+    A preference is clear where the study's report calls it so.
 
     Args:
         people: answers about these epochs.
@@ -286,13 +289,7 @@ def preference(people: People, epochs: Mapping[int, int]) -> Iterator[Message]:
     if not others:
         yield message("People (n = {n}, study {study}) took {rate} of epoch {epoch} for real.", **about)
         return
-    places = {number: place for place, number in enumerate(people.rates)}
-    least = (1 - LEVEL) / 2 / len(others)
-    clear = []
-    for number in others if people.count > 1 else ():
-        difference = people.draws[:, places[best]] - people.draws[:, places[number]]
-        if np.quantile(difference[np.isfinite(difference)], least) > 0:
-            clear.append(number)
+    clear = [number for number in others if (best, number) in people.preferred]
     named = {True: ", ".join(str(epochs[number]) for number in others if number in clear),
              False: ", ".join(str(epochs[number]) for number in others if number not in clear)}  # fmt: skip
     if not clear:

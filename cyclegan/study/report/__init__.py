@@ -10,7 +10,7 @@
 """
 
 from cyclegan.study.report.asked import to_session_table
-from cyclegan.study.report.figures import FORMAT_VERSION, make_report
+from cyclegan.study.report.figures import FORMAT_VERSION, contrasts_of, make_report
 from cyclegan.study.report.files import FORMATS, csv_of, write_report, write_table
 from cyclegan.study.report.judging import judge, to_table
 from cyclegan.study.report.markdown import escape, to_markdown
@@ -18,6 +18,6 @@ from cyclegan.study.report.planned import plan_of
 from cyclegan.study.report.plots import contact_sheet
 
 __all__ = [
-    "FORMATS", "FORMAT_VERSION", "contact_sheet", "csv_of", "escape", "judge", "make_report", "plan_of", "to_markdown",
-    "to_session_table", "to_table", "write_report", "write_table",
+    "FORMATS", "FORMAT_VERSION", "contact_sheet", "contrasts_of", "csv_of", "escape", "judge", "make_report", "plan_of",
+    "to_markdown", "to_session_table", "to_table", "write_report", "write_table",
 ]  # fmt: skip

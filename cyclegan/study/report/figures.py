@@ -74,7 +74,7 @@ def make_report(
         "trials": len(counted),
         "epochs": [_epoch(study, counted, epoch, state, mixed) for epoch in study.epochs],
         "trend": _trend(study, counted) if rated and state == "reached" else None,
-        "contrasts": _contrasts(study, counted, state) if rated else [],
+        "contrasts": contrasts_of(study, counted, state) if rated else [],
         "response": _response(study, counted),
         "side_bias": _side_bias(study, counted, of_counted),
         "vigilance": _vigilance(study, frame),
@@ -253,7 +253,7 @@ def _pictures(study: Study, rows: pd.DataFrame) -> list[Any]:
     return [scenes, *([rows["partner"]] if rows["partner"].notna().all() else [])]
 
 
-def _contrasts(study: Study, counted: pd.DataFrame, state: str) -> list[dict[str, Any]]:
+def contrasts_of(study: Study, counted: pd.DataFrame, state: str) -> list[dict[str, Any]]:
     """Return the contrasts of epochs; before the planned participants are there, without tests.
 
     Their intervals then come from the two epochs' always-valid ones, each at half of the error.

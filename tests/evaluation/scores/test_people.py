@@ -11,6 +11,7 @@ from scipy import stats
 from cyclegan.evaluation.scores import tables
 from cyclegan.evaluation.scores.people import Judgement, People, judgement, kendall
 from cyclegan.locale import in_language
+from cyclegan.study.statistics import contrasts
 from tests.evaluation.scores.test_recommend import interval, report
 
 RISING = {1: 0.05, 2: 0.15, 4: 0.3, 8: 0.5, 16: 0.7}
@@ -23,11 +24,15 @@ def asked(rates, *, participants=40, trials=40, study="night", direction="ab", s
     numbers = np.tile(list(rates), -(-size // len(rates)))[:size]
     fooled = (rng.random(size) < np.array([rates[n] for n in numbers])).astype(float)
     shares = {n: float(fooled[numbers == n].mean()) for n in rates}
+    people, pictures = np.repeat(np.arange(participants), trials).astype(str), rng.integers(0, 20, size).astype(str)
+    found = contrasts(fooled, people, numbers, [pictures], paired=True, seed=0)
+    clear = [each for each in found if (each.p_holm or 1) < 0.05]
     return People(
         study, direction, simulated, {n: f"sha-{n}" for n in rates},
         {n: {"value": share, "low": max(0, share - 0.06), "high": share + 0.06} for n, share in shares.items()},
-        numbers, fooled, np.repeat(np.arange(participants), trials).astype(str),
-        rng.integers(0, 20, size).astype(str),
+        numbers, fooled, people, pictures, preferred=frozenset(
+            (each.epoch_a, each.epoch_b) if each.difference > 0 else (each.epoch_b, each.epoch_a) for each in clear
+        ),
     )  # fmt: skip
 
 
