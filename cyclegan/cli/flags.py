@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import dataclasses
 import errno
+import itertools
 import os
 import re
 import sys
@@ -23,6 +24,8 @@ from cyclegan.errors import MOST_SHOWN, ConfigError, Message, message, shown
 
 GROUP_TITLES = {"data": "pictures", "model": "networks", "optim": "optimisation", "run": "run"}
 """Titles of the argument groups, by field of TrainConfig; a method's group has the method's name."""
+MOST_KEPT = 4
+"""So many flags are named whose values a resumed run keeps, and one more if it is the last."""
 
 
 class _Formatter(argparse.HelpFormatter):
@@ -193,7 +196,12 @@ def _kept(args: argparse.Namespace, followed: Mapping[str, Any]) -> str:
         usual = config_from_args(args, needed).to_json()
         flat = {name: value for group in usual.values() for name, value in group.items()}
         shown = {name: value for name, value in shown.items() if flat.get(name, value) != value}
-    return _flag_words({name: value for name, value in shown.items() if value is not None})
+    ordered = {**{name: shown[name] for name in needed if name in shown}, **shown}
+    values = {name: value for name, value in ordered.items() if value is not None}
+    if len(values) <= MOST_KEPT + 1:
+        return _flag_words(values)
+    first = dict(itertools.islice(values.items(), MOST_KEPT))
+    return f"{_flag_words(first)} and {len(values) - MOST_KEPT} others (--print_config shows all)"
 
 
 def _with_ranges(words: list[str]) -> list[str]:
