@@ -196,8 +196,7 @@ def _kept(args: argparse.Namespace, followed: Mapping[str, Any]) -> str:
         usual = config_from_args(args, needed).to_json()
         flat = {name: value for group in usual.values() for name, value in group.items()}
         shown = {name: value for name, value in shown.items() if flat.get(name, value) != value}
-    ordered = {**{name: shown[name] for name in needed if name in shown}, **shown}
-    values = {name: value for name, value in ordered.items() if value is not None}
+    values = {name: value for name, value in shown.items() if value is not None}
     if len(values) <= MOST_KEPT + 1:
         return _flag_words(values)
     first = dict(itertools.islice(values.items(), MOST_KEPT))
