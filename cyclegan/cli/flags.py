@@ -20,7 +20,7 @@ from cyclegan.cli.config_file import config_text, read_settings
 from cyclegan.cli.near import nearest
 from cyclegan.cli.reference_flags import explain_training, refuse
 from cyclegan.config import METHOD_CONFIGS, DataConfig, RunConfig, TrainConfig, check_option
-from cyclegan.errors import MOST_SHOWN, ConfigError, Message, message, shown
+from cyclegan.errors import MOST_SHOWN, ConfigError, Message, message, number_of, shown
 
 GROUP_TITLES = {"data": "pictures", "model": "networks", "optim": "optimisation", "run": "run"}
 """Titles of the argument groups, by field of TrainConfig; a method's group has the method's name."""
@@ -200,7 +200,7 @@ def _kept(args: argparse.Namespace, followed: Mapping[str, Any]) -> str:
     if len(values) <= MOST_KEPT + 1:
         return _flag_words(values)
     first = dict(itertools.islice(values.items(), MOST_KEPT))
-    return f"{_flag_words(first)} and {len(values) - MOST_KEPT} others (--print_config shows all)"
+    return f"{_flag_words(first)} and {number_of(len(values) - MOST_KEPT, 'other')} (--print_config shows all)"
 
 
 def _with_ranges(words: list[str]) -> list[str]:

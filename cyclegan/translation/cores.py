@@ -14,7 +14,7 @@ import filelock
 import torch
 
 LOOK_S = 2.0
-"""How often a call looks for others."""
+"""Time between two looks for other calls."""
 MOST_CALLS = 256
 
 

@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from cyclegan.ui.guard.visitors import MAX_NAME, STREAM, address_of
 
 SILENT_S = 120.0
-"""How long a page may say nothing. Browsers let hidden ones speak once a minute."""
+"""Longest silence of an open page. Browsers let hidden ones speak once a minute."""
 LOOK_S = 5.0
 MOST_OF_ADDRESS, MOST = 200, 2000
 """Pages that are held, of one address and in all. Others work, but count as left once nothing runs for them."""
