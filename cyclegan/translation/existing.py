@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 from collections.abc import Iterable
 from functools import lru_cache
@@ -17,6 +19,8 @@ from cyclegan.translation.saving import Encoding, path_of
 from cyclegan.values import Values
 
 DESCRIPTION = ExifTags.Base.ImageDescription
+MOST_LOOKED_AT = 100
+"""Results that are opened before they are replaced."""
 STALE_S = 600
 """Seconds after which an unfinished file belongs to a process that was killed."""
 
@@ -49,23 +53,34 @@ class Existing:
                 return [path.relative_to(self.folder).as_posix() for path in paths]
         return []
 
-
     def check_made_by(self, item: Item, commit_sha: str, direction: str) -> None:
         """Raise ConfigError if a picture's result says that another checkpoint or direction made it."""
-        for name in self.outputs(item)[:1]:
-            try:
-                with Image.open(self.folder / name) as image:
-                    said = {**getattr(image, "text", {}), **dict(
-                        each.split("=", 1) for each in str(image.getexif().get(DESCRIPTION, "")).split() if "=" in each
-                    )}  # fmt: skip
-            except (OSError, ValueError):
-                continue
-            made = said.get("cyclegan:commit_sha", commit_sha), said.get("cyclegan:direction", direction)
-            if made != (commit_sha, direction):
+        file, said = self._said(item)
+        made = said.get("cyclegan:commit_sha", commit_sha), said.get("cyclegan:direction", direction)
+        if made != (commit_sha, direction):
+            raise ConfigError(
+                "{file} is the result of another checkpoint or direction: choose another --output, or leave "
+                "--skip_existing out to replace it", file=file,
+            )  # fmt: skip
+
+    def check_replaced(self, items: Iterable[Item], direction: str) -> None:
+        """Raise ConfigError if one of the first results that would be replaced is of the other direction."""
+        for item in itertools.islice((item for item in items if item in self), MOST_LOOKED_AT):
+            file, said = self._said(item)
+            if (made := said.get("cyclegan:direction", direction)) != direction:
                 raise ConfigError(
-                    "{file} is the result of another checkpoint or direction: choose another --output, or leave "
-                    "--skip_existing out to replace it", file=self.folder / name,
+                    "{file} is the result of --direction {made} and would be replaced by one of {direction}: choose "
+                    "another --output, or remove it", file=file, made=made, direction=direction,
                 )  # fmt: skip
+
+    def _said(self, item: Item) -> tuple[Path, dict[str, str]]:
+        """Return the first file of a picture's result, and what it says about its making."""
+        for file in (self.folder / name for name in self.outputs(item)[:1]):
+            with contextlib.suppress(OSError, ValueError), Image.open(file) as image:
+                described = str(image.getexif().get(DESCRIPTION, "")).split()
+                pairs = (each.split("=", 1) for each in described if "=" in each)
+                return file, {**getattr(image, "text", {}), **dict(pairs)}
+        return self.folder, {}
 
 
 def remove_leftovers(folder: Path, items: Iterable[Item]) -> None:

@@ -48,7 +48,9 @@ class TranslationResult:
     rec: Picture | None
     """The way back, F(G(x)), the input's size; None if it wasn't requested or the checkpoint has one direction."""
     reconstruction_l1: float | None
-    """Mean |rec − input| over pixels and channels, in grey levels (0 to 255), or a raster's units."""
+    """Mean |rec − input| at the working size, in grey levels (0 to 255), or a raster's units."""
+    worked: tuple[Picture, Picture] | None = None
+    """The input and the way back at the working size, as the networks had them; None without a way back."""
 
 
 class Translator:
@@ -129,7 +131,8 @@ class Translator:
         bound = self._bound(worked, len(images))
         outputs = None
         if bound is None or len(images) == 1:
-            outputs = self._passes([resize(image, worked) for image in images], ways, bound, progress, cancelled)
+            given = [resize(image, worked) for image in images]
+            outputs = self._passes(given, ways, bound, progress, cancelled)
         if outputs is None:  # The batch is too large; its pictures may not be.
             def one_by_one(number: int) -> Callable[[float], None] | None:
                 return progress and (lambda part: progress((number + part) / len(images)))
@@ -145,9 +148,11 @@ class Translator:
                 self._finish(each[number : number + 1], way[1], worked, image)
                 for each, way in zip(outputs, ways, strict=True)
             )
-            rec = back[0] if back else None
-            l1 = None if rec is None else mean_difference(rec, self._own(image, direction[0]))
-            results.append(TranslationResult(direction, fake, rec, l1))
+            rec, l1, compared = None, None, None
+            if back:
+                compared = self._own(given[number], direction[0]), back[0]
+                rec, l1 = self._enlarged(back[0], direction[0], image), mean_difference(*compared)
+            results.append(TranslationResult(direction, self._enlarged(fake, direction[1], image), rec, l1, compared))
         return results
 
     def _passes(
@@ -229,17 +234,19 @@ class Translator:
         return raster.with_values(values.cut(raster.values))
 
     def _finish(self, output: Tensor, domain: str, worked: tuple[int, int], given: Picture) -> Picture:
-        """Return a domain's picture without padding, scaled back to the input's size."""
+        """Return a domain's picture without padding, of the kind of the input."""
         values, output = self.values(domain), output[:, :, : worked[1], : worked[0]]
         if values.plain:
-            return resize(to_image(output), given.size)
+            return to_image(output)
         origin = given.origin if isinstance(given, Raster) else Origin("png", "uint8")
         raster = to_raster(output, values, files.held(origin, values.low, values.high))
-        if not self.with_neighbours:
-            raster = raster.with_values(raster.values[..., values.own])
-        if raster.size == given.size:
-            return raster
-        return raster.with_values(values.cut(resize(raster, given.size).values))  # A bicubic overshoots.
+        return raster if self.with_neighbours else raster.with_values(raster.values[..., values.own])
+
+    def _enlarged(self, picture: Picture, domain: str, given: Picture) -> Picture:
+        """Return a domain's picture at the input's size."""
+        if not isinstance(picture, Raster) or picture.size == given.size:
+            return resize(picture, given.size)
+        return picture.with_values(self.values(domain).cut(resize(picture, given.size).values))  # A bicubic overshoots.
 
     def _whole(self, way: str, x: Tensor) -> Tensor | None:
         """Return the output of one pass over whole pictures; None where the device has too little memory."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlencode
@@ -158,15 +159,42 @@ def entry_label(entry: Entry, several: bool, label: str) -> str:
     return f"{entry.run}, {label}" if several else label
 
 
-def tile_names(entries: Sequence[Entry], say: words.Speaker) -> dict[str, str]:
-    """Return the captions by the entries' values: the epoch; the run, its domains and its method where they differ."""
+def ways(entries: Sequence[Entry], direction: str) -> dict[str, str]:
+    """Return each entry's own direction by its value, for one that is named after the first entry that has it.
+
+    Runs may have their domains the other way round, so directions are matched by the domains' names. The direction
+    stays where neither is nearer.
+    """
+    reference = next((entry for entry in entries if direction in entry.info.directions), None)
+    if reference is None:
+        return {entry.value: direction for entry in entries}
+    wanted = _names(reference, direction)
+
+    def near(entry: Entry, way: str) -> int:
+        return sum(one == other for one, other in zip(_names(entry, way), wanted, strict=True))
+
+    # The first of equal ones.
+    return {entry.value: max((direction, direction[::-1]), key=functools.partial(near, entry)) for entry in entries}
+
+
+def _names(entry: Entry, direction: str) -> list[str]:
+    names = runs.domains(entry.info)
+    return [names[domain].casefold() for domain in direction]
+
+
+def tile_names(entries: Sequence[Entry], found: Mapping[str, str], say: words.Speaker) -> dict[str, str]:
+    """Return the captions by the entries' values: the epoch; the run, its direction and its method where they differ.
+
+    Args:
+        found: each entry's direction, from `ways`.
+    """
     several = len({entry.run for entry in entries}) > 1
     methods = len({entry.info.config.method for entry in entries}) > 1
-    domains = len({tuple(runs.domains(entry.info).values()) for entry in entries}) > 1
+    arrows = {entry.value: runs.arrow(entry.info, found[entry.value]) for entry in entries}
     names = {}
     for entry in entries:
         name = entry_label(entry, several, say("epoch {epoch}", epoch=entry.info.epoch))
-        facts = [" ↔ ".join(runs.domains(entry.info).values())] if domains else []
+        facts = [arrows[entry.value]] if len(set(arrows.values())) > 1 else []
         facts += [entry.info.config.method] if methods else []
         names[entry.value] = f"{name} ({', '.join(facts)})" if facts else name
     return names

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from cyclegan.translation.video import VideoTranslation
     from cyclegan.translation.video_io import Video
 
+VIDEO_SIDE = 256
+"""Most pixels of a video's shorter side, unless its visitor chooses: every frame takes time."""
 MAX_SECONDS, MAX_FRAMES, MAX_PICTURES = 60, 1800, 200
 """Limits of one job on a computer that visitors share; its owner has none."""
 MAX_JOB_S = 900
@@ -73,7 +75,7 @@ def video_job(
         direction: None for the checkpoint's first.
         run: None for the first.
         epoch: None for the newest.
-        size: the shorter side of the result, or "original".
+        size: the shorter side of the result, "original", or "auto": VIDEO_SIDE or twice the training size.
         smoothing: 0 to 1.
         say: the visitor's language.
     """
@@ -93,6 +95,8 @@ def video_job(
     if not bench.ready.is_set():
         yield [busy(inputs.loading(say)), gr.skip()]
     own = video.info.width, video.info.height
+    if choice == "auto":
+        choice = min(VIDEO_SIDE, 2 * inputs.training_side(own, info.config.data))
     side, remarks = inputs.working_side(own, choice, info.config.data, bench.device_type(), say)
     scale_back = choice == "original"
     if remarks and not scale_back:

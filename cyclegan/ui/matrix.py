@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from cyclegan.ui.comparison import (
     resolve,
     tile_names,
     usual_direction,
+    ways,
 )  # fmt: skip
 from cyclegan.ui.feedback import busy, nothing_translated, page_error, raise_for_page
 from cyclegan.ui.inputs import by
@@ -63,7 +64,7 @@ def compare(
         bench: makes the results.
         payload: the visitor's picture.
         chosen: the checkpoints; none: those that the page opens with.
-        direction: the translation's; None: the one that most checkpoints have.
+        direction: the translation's, as `ways` takes it; None: the one that most checkpoints have.
         size: the working size.
         say: the visitor's language.
         pictures: number of the matrix's rows, which are the visitor's picture and then examples of its domain.
@@ -196,30 +197,30 @@ def _begun(
         return None, []
     if direction is None:
         direction = usual_direction(entries)
-    able = [entry for entry in entries if direction in entry.info.directions]
+    found = ways(entries, direction)
+    able = [entry for entry in entries if found[entry.value] in entry.info.directions]
     if not able:
         raise lacking(entries[0], direction)
-    values = _values_of(able, direction)
+    values = _values_of(able, found)
     image, remarks = inputs.received(payload, say, values)
     example = example_of([*(entry.run for entry in entries), *bench.runs], payload)
-    comparison = _Comparison(bench, entries, able, direction, wanted_size, say)
-    comparison.shared |= {
-        "own": example is None, "link": link_to(entries, direction, wanted_size, example, count),
-    }  # fmt: skip
+    comparison = _Comparison(bench, entries, able, found, wanted_size, say)
+    link = link_to(entries, direction, wanted_size, example, count)
+    comparison.shared |= {"direction": direction, "own": example is None, "link": link}
     comparison.add(Picture(image, values), say("your picture") if example is None else say("example {n}", n=example[1]))
-    for number, path in _more(bench, entries, direction, example)[: count - 1]:
-        picture = runs.open_example(path, {direction[0]: values})
+    for number, path in _more(bench, entries, found, example)[: count - 1]:
+        picture = runs.open_example(path, {path.name[0]: values})
         comparison.add(picture, say("example {n}", n=number))
-    return comparison, [*remarks, *_ranges_said(able, say)]
+    return comparison, [*remarks, *_ranges_said(able, found, say)]
 
 
-def _values_of(entries: Sequence[Entry], direction: str) -> Values:
+def _values_of(entries: Sequence[Entry], found: Mapping[str, str]) -> Values:
     """Return the values of the pictures that checkpoints take, those of the first one's range.
 
     Raises:
         CheckpointError: they take pictures of different kinds.
     """
-    first, *others = (entry.info.config.data.values(direction[0]) for entry in entries)
+    first, *others = (entry.info.config.data.values(found[entry.value][0]) for entry in entries)
     for entry, values in zip(entries[1:], others, strict=True):
         if (values.plain, values.channels) != (first.plain, first.channels):
             raise CheckpointError(
@@ -229,10 +230,10 @@ def _values_of(entries: Sequence[Entry], direction: str) -> Values:
     return first
 
 
-def _ranges_said(entries: Sequence[Entry], say: words.Speaker) -> list[str]:
+def _ranges_said(entries: Sequence[Entry], found: Mapping[str, str], say: words.Speaker) -> list[str]:
     """Return a remark if equal greys of the checkpoints' pictures don't have equal values."""
-    for domain in "ab":
-        ranges = dict.fromkeys(entry.info.config.data.values(domain).text() for entry in entries)
+    for end in (0, 1):
+        ranges = dict.fromkeys(entry.info.config.data.values(found[entry.value][end]).text() for entry in entries)
         if len(ranges) > 1:
             return [say("Their ranges differ ({ranges}), so equal greys aren't equal values.",
                         ranges=", ".join(ranges))]  # fmt: skip
@@ -240,16 +241,18 @@ def _ranges_said(entries: Sequence[Entry], say: words.Speaker) -> list[str]:
 
 
 def _more(
-    bench: Workbench, entries: Sequence[Entry], direction: str, example: tuple[str, str] | None
+    bench: Workbench, entries: Sequence[Entry], found: Mapping[str, str], example: tuple[str, str] | None
 ) -> list[tuple[int, Path]]:
-    """Return the other examples of the direction's domain, with their numbers, of the first run that has any."""
-    for run in dict.fromkeys([*([example[0]] if example else []), *(entry.run for entry in entries)]):
-        found = [
+    """Return the other examples of what is translated, with their numbers, of the first run that has any."""
+    domains = {entry.run: found[entry.value][0] for entry in entries}
+    for run in dict.fromkeys([*([example[0]] if example else []), *domains]):
+        domain = domains.get(run, found[entries[0].value][0])
+        others = [
             (n, path) for n, path in enumerate(withheld.examples(bench, run), 1)
-            if path.name.startswith(f"{direction[0]}_") and example != (run, str(n))
+            if path.name.startswith(f"{domain}_") and example != (run, str(n))
         ]  # fmt: skip
-        if found:
-            return found
+        if others:
+            return others
     return []
 
 
@@ -260,23 +263,23 @@ class _Comparison:
         bench: makes the results.
         entries: the chosen ones.
         able: those of them that have the direction.
-        direction: the translation's.
+        found: each entry's own direction, from `ways`.
         size: as `inputs.checked_size` returns it.
         say: the visitor's language.
     """
 
     def __init__(
-        self, bench: Workbench, entries: list[Entry], able: list[Entry], direction: str, size: str | int,
-        say: words.Speaker,
+        self, bench: Workbench, entries: list[Entry], able: list[Entry], found: Mapping[str, str],
+        size: str | int, say: words.Speaker,
     ) -> None:
         self.bench, self.entries, self.able = bench, entries, able
-        self.direction, self.size, self.say, self.began = direction, size, say, time.monotonic()
-        self.names = tile_names(entries, say)
+        self.ways, self.size, self.say, self.began = found, size, say, time.monotonic()
+        self.names, direction = tile_names(entries, found, say), found[able[0].value]
         names = runs.domains(able[0].info)
         of_input = able[0].info.config.data.values(direction[0])
         self.shared = {
             # The range whose units the figures have, for a viewer; none for grey levels.
-            "range": None if of_input.plain else [of_input.low, of_input.high], "direction": direction,
+            "range": None if of_input.plain else [of_input.low, of_input.high],
             "here": names[direction[0]], "there": names[direction[1]],
             "returns": any(len(entry.info.directions) > 1 for entry in able),
         }  # fmt: skip
@@ -291,7 +294,7 @@ class _Comparison:
             info, device = entry.info, self.bench.device_type()
             side, remarks = inputs.working_side(picture.image.size, self.size, info.config.data, device, self.say)
             self.capped += [one for one in remarks if one not in self.capped]
-            requests[entry.value] = ResultRequest(entry.run, info.epoch, info.commit_sha, self.direction, side)
+            requests[entry.value] = ResultRequest(entry.run, info.epoch, info.commit_sha, self.ways[entry.value], side)
         shown = {entry.value: _waiting(entry, self.names[entry.value]) for entry in self.able}
         self.rows.append(_Row(picture, name, self.bench.input(picture), requests, shown))
 
@@ -342,7 +345,8 @@ class _Comparison:
 
     def _said(self) -> list[str]:
         """Return a sentence about the comparison, and one for each entry that was left out."""
-        arrow, count = runs.arrow(self.able[0].info, self.direction), len(self.able)
+        first = self.able[0]
+        arrow, count = runs.arrow(first.info, self.ways[first.value]), len(self.able)
         lacks = [
             self.say("{name} doesn't translate {arrow} and was left out.", name=self.names[entry.value], arrow=arrow)
             for entry in self.entries if entry not in self.able

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import math
 import os
 import shutil
 import threading
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +24,7 @@ from PIL import Image
 
 from cyclegan.rasters import files
 from cyclegan.rasters.raster import FILE_DIGEST, Raster
+from cyclegan.ui.decoding import LARGE
 from cyclegan.ui.engine import Engine
 from cyclegan.values import RGB, Values
 
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
 
 MAX_NAME_BYTES = 80
 MAX_KEPT_BYTES = 512 * 2**20
+WRITERS = 2
+"""Threads that write a result's pictures."""
 SERVED: set[str] = set()
 """Paths of all files made here, for gradio's sweep (`Blocks.temp_file_sets`), because gradio itself knows only those
 that a component was built with."""
@@ -107,8 +112,9 @@ class Result:
     rec: str | None
     """The picture brought back; None where the checkpoint has one direction only, or it wasn't asked for."""
     lost: str | None
-    """The map of |rec − picture|."""
+    """The map of |rec − picture| at the size at which the networks worked, enlarged."""
     similarity: Similarity | None
+    """Of the picture and the way back, at that size: another one would count what resizing loses."""
     fake_file: str | None = None
     """The translation as a file of the picture's kind, where its domain isn't 8-bit RGB."""
     rec_file: str | None = None
@@ -152,7 +158,7 @@ class ResultCache:
         """Return the path of the picture itself as a file."""
         path = self._get(("input", picture.digest), and_behind)
         if path is None:
-            path = served("input.png", lambda path: picture.shown.save(path, compress_level=1))
+            path = _served_input(picture)
             if isinstance(picture.image, Raster):
                 put_values(path, picture.image)
             self._put(("input", picture.digest), path, and_behind(path))
@@ -178,6 +184,13 @@ class ResultCache:
             self._kept[key] = value, size
             while len(self._kept) > 1 and sum(size for _, size in self._kept.values()) > self.max_bytes:
                 self._kept.popitem(last=False)  # Its files stay for those who look at them; gradio removes them.
+
+
+def _served_input(picture: Picture) -> str:
+    """Write the picture as browsers show it: without loss, unless that takes a second and megabytes."""
+    if math.prod(picture.image.size) > LARGE and not isinstance(picture.image, Raster):
+        return served("input.jpg", lambda path: picture.image.save(path, quality=95, subsampling=0))
+    return served("input.png", lambda path: picture.shown.save(path, compress_level=1))
 
 
 def _key(picture: Picture, commit_sha: str, wanted: ResultRequest) -> tuple[Any, ...]:
@@ -214,6 +227,7 @@ def compute(
 
 def _saved(picture: Image.Image | Raster, translator: Translator, translation: TranslationResult) -> Result:
     from cyclegan.evaluation.reconstruction import heat_full, heat_map, similarity
+    from cyclegan.images import resize
     from cyclegan.translation.saving import save_image
 
     info, data = translator.checkpoint.info, translator.checkpoint.config.data
@@ -233,16 +247,19 @@ def _saved(picture: Image.Image | Raster, translator: Translator, translation: T
         kept.append(put_values(path, image))
         return path, served(f"{file_name(stem)}{files.ending(image)}", lambda path: files.write(path, image))
 
-    fake, fake_file = saved(translation.fake, f"{info.tag} as {there}", translation.direction[1])
-    if translation.rec is None:
-        return Result(info.commit_sha, fake, None, None, None, fake_file, None, tuple(kept))
-    values = data.values(translation.direction[0])
-    heat, full = heat_map(translation.rec, picture, values), heat_full(values)
-    # One scale for all pictures: the name says it, in a file that leaves the page too.
-    name = f"error_0_to_{full:g}{'_grey_levels' if values.plain else ''}.png"
-    lost = served(name, lambda path: heat.save(path, compress_level=1))
-    rec, rec_file = saved(translation.rec, f"{info.tag} back to {here}", translation.direction[0])
-    figures = similarity(translation.rec, picture, values)
+    with ThreadPoolExecutor(WRITERS) as writers:  # Of 12 megapixels, each takes half a second.
+        fake = writers.submit(saved, translation.fake, f"{info.tag} as {there}", translation.direction[1])
+        if translation.worked is None:
+            fake, fake_file = fake.result()
+            return Result(info.commit_sha, fake, None, None, None, fake_file, None, tuple(kept))
+        rec = writers.submit(saved, translation.rec, f"{info.tag} back to {here}", translation.direction[0])
+        values, (given, back) = data.values(translation.direction[0]), translation.worked
+        heat, full = resize(heat_map(back, given, values), picture.size), heat_full(values)
+        # One scale for all pictures: the name says it, in a file that leaves the page too.
+        name = f"error_0_to_{full:g}{'_grey_levels' if values.plain else ''}.png"
+        lost = served(name, lambda path: heat.save(path, compress_level=1))
+        figures = similarity(back, given, values)
+        (fake, fake_file), (rec, rec_file) = fake.result(), rec.result()
     return Result(info.commit_sha, fake, rec, lost, figures, fake_file, rec_file, tuple(kept))
 
 

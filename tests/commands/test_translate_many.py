@@ -190,6 +190,18 @@ def test_results_of_other_epochs_are_neither_kept_nor_recorded(tmp_path, transla
     assert status == 1 and "translated.jsonl records results with checkpoint" in said.err
 
 
+@pytest.mark.parametrize("name", ["png", "jpeg"])
+def test_results_of_the_other_direction_are_not_replaced_by_a_slip(tmp_path, translate, ten, name):  # noqa: F811
+    words = ("--input", "in", "--output", "out", "--format", name)
+    assert translate(*words)[0] == 0
+    first = (tmp_path / "out" / f"0{FORMATS[name]}").read_bytes()
+    status, said = translate(*words, "--direction", "ba")
+    assert status == 1 and f"0{FORMATS[name]} is the result of --direction ab and would be replaced by" in said.err
+    assert (tmp_path / "out" / f"0{FORMATS[name]}").read_bytes() == first
+    assert translate(*words)[0] == 0  # A later epoch, or the same one, may replace them.
+    assert translate(*words[:3], "back", *words[4:], "--direction", "ba")[0] == 0
+
+
 @pytest.mark.parametrize(("name", "words"), [("jpeg", ()), ("webp", ("--skip_existing",))])
 def test_no_input_becomes_a_result_of_its_own_kind(tmp_path, translate, ten, name, words):  # noqa: F811
     path = tmp_path / "mine" / "day" / f"x{FORMATS[name]}"

@@ -63,7 +63,7 @@ def test_the_rate_is_that_of_the_test_trials_that_count():
     assert report["trend"]["p"] < 0.01 and report["trend"]["points_per_step"] > 0.1
     for step, says in ((4e-4, "changed by 0.0"), (-4e-4, "changed by 0.0"), (-4e-3, "fell by 0.4"), (0.1, "rose by 1")):
         trend = report["trend"] | {"points_per_step": step}
-        assert f"the rate {says}" in told(report | {"trend": trend})
+        assert f"From one of these epochs to the next (20 → 60), the rate {says}" in told(report | {"trend": trend})
     (contrast,) = report["contrasts"]
     assert not contrast["paired"] and (contrast["participants_a"], contrast["participants_b"]) == (12, 12)
     assert "| 12 + 12 |" in told(report) and "participants per epoch for 80% power at the observed" in told(report)

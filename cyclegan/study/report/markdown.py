@@ -226,10 +226,11 @@ def _between_words(report: Mapping[str, Any]) -> list[str]:
         step = rounded(100 * trend["points_per_step"], "+.1f")
         way = "rose" if step.startswith("+") else "fell" if step.startswith("-") else "changed"
         steps = f" (95% interval {_points(trend['interval'])})" if trend["interval"] else ""
+        order = " → ".join(str(epoch["epoch"]) for epoch in report["epochs"] if epoch["trials"])
         parts.append(
-            f"From one epoch to the next, the rate {way} by {100 * abs(trend['points_per_step']):.1f} points on average"
-            f"{steps}; permutation test of the trend, over participants and pictures: p {p}, "
-            f"N = {trend['participants']}."
+            f"From one of these epochs to the next ({order}), the rate {way} by "
+            f"{100 * abs(trend['points_per_step']):.1f} points on average{steps}; permutation test of the trend, over "
+            f"participants and pictures: p {p}, N = {trend['participants']}."
         )
     if contrasts := report["contrasts"]:
         paired = contrasts[0]["paired"]

@@ -34,7 +34,8 @@ CHOICES = (
 )
 ABOUT_VIDEO = (
     f"Translate a video. video: a video file. {CHOICES} size: the shorter side of the result in pixels, such as '256', "
-    "at which the networks work too, or 'original'. smoothing: 0 to 1, against flicker: how strongly still areas "
+    "at which the networks work too, 'original', or 'auto', which is 256 or twice the training size, whichever is "
+    "smaller. smoothing: 0 to 1, against flicker: how strongly still areas "
     "follow the previous frame. Returns a sentence with frames, seconds, size, sound and the flicker before and after; "
     "then an mp4 with the video's frame times, duration and sound."
 )
@@ -113,12 +114,15 @@ def _video_tab() -> tuple[gr.File, gr.Button, gr.Dropdown, gr.Slider, gr.Button]
     video = gr.File(label=words.label("Your video"), height=160)
     example = gr.Button(words.label("Try a pan over an example picture"), size="sm")
     size = gr.Dropdown(
-        [*((f"{pixels} px", pixels) for pixels in VIDEO_SIZES), (words.label("Original"), "original")],
-        value="256", allow_custom_value=True, label=words.label("Size of the result"),
+        [
+            (words.label("Automatic"), "auto"), *((f"{pixels} px", pixels) for pixels in VIDEO_SIZES),
+            (words.label("Original"), "original"),
+        ],
+        value="auto", allow_custom_value=True, label=words.label("Size of the result"),
         info=words.label(
-            "Its shorter side in pixels, which the network sees too; or type another number. A video begins at 256, "
-            "whatever its own size, because every frame takes time. From a shell, --size works at this size too, but "
-            "then scales the result to the video's own."
+            "Its shorter side in pixels, which the network sees too; or type another number. Automatic is 256, or "
+            "twice the training size if that is smaller, because every frame takes time. From a shell, --size works at "
+            "this size too, but then scales the result to the video's own."
         ),
     )  # fmt: skip
     smoothing = gr.Slider(
@@ -150,7 +154,7 @@ class Events:
 
     def translate_video(
         self, video: dict | None, direction: str | None = None, run: str | None = None, epoch: str | None = None,
-        size: str = "256", smoothing: float = 0.0,
+        size: str = "auto", smoothing: float = 0.0,
         request: gr.Request = None,  # type: ignore[assignment]  # gradio's way to ask for it
     ) -> Iterator[list[Any]]:
         """Translate a video; yields the note and the result."""

@@ -89,11 +89,11 @@ def test_runs_are_compared_and_what_lacks_the_direction_is_told(compare):
     both = ["streets@epoch-0001", "oneway@epoch-0007"]
     note, _, fakes, recs, found = compare(entries=both, direction="ab")
     assert [one["caption"] for one in fakes] == [
-        "streets, epoch 1 (day ↔ night)", "oneway, epoch 7 (<b>horse</b> ↔ zebra)",
+        "streets, epoch 1 (day → night)", "oneway, epoch 7 (<b>horse</b> → zebra)",
     ]  # fmt: skip
     assert len(recs) == 1 and found["entries"][1]["l1"] is None
     note, _, fakes, _, _ = compare(entries=both, direction="ba")
-    said = "oneway, epoch 7 (<b>horse</b> ↔ zebra) doesn't translate night → day and was left out."
+    said = "oneway, epoch 7 (zebra → <b>horse</b>) doesn't translate night → day and was left out."
     assert said in html.unescape(note) and len(fakes) == 1
 
 
@@ -229,7 +229,11 @@ def test_several_runs_between_the_same_domains_open_with_the_newest_of_each(benc
 
 
 def test_tiles_name_the_method_where_it_differs(bench):
-    from cyclegan.ui.comparison import Entry, resolve, tile_names
+    from cyclegan.ui.comparison import Entry, resolve, ways
+    from cyclegan.ui.comparison import tile_names as named
+
+    def tile_names(entries, say):
+        return named(entries, ways(entries, "ab"), say)
 
     (plain, other), _ = resolve(bench, ["run@1", "at@home, 50%@3"])
     assert list(tile_names([plain, other], speaker()).values()) == ["run, epoch 1", "at@home, 50%, epoch 3"]
@@ -242,7 +246,7 @@ def test_tiles_name_the_method_where_it_differs(bench):
     data = dataclasses.replace(other.info.config.data, domain_a="photo", domain_b="plan")
     info = dataclasses.replace(other.info, config=dataclasses.replace(other.info.config, data=data))
     shown = tile_names([plain, dataclasses.replace(other, info=info)], speaker())
-    assert list(shown.values())[1] == "maps, epoch 3 (photo ↔ plan, cut)"
+    assert list(shown.values())[1] == "maps, epoch 3 (photo → plan, cut)"
 
 
 def test_entries_are_found_once_and_within_bounds(bench):
@@ -339,6 +343,33 @@ def test_without_a_way_back_none_is_offered(bench, picture_sent):
         *_, (_, _, fakes, recs, value) = compare(bench, picture_sent, chosen, None, "auto", speaker())
         assert (len(fakes), len(recs), value["returns"]) == (len(chosen), int(returns), returns)
         assert value["direction"] == "ba"  # Which both have.
+
+
+def test_runs_whose_domains_are_the_other_way_round_translate_the_same_way(bench, picture_sent, tmp_path):
+    from cyclegan.translation.translator import Translator
+    from cyclegan.ui.comparison import resolve, ways
+    from cyclegan.ui.matrix import compare
+
+    write_epoch(tmp_path / "turned", 2, domains=("Night", "Day"))
+    write_epoch(tmp_path / "half", 3, domains=("noon", "day"))  # One name in common: that of the input.
+    write_epoch(tmp_path / "others", 4, domains=("horse", "zebra"))
+    write_epoch(tmp_path / "one", 5, domains=("night", "day"), directions=("ab",))
+    names = ("run", "turned", "half", "others", "one")
+    several = Workbench([open_source(tmp_path / name) for name in names])
+    several.ready.set()
+    entries, _ = resolve(several, names)
+    assert list(ways(entries, "ab").values()) == ["ab", "ba", "ba", "ab", "ba"]
+    assert list(ways(entries, "ba").values()) == ["ba", "ab", "ab", "ba", "ab"]
+    *_, (note, _, fakes, _, value) = compare(several, picture_sent, list(names), "ab", "auto", speaker())
+    assert [entry["label"] for entry in value["entries"]] == [
+        "run, epoch 16 (day → night)", "turned, epoch 2 (Day → Night)", "half, epoch 3 (day → noon)",
+        "others, epoch 4 (horse → zebra)",
+    ]  # fmt: skip
+    assert "one, epoch 5 (day → night) doesn't translate day → night and was left out." in html.unescape(note)
+    assert (value["direction"], value["here"], value["there"]) == ("ab", "day", "night")
+    for name, (fake, _), way in zip(names, fakes, ("ab", "ba", "ba", "ab"), strict=False):
+        checkpoint = several.run(name).load(several.info(name, None).epoch)
+        assert pixels(fake) == Translator(checkpoint, "cpu").translate(picture(40, 32), way).fake.tobytes()
 
 
 def test_an_older_comparison_gives_way(bench, picture_sent):
