@@ -114,7 +114,7 @@ class Result:
     lost: str | None
     """The map of |rec − picture| at the size at which the networks worked, enlarged."""
     similarity: Similarity | None
-    """Of the picture and the way back, at that size: another one would count what resizing loses."""
+    """Similarity of the picture and its way back at that size: another one would count what resizing loses."""
     fake_file: str | None = None
     """The translation as a file of the picture's kind, where its domain isn't 8-bit RGB."""
     rec_file: str | None = None

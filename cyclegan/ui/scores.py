@@ -220,6 +220,8 @@ def choices(found: Sequence[Measurement]) -> list[tuple[str, str]]:
 
 MOST_COMMANDS = 8
 """Runs without scores that get a command at most."""
+MOST_PLOTS = 6
+"""Plots that are open; the others are folded, because a phone shows one below the other."""
 DATA = "DATA"
 """Stands in a command for the data set's folder, where only the reader knows it."""
 
@@ -500,7 +502,12 @@ def plots(one: Measurement, run: str, tag: str, say: words.Speaker) -> str:
     if not panels:
         return ""
     title = say.html("Scores of {run} over the epochs", run=run)
-    return f'<section class="curves"><h2>{title}</h2><div class="panels">{"".join(panels)}</div></section>'
+    first, more = panels[:MOST_PLOTS], panels[MOST_PLOTS:]
+    shown = f'<div class="panels">{"".join(first)}</div>'
+    if more:
+        summary = say.html("{n} more plot", "{n} more plots", len(more))
+        shown += f'<details><summary>{summary}</summary><div class="panels">{"".join(more)}</div></details>'
+    return f'<section class="curves"><h2>{title}</h2>{shown}</section>'
 
 
 def details(row: Row, say: words.Speaker) -> str:

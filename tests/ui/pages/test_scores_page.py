@@ -173,7 +173,7 @@ def test_class_by_class(run):
     assert scores.details(scores.Row("scores", "epoch-0001", "mine", 1, {}), SAY) == ""
 
 
-def test_plots_have_baselines_with_letters_and_bands(run):
+def test_plots_have_baselines_with_letters_and_bands(run, monkeypatch):
     write_scores(run)
     (one, _), _ = collected(run)
     html = scores.plots(one, "mine", "epoch-0002", SAY)
@@ -183,7 +183,10 @@ def test_plots_have_baselines_with_letters_and_bands(run):
     assert ">a</text>" in kid and ">b</text>" in kid and ">c</text>" not in kid
     assert kid.index("b real pictures") < kid.index("↑ one colour"), "letters of those that are drawn, without a gap"
     assert "epoch 2: 50.0" not in kid and "epoch 2: 50" in kid and kid.count("fill-opacity: 0.2") == 1
-    assert html.count("<figure>") == 3 and scores.plots(one, "nobody", "", SAY) == ""
+    assert html.count("<figure>") == 3 and scores.plots(one, "nobody", "", SAY) == "" and "<details>" not in html
+    monkeypatch.setattr(scores, "MOST_PLOTS", 1)
+    folded = scores.plots(one, "mine", "epoch-0002", SAY)
+    assert "<details><summary>2 more plots</summary>" in folded and folded.count("<figure>") == 3
 
 
 def test_links_name_the_epoch(run):
