@@ -1,4 +1,6 @@
-"""The running app under load: `python -m benchmarks.app_load visitors`, `… repeat`, `… memory`, `… neighbours`.
+"""The running app under load.
+
+    python -m benchmarks.app_load visitors      (or repeat, memory, neighbours)
 
 Each part starts `python app.py` with a run of untrained ResNet-9 (64 channels, 256²), whose figures are those of a
 trained one, and adds its rows to benchmarks/reports/app_load.json.
@@ -40,6 +42,7 @@ from PIL import Image
 
 from benchmarks.machine import ROOT, describe
 
+TAKES = "2 to 10 minutes on two cores for each part"
 REPORT = Path(__file__).parent / "reports" / "app_load.json"
 SIDE, NGF = 256, 64
 

@@ -1,4 +1,7 @@
-"""Seconds from `python app.py` until its page answers, with the embedded run: `python -m benchmarks.app_start`."""
+"""Seconds from `python app.py` until its page answers, with the embedded run.
+
+    python -m benchmarks.app_start
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from pathlib import Path
 
 from benchmarks.machine import ROOT, describe
 
+TAKES = "about a minute on two cores"
 REPORT = Path(__file__).parent / "reports" / "app_start.json"
 
 
@@ -61,7 +65,7 @@ def imports_once() -> list[float]:
 
 def main() -> None:
     """Measure and write the report. The first start, which reads everything from disk, is told apart."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5, help="starts after the first one")
     args = parser.parse_args()
     first, *later = [round(start_once(), 2) for _ in range(args.repeats + 1)]

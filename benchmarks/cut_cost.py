@@ -34,6 +34,7 @@ from benchmarks.train_throughput import peak_bytes
 from cyclegan.cli.flags import parse_train_config
 from cyclegan.training.trainer import Trainer
 
+TAKES = "about 20 minutes on two cores"
 REPORT = Path(__file__).parent / "reports" / "cut_cost.json"
 WAYS = {"cyclegan": ["--method", "cyclegan"], "cut": ["--method", "cut"], "fastcut": ["--method", "cut", "--fastcut"]}
 """Way → its flags. The first is what the others are compared with."""

@@ -18,6 +18,8 @@ from PIL import Image
 
 from benchmarks.game_real import DUSK
 
+TAKES = "about a minute on one core; needs CamVid as side-by-side pairs with labels"
+WRITES = "a data set"
 CLASSES = {
     "Sky": (128, 128, 128), "Building": (128, 0, 0), "Pole": (192, 192, 128), "Road": (128, 64, 128),
     "Pavement": (60, 40, 222), "Tree": (128, 128, 0), "SignSymbol": (192, 128, 128), "Fence": (64, 64, 128),

@@ -1,4 +1,4 @@
-"""How often the app's guess at a picture's domain is right.
+"""Share of the app's guesses at a picture's domain that are right.
 
     python -m benchmarks.likeness DATASET … [--run RUN DATASET …]
 
@@ -28,6 +28,7 @@ from cyclegan.ui.inputs import training_side
 from cyclegan.ui.runs import examples_of
 from cyclegan.ui.translating import CLEARLY_LESS
 
+TAKES = "about a minute on two cores for each data set, and a few more for each run"
 REPORT = Path(__file__).parent / "reports" / "likeness.json"
 EXAMPLES, DRAWS, MOST, MOST_TRANSLATED = 4, 40, 200, 16
 """Examples per domain, draws of them, and the most test pictures per domain that are guessed, or translated."""

@@ -32,6 +32,7 @@ from cyclegan.translation.pictures import translate_pictures
 from cyclegan.translation.saving import Encoding
 from cyclegan.translation.translator import Translator
 
+TAKES = "about 45 minutes on two cores; needs the package ray, if --called_pictures isn't 0"
 REPORT = Path(__file__).parent / "reports" / "many_pictures.json"
 RUN = Path(__file__).parent.parent / "demo" / "streets"
 SIDE, SCENES = 256, 40

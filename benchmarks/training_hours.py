@@ -30,6 +30,8 @@ from benchmarks.plain_recipe import PlainCycleGAN
 from benchmarks.train_throughput import REPORTS, blocks, numbers
 from hub.hours import A10G, A100, FAST, H100, L4, SLOW, T4, Card, Work, seconds
 
+TAKES = "about 10 seconds on two cores"
+WRITES = "--output, if it is given"
 CARDS = (T4, L4, A10G, Card("RTX 3090", 71, 936), Card("RTX 4090", 165, 1008), A100, H100)
 
 
