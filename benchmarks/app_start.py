@@ -18,6 +18,7 @@ import urllib.request
 from pathlib import Path
 
 from benchmarks.machine import ROOT, describe
+from cyclegan.cli.progress import progress_bar
 
 TAKES = "about a minute on two cores"
 REPORT = Path(__file__).parent / "reports" / "app_start.json"
@@ -68,8 +69,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5, help="starts after the first one")
     args = parser.parse_args()
-    first, *later = [round(start_once(), 2) for _ in range(args.repeats + 1)]
-    imported = [imports_once() for _ in range(args.repeats)]
+    starts = progress_bar(iterable=range(args.repeats + 1), desc="starts", unit="start")
+    first, *later = [round(start_once(), 2) for _ in starts]
+    imported = [imports_once() for _ in progress_bar(iterable=range(args.repeats), desc="imports", unit="start")]
     report = {
         "command": f"python -m benchmarks.app_start --repeats {args.repeats}",
         "machine": describe(),

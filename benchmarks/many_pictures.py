@@ -21,10 +21,10 @@ from pathlib import Path
 
 import psutil
 import torch
-from tqdm import tqdm
 
 from benchmarks.machine import describe
 from cyclegan.checkpoints.sources import LocalSource
+from cyclegan.cli.progress import progress_bar
 from cyclegan.data.streets import StreetsSpec
 from cyclegan.translation.files import Item
 from cyclegan.translation.manifest import Manifest
@@ -108,7 +108,7 @@ def main() -> None:
         process, encoding = psutil.Process(), Encoding(args.format)
         (folder / "out").mkdir()
         with Manifest(folder / "out", {"checkpoint": "bench"}) as manifest:
-            for start in tqdm(range(0, len(items), args.block), unit="block"):
+            for start in progress_bar(iterable=range(0, len(items), args.block), unit="block"):
                 block = items[start : start + args.block]
                 plain = bare(translator, inputs, len(block))
                 rate = translated(translator, block, folder / "out", encoding, manifest)

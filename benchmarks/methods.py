@@ -89,6 +89,7 @@ def train(method: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:
     folder = args.runs / f"{method.replace(', ', '-')}-{seed}"
     folder.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
+    print(f"{method}, seed {seed}: training; its log is {folder / 'train.log'}", flush=True)
     with open(folder / "train.log", "a", encoding="utf-8") as log:
         done = subprocess.run(
             command(method, seed, folder, args), cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log

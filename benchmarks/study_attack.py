@@ -33,6 +33,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from benchmarks.machine import conclude
+from cyclegan.cli.progress import progress_bar
 from cyclegan.config import DataConfig
 from cyclegan.study.attack import attack_sequences
 from cyclegan.study.blinding import structure
@@ -265,11 +266,10 @@ def main() -> None:
 
     started, shares, rng = time.perf_counter(), defaultdict(list), np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
-        for number in range(args.studies):
+        for number in progress_bar(iterable=range(args.studies), unit="study"):
             study = built(number, Path(folder))
             for name, share in attacked(study, rng).items():
                 shares[name].append(share)
-            print(f"study {number + 1} of {args.studies}", flush=True)
         hype = dataclasses.replace(study, protocol=protocol("hype_infinity", test_trials=2))
         counting = {
             "now": counted(hype), "before": counted(dataclasses.replace(hype, secret_sha256="", secret=""))

@@ -21,6 +21,7 @@ import httpx
 
 from benchmarks.machine import describe
 from benchmarks.study_server import Participant, Server, make_study
+from cyclegan.cli.progress import progress_bar
 
 TAKES = "about 3 minutes on two cores"
 REPORT = Path(__file__).parent / "reports" / "study_faults.json"
@@ -34,12 +35,14 @@ async def play(server: Server, count: int, kills: int, seed: int) -> tuple[list[
         for person in people:
             await person.begin()
         total = sum(50 for _ in people)
+        bar = progress_bar(total=total, unit="vote")
         marks = [int(total * (n + rng.random()) / (kills + 1)) for n in range(kills)]
         done = 0
 
         async def one(person: Participant) -> None:
             while not person.done:
                 await person.trial()
+                bar.update(sum(len(each.acknowledged) for each in people) - bar.n)
 
         async def kill() -> None:
             nonlocal done
@@ -51,7 +54,8 @@ async def play(server: Server, count: int, kills: int, seed: int) -> tuple[list[
                 await asyncio.to_thread(server.start)
                 done += 1
 
-        await asyncio.gather(kill(), *(one(person) for person in people))
+        with bar:
+            await asyncio.gather(kill(), *(one(person) for person in people))
     return people, done
 
 
@@ -86,6 +90,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--report", type=Path, default=REPORT)
     args = parser.parse_args()
+    print("writing a study …", file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory() as folder:
         study = make_study(Path(folder) / "faults")
         server = Server(study.folder)

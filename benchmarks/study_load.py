@@ -36,6 +36,7 @@ GOAL_MS = 250
 
 async def play(addresses: Sequence[str], count: int, seconds: float, trial_s: float) -> dict[str, Any]:
     """Let `count` participants vote for `seconds`, each once every `trial_s`, at the addresses by turns."""
+    print(f"{count} participants, for {seconds:.0f} s …", file=sys.stderr, flush=True)
     limits = httpx.Limits(max_connections=2 * count, max_keepalive_connections=2 * count)
     async with httpx.AsyncClient(limits=limits, timeout=60) as client:
         people = [
@@ -87,6 +88,7 @@ def main() -> None:
     args = parser.parse_args()
     started, people = time.perf_counter(), (args.participants, args.seconds, args.trial_s)
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as running:
+        print("writing a study …", file=sys.stderr, flush=True)
         study = make_study(Path(folder) / "load", scenes=420, practice_trials=0, test_trials=400)
         with Server(study.folder).running() as server:
             one = asyncio.run(play([server.address], *people))

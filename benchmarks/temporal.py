@@ -94,6 +94,7 @@ def train(data: Path, weight: float, seed: int, args: argparse.Namespace) -> Pat
     }  # fmt: skip
     flags = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
     folder.mkdir(parents=True, exist_ok=True)
+    print(f"weight {weight:g}, seed {seed}: training; its log is {folder / 'train.log'}", file=sys.stderr, flush=True)
     with open(folder / "train.log", "a", encoding="utf-8") as log:
         command = [sys.executable, str(ROOT / "train_accelerate.py"), *flags]
         subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=True)
@@ -198,6 +199,7 @@ def main() -> int:
     args = parser.parse_args()
     if args.weights[0] != 0:
         parser.error("--weights begins with 0, which the others are compared with")
+    print("drawing the recordings …", file=sys.stderr, flush=True)
     data = args.runs / f"drive-{args.scenes}-{args.test_scenes}-{args.size}"
     write_recordings(data, args)
     report: dict[str, Any] = {

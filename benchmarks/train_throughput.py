@@ -471,11 +471,11 @@ def matmul_rates(kind: str, repeats: int = 20) -> dict[str, float]:
         dtypes["fp32"] = torch.float32
     rates: dict[str, float] = {}
     for name, dtype in dtypes.items():
-        print(f"as a yardstick: large matrix products in {name} …", file=sys.stderr, flush=True)
         for n in (4096, 8192, 16384) if kind == "cuda" else (2048,):
             a, b = (torch.randn(n, n, device=kind).to(dtype) for _ in range(2))
             seconds = []
-            for _ in range(repeats + 3):
+            products = {"desc": f"yardstick: {n}² matrices in {name}", "unit": "product"}
+            for _ in progress_bar(iterable=range(repeats + 3), **products):
                 synchronise(kind)
                 began = time.perf_counter()
                 a @ b
