@@ -1,1 +1,5 @@
-"""Runnable measurements; what they wrote is in benchmarks/reports/."""
+"""Runnable measurements; what they wrote is in benchmarks/reports/. `python -m benchmarks` lists them."""
+
+from benchmarks.catalogue import announce
+
+announce()

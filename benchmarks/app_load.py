@@ -1,4 +1,6 @@
-"""The running app under load: `python -m benchmarks.app_load visitors`, `… repeat`, `… memory`, `… neighbours`.
+"""The running app under load.
+
+    python -m benchmarks.app_load visitors      (or repeat, memory, neighbours)
 
 Each part starts `python app.py` with a run of untrained ResNet-9 (64 channels, 256²), whose figures are those of a
 trained one, and adds its rows to benchmarks/reports/app_load.json.
@@ -39,7 +41,9 @@ import psutil
 from PIL import Image
 
 from benchmarks.machine import ROOT, describe
+from cyclegan.cli.progress import progress_bar
 
+TAKES = "2 to 10 minutes on two cores for each part"
 REPORT = Path(__file__).parent / "reports" / "app_load.json"
 SIDE, NGF = 256, 64
 
@@ -79,6 +83,11 @@ def picture(number: int) -> Image.Image:
     return Image.fromarray(values).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
 
 
+def say(what: str) -> None:
+    """Print what begins."""
+    print(f"{what} …", file=sys.stderr, flush=True)
+
+
 @contextlib.contextmanager
 def serving(run: Path, *flags: str) -> Iterator[tuple[str, psutil.Process]]:
     """The app's address and process, once it answers."""
@@ -88,6 +97,7 @@ def serving(run: Path, *flags: str) -> Iterator[tuple[str, psutil.Process]]:
     # For others, so with a visitor's limits, and without a token; it believes addresses that a proxy here would name.
     served = ("--host", "0.0.0.0", "--hosts", "localhost", "--port", str(port))
     command = [sys.executable, "app.py", "--checkpoints", str(run), *served, *flags]
+    say("starting the app")
     with tempfile.TemporaryDirectory() as cache:
         environment = {**os.environ, "GRADIO_TEMP_DIR": cache}
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, env=environment)
@@ -169,6 +179,7 @@ print(done / (time.perf_counter() - began))
 
 def plain_loop(run: Path, seconds: float) -> float:
     """Pictures per second, both readings each, of a loop in a process of its own."""
+    say(f"a plain loop, for {seconds:.0f} s")
     command = [sys.executable, "-c", LOOP, str(run), str(seconds)]
     return float(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
 
@@ -183,7 +194,9 @@ def visitors(run: Path, count: int, seconds: float) -> dict[str, Any]:
         clients = [Visitor(url) for _ in range(count)]
         clients[0].ask(encoded(picture(0)))  # Loads torch and the networks.
         # Made before: these are the visitors' computers' work, not the server's.
-        pictures = [[encoded(picture(1000 * number + turn)) for turn in range(1, 30)] for number in range(count)]
+        pictures = [[encoded(picture(1000 * number + turn)) for turn in range(1, 30)]
+                    for number in progress_bar(iterable=range(count), desc="pictures to upload", unit="visitor")]
+        say(f"{count} visitors, for {seconds:.0f} s and their last pictures")
         start = time.perf_counter()
 
         def visit(number: int) -> None:
@@ -221,7 +234,7 @@ def repeat(run: Path, times: int) -> dict[str, Any]:
         began = time.perf_counter()
         client.ask(given)
         first_s = time.perf_counter() - began
-        for _ in range(times):
+        for _ in progress_bar(iterable=range(times), unit="request"):
             began = time.perf_counter()
             client.ask(given)
             taken.append(1000 * (time.perf_counter() - began))
@@ -236,7 +249,7 @@ def memory(run: Path, cache_mb: int) -> dict[str, Any]:
         weights_mib = sum(f.stat().st_size for f in (run / "epoch-0001").glob("*.safetensors")) / 2**20
         start = server.memory_info().rss / 2**20 - weights_mib
         epochs, seen = sorted(folder.name for folder in run.glob("epoch-*")), []
-        for epoch in epochs:
+        for epoch in progress_bar(iterable=epochs, unit="checkpoint"):
             client.ask(given, epoch=epoch, size="original")
             seen.append(server.memory_info().rss / 2**20)
         return {
@@ -358,6 +371,7 @@ def bytes_in(folder: Path) -> int:
 
 def neighbours(run: Path, count: int, seconds: float) -> dict[str, Any]:
     """Visitors alone, then next to attacks 1, 3 and 4, a long video and 100 cut connections; then what is left."""
+    say("writing two videos")
     short, film = a_film(5), a_film(50)
     errors: list[str] = []
     with serving(run) as (url, server):
@@ -367,7 +381,8 @@ def neighbours(run: Path, count: int, seconds: float) -> dict[str, Any]:
         turns = iter(range(10**6, 10**9))
         lock = threading.Lock()
 
-        def period() -> list[float]:
+        def period(which: str) -> list[float]:
+            say(f"{count} visitors {which}, for {seconds:.0f} s")
             start, waits = time.perf_counter(), []
 
             def visit(client: Visitor) -> None:
@@ -390,8 +405,10 @@ def neighbours(run: Path, count: int, seconds: float) -> dict[str, Any]:
                 thread.join()
             return waits
 
-        period()  # Memory that the first visitors need, such as the networks' workspace, isn't the attackers'.
-        alone = period()
+        # Memory that the first visitors need, such as the networks' workspace, isn't the attackers'.
+        period("to warm up")
+        alone = period("alone")
+        say("a minute's rest")
         time.sleep(60)
         mib, files = server.memory_info().rss / 2**20, bytes_in(cache)
         until, results, peak = threading.Event(), {}, [0.0]
@@ -412,11 +429,12 @@ def neighbours(run: Path, count: int, seconds: float) -> dict[str, Any]:
                      for name, attack in attacks.items()]  # fmt: skip
         for thread in (*attackers, threading.Thread(target=watch, daemon=True)):
             thread.start()
-        attacked = period()
+        attacked = period("next to attacks")
         until.set()
         for thread in attackers:
             thread.join()
         largest = bytes_in(cache)
+        say("a minute's rest")
         time.sleep(60)
         mib_after, files_after = server.memory_info().rss / 2**20, bytes_in(cache)
     return {
@@ -448,6 +466,7 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         if args.part == "memory":
+            say(f"writing a run of {args.epochs} checkpoints")
             found = memory(write_run(Path(folder), args.epochs), args.cache_mb)
         else:
             run = write_run(Path(folder))

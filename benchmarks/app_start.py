@@ -1,4 +1,7 @@
-"""Seconds from `python app.py` until its page answers, with the embedded run: `python -m benchmarks.app_start`."""
+"""Seconds from `python app.py` until its page answers, with the embedded run.
+
+    python -m benchmarks.app_start
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,9 @@ import urllib.request
 from pathlib import Path
 
 from benchmarks.machine import ROOT, describe
+from cyclegan.cli.progress import progress_bar
 
+TAKES = "about a minute on two cores"
 REPORT = Path(__file__).parent / "reports" / "app_start.json"
 
 
@@ -61,11 +66,12 @@ def imports_once() -> list[float]:
 
 def main() -> None:
     """Measure and write the report. The first start, which reads everything from disk, is told apart."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5, help="starts after the first one")
     args = parser.parse_args()
-    first, *later = [round(start_once(), 2) for _ in range(args.repeats + 1)]
-    imported = [imports_once() for _ in range(args.repeats)]
+    starts = progress_bar(iterable=range(args.repeats + 1), desc="starts", unit="start")
+    first, *later = [round(start_once(), 2) for _ in starts]
+    imported = [imports_once() for _ in progress_bar(iterable=range(args.repeats), desc="imports", unit="start")]
     report = {
         "command": f"python -m benchmarks.app_start --repeats {args.repeats}",
         "machine": describe(),

@@ -32,8 +32,10 @@ from accelerate import Accelerator
 from benchmarks.machine import describe
 from benchmarks.train_throughput import peak_bytes
 from cyclegan.cli.flags import parse_train_config
+from cyclegan.cli.progress import progress_bar
 from cyclegan.training.trainer import Trainer
 
+TAKES = "about 20 minutes on two cores"
 REPORT = Path(__file__).parent / "reports" / "cut_cost.json"
 WAYS = {"cyclegan": ["--method", "cyclegan"], "cut": ["--method", "cut"], "fastcut": ["--method", "cut", "--fastcut"]}
 """Way → its flags. The first is what the others are compared with."""
@@ -91,13 +93,16 @@ def measure(size: int, args: argparse.Namespace) -> dict[str, Any]:
     seconds: dict[str, list[float]] = {name: [] for name in WAYS}
     peaks: dict[str, int] = {}
     order = random.Random(0)
-    for number in range(args.warmup + args.rounds):
-        for name in order.sample(list(WAYS), len(WAYS)):
-            ways[name][1].send(True)
-            taken, peaks[name] = ways[name][1].recv()
-            if number >= args.warmup:
-                seconds[name].append(taken)
-        print(f"{size}², round {number + 1}:", {name: s[-1:] for name, s in seconds.items()}, flush=True)
+    rounds = args.warmup + args.rounds
+    with progress_bar(total=rounds * len(WAYS), desc=f"{size}²", unit="step") as bar:
+        for number in range(rounds):
+            for name in order.sample(list(WAYS), len(WAYS)):
+                ways[name][1].send(True)
+                taken, peaks[name] = ways[name][1].recv()
+                if number >= args.warmup:
+                    seconds[name].append(taken)
+                bar.update()
+            bar.write(f"{size}², round {number + 1}: { {name: s[-1:] for name, s in seconds.items()} }")
     for process, connection in ways.values():
         connection.send(False)
         process.join()

@@ -14,11 +14,15 @@ import json
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from benchmarks.machine import describe
 from cyclegan.checkpoints.sources import LocalSource
+from cyclegan.cli.progress import progress_bar
 from cyclegan.config import Direction
 from cyclegan.evaluation.scores.evaluate import evaluate
 from cyclegan.evaluation.scores.report import Report
@@ -27,6 +31,7 @@ from cyclegan.evaluation.scores.tables import ARROWS, direction_line, measured_l
 
 SCORES = ("kid", "pairs", "reconstruction", "collapse", "segmentation")
 FIGURES = ("kid", "pairs_l1", "pairs_ssim", "seg_iou", "rec_l1", "spread_of_targets")
+TAKES = "about 8 minutes on two cores for each run to score"
 REPORT = Path(__file__).parent / "reports" / "embedded"
 
 
@@ -41,8 +46,9 @@ def main() -> None:
     reports = {}
     with tempfile.TemporaryDirectory() as place:
         for name, folder in folders.items():
-            reports[name] = evaluate(LocalSource(Path(folder)), args.dataset, epochs="all", scores=SCORES, name=name,
-                                     output=Path(place))  # fmt: skip
+            with progress_bar(desc=name, unit="picture") as bar:
+                reports[name] = evaluate(LocalSource(Path(folder)), args.dataset, epochs="all", scores=SCORES,
+                                         name=name, output=Path(place), progress=partial(show, bar))  # fmt: skip
             print(f"{name}: {time.perf_counter() - started:.0f} s", flush=True)
     command = f"python -m benchmarks.embedded {' '.join(args.runs)} --dataset {args.dataset}"
     found = {way: compared(list(reports.values()), way) for way in next(iter(reports.values())).directions}
@@ -51,6 +57,12 @@ def main() -> None:
     content = {"command": command, "machine": describe(), "seconds": round(time.perf_counter() - started, 1),
                "newest": found, "runs": {name: report.content for name, report in reports.items()}}  # fmt: skip
     (args.output / "report.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def show(bar: tqdm, what: str, done: int, total: int) -> None:
+    """Bring a bar to a count."""
+    bar.total = total
+    bar.update(done - bar.n)
 
 
 def compared(reports: Sequence[Report], way: Direction) -> dict[str, dict[str, str]]:

@@ -21,6 +21,7 @@ from typing import Any
 from accelerate import Accelerator
 
 from benchmarks.machine import describe
+from cyclegan.cli.progress import progress_bar
 from cyclegan.config import DataConfig, OptimConfig, RunConfig, TrainConfig
 from cyclegan.data import open_data
 from cyclegan.images import normalise
@@ -28,6 +29,7 @@ from cyclegan.training.initial import StartWeights
 from cyclegan.training.trainer import Trainer
 from hub import open_source
 
+TAKES = "about 10 minutes on two cores"
 REPORT = Path(__file__).parent / "reports" / "finetune.json"
 WINDOW = 25
 """Steps whose mean counts."""
@@ -40,14 +42,16 @@ def cycle_losses(config: TrainConfig, start: StartWeights | None, steps: int, ta
     if start is not None:
         start.load(trainer)
     found: list[float] = []
-    while len(found) < steps:
-        for batch in data.batches(trainer.epoch + 1, batch_size=1):
-            losses = trainer.step({name: normalise(value) for name, value in batch.items()})
-            found.append(float(losses["cycle_a"] + losses["cycle_b"]) / 2)
-            reached = len(found) >= WINDOW and statistics.fmean(found[-WINDOW:]) <= target
-            if reached or len(found) == steps:
-                return found
-        trainer.epoch += 1
+    with progress_bar(total=steps, desc=f"seed {config.run.seed}, {'tuned' if start else 'fresh'}", unit="step") as bar:
+        while len(found) < steps:
+            for batch in data.batches(trainer.epoch + 1, batch_size=1):
+                losses = trainer.step({name: normalise(value) for name, value in batch.items()})
+                found.append(float(losses["cycle_a"] + losses["cycle_b"]) / 2)
+                bar.update()
+                reached = len(found) >= WINDOW and statistics.fmean(found[-WINDOW:]) <= target
+                if reached or len(found) == steps:
+                    return found
+            trainer.epoch += 1
     return found
 
 

@@ -1,4 +1,4 @@
-"""What is to be shown on a GPU, by one command that takes nine minutes and needs the repository and a data folder.
+"""Checks, speed, memory and a training on a GPU, in nine minutes.
 
     python -m benchmarks.gpu --dataset data/maps --output runs/gpu
     python -m benchmarks.gpu --dataset data/maps --output runs/gpu -- --domain_a 'aerial photo' --domain_b map
@@ -11,8 +11,10 @@
    stands after -- is added to its flags.
 4. What that training came to on side-by-side pairs that it never saw, as `benchmarks.train_report` has it.
 
-Each part has its own time, and what fails is told and doesn't keep the next part from running. OUTPUT holds README.md
-with the results, checks.json, train_throughput.json and .md, training.json, run/ and report/.
+Each part has its own time, and what fails is told and doesn't keep the next part from running. A part's files are
+written when it ends, those of the first two also after each result, and are whole at any moment: a call that is cut
+loses no more than the part that was running. OUTPUT holds README.md with the results, summary.json, checks.json,
+train_throughput.json and .md, training.json, run/ and report/.
 
     python -m benchmarks.gpu --experiment baselines --scale paper --dataset data/maps --output runs/baselines
 
@@ -50,6 +52,7 @@ from benchmarks.train_throughput import (
     accelerator_of,
     epoch_rates,
     is_out_of_memory,
+    kill_all,
     load_size,
     loopback_hub,
     peak_bytes,
@@ -61,9 +64,12 @@ from cyclegan.config import CycleGANConfig, DataConfig, ModelConfig, OptimConfig
 from cyclegan.data import find_data
 from cyclegan.errors import number_of
 from cyclegan.experiments.spec import SCALES
+from cyclegan.files import write_bytes, write_json
 from cyclegan.training.resolve import resolve_auto
 from cyclegan.training.trainer import Trainer
 
+TAKES = "9 minutes of a GPU, or 3 on two cores with --device cpu --tiny; needs a folder of side-by-side pairs"
+WRITES = "OUTPUT/README.md"
 PARTS = ("checks", "throughput", "training", "report")
 SHARES = {"checks": 0.2, "throughput": 0.2, "report": 0.09}
 """Of the whole time; the training has what is left."""
@@ -249,12 +255,12 @@ def run_checks(args: argparse.Namespace, limit_s: float) -> dict[str, Any]:
                 continue
             results[name][what] = found
             print(f"{name}: {what}: {found}", flush=True)
-            (args.output / "checks.json").write_text(json.dumps(results, indent=2) + "\n")
+            write_json(args.output / "checks.json", results)
     for name, process in running.values():
-        process.kill()
+        kill_all(process.pid)
         process.join()
         results[name]["error"] = {"ok": False, "note": f"was not done after {limit_s:.0f} s"}
-    (args.output / "checks.json").write_text(json.dumps(results, indent=2) + "\n")
+    write_json(args.output / "checks.json", results)
     return results
 
 
@@ -274,11 +280,15 @@ def run_throughput(args: argparse.Namespace, limit_s: float) -> dict[str, Any]:
                   "--ndf", "4", "--ways", "plain,default"]  # fmt: skip
     else:
         flags += ["--sizes", "256,512,128", "--batches", "1,8,4,2,16"]
-    words = [sys.executable, "-m", "benchmarks.train_throughput", *flags]
+    process = subprocess.Popen([sys.executable, "-m", "benchmarks.train_throughput", *flags], cwd=ROOT)
     try:
-        done = subprocess.run(words, cwd=ROOT, timeout=limit_s).returncode
+        done = process.wait(limit_s)
     except subprocess.TimeoutExpired:
         done = 0  # What it had measured by then is there.
+    finally:
+        if process.poll() is None:
+            kill_all(process.pid)
+            process.wait()
     path = args.output / "train_throughput.json"
     if done or not path.is_file():
         raise Failure("failed", f"train_throughput ended with status {done}; its last lines are above")
@@ -321,6 +331,7 @@ def run_training(args: argparse.Namespace, throughput: dict[str, Any] | None, li
         words += ["--generator", "resnet_6", "--ngf", "4", "--ndf", "4", "--max_images", str(pairs)]
     words += [*args.train_flags, "--output_dir", str(run)]
     result: dict[str, Any] = {"batch": batch, "planned_epochs": epochs + decay}
+    print(f"training for at most {limit_s:.0f} s; {epochs + decay} epochs are planned", flush=True)
     cpu = {"ACCELERATE_USE_CPU": "true"} if args.device == "cpu" else {}
     began = time.monotonic()
     with ExitStack() as stack:
@@ -351,7 +362,7 @@ def run_training(args: argparse.Namespace, throughput: dict[str, Any] | None, li
         result |= epoch_rates(ends, batch, bare) if bare else {}
         result["after_the_last_epoch_s"] = round(seen.ended - ends[-1][0], 2)
         result["median_share_of_bare"] = statistics.median(result["share_of_bare"]) if bare else None
-    (args.output / "training.json").write_text(json.dumps(result, indent=2) + "\n")
+    write_json(args.output / "training.json", result)
     return result
 
 
@@ -370,8 +381,8 @@ def run_experiment(args: argparse.Namespace) -> int:
 # --- all of it ----------------------------------------------------------------------------------------------
 
 
-def markdown(summary: dict[str, Any], checks: dict[str, Any]) -> str:
-    """OUTPUT/README.md."""
+def markdown(summary: dict[str, Any], checks: dict[str, Any], output: Path) -> str:
+    """OUTPUT/README.md, with links to the parts' own reports, as far as they are written."""
     about = summary["machine"]
     lines = ["# On a GPU" if about["gpu"] else "# A trial without a GPU", "", f"    {summary['command']}", "",
              f"{about['gpu'] or 'no GPU'}, {about['processor']}, {number_of(about['cores'], 'core')}; "
@@ -390,9 +401,10 @@ def markdown(summary: dict[str, Any], checks: dict[str, Any]) -> str:
             lines.append(f"| {check.replace('_', ' ')} | {what} | {ok} | {rest} |")
     lines += ["", "Differences are relative, the largest of any loss in any step. Allowed are 0.0001 in the first "
               "step, and then what a change of the starting weights by a millionth comes to by that step, or 0.01. "
-              "Memory: peak of what torch allocated, and reserved, which a card must have.",
-              "", "[Throughput](train_throughput.md), [what the training came to](report/README.md).", ""]  # fmt: skip
-    return "\n".join(lines)
+              "Memory: peak of what torch allocated, and reserved, which a card must have.", ""]  # fmt: skip
+    reports = {"Throughput": "train_throughput.md", "What the training came to": "report/README.md"}
+    lines += [f"- [{title}]({path})" for title, path in reports.items() if (output / path).is_file()]
+    return "\n".join(lines) + "\n"
 
 
 def parse() -> argparse.Namespace:
@@ -449,19 +461,22 @@ def main() -> int:
     def left() -> float:
         return args.seconds - (time.monotonic() - began)
 
+    def save() -> None:
+        write_json(args.output / "summary.json", summary)
+        write_bytes(args.output / "README.md", markdown(summary, checks, args.output).encode())
+
     def attempt(name: str, part: Callable[[], str]) -> None:
         started = time.monotonic()
         if name not in args.parts:
             return
-        print(f"--- {name}", flush=True)
+        print(f"--- {name} ({left():.0f} s are left)", flush=True)
         try:
             came_to = part()
         except Exception as error:  # The next part runs all the same.
             came_to = f"failed: {error if isinstance(error, Failure) else reason_of(error)}"
         summary["parts"][name] = {"seconds": round(time.monotonic() - started, 1), "came_to": came_to}
         print(f"--- {name}: {came_to}", flush=True)
-        (args.output / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-        (args.output / "README.md").write_text(markdown(summary, checks))
+        save()
 
     def check() -> str:
         checks.update(run_checks(args, SHARES["checks"] * args.seconds))
@@ -492,6 +507,7 @@ def main() -> int:
         )  # fmt: skip
         return "report/README.md"
 
+    save()
     for name, part in zip(PARTS, (check, measure, train, tell), strict=True):
         attempt(name, part)
     print(f"written: {args.output}/README.md", flush=True)

@@ -1,4 +1,4 @@
-"""How often the app's guess at a picture's domain is right.
+"""Share of the app's guesses at a picture's domain that are right.
 
     python -m benchmarks.likeness DATASET … [--run RUN DATASET …]
 
@@ -19,6 +19,7 @@ from PIL import Image
 
 from benchmarks.machine import commit
 from cyclegan.checkpoints.sources import LocalSource
+from cyclegan.cli.progress import progress_bar
 from cyclegan.config import DataConfig
 from cyclegan.data import find_data
 from cyclegan.evaluation.likeness import SURE, features, nearer_domain
@@ -28,6 +29,7 @@ from cyclegan.ui.inputs import training_side
 from cyclegan.ui.runs import examples_of
 from cyclegan.ui.translating import CLEARLY_LESS
 
+TAKES = "about a minute on two cores for each data set, and a few more for each run"
 REPORT = Path(__file__).parent / "reports" / "likeness.json"
 EXAMPLES, DRAWS, MOST, MOST_TRANSLATED = 4, 40, 200, 16
 """Examples per domain, draws of them, and the most test pictures per domain that are guessed, or translated."""
@@ -37,7 +39,11 @@ def test_pictures(dataset: str) -> dict[str, list[Image.Image]]:
     """Return the first test pictures of both domains, by `a` and `b`."""
     splits = find_data(DataConfig(dataset=dataset))
     test = {"a": splits.test_a, "b": splits.test_b}
-    return {one: [test[one].load(index) for index in range(min(MOST, len(test[one])))] for one in "ab"}
+    return {
+        one: [test[one].load(index) for index in progress_bar(
+            iterable=range(min(MOST, len(test[one]))), desc=f"{Path(dataset).name}, {one}", unit="picture")]
+        for one in "ab"
+    }  # fmt: skip
 
 
 def rates(guesses: list[tuple[str, str | None]]) -> dict[str, float]:
@@ -76,7 +82,8 @@ def guess_run(run: str, pictures: dict[str, list[Image.Image]]) -> dict[str, Any
     for info in (infos[-1], infos[0]):
         translator, guesses = Translator(source.load(info.epoch), "cpu"), []
         for one in "ab":
-            for each in pictures[one][:MOST_TRANSLATED]:
+            some = pictures[one][:MOST_TRANSLATED]
+            for each in progress_bar(iterable=some, desc=f"{info.tag}, {one}", unit="picture"):
                 size = training_side(each.size, info.config.data)
                 lost = {}
                 for way in ("ab", "ba"):

@@ -21,10 +21,10 @@ from pathlib import Path
 
 import psutil
 import torch
-from tqdm import tqdm
 
 from benchmarks.machine import describe
 from cyclegan.checkpoints.sources import LocalSource
+from cyclegan.cli.progress import progress_bar
 from cyclegan.data.streets import StreetsSpec
 from cyclegan.translation.files import Item
 from cyclegan.translation.manifest import Manifest
@@ -32,6 +32,7 @@ from cyclegan.translation.pictures import translate_pictures
 from cyclegan.translation.saving import Encoding
 from cyclegan.translation.translator import Translator
 
+TAKES = "about 45 minutes on two cores; needs the package ray, if --called_pictures isn't 0"
 REPORT = Path(__file__).parent / "reports" / "many_pictures.json"
 RUN = Path(__file__).parent.parent / "demo" / "streets"
 SIDE, SCENES = 256, 40
@@ -107,7 +108,7 @@ def main() -> None:
         process, encoding = psutil.Process(), Encoding(args.format)
         (folder / "out").mkdir()
         with Manifest(folder / "out", {"checkpoint": "bench"}) as manifest:
-            for start in tqdm(range(0, len(items), args.block), unit="block"):
+            for start in progress_bar(iterable=range(0, len(items), args.block), unit="block"):
                 block = items[start : start + args.block]
                 plain = bare(translator, inputs, len(block))
                 rate = translated(translator, block, folder / "out", encoding, manifest)
@@ -116,7 +117,8 @@ def main() -> None:
                 memory.append(process.memory_info().rss)
         quartiles = [round(q, 3) for q in statistics.quantiles(ratios, n=4)] if len(ratios) > 1 else ratios * 3
         content = {
-            "command": f"python -m benchmarks.many_pictures --pictures {args.pictures} --format {args.format}",
+            "command": f"python -m benchmarks.many_pictures --pictures {args.pictures} --block {args.block} --format "
+                       f"{args.format} --called_pictures {args.called_pictures} --rounds {args.rounds}",
             "machine": describe(), "pictures": args.pictures, "side": SIDE, "network": "demo/streets",
             "pictures per second": round(statistics.median(rates), 2),
             "of the bare network's rate": quartiles[1], "quartiles over blocks": [quartiles[0], quartiles[2]],

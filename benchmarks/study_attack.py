@@ -1,4 +1,6 @@
-"""Attack built studies without a look at a picture: `python -m benchmarks.study_attack`. Writes a report.
+"""Attack built studies without a look at a picture.
+
+    python -m benchmarks.study_attack
 
 Ten studies of drawn pictures are built, whose real pictures compress worse than their fakes. Each attack gets what a
 browser gets: files, the order of trials, and the feedback of practice.
@@ -31,6 +33,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from benchmarks.machine import conclude
+from cyclegan.cli.progress import progress_bar
 from cyclegan.config import DataConfig
 from cyclegan.study.attack import attack_sequences
 from cyclegan.study.blinding import structure
@@ -39,6 +42,7 @@ from cyclegan.study.format import PlannedCheckpoint, Study
 from cyclegan.study.protocol import protocol
 from cyclegan.study.sequences import Trial
 
+TAKES = "about 6 minutes on two cores"
 REPORT = Path(__file__).parent / "reports" / "study_attack.json"
 SIDE, PICTURES = 64, 60
 LOW, HIGH, COUNTING = 0.47, 0.53, 0.02
@@ -262,11 +266,10 @@ def main() -> None:
 
     started, shares, rng = time.perf_counter(), defaultdict(list), np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
-        for number in range(args.studies):
+        for number in progress_bar(iterable=range(args.studies), unit="study"):
             study = built(number, Path(folder))
             for name, share in attacked(study, rng).items():
                 shares[name].append(share)
-            print(f"study {number + 1} of {args.studies}", flush=True)
         hype = dataclasses.replace(study, protocol=protocol("hype_infinity", test_trials=2))
         counting = {
             "now": counted(hype), "before": counted(dataclasses.replace(hype, secret_sha256="", secret=""))

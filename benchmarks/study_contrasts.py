@@ -27,9 +27,11 @@ from scipy.special import expit
 
 from benchmarks.machine import conclude
 from benchmarks.study_coverage import mean_rate
+from cyclegan.cli.progress import progress_bar
 from cyclegan.study import statistics
 from cyclegan.study.statistics import permutations, rates
 
+TAKES = "about half an hour on two cores"
 REPORT = Path(__file__).parent / "reports" / "study_contrasts.json"
 LOW, HIGH = 0.035, 0.065
 RESAMPLES = 500
@@ -104,11 +106,14 @@ def main() -> None:
     args = parser.parse_args()
 
     started, rows = time.perf_counter(), []
-    with ProcessPoolExecutor(args.processes) as pool:
+    bar = progress_bar(total=len(SETTINGS) * args.studies, unit="study")
+    with ProcessPoolExecutor(args.processes) as pool, bar:
         for setting in SETTINGS:
             bounds = np.linspace(0, args.studies, 4 * args.processes + 1).astype(int).tolist()
-            parts = list(pool.map(functools.partial(some_studies, setting), bounds[:-1], bounds[1:]))
-            studies = [study for part in parts for study in part]
+            studies: list[dict[str, bool]] = []
+            for part in pool.map(functools.partial(some_studies, setting), bounds[:-1], bounds[1:]):
+                studies += part
+                bar.update(len(part))
             for name in studies[0]:
                 share = float(np.mean([study[name] for study in studies]))
                 what = "power" if setting.step else "size"
@@ -117,8 +122,8 @@ def main() -> None:
                 row["monte_carlo_error"] = round(math.sqrt(share * (1 - share) / len(studies)), 4)
                 row |= {} if setting.step else {"within": LOW <= share <= HIGH}
                 rows.append(row)
-                print(f"{setting.design}, {setting.participants} participants, rate {setting.rate:g}, step "
-                      f"{setting.step:g}: {name:8} {what} {100 * share:5.1f}%", flush=True)
+                bar.write(f"{setting.design}, {setting.participants} participants, rate {setting.rate:g}, step "
+                          f"{setting.step:g}: {name:8} {what} {100 * share:5.1f}%")  # fmt: skip
     reached = all(row["within"] for row in rows if row["printed"] and "within" in row)
     conclude(
         args.output,

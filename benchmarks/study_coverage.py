@@ -41,9 +41,11 @@ from scipy import optimize, stats
 from scipy.special import expit
 
 from benchmarks.machine import conclude
+from cyclegan.cli.progress import progress_bar
 from cyclegan.study import rules, statistics
 from cyclegan.study.protocol import DEFAULT, PROTOCOLS
 
+TAKES = "about 6 minutes on two cores"
 REPORT = Path(__file__).parent / "reports" / "study_coverage.json"
 PRINTED = ("clustered", "crossed", "preferences")
 LOW, HIGH = 0.93, 0.97
@@ -273,26 +275,31 @@ def main() -> None:
     args = parser.parse_args()
 
     started, rows, headline = time.perf_counter(), [], {}
-    with ProcessPoolExecutor(args.processes) as pool:
-        for setting in [*SETTINGS, PICK]:
+    # More of what decides, so that it isn't chance; fewer of picking, whose bootstrap is slow.
+    times = {STATED: 4, HARDEST: 4, PICK: 0.3}
+    counts = {setting: math.ceil(times.get(setting, 1) * args.studies) for setting in [*SETTINGS, PICK]}
+    bar = progress_bar(total=sum(counts.values()), unit="study")
+    with ProcessPoolExecutor(args.processes) as pool, bar:
+        for setting, count in counts.items():
             stated = setting == STATED
-            # More of what decides, so that it isn't chance; fewer of picking, whose bootstrap is slow.
-            times = 4 if setting in (STATED, HARDEST) else 0.3 if setting is PICK else 1
-            count = math.ceil(times * args.studies)
             bounds = np.linspace(0, count, min(count, 8 * args.processes) + 1).astype(int).tolist()
             part = functools.partial(some_studies, setting, all_of_them=args.studies if stated else 0)
-            parts = pool.map(part, bounds[:-1], bounds[1:])
-            found = summary(setting, [study for part in parts for study in part])
+            studies: list[dict[str, Any]] = []
+            for done in pool.map(part, bounds[:-1], bounds[1:]):
+                studies += done
+                bar.update(len(done))
+            found = summary(setting, studies)
             if setting.design != "pick":
                 out = {who: round(share, 4) for who, share in left_out(setting, max(1, count // 5)).items()}
                 found = [{**row, "left_out": out} for row in found]
             rows += found
-            print(f"{setting.design}, {setting.participants} participants × {setting.trials}, rate {setting.rate:g}, "
-                  f"spammers {setting.spammers:.0%}" + (f" ({setting.kinds})" if setting.spammers else "")
-                  + (f", {setting.vigilance} vigilance trials" if setting.vigilance else ""))
+            bar.write(f"{setting.design}, {setting.participants} participants × {setting.trials}, rate "
+                      f"{setting.rate:g}, spammers {setting.spammers:.0%}"
+                      + (f" ({setting.kinds})" if setting.spammers else "")
+                      + (f", {setting.vigilance} vigilance trials" if setting.vigilance else ""))  # fmt: skip
             for row in found:
-                print(f"  {row['interval']:34} {100 * row['coverage']:5.1f}% ± {100 * row['monte_carlo_error']:.1f}  "
-                      f"width {100 * row['mean_width']:.1f}", flush=True)
+                bar.write(f"  {row['interval']:34} {100 * row['coverage']:5.1f}% ± "
+                          f"{100 * row['monte_carlo_error']:.1f}  width {100 * row['mean_width']:.1f}")  # fmt: skip
             if stated:
                 headline = {row["interval"]: row for row in found if row["printed"]}
     cells = [row for row in rows if row["printed"] and Setting(**{name: row[name] for name in asdict(STATED)}) in GRID]

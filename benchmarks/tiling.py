@@ -1,4 +1,6 @@
-"""Peak memory, seconds and difference of translating piece by piece and in one pass: `python -m benchmarks.tiling`.
+"""Peak memory, seconds and difference of translating piece by piece and in one pass.
+
+    python -m benchmarks.tiling
 
 Networks of random weights, pictures that are bright on one side and dark on the other. Each pass runs in a process of
 its own, since a process's peak never falls. Peaks are what a pass takes beside the networks, the picture and the
@@ -20,12 +22,14 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.machine import describe
+from cyclegan.cli.progress import progress_bar
 
 # Generator, ngf, width, height, bound in MiB; and whether the whole pass is measured too.
 CASES = [("resnet_9", 64, 512, 512, 128, True), ("resnet_9", 64, 1024, 1024, 512, True),
          ("resnet_9", 64, 1024, 1024, 192, True), ("resnet_6", 16, 2048, 2048, 384, True),
          ("unet_256", 64, 1024, 1024, 256, True), ("encoder_decoder", 64, 1024, 1024, 256, True),
          ("resnet_6", 16, 4000, 3000, 512, False)]  # fmt: skip
+TAKES = "about 10 minutes on two cores"
 REPORT = Path(__file__).parent / "reports" / "tiling.json"
 
 CHILD = """
@@ -85,17 +89,20 @@ def apart(one: np.ndarray, other: np.ndarray) -> dict[str, float]:
 
 def main() -> None:
     """Measure every case and write the report."""
-    rows = []
-    with tempfile.TemporaryDirectory() as folder:
+    rows, passes = [], sum(3 if compared else 1 for *_, compared in CASES)
+    with tempfile.TemporaryDirectory() as folder, progress_bar(total=passes, unit="pass") as bar:
         for kind, ngf, width, height, bound, compared in CASES:
             paths = [Path(folder, name) for name in ("pieces.npy", "whole.npy", "exact.npy")]
             got = measure(kind, ngf, width, height, bound, paths[0])
+            bar.update()
             row = {"generator": kind, "ngf": ngf, "width": width, "height": height, "bound_mib": bound,
                    "least_mib": got["least"], "pieces_mib": got["mib"],
                    "pieces_seconds": got["seconds"], "pieces_cpu_seconds": got["cpu_seconds"]}  # fmt: skip
             if compared:
                 one = measure(kind, ngf, width, height, 0, paths[1])
+                bar.update()
                 measure(kind, ngf, width, height, -1, paths[2])
+                bar.update()
                 pieces, whole, exact = map(np.load, paths)
                 row |= {"whole_mib": one["mib"], "whole_seconds": one["seconds"],
                         "whole_cpu_seconds": one["cpu_seconds"],
@@ -103,7 +110,7 @@ def main() -> None:
                         "grey_levels": apart(pieces, exact),
                         "grey_levels_from_channels_last": apart(pieces, whole)}  # fmt: skip
             rows.append(row)
-            print(row, flush=True)
+            bar.write(str(row))
     report = {"command": "python -m benchmarks.tiling", "machine": describe(), "rows": rows}
     REPORT.write_text(json.dumps(report, indent=2) + "\n")
     over = [row for row in rows if row["pieces_mib"] > row["bound_mib"]]

@@ -47,6 +47,8 @@ from cyclegan.training.resolve import resolve_auto
 from cyclegan.training.schedule import lr_factor
 from cyclegan.training.trainer import Trainer
 
+TAKES = "about 40 minutes on two cores; needs a folder of side-by-side pairs"
+WRITES = "benchmarks/reports/train_quality.md"
 REPORT = Path(__file__).parent / "reports" / "train_quality"
 WAYS = {"plain": "#0072b2", "default": "#d55e00"}
 """Way → colour of its lines."""

@@ -11,6 +11,9 @@ is timed from before it is asked for until the device has finished. What counts 
 On a GPU the ways follow one another. On a CPU all ways of a case alternate in every round, in random order, and ratios
 are taken within a round: a shared machine is faster in one minute than in the next.
 
+Where the processor only emulates bf16, `bf16` isn't among the ways unless --ways names it, and the large matrix product
+that steps are compared with is taken in fp32 alone: emulated, it takes minutes and says nothing.
+
 `--epoch` also trains for whole epochs with `train_accelerate.py` (decoding, saving, publishing to a Hub on this
 machine) and compares its rate from the end of one epoch to the end of the next with that of the bare step.
 """
@@ -43,14 +46,19 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
+from tqdm import tqdm
 
 from benchmarks.machine import ROOT, describe
 from benchmarks.plain_recipe import PlainCycleGAN
+from cyclegan.cli.progress import progress_bar
 from cyclegan.config import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
 from cyclegan.errors import number_of
-from cyclegan.training.resolve import resolve_auto
+from cyclegan.files import write_bytes
+from cyclegan.training.resolve import computes_bf16, resolve_auto
 from cyclegan.training.trainer import Trainer
 
+TAKES = "days on two cores, or an hour and more with --sizes 256 --batches 1; not timed on a GPU yet"
+WRITES = "benchmarks/reports/train_throughput-DEVICE.md"
 REPORTS = Path(__file__).parent / "reports"
 ENOUGH = 30
 """Timed steps from which on a figure is a result."""
@@ -77,11 +85,17 @@ MAIN = ("plain", "default")
 """The ways that are measured at every size and batch before the others are."""
 
 
-def ways_of(kind: str, *, compiled: bool = True) -> list[str]:
-    """The ways that a kind of device has; CUDA graphs are CUDA's. `compiled`: also those that must compile."""
+def ways_of(kind: str, *, compiled: bool = True, bf16: bool = True) -> list[str]:
+    """The ways that a kind of device has; CUDA graphs are CUDA's.
+
+    Args:
+        compiled: also those that must compile.
+        bf16: also the one that asks for bf16.
+    """
     return [
         name for name in ("plain", *WAYS)
         if (kind == "cuda" or name != "cuda_graphs") and (compiled or not WAYS.get(name, {}).get("compile"))
+        and (bf16 or name != "bf16")
     ]  # fmt: skip
 
 
@@ -371,36 +385,47 @@ def run_on_gpu(names: list[str], args: argparse.Namespace, budget: Budget) -> It
 
 def run_on_cpu(names: list[str], args: argparse.Namespace, budget: Budget) -> Iterator[dict[str, Any]]:
     """All ways of a case alternate; each has a fresh process, so that its peak memory is its own."""
-    shuffled = random.Random(0)
     for size in args.sizes:
         for batch in args.batches:
-            cases = {name: {"way": name, "size": size, "batch": batch} for name in names}
-            workers = {}
-            for name, case in cases.items():
-                if budget.left < 0:
-                    case |= {"status": "skipped", "reason": "the time was up"}
-                    continue
-                workers[name] = Worker(name, args)
-                try:
-                    case |= workers[name].ask("prepare", size, batch, limit_s=budget.left)
-                except Failure as failure:
-                    case |= {"status": failure.status, "reason": failure.reason}
-                    workers.pop(name).close()
-            seconds: dict[str, list[float]] = {name: [] for name in workers}
-            rounds, longest = 0, 0.0
-            while workers and rounds < args.steps and (rounds == 0 or budget.left > longest):
-                began = time.monotonic()
-                for name in shuffled.sample(list(workers), len(workers)):
-                    try:
-                        seconds[name] += workers[name].ask("steps", 1)
-                    except Failure as failure:
-                        cases[name] |= {"status": failure.status, "reason": failure.reason}
-                        workers.pop(name).close()
-                rounds, longest = rounds + 1, max(longest, time.monotonic() - began)
-            for name, worker in workers.items():
-                measured(cases[name], seconds[name], worker.ask("memory"))
-                worker.close()
-            yield from cases.values()
+            steps = len(names) * (args.warmup + args.steps)
+            with progress_bar(total=steps, desc=f"{size}² × {batch}", unit="step") as bar:
+                cases = measure_on_cpu(names, size, batch, args, budget, bar)
+            yield from cases
+
+
+def measure_on_cpu(
+    names: list[str], size: int, batch: int, args: argparse.Namespace, budget: Budget, bar: tqdm
+) -> list[dict[str, Any]]:
+    """Measure all ways at one size and batch."""
+    cases = {name: {"way": name, "size": size, "batch": batch} for name in names}
+    workers, shuffled = {}, random.Random(0)
+    for name, case in cases.items():
+        if budget.left < 0:
+            case |= {"status": "skipped", "reason": "the time was up"}
+            continue
+        workers[name] = Worker(name, args)
+        try:
+            case |= workers[name].ask("prepare", size, batch, limit_s=budget.left)
+        except Failure as failure:
+            case |= {"status": failure.status, "reason": failure.reason}
+            workers.pop(name).close()
+        bar.update(args.warmup)
+    seconds: dict[str, list[float]] = {name: [] for name in workers}
+    rounds, longest = 0, 0.0
+    while workers and rounds < args.steps and (rounds == 0 or budget.left > longest):
+        began = time.monotonic()
+        for name in shuffled.sample(list(workers), len(workers)):
+            try:
+                seconds[name] += workers[name].ask("steps", 1)
+            except Failure as failure:
+                cases[name] |= {"status": failure.status, "reason": failure.reason}
+                workers.pop(name).close()
+            bar.update()
+        rounds, longest = rounds + 1, max(longest, time.monotonic() - began)
+    for name, worker in workers.items():
+        measured(cases[name], seconds[name], worker.ask("memory"))
+        worker.close()
+    return list(cases.values())
 
 
 def compare(cases: list[dict[str, Any]], paired: bool, flop: dict[int, float], rates: dict[str, float]) -> None:
@@ -436,15 +461,21 @@ def step_flop(size: int, args: argparse.Namespace) -> float:
 
 
 def matmul_rates(kind: str, repeats: int = 20) -> dict[str, float]:
-    """Precision → TFLOP/s of the fastest large square matrix multiplication: the median of `repeats`."""
-    rates = {}
-    for name, dtype in {"bf16": torch.bfloat16, "fp32": torch.float32}.items():
-        if kind == "cuda" and name == "fp32":
-            continue  # Whether TF32 counts as fp32 there is a matter of taste; bf16 is the yardstick.
+    """Precision → TFLOP/s of the fastest large square matrix multiplication: the median of `repeats`.
+
+    bf16 is left out where the device only emulates it. fp32 is left out on a GPU that has bf16, because whether TF32
+    counts as fp32 there is a matter of taste.
+    """
+    dtypes = {"bf16": torch.bfloat16} if computes_bf16(torch.device(kind)) else {}
+    if kind != "cuda" or not dtypes:
+        dtypes["fp32"] = torch.float32
+    rates: dict[str, float] = {}
+    for name, dtype in dtypes.items():
         for n in (4096, 8192, 16384) if kind == "cuda" else (2048,):
             a, b = (torch.randn(n, n, device=kind).to(dtype) for _ in range(2))
             seconds = []
-            for _ in range(repeats + 3):
+            products = {"desc": f"yardstick: {n}² matrices in {name}", "unit": "product"}
+            for _ in progress_bar(iterable=range(repeats + 3), **products):
                 synchronise(kind)
                 began = time.perf_counter()
                 a @ b
@@ -487,10 +518,19 @@ class Watched:
     """What went wrong after all, such as that epochs could not be published; empty if nothing."""
 
 
+def kill_all(pid: int) -> None:
+    """Kill a process and all that it started, which would slow down whatever is measured next."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        for each in (process, *process.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.kill()
+
+
 def watch_training(
     words: list[str], env: dict[str, str], metrics: Path, limit_s: float, *, stop_after_s: float = math.inf
 ) -> Watched:
-    """Run a training to its end, or until it is asked to stop.
+    """Run a training to its end, or until it is asked to stop; print a line at each epoch's end.
 
     Args:
         words: the command.
@@ -514,10 +554,12 @@ def watch_training(
                 text = metrics.read_text() if metrics.is_file() else ""
                 rows = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
                 steps = [row["step"] for row in rows if row["event"] == "epoch"]
-                found += [(time.monotonic(), step) for step in steps[len(found) :]]
+                for step in steps[len(found) :]:
+                    found.append((time.monotonic(), step))
+                    print(f"epoch {len(found)}: ended after {passed:.0f} s", file=sys.stderr, flush=True)
         finally:
             if running := process.poll() is None:
-                process.kill()
+                kill_all(process.pid)
                 process.wait()
         ended = time.monotonic()
         errors.seek(0)
@@ -641,7 +683,9 @@ def markdown(report: dict[str, Any]) -> str:
         "- of matmul: the step's operations (those of the plain step, forward and backward; nothing that is computed "
         "twice counts twice) per second, over "
         + " and ".join(f"{rate:.4g} TFLOP/s" + f" of a large {name} matrix product" for name, rate in rates.items())
-        + " on this device in this run. Above 100%: convolutions can be faster than that product, and bf16 than fp32.",
+        + " on this device in this run. Above 100%: convolutions can be faster than that product, and bf16 than fp32."
+        + ("" if "bf16" in rates else " bf16 is no yardstick here, because this device only emulates it"
+           + ("." if "bf16" in report["ways"] else "; so its way is left out, too.")),
         "",
     ]  # fmt: skip
     for size in report["sizes"]:
@@ -709,11 +753,11 @@ def row(case: dict[str, Any], precisions: list[str]) -> str:
 
 
 def write(base: Path, report: dict[str, Any]) -> None:
-    """BASE.json and BASE.md; without the single steps' times, which are in nobody's interest."""
-    base.parent.mkdir(parents=True, exist_ok=True)
+    """Write BASE.json and BASE.md, each of which is whole at any moment; the single steps' times are left out."""
     cases = [{key: value for key, value in case.items() if key != "seconds"} for case in report["cases"]]
-    base.with_name(base.name + ".json").write_text(json.dumps(report | {"cases": cases}, indent=2) + "\n")
-    base.with_name(base.name + ".md").write_text(markdown(report))
+    text = json.dumps(report | {"cases": cases}, indent=2) + "\n"
+    write_bytes(base.with_name(base.name + ".json"), text.encode())
+    write_bytes(base.with_name(base.name + ".md"), markdown(report).encode())
 
 
 def numbers(text: str) -> list[int]:
@@ -739,7 +783,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=ENOUGH, help="timed steps per case (default: %(default)s)")
     parser.add_argument("--warmup", type=int, help="steps before those (default: 12 on a GPU, 2 on a CPU)")
     parser.add_argument("--ways", help=f"some of {', '.join(('plain', *WAYS))} (default: all that the device has, but "
-                        "on a CPU not compile and all, which take minutes to get ready there)")  # fmt: skip
+                        "on a CPU not compile and all, which take minutes to get ready there, and not bf16 where it is "
+                        "emulated)")  # fmt: skip
     parser.add_argument("--generator", choices=("resnet_9", "resnet_6"), default="resnet_9",
                         help="architecture (default: %(default)s)")
     parser.add_argument("--ngf", type=int, default=64,
@@ -761,7 +806,9 @@ def parse() -> argparse.Namespace:
     if args.warmup is None:
         args.warmup = 12 if args.device == "cuda" else 2
     known = ways_of(args.device)
-    args.ways = args.ways.split(",") if args.ways else ways_of(args.device, compiled=args.device == "cuda")
+    args.ways = args.ways.split(",") if args.ways else ways_of(
+        args.device, compiled=args.device == "cuda", bf16=computes_bf16(torch.device(args.device))
+    )  # fmt: skip
     if unknown := [way for way in args.ways if way not in known]:
         parser.error(f"--ways {','.join(unknown)}: on this device there are {', '.join(known)}")
     if args.steps < 1 or args.warmup < 1:

@@ -1,4 +1,6 @@
-"""Peak memory of translating a picture, per pixel and first-layer channel: `python -m benchmarks.translate_memory`.
+"""Peak memory of translating a picture, per pixel and first-layer channel.
+
+    python -m benchmarks.translate_memory
 
 `cyclegan.translation.translator` refuses pictures by this figure. Each case runs in a process of its own, since a
 process's peak never falls.
@@ -15,6 +17,7 @@ from benchmarks.machine import describe
 
 CASES = [("resnet_9", 64, 256), ("resnet_9", 64, 512), ("resnet_6", 16, 1024), ("resnet_6", 16, 2048),
          ("unet_256", 32, 1024), ("encoder_decoder", 32, 1024)]  # fmt: skip
+TAKES = "about a minute on two cores"
 REPORT = Path(__file__).parent / "reports" / "translate_memory.json"
 
 CHILD = """

@@ -28,11 +28,13 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.machine import describe
+from cyclegan.cli.progress import progress_bar
 from cyclegan.config import ModelConfig
 from cyclegan.errors import number_of
 from cyclegan.networks import build_generator
 from cyclegan.networks.fast import fast_generator
 
+TAKES = "4 to 10 minutes on two cores"
 REPORT = Path(__file__).parent / "reports" / "translate_speed.json"
 # Side, pictures at once, threads (0 = as many as cores), and whether all ways are measured or the three that matter.
 CASES = [(256, 1, 0, True), (256, 1, 1, True), (512, 1, 0, False), (256, 4, 0, False)]
@@ -148,16 +150,20 @@ def measure(
     shuffled = random.Random(0)
     kept: list[tuple[dict[str, float], float]] = []
     disturbed = 0
+    case = f"{side}² × {batch}, {number_of(threads, 'thread')}"
+    print(f"{case}: getting ready …", flush=True)
     calls = ways(network, x, None if every else FEW)
-    with torch.inference_mode():
+    with torch.inference_mode(), progress_bar(total=rounds, desc=case, unit="round") as bar:
         expected = calls["plain"]()
         difference = {name: float((call() - expected).abs().max()) * 127.5 for name, call in calls.items()}
         while len(kept) < rounds:
             seconds, foreign = one_round(calls, shuffled.sample(list(calls), len(calls)))
             if foreign > FOREIGN and disturbed < patience:
                 disturbed += 1
+                bar.set_postfix_str(f"{disturbed} repeated")
                 continue
             kept.append((seconds, foreign))
+            bar.update()
     rows = {}
     for name in calls:
         times = [seconds[name] for seconds, _ in kept]
@@ -171,7 +177,7 @@ def measure(
             "ratio_of_minima": round(min(times) / min(seconds["plain"] for seconds, _ in kept), 3),
             "max_grey_levels": float(f"{difference[name]:.2g}"),
         }
-        print(f"{side}² × {batch}, {number_of(threads, 'thread')}, {name}: {rows[name]['median_ms']} ms, "
+        print(f"{case}, {name}: {rows[name]['median_ms']} ms, "
               f"{rows[name]['median_ratio']} (minima {rows[name]['ratio_of_minima']}), "
               f"{rows[name]['max_grey_levels']} grey levels", flush=True)  # fmt: skip
     return {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
@@ -21,6 +21,12 @@ class Bar(tqdm):
         """Draw the bar."""
         self.drawn = True
         return super().display(msg, pos)
+
+    @classmethod
+    def write(cls, s: str, file: TextIO | None = None, end: str = "\n", nolock: bool = False) -> None:
+        """Write a line above the bar; in a log file, too, it appears at once."""
+        super().write(s, file, end, nolock)
+        (file or sys.stdout).flush()
 
     def close(self) -> None:
         """End the bar, with its line if there is one."""

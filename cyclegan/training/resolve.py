@@ -34,10 +34,10 @@ def resolve_auto(config: TrainConfig, device: torch.device) -> TrainConfig:
 
 
 def _precision(device: torch.device, fast: bool) -> str:
-    return "bf16" if fast and _computes_bf16(device) else "no"
+    return "bf16" if fast and computes_bf16(device) else "no"
 
 
-def _computes_bf16(device: torch.device) -> bool:
+def computes_bf16(device: torch.device) -> bool:
     """Return True if the device multiplies bf16 faster than fp32; where it emulates bf16, fp32 is faster."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)

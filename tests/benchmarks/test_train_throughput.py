@@ -2,12 +2,14 @@
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from accelerate import Accelerator
 
+from benchmarks import train_throughput
 from benchmarks.gpu import schedule
 from benchmarks.plain_recipe import PlainCycleGAN
 from benchmarks.train_report import spread_out
@@ -77,6 +79,34 @@ def test_the_report_has_ratios_of_rounds_and_names_what_is_missing():
     assert "Left out, as the time was up (way × batch): all × 1." in text
     tables = [line for line in text.splitlines() if line.startswith("| 1 |")]
     assert {line.count("|") for line in tables} == {9}
+
+
+def measured_in_bf16(monkeypatch, *, native, ways=()):
+    """The ways, the yardsticks, and the report's sentence about bf16, of a processor with or without it."""
+    monkeypatch.setattr(train_throughput, "computes_bf16", lambda device: native)
+    monkeypatch.setattr(sys, "argv", ["train_throughput", "--device", "cpu", *ways])
+    product, dtypes = torch.Tensor.__matmul__, set()
+    monkeypatch.setattr(torch.Tensor, "__matmul__", lambda a, b: (dtypes.add(a.dtype), product(a[:4], b))[1])
+    found = train_throughput.parse().ways
+    rates = train_throughput.matmul_rates("cpu", repeats=1)
+    about = {"processor": "p", "cores": 2, "memory_gib": 1, "torch": "2", "commit": "c"}
+    text = markdown({
+        "command": "c", "trial": False, "machine": about, "device": "the CPU", "threads": 1, "steps": 3, "warmup": 1,
+        "generator": "resnet_6", "ngf": 4, "ndf": 4, "paired": True, "kind": "cpu", "sizes": [], "batches": [],
+        "ways": found, "matmul_tflops": rates, "cases": [], "epochs": [],
+    })  # fmt: skip
+    assert {str(dtype) for dtype in dtypes} == {{"bf16": "torch.bfloat16", "fp32": "torch.float32"}[n] for n in rates}
+    return found, set(rates), [line for line in text.splitlines() if "only emulates" in line]
+
+
+def test_emulated_bf16_is_neither_a_yardstick_nor_measured_unless_asked_for(monkeypatch):
+    ways, rates, said = measured_in_bf16(monkeypatch, native=True)
+    assert "bf16" in ways and rates == {"bf16", "fp32"} and not said
+    ways, rates, said = measured_in_bf16(monkeypatch, native=False)
+    assert "bf16" not in ways and "plain" in ways and rates == {"fp32"}
+    assert said[0].endswith("because this device only emulates it; so its way is left out, too.")
+    ways, rates, said = measured_in_bf16(monkeypatch, native=False, ways=("--ways", "plain,bf16"))
+    assert ways == ["plain", "bf16"] and rates == {"fp32"} and said[0].endswith("only emulates it.")
 
 
 def test_epochs_are_timed_from_end_to_end_and_planned_to_fit():

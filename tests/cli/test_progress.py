@@ -28,6 +28,12 @@ def test_an_error_begins_a_line_of_its_own(draw, leave):
     assert last == "error: x" and ("it/s" in stream.getvalue() or not leave)
 
 
+def test_a_line_above_a_bar_is_in_a_log_file_at_once(tmp_path):
+    with open(tmp_path / "log", "w") as log, progress_bar(file=io.StringIO()) as bar:
+        bar.write("a result", file=log)
+        assert (tmp_path / "log").read_text() == "a result\n"
+
+
 def test_a_bar_that_was_never_due_leaves_no_trace():
     stream = io.StringIO()
     with progress_bar(delay=60, file=stream) as bar:
