@@ -44,7 +44,7 @@ def add_translate_command(add: Callable[..., argparse.ArgumentParser]) -> None:
         metavar="N",
         help="work at this length of the shorter side, then scale the result to the input's own size; the app's videos "
         "keep this size (default: the picture's own size; in the app, pictures begin at up to twice the training "
-        "size, and videos at 256)",
+        "size, and videos at 256 or that, whichever is smaller)",
     )
     sub.add_argument("--smoothing", type=share, default=0.0, metavar="X",
                      help="0 to 1, for videos: against flicker, the weight of the frame before where nothing moves")

@@ -57,8 +57,7 @@ def translate_pictures(args: argparse.Namespace, inputs: Sequence[Input]) -> int
         items = [item for item in items if not job.is_finished(item, finished)]
         job.record([item for item in items if item in job.there])
         items = [item for item in items if item not in job.there]
-    job.there.check_replaced(items, args.direction)
-    replaced = sum(item in job.there for item in items)
+    replaced = job.there.check_replaced(items, args.direction)
     with recorded_facts() as facts, progress_bar(total=len(items), delay=0.5, bar_format=BAR) as bar:
         result = _translated(args, job, items, devices, lambda done: bar.update(done - bar.n))
     job.report(result, facts, gathered.failed)

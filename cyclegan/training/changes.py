@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -76,8 +77,13 @@ def other_pictures(folder: Path, changes: Sequence[Change], dataset: str, splits
     if moved is None or is_drawn(str(moved.then)) == drawn:
         replaced = None
         with contextlib.suppress(CheckpointError):  # Missing, as in old runs and those of the Hub, or damaged.
-            replaced = replaced_domain(read_json(folder / PICTURES, error=CheckpointError), splits)
+            recorded = read_json(folder / PICTURES, error=CheckpointError)
+            replaced = replaced_domain(recorded, splits)
         if replaced and replaced[0]:
+            turned = dataclasses.replace(splits, train_a=splits.train_b, train_b=splits.train_a)
+            if replaced_domain(recorded, turned) == ("", 0, 0):
+                return message("{dataset} has its domains the other way round: A's pictures are B, and B's are A",
+                               dataset=dataset)  # fmt: skip
             side, left, total = replaced
             if not left:
                 return message("none of domain {side}'s is in {dataset}", side=side, dataset=dataset)

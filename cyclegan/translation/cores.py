@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import os
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -40,7 +41,8 @@ class SharedCores:
             return
         with contextlib.suppress(OSError):  # Without a place to meet, each call takes all, as ever.
             self.folder.mkdir(mode=0o700, exist_ok=True)
-            self.own = next((lock for lock in map(self._lock, range(MOST_CALLS)) if _acquired(lock)), None)
+            if _is_own(self.folder):
+                self.own = next((lock for lock in map(self._lock, range(MOST_CALLS)) if _acquired(lock)), None)
         try:
             yield
         finally:
@@ -61,11 +63,10 @@ class SharedCores:
         """Return how many calls translate, with this one."""
         calls = 1
         with contextlib.suppress(OSError):
-            for path in self.folder.glob("*.lock"):
-                lock = filelock.FileLock(path)
-                if path != Path(self.own.lock_file) and not _acquired(lock):
-                    calls += 1
-                lock.release()
+            for lock in map(self._lock, range(MOST_CALLS)):
+                if lock.lock_file != self.own.lock_file and os.path.exists(lock.lock_file):
+                    calls += not _acquired(lock)
+                    lock.release()
         return calls
 
     def _lock(self, number: int) -> filelock.BaseFileLock:
@@ -78,6 +79,12 @@ def _acquired(lock: filelock.BaseFileLock) -> bool:
     except filelock.Timeout:
         return False
     return True
+
+
+def _is_own(folder: Path) -> bool:
+    """Return whether a folder is this user's, so that nobody else's locks are counted, or links followed."""
+    found = folder.lstat()
+    return stat.S_ISDIR(found.st_mode) and (not hasattr(os, "getuid") or found.st_uid == os.getuid())
 
 
 def _user() -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 from collections.abc import Iterable
 from functools import lru_cache
@@ -20,7 +19,7 @@ from cyclegan.values import Values
 
 DESCRIPTION = ExifTags.Base.ImageDescription
 MOST_LOOKED_AT = 100
-"""Results that are opened before they are replaced."""
+"""Results, spread over all, that are opened before any is replaced."""
 STALE_S = 600
 """Seconds after which an unfinished file belongs to a process that was killed."""
 
@@ -53,34 +52,47 @@ class Existing:
                 return [path.relative_to(self.folder).as_posix() for path in paths]
         return []
 
+    def main_file(self, item: Item) -> Path | None:
+        """Return the file of a picture's translation, whether or not its way back is there; None without one."""
+        target = self.folder / item.target
+        names = self._names(target.parent)
+        paths = (path_of(target, ending) for ending in self.endings)
+        return next((path for path in paths if path.name in names), None)
+
     def check_made_by(self, item: Item, commit_sha: str, direction: str) -> None:
         """Raise ConfigError if a picture's result says that another checkpoint or direction made it."""
-        file, said = self._said(item)
-        made = said.get("cyclegan:commit_sha", commit_sha), said.get("cyclegan:direction", direction)
-        if made != (commit_sha, direction):
-            raise ConfigError(
-                "{file} is the result of another checkpoint or direction: choose another --output, or leave "
-                "--skip_existing out to replace it", file=file,
-            )  # fmt: skip
+        for file in (self.folder / name for name in self.outputs(item)[:1]):
+            said = _said(file)
+            made = said.get("cyclegan:commit_sha", commit_sha), said.get("cyclegan:direction", direction)
+            if made != (commit_sha, direction):
+                raise ConfigError(
+                    "{file} is the result of another checkpoint or direction: choose another --output, or leave "
+                    "--skip_existing out to replace it", file=file,
+                )  # fmt: skip
 
-    def check_replaced(self, items: Iterable[Item], direction: str) -> None:
-        """Raise ConfigError if one of the first results that would be replaced is of the other direction."""
-        for item in itertools.islice((item for item in items if item in self), MOST_LOOKED_AT):
-            file, said = self._said(item)
-            if (made := said.get("cyclegan:direction", direction)) != direction:
+    def check_replaced(self, items: Iterable[Item], direction: str) -> int:
+        """Return how many of these have results that would be replaced.
+
+        Raises:
+            ConfigError: one of those that are looked at says that it is of the other direction.
+        """
+        there = [file for item in items if (file := self.main_file(item)) is not None]
+        for file in there[:: -(-len(there) // MOST_LOOKED_AT) or 1]:
+            if (made := _said(file).get("cyclegan:direction", direction)) != direction:
                 raise ConfigError(
                     "{file} is the result of --direction {made} and would be replaced by one of {direction}: choose "
                     "another --output, or remove it", file=file, made=made, direction=direction,
                 )  # fmt: skip
+        return len(there)
 
-    def _said(self, item: Item) -> tuple[Path, dict[str, str]]:
-        """Return the first file of a picture's result, and what it says about its making."""
-        for file in (self.folder / name for name in self.outputs(item)[:1]):
-            with contextlib.suppress(OSError, ValueError), Image.open(file) as image:
-                described = str(image.getexif().get(DESCRIPTION, "")).split()
-                pairs = (each.split("=", 1) for each in described if "=" in each)
-                return file, {**getattr(image, "text", {}), **dict(pairs)}
-        return self.folder, {}
+
+def _said(file: Path) -> dict[str, str]:
+    """Return what a result says about its making; nothing where its kind can't."""
+    with contextlib.suppress(OSError, ValueError), Image.open(file) as image:
+        described = str(image.getexif().get(DESCRIPTION, "")).split()
+        pairs = (each.split("=", 1) for each in described if "=" in each)
+        return {**getattr(image, "text", {}), **dict(pairs)}
+    return {}
 
 
 def remove_leftovers(folder: Path, items: Iterable[Item]) -> None:

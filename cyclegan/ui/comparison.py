@@ -133,9 +133,12 @@ def _alike(one: CheckpointInfo, other: CheckpointInfo) -> bool:
 
 
 def usual_direction(entries: Sequence[Entry]) -> str | None:
-    """Return the direction that most entries have, the first entry's first if several; None without entries."""
-    found = [direction for entry in entries for direction in entry.info.directions]
-    return max(dict.fromkeys(found), key=found.count, default=None)
+    """Return the direction of the first entry that most entries have, its own first if several; None without entries.
+    """
+    if not entries:
+        return None
+    own = entries[0].info.directions
+    return max([*own, *(one for one in DIRECTIONS if one not in own)], key=lambda one: len(having(entries, one)))
 
 
 def entry_choices(bench: Workbench, run: str, chosen: Sequence[Entry], say: words.Speaker) -> list[tuple[str, str]]:
@@ -160,15 +163,12 @@ def entry_label(entry: Entry, several: bool, label: str) -> str:
 
 
 def ways(entries: Sequence[Entry], direction: str) -> dict[str, str]:
-    """Return each entry's own direction by its value, for one that is named after the first entry that has it.
+    """Return each entry's own direction by its value, for one of the first entry, even if that lacks it.
 
     Runs may have their domains the other way round, so directions are matched by the domains' names. The direction
     stays where neither is nearer.
     """
-    reference = next((entry for entry in entries if direction in entry.info.directions), None)
-    if reference is None:
-        return {entry.value: direction for entry in entries}
-    wanted = _names(reference, direction)
+    wanted = _names(entries[0], direction) if entries else []
 
     def near(entry: Entry, way: str) -> int:
         return sum(one == other for one, other in zip(_names(entry, way), wanted, strict=True))
@@ -177,9 +177,15 @@ def ways(entries: Sequence[Entry], direction: str) -> dict[str, str]:
     return {entry.value: max((direction, direction[::-1]), key=functools.partial(near, entry)) for entry in entries}
 
 
+def having(entries: Sequence[Entry], direction: str) -> list[Entry]:
+    """Return the entries that have a direction of the first entry, by `ways`."""
+    found = ways(entries, direction)
+    return [entry for entry in entries if found[entry.value] in entry.info.directions]
+
+
 def _names(entry: Entry, direction: str) -> list[str]:
     names = runs.domains(entry.info)
-    return [names[domain].casefold() for domain in direction]
+    return [names[domain].strip().casefold() for domain in direction]
 
 
 def tile_names(entries: Sequence[Entry], found: Mapping[str, str], say: words.Speaker) -> dict[str, str]:
@@ -201,9 +207,12 @@ def tile_names(entries: Sequence[Entry], found: Mapping[str, str], say: words.Sp
 
 
 def directions_of(entries: Sequence[Entry]) -> list[tuple[str, str]]:
-    """Return the directions that any entry has, for a gr.Radio, named after the first entry that has them."""
-    names = {value: name for entry in entries[::-1] for name, value in runs.direction_choices(entry.info)}
-    return [(names[direction], direction) for direction in DIRECTIONS if direction in names]
+    """Return the directions that any entry has, for a gr.Radio, named as by the first entry that has them."""
+    found = []
+    for direction in DIRECTIONS:
+        if some := having(entries, direction):
+            found.append((runs.arrow(some[0].info, ways(entries, direction)[some[0].value]), direction))
+    return found
 
 
 def in_one(problems: Sequence[UserError]) -> Message:

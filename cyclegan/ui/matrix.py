@@ -13,11 +13,13 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
+from cyclegan.config import DIRECTIONS
 from cyclegan.errors import CheckpointError, ImageError
 from cyclegan.ui import inputs, runs, withheld, words
 from cyclegan.ui.comparison import (
     Entry,
     example_of,
+    having,
     in_one,
     lacking,
     link_to,
@@ -197,10 +199,10 @@ def _begun(
         return None, []
     if direction is None:
         direction = usual_direction(entries)
-    found = ways(entries, direction)
-    able = [entry for entry in entries if found[entry.value] in entry.info.directions]
+    able = having(entries, direction) if direction in DIRECTIONS else []
     if not able:
         raise lacking(entries[0], direction)
+    found = ways(entries, direction)
     values = _values_of(able, found)
     image, remarks = inputs.received(payload, say, values)
     example = example_of([*(entry.run for entry in entries), *bench.runs], payload)

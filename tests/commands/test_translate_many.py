@@ -198,6 +198,7 @@ def test_results_of_the_other_direction_are_not_replaced_by_a_slip(tmp_path, tra
     status, said = translate(*words, "--direction", "ba")
     assert status == 1 and f"0{FORMATS[name]} is the result of --direction ab and would be replaced by" in said.err
     assert (tmp_path / "out" / f"0{FORMATS[name]}").read_bytes() == first
+    assert translate(*words, "--direction", "ba", "--reconstruct")[0] == 1
     assert translate(*words)[0] == 0  # A later epoch, or the same one, may replace them.
     assert translate(*words[:3], "back", *words[4:], "--direction", "ba")[0] == 0
 

@@ -106,6 +106,14 @@ def test_another_data_set_is_refused_and_a_named_state_continues_with_a_warning(
     assert "warning" not in " ".join(start(other))
 
 
+def test_exchanged_domains_are_named(folders, resume, tmp_path):
+    start = resume(folders)
+    for one, other in (("A", "B"), ("B", "A")):
+        shutil.copytree(folders / f"train{one}", tmp_path / "turned" / f"train{other}")
+    with pytest.raises(CheckpointError, match="turned has its domains the other way round: A's pictures are B"):
+        start(tmp_path / "turned")
+
+
 def test_a_domain_of_other_pictures_is_enough(folders, resume):
     start = resume(folders)
     for path in (folders / "trainB").iterdir():

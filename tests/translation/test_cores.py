@@ -69,7 +69,11 @@ def test_other_devices_chosen_threads_and_no_place_to_meet(call, tmp_path, monke
             shared.look()
         monkeypatch.delenv("OMP_NUM_THREADS")
         (tmp_path / "file").touch()
-        alone = SharedCores(tmp_path / "file")
-        with alone.taken(CPU):
-            alone.look()
-    assert threads == [8, 8]  # As the last two ended that took any.
+        (tmp_path / "elsewhere").mkdir()
+        (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+        for name in ("file", "link"):
+            alone = SharedCores(tmp_path / name)
+            with alone.taken(CPU):
+                alone.look()
+        assert list((tmp_path / "elsewhere").iterdir()) == []
+    assert threads == [8, 8, 8]  # As the last three ended that took any.

@@ -8,6 +8,9 @@
     return Promise.resolve(open(address, options && options.signal));
   };
 
+  // A page that the browser has kept is shown by "Back" when its session is gone.
+  addEventListener('pageshow', event => event.persisted && location.reload());
+
   function open(address, signal) {
     const gone = new URL(address);
     address.searchParams.set('page', 'open');
@@ -16,14 +19,12 @@
     const leave = () => navigator.sendBeacon(gone);
     const timer = setInterval(say, PAUSE_MS);
     addEventListener('pagehide', leave);
-    addEventListener('pageshow', say); // Also of a page that the browser has kept.
     document.addEventListener('visibilitychange', () => document.hidden || say());
     say();
     const body = new ReadableStream({start(stream) {
       stream.enqueue(new TextEncoder().encode('data: ALIVE\n\n'));
       if (signal) signal.addEventListener('abort', () => {
         clearInterval(timer);
-        removeEventListener('pageshow', say);
         leave();
         stream.error(signal.reason);
       });

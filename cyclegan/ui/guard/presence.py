@@ -8,6 +8,7 @@ gradio's is held for it, until the page says that it is gone or is silent.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -27,6 +28,8 @@ SILENT_S = 120.0
 LOOK_S = 5.0
 MOST_OF_ADDRESS, MOST = 200, 2000
 """Pages that are held, of one address and in all. Others work, but count as left once nothing runs for them."""
+NAME = re.compile(rf"[0-9A-Za-z_-]{{1,{MAX_NAME}}}")
+"""Sessions that pages can have; gradio asks its own server by them."""
 SCRIPT = Path(__file__).with_name("presence.js")
 
 
@@ -58,7 +61,7 @@ class Presence:
         if not said or found[1] != "heartbeat/":
             await self.app(scope, receive, send)
             return
-        if len(found[2]) <= MAX_NAME:
+        if NAME.fullmatch(found[2]):
             self._hear(found[2], said, scope)
         await Response(status_code=204)(scope, receive, send)
 

@@ -100,7 +100,7 @@ def test_streams_are_bounded_and_endless_names_are_not_held(visit, monkeypatch):
     monkeypatch.setattr(presence, "MOST_OF_ADDRESS", 2)
 
     async def visiting(place):
-        for name in ("ann", "bob", "cid", "n" * 101):
+        for name in ("%00", "a%20b", "ann", "bob", "cid", "n" * 101):
             await place.say(name)
         await place.until(lambda: place.attendance.listens("ann") and place.attendance.listens("bob"))
         assert not place.attendance.listens("cid") and not place.attendance.listens("n" * 101)

@@ -347,10 +347,10 @@ def test_without_a_way_back_none_is_offered(bench, picture_sent):
 
 def test_runs_whose_domains_are_the_other_way_round_translate_the_same_way(bench, picture_sent, tmp_path):
     from cyclegan.translation.translator import Translator
-    from cyclegan.ui.comparison import resolve, ways
+    from cyclegan.ui.comparison import Entry, directions_of, resolve, usual_direction, ways
     from cyclegan.ui.matrix import compare
 
-    write_epoch(tmp_path / "turned", 2, domains=("Night", "Day"))
+    write_epoch(tmp_path / "turned", 2, domains=("Night ", "Day"))
     write_epoch(tmp_path / "half", 3, domains=("noon", "day"))  # One name in common: that of the input.
     write_epoch(tmp_path / "others", 4, domains=("horse", "zebra"))
     write_epoch(tmp_path / "one", 5, domains=("night", "day"), directions=("ab",))
@@ -360,9 +360,17 @@ def test_runs_whose_domains_are_the_other_way_round_translate_the_same_way(bench
     entries, _ = resolve(several, names)
     assert list(ways(entries, "ab").values()) == ["ab", "ba", "ba", "ab", "ba"]
     assert list(ways(entries, "ba").values()) == ["ba", "ab", "ab", "ba", "ab"]
+    # Directions are told apart by where they go, whichever letters they have.
+    one, turned = entries[4], entries[1]
+    assert directions_of([one, turned]) == [("night → day", "ab"), ("Day → Night ", "ba")]
+    assert directions_of([entries[3], entries[0]]) == [("horse → zebra", "ab"), ("zebra → horse", "ba")]
+    write_epoch(tmp_path / "left", 6, directions=("ab",))
+    left = Entry("left", open_source(tmp_path / "left").list()[0])
+    assert usual_direction([left, one, dataclasses.replace(one, run="two")]) == "ba"
+    assert directions_of([left, one]) == [("day → night", "ab"), ("night → day", "ba")]
     *_, (note, _, fakes, _, value) = compare(several, picture_sent, list(names), "ab", "auto", speaker())
     assert [entry["label"] for entry in value["entries"]] == [
-        "run, epoch 16 (day → night)", "turned, epoch 2 (Day → Night)", "half, epoch 3 (day → noon)",
+        "run, epoch 16 (day → night)", "turned, epoch 2 (Day → Night )", "half, epoch 3 (day → noon)",
         "others, epoch 4 (horse → zebra)",
     ]  # fmt: skip
     assert "one, epoch 5 (day → night) doesn't translate day → night and was left out." in html.unescape(note)
