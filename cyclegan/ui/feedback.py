@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import html
 import inspect
@@ -17,6 +18,7 @@ from cyclegan.errors import Message, UserError
 from cyclegan.ui import words
 
 MAX_NOTICES = 3
+FULL = {errno.ENOSPC, errno.EDQUOT}
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +58,9 @@ def page_error(error: BaseException, say: words.Speaker | None = None) -> gr.Err
         text = say.text_of(values["problem"] if "layouts" in values else error)
     elif isinstance(error, CancelledError) or "out of memory" in str(error).lower():
         text = say("There isn't enough memory for this picture: choose the training size.")
+    elif isinstance(error, OSError) and error.errno in FULL:
+        log.error("the disk is full: %s", error)
+        text = say("This computer's disk is full: try again later, or with a smaller picture.")
     else:
         log.error("a page failed", exc_info=error)
         text = say("Something went wrong here, and it was logged: try again, or try another picture.")

@@ -1,5 +1,7 @@
 """Errors and notices as visitors see them: one sentence, in their language."""
 
+import errno
+
 import pytest
 from PIL import Image
 
@@ -134,3 +136,11 @@ def test_a_sentence_within_a_sentence_is_translated_too():
     counted = "{name}: one epoch, {domains}.", "{name}: {n} epochs, {domains}."
     assert say.html(*counted, 1, name="<b>", domains="a ⇄ b") == "&lt;b&gt;: 에폭 1개, a ⇄ b."
     assert words.Speaker("en")(*counted, 2, name="x", domains="a ⇄ b") == "x: 2 epochs, a ⇄ b."
+
+
+def test_a_full_disk_is_said():
+    for reason in (errno.ENOSPC, errno.EDQUOT):
+        full = OSError(reason, "No space left on device", "/cache/fake.png")
+        assert feedback.page_error(full).message.startswith("This computer's disk is full")
+        assert not english_left(feedback.page_error(full, words.Speaker("ko")).message)
+    assert feedback.page_error(OSError(errno.EIO, "broken")).message.startswith("Something went wrong here")
