@@ -56,7 +56,7 @@ ENOUGH = 30
 """Timed steps from which on a figure is a result."""
 
 OFF: dict[str, Any] = {
-    "mixed_precision": "no", "batch_passes": False, "fused_adam": False, "channels_last": False, "compile": False,
+    "mixed_precision": "no", "batch_passes": False, "fused_adam": False, "winograd": False, "channels_last": False, "compile": False,
     "cuda_graphs": False, "gradient_checkpointing": False,
 }  # fmt: skip
 WAYS: dict[str, dict[str, Any]] = {
@@ -66,6 +66,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "reference": OFF,
     "batch_passes": {**OFF, "batch_passes": True},
     "fused_adam": {**OFF, "fused_adam": True},
+    "winograd": {**OFF, "winograd": True},
     "bf16": {**OFF, "mixed_precision": "bf16"},
     "channels_last": {**OFF, "channels_last": True},
     "compile": {**OFF, "compile": True},
