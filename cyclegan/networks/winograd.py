@@ -88,7 +88,9 @@ class _Convolution(torch.autograd.Function):
             if bias is not None:
                 found[_ONES] += bias
             for part in tiles.parts(lines):
-                out = torch.mm(_as(_OUTPUT_2D, x), tiles.flat(products, lines, part))
+                out = torch.mm(
+                    _as(_OUTPUT_2D, x), tiles.flat(products, lines, part), out=tiles.room(part, x, TILE, outputs)
+                )
                 by_tile[part].copy_(out.view(TILE, TILE, -1, tiles.columns, outputs).permute(2, 0, 3, 1, 4))
         return _channels_first(result[:, : x.shape[2], : x.shape[3]])
 
@@ -109,7 +111,8 @@ class _Convolution(torch.autograd.Function):
             grad_kernels = _scratch("sums", x, _SEEN**2, outputs, inputs).zero_()
         for lines in tiles.parts():
             for part in tiles.parts(lines):
-                one = by_tile[part].permute(1, 3, 0, 2, 4).reshape(TILE**2, -1)
+                one = tiles.room(part, x, TILE, outputs)
+                one.view(TILE, TILE, -1, tiles.columns, outputs).copy_(by_tile[part].permute(1, 3, 0, 2, 4))
                 torch.mm(_as(_OUTPUT_2D, x).t(), one, out=tiles.flat(gradients, lines, part))
             found = tiles.whole(gradients, lines)
             if for_weight:
@@ -119,7 +122,8 @@ class _Convolution(torch.autograd.Function):
             if for_x:
                 torch.bmm(found, kernels, out=tiles.whole(values, lines))
                 for part in tiles.parts(lines):
-                    seen = torch.mm(_as(_INPUT_2D, x).t(), tiles.flat(values, lines, part))
+                    seen = tiles.room(part, x, _SEEN, inputs)
+                    torch.mm(_as(_INPUT_2D, x).t(), tiles.flat(values, lines, part), out=seen)
                     tiles.scatter(seen.view(_SEEN, _SEEN, -1, tiles.columns, inputs), grad_x, part)
         grad_weight = None
         if for_weight:
@@ -155,6 +159,10 @@ class _Tiles:
         """Return room for the transforms of as many lines as are worked on at once."""
         return _scratch(name, like, _SEEN**2 * self.at_once * self.columns * channels)
 
+    def room(self, lines: slice, like: Tensor, side: int, channels: int) -> Tensor:
+        """Return (side², tiles · channels) for the tiles of some lines, which the next call overwrites."""
+        return _scratch("tiles", like, side**2, (lines.stop - lines.start) * self.columns * channels)
+
     def whole(self, scratch: Tensor, lines: slice) -> Tensor:
         """Return the room as (36, tiles, channels) for these lines."""
         tiles = (lines.stop - lines.start) * self.columns
@@ -185,20 +193,19 @@ class _Tiles:
         """Return a function from lines to their tiles' input, as (36, tiles · channels)."""
         padded = _padded(_channels_last(x), TILE * self.rows + 2, TILE * self.columns + 2, reflect=reflect)
         picture, row, column, _ = padded.stride()
-        channels = padded.shape[3]
+        channels = x.shape[1]
         # Overlapping views of each tile's input: (N, rows, 6, 6, columns, channels).
         seen = padded.as_strided(
             (self.count, self.rows, _SEEN, _SEEN, self.columns, channels),
             (picture, TILE * row, row, column, TILE * column, 1),
         )
-        most = _scratch("tiles", x, _SEEN**2 * self.transformed * self.columns * channels)
 
         def gather(lines: slice) -> Tensor:
-            number = lines.stop - lines.start
-            found = most[: _SEEN**2 * number * self.columns * channels].view(_SEEN, _SEEN, number, self.columns, channels)
+            room = self.room(lines, x, _SEEN, channels)
+            found = room.view(_SEEN, _SEEN, -1, self.columns, channels)
             for picture, rows, place in self._by_picture(lines):
                 found[:, :, place].copy_(seen[picture, rows].permute(1, 2, 0, 3, 4))
-            return found.view(_SEEN**2, -1)
+            return room
 
         return gather
 
