@@ -4,7 +4,8 @@
     python -m benchmarks.train_throughput --sizes 64 --batches 1 --steps 3 --ngf 8 --ndf 8 --ways plain,default
 
 "plain" is `benchmarks.plain_recipe`. "reference" is this trainer with every lever off; each way named after a lever is
-that with one lever on, "default" is what a person gets who chooses no flags, and "all" has every lever on that the
+that with one lever on, "default" is what a person gets who chooses no flags, "fp32" what they get on a processor
+without bf16, and "all" has every lever on that the
 device supports. Each way lives in a process of its own and steps on synthetic pictures that lie on the device. A step
 is timed from before it is asked for until the device has finished. What counts is the median.
 
@@ -56,11 +57,12 @@ ENOUGH = 30
 """Timed steps from which on a figure is a result."""
 
 OFF: dict[str, Any] = {
-    "mixed_precision": "no", "batch_passes": False, "fused_adam": False, "winograd": False, "channels_last": False, "compile": False,
-    "cuda_graphs": False, "gradient_checkpointing": False,
+    "mixed_precision": "no", "batch_passes": False, "fused_adam": False, "winograd": False, "channels_last": False,
+    "compile": False, "cuda_graphs": False, "gradient_checkpointing": False,
 }  # fmt: skip
 WAYS: dict[str, dict[str, Any]] = {
     "default": {},
+    "fp32": {"mixed_precision": "no"},
     "all": {**OFF, "mixed_precision": "auto", "batch_passes": True, "fused_adam": True, "channels_last": True,
             "compile": True, "cuda_graphs": True},
     "reference": OFF,
@@ -436,12 +438,19 @@ def step_flop(size: int, args: argparse.Namespace) -> float:
     return float(counter.get_total_flops())
 
 
+def instructions(kind: str) -> str | None:
+    """The processor's instruction sets that torch uses, e.g. AVX512; ATEN_CPU_CAPABILITY lowers them."""
+    return torch.backends.cpu.get_cpu_capability() if kind == "cpu" else None
+
+
 def matmul_rates(kind: str, repeats: int = 20) -> dict[str, float]:
     """Precision → TFLOP/s of the fastest large square matrix multiplication: the median of `repeats`."""
     rates = {}
     for name, dtype in {"bf16": torch.bfloat16, "fp32": torch.float32}.items():
         if kind == "cuda" and name == "fp32":
             continue  # Whether TF32 counts as fp32 there is a matter of taste; bf16 is the yardstick.
+        if kind == "cpu" and name == "bf16" and instructions(kind) in ("DEFAULT", "AVX2"):
+            continue  # It is emulated there, which takes minutes and isn't a yardstick.
         for n in (4096, 8192, 16384) if kind == "cuda" else (2048,):
             a, b = (torch.randn(n, n, device=kind).to(dtype) for _ in range(2))
             seconds = []
@@ -627,7 +636,9 @@ def markdown(report: dict[str, Any]) -> str:
                   "result.", ""]  # fmt: skip
     lines += [
         f"Measured on {report['device']}, with {number_of(report['threads'], 'thread')} of {about['processor']} "
-        f"({number_of(about['cores'], 'core')}, {about['memory_gib']} GiB); torch {about['torch']}, "
+        f"({number_of(about['cores'], 'core')}, {about['memory_gib']} GiB)"
+        + (f", of whose instructions torch used {used}" if (used := report.get("instructions")) else "")
+        + f"; torch {about['torch']}, "
         f"commit {about['commit']}. {report['generator']}, ngf {report['ngf']}, ndf {report['ndf']}, identity weight "
         f"0.5. {report['steps']} timed steps per case after {report['warmup']} to warm up.",
         "",
@@ -787,7 +798,7 @@ def main() -> None:
         "command": shlex.join(["python", "-m", "benchmarks.train_throughput", *sys.argv[1:]]),
         "trial": trial, "machine": describe(), "kind": args.device,
         "device": torch.cuda.get_device_name() if args.device == "cuda" else "the CPU",
-        "threads": torch.get_num_threads(), "paired": args.device == "cpu",
+        "threads": torch.get_num_threads(), "instructions": instructions(args.device), "paired": args.device == "cpu",
         **{key: getattr(args, key) for key in ("sizes", "batches", "steps", "warmup", "ways", "generator", "ngf",
                                                "ndf", "budget_s")},
         "matmul_tflops": matmul_rates(args.device), "cases": [], "epochs": [],
