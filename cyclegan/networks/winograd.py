@@ -127,7 +127,8 @@ class _Convolution(torch.autograd.Function):
                     tiles.scatter(seen.view(_SEEN, _SEEN, -1, tiles.columns, inputs), grad_x, part)
         grad_weight = None
         if for_weight:
-            grad_weight = torch.mm(_as(_KERNEL_2D, x).t(), grad_kernels.view(_SEEN**2, -1)).t().reshape(weight.shape)
+            by_place = torch.mm(_as(_KERNEL_2D, x).t(), grad_kernels.view(_SEEN**2, -1))
+            grad_weight = by_place.t().contiguous().view(weight.shape)
         return (
             _without_border(grad_x, x.shape, ctx.reflect) if for_x else None,
             grad_weight,
@@ -151,9 +152,10 @@ class _Tiles:
 
     def parts(self, lines: slice | None = None) -> Iterator[slice]:
         """Yield the lines whose products are computed at once, or of such lines those that are transformed at once."""
-        first, last, step = (0, self.lines, self.at_once) if lines is None else (lines.start, lines.stop, self.transformed)
-        for line in range(first, last, step):
-            yield slice(line, min(line + step, last))
+        step = self.at_once if lines is None else self.transformed
+        lines = lines or slice(0, self.lines)
+        for line in range(lines.start, lines.stop, step):
+            yield slice(line, min(line + step, lines.stop))
 
     def scratch(self, name: str, like: Tensor, channels: int) -> Tensor:
         """Return room for the transforms of as many lines as are worked on at once."""
