@@ -189,6 +189,7 @@ def serve(connection: Any, name: str, args: argparse.Namespace) -> None:
     between; "drop" forgets the networks; None ends the process.
     """
     kind, way, count = args.device, None, 0
+    clock = time.process_time if args.clock == "processor" else time.perf_counter
     if kind == "cuda":
         torch.cuda.init()
     if args.threads:
@@ -212,10 +213,10 @@ def serve(connection: Any, name: str, args: argparse.Namespace) -> None:
                 answer = []
                 for _ in range(values[0]):
                     count += 1
-                    began = time.perf_counter()
+                    began = clock()
                     way.step(count)
                     synchronise(kind)
-                    answer.append(time.perf_counter() - began)
+                    answer.append(clock() - began)
             elif verb == "burst":
                 began = time.perf_counter()
                 for _ in range(values[0]):
@@ -642,7 +643,10 @@ def markdown(report: dict[str, Any]) -> str:
         f"commit {about['commit']}. {report['generator']}, ngf {report['ngf']}, ndf {report['ndf']}, identity weight "
         f"0.5. {report['steps']} timed steps per case after {report['warmup']} to warm up.",
         "",
-        "- ms/step: median (quartiles), from the call until the device has finished. pairs/s: pictures of each domain "
+        "- ms/step: median (quartiles), "
+        + ("of the process's time on the processor, because others used the machine, too. "
+           if report.get("clock") == "processor" else "from the call until the device has finished. ")
+        + "pairs/s: pictures of each domain "
         "per second, from the median.",
         "- × plain: times as many pairs/s as the plain recipe at the same size and batch, "
         + ("within a round: median (quartiles)." if report["paired"] else "of medians (of the quartiles' far ends).")
@@ -759,6 +763,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--ndf", type=int, default=64,
                         help="channels of the discriminators' first layer (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=0, help="threads on the CPU; 0 leaves it to torch")
+    parser.add_argument("--clock", choices=("wall", "processor"), default="wall",
+                        help="what times a step; the processor's time is for a CPU with --threads 1 that others use, "
+                        "too, and nearly the same in every step (default: %(default)s)")  # fmt: skip
     parser.add_argument("--budget_s", type=float, default=0.0, help="seconds for all; what is left out is listed")
     parser.add_argument("--epoch", type=numbers, nargs="?", const=[1], default=[], metavar="BATCHES",
                         help="also train whole epochs at the first size, at these batch sizes (1 if none is given)")
@@ -800,7 +807,7 @@ def main() -> None:
         "device": torch.cuda.get_device_name() if args.device == "cuda" else "the CPU",
         "threads": torch.get_num_threads(), "instructions": instructions(args.device), "paired": args.device == "cpu",
         **{key: getattr(args, key) for key in ("sizes", "batches", "steps", "warmup", "ways", "generator", "ngf",
-                                               "ndf", "budget_s")},
+                                               "ndf", "clock", "budget_s")},
         "matmul_tflops": matmul_rates(args.device), "cases": [], "epochs": [],
     }  # fmt: skip
     flop = {size: step_flop(size, args) for size in args.sizes}
