@@ -24,7 +24,8 @@ _MIN_CHANNELS = 96
 _MIN_TILES = 48
 # More tiles make larger, faster products of matrices, until these exceed the caches.
 _TILES_AT_ONCE = 256
-# Transforms are faster on what a processor's second cache holds; each thread has one.
+# One thread transforms faster what its processor's second cache holds. Several wait for each other after each
+# operation, long on a machine with other work, so theirs are few and large.
 _TILES_TRANSFORMED = 32
 
 
@@ -148,7 +149,8 @@ class _Tiles:
         self.rows, self.columns = -(-self.height // TILE), -(-self.width // TILE)
         self.lines = self.count * self.rows
         self.at_once = min(self.lines, max(1, _TILES_AT_ONCE // self.columns))
-        self.transformed = max(1, _TILES_TRANSFORMED * torch.get_num_threads() // self.columns)
+        alone = torch.get_num_threads() == 1
+        self.transformed = max(1, _TILES_TRANSFORMED // self.columns) if alone else self.at_once
 
     def parts(self, lines: slice | None = None) -> Iterator[slice]:
         """Yield the lines whose products are computed at once, or of such lines those that are transformed at once."""
