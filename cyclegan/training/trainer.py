@@ -20,7 +20,6 @@ from cyclegan.errors import ConfigError, Message, TrainingError, message
 from cyclegan.images import normalise
 from cyclegan.methods import Method, OptimiserGroup, build_method
 from cyclegan.methods.method import Loss, bare
-from cyclegan.networks.winograd import use_winograd
 from cyclegan.training.averages import AveragedWeights, RunningMeans
 from cyclegan.training.diff_augment import DiffAugment
 from cyclegan.training.resolve import resolve_auto
@@ -86,11 +85,10 @@ class Trainer:
                 network.checkpointing = config.run.gradient_checkpointing
             if config.run.channels_last:
                 network.to(memory_format=torch.channels_last)
-        judging = [name for group in self.method.groups if group.discriminators for name in group.networks]
         if config.run.winograd:
-            for name in networks.keys() - set(judging):  # Judges may need gradients of gradients.
-                use_winograd(networks[name])
+            self.method.use_winograd()
         self.diff_augment = DiffAugment(config.data.diff_augments)
+        judging = [name for group in self.method.groups if group.discriminators for name in group.networks]
         self.diff_augment.watch(networks[name] for name in judging)
         averaged = {name: networks[name] for name in published} if config.optim.ema else {}
         self.averages = AveragedWeights(averaged, config.optim.ema, accelerator.device)
