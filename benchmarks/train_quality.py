@@ -452,8 +452,8 @@ def markdown(report: dict[str, Any], name: str) -> str:
     machine, chosen, base = report["machine"], report["chosen"], report["to_beat"]
     optim = report["optim"]
     on = [f"mixed_precision {chosen['mixed_precision']}", f"order {chosen['order']}"]
-    on += [key for key in ("batch_passes", "fused_adam", "channels_last", "compile", "cuda_graphs",
-                           "gradient_checkpointing") if chosen[key]]  # fmt: skip
+    on += [key for key in ("batch_passes", "fused_adam", "winograd", "channels_last", "compile", "cuda_graphs",
+                           "gradient_checkpointing") if chosen.get(key)]  # fmt: skip
     skipped = sum(run["skipped_steps"] for run in report["runs"])
     where = f"GPU {machine['gpu']}" if report["device"] == "cuda" else f"CPU, {report['threads']} thread(s) per run"
     lines = [

@@ -4,7 +4,8 @@
     python -m benchmarks.train_throughput --sizes 64 --batches 1 --steps 3 --ngf 8 --ndf 8 --ways plain,default
 
 "plain" is `benchmarks.plain_recipe`. "reference" is this trainer with every lever off; each way named after a lever is
-that with one lever on, "default" is what a person gets who chooses no flags, and "all" has every lever on that the
+that with one lever on, "default" is what a person gets who chooses no flags, "fp32" what they get on a processor
+without bf16, and "all" has every lever on that the
 device supports. Each way lives in a process of its own and steps on synthetic pictures that lie on the device. A step
 is timed from before it is asked for until the device has finished. What counts is the median.
 
@@ -64,16 +65,18 @@ ENOUGH = 30
 """Timed steps from which on a figure is a result."""
 
 OFF: dict[str, Any] = {
-    "mixed_precision": "no", "batch_passes": False, "fused_adam": False, "channels_last": False, "compile": False,
-    "cuda_graphs": False, "gradient_checkpointing": False,
+    "mixed_precision": "no", "batch_passes": False, "fused_adam": False, "winograd": False, "channels_last": False,
+    "compile": False, "cuda_graphs": False, "gradient_checkpointing": False,
 }  # fmt: skip
 WAYS: dict[str, dict[str, Any]] = {
     "default": {},
+    "fp32": {"mixed_precision": "no"},
     "all": {**OFF, "mixed_precision": "auto", "batch_passes": True, "fused_adam": True, "channels_last": True,
             "compile": True, "cuda_graphs": True},
     "reference": OFF,
     "batch_passes": {**OFF, "batch_passes": True},
     "fused_adam": {**OFF, "fused_adam": True},
+    "winograd": {**OFF, "winograd": True},
     "bf16": {**OFF, "mixed_precision": "bf16"},
     "channels_last": {**OFF, "channels_last": True},
     "compile": {**OFF, "compile": True},
@@ -200,6 +203,7 @@ def serve(connection: Any, name: str, args: argparse.Namespace) -> None:
     between; "drop" forgets the networks; None ends the process.
     """
     kind, way, count = args.device, None, 0
+    clock = time.process_time if args.clock == "processor" else time.perf_counter
     if kind == "cuda":
         torch.cuda.init()
     if args.threads:
@@ -223,10 +227,10 @@ def serve(connection: Any, name: str, args: argparse.Namespace) -> None:
                 answer = []
                 for _ in range(values[0]):
                     count += 1
-                    began = time.perf_counter()
+                    began = clock()
                     way.step(count)
                     synchronise(kind)
-                    answer.append(time.perf_counter() - began)
+                    answer.append(clock() - began)
             elif verb == "burst":
                 began = time.perf_counter()
                 for _ in range(values[0]):
@@ -460,13 +464,19 @@ def step_flop(size: int, args: argparse.Namespace) -> float:
     return float(counter.get_total_flops())
 
 
+def instructions(kind: str) -> str | None:
+    """The processor's instruction sets that torch uses, e.g. AVX512; ATEN_CPU_CAPABILITY lowers them."""
+    return torch.backends.cpu.get_cpu_capability() if kind == "cpu" else None
+
+
 def matmul_rates(kind: str, repeats: int = 20) -> dict[str, float]:
     """Precision → TFLOP/s of the fastest large square matrix multiplication: the median of `repeats`.
 
     bf16 is left out where the device only emulates it. fp32 is left out on a GPU that has bf16, because whether TF32
     counts as fp32 there is a matter of taste.
     """
-    dtypes = {"bf16": torch.bfloat16} if computes_bf16(torch.device(kind)) else {}
+    native = computes_bf16(torch.device(kind)) and instructions(kind) not in ("DEFAULT", "AVX2")
+    dtypes = {"bf16": torch.bfloat16} if native else {}
     if kind != "cuda" or not dtypes:
         dtypes["fp32"] = torch.float32
     rates: dict[str, float] = {}
@@ -668,11 +678,16 @@ def markdown(report: dict[str, Any]) -> str:
                   "result.", ""]  # fmt: skip
     lines += [
         f"Measured on {report['device']}, with {number_of(report['threads'], 'thread')} of {about['processor']} "
-        f"({number_of(about['cores'], 'core')}, {about['memory_gib']} GiB); torch {about['torch']}, "
+        f"({number_of(about['cores'], 'core')}, {about['memory_gib']} GiB)"
+        + (f", of whose instructions torch used {used}" if (used := report.get("instructions")) else "")
+        + f"; torch {about['torch']}, "
         f"commit {about['commit']}. {report['generator']}, ngf {report['ngf']}, ndf {report['ndf']}, identity weight "
         f"0.5. {report['steps']} timed steps per case after {report['warmup']} to warm up.",
         "",
-        "- ms/step: median (quartiles), from the call until the device has finished. pairs/s: pictures of each domain "
+        "- ms/step: median (quartiles), "
+        + ("of the process's time on the processor, because others used the machine, too. "
+           if report.get("clock") == "processor" else "from the call until the device has finished. ")
+        + "pairs/s: pictures of each domain "
         "per second, from the median.",
         "- × plain: times as many pairs/s as the plain recipe at the same size and batch, "
         + ("within a round: median (quartiles)." if report["paired"] else "of medians (of the quartiles' far ends).")
@@ -680,22 +695,26 @@ def markdown(report: dict[str, Any]) -> str:
         "- memory: "
         + ("peak of what torch had allocated on the GPU." if report["kind"] == "cuda"
            else "by how much the process grew at its peak."),
-        "- of matmul: the step's operations (those of the plain step, forward and backward; nothing that is computed "
-        "twice counts twice) per second, over "
-        + " and ".join(f"{rate:.4g} TFLOP/s" + f" of a large {name} matrix product" for name, rate in rates.items())
-        + " on this device in this run. Above 100%: convolutions can be faster than that product, and bf16 than fp32."
-        + ("" if "bf16" in rates else " bf16 is no yardstick here, because this device only emulates it"
-           + ("." if "bf16" in report["ways"] else "; so its way is left out, too.")),
-        "",
     ]  # fmt: skip
+    if rates:
+        lines += [
+            "- of matmul: the step's operations (those of the plain step, forward and backward; nothing that is "
+            "computed twice counts twice) per second, over "
+            + " and ".join(f"{rate:.4g} TFLOP/s" + f" of a large {name} matrix product" for name, rate in rates.items())
+            + " on this device in this run. Above 100%: convolutions can be faster than that product, and bf16 than "
+            "fp32."
+            + ("" if "bf16" in rates else " bf16 is no yardstick here, because this device only emulates it"
+               + ("." if "bf16" in report["ways"] else "; so its way is left out, too.")),
+        ]  # fmt: skip
+    lines.append("")
     for size in report["sizes"]:
         lines += [
             f"## {size}×{size}",
             "",
             f"{report['tflop_per_pair'][str(size)]:.3g} TFLOP per pair and step.",
             "",
-            "| batch | way | ms/step | pairs/s | × plain | × plain, batch 1 | memory, GiB | "
-            + " | ".join(f"of {name} matmul" for name in rates) + " |",
+            "| batch | way | ms/step | pairs/s | × plain | × plain, batch 1 | memory, GiB |"
+            + "".join(f" of {name} matmul |" for name in rates),
             "|--:|---|--:|--:|--:|--:|--:|" + "--:|" * len(rates),
         ]  # fmt: skip
         found = {(case["batch"], case["way"]): case for case in cases if case["size"] == size}
@@ -792,6 +811,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--ndf", type=int, default=64,
                         help="channels of the discriminators' first layer (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=0, help="threads on the CPU; 0 leaves it to torch")
+    parser.add_argument("--clock", choices=("wall", "processor"), default="wall",
+                        help="what times a step; the processor's time is for a CPU with --threads 1 that others use, "
+                        "too, and nearly the same in every step (default: %(default)s)")  # fmt: skip
     parser.add_argument("--budget_s", type=float, default=0.0, help="seconds for all; what is left out is listed")
     parser.add_argument("--epoch", type=numbers, nargs="?", const=[1], default=[], metavar="BATCHES",
                         help="also train whole epochs at the first size, at these batch sizes (1 if none is given)")
@@ -833,10 +855,11 @@ def main() -> None:
         "command": shlex.join(["python", "-m", "benchmarks.train_throughput", *sys.argv[1:]]),
         "trial": trial, "machine": describe(), "kind": args.device,
         "device": torch.cuda.get_device_name() if args.device == "cuda" else "the CPU",
-        "threads": torch.get_num_threads(), "paired": args.device == "cpu",
+        "threads": torch.get_num_threads(), "instructions": instructions(args.device), "paired": args.device == "cpu",
         **{key: getattr(args, key) for key in ("sizes", "batches", "steps", "warmup", "ways", "generator", "ngf",
-                                               "ndf", "budget_s")},
-        "matmul_tflops": matmul_rates(args.device), "cases": [], "epochs": [],
+                                               "ndf", "clock", "budget_s")},
+        # By the wall's clock it is no yardstick for steps by the processor's.
+        "matmul_tflops": {} if args.clock == "processor" else matmul_rates(args.device), "cases": [], "epochs": [],
     }  # fmt: skip
     flop = {size: step_flop(size, args) for size in args.sizes}
     report["tflop_per_pair"] = {str(size): float(f"{value / 1e12:.4g}") for size, value in flop.items()}

@@ -365,6 +365,11 @@ class RunConfig(Config):
         "let torch update all weights at once, and skip steps that are not finite without waiting for the GPU: "
         "same results (default: on)",
     )
+    winograd: bool | None = option(
+        None,
+        "on CPUs in fp32: compute wide 3×3 convolutions and their gradients with a quarter of the multiplications: "
+        "same results up to rounding (default: on where it applies)",
+    )
     compile: bool = option(False, "compile the step with torch.compile: slow first steps, faster later ones")
     cuda_graphs: bool = option(
         False, "with --compile, on one GPU: record the step and replay it, for small pictures and batches"
@@ -469,7 +474,7 @@ class RunConfig(Config):
         contrary = [
             f"--mixed_precision {self.mixed_precision}" if self.mixed_precision not in ("auto", "no") else "",
             f"--gradient_compression {self.gradient_compression}" if self.gradient_compression != "none" else "",
-            *(f"--{name}" for name in ("batch_passes", "fused_adam", "compile", "channels_last",
+            *(f"--{name}" for name in ("batch_passes", "fused_adam", "winograd", "compile", "channels_last",
                                        "gradient_checkpointing") if getattr(self, name)),
         ]  # fmt: skip
         for flag in filter(None, contrary):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cyclegan.config import DIRECTIONS, Direction, MethodConfig, TrainConfig
+from cyclegan.networks.winograd import use_winograd
 
 Batch = dict[str, Tensor]
 """Pictures by name, `real_a`, `fake_b` and so on: (N, C, H, W) in [-1, 1], on the device."""
@@ -98,6 +99,15 @@ class Method:
         Args:
             batch: `real_a` and `real_b` of this process's first batch, on the CPU.
         """
+
+    def use_winograd(self) -> None:
+        """Let every network but the judges compute its 3×3 convolutions by Winograd's method where that is faster.
+
+        It has no gradients of gradients, which some losses need from judges.
+        """
+        judging = {name for group in self.groups if group.discriminators for name in group.networks}
+        for name in self.networks.keys() - judging:
+            use_winograd(self.networks[name])
 
     def remember(self, fakes: Batch, keep: Tensor) -> Batch:
         """Return the fakes that later groups see in place of a group's own, e.g. a mixture with earlier ones.

@@ -13,7 +13,7 @@ _FUSED = ("cpu", "cuda")
 
 
 def resolve_auto(config: TrainConfig, device: torch.device) -> TrainConfig:
-    """Return the same config with `mixed_precision`, `batch_passes`, `fused_adam` and `order` resolved.
+    """Return the same config with `mixed_precision`, `batch_passes`, `fused_adam`, `winograd` and `order` resolved.
 
     They become what is fast on the device, or with `reference` what is published. Resolving twice changes nothing.
 
@@ -21,11 +21,14 @@ def resolve_auto(config: TrainConfig, device: torch.device) -> TrainConfig:
         device: where the networks will be trained.
     """
     run, fast = config.run, not config.run.reference
+    precision = _precision(device, fast) if run.mixed_precision == "auto" else run.mixed_precision
+    winograd = fast and device.type == "cpu" and precision == "no" and not run.compile
     resolved = dataclasses.replace(
         run,
-        mixed_precision=_precision(device, fast) if run.mixed_precision == "auto" else run.mixed_precision,
+        mixed_precision=precision,
         batch_passes=fast if run.batch_passes is None else run.batch_passes,
         fused_adam=fast and device.type in _FUSED if run.fused_adam is None else run.fused_adam,
+        winograd=winograd if run.winograd is None else run.winograd,
     )
     order = config.data.order
     if order == "auto":

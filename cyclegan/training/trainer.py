@@ -85,6 +85,8 @@ class Trainer:
                 network.checkpointing = config.run.gradient_checkpointing
             if config.run.channels_last:
                 network.to(memory_format=torch.channels_last)
+        if config.run.winograd:
+            self.method.use_winograd()
         self.diff_augment = DiffAugment(config.data.diff_augments)
         judging = [name for group in self.method.groups if group.discriminators for name in group.networks]
         self.diff_augment.watch(networks[name] for name in judging)

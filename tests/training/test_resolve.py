@@ -32,3 +32,17 @@ def test_bf16_where_the_gpu_computes_it(monkeypatch):
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True, n=native: n)
         assert settled(device=torch.device("cuda"))[0] == ("bf16" if native else "no")
     assert settled(device=torch.device("mps"))[0] == "no"
+
+
+def test_winograd_on_cpus_in_fp32_without_a_compiler(capsys):
+    def winograd(*flags, device=CPU):
+        return resolve_auto(parse_train_config([*REQUIRED, *flags]), device).run.winograd
+
+    assert winograd("--mixed_precision", "no") is True
+    assert winograd("--mixed_precision", "no", "--no-winograd") is False
+    assert winograd("--mixed_precision", "no", device=torch.device("cuda")) is False
+    for flags in (["--mixed_precision", "bf16"], ["--reference"], ["--mixed_precision", "no", "--compile"]):
+        assert winograd(*flags) is False
+    with pytest.raises(SystemExit):
+        winograd("--reference", "--winograd")
+    assert "--reference computes as published, and --winograd doesn't" in capsys.readouterr().err

@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from cyclegan.config import CycleGANConfig, DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
 from cyclegan.errors import TrainingError
+from cyclegan.networks import winograd
 from cyclegan.training.averages import RunningMeans
 from cyclegan.training.schedule import lr_factor
 from cyclegan.training.trainer import BAD_STEPS_IN_A_ROW, Trainer
@@ -190,8 +191,11 @@ def test_one_step_whatever_the_flags_for_speed(monkeypatch):
     """Equal up to rounding; what differs is only how it is computed."""
     # By Dynamo alone, to which a break in the graph is an error; what generates code is torch's own.
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager", fullgraph=True))
+    monkeypatch.setattr(winograd, "_MIN_CHANNELS", 16)
+    monkeypatch.setattr(winograd, "_MIN_TILES", 1)
     expected = make(reference=True).step(batch())
-    for run in ({}, {"gradient_checkpointing": True}, {"channels_last": True}, {"compile": True}):
+    others = ({}, {"gradient_checkpointing": True}, {"channels_last": True}, {"compile": True})
+    for run in (*others, *(run | {"winograd": True} for run in others)):
         trainer = make(**run)
         for name, value in trainer.step(batch()).items():
             torch.testing.assert_close(value, expected[name], rtol=1e-5, atol=1e-6, msg=lambda m, r=run: f"{r}: {m}")
@@ -315,13 +319,16 @@ def test_the_averaged_generator_lags_behind_the_raw_one():
     torch.testing.assert_close(average, expected, rtol=1e-4, atol=1e-6)
 
 
-def test_state_goes_in_and_out_exactly(tmp_path):
-    trainer = make(loss={"pool_size": 2}, optim={"ema": 0.9}, model={"dropout": True})
+@pytest.mark.parametrize("fast", [False, True])
+def test_state_goes_in_and_out_exactly(fast, tmp_path, monkeypatch):
+    monkeypatch.setattr(winograd, "_MIN_CHANNELS", 16)
+    monkeypatch.setattr(winograd, "_MIN_TILES", 1)
+    trainer = make(loss={"pool_size": 2}, optim={"ema": 0.9}, model={"dropout": True}, winograd=fast)
     for seed in range(4):
         trainer.step(batch(seed))
     torch.save(trainer.state_dict(), tmp_path / "state.pt")
     expected = [trainer.step(batch(seed)) for seed in (4, 5)]
-    other = make(loss={"pool_size": 2}, optim={"ema": 0.9}, model={"dropout": True}, seed=99)
+    other = make(loss={"pool_size": 2}, optim={"ema": 0.9}, model={"dropout": True}, winograd=fast, seed=99)
     other.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     # `batch` seeds torch itself, which would hide a lost random state: draw the pictures first.
     found = [other.step(batch(seed)) for seed in (4, 5)]
