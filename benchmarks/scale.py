@@ -320,7 +320,8 @@ PARTS = {
         {"median_s": "median wait, s", "p95_s": "95% wait at most, s", "answer_s": "processor per answer, s",
          "peak_mib": MEMORY},
         (f"All upload a picture of {ASKED}² at once, wait for both readings with the ways back, and do so again: at "
-         "least three times each, and 20 answers in all. The waits are the clock's.",),
+         "least three times each, and 20 answers in all. The waits are the clock's, so other work on the machine "
+         "lengthens them; the processor's time per answer shows whether more visitors make more work.",),
     ),
     "participants": Part(
         participants, "participants", (1, 4, 10, 40, 100, 200, 400),
