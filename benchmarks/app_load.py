@@ -30,7 +30,7 @@ import threading
 import time
 import urllib.request
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -48,8 +48,13 @@ REPORT = Path(__file__).parent / "reports" / "app_load.json"
 SIDE, NGF = 256, 64
 
 
-def write_run(folder: Path, epochs: int = 1) -> Path:
-    """A run of untrained networks; its later epochs share the first one's weights, under digests of their own."""
+def write_run(folder: Path, epochs: int = 1, *, ngf: int = NGF, record: Mapping[str, Any] | None = None) -> Path:
+    """A run of untrained networks; its later epochs share the first one's weights, under digests of their own.
+
+    Args:
+        ngf: channels of the networks' first layer.
+        record: losses and metrics, the same in each epoch.
+    """
     import torch
 
     from cyclegan.checkpoints.format import GENERATOR_OF, CheckpointConfig, save_checkpoint
@@ -57,12 +62,12 @@ def write_run(folder: Path, epochs: int = 1) -> Path:
     from cyclegan.networks import build_generator
 
     torch.manual_seed(0)
-    model = ModelConfig(generator="resnet_9", ngf=NGF)
+    model = ModelConfig(generator="resnet_9", ngf=ngf)
     run = folder / "untrained"
     config = CheckpointConfig(model=model, data=DataConfig(load_size=286, crop_size=SIDE))
     first = save_checkpoint(
         run, epoch=1, weights={GENERATOR_OF[one]: build_generator(model).state_dict() for one in DIRECTIONS},
-        config=config, record={"global_step": 1},
+        config=config, record={"global_step": 1, **(record or {})},
     )  # fmt: skip
     for epoch in range(2, epochs + 1):
         copy = run / f"epoch-{epoch:04d}"
@@ -116,10 +121,17 @@ def serving(run: Path, *flags: str) -> Iterator[tuple[str, psutil.Process]]:
 
 
 class Visitor:
-    """Speaks to the app as a browser does: upload, join the queue, read what is told until it is done."""
+    """Speaks to the app as a browser does: upload, join the queue, read what is told until it is done.
 
-    def __init__(self, url: str) -> None:
-        self.url, self.client, self.turn = url, httpx.Client(timeout=600), 0
+    Args:
+        url: the app's address.
+        run: the run that is asked for.
+        address: where the visitor comes from; the server believes this of this computer, as of a proxy on it.
+    """
+
+    def __init__(self, url: str, run: str = "untrained", address: str | None = None) -> None:
+        headers = {} if address is None else {"x-forwarded-for": address}
+        self.url, self.run, self.client, self.turn = url, run, httpx.Client(timeout=600, headers=headers), 0
         dependencies = self.client.get(f"{url}config").json()["dependencies"]
         self.function = next(one["id"] for one in dependencies if one["api_name"] == "translate")
 
@@ -137,7 +149,7 @@ class Visitor:
         api, session = f"{self.url}gradio_api/", session or uuid.uuid4().hex
         path = self.client.post(f"{api}upload", files={"files": ("picture.png", picture)}).json()[0]
         payload = {"path": path, "meta": {"_type": "gradio.FileData"}}
-        data = [payload, "untrained", epoch, size, "both"]
+        data = [payload, self.run, epoch, size, "both"]
         body = {"fn_index": self.function, "session_hash": session, "data": data}
         self.client.post(f"{api}queue/join", json=body).raise_for_status()
         with self.client.stream("GET", f"{api}queue/data", params={"session_hash": session}) as told:

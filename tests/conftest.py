@@ -39,7 +39,7 @@ SLOW = (
     "evaluation/scores/test_bad_answers.py", "experiments/test_adaptation.py", "ui/pages/test_studies_page.py",
     "ui/test_documented_api.py", "methods/test_extra_terms.py", "ui/guard/test_attacks.py",
     "training/test_stream_training.py", "hub/test_stream_training.py", "training/test_trackers.py",
-    "hub/test_endpoint.py", "hub/test_widget.py", "hub/test_check.py",
+    "hub/test_endpoint.py", "hub/test_widget.py", "hub/test_check.py", "benchmarks/test_scale.py",
 )  # fmt: skip
 """Files that take half a minute and more: pages in Chromium, whole trainings, exports. `make test-slow` runs them, the
 first ones first, so that no process is left alone with one in the end."""

@@ -324,9 +324,15 @@ def _read_folder(folder: Path, commit_sha: str | None) -> tuple[CheckpointInfo, 
             where=where, epoch=info.epoch, tag=info.tag,
         )
     if commit_sha is None:
-        recorded = {**record, "sha256": _own_checksums(folder, info, record)}
-        info = make_info(config_values, recorded, files=files, where=where)
+        sums = _own_checksums(folder, info, record)
+        info = dataclasses.replace(info, commit_sha=_digest(config_values, {**record, "sha256": sums}))
     return info, record
+
+
+def _digest(config_values: dict[str, Any], record: Mapping[str, Any]) -> str:
+    """Return what pins a checkpoint that no commit pins: a digest of its settings, epoch and weights' checksums."""
+    pinned = json.dumps([config_values, record.get("sha256"), record.get("epoch")], sort_keys=True)
+    return hashlib.sha256(pinned.encode()).hexdigest()[:40]
 
 
 def _own_checksums(folder: Path, info: CheckpointInfo, record: Mapping[str, Any]) -> dict[str, Any]:
@@ -362,7 +368,7 @@ def make_info(
     """
     try:
         config = CheckpointConfig.from_json(config_values, where)
-        pinned = json.dumps([config_values, record.get("sha256"), record.get("epoch")], sort_keys=True).encode()
+        commit_sha = commit_sha or _digest(config_values, record)
     except RecursionError as error:
         raise CheckpointError(
             "{where} is damaged: its JSON is nested too deeply; get the checkpoint again", where=where
@@ -387,7 +393,7 @@ def make_info(
         )
     return CheckpointInfo(
         epoch=epoch,
-        commit_sha=commit_sha or hashlib.sha256(pinned).hexdigest()[:40],
+        commit_sha=commit_sha,
         created=shown(str(record.get("created", ""))[:40]),
         global_step=step,
         losses=read_figures(record.get("losses")),

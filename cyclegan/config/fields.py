@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import reprlib
 import types
@@ -129,13 +130,19 @@ class Config:
     @classmethod
     def _types(cls, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return the types of the fields, by name; `values` is the JSON to rebuild from."""
-        return typing.get_type_hints(cls)
+        return _type_hints(cls)
 
     def validate(self) -> None:
         """Raise ConfigError for a value that can't work."""
         for f in dataclasses.fields(self):  # type: ignore[arg-type]
             if "bounds" in f.metadata:
                 check_option(f.name, getattr(self, f.name), f.metadata["choices"], f.metadata["bounds"])
+
+
+@functools.cache
+def _type_hints(cls: type) -> dict[str, Any]:
+    """Return a class's types; evaluating them takes longer than all else that reading settings does."""
+    return typing.get_type_hints(cls)
 
 
 def convert(name: str, value: Any, kind: Any) -> Any:

@@ -4,11 +4,12 @@ import json
 import os
 import shutil
 import time
+import typing
 from pathlib import Path
 
 import pytest
 
-from cyclegan.checkpoints.format import load_checkpoint
+from cyclegan.checkpoints.format import CheckpointConfig, load_checkpoint
 from cyclegan.checkpoints.progress import STALE_S, Progress, write_progress
 from cyclegan.checkpoints.sources import LocalSource, Watch
 from cyclegan.errors import CheckpointError
@@ -120,3 +121,17 @@ def test_a_single_epochs_folder_may_have_any_other_name(tmp_path, make_checkpoin
     os.symlink(folder, tmp_path / "epoch-0004")
     with pytest.raises(CheckpointError, match="epoch-0004 is damaged: it holds epoch 3"):
         load_checkpoint(Path(tmp_path / "epoch-0004"))
+
+
+def test_a_list_reads_the_settings_of_each_epoch_once(tmp_path, make_checkpoint, monkeypatch):
+    """A run may have 2,000 epochs, and the app lists them at each event of a page."""
+    for epoch in (1, 2, 3):
+        make_checkpoint(tmp_path, epoch)
+    source, read, evaluated = LocalSource(tmp_path), [], []
+    source.list()  # Types are evaluated at the first one.
+    from_json, get_type_hints = CheckpointConfig.from_json, typing.get_type_hints
+    monkeypatch.setattr(CheckpointConfig, "from_json",
+                        lambda values, where: read.append(where) or from_json(values, where))  # fmt: skip
+    monkeypatch.setattr(typing, "get_type_hints", lambda kind: evaluated.append(kind) or get_type_hints(kind))
+    source.list()
+    assert read == ["epoch-0003", "epoch-0002", "epoch-0001"] and evaluated == []
