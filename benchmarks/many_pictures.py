@@ -158,7 +158,8 @@ def main() -> None:
     args = parser.parse_args()
     if unknown := set(args.parts) - set(PARTS):
         parser.error(f"there is no part {unknown.pop()}: choose from {', '.join(PARTS)}")
-    content = json.loads(args.output.read_text("utf-8")) if args.output.is_file() else {}
+    before = json.loads(args.output.read_text("utf-8")) if args.output.is_file() else {}
+    content = {part: before[part] for part in PARTS if part in before}
     for part in args.parts or PARTS:
         with tempfile.TemporaryDirectory() as name:
             content[part] = PARTS[part](args, Path(name))
