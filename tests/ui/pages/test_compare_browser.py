@@ -271,8 +271,8 @@ def test_entries_of_other_runs_by_hand(compare):
     box = here.page.get_by_label("Epochs to compare")
     box.fill("oneway@7")
     box.press("Enter")
-    wait_for_tiles(here, "streets, epoch 1 (day ↔ night)", "streets, epoch 2 (day ↔ night)",
-                   "oneway, epoch 7 (<b>horse</b> ↔ zebra)")  # fmt: skip
+    wait_for_tiles(here, "streets, epoch 1 (day → night)", "streets, epoch 2 (day → night)",
+                   "oneway, epoch 7 (<b>horse</b> → zebra)")  # fmt: skip
     assert here.page.locator(".curves h2").all_inner_texts() == [
         "Training curves of streets", "Training curves of oneway",
     ]
@@ -284,7 +284,7 @@ def test_entries_of_other_runs_by_hand(compare):
     here.page.get_by_role("button", name="As night").click()
     here.page.get_by_label("night → day").check()
     here.wait_for("night → day with 2 checkpoints, .* oneway, epoch 7 .* doesn't translate")
-    wait_for_tiles(here, "streets, epoch 1 (day ↔ night)", "streets, epoch 2 (day ↔ night)")
+    wait_for_tiles(here, "streets, epoch 1 (night → day)", "streets, epoch 2 (night → day)")
 
 
 def test_where_nothing_is_brought_back_no_way_back_is_offered(compare):

@@ -42,12 +42,12 @@ def test_an_example_becomes_a_video_that_plays(here, width, height, scheme):
     assert here.page.get_by_label("day → night").is_checked()
     here.page.get_by_label("night → day").check()
     button(here, "Try a pan over an example picture").click()
-    here.wait_for("24 frames, 2.0 s, 308×256 pixels, without sound; translated with epoch 2")
+    here.wait_for("24 frames, 2.0 s, 78×64 pixels, without sound; translated with epoch 2")
     player = ready(here)
     # One over the other: the divider shows as much of the input as the keyboard says.
     given, made = player.locator("video").all()
     assert given.bounding_box() == made.bounding_box()
-    assert made.evaluate("e => [e.paused, e.videoWidth, e.videoHeight, e.muted]") == [True, 308, 256, False]
+    assert made.evaluate("e => [e.paused, e.videoWidth, e.videoHeight, e.muted]") == [True, 78, 64, False]
     assert made.evaluate("e => e.duration") == pytest.approx(2, abs=0.01) and given.evaluate("e => e.muted")
     divider = player.get_by_label("Divider between your video and its translation")
     divider.focus()
@@ -210,7 +210,7 @@ def test_in_korean(here):
     for said in ("파일", "내 동영상", "결과 크기", "깜박임 줄이기", "동영상 변환", "방향", "학습 실행"):
         assert said in shown, said
     button(here, "예시 사진을 훑는 영상으로 해 보기").click()
-    here.wait_for("24프레임, 2.0초, 308×256 픽셀, 소리 없음. 에폭 2")
+    here.wait_for("24프레임, 2.0초, 78×64 픽셀, 소리 없음. 에폭 2")
     shown = ready(here).inner_text()
     for said in ("겹쳐 나누기", "나란히", "내 동영상", "변환한 동영상", "재생", "나란히 놓은 동영상 저장"):
         assert said in shown, said
