@@ -12,7 +12,7 @@ from benchmarks import catalogue
 
 ROOT = Path(__file__).parents[2]
 RUNNABLE = catalogue.runnable()
-NO_BENCHMARKS = {"catalogue", "labels", "machine", "plain_recipe", "study_server"}
+NO_BENCHMARKS = {"catalogue", "labels", "machine", "plain_recipe", "scale_report", "scale_work", "study_server"}
 """Files that only help others."""
 
 
