@@ -2,7 +2,7 @@
 
     python -m benchmarks.first_picture
 
-The app serves the embedded run on this computer. In each round a new browser, with nothing kept, opens the page:
+The app serves the embedded run, for others. In each round a new browser, with nothing kept, opens the page:
 
     example   until it shows a translated picture
     own       from an upload of 256² to its result in both readings, with both reconstructions
@@ -16,23 +16,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import secrets
 import shutil
-import socket
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from benchmarks.app_load import serving
 from benchmarks.machine import ROOT, describe
 from cyclegan.cli.progress import progress_bar
 
@@ -45,32 +38,6 @@ LOADED = (
     " return all.length >= least && all.every(e => e.complete && e.naturalWidth)"
     " && (!w || all.some(e => e.naturalWidth == w && e.naturalHeight == h)) }"
 )
-
-
-@contextmanager
-def serving() -> Iterator[str]:
-    """The address of an app that answers."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    token = secrets.token_urlsafe()
-    with tempfile.TemporaryDirectory() as cache:
-        environment = {**os.environ, "CYCLEGAN_TOKEN": token, "GRADIO_TEMP_DIR": cache}
-        process = subprocess.Popen([sys.executable, "app.py", "--checkpoints", str(RUN), "--port", str(port)], cwd=ROOT,
-                                   env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
-        url = f"http://127.0.0.1:{port}/"
-        asked = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
-        try:
-            while process.poll() is None:
-                with suppress(OSError), urllib.request.urlopen(asked, timeout=5):
-                    break
-                time.sleep(0.02)
-            else:
-                raise SystemExit("the app ended by itself; start it by hand to see why")
-            yield f"{url}?token={token}"
-        finally:
-            process.terminate()
-            process.wait()
 
 
 def photo(size: tuple[int, int], number: int) -> Image.Image:
@@ -136,7 +103,7 @@ def main() -> None:
     if shell is None:
         raise SystemExit("Chromium isn't installed: install it, for example by apt-get install chromium")
     rounds = []
-    with serving() as url, tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
+    with serving(RUN) as (url, _), tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
         for number in progress_bar(iterable=range(args.rounds + 1), unit="visit"):
             browser = playwright.chromium.launch(executable_path=shell, args=["--headless", "--no-sandbox"])
             rounds.append(visit(browser, url, Path(name), number))

@@ -35,12 +35,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import psutil
 from PIL import Image
-from tqdm import tqdm
 
 from benchmarks.app_load import Visitor, encoded, serving, write_run
 from benchmarks.machine import ROOT, describe
 from benchmarks.scale_report import curves_of, draw, markdown
 from benchmarks.scale_work import RUN
+from cyclegan.cli.progress import progress_bar
 from cyclegan.files import write_bytes
 
 TAKES = "about 12 minutes on two cores"
@@ -384,7 +384,7 @@ def main() -> None:
     for name in wanted:
         part, began, rows = PARTS[name], time.perf_counter(), []
         sizes = part.sizes[:1] if args.tiny else part.sizes
-        with tempfile.TemporaryDirectory() as folder, tqdm(desc=name, total=len(sizes), unit="size") as bar:
+        with tempfile.TemporaryDirectory() as folder, progress_bar(desc=name, total=len(sizes), unit="size") as bar:
             for row in part.measure(sizes, Path(folder)):
                 rows.append({key: float(f"{value:.4g}") for key, value in row.items()})
                 bar.set_postfix_str(f"{row['n']:g} {part.against}")

@@ -234,6 +234,11 @@ def tar_members(file: IO[bytes]) -> Iterator[tuple[tarfile.TarFile, tarfile.TarI
             raise tarfile.ReadError(f"a header is damaged, at byte {tar.offset:,}")
 
 
+def is_full(error: BaseException) -> bool:
+    """Return whether a write failed because the disk or its user's share is full."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 def flush(path: Path) -> None:
     """Flush a file, or a folder's entries, to disk.
 

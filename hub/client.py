@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import inspect
 import json
 import os
@@ -41,7 +40,7 @@ from huggingface_hub.utils import (
 )
 
 from cyclegan.errors import Message, message
-from cyclegan.files import MAX_JSON_BYTES
+from cyclegan.files import MAX_JSON_BYTES, is_full
 from hub.errors import CardError, HubError
 
 BRANCH = "main"
@@ -375,7 +374,7 @@ class Repository:
                 "the Hub ({address}) can't be reached", address=self._masked(self._api.endpoint), temporary=True,
                 remedy=message("check the network, then try again"),
             )
-        if any(isinstance(e, OSError) and e.errno in (errno.ENOSPC, errno.EDQUOT) for e in chain):
+        if any(is_full(e) for e in chain):
             return HubError("the disk is full", remedy=message("free some space"))
         if any(isinstance(e, (StopIteration, json.JSONDecodeError)) for e in chain):
             return HubError(

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
 import functools
 import hashlib
 import json
@@ -31,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 from cyclegan.checkpoints.checksums import own_checksum
 from cyclegan.config import DIRECTIONS, DataConfig, Direction, ModelConfig, TrainConfig, direction_name
 from cyclegan.errors import CheckpointError, ConfigError, shown
-from cyclegan.files import read_json, sha256, whole_folder, write_json
+from cyclegan.files import is_full, read_json, sha256, whole_folder, write_json
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -191,7 +190,7 @@ def epoch_name(epoch: int) -> str:
 
 def write_error(error: OSError, target: Path) -> CheckpointError:
     """Return the error for a `target` that the disk refused while training, with the way to continue."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_full(error):
         return CheckpointError(
             "the disk is full: {target} could not be written to {parent}. Earlier epochs are intact. Free some "
             "space, then run the same command with --resume auto",

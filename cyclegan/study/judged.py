@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,17 +42,22 @@ def people_of(study: Study, votes: pd.DataFrame) -> People | None:
             rates[number] = {"value": rate.rate, "low": interval[0], "high": interval[1]}
     if not rates:
         return None
+    scenes = [study.shown_scene(str(sha)) for sha in rows["stimulus"]]
+    return People(
+        study.name, study.direction, simulated, {c.epoch: c.commit_sha for c in study.checkpoints}, rates,
+        rows["epoch"].to_numpy(int), rows["fooled"].to_numpy(float), rows["participant"].to_numpy(str),
+        np.array(scenes), study.seed, early, functools.cache(functools.partial(_preferred, study, rows, early)),
+    )  # fmt: skip
+
+
+def _preferred(study: Study, rows: pd.DataFrame, early: bool) -> set[tuple[int, int]]:
+    """Return the pairs of epochs that the report tells apart, the one that was taken for real more often first."""
     preferred = set()
     for each in contrasts_of(study, rows, "always_valid" if early else "reached"):
         pair, (low, high) = (each["epoch_a"], each["epoch_b"]), each["interval"] or (0, 0)
         if low > 0 or high < 0 if early else each["p_holm"] is not None and each["p_holm"] < 1 - statistics.LEVEL:
             preferred.add(pair if each["difference"] > 0 else pair[::-1])
-    scenes = [study.shown_scene(str(sha)) for sha in rows["stimulus"]]
-    return People(
-        study.name, study.direction, simulated, {c.epoch: c.commit_sha for c in study.checkpoints}, rates,
-        rows["epoch"].to_numpy(int), rows["fooled"].to_numpy(float), rows["participant"].to_numpy(str),
-        np.array(scenes), study.seed, early, frozenset(preferred),
-    )  # fmt: skip
+    return preferred
 
 
 def people_in(folders: Iterable[str | Path]) -> list[People]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -44,20 +44,21 @@ class Existing:
 
     def outputs(self, item: Item) -> list[str]:
         """Return the files of a picture's result, relative to the folder; empty unless all are there."""
-        target = self.folder / item.target
-        names = self._names(target.parent)
-        for ending in self.endings:
-            paths = [path_of(target, ending, part) for part in self.parts]
-            if all(path.name in names for path in paths):
-                return [path.relative_to(self.folder).as_posix() for path in paths]
-        return []
+        return [path.relative_to(self.folder).as_posix() for path in self._there(item, self.parts)]
 
     def main_file(self, item: Item) -> Path | None:
         """Return the file of a picture's translation, whether or not its way back is there; None without one."""
+        return next(iter(self._there(item, ("",))), None)
+
+    def _there(self, item: Item, parts: Sequence[str]) -> list[Path]:
+        """Return a picture's files of these parts, of the first kind that has all of them; [] if none has."""
         target = self.folder / item.target
         names = self._names(target.parent)
-        paths = (path_of(target, ending) for ending in self.endings)
-        return next((path for path in paths if path.name in names), None)
+        for ending in self.endings:
+            paths = [path_of(target, ending, part) for part in parts]
+            if all(path.name in names for path in paths):
+                return paths
+        return []
 
     def check_made_by(self, item: Item, commit_sha: str, direction: str) -> None:
         """Raise ConfigError if a picture's result says that another checkpoint or direction made it."""

@@ -137,8 +137,12 @@ def usual_direction(entries: Sequence[Entry]) -> str | None:
     """
     if not entries:
         return None
+
+    def count(direction: str) -> int:
+        return len(having(entries, ways(entries, direction)))
+
     own = entries[0].info.directions
-    return max([*own, *(one for one in DIRECTIONS if one not in own)], key=lambda one: len(having(entries, one)))
+    return max([*own, *(one for one in DIRECTIONS if one not in own)], key=count)
 
 
 def entry_choices(bench: Workbench, run: str, chosen: Sequence[Entry], say: words.Speaker) -> list[tuple[str, str]]:
@@ -177,10 +181,9 @@ def ways(entries: Sequence[Entry], direction: str) -> dict[str, str]:
     return {entry.value: max((direction, direction[::-1]), key=functools.partial(near, entry)) for entry in entries}
 
 
-def having(entries: Sequence[Entry], direction: str) -> list[Entry]:
-    """Return the entries that have a direction of the first entry, by `ways`."""
-    found = ways(entries, direction)
-    return [entry for entry in entries if found[entry.value] in entry.info.directions]
+def having(entries: Sequence[Entry], found: Mapping[str, str]) -> list[Entry]:
+    """Return the entries that have their direction of `ways`."""
+    return [entry for entry in entries if found.get(entry.value) in entry.info.directions]
 
 
 def _names(entry: Entry, direction: str) -> list[str]:
@@ -208,11 +211,12 @@ def tile_names(entries: Sequence[Entry], found: Mapping[str, str], say: words.Sp
 
 def directions_of(entries: Sequence[Entry]) -> list[tuple[str, str]]:
     """Return the directions that any entry has, for a gr.Radio, named as by the first entry that has them."""
-    found = []
+    choices = []
     for direction in DIRECTIONS:
-        if some := having(entries, direction):
-            found.append((runs.arrow(some[0].info, ways(entries, direction)[some[0].value]), direction))
-    return found
+        found = ways(entries, direction)
+        if some := having(entries, found):
+            choices.append((runs.arrow(some[0].info, found[some[0].value]), direction))
+    return choices
 
 
 def in_one(problems: Sequence[UserError]) -> Message:

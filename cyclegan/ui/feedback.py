@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 import html
 import inspect
@@ -15,10 +14,10 @@ from typing import Any, NoReturn
 import gradio as gr
 
 from cyclegan.errors import Message, UserError
+from cyclegan.files import is_full
 from cyclegan.ui import words
 
 MAX_NOTICES = 3
-FULL = {errno.ENOSPC, errno.EDQUOT}
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +57,7 @@ def page_error(error: BaseException, say: words.Speaker | None = None) -> gr.Err
         text = say.text_of(values["problem"] if "layouts" in values else error)
     elif isinstance(error, CancelledError) or "out of memory" in str(error).lower():
         text = say("There isn't enough memory for this picture: choose the training size.")
-    elif isinstance(error, OSError) and error.errno in FULL:
+    elif is_full(error):
         log.error("the disk is full: %s", error)
         text = say("This computer's disk is full: try again later, or with a smaller picture.")
     else:

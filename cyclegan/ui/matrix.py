@@ -199,10 +199,10 @@ def _begun(
         return None, []
     if direction is None:
         direction = usual_direction(entries)
-    able = having(entries, direction) if direction in DIRECTIONS else []
+    found = ways(entries, direction) if direction in DIRECTIONS else {}
+    able = having(entries, found)
     if not able:
         raise lacking(entries[0], direction)
-    found = ways(entries, direction)
     values = _values_of(able, found)
     image, remarks = inputs.received(payload, say, values)
     example = example_of([*(entry.run for entry in entries), *bench.runs], payload)

@@ -702,4 +702,4 @@ def test_the_page_of_scores_prefers_what_the_report_tells_apart(rates, told):
         assert apart == told
         found = people_of(study, votes)
         assert found.provisional == (rule == "always_valid")
-        assert found.preferred == ({(60, 20)} if told else set())
+        assert found.preferred() == ({(60, 20)} if told else set())

@@ -6,7 +6,7 @@ where people are fooled more often by what the score calls better, whichever way
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -36,8 +36,8 @@ class People:
             was taken for real, who judged, and the input.
         seed: of the resamples.
         provisional: True before the study's planned participants are there; intervals are always-valid ones then.
-        preferred: pairs of numbers: by the study's own report, the first was taken for real more often than the second,
-            at 95% for all of its comparisons together.
+        preferred: returns pairs of numbers: by the study's own report, the first was taken for real more often than the
+            second, at 95% for all of its comparisons together. It takes a second, and few ask for it.
     """
 
     study: str
@@ -51,7 +51,7 @@ class People:
     pictures: np.ndarray
     seed: int = 0
     provisional: bool = False
-    preferred: frozenset[tuple[int, int]] = frozenset()
+    preferred: Callable[[], Collection[tuple[int, int]]] = frozenset
 
     def of(self, numbers: Collection[int]) -> People:
         """Return the answers about some of the checkpoints."""
@@ -289,7 +289,8 @@ def preference(people: People, epochs: Mapping[int, int]) -> Iterator[Message]:
     if not others:
         yield message("People (n = {n}, study {study}) took {rate} of epoch {epoch} for real.", **about)
         return
-    clear = [number for number in others if (best, number) in people.preferred]
+    preferred = people.preferred()
+    clear = [number for number in others if (best, number) in preferred]
     named = {True: ", ".join(str(epochs[number]) for number in others if number in clear),
              False: ", ".join(str(epochs[number]) for number in others if number not in clear)}  # fmt: skip
     if not clear:

@@ -30,7 +30,7 @@ def asked(rates, *, participants=40, trials=40, study="night", direction="ab", s
     return People(
         study, direction, simulated, {n: f"sha-{n}" for n in rates},
         {n: {"value": share, "low": max(0, share - 0.06), "high": share + 0.06} for n, share in shares.items()},
-        numbers, fooled, people, pictures, preferred=frozenset(
+        numbers, fooled, people, pictures, preferred=lambda: frozenset(
             (each.epoch_a, each.epoch_b) if each.difference > 0 else (each.epoch_b, each.epoch_a) for each in clear
         ),
     )  # fmt: skip
