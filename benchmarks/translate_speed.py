@@ -1,11 +1,14 @@
 """Time of one translation on the CPU: the network run plainly, in other ways, and as `cyclegan.networks.fast` runs it.
 
     python -m benchmarks.translate_speed
+    python -m benchmarks.translate_speed --small
 
+--small measures ResNet-6 with 12 to 32 channels, as in demo/, at 128² to 512², against channels-last and ONNX Runtime.
 Plainly means eager, fp32, contiguous and in `inference_mode`. All ways alternate in every round, in an order that
 changes from round to round; ratios are taken within a round, since a shared machine is faster in one minute than in the
-next, and what counts is their median. A round during which other programs took more than a tenth of the cores' time is
-measured again, at most `--patience` times. Ways whose package isn't installed are left out.
+next, and what counts is their median. Each call comes after a pause, because ONNX Runtime's threads stay awake for a
+while after theirs, and after one that isn't timed. A round during which other programs took more than a tenth of the
+cores' time is measured again, at most `--patience` times. Ways whose package isn't installed are left out.
 """
 
 from __future__ import annotations
@@ -34,17 +37,19 @@ from cyclegan.errors import number_of
 from cyclegan.networks import build_generator
 from cyclegan.networks.fast import fast_generator
 
-TAKES = "4 to 10 minutes on two cores"
+TAKES = "4 to 10 minutes on two cores, with --small also"
 REPORT = Path(__file__).parent / "reports" / "translate_speed.json"
-# Side, pictures at once, threads (0 = as many as cores), and whether all ways are measured or the three that matter.
-CASES = [(256, 1, 0, True), (256, 1, 1, True), (512, 1, 0, False), (256, 4, 0, False)]
-FEW = ("plain", "channels_last", "runtime")
+# Side, pictures at once, threads (0 = as many as cores), and which ways are measured.
+CASES = [(256, 1, 0, "all"), (256, 1, 1, "all"), (512, 1, 0, "few"), (256, 4, 0, "few")]
+SMALL_REPORT = REPORT.with_name("translate_speed-small.json")
+SMALL = [(ngf, side, threads) for threads in (0, 1) for ngf in (12, 16, 24, 32) for side in (128, 256, 512)]
+PAUSE_S = 0.05
 FOREIGN = 0.1
 """Part of the cores' time that other programs may take during a round."""
 
 
-def ways(network: nn.Module, x: Tensor, wanted: tuple[str, ...] | None) -> dict[str, Callable[[], Tensor]]:
-    """Name → a call that translates `x` (N, 3, H, W) in that way."""
+def ways(network: nn.Module, x: Tensor, wanted: str) -> dict[str, Callable[[], Tensor]]:
+    """Name → a call that translates `x` (N, 3, H, W) in that way: "few", the few that matter "with ONNX", or "all"."""
     laid = x.contiguous(memory_format=torch.channels_last)
     channels_last = copy.deepcopy(network).to(memory_format=torch.channels_last)
     fast = fast_generator(network, "cpu")
@@ -53,8 +58,10 @@ def ways(network: nn.Module, x: Tensor, wanted: tuple[str, ...] | None) -> dict[
         "channels_last": lambda: channels_last(laid),
         "runtime": lambda: fast(laid),
     }
-    if wanted is None:
-        found |= traced(network, channels_last, x, laid) | onnx_runtime(network, x) | openvino(network, x)
+    if wanted != "few":
+        found |= onnx_runtime(network, x)
+    if wanted == "all":
+        found |= traced(network, channels_last, x, laid) | openvino(network, x)
     return found
 
 
@@ -80,7 +87,7 @@ def onnx_runtime(network: nn.Module, x: Tensor) -> dict[str, Callable[[], Tensor
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(
-        _model(network).SerializeToString(), options, providers=["CPUExecutionProvider"]
+        _model(network, network.in_channels).SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
     return {"onnx_runtime": lambda: torch.from_numpy(session.run(None, {INPUT: x.numpy()})[0])}
 
@@ -132,6 +139,8 @@ def one_round(calls: dict[str, Callable[[], Tensor]], order: list[str]) -> tuple
     seconds = {}
     busy, own, began = _busy(), _own(), time.perf_counter()
     for name in order:
+        time.sleep(PAUSE_S)
+        calls[name]()
         start = time.perf_counter()
         calls[name]()
         seconds[name] = time.perf_counter() - start
@@ -140,19 +149,19 @@ def one_round(calls: dict[str, Callable[[], Tensor]], order: list[str]) -> tuple
 
 
 def measure(
-    side: int, batch: int, threads: int, every: bool, rounds: int, patience: int, generator: str, ngf: int
+    side: int, batch: int, threads: int, wanted: str, rounds: int, patience: int, config: ModelConfig
 ) -> dict[str, Any]:
     """One case of the report."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    network = build_generator(ModelConfig(generator=generator, ngf=ngf)).eval().requires_grad_(False)
+    network = build_generator(config).eval().requires_grad_(False)
     x = torch.rand(batch, 3, side, side) * 2 - 1
     shuffled = random.Random(0)
     kept: list[tuple[dict[str, float], float]] = []
     disturbed = 0
-    case = f"{side}² × {batch}, {number_of(threads, 'thread')}"
+    case = f"{config.generator} × {config.ngf}, {side}² × {batch}, {number_of(threads, 'thread')}"
     print(f"{case}: getting ready …", flush=True)
-    calls = ways(network, x, None if every else FEW)
+    calls = ways(network, x, wanted)
     with torch.inference_mode(), progress_bar(total=rounds, desc=case, unit="round") as bar:
         expected = calls["plain"]()
         difference = {name: float((call() - expected).abs().max()) * 127.5 for name, call in calls.items()}
@@ -181,8 +190,9 @@ def measure(
               f"{rows[name]['median_ratio']} (minima {rows[name]['ratio_of_minima']}), "
               f"{rows[name]['max_grey_levels']} grey levels", flush=True)  # fmt: skip
     return {
-        "generator": generator,
-        "ngf": ngf,
+        "generator": config.generator,
+        "upsample": config.upsample,
+        "ngf": config.ngf,
         "side": side,
         "batch": batch,
         "threads": threads,
@@ -193,6 +203,12 @@ def measure(
     }
 
 
+def of_the_best(found: dict[str, Any]) -> float:
+    """What is here, as a part of the time of the fastest other way, by the medians over rounds."""
+    others = [way["median_ms"] for name, way in found.items() if name != "runtime"]
+    return round(found["runtime"]["median_ms"] / min(others), 3)
+
+
 def main() -> None:
     """Measure every case and write the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -200,18 +216,31 @@ def main() -> None:
     parser.add_argument("--patience", type=int, default=20, help="rounds of a case to repeat for other programs' load")
     parser.add_argument("--generator", default="resnet_9", help="architecture")
     parser.add_argument("--ngf", type=int, default=64, help="channels of the first layer")
-    parser.add_argument("--output", type=Path, default=REPORT, help="file to write")
+    parser.add_argument("--small", action="store_true", help="small networks, in place of --generator and --ngf")
+    parser.add_argument("--output", type=Path, help=f"file to write; default: {REPORT.name}, or {SMALL_REPORT.name}")
     args = parser.parse_args()
 
     cores = torch.get_num_threads()
-    cases = [
-        measure(side, batch, threads or cores, every, args.rounds, args.patience, args.generator, args.ngf)
-        for side, batch, threads, every in CASES
-    ]
     command = f"python -m benchmarks.translate_speed --rounds {args.rounds} --patience {args.patience}"
-    command += f" --generator {args.generator} --ngf {args.ngf}"
-    report = {"command": command, "machine": describe(), "cases": cases}
-    args.output.write_text(json.dumps(report, indent=2) + "\n")
+    if args.small:
+        command += " --small"
+        wanted = [
+            (side, 1, threads or cores, "with ONNX", ModelConfig(generator="resnet_6", ngf=ngf, upsample="resize"))
+            for ngf, side, threads in SMALL
+        ]
+    else:
+        command += f" --generator {args.generator} --ngf {args.ngf}"
+        config = ModelConfig(generator=args.generator, ngf=args.ngf)
+        wanted = [(side, batch, threads or cores, what, config) for side, batch, threads, what in CASES]
+    cases = [measure(*case[:4], args.rounds, args.patience, case[4]) for case in wanted]
+    report: dict[str, Any] = {"command": command, "machine": describe()}
+    if args.small and all("onnx_runtime" in case["ways"] for case in cases):
+        report["of the fastest other way's time"] = {
+            f"ngf {case['ngf']}, {case['side']}², {number_of(case['threads'], 'thread')}": of_the_best(case["ways"])
+            for case in cases
+        }
+    output = args.output or (SMALL_REPORT if args.small else REPORT)
+    output.write_text(json.dumps(report | {"cases": cases}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

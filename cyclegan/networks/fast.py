@@ -2,7 +2,9 @@
 
 A ResNet spends most of its time in its residual blocks' 3×3 convolutions, which torch already computes near the
 processor's peak. So the only gain left is to multiply less: Winograd's minimal filtering F(4×4, 3×3) (Lavin and Gray,
-Fast Algorithms for Convolutional Neural Networks, 2016) takes 36 products where the definition takes 144.
+Fast Algorithms for Convolutional Neural Networks, 2016) takes 36 products where the definition takes 144. A 3×3
+convolution of a picture that was doubled just before sees each pixel several times: on the picture itself it is four
+2×2 convolutions, 16 products where the definition takes 36. Where such a way is in fact faster is measured (`choices`).
 benchmarks/reports/translate_speed.json has the measured speed, with alternatives.
 """
 
@@ -14,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cyclegan.networks.choices import Choices, is_fixed
 from cyclegan.networks.generators import Generator
 
 TILE = 4
@@ -22,10 +25,15 @@ _SEEN = TILE + 2
 """The side of a 3×3 kernel's input for a tile: 6×6 values."""
 # More tiles make larger, faster products of matrices, until these exceed the caches.
 _TILES_AT_ONCE = 256
-# Below these, the transforms cost more than the products save: measured with 1 thread and 64 to 512 channels.
-_MIN_CHANNELS = 64
-_MIN_PRODUCTS = 128 * 64
+# Below these, the transforms cost more than the products save on every processor that was seen.
+_MIN_CHANNELS = 48
+# The rule where nothing is measured.
+_SURE_PRODUCTS = 128 * 64
 _MIN_TILES = 16
+USUAL_SIDE = 256
+"""Both ways of a layer are measured with what it sees of a picture of so many pixels squared."""
+CHOICES = Choices()
+"""Which ways were found to be faster."""
 _WEIGHTS_PER_TILE = 2048
 
 # The transforms of the input, the kernel and the output, by the points 0, ±1, ±2 and ∞ (Lavin and Gray, section 4.3).
@@ -55,10 +63,11 @@ _ONES = _SEEN + 1
 def fast_generator(generator: Generator, device: torch.device | str) -> Generator:
     """Return the fastest known network for translation that computes the same as `generator` in evaluation mode.
 
-    On CPUs, this is a copy that works channels-last, computes 3×3 convolutions by Winograd's method where that is
-    faster, and a last convolution with few outputs row by row. It accepts the same pictures, raises the same errors,
-    and can be called by several threads at once. Weights that are channels-last already are shared with `generator`,
-    others are copied once. Nothing else outlives a call, so no size needs preparation.
+    On CPUs, this is a copy that works channels-last, computes 3×3 convolutions by Winograd's method, those of a doubled
+    picture on the picture itself, and a last convolution with few outputs row by row: each where a short measurement
+    with a picture of 256² found that faster, once for each processor. It accepts the same pictures, raises the same
+    errors, and can be called by several threads at once. Weights that are channels-last already are shared with
+    `generator`, others are copied once.
 
     Its results differ from the network's own in the last bits, as those of any two kernels do. A network with norms
     over a few values (a picture near `min_size`) enlarges such differences in any case; there, plain convolutions are
@@ -78,7 +87,9 @@ def fast_generator(generator: Generator, device: torch.device | str) -> Generato
     laid = {id(p): _laid(p) for p in generator.parameters()}
     fast: Generator = copy.deepcopy(generator, laid)
     _replace(fast)
-    return fast.eval()
+    fast.eval()
+    _choose(fast)
+    return fast
 
 
 def _laid(parameter: nn.Parameter) -> nn.Parameter:
@@ -90,14 +101,41 @@ def _laid(parameter: nn.Parameter) -> nn.Parameter:
 
 
 def _replace(module: nn.Module) -> None:
-    """Replace convolutions by faster ones where there are any."""
+    """Replace convolutions by those that have another way of computing them."""
+    before: str | None = None  # The name of the layer that doubles the next one's input.
     for name, child in module.named_children():
         if not isinstance(child, nn.Conv2d):
             _replace(child)
+        elif before is not None and isinstance(module, nn.Sequential) and _Doubled.suits(child):
+            setattr(module, before, nn.Identity())
+            setattr(module, name, _Doubled(child))
         elif _Winograd.suits(child):
             setattr(module, name, _Winograd(child))
         elif _FewOutputs.suits(child):
             setattr(module, name, _FewOutputs(child))
+        before = name if _doubles(child) else None
+
+
+def _doubles(layer: nn.Module) -> bool:
+    """Return whether a layer repeats each pixel in two rows and columns."""
+    return isinstance(layer, nn.Upsample) and layer.mode == "nearest" and layer.scale_factor == 2 and not layer.size
+
+
+def _choose(fast: Generator) -> None:
+    """Measure which way is faster for each layer with what it sees of a picture of USUAL_SIDE²."""
+    layers = [layer for layer in fast.modules() if isinstance(layer, _TwoWays)]
+    if not layers or is_fixed():
+        return
+    seen: dict[_TwoWays, torch.Size] = {}
+    hooks = [layer.register_forward_pre_hook(lambda one, given: seen.update({one: given[0].shape})) for layer in layers]
+    side = fast.min_size + -fast.min_size % fast.size_multiple
+    with torch.inference_mode():
+        fast(torch.zeros(1, fast.in_channels, side, side))
+    for hook in hooks:
+        hook.remove()
+    for layer, shape in seen.items():
+        layer.shape = (1, shape[1], *(max(1, length * USUAL_SIDE // side) for length in shape[2:]))
+        layer.is_other_faster()
 
 
 def _keeps_size(conv: nn.Conv2d) -> bool:
@@ -114,28 +152,74 @@ def _keeps_size(conv: nn.Conv2d) -> bool:
     )
 
 
-class _Winograd(nn.Module):
-    """A 3×3 convolution that keeps the size, by F(4×4, 3×3) where there are enough tiles."""
+class _TwoWays(nn.Module):
+    """A convolution that can be computed in another way, and is where that is faster."""
+
+    sure = True
+    """The choice by rule, where nothing is measured."""
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
         self.conv = conv
-        self.fewest = max(_MIN_TILES, conv.in_channels * conv.out_channels // _WEIGHTS_PER_TILE)
+        self.shape: tuple[int, ...] | None = None
+        """Of the usual input, with which both ways are measured."""
+        self.faster: dict[int, bool] = {}
+        """Whether the other way is, by torch's number of threads."""
+
+    def usual(self, x: Tensor) -> Tensor:
+        """Compute the layer with torch's own convolution."""
+        return self.conv(x)
+
+    def other(self, x: Tensor) -> Tensor:
+        """Compute the same in the other way. Has no gradient."""
+        raise NotImplementedError
+
+    def is_enough(self, x: Tensor) -> bool:
+        """Return whether the other way may be the faster one for this input."""
+        return True
+
+    def is_other_faster(self) -> bool:
+        """Return what was measured with torch's present number of threads, or measure it."""
+        if self.shape is None or is_fixed():
+            return self.sure
+        threads = torch.get_num_threads()
+        if threads not in self.faster:
+            conv = self.conv
+            layer = f"{type(self).__name__.strip('_')} {conv.in_channels}→{conv.out_channels}, {conv.kernel_size[0]}²"
+            self.faster[threads] = CHOICES.other_is_faster(
+                f"{layer}, {conv.padding_mode}", self.shape, self.usual, self.other
+            )
+        return self.faster[threads]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) → (N, outputs, H', W')."""
+        # Values written into a prepared tensor have no gradient.
+        if torch.is_grad_enabled() and x.requires_grad:
+            return self.usual(x)
+        return self.other(x) if self.is_enough(x) and self.is_other_faster() else self.usual(x)
+
+
+class _Winograd(_TwoWays):
+    """A 3×3 convolution that keeps the size, by F(4×4, 3×3) where there are enough tiles."""
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__(conv)
+        products = conv.in_channels * conv.out_channels
+        self.fewest = max(_MIN_TILES, products // _WEIGHTS_PER_TILE)
+        self.sure = products >= _SURE_PRODUCTS
 
     @staticmethod
     def suits(conv: nn.Conv2d) -> bool:
-        """Return whether this class can replace `conv` and is faster for large pictures."""
-        inputs, outputs = conv.in_channels, conv.out_channels
-        enough = min(inputs, outputs) >= _MIN_CHANNELS and inputs * outputs >= _MIN_PRODUCTS
+        """Return whether this class can replace `conv` and may be faster for large pictures."""
+        enough = min(conv.in_channels, conv.out_channels) >= _MIN_CHANNELS
         return enough and conv.kernel_size == (3, 3) and _keeps_size(conv)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def is_enough(self, x: Tensor) -> bool:
+        """Return whether there are enough tiles."""
+        return x.shape[0] * -(-x.shape[2] // TILE) * -(-x.shape[3] // TILE) >= self.fewest
+
+    def other(self, x: Tensor) -> Tensor:
         """(N, inputs, H, W) → (N, outputs, H, W), channels-last."""
-        count, _, height, width = x.shape
-        tiles = count * -(-height // TILE) * -(-width // TILE)
-        # Values written into a prepared tensor have no gradient.
-        if tiles < self.fewest or (torch.is_grad_enabled() and x.requires_grad):
-            return self.conv(x)
         return _winograd(x, self.conv.weight, self.conv.bias, reflect=self.conv.padding_mode == "reflect")
 
 
@@ -168,9 +252,7 @@ def _winograd(x: Tensor, weight: Tensor, bias: Tensor | None, *, reflect: bool) 
             gathered = _as(one, _SEEN**2, tiles * inputs)
             gathered.view(part.shape).copy_(part)
             values = torch.mm(_INPUT_2D, gathered, out=_as(two, _SEEN**2, tiles * inputs))
-            products = torch.bmm(
-                values.view(_SEEN**2, tiles, inputs), kernels, out=_as(one, _SEEN**2, tiles, outputs)
-            )
+            products = torch.bmm(values.view(_SEEN**2, tiles, inputs), kernels, out=_as(one, _SEEN**2, tiles, outputs))
             if bias is not None:
                 products[_ONES].add_(bias)
             flat = products.view(_SEEN**2, tiles * outputs)
@@ -208,7 +290,48 @@ def _padded(x: Tensor, height: int, width: int, *, reflect: bool) -> Tensor:
     return padded
 
 
-class _FewOutputs(nn.Module):
+class _Doubled(_TwoWays):
+    """A picture doubled by repeating pixels, and a 3×3 convolution of that which keeps the size.
+
+    Each 2×2 block of the result sees 2×2 pixels of the picture in each of its four places, so the kernel's rows and
+    columns that meet the same pixel are added beforehand (Shi et al., Is the deconvolution layer the same as a
+    convolutional layer?, 2016). Reflected by a pixel, the doubled picture has its border pixels twice: the picture's,
+    repeated once.
+    """
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__(conv)
+        # Of the three rows that an even row of the result sees, the last two are of one pixel; of an odd row's, the
+        # first two.
+        ends = torch.tensor([[[1.0, 0, 0], [0, 1, 1]], [[1, 1, 0], [0, 0, 1]]])
+        kernels = torch.einsum("ayr,bxs,oirs->aboiyx", ends, ends, conv.weight).flatten(0, 2)
+        self.register_buffer("kernels", kernels.contiguous(memory_format=torch.channels_last), persistent=False)
+        self.register_buffer("bias", None if conv.bias is None else conv.bias.repeat(4), persistent=False)
+
+    @staticmethod
+    def suits(conv: nn.Conv2d) -> bool:
+        """Return whether this class can replace `conv`, which sees a doubled picture."""
+        return conv.kernel_size == (3, 3) and _keeps_size(conv)
+
+    def usual(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) → (N, outputs, 2H, 2W)."""
+        return self.conv(F.interpolate(x, scale_factor=2, mode="nearest"))
+
+    def other(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) → (N, outputs, 2H, 2W), channels-last."""
+        count, _, height, width = x.shape
+        mode = "constant" if self.conv.padding_mode == "zeros" else "replicate"
+        # (N, H + 1, W + 1, 2, 2, outputs): even rows of the result begin a pixel earlier than odd ones.
+        places = F.conv2d(F.pad(x, (1, 1, 1, 1), mode=mode), self.kernels, self.bias).permute(0, 2, 3, 1)
+        places = places.unflatten(3, (2, 2, -1))
+        result = x.new_empty(count, height, 2, width, 2, self.conv.out_channels)
+        for row in range(2):
+            for column in range(2):
+                result[:, :, row, :, column] = places[:, row : row + height, column : column + width, row, column]
+        return result.view(count, 2 * height, 2 * width, -1).permute(0, 3, 1, 2)
+
+
+class _FewOutputs(_TwoWays):
     """A convolution to a few channels that keeps the size, by one-row kernels.
 
     torch takes three times as long for 3 outputs (64 inputs, 7×7, 256²). Here each row of the kernel has outputs of its
@@ -216,8 +339,7 @@ class _FewOutputs(nn.Module):
     """
 
     def __init__(self, conv: nn.Conv2d) -> None:
-        super().__init__()
-        self.conv = conv
+        super().__init__(conv)
         self.side = conv.kernel_size[0]
         outputs, inputs = conv.weight.shape[:2]
         rows = conv.weight.permute(2, 0, 1, 3).reshape(self.side * outputs, inputs, 1, self.side)
@@ -225,10 +347,10 @@ class _FewOutputs(nn.Module):
 
     @staticmethod
     def suits(conv: nn.Conv2d) -> bool:
-        """Return whether this class can replace `conv` and is faster."""
+        """Return whether this class can replace `conv` and may be faster."""
         return conv.kernel_size[0] >= 5 and conv.out_channels <= 4 and conv.in_channels >= 8 and _keeps_size(conv)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def other(self, x: Tensor) -> Tensor:
         """(N, inputs, H, W) → (N, outputs, H, W)."""
         height, edge = x.shape[2], self.side // 2
         mode = "constant" if self.conv.padding_mode == "zeros" else "reflect"

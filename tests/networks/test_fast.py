@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from cyclegan.config import ModelConfig
-from cyclegan.networks import build_generator
+from cyclegan.networks import build_generator, choices
 from cyclegan.networks import fast as module
 from cyclegan.networks.fast import fast_generator
 
@@ -20,8 +20,9 @@ HALF_A_GREY_LEVEL = 0.5 / 127.5
 @pytest.fixture(autouse=True)
 def small_networks_count(monkeypatch):
     """Networks of 8 channels are computed as those of 64 are, so that tests are fast and mean something."""
+    monkeypatch.setenv(choices.VARIABLE, "fixed")
     monkeypatch.setattr(module, "_MIN_CHANNELS", 16)
-    monkeypatch.setattr(module, "_MIN_PRODUCTS", 16 * 16)
+    monkeypatch.setattr(module, "_SURE_PRODUCTS", 16 * 16)
     monkeypatch.setattr(module, "_MIN_TILES", 1)
     monkeypatch.setattr(module, "_TILES_AT_ONCE", 12)  # Several chunks, the last of them smaller.
 
@@ -59,6 +60,7 @@ def test_every_architecture_gives_the_same_picture(generator, upsample, norm_aff
     assert float((found - expected).abs().max()) < HALF_A_GREY_LEVEL
     if generator.startswith("resnet"):
         assert {module._Winograd, module._FewOutputs} <= kinds(fast)
+    assert (module._Doubled in kinds(fast)) == (upsample == "resize")
 
 
 def test_zeros_around_the_picture():
@@ -97,6 +99,19 @@ def test_memory_that_held_nan_does_not_show(monkeypatch):
     conv = nn.Conv2d(16, 16, 3, padding=1, padding_mode="reflect").requires_grad_(False)
     for side in (5, 6, 7, 8):
         assert module._Winograd(conv)(torch.randn(1, 16, side, side)).isfinite().all()
+
+
+@pytest.mark.parametrize("mode", ["reflect", "zeros"])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 2, 3), (2, 5, 9), (3, 16, 16)])
+def test_a_doubled_picture_is_convolved_without_being_doubled(mode, bias, shape):
+    torch.manual_seed(0)
+    conv = nn.Conv2d(16, 24, 3, padding=1, padding_mode=mode, bias=bias).requires_grad_(False)
+    x, layer = torch.randn(shape[0], 16, *shape[1:]), module._Doubled(conv)
+    expected = conv(torch.repeat_interleave(torch.repeat_interleave(x, 2, 2), 2, 3))
+    torch.testing.assert_close(layer.other(x), expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(layer.usual(x), expected, rtol=1e-4, atol=1e-4)
+    assert layer.kernels.shape == (4 * 24, 16, 2, 2)  # 16 products for four values, not 36.
 
 
 @pytest.mark.parametrize("mode", ["reflect", "zeros"])

@@ -1,0 +1,128 @@
+"""Of two ways of computing a layer, the faster one: measured once for each kind of layer and processor.
+
+Which way is faster depends on the processor, its caches, the layer's channels and torch's kernels; a rule that was made
+on one machine is wrong by a third on the next. A measurement takes milliseconds, and is kept in a file, so that later
+starts have neither its time nor another result.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cyclegan.errors import UserError
+from cyclegan.files import read_json, write_json
+
+VARIABLE = "CYCLEGAN_LAYERS"
+"""The environment variable that is "fixed" to choose by rule: the same bits in each process of a machine."""
+ROUNDS = 3
+MARGIN = 0.97
+"""Part of the usual way's time below which another way is chosen: less can't be told from chance."""
+
+
+class Choices:
+    """Which ways were faster, from this process and from earlier ones.
+
+    Args:
+        folder: the folder of the file that remembers; None: `cyclegan` below XDG_CACHE_HOME, else below ~/.cache.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
+        self._known: dict[str, bool] | None = None
+        self._lock = threading.Lock()
+
+    def other_is_faster(
+        self,
+        layer: str,
+        shape: tuple[int, ...],
+        usual: Callable[[Tensor], Any],
+        other: Callable[[Tensor], Any],
+    ) -> bool:
+        """Return whether `other` takes less time than `usual` with as many threads as torch has now.
+
+        Args:
+            layer: what the time depends on besides the shape, the processor and the threads.
+            shape: of the input, (N, C, H, W), which is channels-last.
+        """
+        threads = torch.get_num_threads()
+        name = f"{layer}, {'×'.join(map(str, shape))}, {threads} threads"
+        with self._lock:  # Two at once would measure each other.
+            if self._known is None:
+                self._known = self._read()
+            if name not in self._known:
+                faster, sure = _measured(shape, usual, other)
+                self._known[name] = faster
+                if sure:
+                    self._keep(name, faster)
+            return self._known[name]
+
+    @property
+    def _file(self) -> Path:
+        folder = self._folder or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cyclegan"
+        return folder / "layers.json"
+
+    def _all(self) -> dict[str, Any]:
+        """Return what the file holds, by processor; nothing where it is missing or damaged, as it can be made again."""
+        try:
+            return read_json(self._file)
+        except (UserError, OSError):
+            return {}
+
+    def _read(self) -> dict[str, bool]:
+        found = self._all().get(_processor())
+        found = found if isinstance(found, dict) else {}
+        return {name: faster for name, faster in found.items() if isinstance(faster, bool)}
+
+    def _keep(self, name: str, faster: bool) -> None:
+        """Remember a choice; where nothing can be written, this process alone does."""
+        before = self._all()
+        here = before.get(_processor())
+        choices = (here if isinstance(here, dict) else {}) | {name: faster}
+        with contextlib.suppress(OSError):
+            write_json(self._file, before | {_processor(): choices})
+
+
+def is_fixed() -> bool:
+    """Return whether ways are chosen by rule."""
+    return os.environ.get(VARIABLE) == "fixed"
+
+
+def _measured(
+    shape: tuple[int, ...], usual: Callable[[Tensor], Any], other: Callable[[Tensor], Any]
+) -> tuple[bool, bool]:
+    """Return whether the other way is faster, by the shortest of some times each, and whether all rounds agree."""
+    with torch.inference_mode():
+        x = torch.randn(shape).contiguous(memory_format=torch.channels_last)
+        usual(x), other(x)  # Kernels are prepared in the first call.
+        rounds = [(_seconds(usual, x), _seconds(other, x)) for _ in range(ROUNDS)]
+    one, two = (min(times) for times in zip(*rounds, strict=True))
+    faster = two < MARGIN * one
+    return faster, all((second < MARGIN * first) == faster for first, second in rounds)
+
+
+def _seconds(way: Callable[[Tensor], Any], x: Tensor) -> float:
+    started = time.perf_counter()
+    way(x)
+    return time.perf_counter() - started
+
+
+def _processor() -> str:
+    """Return the processor and torch's version, on which times depend."""
+    info = Path("/proc/cpuinfo")
+    try:
+        lines = info.read_text("utf-8", "replace").splitlines() if info.is_file() else []
+    except OSError:
+        lines = []
+    model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), None)
+    model = model or platform.processor() or platform.machine()
+    return f"{model}, {torch.backends.cpu.get_cpu_capability()}, {os.cpu_count()} cores, torch {torch.__version__}"
