@@ -20,29 +20,30 @@ MOST_CALLS = 256
 
 
 class SharedCores:
-    """This call's share of the processors, as its number of threads of torch.
+    """This call's share of the processors, in threads of torch.
 
     Calls that each take every processor wait for each other: two at once have about half of one call's rate. So each
     holds one of the numbered locks in a folder of the machine, and takes as many threads as there are processors for
-    each lock that is held.
+    each lock that is held. Whoever takes them sets torch's number, which is set back at the end.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder or Path(tempfile.gettempdir()) / f"cyclegan-translating-{_user()}"
-        self.cores = torch.get_num_threads()
+        self.cores = self.found = torch.get_num_threads()
         self.looked: float | None = None
         self.own: filelock.BaseFileLock | None = None
 
     @contextlib.contextmanager
     def taken(self, device: torch.device) -> Iterator[None]:
         """Count as a call that translates, unless the network is on another device or OMP_NUM_THREADS is set."""
-        if device.type != "cpu" or self.cores == 1 or "OMP_NUM_THREADS" in os.environ:
+        if device.type != "cpu" or self.cores == 1:
             yield
             return
-        with contextlib.suppress(OSError):  # Without a place to meet, each call takes all, as ever.
-            self.folder.mkdir(mode=0o700, exist_ok=True)
-            if _is_own(self.folder):
-                self.own = next((lock for lock in map(self._lock, range(MOST_CALLS)) if _acquired(lock)), None)
+        if "OMP_NUM_THREADS" not in os.environ:
+            with contextlib.suppress(OSError):  # Without a place to meet, each call takes all, as ever.
+                self.folder.mkdir(mode=0o700, exist_ok=True)
+                if _is_own(self.folder):
+                    self.own = next((lock for lock in map(self._lock, range(MOST_CALLS)) if _acquired(lock)), None)
         try:
             yield
         finally:
@@ -51,13 +52,12 @@ class SharedCores:
                 self.own = None
             torch.set_num_threads(self.cores)
 
-    def look(self) -> None:
-        """Set the number of threads, if it was long ago that this was done."""
+    def share(self) -> int:
+        """Return how many threads this call may take, looking for other calls if that was long ago."""
         now = time.monotonic()
-        if self.own is None or (self.looked is not None and now - self.looked < LOOK_S):
-            return
-        self.looked = now
-        torch.set_num_threads(max(1, self.cores // self._calls()))
+        if self.own is not None and (self.looked is None or now - self.looked >= LOOK_S):
+            self.looked, self.found = now, max(1, self.cores // self._calls())
+        return self.found
 
     def _calls(self) -> int:
         """Return how many calls translate, with this one."""

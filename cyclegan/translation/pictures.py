@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextvars
 import errno
 import functools
+import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,6 +14,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
+import torch
 from PIL import Image
 
 from cyclegan.config import Direction
@@ -22,13 +25,17 @@ from cyclegan.rasters.raster import Raster
 from cyclegan.translation.cores import SharedCores
 from cyclegan.translation.files import Item, PictureReader, folded
 from cyclegan.translation.manifest import Manifest
-from cyclegan.translation.pipeline import Batches, WriteBehind, pixels_of, read_ahead
+from cyclegan.translation.pipeline import Batches, Tasks, pixels_of, read_ahead
 from cyclegan.translation.saving import PNG, Encoding, path_of, save_picture
-from cyclegan.translation.translator import Picture, TranslationResult, Translator, working_size
+from cyclegan.translation.translator import BATCH_PIXELS, Picture, TranslationResult, Translator, working_size
 from cyclegan.translation.volume import VolumeTranslation, translate_volume
 from cyclegan.values import Values
 
 MOST_BEYOND = 0.05
+MOST_AT_ONCE = 4
+"""Batches that are computed at once on a CPU. Python's own work between a network's layers would hold more up."""
+BATCHES = 4
+"""Batches in which one goes that would be computed alone: with one thread, larger ones only miss the caches."""
 # A name that is too long or that the file system doesn't take, or a folder or file in the way: others may still work.
 _OF_ONE_NAME = {errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.EISDIR, errno.ENOTDIR, errno.EEXIST}
 
@@ -162,8 +169,9 @@ def translate_pictures(
 ) -> PicturesTranslation:
     """Translate pictures; those that can't be read, translated or written don't stop the others.
 
-    Threads read the next pictures and write the last ones while the networks compute, by batches of one size. Calls at
-    the same time share the processors.
+    Threads read the next pictures and write the last ones while the networks compute, by batches of one size. On a CPU,
+    several batches are computed at once, each with its share of the processors: threads that compute one together wait
+    for the slowest of them in each layer. Calls at the same time share the processors.
 
     Args:
         translator: the checkpoint.
@@ -181,15 +189,18 @@ def translate_pictures(
         CheckpointError: the checkpoint lacks this direction.
     """
     work = _Work(translator, folder, direction, reconstruct, size, encoding, manifest, progress)
-    batches = Batches(
-        key=lambda one: working_size(one[1].size, size), most=translator.batch_size,
-        pixels=lambda one: pixels_of(one[1]),
-    )  # fmt: skip
-    with work.cores.taken(translator.device), PictureReader(work.values) as reader, WriteBehind() as work.writing:
+    batches = Batches(key=work.worked, most=work.batch_size, pixels=lambda one: pixels_of(one[1]))
+    with (
+        work.cores.taken(translator.device),
+        PictureReader(work.values) as reader,
+        Tasks() as work.writing,
+        Tasks("translate", work.most_at_once, step_back=False) as work.computing,
+    ):
         for item, picture in read_ahead(items, reader):
             if isinstance(picture, ImageError):
                 work.failed(item, picture, picture)
             elif isinstance(picture, Stack):
+                work.alone()
                 work.volume(item, picture)
             else:
                 for batch in batches.add((item, picture)):
@@ -214,8 +225,12 @@ class _Work:
     done: PicturesTranslation = field(default_factory=PicturesTranslation)
     through: int = 0
     """Pictures that the networks, or an error, are through with."""
-    writing: WriteBehind = field(init=False)
+    writing: Tasks = field(init=False)
+    computing: Tasks = field(init=False)
     cores: SharedCores = field(default_factory=SharedCores)
+
+    def __post_init__(self) -> None:
+        self.most_at_once = min(MOST_AT_ONCE, self.cores.cores) if self.translator.device.type == "cpu" else 1
 
     @property
     def values(self) -> Values:
@@ -252,24 +267,64 @@ class _Work:
         self._record(item, [path_of(target, ending), *([back] if back else [])])
         self._advance(1)
 
+    def worked(self, one: tuple[Item, Picture]) -> tuple[int, int]:
+        """Return the size at which the networks get a picture."""
+        return working_size(one[1].size, self.size)
+
+    def batch_size(self, worked: tuple[int, int]) -> int:
+        """Return the pictures of a batch."""
+        most = self.translator.batch_size(worked)
+        return most if self.most_at_once == 1 else max(1, most // BATCHES)
+
+    def alone(self) -> None:
+        """Wait for the batches that are computed, so that what comes next has all of this call's processors."""
+        self.computing.finish()
+        if self.most_at_once > 1:
+            torch.set_num_threads(self.cores.share())
+
     def batch(self, batch: Sequence[tuple[Item, Picture]]) -> None:
-        """Translate pictures of one working size, and hand the results over to be written."""
-        count = len(batch)
-        self.cores.look()
-        try:
-            results = self.translator.translate_many(
-                [picture for _, picture in batch], self.direction, reconstruct=self.reconstruct, size=self.size,
-                progress=lambda part: self.progress(self.through + part * count),
-            )  # fmt: skip
-        except ImageError as error:
-            if count > 1:
-                for one in batch:  # The others may do.
-                    self.batch([one])
-                return
-            item = batch[0][0]
-            self.failed(item, error, message("{name}: {reason}", name=item.shown, reason=error))
+        """Translate pictures of one working size, or have a thread do it, and hand the results over to be written."""
+        if self.most_at_once == 1 or math.prod(self.worked(batch[0])) > BATCH_PIXELS["cpu"]:
+            self.alone()
+            self._translated(batch, self._translate(batch, progress=lambda part: self.progress(
+                self.through + part * len(batch)
+            )))  # fmt: skip
             return
+        share = self.cores.share()
+        at_once = min(self.most_at_once, share)
+        # One more waits where all threads may compute.
+        self.computing.most = at_once + (at_once == self.most_at_once)
+        task = functools.partial(self._translate, batch, threads=max(1, share // at_once))
+        self.computing.put(
+            functools.partial(contextvars.copy_context().run, task),
+            lambda computing: self._translated(batch, computing.result()),
+        )
+
+    def _translate(
+        self, batch: Sequence[tuple[Item, Picture]], *, threads: int | None = None,
+        progress: Callable[[float], None] | None = None,
+    ) -> list[TranslationResult | ImageError]:
+        """Return each picture's translation, or why it has none."""
+        if threads is not None:
+            torch.set_num_threads(threads)
+        try:
+            return list(self.translator.translate_many(
+                [picture for _, picture in batch], self.direction, reconstruct=self.reconstruct, size=self.size,
+                progress=progress,
+            ))  # fmt: skip
+        except ImageError as error:
+            if len(batch) == 1:
+                return [error]
+        return [each for one in batch for each in self._translate([one])]  # The others may do.
+
+    def _translated(
+        self, batch: Sequence[tuple[Item, Picture]], results: Sequence[TranslationResult | ImageError]
+    ) -> None:
+        """Hand results over to be written."""
         for (item, picture), result in zip(batch, results, strict=True):
+            if isinstance(result, ImageError):
+                self.failed(item, result, message("{name}: {reason}", name=item.shown, reason=result))
+                continue
             self.done.look_at(picture, self.values)
             if (note := smaller_note(item.shown, picture.size, self.size)) is not None:
                 self.done.smaller.append(note)
@@ -277,7 +332,7 @@ class _Work:
                 functools.partial(self._write, item, result), functools.partial(self._written, item),
                 pixels_of(result.fake) + pixels_of(result.rec),
             )  # fmt: skip
-        self._advance(count)
+            self._advance(1)
 
     def _write(self, item: Item, result: TranslationResult) -> list[Path]:
         checkpoint, target = self.translator.checkpoint, self.folder / item.target

@@ -1,4 +1,4 @@
-"""Reading ahead of a network, batches of one size, and writing behind it: threads that keep memory flat."""
+"""Reading ahead of networks, batches of one size, and tasks in threads behind them, all with flat memory."""
 
 from __future__ import annotations
 
@@ -173,28 +173,38 @@ class Batches:
         return group
 
 
-class WriteBehind:
-    """Threads that write while the network computes; at most MOST_AHEAD tasks of MAX_HELD_PIXELS in all wait.
+class Tasks:
+    """Tasks that threads do while the caller goes on, and whose results it takes in their order.
 
     Leaving the block waits for all tasks, unless an exception ends it: then those that haven't begun are dropped, and
     `after` is called for those that are done.
+
+    Args:
+        name: of the threads.
+        threads: their number.
+        most: tasks of MAX_HELD_PIXELS in all that wait or are worked on; `put` waits for the first where there are
+            more. May be changed.
+        step_back: let the threads take only what others leave of the processors.
     """
 
-    def __init__(self, threads: int = THREADS) -> None:
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="write", initializer=_step_back)
+    def __init__(
+        self, name: str = "write", threads: int = THREADS, *, most: int = MOST_AHEAD, step_back: bool = True
+    ) -> None:
+        self.most = most
+        self._pool = ThreadPoolExecutor(threads, name, initializer=_step_back if step_back else None)
         self._waiting: deque[tuple[Future, Callable[[Future], None], int]] = deque()
         self._held = 0
 
-    def __enter__(self) -> WriteBehind:
+    def __enter__(self) -> Tasks:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
-            while kind is None and self._waiting:
-                self._finish()
+            if kind is None:
+                self.finish()
         finally:
             self._pool.shutdown(cancel_futures=True)
-        for future, after, _ in self._waiting:  # Of what an exception has ended, some is written.
+        for future, after, _ in self._waiting:  # Of what an exception has ended, some is done.
             if not future.cancelled() and future.exception() is None:
                 after(future)
 
@@ -203,8 +213,13 @@ class WriteBehind:
         self._waiting.append((self._pool.submit(task), after, pixels))
         self._held += pixels
         while self._waiting and (
-            len(self._waiting) > MOST_AHEAD or self._held > MAX_HELD_PIXELS or self._waiting[0][0].done()
+            len(self._waiting) > self.most or self._held > MAX_HELD_PIXELS or self._waiting[0][0].done()
         ):
+            self._finish()
+
+    def finish(self) -> None:
+        """Wait for all tasks."""
+        while self._waiting:
             self._finish()
 
     def _finish(self) -> None:

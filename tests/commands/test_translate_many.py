@@ -17,7 +17,7 @@ from cyclegan.errors import ConfigError, ImageError
 from cyclegan.translation import pictures as pictures_module
 from cyclegan.translation.files import Item, PictureReader
 from cyclegan.translation.manifest import Manifest, finished_in
-from cyclegan.translation.pipeline import Batches, WriteBehind, read_ahead
+from cyclegan.translation.pipeline import Batches, Tasks, read_ahead
 from cyclegan.translation.saving import FORMATS
 from tests.commands.test_translate import files, picture, translate  # noqa: F401
 
@@ -411,7 +411,7 @@ def test_large_pictures_do_not_pile_up(tmp_path, monkeypatch):
     batches = Batches(key=lambda one: one, most=lambda key: 9, pixels=lambda one: 600)
     assert [batch for one in "abc" for batch in batches.add(one)] == [["a"], ["b"]] and list(batches.rest()) == [["c"]]
     go, done = threading.Event(), []
-    with WriteBehind() as writing:
+    with Tasks() as writing:
         threading.Timer(0.05, go.set).start()
         for n in range(4):
             writing.put(lambda: go.wait(60), lambda future, n=n: done.append(n), 900)
@@ -441,14 +441,14 @@ def test_writing_behind_reports_in_order_and_stops_at_an_error():
             raise OSError("full")
         return n
 
-    with WriteBehind() as writing:
+    with Tasks() as writing:
         for n in range(5):
             writing.put(lambda n=n: task(n), lambda future: seen.append(future.exception() or future.result()))
         go.set()
     assert seen[:2] == [0, 1] and str(seen[2]) == "full" and seen[3:] == [3, 4]
     begun = []
     go.clear()
-    with pytest.raises(KeyboardInterrupt), WriteBehind(threads=1) as writing:
+    with pytest.raises(KeyboardInterrupt), Tasks(threads=1) as writing:
         for n in range(5):
             writing.put(lambda n=n: begun.append(n) or go.wait(60), seen.append)
         threading.Timer(0.05, go.set).start()

@@ -18,25 +18,25 @@ def call(tmp_path, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(cores, "LOOK_S", 0.0)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
-    monkeypatch.setattr(torch, "set_num_threads", threads.append)
-    threads.clear()
+    monkeypatch.setattr(torch, "set_num_threads", lambda number: back.append(number))
+    back.clear()
     return lambda: SharedCores(tmp_path / "calls")
 
 
-threads = []
+back = []
 
 
 def test_calls_take_even_shares_while_they_run(call):
     first, second, third = call(), call(), call()
     with first.taken(CPU):
-        first.look()
+        shares = [first.share()]
         with second.taken(CPU), contextlib.ExitStack() as later:
-            first.look()
-            second.look()
+            shares += [first.share(), second.share()]
             later.enter_context(third.taken(CPU))
-            first.look()
-        first.look()
-    assert threads == [8, 4, 4, 2, 8, 8, 8, 8]  # Each sets it back at its end, too.
+            shares.append(first.share())
+        shares.append(first.share())
+    assert shares == [8, 4, 4, 2, 8]
+    assert back == [8, 8, 8]  # Each sets it back at its end.
 
 
 def test_a_call_that_was_killed_is_not_counted(call):
@@ -46,11 +46,10 @@ def test_a_call_that_was_killed_is_not_counted(call):
     other.start()
     assert ready.wait(60)
     with here.taken(CPU):
-        here.look()
+        assert here.share() == 4
         other.kill()
         other.join()
-        here.look()
-    assert threads == [4, 8, 8]
+        assert here.share() == 8
 
 
 def _take(shared, ready):
@@ -63,10 +62,10 @@ def test_other_devices_chosen_threads_and_no_place_to_meet(call, tmp_path, monke
     with call().taken(CPU):
         shared = call()
         with shared.taken(torch.device("cuda")):
-            shared.look()
+            assert shared.share() == 8
         monkeypatch.setenv("OMP_NUM_THREADS", "8")
         with shared.taken(CPU):
-            shared.look()
+            assert shared.share() == 8
         monkeypatch.delenv("OMP_NUM_THREADS")
         (tmp_path / "file").touch()
         (tmp_path / "elsewhere").mkdir()
@@ -74,6 +73,5 @@ def test_other_devices_chosen_threads_and_no_place_to_meet(call, tmp_path, monke
         for name in ("file", "link"):
             alone = SharedCores(tmp_path / name)
             with alone.taken(CPU):
-                alone.look()
+                assert alone.share() == 8
         assert list((tmp_path / "elsewhere").iterdir()) == []
-    assert threads == [8, 8, 8]  # As the last three ended that took any.
