@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextvars
 import errno
 import functools
-import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,20 +21,17 @@ from cyclegan.errors import ConfigError, ImageError, Message, UserError, message
 from cyclegan.files import MAX_NAME_BYTES, shortened
 from cyclegan.rasters.files import ENDINGS, Stack
 from cyclegan.rasters.raster import Raster
+from cyclegan.translation.at_once import batch_size, goes_alone, most_at_once, translations
 from cyclegan.translation.cores import SharedCores
 from cyclegan.translation.files import Item, PictureReader, folded
 from cyclegan.translation.manifest import Manifest
 from cyclegan.translation.pipeline import Batches, Tasks, pixels_of, read_ahead
 from cyclegan.translation.saving import PNG, Encoding, path_of, save_picture
-from cyclegan.translation.translator import BATCH_PIXELS, Picture, TranslationResult, Translator, working_size
+from cyclegan.translation.translator import Picture, TranslationResult, Translator, working_size
 from cyclegan.translation.volume import VolumeTranslation, translate_volume
 from cyclegan.values import Values
 
 MOST_BEYOND = 0.05
-MOST_AT_ONCE = 4
-"""Batches that are computed at once on a CPU. Python's own work between a network's layers would hold more up."""
-BATCHES = 4
-"""Batches in which one goes that would be computed alone: with one thread, larger ones only miss the caches."""
 # A name that is too long or that the file system doesn't take, or a folder or file in the way: others may still work.
 _OF_ONE_NAME = {errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.EISDIR, errno.ENOTDIR, errno.EEXIST}
 
@@ -170,8 +166,8 @@ def translate_pictures(
     """Translate pictures; those that can't be read, translated or written don't stop the others.
 
     Threads read the next pictures and write the last ones while the networks compute, by batches of one size. On a CPU,
-    several batches are computed at once, each with its share of the processors: threads that compute one together wait
-    for the slowest of them in each layer. Calls at the same time share the processors.
+    several batches are computed at once, each with its share of the processors (`at_once`). Calls at the same time
+    share the processors.
 
     Args:
         translator: the checkpoint.
@@ -189,7 +185,10 @@ def translate_pictures(
         CheckpointError: the checkpoint lacks this direction.
     """
     work = _Work(translator, folder, direction, reconstruct, size, encoding, manifest, progress)
-    batches = Batches(key=work.worked, most=work.batch_size, pixels=lambda one: pixels_of(one[1]))
+    batches = Batches(
+        key=work.worked, most=lambda worked: batch_size(translator, worked, work.most_at_once),
+        pixels=lambda one: pixels_of(one[1]),
+    )  # fmt: skip
     with (
         work.cores.taken(translator.device),
         PictureReader(work.values) as reader,
@@ -230,7 +229,7 @@ class _Work:
     cores: SharedCores = field(default_factory=SharedCores)
 
     def __post_init__(self) -> None:
-        self.most_at_once = min(MOST_AT_ONCE, self.cores.cores) if self.translator.device.type == "cpu" else 1
+        self.most_at_once = most_at_once(self.translator.device, self.cores.cores)
 
     @property
     def values(self) -> Values:
@@ -271,11 +270,6 @@ class _Work:
         """Return the size at which the networks get a picture."""
         return working_size(one[1].size, self.size)
 
-    def batch_size(self, worked: tuple[int, int]) -> int:
-        """Return the pictures of a batch."""
-        most = self.translator.batch_size(worked)
-        return most if self.most_at_once == 1 else max(1, most // BATCHES)
-
     def alone(self) -> None:
         """Wait for the batches that are computed, so that what comes next has all of this call's processors."""
         self.computing.finish()
@@ -284,38 +278,24 @@ class _Work:
 
     def batch(self, batch: Sequence[tuple[Item, Picture]]) -> None:
         """Translate pictures of one working size, or have a thread do it, and hand the results over to be written."""
-        if self.most_at_once == 1 or math.prod(self.worked(batch[0])) > BATCH_PIXELS["cpu"]:
+        translated = functools.partial(
+            translations, self.translator, [picture for _, picture in batch], self.direction,
+            reconstruct=self.reconstruct, size=self.size,
+        )  # fmt: skip
+        if self.most_at_once == 1 or goes_alone(self.worked(batch[0])):
             self.alone()
-            self._translated(batch, self._translate(batch, progress=lambda part: self.progress(
-                self.through + part * len(batch)
-            )))  # fmt: skip
+            self._translated(batch, translated(
+                progress=lambda part: self.progress(self.through + part * len(batch))
+            ))  # fmt: skip
             return
         share = self.cores.share()
         at_once = min(self.most_at_once, share)
         # One more waits where all threads may compute.
         self.computing.most = at_once + (at_once == self.most_at_once)
-        task = functools.partial(self._translate, batch, threads=max(1, share // at_once))
         self.computing.put(
-            functools.partial(contextvars.copy_context().run, task),
+            functools.partial(contextvars.copy_context().run, translated, threads=max(1, share // at_once)),
             lambda computing: self._translated(batch, computing.result()),
         )
-
-    def _translate(
-        self, batch: Sequence[tuple[Item, Picture]], *, threads: int | None = None,
-        progress: Callable[[float], None] | None = None,
-    ) -> list[TranslationResult | ImageError]:
-        """Return each picture's translation, or why it has none."""
-        if threads is not None:
-            torch.set_num_threads(threads)
-        try:
-            return list(self.translator.translate_many(
-                [picture for _, picture in batch], self.direction, reconstruct=self.reconstruct, size=self.size,
-                progress=progress,
-            ))  # fmt: skip
-        except ImageError as error:
-            if len(batch) == 1:
-                return [error]
-        return [each for one in batch for each in self._translate([one])]  # The others may do.
 
     def _translated(
         self, batch: Sequence[tuple[Item, Picture]], results: Sequence[TranslationResult | ImageError]

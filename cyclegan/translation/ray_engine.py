@@ -12,6 +12,7 @@ import os
 import pickle
 import socket
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from cyclegan.checkpoints.format import Checkpoint
 from cyclegan.config import Direction
 from cyclegan.errors import ConfigError, ImageError, UserError, message
 from cyclegan.rasters.files import Stack
+from cyclegan.translation.at_once import batch_size, goes_alone, most_at_once, translations
 from cyclegan.translation.files import Item, PictureReader
 from cyclegan.translation.manifest import Manifest
 from cyclegan.translation.pictures import PicturesTranslation, name_of, smaller_note
@@ -185,6 +187,9 @@ class _Network:
             torch.set_num_threads(threads)
         self.translator = Translator(ray.get(checkpoint))
         self.direction, self.reconstruct, self.size = direction, reconstruct, size
+        self.threads = torch.get_num_threads()
+        self.at_once = most_at_once(self.translator.device, self.threads)
+        self.pool = ThreadPoolExecutor(self.at_once)
 
     def __call__(self, rows: Rows) -> Rows:
         pictures, items, errors = _unpacked(rows["picture"]), _unpacked(rows["item"]), list(rows["error"])
@@ -193,30 +198,35 @@ class _Network:
         for place, picture in enumerate(pictures):
             if picture is not None:
                 groups.setdefault(working_size(picture.size, self.size), []).append(place)
+        batches = []
         for worked, places in groups.items():
-            most = self.translator.batch_size(worked)
-            for start in range(0, len(places), most):
-                part = places[start : start + most]
-                for place, result in zip(part, self._translate([pictures[place] for place in part]), strict=True):
-                    if isinstance(result, ImageError):
-                        errors[place] = f"{items[place].shown}: {result}"
-                    else:
-                        results[place] = result
+            most = batch_size(self.translator, worked, self.at_once)
+            alone = self.at_once == 1 or goes_alone(worked)
+            batches += [(alone, places[start : start + most]) for start in range(0, len(places), most)]
+        threads = self.threads // self.at_once
+        running = [
+            (places, self.pool.submit(self._translate, [pictures[place] for place in places], threads))
+            for alone, places in batches if not alone
+        ]  # fmt: skip
+        found = [(places, each.result()) for places, each in running]
+        found += [(places, self._translate([pictures[place] for place in places], self.threads))
+                  for alone, places in batches if alone]  # fmt: skip
+        for places, translated in found:
+            for place, result in zip(places, translated, strict=True):
+                if isinstance(result, ImageError):
+                    errors[place] = f"{items[place].shown}: {result}"
+                else:
+                    results[place] = result
         sizes = [(0, 0) if picture is None else picture.size for picture in pictures]
         return {
             "number": rows["number"], "item": rows["item"], "result": _packed(results), "error": errors,
             "width": [width for width, _ in sizes], "height": [height for _, height in sizes],
         }  # fmt: skip
 
-    def _translate(self, pictures: Sequence[Picture]) -> list[TranslationResult | ImageError]:
-        try:
-            return list(self.translator.translate_many(
-                pictures, self.direction, reconstruct=self.reconstruct, size=self.size
-            ))  # fmt: skip
-        except ImageError as error:
-            if len(pictures) == 1:
-                return [error]
-            return [self._translate([picture])[0] for picture in pictures]  # The others may do.
+    def _translate(self, pictures: Sequence[Picture], threads: int) -> list[TranslationResult | ImageError]:
+        return translations(
+            self.translator, pictures, self.direction, reconstruct=self.reconstruct, size=self.size, threads=threads
+        )
 
 
 def _write(rows: Rows, info: _Info, folder: Path, direction: Direction, encoding: Encoding) -> Rows:

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from cyclegan.errors import ImageError
-from cyclegan.translation import pictures as module
+from cyclegan.translation import at_once as module
 from cyclegan.translation.files import Item
 from cyclegan.translation.pictures import translate_pictures
 from cyclegan.translation.translator import Translator

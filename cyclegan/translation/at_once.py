@@ -1,0 +1,66 @@
+"""Batches of pictures that are computed at once on a CPU, each with its share of the processors.
+
+Threads that compute one batch together wait for the slowest of them in each layer, so two batches with a thread each
+are through sooner than one of twice the size with two.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+
+from cyclegan.config import Direction
+from cyclegan.errors import ImageError
+from cyclegan.translation.translator import BATCH_PIXELS, Picture, TranslationResult, Translator
+
+MOST_AT_ONCE = 4
+"""Batches at once. Python's own work between a network's layers would hold more up."""
+BATCHES = 4
+"""Batches in which one goes that would be computed alone: with one thread, larger ones only miss the caches."""
+
+
+def most_at_once(device: torch.device, threads: int) -> int:
+    """Return how many batches are computed at once with so many threads; 1 where they aren't."""
+    return min(MOST_AT_ONCE, threads) if device.type == "cpu" else 1
+
+
+def batch_size(translator: Translator, worked: tuple[int, int], at_once: int) -> int:
+    """Return the pictures of a batch at this working size, where so many are computed at once."""
+    most = translator.batch_size(worked)
+    return most if at_once == 1 else max(1, most // BATCHES)
+
+
+def goes_alone(worked: tuple[int, int]) -> bool:
+    """Return whether a picture of this working size should have all processors, and all memory, for itself."""
+    return math.prod(worked) > BATCH_PIXELS["cpu"]
+
+
+def translations(
+    translator: Translator, pictures: Sequence[Picture], direction: Direction, *, reconstruct: bool, size: int | None,
+    threads: int | None = None, progress: Callable[[float], None] | None = None,
+) -> list[TranslationResult | ImageError]:
+    """Return each picture's translation, or why it has none, so that one doesn't stop the others.
+
+    Args:
+        pictures: of one size at `size`.
+        threads: torch's for this batch; None leaves them.
+
+    Raises:
+        CheckpointError: the checkpoint lacks this direction.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    try:
+        return list(
+            translator.translate_many(pictures, direction, reconstruct=reconstruct, size=size, progress=progress)
+        )
+    except ImageError as error:
+        if len(pictures) == 1:
+            return [error]
+    return [
+        each
+        for picture in pictures
+        for each in translations(translator, [picture], direction, reconstruct=reconstruct, size=size)
+    ]
