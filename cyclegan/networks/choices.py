@@ -66,16 +66,16 @@ class Choices:
                     self._keep(name, faster)
             return self._known[name]
 
-    @property
     def _file(self) -> Path:
+        """Return the file that remembers. Raises RuntimeError where the user has no home."""
         folder = self._folder or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cyclegan"
         return folder / "layers.json"
 
     def _all(self) -> dict[str, Any]:
         """Return what the file holds, by processor; nothing where it is missing or damaged, as it can be made again."""
         try:
-            return read_json(self._file)
-        except (UserError, OSError):
+            return read_json(self._file())
+        except (UserError, OSError, RuntimeError):
             return {}
 
     def _read(self) -> dict[str, bool]:
@@ -88,8 +88,8 @@ class Choices:
         before = self._all()
         here = before.get(_processor())
         choices = (here if isinstance(here, dict) else {}) | {name: faster}
-        with contextlib.suppress(OSError):
-            write_json(self._file, before | {_processor(): choices})
+        with contextlib.suppress(OSError, RuntimeError):
+            write_json(self._file(), before | {_processor(): choices})
 
 
 def is_fixed() -> bool:
@@ -102,7 +102,8 @@ def _measured(
 ) -> tuple[bool, bool]:
     """Return whether the other way is faster, by the shortest of some times each, and whether all rounds agree."""
     with torch.inference_mode():
-        x = torch.randn(shape).contiguous(memory_format=torch.channels_last)
+        # Drawn by a generator of its own: who measures within a training must not change what that draws.
+        x = torch.randn(shape, generator=torch.Generator().manual_seed(0)).contiguous(memory_format=torch.channels_last)
         usual(x), other(x)  # Kernels are prepared in the first call.
         rounds = [(_seconds(usual, x), _seconds(other, x)) for _ in range(ROUNDS)]
     one, two = (min(times) for times in zip(*rounds, strict=True))

@@ -124,7 +124,7 @@ def _doubles(layer: nn.Module) -> bool:
 def _choose(fast: Generator) -> None:
     """Measure which way is faster for each layer with what it sees of a picture of USUAL_SIDE²."""
     layers = [layer for layer in fast.modules() if isinstance(layer, _TwoWays)]
-    if not layers or is_fixed():
+    if not layers or is_fixed() or fast.whole_only:  # These search with gradients, which other ways don't have.
         return
     seen: dict[_TwoWays, torch.Size] = {}
     hooks = [layer.register_forward_pre_hook(lambda one, given: seen.update({one: given[0].shape})) for layer in layers]

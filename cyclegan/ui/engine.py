@@ -128,7 +128,8 @@ class Engine:
             if self._workers > 1:
                 import torch
 
-                torch.set_num_threads(max(1, cores // at_once))  # Of this thread alone.
+                # Of this thread alone, or, since torch 2.14, of all: whoever begins last knows best.
+                torch.set_num_threads(max(1, cores // at_once))
             _compute(jobs)
             del jobs  # Their networks may be dropped from the cache while nobody asks for anything.
             with self._changed:

@@ -79,6 +79,24 @@ def test_where_nothing_can_be_written_the_process_remembers(tmp_path, clock):
     assert one.other_is_faster("a", SHAPE, way(2.0), way(1.0)) and one.other_is_faster("a", SHAPE, way(1.0), way(2.0))
 
 
+def test_without_a_home_the_process_remembers(clock, monkeypatch):
+    def nowhere():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(choices.Path, "home", nowhere)
+    one = Choices()
+    assert one.other_is_faster("a", SHAPE, way(2.0), way(1.0)) and one.other_is_faster("a", SHAPE, way(1.0), way(2.0))
+
+
+def test_measuring_draws_nothing_from_others(tmp_path):
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    Choices(tmp_path).other_is_faster("a", SHAPE, torch.relu, torch.tanh)
+    assert torch.equal(torch.rand(1), expected)
+
+
 def test_threads_do_not_measure_each_other(tmp_path, clock):
     one, found, ready = Choices(tmp_path), [], threading.Barrier(4)
 
