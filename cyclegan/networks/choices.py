@@ -1,4 +1,4 @@
-"""Of two ways of computing a layer, the faster one: measured once for each kind of layer and processor.
+"""The faster of two ways of computing a layer, measured once for each kind of layer and processor.
 
 Which way is faster depends on the processor, its caches, the layer's channels and torch's kernels; a rule that was made
 on one machine is wrong by a third on the next. A measurement takes milliseconds, and is kept in a file, so that later
@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cyclegan.errors import UserError
+from cyclegan.errors import UserError, number_of
 from cyclegan.files import read_json, write_json
 
 VARIABLE = "CYCLEGAN_LAYERS"
@@ -55,7 +55,7 @@ class Choices:
             shape: of the input, (N, C, H, W), which is channels-last.
         """
         threads = torch.get_num_threads()
-        name = f"{layer}, {'×'.join(map(str, shape))}, {threads} threads"
+        name = f"{layer}, {'×'.join(map(str, shape))}, {number_of(threads, 'thread')}"
         with self._lock:  # Two at once would measure each other.
             if self._known is None:
                 self._known = self._read()

@@ -162,9 +162,9 @@ class _TwoWays(nn.Module):
         super().__init__()
         self.conv = conv
         self.shape: tuple[int, ...] | None = None
-        """Of the usual input, with which both ways are measured."""
+        """The usual input's, with which both ways are measured."""
         self.faster: dict[int, bool] = {}
-        """Whether the other way is, by torch's number of threads."""
+        """True where the other way is, by torch's number of threads."""
 
     def usual(self, x: Tensor) -> Tensor:
         """Compute the layer with torch's own convolution."""
