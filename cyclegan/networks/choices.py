@@ -47,12 +47,15 @@ class Choices:
         shape: tuple[int, ...],
         usual: Callable[[Tensor], Any],
         other: Callable[[Tensor], Any],
+        *,
+        rule: bool = False,
     ) -> bool:
         """Return whether `other` takes less time than `usual` with as many threads as torch has now.
 
         Args:
             layer: what the time depends on besides the shape, the processor and the threads.
             shape: of the input, (N, C, H, W), which is channels-last.
+            rule: the answer of this process where the rounds don't agree, as on a busy machine.
         """
         threads = torch.get_num_threads()
         name = f"{layer}, {'×'.join(map(str, shape))}, {number_of(threads, 'thread')}"
@@ -61,7 +64,7 @@ class Choices:
                 self._known = self._read()
             if name not in self._known:
                 faster, sure = _measured(shape, usual, other)
-                self._known[name] = faster
+                self._known[name] = faster if sure else rule
                 if sure:
                     self._keep(name, faster)
             return self._known[name]

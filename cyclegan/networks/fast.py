@@ -135,7 +135,17 @@ def _choose(fast: Generator) -> None:
         hook.remove()
     for layer, shape in seen.items():
         layer.shape = (1, shape[1], *(max(1, length * USUAL_SIDE // side) for length in shape[2:]))
-        layer.is_other_faster()
+    choose_ways(fast)
+
+
+def choose_ways(network: nn.Module) -> None:
+    """Measure which ways of a fast generator's layers are faster with torch's present number of threads.
+
+    Without it, that is done as a picture comes, perhaps while others are computed, whose work disturbs the measurement.
+    """
+    for layer in network.modules():
+        if isinstance(layer, _TwoWays):
+            layer.is_other_faster()
 
 
 def _keeps_size(conv: nn.Conv2d) -> bool:
@@ -187,7 +197,7 @@ class _TwoWays(nn.Module):
             conv = self.conv
             layer = f"{type(self).__name__.strip('_')} {conv.in_channels}→{conv.out_channels}, {conv.kernel_size[0]}²"
             self.faster[threads] = CHOICES.other_is_faster(
-                f"{layer}, {conv.padding_mode}", self.shape, self.usual, self.other
+                f"{layer}, {conv.padding_mode}", self.shape, self.usual, self.other, rule=self.sure
             )
         return self.faster[threads]
 

@@ -13,6 +13,7 @@ import torch
 
 from cyclegan.config import Direction
 from cyclegan.errors import ImageError
+from cyclegan.networks.fast import choose_ways
 from cyclegan.translation.translator import BATCH_PIXELS, Picture, TranslationResult, Translator
 
 MOST_AT_ONCE = 4
@@ -30,6 +31,13 @@ def batch_size(translator: Translator, worked: tuple[int, int], at_once: int) ->
     """Return the pictures of a batch at this working size, where so many are computed at once."""
     most = translator.batch_size(worked)
     return most if at_once == 1 else max(1, most // BATCHES)
+
+
+def prepare(translator: Translator, threads: int) -> None:
+    """Set torch's threads of a batch, and let the networks choose with them how they compute."""
+    torch.set_num_threads(threads)
+    for network in translator.generators.values():
+        choose_ways(network)
 
 
 def goes_alone(worked: tuple[int, int]) -> bool:

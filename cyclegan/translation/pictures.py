@@ -21,7 +21,7 @@ from cyclegan.errors import ConfigError, ImageError, Message, UserError, message
 from cyclegan.files import MAX_NAME_BYTES, shortened
 from cyclegan.rasters.files import ENDINGS, Stack
 from cyclegan.rasters.raster import Raster
-from cyclegan.translation.at_once import batch_size, goes_alone, most_at_once, translations
+from cyclegan.translation.at_once import batch_size, goes_alone, most_at_once, prepare, translations
 from cyclegan.translation.cores import SharedCores
 from cyclegan.translation.files import Item, PictureReader, folded
 from cyclegan.translation.manifest import Manifest
@@ -195,6 +195,7 @@ def translate_pictures(
         Tasks() as work.writing,
         Tasks("translate", work.most_at_once, step_back=False) as work.computing,
     ):
+        work.prepare()
         for item, picture in read_ahead(items, reader):
             if isinstance(picture, ImageError):
                 work.failed(item, picture, picture)
@@ -265,6 +266,12 @@ class _Work:
         self.done.volumes.append(about_volume(item.shown, translation))
         self._record(item, [path_of(target, ending), *([back] if back else [])])
         self._advance(1)
+
+    def prepare(self) -> None:
+        """Let the networks choose how they compute the batches that go at once."""
+        if self.most_at_once > 1:
+            share = self.cores.share()
+            prepare(self.translator, max(1, share // min(self.most_at_once, share)))
 
     def worked(self, one: tuple[Item, Picture]) -> tuple[int, int]:
         """Return the size at which the networks get a picture."""

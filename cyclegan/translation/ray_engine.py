@@ -22,7 +22,7 @@ from cyclegan.checkpoints.format import Checkpoint
 from cyclegan.config import Direction
 from cyclegan.errors import ConfigError, ImageError, UserError, message
 from cyclegan.rasters.files import Stack
-from cyclegan.translation.at_once import batch_size, goes_alone, most_at_once, translations
+from cyclegan.translation.at_once import batch_size, goes_alone, most_at_once, prepare, translations
 from cyclegan.translation.files import Item, PictureReader
 from cyclegan.translation.manifest import Manifest
 from cyclegan.translation.pictures import PicturesTranslation, name_of, smaller_note
@@ -190,6 +190,7 @@ class _Network:
         self.threads = torch.get_num_threads()
         self.at_once = most_at_once(self.translator.device, self.threads)
         self.pool = ThreadPoolExecutor(self.at_once)
+        prepare(self.translator, self.threads // self.at_once)
 
     def __call__(self, rows: Rows) -> Rows:
         pictures, items, errors = _unpacked(rows["picture"]), _unpacked(rows["item"]), list(rows["error"])

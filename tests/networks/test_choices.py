@@ -60,9 +60,10 @@ def test_what_a_busy_machine_says_is_not_remembered(tmp_path, clock):
     one = Choices(tmp_path)
     assert one.other_is_faster("a", SHAPE, way([2.0, 9.0, 1.0]), way([1.0, 1.0, 0.5]))
     assert (tmp_path / "layers.json").is_file()
-    assert one.other_is_faster("b", SHAPE, way([1.0, 9.0, 2.0]), way([1.5, 0.5, 9.0]))
-    assert one.other_is_faster("b", SHAPE, way(1.0), way(2.0))  # This process keeps to it.
-    assert not Choices(tmp_path).other_is_faster("b", SHAPE, way(1.0), way(2.0))
+    for rule in (True, False):  # Then the rule decides, and this process keeps to it.
+        assert one.other_is_faster(f"b{rule}", SHAPE, way([1.0, 9.0, 2.0]), way([1.5, 0.5, 9.0]), rule=rule) == rule
+        assert one.other_is_faster(f"b{rule}", SHAPE, way(2.0), way(1.0), rule=False) == rule
+    assert not Choices(tmp_path).other_is_faster("bTrue", SHAPE, way(1.0), way(2.0))
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"a": 1}', b"\xff", b'{"%s": [1]}'])

@@ -79,6 +79,17 @@ def test_batches_go_at_once_and_give_what_each_gives_alone(tmp_path, translator,
             assert np.abs(np.asarray(one).astype(int) - np.asarray(two)).max() <= 1
 
 
+def test_networks_choose_before_the_first_picture(tmp_path, translator, cores, monkeypatch):
+    done = []
+    monkeypatch.setattr(module, "choose_ways", lambda network: done.append((network, cores[-1])))
+    original = type(translator).translate_many
+    monkeypatch.setattr(
+        type(translator), "translate_many", lambda self, *a, **k: done.append("a batch") or original(self, *a, **k)
+    )
+    translate_pictures(translator, items(tmp_path / "in", [(64, 64)] * 3), tmp_path / "out", "ab")
+    assert done[:2] == [(network, 2) for network in translator.generators.values()] and "a batch" in done[2:]
+
+
 def test_a_large_picture_has_all_processors(tmp_path, translator, cores, monkeypatch):
     monkeypatch.setitem(module.BATCH_PIXELS, "cpu", 64 * 64)
     given = items(tmp_path / "in", [(64, 64), (64, 64), (96, 96), (64, 64)])
