@@ -297,8 +297,8 @@ class _Work:
             return
         share = self.cores.share()
         at_once = min(self.most_at_once, share)
-        # One more waits where all threads may compute.
-        self.computing.most = at_once + (at_once == self.most_at_once)
+        # One more waits where all threads may compute; else it would be computed, too.
+        self.computing.most = at_once if at_once == self.most_at_once else at_once - 1
         self.computing.put(
             functools.partial(contextvars.copy_context().run, translated, threads=max(1, share // at_once)),
             lambda computing: self._translated(batch, computing.result()),
