@@ -31,7 +31,7 @@ from cyclegan.translation.translator import Picture, TranslationResult, Translat
 from cyclegan.values import Values
 
 BATCH = 32
-"""Pictures that an actor gets at once; it puts those of one size together. At their end its threads wait for the last."""
+"""Pictures that an actor gets at once; it puts those of one size together. At the end, threads wait for the last."""
 ANSWER_S = 10.0
 BLOCK = 64
 """Pictures of a block, which is what a dead worker loses."""
