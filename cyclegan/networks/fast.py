@@ -31,7 +31,9 @@ _MIN_CHANNELS = 48
 _SURE_PRODUCTS = 128 * 64
 _MIN_TILES = 16
 USUAL_SIDE = 256
-"""Both ways of a layer are measured with what it sees of a picture of so many pixels squared."""
+"""Both ways of a layer are measured with what it sees of a picture of so many pixels squared, or of half of that."""
+MOST_PRODUCTS = 1.3e9
+"""Multiplications of a layer with such a picture, above which the rule decides: measuring would take seconds."""
 CHOICES = Choices()
 """Which ways were found to be faster."""
 _WEIGHTS_PER_TILE = 2048
@@ -134,7 +136,11 @@ def _choose(fast: Generator) -> None:
     for hook in hooks:
         hook.remove()
     for layer, shape in seen.items():
-        layer.shape = (1, shape[1], *(max(1, length * USUAL_SIDE // side) for length in shape[2:]))
+        for usual in (USUAL_SIDE, USUAL_SIDE // 2):
+            at = (1, shape[1], *(max(1, length * usual // side) for length in shape[2:]))
+            if layer.products(at) <= MOST_PRODUCTS:
+                layer.shape = at
+                break
     choose_ways(fast)
 
 
@@ -183,6 +189,10 @@ class _TwoWays(nn.Module):
     def other(self, x: Tensor) -> Tensor:
         """Compute the same in the other way. Has no gradient."""
         raise NotImplementedError
+
+    def products(self, shape: tuple[int, ...]) -> int:
+        """Return the multiplications of the usual way for an input of this shape."""
+        return self.conv.weight.numel() * shape[0] * shape[2] * shape[3]
 
     def is_enough(self, x: Tensor) -> bool:
         """Return whether the other way may be the faster one for this input."""
@@ -322,6 +332,10 @@ class _Doubled(_TwoWays):
     def suits(conv: nn.Conv2d) -> bool:
         """Return whether this class can replace `conv`, which sees a doubled picture."""
         return conv.kernel_size == (3, 3) and _keeps_size(conv)
+
+    def products(self, shape: tuple[int, ...]) -> int:
+        """Return the multiplications of the usual way, of the doubled picture, for an input of this shape."""
+        return 4 * super().products(shape)
 
     def usual(self, x: Tensor) -> Tensor:
         """(N, inputs, H, W) → (N, outputs, 2H, 2W)."""

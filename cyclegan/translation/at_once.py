@@ -6,13 +6,14 @@ are through sooner than one of twice the size with two.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
 from cyclegan.config import Direction
-from cyclegan.errors import ImageError
+from cyclegan.errors import Cancelled, ImageError
 from cyclegan.networks.fast import choose_ways
 from cyclegan.translation.translator import BATCH_PIXELS, Picture, TranslationResult, Translator
 
@@ -23,8 +24,10 @@ BATCHES = 4
 
 
 def most_at_once(device: torch.device, threads: int) -> int:
-    """Return how many batches are computed at once with so many threads; 1 where they aren't."""
-    return min(MOST_AT_ONCE, threads) if device.type == "cpu" else 1
+    """Return how many batches are computed at once with so many threads, leaving few idle; 1 where they aren't."""
+    if device.type != "cpu" or threads == 1:
+        return 1
+    return max(range(2, MOST_AT_ONCE + 1), key=lambda count: (count * (threads // count), count))
 
 
 def batch_size(translator: Translator, worked: tuple[int, int], at_once: int) -> int:
@@ -40,9 +43,31 @@ def prepare(translator: Translator, threads: int) -> None:
         choose_ways(network)
 
 
-def goes_alone(worked: tuple[int, int]) -> bool:
+def goes_alone(translator: Translator, worked: tuple[int, int]) -> bool:
     """Return whether a picture of this working size should have all processors, and all memory, for itself."""
-    return math.prod(worked) > BATCH_PIXELS["cpu"]
+    return translator.padded_pixels(worked) > BATCH_PIXELS["cpu"]
+
+
+@contextlib.contextmanager
+def stoppable(translator: Translator) -> Iterator[None]:
+    """Let an exception that leaves the block, such as Ctrl-C, end other threads' passes at their next layer."""
+    stopped = threading.Event()
+
+    def look(*_: object) -> None:
+        if stopped.is_set():
+            raise Cancelled("the translation was cancelled")
+
+    layers = [layer for network in translator.generators.values() for layer in network.modules()]
+    hooks = [layer.register_forward_pre_hook(look) for layer in layers]
+    try:
+        yield
+    except BaseException:
+        stopped.set()
+        raise
+    finally:
+        if not stopped.is_set():
+            for hook in hooks:
+                hook.remove()
 
 
 def translations(

@@ -21,7 +21,7 @@ from cyclegan.errors import ConfigError, ImageError, Message, UserError, message
 from cyclegan.files import MAX_NAME_BYTES, shortened
 from cyclegan.rasters.files import ENDINGS, Stack
 from cyclegan.rasters.raster import Raster
-from cyclegan.translation.at_once import batch_size, goes_alone, most_at_once, prepare, translations
+from cyclegan.translation.at_once import batch_size, goes_alone, most_at_once, prepare, stoppable, translations
 from cyclegan.translation.cores import SharedCores
 from cyclegan.translation.files import Item, PictureReader, folded
 from cyclegan.translation.manifest import Manifest
@@ -194,6 +194,7 @@ def translate_pictures(
         PictureReader(work.values) as reader,
         Tasks() as work.writing,
         Tasks("translate", work.most_at_once, step_back=False) as work.computing,
+        stoppable(translator),
     ):
         work.prepare()
         for item, picture in read_ahead(items, reader):
@@ -207,6 +208,7 @@ def translate_pictures(
                     work.batch(batch)
         for batch in batches.rest():
             work.batch(batch)
+        work.computing.finish()  # Within the block, so that Ctrl-C ends these, too.
     return work.done
 
 
@@ -270,8 +272,8 @@ class _Work:
     def prepare(self) -> None:
         """Let the networks choose how they compute the batches that go at once."""
         if self.most_at_once > 1:
-            share = self.cores.share()
-            prepare(self.translator, max(1, share // min(self.most_at_once, share)))
+            share, at_once = self._share()
+            prepare(self.translator, share // at_once)
 
     def worked(self, one: tuple[Item, Picture]) -> tuple[int, int]:
         """Return the size at which the networks get a picture."""
@@ -289,20 +291,25 @@ class _Work:
             translations, self.translator, [picture for _, picture in batch], self.direction,
             reconstruct=self.reconstruct, size=self.size,
         )  # fmt: skip
-        if self.most_at_once == 1 or goes_alone(self.worked(batch[0])):
+        if self.most_at_once == 1 or goes_alone(self.translator, self.worked(batch[0])):
             self.alone()
             self._translated(batch, translated(
                 progress=lambda part: self.progress(self.through + part * len(batch))
             ))  # fmt: skip
             return
-        share = self.cores.share()
-        at_once = min(self.most_at_once, share)
+        share, at_once = self._share()
         # One more waits where all threads may compute; else it would be computed, too.
         self.computing.most = at_once if at_once == self.most_at_once else at_once - 1
         self.computing.put(
-            functools.partial(contextvars.copy_context().run, translated, threads=max(1, share // at_once)),
+            functools.partial(contextvars.copy_context().run, translated, threads=share // at_once),
             lambda computing: self._translated(batch, computing.result()),
+            sum(pixels_of(picture) for _, picture in batch),
         )
+
+    def _share(self) -> tuple[int, int]:
+        """Return the threads that this call may take, and the batches that it computes with them at once."""
+        share = self.cores.share()
+        return share, min(self.most_at_once, most_at_once(self.translator.device, share))
 
     def _translated(
         self, batch: Sequence[tuple[Item, Picture]], results: Sequence[TranslationResult | ImageError]

@@ -202,7 +202,7 @@ class _Network:
         batches = []
         for worked, places in groups.items():
             most = batch_size(self.translator, worked, self.at_once)
-            alone = self.at_once == 1 or goes_alone(worked)
+            alone = self.at_once == 1 or goes_alone(self.translator, worked)
             batches += [(alone, places[start : start + most]) for start in range(0, len(places), most)]
         threads = self.threads // self.at_once
         running = [

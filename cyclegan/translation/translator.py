@@ -284,9 +284,9 @@ class Translator:
         if self._whole_only:
             return 1  # It takes them one by one in any case, and a video's progress shows each.
         pixels = BATCH_PIXELS["cpu" if self.device.type == "cpu" else "other"]
-        return max(1, min(32, pixels // self._padded_pixels(worked)))
+        return max(1, min(32, pixels // self.padded_pixels(worked)))
 
-    def _padded_pixels(self, size: tuple[int, int]) -> int:
+    def padded_pixels(self, size: tuple[int, int]) -> int:
         """Return the pixels of a padded picture: a U-Net pads even 1 row to 256."""
         network = next(iter(self.generators.values()))
         return math.prod(_padded_side(side, network.size_multiple, network.min_size) for side in size)
@@ -301,7 +301,7 @@ class Translator:
             return None  # A GPU reports a lack of memory at once; a CPU would swap for an hour or be killed.
         available = int(0.8 * psutil.virtual_memory().available)
         bound = min(self.max_bytes, available // 2)
-        pixels = count * self._padded_pixels(size)
+        pixels = count * self.padded_pixels(size)
         if count == 1 and pixels * BYTES_PER_PIXEL > available - bound:
             raise ImageError(_too_much(size, _available(available)))
         fits = self._whole_only or pixels * self.checkpoint.config.model.ngf * BYTES_PER_PIXEL_AND_CHANNEL <= bound

@@ -9,6 +9,7 @@ from PIL import Image
 
 from cyclegan.errors import ImageError
 from cyclegan.translation import at_once as module
+from cyclegan.translation import pictures as module_of_pictures
 from cyclegan.translation.files import Item
 from cyclegan.translation.pictures import translate_pictures
 from cyclegan.translation.translator import Translator
@@ -72,7 +73,7 @@ def test_batches_go_at_once_and_give_what_each_gives_alone(tmp_path, translator,
     assert not done.failed and progress == sorted(progress) and progress[-1] == len(given)
     assert max(count for count, _ in seen) == module.MOST_AT_ONCE
     assert set(cores) == {2, 8}  # 8 processors for 4 at once, and as it was at the end.
-    monkeypatch.setattr(module, "MOST_AT_ONCE", 1)
+    monkeypatch.setattr(module_of_pictures, "most_at_once", lambda *_: 1)
     translate_pictures(translator, given, tmp_path / "alone", "ab")
     for item in given:
         with Image.open(tmp_path / "out" / item.target) as one, Image.open(tmp_path / "alone" / item.target) as two:
@@ -115,6 +116,45 @@ def test_one_that_fails_among_those_at_once(tmp_path, translator, cores, monkeyp
     done = translate_pictures(translator, given, tmp_path / "out", "ab")
     assert [str(one) for one in done.failed] == ["05.png: too dark"]
     assert len(list((tmp_path / "out").iterdir())) == 23
+
+
+def test_ctrl_c_ends_a_pass_at_its_next_layer(tmp_path, translator, cores, monkeypatch):
+    given = items(tmp_path / "in", [(64, 64)] * 24)
+    network, inside, layers = translator.generators["ab"], threading.Event(), []
+
+    def first(*_):
+        inside.set()
+        assert stop.wait(60)
+
+    stop = threading.Event()
+    network.stem.register_forward_hook(first)
+    network.head.register_forward_hook(lambda *_: layers.append("the last one"))
+
+    def progress(done):
+        raise AssertionError("nothing was finished")
+
+    def interrupted(*_):
+        assert inside.wait(60)
+        threading.Timer(0.2, stop.set).start()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module_of_pictures.Tasks, "finish", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        translate_pictures(translator, given[:4], tmp_path / "out", "ab", progress=progress)
+    assert not layers
+
+
+@pytest.mark.parametrize(
+    ("threads", "at_once"), [(1, 1), (2, 2), (3, 3), (4, 4), (5, 4), (6, 3), (8, 4), (9, 3), (64, 4)]
+)
+def test_few_threads_are_left_idle(threads, at_once):
+    assert module.most_at_once(torch.device("cpu"), threads) == at_once
+    assert module.most_at_once(torch.device("cuda"), threads) == 1
+
+
+def test_a_picture_that_is_padded_to_a_large_one_goes_alone(translator):
+    translator.generators["ab"].size_multiple = translator.generators["ab"].min_size = 256
+    assert module.goes_alone(translator, (3000, 60)) and not module.goes_alone(translator, (512, 512))
 
 
 def test_a_bug_and_ctrl_c_end_it(tmp_path, translator, cores, monkeypatch):
