@@ -7,6 +7,7 @@ are through sooner than one of twice the size with two.
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
@@ -21,6 +22,8 @@ MOST_AT_ONCE = 4
 """Batches at once. Python's own work between a network's layers would hold more up."""
 BATCHES = 4
 """Batches in which one goes that would be computed alone: with one thread, larger ones only miss the caches."""
+
+_STOPPED: contextvars.ContextVar[threading.Event | None] = contextvars.ContextVar("stopped", default=None)
 
 
 def most_at_once(device: torch.device, threads: int) -> int:
@@ -49,25 +52,33 @@ def goes_alone(translator: Translator, worked: tuple[int, int]) -> bool:
 
 
 @contextlib.contextmanager
-def stoppable(translator: Translator) -> Iterator[None]:
-    """Let an exception that leaves the block, such as Ctrl-C, end other threads' passes at their next layer."""
+def stoppable(translator: Translator) -> Iterator[threading.Event]:
+    """Yield an event that ends the passes of this block's context at their next layer, in whichever thread they are."""
     stopped = threading.Event()
 
     def look(*_: object) -> None:
-        if stopped.is_set():
+        if (mine := _STOPPED.get()) is not None and mine.is_set():
             raise Cancelled("the translation was cancelled")
 
     layers = [layer for network in translator.generators.values() for layer in network.modules()]
     hooks = [layer.register_forward_pre_hook(look) for layer in layers]
+    token = _STOPPED.set(stopped)
+    try:
+        yield stopped
+    finally:
+        _STOPPED.reset(token)
+        for hook in hooks:
+            hook.remove()
+
+
+@contextlib.contextmanager
+def set_by_errors(stopped: threading.Event) -> Iterator[None]:
+    """Set the event when an exception leaves the block, such as Ctrl-C."""
     try:
         yield
     except BaseException:
         stopped.set()
         raise
-    finally:
-        if not stopped.is_set():
-            for hook in hooks:
-                hook.remove()
 
 
 def translations(

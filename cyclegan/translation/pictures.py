@@ -21,7 +21,15 @@ from cyclegan.errors import ConfigError, ImageError, Message, UserError, message
 from cyclegan.files import MAX_NAME_BYTES, shortened
 from cyclegan.rasters.files import ENDINGS, Stack
 from cyclegan.rasters.raster import Raster
-from cyclegan.translation.at_once import batch_size, goes_alone, most_at_once, prepare, stoppable, translations
+from cyclegan.translation.at_once import (
+    batch_size,
+    goes_alone,
+    most_at_once,
+    prepare,
+    set_by_errors,
+    stoppable,
+    translations,
+)
 from cyclegan.translation.cores import SharedCores
 from cyclegan.translation.files import Item, PictureReader, folded
 from cyclegan.translation.manifest import Manifest
@@ -193,8 +201,9 @@ def translate_pictures(
         work.cores.taken(translator.device),
         PictureReader(work.values) as reader,
         Tasks() as work.writing,
+        stoppable(translator) as stopped,
         Tasks("translate", work.most_at_once, step_back=False) as work.computing,
-        stoppable(translator),
+        set_by_errors(stopped),
     ):
         work.prepare()
         for item, picture in read_ahead(items, reader):

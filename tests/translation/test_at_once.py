@@ -142,6 +142,10 @@ def test_ctrl_c_ends_a_pass_at_its_next_layer(tmp_path, translator, cores, monke
     with pytest.raises(KeyboardInterrupt):
         translate_pictures(translator, given[:4], tmp_path / "out", "ab", progress=progress)
     assert not layers
+    # The next call isn't concerned.
+    monkeypatch.undo()
+    stop.set()
+    assert not translate_pictures(translator, given[:4], tmp_path / "out", "ab").failed and layers
 
 
 @pytest.mark.parametrize(
