@@ -49,7 +49,7 @@ FOREIGN = 0.1
 
 
 def ways(network: nn.Module, x: Tensor, wanted: str) -> dict[str, Callable[[], Tensor]]:
-    """Name → a call that translates `x` (N, 3, H, W) in that way: "few", the few that matter "with ONNX", or "all"."""
+    """Name → a call that translates `x` (N, 3, H, W) in that way; wanted: "few", "with ONNX" besides, or "all"."""
     laid = x.contiguous(memory_format=torch.channels_last)
     channels_last = copy.deepcopy(network).to(memory_format=torch.channels_last)
     fast = fast_generator(network, "cpu")

@@ -234,6 +234,15 @@ def tar_members(file: IO[bytes]) -> Iterator[tuple[tarfile.TarFile, tarfile.TarI
             raise tarfile.ReadError(f"a header is damaged, at byte {tar.offset:,}")
 
 
+def user_cache() -> Path:
+    """Return this program's folder for what can be made again: below XDG_CACHE_HOME, else ~/.cache.
+
+    Raises:
+        RuntimeError: the user has no home.
+    """
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cyclegan"
+
+
 def is_full(error: BaseException) -> bool:
     """Return whether a write failed because the disk or its user's share is full."""
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -8,6 +8,8 @@ starts have neither its time nor another result.
 from __future__ import annotations
 
 import contextlib
+import functools
+import json
 import os
 import platform
 import threading
@@ -20,7 +22,7 @@ import torch
 from torch import Tensor
 
 from cyclegan.errors import UserError, number_of
-from cyclegan.files import read_json, write_json
+from cyclegan.files import read_json, user_cache, whole_file
 
 VARIABLE = "CYCLEGAN_LAYERS"
 """The environment variable that is "fixed" to choose by rule: the same bits in each process of a machine."""
@@ -35,7 +37,7 @@ class Choices:
     """Which ways were faster, from this process and from earlier ones.
 
     Args:
-        folder: the folder of the file that remembers; None: `cyclegan` below XDG_CACHE_HOME, else below ~/.cache.
+        folder: the folder of the file that remembers; None: the user's cache.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -73,8 +75,7 @@ class Choices:
 
     def _file(self) -> Path:
         """Return the file that remembers. Raises RuntimeError where the user has no home."""
-        folder = self._folder or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cyclegan"
-        return folder / "layers.json"
+        return (self._folder or user_cache()) / "layers.json"
 
     def _all(self) -> dict[str, Any]:
         """Return what the file holds, by processor; nothing where it is missing or damaged, as it can be made again."""
@@ -93,8 +94,9 @@ class Choices:
         before = self._all()
         here = before.get(_processor())
         choices = (here if isinstance(here, dict) else {}) | {name: faster}
-        with contextlib.suppress(OSError, RuntimeError):
-            write_json(self._file(), before | {_processor(): choices})
+        text = json.dumps(before | {_processor(): choices}, indent=2, ensure_ascii=False)
+        with contextlib.suppress(OSError, RuntimeError), whole_file(self._file(), durable=False) as part:
+            part.write_text(text + "\n", "utf-8")
 
 
 def is_fixed() -> bool:
@@ -124,6 +126,7 @@ def _seconds(way: Callable[[Tensor], Any], x: Tensor) -> float:
     return time.perf_counter() - started
 
 
+@functools.cache
 def _processor() -> str:
     """Return the processor and torch's version, on which times depend."""
     info = Path("/proc/cpuinfo")

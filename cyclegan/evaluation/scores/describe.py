@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +14,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from cyclegan.files import sha256, whole_file
+from cyclegan.files import sha256, user_cache, whole_file
 from cyclegan.images import to_tensor
 from cyclegan.networks.features import build_score_features
 
@@ -120,5 +119,5 @@ def distances(ours: Description, theirs: Description) -> np.ndarray:
 
 
 def cache_folder() -> Path:
-    """Return the folder of features that were computed before: below XDG_CACHE_HOME, else ~/.cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cyclegan" / "features"
+    """Return the folder of features that were computed before, in the user's cache."""
+    return user_cache() / "features"
