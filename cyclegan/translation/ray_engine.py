@@ -67,7 +67,10 @@ def translate_by_ray(
         resources, nodes = ray.cluster_resources(), [node for node in ray.nodes() if node["Alive"]]
         gpus = int(resources.get("GPU", 0))
         workers = gpus or len(nodes)
-        threads = None if gpus else max(1, int(resources.get("CPU", 1) / workers))
+        cpus = int(resources.get("CPU", 1))
+        threads = None if gpus else max(1, cpus // workers)
+        # Where the networks compute on processors, more helpers would only take these away from them.
+        helpers = ray.data.TaskPoolStrategy(size=None if gpus else max(1, cpus // 2))
         networks = ray.put(checkpoint)  # Kept here, because a worker that is started again needs it, too.
         rows = ray.data.from_items(
             [{"number": number, "item": pickle.dumps(item)} for number, item in enumerate(items)],
@@ -77,13 +80,13 @@ def translate_by_ray(
         write = functools.partial(_write, info=_Info(checkpoint), folder=folder.resolve(), direction=direction,
                                   encoding=encoding)  # fmt: skip
         results = (
-            rows.map_batches(read, batch_size=BATCH, num_cpus=HELPER_CPUS)
+            rows.map_batches(read, batch_size=BATCH, compute=helpers, num_cpus=HELPER_CPUS)
             .map_batches(
                 _Network, batch_size=BATCH, compute=ray.data.ActorPoolStrategy(size=workers),
                 fn_constructor_args=(networks, direction, reconstruct, size, threads),
                 num_cpus=NETWORK_CPUS, num_gpus=1 if gpus else 0,
             )
-            .map_batches(write, batch_size=BATCH, num_cpus=HELPER_CPUS)
+            .map_batches(write, batch_size=BATCH, compute=helpers, num_cpus=HELPER_CPUS)
         )
         return _collect(results.iter_rows(), items, manifest, size, progress)
     finally:
