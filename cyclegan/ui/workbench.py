@@ -39,7 +39,8 @@ FILES: dict[str, Any] = {"queue": True, "concurrency_id": "files", "concurrency_
 QUICK: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 """For events that only rearrange a page."""
 QUEUED: dict[str, Any] = {**QUICK, "queue": True, "concurrency_limit": None}
-"""For events that may show a notice: gradio shows the notices of queued events only."""
+"""For events that may show a notice, or change a state that others follow: gradio tells pages of both in the answers of
+queued events only."""
 MAX_OPENED = 32
 """So many of the runs that visitors have named are remembered."""
 WAIT_S, MOST_WAITS = 0.5, 60
