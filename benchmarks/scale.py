@@ -223,7 +223,7 @@ def visitors(sizes: Sequence[float], folder: Path) -> Iterator[Row]:
         for _ in range(3):  # Loads torch and the networks, and what the first few results need.
             everyone[0].ask(picture(), size="original")
         for size in map(int, sizes):
-            times = max(3, math.ceil(20 / size))
+            times = max(5, math.ceil(40 / size))
             given = [[picture() for _ in range(times)] for _ in range(size)]
             waits, peak, done = [], [0.0], threading.Event()
 
@@ -320,7 +320,7 @@ PARTS = {
         {"median_s": "median wait, s", "p95_s": "95% wait at most, s", "answer_s": "processor per answer, s",
          "peak_mib": MEMORY},
         (f"All upload a picture of {ASKED}² at once, wait for both readings with the ways back, and do so again: at "
-         "least three times each, and 20 answers in all. The waits are the clock's, so other work on the machine "
+         "least five times each, and 40 answers in all. The waits are the clock's, so other work on the machine "
          "lengthens them; the processor's time per answer shows whether more visitors make more work.",),
     ),
     "participants": Part(
