@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.blocks import BlocksConfig
 from gradio.routes import App
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
 from cyclegan.ui import uncollected, words
+from cyclegan.ui.lean import Pages, describe_pages_only
 from cyclegan.ui.results import SERVED
 
 CSS = Path(__file__).with_name("ui.css")
@@ -49,24 +48,9 @@ def theme() -> gr.themes.Base:
 def blocks() -> gr.Blocks:
     """Return the empty app; gradio removes its files an hour after their last use."""
     describe_pages_only()
-    made = gr.Blocks(title="CycleGAN workbench", delete_cache=(3600, 3600))
+    made = Pages(title="CycleGAN workbench", delete_cache=(3600, 3600))
     made.temp_file_sets.append(SERVED)
     return made
-
-
-@functools.cache
-def describe_pages_only() -> None:
-    """Keep gradio from describing each component anew for every visitor, and for every value that it gets.
-
-    These descriptions were half of the processor's time of an answer. Gradio's deep links alone read them, and no page
-    has one. What a page is built from is described as before.
-    """
-    describe = BlocksConfig.config_for_block
-
-    def described(identity: int, of_page: list[int], block: Any, renderable: Any = None) -> dict[str, Any]:
-        return describe(identity, of_page, block, renderable) if of_page else {}
-
-    BlocksConfig.config_for_block = staticmethod(described)  # type: ignore[method-assign]
 
 
 @contextlib.contextmanager

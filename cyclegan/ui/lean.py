@@ -1,0 +1,52 @@
+"""The app without what gradio does in vain for every visitor, all of it in the one thread that serves everybody."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from typing import Any
+
+import gradio as gr
+from gradio.blocks import BlocksConfig
+
+SKIP = gr.skip()
+
+
+class Pages(gr.Blocks):
+    """An app whose components stay as they are where an event skips them; gradio would build each of them anew.
+
+    A visitor who waits is told several times how far the work is, and of an event's fifteen outputs that is one.
+    """
+
+    async def postprocess_data(self, block_fn: Any, predictions: Any, state: Any) -> list[Any]:
+        """Return what the page gets for an event's outputs."""
+        outputs = list(block_fn.outputs)
+        several = isinstance(predictions, (list, tuple)) and len(predictions) == len(outputs) > 1
+        if not several or block_fn.batch:
+            return await super().postprocess_data(block_fn, predictions, state)
+        given = [place for place, value in enumerate(predictions) if not (isinstance(value, dict) and value == SKIP)]
+        sent: list[Any] = [None if output.stateful else dict(SKIP) for output in outputs]
+        if given:
+            fewer = copy.copy(block_fn)
+            fewer.outputs = [outputs[place] for place in given]
+            values = [predictions[place] for place in given]
+            # One output's value isn't in a list.
+            done = await super().postprocess_data(fewer, values if len(values) > 1 else values[0], state)
+            for place, value in zip(given, done, strict=True):
+                sent[place] = value
+        return sent
+
+
+@functools.cache
+def describe_pages_only() -> None:
+    """Keep gradio from describing each component anew for every visitor, and for every value that it gets.
+
+    Gradio's deep links alone read these descriptions, and no page has one. What a page is built from is described as
+    before.
+    """
+    describe = BlocksConfig.config_for_block
+
+    def described(identity: int, of_page: list[int], block: Any, renderable: Any = None) -> dict[str, Any]:
+        return describe(identity, of_page, block, renderable) if of_page else {}
+
+    BlocksConfig.config_for_block = staticmethod(described)  # type: ignore[method-assign]
