@@ -327,8 +327,8 @@ PARTS = {
          "peak_mib": MEMORY},
         (f"All upload a picture of {ASKED}² at once, wait for both readings with the ways back, and do so again: at "
          "least five times each, and 40 answers in all. The waits are the clock's, so other work on the machine "
-         "lengthens them: shown are the shorter ones of two turns through all sizes, from both ends. The processor's time per answer "
-         "shows whether more visitors make more work.",),
+         "lengthens them: shown are the shorter ones of two turns through all sizes, from both ends. The processor's "
+         "time per answer shows whether more visitors make more work.",),
     ),
     "participants": Part(
         participants, "participants", (1, 4, 10, 40, 100, 200, 400),
