@@ -18,12 +18,12 @@ class Pages(gr.Blocks):
     A visitor who waits is told several times how far the work is, and of an event's fifteen outputs that is one.
     """
 
-    async def postprocess_data(self, block_fn: Any, predictions: Any, state: Any) -> list[Any]:
+    async def postprocess_data(self, block_fn: Any, predictions: Any, *rest: Any, **named: Any) -> list[Any]:
         """Return what the page gets for an event's outputs."""
         outputs = list(block_fn.outputs)
         several = isinstance(predictions, (list, tuple)) and len(predictions) == len(outputs) > 1
         if not several or block_fn.batch:
-            return await super().postprocess_data(block_fn, predictions, state)
+            return await super().postprocess_data(block_fn, predictions, *rest, **named)
         given = [place for place, value in enumerate(predictions) if not (isinstance(value, dict) and value == SKIP)]
         sent: list[Any] = [None if output.stateful else dict(SKIP) for output in outputs]
         if given:
@@ -31,7 +31,7 @@ class Pages(gr.Blocks):
             fewer.outputs = [outputs[place] for place in given]
             values = [predictions[place] for place in given]
             # One output's value isn't in a list.
-            done = await super().postprocess_data(fewer, values if len(values) > 1 else values[0], state)
+            done = await super().postprocess_data(fewer, values if len(values) > 1 else values[0], *rest, **named)
             for place, value in zip(given, done, strict=True):
                 sent[place] = value
         return sent
@@ -44,9 +44,11 @@ def describe_pages_only() -> None:
     Gradio's deep links alone read these descriptions, and no page has one. What a page is built from is described as
     before.
     """
-    describe = BlocksConfig.config_for_block
+    describe = getattr(BlocksConfig, "config_for_block", None)
+    if describe is None:  # A later gradio; a test tells us.
+        return
 
-    def described(identity: int, of_page: list[int], block: Any, renderable: Any = None) -> dict[str, Any]:
-        return describe(identity, of_page, block, renderable) if of_page else {}
+    def described(_id: int, rendered_ids: list[int], *rest: Any, **named: Any) -> dict[str, Any]:
+        return describe(_id, rendered_ids, *rest, **named) if rendered_ids else {}  # Of a page, some are.
 
     BlocksConfig.config_for_block = staticmethod(described)  # type: ignore[method-assign]

@@ -104,7 +104,7 @@ def _look_after(attendance: Attendance, disk: Disk, shares: Shares) -> None:
 
 
 def forget_sessions(demo: gr.Blocks, attendance: Attendance) -> None:
-    """Drop what gradio keeps of sessions that are gone, half a megabyte each; it keeps the last thousands for ever."""
+    """Drop what gradio keeps of sessions that are gone; it keeps the last thousands for ever."""
     if demo.app is None:  # It is made by the launch, which may still go on.
         return
     holder, now, dropped = demo.app.state_holder, datetime.now(), False
