@@ -118,7 +118,7 @@ def launch_options(
         "i18n": words.i18n(),
         "mcp_server": find_spec("mcp") is not None,  # Of gradio's extra `mcp`.
         "max_threads": 80,
-        "state_session_capacity": 1000,  # Half a megabyte each.
+        "state_session_capacity": 1000,  # A tenth of a megabyte each.
         "quiet": True,  # It would print an address without the token.
         "max_file_size": None if own else "50mb",
         "footer_links": ["api"],
