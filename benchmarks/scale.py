@@ -213,51 +213,54 @@ def frames(sizes: Sequence[float], folder: Path) -> Iterator[Row]:
 def visitors(sizes: Sequence[float], folder: Path) -> Iterator[Row]:
     """Let so many visitors, each from an address of their own, upload pictures and wait, one after the other."""
     rng = np.random.default_rng(0)
-    with serving(RUN) as (url, server):
-        everyone = [Visitor(url, RUN.name, f"203.0.113.{number + 1}") for number in range(int(max(sizes)))]
 
-        def picture() -> bytes:
-            values = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-            return encoded(Image.fromarray(values).resize((ASKED, ASKED), Image.Resampling.BICUBIC))
+    def picture() -> bytes:
+        values = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        return encoded(Image.fromarray(values).resize((ASKED, ASKED), Image.Resampling.BICUBIC))
 
-        def turn(size: int) -> Row:
-            times = max(5, math.ceil(40 / size))
-            given = [[picture() for _ in range(times)] for _ in range(size)]
-            waits, peak, done = [], [0.0], threading.Event()
+    def ask(everyone: list[Visitor], server: psutil.Process) -> Row:
+        times = max(5, math.ceil(40 / len(everyone)))
+        given = [[picture() for _ in range(times)] for _ in everyone]
+        waits, peak, done = [], [0.0], threading.Event()
 
-            def visit(visitor: Visitor, given: list[bytes]) -> None:
-                for each in given:
-                    began = time.perf_counter()
-                    visitor.ask(each, size="original")
-                    waits.append(time.perf_counter() - began)
+        def visit(visitor: Visitor, given: list[bytes]) -> None:
+            for each in given:
+                began = time.perf_counter()
+                visitor.ask(each, size="original")
+                waits.append(time.perf_counter() - began)
 
-            def watch() -> None:
-                while not done.wait(LOOK_S):
-                    peak[0] = max(peak[0], tree(server)[1])
+        def watch() -> None:
+            while not done.wait(LOOK_S):
+                peak[0] = max(peak[0], tree(server)[1])
 
-            before = tree(server)[0]
-            watcher = threading.Thread(target=watch)
-            threads = [threading.Thread(target=visit, args=each) for each in zip(everyone, given, strict=False)]
-            for thread in (watcher, *threads):
-                thread.start()
-            for thread in threads:
-                thread.join()
-            done.set()
-            watcher.join()
-            if len(waits) < size * times:
-                raise SystemExit(f"{size * times - len(waits)} of {size * times} visits failed")
-            return {
-                "n": size, "median_s": statistics.median(waits), "p95_s": float(np.quantile(waits, 0.95)),
-                "answer_s": (tree(server)[0] - before) / len(waits), "peak_mib": peak[0], "answers": len(waits),
-            }  # fmt: skip
+        before = tree(server)[0]
+        watcher = threading.Thread(target=watch)
+        threads = [threading.Thread(target=visit, args=each) for each in zip(everyone, given, strict=True)]
+        for thread in (watcher, *threads):
+            thread.start()
+        for thread in threads:
+            thread.join()
+        done.set()
+        watcher.join()
+        if len(waits) < len(everyone) * times:
+            raise SystemExit(f"{len(everyone) * times - len(waits)} of {len(everyone) * times} visits failed")
+        return {
+            "n": len(everyone), "median_s": statistics.median(waits), "p95_s": float(np.quantile(waits, 0.95)),
+            "answer_s": (tree(server)[0] - before) / len(waits), "peak_mib": peak[0], "answers": len(waits),
+        }  # fmt: skip
 
-        for _ in range(3):  # Loads torch and the networks, and what the first few results need.
-            everyone[0].ask(picture(), size="original")
-        # From both ends, because machines slow down under load.
-        first = [turn(int(size)) for size in reversed(sizes)]
-        for before in reversed(first):
-            again = turn(before["n"])
-            yield {**again, **{name: min(before[name], again[name]) for name in ("median_s", "p95_s", "answer_s")}}
+    def turn(sizes: Sequence[float]) -> Iterator[Row]:
+        with serving(RUN) as (url, server):
+            everyone = [Visitor(url, RUN.name, f"203.0.113.{number + 1}") for number in range(int(max(sizes)))]
+            for _ in range(3):  # Loads torch and the networks, and what the first few results need.
+                everyone[0].ask(picture(), size="original")
+            yield from (ask(everyone[: int(size)], server) for size in sizes)
+
+    # From both ends, because machines slow down under load. The memory is of the turn in which it only grows.
+    before = {row["n"]: row for row in turn(sizes[::-1])}
+    for row in turn(sizes):
+        smaller = {name: min(row[name], before[row["n"]][name]) for name in ("median_s", "p95_s", "answer_s")}
+        yield {**row, **smaller}
 
 
 def participants(sizes: Sequence[float], folder: Path) -> Iterator[Row]:
@@ -327,8 +330,9 @@ PARTS = {
          "peak_mib": MEMORY},
         (f"All upload a picture of {ASKED}² at once, wait for both readings with the ways back, and do so again: at "
          "least five times each, and 40 answers in all. The waits are the clock's, so other work on the machine "
-         "lengthens them: shown are the shorter ones of two turns through all sizes, from both ends. The processor's "
-         "time per answer shows whether more visitors make more work.",),
+         "lengthens them; the processor's time per answer shows whether more visitors make more work. Of these, the "
+         "smaller ones of two turns through all sizes are shown, from both ends; the memory is of the second turn, in "
+         "an app of its own that has served fewer visitors only.",),
     ),
     "participants": Part(
         participants, "participants", (1, 4, 10, 40, 100, 200, 400),

@@ -115,7 +115,8 @@ def markdown(report: Mapping[str, Any], curves: Sequence[Curve], notes: Mapping[
                     f"{_number(first)} → {_number(last)} | {_number((last - first) / max(high - low, 1e-9))} | "
                     f"{_rounded(curve.exponent)} | {curve.verdict} |")  # fmt: skip
     worse = [f"{curve.part}: {curve.label}" for curve in curves if not curve.is_linear]
-    verdict = f"Worse than linear: {'; '.join(worse)}." if worse else "Nothing grows faster than linearly."
+    linear = f"Nothing is worse than linear: no exponent is above {LINEAR}."
+    verdict = f"Worse than linear: {'; '.join(worse)}." if worse else linear
     about = []
     for name, part in report["parts"].items():
         machine = part["machine"]

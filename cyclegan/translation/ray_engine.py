@@ -113,7 +113,8 @@ def _connected(address: str | None) -> Any:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR", include_dashboard=False)
     except (OSError, ValueError, RuntimeError) as error:
         raise ConfigError(
-            "no Ray cluster answers at {address} ({reason}): start one with `ray start --head`, or leave --address out",
+            "no Ray cluster answers at {address} ({reason}): start one with `ray start --head`, set "
+            "RAY_AUTH_MODE=token if it asks for a token, or leave --address out",
             address=address or "this machine", reason=str(error).splitlines()[0],
         ) from error
     return ray

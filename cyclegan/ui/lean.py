@@ -8,6 +8,9 @@ from typing import Any
 
 import gradio as gr
 from gradio.blocks import BlocksConfig
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
 
 SKIP = gr.skip()
 
@@ -52,3 +55,12 @@ def describe_pages_only() -> None:
         return describe(_id, rendered_ids, *rest, **named) if rendered_ids else {}  # Of a page, some are.
 
     BlocksConfig.config_for_block = staticmethod(described)  # type: ignore[method-assign]
+
+
+def no_deep_links() -> Route:
+    """Return the route that refuses gradio's deep links, which would lead to a page without components."""
+
+    async def refuse(request: Request) -> JSONResponse:
+        return JSONResponse({"detail": "this app has no deep links: give the address of a page"}, 404)
+
+    return Route("/gradio_api/deep_link", refuse)

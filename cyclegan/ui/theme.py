@@ -14,7 +14,7 @@ from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
 from cyclegan.ui import uncollected, words
-from cyclegan.ui.lean import Pages, describe_pages_only
+from cyclegan.ui.lean import Pages, describe_pages_only, no_deep_links
 from cyclegan.ui.results import SERVED
 
 CSS = Path(__file__).with_name("ui.css")
@@ -112,7 +112,7 @@ def launch_options(
         middleware: what requests go through before those pages.
     """
     return {
-        "app_kwargs": {"routes": list(routes), "middleware": list(middleware)},
+        "app_kwargs": {"routes": [no_deep_links(), *routes], "middleware": list(middleware)},
         "theme": theme(),
         "css_paths": [CSS, *css],
         "i18n": words.i18n(),

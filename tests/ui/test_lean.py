@@ -7,7 +7,10 @@ import gradio as gr
 import pytest
 from gradio.blocks import BlocksConfig
 from gradio.state_holder import SessionState
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
 
+from cyclegan.ui import theme
 from cyclegan.ui.lean import Pages, describe_pages_only
 
 
@@ -68,3 +71,10 @@ def test_an_event_with_one_output_is_gradio_s_own(built, given):
     function = SimpleNamespace(outputs=[box], batch=False)
     asyncio.run(Pages.postprocess_data(Pages.__new__(Pages), function, given, None))
     assert built == [(box, given)]
+
+
+def test_deep_links_are_refused():
+    """They would lead to a page without components."""
+    app = Starlette(routes=theme.launch_options([], own=True)["app_kwargs"]["routes"])
+    answer = TestClient(app).get("/gradio_api/deep_link", params={"session_hash": "any"})
+    assert answer.status_code == 404 and "no deep links" in answer.json()["detail"]
