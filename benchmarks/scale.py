@@ -257,9 +257,9 @@ def visitors(sizes: Sequence[float], folder: Path) -> Iterator[Row]:
             yield from (ask(everyone[: int(size)], server) for size in sizes)
 
     # From both ends, because machines slow down under load. The memory is of the turn in which it only grows.
-    before = {row["n"]: row for row in turn(sizes[::-1])}
+    falling = {row["n"]: row for row in turn(sizes[::-1])}
     for row in turn(sizes):
-        smaller = {name: min(row[name], before[row["n"]][name]) for name in ("median_s", "p95_s", "answer_s")}
+        smaller = {name: min(row[name], falling[row["n"]][name]) for name in ("median_s", "p95_s", "answer_s")}
         yield {**row, **smaller}
 
 

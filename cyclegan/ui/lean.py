@@ -7,7 +7,7 @@ import functools
 from typing import Any
 
 import gradio as gr
-from gradio.blocks import BlocksConfig
+from gradio import blocks
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
@@ -47,14 +47,15 @@ def describe_pages_only() -> None:
     Gradio's deep links alone read these descriptions, and no page has one. What a page is built from is described as
     before.
     """
-    describe = getattr(BlocksConfig, "config_for_block", None)
+    config = getattr(blocks, "BlocksConfig", None)
+    describe = getattr(config, "config_for_block", None)
     if describe is None:  # A later gradio; a test tells us.
         return
 
     def described(_id: int, rendered_ids: list[int], *rest: Any, **named: Any) -> dict[str, Any]:
         return describe(_id, rendered_ids, *rest, **named) if rendered_ids else {}  # Of a page, some are.
 
-    BlocksConfig.config_for_block = staticmethod(described)  # type: ignore[method-assign]
+    config.config_for_block = staticmethod(described)
 
 
 def no_deep_links() -> Route:
