@@ -10,6 +10,7 @@ untranslated, by intervals that don't overlap. All runs prepare pictures alike, 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import tempfile
 import time
@@ -29,7 +30,7 @@ from cyclegan.evaluation.scores.report import Report
 from cyclegan.evaluation.scores.table import BY_KEY, LABELS
 from cyclegan.evaluation.scores.tables import ARROWS, direction_line, measured_line, rows_of, short_cell
 
-SCORES = ("kid", "pairs", "reconstruction", "collapse", "segmentation")
+SCORES = "kid,pairs,reconstruction,collapse,segmentation"
 FIGURES = ("kid", "pairs_l1", "pairs_ssim", "seg_iou", "rec_l1", "spread_of_targets")
 TAKES = "about 8 minutes on two cores for each run to score"
 REPORT = Path(__file__).parent / "reports" / "embedded"
@@ -40,20 +41,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", metavar="NAME=RUN", help="the one to beat first, the new one last")
     parser.add_argument("--dataset", default="streets:count=40,test_count=200,size=144", help="its test pictures count")
+    parser.add_argument("--scores", default=SCORES, help="the data set must allow all (default: %(default)s)")
+    parser.add_argument("--pictures", type=int, help="score at most so many, evenly spread (default: all)")
+    parser.add_argument("--scores_dir", type=Path, help="folder that keeps each epoch's figures: a later call goes on")
     parser.add_argument("--output", type=Path, default=REPORT, help="folder of README.md and report.json")
     args = parser.parse_args()
     started, folders = time.perf_counter(), dict(each.split("=", 1) for each in args.runs)
+    scores = args.scores.split(",")
     reports = {}
-    with tempfile.TemporaryDirectory() as place:
+    with contextlib.ExitStack() as ending:
+        place = args.scores_dir or Path(ending.enter_context(tempfile.TemporaryDirectory()))
         for name, folder in folders.items():
             with progress_bar(desc=name, unit="picture") as bar:
-                reports[name] = evaluate(LocalSource(Path(folder)), args.dataset, epochs="all", scores=SCORES,
-                                         name=name, output=Path(place), progress=partial(show, bar))  # fmt: skip
+                reports[name] = evaluate(LocalSource(Path(folder)), args.dataset, epochs="all", scores=scores,
+                                         name=name, output=place, pictures=args.pictures,
+                                         progress=partial(show, bar))  # fmt: skip
             print(f"{name}: {time.perf_counter() - started:.0f} s", flush=True)
-    command = f"python -m benchmarks.embedded {' '.join(args.runs)} --dataset {args.dataset}"
-    found = {way: compared(list(reports.values()), way) for way in next(iter(reports.values())).directions}
+    command = " ".join(["python -m benchmarks.embedded", *args.runs, "--dataset", args.dataset])
+    command += f" --scores {args.scores}" if args.scores != SCORES else ""
+    command += f" --pictures {args.pictures}" if args.pictures else ""
+    figures = [key for key in FIGURES if BY_KEY[key].score in scores]
+    found = {way: compared(list(reports.values()), way, figures) for way in next(iter(reports.values())).directions}
     args.output.mkdir(parents=True, exist_ok=True)
-    (args.output / "README.md").write_text(markdown(command, reports, found), encoding="utf-8")
+    (args.output / "README.md").write_text(markdown(command, reports, found, figures), encoding="utf-8")
     content = {"command": command, "machine": describe(), "seconds": round(time.perf_counter() - started, 1),
                "newest": found, "runs": {name: report.content for name, report in reports.items()}}  # fmt: skip
     (args.output / "report.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
@@ -65,14 +75,14 @@ def show(bar: tqdm, what: str, done: int, total: int) -> None:
     bar.update(done - bar.n)
 
 
-def compared(reports: Sequence[Report], way: Direction) -> dict[str, dict[str, str]]:
+def compared(reports: Sequence[Report], way: Direction, figures: Sequence[str]) -> dict[str, dict[str, str]]:
     """Return for each figure whether the last run's newest epoch is better than the first's, and than the input."""
     former, new = ([answer for section, _, answer in rows_of(report, way) if section == "scores"][-1]
                    for report in (reports[0], reports[-1]))  # fmt: skip
     untranslated = reports[-1].section(way, "baselines").get("untranslated", {})
     return {
         key: {"than the former run": better(key, new, former), "than the input": better(key, new, untranslated)}
-        for key in FIGURES if BY_KEY[key].better
+        for key in figures if BY_KEY[key].better
     }
 
 
@@ -88,13 +98,15 @@ def better(key: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
     return "yes" if (a["value"] < b["value"]) == (figure.better == "lower") else "no"
 
 
-def markdown(command: str, reports: Mapping[str, Report], found: Mapping[Any, Any]) -> str:
+def markdown(
+    command: str, reports: Mapping[str, Report], found: Mapping[Any, Any], figures: Sequence[str]
+) -> str:
     """Return the report: a table for each direction, then what is better than what."""
     machine, last = describe(), list(reports.values())[-1]
     about = f"{machine['cores']} cores of {machine['processor']}, torch {machine['torch']}, commit {machine['commit']}."
     parts = ["# Embedded runs, former and new", f"    {command}", about]
     for way in last.directions:
-        heads = [f"{BY_KEY[key].label}{ARROWS[BY_KEY[key].better]}" for key in FIGURES]
+        heads = [f"{BY_KEY[key].label}{ARROWS[BY_KEY[key].better]}" for key in figures]
         rows = []
         for section, answer, scores in rows_of(last, way):
             if section != "scores":
@@ -102,7 +114,7 @@ def markdown(command: str, reports: Mapping[str, Report], found: Mapping[Any, An
         epochs = [(f"**{name}, epoch {scores['epoch']}**", scores) for name, report in reports.items()
                   for section, _, scores in rows_of(report, way) if section == "scores"]  # fmt: skip
         middle = sum(section == "baselines" for section, *_ in rows_of(last, way))
-        cells = [[label, *(short_cell(BY_KEY[key], scores.get(BY_KEY[key].score, {}).get(key)) for key in FIGURES)]
+        cells = [[label, *(short_cell(BY_KEY[key], scores.get(BY_KEY[key].score, {}).get(key)) for key in figures)]
                  for label, scores in [*rows[:middle], *epochs, *rows[middle:]]]  # fmt: skip
         parts += [f"## {direction_line(last, way)}", f"{measured_line(last, way)}.", table(["", *heads], cells)]
         rows = [[str(BY_KEY[key].label), *each.values()] for key, each in found[way].items()]
