@@ -19,7 +19,8 @@ What is written, all of it by the programs as a person starts them:
     votes/report*.json     the reports on people and on the simulated ones
     votes/went-on.json     the unfinished session's secret; what people were shown who went on with a copy of the
                            database, and the report then
-    translated/            small pictures by way of the run's first epoch and of demo/: what the generators gave then
+    towns/                 an epoch of the run of that name that demo/ had
+    translated/            small pictures by way of the run's first epoch and of towns/: what the generators gave then
 
 Left out: the pictures of curves, which are large and which nothing reads. The votes' secrets are nobody's: the
 database serves these tests only.
@@ -62,7 +63,6 @@ from tests.old_data.shared import (
 )
 
 LEFT_OUT = ("curves.png", ".lock")
-DEMO = ("streets", "towns")
 
 
 def run(*words: object, env: dict[str, str] | None = None) -> str:
@@ -135,12 +135,13 @@ def translate(source: Path, epoch: int, picture: Path, name: str) -> None:
         "--input", picture, "--output", HERE / "translated" / name)  # fmt: skip
 
 
-def make_demo() -> None:
-    """Translate a small picture with an epoch of each embedded run."""
-    for name in DEMO:
-        with Image.open(ROOT / "demo" / name / "examples" / "a_1.png") as picture:
-            picture.convert("RGB").resize((32, 32)).save(HERE / "translated" / f"{name}-input.png", optimize=True)
-        translate(ROOT / "demo" / name, 4, HERE / "translated" / f"{name}-input.png", f"{name}-4-ab.png")
+def make_towns() -> None:
+    """Keep an epoch of an embedded run, and how it translates a small picture."""
+    run, given = ROOT / "demo" / "towns", HERE / "translated" / "towns-input.png"
+    shutil.copytree(run / "epoch-0004", HERE / "towns" / "epoch-0004", ignore=shutil.ignore_patterns("samples"))
+    with Image.open(run / "examples" / "a_1.png") as picture:
+        picture.convert("RGB").resize((32, 32)).save(given, optimize=True)
+    translate(HERE / "towns", 4, given, "towns-4-ab.png")
 
 
 def serving(study: Path) -> tuple[object, str]:
@@ -201,12 +202,12 @@ def make_votes(folder: Path) -> None:
 def main() -> None:
     """Make all of it."""
     os.environ["OMP_NUM_THREADS"] = "1"
-    for name in ("pictures", "trained", "votes", "translated"):
+    for name in ("pictures", "trained", "votes", "towns", "translated"):
         shutil.rmtree(HERE / name, ignore_errors=True)
     with tempfile.TemporaryDirectory() as folder:
         make_pictures(Path(folder))
         make_run(Path(folder))
-        make_demo()
+        make_towns()
         make_votes(Path(folder))
 
 
