@@ -30,7 +30,7 @@ def test_they_are_small():
     assert sum(path.stat().st_size for path in DEMO.rglob("*") if path.is_file()) <= 48_000_000
 
 
-@pytest.mark.parametrize(("run", "epochs"), [("streets", 3), ("towns", 3)])
+@pytest.mark.parametrize(("run", "epochs"), [("streets", 3), ("towns", 4)])
 def test_they_are_whole(run, epochs):
     source = LocalSource(DEMO / run)
     infos = source.list()
