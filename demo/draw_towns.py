@@ -209,9 +209,7 @@ def draw_grids(run: Path, pairs: list[dict[str, Image.Image]]) -> None:
         for way, made in translated.items():
             path = folder / SAMPLES[way]
             path.parent.mkdir(exist_ok=True)
-            grid = sample_grid(made, names, count=ROWS, tile=GRID_TILE)
-            # This method keeps colours that are rare, such as a pond's.
-            grid.quantize(method=Image.Quantize.MAXCOVERAGE).save(path, optimize=True)
+            sample_grid(made, names, count=ROWS, tile=GRID_TILE).save(path, optimize=True)
 
 
 def main() -> None:

@@ -147,7 +147,7 @@ def _run(
                 if is_first:  # Trained by an earlier start, which tells nothing about this one's pace.
                     bar.initial += more
                 bar.set_postfix_str(training.name, refresh=False)
-                bar.update(more)
+                bar.update(min(more, bar.total - bar.n))  # Shares of many trainings add up to a little more.
 
         def say(line: str) -> None:
             bar.write(line, file=sys.stdout)

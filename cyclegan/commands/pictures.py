@@ -175,6 +175,9 @@ def _data_set(args: argparse.Namespace) -> int:
         if args.duplicate_distance:
             print(f"  near-duplicates left out: {one.alike:,}")
         print(f"  contact sheet: {one.sheet}")
+    if split.share and min(one.test for one in done) < FOR_SCORES:
+        print(f"note: scores that tell epochs apart want {FOR_SCORES} and more test pictures in each domain: take more "
+              "with a smaller --every, or from longer recordings", file=sys.stderr)  # fmt: skip
     name_a, name_b = domains_in(root)
     print(f"domain A is {shown(name_a)}, B is {shown(name_b)}")
     run = shlex.quote(f"runs/{root.resolve().name}")

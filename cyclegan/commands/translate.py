@@ -53,8 +53,7 @@ def add_translate_command(add: Callable[..., argparse.ArgumentParser]) -> None:
                      "show to people")
     many = sub.add_argument_group("many pictures")
     many.add_argument("--format", choices=("png", "webp", "jpeg"), default="png",
-                      help="of the results, where pictures have 8 bits; WebP is without loss unless --quality is given "
-                      "(default: png)")
+                      help="of the results, where pictures have 8 bits; WebP is without loss unless --quality is given")
     many.add_argument("--quality", type=_quality, default=None, metavar="N",
                       help="1 to 100, of JPEG (default: 95) and WebP")
     many.add_argument("--skip_existing", action="store_true",
@@ -64,7 +63,7 @@ def add_translate_command(add: Callable[..., argparse.ArgumentParser]) -> None:
                       help="only every N-th picture, beginning with the I-th, so that N calls share the work; each "
                       "keeps a record, translated-I-of-N.jsonl")
     many.add_argument("--engine", choices=("plain", "ray"), default="plain",
-                      help="ray: on a cluster, by Ray Data; needs pip install 'ray[data]' (default: plain)")
+                      help="ray: on a cluster, by Ray Data; needs pip install 'ray[data]'")
     many.add_argument("--address", default=None, metavar="HOST:PORT",
                       help="the Ray cluster's, or auto; else one is started on this machine")
     sub.add_argument("--device", default=None,

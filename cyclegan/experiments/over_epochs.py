@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from cyclegan.config import DIRECTIONS, direction_name
-from cyclegan.errors import rounded
+from cyclegan.errors import number_of, rounded
 from cyclegan.evaluation.scores.exchange import checked
+from cyclegan.evaluation.scores.recommend import FEWEST, fewest_pictures
 from cyclegan.evaluation.scores.report import Report, ScoresError, read_report
 from cyclegan.evaluation.scores.table import BY_KEY
 from cyclegan.experiments.pictures import label_panel, row_looks, save_panels
@@ -60,6 +61,12 @@ def untranslated(plan: Plan, way: str) -> dict[str, float]:
             found = {key: report.value(way, "baselines", "untranslated", BY_KEY[key].score, key) for key in CURVES}
             return {key: value["value"] for key, value in found.items() if value}
     return {}
+
+
+def _pictures(plan: Plan, way: str) -> int:
+    """Return the number of test pictures that the figures rest on, as the first scored run has it."""
+    reports = (_scores(training, way) for training in plan.trainings())
+    return next((fewest_pictures(report.content[way]["measured_on"]) for report in reports if report), FEWEST)
 
 
 def variety_falls(curve: Curve) -> int | None:
@@ -123,8 +130,11 @@ def lines(plan: Plan) -> list[str]:
         rows = facts(plan, way)
         if not rows:
             continue
-        parts += [f"### {direction_name(way, **plan.names)}", "", *_table(rows, untranslated(plan, way)), ""]
-        parts += [*_in_words(rows), ""]
+        parts += [f"### {direction_name(way, **plan.names)}", ""]
+        if (count := _pictures(plan, way)) < FEWEST:
+            parts += [f"{number_of(count, 'test picture')} can't tell epochs apart. Measure on 50 or more.", ""]
+        else:
+            parts += [*_table(rows, untranslated(plan, way)), "", *_in_words(rows), ""]
         if toned := _tones(plan, way):
             parts += [*toned, ""]
     if not parts:

@@ -22,6 +22,7 @@ from cyclegan.checkpoints.progress import MetricsLog
 from cyclegan.config import DIRECTIONS, Direction, direction_name
 from cyclegan.errors import number_of, rounded
 from cyclegan.evaluation.scores.exchange import checked, known
+from cyclegan.evaluation.scores.recommend import FEWEST, fewest_pictures
 from cyclegan.evaluation.scores.report import SECTIONS, ScoresError, read_report
 from cyclegan.evaluation.scores.table import BY_KEY, cell
 from cyclegan.evaluation.scores.tables import explained
@@ -266,7 +267,7 @@ def markdown(report: Mapping[str, Any], pictures: Mapping[str, str], epochs: Seq
     parts += epochs
     if "epochs" in pictures:
         parts += [f"![Scores of the rows over the epochs]({pictures['epochs']})", ""]
-    parts += [f"[The same pictures under all rows, as a video of {Path(name).stem.rpartition('-')[2]} pixels]({name})\n"
+    parts += [f"[The same frames under all rows, as a video of {Path(name).stem.rpartition('-')[2]} pixels]({name})\n"
               for name in report.get("videos", ())]  # fmt: skip
     parts += unfinished(report["rows"])
     shown = {key: BY_KEY[key] for key in COLUMNS if any(key in _columns(report, way) for way in ways)}
@@ -307,7 +308,7 @@ def _head(report: Mapping[str, Any]) -> Iterator[str]:
         judge = next((each["segmenter"] for each in report["measured_on"].values() if each.get("segmenter")), None)
         yield ""
         yield (
-            f"Scored on {number_of(facts['pictures'], 'picture')} per direction ({facts['split']}). "
+            f"Scored on {scored_on(report)} ({facts['split']}). "
             + (f"Features: {facts['features']}. " if facts["features"] else "")
             + (f"Segmenter: {judge['network']}, trained on `{judge['dataset']}` at {judge['side']}². " if judge else "")
             + ("A single seed: how much the figures differ between seeds isn't known. Intervals are 95% over pictures."
@@ -322,6 +323,16 @@ def _head(report: Mapping[str, Any]) -> Iterator[str]:
             "The papers' figures are of Cityscapes, with 19 classes, another segmenter and full trainings: compare the "
             "order of rows, not the values."
         )
+
+
+def scored_on(report: Mapping[str, Any]) -> str:
+    """Return the number of pictures, of each direction where these differ."""
+    counts = {way: facts["pictures"] for way, facts in report["measured_on"].items()}
+    if len(set(counts.values())) == 1:
+        return f"{number_of(next(iter(counts.values())), 'picture')} per direction"
+    return " and ".join(
+        f"{number_of(count, 'picture')} for {direction_name(way, **report['names'])}" for way, count in counts.items()
+    )
 
 
 def _way(report: Mapping[str, Any], way: Direction, picture: str | None) -> list[str]:
@@ -390,11 +401,13 @@ def _cell(figures: Sequence[Mapping[str, float]], key: str, alone: bool) -> str:
 
 def _collapsed(report: Mapping[str, Any], way: str) -> list[str]:
     """Return a sentence about rows whose pictures are all alike, or don't depend on their inputs."""
+    if fewest_pictures(report["measured_on"].get(way, {})) < FEWEST:
+        return []
     found = []
     for row in report["rows"]:
         spread, follows = (list(values_of(row, way, key).values()) for key in ("spread_of_targets", "follows_input"))
         if spread and statistics.fmean(spread) < COLLAPSED:
-            found.append(f"{row['name']} (spread {statistics.fmean(spread):.2f} of the real pictures')")
+            found.append(f"{row['name']} (spread {statistics.fmean(spread):.3f} of the real pictures')")
         elif follows and statistics.fmean(follows) < IGNORES:
             found.append(f"{row['name']} (follows its input by {statistics.fmean(follows):.2f})")
     if not any(values_of(row, way, key) for row in report["rows"] for key in ("spread_of_targets", "follows_input")):

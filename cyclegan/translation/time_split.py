@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,8 +51,9 @@ class Split:
                 return [(middle - half, middle + half) for middle in middles]
         raise ImageError(
             "{video} has {length:.1f} s, too few for a test part with gaps of {gap:g} s around it: use a recording of "
-            "at least {least:.0f} s, or a smaller --gap",
+            "at least {least:.0f} s, or --gap {fits:g} or less",
             video=video, length=length, gap=self.gap, least=4 * self.gap / (1 - self.share) + 0.5,
+            fits=math.floor(length * (1 - self.share) / 4 * 10) / 10,
         )  # fmt: skip
 
     def part_of(self, time: float, stretches: Iterable[Stretch]) -> str | None:

@@ -165,7 +165,7 @@ def test_further_recordings_are_added_to_the_domains_of_a_data_set(tmp_path, cli
     ("words", "says"),
     [
         (["--gap", "5"], "game.mp4 has 8.0 s, too few for a test part with gaps of 5 s around it: use a recording of "
-                         "at least 23 s, or a smaller --gap"),
+                         "at least 23 s, or --gap 1.8 or less"),
         (["--gap", "1", "--every", "30"], "leaves no picture for test: lower --every"),
         (["--names", "one"], "isn't two names"),
         (["--names", "one,One"], "both domains would be named one"),

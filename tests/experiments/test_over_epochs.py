@@ -46,7 +46,7 @@ def plan(tmp_path, make_checkpoint):
                 "kid": {"kid": {"value": 100.0 - epoch if not falls else 150.0}},
                 "collapse": {"spread_of_targets": {"value": 0.2 if falls else 0.9}},
             }  # fmt: skip
-        way = {"measured_on": {"dataset": "d", "pictures": 3, "split": "test", "features": "lite0", "references": 3,
+        way = {"measured_on": {"dataset": "d", "pictures": 50, "split": "test", "features": "lite0", "references": 50,
                                "crop_size": 32, "segmenter": None}, "scores": scores, "ceilings": {},
                "baselines": {"untranslated": {"kid": {"kid": {"value": 77.0}}}}}  # fmt: skip
         (training.folder / "scores").mkdir()
@@ -68,6 +68,18 @@ def test_the_report_says_when_each_row_is_best_and_when_it_collapses(plan):
     assert "resemble each other in falls from epoch 3. Not so in steady." in text
     assert "| **steady** | 40.5 | 40.0 | 0.0 |" in text and "| *real pictures of the target* | 60.5 |" in text
     assert "](epochs.png)" in text and (plan.output / "epochs.png").is_file()
+
+
+def test_a_handful_of_test_pictures_says_nothing_of_epochs(plan):
+    """Nor which rows have collapsed, though one has the spread of a collapse."""
+    for training in plan.trainings():
+        path = training.folder / "scores" / "experiment.json"
+        if path.exists():
+            path.write_text(path.read_text().replace('"references": 50', '"references": 2'))
+    write_report(plan, "the command", 1.0)
+    text = (plan.output / "README.md").read_text()
+    assert "2 test pictures can't tell epochs apart. Measure on 50 or more." in text
+    assert "resemble each other" not in text and "Collapsed" not in text and "| **falls** | 4 |" not in text
 
 
 def test_rows_of_one_scored_epoch_have_no_such_section(plan):

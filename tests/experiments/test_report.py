@@ -10,7 +10,7 @@ from PIL import Image
 from cyclegan.checkpoints.progress import MetricsLog
 from cyclegan.experiments.baselines import verdicts
 from cyclegan.experiments.plan import make_plan, record
-from cyclegan.experiments.report import gather, markdown, order, write_report
+from cyclegan.experiments.report import gather, markdown, order, scored_on, write_report
 from cyclegan.experiments.scoring import save_strip
 from cyclegan.experiments.spec import EXPERIMENTS, Experiment, Row
 
@@ -65,7 +65,7 @@ def figure(value, width=0.01):
     return {"value": value, "low": value - width, "high": value + width}
 
 
-def write_scores(plan, make_checkpoint, accuracies):
+def write_scores(plan, make_checkpoint, accuracies, pictures=2):
     """Write a scored run for each training; accuracies by folder."""
     for training in plan.trainings():
         if (values := accuracies.get(training.folder.name)) is None:
@@ -77,8 +77,8 @@ def write_scores(plan, make_checkpoint, accuracies):
                 "metrics": {"truth_l1_ab": 30.0 - epoch, "diversity_ab": 0.5, "reconstruction_l1_ba": 10.0},
             })
         way = {
-            "measured_on": {"dataset": "/data/mine", "pictures": 2, "references": 2, "crop_size": 32, "split": "test",
-                            "features": "lite0",
+            "measured_on": {"dataset": "/data/mine", "pictures": pictures, "references": pictures, "crop_size": 32,
+                            "split": "test", "features": "lite0",
                             "segmenter": {"network": "unet", "dataset": "/data/mine", "side": 64}},
             "scores": {"epoch-0002": {"commit_sha": "0" * 40, "epoch": 2, "segmentation": {
                 "seg_pixel": figure(values[0]), "seg_class": figure(0.2), "seg_iou": figure(values[1])},
@@ -98,19 +98,20 @@ def write_scores(plan, make_checkpoint, accuracies):
 def make_report(tmp_path, make_checkpoint):
     """Return the plan of an experiment whose figures are made up."""
 
-    def make(accuracies, seeds=1):
+    def make(accuracies, seeds=1, **facts):
         plan = make_plan(Experiment("mine", "Mine", ROWS, streets="a=labels,b=day"), STREETS, "tiny", range(seeds),
                          tmp_path / "out")  # fmt: skip
         plan.output.mkdir()
         record(plan)
-        write_scores(plan, make_checkpoint, accuracies)
+        write_scores(plan, make_checkpoint, accuracies, **facts)
         return plan
 
     return make
 
 
 def test_tables_have_rows_paper_baselines_and_ceilings(make_report):
-    plan = make_report({"good-0": (0.50, 0.30, 0.8), "good-1": (0.60, 0.32, 0.8), "bad-0": (0.40, 0.10, 0.1)}, seeds=2)
+    plan = make_report({"good-0": (0.50, 0.30, 0.8), "good-1": (0.60, 0.32, 0.8), "bad-0": (0.40, 0.10, 0.1)}, seeds=2,
+                       pictures=40)  # fmt: skip
     (plan.output / "runs" / "bad-1").mkdir()
     (plan.output / "runs" / "bad-1" / "failed.txt").write_text("error: the losses are not finite\n")
     content = write_report(plan, "python -m cyclegan experiment", 2.0)
@@ -119,14 +120,21 @@ def test_tables_have_rows_paper_baselines_and_ceilings(make_report):
     assert "| *baseline: blind: the usual colour or class of each place* | 0.600 |" in text
     assert "| *ceiling: real pictures* | 0.900 |  |  | 0.80 / 0.26 / 0.21 |" in text
     assert "- **bad**, ab and ba, seed 1: error: the losses are not finite" in text
-    assert "Collapsed, or hardly following the input: bad (spread 0.10 of the real pictures')." in text
+    assert "Collapsed, or hardly following the input: bad (spread 0.100 of the real pictures')." in text
     assert "python train_accelerate.py --dataset" in text and "--output_dir out/runs/good-0" in text
     assert str(plan.output) not in text  # A report may be committed.
+    assert "Scored on 40 pictures per direction (test)." in text
     assert "Segmenter: unet, trained on `mine` at 64²." in text
     assert "/data/" not in (plan.output / "report.json").read_text()
     assert content["rows"][0]["runs"][0]["seconds"] == 30.0
     assert "![Curves of the rows over the epochs](curves.png)" in text and (plan.output / "curves.png").is_file()
     assert json.loads((plan.output / "report.json").read_text())["rows"][1]["runs"][1]["failed"]
+
+
+def test_directions_of_different_test_sets_have_their_own_counts():
+    facts = {"ab": {"pictures": 2}, "ba": {"pictures": 6}}
+    said = scored_on({"measured_on": facts, "names": {"a": "game", "b": "real"}})
+    assert said == "2 pictures for game → real and 6 pictures for real → game"
 
 
 def test_the_order_is_compared_pair_by_pair_and_left_open_where_it_is_not_clear(make_report):

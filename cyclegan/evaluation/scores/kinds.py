@@ -284,8 +284,8 @@ class Collapse:
         if (rows["input"] >= 0).all():
             inputs = distances.pair_distances(test.small_inputs[rows["input"]])
             values["spread_of_inputs"] = _ratio(ours.mean(), inputs.mean())
-            varied = ours.std() > 1e-9 and inputs.std() > 1e-9
-            values["follows_input"] = float(np.corrcoef(ours, inputs)[0, 1]) if varied else 0.0
+            if inputs.std() > 1e-9:  # Two pictures have one distance, with which nothing can go.
+                values["follows_input"] = float(np.corrcoef(ours, inputs)[0, 1]) if ours.std() > 1e-9 else 0.0
         if min(len(test.references), len(rows["pooled"])) >= BINS * PER_BIN:
             values["ndb"] = self._ndb(rows["pooled"], test)
         return Result({name: Value(value) for name, value in values.items() if value is not None})

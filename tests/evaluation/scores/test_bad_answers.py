@@ -96,6 +96,14 @@ def test_collapse(night):
     assert abs(ignored["follows_input"]) < 0.3 < real["follows_input"] + 0.3
 
 
+def test_whether_two_pictures_follow_their_inputs_is_not_known(night):
+    """They have one distance."""
+    score = Collapse()
+    rows = score.measure(Batch(night, all_of(night), truths(night)))
+    two = score.figures({name: values[:2] for name, values in rows.items()}, night).values
+    assert "follows_input" not in two and "spread_of_inputs" in two
+
+
 class ByBrightness:
     """A stand-in for a segmenter that reads the true picture of a scene, and calls all else the first class."""
 
