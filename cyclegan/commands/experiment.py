@@ -142,12 +142,13 @@ def _run(
 
         def show(training: Any, share: float) -> None:
             is_first = training.folder not in shown
-            if (more := share * sizes[training.folder] - shown.get(training.folder, 0.0)) > 0:
+            more = share * sizes[training.folder] - shown.get(training.folder, 0.0)
+            if (more := min(more, bar.total - bar.n)) > 0:  # Shares of many trainings add up to a little more.
                 shown[training.folder] = share * sizes[training.folder]
                 if is_first:  # Trained by an earlier start, which tells nothing about this one's pace.
                     bar.initial += more
                 bar.set_postfix_str(training.name, refresh=False)
-                bar.update(min(more, bar.total - bar.n))  # Shares of many trainings add up to a little more.
+                bar.update(more)
 
         def say(line: str) -> None:
             bar.write(line, file=sys.stdout)
@@ -172,7 +173,11 @@ def _run(
     print(f"{number_of(len(trainings) - len(failed), 'training')} done, {len(failed)} failed, in {minutes:.1f} min: "
           f"{args.output / 'README.md'}")  # fmt: skip
     if args.video is not None or plan.experiment.every_epoch:
-        _write_videos(plan, args)
+        try:
+            _write_videos(plan, args)
+        except KeyboardInterrupt:
+            report()  # With those that are whole.
+            return _stopped()
         report()
     if args.study is not None:
         _build_study(plan, args)

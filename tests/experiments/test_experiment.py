@@ -1,10 +1,12 @@
 """A real experiment of two rows: trained by the real trainer, scored, reported; then started again."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
 from cyclegan.__main__ import main
+from cyclegan.commands import experiment
 
 OWN = """
 title: Two rows
@@ -45,3 +47,22 @@ def test_two_rows_become_a_report_and_a_second_start_trains_nothing(tmp_path, ru
 def test_the_command_refuses_in_a_sentence(tmp_path, capsys, words, said):
     assert main(["experiment", *words, "--output", str(tmp_path / "out")]) == 1
     assert said in capsys.readouterr().err
+
+
+def test_ctrl_c_amid_the_videos_links_those_that_are_whole_and_says_how_to_go_on(tmp_path, capsys, monkeypatch):
+    written = []
+
+    def write(minutes):
+        written.append(minutes)
+        return {"rows": []}
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cyclegan.experiments.run.Runner", lambda *_, **__: SimpleNamespace(run=lambda: None))
+    monkeypatch.setattr(experiment, "_write_videos", interrupted)
+    kind = SimpleNamespace(title="Mine", rows=[], adapts=False, every_epoch=True)
+    plan = SimpleNamespace(experiment=kind, dataset="d", trainings=lambda: [])
+    args = SimpleNamespace(jobs=1, minutes=None, output=tmp_path, video=None, study=None)
+    assert experiment._run(plan, args, object(), write, 0.0) == 130
+    assert len(written) == 2 and "the same command continues" in capsys.readouterr().err
