@@ -176,7 +176,7 @@ def _data_set(args: argparse.Namespace) -> int:
             print(f"  near-duplicates left out: {one.alike:,}")
         print(f"  contact sheet: {one.sheet}")
     if split.share and min(one.test for one in done) < FOR_SCORES:
-        print(f"note: scores that tell epochs apart want {FOR_SCORES} and more test pictures in each domain: take more "
+        print(f"note: few test pictures: scores and studies want {FOR_SCORES} and more in each domain. Take more "
               "with a smaller --every, or from longer recordings", file=sys.stderr)  # fmt: skip
     name_a, name_b = domains_in(root)
     print(f"domain A is {shown(name_a)}, B is {shown(name_b)}")

@@ -67,7 +67,7 @@ def files(root):
 def test_two_recordings_become_a_run_and_a_video(tmp_path, clips, run, run_script):
     root, again = tmp_path / "drive", tmp_path / "again"
     status, text, errors = run("frames", *clips, "--output", root, *QUICK)
-    assert status == 0 and "80/80" in errors[-2] and "want 50 and more test pictures in each domain" in errors[-1]
+    assert status == 0 and "80/80" in errors[-2] and "scores and studies want 50 and more in each domain" in errors[-1]
     lines = text.splitlines()
     train, test = (times(root / part / "game") for part in ("train", "test"))
     assert f"game: {len(train)} pictures for training and {len(test)} for testing, 64×48, from game.mp4" == lines[0]
