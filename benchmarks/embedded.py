@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import shlex
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,7 @@ from benchmarks.machine import describe
 from cyclegan.checkpoints.sources import LocalSource
 from cyclegan.cli.progress import progress_bar
 from cyclegan.config import Direction
+from cyclegan.errors import UserError
 from cyclegan.evaluation.scores.evaluate import evaluate
 from cyclegan.evaluation.scores.report import Report
 from cyclegan.evaluation.scores.table import BY_KEY, LABELS
@@ -53,11 +55,14 @@ def main() -> None:
         place = args.scores_dir or Path(ending.enter_context(tempfile.TemporaryDirectory()))
         for name, folder in folders.items():
             with progress_bar(desc=name, unit="picture") as bar:
-                reports[name] = evaluate(LocalSource(Path(folder)), args.dataset, epochs="all", scores=scores,
-                                         name=name, output=place, pictures=args.pictures,
-                                         progress=partial(show, bar))  # fmt: skip
+                try:
+                    reports[name] = evaluate(LocalSource(Path(folder)), args.dataset, epochs="all", scores=scores,
+                                             name=name, output=place, pictures=args.pictures,
+                                             progress=partial(show, bar))  # fmt: skip
+                except UserError as error:
+                    parser.error(str(error))
             print(f"{name}: {time.perf_counter() - started:.0f} s", flush=True)
-    command = " ".join(["python -m benchmarks.embedded", *args.runs, "--dataset", args.dataset])
+    command = shlex.join(["python", "-m", "benchmarks.embedded", *args.runs, "--dataset", args.dataset])
     command += f" --scores {args.scores}" if args.scores != SCORES else ""
     command += f" --pictures {args.pictures}" if args.pictures else ""
     figures = [key for key in FIGURES if BY_KEY[key].score in scores]
@@ -98,9 +103,7 @@ def better(key: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
     return "yes" if (a["value"] < b["value"]) == (figure.better == "lower") else "no"
 
 
-def markdown(
-    command: str, reports: Mapping[str, Report], found: Mapping[Any, Any], figures: Sequence[str]
-) -> str:
+def markdown(command: str, reports: Mapping[str, Report], found: Mapping[Any, Any], figures: Sequence[str]) -> str:
     """Return the report: a table for each direction, then what is better than what."""
     machine, last = describe(), list(reports.values())[-1]
     about = f"{machine['cores']} cores of {machine['processor']}, torch {machine['torch']}, commit {machine['commit']}."
@@ -118,6 +121,8 @@ def markdown(
                  for label, scores in [*rows[:middle], *epochs, *rows[middle:]]]  # fmt: skip
         parts += [f"## {direction_line(last, way)}", f"{measured_line(last, way)}.", table(["", *heads], cells)]
         rows = [[str(BY_KEY[key].label), *each.values()] for key, each in found[way].items()]
+        if not rows:
+            continue
         parts += ["Whether the newest epoch of the last run is better, where 95% intervals don't overlap:",
                   table(["", "than the newest of the first run", "than the input untranslated"], rows)]  # fmt: skip
     return "\n\n".join(parts) + "\n"

@@ -175,9 +175,10 @@ def _data_set(args: argparse.Namespace) -> int:
         if args.duplicate_distance:
             print(f"  near-duplicates left out: {one.alike:,}")
         print(f"  contact sheet: {one.sheet}")
-    if split.share and min(one.test for one in done) < FOR_SCORES:
-        print(f"note: few test pictures: scores and studies want {FOR_SCORES} and more in each domain. Take more "
-              "with a smaller --every, or from longer recordings", file=sys.stderr)  # fmt: skip
+    there = [len(list((root / "test" / one.name).glob("*.png"))) for one in done]  # Of earlier recordings, too.
+    if split.share and min(there) < FOR_SCORES:
+        print(f"note: few test pictures: scores and studies want {FOR_SCORES} and more in each domain; longer "
+              "recordings have more, and further ones add theirs", file=sys.stderr)  # fmt: skip
     name_a, name_b = domains_in(root)
     print(f"domain A is {shown(name_a)}, B is {shown(name_b)}")
     run = shlex.quote(f"runs/{root.resolve().name}")

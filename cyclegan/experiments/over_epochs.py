@@ -26,6 +26,12 @@ FALLEN = 0.8
 DARK = 10
 """Percent of a picture's pixels that count as its dark part, such as a car's cabin."""
 
+_ABOUT = (
+    f"Over the whole test set. Variety falls at the epoch from which on the spread of a row's translations is below "
+    f"{FALLEN:.0%} of its own largest, to the end. It is how a collapse begins, and may stay far from one: above, a "
+    "row counts as collapsed by the spread of real pictures."
+)
+
 Curve = Mapping[int, float]
 """A figure by epoch."""
 
@@ -64,9 +70,9 @@ def untranslated(plan: Plan, way: str) -> dict[str, float]:
 
 
 def _pictures(plan: Plan, way: str) -> int:
-    """Return the number of test pictures that the figures rest on, as the first scored run has it."""
+    """Return the number of test pictures that the figures rest on, of the scored run with the fewest."""
     reports = (_scores(training, way) for training in plan.trainings())
-    return next((fewest_pictures(report.content[way]["measured_on"]) for report in reports if report), FEWEST)
+    return min((fewest_pictures(report.content[way]["measured_on"]) for report in reports if report), default=FEWEST)
 
 
 def variety_falls(curve: Curve) -> int | None:
@@ -126,6 +132,7 @@ def tones(folder: Path, way: str) -> dict[str, dict[str, float]]:
 def lines(plan: Plan) -> list[str]:
     """Return the section over the epochs; [] where no row was scored at more than one."""
     parts: list[str] = []
+    about: list[str] = []
     for way in DIRECTIONS:
         rows = facts(plan, way)
         if not rows:
@@ -135,14 +142,12 @@ def lines(plan: Plan) -> list[str]:
             parts += [f"{number_of(count, 'test picture')} can't tell epochs apart. Measure on 50 or more.", ""]
         else:
             parts += [*_table(rows, untranslated(plan, way)), "", *_in_words(rows), ""]
+            about = [_ABOUT, ""]
         if toned := _tones(plan, way):
             parts += [*toned, ""]
     if not parts:
         return []
-    about = (f"Over the whole test set. Variety falls at the epoch from which on the spread of a row's translations "
-             f"is below {FALLEN:.0%} of its own largest, to the end. It is how a collapse begins, and may stay far "
-             "from one: above, a row counts as collapsed by the spread of real pictures.")  # fmt: skip
-    return ["## When each row is best, and when its variety falls", "", about, "", *parts]
+    return ["## When each row is best, and when its variety falls", "", *about, *parts]
 
 
 def _table(rows: Mapping[str, Any], plain: Mapping[str, float]) -> list[str]:

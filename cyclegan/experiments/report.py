@@ -410,11 +410,13 @@ def _collapsed(report: Mapping[str, Any], way: str) -> list[str]:
             found.append(f"{row['name']} (spread {statistics.fmean(spread):.3f} of the real pictures')")
         elif follows and statistics.fmean(follows) < IGNORES:
             found.append(f"{row['name']} (follows its input by {statistics.fmean(follows):.2f})")
-    if not any(values_of(row, way, key) for row in report["rows"] for key in ("spread_of_targets", "follows_input")):
+    said = {"spread_of_targets": f"spread at least {COLLAPSED} as far as real pictures",
+            "follows_input": f"follow their inputs by at least {IGNORES}"}  # fmt: skip
+    measured = [words for key, words in said.items() if any(values_of(row, way, key) for row in report["rows"])]
+    if not measured:
         return []
     if not found:
-        return [f"No row has collapsed: all spread at least {COLLAPSED} as far as real pictures, and follow their "
-                f"inputs by at least {IGNORES}.", ""]  # fmt: skip
+        return [f"No row has collapsed: all {', and '.join(measured)}.", ""]
     return [f"Collapsed, or hardly following the input: {'; '.join(found)}.", ""]
 
 

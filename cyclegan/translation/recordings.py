@@ -166,8 +166,8 @@ def _write(
             taken[frame.name] = frame.time
         progress()
     begin, end = times[0], times[-1] + float(options["every"] / video.info.rate)
-    if video.info.duration is not None:
-        end = max(times[-1], min(end, float(video.info.duration)))
+    for known in (video.info.duration, options["end"]):
+        end = end if known is None else max(times[-1], min(end, known))
     stretches = split.stretches(begin, end, video.name)
     counts = dict.fromkeys((*SPLITS, None), 0)
     for file, time in taken.items():

@@ -45,15 +45,19 @@ class Split:
         length = max(0.0, end - begin)
         for count in range(MOST_STRETCHES, 0, -1):
             most = length * (1 - self.share) / (2 if count == 1 else 4)
-            if 2 * self.gap * count <= most:
+            if 2 * self.gap * count <= most + 1e-9:  # A gap that the error below names, fits.
                 half = self.share * length / count / 2
                 middles = [begin + (number + 0.5) / count * length for number in range(count)]
                 return [(middle - half, middle + half) for middle in middles]
+        facts = {"video": video, "length": length, "gap": self.gap, "least": 4 * self.gap / (1 - self.share) + 0.5}
+        if not (fits := math.floor(length * (1 - self.share) / 4 * 10 + 1e-9) / 10):
+            raise ImageError(
+                "{video} has {length:.1f} s, too few for a test part with gaps of {gap:g} s around it: use a recording "
+                "of at least {least:.0f} s", **facts,
+            )  # fmt: skip
         raise ImageError(
             "{video} has {length:.1f} s, too few for a test part with gaps of {gap:g} s around it: use a recording of "
-            "at least {least:.0f} s, or --gap {fits:g} or less",
-            video=video, length=length, gap=self.gap, least=4 * self.gap / (1 - self.share) + 0.5,
-            fits=math.floor(length * (1 - self.share) / 4 * 10) / 10,
+            "at least {least:.0f} s, or --gap {fits:g} or less", fits=fits, **facts,
         )  # fmt: skip
 
     def part_of(self, time: float, stretches: Iterable[Stretch]) -> str | None:

@@ -264,6 +264,25 @@ def test_stretches_are_spread_and_take_half_at_most():
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(("length", "share"), [(19.2, 0.1), (4.8, 0.25), (9.6, 0.3), (44, 0.4), (12, 0.4), (0.5, 0.1)])
+def test_the_gap_that_an_error_names_fits(length, share):
+    with pytest.raises(ImageError, match="or --gap [0-9.]+ or less$") as refused:
+        Split(share, 60).stretches(0, length, "x")
+    gap = float(str(refused.value).split("--gap ")[1].split()[0])
+    assert gap and Split(share, gap).stretches(0, length, "x")
+
+
+def test_of_a_moment_no_gap_is_named():
+    with pytest.raises(ImageError, match="at least 23 s$"):
+        Split().stretches(3, 3, "x")
+
+
+def test_a_recording_ends_where_it_is_to_end(tmp_path, clips):
+    done = write_recordings([Video(path) for path in clips], tmp_path, ["game", "real"], every=5, end=3.1,
+                            split=Split(0.3, 0))  # fmt: skip
+    assert done[0].stretches[-1] == pytest.approx((3.1 * (5 / 6 - 0.05), 3.1 * (5 / 6 + 0.05)))
+
+
 def test_noise_makes_a_near_duplicate_and_driving_does_not():
     rng = np.random.default_rng(0)
     scene = Image.fromarray(rng.integers(0, 256, (30, 40, 3), dtype=np.uint8))

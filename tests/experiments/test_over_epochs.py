@@ -79,6 +79,7 @@ def test_a_handful_of_test_pictures_says_nothing_of_epochs(plan):
     write_report(plan, "the command", 1.0)
     text = (plan.output / "README.md").read_text()
     assert "2 test pictures can't tell epochs apart. Measure on 50 or more." in text
+    assert "Variety falls at" not in text
     assert "resemble each other" not in text and "Collapsed" not in text and "| **falls** | 4 |" not in text
 
 
