@@ -147,6 +147,7 @@ def _one_folder(args: argparse.Namespace) -> int:
 
 def _data_set(args: argparse.Namespace) -> int:
     """Write a data set of two recordings."""
+    from cyclegan.images import list_images
     from cyclegan.translation.contact_sheet import clock
     from cyclegan.translation.recordings import domains_in, write_recordings
     from cyclegan.translation.time_split import Split
@@ -175,8 +176,8 @@ def _data_set(args: argparse.Namespace) -> int:
         if args.duplicate_distance:
             print(f"  near-duplicates left out: {one.alike:,}")
         print(f"  contact sheet: {one.sheet}")
-    there = [len(list((root / "test" / one.name).glob("*.png"))) for one in done]  # Of earlier recordings, too.
-    if split.share and min(there) < FOR_SCORES:
+    # Those of earlier recordings count, too.
+    if split.share and min(len(list_images(root / "test" / one.name)) for one in done) < FOR_SCORES:
         print(f"note: few test pictures: scores and studies want {FOR_SCORES} and more in each domain; longer "
               "recordings have more, and further ones add theirs", file=sys.stderr)  # fmt: skip
     name_a, name_b = domains_in(root)

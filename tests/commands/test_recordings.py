@@ -272,6 +272,17 @@ def test_the_gap_that_an_error_names_fits(length, share):
     assert gap and Split(share, gap).stretches(0, length, "x")
 
 
+def test_few_test_pictures_are_said_and_those_of_earlier_recordings_count(tmp_path, clips, run, monkeypatch):
+    more = drive(tmp_path / "game2.mp4", seed=2), drive(tmp_path / "real2.mp4", seed=3)
+    words = ("--output", tmp_path / "data", *QUICK)
+    _, _, errors = run("frames", *clips, *words)
+    tested = min(len(list((tmp_path / "data" / "test" / name).iterdir())) for name in ("game", "real"))
+    assert "note: few test pictures: scores and studies want 50 and more" in errors[-1]
+    monkeypatch.setattr("cyclegan.commands.pictures.FOR_SCORES", tested + 1)
+    status, _, errors = run("frames", *more, *words)
+    assert status == 0 and not any("few test pictures" in line for line in errors)
+
+
 def test_of_a_moment_no_gap_is_named():
     with pytest.raises(ImageError, match="at least 23 s$"):
         Split().stretches(3, 3, "x")
